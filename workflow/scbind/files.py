@@ -1,0 +1,43 @@
+"""Whole files or none: write beside the target, then move into place."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from scbind.errors import InputError
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a scratch path in the target's folder; move it onto ``path`` when the block succeeds.
+
+    The scratch name keeps the target's suffixes, because some writers choose a format from them.
+    Works for a file or a folder. On any error the scratch is removed and ``path`` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield scratch
+        if scratch.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        os.replace(scratch, path)
+    finally:
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            scratch.unlink(missing_ok=True)
+
+
+def require(path: str | Path, remedy: str) -> Path:
+    """Return ``path`` if it is a file that holds something, else raise :class:`InputError`."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(path, "no such file", remedy)
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(path, "the file is empty", remedy)
+    return path
