@@ -1,0 +1,137 @@
+import numpy as np
+import pytest
+from scbind.errors import InputError
+from scbind.genome import ChromSizes
+from scbind.signal import CellSignal, borrowed, n_bins, track_counts, window_blocks
+from scipy import sparse
+
+SIZES = ChromSizes(("chr1", "chr2"), np.array([5000, 3000]))
+N_CELLS = 7
+
+
+@pytest.fixture
+def arrays(tmp_path):
+    random = np.random.default_rng(1)
+    position = np.sort(random.integers(0, SIZES.total, 4000)).astype(np.uint32)
+    cell = random.integers(0, N_CELLS - 1, 4000).astype(np.uint32)  # the last cell has nothing
+    np.save(tmp_path / "position.npy", position)
+    np.save(tmp_path / "cell.npy", cell)
+    return tmp_path, position, cell
+
+
+def brute_force(position, cell, starts, width, bin_bp):
+    counts = np.zeros((N_CELLS, len(starts), width // bin_bp), dtype=np.int64)
+    for p, c in zip(position.tolist(), cell.tolist(), strict=True):
+        for w, start in enumerate(starts):
+            if start <= p < start + width:
+                counts[c, w, (p - start) // bin_bp] += 1
+    return counts
+
+
+STARTS = np.array([0, 200, 400, 600, 600, 7000, 1000])  # overlapping, repeated, unsorted
+
+
+def test_counts_equal_brute_force(arrays):
+    folder, position, cell = arrays
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    expected = brute_force(position, cell, STARTS.tolist(), 1000, 50)
+    counts = signal.counts(STARTS, 1000, 50)
+    assert counts.dtype == np.uint32 and counts.shape == (N_CELLS, len(STARTS) * 20)
+    assert counts.has_canonical_format
+    np.testing.assert_array_equal(counts.toarray().reshape(expected.shape), expected)
+    assert expected.sum() > 2000
+    np.testing.assert_array_equal(signal.totals(), np.bincount(cell, minlength=N_CELLS))
+    np.testing.assert_array_equal(track_counts(position, STARTS, 1000, 50), expected.sum(axis=0))
+
+
+def test_totals_do_not_depend_on_chunks(arrays, monkeypatch):
+    folder, _, cell = arrays
+    monkeypatch.setattr("scbind.signal.CHUNK", 333)
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    np.testing.assert_array_equal(signal.totals(), np.bincount(cell, minlength=N_CELLS))
+
+
+@pytest.mark.parametrize("block", [1, 2, 3, 7, 100])
+def test_blocks_of_windows_give_the_same_numbers(arrays, block):
+    folder, _, _ = arrays
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    whole = signal.counts(STARTS, 400, 100).toarray()
+    parts = [signal.counts(STARTS[part], 400, 100).toarray() for part in window_blocks(len(STARTS), block)]
+    np.testing.assert_array_equal(np.hstack(parts), whole)
+
+
+def test_bounds_are_half_open():
+    position = np.array([99, 100, 149, 150, 299, 300], dtype=np.uint32)
+    np.testing.assert_array_equal(track_counts(position, np.array([100]), 200, 50), [[2, 1, 0, 1]])
+    cells = CellSignal(position, np.arange(6, dtype=np.uint32), 6, SIZES).counts(np.array([100]), 200, 50)
+    assert sorted(zip(*(axis.tolist() for axis in cells.nonzero()), strict=True)) == [
+        (1, 0),
+        (2, 0),
+        (3, 1),
+        (4, 3),
+    ]
+
+
+def test_positions_near_the_uint32_limit():
+    position = np.array([5, 2**32 - 3, 2**32 - 2], dtype=np.uint32)
+    start = np.array([2**32 - 1 - 100])
+    np.testing.assert_array_equal(track_counts(position, start, 100, 50), [[0, 2]])
+    signal = CellSignal(position, np.zeros(3, dtype=np.uint32), 1, SIZES)
+    np.testing.assert_array_equal(signal.counts(start, 100, 50).toarray(), [[0, 2]])
+
+
+def test_search_does_not_copy_the_positions(arrays, monkeypatch):
+    folder, position, _ = arrays
+    seen = []
+    search = np.searchsorted
+    monkeypatch.setattr(
+        np, "searchsorted", lambda a, v, **k: seen.append((a.dtype, v.dtype)) or search(a, v, **k)
+    )
+    track_counts(position, STARTS, 400, 100)
+    assert seen and all(have == want for have, want in seen)  # another type would convert the whole track
+
+
+def test_no_windows_and_no_insertions():
+    empty = CellSignal(np.array([], np.uint32), np.array([], np.uint32), 3, SIZES)
+    assert empty.counts(STARTS, 200, 50).nnz == 0
+    assert empty.counts(np.array([], np.int64), 200, 50).shape == (3, 0)
+    assert track_counts(empty.position, STARTS, 200, 50).sum() == 0
+    assert track_counts(empty.position, np.array([], np.int64), 200, 50).shape == (0, 4)
+    np.testing.assert_array_equal(empty.totals(), [0, 0, 0])
+
+
+def test_borrowed_sums_rows_and_its_depth(arrays):
+    folder, position, cell = arrays
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    borrow = sparse.csr_matrix(
+        np.array([[1, 0, 1, 0, 0, 0, 0], [0, 0, 0, 0, 0, 0, 0], [1, 1, 1, 1, 1, 1, 1]], dtype=np.float32)
+    )
+    dense = brute_force(position, cell, STARTS.tolist(), 1000, 50)
+    result = borrowed(signal.counts(STARTS, 1000, 50), borrow, n_bins(1000, 50))
+    assert result.dtype == np.float32 and result.shape == (3, len(STARTS), 20)
+    np.testing.assert_array_equal(result, np.stack([dense[0] + dense[2], 0 * dense[0], dense.sum(axis=0)]))
+    total = np.bincount(cell, minlength=N_CELLS)
+    expected = np.array([total[0] + total[2], 0, total.sum()]) / 8000
+    np.testing.assert_allclose(signal.depth(borrow), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "bin_bp"), [(1000, 300), (100, 0), (0, 10), (100, 200)])
+def test_bins_must_fit(width, bin_bp):
+    with pytest.raises(ValueError, match="cannot be cut"):
+        track_counts(np.array([1], np.uint32), np.array([0]), width, bin_bp)
+
+
+def test_refusals(arrays):
+    folder, position, cell = arrays
+    good = folder / "position.npy", folder / "cell.npy"
+    with pytest.raises(InputError, match="no such file"):
+        CellSignal.open(folder / "none.npy", good[1], N_CELLS, SIZES)
+    np.save(folder / "short.npy", cell[:-1])
+    with pytest.raises(InputError, match="short.npy: 3999 entries, but .* has 4000 insertions"):
+        CellSignal.open(good[0], folder / "short.npy", N_CELLS, SIZES)
+    np.save(folder / "int64.npy", position.astype(np.int64))
+    with pytest.raises(InputError, match="expected a uint32 vector, got int64"):
+        CellSignal.open(folder / "int64.npy", good[1], N_CELLS, SIZES)
+    small = ChromSizes(("chr1",), np.array([100]))
+    with pytest.raises(InputError, match="beyond the genome .100 bp."):
+        CellSignal.open(*good, N_CELLS, small)

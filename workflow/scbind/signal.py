@@ -1,0 +1,168 @@
+"""Insertions in windows: for a bulk track, for every cell of a sample, for cells with what they borrow.
+
+A signal is a sorted uint32 array of global positions (:mod:`scbind.genome`), one entry per insertion; a
+sample has a second array of the same length with the cell of each. Both are memory-mapped, and only the
+stretches under the asked windows are touched, so memory is bounded by the windows asked at a time: the
+caller walks over the windows in blocks, and no number depends on how the blocks are cut.
+
+Windows are ``[start, start + width)`` in global positions and may overlap each other. They must lie within
+one chromosome: here a chromosome is only a range of positions; a window over an end would read the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import sparse
+
+from scbind.errors import InputError
+from scbind.files import require
+from scbind.genome import ChromSizes
+
+LARGEST = np.iinfo(np.uint32).max  # genomes are shorter than this, so no insertion has this position
+CHUNK = 1 << 22  # entries of a memory map read at once when all of it is needed
+
+
+def n_bins(width: int, bin_bp: int) -> int:
+    """Number of bins of ``bin_bp`` in a window of ``width`` bp; ``ValueError`` where they do not fit."""
+    if bin_bp < 1 or width < bin_bp or width % bin_bp:
+        raise ValueError(f"a window of {width} bp cannot be cut into bins of {bin_bp} bp")
+    return width // bin_bp
+
+
+def _rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Number of insertions before each bound. Bounds become uint32, else numpy would copy all positions."""
+    return np.searchsorted(positions, np.clip(bounds, 0, LARGEST).astype(np.uint32), side="left")
+
+
+def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, bin_bp: int) -> np.ndarray:
+    """Count the insertions of a bulk track in the bins of windows.
+
+    Parameters
+    ----------
+    positions
+        uint32 (insertions,), sorted global positions, repeated by count; may be a memory map.
+    global_starts
+        Integer (W,), global 0-based starts of the windows, in any order, overlapping or not.
+    width, bin_bp
+        Window and bin length in bp; ``width`` must be a multiple of ``bin_bp`` (else ``ValueError``).
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (W, width // bin_bp), insertions per bin. The cost grows with the bins, hardly with depth.
+    """
+    bins = n_bins(width, bin_bp)
+    starts = np.asarray(global_starts, dtype=np.int64)
+    edges = starts[:, None] + np.arange(bins + 1) * bin_bp
+    return np.diff(_rank(positions, edges.ravel()).reshape(edges.shape), axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class CellSignal:
+    """The insertions of all cells of a sample, memory-mapped.
+
+    ``position`` uint32 (insertions,) sorted; ``cell`` uint32 (insertions,), the row of ``barcodes.tsv``.
+    """
+
+    position: np.ndarray
+    cell: np.ndarray
+    n_cells: int
+    sizes: ChromSizes
+
+    @classmethod
+    def open(cls, position: str | Path, cell: str | Path, n_cells: int, sizes: ChromSizes) -> CellSignal:
+        """Map ``position.npy`` and ``cell.npy``; :class:`InputError` if they do not belong together."""
+        remedy = "count the sample's fragments again"
+        maps = []
+        for path in (position, cell):
+            maps.append(np.load(require(path, remedy), mmap_mode="r"))
+            if maps[-1].dtype != np.uint32 or maps[-1].ndim != 1:
+                raise InputError(
+                    path, f"expected a uint32 vector, got {maps[-1].dtype} {maps[-1].shape}", remedy
+                )
+        if len(maps[0]) != len(maps[1]):
+            raise InputError(
+                cell, f"{len(maps[1])} entries, but {position} has {len(maps[0])} insertions", remedy
+            )
+        if len(maps[0]) and int(maps[0][-1]) >= sizes.total:
+            raise InputError(
+                position, f"an insertion at {maps[0][-1]} lies beyond the genome ({sizes.total} bp)", remedy
+            )
+        return cls(maps[0], maps[1], int(n_cells), sizes)
+
+    def counts(self, global_starts: np.ndarray, width: int, bin_bp: int) -> sparse.csr_matrix:
+        """Count the insertions of every cell in the bins of windows.
+
+        Parameters
+        ----------
+        global_starts
+            Integer (W,), global 0-based starts, in any order; windows may overlap each other.
+        width, bin_bp
+            Window and bin length in bp; ``width`` must be a multiple of ``bin_bp`` (else ``ValueError``).
+
+        Returns
+        -------
+        scipy.sparse.csr_matrix
+            uint32 (n_cells, W * bins), canonical; column ``w * bins + b`` is bin ``b`` of window ``w``.
+        """
+        bins = n_bins(width, bin_bp)
+        starts = np.asarray(global_starts, dtype=np.int64)
+        first, last = _rank(self.position, starts), _rank(self.position, starts + width)
+        number = last - first
+        # Ragged gather: entry i of window w is the insertion first[w] + i.
+        window = np.repeat(np.arange(len(starts)), number)
+        before = np.cumsum(number) - number
+        index = np.arange(len(window)) + (first - before)[window]
+        column = window * bins + (self.position[index].astype(np.int64) - starts[window]) // bin_bp
+        ones = np.ones(len(window), dtype=np.uint32)
+        shape = (self.n_cells, len(starts) * bins)
+        matrix = sparse.coo_matrix((ones, (self.cell[index].astype(np.int64), column)), shape=shape).tocsr()
+        matrix.sum_duplicates()
+        return matrix
+
+    def totals(self) -> np.ndarray:
+        """Insertions per cell over the whole genome: int64 (n_cells,)."""
+        total = np.zeros(self.n_cells, dtype=np.int64)
+        for begin in range(0, len(self.cell), CHUNK):
+            total += np.bincount(self.cell[begin : begin + CHUNK], minlength=self.n_cells)
+        return total
+
+    def depth(self, borrow: sparse.csr_matrix) -> np.ndarray:
+        """Insertions per base of cells with what they borrow.
+
+        ``borrow`` is a 0/1 csr (cells, n_cells). The length is that of all listed chromosomes,
+        ``sizes.total``, N and excluded bases included. Returns float32 (cells,).
+        """
+        borrowed_totals = sparse.csr_matrix(borrow).astype(np.float64) @ self.totals()
+        return (borrowed_totals / self.sizes.total).astype(np.float32)
+
+
+def borrowed(counts: sparse.csr_matrix, borrow: sparse.csr_matrix, bins: int) -> np.ndarray:
+    """Sum the counts of the cells that each cell borrows from.
+
+    Parameters
+    ----------
+    counts
+        csr (n_cells, W * bins), from :meth:`CellSignal.counts`.
+    borrow
+        csr 0/1 (cells, n_cells): rows of ``obsp["borrow"]``, in which a cell stands for itself once.
+    bins
+        Bins per window.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (cells, W, bins), insertions. Sums of whole numbers, exact to 2**24 whatever their order.
+    """
+    product = sparse.csr_matrix(borrow).astype(np.float32) @ sparse.csr_matrix(counts).astype(np.float32)
+    return product.toarray().reshape(product.shape[0], -1, bins)
+
+
+def window_blocks(n_windows: int, block: int) -> Iterator[slice]:
+    """Cut ``n_windows`` into slices of at most ``block``, in order."""
+    for begin in range(0, n_windows, block):
+        yield slice(begin, min(begin + block, n_windows))
