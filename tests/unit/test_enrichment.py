@@ -1,0 +1,119 @@
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scbind.enrichment import COLUMNS, hit_threshold, match_background, motif_enrichment
+from scbind.errors import InputError
+from scipy import stats
+
+WORDS = {"CTCF": "CCACCAGGGGGCGC", "SPI1": "AAAGAGGAAGTGAA", "GATA1": "TTCTAATCTATCAA"}
+N_WINDOWS = 600
+
+
+def matrix_of(word):
+    matrix = np.full((4, len(word)), -3.0, dtype=np.float32)
+    for position, letter in enumerate(word):
+        matrix["ACGT".index(letter), position] = 1.8
+    return matrix
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Windows 0-99 are CTCF sites and have its word; SPI1 is predicted at windows without any word."""
+    rng = np.random.default_rng(0)
+    reference = tmp_path / "genome"
+    reference.mkdir()
+    length = N_WINDOWS * 400
+    codes = rng.integers(0, 4, length).astype(np.uint8)
+    start = np.arange(N_WINDOWS) * 400
+    for window in range(100):
+        word = np.array(["ACGT".index(c) for c in WORDS["CTCF"]], dtype=np.uint8)
+        word = word if window % 2 else 3 - word[::-1]
+        codes[start[window] + 50 : start[window] + 64] = word
+    (reference / "chrom.sizes").write_text(f"chr1\t{length}\n")
+    np.save(reference / "sequence.npy", codes)
+    np.savez(
+        tmp_path / "windows.npz", chrom=np.zeros(N_WINDOWS, dtype=np.int16), start=start.astype(np.int32),
+        peak=np.arange(N_WINDOWS, dtype=np.int32), gc=rng.uniform(0.3, 0.7, N_WINDOWS).astype(np.float32),
+        window=200, context=1000,
+    )  # fmt: skip
+    np.savez(
+        tmp_path / "motifs.npz", tfs=np.array(list(WORDS)), matrix_ids=np.array([f"MA1:{w}" for w in WORDS]),
+        **{f"matrix/{tf}": matrix_of(word) for tf, word in WORDS.items()},
+    )  # fmt: skip
+    layers = {}
+    for tf, sites in {"CTCF": range(100), "SPI1": range(300, 400)}.items():
+        binding = rng.integers(0, 40, (30, N_WINDOWS)).astype(np.uint8)
+        binding[:, list(sites)] += 150
+        layers[tf] = sp.csr_matrix(binding)
+    obs = pd.DataFrame({"cell_type": ["A"] * 30}, index=[f"c{i}" for i in range(30)])
+    uns = {"scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
+           "tfs": np.array(["CTCF", "SPI1"], dtype=object)}  # fmt: skip
+    var = pd.DataFrame(index=[f"w{i}" for i in range(N_WINDOWS)])
+    anndata.AnnData(obs=obs, var=var, uns=uns, layers=layers).write_zarr(tmp_path / "s.zarr")
+    anndata.AnnData(obs=obs).write_h5ad(tmp_path / "cells.h5ad")
+    return {
+        "zarrs": [tmp_path / "s.zarr"], "cells": [tmp_path / "cells.h5ad"],
+        "windows": tmp_path / "windows.npz", "reference_dir": reference, "motifs": tmp_path / "motifs.npz",
+        "output": tmp_path / "motifs.tsv", "n_sites": 100,
+    }  # fmt: skip
+
+
+def test_planted_motif_is_enriched_in_its_own_sites_only(inputs):
+    motif_enrichment(**inputs)
+    table = pd.read_csv(inputs["output"], sep="\t")
+    assert table.columns.tolist() == COLUMNS and (table.n_motifs == 3).all()
+    ctcf = table[(table.tf == "CTCF") & table.own].iloc[0]
+    assert (ctcf["rank"], ctcf.motif_id, ctcf.sites_with_motif, ctcf.n_sites) == (1, "MA1:CTCF", 1.0, 100)
+    assert ctcf.p_adjusted < 1e-20 and ctcf.odds_ratio > 100
+    assert ctcf.gc_sites == pytest.approx(ctcf.gc_background, abs=0.02)
+    spi1 = table[(table.tf == "SPI1") & table.own].iloc[0]
+    assert spi1.p_adjusted > 0.05 and spi1.sites_with_motif < 0.2
+    a, n = round(ctcf.sites_with_motif * ctcf.n_sites), ctcf.n_sites
+    b, m = round(ctcf.background_with_motif * ctcf.n_background), ctcf.n_background
+    expected = stats.fisher_exact([[a, n - a], [b, m - b]], alternative="greater").pvalue
+    assert ctcf.p_value == pytest.approx(expected, rel=1e-3)
+
+
+def test_only_top_motifs_and_the_own_one_are_listed_and_seed_decides(inputs, tmp_path):
+    motif_enrichment(**inputs | {"top_motifs": 1})
+    table = pd.read_csv(inputs["output"], sep="\t")
+    assert (table.own | (table["rank"] == 1)).all() and set(table[table.own].tf) == {"CTCF", "SPI1"}
+    again = tmp_path / "again.tsv"
+    motif_enrichment(**inputs | {"top_motifs": 1, "output": again})
+    assert again.read_bytes() == inputs["output"].read_bytes()
+
+
+def test_threshold_is_that_of_brute_force():
+    rng = np.random.default_rng(1)
+    matrix = rng.normal(size=(4, 6)).astype(np.float32)
+    words = np.stack(np.meshgrid(*[range(4)] * 6, indexing="ij"), axis=-1).reshape(-1, 6)
+    scores = np.sort(matrix[words, np.arange(6)].sum(axis=1))[::-1]
+    for p in (0.1, 0.01, 0.001):
+        share = (scores >= hit_threshold(matrix, p)).mean()
+        assert share == pytest.approx(p, rel=0.15)
+    assert (scores >= hit_threshold(matrix, 1e-9)).sum() == 1  # too short: only the best word
+
+
+def test_background_is_near_distinct_and_from_the_candidates():
+    rng = np.random.default_rng(0)
+    features = rng.uniform(size=(2000, 2))
+    sites, candidates = np.arange(100), np.arange(500, 2000)
+    chosen = match_background(sites, candidates, features, np.random.default_rng(0))
+    assert len(chosen) == 100 == len(np.unique(chosen)) and chosen.min() >= 500
+    np.testing.assert_allclose(features[chosen].mean(axis=0), features[sites].mean(axis=0), atol=0.02)
+    assert len(match_background(sites, np.arange(500, 510), features, np.random.default_rng(0))) == 10
+    assert len(match_background(sites, np.empty(0, dtype=int), features, np.random.default_rng(0))) == 0
+
+
+def test_bad_inputs(inputs, tmp_path):
+    with pytest.raises(InputError, match="no such file; run the motifs rule first"):
+        motif_enrichment(**inputs | {"motifs": tmp_path / "none.npz"})
+    np.savez(tmp_path / "w.npz", chrom=np.zeros(1, np.int16), start=np.zeros(1, np.int32), window=200,
+             context=1000, peak=np.zeros(1, np.int32), gc=np.zeros(1, np.float32))  # fmt: skip
+    with pytest.raises(InputError, match="1 windows, the stores have 600"):
+        motif_enrichment(**inputs | {"windows": tmp_path / "w.npz"})
+    with pytest.raises(InputError, match="no cell type has 31 cells"):
+        motif_enrichment(**inputs | {"min_cells": 31})
+    assert not inputs["output"].exists()

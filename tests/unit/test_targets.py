@@ -1,0 +1,180 @@
+import gzip
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scbind.errors import InputError
+from scbind.genes import read_tss
+from scbind.genome import ChromSizes
+from scbind.targets import COLUMNS, PSEUDOCOUNT, potential_weights, tf_targets
+from scbind.typemeans import CELLS_PER_BLOCK, TypeMeans
+
+SIZES = ChromSizes(("chr1", "chr2"), np.array([300_000, 200_000]))
+
+
+def write_windows(path, chrom, start):
+    n = len(chrom)
+    np.savez(
+        path,
+        chrom=np.array(chrom, dtype=np.int16),
+        start=np.array(start, dtype=np.int32),
+        peak=np.arange(n, dtype=np.int32),
+        gc=np.full(n, 0.5, dtype=np.float32),
+        window=200,
+        context=1000,
+    )
+
+
+def write_sample(folder, name, layers, types, listed=None):
+    """A binding store with ``layers`` (TF -> uint8 codes) and its table of cells."""
+    n_cells, n_windows = next(iter(layers.values())).shape
+    obs = pd.DataFrame({"cell_type": types, "pass": True}, index=[f"c{i}" for i in range(n_cells)])
+    obs["cell_type"] = obs["cell_type"].astype("category")
+    var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
+    uns = {
+        "scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
+        "tfs": np.array(list(layers), dtype=object),
+    }  # fmt: skip
+    matrices = {tf: sp.csr_matrix(np.asarray(codes, dtype=np.uint8)) for tf, codes in layers.items()}
+    anndata.AnnData(obs=obs, var=var, uns=uns, layers=matrices).write_zarr(folder / f"{name}.zarr")
+    known = obs if listed is None else obs.iloc[:listed]
+    anndata.AnnData(obs=known[::-1]).write_h5ad(folder / f"{name}.cells.h5ad")
+    return folder / f"{name}.zarr", folder / f"{name}.cells.h5ad"
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """One window at gene NEAR (type A), one 10 kb upstream of FAR on the - strand (type B)."""
+    (tmp_path / "chrom.sizes").write_text("chr1\t300000\nchr2\t200000\n")
+    write_windows(tmp_path / "windows.npz", [0, 0, 1], [49_900, 210_000, 100])
+    (tmp_path / "genes.bed").write_text(
+        "chr1\t50000\t60000\tNEAR\t0\t+\nchr1\t150000\t200101\tFAR\t0\t-\nchr2\t150000\t160000\tALONE\t0\t+\n"
+    )
+    codes = np.zeros((4, 3))
+    codes[:2, 0] = 255  # cells of type A
+    codes[2, 1] = 255  # one of two cells of type B
+    store, cells = write_sample(tmp_path, "s", {"CTCF": codes, "SPI1": codes * 0}, ["A", "A", "B", "B"])
+    return {
+        "zarrs": [store], "cells": [cells], "windows": tmp_path / "windows.npz",
+        "genes": tmp_path / "genes.bed", "sizes": tmp_path / "chrom.sizes",
+        "output": tmp_path / "targets.tsv", "min_cells": 2,
+    }  # fmt: skip
+
+
+def test_potential_distance_and_specificity_are_exact(inputs):
+    tf_targets(**inputs)
+    table = pd.read_csv(inputs["output"], sep="\t")
+    assert table.columns.tolist() == COLUMNS
+    assert set(table.tf) == {"CTCF"} and "ALONE" not in set(table.gene)
+    near = table[(table.cell_type == "A") & (table.gene == "NEAR")].iloc[0]
+    assert near.potential == pytest.approx(1) and near["rank"] == 1 and near.top_window_distance == 0
+    assert near.specificity == pytest.approx(np.log2((1 + PSEUDOCOUNT) / (0 + PSEUDOCOUNT)), rel=1e-4)
+    far = table[(table.cell_type == "B") & (table.gene == "FAR")].iloc[0]
+    assert (far.tss, far.top_window_start, far.top_window_distance) == (200_100, 210_000, -10_000)
+    assert far.potential == pytest.approx(0.5 * 0.5) and far.top_window_binding == pytest.approx(0.5)
+
+
+def test_top_and_several_starts_of_a_gene(inputs):
+    genes = inputs["genes"]
+    genes.write_text("".join(f"chr1\t{50_000 + 10 * i}\t90000\tG{i // 2}\t0\t+\n" for i in range(10)))
+    tf_targets(**inputs | {"top": 3})
+    table = pd.read_csv(inputs["output"], sep="\t")
+    assert table[table.cell_type == "A"].gene.tolist() == ["G0", "G1", "G2"]
+    assert table[table.cell_type == "A"].tss.tolist() == [50_000, 50_020, 50_040]
+
+
+def test_weights_match_the_formula_window_by_window():
+    rng = np.random.default_rng(0)
+    chrom, centre = rng.integers(0, 2, 60), rng.integers(0, 150_000, 60)
+    tss = pd.DataFrame(
+        {"gene": "g", "chrom": rng.integers(0, 2, 20), "tss": rng.integers(0, 150_000, 20), "strand": "+"}
+    )
+    weight, distance = potential_weights(chrom, centre, tss, 5_000, 20_000)
+    gap = centre[:, None] - tss.tss.to_numpy()
+    near = (np.abs(gap) <= 20_000) & (chrom[:, None] == tss.chrom.to_numpy())
+    np.testing.assert_allclose(weight.toarray(), np.where(near, 2.0 ** (-np.abs(gap) / 5_000), 0), rtol=1e-5)
+    np.testing.assert_array_equal(distance.toarray(), np.where(near, gap, 0))
+    assert weight.nnz == near.sum() == distance.nnz
+
+
+def test_type_means_over_samples_blocks_and_untyped_cells(tmp_path, monkeypatch, capsys):
+    rng = np.random.default_rng(0)
+    codes = [rng.integers(0, 256, (n, 5)) for n in (7, 4)]
+    types = [["A", "B", None, "A", "B", "A", "rare"], ["B", "A", "A", ""]]
+    pairs = [write_sample(tmp_path, f"s{i}", {"X": codes[i]}, types[i]) for i in range(2)]
+    monkeypatch.setattr("scbind.typemeans.CELLS_PER_BLOCK", 3)
+    means = TypeMeans.open([p[0] for p in pairs], [p[1] for p in pairs], min_cells=2)
+    assert means.types == ["A", "B"] and means.n_cells.tolist() == [5, 3] and CELLS_PER_BLOCK > 3
+    stacked, labels = np.vstack(codes) / 255, np.array(sum(types, []), dtype=object)
+    expected = [stacked[labels == name].mean(axis=0) for name in "AB"]
+    np.testing.assert_allclose(means.means("X"), expected, rtol=1e-5)
+    assert "rare is skipped, 1 cells are fewer than 2" in capsys.readouterr().err
+
+
+def test_gtf_and_gzip(tmp_path):
+    lines = [
+        "#!genome",
+        'chr1\tx\tgene\t101\t200\t.\t+\t.\tgene_id "E1.1"; gene_name "ABC";',
+        'chr1\tx\texon\t101\t150\t.\t+\t.\tgene_id "E1.1"; transcript_id "T"; gene_name "ABC";',
+        'chr2\tx\tgene\t101\t200\t.\t-\t.\tgene_id "E2";',
+        'chrUn\tx\tgene\t1\t20\t.\t-\t.\tgene_id "E3";',
+    ]
+    path = tmp_path / "genes.gtf.gz"
+    with gzip.open(path, "wt") as handle:
+        handle.write("\n".join(lines) + "\n")
+    expected = [["ABC", 0, 100, "+"], ["E2", 1, 199, "-"]]
+    assert read_tss(path, SIZES).to_numpy().tolist() == expected
+
+
+def test_gtf_with_exons_only_is_joined_per_transcript(tmp_path):
+    path = tmp_path / "genes.gtf"
+    rows = [(501, 600, "T1"), (101, 200, "T1"), (301, 400, "T2")]
+    path.write_text(
+        "".join(
+            f'chr1\tx\texon\t{a}\t{b}\t.\t+\t.\tgene_id "G"; transcript_id "{t}";\n' for a, b, t in rows
+        )
+    )
+    assert read_tss(path, SIZES).tss.tolist() == [100, 300]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("chr1\t1\t2\n", "3 columns, 6 expected"),
+        ("chr1\t5\t5\tG\t0\t+\n", "record 1: needs start < end"),
+        ("chr1\t5\t9\tG\t0\t.\n", "record 1: needs start < end and strand"),
+        ("1\t5\t9\tG\t0\t+\n", r"no gene lies on a chromosome of the genome \(here 1, there chr1\)"),
+        ("chr1\t500000\t600000\tG\t0\t+\n", "gene G starts at 500000, beyond the end of chr1"),
+        ("#only a comment\n", "not readable as a table"),
+    ],
+)
+def test_bad_genes(tmp_path, text, message):
+    path = tmp_path / "genes.bed"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_tss(path, SIZES)
+
+
+def test_bad_stores(inputs, tmp_path):
+    with pytest.raises(InputError, match="half_decay"):
+        tf_targets(**inputs | {"half_decay": 0})
+    with pytest.raises(InputError, match="1 binding stores but 0 cell tables"):
+        tf_targets(**inputs | {"cells": []})
+    with pytest.raises(InputError, match="no cell type has 20 cells"):
+        tf_targets(**inputs | {"min_cells": 20})
+    with pytest.raises(InputError, match="no such binding store"):
+        tf_targets(**inputs | {"zarrs": [tmp_path / "none.zarr"]})
+    (tmp_path / "empty.zarr").mkdir()
+    with pytest.raises(InputError, match="not a binding store"):
+        tf_targets(**inputs | {"zarrs": [tmp_path / "empty.zarr"]})
+    store, cells = write_sample(tmp_path, "short", {"CTCF": np.ones((4, 3))}, ["A"] * 4, listed=2)
+    with pytest.raises(InputError, match="2 cells, such as c2, are not in"):
+        tf_targets(**inputs | {"zarrs": [store], "cells": [cells]})
+    with pytest.raises(InputError, match="its factors or windows differ"):
+        tf_targets(**inputs | {"zarrs": [*inputs["zarrs"], store], "cells": inputs["cells"] * 2})
+    write_windows(tmp_path / "windows.npz", [0], [0])
+    with pytest.raises(InputError, match="1 windows, the stores have 3"):
+        tf_targets(**inputs)
+    assert not inputs["output"].exists()

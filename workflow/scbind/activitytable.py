@@ -1,0 +1,99 @@
+"""Read the activity files of one or several samples as one table of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scbind.errors import InputError
+from scbind.files import require
+from scbind.runlog import say
+from scbind.typemeans import cell_types_of
+
+
+@dataclass(frozen=True)
+class Activity:
+    """All cells of all samples.
+
+    ``z`` and ``binding`` are float64, shape (cells, TFs); ``obs`` has ``sample``, ``cell_type`` (missing
+    where unknown), the barcode in ``cell``, whatever else the files hold, and a plain running index;
+    ``var`` is the table of factors, with what is known of their reliability; ``umap`` float64 (cells, 2),
+    NaN where a file has none.
+    """
+
+    z: np.ndarray
+    binding: np.ndarray
+    obs: pd.DataFrame
+    var: pd.DataFrame
+    umap: np.ndarray
+
+    @property
+    def tfs(self) -> list[str]:
+        """Names of the factors, in column order."""
+        return self.var.index.tolist()
+
+    @property
+    def reliability(self) -> pd.DataFrame:
+        """What ``var`` says of each factor's predictions, one row per factor (may have no column)."""
+        return self.var
+
+
+def read_activity(paths: list[str | Path]) -> Activity:
+    """Read ``results/activity/{sample}.h5ad`` of one or several samples.
+
+    Cells whose ``pass`` is false are left out, and so are factors without a finite z in every cell (named in
+    the log).
+
+    Raises
+    ------
+    InputError
+        A file is missing or unreadable, lacks ``mean_binding`` or ``cell_type``, or its factors differ.
+    """
+    if not paths:
+        raise InputError("activity", "no file was given", "give at least one results/activity/{sample}.h5ad")
+    files = [_read_one(Path(path)) for path in paths]
+    names = files[0].var_names
+    for path, data in zip(paths[1:], files[1:], strict=True):
+        if not names.equals(data.var_names):
+            raise InputError(
+                path, f"its factors differ from those of {paths[0]}", "make both with the same model"
+            )
+    z = np.vstack([_dense(data.X) for data in files])
+    binding = np.vstack([_dense(data.layers["mean_binding"]) for data in files])
+    umap = np.vstack([_umap(data) for data in files])
+    obs = pd.concat([data.obs for data in files], ignore_index=True)
+    finite = np.isfinite(z).all(axis=0)
+    if not finite.all():
+        say(f"left out, no finite activity in some cell: {', '.join(names[~finite])}")
+    return Activity(z[:, finite], binding[:, finite], obs, files[0].var.loc[finite], umap)
+
+
+def _read_one(path: Path) -> anndata.AnnData:
+    require(path, "run the activity rule first")
+    try:
+        data = anndata.read_h5ad(path)
+    except (OSError, KeyError) as error:
+        raise InputError(path, f"not a readable .h5ad ({error})", "run its rule again") from error
+    if "mean_binding" not in data.layers:
+        raise InputError(path, "it has no layer mean_binding", "make it again with the activity rule")
+    obs = data.obs.copy()
+    obs["cell_type"] = cell_types_of(obs, path)
+    obs["cell"] = obs.index.astype(str)
+    obs["sample"] = obs["sample"].astype(str) if "sample" in obs else path.stem
+    data.obs = obs
+    return data[obs["pass"].astype(bool).to_numpy()].copy() if "pass" in obs else data
+
+
+def _dense(matrix) -> np.ndarray:
+    return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float64)
+
+
+def _umap(data: anndata.AnnData) -> np.ndarray:
+    if "X_umap" not in data.obsm:
+        return np.full((data.n_obs, 2), np.nan)
+    return np.asarray(data.obsm["X_umap"], dtype=np.float64)[:, :2]

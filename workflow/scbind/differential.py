@@ -1,0 +1,210 @@
+"""Transcription factors whose activity differs between cell types, or between conditions within a type.
+
+The unit of replication is the donor, where donors are known, else the sample: cells of one sample are not
+replicates, and testing them as if they were calls nearly everything significant (Squair et al. 2021, Nature
+Communications 12:5692). With three replicates or more the test is over their means; with fewer it is over
+cells, and the column ``test`` says what such a p-value is worth.
+"""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from scbind.activitytable import Activity, read_activity
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.runlog import say
+from scbind.typemeans import list_types
+
+MIN_REPLICATES = 3
+PAIRED = "paired t-test over replicates"
+WELCH = "Welch t-test over replicates"
+CELLS = "cells, no replicates: p-values describe this sample only"
+COLUMNS = [
+    "contrast", "cell_type", "group", "reference", "tf", "n_cells", "n_cells_reference", "n_replicates",
+    "mean_z", "mean_z_reference", "difference", "effect_size", "mean_binding", "mean_binding_reference",
+    "statistic", "p_value", "p_adjusted", "test",
+]  # fmt: skip
+
+
+def differential_tfs(
+    activity: list[str | Path],
+    output: str | Path,
+    samples: str | Path | None = None,
+    min_cells: int = 20,
+    min_cells_per_replicate: int = 5,
+) -> None:
+    """Compare each cell type with all other cells, and each condition with the others within a type.
+
+    Parameters
+    ----------
+    activity
+        ``results/activity/{sample}.h5ad`` files; z is compared.
+    output
+        A table, one row per contrast, cell type, group and factor; columns in ``docs/outputs.md``.
+    samples
+        Optional tab-separated sample sheet with a column ``sample`` and ``condition`` and/or ``donor``.
+    min_cells
+        Types (or groups of a type) with fewer cells are named in the log and left out.
+    min_cells_per_replicate
+        A replicate counts on a side of a comparison if it has this many cells there.
+
+    Notes
+    -----
+    Three replicates that hold both the type and other cells give a paired t-test over the replicates'
+    differences of means (a signed-rank test cannot reach p < 0.05 with fewer than six). Conditions are
+    compared by Welch's t-test over replicate means if each side has three and no replicate is on both.
+    Otherwise: Wilcoxon rank-sum over cells (``scanpy.tl.rank_genes_groups``, tie-corrected).
+    Benjamini-Hochberg adjustment runs over all rows of one kind of contrast.
+    """
+    data = _with_metadata(read_activity(activity), samples)
+    rows = _between_types(data, min_cells, min_cells_per_replicate)
+    if "condition" in data.obs:
+        rows += _between_conditions(data, min_cells, min_cells_per_replicate)
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
+    if rows:
+        table["p_adjusted"] = table.groupby("contrast")["p_value"].transform(_adjust)
+        table = table[COLUMNS].join(data.reliability, on="tf")
+        table = table.sort_values(
+            ["contrast", "cell_type", "group", "p_adjusted", "statistic"],
+            ascending=[True, True, True, True, False],
+            kind="stable",
+        )
+    else:
+        say("no two groups of cells to compare: the table of differential TFs is empty")
+    with atomic(output) as path:
+        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+
+
+def _adjust(p_values: pd.Series) -> np.ndarray:
+    """Benjamini-Hochberg; a test that could not be computed (constant values) counts as p = 1."""
+    return stats.false_discovery_control(p_values.fillna(1.0).to_numpy())
+
+
+def _with_metadata(data: Activity, samples: str | Path | None) -> Activity:
+    """Add ``replicate`` and, from the sheet, ``condition`` and ``donor`` to the cell table."""
+    obs = data.obs
+    if samples is not None:
+        require(samples, "give the sample sheet, or none")
+        sheet = pd.read_csv(samples, sep="\t", dtype=str, comment="#")
+        if "sample" not in sheet:
+            raise InputError(samples, "no column sample", "write a header with sample, condition, donor")
+        if sheet["sample"].duplicated().any():
+            twice = sheet.loc[sheet["sample"].duplicated(), "sample"].iloc[0]
+            raise InputError(samples, f"sample {twice} is listed twice", "list each sample once")
+        missing = sorted(set(obs["sample"]) - set(sheet["sample"]))
+        if missing:
+            raise InputError(samples, f"sample {missing[0]} is not listed", "add a row for it")
+        sheet = sheet.set_index("sample")
+        for column in ("condition", "donor"):
+            if column in sheet:
+                obs[column] = obs["sample"].map(sheet[column])
+    donors_known = "donor" in obs and obs["donor"].notna().all() and (obs["donor"].astype(str) != "").all()
+    obs["replicate"] = obs["donor"].astype(str) if donors_known else obs["sample"]
+    return data
+
+
+def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
+    types = data.obs["cell_type"]
+    rows = []
+    for name in list_types(types, min_cells, "differential TFs"):
+        inside = (types == name).to_numpy()
+        outside = types.notna().to_numpy() & ~inside
+        if outside.sum() < min_cells:
+            say(f"differential TFs: {name} is skipped, fewer than {min_cells} other cells to compare with")
+            continue
+        table = _compare(data, inside, outside, min_per_replicate, paired=True)
+        rows.append(table.assign(contrast="cell_type", cell_type=name, group=name, reference="other types"))
+    return rows
+
+
+def _between_conditions(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
+    types, condition = data.obs["cell_type"], data.obs["condition"]
+    conditions = sorted(condition.dropna().unique())
+    if len(conditions) == 2:  # the second comparison would be the first with its sign turned
+        conditions = conditions[1:]
+    rows = []
+    for name in list_types(types, min_cells, "conditions"):
+        for value in conditions:
+            of_type = (types == name).to_numpy()
+            inside = of_type & (condition == value).to_numpy()
+            outside = of_type & condition.notna().to_numpy() & ~inside
+            if min(inside.sum(), outside.sum()) < min_cells:
+                say(f"conditions: {value} in {name} is skipped, fewer than {min_cells} cells on a side")
+                continue
+            others = sorted(condition[outside].unique())
+            table = _compare(data, inside, outside, min_per_replicate, paired=False)
+            reference = ", ".join(others)
+            rows.append(table.assign(contrast="condition", cell_type=name, group=value, reference=reference))
+    return rows
+
+
+def _compare(
+    data: Activity, inside: np.ndarray, outside: np.ndarray, min_per_replicate: int, paired: bool
+) -> pd.DataFrame:
+    """One row per factor: what is inside against what is outside, both bool (cells,)."""
+    z_in, z_out = data.z[inside], data.z[outside]
+    pooled = np.sqrt((z_in.var(axis=0) + z_out.var(axis=0)) / 2)
+    difference = z_in.mean(axis=0) - z_out.mean(axis=0)
+    ours, theirs = (_replicate_means(data, side, min_per_replicate) for side in (inside, outside))
+    both = ours.index.intersection(theirs.index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # constant columns: NaN, adjusted as p = 1
+        if paired and len(both) >= MIN_REPLICATES:
+            test, n_replicates = PAIRED, len(both)
+            difference = (ours.loc[both] - theirs.loc[both]).to_numpy().mean(axis=0)
+            outcome = stats.ttest_rel(ours.loc[both], theirs.loc[both], axis=0)
+        elif not paired and min(len(ours), len(theirs)) >= MIN_REPLICATES and both.empty:
+            test, n_replicates = WELCH, len(ours) + len(theirs)
+            difference = (ours.mean() - theirs.mean()).to_numpy()
+            outcome = stats.ttest_ind(ours, theirs, axis=0, equal_var=False)
+        else:
+            test, n_replicates = CELLS, 0
+            outcome = None
+    statistic, p_value = (outcome.statistic, outcome.pvalue) if outcome else _wilcoxon(z_in, z_out)
+    return pd.DataFrame(
+        {
+            "tf": data.tfs,
+            "n_cells": int(inside.sum()),
+            "n_cells_reference": int(outside.sum()),
+            "n_replicates": n_replicates,
+            "mean_z": z_in.mean(axis=0),
+            "mean_z_reference": z_out.mean(axis=0),
+            "difference": difference,
+            "effect_size": np.divide(difference, pooled, out=np.zeros_like(difference), where=pooled > 0),
+            "mean_binding": data.binding[inside].mean(axis=0),
+            "mean_binding_reference": data.binding[outside].mean(axis=0),
+            "statistic": np.asarray(statistic, dtype=np.float64),
+            "p_value": np.asarray(p_value, dtype=np.float64),
+            "test": test,
+        }
+    )
+
+
+def _replicate_means(data: Activity, side: np.ndarray, min_cells: int) -> pd.DataFrame:
+    """Mean z, replicates x factors, of the replicates with enough cells on a side."""
+    replicate = data.obs["replicate"].to_numpy()[side]
+    grouped = pd.DataFrame(data.z[side]).groupby(replicate)
+    return grouped.mean()[grouped.size() >= min_cells]
+
+
+def _wilcoxon(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rank-sum z score and two-sided p-value per factor, over cells."""
+    import scanpy  # heavy, and needed only without replicates
+
+    group = pd.Categorical(["in"] * len(inside) + ["out"] * len(outside))
+    obs = pd.DataFrame({"group": group}, index=np.arange(len(group)).astype(str))
+    cells = anndata.AnnData(np.vstack([inside, outside]), obs=obs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fold changes of z are undefined, and not used here
+        scanpy.tl.rank_genes_groups(
+            cells, "group", groups=["in"], reference="out", method="wilcoxon", tie_correct=True
+        )
+    result = scanpy.get.rank_genes_groups_df(cells, "in").set_index("names").loc[cells.var_names]
+    return result["scores"].to_numpy(), result["pvals"].to_numpy()

@@ -1,0 +1,138 @@
+"""Mean predicted binding per cell type, one transcription factor at a time.
+
+The binding stores hold cells x windows per factor. What targets and motif enrichment need is types x windows.
+One factor is held in memory at a time, and cells are read in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scbind.binding import Binding, open_binding
+from scbind.errors import InputError
+from scbind.files import require
+from scbind.runlog import say
+
+CELLS_PER_BLOCK = 2_000
+
+
+def read_obs(path: str | Path) -> pd.DataFrame:
+    """Read only the cell table of an ``.h5ad``. Raises :class:`InputError` if the file is not one."""
+    require(path, "run the rule that makes it first")
+    try:
+        with h5py.File(path, "r") as handle:
+            return anndata.io.read_elem(handle["obs"])
+    except (OSError, KeyError) as error:
+        raise InputError(path, f"not a readable .h5ad ({error})", "run its rule again") from error
+
+
+def cell_types_of(obs: pd.DataFrame, path: str | Path) -> pd.Series:
+    """Cell type of each cell as an object Series; missing where a cell has none or an empty one."""
+    if "cell_type" not in obs:
+        raise InputError(path, "obs has no column cell_type", "make the file again with the embedding rules")
+    types = obs["cell_type"].astype(object)
+    return types.where(types.notna() & (types.astype(str) != ""))
+
+
+def list_types(types: pd.Series, min_cells: int, what: str) -> list[str]:
+    """Sorted names of the types with at least ``min_cells`` cells; those that are left out are said."""
+    counts = types.dropna().value_counts()
+    for name in sorted(counts.index[counts < min_cells].astype(str)):
+        say(f"{what}: {name} is skipped, {counts[name]} cells are fewer than {min_cells}")
+    return sorted(counts.index[counts >= min_cells].astype(str))
+
+
+@dataclass(frozen=True)
+class TypeMeans:
+    """Binding stores of one or several samples, read as means over the cells of each type.
+
+    ``types`` and ``tfs`` name the two axes, ``n_cells`` int64 (types,) counts the cells behind each mean, and
+    ``n_windows`` is the number of windows, in the order of ``windows.npz``.
+    """
+
+    types: list[str]
+    tfs: list[str]
+    n_cells: np.ndarray
+    n_windows: int
+    stores: tuple[tuple[Binding, sp.csc_matrix], ...]  # each with its membership, types x cells
+
+    @classmethod
+    def open(
+        cls, zarrs: list[str | Path], cells: list[str | Path], min_cells: int = 20, what: str = "cell types"
+    ) -> TypeMeans:
+        """Match each ``results/binding/{sample}.zarr`` with the ``cells.h5ad`` of the same sample, in order.
+
+        Raises :class:`InputError` when the lists differ in length, a store lacks a part, stores disagree on
+        factors or windows, a cell of a store is unknown, or no type has ``min_cells`` cells.
+        """
+        if len(zarrs) != len(cells) or not zarrs:
+            raise InputError(
+                zarrs[0] if zarrs else "binding",
+                f"{len(zarrs)} binding stores but {len(cells)} cell tables",
+                "give one cells.h5ad for each store, in the same order",
+            )
+        read = [_open_store(Path(store), Path(table)) for store, table in zip(zarrs, cells, strict=True)]
+        tfs, n_windows = read[0][0].tfs, len(read[0][0].var)
+        for binding, _ in read[1:]:
+            if binding.tfs != tfs or len(binding.var) != n_windows:
+                raise InputError(
+                    binding.path,
+                    f"its factors or windows differ from those of {read[0][0].path}",
+                    "infer all samples again",
+                )
+        types = list_types(pd.concat([labels for _, labels in read]), min_cells, what)
+        if not types:
+            raise InputError(
+                cells[0], f"no cell type has {min_cells} cells", "lower min_cells or label more coarsely"
+            )
+        stores = []
+        for binding, labels in read:
+            code = pd.Categorical(labels, categories=types).codes
+            kept = np.flatnonzero(code >= 0)
+            ones = np.ones(len(kept), dtype=np.float32)
+            shape = (len(types), len(labels))
+            stores.append((binding, sp.csc_matrix((ones, (code[kept], kept)), shape=shape)))
+        n_cells = sum(np.asarray(member.sum(axis=1)).ravel().astype(np.int64) for _, member in stores)
+        return cls(types, tfs, n_cells, n_windows, tuple(stores))
+
+    def means(self, tf: str) -> np.ndarray:
+        """Mean P(bound) of one factor: float32 (types, windows). Values below the floor count as 0."""
+        total = np.zeros((len(self.types), self.n_windows), dtype=np.float64)
+        for binding, membership in self.stores:
+            for start in range(0, membership.shape[1], CELLS_PER_BLOCK):
+                rows = slice(start, min(start + CELLS_PER_BLOCK, membership.shape[1]))
+                codes = binding.codes(tf, rows).astype(np.float32)
+                total += (membership[:, rows] @ codes).toarray() / binding.scale
+        return (total / self.n_cells[:, None]).astype(np.float32)
+
+    def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
+        """Yield every factor with its means."""
+        for tf in self.tfs:
+            yield tf, self.means(tf)
+
+
+def _open_store(store: Path, table: Path) -> tuple[Binding, pd.Series]:
+    """The store, and the type of each of its cells."""
+    try:
+        binding = open_binding(store)
+    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, InputError):
+            raise
+        raise InputError(store, f"not a binding store ({error})", "merge its shards again") from error
+    known = read_obs(table)
+    unknown = binding.obs.index.difference(known.index)
+    if len(unknown):
+        raise InputError(
+            store,
+            f"{len(unknown)} cells, such as {unknown[0]}, are not in {table}",
+            "give the cells.h5ad of the same sample, or infer the sample again",
+        )
+    return binding, cell_types_of(known, table).reindex(binding.obs.index)
