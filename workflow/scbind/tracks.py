@@ -1,0 +1,365 @@
+"""Bulk ATAC in four formats becomes one track: Tn5 insertions per base, in one shift frame."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from array import array
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyBigWig
+
+from scbind.alignments import is_usable, open_bam
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.fragments import iter_chromosomes
+from scbind.genome import ChromSizes
+from scbind.inputs import refuse_names
+from scbind.runlog import say
+from scbind.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
+
+FORMATS = ("fragments", "bam", "insertions", "coverage")
+ENOUGH_ENDS = 2_000_000  # ends looked at for the shift; more do not change the answer
+BLOCK = 4 << 20  # bp of a bigWig read at a time
+MIN_MAPQ = 30
+
+# One chromosome of one input: positions of starts and of last bases (int64, sorted, unique) and weights.
+Ends = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def insertion_track(
+    inputs: list[dict], sizes_path: str | Path, output_bw: str | Path, output_json: str | Path
+) -> None:
+    """Merge bulk ATAC inputs into one bigWig of Tn5 insertions per base.
+
+    Parameters
+    ----------
+    inputs
+        ``{"path", "format", "region"}`` each. Formats:
+
+        * ``fragments``: both ends of every fragment, ``start`` and ``end - 1``; one insertion each, whatever
+          its count column;
+        * ``bam``: 5' ends of usable reads, minus duplicates, at +4 (plus strand) and -5 (minus strand) unless
+          they are found shifted already;
+        * ``insertions``: bigWig of counts per base; strands are not known, so it is taken as it is;
+        * ``coverage``: bigWig of fragment coverage. A step of +k at x is k starts, -k is k fragments ending
+          there, so k insertions at x - 1. A start and an end at one x cancel and are lost. Where values
+          are not whole, the smallest step is taken as one fragment.
+
+        ``region`` (``chrom:start-end``, 0-based half-open) limits an input; without it the input speaks
+        for every chromosome that it has data on. Ends found in another known frame are moved to +4/-5.
+    sizes_path
+        ``chrom.sizes``.
+    output_bw
+        bigWig, one entry per base with insertions, float counts.
+    output_json
+        ``inputs`` (with the frame found), ``insertions`` per chromosome, ``total``, and ``regions``, the
+        ``[chrom, start, end]`` that the inputs speak for; outside them nothing is known.
+
+    Raises
+    ------
+    InputError
+        On an unreadable or malformed input, NaN or negative values, values that are no multiples of a unit,
+        foreign or wrong-length chromosomes, inputs that overlap, or no insertion at all.
+    """
+    sizes = ChromSizes.read(sizes_path)
+    for item in inputs:
+        if item.get("format") not in FORMATS:
+            raise InputError(
+                item["path"], f"unknown format {item.get('format')!r}", f"use one of {', '.join(FORMATS)}"
+            )
+    regions = [parse_region(item.get("region"), sizes, item["path"]) for item in inputs]
+    Path(output_bw).parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=Path(output_bw).parent, prefix=".track.") as scratch:
+        parts, facts = [], []
+        for number, (item, region) in enumerate(zip(inputs, regions, strict=True)):
+            part, fact = _read_input(item, region, sizes, Path(scratch) / str(number))
+            parts.append(part)
+            facts.append(fact)
+        covered = _covered(inputs, regions, parts, sizes)
+        totals = {}
+        with atomic(output_json) as json_scratch, atomic(output_bw) as bw_scratch:
+            with create_bigwig(bw_scratch, sizes) as bw:
+                for name in sizes.names:
+                    found = [np.load(part[name]) for part in parts if name in part]
+                    if found:
+                        position, count = _add_up(np.concatenate(found, axis=1))
+                        totals[name] = int(count.sum())
+                        add_bases(bw, name, position, count)
+            if not sum(totals.values()):
+                raise InputError(inputs[0]["path"], "no insertion in any input", "check files and regions")
+            summary = {
+                "inputs": facts,
+                "insertions": totals,
+                "total": sum(totals.values()),
+                "regions": covered,
+            }
+            json_scratch.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def parse_region(text: str | None, sizes: ChromSizes, path) -> tuple[str, int, int] | None:
+    """Read ``chrom:start-end`` (0-based half-open); :class:`InputError` if malformed or outside."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text)
+    if not match:
+        raise InputError(path, f"region {text!r} is not chrom:start-end", "write it like chr20:0-1000000")
+    name, start, end = match[1], *(int(match[i].replace(",", "")) for i in (2, 3))
+    if name not in sizes.names:
+        refuse_names(path, [name], sizes)
+    if not start < end <= sizes.as_dict()[name]:
+        raise InputError(path, f"region {text!r} is empty or beyond the chromosome", "correct the region")
+    return name, start, end
+
+
+def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[dict[str, Path], dict]:
+    """Read one input; leaves one array (2, bases) of positions and counts per chromosome in ``folder``."""
+    folder.mkdir()
+    path, kind = item["path"], item["format"]
+    readers = {
+        "fragments": _from_fragments,
+        "bam": _from_bam,
+        "insertions": _from_bases,
+        "coverage": _from_coverage,
+    }
+    lags, looked, smallest, whole = np.zeros(len(LAGS), dtype=np.int64), 0, np.inf, True
+    spilled = {}
+    for name, ends in readers[kind](path, sizes, region):
+        weights = np.concatenate(ends[1::2])
+        if not len(weights):
+            continue
+        smallest, whole = min(smallest, weights.min()), whole and bool(np.all(weights == np.round(weights)))
+        if looked < ENOUGH_ENDS:
+            lags += count_lags(ends[0], ends[0] if kind == "insertions" else ends[2])
+            looked += len(weights)
+        spilled[name] = folder / f"{sizes.index(name)}.npz"
+        np.savez(spilled[name], *ends)
+    offset, evidence = estimate_frame(lags, kind)
+    move = CORRECTION.get(offset, (4, -5) if kind == "bam" and offset is None else (0, 0))
+    if kind == "insertions":
+        move = (0, 0)
+    unit = 1.0 if whole else float(smallest)
+    if not whole:
+        say(f"WARNING {path}: values are not whole; taking the smallest step, {unit:.6g}, as one")
+    final, totals = {}, {}
+    for name, file in spilled.items():
+        with np.load(file) as stored:
+            starts, start_weight, last, last_weight = (stored[f"arr_{i}"] for i in range(4))
+        position = np.concatenate([starts + move[0], last + move[1]])
+        count = _whole(np.concatenate([start_weight, last_weight]), unit, path, name, position)
+        low, high = region[1:] if region else (0, sizes.as_dict()[name])
+        keep = (position >= low) & (position < high)
+        if keep.any():
+            final[name] = folder / f"{sizes.index(name)}.npy"
+            np.save(final[name], np.stack([position[keep], count[keep]]))
+            totals[name] = int(count[keep].sum())
+    frame = _say_frame(path, kind, offset, move)
+    fact = {"path": str(path), "format": kind, "region": item.get("region"), "frame": frame, "offset": offset}
+    return final, fact | {"evidence": evidence, "correction": list(move), "unit": unit, "insertions": totals}
+
+
+def _say_frame(path, kind: str, offset: int | None, move: tuple[int, int]) -> str:
+    frame = "undetermined" if offset is None else FRAMES.get(offset, "unrecognised")
+    if offset == 1:
+        say(f"{path}: shift frame {frame}")
+    elif offset is None:
+        done = "taken as unshifted" if kind == "bam" else "taken as +4/-5"
+        say(f"WARNING {path}: the shift frame cannot be told from these data; {done}")
+    else:
+        done = f"moved by {move[0]:+d}/{move[1]:+d}" if any(move) else "left as it is"
+        say(f"WARNING {path}: the shift frame is {frame} (ends meet at {offset:+d} bp) and not +4/-5; {done}")
+    return frame
+
+
+def _from_fragments(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    for name, start, end in iter_chromosomes(path, sizes):
+        if region is None or name == region[0]:
+            yield name, (*_tally(start), *_tally(end - 1))
+
+
+def _from_bam(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    # A minus-strand 5' end is the last base of the read.
+    current, plus, minus, used = None, array("q"), array("q"), 0
+    with open_bam(path, sizes) as (reads, known):
+        for read in reads:
+            name = known.get(read.reference_id)
+            if name is None or region and name != region[0] or not is_usable(read, MIN_MAPQ, False):
+                continue
+            if name != current:
+                if current is not None:
+                    yield current, (*_tally(plus), *_tally(minus))
+                current, plus, minus = name, array("q"), array("q")
+            used += 1
+            if read.is_reverse:
+                minus.append(read.reference_end - 1)
+            else:
+                plus.append(read.reference_start)
+    if not used:
+        raise InputError(path, "no usable read in it", "give aligned, quality-scored reads")
+    yield current, (*_tally(plus), *_tally(minus))
+
+
+def _tally(positions) -> tuple[np.ndarray, np.ndarray]:
+    position, count = np.unique(np.asarray(positions, dtype=np.int64), return_counts=True)
+    return position, count.astype(np.float64)
+
+
+def _from_bases(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    none = np.zeros(0, dtype=np.int64)
+    for name, position, value in _bigwig_bases(path, sizes, region):
+        yield name, (position, value, none, none.astype(np.float64))
+
+
+def _bigwig_bases(path, sizes: ChromSizes, region=None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    for name, blocks in _bigwig_chromosomes(path, sizes, region):
+        positions, values = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+        for start, end, value in blocks:
+            keep = value > 0
+            start, width, value = start[keep], (end - start)[keep], value[keep]
+            first = np.repeat(np.cumsum(width) - width, width)
+            positions.append(np.repeat(start, width) + np.arange(len(first)) - first)
+            values.append(np.repeat(value, width))
+        yield name, np.concatenate(positions), np.concatenate(values)
+
+
+def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    for name, blocks in _bigwig_chromosomes(path, sizes, region):
+        start, end, value = (np.concatenate(column) for column in zip(*blocks, strict=True))
+        edge, where = np.unique(np.concatenate([start, end]), return_inverse=True)
+        step = np.bincount(where, np.concatenate([value, -value]), minlength=len(edge))
+        # bigWig holds float32: what is left of two values that should be equal is noise, not a step.
+        step[np.abs(step) <= 1e-5 * np.max(value, initial=0)] = 0
+        up, down = step > 0, step < 0
+        yield name, (edge[up], step[up], edge[down] - 1, -step[down])
+
+
+def _bigwig_chromosomes(path, sizes: ChromSizes, region=None):
+    """Yield the name and the blocks ``(start, end, value)`` of each chromosome with data, values checked."""
+    with open_bigwig(path, sizes) as (bw, names):
+        for name in names:
+            if region is None or name == region[0]:
+                blocks = list(_bigwig_blocks(path, bw, name, sizes.as_dict()[name]))
+                if blocks:
+                    yield name, blocks
+
+
+def _bigwig_blocks(path, bw, name: str, length: int):
+    for low in range(0, length, BLOCK):
+        entries = np.array(bw.intervals(name, low, min(low + BLOCK, length)) or (), dtype=np.float64).reshape(
+            -1, 3
+        )
+        entries = entries[entries[:, 0] >= low]  # one that began earlier was seen with its own block
+        wrong = ~(np.isfinite(entries[:, 2]) & (entries[:, 2] >= 0))
+        if wrong.any():
+            start, _, value = entries[np.argmax(wrong)]
+            raise InputError(path, f"the value is {value:g}", "make the track again", f"{name}:{int(start)}")
+        if len(entries):
+            yield entries[:, 0].astype(np.int64), entries[:, 1].astype(np.int64), entries[:, 2]
+
+
+@contextmanager
+def open_bigwig(path: str | Path, sizes: ChromSizes):
+    """Open a bigWig; gives the handle and the names it shares with ``sizes``, in their order.
+
+    Raises :class:`InputError` if it is missing, no bigWig, or of another genome (names or lengths).
+    """
+    path = require(path, "check the path in the configuration")
+    try:
+        bw = pyBigWig.open(str(path))
+    except RuntimeError as error:
+        raise InputError(path, "cannot be read as bigWig", "copy or make the file again") from error
+    try:
+        if not bw.isBigWig():
+            raise InputError(path, "is not a bigWig", "give a bigWig file")
+        found = bw.chroms()
+        names = [name for name in sizes.names if name in found]
+        if not names:
+            refuse_names(path, found, sizes)
+        for name in names:
+            if found[name] != sizes.as_dict()[name]:
+                raise InputError(
+                    path,
+                    f"length {found[name]} differs from the genome's {sizes.as_dict()[name]}",
+                    "use a track of this genome",
+                    name,
+                )
+        yield bw, names
+    finally:
+        bw.close()
+
+
+def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarray) -> np.ndarray:
+    """Divide by the unit; refuse what is no multiple of it. int64."""
+    ratio = weights / unit
+    count = np.round(ratio)
+    wrong = np.abs(ratio - count) > 0.1
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            path,
+            f"the step {weights[row]:.6g} is no multiple of the smallest, {unit:.6g}",
+            "give a track that was neither smoothed nor averaged",
+            f"{name}:{position[row]}",
+        )
+    return count.astype(np.int64)
+
+
+def _covered(inputs, regions, parts, sizes: ChromSizes) -> list[list]:
+    """Where each input speaks, sorted; :class:`InputError` where two speak for one base."""
+    spans = []
+    for item, region, part in zip(inputs, regions, parts, strict=True):
+        for name in [region[0]] if region else part:
+            low, high = region[1:] if region else (0, sizes.as_dict()[name])
+            spans.append((sizes.index(name), low, high, str(item["path"])))
+    spans.sort()
+    for left, right in zip(spans, spans[1:], strict=False):
+        if left[0] == right[0] and right[1] < left[2]:
+            raise InputError(
+                right[3],
+                f"covers the same bases as {left[3]}",
+                "give each input a region of its own",
+                f"{sizes.names[right[0]]}:{right[1]}-{min(left[2], right[2])}",
+            )
+    return [[sizes.names[chrom], low, high] for chrom, low, high, _ in spans]
+
+
+def _add_up(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    position, where = np.unique(pairs[0], return_inverse=True)
+    return position, np.bincount(where, pairs[1], minlength=len(position)).astype(np.int64)
+
+
+@contextmanager
+def create_bigwig(path: str | Path, sizes: ChromSizes):
+    """Open a new bigWig with the header of the genome."""
+    bw = pyBigWig.open(str(path), "w")
+    try:
+        bw.addHeader(list(sizes.as_dict().items()))
+        yield bw
+    finally:
+        bw.close()
+
+
+def add_bases(bw, name: str, position: np.ndarray, value: np.ndarray) -> None:
+    """Append single bases (sorted, 0-based) of one chromosome to an open bigWig."""
+    for low in range(0, len(position), BLOCK):
+        part = slice(low, low + BLOCK)
+        bw.addEntries(name, position[part], values=value[part].astype(np.float64), span=1)
+
+
+def read_insertions(bw: str | Path, sizes: ChromSizes) -> np.ndarray:
+    """Read a bigWig of insertions per base.
+
+    Returns uint32, shape (insertions,): sorted global positions, each repeated by its rounded count.
+    Raises :class:`InputError` on NaN or negative values, with their place, and on foreign chromosomes.
+    """
+    if sizes.total > np.iinfo(np.uint32).max:
+        raise InputError(bw, "the genome is longer than 2^32 bp", "leave out unplaced chromosomes")
+    found = [np.zeros(0, dtype=np.uint32)]
+    for name, position, value in _bigwig_bases(bw, sizes):
+        place = (position + sizes.offsets[sizes.index(name)]).astype(np.uint32)
+        found.append(np.repeat(place, np.round(value).astype(np.int64)))
+    return np.concatenate(found)
