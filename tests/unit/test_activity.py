@@ -1,0 +1,230 @@
+import json
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+from scbind.activity import (
+    SD_FLOOR,
+    ActivitySums,
+    activity_matrix,
+    background_corrected,
+    matched_background,
+    top_two_votes,
+)
+from scbind.binding import ShardWriter
+from scbind.errors import InputError
+
+TFS = ["CTCF", "GATA1", "SPI1", "TAL1"]
+W, DRAWS = 4000, 30
+
+
+def corrected(sums):
+    return background_corrected(**{k: v for k, v in sums.arrays.items() if k != "votes"})
+
+
+def add_all(sums, probability, step=1000):
+    signal = np.ones(probability.shape[:2], dtype=bool)
+    for start in range(0, probability.shape[1], step):
+        stop = min(start + step, probability.shape[1])
+        block = slice(start, stop)
+        sums.add(0, start, probability[:, block], sums.weights(start, stop), signal[:, block])
+    return sums
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Windows with GC and accessibility, and where each TF binds in the reference (a tenth of them)."""
+    rng = np.random.default_rng(0)
+    gc, access = rng.normal(0.45, 0.08, W), rng.lognormal(3, 1, W)
+    affinity = rng.random((W, len(TFS)))
+    binding = (np.where(affinity > 0.9, 0.4, 0.01) * access[:, None] / (access[:, None] + 20)).astype(
+        np.float32
+    )
+    return gc, access, affinity > 0.9, binding, matched_background(gc, access, DRAWS, 1)
+
+
+def test_background_is_alike_never_itself_and_seeded(world):
+    gc, access, _, _, background = world
+    assert background.shape == (DRAWS, W) and background.dtype == np.int32
+    assert (background != np.arange(W)).all()
+    spread = np.abs(np.log(access)[background] - np.log(access)).mean()
+    anywhere = np.abs(np.log(access) - np.log(access)[np.random.default_rng(2).permutation(W)]).mean()
+    assert spread < anywhere / 4
+    assert (
+        np.abs(gc[background] - gc).mean() < np.abs(gc - np.random.default_rng(2).permutation(gc)).mean() / 4
+    )
+    assert np.array_equal(background, matched_background(gc, access, DRAWS, 1))
+    assert not np.array_equal(background, matched_background(gc, access, DRAWS, 2))
+
+
+def test_background_classes_do_not_follow_place_where_all_is_alike():
+    background = matched_background(np.full(W, 0.5), np.zeros(W), 5, 0)
+    assert np.abs(background - np.arange(W)).mean() > W / 5
+
+
+@pytest.mark.parametrize("n", [1, 2, 7])
+def test_background_of_few_windows(n):
+    background = matched_background(np.linspace(0, 1, n), np.arange(n), 4, 0)
+    assert background.shape == (4, n)
+    assert (background != np.arange(n)).all() == (n > 1)
+
+
+def test_sums_do_not_depend_on_blocks_and_follow_the_formula(world):
+    *_, binding, background = world
+    probability = np.random.default_rng(1).random((3, W, 4)).astype(np.float32)
+    sums = [add_all(ActivitySums(binding, background, 3), probability, step) for step in (W, 333)]
+    for name in ActivitySums.NAMES:
+        assert np.allclose(sums[0].arrays[name], sums[1].arrays[name], rtol=1e-12), name
+    response = np.minimum(probability.sum(axis=2) / binding.sum(axis=1), 50)
+    expected = np.einsum("cw,wt->ct", response[:, background[3]], binding)
+    assert np.allclose(sums[0].arrays["background_sum"][:, 3], expected, rtol=1e-4)
+    assert np.allclose(sums[0].arrays["binding_sum"], probability.sum(axis=1), rtol=1e-4)
+
+
+def test_a_cell_like_the_reference_has_no_activity_and_scale_is_no_activity(world):
+    *_, binding, background = world
+    cells = np.stack([binding, binding * np.float32(0.3), np.minimum(binding * 2, 1)])
+    z = corrected(add_all(ActivitySums(binding, background, 3), cells))
+    # exactly the reference, and the reference made fainter or stronger all over: the background takes it out
+    assert np.abs(z).max() < 0.1 and z.dtype == np.float32
+
+
+def test_the_tf_whose_sites_gain_stands_out_and_the_cell_too(world):
+    _, _, bound, binding, background = world
+    cells = np.repeat(binding[None], 3, axis=0)
+    cells[1, bound[:, 2], 2] *= 1.5
+    z = corrected(add_all(ActivitySums(binding, background, 3), cells))
+    assert z[1].argmax() == 2 and z[1, 2] > 3
+    assert z[:, 2].argmax() == 1
+    assert np.abs(z[[0, 2]]).max() < 0.1
+
+
+def test_accessibility_alone_is_no_activity_of_tfs_at_open_sites(world):
+    """A cell whose open windows respond more lifts TFs that bind open windows; matching takes that out."""
+    _, access, bound, _, background = world
+    binding = np.where(bound, 0.3, 0.01).astype(np.float32)
+    binding[:, 0] *= access > np.median(access)  # the first TF binds open windows only
+    rise = np.where(access > np.median(access), 1.6, 0.8).astype(np.float32)
+    cells = (binding * rise[:, None])[None]
+    sums = add_all(ActivitySums(binding, background, 1), cells)
+    ratio = np.log(sums.arrays["binding_sum"] / sums.arrays["binding_expected"])[0]
+    assert ratio[0] > ratio[1:].max() + 0.2  # uncorrected, it looks most active
+    assert np.abs(corrected(sums)[0]).max() < 3
+
+
+def test_thinning_does_not_shift_z_systematically(world):
+    """Poisson counts at three depths; P follows them, shrunk to the prior as calibrated models do."""
+    _, access, bound, binding, background = world
+    rng = np.random.default_rng(5)
+    level = rng.gamma(2.0, 0.5, (12, W))
+    means = {}
+    for depth in (10.0, 3.0, 1.0):
+        counts = rng.poisson(depth * level)
+        posterior = (counts + 2) / (depth + 2)  # posterior mean of level under its gamma prior
+        probability = np.minimum(binding * posterior[:, :, None], 1).astype(np.float32)
+        means[depth] = corrected(add_all(ActivitySums(binding, background, 12), probability)).mean(axis=0)
+    for depth in (3.0, 1.0):
+        assert np.abs(means[depth] - means[10.0]).max() < 1.0
+
+
+def test_nothing_predicted_and_nothing_expected_stay_finite():
+    expected, zero = np.array([2.0, 0.0]), np.zeros((1, 2))
+    z = background_corrected(zero, expected, np.ones((1, 3, 2)))
+    assert np.isfinite(z).all() and z[0, 1] == 0 and z[0, 0] < 0
+
+
+def test_tiny_spread_is_not_believed():
+    background = np.full((1, 5, 1), 1.0)
+    z = background_corrected(np.array([[1.01]]), np.array([1.0]), background)
+    assert z[0, 0] == pytest.approx(np.log(1.01) / SD_FLOOR, rel=1e-5)
+
+
+def test_one_window_that_the_reference_hardly_binds_does_not_rule(world):
+    *_, binding, background = world
+    binding = binding.copy()
+    binding[7] = 1e-9
+    cells = binding[None].copy()
+    cells[0, 7] = 1.0  # a general response of a thousand million
+    sums = add_all(ActivitySums(binding, background, 1), cells)
+    ratio = sums.arrays["background_sum"] / sums.arrays["binding_expected"]
+    assert 1 < ratio.max() < 1.5
+
+
+def test_votes_by_hand():
+    probability = np.array(
+        [[[0.9, 0.1, 0.8, 0.0], [0.5, 0.5, 0.5, 0.5], [0.0, 0.1, 0.2, 0.3]], [[0.1, 0.2, 0.3, 0.4]] * 3],
+        dtype=np.float32,
+    )
+    signal = np.array([[True, True, False], [False, False, True]])
+    assert top_two_votes(probability, signal).tolist() == [[2, 1, 1, 0], [0, 0, 1, 1]]
+    assert top_two_votes(probability, np.zeros((2, 3), bool)).sum() == 0
+    assert top_two_votes(probability[:, :, :1], signal).tolist() == [[2], [1]]
+
+
+@pytest.fixture
+def shards(tmp_path, world):
+    """Five passing cells of six in two shards."""
+    *_, binding, background = world
+    rng = np.random.default_rng(4)
+    paths = []
+    for number, rows in enumerate(([0, 1, 3], [4, 5])):
+        probability = (binding * rng.random((len(rows), W, 4))).astype(np.float32)
+        sums = add_all(ActivitySums(binding, background, len(rows)), probability)
+        with ShardWriter(TFS, 0.1, tmp_path) as writer:
+            writer.add(0, 0, probability)
+            reliability = json.dumps(
+                {"CTCF": {"ece": 0.25, "curve": [1, 2]}, "SPI1": {"ece": 0.5, "curve": []}}
+            )
+            extra = {
+                "depth": np.array(rows, dtype=np.float32),
+                "reliability": np.str_(reliability),
+                **sums.arrays,
+            }
+            paths.append(tmp_path / f"{number}.npz")
+            writer.finish(paths[-1], np.array(rows), W, extra)
+    obs = pd.DataFrame(
+        {"pass": [True, True, False, True, True, True], "cell_type": pd.Categorical(list("ababab"))},
+        index=[f"c{i}" for i in range(6)],
+    )
+    adata = ad.AnnData(obs=obs, obsm={"X_umap": rng.random((6, 2)), "X_lsi": rng.random((6, 5))})
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    return paths
+
+
+def test_activity_file(tmp_path, shards):
+    (tmp_path / "metrics.tsv").write_text(
+        "model\tcell_line\ttf\tsplit\tauprc\nm\tA\tCTCF\ttest\t0.2\nm\tB\tCTCF\ttest\t0.4\nm\tA\tXX\ttest\t0.9\n"
+    )
+    activity_matrix(shards[::-1], tmp_path / "cells.h5ad", tmp_path / "a.h5ad", tmp_path / "metrics.tsv")
+    got, cells = ad.read_h5ad(tmp_path / "a.h5ad"), ad.read_h5ad(tmp_path / "cells.h5ad")
+    assert got.obs_names.tolist() == ["c0", "c1", "c3", "c4", "c5"] and got.var_names.tolist() == TFS
+    assert got.X.dtype == np.float32 and np.isfinite(got.X).all() and got.X.std() > 0
+    assert got.obs["cell_type"].tolist() == list("abbab")
+    assert got.obs["borrowed_depth"].tolist() == [0, 1, 3, 4, 5]
+    assert np.array_equal(got.obsm["X_umap"], cells.obsm["X_umap"][[0, 1, 3, 4, 5]])
+    assert got.obsm["X_lsi"].shape == (5, 5)
+    with np.load(shards[0]) as first:
+        assert np.allclose(got.layers["mean_binding"][:3], first["binding_sum"] / W, rtol=1e-6)
+    assert np.allclose(got.layers["scfan_score"].sum(axis=1), 1)
+    assert got.var["reliability_ece"].tolist()[::2] == [0.25, 0.5]
+    assert got.var["reliability_test_auprc"].iloc[0] == pytest.approx(0.3)
+    assert got.var["reliability_test_auprc"].isna().tolist() == [False, True, True, True]
+    assert "reliability_curve" not in got.var
+    assert "Fu" in got.uns["about"]["scfan_score"]
+
+
+def test_a_missing_shard_is_refused(tmp_path, shards):
+    with pytest.raises(InputError, match="the shards hold 3 cells, not the 5 that pass"):
+        activity_matrix(shards[:1], tmp_path / "cells.h5ad", tmp_path / "a.h5ad")
+    with pytest.raises(InputError, match="the shards hold 8 cells"):
+        activity_matrix([*shards, shards[0]], tmp_path / "cells.h5ad", tmp_path / "a.h5ad")
+    with pytest.raises(InputError, match="no shard"):
+        activity_matrix([], tmp_path / "cells.h5ad", tmp_path / "a.h5ad")
+    assert not (tmp_path / "a.h5ad").exists()
+
+
+def test_metrics_without_a_column_are_refused(tmp_path, shards):
+    (tmp_path / "metrics.tsv").write_text("model\ttf\nm\tCTCF\n")
+    with pytest.raises(InputError, match="metrics.tsv: has no column auprc, split"):
+        activity_matrix(shards, tmp_path / "cells.h5ad", tmp_path / "a.h5ad", tmp_path / "metrics.tsv")

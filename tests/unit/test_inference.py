@@ -1,0 +1,276 @@
+import sys
+import types
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scbind.binding import Shard
+from scbind.errors import InputError
+from scbind.genome import ChromSizes
+from scbind.inference import infer_shard, reference_profile, sequence_readout
+from scbind.windows import Windows, choose_windows
+
+N_CELLS = 14
+NAMES = ("binding_sum", "background_sum", "votes", "depth")
+
+
+class FakePredictor:
+    """P rises with the window's insertions relative to depth, and with a letter's share of the sequence."""
+
+    tfs = ["CTCF", "GATA1", "SPI1"]
+    window, context, bin_bp = 200, 400, 100
+    reliability = {"CTCF": {"ece": 0.1}}
+    calls: list = []
+
+    def readout(self, codes):
+        return np.stack([(codes == i).mean(axis=1) for i in range(3)], axis=1).astype(np.float16)
+
+    def probabilities(self, readout, counts, depth):
+        self.calls.append((counts, depth))
+        level = np.log1p(counts[:, :, 1:3].sum(axis=2) / (200 * depth[:, None]))
+        logit = 3 * readout[None].astype(np.float32) - 3 + level[:, :, None]
+        return (1 / (1 + np.exp(-logit))).astype(np.float32)
+
+
+@pytest.fixture
+def predictor(monkeypatch):
+    fake = FakePredictor()
+    fake.calls = []
+    module = types.ModuleType("scbind.models")
+    module.load_predictor = lambda checkpoint, calibration=None, device="cpu": fake
+    monkeypatch.setitem(sys.modules, "scbind.models", module)
+    return fake
+
+
+@pytest.fixture
+def files(tmp_path, predictor):
+    """A small sample: 14 cells, 12 pass, each borrows the next; 2,000 insertions on two chromosomes."""
+    rng = np.random.default_rng(3)
+    ref = tmp_path / "ref"
+    ref.mkdir()
+    (ref / "chrom.sizes").write_text("chr1\t6000\nchr2\t4000\n")
+    np.save(ref / "sequence.npy", rng.integers(0, 4, 10_000).astype(np.uint8))
+    (tmp_path / "consensus.bed").write_text("chr1\t1000\t2500\nchr1\t4000\t5000\nchr2\t1000\t2000\n")
+    choose_windows(tmp_path / "consensus.bed", ref, None, tmp_path / "windows.npz", 200, 50, 400)
+    passing = np.ones(N_CELLS, dtype=bool)
+    passing[[2, 9]] = False
+    rows = np.flatnonzero(passing)
+    borrow = sp.lil_matrix((N_CELLS, N_CELLS), dtype=np.float32)
+    for row, other in zip(rows, np.roll(rows, -1), strict=True):
+        borrow[row, row] = borrow[row, other] = 1
+    np.save(tmp_path / "position.npy", np.sort(rng.integers(0, 10_000, 2000)).astype(np.uint32))
+    np.save(tmp_path / "cell.npy", rng.integers(0, N_CELLS, 2000).astype(np.uint32))
+    obs = pd.DataFrame({"pass": passing}, index=[f"c{i}" for i in range(N_CELLS)])
+    adata = ad.AnnData(obs=obs)
+    adata.obsp["borrow"] = borrow.tocsr()
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    sequence_readout("m", tmp_path / "windows.npz", ref, tmp_path / "readout.npy", batch=7)
+    make_reference(tmp_path)
+    return tmp_path
+
+
+def sample(folder):
+    return {"position": folder / "position.npy", "cell": folder / "cell.npy", "cells": folder / "cells.h5ad"}
+
+
+def make_reference(folder, samples=None, name="reference.npz", **options):
+    reference_profile(
+        "m", None, folder / "readout.npy", folder / "windows.npz", samples or {"s": sample(folder)},
+        folder / "ref", folder / name, **{"draws": 5, "seed": 1, **options},
+    )  # fmt: skip
+    return np.load(folder / name)
+
+
+def infer(folder, shard=0, n_shards=1, **options):
+    output = folder / f"{shard}of{n_shards}.npz"
+    infer_shard(
+        **sample(folder), checkpoint="m", calibration=None, readout=folder / "readout.npy",
+        windows=folder / "windows.npz", reference_dir=folder / "ref", reference=folder / "reference.npz",
+        output=output, shard=shard, n_shards=n_shards, **options,
+    )  # fmt: skip
+    return Shard.open(output)
+
+
+def by_hand(folder, predictor):
+    """P(bound) of every passing cell, one cell and window at a time, from the raw insertions."""
+    windows, sizes = Windows.load(folder / "windows.npz"), ChromSizes.read(folder / "ref/chrom.sizes")
+    position, cell = np.load(folder / "position.npy").astype(int), np.load(folder / "cell.npy")
+    adata, readout = ad.read_h5ad(folder / "cells.h5ad"), np.load(folder / "readout.npy")
+    result = []
+    for row in np.flatnonzero(adata.obs["pass"]):
+        mine = position[np.isin(cell, adata.obsp["borrow"][row].indices)]
+        depth = np.array([len(mine) / sizes.total], dtype=np.float32)
+        each = []
+        for w, start in enumerate(windows.global_context_starts(sizes)):
+            counts = np.histogram(mine, start + np.arange(0, 401, 100) - 0.5)[0].astype(np.float32)
+            each.append(predictor.probabilities(readout[[w]], counts[None, None], depth)[0, 0])
+        result.append(each)
+    return np.array(result)
+
+
+def test_readout_is_that_of_each_window_whatever_the_batch(files, predictor):
+    windows = Windows.load(files / "windows.npz")
+    codes = np.load(files / "ref/sequence.npy")
+    sizes = ChromSizes.read(files / "ref/chrom.sizes")
+    got = np.load(files / "readout.npy")
+    assert got.dtype == np.float16 and got.shape == (len(windows), 3)
+    for w, start in enumerate(windows.global_context_starts(sizes)):
+        assert np.array_equal(got[w], predictor.readout(codes[None, start : start + 400])[0])
+    sequence_readout("m", files / "windows.npz", files / "ref", files / "again.npy", batch=1000)
+    assert np.array_equal(np.load(files / "again.npy"), got)
+
+
+def test_binding_is_that_of_each_cell_and_window_alone(files, predictor):
+    expected = by_hand(files, predictor)
+    shard = infer(files, floor=0.1)
+    assert shard.rows.tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
+    for t in range(3):
+        got = shard.layer(t).toarray() / 255
+        kept = expected[:, :, t] >= 0.1
+        assert 0 < kept.sum() and np.array_equal(got > 0, kept)
+        assert np.abs(got - expected[:, :, t])[kept].max() <= 1 / 510 + 1e-6
+    assert np.allclose(shard.array("binding_sum"), expected.sum(axis=1), rtol=1e-6)
+
+
+def test_background_sums_follow_their_definition(files, predictor):
+    expected = by_hand(files, predictor)
+    reference = np.load(files / "reference.npz")
+    v, background = reference["binding"].astype(float), reference["background"]
+    response = expected.sum(axis=2) / v.sum(axis=1)
+    assert response.max() < 50  # else it would be capped
+    shard = infer(files)
+    for draw, drawn in enumerate(background):
+        assert np.allclose(shard.array("background_sum")[:, draw], response[:, drawn] @ v, rtol=1e-5)
+    assert np.allclose(shard.array("binding_expected"), v.sum(axis=0), rtol=1e-6)
+
+
+@pytest.mark.parametrize("n_shards", [2, 3, 7])
+def test_any_number_of_shards_gives_the_same_bits(files, n_shards):
+    whole = infer(files, cell_block=2)
+    parts = [infer(files, i, n_shards, cell_block=2) for i in range(n_shards)]
+    assert np.array_equal(np.concatenate([p.rows for p in parts]), whole.rows)
+    for name in NAMES:
+        assert np.array_equal(np.concatenate([p.array(name) for p in parts]), whole.array(name)), name
+    for t in range(3):
+        together = sp.vstack([p.layer(t) for p in parts])
+        assert (together != whole.layer(t)).nnz == 0
+
+
+@pytest.mark.parametrize(("cell_block", "max_bytes"), [(1, 1), (5, 20_000), (100, 1 << 28)])
+def test_block_sizes_do_not_matter(files, predictor, cell_block, max_bytes):
+    whole = infer(files)
+    predictor.calls.clear()
+    other = infer(files, cell_block=cell_block, max_bytes=max_bytes)
+    assert max(len(counts) for counts, _ in predictor.calls) <= cell_block
+    if max_bytes == 1:
+        assert {counts.shape[:2] for counts, _ in predictor.calls} == {(1, 1)}
+    for t in range(3):
+        assert (other.layer(t) != whole.layer(t)).nnz == 0
+    assert np.array_equal(other.array("votes"), whole.array("votes"))
+    for name in ("binding_sum", "background_sum"):
+        assert np.allclose(other.array(name), whole.array(name), rtol=1e-12)
+
+
+def test_more_shards_than_cells_gives_empty_shards(files):
+    parts = [infer(files, i, 20, cell_block=1) for i in range(20)]
+    assert sum(len(p.rows) for p in parts) == 12
+    assert parts[-1].layer(0).shape == (0, parts[0].n_windows)
+
+
+def test_only_windows_with_borrowed_signal_vote(files):
+    windows, sizes = Windows.load(files / "windows.npz"), ChromSizes.read(files / "ref/chrom.sizes")
+    shard = infer(files)
+    position, cell = np.load(files / "position.npy").astype(int), np.load(files / "cell.npy")
+    borrow = ad.read_h5ad(files / "cells.h5ad").obsp["borrow"]
+    for i, row in enumerate(shard.rows):
+        mine = np.sort(position[np.isin(cell, borrow[row].indices)])
+        start = windows.global_starts(sizes)
+        voting = (np.searchsorted(mine, start + 200) > np.searchsorted(mine, start)).sum()
+        assert shard.array("votes")[i].sum() == 2 * voting
+
+
+def test_reference_is_the_mean_of_the_borrowed_profiles(files, predictor):
+    predictor.calls.clear()
+    reference = make_reference(files, block=10_000)
+    counts, depth = predictor.calls[-1]
+    predictor.calls.clear()
+    infer(files, cell_block=100)
+    each, depths = predictor.calls[-1]
+    assert np.allclose(counts[0], each.mean(axis=0), rtol=1e-6)
+    assert np.allclose(depth, depths.mean(), rtol=1e-6)
+    assert reference["binding"].shape == (counts.shape[1], 3)
+    assert reference["background"].shape == (5, counts.shape[1]) and reference["background"].dtype == np.int32
+
+
+def test_accessibility_counts_each_insertion_of_passing_cells_once(files):
+    windows, sizes = Windows.load(files / "windows.npz"), ChromSizes.read(files / "ref/chrom.sizes")
+    position, cell = np.load(files / "position.npy").astype(int), np.load(files / "cell.npy")
+    mine = position[~np.isin(cell, [2, 9])]
+    expected = [((mine >= s) & (mine < s + 200)).sum() for s in windows.global_starts(sizes)]
+    assert np.load(files / "reference.npz")["accessibility"].tolist() == expected
+
+
+def test_reference_does_not_depend_on_blocks_or_on_a_sample_given_twice(files):
+    one = make_reference(files)
+    small = make_reference(files, name="small.npz", block=3)
+    twice = make_reference(files, {"a": sample(files), "b": sample(files)}, name="twice.npz")
+    for name in ("binding", "accessibility", "background"):
+        assert np.array_equal(one[name], small[name])
+    assert np.allclose(one["binding"], twice["binding"], rtol=1e-5)
+    assert np.array_equal(2 * one["accessibility"], twice["accessibility"])
+    assert not np.array_equal(one["background"], make_reference(files, name="x.npz", seed=2)["background"])
+
+
+def rewrite_cells(files, **changes):
+    adata = ad.read_h5ad(files / "cells.h5ad")
+    for key, value in changes.items():
+        adata.obs[key] = value
+    adata.write_h5ad(files / "cells.h5ad")
+
+
+def test_bad_input_is_refused(files, predictor):
+    with pytest.raises(InputError, match="shard 3 of 3; number shards from 0"):
+        infer(files, 3, 3)
+    with pytest.raises(InputError, match="binding floor of 0"):
+        infer(files, floor=0)
+    with pytest.raises(InputError, match="at least 2 draws"):
+        make_reference(files, draws=1)
+    np.save(files / "readout.npy", np.zeros((3, 3), np.float16))
+    with pytest.raises(InputError, match="readout.npy: 3 windows, but .* run the sequence readout again"):
+        infer(files)
+
+
+def test_a_reference_of_another_model_is_refused(files, predictor):
+    predictor.tfs = ["CTCF", "GATA1", "PAX5"]
+    with pytest.raises(InputError, match="reference.npz: was made for other windows or another model"):
+        infer(files)
+
+
+def test_windows_of_another_geometry_are_refused(files, predictor):
+    predictor.context = 1000
+    with pytest.raises(InputError, match="windows.npz: windows of 200 in 400 bp; m reads 200 in 1000"):
+        infer(files)
+
+
+def test_no_passing_cell_is_refused(files):
+    rewrite_cells(files, **{"pass": False})
+    with pytest.raises(InputError, match="cells.h5ad: no cell passes"):
+        infer(files)
+
+
+def test_insertions_of_more_cells_than_there_are_is_refused(files):
+    cell = np.load(files / "cell.npy")
+    cell[5] = 99
+    np.save(files / "cell.npy", cell)
+    with pytest.raises(InputError, match="cell.npy: names row 99, but .* has 14 cells"):
+        infer(files)
+
+
+def test_a_model_that_gives_no_probability_is_an_error(files, predictor, monkeypatch):
+    monkeypatch.setattr(
+        FakePredictor, "probabilities", lambda self, r, c, d: np.full((*c.shape[:2], 3), np.nan)
+    )
+    with pytest.raises(ValueError, match="no probabilities"):
+        infer(files)

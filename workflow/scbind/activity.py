@@ -1,0 +1,253 @@
+"""TF activity of a cell: predicted binding over all windows, corrected for the cell's general response.
+
+The correction is chromVAR's (Schep et al. 2017, Methods, "Bias-corrected deviations") with motif matches and
+counts replaced by predicted binding. With v(w, t) = P(bound) for the reference profile and P(c, w, t) that of
+the cell:
+
+* response of the cell at TF t's sites: R = sum_w P(c, w, t) / sum_w v(w, t);
+* its general response at a window: q(c, w) = sum_t P(c, w, t) / sum_t v(w, t), the expected number of bound
+  TFs against that of the reference;
+* what any factor would show at sites like these: with pi_b(w) a window that has the GC content and
+  accessibility of w, R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t), for each of a number of draws b;
+* z = (log R - mean_b log R_b) / sd_b(log R_b).
+
+R is the mean of the TF's own response with weights v, so R_b must weigh windows by v alone: chromVAR's ratio
+of sums would weigh them by v(w, t) times the general binding at pi_b(w), which favours open windows twice.
+The sum over w is rewritten over the drawn windows w' = pi_b(w), so that a block of windows needs one matrix
+product and nothing is kept per window.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scbind.binding import Shard, check_shards, read_passing
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.runlog import say
+
+BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
+WINDOWS_PER_BIN = 50  # classes are made so large that a window has about this many others to be matched with
+# Smallest spread of log R_b that is believed. With very many windows the draws agree almost perfectly and
+# rounding would decide z; 0.001 is a change of the response by a tenth of a percent.
+SD_FLOOR = 1e-3
+# Largest general response that is believed: a window that the reference hardly binds must not rule a draw
+# alone.
+RESPONSE_CAP = 50.0
+TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
+
+
+def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
+    """For each window, another one of like GC content and accessibility, ``draws`` times.
+
+    Windows are cut into classes of equal size by accessibility, each of these by GC; ties are broken at
+    random, not by place, so that neighbours are not preferred. After chromVAR (Schep et al. 2017, Methods,
+    "Background peaks").
+
+    Parameters
+    ----------
+    gc, accessibility
+        shape (windows,).
+    draws, seed
+        Number of matches per window; seed of numpy's generator.
+
+    Returns
+    -------
+    int32, shape (draws, windows): never the window itself unless it is the only one.
+    """
+    n = len(gc)
+    rng = np.random.default_rng(seed)
+    side = int(np.clip(np.sqrt(n / WINDOWS_PER_BIN), 1, BACKGROUND_BINS))
+    background = np.empty((draws, n), dtype=np.int32)
+    by_access = np.lexsort((rng.random(n), accessibility))
+    for part in np.array_split(by_access, side):
+        by_gc = part[np.lexsort((rng.random(len(part)), np.asarray(gc)[part]))]
+        for group in np.array_split(by_gc, side):
+            size = len(group)
+            if size:
+                step = rng.integers(1, size, (draws, size)) if size > 1 else np.zeros((draws, 1), dtype=int)
+                background[:, group] = group[(np.arange(size) + step) % size]
+    return background
+
+
+@dataclass
+class ActivitySums:
+    """Adds up, block by block, all that the activity of some cells needs.
+
+    ``binding`` (v above) is float, shape (windows, TFs); ``background`` int, shape (draws, windows).
+    """
+
+    binding: np.ndarray
+    background: np.ndarray
+    n_cells: int
+    arrays: dict = field(init=False)
+
+    NAMES: ClassVar = ("binding_sum", "binding_expected", "background_sum", "votes")
+
+    def __post_init__(self):
+        n_tfs, draws = self.binding.shape[1], len(self.background)
+        # draws sorted by the window that they hit: a block's share is then one slice per draw
+        self._order = np.argsort(self.background, axis=1, kind="stable").astype(np.int32)
+        self._hit = np.take_along_axis(self.background, self._order, axis=1)
+        self._total = np.maximum(self.binding.sum(axis=1, dtype=np.float64), TINY)
+        self.arrays = {
+            "binding_sum": np.zeros((self.n_cells, n_tfs)),
+            "background_sum": np.zeros((self.n_cells, draws, n_tfs)),
+            "votes": np.zeros((self.n_cells, n_tfs), dtype=np.int64),
+            "binding_expected": self.binding.sum(axis=0, dtype=np.float64),
+        }
+
+    def weights(self, start: int, stop: int) -> np.ndarray:
+        """float64, shape (stop - start, draws * TFs): weight of a block's windows in each background sum."""
+        columns = []
+        for order, hit in zip(self._order, self._hit, strict=True):
+            low, high = np.searchsorted(hit, [start, stop])
+            scatter = sp.csr_array(
+                (np.ones(high - low), (hit[low:high] - start, np.arange(high - low))),
+                shape=(stop - start, high - low),
+            )
+            columns.append(scatter @ self.binding[order[low:high]].astype(np.float64))
+        return np.concatenate(columns, axis=1)
+
+    def add(
+        self, row: int, window: int, probability: np.ndarray, weights: np.ndarray, has_signal: np.ndarray
+    ) -> None:
+        """Add a block.
+
+        Parameters
+        ----------
+        row, window
+            First cell (row of the sums) and first window of the block.
+        probability
+            float32, shape (cells, windows, TFs).
+        weights
+            What :meth:`weights` gives for these windows.
+        has_signal
+            bool, shape (cells, windows): the cell has a (borrowed) insertion in the window, which then votes.
+        """
+        rows = slice(row, row + len(probability))
+        exact = probability.astype(np.float64)
+        self.arrays["binding_sum"][rows] += exact.sum(axis=1)
+        total = self._total[window : window + probability.shape[1]]
+        flat = np.minimum(exact.sum(axis=2) / total, RESPONSE_CAP) @ weights
+        self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.background), -1)
+        self.arrays["votes"][rows] += top_two_votes(probability, has_signal)
+
+
+def top_two_votes(probability: np.ndarray, has_signal: np.ndarray) -> np.ndarray:
+    """Votes of windows for their two most probable TFs (Fu et al. 2020, the published activity score).
+
+    ``probability`` has shape (cells, windows, TFs), ``has_signal`` is bool (cells, windows): only these vote.
+    Ties go to the TF that is listed first. Returns int64, shape (cells, TFs).
+    """
+    n_cells, _, n_tfs = probability.shape
+    votes = np.zeros((n_cells, n_tfs), dtype=np.int64)
+    cell = np.nonzero(has_signal)[0]
+    left = probability[has_signal]
+    for _ in range(min(2, n_tfs) if len(left) else 0):
+        best = left.argmax(axis=1)
+        votes += np.bincount(cell * n_tfs + best, minlength=n_cells * n_tfs).reshape(n_cells, n_tfs)
+        left[np.arange(len(left)), best] = -1
+    return votes
+
+
+def background_corrected(binding_sum, binding_expected, background_sum) -> np.ndarray:
+    """Return z of the response at a TF's sites against matched sites; the formula is at the top.
+
+    Parameters
+    ----------
+    binding_sum, binding_expected
+        shapes (cells, TFs) and (TFs,).
+    background_sum
+        shape (cells, draws, TFs): sum_w v(w, t) q(c, pi_b(w)).
+
+    Returns
+    -------
+    float32, shape (cells, TFs). A TF that the reference profile never binds has no evidence: 0.
+    """
+    seen = np.asarray(binding_expected) > TINY
+    with np.errstate(divide="ignore", invalid="ignore"):
+        own = np.log(np.maximum(binding_sum / binding_expected, TINY))
+        drawn = np.log(np.maximum(background_sum / binding_expected, TINY))
+    own[:, ~seen], drawn[:, :, ~seen] = 0, 0
+    spread = np.maximum(drawn.std(axis=1, ddof=1), SD_FLOOR)
+    return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
+
+
+def activity_matrix(shards: list, cells, output, metrics=None) -> None:
+    """Write ``results/activity/{sample}.h5ad``: passing cells x TFs.
+
+    ``X`` float32 is z; layer ``mean_binding`` the mean of P(bound) over all windows; layer ``scfan_score``
+    the share of the cell's votes that a TF gets (:func:`top_two_votes`). ``obs``, ``X_umap`` and ``X_lsi``
+    are those of the cells; ``var`` the calibration's reliability per TF and, from ``metrics``, the mean over
+    cell lines of each split's AUPRC.
+
+    Parameters
+    ----------
+    shards
+        The ``.npz`` files of all shards of a sample, in any order.
+    cells
+        ``results/cells/{sample}/cells.h5ad``.
+    output
+        The ``.h5ad``.
+    metrics
+        Optional ``metrics.tsv`` of the model.
+
+    Raises
+    ------
+    InputError
+        If the shards are not those of all passing cells, or were made with different models or windows.
+    """
+    opened = check_shards([Shard.open(path) for path in shards], cells)
+    z, mean, votes = [], [], []
+    for shard in opened:  # one at a time: the background sums are draws times as large as what is kept
+        sums = {name: shard.array(name) for name in ActivitySums.NAMES}
+        votes.append(sums.pop("votes"))
+        z.append(background_corrected(**sums))
+        mean.append(sums["binding_sum"] / shard.n_windows)
+    votes, first = np.concatenate(votes), opened[0]
+    obs, obsm = read_passing(cells)
+    obs["borrowed_depth"] = np.concatenate([s.array("depth") for s in opened])
+    adata = ad.AnnData(X=np.concatenate(z), obs=obs, var=_reliability(first, metrics), obsm=obsm)
+    adata.layers["mean_binding"] = np.concatenate(mean).astype(np.float32)
+    adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    adata.uns["about"] = {
+        "X": "background-corrected activity: z of binding against windows of like GC and accessibility",
+        "mean_binding": f"mean P(bound) over {first.n_windows} windows",
+        "scfan_score": "share of the votes of windows with signal for their two likeliest TFs (Fu 2020)",
+        "borrowed_depth": "insertions per base of the cell and the cells it borrows",
+        "windows": first.n_windows,
+        "background_draws": sums["background_sum"].shape[1],
+    }
+    with atomic(output) as scratch:
+        adata.write_h5ad(scratch)
+    say(f"activity of {adata.n_vars} TFs in {adata.n_obs} cells")
+
+
+def _reliability(shard: Shard, metrics) -> pd.DataFrame:
+    """What is known about each TF's predictions, one row per TF in the model's order."""
+    known = json.loads(shard.text("reliability"))
+    var = pd.DataFrame.from_dict({tf: known.get(tf) or {} for tf in shard.tfs}, orient="index")
+    var = var.rename(columns=lambda name: f"reliability_{name}")
+    # nested values (a reliability curve) have no place in a table; what is left is one number or word per TF
+    plain = [c for c in var.columns if not var[c].map(lambda value: isinstance(value, list | dict)).any()]
+    var = var.reindex(shard.tfs)[plain]
+    if metrics is not None:
+        table = pd.read_csv(require(metrics, "evaluate the model first"), sep="\t")
+        missing = {"tf", "split", "auprc"} - set(table.columns)
+        if missing:
+            raise InputError(
+                metrics, f"has no column {', '.join(sorted(missing))}", "evaluate the model again"
+            )
+        for split, part in table.groupby("split"):
+            var[f"reliability_{split}_auprc"] = part.groupby("tf").auprc.mean().reindex(shard.tfs).to_numpy()
+    var.index = var.index.astype(str)
+    var.index.name = "tf"
+    return var

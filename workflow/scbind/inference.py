@@ -1,0 +1,286 @@
+"""From windows and cells to P(bound): sequence once per window, signal per cell, in blocks of bounded size.
+
+A cell's numbers come from its own (borrowed) counts alone. Shards are cut between blocks of ``cell_block``
+passing cells, so that the model is fed the same blocks, and the results are the same, whatever the number of
+shards.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+from anndata.io import read_elem
+
+from scbind.activity import ActivitySums, matched_background
+from scbind.binding import ShardWriter
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.genome import ChromSizes, Genome
+from scbind.runlog import say
+from scbind.signal import CellSignal, borrowed, n_bins, window_blocks
+from scbind.windows import Windows
+
+
+@dataclass(frozen=True)
+class SampleCells:
+    """Insertions of a sample's cells, which cells pass, and what each borrows.
+
+    ``passing`` int64 (passing cells,), rows of ``cells.h5ad``; ``borrow`` csr float32 0/1 (cells, cells).
+    """
+
+    signal: CellSignal
+    passing: np.ndarray
+    borrow: sp.csr_matrix
+
+    @classmethod
+    def open(cls, position, cell, cells, sizes: ChromSizes) -> SampleCells:
+        """Open the three files of a sample; :class:`InputError` if they do not belong together."""
+        with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+            obs = read_elem(file["obs"])
+            if "pass" not in obs or "borrow" not in file.get("obsp", {}):
+                raise InputError(cells, "needs obs['pass'] and obsp['borrow']", "run the embedding again")
+            borrow = sp.csr_matrix(read_elem(file["obsp"]["borrow"])).astype(np.float32)
+        passing = np.flatnonzero(obs["pass"].to_numpy(dtype=bool))
+        if not len(passing):
+            raise InputError(
+                cells, "no cell passes quality control", "lower the thresholds or leave the sample out"
+            )
+        signal = CellSignal.open(position, cell, len(obs), sizes)
+        if len(signal.cell) and int(signal.cell.max()) >= len(obs):
+            raise InputError(
+                cell,
+                f"names row {int(signal.cell.max())}, but {cells} has {len(obs)} cells",
+                "count them again",
+            )
+        return cls(signal, passing, borrow)
+
+
+def sequence_readout(
+    checkpoint, windows, reference_dir, output, batch: int = 256, device: str = "cpu"
+) -> None:
+    """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
+
+    The array is written block by block into a memory map. Raises :class:`InputError` where the windows were
+    cut for another geometry than the model's.
+    """
+    from scbind.models import load_predictor
+
+    predictor, chosen = load_predictor(checkpoint, None, device), Windows.load(windows)
+    genome = Genome.open(reference_dir)
+    _check_geometry(predictor, chosen, windows, checkpoint)
+    start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
+    with atomic(output) as scratch:
+        mapped = None
+        for block in window_blocks(len(chosen), batch):
+            codes = genome.window_codes(chosen.chrom[block], start[block], chosen.context)
+            part = np.asarray(predictor.readout(codes))
+            if mapped is None:
+                shape = (len(chosen), *part.shape[1:])
+                mapped = np.lib.format.open_memmap(scratch, mode="w+", dtype=part.dtype, shape=shape)
+            mapped[block] = part
+        mapped.flush()
+    say(f"sequence readout of {len(chosen)} windows: {mapped.dtype} {mapped.shape}")
+
+
+def reference_profile(
+    checkpoint,
+    calibration,
+    readout,
+    windows,
+    samples: dict,
+    reference_dir,
+    output,
+    draws: int = 50,
+    seed: int = 0,
+    block: int = 256,
+    device: str = "cpu",
+) -> None:
+    """Write ``reference.npz``: what the average cell shows, and like windows to compare with.
+
+    The mean cell has the mean over all passing cells of all samples of their borrowed counts, and their mean
+    depth.
+
+    * ``binding`` float32 (windows, TFs): its P(bound);
+    * ``accessibility`` float64 (windows,): insertions of all passing cells in the window, nothing borrowed;
+    * ``background`` int32 (draws, windows): see :func:`scbind.activity.matched_background`.
+
+    Parameters
+    ----------
+    samples
+        name -> ``{"position": path, "cell": path, "cells": path}``.
+    draws, seed
+        Number of background draws and their seed.
+    block
+        Windows per block; no number depends on it.
+    """
+    from scbind.models import load_predictor
+
+    predictor = load_predictor(checkpoint, calibration, device)
+    chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
+    _check_geometry(predictor, chosen, windows, checkpoint)
+    if draws < 2 or not samples:
+        raise InputError(
+            "config", f"{draws} draws over {len(samples)} samples", "give at least 2 draws and a sample"
+        )
+    opened = [SampleCells.open(**files, sizes=sizes) for _, files in sorted(samples.items())]
+    n_cells = sum(len(s.passing) for s in opened)
+    # the mean over cells of (borrow @ counts) is one weighted sum of the cells' own counts
+    weights = [np.asarray(s.borrow[s.passing].sum(axis=0), dtype=np.float64).ravel() for s in opened]
+    pieces = [w @ s.signal.totals() for w, s in zip(weights, opened, strict=True)]
+    depth = np.array([sum(pieces) / n_cells / sizes.total], dtype=np.float32)
+    trunk = _open_readout(readout, chosen, windows)
+    bins = n_bins(chosen.context, predictor.bin_bp)
+    context, core = chosen.global_context_starts(sizes), chosen.global_starts(sizes)
+    binding = np.empty((len(chosen), len(predictor.tfs)), dtype=np.float32)
+    accessibility = np.zeros(len(chosen))
+    for part in window_blocks(len(chosen), block):
+        counts = np.zeros((part.stop - part.start) * bins)
+        for weight, sample in zip(weights, opened, strict=True):
+            found = sample.signal.counts(context[part], chosen.context, predictor.bin_bp)
+            counts += found.T @ weight
+            inside = sample.signal.counts(core[part], chosen.window, chosen.window)
+            accessibility[part] += np.asarray(inside[sample.passing].sum(axis=0)).ravel()
+        mean = (counts / n_cells).astype(np.float32).reshape(1, -1, bins)
+        binding[part] = _probabilities(predictor, trunk[part], mean, depth)[0]
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            binding=binding,
+            accessibility=accessibility,
+            background=matched_background(chosen.gc, accessibility, draws, seed),
+            tfs=np.asarray(predictor.tfs, dtype=str),
+            depth=depth,
+            n_cells=np.int64(n_cells),
+        )
+    say(f"reference of {n_cells} cells: {depth[0]:.3g} insertions per base, mean P {binding.mean():.3g}")
+
+
+def infer_shard(
+    position,
+    cell,
+    cells,
+    checkpoint,
+    calibration,
+    readout,
+    windows,
+    reference_dir,
+    reference,
+    output,
+    shard: int,
+    n_shards: int,
+    floor: float = 0.02,
+    cell_block: int = 16,
+    max_bytes: int = 1 << 28,
+    device: str = "cpu",
+) -> None:
+    """Predict P(bound) for one shard of a sample's passing cells in all windows; write ``{shard}.npz``.
+
+    The file holds the sparse binding per TF (:class:`scbind.binding.Shard`) and the sums that activity is
+    made of (:class:`scbind.activity.ActivitySums`). A shard may be empty when there are more shards than
+    blocks of cells.
+
+    Parameters
+    ----------
+    position, cell, cells
+        The sample's insertions and ``cells.h5ad``.
+    shard, n_shards
+        Number of this shard (from 0) and of all. Results of a cell do not depend on them.
+    floor
+        Probabilities below it are not kept (they count in the activity all the same).
+    cell_block, max_bytes
+        Cells predicted at once, and a bound for the dense arrays of a block, from which the number of windows
+        follows. Results depend on them only as far as the model's rounding does.
+    """
+    from scbind.models import load_predictor
+
+    if not 0 <= shard < n_shards:
+        raise InputError("config", f"shard {shard} of {n_shards}", "number shards from 0")
+    predictor = load_predictor(checkpoint, calibration, device)
+    chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
+    _check_geometry(predictor, chosen, windows, checkpoint)
+    sample = SampleCells.open(position, cell, cells, sizes)
+    trunk = _open_readout(readout, chosen, windows)
+    with np.load(require(reference, "run the reference profile first")) as npz:
+        expected, background, named = npz["binding"], npz["background"], npz["tfs"].tolist()
+    if expected.shape != (len(chosen), len(predictor.tfs)) or named != list(predictor.tfs):
+        raise InputError(
+            reference, "was made for other windows or another model", "run the reference profile again"
+        )
+    blocks = np.array_split(np.arange(0, len(sample.passing), cell_block), n_shards)[shard]
+    rows = np.concatenate([sample.passing[b : b + cell_block] for b in blocks] or [np.zeros(0, np.int64)])
+    borrow = sample.borrow[rows]
+    depth = sample.signal.depth(borrow)
+    bins = n_bins(chosen.context, predictor.bin_bp)
+    core = _core_bins(chosen, predictor.bin_bp)
+    context = chosen.global_context_starts(sizes)
+    sums = ActivitySums(expected, background, len(rows))
+    window_block = _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background))
+    with ShardWriter(predictor.tfs, floor, _folder(output)) as writer:
+        for part in window_blocks(len(chosen), window_block) if len(rows) else ():
+            counts = sample.signal.counts(context[part], chosen.context, predictor.bin_bp)
+            weights, sequence = sums.weights(part.start, part.stop), np.asarray(trunk[part])
+            for first in range(0, len(rows), cell_block):
+                here = slice(first, first + cell_block)
+                mine = borrowed(counts, borrow[here], bins)
+                probability = _probabilities(predictor, sequence, mine, depth[here])
+                writer.add(first, part.start, probability)
+                sums.add(first, part.start, probability, weights, mine[:, :, core].any(axis=2))
+            say(f"windows {part.stop}/{len(chosen)}")
+        reliability = json.dumps(predictor.reliability or {})
+        extra = {"depth": depth, "reliability": np.str_(reliability), **sums.arrays}
+        writer.finish(output, rows, len(chosen), extra)
+
+
+def _probabilities(predictor, readout, counts, depth) -> np.ndarray:
+    """P(bound) of a block, float32 (cells, windows, TFs); a model that gives anything else is at fault."""
+    probability = np.asarray(predictor.probabilities(readout, counts, depth), dtype=np.float32)
+    if probability.shape != (*counts.shape[:2], len(predictor.tfs)):
+        raise ValueError(f"the model gave {probability.shape} for {counts.shape[:2]} cells and windows")
+    if not ((probability >= 0) & (probability <= 1)).all():  # also false for NaN
+        raise ValueError("the model gave values that are no probabilities")
+    return probability
+
+
+def _check_geometry(predictor, chosen: Windows, windows, checkpoint) -> None:
+    model = (predictor.window, predictor.context)
+    if model != (chosen.window, chosen.context):
+        raise InputError(
+            windows,
+            f"windows of {chosen.window} in {chosen.context} bp; {checkpoint} reads {model[0]} in {model[1]}",
+            "choose the windows again with the model's geometry",
+        )
+
+
+def _open_readout(readout, chosen: Windows, windows) -> np.ndarray:
+    trunk = np.load(require(readout, "run the sequence readout first"), mmap_mode="r")
+    if len(trunk) != len(chosen):
+        raise InputError(
+            readout,
+            f"{len(trunk)} windows, but {windows} has {len(chosen)}",
+            "run the sequence readout again",
+        )
+    return trunk
+
+
+def _core_bins(chosen: Windows, bin_bp: int) -> slice:
+    """Bins of the context that share a base with the window."""
+    flank = (chosen.context - chosen.window) // 2
+    return slice(flank // bin_bp, -(-(flank + chosen.window) // bin_bp))
+
+
+def _window_block(max_bytes: int, cells: int, bins: int, tfs: int, draws: int) -> int:
+    """Windows per block: counts twice; probabilities in float32, float64 and codes; background weights."""
+    per_window = cells * (8 * bins + 32 * tfs) + 16 * draws * tfs
+    return max(1, max_bytes // per_window)
+
+
+def _folder(output) -> Path:
+    """Return the folder of an output, made if need be: scratch beside the target stays on the same disk."""
+    folder = Path(output).parent
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder

@@ -1,0 +1,263 @@
+"""How right the demo is: predicted binding, cell types and activity against the truth that was simulated.
+
+Read from the demo's ``truth`` folder: ``cells.tsv`` (barcode, cell_type, is_cell), ``elements.bed``,
+``sites.tsv`` (chrom, start, end, tf, element, ``bound_{type}``), ``open.npz`` (cells x elements: open in this
+very cell) and ``activity.tsv`` (types x TFs). Truth is used to score only; no choice made here looks at it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
+
+from scbind.binding import open_binding
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.genome import Genome
+from scbind.inference import SampleCells
+from scbind.runlog import say
+from scbind.signal import borrowed, window_blocks
+from scbind.windows import Windows
+
+RESOLUTION = 1.0  # of Leiden: scanpy's default, not tuned, because tuning would look at the truth
+NEIGHBOURS, COMPONENTS = 15, 20
+COLUMNS = [
+    "model", "tf", "chromosomes", "n_cells", "n_windows", "prevalence", "auprc_mean", "auprc_median",
+]  # fmt: skip
+SIMULATED = "score only what the demo has simulated"
+
+
+class Truth:
+    """The truth folder; ``cells`` are the real cells by barcode, with their ``row`` in ``open.npz``."""
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+        cells = self.table("cells.tsv", {"barcode", "cell_type", "is_cell"})
+        cells["row"] = np.arange(len(cells))
+        self.cells = cells[cells.is_cell == 1].set_index("barcode")
+
+    def table(self, name: str, columns: set) -> pd.DataFrame:
+        """Read one of the tables; :class:`InputError` if a column is missing."""
+        path = require(self.folder / name, "simulate the demo again")
+        table = pd.read_csv(path, sep="\t")
+        if missing := columns - set(table.columns):
+            raise InputError(path, f"has no column {', '.join(sorted(missing))}", "simulate the demo again")
+        return table
+
+    def sites(self) -> tuple[pd.DataFrame, sp.csr_matrix]:
+        """Sites with their ``column`` in the openness matrix, and that matrix (all barcodes x elements)."""
+        sites = self.table("sites.tsv", {"chrom", "start", "end", "tf", "element"})
+        elements = self.table("elements.bed", {"name"})
+        opened = sp.csr_matrix(sp.load_npz(require(self.folder / "open.npz", "simulate the demo again")))
+        if opened.shape[1] != len(elements):
+            problem = f"has {opened.shape[1]} elements, not {len(elements)}"
+            raise InputError(self.folder / "open.npz", problem, "simulate the demo again")
+        sites["column"] = pd.Index(elements["name"]).get_indexer(sites["element"])
+        return sites, opened
+
+    def match(self, obs: pd.DataFrame, path) -> np.ndarray:
+        """Rows of ``obs`` that are real cells of the truth (by its column ``barcode``, else its index)."""
+        found = np.flatnonzero(barcodes(obs).isin(self.cells.index))
+        if not len(found):
+            raise InputError(path, "none of its barcodes is a cell of the truth", SIMULATED)
+        return found
+
+
+def barcodes(obs: pd.DataFrame) -> pd.Index:
+    """Barcodes of cells as the fragments have them."""
+    return pd.Index((obs["barcode"] if "barcode" in obs else obs.index).astype(str))
+
+
+def score_cells(
+    binding,
+    truth,
+    position,
+    cell,
+    cells,
+    windows,
+    reference_dir,
+    output,
+    held_out: list[str],
+    max_cells: int = 100,
+    seed: int = 0,
+    model: str = "scbind",
+) -> None:
+    """Write ``cells.tsv``: how well binding events of single cells are ranked, per TF.
+
+    In a cell, a window is truly bound by a TF if the centre of a site that is bound in the cell's type lies
+    in the window, and the site's element is open in that cell. For each cell with an event the average
+    precision over the windows of the store is taken. The baseline ``accessibility`` ranks by the insertions
+    of the cell and those it borrows in the window. Events outside the windows count for neither.
+
+    Columns: ``model, tf, chromosomes`` (``all``, or those held out from training, joined by commas),
+    ``n_cells`` (with an event), ``n_windows, prevalence`` (mean over these cells), ``auprc_mean,
+    auprc_median``. Rows without a cell are left out.
+
+    Parameters
+    ----------
+    binding, windows, cells, position, cell, reference_dir
+        The sample's store, and the files it was made from.
+    truth
+        The demo's ``truth`` folder.
+    held_out
+        Chromosomes to score alone; may be empty.
+    max_cells, seed
+        Size and seed of the random sample of cells that is scored.
+    model
+        What to call the predictions in column ``model``.
+    """
+    known, store = Truth(truth), open_binding(binding)
+    chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
+    if unknown := set(held_out) - set(sizes.names):
+        problem = f"no chromosome {', '.join(sorted(unknown))}"
+        raise InputError("config", problem, "hold out chromosomes of the reference")
+    if len(chosen) != len(store.var):
+        problem = f"{len(store.var)} windows, but {windows} has {len(chosen)}"
+        raise InputError(binding, problem, "merge the shards again")
+    rows = known.match(store.obs, binding)
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:max_cells])
+    cell_truth = known.cells.loc[barcodes(store.obs)[rows]]
+    sites, opened = known.sites()
+    opened = opened[cell_truth["row"].to_numpy()]
+    site_index, window_index = _windows_of_sites(sites, chosen, sizes)
+    baseline = _accessibility(SampleCells.open(position, cell, cells, sizes), rows, chosen, sizes)
+    scopes = {"all": np.ones(len(chosen), dtype=bool)}
+    if held_out:
+        scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
+    types, results = cell_truth["cell_type"].to_numpy(), []
+    for tf in store.tfs:
+        events = np.zeros((len(rows), len(chosen)), dtype=bool)
+        mine = (sites["tf"] == tf).to_numpy()[site_index]
+        place, site = window_index[mine], sites.iloc[site_index[mine]]
+        for kind in np.unique(types) if len(place) else ():
+            of_kind = np.flatnonzero(types == kind)
+            bound = site[f"bound_{kind}"].to_numpy() == 1
+            here = opened[of_kind][:, site["column"].to_numpy()[bound]].toarray() > 0
+            member, hit = np.nonzero(here)
+            events[of_kind[member], place[bound][hit]] = True
+        predicted = store[rows, :, tf].toarray()
+        for scope, inside in scopes.items():
+            for name, score in ((model, predicted), ("accessibility", baseline)):
+                row = _mean_precision(events[:, inside], score[:, inside])
+                if row:
+                    results.append({"model": name, "tf": tf, "chromosomes": scope, **row})
+    with atomic(output) as scratch:
+        pd.DataFrame(results, columns=COLUMNS).to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+    say(f"{len(rows)} cells scored over {len(chosen)} windows")
+
+
+def _windows_of_sites(sites: pd.DataFrame, chosen: Windows, sizes) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (site, window) in which the window holds the site's centre; windows may overlap."""
+    chrom = pd.Index(sizes.names).get_indexer(sites["chrom"])
+    centre = (sites["start"].to_numpy() + sites["end"].to_numpy()) // 2 + sizes.offsets[chrom]
+    starts = chosen.global_starts(sizes)  # windows lie within chromosomes, so global starts are enough
+    first = np.searchsorted(starts, centre - chosen.window, side="right")
+    count = np.where(chrom >= 0, np.searchsorted(starts, centre, side="right") - first, 0)
+    site = np.repeat(np.arange(len(sites)), count)
+    nth = np.arange(len(site)) - np.repeat(np.cumsum(count) - count, count)
+    return site, first[site] + nth
+
+
+def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes) -> np.ndarray:
+    """Insertions of cells (by row among the passing) and those they borrow: float32 (cells, windows)."""
+    borrow = sample.borrow[sample.passing[rows]]
+    starts = chosen.global_starts(sizes)
+    result = np.empty((len(rows), len(chosen)), dtype=np.float32)
+    for part in window_blocks(len(chosen), 4096):
+        counts = sample.signal.counts(starts[part], chosen.window, chosen.window)
+        result[:, part] = borrowed(counts, borrow, 1)[:, :, 0]
+    return result
+
+
+def _mean_precision(events: np.ndarray, score: np.ndarray) -> dict:
+    """Average precision over cells with an event; empty if there is none. Arrays: (cells, windows)."""
+    with_event = np.flatnonzero(events.any(axis=1))
+    if not len(with_event):
+        return {}
+    each = [average_precision_score(events[i], score[i]) for i in with_event]
+    return {
+        "n_cells": len(with_event),
+        "n_windows": events.shape[1],
+        "prevalence": events[with_event].mean(),
+        "auprc_mean": np.mean(each),
+        "auprc_median": np.median(each),
+    }
+
+
+def score_types(activity, cells, truth, output, seed: int = 0) -> None:
+    """Write ``types.tsv`` (quantity, name, value): cell types and TF activity against the truth.
+
+    * ``ari``: adjusted Rand index with the true types, of ``cell_type`` (as in ``cells.h5ad``) and of Leiden
+      clusters of the activity (``activity_leiden``) and of the published vote (``scfan_leiden``); scanpy's
+      scale, PCA, neighbours and Leiden at the fixed resolution ``RESOLUTION``;
+    * ``n_groups``, ``rarest_recall``, ``rarest_precision``: number of groups, and how well the best group
+      (largest F1) matches the rarest true type; ``rarest_cells``: the size of that type, by its name;
+    * ``activity_auroc``, ``scfan_auroc``: by TF, how well z (or the vote) separates cells of types in which
+      the TF is truly active; only TFs active in some types and not in others; ``mean`` is over them.
+    """
+    known, adata = Truth(truth), ad.read_h5ad(require(activity, "run the activity rule first"))
+    adata = adata[known.match(adata.obs, activity)].copy()
+    true = known.cells.loc[barcodes(adata.obs), "cell_type"].to_numpy()
+    labels = ad.read_h5ad(require(cells, "run the embedding of the sample first"), backed="r").obs
+    if "cell_type" not in labels:
+        raise InputError(cells, "obs has no column 'cell_type'", "give labels or cluster the cells")
+    groupings = {
+        "cell_type": labels.loc[adata.obs_names, "cell_type"].astype(str).to_numpy(),
+        "activity_leiden": cluster(adata.X, seed),
+        "scfan_leiden": cluster(adata.layers["scfan_score"], seed),
+    }
+    sizes = pd.Series(true).value_counts()
+    rarest = sizes[sizes == sizes.min()].index.sort_values()[0]
+    rows = [("rarest_cells", rarest, sizes[rarest])]
+    for name, groups in groupings.items():
+        recall, precision = best_group(true == rarest, groups)
+        rows += [
+            ("ari", name, adjusted_rand_score(true, groups)),
+            ("n_groups", name, len(np.unique(groups))),
+            ("rarest_recall", name, recall),
+            ("rarest_precision", name, precision),
+        ]
+    active = known.table("activity.tsv", {"name"}).set_index("name")
+    for quantity, values in (("activity_auroc", adata.X), ("scfan_auroc", adata.layers["scfan_score"])):
+        scores = {}
+        for column, tf in enumerate(adata.var_names):
+            if tf in active.columns and active.loc[np.unique(true), tf].nunique() > 1:
+                scores[tf] = roc_auc_score(active.loc[true, tf].to_numpy(), values[:, column])
+        if scores:
+            rows += [(quantity, tf, value) for tf, value in scores.items()]
+            rows.append((quantity, "mean", np.mean(list(scores.values()))))
+    with atomic(output) as scratch:
+        table = pd.DataFrame(rows, columns=["quantity", "name", "value"])
+        table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+
+
+def cluster(values: np.ndarray, seed: int) -> np.ndarray:
+    """Leiden labels (cells,) of cells from float (cells, TFs). No truth, nothing tuned."""
+    import scanpy as sc
+
+    adata = ad.AnnData(np.array(values, dtype=np.float32))
+    sc.pp.scale(adata, max_value=10)
+    components = min(COMPONENTS, adata.n_obs - 1, adata.n_vars - 1)
+    if components > 1:
+        sc.pp.pca(adata, n_comps=components, svd_solver="full", random_state=seed)
+    rep = "X_pca" if components > 1 else "X"
+    sc.pp.neighbors(adata, n_neighbors=min(NEIGHBOURS, adata.n_obs - 1), use_rep=rep, random_state=seed)
+    options = {"flavor": "igraph", "n_iterations": -1, "directed": False}
+    sc.tl.leiden(adata, resolution=RESOLUTION, random_state=seed, **options)
+    return adata.obs["leiden"].astype(str).to_numpy()
+
+
+def best_group(wanted: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Recall and precision of the group that matches a set of cells best (largest F1, then first by name)."""
+    best = (-1.0, 0.0, 0.0)
+    for name in np.unique(groups):
+        hit, size = (wanted & (groups == name)).sum(), (groups == name).sum()
+        best = max(
+            best, (2 * hit / (wanted.sum() + size), hit / wanted.sum(), hit / size), key=lambda x: x[0]
+        )
+    return float(best[1]), float(best[2])

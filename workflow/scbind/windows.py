@@ -1,0 +1,231 @@
+"""The windows that binding is predicted in: the genome grid where a consensus peak lies."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyranges as pr
+
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.genome import UNKNOWN, ChromSizes, Genome
+from scbind.runlog import say
+
+SEQUENCE_BYTES = (
+    1 << 26
+)  # sequence gathered at a time while windows are checked (its index takes 8 times that)
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one width, sorted by chromosome (order of ``chrom.sizes``) and start.
+
+    Attributes
+    ----------
+    chrom : int16, shape (windows,); index into ``ChromSizes.names``
+    start : int32, shape (windows,); 0-based start of the window itself, not of its context
+    peak : int32, shape (windows,); row of ``consensus.bed`` (0-based) that the window lies on
+    gc : float32, shape (windows,); share of G and C among the known bases of the context
+    window, context : width (bp) of the window, and of the sequence and signal around it
+    """
+
+    chrom: np.ndarray
+    start: np.ndarray
+    peak: np.ndarray
+    gc: np.ndarray
+    window: int
+    context: int
+
+    @classmethod
+    def load(cls, path: str | Path) -> Windows:
+        """Read ``windows.npz``. Raises :class:`InputError` if it is not such a file."""
+        with np.load(require(path, "run the rule that chooses windows first")) as npz:
+            missing = {"chrom", "start", "peak", "gc", "window", "context"} - set(npz.files)
+            if missing:
+                raise InputError(path, f"holds no {', '.join(sorted(missing))}", "choose the windows again")
+            arrays = {name: npz[name] for name in ("chrom", "start", "peak", "gc")}
+            return cls(**arrays, window=int(npz["window"]), context=int(npz["context"]))
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def end(self) -> np.ndarray:
+        """int32, shape (windows,): exclusive end of each window."""
+        return (self.start + self.window).astype(np.int32)
+
+    def global_starts(self, sizes: ChromSizes) -> np.ndarray:
+        """int64, shape (windows,): global position of the first base of each window."""
+        return sizes.offsets[self.chrom] + self.start
+
+    def global_context_starts(
+        self, sizes: ChromSizes, context: int | None = None, window: int | None = None
+    ) -> np.ndarray:
+        """int64, shape (windows,): global position of the first base of each context (centred)."""
+        context, window = context or self.context, window or self.window
+        return self.global_starts(sizes) - (context - window) // 2
+
+    def names(self, sizes: ChromSizes) -> list[str]:
+        """``chrom:start-end`` of each window, 0-based half-open."""
+        chroms = np.asarray(sizes.names, dtype=object)[self.chrom]
+        return [f"{c}:{s}-{e}" for c, s, e in zip(chroms, self.start, self.end, strict=True)]
+
+
+def choose_windows(
+    consensus_bed, reference_dir, exclude, output, window: int = 200, step: int = 50, context: int = 1000
+) -> None:
+    """Write ``windows.npz``: grid windows (start = k * step) of which a consensus peak covers more than half.
+
+    The grid and the rule are those of the training windows, so that a model meets what it was trained on.
+    Kept are windows without N whose context lies inside the chromosome and that do not overlap the exclusion
+    list. Labels of cells play no part. Where two peaks qualify, the one that covers more is named, then the
+    first.
+
+    Parameters
+    ----------
+    consensus_bed
+        Peaks; BED, 0-based half-open, at least three columns. Peaks on chromosomes without sequence are
+        dropped.
+    reference_dir
+        Folder ``results/reference/{genome}``.
+    exclude
+        BED of regions to leave out; may be empty, may be ``None``.
+    output
+        The ``.npz``; see :class:`Windows`.
+    window, step, context
+        Widths and grid step in bp.
+
+    Raises
+    ------
+    InputError
+        On a malformed or unknown peak, a geometry that cannot be, or when no window is left.
+    """
+    if not 0 < step or not 0 < window <= context or (context - window) % 2:
+        raise InputError(
+            "config",
+            f"windows of {window} bp every {step} bp in a context of {context} bp cannot be",
+            "give 0 < step, 0 < window <= context, and an even difference of the two",
+        )
+    genome = Genome.open(reference_dir)
+    peaks = _read_bed(consensus_bed, genome.sizes)
+    if peaks.empty:
+        raise InputError(consensus_bed, "holds no peaks", "check that the samples hold enough fragments")
+    sequenced = peaks.chrom.to_numpy() < genome.n_sequenced
+    if not sequenced.all():
+        lost = sorted({genome.sizes.names[i] for i in peaks.chrom[~sequenced]})
+        say(f"{(~sequenced).sum()} of {len(peaks)} peaks dropped: no sequence for {', '.join(lost)}")
+    table = _covered_grid(peaks[sequenced], window, step)
+    flank = (context - window) // 2
+    inside = (table.start >= flank) & (table.start + window + flank <= genome.sizes.lengths[table.chrom])
+    table = table[inside]
+    if exclude is not None and Path(exclude).stat().st_size:
+        table = _outside(table, window, _read_bed(exclude, genome.sizes, strict=False))
+    known, gc = _sequence_facts(genome, table, window, context)
+    table, gc = table[known], gc[known]
+    if table.empty:
+        raise InputError(
+            consensus_bed,
+            "no window is left on its peaks",
+            f"peaks must cover more than {window // 2} bp of a window that has sequence, outside N and the "
+            "exclusion list",
+        )
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            chrom=table.chrom.to_numpy(np.int16),
+            start=table.start.to_numpy(np.int32),
+            peak=table.peak.to_numpy(np.int32),
+            gc=gc,
+            window=np.int64(window),
+            context=np.int64(context),
+            step=np.int64(step),
+        )
+    say(f"{len(table)} windows on {table.peak.nunique()} of {len(peaks)} consensus peaks")
+
+
+def _read_bed(path, sizes: ChromSizes, strict: bool = True) -> pd.DataFrame:
+    """Chromosome index, start, end, row of a BED. Unknown chromosomes: an error if ``strict``, else left."""
+    try:
+        bed = pd.read_csv(
+            path, sep="\t", header=None, comment="#", usecols=[0, 1, 2], names=["name", "start", "end"],
+            dtype={0: str, 1: np.int64, 2: np.int64, "name": str, "start": np.int64, "end": np.int64},
+        )  # fmt: skip
+    except pd.errors.EmptyDataError:
+        bed = pd.DataFrame({"name": [], "start": np.zeros(0, int), "end": np.zeros(0, int)})
+    except ValueError as error:
+        raise InputError(
+            path, f"not a BED file ({error})", "give chrom, start, end separated by tabs"
+        ) from None
+    bed["row"] = np.arange(len(bed))
+    bed["chrom"] = bed["name"].map({name: i for i, name in enumerate(sizes.names)})
+    unknown = bed.chrom.isna()
+    if strict and unknown.any():
+        row = int(np.flatnonzero(unknown)[0])
+        raise InputError(
+            path,
+            f"chromosome {bed.name[row]!r} is not in the reference",
+            "use the names of the reference's chrom.sizes",
+            f"record {row + 1}",
+        )
+    bed = bed[~unknown].astype({"chrom": np.int64})
+    wrong = (bed.start < 0) | (bed.start >= bed.end) | (bed.end > sizes.lengths[bed.chrom])
+    if strict and wrong.any():
+        row = bed[wrong].iloc[0]
+        raise InputError(
+            path,
+            f"[{row.start}, {row.end}) is no interval of {row['name']}",
+            "give 0-based half-open intervals inside the chromosome",
+            f"record {row.row + 1}",
+        )
+    return bed[["chrom", "start", "end", "row"]]
+
+
+def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
+    """Grid windows of which a peak covers more than half: chrom, start, peak; sorted, each once."""
+    # a window that is covered by more than half starts within (start - window / 2, end - window / 2)
+    first = (peaks.start.to_numpy() - window // 2) // step
+    count = (peaks.end.to_numpy() - window // 2) // step - first + 1
+    of_peak = np.repeat(np.arange(len(peaks)), np.maximum(count, 0))
+    nth = np.arange(len(of_peak)) - np.repeat(np.cumsum(count) - count, count)
+    start = (first[of_peak] + nth) * step
+    peak = peaks.iloc[of_peak]
+    overlap = np.minimum(peak.end, start + window) - np.maximum(peak.start, start)
+    table = pd.DataFrame(
+        {"chrom": peak.chrom, "start": start, "peak": peak.row, "overlap": overlap}
+    ).reset_index(drop=True)
+    table = table[2 * table.overlap > window]
+    table = table.sort_values(["chrom", "start", "overlap", "peak"], ascending=[True, True, False, True])
+    return table.drop_duplicates(["chrom", "start"]).drop(columns="overlap").reset_index(drop=True)
+
+
+def _outside(table: pd.DataFrame, window: int, excluded: pd.DataFrame) -> pd.DataFrame:
+    """Windows that do not share a base with an excluded region; the order is kept."""
+    if table.empty or excluded.empty:
+        return table
+    ours = pd.DataFrame(
+        {"Chromosome": table.chrom.astype(str), "Start": table.start, "End": table.start + window}
+    )
+    ours["row"] = np.arange(len(table))
+    theirs = excluded.rename(columns={"chrom": "Chromosome", "start": "Start", "end": "End"})
+    theirs["Chromosome"] = theirs.Chromosome.astype(str)
+    hit = pr.PyRanges(ours).overlap(pr.PyRanges(theirs[["Chromosome", "Start", "End"]]))
+    keep = np.ones(len(table), dtype=bool)
+    if len(hit):
+        keep[hit.df["row"].to_numpy()] = False
+    return table[keep]
+
+
+def _sequence_facts(genome: Genome, table: pd.DataFrame, window: int, context: int):
+    """Bool (windows,): no N in the window; float32 (windows,): GC share of the context's known bases."""
+    known, gc = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=np.float32)
+    flank, block = (context - window) // 2, max(1, SEQUENCE_BYTES // context)
+    for at in range(0, len(table), block):
+        part = table.iloc[at : at + block]
+        codes = genome.window_codes(part.chrom.to_numpy(), part.start.to_numpy() - flank, context)
+        known[at : at + block] = (codes[:, flank : flank + window] != UNKNOWN).all(axis=1)
+        letters = np.maximum((codes != UNKNOWN).sum(axis=1), 1)
+        gc[at : at + block] = ((codes == 1) | (codes == 2)).sum(axis=1) / letters
+    return known, gc
