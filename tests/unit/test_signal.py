@@ -100,6 +100,31 @@ def test_no_windows_and_no_insertions():
     np.testing.assert_array_equal(empty.totals(), [0, 0, 0])
 
 
+@pytest.mark.parametrize("n_intervals", [0, 1, 2, 40])
+def test_totals_within_count_each_insertion_once(arrays, monkeypatch, n_intervals):
+    folder, position, cell = arrays
+    monkeypatch.setattr("scbind.signal.CHUNK", 333)
+    random = np.random.default_rng(2)
+    starts = random.integers(0, 7000, n_intervals)
+    ends = starts + random.integers(1, 300, n_intervals)
+    inside = ((position[:, None] >= starts) & (position[:, None] < ends)).any(axis=1)
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    expected = np.bincount(cell[inside], minlength=N_CELLS)
+    np.testing.assert_array_equal(signal.totals_within(starts, ends), expected)
+
+
+def test_totals_within_touching_and_nested_intervals():
+    position = np.arange(100, dtype=np.uint32)
+    signal = CellSignal(position, np.zeros(100, dtype=np.uint32), 1, SIZES)
+    for starts, ends, expected in [
+        ([10, 20], [20, 30], 20),
+        ([10, 12, 25], [30, 14, 31], 21),
+        ([0], [100], 100),
+        ([40, 5], [41, 6], 2),
+    ]:
+        assert signal.totals_within(np.array(starts), np.array(ends)) == [expected]
+
+
 def test_borrowed_sums_rows_and_its_depth(arrays):
     folder, position, cell = arrays
     signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)

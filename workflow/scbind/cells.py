@@ -19,9 +19,10 @@ import pandas as pd
 
 from scbind.errors import InputError
 from scbind.files import atomic
-from scbind.fragments import iter_fragments, open_plain
+from scbind.fragments import iter_fragments
 from scbind.genes import read_tss
 from scbind.genome import ChromSizes
+from scbind.inputs import open_plain
 from scbind.runlog import say
 from scbind.signal import CHUNK, LARGEST, CellSignal, window_blocks
 

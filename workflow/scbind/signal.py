@@ -33,7 +33,7 @@ def n_bins(width: int, bin_bp: int) -> int:
     return width // bin_bp
 
 
-def _rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+def rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     """Number of insertions before each bound. Bounds become uint32, else numpy would copy all positions."""
     return np.searchsorted(positions, np.clip(bounds, 0, LARGEST).astype(np.uint32), side="left")
 
@@ -58,7 +58,7 @@ def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, b
     bins = n_bins(width, bin_bp)
     starts = np.asarray(global_starts, dtype=np.int64)
     edges = starts[:, None] + np.arange(bins + 1) * bin_bp
-    return np.diff(_rank(positions, edges.ravel()).reshape(edges.shape), axis=1).astype(np.float32)
+    return np.diff(rank(positions, edges.ravel()).reshape(edges.shape), axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -111,7 +111,7 @@ class CellSignal:
         """
         bins = n_bins(width, bin_bp)
         starts = np.asarray(global_starts, dtype=np.int64)
-        first, last = _rank(self.position, starts), _rank(self.position, starts + width)
+        first, last = rank(self.position, starts), rank(self.position, starts + width)
         number = last - first
         # Ragged gather: entry i of window w is the insertion first[w] + i.
         window = np.repeat(np.arange(len(starts)), number)
@@ -129,6 +129,25 @@ class CellSignal:
         total = np.zeros(self.n_cells, dtype=np.int64)
         for begin in range(0, len(self.cell), CHUNK):
             total += np.bincount(self.cell[begin : begin + CHUNK], minlength=self.n_cells)
+        return total
+
+    def totals_within(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
+        """Insertions per cell within intervals: int64 (n_cells,), each insertion counted once.
+
+        ``starts`` and ``ends``: integer (intervals,), global, half-open, in any order; they may overlap.
+        """
+        order = np.argsort(starts, kind="stable")
+        starts = np.asarray(starts, dtype=np.int64)[order]
+        reach = np.maximum.accumulate(np.asarray(ends, dtype=np.int64)[order])
+        first = np.flatnonzero(np.append(True, starts[1:] > reach[:-1])[: len(starts)])
+        last = np.append(first[1:], len(starts))[: len(first)] - 1
+        # Between an even edge and the next odd one lies an interval.
+        edges = np.stack([starts[first], reach[last]], axis=1).ravel().astype(np.uint32)
+        total = np.zeros(self.n_cells, dtype=np.int64)
+        for begin in range(0, len(self.cell), CHUNK):
+            place = np.searchsorted(edges, self.position[begin : begin + CHUNK], side="right")
+            inside = self.cell[begin : begin + CHUNK][place % 2 == 1]
+            total += np.bincount(inside, minlength=self.n_cells)
         return total
 
     def depth(self, borrow: sparse.csr_matrix) -> np.ndarray:

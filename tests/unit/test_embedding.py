@@ -1,0 +1,258 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scbind
+from scbind.cells import COLUMNS
+from scbind.embedding import cluster, embed, read_labels, reasons, sample_cells
+from scbind.errors import InputError
+
+LENGTHS = {"chr1": 60_000, "chr2": 40_000}
+SITES = np.arange(
+    500, 99_000, 2000
+)  # global; even ones are open in type A, odd ones in B, every fifth in both
+OPTIONS = {"group": "pbmc", "min_fragments": 30, "max_nucleosome_signal": 2.0, "components": 5, "seed": 3}
+
+
+def write_sample(folder, types, seed, n_fragments=60):
+    """A sample with one cell per letter of ``types``; cuts are random around the open sites of the type."""
+    random = np.random.default_rng(seed)
+    folder.mkdir(parents=True)
+    number = np.arange(len(SITES))
+    sites = {
+        "A": SITES[(number % 2 == 0) | (number % 5 == 0)],
+        "B": SITES[(number % 2 == 1) | (number % 5 == 0)],
+    }
+    depth = np.full(len(types), n_fragments) + random.integers(0, 40, len(types))
+    chosen = [random.choice(sites[t], 2 * d) for t, d in zip(types, depth, strict=True)]
+    cell = np.repeat(np.arange(len(types)), 2 * depth)
+    position = np.concatenate(chosen) + random.integers(0, 200, len(cell))
+    order = np.argsort(position, kind="stable")
+    table = pd.DataFrame({"barcode": [f"BC{i:03d}-1" for i in range(len(types))], "n_fragments": depth})
+    table["n_reads"] = 2 * depth
+    table["frac_duplicates"], table["nucleosome_signal"], table["tss_enrichment"] = 0.5, 0.8, np.nan
+    save(folder, position[order], cell[order], table)
+    (folder / "peaks.narrowPeak").write_text(
+        "chr1\t400\t900\tp1\t10\t.\t1\t1\t1\t5\n"
+        "chr1\t800\t3000\tp2\t10\t.\t1\t1\t1\t5\n"
+        "chr2\t0\t10000\tp3\t10\t.\t1\t1\t1\t5\n"
+    )
+    names = {
+        "position": "position.npy",
+        "cell": "cell.npy",
+        "barcodes": "barcodes.tsv",
+        "peaks": "peaks.narrowPeak",
+    }
+    return {key: str(folder / name) for key, name in names.items()}
+
+
+def save(folder, position, cell, table):
+    np.save(folder / "position.npy", position.astype(np.uint32))
+    np.save(folder / "cell.npy", cell.astype(np.uint32))
+    table[COLUMNS].to_csv(folder / "barcodes.tsv", sep="\t", index=False)
+
+
+def write_sizes(folder):
+    path = folder / "chrom.sizes"
+    path.write_text("".join(f"{name}\t{length}\n" for name, length in LENGTHS.items()))
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def atlas(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("atlas")
+    samples = {
+        "s1": write_sample(folder / "s1", "A" * 25 + "B" * 15, 1),
+        "s2": write_sample(folder / "s2", "B" * 20 + "A" * 20, 2),
+    }
+    table = pd.read_csv(folder / "s2" / "barcodes.tsv", sep="\t")
+    table.loc[5, "nucleosome_signal"] = np.inf
+    table.loc[6, "nucleosome_signal"] = 2.345678
+    table.to_csv(folder / "s2" / "barcodes.tsv", sep="\t", index=False)
+    labels = folder / "labels.tsv"
+    labels.write_bytes(b"barcode\tnote\tcell_type\r\nBC000-1\tx\tmono\r\nBC005-1\ty\tNA\r\nBC007-1\tz\t\r\n")
+    sizes = write_sizes(folder)
+    output = folder / "pbmc.h5ad"
+    embed(samples, sizes, output, {"s1": None, "s2": labels}, **OPTIONS)
+    return folder, samples, sizes, output
+
+
+def test_cells_and_columns(atlas):
+    folder, samples, _, output = atlas
+    cells = ad.read_h5ad(output)
+    assert cells.shape == (80, 0)
+    order = ["sample", *COLUMNS, "frac_in_peaks", "pass", "reason", "cluster", "label", "cell_type"]
+    assert cells.obs.columns.tolist() == order
+    assert cells.obs_names[0] == "s1#BC000-1" and cells.obs_names[-1] == "s2#BC039-1"
+    assert cells.obs["sample"].tolist() == ["s1"] * 40 + ["s2"] * 40
+    assert cells.uns["params"]["seed"] == 3 and cells.uns["params"]["components"] == 5
+    position, cell = np.load(samples["s1"]["position"]), np.load(samples["s1"]["cell"])
+    inside = ((position >= 400) & (position < 3000)) | ((position >= 60_000) & (position < 70_000))
+    share = np.bincount(cell[inside], minlength=40) / np.bincount(cell, minlength=40)
+    np.testing.assert_allclose(cells.obs["frac_in_peaks"][:40], share)
+    assert 0 < share.min() < share.max() < 1
+
+
+def test_failed_cells_say_why_and_lie_nowhere(atlas):
+    cells = ad.read_h5ad(atlas[-1])
+    failed = cells.obs.loc[["s2#BC005-1", "s2#BC006-1"]]
+    assert cells.obs["pass"].sum() == 78 and not failed["pass"].any()
+    assert failed["reason"].tolist() == ["nucleosome_signal inf > 2.0", "nucleosome_signal 2.346 > 2.0"]
+    assert (cells.obs.loc[cells.obs["pass"], "reason"] == "").all()
+    assert failed["cluster"].isna().all() and failed["cell_type"].isna().all()
+    for key, width in (("X_lsi", 5), ("X_umap", 2)):
+        assert cells.obsm[key].shape == (80, width)
+        np.testing.assert_array_equal(np.isnan(cells.obsm[key]).any(axis=1), ~cells.obs["pass"])
+
+
+def test_clusters_are_the_types_of_both_samples(atlas):
+    cells = ad.read_h5ad(atlas[-1])
+    types = np.array(list("A" * 25 + "B" * 15 + "B" * 20 + "A" * 20))
+    passing = cells.obs["pass"].to_numpy()
+    counts = pd.crosstab(cells.obs["cluster"][passing], types[passing])
+    assert ((counts > 0).sum(axis=1) == 1).all()  # no cluster mixes types
+    sizes = cells.obs["cluster"].value_counts()
+    names = [f"pbmc_c{i}" for i in range(len(sizes))]
+    assert sorted(sizes.index) == names and (np.diff(sizes[names]) <= 0).all()
+
+
+def test_labels_win_over_clusters(atlas):
+    obs = ad.read_h5ad(atlas[-1]).obs
+    assert obs["cell_type"]["s2#BC000-1"] == "mono" and obs["cluster"]["s2#BC000-1"].startswith("pbmc_c")
+    assert obs["label"]["s2#BC005-1"] == "NA"  # kept as a name; it failed, so it has no cell type
+    unlabelled = obs["label"].isna() & obs["pass"]
+    assert unlabelled.sum() == 77
+    assert (obs["cell_type"][unlabelled].astype(str) == obs["cluster"][unlabelled].astype(str)).all()
+
+
+def test_a_fresh_process_gives_the_same_values(atlas):
+    folder, samples, sizes, output = atlas
+    again = folder / "again.h5ad"
+    code = (
+        "from scbind.embedding import embed\n"
+        f"labels = {{'s2': {str(folder / 'labels.tsv')!r}}}\n"
+        f"embed({samples!r}, {sizes!r}, {str(again)!r}, labels, **{OPTIONS!r})\n"
+    )
+    package = str(Path(scbind.__file__).parents[1])
+    environment = {**os.environ, "PYTHONPATH": package, "PYTHONHASHSEED": "7"}
+    subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=environment)
+    first, second = ad.read_h5ad(output), ad.read_h5ad(again)
+    pd.testing.assert_frame_equal(first.obs, second.obs)
+    for key in ("X_lsi", "X_umap"):
+        assert first.obsm[key].tobytes() == second.obsm[key].tobytes()
+
+
+def test_sample_cells(atlas, tmp_path):
+    folder, samples, _, output = atlas
+    sample_cells(output, "s2", tmp_path / "cells.h5ad", 400, 12)
+    cells = ad.read_h5ad(tmp_path / "cells.h5ad")
+    table = pd.read_csv(samples["s2"]["barcodes"], sep="\t")
+    assert cells.obs["barcode"].tolist() == table["barcode"].tolist()
+    borrow = cells.obsp["borrow"]
+    assert borrow.dtype == np.float32 and borrow.shape == (40, 40) and set(borrow.data) == {1}
+    passing = cells.obs["pass"].to_numpy()
+    np.testing.assert_array_equal(borrow.diagonal(), passing)
+    assert borrow[~passing].nnz == 0 and borrow[:, ~passing].nnz == 0
+    held = borrow @ table["n_fragments"].to_numpy()
+    assert (held[passing] >= 400).all() and (np.diff(borrow.indptr) <= 13).all()
+    types = np.array(list("B" * 20 + "A" * 20))
+    row, column = borrow.nonzero()
+    assert (types[row] == types[column]).mean() > 0.95
+    with pytest.raises(InputError, match=r"no cell of sample s3 \(it has s1, s2\)"):
+        sample_cells(output, "s3", tmp_path / "no.h5ad", 400, 12)
+
+
+@pytest.mark.parametrize("n_cells", [1, 2, 3, 9, 10, 12])
+def test_tiny_samples(tmp_path, capsys, n_cells):
+    samples = {"s": write_sample(tmp_path / "s", ("AB" * n_cells)[:n_cells], 4)}
+    embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, components=30, neighbours=15)
+    cells = ad.read_h5ad(tmp_path / "e.h5ad")
+    assert cells.obs["pass"].all() and cells.obs["cell_type"].notna().all()
+    assert np.isfinite(cells.obsm["X_lsi"]).all() and np.isfinite(cells.obsm["X_umap"]).all()
+    assert cells.obsm["X_umap"].shape == (n_cells, 2)
+    expected = "too few to cluster" if n_cells < 10 else f"{n_cells - 1} neighbours instead of 15"
+    assert expected in capsys.readouterr().err and expected in cells.uns["embedding"]["message"]
+    sample_cells(tmp_path / "e.h5ad", "s", tmp_path / "c.h5ad", 1e9, 50)
+    assert ad.read_h5ad(tmp_path / "c.h5ad").obsp["borrow"].nnz == n_cells**2
+
+
+def test_excluded_regions_have_no_tiles(tmp_path):
+    samples = {"s": write_sample(tmp_path / "s", "ABABAB", 4)}
+    sizes = write_sizes(tmp_path)
+    exclude = tmp_path / "exclude.bed"
+    found = []
+    for text in ("", "chr2\t0\t40000\n", "chr1\t0\t60000\nchr2\t0\t40000\n"):
+        exclude.write_text(text)
+        embed(samples, sizes, tmp_path / "e.h5ad", min_fragments=1, exclude=exclude)
+        cells = ad.read_h5ad(tmp_path / "e.h5ad")
+        found.append(int(cells.uns["embedding"]["n_tiles"]))
+    assert found[0] > found[1] > found[2] == 0
+    np.testing.assert_array_equal(cells.obsm["X_lsi"], np.zeros((6, 1)))
+
+
+def test_clusters_come_by_size():
+    random = np.random.default_rng(0)
+    points = np.repeat(np.eye(3), [12, 30, 20], axis=0) + random.normal(scale=0.03, size=(62, 3))
+    number, place, message = cluster(points, 10, 0.1, 0.3, 0)
+    assert message == "" and place.shape == (62, 2)
+    assert number.tolist() == [2] * 12 + [0] * 30 + [1] * 20
+
+
+def test_reasons_list_every_threshold():
+    obs = pd.DataFrame({"n_fragments": [5, 10, 99], "tss_enrichment": [2.0, 4.0, np.nan]})
+    limits = [
+        ("n_fragments", "<", 10),
+        ("n_fragments", ">", 50),
+        ("tss_enrichment", "<", 4),
+        ("tss_enrichment", ">", None),
+    ]
+    assert reasons(obs, limits).tolist() == [
+        "n_fragments 5 < 10; tss_enrichment 2 < 4",
+        "",
+        "n_fragments 99 > 50",
+    ]
+
+
+def test_an_unknown_quality_is_not_held_against_cells(capsys):
+    obs = pd.DataFrame({"tss_enrichment": [np.nan, np.nan]})
+    assert reasons(obs, [("tss_enrichment", "<", 4)]).tolist() == ["", ""]
+    assert "tss_enrichment is not known: its threshold 4 is not used" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "barcode\tcell_type\nA\tx\nZ\ty\n",
+            r"labels.tsv, line 3: barcode Z is no cell of sample s1 .*which has A",
+        ),
+        ("barcode\tcell_type\nA\tx\nA\ty\n", "line 3: barcode A is listed twice"),
+        ("barcode,cell_type\nA,x\n", "line 1: the header is barcode,cell_type, not barcode and cell_type"),
+        ("", "the file is empty"),
+    ],
+)
+def test_labels_that_are_refused(tmp_path, text, message):
+    path = tmp_path / "labels.tsv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_labels(path, pd.Series(["A", "B"]), "s1")
+
+
+def test_bad_samples_are_refused(tmp_path):
+    samples = {"s": write_sample(tmp_path / "s", "ABAB", 4)}
+    sizes = write_sizes(tmp_path)
+    with pytest.raises(InputError, match=r"no cell passes \(the first: n_fragments \d+ < 5000\); relax"):
+        embed(samples, sizes, tmp_path / "e.h5ad", min_fragments=5000)
+    assert not (tmp_path / "e.h5ad").exists()
+    table = pd.read_csv(samples["s"]["barcodes"], sep="\t")
+    table.iloc[:3].to_csv(samples["s"]["barcodes"], sep="\t", index=False)
+    with pytest.raises(InputError, match=r"barcodes.tsv: \d+ fragments do not give the \d+ insertions"):
+        embed(samples, sizes, tmp_path / "e.h5ad")
+    table.drop(columns="n_reads").to_csv(samples["s"]["barcodes"], sep="\t", index=False)
+    with pytest.raises(InputError, match="columns barcode, n_fragments, frac_duplicates"):
+        embed(samples, sizes, tmp_path / "e.h5ad")
