@@ -70,7 +70,7 @@ def differential_tfs(
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
         table["p_adjusted"] = table.groupby("contrast")["p_value"].transform(_adjust)
-        table = table[COLUMNS].join(data.reliability, on="tf")
+        table = table[COLUMNS].join(data.reliability.add_prefix("reliability_"), on="tf")
         table = table.sort_values(
             ["contrast", "cell_type", "group", "p_adjusted", "statistic"],
             ascending=[True, True, True, True, False],

@@ -84,7 +84,8 @@ def tf_targets(
             kept = tss.iloc[order].assign(cell_type=name, tf=tf, potential=potential[row, order])
             kept["rank"] = np.arange(1, len(order) + 1)
             kept["specificity"] = specificity[row, order]
-            rows.append(kept.join(_strongest(order, binding[row], weight, distance, start)))
+            if len(order):
+                rows.append(kept.join(_strongest(order, binding[row], weight, distance, start)))
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     table["chrom"] = np.asarray(table_sizes.names, dtype=object)[table["chrom"].to_numpy(dtype=np.int64)]
     table = table.sort_values(["cell_type", "tf", "rank"], kind="stable")[COLUMNS]

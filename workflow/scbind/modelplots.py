@@ -1,0 +1,129 @@
+"""Figures about models: precision and recall, comparison with baselines, reliability, training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from scbind.plotstyle import NEUTRAL, colours_of, legend_outside, new_figure, styled
+
+MARKERS = "osD^vP*Xh<>p"
+
+
+@styled
+def auprc_dots(metrics: pd.DataFrame, models: list[str], title: str) -> Figure:
+    """AUPRC of every model and baseline per factor (mean over cell lines), over the prevalence.
+
+    ``metrics`` has rows ``model, tf, auprc, prevalence`` of one split; ``models`` are drawn filled, all
+    others (the baselines) hollow.
+    """
+    table = metrics.pivot_table(index="tf", columns="model", values="auprc", aggfunc="mean")
+    prevalence = metrics.groupby("tf")["prevalence"].mean()
+    leading = next((name for name in models if name in table), table.columns[0])
+    table = table.sort_values(leading, na_position="first")
+    position = np.arange(len(table))
+    figure = new_figure(8.6, 0.24 * len(table) + 1.5)
+    axis = figure.subplots()
+    chance = {"marker": "|", "s": 60, "color": "#333333", "label": "prevalence (chance)"}
+    axis.scatter(prevalence[table.index], position, **chance)
+    names = [*[m for m in models if m in table], *sorted(set(table.columns) - set(models))]
+    colours = colours_of(names)
+    for number, name in enumerate(names):
+        ours = name in models
+        axis.scatter(
+            table[name], position, s=46 if ours else 24, marker=MARKERS[number % len(MARKERS)],
+            edgecolors=colours[name], facecolors=colours[name] if ours else "none",
+            linewidths=1.2, label=name, zorder=3 if ours else 2,
+        )  # fmt: skip
+    axis.set_yticks(position, table.index)
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.7, len(table) - 0.3), xlabel="AUPRC")
+    axis.grid(axis="both", color="#EEEEEE")
+    axis.set_axisbelow(True)
+    axis.set_title(title)
+    legend_outside(axis)
+    return figure
+
+
+@styled
+def precision_recall(curves: Mapping[str, Mapping[str, np.ndarray]], columns: int = 5) -> Figure:
+    """One small panel per factor, one line per model; dotted: prevalence.
+
+    ``curves`` maps a model to what its ``curves.npz`` holds: ``tfs``, ``recall`` (R,), ``precision``
+    (TFs, R), ``prevalence`` (TFs,).
+    """
+    tfs = sorted({str(tf) for curve in curves.values() for tf in curve["tfs"]})
+    columns = min(columns, len(tfs))
+    rows = -(-len(tfs) // columns)
+    figure = new_figure(1.9 * columns + 1.4, 1.75 * rows + 0.8)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    colours = colours_of(list(curves))
+    for axis, tf in zip(axes.flat, tfs, strict=False):
+        for name, curve in curves.items():
+            found = np.flatnonzero(np.asarray(curve["tfs"]).astype(str) == tf)
+            if len(found):
+                axis.plot(curve["recall"], curve["precision"][found[0]], color=colours[name], linewidth=1.5)
+                axis.axhline(curve["prevalence"][found[0]], color=NEUTRAL, linewidth=1, linestyle=":")
+        axis.set(xlim=(0, 1), ylim=(0, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
+        axis.set_title(tf, fontsize=9)
+    for number, axis in enumerate(axes.flat):
+        axis.set_visible(number < len(tfs))
+        if number + columns >= len(tfs):
+            axis.tick_params(labelbottom=True)
+    figure.supxlabel("recall", fontsize=10)
+    figure.supylabel("precision", fontsize=10)
+    lines = [axes.flat[0].plot([], [], color=colours[name], label=name)[0] for name in curves]
+    lines.append(axes.flat[0].plot([], [], color=NEUTRAL, linestyle=":", label="prevalence")[0])
+    figure.legend(handles=lines, loc="outside right upper")
+    return figure
+
+
+@styled
+def reliability(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """Observed share of bound windows against predicted probability, all factors pooled; area by windows."""
+    figure = new_figure(6.6, 4.6)
+    axis = figure.subplots()
+    axis.plot([0, 1], [0, 1], color=NEUTRAL, linestyle="--", linewidth=1, label="perfect")
+    colours = colours_of(list(curves))
+    for name, curve in curves.items():
+        count = np.asarray(curve["reliability_count"], dtype=float)
+        kept = count > 0
+        x, y = (np.asarray(curve[f"reliability_{key}"])[kept] for key in ("predicted", "observed"))
+        axis.plot(x, y, color=colours[name], linewidth=1.5)
+        size = 12 + 12 * np.log10(np.maximum(count[kept], 1))
+        axis.scatter(x, y, s=size, color=colours[name], label=name, zorder=3)
+    axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+    axis.set(xlabel="predicted P(bound)", ylabel="observed share bound")
+    axis.set_aspect("equal")
+    axis.set_title("Reliability on held-out windows")
+    legend_outside(axis)
+    return figure
+
+
+@styled
+def training(histories: Mapping[str, pd.DataFrame]) -> Figure:
+    """Loss and validation AUPRC per epoch; ``histories`` maps a model to its ``training.csv``."""
+    figure = new_figure(9.4, 3.3)
+    left, right = figure.subplots(1, 2)
+    colours = colours_of(list(histories))
+    for name, table in histories.items():
+        left.plot(table["epoch"], table["train_loss"], color=colours[name], linestyle="--", linewidth=1.3)
+        left.plot(table["epoch"], table["valid_loss"], color=colours[name], linewidth=1.8)
+        right.plot(
+            table["epoch"], table["valid_auprc"], color=colours[name], linewidth=1.8, marker=".", label=name
+        )
+    left.plot([], [], color="#555555", linestyle="--", label="training")
+    left.plot([], [], color="#555555", label="validation")
+    left.legend()
+    for axis in (left, right):
+        axis.grid(color="#EEEEEE")
+        axis.set_axisbelow(True)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+    left.set(xlabel="epoch", ylabel="loss")
+    left.set_title("Loss")
+    right.set(xlabel="epoch", ylabel="mean AUPRC")
+    right.set_title("Validation AUPRC")
+    legend_outside(right)
+    return figure

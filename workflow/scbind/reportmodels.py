@@ -1,0 +1,106 @@
+"""The sections of the report about models: evaluation, training, and the known truth of simulated cells."""
+
+from __future__ import annotations
+
+from scbind import modelplots
+from scbind.reportinputs import Inputs
+from scbind.reporttables import Section, comparison, html_table
+
+
+def evaluation(inputs: Inputs) -> Section | None:
+    """Models against baselines on held-out windows."""
+    metrics = inputs.tables.get("metrics")
+    if metrics is None and not inputs.curves:
+        return None
+    section = Section("evaluation", "How good the models are")
+    section.text = [
+        "All figures are on windows that were held out of training. Sites are rare, so the measure to "
+        "read is AUPRC, "
+        "and the prevalence beside it is what guessing would reach.",
+    ]
+    if metrics is not None:
+        splits = metrics["split"].drop_duplicates().tolist()
+        words = {
+            "test": "all held-out windows", "chromosome": "new chromosomes, known lines",
+            "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
+            "pair": "known lines and chromosomes, not together",
+        }  # fmt: skip
+        for split in sorted(splits, key=lambda name: (name != "test", name)):
+            table = comparison(metrics, split)
+            if len(table):
+                note = "Means over the pairs of cell line and TF that every model was scored on."
+                section.tables.append(
+                    html_table(f"Models and baselines: {words.get(split, split)}", table, note)
+                )
+        test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
+        if len(test):
+            figure = modelplots.auprc_dots(test, inputs.models, "AUPRC per TF, held out")
+            caption = "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence."
+            section.figures.append(inputs.draw("auprc", figure, caption))
+    if inputs.curves:
+        figure = modelplots.precision_recall(inputs.curves)
+        caption = "Precision against recall per TF, all held-out cell lines together."
+        section.figures.append(inputs.draw("precision_recall", figure, caption))
+        ours = {
+            name: curve for name, curve in inputs.curves.items() if name in inputs.models or not inputs.models
+        }
+        if ours:
+            caption = (
+                "Of the windows given a probability, the share that is bound. Points on the line: the "
+                "probability can "
+                "be taken at its word. Larger points stand for more windows."
+            )
+            section.figures.append(inputs.draw("reliability", modelplots.reliability(ours), caption))
+    if metrics is not None:
+        name = next((m for m in inputs.models if m in set(metrics["model"])), None)
+        every = metrics[metrics["split"] == "test"]
+        every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
+        section.tables.append(
+            html_table(
+                f"Every TF{f' ({name})' if name else ''}", every, "All rows: results/evaluation/metrics.tsv."
+            )
+        )
+    return section
+
+
+def training(inputs: Inputs) -> Section | None:
+    """Loss and validation AUPRC per epoch."""
+    if not inputs.training:
+        return None
+    section = Section("training", "Training")
+    caption = (
+        "Loss in training (dashed) and validation (solid), and mean AUPRC on validation windows, per epoch."
+    )
+    section.figures = [inputs.draw("training", modelplots.training(inputs.training), caption)]
+    return section
+
+
+def truth(inputs: Inputs) -> Section | None:
+    """Comparison with what was simulated."""
+    cells, types = (inputs.tables.get(f"truth_{name}") for name in ("cells", "types"))
+    if cells is None and types is None:
+        return None
+    section = Section("truth", "Against the known truth")
+    section.text = [
+        "These cells were simulated, so every binding event is known. The numbers show that the workflow "
+        "does what it "
+        "says on data of this kind; they do not say how it does on yours.",
+    ]
+    if cells is not None and len(cells):
+        columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
+        table = cells.groupby(["chromosomes", "model"], sort=False)[columns].mean().reset_index()
+        table = table.sort_values(["chromosomes", "auprc_mean"], ascending=[True, False], kind="stable")
+        section.tables.append(html_table("Single binding events in single cells, mean over TFs", table))
+    if types is not None and len(types):
+        wide = types[types["name"].isin(["cell_type", "activity_leiden", "scfan_leiden"])]
+        if len(wide):
+            wide = wide.pivot(index="name", columns="quantity", values="value").rename_axis("grouping")
+            section.tables.append(html_table("Cell types found", wide.reset_index()))
+        scores = types[types["quantity"].str.endswith("_auroc")]
+        if len(scores):
+            scores = (
+                scores.pivot(index="name", columns="quantity", values="value").rename_axis("tf").reset_index()
+            )
+            scores = scores.sort_values("tf", key=lambda name: name.where(name != "mean", ""), kind="stable")
+            section.tables.append(html_table("Cells in which a TF is active, told by its activity", scores))
+    return section

@@ -1,0 +1,354 @@
+"""The sections of the report. Each function returns one, or None where its input is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from scbind import plots
+from scbind.plotstyle import colours_of
+from scbind.reportinputs import Inputs
+from scbind.reportmodels import evaluation, training, truth
+from scbind.reporttables import Section, comparison, html_table, join_names, number, top_differential
+
+UMAP_FACTORS = 12
+HEATMAP_FACTORS = 60
+LIMITS = (
+    "A predicted site is a probability, not an observation. It says how often sequence and accessibility "
+    "like "
+    "these went with a ChIP-seq peak in the training lines.",
+    "A factor is only as good as its column in the evaluation: read AUPRC against the prevalence, which "
+    "is what "
+    "guessing gives. AUROC is flattering where sites are rare.",
+    "A factor can be predicted in a cell that does not express it: accessibility and sequence do not "
+    "show the "
+    "protein. Factors of one family share a motif and cannot be told apart.",
+    "A cell's signal is its own fragments plus those of its nearest cells; two cells that borrow from "
+    "each other "
+    "are not independent. Where replicates are missing, p-values describe these cells and no population "
+    "of donors.",
+    "Populations were defined by the same activities that mark them, so their markers carry effect sizes "
+    "and no "
+    "p-values.",
+    "TF to gene links rank genes by the sites around them. They are candidates, not proven regulation.",
+)
+
+
+def summary(inputs: Inputs) -> Section:
+    """Headline numbers, and what they mean in plain words."""
+    data, types = inputs.data, inputs.types
+    section = Section("summary", "Summary")
+    n_samples = data.obs["sample"].nunique()
+    section.tiles = [
+        (number(len(data.obs)), "cells" if n_samples == 1 else f"cells in {n_samples} samples"),
+        (number(len(types)), "cell types"),
+        (number(len(data.tfs)), "transcription factors"),
+    ]
+    if inputs.n_windows is not None:
+        section.tiles.append((number(inputs.n_windows), "windows of 200 bp in peaks"))
+    if "metrics" in inputs.tables:
+        section.points += _model_points(inputs, section)
+    if "differential" in inputs.tables:
+        section.points += _differential_points(inputs.tables["differential"])
+    if "populations" in inputs.tables and len(inputs.tables["populations"]):
+        table = inputs.tables["populations"]
+        small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
+        text = f"TF activity alone splits the cells into {len(table)} populations"
+        named = [
+            f"{p} ({n:,} cells, {t})" for p, n, t in zip(small.population, small.n_cells, small.cell_type)
+        ]
+        section.points.append(
+            f"{text}, of which {len(small)} {'is' if len(small) == 1 else 'are'} small and stable: "
+            f"{join_names(named)}." if named else f"{text}; none of them is both small and stable."
+        )  # fmt: skip
+    if inputs.peaks is not None:
+        fallen = inputs.peaks[inputs.peaks["source"] != "cell type"]
+        if len(fallen):
+            section.points.append(
+                f"{join_names(fallen['cell_type'])} had too few cells or fragments for peaks of their own "
+                f"and use "
+                "those of their samples."
+            )
+    return section
+
+
+def _model_points(inputs: Inputs, section: Section) -> list[str]:
+    means = comparison(inputs.tables["metrics"]).set_index("model")
+    if means.empty:
+        return []
+    model = next((name for name in inputs.models if name in means.index), means.index[0])
+    ours = means.loc[model]
+    section.tiles += [
+        (number(ours["auprc"]), f"mean AUPRC of {model}, held out"),
+        (number(ours["prevalence"]), "mean prevalence (AUPRC of guessing)"),
+    ]
+    points = []
+    others = means.drop(index=[name for name in inputs.models if name in means.index])
+    if len(others):
+        best = others["auprc"].idxmax()
+        gap = ours["auprc"] - others.loc[best, "auprc"]
+        word = "above" if gap > 0 else "below"
+        points.append(
+            f"On held-out windows {model} reaches a mean AUPRC of {number(ours['auprc'])} over "
+            f"{int(ours['n_pairs'])} pairs of cell line and TF, {number(abs(gap))} {word} the best baseline "
+            f"({best}, {number(others.loc[best, 'auprc'])})."
+        )
+    table = inputs.tables["metrics"]
+    table = table[(table["model"] == model) & (table["split"] == "test")]
+    each = table.groupby("tf")["auprc"].mean().dropna().sort_values(ascending=False)
+    if len(each) > 5:
+        said = [join_names(f"{tf} ({number(v)})" for tf, v in part.items()) for part in (each[:3], each[-3:])]
+        points.append(f"Predicted best: {said[0]}. Predicted worst: {said[1]}.")
+    return points
+
+
+def _differential_points(table: pd.DataFrame) -> list[str]:
+    table = table[table["contrast"] == "cell_type"]
+    if table.empty:
+        return []
+    up = table[(table["p_adjusted"] < 0.05) & (table["difference"] > 0)]
+    tops = (
+        up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
+    )
+    if tops.empty:
+        return ["No TF differs between cell types at an adjusted p below 0.05."]
+    listed = "; ".join(f"{name}: {', '.join(tfs)}" for name, tfs in tops.head(12).items())
+    without = (table["n_replicates"] == 0).any()
+    warning = " Without replicates these p-values describe these cells only." if without else ""
+    return [f"TFs that stand out most per cell type (adjusted p < 0.05): {listed}.{warning}"]
+
+
+def embedding(inputs: Inputs) -> Section | None:
+    """UMAP by type, by sample, and by the most variable activities."""
+    data = inputs.data
+    seen = np.isfinite(data.umap).all(axis=1)
+    if not seen.any():
+        return None
+    section = Section("embedding", "Embedding")
+    section.text = [
+        "Cells are placed by their accessibility (LSI, UMAP), without looking at predicted binding."
+    ]
+    umap, obs = data.umap[seen], data.obs[seen]
+    draw, kinds = inputs.draw, colours_of(inputs.types)
+    section.figures = [
+        draw("umap_cell_types", plots.umap_types(umap, obs["cell_type"], kinds, "Cell types"),
+             "Cells by cell type. In brackets: number of cells."),
+    ]  # fmt: skip
+    samples = sorted(obs["sample"].unique())
+    if len(samples) > 1:
+        figure = plots.umap_types(umap, obs["sample"], colours_of(samples), "Samples")
+        section.figures.append(draw("umap_samples", figure, "The same cells by sample."))
+    chosen = _most_informative(data, UMAP_FACTORS)
+    columns = [data.tfs.index(tf) for tf in chosen]
+    section.figures.append(
+        draw("umap_activity", plots.umap_activity(umap, data.z[seen][:, columns], chosen),
+             f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. "
+             f"z is "
+             "corrected for GC content and accessibility; red is above and blue below the average cell.")
+    )  # fmt: skip
+    return section
+
+
+def _most_informative(data, n: int) -> list[str]:
+    """Factors whose mean z differs most between types, or varies most where there is one type."""
+    means = _type_means(data)
+    spread = means.to_numpy().std(axis=0) if len(means) > 1 else data.z.std(axis=0)
+    return [data.tfs[i] for i in np.argsort(-spread, kind="stable")[:n]]
+
+
+def _type_means(data) -> pd.DataFrame:
+    return pd.DataFrame(data.z, columns=data.tfs).groupby(data.obs["cell_type"].to_numpy()).mean()
+
+
+def activities(inputs: Inputs) -> Section | None:
+    """Mean activity per type."""
+    means = _type_means(inputs.data)
+    if means.empty:
+        return None
+    section = Section("activity", "TF activity")
+    chosen = _most_informative(inputs.data, HEATMAP_FACTORS)
+    left_out = len(inputs.data.tfs) - len(chosen)
+    caption = "Mean z per cell type; rows and columns are in clustered order."
+    if left_out:
+        caption += f" The {len(chosen)} TFs that differ most are shown, {left_out} are not."
+    figure = plots.activity_heatmap(means[chosen])
+    section.figures = [inputs.draw("activity_heatmap", figure, caption)]
+    return section
+
+
+def differential(inputs: Inputs) -> Section | None:
+    """The top factors per cell type and contrast."""
+    table = inputs.tables.get("differential")
+    if table is None:
+        return None
+    section = Section("differential", "TFs that differ between cell types")
+    if table.empty:
+        section.text = ["There were no two groups of cells to compare."]
+        return section
+    tests = [f"{test} ({n:,} rows)" for test, n in table["test"].value_counts().items()]
+    section.text = [
+        "Each cell type against all other cells. The difference is in units of z; the effect size "
+        "divides it by the "
+        "spread between cells. p-values are adjusted for all TFs and types (Benjamini-Hochberg).",
+        f"Test used: {join_names(tests)}.",
+    ]
+    for contrast, part in table.groupby("contrast"):
+        name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
+        top = top_differential(part)
+        section.tables.append(html_table(f"{name}: up to ten TFs each", top, _file("differential_tfs.tsv")))
+    return section
+
+
+def _file(name: str) -> str:
+    return f"All rows: results/analysis/{name}."
+
+
+def populations(inputs: Inputs) -> Section | None:
+    """Populations from activity, their size, stability and markers."""
+    table = inputs.tables.get("populations")
+    if table is None or table.empty:
+        return None
+    section = Section("populations", "Populations")
+    section.text = [
+        "Leiden clusters of the cells in TF activity, named after the cell type that dominates them. "
+        "Stability is "
+        "how well a population is found again in subsamples (1: always; below 0.6: do not trust it).",
+    ]
+    figure = plots.population_bars(table, colours_of(inputs.types))
+    section.figures = [
+        inputs.draw("populations", figure, "Size and stability; colour is the dominant cell type.")
+    ]
+    cells = inputs.tables.get("population_cells")
+    if cells is not None and np.isfinite(inputs.data.umap).all(axis=1).any():
+        keys = ["sample", "cell"]
+        names = inputs.data.obs[keys].merge(cells.astype(dict.fromkeys(keys, str)), on=keys, how="left")
+        seen = np.isfinite(inputs.data.umap).all(axis=1)
+        palette = colours_of(table["population"])
+        figure = plots.umap_types(
+            inputs.data.umap[seen], names["population"][seen], palette, "Populations", "no population"
+        )
+        section.figures.append(
+            inputs.draw("umap_populations", figure, "Populations in the accessibility UMAP.")
+        )
+    section.tables = [html_table("All populations", table, "Markers are TF:effect size (Cohen's d).")]
+    return section
+
+
+def targets(inputs: Inputs) -> Section | None:
+    """The most specific target genes."""
+    table = inputs.tables.get("targets")
+    if table is None or table.empty:
+        return None
+    section = Section("targets", "Target genes")
+    section.text = [
+        "Regulatory potential adds the predicted sites around a gene's start, halving with distance. "
+        "Specificity is "
+        "the log2 ratio to the mean of the other cell types.",
+    ]
+    order = ["specificity", "potential"] if table["specificity"].notna().any() else ["potential"]
+    top = table.sort_values(order, ascending=False, kind="stable").groupby("cell_type").head(10)
+    top = top.sort_values(["cell_type", *order], ascending=[True] + [False] * len(order), kind="stable")
+    columns = [
+        "cell_type", "tf", "gene", "potential", "rank", "specificity", "top_window_distance",
+        "top_window_binding",
+    ]  # fmt: skip
+    note = _file("tf_targets.tsv")
+    section.tables = [html_table("Ten most specific links of each cell type", top[columns], note)]
+    return section
+
+
+def motifs(inputs: Inputs) -> Section | None:
+    """Support of the predictions by motifs."""
+    table = inputs.tables.get("motifs")
+    if table is None or table.empty:
+        return None
+    section = Section("motifs", "Motifs in the predicted sites")
+    section.text = [
+        "The best predicted windows of a TF against windows of the same GC content and openness. A model "
+        "that reads "
+        "only accessibility shows no enrichment of a TF's own motif.",
+    ]
+    own = table[table["own"].astype(bool)]
+    if len(own):
+        sure = own.groupby("tf")["p_adjusted"].min() < 0.05
+        first = own.groupby("tf")["rank"].min() == 1
+        section.text.append(
+            f"Of {len(sure)} TFs with a motif, {int(sure.sum())} show it in some cell type (adjusted p < "
+            f"0.05), and for "
+            f"{int(first.sum())} it is the first of all {int(own['n_motifs'].max())} motifs in some cell "
+            f"type."
+        )
+        section.figures = [
+            inputs.draw(
+                "motifs", plots.motif_support(table), "Odds ratio of each TF's own motif per cell type."
+            )
+        ]
+    columns = [
+        "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
+        "p_adjusted",
+    ]  # fmt: skip
+    best = table.sort_values(["cell_type", "tf", "rank"], kind="stable").groupby(["cell_type", "tf"]).head(1)
+    section.tables = [html_table("Best motif of each TF and cell type", best[columns], _file("motifs.tsv"))]
+    return section
+
+
+def quality(inputs: Inputs) -> Section | None:
+    """Cells: how many pass, why others do not, what they borrow."""
+    if inputs.cells is None:
+        return None
+    section = Section("quality", "Quality of the cells")
+    obs = inputs.cells
+    if "pass" in obs:
+        passing = obs["pass"].astype(bool)
+        section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass."]
+        kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
+        measures = [name for name in plots.QC_MEASURES if name in obs and obs[name].notna().any()]
+        table = obs.groupby("sample").agg(**kept)
+        medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
+        section.tables = [
+            html_table("Per sample; medians of the cells that pass", table.join(medians).reset_index())
+        ]
+        if "reason" in obs and (~passing).any():
+            reasons = (
+                obs.loc[~passing, "reason"].astype(str).str.replace(r"-?\d[\d.e+-]*", "…", n=1, regex=True)
+            )
+            counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
+            section.tables.append(html_table("Why cells do not pass", counts))
+    if any(name in obs and obs[name].notna().any() for name in plots.QC_MEASURES):
+        caption = (
+            "Distribution per sample, with the median of each; passing and failing cells on their own scales."
+        )
+        section.figures = [inputs.draw("quality", plots.quality(obs), caption)]
+    if inputs.borrowed is not None:
+        figure = plots.borrowing(*inputs.borrowed)
+        caption = "Shallow cells borrow fragments of their nearest neighbours until they reach the target."
+        section.figures.append(inputs.draw("borrowing", figure, caption))
+    return section
+
+
+def pseudobulk(inputs: Inputs) -> Section | None:
+    """Where each type's peaks come from."""
+    if inputs.peaks is None:
+        return None
+    section = Section("peaks", "Peaks per cell type")
+    section.text = ["A type too small for peak calling takes the peaks of the samples its cells come from."]
+    section.tables = [html_table("Source of the peaks", inputs.peaks)]
+    return section
+
+
+def reading(inputs: Inputs) -> Section:
+    """What not to conclude."""
+    return Section("reading", "How to read this, and its limits", points=list(LIMITS))
+
+
+def provenance(inputs: Inputs) -> Section | None:
+    """What the results were made from."""
+    if not inputs.provenance:
+        return None
+    return Section("provenance", "Provenance", files=inputs.provenance)
+
+
+SECTIONS = (
+    summary, embedding, activities, differential, populations, targets, motifs, evaluation, training, quality,
+    pseudobulk, truth, reading, provenance,
+)  # fmt: skip
