@@ -110,10 +110,8 @@ def _index(fasta, plain: Path, index: Path) -> dict[str, int]:
             n_headers += (before + block).count(b"\n>")
             before = block[-1:]
     if n_headers != len(lengths):
-        raise InputError(fasta, "a sequence name occurs twice", "give each sequence a name of its own")
-    for name, length in lengths.items():
-        if not length:
-            raise InputError(fasta, "the sequence is empty", "remove it or copy the file again", name)
+        # The index leaves out both kinds.
+        raise InputError(fasta, "a sequence is empty or its name occurs twice", "remove or rename it")
     return lengths
 
 

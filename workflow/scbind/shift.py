@@ -64,7 +64,8 @@ def estimate_frame(lags: np.ndarray, kind: str) -> tuple[int | None, dict]:
     median = float(np.median(lags[usable]))
     best = int(names[usable][np.argmax(lags[usable])])
     evidence = {"pairs": int(lags[names == best][0]), "background": median}
-    if _stands_out(evidence["pairs"], median, 1.5):
+    hidden = kind == "coverage" and best in (1 - SIDE, 1 + SIDE)  # a side peak of what cannot be seen
+    if _stands_out(evidence["pairs"], median, 1.5) and not hidden:
         return (-8 if kind == "insertions" and best == 8 else best), evidence
     if kind == "coverage":
         sides = {centre: int(lags[np.isin(names, (centre - SIDE, centre + SIDE))].sum()) for centre in FRAMES}

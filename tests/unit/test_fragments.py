@@ -1,0 +1,211 @@
+import gzip
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pysam
+import pytest
+from scbind.errors import InputError
+from scbind.fragments import bam_to_fragments, iter_chromosomes, iter_fragments
+from scbind.genome import ChromSizes
+
+SIZES = ChromSizes(("chr1", "chr2"), np.array([10_000, 5_000]))
+ROWS = "chr2\t10\t60\tAA\t2\nchr2\t10\t50\tBB\t1\nchr1\t5\t10000\tAA\t3\n"
+
+
+def save(tmp_path, text, name="fragments.tsv"):
+    path = tmp_path / name
+    path.write_text(text)
+    return path
+
+
+def bgzip(path):
+    pysam.tabix_compress(str(path), f"{path}.gz", force=True)
+    return path.with_name(path.name + ".gz")
+
+
+def read(path, **options):
+    return pd.concat(
+        [frame.astype({"barcode": str}) for frame in iter_fragments(path, SIZES, **options)],
+        ignore_index=True,
+    )
+
+
+def many(n=20_000):
+    start = np.sort(np.random.default_rng(3).integers(0, 9_000, n))
+    return "".join(f"chr1\t{s}\t{s + 50 + i % 40}\tB{i % 71}\t1\n" for i, s in enumerate(start))
+
+
+def test_columns_types_and_order(tmp_path):
+    table = read(save(tmp_path, "# made by x\n#second\n" + ROWS))
+    assert list(table.columns) == ["chrom", "start", "end", "barcode", "count"]
+    assert table["chrom"].cat.categories.tolist() == ["chr1", "chr2"]
+    assert table["chrom"].astype(str).tolist() == ["chr2", "chr2", "chr1"]
+    assert table[["start", "end", "count"]].to_numpy().tolist() == [[10, 60, 2], [10, 50, 1], [5, 10000, 3]]
+    assert table["start"].dtype == table["end"].dtype == np.int64
+    assert table["barcode"].tolist() == ["AA", "BB", "AA"]
+
+
+def test_four_columns_windows_newlines_and_no_last_newline(tmp_path):
+    table = read(save(tmp_path, "chr1\t5\t9\tA\r\nchr1\t6\t9\tB"))
+    assert table["count"].tolist() == [1, 1]
+    assert table["barcode"].tolist() == ["A", "B"]
+
+
+@pytest.mark.parametrize("chunk_bytes", [40, 1000, 1 << 20])  # 40: hardly two lines
+def test_chunk_size_and_compression_do_not_matter(tmp_path, chunk_bytes):
+    plain = save(tmp_path, many(400))
+    expected = read(plain)
+    members = tmp_path / "members.tsv.gz"
+    lines = plain.read_bytes().splitlines(keepends=True)
+    members.write_bytes(gzip.compress(b"".join(lines[:150])) + gzip.compress(b"".join(lines[150:])))
+    for path in (plain, members, bgzip(plain)):
+        pd.testing.assert_frame_equal(read(path, chunk_bytes=chunk_bytes), expected)
+
+
+def test_chromosomes_come_whole(tmp_path):
+    pieces = [
+        (name, start.tolist(), end.tolist())
+        for name, start, end in iter_chromosomes(save(tmp_path, ROWS), SIZES)
+    ]
+    assert pieces == [("chr2", [10, 10], [60, 50]), ("chr1", [5], [10000])]
+
+
+def test_unknown_chromosomes_are_skipped_and_said(tmp_path, capsys):
+    table = read(
+        save(tmp_path, "chr1\t1\t9\tA\t1\nchrM\t1\t99999\tA\t1\nchrM\t2\t9\tA\t1\nchrUn_1\t1\t9\tA\t1\n")
+    )
+    assert len(table) == 1
+    assert "skipped 3 fragments on 2 chromosomes not in the genome (chrM, chrUn_1)" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty; check the path"),
+        ("# only a comment\n", "there are no fragments in it"),
+        ("chr1\t1\t9\n", "line 1: 3 columns where 4 or 5 are expected"),
+        ("#a\nchr1 1 9 A\n", "line 2: 1 columns"),
+        ("#a\nchr1\t1\t9\tA\t1\nchr1\t2\t9\tA\n", "line 3: expected 5 columns"),
+        ("chr1\t1\t9\tA\t1\n\nchr1\t2\t9\tA\t1\n", "line 2: expected 5 columns"),
+        ("chr1\t1\t9\tA\t1\nchr1\t2.5\t9\tA\t1\n", "line 2: expected 5 columns with whole numbers"),
+        ("chr1\t1\t9\tA\tx\n", "line 1: expected 5 columns with whole numbers"),
+        ("chr1\t-1\t9\tA\t1\n", "line 1, chr1:-1-9: the start is negative"),
+        ("chr1\t1\t9\tA\t1\nchr1\t9\t9\tA\t1\n", "line 2, chr1:9-9: the start is not before the end"),
+        ("chr1\t1\t10000\tA\t1\nchr1\t2\t10001\tA\t1\n", "line 2, chr1:2-10001: the fragment ends beyond"),
+        ("chr1\t3\t9\tA\t1\nchr1\t2\t9\tA\t1\n", "line 2: not sorted.*sort -k1,1 -k2,2n | bgzip"),
+        ("chr1\t3\t9\tA\t1\nchr2\t1\t9\tA\t1\nchr1\t4\t9\tA\t1\n", "line 3: not sorted"),
+        ("1\t3\t9\tA\t1\n2\t3\t9\tA\t1\n", "no chromosome name matches .*file: 1, 2.*add the prefix"),
+        ("chr1\t1\t9\tA\t0\n", "the count is below 1"),
+        ("chr1\t1\t9\tB\t1\nchr1\t1\t9\t\t1\n", "line 2.*the barcode is empty"),
+    ],
+)
+@pytest.mark.parametrize("chunk_bytes", [16, 1 << 20])
+def test_bad_files_are_refused_with_the_line(tmp_path, text, message, chunk_bytes):
+    with pytest.raises(InputError, match=message) as caught:
+        read(save(tmp_path, text), chunk_bytes=chunk_bytes)
+    assert "\n" not in str(caught.value)
+
+
+def test_prefix_remedy_the_other_way(tmp_path):
+    with pytest.raises(InputError, match="remove the prefix"):
+        list(iter_fragments(save(tmp_path, "chr1\t3\t9\tA\t1\n"), ChromSizes(("1",), np.array([100]))))
+
+
+def test_missing_file():
+    with pytest.raises(InputError, match="nowhere.tsv.gz: no such file"):
+        list(iter_fragments("nowhere.tsv.gz", SIZES))
+
+
+@pytest.mark.parametrize("how", ["gzip", "bgzf cut anywhere", "bgzf without end marker", "damaged"])
+def test_truncation_is_detected(tmp_path, how):
+    plain = save(tmp_path, many())
+    data = gzip.compress(plain.read_bytes()) if how in ("gzip", "damaged") else bgzip(plain).read_bytes()
+    if how == "damaged":
+        data = data[:5000] + bytes(40) + data[5040:]
+    else:
+        data = data[: -28 if how == "bgzf without end marker" else -len(data) // 3]
+    path = tmp_path / "cut.tsv.gz"
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read(path)
+
+
+@pytest.fixture
+def bam(tmp_path):
+    """Write a BAM of read pairs ``(left, right end, barcode or None, flag changes)``; reads are 30 bp."""
+
+    def make(pairs, sort=True, names=("chr1", "chr2"), lengths=(10_000, 5_000)):
+        header = pysam.AlignmentHeader.from_references(list(names), list(lengths))
+        reads = []
+        for index, (left, right, barcode, extra) in enumerate(pairs):
+            for second in (False, True):
+                read = pysam.AlignedSegment(header)
+                read.query_name, read.query_sequence, read.mapping_quality = f"r{index}", "A" * 30, 60
+                read.reference_id = read.next_reference_id = 0
+                read.flag = (1 | 2 | (16 | 128 if second else 32 | 64)) | extra.get("flag", 0)
+                read.reference_start, read.next_reference_start = (
+                    (right - 30, left) if second else (left, right - 30)
+                )
+                read.template_length = (left - right) if second else (right - left)
+                read.cigartuples = [(0, 30)]
+                read.mapping_quality = extra.get("mapq", 60)
+                if barcode:
+                    read.set_tag("CB", barcode)
+                reads.append(read)
+        if sort:
+            reads.sort(key=lambda read: read.reference_start)
+        path = tmp_path / "in.bam"
+        with pysam.AlignmentFile(str(path), "wb", header=header) as out:
+            for read in reads:
+                out.write(read)
+        return SimpleNamespace(path=path, out=tmp_path / "out.tsv.gz")
+
+    return make
+
+
+def test_bam_pairs_are_shifted_and_deduplicated(bam):
+    made = bam(
+        [
+            (100, 200, "AA", {}),
+            (100, 200, "AA", {"flag": 1024}),
+            (100, 180, "BB", {}),
+            (100, 200, "BB", {}),
+            (50, 300, "AA", {}),
+            (60, 300, None, {}),
+            (70, 300, "AA", {"mapq": 3}),
+            (75, 300, "AA", {"flag": 256}),
+        ]
+    )
+    bam_to_fragments(made.path, made.out, SIZES)
+    assert gzip.open(made.out, "rt").read() == (
+        "chr1\t54\t295\tAA\t1\nchr1\t104\t175\tBB\t1\nchr1\t104\t195\tAA\t2\nchr1\t104\t195\tBB\t1\n"
+    )
+    assert len(read(made.out)) == 4
+
+
+PAIR = (100, 200, "AA", {})
+
+
+@pytest.mark.parametrize(
+    ("pairs", "options", "message"),
+    [
+        ([(100, 200, None, {})], {}, "no read carries the barcode tag CB; name the tag"),
+        ([(500, 600, "A", {}), PAIR], {"sort": False}, "not sorted by position; run samtools sort"),
+        ([PAIR], {"names": ("1", "2")}, "no chromosome name matches .* add the prefix"),
+        ([PAIR], {"lengths": (9_999, 5_000)}, "chr1: length 9999 differs from the genome's 10000"),
+        ([(100, 200, "AA", {"flag": 256})], {}, "no proper read pairs"),
+    ],
+)
+def test_bad_bams_are_refused_and_leave_nothing(bam, tmp_path, pairs, options, message):
+    made = bam(pairs, **options)
+    with pytest.raises(InputError, match=message):
+        bam_to_fragments(made.path, made.out, SIZES)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
+
+
+def test_truncated_bam_is_refused(bam):
+    made = bam([(100 + i, 200 + i, "AA", {}) for i in range(300)])
+    made.path.write_bytes(made.path.read_bytes()[:-28])
+    with pytest.raises(InputError, match="truncated or damaged"):
+        bam_to_fragments(made.path, made.out, SIZES)

@@ -1,0 +1,58 @@
+import numpy as np
+import pytest
+from scbind.errors import InputError
+from scbind.genome import ChromSizes, Genome
+
+
+def write(tmp_path, text):
+    path = tmp_path / "chrom.sizes"
+    path.write_text(text)
+    return path
+
+
+def test_sizes_offsets_and_lookup(tmp_path):
+    sizes = ChromSizes.read(write(tmp_path, "chr2\t10\nchr1\t5\nchrM\t2\n"))
+    assert sizes.names == ("chr2", "chr1", "chrM")
+    assert sizes.offsets.tolist() == [0, 10, 15, 17]
+    assert sizes.total == 17
+    assert sizes.index("chr1") == 1
+    assert list(sizes.as_dict().items()) == [("chr2", 10), ("chr1", 5), ("chrM", 2)]
+    with pytest.raises(KeyError):
+        sizes.index("chr3")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("chr1\t5\nchr2 7\n", "line 2: expected name<TAB>length"),
+        ("chr1\t-5\n", "line 1: expected"),
+        ("chr1\t5\nchr1\t5\n", "listed twice"),
+    ],
+)
+def test_malformed_sizes_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        ChromSizes.read(write(tmp_path, text))
+
+
+def test_missing_sizes_are_refused(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        ChromSizes.read(tmp_path / "none")
+
+
+@pytest.fixture
+def genome(tmp_path):
+    write(tmp_path, "chr1\t6\nchr2\t4\nchr3\t100\n")
+    np.save(tmp_path / "sequence.npy", np.array([0, 1, 2, 3, 4, 0, 3, 3, 2, 4], dtype=np.uint8))
+    return Genome.open(tmp_path)
+
+
+def test_sequence_covers_the_first_chromosomes(genome):
+    assert genome.n_sequenced == 2
+    assert genome.known_lengths().tolist() == [5, 3, 0]
+
+
+def test_windows_are_n_beyond_the_ends_and_never_spill_over(genome):
+    codes = genome.window_codes(np.array([0, 0, 1]), np.array([-2, 4, 0]), 5)
+    assert codes.tolist() == [[4, 4, 0, 1, 2], [4, 0, 4, 4, 4], [3, 3, 2, 4, 4]]
+    assert codes.dtype == np.uint8

@@ -1,0 +1,262 @@
+import gzip
+import json
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pytest
+from scbind import peaks
+from scbind.errors import InputError
+from scbind.genome import ChromSizes
+from scbind.peaks import (
+    call_pseudobulk_peaks,
+    call_sample_peaks,
+    call_track_peaks,
+    consensus_peaks,
+    read_bed,
+    read_narrowpeak,
+)
+
+SIZES = ChromSizes(("chr2", "chr1"), np.array([60_000, 40_000]))
+GOOD = "chr1\t100\t300\tx\t50\t.\t3.5\t8.1\t-1\t120\n"
+
+
+@pytest.fixture
+def sizes_path(tmp_path):
+    path = tmp_path / "chrom.sizes"
+    path.write_text("chr2\t60000\nchr1\t40000\n")
+    return path
+
+
+def save(tmp_path, text, name="in.narrowPeak"):
+    (tmp_path / name).write_text(text)
+    return tmp_path / name
+
+
+def line(chrom, start, end, p=10.0, summit=None, signal=1.0):
+    summit = (end - start) // 2 if summit is None else summit
+    return f"{chrom}\t{start}\t{end}\t.\t1\t.\t{signal}\t{p}\t-1\t{summit}\n"
+
+
+def fragments(tmp_path, centres, name="f.tsv", cells=20, per_site=120, noise=300):
+    """Fragments whose ends pile up at the centres, over a thin even background."""
+    rng = np.random.default_rng(7)
+    rows = []
+    for chrom, centre in centres:
+        start = centre + rng.normal(0, 25, per_site).astype(int)
+        start = np.clip(start, 0, SIZES.as_dict()[chrom] - 61)
+        rows += [(chrom, s, s + 60) for s in start]
+    for chrom in {chrom for chrom, _ in centres}:
+        rows += [(chrom, s, s + 60) for s in rng.integers(0, SIZES.as_dict()[chrom] - 60, noise)]
+    text = "".join(f"{c}\t{s}\t{e}\tB{i % cells}\t1\n" for i, (c, s, e) in enumerate(sorted(rows)))
+    return save(tmp_path, text, name)
+
+
+def test_read_narrowpeak_types_plain_and_gzip(tmp_path):
+    plain = save(tmp_path, "track name=x\n# c\n" + GOOD + "chrUn\t1\t2\tx\t1\t.\t1\t1\t1\t0\n")
+    table = read_narrowpeak(plain, SIZES)
+    assert table.to_dict("records") == [
+        dict(
+            zip(
+                ["chrom", "start", "end", "name", "score", "strand", "signal", "p", "q", "summit"],
+                ["chr1", 100, 300, "x", 50.0, ".", 3.5, 8.1, -1.0, 120],
+                strict=True,
+            )
+        )
+    ]
+    (tmp_path / "z.gz").write_bytes(gzip.compress(plain.read_bytes()))
+    pd.testing.assert_frame_equal(read_narrowpeak(tmp_path / "z.gz", SIZES), table)
+
+
+def test_summit_at_the_very_end_is_the_last_base(tmp_path):
+    assert read_narrowpeak(save(tmp_path, line("chr1", 5, 9, summit=4)), SIZES)["summit"].tolist() == [3]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "the file is empty"),
+        ("# nothing\n", "there are no peaks in it"),
+        (GOOD + "chr1\t1\t5\n", "line 2: 3 columns where narrowPeak has 10"),
+        (GOOD.replace("\t", " "), "line 1: 1 columns"),
+        (GOOD.replace("100", "a"), "line 1: start is 'a', not a whole number"),
+        (GOOD.replace("100", "1.5"), "start is '1.5', not a whole number"),
+        (GOOD + GOOD.replace("3.5", "NaN"), "line 2: signal is 'NaN', not a finite number"),
+        (GOOD.replace("8.1", "inf"), "p is 'inf', not a finite number"),
+        (GOOD.replace("\t50\t", "\t.\t"), "score is '.', not a finite number"),
+        (GOOD.replace("100", "-4"), "line 1: the start is negative"),
+        (GOOD.replace("100", "300"), "line 1: the start is not before the end"),
+        (GOOD.replace("300", "40001"), "line 1: the interval ends beyond its chromosome"),
+        (GOOD.replace("\t120\n", "\t201\n"), "the summit is outside the peak"),
+        (GOOD.replace("\t120\n", "\t-2\n"), "the summit is outside the peak"),
+        (GOOD.replace("chr1", "1"), "no chromosome name matches .*add the prefix"),
+    ],
+)
+def test_bad_narrowpeaks_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_narrowpeak(save(tmp_path, text), SIZES)
+
+
+def test_truncated_and_missing_peaks_are_refused(tmp_path):
+    (tmp_path / "t.gz").write_bytes(gzip.compress(GOOD.encode() * 50)[:-9])
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read_narrowpeak(tmp_path / "t.gz", SIZES)
+    with pytest.raises(InputError, match="no such file"):
+        read_narrowpeak(tmp_path / "none", SIZES)
+
+
+def test_read_bed_allows_an_empty_file(tmp_path):
+    assert read_bed(save(tmp_path, ""), SIZES).empty
+    table = read_bed(save(tmp_path, "chr1\t5\t9\tname\nchrUn\t1\t2\n"), SIZES)
+    assert table.to_numpy().tolist() == [["chr1", 5, 9]]
+    assert table["start"].dtype == np.int64
+    with pytest.raises(InputError, match="no such file"):
+        read_bed(tmp_path / "none.bed", SIZES)
+
+
+SITES = [("chr2", 20), ("chr2", 30_000), ("chr1", 20_000)]
+
+
+def test_sample_peaks_are_at_the_sites_sorted_clipped_and_readable(tmp_path, sizes_path):
+    called = tmp_path / "out" / "p.narrowPeak"
+    call_sample_peaks(fragments(tmp_path, SITES), sizes_path, called, qvalue=0.01, extsize=150)
+    table = read_narrowpeak(called, SIZES)
+    assert table["chrom"].tolist() == ["chr2", "chr2", "chr1"]
+    middle = (table["start"] + table["end"]) / 2
+    assert np.all(np.abs(middle[1:] - np.array([30_030, 20_030])) < 60)
+    assert table["start"].tolist()[0] == 0
+    assert table["name"].tolist() == ["peak_1", "peak_2", "peak_3"]
+    assert [file.name for file in called.parent.iterdir()] == ["p.narrowPeak"]
+
+
+def test_track_peaks_equal_those_of_the_same_insertions(tmp_path, sizes_path):
+    source = fragments(tmp_path, SITES)
+    call_sample_peaks(source, sizes_path, tmp_path / "a", qvalue=0.01, extsize=150)
+    rows = pd.read_csv(source, sep="\t", header=None)
+    cuts = pd.concat(
+        [rows[[0, 1]].set_axis(["c", "p"], axis=1), rows[[0, 2]].set_axis(["c", "p"], axis=1).eval("p=p-1")]
+    )
+    with pyBigWig.open(str(tmp_path / "i.bw"), "w") as bw:
+        bw.addHeader(list(SIZES.as_dict().items()))
+        for name in SIZES.names:
+            position, count = np.unique(cuts.loc[cuts["c"] == name, "p"], return_counts=True)
+            bw.addEntries(name, position, values=count.astype(float), span=1)
+    call_track_peaks(tmp_path / "i.bw", sizes_path, tmp_path / "b", qvalue=0.01, extsize=150)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+
+
+def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch):
+    flat = save(tmp_path, "".join(f"chr1\t{s}\t{s + 60}\tA\t1\n" for s in range(0, 39_000, 200)), "flat.tsv")
+    with pytest.raises(InputError, match="flat.tsv: MACS3 found no peak; give more fragments"):
+        call_sample_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
+    assert list((tmp_path / "out").iterdir()) == []
+    monkeypatch.setattr(peaks.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(InputError, match="MACS3 is not installed"):
+        call_sample_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
+
+
+@pytest.mark.parametrize(
+    ("cells", "min_cells", "min_fragments", "flat", "reason"),
+    [
+        (20, 20, 100, False, ""),
+        (20, 21, 100, False, "20 cells, fewer than 21"),
+        (20, 20, 10_000, False, "720 fragments, fewer than 10000"),
+        (20, 5, 10, True, "MACS3 found no peak"),
+    ],
+)
+def test_pseudobulk_peaks_and_their_fallback(
+    tmp_path, sizes_path, capfd, cells, min_cells, min_fragments, flat, reason
+):
+    sample = save(tmp_path, line("chr1", 500, 700, p=5) + line("chr2", 100, 200, p=5), "a.narrowPeak")
+    other = save(tmp_path, line("chr1", 600, 800, p=30), "b.narrowPeak")
+    source = fragments(tmp_path, [("chr2", 30_000)], cells=cells, noise=600)
+    if flat:
+        source = save(tmp_path, "".join(f"chr1\t{s}\t{s + 60}\tB{s % 7}\t1\n" for s in range(0, 39_000, 200)))
+    output, status = tmp_path / "out.narrowPeak", tmp_path / "out.json"
+    call_pseudobulk_peaks(
+        source, [sample, other], sizes_path, output, status, 0.01, 150, min_cells, min_fragments
+    )
+    found, table = json.loads(status.read_text()), read_narrowpeak(output, SIZES)
+    assert found["reason"] == reason
+    assert found["source"] == ("samples" if reason else "cell type")
+    assert found["n_peaks"] == len(table)
+    assert ("stand in" in capfd.readouterr().err) == bool(reason)
+    if reason:
+        # of the two that overlap, the one that is more of its own set
+        assert table[["chrom", "start", "end"]].to_numpy().tolist() == [
+            ["chr2", 100, 200],
+            ["chr1", 600, 800],
+        ]
+    else:
+        assert found["n_cells"] == 20 and found["n_fragments"] == 720
+        assert len(table) == 1 and abs(table["start"][0] + table["summit"][0] - 30_030) < 80
+
+
+def consensus(tmp_path, sizes_path, texts, exclude="", width=100):
+    inputs = [save(tmp_path, text, f"{i}.narrowPeak") for i, text in enumerate(texts)]
+    output = tmp_path / "consensus.bed"
+    consensus_peaks(inputs, sizes_path, save(tmp_path, exclude, "exclude.bed"), output, width)
+    rows = [row.split("\t") for row in output.read_text().splitlines()]
+    return [(chrom, int(start), int(end), name, float(score)) for chrom, start, end, name, score in rows]
+
+
+def test_consensus_is_iterative_not_transitive(tmp_path, sizes_path):
+    # The middle peak loses to the first, so the third, which only touches the middle one, stays.
+    text = line("chr1", 1000, 1100, p=6) + line("chr1", 1060, 1160, p=3) + line("chr1", 1120, 1220, p=1)
+    assert consensus(tmp_path, sizes_path, [text]) == [
+        ("chr1", 1000, 1100, "chr1:1000-1100", 6e5),
+        ("chr1", 1120, 1220, "chr1:1120-1220", 1e5),
+    ]
+
+
+def test_consensus_scores_are_per_million_so_depth_does_not_win(tmp_path, sizes_path):
+    deep = "".join(line("chr2", 1000 * i, 1000 * i + 100, p=100) for i in range(1, 11))
+    shallow = line("chr2", 1050, 1150, p=2)
+    found = consensus(tmp_path, sizes_path, [deep, shallow])
+    assert ("chr2", 1050, 1150, "chr2:1050-1150", 1e6) in found
+    assert all(start != 1000 for _, start, *_ in found)
+    assert len(found) == 10
+
+
+def test_consensus_excludes_drops_ends_and_sorts(tmp_path, sizes_path):
+    text = "".join(
+        line(*where)
+        for where in [
+            ("chr1", 0, 98),
+            ("chr1", 39_960, 40_000),
+            ("chr1", 500, 600),
+            ("chr2", 900, 1000),
+            ("chr1", 50, 150),
+        ]
+    )
+    found = consensus(tmp_path, sizes_path, [text], exclude="chr2\t999\t1200\nchr1\t600\t700\n")
+    assert [row[:3] for row in found] == [("chr1", 50, 150), ("chr1", 500, 600)]
+    with pytest.raises(InputError, match="no consensus peak is left"):
+        consensus(tmp_path, sizes_path, [text], exclude="chr1\t0\t40000\nchr2\t0\t60000\n")
+
+
+def test_consensus_uses_summit_middle_and_signal_where_p_is_missing(tmp_path, sizes_path):
+    text = line("chr1", 1000, 2000, p=-1, summit=100, signal=3) + line(
+        "chr1", 5000, 6000, p=-1, summit=-1, signal=1
+    )
+    found = consensus(tmp_path, sizes_path, [text], width=101)
+    assert [row[1:3] for row in found] == [(1050, 1151), (5450, 5551)]
+    assert [row[4] for row in found] == [7.5e5, 2.5e5]
+
+
+def test_consensus_peaks_never_overlap_and_every_input_is_represented(tmp_path, sizes_path):
+    rng = np.random.default_rng(2)
+    texts = []
+    for _ in range(3):
+        start = rng.integers(100, 39_000, 150)
+        texts.append(
+            "".join(line("chr1", s, s + 200, p=p) for s, p in zip(start, rng.gamma(2, 5, 150), strict=True))
+        )
+    found = pd.DataFrame(
+        consensus(tmp_path, sizes_path, texts, width=201), columns=["c", "s", "e", "n", "score"]
+    )
+    assert np.all(found["s"].to_numpy()[1:] >= found["e"].to_numpy()[:-1])
+    for text in texts:
+        for row in text.splitlines():
+            summit = int(row.split("\t")[1]) + 100
+            assert np.any((found["s"] < summit + 101) & (found["e"] > summit - 100))

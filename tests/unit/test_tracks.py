@@ -1,0 +1,266 @@
+import json
+
+import numpy as np
+import pyBigWig
+import pysam
+import pytest
+from scbind.errors import InputError
+from scbind.genome import ChromSizes
+from scbind.shift import count_lags, estimate_frame
+from scbind.tracks import insertion_track, read_insertions
+
+LENGTH = 60_000
+
+
+@pytest.fixture
+def sizes_path(tmp_path):
+    path = tmp_path / "chrom.sizes"
+    path.write_text(f"chr1\t{LENGTH}\nchr2\t500\n")
+    return path
+
+
+@pytest.fixture
+def run(tmp_path, sizes_path):
+    """Make a track from ``(path, format[, region])`` tuples; gives the insertions and the JSON."""
+
+    def make(*inputs):
+        items = [dict(zip(("path", "format", "region"), item, strict=False)) for item in inputs]
+        insertion_track(items, sizes_path, tmp_path / "out" / "i.bw", tmp_path / "out" / "i.json")
+        assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["i.bw", "i.json"]
+        positions = read_insertions(tmp_path / "out" / "i.bw", ChromSizes.read(sizes_path))
+        return positions.tolist(), json.loads((tmp_path / "out" / "i.json").read_text())
+
+    return make
+
+
+def save_fragments(path, pairs, chrom="chr1"):
+    path.write_text("".join(f"{chrom}\t{start}\t{end}\tA\t1\n" for start, end in sorted(pairs)))
+    return path
+
+
+def save_bigwig(path, runs, header=(("chr1", LENGTH), ("chr2", 500)), chrom="chr1"):
+    with pyBigWig.open(str(path), "w") as bw:
+        bw.addHeader(list(header))
+        start, end, value = zip(*runs, strict=True)
+        bw.addEntries([chrom] * len(runs), list(start), ends=list(end), values=[float(v) for v in value])
+    return path
+
+
+def transpositions(shift, n=6000, seed=1):
+    """Fragments between neighbouring cuts of one molecule after another, 9 bp duplicated at each cut."""
+    rng = np.random.default_rng(seed)
+    pairs = []
+    for _ in range(n // 60):
+        cuts = np.sort(rng.choice(np.arange(100, LENGTH - 100, 25), 60, replace=False))
+        cuts += rng.integers(0, 25)
+        pairs += [
+            (left + shift[0], right + 9 + shift[1]) for left, right in zip(cuts, cuts[1:], strict=False)
+        ]
+    return [(int(start), int(end)) for start, end in pairs]
+
+
+def coverage_runs(pairs):
+    depth = np.zeros(LENGTH + 1, dtype=int)
+    for start, end in pairs:
+        depth[start] += 1
+        depth[end] -= 1
+    depth = np.cumsum(depth)
+    edges = np.r_[0, np.flatnonzero(np.diff(depth)) + 1]
+    return [(int(a), int(b), int(depth[a])) for a, b in zip(edges, edges[1:], strict=False) if depth[a]]
+
+
+def save_bam(path, pairs, strange=()):
+    header = pysam.AlignmentHeader.from_references(["chr1", "chr2"], [LENGTH, 500])
+    reads = []
+    for start, end in pairs:
+        for reverse in (False, True):
+            read = pysam.AlignedSegment(header)
+            read.query_name, read.query_sequence, read.mapping_quality = "r", "A" * 20, 60
+            read.reference_id, read.cigartuples = 0, [(0, 20)]
+            read.flag = 16 if reverse else 0
+            read.reference_start = end - 20 if reverse else start
+            reads.append(read)
+    for read, flag in zip(reads, strange, strict=False):
+        read.flag |= flag
+    with pysam.AlignmentFile(str(path), "wb", header=header) as out:
+        for read in sorted(reads, key=lambda read: read.reference_start):
+            out.write(read)
+    return path
+
+
+PAIRS = [(0, 50), (10, 50), (10, 80), (200, LENGTH)]
+CUTS = [0, 10, 10, 49, 49, 79, 200, LENGTH - 1]
+
+
+def test_fragments_give_both_ends(run, tmp_path):
+    positions, facts = run((save_fragments(tmp_path / "f.tsv", PAIRS), "fragments"))
+    assert positions == CUTS
+    assert facts["insertions"] == {"chr1": 8} and facts["total"] == 8
+    assert facts["regions"] == [["chr1", 0, LENGTH]]
+    assert facts["inputs"][0]["frame"] == "undetermined"
+
+
+@pytest.mark.parametrize("scale", [1, 0.25, 0.0123])
+def test_coverage_gives_the_same_as_its_fragments(run, tmp_path, scale, capsys):
+    runs = [(start, end, value * scale) for start, end, value in coverage_runs(PAIRS)]
+    positions, facts = run((save_bigwig(tmp_path / "c.bw", runs), "coverage"))
+    assert positions == CUTS
+    assert facts["inputs"][0]["unit"] == pytest.approx(scale, rel=1e-6)
+    assert ("taking the smallest step" in capsys.readouterr().err) == (scale != 1)
+
+
+def test_a_start_and_an_end_at_one_place_cancel_in_coverage(run, tmp_path):
+    positions, _ = run((save_bigwig(tmp_path / "c.bw", coverage_runs([(5, 20), (20, 40)])), "coverage"))
+    assert positions == [5, 39]
+
+
+def test_insertions_are_taken_as_they_are(run, tmp_path):
+    bw = save_bigwig(tmp_path / "i.bw", [(3, 4, 2), (7, 10, 1), (LENGTH - 1, LENGTH, 1)])
+    assert run((bw, "insertions"))[0] == [3, 3, 7, 8, 9, LENGTH - 1]
+
+
+def test_an_entry_across_read_blocks_is_seen_once(tmp_path):
+    sizes = ChromSizes(("chr1",), np.array([9 << 20]))
+    border = 4 << 20
+    bw = save_bigwig(tmp_path / "i.bw", [(border - 2, border + 2, 1)], header=[("chr1", 9 << 20)])
+    assert read_insertions(bw, sizes).tolist() == [border - 2, border - 1, border, border + 1]
+
+
+def test_read_insertions_rounds_and_uses_global_positions(tmp_path, sizes_path):
+    bw = save_bigwig(tmp_path / "i.bw", [(3, 4, 1.6), (5, 6, 0.4)], chrom="chr2")
+    found = read_insertions(bw, ChromSizes.read(sizes_path))
+    assert found.dtype == np.uint32 and found.tolist() == [LENGTH + 3] * 2
+
+
+def test_regions_limit_and_join_inputs(run, tmp_path):
+    left = save_fragments(tmp_path / "a.tsv", PAIRS)
+    right = save_bigwig(tmp_path / "c.bw", coverage_runs(PAIRS))
+    positions, facts = run((left, "fragments", "chr1:0-50"), (right, "coverage", "chr1:50-60,000"))
+    assert positions == CUTS
+    assert facts["regions"] == [["chr1", 0, 50], ["chr1", 50, LENGTH]]
+
+
+def test_inputs_on_different_chromosomes_need_no_region(run, tmp_path):
+    one = save_fragments(tmp_path / "a.tsv", [(1, 9)])
+    two = save_fragments(tmp_path / "b.tsv", [(1, 9)], chrom="chr2")
+    positions, facts = run((two, "fragments"), (one, "fragments"))
+    assert positions == [1, 8, LENGTH + 1, LENGTH + 8]
+    assert facts["regions"] == [["chr1", 0, LENGTH], ["chr2", 0, 500]]
+
+
+SHIFTS = {"none": (0, 0), "+4/-4": (4, -4), "+4/-5": (4, -5)}
+
+
+@pytest.mark.parametrize("frame", SHIFTS)
+@pytest.mark.parametrize("kind", ["fragments", "bam"])
+def test_the_shift_is_found_and_brought_to_one_frame(run, tmp_path, frame, kind, capsys):
+    pairs = transpositions(SHIFTS[frame])
+    save = {"fragments": save_fragments, "bam": save_bam}[kind]
+    positions, facts = run((save(tmp_path / "in", pairs), kind))
+    assert facts["inputs"][0]["frame"] == frame
+    common = np.array(transpositions(SHIFTS["+4/-5"]))
+    assert positions == sorted([*common[:, 0], *(common[:, 1] - 1)])
+    assert ("WARNING" in capsys.readouterr().err) == (frame != "+4/-5")
+
+
+@pytest.mark.parametrize(
+    ("frame", "found"), [("none", "none"), ("+4/-4", "+4/-4"), ("+4/-5", "undetermined")]
+)
+def test_the_shift_of_coverage(run, tmp_path, frame, found):
+    # +4/-5 without the sequence preference of Tn5 leaves no trace in coverage: starts and ends cancel.
+    bw = save_bigwig(tmp_path / "c.bw", coverage_runs(transpositions(SHIFTS[frame])))
+    assert run((bw, "coverage"))[1]["inputs"][0]["frame"] == found
+
+
+@pytest.mark.parametrize("height", [640, 750, 1500])
+def test_side_peaks_tell_the_common_frame_in_coverage(height):
+    lags = np.full(29, 500)
+    lags[[14 - 4, 14 + 6]] = height
+    lags[14 + 1] = 0
+    assert estimate_frame(lags, "coverage")[0] == 1
+    assert estimate_frame(np.where(lags == height, 560, lags), "coverage")[0] is None
+
+
+@pytest.mark.parametrize(
+    ("frame", "found"), [("none", "none"), ("+4/-5", "+4/-5"), ("+4/-4", "undetermined")]
+)
+def test_the_shift_of_insertions_is_told_but_cannot_be_corrected(run, tmp_path, frame, found):
+    pairs = np.array(transpositions(SHIFTS[frame]))
+    cuts, count = np.unique([pairs[:, 0], pairs[:, 1] - 1], return_counts=True)
+    bw = save_bigwig(
+        tmp_path / "i.bw", [(int(p), int(p) + 1, int(c)) for p, c in zip(cuts, count, strict=True)]
+    )
+    positions, facts = run((bw, "insertions"))
+    assert facts["inputs"][0]["frame"] == found
+    assert positions == np.repeat(cuts, count).tolist()
+
+
+def test_an_odd_shift_is_reported_and_left(run, tmp_path, capsys):
+    pairs = transpositions((9, -4))  # meets at +5
+    positions, facts = run((save_fragments(tmp_path / "f.tsv", pairs), "fragments"))
+    assert (
+        facts["inputs"][0] | {"frame": "unrecognised", "offset": 5, "correction": [0, 0]}
+        == facts["inputs"][0]
+    )
+    assert min(positions) == min(start for start, _ in pairs)
+    assert "left as it is" in capsys.readouterr().err
+
+
+def test_random_ends_stay_undetermined():
+    rng = np.random.default_rng(5)
+    for _ in range(20):
+        lags = count_lags(*(np.unique(rng.integers(0, LENGTH, 5000)) for _ in range(2)))
+        assert [estimate_frame(lags, kind)[0] for kind in ("fragments", "coverage", "insertions")] == [
+            None
+        ] * 3
+
+
+def test_few_reads_of_a_bam_are_taken_as_unshifted_and_duplicates_left_out(run, tmp_path):
+    positions, _ = run((save_bam(tmp_path / "b.bam", [(100, 200), (300, 400)], strange=[0, 0, 1024]), "bam"))
+    assert positions == [104, 194, 394]
+
+
+BAD_BIGWIGS = [
+    ([(3, 4, np.nan)], {}, "insertions", r"chr1:3: the value is nan"),
+    ([(3, 4, 1), (9, 12, -2)], {}, "coverage", r"chr1:9: the value is -2"),
+    ([(3, 4, np.inf)], {}, "coverage", r"chr1:3: the value is inf"),
+    ([(3, 4, 1.0), (9, 12, 1.4)], {}, "coverage", r"chr1:9: the step 1.4 is no multiple of the smallest, 1"),
+    ([(3, 4, 1)], {"header": [("chr1", 99)]}, "coverage", "chr1: length 99 differs from the genome's 60000"),
+    ([(3, 4, 1)], {"header": [("1", 99)], "chrom": "1"}, "coverage", "no chromosome name matches"),
+    ([(3, 4, 0)], {}, "insertions", "no insertion in any input"),
+]
+
+
+@pytest.mark.parametrize(("runs", "options", "kind", "message"), BAD_BIGWIGS)
+def test_bad_bigwigs_are_refused_and_nothing_is_left(run, tmp_path, runs, options, kind, message):
+    with pytest.raises(InputError, match=message):
+        run((save_bigwig(tmp_path / "x.bw", runs, **options), kind))
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_read_insertions_refuses_nan(tmp_path, sizes_path):
+    bw = save_bigwig(tmp_path / "x.bw", [(1, 2, 1), (7, 8, np.nan)])
+    with pytest.raises(InputError, match="chr1:7: the value is nan"):
+        read_insertions(bw, ChromSizes.read(sizes_path))
+
+
+def test_other_refusals(run, tmp_path):
+    file = save_fragments(tmp_path / "f.tsv", PAIRS)
+    cases = [
+        ([(file, "bed")], "unknown format 'bed'; use one of fragments"),
+        ([(file, "coverage")], "cannot be read as bigWig"),
+        ([(tmp_path / "none.bw", "coverage")], "no such file"),
+        ([(file, "fragments"), (file, "fragments")], "chr1:0-60000: covers the same bases as"),
+        (
+            [(file, "fragments", "chr1:0-60"), (file, "fragments", "chr1:59-90")],
+            "chr1:59-60: covers the same",
+        ),
+        ([(file, "fragments", "chr1")], "region 'chr1' is not chrom:start-end"),
+        ([(file, "fragments", "chr1:5-60001")], "is empty or beyond the chromosome"),
+        ([(file, "fragments", "1:5-60")], "no chromosome name matches .*add the prefix"),
+        ([(file, "fragments", "chr1:100-110")], "no insertion in any input"),
+    ]
+    for inputs, message in cases:
+        with pytest.raises(InputError, match=message):
+            run(*inputs)
+        assert not (tmp_path / "out").exists() or list((tmp_path / "out").iterdir()) == []
