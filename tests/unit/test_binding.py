@@ -36,6 +36,10 @@ def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4):
 
 @pytest.fixture
 def made(tmp_path):
+    return make(tmp_path)
+
+
+def make(tmp_path):
     """Six cells, the second fails; ten windows of 200 bp that overlap; P with many values under the floor."""
     rng = np.random.default_rng(0)
     probability = (rng.random((5, 10, 2)) ** 3).astype(np.float32)
@@ -58,6 +62,13 @@ def made(tmp_path):
         write_shard(tmp_path / "1.npz", ROWS[1], probability[2:]),
     ]
     return tmp_path, probability, shards
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A store that is only read."""
+    folder, probability, shards = make(tmp_path_factory.mktemp("stored"))
+    return merge(folder, shards), probability
 
 
 def merge(folder, shards, **options):
@@ -124,9 +135,8 @@ def test_store_is_read_by_anndata_as_it_is(made):
     ],
 )
 @pytest.mark.parametrize("region", [slice(None), slice(2, 5), [7, 1], np.arange(10) % 2 == 0, "chr2"])
-def test_reader_gives_cells_and_regions(made, cells, region):
-    folder, probability, shards = made
-    store = merge(folder, shards)
+def test_reader_gives_cells_and_regions(stored, cells, region):
+    store, probability = stored
     rows = cells
     if isinstance(cells, list) and "c5" in cells:
         rows = [4, 0]

@@ -39,7 +39,7 @@ def predictor(monkeypatch):
     fake = FakePredictor()
     fake.calls = []
     module = types.ModuleType("scbind.models")
-    module.load_predictor = lambda checkpoint, calibration=None, device="cpu": fake
+    module.load_predictor = lambda checkpoint, calibration=None, device="cpu", genome=None: fake
     monkeypatch.setitem(sys.modules, "scbind.models", module)
     return fake
 

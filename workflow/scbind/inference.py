@@ -70,8 +70,8 @@ def sequence_readout(
     """
     from scbind.models import load_predictor
 
-    predictor, chosen = load_predictor(checkpoint, None, device), Windows.load(windows)
-    genome = Genome.open(reference_dir)
+    genome, chosen = Genome.open(reference_dir), Windows.load(windows)
+    predictor = load_predictor(checkpoint, None, device, genome=genome.name)
     _check_geometry(predictor, chosen, windows, checkpoint)
     start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
     with atomic(output) as scratch:
@@ -120,8 +120,9 @@ def reference_profile(
     """
     from scbind.models import load_predictor
 
-    predictor = load_predictor(checkpoint, calibration, device)
-    chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
+    genome, chosen = Genome.open(reference_dir), Windows.load(windows)
+    sizes = genome.sizes
+    predictor = load_predictor(checkpoint, calibration, device, genome=genome.name)
     _check_geometry(predictor, chosen, windows, checkpoint)
     if draws < 2 or not samples:
         raise InputError(
@@ -200,8 +201,9 @@ def infer_shard(
 
     if not 0 <= shard < n_shards:
         raise InputError("config", f"shard {shard} of {n_shards}", "number shards from 0")
-    predictor = load_predictor(checkpoint, calibration, device)
-    chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
+    genome, chosen = Genome.open(reference_dir), Windows.load(windows)
+    sizes = genome.sizes
+    predictor = load_predictor(checkpoint, calibration, device, genome=genome.name)
     _check_geometry(predictor, chosen, windows, checkpoint)
     sample = SampleCells.open(position, cell, cells, sizes)
     trunk = _open_readout(readout, chosen, windows)
@@ -274,9 +276,12 @@ def _core_bins(chosen: Windows, bin_bp: int) -> slice:
 
 
 def _window_block(max_bytes: int, cells: int, bins: int, tfs: int, draws: int) -> int:
-    """Windows per block: counts twice; probabilities in float32, float64 and codes; background weights."""
+    """Windows per block: counts twice; probabilities in float32, float64 and codes; background weights.
+
+    A power of two, so that blocks fill the batches of a fixed size that a network may cut them into.
+    """
     per_window = cells * (8 * bins + 32 * tfs) + 16 * draws * tfs
-    return max(1, max_bytes // per_window)
+    return 1 << (max(1, max_bytes // per_window).bit_length() - 1)
 
 
 def _folder(output) -> Path:

@@ -10,9 +10,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from anndata.io import read_elem
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
 
 from scbind.binding import open_binding
@@ -203,7 +205,8 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     known, adata = Truth(truth), ad.read_h5ad(require(activity, "run the activity rule first"))
     adata = adata[known.match(adata.obs, activity)].copy()
     true = known.cells.loc[barcodes(adata.obs), "cell_type"].to_numpy()
-    labels = ad.read_h5ad(require(cells, "run the embedding of the sample first"), backed="r").obs
+    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+        labels = read_elem(file["obs"])
     if "cell_type" not in labels:
         raise InputError(cells, "obs has no column 'cell_type'", "give labels or cluster the cells")
     groupings = {

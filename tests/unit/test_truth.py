@@ -1,0 +1,234 @@
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scbind.binding import ShardWriter, merge_shards
+from scbind.errors import InputError
+from scbind.truth import best_group, cluster, score_cells, score_types
+from sklearn.metrics import average_precision_score
+
+TFS = ["CTCF", "GATA1"]
+N_WINDOWS, STEP, WIDTH = 30, 100, 200  # windows overlap by half
+TYPES = ["a", "b"]
+
+
+@pytest.fixture
+def world(tmp_path):
+    """Eight barcodes (the last is no cell) of two types, 30 windows, sites in ten elements.
+
+    Insertions lie anywhere; windows overlap, so that a site may fall into two.
+    """
+    rng = np.random.default_rng(0)
+    ref, truth = tmp_path / "ref", tmp_path / "truth"
+    ref.mkdir()
+    truth.mkdir()
+    (ref / "chrom.sizes").write_text("chr1\t4000\nchr2\t3000\n")
+    np.save(ref / "sequence.npy", np.zeros(7000, np.uint8))
+    chrom = np.repeat([0, 1], [20, 10]).astype(np.int16)
+    start = (100 + STEP * np.concatenate([np.arange(20), np.arange(10)])).astype(np.int32)
+    np.savez(
+        tmp_path / "windows.npz", chrom=chrom, start=start, peak=np.zeros(30, np.int32),
+        gc=np.full(30, 0.5, np.float32), window=WIDTH, context=400, step=STEP,
+    )  # fmt: skip
+    barcodes = [f"BC{i}-1" for i in range(8)]
+    kind = ["a", "b", "a", "b", "a", "b", "a", ""]
+    pd.DataFrame({"barcode": barcodes, "cell_type": kind, "is_cell": [1] * 7 + [0], "n_fragments": 9}).to_csv(
+        truth / "cells.tsv", sep="\t", index=False
+    )
+    first = np.r_[100 + 200 * np.arange(7), 100 + 200 * np.arange(3)]
+    names = ["chr1"] * 7 + ["chr2"] * 3
+    elements = pd.DataFrame({"#chrom": names, "start": first, "end": first + 200})
+    elements["name"] = [f"e{i}" for i in range(10)][::-1]
+    elements.to_csv(truth / "elements.bed", sep="\t", index=False)
+    is_open = rng.random((8, 10)) < 0.6
+    sp.save_npz(truth / "open.npz", sp.csr_array(is_open))
+    sites = pd.DataFrame(
+        {"chrom": names * 2, "start": np.tile(first + 130, 2), "end": np.tile(first + 141, 2)}
+    )
+    sites["tf"], sites["element"] = np.repeat(TFS, 10), list(elements["name"]) * 2
+    for t in TYPES:
+        sites[f"bound_{t}"] = rng.integers(0, 2, 20)
+    sites.sample(frac=1, random_state=1).to_csv(truth / "sites.tsv", sep="\t", index=False)
+    pd.DataFrame({"name": TYPES, "kind": "cell_type", "CTCF": [1, 1], "GATA1": [0, 1]}).to_csv(
+        truth / "activity.tsv", sep="\t", index=False
+    )
+    events = np.zeros((8, 30, 2), dtype=bool)  # by looking at every cell, site and window
+    for _, site in sites.iterrows():
+        element = list(elements["name"]).index(site.element)
+        centre = (site.start + site.end) // 2
+        hit = (np.array(["chr1", "chr2"])[chrom] == site.chrom) & (start <= centre) & (centre < start + WIDTH)
+        for c in range(7):
+            if is_open[c, element] and site[f"bound_{kind[c]}"]:
+                events[c, hit, TFS.index(site.tf)] = True
+    position = np.sort(rng.integers(0, 7000, 3000)).astype(np.uint32)
+    np.save(tmp_path / "position.npy", position)
+    np.save(tmp_path / "cell.npy", rng.integers(0, 8, 3000).astype(np.uint32))
+    passing = np.ones(8, dtype=bool)
+    passing[3] = False
+    obs = pd.DataFrame(
+        {"pass": passing, "barcode": barcodes, "cell_type": kind}, index=[f"demo:{b}" for b in barcodes]
+    )
+    adata = ad.AnnData(obs=obs)
+    adata.obsp["borrow"] = sp.eye(8, format="csr", dtype=np.float32)
+    adata.write_h5ad(tmp_path / "cells.h5ad")
+    return tmp_path, events, chrom
+
+
+def score(folder, events, probability=None, **options):
+    rows = np.array([0, 1, 2, 4, 5, 6, 7])
+    probability = 0.9 * events[rows].astype(np.float32) if probability is None else probability
+    with ShardWriter(TFS, 0.02, folder) as writer:
+        writer.add(0, 0, probability.astype(np.float32))
+        writer.finish(folder / "0.npz", rows, N_WINDOWS, {"depth": np.ones(7, np.float32)})
+    merge_shards(
+        [folder / "0.npz"], folder / "windows.npz", folder / "cells.h5ad", folder / "ref", folder / "s.zarr"
+    )
+    names = ("s.zarr", "truth", "position.npy", "cell.npy", "cells.h5ad", "windows.npz", "ref", "out.tsv")
+    score_cells(*(folder / name for name in names), **{"held_out": ["chr2"], **options})
+    return pd.read_csv(folder / "out.tsv", sep="\t").set_index(["model", "tf", "chromosomes"])
+
+
+def test_perfect_predictions_score_one_and_facts_are_right(world):
+    folder, events, chrom = world
+    table = score(folder, events)
+    assert table.columns.tolist() == ["n_cells", "n_windows", "prevalence", "auprc_mean", "auprc_median"]
+    real = events[[0, 1, 2, 4, 5, 6]]  # passing and a cell
+    for t, tf in enumerate(TFS):
+        for scope, inside in (("all", chrom >= 0), ("chr2", chrom == 1)):
+            part = real[:, inside, t]
+            part = part[part.any(axis=1)]
+            row = table.loc["scbind", tf, scope]
+            assert row.n_cells == len(part) and row.n_windows == inside.sum()
+            assert row.prevalence == pytest.approx(part.mean(), rel=1e-5)
+            assert row.auprc_mean == row.auprc_median == 1
+
+
+def test_predictions_and_baseline_have_the_average_precision_of_each_cell(world):
+    folder, events, _ = world
+    rng = np.random.default_rng(5)
+    probability = rng.random((7, N_WINDOWS, 2))
+    table = score(folder, events, probability, model="mine")
+    position, cell = np.load(folder / "position.npy").astype(int), np.load(folder / "cell.npy")
+    with np.load(folder / "windows.npz") as npz:
+        start = npz["start"] + 4000 * npz["chrom"].astype(int)
+    for t, tf in enumerate(TFS):
+        mine, baseline = [], []
+        for row, c in enumerate([0, 1, 2, 4, 5, 6]):
+            if not events[c, :, t].any():
+                continue
+            codes = np.where(probability[row, :, t] >= 0.02, np.rint(probability[row, :, t] * 255), 0)
+            mine.append(average_precision_score(events[c, :, t], codes))
+            own = position[cell == c]
+            counts = ((own >= start[:, None]) & (own < start[:, None] + WIDTH)).sum(axis=1)
+            baseline.append(average_precision_score(events[c, :, t], counts))
+        assert table.loc[("mine", tf, "all"), "auprc_mean"] == pytest.approx(np.mean(mine), rel=1e-4)
+        assert table.loc[("mine", tf, "all"), "auprc_median"] == pytest.approx(np.median(mine), rel=1e-4)
+        assert table.loc[("accessibility", tf, "all"), "auprc_mean"] == pytest.approx(
+            np.mean(baseline), rel=1e-4
+        )
+
+
+def test_the_sample_of_cells_is_seeded_and_bounded(world):
+    folder, events, _ = world
+    probability = np.random.default_rng(5).random((7, N_WINDOWS, 2))
+    one = score(folder, events, probability, max_cells=3, seed=1)
+    assert one.n_cells.max() <= 3
+    assert one.equals(score(folder, events, probability, max_cells=3, seed=1))
+    assert not one.equals(score(folder, events, probability, max_cells=3, seed=2))
+
+
+def test_no_held_out_chromosome_leaves_all(world):
+    folder, events, _ = world
+    assert set(score(folder, events, held_out=[]).index.get_level_values("chromosomes")) == {"all"}
+
+
+def test_what_cell_scoring_refuses(world):
+    folder, events, _ = world
+    with pytest.raises(InputError, match="no chromosome chr9"):
+        score(folder, events, held_out=["chr9"])
+    cells = pd.read_csv(folder / "truth/cells.tsv", sep="\t")
+    cells.assign(barcode="other").to_csv(folder / "truth/cells.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match="none of its barcodes is a cell of the truth"):
+        score(folder, events)
+    cells.drop(columns="is_cell").to_csv(folder / "truth/cells.tsv", sep="\t", index=False)
+    with pytest.raises(InputError, match="cells.tsv: has no column is_cell"):
+        score(folder, events)
+    cells.to_csv(folder / "truth/cells.tsv", sep="\t", index=False)
+    sp.save_npz(folder / "truth/open.npz", sp.csr_array(np.ones((8, 4))))
+    with pytest.raises(InputError, match="open.npz: has 4 elements, not 10"):
+        score(folder, events)
+
+
+@pytest.fixture
+def atlas(tmp_path):
+    """120 cells of three types, one of 10; six TFs, one active in all; one barcode is poor."""
+    rng = np.random.default_rng(2)
+    tfs = ["T0", "T1", "T2", "T3", "T4", "EVERY"]
+    kind = np.repeat(["a", "b", "rare"], [60, 50, 10])
+    active = pd.DataFrame({"name": ["a", "b", "rare"], "kind": "cell_type"})
+    for i, tf in enumerate(tfs):
+        active[tf] = 1 if tf == "EVERY" else [int(i % 3 == k) for k in range(3)]
+    z = 8 * active.set_index("name")[tfs].loc[kind].to_numpy() + rng.normal(size=(120, 6))
+    barcodes = [f"c{i}" for i in range(121)]
+    adata = ad.AnnData(np.vstack([z, z[:1]]).astype(np.float32), obs=pd.DataFrame(index=barcodes))
+    adata.var_names = tfs
+    adata.layers["scfan_score"] = rng.random((121, 6)).astype(np.float32)
+    adata.write_h5ad(tmp_path / "activity.h5ad")
+    found = np.append(np.where(kind == "rare", "b", kind), "a")  # the rare type was missed
+    obs = pd.DataFrame({"cell_type": pd.Categorical(found)}, index=barcodes)
+    ad.AnnData(obs=obs.sample(frac=1, random_state=0)).write_h5ad(tmp_path / "cells.h5ad")
+    truth = tmp_path / "truth"
+    truth.mkdir()
+    active.to_csv(truth / "activity.tsv", sep="\t", index=False)
+    pd.DataFrame({"barcode": barcodes, "cell_type": [*kind, ""], "is_cell": [1] * 120 + [0]}).to_csv(
+        truth / "cells.tsv", sep="\t", index=False
+    )
+    return tmp_path
+
+
+def types_of(folder):
+    score_types(folder / "activity.h5ad", folder / "cells.h5ad", folder / "truth", folder / "out.tsv")
+    return pd.read_csv(folder / "out.tsv", sep="\t").set_index(["quantity", "name"])["value"]
+
+
+def test_types_and_activity_are_scored(atlas):
+    value = types_of(atlas)
+    assert value["rarest_cells", "rare"] == 10
+    assert value["rarest_recall", "cell_type"] == 1
+    assert value["rarest_precision", "cell_type"] == pytest.approx(10 / 60, rel=1e-5)
+    assert 0.8 < value["ari", "cell_type"] < 1
+    # without structure inside the types, Leiden at a fixed resolution splits the large ones, but mixes none
+    assert value["ari", "activity_leiden"] > 0.3 and abs(value["ari", "scfan_leiden"]) < 0.1
+    assert 3 <= value["n_groups", "activity_leiden"] < 15
+    assert value["rarest_recall", "activity_leiden"] == value["rarest_precision", "activity_leiden"] == 1
+    assert (value["activity_auroc"] > 0.99).all()
+    assert abs(value["scfan_auroc", "mean"] - 0.5) < 0.15
+    assert set(value["activity_auroc"].index) == {
+        "T0",
+        "T1",
+        "T2",
+        "T3",
+        "T4",
+        "mean",
+    }  # not the one active in all
+
+
+def test_cells_without_types_are_refused(atlas):
+    adata = ad.read_h5ad(atlas / "cells.h5ad")
+    del adata.obs["cell_type"]
+    adata.write_h5ad(atlas / "cells.h5ad")
+    with pytest.raises(InputError, match="obs has no column 'cell_type'"):
+        types_of(atlas)
+
+
+def test_clusters_are_the_same_for_the_same_seed():
+    values = np.random.default_rng(0).normal(size=(40, 5))
+    assert np.array_equal(cluster(values, 1), cluster(values, 1))
+
+
+def test_best_group_by_hand():
+    wanted = np.array([True, True, True, False, False, False])
+    assert best_group(wanted, np.array(list("aabbcc"))) == (2 / 3, 1.0)
+    assert best_group(wanted, np.array(list("aaaaaa"))) == (1.0, 0.5)
+    assert best_group(wanted, np.array(list("xyzabc"))) == (1 / 3, 1.0)
