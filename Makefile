@@ -1,0 +1,56 @@
+# make demo | test | lint | format | lock | clean      (CORES=4 make demo, to use more cores)
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+CORES ?= 2
+
+# Caches of libraries stay inside the checkout; an activated environment of the user is not ours.
+ROOT := $(CURDIR)
+export PATH := $(ROOT)/.venv/bin:$(PATH)
+export XDG_CACHE_HOME := $(ROOT)/.venv/cache
+export MPLCONFIGDIR := $(ROOT)/.venv/cache/matplotlib
+export NUMBA_CACHE_DIR := $(ROOT)/.venv/cache/numba
+export PYTHONNOUSERSITE := 1
+# pip keeps its own cache where the user has it, as any package manager does.
+unexport PYTHONPATH
+unexport PYTHONHOME
+
+.PHONY: help env demo test lint format lock clean
+
+help:
+	@echo "make demo    run the whole workflow on the embedded example"
+	@echo "make test    every check and test"
+	@echo "make lint    format and lint checks only"
+	@echo "make format  rewrite files in the project's format"
+	@echo "make lock    write envs/requirements.lock from .venv"
+	@echo "make clean   remove results, logs and the generated demo data (not .venv, not downloads)"
+
+env:
+	@XDG_CACHE_HOME= envs/setup.sh
+
+demo: env
+	snakemake --cores $(CORES)
+	@echo "The report is in $(ROOT)/results/report.html"
+
+lint: env
+	ruff check
+	ruff format --check
+	snakefmt --check Snakefile workflow
+	snakemake --lint
+
+test: lint
+	pytest -q -n $(CORES) --dist loadgroup -m "not demo"
+	pytest -q -m demo
+
+format: env
+	ruff check --fix
+	ruff format
+	snakefmt Snakefile workflow
+
+lock:
+	@{ echo "# Everything that envs/requirements.txt brings, pinned; made by 'make lock', installed by envs/setup.sh."; \
+	  .venv/bin/python -m pip freeze --disable-pip-version-check | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
+
+clean:
+	rm -rf .snakemake logs benchmarks resources/demo .pytest_cache .ruff_cache
+	find results -mindepth 1 ! -path results/README.md -delete
+	find workflow tests -name __pycache__ -prune -exec rm -rf {} +

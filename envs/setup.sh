@@ -1,0 +1,74 @@
+#!/usr/bin/env bash
+# Make .venv in this checkout from envs/requirements.lock, once; later calls return at once.
+#
+# It asks nothing. System packages (bedtools; a C++ compiler and Python's headers, which the build of
+# macs3 needs; Python's venv module) are used where present and otherwise installed with apt-get, if this
+# user may. Set PYTHON to choose the interpreter, PIP_INDEX_URL or PIP_EXTRA_INDEX_URL as for any pip.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+lock=envs/requirements.lock
+stamp=.venv/.installed
+
+die() {
+    printf 'ERROR %s\n' "$*" >&2
+    exit 1
+}
+
+# Install Debian packages, or say in one sentence what is missing and why.
+# $1: what is missing and what for; the rest: package names.
+apt() {
+    local reason=$1
+    shift
+    local as_root=()
+    command -v apt-get >/dev/null || die "$reason; install it (on Debian: $*) and run this again"
+    if [ "$(id -u)" -ne 0 ]; then
+        { command -v sudo && sudo -n true; } >/dev/null 2>&1 ||
+            die "$reason; run 'sudo apt-get install $*' and run this again"
+        as_root=(sudo -n)
+    fi
+    echo "$reason: installing $* with apt-get"
+    { "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@"; } \
+        >/dev/null || die "$reason, and apt-get could not install it; install $* by hand and run this again"
+}
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:-python3.11 python3 python3.12 python3.13}; do
+        if command -v "$candidate" >/dev/null &&
+            "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+            command -v "$candidate"
+            return
+        fi
+    done
+    die "Python 3.11 or newer was not found; install it or set PYTHON to its path and run this again"
+}
+
+command -v bedtools >/dev/null || apt "bedtools is not on the PATH (interval operations need it)" bedtools
+
+if [ -e "$stamp" ] && cmp -s "$lock" "$stamp"; then
+    exit 0
+fi
+
+python=$(find_python)
+if [ ! -x .venv/bin/python ]; then
+    version=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    "$python" -c 'import ensurepip, venv' 2>/dev/null ||
+        apt "Python's venv module is missing" "python$version-venv"
+    echo "making .venv with $python"
+    "$python" -m venv .venv
+fi
+if ! .venv/bin/python -m pip show -q macs3 2>/dev/null; then
+    command -v g++ >/dev/null || apt "a C++ compiler is missing (macs3 is built from source)" g++
+    command -v gcc >/dev/null || apt "a C compiler is missing (macs3 is built from source)" gcc libc6-dev
+    headers=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("include"))')
+    version=$(.venv/bin/python -c 'import sys; print("%d.%d" % sys.version_info[:2])')
+    [ -e "$headers/Python.h" ] ||
+        apt "Python's headers are missing (macs3 is built from source)" "python$version-dev"
+fi
+echo "installing envs/requirements.lock into .venv (several minutes the first time)"
+# torch is in the lock and so in the same command: a package that needs it cannot pull in another version.
+.venv/bin/python -m pip install --disable-pip-version-check --no-input -q -r "$lock" ||
+    die "pip could not install $lock; see its message above, check the package index and run this again"
+cp "$lock" "$stamp"

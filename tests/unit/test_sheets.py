@@ -1,0 +1,235 @@
+import copy
+
+import pytest
+import yaml
+from jsonschema import Draft202012Validator
+from scbind import settings, sheets
+from scbind.errors import InputError
+
+CONFIG = {
+    "genome": {"name": "g", "fasta": "g.fa"},
+    "sheets": {"sources": None, "tracks": "tracks.tsv", "chip": "chip.tsv", "samples": "samples.tsv"},
+    "splits": {"test": ["*:chr2"], "valid": ["*:chr3"]},
+}
+TRACKS = "cell_line\tpath\tformat\nA\ta.bw\tinsertions\n"
+CHIP = "cell_line\ttf\tpath\nA\tCTCF\tctcf.bed\n"
+SAMPLES = "sample\tpath\tformat\ns1\tf.tsv.gz\tfragments\n"
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A folder with sheets and the files they name; call it with sheets to change."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("g.fa", "a.bw", "ctcf.bed", "f.tsv.gz"):
+        (tmp_path / name).write_text("x")
+
+    def load(config=None, environ=None, **texts):
+        for name, text in ({"tracks": TRACKS, "chip": CHIP, "samples": SAMPLES} | texts).items():
+            (tmp_path / f"{name}.tsv").write_text(text)
+        whole = copy.deepcopy(CONFIG)
+        for section, values in (config or {}).items():
+            if isinstance(values, dict):
+                whole.setdefault(section, {}).update(values)
+            else:
+                whole[section] = values
+        return sheets.load_plan(settings.check_config(whole), environ=environ or {})
+
+    return load
+
+
+def test_schema_is_itself_valid():
+    Draft202012Validator.check_schema(settings.load_schema())
+
+
+def test_every_key_is_described_and_every_section_closed():
+    def walk(part, key):
+        if part.get("type") == "object" and ("properties" in part or key == ""):
+            assert "additionalProperties" in part, key
+        for name, child in part.get("properties", {}).items():
+            walk(child, f"{key}.{name}")
+        if isinstance(part.get("additionalProperties"), dict):
+            walk(part["additionalProperties"], f"{key}.<name>")
+
+    walk(settings.load_schema(), "")
+    for key, part in settings.list_keys():
+        assert part.get("description"), key
+
+
+def test_defaults_are_filled_at_every_depth():
+    filled = settings.check_config(CONFIG)
+    assert filled["models"]["scbind"]["epochs"] == 20
+    assert filled["analysis"]["populations"]["repeats"] == 10
+    assert filled["infer"]["model"] == "scbind"
+    assert "models" not in CONFIG
+    assert settings.check_config(filled) == filled
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "models: {scbind: {learnig_rate: 0.1}}",
+            "c.yaml, key models.scbind.learnig_rate: unknown key; did you mean learning_rate?",
+        ),
+        ("threads: 4", "c.yaml, key threads: unknown key; known here: data, genome"),
+        (
+            "models: {scbind: {learning_rate: 1e-3}}",
+            "c.yaml, key models.scbind.learning_rate: expected a number, found '1e-3'; write the number "
+            "without quotes and with a decimal point, such as 1.0e-03",
+        ),
+        (
+            "models: {scbind: {epochs: 0}}",
+            "key models.scbind.epochs: 0 is below 1; give a value of at least 1",
+        ),
+        (
+            "models: {scbind: {architecture: bpnet}}",
+            "'bpnet' is not one of the choices; use one of: scbind, scfan",
+        ),
+        ("models: {'a b': {}}", "key models.a b: 'a b' cannot be a name; use letters"),
+        ("peaks: {qvalue: 0}", "key peaks.qvalue: 0 is not above 0; give a value of more than 0"),
+        ("peaks: {qvalue: 1.5}", "key peaks.qvalue: 1.5 is above 1; give a value of at most 1"),
+        ("peaks: [1]", "key peaks: expected a section, found a list; give a section"),
+        ("splits: {test: ['*:chr1']}", "key splits.valid: this key is missing"),
+        ("genome: {name: a b, fasta: x}", "key genome.name: 'a b' has a wrong form; Name of the assembly"),
+        ("infer: {model: big}", "key infer.model: no model is named 'big'; use one of: scbind"),
+        ("data: 5", "key data: expected text or empty, found 5; give text or empty"),
+    ],
+)
+def test_bad_config_is_one_line_with_key_and_remedy(change, message):
+    with pytest.raises(InputError) as caught:
+        settings.check_config(CONFIG | yaml.safe_load(change), "c.yaml")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_reads_all_sheets(project):
+    plan = project(
+        tracks="# why\ncell_line\tpath\tformat\tregion\nA\ta.bw\tcoverage\tchr1:0-10\n\nA\ta.bw\tbam\t\n",
+        samples="sample\tpath\tformat\tgroup\tbinding\tdonor\ns1\tf.tsv.gz\tfragments\t\t\td1\n"
+        "s2\tf.tsv.gz\tbam\tblood\tno\t\n",
+    )
+    assert [t["region"] for t in plan.tracks["A"]] == ["chr1:0-10", None]
+    assert plan.groups == {"cells": ["s1"], "blood": ["s2"]}
+    assert plan.binding_samples == ["s1"]
+    assert plan.samples["s1"]["donor"] == "d1" and plan.samples["s1"]["labels"] is None
+    assert plan.chip == [{"cell_line": "A", "tf": "CTCF", "path": "ctcf.bed", "relaxed": None}]
+    assert plan.inputs() == ["a.bw", "ctcf.bed", "f.tsv.gz", "g.fa"]
+
+
+def test_data_folder_comes_from_config_before_environment(project, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "g.fa").write_text("x")
+    genome = {"genome": {"fasta": "{data}/g.fa"}}
+    assert project(genome, {"SCBIND_DATA": "one"}).config["genome"]["fasta"] == "one/g.fa"
+    assert project(genome | {"data": "two"}, {"SCBIND_DATA": "one"}).config["genome"]["fasta"] == "two/g.fa"
+    with pytest.raises(
+        InputError, match="key genome.fasta: {data}/g.fa needs the data folder; set data: in the"
+    ):
+        project(genome)
+
+
+def test_sources_and_addresses_become_downloads(project, tmp_path):
+    (tmp_path / "sources.tsv").write_text("name\turl\tsha256\nhg.fa\thttps://x.org/hg.fa\t" + "0" * 64 + "\n")
+    plan = project(
+        {"sheets": {"sources": "sources.tsv"}, "genome": {"fasta": "source:hg.fa"}},
+        chip="cell_line\ttf\tpath\nA\tCTCF\thttps://x.org/a/b.bed?x=1\n",
+    )
+    assert plan.config["genome"]["fasta"] == "resources/hg.fa"
+    assert plan.sources["hg.fa"] == {"url": "https://x.org/hg.fa", "sha256": "0" * 64}
+    name = plan.chip[0]["path"].removeprefix("resources/")
+    assert name.endswith("-b.bed_x_1") and plan.sources[name]["url"] == "https://x.org/a/b.bed?x=1"
+
+
+def test_demo_files_are_made_not_missed(project):
+    plan = project(chip="cell_line\ttf\tpath\nA\tCTCF\tresources/demo/chip/x.bed\n")
+    assert plan.generated == {"resources/demo/chip/x.bed"}
+
+
+@pytest.mark.parametrize(
+    ("texts", "message"),
+    [
+        (
+            {"tracks": "cell_line\tpath\nA\ta.bw\n"},
+            "tracks.tsv, header: column 'format' is missing; required:",
+        ),
+        (
+            {"tracks": TRACKS.replace("format", "fromat")},
+            "tracks.tsv, header: unknown column 'fromat'; known:",
+        ),
+        ({"tracks": "cell_line\tpath\tpath\tformat\n"}, "header: column 'path' appears twice"),
+        ({"tracks": ""}, "tracks.tsv: the sheet is empty; its header is: cell_line path format"),
+        ({"tracks": TRACKS + "B\ta.bw\n"}, "tracks.tsv, line 3: 2 fields where the header has 3; separate"),
+        ({"tracks": TRACKS + "\ta.bw\tbam\n"}, "tracks.tsv, line 3: cell_line is empty; fill it in"),
+        (
+            {"tracks": TRACKS.replace("insertions", "wig")},
+            "line 2: format 'wig' is unknown; use one of: fragments",
+        ),
+        ({"tracks": TRACKS.replace("a.bw", "b.bw")}, "tracks.tsv, line 2, column path: no such file: b.bw"),
+        (
+            {"tracks": "cell_line\tpath\tformat\tregion\nA\ta.bw\tbam\tchr1\n"},
+            "region 'chr1' is not CHROM:START",
+        ),
+        (
+            {"chip": CHIP + "A\tCTCF\tctcf.bed\n"},
+            "chip.tsv, line 3: CTCF is listed twice for A (first in line 2)",
+        ),
+        ({"chip": CHIP.replace("CTCF", "a/b")}, "chip.tsv, line 2: tf 'a/b' cannot be part of a file name"),
+        (
+            {"chip": CHIP + "B\tCTCF\tctcf.bed\n"},
+            "chip.tsv: B has ChIP-seq peaks but no ATAC-seq track; add a row",
+        ),
+        ({"samples": SAMPLES + "s1\tf.tsv.gz\tbam\n"}, "samples.tsv, line 3: sample 's1' is listed twice"),
+        ({"samples": SAMPLES.replace("fragments", "coverage")}, "format 'coverage' is unknown; use one of"),
+        ({"samples": SAMPLES.replace("s1", "s 1")}, "line 2: sample 's 1' cannot be part of a file name"),
+        (
+            {"samples": "sample\tpath\tformat\tlabels\ns1\tf.tsv.gz\tbam\tlabels.tsv\n"},
+            "samples.tsv, line 2, column labels: no such file: labels.tsv",
+        ),
+        (
+            {"samples": "sample\tpath\tformat\tbinding\ns1\tf.tsv.gz\tbam\tmaybe\n"},
+            "samples.tsv, line 2: binding 'maybe' is unknown; use one of: yes, no",
+        ),
+    ],
+)
+def test_bad_sheet_is_one_line_with_place_and_remedy(project, texts, message):
+    with pytest.raises(InputError) as caught:
+        project(**texts)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a\thttps://x\t\na\thttps://y\t", "sources.tsv, line 3: source 'a' is listed twice"),
+        ("a\thttps://x\tabc", "line 2: sha256 is not 64 hexadecimal digits"),
+        ("demo\thttps://x\t", "line 2: the name 'demo' is taken"),
+    ],
+)
+def test_bad_sources(project, tmp_path, row, message):
+    (tmp_path / "sources.tsv").write_text(f"name\turl\tsha256\n{row}\n")
+    with pytest.raises(InputError) as caught:
+        project({"sheets": {"sources": "sources.tsv"}})
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (
+            {"genome": {"fasta": "source:hg"}},
+            "key genome.fasta: no source named 'hg'; rows of the sources sheet: none",
+        ),
+        ({"genome": {"exclude": "nothing.bed"}}, "key genome.exclude: no such file: nothing.bed"),
+        (
+            {"sheets": {"tracks": "nothing.tsv"}},
+            "nothing.tsv: no such file; write it or correct sheets.tracks",
+        ),
+        ({"evaluate": {"sample": "s9"}}, "key evaluate.sample: no sample 's9' with binding; use one of: s1"),
+    ],
+)
+def test_bad_paths_in_config(project, config, message):
+    with pytest.raises(InputError) as caught:
+        project(config)
+    assert message in str(caught.value)

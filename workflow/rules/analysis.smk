@@ -1,0 +1,159 @@
+rule differential_tfs:
+    input:
+        activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        samples=PLAN.sheets["samples"],
+    output:
+        table=report(
+            "results/analysis/differential_tfs.tsv",
+            caption="../report/differential_tfs.rst",
+            category="Analysis",
+        ),
+    log:
+        "logs/differential_tfs/differential.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        code=source_digest("differential"),
+    script:
+        "../scripts/differential_tfs.py"
+
+
+rule find_populations:
+    input:
+        activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+    output:
+        table=report(
+            "results/analysis/populations.tsv",
+            caption="../report/populations.rst",
+            category="Analysis",
+        ),
+        cells="results/analysis/population_cells.tsv",
+    log:
+        "logs/find_populations/populations.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        options=SETTINGS["analysis"]["populations"],
+        code=source_digest("populations"),
+    script:
+        "../scripts/find_populations.py"
+
+
+# Part of the run only where genome.genes is given.
+rule tf_targets:
+    input:
+        binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        windows="results/binding/windows.npz",
+        genes=optional(SETTINGS["genome"]["genes"]),
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        table=report(
+            "results/analysis/tf_targets.tsv",
+            caption="../report/tf_targets.rst",
+            category="Analysis",
+        ),
+    log:
+        "logs/tf_targets/targets.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        options=SETTINGS["analysis"]["targets"],
+        min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        window=lookup("dataset/window", within=SETTINGS),
+        code=source_digest("targets"),
+    script:
+        "../scripts/tf_targets.py"
+
+
+rule motif_enrichment:
+    input:
+        REFERENCE_FILES,
+        binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        windows="results/binding/windows.npz",
+        motifs="results/motifs/motifs.npz",
+    output:
+        table=report(
+            "results/analysis/motifs.tsv",
+            caption="../report/motifs.rst",
+            category="Analysis",
+        ),
+    log:
+        "logs/motif_enrichment/motifs.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        reference=subpath(input[0], parent=True),
+        options=SETTINGS["analysis"]["motifs"],
+        min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        code=source_digest("enrichment"),
+    script:
+        "../scripts/motif_enrichment.py"
+
+
+# Both of the next are part of the run only where evaluate.truth is given: the demo knows every binding event.
+rule score_cells:
+    input:
+        REFERENCE_FILES,
+        truth=optional(SETTINGS["evaluate"]["truth"]),
+        binding=f"results/binding/{TRUTH_SAMPLE}.zarr",
+        position=f"results/cells/{TRUTH_SAMPLE}/position.npy",
+        cell=f"results/cells/{TRUTH_SAMPLE}/cell.npy",
+        cells=f"results/cells/{TRUTH_SAMPLE}/cells.h5ad",
+        windows="results/binding/windows.npz",
+    output:
+        table="results/evaluation/cells.tsv",
+    log:
+        "logs/score_cells/cells.log",
+    benchmark:
+        "benchmarks/score_cells/cells.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=120,
+    params:
+        reference=subpath(input[0], parent=True),
+        held_out=held_out_chromosomes(),
+        max_cells=lookup("evaluate/max_cells", within=SETTINGS),
+        seed=lookup("evaluate/seed", within=SETTINGS),
+        model=INFER_MODEL,
+        code=source_digest("truth"),
+    script:
+        "../scripts/score_cells.py"
+
+
+rule score_types:
+    input:
+        truth=optional(SETTINGS["evaluate"]["truth"]),
+        activity=f"results/activity/{TRUTH_SAMPLE}.h5ad",
+        cells=f"results/cells/{TRUTH_SAMPLE}/cells.h5ad",
+    output:
+        table="results/evaluation/types.tsv",
+    log:
+        "logs/score_types/types.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        seed=lookup("evaluate/seed", within=SETTINGS),
+        code=source_digest("truth"),
+    script:
+        "../scripts/score_types.py"

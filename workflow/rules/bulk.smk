@@ -1,0 +1,46 @@
+# One insertion track per training cell line, whatever its files were.
+rule bulk_track:
+    input:
+        tracks=lambda wildcards: [track["path"] for track in PLAN.tracks[wildcards.cell_line]],
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        bigwig="results/bulk/{cell_line}/insertions.bw",
+        facts="results/bulk/{cell_line}/track.json",
+    log:
+        "logs/bulk_track/{cell_line}.log",
+    benchmark:
+        "benchmarks/bulk_track/{cell_line}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        tracks=lambda wildcards: PLAN.tracks[wildcards.cell_line],
+        code=source_digest("tracks"),
+    script:
+        "../scripts/bulk_track.py"
+
+
+# Open chromatin of each line: where hard negatives come from.
+rule bulk_peaks:
+    input:
+        bigwig="results/bulk/{cell_line}/insertions.bw",
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        peaks="results/bulk/{cell_line}/peaks.narrowPeak",
+    log:
+        "logs/bulk_peaks/{cell_line}.log",
+    benchmark:
+        "benchmarks/bulk_peaks/{cell_line}.tsv"
+    conda:
+        "../../envs/peaks.yaml"
+    resources:
+        mem_mb=memory(4000, 20),
+        runtime=240,
+    params:
+        qvalue=lookup("peaks/qvalue", within=SETTINGS),
+        extsize=lookup("peaks/extsize", within=SETTINGS),
+        code=source_digest("peaks"),
+    script:
+        "../scripts/bulk_peaks.py"

@@ -1,0 +1,138 @@
+# A BAM of a sample becomes a fragments file like any other.
+rule bam_fragments:
+    input:
+        bam=lambda wildcards: PLAN.samples[wildcards.sample]["path"],
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        fragments="results/cells/{sample}/fragments.tsv.gz",
+    log:
+        "logs/bam_fragments/{sample}.log",
+    benchmark:
+        "benchmarks/bam_fragments/{sample}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=4000,
+        runtime=480,
+    params:
+        code=source_digest("fragments"),
+    script:
+        "../scripts/bam_fragments.py"
+
+
+# Which barcodes are cells, their quality, and where their insertions are.
+rule count_fragments:
+    input:
+        fragments=lambda wildcards: sample_fragments(wildcards.sample),
+        sizes=f"{REFERENCE}/chrom.sizes",
+        barcodes=lambda wildcards: optional(PLAN.samples[wildcards.sample]["barcodes"]),
+        genes=optional(SETTINGS["genome"]["genes"]),
+    output:
+        position="results/cells/{sample}/position.npy",
+        cell="results/cells/{sample}/cell.npy",
+        barcodes="results/cells/{sample}/barcodes.tsv",
+    log:
+        "logs/count_fragments/{sample}.log",
+    benchmark:
+        "benchmarks/count_fragments/{sample}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000, 12),
+        runtime=480,
+    params:
+        min_fragments=lookup("cells/min_barcode", within=SETTINGS),
+        code=source_digest("cells"),
+    script:
+        "../scripts/count_fragments.py"
+
+
+# Peaks over all cells of a sample, whatever their type.
+rule sample_peaks:
+    input:
+        fragments=lambda wildcards: sample_fragments(wildcards.sample),
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        peaks="results/cells/{sample}/peaks.narrowPeak",
+    log:
+        "logs/sample_peaks/{sample}.log",
+    benchmark:
+        "benchmarks/sample_peaks/{sample}.tsv"
+    conda:
+        "../../envs/peaks.yaml"
+    resources:
+        mem_mb=memory(4000, 20),
+        runtime=480,
+    params:
+        qvalue=lookup("peaks/qvalue", within=SETTINGS),
+        extsize=lookup("peaks/extsize", within=SETTINGS),
+        code=source_digest("peaks"),
+    script:
+        "../scripts/sample_peaks.py"
+
+
+# Quality, embedding, clusters and cell types of all samples of a group together.
+rule embed_cells:
+    input:
+        barcodes=lambda wildcards: per_sample(
+            "results/cells/{sample}/barcodes.tsv", PLAN.groups[wildcards.group]
+        ),
+        position=lambda wildcards: per_sample(
+            "results/cells/{sample}/position.npy", PLAN.groups[wildcards.group]
+        ),
+        cell=lambda wildcards: per_sample("results/cells/{sample}/cell.npy", PLAN.groups[wildcards.group]),
+        peaks=lambda wildcards: per_sample(
+            "results/cells/{sample}/peaks.narrowPeak", PLAN.groups[wildcards.group]
+        ),
+        labels=lambda wildcards: [
+            PLAN.samples[sample]["labels"]
+            for sample in PLAN.groups[wildcards.group]
+            if PLAN.samples[sample]["labels"]
+        ],
+        sizes=f"{REFERENCE}/chrom.sizes",
+        exclude=f"{REFERENCE}/exclude.bed",
+    output:
+        embedding="results/embedding/{group}.h5ad",
+    log:
+        "logs/embed_cells/{group}.log",
+    benchmark:
+        "benchmarks/embed_cells/{group}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(4000, 20),
+        runtime=480,
+    params:
+        samples=lambda wildcards: PLAN.groups[wildcards.group],
+        labels=lambda wildcards: {
+            sample: PLAN.samples[sample]["labels"]
+            for sample in PLAN.groups[wildcards.group]
+            if PLAN.samples[sample]["labels"]
+        },
+        options={key: value for key, value in SETTINGS["cells"].items() if key != "min_barcode"},
+        code=source_digest("embedding"),
+    script:
+        "../scripts/embed_cells.py"
+
+
+# The cells of one sample, and whose fragments each of them borrows.
+rule sample_cells:
+    input:
+        embedding=lambda wildcards: f"results/embedding/{PLAN.samples[wildcards.sample]['group']}.h5ad",
+    output:
+        cells="results/cells/{sample}/cells.h5ad",
+    log:
+        "logs/sample_cells/{sample}.log",
+    conda:
+        "../../envs/core.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(4000, 10),
+        runtime=240,
+    params:
+        borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
+        max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
+        code=source_digest("embedding"),
+    script:
+        "../scripts/sample_cells.py"

@@ -1,0 +1,88 @@
+# Read and check the configuration and the sheets; the few helpers that several rule files use.
+import csv
+import re
+
+from snakemake.exceptions import WorkflowError
+
+from scbind import settings, sheets
+from scbind.errors import InputError
+from scbind.provenance import list_modules, source_digest
+
+CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
+try:
+    PLAN = sheets.load_plan(settings.check_config(config, CONFIG_FILE), CONFIG_FILE)
+except InputError as error:
+    raise WorkflowError(f"ERROR {error}") from None
+SETTINGS = PLAN.config
+REFERENCE = f"results/reference/{SETTINGS['genome']['name']}"
+# Every reader of the reference needs these three; the folder is passed on as params.reference.
+REFERENCE_FILES = multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy", "exclude.bed")
+INFER_MODEL = SETTINGS["infer"]["model"]
+MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
+BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees"]
+# Switched off by an absent input: the comparison with the truth, and target genes.
+TRUTH_TABLES = (
+    expand("results/evaluation/{table}.tsv", table=["cells", "types"])
+    if SETTINGS["evaluate"]["truth"]
+    else []
+)
+TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] else None
+TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
+
+
+def one_of(names):
+    """Return a regular expression that matches exactly these names."""
+    return "|".join(map(re.escape, sorted(names))) or "(?!)"
+
+
+def optional(path):
+    """Return an input that is there only if the configuration names it."""
+    return path or []
+
+
+def memory(base, factor=4):
+    """Return memory in MB: a base and some bytes per byte of input, doubled on each retry."""
+    return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * 2 ** (attempt - 1))
+
+
+def cell_type_table():
+    """Return the rows of cell_types.tsv, once it is known; every job per cell type waits for it."""
+    with open(checkpoints.cell_types.get().output.table) as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def slug_name(wildcards):
+    """Return the cell type that a slug stands for."""
+    return next(row["cell_type"] for row in cell_type_table() if row["slug"] == wildcards.slug)
+
+
+def per_type(pattern):
+    """Return one path per cell type."""
+    return lambda wildcards: expand(pattern, slug=[row["slug"] for row in cell_type_table()])
+
+
+def type_tracks(wildcards):
+    """Return one folder of tracks per sample with binding and cell type that it has."""
+    return [
+        f"results/binding/{sample}/{row['slug']}"
+        for row in cell_type_table()
+        for sample in row["samples"].split(",")
+        if sample in PLAN.binding_samples
+    ]
+
+
+def per_sample(pattern, samples):
+    """Return one path per sample."""
+    return expand(pattern, sample=samples)
+
+
+def sample_fragments(sample):
+    """Return the fragments file of a sample: the user's own, or the one made from its BAM."""
+    row = PLAN.samples[sample]
+    return row["path"] if row["format"] == "fragments" else f"results/cells/{sample}/fragments.tsv.gz"
+
+
+def held_out_chromosomes():
+    """Return the chromosomes that no line was trained on."""
+    rules = [rule.split(":") for rule in SETTINGS["splits"]["test"]]
+    return [rule[1] for rule in rules if rule[0] == "*" and len(rule) == 2]

@@ -1,0 +1,27 @@
+# Windows, labels, splits and signal of all lines: what every model is trained and tested on.
+rule build_dataset:
+    input:
+        REFERENCE_FILES,
+        chip=sorted({path for row in PLAN.chip for path in (row["path"], row["relaxed"]) if path}),
+        tracks=expand("results/bulk/{cell_line}/insertions.bw", cell_line=PLAN.tracks),
+        peaks=expand("results/bulk/{cell_line}/peaks.narrowPeak", cell_line=PLAN.tracks),
+    output:
+        folder=directory("results/dataset"),
+    log:
+        "logs/build_dataset/dataset.log",
+    benchmark:
+        "benchmarks/build_dataset/dataset.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000, 10),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        cell_lines=list(PLAN.tracks),
+        chip=PLAN.chip,
+        splits=SETTINGS["splits"],
+        geometry=SETTINGS["dataset"],
+        code=source_digest("dataset"),
+    script:
+        "../scripts/build_dataset.py"

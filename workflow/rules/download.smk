@@ -1,0 +1,20 @@
+# One row of config/sources.tsv, or one address written in a sheet: checked, resumed, kept.
+rule download:
+    output:
+        file="resources/{source}",
+    log:
+        "logs/download/{source}.log",
+    wildcard_constraints:
+        source=one_of(PLAN.sources),
+    retries: 2
+    localrule: True
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=500,
+        runtime=240,
+    params:
+        url=lookup("{source}/url", within=PLAN.sources),
+        sha256=lookup("{source}/sha256", within=PLAN.sources),
+    script:
+        "../scripts/download.py"

@@ -1,0 +1,98 @@
+# Every test window of every assayed line.
+rule evaluate_model:
+    input:
+        REFERENCE_FILES,
+        checkpoint="results/models/{model}/model.ckpt",
+        calibration="results/models/{model}/calibration.json",
+        dataset="results/dataset",
+    output:
+        metrics="results/models/{model}/metrics.tsv",
+        curves="results/models/{model}/curves.npz",
+    log:
+        "logs/evaluate_model/{model}.log",
+    benchmark:
+        "benchmarks/evaluate_model/{model}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("evaluation"),
+    script:
+        "../scripts/evaluate_model.py"
+
+
+# What the model is, what it was trained on, how good it is: one page beside the checkpoint.
+rule model_card:
+    input:
+        checkpoint="results/models/{model}/model.ckpt",
+        calibration="results/models/{model}/calibration.json",
+        metrics="results/models/{model}/metrics.tsv",
+        dataset="results/dataset",
+    output:
+        card="results/models/{model}/card.md",
+    log:
+        "logs/model_card/{model}.log",
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        code=source_digest("card"),
+    script:
+        "../scripts/model_card.py"
+
+
+# What can be had without a network, on the same windows.
+rule evaluate_baselines:
+    input:
+        REFERENCE_FILES,
+        dataset="results/dataset",
+        motifs="results/motifs/motifs.npz",
+    output:
+        metrics="results/evaluation/baselines.tsv",
+        accessibility="results/evaluation/baselines/accessibility.npz",
+        motif_x_accessibility="results/evaluation/baselines/motif_x_accessibility.npz",
+        boosted_trees="results/evaluation/baselines/boosted_trees.npz",
+    log:
+        "logs/evaluate_baselines/baselines.log",
+    benchmark:
+        "benchmarks/evaluate_baselines/baselines.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("baselines"),
+    script:
+        "../scripts/evaluate_baselines.py"
+
+
+rule merge_metrics:
+    input:
+        models=expand("results/models/{model}/metrics.tsv", model=MODELS),
+        baselines="results/evaluation/baselines.tsv",
+    output:
+        metrics=report(
+            "results/evaluation/metrics.tsv",
+            caption="../report/metrics.rst",
+            category="Evaluation",
+        ),
+    log:
+        "logs/merge_metrics/metrics.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=1000,
+        runtime=10,
+    params:
+        code=source_digest("evaluation"),
+    script:
+        "../scripts/merge_metrics.py"

@@ -1,0 +1,185 @@
+rule choose_windows:
+    input:
+        REFERENCE_FILES,
+        peaks="results/peaks/consensus.bed",
+        exclude=f"{REFERENCE}/exclude.bed",
+    output:
+        windows="results/binding/windows.npz",
+    log:
+        "logs/choose_windows/windows.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=60,
+    params:
+        reference=subpath(input[0], parent=True),
+        geometry=SETTINGS["dataset"],
+        code=source_digest("windows"),
+    script:
+        "../scripts/choose_windows.py"
+
+
+# The costly part of the network, once per window and not once per cell.
+rule sequence_readout:
+    input:
+        REFERENCE_FILES,
+        checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
+        windows="results/binding/windows.npz",
+    output:
+        readout="results/binding/readout.npy",
+    log:
+        "logs/sequence_readout/readout.log",
+    benchmark:
+        "benchmarks/sequence_readout/readout.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("inference"),
+    script:
+        "../scripts/sequence_readout.py"
+
+
+# The mean cell, and for each window others like it: what a cell's binding is compared with.
+rule reference_profile:
+    input:
+        REFERENCE_FILES,
+        checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
+        calibration=f"results/models/{INFER_MODEL}/calibration.json",
+        readout="results/binding/readout.npy",
+        windows="results/binding/windows.npz",
+        position=per_sample("results/cells/{sample}/position.npy", PLAN.binding_samples),
+        cell=per_sample("results/cells/{sample}/cell.npy", PLAN.binding_samples),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+    output:
+        profile="results/binding/reference.npz",
+    log:
+        "logs/reference_profile/reference.log",
+    benchmark:
+        "benchmarks/reference_profile/reference.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory(6000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        samples=PLAN.binding_samples,
+        draws=lookup("infer/background_draws", within=SETTINGS),
+        seed=lookup("infer/seed", within=SETTINGS),
+        code=source_digest("inference"),
+    script:
+        "../scripts/reference_profile.py"
+
+
+# One part of a sample's cells. How many parts there are changes no number: --set-scatter cells=8.
+rule infer_binding:
+    input:
+        REFERENCE_FILES,
+        checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
+        calibration=f"results/models/{INFER_MODEL}/calibration.json",
+        readout="results/binding/readout.npy",
+        windows="results/binding/windows.npz",
+        profile="results/binding/reference.npz",
+        position="results/cells/{sample}/position.npy",
+        cell="results/cells/{sample}/cell.npy",
+        cells="results/cells/{sample}/cells.h5ad",
+    output:
+        shard="results/binding/{sample}/shards/{scatteritem}.npz",
+    log:
+        "logs/infer_binding/{sample}.{scatteritem}.log",
+    benchmark:
+        "benchmarks/infer_binding/{sample}.{scatteritem}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 8
+    resources:
+        gpu=1,
+        mem_mb=memory(6000),
+        runtime=720,
+    params:
+        reference=subpath(input[0], parent=True),
+        shard=lambda wildcards: [int(part) for part in wildcards.scatteritem.split("-of-")],
+        floor=lookup("infer/floor", within=SETTINGS),
+        code=source_digest("inference"),
+    script:
+        "../scripts/infer_binding.py"
+
+
+rule merge_shards:
+    input:
+        REFERENCE_FILES,
+        shards=gather.cells("results/binding/{{sample}}/shards/{scatteritem}.npz"),
+        windows="results/binding/windows.npz",
+        cells="results/cells/{sample}/cells.h5ad",
+    output:
+        binding=directory("results/binding/{sample}.zarr"),
+    log:
+        "logs/merge_shards/{sample}.log",
+    benchmark:
+        "benchmarks/merge_shards/{sample}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        provenance={
+            "model": INFER_MODEL,
+            "genome": SETTINGS["genome"]["name"],
+            "inference": source_digest("inference"),
+        },
+        code=source_digest("binding"),
+    script:
+        "../scripts/merge_shards.py"
+
+
+rule cell_type_tracks:
+    input:
+        binding="results/binding/{sample}.zarr",
+        table="results/cells/cell_types.tsv",
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        tracks=directory("results/binding/{sample}/{slug}"),
+    log:
+        "logs/cell_type_tracks/{sample}.{slug}.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        cell_type=slug_name,
+        min_probability=lookup("infer/min_probability", within=SETTINGS),
+        code=source_digest("binding"),
+    script:
+        "../scripts/cell_type_tracks.py"
+
+
+rule activity_matrix:
+    input:
+        shards=gather.cells("results/binding/{{sample}}/shards/{scatteritem}.npz"),
+        cells="results/cells/{sample}/cells.h5ad",
+        metrics=f"results/models/{INFER_MODEL}/metrics.tsv",
+    output:
+        activity="results/activity/{sample}.h5ad",
+    log:
+        "logs/activity_matrix/{sample}.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        code=source_digest("activity"),
+    script:
+        "../scripts/activity_matrix.py"

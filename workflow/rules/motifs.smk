@@ -1,0 +1,20 @@
+# One matrix per TF, from the JASPAR release inside pyJASPAR or from a file.
+rule prepare_motifs:
+    input:
+        matrices=optional(SETTINGS["motifs"]["path"]),
+    output:
+        motifs="results/motifs/motifs.npz",
+    log:
+        "logs/prepare_motifs/motifs.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=2000,
+        runtime=20,
+    params:
+        tfs=PLAN.tfs,
+        release=lookup("motifs/release", within=SETTINGS),
+        aliases=SETTINGS["motifs"]["aliases"],
+        code=source_digest("motifs"),
+    script:
+        "../scripts/prepare_motifs.py"

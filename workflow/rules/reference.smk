@@ -1,0 +1,23 @@
+# Sequence, chromosome lengths and exclusion list in the one form that every later rule reads.
+rule prepare_reference:
+    input:
+        fasta=SETTINGS["genome"]["fasta"],
+        exclude=optional(SETTINGS["genome"]["exclude"]),
+        chrom_sizes=optional(SETTINGS["genome"]["chrom_sizes"]),
+    output:
+        fasta=f"{REFERENCE}/genome.fa",
+        index=f"{REFERENCE}/genome.fa.fai",
+        sizes=f"{REFERENCE}/chrom.sizes",
+        codes=f"{REFERENCE}/sequence.npy",
+        exclude=f"{REFERENCE}/exclude.bed",
+    log:
+        "logs/prepare_reference/reference.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=60,
+    params:
+        code=source_digest("reference"),
+    script:
+        "../scripts/prepare_reference.py"

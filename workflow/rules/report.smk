@@ -1,0 +1,34 @@
+# One self-contained page from the tables and stores of this run.
+rule write_report:
+    input:
+        activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        windows="results/binding/windows.npz",
+        metrics="results/evaluation/metrics.tsv",
+        curves=expand("results/models/{model}/curves.npz", model=MODELS),
+        baseline_curves=expand("results/evaluation/baselines/{name}.npz", name=BASELINES),
+        training=expand("results/models/{model}/training.csv", model=MODELS),
+        differential="results/analysis/differential_tfs.tsv",
+        populations="results/analysis/populations.tsv",
+        population_cells="results/analysis/population_cells.tsv",
+        targets=optional(TARGET_TABLE),
+        motifs="results/analysis/motifs.tsv",
+        peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
+        truth=TRUTH_TABLES,
+        cards=expand("results/models/{model}/card.md", model=MODELS),
+        provenance=["results/provenance/config.yaml", "results/provenance/sheets.tsv"],
+    output:
+        page="results/report.html",
+    log:
+        "logs/write_report/report.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        models=MODELS,
+        baselines=BASELINES,
+        code=source_digest("report"),
+    script:
+        "../scripts/write_report.py"

@@ -1,0 +1,49 @@
+# What can be asked for by name: snakemake peaks, train, infer, evaluate, report. The default is all of it.
+rule all:
+    default_target: True
+    input:
+        "results/report.html",
+        "results/peaks/consensus.bed",
+        rules.record_provenance.output,
+        expand("results/models/{model}/card.md", model=MODELS),
+        per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        type_tracks,
+        per_type("results/pseudobulk/{slug}/coverage.bw"),
+    localrule: True
+
+
+rule peaks:
+    input:
+        "results/peaks/consensus.bed",
+        per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
+        per_type("results/pseudobulk/{slug}/coverage.bw"),
+    localrule: True
+
+
+rule train:
+    input:
+        expand("results/models/{model}/calibration.json", model=MODELS),
+    localrule: True
+
+
+rule infer:
+    input:
+        per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        type_tracks,
+    localrule: True
+
+
+rule evaluate:
+    input:
+        "results/evaluation/metrics.tsv",
+        expand("results/models/{model}/card.md", model=MODELS),
+        TRUTH_TABLES,
+    localrule: True
+
+
+rule report:
+    input:
+        "results/report.html",
+        rules.record_provenance.output,
+    localrule: True

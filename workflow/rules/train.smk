@@ -1,0 +1,57 @@
+# A GPU is used if one is granted (resources gpu) and visible; otherwise the CPU.
+rule train_model:
+    input:
+        REFERENCE_FILES,
+        dataset="results/dataset",
+        motifs=lambda wildcards: optional(
+            "results/motifs/motifs.npz" if SETTINGS["models"][wildcards.model]["motifs"] else None
+        ),
+    output:
+        checkpoint="results/models/{model}/model.ckpt",
+        history="results/models/{model}/training.csv",
+    log:
+        "logs/train_model/{model}.log",
+    benchmark:
+        "benchmarks/train_model/{model}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 16
+    resources:
+        gpu=1,
+        mem_mb=memory(8000),
+        runtime=720,
+    params:
+        reference=subpath(input[0], parent=True),
+        # A killed training goes on from here. Not an output: Snakemake removes the outputs of failed jobs.
+        scratch="results/models/{model}/scratch",
+        hyper=lambda wildcards: {
+            k: v for k, v in SETTINGS["models"][wildcards.model].items() if k != "motifs"
+        },
+        code=source_digest("training"),
+    script:
+        "../scripts/train_model.py"
+
+
+# Probabilities that mean what they say, at any depth.
+rule calibrate_model:
+    input:
+        REFERENCE_FILES,
+        checkpoint="results/models/{model}/model.ckpt",
+        dataset="results/dataset",
+    output:
+        calibration="results/models/{model}/calibration.json",
+    log:
+        "logs/calibrate_model/{model}.log",
+    benchmark:
+        "benchmarks/calibrate_model/{model}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("calibration"),
+    script:
+        "../scripts/calibrate_model.py"

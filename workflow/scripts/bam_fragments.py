@@ -1,0 +1,7 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.fragments import bam_to_fragments
+    from scbind.genome import ChromSizes
+
+    bam_to_fragments(snakemake.input.bam, snakemake.output.fragments, ChromSizes.read(snakemake.input.sizes))

@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.peaks import call_track_peaks
+
+    call_track_peaks(
+        snakemake.input.bigwig,
+        snakemake.input.sizes,
+        snakemake.output.peaks,
+        qvalue=snakemake.params.qvalue,
+        extsize=snakemake.params.extsize,
+    )

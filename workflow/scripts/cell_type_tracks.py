@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.binding import cell_type_tracks
+
+    cell_type_tracks(
+        snakemake.input.binding,
+        snakemake.params.cell_type,
+        snakemake.input.sizes,
+        snakemake.output.tracks,
+        min_probability=snakemake.params.min_probability,
+    )

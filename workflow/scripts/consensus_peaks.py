@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.peaks import consensus_peaks
+
+    consensus_peaks(
+        [*snakemake.input.types, *snakemake.input.samples],
+        snakemake.input.sizes,
+        snakemake.input.exclude,
+        snakemake.output.peaks,
+        width=snakemake.params.width,
+    )

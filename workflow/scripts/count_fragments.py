@@ -1,0 +1,15 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.cells import count_fragments
+
+    count_fragments(
+        snakemake.input.fragments,
+        snakemake.input.sizes,
+        snakemake.output.position,
+        snakemake.output.cell,
+        snakemake.output.barcodes,
+        min_fragments=snakemake.params.min_fragments,
+        barcodes=snakemake.input.barcodes or None,
+        genes=snakemake.input.genes or None,
+    )

@@ -1,0 +1,11 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.differential import differential_tfs
+
+    differential_tfs(
+        list(snakemake.input.activity),
+        snakemake.output.table,
+        samples=snakemake.input.samples,
+        min_cells=snakemake.params.min_cells,
+    )

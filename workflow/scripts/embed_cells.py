@@ -1,0 +1,20 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.embedding import embed
+
+    kinds = ("barcodes", "position", "cell", "peaks")
+    files = {kind: snakemake.input[kind] for kind in kinds}
+    samples = {
+        sample: {kind: files[kind][number] for kind in kinds}
+        for number, sample in enumerate(snakemake.params.samples)
+    }
+    embed(
+        samples,
+        snakemake.input.sizes,
+        snakemake.output.embedding,
+        labels=snakemake.params.labels or None,
+        group=snakemake.wildcards.group,
+        exclude=snakemake.input.exclude,
+        **snakemake.params.options,
+    )

@@ -1,0 +1,15 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.evaluation import evaluate_model
+
+    evaluate_model(
+        snakemake.input.checkpoint,
+        snakemake.input.calibration,
+        snakemake.input.dataset,
+        snakemake.params.reference,
+        snakemake.output.metrics,
+        snakemake.output.curves,
+        model=snakemake.wildcards.model,
+        threads=snakemake.threads,
+    )

@@ -1,0 +1,11 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.populations import find_populations
+
+    find_populations(
+        list(snakemake.input.activity),
+        snakemake.output.table,
+        cells_output=snakemake.output.cells,
+        **snakemake.params.options,
+    )

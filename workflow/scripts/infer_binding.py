@@ -1,0 +1,23 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.devices import torch_device
+    from scbind.inference import infer_shard
+
+    number, of = snakemake.params.shard
+    infer_shard(
+        snakemake.input.position,
+        snakemake.input.cell,
+        snakemake.input.cells,
+        snakemake.input.checkpoint,
+        snakemake.input.calibration,
+        snakemake.input.readout,
+        snakemake.input.windows,
+        snakemake.params.reference,
+        snakemake.input.profile,
+        snakemake.output.shard,
+        shard=number - 1,
+        n_shards=of,
+        floor=snakemake.params.floor,
+        device=torch_device(snakemake.resources.gpu),
+    )

@@ -1,0 +1,13 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.binding import merge_shards
+
+    merge_shards(
+        list(snakemake.input.shards),
+        snakemake.input.windows,
+        snakemake.input.cells,
+        snakemake.params.reference,
+        snakemake.output.binding,
+        provenance=snakemake.params.provenance,
+    )

@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.motifs import prepare_motifs
+
+    prepare_motifs(
+        snakemake.params.tfs,
+        snakemake.output.motifs,
+        release=snakemake.params.release,
+        path=snakemake.input.matrices or None,
+        aliases=snakemake.params.aliases,
+    )

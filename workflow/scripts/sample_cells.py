@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.embedding import sample_cells
+
+    sample_cells(
+        snakemake.input.embedding,
+        snakemake.wildcards.sample,
+        snakemake.output.cells,
+        target_fragments=snakemake.params.borrow_fragments,
+        max_neighbours=snakemake.params.max_neighbours,
+    )

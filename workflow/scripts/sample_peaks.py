@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.peaks import call_sample_peaks
+
+    call_sample_peaks(
+        snakemake.input.fragments,
+        snakemake.input.sizes,
+        snakemake.output.peaks,
+        qvalue=snakemake.params.qvalue,
+        extsize=snakemake.params.extsize,
+    )

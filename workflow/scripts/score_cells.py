@@ -1,0 +1,19 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.truth import score_cells
+
+    score_cells(
+        snakemake.input.binding,
+        snakemake.input.truth,
+        snakemake.input.position,
+        snakemake.input.cell,
+        snakemake.input.cells,
+        snakemake.input.windows,
+        snakemake.params.reference,
+        snakemake.output.table,
+        snakemake.params.held_out,
+        max_cells=snakemake.params.max_cells,
+        seed=snakemake.params.seed,
+        model=snakemake.params.model,
+    )

@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.truth import score_types
+
+    score_types(
+        snakemake.input.activity,
+        snakemake.input.cells,
+        snakemake.input.truth,
+        snakemake.output.table,
+        seed=snakemake.params.seed,
+    )

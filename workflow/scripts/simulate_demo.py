@@ -1,0 +1,8 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from pathlib import Path
+
+    from scbind.demo import simulate
+
+    simulate(Path(snakemake.output.truth).parent, **snakemake.params.options)

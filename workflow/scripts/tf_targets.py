@@ -1,0 +1,16 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.targets import tf_targets
+
+    tf_targets(
+        list(snakemake.input.binding),
+        list(snakemake.input.cells),
+        snakemake.input.windows,
+        snakemake.input.genes,
+        snakemake.input.sizes,
+        snakemake.output.table,
+        min_cells=snakemake.params.min_cells,
+        window=snakemake.params.window,
+        **snakemake.params.options,
+    )

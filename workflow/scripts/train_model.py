@@ -1,0 +1,16 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.training import train
+
+    train(
+        snakemake.input.dataset,
+        snakemake.params.reference,
+        snakemake.output.checkpoint,
+        snakemake.output.history,
+        snakemake.params.scratch,
+        motifs=snakemake.input.motifs or None,
+        gpus=snakemake.resources.gpu,
+        threads=snakemake.threads,
+        **snakemake.params.hyper,
+    )

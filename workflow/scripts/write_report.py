@@ -1,0 +1,30 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from pathlib import Path
+
+    from scbind.report import write_report
+
+    given, models = snakemake.input, list(snakemake.params.models)
+    truth = [*given.truth] or [None, None]
+    write_report(
+        snakemake.output.page,
+        list(given.activity),
+        cells=list(given.cells),
+        windows=given.windows,
+        metrics=given.metrics,
+        curves=dict(
+            zip([*models, *snakemake.params.baselines], [*given.curves, *given.baseline_curves], strict=True)
+        ),
+        training=dict(zip(models, given.training, strict=True)),
+        models=models,
+        differential=given.differential,
+        populations=given.populations,
+        population_cells=given.population_cells,
+        targets=given.targets or None,
+        motifs=given.motifs,
+        peaks={Path(path).parent.name: path for path in given.peaks},
+        truth_cells=truth[0],
+        truth_types=truth[1],
+        provenance=[*given.cards, *given.provenance],
+    )
