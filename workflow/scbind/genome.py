@@ -105,3 +105,11 @@ class Genome:
         codes = self.codes[position]
         codes[~inside] = UNKNOWN
         return codes
+
+    def known_lengths(self) -> np.ndarray:
+        """Number of bases that are not N, per chromosome, int64; 0 without sequence."""
+        known = np.zeros(len(self.sizes.names), dtype=np.int64)
+        for index in range(self.n_sequenced):
+            start, end = self.sizes.offsets[index : index + 2]
+            known[index] = np.count_nonzero(self.codes[start:end] != UNKNOWN)
+        return known

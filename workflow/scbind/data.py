@@ -1,0 +1,201 @@
+"""Batches for training: chosen, thinned and augmented from nothing but their index.
+
+A batch is a pure function of (seed, epoch, batch number), so any number of loader workers gives the same batches.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from scbind.dataset import TrainingSet
+from scbind.labels import BOUND
+from scbind.splits import TRAIN, VALID
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How training examples are drawn.
+
+    Attributes
+    ----------
+    examples_per_epoch
+        Upper limit of examples in an epoch.
+    hard, easy
+        Negatives per positive: *hard* ones are open in the line, or bound in another line, without being bound
+        here; *easy* ones are any other window.
+    jitter
+        Windows move by up to this many bp either way.
+    depth_min
+        Insertions per base down to which tracks are thinned, log-uniformly; ``None`` keeps full depth.
+    full_depth
+        Share of examples that keep the full depth.
+    """
+
+    examples_per_epoch: int = 20_000
+    hard: float = 2.0
+    easy: float = 1.0
+    jitter: int = 20
+    depth_min: float | None = 1e-5
+    full_depth: float = 0.5
+
+
+class TrainingBatches(Dataset):
+    """The batches of one epoch, as dicts of tensors.
+
+    Keys: ``codes`` uint8 (batch, context); ``counts`` float32 (batch, bins); ``depth`` float32 (batch,);
+    ``line`` int64 (batch,); ``labels`` int8 (batch, TFs).
+    """
+
+    def __init__(
+        self, data: TrainingSet, sampling: Sampling, bin_bp: int, batch_size: int, seed: int, epoch: int
+    ):
+        self.data, self.sampling, self.bin_bp, self.batch_size = data, sampling, bin_bp, batch_size
+        self.seed, self.epoch = seed, epoch
+        self.examples = draw_examples(data, sampling, np.random.default_rng([seed, epoch]))
+
+    def __len__(self) -> int:
+        return -(-len(self.examples) // self.batch_size)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        if number >= len(self):
+            raise IndexError(number)
+        rng = np.random.default_rng([self.seed, self.epoch, number])
+        chosen = self.examples[number * self.batch_size : (number + 1) * self.batch_size]
+        line, window = chosen[:, 0], chosen[:, 1]
+        shift = rng.integers(-self.sampling.jitter, self.sampling.jitter + 1, len(chosen))
+        codes = self.data.codes(window, shift)
+        counts, depth = _signal(self.data, line, window, self.bin_bp, shift)
+        if self.sampling.depth_min is not None:
+            keep = _keep_fraction(rng, depth, self.sampling)
+            counts = rng.binomial(counts.astype(np.int64), keep[:, None]).astype(np.float32)
+            depth = (depth * keep).astype(np.float32)
+        flip = rng.random(len(chosen)) < 0.5
+        codes[flip] = np.where(codes[flip] < 4, 3 - codes[flip], codes[flip])[:, ::-1]
+        counts[flip] = counts[flip][:, ::-1]
+        return {
+            "codes": torch.from_numpy(codes),
+            "counts": torch.from_numpy(counts),
+            "depth": torch.from_numpy(depth),
+            "line": torch.from_numpy(line),
+            "labels": torch.from_numpy(self.data.labels[line, window]),
+        }
+
+
+class FixedBatches(Dataset):
+    """Whole windows in a given order, without augmentation: for validation, calibration and tests.
+
+    ``line`` and ``window`` are int64 (examples,); ``keep`` thins every track to that share, seeded per batch.
+    """
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        line: np.ndarray,
+        window: np.ndarray,
+        bin_bp: int,
+        batch_size: int = 512,
+        keep: np.ndarray | float = 1.0,
+        seed: int = 0,
+    ):
+        self.data, self.line, self.window, self.bin_bp = data, line, window, bin_bp
+        self.batch_size, self.seed = batch_size, seed
+        self.keep = np.broadcast_to(np.asarray(keep, dtype=np.float64), line.shape)
+
+    def __len__(self) -> int:
+        return -(-len(self.line) // self.batch_size)
+
+    def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
+        if number >= len(self):
+            raise IndexError(number)
+        rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        line, window, keep = self.line[rows], self.window[rows], self.keep[rows]
+        counts, depth = _signal(self.data, line, window, self.bin_bp)
+        if (keep < 1).any():
+            rng = np.random.default_rng([self.seed, number])
+            counts = rng.binomial(counts.astype(np.int64), keep[:, None]).astype(np.float32)
+            depth = (depth * keep).astype(np.float32)
+        return {
+            "codes": torch.from_numpy(self.data.codes(window)),
+            "counts": torch.from_numpy(counts),
+            "depth": torch.from_numpy(depth),
+            "line": torch.from_numpy(np.asarray(line)),
+            "labels": torch.from_numpy(self.data.labels[line, window]),
+        }
+
+
+class BindingData(pl.LightningDataModule):
+    """Training batches, drawn anew each epoch, and a fixed sample of validation windows."""
+
+    def __init__(
+        self,
+        data: TrainingSet,
+        sampling: Sampling,
+        bin_bp: int,
+        batch_size: int,
+        seed: int,
+        workers: int = 0,
+        valid_windows: int = 20_000,
+    ):
+        super().__init__()
+        self.data, self.sampling, self.bin_bp = data, sampling, bin_bp
+        self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        line, window = np.nonzero(np.asarray(data.splits) == VALID)
+        if len(line) > valid_windows:
+            chosen = np.sort(np.random.default_rng(seed).choice(len(line), valid_windows, replace=False))
+            line, window = line[chosen], window[chosen]
+        self.valid = FixedBatches(data, line, window, bin_bp)
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of the trainer's current epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        batches = TrainingBatches(self.data, self.sampling, self.bin_bp, self.batch_size, self.seed, epoch)
+        return DataLoader(batches, batch_size=None, num_workers=self.workers)
+
+    def val_dataloader(self) -> DataLoader:
+        """The validation windows at full depth."""
+        return DataLoader(self.valid, batch_size=None, num_workers=self.workers)
+
+
+def draw_examples(data: TrainingSet, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:
+    """Choose an epoch's examples: int64 (examples, 2), columns line and window, shuffled."""
+    train = np.asarray(data.splits) == TRAIN
+    bound = np.stack([(data.labels[row] == BOUND).any(axis=1) for row in range(len(data.lines))])
+    positive = np.argwhere(train & bound)
+    hard = np.argwhere(train & ~bound & (np.asarray(data.is_open) | bound.any(axis=0)))
+    easy = np.argwhere(train & ~bound & ~(np.asarray(data.is_open) | bound.any(axis=0)))
+    n_positive = min(len(positive), int(sampling.examples_per_epoch / (1 + sampling.hard + sampling.easy)))
+    parts = []
+    for pool, wanted in (
+        (positive, n_positive),
+        (hard, int(n_positive * sampling.hard)),
+        (easy, int(n_positive * sampling.easy)),
+    ):
+        parts.append(pool[rng.permutation(len(pool))[:wanted]])
+    examples = np.concatenate(parts)
+    return examples[rng.permutation(len(examples))]
+
+
+def _signal(data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, shift=0):
+    """Counts and depth of examples that may come from several lines."""
+    bins = data.manifest["context"] // bin_bp
+    counts, depth = np.zeros((len(line), bins), np.float32), np.zeros(len(line), np.float32)
+    shift = np.broadcast_to(np.asarray(shift), line.shape)
+    for row in np.unique(line):
+        here = line == row
+        counts[here] = data.counts(row, window[here], bin_bp, shift[here])
+        depth[here] = data.window_depth(row, window[here])
+    if not np.isfinite(counts).all():
+        raise ValueError("NaN in the signal of a batch; the insertion track is damaged")
+    return counts, depth
+
+
+def _keep_fraction(rng: np.random.Generator, depth: np.ndarray, sampling: Sampling) -> np.ndarray:
+    """Share of insertions to keep so that depths are log-uniform between ``depth_min`` and full."""
+    floor = np.minimum(sampling.depth_min / np.maximum(depth, 1e-12), 1.0)
+    keep = np.exp(rng.random(len(depth)) * np.log(floor))
+    return np.where(rng.random(len(depth)) < sampling.full_depth, 1.0, keep)

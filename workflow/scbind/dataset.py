@@ -1,0 +1,221 @@
+"""The training data as memory-mapped arrays with a manifest."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.genome import ChromSizes, Genome
+from scbind.labels import BOUND, NOT_ASSAYED, assay_table, covered_bases, grid_windows, label_windows
+from scbind.peaks import read_bed, read_narrowpeak
+from scbind.runlog import say
+from scbind.signal import track_counts
+from scbind.splits import TRAIN, assign_splits
+from scbind.tracks import read_insertions
+
+FORMAT = 1  # raise when the files of a dataset change meaning
+
+
+def build_dataset(
+    reference: str | Path,
+    tracks: dict[str, str],
+    peaks: dict[str, str],
+    chip: list[dict],
+    splits: dict[str, list[str] | None],
+    output: str | Path,
+    window: int = 200,
+    step: int = 200,
+    context: int = 1000,
+) -> None:
+    """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
+
+    Parameters
+    ----------
+    reference
+        ``results/reference/{genome}``.
+    tracks, peaks
+        Per cell line, the insertion bigWig and the ATAC narrowPeak.
+    chip
+        One dict per assay: ``cell_line``, ``tf``, ``path``, and ``relaxed`` (a path or ``None``).
+    splits
+        Rules of :mod:`scbind.splits`.
+    output
+        Folder; written whole or not at all.
+    window, step, context
+        Geometry in bp.
+
+    Raises
+    ------
+    InputError
+        On a bad input file, an empty or overlapping split, or a TF with no bound training window anywhere.
+    """
+    genome = Genome.open(reference)
+    chroms = list(genome.sizes.names)
+    lines = sorted(tracks)
+    tfs, assayed = assay_table(chip, lines)
+    exclude = read_bed(Path(reference) / "exclude.bed", genome.sizes)
+    chrom, start = grid_windows(genome, exclude, window, step, context)
+    if not len(chrom):
+        raise InputError(reference, "no usable window", "check the genome and the exclusion list")
+    say(f"{len(chrom):,} windows of {window} bp, {len(lines)} cell lines, {len(tfs)} TFs")
+
+    with atomic(output) as folder:
+        folder.mkdir()
+        np.savez(folder / "windows.npz", chrom=chrom, start=start)
+        known = genome.known_lengths()
+        depths, is_open = {}, np.zeros((len(lines), len(chrom)), dtype=bool)
+        usable = np.zeros_like(is_open)
+        for row, line in enumerate(lines):
+            positions = read_insertions(tracks[line], genome.sizes)
+            np.save(folder / f"insertions.{line}.npy", positions)
+            per_chrom = np.diff(np.searchsorted(positions, genome.sizes.offsets))[: genome.n_sequenced]
+            depth = per_chrom / np.maximum(known[: genome.n_sequenced], 1)
+            depths[line] = dict(zip(chroms, depth.tolist(), strict=False))
+            usable[row] = depth[chrom] > 0
+            is_open[row] = (
+                covered_bases(read_narrowpeak(peaks[line], genome.sizes), chroms, chrom, start, window) > 0
+            )
+            say(f"{line}: {len(positions):,} insertions, {int(is_open[row].sum()):,} open windows")
+        np.save(folder / "open.npy", is_open)
+
+        labels = np.lib.format.open_memmap(
+            folder / "labels.npy", mode="w+", dtype=np.int8, shape=(len(lines), len(chrom), len(tfs))
+        )
+        labels[:] = NOT_ASSAYED
+        for assay in chip:
+            relaxed = read_narrowpeak(assay["relaxed"], genome.sizes) if assay.get("relaxed") else None
+            bound = read_narrowpeak(assay["path"], genome.sizes)
+            labels[lines.index(assay["cell_line"]), :, tfs.index(assay["tf"])] = label_windows(
+                bound, relaxed, chroms, chrom, start, window
+            )
+        labels.flush()
+        usable &= assayed.any(axis=1)[:, None]
+        split = assign_splits(splits, lines, chroms, chrom, start, window, usable)
+        np.save(folder / "splits.npy", split)
+        bound_train = sum(
+            (labels[row, split[row] == TRAIN] == BOUND).sum(axis=0) for row in range(len(lines))
+        )
+        for tf, count in zip(tfs, bound_train, strict=True):
+            if count == 0:
+                say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
+        if not (bound_train > 0).any():
+            raise InputError(
+                "config", "no TF has a bound training window", "widen splits.train", "splits.train"
+            )
+        manifest = {
+            "format": FORMAT,
+            "genome": genome.name,
+            "chromosomes": dict(list(genome.sizes.as_dict().items())[: genome.n_sequenced]),
+            "window": window,
+            "step": step,
+            "context": context,
+            "cell_lines": lines,
+            "tfs": tfs,
+            "assayed": assayed.tolist(),
+            "depth": depths,
+            "splits": splits,
+            "bound_train": dict(zip(tfs, np.asarray(bound_train).tolist(), strict=True)),
+            "normalisation": "insertion counts with depth (insertions per known base) beside them",
+            "sha256": {f.name: _sha256(f) for f in sorted(folder.iterdir())},
+        }
+        (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A dataset folder, memory-mapped.
+
+    Attributes
+    ----------
+    chrom, start
+        Chromosome index and 0-based start of each window, shape (windows,).
+    labels
+        int8 (lines, windows, TFs); see :mod:`scbind.labels`.
+    splits
+        uint8 (lines, windows); see :mod:`scbind.splits`.
+    is_open
+        bool (lines, windows).
+    insertions
+        Per line, sorted global positions, uint32.
+    depth
+        float32 (lines, chromosomes): insertions per known base.
+    """
+
+    genome: Genome
+    manifest: dict
+    chrom: np.ndarray
+    start: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    is_open: np.ndarray
+    insertions: list[np.ndarray]
+    depth: np.ndarray
+
+    @classmethod
+    def open(cls, folder: str | Path, reference: str | Path) -> TrainingSet:
+        """Open a dataset beside its genome; refuses a dataset made from another genome."""
+        folder = Path(folder)
+        manifest = json.loads(require(folder / "manifest.json", "run the dataset rule first").read_text())
+        genome = Genome.open(reference)
+        if manifest["format"] != FORMAT:
+            raise InputError(folder, f"dataset format {manifest['format']}, expected {FORMAT}", "rebuild it")
+        sizes: ChromSizes = genome.sizes
+        here = dict(list(sizes.as_dict().items())[: genome.n_sequenced])
+        if here != manifest["chromosomes"]:
+            raise InputError(folder, "made from another genome", "rebuild the dataset")
+        with np.load(folder / "windows.npz") as windows:
+            chrom, start = windows["chrom"], windows["start"]
+        lines = manifest["cell_lines"]
+        depth = np.array([[manifest["depth"][line][c] for c in here] for line in lines], dtype=np.float32)
+        return cls(
+            genome,
+            manifest,
+            chrom,
+            start,
+            np.load(folder / "labels.npy", mmap_mode="r"),
+            np.load(folder / "splits.npy", mmap_mode="r"),
+            np.load(folder / "open.npy", mmap_mode="r"),
+            [np.load(folder / f"insertions.{line}.npy", mmap_mode="r") for line in lines],
+            depth,
+        )
+
+    @property
+    def lines(self) -> list[str]:
+        """Names of the cell lines, the first axis of the arrays."""
+        return self.manifest["cell_lines"]
+
+    @property
+    def tfs(self) -> list[str]:
+        """Names of all TFs, the last axis of ``labels``."""
+        return self.manifest["tfs"]
+
+    def codes(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Sequence of the context of windows, moved by ``shift`` bp: uint8 (windows, context)."""
+        start = self._context_start(windows, shift)
+        return self.genome.window_codes(self.chrom[windows], start, self.manifest["context"])
+
+    def counts(self, line: int, windows: np.ndarray, bin_bp: int, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Insertions of a line in the bins of the context: float32 (windows, context / bin)."""
+        starts = self.genome.sizes.offsets[self.chrom[windows]] + self._context_start(windows, shift)
+        return track_counts(self.insertions[line], starts, self.manifest["context"], bin_bp)
+
+    def window_depth(self, line: int, windows: np.ndarray) -> np.ndarray:
+        """Depth of the line on the chromosome of each window: float32 (windows,), insertions per base."""
+        return self.depth[line, self.chrom[windows]]
+
+    def _context_start(self, windows: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
+        """Start of each context; a shift never moves it over a chromosome end."""
+        context = self.manifest["context"]
+        start = self.start[windows].astype(np.int64) - (context - self.manifest["window"]) // 2 + shift
+        return np.clip(start, 0, self.genome.sizes.lengths[self.chrom[windows]] - context)

@@ -1,0 +1,140 @@
+"""Every model and baseline on the same held-out windows, with the same figures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from scbind.calibration import predict_pairs
+from scbind.dataset import TrainingSet
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.labels import BOUND
+from scbind.metrics import calibration_error, precision_on_grid, ranking_metrics, reliability
+from scbind.models import load_predictor
+from scbind.runlog import say
+from scbind.splits import TEST, kind_of_holdout
+
+COLUMNS = [
+    "model",
+    "cell_line",
+    "tf",
+    "split",
+    "n_windows",
+    "n_bound",
+    "prevalence",
+    "auroc",
+    "auprc",
+    "recall_at_fdr10",
+    "recall_at_fdr50",
+    "ece",
+]
+RECALL_GRID = np.linspace(0, 1, 101)
+
+
+def evaluate_model(
+    checkpoint: str | Path,
+    calibration: str | Path,
+    dataset: str | Path,
+    reference: str | Path,
+    metrics: str | Path,
+    curves: str | Path,
+    model: str,
+    threads: int = 1,
+) -> None:
+    """Score a model on every test window of every assayed line; write ``metrics.tsv`` and ``curves.npz``."""
+    torch.set_num_threads(max(1, threads))
+    data = TrainingSet.open(dataset, reference)
+    predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
+
+    def predict(line: int, window: np.ndarray) -> np.ndarray:
+        logits, depth, _ = predict_pairs(predictor, data, np.full(len(window), line), window)
+        scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
+        scores[:, predictor.columns] = predictor.calibrated(logits, depth)
+        return scores
+
+    table, drawn = score_test_windows(data, predict, model)
+    write_metrics(table, metrics)
+    write_curves(drawn, curves)
+
+
+def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataFrame, dict]:
+    """Figures of one predictor for each line, TF and kind of holdout.
+
+    ``predict(line, windows)`` returns scores float32 (windows, TFs of the dataset), NaN for TFs it does not cover;
+    scores within [0, 1] throughout are taken as probabilities and get a calibration error. ``split`` is ``test``
+    for all test windows of a line, and the kinds of :func:`scbind.splits.kind_of_holdout` for its parts.
+    """
+    splits = np.asarray(data.splits)
+    kinds = kind_of_holdout(splits)
+    rows, pooled = [], {}
+    for line, name in enumerate(data.lines):
+        window = np.flatnonzero(splits[line] == TEST)
+        assayed = np.flatnonzero(data.manifest["assayed"][line])
+        if not len(window) or not len(assayed):
+            continue
+        say(f"{model}: {len(window):,} test windows of {name}")
+        scores = predict(line, window)
+        labels = np.asarray(data.labels[line, window])
+        for column in assayed:
+            score, tf = scores[:, column], data.tfs[column]
+            if np.isnan(score).any():
+                continue
+            known = labels[:, column] >= 0
+            for split in ["test", *sorted(set(kinds[line, window]))]:
+                part = known & ((kinds[line, window] == split) if split != "test" else True)
+                truth = labels[part, column] == BOUND
+                found = ranking_metrics(truth, score[part])
+                is_probability = score.min() >= 0 and score.max() <= 1
+                found["ece"] = calibration_error(truth, score[part]) if is_probability else np.nan
+                rows.append({"model": model, "cell_line": name, "tf": tf, "split": split} | found)
+            pooled.setdefault(tf, []).append((labels[known, column] == BOUND, score[known]))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    return table, {tf: tuple(map(np.concatenate, zip(*parts, strict=True))) for tf, parts in pooled.items()}
+
+
+def write_curves(drawn: dict[str, tuple[np.ndarray, np.ndarray]], output: str | Path) -> None:
+    """Precision on a grid of recalls per TF, and the reliability of all TFs pooled.
+
+    Keys: ``tfs``, ``recall`` (101,), ``precision`` (TFs, 101), ``prevalence`` (TFs,), ``reliability_predicted``,
+    ``reliability_observed``, ``reliability_count`` (10,).
+    """
+    tfs = sorted(drawn)
+    truth = np.concatenate([drawn[tf][0] for tf in tfs])
+    score = np.clip(np.concatenate([drawn[tf][1] for tf in tfs]), 0, 1)
+    predicted, observed, count = reliability(truth, score)
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            tfs=np.array(tfs),
+            recall=RECALL_GRID,
+            precision=np.stack([precision_on_grid(*drawn[tf], RECALL_GRID) for tf in tfs]),
+            prevalence=np.array([drawn[tf][0].mean() for tf in tfs]),
+            reliability_predicted=predicted,
+            reliability_observed=observed,
+            reliability_count=count,
+        )
+
+
+def write_metrics(table: pd.DataFrame, output: str | Path) -> None:
+    """Write a metrics table with six significant digits, whole or not at all."""
+    with atomic(output) as path:
+        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+
+
+def merge_metrics(tables: list[str | Path], output: str | Path) -> None:
+    """Put the tables of models and baselines under each other; refuses a table with other columns."""
+    parts = []
+    for table in tables:
+        part = pd.read_csv(require(table, "run the evaluation first"), sep="\t")
+        if list(part.columns) != COLUMNS:
+            raise InputError(table, f"columns {list(part.columns)}", f"expected {COLUMNS}", "line 1")
+        parts.append(part)
+    merged = pd.concat(parts, ignore_index=True)
+    write_metrics(merged, output)
+    whole = merged[merged["split"] == "test"]
+    for model, mean in whole.groupby("model", sort=False)[["auprc", "prevalence"]].mean().iterrows():
+        say(f"{model}: mean AUPRC {mean['auprc']:.4f} at a mean prevalence of {mean['prevalence']:.4f}")

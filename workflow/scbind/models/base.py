@@ -1,0 +1,53 @@
+"""What every network promises to the rest of scbind."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+
+class BindingNetwork(nn.Module):
+    """Sequence and insertions of a window to one logit per TF.
+
+    A network splits its work in two, so that a window's sequence is read once however many cells there are:
+    :meth:`readout` sees the sequence alone, :meth:`respond` combines it with one cell's signal.
+
+    Attributes
+    ----------
+    bin_bp
+        Width in bp of the bins in which it wants insertions counted.
+    """
+
+    bin_bp: int
+
+    def readout(self, codes: Tensor) -> Tensor:
+        """Sequence readout: uint8 (windows, context) to (windows, ...)."""
+        raise NotImplementedError
+
+    def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
+        """Logits (batch, TFs) of windows given signal.
+
+        ``readout`` (batch, ...); ``counts`` float32 (batch, context / bin_bp), insertions; ``depth`` float32
+        (batch,), insertions per base of the whole track or (borrowed) cell; ``line`` int64 (batch,) the
+        training line, for networks that keep one set of weights per line; ``None`` for a new cell type.
+        """
+        raise NotImplementedError
+
+    def forward(self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
+        """Logits (batch, TFs); see :meth:`respond`."""
+        return self.respond(self.readout(codes), counts, depth, line)
+
+    def penalty(self) -> Tensor | float:
+        """Regularisation term added to the loss."""
+        return 0.0
+
+
+def build_network(architecture: str, facts: dict, options: dict, motifs=None) -> BindingNetwork:
+    """Make an untrained network.
+
+    ``facts`` holds ``tfs``, ``cell_lines``, ``assayed`` and ``context``; ``options`` the architecture's own
+    settings; ``motifs`` (TF -> log-odds) may seed the first layer. Raises ``KeyError`` on an unknown name.
+    """
+    from scbind.models.gated import GatedNetwork
+    from scbind.models.scfan import ScfanNetwork
+
+    return {"scbind": GatedNetwork, "scfan": ScfanNetwork}[architecture](facts, motifs=motifs, **options)

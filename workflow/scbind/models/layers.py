@@ -1,0 +1,50 @@
+"""Small tensor helpers that every network shares."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import conv1d, pad
+
+
+def one_hot(codes: Tensor) -> Tensor:
+    """Base codes to channels: uint8 (..., length) to float32 (..., 4, length); N is all zero."""
+    channels = torch.arange(4, dtype=torch.uint8, device=codes.device)[:, None]
+    return (codes.unsqueeze(-2) == channels).float()
+
+
+def reverse_complement(codes: Tensor) -> Tensor:
+    """Reverse complement of base codes, uint8 (..., length); N stays N."""
+    return torch.where(codes < 4, 3 - codes, codes).flip(-1)
+
+
+class SequenceConv(nn.Conv1d):
+    """A ``same`` convolution of one-hot sequence (odd width), for a first layer.
+
+    No gradient is passed to its input, and the gradient of its weights is one matrix product: on a CPU that is
+    several times faster than the general convolution with only four input channels, with the same numbers.
+    """
+
+    def __init__(self, filters: int, width: int):
+        super().__init__(4, filters, width, padding=width // 2)
+
+    def forward(self, bases: Tensor) -> Tensor:
+        """Apply to float (windows, 4, length); returns (windows, filters, length)."""
+        return _SequenceConv.apply(bases, self.weight, self.bias)
+
+
+class _SequenceConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, bases, weight, bias):
+        ctx.save_for_backward(bases)
+        ctx.width = weight.shape[2]
+        return conv1d(bases, weight, bias, padding=ctx.width // 2)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        (bases,) = ctx.saved_tensors
+        width = ctx.width
+        seen = pad(bases, (width // 2, width // 2)).unfold(2, width, 1).permute(0, 2, 1, 3)
+        seen = seen.reshape(len(bases), bases.shape[2], -1).to(gradient.dtype)
+        weight = torch.bmm(gradient, seen).sum(dim=0).view(gradient.shape[1], bases.shape[1], width)
+        return None, weight.float(), gradient.sum(dim=(0, 2)).float()

@@ -1,0 +1,92 @@
+"""The published scFAN network (Fu et al. 2020, Science Advances, Methods and Fig. 1), the reference point."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from scbind.models.base import BindingNetwork
+from scbind.models.layers import one_hot
+
+HALF_READ = (
+    75  # bp either side of an insertion that count as covered, so that signal resembles fragment coverage
+)
+
+
+class ScfanNetwork(BindingNetwork):
+    """One convolutional network per cell line, reading sequence and coverage together.
+
+    Eight channels: sequence (4), mappability, coverage, and the last two reversed. Mappability is 1 throughout:
+    windows that do not map are left out of the dataset instead. Coverage is scaled to a mean of 1 per base. A cell
+    type (or a line) that was not trained on gets the mean probability of the lines that assayed a TF.
+    """
+
+    bin_bp = 1
+
+    def __init__(self, facts: dict, motifs=None, l2: float = 5e-7, l1: float = 1e-8):
+        super().__init__()
+        self.l1, self.l2 = l1, l2
+        self.lines = nn.ModuleList(_single(len(facts["tfs"]), facts["context"]) for _ in facts["cell_lines"])
+        self.register_buffer("assayed", torch.tensor(facts["assayed"], dtype=torch.bool), persistent=False)
+
+    def readout(self, codes: Tensor) -> Tensor:
+        """Nothing can be computed ahead: the first layer already mixes sequence and signal."""
+        return codes
+
+    def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
+        """Logits (batch, TFs); see :class:`BindingNetwork`."""
+        box = counts.new_ones(1, 1, 2 * HALF_READ + 1)
+        coverage = nn.functional.conv1d(counts[:, None], box, padding=HALF_READ)
+        coverage = coverage / (depth.clamp_min(1e-9) * box.numel())[:, None, None]
+        mappable = torch.ones_like(coverage)
+        planes = torch.cat(
+            [one_hot(readout), mappable, coverage, mappable.flip(-1), coverage.flip(-1)], dim=1
+        ).unsqueeze(2)
+        # as images of height 1 with channels last, the same convolutions run about 1.5x faster on a CPU
+        planes = planes.contiguous(memory_format=torch.channels_last)
+        if line is None:
+            return self._unseen(planes)
+        logits = planes.new_zeros(len(planes), self.assayed.shape[1])
+        for index in line.unique().tolist():
+            rows = line == index
+            network = self.lines[index] if self.assayed[index].any() else self._unseen
+            logits[rows] = network(planes[rows]).to(logits.dtype)
+        return logits
+
+    def _unseen(self, planes: Tensor) -> Tensor:
+        trained = [i for i in range(len(self.lines)) if self.assayed[i].any()]
+        total = sum(torch.sigmoid(self.lines[i](planes)) * self.assayed[i] for i in trained)
+        mean = total / self.assayed[trained].sum(dim=0).clamp_min(1)
+        return torch.logit(mean.clamp(1e-7, 1 - 1e-7))
+
+    def penalty(self) -> Tensor:
+        """L2 5e-7 on convolutions, L1 1e-8 on dense layers, as published."""
+        total = torch.zeros((), device=self.assayed.device)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                total = total + self.l2 * module.weight.square().sum()
+            elif isinstance(module, nn.Linear):
+                total = total + self.l1 * module.weight.abs().sum()
+        return total
+
+
+def _single(n_tfs: int, context: int) -> nn.Module:
+    def block(channels_in: int, channels: int, pool: int, dropout: float) -> list[nn.Module]:
+        layers = [
+            nn.ZeroPad2d((3, 4, 0, 0)),
+            nn.Conv2d(channels_in, channels, (1, 8)),
+            nn.BatchNorm2d(channels),
+            nn.ReLU(),
+        ]
+        return layers + ([nn.MaxPool2d((1, pool))] if pool > 1 else []) + [nn.Dropout(dropout)]
+
+    network = nn.Sequential(
+        *block(8, 160, 4, 0.2),
+        *block(160, 240, 4, 0.2),
+        *block(240, 240, 1, 0.5),
+        nn.Flatten(),
+        nn.Linear(240 * (context // 16), 919),
+        nn.ReLU(),
+        nn.Linear(919, n_tfs),
+    )
+    return network.to(memory_format=torch.channels_last)

@@ -1,0 +1,98 @@
+"""The LightningModule: loss, optimiser and the facts that travel with a checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from scbind.labels import AMBIGUOUS, BOUND, NOT_ASSAYED
+from scbind.metrics import ranking_metrics
+from scbind.models.base import build_network
+
+
+def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Binary cross-entropy over what was assayed and is not ambiguous.
+
+    ``logits`` float (batch, TFs); ``labels`` int8 (batch, TFs) with the codes of :mod:`scbind.labels`. Returns the
+    mean over counted entries; 0 (with a gradient) if there is none.
+    """
+    known = (labels != AMBIGUOUS) & (labels != NOT_ASSAYED)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.float(), (labels == BOUND).float(), reduction="none"
+    )
+    return (each * known).sum() / known.sum().clamp_min(1)
+
+
+class BindingModule(pl.LightningModule):
+    """Train one network; its hyper-parameters hold every fact that inference needs.
+
+    Parameters
+    ----------
+    architecture, options
+        See :func:`scbind.models.base.build_network`.
+    facts
+        Plain types only, so that a checkpoint loads with ``weights_only=True``: ``tfs``, ``cell_lines``,
+        ``assayed``, ``window``, ``context``, ``genome``, ``chromosomes``, ``splits``, ``version``.
+    learning_rate, weight_decay, total_steps
+        AdamW with a one-cycle schedule over ``total_steps``, or plain Adam if ``total_steps`` is ``None``.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        options: dict,
+        facts: dict,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        total_steps: int | None = None,
+        motifs: dict[str, np.ndarray] | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters(ignore=["motifs"])
+        self.network = build_network(architecture, facts, options, motifs)
+        self._valid: list[tuple[Tensor, Tensor]] = []
+
+    def training_step(self, batch: dict, _: int) -> Tensor:
+        """Masked loss plus the network's own penalty; stops at once on NaN."""
+        logits = self.network(batch["codes"], batch["counts"], batch["depth"], batch["line"])
+        loss = masked_loss(logits, batch["labels"]) + self.network.penalty()
+        if not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch}; lower models.*.learning_rate "
+                "(the last good checkpoint is kept)"
+            )
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(logits))
+        return loss
+
+    def validation_step(self, batch: dict, _: int) -> None:
+        """Collect logits; figures are computed over the whole validation set."""
+        logits = self.network(batch["codes"], batch["counts"], batch["depth"], batch["line"])
+        self.log("valid_loss", masked_loss(logits, batch["labels"]), on_epoch=True, batch_size=len(logits))
+        self._valid.append((logits.float().cpu(), batch["labels"].cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean AUPRC over the TFs that have a bound validation window."""
+        logits = torch.cat([logits for logits, _ in self._valid]).numpy()
+        labels = torch.cat([labels for _, labels in self._valid]).numpy()
+        self._valid.clear()
+        self.log("valid_auprc", float(mean_auprc(labels, logits)), prog_bar=True)
+
+    def configure_optimizers(self):
+        """AdamW with warm-up and decay, or the published plain Adam."""
+        rate, steps = self.hparams.learning_rate, self.hparams.total_steps
+        if steps is None:
+            return torch.optim.Adam(self.parameters(), lr=rate)
+        optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=self.hparams.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def mean_auprc(labels: np.ndarray, score: np.ndarray) -> float:
+    """Mean average precision over TFs with a positive; ambiguous and unassayed entries are left out."""
+    values = []
+    for column in range(labels.shape[1]):
+        known = labels[:, column] >= 0
+        values.append(ranking_metrics(labels[known, column] == BOUND, score[known, column])["auprc"])
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0

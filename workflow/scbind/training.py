@@ -1,0 +1,229 @@
+"""Train one model: file in, checkpoint out, resumable in between."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import logging
+import shutil
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from scbind import __version__
+from scbind.data import BindingData, Sampling
+from scbind.dataset import TrainingSet
+from scbind.errors import InputError
+from scbind.files import atomic
+from scbind.module import BindingModule
+from scbind.motifs import read_motifs
+from scbind.runlog import say
+
+SAMPLING = {  # how each architecture draws examples where the config is silent
+    "scbind": {},
+    # Fu et al. 2020, Methods: one shuffled negative per positive, jitter of 20 bp, full depth
+    "scfan": {"hard": 0.0, "easy": 1.0, "jitter": 20, "depth_min": None},
+}
+
+
+def choose_device(gpus: int, require_gpu: bool = False) -> tuple[str, int]:
+    """Lightning's accelerator and device count for a number of granted GPUs, with one clear line.
+
+    Raises :class:`InputError` if a GPU is required and there is none.
+    """
+    if gpus > 0 and torch.cuda.is_available():
+        say(f"device: CUDA, {torch.cuda.get_device_name(0)} x {min(gpus, torch.cuda.device_count())}")
+        return "gpu", min(gpus, torch.cuda.device_count())
+    why = "no CUDA device is visible" if gpus > 0 else "no GPU was granted (--resources gpu=0)"
+    if require_gpu:
+        raise InputError(
+            "config", why, "run where a GPU is, or set require_gpu: false", "models.*.require_gpu"
+        )
+    say(f"device: CPU, {torch.get_num_threads()} threads ({why})")
+    return "cpu", 1
+
+
+def train(
+    dataset: str | Path,
+    reference: str | Path,
+    checkpoint: str | Path,
+    history: str | Path,
+    scratch: str | Path,
+    architecture: str = "scbind",
+    motifs: str | Path | None = None,
+    options: dict | None = None,
+    sampling: dict | None = None,
+    epochs: int = 20,
+    batch_size: int = 128,
+    learning_rate: float = 2e-3,
+    weight_decay: float = 0.01,
+    patience: int = 6,
+    valid_windows: int = 20_000,
+    seed: int = 1,
+    precision: str = "auto",
+    gpus: int = 0,
+    require_gpu: bool = False,
+    threads: int = 1,
+    workers: int = 0,
+) -> None:
+    """Train a model on the training split and keep the epoch with the best validation AUPRC.
+
+    Parameters
+    ----------
+    dataset, reference
+        Folders of the contract.
+    checkpoint, history
+        Outputs: a Lightning checkpoint that carries its facts, and one CSV row per epoch (``epoch, train_loss,
+        valid_loss, valid_auprc, learning_rate, seconds``).
+    scratch
+        Folder for the state that a killed run resumes from; removed on success.
+    architecture, options, motifs
+        See :func:`scbind.models.base.build_network`.
+    sampling
+        Fields of :class:`scbind.data.Sampling`.
+    valid_windows
+        Upper limit of validation windows looked at after each epoch.
+    precision
+        Lightning's name, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
+
+    Raises
+    ------
+    InputError
+        If a GPU is required and missing, or the dataset does not fit the genome.
+    FloatingPointError
+        If the loss is not finite; the last good state stays in ``scratch``.
+    """
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    torch.set_num_threads(max(1, threads))
+    accelerator, devices = choose_device(gpus, require_gpu)
+    if precision == "auto":
+        precision = "bf16-mixed" if accelerator == "gpu" else "32-true"
+    data = TrainingSet.open(dataset, reference)
+    facts = _facts(data, architecture)
+    options = options or {}
+    drawn = Sampling(**(SAMPLING[architecture] | (sampling or {})))
+    pl.seed_everything(seed, workers=True, verbose=False)
+    module = BindingModule(architecture, options, facts, motifs=read_motifs(motifs) if motifs else None)
+    batches = BindingData(data, drawn, module.network.bin_bp, batch_size, seed, workers, valid_windows)
+    steps = epochs * len(batches.train_dataloader())
+    module.hparams.update(
+        learning_rate=learning_rate,
+        weight_decay=weight_decay,
+        total_steps=steps if architecture == "scbind" else None,
+    )
+    say(
+        f"{architecture}: {sum(p.numel() for p in module.parameters()):,} parameters, "
+        f"up to {epochs} epochs of {steps // epochs} batches of {batch_size}"
+    )
+
+    settings = [
+        architecture,
+        options,
+        facts,
+        drawn.__dict__,
+        epochs,
+        batch_size,
+        learning_rate,
+        weight_decay,
+        seed,
+    ]
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    state = Path(scratch) / key
+    last = state / "last.ckpt"
+    best = ModelCheckpoint(
+        state,
+        "best",
+        monitor="valid_auprc",
+        mode="max",
+        save_last=True,
+        save_top_k=1,
+        enable_version_counter=False,
+    )
+    record = _History()
+    trainer = pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        precision=precision,
+        max_epochs=epochs,
+        deterministic=accelerator == "cpu",
+        callbacks=[best, EarlyStopping("valid_auprc", mode="max", patience=patience), record],
+        plugins=[LightningEnvironment()],  # Snakemake retries jobs; Lightning must not requeue them
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        gradient_clip_val=1.0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    if last.exists():
+        say(f"resuming from {last}")
+    trainer.fit(module, batches, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    say(f"best validation AUPRC {float(best.best_model_score):.4f}")
+    with atomic(history) as path, open(path, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(record.rows[0]))
+        writer.writeheader()
+        writer.writerows(record.rows)
+    with atomic(checkpoint) as path:
+        shutil.copyfile(best.best_model_path, path)
+    shutil.rmtree(state)
+
+
+def _facts(data: TrainingSet, architecture: str) -> dict:
+    """Everything about the data that inference must know, in plain types.
+
+    TFs without a bound training window are left out of the model: a head that saw no positive can only guess.
+    """
+    manifest = data.manifest
+    return {
+        "version": __version__,
+        "architecture": architecture,
+        "genome": manifest["genome"],
+        "chromosomes": manifest["chromosomes"],
+        "tfs": manifest["tfs"],
+        "modelled": [manifest["bound_train"][tf] > 0 for tf in manifest["tfs"]],
+        "bound_train": manifest["bound_train"],
+        "cell_lines": manifest["cell_lines"],
+        "assayed": [
+            [bool(a) and bool((data.splits[row] == 1).any()) for a in manifest["assayed"][row]]
+            for row in range(len(manifest["cell_lines"]))
+        ],
+        "window": manifest["window"],
+        "context": manifest["context"],
+        "depth": manifest["depth"],
+        "normalisation": manifest["normalisation"],
+        "splits": manifest["splits"],
+    }
+
+
+class _History(Callback):
+    """Collect one row per epoch; part of the checkpoint, so a resumed run keeps its past."""
+
+    def __init__(self):
+        self.rows: list[dict] = []
+        self.began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {
+            "epoch": trainer.current_epoch,
+            **{name: metrics.get(name) for name in ("train_loss", "valid_loss", "valid_auprc")},
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "seconds": round(time.monotonic() - self.began, 1),
+        }
+        self.began = time.monotonic()
+        self.rows.append(row)
+        say(
+            f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
+            f"validation loss {row['valid_loss']:.4f}  AUPRC {row['valid_auprc']:.4f}  {row['seconds']} s"
+        )
+
+    def state_dict(self) -> dict:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict) -> None:
+        self.rows = state["rows"]
