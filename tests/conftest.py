@@ -1,0 +1,74 @@
+"""Fixtures that start Snakemake; every unit test makes its own small inputs."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parent.parent
+
+
+class Project:
+    """A working folder with a copy of the configuration; the workflow itself stays in the checkout."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copytree(ROOT / "config", folder / "config", dirs_exist_ok=True)
+
+    def snakemake(self, *arguments, check=True) -> subprocess.CompletedProcess:
+        """Run the root Snakefile in this folder; stdout holds everything that was printed."""
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(self.folder)]
+        environment = os.environ | {"XDG_CACHE_HOME": str(self.folder / ".cache")}
+        environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        reply = subprocess.run(
+            [*command, *map(str, arguments)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        assert not check or reply.returncode == 0, reply.stdout[-6000:]
+        return reply
+
+    def jobs(self, *arguments) -> dict[str, int]:
+        """Rule -> number of jobs of a dry-run."""
+        return job_counts(self.snakemake("--dry-run", *arguments).stdout)
+
+    def edited(self, key: str, value, name: str = "edited.yaml") -> Path:
+        """Write a copy of the configuration with one (dotted) key changed; return its path."""
+        config = yaml.safe_load((self.folder / "config/config.yaml").read_text())
+        *sections, last = key.split(".")
+        part = config
+        for section in sections:
+            part = part.setdefault(section, {})
+        part[last] = value
+        path = self.folder / name
+        path.write_text(yaml.safe_dump(config))
+        return path
+
+
+def job_counts(text: str) -> dict[str, int]:
+    """Read the table "Job stats" that Snakemake prints; empty if there is nothing to do."""
+    table = text.partition("Job stats:")[2]
+    return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.M) if name != "total"}
+
+
+@pytest.fixture
+def project(tmp_path) -> Project:
+    """A fresh working folder."""
+    return Project(tmp_path / "project")
+
+
+@pytest.fixture(scope="session")
+def demo(tmp_path_factory) -> Project:
+    """The whole demo, run once per session."""
+    project = Project(tmp_path_factory.mktemp("demo"))
+    project.snakemake()
+    return project

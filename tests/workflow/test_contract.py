@@ -1,0 +1,129 @@
+"""What holds for every rule, environment and description, read from the files."""
+
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+from scbind import provenance, settings, sheets
+
+ROOT = Path(__file__).parent.parent.parent
+RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
+CONDA_NAMES = {"pytorch": "torch", "python-igraph": "igraph", "matplotlib-base": "matplotlib"}
+CONDA_NAMES |= {"snakemake-minimal": "snakemake"}
+CONDA_ONLY = {"python", "bedtools", "pip"}
+
+
+def rules():
+    """(name, text) of every rule that runs something."""
+    for path in RULE_FILES:
+        for block in re.split(r"^(?=rule |checkpoint )", path.read_text(), flags=re.M)[1:]:
+            if "script:" in block:
+                yield block.split(":")[0].split()[1], block
+
+
+def normal(name):
+    return name.lower().replace("_", "-")
+
+
+def pins(path):
+    rows = (line.split("#")[0].strip() for line in path.read_text().splitlines())
+    return {normal(row.split("==")[0]): row.split("==")[1] for row in rows if row}
+
+
+RULES = dict(rules())
+
+
+def test_rules_are_found():
+    assert len(RULES) > 25
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_rule(name):
+    block = RULES[name]
+    assert f"logs/{name}/" in block, "the log is in a folder of the rule's name"
+    script = re.search(r'script:\s+"\.\./scripts/(\w+)\.py"', block)[1]
+    assert script == name
+    environment = re.search(r'conda:\s+"\.\./\.\./(envs/\w+\.yaml)"', block)[1]
+    assert (ROOT / environment).is_file()
+    assert "mem_mb=" in block and "runtime=" in block
+    text = (ROOT / f"workflow/scripts/{name}.py").read_text()
+    assert "snakemake.config" not in text, "a value read there would not be tracked"
+    assert text.startswith("from scbind.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
+    if name == "download":  # its result is fixed by the checksum
+        return
+    digests = re.search(r"code=source_digest\(([^)]*)\)", block)
+    assert digests
+    imported = set(re.findall(r"from scbind\.(\w+) import", text)) - {"runlog", "genome", "devices"}
+    assert imported <= set(re.findall(r'"(\w+)"', digests[1])) or name == "record_provenance"
+
+
+@pytest.mark.parametrize("name", ["train_model", "sequence_readout", "reference_profile", "infer_binding"])
+def test_rules_that_use_a_gpu_ask_for_it(name):
+    assert "gpu=1" in RULES[name]
+    assert "snakemake.resources.gpu" in (ROOT / f"workflow/scripts/{name}.py").read_text()
+
+
+def test_no_script_is_left_over():
+    assert {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")} == set(RULES)
+
+
+def test_requirements_are_in_the_lock():
+    lock = pins(ROOT / "envs/requirements.lock")
+    wanted = pins(ROOT / "envs/requirements.txt")
+    assert wanted.items() <= lock.items()
+    assert not [version for version in lock.values() if "+" in version], "local builds are not on an index"
+    for line in (ROOT / "envs/requirements.txt").read_text().splitlines():
+        assert line.startswith("#") or "  # " in line, f"no reason given: {line}"
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)
+def test_conda_pins_are_those_of_the_lock(path):
+    lock = pins(ROOT / "envs/requirements.lock")
+    given = yaml.safe_load(path.read_text())["dependencies"]
+    pip = [row for part in given if isinstance(part, dict) for row in part["pip"]]
+    for row in [*(row for row in given if isinstance(row, str)), *pip]:
+        name, _, version = row.replace("==", " =").partition(" =")
+        if name in CONDA_ONLY:
+            continue
+        assert lock[normal(CONDA_NAMES.get(name, name))] == version, row
+
+
+def test_every_key_is_described():
+    text = (ROOT / "docs/configuration.md").read_text()
+    assert settings.describe() in text, "run python -m scbind.settings in workflow/ and paste the table"
+
+
+def test_every_column_is_described():
+    text = (ROOT / "docs/configuration.md").read_text()
+    for sheet, (required, optional) in sheets.COLUMNS.items():
+        part = text.split(f"**{sheet}.tsv**")[1].split("\n\n**")[0].split("\n## ")[0]
+        for column in (*required, *optional):
+            assert f"`{column}`" in part, f"{sheet}.tsv: {column}"
+
+
+def test_the_shipped_config_names_every_top_level_key():
+    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    assert list(config) == list(settings.load_schema()["properties"])
+    settings.check_config(config)
+
+
+def test_the_snakefile_imports_only_light_modules():
+    names = set()
+    for path in [*RULE_FILES, ROOT / "workflow/Snakefile", ROOT / "Snakefile"]:
+        for line in re.findall(r"^from scbind.*", path.read_text(), re.M):
+            base, _, imported = line.removeprefix("from ").partition(" import ")
+            part = base.removeprefix("scbind").lstrip(".")
+            names |= {part} if part else {name.strip() for name in imported.split(",")}
+    assert names == {"settings", "sheets", "errors", "provenance"}
+
+
+def test_the_package_never_imports_snakemake():
+    for path in (ROOT / "workflow/scbind").rglob("*.py"):
+        assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.M), path
+
+
+def test_python_is_supported():
+    assert sys.version_info >= (3, 11)
+    assert provenance.list_modules()

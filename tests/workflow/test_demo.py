@@ -1,0 +1,94 @@
+"""One run of the whole demo, and what it promises: results, no second run, reruns of exactly what depends."""
+
+import csv
+
+import pytest
+
+pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
+
+# The record of settings changes with any setting, and the report shows it.
+ALWAYS = {"record_provenance", "write_report", "all"}
+AFTER_BINDING = {
+    "merge_shards",
+    "activity_matrix",
+    "cell_type_tracks",
+    "differential_tfs",
+    "find_populations",
+}
+AFTER_BINDING |= {"tf_targets", "motif_enrichment", "score_cells", "score_types"}
+AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
+AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
+
+RERUN = [  # key, new value, the rules that run again
+    ("analysis.targets.top", 50, {"tf_targets"}),
+    ("analysis.populations.resolution", 0.5, {"find_populations"}),
+    ("analysis.motifs.n_sites", 150, {"motif_enrichment"}),
+    ("evaluate.max_cells", 50, {"score_cells"}),
+    ("infer.min_probability", 0.3, {"cell_type_tracks"}),
+    ("infer.floor", 0.1, {"infer_binding"} | AFTER_BINDING),
+    ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
+    ("peaks.consensus_width", 400, {"consensus_peaks", "choose_windows"} | AFTER_WINDOWS),
+    ("models.scfan.seed", 2, {"train_model"} | AFTER_TRAINING),
+    ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
+    (
+        "motifs.aliases",
+        {"SPI1": "CTCF"},
+        {"prepare_motifs", "evaluate_baselines", "merge_metrics", "motif_enrichment"},
+    ),
+]
+
+
+def table(path):
+    with open(path) as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def test_report_is_written(demo):
+    page = (demo.folder / "results/report.html").read_text()
+    assert page.rstrip().endswith("</html>")
+    assert 'src="http' not in page and 'href="http' not in page.replace('href="https://doi.org', "")
+
+
+def test_metrics_have_their_columns_and_all_models(demo):
+    rows = table(demo.folder / "results/evaluation/metrics.tsv")
+    expected = "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
+    assert list(rows[0]) == expected.split()
+    models = {row["model"] for row in rows}
+    assert models == {"scbind", "scfan", "accessibility", "motif_x_accessibility", "boosted_trees"}
+
+
+def test_every_log_has_its_job(demo):
+    folders = {path.name for path in (demo.folder / "logs").iterdir()}
+    assert {"train_model", "infer_binding", "write_report", "simulate_demo"} <= folders
+    assert not list(demo.folder.glob("results/**/*.partial.*"))
+
+
+def test_a_second_run_does_nothing(demo):
+    assert "Nothing to be done" in demo.snakemake().stdout
+
+
+@pytest.mark.parametrize("target", ["peaks", "train", "infer", "evaluate", "report"])
+def test_targets_are_part_of_the_whole(demo, target):
+    assert set(demo.jobs(target)) <= {target}
+
+
+@pytest.mark.parametrize(("key", "value", "rules"), RERUN, ids=[row[0] for row in RERUN])
+def test_a_changed_setting_reruns_exactly_what_depends_on_it(demo, key, value, rules):
+    jobs = demo.jobs("--configfile", demo.edited(key, value))
+    assert set(jobs) == rules | ALWAYS
+
+
+def test_a_changed_clustering_renews_the_cell_types(demo):
+    jobs = demo.jobs("--configfile", demo.edited("cells.resolution", 0.4))
+    assert {"embed_cells", "sample_cells", "cell_types"} <= jobs.keys()
+    assert not {"train_model", "count_fragments", "sample_peaks", "build_dataset"} & jobs.keys()
+
+
+def test_threads_and_resources_rerun_nothing(demo):
+    reply = demo.snakemake("--dry-run", "--resources", "gpu=0", "--set-threads", "train_model=1")
+    assert "Nothing to be done" in reply.stdout
+
+
+def test_snakemake_report(demo):
+    demo.snakemake("--report", demo.folder / "snakemake_report.zip")
+    assert (demo.folder / "snakemake_report.zip").stat().st_size > 10_000

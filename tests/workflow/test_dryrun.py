@@ -1,0 +1,113 @@
+"""Plans of the workflow, and refusals before any job."""
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+
+def test_plan_of_the_demo(project):
+    jobs = project.jobs()
+    expected = {
+        "simulate_demo": 1,
+        "prepare_reference": 1,
+        "bulk_track": 3,
+        "bulk_peaks": 3,
+        "train_model": 2,
+    }
+    expected |= {"calibrate_model": 2, "evaluate_model": 2, "infer_binding": 2, "tf_targets": 1}
+    expected |= {
+        "score_cells": 1,
+        "score_types": 1,
+        "write_report": 1,
+        "cell_types": 1,
+        "record_provenance": 1,
+    }
+    assert expected.items() <= jobs.items()
+    assert "download" not in jobs and "bam_fragments" not in jobs
+
+
+@pytest.mark.parametrize(
+    ("target", "has", "lacks"),
+    [
+        ("peaks", {"consensus_peaks", "cell_types"}, {"train_model", "infer_binding", "build_dataset"}),
+        ("train", {"train_model", "calibrate_model"}, {"count_fragments", "evaluate_model"}),
+        (
+            "infer",
+            {"infer_binding", "merge_shards", "activity_matrix"},
+            {"write_report", "evaluate_baselines"},
+        ),
+        ("evaluate", {"evaluate_baselines", "merge_metrics", "score_cells"}, {"write_report", "tf_targets"}),
+        ("report", {"write_report", "record_provenance"}, set()),
+    ],
+)
+def test_named_targets(project, target, has, lacks):
+    jobs = project.jobs(target)
+    assert has <= jobs.keys()
+    assert not lacks & jobs.keys()
+
+
+def test_shards_follow_set_scatter(project):
+    assert project.jobs("infer", "--set-scatter", "cells=5")["infer_binding"] == 5
+
+
+def test_absent_inputs_switch_features_off(project):
+    first = project.edited("evaluate.truth", None)
+    assert not {"score_cells", "score_types"} & project.jobs("--configfile", first).keys()
+    second = project.edited("genome.genes", None)
+    jobs = project.jobs("--configfile", second)
+    assert "tf_targets" not in jobs and "score_cells" in jobs
+
+
+def test_only_the_models_of_the_config_given(project):
+    path = project.edited("models", {"one": {"epochs": 1}})
+    path.write_text(path.read_text().replace("model: scbind", "model: one"))
+    assert project.jobs("--configfile", path)["train_model"] == 1
+
+
+def test_bam_and_downloads_add_their_rules(project):
+    (project.folder / "cells.bam").write_text("x")
+    samples = project.folder / "config/samples.tsv"
+    samples.write_text(
+        "sample\tpath\tformat\tbarcodes\na\tcells.bam\tbam\tsource:list.txt\nb\thttps://x.org/f.tsv.gz\tfragments\t\n"
+    )
+    (project.folder / "config/sources.tsv").write_text("name\turl\nlist.txt\thttps://x.org/list.txt\n")
+    jobs = project.jobs("--configfile", project.edited("evaluate.truth", None))
+    assert (jobs["bam_fragments"], jobs["download"], jobs["embed_cells"]) == (1, 2, 1)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "message"),
+    [
+        (
+            "models.scbind.learnig_rate",
+            0.1,
+            "key models.scbind.learnig_rate: unknown key; did you mean learning_rate?",
+        ),
+        ("genome.fasta", "gone.fa", "key genome.fasta: no such file: gone.fa; correct the path"),
+        ("genome.fasta", "{data}/g.fa", "key genome.fasta: {data}/g.fa needs the data folder; set data:"),
+    ],
+)
+def test_a_bad_config_is_one_line(project, key, value, message):
+    path = project.edited(key, value)
+    reply = project.snakemake("--dry-run", "--configfile", path, check=False)
+    assert reply.returncode != 0
+    assert [line.strip() for line in reply.stdout.splitlines() if "ERROR" in line] == [
+        f"ERROR {path}, {message}" + reply.stdout.split(message)[1].split("\n")[0]
+    ]
+    assert "Traceback" not in reply.stdout
+
+
+def test_a_bad_sheet_is_one_line(project):
+    chip = project.folder / "config/chip.tsv"
+    chip.write_text(chip.read_text() + chip.read_text().splitlines()[-1] + "\n")
+    reply = project.snakemake("--dry-run", check=False)
+    assert reply.returncode != 0 and "Traceback" not in reply.stdout
+    assert (
+        "ERROR config/chip.tsv, line 30: TCF7 is listed twice for LINE_C (first in line 29); merge"
+        in reply.stdout
+    )
+
+
+def test_a_misspelled_target_fails(project):
+    reply = project.snakemake("--dry-run", "results/activity/dmo.h5ad", check=False)
+    assert reply.returncode != 0 and "MissingRuleException" in reply.stdout

@@ -1,0 +1,11 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.card import write_card
+
+    write_card(
+        snakemake.input.checkpoint,
+        snakemake.input.calibration,
+        snakemake.input.metrics,
+        snakemake.output.card,
+    )
