@@ -1,4 +1,7 @@
-"""Figures about models: precision and recall, comparison with baselines, reliability, training."""
+"""Figures about models: precision and recall, comparison with baselines, reliability, training.
+
+``colours`` maps names of models and baselines to colours; without it each figure chooses its own.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ MARKERS = "osD^vP*Xh<>p"
 
 
 @styled
-def auprc_dots(metrics: pd.DataFrame, models: list[str], title: str) -> Figure:
+def auprc_dots(
+    metrics: pd.DataFrame, models: list[str], title: str, colours: Mapping[str, str] | None = None
+) -> Figure:
     """AUPRC of every model and baseline per factor (mean over cell lines), over the prevalence.
 
     ``metrics`` has rows ``model, tf, auprc, prevalence`` of one split; ``models`` are drawn filled, all
@@ -30,7 +35,7 @@ def auprc_dots(metrics: pd.DataFrame, models: list[str], title: str) -> Figure:
     chance = {"marker": "|", "s": 60, "color": "#333333", "label": "prevalence (chance)"}
     axis.scatter(prevalence[table.index], position, **chance)
     names = [*[m for m in models if m in table], *sorted(set(table.columns) - set(models))]
-    colours = colours_of(names)
+    colours = colours or colours_of(names)
     for number, name in enumerate(names):
         ours = name in models
         axis.scatter(
@@ -48,7 +53,11 @@ def auprc_dots(metrics: pd.DataFrame, models: list[str], title: str) -> Figure:
 
 
 @styled
-def precision_recall(curves: Mapping[str, Mapping[str, np.ndarray]], columns: int = 5) -> Figure:
+def precision_recall(
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+    columns: int = 5,
+    colours: Mapping[str, str] | None = None,
+) -> Figure:
     """One small panel per factor, one line per model; dotted: prevalence.
 
     ``curves`` maps a model to what its ``curves.npz`` holds: ``tfs``, ``recall`` (R,), ``precision``
@@ -59,7 +68,7 @@ def precision_recall(curves: Mapping[str, Mapping[str, np.ndarray]], columns: in
     rows = -(-len(tfs) // columns)
     figure = new_figure(1.9 * columns + 1.4, 1.75 * rows + 0.8)
     axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
-    colours = colours_of(list(curves))
+    colours = colours or colours_of(list(curves))
     for axis, tf in zip(axes.flat, tfs, strict=False):
         for name, curve in curves.items():
             found = np.flatnonzero(np.asarray(curve["tfs"]).astype(str) == tf)
@@ -81,12 +90,14 @@ def precision_recall(curves: Mapping[str, Mapping[str, np.ndarray]], columns: in
 
 
 @styled
-def reliability(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+def reliability(
+    curves: Mapping[str, Mapping[str, np.ndarray]], colours: Mapping[str, str] | None = None
+) -> Figure:
     """Observed share of bound windows against predicted probability, all factors pooled; area by windows."""
     figure = new_figure(6.6, 4.6)
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color=NEUTRAL, linestyle="--", linewidth=1, label="perfect")
-    colours = colours_of(list(curves))
+    colours = colours or colours_of(list(curves))
     for name, curve in curves.items():
         count = np.asarray(curve["reliability_count"], dtype=float)
         kept = count > 0
@@ -103,11 +114,11 @@ def reliability(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
 
 
 @styled
-def training(histories: Mapping[str, pd.DataFrame]) -> Figure:
+def training(histories: Mapping[str, pd.DataFrame], colours: Mapping[str, str] | None = None) -> Figure:
     """Loss and validation AUPRC per epoch; ``histories`` maps a model to its ``training.csv``."""
     figure = new_figure(9.4, 3.3)
     left, right = figure.subplots(1, 2)
-    colours = colours_of(list(histories))
+    colours = colours or colours_of(list(histories))
     for name, table in histories.items():
         left.plot(table["epoch"], table["train_loss"], color=colours[name], linestyle="--", linewidth=1.3)
         left.plot(table["epoch"], table["valid_loss"], color=colours[name], linewidth=1.8)

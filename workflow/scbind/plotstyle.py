@@ -38,9 +38,12 @@ STYLE = {
 }
 
 
-def colours_of(names: list[str]) -> dict[str, str]:
-    """A colour for each name in sorted order; after sixteen names the colours come round again."""
-    return {name: PALETTE[i % len(PALETTE)] for i, name in enumerate(sorted(set(names)))}
+def colours_of(names: list[str], skip: int = 0) -> dict[str, str]:
+    """A colour for each name in sorted order; after sixteen names the colours come round again.
+
+    ``skip`` leaves out the first colours, so that groups of another kind do not look like those of the first.
+    """
+    return {name: PALETTE[(i + skip) % len(PALETTE)] for i, name in enumerate(sorted(set(names)))}
 
 
 def new_figure(width: float, height: float) -> Figure:

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 from scbind.activitytable import Activity
 from scbind.errors import InputError
 from scbind.files import require
-from scbind.plotstyle import DPI, data_uri, save_png
+from scbind.plotstyle import DPI, colours_of, data_uri, save_png
 from scbind.typemeans import cell_types_of
 
 MAX_LINES = 400  # of a provenance file on the page
@@ -42,6 +42,12 @@ class Inputs:
     def types(self) -> list[str]:
         """Names of the cell types, sorted."""
         return sorted(self.data.obs["cell_type"].dropna().astype(str).unique())
+
+    @property
+    def model_colours(self) -> dict[str, str]:
+        """One colour for each model and baseline, the same in all figures."""
+        scored = self.tables["metrics"]["model"].unique() if "metrics" in self.tables else []
+        return colours_of([*self.models, *self.training, *self.curves, *scored])
 
 
 def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple | None]:
@@ -104,11 +110,12 @@ def read_peak_status(paths: Mapping[str, str | Path]) -> pd.DataFrame | None:
 
 
 def read_text(path: str | Path) -> tuple[str, str]:
-    """Name and text of a file, cut after 400 lines."""
-    lines = require(path, "run the provenance rule first").read_text(encoding="utf-8").splitlines()
+    """Name (with its folder's) and text of a file, cut after 400 lines."""
+    path = require(path, "run the rule that makes it first")
+    lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"... {len(lines) - MAX_LINES:,} more lines in the file"]
-    return Path(path).name, "\n".join(lines)
+    return f"{path.parent.name}/{path.name}", "\n".join(lines)
 
 
 def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:

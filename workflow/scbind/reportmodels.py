@@ -34,11 +34,13 @@ def evaluation(inputs: Inputs) -> Section | None:
                 )
         test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
         if len(test):
-            figure = modelplots.auprc_dots(test, inputs.models, "AUPRC per TF, held out")
+            figure = modelplots.auprc_dots(
+                test, inputs.models, "AUPRC per TF, held out", inputs.model_colours
+            )
             caption = "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence."
             section.figures.append(inputs.draw("auprc", figure, caption))
     if inputs.curves:
-        figure = modelplots.precision_recall(inputs.curves)
+        figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
         caption = "Precision against recall per TF, all held-out cell lines together."
         section.figures.append(inputs.draw("precision_recall", figure, caption))
         ours = {
@@ -50,7 +52,9 @@ def evaluation(inputs: Inputs) -> Section | None:
                 "probability can "
                 "be taken at its word. Larger points stand for more windows."
             )
-            section.figures.append(inputs.draw("reliability", modelplots.reliability(ours), caption))
+            section.figures.append(
+                inputs.draw("reliability", modelplots.reliability(ours, inputs.model_colours), caption)
+            )
     if metrics is not None:
         name = next((m for m in inputs.models if m in set(metrics["model"])), None)
         every = metrics[metrics["split"] == "test"]
@@ -71,7 +75,9 @@ def training(inputs: Inputs) -> Section | None:
     caption = (
         "Loss in training (dashed) and validation (solid), and mean AUPRC on validation windows, per epoch."
     )
-    section.figures = [inputs.draw("training", modelplots.training(inputs.training), caption)]
+    section.figures = [
+        inputs.draw("training", modelplots.training(inputs.training, inputs.model_colours), caption)
+    ]
     return section
 
 

@@ -45,7 +45,7 @@ def summary(inputs: Inputs) -> Section:
         (number(len(data.tfs)), "transcription factors"),
     ]
     if inputs.n_windows is not None:
-        section.tiles.append((number(inputs.n_windows), "windows of 200 bp in peaks"))
+        section.tiles.append((number(inputs.n_windows), "windows in peaks"))
     if "metrics" in inputs.tables:
         section.points += _model_points(inputs, section)
     if "differential" in inputs.tables:
@@ -54,9 +54,7 @@ def summary(inputs: Inputs) -> Section:
         table = inputs.tables["populations"]
         small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
         text = f"TF activity alone splits the cells into {len(table)} populations"
-        named = [
-            f"{p} ({n:,} cells, {t})" for p, n, t in zip(small.population, small.n_cells, small.cell_type)
-        ]
+        named = [f"{row.population} ({row.n_cells:,} cells, {row.cell_type})" for row in small.itertuples()]
         section.points.append(
             f"{text}, of which {len(small)} {'is' if len(small) == 1 else 'are'} small and stable: "
             f"{join_names(named)}." if named else f"{text}; none of them is both small and stable."
@@ -136,7 +134,7 @@ def embedding(inputs: Inputs) -> Section | None:
     ]  # fmt: skip
     samples = sorted(obs["sample"].unique())
     if len(samples) > 1:
-        figure = plots.umap_types(umap, obs["sample"], colours_of(samples), "Samples")
+        figure = plots.umap_types(umap, obs["sample"], colours_of(samples, len(inputs.types)), "Samples")
         section.figures.append(draw("umap_samples", figure, "The same cells by sample."))
     chosen = _most_informative(data, UMAP_FACTORS)
     columns = [data.tfs.index(tf) for tf in chosen]
@@ -195,7 +193,11 @@ def differential(inputs: Inputs) -> Section | None:
     for contrast, part in table.groupby("contrast"):
         name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
         top = top_differential(part)
-        section.tables.append(html_table(f"{name}: up to ten TFs each", top, _file("differential_tfs.tsv")))
+        if top.empty:
+            section.text.append(f"{name}: no TF is higher at an adjusted p below 0.05.")
+        else:
+            note = f"Higher at an adjusted p below 0.05, by effect size. {_file('differential_tfs.tsv')}"
+            section.tables.append(html_table(f"{name}: up to ten TFs each", top, note))
     return section
 
 
@@ -223,14 +225,18 @@ def populations(inputs: Inputs) -> Section | None:
         keys = ["sample", "cell"]
         names = inputs.data.obs[keys].merge(cells.astype(dict.fromkeys(keys, str)), on=keys, how="left")
         seen = np.isfinite(inputs.data.umap).all(axis=1)
-        palette = colours_of(table["population"])
+        palette = colours_of(table["population"], len(inputs.types))
         figure = plots.umap_types(
             inputs.data.umap[seen], names["population"][seen], palette, "Populations", "no population"
         )
         section.figures.append(
             inputs.draw("umap_populations", figure, "Populations in the accessibility UMAP.")
         )
-    section.tables = [html_table("All populations", table, "Markers are TF:effect size (Cohen's d).")]
+    note = f"Markers are TF:effect size (Cohen's d). {_file('populations.tsv')}"
+    shown = table.drop(columns=["n_samples", "top_sample"])
+    for column in ("markers", "markers_within_type"):
+        shown[column] = shown[column].astype(object).str.replace(";", "; ")
+    section.tables = [html_table("All populations", shown, note)]
     return section
 
 

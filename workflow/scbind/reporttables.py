@@ -10,6 +10,20 @@ import numpy as np
 import pandas as pd
 
 MAX_ROWS = 400  # of one table on the page; the files hold all
+NAMES = {  # of columns that do not read well with spaces alone
+    "tf": "TF", "auprc": "AUPRC", "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
+    "over_prevalence": "AUPRC / prevalence", "recall_at_fdr10": "recall at FDR 10 %",
+    "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
+    "mean_binding_reference": "mean binding, others", "p_adjusted": "adjusted p", "n_replicates": "replicates",
+    "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "share of type",
+    "top_sample_share": "share of top sample", "markers_within_type": "markers within the type",
+    "top_window_distance": "distance of top site", "top_window_binding": "binding of top site",
+    "sites_with_motif": "sites with motif", "background_with_motif": "background with motif",
+    "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
+    "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
+    "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
+    "median frac_in_peaks": "median fraction in peaks", "reliability_level": "reliability",
+}  # fmt: skip
 
 
 @dataclass
@@ -30,19 +44,17 @@ def number(value: float) -> str:
     """A number as a reader wants it: thousands separated, three significant digits, tiny ones as 1.2e-08."""
     if pd.isna(value):
         return "–"
+    if not math.isfinite(value):
+        return "∞" if value > 0 else "-∞"
     if float(value).is_integer() and abs(value) < 1e15:
         return f"{int(value):,}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
-    if abs(value) < 1e-3:
-        return f"{value:.1e}"
-    return f"{value:.3f}" if abs(value) < 1 else f"{value:.3g}"
+    return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:#.3g}".rstrip(".")
 
 
-def html_table(title: str, table: pd.DataFrame, note: str = "", names: dict | None = None) -> dict:
-    """What the template needs to draw a table: cells with their text and, for numbers, the value to sort
-    by.
-    """
+def html_table(title: str, table: pd.DataFrame, note: str = "") -> dict:
+    """What the template draws: cells with their text and, for numbers, the value to sort by."""
     if len(table) > MAX_ROWS:
         note = f"{note} The first {MAX_ROWS:,} of {len(table):,} rows; the file holds all.".strip()
         table = table.head(MAX_ROWS)
@@ -50,7 +62,7 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", names: dict | No
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in table.dtypes
     ]
     columns = [
-        {"name": (names or {}).get(name, str(name).replace("_", " ")), "numeric": is_number}
+        {"name": NAMES.get(name, str(name).replace("_", " ")), "numeric": is_number}
         for name, is_number in zip(table.columns, numeric, strict=True)
     ]
     rows = [
@@ -92,12 +104,10 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
 
 def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
-    """The factors with the smallest adjusted p-values and a positive difference, of each type and
-    contrast.
-    """
-    up = table[table["difference"] > 0] if len(table) else table
-    order = ["contrast", "cell_type", "group", "p_adjusted", "effect_size"]
-    up = up.sort_values(order, ascending=[True, True, True, True, False], kind="stable")
+    """The largest positive effects at an adjusted p below 0.05, of each type and contrast."""
+    up = table[(table["difference"] > 0) & (table["p_adjusted"] < 0.05)]
+    order = ["contrast", "cell_type", "group", "effect_size", "p_adjusted"]
+    up = up.sort_values(order, ascending=[True, True, True, False, True], kind="stable")
     up = up.groupby(["contrast", "cell_type", "group"], sort=False).head(per_type)
     kept = [
         "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference",

@@ -1,9 +1,10 @@
 """Genes that a transcription factor is likely to regulate, per cell type.
 
 Regulatory potential: every window adds its probability of being bound, halved with each ``half_decay`` bp
-between the window and the transcription start site (Tang et al. 2011, Cancer Research 71:6940; Wang et
-al. 2016, Genome Research 26:1417, eq. 1, in the form of Cistrome-RP). It ranks candidates; it does not
-prove regulation.
+between the window and the transcription start site (the idea of Tang et al. 2011, Cancer Research 71:6940;
+2^(-d / half_decay) as in Cistrome-GO, Li et al. 2019, Nucleic Acids Research 47:W206, where 10 kb is the default
+for factors of enhancers, and in Chen et al. 2020, Nature Communications 11:2472, figure 1a). It ranks candidates;
+it does not prove regulation.
 """
 
 from __future__ import annotations

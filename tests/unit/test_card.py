@@ -1,0 +1,78 @@
+import json
+
+import pandas as pd
+import pytest
+from scbind.card import write_card
+from scbind.errors import InputError
+
+FACTS = {
+    "version": "0.1.0", "architecture": "scbind", "genome": "hg19", "window": 200, "context": 1000,
+    "tfs": ["CTCF", "SPI1", "REST"], "modelled": [True, True, False], "cell_lines": ["GM12878", "K562"],
+    "assayed": [[True, True, False], [False, False, False]], "splits": {"test": ["chr1"]},
+    "depth": {"GM12878": {"chr1": 0.5, "chr2": 1.5}}, "normalisation": "insertion counts",
+}  # fmt: skip
+CALIBRATION = {"reliability": {"CTCF": {"level": "high"}, "SPI1": {"level": "low"}}}
+
+
+def metrics(path, models=("scbind",)):
+    rows = [
+        (model, "GM12878", tf, split, 1000, 10, 0.01, 0.9, auprc, 0.2, 0.3, 0.004)
+        for model in models
+        for tf, auprc in (("CTCF", 0.5), ("SPI1", 0.1))
+        for split in ("both", "test")
+    ]
+    columns = "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
+    pd.DataFrame(rows, columns=columns.split()).to_csv(path, sep="\t", index=False)
+    return path
+
+
+def test_card_says_what_the_model_is_and_how_good(tmp_path):
+    write_card(FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md")
+    text = (tmp_path / "card.md").read_text()
+    assert text.startswith("# Model card: scbind\n")
+    assert "genome hg19" in text and "for\n2 transcription factors" in text
+    assert "| GM12878 | 2 | 1 |" in text and "| K562 | none: held out | - |" in text
+    assert "Without an output, because no training window was bound: REST." in text
+    lines = text.splitlines()
+    first = next(i for i, line in enumerate(lines) if line.startswith("| test |"))
+    assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 0.900 | 0.200 | 0.00400 |"
+    assert lines[first + 1].startswith("| both |")
+    best = next(i for i, line in enumerate(lines) if line.startswith("| CTCF |"))
+    assert lines[best] == "| CTCF | high | 0.0100 | 0.500 | 0.900 | 0.200 | 0.00400 |"
+    assert lines[best + 1].startswith("| SPI1 | low |")
+    assert "* high: CTCF" in text and "* low: SPI1" in text and "chr1" in text
+
+
+def test_files_and_mappings_give_the_same_card(tmp_path):
+    (tmp_path / "facts.json").write_text(json.dumps(FACTS))
+    (tmp_path / "calibration.json").write_text(json.dumps(CALIBRATION))
+    table = metrics(tmp_path / "m.tsv")
+    write_card(tmp_path / "facts.json", tmp_path / "calibration.json", table, tmp_path / "a.md")
+    write_card(FACTS, CALIBRATION, table, tmp_path / "b.md")
+    assert (tmp_path / "a.md").read_text() == (tmp_path / "b.md").read_text()
+
+
+def test_checkpoint_file(tmp_path):
+    torch = pytest.importorskip("torch")
+    stored = {"state_dict": {}, "hyper_parameters": {"facts": FACTS, "options": {}}}
+    torch.save(stored, tmp_path / "model.ckpt")
+    table = metrics(tmp_path / "m.tsv")
+    write_card(tmp_path / "model.ckpt", CALIBRATION, table, tmp_path / "card.md")
+    assert "genome hg19" in (tmp_path / "card.md").read_text()
+
+
+def test_bad_inputs(tmp_path):
+    table, card = metrics(tmp_path / "m.tsv"), tmp_path / "card.md"
+    with pytest.raises(InputError, match="the facts lack architecture, version"):
+        write_card({"genome": "hg19"}, CALIBRATION, table, card)
+    (tmp_path / "bad.json").write_text("{")
+    with pytest.raises(InputError, match="bad.json: not JSON"):
+        write_card(FACTS, tmp_path / "bad.json", table, card)
+    with pytest.raises(InputError, match="holds 2 models, one is expected"):
+        write_card(FACTS, CALIBRATION, metrics(tmp_path / "two.tsv", ("a", "b")), card)
+    (tmp_path / "short.tsv").write_text("model\ttf\nx\tCTCF\n")
+    with pytest.raises(InputError, match="has no column auprc"):
+        write_card(FACTS, CALIBRATION, tmp_path / "short.tsv", card)
+    with pytest.raises(InputError, match="no such file"):
+        write_card(tmp_path / "none.json", CALIBRATION, table, card)
+    assert not card.exists()

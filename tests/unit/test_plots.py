@@ -1,0 +1,147 @@
+import io
+
+import matplotlib
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_hex
+from matplotlib.image import imread
+from scbind import modelplots, plots
+from scbind.plotstyle import PALETTE, as_png, colours_of, data_uri, save_png
+
+TYPES = ["B", "T", "NK"]
+
+
+@pytest.fixture
+def random():
+    return np.random.default_rng(0)
+
+
+def pixels(figure):
+    return imread(io.BytesIO(as_png(figure)))
+
+
+def has_colour(figure, colour):
+    wanted = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)]) / 255
+    return (np.abs(pixels(figure)[..., :3] - wanted).max(axis=2) < 0.01).any()
+
+
+def texts(figure):
+    """All words of a figure: axis titles, labels, ticks, legends."""
+    figure.canvas.draw()
+    return {text.get_text() for text in figure.findobj(matplotlib.text.Text)}
+
+
+def test_colours_are_stable_distinct_and_come_round():
+    assert colours_of(["T", "B"]) == colours_of(["B", "T", "B"]) == {"B": PALETTE[0], "T": PALETTE[1]}
+    assert colours_of(["B"], skip=3) == {"B": PALETTE[3]}
+    assert len(set(colours_of([f"{i:02}" for i in range(16)]).values())) == 16
+    assert colours_of([f"{i:02}" for i in range(17)])["16"] == PALETTE[0]
+
+
+def test_umap_shows_each_type_in_its_colour_with_its_count(random):
+    labels = np.array(["B"] * 30 + ["T"] * 20 + [None] * 5, dtype=object)
+    figure = plots.umap_types(random.normal(size=(55, 2)), labels, colours_of(TYPES), "Cell types")
+    assert {"Cell types", "B (30)", "T (20)", "no type (5)"} <= texts(figure)
+    drawn = {to_hex(c).upper() for c in figure.axes[0].collections[0].get_facecolors()}
+    assert drawn == {colours_of(TYPES)["B"].upper(), colours_of(TYPES)["T"].upper(), plots.NEUTRAL}
+    legend = figure.axes[0].get_legend().get_window_extent()
+    assert legend.x0 >= figure.axes[0].get_window_extent().x1  # outside
+
+
+def test_activity_panels_share_one_symmetric_scale(random):
+    z = random.normal(size=(40, 5)) + 1
+    figure = plots.umap_activity(random.normal(size=(40, 2)), z, list("VWXYZ"), columns=3)
+    panels = [axis for axis in figure.axes if axis.get_visible() and axis.collections and axis.get_title(loc="left")]
+    assert [axis.get_title(loc="left") for axis in panels] == list("VWXYZ")
+    limits = {axis.collections[0].get_clim() for axis in panels}
+    assert len(limits) == 1 and next(iter(limits))[0] == -next(iter(limits))[1]
+
+
+def test_heatmap_holds_every_mean_in_clustered_order(random):
+    means = pd.DataFrame(random.normal(size=(4, 6)), index=list("abcd"), columns=list("UVWXYZ"))
+    means.loc["d"] = means.loc["a"] + 0.01
+    figure = plots.activity_heatmap(means)
+    axis = figure.axes[0]
+    rows = [tick.get_text() for tick in axis.get_yticklabels()]
+    columns = [tick.get_text() for tick in axis.get_xticklabels()]
+    np.testing.assert_allclose(axis.images[0].get_array(), means.loc[rows, columns])
+    assert abs(rows.index("a") - rows.index("d")) == 1
+    assert plots.activity_heatmap(means.iloc[:1]).axes[0].images[0].get_array().shape == (1, 6)
+
+
+def test_quality_separates_pass_and_fail_and_skips_what_is_unknown(random):
+    obs = pd.DataFrame(
+        {"sample": ["a"] * 60 + ["b"] * 60, "n_fragments": random.integers(100, 9000, 120),
+         "tss_enrichment": np.nan, "frac_in_peaks": random.random(120), "nucleosome_signal": np.inf,
+         "pass": [True] * 90 + [False] * 30}
+    )  # fmt: skip
+    words = texts(plots.quality(obs))
+    assert {"pass (90)", "fail (30)", "unique fragments (log10)", "a", "b"} <= words
+    assert "TSS enrichment" not in words
+
+
+def test_borrowing_populations_and_motifs(random):
+    own = random.integers(100, 900, 50)
+    figure = plots.borrowing(own, own * 3, np.full(50, 3))
+    assert figure.axes[0].collections[0].get_offsets()[:, 1].tolist() == (own * 3).tolist()
+    table = pd.DataFrame(
+        {"population": ["P1", "P2"], "n_cells": [90, 10], "fraction": [0.9, 0.1], "stability": [1.0, 0.4],
+         "cell_type": ["B", np.nan]}
+    )  # fmt: skip
+    figure = plots.population_bars(table, colours_of(TYPES))
+    assert [bar.get_width() for bar in figure.axes[0].patches] == [90, 10]
+    assert {"P1  B", " 90 cells"} <= texts(figure)
+    motifs = pd.DataFrame(
+        {"tf": ["CTCF", "CTCF", "SPI1"], "cell_type": ["B", "T", "B"], "own": [True, True, False],
+         "odds_ratio": [8.0, 4.0, 9.0], "p_adjusted": [1e-9, 0.5, 0.5]}
+    )  # fmt: skip
+    words = texts(plots.motif_support(motifs))
+    assert {"CTCF", "B", "T"} <= words and "SPI1" not in words
+
+
+def curve(tfs, random):
+    recall = np.linspace(0, 1, 101)
+    return {
+        "tfs": np.array(tfs), "recall": recall, "precision": np.tile(1 - recall, (len(tfs), 1)),
+        "prevalence": np.full(len(tfs), 0.02), "reliability_predicted": np.r_[0.1, np.nan, 0.9],
+        "reliability_observed": np.r_[0.2, np.nan, 0.8], "reliability_count": np.r_[100, 0, 10],
+    }  # fmt: skip
+
+
+def test_model_figures(random):
+    curves = {"scbind": curve(["CTCF", "SPI1"], random), "baseline": curve(["CTCF"], random)}
+    figure = modelplots.precision_recall(curves)
+    panels = [axis for axis in figure.axes if axis.get_visible()]
+    assert [axis.get_title(loc="left") for axis in panels] == ["CTCF", "SPI1"]
+    dotted = [line for line in panels[1].lines if line.get_linestyle() == ":" and len(line.get_ydata())]
+    assert dotted[0].get_ydata()[0] == 0.02 and len(panels[1].lines) == 2
+    assert {"scbind", "baseline", "prevalence"} <= texts(figure)
+    figure = modelplots.reliability(curves, {"scbind": "#0072B2", "baseline": "#E69F00"})
+    assert figure.axes[0].lines[1].get_xydata().tolist() == [[0.1, 0.2], [0.9, 0.8]]
+    assert has_colour(figure, "#E69F00")
+    history = pd.DataFrame(
+        {"epoch": [0, 1], "train_loss": [1.0, 0.5], "valid_loss": [1.1, 0.7], "valid_auprc": [0.1, 0.2]}
+    )
+    figure = modelplots.training({"scbind": history})
+    assert figure.axes[1].lines[0].get_ydata().tolist() == [0.1, 0.2]
+
+
+def test_auprc_dots_average_lines_and_draw_baselines_hollow():
+    rows = [("scbind", "CTCF", 0.4), ("scbind", "CTCF", 0.6), ("chance", "CTCF", 0.1), ("scbind", "SPI1", 0.2)]
+    metrics = pd.DataFrame(rows, columns=["model", "tf", "auprc"]).assign(prevalence=0.01)
+    figure = modelplots.auprc_dots(metrics, ["scbind"], "AUPRC")
+    points = {c.get_label(): c for c in figure.axes[0].collections}
+    assert points["scbind"].get_offsets().tolist() == [[0.2, 0.0], [0.5, 1.0]]
+    assert len(points["chance"].get_facecolors()) == 0 and len(points["scbind"].get_facecolors()) > 0
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["SPI1", "CTCF"]
+
+
+def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random):
+    before = dict(matplotlib.rcParams)
+    points = random.normal(size=(20, 2))
+    figures = [plots.umap_types(points, ["B"] * 20, colours_of(TYPES), "x") for _ in range(2)]
+    assert as_png(figures[0]) == as_png(figures[1]) and data_uri(figures[0]).startswith("data:image/png;base64,")
+    save_png(figures[0], tmp_path / "figures" / "x.png")
+    assert (tmp_path / "figures" / "x.png").read_bytes()[:4] == b"\x89PNG"
+    assert dict(matplotlib.rcParams) == before

@@ -1,0 +1,252 @@
+import json
+import re
+from html.parser import HTMLParser
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from scbind.errors import InputError
+from scbind.report import write_report
+from scbind.reporttables import comparison, html_table, join_names, number, top_differential
+
+TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
+METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
+
+
+class Page(HTMLParser):
+    """Ids, links, sources and text of a page; fails on tags that do not match."""
+
+    VOID = {"meta", "img", "link", "br", "hr", "input"}
+
+    def __init__(self, text):
+        super().__init__()
+        self.ids, self.links, self.sources, self.words, self.open = [], [], [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        attrs = dict(attrs)
+        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.links += [attrs["href"]] if "href" in attrs else []
+        self.sources += [attrs["src"]] if "src" in attrs else []
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.words.append(data)
+
+    @property
+    def text(self):
+        return re.sub(r"\s+", " ", " ".join(self.words))
+
+
+def write_sample(folder, name, seed):
+    rng = np.random.default_rng(seed)
+    types = ["B"] * 15 + ["T <script>"] * 15
+    obs = pd.DataFrame({"sample": name, "cell_type": types}, index=[f"{name}#{i}" for i in range(30)])
+    obs["n_fragments"] = rng.integers(900, 5000, 30)
+    data = anndata.AnnData(rng.normal(size=(30, 6)).astype(np.float32), obs=obs, var=pd.DataFrame(index=TFS))
+    data.layers["mean_binding"] = data.X
+    data.obsm["X_umap"] = rng.normal(size=(30, 2))
+    data.write_h5ad(folder / f"{name}.h5ad")
+    cells = obs.assign(**{"pass": True, "reason": ""})
+    cells.loc[cells.index[:3], ["pass", "reason"]] = [False, "n_fragments 900 < 1000"]
+    merged = sp.csr_matrix(np.eye(30) + np.eye(30, k=1))
+    anndata.AnnData(obs=cells, obsp={"borrow": merged}).write_h5ad(folder / f"{name}.cells.h5ad")
+    return folder / f"{name}.h5ad", folder / f"{name}.cells.h5ad"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("report")
+    pairs = [write_sample(folder, name, seed) for seed, name in enumerate(["one", "two"])]
+    rng = np.random.default_rng(0)
+
+    def table(name, frame, separator="\t"):
+        frame.to_csv(folder / name, sep=separator, index=False)
+        return folder / name
+
+    scores = [
+        (model, "K562", tf, "test", 1000, 10, 0.01, 0.9, base + 0.01 * i, 0.1, 0.2, 0.01)
+        for model, base in (("scbind", 0.3), ("accessibility", 0.2))
+        for i, tf in enumerate(TFS)
+    ]
+    recall = np.linspace(0, 1, 101)
+    np.savez(
+        folder / "curves.npz", tfs=np.array(TFS), recall=recall, precision=np.tile(1 - recall, (6, 1)),
+        prevalence=np.full(6, 0.01), reliability_predicted=recall[:10], reliability_observed=recall[:10],
+        reliability_count=np.ones(10),
+    )  # fmt: skip
+    np.savez(folder / "windows.npz", start=np.zeros(4321))
+    (folder / "peaks.json").write_text(json.dumps({"source": "samples", "reason": "3 cells, fewer than 20"}))
+    (folder / "config.yaml").write_text("genome: <toy>\n" * 500)
+    differential = [
+        ("cell_type", name, name, "other types", tf, 30, 30, 0, 1.0, 0.0, 1.0 + i, 2.0 + i, 0.1, 0.05, 3.0, 1e-4,
+         1e-3, "cells, no replicates")
+        for name in ("B", "T <script>") for i, tf in enumerate(TFS)
+    ]  # fmt: skip
+    from scbind.differential import COLUMNS as DIFFERENTIAL
+    from scbind.enrichment import COLUMNS as MOTIFS
+    from scbind.populations import COLUMNS as POPULATIONS
+    from scbind.targets import COLUMNS as TARGETS
+
+    barcodes = [(name, f"{name}#{i}", "P1" if i < 28 else "") for name in ("one", "two") for i in range(30)]
+    return {
+        "activity": [pair[0] for pair in pairs],
+        "cells": [pair[1] for pair in pairs],
+        "windows": folder / "windows.npz",
+        "metrics": table("metrics.tsv", pd.DataFrame(scores, columns=METRICS.split())),
+        "curves": {"scbind": folder / "curves.npz"},
+        "training": {
+            "scbind": table(
+                "training.csv",
+                pd.DataFrame({"epoch": [0, 1], "train_loss": rng.random(2), "valid_loss": 1.0, "valid_auprc": 0.2}),
+                ",",
+            )
+        },
+        "differential": table("differential.tsv", pd.DataFrame(differential, columns=DIFFERENTIAL)),
+        "populations": table(
+            "populations.tsv",
+            pd.DataFrame(
+                [("P1", 56, 0.03, True, 0.9, "B", 0.8, 2, "one", 0.5, "CTCF:2.00;SPI1:1.00", np.nan)],
+                columns=POPULATIONS,
+            ),
+        ),
+        "population_cells": table("cells.tsv", pd.DataFrame(barcodes, columns=["sample", "cell", "population"])),
+        "targets": table(
+            "targets.tsv",
+            pd.DataFrame([("B", "CTCF", "GENE1", "chr1", 5, "+", 1.2, 1, 0.7, 3, -20, 0.9)], columns=TARGETS),
+        ),
+        "motifs": table(
+            "motifs.tsv",
+            pd.DataFrame(
+                [("B", "CTCF", "CTCF", "MA1", True, 1, 3, 9, 9, 0.5, 0.5, 0.1, 8.0, 1e-9, 1e-8, 0.5, 0.5, 9.0)],
+                columns=MOTIFS,
+            ),
+        ),
+        "peaks": {"B": folder / "peaks.json"},
+        "truth_cells": table(
+            "truth.tsv",
+            pd.DataFrame(
+                [("scbind", "CTCF", "all", 9, 99, 0.1, 0.4, 0.4)],
+                columns="model tf chromosomes n_cells n_windows prevalence auprc_mean auprc_median".split(),
+            ),
+        ),
+        "truth_types": table(
+            "types.tsv",
+            pd.DataFrame(
+                [("ari", "cell_type", 0.8), ("activity_auroc", "CTCF", 0.7), ("activity_auroc", "mean", 0.7)],
+                columns=["quantity", "name", "value"],
+            ),
+        ),
+        "provenance": [folder / "config.yaml"],
+    }
+
+
+ALL = [
+    "summary", "embedding", "activity", "differential", "populations", "targets", "motifs", "evaluation",
+    "training", "quality", "peaks", "truth", "reading", "provenance",
+]  # fmt: skip
+
+
+def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_path):
+    write_report(tmp_path / "report.html", **inputs, figures_dir=tmp_path / "figures")
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert page.ids == ALL and page.links == [f"#{name}" for name in ALL]
+    assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
+    assert "http" not in re.sub(r"data:image/png;base64,[^\"]+", "", text)
+    assert "60 cells in 2 samples" in page.text and "4,321 windows" in page.text
+    assert "scbind reaches a mean AUPRC of 0.325 over 6 pairs of cell line and TF, 0.100 above" in page.text
+    assert "Predicted best: RUNX3 (0.350), PAX5 (0.340) and EBF1 (0.330)." in page.text
+    assert "1 is small and stable: P1 (56 cells, B)" in page.text
+    assert "54 of 60 cells pass" in page.text and "n_fragments … < 1000" in page.text
+    assert "3 cells, fewer than 20" in page.text and "100 more lines in the file" in page.text
+    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert len(names) == len(page.sources) and {"umap_cell_types", "activity_heatmap", "auprc"} <= names
+
+
+def test_names_are_escaped(inputs, tmp_path):
+    write_report(tmp_path / "report.html", **inputs)
+    text = (tmp_path / "report.html").read_text()
+    assert "T &lt;script&gt;" in text and "T <script>" not in text and "genome: &lt;toy&gt;" in text
+
+
+def test_only_activity_leaves_the_other_sections_out(inputs, tmp_path):
+    write_report(tmp_path / "report.html", inputs["activity"][:1])
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.ids == ["summary", "embedding", "activity", "reading"]
+    assert "30 cells" in page.text
+
+
+def test_empty_tables_do_not_break_it(inputs, tmp_path):
+    options = dict(inputs)
+    for name in ("differential", "populations", "targets", "motifs"):
+        options[name] = tmp_path / f"{name}.tsv"
+        pd.read_csv(inputs[name], sep="\t").iloc[:0].to_csv(options[name], sep="\t", index=False)
+    write_report(tmp_path / "report.html", **options)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "no two groups of cells to compare" in page.text and "motifs" not in page.ids
+
+
+def test_bad_paths_are_named(inputs, tmp_path):
+    broken = tmp_path / "broken"
+    broken.write_text("")
+    page = tmp_path / "report.html"
+    with pytest.raises(InputError, match="broken: the file is empty"):
+        write_report(page, **inputs | {"metrics": broken})
+    broken.write_text("{")
+    with pytest.raises(InputError, match="not JSON"):
+        write_report(page, **inputs | {"peaks": {"B": broken}})
+    with pytest.raises(InputError, match="not a .npz file"):
+        write_report(page, **inputs | {"curves": {"scbind": broken}})
+    with pytest.raises(InputError, match="not a readable .h5ad"):
+        write_report(page, **inputs | {"cells": [broken]})
+    assert not page.exists()
+
+
+def test_comparison_uses_only_pairs_that_all_models_share():
+    rows = [("a", "K", "X", 0.5), ("a", "K", "Y", 0.1), ("b", "K", "X", 0.2), ("b", "L", "Z", 0.9)]
+    rows.append(("b", "K", "Y", None))
+    frame = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "auprc"])
+    frame = frame.assign(split="test", prevalence=0.1, auroc=0.5, recall_at_fdr10=0, recall_at_fdr50=0, ece=0)
+    table = comparison(frame)
+    assert table.model.tolist() == ["a", "b"] and table.n_pairs.tolist() == [1, 1]
+    assert table.auprc.tolist() == [0.5, 0.2] and table.over_prevalence.tolist() == pytest.approx([5, 2])
+    assert comparison(frame, "none").empty
+
+
+def test_top_differential_is_significant_positive_and_cut():
+    frame = pd.DataFrame(
+        {"contrast": "cell_type", "cell_type": "B", "group": "B", "reference": "", "tf": list("abcd"),
+         "difference": [1, 2, -3, 4], "effect_size": [1, 2, -3, 4.0], "mean_binding": 0.1,
+         "mean_binding_reference": 0.1, "p_adjusted": [0.01, 0.04, 0.01, 0.2], "n_replicates": 0}
+    )  # fmt: skip
+    assert top_differential(frame).tf.tolist() == ["b", "a"]
+    assert top_differential(frame, per_type=1).tf.tolist() == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(np.nan, "–"), (3.0, "3"), (12345, "12,345"), (1234.56, "1,235"), (0.1, "0.100"), (0.00363, "0.00363"),
+     (1.23e-8, "1.2e-08"), (12.345, "12.3"), (123.45, "123"), (np.inf, "∞"), (-0.5, "-0.500")],
+)  # fmt: skip
+def test_numbers(value, text):
+    assert number(value) == text
+
+
+def test_tables_are_cut_and_sorted_by_value():
+    table = html_table("t", pd.DataFrame({"tf": ["x"] * 500, "auprc": 0.5, "small": True, "gap": np.nan}))
+    assert len(table["rows"]) == 400 and "400 of 500 rows" in table["note"]
+    assert [column["name"] for column in table["columns"]] == ["TF", "AUPRC", "small", "gap"]
+    assert table["rows"][0][1] == {"text": "0.500", "sort": 0.5}
+    assert table["rows"][0][2]["text"] == "yes" and table["rows"][0][3]["text"] == "–"
+
+
+def test_join_names():
+    assert [join_names(x) for x in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]

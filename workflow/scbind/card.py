@@ -1,0 +1,147 @@
+"""The model card: what a model is, what it saw, how good it is where, and what it is not for.
+
+In the spirit of Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*), sections 4.1 to 4.9.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from scbind.errors import InputError
+from scbind.files import atomic, require
+from scbind.reportinputs import read_table
+from scbind.reporttables import number
+
+TEMPLATES = Path(__file__).with_name("templates")
+NEEDED = ("architecture", "version", "genome", "window", "context", "tfs", "cell_lines")
+COLUMNS = {"model", "cell_line", "tf", "split", "prevalence", "auroc", "auprc", "recall_at_fdr10", "ece"}
+
+
+def write_card(
+    checkpoint: Mapping | str | Path,
+    calibration: Mapping | str | Path,
+    metrics: str | Path,
+    output: str | Path,
+) -> None:
+    """Write ``results/models/{model}/card.md``.
+
+    Parameters
+    ----------
+    checkpoint
+        ``model.ckpt``, or the facts that it carries: a mapping or a ``.json`` file.
+    calibration
+        ``calibration.json``, or what it holds.
+    metrics
+        ``metrics.tsv`` of this model alone; its name is taken from there.
+    output
+        Markdown.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged, a fact is missing, or ``metrics`` holds several models.
+    """
+    facts = _facts(checkpoint)
+    fitted = calibration if isinstance(calibration, Mapping) else _read_json(calibration)
+    table = read_table(metrics)
+    if missing := sorted(COLUMNS - set(table.columns)):
+        raise InputError(metrics, f"has no column {missing[0]}", "evaluate the model again")
+    names = table["model"].unique()
+    if len(names) != 1:
+        raise InputError(
+            metrics, f"holds {len(names)} models, one is expected", "give the metrics of one model"
+        )
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML
+    )
+    test = table[table["split"] == "test"]
+    text = environment.get_template("card.md.j2").render(
+        name=names[0],
+        facts=facts,
+        tfs=_modelled(facts),
+        unmodelled=sorted(set(facts["tfs"]) - set(_modelled(facts))),
+        lines=_training_lines(facts),
+        splits=json.dumps(facts.get("splits", {}), indent=1, sort_keys=True),
+        overall=_means(table),
+        each=_per_factor(test, fitted.get("reliability", {})),
+        levels=_levels(fitted.get("reliability", {})),
+        number=number,
+    )
+    with atomic(output) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def _facts(checkpoint: Mapping | str | Path) -> Mapping:
+    if isinstance(checkpoint, Mapping):
+        facts, where = checkpoint, "facts"
+    elif Path(checkpoint).suffix == ".json":
+        facts, where = _read_json(checkpoint), checkpoint
+    else:
+        from scbind.models.predictor import read_checkpoint  # torch: only where a checkpoint is read
+
+        facts, where = read_checkpoint(checkpoint)["facts"], checkpoint
+    if missing := [key for key in NEEDED if key not in facts]:
+        raise InputError(where, f"the facts lack {', '.join(missing)}", "train the model again")
+    return facts
+
+
+def _read_json(path: str | Path) -> Mapping:
+    try:
+        return json.loads(require(path, "run the rule that makes it first").read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(path, f"not JSON ({error})", "run the rule that makes it again") from error
+
+
+def _modelled(facts: Mapping) -> list[str]:
+    """Factors that have an output; without a word on it, all."""
+    kept = facts.get("modelled", [True] * len(facts["tfs"]))
+    return [tf for tf, has_output in zip(facts["tfs"], kept, strict=True) if has_output]
+
+
+def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
+    """Each cell line with the number of factors it was trained on, and its mean depth over chromosomes."""
+    lines = facts["cell_lines"]
+    depths = facts.get("depth", {})
+    assayed = np.asarray(facts.get("assayed", [[]] * len(lines)), dtype=bool)
+    rows = []
+    for name, trained in zip(lines, assayed, strict=True):
+        depth = list(depths[name].values()) if name in depths else []
+        count = str(trained.sum()) if trained.any() else "none: held out" if trained.size else "-"
+        rows.append((name, count, number(np.mean(depth)) if depth else "-"))
+    return rows
+
+
+def _means(table: pd.DataFrame) -> list[dict]:
+    """Mean figures over pairs of cell line and factor, per split, ``test`` first."""
+    columns = ["prevalence", "auprc", "auroc", "recall_at_fdr10", "ece"]
+    rows = [
+        {"split": split, "n": len(part), **part[columns].mean().to_dict()}
+        for split, part in table[table["auprc"].notna()].groupby("split")
+    ]
+    return sorted(rows, key=lambda row: (row["split"] != "test", row["split"]))
+
+
+def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
+    """Mean over cell lines of each factor, best AUPRC first, with its level of reliability."""
+    means = test.groupby("tf")[["prevalence", "auprc", "auroc", "recall_at_fdr10", "ece"]].mean()
+    means["level"] = [(reliability.get(tf) or {}).get("level", "-") for tf in means.index]
+    means = means.sort_values("auprc", ascending=False, kind="stable", na_position="last")
+    return means.reset_index().to_dict("records")
+
+
+def _levels(reliability: Mapping) -> list[tuple[str, list[str]]]:
+    """Factors of each level of reliability, best level first."""
+    order = ("high", "medium", "low", "unknown")
+    found = {tf: (entry or {}).get("level") for tf, entry in reliability.items()}
+    return [(level, named) for level in order if (named := sorted(tf for tf in found if found[tf] == level))]
