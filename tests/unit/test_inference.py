@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 from scbind.binding import Shard
 from scbind.errors import InputError
-from scbind.genome import ChromSizes
+from scbind.genome import ChromSizes, Genome
 from scbind.inference import infer_shard, reference_profile, sequence_readout
 from scbind.windows import Windows, choose_windows
 
@@ -96,12 +96,13 @@ def infer(folder, shard=0, n_shards=1, **options):
 def by_hand(folder, predictor):
     """P(bound) of every passing cell, one cell and window at a time, from the raw insertions."""
     windows, sizes = Windows.load(folder / "windows.npz"), ChromSizes.read(folder / "ref/chrom.sizes")
+    bases = Genome.open(folder / "ref").known_lengths().sum()
     position, cell = np.load(folder / "position.npy").astype(int), np.load(folder / "cell.npy")
     adata, readout = ad.read_h5ad(folder / "cells.h5ad"), np.load(folder / "readout.npy")
     result = []
     for row in np.flatnonzero(adata.obs["pass"]):
         mine = position[np.isin(cell, adata.obsp["borrow"][row].indices)]
-        depth = np.array([len(mine) / sizes.total], dtype=np.float32)
+        depth = np.array([len(mine) / bases], dtype=np.float32)
         each = []
         for w, start in enumerate(windows.global_context_starts(sizes)):
             counts = np.histogram(mine, start + np.arange(0, 401, 100) - 0.5)[0].astype(np.float32)

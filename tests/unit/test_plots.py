@@ -52,7 +52,9 @@ def test_umap_shows_each_type_in_its_colour_with_its_count(random):
 def test_activity_panels_share_one_symmetric_scale(random):
     z = random.normal(size=(40, 5)) + 1
     figure = plots.umap_activity(random.normal(size=(40, 2)), z, list("VWXYZ"), columns=3)
-    panels = [axis for axis in figure.axes if axis.get_visible() and axis.collections and axis.get_title(loc="left")]
+    panels = [
+        axis for axis in figure.axes if axis.get_visible() and axis.collections and axis.get_title(loc="left")
+    ]
     assert [axis.get_title(loc="left") for axis in panels] == list("VWXYZ")
     limits = {axis.collections[0].get_clim() for axis in panels}
     assert len(limits) == 1 and next(iter(limits))[0] == -next(iter(limits))[1]
@@ -128,7 +130,12 @@ def test_model_figures(random):
 
 
 def test_auprc_dots_average_lines_and_draw_baselines_hollow():
-    rows = [("scbind", "CTCF", 0.4), ("scbind", "CTCF", 0.6), ("chance", "CTCF", 0.1), ("scbind", "SPI1", 0.2)]
+    rows = [
+        ("scbind", "CTCF", 0.4),
+        ("scbind", "CTCF", 0.6),
+        ("chance", "CTCF", 0.1),
+        ("scbind", "SPI1", 0.2),
+    ]
     metrics = pd.DataFrame(rows, columns=["model", "tf", "auprc"]).assign(prevalence=0.01)
     figure = modelplots.auprc_dots(metrics, ["scbind"], "AUPRC")
     points = {c.get_label(): c for c in figure.axes[0].collections}
@@ -141,7 +148,9 @@ def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random)
     before = dict(matplotlib.rcParams)
     points = random.normal(size=(20, 2))
     figures = [plots.umap_types(points, ["B"] * 20, colours_of(TYPES), "x") for _ in range(2)]
-    assert as_png(figures[0]) == as_png(figures[1]) and data_uri(figures[0]).startswith("data:image/png;base64,")
+    assert as_png(figures[0]) == as_png(figures[1]) and data_uri(figures[0]).startswith(
+        "data:image/png;base64,"
+    )
     save_png(figures[0], tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes()[:4] == b"\x89PNG"
     assert dict(matplotlib.rcParams) == before

@@ -74,7 +74,6 @@ def test_unsequenced_chromosomes_come_last(build):
         ({"fasta": ">a\nACGT\n>b\n>c\nAC\n"}, "a sequence is empty or"),
         ({"fasta": ">a\nACGT\n>p\nACQT\n"}, "p:2: not a nucleotide letter"),
         ({"exclude": "2\t0\t3\n"}, "no chromosome name matches .* add the prefix"),
-        ({"exclude": "chr2\t0\t13\n"}, "line 1: the interval ends beyond its chromosome"),
         ({"exclude": "chr2\t0\t3\nchr2\t5\n"}, "line 2: fewer than 3 columns"),
         ({"exclude": "chr2\tx\t3\n"}, "line 1: start is 'x', not a whole number"),
         ({"chrom_sizes": "chr1\t5\nchr7\t9\n"}, "chr1: length 5 differs from the 4 bp"),
@@ -91,3 +90,10 @@ def test_bad_input_is_refused_and_nothing_is_left(build, tmp_path, options, mess
 def test_missing_fasta_is_refused(build):
     with pytest.raises(InputError, match="none.fa: no such file"):
         build(None, name="none.fa")
+
+
+def test_an_exclusion_list_of_the_whole_assembly_is_cut_with_a_warning(build, tmp_path, capfd):
+    build(exclude="chr2\t1\t2\nchr2\t0\t13000\nchr2\t12000\t13000\n")
+    assert "line 2: 2 intervals end beyond their chromosome" in capfd.readouterr().err
+    (cut,) = [p.read_text() for p in (tmp_path / "out").rglob("exclude.bed")]
+    assert cut.startswith("chr2\t0\t") and cut.count("\n") == 1

@@ -12,7 +12,9 @@ from scbind.report import write_report
 from scbind.reporttables import comparison, html_table, join_names, number, top_differential
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
-METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
+METRICS = (
+    "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
+)
 
 
 class Page(HTMLParser):
@@ -105,7 +107,9 @@ def inputs(tmp_path_factory):
         "training": {
             "scbind": table(
                 "training.csv",
-                pd.DataFrame({"epoch": [0, 1], "train_loss": rng.random(2), "valid_loss": 1.0, "valid_auprc": 0.2}),
+                pd.DataFrame(
+                    {"epoch": [0, 1], "train_loss": rng.random(2), "valid_loss": 1.0, "valid_auprc": 0.2}
+                ),
                 ",",
             )
         },
@@ -117,7 +121,9 @@ def inputs(tmp_path_factory):
                 columns=POPULATIONS,
             ),
         ),
-        "population_cells": table("cells.tsv", pd.DataFrame(barcodes, columns=["sample", "cell", "population"])),
+        "population_cells": table(
+            "cells.tsv", pd.DataFrame(barcodes, columns=["sample", "cell", "population"])
+        ),
         "targets": table(
             "targets.tsv",
             pd.DataFrame([("B", "CTCF", "GENE1", "chr1", 5, "+", 1.2, 1, 0.7, 3, -20, 0.9)], columns=TARGETS),
@@ -125,7 +131,28 @@ def inputs(tmp_path_factory):
         "motifs": table(
             "motifs.tsv",
             pd.DataFrame(
-                [("B", "CTCF", "CTCF", "MA1", True, 1, 3, 9, 9, 0.5, 0.5, 0.1, 8.0, 1e-9, 1e-8, 0.5, 0.5, 9.0)],
+                [
+                    (
+                        "B",
+                        "CTCF",
+                        "CTCF",
+                        "MA1",
+                        True,
+                        1,
+                        3,
+                        9,
+                        9,
+                        0.5,
+                        0.5,
+                        0.1,
+                        8.0,
+                        1e-9,
+                        1e-8,
+                        0.5,
+                        0.5,
+                        9.0,
+                    )
+                ],
                 columns=MOTIFS,
             ),
         ),

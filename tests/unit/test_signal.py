@@ -136,8 +136,20 @@ def test_borrowed_sums_rows_and_its_depth(arrays):
     assert result.dtype == np.float32 and result.shape == (3, len(STARTS), 20)
     np.testing.assert_array_equal(result, np.stack([dense[0] + dense[2], 0 * dense[0], dense.sum(axis=0)]))
     total = np.bincount(cell, minlength=N_CELLS)
-    expected = np.array([total[0] + total[2], 0, total.sum()]) / 8000
-    np.testing.assert_allclose(signal.depth(borrow), expected, rtol=1e-6)
+    known = SIZES.lengths - 10
+    expected = np.array([total[0] + total[2], 0, total.sum()]) / known.sum()
+    np.testing.assert_allclose(borrow @ signal.density(known), expected, rtol=1e-6)
+
+
+def test_density_looks_only_where_there_is_sequence_and_signal(arrays):
+    folder, position, cell = arrays
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    known = SIZES.lengths.copy()
+    known[0] = 0  # no sequence
+    beyond = position >= SIZES.offsets[1]
+    expected = np.bincount(cell[beyond], minlength=N_CELLS) / known[1:].sum()
+    np.testing.assert_allclose(signal.density(known), expected)
+    assert signal.density(np.zeros_like(known)).tolist() == [0] * N_CELLS
 
 
 @pytest.mark.parametrize(("width", "bin_bp"), [(1000, 300), (100, 0), (0, 10), (100, 200)])

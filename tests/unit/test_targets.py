@@ -132,9 +132,7 @@ def test_gtf_with_exons_only_is_joined_per_transcript(tmp_path):
     path = tmp_path / "genes.gtf"
     rows = [(501, 600, "T1"), (101, 200, "T1"), (301, 400, "T2")]
     path.write_text(
-        "".join(
-            f'chr1\tx\texon\t{a}\t{b}\t.\t+\t.\tgene_id "G"; transcript_id "{t}";\n' for a, b, t in rows
-        )
+        "".join(f'chr1\tx\texon\t{a}\t{b}\t.\t+\t.\tgene_id "G"; transcript_id "{t}";\n' for a, b, t in rows)
     )
     assert read_tss(path, SIZES).tss.tolist() == [100, 300]
 

@@ -71,7 +71,6 @@ rule tf_targets:
     params:
         options=SETTINGS["analysis"]["targets"],
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
-        window=lookup("dataset/window", within=SETTINGS),
         code=source_digest("targets"),
     script:
         "../scripts/tf_targets.py"

@@ -6,7 +6,7 @@ from snakemake.exceptions import WorkflowError
 
 from scbind import settings, sheets
 from scbind.errors import InputError
-from scbind.provenance import list_modules, source_digest
+from scbind.provenance import list_modules, source_digest, template_digest
 
 CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
 try:

@@ -42,6 +42,7 @@ rule model_card:
         mem_mb=2000,
         runtime=20,
     params:
+        template=template_digest("card.md.j2"),
         code=source_digest("card"),
     script:
         "../scripts/model_card.py"

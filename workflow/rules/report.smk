@@ -29,6 +29,7 @@ rule write_report:
     params:
         models=MODELS,
         baselines=BASELINES,
+        template=template_digest("report.html.j2"),
         code=source_digest("report"),
     script:
         "../scripts/write_report.py"

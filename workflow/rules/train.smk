@@ -4,7 +4,9 @@ rule train_model:
         REFERENCE_FILES,
         dataset="results/dataset",
         motifs=lambda wildcards: optional(
-            "results/motifs/motifs.npz" if SETTINGS["models"][wildcards.model]["motifs"] else None
+            "results/motifs/motifs.npz" if SETTINGS["models"][wildcards.model]["motifs"]
+            and SETTINGS["models"][wildcards.model]["architecture"] == "scbind"
+            else None
         ),
     output:
         checkpoint="results/models/{model}/model.ckpt",
@@ -52,6 +54,8 @@ rule calibrate_model:
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
+        max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["valid_windows"],
+        seed=lambda wildcards: SETTINGS["models"][wildcards.model]["seed"],
         code=source_digest("calibration"),
     script:
         "../scripts/calibrate_model.py"

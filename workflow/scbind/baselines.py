@@ -103,7 +103,9 @@ class _Features:
         return np.stack(columns, axis=1).astype(np.float32)
 
     def table(self, line: int, window: np.ndarray, column: int) -> np.ndarray:
-        """Features of the trees: four signals and two motif matches, float32 (windows, 6)."""
+        """Features of the trees, float32 (windows, 6): four signals and two motif matches; without a matrix, 4."""
+        if self.data.tfs[column] not in self.motifs:
+            return self.signal(line, window)
         return np.column_stack([self.signal(line, window), self.motif(window)[:, :, column].T])
 
 

@@ -132,8 +132,9 @@ def reference_profile(
     n_cells = sum(len(s.passing) for s in opened)
     # the mean over cells of (borrow @ counts) is one weighted sum of the cells' own counts
     weights = [np.asarray(s.borrow[s.passing].sum(axis=0), dtype=np.float64).ravel() for s in opened]
-    pieces = [w @ s.signal.totals() for w, s in zip(weights, opened, strict=True)]
-    depth = np.array([sum(pieces) / n_cells / sizes.total], dtype=np.float32)
+    known = genome.known_lengths()
+    pieces = [w @ s.signal.density(known) for w, s in zip(weights, opened, strict=True)]
+    depth = np.array([sum(pieces) / n_cells], dtype=np.float32)
     trunk = _open_readout(readout, chosen, windows)
     bins = n_bins(chosen.context, predictor.bin_bp)
     context, core = chosen.global_context_starts(sizes), chosen.global_starts(sizes)
@@ -216,7 +217,7 @@ def infer_shard(
     blocks = np.array_split(np.arange(0, len(sample.passing), cell_block), n_shards)[shard]
     rows = np.concatenate([sample.passing[b : b + cell_block] for b in blocks] or [np.zeros(0, np.int64)])
     borrow = sample.borrow[rows]
-    depth = sample.signal.depth(borrow)
+    depth = (borrow @ sample.signal.density(genome.known_lengths())).astype(np.float32)
     bins = n_bins(chosen.context, predictor.bin_bp)
     core = _core_bins(chosen, predictor.bin_bp)
     context = chosen.global_context_starts(sizes)

@@ -35,6 +35,8 @@ class BindingModule(pl.LightningModule):
     facts
         Plain types only, so that a checkpoint loads with ``weights_only=True``: ``tfs``, ``cell_lines``,
         ``assayed``, ``window``, ``context``, ``genome``, ``chromosomes``, ``splits``, ``version``.
+    seed
+        Of dropout.
     learning_rate, weight_decay, total_steps
         AdamW with a one-cycle schedule over ``total_steps``, or plain Adam if ``total_steps`` is ``None``.
     """
@@ -44,15 +46,24 @@ class BindingModule(pl.LightningModule):
         architecture: str,
         options: dict,
         facts: dict,
+        motifs: dict[str, np.ndarray] | None = None,
+        seed: int = 0,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.01,
         total_steps: int | None = None,
-        motifs: dict[str, np.ndarray] | None = None,
     ):
         super().__init__()
         self.save_hyperparameters(ignore=["motifs"])
         self.network = build_network(architecture, facts, options, motifs)
+        if getattr(
+            self.network, "bank_shape", None
+        ):  # so that the checkpoint says how to rebuild the network
+            self.hparams.options["bank"] = list(self.network.bank_shape)
         self._valid: list[tuple[Tensor, Tensor]] = []
+
+    def on_train_batch_start(self, *_) -> None:
+        """Make dropout a function of seed and step, so that a resumed training follows the same path."""
+        torch.manual_seed(self.hparams.seed * 1_000_003 + self.global_step)
 
     def training_step(self, batch: dict, _: int) -> Tensor:
         """Masked loss plus the network's own penalty; stops at once on NaN."""

@@ -71,8 +71,11 @@ def read_narrowpeak(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     return _inside(path, table, lines, sizes)
 
 
-def read_bed(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
+def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.DataFrame:
     """Read the first three columns of a BED file, plain or gzipped; an empty file gives an empty table.
+
+    With ``clip``, intervals that reach beyond a chromosome are cut or dropped with a warning: an exclusion list
+    of the whole assembly may be used with a piece of it.
 
     Returns ``chrom`` (str), ``start``, ``end`` (int64, 0-based half-open) in file order, without
     chromosomes outside ``sizes``. Raises :class:`InputError` as :func:`read_narrowpeak`, emptiness apart.
@@ -88,6 +91,18 @@ def read_bed(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     table = pd.DataFrame([fields[:3] for _, fields in rows], columns=COLUMNS[:3])
     for column in ("start", "end"):
         table[column] = _numbers(path, table[column], column, lines, whole=True)
+    if clip:
+        length = table["chrom"].map(sizes.as_dict())
+        beyond = (table["end"] > length) & length.notna()
+        if beyond.any():
+            first = int(lines[int(np.argmax(beyond))])
+            say(
+                f"WARNING {path}, line {first}: {int(beyond.sum())} intervals end beyond their chromosome and are "
+                "cut there; make sure that the file is for this genome"
+            )
+            table["end"] = table["end"].where(~beyond, length).astype(np.int64)
+            inside = (table["start"] < table["end"]) | ~beyond
+            table, lines = table[inside].reset_index(drop=True), lines[inside.to_numpy()]
     return _inside(path, table, lines, sizes)
 
 

@@ -50,6 +50,11 @@ def source_digest(*modules: str) -> str:
     return total.hexdigest()[:16]
 
 
+def template_digest(name: str) -> str:
+    """Hash a page template of the package; for the rule that fills it. Returns 16 hexadecimal digits."""
+    return file_sha256(PACKAGE / "templates" / name)[:16]
+
+
 def imported_modules(module: str) -> frozenset[str]:
     """Full names of the modules of this package that ``module`` (full name) imports anywhere in its text."""
     found = set()

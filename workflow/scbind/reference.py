@@ -59,8 +59,8 @@ def prepare_reference(
     ------
     InputError
         If a file is missing, empty, truncated or malformed, a chromosome occurs twice, lengths disagree,
-        chromosome names do not match, or an excluded region ends beyond its
-        chromosome. No output is written then.
+        or chromosome names do not match (an excluded region that ends beyond its
+        chromosome is cut, with a warning). No output is written then.
     """
     outputs = (fasta_out, f"{fasta_out}.fai", sizes_out, codes_out, exclude_out)
     with ExitStack() as stack:
@@ -76,7 +76,7 @@ def prepare_reference(
                     handle.write(f"{name}\t{length}\n")
         sizes = ChromSizes.read(sizes_file)
         _write_codes(fasta, plain, index, codes_file, lengths)
-        merged = _merge(read_bed(exclude, sizes), sizes) if exclude is not None else pd.DataFrame()
+        merged = _merge(read_bed(exclude, sizes, clip=True), sizes) if exclude is not None else pd.DataFrame()
         merged.to_csv(exclude_file, sep="\t", header=False, index=False)
         if merged.empty:
             exclude_file.write_text("")

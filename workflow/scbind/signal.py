@@ -150,14 +150,18 @@ class CellSignal:
             total += np.bincount(inside, minlength=self.n_cells)
         return total
 
-    def depth(self, borrow: sparse.csr_matrix) -> np.ndarray:
-        """Insertions per base of cells with what they borrow.
+    def density(self, known: np.ndarray) -> np.ndarray:
+        """Insertions per base of each cell, on the chromosomes that have sequence and that the sample covers.
 
-        ``borrow`` is a 0/1 csr (cells, n_cells). The length is that of all listed chromosomes,
-        ``sizes.total``, N and excluded bases included. Returns float32 (cells,).
+        ``known`` int64 (chromosomes,): bases that are not N (:meth:`scbind.genome.Genome.known_lengths`), 0 for a
+        chromosome without sequence. A cell with what it borrows has the sum of the densities, which is its depth.
+        Returns float64 (n_cells,).
         """
-        borrowed_totals = sparse.csr_matrix(borrow).astype(np.float64) @ self.totals()
-        return (borrowed_totals / self.sizes.total).astype(np.float32)
+        offsets = self.sizes.offsets
+        covered = (np.diff(rank(self.position, offsets)) > 0) & (known > 0)
+        if not covered.any():
+            return np.zeros(self.n_cells)
+        return self.totals_within(offsets[:-1][covered], offsets[1:][covered]) / known[covered].sum()
 
 
 def borrowed(counts: sparse.csr_matrix, borrow: sparse.csr_matrix, bins: int) -> np.ndarray:

@@ -108,7 +108,8 @@ def train(
     options = options or {}
     drawn = Sampling(**(SAMPLING[architecture] | (sampling or {})))
     pl.seed_everything(seed, workers=True, verbose=False)
-    module = BindingModule(architecture, options, facts, motifs=read_motifs(motifs) if motifs else None)
+    known = read_motifs(motifs) if motifs else None
+    module = BindingModule(architecture, dict(options), facts, known, seed)
     batches = BindingData(data, drawn, module.network.bin_bp, batch_size, seed, workers, valid_windows)
     steps = epochs * len(batches.train_dataloader())
     module.hparams.update(
@@ -143,6 +144,7 @@ def train(
         save_last=True,
         save_top_k=1,
         enable_version_counter=False,
+        save_on_train_epoch_end=True,
     )
     record = _History()
     trainer = pl.Trainer(

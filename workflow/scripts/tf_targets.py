@@ -11,6 +11,5 @@ with logged(snakemake.log[0]):
         snakemake.input.sizes,
         snakemake.output.table,
         min_cells=snakemake.params.min_cells,
-        window=snakemake.params.window,
         **snakemake.params.options,
     )

@@ -1,0 +1,120 @@
+"""A genome of two short chromosomes with a planted motif, as a dataset that trains in seconds."""
+
+import numpy as np
+import pyBigWig
+import pytest
+
+MOTIF = "GGCGCCATTA"
+
+
+def write_narrowpeak(path, rows):
+    lines = [f"{c}\t{s}\t{e}\t.\t0\t.\t1\t-1\t-1\t{(e - s) // 2}\n" for c, s, e in rows]
+    path.write_text("".join(lines))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """Paths of a small dataset: reference, tracks, peaks, chip, splits and the sites planted in it.
+
+    TF1 binds its motif where chromatin is open; TF2 is assayed in line A alone. Line C has TF1 only.
+    """
+    folder = tmp_path_factory.mktemp("tiny")
+    rng = np.random.default_rng(0)
+    lengths = {"chr1": 60_000, "chr2": 40_000}
+    reference = folder / "mini"
+    reference.mkdir()
+    codes, sites = {}, {}
+    for chrom, length in lengths.items():
+        sequence = rng.integers(0, 4, length).astype(np.uint8)
+        sites[chrom] = np.arange(1_500, length - 1_500, 1_000)
+        for site in sites[chrom][::2]:
+            sequence[site : site + len(MOTIF)] = ["ACGT".index(b) for b in MOTIF]
+        sequence[500:700] = 4
+        codes[chrom] = sequence
+    np.save(reference / "sequence.npy", np.concatenate(list(codes.values())))
+    (reference / "chrom.sizes").write_text("".join(f"{c}\t{n}\n" for c, n in lengths.items()))
+    (reference / "exclude.bed").write_text("chr1\t20000\t20100\n")
+    tracks, peaks, chip = {}, {}, []
+    for row, line in enumerate(["A", "C"]):
+        tracks[line] = str(folder / f"{line}.bw")
+        bigwig = pyBigWig.open(tracks[line], "w")
+        bigwig.addHeader(list(lengths.items()))
+        open_sites = {c: s[(np.arange(len(s)) // 2 + row) % 2 == 0] for c, s in sites.items()}
+        for chrom, length in lengths.items():
+            noise = rng.integers(0, length, length // 50)
+            cuts = [noise] + [site + rng.integers(-150, 150, 60) for site in open_sites[chrom]]
+            position, count = np.unique(np.clip(np.concatenate(cuts), 0, length - 1), return_counts=True)
+            bigwig.addEntries(chrom, position.tolist(), values=count.astype(float).tolist(), span=1)
+        bigwig.close()
+        everywhere = [(c, int(s) - 200, int(s) + 200) for c, x in open_sites.items() for s in x]
+        peaks[line] = write_narrowpeak(folder / f"{line}.narrowPeak", everywhere)
+        bound = [
+            (c, int(s) - 140, int(s) + 150) for c, x in open_sites.items() for s in x if s in sites[c][::2]
+        ]
+        path = write_narrowpeak(folder / f"{line}.TF1.narrowPeak", bound)
+        chip.append({"cell_line": line, "tf": "TF1", "path": path, "relaxed": None})
+        if line == "A":
+            path = write_narrowpeak(folder / "A.TF2.narrowPeak", everywhere)
+            chip.append({"cell_line": "A", "tf": "TF2", "path": path, "relaxed": None})
+    splits = {
+        "test": ["*:chr2:20000-40000", "C:chr1:0-30000"],
+        "valid": ["*:chr2:0-20000"],
+        "train": ["A:chr1"],
+    }
+    return {
+        "folder": folder,
+        "reference": reference,
+        "tracks": tracks,
+        "peaks": peaks,
+        "chip": chip,
+        "splits": splits,
+        "sites": sites,
+    }
+
+
+@pytest.fixture(scope="session")
+def tiny_dataset(tiny):
+    """The dataset folder made from ``tiny``."""
+    from scbind.dataset import build_dataset
+
+    output = tiny["folder"] / "dataset"
+    build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"], output)
+    return output
+
+
+@pytest.fixture(scope="session")
+def tiny_motifs(tiny):
+    """Motif file with the planted motif of TF1; TF2 has none."""
+    from scbind.motifs import prepare_motifs
+
+    rows = [" ".join("9" if base == b else "1" for base in MOTIF) for b in "ACGT"]
+    source = tiny["folder"] / "motifs.jaspar"
+    source.write_text(">M1 TF1\n" + "".join(f"{b} [ {row} ]\n" for b, row in zip("ACGT", rows, strict=True)))
+    output = tiny["folder"] / "motifs.npz"
+    prepare_motifs(["TF1", "TF2"], output, path=str(source))
+    return output
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny, tiny_dataset, tiny_motifs):
+    """A trained and calibrated model: ``(checkpoint, calibration, history)``."""
+    from scbind.calibration import calibrate
+    from scbind.training import train
+
+    out = tiny["folder"] / "model"
+    paths = out / "model.ckpt", out / "calibration.json", out / "training.csv"
+    train(
+        tiny_dataset,
+        tiny["reference"],
+        paths[0],
+        paths[2],
+        out / "scratch",
+        motifs=tiny_motifs,
+        options={"filters": 16, "channels": 16, "hidden": 16},
+        epochs=6,
+        batch_size=16,
+        learning_rate=5e-3,
+    )
+    calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1])
+    return paths

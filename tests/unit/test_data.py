@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+import torch
+from scbind.data import BindingData, FixedBatches, Sampling, TrainingBatches, draw_examples
+from scbind.dataset import TrainingSet
+from scbind.labels import BOUND
+from scbind.models.layers import one_hot, reverse_complement
+from scbind.splits import TRAIN
+
+
+@pytest.fixture
+def data(tiny, tiny_dataset):
+    return TrainingSet.open(tiny_dataset, tiny["reference"])
+
+
+def test_examples_are_training_pairs_with_all_three_kinds(data):
+    drawn = draw_examples(data, Sampling(), np.random.default_rng(0))
+    line, window = drawn.T
+    assert (np.asarray(data.splits)[line, window] == TRAIN).all()
+    assert len(np.unique(drawn, axis=0)) == len(drawn)
+    positive = (np.asarray(data.labels)[line, window] == BOUND).any(axis=1)
+    in_peak = np.asarray(data.is_open)[line, window]
+    assert positive.any() and (~positive & in_peak).any() and (~positive & ~in_peak).any()
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_batches_do_not_depend_on_workers(data, workers):
+    def batches(n):
+        return list(BindingData(data, Sampling(), 50, 16, seed=3, workers=n).train_dataloader())
+
+    for expected, got in zip(batches(0), batches(workers), strict=True):
+        for key in expected:
+            assert torch.equal(expected[key], got[key])
+
+
+def test_epochs_differ_and_repeat(data):
+    first, again, second = (TrainingBatches(data, Sampling(), 50, 16, 1, epoch)[0] for epoch in (0, 0, 1))
+    assert torch.equal(first["codes"], again["codes"])
+    assert not torch.equal(first["codes"], second["codes"])
+
+
+def test_thinning_scales_depth_with_counts(data):
+    line, window = np.zeros(200, int), np.arange(200)
+    full = FixedBatches(data, line, window, 50)[0]
+    thin = FixedBatches(data, line, window, 50, keep=0.1)[0]
+    assert thin["depth"].numpy() == pytest.approx(full["depth"].numpy() * 0.1)
+    assert (thin["counts"] <= full["counts"]).all()
+    assert thin["counts"].sum() / full["counts"].sum() == pytest.approx(0.1, abs=0.03)
+
+
+def test_training_depths_span_the_range(data):
+    sampling = Sampling(depth_min=1e-4, full_depth=0.0)
+    depth = torch.cat([b["depth"] for b in TrainingBatches(data, sampling, 50, 64, 1, 0)]).numpy()
+    assert depth.min() >= 0.99e-4 and depth.min() < 1e-3 and depth.max() > 1e-2
+
+
+def test_no_depth_change_without_thinning(data):
+    batch = TrainingBatches(data, Sampling(depth_min=None), 50, 64, 1, 0)[0]
+    assert batch["counts"].sum() > 0 and set(batch["depth"].tolist()) == {float(data.depth[0, 0])}
+
+
+def test_one_hot_and_reverse_complement():
+    codes = torch.tensor([[0, 1, 4, 3]], dtype=torch.uint8)
+    assert reverse_complement(codes).tolist() == [[0, 4, 2, 3]]
+    assert one_hot(codes).sum(dim=1).tolist() == [[1, 1, 0, 1]]
+    assert one_hot(codes)[0, 1].tolist() == [0, 1, 0, 0]

@@ -1,0 +1,83 @@
+import json
+
+import numpy as np
+import pytest
+from scbind.dataset import TrainingSet, build_dataset
+from scbind.errors import InputError
+from scbind.labels import BOUND, NOT_ASSAYED
+from scbind.splits import TEST, TRAIN
+
+
+@pytest.fixture
+def data(tiny, tiny_dataset):
+    return TrainingSet.open(tiny_dataset, tiny["reference"])
+
+
+def test_what_was_not_assayed_is_never_unbound(data):
+    assert data.tfs == ["TF1", "TF2"] and data.lines == ["A", "C"]
+    assert (data.labels[1, :, 1] == NOT_ASSAYED).all()
+    assert (data.labels[0] != NOT_ASSAYED).all()
+
+
+def test_bound_windows_hold_the_planted_sites(data, tiny):
+    bound = np.flatnonzero(data.labels[0, :, 0] == BOUND)
+    assert len(bound) > 10
+    for window in bound:
+        sites = tiny["sites"][["chr1", "chr2"][data.chrom[window]]]
+        assert np.abs(sites - data.start[window] - 100).min() <= 150
+
+
+def test_signal_and_depth(data):
+    window = np.arange(len(data.chrom))
+    counts = data.counts(0, window, 50)
+    assert counts.shape == (len(window), 20)
+    on_chr1 = data.insertions[0] < 60_000
+    known = (np.asarray(data.genome.codes[:60_000]) < 4).sum()
+    assert data.depth[0, 0] == pytest.approx(on_chr1.sum() / known)
+    edge = (data.chrom == 0) & (data.start == data.start[data.chrom == 0].max())
+    shifted = data.codes(np.flatnonzero(edge), shift=500)
+    assert (shifted < 4).all(), "a shift must not leave the chromosome"
+
+
+def test_insertion_counts_equal_the_track(data, tiny):
+    import pyBigWig
+
+    bigwig = pyBigWig.open(tiny["tracks"]["A"])
+    window = np.flatnonzero(data.chrom == 1)[7]
+    start = int(data.start[window]) - 400
+    values = np.nan_to_num(bigwig.values("chr2", start, start + 1000, numpy=True))
+    assert data.counts(0, np.array([window]), 50)[0].tolist() == values.reshape(20, 50).sum(axis=1).tolist()
+
+
+def test_manifest_and_splits(data, tiny_dataset):
+    manifest = json.loads((tiny_dataset / "manifest.json").read_text())
+    assert manifest["bound_train"]["TF1"] == int(
+        (np.asarray(data.labels[0, :, 0])[np.asarray(data.splits[0]) == TRAIN] == BOUND).sum()
+    )
+    assert set(manifest["sha256"]) >= {"labels.npy", "windows.npz"}
+    assert (np.asarray(data.splits[1]) != TRAIN).all() and (np.asarray(data.splits[1]) == TEST).any()
+
+
+def test_another_genome_is_refused(tiny, tiny_dataset, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "chrom.sizes").write_text("chr1\t100\n")
+    np.save(other / "sequence.npy", np.zeros(100, np.uint8))
+    with pytest.raises(InputError, match="another genome"):
+        TrainingSet.open(tiny_dataset, other)
+
+
+def test_nothing_is_written_half(tiny, tmp_path):
+    chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(tmp_path / "none.narrowPeak")}]
+    output = tmp_path / "dataset"
+    with pytest.raises(InputError, match="none.narrowPeak"):
+        build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, tiny["splits"], output)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tf_without_training_windows_is_named(tiny, tmp_path, capfd):
+    peak = tmp_path / "x.narrowPeak"
+    peak.write_text("chr2\t30000\t30300\t.\t0\t.\t1\t-1\t-1\t100\n")
+    chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
+    build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, tiny["splits"], tmp_path / "d")
+    assert "WARNING TF3: no bound window in the training split" in capfd.readouterr().err

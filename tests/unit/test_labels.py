@@ -1,0 +1,52 @@
+import numpy as np
+import pandas as pd
+from scbind.genome import Genome
+from scbind.labels import AMBIGUOUS, BOUND, UNBOUND, assay_table, covered_bases, grid_windows, label_windows
+
+CHROMS = ["chr1", "chr2"]
+
+
+def intervals(*rows):
+    return pd.DataFrame(rows, columns=["chrom", "start", "end"])
+
+
+def test_covered_bases_counts_each_base_once():
+    chrom, start = np.array([0, 0, 1]), np.array([0, 200, 0])
+    covered = covered_bases(
+        intervals(("chr1", 50, 150), ("chr1", 100, 250), ("chr2", 199, 300)), CHROMS, chrom, start, 200
+    )
+    assert covered.tolist() == [150, 50, 1]
+
+
+def test_bound_needs_more_than_half():
+    chrom, start = np.zeros(3, int), np.array([0, 200, 400])
+    labels = label_windows(intervals(("chr1", 0, 100), ("chr1", 299, 400)), None, CHROMS, chrom, start, 200)
+    assert labels.tolist() == [UNBOUND, BOUND, UNBOUND]
+
+
+def test_relaxed_peaks_are_ambiguous_unless_bound():
+    chrom, start = np.zeros(3, int), np.array([0, 200, 400])
+    relaxed = intervals(("chr1", 190, 410))
+    labels = label_windows(intervals(("chr1", 200, 400)), relaxed, CHROMS, chrom, start, 200)
+    assert labels.tolist() == [AMBIGUOUS, BOUND, AMBIGUOUS]
+
+
+def test_grid_avoids_unknown_bases_exclusions_and_ends(tiny):
+    genome = Genome.open(tiny["reference"])
+    chrom, start = grid_windows(genome, intervals(("chr1", 20_000, 20_100)), 200, 200, 1000)
+    assert start.min() >= 400 and (start[chrom == 0] + 600 <= 60_000).all()
+    assert (genome.window_codes(chrom, start, 200) < 4).all()
+    assert 20_000 not in start[chrom == 0] and 20_200 in start[chrom == 0]
+    assert 600 not in start and 800 in start  # N from 500 to 700
+
+
+def test_assay_table():
+    tfs, assayed = assay_table(
+        [
+            {"cell_line": "B", "tf": "SPI1"},
+            {"cell_line": "A", "tf": "CTCF"},
+            {"cell_line": "B", "tf": "CTCF"},
+        ],
+        ["A", "B"],
+    )
+    assert tfs == ["CTCF", "SPI1"] and assayed.tolist() == [[True, False], [True, True]]

@@ -1,0 +1,46 @@
+import numpy as np
+import pytest
+from scbind.metrics import calibration_error, precision_on_grid, ranking_metrics, reliability
+from sklearn.metrics import average_precision_score
+
+
+def test_perfect_and_inverted_ranking():
+    truth = np.array([0, 0, 0, 1, 1], bool)
+    perfect = ranking_metrics(truth, np.arange(5.0))
+    assert perfect["auprc"] == perfect["auroc"] == perfect["recall_at_fdr10"] == 1
+    assert perfect["n_bound"] == 2 and perfect["prevalence"] == pytest.approx(0.4)
+    inverted = ranking_metrics(truth, -np.arange(5.0))
+    assert inverted["auroc"] == 0 and inverted["recall_at_fdr10"] == 0
+
+
+def test_recall_at_a_false_discovery_rate():
+    truth = np.array([1, 0, 1, 1, 0, 0, 0, 0], bool)
+    found = ranking_metrics(truth, -np.arange(8.0))
+    assert found["recall_at_fdr10"] == pytest.approx(1 / 3)
+    assert found["recall_at_fdr50"] == 1
+
+
+@pytest.mark.parametrize("truth", [[False, False], [True, True], []])
+def test_one_class_gives_nan(truth):
+    found = ranking_metrics(np.array(truth, bool), np.zeros(len(truth)))
+    assert np.isnan(found["auprc"]) and found["n_windows"] == len(truth)
+
+
+def test_calibration_error_by_hand():
+    probability = np.array([0.05, 0.05, 0.95, 0.95])
+    assert calibration_error(np.array([0, 0, 1, 1]), probability) == pytest.approx(0.05)
+    assert calibration_error(np.array([1, 1, 0, 0]), probability) == pytest.approx(0.95)
+    predicted, observed, count = reliability(np.array([0, 1, 1, 1]), probability)
+    assert count[[0, 9]].tolist() == [2, 2] and observed[0] == 0.5 and predicted[9] == pytest.approx(0.95)
+    assert np.isnan(calibration_error(np.array([]), np.array([])))
+
+
+def test_precision_on_grid_never_rises_and_brackets_the_average():
+    rng = np.random.default_rng(0)
+    truth = rng.random(500) < 0.1
+    score = truth + rng.normal(size=500)
+    grid = np.linspace(0, 1, 101)
+    precision = precision_on_grid(truth, score, grid)
+    assert (np.diff(precision) <= 1e-12).all()
+    assert precision.mean() >= average_precision_score(truth, score)
+    assert np.isnan(precision_on_grid(np.zeros(5, bool), np.arange(5.0), grid)).all()

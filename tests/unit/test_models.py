@@ -1,0 +1,173 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+from scbind.errors import InputError
+from scbind.models import build_network, load_predictor
+from scbind.models.gated import MotifBank, signal_features
+from scbind.models.layers import SequenceConv, one_hot
+from scbind.models.predictor import Predictor
+from scbind.models.scfan import ScfanNetwork
+from scbind.module import masked_loss
+from torch import nn
+
+FACTS = {
+    "tfs": ["T1", "T2", "T3"],
+    "modelled": [True, False, True],
+    "cell_lines": ["A", "B"],
+    "assayed": [[True, True, False], [True, False, False]],
+    "context": 1000,
+    "window": 200,
+}
+RNG = np.random.default_rng(0)
+CODES = RNG.integers(0, 4, (7, 1000)).astype(np.uint8)
+
+
+def predictor(architecture):
+    torch.manual_seed(0)
+    return Predictor(build_network(architecture, FACTS, {}), FACTS, None)
+
+
+def test_sequence_conv_equals_the_general_one():
+    torch.manual_seed(0)
+    ours, general = SequenceConv(6, 19), nn.Conv1d(4, 6, 19, padding=9)
+    general.load_state_dict(ours.state_dict())
+    bases = torch.rand(3, 4, 50)
+    for layer in (ours, general):
+        layer(bases).square().sum().backward()
+    torch.testing.assert_close(ours(bases), general(bases))
+    torch.testing.assert_close(ours.weight.grad, general.weight.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(ours.bias.grad, general.bias.grad, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("architecture", ["scbind", "scfan"])
+def test_probabilities_do_not_depend_on_blocks(architecture):
+    model = predictor(architecture)
+    counts = RNG.poisson(0.5, (5, 7, 1000 // model.bin_bp)).astype(np.float32)
+    depth = np.full(5, 0.01, np.float32)
+    readout = model.readout(CODES)
+    whole = model.probabilities(readout, counts, depth)
+    assert whole.shape == (5, 7, 2) and model.tfs == ["T1", "T3"]
+    assert ((whole > 0) & (whole < 1)).all()
+    by_cell = np.concatenate([model.probabilities(readout, counts[[i]], depth[[i]]) for i in range(5)])
+    by_window = np.concatenate(
+        [model.probabilities(readout[[w]], counts[:, [w]], depth) for w in range(7)], axis=1
+    )
+    # equal to the last bit but for the order of sums in a convolution, which scfan runs per pair
+    tolerance = {"scbind": 0, "scfan": 1e-6}[architecture]
+    np.testing.assert_allclose(whole, by_cell, rtol=tolerance)
+    np.testing.assert_allclose(whole, by_window, rtol=tolerance)
+    np.testing.assert_array_equal(readout, np.concatenate([model.readout(CODES[[i]]) for i in range(7)]))
+
+
+def test_signal_and_sequence_both_matter():
+    model = predictor("scbind")
+    readout = model.readout(CODES)
+    depth = np.full(1, 0.01, np.float32)
+    empty, full = (model.probabilities(readout, np.full((1, 7, 20), n, np.float32), depth) for n in (0, 9))
+    assert np.isfinite(empty).all() and not np.allclose(empty, full)
+    assert np.ptp(full[0, :, 0]) > 0
+
+
+def test_features_are_finite_for_nothing():
+    assert torch.isfinite(signal_features(torch.zeros(2, 20), torch.zeros(2), 50)).all()
+
+
+def test_scfan_has_the_published_size():
+    network = ScfanNetwork(FACTS | {"cell_lines": ["A"], "assayed": [[True] * 3]})
+    convolutions = 8 * 8 * 160 + 160 + 160 * 8 * 240 + 240 + 240 * 8 * 240 + 240
+    norms = 2 * (160 + 240 + 240)
+    dense = 62 * 240 * 919 + 919 + 919 * 3 + 3
+    assert sum(p.numel() for p in network.parameters()) == convolutions + norms + dense
+
+
+def test_scfan_averages_the_lines_that_assayed_a_tf():
+    torch.manual_seed(0)
+    network = ScfanNetwork(FACTS).eval()
+    codes, depth = torch.from_numpy(CODES), torch.full((7,), 0.01)
+    counts = torch.poisson(torch.full((7, 1000), 0.01))
+    own = [torch.sigmoid(network(codes, counts, depth, torch.full((7,), i))) for i in (0, 1)]
+    unseen = torch.sigmoid(network(codes, counts, depth, None))
+    torch.testing.assert_close(unseen[:, 0], (own[0][:, 0] + own[1][:, 0]) / 2)
+    torch.testing.assert_close(unseen[:, 1], own[0][:, 1])
+
+
+def test_a_line_that_was_not_trained_is_unseen():
+    torch.manual_seed(0)
+    network = ScfanNetwork(FACTS | {"assayed": [[True] * 3, [False] * 3]}).eval()
+    codes, depth, counts = torch.from_numpy(CODES), torch.full((7,), 0.01), torch.ones(7, 1000)
+    torch.testing.assert_close(
+        network(codes, counts, depth, torch.ones(7, dtype=torch.long)), network(codes, counts, depth, None)
+    )
+
+
+def test_the_bank_scores_both_strands_as_a_share_of_the_best():
+    matrix = np.full((4, 6), -2, np.float32)
+    consensus = [0, 0, 1, 2, 2, 1]
+    matrix[consensus, np.arange(6)] = 2
+    codes = np.full((2, 20), 3, np.uint8)
+    codes[0, 10:16] = consensus
+    codes[1, 10:16] = 3 - np.array(consensus)[::-1]
+    matches = MotifBank(1, 7, [matrix])(one_hot(torch.from_numpy(codes)))
+    assert matches.shape == (2, 1, 4)
+    assert matches.amax(dim=(1, 2)).tolist() == pytest.approx([1, 1])
+    assert matches[:, :, 0].max() == 0
+
+
+def test_a_checkpoint_keeps_the_motif_bank(tiny_model):
+    stored = torch.load(tiny_model[0], weights_only=True)
+    assert stored["hyper_parameters"]["options"]["bank"] == [1, 11]
+    assert load_predictor(tiny_model[0]).network.bank.weight.abs().sum() > 0
+
+
+def test_masked_loss_ignores_unknown():
+    logits = torch.tensor([[0.0, 5.0, -3.0]], requires_grad=True)
+    loss = masked_loss(logits, torch.tensor([[1, -1, -2]], dtype=torch.int8))
+    assert loss.item() == pytest.approx(np.log(2))
+    loss.backward()
+    assert logits.grad[0, 1:].tolist() == [0, 0]
+    assert masked_loss(logits, torch.full((1, 3), -2, dtype=torch.int8)).item() == 0
+
+
+def test_nan_in_the_signal_is_refused():
+    model = predictor("scbind")
+    counts = np.full((1, 7, 20), np.nan, np.float32)
+    with pytest.raises(InputError, match="NaN among the counts"):
+        model.probabilities(model.readout(CODES), counts, np.ones(1, np.float32))
+
+
+class _Evil:
+    def __reduce__(self):
+        return (print, ("executed",))
+
+
+def test_checkpoints_run_no_code(tmp_path, capfd):
+    path = tmp_path / "model.ckpt"
+    torch.save({"state_dict": {}, "hyper_parameters": {"facts": _Evil(), "options": {}}}, path)
+    with pytest.raises(InputError, match="not a readable scbind checkpoint"):
+        load_predictor(path)
+    assert "executed" not in capfd.readouterr().out
+    path.write_bytes(b"PK nonsense")
+    with pytest.raises(InputError, match="not a readable scbind checkpoint"):
+        load_predictor(path)
+
+
+def test_a_checkpoint_of_another_genome_or_with_foreign_weights_is_refused(tiny_model, tmp_path):
+    checkpoint = tiny_model[0]
+    with pytest.raises(InputError, match="trained on genome mini, not hg38"):
+        load_predictor(checkpoint, genome="hg38")
+    stored = torch.load(checkpoint, weights_only=True)
+    stored["hyper_parameters"]["options"]["filters"] = 24
+    torch.save(stored, tmp_path / "edited.ckpt")
+    with pytest.raises(InputError, match="weights do not fit"):
+        load_predictor(tmp_path / "edited.ckpt")
+
+
+def test_a_calibration_of_other_tfs_is_refused(tiny_model, tmp_path):
+    fitted = json.loads(tiny_model[1].read_text())
+    fitted["tfs"] = fitted["tfs"][::-1]
+    path = tmp_path / "calibration.json"
+    path.write_text(json.dumps(fitted))
+    with pytest.raises(InputError, match="made for other TFs"):
+        load_predictor(tiny_model[0], path)

@@ -1,0 +1,65 @@
+import numpy as np
+import pytest
+from scbind.errors import InputError
+from scbind.splits import TEST, TRAIN, UNUSED, VALID, assign_splits, kind_of_holdout
+
+LINES, CHROMS = ["A", "B"], ["chr1", "chr2", "chr3"]
+CHROM = np.repeat(np.arange(3), 5)
+START = np.tile(np.arange(5) * 200, 3)
+
+
+def assign(rules, usable=None):
+    return assign_splits(rules, LINES, CHROMS, CHROM, START, 200, usable)
+
+
+def test_train_is_what_the_holdouts_leave():
+    splits = assign({"test": ["*:chr3"], "valid": ["B:chr2"], "train": None})
+    assert (splits[:, CHROM == 2] == TEST).all()
+    assert (splits[1, CHROM == 1] == VALID).all() and (splits[0, CHROM == 1] == TRAIN).all()
+
+
+def test_explicit_training_regions_leave_the_rest_unused():
+    splits = assign({"test": ["A:chr3"], "valid": ["A:chr2"], "train": ["A:chr1:0-500"]})
+    assert splits[0, :5].tolist() == [TRAIN, TRAIN, UNUSED, UNUSED, UNUSED]  # 400-600 is not wholly inside
+    assert (splits[1] == UNUSED).all()
+
+
+@pytest.mark.parametrize(
+    ("rules", "message"),
+    [
+        ({"test": ["*:chr3"], "valid": ["A:chr3"], "train": None}, "overlaps 'splits.test: \\*:chr3' in 5"),
+        ({"test": ["*:chr3"], "valid": ["A:chr2"], "train": ["A:*"]}, "overlaps"),
+        ({"test": ["*:*"], "valid": ["A:chr2"], "train": None}, "overlaps"),
+        (
+            {"test": ["*:chr2", "*:chr3"], "valid": ["*:chr1"], "train": None},
+            "splits.train: the train split holds no",
+        ),
+        ({"test": ["*:chr3:0-10"], "valid": ["A:chr2"], "train": None}, "the test split holds no window"),
+        ({"test": ["C:chr3"], "valid": ["A:chr2"], "train": None}, "no cell line 'C'; use one of A, B"),
+        ({"test": ["*:3"], "valid": ["A:chr2"], "train": None}, "no chromosome '3'; use one of chr1"),
+        ({"test": ["chr3"], "valid": ["A:chr2"], "train": None}, "is not LINE:CHROM"),
+        ({"test": ["*:chr3:9-3"], "valid": ["A:chr2"], "train": None}, "start is not below end"),
+        ({"test": None, "valid": ["A:chr2"], "train": None}, "no test rules"),
+    ],
+)
+def test_refused(rules, message):
+    with pytest.raises(InputError, match=message):
+        assign(rules)
+
+
+def test_a_line_without_signal_is_not_used():
+    usable = np.ones((2, 15), bool)
+    usable[1, CHROM == 0] = False
+    splits = assign({"test": ["*:chr3"], "valid": ["*:chr2"], "train": None}, usable)
+    assert (splits[1, CHROM == 0] == UNUSED).all()
+    usable[0, CHROM == 0] = False
+    with pytest.raises(InputError, match="train split holds no window"):
+        assign({"test": ["*:chr3"], "valid": ["*:chr2"], "train": None}, usable)
+
+
+def test_kinds_of_holdout():
+    splits = assign({"test": ["*:chr3", "B:chr1"], "valid": ["*:chr2"], "train": None})
+    kinds = kind_of_holdout(splits)
+    assert set(kinds[0, CHROM == 2]) == {"chromosome"}
+    assert set(kinds[1, CHROM == 0]) == {"cell_line"} and set(kinds[1, CHROM == 2]) == {"both"}
+    assert set(kinds[0, CHROM == 0]) == {""}

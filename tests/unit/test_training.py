@@ -1,0 +1,101 @@
+import csv
+
+import numpy as np
+import pytest
+import torch
+from scbind.errors import InputError
+from scbind.module import BindingModule
+from scbind.training import choose_device, train
+
+SMALL = {
+    "options": {"filters": 8, "channels": 8, "hidden": 8},
+    "epochs": 3,
+    "batch_size": 32,
+}
+
+
+def run(tiny, tiny_dataset, folder, **settings):
+    paths = folder / "model.ckpt", folder / "training.csv"
+    train(tiny_dataset, tiny["reference"], *paths, folder / "scratch", **(SMALL | settings))
+    return paths
+
+
+def history(path):
+    with open(path) as handle:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(handle)]
+
+
+def weights(path):
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def test_the_planted_motif_is_learned(tiny_model):
+    rows = history(tiny_model[2])
+    assert float(rows[-1]["train_loss"]) < float(rows[0]["train_loss"])
+    assert max(float(row["valid_auprc"]) for row in rows) > 0.5
+
+
+def test_same_seed_same_model(tiny, tiny_dataset, tmp_path):
+    first, again = (run(tiny, tiny_dataset, tmp_path / name) for name in "ab")
+    assert history(first[1]) == history(again[1])
+    for key, value in weights(first[0]).items():
+        assert torch.equal(value, weights(again[0])[key])
+
+
+def test_a_killed_training_resumes_to_the_same_end(tiny, tiny_dataset, tmp_path, monkeypatch, capfd):
+    whole = run(tiny, tiny_dataset, tmp_path / "whole")
+    step = BindingModule.training_step
+
+    def killed(self, batch, number):
+        if self.current_epoch == 1 and number == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, number)
+
+    monkeypatch.setattr(BindingModule, "training_step", killed)
+    with pytest.raises((KeyboardInterrupt, SystemExit)):
+        run(tiny, tiny_dataset, tmp_path / "cut")
+    assert not (tmp_path / "cut" / "model.ckpt").exists()
+    monkeypatch.setattr(BindingModule, "training_step", step)
+    resumed = run(tiny, tiny_dataset, tmp_path / "cut")
+    assert "resuming from" in capfd.readouterr().err
+    assert history(resumed[1]) == history(whole[1])
+    for key, value in weights(whole[0]).items():
+        assert torch.equal(value, weights(resumed[0])[key])
+    assert not list((tmp_path / "cut" / "scratch").iterdir())
+
+
+def test_nan_loss_stops_and_keeps_the_last_good_state(tiny, tiny_dataset, tmp_path, monkeypatch):
+    step = BindingModule.training_step
+
+    def poisoned(self, batch, number):
+        if self.current_epoch == 1:
+            batch["depth"] = batch["depth"] * np.nan
+        return step(self, batch, number)
+
+    monkeypatch.setattr(BindingModule, "training_step", poisoned)
+    with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1; lower models"):
+        run(tiny, tiny_dataset, tmp_path)
+    assert not (tmp_path / "model.ckpt").exists()
+    assert list((tmp_path / "scratch").rglob("last.ckpt"))
+
+
+def test_scfan_trains_and_keeps_line_weights_apart(tiny, tiny_dataset, tmp_path):
+    checkpoint, _ = run(
+        tiny, tiny_dataset, tmp_path, architecture="scfan", options={}, epochs=1, valid_windows=20
+    )
+    stored = torch.load(checkpoint, weights_only=True)
+    assert stored["hyper_parameters"]["facts"]["assayed"] == [[True, True], [False, False]]
+
+
+def test_a_required_gpu_must_be_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="no CUDA device is visible; run where a GPU is"):
+        choose_device(1, require_gpu=True)
+    assert choose_device(1) == ("cpu", 1) and choose_device(0) == ("cpu", 1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_training_on_a_gpu(tiny, tiny_dataset, tmp_path, capfd):
+    run(tiny, tiny_dataset, tmp_path, gpus=1, require_gpu=True)
+    assert "device: CUDA" in capfd.readouterr().err
