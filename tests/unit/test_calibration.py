@@ -36,11 +36,12 @@ def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny,
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     model = load_predictor(*tiny_model[:2])
     line, window = np.nonzero(np.asarray(data.splits) == VALID)
-    for keep in (1.0, 0.1):
-        logits, depth, labels = predict_pairs(model, data, line, window, keep)
-        known = labels[:, 0] >= 0
-        error = calibration_error(labels[known, 0] == 1, model.calibrated(logits, depth)[known, 0])
-        assert error < 0.08
+    logits, depth, labels = predict_pairs(model, data, line, window, (1.0, 0.1), chunk=64)
+    known = labels[:, 0] >= 0
+    for z, d in zip(logits, depth, strict=True):
+        assert calibration_error(labels[known, 0] == 1, model.calibrated(z, d)[known, 0]) < 0.08
+    again = predict_pairs(model, data, line, window)[0][0]
+    np.testing.assert_array_equal(again, logits[0])
     stored = json.loads(tiny_model[1].read_text())
     assert stored["reliability"]["TF1"]["level"] in {"low", "medium", "high", "unknown"}
     assert model.reliability["TF1"]["n_bound"] == stored["reliability"]["TF1"]["n_bound"]

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scbind.data import BindingData, FixedBatches, Sampling, TrainingBatches, draw_examples
+from scbind.data import BindingData, FixedBatches, Sampling, TrainingBatches, draw_examples, thinned
 from scbind.dataset import TrainingSet
 from scbind.labels import BOUND
 from scbind.models.layers import one_hot, reverse_complement
@@ -41,11 +41,14 @@ def test_epochs_differ_and_repeat(data):
 
 def test_thinning_scales_depth_with_counts(data):
     line, window = np.zeros(200, int), np.arange(200)
-    full = FixedBatches(data, line, window, 50)[0]
-    thin = FixedBatches(data, line, window, 50, keep=0.1)[0]
-    assert thin["depth"].numpy() == pytest.approx(full["depth"].numpy() * 0.1)
-    assert (thin["counts"] <= full["counts"]).all()
-    assert thin["counts"].sum() / full["counts"].sum() == pytest.approx(0.1, abs=0.03)
+    rng = np.random.default_rng(0)
+    full, depth = thinned(data, line, window, 50, 1.0, rng)
+    thin, less = thinned(data, line, window, 50, 0.1, rng)
+    assert less == pytest.approx(depth * 0.1)
+    assert (thin <= full).all()
+    assert thin.sum() / full.sum() == pytest.approx(0.1, abs=0.03)
+    batch = FixedBatches(data, line, window, 50)[0]
+    np.testing.assert_array_equal(batch["counts"], full)
 
 
 def test_training_depths_span_the_range(data):

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scbind.errors import InputError
 from scbind.models import build_network, load_predictor
-from scbind.models.gated import MotifBank, signal_features
-from scbind.models.layers import SequenceConv, one_hot
+from scbind.models.gated import seed_filters, signal_features
+from scbind.models.layers import StrandConv, one_hot
 from scbind.models.predictor import Predictor
 from scbind.models.scfan import ScfanNetwork
 from scbind.module import masked_loss
@@ -29,16 +29,17 @@ def predictor(architecture):
     return Predictor(build_network(architecture, FACTS, {}), FACTS, None)
 
 
-def test_sequence_conv_equals_the_general_one():
+def test_strand_conv_equals_two_general_ones():
     torch.manual_seed(0)
-    ours, general = SequenceConv(6, 19), nn.Conv1d(4, 6, 19, padding=9)
-    general.load_state_dict(ours.state_dict())
-    bases = torch.rand(3, 4, 50)
-    for layer in (ours, general):
-        layer(bases).square().sum().backward()
-    torch.testing.assert_close(ours(bases), general(bases))
-    torch.testing.assert_close(ours.weight.grad, general.weight.grad, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(ours.bias.grad, general.bias.grad, rtol=1e-4, atol=1e-4)
+    ours, bases = StrandConv(6, 19, pool=5), torch.rand(3, 4, 50)
+    weight = ours.weight.detach().clone().requires_grad_(True)
+    both = [nn.functional.conv1d(bases, w, padding=9) for w in (weight, weight.flip(1, 2))]
+    expected = nn.functional.max_pool1d(torch.maximum(*both), 5)
+    expected.square().sum().backward()
+    got = ours(bases)
+    got.square().sum().backward()
+    torch.testing.assert_close(got, expected)
+    torch.testing.assert_close(ours.weight.grad, weight.grad, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
@@ -102,23 +103,29 @@ def test_a_line_that_was_not_trained_is_unseen():
     )
 
 
-def test_the_bank_scores_both_strands_as_a_share_of_the_best():
-    matrix = np.full((4, 6), -2, np.float32)
-    consensus = [0, 0, 1, 2, 2, 1]
-    matrix[consensus, np.arange(6)] = 2
+def test_motifs_seed_the_first_filters():
+    torch.manual_seed(0)
+    layer, norm = StrandConv(8, 7, pool=5), nn.BatchNorm1d(8)
+    before = layer.weight.detach().clone()
+    matrix = np.full((4, 5), -2, np.float32)
+    consensus = [0, 0, 1, 2, 2]
+    matrix[consensus, np.arange(5)] = 2
+    seed_filters(layer, norm, [matrix] * 9)
+    torch.testing.assert_close(layer.weight[6:], before[6:])  # a quarter stays random
+    assert norm.bias.tolist() == [-1] * 6 + [0] * 2
     codes = np.full((2, 20), 3, np.uint8)
-    codes[0, 10:16] = consensus
-    codes[1, 10:16] = 3 - np.array(consensus)[::-1]
-    matches = MotifBank(1, 7, [matrix])(one_hot(torch.from_numpy(codes)))
-    assert matches.shape == (2, 1, 4)
-    assert matches.amax(dim=(1, 2)).tolist() == pytest.approx([1, 1])
-    assert matches[:, :, 0].max() == 0
+    codes[0, 10:15] = consensus
+    codes[1, 10:15] = 3 - np.array(consensus)[::-1]
+    matches = layer(one_hot(torch.from_numpy(codes)))
+    assert matches[:, 0].amax(dim=1).tolist() == pytest.approx([4, 4]), "both strands reach the best score"
 
 
-def test_a_checkpoint_keeps_the_motif_bank(tiny_model):
-    stored = torch.load(tiny_model[0], weights_only=True)
-    assert stored["hyper_parameters"]["options"]["bank"] == [1, 11]
-    assert load_predictor(tiny_model[0]).network.bank.weight.abs().sum() > 0
+def test_a_wide_matrix_keeps_its_informative_part():
+    layer, norm = StrandConv(4, 5, pool=5), nn.BatchNorm1d(4)
+    matrix = np.zeros((4, 9), np.float32)
+    matrix[0, 4:] = 2
+    seed_filters(layer, norm, [matrix])
+    assert (layer.weight[0, 0] > 0).all()
 
 
 def test_masked_loss_ignores_unknown():

@@ -18,7 +18,14 @@ rule write_report:
         cards=expand("results/models/{model}/card.md", model=MODELS),
         provenance=["results/provenance/config.yaml", "results/provenance/sheets.tsv"],
     output:
-        page="results/report.html",
+        page=report("results/report.html", caption="../report/page.rst", category="Report"),
+        figures=report(
+            directory("results/figures"),
+            patterns=["{figure}.png"],
+            caption="../report/figure.rst",
+            category="Figures",
+            labels={"figure": "{figure}"},
+        ),
     log:
         "logs/write_report/report.log",
     conda:
@@ -29,6 +36,7 @@ rule write_report:
     params:
         models=MODELS,
         baselines=BASELINES,
+        cell_types=lambda wildcards: [row["cell_type"] for row in cell_type_table()],
         template=template_digest("report.html.j2"),
         code=source_digest("report"),
     script:

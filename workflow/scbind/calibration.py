@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from scbind.data import FixedBatches
+from scbind.data import thinned
 from scbind.dataset import TrainingSet
 from scbind.files import atomic
 from scbind.labels import BOUND
@@ -46,17 +47,13 @@ def calibrate(
     if len(line) > max_windows:
         chosen = np.sort(np.random.default_rng(seed).choice(len(line), max_windows, replace=False))
         line, window = line[chosen], window[chosen]
-    logits, depth, labels = [], [], []
-    for decade in DECADES:
-        z, d, y = predict_pairs(predictor, data, line, window, keep=10.0**-decade, seed=seed)
-        logits.append(z)
-        depth.append(d)
-        labels.append(y)
-        say(f"calibration: {len(line):,} validation windows at 1/{10**decade:,.0f} of the insertions")
-    reliability = _reliability(predictor.tfs, labels[0], logits[0])
-    x = np.log10(np.maximum(np.concatenate(depth), 1e-7))
+    keeps = tuple(10.0**-decade for decade in DECADES)
+    say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
+    logits, depth, labels = predict_pairs(predictor, data, line, window, keeps, seed)
+    reliability = _reliability(predictor.tfs, labels, logits[0])
+    x = np.log10(np.maximum(depth.ravel(), 1e-7))
     centre = float(x.mean())
-    parameters = fit_platt(np.concatenate(logits), x - centre, np.concatenate(labels))
+    parameters = fit_platt(np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)))
     stored = {
         "tfs": predictor.tfs,
         "log10_depth_centre": centre,
@@ -74,27 +71,28 @@ def predict_pairs(
     data: TrainingSet,
     line: np.ndarray,
     window: np.ndarray,
-    keep: float = 1.0,
+    keeps: Sequence[float] = (1.0,),
     seed: int = 0,
-    batch: int = 1024,
+    chunk: int = 4096,
 ):
-    """Logits, depths and labels of (line, window) pairs at a share ``keep`` of their insertions.
+    """Logits, depths and labels of (line, window) pairs, at shares ``keeps`` of their insertions.
 
-    Returns float32 (N, TFs), float32 (N,) and int8 (N, TFs); TFs are the modelled ones. Networks that keep
-    weights per line use the line's own.
+    Returns float32 (keeps, N, TFs), float32 (keeps, N) and int8 (N, TFs); TFs are the modelled ones. Networks that
+    keep weights per line use the line's own. Each window's sequence is read once, ``chunk`` windows at a time.
     """
-    logits = np.empty((len(line), len(predictor.tfs)), np.float32)
-    depth = np.empty(len(line), np.float32)
-    labels = np.empty((len(line), len(predictor.tfs)), np.int8)
-    for row in np.unique(line):
-        rows = np.flatnonzero(line == row)
-        batches = FixedBatches(data, line[rows], window[rows], predictor.bin_bp, batch, keep, seed + int(row))
-        for number in range(len(batches)):
-            got, at = batches[number], rows[number * batch : (number + 1) * batch]
-            readout = predictor.readout(got["codes"].numpy())
-            logits[at] = predictor.logits(readout, got["counts"].numpy(), got["depth"].numpy(), int(row))
-            depth[at] = got["depth"].numpy()
-            labels[at] = got["labels"].numpy()[:, predictor.columns]
+    logits = np.empty((len(keeps), len(line), len(predictor.tfs)), np.float32)
+    depth = np.empty((len(keeps), len(line)), np.float32)
+    labels = np.asarray(data.labels[line, window])[:, predictor.columns]
+    unique, place = np.unique(window, return_inverse=True)
+    for begin in range(0, len(unique), chunk):
+        readout = predictor.readout(data.codes(unique[begin : begin + chunk]))
+        inside = (place >= begin) & (place < begin + chunk)
+        for row in np.unique(line[inside]):
+            at = np.flatnonzero(inside & (line == row))
+            for k, keep in enumerate(keeps):
+                rng = np.random.default_rng([seed, int(row), begin, k])
+                counts, depth[k, at] = thinned(data, line[at], window[at], predictor.bin_bp, keep, rng)
+                logits[k, at] = predictor.logits(readout[place[at] - begin], counts, depth[k, at], int(row))
     return logits, depth, labels
 
 

@@ -87,24 +87,16 @@ class TrainingBatches(Dataset):
 
 
 class FixedBatches(Dataset):
-    """Whole windows in a given order, without augmentation: for validation, calibration and tests.
+    """Given (line, window) pairs in order, at full depth and without augmentation: for validation.
 
-    ``line`` and ``window`` are int64 (examples,); ``keep`` thins every track to that share, seeded per batch.
+    ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`.
     """
 
     def __init__(
-        self,
-        data: TrainingSet,
-        line: np.ndarray,
-        window: np.ndarray,
-        bin_bp: int,
-        batch_size: int = 512,
-        keep: np.ndarray | float = 1.0,
-        seed: int = 0,
+        self, data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, batch_size: int = 512
     ):
-        self.data, self.line, self.window, self.bin_bp = data, line, window, bin_bp
-        self.batch_size, self.seed = batch_size, seed
-        self.keep = np.broadcast_to(np.asarray(keep, dtype=np.float64), line.shape)
+        self.data, self.line, self.window = data, line, window
+        self.bin_bp, self.batch_size = bin_bp, batch_size
 
     def __len__(self) -> int:
         return -(-len(self.line) // self.batch_size)
@@ -113,17 +105,13 @@ class FixedBatches(Dataset):
         if number >= len(self):
             raise IndexError(number)
         rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
-        line, window, keep = self.line[rows], self.window[rows], self.keep[rows]
+        line, window = self.line[rows], self.window[rows]
         counts, depth = _signal(self.data, line, window, self.bin_bp)
-        if (keep < 1).any():
-            rng = np.random.default_rng([self.seed, number])
-            counts = rng.binomial(counts.astype(np.int64), keep[:, None]).astype(np.float32)
-            depth = (depth * keep).astype(np.float32)
         return {
             "codes": torch.from_numpy(self.data.codes(window)),
             "counts": torch.from_numpy(counts),
             "depth": torch.from_numpy(depth),
-            "line": torch.from_numpy(np.asarray(line)),
+            "line": torch.from_numpy(line),
             "labels": torch.from_numpy(self.data.labels[line, window]),
         }
 
@@ -178,6 +166,22 @@ def draw_examples(data: TrainingSet, sampling: Sampling, rng: np.random.Generato
         parts.append(pool[rng.permutation(len(pool))[:wanted]])
     examples = np.concatenate(parts)
     return examples[rng.permutation(len(examples))]
+
+
+def thinned(
+    data: TrainingSet,
+    line: np.ndarray,
+    window: np.ndarray,
+    bin_bp: int,
+    keep: float,
+    rng: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts (examples, bins) and depth (examples,) when each insertion is kept with probability ``keep``."""
+    counts, depth = _signal(data, line, window, bin_bp)
+    if keep < 1:
+        counts = rng.binomial(counts.astype(np.int64), keep).astype(np.float32)
+        depth = (depth * keep).astype(np.float32)
+    return counts, depth
 
 
 def _signal(data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, shift=0):

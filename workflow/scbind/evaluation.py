@@ -53,7 +53,7 @@ def evaluate_model(
     def predict(line: int, window: np.ndarray) -> np.ndarray:
         logits, depth, _ = predict_pairs(predictor, data, np.full(len(window), line), window)
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
-        scores[:, predictor.columns] = predictor.calibrated(logits, depth)
+        scores[:, predictor.columns] = predictor.calibrated(logits[0], depth[0])
         return scores
 
     table, drawn = score_test_windows(data, predict, model)

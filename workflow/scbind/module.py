@@ -55,10 +55,6 @@ class BindingModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["motifs"])
         self.network = build_network(architecture, facts, options, motifs)
-        if getattr(
-            self.network, "bank_shape", None
-        ):  # so that the checkpoint says how to rebuild the network
-            self.hparams.options["bank"] = list(self.network.bank_shape)
         self._valid: list[tuple[Tensor, Tensor]] = []
 
     def on_train_batch_start(self, *_) -> None:

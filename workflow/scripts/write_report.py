@@ -1,8 +1,6 @@
 from scbind.runlog import logged
 
 with logged(snakemake.log[0]):
-    from pathlib import Path
-
     from scbind.report import write_report
 
     given, models = snakemake.input, list(snakemake.params.models)
@@ -23,8 +21,9 @@ with logged(snakemake.log[0]):
         population_cells=given.population_cells,
         targets=given.targets or None,
         motifs=given.motifs,
-        peaks={Path(path).parent.name: path for path in given.peaks},
+        peaks=dict(zip(snakemake.params.cell_types, given.peaks, strict=True)),
         truth_cells=truth[0],
         truth_types=truth[1],
+        figures_dir=snakemake.output.figures,
         provenance=[*given.cards, *given.provenance],
     )

@@ -15,9 +15,12 @@ class BindingNetwork(nn.Module):
     ----------
     bin_bp
         Width in bp of the bins in which it wants insertions counted.
+    pairs
+        Rows that it is always given at once in prediction, so that no number depends on the caller's blocks.
     """
 
     bin_bp: int
+    pairs: int = 1024
 
     def readout(self, codes: Tensor) -> Tensor:
         """Sequence readout: uint8 (windows, context) to (windows, ...)."""

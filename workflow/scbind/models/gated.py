@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from scbind.models.base import BindingNetwork
-from scbind.models.layers import SequenceConv, one_hot
+from scbind.models.layers import StrandConv, one_hot
 
 N_SIGNAL = 6  # features per bin made by signal_features
 POOL = 5  # bp; resolution of the trunk after its first layer
@@ -16,20 +16,21 @@ POOL = 5  # bp; resolution of the trunk after its first layer
 class GatedNetwork(BindingNetwork):
     """Late fusion by gating.
 
-    The trunk turns 1,000 bp into a map of ``context / 50`` bins by ``channels``. Its first layer holds learned
-    filters beside a fixed bank of motif matrices, so that what is already known of a TF need not be learned from a
-    few hundred bound windows. A small network of the cell's insertions per bin, and of its depth, gives every bin and
-    channel a scale and a shift; a few learned profiles over the bins and a dense head read the gated map. Only gate
-    and head run per cell. One set of weights serves all cell lines, because nothing but signal tells them apart.
+    The trunk turns 1,000 bp into a map of ``context / 50`` bins by ``channels``. Its first filters start as the
+    motif matrices and are trained on, so that what is already known of a TF need not be learned from a few hundred
+    bound windows, and what the matrix lacks (flanks, mostly) can be. A small network of the cell's insertions per bin,
+    and of its depth, gives every bin and channel a scale and a shift; a few learned profiles over the bins and a
+    dense head read the gated map. Only gate and head run per cell. One set of weights serves all cell lines, because
+    nothing but signal tells them apart.
 
     Parameters
     ----------
     motifs
-        TF -> log-odds, for the bank; kept in the checkpoint. ``None`` or empty: learned filters only.
-    filters, channels, hidden, profiles, dropout
-        Number of learned filters, width of the map and of the head, position profiles, dropout of the head.
-    bank
-        Number and width of the bank's matrices; taken from ``motifs``, and given when a checkpoint is loaded.
+        TF -> log-odds, at most three quarters of ``filters``; ``None``: all filters start at random.
+    filters, width
+        Number and width in bp of the first filters.
+    channels, hidden, profiles, dropout
+        Width of the map and of the head, position profiles, dropout of the head.
     """
 
     bin_bp = 50
@@ -39,31 +40,27 @@ class GatedNetwork(BindingNetwork):
         facts: dict,
         motifs: dict[str, np.ndarray] | None = None,
         filters: int = 96,
+        width: int = 25,
         channels: int = 64,
         hidden: int = 128,
         profiles: int = 6,
         dropout: float = 0.2,
-        bank: tuple[int, int] | None = None,
     ):
         super().__init__()
         bins, n_tfs = facts["context"] // self.bin_bp, len(facts["tfs"])
-        matrices = [motifs[tf] for tf in facts["tfs"] if tf in motifs] if motifs else []
-        n_motifs, width = bank or (len(matrices), max((m.shape[1] for m in matrices), default=1) | 1)
-        self.bank_shape = (n_motifs, width)
-        self.bank = MotifBank(n_motifs, width, matrices) if n_motifs else None
-        self.first = nn.Sequential(
-            SequenceConv(filters, 19), nn.MaxPool1d(POOL), nn.BatchNorm1d(filters), nn.ReLU()
-        )
+        first, norm = StrandConv(filters, width, POOL), nn.BatchNorm1d(filters)
+        if motifs:
+            seed_filters(first, norm, [motifs[tf] for tf in facts["tfs"] if tf in motifs])
         self.trunk = nn.Sequential(
-            nn.Conv1d(filters + n_motifs, channels, 5, padding=2),
+            first,
+            norm,
+            nn.ReLU(),
+            nn.Conv1d(filters, channels, 5, padding=2),
             nn.BatchNorm1d(channels),
             nn.GELU(),
-            _Dilated(channels, 1),
-            _Dilated(channels, 2),
-            _Dilated(channels, 4),
+            *(_Dilated(channels, dilation) for dilation in (1, 2, 4, 8)),
             nn.MaxPool1d(self.bin_bp // POOL),
         )
-        self.known = nn.Conv1d(n_motifs, channels, 1, bias=False) if n_motifs else None
         self.signal = nn.Sequential(nn.Linear(N_SIGNAL, 32), nn.GELU(), nn.Linear(32, 2 * channels))
         self.profiles = nn.Parameter(_bumps(profiles, bins))
         self.head = nn.Sequential(
@@ -78,14 +75,7 @@ class GatedNetwork(BindingNetwork):
 
     def readout(self, codes: Tensor) -> Tensor:
         """Sequence map: uint8 (windows, context) to float32 (windows, bins, channels)."""
-        bases = one_hot(codes)
-        seen = self.first(bases)
-        if self.bank is None:
-            return self.trunk(seen).transpose(1, 2)
-        matches = self.bank(bases)
-        learned = self.trunk(torch.cat([seen, matches], dim=1))
-        best = nn.functional.max_pool1d(matches, self.bin_bp // POOL)
-        return (learned + self.known(best)).transpose(1, 2)
+        return self.trunk(one_hot(codes)).transpose(1, 2)
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
         """Logits (batch, TFs); see :class:`BindingNetwork`. ``line`` is not used."""
@@ -96,28 +86,26 @@ class GatedNetwork(BindingNetwork):
         return self.head(pooled.flatten(1)) + self.openness(features.flatten(1))
 
 
-class MotifBank(nn.Module):
-    """Best match of fixed matrices on either strand, per ``POOL`` bp, as a share of the best possible score.
+def seed_filters(first: StrandConv, norm: nn.BatchNorm1d, matrices: list[np.ndarray]) -> None:
+    """Write motif matrices into the first filters, in place, scaled to a best score of 4.
 
-    float (windows, 4, length) to (windows, matrices, length / POOL): 0 at half of the best score or below, 1 at the
-    consensus. The matrices are part of the checkpoint and take no gradient.
+    The norm behind them starts so that only matches well above the average pass. A matrix wider than the filters
+    loses its least informative end; at most three quarters of the filters are taken, the rest stay random.
     """
-
-    def __init__(self, n_motifs: int, width: int, matrices: list[np.ndarray]):
-        super().__init__()
-        weight = torch.zeros(2 * n_motifs, 4, width)
-        for row, matrix in enumerate(matrices):
+    width = first.weight.shape[2]
+    with torch.no_grad():
+        for row, matrix in enumerate(matrices[: len(first.weight) * 3 // 4]):
+            if matrix.shape[1] > width:
+                information = np.maximum(matrix, 0).sum(axis=0)
+                begin = int(np.argmax(np.convolve(information, np.ones(width), "valid")))
+                matrix = matrix[:, begin : begin + width]
             left = (width - matrix.shape[1]) // 2
-            scaled = torch.from_numpy(np.ascontiguousarray(matrix)) / float(matrix.max(axis=0).sum())
-            weight[2 * row, :, left : left + matrix.shape[1]] = scaled
-            weight[2 * row + 1] = weight[2 * row].flip(0, 1)
-        self.register_buffer("weight", weight)
-
-    @torch.no_grad()
-    def forward(self, bases: Tensor) -> Tensor:
-        scores = nn.functional.conv1d(bases, self.weight, padding=self.weight.shape[2] // 2)
-        best = nn.functional.max_pool1d(scores, POOL).unflatten(1, (-1, 2)).amax(dim=2)
-        return (2 * best - 1).clamp_min(0)
+            best = float(matrix.max(axis=0).sum())
+            first.weight[row] = 0
+            first.weight[row, :, left : left + matrix.shape[1]] = torch.from_numpy(
+                np.ascontiguousarray(matrix) * (4 / best)
+            )
+            norm.bias[row] = -1
 
 
 def _bumps(profiles: int, bins: int) -> Tensor:

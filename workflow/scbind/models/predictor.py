@@ -13,8 +13,6 @@ from scbind.errors import InputError
 from scbind.files import require
 from scbind.models.base import build_network
 
-PAIRS = 1024  # the network always sees this many (cell, window) pairs, so no number depends on the caller's blocks
-
 
 class Predictor:
     """Probabilities of binding for windows given the signal of cells or tracks.
@@ -34,6 +32,7 @@ class Predictor:
     def __init__(self, network, facts: dict, calibration: dict | None, device: str = "cpu"):
         self.network = network.eval().to(device)
         self.facts, self.device = facts, device
+        self.pairs = network.pairs
         self.columns = np.flatnonzero(facts["modelled"])
         self.tfs = [facts["tfs"][column] for column in self.columns]
         self.window, self.context, self.bin_bp = facts["window"], facts["context"], network.bin_bp
@@ -73,16 +72,16 @@ class Predictor:
                 "signal", "NaN among the counts of a window", "rebuild the signal of this sample"
             )
         out = np.empty((len(counts), len(self.tfs)), dtype=np.float32)
-        for begin in range(0, len(counts), PAIRS):
-            rows = slice(begin, begin + PAIRS)
+        for begin in range(0, len(counts), self.pairs):
+            rows = slice(begin, begin + self.pairs)
             n = len(counts[rows])
             padded = [
-                torch.from_numpy(_pad(np.asarray(a[rows]), PAIRS)).to(self.device)
+                torch.from_numpy(_pad(np.asarray(a[rows]), self.pairs)).to(self.device)
                 for a in (readout, counts.astype(np.float32, copy=False), np.asarray(depth, dtype=np.float32))
             ]
             if padded[0].is_floating_point():
                 padded[0] = padded[0].float()
-            lines = None if line is None else torch.full((PAIRS,), line, device=self.device)
+            lines = None if line is None else torch.full((self.pairs,), line, device=self.device)
             out[rows] = self.network.respond(*padded, lines)[:n, self.columns].float().cpu().numpy()
         return out
 
@@ -102,7 +101,7 @@ class Predictor:
         """
         cells, windows = counts.shape[:2]
         out = np.empty((cells, windows, len(self.tfs)), dtype=np.float32)
-        per_block = max(1, PAIRS // windows)
+        per_block = max(1, self.pairs // windows)
         for begin in range(0, cells, per_block):
             block = counts[begin : begin + per_block]
             n = len(block)

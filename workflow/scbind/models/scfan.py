@@ -22,11 +22,19 @@ class ScfanNetwork(BindingNetwork):
     """
 
     bin_bp = 1
+    pairs = 64  # its activations are large; more rows at once leave the processor's caches
 
     def __init__(self, facts: dict, motifs=None, l2: float = 5e-7, l1: float = 1e-8):
         super().__init__()
         self.l1, self.l2 = l1, l2
-        self.lines = nn.ModuleList(_single(len(facts["tfs"]), facts["context"]) for _ in facts["cell_lines"])
+        # a line without training windows needs no network
+        self.lines = nn.ModuleDict(
+            {
+                str(row): _single(len(facts["tfs"]), facts["context"])
+                for row, assayed in enumerate(facts["assayed"])
+                if any(assayed)
+            }
+        )
         self.register_buffer("assayed", torch.tensor(facts["assayed"], dtype=torch.bool), persistent=False)
 
     def readout(self, codes: Tensor) -> Tensor:
@@ -49,13 +57,13 @@ class ScfanNetwork(BindingNetwork):
         logits = planes.new_zeros(len(planes), self.assayed.shape[1])
         for index in line.unique().tolist():
             rows = line == index
-            network = self.lines[index] if self.assayed[index].any() else self._unseen
+            network = self.lines[str(index)] if str(index) in self.lines else self._unseen
             logits[rows] = network(planes[rows]).to(logits.dtype)
         return logits
 
     def _unseen(self, planes: Tensor) -> Tensor:
-        trained = [i for i in range(len(self.lines)) if self.assayed[i].any()]
-        total = sum(torch.sigmoid(self.lines[i](planes)) * self.assayed[i] for i in trained)
+        trained = [int(row) for row in self.lines]
+        total = sum(torch.sigmoid(self.lines[str(row)](planes)) * self.assayed[row] for row in trained)
         mean = total / self.assayed[trained].sum(dim=0).clamp_min(1)
         return torch.logit(mean.clamp(1e-7, 1 - 1e-7))
 
