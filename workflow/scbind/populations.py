@@ -6,15 +6,14 @@ p-values, because the same activities defined the populations: a test would be c
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 
 from scbind.activitytable import Activity, read_activity
 from scbind.files import atomic
+from scbind.grouping import group_cells
 from scbind.runlog import say
 
 MIN_CELLS = 5  # of a population, whatever the fraction
@@ -31,7 +30,7 @@ def find_populations(
     cells_output: str | Path | None = None,
     min_fraction: float = 0.005,
     small_fraction: float = 0.05,
-    resolution: float = 1.0,
+    resolution: float | None = None,
     n_neighbours: int = 15,
     n_components: int = 20,
     n_markers: int = 5,
@@ -75,8 +74,10 @@ def find_populations(
         )
         table, names = pd.DataFrame(columns=COLUMNS), np.full(n_cells, "", dtype=object)
     else:
-        options = {"resolution": resolution, "n_neighbours": n_neighbours, "n_components": n_components}
-        clusters = _cluster(data.z, seed=seed, **options)
+        options = {"n_neighbours": n_neighbours, "n_components": n_components}
+        clusters, resolution = group_cells(data.z, seed, resolution, **options)
+        say(f"populations: {clusters.max() + 1} clusters at resolution {resolution:g}")
+        options["resolution"] = resolution
         names = _name(clusters, max(MIN_CELLS, int(np.ceil(min_fraction * n_cells))))
         stability = _stability(data.z, names, repeats, seed, options)
         rows = [
@@ -89,21 +90,6 @@ def find_populations(
     if cells_output is not None:
         with atomic(cells_output) as path:
             data.obs[["sample", "cell"]].assign(population=names).to_csv(path, sep="\t", index=False)
-
-
-def _cluster(z: np.ndarray, resolution: float, n_neighbours: int, n_components: int, seed: int) -> np.ndarray:
-    """Cluster number of each cell, int (cells,), from z (cells, TFs)."""
-    import scanpy  # heavy: only where it is used
-
-    cells = anndata.AnnData(z.astype(np.float32))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scanpy's announcements of future defaults
-        scanpy.pp.pca(cells, n_comps=min(n_components, min(z.shape) - 1), random_state=seed)
-        scanpy.pp.neighbors(cells, n_neighbors=min(n_neighbours, len(z) - 1), random_state=seed)
-        scanpy.tl.leiden(
-            cells, resolution=resolution, flavor="igraph", n_iterations=-1, directed=False, random_state=seed
-        )
-    return cells.obs["leiden"].astype(int).to_numpy()
 
 
 def _name(clusters: np.ndarray, min_cells: int) -> np.ndarray:
@@ -129,7 +115,7 @@ def _stability(z: np.ndarray, names: np.ndarray, repeats: int, seed: int, option
     found: dict[str, list[float]] = {name: [] for name in set(names) - {""}}
     for repeat in range(repeats):
         kept = np.sort(random.choice(len(z), size=max(2, round(SUBSAMPLE * len(z))), replace=False))
-        again = _cluster(z[kept], seed=seed + 1 + repeat, **options)
+        again = group_cells(z[kept], seed + 1 + repeat, **options)[0]
         for name, values in found.items():
             ours = names[kept] == name
             if not ours.any():

@@ -16,18 +16,18 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import read_elem
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
 
 from scbind.binding import open_binding
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import Genome
+from scbind.grouping import group_cells
 from scbind.inference import SampleCells
 from scbind.runlog import say
 from scbind.signal import borrowed, window_blocks
 from scbind.windows import Windows
 
-RESOLUTION = 1.0  # of Leiden: scanpy's default, not tuned, because tuning would look at the truth
-NEIGHBOURS, COMPONENTS = 15, 20
 COLUMNS = [
     "model", "tf", "chromosomes", "n_cells", "n_windows", "prevalence", "auprc_mean", "auprc_median",
 ]  # fmt: skip
@@ -195,8 +195,8 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     """Write ``types.tsv`` (quantity, name, value): cell types and TF activity against the truth.
 
     * ``ari``: adjusted Rand index with the true types, of ``cell_type`` (as in ``cells.h5ad``) and of Leiden
-      clusters of the activity (``activity_leiden``) and of the published vote (``scfan_leiden``); scanpy's
-      scale, PCA, neighbours and Leiden at the fixed resolution ``RESOLUTION``;
+      clusters of the activity (``activity_leiden``) and of the standardised published vote (``scfan_leiden``), made by
+      :func:`scbind.grouping.group_cells` without a look at the truth;
     * ``n_groups``, ``rarest_recall``, ``rarest_precision``: number of groups, and how well the best group
       (largest F1) matches the rarest true type; ``rarest_cells``: the size of that type, by its name;
     * ``activity_auroc``, ``scfan_auroc``: by TF, how well z (or the vote) separates cells of types in which
@@ -209,10 +209,11 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
         labels = read_elem(file["obs"])
     if "cell_type" not in labels:
         raise InputError(cells, "obs has no column 'cell_type'", "give labels or cluster the cells")
+    votes = adata.layers["scfan_score"]
     groupings = {
         "cell_type": labels.loc[adata.obs_names, "cell_type"].astype(str).to_numpy(),
-        "activity_leiden": cluster(adata.X, seed),
-        "scfan_leiden": cluster(adata.layers["scfan_score"], seed),
+        "activity_leiden": group_cells(adata.X, seed)[0].astype(str),
+        "scfan_leiden": group_cells(StandardScaler().fit_transform(votes), seed)[0].astype(str),
     }
     sizes = pd.Series(true).value_counts()
     rarest = sizes[sizes == sizes.min()].index.sort_values()[0]
@@ -226,7 +227,7 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
             ("rarest_precision", name, precision),
         ]
     active = known.table("activity.tsv", {"name"}).set_index("name")
-    for quantity, values in (("activity_auroc", adata.X), ("scfan_auroc", adata.layers["scfan_score"])):
+    for quantity, values in (("activity_auroc", adata.X), ("scfan_auroc", votes)):
         scores = {}
         for column, tf in enumerate(adata.var_names):
             if tf in active.columns and active.loc[np.unique(true), tf].nunique() > 1:
@@ -237,22 +238,6 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     with atomic(output) as scratch:
         table = pd.DataFrame(rows, columns=["quantity", "name", "value"])
         table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
-
-
-def cluster(values: np.ndarray, seed: int) -> np.ndarray:
-    """Leiden labels (cells,) of cells from float (cells, TFs). No truth, nothing tuned."""
-    import scanpy as sc
-
-    adata = ad.AnnData(np.array(values, dtype=np.float32))
-    sc.pp.scale(adata, max_value=10)
-    components = min(COMPONENTS, adata.n_obs - 1, adata.n_vars - 1)
-    if components > 1:
-        sc.pp.pca(adata, n_comps=components, svd_solver="full", random_state=seed)
-    rep = "X_pca" if components > 1 else "X"
-    sc.pp.neighbors(adata, n_neighbors=min(NEIGHBOURS, adata.n_obs - 1), use_rep=rep, random_state=seed)
-    options = {"flavor": "igraph", "n_iterations": -1, "directed": False}
-    sc.tl.leiden(adata, resolution=RESOLUTION, random_state=seed, **options)
-    return adata.obs["leiden"].astype(str).to_numpy()
 
 
 def best_group(wanted: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
