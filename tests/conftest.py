@@ -66,9 +66,31 @@ def project(tmp_path) -> Project:
     return Project(tmp_path / "project")
 
 
+# Shorter trainings than the shipped ones: the tests ask whether the workflow works, not how good it can get.
+SHORT = {
+    "scbind": {
+        "epochs": 5,
+        "valid_windows": 1500,
+        "sampling": {"examples_per_epoch": 6000, "depth_min": 5.0e-4},
+    },
+    "scfan": {"epochs": 1, "valid_windows": 300, "sampling": {"examples_per_epoch": 800}},
+}
+
+
+def shorten(project: Project) -> None:
+    """Write the short trainings into a project's configuration."""
+    path = project.folder / "config/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    for name, settings in SHORT.items():
+        config["models"][name] |= settings
+    config["splits"]["test"] = ["*:chr4", "LINE_C:chr2:0-200000"]
+    path.write_text(yaml.safe_dump(config))
+
+
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Project:
-    """The whole demo, run once per session."""
+    """The whole demo with short trainings, run once per session."""
     project = Project(tmp_path_factory.mktemp("demo"))
+    shorten(project)
     project.snakemake()
     return project

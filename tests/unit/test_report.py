@@ -160,8 +160,8 @@ def inputs(tmp_path_factory):
         "truth_cells": table(
             "truth.tsv",
             pd.DataFrame(
-                [("scbind", "CTCF", "all", 9, 99, 0.1, 0.4, 0.4)],
-                columns="model tf chromosomes n_cells n_windows prevalence auprc_mean auprc_median".split(),
+                [("scbind", "CTCF", "all", "sample", 9, 99, 0.1, 0.4, 0.4)],
+                columns="model tf chromosomes cells n_cells n_windows prevalence auprc_mean auprc_median".split(),
             ),
         ),
         "truth_types": table(

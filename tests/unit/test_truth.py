@@ -86,7 +86,8 @@ def score(folder, events, probability=None, **options):
     )
     names = ("s.zarr", "truth", "position.npy", "cell.npy", "cells.h5ad", "windows.npz", "ref", "out.tsv")
     score_cells(*(folder / name for name in names), **{"held_out": ["chr2"], **options})
-    return pd.read_csv(folder / "out.tsv", sep="\t").set_index(["model", "tf", "chromosomes"])
+    table = pd.read_csv(folder / "out.tsv", sep="\t")
+    return table[table["cells"] == "sample"].drop(columns="cells").set_index(["model", "tf", "chromosomes"])
 
 
 def test_perfect_predictions_score_one_and_facts_are_right(world):
@@ -127,6 +128,32 @@ def test_predictions_and_baseline_have_the_average_precision_of_each_cell(world)
         assert table.loc[("accessibility", tf, "all"), "auprc_mean"] == pytest.approx(
             np.mean(baseline), rel=1e-4
         )
+
+
+class CountingNetwork:
+    """Calls a window bound by the insertions in it, so it must score as the baseline does."""
+
+    tfs, bin_bp = [TFS[0]], 100
+
+    def readout(self, codes):
+        assert codes.shape[1] == 400
+        return codes
+
+    def probabilities(self, readout, counts, depth):
+        assert counts.shape[1] == len(readout) and (depth > 0).all()
+        core = (400 - WIDTH) // 2 // 100
+        return counts[:, :, core : core + WIDTH // 100].sum(axis=2, keepdims=True) / 1000
+
+
+def test_other_networks_see_the_same_cells_and_windows(world, monkeypatch):
+    folder, events, _ = world
+    monkeypatch.setattr("scbind.models.load_predictor", lambda *args, **options: CountingNetwork())
+    score(folder, events, networks={"other": ("m.ckpt", "c.json")}, network_cells=6)
+    table = pd.read_csv(folder / "out.tsv", sep="\t")
+    few = table[table["cells"] == "few"]
+    assert set(few["tf"]) == {TFS[0]} and set(few["chromosomes"]) == {"chr2"} and few["n_cells"].max() <= 6
+    found = few.set_index("model")["auprc_mean"]
+    assert found["other"] == found["accessibility"] and found["scbind"] == 1
 
 
 def test_the_sample_of_cells_is_seeded_and_bounded(world):

@@ -1,6 +1,7 @@
 """One run of the whole demo, and what it promises: results, no second run, reruns of exactly what depends."""
 
 import csv
+import statistics
 
 import pytest
 
@@ -28,7 +29,7 @@ RERUN = [  # key, new value, the rules that run again
     ("infer.floor", 0.1, {"infer_binding"} | AFTER_BINDING),
     ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
     ("peaks.consensus_width", 400, {"consensus_peaks", "choose_windows"} | AFTER_WINDOWS),
-    ("models.scfan.seed", 2, {"train_model"} | AFTER_TRAINING),
+    ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
     ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
     (
         "motifs.aliases",
@@ -55,6 +56,36 @@ def test_metrics_have_their_columns_and_all_models(demo):
     assert list(rows[0]) == expected.split()
     models = {row["model"] for row in rows}
     assert models == {"scbind", "scfan", "accessibility", "motif_x_accessibility", "boosted_trees"}
+
+
+def test_the_types_are_found_from_tf_activity(demo):
+    found = {
+        (r["quantity"], r["name"]): float(r["value"])
+        for r in table(demo.folder / "results/evaluation/types.tsv")
+    }
+    assert found["ari", "cell_type"] > 0.9
+    assert found["ari", "activity_leiden"] > 0.8
+    assert found["rarest_recall", "cell_type"] > 0.9
+
+
+def test_even_a_short_training_beats_accessibility(demo):
+    rows = [
+        r
+        for r in table(demo.folder / "results/evaluation/metrics.tsv")
+        if r["split"] == "test" and r["auprc"]
+    ]
+    mean = {
+        model: statistics.mean(float(r["auprc"]) for r in rows if r["model"] == model)
+        for model in {r["model"] for r in rows}
+    }
+    assert mean["scbind"] > 1.4 * mean["accessibility"]
+    per_cell = table(demo.folder / "results/evaluation/cells.tsv")
+    held_out = [r for r in per_cell if r["chromosomes"] != "all" and r["cells"] == "sample"]
+    mean = {
+        model: statistics.mean(float(r["auprc_mean"]) for r in held_out if r["model"] == model)
+        for model in ("scbind", "accessibility")
+    }
+    assert mean["scbind"] > 1.4 * mean["accessibility"]
 
 
 def test_every_log_has_its_job(demo):

@@ -115,6 +115,8 @@ rule score_cells:
         cell=f"results/cells/{TRUTH_SAMPLE}/cell.npy",
         cells=f"results/cells/{TRUTH_SAMPLE}/cells.h5ad",
         windows="results/binding/windows.npz",
+        checkpoints=expand("results/models/{model}/model.ckpt", model=MODELS[1:]),
+        calibrations=expand("results/models/{model}/calibration.json", model=MODELS[1:]),
     output:
         table="results/evaluation/cells.tsv",
     log:
@@ -122,7 +124,7 @@ rule score_cells:
     benchmark:
         "benchmarks/score_cells/cells.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=120,
@@ -132,6 +134,8 @@ rule score_cells:
         max_cells=lookup("evaluate/max_cells", within=SETTINGS),
         seed=lookup("evaluate/seed", within=SETTINGS),
         model=INFER_MODEL,
+        networks=MODELS[1:],
+        network_cells=lookup("evaluate/network_cells", within=SETTINGS),
         code=source_digest("truth"),
     script:
         "../scripts/score_cells.py"

@@ -4,7 +4,8 @@ rule train_model:
         REFERENCE_FILES,
         dataset="results/dataset",
         motifs=lambda wildcards: optional(
-            "results/motifs/motifs.npz" if SETTINGS["models"][wildcards.model]["motifs"]
+            "results/motifs/motifs.npz"
+            if SETTINGS["models"][wildcards.model]["motifs"]
             and SETTINGS["models"][wildcards.model]["architecture"] == "scbind"
             else None
         ),

@@ -94,8 +94,10 @@ def truth(inputs: Inputs) -> Section | None:
     ]
     if cells is not None and len(cells):
         columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
-        table = cells.groupby(["chromosomes", "model"], sort=False)[columns].mean().reset_index()
-        table = table.sort_values(["chromosomes", "auprc_mean"], ascending=[True, False], kind="stable")
+        table = cells.groupby(["chromosomes", "cells", "model"], sort=False)[columns].mean().reset_index()
+        table = table.sort_values(
+            ["chromosomes", "cells", "auprc_mean"], ascending=[True, False, False], kind="stable"
+        )
         section.tables.append(html_table("Single binding events in single cells, mean over TFs", table))
     if types is not None and len(types):
         wide = types[types["name"].isin(["cell_type", "activity_leiden", "scfan_leiden"])]

@@ -29,7 +29,7 @@ from scbind.signal import borrowed, window_blocks
 from scbind.windows import Windows
 
 COLUMNS = [
-    "model", "tf", "chromosomes", "n_cells", "n_windows", "prevalence", "auprc_mean", "auprc_median",
+    "model", "tf", "chromosomes", "cells", "n_cells", "n_windows", "prevalence", "auprc_mean", "auprc_median",
 ]  # fmt: skip
 SIMULATED = "score only what the demo has simulated"
 
@@ -88,6 +88,8 @@ def score_cells(
     max_cells: int = 100,
     seed: int = 0,
     model: str = "scbind",
+    networks: dict | None = None,
+    network_cells: int = 6,
 ) -> None:
     """Write ``cells.tsv``: how well binding events of single cells are ranked, per TF.
 
@@ -96,9 +98,10 @@ def score_cells(
     precision over the windows of the store is taken. The baseline ``accessibility`` ranks by the insertions
     of the cell and those it borrows in the window. Events outside the windows count for neither.
 
-    Columns: ``model, tf, chromosomes`` (``all``, or those held out from training, joined by commas),
-    ``n_cells`` (with an event), ``n_windows, prevalence`` (mean over these cells), ``auprc_mean,
-    auprc_median``. Rows without a cell are left out.
+    Columns: ``model, tf, chromosomes`` (``all``, or those held out from training, joined by commas), ``cells``
+    (``sample``; or ``few``, a part of the sample on which the other networks are run as well), ``n_cells`` (with
+    an event), ``n_windows, prevalence`` (mean over these cells), ``auprc_mean, auprc_median``. Rows
+    without a cell are left out.
 
     Parameters
     ----------
@@ -112,9 +115,13 @@ def score_cells(
         Size and seed of the random sample of cells that is scored.
     model
         What to call the predictions in column ``model``.
+    networks, network_cells
+        Name -> (checkpoint, calibration) of further networks, given the same borrowed signal, and on how many of the
+        cells they run: a network that reads sequence anew for each cell is slow.
     """
     known, store = Truth(truth), open_binding(binding)
-    chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
+    chosen, genome = Windows.load(windows), Genome.open(reference_dir)
+    sizes = genome.sizes
     if unknown := set(held_out) - set(sizes.names):
         problem = f"no chromosome {', '.join(sorted(unknown))}"
         raise InputError("config", problem, "hold out chromosomes of the reference")
@@ -127,10 +134,17 @@ def score_cells(
     sites, opened = known.sites()
     opened = opened[cell_truth["row"].to_numpy()]
     site_index, window_index = _windows_of_sites(sites, chosen, sizes)
-    baseline = _accessibility(SampleCells.open(position, cell, cells, sizes), rows, chosen, sizes)
+    sample = SampleCells.open(position, cell, cells, sizes)
+    baseline = _accessibility(sample, rows, chosen, sizes)
     scopes = {"all": np.ones(len(chosen), dtype=bool)}
     if held_out:
         scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
+    few = np.sort(np.random.default_rng(seed).permutation(len(rows))[:network_cells])
+    aside = np.flatnonzero(list(scopes.values())[-1])  # the held-out windows, or all
+    others = {
+        name: _predict(*files, sample, rows[few], genome, chosen, aside)
+        for name, files in (networks or {}).items()
+    }
     types, results = cell_truth["cell_type"].to_numpy(), []
     for tf in store.tfs:
         events = np.zeros((len(rows), len(chosen)), dtype=bool)
@@ -147,7 +161,11 @@ def score_cells(
             for name, score in ((model, predicted), ("accessibility", baseline)):
                 row = _mean_precision(events[:, inside], score[:, inside])
                 if row:
-                    results.append({"model": name, "tf": tf, "chromosomes": scope, **row})
+                    results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "sample", **row})
+        for name, score in _side_by_side(tf, model, predicted, baseline, others, few, aside):
+            row = _mean_precision(events[np.ix_(few, aside)], score)
+            if row:
+                results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "few", **row})
     with atomic(output) as scratch:
         pd.DataFrame(results, columns=COLUMNS).to_csv(scratch, sep="\t", index=False, float_format="%.6g")
     say(f"{len(rows)} cells scored over {len(chosen)} windows")
@@ -174,6 +192,33 @@ def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes
         counts = sample.signal.counts(starts[part], chosen.window, chosen.window)
         result[:, part] = borrowed(counts, borrow, 1)[:, :, 0]
     return result
+
+
+def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome, chosen: Windows, aside):
+    """TF -> probabilities (cells, windows) of another network for the same cells and windows."""
+    from scbind.models import load_predictor
+
+    predictor = load_predictor(checkpoint, calibration, genome=genome.name)
+    borrow = sample.borrow[sample.passing[rows]]
+    depth = (borrow @ sample.signal.density(genome.known_lengths())).astype(np.float32)
+    context = chosen.global_context_starts(genome.sizes)
+    local = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
+    found = []
+    for part in window_blocks(len(aside), 64):
+        here = aside[part]
+        readout = predictor.readout(genome.window_codes(chosen.chrom[here], local[here], chosen.context))
+        counts = sample.signal.counts(context[here], chosen.context, predictor.bin_bp)
+        mine = borrowed(counts, borrow, chosen.context // predictor.bin_bp)
+        found.append(predictor.probabilities(readout, mine, depth))
+    return dict(zip(predictor.tfs, np.moveaxis(np.concatenate(found, axis=1), 2, 0), strict=True))
+
+
+def _side_by_side(tf, model, predicted, baseline, others, few, aside):
+    """Name and score (few cells, windows aside) of everything that can be compared; nothing without others."""
+    if any(tf in predictions for predictions in others.values()):
+        yield model, predicted[np.ix_(few, aside)]
+        yield "accessibility", baseline[np.ix_(few, aside)]
+        yield from ((name, predictions[tf]) for name, predictions in others.items() if tf in predictions)
 
 
 def _mean_precision(events: np.ndarray, score: np.ndarray) -> dict:

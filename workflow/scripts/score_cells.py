@@ -16,4 +16,12 @@ with logged(snakemake.log[0]):
         max_cells=snakemake.params.max_cells,
         seed=snakemake.params.seed,
         model=snakemake.params.model,
+        networks=dict(
+            zip(
+                snakemake.params.networks,
+                zip(snakemake.input.checkpoints, snakemake.input.calibrations, strict=True),
+                strict=True,
+            )
+        ),
+        network_cells=snakemake.params.network_cells,
     )
