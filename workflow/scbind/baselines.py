@@ -33,7 +33,7 @@ def evaluate_baselines(
 
     ``accessibility``: insertions in the window, over the depth of the track. ``motif_x_accessibility``: best
     JASPAR match near the window (bits above zero) times the log of that; accessibility alone for a TF without matrix.
-    ``boosted_trees``: per TF, gradient-boosted trees (scikit-learn) on insertions at four widths and the best match
+    ``boosted_trees``: per TF, small monotone gradient-boosted trees (scikit-learn) on insertions at four widths and the best match
     in the window and near it, trained on the training windows of all lines that assayed the TF, at most ``max_train``
     with every bound one. ``curves`` maps each baseline to its ``curves.npz``.
     """
@@ -130,8 +130,16 @@ def _fit_trees(data: TrainingSet, features: _Features, max_train: int, seed: int
             truths.append(labels[window] == BOUND)
         truth = np.concatenate(truths) if truths else np.zeros(0, bool)
         if truth.any() and not truth.all():
+            # More insertions or a better match never speak against binding: without that constraint, and with
+            # larger trees, TFs with few bound windows are overfitted and the baseline would be a weak one.
             tree = HistGradientBoostingClassifier(
-                max_iter=100, learning_rate=0.08, max_leaf_nodes=15, early_stopping=False, random_state=seed
+                max_iter=100,
+                learning_rate=0.05,
+                max_leaf_nodes=6,
+                l2_regularization=1.0,
+                monotonic_cst=[1] * tables[0].shape[1],
+                early_stopping=False,
+                random_state=seed,
             )
             trees[column] = tree.fit(np.concatenate(tables), truth)
         say(f"boosted trees {column + 1}/{len(data.tfs)} {tf}: {int(truth.sum())} bound of {len(truth):,}")
