@@ -112,7 +112,8 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
         out / "scratch",
         motifs=tiny_motifs,
         options={"filters": 16, "channels": 16, "hidden": 16},
-        epochs=6,
+        epochs=16,
+        patience=16,
         batch_size=16,
         learning_rate=5e-3,
     )

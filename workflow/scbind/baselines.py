@@ -33,9 +33,9 @@ def evaluate_baselines(
 
     ``accessibility``: insertions in the window, over the depth of the track. ``motif_x_accessibility``: best
     JASPAR match near the window (bits above zero) times the log of that; accessibility alone for a TF without matrix.
-    ``boosted_trees``: per TF, small monotone gradient-boosted trees (scikit-learn) on insertions at four widths and the best match
-    in the window and near it, trained on the training windows of all lines that assayed the TF, at most ``max_train``
-    with every bound one. ``curves`` maps each baseline to its ``curves.npz``.
+    ``boosted_trees``: per TF, small monotone gradient-boosted trees (scikit-learn) on insertions at four widths and the
+    best match in the window and near it, trained on the training windows of all lines that assayed the TF, at most
+    ``max_train`` with every bound one. ``curves`` maps each baseline to its ``curves.npz``.
     """
     import torch
 
