@@ -71,6 +71,12 @@ def test_signal_and_sequence_both_matter():
     assert np.ptp(full[0, :, 0]) > 0
 
 
+def test_reach_must_fit_the_bins():
+    with pytest.raises(InputError, match="reach 630 does not centre on the 1000 bp"):
+        build_network("scbind", FACTS, {"reach": 630})
+    assert build_network("scbind", FACTS, {"reach": 1000}).readout(torch.from_numpy(CODES)).shape[1] == 20
+
+
 def test_features_are_finite_for_nothing():
     assert torch.isfinite(signal_features(torch.zeros(2, 20), torch.zeros(2), 50)).all()
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scbind.errors import InputError
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import StrandConv, one_hot
 
@@ -16,7 +17,7 @@ POOL = 5  # bp; resolution of the trunk after its first layer
 class GatedNetwork(BindingNetwork):
     """Late fusion by gating.
 
-    The trunk turns 1,000 bp into a map of ``context / 50`` bins by ``channels``. Its first filters start as the
+    The trunk turns the ``reach`` bp around a window into a map of 50-bp bins by ``channels``. Its first filters start as the
     motif matrices and are trained on, so that what is already known of a TF need not be learned from a few hundred
     bound windows, and what the matrix lacks (flanks, mostly) can be. A small network of the cell's insertions per bin,
     and of its depth, gives every bin and channel a scale and a shift; a few learned profiles over the bins and a
@@ -27,6 +28,9 @@ class GatedNetwork(BindingNetwork):
     ----------
     motifs
         TF -> log-odds, at most three quarters of ``filters``; ``None``: all filters start at random.
+    reach
+        Sequence that is read, centred on the window, in bp; signal is read over the whole context. Sites that make a
+        200-bp window bound lie under a peak that covers half of it, so little is to be found further out.
     filters, width
         Number and width in bp of the first filters.
     channels, hidden, profiles, dropout
@@ -39,6 +43,7 @@ class GatedNetwork(BindingNetwork):
         self,
         facts: dict,
         motifs: dict[str, np.ndarray] | None = None,
+        reach: int = 600,
         filters: int = 96,
         width: int = 25,
         channels: int = 64,
@@ -48,6 +53,14 @@ class GatedNetwork(BindingNetwork):
     ):
         super().__init__()
         bins, n_tfs = facts["context"] // self.bin_bp, len(facts["tfs"])
+        self.edge, off_grid = divmod(facts["context"] - reach, 2 * self.bin_bp)
+        if self.edge < 0 or off_grid:
+            raise InputError(
+                "config",
+                f"reach {reach} does not centre on the {facts['context']} bp of context in bins of {self.bin_bp}",
+                f"take the context less a multiple of {2 * self.bin_bp}",
+                "models.*.options.reach",
+            )
         first, norm = StrandConv(filters, width, POOL), nn.BatchNorm1d(filters)
         if motifs:
             seed_filters(first, norm, [motifs[tf] for tf in facts["tfs"] if tf in motifs])
@@ -62,7 +75,7 @@ class GatedNetwork(BindingNetwork):
             nn.MaxPool1d(self.bin_bp // POOL),
         )
         self.signal = nn.Sequential(nn.Linear(N_SIGNAL, 32), nn.GELU(), nn.Linear(32, 2 * channels))
-        self.profiles = nn.Parameter(_bumps(profiles, bins))
+        self.profiles = nn.Parameter(_bumps(profiles, bins - 2 * self.edge))
         self.head = nn.Sequential(
             nn.Dropout(dropout),
             nn.Linear(profiles * channels, hidden),
@@ -74,13 +87,15 @@ class GatedNetwork(BindingNetwork):
         self.openness = nn.Sequential(nn.Linear(N_SIGNAL * bins, 32), nn.GELU(), nn.Linear(32, n_tfs))
 
     def readout(self, codes: Tensor) -> Tensor:
-        """Sequence map: uint8 (windows, context) to float32 (windows, bins, channels)."""
-        return self.trunk(one_hot(codes)).transpose(1, 2)
+        """Sequence map: uint8 (windows, context) to float32 (windows, reach / 50, channels)."""
+        skip = self.edge * self.bin_bp
+        return self.trunk(one_hot(codes[:, skip : codes.shape[1] - skip])).transpose(1, 2)
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
         """Logits (batch, TFs); see :class:`BindingNetwork`. ``line`` is not used."""
         features = signal_features(counts, depth, self.bin_bp)
-        scale, shift = self.signal(features).chunk(2, dim=-1)
+        inner = features[:, self.edge : features.shape[1] - self.edge]
+        scale, shift = self.signal(inner).chunk(2, dim=-1)
         gated = nn.functional.gelu(readout * (1 + scale) + shift)
         pooled = torch.einsum("nbc,pb->npc", gated, self.profiles)
         return self.head(pooled.flatten(1)) + self.openness(features.flatten(1))
