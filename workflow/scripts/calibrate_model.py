@@ -8,5 +8,7 @@ with logged(snakemake.log[0]):
         snakemake.input.dataset,
         snakemake.params.reference,
         snakemake.output.calibration,
+        max_windows=snakemake.params.max_windows,
+        seed=snakemake.params.seed,
         threads=snakemake.threads,
     )
