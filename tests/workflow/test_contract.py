@@ -53,6 +53,11 @@ def test_rule(name):
     assert text.startswith("from scbind.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
     if name == "download":  # its result is fixed by the checksum
         return
+    declared = set(
+        re.findall(r"^        (\w+)=", block.partition("    params:\n")[2].partition("    script:")[0], re.M)
+    )
+    unused = {p for p in declared - {"code", "template"} if f"snakemake.params.{p}" not in text}
+    assert not unused, "a declared value that the script does not pass on"
     digests = re.search(r"code=source_digest\(([^)]*)\)", block)
     assert digests
     imported = set(re.findall(r"from scbind\.(\w+) import", text)) - {"runlog", "genome", "devices"}

@@ -17,12 +17,12 @@ POOL = 5  # bp; resolution of the trunk after its first layer
 class GatedNetwork(BindingNetwork):
     """Late fusion by gating.
 
-    The trunk turns the ``reach`` bp around a window into a map of 50-bp bins by ``channels``. Its first filters start as
-    the motif matrices and are trained on, so that what is already known of a TF need not be learned from a few hundred
-    bound windows, and what the matrix lacks (flanks, mostly) can be. A small network of the cell's insertions per bin,
-    and of its depth, gives every bin and channel a scale and a shift; a few learned profiles over the bins and a
-    dense head read the gated map. Only gate and head run per cell. One set of weights serves all cell lines, because
-    nothing but signal tells them apart.
+    The trunk turns the ``reach`` bp around a window into a map of 50-bp bins by ``channels``. Its first filters
+    start as the motif matrices and are trained on, so that what is known of a TF need not be learned from a few
+    hundred bound windows, and what the matrix lacks (flanks, mostly) can be. A small network of the cell's insertions
+    per bin, and of its depth, gives every bin and channel a scale and a shift; a few learned profiles over the bins
+    and a dense head read the gated map. Only gate and head run per cell. One set of weights serves all cell lines,
+    because nothing but signal tells them apart.
 
     Parameters
     ----------
