@@ -125,6 +125,7 @@ rule score_cells:
         "benchmarks/score_cells/cells.tsv"
     conda:
         "../../envs/train.yaml"
+    threads: 4
     resources:
         mem_mb=memory(4000),
         runtime=120,

@@ -90,6 +90,7 @@ def score_cells(
     model: str = "scbind",
     networks: dict | None = None,
     network_cells: int = 6,
+    threads: int = 1,
 ) -> None:
     """Write ``cells.tsv``: how well binding events of single cells are ranked, per TF.
 
@@ -118,6 +119,8 @@ def score_cells(
     networks, network_cells
         Name -> (checkpoint, calibration) of further networks, given the same borrowed signal, and on how many of the
         cells they run: a network that reads sequence anew for each cell is slow.
+    threads
+        Of these networks.
     """
     known, store = Truth(truth), open_binding(binding)
     chosen, genome = Windows.load(windows), Genome.open(reference_dir)
@@ -139,6 +142,10 @@ def score_cells(
     scopes = {"all": np.ones(len(chosen), dtype=bool)}
     if held_out:
         scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
+    if networks:
+        import torch  # heavy: only where a network runs
+
+        torch.set_num_threads(threads)
     few = np.sort(np.random.default_rng(seed).permutation(len(rows))[:network_cells])
     aside = np.flatnonzero(list(scopes.values())[-1])  # the held-out windows, or all
     others = {

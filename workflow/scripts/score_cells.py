@@ -24,4 +24,5 @@ with logged(snakemake.log[0]):
             )
         ),
         network_cells=snakemake.params.network_cells,
+        threads=snakemake.threads,
     )
