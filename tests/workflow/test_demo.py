@@ -31,10 +31,12 @@ RERUN = [  # key, new value, the rules that run again
     ("peaks.consensus_width", 400, {"consensus_peaks", "choose_windows"} | AFTER_WINDOWS),
     ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
     ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
-    (
+    (  # the first filters start as the matrices
         "motifs.aliases",
         {"SPI1": "CTCF"},
-        {"prepare_motifs", "evaluate_baselines", "merge_metrics", "motif_enrichment"},
+        {"prepare_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
+        | AFTER_TRAINING
+        | AFTER_WINDOWS,
     ),
 ]
 
