@@ -40,15 +40,7 @@ def test_counts_equal_brute_force(arrays):
     assert counts.has_canonical_format
     np.testing.assert_array_equal(counts.toarray().reshape(expected.shape), expected)
     assert expected.sum() > 2000
-    np.testing.assert_array_equal(signal.totals(), np.bincount(cell, minlength=N_CELLS))
     np.testing.assert_array_equal(track_counts(position, STARTS, 1000, 50), expected.sum(axis=0))
-
-
-def test_totals_do_not_depend_on_chunks(arrays, monkeypatch):
-    folder, _, cell = arrays
-    monkeypatch.setattr("scbind.signal.CHUNK", 333)
-    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
-    np.testing.assert_array_equal(signal.totals(), np.bincount(cell, minlength=N_CELLS))
 
 
 @pytest.mark.parametrize("block", [1, 2, 3, 7, 100])
@@ -97,7 +89,6 @@ def test_no_windows_and_no_insertions():
     assert empty.counts(np.array([], np.int64), 200, 50).shape == (3, 0)
     assert track_counts(empty.position, STARTS, 200, 50).sum() == 0
     assert track_counts(empty.position, np.array([], np.int64), 200, 50).shape == (0, 4)
-    np.testing.assert_array_equal(empty.totals(), [0, 0, 0])
 
 
 @pytest.mark.parametrize("n_intervals", [0, 1, 2, 40])

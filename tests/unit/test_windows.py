@@ -122,10 +122,10 @@ def test_global_starts(tmp_path, reference):
         ("", "holds no peaks"),
         ("chrUn\t500\t900\n", "no window is left"),
         ("chr1\t500\t520\n", "no window is left"),
-        ("chr9\t500\t900\n", "record 1: chromosome 'chr9' is not in the reference"),
-        ("chr1\t500\t900\nchr2\t900\t900\n", "record 2: [900, 900) is no interval of chr2"),
-        ("chr2\t1900\t2001\n", "[1900, 2001) is no interval of chr2"),
-        ("chr1\tx\t900\n", "not a BED file"),
+        ("chr9\t500\t900\n", "no chromosome name matches the genome (file: chr9;"),
+        ("chr1\t500\t900\nchr2\t900\t900\n", "line 2: the start is not before the end"),
+        ("chr2\t1900\t2001\n", "line 1: the interval ends beyond its chromosome"),
+        ("chr1\tx\t900\n", "line 1: start is 'x', not a whole number"),
     ],
 )
 def test_bad_peaks_are_refused(tmp_path, reference, bed, message):

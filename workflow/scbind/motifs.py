@@ -84,11 +84,6 @@ def motif_names(path: str | Path) -> dict[str, str]:
         return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
 
 
-def scan(codes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
-    """Best match of one matrix on either strand of each window; see :func:`scan_all`."""
-    return scan_all(codes, [matrix])[:, 0]
-
-
 def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -> np.ndarray:
     """Best match of each matrix on either strand of each window.
 

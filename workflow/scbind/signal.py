@@ -124,13 +124,6 @@ class CellSignal:
         matrix.sum_duplicates()
         return matrix
 
-    def totals(self) -> np.ndarray:
-        """Insertions per cell over the whole genome: int64 (n_cells,)."""
-        total = np.zeros(self.n_cells, dtype=np.int64)
-        for begin in range(0, len(self.cell), CHUNK):
-            total += np.bincount(self.cell[begin : begin + CHUNK], minlength=self.n_cells)
-        return total
-
     def totals_within(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Insertions per cell within intervals: int64 (n_cells,), each insertion counted once.
 

@@ -7,16 +7,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyranges as pr
 
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import UNKNOWN, ChromSizes, Genome
+from scbind.labels import covered_bases
+from scbind.peaks import read_bed
 from scbind.runlog import say
 
-SEQUENCE_BYTES = (
-    1 << 26
-)  # sequence gathered at a time while windows are checked (its index takes 8 times that)
+SEQUENCE_BYTES = 1 << 26  # gathered at a time while windows are checked (its index takes 8 times that)
 
 
 @dataclass(frozen=True)
@@ -27,7 +26,7 @@ class Windows:
     ----------
     chrom : int16, shape (windows,); index into ``ChromSizes.names``
     start : int32, shape (windows,); 0-based start of the window itself, not of its context
-    peak : int32, shape (windows,); row of ``consensus.bed`` (0-based) that the window lies on
+    peak : int32, shape (windows,); row of ``consensus.bed`` (0-based, of those on the reference's chromosomes)
     gc : float32, shape (windows,); share of G and C among the known bases of the context
     window, context : width (bp) of the window, and of the sequence and signal around it
     """
@@ -87,8 +86,7 @@ def choose_windows(
     Parameters
     ----------
     consensus_bed
-        Peaks; BED, 0-based half-open, at least three columns. Peaks on chromosomes without sequence are
-        dropped.
+        Peaks; see :func:`scbind.peaks.read_bed`. Peaks on chromosomes without sequence are dropped.
     reference_dir
         Folder ``results/reference/{genome}``.
     exclude
@@ -101,7 +99,7 @@ def choose_windows(
     Raises
     ------
     InputError
-        On a malformed or unknown peak, a geometry that cannot be, or when no window is left.
+        On a malformed file of peaks, a geometry that cannot be, or when no window is left.
     """
     if not 0 < step or not 0 < window <= context or (context - window) % 2:
         raise InputError(
@@ -110,19 +108,22 @@ def choose_windows(
             "give 0 < step, 0 < window <= context, and an even difference of the two",
         )
     genome = Genome.open(reference_dir)
-    peaks = _read_bed(consensus_bed, genome.sizes)
+    peaks = read_bed(consensus_bed, genome.sizes)
     if peaks.empty:
         raise InputError(consensus_bed, "holds no peaks", "check that the samples hold enough fragments")
-    sequenced = peaks.chrom.to_numpy() < genome.n_sequenced
+    names = genome.sizes.names
+    peaks["chrom"] = pd.Index(names).get_indexer(peaks["chrom"])
+    sequenced = peaks["chrom"] < genome.n_sequenced
     if not sequenced.all():
-        lost = sorted({genome.sizes.names[i] for i in peaks.chrom[~sequenced]})
+        lost = [names[i] for i in np.unique(peaks["chrom"][~sequenced])]
         say(f"{(~sequenced).sum()} of {len(peaks)} peaks dropped: no sequence for {', '.join(lost)}")
     table = _covered_grid(peaks[sequenced], window, step)
     flank = (context - window) // 2
     inside = (table.start >= flank) & (table.start + window + flank <= genome.sizes.lengths[table.chrom])
     table = table[inside]
-    if exclude is not None and Path(exclude).stat().st_size:
-        table = _outside(table, window, _read_bed(exclude, genome.sizes, strict=False))
+    if exclude is not None:
+        place = table.chrom.to_numpy(), table.start.to_numpy()
+        table = table[covered_bases(read_bed(exclude, genome.sizes), names, *place, window) == 0]
     known, gc = _sequence_facts(genome, table, window, context)
     table, gc = table[known], gc[known]
     if table.empty:
@@ -146,45 +147,11 @@ def choose_windows(
     say(f"{len(table)} windows on {table.peak.nunique()} of {len(peaks)} consensus peaks")
 
 
-def _read_bed(path, sizes: ChromSizes, strict: bool = True) -> pd.DataFrame:
-    """Chromosome index, start, end, row of a BED. Unknown chromosomes: an error if ``strict``, else left."""
-    try:
-        bed = pd.read_csv(
-            path, sep="\t", header=None, comment="#", usecols=[0, 1, 2], names=["name", "start", "end"],
-            dtype={0: str, 1: np.int64, 2: np.int64, "name": str, "start": np.int64, "end": np.int64},
-        )  # fmt: skip
-    except pd.errors.EmptyDataError:
-        bed = pd.DataFrame({"name": [], "start": np.zeros(0, int), "end": np.zeros(0, int)})
-    except ValueError as error:
-        raise InputError(
-            path, f"not a BED file ({error})", "give chrom, start, end separated by tabs"
-        ) from None
-    bed["row"] = np.arange(len(bed))
-    bed["chrom"] = bed["name"].map({name: i for i, name in enumerate(sizes.names)})
-    unknown = bed.chrom.isna()
-    if strict and unknown.any():
-        row = int(np.flatnonzero(unknown)[0])
-        raise InputError(
-            path,
-            f"chromosome {bed.name[row]!r} is not in the reference",
-            "use the names of the reference's chrom.sizes",
-            f"record {row + 1}",
-        )
-    bed = bed[~unknown].astype({"chrom": np.int64})
-    wrong = (bed.start < 0) | (bed.start >= bed.end) | (bed.end > sizes.lengths[bed.chrom])
-    if strict and wrong.any():
-        row = bed[wrong].iloc[0]
-        raise InputError(
-            path,
-            f"[{row.start}, {row.end}) is no interval of {row['name']}",
-            "give 0-based half-open intervals inside the chromosome",
-            f"record {row.row + 1}",
-        )
-    return bed[["chrom", "start", "end", "row"]]
-
-
 def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
-    """Grid windows of which a peak covers more than half: chrom, start, peak; sorted, each once."""
+    """Grid windows of which a peak covers more than half: chrom, start, peak; sorted, each once.
+
+    The index of ``peaks`` becomes the column ``peak``.
+    """
     # a window that is covered by more than half starts within (start - window / 2, end - window / 2)
     first = (peaks.start.to_numpy() - window // 2) // step
     count = (peaks.end.to_numpy() - window // 2) // step - first + 1
@@ -193,29 +160,10 @@ def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
     start = (first[of_peak] + nth) * step
     peak = peaks.iloc[of_peak]
     overlap = np.minimum(peak.end, start + window) - np.maximum(peak.start, start)
-    table = pd.DataFrame(
-        {"chrom": peak.chrom, "start": start, "peak": peak.row, "overlap": overlap}
-    ).reset_index(drop=True)
+    table = peak[["chrom"]].assign(start=start, peak=peak.index.to_numpy(), overlap=overlap)
     table = table[2 * table.overlap > window]
     table = table.sort_values(["chrom", "start", "overlap", "peak"], ascending=[True, True, False, True])
     return table.drop_duplicates(["chrom", "start"]).drop(columns="overlap").reset_index(drop=True)
-
-
-def _outside(table: pd.DataFrame, window: int, excluded: pd.DataFrame) -> pd.DataFrame:
-    """Windows that do not share a base with an excluded region; the order is kept."""
-    if table.empty or excluded.empty:
-        return table
-    ours = pd.DataFrame(
-        {"Chromosome": table.chrom.astype(str), "Start": table.start, "End": table.start + window}
-    )
-    ours["row"] = np.arange(len(table))
-    theirs = excluded.rename(columns={"chrom": "Chromosome", "start": "Start", "end": "End"})
-    theirs["Chromosome"] = theirs.Chromosome.astype(str)
-    hit = pr.PyRanges(ours).overlap(pr.PyRanges(theirs[["Chromosome", "Start", "End"]]))
-    keep = np.ones(len(table), dtype=bool)
-    if len(hit):
-        keep[hit.df["row"].to_numpy()] = False
-    return table[keep]
 
 
 def _sequence_facts(genome: Genome, table: pd.DataFrame, window: int, context: int):
