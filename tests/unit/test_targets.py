@@ -105,7 +105,9 @@ def test_type_means_over_samples_blocks_and_untyped_cells(tmp_path, monkeypatch,
     types = [["A", "B", None, "A", "B", "A", "rare"], ["B", "A", "A", ""]]
     pairs = [write_sample(tmp_path, f"s{i}", {"X": codes[i]}, types[i]) for i in range(2)]
     monkeypatch.setattr("scbind.typemeans.CELLS_PER_BLOCK", 3)
-    means = TypeMeans.open([p[0] for p in pairs], [p[1] for p in pairs], min_cells=2)
+    write_windows(tmp_path / "windows.npz", [0] * 5, range(0, 1000, 200))
+    stores, cells = zip(*pairs, strict=True)
+    means = TypeMeans.open(stores, cells, tmp_path / "windows.npz", min_cells=2, what="cell types")
     assert means.types == ["A", "B"] and means.n_cells.tolist() == [5, 3] and CELLS_PER_BLOCK > 3
     stacked, labels = np.vstack(codes) / 255, np.array(sum(types, []), dtype=object)
     expected = [stacked[labels == name].mean(axis=0) for name in "AB"]

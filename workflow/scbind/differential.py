@@ -18,7 +18,7 @@ from scipy import stats
 
 from scbind.activitytable import Activity, read_activity
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import require, write_table
 from scbind.runlog import say
 from scbind.typemeans import list_types
 
@@ -78,8 +78,7 @@ def differential_tfs(
         )
     else:
         say("no two groups of cells to compare: the table of differential TFs is empty")
-    with atomic(output) as path:
-        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+    write_table(output, table)
 
 
 def _adjust(p_values: pd.Series) -> np.ndarray:

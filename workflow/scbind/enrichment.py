@@ -14,8 +14,7 @@ import pandas as pd
 from scipy import stats
 from scipy.spatial import KDTree
 
-from scbind.errors import InputError
-from scbind.files import atomic
+from scbind.files import write_table
 from scbind.genome import Genome
 from scbind.motifs import motif_names, read_motifs, scan_all
 from scbind.runlog import say
@@ -76,17 +75,14 @@ def motif_enrichment(
     used. Test: one-sided Fisher exact (hypergeometric tail); Benjamini-Hochberg over all tests of the
     file; odds ratios with 0.5 added to each count (Haldane-Anscombe).
     """
-    chosen, genome = Windows.load(windows), Genome.open(reference_dir)
-    matrices, identities = read_motifs(motifs), motif_names(motifs)
-    means = TypeMeans.open(zarrs, cells, min_cells, what="motif enrichment")
-    if means.n_windows != len(chosen):
-        raise InputError(windows, f"{len(chosen)} windows, the stores have {means.n_windows}", "infer again")
-    pairs = _choose_sites(means, chosen, min(n_sites, len(chosen) // 4), np.random.default_rng(seed))
+    genome, matrices, identities = Genome.open(reference_dir), read_motifs(motifs), motif_names(motifs)
+    means = TypeMeans.open(zarrs, cells, windows, min_cells, "motif enrichment")
+    pairs = _choose_sites(means, n_sites, np.random.default_rng(seed))
     names = list(matrices)
     thresholds = np.array([hit_threshold(matrices[name], p_hit) for name in names])
     used = np.unique(np.concatenate([np.concatenate(pair[2:4]) for pair in pairs] or [np.empty(0, np.int64)]))
-    hits = _scan(genome, chosen, used, [matrices[name] for name in names], thresholds)
-    rows = [_test(pair, used, hits, chosen.gc, names) for pair in pairs]
+    hits = _scan(genome, means.windows, used, [matrices[name] for name in names], thresholds)
+    rows = [_test(pair, used, hits, means.windows.gc, names) for pair in pairs]
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
         table["p_adjusted"] = stats.false_discovery_control(table["p_value"])
@@ -94,8 +90,7 @@ def motif_enrichment(
         table["threshold"] = table["motif"].map(dict(zip(names, thresholds, strict=True)))
         table = _rank(table)
         table = table[table["own"] | (table["rank"] <= top_motifs)][COLUMNS]
-    with atomic(output) as path:
-        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+    write_table(output, table)
 
 
 def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
@@ -146,10 +141,11 @@ def match_background(
 
 
 def _choose_sites(
-    means: TypeMeans, windows: Windows, n_sites: int, random: np.random.Generator
+    means: TypeMeans, n_sites: int, random: np.random.Generator
 ) -> list[tuple[str, str, np.ndarray, np.ndarray, float]]:
     """Per type and factor: type, factor, site rows, background rows, least mean P(bound) of a site."""
-    total = np.zeros((len(means.types), means.n_windows), dtype=np.float64)
+    windows, n_sites = means.windows, min(n_sites, len(means.windows) // 4)
+    total = np.zeros((len(means.types), len(windows)), dtype=np.float64)
     for _, binding in means:
         total += binding
     pairs = []

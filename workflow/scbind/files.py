@@ -7,8 +7,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from scbind.errors import InputError
+
+if TYPE_CHECKING:  # the Snakefile imports this module and has to start at once
+    import pandas as pd
 
 
 @contextmanager
@@ -31,6 +35,12 @@ def atomic(path: str | Path) -> Iterator[Path]:
             shutil.rmtree(scratch, ignore_errors=True)
         else:
             scratch.unlink(missing_ok=True)
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a tab-separated table with a header and without its index, numbers to six significant digits."""
+    with atomic(path) as scratch:
+        table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
 
 
 def require(path: str | Path, remedy: str) -> Path:

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.activitytable import Activity, read_activity
-from scbind.files import atomic
+from scbind.files import write_table
 from scbind.grouping import group_cells
 from scbind.runlog import say
 
@@ -85,11 +85,9 @@ def find_populations(
             for name in sorted(stability, key=_number)
         ]
         table = pd.DataFrame(rows, columns=COLUMNS)
-    with atomic(output) as path:
-        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+    write_table(output, table)
     if cells_output is not None:
-        with atomic(cells_output) as path:
-            data.obs[["sample", "cell"]].assign(population=names).to_csv(path, sep="\t", index=False)
+        write_table(cells_output, data.obs[["sample", "cell"]].assign(population=names))
 
 
 def _name(clusters: np.ndarray, min_cells: int) -> np.ndarray:

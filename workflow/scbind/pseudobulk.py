@@ -17,7 +17,7 @@ import pysam
 from anndata.io import read_elem
 
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import atomic, require, write_table
 from scbind.fragments import iter_chromosomes, iter_fragments
 from scbind.genome import ChromSizes
 from scbind.runlog import say
@@ -62,8 +62,7 @@ def list_cell_types(cells: list[str | Path], output: str | Path) -> None:
     if len(twice):
         names = " and ".join(repr(name) for name in twice["cell_type"])
         raise InputError(cells[0], f"cell types {names} have the same name in files", "rename one of them")
-    with atomic(output) as scratch:
-        listed.to_csv(scratch, sep="\t", index=False)
+    write_table(output, listed)
 
 
 def slug(name: str, path: str | Path = "cell types") -> str:

@@ -14,9 +14,8 @@ def evaluation(inputs: Inputs) -> Section | None:
         return None
     section = Section("evaluation", "How good the models are")
     section.text = [
-        "All figures are on windows that were held out of training. Sites are rare, so the measure to "
-        "read is AUPRC, "
-        "and the prevalence beside it is what guessing would reach.",
+        "All figures are on windows that were held out of training. Sites are rare, so the measure to read "
+        "is AUPRC, and the prevalence beside it is what guessing would reach.",
     ]
     if metrics is not None:
         splits = metrics["split"].drop_duplicates().tolist()
@@ -49,8 +48,7 @@ def evaluation(inputs: Inputs) -> Section | None:
         if ours:
             caption = (
                 "Of the windows given a probability, the share that is bound. Points on the line: the "
-                "probability can "
-                "be taken at its word. Larger points stand for more windows."
+                "probability can be taken at its word. Larger points stand for more windows."
             )
             section.figures.append(
                 inputs.draw("reliability", modelplots.reliability(ours, inputs.model_colours), caption)
@@ -89,8 +87,7 @@ def truth(inputs: Inputs) -> Section | None:
     section = Section("truth", "Against the known truth")
     section.text = [
         "These cells were simulated, so every binding event is known. The numbers show that the workflow "
-        "does what it "
-        "says on data of this kind; they do not say how it does on yours.",
+        "does what it says on data of this kind; they do not say how it does on yours.",
     ]
     if cells is not None and len(cells):
         columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]

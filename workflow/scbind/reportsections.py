@@ -9,27 +9,30 @@ from scbind import plots
 from scbind.plotstyle import colours_of
 from scbind.reportinputs import Inputs
 from scbind.reportmodels import evaluation, training, truth
-from scbind.reporttables import Section, comparison, html_table, join_names, number, top_differential
+from scbind.reporttables import (
+    Section,
+    comparison,
+    html_table,
+    join_names,
+    number,
+    top_differential,
+    top_rows,
+)
 
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = 60
 LIMITS = (
     "A predicted site is a probability, not an observation. It says how often sequence and accessibility "
-    "like "
-    "these went with a ChIP-seq peak in the training lines.",
-    "A factor is only as good as its column in the evaluation: read AUPRC against the prevalence, which "
-    "is what "
-    "guessing gives. AUROC is flattering where sites are rare.",
-    "A factor can be predicted in a cell that does not express it: accessibility and sequence do not "
-    "show the "
-    "protein. Factors of one family share a motif and cannot be told apart.",
-    "A cell's signal is its own fragments plus those of its nearest cells; two cells that borrow from "
-    "each other "
-    "are not independent. Where replicates are missing, p-values describe these cells and no population "
-    "of donors.",
+    "like these went with a ChIP-seq peak in the training lines.",
+    "A factor is only as good as its column in the evaluation: read AUPRC against the prevalence, which is "
+    "what guessing gives. AUROC is flattering where sites are rare.",
+    "A factor can be predicted in a cell that does not express it: accessibility and sequence do not show "
+    "the protein. Factors of one family share a motif and cannot be told apart.",
+    "A cell's signal is its own fragments plus those of its nearest cells; two cells that borrow from each "
+    "other are not independent. Where replicates are missing, p-values describe these cells and no "
+    "population of donors.",
     "Populations were defined by the same activities that mark them, so their markers carry effect sizes "
-    "and no "
-    "p-values.",
+    "and no p-values.",
     "TF to gene links rank genes by the sites around them. They are candidates, not proven regulation.",
 )
 
@@ -64,8 +67,7 @@ def summary(inputs: Inputs) -> Section:
         if len(fallen):
             section.points.append(
                 f"{join_names(fallen['cell_type'])} had too few cells or fragments for peaks of their own "
-                f"and use "
-                "those of their samples."
+                "and use those of their samples."
             )
     return section
 
@@ -140,9 +142,8 @@ def embedding(inputs: Inputs) -> Section | None:
     columns = [data.tfs.index(tf) for tf in chosen]
     section.figures.append(
         draw("umap_activity", plots.umap_activity(umap, data.z[seen][:, columns], chosen),
-             f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. "
-             f"z is "
-             "corrected for GC content and accessibility; red is above and blue below the average cell.")
+             f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. z "
+             "is corrected for GC content and accessibility; red is above and blue below the average cell.")
     )  # fmt: skip
     return section
 
@@ -185,9 +186,8 @@ def differential(inputs: Inputs) -> Section | None:
         return section
     tests = [f"{test} ({n:,} rows)" for test, n in table["test"].value_counts().items()]
     section.text = [
-        "Each cell type against all other cells. The difference is in units of z; the effect size "
-        "divides it by the "
-        "spread between cells. p-values are adjusted for all TFs and types (Benjamini-Hochberg).",
+        "Each cell type against all other cells. The difference is in units of z; the effect size divides "
+        "it by the spread between cells. p-values are adjusted for all TFs and types (Benjamini-Hochberg).",
         f"Test used: {join_names(tests)}.",
     ]
     for contrast, part in table.groupby("contrast"):
@@ -248,18 +248,16 @@ def targets(inputs: Inputs) -> Section | None:
     section = Section("targets", "Target genes")
     section.text = [
         "Regulatory potential adds the predicted sites around a gene's start, halving with distance. "
-        "Specificity is "
-        "the log2 ratio to the mean of the other cell types.",
+        "Specificity is the log2 ratio to the mean of the other cell types.",
     ]
-    order = ["specificity", "potential"] if table["specificity"].notna().any() else ["potential"]
-    top = table.sort_values(order, ascending=False, kind="stable").groupby("cell_type").head(10)
-    top = top.sort_values(["cell_type", *order], ascending=[True] + [False] * len(order), kind="stable")
+    top = top_rows(table, ["cell_type"], {"specificity": False, "potential": False}, 10)
     columns = [
         "cell_type", "tf", "gene", "potential", "rank", "specificity", "top_window_distance",
         "top_window_binding",
     ]  # fmt: skip
-    note = _file("tf_targets.tsv")
-    section.tables = [html_table("Ten most specific links of each cell type", top[columns], note)]
+    section.tables = [
+        html_table("Ten most specific links of each cell type", top[columns], _file("tf_targets.tsv"))
+    ]
     return section
 
 
@@ -271,8 +269,7 @@ def motifs(inputs: Inputs) -> Section | None:
     section = Section("motifs", "Motifs in the predicted sites")
     section.text = [
         "The best predicted windows of a TF against windows of the same GC content and openness. A model "
-        "that reads "
-        "only accessibility shows no enrichment of a TF's own motif.",
+        "that reads only accessibility shows no enrichment of a TF's own motif.",
     ]
     own = table[table["own"].astype(bool)]
     if len(own):
@@ -280,9 +277,8 @@ def motifs(inputs: Inputs) -> Section | None:
         first = own.groupby("tf")["rank"].min() == 1
         section.text.append(
             f"Of {len(sure)} TFs with a motif, {int(sure.sum())} show it in some cell type (adjusted p < "
-            f"0.05), and for "
-            f"{int(first.sum())} it is the first of all {int(own['n_motifs'].max())} motifs in some cell "
-            f"type."
+            f"0.05), and for {int(first.sum())} it is the first of all {int(own['n_motifs'].max())} motifs "
+            "in some cell type."
         )
         section.figures = [
             inputs.draw(
@@ -293,7 +289,7 @@ def motifs(inputs: Inputs) -> Section | None:
         "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
         "p_adjusted",
     ]  # fmt: skip
-    best = table.sort_values(["cell_type", "tf", "rank"], kind="stable").groupby(["cell_type", "tf"]).head(1)
+    best = top_rows(table, ["cell_type", "tf"], {"rank": True}, 1)
     section.tables = [html_table("Best motif of each TF and cell type", best[columns], _file("motifs.tsv"))]
     return section
 

@@ -103,12 +103,17 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     return table.sort_values("auprc", ascending=False, kind="stable").reset_index()
 
 
+def top_rows(table: pd.DataFrame, groups: list[str], order: dict[str, bool], n: int) -> pd.DataFrame:
+    """The first ``n`` rows of each group; ``order`` is column -> whether it ascends. Groups come in order."""
+    columns, ascending = [*groups, *order], [*(True for _ in groups), *order.values()]
+    return table.sort_values(columns, ascending=ascending, kind="stable").groupby(groups).head(n)
+
+
 def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
     """The largest positive effects at an adjusted p below 0.05, of each type and contrast."""
     up = table[(table["difference"] > 0) & (table["p_adjusted"] < 0.05)]
-    order = ["contrast", "cell_type", "group", "effect_size", "p_adjusted"]
-    up = up.sort_values(order, ascending=[True, True, True, False, True], kind="stable")
-    up = up.groupby(["contrast", "cell_type", "group"], sort=False).head(per_type)
+    order = {"effect_size": False, "p_adjusted": True}
+    up = top_rows(up, ["contrast", "cell_type", "group"], order, per_type)
     kept = [
         "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference",
         "p_adjusted",

@@ -235,7 +235,7 @@ def _plant(rng, codes, centre, taken, preferences, tf: str, how: str) -> None:
     preference = preferences[tf]
     core_only = how == "decoy"
     site = draw_site(rng, preference, LEAST[how], core_only)
-    start = _free_place(rng, taken, len(site), STRETCH // 2 + rng.normal(0, 35))
+    start = _free_place(taken, len(site), STRETCH // 2 + rng.normal(0, 35))
     if start is None:
         return
     _write(rng, codes, centre, taken, start, site)
@@ -243,12 +243,12 @@ def _plant(rng, codes, centre, taken, preferences, tf: str, how: str) -> None:
     if partner and not core_only and (how == "driver" or rng.random() < 0.5):
         mate = draw_site(rng, preferences[partner], -1.0, core_only=True)
         side = rng.choice([-1, 1]) * (len(site) / 2 + len(mate) / 2 + rng.integers(2, 22))
-        place = _free_place(rng, taken, len(mate), start + len(site) / 2 + side, reach=12)
+        place = _free_place(taken, len(mate), start + len(site) / 2 + side, reach=12)
         if place is not None:
             _write(rng, codes, centre, taken, place, mate)
 
 
-def _free_place(rng, taken, width: int, wanted: float, reach: int = PARTNER_REACH) -> int | None:
+def _free_place(taken, width: int, wanted: float, reach: int = PARTNER_REACH) -> int | None:
     first = int(wanted - width / 2)
     for shift in sorted(range(-reach, reach + 1, 3), key=abs):
         start = first + shift

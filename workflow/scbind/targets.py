@@ -16,11 +16,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.errors import InputError
-from scbind.files import atomic
+from scbind.files import write_table
 from scbind.genes import read_tss
 from scbind.genome import ChromSizes
 from scbind.typemeans import TypeMeans
-from scbind.windows import Windows
 
 PSEUDOCOUNT = 0.1  # of the specificity ratio: a tenth of one certain site at the start of the gene
 COLUMNS = [
@@ -66,13 +65,10 @@ def tf_targets(
         raise InputError("targets", "half_decay or max_distance is not positive", "give distances in bp")
     table_sizes = ChromSizes.read(sizes)
     tss = read_tss(genes, table_sizes)
-    chosen = Windows.load(windows)
-    start = chosen.start.astype(np.int64)
-    centre = start + chosen.window // 2
-    weight, distance = potential_weights(chosen.chrom, centre, tss, half_decay, max_distance)
-    means = TypeMeans.open(zarrs, cells, min_cells, what="TF targets")
-    if means.n_windows != len(chosen):
-        raise InputError(windows, f"{len(chosen)} windows, the stores have {means.n_windows}", "infer again")
+    means = TypeMeans.open(zarrs, cells, windows, min_cells, "TF targets")
+    start = means.windows.start.astype(np.int64)
+    centre = start + means.windows.window // 2
+    weight, distance = potential_weights(means.windows.chrom, centre, tss, half_decay, max_distance)
     gene = tss["gene"].to_numpy()
     rows = []
     for tf, binding in means:
@@ -89,9 +85,7 @@ def tf_targets(
                 rows.append(kept.join(_strongest(order, binding[row], weight, distance, start)))
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     table["chrom"] = np.asarray(table_sizes.names, dtype=object)[table["chrom"].to_numpy(dtype=np.int64)]
-    table = table.sort_values(["cell_type", "tf", "rank"], kind="stable")[COLUMNS]
-    with atomic(output) as path:
-        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
+    write_table(output, table.sort_values(["cell_type", "tf", "rank"], kind="stable")[COLUMNS])
 
 
 def potential_weights(

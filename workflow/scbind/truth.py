@@ -20,7 +20,7 @@ from sklearn.preprocessing import StandardScaler
 
 from scbind.binding import open_binding
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import require, write_table
 from scbind.genome import Genome
 from scbind.grouping import group_cells
 from scbind.inference import SampleCells
@@ -173,8 +173,7 @@ def score_cells(
             row = _mean_precision(events[np.ix_(few, aside)], score)
             if row:
                 results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "few", **row})
-    with atomic(output) as scratch:
-        pd.DataFrame(results, columns=COLUMNS).to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+    write_table(output, pd.DataFrame(results, columns=COLUMNS))
     say(f"{len(rows)} cells scored over {len(chosen)} windows")
 
 
@@ -287,9 +286,7 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
         if scores:
             rows += [(quantity, tf, value) for tf, value in scores.items()]
             rows.append((quantity, "mean", np.mean(list(scores.values()))))
-    with atomic(output) as scratch:
-        table = pd.DataFrame(rows, columns=["quantity", "name", "value"])
-        table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+    write_table(output, pd.DataFrame(rows, columns=["quantity", "name", "value"]))
 
 
 def best_group(wanted: np.ndarray, groups: np.ndarray) -> tuple[float, float]:

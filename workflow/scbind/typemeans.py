@@ -20,6 +20,7 @@ from scbind.binding import Binding, open_binding
 from scbind.errors import InputError
 from scbind.files import require
 from scbind.runlog import say
+from scbind.windows import Windows
 
 CELLS_PER_BLOCK = 2_000
 
@@ -55,23 +56,24 @@ class TypeMeans:
     """Binding stores of one or several samples, read as means over the cells of each type.
 
     ``types`` and ``tfs`` name the two axes, ``n_cells`` int64 (types,) counts the cells behind each mean, and
-    ``n_windows`` is the number of windows, in the order of ``windows.npz``.
+    ``windows`` are the windows of the stores, in their order.
     """
 
     types: list[str]
     tfs: list[str]
     n_cells: np.ndarray
-    n_windows: int
+    windows: Windows
     stores: tuple[tuple[Binding, sp.csc_matrix], ...]  # each with its membership, types x cells
 
     @classmethod
     def open(
-        cls, zarrs: list[str | Path], cells: list[str | Path], min_cells: int = 20, what: str = "cell types"
+        cls, zarrs: list[str | Path], cells: list[str | Path], windows: str | Path, min_cells: int, what: str
     ) -> TypeMeans:
         """Match each ``results/binding/{sample}.zarr`` with the ``cells.h5ad`` of the same sample, in order.
 
-        Raises :class:`InputError` when the lists differ in length, a store lacks a part, stores disagree on
-        factors or windows, a cell of a store is unknown, or no type has ``min_cells`` cells.
+        ``windows`` is ``results/binding/windows.npz``; ``what`` is said of types that are left out. Raises
+        :class:`InputError` when the lists differ in length, a store lacks a part, stores disagree on factors or
+        windows, a cell of a store is unknown, or no type has ``min_cells`` cells.
         """
         if len(zarrs) != len(cells) or not zarrs:
             raise InputError(
@@ -88,6 +90,9 @@ class TypeMeans:
                     f"its factors or windows differ from those of {read[0][0].path}",
                     "infer all samples again",
                 )
+        chosen = Windows.load(windows)
+        if n_windows != len(chosen):
+            raise InputError(windows, f"{len(chosen)} windows, the stores have {n_windows}", "infer again")
         types = list_types(pd.concat([labels for _, labels in read]), min_cells, what)
         if not types:
             raise InputError(
@@ -101,11 +106,11 @@ class TypeMeans:
             shape = (len(types), len(labels))
             stores.append((binding, sp.csc_matrix((ones, (code[kept], kept)), shape=shape)))
         n_cells = sum(np.asarray(member.sum(axis=1)).ravel().astype(np.int64) for _, member in stores)
-        return cls(types, tfs, n_cells, n_windows, tuple(stores))
+        return cls(types, tfs, n_cells, chosen, tuple(stores))
 
     def means(self, tf: str) -> np.ndarray:
         """Mean P(bound) of one factor: float32 (types, windows). Values below the floor count as 0."""
-        total = np.zeros((len(self.types), self.n_windows), dtype=np.float64)
+        total = np.zeros((len(self.types), len(self.windows)), dtype=np.float64)
         for binding, membership in self.stores:
             for start in range(0, membership.shape[1], CELLS_PER_BLOCK):
                 rows = slice(start, min(start + CELLS_PER_BLOCK, membership.shape[1]))
