@@ -51,6 +51,6 @@ lock:
 	  .venv/bin/python -m pip freeze --disable-pip-version-check | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
 
 clean:
-	rm -rf .snakemake logs benchmarks resources/demo .pytest_cache .ruff_cache
+	rm -rf .snakemake logs benchmarks/*/ resources/demo .pytest_cache .ruff_cache
 	find results -mindepth 1 ! -path results/README.md -delete
 	find workflow tests -name __pycache__ -prune -exec rm -rf {} +

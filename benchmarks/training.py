@@ -1,0 +1,78 @@
+"""Training: batches that the data side delivers against those that a step takes, and windows per second.
+
+    python benchmarks/training.py [--batch-size 32 --threads 2 --dataset ... --reference ...]
+
+`delivered` reads batches of `TrainingBatches` alone, in this process, as a loader without workers does. `trained` is
+forward, loss, backward, clipping and update on batches that are already in memory. Where their ratio is above 1, one
+worker process keeps the network fed. Both networks run with the sampling and optimiser that the workflow gives them.
+"""
+
+import warnings
+
+import numpy as np
+import torch
+from common import Case, facts_of, motifs_of, open_data, parse, parser, rates, ratio, show
+from scbind.data import Sampling, TrainingBatches
+from scbind.module import BindingModule
+from scbind.training import SAMPLING
+
+HELD = 8  # batches kept in memory for the training step
+
+
+def make_step(module: BindingModule, batches: list[dict]):
+    """A function that trains on the next batch, round and round."""
+    made = module.configure_optimizers()
+    optimiser = made["optimizer"] if isinstance(made, dict) else made
+    parameters, turn = list(module.parameters()), iter(range(1 << 60))
+    module.train()
+
+    def step() -> None:
+        optimiser.zero_grad()
+        module.training_step(batches[next(turn) % len(batches)], 0).backward()
+        torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+        optimiser.step()
+
+    return step
+
+
+def main() -> None:
+    """Measure and print."""
+    arguments = parser(__doc__)
+    arguments.add_argument("--batch-size", type=int, default=32)
+    args = parse(arguments)
+    warnings.filterwarnings("ignore", ".*self.trainer.*")  # the module is driven without a trainer
+    cases, rows = {}, []
+    with open_data(args) as data:
+        for name in ("scbind", "scfan"):
+            steps = 1_000_000 if name == "scbind" else None
+            facts = facts_of(data)
+            module = BindingModule(name, {}, facts, motifs_of(data, args.seed), args.seed, total_steps=steps)
+            batches = TrainingBatches(
+                data, Sampling(**SAMPLING[name]), module.network.bin_bp, args.batch_size, args.seed, 0
+            )
+            whole = len(batches.examples) // args.batch_size
+            if not whole:
+                raise SystemExit("the dataset has too few training windows for a batch: lower --batch-size")
+            turn = iter(range(1 << 60))
+            cases[f"{name} delivered"] = Case(lambda b=batches, t=turn, n=whole: b[next(t) % n])
+            held = [batches[number] for number in range(min(HELD, whole))]
+            cases[f"{name} trained"] = Case(make_step(module, held))
+        found = rates(cases, args.rounds, args.seconds)
+    for name in ("scbind", "scfan"):
+        delivered, trained = found[f"{name} delivered"], found[f"{name} trained"]
+        rows.append(
+            {
+                "network": name,
+                "batches/s delivered": float(np.median(delivered)),
+                "batches/s trained": float(np.median(trained)),
+                "delivered / trained": ratio(delivered, trained),
+                "windows/s trained": float(np.median(trained)) * args.batch_size,
+            }
+        )
+    show(rows)
+    speed = ratio(found["scbind trained"], found["scfan trained"])
+    print(f"\nwindows per second trained, scbind / scfan: {speed}")
+
+
+if __name__ == "__main__":
+    main()
