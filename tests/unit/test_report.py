@@ -12,9 +12,7 @@ from scbind.report import write_report
 from scbind.reporttables import comparison, html_table, join_names, number, top_differential
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
-METRICS = (
-    "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
-)
+METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain recall_at_fdr10 recall_at_fdr50 ece"
 
 
 class Page(HTMLParser):
@@ -74,7 +72,7 @@ def inputs(tmp_path_factory):
         return folder / name
 
     scores = [
-        (model, "K562", tf, "test", 1000, 10, 0.01, 0.9, base + 0.01 * i, 0.1, 0.2, 0.01)
+        (model, "K562", tf, "test", 1000, 10, 0.01, 0.9, base + 0.01 * i, 5.0, 0.1, 0.2, 0.01)
         for model, base in (("scbind", 0.3), ("accessibility", 0.2))
         for i, tf in enumerate(TFS)
     ]
@@ -242,9 +240,10 @@ def test_comparison_uses_only_pairs_that_all_models_share():
     rows.append(("b", "K", "Y", None))
     frame = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "auprc"])
     frame = frame.assign(split="test", prevalence=0.1, auroc=0.5, recall_at_fdr10=0, recall_at_fdr50=0, ece=0)
+    frame["log2_gain"] = [2, 3, 1, 3, 3]
     table = comparison(frame)
     assert table.model.tolist() == ["a", "b"] and table.n_pairs.tolist() == [1, 1]
-    assert table.auprc.tolist() == [0.5, 0.2] and table.over_prevalence.tolist() == pytest.approx([5, 2])
+    assert table.auprc.tolist() == [0.5, 0.2] and table.log2_gain.tolist() == [2, 1]
     assert comparison(frame, "none").empty
 
 

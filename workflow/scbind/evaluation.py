@@ -28,6 +28,7 @@ COLUMNS = [
     "prevalence",
     "auroc",
     "auprc",
+    "log2_gain",
     "recall_at_fdr10",
     "recall_at_fdr50",
     "ece",
