@@ -12,7 +12,8 @@ from scbind.report import write_report
 from scbind.reporttables import comparison, html_table, join_names, number, top_differential
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
-METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain recall_at_fdr10 recall_at_fdr50 ece"
+METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
+METRICS += " recall_at_fdr10 recall_at_fdr50 ece"
 
 
 class Page(HTMLParser):

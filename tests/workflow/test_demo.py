@@ -54,7 +54,8 @@ def test_report_is_written(demo):
 
 def test_metrics_have_their_columns_and_all_models(demo):
     rows = table(demo.folder / "results/evaluation/metrics.tsv")
-    expected = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain recall_at_fdr10 recall_at_fdr50 ece"
+    expected = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
+    expected += " recall_at_fdr10 recall_at_fdr50 ece"
     assert list(rows[0]) == expected.split()
     models = {row["model"] for row in rows}
     assert models == {"scbind", "scfan", "accessibility", "motif_x_accessibility", "boosted_trees"}

@@ -19,7 +19,13 @@ REFERENCE = f"results/reference/{SETTINGS['genome']['name']}"
 REFERENCE_FILES = multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy", "exclude.bed")
 INFER_MODEL = SETTINGS["infer"]["model"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
-BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees"]
+BASELINES = [
+    "accessibility",
+    "motif_x_accessibility",
+    "boosted_trees",
+    "other_lines_chip",
+    "permuted_labels",
+]
 # Switched off by an absent input: the comparison with the truth, and target genes.
 TRUTH_TABLES = (
     expand("results/evaluation/{table}.tsv", table=["cells", "types"])
