@@ -40,6 +40,8 @@ def world(tmp_path):
     names = ["chr1"] * 7 + ["chr2"] * 3
     elements = pd.DataFrame({"#chrom": names, "start": first, "end": first + 200})
     elements["name"] = [f"e{i}" for i in range(10)][::-1]
+    for t in TYPES:
+        elements[f"open_{t}"] = 1
     elements.to_csv(truth / "elements.bed", sep="\t", index=False)
     is_open = rng.random((8, 10)) < 0.6
     sp.save_npz(truth / "open.npz", sp.csr_array(is_open))
@@ -49,6 +51,7 @@ def world(tmp_path):
     sites["tf"], sites["element"] = np.repeat(TFS, 10), list(elements["name"]) * 2
     for t in TYPES:
         sites[f"bound_{t}"] = rng.integers(0, 2, 20)
+    sites["strength"] = (sites["bound_a"] + sites["bound_b"]) / 2  # of which the oracle knows
     sites.sample(frac=1, random_state=1).to_csv(truth / "sites.tsv", sep="\t", index=False)
     pd.DataFrame({"name": TYPES, "kind": "cell_type", "CTCF": [1, 1], "GATA1": [0, 1]}).to_csv(
         truth / "activity.tsv", sep="\t", index=False

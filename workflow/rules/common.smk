@@ -26,12 +26,13 @@ BASELINES = [
     "other_lines_chip",
     "permuted_labels",
 ]
-# Switched off by an absent input: the comparison with the truth, and target genes.
+# Switched off by an absent input: the comparisons with the truth, and target genes.
 TRUTH_TABLES = (
     expand("results/evaluation/{table}.tsv", table=["cells", "types"])
     if SETTINGS["evaluate"]["truth"]
     else []
 )
+ORACLE = ["oracle"] if SETTINGS["evaluate"]["truth"] else []
 TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] else None
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 

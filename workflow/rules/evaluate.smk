@@ -108,10 +108,34 @@ rule evaluate_baselines:
         "../scripts/evaluate_baselines.py"
 
 
+# Only for the simulated example: what nobody could do better.
+rule evaluate_oracle:
+    input:
+        REFERENCE_FILES,
+        truth=optional(SETTINGS["evaluate"]["truth"]),
+        dataset="results/dataset",
+    output:
+        metrics="results/evaluation/oracle.tsv",
+        curves="results/evaluation/oracle.npz",
+    log:
+        "logs/evaluate_oracle/oracle.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=60,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("oracle"),
+    script:
+        "../scripts/evaluate_oracle.py"
+
+
 rule merge_metrics:
     input:
         models=expand("results/models/{model}/metrics.tsv", model=MODELS),
         baselines="results/evaluation/baselines.tsv",
+        oracle=expand("results/evaluation/{name}.tsv", name=ORACLE),
     output:
         metrics=report(
             "results/evaluation/metrics.tsv",

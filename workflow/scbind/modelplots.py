@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from scbind.plotstyle import NEUTRAL, colours_of, legend_outside, new_figure, styled
 
 MARKERS = "osD^vP*Xh<>p"
+CONTROL = "permuted_labels"  # lies on the prevalence, which every figure shows already
 
 
 @styled
