@@ -133,6 +133,35 @@ def test_predictions_and_baseline_have_the_average_precision_of_each_cell(world)
         )
 
 
+def test_oracles_know_strengths_and_openness(world):
+    """By hand from the files: the chance of an event in each window, in this cell and in its type."""
+    folder, events, chrom = world
+    elements = pd.read_csv(folder / "truth/elements.bed", sep="\t")
+    elements["open_a"] = [1, 0] * 5
+    elements.to_csv(folder / "truth/elements.bed", sep="\t", index=False)
+    sites = pd.read_csv(folder / "truth/sites.tsv", sep="\t")
+    sites["strength"] = np.random.default_rng(3).uniform(0.1, 0.9, len(sites))
+    sites.to_csv(folder / "truth/sites.tsv", sep="\t", index=False)
+    table = score(folder, events)
+    opened = sp.load_npz(folder / "truth/open.npz").toarray()
+    with np.load(folder / "windows.npz") as npz:
+        start = npz["start"]
+    for name in ("oracle", "oracle_type"):
+        for t, tf in enumerate(TFS):
+            found = []
+            for c in [0, 1, 2, 4, 5, 6]:
+                missed = np.ones(N_WINDOWS)
+                for site in sites[sites["tf"] == tf].itertuples():
+                    row = elements.index[elements["name"] == site.element][0]
+                    is_open = opened[c, row] if name == "oracle" else elements[f"open_{'ab'[c % 2]}"][row]
+                    centre = (site.start + site.end) // 2
+                    hit = (np.array(["chr1", "chr2"])[chrom] == site.chrom) & (start <= centre)
+                    missed[hit & (centre < start + WIDTH)] *= 1 - site.strength * is_open
+                if events[c, :, t].any():
+                    found.append(average_precision_score(events[c, :, t], np.round(1 - missed, 12)))
+            assert table.loc[(name, tf, "all"), "auprc_mean"] == pytest.approx(np.mean(found), rel=1e-3)
+
+
 class CountingNetwork:
     """Calls a window bound by the insertions in it, so it must score as the baseline does."""
 

@@ -204,7 +204,7 @@ def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
         windows. Predictors that do not read the signal are left out.
     """
     rows = []
-    for (model, tf), part in table[~table["model"].isin(NO_CURVE)].groupby(["model", "tf"], sort=False):
+    for (model, tf), part in table[~table["model"].isin(NO_CURVE)].groupby(["model", "tf"]):
         n_bound = int(part.loc[part["keep"] == 1, "n_bound"].sum())
         part = part[(part["n_bound"] >= FEW_BOUND) & part["auprc"].notna()]
         row = {"model": model, "tf": tf, "n_bound": n_bound, "at_most": False}
