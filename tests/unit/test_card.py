@@ -16,12 +16,13 @@ CALIBRATION = {"reliability": {"CTCF": {"level": "high"}, "SPI1": {"level": "low
 
 def metrics(path, models=("scbind",)):
     rows = [
-        (model, "GM12878", tf, split, 1000, 10, 0.01, 0.9, auprc, 0.2, 0.3, 0.004)
+        (model, "GM12878", tf, split, 1000, 10, 0.01, 0.9, auprc, 4.0, 0.2, 0.3, 0.004)
         for model in models
         for tf, auprc in (("CTCF", 0.5), ("SPI1", 0.1))
         for split in ("both", "test")
     ]
-    columns = "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
+    columns = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
+    columns += " recall_at_fdr10 recall_at_fdr50 ece"
     pd.DataFrame(rows, columns=columns.split()).to_csv(path, sep="\t", index=False)
     return path
 
@@ -35,10 +36,10 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     assert "Without an output, because no training window was bound: REST." in text
     lines = text.splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("| test |"))
-    assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 0.900 | 0.200 | 0.00400 |"
+    assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 4 | 0.900 | 0.200 | 0.00400 |"
     assert lines[first + 1].startswith("| both |")
     best = next(i for i, line in enumerate(lines) if line.startswith("| CTCF |"))
-    assert lines[best] == "| CTCF | high | 0.0100 | 0.500 | 0.900 | 0.200 | 0.00400 |"
+    assert lines[best] == "| CTCF | high | 0.0100 | 0.500 | 4 | 0.900 | 0.200 | 0.00400 |"
     assert lines[best + 1].startswith("| SPI1 | low |")
     assert "* high: CTCF" in text and "* low: SPI1" in text and "chr1" in text
 

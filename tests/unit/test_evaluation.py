@@ -7,7 +7,7 @@ from scbind.errors import InputError
 from scbind.evaluation import COLUMNS, evaluate_model, merge_metrics, score_test_windows
 from scbind.labels import BOUND
 
-BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees"]
+BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
 
 @pytest.fixture(scope="module")
@@ -19,6 +19,7 @@ def tables(tiny, tiny_dataset, tiny_model, tiny_motifs, tmp_path_factory):
         tiny["reference"],
         tiny_motifs,
         out / "b.tsv",
+        out / "depth.tsv",
         {name: out / f"{name}.npz" for name in BASELINES},
     )
     merge_metrics([out / "m.tsv", out / "b.tsv"], out / "metrics.tsv")
@@ -46,6 +47,15 @@ def test_motif_knowledge_beats_accessibility_where_a_motif_decides(tables):
     assert table[table["model"] == "scbind"]["ece"].notna().all()
 
 
+def test_what_the_references_reach(tables):
+    table = pd.read_csv(tables / "metrics.tsv", sep="\t")
+    whole = table[table["split"] == "test"].set_index(["model", "cell_line", "tf"]).sort_index()
+    assert set(whole.loc["other_lines_chip"].index) == {("A", "TF1"), ("C", "TF1")}, "TF2 has no other line"
+    assert whole.loc["other_lines_chip", "auprc"].max() < 0.5, "the lines are open at other sites"
+    control, trees = whole.loc["permuted_labels"], whole.loc["boosted_trees"]
+    assert (control["auprc"] < trees["auprc"] - 0.1).all()
+
+
 def test_a_tf_without_matrix_falls_back_to_accessibility(tables):
     table = pd.read_csv(tables / "metrics.tsv", sep="\t")
     tf2 = table[(table["tf"] == "TF2") & (table["split"] == "test")].set_index("model")["auprc"]
@@ -54,8 +64,9 @@ def test_a_tf_without_matrix_falls_back_to_accessibility(tables):
 
 def test_curves(tables):
     for name in ["m", *BASELINES]:
+        tfs = ["TF1"] if name == "other_lines_chip" else ["TF1", "TF2"]
         with np.load(tables / f"{name}.npz") as curves:
-            assert curves["precision"].shape == (2, 101) and curves["tfs"].tolist() == ["TF1", "TF2"]
+            assert curves["precision"].shape == (len(tfs), 101) and curves["tfs"].tolist() == tfs
             assert curves["reliability_count"].sum() > 0
 
 

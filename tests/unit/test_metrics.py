@@ -8,6 +8,7 @@ def test_perfect_and_inverted_ranking():
     truth = np.array([0, 0, 0, 1, 1], bool)
     perfect = ranking_metrics(truth, np.arange(5.0))
     assert perfect["auprc"] == perfect["auroc"] == perfect["recall_at_fdr10"] == 1
+    assert perfect["log2_gain"] == pytest.approx(np.log2(1 / 0.4))
     assert perfect["n_bound"] == 2 and perfect["prevalence"] == pytest.approx(0.4)
     inverted = ranking_metrics(truth, -np.arange(5.0))
     assert inverted["auroc"] == 0 and inverted["recall_at_fdr10"] == 0
@@ -23,7 +24,7 @@ def test_recall_at_a_false_discovery_rate():
 @pytest.mark.parametrize("truth", [[False, False], [True, True], []])
 def test_one_class_gives_nan(truth):
     found = ranking_metrics(np.array(truth, bool), np.zeros(len(truth)))
-    assert np.isnan(found["auprc"]) and found["n_windows"] == len(truth)
+    assert np.isnan(found["auprc"]) and np.isnan(found["log2_gain"]) and found["n_windows"] == len(truth)
 
 
 def test_calibration_error_by_hand():
@@ -33,6 +34,13 @@ def test_calibration_error_by_hand():
     predicted, observed, count = reliability(np.array([0, 1, 1, 1]), probability)
     assert count[[0, 9]].tolist() == [2, 2] and observed[0] == 0.5 and predicted[9] == pytest.approx(0.95)
     assert np.isnan(calibration_error(np.array([]), np.array([])))
+
+
+def test_a_weight_counts_a_window_so_many_times():
+    rng = np.random.default_rng(0)
+    truth, probability, weight = rng.random(50) < 0.4, rng.random(50), rng.integers(0, 4, 50)
+    repeated = calibration_error(np.repeat(truth, weight), np.repeat(probability, weight))
+    assert calibration_error(truth, probability, weight=weight) == pytest.approx(repeated)
 
 
 def test_precision_on_grid_never_rises_and_brackets_the_average():

@@ -144,6 +144,47 @@ def test_auprc_dots_average_lines_and_draw_baselines_hollow():
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == ["SPI1", "CTCF"]
 
 
+def depth_rows(model, auprc, tf="CTCF"):
+    keeps = [1.0, 0.1, 0.01]
+    return [(model, "K562", tf, k, 0.2 * k, 500, 50, 0.02, a, 0.0) for k, a in zip(keeps, auprc, strict=True)]
+
+
+def test_depth_figure_averages_pairs_and_names_each_line_once():
+    from scbind.depth import COLUMNS
+
+    rows = depth_rows("scbind", [0.8, 0.6, 0.4]) + depth_rows("scbind", [0.4, 0.2, 0.1], "SPI1")
+    rows += depth_rows("trees", [0.6, 0.5, np.nan]) + depth_rows("permuted_labels", [0.02] * 3)
+    figure = modelplots.auprc_against_depth(pd.DataFrame(rows, columns=COLUMNS), ["scbind"])
+    axis = figure.axes[0]
+    assert axis.get_xscale() == "log" and len(axis.lines) == 3
+    assert axis.lines[0].get_ydata().tolist() == pytest.approx([0.25, 0.4, 0.6])
+    assert axis.lines[0].get_xdata().tolist() == pytest.approx([0.002, 0.02, 0.2])
+    labels = {text.get_text(): text.xy[1] for text in axis.texts}
+    assert set(labels) == {"scbind", "trees", "prevalence (chance)"}
+    heights = sorted(labels.values())
+    assert min(np.diff(heights)) >= 0.055 * axis.get_ylim()[1] * 0.999
+
+
+def test_labels_move_apart_and_keep_their_order():
+    found = modelplots.spread({"a": 0.5, "b": 0.49, "c": 0.1}, 0.05)
+    assert found == pytest.approx({"c": 0.1, "b": 0.49, "a": 0.54})
+
+
+def test_fragments_figure_leaves_out_what_is_unknown_and_points_where_it_is_a_bound():
+    from scbind.depth import NEEDED_COLUMNS
+
+    rows = [("scbind", "CTCF", 50, 0.9, 0.01, 300.0, True), ("scbind", "SPI1", 50, 0.5, 0.1, 3000.0, False)]
+    rows += [("scbind", "RARE", 2, np.nan, np.nan, np.nan, False)]
+    rows += [("trees", "CTCF", 50, 0.7, 0.02, 600.0, False), ("trees", "SPI1", 50, 0.4, 0.2, 6000.0, False)]
+    figure = modelplots.fragments_needed(pd.DataFrame(rows, columns=NEEDED_COLUMNS), ["scbind"])
+    axis = figure.axes[0]
+    assert [label.get_text() for label in axis.get_yticklabels()] == ["SPI1", "CTCF"], "the least on top"
+    assert len(axis.texts) == 1, "one arrow"
+    ours, trees = axis.collections
+    assert ours.get_facecolors().size and not trees.get_facecolors().size
+    assert sorted(ours.get_offsets()[:, 0]) == [300, 3000]
+
+
 def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random):
     before = dict(matplotlib.rcParams)
     points = random.normal(size=(20, 2))

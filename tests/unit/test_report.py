@@ -12,9 +12,8 @@ from scbind.report import write_report
 from scbind.reporttables import comparison, html_table, join_names, number, top_differential
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
-METRICS = (
-    "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
-)
+METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
+METRICS += " recall_at_fdr10 recall_at_fdr50 ece"
 
 
 class Page(HTMLParser):
@@ -74,7 +73,7 @@ def inputs(tmp_path_factory):
         return folder / name
 
     scores = [
-        (model, "K562", tf, "test", 1000, 10, 0.01, 0.9, base + 0.01 * i, 0.1, 0.2, 0.01)
+        (model, "K562", tf, "test", 1000, 10, 0.01, 0.9, base + 0.01 * i, 5.0, 0.1, 0.2, 0.01)
         for model, base in (("scbind", 0.3), ("accessibility", 0.2))
         for i, tf in enumerate(TFS)
     ]
@@ -92,6 +91,14 @@ def inputs(tmp_path_factory):
          1e-3, "cells, no replicates")
         for name in ("B", "T <script>") for i, tf in enumerate(TFS)
     ]  # fmt: skip
+    from scbind.depth import COLUMNS as DEPTH
+    from scbind.depth import fragments_needed
+
+    depths = [
+        (model, "K562", tf, keep, 0.3 * keep, 500, 50, 0.01, base * keep**0.1, 0.01)
+        for model, base in (("scbind", 0.3), ("accessibility", 0.2))
+        for tf in TFS for keep in (1.0, 0.1)
+    ]  # fmt: skip
     from scbind.differential import COLUMNS as DIFFERENTIAL
     from scbind.enrichment import COLUMNS as MOTIFS
     from scbind.populations import COLUMNS as POPULATIONS
@@ -104,6 +111,8 @@ def inputs(tmp_path_factory):
         "windows": folder / "windows.npz",
         "metrics": table("metrics.tsv", pd.DataFrame(scores, columns=METRICS.split())),
         "curves": {"scbind": folder / "curves.npz"},
+        "depth": table("depth.tsv", pd.DataFrame(depths, columns=DEPTH)),
+        "needed": table("needed.tsv", fragments_needed(pd.DataFrame(depths, columns=DEPTH), 3_000_000)),
         "training": {
             "scbind": table(
                 "training.csv",
@@ -195,7 +204,10 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_pa
     assert "54 of 60 cells pass" in page.text and "n_fragments … < 1000" in page.text
     assert "3 cells, fewer than 20" in page.text and "100 more lines in the file" in page.text
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
-    assert len(names) == len(page.sources) and {"umap_cell_types", "activity_heatmap", "auprc"} <= names
+    assert (
+        len(names) == len(page.sources)
+        and {"umap_cell_types", "activity_heatmap", "auprc", "auprc_depth", "fragments_needed"} <= names
+    )
 
 
 def test_names_are_escaped(inputs, tmp_path):
@@ -242,10 +254,22 @@ def test_comparison_uses_only_pairs_that_all_models_share():
     rows.append(("b", "K", "Y", None))
     frame = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "auprc"])
     frame = frame.assign(split="test", prevalence=0.1, auroc=0.5, recall_at_fdr10=0, recall_at_fdr50=0, ece=0)
+    frame["log2_gain"] = [2, 3, 1, 3, 3]
     table = comparison(frame)
     assert table.model.tolist() == ["a", "b"] and table.n_pairs.tolist() == [1, 1]
-    assert table.auprc.tolist() == [0.5, 0.2] and table.over_prevalence.tolist() == pytest.approx([5, 2])
+    assert table.auprc.tolist() == [0.5, 0.2] and table.log2_gain.tolist() == [2, 1]
     assert comparison(frame, "none").empty
+
+
+def test_references_neither_narrow_the_comparison_nor_win_it():
+    rows = [("a", "K", "X", 0.5), ("a", "K", "Y", 0.1), ("b", "K", "X", 0.2), ("b", "K", "Y", 0.4)]
+    rows.append(("other_lines_chip", "K", "X", 0.9))
+    frame = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "auprc"])
+    frame = frame.assign(split="test", prevalence=0.1, auroc=0.5, recall_at_fdr10=0, recall_at_fdr50=0, ece=0)
+    frame["log2_gain"] = 1.0
+    table = comparison(frame).set_index("model")
+    assert table["n_pairs"].to_dict() == {"a": 2, "b": 2, "other_lines_chip": 1}
+    assert table["auprc"].to_dict() == pytest.approx({"a": 0.3, "b": 0.3, "other_lines_chip": 0.9})
 
 
 def test_top_differential_is_significant_positive_and_cut():

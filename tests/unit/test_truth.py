@@ -40,6 +40,8 @@ def world(tmp_path):
     names = ["chr1"] * 7 + ["chr2"] * 3
     elements = pd.DataFrame({"#chrom": names, "start": first, "end": first + 200})
     elements["name"] = [f"e{i}" for i in range(10)][::-1]
+    for t in TYPES:
+        elements[f"open_{t}"] = 1
     elements.to_csv(truth / "elements.bed", sep="\t", index=False)
     is_open = rng.random((8, 10)) < 0.6
     sp.save_npz(truth / "open.npz", sp.csr_array(is_open))
@@ -49,6 +51,7 @@ def world(tmp_path):
     sites["tf"], sites["element"] = np.repeat(TFS, 10), list(elements["name"]) * 2
     for t in TYPES:
         sites[f"bound_{t}"] = rng.integers(0, 2, 20)
+    sites["strength"] = (sites["bound_a"] + sites["bound_b"]) / 2  # of which the oracle knows
     sites.sample(frac=1, random_state=1).to_csv(truth / "sites.tsv", sep="\t", index=False)
     pd.DataFrame({"name": TYPES, "kind": "cell_type", "CTCF": [1, 1], "GATA1": [0, 1]}).to_csv(
         truth / "activity.tsv", sep="\t", index=False
@@ -128,6 +131,35 @@ def test_predictions_and_baseline_have_the_average_precision_of_each_cell(world)
         assert table.loc[("accessibility", tf, "all"), "auprc_mean"] == pytest.approx(
             np.mean(baseline), rel=1e-4
         )
+
+
+def test_oracles_know_strengths_and_openness(world):
+    """By hand from the files: the chance of an event in each window, in this cell and in its type."""
+    folder, events, chrom = world
+    elements = pd.read_csv(folder / "truth/elements.bed", sep="\t")
+    elements["open_a"] = [1, 0] * 5
+    elements.to_csv(folder / "truth/elements.bed", sep="\t", index=False)
+    sites = pd.read_csv(folder / "truth/sites.tsv", sep="\t")
+    sites["strength"] = np.random.default_rng(3).uniform(0.1, 0.9, len(sites))
+    sites.to_csv(folder / "truth/sites.tsv", sep="\t", index=False)
+    table = score(folder, events)
+    opened = sp.load_npz(folder / "truth/open.npz").toarray()
+    with np.load(folder / "windows.npz") as npz:
+        start = npz["start"]
+    for name in ("oracle", "oracle_type"):
+        for t, tf in enumerate(TFS):
+            found = []
+            for c in [0, 1, 2, 4, 5, 6]:
+                missed = np.ones(N_WINDOWS)
+                for site in sites[sites["tf"] == tf].itertuples():
+                    row = elements.index[elements["name"] == site.element][0]
+                    is_open = opened[c, row] if name == "oracle" else elements[f"open_{'ab'[c % 2]}"][row]
+                    centre = (site.start + site.end) // 2
+                    hit = (np.array(["chr1", "chr2"])[chrom] == site.chrom) & (start <= centre)
+                    missed[hit & (centre < start + WIDTH)] *= 1 - site.strength * is_open
+                if events[c, :, t].any():
+                    found.append(average_precision_score(events[c, :, t], np.round(1 - missed, 12)))
+            assert table.loc[(name, tf, "all"), "auprc_mean"] == pytest.approx(np.mean(found), rel=1e-3)
 
 
 class CountingNetwork:

@@ -19,12 +19,19 @@ AFTER_BINDING = {
 AFTER_BINDING |= {"tf_targets", "motif_enrichment", "score_cells", "score_types"}
 AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
 AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
+AFTER_TRAINING |= {"evaluate_depth", "merge_depths"}
 
+BASELINES = {"accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"}
 RERUN = [  # key, new value, the rules that run again
     ("analysis.targets.top", 50, {"tf_targets"}),
     ("analysis.populations.resolution", 0.5, {"find_populations"}),
     ("analysis.motifs.n_sites", 150, {"motif_enrichment"}),
     ("evaluate.max_cells", 50, {"score_cells"}),
+    (
+        "evaluate.depth_windows",
+        300,
+        {"evaluate_depth", "evaluate_baselines", "merge_metrics", "merge_depths"},
+    ),
     ("infer.min_probability", 0.3, {"cell_type_tracks"}),
     ("infer.floor", 0.1, {"infer_binding"} | AFTER_BINDING),
     ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
@@ -54,10 +61,29 @@ def test_report_is_written(demo):
 
 def test_metrics_have_their_columns_and_all_models(demo):
     rows = table(demo.folder / "results/evaluation/metrics.tsv")
-    expected = "model cell_line tf split n_windows n_bound prevalence auroc auprc recall_at_fdr10 recall_at_fdr50 ece"
+    expected = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
+    expected += " recall_at_fdr10 recall_at_fdr50 ece"
     assert list(rows[0]) == expected.split()
     models = {row["model"] for row in rows}
-    assert models == {"scbind", "scfan", "accessibility", "motif_x_accessibility", "boosted_trees"}
+    assert models == {"scbind", "scfan", "oracle"} | BASELINES
+
+
+def test_accuracy_against_depth_covers_every_model_and_the_oracle_bounds_them(demo):
+    rows = table(demo.folder / "results/evaluation/depth.tsv")
+    assert list(rows[0]) == "model cell_line tf keep depth n_windows n_bound prevalence auprc ece".split()
+    assert {row["model"] for row in rows} == {"scbind", "scfan"} | BASELINES
+    assert len({row["keep"] for row in rows}) == 6
+    needed = table(demo.folder / "results/evaluation/fragments_needed.tsv")
+    assert {row["model"] for row in needed} == {"scbind", "scfan"} | BASELINES - {
+        "other_lines_chip",
+        "permuted_labels",
+    }
+    per_cell = table(demo.folder / "results/evaluation/cells.tsv")
+    mean = {
+        model: statistics.mean(float(r["auprc_mean"]) for r in per_cell if r["model"] == model)
+        for model in ("oracle", "oracle_type", "scbind")
+    }
+    assert mean["oracle"] > mean["oracle_type"] > mean["scbind"]
 
 
 def test_the_types_are_found_from_tf_activity(demo):

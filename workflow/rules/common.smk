@@ -19,13 +19,20 @@ REFERENCE = f"results/reference/{SETTINGS['genome']['name']}"
 REFERENCE_FILES = multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy", "exclude.bed")
 INFER_MODEL = SETTINGS["infer"]["model"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
-BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees"]
-# Switched off by an absent input: the comparison with the truth, and target genes.
+BASELINES = [
+    "accessibility",
+    "motif_x_accessibility",
+    "boosted_trees",
+    "other_lines_chip",
+    "permuted_labels",
+]
+# Switched off by an absent input: the comparisons with the truth, and target genes.
 TRUTH_TABLES = (
     expand("results/evaluation/{table}.tsv", table=["cells", "types"])
     if SETTINGS["evaluate"]["truth"]
     else []
 )
+ORACLE = ["oracle"] if SETTINGS["evaluate"]["truth"] else []
 TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] else None
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 

@@ -25,6 +25,35 @@ rule evaluate_model:
         "../scripts/evaluate_model.py"
 
 
+# The same windows with fewer and fewer insertions, down to what a single cell has.
+rule evaluate_depth:
+    input:
+        REFERENCE_FILES,
+        checkpoint="results/models/{model}/model.ckpt",
+        calibration="results/models/{model}/calibration.json",
+        dataset="results/dataset",
+    output:
+        depth="results/models/{model}/depth.tsv",
+    log:
+        "logs/evaluate_depth/{model}.log",
+    benchmark:
+        "benchmarks/evaluate_depth/{model}.tsv"
+    conda:
+        "../../envs/train.yaml"
+    threads: 8
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        depths=lookup("evaluate/depths", within=SETTINGS),
+        max_windows=lookup("evaluate/depth_windows", within=SETTINGS),
+        seed=lookup("evaluate/seed", within=SETTINGS),
+        code=source_digest("depth"),
+    script:
+        "../scripts/evaluate_depth.py"
+
+
 # What the model is, what it was trained on, how good it is: one page beside the checkpoint.
 rule model_card:
     input:
@@ -56,9 +85,8 @@ rule evaluate_baselines:
         motifs="results/motifs/motifs.npz",
     output:
         metrics="results/evaluation/baselines.tsv",
-        accessibility="results/evaluation/baselines/accessibility.npz",
-        motif_x_accessibility="results/evaluation/baselines/motif_x_accessibility.npz",
-        boosted_trees="results/evaluation/baselines/boosted_trees.npz",
+        depth="results/evaluation/baselines_depth.tsv",
+        curves=expand("results/evaluation/baselines/{name}.npz", name=BASELINES),
     log:
         "logs/evaluate_baselines/baselines.log",
     benchmark:
@@ -71,15 +99,43 @@ rule evaluate_baselines:
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
+        names=BASELINES,
+        depths=lookup("evaluate/depths", within=SETTINGS),
+        max_windows=lookup("evaluate/depth_windows", within=SETTINGS),
+        seed=lookup("evaluate/seed", within=SETTINGS),
         code=source_digest("baselines"),
     script:
         "../scripts/evaluate_baselines.py"
+
+
+# Only for the simulated example: what nobody could do better.
+rule evaluate_oracle:
+    input:
+        REFERENCE_FILES,
+        truth=optional(SETTINGS["evaluate"]["truth"]),
+        dataset="results/dataset",
+    output:
+        metrics="results/evaluation/oracle.tsv",
+        curves="results/evaluation/oracle.npz",
+    log:
+        "logs/evaluate_oracle/oracle.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=60,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("oracle"),
+    script:
+        "../scripts/evaluate_oracle.py"
 
 
 rule merge_metrics:
     input:
         models=expand("results/models/{model}/metrics.tsv", model=MODELS),
         baselines="results/evaluation/baselines.tsv",
+        oracle=expand("results/evaluation/{name}.tsv", name=ORACLE),
     output:
         metrics=report(
             "results/evaluation/metrics.tsv",
@@ -97,3 +153,26 @@ rule merge_metrics:
         code=source_digest("evaluation"),
     script:
         "../scripts/merge_metrics.py"
+
+
+# Accuracy against depth, and how many fragments each TF needs.
+rule merge_depths:
+    input:
+        REFERENCE_FILES,
+        models=expand("results/models/{model}/depth.tsv", model=MODELS),
+        baselines="results/evaluation/baselines_depth.tsv",
+    output:
+        depth="results/evaluation/depth.tsv",
+        needed="results/evaluation/fragments_needed.tsv",
+    log:
+        "logs/merge_depths/depth.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=10,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("depth"),
+    script:
+        "../scripts/merge_depths.py"

@@ -7,6 +7,9 @@ rule write_report:
         metrics="results/evaluation/metrics.tsv",
         curves=expand("results/models/{model}/curves.npz", model=MODELS),
         baseline_curves=expand("results/evaluation/baselines/{name}.npz", name=BASELINES),
+        oracle_curves=expand("results/evaluation/{name}.npz", name=ORACLE),
+        depth="results/evaluation/depth.tsv",
+        needed="results/evaluation/fragments_needed.tsv",
         training=expand("results/models/{model}/training.csv", model=MODELS),
         differential="results/analysis/differential_tfs.tsv",
         populations="results/analysis/populations.tsv",
@@ -35,7 +38,7 @@ rule write_report:
         runtime=60,
     params:
         models=MODELS,
-        baselines=BASELINES,
+        baselines=[*BASELINES, *ORACLE],
         cell_types=lambda wildcards: [row["cell_type"] for row in cell_type_table()],
         template=template_digest("report.html.j2"),
         code=source_digest("report"),

@@ -37,6 +37,7 @@ rule infer:
 rule evaluate:
     input:
         "results/evaluation/metrics.tsv",
+        "results/evaluation/depth.tsv",
         expand("results/models/{model}/card.md", model=MODELS),
         TRUTH_TABLES,
     localrule: True

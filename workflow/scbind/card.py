@@ -20,7 +20,18 @@ from scbind.reporttables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
 NEEDED = ("architecture", "version", "genome", "window", "context", "tfs", "cell_lines")
-COLUMNS = {"model", "cell_line", "tf", "split", "prevalence", "auroc", "auprc", "recall_at_fdr10", "ece"}
+COLUMNS = {
+    "model",
+    "cell_line",
+    "tf",
+    "split",
+    "prevalence",
+    "auroc",
+    "auprc",
+    "log2_gain",
+    "recall_at_fdr10",
+    "ece",
+}
 
 
 def write_card(
@@ -124,7 +135,7 @@ def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
 
 def _means(table: pd.DataFrame) -> list[dict]:
     """Mean figures over pairs of cell line and factor, per split, ``test`` first."""
-    columns = ["prevalence", "auprc", "auroc", "recall_at_fdr10", "ece"]
+    columns = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "ece"]
     rows = [
         {"split": split, "n": len(part), **part[columns].mean().to_dict()}
         for split, part in table[table["auprc"].notna()].groupby("split")
@@ -134,7 +145,7 @@ def _means(table: pd.DataFrame) -> list[dict]:
 
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
     """Mean over cell lines of each factor, best AUPRC first, with its level of reliability."""
-    means = test.groupby("tf")[["prevalence", "auprc", "auroc", "recall_at_fdr10", "ece"]].mean()
+    means = test.groupby("tf")[["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "ece"]].mean()
     means["level"] = [(reliability.get(tf) or {}).get("level", "-") for tf in means.index]
     means = means.sort_values("auprc", ascending=False, kind="stable", na_position="last")
     return means.reset_index().to_dict("records")

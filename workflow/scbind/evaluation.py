@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +17,7 @@ from scbind.files import atomic, require
 from scbind.labels import BOUND
 from scbind.metrics import calibration_error, precision_on_grid, ranking_metrics, reliability
 from scbind.models import load_predictor
+from scbind.models.predictor import Predictor
 from scbind.runlog import say
 from scbind.splits import TEST, kind_of_holdout
 
@@ -28,6 +31,7 @@ COLUMNS = [
     "prevalence",
     "auroc",
     "auprc",
+    "log2_gain",
     "recall_at_fdr10",
     "recall_at_fdr50",
     "ece",
@@ -50,15 +54,21 @@ def evaluate_model(
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
 
-    def predict(line: int, window: np.ndarray) -> np.ndarray:
+    table, drawn = score_test_windows(data, partial(network_scores(predictor), data), model)
+    write_metrics(table, metrics)
+    write_curves(drawn, curves)
+
+
+def network_scores(predictor: Predictor) -> Callable[[TrainingSet, int, np.ndarray], np.ndarray]:
+    """A function (data, line, windows) -> probabilities float32 (windows, TFs), NaN for TFs that are not modelled."""
+
+    def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
         logits, depth, _ = predict_pairs(predictor, data, np.full(len(window), line), window)
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
         scores[:, predictor.columns] = predictor.calibrated(logits[0], depth[0])
         return scores
 
-    table, drawn = score_test_windows(data, predict, model)
-    write_metrics(table, metrics)
-    write_curves(drawn, curves)
+    return scores_of
 
 
 def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataFrame, dict]:

@@ -10,42 +10,49 @@ def ranking_metrics(truth: np.ndarray, score: np.ndarray) -> dict[str, float]:
     """Rank-based figures of one TF.
 
     ``truth`` is bool and ``score`` float, both shape (windows,). Returns ``n_windows, n_bound, prevalence, auroc,
-    auprc`` (average precision), ``recall_at_fdr10`` and ``recall_at_fdr50`` (best recall at a precision of at
+    auprc`` (average precision), ``log2_gain`` (log2 of AUPRC over prevalence: how many doublings above guessing, for
+    TFs of different prevalence), ``recall_at_fdr10`` and ``recall_at_fdr50`` (best recall at a precision of at
     least 0.9 and 0.5, as in the DREAM challenge); NaN where there is no positive or no negative.
     """
     truth = np.asarray(truth, dtype=bool)
     found = {"n_windows": len(truth), "n_bound": int(truth.sum())}
     found["prevalence"] = truth.mean() if len(truth) else np.nan
-    names = ("auroc", "auprc", "recall_at_fdr10", "recall_at_fdr50")
+    names = ("auroc", "auprc", "log2_gain", "recall_at_fdr10", "recall_at_fdr50")
     if not truth.any() or truth.all():
         return found | dict.fromkeys(names, np.nan)
     precision, recall, _ = precision_recall_curve(truth, score)
     found["auroc"] = roc_auc_score(truth, score)
     found["auprc"] = average_precision_score(truth, score)
+    found["log2_gain"] = np.log2(found["auprc"] / found["prevalence"])
     found["recall_at_fdr10"] = recall[precision >= 0.9].max(initial=0.0)
     found["recall_at_fdr50"] = recall[precision >= 0.5].max(initial=0.0)
     return found
 
 
-def calibration_error(truth: np.ndarray, probability: np.ndarray, bins: int = 10) -> float:
+def calibration_error(
+    truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None
+) -> float:
     """Expected calibration error over equal-width bins (Guo et al. 2017, section 2).
 
-    The mean over windows of |observed frequency - mean probability| of the window's bin; NaN for no windows.
+    The mean over windows of |observed frequency - mean probability| of the window's bin, each window counting
+    ``weight`` times (default once); NaN for no windows.
     """
-    predicted, observed, count = reliability(truth, probability, bins)
+    predicted, observed, count = reliability(truth, probability, bins, weight)
     if not count.sum():
         return float("nan")
     gap = np.abs(np.nan_to_num(predicted) - np.nan_to_num(observed))
     return float((gap * count).sum() / count.sum())
 
 
-def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10):
-    """Mean probability, observed frequency and count of each equal-width bin; NaN in empty bins."""
-    row = np.minimum((np.asarray(probability) * bins).astype(int), bins - 1)
-    count = np.bincount(row, minlength=bins)
+def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None):
+    """Mean probability, observed frequency and (weighted) count of each equal-width bin; NaN in empty bins."""
+    probability = np.asarray(probability, dtype=float)
+    row = np.minimum((probability * bins).astype(int), bins - 1)
+    weight = np.ones(len(row)) if weight is None else np.asarray(weight, dtype=float)
+    count = np.bincount(row, weights=weight, minlength=bins)
     with np.errstate(invalid="ignore"):
-        predicted = np.bincount(row, weights=probability, minlength=bins) / count
-        observed = np.bincount(row, weights=np.asarray(truth, dtype=float), minlength=bins) / count
+        predicted = np.bincount(row, weights=weight * probability, minlength=bins) / count
+        observed = np.bincount(row, weights=weight * np.asarray(truth, dtype=float), minlength=bins) / count
     return predicted, observed, count
 
 

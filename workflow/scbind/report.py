@@ -34,6 +34,8 @@ def write_report(
     curves: Mapping[str, str | Path] | None = None,
     training: Mapping[str, str | Path] | None = None,
     models: Sequence[str] = (),
+    depth: str | Path | None = None,
+    needed: str | Path | None = None,
     differential: str | Path | None = None,
     populations: str | Path | None = None,
     population_cells: str | Path | None = None,
@@ -60,6 +62,8 @@ def write_report(
         ``results/evaluation/metrics.tsv``; model or baseline name to its ``curves.npz``; model to its
         ``training.csv``; names of the trained models, the one used for the cells first (default: the keys of
         ``training``). All other names in ``metrics`` are baselines.
+    depth, needed
+        ``depth.tsv`` and ``fragments_needed.tsv`` of ``results/evaluation``.
     differential, populations, population_cells, targets, motifs
         The tables of ``results/analysis``.
     peaks
@@ -77,7 +81,7 @@ def write_report(
     tables = {
         "metrics": metrics, "differential": differential, "populations": populations, "targets": targets,
         "population_cells": population_cells, "motifs": motifs, "truth_cells": truth_cells,
-        "truth_types": truth_types,
+        "truth_types": truth_types, "depth": depth, "needed": needed,
     }  # fmt: skip
     obs, borrowed = read_cells(cells)
     inputs = Inputs(

@@ -27,7 +27,10 @@ def evaluation(inputs: Inputs) -> Section | None:
         for split in sorted(splits, key=lambda name: (name != "test", name)):
             table = comparison(metrics, split)
             if len(table):
-                note = "Means over the pairs of cell line and TF that every model was scored on."
+                note = (
+                    "Means over the pairs of cell line and TF that every model was scored on; log2 gain is log2 of "
+                    "AUPRC over prevalence. "
+                ) + _references(set(table["model"]))
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )
@@ -36,11 +39,17 @@ def evaluation(inputs: Inputs) -> Section | None:
             figure = modelplots.auprc_dots(
                 test, inputs.models, "AUPRC per TF, held out", inputs.model_colours
             )
-            caption = "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence."
+            caption = (
+                "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence; permuted_labels "
+                "lies about there and is left out."
+            )
             section.figures.append(inputs.draw("auprc", figure, caption))
     if inputs.curves:
         figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
-        caption = "Precision against recall per TF, all held-out cell lines together."
+        caption = (
+            "Precision against recall per TF, all held-out cell lines together. Dashed: references, no rivals of "
+            "the models."
+        )
         section.figures.append(inputs.draw("precision_recall", figure, caption))
         ours = {
             name: curve for name, curve in inputs.curves.items() if name in inputs.models or not inputs.models
@@ -53,6 +62,7 @@ def evaluation(inputs: Inputs) -> Section | None:
             section.figures.append(
                 inputs.draw("reliability", modelplots.reliability(ours, inputs.model_colours), caption)
             )
+    _depths(inputs, section)
     if metrics is not None:
         name = next((m for m in inputs.models if m in set(metrics["model"])), None)
         every = metrics[metrics["split"] == "test"]
@@ -63,6 +73,36 @@ def evaluation(inputs: Inputs) -> Section | None:
             )
         )
     return section
+
+
+def _references(shown: set[str]) -> str:
+    """What the rows are that are no rivals of the models."""
+    words = {
+        "other_lines_chip": "is the TF's ChIP-seq in other lines at the tested windows, for the pairs that have any",
+        "permuted_labels": "is boosted_trees fitted to permuted labels: what it has above the prevalence is chance",
+        "oracle": "knows the simulated motifs and openness, but not the coin flips: nobody can do better",
+    }
+    return " ".join(f"{name} {text}." for name, text in words.items() if name in shown)
+
+
+def _depths(inputs: Inputs, section: Section) -> None:
+    """AUPRC against depth, and the fragments that each TF needs."""
+    depth, needed = inputs.tables.get("depth"), inputs.tables.get("needed")
+    if depth is not None and depth["auprc"].notna().any():
+        figure = modelplots.auprc_against_depth(depth, inputs.models, inputs.model_colours)
+        caption = (
+            "Mean AUPRC when only a share of the bulk insertions is kept, down to the depth of single cells: the same "
+            "thinned insertions for all. Filled: trained models, told the depth. Hollow: baselines; the trees stay as "
+            "fitted at full depth. Dashed: ChIP-seq of other lines, which no depth touches."
+        )
+        section.figures.append(inputs.draw("auprc_depth", figure, caption))
+    if needed is not None and needed["fragments_needed"].notna().any():
+        figure = modelplots.fragments_needed(needed, inputs.models, inputs.model_colours)
+        caption = (
+            "Fewest fragments from which on a TF keeps 90 % of the AUPRC that the same model has at full depth. An "
+            "arrow: even the least depth tried is enough. Read it beside the AUPRC: what is never good needs little."
+        )
+        section.figures.append(inputs.draw("fragments_needed", figure, caption))
 
 
 def training(inputs: Inputs) -> Section | None:

@@ -10,6 +10,7 @@ from scbind.plotstyle import colours_of
 from scbind.reportinputs import Inputs
 from scbind.reportmodels import evaluation, training, truth
 from scbind.reporttables import (
+    REFERENCES,
     Section,
     comparison,
     html_table,
@@ -83,7 +84,7 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
         (number(ours["prevalence"]), "mean prevalence (AUPRC of guessing)"),
     ]
     points = []
-    others = means.drop(index=[name for name in inputs.models if name in means.index])
+    others = means.drop(index=[*inputs.models, *REFERENCES], errors="ignore")
     if len(others):
         best = others["auprc"].idxmax()
         gap = ours["auprc"] - others.loc[best, "auprc"]

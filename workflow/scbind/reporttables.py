@@ -12,7 +12,8 @@ import pandas as pd
 MAX_ROWS = 400  # of one table on the page; the files hold all
 NAMES = {  # of columns that do not read well with spaces alone
     "tf": "TF", "auprc": "AUPRC", "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
-    "over_prevalence": "AUPRC / prevalence", "recall_at_fdr10": "recall at FDR 10 %",
+    "auprc_full": "AUPRC, full depth", "fragments_needed": "fragments needed", "depth_needed": "depth needed",
+    "log2_gain": "log2 gain", "recall_at_fdr10": "recall at FDR 10 %",
     "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
     "mean_binding_reference": "mean binding, others", "p_adjusted": "adjusted p", "n_replicates": "replicates",
     "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "share of type",
@@ -24,6 +25,10 @@ NAMES = {  # of columns that do not read well with spaces alone
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
     "median frac_in_peaks": "median fraction in peaks", "reliability_level": "reliability",
 }  # fmt: skip
+
+
+# Shown beside models and baselines, but no rivals: they read the answer, other experiments, or permuted labels.
+REFERENCES = ("oracle", "other_lines_chip", "permuted_labels")
 
 
 @dataclass
@@ -82,22 +87,23 @@ def _cell(value, is_number: bool) -> dict:
 
 
 def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """Mean figures of each model over the (cell line, TF) pairs that every model was scored on, best first.
+    """Mean figures of each model over the (cell line, TF) pairs that every rival was scored on, best first.
 
     ``metrics`` is ``results/evaluation/metrics.tsv``; pairs where a model has no AUPRC are left out for
-    all, so that the means compare. Columns ``model, n_pairs, auprc, prevalence, over_prevalence, auroc,
+    all, so that the means compare. ``REFERENCES`` may lack pairs: their means are over those of the pairs that they
+    have. Columns ``model, n_pairs, auprc, prevalence, log2_gain, auroc,
     recall_at_fdr10, recall_at_fdr50, ece``.
     """
     part = metrics[(metrics["split"] == split) & metrics["auprc"].notna()]
-    columns = ["auprc", "prevalence", "over_prevalence", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
+    columns = ["auprc", "prevalence", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
     if part.empty:
         return pd.DataFrame(columns=["model", "n_pairs", *columns])
-    counts = part.groupby(["cell_line", "tf"])["model"].nunique()
-    shared = counts.index[counts == part["model"].nunique()]
+    rivals = part[~part["model"].isin(REFERENCES)]
+    counts = rivals.groupby(["cell_line", "tf"])["model"].nunique()
+    shared = counts.index[counts == rivals["model"].nunique()]
     part = part.set_index(["cell_line", "tf"]).loc[lambda frame: frame.index.isin(shared)]
     if part.empty:
         return pd.DataFrame(columns=["model", "n_pairs", *columns])
-    part = part.assign(over_prevalence=part["auprc"] / part["prevalence"])
     table = part.groupby("model")[columns].mean()
     table.insert(0, "n_pairs", part.groupby("model").size())
     return table.sort_values("auprc", ascending=False, kind="stable").reset_index()

@@ -15,6 +15,7 @@ KEPT = 0.05  # sites less likely than this to be bindable are not listed
 MERGED = 100  # bp; nearer sites of one factor give one ChIP-seq peak
 MISSED, SPURIOUS = 0.05, 0.03  # of the peaks: false negatives and false positives
 SUMMIT_SD = 20  # bp
+PEAK_REACH = (125, 176)  # bp from the summit to either end of a peak, half-open
 
 
 def open_elements(rng, genome: SimulatedGenome, activity: pd.DataFrame) -> pd.DataFrame:
@@ -113,7 +114,7 @@ def chip_peaks(rng, genome: SimulatedGenome, sites: pd.DataFrame, openness: pd.S
     strict = [~missed, np.zeros(len(weak), bool), np.arange(len(spurious)) < n_spurious]
     centre, signal, strict = np.concatenate(centres), np.concatenate(signals), np.concatenate(strict)
     summit = centre + np.round(rng.normal(0, SUMMIT_SD, len(centre))).astype(np.int64)
-    left, right = rng.integers(125, 176, (2, len(centre)))
+    left, right = rng.integers(*PEAK_REACH, (2, len(centre)))
     table = _narrowpeak(genome, summit - left, summit + right, summit, signal, f"{line}_{tf}")
     return table[strict[table.index]], table
 

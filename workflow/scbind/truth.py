@@ -1,19 +1,16 @@
 """How right the demo is: predicted binding, cell types and activity against the truth that was simulated.
 
 Read from the demo's ``truth`` folder: ``cells.tsv`` (barcode, cell_type, is_cell), ``elements.bed``,
-``sites.tsv`` (chrom, start, end, tf, element, ``bound_{type}``), ``open.npz`` (cells x elements: open in this
+``sites.tsv`` (chrom, start, end, tf, element, strength, ``bound_{type}``), ``open.npz`` (cells x elements: open in this
 very cell) and ``activity.tsv`` (types x TFs). Truth is used to score only; no choice made here looks at it.
 """
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import anndata as ad
 import h5py
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 from anndata.io import read_elem
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
@@ -24,55 +21,15 @@ from scbind.files import require, write_table
 from scbind.genome import Genome
 from scbind.grouping import group_cells
 from scbind.inference import SampleCells
+from scbind.oracle import combined
 from scbind.runlog import say
 from scbind.signal import borrowed, window_blocks
+from scbind.truthfiles import Truth, barcodes
 from scbind.windows import Windows
 
 COLUMNS = [
     "model", "tf", "chromosomes", "cells", "n_cells", "n_windows", "prevalence", "auprc_mean", "auprc_median",
 ]  # fmt: skip
-SIMULATED = "score only what the demo has simulated"
-
-
-class Truth:
-    """The truth folder; ``cells`` are the real cells by barcode, with their ``row`` in ``open.npz``."""
-
-    def __init__(self, folder):
-        self.folder = Path(folder)
-        cells = self.table("cells.tsv", {"barcode", "cell_type", "is_cell"})
-        cells["row"] = np.arange(len(cells))
-        self.cells = cells[cells.is_cell == 1].set_index("barcode")
-
-    def table(self, name: str, columns: set) -> pd.DataFrame:
-        """Read one of the tables; :class:`InputError` if a column is missing."""
-        path = require(self.folder / name, "simulate the demo again")
-        table = pd.read_csv(path, sep="\t")
-        if missing := columns - set(table.columns):
-            raise InputError(path, f"has no column {', '.join(sorted(missing))}", "simulate the demo again")
-        return table
-
-    def sites(self) -> tuple[pd.DataFrame, sp.csr_matrix]:
-        """Sites with their ``column`` in the openness matrix, and that matrix (all barcodes x elements)."""
-        sites = self.table("sites.tsv", {"chrom", "start", "end", "tf", "element"})
-        elements = self.table("elements.bed", {"name"})
-        opened = sp.csr_matrix(sp.load_npz(require(self.folder / "open.npz", "simulate the demo again")))
-        if opened.shape[1] != len(elements):
-            problem = f"has {opened.shape[1]} elements, not {len(elements)}"
-            raise InputError(self.folder / "open.npz", problem, "simulate the demo again")
-        sites["column"] = pd.Index(elements["name"]).get_indexer(sites["element"])
-        return sites, opened
-
-    def match(self, obs: pd.DataFrame, path) -> np.ndarray:
-        """Rows of ``obs`` that are real cells of the truth (by its column ``barcode``, else its index)."""
-        found = np.flatnonzero(barcodes(obs).isin(self.cells.index))
-        if not len(found):
-            raise InputError(path, "none of its barcodes is a cell of the truth", SIMULATED)
-        return found
-
-
-def barcodes(obs: pd.DataFrame) -> pd.Index:
-    """Barcodes of cells as the fragments have them."""
-    return pd.Index((obs["barcode"] if "barcode" in obs else obs.index).astype(str))
 
 
 def score_cells(
@@ -97,7 +54,10 @@ def score_cells(
     In a cell, a window is truly bound by a TF if the centre of a site that is bound in the cell's type lies
     in the window, and the site's element is open in that cell. For each cell with an event the average
     precision over the windows of the store is taken. The baseline ``accessibility`` ranks by the insertions
-    of the cell and those it borrows in the window. Events outside the windows count for neither.
+    of the cell and those it borrows in the window. ``oracle`` ranks by the chance of a binding event
+    (:mod:`scbind.oracle`) for one who knows what the TFs prefer and which elements are open in this very cell;
+    ``oracle_type`` knows openness in the cell's type only, which is all that borrowing can show. Events outside
+    the windows count for none.
 
     Columns: ``model, tf, chromosomes`` (``all``, or those held out from training, joined by commas), ``cells``
     (``sample``; or ``few``, a part of the sample on which the other networks are run as well), ``n_cells`` (with
@@ -136,6 +96,7 @@ def score_cells(
     cell_truth = known.cells.loc[barcodes(store.obs)[rows]]
     sites, opened = known.sites()
     opened = opened[cell_truth["row"].to_numpy()]
+    open_in_type = np.stack([known.open_in(kind) for kind in cell_truth["cell_type"]])
     site_index, window_index = _windows_of_sites(sites, chosen, sizes)
     sample = SampleCells.open(position, cell, cells, sizes)
     baseline = _accessibility(sample, rows, chosen, sizes)
@@ -164,8 +125,15 @@ def score_cells(
             member, hit = np.nonzero(here)
             events[of_kind[member], place[bound][hit]] = True
         predicted = store[rows, :, tf].toarray()
+        strength, column = site["strength"].to_numpy(), site["column"].to_numpy()
+        scored = {model: predicted, "accessibility": baseline}
+        for name, is_open in (
+            ("oracle", opened[:, column].toarray()),
+            ("oracle_type", open_in_type[:, column]),
+        ):
+            scored[name] = combined(is_open * strength, place, len(chosen))
         for scope, inside in scopes.items():
-            for name, score in ((model, predicted), ("accessibility", baseline)):
+            for name, score in scored.items():
                 row = _mean_precision(events[:, inside], score[:, inside])
                 if row:
                     results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "sample", **row})

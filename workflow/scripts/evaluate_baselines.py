@@ -3,12 +3,15 @@ from scbind.runlog import logged
 with logged(snakemake.log[0]):
     from scbind.baselines import evaluate_baselines
 
-    curves = {name: path for name, path in snakemake.output.items() if name != "metrics"}
     evaluate_baselines(
         snakemake.input.dataset,
         snakemake.params.reference,
         snakemake.input.motifs,
         snakemake.output.metrics,
-        curves,
+        snakemake.output.depth,
+        dict(zip(snakemake.params.names, snakemake.output.curves, strict=True)),
+        keeps=snakemake.params.depths,
+        max_windows=snakemake.params.max_windows,
+        depth_seed=snakemake.params.seed,
         threads=snakemake.threads,
     )

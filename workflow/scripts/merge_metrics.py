@@ -3,4 +3,5 @@ from scbind.runlog import logged
 with logged(snakemake.log[0]):
     from scbind.evaluation import merge_metrics
 
-    merge_metrics([*snakemake.input.models, snakemake.input.baselines], snakemake.output.metrics)
+    given = snakemake.input
+    merge_metrics([*given.models, given.baselines, *given.oracle], snakemake.output.metrics)

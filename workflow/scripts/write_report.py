@@ -12,10 +12,16 @@ with logged(snakemake.log[0]):
         windows=given.windows,
         metrics=given.metrics,
         curves=dict(
-            zip([*models, *snakemake.params.baselines], [*given.curves, *given.baseline_curves], strict=True)
+            zip(
+                [*models, *snakemake.params.baselines],
+                [*given.curves, *given.baseline_curves, *given.oracle_curves],
+                strict=True,
+            )
         ),
         training=dict(zip(models, given.training, strict=True)),
         models=models,
+        depth=given.depth,
+        needed=given.needed,
         differential=given.differential,
         populations=given.populations,
         population_cells=given.population_cells,

@@ -1,0 +1,229 @@
+"""How accuracy falls with depth: the same windows and the same thinned insertions for every model and baseline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from sklearn.metrics import average_precision_score
+
+from scbind.dataset import TrainingSet
+from scbind.errors import InputError
+from scbind.evaluation import network_scores, write_metrics
+from scbind.files import require
+from scbind.genome import Genome
+from scbind.labels import BOUND
+from scbind.metrics import calibration_error
+from scbind.models import load_predictor
+from scbind.runlog import say
+from scbind.signal import CHUNK
+from scbind.splits import TEST
+
+COLUMNS = [
+    "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",
+]  # fmt: skip
+NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
+LIKELY = 0.75  # of the windows drawn, at most this share is bound or open, while there are others
+ENOUGH = 0.9  # of the AUPRC at full depth
+FEW_BOUND = 10  # with fewer bound windows a curve says nothing
+NO_CURVE = ("other_lines_chip", "permuted_labels")  # one does not read the signal, the other is chance
+
+Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
+
+
+def evaluate_depth(
+    checkpoint: str | Path,
+    calibration: str | Path,
+    dataset: str | Path,
+    reference: str | Path,
+    output: str | Path,
+    model: str,
+    keeps: Sequence[float],
+    max_windows: int,
+    seed: int = 0,
+    threads: int = 1,
+) -> None:
+    """Write a model's ``depth.tsv``; columns and arguments as in :func:`score_depths`."""
+    import torch
+
+    torch.set_num_threads(max(1, threads))
+    data = TrainingSet.open(dataset, reference)
+    predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
+    table = score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed)
+    write_metrics(table, output)
+
+
+def score_depths(
+    data: TrainingSet,
+    predictors: Mapping[str, Scores],
+    keeps: Sequence[float],
+    max_windows: int,
+    seed: int,
+    probabilities: Sequence[str] | None = None,
+) -> pd.DataFrame:
+    """AUPRC and calibration error of predictors on test windows at shares of the insertions.
+
+    Parameters
+    ----------
+    predictors
+        Name -> function (data, line, windows) -> float32 (windows, TFs of the dataset), NaN for what is not covered;
+        ``data`` holds the thinned insertions and the thinned depth.
+    keeps
+        Shares in (0, 1]; full depth is always added.
+    max_windows
+        Of each line at most so many test windows, see :func:`draw_windows`.
+    seed
+        Of windows and thinning. Neither depends on the predictor, so that separate calls can be compared.
+    probabilities
+        Predictors whose scores are probabilities and get a calibration error; default all.
+
+    Returns
+    -------
+    DataFrame
+        ``model, cell_line, tf, keep, depth`` (insertions per base, after thinning), ``n_windows, n_bound`` (drawn, with
+        a known label), ``prevalence, auprc, ece`` (estimates for all test windows; NaN without bound windows).
+    """
+    rows = []
+    for line, name in enumerate(data.lines):
+        assayed = np.flatnonzero(data.manifest["assayed"][line])
+        window, weight = draw_windows(data, line, max_windows, seed)
+        if not len(window) or not len(assayed):
+            continue
+        labels = np.asarray(data.labels[line, window])
+        for keep in sorted({1.0, *keeps}, reverse=True):
+            track = thin(data, line, keep, seed)
+            depth = float(np.average(track.window_depth(line, window), weights=weight))
+            say(f"{name}: {len(window):,} test windows, {keep:g} of the insertions")
+            for model, predict in predictors.items():
+                scores = predict(track, line, window)
+                is_probability = probabilities is None or model in probabilities
+                for column in assayed:
+                    known = labels[:, column] >= 0
+                    if np.isnan(scores[:, column]).any():
+                        continue
+                    found = _weighted(
+                        labels[known, column] == BOUND, scores[known, column], weight[known], is_probability
+                    )
+                    where = {"model": model, "cell_line": name, "tf": data.tfs[column]}
+                    rows.append(where | {"keep": keep, "depth": depth} | found)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, is_probability: bool) -> dict:
+    """Figures of one TF when each window stands for ``weight`` windows."""
+    some = truth.any() and not truth.all()
+    return {
+        "n_windows": len(truth),
+        "n_bound": int(truth.sum()),
+        "prevalence": (weight * truth).sum() / weight.sum() if len(truth) else np.nan,
+        "auprc": average_precision_score(truth, score, sample_weight=weight) if some else np.nan,
+        "ece": calibration_error(truth, score, weight=weight) if is_probability else np.nan,
+    }
+
+
+def draw_windows(data: TrainingSet, line: int, limit: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Draw test windows of a line, and say how many each stands for.
+
+    Bound windows are rare, so that a plain draw of a large genome would hold hardly any. Windows that are bound by
+    any TF or open in the line are drawn first (up to ``LIKELY`` of ``limit``, or what the others leave), then others.
+    A window's weight is one over the chance that it was drawn (Horvitz and Thompson 1952), which makes prevalence and
+    AUPRC estimates for all test windows. Returns int64 (windows,) sorted, and float64 weights.
+    """
+    window = np.flatnonzero(np.asarray(data.splits[line]) == TEST)
+    if len(window) <= limit:
+        return window, np.ones(len(window))
+    likely = np.asarray(data.is_open[line, window])
+    likely = likely | (np.asarray(data.labels[line, window]) == BOUND).any(axis=1)
+    rng = np.random.default_rng([seed, line])
+    n_likely, n_other = int(likely.sum()), int((~likely).sum())
+    take = min(n_likely, max(int(limit * LIKELY), limit - n_other))
+    chosen, weights = [], []
+    for pool, n in ((np.flatnonzero(likely), take), (np.flatnonzero(~likely), min(n_other, limit - take))):
+        chosen.append(rng.permutation(pool)[:n])
+        weights.append(np.full(n, len(pool) / max(n, 1)))
+    chosen, weights = np.concatenate(chosen), np.concatenate(weights)
+    order = np.argsort(chosen)
+    return window[chosen[order]], weights[order]
+
+
+def thin(data: TrainingSet, line: int, keep: float, seed: int) -> TrainingSet:
+    """The dataset with each insertion of one line kept with probability ``keep``, and that line's depth times it.
+
+    An insertion is kept where its own random number lies below ``keep``: what is kept at a small share is part of
+    what is kept at a larger one, and counts at any width and bin agree. Memory: the insertions that are kept.
+    """
+    if keep >= 1:
+        return data
+    rng, positions = np.random.default_rng([seed, line, 1]), data.insertions[line]
+    kept = [np.empty(0, dtype=np.uint32)]
+    for begin in range(0, len(positions), CHUNK):
+        part = np.asarray(positions[begin : begin + CHUNK])
+        kept.append(part[rng.random(len(part)) < keep])
+    insertions, depth = list(data.insertions), data.depth.copy()
+    insertions[line] = np.concatenate(kept)
+    depth[line] *= keep
+    return replace(data, insertions=insertions, depth=depth)
+
+
+def merge_depths(
+    tables: Sequence[str | Path], reference: str | Path, output: str | Path, needed: str | Path
+) -> None:
+    """Put the depth tables of models and baselines under each other, and say how many fragments each TF needs.
+
+    Raises :class:`InputError` for a table with other columns.
+    """
+    parts = []
+    for table in tables:
+        part = pd.read_csv(
+            require(table, "run the evaluation first"), sep="\t", keep_default_na=False, na_values=[""]
+        )
+        if list(part.columns) != COLUMNS:
+            raise InputError(table, f"columns {list(part.columns)}", f"expected {COLUMNS}", "line 1")
+        parts.append(part)
+    merged = pd.concat(parts, ignore_index=True)
+    write_metrics(merged, output)
+    write_metrics(fragments_needed(merged, int(Genome.open(reference).known_lengths().sum())), needed)
+
+
+def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
+    """Fragments from which on a model keeps ``ENOUGH`` of the AUPRC that it has at full depth, per TF.
+
+    Over the lines with at least ``FEW_BOUND`` bound windows, the AUPRC is averaged and the depth is a geometric mean.
+    The depth at which the AUPRC falls below is interpolated in log depth between the two shares beside it. Fragments
+    are depth times ``known_bases`` (the genome without N) over two, as a fragment gives two insertions: what one cell,
+    with what it borrows, or one pseudobulk has to hold.
+
+    Returns
+    -------
+    DataFrame
+        ``model, tf, n_bound`` (drawn, over all lines), ``auprc_full, depth_needed, fragments_needed``, and ``at_most``:
+        even the smallest share is enough, so that the number is an upper bound. NaN where no line has enough bound
+        windows. Predictors that do not read the signal are left out.
+    """
+    rows = []
+    for (model, tf), part in table[~table["model"].isin(NO_CURVE)].groupby(["model", "tf"]):
+        n_bound = int(part.loc[part["keep"] == 1, "n_bound"].sum())
+        part = part[(part["n_bound"] >= FEW_BOUND) & part["auprc"].notna()]
+        row = {"model": model, "tf": tf, "n_bound": n_bound, "at_most": False}
+        if len(part):
+            part = part.assign(log=np.log(part["depth"]))
+            curve = part.groupby("keep")[["log", "auprc"]].mean().sort_index(ascending=False)
+            log_depth, row["at_most"] = _last_enough(curve["log"].to_numpy(), curve["auprc"].to_numpy())
+            row |= {"auprc_full": curve["auprc"].iloc[0], "depth_needed": np.exp(log_depth)}
+            row["fragments_needed"] = row["depth_needed"] * known_bases / 2
+        rows.append(row)
+    return pd.DataFrame(rows, columns=NEEDED_COLUMNS)
+
+
+def _last_enough(log_depth: np.ndarray, auprc: np.ndarray) -> tuple[float, bool]:
+    """Log depth down to which a curve, from full depth on, stays up; and whether it does to the end."""
+    wanted = ENOUGH * auprc[0]
+    below = np.flatnonzero(auprc < wanted)
+    if not len(below):
+        return float(log_depth[-1]), True
+    low, high = below[0], below[0] - 1  # the first is never below
+    share = (wanted - auprc[low]) / (auprc[high] - auprc[low])
+    return float(log_depth[low] + share * (log_depth[high] - log_depth[low])), False

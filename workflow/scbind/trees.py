@@ -1,0 +1,105 @@
+"""Boosted trees on insertions and motif matches, fitted to the labels and, as a control, to permuted ones."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import numpy as np
+
+from scbind.dataset import TrainingSet
+from scbind.labels import BOUND
+from scbind.motifs import scan_all
+from scbind.runlog import say
+from scbind.signal import track_counts
+from scbind.splits import TEST, TRAIN
+
+WIDTHS = (200, 400, 600, 1000)  # bp around the window in which insertions are counted
+MOTIF_WIDTH = 400  # bp around the window in which the best motif match is sought
+
+
+class Features:
+    """Insertions and motif matches of the windows that are used, motif matches once for all lines."""
+
+    def __init__(self, data: TrainingSet, motifs: dict[str, np.ndarray]):
+        self.used = np.flatnonzero(np.isin(np.asarray(data.splits), (TRAIN, TEST)).any(axis=0))
+        self.best = np.full((2, len(self.used), len(data.tfs)), np.nan, dtype=np.float32)
+        self.with_matrix = [column for column, tf in enumerate(data.tfs) if tf in motifs]
+        matrices = [motifs[data.tfs[column]] for column in self.with_matrix]
+        context, window = data.manifest["context"], data.manifest["window"]
+        say(f"scanning {len(self.used):,} windows for {len(matrices)} motifs")
+        for row, width in enumerate((window, min(MOTIF_WIDTH, context))):
+            edge = (context - width) // 2
+            for begin in range(0, len(self.used), 8192):
+                codes = data.codes(self.used[begin : begin + 8192])[:, edge : edge + width]
+                self.best[row, begin : begin + 8192, self.with_matrix] = scan_all(codes, matrices).T
+
+    def motif(self, window: np.ndarray) -> np.ndarray:
+        """Best match in the window and near it: float32 (2, windows, TFs), NaN without a matrix."""
+        return self.best[:, np.searchsorted(self.used, window)]
+
+    def signal(self, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
+        """Log of insertions over what the depth predicts, at each of ``WIDTHS``: float32 (windows, widths).
+
+        ``data`` is the dataset that was scanned, or a thinned one (:func:`scbind.depth.thin`).
+        """
+        depth = data.window_depth(line, window)
+        centre = (
+            data.genome.sizes.offsets[data.chrom[window]] + data.start[window] + data.manifest["window"] // 2
+        )
+        columns = []
+        for width in WIDTHS:
+            counts = track_counts(data.insertions[line], centre - width // 2, width, width)[:, 0]
+            columns.append(np.log1p(counts / np.maximum(depth * width, 1e-9)))
+        return np.stack(columns, axis=1).astype(np.float32)
+
+    def table(self, signal: np.ndarray, window: np.ndarray, column: int) -> np.ndarray:
+        """Features of a TF's trees from :meth:`signal`, float32 (windows, 6): with two matches; without a matrix, 4."""
+        if column not in self.with_matrix:
+            return signal
+        return np.column_stack([signal, self.motif(window)[:, :, column].T])
+
+
+def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) -> tuple[dict, dict]:
+    """Fit each TF's trees (scikit-learn), and the same to labels permuted among the training windows of each line.
+
+    Training windows are those of the lines that assayed the TF: every bound one and random others, ``max_train`` per
+    line. Returns two dicts, column of the TF -> classifier; TFs without a bound window are missing.
+    """
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    rng, shuffle = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    splits = np.asarray(data.splits)
+    trees, permuted = {}, {}
+    for column, tf in enumerate(data.tfs):
+        tables, truths, controls = [], [], []
+        for line in range(len(data.lines)):
+            if not data.manifest["assayed"][line][column]:
+                continue
+            labels = np.asarray(data.labels[line, :, column])
+            window = np.flatnonzero((splits[line] == TRAIN) & (labels >= 0))
+            bound = labels[window] == BOUND
+            spare = max(0, max_train - int(bound.sum()))
+            unbound = rng.permutation(np.flatnonzero(~bound))[:spare]
+            window = window[np.sort(np.concatenate([np.flatnonzero(bound), unbound]))]
+            tables.append(features.table(features.signal(data, line, window), window, column))
+            truths.append(labels[window] == BOUND)
+            controls.append(shuffle.permutation(truths[-1]))
+        truth = np.concatenate(truths) if truths else np.zeros(0, bool)
+        if truth.any() and not truth.all():
+            table = np.concatenate(tables)
+            tree = partial(
+                HistGradientBoostingClassifier,
+                max_iter=100,
+                learning_rate=0.05,
+                max_leaf_nodes=6,
+                l2_regularization=1.0,
+                early_stopping=False,
+                random_state=seed,
+            )
+            # More insertions or a better match never speak against binding: without that constraint, and with
+            # larger trees, TFs with few bound windows are overfitted and the baseline would be a weak one.
+            trees[column] = tree(monotonic_cst=[1] * table.shape[1]).fit(table, truth)
+            # The constraint is knowledge of its own, so the control goes without it.
+            permuted[column] = tree().fit(table, np.concatenate(controls))
+        say(f"boosted trees {column + 1}/{len(data.tfs)} {tf}: {int(truth.sum())} bound of {len(truth):,}")
+    return trees, permuted

@@ -1,0 +1,17 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.depth import evaluate_depth
+
+    evaluate_depth(
+        snakemake.input.checkpoint,
+        snakemake.input.calibration,
+        snakemake.input.dataset,
+        snakemake.params.reference,
+        snakemake.output.depth,
+        model=snakemake.wildcards.model,
+        keeps=snakemake.params.depths,
+        max_windows=snakemake.params.max_windows,
+        seed=snakemake.params.seed,
+        threads=snakemake.threads,
+    )

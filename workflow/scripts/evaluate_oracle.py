@@ -1,0 +1,12 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.oracle import evaluate_oracle
+
+    evaluate_oracle(
+        snakemake.input.truth,
+        snakemake.input.dataset,
+        snakemake.params.reference,
+        snakemake.output.metrics,
+        snakemake.output.curves,
+    )

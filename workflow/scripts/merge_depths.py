@@ -1,0 +1,11 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.depth import merge_depths
+
+    merge_depths(
+        [*snakemake.input.models, snakemake.input.baselines],
+        snakemake.params.reference,
+        snakemake.output.depth,
+        snakemake.output.needed,
+    )
