@@ -75,7 +75,14 @@ class Windows:
 
 
 def choose_windows(
-    consensus_bed, reference_dir, exclude, output, window: int = 200, step: int = 50, context: int = 1000
+    consensus_bed,
+    reference_dir,
+    exclude,
+    output,
+    window: int = 200,
+    step: int = 50,
+    context: int = 1000,
+    min_mappability: float | None = None,
 ) -> None:
     """Write ``windows.npz``: grid windows (start = k * step) of which a consensus peak covers more than half.
 
@@ -97,6 +104,8 @@ def choose_windows(
         The ``.npz``; see :class:`Windows`.
     window, step, context
         Widths and grid step in bp.
+    min_mappability
+        Least mean mappability of the context, as in :func:`scbind.dataset.build_dataset`; ``None`` asks for none.
 
     Raises
     ------
@@ -123,6 +132,11 @@ def choose_windows(
     table = table[inside]
     if exclude is not None and Path(exclude).stat().st_size:
         table = _outside(table, window, _read_bed(exclude, genome.sizes, strict=False))
+    if min_mappability is not None:
+        start = table.start.to_numpy() - flank
+        mean = genome.mean_mappability(table.chrom.to_numpy(), start, context)
+        table = table[mean >= min_mappability]
+        say(f"{int((mean < min_mappability).sum())} windows left out for their mappability")
     known, gc = _sequence_facts(genome, table, window, context)
     table, gc = table[known], gc[known]
     if table.empty:
@@ -130,7 +144,7 @@ def choose_windows(
             consensus_bed,
             "no window is left on its peaks",
             f"peaks must cover more than {window // 2} bp of a window that has sequence, outside N and the "
-            "exclusion list",
+            "exclusion list and with dataset.min_mappability",
         )
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
