@@ -1,5 +1,7 @@
 """A genome of two short chromosomes with a planted motif, as a dataset that trains in seconds."""
 
+import shutil
+
 import numpy as np
 import pyBigWig
 import pytest
@@ -81,6 +83,24 @@ def tiny_dataset(tiny):
     output = tiny["folder"] / "dataset"
     build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"], output)
     return output
+
+
+@pytest.fixture(scope="session")
+def mappable(tiny):
+    """``tiny`` with mappability: 10 levels up per base code, so that it can be told; 0 in chr1:30000-40000.
+
+    Gives ``(reference, dataset)``; the dataset leaves out nothing for it.
+    """
+    from scbind.dataset import build_dataset
+
+    reference, output = tiny["folder"] / "mapped" / "mini", tiny["folder"] / "mapped" / "dataset"
+    shutil.copytree(tiny["reference"], reference)
+    levels = 200 + 10 * np.load(reference / "sequence.npy")
+    levels[30_000:40_000] = 0
+    np.save(reference / "mappability.npy", levels)
+    sheets = tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"]
+    build_dataset(reference, *sheets, output, min_mappability=0)
+    return reference, output
 
 
 @pytest.fixture(scope="session")

@@ -62,6 +62,24 @@ def test_no_depth_change_without_thinning(data):
     assert batch["counts"].sum() > 0 and set(batch["depth"].tolist()) == {float(data.depth[0, 0])}
 
 
+def test_mappability_moves_and_turns_with_the_sequence(data, mappable):
+    mapped = TrainingSet.open(mappable[1], mappable[0])
+    for batch in TrainingBatches(mapped, Sampling(), 50, 64, 1, 0):
+        codes, level = batch["codes"].int(), batch["mappability"].int()
+        assert batch["mappability"].dtype == torch.uint8 and level.shape == codes.shape
+        told, tells = level > 0, (level > 0).any(dim=1)
+        turned = torch.where(codes < 4, 3 - codes, codes)
+        kept, flipped = (((level == 200 + 10 * bases) | ~told).all(dim=1)[tells] for bases in (codes, turned))
+        assert (kept ^ flipped).all() and kept.any() and flipped.any()
+    same = TrainingBatches(data, Sampling(), 50, 64, 1, 0)[0]
+    assert "mappability" not in same
+    other = TrainingBatches(mapped, Sampling(), 50, 64, 1, 0)[0]
+    for key in same:
+        assert torch.equal(same[key], other[key])
+    fixed = FixedBatches(mapped, np.zeros(9, int), np.arange(9), 50)[0]
+    assert torch.equal(fixed["mappability"].int(), 200 + 10 * fixed["codes"].int())
+
+
 def test_one_hot_and_reverse_complement():
     codes = torch.tensor([[0, 1, 4, 3]], dtype=torch.uint8)
     assert reverse_complement(codes).tolist() == [[0, 4, 2, 3]]

@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -81,3 +82,40 @@ def test_a_tf_without_training_windows_is_named(tiny, tmp_path, capfd):
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
     build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, tiny["splits"], tmp_path / "d")
     assert "WARNING TF3: no bound window in the training split" in capfd.readouterr().err
+
+
+def build(tiny, reference, output, **options):
+    sheets = tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"]
+    build_dataset(reference, *sheets, output, **options)
+    return {file.name: file.read_bytes() for file in output.iterdir()}
+
+
+def test_without_a_least_mappability_the_file_is_not_looked_at(tiny, tiny_dataset, tmp_path):
+    shutil.copytree(tiny["reference"], tmp_path / "mini")
+    np.save(tmp_path / "mini/mappability.npy", np.zeros(3, np.uint8))
+    got = build(tiny, tmp_path / "mini", tmp_path / "dataset")
+    assert got == {file.name: file.read_bytes() for file in tiny_dataset.iterdir()}
+    data = TrainingSet.open(tmp_path / "dataset", tmp_path / "mini")
+    assert not data.has_mappability and data.mappability(np.arange(3)) is None
+
+
+def test_windows_that_map_badly_are_left_out(tiny, tiny_dataset, mappable, tmp_path):
+    everything = build(tiny, mappable[0], tmp_path / "all", min_mappability=0)
+    old = {file.name: file.read_bytes() for file in tiny_dataset.iterdir()}
+    assert {name for name in old if old[name] != everything[name]} == {"manifest.json"}
+    build(tiny, mappable[0], tmp_path / "half", min_mappability=0.5)
+    whole, half = (TrainingSet.open(tmp_path / name, mappable[0]) for name in ("all", "half"))
+    mean = whole.mappability(np.arange(len(whole.chrom))).mean(axis=1) / 255
+    keep = mean >= 0.5
+    assert 0 < (~keep).sum() < 60 and (whole.chrom[~keep] == 0).all()
+    for name in ("chrom", "start"):
+        assert np.array_equal(getattr(whole, name)[keep], getattr(half, name))
+    assert np.array_equal(np.asarray(whole.labels)[:, keep], half.labels)
+    # chr1:30000-40000 is 0, its surroundings about 0.84: 41 % of a context in it are too many
+    centre = half.start[half.chrom == 0] + 100
+    assert centre[centre < 35_000].max() <= 30_000 - 80 and centre[centre > 35_000].min() >= 40_000 + 80
+
+
+def test_no_window_that_maps_is_refused(tiny, mappable, tmp_path):
+    with pytest.raises(InputError, match="no usable window; check the genome, .* dataset.min_mappability"):
+        build(tiny, mappable[0], tmp_path / "dataset", min_mappability=1)

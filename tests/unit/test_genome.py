@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scbind import genome as module
 from scbind.errors import InputError
 from scbind.genome import ChromSizes, Genome
 
@@ -56,3 +57,31 @@ def test_windows_are_n_beyond_the_ends_and_never_spill_over(genome):
     codes = genome.window_codes(np.array([0, 0, 1]), np.array([-2, 4, 0]), 5)
     assert codes.tolist() == [[4, 4, 0, 1, 2], [4, 0, 4, 4, 4], [3, 3, 2, 4, 4]]
     assert codes.dtype == np.uint8
+
+
+def test_mappability_of_windows(genome):
+    np.save(genome.folder / "mappability.npy", np.array([9, 8, 7, 6, 5, 4, 255, 0, 255, 0], dtype=np.uint8))
+    got = genome.window_mappability(np.array([0, 0, 1]), np.array([-2, 4, 0]), 5)
+    assert got.dtype == np.uint8
+    assert got.tolist() == [[0, 0, 9, 8, 7], [5, 4, 0, 0, 0], [255, 0, 255, 0, 0]]
+    mean = genome.mean_mappability(np.array([0, 1, 1]), np.array([1, 0, 1]), 2)
+    assert mean.tolist() == [15 / 510, 0.5, 0.5]
+
+
+@pytest.mark.parametrize("block", [1, 3, 10, 1000])
+def test_means_do_not_depend_on_blocks(genome, monkeypatch, block):
+    monkeypatch.setattr(module, "BLOCK", block)
+    levels = np.random.default_rng(0).integers(0, 256, 10).astype(np.uint8)
+    np.save(genome.folder / "mappability.npy", levels)
+    chrom, start = np.array([0] * 4 + [1] * 2, dtype=np.int16), np.array([0, 1, 1, 3, 0, 1], dtype=np.int32)
+    expected = genome.window_mappability(chrom, start, 3).mean(axis=1) / 255
+    np.testing.assert_allclose(genome.mean_mappability(chrom, start, 3), expected, rtol=1e-12)
+    assert genome.mean_mappability(chrom[:0], start[:0], 3).shape == (0,)
+
+
+def test_missing_or_foreign_mappability_is_refused(genome):
+    with pytest.raises(InputError, match="mappability.npy: no such file; set genome.mappability"):
+        genome.window_mappability(np.array([0]), np.array([0]), 2)
+    np.save(genome.folder / "mappability.npy", np.zeros(9, np.uint8))
+    with pytest.raises(InputError, match="mappability.npy: made from another genome; run its rule again"):
+        genome.mean_mappability(np.array([0]), np.array([0]), 2)

@@ -100,6 +100,32 @@ def test_scfan_averages_the_lines_that_assayed_a_tf():
     torch.testing.assert_close(unseen[:, 1], own[0][:, 1])
 
 
+def test_scfan_sees_mappability_and_its_reverse():
+    torch.manual_seed(0)
+    network = ScfanNetwork(FACTS).eval()
+    codes, depth = torch.from_numpy(CODES), torch.full((7,), 0.01)
+    counts = torch.poisson(torch.full((7, 1000), 0.01))
+    level = torch.from_numpy(RNG.integers(0, 256, CODES.shape).astype(np.uint8))
+    seen = []
+    network.lines["0"].register_forward_pre_hook(lambda _, planes: seen.append(planes[0]))
+    line = torch.zeros(7, dtype=torch.long)
+    plain, full, other = (
+        network(codes, counts, depth, line, mappability)
+        for mappability in (None, torch.full_like(codes, 255), level)
+    )
+    assert torch.equal(plain, full) and not torch.allclose(plain, other)
+    torch.testing.assert_close(seen[2][:, 4, 0], level / 255)
+    torch.testing.assert_close(seen[2][:, 6, 0], level.flip(1) / 255)
+    assert torch.equal(seen[2][:, :4, 0], one_hot(codes)) and torch.equal(seen[2][:, 5], seen[0][:, 5])
+    assert network.readout(codes, level).dtype == torch.uint8
+
+
+def test_scbind_does_not_read_mappability():
+    network = predictor("scbind").network
+    codes = torch.from_numpy(CODES)
+    assert torch.equal(network.readout(codes), network.readout(codes, torch.zeros_like(codes)))
+
+
 def test_a_line_that_was_not_trained_is_unseen():
     torch.manual_seed(0)
     network = ScfanNetwork(FACTS | {"assayed": [[True] * 3, [False] * 3]}).eval()

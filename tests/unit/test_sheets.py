@@ -222,6 +222,7 @@ def test_bad_sources(project, tmp_path, row, message):
             "key genome.fasta: no source named 'hg'; rows of the sources sheet: none",
         ),
         ({"genome": {"exclude": "nothing.bed"}}, "key genome.exclude: no such file: nothing.bed"),
+        ({"genome": {"mappability": "m.bw"}}, "key genome.mappability: no such file: m.bw; correct the path"),
         (
             {"sheets": {"tracks": "nothing.tsv"}},
             "nothing.tsv: no such file; write it or correct sheets.tracks",

@@ -244,6 +244,15 @@ def test_read_insertions_refuses_nan(tmp_path, sizes_path):
         read_insertions(bw, ChromSizes.read(sizes_path))
 
 
+def test_a_bigwig_damaged_inside_is_refused(run, tmp_path):
+    path = save_bigwig(tmp_path / "x.bw", [(i, i + 1, 1 + i % 3) for i in range(0, 9000, 3)])
+    content = bytearray(path.read_bytes())
+    content[600:900] = bytes(300)
+    path.write_bytes(content)
+    with pytest.raises(InputError, match="x.bw, chr1:0-60000: cannot be read as bigWig; copy or make"):
+        run((path, "insertions"))
+
+
 def test_other_refusals(run, tmp_path):
     file = save_fragments(tmp_path / "f.tsv", PAIRS)
     cases = [

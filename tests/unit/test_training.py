@@ -3,9 +3,16 @@ import csv
 import numpy as np
 import pytest
 import torch
+from scbind.calibration import predict_pairs
+from scbind.data import FixedBatches
+from scbind.dataset import TrainingSet
 from scbind.errors import InputError
+from scbind.genome import Genome
+from scbind.inference import sequence_readout
+from scbind.models import load_predictor
 from scbind.module import BindingModule
 from scbind.training import choose_device, train
+from scbind.windows import Windows, choose_windows
 
 SMALL = {
     "options": {"filters": 8, "channels": 8, "hidden": 8},
@@ -85,6 +92,40 @@ def test_scfan_trains_and_keeps_line_weights_apart(tiny, tiny_dataset, tmp_path)
     )
     stored = torch.load(checkpoint, weights_only=True)
     assert stored["hyper_parameters"]["facts"]["assayed"] == [[True, True], [False, False]]
+
+
+def test_mappability_is_the_same_in_training_calibration_and_cells(mappable, tmp_path):
+    reference, dataset = mappable
+    options = {"architecture": "scfan", "options": {}, "epochs": 1, "valid_windows": 20}
+    checkpoint, _ = run({"reference": reference}, dataset, tmp_path, **options)
+    data, model = TrainingSet.open(dataset, reference), load_predictor(checkpoint, genome="mini")
+    assert model.facts["mappability"] is True
+    line, window = np.zeros(40, int), np.arange(100, 140)
+    batch = FixedBatches(data, line, window, 1)[0]
+    with torch.inference_mode():
+        expected = model.network(
+            *(batch[key] for key in ("codes", "counts", "depth", "line")), mappability=batch["mappability"]
+        )
+    logits, _, _ = predict_pairs(model, data, line, window)
+    np.testing.assert_allclose(logits[0], expected[:, model.columns], rtol=1e-4, atol=1e-5)
+    (tmp_path / "consensus.bed").write_text("chr1\t22000\t26000\n")
+    choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", 200, 200, 1000)
+    sequence_readout(checkpoint, tmp_path / "windows.npz", reference, tmp_path / "readout.npy", batch=3)
+    chosen, got = Windows.load(tmp_path / "windows.npz"), np.load(tmp_path / "readout.npy")
+    assert got.shape == (len(chosen), 2, 1000) and got.dtype == np.uint8
+    place = np.searchsorted(data.start[data.chrom == 0], chosen.start)
+    assert np.array_equal(data.start[place], chosen.start)
+    assert np.array_equal(got[:, 0], data.codes(place)) and np.array_equal(got[:, 1], data.mappability(place))
+
+
+def test_a_model_of_mappability_refuses_a_genome_without(tiny, mappable, tmp_path):
+    options = {"architecture": "scfan", "options": {}, "epochs": 1, "valid_windows": 20}
+    options["sampling"] = {"examples_per_epoch": 32}
+    checkpoint, _ = run({"reference": mappable[0]}, mappable[1], tmp_path, **options)
+    with pytest.raises(InputError, match="mappability.npy: no such file; set genome.mappability"):
+        load_predictor(checkpoint).read_windows(
+            Genome.open(tiny["reference"]), np.zeros(1, int), np.zeros(1, int)
+        )
 
 
 def test_a_required_gpu_must_be_there(monkeypatch):

@@ -167,9 +167,8 @@ class CountingNetwork:
 
     tfs, bin_bp = [TFS[0]], 100
 
-    def readout(self, codes):
-        assert codes.shape[1] == 400
-        return codes
+    def read_windows(self, genome, chrom, start):
+        return genome.window_codes(chrom, start, 400)
 
     def probabilities(self, readout, counts, depth):
         assert counts.shape[1] == len(readout) and (depth > 0).all()

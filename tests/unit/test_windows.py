@@ -83,6 +83,24 @@ def test_excluded_regions_drop_windows_that_share_a_base(tmp_path, reference):
     assert 800 in got
 
 
+def test_windows_that_map_badly_are_left_out(tmp_path, reference):
+    bed = "chr1\t500\t1200\nchr2\t500\t900\n"
+    without = choose(tmp_path, reference, bed)
+    levels = np.full(5000, 255, np.uint8)
+    levels[:900] = 0
+    np.save(reference / "mappability.npy", levels)
+    assert np.array_equal(choose(tmp_path, reference, bed).start, without.start)
+    got = choose(tmp_path, reference, bed, min_mappability=0.5)
+    keep = (without.chrom == 1) | (without.start - 100 >= 700)  # contexts of 400 bp, half of them past 900
+    assert 0 < keep.sum() < len(keep)
+    for name in ("chrom", "start", "peak", "gc"):
+        assert np.array_equal(getattr(got, name), getattr(without, name)[keep])
+    levels[:] = 0
+    np.save(reference / "mappability.npy", levels)
+    with pytest.raises(InputError, match="no window is left .* with dataset.min_mappability"):
+        choose(tmp_path, reference, bed, min_mappability=0.1)
+
+
 def test_an_empty_exclusion_list_excludes_nothing(tmp_path, reference):
     (tmp_path / "exclude.bed").write_text("")
     bed = "chr1\t500\t1200\n"

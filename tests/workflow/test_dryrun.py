@@ -56,6 +56,16 @@ def test_absent_inputs_switch_features_off(project):
     second = project.edited("genome.genes", None)
     jobs = project.jobs("--configfile", second)
     assert "tf_targets" not in jobs and "score_cells" in jobs
+    assert "prepare_mappability" not in jobs
+
+
+def test_a_mappability_track_adds_its_rule(project):
+    (project.folder / "data").mkdir()
+    (project.folder / "data/map.bw").write_text("x")
+    path = project.edited("genome.mappability", "{data}/map.bw")
+    jobs = project.jobs("--configfile", path, "--config", "data=data")
+    assert jobs["prepare_mappability"] == 1
+    assert "prepare_mappability" not in project.jobs("peaks", "--configfile", path, "--config", "data=data")
 
 
 def test_only_the_models_of_the_config_given(project):

@@ -109,6 +109,7 @@ rule motif_enrichment:
 rule score_cells:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         truth=optional(SETTINGS["evaluate"]["truth"]),
         binding=f"results/binding/{TRUTH_SAMPLE}.zarr",
         position=f"results/cells/{TRUTH_SAMPLE}/position.npy",

@@ -17,6 +17,9 @@ SETTINGS = PLAN.config
 REFERENCE = f"results/reference/{SETTINGS['genome']['name']}"
 # Every reader of the reference needs these three; the folder is passed on as params.reference.
 REFERENCE_FILES = multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy", "exclude.bed")
+# Switched off by an absent bigWig: the mappability of every base, and the least that windows must have.
+MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappability"] else []
+GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 INFER_MODEL = SETTINGS["infer"]["model"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
 BASELINES = [

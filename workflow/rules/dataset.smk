@@ -2,6 +2,7 @@
 rule build_dataset:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         chip=sorted({path for row in PLAN.chip for path in (row["path"], row["relaxed"]) if path}),
         tracks=expand("results/bulk/{cell_line}/insertions.bw", cell_line=PLAN.tracks),
         peaks=expand("results/bulk/{cell_line}/peaks.narrowPeak", cell_line=PLAN.tracks),
@@ -21,7 +22,7 @@ rule build_dataset:
         cell_lines=list(PLAN.tracks),
         chip=PLAN.chip,
         splits=SETTINGS["splits"],
-        geometry=SETTINGS["dataset"],
+        geometry=GEOMETRY,
         code=source_digest("dataset"),
     script:
         "../scripts/build_dataset.py"

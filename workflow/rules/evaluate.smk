@@ -2,6 +2,7 @@
 rule evaluate_model:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         checkpoint="results/models/{model}/model.ckpt",
         calibration="results/models/{model}/calibration.json",
         dataset="results/dataset",

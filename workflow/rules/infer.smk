@@ -1,6 +1,7 @@
 rule choose_windows:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         peaks="results/peaks/consensus.bed",
         exclude=f"{REFERENCE}/exclude.bed",
     output:
@@ -14,7 +15,7 @@ rule choose_windows:
         runtime=60,
     params:
         reference=subpath(input[0], parent=True),
-        geometry=SETTINGS["dataset"],
+        geometry=GEOMETRY,
         code=source_digest("windows"),
     script:
         "../scripts/choose_windows.py"
@@ -24,6 +25,7 @@ rule choose_windows:
 rule sequence_readout:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
         windows="results/binding/windows.npz",
     output:

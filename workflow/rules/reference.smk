@@ -21,3 +21,24 @@ rule prepare_reference:
         code=source_digest("reference"),
     script:
         "../scripts/prepare_reference.py"
+
+
+# How well reads map at each base; only if the configuration names a bigWig.
+rule prepare_mappability:
+    input:
+        multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy"),
+        bigwig=optional(SETTINGS["genome"]["mappability"]),
+    output:
+        mappability=f"{REFERENCE}/mappability.npy",
+    log:
+        "logs/prepare_mappability/mappability.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000, 1),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        code=source_digest("mappability"),
+    script:
+        "../scripts/prepare_mappability.py"

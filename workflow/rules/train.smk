@@ -2,6 +2,7 @@
 rule train_model:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         dataset="results/dataset",
         motifs=lambda wildcards: optional(
             "results/motifs/motifs.npz"
@@ -39,6 +40,7 @@ rule train_model:
 rule calibrate_model:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         checkpoint="results/models/{model}/model.ckpt",
         dataset="results/dataset",
     output:

@@ -85,7 +85,8 @@ def predict_pairs(
     labels = np.asarray(data.labels[line, window])[:, predictor.columns]
     unique, place = np.unique(window, return_inverse=True)
     for begin in range(0, len(unique), chunk):
-        readout = predictor.readout(data.codes(unique[begin : begin + chunk]))
+        here = unique[begin : begin + chunk]
+        readout = predictor.read_windows(data.genome, data.chrom[here], data.context_start(here))
         inside = (place >= begin) & (place < begin + chunk)
         for row in np.unique(line[inside]):
             at = np.flatnonzero(inside & (line == row))

@@ -48,7 +48,8 @@ class TrainingBatches(Dataset):
     """The batches of one epoch, as dicts of tensors.
 
     Keys: ``codes`` uint8 (batch, context); ``counts`` float32 (batch, bins); ``depth`` float32 (batch,);
-    ``line`` int64 (batch,); ``labels`` int8 (batch, TFs).
+    ``line`` int64 (batch,); ``labels`` int8 (batch, TFs); where the dataset has it, ``mappability`` uint8 (batch,
+    context).
     """
 
     def __init__(
@@ -68,7 +69,7 @@ class TrainingBatches(Dataset):
         chosen = self.examples[number * self.batch_size : (number + 1) * self.batch_size]
         line, window = chosen[:, 0], chosen[:, 1]
         shift = rng.integers(-self.sampling.jitter, self.sampling.jitter + 1, len(chosen))
-        codes = self.data.codes(window, shift)
+        codes, mappability = self.data.codes(window, shift), self.data.mappability(window, shift)
         counts, depth = _signal(self.data, line, window, self.bin_bp, shift)
         if self.sampling.depth_min is not None:
             keep = _keep_fraction(rng, depth, self.sampling)
@@ -76,14 +77,10 @@ class TrainingBatches(Dataset):
             depth = (depth * keep).astype(np.float32)
         flip = rng.random(len(chosen)) < 0.5
         codes[flip] = np.where(codes[flip] < 4, 3 - codes[flip], codes[flip])[:, ::-1]
-        counts[flip] = counts[flip][:, ::-1]
-        return {
-            "codes": torch.from_numpy(codes),
-            "counts": torch.from_numpy(counts),
-            "depth": torch.from_numpy(depth),
-            "line": torch.from_numpy(line),
-            "labels": torch.from_numpy(self.data.labels[line, window]),
-        }
+        for per_bp in (counts, mappability):
+            if per_bp is not None:
+                per_bp[flip] = per_bp[flip][:, ::-1]
+        return _batch(self.data, line, window, codes, mappability, counts, depth)
 
 
 class FixedBatches(Dataset):
@@ -107,13 +104,8 @@ class FixedBatches(Dataset):
         rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
         line, window = self.line[rows], self.window[rows]
         counts, depth = _signal(self.data, line, window, self.bin_bp)
-        return {
-            "codes": torch.from_numpy(self.data.codes(window)),
-            "counts": torch.from_numpy(counts),
-            "depth": torch.from_numpy(depth),
-            "line": torch.from_numpy(line),
-            "labels": torch.from_numpy(self.data.labels[line, window]),
-        }
+        codes, mappability = self.data.codes(window), self.data.mappability(window)
+        return _batch(self.data, line, window, codes, mappability, counts, depth)
 
 
 class BindingData(pl.LightningDataModule):
@@ -182,6 +174,12 @@ def thinned(
         counts = rng.binomial(counts.astype(np.int64), keep).astype(np.float32)
         depth = (depth * keep).astype(np.float32)
     return counts, depth
+
+
+def _batch(data: TrainingSet, line, window, codes, mappability, counts, depth) -> dict[str, torch.Tensor]:
+    arrays = {"codes": codes, "mappability": mappability, "counts": counts, "depth": depth, "line": line}
+    arrays["labels"] = data.labels[line, window]
+    return {key: torch.from_numpy(array) for key, array in arrays.items() if array is not None}
 
 
 def _signal(data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, shift=0):

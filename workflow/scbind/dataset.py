@@ -32,6 +32,7 @@ def build_dataset(
     window: int = 200,
     step: int = 200,
     context: int = 1000,
+    min_mappability: float | None = None,
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -49,6 +50,10 @@ def build_dataset(
         Folder; written whole or not at all.
     window, step, context
         Geometry in bp.
+    min_mappability
+        Least mean mappability (0 to 1) of a window's context; ``None``: mappability is not looked at, and models
+        do not see it. Over the context and not the window, because that is where insertions are counted: none
+        where reads cannot map looks like closed chromatin.
 
     Raises
     ------
@@ -61,8 +66,16 @@ def build_dataset(
     tfs, assayed = assay_table(chip, lines)
     exclude = read_bed(Path(reference) / "exclude.bed", genome.sizes)
     chrom, start = grid_windows(genome, exclude, window, step, context)
+    if min_mappability is not None:
+        keep = genome.mean_mappability(chrom, start - (context - window) // 2, context) >= min_mappability
+        say(f"{int((~keep).sum()):,} windows left out for their mappability")
+        chrom, start = chrom[keep], start[keep]
     if not len(chrom):
-        raise InputError(reference, "no usable window", "check the genome and the exclusion list")
+        raise InputError(
+            reference,
+            "no usable window",
+            "check the genome, the exclusion list and dataset.min_mappability",
+        )
     say(f"{len(chrom):,} windows of {window} bp, {len(lines)} cell lines, {len(tfs)} TFs")
 
     with atomic(output) as folder:
@@ -115,6 +128,7 @@ def build_dataset(
             "window": window,
             "step": step,
             "context": context,
+            "min_mappability": min_mappability,
             "cell_lines": lines,
             "tfs": tfs,
             "assayed": assayed.tolist(),
@@ -200,22 +214,34 @@ class TrainingSet:
         """Names of all TFs, the last axis of ``labels``."""
         return self.manifest["tfs"]
 
+    @property
+    def has_mappability(self) -> bool:
+        """Whether the windows were chosen, and models are to be trained, with the genome's mappability."""
+        return self.manifest.get("min_mappability") is not None
+
     def codes(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
         """Sequence of the context of windows, moved by ``shift`` bp: uint8 (windows, context)."""
-        start = self._context_start(windows, shift)
+        start = self.context_start(windows, shift)
         return self.genome.window_codes(self.chrom[windows], start, self.manifest["context"])
+
+    def mappability(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray | None:
+        """Mappability of the same bases, times 255: uint8 (windows, context); ``None`` without it."""
+        if not self.has_mappability:
+            return None
+        start = self.context_start(windows, shift)
+        return self.genome.window_mappability(self.chrom[windows], start, self.manifest["context"])
 
     def counts(self, line: int, windows: np.ndarray, bin_bp: int, shift: np.ndarray | int = 0) -> np.ndarray:
         """Insertions of a line in the bins of the context: float32 (windows, context / bin)."""
-        starts = self.genome.sizes.offsets[self.chrom[windows]] + self._context_start(windows, shift)
+        starts = self.genome.sizes.offsets[self.chrom[windows]] + self.context_start(windows, shift)
         return track_counts(self.insertions[line], starts, self.manifest["context"], bin_bp)
 
     def window_depth(self, line: int, windows: np.ndarray) -> np.ndarray:
         """Depth of the line on the chromosome of each window: float32 (windows,), insertions per base."""
         return self.depth[line, self.chrom[windows]]
 
-    def _context_start(self, windows: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
-        """Start of each context; a shift never moves it over a chromosome end."""
+    def context_start(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Start of each context in its chromosome, int64; a shift never moves it over a chromosome end."""
         context = self.manifest["context"]
         start = self.start[windows].astype(np.int64) - (context - self.manifest["window"]) // 2 + shift
         return np.clip(start, 0, self.genome.sizes.lengths[self.chrom[windows]] - context)

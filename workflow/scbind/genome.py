@@ -8,6 +8,7 @@ Chromosomes that have sequence come first, so that ``sequence.npy`` covers a pre
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from scbind.errors import InputError
 from scbind.files import require
 
 UNKNOWN = 4  # code of N; A, C, G, T are 0, 1, 2, 3
+FULL = 255  # level of a mappability of 1
+BLOCK = 1 << 22  # bases whose mappability is summed at a time
 
 
 @dataclass(frozen=True)
@@ -71,12 +74,14 @@ class ChromSizes:
 class Genome:
     """Sizes of all chromosomes and, for those with sequence, one code per base.
 
-    ``codes`` is a read-only memory map, uint8, shape (sequenced bases,): A 0, C 1, G 2, T 3, other 4.
+    ``codes`` is a read-only memory map, uint8, shape (sequenced bases,): A 0, C 1, G 2, T 3, other 4. ``folder`` is
+    ``results/reference/{genome}``.
     """
 
     name: str
     sizes: ChromSizes
     codes: np.ndarray
+    folder: Path
 
     @classmethod
     def open(cls, folder: str | Path) -> Genome:
@@ -84,12 +89,25 @@ class Genome:
         folder = Path(folder)
         sizes = ChromSizes.read(folder / "chrom.sizes")
         codes = np.load(require(folder / "sequence.npy", "run the reference rule first"), mmap_mode="r")
-        return cls(folder.name, sizes, codes)
+        return cls(folder.name, sizes, codes, folder)
 
     @property
     def n_sequenced(self) -> int:
         """Number of chromosomes (the first ones) that have sequence."""
         return int(np.searchsorted(self.sizes.offsets, len(self.codes), side="right") - 1)
+
+    @cached_property
+    def mappability(self) -> np.ndarray:
+        """Read-only memory map, uint8, shape (sequenced bases,): mappability times 255.
+
+        Only there if the configuration names a bigWig, so nobody looks unless told to. Raises :class:`InputError`
+        if it is missing or of another genome.
+        """
+        path = require(self.folder / "mappability.npy", "set genome.mappability and run its rule")
+        levels = np.load(path, mmap_mode="r")
+        if levels.shape != self.codes.shape or levels.dtype != np.uint8:
+            raise InputError(path, "made from another genome", "run its rule again")
+        return levels
 
     def window_codes(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
         """Gather sequence for many windows at once.
@@ -98,13 +116,37 @@ class Genome:
         starts may be negative and windows may pass an end: those bases are N. Returns uint8 of
         shape (windows, width).
         """
+        return self._gather(self.codes, UNKNOWN, chrom, start, width)
+
+    def window_mappability(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
+        """Gather mappability as :meth:`window_codes` gathers sequence: uint8 (windows, width), 0 beyond an end."""
+        return self._gather(self.mappability, 0, chrom, start, width)
+
+    def mean_mappability(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
+        """Mean mappability of windows, float64 (windows,) within [0, 1].
+
+        ``chrom`` and ``start`` as in :meth:`window_codes`, but sorted, and windows inside their chromosome. The
+        genome is passed over once, in blocks, however much windows overlap.
+        """
+        position = self.sizes.offsets[chrom] + start
+        total = np.empty(len(position), dtype=np.int64)
+        for low in range(0, len(self.mappability), BLOCK):
+            here = slice(*np.searchsorted(position, [low, low + BLOCK]))
+            if here.start < here.stop:
+                block = self.mappability[low : low + BLOCK + width]
+                before = np.concatenate([[0], np.cumsum(block, dtype=np.int64)])
+                at = position[here] - low
+                total[here] = before[at + width] - before[at]
+        return total / (FULL * width)
+
+    def _gather(self, per_base: np.ndarray, beyond: int, chrom, start, width: int) -> np.ndarray:
         chrom = np.asarray(chrom, dtype=np.int64)
         local = np.asarray(start, dtype=np.int64)[:, None] + np.arange(width)
         inside = (local >= 0) & (local < self.sizes.lengths[chrom][:, None])
         position = np.where(inside, local + self.sizes.offsets[chrom][:, None], 0)
-        codes = self.codes[position]
-        codes[~inside] = UNKNOWN
-        return codes
+        found = per_base[position]
+        found[~inside] = beyond
+        return found
 
     def known_lengths(self) -> np.ndarray:
         """Number of bases that are not N, per chromosome, int64; 0 without sequence."""

@@ -77,8 +77,7 @@ def sequence_readout(
     with atomic(output) as scratch:
         mapped = None
         for block in window_blocks(len(chosen), batch):
-            codes = genome.window_codes(chosen.chrom[block], start[block], chosen.context)
-            part = np.asarray(predictor.readout(codes))
+            part = np.asarray(predictor.read_windows(genome, chosen.chrom[block], start[block]))
             if mapped is None:
                 shape = (len(chosen), *part.shape[1:])
                 mapped = np.lib.format.open_memmap(scratch, mode="w+", dtype=part.dtype, shape=shape)

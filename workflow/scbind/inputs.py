@@ -9,6 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NoReturn
 
+import numpy as np
+import pyBigWig
+
 from scbind.errors import InputError
 from scbind.files import require
 from scbind.genome import ChromSizes
@@ -65,3 +68,50 @@ def refuse_names(path, found: Iterable[str], sizes: ChromSizes) -> NoReturn:
         remedy = "use a file made for this genome, or change the genome"
     here, there = ", ".join(found[:3]), ", ".join(sizes.names[:3])
     raise InputError(path, f"no chromosome name matches the genome (file: {here}; genome: {there})", remedy)
+
+
+@contextmanager
+def open_bigwig(path: str | Path, sizes: ChromSizes):
+    """Open a bigWig; gives the handle and the names it shares with ``sizes``, in their order.
+
+    Raises :class:`InputError` if it is missing, no bigWig, or of another genome (names or lengths).
+    """
+    path = require(path, "check the path in the configuration")
+    try:
+        bw = pyBigWig.open(str(path))
+    except RuntimeError as error:
+        raise _unreadable_bigwig(path) from error
+    try:
+        if not bw.isBigWig():
+            raise InputError(path, "is not a bigWig", "give a bigWig file")
+        found = bw.chroms()
+        names = [name for name in sizes.names if name in found]
+        if not names:
+            refuse_names(path, found, sizes)
+        for name in names:
+            if found[name] != sizes.as_dict()[name]:
+                raise InputError(
+                    path,
+                    f"length {found[name]} differs from the genome's {sizes.as_dict()[name]}",
+                    "use a track of this genome",
+                    name,
+                )
+        yield bw, names
+    finally:
+        bw.close()
+
+
+def bigwig_intervals(path, bw, name: str, low: int, high: int) -> np.ndarray:
+    """Entries of an open bigWig that share a base with ``[low, high)``: float64 (entries, 3), start, end, value.
+
+    Neither cut to the range nor checked. Raises :class:`InputError` if that part of the file is damaged.
+    """
+    try:
+        found = bw.intervals(name, low, high)
+    except RuntimeError as error:
+        raise _unreadable_bigwig(path, f"{name}:{low}-{high}") from error
+    return np.array(found or (), dtype=np.float64).reshape(-1, 3)
+
+
+def _unreadable_bigwig(path, place: str | None = None) -> InputError:
+    return InputError(path, "cannot be read as bigWig", "copy or make the file again", place)

@@ -61,9 +61,13 @@ class BindingModule(pl.LightningModule):
         """Make dropout a function of seed and step, so that a resumed training follows the same path."""
         torch.manual_seed(self.hparams.seed * 1_000_003 + self.global_step)
 
+    def _logits(self, batch: dict) -> Tensor:
+        signal = batch["counts"], batch["depth"], batch["line"]
+        return self.network(batch["codes"], *signal, mappability=batch.get("mappability"))
+
     def training_step(self, batch: dict, _: int) -> Tensor:
         """Masked loss plus the network's own penalty; stops at once on NaN."""
-        logits = self.network(batch["codes"], batch["counts"], batch["depth"], batch["line"])
+        logits = self._logits(batch)
         loss = masked_loss(logits, batch["labels"]) + self.network.penalty()
         if not torch.isfinite(loss):
             raise FloatingPointError(
@@ -75,7 +79,7 @@ class BindingModule(pl.LightningModule):
 
     def validation_step(self, batch: dict, _: int) -> None:
         """Collect logits; figures are computed over the whole validation set."""
-        logits = self.network(batch["codes"], batch["counts"], batch["depth"], batch["line"])
+        logits = self._logits(batch)
         self.log("valid_loss", masked_loss(logits, batch["labels"]), on_epoch=True, batch_size=len(logits))
         self._valid.append((logits.float().cpu(), batch["labels"].cpu()))
 

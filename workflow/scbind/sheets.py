@@ -96,6 +96,7 @@ CONFIG_PATHS = (
     ("genome", "fasta", False),
     ("genome", "chrom_sizes", False),
     ("genome", "exclude", False),
+    ("genome", "mappability", False),
     ("genome", "genes", False),
     ("motifs", "path", False),
     ("evaluate", "truth", True),

@@ -15,10 +15,10 @@ import pyBigWig
 
 from scbind.alignments import is_usable, open_bam
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import atomic
 from scbind.fragments import iter_chromosomes
 from scbind.genome import ChromSizes
-from scbind.inputs import refuse_names
+from scbind.inputs import bigwig_intervals, open_bigwig, refuse_names
 from scbind.runlog import say
 from scbind.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
 
@@ -249,9 +249,7 @@ def _bigwig_chromosomes(path, sizes: ChromSizes, region=None):
 
 def _bigwig_blocks(path, bw, name: str, length: int):
     for low in range(0, length, BLOCK):
-        entries = np.array(bw.intervals(name, low, min(low + BLOCK, length)) or (), dtype=np.float64).reshape(
-            -1, 3
-        )
+        entries = bigwig_intervals(path, bw, name, low, min(low + BLOCK, length))
         entries = entries[entries[:, 0] >= low]  # one that began earlier was seen with its own block
         wrong = ~(np.isfinite(entries[:, 2]) & (entries[:, 2] >= 0))
         if wrong.any():
@@ -259,37 +257,6 @@ def _bigwig_blocks(path, bw, name: str, length: int):
             raise InputError(path, f"the value is {value:g}", "make the track again", f"{name}:{int(start)}")
         if len(entries):
             yield entries[:, 0].astype(np.int64), entries[:, 1].astype(np.int64), entries[:, 2]
-
-
-@contextmanager
-def open_bigwig(path: str | Path, sizes: ChromSizes):
-    """Open a bigWig; gives the handle and the names it shares with ``sizes``, in their order.
-
-    Raises :class:`InputError` if it is missing, no bigWig, or of another genome (names or lengths).
-    """
-    path = require(path, "check the path in the configuration")
-    try:
-        bw = pyBigWig.open(str(path))
-    except RuntimeError as error:
-        raise InputError(path, "cannot be read as bigWig", "copy or make the file again") from error
-    try:
-        if not bw.isBigWig():
-            raise InputError(path, "is not a bigWig", "give a bigWig file")
-        found = bw.chroms()
-        names = [name for name in sizes.names if name in found]
-        if not names:
-            refuse_names(path, found, sizes)
-        for name in names:
-            if found[name] != sizes.as_dict()[name]:
-                raise InputError(
-                    path,
-                    f"length {found[name]} differs from the genome's {sizes.as_dict()[name]}",
-                    "use a track of this genome",
-                    name,
-                )
-        yield bw, names
-    finally:
-        bw.close()
 
 
 def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarray) -> np.ndarray:

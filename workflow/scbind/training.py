@@ -196,6 +196,7 @@ def _facts(data: TrainingSet, architecture: str) -> dict:
         ],
         "window": manifest["window"],
         "context": manifest["context"],
+        "mappability": data.has_mappability,
         "depth": manifest["depth"],
         "normalisation": manifest["normalisation"],
         "splits": manifest["splits"],

@@ -180,7 +180,7 @@ def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome,
     found = []
     for part in window_blocks(len(aside), 64):
         here = aside[part]
-        readout = predictor.readout(genome.window_codes(chosen.chrom[here], local[here], chosen.context))
+        readout = predictor.read_windows(genome, chosen.chrom[here], local[here])
         counts = sample.signal.counts(context[here], chosen.context, predictor.bin_bp)
         mine = borrowed(counts, borrow, chosen.context // predictor.bin_bp)
         found.append(predictor.probabilities(readout, mine, depth))

@@ -74,7 +74,14 @@ class Windows:
 
 
 def choose_windows(
-    consensus_bed, reference_dir, exclude, output, window: int = 200, step: int = 50, context: int = 1000
+    consensus_bed,
+    reference_dir,
+    exclude,
+    output,
+    window: int = 200,
+    step: int = 50,
+    context: int = 1000,
+    min_mappability: float | None = None,
 ) -> None:
     """Write ``windows.npz``: grid windows (start = k * step) of which a consensus peak covers more than half.
 
@@ -95,6 +102,8 @@ def choose_windows(
         The ``.npz``; see :class:`Windows`.
     window, step, context
         Widths and grid step in bp.
+    min_mappability
+        Least mean mappability of the context, as in :func:`scbind.dataset.build_dataset`; ``None`` asks for none.
 
     Raises
     ------
@@ -124,6 +133,11 @@ def choose_windows(
     if exclude is not None:
         place = table.chrom.to_numpy(), table.start.to_numpy()
         table = table[covered_bases(read_bed(exclude, genome.sizes), names, *place, window) == 0]
+    if min_mappability is not None:
+        start = table.start.to_numpy() - flank
+        mean = genome.mean_mappability(table.chrom.to_numpy(), start, context)
+        table = table[mean >= min_mappability]
+        say(f"{int((mean < min_mappability).sum())} windows left out for their mappability")
     known, gc = _sequence_facts(genome, table, window, context)
     table, gc = table[known], gc[known]
     if table.empty:
@@ -131,7 +145,7 @@ def choose_windows(
             consensus_bed,
             "no window is left on its peaks",
             f"peaks must cover more than {window // 2} bp of a window that has sequence, outside N and the "
-            "exclusion list",
+            "exclusion list and with dataset.min_mappability",
         )
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(

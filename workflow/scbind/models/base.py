@@ -22,8 +22,11 @@ class BindingNetwork(nn.Module):
     bin_bp: int
     pairs: int = 1024
 
-    def readout(self, codes: Tensor) -> Tensor:
-        """Sequence readout: uint8 (windows, context) to (windows, ...)."""
+    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
+        """Sequence readout: uint8 (windows, context) to (windows, ...).
+
+        ``mappability`` uint8 (windows, context), times 255; ``None`` where the genome has none.
+        """
         raise NotImplementedError
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
@@ -35,9 +38,16 @@ class BindingNetwork(nn.Module):
         """
         raise NotImplementedError
 
-    def forward(self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
-        """Logits (batch, TFs); see :meth:`respond`."""
-        return self.respond(self.readout(codes), counts, depth, line)
+    def forward(
+        self,
+        codes: Tensor,
+        counts: Tensor,
+        depth: Tensor,
+        line: Tensor | None = None,
+        mappability: Tensor | None = None,
+    ) -> Tensor:
+        """Logits (batch, TFs); see :meth:`readout` and :meth:`respond`."""
+        return self.respond(self.readout(codes, mappability), counts, depth, line)
 
     def penalty(self) -> Tensor | float:
         """Regularisation term added to the loss."""

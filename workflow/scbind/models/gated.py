@@ -86,8 +86,8 @@ class GatedNetwork(BindingNetwork):
         # accessibility alone explains much of binding: give it a short path of its own
         self.openness = nn.Sequential(nn.Linear(N_SIGNAL * bins, 32), nn.GELU(), nn.Linear(32, n_tfs))
 
-    def readout(self, codes: Tensor) -> Tensor:
-        """Sequence map: uint8 (windows, context) to float32 (windows, reach / 50, channels)."""
+    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
+        """Sequence map: uint8 (windows, context) to float32 (windows, reach / 50, channels); no mappability in it."""
         skip = self.edge * self.bin_bp
         return self.trunk(one_hot(codes[:, skip : codes.shape[1] - skip])).transpose(1, 2)
 

@@ -11,6 +11,7 @@ import torch
 
 from scbind.errors import InputError
 from scbind.files import require
+from scbind.genome import Genome
 from scbind.models.base import build_network
 
 
@@ -26,7 +27,7 @@ class Predictor:
     reliability
         TF -> what is known of its accuracy (see :mod:`scbind.calibration`); empty without calibration.
     facts
-        The data facts stored in the checkpoint.
+        The data facts stored in the checkpoint; among them whether it was trained with mappability.
     """
 
     def __init__(self, network, facts: dict, calibration: dict | None, device: str = "cpu"):
@@ -44,18 +45,34 @@ class Predictor:
             self._calibration = np.array([calibration["parameters"][tf] for tf in self.tfs])
             self._centre = calibration["log10_depth_centre"]
 
+    def read_windows(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Sequence readout of windows whose *contexts* start at ``start`` (0-based): (W, ...); see :meth:`readout`.
+
+        A model that was trained with mappability reads the genome's; :class:`InputError` if there is none now.
+        """
+        codes = genome.window_codes(chrom, start, self.context)
+        with_mappability = self.facts.get("mappability", False)
+        return self.readout(
+            codes, genome.window_mappability(chrom, start, self.context) if with_mappability else None
+        )
+
     @torch.inference_mode()
-    def readout(self, codes: np.ndarray, batch: int = 256) -> np.ndarray:
+    def readout(
+        self, codes: np.ndarray, mappability: np.ndarray | None = None, batch: int = 256
+    ) -> np.ndarray:
         """Sequence readout of windows, once for all cells: uint8 (W, context) to (W, ...).
 
-        float16 for a float readout, because it is cached on disk; uint8 where the network keeps the sequence.
+        ``mappability`` uint8 (W, context), times 255, for a model that was trained with it. The result is float16 for a
+        float readout, because it is cached on disk; uint8 where the network keeps the sequence.
         """
         parts = []
         for begin in range(0, len(codes), batch):
-            block = np.full((batch, codes.shape[1]), 4, dtype=np.uint8)
-            rows = codes[begin : begin + batch]
-            block[: len(rows)] = rows
-            out = self.network.readout(torch.from_numpy(block).to(self.device)).cpu()[: len(rows)]
+            blocks = [
+                torch.from_numpy(_pad(rows[begin : begin + batch], batch)).to(self.device)
+                for rows in (codes, mappability)
+                if rows is not None
+            ]
+            out = self.network.readout(*blocks).cpu()[: len(codes) - begin]
             parts.append((out.half() if out.is_floating_point() else out).numpy())
         return np.concatenate(parts)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from scbind.genome import FULL
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import one_hot
 
@@ -16,9 +17,9 @@ HALF_READ = (
 class ScfanNetwork(BindingNetwork):
     """One convolutional network per cell line, reading sequence and coverage together.
 
-    Eight channels: sequence (4), mappability, coverage, and the last two reversed. Mappability is 1 throughout:
-    windows that do not map are left out of the dataset instead. Coverage is scaled to a mean of 1 per base. A cell
-    type (or a line) that was not trained on gets the mean probability of the lines that assayed a TF.
+    Eight channels: sequence (4), mappability, coverage, and the last two reversed. Mappability is 1 throughout where
+    the genome has none. Coverage is scaled to a mean of 1 per base. A cell type (or a line) that was not trained on
+    gets the mean probability of the lines that assayed a TF.
     """
 
     bin_bp = 1
@@ -37,18 +38,22 @@ class ScfanNetwork(BindingNetwork):
         )
         self.register_buffer("assayed", torch.tensor(facts["assayed"], dtype=torch.bool), persistent=False)
 
-    def readout(self, codes: Tensor) -> Tensor:
-        """Nothing can be computed ahead: the first layer already mixes sequence and signal."""
-        return codes
+    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
+        """Nothing can be computed ahead: the first layer already mixes sequence and signal.
+
+        uint8 (windows, 1 or 2, context): the codes and, where it is known, the mappability.
+        """
+        return torch.stack([codes] if mappability is None else [codes, mappability], dim=1)
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
         """Logits (batch, TFs); see :class:`BindingNetwork`."""
         box = counts.new_ones(1, 1, 2 * HALF_READ + 1)
         coverage = nn.functional.conv1d(counts[:, None], box, padding=HALF_READ)
         coverage = coverage / (depth.clamp_min(1e-9) * box.numel())[:, None, None]
-        mappable = torch.ones_like(coverage)
+        codes, known = readout[:, 0], readout[:, 1:]
+        mappable = known / FULL if known.shape[1] else torch.ones_like(coverage)
         planes = torch.cat(
-            [one_hot(readout), mappable, coverage, mappable.flip(-1), coverage.flip(-1)], dim=1
+            [one_hot(codes), mappable, coverage, mappable.flip(-1), coverage.flip(-1)], dim=1
         ).unsqueeze(2)
         # as images of height 1 with channels last, the same convolutions run about 1.5x faster on a CPU
         planes = planes.contiguous(memory_format=torch.channels_last)

@@ -1,0 +1,10 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.mappability import prepare_mappability
+
+    prepare_mappability(
+        snakemake.input.bigwig,
+        snakemake.params.reference,
+        snakemake.output.mappability,
+    )
