@@ -12,7 +12,7 @@ import warnings
 import numpy as np
 import torch
 from common import Case, facts_of, motifs_of, open_data, parse, parser, rates, ratio, show
-from scbind.data import Sampling, TrainingBatches
+from scbind.data import Pools, Sampling, TrainingBatches
 from scbind.module import BindingModule
 from scbind.training import SAMPLING
 
@@ -48,7 +48,13 @@ def main() -> None:
             facts = facts_of(data)
             module = BindingModule(name, {}, facts, motifs_of(data, args.seed), args.seed, total_steps=steps)
             batches = TrainingBatches(
-                data, Sampling(**SAMPLING[name]), module.network.bin_bp, args.batch_size, args.seed, 0
+                data,
+                Pools.of(data),
+                Sampling(**SAMPLING[name]),
+                module.network.bin_bp,
+                args.batch_size,
+                args.seed,
+                0,
             )
             whole = len(batches.examples) // args.batch_size
             if not whole:

@@ -69,9 +69,9 @@ def project(tmp_path) -> Project:
 # Shorter trainings than the shipped ones: the tests ask whether the workflow works, not how good it can get.
 SHORT = {
     "scbind": {
-        "epochs": 5,
+        "epochs": 4,
         "valid_windows": 1500,
-        "sampling": {"examples_per_epoch": 6000, "depth_min": 5.0e-4},
+        "sampling": {"examples_per_epoch": 10000, "depth_min": 5.0e-4},
     },
     "scfan": {"epochs": 1, "valid_windows": 300, "sampling": {"examples_per_epoch": 800}},
 }

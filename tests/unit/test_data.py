@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from scbind.data import BindingData, FixedBatches, Sampling, TrainingBatches, draw_examples, thinned
+from scbind.data import BindingData, FixedBatches, Pools, Sampling, TrainingBatches, draw_examples, thinned
 from scbind.dataset import TrainingSet
 from scbind.labels import BOUND
 from scbind.models.layers import one_hot, reverse_complement
@@ -14,7 +14,7 @@ def data(tiny, tiny_dataset):
 
 
 def test_examples_are_training_pairs_with_all_three_kinds(data):
-    drawn = draw_examples(data, Sampling(), np.random.default_rng(0))
+    drawn = draw_examples(Pools.of(data), Sampling(), np.random.default_rng(0))
     line, window = drawn.T
     assert (np.asarray(data.splits)[line, window] == TRAIN).all()
     assert len(np.unique(drawn, axis=0)) == len(drawn)
@@ -33,8 +33,24 @@ def test_batches_do_not_depend_on_workers(data, workers):
             assert torch.equal(expected[key], got[key])
 
 
+def test_pools_do_not_depend_on_blocks(data):
+    whole, blocks = Pools.of(data), Pools.of(data, block=7)
+    for expected, got in zip(whole.each, blocks.each, strict=True):
+        np.testing.assert_array_equal(expected, got)
+    assert sum(map(len, whole.each)) == (np.asarray(data.splits) == TRAIN).sum()
+
+
+def test_an_epoch_keeps_its_limit_and_its_ratios(data):
+    pools = Pools.of(data)
+    assert pools.wanted(Sampling(examples_per_epoch=16, hard=1, easy=2)) == (4, 4, 8)
+    assert pools.wanted(Sampling(examples_per_epoch=10**9, hard=1e6, easy=1e6)) == tuple(map(len, pools.each))
+    assert pools.wanted(Sampling(examples_per_epoch=1))[0] == 1
+
+
 def test_epochs_differ_and_repeat(data):
-    first, again, second = (TrainingBatches(data, Sampling(), 50, 16, 1, epoch)[0] for epoch in (0, 0, 1))
+    first, again, second = (
+        TrainingBatches(data, Pools.of(data), Sampling(), 50, 16, 1, epoch)[0] for epoch in (0, 0, 1)
+    )
     assert torch.equal(first["codes"], again["codes"])
     assert not torch.equal(first["codes"], second["codes"])
 
@@ -53,27 +69,29 @@ def test_thinning_scales_depth_with_counts(data):
 
 def test_training_depths_span_the_range(data):
     sampling = Sampling(depth_min=1e-4, full_depth=0.0)
-    depth = torch.cat([b["depth"] for b in TrainingBatches(data, sampling, 50, 64, 1, 0)]).numpy()
+    depth = torch.cat(
+        [b["depth"] for b in TrainingBatches(data, Pools.of(data), sampling, 50, 64, 1, 0)]
+    ).numpy()
     assert depth.min() >= 0.99e-4 and depth.min() < 1e-3 and depth.max() > 1e-2
 
 
 def test_no_depth_change_without_thinning(data):
-    batch = TrainingBatches(data, Sampling(depth_min=None), 50, 64, 1, 0)[0]
+    batch = TrainingBatches(data, Pools.of(data), Sampling(depth_min=None), 50, 64, 1, 0)[0]
     assert batch["counts"].sum() > 0 and set(batch["depth"].tolist()) == {float(data.depth[0, 0])}
 
 
 def test_mappability_moves_and_turns_with_the_sequence(data, mappable):
     mapped = TrainingSet.open(mappable[1], mappable[0])
-    for batch in TrainingBatches(mapped, Sampling(), 50, 64, 1, 0):
+    for batch in TrainingBatches(mapped, Pools.of(mapped), Sampling(), 50, 64, 1, 0):
         codes, level = batch["codes"].int(), batch["mappability"].int()
         assert batch["mappability"].dtype == torch.uint8 and level.shape == codes.shape
         told, tells = level > 0, (level > 0).any(dim=1)
         turned = torch.where(codes < 4, 3 - codes, codes)
         kept, flipped = (((level == 200 + 10 * bases) | ~told).all(dim=1)[tells] for bases in (codes, turned))
         assert (kept ^ flipped).all() and kept.any() and flipped.any()
-    same = TrainingBatches(data, Sampling(), 50, 64, 1, 0)[0]
+    same = TrainingBatches(data, Pools.of(data), Sampling(), 50, 64, 1, 0)[0]
     assert "mappability" not in same
-    other = TrainingBatches(mapped, Sampling(), 50, 64, 1, 0)[0]
+    other = TrainingBatches(mapped, Pools.of(mapped), Sampling(), 50, 64, 1, 0)[0]
     for key in same:
         assert torch.equal(same[key], other[key])
     fixed = FixedBatches(mapped, np.zeros(9, int), np.arange(9), 50)[0]

@@ -5,8 +5,8 @@ import pytest
 import torch
 from scbind.errors import InputError
 from scbind.models import build_network, load_predictor
-from scbind.models.gated import seed_filters, signal_features
-from scbind.models.layers import StrandConv, one_hot
+from scbind.models.gated import openness_features, signal_features
+from scbind.models.layers import MotifScan, one_hot
 from scbind.models.predictor import Predictor
 from scbind.models.scfan import ScfanNetwork
 from scbind.module import masked_loss
@@ -19,6 +19,7 @@ FACTS = {
     "assayed": [[True, True, False], [True, False, False]],
     "context": 1000,
     "window": 200,
+    "depth": {"A": {"chr1": 0.02}, "B": {"chr1": 0.01}},
 }
 RNG = np.random.default_rng(0)
 CODES = RNG.integers(0, 4, (7, 1000)).astype(np.uint8)
@@ -29,17 +30,22 @@ def predictor(architecture):
     return Predictor(build_network(architecture, FACTS, {}), FACTS, None)
 
 
-def test_strand_conv_equals_two_general_ones():
+def test_matches_and_their_gradient_equal_the_general_convolution():
     torch.manual_seed(0)
-    ours, bases = StrandConv(6, 19, pool=5), torch.rand(3, 4, 50)
-    weight = ours.weight.detach().clone().requires_grad_(True)
-    both = [nn.functional.conv1d(bases, w, padding=9) for w in (weight, weight.flip(1, 2))]
-    expected = nn.functional.max_pool1d(torch.maximum(*both), 5)
+    scan, bases = (
+        MotifScan([None] * 6, 19, bin_bp=10),
+        one_hot(torch.randint(0, 5, (3, 50), dtype=torch.uint8)),
+    )
+    bank = scan.known.clone().requires_grad_(True)
+    both = [nn.functional.conv1d(bases, w, padding=9) for w in (bank, bank.flip(1, 2))]
+    expected = nn.functional.max_pool1d(torch.maximum(*both), 10).clamp_min(0)
     expected.square().sum().backward()
-    got = ours(bases)
+    got = scan(bases)
     got.square().sum().backward()
     torch.testing.assert_close(got, expected)
-    torch.testing.assert_close(ours.weight.grad, weight.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(scan.learned.grad, bank.grad, rtol=1e-4, atol=1e-4)
+    with torch.no_grad():
+        torch.testing.assert_close(scan(bases), got)
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
@@ -74,11 +80,13 @@ def test_signal_and_sequence_both_matter():
 def test_reach_must_fit_the_bins():
     with pytest.raises(InputError, match="reach 630 does not centre on the 1000 bp"):
         build_network("scbind", FACTS, {"reach": 630})
-    assert build_network("scbind", FACTS, {"reach": 1000}).readout(torch.from_numpy(CODES)).shape[1] == 20
+    readout = build_network("scbind", FACTS, {"reach": 1000, "members": 2}).readout(torch.from_numpy(CODES))
+    assert readout.shape == (7, 2 * 3 + 2 * 20 * 64), "matches, then a map of bins x channels for each member"
 
 
 def test_features_are_finite_for_nothing():
     assert torch.isfinite(signal_features(torch.zeros(2, 20), torch.zeros(2), 50)).all()
+    assert torch.isfinite(openness_features(torch.zeros(2, 20), torch.zeros(2), 50, 4)).all()
 
 
 def test_scfan_has_the_published_size():
@@ -135,29 +143,58 @@ def test_a_line_that_was_not_trained_is_unseen():
     )
 
 
-def test_motifs_seed_the_first_filters():
-    torch.manual_seed(0)
-    layer, norm = StrandConv(8, 7, pool=5), nn.BatchNorm1d(8)
-    before = layer.weight.detach().clone()
+def test_matches_start_from_the_known_matrix_on_both_strands():
     matrix = np.full((4, 5), -2, np.float32)
     consensus = [0, 0, 1, 2, 2]
     matrix[consensus, np.arange(5)] = 2
-    seed_filters(layer, norm, [matrix] * 9)
-    torch.testing.assert_close(layer.weight[6:], before[6:])  # a quarter stays random
-    assert norm.bias.tolist() == [-1] * 6 + [0] * 2
-    codes = np.full((2, 20), 3, np.uint8)
+    scan = MotifScan([matrix, None], 7, bin_bp=10)
+    codes = np.full((3, 20), 4, np.uint8)
     codes[0, 10:15] = consensus
     codes[1, 10:15] = 3 - np.array(consensus)[::-1]
-    matches = layer(one_hot(torch.from_numpy(codes)))
-    assert matches[:, 0].amax(dim=1).tolist() == pytest.approx([4, 4]), "both strands reach the best score"
+    matches = scan(one_hot(torch.from_numpy(codes))).detach()
+    assert matches.shape == (3, 2, 2)
+    assert matches[:2, 0, 1].tolist() == pytest.approx([1, 1]), "both strands reach the best score"
+    assert (matches[2] == 0).all(), "unknown bases match nothing"
+    assert scan.known[1].std() > 0.1, "a TF without a matrix starts at random"
 
 
 def test_a_wide_matrix_keeps_its_informative_part():
-    layer, norm = StrandConv(4, 5, pool=5), nn.BatchNorm1d(4)
     matrix = np.zeros((4, 9), np.float32)
     matrix[0, 4:] = 2
-    seed_filters(layer, norm, [matrix])
-    assert (layer.weight[0, 0] > 0).all()
+    assert (MotifScan([matrix], 5, 50).known[0, 0] == 0.2).all()
+
+
+def test_a_motif_match_in_open_chromatin_counts_from_the_first_step():
+    torch.manual_seed(0)
+    network = build_network("scbind", FACTS, {"dropout": 0.0}, {"T1": np.eye(4, dtype=np.float32)})
+    optimiser = torch.optim.Adam(network.parameters(), 0.01)
+    codes = np.full((2, 1000), 3, np.uint8)
+    codes[0, 490:494] = [0, 1, 2, 3]
+    codes, counts, depth = torch.from_numpy(codes), torch.ones(2, 20), torch.full((2,), 0.01)
+    labels = torch.tensor([[1, -2, -2], [0, -2, -2]], dtype=torch.int8)
+    for _ in range(30):
+        optimiser.zero_grad()
+        masked_loss(network.training_logits(codes, counts, depth, None), labels).backward()
+        optimiser.step()
+    logits = network.eval()(codes, counts, depth)
+    assert logits[0, 0] > logits[1, 0] + 1
+
+
+def test_members_are_averaged_and_each_learns_from_its_own():
+    torch.manual_seed(0)
+    network = build_network("scbind", FACTS, {"members": 4}).eval()
+    codes, counts, depth = torch.from_numpy(CODES), torch.ones(7, 20), torch.full((7,), 0.01)
+    each = network.training_logits(codes, counts, depth, None)
+    assert each.shape == (4, 7, 3) and each.std(dim=0).min() > 0
+    torch.testing.assert_close(network(codes, counts, depth), each.mean(dim=0))
+
+
+def test_deeper_signal_than_was_trained_on_is_scaled_down():
+    torch.manual_seed(0)
+    network = build_network("scbind", FACTS, {}).eval()
+    codes, counts = torch.from_numpy(CODES), torch.ones(7, 20)
+    at_most = network(codes, counts, torch.full((7,), 0.02))
+    torch.testing.assert_close(network(codes, counts * 10, torch.full((7,), 0.2)), at_most)
 
 
 def test_masked_loss_ignores_unknown():
@@ -197,7 +234,7 @@ def test_a_checkpoint_of_another_genome_or_with_foreign_weights_is_refused(tiny_
     with pytest.raises(InputError, match="trained on genome mini, not hg38"):
         load_predictor(checkpoint, genome="hg38")
     stored = torch.load(checkpoint, weights_only=True)
-    stored["hyper_parameters"]["options"]["filters"] = 24
+    stored["hyper_parameters"]["options"]["channels"] = 24
     torch.save(stored, tmp_path / "edited.ckpt")
     with pytest.raises(InputError, match="weights do not fit"):
         load_predictor(tmp_path / "edited.ckpt")

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from scbind.dataset import TrainingSet
 from scbind.labels import BOUND
+from scbind.runlog import say
 from scbind.splits import TRAIN, VALID
 
 
@@ -27,7 +28,8 @@ class Sampling:
         Upper limit of examples in an epoch.
     hard, easy
         Negatives per positive: *hard* ones are open in the line, or bound in another line, without being bound
-        here; *easy* ones are any other window.
+        here; *easy* ones are any other window. Many easy ones keep the ranking over all windows honest, which is what
+        a genome is.
     jitter
         Windows move by up to this many bp either way.
     depth_min
@@ -36,12 +38,47 @@ class Sampling:
         Share of examples that keep the full depth.
     """
 
-    examples_per_epoch: int = 20_000
-    hard: float = 2.0
-    easy: float = 1.0
+    examples_per_epoch: int = 60_000
+    hard: float = 4.0
+    easy: float = 20.0
     jitter: int = 20
     depth_min: float | None = 1e-5
     full_depth: float = 0.5
+
+
+@dataclass(frozen=True)
+class Pools:
+    """Training pairs of line and window that examples are drawn from: bound, hard and easy ones.
+
+    ``each`` holds three sorted int64 arrays of ``line * n_windows + window``.
+    """
+
+    each: tuple[np.ndarray, np.ndarray, np.ndarray]
+    n_windows: int
+
+    @classmethod
+    def of(cls, data: TrainingSet, block: int = 1_000_000) -> Pools:
+        """Sort the training pairs of a dataset, ``block`` windows in memory at a time."""
+        n = len(data.start)
+        parts: list[list[np.ndarray]] = [[], [], []]
+        for begin in range(0, n, block):
+            rows = slice(begin, begin + block)
+            train = np.asarray(data.splits[:, rows]) == TRAIN
+            bound = np.stack([(labels[rows] == BOUND).any(axis=1) for labels in data.labels])
+            tempting = np.asarray(data.is_open[:, rows]) | bound.any(axis=0)
+            for part, chosen in zip(
+                parts, (train & bound, train & ~bound & tempting, train & ~bound & ~tempting), strict=True
+            ):
+                line, window = np.nonzero(chosen)
+                part.append(line * n + window + begin)
+        return cls(tuple(np.sort(np.concatenate(part)) for part in parts), n)
+
+    def wanted(self, sampling: Sampling) -> tuple[int, int, int]:
+        """Examples of each kind in an epoch."""
+        share = 1 + sampling.hard + sampling.easy
+        positive = min(len(self.each[0]), max(1, int(sampling.examples_per_epoch / share)))
+        asked = positive, int(positive * sampling.hard), int(positive * sampling.easy)
+        return tuple(min(size, len(pool)) for size, pool in zip(asked, self.each, strict=True))
 
 
 class TrainingBatches(Dataset):
@@ -53,11 +90,18 @@ class TrainingBatches(Dataset):
     """
 
     def __init__(
-        self, data: TrainingSet, sampling: Sampling, bin_bp: int, batch_size: int, seed: int, epoch: int
+        self,
+        data: TrainingSet,
+        pools: Pools,
+        sampling: Sampling,
+        bin_bp: int,
+        batch_size: int,
+        seed: int,
+        epoch: int,
     ):
         self.data, self.sampling, self.bin_bp, self.batch_size = data, sampling, bin_bp, batch_size
         self.seed, self.epoch = seed, epoch
-        self.examples = draw_examples(data, sampling, np.random.default_rng([seed, epoch]))
+        self.examples = draw_examples(pools, sampling, np.random.default_rng([seed, epoch]))
 
     def __len__(self) -> int:
         return -(-len(self.examples) // self.batch_size)
@@ -124,6 +168,10 @@ class BindingData(pl.LightningDataModule):
         super().__init__()
         self.data, self.sampling, self.bin_bp = data, sampling, bin_bp
         self.batch_size, self.seed, self.workers = batch_size, seed, workers
+        self.pools = Pools.of(data)
+        sizes = self.pools.wanted(sampling)
+        self.batches_per_epoch = -(-sum(sizes) // batch_size)
+        say("examples per epoch: {:,} bound, {:,} open or bound elsewhere, {:,} others".format(*sizes))
         line, window = np.nonzero(np.asarray(data.splits) == VALID)
         if len(line) > valid_windows:
             chosen = np.sort(np.random.default_rng(seed).choice(len(line), valid_windows, replace=False))
@@ -133,7 +181,9 @@ class BindingData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader:
         """Batches of the trainer's current epoch."""
         epoch = self.trainer.current_epoch if self.trainer else 0
-        batches = TrainingBatches(self.data, self.sampling, self.bin_bp, self.batch_size, self.seed, epoch)
+        batches = TrainingBatches(
+            self.data, self.pools, self.sampling, self.bin_bp, self.batch_size, self.seed, epoch
+        )
         return DataLoader(batches, batch_size=None, num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader:
@@ -141,22 +191,13 @@ class BindingData(pl.LightningDataModule):
         return DataLoader(self.valid, batch_size=None, num_workers=self.workers)
 
 
-def draw_examples(data: TrainingSet, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:
+def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:
     """Choose an epoch's examples: int64 (examples, 2), columns line and window, shuffled."""
-    train = np.asarray(data.splits) == TRAIN
-    bound = np.stack([(data.labels[row] == BOUND).any(axis=1) for row in range(len(data.lines))])
-    positive = np.argwhere(train & bound)
-    hard = np.argwhere(train & ~bound & (np.asarray(data.is_open) | bound.any(axis=0)))
-    easy = np.argwhere(train & ~bound & ~(np.asarray(data.is_open) | bound.any(axis=0)))
-    n_positive = min(len(positive), int(sampling.examples_per_epoch / (1 + sampling.hard + sampling.easy)))
-    parts = []
-    for pool, wanted in (
-        (positive, n_positive),
-        (hard, int(n_positive * sampling.hard)),
-        (easy, int(n_positive * sampling.easy)),
-    ):
-        parts.append(pool[rng.permutation(len(pool))[:wanted]])
-    examples = np.concatenate(parts)
+    sizes = pools.wanted(sampling)
+    drawn = [
+        pool[rng.choice(len(pool), size, replace=False)] for pool, size in zip(pools.each, sizes, strict=True)
+    ]
+    examples = np.stack(np.divmod(np.concatenate(drawn), pools.n_windows), axis=1)
     return examples[rng.permutation(len(examples))]
 
 

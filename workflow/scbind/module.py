@@ -15,9 +15,10 @@ from scbind.models.base import build_network
 def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Binary cross-entropy over what was assayed and is not ambiguous.
 
-    ``logits`` float (batch, TFs); ``labels`` int8 (batch, TFs) with the codes of :mod:`scbind.labels`. Returns the
-    mean over counted entries; 0 (with a gradient) if there is none.
+    ``logits`` float (batch, TFs) or (members, batch, TFs); ``labels`` int8 (batch, TFs) with the codes of
+    :mod:`scbind.labels`. Returns the mean over counted entries; 0 (with a gradient) if there is none.
     """
+    labels = labels.expand(logits.shape)
     known = (labels != AMBIGUOUS) & (labels != NOT_ASSAYED)
     each = torch.nn.functional.binary_cross_entropy_with_logits(
         logits.float(), (labels == BOUND).float(), reduction="none"
@@ -61,34 +62,41 @@ class BindingModule(pl.LightningModule):
         """Make dropout a function of seed and step, so that a resumed training follows the same path."""
         torch.manual_seed(self.hparams.seed * 1_000_003 + self.global_step)
 
-    def _logits(self, batch: dict) -> Tensor:
-        signal = batch["counts"], batch["depth"], batch["line"]
-        return self.network(batch["codes"], *signal, mappability=batch.get("mappability"))
+    @staticmethod
+    def _arguments(batch: dict) -> list[Tensor | None]:
+        return [batch.get(name) for name in ("codes", "counts", "depth", "line", "mappability")]
 
     def training_step(self, batch: dict, _: int) -> Tensor:
         """Masked loss plus the network's own penalty; stops at once on NaN."""
-        logits = self._logits(batch)
+        logits = self.network.training_logits(*self._arguments(batch))
         loss = masked_loss(logits, batch["labels"]) + self.network.penalty()
         if not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}; lower models.*.learning_rate "
                 "(the last good checkpoint is kept)"
             )
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(logits))
+        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["labels"]))
         return loss
 
     def validation_step(self, batch: dict, _: int) -> None:
         """Collect logits; figures are computed over the whole validation set."""
-        logits = self._logits(batch)
-        self.log("valid_loss", masked_loss(logits, batch["labels"]), on_epoch=True, batch_size=len(logits))
+        logits = self.network(*self._arguments(batch))
+        self.log(
+            "valid_loss",
+            masked_loss(logits, batch["labels"]),
+            on_epoch=True,
+            batch_size=len(logits),
+            sync_dist=True,
+        )
         self._valid.append((logits.float().cpu(), batch["labels"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean AUPRC over the TFs that have a bound validation window."""
-        logits = torch.cat([logits for logits, _ in self._valid]).numpy()
-        labels = torch.cat([labels for _, labels in self._valid]).numpy()
+        logits, labels = (torch.cat(parts) for parts in zip(*self._valid, strict=True))
         self._valid.clear()
-        self.log("valid_auprc", float(mean_auprc(labels, logits)), prog_bar=True)
+        if self.trainer.world_size > 1:  # each device saw its part
+            logits, labels = (self.all_gather(part).flatten(0, 1).cpu() for part in (logits, labels))
+        self.log("valid_auprc", float(mean_auprc(labels.numpy(), logits.numpy())), rank_zero_only=False)
 
     def configure_optimizers(self):
         """AdamW with warm-up and decay, or the published plain Adam."""

@@ -8,6 +8,7 @@ import json
 import logging
 import shutil
 import time
+import warnings
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -24,10 +25,11 @@ from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.runlog import say
 
+SMALLEST_BATCH = 8  # below this, memory is not short because of the batch
 SAMPLING = {  # how each architecture draws examples where the config is silent
     "scbind": {},
-    # Fu et al. 2020, Methods: one shuffled negative per positive, jitter of 20 bp, full depth
-    "scfan": {"hard": 0.0, "easy": 1.0, "jitter": 20, "depth_min": None},
+    # Fu et al. 2020, Methods: one negative per positive, jitter of 20 bp, full depth
+    "scfan": {"examples_per_epoch": 20_000, "hard": 0.0, "easy": 1.0, "jitter": 20, "depth_min": None},
 }
 
 
@@ -59,9 +61,9 @@ def train(
     options: dict | None = None,
     sampling: dict | None = None,
     epochs: int = 20,
-    batch_size: int = 128,
-    learning_rate: float = 2e-3,
-    weight_decay: float = 0.01,
+    batch_size: int = 256,
+    learning_rate: float = 3e-3,
+    weight_decay: float = 0.05,
     patience: int = 6,
     valid_windows: int = 20_000,
     seed: int = 1,
@@ -98,7 +100,10 @@ def train(
     FloatingPointError
         If the loss is not finite; the last good state stays in ``scratch``.
     """
+    asked = dict(locals())
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    # a notice of one library about another, once an epoch
+    warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     torch.set_num_threads(max(1, threads))
     accelerator, devices = choose_device(gpus, require_gpu)
     if precision == "auto":
@@ -111,7 +116,7 @@ def train(
     known = read_motifs(motifs) if motifs else None
     module = BindingModule(architecture, dict(options), facts, known, seed)
     batches = BindingData(data, drawn, module.network.bin_bp, batch_size, seed, workers, valid_windows)
-    steps = epochs * len(batches.train_dataloader())
+    steps = epochs * -(-batches.batches_per_epoch // devices)
     module.hparams.update(
         learning_rate=learning_rate,
         weight_decay=weight_decay,
@@ -164,7 +169,24 @@ def train(
     )
     if last.exists():
         say(f"resuming from {last}")
-    trainer.fit(module, batches, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    try:
+        trainer.fit(module, batches, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+    except torch.OutOfMemoryError:
+        if batch_size < 2 * SMALLEST_BATCH:
+            raise InputError(
+                "config",
+                f"not even batches of {batch_size} fit into the memory of the GPU",
+                "use a smaller network or a larger GPU",
+                "models.*.batch_size",
+            ) from None
+        smaller = batch_size // 2
+        say(f"WARNING out of GPU memory with batches of {batch_size}; starting again with {smaller}")
+    else:
+        smaller = None
+    if smaller:  # outside of the handler, which keeps the memory of the failed step alive
+        del trainer, module, batches
+        torch.cuda.empty_cache()
+        return train(**(asked | {"batch_size": smaller}))
     say(f"best validation AUPRC {float(best.best_model_score):.4f}")
     with atomic(history) as path, open(path, "w", newline="") as handle:
         writer = csv.DictWriter(handle, list(record.rows[0]))

@@ -49,6 +49,12 @@ class BindingNetwork(nn.Module):
         """Logits (batch, TFs); see :meth:`readout` and :meth:`respond`."""
         return self.respond(self.readout(codes, mappability), counts, depth, line)
 
+    def training_logits(
+        self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor, mappability: Tensor | None = None
+    ) -> Tensor:
+        """Logits that the loss is taken of, (batch, TFs), or (members, batch, TFs) if several networks learn."""
+        return self(codes, counts, depth, line, mappability)
+
     def penalty(self) -> Tensor | float:
         """Regularisation term added to the loss."""
         return 0.0
