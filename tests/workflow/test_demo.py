@@ -139,6 +139,13 @@ def test_a_changed_setting_reruns_exactly_what_depends_on_it(demo, key, value, r
     assert set(jobs) == rules | ALWAYS
 
 
+def test_a_mappability_track_reruns_what_chooses_windows_and_what_follows(demo):
+    (demo.folder / "map.bw").write_text("x")
+    jobs = demo.jobs("--configfile", demo.edited("genome.mappability", "map.bw"))
+    first = {"prepare_mappability", "build_dataset", "choose_windows", "train_model", "evaluate_baselines"}
+    assert set(jobs) == first | AFTER_TRAINING | AFTER_WINDOWS | ALWAYS
+
+
 def test_a_changed_clustering_renews_the_cell_types(demo):
     jobs = demo.jobs("--configfile", demo.edited("cells.resolution", 0.4))
     assert {"embed_cells", "sample_cells", "cell_types"} <= jobs.keys()
