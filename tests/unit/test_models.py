@@ -6,7 +6,7 @@ import torch
 from scbind.errors import InputError
 from scbind.models import build_network, load_predictor
 from scbind.models.gated import openness_features, signal_features
-from scbind.models.layers import MotifScan, one_hot
+from scbind.models.layers import RATE, MotifScan, one_hot
 from scbind.models.predictor import Predictor
 from scbind.models.scfan import ScfanNetwork
 from scbind.module import masked_loss
@@ -43,7 +43,7 @@ def test_matches_and_their_gradient_equal_the_general_convolution():
     got = scan(bases)
     got.square().sum().backward()
     torch.testing.assert_close(got, expected)
-    torch.testing.assert_close(scan.learned.grad, bank.grad, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(scan.learned.grad, RATE * bank.grad, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(scan(bases), got)
 

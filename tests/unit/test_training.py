@@ -86,6 +86,26 @@ def test_nan_loss_stops_and_keeps_the_last_good_state(tiny, tiny_dataset, tmp_pa
     assert list((tmp_path / "scratch").rglob("last.ckpt"))
 
 
+def test_a_batch_too_large_for_the_gpu_is_halved(tiny, tiny_dataset, tmp_path, monkeypatch, capfd):
+    step = BindingModule.training_step
+
+    def small_memory(limit):
+        def tried(self, batch, number):
+            if len(batch["depth"]) > limit:
+                raise torch.OutOfMemoryError("CUDA out of memory")
+            return step(self, batch, number)
+
+        monkeypatch.setattr(BindingModule, "training_step", tried)
+
+    small_memory(16)
+    run(tiny, tiny_dataset, tmp_path, batch_size=32, epochs=1)
+    assert "out of GPU memory with batches of 32; starting again with 16" in capfd.readouterr().err
+    assert not list((tmp_path / "scratch").glob("*/last.ckpt"))
+    small_memory(0)
+    with pytest.raises(InputError, match="not even batches of 8 fit into the memory of the GPU"):
+        run(tiny, tiny_dataset, tmp_path / "none", batch_size=16, epochs=1)
+
+
 def test_scfan_trains_and_keeps_line_weights_apart(tiny, tiny_dataset, tmp_path):
     checkpoint, _ = run(
         tiny, tiny_dataset, tmp_path, architecture="scfan", options={}, epochs=1, valid_windows=20

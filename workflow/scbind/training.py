@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, ModelCheckpoint
+from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind import __version__
@@ -25,6 +25,9 @@ from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.runlog import say
 
+# Weights are averaged over some 100 steps before they are judged and kept: with a few hundred bound validation
+# windows, a single epoch looks good by chance, long before the learning rate has come down.
+AVERAGING = 0.99
 SMALLEST_BATCH = 8  # below this, memory is not short because of the batch
 SAMPLING = {  # how each architecture draws examples where the config is silent
     "scbind": {},
@@ -152,13 +155,16 @@ def train(
         save_on_train_epoch_end=True,
     )
     record = _History()
+    callbacks = [best, EarlyStopping("valid_auprc", mode="max", patience=patience), record]
+    if architecture == "scbind":  # the published network is trained as published
+        callbacks.append(EMAWeightAveraging(decay=AVERAGING))
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
         precision=precision,
         max_epochs=epochs,
         deterministic=accelerator == "cpu",
-        callbacks=[best, EarlyStopping("valid_auprc", mode="max", patience=patience), record],
+        callbacks=callbacks,
         plugins=[LightningEnvironment()],  # Snakemake retries jobs; Lightning must not requeue them
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,

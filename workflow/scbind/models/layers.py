@@ -19,6 +19,9 @@ def reverse_complement(codes: Tensor) -> Tensor:
     return torch.where(codes < 4, 3 - codes, codes).flip(-1)
 
 
+RATE = 0.2  # steps of the matrices against those of other weights; what is known should change slowly
+
+
 class MotifScan(nn.Module):
     """Best matches of matrices on both strands; the matrices start from what is known and are learned on.
 
@@ -54,7 +57,7 @@ class MotifScan(nn.Module):
 
     def forward(self, bases: Tensor) -> Tensor:
         """One-hot (windows, 4, length) to matches (windows, matrices, length / bin)."""
-        return _BestMatch.apply(bases, self.known + self.learned, self.bin_bp).clamp_min(0)
+        return _BestMatch.apply(bases, self.known + RATE * self.learned, self.bin_bp).clamp_min(0)
 
 
 class _BestMatch(torch.autograd.Function):
