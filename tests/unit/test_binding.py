@@ -30,7 +30,8 @@ def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4):
     with ShardWriter(tfs, floor, path.parent) as writer:
         for window in reversed(range(0, probability.shape[1], step)):  # any order will do
             writer.add(0, window, probability[:, window : window + step])
-        writer.finish(path, np.array(rows), probability.shape[1], {"depth": np.ones(len(rows), np.float32)})
+        extra = {"depth": np.array(rows, np.float32), "reliability": np.str_(json.dumps(RELIABILITY))}
+        writer.finish(path, np.array(rows), probability.shape[1], extra)
     return path
 
 
@@ -238,6 +239,7 @@ def test_tracks_are_the_mean_over_the_type(made):
         ]
         assert [int(line[4]) for line in lines] == [round(1000 * mean[w]) for w in wanted]
         assert np.allclose([float(line[6]) for line in lines], mean[wanted], atol=1e-4)
+        assert {line[7] for line in lines} == {{"CTCF": "high", "GATA1": "abstained"}[tf]}
 
 
 def test_a_type_without_cells_gives_empty_files_and_says_so(made, capsys):
