@@ -176,13 +176,29 @@ def shards(tmp_path, world):
             reliability = json.dumps(
                 {
                     "CTCF": {
-                        "level": "high", "auprc": 0.7, "auprc_at": [[0.0, 0.7]], "min_depth": 2.0,
-                        "abstained": False, "spread": None,
+                        "level": "high",
+                        "auprc": 0.7,
+                        "auprc_at": [[0.0, 0.7]],
+                        "min_depth": 2.0,
+                        "abstained": False,
+                        "spread": None,
                     },
-                    "SPI1": {"level": "low", "auprc": 0.05, "auprc_at": [], "min_depth": None,
-                             "abstained": True, "spread": 0.02},
-                    "GATA1": {"level": "medium", "auprc": 0.3, "auprc_at": [], "min_depth": 4.5,
-                              "abstained": False, "spread": 0.01},
+                    "SPI1": {
+                        "level": "low",
+                        "auprc": 0.05,
+                        "auprc_at": [],
+                        "min_depth": None,
+                        "abstained": True,
+                        "spread": 0.02,
+                    },
+                    "GATA1": {
+                        "level": "medium",
+                        "auprc": 0.3,
+                        "auprc_at": [],
+                        "min_depth": 4.5,
+                        "abstained": False,
+                        "spread": 0.01,
+                    },
                 }  # fmt: skip
             )
             extra = {
@@ -219,6 +235,15 @@ def test_activity_file(tmp_path, shards):
     assert got.var["test_auprc"].iloc[0] == pytest.approx(0.3)
     assert got.var["test_auprc"].isna().tolist() == [False, True, True, True]
     assert "auprc_at" not in got.var
+    shallow = got.layers["abstained"]
+    assert shallow.dtype == bool and np.isfinite(got.X[shallow]).all()
+    assert shallow.T.tolist() == [
+        [True, True, False, False, False],  # CTCF needs a depth of 2 insertions per base
+        [True, True, True, True, False],
+        [True] * 5,  # low
+        [True] * 5,  # nothing is known
+    ]
+    assert got.var["abstained"].tolist() == [False, False, True, True]
     var = got.var.loc[["CTCF", "SPI1", "GATA1"]]
     assert var["level"].tolist() == ["high", "low", "medium"] and var["auprc"].tolist() == [0.7, 0.05, 0.3]
     assert var["spread"].iloc[1:].tolist() == [0.02, 0.01] and np.isnan(var["spread"].iloc[0])

@@ -24,6 +24,10 @@ CHROM = np.array([0] * 6 + [1] * 4, dtype=np.int16)
 START = np.array([100, 150, 200, 250, 900, 950, 0, 50, 400, 450], dtype=np.int32)
 ROWS = [[0, 2], [3, 4, 5]]
 FLOOR = 0.05
+RELIABILITY = {
+    "CTCF": {"level": "high", "min_depth": 2.5, "abstained": False},
+    "GATA1": {"level": "low", "min_depth": None, "abstained": True},
+}
 
 
 def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4):
@@ -121,6 +125,9 @@ def test_store_is_read_by_anndata_as_it_is(made):
         assert np.allclose(adata.layers[tf].toarray() / adata.uns["scale"], kept(probability[:, :, t]))
     assert adata.uns["floor"] == FLOOR and adata.uns["max_error"] == pytest.approx(1 / 510)
     assert json.loads(adata.uns["provenance"]) == {"model": "m"}
+    store = open_binding(folder / "s.zarr")
+    assert store.reliability == RELIABILITY
+    assert store.abstained.T.tolist() == [[True, True, False, False, False], [True] * 5]
 
 
 @pytest.mark.parametrize(

@@ -54,7 +54,7 @@ def reliability(
         cannot be computed are ``None``.
     """
     found = {}
-    log_depth = np.log10(np.maximum(depth, 1e-7))
+    log_depth = np.log10(np.maximum(depth, 1e-7), dtype=np.float64)
     for column, tf in enumerate(tfs):
         known = labels[:, column] >= 0
         bound = labels[known, column] == BOUND
@@ -74,7 +74,7 @@ def reliability(
             "n_bound": n_bound,
             "level": level,
             "auprc_at": [[_plain(d, 4), _plain(a, 4)] for d, a in points],
-            "min_depth": float(f"{10 ** depth_that_keeps(*zip(*points, strict=True), KEPT)[0]:.6g}")
+            "min_depth": float(f"{10 ** depth_that_keeps(*zip(*points, strict=True), KEPT)[0]:.4g}")
             if knows
             else None,
             "abstained": bool(not knows or auprc < ABSTAIN_GAIN * each[0]["prevalence"]),
