@@ -174,7 +174,32 @@ def shards(tmp_path, world):
         with ShardWriter(TFS, 0.1, tmp_path) as writer:
             writer.add(0, 0, probability)
             reliability = json.dumps(
-                {"CTCF": {"ece": 0.25, "curve": [1, 2]}, "SPI1": {"ece": 0.5, "curve": []}}
+                {
+                    "CTCF": {
+                        "level": "high",
+                        "auprc": 0.7,
+                        "auprc_at": [[0.0, 0.7]],
+                        "min_depth": 2.0,
+                        "abstained": False,
+                        "spread": None,
+                    },
+                    "SPI1": {
+                        "level": "low",
+                        "auprc": 0.05,
+                        "auprc_at": [],
+                        "min_depth": None,
+                        "abstained": True,
+                        "spread": 0.02,
+                    },
+                    "GATA1": {
+                        "level": "medium",
+                        "auprc": 0.3,
+                        "auprc_at": [],
+                        "min_depth": 4.5,
+                        "abstained": False,
+                        "spread": 0.01,
+                    },
+                }  # fmt: skip
             )
             extra = {
                 "depth": np.array(rows, dtype=np.float32),
@@ -207,10 +232,22 @@ def test_activity_file(tmp_path, shards):
     with np.load(shards[0]) as first:
         assert np.allclose(got.layers["mean_binding"][:3], first["binding_sum"] / W, rtol=1e-6)
     assert np.allclose(got.layers["scfan_score"].sum(axis=1), 1)
-    assert got.var["reliability_ece"].tolist()[::2] == [0.25, 0.5]
-    assert got.var["reliability_test_auprc"].iloc[0] == pytest.approx(0.3)
-    assert got.var["reliability_test_auprc"].isna().tolist() == [False, True, True, True]
-    assert "reliability_curve" not in got.var
+    assert got.var["test_auprc"].iloc[0] == pytest.approx(0.3)
+    assert got.var["test_auprc"].isna().tolist() == [False, True, True, True]
+    assert "auprc_at" not in got.var
+    shallow = got.layers["abstained"]
+    assert shallow.dtype == bool and np.isfinite(got.X[shallow]).all()
+    assert shallow.T.tolist() == [
+        [True, True, False, False, False],  # CTCF needs a depth of 2 insertions per base
+        [True, True, True, True, False],
+        [True] * 5,  # low
+        [True] * 5,  # nothing is known
+    ]
+    assert got.var["abstained"].tolist() == [False, False, True, True]
+    var = got.var.loc[["CTCF", "SPI1", "GATA1"]]
+    assert var["level"].tolist() == ["high", "low", "medium"] and var["auprc"].tolist() == [0.7, 0.05, 0.3]
+    assert var["spread"].iloc[1:].tolist() == [0.02, 0.01] and np.isnan(var["spread"].iloc[0])
+    assert var["min_depth"].iloc[[0, 2]].tolist() == [2.0, 4.5] and np.isnan(var["min_depth"].iloc[1])
     assert "Fu" in got.uns["about"]["scfan_score"]
 
 

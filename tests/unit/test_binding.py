@@ -24,13 +24,18 @@ CHROM = np.array([0] * 6 + [1] * 4, dtype=np.int16)
 START = np.array([100, 150, 200, 250, 900, 950, 0, 50, 400, 450], dtype=np.int32)
 ROWS = [[0, 2], [3, 4, 5]]
 FLOOR = 0.05
+RELIABILITY = {
+    "CTCF": {"level": "high", "min_depth": 2.5, "abstained": False},
+    "GATA1": {"level": "low", "min_depth": None, "abstained": True},
+}
 
 
 def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4):
     with ShardWriter(tfs, floor, path.parent) as writer:
         for window in reversed(range(0, probability.shape[1], step)):  # any order will do
             writer.add(0, window, probability[:, window : window + step])
-        writer.finish(path, np.array(rows), probability.shape[1], {"depth": np.ones(len(rows), np.float32)})
+        extra = {"depth": np.array(rows, np.float32), "reliability": np.str_(json.dumps(RELIABILITY))}
+        writer.finish(path, np.array(rows), probability.shape[1], extra)
     return path
 
 
@@ -120,6 +125,9 @@ def test_store_is_read_by_anndata_as_it_is(made):
         assert np.allclose(adata.layers[tf].toarray() / adata.uns["scale"], kept(probability[:, :, t]))
     assert adata.uns["floor"] == FLOOR and adata.uns["max_error"] == pytest.approx(1 / 510)
     assert json.loads(adata.uns["provenance"]) == {"model": "m"}
+    store = open_binding(folder / "s.zarr")
+    assert store.reliability == RELIABILITY
+    assert store.abstained.T.tolist() == [[True, True, False, False, False], [True] * 5]
 
 
 @pytest.mark.parametrize(
@@ -238,6 +246,7 @@ def test_tracks_are_the_mean_over_the_type(made):
         ]
         assert [int(line[4]) for line in lines] == [round(1000 * mean[w]) for w in wanted]
         assert np.allclose([float(line[6]) for line in lines], mean[wanted], atol=1e-4)
+        assert {line[7] for line in lines} == {{"CTCF": "high", "GATA1": "abstained"}[tf]}
 
 
 def test_a_type_without_cells_gives_empty_files_and_says_so(made, capsys):

@@ -49,3 +49,61 @@ def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny,
     stored = json.loads(tiny_model[1].read_text())
     assert stored["reliability"]["TF1"]["level"] in {"low", "medium", "high", "unknown"}
     assert model.reliability["TF1"]["n_bound"] == stored["reliability"]["TF1"]["n_bound"]
+    for entry in stored["reliability"].values():
+        assert np.diff([point[0] for point in entry["auprc_at"]]) == pytest.approx([-1, -1, -1], abs=1e-3)
+        assert entry["auprc_at"][0][1] == entry["auprc"]
+        assert (entry["min_depth"] is None) == (entry["level"] in ("low", "unknown"))
+        assert 0 < entry["spread"] < 0.5
+
+
+def test_spread_is_that_of_the_calibrated_members(tiny_model, tiny, tiny_dataset):
+    from scbind.calibration import _inputs, _mean_spread
+    from scbind.dataset import TrainingSet
+    from scbind.models import load_predictor
+    from scbind.splits import VALID
+
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    model = load_predictor(*tiny_model[:2])
+    line, window = (found[:40] for found in np.nonzero(np.asarray(data.splits) == VALID))
+    called = np.zeros((40, len(model.tfs)), bool)
+    called[3:9, 0] = True
+    mean = _mean_spread(model, data, line, window, called)
+    assert 0 < mean[0] < 0.5 and np.isnan(mean[1:]).all()
+    (_, at, inputs), *_ = _inputs(model, data, line, window, (1.0,), 0, 4096)
+    spread = model.spread(*inputs)
+    assert spread.dtype == np.float32 and spread.shape == (len(at), len(model.tfs))
+    kept = list(model.network.members)
+    probability = []
+    for member in range(len(kept)):  # each alone: the readout holds one map per member
+        model.network.respond = lambda *given, member=member: model.network.respond_each(*given)[member]
+        probability.append(model.calibrated(model.logits(*inputs), inputs[2]))
+    np.testing.assert_allclose(spread, np.std(probability, axis=0), atol=1e-6)
+
+
+def test_a_network_of_one_member_has_no_spread():
+    import torch
+    from scbind.models.base import BindingNetwork
+    from scbind.models.predictor import Predictor
+
+    class One(BindingNetwork):
+        bin_bp, pairs = 100, 8
+
+        def respond(self, readout, counts, depth, line=None):
+            return readout + counts.sum(dim=1, keepdim=True)
+
+    network = One()
+    assert network.respond_each(torch.ones(3, 2), torch.ones(3, 4), torch.ones(3)).shape == (1, 3, 2)
+    model = Predictor(
+        network, {"modelled": [True, True], "tfs": ["A", "B"], "window": 200, "context": 400}, None
+    )
+    inputs = np.ones((11, 2), np.float32), np.ones((11, 4), np.float32), np.ones(11, np.float32)
+    assert model.spread(*inputs).tolist() == [[0, 0]] * 11
+    assert model.logits(*inputs).tolist() == [[5, 5]] * 11
+
+
+def test_as_many_windows_are_called_as_are_bound():
+    from scbind.calibration import _called
+
+    probability = np.array([[0.9, 0.1], [0.8, 0.1], [0.2, 0.1], [0.7, 0.1]])
+    labels = np.array([[-2, 0], [0, 0], [1, 0], [1, 0]])
+    assert _called(probability, labels).T.tolist() == [[False, True, False, True], [False] * 4]

@@ -11,7 +11,12 @@ FACTS = {
     "assayed": [[True, True, False], [False, False, False]], "splits": {"test": ["chr1"]},
     "depth": {"GM12878": {"chr1": 0.5, "chr2": 1.5}}, "normalisation": "insertion counts",
 }  # fmt: skip
-CALIBRATION = {"reliability": {"CTCF": {"level": "high"}, "SPI1": {"level": "low"}}}
+CALIBRATION = {
+    "reliability": {
+        "CTCF": {"level": "high", "abstained": False, "min_depth": 0.0123, "spread": 0.05},
+        "SPI1": {"level": "low", "abstained": True, "min_depth": None, "spread": None},
+    }
+}
 
 
 def metrics(path, models=("scbind",)):
@@ -39,9 +44,10 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 4 | 0.900 | 0.200 | 0.00400 |"
     assert lines[first + 1].startswith("| both |")
     best = next(i for i, line in enumerate(lines) if line.startswith("| CTCF |"))
-    assert lines[best] == "| CTCF | high | 0.0100 | 0.500 | 4 | 0.900 | 0.200 | 0.00400 |"
-    assert lines[best + 1].startswith("| SPI1 | low |")
-    assert "* high: CTCF" in text and "* low: SPI1" in text and "chr1" in text
+    assert lines[best] == "| CTCF | high | 0.0123 | 0.0500 | 0.0100 | 0.500 | 4 | 0.900 | 0.200 | 0.00400 |"
+    assert lines[best + 1].startswith("| SPI1 | low, abstained | – | – |")
+    assert "* high: CTCF" in text and "* low: SPI1" in text and "* abstained on: SPI1\n" in text
+    assert "chr1" in text
 
 
 def test_files_and_mappings_give_the_same_card(tmp_path):

@@ -16,7 +16,8 @@ def write_sample(path, name, types, shift, seed, **extra):
     z[np.asarray(types) == "B", 1] += shift
     obs = pd.DataFrame({"sample": name, "cell_type": types, **extra})
     obs.index = [f"cell{i}" for i in range(len(types))]
-    var = pd.DataFrame({"level": ["high", "low", "high"]}, index=TFS)
+    known = {"level": ["high", "low", "high"], "abstained": [False, True, False]}
+    var = pd.DataFrame(known, index=TFS)
     data = anndata.AnnData(z.astype(np.float32), obs=obs, var=var)
     data.layers["mean_binding"] = np.full(z.shape, 0.25, dtype=np.float32)
     data.write_h5ad(path)
@@ -32,12 +33,13 @@ def test_one_sample_is_tested_over_cells_and_says_so(tmp_path):
     types = ["A"] * 40 + ["B"] * 40
     z = write_sample(tmp_path / "s.h5ad", "s", types, 2.0, 0).astype(np.float32)
     table = run(tmp_path, [tmp_path / "s.h5ad"])
-    assert table.columns.tolist() == [*COLUMNS, "reliability_level"]
+    assert table.columns.tolist() == [*COLUMNS, "reliability_level", "reliability_abstained"]
     assert set(table["test"]) == {CELLS} and set(table["n_replicates"]) == {0}
     row = table[(table.cell_type == "B") & (table.tf == "SPI1")].iloc[0]
     assert row.difference == pytest.approx(z[40:, 1].mean() - z[:40, 1].mean(), rel=1e-4)
     expected = stats.ranksums(z[40:, 1], z[:40, 1]).pvalue
     assert row.p_value == pytest.approx(expected, rel=0.01)
+    assert row.reliability_abstained and not table[table.tf == "CTCF"].reliability_abstained.any()
     assert row.p_adjusted < 1e-6 and row.reliability_level == "low" and row.mean_binding == 0.25
     assert table[table.tf == "CTCF"].p_adjusted.min() > 0.05
 

@@ -49,6 +49,7 @@ def inputs(tmp_path):
         layers[tf] = sp.csr_matrix(binding)
     obs = pd.DataFrame({"cell_type": ["A"] * 30}, index=[f"c{i}" for i in range(30)])
     uns = {"scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
+           "reliability": '{"CTCF": {"level": "high", "abstained": false}}',
            "tfs": np.array(["CTCF", "SPI1"], dtype=object)}  # fmt: skip
     var = pd.DataFrame(index=[f"w{i}" for i in range(N_WINDOWS)])
     anndata.AnnData(obs=obs, var=var, uns=uns, layers=layers).write_zarr(tmp_path / "s.zarr")
@@ -66,9 +67,11 @@ def test_planted_motif_is_enriched_in_its_own_sites_only(inputs):
     assert table.columns.tolist() == COLUMNS and (table.n_motifs == 3).all()
     ctcf = table[(table.tf == "CTCF") & table.own].iloc[0]
     assert (ctcf["rank"], ctcf.motif_id, ctcf.sites_with_motif, ctcf.n_sites) == (1, "MA1:CTCF", 1.0, 100)
+    assert (ctcf.reliability_level, ctcf.reliability_abstained) == ("high", False)
     assert ctcf.p_adjusted < 1e-20 and ctcf.odds_ratio > 100
     assert ctcf.gc_sites == pytest.approx(ctcf.gc_background, abs=0.02)
     spi1 = table[(table.tf == "SPI1") & table.own].iloc[0]
+    assert (spi1.reliability_level, spi1.reliability_abstained) == ("unknown", True)
     assert spi1.p_adjusted > 0.05 and spi1.sites_with_motif < 0.2
     a, n = round(ctcf.sites_with_motif * ctcf.n_sites), ctcf.n_sites
     b, m = round(ctcf.background_with_motif * ctcf.n_background), ctcf.n_background

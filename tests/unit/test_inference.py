@@ -129,6 +129,7 @@ def test_readout_is_that_of_each_window_whatever_the_batch(files, predictor):
 def test_binding_is_that_of_each_cell_and_window_alone(files, predictor):
     expected = by_hand(files, predictor)
     shard = infer(files, floor=0.1)
+    assert shard.reliability == predictor.reliability
     assert shard.rows.tolist() == [0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13]
     for t in range(3):
         got = shard.layer(t).toarray() / 255

@@ -51,7 +51,8 @@ def write_sample(folder, name, seed):
     types = ["B"] * 15 + ["T <script>"] * 15
     obs = pd.DataFrame({"sample": name, "cell_type": types}, index=[f"{name}#{i}" for i in range(30)])
     obs["n_fragments"] = rng.integers(900, 5000, 30)
-    data = anndata.AnnData(rng.normal(size=(30, 6)).astype(np.float32), obs=obs, var=pd.DataFrame(index=TFS))
+    var = pd.DataFrame({"abstained": [tf == "RUNX3" for tf in TFS]}, index=TFS)
+    data = anndata.AnnData(rng.normal(size=(30, 6)).astype(np.float32), obs=obs, var=var)
     data.layers["mean_binding"] = data.X
     data.obsm["X_umap"] = rng.normal(size=(30, 2))
     data.write_h5ad(folder / f"{name}.h5ad")
@@ -122,7 +123,12 @@ def inputs(tmp_path_factory):
                 ",",
             )
         },
-        "differential": table("differential.tsv", pd.DataFrame(differential, columns=DIFFERENTIAL)),
+        "differential": table(
+            "differential.tsv",
+            pd.DataFrame(differential, columns=DIFFERENTIAL).assign(
+                reliability_abstained=lambda rows: rows["tf"] == "RUNX3"
+            ),
+        ),
         "populations": table(
             "populations.tsv",
             pd.DataFrame(
@@ -135,7 +141,10 @@ def inputs(tmp_path_factory):
         ),
         "targets": table(
             "targets.tsv",
-            pd.DataFrame([("B", "CTCF", "GENE1", "chr1", 5, "+", 1.2, 1, 0.7, 3, -20, 0.9)], columns=TARGETS),
+            pd.DataFrame(
+                [("B", "CTCF", "GENE1", "chr1", 5, "+", 1.2, 1, 0.7, 3, -20, 0.9, "high", False)],
+                columns=TARGETS,
+            ),
         ),
         "motifs": table(
             "motifs.tsv",
@@ -160,6 +169,8 @@ def inputs(tmp_path_factory):
                         0.5,
                         0.5,
                         9.0,
+                        "high",
+                        False,
                     )
                 ],
                 columns=MOTIFS,
@@ -200,6 +211,10 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_pa
     assert "60 cells in 2 samples" in page.text and "4,321 windows" in page.text
     assert "scbind reaches a mean AUPRC of 0.325 over 6 pairs of cell line and TF, 0.100 above" in page.text
     assert "Predicted best: RUNX3 (0.350), PAX5 (0.340) and EBF1 (0.330)." in page.text
+    assert (
+        "(adjusted p < 0.05): B: PAX5, EBF1, GATA1; T <script>: PAX5," in page.text
+    )  # RUNX3 is abstained on
+    assert page.text.count("scbind abstains on RUNX3: do not read these.") == 2
     assert "1 is small and stable: P1 (56 cells, B)" in page.text
     assert "54 of 60 cells pass" in page.text and "n_fragments … < 1000" in page.text
     assert "3 cells, fewer than 20" in page.text and "100 more lines in the file" in page.text

@@ -35,6 +35,7 @@ def write_sample(folder, name, layers, types, listed=None):
     var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
     uns = {
         "scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
+        "reliability": '{"CTCF": {"level": "low", "abstained": true}}',
         "tfs": np.array(list(layers), dtype=object),
     }  # fmt: skip
     matrices = {tf: sp.csr_matrix(np.asarray(codes, dtype=np.uint8)) for tf, codes in layers.items()}
@@ -67,6 +68,7 @@ def test_potential_distance_and_specificity_are_exact(inputs):
     tf_targets(**inputs)
     table = pd.read_csv(inputs["output"], sep="\t")
     assert table.columns.tolist() == COLUMNS
+    assert set(table.reliability_level) == {"low"} and table.reliability_abstained.all()
     assert set(table.tf) == {"CTCF"} and "ALONE" not in set(table.gene)
     near = table[(table.cell_type == "A") & (table.gene == "NEAR")].iloc[0]
     assert near.potential == pytest.approx(1) and near["rank"] == 1 and near.top_window_distance == 0

@@ -83,7 +83,9 @@ def score(folder, events, probability=None, **options):
     probability = 0.9 * events[rows].astype(np.float32) if probability is None else probability
     with ShardWriter(TFS, 0.02, folder) as writer:
         writer.add(0, 0, probability.astype(np.float32))
-        writer.finish(folder / "0.npz", rows, N_WINDOWS, {"depth": np.ones(7, np.float32)})
+        writer.finish(
+            folder / "0.npz", rows, N_WINDOWS, {"depth": np.ones(7, np.float32), "reliability": np.str_("{}")}
+        )
     merge_shards(
         [folder / "0.npz"], folder / "windows.npz", folder / "cells.h5ad", folder / "ref", folder / "s.zarr"
     )

@@ -19,7 +19,6 @@ product and nothing is kept per window.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -28,6 +27,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scbind.abstention import abstained, reliability_table
 from scbind.binding import Shard, check_shards, read_passing
 from scbind.errors import InputError
 from scbind.files import atomic, require
@@ -187,7 +187,8 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     ``X`` float32 is z; layer ``mean_binding`` the mean of P(bound) over all windows; layer ``scfan_score``
     the share of the cell's votes that a TF gets (:func:`top_two_votes`). ``obs``, ``X_umap`` and ``X_lsi``
     are those of the cells; ``var`` the calibration's reliability per TF and, from ``metrics``, the mean over
-    cell lines of each split's AUPRC.
+    cell lines of each split's AUPRC. Bool layer ``abstained`` marks what should not be read
+    (:mod:`scbind.abstention`); the numbers there are finite like all others.
 
     Parameters
     ----------
@@ -218,10 +219,12 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     adata = ad.AnnData(X=np.concatenate(z), obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = np.concatenate(mean).astype(np.float32)
     adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
     adata.uns["about"] = {
         "X": "background-corrected activity: z of binding against windows of like GC and accessibility",
         "mean_binding": f"mean P(bound) over {first.n_windows} windows",
         "scfan_score": "share of the votes of windows with signal for their two likeliest TFs (Fu 2020)",
+        "abstained": "True where accuracy for the TF is low or unknown, or the cell below var min_depth",
         "borrowed_depth": "insertions per base of the cell and the cells it borrows",
         "windows": first.n_windows,
         "background_draws": sums["background_sum"].shape[1],
@@ -233,12 +236,7 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
 
 def _reliability(shard: Shard, metrics) -> pd.DataFrame:
     """What is known about each TF's predictions, one row per TF in the model's order."""
-    known = json.loads(shard.text("reliability"))
-    var = pd.DataFrame.from_dict({tf: known.get(tf) or {} for tf in shard.tfs}, orient="index")
-    var = var.rename(columns=lambda name: f"reliability_{name}")
-    # nested values (a reliability curve) have no place in a table; what is left is one number or word per TF
-    plain = [c for c in var.columns if not var[c].map(lambda value: isinstance(value, list | dict)).any()]
-    var = var.reindex(shard.tfs)[plain]
+    var = reliability_table(shard.reliability, shard.tfs)
     if metrics is not None:
         table = pd.read_csv(require(metrics, "evaluate the model first"), sep="\t")
         missing = {"tf", "split", "auprc"} - set(table.columns)
@@ -247,7 +245,5 @@ def _reliability(shard: Shard, metrics) -> pd.DataFrame:
                 metrics, f"has no column {', '.join(sorted(missing))}", "evaluate the model again"
             )
         for split, part in table.groupby("split"):
-            var[f"reliability_{split}_auprc"] = part.groupby("tf").auprc.mean().reindex(shard.tfs).to_numpy()
-    var.index = var.index.astype(str)
-    var.index.name = "tf"
+            var[f"{split}_auprc"] = part.groupby("tf").auprc.mean().reindex(shard.tfs).to_numpy()
     return var

@@ -42,6 +42,12 @@ class Activity:
         """What ``var`` says of each factor's predictions, one row per factor (may have no column)."""
         return self.var
 
+    @property
+    def abstained(self) -> np.ndarray:
+        """Bool (TFs,): factors on which scbind abstains as a whole; none where the files do not say."""
+        given = "abstained" in self.var
+        return self.var["abstained"].to_numpy(dtype=bool) if given else np.zeros(len(self.var), dtype=bool)
+
 
 def read_activity(paths: list[str | Path]) -> Activity:
     """Read ``results/activity/{sample}.h5ad`` of one or several samples.

@@ -22,6 +22,7 @@ import scipy.sparse as sp
 import zarr
 from anndata.io import read_elem, sparse_dataset, write_elem
 
+from scbind.abstention import abstained, reliability_table
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes, Genome
@@ -135,9 +136,10 @@ class Shard:
         """Read one of the arrays that came with the shard."""
         return self._npz[name]
 
-    def text(self, name: str) -> str:
-        """Read one of the texts that came with the shard."""
-        return str(self._npz[name])
+    @property
+    def reliability(self) -> dict:
+        """TF -> what the calibration knows of it (see :func:`scbind.abstention.reliability`)."""
+        return json.loads(str(self._npz["reliability"]))
 
     def layer(self, tf: int) -> sp.csr_matrix:
         """Return codes of one TF (by its number): csr uint8 (cells, windows), canonical."""
@@ -171,8 +173,8 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
 
     ``obs`` holds the passing cells with their QC and type, ``var`` the windows (``chrom``, ``start``,
     ``end``, ``peak``, ``gc``; 0-based half-open), ``layers[tf]`` csr uint8 codes; ``uns`` says how to read
-    them: P = code / ``scale``, wrong by at most ``max_error``; absent entries are below ``floor``. There is
-    no ``X``.
+    them: P = code / ``scale``, wrong by at most ``max_error``; absent entries are below ``floor``, and, as JSON,
+    what is known of each TF's ``reliability``. There is no ``X``.
 
     Parameters
     ----------
@@ -210,6 +212,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
         "floor": first.floor,
         "max_error": MAX_ERROR,
         "tfs": np.asarray(first.tfs, dtype=object),
+        "reliability": json.dumps(first.reliability, sort_keys=True),
         "provenance": json.dumps(provenance or {}, sort_keys=True),
         "about": "layers: P(bound) = code / scale; absent means below floor",
     }
@@ -243,6 +246,13 @@ class Binding:
         self.scale, self.floor = int(uns["scale"]), float(uns["floor"])
         self.max_error, self.tfs = float(uns["max_error"]), [str(tf) for tf in uns["tfs"]]
         self.provenance = json.loads(uns["provenance"])
+        self.reliability = json.loads(uns.get("reliability", "{}"))
+
+    @property
+    def abstained(self) -> np.ndarray:
+        """Bool (cells, TFs): probabilities that should not be read (see :mod:`scbind.abstention`)."""
+        table = reliability_table(self.reliability, self.tfs)
+        return abstained(table, self.obs["borrowed_depth"].to_numpy())
 
     def codes(self, tf: str, rows=slice(None)) -> sp.csr_matrix:
         """Return stored codes of a TF, csr uint8, of some rows (slice, mask, sorted numbers), all windows."""
@@ -298,8 +308,8 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
 
     Absent entries count as 0, so a mean is too low by less than the store's floor. In the bigWig a base has
     the largest mean of the windows that hold it. In the BED each window of mean >= ``min_probability`` is a
-    line: chrom, start, end (0-based half-open), TF, score (1000 P rounded), ".", P. A type without cells here
-    gives empty files.
+    line: chrom, start, end (0-based half-open), TF, score (1000 P rounded), ".", P, and the level of the TF's
+    reliability (``abstained`` where the TF is abstained on). A type without cells here gives empty files.
 
     Parameters
     ----------
@@ -320,6 +330,8 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
         )
     if not len(rows):
         say(f"no cell of type {cell_type!r} in {binding}: its tracks are empty")
+    known = reliability_table(store.reliability, store.tfs)
+    level = known["level"].mask(known["abstained"], "abstained")
     with atomic(output) as folder:
         folder.mkdir()
         for tf in store.tfs:
@@ -337,6 +349,7 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
                         bigwig.addEntries([chrom] * len(left), left.tolist(), right.tolist(), value.tolist())
             table = pd.DataFrame({"chrom": chroms, "start": starts, "end": ends, "tf": tf})
             table["score"], table["strand"], table["p"] = np.rint(1000 * mean).astype(int), ".", mean
+            table["level"] = level[tf]
             _write_bed(table[mean >= min_probability], folder / f"{tf}.bed.gz")
 
 

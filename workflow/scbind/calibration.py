@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from scbind.abstention import reliability
 from scbind.data import thinned
 from scbind.dataset import TrainingSet
 from scbind.files import atomic
 from scbind.labels import BOUND
-from scbind.metrics import ranking_metrics
 from scbind.models import load_predictor
 from scbind.models.predictor import Predictor
 from scbind.runlog import say
@@ -21,7 +21,6 @@ from scbind.splits import VALID
 
 DECADES = (0.0, 1.0, 2.0, 3.0)  # the validation signal is also seen thinned by these powers of ten
 PRIOR = 5.0  # pull of one TF's parameters to those of all TFs, in units of log likelihood per unit squared
-FEW_BOUND = 10  # with fewer bound validation windows a TF's accuracy is unknown
 
 
 def calibrate(
@@ -38,7 +37,10 @@ def calibrate(
     Platt scaling (Platt 1999) per TF whose slope and intercept may move linearly with log10 depth, fitted to
     validation windows at full depth and thinned 10-, 100- and 1,000-fold, and shrunk to a fit shared by all TFs, so
     that a TF with few bound windows is still sensible. The JSON holds ``tfs``, ``parameters`` (TF -> slope,
-    intercept, and their change per decade of depth), ``log10_depth_centre`` and ``reliability``.
+    intercept, and their change per decade of depth), ``log10_depth_centre`` and ``reliability``: what
+    :func:`scbind.abstention.reliability` says of each TF, and ``spread``, the mean over the windows called bound of the
+    standard deviation between members (as many windows are called as are bound, the most probable first; ``null``
+    where none is bound, and for a network of one member).
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
@@ -50,7 +52,7 @@ def calibrate(
     keeps = tuple(10.0**-decade for decade in DECADES)
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
     logits, depth, labels = predict_pairs(predictor, data, line, window, keeps, seed)
-    reliability = _reliability(predictor.tfs, labels, logits[0])
+    known = reliability(predictor.tfs, labels, logits, depth)
     x = np.log10(np.maximum(depth.ravel(), 1e-7))
     centre = float(x.mean())
     parameters = fit_platt(np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)))
@@ -60,8 +62,16 @@ def calibrate(
         "parameters": {
             tf: [round(float(v), 6) for v in p] for tf, p in zip(predictor.tfs, parameters, strict=True)
         },
-        "reliability": reliability,
+        "reliability": known,
     }
+    fitted = Predictor(predictor.network, predictor.facts, stored, predictor.device)
+    called = _called(fitted.calibrated(logits[0], depth[0]), labels)
+    for tf, spread in zip(fitted.tfs, _mean_spread(fitted, data, line, window, called), strict=True):
+        known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
+    abstained = sorted(tf for tf in known if known[tf]["abstained"])
+    say(
+        f"calibration: {len(abstained)} of {len(known)} TFs are abstained on: {', '.join(abstained) or 'none'}"
+    )
     with atomic(output) as path:
         path.write_text(json.dumps(stored, indent=1))
 
@@ -83,6 +93,22 @@ def predict_pairs(
     logits = np.empty((len(keeps), len(line), len(predictor.tfs)), np.float32)
     depth = np.empty((len(keeps), len(line)), np.float32)
     labels = np.asarray(data.labels[line, window])[:, predictor.columns]
+    for k, at, inputs in _inputs(predictor, data, line, window, keeps, seed, chunk):
+        depth[k, at] = inputs[2]
+        logits[k, at] = predictor.logits(*inputs)
+    return logits, depth, labels
+
+
+def _inputs(
+    predictor: Predictor,
+    data: TrainingSet,
+    line: np.ndarray,
+    window: np.ndarray,
+    keeps: Sequence[float],
+    seed: int,
+    chunk: int,
+) -> Iterator[tuple[int, np.ndarray, tuple]]:
+    """Yield the number of the share, the pairs concerned, and their readout, counts, depth and line."""
     unique, place = np.unique(window, return_inverse=True)
     for begin in range(0, len(unique), chunk):
         here = unique[begin : begin + chunk]
@@ -92,9 +118,36 @@ def predict_pairs(
             at = np.flatnonzero(inside & (line == row))
             for k, keep in enumerate(keeps):
                 rng = np.random.default_rng([seed, int(row), begin, k])
-                counts, depth[k, at] = thinned(data, line[at], window[at], predictor.bin_bp, keep, rng)
-                logits[k, at] = predictor.logits(readout[place[at] - begin], counts, depth[k, at], int(row))
-    return logits, depth, labels
+                counts, depth = thinned(data, line[at], window[at], predictor.bin_bp, keep, rng)
+                yield k, at, (readout[place[at] - begin], counts, depth, int(row))
+
+
+def _called(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """Bool (N, TFs): of each TF's known windows the most probable, as many as are bound."""
+    order = np.argsort(np.where(labels >= 0, -probability, np.inf), axis=0, kind="stable")
+    called = np.zeros(labels.shape, dtype=bool)
+    first = np.arange(len(labels))[:, None] < (labels == BOUND).sum(axis=0)
+    np.put_along_axis(called, order, first, axis=0)
+    return called
+
+
+def _mean_spread(
+    predictor: Predictor,
+    data: TrainingSet,
+    line: np.ndarray,
+    window: np.ndarray,
+    called: np.ndarray,
+    chunk: int = 4096,
+) -> np.ndarray:
+    """Mean spread of each TF over its ``called`` (line, window) pairs, float64 (TFs,); NaN where there is none."""
+    total, count = np.zeros(called.shape[1]), called.sum(axis=0)
+    some = np.flatnonzero(called.any(axis=1))
+    if predictor.network.n_members == 1 or not len(some):
+        return np.full(len(total), np.nan)
+    called = called[some]
+    for _, at, inputs in _inputs(predictor, data, line[some], window[some], (1.0,), 0, chunk):
+        total += (predictor.spread(*inputs) * called[at]).sum(axis=0, dtype=np.float64)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
@@ -128,22 +181,3 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> np.ndarr
 
     shared = fit(torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64), None)
     return fit(shared.repeat(z.shape[1], 1), shared).numpy()
-
-
-def _reliability(tfs: list[str], labels: np.ndarray, logits: np.ndarray) -> dict:
-    """Per TF: AUPRC and prevalence on validation windows, and a level a reader can act on.
-
-    ``unknown`` with fewer than ``FEW_BOUND`` bound windows; else by AUPRC: ``low`` below 0.1, ``high`` from 0.5.
-    """
-    found = {}
-    for column, tf in enumerate(tfs):
-        known = labels[:, column] >= 0
-        m = ranking_metrics(labels[known, column] == BOUND, logits[known, column])
-        level = "low" if m["auprc"] < 0.1 else "high" if m["auprc"] >= 0.5 else "medium"
-        found[tf] = {
-            "auprc": None if np.isnan(m["auprc"]) else round(float(m["auprc"]), 4),
-            "prevalence": None if np.isnan(m["prevalence"]) else round(float(m["prevalence"]), 6),
-            "n_bound": m["n_bound"],
-            "level": "unknown" if m["n_bound"] < FEW_BOUND else level,
-        }
-    return found

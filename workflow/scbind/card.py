@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from scbind.abstention import reliability_table
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.reportinputs import read_table
 from scbind.reporttables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
+SURE = ["level", "abstained", "min_depth", "spread"]  # what the card says of a factor's reliability
 NEEDED = ("architecture", "version", "genome", "window", "context", "tfs", "cell_lines")
 COLUMNS = {
     "model",
@@ -77,6 +79,7 @@ def write_card(
         autoescape=False,  # Markdown, not HTML
     )
     test = table[table["split"] == "test"]
+    known = fitted.get("reliability", {})
     text = environment.get_template("card.md.j2").render(
         name=names[0],
         facts=facts,
@@ -85,8 +88,9 @@ def write_card(
         lines=_training_lines(facts),
         splits=json.dumps(facts.get("splits", {}), indent=1, sort_keys=True),
         overall=_means(table),
-        each=_per_factor(test, fitted.get("reliability", {})),
-        levels=_levels(fitted.get("reliability", {})),
+        each=_per_factor(test, known),
+        levels=_levels(known),
+        abstained=sorted(tf for tf, entry in known.items() if (entry or {}).get("abstained", True)),
         number=number,
     )
     with atomic(output) as path:
@@ -144,9 +148,10 @@ def _means(table: pd.DataFrame) -> list[dict]:
 
 
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
-    """Mean over cell lines of each factor, best AUPRC first, with its level of reliability."""
+    """Mean over cell lines of each factor, best AUPRC first, with what is known of its reliability."""
     means = test.groupby("tf")[["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "ece"]].mean()
-    means["level"] = [(reliability.get(tf) or {}).get("level", "-") for tf in means.index]
+    known = reliability_table(reliability, list(means.index)).reindex(columns=SURE)
+    means[SURE] = known.to_numpy(dtype=object)
     means = means.sort_values("auprc", ascending=False, kind="stable", na_position="last")
     return means.reset_index().to_dict("records")
 

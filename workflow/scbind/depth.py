@@ -16,7 +16,7 @@ from scbind.evaluation import network_scores, write_metrics
 from scbind.files import require
 from scbind.genome import Genome
 from scbind.labels import BOUND
-from scbind.metrics import calibration_error
+from scbind.metrics import calibration_error, depth_that_keeps
 from scbind.models import load_predictor
 from scbind.runlog import say
 from scbind.signal import CHUNK
@@ -211,19 +211,8 @@ def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
         if len(part):
             part = part.assign(log=np.log(part["depth"]))
             curve = part.groupby("keep")[["log", "auprc"]].mean().sort_index(ascending=False)
-            log_depth, row["at_most"] = _last_enough(curve["log"].to_numpy(), curve["auprc"].to_numpy())
+            log_depth, row["at_most"] = depth_that_keeps(curve["log"], curve["auprc"], ENOUGH)
             row |= {"auprc_full": curve["auprc"].iloc[0], "depth_needed": np.exp(log_depth)}
             row["fragments_needed"] = row["depth_needed"] * known_bases / 2
         rows.append(row)
     return pd.DataFrame(rows, columns=NEEDED_COLUMNS)
-
-
-def _last_enough(log_depth: np.ndarray, auprc: np.ndarray) -> tuple[float, bool]:
-    """Log depth down to which a curve, from full depth on, stays up; and whether it does to the end."""
-    wanted = ENOUGH * auprc[0]
-    below = np.flatnonzero(auprc < wanted)
-    if not len(below):
-        return float(log_depth[-1]), True
-    low, high = below[0], below[0] - 1  # the first is never below
-    share = (wanted - auprc[low]) / (auprc[high] - auprc[low])
-    return float(log_depth[low] + share * (log_depth[high] - log_depth[low])), False

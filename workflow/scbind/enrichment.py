@@ -27,7 +27,7 @@ WINDOWS_PER_SCAN = 20_000
 COLUMNS = [
     "cell_type", "tf", "motif", "motif_id", "own", "rank", "n_motifs", "n_sites", "n_background",
     "min_binding", "sites_with_motif", "background_with_motif", "odds_ratio", "p_value", "p_adjusted",
-    "gc_sites", "gc_background", "threshold",
+    "gc_sites", "gc_background", "threshold", "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 
 
@@ -88,7 +88,7 @@ def motif_enrichment(
         table["p_adjusted"] = stats.false_discovery_control(table["p_value"])
         table["motif_id"] = table["motif"].map(identities)
         table["threshold"] = table["motif"].map(dict(zip(names, thresholds, strict=True)))
-        table = _rank(table)
+        table = _rank(table).join(means.marks, on="tf")
         table = table[table["own"] | (table["rank"] <= top_motifs)][COLUMNS]
     write_table(output, table)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
@@ -27,6 +29,22 @@ def ranking_metrics(truth: np.ndarray, score: np.ndarray) -> dict[str, float]:
     found["recall_at_fdr10"] = recall[precision >= 0.9].max(initial=0.0)
     found["recall_at_fdr50"] = recall[precision >= 0.5].max(initial=0.0)
     return found
+
+
+def depth_that_keeps(log_depth: Sequence[float], auprc: Sequence[float], share: float) -> tuple[float, bool]:
+    """Log depth down to which a curve keeps ``share`` of its first value; and whether it does to the end.
+
+    Both have shape (depths,), deepest first, with no NaN. Between the last depth that is enough and the first that is
+    not, the AUPRC is interpolated linearly in log depth (of any base). A curve that stays up gives its last depth.
+    """
+    log_depth, auprc = np.asarray(log_depth, dtype=float), np.asarray(auprc, dtype=float)
+    wanted = share * auprc[0]
+    below = np.flatnonzero(auprc < wanted)
+    if not len(below):
+        return float(log_depth[-1]), True
+    low, high = below[0], below[0] - 1  # the first is never below
+    part = (wanted - auprc[low]) / (auprc[high] - auprc[low])
+    return float(log_depth[low] + part * (log_depth[high] - log_depth[low])), False
 
 
 def calibration_error(

@@ -10,6 +10,7 @@ from scbind.plotstyle import colours_of
 from scbind.reportinputs import Inputs
 from scbind.reportmodels import evaluation, training, truth
 from scbind.reporttables import (
+    MARKS,
     REFERENCES,
     Section,
     comparison,
@@ -34,6 +35,8 @@ LIMITS = (
     "population of donors.",
     "Populations were defined by the same activities that mark them, so their markers carry effect sizes "
     "and no p-values.",
+    "scbind abstains on a factor where validation windows do not show that the model knows it, and in cells too "
+    "shallow for it. The numbers are there, but they are not to be read.",
     "TF to gene links rank genes by the sites around them. They are candidates, not proven regulation.",
 )
 
@@ -108,6 +111,8 @@ def _differential_points(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
     up = table[(table["p_adjusted"] < 0.05) & (table["difference"] > 0)]
+    if "reliability_abstained" in up:
+        up = up[~up["reliability_abstained"].astype(bool)]
     tops = (
         up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
     )
@@ -144,16 +149,23 @@ def embedding(inputs: Inputs) -> Section | None:
     section.figures.append(
         draw("umap_activity", plots.umap_activity(umap, data.z[seen][:, columns], chosen),
              f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. z "
-             "is corrected for GC content and accessibility; red is above and blue below the average cell.")
+             "is corrected for GC content and accessibility; red is above and blue below the average cell."
+             + _warning(data, chosen))
     )  # fmt: skip
     return section
 
 
 def _most_informative(data, n: int) -> list[str]:
-    """Factors whose mean z differs most between types, or varies most where there is one type."""
+    """Factors whose mean z differs most between types, or varies most where there is one type; abstained ones last."""
     means = _type_means(data)
     spread = means.to_numpy().std(axis=0) if len(means) > 1 else data.z.std(axis=0)
-    return [data.tfs[i] for i in np.argsort(-spread, kind="stable")[:n]]
+    return [data.tfs[i] for i in np.lexsort((-spread, data.abstained))[:n]]
+
+
+def _warning(data, chosen: list[str]) -> str:
+    """A sentence naming the shown factors on which scbind abstains; empty without any."""
+    named = [tf for tf, abstained in zip(data.tfs, data.abstained, strict=True) if abstained and tf in chosen]
+    return f" scbind abstains on {join_names(named)}: do not read these." if named else ""
 
 
 def _type_means(data) -> pd.DataFrame:
@@ -171,6 +183,7 @@ def activities(inputs: Inputs) -> Section | None:
     caption = "Mean z per cell type; rows and columns are in clustered order."
     if left_out:
         caption += f" The {len(chosen)} TFs that differ most are shown, {left_out} are not."
+    caption += _warning(inputs.data, chosen)
     figure = plots.activity_heatmap(means[chosen])
     section.figures = [inputs.draw("activity_heatmap", figure, caption)]
     return section
@@ -256,6 +269,7 @@ def targets(inputs: Inputs) -> Section | None:
         "cell_type", "tf", "gene", "potential", "rank", "specificity", "top_window_distance",
         "top_window_binding",
     ]  # fmt: skip
+    columns += [name for name in MARKS if name in top]
     section.tables = [
         html_table("Ten most specific links of each cell type", top[columns], _file("tf_targets.tsv"))
     ]
@@ -290,6 +304,7 @@ def motifs(inputs: Inputs) -> Section | None:
         "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
         "p_adjusted",
     ]  # fmt: skip
+    columns += [name for name in MARKS if name in table]
     best = top_rows(table, ["cell_type", "tf"], {"rank": True}, 1)
     section.tables = [html_table("Best motif of each TF and cell type", best[columns], _file("motifs.tsv"))]
     return section

@@ -24,8 +24,10 @@ NAMES = {  # of columns that do not read well with spaces alone
     "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
     "median frac_in_peaks": "median fraction in peaks", "reliability_level": "reliability",
+    "reliability_abstained": "abstained",
 }  # fmt: skip
 
+MARKS = ("reliability_level", "reliability_abstained")  # columns of results that say how far to trust a TF
 
 # Shown beside models and baselines, but no rivals: they read the answer, other experiments, or permuted labels.
 REFERENCES = ("oracle", "other_lines_chip", "permuted_labels")
@@ -125,7 +127,7 @@ def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
         "p_adjusted",
         "n_replicates",
     ]  # fmt: skip
-    level = [name for name in ("reliability_level",) if name in up]
+    level = [name for name in MARKS if name in up]
     lead = ["contrast", "group", "reference"] if (table["contrast"] == "condition").any() else []
     return up[[*lead, *kept, *level]]
 

@@ -24,7 +24,8 @@ from scbind.typemeans import TypeMeans
 PSEUDOCOUNT = 0.1  # of the specificity ratio: a tenth of one certain site at the start of the gene
 COLUMNS = [
     "cell_type", "tf", "gene", "chrom", "tss", "strand", "potential", "rank", "specificity",
-    "top_window_start", "top_window_distance", "top_window_binding",
+    "top_window_start", "top_window_distance", "top_window_binding", "reliability_level",
+    "reliability_abstained",
 ]  # fmt: skip
 
 
@@ -83,8 +84,9 @@ def tf_targets(
             kept["specificity"] = specificity[row, order]
             if len(order):
                 rows.append(kept.join(_strongest(order, binding[row], weight, distance, start)))
-    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS[:-2])
     table["chrom"] = np.asarray(table_sizes.names, dtype=object)[table["chrom"].to_numpy(dtype=np.int64)]
+    table = table.join(means.marks, on="tf")
     write_table(output, table.sort_values(["cell_type", "tf", "rank"], kind="stable")[COLUMNS])
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scbind.abstention import marks
 from scbind.binding import Binding, open_binding
 from scbind.errors import InputError
 from scbind.files import require
@@ -64,6 +65,11 @@ class TypeMeans:
     n_cells: np.ndarray
     windows: Windows
     stores: tuple[tuple[Binding, sp.csc_matrix], ...]  # each with its membership, types x cells
+
+    @property
+    def marks(self) -> pd.DataFrame:
+        """How far to trust each TF, one row per TF; see :func:`scbind.abstention.marks`."""
+        return marks(self.stores[0][0].reliability, self.tfs)
 
     @classmethod
     def open(

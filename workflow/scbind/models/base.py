@@ -17,10 +17,13 @@ class BindingNetwork(nn.Module):
         Width in bp of the bins in which it wants insertions counted.
     pairs
         Rows that it is always given at once in prediction, so that no number depends on the caller's blocks.
+    n_members
+        Networks of which it is the mean.
     """
 
     bin_bp: int
     pairs: int = 1024
+    n_members: int = 1
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
         """Sequence readout: uint8 (windows, context) to (windows, ...).
@@ -37,6 +40,12 @@ class BindingNetwork(nn.Module):
         training line, for networks that keep one set of weights per line; ``None`` for a new cell type.
         """
         raise NotImplementedError
+
+    def respond_each(
+        self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None
+    ) -> Tensor:
+        """Logits of every member, (members, batch, TFs); arguments as of :meth:`respond`."""
+        return self.respond(readout, counts, depth, line)[None]
 
     def forward(
         self,

@@ -77,6 +77,7 @@ class GatedNetwork(BindingNetwork):
         self.register_buffer("deepest", torch.tensor(float(deepest)))
         matrices = [(motifs or {}).get(tf) for tf in facts["tfs"]] + [None] * filters
         self.scan = MotifScan(matrices, width, self.bin_bp)
+        self.n_members = members
         self.members = nn.ModuleList(
             _Member(self, len(matrices), facts["context"] // self.bin_bp, hidden, profiles, dropout, units)
             for _ in range(members)
@@ -94,9 +95,11 @@ class GatedNetwork(BindingNetwork):
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
         """Mean logits of the members, (batch, TFs); see :class:`BindingNetwork`. ``line`` is not used."""
-        return self.respond_each(readout, counts, depth).mean(dim=0)
+        return self.respond_each(readout, counts, depth, line).mean(dim=0)
 
-    def respond_each(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
+    def respond_each(
+        self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None
+    ) -> Tensor:
         """Logits of every member, (members, batch, TFs); arguments as of :meth:`respond`."""
         # beyond the depth that was trained on, more insertions would be read as more accessibility
         deep = (self.deepest / depth.clamp_min(1e-9)).clamp_max(1)

@@ -25,7 +25,7 @@ class Predictor:
     window, context, bin_bp
         Geometry in bp.
     reliability
-        TF -> what is known of its accuracy (see :mod:`scbind.calibration`); empty without calibration.
+        TF -> what is known of its accuracy (see :func:`scbind.abstention.reliability`); empty without calibration.
     facts
         The data facts stored in the checkpoint; among them whether it was trained with mappability.
     """
@@ -84,14 +84,34 @@ class Predictor:
 
         ``line`` is the training line, for networks that keep weights per line. Returns float32 (N, TFs).
         """
+        out = np.empty((len(counts), len(self.tfs)), dtype=np.float32)
+        for rows, padded in self._padded(readout, counts, depth, line):
+            found = self.network.respond(*padded)[: len(out[rows]), self.columns]
+            out[rows] = found.float().cpu().numpy()
+        return out
+
+    @torch.inference_mode()
+    def spread(
+        self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray, line: int | None = None
+    ) -> np.ndarray:
+        """Standard deviation over the members of the calibrated probability, float32 (N, TFs); 0 with one member.
+
+        Each member's logits are calibrated as their mean is. Arguments as of :meth:`logits`.
+        """
+        out = np.empty((len(counts), len(self.tfs)), dtype=np.float32)
+        for rows, padded in self._padded(readout, counts, depth, line):
+            each = self.network.respond_each(*padded)[:, : len(out[rows]), self.columns]
+            out[rows] = self.calibrated(each.float().cpu().numpy(), np.asarray(depth)[rows]).std(axis=0)
+        return out
+
+    def _padded(self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray, line: int | None):
+        """Yield rows (a slice) and the network's arguments for them, always ``pairs`` long."""
         if not np.isfinite(counts).all():
             raise InputError(
                 "signal", "NaN among the counts of a window", "rebuild the signal of this sample"
             )
-        out = np.empty((len(counts), len(self.tfs)), dtype=np.float32)
         for begin in range(0, len(counts), self.pairs):
             rows = slice(begin, begin + self.pairs)
-            n = len(counts[rows])
             padded = [
                 torch.from_numpy(_pad(np.asarray(a[rows]), self.pairs)).to(self.device)
                 for a in (readout, counts.astype(np.float32, copy=False), np.asarray(depth, dtype=np.float32))
@@ -99,11 +119,10 @@ class Predictor:
             if padded[0].is_floating_point():
                 padded[0] = padded[0].float()
             lines = None if line is None else torch.full((self.pairs,), line, device=self.device)
-            out[rows] = self.network.respond(*padded, lines)[:n, self.columns].float().cpu().numpy()
-        return out
+            yield rows, (*padded, lines)
 
     def calibrated(self, logits: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Probabilities of logits (N, TFs) at depths (N,): calibrated if there is a calibration, float32."""
+        """Probabilities of logits (..., N, TFs) at depths (N,), float32: calibrated if there is a calibration."""
         if self._calibration is not None:
             slope, intercept, slope_depth, intercept_depth = self._calibration.T
             x = np.log10(np.maximum(depth, 1e-7))[:, None] - self._centre
