@@ -19,6 +19,7 @@ FACTS = {
     "assayed": [[True, True, False], [True, False, False]],
     "context": 1000,
     "window": 200,
+    "bound_train": {"T1": 30, "T2": 0, "T3": 10},
     "depth": {"A": {"chr1": 0.02}, "B": {"chr1": 0.01}},
 }
 RNG = np.random.default_rng(0)
@@ -178,6 +179,14 @@ def test_a_motif_match_in_open_chromatin_counts_from_the_first_step():
         optimiser.step()
     logits = network.eval()(codes, counts, depth)
     assert logits[0, 0] > logits[1, 0] + 1
+
+
+def test_more_bound_windows_let_matrices_move_further():
+    few, many = (build_network("scbind", FACTS | {"bound_train": {"T1": n}}, {}) for n in (10, 1000))
+    for network in (few, many):
+        assert network.penalty() == 0
+        nn.init.ones_(network.scan.learned)
+    assert few.penalty() == pytest.approx(100 * many.penalty().item())
 
 
 def test_members_are_averaged_and_each_learns_from_its_own():

@@ -11,6 +11,7 @@ from scbind.errors import InputError
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import MotifScan, one_hot
 
+PULL = 2.0  # of the matrices to the known ones, in bound windows per squared unit; tried: none, 2
 N_SIGNAL = 6  # features per bin made by signal_features
 SURROUNDINGS = (2, 4, 8)  # bins beyond the window, either side, over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
@@ -75,6 +76,7 @@ class GatedNetwork(BindingNetwork):
         self.within = facts["window"] // self.bin_bp
         deepest = max(depth for line in facts["depth"].values() for depth in line.values())
         self.register_buffer("deepest", torch.tensor(float(deepest)))
+        self.pull = PULL / max(1, sum(facts["bound_train"].values()))
         matrices = [(motifs or {}).get(tf) for tf in facts["tfs"]] + [None] * filters
         self.scan = MotifScan(matrices, width, self.bin_bp)
         self.n_members = members
@@ -121,6 +123,10 @@ class GatedNetwork(BindingNetwork):
     ) -> Tensor:
         """Logits of every member, each of which learns from its own: (members, batch, TFs)."""
         return self.respond_each(self.readout(codes), counts, depth)
+
+    def penalty(self) -> Tensor:
+        """Pull of the matrices towards the known ones; the more bound windows there are, the weaker."""
+        return self.pull * self.scan.learned.square().sum()
 
     def _best(self, matches: Tensor) -> Tensor:
         """Best own match in the window and within reach: (windows, bins, matrices) to (windows, TFs, 2)."""
