@@ -186,7 +186,7 @@ def test_more_bound_windows_let_matrices_move_further():
     for network in (few, many):
         assert network.penalty() == 0
         nn.init.ones_(network.scan.learned)
-    assert few.penalty() == pytest.approx(100 * many.penalty().item())
+    assert few.penalty().item() == pytest.approx(100 * many.penalty().item())
 
 
 def test_members_are_averaged_and_each_learns_from_its_own():
