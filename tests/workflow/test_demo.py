@@ -39,7 +39,7 @@ RERUN = [  # key, new value, the rules that run again
     ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
     ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
     ("dataset.min_mappability", 0.9, set()),  # there is no mappability that it could be held against
-    (  # the first filters start as the matrices
+    (  # the matrices of the network start from them
         "motifs.aliases",
         {"SPI1": "CTCF"},
         {"prepare_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
