@@ -21,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 import torch  # noqa: E402
 from scbind.dataset import TrainingSet, build_dataset  # noqa: E402
 from scbind.motifs import log_odds  # noqa: E402
+from scbind.training import data_facts  # noqa: E402
 
 SPLITS = {"train": ["*:chr1"], "valid": ["*:chr2"], "test": ["*:chr3"]}
 
@@ -105,15 +106,12 @@ def open_data(args: argparse.Namespace) -> Iterator[TrainingSet]:
 
 def facts_of(data: TrainingSet, lines: int | None = None) -> dict:
     """What a network and a predictor are told of the data; ``lines``: only of that many cell lines."""
-    assayed = [
-        [bool(a) and bool((data.splits[row] == 1).any()) for a in data.manifest["assayed"][row]]
-        for row in range(len(data.lines))
-    ]
-    order = sorted(range(len(data.lines)), key=lambda row: -sum(assayed[row]))[:lines]
-    return data.manifest | {
+    facts = data_facts(data, "scbind")
+    order = sorted(range(len(data.lines)), key=lambda row: -sum(facts["assayed"][row]))[:lines]
+    return facts | {
         "modelled": [True] * len(data.tfs),
         "cell_lines": [data.lines[row] for row in order],
-        "assayed": [assayed[row] for row in order],
+        "assayed": [facts["assayed"][row] for row in order],
     }
 
 

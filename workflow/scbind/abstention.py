@@ -16,7 +16,7 @@ import pandas as pd
 from scbind.labels import BOUND
 from scbind.metrics import depth_that_keeps, ranking_metrics
 
-FEW_BOUND = 10  # with fewer bound validation windows a TF's accuracy is unknown
+FEW_BOUND = 10  # with fewer bound windows a TF's accuracy is unknown
 LOW, HIGH = 0.1, 0.5  # AUPRC below which a TF's level is low, and from which it is high
 # Share of its AUPRC at full depth that a TF must keep in a cell. Half: single cells are far shallower than the bulk
 # tracks of validation and lose some accuracy for every TF, but what is left should still be mostly what was validated.

@@ -11,7 +11,8 @@ import pandas as pd
 
 from scbind.dataset import TrainingSet
 from scbind.depth import score_depths
-from scbind.evaluation import score_test_windows, write_curves, write_metrics
+from scbind.evaluation import score_test_windows, write_curves
+from scbind.files import write_table
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
 from scbind.motifs import read_motifs
 from scbind.trees import Features, fit_trees
@@ -72,9 +73,8 @@ def evaluate_baselines(
             table["ece"] = np.nan
         write_curves(drawn, curves[name])
         tables.append(table)
-    write_metrics(pd.concat(tables, ignore_index=True), metrics)
-    thinned = score_depths(data, baselines, keeps, max_windows, depth_seed, PROBABILITIES)
-    write_metrics(thinned, depth)
+    write_table(metrics, pd.concat(tables, ignore_index=True))
+    write_table(depth, score_depths(data, baselines, keeps, max_windows, depth_seed, PROBABILITIES))
 
 
 def _accessibility(features: Features, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:

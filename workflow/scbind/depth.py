@@ -10,10 +10,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score
 
+from scbind.abstention import FEW_BOUND
 from scbind.dataset import TrainingSet
-from scbind.errors import InputError
-from scbind.evaluation import network_scores, write_metrics
-from scbind.files import require
+from scbind.evaluation import network_scores, stack_tables
+from scbind.files import write_table
 from scbind.genome import Genome
 from scbind.labels import BOUND
 from scbind.metrics import calibration_error, depth_that_keeps
@@ -28,7 +28,6 @@ COLUMNS = [
 NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
 LIKELY = 0.75  # of the windows drawn, at most this share is bound or open, while there are others
 ENOUGH = 0.9  # of the AUPRC at full depth
-FEW_BOUND = 10  # with fewer bound windows a curve says nothing
 NO_CURVE = ("other_lines_chip", "permuted_labels")  # one does not read the signal, the other is chance
 
 Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
@@ -52,8 +51,7 @@ def evaluate_depth(
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
-    table = score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed)
-    write_metrics(table, output)
+    write_table(output, score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed))
 
 
 def score_depths(
@@ -175,17 +173,9 @@ def merge_depths(
 
     Raises :class:`InputError` for a table with other columns.
     """
-    parts = []
-    for table in tables:
-        part = pd.read_csv(
-            require(table, "run the evaluation first"), sep="\t", keep_default_na=False, na_values=[""]
-        )
-        if list(part.columns) != COLUMNS:
-            raise InputError(table, f"columns {list(part.columns)}", f"expected {COLUMNS}", "line 1")
-        parts.append(part)
-    merged = pd.concat(parts, ignore_index=True)
-    write_metrics(merged, output)
-    write_metrics(fragments_needed(merged, int(Genome.open(reference).known_lengths().sum())), needed)
+    merged = stack_tables(tables, COLUMNS)
+    write_table(output, merged)
+    write_table(needed, fragments_needed(merged, int(Genome.open(reference).known_lengths().sum())))
 
 
 def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:

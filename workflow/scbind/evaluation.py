@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,7 +13,7 @@ import torch
 from scbind.calibration import predict_pairs
 from scbind.dataset import TrainingSet
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import atomic, require, write_table
 from scbind.labels import BOUND
 from scbind.metrics import calibration_error, precision_on_grid, ranking_metrics, reliability
 from scbind.models import load_predictor
@@ -55,7 +55,7 @@ def evaluate_model(
     predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
 
     table, drawn = score_test_windows(data, partial(network_scores(predictor), data), model)
-    write_metrics(table, metrics)
+    write_table(metrics, table)
     write_curves(drawn, curves)
 
 
@@ -129,22 +129,22 @@ def write_curves(drawn: dict[str, tuple[np.ndarray, np.ndarray]], output: str | 
         )
 
 
-def write_metrics(table: pd.DataFrame, output: str | Path) -> None:
-    """Write a metrics table with six significant digits, whole or not at all."""
-    with atomic(output) as path:
-        table.to_csv(path, sep="\t", index=False, float_format="%.6g")
-
-
-def merge_metrics(tables: list[str | Path], output: str | Path) -> None:
-    """Put the tables of models and baselines under each other; refuses a table with other columns."""
+def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFrame:
+    """Tables of models and baselines under each other; refuses one with other columns. Only empty fields are NaN."""
     parts = []
     for table in tables:
-        part = pd.read_csv(require(table, "run the evaluation first"), sep="\t")
-        if list(part.columns) != COLUMNS:
-            raise InputError(table, f"columns {list(part.columns)}", f"expected {COLUMNS}", "line 1")
+        path = require(table, "run the evaluation first")
+        part = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
+        if list(part.columns) != columns:
+            raise InputError(table, f"columns {list(part.columns)}", f"expected {columns}", "line 1")
         parts.append(part)
-    merged = pd.concat(parts, ignore_index=True)
-    write_metrics(merged, output)
+    return pd.concat(parts, ignore_index=True)
+
+
+def merge_metrics(tables: Sequence[str | Path], output: str | Path) -> None:
+    """Put the metrics of models and baselines under each other; see :func:`stack_tables`."""
+    merged = stack_tables(tables, COLUMNS)
+    write_table(output, merged)
     whole = merged[merged["split"] == "test"]
     for model, mean in whole.groupby("model", sort=False)[["auprc", "prevalence"]].mean().iterrows():
         say(f"{model}: mean AUPRC {mean['auprc']:.4f} at a mean prevalence of {mean['prevalence']:.4f}")

@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from scipy.stats import norm
 
 from scbind.dataset import TrainingSet
-from scbind.evaluation import score_test_windows, write_curves, write_metrics
+from scbind.evaluation import score_test_windows, write_curves
+from scbind.files import write_table
 from scbind.simulate_sites import PEAK_REACH, SUMMIT_SD
 from scbind.truthfiles import Truth
 
@@ -33,7 +34,7 @@ def evaluate_oracle(
     """
     data, known = TrainingSet.open(dataset, reference), Truth(truth)
     table, drawn = score_test_windows(data, partial(line_chance, known, data), "oracle")
-    write_metrics(table, metrics)
+    write_table(metrics, table)
     write_curves(drawn, curves)
 
 

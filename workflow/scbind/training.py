@@ -112,7 +112,7 @@ def train(
     if precision == "auto":
         precision = "bf16-mixed" if accelerator == "gpu" else "32-true"
     data = TrainingSet.open(dataset, reference)
-    facts = _facts(data, architecture)
+    facts = data_facts(data, architecture)
     options = options or {}
     drawn = Sampling(**(SAMPLING[architecture] | (sampling or {})))
     pl.seed_everything(seed, workers=True, verbose=False)
@@ -175,21 +175,21 @@ def train(
     )
     if last.exists():
         say(f"resuming from {last}")
+    fits = True
     try:
         trainer.fit(module, batches, ckpt_path=str(last) if last.exists() else None, weights_only=True)
     except torch.OutOfMemoryError:
-        if batch_size < 2 * SMALLEST_BATCH:
+        fits = False
+    if not fits:  # outside of the handler, which keeps the memory of the failed step alive
+        smaller = batch_size // 2
+        if smaller < SMALLEST_BATCH:
             raise InputError(
                 "config",
                 f"not even batches of {batch_size} fit into the memory of the GPU",
                 "use a smaller network or a larger GPU",
                 "models.*.batch_size",
-            ) from None
-        smaller = batch_size // 2
+            )
         say(f"WARNING out of GPU memory with batches of {batch_size}; starting again with {smaller}")
-    else:
-        smaller = None
-    if smaller:  # outside of the handler, which keeps the memory of the failed step alive
         del trainer, module, batches
         torch.cuda.empty_cache()
         return train(**(asked | {"batch_size": smaller}))
@@ -203,7 +203,7 @@ def train(
     shutil.rmtree(state)
 
 
-def _facts(data: TrainingSet, architecture: str) -> dict:
+def data_facts(data: TrainingSet, architecture: str) -> dict:
     """Everything about the data that inference must know, in plain types.
 
     TFs without a bound training window are left out of the model: a head that saw no positive can only guess.

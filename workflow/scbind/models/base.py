@@ -73,7 +73,7 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
     """Make an untrained network.
 
     ``facts`` holds ``tfs``, ``cell_lines``, ``assayed`` and ``context``; ``options`` the architecture's own
-    settings; ``motifs`` (TF -> log-odds) may seed the first layer. Raises ``KeyError`` on an unknown name.
+    settings; ``motifs`` (TF -> log-odds) are what matrices start from. Raises ``KeyError`` on an unknown name.
     """
     from scbind.models.gated import GatedNetwork
     from scbind.models.scfan import ScfanNetwork
