@@ -69,9 +69,8 @@ def test_spread_is_that_of_the_calibrated_members(tiny_model, tiny, tiny_dataset
     (_, at, inputs), *_ = _inputs(model, data, line, window, (1.0,), 0, 4096)
     spread = model.spread(*inputs)
     assert spread.dtype == np.float32 and spread.shape == (len(at), len(model.tfs))
-    kept = list(model.network.members)
     probability = []
-    for member in range(len(kept)):  # each alone: the readout holds one map per member
+    for member in range(model.network.n_members):  # each alone
         model.network.respond = lambda *given, member=member: model.network.respond_each(*given)[member]
         probability.append(model.calibrated(model.logits(*inputs), inputs[2]))
     np.testing.assert_allclose(spread, np.std(probability, axis=0), atol=1e-6)

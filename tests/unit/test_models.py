@@ -5,8 +5,8 @@ import pytest
 import torch
 from scbind.errors import InputError
 from scbind.models import build_network, load_predictor
-from scbind.models.gated import openness_features, signal_features
 from scbind.models.layers import RATE, MotifScan, one_hot
+from scbind.models.towers import openness_features, shape_features
 from scbind.models.predictor import Predictor
 from scbind.models.scfan import ScfanNetwork
 from scbind.module import masked_loss
@@ -69,6 +69,29 @@ def test_probabilities_do_not_depend_on_blocks(architecture):
     np.testing.assert_array_equal(readout, np.concatenate([model.readout(CODES[[i]]) for i in range(7)]))
 
 
+@pytest.mark.parametrize("architecture", ["scbind", "scfan"])
+def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
+    torch.manual_seed(0)
+    fitted = {"tfs": ["T1", "T3"], "log10_depth_centre": -2.5}
+    fitted["parameters"] = {
+        "T1": [1.5, 0.3, 0.2, -0.4],
+        "T3": [0.1, -1.0, 0.5, 0.1],
+    }  # T3 reaches the least slope
+    network = build_network(architecture, FACTS, {})
+    for weights in network.parameters():  # also those that start at 0
+        nn.init.normal_(weights, std=0.2)
+    model = Predictor(network, FACTS, fitted)
+    depth = np.array([0.03, 0.001, 0.0], np.float32)  # above what was trained on, below it, nothing
+    counts = RNG.poisson(1.0, (3, 7, 1000 // model.bin_bp)).astype(np.float32)
+    readout = model.readout(CODES)
+    found = model.probabilities(readout, counts, depth)
+    for cell in range(3):
+        depths = np.repeat(depth[cell], 7)
+        expected = model.calibrated(model.logits(readout, counts[cell], depths), depths)
+        np.testing.assert_allclose(found[cell], expected, atol=2e-6)
+    assert np.ptp(found) > 0.01
+
+
 def test_signal_and_sequence_both_matter():
     model = predictor("scbind")
     readout = model.readout(CODES)
@@ -82,11 +105,11 @@ def test_reach_must_fit_the_bins():
     with pytest.raises(InputError, match="reach 630 does not centre on the 1000 bp"):
         build_network("scbind", FACTS, {"reach": 630})
     readout = build_network("scbind", FACTS, {"reach": 1000, "members": 2}).readout(torch.from_numpy(CODES))
-    assert readout.shape == (7, 2 * 3 + 2 * 20 * 64), "matches, then a map of bins x channels for each member"
+    assert readout.shape == (7, 2, 1 + 16 + 8, 3), "members, numbers to meet the cell's, TFs"
 
 
 def test_features_are_finite_for_nothing():
-    assert torch.isfinite(signal_features(torch.zeros(2, 20), torch.zeros(2), 50)).all()
+    assert torch.isfinite(shape_features(torch.zeros(2, 20), torch.zeros(2), 50)).all()
     assert torch.isfinite(openness_features(torch.zeros(2, 20), torch.zeros(2), 50, 4)).all()
 
 

@@ -15,7 +15,7 @@ from scbind.dataset import TrainingSet
 from scbind.files import atomic
 from scbind.labels import BOUND
 from scbind.models import load_predictor
-from scbind.models.predictor import Predictor
+from scbind.models.predictor import SMALLEST_SLOPE, Predictor
 from scbind.runlog import say
 from scbind.splits import VALID
 
@@ -168,7 +168,7 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> np.ndarr
         def closure():
             optimiser.zero_grad()
             a, b, e, c = p.unbind(1)
-            fitted = (a + e * x).clamp_min(0.05) * z + b + c * x
+            fitted = (a + e * x).clamp_min(SMALLEST_SLOPE) * z + b + c * x
             each = torch.nn.functional.binary_cross_entropy_with_logits(fitted, bound, reduction="none")
             loss = (each * known).sum()
             pull = p - (centre if centre is not None else torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=p.dtype))

@@ -17,12 +17,15 @@ class BindingNetwork(nn.Module):
         Width in bp of the bins in which it wants insertions counted.
     pairs
         Rows that it is always given at once in prediction, so that no number depends on the caller's blocks.
+    tile
+        Windows, and cells, that it is always given at once in a grid, for the same reason.
     n_members
         Networks of which it is the mean.
     """
 
     bin_bp: int
     pairs: int = 1024
+    tile: int = 32
     n_members: int = 1
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
@@ -46,6 +49,17 @@ class BindingNetwork(nn.Module):
     ) -> Tensor:
         """Logits of every member, (members, batch, TFs); arguments as of :meth:`respond`."""
         return self.respond(readout, counts, depth, line)[None]
+
+    def respond_grid(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
+        """Logits (windows, cells, TFs) of every cell in every window.
+
+        ``readout`` (windows, ...); ``counts`` float32 (windows, cells, context / bin_bp); ``depth`` float32 (cells,).
+        Here pair by pair; a network that can share work between the cells of a window does so.
+        """
+        windows, cells, bins = counts.shape
+        each = readout.repeat_interleave(cells, dim=0)
+        logits = self.respond(each, counts.reshape(-1, bins), depth.repeat(windows))
+        return logits.view(windows, cells, -1)
 
     def forward(
         self,
@@ -75,7 +89,7 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
     ``facts`` holds ``tfs``, ``cell_lines``, ``assayed`` and ``context``; ``options`` the architecture's own
     settings; ``motifs`` (TF -> log-odds) are what matrices start from. Raises ``KeyError`` on an unknown name.
     """
-    from scbind.models.gated import GatedNetwork
     from scbind.models.scfan import ScfanNetwork
+    from scbind.models.towers import TowerNetwork
 
-    return {"scbind": GatedNetwork, "scfan": ScfanNetwork}[architecture](facts, motifs=motifs, **options)
+    return {"scbind": TowerNetwork, "scfan": ScfanNetwork}[architecture](facts, motifs=motifs, **options)

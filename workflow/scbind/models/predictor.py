@@ -14,6 +14,9 @@ from scbind.files import require
 from scbind.genome import Genome
 from scbind.models.base import build_network
 
+SMALLEST_SLOPE = 0.05  # of the calibration, as it is fitted: more evidence never makes binding less likely
+NAN_SIGNAL = "NaN among the counts of a window"
+
 
 class Predictor:
     """Probabilities of binding for windows given the signal of cells or tracks.
@@ -36,6 +39,8 @@ class Predictor:
         self.pairs = network.pairs
         self.columns = np.flatnonzero(facts["modelled"])
         self.tfs = [facts["tfs"][column] for column in self.columns]
+        self._all_modelled = len(self.tfs) == len(facts["tfs"])
+        self._modelled = torch.from_numpy(self.columns).to(device)
         self.window, self.context, self.bin_bp = facts["window"], facts["context"], network.bin_bp
         self.reliability = (calibration or {}).get("reliability", {})
         self._calibration = None
@@ -107,9 +112,7 @@ class Predictor:
     def _padded(self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray, line: int | None):
         """Yield rows (a slice) and the network's arguments for them, always ``pairs`` long."""
         if not np.isfinite(counts).all():
-            raise InputError(
-                "signal", "NaN among the counts of a window", "rebuild the signal of this sample"
-            )
+            raise InputError("signal", NAN_SIGNAL, "rebuild the signal of this sample")
         for begin in range(0, len(counts), self.pairs):
             rows = slice(begin, begin + self.pairs)
             padded = [
@@ -126,26 +129,55 @@ class Predictor:
         if self._calibration is not None:
             slope, intercept, slope_depth, intercept_depth = self._calibration.T
             x = np.log10(np.maximum(depth, 1e-7))[:, None] - self._centre
-            logits = np.maximum(slope + slope_depth * x, 0.05) * logits + intercept + intercept_depth * x
+            logits = (
+                np.maximum(slope + slope_depth * x, SMALLEST_SLOPE) * logits + intercept + intercept_depth * x
+            )
         return (1 / (1 + np.exp(-np.clip(logits, -30, 30)))).astype(np.float32)
 
+    @torch.inference_mode()
     def probabilities(self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """P(bound) of every cell in every window.
 
         ``readout`` (W, ...); ``counts`` (C, W, bins), insertions; ``depth`` (C,), insertions per base. Returns
-        float32 (C, W, TFs). The numbers do not depend on how cells and windows are cut into blocks.
+        float32 (C, W, TFs). The network sees tiles of one size, the last ones filled up with zeros, so the numbers do
+        not depend on how cells and windows are cut into blocks.
         """
+        if not np.isfinite(counts).all():
+            raise InputError("signal", NAN_SIGNAL, "rebuild the signal of this sample")
         cells, windows = counts.shape[:2]
         out = np.empty((cells, windows, len(self.tfs)), dtype=np.float32)
-        per_block = max(1, self.pairs // windows)
-        for begin in range(0, cells, per_block):
-            block = counts[begin : begin + per_block]
-            n = len(block)
-            repeated = np.broadcast_to(readout, (n, *readout.shape)).reshape(n * windows, *readout.shape[1:])
-            depths = np.repeat(depth[begin : begin + n], windows)
-            logits = self.logits(repeated, block.reshape(n * windows, -1), depths)
-            out[begin : begin + n] = self.calibrated(logits, depths).reshape(n, windows, -1)
+        tile = self.network.tile
+        cell_blocks = []
+        for begin in range(0, cells, tile):
+            rows = slice(begin, begin + tile)
+            depths = torch.from_numpy(_pad(np.asarray(depth[rows], dtype=np.float32), tile)).to(self.device)
+            cell_blocks.append((rows, depths, self._platt(depths)))
+        for begin in range(0, windows, tile):
+            columns = slice(begin, begin + tile)
+            asked = torch.from_numpy(_pad(readout[columns], tile)).to(self.device)
+            asked = asked.float() if asked.is_floating_point() else asked
+            for rows, depths, platt in cell_blocks:
+                block = counts[rows, columns].astype(np.float32, copy=False)
+                padded = np.zeros((tile, tile, counts.shape[2]), dtype=np.float32)
+                padded[: block.shape[1], : block.shape[0]] = block.transpose(1, 0, 2)
+                logits = self.network.respond_grid(asked, torch.from_numpy(padded).to(self.device), depths)
+                logits = logits if self._all_modelled else logits[:, :, self._modelled]
+                if platt is not None:
+                    logits = torch.addcmul(platt[1], platt[0], logits.float())
+                found = torch.sigmoid(logits.float()).transpose(0, 1)[: block.shape[0], : block.shape[1]]
+                out[rows, columns] = found.cpu().numpy()
         return out
+
+    def _platt(self, depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
+        """Slope and intercept of the calibration at depths (C,), each float32 (C, TFs); ``None`` without one."""
+        if self._calibration is None:
+            return None
+        slope, intercept, slope_depth, intercept_depth = torch.from_numpy(self._calibration).to(self.device).T
+        x = torch.log10(depth.double().clamp_min(1e-7))[:, None] - self._centre
+        return (
+            (slope + slope_depth * x).clamp_min(SMALLEST_SLOPE).float(),
+            (intercept + intercept_depth * x).float(),
+        )
 
 
 def read_checkpoint(path: str | Path) -> dict:

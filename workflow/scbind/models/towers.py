@@ -1,0 +1,243 @@
+"""scbind's network: two towers, one for a window's sequence and one for a cell's signal, that meet in a product."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import avg_pool1d, gelu
+
+from scbind.errors import InputError
+from scbind.models.base import BindingNetwork
+from scbind.models.layers import MotifScan, one_hot
+
+PULL = 0.5  # of the matrices to the known ones, in bound windows per squared unit; see docs/network.md
+SURROUNDINGS = (2, 4, 8)  # bins beyond the window, either side, over which insertions are summed
+N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
+PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and besides
+
+
+class TowerNetwork(BindingNetwork):
+    """Late fusion: what a window asks and what a cell answers, as numbers whose products are summed.
+
+    The *window tower* reads the sequence, once: the best matches, in bins of 50 bp over ``reach`` bp, of one matrix per
+    TF, which starts as the known one and learns what that lacks (flanks, mostly). From a TF's own best match a small
+    network that all TFs share (a TF only scales and shifts it, so a few dozen bound windows are enough) makes
+    ``direct`` numbers for the TF, and the map of all matches makes ``partners`` more. The *cell tower* makes as many
+    numbers from the insertions around the window and the depth: for the direct ones from how open it is, for the others
+    from the shape of the signal as well. A logit is the sum of the products, and a share that the signal has alone.
+    Thus a cell costs a tiny network and one matrix product, shared by all cells of a window.
+    One set of weights serves all cell lines, because nothing but signal tells them apart.
+
+    ``members`` such pairs of towers, which share the matrices, are averaged.
+
+    Parameters
+    ----------
+    motifs
+        TF -> log-odds; the matrix of a TF without one (of all, for ``None``) starts at random.
+    reach
+        Sequence that is read, centred on the window, in bp; signal is read over the whole context. Sites that make a
+        200-bp window bound lie under a peak that covers half of it, so little is to be found further out.
+    width
+        Of the matrices, in bp, flanks included.
+    direct, partners
+        Numbers per TF in which the towers meet, for a TF's own match and for the map.
+    channels, profiles, hidden, dropout
+        Width of the map, position profiles over it, width and dropout of its head.
+    units
+        Width of the network of a TF's own match.
+    members
+        Networks; their spread says how sure a prediction is.
+    """
+
+    bin_bp = 50
+
+    def __init__(
+        self,
+        facts: dict,
+        motifs: dict[str, np.ndarray] | None = None,
+        reach: int = 600,
+        width: int = 25,
+        direct: int = 16,
+        partners: int = 8,
+        channels: int = 64,
+        profiles: int = 6,
+        hidden: int = 128,
+        dropout: float = 0.3,
+        units: int = 16,
+        members: int = 3,
+    ):
+        super().__init__()
+        self.bins, self.n_tfs, self.n_members = reach // self.bin_bp, len(facts["tfs"]), members
+        self.edge, off_grid = divmod(facts["context"] - reach, 2 * self.bin_bp)
+        if self.edge < 0 or off_grid:
+            raise InputError(
+                "config",
+                f"reach {reach} does not centre on the {facts['context']} bp of context in bins of {self.bin_bp}",
+                f"take the context less a multiple of {2 * self.bin_bp}",
+                "models.*.options.reach",
+            )
+        self.within = facts["window"] // self.bin_bp
+        deepest = max(depth for line in facts["depth"].values() for depth in line.values())
+        self.register_buffer("deepest", torch.tensor(float(deepest)))
+        self.pull = PULL / max(1, sum(facts["bound_train"].values()))
+        self.scan = MotifScan([(motifs or {}).get(tf) for tf in facts["tfs"]], width, self.bin_bp)
+        signal_bins = facts["context"] // self.bin_bp
+        self.windows = nn.ModuleList(
+            _WindowTower(self.n_tfs, self.bins, direct, partners, channels, profiles, hidden, dropout, units)
+            for _ in range(members)
+        )
+        self.cells = nn.ModuleList(
+            _CellTower(self.n_tfs, signal_bins, direct, partners) for _ in range(members)
+        )
+
+    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
+        """What windows ask: uint8 (windows, context) to float32 (windows, members, numbers, TFs)."""
+        skip = self.edge * self.bin_bp
+        matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip])).transpose(1, 2)
+        own, first = matches, (self.bins - self.within) // 2
+        best = torch.stack([own[:, first : first + self.within].amax(dim=1), own.amax(dim=1)], dim=2)
+        return torch.stack([tower(matches, best) for tower in self.windows], dim=1)
+
+    def respond_each(
+        self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None
+    ) -> Tensor:
+        """Logits of every member, (members, batch, TFs); see :class:`BindingNetwork`. ``line`` is not used."""
+        signal = self._signal(counts, depth)
+        logits = []
+        for member, tower in enumerate(self.cells):
+            answer, alone = tower(*signal)
+            logits.append(torch.einsum("nk,nkt->nt", answer, readout[:, member]) + alone)
+        return torch.stack(logits)
+
+    def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
+        """Mean logits of the members, (batch, TFs); arguments as of :meth:`respond_each`."""
+        return self.respond_each(readout, counts, depth, line).mean(dim=0)
+
+    def respond_grid(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
+        """Mean logits of every cell in every window, by one matrix product per window; see :class:`BindingNetwork`."""
+        windows, cells, bins = counts.shape
+        signal = self._signal(counts.reshape(-1, bins), depth.repeat(windows))
+        towers = [tower(*signal) for tower in self.cells]
+        answer = torch.cat([answer for answer, _ in towers], dim=1).view(windows, cells, -1)
+        alone = sum(alone for _, alone in towers).view(windows, cells, -1)
+        return torch.baddbmm(alone, answer, readout.flatten(1, 2)) / self.n_members
+
+    def training_logits(
+        self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor, mappability: Tensor | None = None
+    ) -> Tensor:
+        """Logits of every member, each of which learns from its own: (members, batch, TFs)."""
+        return self.respond_each(self.readout(codes), counts, depth)
+
+    def penalty(self) -> Tensor:
+        """Pull of the matrices towards the known ones; the more bound windows there are, the weaker."""
+        return self.pull * self.scan.learned.square().sum()
+
+    def _signal(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        # beyond the depth that was trained on, more insertions would be read as more accessibility
+        deep = (self.deepest / depth.clamp_min(1e-9)).clamp_max(1)
+        counts, depth = counts * deep[:, None], depth * deep
+        openness = openness_features(counts, depth, self.bin_bp, self.within)
+        return openness, torch.cat([shape_features(counts, depth, self.bin_bp), openness], dim=1)
+
+
+class _WindowTower(nn.Module):
+    """Matches (windows, bins, TFs) and best ones (windows, TFs, 2) to (windows, 1 + direct + partners, TFs)."""
+
+    def __init__(
+        self,
+        n_tfs: int,
+        bins: int,
+        direct: int,
+        partners: int,
+        channels: int,
+        profiles: int,
+        hidden: int,
+        dropout: float,
+        units: int,
+    ):
+        super().__init__()
+        self.match = nn.Linear(2, units)
+        self.scale = nn.Parameter(torch.zeros(n_tfs, units))
+        self.shift = nn.Parameter(torch.zeros(n_tfs, units))
+        self.mix = nn.Linear(units, units)
+        self.shared = nn.Parameter(torch.randn(units, 1 + direct) * (units * direct) ** -0.5)
+        self.own = nn.Parameter(torch.zeros(n_tfs, units, 1 + direct))
+        always = torch.zeros(1 + direct, n_tfs)
+        always[0] = -4.0  # binding is rare
+        self.always = nn.Parameter(always)
+        self.project = nn.Linear(n_tfs, channels)
+        self.profiles = nn.Parameter(_bumps(profiles, bins))
+        self.head = nn.Sequential(
+            nn.Dropout(dropout),
+            nn.Linear(profiles * channels, hidden),
+            nn.GELU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, partners * n_tfs),
+            nn.Unflatten(1, (partners, n_tfs)),
+        )
+        for start in (self.head[-2].weight, self.head[-2].bias):
+            nn.init.zeros_(start)  # a TF's own match speaks first
+
+    def forward(self, matches: Tensor, best: Tensor) -> Tensor:
+        seen = gelu(self.mix(gelu(self.match(best) * (1 + self.scale) + self.shift)))
+        direct = torch.einsum("wtu,tuk->wkt", seen, self.shared + self.own) + self.always
+        pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(matches)), self.profiles)
+        return torch.cat([direct, self.head(pooled.flatten(1))], dim=1)
+
+
+class _CellTower(nn.Module):
+    """Signal to the numbers that a window's are multiplied with, and to what it says of each TF alone."""
+
+    def __init__(self, n_tfs: int, signal_bins: int, direct: int, partners: int):
+        super().__init__()
+        width = PER_BIN * signal_bins + OVERALL + N_OPENNESS
+        self.direct = nn.Sequential(nn.Linear(N_OPENNESS, 32), nn.GELU(), nn.Linear(32, direct))
+        self.shape = nn.Sequential(nn.Linear(width, 48), nn.GELU())
+        self.partners = nn.Linear(48, partners)
+        self.alone = nn.Linear(48, n_tfs, bias=False)
+
+    def forward(self, openness: Tensor, everything: Tensor) -> tuple[Tensor, Tensor]:
+        shape = self.shape(everything)
+        one = openness.new_ones(len(openness), 1)
+        return torch.cat([one, self.direct(openness), self.partners(shape)], dim=1), self.alone(shape)
+
+
+def _bumps(profiles: int, bins: int) -> Tensor:
+    """Start of the position profiles: bumps on the window of growing width, shape (profiles, bins), rows sum to 1."""
+    distance = (torch.arange(bins) - (bins - 1) / 2).abs()
+    widths = torch.logspace(0, 3, profiles, base=2)[:, None]
+    bumps = torch.exp(-0.5 * (distance / widths) ** 2)
+    return bumps / bumps.sum(dim=1, keepdim=True)
+
+
+def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
+    """How a cell's insertions lie around a window: float32 (batch, ``PER_BIN`` * bins + ``OVERALL``).
+
+    For each bin the log of the insertions in it, of those in it and its two neighbours, and the share that these are of
+    all; then the log of all, and of all over those that the depth predicts, with one pseudo-insertion.
+    ``counts`` (batch, bins); ``depth`` (batch,), insertions per base. Finite for empty windows and zero depth.
+    """
+    total = counts.sum(dim=1, keepdim=True)
+    around = avg_pool1d(counts[:, None], 3, stride=1, padding=1)[:, 0] * 3
+    expected = (depth * bin_bp * counts.shape[1])[:, None]
+    each = [torch.log1p(counts), torch.log1p(around), around / (total + 1) * 4]
+    return torch.cat([*each, torch.log1p(total), torch.log((total + 1) / (expected + 1))], dim=1)
+
+
+def openness_features(counts: Tensor, depth: Tensor, bin_bp: int, within: int) -> Tensor:
+    """How open a window is in a cell: float32 (batch, ``N_OPENNESS``).
+
+    For the window (its ``within`` bins) and growing surroundings, the log of the insertions over those that the
+    depth predicts, with half a pseudo-insertion, and the log of the insertions; then the log depth.
+    """
+    bins = counts.shape[1]
+    first = (bins - within) // 2
+    enrichment, amount = [], []
+    for more in (0, *SURROUNDINGS):
+        begin, end = max(0, first - more), min(bins, first + within + more)
+        inside = counts[:, begin:end].sum(dim=1)
+        enrichment.append(torch.log((inside + 0.5) / (depth * bin_bp * (end - begin) + 0.5)))
+        amount.append(torch.log1p(inside))
+    log_depth = torch.log10(depth.clamp_min(1e-7)) / 3 + 1
+    return torch.stack([*enrichment, *amount, log_depth], dim=1)
