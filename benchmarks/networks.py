@@ -1,11 +1,13 @@
 """Cost of a cell and window in the two networks, side by side in one process.
 
-    python benchmarks/networks.py [--cells 4 --windows 256 --threads 2 --dataset ... --reference ...]
+    python benchmarks/networks.py [--cells 32 --windows 64 --threads 2 --dataset ... --reference ...]
 
-Of `scbind`: `respond` given the readout of the windows, in batches of its own `pairs`. Of `scfan`, as one network of
-one cell line: `respond` in every batch size and number format asked for, of which the fastest counts. `predictor` is
-the same work through `Predictor.probabilities`, as the workflow calls it, with the copying around the network; `trunk`
-is the readout, once per window however many cells there are. Untrained weights cost the same as trained ones.
+Of `scbind`: `respond_grid` given the readout of the windows, in tiles of its own size. Of `scfan`, as one network of
+one cell line: `respond` in every batch size asked for. Both in float32 and with automatic casting to bfloat16; the
+fastest counts. `predictor` is the same work through `Predictor.probabilities`, as the workflow calls it, with the
+copying around the network; `trunk` is the readout, once per window however many cells there are. `matmul` is the
+machine's own rate, of a product of two matrices of 2,048 squared on the same threads: what networks reach is a share
+of it. Untrained weights cost the same as trained ones.
 
 Multiply-adds are those of convolutions and matrix products (half of the floating-point operations that
 `torch.utils.flop_counter` counts). For `scfan` on 1,000 bp they must come to 0.1293 G, that is 0.2586 GFLOP, of the
@@ -27,17 +29,17 @@ def multiply_adds(call) -> float:
 
 
 @torch.inference_mode()
-def respond(network, rows: list[torch.Tensor], dtype: torch.dtype) -> None:
+def run(call, rows: list[torch.Tensor], dtype: torch.dtype) -> None:
     """One batch through a network, in float32 or with automatic casting."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
-        network.respond(*rows)
+        call(*rows)
 
 
 def main() -> None:
     """Measure and print."""
     arguments = parser(__doc__)
-    arguments.add_argument("--cells", type=int, default=4)
-    arguments.add_argument("--windows", type=int, default=256)
+    arguments.add_argument("--cells", type=int, default=32)
+    arguments.add_argument("--windows", type=int, default=64)
     arguments.add_argument("--depth", type=float, default=1e-3, help="insertions per base of a cell")
     arguments.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256], help="tried for scfan")
     args = parse(arguments)
@@ -60,24 +62,28 @@ def main() -> None:
                 "M multiply-adds, trunk": multiply_adds(lambda n=network: n.readout(torch.from_numpy(codes)))
                 / args.windows,
             }
-            sizes = [network.pairs] if name == "scbind" else args.batches
-            formats = [torch.float32] if name == "scbind" else [torch.float32, torch.bfloat16]
-            for batch in sizes:
-                pick = np.arange(batch) % args.windows, np.arange(batch) % args.cells
-                rows = [readout[pick[0]], counts[pick[1], pick[0]], depth[pick[1]]]
-                rows = [torch.from_numpy(np.ascontiguousarray(row)) for row in rows]
-                if rows[0].is_floating_point():
-                    rows[0] = rows[0].float()
-                for dtype in formats:
-                    label = f"{name} {str(dtype).removeprefix('torch.')} {batch}"
-                    cases[label] = Case(lambda n=network, r=rows, d=dtype: respond(n, r, d), batch)
-            about[name]["M multiply-adds, pair"] = (
-                multiply_adds(lambda n=network, r=rows: n.respond(*r)) / batch
-            )
+            batches = []
+            if name == "scbind":
+                w, c = np.arange(network.tile) % args.windows, np.arange(network.tile) % args.cells
+                batches.append((network.respond_grid, network.tile**2, readout[w], counts[c][:, w], depth[c]))
+            for batch in args.batches if name == "scfan" else ():
+                w, c = np.arange(batch) % args.windows, np.arange(batch) % args.cells
+                batches.append((network.respond, batch, readout[w], counts[c, w], depth[c]))
+            for call, pairs, asked, signal, depths in batches:
+                signal = signal.transpose(1, 0, 2) if signal.ndim == 3 else signal
+                rows = [torch.from_numpy(np.ascontiguousarray(row)) for row in (asked, signal, depths)]
+                rows[0] = rows[0].float() if rows[0].is_floating_point() else rows[0]
+                for dtype in (torch.float32, torch.bfloat16):
+                    label = f"{name} {str(dtype).removeprefix('torch.')} {pairs}"
+                    cases[label] = Case(lambda f=call, r=rows, d=dtype: run(f, r, d), pairs)
+            about[name]["M multiply-adds, pair"] = multiply_adds(lambda f=call, r=rows: f(*r)) / pairs
             cases[f"{name} predictor"] = Case(
                 lambda m=model, r=readout, c=counts: m.probabilities(r, c, depth), args.cells * args.windows
             )
             cases[f"{name} trunk"] = Case(lambda m=model: m.readout(codes), args.windows)
+        for dtype in (torch.float32, torch.bfloat16):
+            square = torch.randn(2048, 2048).to(dtype)
+            cases[f"matmul {str(dtype).removeprefix('torch.')}"] = Case(lambda s=square: s @ s, 2048**3 / 1e6)
         found = rates(cases, args.rounds, args.seconds)
 
     show(list(about.values()))
@@ -97,6 +103,10 @@ def main() -> None:
     print(
         f"pairs per second through the predictor: {ratio(found['scbind predictor'], found['scfan predictor'])}"
     )
+    for name in about:
+        machine = found[f"matmul {best[name].split()[1]}"]
+        share = found[best[name]] * about[name]["M multiply-adds, pair"] / machine
+        print(f"share of the machine's matrix-product rate, {best[name]}: {np.median(share):.1%}")
     cost = about["scfan"]["M multiply-adds, pair"] / about["scbind"]["M multiply-adds, pair"]
     print(f"multiply-adds per pair, scfan / scbind: {cost:,.0f}")
 
