@@ -11,7 +11,6 @@ from scbind.errors import InputError
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import MotifScan, one_hot
 
-PULL = 0.5  # of the matrices to the known ones, in bound windows per squared unit; see docs/network.md
 SURROUNDINGS = (2, 4, 8)  # bins beyond the window, either side, over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
 PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and besides
@@ -40,6 +39,8 @@ class TowerNetwork(BindingNetwork):
         200-bp window bound lie under a peak that covers half of it, so little is to be found further out.
     width
         Of the matrices, in bp, flanks included.
+    pull
+        Of the matrices to the known ones, in bound windows per squared unit: see docs/network.md.
     direct, partners
         Numbers per TF in which the towers meet, for a TF's own match and for the map.
     channels, profiles, hidden, dropout
@@ -58,6 +59,7 @@ class TowerNetwork(BindingNetwork):
         motifs: dict[str, np.ndarray] | None = None,
         reach: int = 600,
         width: int = 25,
+        pull: float = 0.5,
         direct: int = 16,
         partners: int = 8,
         channels: int = 64,
@@ -80,7 +82,7 @@ class TowerNetwork(BindingNetwork):
         self.within = facts["window"] // self.bin_bp
         deepest = max(depth for line in facts["depth"].values() for depth in line.values())
         self.register_buffer("deepest", torch.tensor(float(deepest)))
-        self.pull = PULL / max(1, sum(facts["bound_train"].values()))
+        self.pull = pull / max(1, sum(facts["bound_train"].values()))
         self.scan = MotifScan([(motifs or {}).get(tf) for tf in facts["tfs"]], width, self.bin_bp)
         signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
