@@ -207,6 +207,22 @@ class TrainingSet:
             depth,
         )
 
+    def check_model(self, facts: dict, checkpoint: str | Path) -> None:
+        """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset."""
+        for key in ("chromosomes", "cell_lines", "tfs", "window", "context"):
+            here, there = self.manifest[key], facts[key]
+            if here == there:
+                continue
+            if isinstance(here, int):
+                what = f"{there}, not {here}"
+            else:
+                lists = (there, here) if isinstance(here, list) else (there.items(), here.items())
+                only = [[str(v) for v in mine if v not in theirs] for mine, theirs in (lists, lists[::-1])]
+                what = (
+                    f"it alone has {', '.join(only[0]) or 'none'}, the dataset {', '.join(only[1]) or 'none'}"
+                )
+            raise InputError(checkpoint, f"trained with other {key}: {what}", "train the model again")
+
     @property
     def lines(self) -> list[str]:
         """Names of the cell lines, the first axis of the arrays."""

@@ -53,6 +53,7 @@ def evaluate_model(
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
+    data.check_model(predictor.facts, checkpoint)
 
     table, drawn = score_test_windows(data, partial(network_scores(predictor), data), model)
     write_table(metrics, table)

@@ -107,7 +107,7 @@ class BindingModule(pl.LightningModule):
             seen = [batch for part in everyone for batch in part]
         logits, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
         self._valid.clear()
-        self.log("valid_auprc", float(mean_auprc(labels.numpy(), logits.numpy())), rank_zero_only=False)
+        self.log("valid_auprc", mean_auprc(labels.numpy(), logits.numpy()), sync_dist=True)
 
     def configure_optimizers(self):
         """AdamW with warm-up and decay, or the published plain Adam."""

@@ -21,6 +21,7 @@ from scbind.data import BindingData, Sampling
 from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.files import atomic
+from scbind.models.base import FORMAT
 from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.runlog import say
@@ -233,6 +234,7 @@ def data_facts(data: TrainingSet, architecture: str) -> dict:
     """
     manifest = data.manifest
     return {
+        "format": FORMAT,
         "version": __version__,
         "architecture": architecture,
         "genome": manifest["genome"],
