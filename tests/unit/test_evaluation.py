@@ -10,7 +10,7 @@ from scbind.depth import evaluate_depth
 from scbind.errors import InputError
 from scbind.evaluation import COLUMNS, evaluate_model, merge_metrics, protocol_windows, score_test_windows
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
-from scbind.splits import PROTOCOL, TEST
+from scbind.splits import PROTOCOL
 
 BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
