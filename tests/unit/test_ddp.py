@@ -87,6 +87,7 @@ def test_two_processes_share_the_batches_and_one_writes(tiny, tiny_dataset, tmp_
     assert windows == [2 * 51, 2 * 50], "each validation window is seen once an epoch"
     history = rows_of(tmp_path / "run" / "history")
     assert [int(row["epoch"]) for row in history] == [0, 1]
+    assert log.count("examples per epoch") == 2, "neither empties the log of the other"
     assert log.count("epoch 1/2") == log.count("epoch 2/2") == log.count("best validation AUPRC") == 1
     assert (tmp_path / "run" / "checkpoint").is_file() and not list((tmp_path / "run" / "scratch").iterdir())
 
