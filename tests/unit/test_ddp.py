@@ -52,7 +52,7 @@ def two_processes(folder: Path, **settings):
     for name in ("LOCAL_RANK", "MASTER_PORT", "NODE_RANK", "WORLD_SIZE"):
         environment.pop(name, None)
     reply = subprocess.run(
-        [sys.executable, folder / "script.py", json.dumps(given)], env=environment, timeout=300
+        [sys.executable, folder / "script.py", json.dumps(given)], env=environment, timeout=1800
     )
     log = (folder / "log").read_text()
     assert reply.returncode == 0, log

@@ -116,7 +116,7 @@ def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataF
 def protocol_windows(
     data: TrainingSet, line: int, window: np.ndarray, labels: np.ndarray, seed: int = 0
 ) -> np.ndarray:
-    """Test windows as the published evaluation of scFAN takes them, far easier than a genome: bool (windows,).
+    """Test windows as the published evaluation of scFAN takes them, easier than a genome: bool (windows,).
 
     Every window that any TF binds, and as many others drawn from those without a peak (bound or ambiguous) within a
     window's width. After ``make_features_multiTask`` and ``load_chip_multiTask`` of scFAN's ``utils.py`` (Fu et
