@@ -220,6 +220,7 @@ def shards(tmp_path, world):
 def test_activity_file(tmp_path, shards):
     (tmp_path / "metrics.tsv").write_text(
         "model\tcell_line\ttf\tsplit\tauprc\nm\tA\tCTCF\ttest\t0.2\nm\tB\tCTCF\ttest\t0.4\nm\tA\tXX\ttest\t0.9\n"
+        "m\tA\tCTCF\tscfan_protocol\t0.9\n"
     )
     activity_matrix(shards[::-1], tmp_path / "cells.h5ad", tmp_path / "a.h5ad", tmp_path / "metrics.tsv")
     got, cells = ad.read_h5ad(tmp_path / "a.h5ad"), ad.read_h5ad(tmp_path / "cells.h5ad")
@@ -234,7 +235,7 @@ def test_activity_file(tmp_path, shards):
     assert np.allclose(got.layers["scfan_score"].sum(axis=1), 1)
     assert got.var["test_auprc"].iloc[0] == pytest.approx(0.3)
     assert got.var["test_auprc"].isna().tolist() == [False, True, True, True]
-    assert "auprc_at" not in got.var
+    assert "auprc_at" not in got.var and "scfan_protocol_auprc" not in got.var
     shallow = got.layers["abstained"]
     assert shallow.dtype == bool and np.isfinite(got.X[shallow]).all()
     assert shallow.T.tolist() == [

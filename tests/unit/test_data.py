@@ -103,3 +103,27 @@ def test_one_hot_and_reverse_complement():
     assert reverse_complement(codes).tolist() == [[0, 4, 2, 3]]
     assert one_hot(codes).sum(dim=1).tolist() == [[1, 1, 0, 1]]
     assert one_hot(codes)[0, 1].tolist() == [0, 1, 0, 0]
+
+
+def test_negatives_as_often_as_they_are_there(data):
+    """As scFAN draws them: from anywhere outside the peaks, open or not."""
+    pools = Pools.of(data)
+    bound, hard, easy = map(len, pools.each)
+    sizes = pools.wanted(Sampling(examples_per_epoch=10**6, hard=None, easy=1.0))
+    assert sizes[0] == bound and sum(sizes[1:]) == pytest.approx(bound, abs=1)
+    assert sizes[1] / sizes[2] == pytest.approx(hard / easy, abs=1 / min(sizes[1:]))
+    assert pools.wanted(Sampling(examples_per_epoch=10**12, hard=None, easy=1e9)) == (bound, hard, easy)
+
+
+def test_one_strand_where_no_reverse_is_asked_for(data):
+    sampling = {"depth_min": None, "jitter": 0}
+    pools = Pools.of(data)
+    one, both = (
+        TrainingBatches(data, pools, Sampling(reverse=r, **sampling), 50, 64, 1, 0) for r in (False, True)
+    )
+    codes = data.codes(one.examples[:64, 1])
+    assert np.array_equal(one[0]["codes"], codes)
+    turned = (both[0]["codes"].numpy() != codes).any(axis=1)
+    assert 10 < turned.sum() < 54
+    counts = data.counts(0, one.examples[:64, 1], 50)
+    assert np.array_equal(one[0]["counts"], counts) and not np.array_equal(both[0]["counts"], counts)

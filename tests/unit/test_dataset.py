@@ -2,11 +2,12 @@ import json
 import shutil
 
 import numpy as np
+import pyBigWig
 import pytest
 from scbind.dataset import TrainingSet, build_dataset
 from scbind.errors import InputError
 from scbind.labels import BOUND, NOT_ASSAYED
-from scbind.splits import TEST, TRAIN
+from scbind.splits import TEST, TRAIN, UNUSED
 
 
 @pytest.fixture
@@ -41,8 +42,6 @@ def test_signal_and_depth(data):
 
 
 def test_insertion_counts_equal_the_track(data, tiny):
-    import pyBigWig
-
     bigwig = pyBigWig.open(tiny["tracks"]["A"])
     window = np.flatnonzero(data.chrom == 1)[7]
     start = int(data.start[window]) - 400
@@ -119,3 +118,34 @@ def test_windows_that_map_badly_are_left_out(tiny, tiny_dataset, mappable, tmp_p
 def test_no_window_that_maps_is_refused(tiny, mappable, tmp_path):
     with pytest.raises(InputError, match="no usable window; check the genome, .* dataset.min_mappability"):
         build(tiny, mappable[0], tmp_path / "dataset", min_mappability=1)
+
+
+def test_overlapping_windows_train_but_do_not_test(tiny, tiny_dataset, tmp_path):
+    build(tiny, tiny["reference"], tmp_path / "d", step=50)
+    coarse, fine = (TrainingSet.open(folder, tiny["reference"]) for folder in (tiny_dataset, tmp_path / "d"))
+    on_grid = fine.start % 200 == 0
+    for name in ("chrom", "start"):
+        assert np.array_equal(getattr(fine, name)[on_grid], getattr(coarse, name))
+    assert np.array_equal(fine.labels[:, on_grid], coarse.labels)
+    assert np.array_equal(fine.splits[:, on_grid], coarse.splits), "evaluation is on the same windows"
+    assert set(np.unique(fine.splits[:, ~on_grid])) == {UNUSED, TRAIN}
+    # a window 50 bp on is labelled by what lies under it, not by its neighbour
+    labels, n = np.asarray(fine.labels[0, :, 0]), np.flatnonzero(on_grid)[:-1]
+    assert (labels[n] != labels[n + 2]).any()
+    assert (fine.splits[0] == TRAIN).sum() > 3.5 * (coarse.splits[0] == TRAIN).sum()
+
+
+def test_a_chromosome_without_signal_is_not_used(tiny, tmp_path):
+    bigwig = pyBigWig.open(str(tmp_path / "C.bw"), "w")
+    bigwig.addHeader([("chr1", 60_000), ("chr2", 40_000)])
+    bigwig.addEntries("chr1", [2_000], values=[1.0], span=1)
+    bigwig.close()
+    tracks = tiny["tracks"] | {"C": str(tmp_path / "C.bw")}
+    build_dataset(
+        tiny["reference"], tracks, tiny["peaks"], tiny["chip"], tiny["splits"], tmp_path / "dataset"
+    )
+    data = TrainingSet.open(tmp_path / "dataset", tiny["reference"])
+    assert (data.splits[1, data.chrom == 1] == UNUSED).all() and (data.splits[1] == TEST).any()
+    only_c = tiny["splits"] | {"train": ["C:chr2:0-20000"], "valid": ["A:chr2:0-20000"]}
+    with pytest.raises(InputError, match="the train split holds no window; .* the line has signal there"):
+        build_dataset(tiny["reference"], tracks, tiny["peaks"], tiny["chip"], only_c, tmp_path / "none")

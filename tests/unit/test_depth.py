@@ -10,12 +10,15 @@ from scbind.depth import (
     evaluate_depth,
     fragments_needed,
     merge_depths,
+    remembering_scores,
     score_depths,
     thin,
 )
 from scbind.errors import InputError
-from scbind.evaluation import score_test_windows
+from scbind.evaluation import network_scores, score_test_windows
 from scbind.labels import AMBIGUOUS, BOUND, NOT_ASSAYED, UNBOUND
+from scbind.models import load_predictor
+from scbind.models.predictor import Predictor
 from scbind.splits import TEST
 
 KEEPS = [1.0, 0.1, 0.01]
@@ -156,3 +159,29 @@ def test_labels_of_other_lines_by_hand():
     found = other_lines_chip(Three, 0, np.arange(4))
     assert found[:, 0].tolist() == [0.5, 0, 1, 0.5] and np.isnan(found[:, 1]).all()
     assert other_lines_chip(Three, 1, np.array([2]))[0, 0] == 1
+
+
+def test_the_sequence_is_read_once_for_all_shares_with_the_same_numbers(data, tiny_model, monkeypatch):
+    model = load_predictor(*tiny_model[:2])
+    monkeypatch.setattr("scbind.depth.READ_AT_ONCE", 64)  # 200 windows in several blocks
+    read, asked = Predictor.read_windows, []
+
+    def counted(self, genome, chrom, start):
+        asked.append(len(chrom))
+        return read(self, genome, chrom, start)
+
+    monkeypatch.setattr(Predictor, "read_windows", counted)
+    once = score_depths(data, {"m": remembering_scores(model)}, KEEPS, 150, 3)
+    lines = [n for n in (len(draw_windows(data, line, 150, 3)[0]) for line in range(2)) if n]
+    assert sum(asked) == sum(lines) and max(asked) == 64
+    asked.clear()
+    each = score_depths(data, {"m": network_scores(model)}, KEEPS, 150, 3)
+    assert sum(asked) == len(KEEPS) * sum(lines)
+    pd.testing.assert_frame_equal(once, each, check_exact=True)
+
+
+def test_an_old_readout_is_not_used_for_other_windows(data, tiny_model):
+    model = load_predictor(*tiny_model[:2])
+    scores = remembering_scores(model)
+    for window in (np.arange(20), np.arange(20, 40), np.arange(10)):
+        np.testing.assert_array_equal(scores(data, 0, window), network_scores(model)(data, 0, window))

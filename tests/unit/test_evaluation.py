@@ -1,11 +1,16 @@
+import json
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
 from scbind.baselines import evaluate_baselines
 from scbind.dataset import TrainingSet
+from scbind.depth import evaluate_depth
 from scbind.errors import InputError
-from scbind.evaluation import COLUMNS, evaluate_model, merge_metrics, score_test_windows
-from scbind.labels import BOUND
+from scbind.evaluation import COLUMNS, evaluate_model, merge_metrics, protocol_windows, score_test_windows
+from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
+from scbind.splits import PROTOCOL
 
 BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
@@ -31,8 +36,8 @@ def test_all_models_see_the_same_windows(tables):
     assert list(table.columns) == COLUMNS and list(table["model"].unique()) == ["scbind", *BASELINES]
     counts = table.groupby(["cell_line", "tf", "split"])[["n_windows", "n_bound"]].nunique()
     assert (counts == 1).all().all()
-    assert set(table[table["cell_line"] == "A"]["split"]) == {"test", "chromosome"}
-    assert set(table[table["cell_line"] == "C"]["split"]) == {"test", "cell_line", "both"}
+    assert set(table[table["cell_line"] == "A"]["split"]) == {"test", "chromosome", PROTOCOL}
+    assert set(table[table["cell_line"] == "C"]["split"]) == {"test", "cell_line", "both", PROTOCOL}
     assert set(table[table["cell_line"] == "C"]["tf"]) == {"TF1"}, "TF2 was not assayed in C"
 
 
@@ -44,7 +49,8 @@ def test_motif_knowledge_beats_accessibility_where_a_motif_decides(tables):
     whole = table[(table["tf"] == "TF1") & (table["split"] == "test")]
     assert mean["scbind"] > 3 * whole["prevalence"].mean()
     assert table[table["model"] == "accessibility"]["ece"].isna().all()
-    assert table[table["model"] == "scbind"]["ece"].notna().all()
+    assert table[(table["model"] == "scbind") & (table["split"] != PROTOCOL)]["ece"].notna().all()
+    assert table[table["split"] == PROTOCOL]["ece"].isna().all(), "prevalence is made up there"
 
 
 def test_what_the_references_reach(tables):
@@ -78,7 +84,8 @@ def test_a_perfect_and_a_permuted_predictor(tiny, tiny_dataset):
         return (np.asarray(data.labels[line, window]) == BOUND).astype(np.float32)
 
     table, _ = score_test_windows(data, perfect, "perfect")
-    assert (table["auprc"].dropna() == 1).all() and (table["ece"] == 0).all()
+    assert (table["auprc"].dropna() == 1).all()
+    assert (table.loc[table["split"] != PROTOCOL, "ece"] == 0).all()
     table, _ = score_test_windows(data, lambda line, w: rng.permutation(perfect(line, w)), "permuted")
     whole = table[table["split"] == "test"]
     assert (whole["auprc"] < whole["prevalence"] + 0.2).all()
@@ -88,3 +95,51 @@ def test_a_table_with_other_columns_is_refused(tables, tmp_path):
     (tmp_path / "x.tsv").write_text("model\ttf\n")
     with pytest.raises(InputError, match="line 1: columns"):
         merge_metrics([tmp_path / "x.tsv"], tmp_path / "out.tsv")
+
+
+def test_the_published_protocol_by_hand(tiny, tiny_dataset):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    window = np.flatnonzero(data.chrom == 0)[:60]
+    window = window[np.diff(data.start[window], prepend=-200) == 200][:40]  # on the grid without a gap
+    labels = np.full((40, 2), UNBOUND, np.int8)
+    labels[[10, 11, 12, 20], 0] = BOUND
+    labels[[30, 31], 1] = AMBIGUOUS
+    chosen = protocol_windows(data, 0, window, labels)
+    assert chosen[[10, 11, 12, 20]].all() and chosen.sum() == 8, "as many others as bound ones"
+    near = np.r_[8:15, 18:23, 28:34]
+    assert set(np.flatnonzero(chosen)) - {10, 11, 12, 20} <= set(range(40)) - set(near)
+    assert np.array_equal(chosen, protocol_windows(data, 0, window, labels))
+    assert not np.array_equal(chosen, protocol_windows(data, 0, window, labels, seed=1))
+    nothing = np.full((40, 2), UNBOUND, np.int8)
+    assert not protocol_windows(data, 0, window, nothing).any()
+    assert protocol_windows(data, 0, window, np.full((40, 2), BOUND, np.int8)).all(), (
+        "no other window is left"
+    )
+
+
+def test_the_published_protocol_is_easier_and_the_same_for_all(tables):
+    table = pd.read_csv(tables / "metrics.tsv", sep="\t")
+    mean = (
+        table[table["tf"] == "TF1"].groupby(["split", "model"])[["auprc", "prevalence", "n_windows"]].mean()
+    )
+    for model in ("scbind", "boosted_trees"):
+        assert mean.loc[PROTOCOL, "auprc"][model] > mean.loc["test", "auprc"][model]
+    assert (mean.loc[PROTOCOL, "prevalence"] > 2 * mean.loc["test", "prevalence"]).all()
+    assert mean.loc[PROTOCOL, "n_windows"].nunique() == 1
+
+
+def test_a_model_of_another_dataset_is_refused(tiny, tiny_dataset, tiny_model, tmp_path):
+    def refused(key, value, difference):
+        manifest = json.loads((tiny_dataset / "manifest.json").read_text()) | {key: value}
+        shutil.copytree(tiny_dataset, tmp_path / key)
+        (tmp_path / key / "manifest.json").write_text(json.dumps(manifest))
+        folders = tmp_path / key, tiny["reference"]
+        with pytest.raises(InputError, match=difference):
+            evaluate_model(*tiny_model[:2], *folders, tmp_path / "m.tsv", tmp_path / "m.npz", "scbind")
+        with pytest.raises(InputError, match=difference):
+            evaluate_depth(*tiny_model[:2], *folders, tmp_path / "d.tsv", "scbind", [1.0], 100)
+
+    refused(
+        "tfs", ["TF1", "TF9"], "trained with other tfs: it alone has TF2, the dataset TF9; train the model"
+    )
+    refused("window", 100, "trained with other window: 200, not 100; train the model again")

@@ -279,3 +279,30 @@ def test_a_calibration_of_other_tfs_is_refused(tiny_model, tmp_path):
     path.write_text(json.dumps(fitted))
     with pytest.raises(InputError, match="made for other TFs"):
         load_predictor(tiny_model[0], path)
+
+
+def test_a_checkpoint_of_another_format_or_with_strange_settings_is_refused(tiny_model, tmp_path):
+    def edited(**changes):
+        stored = torch.load(tiny_model[0], weights_only=True)
+        stored["hyper_parameters"]["options"] |= changes.pop("options", {})
+        stored["hyper_parameters"]["facts"] |= changes
+        torch.save(stored, tmp_path / "edited.ckpt")
+        return tmp_path / "edited.ckpt"
+
+    with pytest.raises(InputError, match="of scbind 9.9, in format 99; this version reads format 1; train"):
+        load_predictor(edited(version="9.9", format=99))
+    with pytest.raises(InputError, match="no architecture 'bpnet'; use one of scbind, scfan"):
+        load_predictor(edited(architecture="bpnet"))
+    with pytest.raises(InputError, match="scbind has no option 'layers'"):
+        load_predictor(edited(options={"layers": 3}))
+    with pytest.raises(InputError, match="its weights do not fit its own description"):
+        load_predictor(edited(tfs=["TF1", "TF2", "TF3"], modelled=[True] * 3))
+    load_predictor(edited())
+
+
+@pytest.mark.parametrize("architecture", ["scbind", "scfan"])
+def test_no_signal_at_all_gives_probabilities(architecture):
+    model = predictor(architecture)
+    counts = np.zeros((2, 7, 1000 // model.bin_bp), np.float32)
+    found = model.probabilities(model.readout(CODES), counts, np.array([0.0, 0.01], np.float32))
+    assert np.isfinite(found).all() and ((found > 0) & (found < 1)).all()

@@ -1,12 +1,14 @@
 import csv
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from scbind.calibration import predict_pairs
 from scbind.data import FixedBatches
-from scbind.dataset import TrainingSet
+from scbind.dataset import TrainingSet, build_dataset
 from scbind.errors import InputError
+from scbind.evaluation import network_scores, score_test_windows
 from scbind.genome import Genome
 from scbind.inference import sequence_readout
 from scbind.models import load_predictor
@@ -160,3 +162,23 @@ def test_a_required_gpu_must_be_there(monkeypatch):
 def test_training_on_a_gpu(tiny, tiny_dataset, tmp_path, capfd):
     run(tiny, tiny_dataset, tmp_path, gpus=1, require_gpu=True)
     assert "device: CUDA" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("architecture", ["scbind", "scfan"])
+def test_a_line_with_one_tf_and_a_tf_without_a_bound_window(tiny, tmp_path, architecture):
+    peak = tmp_path / "TF3.narrowPeak"
+    peak.write_text("chr2\t30000\t30300\t.\t0\t.\t1\t-1\t-1\t100\n")  # in the test split only
+    chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
+    splits = {"train": ["A:chr1", "C:chr1"], "valid": ["*:chr2:0-20000"], "test": ["*:chr2:20000-40000"]}
+    build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, splits, tmp_path / "dataset")
+    settings = {"architecture": architecture, "epochs": 1, "sampling": {"examples_per_epoch": 64}}
+    settings |= {"options": {}, "valid_windows": 40} if architecture == "scfan" else {}
+    checkpoint, rows = run(tiny, tmp_path / "dataset", tmp_path, **settings)
+    assert np.isfinite(float(history(rows)[0]["train_loss"]))
+    model = load_predictor(checkpoint)
+    assert model.tfs == ["TF1", "TF2"], "TF3 has no output"
+    assert model.facts["assayed"] == [[True, True, True], [True, False, False]]
+    data = TrainingSet.open(tmp_path / "dataset", tiny["reference"])
+    table, _ = score_test_windows(data, partial(network_scores(model), data), "m")
+    found = set(zip(table["cell_line"], table["tf"], strict=True))
+    assert found == {("A", "TF1"), ("A", "TF2"), ("C", "TF1")}, "never silently predicted"

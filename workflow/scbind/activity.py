@@ -32,6 +32,7 @@ from scbind.binding import Shard, check_shards, read_passing
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.runlog import say
+from scbind.splits import PROTOCOL
 
 BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
 WINDOWS_PER_BIN = 50  # classes are made so large that a window has about this many others to be matched with
@@ -244,6 +245,6 @@ def _reliability(shard: Shard, metrics) -> pd.DataFrame:
             raise InputError(
                 metrics, f"has no column {', '.join(sorted(missing))}", "evaluate the model again"
             )
-        for split, part in table.groupby("split"):
+        for split, part in table[table["split"] != PROTOCOL].groupby("split"):
             var[f"{split}_auprc"] = part.groupby("tf").auprc.mean().reindex(shard.tfs).to_numpy()
     return var

@@ -29,9 +29,11 @@ class Sampling:
     hard, easy
         Negatives per positive: *hard* ones are open in the line, or bound in another line, without being bound
         here; *easy* ones are any other window. Many easy ones keep the ranking over all windows honest, which is what
-        a genome is.
+        a genome is. ``hard`` ``None`` draws ``easy`` negatives from both in the proportion in which they are there.
     jitter
         Windows move by up to this many bp either way.
+    reverse
+        Half of the examples are read on the other strand.
     depth_min
         Insertions per base down to which tracks are thinned, log-uniformly; ``None`` keeps full depth.
     full_depth
@@ -39,9 +41,10 @@ class Sampling:
     """
 
     examples_per_epoch: int = 60_000
-    hard: float = 4.0
+    hard: float | None = 4.0
     easy: float = 20.0
     jitter: int = 20
+    reverse: bool = True
     depth_min: float | None = 1e-5
     full_depth: float = 0.5
 
@@ -75,9 +78,12 @@ class Pools:
 
     def wanted(self, sampling: Sampling) -> tuple[int, int, int]:
         """Examples of each kind in an epoch."""
-        share = 1 + sampling.hard + sampling.easy
-        positive = min(len(self.each[0]), max(1, int(sampling.examples_per_epoch / share)))
-        asked = positive, int(positive * sampling.hard), int(positive * sampling.easy)
+        hard, easy = sampling.hard, sampling.easy
+        if hard is None:
+            hard = easy * len(self.each[1]) / max(1, len(self.each[1]) + len(self.each[2]))
+            easy -= hard
+        positive = min(len(self.each[0]), max(1, int(sampling.examples_per_epoch / (1 + hard + easy))))
+        asked = positive, round(positive * hard), round(positive * easy)
         return tuple(min(size, len(pool)) for size, pool in zip(asked, self.each, strict=True))
 
 
@@ -119,7 +125,7 @@ class TrainingBatches(Dataset):
             keep = _keep_fraction(rng, depth, self.sampling)
             counts = rng.binomial(counts.astype(np.int64), keep[:, None]).astype(np.float32)
             depth = (depth * keep).astype(np.float32)
-        flip = rng.random(len(chosen)) < 0.5
+        flip = (rng.random(len(chosen)) < 0.5) & self.sampling.reverse
         codes[flip] = np.where(codes[flip] < 4, 3 - codes[flip], codes[flip])[:, ::-1]
         for per_bp in (counts, mappability):
             if per_bp is not None:
@@ -130,17 +136,27 @@ class TrainingBatches(Dataset):
 class FixedBatches(Dataset):
     """Given (line, window) pairs in order, at full depth and without augmentation: for validation.
 
-    ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`.
+    ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`. The first of
+    ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many batches, of
+    which the last may be empty.
     """
 
     def __init__(
-        self, data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, batch_size: int = 512
+        self,
+        data: TrainingSet,
+        line: np.ndarray,
+        window: np.ndarray,
+        bin_bp: int,
+        batch_size: int = 512,
+        process: int = 0,
+        of: int = 1,
     ):
-        self.data, self.line, self.window = data, line, window
+        self.data, self.line, self.window = data, line[process::of], window[process::of]
         self.bin_bp, self.batch_size = bin_bp, batch_size
+        self.batches = -(-len(line) // (of * batch_size))
 
     def __len__(self) -> int:
-        return -(-len(self.line) // self.batch_size)
+        return self.batches
 
     def __getitem__(self, number: int) -> dict[str, torch.Tensor]:
         if number >= len(self):
@@ -153,7 +169,11 @@ class FixedBatches(Dataset):
 
 
 class BindingData(pl.LightningDataModule):
-    """Training batches, drawn anew each epoch, and a fixed sample of validation windows."""
+    """Training batches, drawn anew each epoch, and a fixed sample of validation windows.
+
+    Of several processes (GPUs), each trains on every ``n``-th batch, from its own number on. So that all take as many
+    steps, up to ``n - 1`` batches of an epoch are used twice. No validation window is.
+    """
 
     def __init__(
         self,
@@ -176,19 +196,26 @@ class BindingData(pl.LightningDataModule):
         if len(line) > valid_windows:
             chosen = np.sort(np.random.default_rng(seed).choice(len(line), valid_windows, replace=False))
             line, window = line[chosen], window[chosen]
-        self.valid = FixedBatches(data, line, window, bin_bp)
+        self.valid = line, window
+
+    def _process(self) -> tuple[int, int]:
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of the trainer's current epoch."""
+        """Batches of the trainer's current epoch, those of this process."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         batches = TrainingBatches(
             self.data, self.pools, self.sampling, self.bin_bp, self.batch_size, self.seed, epoch
         )
-        return DataLoader(batches, batch_size=None, num_workers=self.workers)
+        process, of = self._process()
+        mine = np.arange(process, -(-len(batches) // of) * of, of) % len(batches)
+        return DataLoader(batches, batch_size=None, sampler=mine.tolist(), num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader:
-        """The validation windows at full depth."""
-        return DataLoader(self.valid, batch_size=None, num_workers=self.workers)
+        """The validation windows of this process, at full depth."""
+        process, of = self._process()
+        batches = FixedBatches(self.data, *self.valid, self.bin_bp, process=process, of=of)
+        return DataLoader(batches, batch_size=None, num_workers=self.workers)
 
 
 def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:

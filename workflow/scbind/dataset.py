@@ -16,7 +16,7 @@ from scbind.labels import BOUND, NOT_ASSAYED, assay_table, covered_bases, grid_w
 from scbind.peaks import read_bed, read_narrowpeak
 from scbind.runlog import say
 from scbind.signal import track_counts
-from scbind.splits import TRAIN, assign_splits
+from scbind.splits import TRAIN, UNUSED, assign_splits
 from scbind.tracks import read_insertions
 
 FORMAT = 1  # raise when the files of a dataset change meaning
@@ -49,7 +49,8 @@ def build_dataset(
     output
         Folder; written whole or not at all.
     window, step, context
-        Geometry in bp.
+        Geometry in bp. With a ``step`` that is a part of ``window``, windows overlap, but only in training: the
+        evaluation stays on those that start at multiples of ``window``.
     min_mappability
         Least mean mappability (0 to 1) of a window's context; ``None``: mappability is not looked at, and models
         do not see it. Over the context and not the window, because that is where insertions are counted: none
@@ -110,6 +111,8 @@ def build_dataset(
         labels.flush()
         usable &= assayed.any(axis=1)[:, None]
         split = assign_splits(splits, lines, chroms, chrom, start, window, usable)
+        if step < window and window % step == 0:
+            split[(split > TRAIN) & (start % window > 0)] = UNUSED
         np.save(folder / "splits.npy", split)
         bound_train = sum(
             (labels[row, split[row] == TRAIN] == BOUND).sum(axis=0) for row in range(len(lines))
@@ -203,6 +206,22 @@ class TrainingSet:
             [np.load(folder / f"insertions.{line}.npy", mmap_mode="r") for line in lines],
             depth,
         )
+
+    def check_model(self, facts: dict, checkpoint: str | Path) -> None:
+        """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset."""
+        for key in ("chromosomes", "cell_lines", "tfs", "window", "context"):
+            here, there = self.manifest[key], facts[key]
+            if here == there:
+                continue
+            if isinstance(here, int):
+                what = f"{there}, not {here}"
+            else:
+                lists = (there, here) if isinstance(here, list) else (there.items(), here.items())
+                only = [[str(v) for v in mine if v not in theirs] for mine, theirs in (lists, lists[::-1])]
+                what = (
+                    f"it alone has {', '.join(only[0]) or 'none'}, the dataset {', '.join(only[1]) or 'none'}"
+                )
+            raise InputError(checkpoint, f"trained with other {key}: {what}", "train the model again")
 
     @property
     def lines(self) -> list[str]:

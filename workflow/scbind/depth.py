@@ -12,12 +12,13 @@ from sklearn.metrics import average_precision_score
 
 from scbind.abstention import FEW_BOUND
 from scbind.dataset import TrainingSet
-from scbind.evaluation import network_scores, stack_tables
+from scbind.evaluation import stack_tables
 from scbind.files import write_table
 from scbind.genome import Genome
 from scbind.labels import BOUND
 from scbind.metrics import calibration_error, depth_that_keeps
 from scbind.models import load_predictor
+from scbind.models.predictor import Predictor
 from scbind.runlog import say
 from scbind.signal import CHUNK
 from scbind.splits import TEST
@@ -29,6 +30,8 @@ NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragm
 LIKELY = 0.75  # of the windows drawn, at most this share is bound or open, while there are others
 ENOUGH = 0.9  # of the AUPRC at full depth
 NO_CURVE = ("other_lines_chip", "permuted_labels")  # one does not read the signal, the other is chance
+
+READ_AT_ONCE = 4096  # windows whose context is in memory while the network reads it
 
 Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
@@ -51,7 +54,36 @@ def evaluate_depth(
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
-    write_table(output, score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed))
+    data.check_model(predictor.facts, checkpoint)
+    write_table(output, score_depths(data, {model: remembering_scores(predictor)}, keeps, max_windows, seed))
+
+
+def remembering_scores(predictor: Predictor) -> Scores:
+    """As :func:`scbind.evaluation.network_scores`, but the sequence of windows that are asked again is not read again.
+
+    Memory: the sequence readout of the windows that were asked last, at most ``max_windows`` of
+    :func:`score_depths` (some kB each).
+    """
+    known = readout = np.empty(0)
+
+    def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
+        nonlocal known, readout
+        blocks = [slice(begin, begin + READ_AT_ONCE) for begin in range(0, len(window), READ_AT_ONCE)]
+        if not np.array_equal(known, window):
+            starts = data.context_start(window)
+            known, chrom = window, data.chrom[window]
+            readout = np.concatenate(
+                [predictor.read_windows(data.genome, chrom[b], starts[b]) for b in blocks]
+            )
+        scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
+        for block in blocks:
+            counts = data.counts(line, window[block], predictor.bin_bp)
+            depth = data.window_depth(line, window[block])
+            logits = predictor.logits(readout[block], counts, depth, line)
+            scores[block, predictor.columns] = predictor.calibrated(logits, depth)
+        return scores
+
+    return scores_of
 
 
 def score_depths(

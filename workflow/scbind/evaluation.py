@@ -14,12 +14,12 @@ from scbind.calibration import predict_pairs
 from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.files import atomic, require, write_table
-from scbind.labels import BOUND
+from scbind.labels import AMBIGUOUS, BOUND
 from scbind.metrics import calibration_error, precision_on_grid, ranking_metrics, reliability
 from scbind.models import load_predictor
 from scbind.models.predictor import Predictor
 from scbind.runlog import say
-from scbind.splits import TEST, kind_of_holdout
+from scbind.splits import PROTOCOL, TEST, kind_of_holdout
 
 COLUMNS = [
     "model",
@@ -53,6 +53,7 @@ def evaluate_model(
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
+    data.check_model(predictor.facts, checkpoint)
 
     table, drawn = score_test_windows(data, partial(network_scores(predictor), data), model)
     write_table(metrics, table)
@@ -76,7 +77,9 @@ def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataF
 
     ``predict(line, windows)`` returns scores float32 (windows, TFs of the dataset), NaN for TFs it does not cover;
     scores within [0, 1] throughout are taken as probabilities and get a calibration error. ``split`` is ``test``
-    for all test windows of a line, and the kinds of :func:`scbind.splits.kind_of_holdout` for its parts.
+    for all test windows of a line, the kinds of :func:`scbind.splits.kind_of_holdout` for its parts, and ``PROTOCOL``
+    for the windows of :func:`protocol_windows`. There bound windows are made common, so no probability can be right,
+    and no calibration error is given.
     """
     splits = np.asarray(data.splits)
     kinds = kind_of_holdout(splits)
@@ -89,21 +92,52 @@ def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataF
         say(f"{model}: {len(window):,} test windows of {name}")
         scores = predict(line, window)
         labels = np.asarray(data.labels[line, window])
+        parts = {kind: kinds[line, window] == kind for kind in sorted(set(kinds[line, window]))}
+        parts = {"test": np.ones(len(window), dtype=bool)} | parts
+        parts[PROTOCOL] = protocol_windows(data, line, window, labels)
         for column in assayed:
             score, tf = scores[:, column], data.tfs[column]
             if np.isnan(score).any():
                 continue
             known = labels[:, column] >= 0
-            for split in ["test", *sorted(set(kinds[line, window]))]:
-                part = known & ((kinds[line, window] == split) if split != "test" else True)
-                truth = labels[part, column] == BOUND
-                found = ranking_metrics(truth, score[part])
-                is_probability = score.min() >= 0 and score.max() <= 1
-                found["ece"] = calibration_error(truth, score[part]) if is_probability else np.nan
+            for split, part in parts.items():
+                if not part.any():
+                    continue
+                truth = labels[known & part, column] == BOUND
+                found = ranking_metrics(truth, score[known & part])
+                is_probability = score.min() >= 0 and score.max() <= 1 and split != PROTOCOL
+                found["ece"] = calibration_error(truth, score[known & part]) if is_probability else np.nan
                 rows.append({"model": model, "cell_line": name, "tf": tf, "split": split} | found)
             pooled.setdefault(tf, []).append((labels[known, column] == BOUND, score[known]))
     table = pd.DataFrame(rows, columns=COLUMNS)
     return table, {tf: tuple(map(np.concatenate, zip(*parts, strict=True))) for tf, parts in pooled.items()}
+
+
+def protocol_windows(
+    data: TrainingSet, line: int, window: np.ndarray, labels: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Test windows as the published evaluation of scFAN takes them, easier than a genome: bool (windows,).
+
+    Every window that any TF binds, and as many others drawn from those without a peak (bound or ambiguous) within a
+    window's width. After ``make_features_multiTask`` and ``load_chip_multiTask`` of scFAN's ``utils.py`` (Fu et
+    al. 2020), but on the grid of the dataset, and without drawing a window twice. ``window`` is sorted int64,
+    ``labels`` int8 (windows, TFs) are those of the line.
+    """
+    bound = (labels == BOUND).any(axis=1)
+    place = data.genome.sizes.offsets[data.chrom[window]] + data.start[window].astype(np.int64)
+    peaks = place[bound | (labels == AMBIGUOUS).any(axis=1)]
+    if not len(peaks):
+        return bound
+    after = np.searchsorted(peaks, place)
+    gap = np.minimum(
+        np.abs(place - peaks[np.maximum(after - 1, 0)]),
+        np.abs(peaks[np.minimum(after, len(peaks) - 1)] - place),
+    )
+    far = np.flatnonzero(gap > 2 * data.manifest["window"])  # of starts: as much as a window between them
+    chosen = bound.copy()
+    rng = np.random.default_rng([seed, line])
+    chosen[rng.choice(far, min(len(far), int(bound.sum())), replace=False)] = True
+    return chosen
 
 
 def write_curves(drawn: dict[str, tuple[np.ndarray, np.ndarray]], output: str | Path) -> None:

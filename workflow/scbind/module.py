@@ -59,8 +59,9 @@ class BindingModule(pl.LightningModule):
         self._valid: list[tuple[Tensor, Tensor]] = []
 
     def on_train_batch_start(self, *_) -> None:
-        """Make dropout a function of seed and step, so that a resumed training follows the same path."""
-        torch.manual_seed(self.hparams.seed * 1_000_003 + self.global_step)
+        """Make dropout a function of seed, step and process, so that a resumed training follows the same path."""
+        example = self.global_step * self.trainer.world_size + self.global_rank
+        torch.manual_seed(self.hparams.seed * 1_000_003 + example)
 
     @staticmethod
     def _arguments(batch: dict) -> list[Tensor | None]:
@@ -75,7 +76,14 @@ class BindingModule(pl.LightningModule):
                 f"the loss is {loss.item()} in epoch {self.current_epoch}; lower models.*.learning_rate "
                 "(the last good checkpoint is kept)"
             )
-        self.log("train_loss", loss.detach(), on_step=False, on_epoch=True, batch_size=len(batch["labels"]))
+        self.log(
+            "train_loss",
+            loss.detach(),
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["labels"]),
+            sync_dist=True,
+        )
         return loss
 
     def validation_step(self, batch: dict, _: int) -> None:
@@ -92,11 +100,14 @@ class BindingModule(pl.LightningModule):
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean AUPRC over the TFs that have a bound validation window."""
-        logits, labels = (torch.cat(parts) for parts in zip(*self._valid, strict=True))
+        seen = self._valid
+        if self.trainer.world_size > 1:  # each process saw its part, and not all parts are equally long
+            everyone = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(everyone, seen)
+            seen = [batch for part in everyone for batch in part]
+        logits, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
         self._valid.clear()
-        if self.trainer.world_size > 1:  # each device saw its part
-            logits, labels = (self.all_gather(part).flatten(0, 1).cpu() for part in (logits, labels))
-        self.log("valid_auprc", float(mean_auprc(labels.numpy(), logits.numpy())), rank_zero_only=False)
+        self.log("valid_auprc", mean_auprc(labels.numpy(), logits.numpy()), sync_dist=True)
 
     def configure_optimizers(self):
         """AdamW with warm-up and decay, or the published plain Adam."""

@@ -23,6 +23,7 @@ def evaluation(inputs: Inputs) -> Section | None:
             "test": "all held-out windows", "chromosome": "new chromosomes, known lines",
             "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
             "pair": "known lines and chromosomes, not together",
+            "scfan_protocol": "what any TF binds, and as many others (as published for scFAN; easier than a genome)",
         }  # fmt: skip
         for split in sorted(splits, key=lambda name: (name != "test", name)):
             table = comparison(metrics, split)

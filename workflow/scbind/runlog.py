@@ -19,7 +19,9 @@ def logged(log_path: str | Path) -> Iterator[None]:
     other error keeps its traceback, because then the fault is ours.
     """
     Path(log_path).parent.mkdir(parents=True, exist_ok=True)
-    handle = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
+    # a process that trains on a further GPU runs the same script again, and must not empty the log of the first
+    empty = 0 if "LOCAL_RANK" in os.environ else os.O_TRUNC
+    handle = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | empty, 0o666)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(handle, 1)

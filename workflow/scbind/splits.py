@@ -16,6 +16,7 @@ from scbind.errors import InputError
 
 UNUSED, TRAIN, VALID, TEST = 0, 1, 2, 3
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
+PROTOCOL = "scfan_protocol"  # name under which test windows are also scored as published for scFAN
 _RULE = re.compile(r"^(?P<line>[^:]+):(?P<chrom>[^:]+)(?::(?P<start>\d+)-(?P<end>\d+))?$")
 
 

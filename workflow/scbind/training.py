@@ -21,6 +21,7 @@ from scbind.data import BindingData, Sampling
 from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.files import atomic
+from scbind.models.base import FORMAT
 from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.runlog import say
@@ -31,8 +32,16 @@ AVERAGING = 0.99
 SMALLEST_BATCH = 8  # below this, memory is not short because of the batch
 SAMPLING = {  # how each architecture draws examples where the config is silent
     "scbind": {},
-    # Fu et al. 2020, Methods: one negative per positive, jitter of 20 bp, full depth
-    "scfan": {"examples_per_epoch": 20_000, "hard": 0.0, "easy": 1.0, "jitter": 20, "depth_min": None},
+    # Fu et al. 2020, Methods, and their data_iter.py: one negative per positive from anywhere outside the peaks,
+    # jitter of 20 bp, one strand, full depth
+    "scfan": {
+        "examples_per_epoch": 20_000,
+        "hard": None,
+        "easy": 1.0,
+        "jitter": 20,
+        "reverse": False,
+        "depth_min": None,
+    },
 }
 
 
@@ -156,11 +165,17 @@ def train(
     )
     record = _History()
     callbacks = [best, EarlyStopping("valid_auprc", mode="max", patience=patience), record]
-    if architecture == "scbind":  # the published network is trained as published
+    published = architecture == "scfan"  # is trained as published
+    if not published:
         callbacks.append(EMAWeightAveraging(decay=AVERAGING))
+    strategy = "auto"
+    if devices > 1:  # a batch need not hold every line, so some of scfan's networks may get no gradient
+        strategy = "ddp_find_unused_parameters_true" if published else "ddp"
     trainer = pl.Trainer(
         accelerator=accelerator,
         devices=devices,
+        strategy=strategy,
+        use_distributed_sampler=False,  # the batches of each process are chosen by their number
         precision=precision,
         max_epochs=epochs,
         deterministic=accelerator == "cpu",
@@ -168,7 +183,7 @@ def train(
         plugins=[LightningEnvironment()],  # Snakemake retries jobs; Lightning must not requeue them
         reload_dataloaders_every_n_epochs=1,
         num_sanity_val_steps=0,
-        gradient_clip_val=1.0,
+        gradient_clip_val=None if published else 1.0,
         logger=False,
         enable_progress_bar=False,
         enable_model_summary=False,
@@ -182,6 +197,13 @@ def train(
         fits = False
     if not fits:  # outside of the handler, which keeps the memory of the failed step alive
         smaller = batch_size // 2
+        if devices > 1:  # the other processes cannot start again with this one
+            raise InputError(
+                "config",
+                f"batches of {batch_size} do not fit into the memory of each of {devices} GPUs",
+                f"set it to {smaller}",
+                "models.*.batch_size",
+            )
         if smaller < SMALLEST_BATCH:
             raise InputError(
                 "config",
@@ -193,6 +215,8 @@ def train(
         del trainer, module, batches
         torch.cuda.empty_cache()
         return train(**(asked | {"batch_size": smaller}))
+    if not trainer.is_global_zero:  # one process writes
+        return
     say(f"best validation AUPRC {float(best.best_model_score):.4f}")
     with atomic(history) as path, open(path, "w", newline="") as handle:
         writer = csv.DictWriter(handle, list(record.rows[0]))
@@ -210,6 +234,7 @@ def data_facts(data: TrainingSet, architecture: str) -> dict:
     """
     manifest = data.manifest
     return {
+        "format": FORMAT,
         "version": __version__,
         "architecture": architecture,
         "genome": manifest["genome"],
@@ -248,10 +273,11 @@ class _History(Callback):
         }
         self.began = time.monotonic()
         self.rows.append(row)
-        say(
-            f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-            f"validation loss {row['valid_loss']:.4f}  AUPRC {row['valid_auprc']:.4f}  {row['seconds']} s"
-        )
+        if trainer.is_global_zero:
+            say(
+                f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
+                f"validation loss {row['valid_loss']:.4f}  AUPRC {row['valid_auprc']:.4f}  {row['seconds']} s"
+            )
 
     def state_dict(self) -> dict:
         return {"rows": self.rows}

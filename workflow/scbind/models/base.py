@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
+from inspect import signature
+
 from torch import Tensor, nn
+
+from scbind.errors import InputError
+
+FORMAT = 1  # of checkpoints; raise when weights or facts change meaning
 
 
 class BindingNetwork(nn.Module):
@@ -87,9 +93,28 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
     """Make an untrained network.
 
     ``facts`` holds ``tfs``, ``cell_lines``, ``assayed`` and ``context``; ``options`` the architecture's own
-    settings; ``motifs`` (TF -> log-odds) are what matrices start from. Raises ``KeyError`` on an unknown name.
+    settings; ``motifs`` (TF -> log-odds) are what matrices start from.
+
+    Raises
+    ------
+    InputError
+        On an unknown name or setting, and on facts of another format, which name the version that wrote them.
     """
     from scbind.models.scfan import ScfanNetwork
     from scbind.models.towers import TowerNetwork
 
-    return {"scbind": TowerNetwork, "scfan": ScfanNetwork}[architecture](facts, motifs=motifs, **options)
+    known = {"scbind": TowerNetwork, "scfan": ScfanNetwork}
+    if (found := facts.get("format", FORMAT)) != FORMAT:
+        raise InputError(
+            "checkpoint",
+            f"of scbind {facts.get('version', '?')}, in format {found}; this version reads format {FORMAT}",
+            "train the model again",
+        )
+    if architecture not in known:
+        raise InputError("model", f"no architecture {architecture!r}", f"use one of {', '.join(known)}")
+    network = known[architecture]
+    if strange := sorted(set(options) - (set(signature(network).parameters) - {"facts", "motifs"})):
+        raise InputError(
+            "model", f"{architecture} has no option {strange[0]!r}", "see docs/configuration.md", "options"
+        )
+    return network(facts, motifs=motifs, **options)

@@ -88,7 +88,7 @@ def _single(n_tfs: int, context: int) -> nn.Module:
         layers = [
             nn.ZeroPad2d((3, 4, 0, 0)),
             nn.Conv2d(channels_in, channels, (1, 8)),
-            nn.BatchNorm2d(channels),
+            nn.BatchNorm2d(channels, eps=1e-3),
             nn.ReLU(),
         ]
         return layers + ([nn.MaxPool2d((1, pool))] if pool > 1 else []) + [nn.Dropout(dropout)]
@@ -102,4 +102,8 @@ def _single(n_tfs: int, context: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(919, n_tfs),
     )
+    for layer in network:  # as Keras starts them, which the published code leaves them to
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
     return network.to(memory_format=torch.channels_last)
