@@ -6,9 +6,9 @@ import torch
 from scbind.errors import InputError
 from scbind.models import build_network, load_predictor
 from scbind.models.layers import RATE, MotifScan, one_hot
-from scbind.models.towers import openness_features, shape_features
 from scbind.models.predictor import Predictor
 from scbind.models.scfan import ScfanNetwork
+from scbind.models.towers import openness_features, shape_features
 from scbind.module import masked_loss
 from torch import nn
 
