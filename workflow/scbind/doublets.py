@@ -14,7 +14,7 @@ from scipy import sparse
 
 RATIO = 2  # simulated doublets per cell (Scrublet's default)
 RATE = 0.05  # doublets among barcodes before looking; scanpy's default
-COMPONENTS = 20
+COMPONENTS = 10  # planted doublets of the embedded example and of PBMC rank better with few than with 20
 FEWEST = 50  # cells below which nothing can be told
 BLOCK = 2000  # simulated doublets held at a time
 
