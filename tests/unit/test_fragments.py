@@ -229,3 +229,9 @@ def test_truncated_bam_is_refused(bam):
     made.path.write_bytes(made.path.read_bytes()[:-28])
     with pytest.raises(InputError, match="truncated or damaged"):
         bam_to_fragments(made.path, made.out, SIZES)
+
+
+def test_another_barcode_tag(bam):
+    made = bam([PAIR])
+    with pytest.raises(InputError, match="no read carries the barcode tag XB; name the tag"):
+        bam_to_fragments(made.path, made.out, SIZES, barcode_tag="XB")
