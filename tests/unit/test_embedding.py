@@ -9,14 +9,22 @@ import pandas as pd
 import pytest
 import scbind
 from scbind.cells import COLUMNS
-from scbind.embedding import cluster, embed, read_labels, reasons, sample_cells
+from scbind.embedding import cluster, embed, reasons, sample_cells
 from scbind.errors import InputError
 
 LENGTHS = {"chr1": 60_000, "chr2": 40_000}
 SITES = np.arange(
     500, 99_000, 2000
 )  # global; even ones are open in type A, odd ones in B, every fifth in both
-OPTIONS = {"group": "pbmc", "min_fragments": 30, "max_nucleosome_signal": 2.0, "components": 5, "seed": 3}
+METADATA = {"s1": {"donor": "d1", "condition": None}, "s2": {"donor": "d2", "condition": "ill"}}
+OPTIONS = {
+    "label_transfer": "none",
+    "group": "pbmc",
+    "min_fragments": 30,
+    "max_nucleosome_signal": 2.0,
+    "components": 5,
+    "seed": 3,
+}
 
 
 def write_sample(folder, types, seed, n_fragments=60):
@@ -78,7 +86,7 @@ def atlas(tmp_path_factory):
     labels.write_bytes(b"barcode\tnote\tcell_type\r\nBC000-1\tx\tmono\r\nBC005-1\ty\tNA\r\nBC007-1\tz\t\r\n")
     sizes = write_sizes(folder)
     output = folder / "pbmc.h5ad"
-    embed(samples, sizes, output, {"s1": None, "s2": labels}, **OPTIONS)
+    embed(samples, sizes, output, {"s1": None, "s2": labels}, metadata=METADATA, **OPTIONS)
     return folder, samples, sizes, output
 
 
@@ -86,7 +94,8 @@ def test_cells_and_columns(atlas):
     folder, samples, _, output = atlas
     cells = ad.read_h5ad(output)
     assert cells.shape == (80, 0)
-    order = ["sample", *COLUMNS, "frac_in_peaks", "pass", "reason", "cluster", "label", "cell_type"]
+    order = ["sample", "donor", "condition", *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
+    order += ["cluster", "label", "cell_type", "cell_type_source", "label_confidence"]
     assert cells.obs.columns.tolist() == order
     assert cells.obs_names[0] == "s1#BC000-1" and cells.obs_names[-1] == "s2#BC039-1"
     assert cells.obs["sample"].tolist() == ["s1"] * 40 + ["s2"] * 40
@@ -96,6 +105,61 @@ def test_cells_and_columns(atlas):
     share = np.bincount(cell[inside], minlength=40) / np.bincount(cell, minlength=40)
     np.testing.assert_allclose(cells.obs["frac_in_peaks"][:40], share)
     assert 0 < share.min() < share.max() < 1
+
+
+def test_metadata_reach_every_cell(atlas, tmp_path):
+    obs = ad.read_h5ad(atlas[-1]).obs
+    assert obs.groupby("sample", observed=True)["donor"].unique().map(list).to_dict() == {
+        "s1": ["d1"],
+        "s2": ["d2"],
+    }
+    assert obs["condition"].isna()[:40].all() and (obs["condition"][40:] == "ill").all()
+    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", 400, 12)
+    assert (ad.read_h5ad(tmp_path / "cells.h5ad").obs["donor"] == "d2").all()
+
+
+def test_two_samples_may_have_the_same_barcodes(atlas):
+    obs = ad.read_h5ad(atlas[-1]).obs
+    first, second = obs[obs["sample"] == "s1"], obs[obs["sample"] == "s2"]
+    assert first["barcode"].tolist() == second["barcode"].tolist() and obs.index.is_unique
+    assert first["n_fragments"].tolist() != second["n_fragments"].tolist()
+
+
+def test_labels_travel_to_like_cells_and_move_no_other_column(atlas, tmp_path):
+    folder, samples, sizes, output = atlas
+    labels = tmp_path / "labels.tsv"
+    labels.write_text(
+        "barcode\tcell_type\n" + "".join(f"s1#BC{i:03d}\t{'A' if i < 25 else 'B'}\n" for i in range(10, 40))
+    )
+    embed(
+        samples,
+        sizes,
+        tmp_path / "e.h5ad",
+        {"s1": labels},
+        metadata=METADATA,
+        **OPTIONS | {"label_transfer": "neighbours"},
+    )
+    cells, before = ad.read_h5ad(tmp_path / "e.h5ad"), ad.read_h5ad(output)
+    named = ["label", "cell_type", "cell_type_source", "label_confidence"]
+    pd.testing.assert_frame_equal(cells.obs.drop(columns=named), before.obs.drop(columns=named))
+    assert cells.obsm["X_lsi"].tobytes() == before.obsm["X_lsi"].tobytes()
+    obs = cells.obs[cells.obs["pass"]]
+    types = np.array(list("A" * 25 + "B" * 15 + "B" * 20 + "A" * 20))[cells.obs["pass"]]
+    moved = (obs["cell_type_source"] == "transferred").to_numpy()
+    assert moved.sum() > 40 and (obs["cell_type"][moved] == types[moved]).all()
+    assert (obs["label_confidence"][moved] >= 0.5).all() and cells.uns["clusters"]["n_labelled"].sum() == 30
+
+
+def test_doublets_fail_and_are_not_embedded(tmp_path, monkeypatch):
+    samples = {"s": write_sample(tmp_path / "s", "AB" * 10, 4)}
+    score = np.linspace(0, 0.95, 20)
+    monkeypatch.setattr("scbind.embedding.doublet_scores", lambda matrix, seed: score[: matrix.shape[0]])
+    embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, max_doublet_score=0.8)
+    cells = ad.read_h5ad(tmp_path / "e.h5ad")
+    np.testing.assert_array_equal(cells.obs["pass"], score <= 0.8)
+    np.testing.assert_allclose(cells.obs["doublet_score"], score)
+    assert cells.obs["reason"].iloc[-1] == "doublet_score 0.95 > 0.8"
+    assert np.isnan(cells.obsm["X_lsi"][-3:]).all() and np.isfinite(cells.obsm["X_lsi"][:-3]).all()
 
 
 def test_failed_cells_say_why_and_lie_nowhere(atlas):
@@ -136,7 +200,7 @@ def test_a_fresh_process_gives_the_same_values(atlas):
     code = (
         "from scbind.embedding import embed\n"
         f"labels = {{'s2': {str(folder / 'labels.tsv')!r}}}\n"
-        f"embed({samples!r}, {sizes!r}, {str(again)!r}, labels, **{OPTIONS!r})\n"
+        f"embed({samples!r}, {sizes!r}, {str(again)!r}, labels, metadata={METADATA!r}, **{OPTIONS!r})\n"
     )
     package = str(Path(scbind.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONHASHSEED": "7"}
@@ -222,25 +286,6 @@ def test_an_unknown_quality_is_not_held_against_cells(capsys):
     obs = pd.DataFrame({"tss_enrichment": [np.nan, np.nan]})
     assert reasons(obs, [("tss_enrichment", "<", 4)]).tolist() == ["", ""]
     assert "tss_enrichment is not known: its threshold 4 is not used" in capsys.readouterr().err
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        (
-            "barcode\tcell_type\nA\tx\nZ\ty\n",
-            r"labels.tsv, line 3: barcode Z is no cell of sample s1 .*which has A",
-        ),
-        ("barcode\tcell_type\nA\tx\nA\ty\n", "line 3: barcode A is listed twice"),
-        ("barcode,cell_type\nA,x\n", "line 1: the header is barcode,cell_type, not barcode and cell_type"),
-        ("", "the file is empty"),
-    ],
-)
-def test_labels_that_are_refused(tmp_path, text, message):
-    path = tmp_path / "labels.tsv"
-    path.write_text(text)
-    with pytest.raises(InputError, match=message):
-        read_labels(path, pd.Series(["A", "B"]), "s1")
 
 
 def test_bad_samples_are_refused(tmp_path):

@@ -1,3 +1,4 @@
+import errno
 import gzip
 from types import SimpleNamespace
 
@@ -8,6 +9,7 @@ import pytest
 from scbind.errors import InputError
 from scbind.fragments import bam_to_fragments, iter_chromosomes, iter_fragments
 from scbind.genome import ChromSizes
+from scbind.inputs import open_plain
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([10_000, 5_000]))
 ROWS = "chr2\t10\t60\tAA\t2\nchr2\t10\t50\tBB\t1\nchr1\t5\t10000\tAA\t3\n"
@@ -77,6 +79,24 @@ def test_unknown_chromosomes_are_skipped_and_said(tmp_path, capsys):
     )
     assert len(table) == 1
     assert "skipped 3 fragments on 2 chromosomes not in the genome (chrM, chrUn_1)" in capsys.readouterr().err
+
+
+def test_fragments_beyond_10_kb_are_dropped_and_said(tmp_path, capsys):
+    sizes = ChromSizes(("chr1",), np.array([50_000]))
+    rows = "chr1\t5\t10005\tA\t1\nchr1\t5\t10006\tB\t1\nchr1\t7\t40000\tA\t1\nchrM\t1\t20000\tA\t1\n"
+    (table,) = iter_fragments(save(tmp_path, rows), sizes)
+    assert table[["start", "end"]].to_numpy().tolist() == [[5, 10005]]
+    assert "dropped 2 fragments longer than 10000 bp" in capsys.readouterr().err
+    with pytest.raises(InputError, match="all 1 fragments are longer than 10000 bp; check how"):
+        list(iter_fragments(save(tmp_path, "chr1\t7\t40000\tA\t1\n"), sizes))
+
+
+def test_errors_of_the_system_are_not_taken_for_damage(tmp_path):
+    packed = tmp_path / "list.gz"
+    packed.write_bytes(gzip.compress(b"x"))
+    with pytest.raises(OSError, match="No space left") as caught, open_plain(packed):
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert not isinstance(caught.value, InputError)
 
 
 @pytest.mark.parametrize(
@@ -209,3 +229,9 @@ def test_truncated_bam_is_refused(bam):
     made.path.write_bytes(made.path.read_bytes()[:-28])
     with pytest.raises(InputError, match="truncated or damaged"):
         bam_to_fragments(made.path, made.out, SIZES)
+
+
+def test_another_barcode_tag(bam):
+    made = bam([PAIR])
+    with pytest.raises(InputError, match="no read carries the barcode tag XB; name the tag"):
+        bam_to_fragments(made.path, made.out, SIZES, barcode_tag="XB")

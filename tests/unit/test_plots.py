@@ -195,3 +195,15 @@ def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random)
     save_png(figures[0], tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes()[:4] == b"\x89PNG"
     assert dict(matplotlib.rcParams) == before
+
+
+def test_thresholds_are_drawn_where_they_lie():
+    obs = pd.DataFrame(
+        {"sample": "s", "n_fragments": np.arange(1, 60), "doublet_score": np.linspace(0, 1, 59)}
+    )
+    figure = plots.quality(obs, {"n_fragments": [100.0], "doublet_score": [0.3]})
+    found = {
+        axis.get_xlabel(): [float(x.get_xdata()[0]) for x in axis.lines if x.get_linestyle() == "--"]
+        for axis in figure.axes
+    }
+    assert found["unique fragments (log10)"] == [2.0] and found["doublet score"] == [0.3]

@@ -64,6 +64,21 @@ def test_defaults_are_filled_at_every_depth():
     assert settings.check_config(filled) == filled
 
 
+def test_assays_bring_thresholds_and_written_ones_win():
+    sections = {"genome": {"name": "g", "fasta": "f"}, "splits": {"test": ["*:a"], "valid": ["*:b"]}}
+    sections["sheets"] = {"tracks": "t", "chip": "c", "samples": "s"}
+    cells = settings.check_config(sections | {"cells": {"assay": "10x_atac", "min_tss": None}})["cells"]
+    assert (
+        cells["min_tss"] is None and cells["max_fragments"] == 100_000 and cells["max_nucleosome_signal"] == 4
+    )
+    assert settings.check_config(sections)["cells"]["max_fragments"] is None
+    schema = settings.load_schema()["properties"]["cells"]["properties"]
+    assert {"custom", *settings.ASSAYS} == set(schema["assay"]["enum"])
+    assert {key for values in settings.ASSAYS.values() for key in values} <= set(schema)
+    with pytest.raises(InputError, match="key cells.assay: '10x' is not one of the choices"):
+        settings.check_config(sections | {"cells": {"assay": "10x"}})
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

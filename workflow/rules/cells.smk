@@ -1,3 +1,7 @@
+# Settings of the section cells that the embedding does not take.
+READING_KEYS = ("assay", "barcode_tag", "min_barcode")
+
+
 # A BAM of a sample becomes a fragments file like any other.
 rule bam_fragments:
     input:
@@ -15,6 +19,7 @@ rule bam_fragments:
         mem_mb=4000,
         runtime=480,
     params:
+        barcode_tag=lookup("cells/barcode_tag", within=SETTINGS),
         code=source_digest("fragments"),
     script:
         "../scripts/bam_fragments.py"
@@ -110,7 +115,11 @@ rule embed_cells:
             for sample in PLAN.groups[wildcards.group]
             if PLAN.samples[sample]["labels"]
         },
-        options={key: value for key, value in SETTINGS["cells"].items() if key != "min_barcode"},
+        metadata=lambda wildcards: {
+            sample: {key: PLAN.samples[sample][key] for key in ("donor", "condition")}
+            for sample in PLAN.groups[wildcards.group]
+        },
+        options={key: value for key, value in SETTINGS["cells"].items() if key not in READING_KEYS},
         code=source_digest("embedding"),
     script:
         "../scripts/embed_cells.py"

@@ -9,7 +9,6 @@ numbers per barcode.
 
 from __future__ import annotations
 
-import io
 import tempfile
 from collections import defaultdict
 from pathlib import Path
@@ -17,12 +16,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scbind.barcodes import ABSENT, match_barcodes, read_barcodes
 from scbind.errors import InputError
 from scbind.files import atomic
 from scbind.fragments import iter_fragments
 from scbind.genes import read_tss
 from scbind.genome import ChromSizes
-from scbind.inputs import open_plain
 from scbind.runlog import say
 from scbind.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
@@ -52,6 +51,7 @@ def count_fragments(
     min_fragments: int,
     barcodes: str | Path | None = None,
     genes: str | Path | None = None,
+    sample: str = "sample",
 ) -> None:
     """Turn a fragments file into the insertions and the quality of its cells.
 
@@ -73,10 +73,12 @@ def count_fragments(
     min_fragments
         A barcode is a cell from this many unique fragments on. Not used with ``barcodes``.
     barcodes
-        A list of barcodes, one per line (first column, plain or gzip), that are the cells instead. Those
-        without a fragment are reported and left out.
+        A list of barcodes, one per line (first column, plain or gzip), that are the cells instead, spelled as
+        :func:`scbind.barcodes.match_barcodes` allows. Those without a fragment are reported and left out.
     genes
         BED6 or GTF of genes (plain or gzip) for the start sites.
+    sample
+        Name of the sample, as it may stand before its barcodes in ``barcodes``.
 
     Raises
     ------
@@ -96,7 +98,7 @@ def count_fragments(
     Path(position_out).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(position_out).parent, prefix=".spill.") as folder:
         table = _spill(fragments, sizes, Path(folder))
-        cells = _choose(table, fragments, min_fragments, barcodes, allowed)
+        cells = _choose(table, fragments, min_fragments, barcodes, allowed, sample)
         row = np.full(len(table), LARGEST, dtype=np.uint32)
         row[cells.index] = np.arange(len(cells))
         n_insertions = 2 * int(cells["n_fragments"].sum())
@@ -113,29 +115,6 @@ def count_fragments(
             cells[COLUMNS].to_csv(table_path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
     median = int(cells["n_fragments"].median())
     say(f"{fragments}: {len(cells)} cells of {len(table)} barcodes, median {median} fragments per cell")
-
-
-def read_barcodes(path: str | Path) -> pd.Index:
-    """Read a list of barcodes: first column, no header, plain or gzip, any line ends.
-
-    Raises :class:`InputError` if it is empty or lists a barcode twice.
-    """
-    with open_plain(path, "list one barcode per line, or leave the setting empty") as handle:
-        lines = [
-            (number, line.split("\t")[0].strip())
-            for number, line in enumerate(io.TextIOWrapper(handle, encoding="utf-8-sig"), 1)
-        ]
-    numbers = [number for number, barcode in lines if barcode]
-    listed = pd.Index([barcode for _, barcode in lines if barcode], dtype=object)
-    if listed.empty:
-        raise InputError(path, "no barcode in it", "list one barcode per line, or leave the setting empty")
-    repeated = np.flatnonzero(listed.duplicated())
-    if len(repeated):
-        first = repeated[0]
-        raise InputError(
-            path, f"barcode {listed[first]} is listed twice", "list each once", f"line {numbers[first]}"
-        )
-    return listed
 
 
 def start_sites(genes: str | Path, sizes: ChromSizes) -> np.ndarray:
@@ -209,7 +188,8 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFra
                 np.uint64
             )
             keys = positions << np.uint64(32) | np.tile(code[run], 2).astype(np.uint64)
-            pending = np.sort(np.concatenate([pending, keys]))
+            # Starts are in order and ends nearly are: what merges runs beats what sorts anything.
+            pending = np.sort(np.concatenate([pending, keys]), kind="stable")
             final = np.searchsorted(pending, np.uint64(offset[last] + start[last]) << np.uint64(32))
             _append(folder, current, pending[:final])
             pending = pending[final:]
@@ -225,7 +205,7 @@ def _append(folder: Path, chrom: int, keys: np.ndarray) -> None:
             keys.tofile(handle)
 
 
-def _choose(table, fragments, min_fragments, barcodes, allowed) -> pd.DataFrame:
+def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.DataFrame:
     """Rows of ``table`` that are cells, sorted by barcode; the index keeps the codes."""
     if allowed is None:
         cells = table[table["n_fragments"] >= min_fragments]
@@ -237,17 +217,20 @@ def _choose(table, fragments, min_fragments, barcodes, allowed) -> pd.DataFrame:
                 "lower min_fragments or check that this is a single-cell file",
             )
     else:
-        cells = table[table["barcode"].isin(allowed)]
-        missing = allowed[~allowed.isin(table["barcode"])]
+        place = match_barcodes(barcodes, allowed, pd.Index(table["barcode"], dtype=object), sample)
+        cells = table.iloc[place[place >= 0]]
+        missing = allowed[place == ABSENT]
         if cells.empty:
             raise InputError(
                 barcodes,
-                f"none of its {len(allowed)} barcodes has a fragment in {fragments} (listed: {allowed[0]}, "
+                f"none of its {len(allowed)} barcodes has a fragment in {fragments} (listed: {allowed.iloc[0]}, "
                 f"in the fragments: {next(iter(table['barcode']), 'none')})",
-                "use the barcodes of this sample, spelled alike (with or without -1)",
+                "use the barcodes of this sample",
             )
         if len(missing):
-            say(f"{barcodes}: {len(missing)} of {len(allowed)} barcodes have no fragment, as {missing[0]}")
+            say(
+                f"{barcodes}: {len(missing)} of {len(allowed)} barcodes have no fragment, as {missing.iloc[0]}"
+            )
     return cells.sort_values("barcode")
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from scbind.cells import COLUMNS
+from scbind.celltypes import name_cells, read_labels
+from scbind.doublets import doublet_scores
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes
@@ -22,6 +24,7 @@ from scbind.peaks import read_bed, read_narrowpeak
 from scbind.runlog import say
 from scbind.signal import CellSignal
 
+METADATA = ("donor", "condition")  # of the sample sheet, for every cell
 FEW_CELLS = 10  # below this many cells neighbours, clusters and UMAP say nothing
 
 
@@ -31,6 +34,7 @@ def embed(
     output: str | Path,
     labels: dict[str, str | Path | None] | None = None,
     *,
+    metadata: dict[str, dict[str, str | None]] | None = None,
     group: str = "cells",
     exclude: str | Path | None = None,
     min_fragments: int = 1000,
@@ -38,6 +42,9 @@ def embed(
     min_tss: float | None = None,
     max_nucleosome_signal: float | None = None,
     min_frac_in_peaks: float | None = None,
+    max_doublet_score: float | None = None,
+    label_transfer: str = "neighbours",
+    min_label_confidence: float = 0.5,
     tile: int = 500,
     max_tiles: int = 100_000,
     min_cells_per_tile: int = 5,
@@ -58,6 +65,8 @@ def embed(
         ``chrom.sizes``; the ``.h5ad`` to write.
     labels
         Sample name to a TSV with the header columns ``barcode`` and ``cell_type``, or None.
+    metadata
+        Sample name to its ``donor`` and ``condition``, or None.
     group
         Name of the group; its clusters are ``{group}_c0``, ``{group}_c1``, ... by falling size.
     exclude
@@ -65,6 +74,11 @@ def embed(
     min_fragments, max_fragments, min_tss, max_nucleosome_signal, min_frac_in_peaks
         Thresholds a cell must keep, None for none. A value that is not known (TSS enrichment without genes)
         is not held against a cell.
+    max_doublet_score
+        Cells that pass all this and have a larger score (:func:`scbind.doublets.doublet_scores`, per sample) do not
+        pass; None only writes the scores.
+    label_transfer, min_label_confidence
+        How cells without a label are named where others have one, see :func:`scbind.celltypes.name_cells`.
     tile, max_tiles, min_cells_per_tile, components
         Tile width (bp) and the rest of :mod:`scbind.lsi`. Of few cells a tile needs only one in ten.
     neighbours, resolution, min_dist, seed
@@ -73,10 +87,12 @@ def embed(
     Writes
     ------
     h5ad without ``X``: a row per barcode of each sample in the order of its table, named ``sample#barcode``.
-    ``obs``: sample, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal, tss_enrichment,
-    frac_in_peaks (share of insertions), pass, reason (each threshold not kept), cluster, label, cell_type
-    (label, else cluster). ``obsm``: ``X_lsi``, ``X_umap``. ``uns``: params, embedding. Cells that do not pass
-    have no cluster, no cell_type, and NaN coordinates.
+    ``obs``: sample, donor, condition, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal,
+    tss_enrichment,
+    frac_in_peaks (share of insertions), doublet_score, pass, reason (each threshold not kept), cluster, label,
+    cell_type, cell_type_source, label_confidence (see :func:`scbind.celltypes.name_cells`). ``obsm``: ``X_lsi``,
+    ``X_umap``. ``uns``: params, embedding, clusters. Cells that do not pass have no cluster, no cell_type, and NaN
+    coordinates; the score of a doublet is known where all else passed.
 
     Raises
     ------
@@ -90,6 +106,9 @@ def embed(
         "min_tss": min_tss,
         "max_nucleosome_signal": max_nucleosome_signal,
         "min_frac_in_peaks": min_frac_in_peaks,
+        "max_doublet_score": max_doublet_score,
+        "label_transfer": label_transfer,
+        "min_label_confidence": min_label_confidence,
         "tile": tile,
         "max_tiles": max_tiles,
         "min_cells_per_tile": min_cells_per_tile,
@@ -106,6 +125,8 @@ def embed(
         table, signal = _read_sample(sample, paths, sizes)
         path = (labels or {}).get(sample)
         table["label"] = np.nan if path is None else read_labels(path, table["barcode"], sample)
+        for column in METADATA:
+            table[column] = (metadata or {}).get(sample, {}).get(column)
         signals.append(signal)
         tables.append(table)
     obs = pd.concat(tables, ignore_index=True)
@@ -133,6 +154,9 @@ def embed(
     min_cells = min(min_cells_per_tile, max(1, len(passing) // 10))
     parts = np.split(row, np.cumsum([len(table) for table in tables])[:-1])
     matrix, used = tile_matrix(signals, parts, tiling, _excluded(exclude, tiling), min_cells, max_tiles)
+    obs["doublet_score"] = np.nan
+    kept = _without_doublets(obs, matrix, passing, max_doublet_score, seed)
+    matrix, passing = matrix[kept], passing[kept]
     depth = obs["n_fragments"].to_numpy()[passing]
     points, correlation = reduce(tf_idf(matrix), depth, components, seed)
     facts = {"n_tiles": len(used), "min_cells_per_tile": min_cells, "depth_correlation": correlation}
@@ -145,16 +169,27 @@ def embed(
     name = np.full(len(obs), np.nan, dtype=object)
     name[passing] = [f"{group}_c{i}" for i in number]
     obs["cluster"] = name
-    obs["cell_type"] = obs["label"].where(obs["pass"]).fillna(obs["cluster"])
+    named, clusters = name_cells(
+        points,
+        obs["label"].to_numpy(dtype=object)[passing],
+        name[passing],
+        label_transfer,
+        min_label_confidence,
+        neighbours,
+    )
+    obs = obs.join(named.set_index(passing))
     obs.index = obs["sample"] + "#" + obs["barcode"]
-    for column in ("sample", "cluster", "label", "cell_type"):
+    for column in ("sample", *METADATA, "cluster", "label", "cell_type", "cell_type_source"):
         obs[column] = pd.Categorical(obs[column].astype(object))
-    order = ["sample", *COLUMNS, "frac_in_peaks", "pass", "reason", "cluster", "label", "cell_type"]
+    order = ["sample", *METADATA, *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
+    order += ["cluster", "label", "cell_type", "cell_type_source", "label_confidence"]
     obsm = {}
     for key, values in (("X_lsi", points), ("X_umap", umap)):
         obsm[key] = np.full((len(obs), values.shape[1]), np.nan, dtype=np.float32)
         obsm[key][passing] = values
-    result = ad.AnnData(obs=obs[order], obsm=obsm, uns={"params": params, "embedding": facts})
+    result = ad.AnnData(
+        obs=obs[order], obsm=obsm, uns={"params": params, "embedding": facts, "clusters": clusters}
+    )
     with atomic(output) as path:
         result.write_h5ad(path)
 
@@ -189,43 +224,6 @@ def sample_cells(
             say(f"{sample}: {short} of them stay below {target_fragments} fragments")
     with atomic(output) as path:
         cells.write_h5ad(path)
-
-
-def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarray:
-    """Given cell types of the ``barcodes`` of a sample, in their order: object, NaN where none is given.
-
-    The file is a TSV with the header columns ``barcode`` and ``cell_type``; others are ignored. Raises
-    :class:`InputError` for missing columns, a barcode listed twice or one that the sample does not have.
-    """
-    require(path, "give a table of barcode and cell_type, or leave the setting empty")
-    # As text, so that a type called NA or None stays a type.
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", comment=None)
-    if not {"barcode", "cell_type"} <= set(table.columns):
-        raise InputError(
-            path,
-            f"the header is {', '.join(table.columns)}, not barcode and cell_type",
-            "name the tab-separated columns barcode and cell_type",
-            "line 1",
-        )
-    table = table[["barcode", "cell_type"]].apply(lambda column: column.str.strip())
-    for wrong, problem, remedy in (
-        (table["barcode"].duplicated(), "is listed twice", "list each barcode once"),
-        (
-            ~table["barcode"].isin(barcodes),
-            f"is no cell of sample {sample} (which has {next(iter(barcodes), 'none')})",
-            "spell barcodes as in the fragments, and drop those with too few fragments to be counted",
-        ),
-    ):
-        if wrong.any():
-            line = int(np.flatnonzero(wrong)[0])
-            raise InputError(
-                path,
-                f"barcode {table['barcode'][line]} {problem} ({wrong.sum()} of {len(table)} lines)",
-                remedy,
-                f"line {line + 2}",
-            )
-    given = table[table["cell_type"] != ""].set_index("barcode")["cell_type"]
-    return given.reindex(barcodes).to_numpy(dtype=object)
 
 
 def reasons(obs: pd.DataFrame, limits: list[tuple[str, str, float | None]]) -> np.ndarray:
@@ -311,6 +309,21 @@ def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFr
     table["frac_in_peaks"] = within / np.maximum(2 * table["n_fragments"], 1)
     table["sample"] = sample
     return table, signal
+
+
+def _without_doublets(obs, matrix, passing, limit: float | None, seed: int) -> np.ndarray:
+    """Score the passing cells of each sample in place, fail doublets; bool (passing,), the cells that are left."""
+    score = np.full(len(passing), np.nan)
+    of = obs["sample"].to_numpy()[passing]
+    for sample in dict.fromkeys(of):
+        score[of == sample] = doublet_scores(matrix[of == sample], seed)
+    obs.loc[passing, "doublet_score"] = score
+    obs.loc[passing, "reason"] = reasons(obs.iloc[passing], [("doublet_score", ">", limit)])
+    obs["pass"] = obs["reason"] == ""
+    kept = obs["pass"].to_numpy()[passing]
+    if not kept.all():
+        say(f"{(~kept).sum()} of {len(kept)} cells look like doublets and do not pass")
+    return kept
 
 
 def _excluded(path: str | Path | None, tiling: Tiling) -> np.ndarray:

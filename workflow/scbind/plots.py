@@ -17,6 +17,7 @@ QC_MEASURES = {  # column of the cell table: axis label, logarithmic
     "frac_in_peaks": ("fraction of fragments in peaks", False),
     "nucleosome_signal": ("nucleosome signal", False),
     "frac_duplicates": ("fraction of duplicates", False),
+    "doublet_score": ("doublet score", False),
 }
 
 
@@ -107,10 +108,11 @@ def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cel
 
 
 @styled
-def quality(obs: pd.DataFrame) -> Figure:
+def quality(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> Figure:
     """Distribution of each known quality measure per sample; passing cells against all others.
 
-    ``obs`` has ``sample``, optionally ``pass``, and any of :data:`QC_MEASURES`.
+    ``obs`` has ``sample``, optionally ``pass``, and any of :data:`QC_MEASURES`. ``limits``: thresholds of a measure,
+    drawn as dashed lines.
     """
     measures = [name for name in QC_MEASURES if name in obs and obs[name].notna().any()]
     samples = sorted(obs["sample"].astype(str).unique())
@@ -128,6 +130,13 @@ def quality(obs: pd.DataFrame) -> Figure:
             for which, colour, _ in sides:
                 part = values[which & (obs["sample"].astype(str) == sample)].dropna()
                 _half_violin(axis, part.to_numpy(), number, colour)
+        for limit in (limits or {}).get(name, []):
+            axis.axvline(
+                np.log10(max(limit, 1)) if logarithmic else limit,
+                color="#444444",
+                linestyle="--",
+                linewidth=1,
+            )
         axis.set_yticks(range(len(samples)), samples)
         axis.set_ylim(len(samples) - 0.4, -0.75)
         axis.set_xlabel(f"{label} (log10)" if logarithmic else label)

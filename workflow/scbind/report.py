@@ -14,6 +14,7 @@ from scbind.reportinputs import (
     Inputs,
     drawer,
     read_cells,
+    read_limits,
     read_npz,
     read_peak_status,
     read_table,
@@ -96,6 +97,7 @@ def write_report(
         peaks=read_peak_status(peaks or {}),
         provenance=[read_text(path) for path in provenance],
         draw=drawer(figures_dir),
+        limits=read_limits(cells),
     )
     sections = [section for make in SECTIONS if (section := make(inputs)) is not None]
     samples = sorted(inputs.data.obs["sample"].unique())

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import zipfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import anndata
+import h5py
 import numpy as np
 import pandas as pd
+from anndata.io import read_elem
 from matplotlib.figure import Figure
 
 from scbind.activitytable import Activity
@@ -19,6 +21,14 @@ from scbind.files import require
 from scbind.plotstyle import DPI, colours_of, data_uri, save_png
 from scbind.typemeans import cell_types_of
 
+LIMITS = {  # parameter of the embedding: the measure whose threshold it is
+    "min_fragments": "n_fragments",
+    "max_fragments": "n_fragments",
+    "min_tss": "tss_enrichment",
+    "max_nucleosome_signal": "nucleosome_signal",
+    "min_frac_in_peaks": "frac_in_peaks",
+    "max_doublet_score": "doublet_score",
+}
 MAX_LINES = 400  # of a provenance file on the page
 
 
@@ -37,6 +47,7 @@ class Inputs:
     peaks: pd.DataFrame | None
     provenance: list[tuple[str, str]]
     draw: Callable
+    limits: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def types(self) -> list[str]:
@@ -48,6 +59,17 @@ class Inputs:
         """One colour for each model and baseline, the same in all figures."""
         scored = self.tables["metrics"]["model"].unique() if "metrics" in self.tables else []
         return colours_of([*self.models, *self.training, *self.curves, *scored])
+
+
+def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:
+    """Thresholds of each quality measure that ``cells.h5ad`` files name in ``uns["params"]``, each once, rising."""
+    found: dict[str, set[float]] = {}
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            params = read_elem(file["uns/params"]) if "uns/params" in file else {}
+        for name in LIMITS.keys() & params.keys():
+            found.setdefault(LIMITS[name], set()).add(float(params[name]))
+    return {measure: sorted(values) for measure, values in found.items()}
 
 
 def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple | None]:

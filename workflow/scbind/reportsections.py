@@ -334,9 +334,10 @@ def quality(inputs: Inputs) -> Section | None:
             section.tables.append(html_table("Why cells do not pass", counts))
     if any(name in obs and obs[name].notna().any() for name in plots.QC_MEASURES):
         caption = (
-            "Distribution per sample, with the median of each; passing and failing cells on their own scales."
+            "Distribution per sample, with the median of each; passing and failing cells on their own scales; "
+            "thresholds dashed."
         )
-        section.figures = [inputs.draw("quality", plots.quality(obs), caption)]
+        section.figures = [inputs.draw("quality", plots.quality(obs, inputs.limits), caption)]
     if inputs.borrowed is not None:
         figure = plots.borrowing(*inputs.borrowed)
         caption = "Shallow cells borrow fragments of their nearest neighbours until they reach the target."

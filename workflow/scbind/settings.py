@@ -21,6 +21,24 @@ WORDS = {
 }
 
 
+# Thresholds of cells per assay, in place of the schema's defaults; sources in docs/configuration.md.
+ASSAYS = {
+    "10x_atac": {
+        "min_fragments": 1000,
+        "max_fragments": 100_000,
+        "min_tss": 4,
+        "max_nucleosome_signal": 4,
+    },
+    "10x_multiome": {
+        "min_fragments": 1000,
+        "max_fragments": 100_000,
+        "min_tss": 1,
+        "max_nucleosome_signal": 2,
+    },
+    "snATAC": {"min_fragments": 1000, "min_tss": 7},
+}
+
+
 def load_schema(path: str | Path = SCHEMA) -> dict:
     """Read the JSON schema (draft 2020-12) of the configuration."""
     return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
@@ -47,6 +65,9 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
 
     schema = schema or load_schema()
     filled = copy.deepcopy(dict(config))
+    cells = filled.get("cells")
+    if isinstance(cells, dict) and isinstance(cells.get("assay"), str):
+        filled["cells"] = ASSAYS.get(cells["assay"], {}) | cells
     fill_defaults(filled, schema)
     errors = list(Draft202012Validator(schema).iter_errors(filled))
     if errors:

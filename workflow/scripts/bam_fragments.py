@@ -4,4 +4,9 @@ with logged(snakemake.log[0]):
     from scbind.fragments import bam_to_fragments
     from scbind.genome import ChromSizes
 
-    bam_to_fragments(snakemake.input.bam, snakemake.output.fragments, ChromSizes.read(snakemake.input.sizes))
+    bam_to_fragments(
+        snakemake.input.bam,
+        snakemake.output.fragments,
+        ChromSizes.read(snakemake.input.sizes),
+        barcode_tag=snakemake.params.barcode_tag,
+    )

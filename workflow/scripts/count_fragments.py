@@ -12,4 +12,5 @@ with logged(snakemake.log[0]):
         min_fragments=snakemake.params.min_fragments,
         barcodes=snakemake.input.barcodes or None,
         genes=snakemake.input.genes or None,
+        sample=snakemake.wildcards.sample,
     )

@@ -14,6 +14,7 @@ with logged(snakemake.log[0]):
         snakemake.input.sizes,
         snakemake.output.embedding,
         labels=snakemake.params.labels or None,
+        metadata=snakemake.params.metadata,
         group=snakemake.wildcards.group,
         exclude=snakemake.input.exclude,
         **snakemake.params.options,

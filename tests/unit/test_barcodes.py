@@ -1,0 +1,88 @@
+import gzip
+
+import pandas as pd
+import pytest
+from scbind.barcodes import match_barcodes, read_barcodes
+from scbind.errors import InputError
+
+CELLS = pd.Index(["AAA-1", "CCC-1", "GGG-1"])
+
+
+def match(listed, present=CELLS, sample="s1"):
+    lines = pd.Series(listed, index=range(2, len(listed) + 2), dtype=object)
+    return match_barcodes("list.tsv", lines, pd.Index(present), sample).tolist()
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress])
+def test_lists_are_read_with_line_numbers(tmp_path, pack):
+    path = tmp_path / "list.txt"
+    path.write_bytes(pack(b"\xef\xbb\xbfAAA-1\tx\r\n\r\nCCC-1 \r\n"))
+    assert read_barcodes(path).to_dict() == {1: "AAA-1", 3: "CCC-1"}
+
+
+def test_lists_that_are_refused(tmp_path):
+    path = tmp_path / "list.txt"
+    for text, message in (
+        (b"BC1-1\nBC2-1\n\nBC1-1\n", r"list.txt, line 4: barcode BC1-1 is listed twice \(1 of 3 lines\)"),
+        (b"\n\n", "list.txt: no barcode in it"),
+        (b"\xff\xfe\x00", "list.txt: not a text file"),
+    ):
+        path.write_bytes(text)
+        with pytest.raises(InputError, match=message):
+            read_barcodes(path)
+    with pytest.raises(InputError, match="no such file"):
+        read_barcodes(tmp_path / "none")
+
+
+@pytest.mark.parametrize(
+    ("listed", "place", "said"),
+    [
+        (["GGG-1", "AAA-1", "TTT-1"], [2, 0, -1], ""),
+        (
+            ["AAA-1", "CCC"],
+            [0, -1],
+            "",
+        ),  # one is spelled as in the fragments, so the other is another barcode
+        (["CCC", "TTT"], [1, -1], "1 barcodes of s1 found without a number such as -1 at the end"),
+        (["CCC-2"], [1], "without a number such as -1 at the end"),
+        (["s1#CCC-1", "s2#AAA-1", "s1#TTT-1"], [1, -2, -1], "1 barcodes of s1 found without s1# in front\n"),
+        (["s1_CCC-1", "s2_CCC-1"], [1, -2], "without s1_ in front"),
+        (["s1:AAA", "s1:GGG"], [0, 2], "without s1: in front and a number such as -1 at the end"),
+        (["pbmc_a#AAA-1", "pbmc_a#GGG-1"], [0, 2], "without pbmc_a# in front"),
+        (["TTT", "s1#TTT-1"], [-1, -1], ""),
+    ],
+)
+def test_common_spellings_are_matched_and_said(capsys, listed, place, said):
+    assert match(listed) == place
+    error = capsys.readouterr().err
+    assert said in error and bool(said) == bool(error) and error.count("\n") <= 1
+
+
+def test_endings_of_the_fragments_come_off_too():
+    assert match(["AAA-1", "CCC-1"], ["CCC", "AAA"]) == [1, 0]
+
+
+def test_underscores_within_barcodes_are_no_prefix():
+    assert match(["A_1", "A_2"], ["A_2", "A_1"]) == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("listed", "present", "message"),
+    [
+        (
+            ["TTT", "AAA"],
+            ["AAA-1", "AAA-2"],
+            "list.tsv, line 3: barcode AAA fits AAA-1 as well as AAA-2; spell",
+        ),
+        (["AAA-2", "AAA-3"], ["AAA-1"], "line 3: barcode AAA-3 and AAA-2 in line 2 fit the same cell"),
+        (
+            ["x#AAA-1", "y#AAA-1"],
+            ["AAA-1"],
+            "barcodes begin with x, y, none of which is the sample s1; write s1#",
+        ),
+    ],
+)
+def test_doubt_is_refused(listed, present, message):
+    with pytest.raises(InputError, match=message) as caught:
+        match(listed, present)
+    assert "\n" not in str(caught.value)

@@ -1,0 +1,112 @@
+import numpy as np
+import pandas as pd
+import pytest
+from scbind.celltypes import name_cells, read_labels, transfer_labels
+from scbind.errors import InputError
+
+NAN = np.nan
+
+
+def cells_of(types, seed=0):
+    """Points around one axis per letter of ``types``."""
+    random = np.random.default_rng(seed)
+    axis = np.array(["ABCD".index(letter) for letter in types])
+    return np.eye(4)[axis] + random.normal(scale=0.05, size=(len(types), 4))
+
+
+def labels_of(types, hidden):
+    return np.where(hidden, NAN, np.array(list(types), dtype=object))
+
+
+def test_labels_of_hidden_cells_are_found_and_given_ones_kept():
+    types = "A" * 40 + "B" * 30 + "C" * 10
+    hidden = np.arange(80) % 2 == 0
+    label = labels_of(types, hidden)
+    label[1] = "odd"  # a type of one cell, among cells of another
+    cells, clusters = name_cells(cells_of(types), label, np.array(list(types.lower()), dtype=object))
+    assert cells["cell_type"][1] == "odd" and (cells["cell_type_source"][~hidden] == "given").all()
+    assert (cells["label_confidence"][~hidden] == 1).all()
+    moved = hidden & (cells["cell_type_source"] == "transferred")
+    assert moved.sum() >= 38 and (cells["cell_type"][moved] == np.array(list(types))[moved]).all()
+    assert clusters["cluster"].tolist() == ["a", "b", "c"] and clusters["n_labelled"].tolist() == [20, 15, 5]
+    assert clusters["cell_type"].tolist() == ["A", "B", "C"] and clusters["share"].tolist() == [0.95, 1, 1]
+
+
+def test_a_type_that_nobody_labelled_keeps_its_cluster():
+    types = "A" * 30 + "B" * 30 + "D" * 10
+    label = labels_of(types, np.array([letter == "D" for letter in types]))
+    cells, clusters = name_cells(cells_of(types), label, np.array(list(types.lower()), dtype=object))
+    assert (cells["cell_type"][60:] == "d").all() and (cells["cell_type_source"][60:] == "cluster").all()
+    assert (cells["label_confidence"][60:] == 0).all()
+    assert clusters["cell_type"].tolist() == ["A", "B", ""] and np.isnan(clusters["share"][2])
+
+
+def test_the_commonest_label_of_a_cluster():
+    label = np.array(["T", "T", "B", NAN, "B", "M", NAN, NAN], dtype=object)
+    cluster = np.array(["c0"] * 4 + ["c1"] * 3 + ["c2"], dtype=object)
+    cells, _ = name_cells(np.zeros((8, 2)), label, cluster, "cluster", 0.6)
+    assert cells["cell_type"].tolist() == [
+        "T",
+        "T",
+        "B",
+        "T",
+        "B",
+        "M",
+        "c1",
+        "c2",
+    ]  # B and M tie: a half is too few
+    np.testing.assert_allclose(cells["label_confidence"][[3, 6, 7]], [2 / 3, 0.5, 0])
+
+
+@pytest.mark.parametrize("label", [["A", "B"], [NAN, NAN]])
+def test_nothing_is_moved_where_all_or_none_are_labelled(label):
+    cells, _ = name_cells(np.eye(2), np.array(label, dtype=object), np.array(["x", "x"], dtype=object))
+    given = isinstance(label[0], str)
+    assert cells["cell_type"].tolist() == (label if given else ["x", "x"])
+    assert (cells["cell_type_source"] == ("given" if given else "cluster")).all()
+    assert cells["label_confidence"].isna().all() != given
+
+
+def test_one_labelled_cell_is_no_error():
+    cells, _ = name_cells(
+        np.eye(3), np.array(["A", NAN, NAN], dtype=object), np.array(["x"] * 3, dtype=object)
+    )
+    assert cells["cell_type"][0] == "A" and cells["cell_type"].notna().all()
+
+
+def test_votes_by_hand():
+    angles = np.deg2rad([0, 10, 20, 90])
+    labelled = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    names = np.array(["A", "B", "B", "C"], dtype=object)
+    winner, confidence = transfer_labels(labelled, names, np.array([[5.0, 0.0]]), 15)
+    distance = 2 * np.sin(angles[:3] / 2)
+    weight = np.exp(-((distance / distance[2]) ** 2))
+    assert winner.tolist() == ["A"] if weight[0] > weight[1:].sum() else ["B"]
+    np.testing.assert_allclose(confidence, max(weight[0], weight[1:].sum()) / weight.sum())
+
+
+def test_labels_of_several_samples_in_one_table(tmp_path, capsys):
+    path = tmp_path / "labels.tsv"
+    path.write_bytes(b"barcode\tcell_type\r\ns1#A\tx\r\ns2#A\ty\r\ns1#B\tNA\r\n")
+    assert read_labels(path, pd.Series(["B-1", "A-1", "C-1"]), "s1").tolist()[:2] == ["NA", "x"]
+    assert read_labels(path, pd.Series(["A-1"]), "s2").tolist() == ["y"]
+    assert "2 barcodes of s1 found without s1# in front and a number" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "barcode\tcell_type\nA\tx\nZ\ty\n",
+            r"labels.tsv, line 3: barcode Z is no cell of sample s1 .*which has A",
+        ),
+        ("barcode\tcell_type\nA\tx\nA\ty\n", "line 3: barcode A is listed twice"),
+        ("barcode,cell_type\nA,x\n", "line 1: the header is barcode,cell_type, not barcode and cell_type"),
+        ("", "the file is empty"),
+    ],
+)
+def test_labels_that_are_refused(tmp_path, text, message):
+    path = tmp_path / "labels.tsv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_labels(path, pd.Series(["A", "B"]), "s1")

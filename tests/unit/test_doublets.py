@@ -1,0 +1,49 @@
+import numpy as np
+import pytest
+from scbind import doublets
+from scbind.doublets import doublet_scores
+from scipy import sparse
+from sklearn.metrics import roc_auc_score
+
+
+def cells_of(share, seed=0, tiles=600, depth=60):
+    """Binary cells: row i opens tiles of the first half with chance share[i], else of the second."""
+    random = np.random.default_rng(seed)
+    half = random.random((len(share), depth)) >= np.array(share)[:, None]
+    tile = random.integers(0, tiles // 2, half.shape) + half * (tiles // 2)
+    rows = np.repeat(np.arange(len(share)), depth)
+    matrix = sparse.coo_matrix(
+        (np.ones(tile.size, dtype=np.float32), (rows, tile.ravel())), shape=(len(share), tiles)
+    ).tocsr()
+    matrix.data[:] = 1
+    return matrix
+
+
+def test_mixtures_score_high_and_pure_cells_low():
+    share = [1.0] * 120 + [0.0] * 120 + [0.5] * 8
+    score = doublet_scores(cells_of(share), 0)
+    assert roc_auc_score(np.arange(248) >= 240, score) > 0.97
+    assert (score[:240] > 0.3).sum() == 0 and (score[240:] > np.quantile(score[:240], 0.9)).mean() >= 0.75
+    assert 0.01 < np.median(score[:240]) < 0.1  # what was expected before looking is 0.05
+
+
+def test_cells_of_one_type_are_hardly_doublets_however_deep():
+    deep = cells_of([1.0] * 10, 1, depth=150)
+    matrix = sparse.vstack([cells_of([1.0] * 150), deep])
+    score = doublet_scores(sparse.csr_matrix(matrix), 0)
+    assert (score > 0.3).mean() < 0.02 and score[-10:].mean() < 0.25
+
+
+def test_blocks_and_runs_give_the_same(monkeypatch):
+    matrix = cells_of([1.0] * 40 + [0.0] * 40)
+    first = doublet_scores(matrix, 3)
+    np.testing.assert_array_equal(first, doublet_scores(matrix, 3))
+    assert (first != doublet_scores(matrix, 4)).any()
+    monkeypatch.setattr(doublets, "BLOCK", 7)
+    other = doublet_scores(matrix, 3)  # other pairs are drawn, of the same kind
+    assert np.isfinite(other).all() and abs(other.mean() - first.mean()) < 0.05
+
+
+@pytest.mark.parametrize("matrix", [cells_of([1.0, 0.0] * 24), sparse.csr_matrix((60, 5))])
+def test_too_little_is_not_scored(matrix):
+    assert np.isnan(doublet_scores(matrix, 0)).all()
