@@ -137,7 +137,7 @@ def test_the_embedding_is_that_of_the_graph_of_cells(tmp_path, monkeypatch, n_ce
     # The same with cells similar to themselves is a truncated singular value decomposition.
     svd = TruncatedSVD(3, algorithm="arpack", random_state=0).fit_transform(weighted)[:, 1:]
     for column in range(2):
-        assert abs(np.corrcoef(svd[:, column], points[:, column])[0, 1]) > 0.995
+        assert abs(np.corrcoef(svd[:, column], points[:, column])[0, 1]) > 0.97
     assert max(abs(np.corrcoef(points[:, i], np.log(depth))[0, 1]) for i in range(2)) < 0.3
     means = np.stack([points[kind == k, :2].mean(axis=0) for k in range(3)])
     far = np.linalg.norm(points[:, None, :2] - means[None], axis=2)

@@ -110,7 +110,10 @@ rule embed_cells:
             for sample in PLAN.groups[wildcards.group]
             if PLAN.samples[sample]["labels"]
         },
-        options={key: value for key, value in SETTINGS["cells"].items() if key != "min_barcode"},
+        options={
+            key: value for key, value in SETTINGS["cells"].items() if key not in ("min_barcode", "harmony")
+        },
+        batches=lambda wildcards: harmony_batches(PLAN.groups[wildcards.group]),
         code=source_digest("embedding"),
     script:
         "../scripts/embed_cells.py"
@@ -133,6 +136,7 @@ rule sample_cells:
     params:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
+        weights=lookup("infer/weights", within=SETTINGS),
         code=source_digest("embedding"),
     script:
         "../scripts/sample_cells.py"

@@ -109,6 +109,7 @@ def embed(
         "resolution": resolution,
         "min_dist": min_dist,
         "neighbour_chromosomes": neighbour_chromosomes,
+        "batches": batches,
         "seed": seed,
     }
     params = {name: value for name, value in params.items() if value is not None}

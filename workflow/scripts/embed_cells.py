@@ -16,5 +16,6 @@ with logged(snakemake.log[0]):
         labels=snakemake.params.labels or None,
         group=snakemake.wildcards.group,
         exclude=snakemake.input.exclude,
+        batches=snakemake.params.batches or None,
         **snakemake.params.options,
     )
