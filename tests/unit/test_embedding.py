@@ -106,8 +106,8 @@ def test_failed_cells_say_why_and_lie_nowhere(atlas):
     assert failed["reason"].tolist() == ["nucleosome_signal inf > 2.0", "nucleosome_signal 2.346 > 2.0"]
     assert (cells.obs.loc[cells.obs["pass"], "reason"] == "").all()
     assert failed["cluster"].isna().all() and failed["cell_type"].isna().all()
-    for key, width in (("X_lsi", 5), ("X_umap", 2)):
-        assert cells.obsm[key].shape == (80, width)
+    assert 1 <= cells.obsm["X_lsi"].shape[1] <= 5 and cells.obsm["X_umap"].shape == (80, 2)
+    for key in ("X_lsi", "X_umap"):
         np.testing.assert_array_equal(np.isnan(cells.obsm[key]).any(axis=1), ~cells.obs["pass"])
 
 
