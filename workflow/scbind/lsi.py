@@ -183,14 +183,14 @@ def spectral(matrix: TileMatrix, components: int, seed: int) -> np.ndarray:
     A tile weighs log(cells / cells with the tile). The similarity of two cells is the cosine of their weighted
     tiles, that of a cell with itself is left out; S is divided by the square roots of both cells' sums of
     similarities. The first eigenvector of that is known, these square roots, and is depth rather than kind; it is
-    taken out. The next are multiplied by their eigenvalues, so that those that are noise weigh little
+    taken out. The next are multiplied by the size of their eigenvalues, so that those that are noise weigh little
     (SnapATAC2; Zhang et al. 2024). They are found by a block Krylov iteration with Rayleigh-Ritz
     (Musco & Musco 2015, NeurIPS), ``PASSES`` passes over the file from ``seed``; up to some 500 cells exactly.
 
     Returns
     -------
     numpy.ndarray
-        float32 (cells, k), k = ``components`` or fewer where there are not as many positive eigenvalues; at least
+        float32 (cells, k), k = ``components`` or fewer where there are not as many that differ from 0; at least
         one column, of zeros if nothing can be told. The largest entry of a column is positive.
     """
     n_cells, idf = matrix.n_cells, np.log(matrix.n_cells / matrix.cells)
@@ -214,10 +214,10 @@ def spectral(matrix: TileMatrix, components: int, seed: int) -> np.ndarray:
     else:
         basis, projected = _krylov(graph, n_cells, width, seed)
     value, vector = np.linalg.eigh((projected + projected.T) / 2)
-    kept = [i for i in np.argsort(-value, kind="stable")[:components] if value[i] > LEAST_DEGREE]
+    kept = [i for i in np.argsort(-value, kind="stable")[:components] if abs(value[i]) > LEAST_DEGREE]
     if not kept:
         return np.zeros((n_cells, 1), dtype=np.float32)
-    points = basis @ (vector[:, kept] * value[kept])
+    points = basis @ (vector[:, kept] * np.abs(value[kept]))
     largest = points[np.abs(points).argmax(axis=0), np.arange(len(kept))]
     return np.ascontiguousarray(points * np.sign(largest), dtype=np.float32)
 
