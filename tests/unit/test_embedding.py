@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import scbind
 from scbind.cells import COLUMNS
-from scbind.embedding import cluster, embed, reasons, sample_cells
+from scbind.clusters import cluster, corrected
+from scbind.embedding import embed, reasons, sample_cells
 from scbind.errors import InputError
 
 LENGTHS = {"chr1": 60_000, "chr2": 40_000}
@@ -169,8 +170,8 @@ def test_failed_cells_say_why_and_lie_nowhere(atlas):
     assert failed["reason"].tolist() == ["nucleosome_signal inf > 2.0", "nucleosome_signal 2.346 > 2.0"]
     assert (cells.obs.loc[cells.obs["pass"], "reason"] == "").all()
     assert failed["cluster"].isna().all() and failed["cell_type"].isna().all()
-    for key, width in (("X_lsi", 5), ("X_umap", 2)):
-        assert cells.obsm[key].shape == (80, width)
+    assert 1 <= cells.obsm["X_lsi"].shape[1] <= 5 and cells.obsm["X_umap"].shape == (80, 2)
+    for key in ("X_lsi", "X_umap"):
         np.testing.assert_array_equal(np.isnan(cells.obsm[key]).any(axis=1), ~cells.obs["pass"])
 
 
@@ -229,6 +230,69 @@ def test_sample_cells(atlas, tmp_path):
     assert (types[row] == types[column]).mean() > 0.95
     with pytest.raises(InputError, match=r"no cell of sample s3 \(it has s1, s2\)"):
         sample_cells(output, "s3", tmp_path / "no.h5ad", 400, 12)
+
+
+def test_weights_by_distance_travel(atlas, tmp_path):
+    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", 400, 12, "distance")
+    cells = ad.read_h5ad(tmp_path / "cells.h5ad")
+    borrow, passing = cells.obsp["borrow"], cells.obs["pass"].to_numpy()
+    np.testing.assert_array_equal(borrow.diagonal(), passing)
+    assert 0 < borrow.data.min() < 1 and borrow.data.max() == 1
+    held = borrow @ cells.obs["n_fragments"].to_numpy()
+    assert ((held >= 400) | (np.diff(borrow.indptr) == 13))[passing].all()
+    assert cells.uns["borrow"] == {"target_fragments": 400, "max_neighbours": 12, "weights": "distance"}
+
+
+def test_neighbours_by_some_chromosomes_do_not_see_the_others(atlas, tmp_path):
+    _, samples, sizes, _ = atlas
+    found = []
+    for chromosomes in (["chr1"], ["chr2"]):
+        options = {**OPTIONS, "neighbour_chromosomes": chromosomes}
+        embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", **options)
+        sample_cells(tmp_path / "e.h5ad", "s1", tmp_path / "c.h5ad", 400, 12)
+        found.append(ad.read_h5ad(tmp_path / "c.h5ad"))
+    assert found[0].obsm["X_lsi"].tobytes() == found[1].obsm["X_lsi"].tobytes()
+    assert (found[0].obs["cluster"] == found[1].obs["cluster"]).all()
+    assert (found[0].obsp["borrow"] != found[1].obsp["borrow"]).nnz > 0
+    # As if there were no other chromosome.
+    exclude = tmp_path / "exclude.bed"
+    exclude.write_text("chr1\t0\t60000\n")
+    embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", exclude=exclude, **OPTIONS)
+    expected = ad.read_h5ad(tmp_path / "e.h5ad").obsm["X_lsi"]
+    np.testing.assert_array_equal(found[1].obsm["X_neighbours"], expected)
+    with pytest.raises(InputError, match="no chromosome chr9; correct cells.neighbour_chromosomes"):
+        embed(samples, sizes, tmp_path / "e.h5ad", neighbour_chromosomes=["chr1", "chr9"])
+    assert not list(tmp_path.glob(".tiles*"))
+
+
+def test_harmony_takes_out_the_sample_and_leaves_the_type():
+    random = np.random.default_rng(0)
+    kind, batch = np.repeat([0, 1], 100), np.tile([0, 1], 100)
+    points = np.eye(2, 6)[kind] + 0.5 * np.eye(6)[5] * batch[:, None] + 0.05 * random.normal(size=(200, 6))
+    result = corrected(points.astype(np.float32), np.array(["a", "b"])[batch], 0)
+    assert result.dtype == np.float32 and result.shape == points.shape
+
+    def distance(values, groups):
+        return np.linalg.norm(values[groups == 0].mean(axis=0) - values[groups == 1].mean(axis=0))
+
+    assert distance(result, batch) < 0.2 * distance(points, batch)
+    assert distance(result, kind) > 0.8 * distance(points, kind)
+    assert corrected(points.astype(np.float32), np.array(["a", "b"])[batch], 0).tobytes() == result.tobytes()
+
+
+def test_one_batch_is_left_as_it_is(capsys):
+    points = np.ones((20, 3), dtype=np.float32)
+    assert corrected(points, np.full(20, "a"), 0) is points
+    assert "nothing to correct" in capsys.readouterr().err
+
+
+def test_harmony_is_for_clusters_and_not_for_whom_to_borrow_from(atlas, tmp_path):
+    _, samples, sizes, output = atlas
+    embed(samples, sizes, tmp_path / "e.h5ad", batches={"s1": "d1", "s2": "d2"}, **OPTIONS)
+    cells, plain = ad.read_h5ad(tmp_path / "e.h5ad"), ad.read_h5ad(output)
+    assert cells.uns["params"]["batches"] == {"s1": "d1", "s2": "d2"}
+    assert np.isfinite(cells.obsm["X_harmony"][cells.obs["pass"]]).all()
+    assert cells.obsm["X_harmony"].shape == cells.obsm["X_lsi"].shape and "X_harmony" not in plain.obsm
 
 
 @pytest.mark.parametrize("n_cells", [1, 2, 3, 9, 10, 12])

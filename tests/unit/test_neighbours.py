@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scbind.neighbours import borrow, nearest
+from scbind.neighbours import borrow, kernel, nearest
 
 
 @pytest.fixture
@@ -17,19 +17,74 @@ def cosine_order(X, row):
 
 def test_nearest_equals_brute_force(cells):
     X, _ = cells
-    found = nearest(X, 7)
+    found, distance = nearest(X, 7)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
     for row in range(len(X)):
         np.testing.assert_array_equal(found[row], cosine_order(X, row)[:7])
+        expected = np.linalg.norm(unit[found[row]] - unit[row], axis=1)
+        np.testing.assert_allclose(distance[row], expected, atol=1e-6)
 
 
 def test_nearest_does_not_depend_on_blocks(cells, monkeypatch):
     X, _ = cells
     X[10:20] = X[5]  # ties
-    whole = nearest(X, 12)
+    whole = nearest(X, 12)[0]
     monkeypatch.setattr("scbind.neighbours.BLOCK_ELEMENTS", 130)
-    np.testing.assert_array_equal(nearest(X, 12), whole)
+    np.testing.assert_array_equal(nearest(X, 12)[0], whole)
     np.testing.assert_array_equal(whole[5, :10], np.arange(10, 20))  # equal ones: the first rows first
     np.testing.assert_array_equal(whole[12, :3], [5, 10, 11])
+
+
+def test_the_search_in_lists_finds_most_and_repeats(monkeypatch):
+    random = np.random.default_rng(0)
+    centres = random.normal(size=(12, 10))
+    X = centres[random.integers(0, 12, 3000)] + 0.6 * random.normal(size=(3000, 10))
+    exact, exact_distance = nearest(X, 15)
+    monkeypatch.setattr("scbind.neighbours.CANDIDATES", 900)
+    monkeypatch.setattr("scbind.neighbours.LIST", 50)
+    found, distance = nearest(X, 15)
+    recall = np.mean([len(np.intersect1d(*both)) / 15 for both in zip(exact, found, strict=True)])
+    assert 0.9 < recall < 1
+    assert (np.diff(distance, axis=1) >= 0).all() and (distance >= exact_distance - 1e-9).all()
+    assert all(len(set(row)) == 15 for row in found) and (found != np.arange(3000)[:, None]).all()
+    monkeypatch.setattr("scbind.neighbours.BLOCK_ELEMENTS", 5000)
+    np.testing.assert_array_equal(nearest(X, 15)[0], found)
+    assert (nearest(X, 15, seed=1)[0] != found).any()
+    monkeypatch.setattr("scbind.neighbours.CANDIDATES", 3000)
+    np.testing.assert_array_equal(nearest(X, 15)[0], exact)
+
+
+def test_lists_of_equal_cells(monkeypatch):
+    monkeypatch.setattr("scbind.neighbours.CANDIDATES", 10)
+    monkeypatch.setattr("scbind.neighbours.LIST", 5)
+    found, distance = nearest(np.ones((40, 3)), 12)  # all in one list
+    np.testing.assert_array_equal(found[20], np.arange(12))
+    np.testing.assert_array_equal(distance, np.zeros((40, 12)))
+    assert nearest(np.zeros((40, 3)), 12)[0].shape == (40, 12)
+
+
+def test_kernel_by_hand():
+    distance = np.array([[0, 0.1, 0.2, 0.3, 0.5, 1.0]])
+    expected = np.exp(-((distance / 0.5) ** 2))  # the fifth neighbour is its width
+    np.testing.assert_allclose(kernel(distance), expected)
+    np.testing.assert_allclose(kernel(distance[:, :3]), np.exp(-((distance[:, :3] / 0.2) ** 2)))
+    np.testing.assert_array_equal(kernel(np.array([[0, 0, 0, 0, 0, 0.1]])), [[1, 1, 1, 1, 1, 0]])
+    assert kernel(np.empty((4, 0))).shape == (4, 0)
+
+
+def test_weights_fall_with_distance_and_count_towards_the_target(cells):
+    X, n = cells
+    target, most = 5000, 25
+    matrix, flat = borrow(X, n, target, most, "distance"), borrow(X, n, target, most)
+    np.testing.assert_array_equal(matrix.diagonal(), np.ones(60))
+    assert matrix.dtype == np.float32 and (matrix.data > 0).all() and (matrix.data <= 1).all()
+    held, k = matrix @ n, np.diff(matrix.indptr) - 1
+    assert ((held >= target) | (k == most)).all()
+    assert (k >= np.diff(flat.indptr) - 1).all() and (k > np.diff(flat.indptr) - 1).any()
+    for row in range(60):
+        weight = matrix[row, cosine_order(X, row)[: k[row]]].toarray()[0]
+        assert (np.diff(weight) <= 0).all()
+        assert n[row] + weight[:-1] @ n[cosine_order(X, row)[: k[row] - 1]] < target
 
 
 def test_rows_reach_the_target_and_not_further(cells):
@@ -87,3 +142,5 @@ def test_refusals():
         borrow(np.ones((3, 2)), [1, 2], 10, 5)
     with pytest.raises(ValueError, match="must not be negative"):
         borrow(np.ones((3, 2)), [1, 2, 3], 10, -1)
+    with pytest.raises(ValueError, match="neither uniform nor distance"):
+        borrow(np.ones((3, 2)), [1, 2, 3], 10, 2, "near")

@@ -249,3 +249,13 @@ def test_bad_paths_in_config(project, config, message):
     with pytest.raises(InputError) as caught:
         project(config)
     assert message in str(caught.value)
+
+
+def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
+    donors = "sample\tpath\tformat\tdonor\ns1\tf.tsv.gz\tfragments\td1\ns2\tf.tsv.gz\tfragments\t{}\n"
+    config = {"cells": {"harmony": "donor"}}
+    assert project(config, samples=donors.format("d2")).samples["s2"]["donor"] == "d2"
+    with pytest.raises(
+        InputError, match="samples.tsv, column donor: sample s2 has no donor, but .* donor; fill"
+    ):
+        project(config, samples=donors.format(""))

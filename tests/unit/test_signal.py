@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
-from scbind.signal import CellSignal, borrowed, n_bins, track_counts, window_blocks
+from scbind.signal import CellSignal, borrowed, n_bins, stretch, track_counts, window_blocks
 from scipy import sparse
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([5000, 3000]))
@@ -130,6 +130,29 @@ def test_borrowed_sums_rows_and_its_depth(arrays):
     known = SIZES.lengths - 10
     expected = np.array([total[0] + total[2], 0, total.sum()]) / known.sum()
     np.testing.assert_allclose(borrow @ signal.density(known), expected, rtol=1e-6)
+
+
+def test_weighted_sums_do_not_depend_on_blocks(arrays):
+    folder, position, cell = arrays
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    weights = np.random.default_rng(0).random((5, N_CELLS)).astype(np.float32)
+    borrow = sparse.csr_matrix(weights)
+    whole = borrowed(signal.counts(STARTS, 1000, 50), borrow, 20)
+    dense = brute_force(position, cell, STARTS.tolist(), 1000, 50)
+    np.testing.assert_allclose(whole, np.einsum("bc,cwi->bwi", weights, dense), rtol=1e-5)
+    for cells in (slice(0, 2), slice(2, 3), slice(3, 5)):
+        for windows in window_blocks(len(STARTS), 2):
+            part = borrowed(signal.counts(STARTS[windows], 1000, 50), borrow[cells], 20)
+            assert part.tobytes() == np.ascontiguousarray(whole[cells, windows]).tobytes()
+
+
+def test_a_stretch_is_read_not_mapped(arrays):
+    folder, position, _ = arrays
+    mapped = np.load(folder / "position.npy", mmap_mode="r")
+    for array in (mapped, position):
+        np.testing.assert_array_equal(stretch(array, 7, 100), position[7:100])
+        assert not isinstance(stretch(array, 7, 100), np.memmap)
+        assert len(stretch(array, 5, 5)) == 0
 
 
 def test_density_looks_only_where_there_is_sequence_and_signal(arrays):

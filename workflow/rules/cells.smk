@@ -120,6 +120,7 @@ rule embed_cells:
             for sample in PLAN.groups[wildcards.group]
         },
         options={key: value for key, value in SETTINGS["cells"].items() if key not in READING_KEYS},
+        batches=lambda wildcards: harmony_batches(PLAN.groups[wildcards.group]),
         code=source_digest("embedding"),
     script:
         "../scripts/embed_cells.py"
@@ -142,6 +143,7 @@ rule sample_cells:
     params:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
+        weights=lookup("infer/weights", within=SETTINGS),
         code=source_digest("embedding"),
     script:
         "../scripts/sample_cells.py"

@@ -86,6 +86,14 @@ def per_sample(pattern, samples):
     return expand(pattern, sample=samples)
 
 
+def harmony_batches(samples):
+    """Return the batch of each sample that Harmony takes out: itself or its donor; nothing if not asked for."""
+    column = SETTINGS["cells"]["harmony"]
+    if column == "none":
+        return {}
+    return {sample: sample if column == "sample" else PLAN.samples[sample][column] for sample in samples}
+
+
 def sample_fragments(sample):
     """Return the fragments file of a sample: the user's own, or the one made from its BAM."""
     row = PLAN.samples[sample]

@@ -6,7 +6,9 @@ are chosen over all passing cells, so labels cannot leak into the signal.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anndata as ad
 import numpy as np
@@ -14,18 +16,19 @@ import pandas as pd
 
 from scbind.cells import COLUMNS
 from scbind.celltypes import name_cells, read_labels
+from scbind.clusters import cluster, corrected
 from scbind.doublets import doublet_scores
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes
-from scbind.lsi import DEPTH_CORRELATION, Tiling, reduce, tf_idf, tile_matrix
+from scbind.lsi import TileMatrix, Tiling, spectral
 from scbind.neighbours import borrow
 from scbind.peaks import read_bed, read_narrowpeak
 from scbind.runlog import say
 from scbind.signal import CellSignal
 
 METADATA = ("donor", "condition")  # of the sample sheet, for every cell
-FEW_CELLS = 10  # below this many cells neighbours, clusters and UMAP say nothing
+DOUBLET_TILES = 25_000  # that doublets are looked for by: they are held in memory, of one sample at a time
 
 
 def embed(
@@ -52,6 +55,8 @@ def embed(
     neighbours: int = 15,
     resolution: float = 1.0,
     min_dist: float = 0.3,
+    neighbour_chromosomes: Sequence[str] | None = None,
+    batches: dict[str, str] | None = None,
     seed: int = 0,
 ) -> None:
     """Judge, embed and cluster the cells of the samples of a group, jointly.
@@ -83,21 +88,28 @@ def embed(
         Tile width (bp) and the rest of :mod:`scbind.lsi`. Of few cells a tile needs only one in ten.
     neighbours, resolution, min_dist, seed
         Of scanpy's neighbour graph (cosine), Leiden clustering (Traag et al. 2019) and UMAP.
+    neighbour_chromosomes
+        Cells are embedded a second time by the tiles of these chromosomes alone, for the choice of whom they borrow
+        from: an evaluation on other chromosomes then sees no choice made by the signal that it scores. None for all.
+    batches
+        Sample to the batch (itself, or its donor) whose effect is taken out before clustering and UMAP
+        (:func:`scbind.clusters.corrected`); None leaves all as it is.
 
     Writes
     ------
     h5ad without ``X``: a row per barcode of each sample in the order of its table, named ``sample#barcode``.
     ``obs``: sample, donor, condition, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal,
-    tss_enrichment,
-    frac_in_peaks (share of insertions), doublet_score, pass, reason (each threshold not kept), cluster, label,
-    cell_type, cell_type_source, label_confidence (see :func:`scbind.celltypes.name_cells`). ``obsm``: ``X_lsi``,
-    ``X_umap``. ``uns``: params, embedding, clusters. Cells that do not pass have no cluster, no cell_type, and NaN
-    coordinates; the score of a doublet is known where all else passed.
+    tss_enrichment, frac_in_peaks (share of insertions), doublet_score, pass, reason (each threshold not kept), cluster,
+    label, cell_type, cell_type_source, label_confidence (see :func:`scbind.celltypes.name_cells`). ``obsm``:
+    ``X_lsi``, ``X_umap``; ``X_neighbours`` (where chromosomes are given), ``X_harmony`` (where batches are). ``uns``:
+    params, embedding, clusters. Cells that do not pass have no cluster, no cell_type, and NaN coordinates; the score
+    of a doublet is known where all else passed.
 
     Raises
     ------
     InputError
-        For labels of unknown barcodes, malformed tables, files of different runs, and no passing cell.
+        For labels of unknown barcodes, malformed tables, files of different runs, chromosomes that the genome does
+        not have, and no passing cell.
     """
     params = {
         "group": group,
@@ -116,10 +128,15 @@ def embed(
         "neighbours": neighbours,
         "resolution": resolution,
         "min_dist": min_dist,
+        "neighbour_chromosomes": neighbour_chromosomes,
+        "batches": batches,
         "seed": seed,
     }
     params = {name: value for name, value in params.items() if value is not None}
     sizes = ChromSizes.read(sizes_path)
+    if unknown := set(neighbour_chromosomes or ()) - set(sizes.names):
+        problem = f"no chromosome {', '.join(sorted(unknown))}"
+        raise InputError(sizes_path, problem, "correct cells.neighbour_chromosomes")
     signals, tables = [], []
     for sample, paths in samples.items():
         table, signal = _read_sample(sample, paths, sizes)
@@ -148,22 +165,46 @@ def embed(
             f"no cell passes (the first: {obs['reason'].iloc[0]})",
             "relax the thresholds of quality",
         )
-    row = np.full(len(obs), -1, dtype=np.int64)
-    row[passing] = np.arange(len(passing))
     tiling = Tiling(sizes, tile)
-    min_cells = min(min_cells_per_tile, max(1, len(passing) // 10))
-    parts = np.split(row, np.cumsum([len(table) for table in tables])[:-1])
-    matrix, used = tile_matrix(signals, parts, tiling, _excluded(exclude, tiling), min_cells, max_tiles)
+    excluded = _excluded(exclude, tiling)
+
+    def with_tiles(use, most: int, left_out: np.ndarray, chosen: slice = slice(None)):
+        """What ``use`` makes of the open tiles of passing cells, those of all samples or of the ``chosen`` ones."""
+        parts = _rows(obs, tables[chosen])
+        n_cells = sum(int((part >= 0).sum()) for part in parts)
+        least = min(min_cells_per_tile, max(1, n_cells // 10))
+        Path(output).parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".tiles.", dir=Path(output).parent) as scratch:
+            file = Path(scratch) / "rows"
+            return use(TileMatrix.write(file, signals[chosen], parts, tiling, left_out, least, most))
+
     obs["doublet_score"] = np.nan
-    kept = _without_doublets(obs, matrix, passing, max_doublet_score, seed)
-    matrix, passing = matrix[kept], passing[kept]
-    depth = obs["n_fragments"].to_numpy()[passing]
-    points, correlation = reduce(tf_idf(matrix), depth, components, seed)
-    facts = {"n_tiles": len(used), "min_cells_per_tile": min_cells, "depth_correlation": correlation}
-    say(f"{group}: {len(used)} tiles, {points.shape[1]} components, depth correlation {correlation:.2f}")
-    if abs(correlation) > DEPTH_CORRELATION:
-        say(f"{group}: the first component is depth and is dropped")
-    number, umap, facts["message"] = cluster(points, neighbours, resolution, min_dist, seed)
+    for number, sample in enumerate(samples):  # doublets form within one droplet, so within one sample
+        found = with_tiles(
+            lambda matrix: doublet_scores(matrix.in_memory(), seed),
+            DOUBLET_TILES,
+            excluded,
+            slice(number, number + 1),
+        )
+        obs.loc[(obs["sample"] == sample) & obs["pass"], "doublet_score"] = found
+    passing = _without_doublets(obs, passing, max_doublet_score)
+
+    def place(left_out: np.ndarray) -> tuple[np.ndarray, int]:
+        """Coordinates of the passing cells by all tiles but these, and how many there are."""
+        return with_tiles(lambda m: (spectral(m, components, seed), len(m.tiles)), max_tiles, left_out)
+
+    obsm = {}
+    obsm["X_lsi"], n_tiles = place(excluded)
+    facts = {"n_tiles": n_tiles}
+    say(f"{group}: {n_tiles} tiles, {obsm['X_lsi'].shape[1]} components")
+    if neighbour_chromosomes:
+        obsm["X_neighbours"], number = place(excluded | tiling.outside(neighbour_chromosomes))
+        say(f"{group}: neighbours by {number} tiles on {', '.join(neighbour_chromosomes)}")
+    points = obsm["X_lsi"]
+    if batches is not None:
+        batch = obs["sample"].map(batches).to_numpy()[passing]
+        points = obsm["X_harmony"] = corrected(points, batch, seed)
+    number, obsm["X_umap"], facts["message"] = cluster(points, neighbours, resolution, min_dist, seed)
     if facts["message"]:
         say(f"{group}: {facts['message']}")
     name = np.full(len(obs), np.nan, dtype=object)
@@ -183,8 +224,7 @@ def embed(
         obs[column] = pd.Categorical(obs[column].astype(object))
     order = ["sample", *METADATA, *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
     order += ["cluster", "label", "cell_type", "cell_type_source", "label_confidence"]
-    obsm = {}
-    for key, values in (("X_lsi", points), ("X_umap", umap)):
+    for key, values in obsm.items():
         obsm[key] = np.full((len(obs), values.shape[1]), np.nan, dtype=np.float32)
         obsm[key][passing] = values
     result = ad.AnnData(
@@ -195,13 +235,19 @@ def embed(
 
 
 def sample_cells(
-    embedding: str | Path, sample: str, output: str | Path, target_fragments: float, max_neighbours: int
+    embedding: str | Path,
+    sample: str,
+    output: str | Path,
+    target_fragments: float,
+    max_neighbours: int,
+    weights: str = "uniform",
 ) -> None:
     """Write one sample's part of an embedding, with whom each of its cells borrows from.
 
     Rows are in the order of the sample's ``barcodes.tsv``, failed cells included, so row ``i`` is cell ``i``
-    of its :class:`scbind.signal.CellSignal`. ``obsp["borrow"]``: float32 0/1 csr of
-    :func:`scbind.neighbours.borrow`; the row of a failed cell is empty.
+    of its :class:`scbind.signal.CellSignal`. ``obsp["borrow"]``: float32 csr of :func:`scbind.neighbours.borrow`,
+    by ``X_neighbours`` where the embedding has it, else ``X_lsi``: only cells of one sample are compared, so nothing
+    needs to be corrected. The row of a failed cell is empty.
     Raises :class:`InputError` if the embedding has no such sample.
     """
     cells = ad.read_h5ad(require(embedding, "embed the group first"))
@@ -210,10 +256,14 @@ def sample_cells(
         known = ", ".join(map(str, cells.obs["sample"].cat.categories))
         raise InputError(embedding, f"no cell of sample {sample} (it has {known})", "embed its group again")
     cells = cells[chosen].copy()
-    cells.obsp["borrow"] = borrow(
-        cells.obsm["X_lsi"], cells.obs["n_fragments"].to_numpy(), target_fragments, max_neighbours
-    )
-    cells.uns["borrow"] = {"target_fragments": target_fragments, "max_neighbours": max_neighbours}
+    points = cells.obsm["X_neighbours" if "X_neighbours" in cells.obsm else "X_lsi"]
+    n_fragments = cells.obs["n_fragments"].to_numpy()
+    cells.obsp["borrow"] = borrow(points, n_fragments, target_fragments, max_neighbours, weights)
+    cells.uns["borrow"] = {
+        "target_fragments": target_fragments,
+        "max_neighbours": max_neighbours,
+        "weights": weights,
+    }
     passing = cells.obs["pass"].to_numpy()
     borrowed = cells.obsp["borrow"] @ cells.obs["n_fragments"].to_numpy(dtype=np.float64)
     number = np.diff(cells.obsp["borrow"].indptr)[passing] - 1
@@ -245,48 +295,6 @@ def reasons(obs: pd.DataFrame, limits: list[tuple[str, str, float | None]]) -> n
     return text.str.removeprefix("; ").to_numpy(dtype=object)
 
 
-def cluster(
-    points: np.ndarray, neighbours: int, resolution: float, min_dist: float, seed: int
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Cluster and lay out cells by cosine similarity.
-
-    ``points`` float (cells, components). Returns the cluster of each cell (int64, 0 the largest), its place
-    (float32 (cells, 2)) and a message, empty if all went as asked. Fewer than ten cells are one cluster,
-    placed by their first two components.
-    """
-    n_cells = len(points)
-    if n_cells < FEW_CELLS:
-        plane = np.zeros((n_cells, 2), dtype=np.float32)
-        plane[:, : min(2, points.shape[1])] = points[:, :2]
-        return (
-            np.zeros(n_cells, dtype=np.int64),
-            plane,
-            f"{n_cells} cells are too few to cluster: one cluster",
-        )
-    import scanpy as sc  # seconds to import
-
-    message = ""
-    if neighbours > n_cells - 1:
-        message = f"{n_cells} cells, so the graph has {n_cells - 1} neighbours instead of {neighbours}"
-        neighbours = n_cells - 1
-    # On unit vectors the Euclidean order is the cosine order; sklearn's search is exact, so it repeats.
-    norm = np.linalg.norm(points, axis=1, keepdims=True)
-    unit = points / np.where(norm > 0, norm, 1)
-    graph = ad.AnnData(obs=pd.DataFrame(index=np.arange(n_cells).astype(str)), obsm={"X": unit})
-    sc.pp.neighbors(graph, n_neighbors=neighbours, use_rep="X", transformer="sklearn", random_state=seed)
-    sc.tl.leiden(
-        graph, resolution=resolution, flavor="igraph", directed=False, n_iterations=-1, random_state=seed
-    )
-    sc.tl.umap(graph, min_dist=min_dist, random_state=seed)
-    found, first, number, size = np.unique(
-        graph.obs["leiden"].astype(int), return_index=True, return_inverse=True, return_counts=True
-    )
-    by_size = np.lexsort((first, -size))  # of equal size: the one whose first cell comes first
-    place = np.empty(len(found), dtype=np.int64)
-    place[by_size] = np.arange(len(found))
-    return place[number], np.asarray(graph.obsm["X_umap"], dtype=np.float32), message
-
-
 def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFrame, CellSignal]:
     """The table of a sample's barcodes with its fraction in peaks, and its insertions."""
     remedy = "count the sample's fragments again"
@@ -311,19 +319,24 @@ def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFr
     return table, signal
 
 
-def _without_doublets(obs, matrix, passing, limit: float | None, seed: int) -> np.ndarray:
-    """Score the passing cells of each sample in place, fail doublets; bool (passing,), the cells that are left."""
-    score = np.full(len(passing), np.nan)
-    of = obs["sample"].to_numpy()[passing]
-    for sample in dict.fromkeys(of):
-        score[of == sample] = doublet_scores(matrix[of == sample], seed)
-    obs.loc[passing, "doublet_score"] = score
+def _rows(obs: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> list[np.ndarray]:
+    """For each of some samples the row of its cells among the passing ones of these samples, -1 for the others."""
+    parts, done = [], 0
+    for table in tables:
+        passes = obs.loc[obs["sample"] == table["sample"].iloc[0], "pass"].to_numpy()
+        parts.append(np.where(passes, done + np.cumsum(passes) - 1, -1))
+        done += int(passes.sum())
+    return parts
+
+
+def _without_doublets(obs: pd.DataFrame, passing: np.ndarray, limit: float | None) -> np.ndarray:
+    """Fail the passing cells that are scored as doublets; the rows of those that are left."""
     obs.loc[passing, "reason"] = reasons(obs.iloc[passing], [("doublet_score", ">", limit)])
     obs["pass"] = obs["reason"] == ""
-    kept = obs["pass"].to_numpy()[passing]
-    if not kept.all():
-        say(f"{(~kept).sum()} of {len(kept)} cells look like doublets and do not pass")
-    return kept
+    left = np.flatnonzero(obs["pass"])
+    if len(left) < len(passing):
+        say(f"{len(passing) - len(left)} of {len(passing)} cells look like doublets and do not pass")
+    return left
 
 
 def _excluded(path: str | Path | None, tiling: Tiling) -> np.ndarray:

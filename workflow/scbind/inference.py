@@ -30,7 +30,7 @@ from scbind.windows import Windows
 class SampleCells:
     """Insertions of a sample's cells, which cells pass, and what each borrows.
 
-    ``passing`` int64 (passing cells,), rows of ``cells.h5ad``; ``borrow`` csr float32 0/1 (cells, cells).
+    ``passing`` int64 (passing cells,), rows of ``cells.h5ad``; ``borrow`` csr float32 weights (cells, cells).
     """
 
     signal: CellSignal

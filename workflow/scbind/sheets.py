@@ -137,6 +137,11 @@ def load_plan(
         raise InputError(
             label, f"no sample {sample!r} with binding", f"use one of: {known}", "key evaluate.sample"
         )
+    if config["cells"]["harmony"] == "donor":
+        for name, row in plan.samples.items():
+            if not row["donor"]:
+                problem = f"sample {name} has no donor, but cells.harmony is donor"
+                raise InputError(names["samples"], problem, "fill in the column donor", "column donor")
     bare = sorted({row["cell_line"] for row in plan.chip} - plan.tracks.keys())
     if bare:
         raise InputError(

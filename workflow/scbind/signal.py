@@ -38,6 +38,18 @@ def rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return np.searchsorted(positions, np.clip(bounds, 0, LARGEST).astype(np.uint32), side="left")
 
 
+def stretch(array: np.ndarray, begin: int, end: int) -> np.ndarray:
+    """Entries ``begin`` to ``end`` of a signal's array, for those who walk over all of it.
+
+    Of a memory map they are read into an array of their own: mapped pages would stay with the process, until it holds
+    the whole file. ``array`` must be the map itself, no part of one.
+    """
+    if not isinstance(array, np.memmap):
+        return array[begin:end]
+    place = array.offset + begin * array.itemsize
+    return np.fromfile(array.filename, dtype=array.dtype, count=end - begin, offset=place)
+
+
 def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, bin_bp: int) -> np.ndarray:
     """Count the insertions of a bulk track in the bins of windows.
 
@@ -138,8 +150,9 @@ class CellSignal:
         edges = np.stack([starts[first], reach[last]], axis=1).ravel().astype(np.uint32)
         total = np.zeros(self.n_cells, dtype=np.int64)
         for begin in range(0, len(self.cell), CHUNK):
-            place = np.searchsorted(edges, self.position[begin : begin + CHUNK], side="right")
-            inside = self.cell[begin : begin + CHUNK][place % 2 == 1]
+            end = min(begin + CHUNK, len(self.cell))
+            place = np.searchsorted(edges, stretch(self.position, begin, end), side="right")
+            inside = stretch(self.cell, begin, end)[place % 2 == 1]
             total += np.bincount(inside, minlength=self.n_cells)
         return total
 
@@ -147,7 +160,7 @@ class CellSignal:
         """Insertions per base of each cell, on the chromosomes that have sequence and that the sample covers.
 
         ``known`` int64 (chromosomes,): bases that are not N (:meth:`scbind.genome.Genome.known_lengths`), 0 for a
-        chromosome without sequence. A cell with what it borrows has the sum of the densities, which is its depth.
+        chromosome without sequence. A cell with what it borrows has the weighted sum of the densities, its depth.
         Returns float64 (n_cells,).
         """
         offsets = self.sizes.offsets
@@ -158,21 +171,22 @@ class CellSignal:
 
 
 def borrowed(counts: sparse.csr_matrix, borrow: sparse.csr_matrix, bins: int) -> np.ndarray:
-    """Sum the counts of the cells that each cell borrows from.
+    """Sum the counts of the cells that each cell borrows from, each times its weight.
 
     Parameters
     ----------
     counts
         csr (n_cells, W * bins), from :meth:`CellSignal.counts`.
     borrow
-        csr 0/1 (cells, n_cells): rows of ``obsp["borrow"]``, in which a cell stands for itself once.
+        csr (cells, n_cells): rows of ``obsp["borrow"]``, weights in [0, 1]; a cell stands for itself with 1.
     bins
         Bins per window.
 
     Returns
     -------
     numpy.ndarray
-        float32 (cells, W, bins), insertions. Sums of whole numbers, exact to 2**24 whatever their order.
+        float32 (cells, W, bins), insertions times weights. A cell's sum runs over its row of ``borrow`` in order, so it
+        is the same, to the bit, however cells and windows are cut into blocks.
     """
     product = sparse.csr_matrix(borrow).astype(np.float32) @ sparse.csr_matrix(counts).astype(np.float32)
     return product.toarray().reshape(product.shape[0], -1, bins)

@@ -17,5 +17,6 @@ with logged(snakemake.log[0]):
         metadata=snakemake.params.metadata,
         group=snakemake.wildcards.group,
         exclude=snakemake.input.exclude,
+        batches=snakemake.params.batches or None,
         **snakemake.params.options,
     )

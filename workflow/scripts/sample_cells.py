@@ -9,4 +9,5 @@ with logged(snakemake.log[0]):
         snakemake.output.cells,
         target_fragments=snakemake.params.borrow_fragments,
         max_neighbours=snakemake.params.max_neighbours,
+        weights=snakemake.params.weights,
     )
