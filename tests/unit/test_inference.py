@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scbind.binding import Shard
 from scbind.errors import InputError
 from scbind.genome import ChromSizes, Genome
-from scbind.inference import infer_shard, reference_profile, sequence_readout
+from scbind.inference import _signal_block, infer_shard, reference_profile, sequence_readout
 from scbind.windows import Windows, choose_windows
 
 N_CELLS = 14
@@ -176,6 +176,14 @@ def test_block_sizes_do_not_matter(files, predictor, cell_block, max_bytes):
     assert np.array_equal(other.array("votes"), whole.array("votes"))
     for name in ("binding_sum", "background_sum"):
         assert np.allclose(other.array(name), whole.array(name), rtol=1e-12)
+
+
+def test_blocks_are_small_where_cells_have_many_insertions():
+    assert (
+        _signal_block(1 << 28, 20_000) == 1024
+    )  # 100,000 cells: 1 GiB of 640 kB each, cut to a power of two
+    assert _signal_block(1 << 28, 0.5) == 1 << 26
+    assert _signal_block(1, 1e9) == 1
 
 
 def test_more_shards_than_cells_gives_empty_shards(files):

@@ -1,3 +1,6 @@
+import re
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scbind.errors import InputError
@@ -50,6 +53,40 @@ def test_blocks_of_windows_give_the_same_numbers(arrays, block):
     whole = signal.counts(STARTS, 400, 100).toarray()
     parts = [signal.counts(STARTS[part], 400, 100).toarray() for part in window_blocks(len(STARTS), block)]
     np.testing.assert_array_equal(np.hstack(parts), whole)
+
+
+@pytest.mark.parametrize("chunk", [1, 7, 500, 1 << 22])
+def test_pieces_and_a_choice_of_cells_change_no_count(arrays, monkeypatch, chunk):
+    folder, position, cell = arrays
+    monkeypatch.setattr("scbind.signal.CHUNK", chunk)
+    signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
+    expected = brute_force(position, cell, STARTS.tolist(), 400, 100)
+    only = np.array([True, False, True, False, False, True, True])
+    chosen = np.where(only[:, None, None], expected, 0)
+    np.testing.assert_array_equal(signal.counts(STARTS, 400, 100).toarray().reshape(expected.shape), expected)
+    some = signal.counts(STARTS, 400, 100, only=only)
+    assert some.has_canonical_format and some.nnz == (chosen > 0).sum() < (expected > 0).sum()
+    np.testing.assert_array_equal(some.toarray().reshape(expected.shape), chosen)
+    assert signal.within(STARTS, 400) == expected.sum()
+    assert signal.largest_row() == N_CELLS - 2
+
+
+def test_what_was_read_does_not_stay_in_memory(tmp_path):
+    np.save(tmp_path / "position.npy", np.arange(4_000_000, dtype=np.uint32))
+    np.save(tmp_path / "cell.npy", np.zeros(4_000_000, dtype=np.uint32))
+    sizes = ChromSizes(("chr1",), np.array([4_000_000]))
+    signal = CellSignal.open(tmp_path / "position.npy", tmp_path / "cell.npy", 1, sizes)
+
+    def mapped():
+        text = Path("/proc/self/smaps").read_text().split(str(tmp_path / "cell.npy"))
+        return sum(int(re.search(r"Rss: +(\d+) kB", part)[1]) for part in text[1:])
+
+    assert signal.cell.sum() == 0
+    assert mapped() > 10_000
+    assert signal.density(np.array([4_000_000])).tolist() == [1.0]
+    assert mapped() < 1_000
+    assert signal.largest_row() == 0 and mapped() < 1_000
+    assert signal.position[-1] == 3_999_999  # still there
 
 
 def test_bounds_are_half_open():

@@ -25,6 +25,9 @@ from scbind.runlog import say
 from scbind.signal import CellSignal, borrowed, n_bins, window_blocks
 from scbind.windows import Windows
 
+SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
+SIGNAL_SHARE = 4  # bytes that the counts of a block may take, per byte of its dense arrays
+
 
 @dataclass(frozen=True)
 class SampleCells:
@@ -51,11 +54,9 @@ class SampleCells:
                 cells, "no cell passes quality control", "lower the thresholds or leave the sample out"
             )
         signal = CellSignal.open(position, cell, len(obs), sizes)
-        if len(signal.cell) and int(signal.cell.max()) >= len(obs):
+        if (largest := signal.largest_row()) >= len(obs):
             raise InputError(
-                cell,
-                f"names row {int(signal.cell.max())}, but {cells} has {len(obs)} cells",
-                "count them again",
+                cell, f"names row {largest}, but {cells} has {len(obs)} cells", "count them again"
             )
         return cls(signal, passing, borrow)
 
@@ -194,8 +195,9 @@ def infer_shard(
     floor
         Probabilities below it are not kept (they count in the activity all the same).
     cell_block, max_bytes
-        Cells predicted at once, and a bound for the dense arrays of a block, from which the number of windows
-        follows. Results depend on them only as far as the model's rounding does.
+        Cells predicted at once, and a bound for the dense arrays of a block; four times as much is left to the
+        counts of all cells. The number of windows follows from them and from the sample, not from the shard.
+        Results depend on them only as far as the model's rounding does.
     """
     from scbind.models import load_predictor
 
@@ -217,14 +219,20 @@ def infer_shard(
     rows = np.concatenate([sample.passing[b : b + cell_block] for b in blocks] or [np.zeros(0, np.int64)])
     borrow = sample.borrow[rows]
     depth = (borrow @ sample.signal.density(genome.known_lengths())).astype(np.float32)
+    lends = np.zeros(borrow.shape[1], dtype=bool)
+    lends[borrow.indices] = True  # other cells need not be counted
     bins = n_bins(chosen.context, predictor.bin_bp)
     core = _core_bins(chosen, predictor.bin_bp)
     context = chosen.global_context_starts(sizes)
     sums = ActivitySums(expected, background, len(rows))
-    window_block = _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background))
+    window_block = min(
+        _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background)),
+        _signal_block(max_bytes, sample.signal.within(context, chosen.context) / len(chosen)),
+    )
     with ShardWriter(predictor.tfs, floor, _folder(output)) as writer:
         for part in window_blocks(len(chosen), window_block) if len(rows) else ():
-            counts = sample.signal.counts(context[part], chosen.context, predictor.bin_bp)
+            counts = sample.signal.counts(context[part], chosen.context, predictor.bin_bp, only=lends)
+            counts = counts.astype(np.float32)
             weights, sequence = sums.weights(part.start, part.stop), np.asarray(trunk[part])
             for first in range(0, len(rows), cell_block):
                 here = slice(first, first + cell_block)
@@ -281,7 +289,17 @@ def _window_block(max_bytes: int, cells: int, bins: int, tfs: int, draws: int) -
     A power of two, so that blocks fill the batches of a fixed size that a network may cut them into.
     """
     per_window = cells * (8 * bins + 32 * tfs) + 16 * draws * tfs
-    return 1 << (max(1, max_bytes // per_window).bit_length() - 1)
+    return _power(max_bytes / per_window)
+
+
+def _signal_block(max_bytes: int, insertions: float) -> int:
+    """Windows per block, of so many insertions each on average over all cells: their counts have to fit."""
+    return _power(SIGNAL_SHARE * max_bytes / max(insertions * SIGNAL_BYTES, 1))
+
+
+def _power(number: float) -> int:
+    """Largest power of two that is not above a number, at least 1."""
+    return 1 << (max(1, int(number)).bit_length() - 1)
 
 
 def _folder(output) -> Path:

@@ -21,7 +21,7 @@ from scipy import sparse
 
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
-from scbind.signal import CHUNK, CellSignal, rank, stretch
+from scbind.signal import CHUNK, CellSignal, rank
 
 BLOCK = 1 << 22  # open tiles multiplied at once
 GRID = 1 << 16  # places at which the genome may be cut into chunks, at most
@@ -80,11 +80,12 @@ class Tiling:
             keys = []
             for signal, part in zip(signals, rows, strict=True):
                 first, last = rank(signal.position, edges[[begin, end]]).tolist()
-                row = part[stretch(signal.cell, first, last)]
-                position = stretch(signal.position, first, last)[row >= 0].astype(np.int64)
+                row = part[signal.cell[first:last]]
+                position = signal.position[first:last][row >= 0].astype(np.int64)
                 chrom = np.searchsorted(offsets, position, side="right") - 1
                 tile = self.first[chrom] + (position - offsets[chrom]) // self.width
                 keys.append(tile * n_rows + row[row >= 0])
+                signal.forget()
             key = np.unique(np.concatenate(keys))
             yield key // n_rows, key % n_rows
             begin = end

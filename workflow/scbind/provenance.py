@@ -55,6 +55,7 @@ def template_digest(name: str) -> str:
     return file_sha256(PACKAGE / "templates" / name)[:16]
 
 
+@functools.cache
 def imported_modules(module: str) -> frozenset[str]:
     """Full names of the modules of this package that ``module`` (full name) imports anywhere in its text."""
     found = set()

@@ -11,6 +11,7 @@ one chromosome: here a chromosome is only a range of positions; a window over an
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,16 +39,13 @@ def rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return np.searchsorted(positions, np.clip(bounds, 0, LARGEST).astype(np.uint32), side="left")
 
 
-def stretch(array: np.ndarray, begin: int, end: int) -> np.ndarray:
-    """Entries ``begin`` to ``end`` of a signal's array, for those who walk over all of it.
+def forget(array: np.ndarray) -> None:
+    """Give back the memory of a memory map's pages that were read; they stay readable. Other arrays are left alone.
 
-    Of a memory map they are read into an array of their own: mapped pages would stay with the process, until it holds
-    the whole file. ``array`` must be the map itself, no part of one.
+    Else a walk over a large file leaves all of it in the resident memory of the process.
     """
-    if not isinstance(array, np.memmap):
-        return array[begin:end]
-    place = array.offset + begin * array.itemsize
-    return np.fromfile(array.filename, dtype=array.dtype, count=end - begin, offset=place)
+    if isinstance(array.base, mmap.mmap):
+        array.base.madvise(mmap.MADV_DONTNEED)
 
 
 def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, bin_bp: int) -> np.ndarray:
@@ -106,7 +104,9 @@ class CellSignal:
             )
         return cls(maps[0], maps[1], int(n_cells), sizes)
 
-    def counts(self, global_starts: np.ndarray, width: int, bin_bp: int) -> sparse.csr_matrix:
+    def counts(
+        self, global_starts: np.ndarray, width: int, bin_bp: int, only: np.ndarray | None = None
+    ) -> sparse.csr_matrix:
         """Count the insertions of every cell in the bins of windows.
 
         Parameters
@@ -115,26 +115,59 @@ class CellSignal:
             Integer (W,), global 0-based starts, in any order; windows may overlap each other.
         width, bin_bp
             Window and bin length in bp; ``width`` must be a multiple of ``bin_bp`` (else ``ValueError``).
+        only
+            Bool (n_cells,): the cells that are counted; the rows of others are empty. ``None`` counts all.
 
         Returns
         -------
         scipy.sparse.csr_matrix
             uint32 (n_cells, W * bins), canonical; column ``w * bins + b`` is bin ``b`` of window ``w``.
+            Memory is that of about two such matrices.
         """
         bins = n_bins(width, bin_bp)
         starts = np.asarray(global_starts, dtype=np.int64)
-        first, last = rank(self.position, starts), rank(self.position, starts + width)
-        number = last - first
-        # Ragged gather: entry i of window w is the insertion first[w] + i.
-        window = np.repeat(np.arange(len(starts)), number)
-        before = np.cumsum(number) - number
-        index = np.arange(len(window)) + (first - before)[window]
-        column = window * bins + (self.position[index].astype(np.int64) - starts[window]) // bin_bp
-        ones = np.ones(len(window), dtype=np.uint32)
         shape = (self.n_cells, len(starts) * bins)
-        matrix = sparse.coo_matrix((ones, (self.cell[index].astype(np.int64), column)), shape=shape).tocsr()
+        small = np.int32 if max(shape) <= np.iinfo(np.int32).max else np.int64
+        rows, columns = [np.empty(0, dtype=small)], [np.empty(0, dtype=small)]
+        first, last = rank(self.position, starts), rank(self.position, starts + width)
+        for part in _pieces(last - first):
+            number = (last - first)[part]
+            # Ragged gather: entry i of window w is the insertion first[w] + i.
+            window = np.repeat(np.arange(part.start, part.stop), number)
+            before = np.cumsum(number) - number
+            index = np.arange(len(window)) + np.repeat(first[part] - before, number)
+            cell = self.cell[index]
+            if only is not None:
+                kept = only[cell]
+                cell, index, window = cell[kept], index[kept], window[kept]
+            offset = self.position[index].astype(np.int64) - starts[window]
+            rows.append(cell.astype(small))
+            columns.append((window * bins + offset // bin_bp).astype(small))
+        row, column = np.concatenate(rows), np.concatenate(columns)
+        del rows, columns
+        ones = np.ones(len(row), dtype=np.uint32)
+        matrix = sparse.coo_matrix((ones, (row, column)), shape=shape).tocsr()
         matrix.sum_duplicates()
+        self.forget()
         return matrix
+
+    def within(self, global_starts: np.ndarray, width: int) -> int:
+        """Number of insertions of all cells in windows, those in several windows counted in each."""
+        starts = np.asarray(global_starts, dtype=np.int64)
+        return int((rank(self.position, starts + width) - rank(self.position, starts)).sum())
+
+    def largest_row(self) -> int:
+        """Largest row of a cell that an insertion names, -1 if there is none. Reads the whole file, in pieces."""
+        largest = -1
+        for begin in range(0, len(self.cell), CHUNK):
+            largest = max(largest, int(self.cell[begin : begin + CHUNK].max()))
+            self.forget()
+        return largest
+
+    def forget(self) -> None:
+        """Give back the memory of the pages that were read (see :func:`forget`)."""
+        forget(self.position)
+        forget(self.cell)
 
     def totals_within(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Insertions per cell within intervals: int64 (n_cells,), each insertion counted once.
@@ -151,9 +184,10 @@ class CellSignal:
         total = np.zeros(self.n_cells, dtype=np.int64)
         for begin in range(0, len(self.cell), CHUNK):
             end = min(begin + CHUNK, len(self.cell))
-            place = np.searchsorted(edges, stretch(self.position, begin, end), side="right")
-            inside = stretch(self.cell, begin, end)[place % 2 == 1]
+            place = np.searchsorted(edges, self.position[begin:end], side="right")
+            inside = self.cell[begin:end][place % 2 == 1]
             total += np.bincount(inside, minlength=self.n_cells)
+            self.forget()
         return total
 
     def density(self, known: np.ndarray) -> np.ndarray:
@@ -164,10 +198,15 @@ class CellSignal:
         Returns float64 (n_cells,).
         """
         offsets = self.sizes.offsets
-        covered = (np.diff(rank(self.position, offsets)) > 0) & (known > 0)
-        if not covered.any():
-            return np.zeros(self.n_cells)
-        return self.totals_within(offsets[:-1][covered], offsets[1:][covered]) / known[covered].sum()
+        bounds = rank(self.position, offsets)
+        covered = (np.diff(bounds) > 0) & (known > 0)
+        total = np.zeros(self.n_cells, dtype=np.int64)
+        for chrom in np.flatnonzero(covered):  # each is one stretch, so positions need not be read
+            for begin in range(bounds[chrom], bounds[chrom + 1], CHUNK):
+                stretch = self.cell[begin : min(begin + CHUNK, bounds[chrom + 1])]
+                total += np.bincount(stretch, minlength=self.n_cells)
+                self.forget()
+        return total / max(known[covered].sum(), 1)
 
 
 def borrowed(counts: sparse.csr_matrix, borrow: sparse.csr_matrix, bins: int) -> np.ndarray:
@@ -188,8 +227,18 @@ def borrowed(counts: sparse.csr_matrix, borrow: sparse.csr_matrix, bins: int) ->
         float32 (cells, W, bins), insertions times weights. A cell's sum runs over its row of ``borrow`` in order, so it
         is the same, to the bit, however cells and windows are cut into blocks.
     """
-    product = sparse.csr_matrix(borrow).astype(np.float32) @ sparse.csr_matrix(counts).astype(np.float32)
+    # float32 matrices are taken as they are: the counts of all cells must not be copied for every block of cells
+    factors = [sparse.csr_matrix(matrix).astype(np.float32, copy=False) for matrix in (borrow, counts)]
+    product = factors[0] @ factors[1]
     return product.toarray().reshape(product.shape[0], -1, bins)
+
+
+def _pieces(number: np.ndarray) -> Iterator[slice]:
+    """Cut windows with so many insertions each into slices of about ``CHUNK`` insertions, in order."""
+    cuts = np.flatnonzero(np.diff(np.cumsum(number) // CHUNK)) + 1
+    edges = [0, *cuts.tolist(), len(number)]
+    for begin, end in zip(edges[:-1], edges[1:], strict=True):
+        yield slice(begin, end)
 
 
 def window_blocks(n_windows: int, block: int) -> Iterator[slice]:

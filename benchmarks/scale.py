@@ -1,0 +1,484 @@
+"""Time and memory of the single-cell half, stage by stage, on simulated atlases of growing size.
+
+    python benchmarks/scale.py FOLDER [--cells 1000 3000 --windows 2000 5000 --threads 2 --shards 2 --first 1 ...]
+
+For each number of cells an atlas is made (`atlas.py`) below FOLDER, and the functions that the workflow's rules call
+are run on it, each in a process of its own. `--cells` are tried with the most windows, `--windows` with the most
+cells. Printed are, for each stage, seconds and processor seconds within the function (imports left out), the peak of
+the resident memory of its process and of that part which is its own (files that are mapped into memory count in the
+first, and can be dropped by the system), and the size of what it wrote. Then the exponents: slopes of log processor
+seconds against log cells and log windows. A slope over sizes that take under a second or so says little.
+
+`--stages` runs only some (their inputs must be there). With `--first K` only the first K of `--shards` N shards of a
+sample are inferred, which is enough for cost and memory; N / K times their time is printed, marked as an estimate, and
+merging and activity are left out. All else is measured. Results are kept in FOLDER/scale.json; `--show` prints them.
+
+`rates` compares with what the machine can do: the multiply-adds of the per-cell network times its pairs (of cell and
+window) per second, through `Predictor.probabilities`, over those of `torch.matmul` in the same process, taking turns;
+and with the published network (`scfan`), which has to do all for each pair.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+
+from atlas import Shape, add_shape
+
+# The parent stays small, and makes no atlas itself: a child's peak memory begins with that of its parent.
+POLL = 0.02  # s between two looks at a child's memory
+SQUARE = 2048  # rows of the matrices that are multiplied
+BLOCK = 16, 1024  # cells and windows of the block in `rates`
+
+
+@dataclass(frozen=True)
+class Run:
+    """An atlas with some windows, and where its files lie. Names follow the workflow's."""
+
+    atlas: Path
+    shape: Shape
+    windows: int
+    shards: int
+    threads: int
+
+    @property
+    def reference(self) -> Path:
+        """Folder of the genome."""
+        return self.atlas / "reference" / "atlas"
+
+    @property
+    def sizes(self) -> Path:
+        """``chrom.sizes``."""
+        return self.reference / "chrom.sizes"
+
+    @property
+    def model(self) -> tuple[Path, Path]:
+        """Checkpoint and calibration."""
+        return self.atlas / "model" / "model.ckpt", self.atlas / "model" / "calibration.json"
+
+    @property
+    def grid(self) -> Path:
+        """Folder of all that depends on the windows."""
+        return self.atlas / f"windows.{self.windows}"
+
+    @property
+    def embedding(self) -> Path:
+        """The embedding of all samples together."""
+        return self.atlas / "embedding.h5ad"
+
+    def counted(self, sample: str) -> dict[str, Path]:
+        """A sample's insertions."""
+        return {name: self.atlas / sample / f"{name}.npy" for name in ("position", "cell")}
+
+    def cells(self, sample: str) -> Path:
+        """A sample's ``cells.h5ad``."""
+        return self.atlas / sample / "cells.h5ad"
+
+    def shard(self, sample: str, number: int) -> Path:
+        """One shard of a sample."""
+        return self.grid / f"{sample}.{number}-of-{self.shards}.npz"
+
+    def all_shards(self, sample: str) -> list[Path]:
+        """All shards of a sample."""
+        return [self.shard(sample, number) for number in range(self.shards)]
+
+
+# Each stage imports what it needs, then yields once: what follows is timed. It returns what it wrote.
+
+
+def count(run: Run):
+    """Fragments to insertions and quality."""
+    from scbind.cells import count_fragments
+
+    yield
+    for sample in run.shape.names:
+        out = run.atlas / sample
+        files = *run.counted(sample).values(), out / "barcodes.tsv"
+        count_fragments(out / "fragments.tsv.gz", run.sizes, *files, min_fragments=100)
+    return [path for sample in run.shape.names for path in run.counted(sample).values()]
+
+
+def peaks(run: Run):
+    """Peaks of each sample."""
+    from scbind.peaks import call_sample_peaks
+
+    yield
+    out = [run.atlas / sample / "peaks.narrowPeak" for sample in run.shape.names]
+    for path in out:
+        call_sample_peaks(path.with_name("fragments.tsv.gz"), run.sizes, path, qvalue=0.05, extsize=150)
+    return out
+
+
+def embed(run: Run):
+    """Quality, embedding, clusters. Reads the elements as peaks, so that `peaks` need not be run."""
+    import scanpy  # noqa: F401  seconds to import, at its first use
+    from scbind.embedding import embed as embed_cells
+
+    yield
+    samples = {
+        sample: run.counted(sample)
+        | {"barcodes": run.atlas / sample / "barcodes.tsv", "peaks": run.atlas / "elements.narrowPeak"}
+        for sample in run.shape.names
+    }
+    embed_cells(samples, run.sizes, run.embedding, min_fragments=500)
+    return [run.embedding]
+
+
+def cells(run: Run):
+    """Each sample's cells, and whom they borrow from."""
+    from scbind.embedding import sample_cells
+
+    yield
+    for sample in run.shape.names:
+        sample_cells(run.embedding, sample, run.cells(sample), target_fragments=20_000, max_neighbours=30)
+    return [run.cells(sample) for sample in run.shape.names]
+
+
+def pseudobulk(run: Run):
+    """Fragments, coverage and peaks of each cell type, one after the other."""
+    import pandas as pd
+    from scbind.peaks import call_pseudobulk_peaks
+    from scbind.pseudobulk import coverage_track, list_cell_types, split_fragments
+
+    yield
+    tables = {sample: run.cells(sample) for sample in run.shape.names}
+    fragments = {sample: run.atlas / sample / "fragments.tsv.gz" for sample in run.shape.names}
+    listing = run.atlas / "cell_types.tsv"
+    list_cell_types(list(tables.values()), listing)
+    out = []
+    for row in pd.read_csv(listing, sep="\t", dtype=str).itertuples():
+        folder = run.atlas / "pseudobulk" / row.slug
+        pooled, called = folder / "fragments.tsv.gz", folder / "peaks.narrowPeak"
+        split_fragments(fragments, tables, row.cell_type, run.sizes, pooled)
+        coverage_track(pooled, run.sizes, folder / "coverage.bw")
+        call_pseudobulk_peaks(
+            pooled,
+            [run.atlas / "elements.narrowPeak"],
+            run.sizes,
+            called,
+            folder / "peaks.json",
+            qvalue=0.05,
+            extsize=150,
+            min_cells=20,
+            min_fragments=20_000,
+        )
+        out += [pooled, called]
+    return out
+
+
+def consensus(run: Run):
+    """Consensus of the cell types' peaks."""
+    from scbind.peaks import consensus_peaks
+
+    yield
+    found = sorted((run.atlas / "pseudobulk").glob("*/peaks.narrowPeak"))
+    out = run.atlas / "consensus.bed"
+    consensus_peaks(found, run.sizes, run.reference / "exclude.bed", out, width=500)
+    return [out]
+
+
+def windows(run: Run):
+    """Windows on the elements, of which as many as asked are kept; called peaks would give another number."""
+    import numpy as np
+    from scbind.windows import choose_windows
+
+    yield
+    out = run.grid / "windows.npz"
+    choose_windows(run.atlas / "elements.bed", run.reference, None, out, step=200)
+    with np.load(out) as npz:
+        arrays = dict(npz)
+    have = len(arrays["start"])
+    if have < run.windows:
+        sys.exit(f"the atlas has {have} windows, not {run.windows}")
+    chosen = np.arange(run.windows) * have // run.windows
+    for name in ("chrom", "start", "peak", "gc"):
+        arrays[name] = arrays[name][chosen]
+    np.savez(out, **arrays)
+    return [out]
+
+
+def readout(run: Run):
+    """Sequence, once per window."""
+    from scbind.inference import sequence_readout
+
+    yield
+    out = run.grid / "readout.npy"
+    sequence_readout(run.model[0], run.grid / "windows.npz", run.reference, out)
+    return [out]
+
+
+def profile(run: Run):
+    """The mean cell."""
+    from scbind.inference import reference_profile
+
+    yield
+    samples = {sample: run.counted(sample) | {"cells": run.cells(sample)} for sample in run.shape.names}
+    inputs = *run.model, run.grid / "readout.npy", run.grid / "windows.npz", samples, run.reference
+    reference_profile(*inputs, run.grid / "reference.npz")
+    return [run.grid / "reference.npz"]
+
+
+def infer(run: Run, number: int):
+    """One shard of the cells of one sample; ``number`` counts through the samples."""
+    from scbind.inference import infer_shard
+
+    sample, shard = run.shape.names[number // run.shards], number % run.shards
+    yield
+    infer_shard(
+        **run.counted(sample),
+        cells=run.cells(sample),
+        checkpoint=run.model[0],
+        calibration=run.model[1],
+        readout=run.grid / "readout.npy",
+        windows=run.grid / "windows.npz",
+        reference_dir=run.reference,
+        reference=run.grid / "reference.npz",
+        output=run.shard(sample, shard),
+        shard=shard,
+        n_shards=run.shards,
+        floor=run.shape.floor,
+    )
+    return [run.shard(sample, shard)]
+
+
+def merge(run: Run):
+    """Shards to one store per sample."""
+    from scbind.binding import merge_shards
+
+    yield
+    out = [run.grid / f"{sample}.zarr" for sample in run.shape.names]
+    for sample, store in zip(run.shape.names, out, strict=True):
+        inputs = run.all_shards(sample), run.grid / "windows.npz", run.cells(sample), run.reference
+        merge_shards(*inputs, store)
+    return out
+
+
+def activity(run: Run):
+    """Activity per cell."""
+    from scbind.activity import activity_matrix
+
+    yield
+    out = [run.grid / f"{sample}.h5ad" for sample in run.shape.names]
+    for sample, table in zip(run.shape.names, out, strict=True):
+        activity_matrix(run.all_shards(sample), run.cells(sample), table)
+    return out
+
+
+def rates(run: Run):
+    """Pairs per second of the network in memory, and matrix products, taking turns; printed as JSON."""
+    import numpy as np
+    import torch
+    from common import Case
+    from common import rates as measure
+    from networks import multiply_adds, respond
+    from scbind.models import build_network, load_predictor
+
+    yield
+    torch.set_num_threads(run.threads)
+    rng = np.random.default_rng(0)
+    n_cells, n_windows = BLOCK
+    predictor = load_predictor(*run.model)
+    bins = predictor.context // predictor.bin_bp
+    codes = rng.integers(0, 4, (n_windows, predictor.context), dtype=np.uint8)
+    sequence, depth = predictor.readout(codes), np.full(n_cells, 4e-4, np.float32)
+    counts = rng.poisson(0.3, (n_cells, n_windows, bins)).astype(np.float32)
+    small = sequence[:256], counts[:4, :256], depth[:4]
+    each = multiply_adds(lambda: predictor.probabilities(*small)) * 1e6 / 1024
+    cases = {"pairs": Case(lambda: predictor.probabilities(sequence, counts, depth), n_cells * n_windows)}
+    for dtype in (torch.float32, torch.bfloat16):
+        a, b = torch.randn(2, SQUARE, SQUARE).to(dtype)
+        cases[str(dtype).removeprefix("torch.")] = Case(lambda a=a, b=b: a @ b, SQUARE**3)
+    scfan = build_network("scfan", predictor.facts, {}).eval()
+    for batch in (64, 256):
+        read = scfan.readout(torch.from_numpy(codes[:batch]))
+        rows = [read, torch.zeros(batch, predictor.context // scfan.bin_bp)]
+        rows.append(torch.full((batch,), 4e-4))
+        for dtype in (torch.float32, torch.bfloat16):
+            name = f"scfan {batch} {str(dtype).removeprefix('torch.')}"
+            cases[name] = Case(lambda r=rows, d=dtype: respond(scfan, r, d), batch)
+    found = measure(cases, rounds=5, seconds=0.5)
+    middle = {name: float(np.median(values)) for name, values in found.items()}
+    best = max(value for name, value in middle.items() if name.startswith("scfan"))
+    facts = {"multiply-adds per pair": each, "pairs per second": middle["pairs"], "scfan, best": best}
+    for name in ("float32", "bfloat16"):
+        facts[f"multiply-adds per second, {name}"] = middle[name]
+        facts[f"share of {name}"] = each * middle["pairs"] / middle[name]
+    (run.grid / "rates.json").write_text(json.dumps(facts))
+    return []
+
+
+STAGES: dict[str, Callable] = {
+    stage.__name__: stage
+    for stage in (
+        *(count, peaks, embed, cells, pseudobulk, consensus),  # once per atlas
+        *(windows, readout, profile, infer, merge, activity, rates),  # for each number of windows
+    )
+}
+PER_ATLAS = ("count", "peaks", "embed", "cells", "pseudobulk", "consensus")
+
+
+def child(stage: str, run: Run, number: int | None) -> None:
+    """Run one stage here; the last line printed is what was measured."""
+    steps = STAGES[stage](run) if number is None else STAGES[stage](run, number)
+    next(steps)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(run.threads)
+    begin, before = time.perf_counter(), os.times()
+    try:
+        next(steps)
+    except StopIteration as stop:
+        seconds, after = time.perf_counter() - begin, os.times()
+        written = sum(_size(path) for path in stop.value)
+        used = sum(after[:4]) - sum(before[:4])  # its own and of programs that it ran
+        print(json.dumps({"seconds": seconds, "cpu": used, "written": written}))
+
+
+def _size(path: Path) -> int:
+    files = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files if file.is_file())
+
+
+def measure(stage: str, run: Run, number: int | None = None) -> dict:
+    """Run a stage in a new process; what it says of itself, and its peak memory in bytes."""
+    stored = asdict(run) | {"atlas": str(run.atlas)}
+    command = [sys.executable, __file__, "--child", stage, json.dumps(stored), json.dumps(number)]
+    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(run.threads))
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | one, text=True)
+    own, status = 0, Path(f"/proc/{process.pid}/status")
+    while True:
+        pid, code, usage = os.wait4(process.pid, os.WNOHANG)
+        if pid:
+            break
+        for line in status.read_text().splitlines() if status.exists() else ():
+            if line.startswith("RssAnon"):
+                own = max(own, int(line.split()[1]) * 1024)
+        time.sleep(POLL)
+    process.returncode = os.waitstatus_to_exitcode(code)
+    text = process.stdout.read()
+    process.stdout.close()
+    if process.returncode:
+        sys.exit(f"{stage} failed with {process.returncode}: {' '.join(command)}")
+    peak = usage.ru_maxrss * 1024  # the largest of the process and of the programs that it ran
+    return json.loads(text.splitlines()[-1]) | {"peak": peak, "own": own}
+
+
+def exponent(rows: list[dict], size: str) -> float:
+    """Slope of log ``cpu`` against log ``size`` by least squares; NaN for fewer than two sizes."""
+    points = [(math.log(row[size]), math.log(max(row["cpu"], 1e-3))) for row in rows]
+    if len({x for x, _ in points}) < 2:
+        return math.nan
+    mean = [sum(values) / len(points) for values in zip(*points, strict=True)]
+    across = sum((x - mean[0]) * (y - mean[1]) for x, y in points)
+    return across / sum((x - mean[0]) ** 2 for x, _ in points)
+
+
+def show(rows: list[dict]) -> None:
+    """Print tables in Markdown."""
+    columns = "stage | cells | windows | seconds | CPU s | peak MiB | own MiB | written MiB | of all | estimate, all s"
+    print(f"| {columns} |\n" + "|---" * 10 + "|")
+    for row in rows:
+        share = f"{row['part']} of {row['parts']}" if row["parts"] > row["part"] else "all"
+        whole = f"{row['seconds'] * row['parts'] / row['part']:,.0f}" if share != "all" else ""
+        sizes = [f"{row[name] / 2**20:,.0f}" for name in ("peak", "own", "written")]
+        where = [row["stage"], f"{row['cells']:,}", f"{row['windows']:,}" if row["windows"] else ""]
+        numbers = [f"{row['seconds']:,.1f}", f"{row['cpu']:,.1f}", *sizes]
+        print("| " + " | ".join([*where, *numbers, share, whole]) + " |")
+    most = {size: max(row[size] for row in rows) for size in ("cells", "windows")}
+    print("\n| stage | CPU s grow with cells ^ | with windows ^ |\n|---|---|---|")
+    for stage in STAGES:
+        mine = [
+            row | {"cpu": row["cpu"] * row["parts"] / row["part"]} for row in rows if row["stage"] == stage
+        ]
+        slopes = [
+            exponent([row for row in mine if row[other] in (0, most[other])], size)
+            for size, other in (("cells", "windows"), ("windows", "cells"))
+            if stage not in PER_ATLAS or size == "cells"
+        ]
+        if any(map(math.isfinite, slopes)):
+            print(f"| {stage} | " + " | ".join(f"{slope:.2f}" for slope in slopes) + " |")
+    for row in rows:
+        if row["stage"] == "infer":
+            pairs = row["cells"] * row["windows"] * row["part"] / row["parts"]
+            print(f"\ninfer, {row['cells']:,} cells, {row['windows']:,} windows, all included:", end=" ")
+            print(f"{pairs / row['seconds']:,.0f} pairs per second")
+        for name, value in row.get("rates", {}).items():
+            print(f"{name}: {value:,.4g}")
+
+
+def run_stage(stage: str, run: Run, first: int) -> dict:
+    """Measure a stage; shards are added up, and of their memory the largest counts."""
+    parts = run.shards * run.shape.samples if stage == "infer" else 1
+    part = min(first, parts) if stage == "infer" else 1
+    found = [measure(stage, run, number if stage == "infer" else None) for number in range(part)]
+    row = {name: sum(one[name] for one in found) for name in ("seconds", "cpu", "written")}
+    row |= {name: max(one[name] for one in found) for name in ("peak", "own")}
+    extra = {"rates": json.loads((run.grid / "rates.json").read_text())} if stage == "rates" else {}
+    where = {"stage": stage, "cells": run.shape.cells, "windows": 0 if stage in PER_ATLAS else run.windows}
+    return where | row | {"part": part, "parts": parts} | extra
+
+
+def main() -> None:
+    """Make atlases, measure, print."""
+    if sys.argv[1:2] == ["--child"]:
+        stored = json.loads(sys.argv[3])
+        shape = Shape(**stored.pop("shape"))
+        stored["atlas"] = Path(stored["atlas"])
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+        child(sys.argv[2], Run(**stored, shape=shape), json.loads(sys.argv[4]))
+        return
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--cells", type=int, nargs="+", default=[1_000, 3_000])
+    parser.add_argument("--windows", type=int, nargs="+", default=[2_000, 5_000])
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--shards", type=int, default=2, help="of each sample")
+    parser.add_argument("--first", type=int, help="infer only so many shards, of the first sample")
+    parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
+    parser.add_argument("--show", action="store_true", help="only print what was measured")
+    add_shape(parser, skip=("cells", "windows"))
+    args = parser.parse_args()
+    kept = args.folder / "scale.json"
+    rows = {tuple(key): row for key, row in json.loads(kept.read_text())} if kept.exists() else {}
+    sizes = [(n, max(args.windows)) for n in sorted(args.cells)]
+    sizes += [(max(args.cells), n) for n in sorted(args.windows) if n != max(args.windows)]
+    shape = {field.name: getattr(args, field.name) for field in fields(Shape)}
+    for n_cells, n_windows in () if args.show else sizes:
+        made = Shape(**shape | {"cells": n_cells, "windows": max(args.windows)})
+        run = Run(args.folder / f"cells.{n_cells}", made, n_windows, args.shards, args.threads)
+        begin = time.perf_counter()
+        options = [f"--{name}={value}" for name, value in asdict(made).items()]
+        subprocess.run(
+            [sys.executable, Path(__file__).with_name("atlas.py"), run.atlas, *options], check=True
+        )
+        print(
+            f"{n_cells} cells, {n_windows} windows: made in {time.perf_counter() - begin:.1f} s", flush=True
+        )
+        run.grid.mkdir(exist_ok=True)
+        first = args.first or args.shards * args.samples
+        for stage in STAGES:
+            if stage not in args.stages or (stage in PER_ATLAS and n_windows != max(args.windows)):
+                continue
+            if stage in ("merge", "activity") and not all(
+                path.exists() for sample in made.names for path in run.all_shards(sample)
+            ):
+                continue
+            row = run_stage(stage, run, first)
+            rows[stage, n_cells, row["windows"]] = row
+            print(f"{stage}: {row['seconds']:.1f} s, {row['peak'] / 2**20:.0f} MiB", flush=True)
+            kept.write_text(json.dumps([[list(key), row] for key, row in rows.items()], indent=1))
+    order = list(STAGES)
+    show(sorted(rows.values(), key=lambda row: (order.index(row["stage"]), row["cells"], row["windows"])))
+
+
+if __name__ == "__main__":
+    main()
