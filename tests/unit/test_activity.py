@@ -12,7 +12,7 @@ from scbind.activity import (
     matched_background,
     top_two_votes,
 )
-from scbind.binding import ShardWriter
+from scbind.shards import ShardWriter
 from scbind.errors import InputError
 
 TFS = ["CTCF", "GATA1", "SPI1", "TAL1"]

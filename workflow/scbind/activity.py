@@ -28,10 +28,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.abstention import abstained, reliability_table
-from scbind.binding import Shard, check_shards, read_passing
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.runlog import say
+from scbind.shards import Shard, check_shards, read_passing
 
 BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
 WINDOWS_PER_BIN = 50  # classes are made so large that a window has about this many others to be matched with

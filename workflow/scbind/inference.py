@@ -17,11 +17,11 @@ import scipy.sparse as sp
 from anndata.io import read_elem
 
 from scbind.activity import ActivitySums, matched_background
-from scbind.binding import ShardWriter
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes, Genome
 from scbind.runlog import say
+from scbind.shards import ShardWriter
 from scbind.signal import CellSignal, borrowed, n_bins, window_blocks
 from scbind.windows import Windows
 
@@ -175,6 +175,8 @@ def infer_shard(
     shard: int,
     n_shards: int,
     floor: float = 0.02,
+    max_error: float = 0.02,
+    sites: bool = True,
     cell_block: int = 16,
     max_bytes: int = 1 << 28,
     device: str = "cpu",
@@ -193,6 +195,8 @@ def infer_shard(
         Number of this shard (from 0) and of all. Results of a cell do not depend on them.
     floor
         Probabilities below it are not kept (they count in the activity all the same).
+    max_error, sites
+        By how much a kept probability may be wrong; whether any are kept at all.
     cell_block, max_bytes
         Cells predicted at once, and a bound for the dense arrays of a block, from which the number of windows
         follows. Results depend on them only as far as the model's rounding does.
@@ -222,7 +226,7 @@ def infer_shard(
     context = chosen.global_context_starts(sizes)
     sums = ActivitySums(expected, background, len(rows))
     window_block = _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background))
-    with ShardWriter(predictor.tfs, floor, _folder(output)) as writer:
+    with ShardWriter(predictor.tfs, floor, _folder(output), max_error, sites) as writer:
         for part in window_blocks(len(chosen), window_block) if len(rows) else ():
             counts = sample.signal.counts(context[part], chosen.context, predictor.bin_bp)
             weights, sequence = sums.weights(part.start, part.stop), np.asarray(trunk[part])
