@@ -2,7 +2,6 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from scbind.enrichment import COLUMNS, hit_threshold, match_background, motif_enrichment
 from scbind.errors import InputError
 from scipy import stats

@@ -3,8 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.binding import ShardWriter, merge_shards
+from scbind.binding import merge_shards
 from scbind.errors import InputError
+from scbind.shards import ShardWriter
 from scbind.truth import best_group, score_cells, score_types
 from sklearn.metrics import average_precision_score
 
