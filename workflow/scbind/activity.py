@@ -2,8 +2,8 @@
 
 The correction is chromVAR's (Schep et al. 2017, Methods, "Bias-corrected deviations") with motif matches and
 counts replaced by predicted binding, and expected counts by what cells *of the same depth*
-show. With v_d(w, t) the mean P(bound) of reference cells thinned to depth d (:class:`Profile`), v their mean over depths,
-and P(c, w, t) that of a cell of depth d:
+show. With v_d(w, t) the mean P(bound) of reference cells thinned to depth d (:class:`Profile`), v their mean over
+depths, and P(c, w, t) that of a cell of depth d:
 
 * response of the cell at TF t's sites: R = sum_w P(c, w, t) / sum_w v_d(w, t);
 * its general response at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t), the expected number of bound
@@ -48,9 +48,9 @@ SD_FLOOR = 1e-3
 # alone.
 RESPONSE_CAP = 50.0
 TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
-# Steps of the rounded terms. A product of q and v is a multiple of 2**-30, so sums below 2**23 are exact; they are
+# Steps of the rounded terms. A product of q and v is a multiple of 2**-33, so sums below 2**20 are exact; they are
 # about the number of bound windows. A sum of P, in steps of 2**-24, is exact up to 2**29 windows.
-P_STEPS, Q_STEPS, V_STEPS = 2.0**24, 2.0**13, 2.0**17
+P_STEPS, Q_STEPS, V_STEPS = 2.0**24, 2.0**18, 2.0**15
 LEVELS = 5  # depths at which the reference is known; between them it is interpolated in log depth
 
 
