@@ -124,7 +124,7 @@ def test_predictions_and_baseline_have_the_average_precision_of_each_cell(world)
         for row, c in enumerate([0, 1, 2, 4, 5, 6]):
             if not events[c, :, t].any():
                 continue
-            codes = np.where(probability[row, :, t] >= 0.02, np.rint(probability[row, :, t] * 255), 0)
+            codes = np.where(probability[row, :, t] >= 0.02, np.rint(probability[row, :, t] * 250), 0)
             mine.append(average_precision_score(events[c, :, t], codes))
             own = position[cell == c]
             counts = ((own >= start[:, None]) & (own < start[:, None] + WIDTH)).sum(axis=1)
