@@ -48,7 +48,7 @@ rule sequence_readout:
         "../scripts/sequence_readout.py"
 
 
-# The mean cell, and for each window others like it: what a cell's binding is compared with.
+# Cells thinned to several depths, and for each window others like it: what a cell's binding is compared with.
 rule reference_profile:
     input:
         REFERENCE_FILES,
