@@ -90,10 +90,10 @@ def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
 def depth_levels(depth: np.ndarray) -> np.ndarray:
     """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
 
-    Evenly in log depth from the shallowest cell to the upper quartile, above which the reference cells are drawn.
+    Evenly in log depth from the shallowest cell to the upper tenth, of which the reference cells are drawn.
     Deeper cells are compared with that.
     """
-    low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.75)), TINY)
+    low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.9)), TINY)
     return np.unique(np.geomspace(low, high, LEVELS).astype(np.float32))
 
 

@@ -103,7 +103,7 @@ def reference_profile(
 ) -> None:
     """Write ``reference.npz``: what cells of a depth show on average, and like windows to compare with.
 
-    ``REFERENCE_CELLS`` cells are drawn, of all samples, from the upper quarter of borrowed depth, and their borrowed
+    ``REFERENCE_CELLS`` cells are drawn, of all samples, from the upper tenth of borrowed depth, and their borrowed
     insertions are thinned to each of :func:`scbind.activity.depth_levels`.
 
     * ``binding``, ``total``, ``expected``, ``depth``: see :class:`scbind.activity.Profile`;
