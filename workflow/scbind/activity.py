@@ -93,7 +93,7 @@ def depth_levels(depth: np.ndarray) -> np.ndarray:
     Evenly in log depth from the shallowest cell to the upper tenth, of which the reference cells are drawn.
     Deeper cells are compared with that.
     """
-    low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.9)), TINY)
+    low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.9, method="higher")), TINY)
     return np.unique(np.geomspace(low, high, LEVELS).astype(np.float32))
 
 

@@ -135,7 +135,7 @@ def reference_profile(
     depths = np.concatenate([s.borrow[s.passing] @ s.signal.density(known) for s in opened])
     levels = depth_levels(depths)
     rng = np.random.default_rng(seed)
-    deep = np.sort(rng.permutation(np.flatnonzero(depths >= levels[-1]))[:REFERENCE_CELLS])
+    deep = np.sort(rng.permutation(np.flatnonzero(depths.astype(np.float32) >= levels[-1]))[:REFERENCE_CELLS])
     first = np.cumsum([0, *(len(s.passing) for s in opened)])
     mine = [
         s.borrow[s.passing[deep[(deep >= low) & (deep < high)] - low]]
