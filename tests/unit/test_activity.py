@@ -7,13 +7,15 @@ import pytest
 from scbind.activity import (
     SD_FLOOR,
     ActivitySums,
+    Profile,
     activity_matrix,
     background_corrected,
+    depth_levels,
     matched_background,
     top_two_votes,
 )
-from scbind.binding import ShardWriter
 from scbind.errors import InputError
+from scbind.shards import ShardWriter
 
 TFS = ["CTCF", "GATA1", "SPI1", "TAL1"]
 W, DRAWS = 4000, 30
@@ -21,6 +23,12 @@ W, DRAWS = 4000, 30
 
 def corrected(sums):
     return background_corrected(**{k: v for k, v in sums.arrays.items() if k != "votes"})
+
+
+def sums_for(binding, background, n_cells):
+    """Sums of cells that are all compared with one profile."""
+    profile = Profile(np.ones(1), binding, binding.sum(axis=1)[None], binding.sum(axis=0)[None])
+    return ActivitySums(profile, background, np.ones(n_cells))
 
 
 def add_all(sums, probability, step=1000):
@@ -73,9 +81,9 @@ def test_background_of_few_windows(n):
 def test_sums_do_not_depend_on_blocks_and_follow_the_formula(world):
     *_, binding, background = world
     probability = np.random.default_rng(1).random((3, W, 4)).astype(np.float32)
-    sums = [add_all(ActivitySums(binding, background, 3), probability, step) for step in (W, 333)]
+    sums = [add_all(sums_for(binding, background, 3), probability, step) for step in (W, 333)]
     for name in ActivitySums.NAMES:
-        assert np.allclose(sums[0].arrays[name], sums[1].arrays[name], rtol=1e-12), name
+        assert np.array_equal(sums[0].arrays[name], sums[1].arrays[name]), name
     response = np.minimum(probability.sum(axis=2) / binding.sum(axis=1), 50)
     expected = np.einsum("cw,wt->ct", response[:, background[3]], binding)
     assert np.allclose(sums[0].arrays["background_sum"][:, 3], expected, rtol=1e-4)
@@ -85,7 +93,7 @@ def test_sums_do_not_depend_on_blocks_and_follow_the_formula(world):
 def test_a_cell_like_the_reference_has_no_activity_and_scale_is_no_activity(world):
     *_, binding, background = world
     cells = np.stack([binding, binding * np.float32(0.3), np.minimum(binding * 2, 1)])
-    z = corrected(add_all(ActivitySums(binding, background, 3), cells))
+    z = corrected(add_all(sums_for(binding, background, 3), cells))
     # exactly the reference, and the reference made fainter or stronger all over: the background takes it out
     assert np.abs(z).max() < 0.1 and z.dtype == np.float32
 
@@ -94,7 +102,7 @@ def test_the_tf_whose_sites_gain_stands_out_and_the_cell_too(world):
     _, _, bound, binding, background = world
     cells = np.repeat(binding[None], 3, axis=0)
     cells[1, bound[:, 2], 2] *= 1.5
-    z = corrected(add_all(ActivitySums(binding, background, 3), cells))
+    z = corrected(add_all(sums_for(binding, background, 3), cells))
     assert z[1].argmax() == 2 and z[1, 2] > 3
     assert z[:, 2].argmax() == 1
     assert np.abs(z[[0, 2]]).max() < 0.1
@@ -107,7 +115,7 @@ def test_accessibility_alone_is_no_activity_of_tfs_at_open_sites(world):
     binding[:, 0] *= access > np.median(access)  # the first TF binds open windows only
     rise = np.where(access > np.median(access), 1.6, 0.8).astype(np.float32)
     cells = (binding * rise[:, None])[None]
-    sums = add_all(ActivitySums(binding, background, 1), cells)
+    sums = add_all(sums_for(binding, background, 1), cells)
     ratio = np.log(sums.arrays["binding_sum"] / sums.arrays["binding_expected"])[0]
     assert ratio[0] > ratio[1:].max() + 0.2  # uncorrected, it looks most active
     assert np.abs(corrected(sums)[0]).max() < 3
@@ -123,20 +131,56 @@ def test_thinning_does_not_shift_z_systematically(world):
         counts = rng.poisson(depth * level)
         posterior = (counts + 2) / (depth + 2)  # posterior mean of level under its gamma prior
         probability = np.minimum(binding * posterior[:, :, None], 1).astype(np.float32)
-        means[depth] = corrected(add_all(ActivitySums(binding, background, 12), probability)).mean(axis=0)
+        means[depth] = corrected(add_all(sums_for(binding, background, 12), probability)).mean(axis=0)
     for depth in (3.0, 1.0):
         assert np.abs(means[depth] - means[10.0]).max() < 1.0
 
 
+def test_levels_and_their_weights():
+    depth = np.array([0.01, 0.1, *[1.0] * 20, 50.0])
+    levels = depth_levels(depth)
+    assert np.allclose(levels, np.geomspace(0.01, 1, 5)) and levels.dtype == np.float32
+    assert depth_levels(np.full(3, 2.0)).tolist() == [2.0]
+    profile = Profile(levels, np.zeros((1, 1)), np.zeros((5, 1)), np.zeros((5, 1)))
+    weight = profile.at(np.array([0.001, 0.01, 10**-1.75, 1.0, 50.0])).toarray()
+    half = [0.5, 0.5, 0, 0, 0]
+    last = [0, 0, 0, 0, 1]
+    assert np.allclose(weight, [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], half, last, last], atol=1e-6)
+    one = Profile(levels[:1], np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)))
+    assert one.at(depth).toarray().tolist() == [[1.0]] * 23
+
+
+def test_activity_does_not_follow_depth_where_the_reference_does(world):
+    """A network that is bolder the more it sees, and not alike for all TFs: within a type no trend may be left."""
+    _, _, bound, binding, background = world
+    rng = np.random.default_rng(6)
+    depth = np.geomspace(0.1, 1, 40)
+    power = np.array([0.2, 0.6, 1.0, 1.5])  # how fast the P of each TF rises with depth
+
+    def cell(d):
+        return np.minimum(binding * d**power * rng.gamma(4, 0.25, binding.shape), 1).astype(np.float32)
+
+    cells = np.stack([cell(d) for d in depth])
+    levels = depth_levels(depth)
+    reference = np.stack([np.mean([cell(d) for _ in range(8)], axis=0) for d in levels])
+    profile = Profile(levels, reference.mean(axis=0), reference.sum(axis=2), reference.sum(axis=1))
+    matched = corrected(add_all(ActivitySums(profile, background, depth), cells))
+    single = corrected(add_all(sums_for(reference.mean(axis=0), background, 40), cells))
+    shallow = depth <= levels[-1]
+    trend = [np.corrcoef(np.log(depth[shallow]), z[shallow].T)[0, 1:] for z in (matched, single)]
+    assert np.abs(trend[1]).mean() > 0.7  # against one profile for all depths
+    assert np.abs(trend[0]).mean() < 0.25 and np.abs(trend[0]).max() < 0.45
+
+
 def test_nothing_predicted_and_nothing_expected_stay_finite():
     expected, zero = np.array([2.0, 0.0]), np.zeros((1, 2))
-    z = background_corrected(zero, expected, np.ones((1, 3, 2)))
+    z = background_corrected(zero, expected[None], np.ones((1, 3, 2)), expected)
     assert np.isfinite(z).all() and z[0, 1] == 0 and z[0, 0] < 0
 
 
 def test_tiny_spread_is_not_believed():
     background = np.full((1, 5, 1), 1.0)
-    z = background_corrected(np.array([[1.01]]), np.array([1.0]), background)
+    z = background_corrected(np.array([[1.01]]), np.ones((1, 1)), background, np.ones(1))
     assert z[0, 0] == pytest.approx(np.log(1.01) / SD_FLOOR, rel=1e-5)
 
 
@@ -146,8 +190,8 @@ def test_one_window_that_the_reference_hardly_binds_does_not_rule(world):
     binding[7] = 1e-9
     cells = binding[None].copy()
     cells[0, 7] = 1.0  # a general response of a thousand million
-    sums = add_all(ActivitySums(binding, background, 1), cells)
-    ratio = sums.arrays["background_sum"] / sums.arrays["binding_expected"]
+    sums = add_all(sums_for(binding, background, 1), cells)
+    ratio = sums.arrays["background_sum"] / sums.arrays["background_expected"]
     assert 1 < ratio.max() < 1.5
 
 
@@ -170,7 +214,7 @@ def shards(tmp_path, world):
     paths = []
     for number, rows in enumerate(([0, 1, 3], [4, 5])):
         probability = (binding * rng.random((len(rows), W, 4))).astype(np.float32)
-        sums = add_all(ActivitySums(binding, background, len(rows)), probability)
+        sums = add_all(sums_for(binding, background, len(rows)), probability)
         with ShardWriter(TFS, 0.1, tmp_path) as writer:
             writer.add(0, 0, probability)
             reliability = json.dumps(

@@ -1,4 +1,10 @@
+import errno
 import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
@@ -6,32 +12,27 @@ import pandas as pd
 import pyBigWig
 import pysam
 import pytest
-from scbind.binding import (
-    MAX_ERROR,
-    Shard,
-    ShardWriter,
-    cell_type_tracks,
-    merge_shards,
-    open_binding,
-    quantise,
-    read_passing,
-)
+import scbind
+from scbind.binding import CHUNK, merge_shards, open_binding
+from scbind.celltracks import cell_type_tracks
 from scbind.errors import InputError
+from scbind.shards import ShardWriter
 from scbind.windows import Windows
 
 TFS = ["CTCF", "GATA1"]
 CHROM = np.array([0] * 6 + [1] * 4, dtype=np.int16)
 START = np.array([100, 150, 200, 250, 900, 950, 0, 50, 400, 450], dtype=np.int32)
 ROWS = [[0, 2], [3, 4, 5]]
-FLOOR = 0.05
+FLOOR, MAX_ERROR = 0.05, 0.01
+SCALE = 50  # the fewest steps with that error
 RELIABILITY = {
     "CTCF": {"level": "high", "min_depth": 2.5, "abstained": False},
     "GATA1": {"level": "low", "min_depth": None, "abstained": True},
 }
 
 
-def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4):
-    with ShardWriter(tfs, floor, path.parent) as writer:
+def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4, **options):
+    with ShardWriter(tfs, floor, path.parent, **{"max_error": MAX_ERROR, **options}) as writer:
         for window in reversed(range(0, probability.shape[1], step)):  # any order will do
             writer.add(0, window, probability[:, window : window + step])
         extra = {"depth": np.array(rows, np.float32), "reliability": np.str_(json.dumps(RELIABILITY))}
@@ -84,28 +85,11 @@ def merge(folder, shards, **options):
 
 
 def kept(probability):
-    return np.where(probability >= np.float32(FLOOR), np.rint(probability * 255) / 255, 0)
-
-
-def test_codes_are_within_the_stated_error_or_absent():
-    probability = np.linspace(0, 1, 5001, dtype=np.float32)
-    codes = quantise(probability, 0.02)
-    stored = codes > 0
-    assert np.array_equal(stored, probability >= np.float32(0.02))
-    assert np.abs(codes / 255 - probability)[stored].max() <= MAX_ERROR + 1e-6
-    assert codes.max() == 255
-
-
-@pytest.mark.parametrize("step", [1, 3, 10])
-def test_shard_holds_what_was_added_whatever_the_blocks(tmp_path, step):
-    probability = (np.random.default_rng(1).random((3, 10, 2)) ** 3).astype(np.float32)
-    shard = Shard.open(write_shard(tmp_path / "x.npz", [1, 5, 6], probability, step=step))
-    for t in range(2):
-        layer = shard.layer(t)
-        assert layer.dtype == np.uint8 and layer.has_sorted_indices
-        assert np.array_equal(layer.toarray(), quantise(probability, FLOOR)[:, :, t])
-    assert shard.tfs == TFS and shard.n_windows == 10 and shard.rows.tolist() == [1, 5, 6]
-    assert [p.name for p in tmp_path.iterdir()] == ["x.npz"]  # the spilled entries are gone
+    return np.where(
+        probability >= np.float32(FLOOR),
+        np.floor(probability * np.float32(SCALE) + np.float32(0.5)) / SCALE,
+        0,
+    )
 
 
 def test_store_is_read_by_anndata_as_it_is(made):
@@ -122,8 +106,8 @@ def test_store_is_read_by_anndata_as_it_is(made):
     assert set(adata.layers) == set(TFS) and "X_umap" in adata.obsm
     for t, tf in enumerate(TFS):
         assert adata.layers[tf].dtype == np.uint8
-        assert np.allclose(adata.layers[tf].toarray() / adata.uns["scale"], kept(probability[:, :, t]))
-    assert adata.uns["floor"] == FLOOR and adata.uns["max_error"] == pytest.approx(1 / 510)
+        assert np.allclose(adata.layers[tf] / adata.uns["scale"], kept(probability[:, :, t]))
+    assert adata.uns["floor"] == FLOOR and adata.uns["max_error"] == pytest.approx(0.01)
     assert json.loads(adata.uns["provenance"]) == {"model": "m"}
     store = open_binding(folder / "s.zarr")
     assert store.reliability == RELIABILITY
@@ -169,7 +153,7 @@ def test_regions_are_half_open(made):
 def test_one_tf_is_read_without_the_others(made):
     folder, probability, shards = made
     merge(folder, shards)
-    for path in (folder / "s.zarr/layers/GATA1/data").rglob("*"):
+    for path in (folder / "s.zarr/layers/GATA1").rglob("*"):
         if path.is_file() and path.name not in (".zarray", ".zattrs", "zarr.json"):
             path.write_bytes(b"broken")
     store = open_binding(folder / "s.zarr")
@@ -196,9 +180,9 @@ def test_what_merging_refuses(made):
     with pytest.raises(InputError, match="the shards hold 3 cells, not the 5 that pass"):
         merge(folder, shards[1:])
     other = write_shard(folder / "2.npz", ROWS[1], probability[2:], tfs=["CTCF", "SPI1"])
-    with pytest.raises(InputError, match="2.npz: other TFs, windows or floor"):
+    with pytest.raises(InputError, match="2.npz: other TFs, windows, floor or error than"):
         merge(folder, [shards[0], other])
-    with pytest.raises(InputError, match="other TFs, windows or floor"):
+    with pytest.raises(InputError, match="other TFs, windows, floor or error than"):
         merge(folder, [shards[0], write_shard(folder / "2.npz", ROWS[1], probability[2:], floor=0.1)])
     (folder / "2.npz").write_bytes(b"x" * 100)
     with pytest.raises(InputError, match="2.npz: not a shard of binding"):
@@ -208,15 +192,6 @@ def test_what_merging_refuses(made):
     with pytest.raises(InputError, match="9 windows, but .* has 10"):
         merge(folder, short)
     assert not (folder / "s.zarr").exists()
-
-
-def test_cells_without_a_pass_column_or_without_a_passing_cell(tmp_path):
-    ad.AnnData(obs=pd.DataFrame(index=["a"])).write_h5ad(tmp_path / "cells.h5ad")
-    with pytest.raises(InputError, match="no column 'pass'"):
-        read_passing(tmp_path / "cells.h5ad")
-    ad.AnnData(obs=pd.DataFrame({"pass": [False]}, index=["a"])).write_h5ad(tmp_path / "cells.h5ad")
-    with pytest.raises(InputError, match="no cell passes"):
-        read_passing(tmp_path / "cells.h5ad")
 
 
 def test_tracks_are_the_mean_over_the_type(made):
@@ -275,3 +250,127 @@ def test_merging_twice_replaces_the_store(made):
     store = merge(folder, shards)
     assert np.allclose(store[:, :, "CTCF"].toarray(), kept(probability[:, :, 0]), atol=1e-7)
     assert len(Windows.load(folder / "windows.npz")) == len(store.var)
+
+
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory):
+    """A store of several chunks along both axes, and its probabilities: float32 (cells, windows)."""
+    folder = tmp_path_factory.mktemp("wide")
+    n_cells, n_windows = CHUNK[0] + 9, 2 * CHUNK[1] + 5
+    rng = np.random.default_rng(2)
+    probability = (rng.random((n_cells, n_windows, 1)) ** 8).astype(np.float32)
+    probability[:, CHUNK[1] : 2 * CHUNK[1]] = 0  # a column of chunks that nothing binds
+    (folder / "ref").mkdir()
+    (folder / "ref/chrom.sizes").write_text(f"chr1\t{n_windows * 200}\n")
+    np.save(folder / "ref/sequence.npy", np.zeros(n_windows * 200, np.uint8))
+    np.savez(
+        folder / "windows.npz", chrom=np.zeros(n_windows, np.int16), gc=np.full(n_windows, 0.5, np.float32),
+        start=(200 * np.arange(n_windows)).astype(np.int32), peak=np.arange(n_windows, dtype=np.int32),
+        window=200, context=200, step=200,
+    )  # fmt: skip
+    obs = pd.DataFrame({"pass": True}, index=[f"c{i}" for i in range(n_cells)])
+    ad.AnnData(obs=obs, obsm={"X_umap": np.arange(2 * n_cells).reshape(-1, 2)}).write_h5ad(
+        folder / "cells.h5ad"
+    )
+    shard = write_shard(folder / "0.npz", range(n_cells), probability, tfs=["CTCF"], step=1000)
+    merge(folder, [shard])
+    return folder, kept(probability[:, :, 0])
+
+
+def chunks_of(store):
+    return {path.name for path in (store / "layers/CTCF").iterdir() if path.name[0] != "."}
+
+
+def test_chunks_without_binding_are_not_written(wide):
+    assert chunks_of(wide[0] / "s.zarr") == {"0.0", "0.2", "1.0", "1.2"}
+
+
+@pytest.mark.parametrize(
+    ("cells", "region", "needed"),
+    [
+        (["c0"], slice(None), {"0.0", "0.2"}),
+        (slice(None), "chr1:1000-1500", {"0.0", "1.0"}),
+        ([CHUNK[0] + 1, CHUNK[0]], [2 * CHUNK[1] + i for i in range(5)], {"1.2"}),
+        ([CHUNK[0] + 1, 3, CHUNK[0], 3], [0, 2 * CHUNK[1] + 1, 5], {"0.0", "0.2", "1.0", "1.2"}),
+    ],
+)
+def test_only_the_chunks_asked_for_are_read(wide, tmp_path, cells, region, needed):
+    folder, expected = wide
+    copy = tmp_path / "s.zarr"
+    shutil.copytree(folder / "s.zarr", copy)
+    for name in chunks_of(copy) - needed:
+        (copy / "layers/CTCF" / name).write_bytes(b"broken")
+    store = open_binding(copy)
+    rows = [0] if cells == ["c0"] else cells
+    columns = store.windows_in(region) if isinstance(region, str) else region
+    got = store[cells, region, "CTCF"]
+    assert np.allclose(got.toarray(), expected[rows][:, columns], atol=1e-7) and got.nnz
+    with pytest.raises((RuntimeError, ValueError)):
+        for name in chunks_of(copy) & needed:
+            (copy / "layers/CTCF" / name).write_bytes(b"broken")
+        store[cells, region, "CTCF"]
+
+
+def test_part_of_a_store_as_anndata(wide):
+    folder, expected = wide
+    part = scbind.open_binding(folder / "s.zarr").to_anndata(["c7", "c2"], "chr1:0-401", ["CTCF"])
+    assert part.obs_names.tolist() == ["c7", "c2"] and part.var["start"].tolist() == [0, 200, 400]
+    assert part.obsm["X_umap"].tolist() == [[14, 15], [4, 5]]
+    assert part.layers["CTCF"].dtype == np.float32
+    assert np.allclose(part.layers["CTCF"].toarray(), expected[[7, 2]][:, :3], atol=1e-7)
+    assert part.uns == {"floor": FLOOR, "max_error": 0.01}
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import sys, scbind; assert not {'numpy', 'zarr'} & set(sys.modules); scbind.open_binding"
+    folder = str(Path(scbind.__file__).parent.parent)
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=folder)
+    with pytest.raises(AttributeError, match="no attribute 'open'"):
+        scbind.open  # noqa: B018
+
+
+def test_shards_without_sites_are_refused(made):
+    folder, probability, _ = made
+    shards = [
+        write_shard(folder / f"{i}.npz", ROWS[i], part, sites=False)
+        for i, part in enumerate((probability[:2], probability[2:]))
+    ]
+    with pytest.raises(InputError, match="0.npz: holds activity only, no sites; set infer.store to all"):
+        merge(folder, shards)
+
+
+def test_a_full_disk_while_merging_leaves_no_store(made, monkeypatch):
+    folder, _, shards = made
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("scbind.binding.zarr.consolidate_metadata", full)
+    with pytest.raises(InputError, match="cannot write here: No space left on device; make room"):
+        merge(folder, shards)
+    assert not list(folder.glob("*.zarr*")) and not list(folder.glob(".*"))
+    assert all(path.exists() for path in shards)
+
+
+def test_a_genome_browser_can_open_the_tracks(made):
+    """Sorted by chromosome and start, scores from 0 to 1000, an index, zoom levels and bases within the chromosomes."""
+    folder, _, shards = made
+    merge(folder, shards)
+    cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b", min_probability=0.01)
+    for tf in TFS:
+        with pysam.TabixFile(str(folder / f"b/{tf}.bed.gz"), parser=pysam.asBed()) as bed:
+            places = [(line.contig, line.start, line.end, int(line.score)) for line in bed.fetch()]
+            assert [p[0] for p in places] == sorted(p[0] for p in places)
+            assert places == sorted(places, key=lambda p: p[:2]) and len(places) > 5
+            assert all(0 <= score <= 1000 for *_, score in places)
+            found = [(line.start, line.end) for line in bed.fetch("chr1", 300, 310)]
+            assert found == [(150, 350), (200, 400), (250, 450)]
+        with pyBigWig.open(str(folder / f"b/{tf}.bw")) as bigwig:
+            assert bigwig.isBigWig() and bigwig.header()["nLevels"] >= 1
+            for chrom, length in bigwig.chroms().items():
+                starts, ends, values = zip(*bigwig.intervals(chrom), strict=True)
+                assert all(a <= b for a, b in zip(ends, starts[1:], strict=False))
+                assert ends[-1] <= length and 0 < min(values) and max(values) <= 1
+            assert bigwig.stats("chr1", 0, 2000, type="max")[0] == pytest.approx(
+                max(value for *_, value in bigwig.intervals("chr1"))
+            )

@@ -2,7 +2,6 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from scbind.enrichment import COLUMNS, hit_threshold, match_background, motif_enrichment
 from scbind.errors import InputError
 from scipy import stats
@@ -46,7 +45,7 @@ def inputs(tmp_path):
     for tf, sites in {"CTCF": range(100), "SPI1": range(300, 400)}.items():
         binding = rng.integers(0, 40, (30, N_WINDOWS)).astype(np.uint8)
         binding[:, list(sites)] += 150
-        layers[tf] = sp.csr_matrix(binding)
+        layers[tf] = binding
     obs = pd.DataFrame({"cell_type": ["A"] * 30}, index=[f"c{i}" for i in range(30)])
     uns = {"scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
            "reliability": '{"CTCF": {"level": "high", "abstained": false}}',

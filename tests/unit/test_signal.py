@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
-from scbind.signal import CellSignal, borrowed, n_bins, stretch, track_counts, window_blocks
+from scbind.signal import CellSignal, borrowed, n_bins, track_counts, window_blocks
 from scipy import sparse
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([5000, 3000]))
@@ -181,15 +181,6 @@ def test_weighted_sums_do_not_depend_on_blocks(arrays):
         for windows in window_blocks(len(STARTS), 2):
             part = borrowed(signal.counts(STARTS[windows], 1000, 50), borrow[cells], 20)
             assert part.tobytes() == np.ascontiguousarray(whole[cells, windows]).tobytes()
-
-
-def test_a_stretch_is_read_not_mapped(arrays):
-    folder, position, _ = arrays
-    mapped = np.load(folder / "position.npy", mmap_mode="r")
-    for array in (mapped, position):
-        np.testing.assert_array_equal(stretch(array, 7, 100), position[7:100])
-        assert not isinstance(stretch(array, 7, 100), np.memmap)
-        assert len(stretch(array, 5, 5)) == 0
 
 
 def test_density_looks_only_where_there_is_sequence_and_signal(arrays):

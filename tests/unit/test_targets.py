@@ -4,7 +4,6 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from scbind.errors import InputError
 from scbind.genes import read_tss
 from scbind.genome import ChromSizes
@@ -38,7 +37,7 @@ def write_sample(folder, name, layers, types, listed=None):
         "reliability": '{"CTCF": {"level": "low", "abstained": true}}',
         "tfs": np.array(list(layers), dtype=object),
     }  # fmt: skip
-    matrices = {tf: sp.csr_matrix(np.asarray(codes, dtype=np.uint8)) for tf, codes in layers.items()}
+    matrices = {tf: np.asarray(codes, dtype=np.uint8) for tf, codes in layers.items()}
     anndata.AnnData(obs=obs, var=var, uns=uns, layers=matrices).write_zarr(folder / f"{name}.zarr")
     known = obs if listed is None else obs.iloc[:listed]
     anndata.AnnData(obs=known[::-1]).write_h5ad(folder / f"{name}.cells.h5ad")

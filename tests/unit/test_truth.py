@@ -3,8 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.binding import ShardWriter, merge_shards
+from scbind.binding import merge_shards
 from scbind.errors import InputError
+from scbind.shards import ShardWriter
 from scbind.truth import best_group, score_cells, score_types
 from sklearn.metrics import average_precision_score
 
@@ -81,7 +82,7 @@ def world(tmp_path):
 def score(folder, events, probability=None, **options):
     rows = np.array([0, 1, 2, 4, 5, 6, 7])
     probability = 0.9 * events[rows].astype(np.float32) if probability is None else probability
-    with ShardWriter(TFS, 0.02, folder) as writer:
+    with ShardWriter(TFS, 0.02, folder, 0.002) as writer:
         writer.add(0, 0, probability.astype(np.float32))
         writer.finish(
             folder / "0.npz", rows, N_WINDOWS, {"depth": np.ones(7, np.float32), "reliability": np.str_("{}")}
@@ -123,7 +124,7 @@ def test_predictions_and_baseline_have_the_average_precision_of_each_cell(world)
         for row, c in enumerate([0, 1, 2, 4, 5, 6]):
             if not events[c, :, t].any():
                 continue
-            codes = np.where(probability[row, :, t] >= 0.02, np.rint(probability[row, :, t] * 255), 0)
+            codes = np.where(probability[row, :, t] >= 0.02, np.rint(probability[row, :, t] * 250), 0)
             mine.append(average_precision_score(events[c, :, t], codes))
             own = position[cell == c]
             counts = ((own >= start[:, None]) & (own < start[:, None] + WIDTH)).sum(axis=1)

@@ -1,5 +1,7 @@
 """Plans of the workflow, and refusals before any job."""
 
+import os
+
 import pytest
 
 pytestmark = pytest.mark.workflow
@@ -48,6 +50,32 @@ def test_named_targets(project, target, has, lacks):
 
 def test_shards_follow_set_scatter(project):
     assert project.jobs("infer", "--set-scatter", "cells=5")["infer_binding"] == 5
+
+
+def test_activity_alone_leaves_out_what_needs_the_sites(project):
+    path = project.edited("infer.store", "activity")
+    jobs = project.jobs("--configfile", path)
+    assert {"infer_binding", "activity_matrix", "score_types", "write_report"} <= jobs.keys()
+    left = {"merge_shards", "cell_type_tracks", "tf_targets", "motif_enrichment", "score_cells"}
+    assert not left & jobs.keys()
+    assert not left & project.jobs("infer", "--configfile", path).keys()
+
+
+def test_only_the_shard_that_is_missing_runs_again(project):
+    """Of three shards one was killed: it has no output, and the other two are not run again."""
+    targets = [f"results/binding/demo/shards/{i}-of-3.npz" for i in (1, 2, 3)]
+    reference, cells = "results/reference/demo", "results/cells/demo"
+    inputs = [f"{reference}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
+    inputs += [f"{cells}/{name}" for name in ("position.npy", "cell.npy", "cells.h5ad")]
+    inputs += [f"results/binding/{name}" for name in ("readout.npy", "windows.npz", "reference.npz")]
+    inputs += [f"results/models/scbind/{name}" for name in ("model.ckpt", "calibration.json")]
+    for number, name in enumerate([*inputs, targets[0], targets[2]]):
+        path = project.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x")
+        os.utime(path, (1_000_000 + number, 1_000_000 + number))
+    options = ("--set-scatter", "cells=3", "--rerun-triggers", "mtime", "--allowed-rules", "infer_binding")
+    assert project.jobs(*options, "--", *targets) == {"infer_binding": 1}
 
 
 def test_absent_inputs_switch_features_off(project):

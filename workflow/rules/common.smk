@@ -29,14 +29,17 @@ BASELINES = [
     "other_lines_chip",
     "permuted_labels",
 ]
-# Switched off by an absent input: the comparisons with the truth, and target genes.
+# Switched off by an absent input: the comparisons with the truth, and target genes. With infer.store: activity no
+# site is kept, so whatever reads the binding store is left out.
+KEEP_SITES = SETTINGS["infer"]["store"] == "all"
 TRUTH_TABLES = (
-    expand("results/evaluation/{table}.tsv", table=["cells", "types"])
+    expand("results/evaluation/{table}.tsv", table=["cells", "types"] if KEEP_SITES else ["types"])
     if SETTINGS["evaluate"]["truth"]
     else []
 )
 ORACLE = ["oracle"] if SETTINGS["evaluate"]["truth"] else []
-TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] else None
+TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] and KEEP_SITES else None
+MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 
 
@@ -73,12 +76,19 @@ def per_type(pattern):
 
 def type_tracks(wildcards):
     """Return one folder of tracks per sample with binding and cell type that it has."""
+    if not KEEP_SITES:
+        return []
     return [
         f"results/binding/{sample}/{row['slug']}"
         for row in cell_type_table()
         for sample in row["samples"].split(",")
         if sample in PLAN.binding_samples
     ]
+
+
+def binding_stores():
+    """Return the store of each sample with binding; none where only activity is kept."""
+    return per_sample("results/binding/{sample}.zarr", PLAN.binding_samples if KEEP_SITES else [])
 
 
 def per_sample(pattern, samples):

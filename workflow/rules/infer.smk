@@ -48,7 +48,7 @@ rule sequence_readout:
         "../scripts/sequence_readout.py"
 
 
-# The mean cell, and for each window others like it: what a cell's binding is compared with.
+# Cells thinned to several depths, and for each window others like it: what a cell's binding is compared with.
 rule reference_profile:
     input:
         REFERENCE_FILES,
@@ -111,6 +111,8 @@ rule infer_binding:
         reference=subpath(input[0], parent=True),
         shard=lambda wildcards: [int(part) for part in wildcards.scatteritem.split("-of-")],
         floor=lookup("infer/floor", within=SETTINGS),
+        max_error=lookup("infer/max_error", within=SETTINGS),
+        sites=KEEP_SITES,
         code=source_digest("inference"),
     script:
         "../scripts/infer_binding.py"
@@ -162,7 +164,7 @@ rule cell_type_tracks:
     params:
         cell_type=slug_name,
         min_probability=lookup("infer/min_probability", within=SETTINGS),
-        code=source_digest("binding"),
+        code=source_digest("celltracks"),
     script:
         "../scripts/cell_type_tracks.py"
 

@@ -15,7 +15,7 @@ rule write_report:
         populations="results/analysis/populations.tsv",
         population_cells="results/analysis/population_cells.tsv",
         targets=optional(TARGET_TABLE),
-        motifs="results/analysis/motifs.tsv",
+        motifs=optional(MOTIF_TABLE),
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
         truth=TRUTH_TABLES,
         cards=expand("results/models/{model}/card.md", model=MODELS),

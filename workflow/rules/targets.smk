@@ -6,7 +6,7 @@ rule all:
         "results/peaks/consensus.bed",
         rules.record_provenance.output,
         expand("results/models/{model}/card.md", model=MODELS),
-        per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        binding_stores(),
         type_tracks,
         per_type("results/pseudobulk/{slug}/coverage.bw"),
     localrule: True
@@ -28,7 +28,7 @@ rule train:
 
 rule infer:
     input:
-        per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        binding_stores(),
         per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
         type_tracks,
     localrule: True

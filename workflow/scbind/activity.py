@@ -1,20 +1,26 @@
 """TF activity of a cell: predicted binding over all windows, corrected for the cell's general response.
 
 The correction is chromVAR's (Schep et al. 2017, Methods, "Bias-corrected deviations") with motif matches and
-counts replaced by predicted binding. With v(w, t) = P(bound) for the reference profile and P(c, w, t) that of
-the cell:
+counts replaced by predicted binding, and expected counts by what cells *of the same depth*
+show. With v_d(w, t) the mean P(bound) of reference cells thinned to depth d (:class:`Profile`), v their mean over
+depths, and P(c, w, t) that of a cell of depth d:
 
-* response of the cell at TF t's sites: R = sum_w P(c, w, t) / sum_w v(w, t);
-* its general response at a window: q(c, w) = sum_t P(c, w, t) / sum_t v(w, t), the expected number of bound
+* response of the cell at TF t's sites: R = sum_w P(c, w, t) / sum_w v_d(w, t);
+* its general response at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t), the expected number of bound
   TFs against that of the reference;
 * what any factor would show at sites like these: with pi_b(w) a window that has the GC content and
   accessibility of w, R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t), for each of a number of draws b;
 * z = (log R - mean_b log R_b) / sd_b(log R_b).
 
+Against one profile for all depths, z follows depth closely: a network is bolder the more it sees, and not alike for
+all TFs. The reference has to be cells that are thinned, not a mean profile: what a network says of noisy counts is not
+what it says of their mean.
+
 R is the mean of the TF's own response with weights v, so R_b must weigh windows by v alone: chromVAR's ratio
 of sums would weigh them by v(w, t) times the general binding at pi_b(w), which favours open windows twice.
 The sum over w is rewritten over the drawn windows w' = pi_b(w), so that a block of windows needs one matrix
-product and nothing is kept per window.
+product and nothing is kept per window. All terms are rounded to binary fractions before they are added, so that every
+sum is exact in float64: no bit depends on the order or the blocks in which windows and cells come.
 """
 
 from __future__ import annotations
@@ -28,10 +34,10 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.abstention import abstained, reliability_table
-from scbind.binding import Shard, check_shards, read_passing
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.runlog import say
+from scbind.shards import Shard, check_shards, read_passing
 from scbind.splits import PROTOCOL
 
 BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
@@ -43,6 +49,10 @@ SD_FLOOR = 1e-3
 # alone.
 RESPONSE_CAP = 50.0
 TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
+# Steps of the rounded terms. A product of q and v is a multiple of 2**-33, so sums below 2**20 are exact; they are
+# about the number of bound windows. A sum of P, in steps of 2**-24, is exact up to 2**29 windows.
+P_STEPS, Q_STEPS, V_STEPS = 2.0**24, 2.0**18, 2.0**15
+LEVELS = 5  # depths at which the reference is known; between them it is interpolated in log depth
 
 
 def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
@@ -78,31 +88,76 @@ def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
     return background
 
 
+def depth_levels(depth: np.ndarray) -> np.ndarray:
+    """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
+
+    Evenly in log depth from the shallowest cell to the upper tenth, of which the reference cells are drawn.
+    Deeper cells are compared with that.
+    """
+    low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.9, method="higher")), TINY)
+    return np.unique(np.geomspace(low, high, LEVELS).astype(np.float32))
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What cells of a depth show on average.
+
+    Attributes
+    ----------
+    depth
+        float (levels,), rising, insertions per base.
+    binding
+        float (windows, TFs): P(bound), mean over the levels.
+    total
+        float (levels, windows): sum over TFs of P(bound).
+    expected
+        float (levels, TFs): sum over windows of P(bound).
+    """
+
+    depth: np.ndarray
+    binding: np.ndarray
+    total: np.ndarray
+    expected: np.ndarray
+
+    def at(self, depth: np.ndarray) -> sp.csr_array:
+        """Weights of the levels for cells of these depths: csr float64 (cells, levels), rows add up to 1."""
+        levels, n = np.log(np.maximum(self.depth, TINY)), len(self.depth)
+        place = np.interp(np.log(np.maximum(depth, TINY)), levels, np.arange(n))
+        low = np.minimum(place.astype(int), max(n - 2, 0))
+        share = place - low
+        rows = np.arange(len(place))
+        data = np.concatenate([1 - share, share])
+        cells, columns = np.concatenate([rows, rows]), np.concatenate([low, np.minimum(low + 1, n - 1)])
+        return sp.csr_array((data, (cells, columns)), shape=(len(place), n))
+
+
 @dataclass
 class ActivitySums:
     """Adds up, block by block, all that the activity of some cells needs.
 
-    ``binding`` (v above) is float, shape (windows, TFs); ``background`` int, shape (draws, windows).
+    ``background`` is int, shape (draws, windows); ``depth`` (cells,) in insertions per base.
     """
 
-    binding: np.ndarray
+    profile: Profile
     background: np.ndarray
-    n_cells: int
+    depth: np.ndarray
     arrays: dict = field(init=False)
 
-    NAMES: ClassVar = ("binding_sum", "binding_expected", "background_sum", "votes")
+    NAMES: ClassVar = ("binding_sum", "binding_expected", "background_sum", "background_expected", "votes")
 
     def __post_init__(self):
-        n_tfs, draws = self.binding.shape[1], len(self.background)
+        self.binding = np.rint(self.profile.binding.astype(np.float64) * V_STEPS) / V_STEPS
+        n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(self.background)
+        self._level = self.profile.at(self.depth)
         # draws sorted by the window that they hit: a block's share is then one slice per draw
         self._order = np.argsort(self.background, axis=1, kind="stable").astype(np.int32)
         self._hit = np.take_along_axis(self.background, self._order, axis=1)
-        self._total = np.maximum(self.binding.sum(axis=1, dtype=np.float64), TINY)
         self.arrays = {
-            "binding_sum": np.zeros((self.n_cells, n_tfs)),
-            "background_sum": np.zeros((self.n_cells, draws, n_tfs)),
-            "votes": np.zeros((self.n_cells, n_tfs), dtype=np.int64),
-            "binding_expected": self.binding.sum(axis=0, dtype=np.float64),
+            "binding_sum": np.zeros((n_cells, n_tfs)),
+            "binding_expected": self._level @ self.profile.expected.astype(np.float64),
+            "background_sum": np.zeros((n_cells, draws, n_tfs)),
+            "background_expected": self.binding.sum(axis=0),
+            "votes": np.zeros((n_cells, n_tfs), dtype=np.int64),
         }
 
     def weights(self, start: int, stop: int) -> np.ndarray:
@@ -114,7 +169,7 @@ class ActivitySums:
                 (np.ones(high - low), (hit[low:high] - start, np.arange(high - low))),
                 shape=(stop - start, high - low),
             )
-            columns.append(scatter @ self.binding[order[low:high]].astype(np.float64))
+            columns.append(scatter @ self.binding[order[low:high]])
         return np.concatenate(columns, axis=1)
 
     def add(
@@ -134,10 +189,12 @@ class ActivitySums:
             bool, shape (cells, windows): the cell has a (borrowed) insertion in the window, which then votes.
         """
         rows = slice(row, row + len(probability))
-        exact = probability.astype(np.float64)
-        self.arrays["binding_sum"][rows] += exact.sum(axis=1)
-        total = self._total[window : window + probability.shape[1]]
-        flat = np.minimum(exact.sum(axis=2) / total, RESPONSE_CAP) @ weights
+        exact = np.multiply(probability, P_STEPS, dtype=np.float64)
+        np.rint(exact, out=exact)
+        self.arrays["binding_sum"][rows] += exact.sum(axis=1) / P_STEPS
+        expected = self._level[rows] @ self.profile.total[:, window : window + probability.shape[1]]
+        response = exact.sum(axis=2) / (P_STEPS * np.maximum(expected, TINY))
+        flat = np.rint(np.minimum(response, RESPONSE_CAP) * Q_STEPS) / Q_STEPS @ weights
         self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.background), -1)
         self.arrays["votes"][rows] += top_two_votes(probability, has_signal)
 
@@ -159,24 +216,24 @@ def top_two_votes(probability: np.ndarray, has_signal: np.ndarray) -> np.ndarray
     return votes
 
 
-def background_corrected(binding_sum, binding_expected, background_sum) -> np.ndarray:
+def background_corrected(binding_sum, binding_expected, background_sum, background_expected) -> np.ndarray:
     """Return z of the response at a TF's sites against matched sites; the formula is at the top.
 
     Parameters
     ----------
     binding_sum, binding_expected
-        shapes (cells, TFs) and (TFs,).
-    background_sum
-        shape (cells, draws, TFs): sum_w v(w, t) q(c, pi_b(w)).
+        shape (cells, TFs): sum_w P(c, w, t), and what is expected of it at the cell's depth.
+    background_sum, background_expected
+        shapes (cells, draws, TFs) and (TFs,): sum_w v(w, t) q(c, pi_b(w)), and sum_w v(w, t).
 
     Returns
     -------
     float32, shape (cells, TFs). A TF that the reference profile never binds has no evidence: 0.
     """
-    seen = np.asarray(binding_expected) > TINY
+    seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY).all(axis=0)
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.log(np.maximum(binding_sum / binding_expected, TINY))
-        drawn = np.log(np.maximum(background_sum / binding_expected, TINY))
+        drawn = np.log(np.maximum(background_sum / background_expected, TINY))
     own[:, ~seen], drawn[:, :, ~seen] = 0, 0
     spread = np.maximum(drawn.std(axis=1, ddof=1), SD_FLOOR)
     return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
@@ -222,7 +279,8 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
     adata.uns["about"] = {
-        "X": "background-corrected activity: z of binding against windows of like GC and accessibility",
+        "X": "background-corrected activity: z of binding against cells of like depth and windows of like GC "
+        "and accessibility",
         "mean_binding": f"mean P(bound) over {first.n_windows} windows",
         "scfan_score": "share of the votes of windows with signal for their two likeliest TFs (Fu 2020)",
         "abstained": "True where accuracy for the TF is low or unknown, or the cell below var min_depth",

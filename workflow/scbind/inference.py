@@ -16,17 +16,18 @@ import numpy as np
 import scipy.sparse as sp
 from anndata.io import read_elem
 
-from scbind.activity import ActivitySums, matched_background
-from scbind.binding import ShardWriter
+from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes, Genome
 from scbind.runlog import say
+from scbind.shards import ShardWriter
 from scbind.signal import CellSignal, borrowed, n_bins, window_blocks
 from scbind.windows import Windows
 
 SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
 SIGNAL_SHARE = 4  # bytes that the counts of a block may take, per byte of its dense arrays
+REFERENCE_CELLS = 32  # thinned cells in the reference; their mean over all windows is what is used
 
 
 @dataclass(frozen=True)
@@ -100,12 +101,12 @@ def reference_profile(
     block: int = 256,
     device: str = "cpu",
 ) -> None:
-    """Write ``reference.npz``: what the average cell shows, and like windows to compare with.
+    """Write ``reference.npz``: what cells of a depth show on average, and like windows to compare with.
 
-    The mean cell has the mean over all passing cells of all samples of their borrowed counts, and their mean
-    depth.
+    ``REFERENCE_CELLS`` cells are drawn, of all samples, from the upper tenth of borrowed depth, and their borrowed
+    insertions are thinned to each of :func:`scbind.activity.depth_levels`.
 
-    * ``binding`` float32 (windows, TFs): its P(bound);
+    * ``binding``, ``total``, ``expected``, ``depth``: see :class:`scbind.activity.Profile`;
     * ``accessibility`` float64 (windows,): insertions of all passing cells in the window, nothing borrowed;
     * ``background`` int32 (draws, windows): see :func:`scbind.activity.matched_background`.
 
@@ -114,7 +115,7 @@ def reference_profile(
     samples
         name -> ``{"position": path, "cell": path, "cells": path}``.
     draws, seed
-        Number of background draws and their seed.
+        Number of background draws; the seed of these, of the cells and of their thinning.
     block
         Windows per block; no number depends on it.
     """
@@ -130,36 +131,67 @@ def reference_profile(
         )
     opened = [SampleCells.open(**files, sizes=sizes) for _, files in sorted(samples.items())]
     n_cells = sum(len(s.passing) for s in opened)
-    # the mean over cells of (borrow @ counts) is one weighted sum of the cells' own counts
-    weights = [np.asarray(s.borrow[s.passing].sum(axis=0), dtype=np.float64).ravel() for s in opened]
     known = genome.known_lengths()
-    pieces = [w @ s.signal.density(known) for w, s in zip(weights, opened, strict=True)]
-    depth = np.array([sum(pieces) / n_cells], dtype=np.float32)
+    depths = np.concatenate([s.borrow[s.passing] @ s.signal.density(known) for s in opened])
+    levels = depth_levels(depths)
+    rng = np.random.default_rng(seed)
+    deep = np.sort(rng.permutation(np.flatnonzero(depths.astype(np.float32) >= levels[-1]))[:REFERENCE_CELLS])
+    first = np.cumsum([0, *(len(s.passing) for s in opened)])
+    mine = [
+        s.borrow[s.passing[deep[(deep >= low) & (deep < high)] - low]]
+        for s, low, high in zip(opened, first, first[1:], strict=False)
+    ]
     trunk = _open_readout(readout, chosen, windows)
     bins = n_bins(chosen.context, predictor.bin_bp)
     context, core = chosen.global_context_starts(sizes), chosen.global_starts(sizes)
-    binding = np.empty((len(chosen), len(predictor.tfs)), dtype=np.float32)
+    binding = np.zeros((len(chosen), len(predictor.tfs)), dtype=np.float32)
+    total = np.zeros((len(levels), len(chosen)))
+    expected = np.zeros((len(levels), len(predictor.tfs)))
     accessibility = np.zeros(len(chosen))
     for part in window_blocks(len(chosen), block):
-        counts = np.zeros((part.stop - part.start) * bins)
-        for weight, sample in zip(weights, opened, strict=True):
-            found = sample.signal.counts(context[part], chosen.context, predictor.bin_bp)
-            counts += found.T @ weight
+        counts = np.concatenate(
+            [
+                borrowed(s.signal.counts(context[part], chosen.context, predictor.bin_bp), borrow, bins)
+                for s, borrow in zip(opened, mine, strict=True)
+            ]
+        )
+        for sample in opened:
             inside = sample.signal.counts(core[part], chosen.window, chosen.window)
             accessibility[part] += np.asarray(inside[sample.passing].sum(axis=0)).ravel()
-        mean = (counts / n_cells).astype(np.float32).reshape(1, -1, bins)
-        binding[part] = _probabilities(predictor, trunk[part], mean, depth)[0]
+        for number, level in enumerate(levels):
+            share = np.minimum(level / depths[deep], 1)
+            # a stream per window and level, so that no number depends on how windows are cut into blocks
+            thinned = np.stack(
+                [
+                    np.random.default_rng((seed, number, w)).binomial(
+                        counts[:, w - part.start].astype(int), share[:, None]
+                    )
+                    for w in range(part.start, part.stop)
+                ],
+                axis=1,
+            ).astype(np.float32)
+            depth = (share * depths[deep]).astype(np.float32)
+            found = _probabilities(predictor, trunk[part], thinned, depth).mean(axis=0, dtype=np.float64)
+            found = np.rint(found * P_STEPS) / P_STEPS  # sums are exact, in any order
+            binding[part] += (found / len(levels)).astype(np.float32)
+            total[number, part] = found.sum(axis=1)
+            expected[number] += found.sum(axis=0)
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,
             binding=binding,
+            total=total,
+            expected=expected,
+            depth=levels,
             accessibility=accessibility,
             background=matched_background(chosen.gc, accessibility, draws, seed),
             tfs=np.asarray(predictor.tfs, dtype=str),
-            depth=depth,
-            n_cells=np.int64(n_cells),
+            n_cells=np.int64(len(deep)),
         )
-    say(f"reference of {n_cells} cells: {depth[0]:.3g} insertions per base, mean P {binding.mean():.3g}")
+    said = ", ".join(f"{level:.3g}" for level in levels)
+    say(
+        f"reference of {len(deep)} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}"
+    )
 
 
 def infer_shard(
@@ -176,6 +208,8 @@ def infer_shard(
     shard: int,
     n_shards: int,
     floor: float = 0.02,
+    max_error: float = 0.02,
+    sites: bool = True,
     cell_block: int = 16,
     max_bytes: int = 1 << 28,
     device: str = "cpu",
@@ -194,6 +228,8 @@ def infer_shard(
         Number of this shard (from 0) and of all. Results of a cell do not depend on them.
     floor
         Probabilities below it are not kept (they count in the activity all the same).
+    max_error, sites
+        By how much a kept probability may be wrong; whether any are kept at all.
     cell_block, max_bytes
         Cells predicted at once, and a bound for the dense arrays of a block; four times as much is left to the
         counts of all cells. The number of windows follows from them and from the sample, not from the shard.
@@ -210,8 +246,11 @@ def infer_shard(
     sample = SampleCells.open(position, cell, cells, sizes)
     trunk = _open_readout(readout, chosen, windows)
     with np.load(require(reference, "run the reference profile first")) as npz:
-        expected, background, named = npz["binding"], npz["background"], npz["tfs"].tolist()
-    if expected.shape != (len(chosen), len(predictor.tfs)) or named != list(predictor.tfs):
+        if "total" not in npz:
+            raise InputError(reference, "made by an older version", "run the reference profile again")
+        profile = Profile(*(npz[name] for name in ("depth", "binding", "total", "expected")))
+        background, named = npz["background"], npz["tfs"].tolist()
+    if profile.binding.shape != (len(chosen), len(predictor.tfs)) or named != list(predictor.tfs):
         raise InputError(
             reference, "was made for other windows or another model", "run the reference profile again"
         )
@@ -224,12 +263,12 @@ def infer_shard(
     bins = n_bins(chosen.context, predictor.bin_bp)
     core = _core_bins(chosen, predictor.bin_bp)
     context = chosen.global_context_starts(sizes)
-    sums = ActivitySums(expected, background, len(rows))
+    sums = ActivitySums(profile, background, depth)
     window_block = min(
         _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background)),
         _signal_block(max_bytes, sample.signal.within(context, chosen.context) / len(chosen)),
     )
-    with ShardWriter(predictor.tfs, floor, _folder(output)) as writer:
+    with ShardWriter(predictor.tfs, floor, _folder(output), max_error, sites) as writer:
         for part in window_blocks(len(chosen), window_block) if len(rows) else ():
             counts = sample.signal.counts(context[part], chosen.context, predictor.bin_bp, only=lends)
             counts = counts.astype(np.float32)

@@ -19,5 +19,7 @@ with logged(snakemake.log[0]):
         shard=number - 1,
         n_shards=of,
         floor=snakemake.params.floor,
+        max_error=snakemake.params.max_error,
+        sites=snakemake.params.sites,
         device=torch_device(snakemake.resources.gpu),
     )

@@ -1,10 +1,12 @@
 from scbind.runlog import logged
 
 with logged(snakemake.log[0]):
+    from pathlib import Path
+
     from scbind.report import write_report
 
     given, models = snakemake.input, list(snakemake.params.models)
-    truth = [*given.truth] or [None, None]
+    truth = {Path(table).stem: table for table in given.truth}
     write_report(
         snakemake.output.page,
         list(given.activity),
@@ -26,10 +28,10 @@ with logged(snakemake.log[0]):
         populations=given.populations,
         population_cells=given.population_cells,
         targets=given.targets or None,
-        motifs=given.motifs,
+        motifs=given.motifs or None,
         peaks=dict(zip(snakemake.params.cell_types, given.peaks, strict=True)),
-        truth_cells=truth[0],
-        truth_types=truth[1],
+        truth_cells=truth.get("cells"),
+        truth_types=truth.get("types"),
         figures_dir=snakemake.output.figures,
         provenance=[*given.cards, *given.provenance],
     )

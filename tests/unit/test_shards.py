@@ -1,0 +1,159 @@
+import errno
+import os
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import pytest
+import scbind
+from scbind import shards
+from scbind.errors import InputError
+from scbind.shards import Shard, ShardWriter, quantise, read_passing, steps
+
+TFS = ["CTCF", "GATA1", "SPI1"]
+
+
+def made(n_cells=7, n_windows=40):
+    """P that is mostly small; the last TF never reaches the floor."""
+    probability = (np.random.default_rng(1).random((n_cells, n_windows, 3)) ** 3).astype(np.float32)
+    probability[:, :, 2] *= 0.05
+    return probability
+
+
+@pytest.mark.parametrize(
+    ("floor", "max_error", "scale"),
+    [(0.1, 0.05, 10), (0.05, 0.05, 10), (0.02, 0.02, 25), (0.3, 0.3, 2), (0.01, 0.002, 250)],
+)
+def test_codes_are_within_the_stated_error_or_absent(floor, max_error, scale):
+    assert steps(floor, max_error) == scale
+    probability = np.linspace(0, 1, 5001, dtype=np.float32)
+    codes = quantise(probability, floor, scale)
+    stored = codes > 0
+    assert codes.dtype == np.uint8 and codes.max() == scale
+    assert np.array_equal(stored, probability >= np.float32(floor))
+    assert np.abs(codes / scale - probability)[stored].max() <= max_error + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("floor", "max_error", "message"),
+    [
+        (0.1, 0.001, "infer.max_error 0.001 cannot be kept; give one between 0.0020 and 0.5"),
+        (0.1, 0.6, "infer.max_error 0.6 cannot be kept"),
+        (
+            0.01,
+            0.02,
+            "a binding floor of 0.01 cannot be stored with an error of 0.02; give infer.floor between 0.02",
+        ),
+        (1.0, 0.02, "a binding floor of 1.0 cannot"),
+    ],
+)
+def test_floors_and_errors_that_do_not_fit(floor, max_error, message):
+    with pytest.raises(InputError, match=message):
+        steps(floor, max_error)
+
+
+@pytest.mark.parametrize(("cells", "windows"), [(1, 1), (3, 16), (7, 7), (100, 100)])
+def test_shard_holds_what_was_added_whatever_the_blocks(tmp_path, cells, windows):
+    probability = made()
+    with ShardWriter(TFS, 0.1, tmp_path, 0.02) as writer:
+        for window in reversed(range(0, 40, windows)):  # any order will do
+            for row in range(0, 7, cells):
+                writer.add(row, window, probability[row : row + cells, window : window + windows])
+        writer.finish(tmp_path / "x.npz", np.arange(7), 40, {"depth": np.ones(7)})
+    shard = Shard.open(tmp_path / "x.npz")
+    expected = quantise(probability, 0.1, 25)
+    for t in range(3):
+        assert np.array_equal(shard.codes(t), expected[:, :, t])
+        assert np.array_equal(shard.codes(t, 5, 33), expected[:, 5:33, t])
+    assert shard.kind == (TFS, 40, 0.1, 25, True) and shard.array("depth").tolist() == [1.0] * 7
+    assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]  # the spilled blocks are gone
+
+
+def test_without_sites_nothing_is_spilled(tmp_path):
+    with ShardWriter(TFS, 0.1, tmp_path, 0.02, sites=False) as writer:
+        writer.add(0, 0, made())
+        assert not list(writer._folder.iterdir())
+        writer.finish(tmp_path / "x.npz", np.arange(7), 40, {"depth": np.ones(7)})
+    shard = Shard.open(tmp_path / "x.npz")
+    assert not shard.sites and shard.array("depth").sum() == 7
+    assert (tmp_path / "x.npz").stat().st_size < 3000
+
+
+def test_a_disk_that_fills_up_in_the_middle_of_a_shard(tmp_path):
+    """/dev/full takes no byte: the second block of a TF meets a disk that is really full."""
+    if not Path("/dev/full").exists():
+        pytest.skip("this system has no /dev/full")
+    done = tmp_path / "0.npz"
+    done.write_bytes(b"finished")
+    with pytest.raises(InputError) as error:
+        with ShardWriter(TFS, 0.1, tmp_path, 0.02) as writer:
+            writer.add(0, 0, made())
+            spill = writer._folder / "1"
+            spill.unlink()
+            spill.symlink_to("/dev/full")
+            writer.add(0, 0, made())
+    assert (
+        str(error.value)
+        == f"{tmp_path}: cannot write here: No space left on device; make room, then run again; what is finished stays"
+    )
+    assert list(tmp_path.iterdir()) == [done] and done.read_bytes() == b"finished"
+
+
+def test_a_disk_that_fills_up_while_a_shard_is_finished(tmp_path, monkeypatch):
+    real, calls = np.lib.format.write_array, []
+
+    def write(handle, array, **options):
+        calls.append(1)
+        if len(calls) > 9:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return real(handle, array, **options)
+
+    monkeypatch.setattr(shards.np.lib.format, "write_array", write)
+    with pytest.raises(InputError, match="No space left on device; make room"):
+        with ShardWriter(TFS, 0.1, tmp_path, 0.02) as writer:
+            writer.add(0, 0, made())
+            writer.finish(tmp_path / "x.npz", np.arange(7), 40, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_failures_are_not_called_a_full_disk(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        ShardWriter(TFS, 0.1, tmp_path / "absent", 0.02)
+
+
+def test_a_shard_that_is_killed_leaves_the_others_alone(tmp_path):
+    """A killed process may leave its own scratch, but no file under the name of a shard."""
+    done = tmp_path / "0.npz"
+    done.write_bytes(b"finished")
+    code = f"""
+        import os, numpy as np
+        from scbind.shards import ShardWriter
+        writer = ShardWriter(["CTCF"], 0.1, {str(tmp_path)!r}, 0.02)
+        writer.add(0, 0, np.ones((3, 4, 1), np.float32))
+        os._exit(9)  # as after SIGKILL, nothing is tidied up
+    """
+    folder = str(Path(scbind.__file__).parent.parent)
+    reply = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=folder, check=False)
+    assert reply.returncode == 9
+    assert [path.name for path in tmp_path.glob("*.npz")] == ["0.npz"] and done.read_bytes() == b"finished"
+
+
+def test_damaged_shards_are_refused(tmp_path):
+    (tmp_path / "x.npz").write_bytes(b"x" * 100)
+    with pytest.raises(InputError, match="x.npz: not a shard of binding"):
+        Shard.open(tmp_path / "x.npz")
+    with pytest.raises(InputError, match="y.npz: no such file; run the inference of the sample again"):
+        Shard.open(tmp_path / "y.npz")
+
+
+def test_cells_without_a_pass_column_or_without_a_passing_cell(tmp_path):
+    ad.AnnData(obs=pd.DataFrame(index=["a"])).write_h5ad(tmp_path / "cells.h5ad")
+    with pytest.raises(InputError, match="no column 'pass'"):
+        read_passing(tmp_path / "cells.h5ad")
+    ad.AnnData(obs=pd.DataFrame({"pass": [False]}, index=["a"])).write_h5ad(tmp_path / "cells.h5ad")
+    with pytest.raises(InputError, match="no cell passes"):
+        read_passing(tmp_path / "cells.h5ad")

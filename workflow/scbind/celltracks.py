@@ -1,0 +1,96 @@
+"""Binding of a cell type as a genome browser shows it: a bigWig and a BED of means over its cells, per TF."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import pysam
+
+from scbind.abstention import reliability_table
+from scbind.binding import open_binding
+from scbind.errors import InputError
+from scbind.files import atomic
+from scbind.genome import ChromSizes
+from scbind.runlog import say
+
+
+def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probability: float = 0.1) -> None:
+    """Write ``{tf}.bw`` and ``{tf}.bed.gz`` (with ``.tbi``): mean P(bound) over the cells of a type.
+
+    Absent entries count as 0, so a mean is too low by less than the store's floor. In the bigWig a base has
+    the largest mean of the windows that hold it. In the BED each window of mean >= ``min_probability`` is a
+    line: chrom, start, end (0-based half-open), TF, score (1000 P rounded), ".", P, and the level of the TF's
+    reliability (``abstained`` where the TF is abstained on). A type without cells here gives empty files.
+
+    Parameters
+    ----------
+    binding, sizes_path, output
+        The store, ``chrom.sizes``, the folder to write.
+    cell_type
+        A value of ``obs["cell_type"]``.
+    """
+    store, sizes = open_binding(binding), ChromSizes.read(sizes_path)
+    if "cell_type" not in store.obs:
+        raise InputError(binding, "obs has no column 'cell_type'", "give labels or cluster the cells")
+    rows = np.flatnonzero(store.obs["cell_type"].astype(str).to_numpy() == cell_type)
+    chroms, starts = store.var["chrom"].astype(str).to_numpy(), store.var["start"].to_numpy()
+    ends, strange = store.var["end"].to_numpy(), set(store.var["chrom"].unique()) - set(sizes.names)
+    if strange:
+        raise InputError(
+            sizes_path, f"lists no {', '.join(sorted(strange))}", "give the reference's own sizes"
+        )
+    if not len(rows):
+        say(f"no cell of type {cell_type!r} in {binding}: its tracks are empty")
+    known = reliability_table(store.reliability, store.tfs)
+    level = known["level"].mask(known["abstained"], "abstained")
+    with atomic(output) as folder:
+        folder.mkdir()
+        for tf in store.tfs:
+            mean = np.zeros(len(chroms))
+            if len(rows):
+                codes = store.codes(tf, rows)
+                total = np.bincount(codes.indices, weights=codes.data, minlength=len(mean))
+                mean = total / (len(rows) * store.scale)
+            with pyBigWig.open(str(folder / f"{tf}.bw"), "w") as bigwig:
+                bigwig.addHeader(list(sizes.as_dict().items()))
+                for chrom in sizes.names:
+                    here = (chroms == chrom) & (mean > 0)
+                    left, right, value = _flatten(starts[here], ends[here], mean[here])
+                    if len(left):
+                        bigwig.addEntries([chrom] * len(left), left.tolist(), right.tolist(), value.tolist())
+            table = pd.DataFrame({"chrom": chroms, "start": starts, "end": ends, "tf": tf})
+            table["score"], table["strand"], table["p"] = np.rint(1000 * mean).astype(int), ".", mean
+            table["level"] = level[tf]
+            _write_bed(table[mean >= min_probability], folder / f"{tf}.bed.gz")
+
+
+def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Cut sorted, overlapping intervals of one width into disjoint ones that keep the largest value."""
+    edges = np.unique(np.concatenate([start, end]))
+    left, right = edges[:-1], edges[1:]
+    latest = np.searchsorted(start, left, side="right") - 1  # last interval that has begun
+    best = np.zeros(len(left))
+    back = 0
+    while True:  # intervals of one width end in the order they begin, so the first miss ends the search
+        candidate = latest - back
+        covers = (
+            (candidate >= 0) & (end[np.maximum(candidate, 0)] >= right) if len(end) else np.zeros(0, bool)
+        )
+        if not covers.any():
+            break
+        best[covers] = np.maximum(best[covers], value[candidate[covers]])
+        back += 1
+    keep = best > 0
+    return left[keep], right[keep], best[keep]
+
+
+def _write_bed(table: pd.DataFrame, path: Path) -> None:
+    """Write a sorted table as bgzipped, tabix-indexed BED."""
+    plain = path.with_suffix("")
+    table.to_csv(plain, sep="\t", header=False, index=False, float_format="%.4f")
+    pysam.tabix_compress(str(plain), str(path), force=True)
+    plain.unlink()
+    pysam.tabix_index(str(path), preset="bed", force=True)

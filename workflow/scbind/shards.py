@@ -1,0 +1,233 @@
+"""P(bound) of a shard of cells on disk: blocks of codes, compressed, per TF.
+
+A probability that reaches a floor is kept as a whole number of steps (uint8, at least 1), every other one as 0. A
+shard's file is an ``.npz``: per TF the compressed blocks one after the other and where they lie, and whatever else
+came with the cells. It is written and read one TF at a time, in bounded memory.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import shutil
+import tempfile
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+from numcodecs import Blosc
+
+from scbind.errors import InputError
+from scbind.files import atomic, require
+
+MOST_STEPS = 255  # codes are uint8
+CODEC = Blosc("lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)  # shards are read once: fast before small
+INDEX = ("row", "window", "cells", "windows", "offset", "bytes")  # int64 columns of a TF's table of blocks
+AGAIN = "run the inference of the sample again"
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+
+
+def steps(floor: float, max_error: float) -> int:
+    """Return the number of steps from 0 to 1 so that no kept probability is wrong by more than ``max_error``.
+
+    Raises :class:`InputError` where 255 steps do not suffice or the smallest kept probability would round to 0.
+    """
+    least = 0.5 / MOST_STEPS
+    if not least <= max_error <= 0.5:
+        problem = f"infer.max_error {max_error} cannot be kept"
+        raise InputError("config", problem, f"give one between {least:.4f} and 0.5")
+    if not max_error <= floor < 1:
+        problem = f"a binding floor of {floor} cannot be stored with an error of {max_error}"
+        raise InputError(
+            "config", problem, f"give infer.floor between {max_error} and 1, or a smaller max_error"
+        )
+    return int(np.ceil(0.5 / max_error - 1e-9))
+
+
+def quantise(probability: np.ndarray, floor: float, scale: int) -> np.ndarray:
+    """Codes (uint8, same shape) of float32 probabilities: ``scale`` P rounded where P >= ``floor``, else 0 (absent)."""
+    work = np.multiply(probability, np.float32(scale))
+    work += np.float32(0.5)
+    codes = work.astype(np.uint8)
+    codes *= probability >= np.float32(floor)
+    return codes
+
+
+def read_passing(cells) -> tuple[pd.DataFrame, dict]:
+    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``."""
+    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+        obs = read_elem(file["obs"])
+        if "pass" not in obs:
+            raise InputError(cells, "obs has no column 'pass'", "write it with the workflow's embedding rule")
+        keep = obs["pass"].to_numpy(dtype=bool)
+        stored = file["obsm"] if "obsm" in file else {}
+        obsm = {key: read_elem(stored[key])[keep] for key in ("X_lsi", "X_umap") if key in stored}
+    if not keep.any():
+        raise InputError(
+            cells, "no cell passes quality control", "lower the thresholds or leave the sample out"
+        )
+    return obs[keep].copy(), obsm
+
+
+@contextmanager
+def written_to(folder) -> Iterator[None]:
+    """Turn a disk that takes no more (full, over quota, read-only) into one line that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        problem = f"cannot write here: {os.strerror(error.errno)}"
+        raise InputError(folder, problem, "make room, then run again; what is finished stays") from error
+
+
+class ShardWriter:
+    """Collects the binding of a shard of cells on disk and writes it as ``.npz``, in bounded memory.
+
+    Blocks may come in any order. Without ``sites`` nothing is kept of them: the shard then holds only what is given to
+    :meth:`finish`. A disk that is full raises :class:`InputError` and leaves nothing behind.
+
+    Parameters
+    ----------
+    tfs, floor, max_error
+        Names of the TFs; the least probability that is kept, and by how much a kept one may be wrong.
+    scratch
+        Folder for the blocks until the shard is finished; it should be on the disk of the output.
+    """
+
+    def __init__(
+        self, tfs: list[str], floor: float, scratch: str | Path, max_error: float = 0.05, sites: bool = True
+    ):
+        self.tfs, self.floor, self.scale = list(tfs), floor, steps(floor, max_error)
+        self.scratch, self.sites = Path(scratch), sites
+        with written_to(self.scratch):
+            self._folder = Path(tempfile.mkdtemp(prefix=".binding.", dir=scratch))
+        self._index = [[] for _ in self.tfs]
+        self._offset = [0] * len(self.tfs)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        shutil.rmtree(self._folder)
+
+    def add(self, row: int, window: int, probability: np.ndarray) -> None:
+        """Add P(bound), float32 (cells, windows, TFs), of a block starting at cell ``row`` and ``window``."""
+        if not self.sites:
+            return
+        # cells run fastest: in one window they are alike, which the codec makes use of
+        codes = quantise(probability, self.floor, self.scale)
+        codes = np.ascontiguousarray(codes.reshape(-1, len(self.tfs)).T)
+        cells, windows = probability.shape[:2]
+        with written_to(self.scratch):
+            for tf in np.flatnonzero(codes.any(axis=1)):
+                block = np.ascontiguousarray(codes[tf].reshape(cells, windows).T)
+                packed = CODEC.encode(block)
+                with open(self._folder / str(tf), "ab") as handle:
+                    handle.write(packed)
+                self._index[tf].append((row, window, cells, windows, self._offset[tf], len(packed)))
+                self._offset[tf] += len(packed)
+
+    def finish(self, output, rows: np.ndarray, n_windows: int, arrays: dict) -> None:
+        """Write the shard of these ``rows`` of ``cells.h5ad``, with ``arrays`` (name to array or text)."""
+        with (
+            written_to(Path(output).parent),
+            atomic(output) as scratch,
+            zipfile.ZipFile(scratch, "w") as archive,
+        ):
+
+            def put(name, array):
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as handle:
+                    np.lib.format.write_array(handle, np.asarray(array), allow_pickle=False)
+
+            put("rows", np.asarray(rows, dtype=np.int64))
+            put("tfs", np.asarray(self.tfs, dtype=str))
+            put("n_windows", np.int64(n_windows))
+            put("floor", np.float64(self.floor))
+            put("scale", np.int64(self.scale))
+            put("sites", np.bool_(self.sites))
+            for name, array in arrays.items():
+                put(name, array)
+            for tf in range(len(self.tfs)) if self.sites else ():
+                put(f"index{tf}", np.array(self._index[tf], dtype=np.int64).reshape(-1, len(INDEX)))
+                path = self._folder / str(tf)
+                put(
+                    f"blocks{tf}",
+                    np.memmap(path, dtype=np.uint8, mode="r") if path.exists() else np.zeros(0, np.uint8),
+                )
+
+
+class Shard:
+    """A shard on disk; each array is read when asked for. ``rows`` are the cells' rows in ``cells.h5ad``."""
+
+    def __init__(self, path, npz):
+        self.path, self._npz = path, npz
+        self.rows = npz["rows"]
+        self.tfs = npz["tfs"].tolist()
+        self.n_windows, self.sites = int(npz["n_windows"]), bool(npz["sites"])
+        self.floor, self.scale = float(npz["floor"]), int(npz["scale"])
+        self._held = (None, None, None)  # the TF whose blocks are in memory
+
+    @classmethod
+    def open(cls, path) -> Shard:
+        """Open a shard; :class:`InputError` if the file is damaged."""
+        try:
+            return cls(path, np.load(require(path, AGAIN)))
+        except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise InputError(path, f"not a shard of binding ({error})", AGAIN) from None
+
+    @property
+    def kind(self) -> tuple:
+        """What all shards of a sample have in common."""
+        return self.tfs, self.n_windows, self.floor, self.scale, self.sites
+
+    def array(self, name: str) -> np.ndarray:
+        """Read one of the arrays that came with the shard."""
+        return self._npz[name]
+
+    @property
+    def reliability(self) -> dict:
+        """TF -> what the calibration knows of it (see :func:`scbind.abstention.reliability`)."""
+        return json.loads(str(self._npz["reliability"]))
+
+    def codes(self, tf: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return codes of one TF (by its number) in windows ``[start, stop)``: uint8 (cells, windows)."""
+        stop = self.n_windows if stop is None else stop
+        if self._held[0] != tf:
+            self._held = (tf, self._npz[f"index{tf}"], self._npz[f"blocks{tf}"])
+        _, index, blocks = self._held
+        found = np.zeros((len(self.rows), stop - start), dtype=np.uint8)
+        here = (index[:, 1] < stop) & (index[:, 1] + index[:, 3] > start)
+        for row, window, cells, windows, offset, size in index[here].tolist():
+            block = np.frombuffer(CODEC.decode(blocks[offset : offset + size]), dtype=np.uint8)
+            first, last = max(window, start), min(window + windows, stop)
+            part = block.reshape(windows, cells)[first - window : last - window]
+            found[row : row + cells, first - start : last - start] = part.T
+        return found
+
+
+def check_shards(shards: list[Shard], cells) -> list[Shard]:
+    """Return the shards in order of their cells, or refuse: each passing cell once, and all agree."""
+    if not shards:
+        raise InputError(cells, "no shard of its cells was given", AGAIN)
+    shards = sorted((s for s in shards if len(s.rows)), key=lambda s: s.rows[0]) or shards
+    first = shards[0]
+    for shard in shards[1:]:
+        if shard.kind != first.kind:
+            raise InputError(shard.path, f"other TFs, windows, floor or error than in {first.path}", AGAIN)
+    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+        passing = np.flatnonzero(read_elem(file["obs"])["pass"].to_numpy(dtype=bool))
+    rows = np.concatenate([s.rows for s in shards])
+    if not np.array_equal(rows, passing):
+        raise InputError(
+            first.path,
+            f"the shards hold {len(rows)} cells, not the {len(passing)} that pass in {cells}",
+            AGAIN,
+        )
+    return shards
