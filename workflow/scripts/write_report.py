@@ -28,6 +28,7 @@ with logged(snakemake.log[0]):
         targets=given.targets or None,
         motifs=given.motifs,
         peaks=dict(zip(snakemake.params.cell_types, given.peaks, strict=True)),
+        types=given.types,
         truth_cells=truth[0],
         truth_types=truth[1],
         figures_dir=snakemake.output.figures,
