@@ -1,18 +1,21 @@
 import gzip
 import json
+import subprocess
+import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
 from scbind import peaks
+from scbind.consensus import choose_type_peaks, consensus_peaks
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
 from scbind.peaks import (
-    call_pseudobulk_peaks,
     call_sample_peaks,
     call_track_peaks,
-    consensus_peaks,
+    call_type_peaks,
     read_bed,
     read_narrowpeak,
 )
@@ -155,41 +158,108 @@ def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch):
         call_sample_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
 
 
-@pytest.mark.parametrize(
-    ("cells", "min_cells", "min_fragments", "flat", "reason"),
-    [
-        (20, 20, 100, False, ""),
-        (20, 21, 100, False, "20 cells, fewer than 21"),
-        (20, 20, 10_000, False, "720 fragments, fewer than 10000"),
-        (20, 5, 10, True, "MACS3 found no peak"),
-    ],
-)
-def test_pseudobulk_peaks_and_their_fallback(
-    tmp_path, sizes_path, capfd, cells, min_cells, min_fragments, flat, reason
-):
+def test_type_peaks_may_be_none(tmp_path, sizes_path, capfd):
+    flat = save(tmp_path, "".join(f"chr1\t{s}\t{s + 60}\tA\t1\n" for s in range(0, 39_000, 200)), "flat.tsv")
+    call_type_peaks(flat, sizes_path, tmp_path / "p", qvalue=0.01, extsize=150)
+    assert (tmp_path / "p").read_text() == ""
+    assert "WARNING" in capfd.readouterr().err
+    call_type_peaks(fragments(tmp_path, SITES), sizes_path, tmp_path / "a", qvalue=0.01, extsize=150)
+    call_sample_peaks(fragments(tmp_path, SITES), sizes_path, tmp_path / "b", qvalue=0.01, extsize=150)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+
+
+def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch, capfd):
+    given = []
+
+    def run(command, **_):
+        given.append(open(command[3]).read().splitlines())
+        return subprocess.run(
+            [sys.executable, "-c", "raise SystemExit('stopped')"], stderr=-1, text=True, check=False
+        )
+
+    source = fragments(tmp_path, SITES)
+    n_fragments = len(source.read_text().splitlines())
+    monkeypatch.setattr(peaks, "subprocess", SimpleNamespace(run=run, PIPE=-1))
+    for limit in (None, n_fragments, 200, 200):
+        with pytest.raises(InputError, match="MACS3 failed .stopped."):
+            call_sample_peaks(source, sizes_path, tmp_path / "p", 0.01, 150, max_fragments=limit)
+    assert len(given[0]) == 2 * n_fragments and given[1] == given[0]
+    assert 300 < len(given[2]) < 500 and given[3] == given[2]
+    assert set(given[2]) < set(given[0])
+    assert (
+        capfd.readouterr().err.count(f"of {2 * n_fragments} insertions are used, those of 200 fragments") == 2
+    )
+
+
+def chosen(tmp_path, sizes_path, called, replicates, min_replicates=2, **facts):
+    """Peaks and status that come of a called text, and of one text per replicate."""
     sample = save(tmp_path, line("chr1", 500, 700, p=5) + line("chr2", 100, 200, p=5), "a.narrowPeak")
     other = save(tmp_path, line("chr1", 600, 800, p=30), "b.narrowPeak")
-    source = fragments(tmp_path, [("chr2", 30_000)], cells=cells, noise=600)
-    if flat:
-        source = save(tmp_path, "".join(f"chr1\t{s}\t{s + 60}\tB{s % 7}\t1\n" for s in range(0, 39_000, 200)))
+    paths = {f"r{i}": save(tmp_path, text, f"r{i}") for i, text in enumerate(replicates)}
+    called = None if called is None else save(tmp_path, called, "called")
     output, status = tmp_path / "out.narrowPeak", tmp_path / "out.json"
-    call_pseudobulk_peaks(
-        source, [sample, other], sizes_path, output, status, 0.01, 150, min_cells, min_fragments
-    )
-    found, table = json.loads(status.read_text()), read_narrowpeak(output, SIZES)
-    assert found["reason"] == reason
-    assert found["source"] == ("samples" if reason else "cell type")
-    assert found["n_peaks"] == len(table)
-    assert ("stand in" in capfd.readouterr().err) == bool(reason)
-    if reason:
-        # of the two that overlap, the one that is more of its own set
-        assert table[["chrom", "start", "end"]].to_numpy().tolist() == [
-            ["chr2", 100, 200],
-            ["chr1", 600, 800],
-        ]
-    else:
-        assert found["n_cells"] == 20 and found["n_fragments"] == 720
-        assert len(table) == 1 and abs(table["start"][0] + table["summit"][0] - 30_030) < 80
+    choose_type_peaks(called, paths, [sample, other], sizes_path, output, status, min_replicates, facts)
+    table = read_narrowpeak(output, SIZES)
+    return table[["chrom", "start", "end"]].to_numpy().tolist(), json.loads(status.read_text())
+
+
+# of the two that overlap, the one that is more of its own set
+STAND_IN = [["chr2", 100, 200], ["chr1", 600, 800]]
+CALLED = line("chr1", 1000, 1200) + line("chr1", 3000, 3100) + line("chr1", 5000, 5400)
+
+
+@pytest.mark.parametrize(
+    ("called", "facts", "reason"),
+    [
+        (None, {"reason": "20 cells, fewer than 21"}, "20 cells, fewer than 21"),
+        ("", {}, "MACS3 found no peak"),
+    ],
+)
+def test_samples_stand_in_for_a_small_or_empty_type(tmp_path, sizes_path, capfd, called, facts, reason):
+    rows, status = chosen(tmp_path, sizes_path, called, [CALLED, CALLED], n_cells=20, **facts)
+    assert rows == STAND_IN
+    wanted = {
+        "source": "samples",
+        "reason": reason,
+        "n_cells": 20,
+        "n_peaks": 2,
+        "n_called": 0,
+        "replicates": 0,
+    }
+    assert status == wanted
+    assert f"{reason}; the peaks of the whole samples stand in" in capfd.readouterr().err
+
+
+def test_one_replicate_changes_nothing(tmp_path, sizes_path):
+    for replicates, least in (([], 2), ([""], 2), (["", ""], 1), (["", ""], 3)):
+        rows, status = chosen(tmp_path, sizes_path, CALLED, replicates, least, merged=["small"])
+        assert [row[1] for row in rows] == [1000, 3000, 5000]
+        assert status["source"] == "cell type" and status["replicates"] == 0 and status["merged"] == ["small"]
+    lines = [row.split("\t") for row in CALLED.splitlines()]
+    written = [row.split("\t") for row in (tmp_path / "out.narrowPeak").read_text().splitlines()]
+    assert [row[:3] + row[4:] for row in written] == [row[:3] + row[4:] for row in lines]
+
+
+def test_peaks_are_kept_that_enough_replicates_have(tmp_path, sizes_path):
+    # The second is overlapped by less than half of the shorter; the third by half of the replicate's own.
+    first = line("chr1", 1100, 1300) + line("chr1", 3051, 3200) + line("chr1", 5350, 5450)
+    second = line("chr1", 900, 2000) + line("chr1", 3000, 3100) + line("chr2", 5000, 5400)
+    both = [first, second]
+    assert [row[1] for row in chosen(tmp_path, sizes_path, CALLED, both)[0]] == [1000]
+    rows, status = chosen(tmp_path, sizes_path, CALLED, [*both, first, ""])
+    assert [row[1] for row in rows] == [1000, 5000]
+    assert (status["n_called"], status["n_peaks"], status["replicates"]) == (3, 2, 4)
+    assert [row[1] for row in chosen(tmp_path, sizes_path, CALLED, [*both, second], 3)[0]] == [1000]
+    # Two peaks of one replicate are one replicate.
+    twice = line("chr1", 5000, 5100) + line("chr1", 5300, 5400)
+    rows, status = chosen(tmp_path, sizes_path, CALLED, [twice, ""])
+    assert rows == STAND_IN and status["reason"] == "no peak is seen in 2 of 2 replicates"
+    assert status["source"] == "samples" and status["n_called"] == 3
+
+
+def test_a_missing_call_is_refused(tmp_path, sizes_path):
+    with pytest.raises(InputError, match="none: no such file; call the peaks again"):
+        choose_type_peaks(tmp_path / "none", {}, [], sizes_path, tmp_path / "o", tmp_path / "s", 2, {})
 
 
 def consensus(tmp_path, sizes_path, texts, exclude="", width=100):

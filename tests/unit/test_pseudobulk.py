@@ -1,63 +1,67 @@
-import gzip
+"""Which pseudobulks there are, and what becomes of small types."""
 
 import anndata
 import numpy as np
 import pandas as pd
-import pyBigWig
-import pysam
 import pytest
 from scbind.errors import InputError
-from scbind.fragments import iter_fragments
-from scbind.genome import ChromSizes
-from scbind.pseudobulk import coverage_track, list_cell_types, split_fragments
+from scbind.pseudobulk import list_cell_types, read_pools
 
-SIZES = ChromSizes(("chr2", "chr1"), np.array([1000, 2000]))
+NO_MINIMUM = {"min_cells": 1, "min_fragments": 1, "small_types": "sample_peaks"}
 
 
-@pytest.fixture
-def sizes_path(tmp_path):
-    path = tmp_path / "chrom.sizes"
-    path.write_text("chr2\t1000\nchr1\t2000\n")
-    return path
-
-
-def cells(tmp_path, sample, rows, drop=()):
+def cells(tmp_path, sample, rows, drop=(), points=None):
     """Rows are (barcode, pass, cell type or None, fragments)."""
     obs = pd.DataFrame(rows, columns=["barcode", "pass", "cell_type", "n_fragments"])
     obs.insert(0, "sample", sample)
     obs.index = [f"{sample}#{barcode}" for barcode in obs["barcode"]]
     obs["cell_type"] = pd.Categorical(obs["cell_type"])
     path = tmp_path / f"{sample}.h5ad"
-    anndata.AnnData(obs=obs.drop(columns=list(drop))).write_h5ad(path)
+    obsm = {} if points is None else {"X_lsi": np.array(points, dtype=np.float32)}
+    anndata.AnnData(obs=obs.drop(columns=list(drop)), obsm=obsm).write_h5ad(path)
     return path
 
 
-def fragments(tmp_path, name, text):
-    path = tmp_path / f"{name}.tsv"
-    path.write_text(text)
-    return path
+def listed(tmp_path, paths, groups=None, donors=None, **options):
+    """The two tables, as text columns."""
+    groups, donors = groups or dict.fromkeys(paths, "g"), donors or dict.fromkeys(paths)
+    files = tmp_path / "out" / "types.tsv", tmp_path / "out" / "bulks.tsv"
+    list_cell_types(paths, *files, groups, donors, **NO_MINIMUM | options)
+    return tuple(pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False) for path in files)
 
 
-@pytest.fixture
-def atlas(tmp_path):
-    one = cells(
-        tmp_path, "s1", [("A", True, "T cell", 5), ("B", True, "B/naive", 7), ("C", False, "T cell", 9)]
+def test_types_and_their_replicates_are_listed(tmp_path):
+    first = [("A", True, "T cell", 5), ("B", True, "B/naive", 7), ("C", False, "T cell", 9)]
+    paths = {
+        "s1": cells(tmp_path, "s1", first),
+        "s2": cells(tmp_path, "s2", [("A", True, "T cell", 2), ("D", True, None, 4)]),
+    }
+    listed(tmp_path, paths, min_fragments=6)
+    assert (tmp_path / "out/types.tsv").read_text() == (
+        "cell_type\tslug\tn_cells\tn_fragments\tsamples\tstatus\tmerged_into\treason\n"
+        "B/naive\tB_naive\t1\t7\ts1\town\t\t\nT cell\tT_cell\t2\t7\ts1,s2\town\t\t\n"
     )
-    two = cells(tmp_path, "s2", [("A", True, "T cell", 2), ("D", True, None, 4)])
-    first = (
-        "chr1\t10\t60\tA\t1\nchr1\t20\t90\tB\t1\nchr1\t30\t90\tC\t1\nchr1\t30\t80\tA\t2\nchr2\t5\t9\tA\t1\n"
+    assert (tmp_path / "out/bulks.tsv").read_text() == (
+        "pseudobulk\tcell_type\treplicate\tsamples\tn_cells\tn_fragments\tlarge\n"
+        "B_naive\tB/naive\t\ts1\t1\t7\tyes\n"
+        "T_cell\tT cell\t\ts1,s2\t2\t7\tyes\n"
+        "T_cell/replicates/s1\tT cell\ts1\ts1\t1\t5\tno\n"
+        "T_cell/replicates/s2\tT cell\ts2\ts2\t1\t2\tno\n"
     )
-    second = "chr1\t20\t50\tA\t1\nchr1\t30\t80\tA\t1\nchr1\t40\t80\tD\t1\n"
-    files = {"s1": fragments(tmp_path, "f1", first), "s2": fragments(tmp_path, "f2", second)}
-    return files, {"s1": one, "s2": two}
 
 
-def test_cell_types_are_listed(tmp_path, atlas):
-    list_cell_types(list(atlas[1].values()), tmp_path / "types.tsv")
-    assert (tmp_path / "types.tsv").read_text() == (
-        "cell_type\tslug\tn_cells\tn_fragments\tsamples\n"
-        "B/naive\tB_naive\t1\t7\ts1\nT cell\tT_cell\t2\t7\ts1,s2\n"
-    )
+def test_replicates_are_donors_where_every_sample_has_one(tmp_path):
+    paths = {name: cells(tmp_path, name, [("A", True, "T", 5)]) for name in ("s1", "s2", "s3")}
+    _, bulks = listed(tmp_path, paths, donors={"s1": "d 1", "s2": "d2", "s3": "d 1"})
+    assert bulks[["pseudobulk", "samples", "n_cells"]].to_numpy().tolist() == [
+        ["T", "s1,s2,s3", "3"],
+        ["T/replicates/d_1", "s1,s3", "2"],
+        ["T/replicates/d2", "s2", "1"],
+    ]
+    _, bulks = listed(tmp_path, paths, donors={"s1": "d1", "s2": None, "s3": "d1"})
+    assert bulks["replicate"].tolist() == ["", "s1", "s2", "s3"]
+    with pytest.raises(InputError, match="donors 'd 1' and 'd_1' have the same name in files; rename"):
+        listed(tmp_path, paths, donors={"s1": "d 1", "s2": "d_1", "s3": "d2"})
 
 
 @pytest.mark.parametrize(
@@ -68,107 +72,91 @@ def test_cell_types_are_listed(tmp_path, atlas):
         (
             [("A", True, "T cell", 1), ("B", True, "T/cell", 1)],
             (),
-            "'T cell' and 'T/cell' have the same name",
+            "cell types 'T cell' and 'T/cell' have the same name",
         ),
         ([("A", True, "../", 1)], (), "cannot be made a file name"),
+        ([("A", True, "shards", 1)], (), "cannot be made a file name"),
+        ([("A", True, "T", 0)], (), "no cell type is left .no fragments."),
         ([("A", True, "T", 1)], ("cell_type", "pass"), "obs has no column pass, cell_type"),
     ],
 )
 def test_bad_cells_are_refused(tmp_path, rows, drop, message):
     with pytest.raises(InputError, match=message):
-        list_cell_types([cells(tmp_path, "s", rows, drop)], tmp_path / "out" / "types.tsv")
+        listed(tmp_path, {"s": cells(tmp_path, "s", rows, drop)})
     assert not (tmp_path / "out").exists()
 
 
 def test_missing_and_damaged_cells_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
-        list_cell_types([tmp_path / "none.h5ad"], tmp_path / "o")
+        listed(tmp_path, {"s": tmp_path / "none.h5ad"})
     (tmp_path / "bad.h5ad").write_text("no")
     with pytest.raises(InputError, match="cannot be read as h5ad"):
-        list_cell_types([tmp_path / "bad.h5ad"], tmp_path / "o")
+        listed(tmp_path, {"s": tmp_path / "bad.h5ad"})
 
 
 def test_slugs_stay_inside_their_folder_and_apart(tmp_path):
     path = cells(tmp_path, "s", [("A", True, "../CD14+", 1), ("B", True, "CD14", 1)])
-    list_cell_types([path], tmp_path / "o")
-    assert pd.read_csv(tmp_path / "o", sep="\t")["slug"].tolist() == ["CD14_", "CD14"]
+    assert listed(tmp_path, {"s": path})[0]["slug"].tolist() == ["CD14_", "CD14"]
 
 
-def test_fragments_of_a_type_are_gathered_sorted_and_indexed(tmp_path, sizes_path, atlas):
-    output = tmp_path / "out" / "fragments.tsv.gz"
-    split_fragments(*atlas, "T cell", sizes_path, output)
-    assert gzip.open(output, "rt").read() == (
-        "chr2\t5\t9\ts1#A\t1\nchr1\t10\t60\ts1#A\t1\nchr1\t20\t50\ts2#A\t1\n"
-        "chr1\t30\t80\ts1#A\t2\nchr1\t30\t80\ts2#A\t1\n"
-    )
-    with pysam.TabixFile(str(output)) as handle:
-        assert len(list(handle.fetch("chr1", 55, 100))) == 3
-    assert sum(len(frame) for frame in iter_fragments(output, SIZES)) == 5
-    assert sorted(file.name for file in output.parent.iterdir()) == [
-        "fragments.tsv.gz",
-        "fragments.tsv.gz.tbi",
-    ]
+# Two large types along the axes, a type of one cell near the second, one of few fragments near the first.
+ATLAS = [(f"a{i}", True, "east", 10) for i in range(3)] + [(f"b{i}", True, "north", 10) for i in range(3)]
+ATLAS += [
+    ("c", True, "one cell", 90),
+    ("d0", True, "poor", 1),
+    ("d1", True, "poor", 1),
+    ("d2", True, "poor", 1),
+]
+POINTS = [[3, 0], [1, 0.1], [2, 0], [0, 1], [0.1, 1], [0, 5], [1, 9], [9, 1], [9, 2], [9, 1]]
 
 
-def test_types_partition_the_passing_typed_fragments(tmp_path, sizes_path):
-    rng = np.random.default_rng(4)
-    start = np.sort(rng.integers(0, 900, 3000))
-    text = "".join(
-        f"chr2\t{s}\t{s + 50}\tB{b}\t1\n" for s, b in zip(start, rng.integers(0, 30, 3000), strict=True)
-    )
-    path = cells(tmp_path, "s", [(f"B{i}", i < 28, "xyz"[i % 3], 1) for i in range(30)])
-    got = []
-    for name in "xyz":
-        split_fragments({"s": fragments(tmp_path, "f", text)}, {"s": path}, name, sizes_path, tmp_path / name)
-        got += gzip.open(tmp_path / name, "rt").read().splitlines()
-    wanted = [line.replace("\tB", "\ts#B") for line in text.splitlines() if int(line.split("\t")[3][1:]) < 28]
-    assert sorted(got) == sorted(wanted)
+@pytest.mark.parametrize(
+    ("policy", "status", "into", "bulks"),
+    [
+        ("sample_peaks", ["own", "own", "sample_peaks", "sample_peaks"], ["", "", "", ""], 4),
+        ("skip", ["own", "own", "skipped", "skipped"], ["", "", "", ""], 2),
+        ("merge", ["own", "own", "merged", "merged"], ["", "", "north", "east"], 2),
+    ],
+)
+def test_what_becomes_of_small_types(tmp_path, capfd, policy, status, into, bulks):
+    path = cells(tmp_path, "s", ATLAS, points=POINTS)
+    types, pseudobulks = listed(tmp_path, {"s": path}, min_cells=2, min_fragments=20, small_types=policy)
+    assert types["cell_type"].tolist() == ["east", "north", "one cell", "poor"]
+    assert types["status"].tolist() == status
+    assert types["merged_into"].tolist() == into
+    assert types["reason"].tolist() == ["", "", "1 cells, fewer than 2", "3 fragments, fewer than 20"]
+    assert len(pseudobulks) == bulks
+    said = capfd.readouterr().err
+    assert "WARNING cell type one cell (1 cells, fewer than 2): " + status[2] in said
+    assert ("merged into north" in said) == (policy == "merge")
+    pools = read_pools(tmp_path / "out/types.tsv")
+    if policy == "merge":
+        assert pseudobulks["n_cells"].tolist() == ["6", "4"]
+        assert pseudobulks["n_fragments"].tolist() == ["33", "120"]
+        assert pools == {"east": "east", "north": "north", "one cell": "north", "poor": "east"}
+    elif policy == "skip":
+        assert pools == {"east": "east", "north": "north"}
+    else:
+        assert pools["one cell"] == "one_cell"
 
 
-def test_split_refusals_leave_nothing(tmp_path, sizes_path, atlas):
-    files, h5ads = atlas
-    stranger = cells(tmp_path, "s3", [("Z-1", True, "T cell", 3)])
-    cases = [
-        ((files, h5ads, "nobody"), "no passing cell is a 'nobody'"),
-        (({"s3": files["s1"]}, {"s3": stranger}, "T cell"), "the cells labelled 'T cell' have no fragments"),
-        (
-            ({"s1": fragments(tmp_path, "u", "chr1\t9\t20\tA\t1\nchr1\t3\t9\tA\t1\n")}, h5ads, "T cell"),
-            "not sorted",
-        ),
-    ]
-    for arguments, message in cases:
-        with pytest.raises(InputError, match=message):
-            split_fragments(*arguments, sizes_path, tmp_path / "out" / "f.gz")
-        assert list((tmp_path / "out").iterdir()) == []
+def test_types_are_merged_only_within_an_embedding(tmp_path, capfd):
+    paths = {
+        "s1": cells(tmp_path, "s1", ATLAS[:7], points=POINTS[:7]),
+        "s2": cells(tmp_path, "s2", [("z", True, "alone", 3)], points=[[1, 0]]),
+    }
+    options = {"min_cells": 2, "min_fragments": 1, "small_types": "merge"}
+    types, bulks = listed(tmp_path, paths, groups={"s1": "g", "s2": "h"}, **options)
+    assert types.set_index("cell_type").loc["alone", "status"] == "sample_peaks"
+    assert "no larger type was embedded with it" in capfd.readouterr().err
+    assert "alone" in bulks["pseudobulk"].tolist()
+    types, _ = listed(tmp_path, paths, groups={"s1": "g", "s2": "g"}, **options)
+    assert types.set_index("cell_type").loc["alone", "merged_into"] == "east"
 
 
-def test_coverage_is_per_million_fragments(tmp_path, sizes_path):
-    text = "chr1\t0\t10\tA\t1\nchr1\t5\t20\tA\t9\nchr1\t20\t30\tA\t1\nchr2\t990\t1000\tA\t1\n"
-    coverage_track(fragments(tmp_path, "f", text), sizes_path, tmp_path / "c.bw")
-    with pyBigWig.open(str(tmp_path / "c.bw")) as bw:
-        assert bw.chroms() == {"chr2": 1000, "chr1": 2000}
-        assert bw.intervals("chr1") == ((0, 5, 250_000.0), (5, 10, 500_000.0), (10, 30, 250_000.0))
-        assert bw.intervals("chr2") == ((990, 1000, 250_000.0),)
-
-
-def test_coverage_equals_brute_force(tmp_path, sizes_path):
-    rng = np.random.default_rng(8)
-    start = np.sort(rng.integers(0, 900, 400))
-    end = start + rng.integers(1, 100, 400)
-    text = "".join(f"chr2\t{s}\t{e}\tA\t1\n" for s, e in zip(start, end, strict=True))
-    coverage_track(fragments(tmp_path, "f", text), sizes_path, tmp_path / "c.bw")
-    expected = np.zeros(1000)
-    for s, e in zip(start, end, strict=True):
-        expected[s:e] += 2500
-    with pyBigWig.open(str(tmp_path / "c.bw")) as bw:
-        assert np.allclose(np.nan_to_num(bw.values("chr2", 0, 1000, numpy=True)), expected)
-
-
-def test_coverage_of_bad_fragments_leaves_nothing(tmp_path, sizes_path):
-    with pytest.raises(InputError, match="line 2, chr1:5-2001: the fragment ends beyond"):
-        coverage_track(
-            fragments(tmp_path, "f", "chr1\t1\t5\tA\t1\nchr1\t5\t2001\tA\t1\n"),
-            sizes_path,
-            tmp_path / "out" / "c.bw",
-        )
-    assert list((tmp_path / "out").iterdir()) == []
+def test_merging_needs_an_embedding_and_leaving_out_leaves_something(tmp_path):
+    path = cells(tmp_path, "s", [("A", True, "T", 1)])
+    with pytest.raises(InputError, match="obsm has no X_lsi; make it again"):
+        listed(tmp_path, {"s": path}, min_cells=2, small_types="merge")
+    with pytest.raises(InputError, match="no cell type is left .1 cells, fewer than 2.; lower the minima"):
+        listed(tmp_path, {"s": path}, min_cells=2, small_types="skip")

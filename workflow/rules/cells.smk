@@ -71,6 +71,7 @@ rule sample_peaks:
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
+        max_fragments=lookup("peaks/max_fragments", within=SETTINGS),
         code=source_digest("peaks"),
     script:
         "../scripts/sample_peaks.py"

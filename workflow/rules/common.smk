@@ -69,18 +69,49 @@ def slug_name(wildcards):
     return next(row["cell_type"] for row in cell_type_table() if row["slug"] == wildcards.slug)
 
 
+def pooled_types():
+    """Return the rows of the types that are pseudobulks of their own: neither merged nor skipped."""
+    return [row for row in cell_type_table() if row["status"] in ("own", "sample_peaks")]
+
+
 def per_type(pattern):
-    """Return one path per cell type."""
-    return lambda wildcards: expand(pattern, slug=[row["slug"] for row in cell_type_table()])
+    """Return one path per pseudobulk of a cell type."""
+    return lambda wildcards: expand(pattern, slug=[row["slug"] for row in pooled_types()])
+
+
+def pseudobulk_table():
+    """Return the rows of pseudobulks.tsv, once it is known: types and their replicates."""
+    with open(checkpoints.cell_types.get().output.pseudobulks) as handle:
+        return list(csv.DictReader(handle, delimiter="\t"))
+
+
+def pseudobulk_row(folder):
+    """Return the row of one pseudobulk, by its folder."""
+    return next(row for row in pseudobulk_table() if row["pseudobulk"] == folder)
+
+
+def per_pseudobulk(pattern):
+    """Return one path per pseudobulk, of types and of replicates."""
+    return lambda wildcards: expand(pattern, bulk=[row["pseudobulk"] for row in pseudobulk_table()])
+
+
+def large_replicates(slug):
+    """Return the rows of a type's replicates that are large enough for peaks of their own."""
+    return [
+        row
+        for row in pseudobulk_table()
+        if row["pseudobulk"].startswith(f"{slug}/replicates/") and row["large"] == "yes"
+    ]
 
 
 def type_tracks(wildcards):
-    """Return one folder of tracks per sample with binding and cell type that it has."""
+    """Return one folder of tracks per sample with binding and cell type that it has; none of skipped types."""
     if not KEEP_SITES:
         return []
     return [
         f"results/binding/{sample}/{row['slug']}"
         for row in cell_type_table()
+        if row["status"] != "skipped"
         for sample in row["samples"].split(",")
         if sample in PLAN.binding_samples
     ]

@@ -1,9 +1,11 @@
-# Which cell types there are is known only now: every job per cell type waits for this table.
+# Which cell types there are is known only now: every job per cell type waits for these tables. What becomes of a
+# type that is too small is decided here and nowhere else.
 checkpoint cell_types:
     input:
         cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.samples),
     output:
         table="results/cells/cell_types.tsv",
+        pseudobulks="results/cells/pseudobulks.tsv",
     log:
         "logs/cell_types/cell_types.log",
     conda:
@@ -12,81 +14,165 @@ checkpoint cell_types:
         mem_mb=memory(2000),
         runtime=20,
     params:
+        samples=list(PLAN.samples),
+        groups={name: row["group"] for name, row in PLAN.samples.items()},
+        donors={name: row["donor"] for name, row in PLAN.samples.items()},
+        min_cells=lookup("peaks/min_cells", within=SETTINGS),
+        min_fragments=lookup("peaks/min_fragments", within=SETTINGS),
+        small_types=lookup("peaks/small_types", within=SETTINGS),
         code=source_digest("pseudobulk"),
     script:
         "../scripts/cell_types.py"
 
 
-rule split_fragments:
+# One pass over a sample, into one piece per type.
+rule split_sample:
     input:
         table="results/cells/cell_types.tsv",
-        fragments=[sample_fragments(sample) for sample in PLAN.samples],
-        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.samples),
+        fragments=lambda wildcards: sample_fragments(wildcards.sample),
+        cells="results/cells/{sample}/cells.h5ad",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
-        fragments="results/pseudobulk/{slug}/fragments.tsv.gz",
-        index="results/pseudobulk/{slug}/fragments.tsv.gz.tbi",
+        pieces=temp(directory("results/cells/{sample}/pieces")),
     log:
-        "logs/split_fragments/{slug}.log",
+        "logs/split_sample/{sample}.log",
     benchmark:
-        "benchmarks/split_fragments/{slug}.tsv"
+        "benchmarks/split_sample/{sample}.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=3000,
+        runtime=480,
+    params:
+        code=source_digest("pooling"),
+    script:
+        "../scripts/split_sample.py"
+
+
+# A pseudobulk is a cell type, or one replicate of it: its pieces from every sample.
+rule merge_pieces:
+    input:
+        table="results/cells/pseudobulks.tsv",
+        pieces=lambda wildcards: per_sample(
+            "results/cells/{sample}/pieces",
+            pseudobulk_row(wildcards.bulk)["samples"].split(","),
+        ),
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        fragments="results/pseudobulk/{bulk}/fragments.tsv.gz",
+        index="results/pseudobulk/{bulk}/fragments.tsv.gz.tbi",
+    log:
+        "logs/merge_pieces/{bulk}.log",
+    benchmark:
+        "benchmarks/merge_pieces/{bulk}.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=4000,
         runtime=480,
     params:
-        samples=list(PLAN.samples),
-        cell_type=slug_name,
-        code=source_digest("pseudobulk"),
+        slug=lambda wildcards: wildcards.bulk.partition("/")[0],
+        code=source_digest("pooling"),
     script:
-        "../scripts/split_fragments.py"
+        "../scripts/merge_pieces.py"
 
 
 rule pseudobulk_coverage:
     input:
-        fragments="results/pseudobulk/{slug}/fragments.tsv.gz",
+        fragments="results/pseudobulk/{bulk}/fragments.tsv.gz",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
-        bigwig="results/pseudobulk/{slug}/coverage.bw",
+        bigwig="results/pseudobulk/{bulk}/coverage.bw",
     log:
-        "logs/pseudobulk_coverage/{slug}.log",
+        "logs/pseudobulk_coverage/{bulk}.log",
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(4000),
-        runtime=240,
+        mem_mb=3000,
+        runtime=480,
     params:
-        code=source_digest("pseudobulk"),
+        code=source_digest("coverage"),
     script:
         "../scripts/pseudobulk_coverage.py"
 
 
-# A type too small for peaks of its own says so in peaks.json and takes those of the samples.
+# Peaks of a pseudobulk as MACS3 calls them; the file is empty where it finds none.
+rule call_peaks:
+    input:
+        fragments="results/pseudobulk/{bulk}/fragments.tsv.gz",
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        peaks="results/pseudobulk/{bulk}/called.narrowPeak",
+    log:
+        "logs/call_peaks/{bulk}.log",
+    benchmark:
+        "benchmarks/call_peaks/{bulk}.tsv"
+    conda:
+        "../../envs/peaks.yaml"
+    resources:
+        mem_mb=lambda wildcards, attempt: 4000 * 2 ** (attempt - 1),
+        runtime=240,
+    params:
+        qvalue=lookup("peaks/qvalue", within=SETTINGS),
+        extsize=lookup("peaks/extsize", within=SETTINGS),
+        max_fragments=lookup("peaks/max_fragments", within=SETTINGS),
+        code=source_digest("peaks"),
+    script:
+        "../scripts/call_peaks.py"
+
+
+def called_peaks(wildcards):
+    """Return the file of peaks called on a type; none for a type that is too small."""
+    row = next(row for row in pooled_types() if row["slug"] == wildcards.slug)
+    return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if row["status"] == "own" else []
+
+
+def compared_replicates(wildcards):
+    """Return the replicates whose peaks decide on those of their type; none where they are too few."""
+    least, rows = SETTINGS["peaks"]["min_replicates"], large_replicates(wildcards.slug)
+    return [row["pseudobulk"] for row in rows] if called_peaks(wildcards) and 1 < least <= len(rows) else []
+
+
+def type_facts(wildcards):
+    """Return what peaks.json says of a type beside its peaks; cells and fragments with those merged into it."""
+    row = pseudobulk_row(wildcards.slug)
+    named = [other for other in cell_type_table() if other["merged_into"] == row["cell_type"]]
+    return {
+        "reason": next(other["reason"] for other in pooled_types() if other["slug"] == wildcards.slug),
+        "n_cells": int(row["n_cells"]),
+        "n_fragments": int(row["n_fragments"]),
+        "merged": [other["cell_type"] for other in named],
+    }
+
+
+# The peaks of a type that its replicates agree on. A small type gets those of its samples, and peaks.json says so.
 rule pseudobulk_peaks:
     input:
-        table="results/cells/cell_types.tsv",
-        fragments="results/pseudobulk/{slug}/fragments.tsv.gz",
-        fallback=per_sample("results/cells/{sample}/peaks.narrowPeak", PLAN.samples),
+        table="results/cells/pseudobulks.tsv",
+        called=called_peaks,
+        replicates=lambda wildcards: expand(
+            "results/pseudobulk/{bulk}/called.narrowPeak", bulk=compared_replicates(wildcards)
+        ),
+        samples=lambda wildcards: per_sample(
+            "results/cells/{sample}/peaks.narrowPeak",
+            pseudobulk_row(wildcards.slug)["samples"].split(","),
+        ),
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
         peaks="results/pseudobulk/{slug}/peaks.narrowPeak",
         status="results/pseudobulk/{slug}/peaks.json",
     log:
         "logs/pseudobulk_peaks/{slug}.log",
-    benchmark:
-        "benchmarks/pseudobulk_peaks/{slug}.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:
-        mem_mb=memory(4000, 20),
-        runtime=240,
+        mem_mb=memory(2000, 20),
+        runtime=60,
     params:
-        qvalue=lookup("peaks/qvalue", within=SETTINGS),
-        extsize=lookup("peaks/extsize", within=SETTINGS),
-        min_cells=lookup("peaks/min_cells", within=SETTINGS),
-        min_fragments=lookup("peaks/min_fragments", within=SETTINGS),
-        code=source_digest("peaks"),
+        replicates=compared_replicates,
+        min_replicates=lookup("peaks/min_replicates", within=SETTINGS),
+        facts=type_facts,
+        code=source_digest("consensus"),
     script:
         "../scripts/pseudobulk_peaks.py"
 
@@ -105,10 +191,10 @@ rule consensus_peaks:
     conda:
         "../../envs/peaks.yaml"
     resources:
-        mem_mb=memory(4000, 20),
+        mem_mb=memory(4000, 4),
         runtime=60,
     params:
         width=lookup("peaks/consensus_width", within=SETTINGS),
-        code=source_digest("peaks"),
+        code=source_digest("consensus"),
     script:
         "../scripts/consensus_peaks.py"

@@ -16,6 +16,7 @@ rule write_report:
         population_cells="results/analysis/population_cells.tsv",
         targets=optional(TARGET_TABLE),
         motifs=optional(MOTIF_TABLE),
+        types="results/cells/cell_types.tsv",
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
         truth=TRUTH_TABLES,
         cards=expand("results/models/{model}/card.md", model=MODELS),
@@ -39,7 +40,7 @@ rule write_report:
     params:
         models=MODELS,
         baselines=[*BASELINES, *ORACLE],
-        cell_types=lambda wildcards: [row["cell_type"] for row in cell_type_table()],
+        cell_types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
         template=template_digest("report.html.j2"),
         code=source_digest("report"),
     script:

@@ -8,7 +8,7 @@ rule all:
         expand("results/models/{model}/card.md", model=MODELS),
         binding_stores(),
         type_tracks,
-        per_type("results/pseudobulk/{slug}/coverage.bw"),
+        per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
     localrule: True
 
 
@@ -16,7 +16,7 @@ rule peaks:
     input:
         "results/peaks/consensus.bed",
         per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
-        per_type("results/pseudobulk/{slug}/coverage.bw"),
+        per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
     localrule: True
 
 

@@ -137,6 +137,20 @@ def iter_chromosomes(path: str | Path, sizes: ChromSizes) -> Iterator[tuple[str,
         yield sizes.names[current], np.concatenate(starts), np.concatenate(ends)
 
 
+def iter_pieces(path: str | Path, sizes: ChromSizes) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Stream a fragments file in pieces of one chromosome each; a chromosome may come in several.
+
+    Yields ``(name, start, end)`` with int64 arrays, in file order; memory holds one chunk of the file. Raises what
+    :func:`iter_fragments` raises.
+    """
+    for frame in iter_fragments(path, sizes):
+        code = frame["chrom"].cat.codes.to_numpy()
+        start, end = frame["start"].to_numpy(), frame["end"].to_numpy()
+        edges = np.flatnonzero(np.diff(code)) + 1
+        for low, high in zip(np.r_[0, edges], np.r_[edges, len(code)], strict=True):
+            yield sizes.names[code[low]], start[low:high], end[low:high]
+
+
 def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
     """Parse whole lines in chunks; yields the 1-based number of the first line and the table."""
     with open_plain(path) as handle:

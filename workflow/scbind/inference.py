@@ -160,16 +160,13 @@ def reference_profile(
             accessibility[part] += np.asarray(inside[sample.passing].sum(axis=0)).ravel()
         for number, level in enumerate(levels):
             share = np.minimum(level / depths[deep], 1)
-            # a stream per window and level, so that no number depends on how windows are cut into blocks
             thinned = np.stack(
                 [
-                    np.random.default_rng((seed, number, w)).binomial(
-                        counts[:, w - part.start].astype(int), share[:, None]
-                    )
-                    for w in range(part.start, part.stop)
+                    _thinned(counts[:, w - part.start], share, (seed, number, w))
+                    for w in range(*part.indices(len(chosen)))
                 ],
                 axis=1,
-            ).astype(np.float32)
+            )
             depth = (share * depths[deep]).astype(np.float32)
             found = _probabilities(predictor, trunk[part], thinned, depth).mean(axis=0, dtype=np.float64)
             found = np.rint(found * P_STEPS) / P_STEPS  # sums are exact, in any order
@@ -283,6 +280,16 @@ def infer_shard(
         reliability = json.dumps(predictor.reliability or {})
         extra = {"depth": depth, "reliability": np.str_(reliability), **sums.arrays}
         writer.finish(output, rows, len(chosen), extra)
+
+
+def _thinned(counts: np.ndarray, share: np.ndarray, stream: tuple[int, ...]) -> np.ndarray:
+    """Keep each insertion of (cells, bins) with the cell's probability; a fraction of one counts as often as it should.
+
+    Each window and level has a stream of random numbers, so that none depends on how windows are cut into blocks.
+    """
+    rng = np.random.default_rng(stream)
+    whole = np.floor(counts + rng.random(counts.shape)).astype(np.int64)
+    return rng.binomial(whole, share[:, None]).astype(np.float32)
 
 
 def _probabilities(predictor, readout, counts, depth) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Open regions: MACS3 on Tn5 insertions, strict reading of peak files, and one consensus set.
+"""Open regions: strict reading of peak files, and MACS3 on Tn5 insertions.
 
 Each insertion becomes a 150-bp piece centred on it: with 1-bp reads that all lie on the plus strand,
 ``--shift -75 --extsize 150`` covers ``[p - 75, p + 75)``. Strand carries no information once both ends of
@@ -7,12 +7,10 @@ a fragment are cut sites, so none is written.
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
 import tempfile
-from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -23,7 +21,7 @@ import pyarrow.csv as pacsv
 
 from scbind.errors import InputError
 from scbind.files import atomic
-from scbind.fragments import iter_chromosomes, iter_fragments
+from scbind.fragments import iter_pieces
 from scbind.genome import ChromSizes
 from scbind.inputs import open_plain, refuse_names
 from scbind.runlog import say
@@ -174,78 +172,48 @@ def call_track_peaks(
         for name, low, high, offset in zip(sizes.names, edges, edges[1:], sizes.offsets, strict=False)
         if high > low
     )
-    _write_narrowpeak(_call(pieces, insertions_bw, sizes, output, qvalue, extsize), output, sizes)
+    write_narrowpeak(_call(pieces, insertions_bw, sizes, output, qvalue, extsize), output, sizes)
 
 
 def call_sample_peaks(
-    fragments: str | Path, sizes_path: str | Path, output: str | Path, qvalue: float, extsize: int
+    fragments: str | Path,
+    sizes_path: str | Path,
+    output: str | Path,
+    qvalue: float,
+    extsize: int,
+    max_fragments: int | None = None,
 ) -> None:
     """Call peaks on all cells of a sample, whatever their type; a sorted narrowPeak file.
 
-    ``extsize`` in bp. Raises :class:`InputError` on bad fragments or where MACS3 finds no peak.
+    ``extsize`` in bp; of more than ``max_fragments`` a random share is used, as in ArchR's group coverages (Granja et
+    al. 2021), because MACS3 holds all of them in memory. Raises :class:`InputError` on bad fragments or where
+    MACS3 finds no peak.
     """
     sizes = ChromSizes.read(sizes_path)
-    _write_narrowpeak(
-        _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize), output, sizes
-    )
+    table = _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize, max_fragments)
+    write_narrowpeak(table, output, sizes)
 
 
-def call_pseudobulk_peaks(
+def call_type_peaks(
     fragments: str | Path,
-    fallback_peaks: list[str | Path],
     sizes_path: str | Path,
     output: str | Path,
-    status_json: str | Path,
     qvalue: float,
     extsize: int,
-    min_cells: int,
-    min_fragments: int,
+    max_fragments: int | None = None,
 ) -> None:
-    """Call peaks of one cell type, or take its samples' peaks where the type is too small, and say which.
-
-    Parameters
-    ----------
-    fragments
-        Pseudobulk fragments of the type; cells are told apart by barcode.
-    fallback_peaks
-        narrowPeak files of the samples that the cells come from. Where several overlap, the peak of best
-        score per million is kept.
-    output, status_json
-        narrowPeak; ``{"source", "reason", "n_cells", "n_fragments", "n_peaks"}`` with ``source`` either
-        ``cell type`` or ``samples``.
-    """
+    """Call peaks as :func:`call_sample_peaks`, on cells of one type; an empty file where MACS3 finds none."""
     sizes = ChromSizes.read(sizes_path)
-    barcodes, n_fragments = set(), 0
-    for frame in iter_fragments(fragments, sizes):
-        n_fragments += len(frame)
-        barcodes.update(frame["barcode"].unique())
-    reason, table = "", None
-    if len(barcodes) < min_cells:
-        reason = f"{len(barcodes)} cells, fewer than {min_cells}"
-    elif n_fragments < min_fragments:
-        reason = f"{n_fragments} fragments, fewer than {min_fragments}"
-    else:
-        try:
-            table = _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize)
-        except NoPeaksError:
-            reason = "MACS3 found no peak"
-    if table is None:
-        say(f"WARNING {fragments}: {reason}; the peaks of the whole samples stand in")
-        table = _keep_best(pd.concat([_scored(path, sizes) for path in fallback_peaks]), sizes)[COLUMNS]
-    status = {
-        "source": "samples" if reason else "cell type",
-        "reason": reason,
-        "n_cells": len(barcodes),
-        "n_fragments": n_fragments,
-        "n_peaks": len(table),
-    }
-    with atomic(status_json) as scratch:
-        scratch.write_text(json.dumps(status, indent=2) + "\n")
-        _write_narrowpeak(table, output, sizes)
+    try:
+        table = _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize, max_fragments)
+    except NoPeaksError as error:
+        say(f"WARNING {error}")
+        table = pd.DataFrame(columns=COLUMNS)
+    write_narrowpeak(table, output, sizes)
 
 
-def _cuts(fragments, sizes: ChromSizes) -> Iterator[tuple[str, np.ndarray]]:
-    for name, start, end in iter_chromosomes(fragments, sizes):
+def _cuts(fragments, sizes: ChromSizes) -> Insertions:
+    for name, start, end in iter_pieces(fragments, sizes):
         yield name, np.concatenate([start, end - 1])
 
 
@@ -254,9 +222,15 @@ class NoPeaksError(InputError):
 
 
 def _call(
-    insertions: Insertions, source, sizes: ChromSizes, output, qvalue: float, extsize: int
+    insertions: Insertions,
+    source,
+    sizes: ChromSizes,
+    output,
+    qvalue: float,
+    extsize: int,
+    max_fragments: int | None = None,
 ) -> pd.DataFrame:
-    """Run MACS3 in a scratch folder beside the output."""
+    """Run MACS3 in a scratch folder beside the output; ``max_fragments`` stands for twice as many insertions."""
     macs = shutil.which("macs3", path=str(Path(sys.executable).parent)) or shutil.which("macs3")
     if macs is None:
         raise InputError(
@@ -264,10 +238,23 @@ def _call(
         )
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".macs3.") as folder:
-        bed, genome_size = Path(folder) / "insertions.bed", 0
-        with open(bed, "wb") as handle:
+        # How many there are, and so what share is kept, is known at the end: they wait on disk, 4 bytes each.
+        waiting, pieces = Path(folder) / "insertions.int32", []
+        with open(waiting, "wb") as handle:
             for name, position in insertions:
-                genome_size += sizes.as_dict()[name]
+                handle.write(position.astype(np.int32).tobytes())
+                pieces.append((name, len(position)))
+        total = sum(count for _, count in pieces)
+        share = min(1.0, 2 * max_fragments / max(total, 1)) if max_fragments else 1.0
+        if share < 1:
+            say(f"{source}: {share:.1%} of {total} insertions are used, those of {max_fragments} fragments")
+        bed, rng = Path(folder) / "insertions.bed", np.random.default_rng(0)
+        genome_size = sum(sizes.as_dict()[name] for name in {name for name, _ in pieces})
+        with open(waiting, "rb") as numbers, open(bed, "wb") as handle:
+            for name, count in pieces:
+                position = np.fromfile(numbers, dtype=np.int32, count=count)
+                if share < 1:
+                    position = position[rng.random(count) < share]
                 names = pa.DictionaryArray.from_arrays(np.zeros(len(position), dtype=np.int32), [name])
                 table = pa.table({"chrom": names, "start": position, "end": position + 1})
                 pacsv.write_csv(
@@ -275,6 +262,7 @@ def _call(
                     handle,
                     pacsv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"),
                 )
+        waiting.unlink()
         command = [macs, "callpeak", "-t", bed, "-f", "BED", "-n", "called", "--outdir", folder]
         command += ["--tempdir", folder, "-g", genome_size, "-q", qvalue, "--keep-dup", "all"]
         command += ["--nomodel", "--shift", -(extsize // 2), "--extsize", extsize]
@@ -299,96 +287,15 @@ def _clip(called: Path, source, sizes: ChromSizes) -> pd.DataFrame:
     return table
 
 
-def _write_narrowpeak(table: pd.DataFrame, output: str | Path, sizes: ChromSizes) -> None:
-    """Write peaks in the order of the genome, named by their rank along it."""
-    table = table.iloc[_genome_order(table, sizes)]
+def write_narrowpeak(table: pd.DataFrame, output: str | Path, sizes: ChromSizes) -> None:
+    """Write peaks (the columns ``COLUMNS``) in the order of the genome, named by their rank along it."""
+    table = table.iloc[genome_order(table, sizes)]
     table = table.assign(name=[f"peak_{row}" for row in range(1, len(table) + 1)])
     with atomic(output) as scratch:
         table.to_csv(scratch, sep="\t", header=False, index=False)
 
 
-def _genome_order(table: pd.DataFrame, sizes: ChromSizes) -> np.ndarray:
+def genome_order(table: pd.DataFrame, sizes: ChromSizes) -> np.ndarray:
+    """Order of rows by chromosome (as in ``sizes``), start and end; int64 (rows,)."""
     chrom = pd.Index(sizes.names).get_indexer(table["chrom"])
     return np.lexsort((table["end"], table["start"], chrom))
-
-
-def consensus_peaks(
-    inputs: list[str | Path], sizes_path: str | Path, exclude: str | Path, output: str | Path, width: int
-) -> None:
-    """Unite peak sets into non-overlapping peaks of one width, by iterative overlap removal.
-
-    Corces et al. 2018 (Science, supplementary methods) and ArchR (Granja et al. 2021, Methods): peaks
-    get a fixed width around their summit, each set's scores are scaled to score per million so that deep
-    sets do not win by depth, and from all of them the best is kept, what overlaps it goes, and so on.
-
-    Parameters
-    ----------
-    inputs
-        narrowPeak files; score is -log10 p, or the signal column where p is not given.
-    exclude
-        Sorted BED (may be empty); a peak that touches it is dropped.
-    output
-        BED5 in genome order: chrom, start, end, ``chrom:start-end``, score per million.
-    width
-        Width in bp; peaks that would pass the end of a chromosome are dropped.
-
-    Raises
-    ------
-    InputError
-        On a bad peak file, or if no peak is left.
-    """
-    sizes = ChromSizes.read(sizes_path)
-    table = pd.concat([_scored(path, sizes) for path in inputs], ignore_index=True)
-    summit = np.where(table["summit"] >= 0, table["summit"], (table["end"] - table["start"]) // 2)
-    table["start"] = table["start"] + summit - width // 2
-    table["end"] = table["start"] + width
-    inside = (table["start"] >= 0) & (table["end"] <= table["chrom"].map(sizes.as_dict()))
-    table = _drop_excluded(table[inside], read_bed(exclude, sizes))
-    table = _keep_best(table, sizes)
-    if not len(table):
-        raise InputError(inputs[0], "no consensus peak is left", "check the peaks and the exclusion list")
-    table = table.iloc[_genome_order(table, sizes)]
-    name = table["chrom"] + ":" + table["start"].astype(str) + "-" + table["end"].astype(str)
-    say(f"{len(table)} consensus peaks of {width} bp from {len(inputs)} sets")
-    with atomic(output) as scratch:
-        table.assign(name=name, score=table["per_million"].round(4))[COLUMNS[:5]].to_csv(
-            scratch, sep="\t", header=False, index=False
-        )
-
-
-def _scored(path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read a set of peaks and add ``per_million``: its scores scaled to a sum of a million."""
-    table = read_narrowpeak(path, sizes)
-    score = table["p"] if (table["p"] >= 0).all() else table["signal"].clip(lower=0)
-    if score.sum() == 0:
-        score = score + 1.0
-    return table.assign(per_million=score / score.sum() * 1e6)
-
-
-def _drop_excluded(table: pd.DataFrame, excluded: pd.DataFrame) -> pd.DataFrame:
-    import pyranges
-
-    if not len(table) or not len(excluded):
-        return table
-    names = {"chrom": "Chromosome", "start": "Start", "end": "End"}
-    table = table.reset_index(drop=True)
-    peaks = pyranges.PyRanges(table[list(names)].rename(columns=names).assign(row=table.index))
-    hit = peaks.overlap(pyranges.PyRanges(excluded.rename(columns=names))).df
-    return table.drop(index=hit["row"]) if len(hit) else table
-
-
-def _keep_best(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
-    """Keep peaks from the best ``per_million`` down, each only if it overlaps none kept before."""
-    chrom = pd.Index(sizes.names).get_indexer(table["chrom"])
-    start, end = table["start"].to_numpy(), table["end"].to_numpy()
-    kept, rows = {code: ([], []) for code in np.unique(chrom)}, []
-    for row in np.lexsort((end, start, chrom, -table["per_million"].to_numpy())):
-        starts, ends = kept[chrom[row]]
-        # Kept peaks do not overlap, so both lists are sorted and only the neighbours matter.
-        place = bisect_left(starts, start[row])
-        if (place < len(starts) and starts[place] < end[row]) or (place and ends[place - 1] > start[row]):
-            continue
-        starts.insert(place, start[row])
-        ends.insert(place, end[row])
-        rows.append(row)
-    return table.iloc[rows]

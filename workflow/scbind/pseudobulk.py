@@ -1,80 +1,126 @@
-"""Cells of one type, taken together: which types there are, their fragments, their coverage."""
+"""Which pseudobulks there are: cell types, their replicates, and what becomes of small types."""
 
 from __future__ import annotations
 
 import re
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pyarrow.feather as feather
-import pysam
 from anndata.io import read_elem
 
 from scbind.errors import InputError
-from scbind.files import atomic, require, write_table
-from scbind.fragments import iter_chromosomes, iter_fragments
-from scbind.genome import ChromSizes
+from scbind.files import require, write_table
 from scbind.runlog import say
-from scbind.tracks import create_bigwig
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
-COLUMNS = ["chrom", "start", "end", "barcode", "count"]
-BATCH = 1 << 20  # rows written at a time
+EMBEDDING = "X_lsi"
+# What a type can be: pooled with peaks of its own or of its samples, part of another type, or left out.
+OWN, FROM_SAMPLES, MERGED, SKIPPED = "own", "sample_peaks", "merged", "skipped"
+POOLED = (OWN, FROM_SAMPLES)
 
 
-def list_cell_types(cells: list[str | Path], output: str | Path) -> None:
-    """List the cell types of all passing cells.
+def list_cell_types(
+    cells: Mapping[str, str | Path],
+    types_output: str | Path,
+    pseudobulks_output: str | Path,
+    groups: Mapping[str, str],
+    donors: Mapping[str, str | None],
+    min_cells: int,
+    min_fragments: int,
+    small_types: str,
+) -> None:
+    """List the cell types of all passing cells and the pseudobulks to make of them.
 
     Parameters
     ----------
-    cells
-        ``cells.h5ad`` of the samples.
-    output
+    cells, groups, donors
+        Sample to its ``cells.h5ad``, to the group it was embedded with, and to its donor. A replicate is a donor
+        where every sample with cells has one, else a sample.
+    types_output
         TSV, sorted by ``cell_type``: ``cell_type``, ``slug`` (its name in file names: letters, digits and
-        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated).
+        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated), ``status`` (``own``: it
+        gets peaks of its own; ``sample_peaks``: those of its samples; ``merged``; ``skipped``), ``merged_into`` (a
+        ``cell_type`` whose status is ``own``) and ``reason`` (empty for ``own``).
+    pseudobulks_output
+        TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` where a
+        type has several), ``cell_type``, ``replicate``, ``samples``, ``n_cells``, ``n_fragments``, of merged types
+        too, and ``large`` (``yes`` where both minima are kept).
+    min_cells, min_fragments
+        What a type, or a replicate, needs for peaks of its own.
+    small_types
+        What becomes of smaller types: ``sample_peaks``, ``merge`` (into the type that is large enough and nearest
+        by cosine between centroids of the embedding; only types embedded in one group can be compared) or
+        ``skip``. A type without a fragment is always skipped.
 
     Raises
     ------
     InputError
-        If a file is missing or lacks a column, no cell passes, or two types would share a slug.
+        If a file is missing or lacks a column, no cell passes, two types or donors would share a slug, or no type
+        is left.
     """
-    table = pd.concat([_passing(path) for path in cells])
+    paths = list(cells.values())
+    table = pd.concat([_with_group(path, groups) for path in paths])
     if table.empty:
-        raise InputError(cells[0], "no cell passes quality control in any sample", "lower the thresholds")
-    rows = [
-        {
-            "cell_type": name,
-            "slug": slug(name, cells[0]),
-            "n_cells": len(part),
-            "n_fragments": int(part["n_fragments"].sum()),
-            "samples": ",".join(sorted(part["sample"].unique())),
-        }
-        for name, part in table.groupby("cell_type", sort=True)
-    ]
-    listed = pd.DataFrame(rows)
-    twice = listed[listed["slug"].duplicated(keep=False)]
-    if len(twice):
-        names = " and ".join(repr(name) for name in twice["cell_type"])
-        raise InputError(cells[0], f"cell types {names} have the same name in files", "rename one of them")
-    write_table(output, listed)
+        raise InputError(paths[0], "no cell passes quality control in any sample", "lower the thresholds")
+    known = all(donors.get(sample) for sample in table["sample"].unique())
+    table["replicate"] = table["sample"].map(donors) if known else table["sample"]
+    types = _summary(table, "cell_type")
+    types.insert(1, "slug", _slugs(types["cell_type"], "cell types", paths[0]))
+    _judge(types, min_cells, min_fragments, small_types)
+    if small_types == "merge":
+        _merge(types, table, cells)
+    for row in types[types["reason"] != ""].itertuples():
+        target = f" {row.merged_into}" if row.merged_into else ""
+        say(f"WARNING cell type {row.cell_type} ({row.reason}): {row.status}{target and ' into' + target}")
+    pooled = types[types["status"].isin(POOLED)]
+    if pooled.empty:
+        raise InputError(
+            paths[0],
+            f"no cell type is left ({types['reason'].iloc[0]})",
+            "lower the minima or change small_types",
+        )
+    into = types["merged_into"].where(types["status"] == MERGED, types["cell_type"])
+    table["cell_type"] = table["cell_type"].map(dict(zip(types["cell_type"], into, strict=True)))
+    rows = []
+    for name, folder in zip(pooled["cell_type"], pooled["slug"], strict=True):
+        part = table[table["cell_type"] == name]
+        rows.append(_summary(part, "cell_type").assign(pseudobulk=folder, replicate=""))
+        # A type's only replicate would be the type again.
+        if part["replicate"].nunique() > 1:
+            inside = _summary(part, "replicate").assign(cell_type=name)
+            inside["pseudobulk"] = f"{folder}/replicates/" + _slugs(inside["replicate"], "donors", paths[0])
+            rows.append(inside[inside["n_fragments"] > 0])
+    bulks = pd.concat(rows)
+    large = (bulks["n_cells"] >= min_cells) & (bulks["n_fragments"] >= min_fragments)
+    bulks["large"] = np.where(large, "yes", "no")
+    columns = ["pseudobulk", "cell_type", "replicate", "samples", "n_cells", "n_fragments", "large"]
+    write_table(pseudobulks_output, bulks[columns])
+    write_table(types_output, types)
 
 
-def slug(name: str, path: str | Path = "cell types") -> str:
-    """Make a cell type's name safe for file names; :class:`InputError` if nothing is left of it."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
-    if not safe:
-        raise InputError(path, f"the cell type {name!r} cannot be made a file name", "use letters or digits")
-    return safe
+def read_pools(types: str | Path) -> dict[str, str]:
+    """Read from ``cell_types.tsv`` into which slug each type is pooled; skipped types are absent."""
+    table = pd.read_csv(
+        require(types, "list the cell types first"), sep="\t", dtype=str, keep_default_na=False
+    )
+    into = table["merged_into"].where(table["status"] == MERGED, table["cell_type"])
+    slugs = into.map(dict(zip(table["cell_type"], table["slug"], strict=True)))
+    return {
+        name: folder
+        for name, folder, status in zip(table["cell_type"], slugs, table["status"], strict=True)
+        if status != SKIPPED
+    }
 
 
-def _passing(path) -> pd.DataFrame:
-    """Read the passing, typed cells of a ``cells.h5ad`` without touching anything but ``obs``."""
+def read_passing(path: str | Path) -> pd.DataFrame:
+    """Read the passing, typed cells of a ``cells.h5ad`` without touching anything but ``obs``.
+
+    Returns the columns ``sample``, ``barcode``, ``pass``, ``cell_type``, ``n_fragments``, indexed by row in the
+    file. Raises :class:`InputError` if the file is missing, damaged or lacks one.
+    """
     require(path, "run the embedding of its group first")
     try:
         with h5py.File(path, "r") as handle:
@@ -84,117 +130,90 @@ def _passing(path) -> pd.DataFrame:
     missing = [column for column in OBS if column not in obs]
     if missing:
         raise InputError(path, f"obs has no column {', '.join(missing)}", "make it again")
-    obs = obs[list(OBS)].astype({"sample": str, "barcode": str, "pass": bool})
+    obs = obs[list(OBS)].astype({"sample": str, "barcode": str, "pass": bool}).reset_index(drop=True)
     typed = obs["cell_type"].notna() & (obs["cell_type"].astype(str) != "")
     return obs[obs["pass"] & typed].astype({"cell_type": str})
 
 
-def split_fragments(
-    fragments: dict[str, str | Path],
-    cells: dict[str, str | Path],
-    cell_type: str,
-    sizes_path: str | Path,
-    output: str | Path,
-) -> None:
-    """Gather the fragments of all passing cells of one type, over samples.
-
-    Parameters
-    ----------
-    fragments, cells
-        Sample to fragments file and to ``cells.h5ad``.
-    output
-        BGZF, five columns, sorted in the order of the genome, barcodes as ``sample#barcode``; its tabix index
-        is written beside it (``.tbi``). One chromosome of the type is held in memory at a time.
-
-    Raises
-    ------
-    InputError
-        On bad fragments, if no cell has the type, or if none of its cells has a fragment.
-    """
-    sizes = ChromSizes.read(sizes_path)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".split.") as folder:
-        spilled, n_cells = {}, 0
-        for sample in sorted(fragments):
-            obs = _passing(cells[sample])
-            wanted = set(obs.loc[obs["cell_type"] == cell_type, "barcode"])
-            n_cells += len(wanted)
-            if wanted:
-                for code, file in _spill(fragments[sample], sample, wanted, sizes, Path(folder)):
-                    spilled.setdefault(code, []).append(file)
-        if not n_cells:
-            raise InputError(
-                next(iter(cells.values())), f"no passing cell is a {cell_type!r}", "check the labels"
-            )
-        if not spilled:
-            raise InputError(
-                next(iter(fragments.values())),
-                f"the cells labelled {cell_type!r} have no fragments",
-                "check that barcodes are written alike in both files",
-            )
-        with atomic(f"{output}.tbi") as index, atomic(output) as scratch:
-            total = 0
-            with pysam.BGZFile(str(scratch), "wb") as out:
-                for code in sorted(spilled):
-                    table = pd.concat([feather.read_feather(file) for file in spilled[code]])
-                    table = table.sort_values(["start", "end", "barcode"], kind="stable")
-                    total += len(table)
-                    _write_rows(out, sizes.names[code], table)
-            pysam.tabix_index(str(scratch), preset="bed", index=str(index), keep_original=True)
-    say(f"{cell_type}: {total} fragments of {n_cells} cells")
+def slug(name: str, path: str | Path = "cell types") -> str:
+    """Make a cell type's name safe for file names; :class:`InputError` if nothing is left of it."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
+    if not safe or safe == "shards":  # a folder that lies beside the tracks of the types
+        raise InputError(path, f"the cell type {name!r} cannot be made a file name", "use letters or digits")
+    return safe
 
 
-def _spill(
-    path, sample: str, wanted: set[str], sizes: ChromSizes, folder: Path
-) -> Iterator[tuple[int, Path]]:
-    """Leave the wanted fragments in one file per piece of a chromosome; yields its code and file."""
-    for number, frame in enumerate(iter_fragments(path, sizes)):
-        keep = frame["barcode"].cat.categories.isin(wanted)[frame["barcode"].cat.codes]
-        for code, part in frame[keep].groupby(frame.loc[keep, "chrom"].cat.codes, sort=True):
-            barcode = part["barcode"].cat.remove_unused_categories()
-            named = barcode.cat.rename_categories([f"{sample}#{name}" for name in barcode.cat.categories])
-            file = folder / f"{sample}.{number}.{code}.feather"
-            part[["start", "end", "count"]].assign(barcode=named.astype(str)).to_feather(file)
-            yield code, file
+def _with_group(path, groups: Mapping[str, str]) -> pd.DataFrame:
+    table = read_passing(path)
+    return table.assign(group=table["sample"].map(groups))
 
 
-def _write_rows(out: pysam.BGZFile, name: str, table: pd.DataFrame) -> None:
-    options = pacsv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
-    for low in range(0, len(table), BATCH):
-        rows = pa.Table.from_pandas(
-            table.iloc[low : low + BATCH].assign(chrom=name)[COLUMNS], preserve_index=False
-        )
-        buffer = pa.BufferOutputStream()
-        pacsv.write_csv(rows, buffer, options)
-        out.write(buffer.getvalue().to_pybytes())
+def _summary(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    return table.groupby(by, sort=True, as_index=False).agg(
+        n_cells=("barcode", "size"),
+        n_fragments=("n_fragments", "sum"),
+        samples=("sample", lambda names: ",".join(sorted(names.unique()))),
+    )
 
 
-def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | Path) -> None:
-    """Write the number of fragments over each base, per million fragments, as bigWig.
-
-    Memory holds one chromosome. Raises :class:`InputError` on bad fragments.
-    """
-    sizes = ChromSizes.read(sizes_path)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".coverage.") as folder:
-        total, spilled = 0, {}
-        for name, start, end in iter_chromosomes(fragments, sizes):
-            total += len(start)
-            edge, where = np.unique(np.concatenate([start, end]), return_inverse=True)
-            step = np.bincount(where, np.repeat([1, -1], len(start)), minlength=len(edge))
-            depth = np.cumsum(step)[:-1]
-            # Edges where as many fragments begin as end are none: bigWig entries are joined there.
-            keep = step != 0
-            low, depth, high = edge[:-1][keep[:-1]], depth[keep[:-1]], edge[keep][1:]
-            spilled[name] = Path(folder) / f"{sizes.index(name)}.npy"
-            np.save(spilled[name], np.stack([low, high, np.round(depth).astype(np.int64)])[:, depth > 0])
-        with atomic(output) as scratch, create_bigwig(scratch, sizes) as bw:
-            for name in sizes.names:
-                if name in spilled:
-                    _add_runs(bw, name, np.load(spilled[name]), 1e6 / total)
+def _slugs(names: pd.Series, what: str, path) -> pd.Series:
+    made = names.map(lambda name: slug(name, path))
+    twice = names[made.duplicated(keep=False)]
+    if len(twice):
+        both = " and ".join(repr(name) for name in twice)
+        raise InputError(path, f"{what} {both} have the same name in files", "rename one of them")
+    return made
 
 
-def _add_runs(bw, name: str, runs: np.ndarray, scale: float) -> None:
-    for low in range(0, runs.shape[1], BATCH):
-        start, end, depth = runs[:, low : low + BATCH]
-        bw.addEntries(np.full(len(start), name), start, ends=end, values=depth * scale)
+def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types: str) -> None:
+    """Add ``status``, ``merged_into`` and ``reason``, before anything is merged."""
+    few_cells = types["n_cells"].astype(str) + f" cells, fewer than {min_cells}"
+    few_fragments = types["n_fragments"].astype(str) + f" fragments, fewer than {min_fragments}"
+    empty = types["n_fragments"] == 0
+    types["status"] = np.where(empty, SKIPPED, OWN)
+    types["merged_into"] = ""
+    types["reason"] = np.select(
+        [empty, types["n_cells"] < min_cells, types["n_fragments"] < min_fragments],
+        ["no fragments", few_cells, few_fragments],
+        "",
+    )
+    small = (types["reason"] != "") & ~empty
+    types.loc[small, "status"] = SKIPPED if small_types == "skip" else FROM_SAMPLES
+
+
+def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | Path]) -> None:
+    """Point each small type to the nearest that is large enough, in the group where most of its cells are."""
+    centroids = _centroids(cells, table)
+    targets = set(types.loc[types["status"] == OWN, "cell_type"])
+    for row in types.index[types["status"] == FROM_SAMPLES]:
+        name = types.at[row, "cell_type"]
+        for group in (
+            table.loc[table["cell_type"] == name, "group"].value_counts().sort_index(kind="stable").index
+        ):
+            near = {
+                other: float(centroids[group, name] @ centroids[group, other])
+                for other in sorted(targets)
+                if (group, other) in centroids
+            }
+            if near:
+                types.loc[row, ["status", "merged_into"]] = MERGED, max(near, key=near.get)
+                break
+        else:
+            types.at[row, "reason"] += "; no larger type was embedded with it"
+
+
+def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """Group and type -> direction of the mean of its cells, each of length one, as in the neighbour graph."""
+    sums: dict[tuple[str, str], np.ndarray] = {}
+    for sample, path in cells.items():
+        part = table[table["sample"] == sample]
+        with h5py.File(path, "r") as handle:
+            if EMBEDDING not in handle["obsm"]:
+                raise InputError(path, f"obsm has no {EMBEDDING}", "make it again")
+            points = handle["obsm"][EMBEDDING][:].astype(np.float64)[part.index]
+        points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+        keys = list(zip(part["group"], part["cell_type"], strict=True))
+        for key in sorted(set(keys)):
+            inside = np.array([other == key for other in keys])
+            sums[key] = sums.get(key, 0) + points[inside].sum(axis=0)
+    return {key: value / max(np.linalg.norm(value), 1e-12) for key, value in sums.items()}

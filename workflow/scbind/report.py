@@ -43,6 +43,7 @@ def write_report(
     targets: str | Path | None = None,
     motifs: str | Path | None = None,
     peaks: Mapping[str, str | Path] | None = None,
+    types: str | Path | None = None,
     truth_cells: str | Path | None = None,
     truth_types: str | Path | None = None,
     provenance: Sequence[str | Path] = (),
@@ -67,8 +68,8 @@ def write_report(
         ``depth.tsv`` and ``fragments_needed.tsv`` of ``results/evaluation``.
     differential, populations, population_cells, targets, motifs
         The tables of ``results/analysis``.
-    peaks
-        Cell type (or slug) to its ``peaks.json``.
+    peaks, types
+        Cell type (or slug) to its ``peaks.json``; ``cell_types.tsv``, for the types that were merged or skipped.
     truth_cells, truth_types
         ``results/evaluation/cells.tsv`` and ``types.tsv``, where the truth is known.
     provenance
@@ -94,7 +95,7 @@ def write_report(
         training={name: read_table(path, ",") for name, path in (training or {}).items()},
         models=models,
         n_windows=len(read_npz(windows)["start"]) if windows is not None else None,
-        peaks=read_peak_status(peaks or {}),
+        peaks=read_peak_status(peaks or {}, types),
         provenance=[read_text(path) for path in provenance],
         draw=drawer(figures_dir),
         limits=read_limits(cells),

@@ -120,14 +120,24 @@ def read_npz(path: str | Path) -> dict[str, np.ndarray]:
         raise InputError(path, f"not a .npz file ({error})", "run the rule that makes it again") from error
 
 
-def read_peak_status(paths: Mapping[str, str | Path]) -> pd.DataFrame | None:
-    """One row per cell type from its ``peaks.json``; None if there is none."""
+def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None = None) -> pd.DataFrame | None:
+    """One row per cell type: its ``peaks.json``, or why it has none (``cell_types.tsv``); None if there is none."""
     rows = []
     for name, path in paths.items():
         try:
-            rows.append({"cell_type": name} | json.loads(require(path, "call the peaks first").read_text()))
+            found = json.loads(require(path, "call the peaks first").read_text())
         except json.JSONDecodeError as error:
             raise InputError(path, f"not JSON ({error})", "call the peaks of the type again") from error
+        merged = {"merged": ", ".join(found["merged"])} if "merged" in found else {}
+        rows.append({"cell_type": name} | found | merged)
+    if types is not None:
+        listed = pd.read_csv(
+            require(types, "list the cell types"), sep="\t", dtype=str, keep_default_na=False
+        )
+        for row in listed[listed["status"].isin(["merged", "skipped"])].itertuples():
+            source = f"merged into {row.merged_into}" if row.merged_into else "skipped"
+            facts = {"reason": row.reason, "n_cells": int(row.n_cells), "n_fragments": int(row.n_fragments)}
+            rows.append({"cell_type": row.cell_type, "source": source} | facts)
     return pd.DataFrame(rows) if rows else None
 
 

@@ -350,7 +350,11 @@ def pseudobulk(inputs: Inputs) -> Section | None:
     if inputs.peaks is None:
         return None
     section = Section("peaks", "Peaks per cell type")
-    section.text = ["A type too small for peak calling takes the peaks of the samples its cells come from."]
+    section.text = [
+        "A type too small for peak calling takes the peaks of the samples its cells come from, is merged into the "
+        "nearest type or left out (peaks.small_types). Peaks of a type with several large replicates are those that "
+        "enough of them have (peaks.min_replicates)."
+    ]
     section.tables = [html_table("Source of the peaks", inputs.peaks)]
     return section
 

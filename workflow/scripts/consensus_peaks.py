@@ -1,7 +1,7 @@
 from scbind.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.peaks import consensus_peaks
+    from scbind.consensus import consensus_peaks
 
     consensus_peaks(
         [*snakemake.input.types, *snakemake.input.samples],

@@ -1,16 +1,16 @@
 from scbind.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.peaks import call_pseudobulk_peaks
+    from scbind.consensus import choose_type_peaks
 
-    call_pseudobulk_peaks(
-        snakemake.input.fragments,
-        list(snakemake.input.fallback),
-        snakemake.input.sizes,
+    given = snakemake.input
+    choose_type_peaks(
+        given.called or None,
+        dict(zip(snakemake.params.replicates, given.replicates, strict=True)),
+        list(given.samples),
+        given.sizes,
         snakemake.output.peaks,
         snakemake.output.status,
-        qvalue=snakemake.params.qvalue,
-        extsize=snakemake.params.extsize,
-        min_cells=snakemake.params.min_cells,
-        min_fragments=snakemake.params.min_fragments,
+        min_replicates=snakemake.params.min_replicates,
+        facts=snakemake.params.facts,
     )

@@ -30,6 +30,7 @@ with logged(snakemake.log[0]):
         targets=given.targets or None,
         motifs=given.motifs or None,
         peaks=dict(zip(snakemake.params.cell_types, given.peaks, strict=True)),
+        types=given.types,
         truth_cells=truth.get("cells"),
         truth_types=truth.get("types"),
         figures_dir=snakemake.output.figures,

@@ -1,0 +1,13 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.peaks import call_type_peaks
+
+    call_type_peaks(
+        snakemake.input.fragments,
+        snakemake.input.sizes,
+        snakemake.output.peaks,
+        qvalue=snakemake.params.qvalue,
+        extsize=snakemake.params.extsize,
+        max_fragments=snakemake.params.max_fragments,
+    )

@@ -1,0 +1,10 @@
+from scbind.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.pooling import merge_pieces
+
+    merge_pieces(
+        [f"{folder}/{snakemake.params.slug}.parquet" for folder in snakemake.input.pieces],
+        snakemake.input.sizes,
+        snakemake.output.fragments,
+    )
