@@ -17,7 +17,7 @@ from scbind.training import choose_device, train
 from scbind.windows import Windows, choose_windows
 
 SMALL = {
-    "options": {"filters": 8, "channels": 8, "hidden": 8},
+    "options": {"channels": 8, "hidden": 8},
     "epochs": 3,
     "batch_size": 32,
 }

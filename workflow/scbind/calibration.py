@@ -45,6 +45,7 @@ def calibrate(
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, genome=data.genome.name)
+    data.check_model(predictor.facts, checkpoint)
     line, window = np.nonzero(np.asarray(data.splits) == VALID)
     if len(line) > max_windows:
         chosen = np.sort(np.random.default_rng(seed).choice(len(line), max_windows, replace=False))
