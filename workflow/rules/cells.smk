@@ -1,5 +1,5 @@
 # Settings of the section cells that the embedding does not take.
-READING_KEYS = ("assay", "barcode_tag", "min_barcode")
+NOT_OF_EMBEDDING = ("assay", "barcode_tag", "harmony", "min_barcode")
 
 
 # A BAM of a sample becomes a fragments file like any other.
@@ -120,7 +120,7 @@ rule embed_cells:
             sample: {key: PLAN.samples[sample][key] for key in ("donor", "condition")}
             for sample in PLAN.groups[wildcards.group]
         },
-        options={key: value for key, value in SETTINGS["cells"].items() if key not in READING_KEYS},
+        options={key: value for key, value in SETTINGS["cells"].items() if key not in NOT_OF_EMBEDDING},
         batches=lambda wildcards: harmony_batches(PLAN.groups[wildcards.group]),
         code=source_digest("embedding"),
     script:
