@@ -48,7 +48,8 @@ rule evaluate_depth:
     params:
         reference=subpath(input[0], parent=True),
         depths=lookup("evaluate/depths", within=SETTINGS),
-        max_windows=lookup("evaluate/depth_windows", within=SETTINGS),
+        max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["depth_windows"]
+        or SETTINGS["evaluate"]["depth_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
         code=source_digest("depth"),
     script:

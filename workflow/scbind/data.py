@@ -46,7 +46,7 @@ class Sampling:
     jitter: int = 20
     reverse: bool = True
     depth_min: float | None = 1e-5
-    full_depth: float = 0.5
+    full_depth: float = 0.25
 
 
 @dataclass(frozen=True)
