@@ -64,8 +64,11 @@ def main() -> None:
             }
             batches = []
             if name == "scbind":
-                w, c = np.arange(network.tile) % args.windows, np.arange(network.tile) % args.cells
-                batches.append((network.respond_grid, network.tile**2, readout[w], counts[c][:, w], depth[c]))
+                w, c = (
+                    np.arange(n) % of for n, of in zip(network.tile, (args.windows, args.cells), strict=True)
+                )
+                pairs = network.tile[0] * network.tile[1]
+                batches.append((network.respond_grid, pairs, readout[w], counts[c][:, w], depth[c]))
             for batch in args.batches if name == "scfan" else ():
                 w, c = np.arange(batch) % args.windows, np.arange(batch) % args.cells
                 batches.append((network.respond, batch, readout[w], counts[c, w], depth[c]))

@@ -24,14 +24,14 @@ class BindingNetwork(nn.Module):
     pairs
         Rows that it is always given at once in prediction, so that no number depends on the caller's blocks.
     tile
-        Windows, and cells, that it is always given at once in a grid, for the same reason.
+        Windows and cells that it is always given at once in a grid, for the same reason.
     n_members
         Networks of which it is the mean.
     """
 
     bin_bp: int
     pairs: int = 1024
-    tile: int = 32
+    tile: tuple[int, int] = (64, 1)
     n_members: int = 1
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:

@@ -146,19 +146,20 @@ class Predictor:
             raise InputError("signal", NAN_SIGNAL, "rebuild the signal of this sample")
         cells, windows = counts.shape[:2]
         out = np.empty((cells, windows, len(self.tfs)), dtype=np.float32)
-        tile = self.network.tile
+        tile_windows, tile_cells = self.network.tile
         cell_blocks = []
-        for begin in range(0, cells, tile):
-            rows = slice(begin, begin + tile)
-            depths = torch.from_numpy(_pad(np.asarray(depth[rows], dtype=np.float32), tile)).to(self.device)
+        for begin in range(0, cells, tile_cells):
+            rows = slice(begin, begin + tile_cells)
+            depths = _pad(np.asarray(depth[rows], dtype=np.float32), tile_cells)
+            depths = torch.from_numpy(depths).to(self.device)
             cell_blocks.append((rows, depths, self._platt(depths)))
-        for begin in range(0, windows, tile):
-            columns = slice(begin, begin + tile)
-            asked = torch.from_numpy(_pad(readout[columns], tile)).to(self.device)
+        for begin in range(0, windows, tile_windows):
+            columns = slice(begin, begin + tile_windows)
+            asked = torch.from_numpy(_pad(readout[columns], tile_windows)).to(self.device)
             asked = asked.float() if asked.is_floating_point() else asked
             for rows, depths, platt in cell_blocks:
                 block = counts[rows, columns].astype(np.float32, copy=False)
-                padded = np.zeros((tile, tile, counts.shape[2]), dtype=np.float32)
+                padded = np.zeros((tile_windows, tile_cells, counts.shape[2]), dtype=np.float32)
                 padded[: block.shape[1], : block.shape[0]] = block.transpose(1, 0, 2)
                 logits = self.network.respond_grid(asked, torch.from_numpy(padded).to(self.device), depths)
                 logits = logits if self._all_modelled else logits[:, :, self._modelled]

@@ -52,6 +52,7 @@ class TowerNetwork(BindingNetwork):
     """
 
     bin_bp = 50
+    tile = (32, 32)
 
     def __init__(
         self,
