@@ -1,5 +1,8 @@
 """What holds for every rule, environment and description, read from the files."""
 
+import ast
+import importlib
+import inspect
 import re
 import sys
 from pathlib import Path
@@ -132,3 +135,19 @@ def test_the_package_never_imports_snakemake():
 def test_python_is_supported():
     assert sys.version_info >= (3, 11)
     assert provenance.list_modules()
+
+
+@pytest.mark.parametrize(
+    ("section", "left_out", "file", "function"),
+    [
+        ("models", "NOT_OF_TRAINING", "train.smk", "training.train"),
+        ("cells", "NOT_OF_EMBEDDING", "cells.smk", "embedding.embed"),
+    ],
+)
+def test_settings_that_are_passed_on_are_taken(section, left_out, file, function):
+    schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())["properties"][section]
+    keys = set(schema.get("properties") or schema["additionalProperties"]["properties"])
+    named = re.search(rf"^{left_out} = (\(.*?\))$", (ROOT / "workflow/rules" / file).read_text(), flags=re.M)
+    module, name = function.split(".")
+    taken = inspect.signature(getattr(importlib.import_module(f"scbind.{module}"), name)).parameters
+    assert keys - set(ast.literal_eval(named[1])) <= set(taken)

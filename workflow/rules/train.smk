@@ -1,3 +1,7 @@
+# Settings of a model that do not shape its training.
+NOT_OF_TRAINING = ("motifs", "depth_windows")
+
+
 # A GPU is used if one is granted (resources gpu) and visible; otherwise the CPU.
 rule train_model:
     input:
@@ -29,7 +33,7 @@ rule train_model:
         # A killed training goes on from here. Not an output: Snakemake removes the outputs of failed jobs.
         scratch="results/models/{model}/scratch",
         hyper=lambda wildcards: {
-            k: v for k, v in SETTINGS["models"][wildcards.model].items() if k != "motifs"
+            k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
         code=source_digest("training"),
     script:

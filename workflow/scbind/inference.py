@@ -207,7 +207,7 @@ def infer_shard(
     floor: float = 0.02,
     max_error: float = 0.02,
     sites: bool = True,
-    cell_block: int = 16,
+    cell_block: int = 64,
     max_bytes: int = 1 << 28,
     device: str = "cpu",
 ) -> None:
