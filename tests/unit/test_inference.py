@@ -216,13 +216,18 @@ def test_reference_is_the_mean_of_thinned_cells(files, predictor):
     levels, calls = reference["depth"], predictor.calls
     assert len(calls) == len(levels) == 5 and (np.diff(levels) > 0).all()
     each = [predictor.probabilities(np.load(files / "readout.npy"), *call) for call in list(calls)]
-    assert np.allclose(reference["binding"], np.mean(each, axis=(0, 1)), rtol=1e-5)
+    assert np.allclose(
+        reference["binding"], np.mean([found.mean(axis=0) for found in each], axis=0), rtol=1e-5
+    )
     for number, (counts, depth) in enumerate(calls[:5]):
-        assert np.allclose(depth, levels[number], rtol=1e-5)
+        assert np.isclose(np.exp(np.log(depth).mean()), levels[number], rtol=1e-5)
+        assert depth.min() >= 0.8 * levels[number]
         assert np.allclose(reference["total"][number], each[number].mean(axis=0).sum(axis=1), rtol=1e-5)
         assert np.allclose(reference["expected"][number], each[number].mean(axis=0).sum(axis=0), rtol=1e-5)
-        share = counts.sum() / calls[4][0].sum() * calls[4][1].sum() / depth.sum()
-        assert share == pytest.approx(1, abs=0.1)  # insertions are as many as the depth says
+        density = counts.sum() / depth.sum()
+        assert density == pytest.approx(
+            calls[4][0].sum() / calls[4][1].sum(), rel=0.2
+        )  # as many as the depth says
     assert reference["background"].shape == (5, counts.shape[1]) and reference["background"].dtype == np.int32
 
 

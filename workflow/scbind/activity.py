@@ -91,8 +91,7 @@ def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
 def depth_levels(depth: np.ndarray) -> np.ndarray:
     """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
 
-    Evenly in log depth from the shallowest cell to the upper tenth, of which the reference cells are drawn.
-    Deeper cells are compared with that.
+    Evenly in log depth from the shallowest cell to the upper tenth. Deeper cells are compared with that.
     """
     low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.9, method="higher")), TINY)
     return np.unique(np.geomspace(low, high, LEVELS).astype(np.float32))

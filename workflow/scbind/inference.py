@@ -27,7 +27,8 @@ from scbind.windows import Windows
 
 SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
 SIGNAL_SHARE = 4  # bytes that the counts of a block may take, per byte of its dense arrays
-REFERENCE_CELLS = 32  # thinned cells in the reference; their mean over all windows is what is used
+REFERENCE_CELLS = 64  # in the reference, at each depth; their mean over all windows is what is used
+ABOUT = 0.8  # a cell of this share of a depth, or deeper, can show what cells of the depth show
 
 
 @dataclass(frozen=True)
@@ -103,8 +104,9 @@ def reference_profile(
 ) -> None:
     """Write ``reference.npz``: what cells of a depth show on average, and like windows to compare with.
 
-    ``REFERENCE_CELLS`` cells are drawn, of all samples, from the upper tenth of borrowed depth, and their borrowed
-    insertions are thinned to each of :func:`scbind.activity.depth_levels`.
+    At each of :func:`scbind.activity.depth_levels`, ``REFERENCE_CELLS`` cells are drawn from all those of all samples
+    that are about as deep, or deeper, and what they borrowed is thinned to that depth. Not the deepest cells alone:
+    these may be of one type, and would make what that type shows the measure of all.
 
     * ``binding``, ``total``, ``expected``, ``depth``: see :class:`scbind.activity.Profile`;
     * ``accessibility`` float64 (windows,): insertions of all passing cells in the window, nothing borrowed;
@@ -133,12 +135,19 @@ def reference_profile(
     n_cells = sum(len(s.passing) for s in opened)
     known = genome.known_lengths()
     depths = np.concatenate([s.borrow[s.passing] @ s.signal.density(known) for s in opened])
-    levels = depth_levels(depths)
-    rng = np.random.default_rng(seed)
-    deep = np.sort(rng.permutation(np.flatnonzero(depths.astype(np.float32) >= levels[-1]))[:REFERENCE_CELLS])
+    asked = depth_levels(depths)
+    order = np.random.default_rng(seed).permutation(n_cells)
+    each = [np.sort(order[depths[order] >= ABOUT * level][:REFERENCE_CELLS]) for level in asked]
+    levels = np.array(
+        [
+            np.exp(np.log(np.minimum(depths[cells], level)).mean())
+            for cells, level in zip(each, asked, strict=True)
+        ]
+    ).astype(np.float32)
+    drawn = np.unique(np.concatenate(each))
     first = np.cumsum([0, *(len(s.passing) for s in opened)])
     mine = [
-        s.borrow[s.passing[deep[(deep >= low) & (deep < high)] - low]]
+        s.borrow[s.passing[drawn[(drawn >= low) & (drawn < high)] - low]]
         for s, low, high in zip(opened, first, first[1:], strict=False)
     ]
     trunk = _open_readout(readout, chosen, windows)
@@ -158,16 +167,17 @@ def reference_profile(
         for sample in opened:
             inside = sample.signal.counts(core[part], chosen.window, chosen.window)
             accessibility[part] += np.asarray(inside[sample.passing].sum(axis=0)).ravel()
-        for number, level in enumerate(levels):
-            share = np.minimum(level / depths[deep], 1)
+        for number, (cells, level) in enumerate(zip(each, asked, strict=True)):
+            share = np.minimum(level / depths[cells], 1)
+            held = counts[np.searchsorted(drawn, cells)]
             thinned = np.stack(
                 [
-                    _thinned(counts[:, w - part.start], share, (seed, number, w))
-                    for w in range(*part.indices(len(chosen)))
+                    _thinned(held[:, w - part.start], share, (seed, number, w))
+                    for w in range(part.start, part.stop)
                 ],
                 axis=1,
             )
-            depth = (share * depths[deep]).astype(np.float32)
+            depth = (share * depths[cells]).astype(np.float32)
             found = _probabilities(predictor, trunk[part], thinned, depth).mean(axis=0, dtype=np.float64)
             found = np.rint(found * P_STEPS) / P_STEPS  # sums are exact, in any order
             binding[part] += (found / len(levels)).astype(np.float32)
@@ -183,11 +193,11 @@ def reference_profile(
             accessibility=accessibility,
             background=matched_background(chosen.gc, accessibility, draws, seed),
             tfs=np.asarray(predictor.tfs, dtype=str),
-            n_cells=np.int64(len(deep)),
+            n_cells=np.int64(len(drawn)),
         )
     said = ", ".join(f"{level:.3g}" for level in levels)
     say(
-        f"reference of {len(deep)} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}"
+        f"reference of {len(drawn)} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}"
     )
 
 
