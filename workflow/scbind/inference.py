@@ -27,7 +27,9 @@ from scbind.windows import Windows
 
 SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
 SIGNAL_SHARE = 4  # bytes that the counts of a block may take, per byte of its dense arrays
-REFERENCE_CELLS = 64  # in the reference, at each depth; their mean over all windows is what is used
+REFERENCE_CELLS = (
+    256  # in the reference, at each depth; with 64 of the example's 399, rare types are left to chance
+)
 ABOUT = 0.8  # a cell of this share of a depth, or deeper, can show what cells of the depth show
 
 
