@@ -104,6 +104,30 @@ def large_replicates(slug):
     ]
 
 
+def called_peaks(wildcards):
+    """Return the file of peaks called on a type; none for a type that is too small."""
+    row = next(row for row in pooled_types() if row["slug"] == wildcards.slug)
+    return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if row["status"] == "own" else []
+
+
+def compared_replicates(wildcards):
+    """Return the replicates whose peaks decide on those of their type; none where they are too few."""
+    least, rows = SETTINGS["peaks"]["min_replicates"], large_replicates(wildcards.slug)
+    return [row["pseudobulk"] for row in rows] if called_peaks(wildcards) and 1 < least <= len(rows) else []
+
+
+def type_facts(wildcards):
+    """Return what peaks.json says of a type beside its peaks; cells and fragments with those merged into it."""
+    row = pseudobulk_row(wildcards.slug)
+    named = [other for other in cell_type_table() if other["merged_into"] == row["cell_type"]]
+    return {
+        "reason": next(other["reason"] for other in pooled_types() if other["slug"] == wildcards.slug),
+        "n_cells": int(row["n_cells"]),
+        "n_fragments": int(row["n_fragments"]),
+        "merged": [other["cell_type"] for other in named],
+    }
+
+
 def type_tracks(wildcards):
     """Return one folder of tracks per sample with binding and cell type that it has; none of skipped types."""
     if not KEEP_SITES:

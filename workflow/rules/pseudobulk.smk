@@ -121,30 +121,6 @@ rule call_peaks:
         "../scripts/call_peaks.py"
 
 
-def called_peaks(wildcards):
-    """Return the file of peaks called on a type; none for a type that is too small."""
-    row = next(row for row in pooled_types() if row["slug"] == wildcards.slug)
-    return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if row["status"] == "own" else []
-
-
-def compared_replicates(wildcards):
-    """Return the replicates whose peaks decide on those of their type; none where they are too few."""
-    least, rows = SETTINGS["peaks"]["min_replicates"], large_replicates(wildcards.slug)
-    return [row["pseudobulk"] for row in rows] if called_peaks(wildcards) and 1 < least <= len(rows) else []
-
-
-def type_facts(wildcards):
-    """Return what peaks.json says of a type beside its peaks; cells and fragments with those merged into it."""
-    row = pseudobulk_row(wildcards.slug)
-    named = [other for other in cell_type_table() if other["merged_into"] == row["cell_type"]]
-    return {
-        "reason": next(other["reason"] for other in pooled_types() if other["slug"] == wildcards.slug),
-        "n_cells": int(row["n_cells"]),
-        "n_fragments": int(row["n_fragments"]),
-        "merged": [other["cell_type"] for other in named],
-    }
-
-
 # The peaks of a type that its replicates agree on. A small type gets those of its samples, and peaks.json says so.
 rule pseudobulk_peaks:
     input:
