@@ -36,7 +36,8 @@ from atlas import Shape, add_shape
 # The parent stays small, and makes no atlas itself: a child's peak memory begins with that of its parent.
 POLL = 0.02  # s between two looks at a child's memory
 SQUARE = 2048  # rows of the matrices that are multiplied
-BLOCK = 16, 1024  # cells and windows of the block in `rates`
+BLOCK = 64, 1024  # cells and windows of the block in `rates`
+MACS3 = {"qvalue": 0.05, "extsize": 150, "max_fragments": 25_000_000}  # the workflow's defaults
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,23 @@ class Run:
         """A sample's ``cells.h5ad``."""
         return self.atlas / sample / "cells.h5ad"
 
+    @property
+    def tables(self) -> tuple[Path, Path]:
+        """The tables of cell types and of pseudobulks."""
+        return self.atlas / "cell_types.tsv", self.atlas / "pseudobulks.tsv"
+
+    @property
+    def bulks(self) -> list[str]:
+        """Folders of the pseudobulks that were pooled."""
+        root = self.atlas / "pseudobulk"
+        return sorted(str(path.parent.relative_to(root)) for path in root.rglob("fragments.tsv.gz"))
+
+    def pseudobulk(self, bulk: str) -> Path:
+        """Folder of one pseudobulk."""
+        folder = self.atlas / "pseudobulk" / bulk
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
     def shard(self, sample: str, number: int) -> Path:
         """One shard of a sample."""
         return self.grid / f"{sample}.{number}-of-{self.shards}.npz"
@@ -113,7 +131,7 @@ def peaks(run: Run):
     yield
     out = [run.atlas / sample / "peaks.narrowPeak" for sample in run.shape.names]
     for path in out:
-        call_sample_peaks(path.with_name("fragments.tsv.gz"), run.sizes, path, qvalue=0.05, extsize=150)
+        call_sample_peaks(path.with_name("fragments.tsv.gz"), run.sizes, path, **MACS3)
     return out
 
 
@@ -142,44 +160,77 @@ def cells(run: Run):
     return [run.cells(sample) for sample in run.shape.names]
 
 
-def pseudobulk(run: Run):
-    """Fragments, coverage and peaks of each cell type, one after the other."""
-    import pandas as pd
-    from scbind.peaks import call_pseudobulk_peaks
-    from scbind.pseudobulk import coverage_track, list_cell_types, split_fragments
+def types(run: Run):
+    """Which cell types there are, and the tables that the rules read."""
+    from scbind.pseudobulk import list_cell_types
 
     yield
     tables = {sample: run.cells(sample) for sample in run.shape.names}
-    fragments = {sample: run.atlas / sample / "fragments.tsv.gz" for sample in run.shape.names}
-    listing = run.atlas / "cell_types.tsv"
-    list_cell_types(list(tables.values()), listing)
+    groups, donors = dict.fromkeys(tables, "all"), dict.fromkeys(tables)
+    choice = {"min_cells": 20, "min_fragments": 20_000, "small_types": "sample_peaks"}
+    list_cell_types(tables, *run.tables, groups=groups, donors=donors, **choice)
+    return list(run.tables)
+
+
+def split(run: Run):
+    """Each sample's fragments, read once, into one piece per cell type."""
+    from scbind.pooling import split_sample
+
+    yield
+    out = [run.cells(sample).with_name("pieces") for sample in run.shape.names]
+    for pieces in out:
+        inputs = pieces.with_name("fragments.tsv.gz"), pieces.with_name("cells.h5ad")
+        split_sample(*inputs, run.tables[0], run.sizes, pieces)
+    return out
+
+
+def pool(run: Run):
+    """Fragments of each cell type and replicate, from the pieces of the samples."""
+    import pandas as pd
+    from scbind.pooling import merge_pieces
+
+    yield
     out = []
-    for row in pd.read_csv(listing, sep="\t", dtype=str).itertuples():
-        folder = run.atlas / "pseudobulk" / row.slug
-        pooled, called = folder / "fragments.tsv.gz", folder / "peaks.narrowPeak"
-        split_fragments(fragments, tables, row.cell_type, run.sizes, pooled)
-        coverage_track(pooled, run.sizes, folder / "coverage.bw")
-        call_pseudobulk_peaks(
-            pooled,
-            [run.atlas / "elements.narrowPeak"],
-            run.sizes,
-            called,
-            folder / "peaks.json",
-            qvalue=0.05,
-            extsize=150,
-            min_cells=20,
-            min_fragments=20_000,
-        )
-        out += [pooled, called]
+    for row in pd.read_csv(run.tables[1], sep="\t", dtype=str).itertuples():
+        slug = row.pseudobulk.partition("/")[0]
+        pieces = [run.atlas / sample / "pieces" / f"{slug}.parquet" for sample in row.samples.split(",")]
+        out.append(run.pseudobulk(row.pseudobulk) / "fragments.tsv.gz")
+        merge_pieces(pieces, run.sizes, out[-1])
+    return out
+
+
+def coverage(run: Run):
+    """Coverage of each pseudobulk."""
+    from scbind.coverage import coverage_track
+
+    yield
+    out = [run.pseudobulk(bulk) / "coverage.bw" for bulk in run.bulks]
+    for path in out:
+        coverage_track(path.with_name("fragments.tsv.gz"), run.sizes, path)
+    return out
+
+
+def called(run: Run):
+    """Peaks of each pseudobulk, by MACS3."""
+    from scbind.peaks import call_type_peaks
+
+    yield
+    out = [run.pseudobulk(bulk) / "called.narrowPeak" for bulk in run.bulks]
+    for path in out:
+        fragments = path.with_name("fragments.tsv.gz")
+        call_type_peaks(fragments, run.sizes, path, **MACS3)
     return out
 
 
 def consensus(run: Run):
-    """Consensus of the cell types' peaks."""
-    from scbind.peaks import consensus_peaks
+    """Consensus of the peaks of cell types and samples."""
+    from scbind.consensus import consensus_peaks
 
     yield
-    found = sorted((run.atlas / "pseudobulk").glob("*/peaks.narrowPeak"))
+    found = sorted((run.atlas / "pseudobulk").glob("*/called.narrowPeak"))
+    found += [
+        path for path in (run.atlas / name / "peaks.narrowPeak" for name in run.shape.names) if path.exists()
+    ]
     out = run.atlas / "consensus.bed"
     consensus_peaks(found, run.sizes, run.reference / "exclude.bed", out, width=500)
     return [out]
@@ -272,13 +323,37 @@ def activity(run: Run):
     return out
 
 
+def tracks(run: Run):
+    """Mean binding of each cell type of the first sample."""
+    import pandas as pd
+    from scbind.celltracks import cell_type_tracks
+
+    yield
+    sample, out = run.shape.names[0], []
+    for row in pd.read_csv(run.tables[0], sep="\t", dtype=str).itertuples():
+        out.append(run.grid / sample / row.slug)
+        cell_type_tracks(run.grid / f"{sample}.zarr", row.cell_type, run.sizes, out[-1])
+    return out
+
+
+def populations(run: Run):
+    """Small populations, from the activity of all samples."""
+    from scbind.populations import find_populations
+
+    yield
+    out = run.grid / "populations.tsv"
+    find_populations([run.grid / f"{sample}.h5ad" for sample in run.shape.names], out)
+    return [out]
+
+
 def rates(run: Run):
     """Pairs per second of the network in memory, and matrix products, taking turns; printed as JSON."""
     import numpy as np
     import torch
     from common import Case
     from common import rates as measure
-    from networks import multiply_adds, respond
+    from networks import multiply_adds
+    from networks import run as respond
     from scbind.models import build_network, load_predictor
 
     yield
@@ -290,8 +365,9 @@ def rates(run: Run):
     codes = rng.integers(0, 4, (n_windows, predictor.context), dtype=np.uint8)
     sequence, depth = predictor.readout(codes), np.full(n_cells, 4e-4, np.float32)
     counts = rng.poisson(0.3, (n_cells, n_windows, bins)).astype(np.float32)
-    small = sequence[:256], counts[:4, :256], depth[:4]
-    each = multiply_adds(lambda: predictor.probabilities(*small)) * 1e6 / 1024
+    each = (
+        multiply_adds(lambda: predictor.probabilities(sequence, counts, depth)) * 1e6 / (n_cells * n_windows)
+    )
     cases = {"pairs": Case(lambda: predictor.probabilities(sequence, counts, depth), n_cells * n_windows)}
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.randn(2, SQUARE, SQUARE).to(dtype)
@@ -303,7 +379,7 @@ def rates(run: Run):
         rows.append(torch.full((batch,), 4e-4))
         for dtype in (torch.float32, torch.bfloat16):
             name = f"scfan {batch} {str(dtype).removeprefix('torch.')}"
-            cases[name] = Case(lambda r=rows, d=dtype: respond(scfan, r, d), batch)
+            cases[name] = Case(lambda r=rows, d=dtype: respond(scfan.respond, r, d), batch)
     found = measure(cases, rounds=5, seconds=0.5)
     middle = {name: float(np.median(values)) for name, values in found.items()}
     best = max(value for name, value in middle.items() if name.startswith("scfan"))
@@ -318,11 +394,22 @@ def rates(run: Run):
 STAGES: dict[str, Callable] = {
     stage.__name__: stage
     for stage in (
-        *(count, peaks, embed, cells, pseudobulk, consensus),  # once per atlas
-        *(windows, readout, profile, infer, merge, activity, rates),  # for each number of windows
+        *(count, peaks, embed, cells, types, split, pool, coverage, called, consensus),  # once per atlas
+        *(
+            windows,
+            readout,
+            profile,
+            infer,
+            merge,
+            activity,
+            tracks,
+            populations,
+            rates,
+        ),  # for each number of windows
     )
 }
-PER_ATLAS = ("count", "peaks", "embed", "cells", "pseudobulk", "consensus")
+PER_ATLAS = ("count", "peaks", "embed", "cells", "types", "split", "pool", "coverage", "called", "consensus")
+AFTER_INFER = ("merge", "activity", "tracks", "populations")  # need all shards
 
 
 def child(stage: str, run: Run, number: int | None) -> None:
@@ -468,7 +555,7 @@ def main() -> None:
         for stage in STAGES:
             if stage not in args.stages or (stage in PER_ATLAS and n_windows != max(args.windows)):
                 continue
-            if stage in ("merge", "activity") and not all(
+            if stage in AFTER_INFER and not all(
                 path.exists() for sample in made.names for path in run.all_shards(sample)
             ):
                 continue

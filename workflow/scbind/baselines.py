@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.dataset import TrainingSet
-from scbind.depth import score_depths
+from scbind.depth import Scores, score_depths
 from scbind.evaluation import score_test_windows, write_curves
 from scbind.files import write_table
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
@@ -57,15 +57,7 @@ def evaluate_baselines(
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    features = Features(data, read_motifs(motifs))
-    trees, permuted = fit_trees(data, features, max_train, seed)
-    baselines = {
-        "accessibility": partial(_accessibility, features),
-        "motif_x_accessibility": partial(_motif_x_accessibility, features),
-        "boosted_trees": partial(_tree_scores, features, trees),
-        "other_lines_chip": other_lines_chip,
-        "permuted_labels": partial(_tree_scores, features, permuted),
-    }
+    baselines = fit_baselines(data, motifs, max_train, seed)
     tables = []
     for name, predict in baselines.items():
         table, drawn = score_test_windows(data, partial(predict, data), name)
@@ -75,6 +67,19 @@ def evaluate_baselines(
         tables.append(table)
     write_table(metrics, pd.concat(tables, ignore_index=True))
     write_table(depth, score_depths(data, baselines, keeps, max_windows, depth_seed, PROBABILITIES))
+
+
+def fit_baselines(data: TrainingSet, motifs: str | Path, max_train: int, seed: int) -> dict[str, Scores]:
+    """The baselines of :func:`evaluate_baselines` by name, each a function (data, line, windows) to scores."""
+    features = Features(data, read_motifs(motifs))
+    trees, permuted = fit_trees(data, features, max_train, seed)
+    return {
+        "accessibility": partial(_accessibility, features),
+        "motif_x_accessibility": partial(_motif_x_accessibility, features),
+        "boosted_trees": partial(_tree_scores, features, trees),
+        "other_lines_chip": other_lines_chip,
+        "permuted_labels": partial(_tree_scores, features, permuted),
+    }
 
 
 def _accessibility(features: Features, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:

@@ -1,0 +1,148 @@
+"""Accuracy of trained models over several seeds, beside the baselines, on all test windows, and on sampled coverage.
+
+    python benchmarks/accuracy.py FOLDER --dataset results/dataset --reference results/reference/{genome} \
+        --motifs results/motifs/motifs.npz --config config/config.yaml [--models scbind scfan --seeds 1 2 3]
+        [--coverage LINE=coverage.bw --levels 1 0.1 0.01 0.001] [--baselines]
+
+Each model of the configuration is trained and calibrated once per seed, as the rules do it, into FOLDER (what is there
+is not trained again), and scored on every test window: mean AUPRC and calibration error over pairs of line and TF,
+per seed, with their mean and standard deviation. `--baselines` adds those of the workflow that read the signal.
+
+`--coverage` asks the question of sparse signal as it was asked of the published network: the coverage track of a test
+line, scaled to a mean of 1 per base, gives at each base a Poisson number of insertions with a mean of `--levels`
+times it. What is kept is the AUPRC as a share of that at the first level. Unlike thinned insertions, which are in
+`results/evaluation/depth.tsv`, sampled coverage is not limited by how deep the track was sequenced, and it is smeared
+over the length of fragments. Every model, seed and baseline sees the same draws.
+"""
+
+from __future__ import annotations
+
+import argparse
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyBigWig
+import torch
+import yaml
+from common import show
+from scbind.baselines import fit_baselines
+from scbind.calibration import calibrate
+from scbind.dataset import TrainingSet
+from scbind.depth import NO_CURVE, remembering_scores
+from scbind.evaluation import score_test_windows
+from scbind.models import load_predictor
+from scbind.settings import check_config
+from scbind.splits import TEST
+from scbind.training import train
+
+NOT_TRAINING = ("motifs", "depth_windows")
+
+
+def sampled(data: TrainingSet, line: int, coverage: Path, level: float, seed: int) -> TrainingSet:
+    """The dataset with a line's insertions drawn from its coverage, ``level`` per base on average."""
+    rng, positions, depth = np.random.default_rng([seed, line]), [], data.depth.copy()
+    with pyBigWig.open(str(coverage)) as bigwig:
+        for number, (chrom, length) in enumerate(list(data.genome.sizes.as_dict().items())[: depth.shape[1]]):
+            if chrom not in bigwig.chroms():
+                continue
+            begin = data.genome.sizes.offsets[number]
+            known = np.asarray(data.genome.codes[begin : begin + length]) < 4
+            values = np.nan_to_num(np.asarray(bigwig.values(chrom, 0, length, numpy=True), dtype=np.float64))
+            values *= known
+            if not values.any():
+                continue
+            count = rng.poisson(level * values / values[known].mean())
+            positions.append(np.repeat(np.arange(begin, begin + length), count).astype(np.uint32))
+            depth[line, number] = level
+    insertions = list(data.insertions)
+    insertions[line] = np.concatenate(positions)
+    return replace(data, insertions=insertions, depth=depth)
+
+
+def trained(args, name: str, hyper: dict, seed: int) -> Path:
+    """Train and calibrate a model with a seed, if that was not done before; its folder."""
+    folder = args.folder / f"{name}.{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, calibration = folder / "model.ckpt", folder / "calibration.json"
+    own = {key: value for key, value in hyper.items() if key not in NOT_TRAINING} | {"seed": seed}
+    files = args.dataset, args.reference, checkpoint, folder / "training.csv", folder / "scratch"
+    if not checkpoint.exists():
+        train(*files, motifs=args.motifs if hyper["motifs"] else None, threads=args.threads, **own)
+    if not calibration.exists():
+        limit = hyper["valid_windows"]
+        calibrate(checkpoint, *files[:2], calibration, max_windows=limit, seed=seed, threads=args.threads)
+    return folder
+
+
+def mean_scores(data: TrainingSet, scores) -> dict[str, float]:
+    """Mean AUPRC, calibration error and prevalence over the pairs of line and TF with a bound test window."""
+    table, _ = score_test_windows(data, partial(scores, data), "")
+    whole = table[(table["split"] == "test") & (table["n_bound"] > 0)]
+    return {name: float(whole[name].mean()) for name in ("auprc", "ece", "prevalence")}
+
+
+def on_line(data: TrainingSet, line: int) -> TrainingSet:
+    """The dataset with the test windows of one line only."""
+    splits = np.array(data.splits)
+    splits[np.arange(len(splits)) != line] *= splits[np.arange(len(splits)) != line] != TEST
+    return replace(data, splits=splits)
+
+
+def main() -> None:
+    """Train, score, print; every score is kept in FOLDER/accuracy.tsv."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    for name in ("dataset", "reference", "motifs", "config"):
+        parser.add_argument(f"--{name}", type=Path, required=True)
+    parser.add_argument("--models", nargs="+", default=["scbind"])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    parser.add_argument("--baselines", action="store_true")
+    parser.add_argument("--coverage", help="LINE=bigWig")
+    parser.add_argument("--levels", type=float, nargs="+", default=[1.0, 0.1, 0.01, 0.001])
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    data = TrainingSet.open(args.dataset, args.reference)
+    signals = {"as it is": data}
+    if args.coverage:
+        name, _, path = args.coverage.partition("=")
+        line = data.lines.index(name)
+        alone = on_line(data, line)
+        signals |= {
+            f"{level:g} per base": sampled(alone, line, Path(path), level, 0) for level in args.levels
+        }
+    models = check_config(yaml.safe_load(args.config.read_text()), str(args.config))["models"]
+    runs = []
+    if args.baselines:
+        found = fit_baselines(data, args.motifs, max_train=60_000, seed=1)
+        runs += [(name, 0, scores) for name, scores in found.items() if name not in NO_CURVE]
+    for name in args.models:
+        for seed in args.seeds:
+            folder = trained(args, name, models[name], seed)
+            model = load_predictor(folder / "model.ckpt", folder / "calibration.json")
+            runs.append((name, seed, remembering_scores(model)))
+    rows = [
+        {"model": model, "seed": seed, "signal": signal} | mean_scores(given, scores)
+        for model, seed, scores in runs
+        for signal, given in signals.items()
+    ]
+    table = pd.DataFrame(rows)
+    table.to_csv(args.folder / "accuracy.tsv", sep="\t", index=False)
+    first = f"{args.levels[0]:g} per base"
+    shown = []
+    for (model, signal), part in table.groupby(["model", "signal"], sort=False):
+        row = {"model": model, "signal": signal, "seeds": len(part), "prevalence": part["prevalence"].mean()}
+        row |= {"AUPRC": part["auprc"].mean(), "sd": part["auprc"].std(), "ECE": part["ece"].mean()}
+        full = table[(table["model"] == model) & (table["signal"] == first)]
+        row["kept"] = part["auprc"].mean() / full["auprc"].mean() if len(full) else float("nan")
+        shown.append(row)
+    show(shown)
+
+
+if __name__ == "__main__":
+    main()
