@@ -149,3 +149,43 @@ def test_a_chromosome_without_signal_is_not_used(tiny, tmp_path):
     only_c = tiny["splits"] | {"train": ["C:chr2:0-20000"], "valid": ["A:chr2:0-20000"]}
     with pytest.raises(InputError, match="the train split holds no window; .* the line has signal there"):
         build_dataset(tiny["reference"], tracks, tiny["peaks"], tiny["chip"], only_c, tmp_path / "none")
+
+
+def test_outside_its_regions_a_track_says_nothing(tiny, tiny_dataset, tmp_path):
+    """Line A's track covers the second half of chr1 and chr2; line C's is the same as without regions."""
+    bigwig, sizes = pyBigWig.open(tiny["tracks"]["A"]), [("chr1", 60_000), ("chr2", 40_000)]
+    half = pyBigWig.open(str(tmp_path / "A.bw"), "w")
+    half.addHeader(sizes)
+    for chrom, low in (("chr1", 30_000), ("chr2", 0)):
+        rows = [row for row in bigwig.intervals(chrom) if row[0] >= low]
+        half.addEntries(chrom, [r[0] for r in rows], values=[r[2] for r in rows], span=1)
+    half.close()
+    speaks = {"A": [["chr1", 30_000, 45_000], ["chr1", 45_000, 60_000], ["chr2", 0, 40_000]]}
+    speaks["C"] = [[chrom, 0, length] for chrom, length in sizes]
+    regions = {line: str(tmp_path / f"{line}.json") for line in speaks}
+    for line in speaks:
+        (tmp_path / f"{line}.json").write_text(json.dumps({"regions": speaks[line]}))
+    tracks = tiny["tracks"] | {"A": str(tmp_path / "A.bw")}
+    sheets = tracks, tiny["peaks"], tiny["chip"], tiny["splits"]
+    build_dataset(tiny["reference"], *sheets, tmp_path / "d", regions=regions)
+    whole, got = (TrainingSet.open(path, tiny["reference"]) for path in (tiny_dataset, tmp_path / "d"))
+
+    kept = (whole.insertions[0] >= 30_000) & (whole.insertions[0] < 60_000)
+    assert got.depth[0, 0] == pytest.approx(kept.sum() / 30_000), "no N lies there"
+    assert np.array_equal(got.depth[1], whole.depth[1]) and got.depth[0, 1] == whole.depth[0, 1]
+    inside = (got.chrom == 1) | (got.start - 400 >= 30_000)
+    assert np.array_equal(got.splits[1], whole.splits[1])
+    assert np.array_equal(got.splits[0], np.where(inside, whole.splits[0], UNUSED))
+    crossing = inside & (got.chrom == 0) & (got.start < 45_000) & (got.start > 44_500)
+    assert (got.splits[0, crossing] == TRAIN).all() and crossing.any(), "regions that touch are one"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("{", "no regions of this genome"), ("{}", "no regions"), ('{"regions": [["chr9", 0, 5]]}', "chr9")]
+    + [('{"regions": [["chr2", 0, 40001]]}', "no such region: chr2:0-40001")],
+)
+def test_a_track_without_its_regions_is_refused(tiny, tmp_path, text, message):
+    (tmp_path / "track.json").write_text(text)
+    with pytest.raises(InputError, match=f"track.json: .*{message}"):
+        build(tiny, tiny["reference"], tmp_path / "d", regions=dict.fromkeys("AC", tmp_path / "track.json"))

@@ -146,6 +146,15 @@ def test_track_peaks_equal_those_of_the_same_insertions(tmp_path, sizes_path):
             bw.addEntries(name, position, values=count.astype(float), span=1)
     call_track_peaks(tmp_path / "i.bw", sizes_path, tmp_path / "b", qvalue=0.01, extsize=150)
     assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    # the background is spread over what the track speaks for: the less that is, the less a peak stands out
+    for name, share in (("all", 1), ("tenth", 10)):
+        regions = [[chrom, 0, length // share] for chrom, length in SIZES.as_dict().items()]
+        (tmp_path / "track.json").write_text(json.dumps({"regions": regions}))
+        options = {"qvalue": 0.01, "extsize": 150, "regions": tmp_path / "track.json"}
+        call_track_peaks(tmp_path / "i.bw", sizes_path, tmp_path / name, **options)
+    assert (tmp_path / "all").read_text() == (tmp_path / "b").read_text()
+    everywhere, denser = (read_narrowpeak(tmp_path / name, SIZES)["signal"].max() for name in ("b", "tenth"))
+    assert denser < everywhere / 2
 
 
 def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch):

@@ -26,6 +26,7 @@ rule bulk_track:
 rule bulk_peaks:
     input:
         bigwig="results/bulk/{cell_line}/insertions.bw",
+        facts="results/bulk/{cell_line}/track.json",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
         peaks="results/bulk/{cell_line}/peaks.narrowPeak",

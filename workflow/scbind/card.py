@@ -125,13 +125,13 @@ def _modelled(facts: Mapping) -> list[str]:
 
 
 def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
-    """Each cell line with the number of factors it was trained on, and its mean depth over chromosomes."""
+    """Each cell line with the number of factors it was trained on, and its mean depth over the chromosomes that it has."""
     lines = facts["cell_lines"]
     depths = facts.get("depth", {})
     assayed = np.asarray(facts.get("assayed", [[]] * len(lines)), dtype=bool)
     rows = []
     for name, trained in zip(lines, assayed, strict=True):
-        depth = list(depths[name].values()) if name in depths else []
+        depth = [d for d in depths.get(name, {}).values() if d > 0]  # 0: not covered by the track
         count = str(trained.sum()) if trained.any() else "none: held out" if trained.size else "-"
         rows.append((name, count, number(np.mean(depth)) if depth else "-"))
     return rows

@@ -15,11 +15,11 @@ from scbind.genome import ChromSizes, Genome
 from scbind.labels import BOUND, NOT_ASSAYED, assay_table, covered_bases, grid_windows, label_windows
 from scbind.peaks import read_bed, read_narrowpeak
 from scbind.runlog import say
-from scbind.signal import track_counts
+from scbind.signal import rank, track_counts
 from scbind.splits import TRAIN, UNUSED, assign_splits
-from scbind.tracks import read_insertions
+from scbind.tracks import read_insertions, read_regions
 
-FORMAT = 1  # raise when the files of a dataset change meaning
+FORMAT = 2  # raise when the files of a dataset change meaning
 
 
 def build_dataset(
@@ -33,6 +33,7 @@ def build_dataset(
     step: int = 200,
     context: int = 1000,
     min_mappability: float | None = None,
+    regions: dict[str, str] | None = None,
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -55,6 +56,10 @@ def build_dataset(
         Least mean mappability (0 to 1) of a window's context; ``None``: mappability is not looked at, and models
         do not see it. Over the context and not the window, because that is where insertions are counted: none
         where reads cannot map looks like closed chromatin.
+    regions
+        Per cell line the ``track.json`` that says where its track speaks (:func:`scbind.tracks.read_regions`). Depth
+        is taken there, and only windows whose context lies inside are used: outside, nothing known looks like
+        closed chromatin. ``None``: each track speaks for the whole genome.
 
     Raises
     ------
@@ -82,16 +87,16 @@ def build_dataset(
     with atomic(output) as folder:
         folder.mkdir()
         np.savez(folder / "windows.npz", chrom=chrom, start=start)
-        known = genome.known_lengths()
+        context_start = genome.sizes.offsets[chrom] + start - (context - window) // 2
         depths, is_open = {}, np.zeros((len(lines), len(chrom)), dtype=bool)
         usable = np.zeros_like(is_open)
         for row, line in enumerate(lines):
             positions = read_insertions(tracks[line], genome.sizes)
             np.save(folder / f"insertions.{line}.npy", positions)
-            per_chrom = np.diff(np.searchsorted(positions, genome.sizes.offsets))[: genome.n_sequenced]
-            depth = per_chrom / np.maximum(known[: genome.n_sequenced], 1)
+            speaks = read_regions(regions[line] if regions else None, genome.sizes)
+            depth = _depth(positions, speaks, genome)
             depths[line] = dict(zip(chroms, depth.tolist(), strict=False))
-            usable[row] = depth[chrom] > 0
+            usable[row] = (depth[chrom] > 0) & _inside(context_start, context, speaks)
             is_open[row] = (
                 covered_bases(read_narrowpeak(peaks[line], genome.sizes), chroms, chrom, start, window) > 0
             )
@@ -138,10 +143,26 @@ def build_dataset(
             "depth": depths,
             "splits": splits,
             "bound_train": dict(zip(tfs, np.asarray(bound_train).tolist(), strict=True)),
-            "normalisation": "insertion counts with depth (insertions per known base) beside them",
+            "normalisation": "insertion counts with depth (insertions per known base that the track covers) beside them",
             "sha256": {f.name: _sha256(f) for f in sorted(folder.iterdir())},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def _depth(positions: np.ndarray, regions: np.ndarray, genome: Genome) -> np.ndarray:
+    """Insertions per known base inside a track's regions: float64 (chromosomes with sequence,)."""
+    per_region = np.diff(rank(positions, regions), axis=1)[:, 0]
+    inside = np.zeros(len(genome.sizes.names), dtype=np.int64)
+    np.add.at(inside, np.searchsorted(genome.sizes.offsets, regions[:, 0], side="right") - 1, per_region)
+    return (inside / np.maximum(genome.known_lengths(regions), 1))[: genome.n_sequenced]
+
+
+def _inside(start: np.ndarray, width: int, regions: np.ndarray) -> np.ndarray:
+    """Bool (windows,): windows of ``width`` bp from ``start`` (global) on that lie wholly inside one region."""
+    if not len(regions):
+        return np.zeros(len(start), dtype=bool)
+    row = np.searchsorted(regions[:, 0], start, side="right") - 1
+    return (row >= 0) & (start + width <= regions[row, 1])
 
 
 def _sha256(path: Path) -> str:
@@ -166,7 +187,7 @@ class TrainingSet:
     insertions
         Per line, sorted global positions, uint32.
     depth
-        float32 (lines, chromosomes): insertions per known base.
+        float32 (lines, chromosomes): insertions per known base of the regions that the line's track speaks for.
     """
 
     genome: Genome

@@ -148,10 +148,14 @@ class Genome:
         found[~inside] = beyond
         return found
 
-    def known_lengths(self) -> np.ndarray:
-        """Number of bases that are not N, per chromosome, int64; 0 without sequence."""
+    def known_lengths(self, regions: np.ndarray | None = None) -> np.ndarray:
+        """Number of bases that are not N, per chromosome, int64; 0 without sequence.
+
+        ``regions``: integer (regions, 2), global half-open, disjoint, each in one chromosome; only these are counted.
+        """
         known = np.zeros(len(self.sizes.names), dtype=np.int64)
-        for index in range(self.n_sequenced):
-            start, end = self.sizes.offsets[index : index + 2]
-            known[index] = np.count_nonzero(self.codes[start:end] != UNKNOWN)
+        offsets = self.sizes.offsets
+        for start, end in np.stack([offsets[:-1], offsets[1:]], axis=1) if regions is None else regions:
+            index = np.searchsorted(offsets, start, side="right") - 1
+            known[index] += np.count_nonzero(self.codes[start:end] != UNKNOWN)
         return known

@@ -25,7 +25,7 @@ from scbind.fragments import iter_pieces
 from scbind.genome import ChromSizes
 from scbind.inputs import open_plain, refuse_names
 from scbind.runlog import say
-from scbind.tracks import read_insertions
+from scbind.tracks import read_insertions, read_regions
 
 COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "signal", "p", "q", "summit"]
 WHOLE = ("start", "end", "summit")
@@ -158,21 +158,31 @@ def _inside(path, table: pd.DataFrame, lines: np.ndarray, sizes: ChromSizes) -> 
 
 
 def call_track_peaks(
-    insertions_bw: str | Path, sizes_path: str | Path, output: str | Path, qvalue: float, extsize: int
+    insertions_bw: str | Path,
+    sizes_path: str | Path,
+    output: str | Path,
+    qvalue: float,
+    extsize: int,
+    regions: str | Path | None = None,
 ) -> None:
     """Call peaks on a bigWig of insertions; a sorted narrowPeak file.
 
-    ``extsize`` in bp. Raises :class:`InputError` on a bad track or where MACS3 finds no peak.
+    ``extsize`` in bp. ``regions`` is the track's ``track.json``: MACS3 spreads the background over where the track
+    speaks; without it, over the chromosomes that have insertions. Raises :class:`InputError` on a bad track or where MACS3 finds no peak.
     """
     sizes = ChromSizes.read(sizes_path)
     position = read_insertions(insertions_bw, sizes)
-    edges = np.searchsorted(position, sizes.offsets)
+    edges = np.searchsorted(
+        position, sizes.offsets.astype(np.uint32)
+    )  # of another type, positions are copied
+    size = int(np.diff(read_regions(regions, sizes), axis=1).sum()) if regions else None
     pieces = (
         (name, position[low:high].astype(np.int64) - offset)
         for name, low, high, offset in zip(sizes.names, edges, edges[1:], sizes.offsets, strict=False)
         if high > low
     )
-    write_narrowpeak(_call(pieces, insertions_bw, sizes, output, qvalue, extsize), output, sizes)
+    table = _call(pieces, insertions_bw, sizes, output, qvalue, extsize, genome_size=size)
+    write_narrowpeak(table, output, sizes)
 
 
 def call_sample_peaks(
@@ -229,8 +239,12 @@ def _call(
     qvalue: float,
     extsize: int,
     max_fragments: int | None = None,
+    genome_size: int | None = None,
 ) -> pd.DataFrame:
-    """Run MACS3 in a scratch folder beside the output; ``max_fragments`` stands for twice as many insertions."""
+    """Run MACS3 in a scratch folder beside the output; ``max_fragments`` stands for twice as many insertions.
+
+    ``genome_size`` in bp; ``None`` takes the chromosomes that have insertions.
+    """
     macs = shutil.which("macs3", path=str(Path(sys.executable).parent)) or shutil.which("macs3")
     if macs is None:
         raise InputError(
@@ -249,7 +263,8 @@ def _call(
         if share < 1:
             say(f"{source}: {share:.1%} of {total} insertions are used, those of {max_fragments} fragments")
         bed, rng = Path(folder) / "insertions.bed", np.random.default_rng(0)
-        genome_size = sum(sizes.as_dict()[name] for name in {name for name, _ in pieces})
+        if genome_size is None:
+            genome_size = sum(sizes.as_dict()[name] for name in {name for name, _ in pieces})
         with open(waiting, "rb") as numbers, open(bed, "wb") as handle:
             for name, count in pieces:
                 position = np.fromfile(numbers, dtype=np.int32, count=count)

@@ -15,7 +15,7 @@ import pyBigWig
 
 from scbind.alignments import is_usable, open_bam
 from scbind.errors import InputError
-from scbind.files import atomic
+from scbind.files import atomic, require
 from scbind.fragments import iter_chromosomes
 from scbind.genome import ChromSizes
 from scbind.inputs import bigwig_intervals, open_bigwig, refuse_names
@@ -292,6 +292,35 @@ def _covered(inputs, regions, parts, sizes: ChromSizes) -> list[list]:
                 f"{sizes.names[right[0]]}:{right[1]}-{min(left[2], right[2])}",
             )
     return [[sizes.names[chrom], low, high] for chrom, low, high, _ in spans]
+
+
+def read_regions(facts: str | Path | None, sizes: ChromSizes) -> np.ndarray:
+    """Where a track speaks: int64 (regions, 2), global half-open, sorted, disjoint; each lies in one chromosome.
+
+    ``facts`` is the ``track.json`` of :func:`insertion_track`; with ``None`` the track speaks for every chromosome.
+    Regions that touch are one, so that what lies across their border is inside. Raises :class:`InputError` on a
+    file without regions or with one that is not of this genome.
+    """
+    if facts is None:
+        return np.stack([sizes.offsets[:-1], sizes.offsets[1:]], axis=1)
+    remedy = "make the track again"
+    try:
+        listed = json.loads(require(facts, "run the track rule first").read_text())["regions"]
+        spans = sorted((sizes.index(name), int(low), int(high)) for name, low, high in listed)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(facts, f"holds no regions of this genome ({error})", remedy) from error
+    regions: list[list[int]] = []
+    last = -1
+    for chrom, low, high in spans:
+        if not 0 <= low < high <= sizes.lengths[chrom]:
+            raise InputError(facts, f"no such region: {sizes.names[chrom]}:{low}-{high}", remedy)
+        low, high = low + int(sizes.offsets[chrom]), high + int(sizes.offsets[chrom])
+        if chrom == last and low <= regions[-1][1]:
+            regions[-1][1] = max(high, regions[-1][1])
+        else:
+            regions.append([low, high])
+        last = chrom
+    return np.array(regions, dtype=np.int64).reshape(-1, 2)
 
 
 def _add_up(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

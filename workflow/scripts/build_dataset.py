@@ -12,4 +12,5 @@ with logged(snakemake.log[0]):
         snakemake.params.splits,
         snakemake.output.folder,
         **snakemake.params.geometry,
+        regions=dict(zip(lines, snakemake.input.facts, strict=True)),
     )

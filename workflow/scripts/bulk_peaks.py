@@ -9,4 +9,5 @@ with logged(snakemake.log[0]):
         snakemake.output.peaks,
         qvalue=snakemake.params.qvalue,
         extsize=snakemake.params.extsize,
+        regions=snakemake.input.facts,
     )
