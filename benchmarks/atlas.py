@@ -313,6 +313,7 @@ def model_facts(shape: Shape) -> dict:
         "context": 1000,
         "mappability": False,
         "depth": {"none": dict.fromkeys(chromosomes, 1.0)},
+        "deepest": 1.0,
         "normalisation": "",
         "splits": {},
     }

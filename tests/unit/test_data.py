@@ -1,9 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from scbind.data import BindingData, FixedBatches, Pools, Sampling, TrainingBatches, draw_examples, thinned
 from scbind.dataset import TrainingSet
-from scbind.labels import BOUND
+from scbind.labels import BOUND, NOT_ASSAYED
 from scbind.models.layers import one_hot, reverse_complement
 from scbind.splits import TRAIN
 
@@ -38,6 +40,16 @@ def test_pools_do_not_depend_on_blocks(data):
     for expected, got in zip(whole.each, blocks.each, strict=True):
         np.testing.assert_array_equal(expected, got)
     assert sum(map(len, whole.each)) == (np.asarray(data.splits) == TRAIN).sum()
+
+
+def test_held_out_labels_do_not_choose_negatives(data):
+    """Line C trains nowhere: with its labels taken away, the same examples are drawn."""
+    blind = np.array(data.labels)
+    hidden = np.asarray(data.splits) != TRAIN
+    assert (blind[hidden] == BOUND).any()
+    blind[hidden] = NOT_ASSAYED
+    for expected, got in zip(Pools.of(replace(data, labels=blind)).each, Pools.of(data).each, strict=True):
+        np.testing.assert_array_equal(expected, got)
 
 
 def test_an_epoch_keeps_its_limit_and_its_ratios(data):

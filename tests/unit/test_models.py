@@ -20,7 +20,8 @@ FACTS = {
     "context": 1000,
     "window": 200,
     "bound_train": {"T1": 30, "T2": 0, "T3": 10},
-    "depth": {"A": {"chr1": 0.02}, "B": {"chr1": 0.01}},
+    "depth": {"A": {"chr1": 0.02, "chr2": 0.03}, "B": {"chr1": 0.01, "chr2": 0.5}},
+    "deepest": 0.02,  # only chr1 trains
 }
 RNG = np.random.default_rng(0)
 CODES = RNG.integers(0, 4, (7, 1000)).astype(np.uint8)
@@ -229,6 +230,17 @@ def test_deeper_signal_than_was_trained_on_is_scaled_down():
     torch.testing.assert_close(network(codes, counts * 10, torch.full((7,), 0.2)), at_most)
 
 
+def test_the_calibration_knows_no_more_depth_than_the_training():
+    fitted = {"tfs": ["T1", "T3"], "log10_depth_centre": -2.5}
+    fitted["parameters"] = dict.fromkeys(fitted["tfs"], [1.0, 0.0, 0.5, 2.0])
+    model = Predictor(build_network("scbind", FACTS, {}), FACTS, fitted)
+    depth = np.array([0.01, 0.02, 0.04, 5.0], np.float32)
+    found = model.calibrated(np.full((4, 2), -1, np.float32), depth)
+    assert found[0, 0] < found[1, 0] == found[2, 0] == found[3, 0]
+    slope, _ = model._platt(torch.from_numpy(depth))
+    assert slope[0, 0] < slope[1, 0] == slope[2, 0] == slope[3, 0]
+
+
 def test_masked_loss_ignores_unknown():
     logits = torch.tensor([[0.0, 5.0, -3.0]], requires_grad=True)
     loss = masked_loss(logits, torch.tensor([[1, -1, -2]], dtype=torch.int8))
@@ -289,7 +301,7 @@ def test_a_checkpoint_of_another_format_or_with_strange_settings_is_refused(tiny
         torch.save(stored, tmp_path / "edited.ckpt")
         return tmp_path / "edited.ckpt"
 
-    with pytest.raises(InputError, match="of scbind 9.9, in format 99; this version reads format 1; train"):
+    with pytest.raises(InputError, match="of scbind 9.9, in format 99; this version reads format 2; train"):
         load_predictor(edited(version="9.9", format=99))
     with pytest.raises(InputError, match="no architecture 'bpnet'; use one of scbind, scfan"):
         load_predictor(edited(architecture="bpnet"))

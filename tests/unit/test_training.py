@@ -1,4 +1,5 @@
 import csv
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +14,7 @@ from scbind.genome import Genome
 from scbind.inference import sequence_readout
 from scbind.models import load_predictor
 from scbind.module import BindingModule
-from scbind.training import choose_device, train
+from scbind.training import choose_device, data_facts, train
 from scbind.windows import Windows, choose_windows
 
 SMALL = {
@@ -114,6 +115,12 @@ def test_scfan_trains_and_keeps_line_weights_apart(tiny, tiny_dataset, tmp_path)
     )
     stored = torch.load(checkpoint, weights_only=True)
     assert stored["hyper_parameters"]["facts"]["assayed"] == [[True, True], [False, False]]
+
+
+def test_the_deepest_signal_is_that_of_the_training(tiny, tiny_dataset):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    depth = np.array([[0.1, 5.0], [7.0, 9.0]], np.float32)  # line A trains on chr1, line C nowhere
+    assert data_facts(replace(data, depth=depth), "scbind")["deepest"] == np.float32(0.1)
 
 
 def test_mappability_is_the_same_in_training_calibration_and_cells(mappable, tmp_path):

@@ -54,7 +54,7 @@ def calibrate(
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
     logits, depth, labels = predict_pairs(predictor, data, line, window, keeps, seed)
     known = reliability(predictor.tfs, labels, logits, depth)
-    x = np.log10(np.maximum(depth.ravel(), 1e-7))
+    x = np.log10(np.clip(depth.ravel(), 1e-7, predictor.facts["deepest"]))  # as where it is applied
     centre = float(x.mean())
     parameters = fit_platt(np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)))
     stored = {

@@ -125,7 +125,7 @@ def _modelled(facts: Mapping) -> list[str]:
 
 
 def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
-    """Each cell line with the number of factors it was trained on, and its mean depth over the chromosomes that it has."""
+    """Each cell line with the number of factors it was trained on, and its mean depth where its track covers."""
     lines = facts["cell_lines"]
     depths = facts.get("depth", {})
     assayed = np.asarray(facts.get("assayed", [[]] * len(lines)), dtype=bool)

@@ -68,7 +68,8 @@ class Pools:
             rows = slice(begin, begin + block)
             train = np.asarray(data.splits[:, rows]) == TRAIN
             bound = np.stack([(labels[rows] == BOUND).any(axis=1) for labels in data.labels])
-            tempting = np.asarray(data.is_open[:, rows]) | bound.any(axis=0)
+            # labels that validate or test must not choose what trains
+            tempting = np.asarray(data.is_open[:, rows]) | (bound & train).any(axis=0)
             for part, chosen in zip(
                 parts, (train & bound, train & ~bound & tempting, train & ~bound & ~tempting), strict=True
             ):

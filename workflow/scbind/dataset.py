@@ -143,7 +143,7 @@ def build_dataset(
             "depth": depths,
             "splits": splits,
             "bound_train": dict(zip(tfs, np.asarray(bound_train).tolist(), strict=True)),
-            "normalisation": "insertion counts with depth (insertions per known base that the track covers) beside them",
+            "normalisation": "insertion counts with depth (insertions per covered known base) beside them",
             "sha256": {f.name: _sha256(f) for f in sorted(folder.iterdir())},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))

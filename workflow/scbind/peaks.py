@@ -168,7 +168,8 @@ def call_track_peaks(
     """Call peaks on a bigWig of insertions; a sorted narrowPeak file.
 
     ``extsize`` in bp. ``regions`` is the track's ``track.json``: MACS3 spreads the background over where the track
-    speaks; without it, over the chromosomes that have insertions. Raises :class:`InputError` on a bad track or where MACS3 finds no peak.
+    speaks; without it, over the chromosomes that have insertions. Raises :class:`InputError` on a bad track or where
+    MACS3 finds no peak.
     """
     sizes = ChromSizes.read(sizes_path)
     position = read_insertions(insertions_bw, sizes)

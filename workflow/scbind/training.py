@@ -11,6 +11,7 @@ import time
 import warnings
 from pathlib import Path
 
+import numpy as np
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
@@ -25,6 +26,7 @@ from scbind.models.base import FORMAT
 from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.runlog import say
+from scbind.splits import TRAIN
 
 # Weights are averaged over some 100 steps before they are judged and kept: with a few hundred bound validation
 # windows, a single epoch looks good by chance, long before the learning rate has come down.
@@ -251,9 +253,16 @@ def data_facts(data: TrainingSet, architecture: str) -> dict:
         "context": manifest["context"],
         "mappability": data.has_mappability,
         "depth": manifest["depth"],
+        "deepest": _deepest(data),
         "normalisation": manifest["normalisation"],
         "splits": manifest["splits"],
     }
+
+
+def _deepest(data: TrainingSet) -> float:
+    """The largest depth of a line on a chromosome where it trains, insertions per base: more was never seen."""
+    trained = [np.unique(data.chrom[np.asarray(row) == TRAIN]) for row in data.splits]
+    return float(max(data.depth[line, chroms].max(initial=0) for line, chroms in enumerate(trained)))
 
 
 class _History(Callback):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from scbind.errors import InputError
 
-FORMAT = 1  # of checkpoints; raise when weights or facts change meaning
+FORMAT = 2  # of checkpoints; raise when weights or facts change meaning
 
 
 class BindingNetwork(nn.Module):
@@ -92,7 +92,7 @@ class BindingNetwork(nn.Module):
 def build_network(architecture: str, facts: dict, options: dict, motifs=None) -> BindingNetwork:
     """Make an untrained network.
 
-    ``facts`` holds ``tfs``, ``cell_lines``, ``assayed`` and ``context``; ``options`` the architecture's own
+    ``facts`` are those of :func:`scbind.training.data_facts`; ``options`` the architecture's own
     settings; ``motifs`` (TF -> log-odds) are what matrices start from.
 
     Raises

@@ -49,6 +49,7 @@ class Predictor:
                 raise InputError("calibration", "made for other TFs than the model's", "calibrate again")
             self._calibration = np.array([calibration["parameters"][tf] for tf in self.tfs])
             self._centre = calibration["log10_depth_centre"]
+            self._deepest = facts["deepest"]  # of the training; signal that is deeper is taken down to it
 
     def read_windows(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Sequence readout of windows whose *contexts* start at ``start`` (0-based): (W, ...); see :meth:`readout`.
@@ -128,7 +129,7 @@ class Predictor:
         """Probabilities of logits (..., N, TFs) at depths (N,), float32: calibrated if there is a calibration."""
         if self._calibration is not None:
             slope, intercept, slope_depth, intercept_depth = self._calibration.T
-            x = np.log10(np.maximum(depth, 1e-7))[:, None] - self._centre
+            x = np.log10(np.clip(depth, 1e-7, self._deepest))[:, None] - self._centre
             logits = (
                 np.maximum(slope + slope_depth * x, SMALLEST_SLOPE) * logits + intercept + intercept_depth * x
             )
@@ -174,7 +175,7 @@ class Predictor:
         if self._calibration is None:
             return None
         slope, intercept, slope_depth, intercept_depth = torch.from_numpy(self._calibration).to(self.device).T
-        x = torch.log10(depth.double().clamp_min(1e-7))[:, None] - self._centre
+        x = torch.log10(depth.double().clamp(1e-7, self._deepest))[:, None] - self._centre
         return (
             (slope + slope_depth * x).clamp_min(SMALLEST_SLOPE).float(),
             (intercept + intercept_depth * x).float(),

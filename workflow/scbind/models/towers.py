@@ -81,8 +81,7 @@ class TowerNetwork(BindingNetwork):
                 "models.*.options.reach",
             )
         self.within = facts["window"] // self.bin_bp
-        deepest = max(depth for line in facts["depth"].values() for depth in line.values())
-        self.register_buffer("deepest", torch.tensor(float(deepest)))
+        self.register_buffer("deepest", torch.tensor(float(facts["deepest"])))
         self.pull = pull / max(1, sum(facts["bound_train"].values()))
         self.scan = MotifScan([(motifs or {}).get(tf) for tf in facts["tfs"]], width, self.bin_bp)
         signal_bins = facts["context"] // self.bin_bp
