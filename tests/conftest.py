@@ -83,7 +83,9 @@ def shorten(project: Project) -> None:
     config = yaml.safe_load(path.read_text())
     for name, settings in SHORT.items():
         config["models"][name] |= settings
+    # LINE_C is held out as shipped, but only a part of it is scored: scfan is slow
     config["splits"]["test"] = ["*:chr4", "LINE_C:chr2:0-200000"]
+    config["splits"]["train"] = ["LINE_A:chr1", "LINE_A:chr2", "LINE_B:chr1", "LINE_B:chr2"]
     path.write_text(yaml.safe_dump(config))
 
 

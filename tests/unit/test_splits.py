@@ -1,5 +1,9 @@
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
+import yaml
 from scbind.errors import InputError
 from scbind.splits import TEST, TRAIN, UNUSED, VALID, assign_splits, kind_of_holdout
 
@@ -63,3 +67,18 @@ def test_kinds_of_holdout():
     assert set(kinds[0, CHROM == 2]) == {"chromosome"}
     assert set(kinds[1, CHROM == 0]) == {"cell_line"} and set(kinds[1, CHROM == 2]) == {"both"}
     assert set(kinds[0, CHROM == 0]) == {""}
+
+
+def test_the_shipped_example_holds_out_chromosomes_and_a_line():
+    root = Path(__file__).parents[2]
+    rules = yaml.safe_load((root / "config/config.yaml").read_text())["splits"]
+    with open(root / "config/chip.tsv") as handle:
+        assays = {(row["cell_line"], row["tf"]) for row in csv.DictReader(handle, delimiter="\t")}
+    lines, chroms = sorted({line for line, _ in assays}), ["chr1", "chr2", "chr3", "chr4"]
+    splits = assign_splits(rules, lines, chroms, np.repeat(np.arange(4), 5), np.tile(START[:5], 4), 200)
+    held_out = lines.index("LINE_C")
+    assert (splits[held_out] == TEST).all()
+    assert set(kind_of_holdout(splits)[held_out]) == {"cell_line", "both"}
+    assert set(np.delete(kind_of_holdout(splits), held_out, axis=0).ravel()) == {"", "chromosome"}
+    trained = {tf for line, tf in assays if line != "LINE_C"}
+    assert {tf for line, tf in assays if line == "LINE_C"} <= trained

@@ -69,6 +69,17 @@ def test_metrics_have_their_columns_and_all_models(demo):
     assert models == {"scbind", "scfan", "oracle"} | BASELINES
 
 
+def test_chromosomes_and_a_cell_line_are_held_out(demo):
+    kinds = {}
+    for row in table(demo.folder / "results/evaluation/metrics.tsv"):
+        if row["model"] in ("scbind", "scfan"):
+            kinds.setdefault((row["model"], row["cell_line"]), set()).add(row["split"])
+    for model in ("scbind", "scfan"):
+        for line in ("LINE_A", "LINE_B"):
+            assert kinds[model, line] == {"test", "chromosome", "scfan_protocol"}
+        assert kinds[model, "LINE_C"] == {"test", "cell_line", "both", "scfan_protocol"}
+
+
 def test_accuracy_against_depth_covers_every_model_and_the_oracle_bounds_them(demo):
     rows = table(demo.folder / "results/evaluation/depth.tsv")
     assert list(rows[0]) == "model cell_line tf keep depth n_windows n_bound prevalence auprc ece".split()
