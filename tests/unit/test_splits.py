@@ -51,6 +51,30 @@ def test_refused(rules, message):
         assign(rules)
 
 
+def test_splits_that_meet_share_no_context():
+    start = np.arange(20) * 200  # 600 bp of context reach over one neighbour on either side
+    rules = {"test": ["A:chr1:0-2000"], "valid": ["A:chr1:3000-4000"], "train": None}
+    whole, parted = (
+        assign_splits(rules, LINES, CHROMS, np.zeros(20, int), start, 200, context=context)
+        for context in (None, 600)
+    )
+    assert (whole[0] != UNUSED).all()
+    unused = np.flatnonzero(parted[0] == UNUSED).tolist()
+    assert unused == [9, 10, 14, 15], "test ends with window 9, validation begins with window 15"
+    kept = parted[0] != UNUSED
+    assert np.array_equal(parted[0, kept], whole[0, kept])
+    assert (parted[1] == TRAIN).all(), "on line B nothing else begins there"
+    for a, b in zip(*np.nonzero(np.abs(start[:, None] - start) < 400), strict=True):
+        assert UNUSED in (parted[0, a], parted[0, b]) or parted[0, a] == parted[0, b]
+
+
+def test_unused_windows_part_nothing():
+    start = np.arange(20) * 200
+    rules = {"test": ["A:chr1:0-2000"], "valid": ["B:chr1"], "train": ["A:chr1:2400-4000"]}
+    splits = assign_splits(rules, LINES, CHROMS, np.zeros(20, int), start, 200, context=600)
+    assert (splits[0] == UNUSED).sum() == 2 and splits[0, 9] == TEST and splits[0, 12] == TRAIN
+
+
 def test_a_line_without_signal_is_not_used():
     usable = np.ones((2, 15), bool)
     usable[1, CHROM == 0] = False

@@ -115,7 +115,7 @@ def build_dataset(
             )
         labels.flush()
         usable &= assayed.any(axis=1)[:, None]
-        split = assign_splits(splits, lines, chroms, chrom, start, window, usable)
+        split = assign_splits(splits, lines, chroms, chrom, start, window, usable, context)
         if step < window and window % step == 0:
             split[(split > TRAIN) & (start % window > 0)] = UNUSED
         np.save(folder / "splits.npy", split)

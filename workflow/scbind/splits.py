@@ -2,7 +2,9 @@
 
 A rule is ``LINE:CHROM`` or ``LINE:CHROM:START-END`` (0-based half-open, bp); ``*`` stands for any line or
 any chromosome. A window belongs to a region if it lies wholly inside. Test and validation rules must not
-claim the same pair; training takes what they leave, or only what its own rules name.
+claim the same pair; training takes what they leave, or only what its own rules name. Where regions of two
+splits of one line meet, windows whose context reaches into the other split are not used: they would share
+sequence and signal with it.
 """
 
 from __future__ import annotations
@@ -57,6 +59,7 @@ def assign_splits(
     window_start: np.ndarray,
     window: int,
     usable: np.ndarray | None = None,
+    context: int | None = None,
 ) -> np.ndarray:
     """Assign a split to every (cell line, window).
 
@@ -70,6 +73,9 @@ def assign_splits(
         Window width in bp.
     usable
         bool, shape (lines, windows): pairs that can be used at all (the line has signal there).
+    context
+        Bases around the middle of a window that are read. At the borders of regions, a window becomes ``UNUSED``
+        whose context overlaps a window of another split of the same line; ``None`` leaves all as they are.
 
     Returns
     -------
@@ -82,7 +88,7 @@ def assign_splits(
     """
     shape = (len(lines), len(window_chrom))
     splits = np.zeros(shape, dtype=np.uint8)
-    claimed_by = {}
+    claimed_by, borders = {}, set()
     for name in ("test", "valid", "train"):
         if rules.get(name) is None:
             if name != "train":
@@ -96,6 +102,8 @@ def assign_splits(
             if rule.chrom != "*":
                 chosen &= window_chrom == chroms.index(rule.chrom)
             if rule.start is not None:
+                of_chrom = [rule.chrom] if rule.chrom != "*" else chroms
+                borders |= {(chroms.index(name), at) for name in of_chrom for at in (rule.start, rule.end)}
                 chosen &= (window_start >= rule.start) & (window_start + window <= rule.end)
             for row, line in enumerate(lines):
                 if rule.line not in ("*", line):
@@ -113,6 +121,9 @@ def assign_splits(
                 claimed_by[(row, NAMES[name])] = f"splits.{name}: {text}"
     if usable is not None:
         splits[~usable] = UNUSED
+    if context is not None:
+        for index, at in sorted(borders):
+            _part(splits, window_chrom == index, window_start, window, context, at)
     for name, value in NAMES.items():
         if not (splits == value).any():
             raise InputError(
@@ -122,6 +133,24 @@ def assign_splits(
                 f"splits.{name}",
             )
     return splits
+
+
+def _part(
+    splits: np.ndarray, here: np.ndarray, start: np.ndarray, window: int, context: int, border: int
+) -> None:
+    """Set to ``UNUSED`` what reaches over a border of regions into a window of another split of its line.
+
+    ``here`` bool (windows,): those of the border's chromosome. If one window reaches another, that one reaches it as
+    well, so both are across the border in the sense of their contexts, and only those are compared.
+    """
+    first = start.astype(np.int64) - (context - window) // 2
+    near = np.flatnonzero(here & (first < border) & (first + context > border))
+    begin, end = first[near], first[near] + context
+    reached = (start[near] < end[:, None]) & (start[near] + window > begin[:, None])
+    for row in splits:
+        own = row[near]
+        other = (own[:, None] != own) & (own != UNUSED) & reached
+        row[near[other.any(axis=1)]] = UNUSED
 
 
 def kind_of_holdout(splits: np.ndarray) -> np.ndarray:
