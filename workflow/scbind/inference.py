@@ -76,7 +76,7 @@ def sequence_readout(
     from scbind.models import load_predictor
 
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
-    predictor = load_predictor(checkpoint, None, device, genome=genome.name)
+    predictor = load_predictor(checkpoint, None, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
     with atomic(output) as scratch:
@@ -127,7 +127,7 @@ def reference_profile(
 
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
     sizes = genome.sizes
-    predictor = load_predictor(checkpoint, calibration, device, genome=genome.name)
+    predictor = load_predictor(checkpoint, calibration, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     if draws < 2 or not samples:
         raise InputError(
@@ -250,7 +250,7 @@ def infer_shard(
         raise InputError("config", f"shard {shard} of {n_shards}", "number shards from 0")
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
     sizes = genome.sizes
-    predictor = load_predictor(checkpoint, calibration, device, genome=genome.name)
+    predictor = load_predictor(checkpoint, calibration, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     sample = SampleCells.open(position, cell, cells, sizes)
     trunk = _open_readout(readout, chosen, windows)
