@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from anndata.io import read_elem
 
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
+from scbind.devices import enough_gpu_memory
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes, Genome
@@ -65,6 +66,7 @@ class SampleCells:
         return cls(signal, passing, borrow)
 
 
+@enough_gpu_memory()
 def sequence_readout(
     checkpoint, windows, reference_dir, output, batch: int = 256, device: str = "cpu"
 ) -> None:
@@ -91,6 +93,7 @@ def sequence_readout(
     say(f"sequence readout of {len(chosen)} windows: {mapped.dtype} {mapped.shape}")
 
 
+@enough_gpu_memory()
 def reference_profile(
     checkpoint,
     calibration,
@@ -203,6 +206,7 @@ def reference_profile(
     )
 
 
+@enough_gpu_memory()
 def infer_shard(
     position,
     cell,
