@@ -30,7 +30,7 @@ import pysam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from scbind.files import atomic  # noqa: E402
+from scbind.files import atomic, file_sha256  # noqa: E402
 from scbind.reference import prepare_reference  # noqa: E402
 
 CHROMOSOMES = 20
@@ -287,8 +287,10 @@ def write_model(folder: Path, shape: Shape) -> None:
     }
     (folder / "model").mkdir(exist_ok=True)
     state = {f"network.{name}": values for name, values in network.state_dict().items()}
-    with atomic(folder / "model" / "model.ckpt") as scratch:
+    checkpoint = folder / "model" / "model.ckpt"
+    with atomic(checkpoint) as scratch:
         torch.save({"state_dict": state, "hyper_parameters": {"facts": facts, "options": options}}, scratch)
+    calibration["checkpoint_sha256"] = file_sha256(checkpoint)
     with atomic(folder / "model" / "calibration.json") as scratch:
         scratch.write_text(json.dumps(calibration))
 
@@ -303,7 +305,7 @@ def model_facts(shape: Shape) -> dict:
         "version": "0",
         "architecture": "scbind",
         "genome": "atlas",
-        "chromosomes": chromosomes,
+        "chromosomes": dict.fromkeys(chromosomes, shape.length),
         "tfs": tfs,
         "modelled": [True] * len(tfs),
         "bound_train": dict.fromkeys(tfs, 1000),

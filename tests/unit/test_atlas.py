@@ -39,7 +39,7 @@ def test_an_atlas_is_what_the_workflow_reads(benchmarks, tmp_path):
         )  # refuses what is not sorted or outside a chromosome
         assert len(out[2].read_text().splitlines()) == 1 + 6
     predictor = load_predictor(
-        tmp_path / "a/model/model.ckpt", tmp_path / "a/model/calibration.json", genome="atlas"
+        tmp_path / "a/model/model.ckpt", tmp_path / "a/model/calibration.json", genome=Genome.open(reference)
     )
     assert len(predictor.tfs) == 4
     make_atlas(tmp_path / "b", shape)

@@ -61,7 +61,8 @@ def test_files_and_mappings_give_the_same_card(tmp_path):
 
 def test_checkpoint_file(tmp_path):
     torch = pytest.importorskip("torch")
-    stored = {"state_dict": {}, "hyper_parameters": {"facts": FACTS, "options": {}}}
+    facts = FACTS | {"chromosomes": {"chr1": 10}, "bound_train": {"CTCF": 9}, "mappability": False}
+    stored = {"state_dict": {}, "hyper_parameters": {"facts": facts, "options": {}}}
     torch.save(stored, tmp_path / "model.ckpt")
     table = metrics(tmp_path / "m.tsv")
     write_card(tmp_path / "model.ckpt", CALIBRATION, table, tmp_path / "card.md")

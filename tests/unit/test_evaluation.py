@@ -1,5 +1,6 @@
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -143,3 +144,23 @@ def test_a_model_of_another_dataset_is_refused(tiny, tiny_dataset, tiny_model, t
         "tfs", ["TF1", "TF9"], "trained with other tfs: it alone has TF2, the dataset TF9; train the model"
     )
     refused("window", 100, "trained with other window: 200, not 100; train the model again")
+    refused("min_mappability", 0.5, "trained with other mappability: False, not True; train the model again")
+    splits = {"test": ["A:chr1"], "valid": ["*:chr2:0-20000"], "train": None}
+    refused(
+        "splits",
+        splits,
+        "other splits: it alone has test .*, test C:chr1:0-30000, train A:chr1, the dataset test A:chr1, "
+        "train what is left; train the model again",
+    )
+    refused(
+        "assayed",
+        [[True, False], [True, True]],
+        "trained with other assayed: it alone has A TF2, the dataset none",
+    )
+
+
+def test_lines_without_a_training_window_are_no_part_of_what_was_trained(tiny, tiny_dataset):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    assert data.trained == [[True, True], [False, False]]
+    held_out = replace(data, splits=np.where(np.asarray(data.splits) == 1, 0, data.splits))
+    assert held_out.trained == [[False, False], [False, False]]

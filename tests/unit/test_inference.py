@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+import torch
 from scbind.errors import InputError
 from scbind.genome import ChromSizes, Genome
 from scbind.inference import _signal_block, infer_shard, reference_profile, sequence_readout
@@ -76,6 +77,10 @@ def files(tmp_path, predictor):
 
 def sample(folder):
     return {"position": folder / "position.npy", "cell": folder / "cell.npy", "cells": folder / "cells.h5ad"}
+
+
+def out_of_memory(*_):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
 def make_reference(folder, samples=None, name="reference.npz", **options):
@@ -300,4 +305,23 @@ def test_a_model_that_gives_no_probability_is_an_error(files, predictor, monkeyp
         FakePredictor, "probabilities", lambda self, r, c, d: np.full((*c.shape[:2], 3), np.nan)
     )
     with pytest.raises(ValueError, match="no probabilities"):
+        infer(files)
+
+
+def test_too_little_gpu_memory_is_said_in_one_line(files, predictor):
+    what = "^device: the memory of the GPU does not suffice; .* with --resources gpu=0$"
+    predictor.probabilities = predictor.read_windows = out_of_memory
+    with pytest.raises(InputError, match=what):
+        sequence_readout("m", files / "windows.npz", files / "ref", files / "again.npy")
+    with pytest.raises(InputError, match=what):
+        make_reference(files, name="again.npz")
+    with pytest.raises(InputError, match=what):
+        infer(files)
+    assert not list(files.glob("*again*")) and not list(files.glob("*0of1*"))
+
+    def broken(*_):
+        raise RuntimeError("some other fault")
+
+    predictor.probabilities = broken
+    with pytest.raises(RuntimeError, match="some other fault"):
         infer(files)

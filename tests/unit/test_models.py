@@ -1,10 +1,15 @@
 import json
+import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 from scbind.errors import InputError
+from scbind.genome import Genome
 from scbind.models import build_network, load_predictor
+from scbind.models.checkpoint import FACTS as FACTS_OF_CHECKPOINTS
+from scbind.models.checkpoint import read_checkpoint
 from scbind.models.layers import RATE, MotifScan, one_hot
 from scbind.models.predictor import Predictor
 from scbind.models.scfan import ScfanNetwork
@@ -273,10 +278,17 @@ def test_checkpoints_run_no_code(tmp_path, capfd):
         load_predictor(path)
 
 
-def test_a_checkpoint_of_another_genome_or_with_foreign_weights_is_refused(tiny_model, tmp_path):
-    checkpoint = tiny_model[0]
+def test_a_checkpoint_of_another_genome_or_with_foreign_weights_is_refused(tiny, tiny_model, tmp_path):
+    checkpoint, genome = tiny_model[0], Genome.open(tiny["reference"])
+    load_predictor(checkpoint, genome=genome)
     with pytest.raises(InputError, match="trained on genome mini, not hg38"):
-        load_predictor(checkpoint, genome="hg38")
+        load_predictor(checkpoint, genome=replace(genome, name="hg38"))
+    longer = replace(genome, sizes=replace(genome.sizes, lengths=np.array([59_000, 41_000])))
+    with pytest.raises(InputError, match="another mini: chr1 is 60000 bp, now 59000 bp; train on this"):
+        load_predictor(checkpoint, genome=longer)
+    fewer = replace(genome, codes=genome.codes[:60_000])
+    with pytest.raises(InputError, match="another mini: chr2 is 40000 bp, now absent"):
+        load_predictor(checkpoint, genome=fewer)
     stored = torch.load(checkpoint, weights_only=True)
     stored["hyper_parameters"]["options"]["channels"] = 24
     torch.save(stored, tmp_path / "edited.ckpt")
@@ -291,6 +303,100 @@ def test_a_calibration_of_other_tfs_is_refused(tiny_model, tmp_path):
     path.write_text(json.dumps(fitted))
     with pytest.raises(InputError, match="made for other TFs"):
         load_predictor(tiny_model[0], path)
+
+
+def test_a_flipped_byte_in_a_checkpoint_never_goes_unnoticed(tiny_model, tmp_path):
+    whole, path = tiny_model[0].read_bytes(), tmp_path / "model.ckpt"
+    expected = read_checkpoint(tiny_model[0])["state"]
+    with zipfile.ZipFile(tiny_model[0]) as archive:
+        largest = max(archive.infolist(), key=lambda member: member.file_size)
+    flips = [largest.header_offset + 1000, *np.random.default_rng(0).integers(0, len(whole), 100)]
+    refused = []
+    for place in flips:
+        damaged = bytearray(whole)
+        damaged[place] ^= 0x10
+        path.write_bytes(damaged)
+        try:
+            found = read_checkpoint(path)["state"]
+        except InputError as error:
+            assert "not a readable scbind checkpoint" in str(error) and "\n" not in str(error)
+            refused.append(place)
+            continue
+        assert all(torch.equal(found[name], values) for name, values in expected.items())  # it was padding
+    assert refused[0] == flips[0], "a weight"
+    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        with pytest.raises(InputError, match="not a readable scbind checkpoint|is empty"):
+            read_checkpoint(path)
+
+
+def test_what_is_no_checkpoint_of_ours_is_refused_in_one_line(tiny_model, tmp_path):
+    path = tmp_path / "edited.ckpt"
+
+    def stored_with(part=(), **changes):
+        """The checkpoint with keys changed in one part of it; those that become ``...`` are taken out."""
+        stored = torch.load(tiny_model[0], weights_only=True)
+        held = stored
+        for name in part:
+            held = held[name]
+        held.update(changes)
+        for name in [name for name, value in changes.items() if value is ...]:
+            del held[name]
+        return stored
+
+    def refused(what, stored):
+        torch.save(stored, path)
+        with pytest.raises(InputError, match=what) as error:
+            load_predictor(path)
+        assert len(str(error.value).splitlines()) == 1 and "train" in error.value.remedy
+
+    hyper, facts = ["hyper_parameters"], ["hyper_parameters", "facts"]
+    refused("it holds a Tensor", torch.zeros(3))
+    refused("no state_dict", stored_with(state_dict=...))
+    refused("no hyper_parameters", stored_with(hyper_parameters=...))
+    refused("state_dict is a list", stored_with(state_dict=[1]))
+    refused("not a readable", stored_with(hyper_parameters=[]))
+    refused("no options", stored_with(hyper, options=...))
+    for name in FACTS_OF_CHECKPOINTS:
+        refused(f"no {name}", stored_with(facts, **{name: ...}))
+        refused(f"{name} is a NoneType", stored_with(facts, **{name: None}))
+    refused("not equally long", stored_with(facts, modelled=[True] * 3))
+    refused("do not fit its own description", stored_with([*hyper, "options"], channels="many"))
+    for value in (float("nan"), float("inf")):
+        stored = stored_with()
+        next(v for v in stored["state_dict"].values() if v.is_floating_point()).view(-1)[0] = value
+        refused("weights that are no finite numbers: network", stored)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (lambda fitted: fitted.pop("parameters"), "no parameters"),
+        (lambda fitted: fitted.pop("reliability"), "no reliability"),
+        (lambda fitted: fitted.pop("checkpoint_sha256"), "no checkpoint_sha256"),
+        (lambda fitted: fitted["parameters"].pop("TF1"), "no TF1"),
+        (lambda fitted: fitted["parameters"]["TF1"].pop(), "not 4 parameters of TF1"),
+        (lambda fitted: fitted["parameters"]["TF1"].__setitem__(0, float("nan")), "NaN is no number"),
+        (lambda fitted: fitted["parameters"]["TF1"].__setitem__(0, "1"), "must be real number"),
+        (lambda fitted: fitted.update(log10_depth_centre=1e999), "Infinity is no number"),
+        (lambda fitted: fitted.update(checkpoint_sha256="0" * 64), "made for another checkpoint than"),
+    ],
+)
+def test_a_damaged_calibration_or_that_of_another_checkpoint_is_refused(tiny_model, tmp_path, change, what):
+    fitted, path = json.loads(tiny_model[1].read_text()), tmp_path / "calibration.json"
+    path.write_text(json.dumps(fitted))
+    load_predictor(tiny_model[0], path)
+    change(fitted)
+    path.write_text(json.dumps(fitted))
+    with pytest.raises(InputError, match=f"{what}.*; calibrate again"):
+        load_predictor(tiny_model[0], path)
+
+
+@pytest.mark.parametrize("text", [b"{", b"[1]", b"null", b"\xff\xfe", b'{"log10_depth_centre": 1e999}'])
+def test_a_calibration_that_is_something_else_is_refused(tiny_model, tmp_path, text):
+    (tmp_path / "calibration.json").write_bytes(text)
+    with pytest.raises(InputError, match="not a readable calibration"):
+        load_predictor(tiny_model[0], tmp_path / "calibration.json")
 
 
 def test_a_checkpoint_of_another_format_or_with_strange_settings_is_refused(tiny_model, tmp_path):
@@ -308,7 +414,7 @@ def test_a_checkpoint_of_another_format_or_with_strange_settings_is_refused(tiny
     with pytest.raises(InputError, match="scbind has no option 'layers'"):
         load_predictor(edited(options={"layers": 3}))
     with pytest.raises(InputError, match="its weights do not fit its own description"):
-        load_predictor(edited(tfs=["TF1", "TF2", "TF3"], modelled=[True] * 3))
+        load_predictor(edited(tfs=["TF1", "TF2", "TF3"], modelled=[True] * 3, assayed=[[True] * 3] * 2))
     load_predictor(edited())
 
 

@@ -1,4 +1,6 @@
 import csv
+import json
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -10,10 +12,12 @@ from scbind.data import FixedBatches
 from scbind.dataset import TrainingSet, build_dataset
 from scbind.errors import InputError
 from scbind.evaluation import network_scores, score_test_windows
+from scbind.files import file_sha256
 from scbind.genome import Genome
 from scbind.inference import sequence_readout
 from scbind.models import load_predictor
 from scbind.module import BindingModule
+from scbind.motifs import read_motifs
 from scbind.training import choose_device, data_facts, train
 from scbind.windows import Windows, choose_windows
 
@@ -71,7 +75,64 @@ def test_a_killed_training_resumes_to_the_same_end(tiny, tiny_dataset, tmp_path,
     assert history(resumed[1]) == history(whole[1])
     for key, value in weights(whole[0]).items():
         assert torch.equal(value, weights(resumed[0])[key])
-    assert not list((tmp_path / "cut" / "scratch").iterdir())
+    assert not (tmp_path / "cut" / "scratch").exists()
+
+
+def cut_short(monkeypatch, *arguments, **settings):
+    """Train, but be killed in the second epoch; the folder of the state that is left."""
+    step = BindingModule.training_step
+
+    def killed(self, batch, number):
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return step(self, batch, number)
+
+    with monkeypatch.context() as patched, pytest.raises((KeyboardInterrupt, SystemExit)):
+        patched.setattr(BindingModule, "training_step", killed)
+        run(*arguments, **settings)
+    return arguments[-1] / "scratch"
+
+
+def test_a_state_of_other_data_settings_or_code_is_not_resumed_but_removed(
+    tiny, tiny_dataset, tiny_motifs, tmp_path, monkeypatch, capfd
+):
+    settings = {"motifs": tiny_motifs, "sampling": {"examples_per_epoch": 32}, "epochs": 2}
+    scratch = cut_short(monkeypatch, tiny, tiny_dataset, tmp_path, **settings)
+    (ours,) = scratch.iterdir()
+    shutil.copytree(tiny_dataset, tmp_path / "dataset")
+    is_open = np.load(tmp_path / "dataset" / "open.npy")
+    np.save(tmp_path / "dataset" / "open.npy", ~is_open)
+    manifest = json.loads((tiny_dataset / "manifest.json").read_text())
+    manifest["sha256"]["open.npy"] = file_sha256(tmp_path / "dataset" / "open.npy")
+    (tmp_path / "dataset" / "manifest.json").write_text(json.dumps(manifest))
+    known = read_motifs(tiny_motifs)["TF1"]
+    np.savez(tmp_path / "motifs.npz", tfs=["TF1"], **{"matrix/TF1": known[:, ::-1]})
+    other = [{"motifs": tmp_path / "motifs.npz"}, {"valid_windows": 100}, {"patience": 1}]
+    other += [{"precision": "bf16-mixed"}, {"code": "another"}]
+    for change in other:
+        cut_short(monkeypatch, tiny, tiny_dataset, tmp_path, **(settings | change))
+    cut_short(monkeypatch, tiny, tmp_path / "dataset", tmp_path, **settings)
+    assert len(list(scratch.iterdir())) == 2 + len(other)
+    assert "resuming" not in capfd.readouterr().err
+    run(tiny, tiny_dataset, tmp_path, **settings)
+    assert f"resuming from {ours / 'last.ckpt'}" in capfd.readouterr().err
+    assert not scratch.exists()
+
+
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_damaged_state_is_discarded(tiny, tiny_dataset, tmp_path, monkeypatch, capfd, name):
+    whole = run(tiny, tiny_dataset, tmp_path / "whole", epochs=2)
+    scratch = cut_short(monkeypatch, tiny, tiny_dataset, tmp_path, epochs=2)
+    (damaged,) = scratch.glob(f"*/{name}")
+    damaged.write_bytes(damaged.read_bytes()[:-100])
+    capfd.readouterr()
+    again = run(tiny, tiny_dataset, tmp_path, epochs=2)
+    said = capfd.readouterr().err
+    assert (
+        said.count(f"{name}: not a readable scbind checkpoint") == 1 and "starting again without it" in said
+    )
+    assert "resuming" not in said
+    assert history(again[1]) == history(whole[1])
 
 
 def test_nan_loss_stops_and_keeps_the_last_good_state(tiny, tiny_dataset, tmp_path, monkeypatch):
@@ -103,7 +164,7 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny, tiny_dataset, tmp_path, m
     small_memory(16)
     run(tiny, tiny_dataset, tmp_path, batch_size=32, epochs=1)
     assert "out of GPU memory with batches of 32; starting again with 16" in capfd.readouterr().err
-    assert not list((tmp_path / "scratch").glob("*/last.ckpt"))
+    assert not (tmp_path / "scratch").exists()
     small_memory(0)
     with pytest.raises(InputError, match="not even batches of 8 fit into the memory of the GPU"):
         run(tiny, tiny_dataset, tmp_path / "none", batch_size=16, epochs=1)
@@ -127,7 +188,8 @@ def test_mappability_is_the_same_in_training_calibration_and_cells(mappable, tmp
     reference, dataset = mappable
     options = {"architecture": "scfan", "options": {}, "epochs": 1, "valid_windows": 20}
     checkpoint, _ = run({"reference": reference}, dataset, tmp_path, **options)
-    data, model = TrainingSet.open(dataset, reference), load_predictor(checkpoint, genome="mini")
+    data = TrainingSet.open(dataset, reference)
+    model = load_predictor(checkpoint, genome=data.genome)
     assert model.facts["mappability"] is True
     line, window = np.zeros(40, int), np.arange(100, 140)
     batch = FixedBatches(data, line, window, 1)[0]

@@ -73,6 +73,19 @@ def test_rules_that_use_a_gpu_ask_for_it(name):
     assert "snakemake.resources.gpu" in (ROOT / f"workflow/scripts/{name}.py").read_text()
 
 
+READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"
+
+
+@pytest.mark.parametrize("name", [*READERS.split(), "sequence_readout", "score_cells"])
+def test_rules_that_may_read_mappability_wait_for_it(name):
+    assert "        mappability=MAPPABILITY,\n" in RULES[name].partition("    output:\n")[0]
+
+
+def test_a_training_knows_its_code():
+    """A state that other code left is not resumed."""
+    assert "code=snakemake.params.code," in (ROOT / "workflow/scripts/train_model.py").read_text()
+
+
 def test_no_script_is_left_over():
     assert {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")} == set(RULES)
 

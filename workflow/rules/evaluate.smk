@@ -30,6 +30,7 @@ rule evaluate_model:
 rule evaluate_depth:
     input:
         REFERENCE_FILES,
+        mappability=MAPPABILITY,
         checkpoint="results/models/{model}/model.ckpt",
         calibration="results/models/{model}/calibration.json",
         dataset="results/dataset",

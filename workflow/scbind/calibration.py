@@ -12,7 +12,7 @@ import torch
 from scbind.abstention import reliability
 from scbind.data import thinned
 from scbind.dataset import TrainingSet
-from scbind.files import atomic
+from scbind.files import atomic, file_sha256
 from scbind.labels import BOUND
 from scbind.models import load_predictor
 from scbind.models.predictor import SMALLEST_SLOPE, Predictor
@@ -36,15 +36,16 @@ def calibrate(
 
     Platt scaling (Platt 1999) per TF whose slope and intercept may move linearly with log10 depth, fitted to
     validation windows at full depth and thinned 10-, 100- and 1,000-fold, and shrunk to a fit shared by all TFs, so
-    that a TF with few bound windows is still sensible. The JSON holds ``tfs``, ``parameters`` (TF -> slope,
-    intercept, and their change per decade of depth), ``log10_depth_centre`` and ``reliability``: what
+    that a TF with few bound windows is still sensible. The JSON holds ``checkpoint_sha256`` (of the file it was made
+    for: it goes with no other), ``tfs``, ``parameters`` (TF -> slope, intercept, and their change per decade of
+    depth), ``log10_depth_centre`` and ``reliability``: what
     :func:`scbind.abstention.reliability` says of each TF, and ``spread``, the mean over the windows called bound of the
     standard deviation between members (as many windows are called as are bound, the most probable first; ``null``
     where none is bound, and for a network of one member).
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(checkpoint, genome=data.genome.name)
+    predictor = load_predictor(checkpoint, genome=data.genome)
     data.check_model(predictor.facts, checkpoint)
     line, window = np.nonzero(np.asarray(data.splits) == VALID)
     if len(line) > max_windows:
@@ -58,6 +59,7 @@ def calibrate(
     centre = float(x.mean())
     parameters = fit_platt(np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)))
     stored = {
+        "checkpoint_sha256": file_sha256(checkpoint),
         "tfs": predictor.tfs,
         "log10_depth_centre": centre,
         "parameters": {

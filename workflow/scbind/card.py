@@ -103,7 +103,7 @@ def _facts(checkpoint: Mapping | str | Path) -> Mapping:
     elif Path(checkpoint).suffix == ".json":
         facts, where = _read_json(checkpoint), checkpoint
     else:
-        from scbind.models.predictor import read_checkpoint  # torch: only where a checkpoint is read
+        from scbind.models.checkpoint import read_checkpoint  # torch: only where a checkpoint is read
 
         facts, where = read_checkpoint(checkpoint)["facts"], checkpoint
     if missing := [key for key in NEEDED if key not in facts]:

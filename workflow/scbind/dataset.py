@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
 from scbind.errors import InputError
-from scbind.files import atomic, require
-from scbind.genome import ChromSizes, Genome
+from scbind.files import atomic, file_sha256, require
+from scbind.genome import Genome
 from scbind.labels import BOUND, NOT_ASSAYED, assay_table, covered_bases, grid_windows, label_windows
 from scbind.peaks import read_bed, read_narrowpeak
 from scbind.runlog import say
@@ -20,6 +20,10 @@ from scbind.splits import TRAIN, UNUSED, assign_splits
 from scbind.tracks import read_insertions, read_regions
 
 FORMAT = 2  # raise when the files of a dataset change meaning
+# Facts of a model and of a dataset that have to be the same; in this order, because later ones name earlier ones.
+COMPARED = (
+    "chromosomes", "cell_lines", "tfs", "window", "context", "mappability", "splits", "assayed",
+)  # fmt: skip
 
 
 def build_dataset(
@@ -132,7 +136,7 @@ def build_dataset(
         manifest = {
             "format": FORMAT,
             "genome": genome.name,
-            "chromosomes": dict(list(genome.sizes.as_dict().items())[: genome.n_sequenced]),
+            "chromosomes": genome.sequenced,
             "window": window,
             "step": step,
             "context": context,
@@ -144,7 +148,7 @@ def build_dataset(
             "splits": splits,
             "bound_train": dict(zip(tfs, np.asarray(bound_train).tolist(), strict=True)),
             "normalisation": "insertion counts with depth (insertions per covered known base) beside them",
-            "sha256": {f.name: _sha256(f) for f in sorted(folder.iterdir())},
+            "sha256": {f.name: file_sha256(f) for f in sorted(folder.iterdir())},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
 
@@ -163,11 +167,6 @@ def _inside(start: np.ndarray, width: int, regions: np.ndarray) -> np.ndarray:
         return np.zeros(len(start), dtype=bool)
     row = np.searchsorted(regions[:, 0], start, side="right") - 1
     return (row >= 0) & (start + width <= regions[row, 1])
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
@@ -208,8 +207,7 @@ class TrainingSet:
         genome = Genome.open(reference)
         if manifest["format"] != FORMAT:
             raise InputError(folder, f"dataset format {manifest['format']}, expected {FORMAT}", "rebuild it")
-        sizes: ChromSizes = genome.sizes
-        here = dict(list(sizes.as_dict().items())[: genome.n_sequenced])
+        here = genome.sequenced
         if here != manifest["chromosomes"]:
             raise InputError(folder, "made from another genome", "rebuild the dataset")
         with np.load(folder / "windows.npz") as windows:
@@ -229,19 +227,20 @@ class TrainingSet:
         )
 
     def check_model(self, facts: dict, checkpoint: str | Path) -> None:
-        """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset."""
-        for key in ("chromosomes", "cell_lines", "tfs", "window", "context"):
-            here, there = self.manifest[key], facts[key]
+        """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset.
+
+        The split counts: what a model was trained on is no holdout for it, whatever the dataset says now.
+        """
+        known = self.manifest | {"assayed": self.trained, "mappability": self.has_mappability}
+        for key in COMPARED:
+            there, here = (_comparable(key, each) for each in (facts, known))
             if here == there:
                 continue
             if isinstance(here, int):
                 what = f"{there}, not {here}"
             else:
-                lists = (there, here) if isinstance(here, list) else (there.items(), here.items())
-                only = [[str(v) for v in mine if v not in theirs] for mine, theirs in (lists, lists[::-1])]
-                what = (
-                    f"it alone has {', '.join(only[0]) or 'none'}, the dataset {', '.join(only[1]) or 'none'}"
-                )
+                only = [", ".join(v for v in a if v not in b) for a, b in ((there, here), (here, there))]
+                what = f"it alone has {only[0] or 'none'}, the dataset {only[1] or 'none'}"
             raise InputError(checkpoint, f"trained with other {key}: {what}", "train the model again")
 
     @property
@@ -253,6 +252,15 @@ class TrainingSet:
     def tfs(self) -> list[str]:
         """Names of all TFs, the last axis of ``labels``."""
         return self.manifest["tfs"]
+
+    @cached_property
+    def trained(self) -> list[list[bool]]:
+        """Of each line and TF, whether it was assayed and has windows to train on."""
+        trains = [bool((row == TRAIN).any()) for row in self.splits]
+        return [
+            [bool(a) and some for a in row]
+            for row, some in zip(self.manifest["assayed"], trains, strict=True)
+        ]
 
     @property
     def has_mappability(self) -> bool:
@@ -285,3 +293,18 @@ class TrainingSet:
         context = self.manifest["context"]
         start = self.start[windows].astype(np.int64) - (context - self.manifest["window"]) // 2 + shift
         return np.clip(start, 0, self.genome.sizes.lengths[self.chrom[windows]] - context)
+
+
+def _comparable(key: str, known: dict) -> int | list[str]:
+    """One fact of a model or a dataset as a number, or as words that can be listed."""
+    value = known[key]
+    if key == "chromosomes":
+        return [f"{name} of {length} bp" for name, length in value.items()]
+    if key == "splits":
+        return sorted(f"{name} {rule}" for name in value for rule in value[name] or ["what is left"])
+    if key == "assayed":
+        names = [[f"{line} {tf}" for tf in known["tfs"]] for line in known["cell_lines"]]
+        return [
+            name for row, has in zip(names, value, strict=True) for name, a in zip(row, has, strict=True) if a
+        ]
+    return value

@@ -53,7 +53,7 @@ def evaluate_depth(
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
+    predictor = load_predictor(checkpoint, calibration, genome=data.genome)
     data.check_model(predictor.facts, checkpoint)
     write_table(output, score_depths(data, {model: remembering_scores(predictor)}, keeps, max_windows, seed))
 

@@ -52,7 +52,7 @@ def evaluate_model(
     """Score a model on every test window of every assayed line; write ``metrics.tsv`` and ``curves.npz``."""
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(checkpoint, calibration, genome=data.genome.name)
+    predictor = load_predictor(checkpoint, calibration, genome=data.genome)
     data.check_model(predictor.facts, checkpoint)
 
     table, drawn = score_test_windows(data, partial(network_scores(predictor), data), model)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -41,6 +42,12 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a tab-separated table with a header and without its index, numbers to six significant digits."""
     with atomic(path) as scratch:
         table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file, 64 hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def require(path: str | Path, remedy: str) -> Path:

@@ -96,6 +96,11 @@ class Genome:
         """Number of chromosomes (the first ones) that have sequence."""
         return int(np.searchsorted(self.sizes.offsets, len(self.codes), side="right") - 1)
 
+    @property
+    def sequenced(self) -> dict[str, int]:
+        """Name to length (bp) of the chromosomes that have sequence, in file order."""
+        return dict(list(self.sizes.as_dict().items())[: self.n_sequenced])
+
     @cached_property
     def mappability(self) -> np.ndarray:
         """Read-only memory map, uint8, shape (sequenced bases,): mappability times 255.

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 from anndata.io import read_elem
 
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
+from scbind.devices import enough_gpu_memory
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes, Genome
@@ -65,6 +66,7 @@ class SampleCells:
         return cls(signal, passing, borrow)
 
 
+@enough_gpu_memory()
 def sequence_readout(
     checkpoint, windows, reference_dir, output, batch: int = 256, device: str = "cpu"
 ) -> None:
@@ -76,7 +78,7 @@ def sequence_readout(
     from scbind.models import load_predictor
 
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
-    predictor = load_predictor(checkpoint, None, device, genome=genome.name)
+    predictor = load_predictor(checkpoint, None, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
     with atomic(output) as scratch:
@@ -91,6 +93,7 @@ def sequence_readout(
     say(f"sequence readout of {len(chosen)} windows: {mapped.dtype} {mapped.shape}")
 
 
+@enough_gpu_memory()
 def reference_profile(
     checkpoint,
     calibration,
@@ -127,7 +130,7 @@ def reference_profile(
 
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
     sizes = genome.sizes
-    predictor = load_predictor(checkpoint, calibration, device, genome=genome.name)
+    predictor = load_predictor(checkpoint, calibration, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     if draws < 2 or not samples:
         raise InputError(
@@ -203,6 +206,7 @@ def reference_profile(
     )
 
 
+@enough_gpu_memory()
 def infer_shard(
     position,
     cell,
@@ -250,7 +254,7 @@ def infer_shard(
         raise InputError("config", f"shard {shard} of {n_shards}", "number shards from 0")
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
     sizes = genome.sizes
-    predictor = load_predictor(checkpoint, calibration, device, genome=genome.name)
+    predictor = load_predictor(checkpoint, calibration, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     sample = SampleCells.open(position, cell, cells, sizes)
     trunk = _open_readout(readout, chosen, windows)

@@ -78,6 +78,14 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
     chosen, names = filled["infer"]["model"], ", ".join(filled["models"])
     if chosen not in filled["models"]:
         raise InputError(label, f"no model is named {chosen!r}", f"use one of: {names}", "key infer.model")
+    window, context = filled["dataset"]["window"], filled["dataset"]["context"]
+    if context < window or (context - window) % 2:
+        raise InputError(
+            label,
+            f"{context} bp cannot be centred on windows of {window} bp",
+            f"give {window} or more, and an even difference of the two",
+            "key dataset.context",
+        )
     return filled
 
 

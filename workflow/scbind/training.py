@@ -23,6 +23,7 @@ from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.files import atomic
 from scbind.models.base import FORMAT
+from scbind.models.checkpoint import read_archive
 from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.runlog import say
@@ -31,6 +32,7 @@ from scbind.splits import TRAIN
 # Weights are averaged over some 100 steps before they are judged and kept: with a few hundred bound validation
 # windows, a single epoch looks good by chance, long before the learning rate has come down.
 AVERAGING = 0.99
+RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
 SMALLEST_BATCH = 8  # below this, memory is not short because of the batch
 SAMPLING = {  # how each architecture draws examples where the config is silent
     "scbind": {},
@@ -86,6 +88,7 @@ def train(
     require_gpu: bool = False,
     threads: int = 1,
     workers: int = 0,
+    code: str = "",
 ) -> None:
     """Train a model on the training split and keep the epoch with the best validation AUPRC.
 
@@ -97,7 +100,7 @@ def train(
         Outputs: a Lightning checkpoint that carries its facts, and one CSV row per epoch (``epoch, train_loss,
         valid_loss, valid_auprc, learning_rate, seconds``).
     scratch
-        Folder for the state that a killed run resumes from; removed on success.
+        Folder for the state that a killed run resumes from; all of it is removed on success.
     architecture, options, motifs
         See :func:`scbind.models.base.build_network`.
     sampling
@@ -106,6 +109,8 @@ def train(
         Upper limit of validation windows looked at after each epoch.
     precision
         Lightning's name, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
+    code
+        Digest of the code that trains. A state is resumed only by the same code, data and settings that left it.
 
     Raises
     ------
@@ -151,10 +156,17 @@ def train(
         learning_rate,
         weight_decay,
         seed,
+        data.manifest["sha256"],
+        _digest_of_motifs(known),
+        valid_windows,
+        patience,
+        precision,
+        devices,
+        code,
     ]
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     state = Path(scratch) / key
-    last = state / "last.ckpt"
+    last = _whole_state(state)
     best = ModelCheckpoint(
         state,
         "best",
@@ -190,11 +202,11 @@ def train(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    if last.exists():
+    if last:
         say(f"resuming from {last}")
     fits = True
     try:
-        trainer.fit(module, batches, ckpt_path=str(last) if last.exists() else None, weights_only=True)
+        trainer.fit(module, batches, ckpt_path=last, weights_only=True)
     except torch.OutOfMemoryError:
         fits = False
     if not fits:  # outside of the handler, which keeps the memory of the failed step alive
@@ -226,7 +238,33 @@ def train(
         writer.writerows(record.rows)
     with atomic(checkpoint) as path:
         shutil.copyfile(best.best_model_path, path)
-    shutil.rmtree(state)
+    shutil.rmtree(scratch)  # with what trainings with other data or settings left there
+
+
+def _digest_of_motifs(known: dict[str, np.ndarray] | None) -> str:
+    """SHA-256 of the matrices that a network starts from."""
+    total = hashlib.sha256()
+    for tf, matrix in sorted((known or {}).items()):
+        total.update(f"{tf} {matrix.dtype} {matrix.shape} ".encode() + np.ascontiguousarray(matrix).tobytes())
+    return total.hexdigest()
+
+
+def _whole_state(state: Path) -> str | None:
+    """The file to resume from; ``None`` where there is none, or it or the best weights beside it are damaged.
+
+    A damaged state is removed, because every later run would fail on it as well.
+    """
+    last = state / "last.ckpt"
+    if not last.exists():
+        return None
+    try:
+        for path in sorted(state.glob("*.ckpt")):
+            read_archive(path, RESUMED)
+    except InputError as error:
+        say(f"WARNING {error.file}: {error.problem}; starting again without it")
+        shutil.rmtree(state)
+        return None
+    return str(last)
 
 
 def data_facts(data: TrainingSet, architecture: str) -> dict:
@@ -245,10 +283,7 @@ def data_facts(data: TrainingSet, architecture: str) -> dict:
         "modelled": [manifest["bound_train"][tf] > 0 for tf in manifest["tfs"]],
         "bound_train": manifest["bound_train"],
         "cell_lines": manifest["cell_lines"],
-        "assayed": [
-            [bool(a) and bool((data.splits[row] == 1).any()) for a in manifest["assayed"][row]]
-            for row in range(len(manifest["cell_lines"]))
-        ],
+        "assayed": data.trained,
         "window": manifest["window"],
         "context": manifest["context"],
         "mappability": data.has_mappability,

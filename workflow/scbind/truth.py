@@ -172,7 +172,7 @@ def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome,
     """TF -> probabilities (cells, windows) of another network for the same cells and windows."""
     from scbind.models import load_predictor
 
-    predictor = load_predictor(checkpoint, calibration, genome=genome.name)
+    predictor = load_predictor(checkpoint, calibration, genome=genome)
     borrow = sample.borrow[sample.passing[rows]]
     depth = (borrow @ sample.signal.density(genome.known_lengths())).astype(np.float32)
     context = chosen.global_context_starts(genome.sizes)

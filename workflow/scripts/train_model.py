@@ -12,5 +12,6 @@ with logged(snakemake.log[0]):
         motifs=snakemake.input.motifs or None,
         gpus=snakemake.resources.gpu,
         threads=snakemake.threads,
+        code=snakemake.params.code,
         **snakemake.params.hyper,
     )

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from scbind.errors import InputError
-from scbind.files import require
 from scbind.genome import Genome
 from scbind.models.base import build_network
+from scbind.models.checkpoint import DAMAGE, read_calibration, read_checkpoint
 
 SMALLEST_SLOPE = 0.05  # of the calibration, as it is fitted: more evidence never makes binding less likely
 NAN_SIGNAL = "NaN among the counts of a window"
@@ -182,45 +180,47 @@ class Predictor:
         )
 
 
-def read_checkpoint(path: str | Path) -> dict:
-    """Read a checkpoint without executing anything in it; refuses what is not one of ours."""
-    remedy = "train the model again"
-    try:
-        stored = torch.load(require(path, "train the model first"), map_location="cpu", weights_only=True)
-        facts = stored["hyper_parameters"]["facts"]
-    except (pickle.UnpicklingError, RuntimeError, KeyError, EOFError, TypeError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise InputError(path, f"not a readable scbind checkpoint ({first_line[:120]})", remedy) from error
-    return {"state": stored["state_dict"], "facts": facts, "options": stored["hyper_parameters"]["options"]}
-
-
 def load_predictor(
     checkpoint: str | Path,
     calibration: str | Path | None = None,
     device: str = "cpu",
-    genome: str | None = None,
+    genome: Genome | None = None,
 ) -> Predictor:
     """Load a model for prediction.
 
-    ``genome`` is the name that the caller works on. Raises :class:`InputError` on a damaged checkpoint, one of
+    ``genome`` is the one that the caller works on. Raises :class:`InputError` on a damaged checkpoint, one of
     another genome, or a calibration that does not belong to it.
     """
     stored = read_checkpoint(checkpoint)
     facts = stored["facts"]
-    if genome is not None and facts["genome"] != genome:
-        raise InputError(
-            checkpoint, f"trained on genome {facts['genome']}, not {genome}", "train on this genome"
-        )
-    network = build_network(facts["architecture"], facts, stored["options"])
+    if genome is not None:
+        _check_genome(facts, genome, checkpoint)
     weights = {k.removeprefix("network."): v for k, v in stored["state"].items() if k.startswith("network.")}
     try:
+        network = build_network(facts["architecture"], facts, stored["options"])
         network.load_state_dict(weights)
-    except RuntimeError as error:
+    except InputError:
+        raise
+    except DAMAGE as error:
         raise InputError(checkpoint, "its weights do not fit its own description", "train again") from error
-    fitted = (
-        json.loads(require(calibration, "calibrate the model first").read_text()) if calibration else None
-    )
+    fitted = read_calibration(calibration, checkpoint) if calibration else None
     return Predictor(network, facts, fitted, device)
+
+
+def _check_genome(facts: dict, genome: Genome, checkpoint: str | Path) -> None:
+    """Refuse a genome of another name, or whose chromosomes with sequence are others or have other lengths."""
+    remedy = "train on this genome"
+    if facts["genome"] != genome.name:
+        raise InputError(checkpoint, f"trained on genome {facts['genome']}, not {genome.name}", remedy)
+    there, here = facts["chromosomes"], genome.sequenced
+    for name in [*there, *here]:
+        if there.get(name) != here.get(name):
+            lengths = [f"{length} bp" if length else "absent" for length in (there.get(name), here.get(name))]
+            raise InputError(
+                checkpoint,
+                f"trained on another {genome.name}: {name} is {lengths[0]}, now {lengths[1]}",
+                remedy,
+            )
 
 
 def _pad(rows: np.ndarray, length: int) -> np.ndarray:
