@@ -141,6 +141,12 @@ def test_levels_and_their_weights():
     levels = depth_levels(depth)
     assert np.allclose(levels, np.geomspace(0.01, 1, 5)) and levels.dtype == np.float32
     assert depth_levels(np.full(3, 2.0)).tolist() == [2.0]
+    # a few cells without a fragment to speak of, or with none, do not draw the levels to them
+    assert np.allclose(
+        depth_levels(np.concatenate([[0.0, 1e-9, 1e-9], np.geomspace(1, 10, 997)])),
+        np.geomspace(1, 10, 5),
+        rtol=0.25,
+    )
     profile = Profile(levels, np.zeros((1, 1)), np.zeros((5, 1)), np.zeros((5, 1)))
     weight = profile.at(np.array([0.001, 0.01, 10**-1.75, 1.0, 50.0])).toarray()
     half = [0.5, 0.5, 0, 0, 0]
@@ -176,6 +182,19 @@ def test_nothing_predicted_and_nothing_expected_stay_finite():
     expected, zero = np.array([2.0, 0.0]), np.zeros((1, 2))
     z = background_corrected(zero, expected[None], np.ones((1, 3, 2)), expected)
     assert np.isfinite(z).all() and z[0, 1] == 0 and z[0, 0] < 0
+
+
+def test_a_cell_for_which_nothing_is_expected_leaves_the_others_alone():
+    rng = np.random.default_rng(8)
+    binding, drawn = 1 + rng.random((2, 2)), 1 + rng.random((2, 6, 2))
+    expected = np.array([[1.0, 1.5], [0.0, 1.5]])  # none of the first TF at the depth of the second cell
+    z = background_corrected(binding, expected, drawn, np.ones(2))
+    alone = [
+        background_corrected(binding[i : i + 1], expected[i : i + 1], drawn[i : i + 1], np.ones(2))
+        for i in (0, 1)
+    ]
+    assert np.array_equal(z, np.concatenate(alone))
+    assert z[1, 0] == 0 and (z != 0).tolist() == [[True, True], [False, True]]
 
 
 def test_tiny_spread_is_not_believed():

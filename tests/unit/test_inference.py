@@ -281,9 +281,27 @@ def test_windows_of_another_geometry_are_refused(files, predictor):
         infer(files)
 
 
-def test_no_passing_cell_is_refused(files):
-    rewrite_cells(files, **{"pass": False})
-    with pytest.raises(InputError, match="cells.h5ad: no cell passes"):
+def test_samples_without_a_passing_cell_are_passed_over(files, capsys):
+    one = make_reference(files)
+    poor = files / "poor.h5ad"
+    adata = ad.read_h5ad(files / "cells.h5ad")
+    adata.obs["pass"] = False
+    adata.write_h5ad(poor)
+    samples = {"a": sample(files) | {"cells": poor}, "s": sample(files)}
+    both = make_reference(files, samples, name="both.npz")
+    assert "WARNING a: no cell passes quality control; the sample is passed over" in capsys.readouterr().err
+    assert all(np.array_equal(one[name], both[name]) for name in one.files)
+    with pytest.raises(InputError, match="poor.h5ad: no cell passes quality control, in this sample or any"):
+        make_reference(files, {"a": sample(files) | {"cells": poor}})
+
+
+def test_a_sample_without_a_fragment_on_sequence_is_refused(files):
+    np.save(files / "ref/sequence.npy", np.load(files / "ref/sequence.npy")[:6000])  # of chr1 alone
+    np.save(files / "position.npy", np.arange(6500, 8500, dtype=np.uint32))
+    problem = "cells.h5ad: none of its fragments lie on a chromosome with sequence; use the genome"
+    with pytest.raises(InputError, match=problem):
+        make_reference(files)
+    with pytest.raises(InputError, match=problem):
         infer(files)
 
 

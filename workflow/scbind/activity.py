@@ -91,9 +91,14 @@ def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
 def depth_levels(depth: np.ndarray) -> np.ndarray:
     """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
 
-    Evenly in log depth from the shallowest cell to the upper tenth. Deeper cells are compared with that.
+    Evenly in log depth from the lowest fiftieth of the cells that have any insertion to the upper tenth: a few cells
+    of next to nothing must not draw the levels away from all others. Cells beyond are compared with the ends.
+    ``depth`` (cells,) in insertions per base, not all 0.
     """
-    low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.9, method="higher")), TINY)
+    depth = depth[depth > 0]
+    low, high = (
+        float(np.quantile(depth, share, method=to)) for share, to in ((0.02, "lower"), (0.9, "higher"))
+    )
     return np.unique(np.geomspace(low, high, LEVELS).astype(np.float32))
 
 
@@ -227,13 +232,14 @@ def background_corrected(binding_sum, binding_expected, background_sum, backgrou
 
     Returns
     -------
-    float32, shape (cells, TFs). A TF that the reference profile never binds has no evidence: 0.
+    float32, shape (cells, TFs). A TF that the reference never binds at a cell's depth has no evidence there: 0.
     """
-    seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY).all(axis=0)
+    seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY)
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.log(np.maximum(binding_sum / binding_expected, TINY))
         drawn = np.log(np.maximum(background_sum / background_expected, TINY))
-    own[:, ~seen], drawn[:, :, ~seen] = 0, 0
+    own[~seen] = 0
+    drawn[np.broadcast_to(~seen[:, None], drawn.shape)] = 0
     spread = np.maximum(drawn.std(axis=1, ddof=1), SD_FLOOR)
     return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
 

@@ -8,21 +8,18 @@ shards.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
-import scipy.sparse as sp
-from anndata.io import read_elem
 
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
 from scbind.errors import InputError
 from scbind.files import atomic, require
-from scbind.genome import ChromSizes, Genome
+from scbind.genome import Genome
 from scbind.runlog import say
+from scbind.samplecells import SampleCells, open_samples
 from scbind.shards import ShardWriter
-from scbind.signal import CellSignal, borrowed, n_bins, window_blocks
+from scbind.signal import borrowed, n_bins, window_blocks
 from scbind.windows import Windows
 
 SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
@@ -31,38 +28,6 @@ REFERENCE_CELLS = (
     256  # in the reference, at each depth; with 64 of the example's 399, rare types are left to chance
 )
 ABOUT = 0.8  # a cell of this share of a depth, or deeper, can show what cells of the depth show
-
-
-@dataclass(frozen=True)
-class SampleCells:
-    """Insertions of a sample's cells, which cells pass, and what each borrows.
-
-    ``passing`` int64 (passing cells,), rows of ``cells.h5ad``; ``borrow`` csr float32 weights (cells, cells).
-    """
-
-    signal: CellSignal
-    passing: np.ndarray
-    borrow: sp.csr_matrix
-
-    @classmethod
-    def open(cls, position, cell, cells, sizes: ChromSizes) -> SampleCells:
-        """Open the three files of a sample; :class:`InputError` if they do not belong together."""
-        with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
-            obs = read_elem(file["obs"])
-            if "pass" not in obs or "borrow" not in file.get("obsp", {}):
-                raise InputError(cells, "needs obs['pass'] and obsp['borrow']", "run the embedding again")
-            borrow = sp.csr_matrix(read_elem(file["obsp"]["borrow"])).astype(np.float32)
-        passing = np.flatnonzero(obs["pass"].to_numpy(dtype=bool))
-        if not len(passing):
-            raise InputError(
-                cells, "no cell passes quality control", "lower the thresholds or leave the sample out"
-            )
-        signal = CellSignal.open(position, cell, len(obs), sizes)
-        if (largest := signal.largest_row()) >= len(obs):
-            raise InputError(
-                cell, f"names row {largest}, but {cells} has {len(obs)} cells", "count them again"
-            )
-        return cls(signal, passing, borrow)
 
 
 def sequence_readout(
@@ -133,10 +98,10 @@ def reference_profile(
         raise InputError(
             "config", f"{draws} draws over {len(samples)} samples", "give at least 2 draws and a sample"
         )
-    opened = [SampleCells.open(**files, sizes=sizes) for _, files in sorted(samples.items())]
+    opened = open_samples(samples, sizes)
     n_cells = sum(len(s.passing) for s in opened)
     known = genome.known_lengths()
-    depths = np.concatenate([s.borrow[s.passing] @ s.signal.density(known) for s in opened])
+    depths = np.concatenate([s.depth(s.passing, known) for s in opened])
     asked = depth_levels(depths)
     order = np.random.default_rng(seed).permutation(n_cells)
     each = [np.sort(order[depths[order] >= ABOUT * level][:REFERENCE_CELLS]) for level in asked]
@@ -266,7 +231,7 @@ def infer_shard(
     blocks = np.array_split(np.arange(0, len(sample.passing), cell_block), n_shards)[shard]
     rows = np.concatenate([sample.passing[b : b + cell_block] for b in blocks] or [np.zeros(0, np.int64)])
     borrow = sample.borrow[rows]
-    depth = (borrow @ sample.signal.density(genome.known_lengths())).astype(np.float32)
+    depth = sample.depth(rows, genome.known_lengths()).astype(np.float32)
     lends = np.zeros(borrow.shape[1], dtype=bool)
     lends[borrow.indices] = True  # other cells need not be counted
     bins = n_bins(chosen.context, predictor.bin_bp)
