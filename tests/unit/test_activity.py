@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scbind import activity
 from scbind.activity import (
     SD_FLOOR,
     ActivitySums,
@@ -22,7 +23,7 @@ W, DRAWS = 4000, 30
 
 
 def corrected(sums):
-    return background_corrected(**{k: v for k, v in sums.arrays.items() if k != "votes"})
+    return sums.kept()["z"]
 
 
 def sums_for(binding, background, n_cells):
@@ -82,12 +83,27 @@ def test_sums_do_not_depend_on_blocks_and_follow_the_formula(world):
     *_, binding, background = world
     probability = np.random.default_rng(1).random((3, W, 4)).astype(np.float32)
     sums = [add_all(sums_for(binding, background, 3), probability, step) for step in (W, 333)]
-    for name in ActivitySums.NAMES:
+    for name in sums[0].arrays:
         assert np.array_equal(sums[0].arrays[name], sums[1].arrays[name]), name
     response = np.minimum(probability.sum(axis=2) / binding.sum(axis=1), 50)
     expected = np.einsum("cw,wt->ct", response[:, background[3]], binding)
     assert np.allclose(sums[0].arrays["background_sum"][:, 3], expected, rtol=1e-4)
     assert np.allclose(sums[0].arrays["binding_sum"], probability.sum(axis=1), rtol=1e-4)
+
+
+def test_cells_are_corrected_in_blocks_and_the_background_sums_are_not_kept(world, monkeypatch):
+    *_, binding, background = world
+    probability = np.random.default_rng(3).random((5, W, 4)).astype(np.float32)
+    sums = add_all(sums_for(binding, background, 5), probability)
+    whole = sums.kept()
+    assert tuple(whole) == ActivitySums.KEPT and whole["background_draws"] == DRAWS
+    sizes = []
+    real = activity.background_corrected
+    monkeypatch.setattr(activity, "background_corrected", lambda *a: sizes.append(len(a[0])) or real(*a))
+    monkeypatch.setattr(activity, "CELLS_AT_ONCE", 2)
+    assert np.array_equal(sums.kept()["z"], whole["z"]) and sizes == [2, 2, 1]
+    empty = sums_for(binding, background, 0).kept()
+    assert empty["z"].shape == (0, 4) and empty["z"].dtype == np.float32
 
 
 def test_a_cell_like_the_reference_has_no_activity_and_scale_is_no_activity(world):
@@ -267,7 +283,7 @@ def shards(tmp_path, world):
             extra = {
                 "depth": np.array(rows, dtype=np.float32),
                 "reliability": np.str_(reliability),
-                **sums.arrays,
+                **sums.kept(),
             }
             paths.append(tmp_path / f"{number}.npz")
             writer.finish(paths[-1], np.array(rows), W, extra)

@@ -13,7 +13,7 @@ from scbind.shards import Shard
 from scbind.windows import Windows, choose_windows
 
 N_CELLS = 14
-NAMES = ("binding_sum", "binding_expected", "background_sum", "votes", "depth")
+NAMES = ("z", "binding_sum", "votes", "depth")
 
 
 class FakePredictor:
@@ -139,7 +139,7 @@ def test_binding_is_that_of_each_cell_and_window_alone(files, predictor):
     assert np.allclose(shard.array("binding_sum"), expected.sum(axis=1), rtol=1e-6)
 
 
-def test_background_sums_follow_their_definition(files, predictor):
+def test_activity_follows_its_definition(files, predictor):
     expected = by_hand(files, predictor)
     reference = np.load(files / "reference.npz")
     v, background = reference["binding"].astype(float), reference["background"]
@@ -150,12 +150,12 @@ def test_background_sums_follow_their_definition(files, predictor):
     ]
     response = expected.sum(axis=2) / (np.transpose(levels) @ reference["total"])
     assert response.max() < 50  # else it would be capped
-    for draw, drawn in enumerate(background):
-        assert np.allclose(shard.array("background_sum")[:, draw], response[:, drawn] @ v, rtol=1e-3)
-    assert np.allclose(shard.array("background_expected"), v.sum(axis=0), rtol=1e-4)
-    assert np.allclose(
-        shard.array("binding_expected"), np.transpose(levels) @ reference["expected"], rtol=1e-6
-    )
+    own = np.log(expected.sum(axis=1) / (np.transpose(levels) @ reference["expected"]))
+    drawn = np.log(np.stack([response[:, to] @ v for to in background]) / v.sum(axis=0))
+    spread = drawn.std(axis=0, ddof=1)
+    assert spread.min() > 1e-3  # else it would not be believed
+    assert np.allclose(shard.array("z"), (own - drawn.mean(axis=0)) / spread, rtol=0.02, atol=0.02)
+    assert shard.array("background_draws") == 5
 
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
@@ -180,7 +180,7 @@ def test_block_sizes_do_not_matter(files, predictor, cell_block, max_bytes):
     for t in range(3):
         assert np.array_equal(other.codes(t), whole.codes(t))
     assert np.array_equal(other.array("votes"), whole.array("votes"))
-    for name in ("binding_sum", "background_sum"):
+    for name in ("binding_sum", "z"):
         assert np.array_equal(other.array(name), whole.array(name))
 
 

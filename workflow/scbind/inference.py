@@ -190,8 +190,8 @@ def infer_shard(
 ) -> None:
     """Predict P(bound) for one shard of a sample's passing cells in all windows; write ``{shard}.npz``.
 
-    The file holds the sparse binding per TF (:class:`scbind.binding.Shard`) and the sums that activity is
-    made of (:class:`scbind.activity.ActivitySums`). A shard may be empty when there are more shards than
+    The file holds the sparse binding per TF (:class:`scbind.shards.Shard`) and the activity of its cells
+    (:meth:`scbind.activity.ActivitySums.kept`). A shard may be empty when there are more shards than
     blocks of cells.
 
     Parameters
@@ -255,7 +255,7 @@ def infer_shard(
                 sums.add(first, part.start, probability, weights, mine[:, :, core].any(axis=2))
             say(f"windows {part.stop}/{len(chosen)}")
         reliability = json.dumps(predictor.reliability or {})
-        extra = {"depth": depth, "reliability": np.str_(reliability), **sums.arrays}
+        extra = {"depth": depth, "reliability": np.str_(reliability), **sums.kept()}
         writer.finish(output, rows, len(chosen), extra)
 
 
