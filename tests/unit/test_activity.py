@@ -250,7 +250,7 @@ def shards(tmp_path, world):
     for number, rows in enumerate(([0, 1, 3], [4, 5])):
         probability = (binding * rng.random((len(rows), W, 4))).astype(np.float32)
         sums = add_all(sums_for(binding, background, len(rows)), probability)
-        with ShardWriter(TFS, 0.1, tmp_path) as writer:
+        with ShardWriter(TFS, 0.1, tmp_path / f"{number}.npz") as writer:
             writer.add(0, 0, probability)
             reliability = json.dumps(
                 {
@@ -285,8 +285,8 @@ def shards(tmp_path, world):
                 "reliability": np.str_(reliability),
                 **sums.kept(),
             }
-            paths.append(tmp_path / f"{number}.npz")
-            writer.finish(paths[-1], np.array(rows), W, extra)
+            paths.append(writer.output)
+            writer.finish(np.array(rows), W, extra)
     obs = pd.DataFrame(
         {"pass": [True, True, False, True, True, True], "cell_type": pd.Categorical(list("ababab"))},
         index=[f"c{i}" for i in range(6)],

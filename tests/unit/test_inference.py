@@ -6,10 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from scbind.activity import activity_matrix
+from scbind.activitytable import read_activity
 from scbind.errors import InputError
 from scbind.genome import ChromSizes, Genome
 from scbind.inference import _signal_block, infer_shard, reference_profile, sequence_readout
 from scbind.shards import Shard
+from scbind.signal import CellSignal
 from scbind.windows import Windows, choose_windows
 
 N_CELLS = 14
@@ -69,7 +72,8 @@ def files(tmp_path, predictor):
     adata = ad.AnnData(obs=obs)
     adata.obsp["borrow"] = borrow.tocsr()
     adata.write_h5ad(tmp_path / "cells.h5ad")
-    sequence_readout("m", tmp_path / "windows.npz", ref, tmp_path / "readout.npy", batch=7)
+    (tmp_path / "m").write_text("the network")
+    sequence_readout(tmp_path / "m", tmp_path / "windows.npz", ref, tmp_path / "readout.npy", batch=7)
     make_reference(tmp_path)
     return tmp_path
 
@@ -80,7 +84,7 @@ def sample(folder):
 
 def make_reference(folder, samples=None, name="reference.npz", **options):
     reference_profile(
-        "m", None, folder / "readout.npy", folder / "windows.npz", samples or {"s": sample(folder)},
+        folder / "m", None, folder / "readout.npy", folder / "windows.npz", samples or {"s": sample(folder)},
         folder / "ref", folder / name, **{"draws": 5, "seed": 1, **options},
     )  # fmt: skip
     return np.load(folder / name)
@@ -89,7 +93,7 @@ def make_reference(folder, samples=None, name="reference.npz", **options):
 def infer(folder, shard=0, n_shards=1, **options):
     output = folder / f"{shard}of{n_shards}.npz"
     infer_shard(
-        **sample(folder), checkpoint="m", calibration=None, readout=folder / "readout.npy",
+        **sample(folder), checkpoint=folder / "m", calibration=None, readout=folder / "readout.npy",
         windows=folder / "windows.npz", reference_dir=folder / "ref", reference=folder / "reference.npz",
         output=output, shard=shard, n_shards=n_shards, **options,
     )  # fmt: skip
@@ -122,7 +126,7 @@ def test_readout_is_that_of_each_window_whatever_the_batch(files, predictor):
     assert got.dtype == np.float16 and got.shape == (len(windows), 3)
     for w, start in enumerate(windows.global_context_starts(sizes)):
         assert np.array_equal(got[w], predictor.readout(codes[None, start : start + 400])[0])
-    sequence_readout("m", files / "windows.npz", files / "ref", files / "again.npy", batch=1000)
+    sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "again.npy", batch=1000)
     assert np.array_equal(np.load(files / "again.npy"), got)
 
 
@@ -265,19 +269,55 @@ def test_bad_input_is_refused(files, predictor):
     with pytest.raises(InputError, match="at least 2 draws"):
         make_reference(files, draws=1)
     np.save(files / "readout.npy", np.zeros((3, 3), np.float16))
-    with pytest.raises(InputError, match="readout.npy: 3 windows, but .* run the sequence readout again"):
+    with pytest.raises(InputError, match="readout.npy: was not made with .*; run the sequence readout again"):
         infer(files)
 
 
-def test_a_reference_of_another_model_is_refused(files, predictor):
-    predictor.tfs = ["CTCF", "GATA1", "PAX5"]
-    with pytest.raises(InputError, match="reference.npz: was made for other windows or another model"):
+def test_what_another_model_made_is_refused(files):
+    whole, part = infer(files), infer(files, 0, 2, cell_block=2)
+    (files / "m").write_text("trained again")
+    with pytest.raises(InputError, match="readout.npy: was not made with .*m and .*windows.npz; run the seq"):
         infer(files)
+    with pytest.raises(InputError, match="readout.npy: was not made with"):
+        make_reference(files)
+    sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "readout.npy")
+    with pytest.raises(InputError, match="reference.npz: was made with other windows or another model; run"):
+        infer(files)
+    make_reference(files)
+    assert infer(files).made_with != whole.made_with == part.made_with
+
+
+def test_a_sample_without_a_passing_cell_gives_an_empty_shard(files):
+    rewrite_cells(files, **{"pass": False, "cell_type": pd.Categorical(["a"] * N_CELLS)})
+    shards = [infer(files, i, 2) for i in (0, 1)]
+    assert [len(s.rows) for s in shards] == [0, 0] and shards[0].array("z").shape == (0, 3)
+    activity_matrix([s.path for s in shards], files / "cells.h5ad", files / "a.h5ad")
+    got = ad.read_h5ad(files / "a.h5ad")
+    assert got.shape == (0, 3) and set(got.layers) == {"mean_binding", "scfan_score", "abstained"}
+    assert read_activity([files / "a.h5ad"]).z.shape == (0, 3)
+
+
+@pytest.mark.parametrize("n_shards", [1, 6])
+def test_few_lenders_are_copied_and_count_as_before(files, monkeypatch, n_shards):
+    """Two of twelve passing cells, and who lends to them, are fewer than half of all."""
+    used = []
+    real = CellSignal.copied
+    monkeypatch.setattr(CellSignal, "copied", lambda self, *a: used.append(real(self, *a)) or used[-1])
+    copied = [infer(files, i, n_shards, cell_block=2, max_bytes=20_000) for i in range(n_shards)]
+    assert len(used) == (n_shards if n_shards > 1 else 0)
+    assert all(0 < len(signal.position) < 1000 for signal in used)
+    assert not list(files.glob(".*"))
+    copied = [(s.codes(0), *(s.array(name) for name in NAMES)) for s in copied]
+    monkeypatch.setattr("scbind.samplecells.COPIED_SHARE", 0.0)
+    for i, before in enumerate(copied):
+        shard = infer(files, i, n_shards, cell_block=2, max_bytes=20_000)
+        after = (shard.codes(0), *(shard.array(name) for name in NAMES))
+        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_windows_of_another_geometry_are_refused(files, predictor):
     predictor.context = 1000
-    with pytest.raises(InputError, match="windows.npz: windows of 200 in 400 bp; m reads 200 in 1000"):
+    with pytest.raises(InputError, match="windows.npz: windows of 200 in 400 bp; .*m reads 200 in 1000"):
         infer(files)
 
 

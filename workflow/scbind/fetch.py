@@ -9,7 +9,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from scbind.errors import InputError
-from scbind.provenance import file_sha256
+from scbind.files import file_sha256
 from scbind.runlog import say
 
 BLOCK = 1 << 20  # bytes

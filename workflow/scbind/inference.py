@@ -14,7 +14,7 @@ import numpy as np
 
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import atomic, digests, require
 from scbind.genome import Genome
 from scbind.runlog import say
 from scbind.samplecells import SampleCells, open_samples
@@ -35,7 +35,8 @@ def sequence_readout(
 ) -> None:
     """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
 
-    The array is written block by block into a memory map. Raises :class:`InputError` where the windows were
+    The array is written block by block into a memory map. ``readout.json`` beside it holds digests of checkpoint and
+    windows, so that it is not taken for that of others. Raises :class:`InputError` where the windows were
     cut for another geometry than the model's.
     """
     from scbind.models import load_predictor
@@ -53,6 +54,8 @@ def sequence_readout(
                 mapped = np.lib.format.open_memmap(scratch, mode="w+", dtype=part.dtype, shape=shape)
             mapped[block] = part
         mapped.flush()
+    with atomic(_key(output)) as scratch:
+        scratch.write_text(json.dumps(digests(checkpoint=checkpoint, windows=windows)) + "\n")
     say(f"sequence readout of {len(chosen)} windows: {mapped.dtype} {mapped.shape}")
 
 
@@ -117,7 +120,7 @@ def reference_profile(
         s.borrow[s.passing[drawn[(drawn >= low) & (drawn < high)] - low]]
         for s, low, high in zip(opened, first, first[1:], strict=False)
     ]
-    trunk = _open_readout(readout, chosen, windows)
+    trunk = _open_readout(readout, chosen, windows, checkpoint)
     bins = n_bins(chosen.context, predictor.bin_bp)
     context, core = chosen.global_context_starts(sizes), chosen.global_starts(sizes)
     binding = np.zeros((len(chosen), len(predictor.tfs)), dtype=np.float32)
@@ -127,7 +130,11 @@ def reference_profile(
     for part in window_blocks(len(chosen), block):
         counts = np.concatenate(
             [
-                borrowed(s.signal.counts(context[part], chosen.context, predictor.bin_bp), borrow, bins)
+                borrowed(
+                    s.signal.counts(context[part], chosen.context, predictor.bin_bp, dtype=np.float32),
+                    borrow,
+                    bins,
+                )
                 for s, borrow in zip(opened, mine, strict=True)
             ]
         )
@@ -160,6 +167,7 @@ def reference_profile(
             accessibility=accessibility,
             background=matched_background(chosen.gc, accessibility, draws, seed),
             tfs=np.asarray(predictor.tfs, dtype=str),
+            made_with=json.dumps(digests(checkpoint=checkpoint, calibration=calibration, windows=windows)),
             n_cells=np.int64(len(drawn)),
         )
     said = ", ".join(f"{level:.3g}" for level in levels)
@@ -218,22 +226,19 @@ def infer_shard(
     predictor = load_predictor(checkpoint, calibration, device, genome=genome.name)
     _check_geometry(predictor, chosen, windows, checkpoint)
     sample = SampleCells.open(position, cell, cells, sizes)
-    trunk = _open_readout(readout, chosen, windows)
+    trunk = _open_readout(readout, chosen, windows, checkpoint)
+    made_with = digests(checkpoint=checkpoint, calibration=calibration, windows=windows)
     with np.load(require(reference, "run the reference profile first")) as npz:
-        if "total" not in npz:
-            raise InputError(reference, "made by an older version", "run the reference profile again")
+        if "made_with" not in npz or json.loads(str(npz["made_with"])) != made_with:
+            raise InputError(
+                reference, "was made with other windows or another model", "run the reference profile again"
+            )
         profile = Profile(*(npz[name] for name in ("depth", "binding", "total", "expected")))
-        background, named = npz["background"], npz["tfs"].tolist()
-    if profile.binding.shape != (len(chosen), len(predictor.tfs)) or named != list(predictor.tfs):
-        raise InputError(
-            reference, "was made for other windows or another model", "run the reference profile again"
-        )
+        background = npz["background"]
     blocks = np.array_split(np.arange(0, len(sample.passing), cell_block), n_shards)[shard]
     rows = np.concatenate([sample.passing[b : b + cell_block] for b in blocks] or [np.zeros(0, np.int64)])
     borrow = sample.borrow[rows]
     depth = sample.depth(rows, genome.known_lengths()).astype(np.float32)
-    lends = np.zeros(borrow.shape[1], dtype=bool)
-    lends[borrow.indices] = True  # other cells need not be counted
     bins = n_bins(chosen.context, predictor.bin_bp)
     core = _core_bins(chosen, predictor.bin_bp)
     context = chosen.global_context_starts(sizes)
@@ -242,10 +247,10 @@ def infer_shard(
         _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background)),
         _signal_block(max_bytes, sample.signal.within(context, chosen.context) / len(chosen)),
     )
-    with ShardWriter(predictor.tfs, floor, _folder(output), max_error, sites) as writer:
+    with ShardWriter(predictor.tfs, floor, output, max_error, sites) as writer:
+        signal, only = sample.lenders(rows, context, chosen.context, writer.folder)
         for part in window_blocks(len(chosen), window_block) if len(rows) else ():
-            counts = sample.signal.counts(context[part], chosen.context, predictor.bin_bp, only=lends)
-            counts = counts.astype(np.float32)
+            counts = signal.counts(context[part], chosen.context, predictor.bin_bp, only, np.float32)
             weights, sequence = sums.weights(part.start, part.stop), np.asarray(trunk[part])
             for first in range(0, len(rows), cell_block):
                 here = slice(first, first + cell_block)
@@ -254,9 +259,10 @@ def infer_shard(
                 writer.add(first, part.start, probability)
                 sums.add(first, part.start, probability, weights, mine[:, :, core].any(axis=2))
             say(f"windows {part.stop}/{len(chosen)}")
+        del signal  # some file systems do not remove what is mapped
         reliability = json.dumps(predictor.reliability or {})
         extra = {"depth": depth, "reliability": np.str_(reliability), **sums.kept()}
-        writer.finish(output, rows, len(chosen), extra)
+        writer.finish(rows, len(chosen), extra, json.dumps(made_with | digests(reference=reference)))
 
 
 def _thinned(counts: np.ndarray, share: np.ndarray, stream: tuple[int, ...]) -> np.ndarray:
@@ -289,15 +295,18 @@ def _check_geometry(predictor, chosen: Windows, windows, checkpoint) -> None:
         )
 
 
-def _open_readout(readout, chosen: Windows, windows) -> np.ndarray:
+def _open_readout(readout, chosen: Windows, windows, checkpoint) -> np.ndarray:
+    again = "run the sequence readout again"
+    made_with = json.loads(require(_key(readout), again).read_text())
     trunk = np.load(require(readout, "run the sequence readout first"), mmap_mode="r")
-    if len(trunk) != len(chosen):
-        raise InputError(
-            readout,
-            f"{len(trunk)} windows, but {windows} has {len(chosen)}",
-            "run the sequence readout again",
-        )
+    if made_with != digests(checkpoint=checkpoint, windows=windows) or len(trunk) != len(chosen):
+        raise InputError(readout, f"was not made with {checkpoint} and {windows}", again)
     return trunk
+
+
+def _key(readout) -> Path:
+    """Where it is said what a readout was made with."""
+    return Path(readout).with_suffix(".json")
 
 
 def _core_bins(chosen: Windows, bin_bp: int) -> slice:
@@ -323,10 +332,3 @@ def _signal_block(max_bytes: int, insertions: float) -> int:
 def _power(number: float) -> int:
     """Largest power of two that is not above a number, at least 1."""
     return 1 << (max(1, int(number)).bit_length() - 1)
-
-
-def _folder(output) -> Path:
-    """Return the folder of an output, made if need be: scratch beside the target stays on the same disk."""
-    folder = Path(output).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -15,7 +15,7 @@ from pathlib import Path
 import yaml
 
 from scbind.errors import InputError
-from scbind.files import atomic
+from scbind.files import atomic, file_sha256
 
 PACKAGE = Path(__file__).parent
 # Messages, logs and the version number: none of them can change a result.
@@ -121,15 +121,6 @@ def _tree(module: str) -> ast.Module:
 @functools.cache
 def _module_digest(module: str) -> str:
     return hashlib.sha256(ast.dump(_tree(module)).encode()).hexdigest()
-
-
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, read in blocks of 1 MiB."""
-    digest = hashlib.sha256()
-    with open(path, "rb") as handle:
-        while block := handle.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def list_modules() -> list[str]:

@@ -16,6 +16,8 @@ from scbind.genome import ChromSizes
 from scbind.runlog import say
 from scbind.signal import CellSignal
 
+COPIED_SHARE = 0.5  # of the cells: where more of them lend, a copy would save little and fill the disk
+
 
 @dataclass(frozen=True)
 class SampleCells:
@@ -60,6 +62,20 @@ class SampleCells:
                 "use the genome that the fragments were aligned to, or leave the sample out",
             )
         return self.borrow[rows] @ density
+
+    def lenders(
+        self, rows: np.ndarray, starts: np.ndarray, width: int, folder: Path
+    ) -> tuple[CellSignal, np.ndarray | None]:
+        """The insertions that some cells hold or borrow in windows, and which cells to count (``None``: all).
+
+        Where few cells lend to ``rows``, their insertions are copied to ``folder`` once, so that those of all others
+        need not be read for every window again: else the time of a shard would grow with the whole sample.
+        """
+        lends = np.zeros(self.borrow.shape[1], dtype=bool)
+        lends[self.borrow[rows].indices] = True
+        if lends.mean() > COPIED_SHARE:
+            return self.signal, lends
+        return self.signal.copied(starts, width, lends, folder), None
 
 
 def open_samples(samples: dict, sizes: ChromSizes) -> list[SampleCells]:
