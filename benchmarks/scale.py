@@ -126,12 +126,12 @@ def count(run: Run):
 
 def peaks(run: Run):
     """Peaks of each sample."""
-    from scbind.peaks import call_sample_peaks
+    from scbind.peaks import call_fragment_peaks
 
     yield
     out = [run.atlas / sample / "peaks.narrowPeak" for sample in run.shape.names]
     for path in out:
-        call_sample_peaks(path.with_name("fragments.tsv.gz"), run.sizes, path, **MACS3)
+        call_fragment_peaks(path.with_name("fragments.tsv.gz"), run.sizes, path, **MACS3)
     return out
 
 
@@ -212,13 +212,13 @@ def coverage(run: Run):
 
 def called(run: Run):
     """Peaks of each pseudobulk, by MACS3."""
-    from scbind.peaks import call_type_peaks
+    from scbind.peaks import call_fragment_peaks
 
     yield
     out = [run.pseudobulk(bulk) / "called.narrowPeak" for bulk in run.bulks]
     for path in out:
         fragments = path.with_name("fragments.tsv.gz")
-        call_type_peaks(fragments, run.sizes, path, **MACS3)
+        call_fragment_peaks(fragments, run.sizes, path, **MACS3)
     return out
 
 

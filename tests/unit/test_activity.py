@@ -4,6 +4,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+from scbind import activity
 from scbind.activity import (
     SD_FLOOR,
     ActivitySums,
@@ -22,7 +23,7 @@ W, DRAWS = 4000, 30
 
 
 def corrected(sums):
-    return background_corrected(**{k: v for k, v in sums.arrays.items() if k != "votes"})
+    return sums.kept()["z"]
 
 
 def sums_for(binding, background, n_cells):
@@ -82,12 +83,27 @@ def test_sums_do_not_depend_on_blocks_and_follow_the_formula(world):
     *_, binding, background = world
     probability = np.random.default_rng(1).random((3, W, 4)).astype(np.float32)
     sums = [add_all(sums_for(binding, background, 3), probability, step) for step in (W, 333)]
-    for name in ActivitySums.NAMES:
+    for name in sums[0].arrays:
         assert np.array_equal(sums[0].arrays[name], sums[1].arrays[name]), name
     response = np.minimum(probability.sum(axis=2) / binding.sum(axis=1), 50)
     expected = np.einsum("cw,wt->ct", response[:, background[3]], binding)
     assert np.allclose(sums[0].arrays["background_sum"][:, 3], expected, rtol=1e-4)
     assert np.allclose(sums[0].arrays["binding_sum"], probability.sum(axis=1), rtol=1e-4)
+
+
+def test_cells_are_corrected_in_blocks_and_the_background_sums_are_not_kept(world, monkeypatch):
+    *_, binding, background = world
+    probability = np.random.default_rng(3).random((5, W, 4)).astype(np.float32)
+    sums = add_all(sums_for(binding, background, 5), probability)
+    whole = sums.kept()
+    assert tuple(whole) == ActivitySums.KEPT and whole["background_draws"] == DRAWS
+    sizes = []
+    real = activity.background_corrected
+    monkeypatch.setattr(activity, "background_corrected", lambda *a: sizes.append(len(a[0])) or real(*a))
+    monkeypatch.setattr(activity, "CELLS_AT_ONCE", 2)
+    assert np.array_equal(sums.kept()["z"], whole["z"]) and sizes == [2, 2, 1]
+    empty = sums_for(binding, background, 0).kept()
+    assert empty["z"].shape == (0, 4) and empty["z"].dtype == np.float32
 
 
 def test_a_cell_like_the_reference_has_no_activity_and_scale_is_no_activity(world):
@@ -141,6 +157,12 @@ def test_levels_and_their_weights():
     levels = depth_levels(depth)
     assert np.allclose(levels, np.geomspace(0.01, 1, 5)) and levels.dtype == np.float32
     assert depth_levels(np.full(3, 2.0)).tolist() == [2.0]
+    # a few cells without a fragment to speak of, or with none, do not draw the levels to them
+    assert np.allclose(
+        depth_levels(np.concatenate([[0.0, 1e-9, 1e-9], np.geomspace(1, 10, 997)])),
+        np.geomspace(1, 10, 5),
+        rtol=0.25,
+    )
     profile = Profile(levels, np.zeros((1, 1)), np.zeros((5, 1)), np.zeros((5, 1)))
     weight = profile.at(np.array([0.001, 0.01, 10**-1.75, 1.0, 50.0])).toarray()
     half = [0.5, 0.5, 0, 0, 0]
@@ -176,6 +198,19 @@ def test_nothing_predicted_and_nothing_expected_stay_finite():
     expected, zero = np.array([2.0, 0.0]), np.zeros((1, 2))
     z = background_corrected(zero, expected[None], np.ones((1, 3, 2)), expected)
     assert np.isfinite(z).all() and z[0, 1] == 0 and z[0, 0] < 0
+
+
+def test_a_cell_for_which_nothing_is_expected_leaves_the_others_alone():
+    rng = np.random.default_rng(8)
+    binding, drawn = 1 + rng.random((2, 2)), 1 + rng.random((2, 6, 2))
+    expected = np.array([[1.0, 1.5], [0.0, 1.5]])  # none of the first TF at the depth of the second cell
+    z = background_corrected(binding, expected, drawn, np.ones(2))
+    alone = [
+        background_corrected(binding[i : i + 1], expected[i : i + 1], drawn[i : i + 1], np.ones(2))
+        for i in (0, 1)
+    ]
+    assert np.array_equal(z, np.concatenate(alone))
+    assert z[1, 0] == 0 and (z != 0).tolist() == [[True, True], [False, True]]
 
 
 def test_tiny_spread_is_not_believed():
@@ -215,7 +250,7 @@ def shards(tmp_path, world):
     for number, rows in enumerate(([0, 1, 3], [4, 5])):
         probability = (binding * rng.random((len(rows), W, 4))).astype(np.float32)
         sums = add_all(sums_for(binding, background, len(rows)), probability)
-        with ShardWriter(TFS, 0.1, tmp_path) as writer:
+        with ShardWriter(TFS, 0.1, tmp_path / f"{number}.npz") as writer:
             writer.add(0, 0, probability)
             reliability = json.dumps(
                 {
@@ -248,10 +283,10 @@ def shards(tmp_path, world):
             extra = {
                 "depth": np.array(rows, dtype=np.float32),
                 "reliability": np.str_(reliability),
-                **sums.arrays,
+                **sums.kept(),
             }
-            paths.append(tmp_path / f"{number}.npz")
-            writer.finish(paths[-1], np.array(rows), W, extra)
+            paths.append(writer.output)
+            writer.finish(np.array(rows), W, extra)
     obs = pd.DataFrame(
         {"pass": [True, True, False, True, True, True], "cell_type": pd.Categorical(list("ababab"))},
         index=[f"c{i}" for i in range(6)],

@@ -31,12 +31,12 @@ RELIABILITY = {
 }
 
 
-def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4, **options):
-    with ShardWriter(tfs, floor, path.parent, **{"max_error": MAX_ERROR, **options}) as writer:
+def write_shard(path, rows, probability, tfs=TFS, floor=FLOOR, step=4, made_with="", **options):
+    with ShardWriter(tfs, floor, path, **{"max_error": MAX_ERROR, **options}) as writer:
         for window in reversed(range(0, probability.shape[1], step)):  # any order will do
             writer.add(0, window, probability[:, window : window + step])
         extra = {"depth": np.array(rows, np.float32), "reliability": np.str_(json.dumps(RELIABILITY))}
-        writer.finish(path, np.array(rows), probability.shape[1], extra)
+        writer.finish(np.array(rows), probability.shape[1], extra, made_with)
     return path
 
 
@@ -184,6 +184,8 @@ def test_what_merging_refuses(made):
         merge(folder, [shards[0], other])
     with pytest.raises(InputError, match="other TFs, windows, floor or error than"):
         merge(folder, [shards[0], write_shard(folder / "2.npz", ROWS[1], probability[2:], floor=0.1)])
+    with pytest.raises(InputError, match="2.npz: made with another model than .*0.npz"):
+        merge(folder, [shards[0], write_shard(folder / "2.npz", ROWS[1], probability[2:], made_with="n")])
     (folder / "2.npz").write_bytes(b"x" * 100)
     with pytest.raises(InputError, match="2.npz: not a shard of binding"):
         merge(folder, [shards[0], folder / "2.npz"])
@@ -337,6 +339,20 @@ def test_shards_without_sites_are_refused(made):
     ]
     with pytest.raises(InputError, match="0.npz: holds activity only, no sites; set infer.store to all"):
         merge(folder, shards)
+
+
+def test_a_sample_without_a_passing_cell_gives_a_store_without_cells(made):
+    folder, probability, _ = made
+    cells = ad.read_h5ad(folder / "cells.h5ad")
+    cells.obs["pass"] = False
+    cells.write_h5ad(folder / "cells.h5ad")
+    store = merge(folder, [write_shard(folder / f"{i}.npz", [], probability[:0]) for i in (0, 1)])
+    assert store[:, :, "CTCF"].shape == (0, 10) and store.abstained.shape == (0, 2)
+    assert ad.read_zarr(folder / "s.zarr").shape == (0, 10)
+    assert store.to_anndata(region="chr1").shape == (0, 6)
+    cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b")
+    with pyBigWig.open(str(folder / "b/CTCF.bw")) as bigwig:
+        assert bigwig.intervals("chr1") is None
 
 
 def test_a_full_disk_while_merging_leaves_no_store(made, monkeypatch):

@@ -309,6 +309,24 @@ def test_tiny_samples(tmp_path, capsys, n_cells):
     assert ad.read_h5ad(tmp_path / "c.h5ad").obsp["borrow"].nnz == n_cells**2
 
 
+@pytest.mark.parametrize("n_fragments", [60, 5])  # with 5 no cell passes
+def test_a_sample_of_three_cells_without_peaks_does_not_stop_its_group(atlas, tmp_path, capsys, n_fragments):
+    _, samples, sizes, _ = atlas
+    poor = write_sample(tmp_path / "poor", "AAB", 5, n_fragments)
+    if n_fragments < 30:
+        table = pd.read_csv(poor["barcodes"], sep="\t").assign(nucleosome_signal=9.0)
+        table.to_csv(poor["barcodes"], sep="\t", index=False)
+    Path(poor["peaks"]).write_text("")
+    embed({"poor": poor, "s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", **OPTIONS)
+    cells = ad.read_h5ad(tmp_path / "e.h5ad")
+    mine = (cells.obs["sample"] == "poor").to_numpy()
+    assert mine.sum() == 3 and (cells.obs["frac_in_peaks"][mine] == 0).all()
+    assert cells.obs["pass"][mine].all() == (n_fragments == 60) and cells.obs["pass"][~mine].all()
+    assert ("WARNING poor: no cell passes" in capsys.readouterr().err) == (n_fragments == 5)
+    sample_cells(tmp_path / "e.h5ad", "poor", tmp_path / "c.h5ad", 1e9, 50)
+    assert ad.read_h5ad(tmp_path / "c.h5ad").obsp["borrow"].nnz == (9 if n_fragments == 60 else 0)
+
+
 def test_excluded_regions_have_no_tiles(tmp_path):
     samples = {"s": write_sample(tmp_path / "s", "ABABAB", 4)}
     sizes = write_sizes(tmp_path)

@@ -7,14 +7,17 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import torch
+from scbind.activity import activity_matrix
+from scbind.activitytable import read_activity
 from scbind.errors import InputError
 from scbind.genome import ChromSizes, Genome
 from scbind.inference import _signal_block, infer_shard, reference_profile, sequence_readout
 from scbind.shards import Shard
+from scbind.signal import CellSignal
 from scbind.windows import Windows, choose_windows
 
 N_CELLS = 14
-NAMES = ("binding_sum", "binding_expected", "background_sum", "votes", "depth")
+NAMES = ("z", "binding_sum", "votes", "depth")
 
 
 class FakePredictor:
@@ -70,7 +73,8 @@ def files(tmp_path, predictor):
     adata = ad.AnnData(obs=obs)
     adata.obsp["borrow"] = borrow.tocsr()
     adata.write_h5ad(tmp_path / "cells.h5ad")
-    sequence_readout("m", tmp_path / "windows.npz", ref, tmp_path / "readout.npy", batch=7)
+    (tmp_path / "m").write_text("the network")
+    sequence_readout(tmp_path / "m", tmp_path / "windows.npz", ref, tmp_path / "readout.npy", batch=7)
     make_reference(tmp_path)
     return tmp_path
 
@@ -85,7 +89,7 @@ def out_of_memory(*_):
 
 def make_reference(folder, samples=None, name="reference.npz", **options):
     reference_profile(
-        "m", None, folder / "readout.npy", folder / "windows.npz", samples or {"s": sample(folder)},
+        folder / "m", None, folder / "readout.npy", folder / "windows.npz", samples or {"s": sample(folder)},
         folder / "ref", folder / name, **{"draws": 5, "seed": 1, **options},
     )  # fmt: skip
     return np.load(folder / name)
@@ -94,7 +98,7 @@ def make_reference(folder, samples=None, name="reference.npz", **options):
 def infer(folder, shard=0, n_shards=1, **options):
     output = folder / f"{shard}of{n_shards}.npz"
     infer_shard(
-        **sample(folder), checkpoint="m", calibration=None, readout=folder / "readout.npy",
+        **sample(folder), checkpoint=folder / "m", calibration=None, readout=folder / "readout.npy",
         windows=folder / "windows.npz", reference_dir=folder / "ref", reference=folder / "reference.npz",
         output=output, shard=shard, n_shards=n_shards, **options,
     )  # fmt: skip
@@ -127,7 +131,7 @@ def test_readout_is_that_of_each_window_whatever_the_batch(files, predictor):
     assert got.dtype == np.float16 and got.shape == (len(windows), 3)
     for w, start in enumerate(windows.global_context_starts(sizes)):
         assert np.array_equal(got[w], predictor.readout(codes[None, start : start + 400])[0])
-    sequence_readout("m", files / "windows.npz", files / "ref", files / "again.npy", batch=1000)
+    sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "again.npy", batch=1000)
     assert np.array_equal(np.load(files / "again.npy"), got)
 
 
@@ -144,7 +148,7 @@ def test_binding_is_that_of_each_cell_and_window_alone(files, predictor):
     assert np.allclose(shard.array("binding_sum"), expected.sum(axis=1), rtol=1e-6)
 
 
-def test_background_sums_follow_their_definition(files, predictor):
+def test_activity_follows_its_definition(files, predictor):
     expected = by_hand(files, predictor)
     reference = np.load(files / "reference.npz")
     v, background = reference["binding"].astype(float), reference["background"]
@@ -155,12 +159,12 @@ def test_background_sums_follow_their_definition(files, predictor):
     ]
     response = expected.sum(axis=2) / (np.transpose(levels) @ reference["total"])
     assert response.max() < 50  # else it would be capped
-    for draw, drawn in enumerate(background):
-        assert np.allclose(shard.array("background_sum")[:, draw], response[:, drawn] @ v, rtol=1e-3)
-    assert np.allclose(shard.array("background_expected"), v.sum(axis=0), rtol=1e-4)
-    assert np.allclose(
-        shard.array("binding_expected"), np.transpose(levels) @ reference["expected"], rtol=1e-6
-    )
+    own = np.log(expected.sum(axis=1) / (np.transpose(levels) @ reference["expected"]))
+    drawn = np.log(np.stack([response[:, to] @ v for to in background]) / v.sum(axis=0))
+    spread = drawn.std(axis=0, ddof=1)
+    assert spread.min() > 1e-3  # else it would not be believed
+    assert np.allclose(shard.array("z"), (own - drawn.mean(axis=0)) / spread, rtol=0.02, atol=0.02)
+    assert shard.array("background_draws") == 5
 
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
@@ -185,7 +189,7 @@ def test_block_sizes_do_not_matter(files, predictor, cell_block, max_bytes):
     for t in range(3):
         assert np.array_equal(other.codes(t), whole.codes(t))
     assert np.array_equal(other.array("votes"), whole.array("votes"))
-    for name in ("binding_sum", "background_sum"):
+    for name in ("binding_sum", "z"):
         assert np.array_equal(other.array(name), whole.array(name))
 
 
@@ -270,25 +274,79 @@ def test_bad_input_is_refused(files, predictor):
     with pytest.raises(InputError, match="at least 2 draws"):
         make_reference(files, draws=1)
     np.save(files / "readout.npy", np.zeros((3, 3), np.float16))
-    with pytest.raises(InputError, match="readout.npy: 3 windows, but .* run the sequence readout again"):
+    with pytest.raises(InputError, match="readout.npy: was not made with .*; run the sequence readout again"):
         infer(files)
 
 
-def test_a_reference_of_another_model_is_refused(files, predictor):
-    predictor.tfs = ["CTCF", "GATA1", "PAX5"]
-    with pytest.raises(InputError, match="reference.npz: was made for other windows or another model"):
+def test_what_another_model_made_is_refused(files):
+    whole, part = infer(files), infer(files, 0, 2, cell_block=2)
+    (files / "m").write_text("trained again")
+    with pytest.raises(InputError, match="readout.npy: was not made with .*m and .*windows.npz; run the seq"):
         infer(files)
+    with pytest.raises(InputError, match="readout.npy: was not made with"):
+        make_reference(files)
+    sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "readout.npy")
+    with pytest.raises(InputError, match="reference.npz: was made with other windows or another model; run"):
+        infer(files)
+    make_reference(files)
+    assert infer(files).made_with != whole.made_with == part.made_with
+
+
+def test_a_sample_without_a_passing_cell_gives_an_empty_shard(files):
+    rewrite_cells(files, **{"pass": False, "cell_type": pd.Categorical(["a"] * N_CELLS)})
+    shards = [infer(files, i, 2) for i in (0, 1)]
+    assert [len(s.rows) for s in shards] == [0, 0] and shards[0].array("z").shape == (0, 3)
+    activity_matrix([s.path for s in shards], files / "cells.h5ad", files / "a.h5ad")
+    got = ad.read_h5ad(files / "a.h5ad")
+    assert got.shape == (0, 3) and set(got.layers) == {"mean_binding", "scfan_score", "abstained"}
+    assert read_activity([files / "a.h5ad"]).z.shape == (0, 3)
+
+
+@pytest.mark.parametrize("n_shards", [1, 6])
+def test_few_lenders_are_copied_and_count_as_before(files, monkeypatch, n_shards):
+    """Two of twelve passing cells, and who lends to them, are fewer than half of all."""
+    used = []
+    real = CellSignal.copied
+    monkeypatch.setattr(CellSignal, "copied", lambda self, *a: used.append(real(self, *a)) or used[-1])
+    copied = [infer(files, i, n_shards, cell_block=2, max_bytes=20_000) for i in range(n_shards)]
+    assert len(used) == (n_shards if n_shards > 1 else 0)
+    assert all(0 < len(signal.position) < 1000 for signal in used)
+    assert not list(files.glob(".*"))
+    copied = [(s.codes(0), *(s.array(name) for name in NAMES)) for s in copied]
+    monkeypatch.setattr("scbind.samplecells.COPIED_SHARE", 0.0)
+    for i, before in enumerate(copied):
+        shard = infer(files, i, n_shards, cell_block=2, max_bytes=20_000)
+        after = (shard.codes(0), *(shard.array(name) for name in NAMES))
+        assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 
 
 def test_windows_of_another_geometry_are_refused(files, predictor):
     predictor.context = 1000
-    with pytest.raises(InputError, match="windows.npz: windows of 200 in 400 bp; m reads 200 in 1000"):
+    with pytest.raises(InputError, match="windows.npz: windows of 200 in 400 bp; .*m reads 200 in 1000"):
         infer(files)
 
 
-def test_no_passing_cell_is_refused(files):
-    rewrite_cells(files, **{"pass": False})
-    with pytest.raises(InputError, match="cells.h5ad: no cell passes"):
+def test_samples_without_a_passing_cell_are_passed_over(files, capsys):
+    one = make_reference(files)
+    poor = files / "poor.h5ad"
+    adata = ad.read_h5ad(files / "cells.h5ad")
+    adata.obs["pass"] = False
+    adata.write_h5ad(poor)
+    samples = {"a": sample(files) | {"cells": poor}, "s": sample(files)}
+    both = make_reference(files, samples, name="both.npz")
+    assert "WARNING a: no cell passes quality control; the sample is passed over" in capsys.readouterr().err
+    assert all(np.array_equal(one[name], both[name]) for name in one.files)
+    with pytest.raises(InputError, match="poor.h5ad: no cell passes quality control, in this sample or any"):
+        make_reference(files, {"a": sample(files) | {"cells": poor}})
+
+
+def test_a_sample_without_a_fragment_on_sequence_is_refused(files):
+    np.save(files / "ref/sequence.npy", np.load(files / "ref/sequence.npy")[:6000])  # of chr1 alone
+    np.save(files / "position.npy", np.arange(6500, 8500, dtype=np.uint32))
+    problem = "cells.h5ad: none of its fragments lie on a chromosome with sequence; use the genome"
+    with pytest.raises(InputError, match=problem):
+        make_reference(files)
+    with pytest.raises(InputError, match=problem):
         infer(files)
 
 

@@ -13,10 +13,10 @@ from scbind.consensus import choose_type_peaks, consensus_peaks
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
 from scbind.peaks import (
-    call_sample_peaks,
+    call_fragment_peaks,
     call_track_peaks,
-    call_type_peaks,
     read_bed,
+    read_called,
     read_narrowpeak,
 )
 
@@ -122,7 +122,7 @@ SITES = [("chr2", 20), ("chr2", 30_000), ("chr1", 20_000)]
 
 def test_sample_peaks_are_at_the_sites_sorted_clipped_and_readable(tmp_path, sizes_path):
     called = tmp_path / "out" / "p.narrowPeak"
-    call_sample_peaks(fragments(tmp_path, SITES), sizes_path, called, qvalue=0.01, extsize=150)
+    call_fragment_peaks(fragments(tmp_path, SITES), sizes_path, called, qvalue=0.01, extsize=150)
     table = read_narrowpeak(called, SIZES)
     assert table["chrom"].tolist() == ["chr2", "chr2", "chr1"]
     middle = (table["start"] + table["end"]) / 2
@@ -134,7 +134,7 @@ def test_sample_peaks_are_at_the_sites_sorted_clipped_and_readable(tmp_path, siz
 
 def test_track_peaks_equal_those_of_the_same_insertions(tmp_path, sizes_path):
     source = fragments(tmp_path, SITES)
-    call_sample_peaks(source, sizes_path, tmp_path / "a", qvalue=0.01, extsize=150)
+    call_fragment_peaks(source, sizes_path, tmp_path / "a", qvalue=0.01, extsize=150)
     rows = pd.read_csv(source, sep="\t", header=None)
     cuts = pd.concat(
         [rows[[0, 1]].set_axis(["c", "p"], axis=1), rows[[0, 2]].set_axis(["c", "p"], axis=1).eval("p=p-1")]
@@ -157,24 +157,17 @@ def test_track_peaks_equal_those_of_the_same_insertions(tmp_path, sizes_path):
     assert denser < everywhere / 2
 
 
-def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch):
+def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch, capfd):
     flat = save(tmp_path, "".join(f"chr1\t{s}\t{s + 60}\tA\t1\n" for s in range(0, 39_000, 200)), "flat.tsv")
-    with pytest.raises(InputError, match="flat.tsv: MACS3 found no peak; give more fragments"):
-        call_sample_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
-    assert list((tmp_path / "out").iterdir()) == []
+    call_fragment_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
+    assert "WARNING" in (said := capfd.readouterr().err) and "flat.tsv: MACS3 found no peak" in said
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["p"]
+    assert (tmp_path / "out/p").read_text() == ""
+    none = read_called(tmp_path / "out/p", SIZES)
+    assert list(none.columns) == list(peaks.COLUMNS) and none.empty and none["summit"].dtype == np.int64
     monkeypatch.setattr(peaks.shutil, "which", lambda *_, **__: None)
     with pytest.raises(InputError, match="MACS3 is not installed"):
-        call_sample_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
-
-
-def test_type_peaks_may_be_none(tmp_path, sizes_path, capfd):
-    flat = save(tmp_path, "".join(f"chr1\t{s}\t{s + 60}\tA\t1\n" for s in range(0, 39_000, 200)), "flat.tsv")
-    call_type_peaks(flat, sizes_path, tmp_path / "p", qvalue=0.01, extsize=150)
-    assert (tmp_path / "p").read_text() == ""
-    assert "WARNING" in capfd.readouterr().err
-    call_type_peaks(fragments(tmp_path, SITES), sizes_path, tmp_path / "a", qvalue=0.01, extsize=150)
-    call_sample_peaks(fragments(tmp_path, SITES), sizes_path, tmp_path / "b", qvalue=0.01, extsize=150)
-    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+        call_fragment_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
 
 
 def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch, capfd):
@@ -191,7 +184,7 @@ def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch,
     monkeypatch.setattr(peaks, "subprocess", SimpleNamespace(run=run, PIPE=-1))
     for limit in (None, n_fragments, 200, 200):
         with pytest.raises(InputError, match="MACS3 failed .stopped."):
-            call_sample_peaks(source, sizes_path, tmp_path / "p", 0.01, 150, max_fragments=limit)
+            call_fragment_peaks(source, sizes_path, tmp_path / "p", 0.01, 150, max_fragments=limit)
     assert len(given[0]) == 2 * n_fragments and given[1] == given[0]
     assert 300 < len(given[2]) < 500 and given[3] == given[2]
     assert set(given[2]) < set(given[0])
@@ -286,6 +279,11 @@ def test_consensus_is_iterative_not_transitive(tmp_path, sizes_path):
         ("chr1", 1000, 1100, "chr1:1000-1100", 6e5),
         ("chr1", 1120, 1220, "chr1:1120-1220", 1e5),
     ]
+
+
+def test_a_sample_without_peaks_adds_none_to_the_consensus(tmp_path, sizes_path):
+    text = line("chr1", 400, 600)
+    assert consensus(tmp_path, sizes_path, ["", text, ""]) == consensus(tmp_path, sizes_path, [text]) != []
 
 
 def test_consensus_scores_are_per_million_so_depth_does_not_win(tmp_path, sizes_path):

@@ -59,25 +59,25 @@ def test_floors_and_errors_that_do_not_fit(floor, max_error, message):
 @pytest.mark.parametrize(("cells", "windows"), [(1, 1), (3, 16), (7, 7), (100, 100)])
 def test_shard_holds_what_was_added_whatever_the_blocks(tmp_path, cells, windows):
     probability = made()
-    with ShardWriter(TFS, 0.1, tmp_path, 0.02) as writer:
+    with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
         for window in reversed(range(0, 40, windows)):  # any order will do
             for row in range(0, 7, cells):
                 writer.add(row, window, probability[row : row + cells, window : window + windows])
-        writer.finish(tmp_path / "x.npz", np.arange(7), 40, {"depth": np.ones(7)})
+        writer.finish(np.arange(7), 40, {"depth": np.ones(7)})
     shard = Shard.open(tmp_path / "x.npz")
     expected = quantise(probability, 0.1, 25)
     for t in range(3):
         assert np.array_equal(shard.codes(t), expected[:, :, t])
         assert np.array_equal(shard.codes(t, 5, 33), expected[:, 5:33, t])
-    assert shard.kind == (TFS, 40, 0.1, 25, True) and shard.array("depth").tolist() == [1.0] * 7
+    assert shard.kind == (TFS, 40, 0.1, 25, True, "") and shard.array("depth").tolist() == [1.0] * 7
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]  # the spilled blocks are gone
 
 
 def test_without_sites_nothing_is_spilled(tmp_path):
-    with ShardWriter(TFS, 0.1, tmp_path, 0.02, sites=False) as writer:
+    with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02, sites=False) as writer:
         writer.add(0, 0, made())
-        assert not list(writer._folder.iterdir())
-        writer.finish(tmp_path / "x.npz", np.arange(7), 40, {"depth": np.ones(7)})
+        assert not list(writer.folder.iterdir())
+        writer.finish(np.arange(7), 40, {"depth": np.ones(7)})
     shard = Shard.open(tmp_path / "x.npz")
     assert not shard.sites and shard.array("depth").sum() == 7
     assert (tmp_path / "x.npz").stat().st_size < 3000
@@ -90,9 +90,9 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_shard(tmp_path):
     done = tmp_path / "0.npz"
     done.write_bytes(b"finished")
     with pytest.raises(InputError) as error:
-        with ShardWriter(TFS, 0.1, tmp_path, 0.02) as writer:
+        with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
             writer.add(0, 0, made())
-            spill = writer._folder / "1"
+            spill = writer.folder / "1"
             spill.unlink()
             spill.symlink_to("/dev/full")
             writer.add(0, 0, made())
@@ -114,25 +114,26 @@ def test_a_disk_that_fills_up_while_a_shard_is_finished(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shards.np.lib.format, "write_array", write)
     with pytest.raises(InputError, match="No space left on device; make room"):
-        with ShardWriter(TFS, 0.1, tmp_path, 0.02) as writer:
+        with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
             writer.add(0, 0, made())
-            writer.finish(tmp_path / "x.npz", np.arange(7), 40, {})
+            writer.finish(np.arange(7), 40, {})
     assert list(tmp_path.iterdir()) == []
 
 
 def test_other_failures_are_not_called_a_full_disk(tmp_path):
-    with pytest.raises(FileNotFoundError):
-        ShardWriter(TFS, 0.1, tmp_path / "absent", 0.02)
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        ShardWriter(TFS, 0.1, tmp_path / "file/x.npz", 0.02)
 
 
-def test_a_shard_that_is_killed_leaves_the_others_alone(tmp_path):
-    """A killed process may leave its own scratch, but no file under the name of a shard."""
+def test_a_shard_that_is_killed_leaves_the_others_alone_and_its_scratch_to_the_next(tmp_path):
+    """A killed process leaves its own scratch, but no file under the name of a shard; the next run removes it."""
     done = tmp_path / "0.npz"
     done.write_bytes(b"finished")
     code = f"""
         import os, numpy as np
         from scbind.shards import ShardWriter
-        writer = ShardWriter(["CTCF"], 0.1, {str(tmp_path)!r}, 0.02)
+        writer = ShardWriter(["CTCF"], 0.1, {str(tmp_path / "1.npz")!r}, 0.02)
         writer.add(0, 0, np.ones((3, 4, 1), np.float32))
         os._exit(9)  # as after SIGKILL, nothing is tidied up
     """
@@ -140,6 +141,29 @@ def test_a_shard_that_is_killed_leaves_the_others_alone(tmp_path):
     reply = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=folder, check=False)
     assert reply.returncode == 9
     assert [path.name for path in tmp_path.glob("*.npz")] == ["0.npz"] and done.read_bytes() == b"finished"
+    assert len(list(tmp_path.iterdir())) == 2
+    with ShardWriter(["CTCF"], 0.1, tmp_path / "1.npz", 0.02) as writer:
+        assert not list(writer.folder.iterdir())
+        writer.finish(np.arange(3), 4, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.npz", "1.npz"]
+
+
+def test_only_the_blocks_that_are_asked_for_are_read(tmp_path):
+    with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
+        for window in range(0, 40, 10):
+            writer.add(0, window, made()[:, window : window + 10])
+        writer.finish(np.arange(7), 40, {})
+    shard, expected = Shard.open(tmp_path / "x.npz"), quantise(made(), 0.1, 25)
+    index = shard.array("index1")
+    begin = (tmp_path / "x.npz").read_bytes().index(shard.array("blocks1").tobytes())
+    with open(tmp_path / "x.npz", "r+b") as handle:  # the third block is damaged
+        handle.seek(begin + index[2, 4])
+        handle.write(b"\xff" * index[2, 5])
+    shard = Shard.open(tmp_path / "x.npz")
+    assert np.array_equal(shard.codes(1, 0, 20), expected[:, :20, 1])
+    assert np.array_equal(shard.codes(1, 35, 40), expected[:, 35:, 1])
+    with pytest.raises(InputError, match="x.npz: a block of binding in it is damaged; run the inference"):
+        shard.codes(1, 19, 21)
 
 
 def test_damaged_shards_are_refused(tmp_path):
@@ -155,5 +179,4 @@ def test_cells_without_a_pass_column_or_without_a_passing_cell(tmp_path):
     with pytest.raises(InputError, match="no column 'pass'"):
         read_passing(tmp_path / "cells.h5ad")
     ad.AnnData(obs=pd.DataFrame({"pass": [False]}, index=["a"])).write_h5ad(tmp_path / "cells.h5ad")
-    with pytest.raises(InputError, match="no cell passes"):
-        read_passing(tmp_path / "cells.h5ad")
+    assert not len(read_passing(tmp_path / "cells.h5ad")[0])

@@ -67,6 +67,14 @@ def test_pieces_and_a_choice_of_cells_change_no_count(arrays, monkeypatch, chunk
     some = signal.counts(STARTS, 400, 100, only=only)
     assert some.has_canonical_format and some.nnz == (chosen > 0).sum() < (expected > 0).sum()
     np.testing.assert_array_equal(some.toarray().reshape(expected.shape), chosen)
+    folder.joinpath("copy").mkdir()
+    copy = signal.copied(STARTS, 400, only, folder / "copy")
+    inside = (position < 1400) | ((position >= 7000) & (position < 7400))
+    assert copy.position.tolist() == position[inside & only[cell]].tolist()
+    as_float = copy.counts(STARTS, 400, 100, dtype=np.float32)
+    assert as_float.dtype == np.float32 and (as_float != some).nnz == 0
+    nothing = signal.copied(STARTS, 400, np.zeros(N_CELLS, bool), folder / "copy")
+    assert not nothing.counts(STARTS, 400, 100).nnz
     assert signal.within(STARTS, 400) == expected.sum()
     assert signal.largest_row() == N_CELLS - 2
 

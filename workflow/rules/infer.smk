@@ -30,6 +30,7 @@ rule sequence_readout:
         windows="results/binding/windows.npz",
     output:
         readout="results/binding/readout.npy",
+        key="results/binding/readout.json",
     log:
         "logs/sequence_readout/readout.log",
     benchmark:
@@ -55,6 +56,7 @@ rule reference_profile:
         checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
         calibration=f"results/models/{INFER_MODEL}/calibration.json",
         readout="results/binding/readout.npy",
+        key="results/binding/readout.json",
         windows="results/binding/windows.npz",
         position=per_sample("results/cells/{sample}/position.npy", PLAN.binding_samples),
         cell=per_sample("results/cells/{sample}/cell.npy", PLAN.binding_samples),
@@ -89,6 +91,7 @@ rule infer_binding:
         checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
         calibration=f"results/models/{INFER_MODEL}/calibration.json",
         readout="results/binding/readout.npy",
+        key="results/binding/readout.json",
         windows="results/binding/windows.npz",
         profile="results/binding/reference.npz",
         position="results/cells/{sample}/position.npy",

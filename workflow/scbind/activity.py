@@ -48,6 +48,7 @@ SD_FLOOR = 1e-3
 # Largest general response that is believed: a window that the reference hardly binds must not rule a draw
 # alone.
 RESPONSE_CAP = 50.0
+CELLS_AT_ONCE = 256  # whose background sums are turned into z at once: temporaries are some times as large
 TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
 # Steps of the rounded terms. A product of q and v is a multiple of 2**-33, so sums below 2**20 are exact; they are
 # about the number of bound windows. A sum of P, in steps of 2**-24, is exact up to 2**29 windows.
@@ -91,9 +92,14 @@ def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
 def depth_levels(depth: np.ndarray) -> np.ndarray:
     """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
 
-    Evenly in log depth from the shallowest cell to the upper tenth. Deeper cells are compared with that.
+    Evenly in log depth from the lowest fiftieth of the cells that have any insertion to the upper tenth: a few cells
+    of next to nothing must not draw the levels away from all others. Cells beyond are compared with the ends.
+    ``depth`` (cells,) in insertions per base, not all 0.
     """
-    low, high = max(float(depth.min()), TINY), max(float(np.quantile(depth, 0.9, method="higher")), TINY)
+    depth = depth[depth > 0]
+    low, high = (
+        float(np.quantile(depth, share, method=to)) for share, to in ((0.02, "lower"), (0.9, "higher"))
+    )
     return np.unique(np.geomspace(low, high, LEVELS).astype(np.float32))
 
 
@@ -142,7 +148,7 @@ class ActivitySums:
     depth: np.ndarray
     arrays: dict = field(init=False)
 
-    NAMES: ClassVar = ("binding_sum", "binding_expected", "background_sum", "background_expected", "votes")
+    KEPT: ClassVar = ("z", "binding_sum", "votes", "background_draws")
 
     def __post_init__(self):
         self.binding = np.rint(self.profile.binding.astype(np.float64) * V_STEPS) / V_STEPS
@@ -197,6 +203,22 @@ class ActivitySums:
         self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.background), -1)
         self.arrays["votes"][rows] += top_two_votes(probability, has_signal)
 
+    def kept(self) -> dict:
+        """What a shard keeps of the sums (``KEPT``) when all blocks are added.
+
+        ``z`` float32 (:func:`background_corrected`), ``binding_sum`` float64 and ``votes`` int64, all of shape (cells,
+        TFs), and ``background_draws``. The background sums, draws times as large, are not kept.
+        """
+        sums, parts = self.arrays, []
+        for first in range(0, max(len(self.depth), 1), CELLS_AT_ONCE):
+            rows = slice(first, first + CELLS_AT_ONCE)
+            cells = (sums[name][rows] for name in ("binding_sum", "binding_expected", "background_sum"))
+            parts.append(background_corrected(*cells, sums["background_expected"]))
+        draws = np.int64(len(self.background))
+        return dict(
+            zip(self.KEPT, (np.concatenate(parts), sums["binding_sum"], sums["votes"], draws), strict=True)
+        )
+
 
 def top_two_votes(probability: np.ndarray, has_signal: np.ndarray) -> np.ndarray:
     """Votes of windows for their two most probable TFs (Fu et al. 2020, the published activity score).
@@ -227,13 +249,14 @@ def background_corrected(binding_sum, binding_expected, background_sum, backgrou
 
     Returns
     -------
-    float32, shape (cells, TFs). A TF that the reference profile never binds has no evidence: 0.
+    float32, shape (cells, TFs). A TF that the reference never binds at a cell's depth has no evidence there: 0.
     """
-    seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY).all(axis=0)
+    seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY)
     with np.errstate(divide="ignore", invalid="ignore"):
         own = np.log(np.maximum(binding_sum / binding_expected, TINY))
         drawn = np.log(np.maximum(background_sum / background_expected, TINY))
-    own[:, ~seen], drawn[:, :, ~seen] = 0, 0
+    own[~seen] = 0
+    drawn[np.broadcast_to(~seen[:, None], drawn.shape)] = 0
     spread = np.maximum(drawn.std(axis=1, ddof=1), SD_FLOOR)
     return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
 
@@ -264,17 +287,14 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
         If the shards are not those of all passing cells, or were made with different models or windows.
     """
     opened = check_shards([Shard.open(path) for path in shards], cells)
-    z, mean, votes = [], [], []
-    for shard in opened:  # one at a time: the background sums are draws times as large as what is kept
-        sums = {name: shard.array(name) for name in ActivitySums.NAMES}
-        votes.append(sums.pop("votes"))
-        z.append(background_corrected(**sums))
-        mean.append(sums["binding_sum"] / shard.n_windows)
-    votes, first = np.concatenate(votes), opened[0]
+    first = opened[0]
+    z, binding, votes, depth = (
+        np.concatenate([s.array(name) for s in opened]) for name in ("z", "binding_sum", "votes", "depth")
+    )
     obs, obsm = read_passing(cells)
-    obs["borrowed_depth"] = np.concatenate([s.array("depth") for s in opened])
-    adata = ad.AnnData(X=np.concatenate(z), obs=obs, var=_reliability(first, metrics), obsm=obsm)
-    adata.layers["mean_binding"] = np.concatenate(mean).astype(np.float32)
+    obs["borrowed_depth"] = depth
+    adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
+    adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)
     adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
     adata.uns["about"] = {
@@ -285,7 +305,7 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
         "abstained": "True where accuracy for the TF is low or unknown, or the cell below var min_depth",
         "borrowed_depth": "insertions per base of the cell and the cells it borrows",
         "windows": first.n_windows,
-        "background_draws": sums["background_sum"].shape[1],
+        "background_draws": int(first.array("background_draws")),
     }
     with atomic(output) as scratch:
         adata.write_h5ad(scratch)

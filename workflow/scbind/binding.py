@@ -94,7 +94,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
             layer = root["layers"].create_array(
                 tf,
                 shape=shape,
-                chunks=tuple(min(pair) for pair in zip(CHUNK, shape, strict=True)),
+                chunks=tuple(max(min(pair), 1) for pair in zip(CHUNK, shape, strict=True)),
                 dtype="uint8",
                 order="F",
                 compressors=CODEC,

@@ -13,7 +13,7 @@ import pandas as pd
 from scbind.errors import InputError
 from scbind.files import atomic
 from scbind.genome import ChromSizes
-from scbind.peaks import COLUMNS, genome_order, read_bed, read_narrowpeak, write_narrowpeak
+from scbind.peaks import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
 from scbind.runlog import say
 
 
@@ -114,7 +114,7 @@ def consensus_peaks(
     Parameters
     ----------
     inputs
-        narrowPeak files; score is -log10 p, or the signal column where p is not given.
+        narrowPeak files, some may be empty; score is -log10 p, or the signal column where p is not given.
     exclude
         Sorted BED (may be empty); a peak that touches it is dropped.
     output
@@ -159,7 +159,7 @@ def _fixed_width(path, sizes: ChromSizes, width: int, excluded: pd.DataFrame) ->
 
 def _scored(path, sizes: ChromSizes) -> pd.DataFrame:
     """Read a set of peaks and add ``per_million``: its scores scaled to a sum of a million."""
-    table = read_narrowpeak(path, sizes)
+    table = read_called(path, sizes)
     score = table["p"] if (table["p"] >= 0).all() else table["signal"].clip(lower=0)
     if score.sum() == 0:
         score = score + 1.0

@@ -23,7 +23,7 @@ from scbind.files import atomic, require
 from scbind.genome import ChromSizes
 from scbind.lsi import TileMatrix, Tiling, spectral
 from scbind.neighbours import borrow
-from scbind.peaks import read_bed, read_narrowpeak
+from scbind.peaks import read_bed, read_called
 from scbind.runlog import say
 from scbind.signal import CellSignal
 
@@ -65,7 +65,7 @@ def embed(
     ----------
     samples
         Sample name to the paths ``position``, ``cell``, ``barcodes`` (of
-        :func:`scbind.cells.count_fragments`) and ``peaks`` (narrowPeak called on all cells of the sample).
+        :func:`scbind.cells.count_fragments`) and ``peaks`` (narrowPeak called on all cells of the sample, or empty).
     sizes_path, output
         ``chrom.sizes``; the ``.h5ad`` to write.
     labels
@@ -180,6 +180,9 @@ def embed(
 
     obs["doublet_score"] = np.nan
     for number, sample in enumerate(samples):  # doublets form within one droplet, so within one sample
+        if not obs.loc[obs["sample"] == sample, "pass"].any():
+            say(f"WARNING {sample}: no cell passes")
+            continue
         found = with_tiles(
             lambda matrix: doublet_scores(matrix.in_memory(), seed),
             DOUBLET_TILES,
@@ -311,7 +314,7 @@ def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFr
             f"{paths['position']}",
             remedy,
         )
-    peaks = read_narrowpeak(paths["peaks"], sizes)
+    peaks = read_called(paths["peaks"], sizes)
     offset = sizes.offsets[pd.Index(sizes.names).get_indexer(peaks["chrom"])]
     within = signal.totals_within(offset + peaks["start"].to_numpy(), offset + peaks["end"].to_numpy())
     table["frac_in_peaks"] = within / np.maximum(2 * table["n_fragments"], 1)

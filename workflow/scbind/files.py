@@ -58,3 +58,14 @@ def require(path: str | Path, remedy: str) -> Path:
     if path.is_file() and path.stat().st_size == 0:
         raise InputError(path, "the file is empty", remedy)
     return path
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits, read in pieces."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digests(**paths: str | Path | None) -> dict[str, str]:
+    """Digests (16 hexadecimal digits) of files by name, to tell what a result was made with; None is left out."""
+    return {name: file_sha256(path)[:16] for name, path in paths.items() if path is not None}

@@ -8,22 +8,19 @@ shards.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
-import scipy.sparse as sp
-from anndata.io import read_elem
 
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
 from scbind.devices import enough_gpu_memory
 from scbind.errors import InputError
-from scbind.files import atomic, require
-from scbind.genome import ChromSizes, Genome
+from scbind.files import atomic, digests, require
+from scbind.genome import Genome
 from scbind.runlog import say
+from scbind.samplecells import SampleCells, open_samples
 from scbind.shards import ShardWriter
-from scbind.signal import CellSignal, borrowed, n_bins, window_blocks
+from scbind.signal import borrowed, n_bins, window_blocks
 from scbind.windows import Windows
 
 SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
@@ -34,45 +31,14 @@ REFERENCE_CELLS = (
 ABOUT = 0.8  # a cell of this share of a depth, or deeper, can show what cells of the depth show
 
 
-@dataclass(frozen=True)
-class SampleCells:
-    """Insertions of a sample's cells, which cells pass, and what each borrows.
-
-    ``passing`` int64 (passing cells,), rows of ``cells.h5ad``; ``borrow`` csr float32 weights (cells, cells).
-    """
-
-    signal: CellSignal
-    passing: np.ndarray
-    borrow: sp.csr_matrix
-
-    @classmethod
-    def open(cls, position, cell, cells, sizes: ChromSizes) -> SampleCells:
-        """Open the three files of a sample; :class:`InputError` if they do not belong together."""
-        with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
-            obs = read_elem(file["obs"])
-            if "pass" not in obs or "borrow" not in file.get("obsp", {}):
-                raise InputError(cells, "needs obs['pass'] and obsp['borrow']", "run the embedding again")
-            borrow = sp.csr_matrix(read_elem(file["obsp"]["borrow"])).astype(np.float32)
-        passing = np.flatnonzero(obs["pass"].to_numpy(dtype=bool))
-        if not len(passing):
-            raise InputError(
-                cells, "no cell passes quality control", "lower the thresholds or leave the sample out"
-            )
-        signal = CellSignal.open(position, cell, len(obs), sizes)
-        if (largest := signal.largest_row()) >= len(obs):
-            raise InputError(
-                cell, f"names row {largest}, but {cells} has {len(obs)} cells", "count them again"
-            )
-        return cls(signal, passing, borrow)
-
-
 @enough_gpu_memory()
 def sequence_readout(
     checkpoint, windows, reference_dir, output, batch: int = 256, device: str = "cpu"
 ) -> None:
     """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
 
-    The array is written block by block into a memory map. Raises :class:`InputError` where the windows were
+    The array is written block by block into a memory map. ``readout.json`` beside it holds digests of checkpoint and
+    windows, so that it is not taken for that of others. Raises :class:`InputError` where the windows were
     cut for another geometry than the model's.
     """
     from scbind.models import load_predictor
@@ -90,6 +56,8 @@ def sequence_readout(
                 mapped = np.lib.format.open_memmap(scratch, mode="w+", dtype=part.dtype, shape=shape)
             mapped[block] = part
         mapped.flush()
+    with atomic(_key(output)) as scratch:
+        scratch.write_text(json.dumps(digests(checkpoint=checkpoint, windows=windows)) + "\n")
     say(f"sequence readout of {len(chosen)} windows: {mapped.dtype} {mapped.shape}")
 
 
@@ -136,10 +104,10 @@ def reference_profile(
         raise InputError(
             "config", f"{draws} draws over {len(samples)} samples", "give at least 2 draws and a sample"
         )
-    opened = [SampleCells.open(**files, sizes=sizes) for _, files in sorted(samples.items())]
+    opened = open_samples(samples, sizes)
     n_cells = sum(len(s.passing) for s in opened)
     known = genome.known_lengths()
-    depths = np.concatenate([s.borrow[s.passing] @ s.signal.density(known) for s in opened])
+    depths = np.concatenate([s.depth(s.passing, known) for s in opened])
     asked = depth_levels(depths)
     order = np.random.default_rng(seed).permutation(n_cells)
     each = [np.sort(order[depths[order] >= ABOUT * level][:REFERENCE_CELLS]) for level in asked]
@@ -155,7 +123,7 @@ def reference_profile(
         s.borrow[s.passing[drawn[(drawn >= low) & (drawn < high)] - low]]
         for s, low, high in zip(opened, first, first[1:], strict=False)
     ]
-    trunk = _open_readout(readout, chosen, windows)
+    trunk = _open_readout(readout, chosen, windows, checkpoint)
     bins = n_bins(chosen.context, predictor.bin_bp)
     context, core = chosen.global_context_starts(sizes), chosen.global_starts(sizes)
     binding = np.zeros((len(chosen), len(predictor.tfs)), dtype=np.float32)
@@ -165,7 +133,11 @@ def reference_profile(
     for part in window_blocks(len(chosen), block):
         counts = np.concatenate(
             [
-                borrowed(s.signal.counts(context[part], chosen.context, predictor.bin_bp), borrow, bins)
+                borrowed(
+                    s.signal.counts(context[part], chosen.context, predictor.bin_bp, dtype=np.float32),
+                    borrow,
+                    bins,
+                )
                 for s, borrow in zip(opened, mine, strict=True)
             ]
         )
@@ -198,6 +170,7 @@ def reference_profile(
             accessibility=accessibility,
             background=matched_background(chosen.gc, accessibility, draws, seed),
             tfs=np.asarray(predictor.tfs, dtype=str),
+            made_with=json.dumps(digests(checkpoint=checkpoint, calibration=calibration, windows=windows)),
             n_cells=np.int64(len(drawn)),
         )
     said = ", ".join(f"{level:.3g}" for level in levels)
@@ -229,8 +202,8 @@ def infer_shard(
 ) -> None:
     """Predict P(bound) for one shard of a sample's passing cells in all windows; write ``{shard}.npz``.
 
-    The file holds the sparse binding per TF (:class:`scbind.binding.Shard`) and the sums that activity is
-    made of (:class:`scbind.activity.ActivitySums`). A shard may be empty when there are more shards than
+    The file holds the sparse binding per TF (:class:`scbind.shards.Shard`) and the activity of its cells
+    (:meth:`scbind.activity.ActivitySums.kept`). A shard may be empty when there are more shards than
     blocks of cells.
 
     Parameters
@@ -257,22 +230,19 @@ def infer_shard(
     predictor = load_predictor(checkpoint, calibration, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     sample = SampleCells.open(position, cell, cells, sizes)
-    trunk = _open_readout(readout, chosen, windows)
+    trunk = _open_readout(readout, chosen, windows, checkpoint)
+    made_with = digests(checkpoint=checkpoint, calibration=calibration, windows=windows)
     with np.load(require(reference, "run the reference profile first")) as npz:
-        if "total" not in npz:
-            raise InputError(reference, "made by an older version", "run the reference profile again")
+        if "made_with" not in npz or json.loads(str(npz["made_with"])) != made_with:
+            raise InputError(
+                reference, "was made with other windows or another model", "run the reference profile again"
+            )
         profile = Profile(*(npz[name] for name in ("depth", "binding", "total", "expected")))
-        background, named = npz["background"], npz["tfs"].tolist()
-    if profile.binding.shape != (len(chosen), len(predictor.tfs)) or named != list(predictor.tfs):
-        raise InputError(
-            reference, "was made for other windows or another model", "run the reference profile again"
-        )
+        background = npz["background"]
     blocks = np.array_split(np.arange(0, len(sample.passing), cell_block), n_shards)[shard]
     rows = np.concatenate([sample.passing[b : b + cell_block] for b in blocks] or [np.zeros(0, np.int64)])
     borrow = sample.borrow[rows]
-    depth = (borrow @ sample.signal.density(genome.known_lengths())).astype(np.float32)
-    lends = np.zeros(borrow.shape[1], dtype=bool)
-    lends[borrow.indices] = True  # other cells need not be counted
+    depth = sample.depth(rows, genome.known_lengths()).astype(np.float32)
     bins = n_bins(chosen.context, predictor.bin_bp)
     core = _core_bins(chosen, predictor.bin_bp)
     context = chosen.global_context_starts(sizes)
@@ -281,10 +251,10 @@ def infer_shard(
         _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background)),
         _signal_block(max_bytes, sample.signal.within(context, chosen.context) / len(chosen)),
     )
-    with ShardWriter(predictor.tfs, floor, _folder(output), max_error, sites) as writer:
+    with ShardWriter(predictor.tfs, floor, output, max_error, sites) as writer:
+        signal, only = sample.lenders(rows, context, chosen.context, writer.folder)
         for part in window_blocks(len(chosen), window_block) if len(rows) else ():
-            counts = sample.signal.counts(context[part], chosen.context, predictor.bin_bp, only=lends)
-            counts = counts.astype(np.float32)
+            counts = signal.counts(context[part], chosen.context, predictor.bin_bp, only, np.float32)
             weights, sequence = sums.weights(part.start, part.stop), np.asarray(trunk[part])
             for first in range(0, len(rows), cell_block):
                 here = slice(first, first + cell_block)
@@ -293,9 +263,10 @@ def infer_shard(
                 writer.add(first, part.start, probability)
                 sums.add(first, part.start, probability, weights, mine[:, :, core].any(axis=2))
             say(f"windows {part.stop}/{len(chosen)}")
+        del signal  # some file systems do not remove what is mapped
         reliability = json.dumps(predictor.reliability or {})
-        extra = {"depth": depth, "reliability": np.str_(reliability), **sums.arrays}
-        writer.finish(output, rows, len(chosen), extra)
+        extra = {"depth": depth, "reliability": np.str_(reliability), **sums.kept()}
+        writer.finish(rows, len(chosen), extra, json.dumps(made_with | digests(reference=reference)))
 
 
 def _thinned(counts: np.ndarray, share: np.ndarray, stream: tuple[int, ...]) -> np.ndarray:
@@ -328,15 +299,18 @@ def _check_geometry(predictor, chosen: Windows, windows, checkpoint) -> None:
         )
 
 
-def _open_readout(readout, chosen: Windows, windows) -> np.ndarray:
+def _open_readout(readout, chosen: Windows, windows, checkpoint) -> np.ndarray:
+    again = "run the sequence readout again"
+    made_with = json.loads(require(_key(readout), again).read_text())
     trunk = np.load(require(readout, "run the sequence readout first"), mmap_mode="r")
-    if len(trunk) != len(chosen):
-        raise InputError(
-            readout,
-            f"{len(trunk)} windows, but {windows} has {len(chosen)}",
-            "run the sequence readout again",
-        )
+    if made_with != digests(checkpoint=checkpoint, windows=windows) or len(trunk) != len(chosen):
+        raise InputError(readout, f"was not made with {checkpoint} and {windows}", again)
     return trunk
+
+
+def _key(readout) -> Path:
+    """Where it is said what a readout was made with."""
+    return Path(readout).with_suffix(".json")
 
 
 def _core_bins(chosen: Windows, bin_bp: int) -> slice:
@@ -362,10 +336,3 @@ def _signal_block(max_bytes: int, insertions: float) -> int:
 def _power(number: float) -> int:
     """Largest power of two that is not above a number, at least 1."""
     return 1 << (max(1, int(number)).bit_length() - 1)
-
-
-def _folder(output) -> Path:
-    """Return the folder of an output, made if need be: scratch beside the target stays on the same disk."""
-    folder = Path(output).parent
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder

@@ -69,6 +69,14 @@ def read_narrowpeak(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     return _inside(path, table, lines, sizes)
 
 
+def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
+    """Read peaks of our own calling as :func:`read_narrowpeak` does, but there may be none: the file is then empty."""
+    if Path(path).exists() and Path(path).stat().st_size == 0:
+        kinds = dict.fromkeys(WHOLE, np.int64) | dict.fromkeys(REAL, np.float64)
+        return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, object)) for name in COLUMNS})
+    return read_narrowpeak(path, sizes)
+
+
 def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.DataFrame:
     """Read the first three columns of a BED file, plain or gzipped; an empty file gives an empty table.
 
@@ -186,7 +194,7 @@ def call_track_peaks(
     write_narrowpeak(table, output, sizes)
 
 
-def call_sample_peaks(
+def call_fragment_peaks(
     fragments: str | Path,
     sizes_path: str | Path,
     output: str | Path,
@@ -194,26 +202,12 @@ def call_sample_peaks(
     extsize: int,
     max_fragments: int | None = None,
 ) -> None:
-    """Call peaks on all cells of a sample, whatever their type; a sorted narrowPeak file.
+    """Call peaks on all cells of a sample, whatever their type, or on those of a type; a sorted narrowPeak file.
 
     ``extsize`` in bp; of more than ``max_fragments`` a random share is used, as in ArchR's group coverages (Granja et
-    al. 2021), because MACS3 holds all of them in memory. Raises :class:`InputError` on bad fragments or where
-    MACS3 finds no peak.
+    al. 2021), because MACS3 holds all of them in memory. Where MACS3 finds no peak the file is empty, with a line in
+    the log: few cells, or poor ones, are no reason to stop. Raises :class:`InputError` on bad fragments.
     """
-    sizes = ChromSizes.read(sizes_path)
-    table = _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize, max_fragments)
-    write_narrowpeak(table, output, sizes)
-
-
-def call_type_peaks(
-    fragments: str | Path,
-    sizes_path: str | Path,
-    output: str | Path,
-    qvalue: float,
-    extsize: int,
-    max_fragments: int | None = None,
-) -> None:
-    """Call peaks as :func:`call_sample_peaks`, on cells of one type; an empty file where MACS3 finds none."""
     sizes = ChromSizes.read(sizes_path)
     try:
         table = _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize, max_fragments)

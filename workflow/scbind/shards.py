@@ -2,7 +2,7 @@
 
 A probability that reaches a floor is kept as a whole number of steps (uint8, at least 1), every other one as 0. A
 shard's file is an ``.npz``: per TF the compressed blocks one after the other and where they lie, and whatever else
-came with the cells. It is written and read one TF at a time, in bounded memory.
+came with the cells. It is written one TF at a time, and read block by block, in bounded memory.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ import errno
 import json
 import os
 import shutil
-import tempfile
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,11 +25,23 @@ from anndata.io import read_elem
 from numcodecs import Blosc
 
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import require
 
 MOST_STEPS = 255  # codes are uint8
 CODEC = Blosc("lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)  # shards are read once: fast before small
-INDEX = ("row", "window", "cells", "windows", "offset", "bytes")  # int64 columns of a TF's table of blocks
+INDEX = (
+    "row",
+    "window",
+    "cells",
+    "windows",
+    "offset",
+    "bytes",
+    "crc",
+)  # int64 columns of a TF's table of blocks
+LOCAL = struct.Struct(
+    "<4s22xHH"
+)  # header of a member of a zip: magic; lengths of the name and of the extra field
+READ_AHEAD = 1 << 18  # bytes: the blocks of one range of windows lie side by side
 AGAIN = "run the inference of the sample again"
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
@@ -60,7 +73,7 @@ def quantise(probability: np.ndarray, floor: float, scale: int) -> np.ndarray:
 
 
 def read_passing(cells) -> tuple[pd.DataFrame, dict]:
-    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``."""
+    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``; may be none."""
     with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
         obs = read_elem(file["obs"])
         if "pass" not in obs:
@@ -68,10 +81,6 @@ def read_passing(cells) -> tuple[pd.DataFrame, dict]:
         keep = obs["pass"].to_numpy(dtype=bool)
         stored = file["obsm"] if "obsm" in file else {}
         obsm = {key: read_elem(stored[key])[keep] for key in ("X_lsi", "X_umap") if key in stored}
-    if not keep.any():
-        raise InputError(
-            cells, "no cell passes quality control", "lower the thresholds or leave the sample out"
-        )
     return obs[keep].copy(), obsm
 
 
@@ -91,23 +100,27 @@ class ShardWriter:
     """Collects the binding of a shard of cells on disk and writes it as ``.npz``, in bounded memory.
 
     Blocks may come in any order. Without ``sites`` nothing is kept of them: the shard then holds only what is given to
-    :meth:`finish`. A disk that is full raises :class:`InputError` and leaves nothing behind.
+    :meth:`finish`. A disk that is full raises :class:`InputError` and leaves nothing behind. Until the shard is
+    finished everything is in :attr:`folder`, beside the output and named after it: what a killed run left there is
+    removed by the next one.
 
     Parameters
     ----------
     tfs, floor, max_error
         Names of the TFs; the least probability that is kept, and by how much a kept one may be wrong.
-    scratch
-        Folder for the blocks until the shard is finished; it should be on the disk of the output.
+    output
+        The ``.npz``; its folder is made if need be.
     """
 
     def __init__(
-        self, tfs: list[str], floor: float, scratch: str | Path, max_error: float = 0.05, sites: bool = True
+        self, tfs: list[str], floor: float, output: str | Path, max_error: float = 0.05, sites: bool = True
     ):
         self.tfs, self.floor, self.scale = list(tfs), floor, steps(floor, max_error)
-        self.scratch, self.sites = Path(scratch), sites
-        with written_to(self.scratch):
-            self._folder = Path(tempfile.mkdtemp(prefix=".binding.", dir=scratch))
+        self.output, self.sites = Path(output), sites
+        self.folder = self.output.with_name(f".{self.output.name}.scratch")
+        with written_to(self.output.parent):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
         self._index = [[] for _ in self.tfs]
         self._offset = [0] * len(self.tfs)
 
@@ -115,7 +128,7 @@ class ShardWriter:
         return self
 
     def __exit__(self, *_) -> None:
-        shutil.rmtree(self._folder)
+        shutil.rmtree(self.folder, ignore_errors=True)
 
     def add(self, row: int, window: int, probability: np.ndarray) -> None:
         """Add P(bound), float32 (cells, windows, TFs), of a block starting at cell ``row`` and ``window``."""
@@ -125,22 +138,23 @@ class ShardWriter:
         codes = quantise(probability, self.floor, self.scale)
         codes = np.ascontiguousarray(codes.reshape(-1, len(self.tfs)).T)
         cells, windows = probability.shape[:2]
-        with written_to(self.scratch):
+        with written_to(self.output.parent):
             for tf in np.flatnonzero(codes.any(axis=1)):
                 block = np.ascontiguousarray(codes[tf].reshape(cells, windows).T)
                 packed = CODEC.encode(block)
-                with open(self._folder / str(tf), "ab") as handle:
+                with open(self.folder / str(tf), "ab") as handle:
                     handle.write(packed)
-                self._index[tf].append((row, window, cells, windows, self._offset[tf], len(packed)))
+                entry = (row, window, cells, windows, self._offset[tf], len(packed), zlib.crc32(packed))
+                self._index[tf].append(entry)
                 self._offset[tf] += len(packed)
 
-    def finish(self, output, rows: np.ndarray, n_windows: int, arrays: dict) -> None:
-        """Write the shard of these ``rows`` of ``cells.h5ad``, with ``arrays`` (name to array or text)."""
-        with (
-            written_to(Path(output).parent),
-            atomic(output) as scratch,
-            zipfile.ZipFile(scratch, "w") as archive,
-        ):
+    def finish(self, rows: np.ndarray, n_windows: int, arrays: dict, made_with: str = "") -> None:
+        """Write the shard of these ``rows`` of ``cells.h5ad``, with ``arrays`` (name to array or text).
+
+        ``made_with`` tells models apart; all shards of a sample must agree on it.
+        """
+        finished = self.folder / "shard.npz"
+        with written_to(self.output.parent), zipfile.ZipFile(finished, "w") as archive:
 
             def put(name, array):
                 with archive.open(f"{name}.npy", "w", force_zip64=True) as handle:
@@ -152,40 +166,49 @@ class ShardWriter:
             put("floor", np.float64(self.floor))
             put("scale", np.int64(self.scale))
             put("sites", np.bool_(self.sites))
+            put("made_with", np.str_(made_with))
             for name, array in arrays.items():
                 put(name, array)
             for tf in range(len(self.tfs)) if self.sites else ():
                 put(f"index{tf}", np.array(self._index[tf], dtype=np.int64).reshape(-1, len(INDEX)))
-                path = self._folder / str(tf)
+                path = self.folder / str(tf)
                 put(
                     f"blocks{tf}",
                     np.memmap(path, dtype=np.uint8, mode="r") if path.exists() else np.zeros(0, np.uint8),
                 )
+        os.replace(finished, self.output)
 
 
 class Shard:
-    """A shard on disk; each array is read when asked for. ``rows`` are the cells' rows in ``cells.h5ad``."""
+    """A shard on disk; each array is read when asked for. ``rows`` are the cells' rows in ``cells.h5ad``.
 
-    def __init__(self, path, npz):
-        self.path, self._npz = path, npz
+    Of the binding only the table of blocks of one TF is held, and of the blocks only those that are asked for are read:
+    members of the file are stored as they are, so a block lies at a known place.
+    """
+
+    def __init__(self, path, file):
+        self.path, self._file, npz = path, file, np.load(file)
+        self._npz = npz
         self.rows = npz["rows"]
         self.tfs = npz["tfs"].tolist()
         self.n_windows, self.sites = int(npz["n_windows"]), bool(npz["sites"])
         self.floor, self.scale = float(npz["floor"]), int(npz["scale"])
-        self._held = (None, None, None)  # the TF whose blocks are in memory
+        self.made_with = str(npz["made_with"])
+        self._held = (None, None, 0)  # a TF, its table of blocks, and where in the file its blocks begin
 
     @classmethod
     def open(cls, path) -> Shard:
         """Open a shard; :class:`InputError` if the file is damaged."""
+        file = open(require(path, AGAIN), "rb", buffering=READ_AHEAD)
         try:
-            return cls(path, np.load(require(path, AGAIN)))
+            return cls(path, file)
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
             raise InputError(path, f"not a shard of binding ({error})", AGAIN) from None
 
     @property
     def kind(self) -> tuple:
         """What all shards of a sample have in common."""
-        return self.tfs, self.n_windows, self.floor, self.scale, self.sites
+        return self.tfs, self.n_windows, self.floor, self.scale, self.sites, self.made_with
 
     def array(self, name: str) -> np.ndarray:
         """Read one of the arrays that came with the shard."""
@@ -197,19 +220,35 @@ class Shard:
         return json.loads(str(self._npz["reliability"]))
 
     def codes(self, tf: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return codes of one TF (by its number) in windows ``[start, stop)``: uint8 (cells, windows)."""
+        """Return codes of one TF (by its number) in windows ``[start, stop)``: uint8 (cells, windows).
+
+        Raises :class:`InputError` where a block is damaged.
+        """
         stop = self.n_windows if stop is None else stop
         if self._held[0] != tf:
-            self._held = (tf, self._npz[f"index{tf}"], self._npz[f"blocks{tf}"])
-        _, index, blocks = self._held
+            self._held = (tf, self._npz[f"index{tf}"], self._begin(f"blocks{tf}.npy"))
+        _, index, begin = self._held
         found = np.zeros((len(self.rows), stop - start), dtype=np.uint8)
         here = (index[:, 1] < stop) & (index[:, 1] + index[:, 3] > start)
-        for row, window, cells, windows, offset, size in index[here].tolist():
-            block = np.frombuffer(CODEC.decode(blocks[offset : offset + size]), dtype=np.uint8)
+        for row, window, cells, windows, offset, size, crc in index[here].tolist():
+            self._file.seek(begin + offset)
+            packed = self._file.read(size)
+            if zlib.crc32(packed) != crc:
+                raise InputError(self.path, "a block of binding in it is damaged", AGAIN)
+            block = np.frombuffer(CODEC.decode(packed), dtype=np.uint8)
             first, last = max(window, start), min(window + windows, stop)
             part = block.reshape(windows, cells)[first - window : last - window]
             found[row : row + cells, first - start : last - start] = part.T
         return found
+
+    def _begin(self, member: str) -> int:
+        """Place in the file of the first entry of an array that is a stored member of the zip."""
+        self._file.seek(self._npz.zip.getinfo(member).header_offset)
+        _, name_length, extra_length = LOCAL.unpack(self._file.read(LOCAL.size))
+        self._file.seek(name_length + extra_length, os.SEEK_CUR)
+        np.lib.format.read_magic(self._file)
+        np.lib.format.read_array_header_1_0(self._file)
+        return self._file.tell()
 
 
 def check_shards(shards: list[Shard], cells) -> list[Shard]:
@@ -219,6 +258,8 @@ def check_shards(shards: list[Shard], cells) -> list[Shard]:
     shards = sorted((s for s in shards if len(s.rows)), key=lambda s: s.rows[0]) or shards
     first = shards[0]
     for shard in shards[1:]:
+        if shard.made_with != first.made_with:
+            raise InputError(shard.path, f"made with another model than {first.path}", AGAIN)
         if shard.kind != first.kind:
             raise InputError(shard.path, f"other TFs, windows, floor or error than in {first.path}", AGAIN)
     with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:

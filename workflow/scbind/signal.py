@@ -105,7 +105,12 @@ class CellSignal:
         return cls(maps[0], maps[1], int(n_cells), sizes)
 
     def counts(
-        self, global_starts: np.ndarray, width: int, bin_bp: int, only: np.ndarray | None = None
+        self,
+        global_starts: np.ndarray,
+        width: int,
+        bin_bp: int,
+        only: np.ndarray | None = None,
+        dtype: type = np.uint32,
     ) -> sparse.csr_matrix:
         """Count the insertions of every cell in the bins of windows.
 
@@ -117,11 +122,13 @@ class CellSignal:
             Window and bin length in bp; ``width`` must be a multiple of ``bin_bp`` (else ``ValueError``).
         only
             Bool (n_cells,): the cells that are counted; the rows of others are empty. ``None`` counts all.
+        dtype
+            Of the counts.
 
         Returns
         -------
         scipy.sparse.csr_matrix
-            uint32 (n_cells, W * bins), canonical; column ``w * bins + b`` is bin ``b`` of window ``w``.
+            ``dtype`` (n_cells, W * bins), canonical; column ``w * bins + b`` is bin ``b`` of window ``w``.
             Memory is that of about two such matrices.
         """
         bins = n_bins(width, bin_bp)
@@ -145,11 +152,39 @@ class CellSignal:
             columns.append((window * bins + offset // bin_bp).astype(small))
         row, column = np.concatenate(rows), np.concatenate(columns)
         del rows, columns
-        ones = np.ones(len(row), dtype=np.uint32)
+        ones = np.ones(len(row), dtype=dtype)
         matrix = sparse.coo_matrix((ones, (row, column)), shape=shape).tocsr()
         matrix.sum_duplicates()
         self.forget()
         return matrix
+
+    def copied(self, global_starts: np.ndarray, width: int, only: np.ndarray, folder: Path) -> CellSignal:
+        """Copy the insertions of some cells under windows to two files of a folder, and map these.
+
+        In the windows, and for the cells of ``only`` (bool (n_cells,)), the copy counts what this signal does. It is
+        made in one walk over the windows, in pieces of ``CHUNK`` insertions.
+        """
+        starts = np.unique(np.asarray(global_starts, dtype=np.int64))
+        apart = np.diff(starts) > width
+        first = rank(self.position, starts[np.append(True, apart)[: len(starts)]])
+        last = rank(self.position, starts[np.append(apart, True)[: len(starts)]] + width)
+        paths, read = (Path(folder) / "position", Path(folder) / "cell"), 0
+        with open(paths[0], "wb") as positions, open(paths[1], "wb") as cells:
+            for low, high in zip(first.tolist(), last.tolist(), strict=True):
+                for begin in range(low, high, CHUNK):
+                    piece = slice(begin, min(begin + CHUNK, high))
+                    cell = self.cell[piece]
+                    kept = only[cell]
+                    positions.write(self.position[piece][kept].tobytes())
+                    cells.write(cell[kept].tobytes())
+                    read += len(cell)
+                    if read > CHUNK:
+                        self.forget()
+                        read = 0
+        self.forget()
+        empty = not paths[0].stat().st_size  # cannot be mapped
+        maps = (np.zeros(0, np.uint32) if empty else np.memmap(path, np.uint32, "r") for path in paths)
+        return CellSignal(*maps, self.n_cells, self.sizes)
 
     def within(self, global_starts: np.ndarray, width: int) -> int:
         """Number of insertions of all cells in windows, those in several windows counted in each."""

@@ -1,9 +1,9 @@
 from scbind.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.peaks import call_sample_peaks
+    from scbind.peaks import call_fragment_peaks
 
-    call_sample_peaks(
+    call_fragment_peaks(
         snakemake.input.fragments,
         snakemake.input.sizes,
         snakemake.output.peaks,

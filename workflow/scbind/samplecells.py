@@ -1,0 +1,96 @@
+"""The cells of a sample as inference sees them: their insertions, which of them pass, and who lends to whom."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import scipy.sparse as sp
+from anndata.io import read_elem
+
+from scbind.errors import InputError
+from scbind.files import require
+from scbind.genome import ChromSizes
+from scbind.runlog import say
+from scbind.signal import CellSignal
+
+COPIED_SHARE = 0.5  # of the cells: where more of them lend, a copy would save little and fill the disk
+
+
+@dataclass(frozen=True)
+class SampleCells:
+    """Insertions of a sample's cells, which cells pass, and what each borrows.
+
+    ``path`` is the ``cells.h5ad``; ``passing`` int64 (passing cells,), rows of it, may be empty; ``borrow`` csr float32
+    weights (cells, cells).
+    """
+
+    path: Path
+    signal: CellSignal
+    passing: np.ndarray
+    borrow: sp.csr_matrix
+
+    @classmethod
+    def open(cls, position, cell, cells, sizes: ChromSizes) -> SampleCells:
+        """Open the three files of a sample; :class:`InputError` if they do not belong together."""
+        with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+            obs = read_elem(file["obs"])
+            if "pass" not in obs or "borrow" not in file.get("obsp", {}):
+                raise InputError(cells, "needs obs['pass'] and obsp['borrow']", "run the embedding again")
+            borrow = sp.csr_matrix(read_elem(file["obsp"]["borrow"])).astype(np.float32, copy=False)
+        passing = np.flatnonzero(obs["pass"].to_numpy(dtype=bool))
+        signal = CellSignal.open(position, cell, len(obs), sizes)
+        if (largest := signal.largest_row()) >= len(obs):
+            raise InputError(
+                cell, f"names row {largest}, but {cells} has {len(obs)} cells", "count them again"
+            )
+        return cls(Path(cells), signal, passing, borrow)
+
+    def depth(self, rows: np.ndarray, known: np.ndarray) -> np.ndarray:
+        """Insertions per base of passing cells with what they borrow: float64 (rows,).
+
+        ``known`` as of :meth:`scbind.signal.CellSignal.density`. Raises :class:`InputError` where no passing cell has
+        an insertion on a chromosome with sequence.
+        """
+        density = self.signal.density(known)
+        if len(rows) and not density[self.passing].any():
+            raise InputError(
+                self.path,
+                "none of its fragments lie on a chromosome with sequence",
+                "use the genome that the fragments were aligned to, or leave the sample out",
+            )
+        return self.borrow[rows] @ density
+
+    def lenders(
+        self, rows: np.ndarray, starts: np.ndarray, width: int, folder: Path
+    ) -> tuple[CellSignal, np.ndarray | None]:
+        """The insertions that some cells hold or borrow in windows, and which cells to count (``None``: all).
+
+        Where few cells lend to ``rows``, their insertions are copied to ``folder`` once, so that those of all others
+        need not be read for every window again: else the time of a shard would grow with the whole sample.
+        """
+        lends = np.zeros(self.borrow.shape[1], dtype=bool)
+        lends[self.borrow[rows].indices] = True
+        if lends.mean() > COPIED_SHARE:
+            return self.signal, lends
+        return self.signal.copied(starts, width, lends, folder), None
+
+
+def open_samples(samples: dict, sizes: ChromSizes) -> list[SampleCells]:
+    """Open samples (name -> keyword arguments of :meth:`SampleCells.open`) by name, without those where no cell passes.
+
+    Raises :class:`InputError` where none is left.
+    """
+    opened = []
+    for name, files in sorted(samples.items()):
+        found = SampleCells.open(**files, sizes=sizes)
+        if len(found.passing):
+            opened.append(found)
+        else:
+            say(f"WARNING {name}: no cell passes quality control; the sample is passed over")
+    if not opened:
+        problem = "no cell passes quality control, in this sample or any other"
+        raise InputError(found.path, problem, "lower the thresholds of quality")
+    return opened
