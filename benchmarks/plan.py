@@ -1,10 +1,11 @@
 """Time that Snakemake takes to plan a run with very many samples: `snakemake -n`.
 
-    python benchmarks/plan.py [--samples 1000 --scatter 2 --rounds 3]
+    python benchmarks/plan.py [--samples 1000 --scatter 2 --rounds 3 --types 30]
 
 The shipped configuration is copied to a temporary folder, with a sheet of as many samples, whose files are there but
 hold nothing: a plan looks only at names and times. Printed are seconds and processor seconds, jobs, and the same with
-one sample, which is what reading the rules costs.
+one sample, which is what reading the rules costs. Each is planned twice: from the start, where no cell type is known
+yet, and `snakemake peaks` from where the tables of types are there (made up: every sample has cells of every type).
 """
 
 import argparse
@@ -24,8 +25,34 @@ import yaml
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def plan(folder: Path, samples: int, scatter: int) -> tuple[float, float, int]:
-    """Seconds, processor seconds and jobs of one dry-run in a new folder."""
+def know_types(folder: Path, samples: list[str], types: int, genome: str) -> None:
+    """Lay empty files of all that comes before the tables of types, and these tables; each later than what it is of."""
+    made = ("position.npy", "cell.npy", "barcodes.tsv", "peaks.narrowPeak")
+    names = [f"results/reference/{genome}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
+    names += [f"results/cells/{sample}/{name}" for sample in samples for name in made]
+    names += ["results/embedding/cells.h5ad"]
+    names += [f"results/cells/{sample}/cells.h5ad" for sample in samples]
+    rows, bulks = [], []
+    for number in range(types):
+        rows.append(f"t{number}\tt{number}\t900\t900000\t{','.join(samples)}\town\t\t")
+        bulks.append(f"t{number}\tt{number}\t\t{','.join(samples)}\t900\t900000\tyes")
+        bulks += [f"t{number}/replicates/{s}\tt{number}\t{s}\t{s}\t90\t90000\tyes" for s in samples]
+    header = "cell_type\tslug\tn_cells\tn_fragments\tsamples\tstatus\tmerged_into\treason"
+    tables = {"cell_types.tsv": [header, *rows]}
+    header = "pseudobulk\tcell_type\treplicate\tsamples\tn_cells\tn_fragments\tlarge"
+    tables["pseudobulks.tsv"] = [header, *bulks]
+    texts = dict.fromkeys(names, "")
+    texts |= {f"results/cells/{name}": "\n".join(lines) + "\n" for name, lines in tables.items()}
+    begin = time.time() + 1
+    for number, (name, text) in enumerate(texts.items()):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        os.utime(path, (begin + number / 1e4,) * 2)
+
+
+def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, float, int]:
+    """Seconds, processor seconds and jobs of one dry-run in a new folder; with ``types`` of cells, if any are known."""
     shutil.copytree(ROOT / "config", folder / "config")
     (folder / "data").mkdir()
     lines = ["sample\tpath\tformat"]
@@ -37,7 +64,24 @@ def plan(folder: Path, samples: int, scatter: int) -> tuple[float, float, int]:
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
     config["evaluate"]["truth"] = None  # is known of one sample only
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
-    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--directory", str(folder)]
+    if types:
+        names = [f"s{number}" for number in range(samples)]
+        know_types(folder, names, types, config["genome"]["name"])
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "-n",
+        "--rerun-triggers",
+        "mtime",
+        "--cores",
+        "1",
+        "--directory",
+        str(folder),
+    ]
+    command += ["peaks"] * bool(
+        types
+    )  # all else would make the example's genome first, and then the tables again
     command += ["--set-scatter", f"cells={scatter}", "--configfile", str(folder / "config/config.yaml")]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
@@ -60,15 +104,16 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=1_000)
     parser.add_argument("--scatter", type=int, default=2, help="shards of each sample")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--types", type=int, default=30, help="cell types of every sample")
     args = parser.parse_args()
-    print("| samples | jobs | seconds | CPU s |\n|---|---|---|---|")
-    for samples in (1, args.samples):
+    print("| samples | types | jobs | seconds | CPU s |\n|---|---|---|---|---|")
+    for samples, types in ((1, 0), (args.samples, 0), (1, args.types), (args.samples, args.types)):
         found = []
         for _ in range(args.rounds):
             with tempfile.TemporaryDirectory() as folder:
-                found.append(plan(Path(folder) / "run", samples, args.scatter))
+                found.append(plan(Path(folder) / "run", samples, args.scatter, types))
         seconds, used, jobs = (statistics.median(values) for values in zip(*found, strict=True))
-        print(f"| {samples:,} | {jobs:,.0f} | {seconds:.1f} | {used:.1f} |")
+        print(f"| {samples:,} | {types or 'not known'} | {jobs:,.0f} | {seconds:.1f} | {used:.1f} |")
 
 
 if __name__ == "__main__":

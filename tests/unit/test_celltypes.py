@@ -67,11 +67,15 @@ def test_nothing_is_moved_where_all_or_none_are_labelled(label):
     assert cells["label_confidence"].isna().all() != given
 
 
-def test_one_labelled_cell_is_no_error():
-    cells, _ = name_cells(
-        np.eye(3), np.array(["A", NAN, NAN], dtype=object), np.array(["x"] * 3, dtype=object)
-    )
-    assert cells["cell_type"][0] == "A" and cells["cell_type"].notna().all()
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_few_labelled_cells_name_no_others(number):
+    types = "A" * 20 + "B" * 20
+    label = labels_of(types, np.arange(40) >= number)
+    cells, clusters = name_cells(cells_of(types), label, np.array(list(types.lower()), dtype=object))
+    assert cells["cell_type"].tolist() == ["A"] * number + ["a"] * (20 - number) + ["b"] * 20
+    assert (cells["cell_type_source"][number:] == "cluster").all()
+    assert (cells["label_confidence"][number:] == 0).all()
+    assert clusters["n_labelled"].tolist() == [number, 0]
 
 
 def test_votes_by_hand():
@@ -81,8 +85,8 @@ def test_votes_by_hand():
     winner, confidence = transfer_labels(labelled, names, np.array([[5.0, 0.0]]), 15)
     distance = 2 * np.sin(angles[:3] / 2)
     weight = np.exp(-((distance / distance[2]) ** 2))
-    assert winner.tolist() == ["A"] if weight[0] > weight[1:].sum() else ["B"]
-    np.testing.assert_allclose(confidence, max(weight[0], weight[1:].sum()) / weight.sum())
+    assert winner.tolist() == ["B"]  # two against the nearest one
+    np.testing.assert_allclose(confidence, weight[1:].sum() / weight.sum())
 
 
 def test_labels_of_several_samples_in_one_table(tmp_path, capsys):

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 from scbind import doublets
-from scbind.doublets import doublet_scores
+from scbind.doublets import doublet_scores, sample_scores
+from scbind.lsi import TileMatrix
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
@@ -44,6 +45,37 @@ def test_blocks_and_runs_give_the_same(monkeypatch):
     assert np.isfinite(other).all() and abs(other.mean() - first.mean()) < 0.05
 
 
-@pytest.mark.parametrize("matrix", [cells_of([1.0, 0.0] * 24), sparse.csr_matrix((60, 5))])
+def on_disk(matrix, path):
+    columns = matrix.tocsc()
+    columns.sort_indices()
+    columns.indices.astype("<i4").tofile(path)
+    return TileMatrix(path, columns.indptr.astype(np.int64), np.arange(matrix.shape[1]), matrix.shape[0])
+
+
+def test_large_samples_are_scored_in_batches_that_are_like_the_sample(tmp_path, monkeypatch):
+    share = [1.0] * 240 + [0.0] * 240 + [0.5] * 16
+    matrix = cells_of(share)
+    stored = on_disk(matrix, tmp_path / "rows")
+    np.testing.assert_array_equal(sample_scores(stored, 5), doublet_scores(matrix, 5))
+    sizes = []
+    scores = doublets.doublet_scores
+    monkeypatch.setattr(doublets, "BATCH", 200)
+    monkeypatch.setattr(
+        doublets, "doublet_scores", lambda m, seed: [sizes.append(m.shape[0]), scores(m, seed)][1]
+    )
+    score = sample_scores(stored, 5)
+    assert sizes == [166, 165, 165] and np.isfinite(score).all()
+    assert roc_auc_score(np.arange(496) >= 480, score) > 0.9 and (score[:480] > 0.3).mean() < 0.02
+    np.testing.assert_array_equal(score, sample_scores(stored, 5))
+
+
+@pytest.mark.parametrize(
+    "matrix",
+    [
+        cells_of([1.0, 0.0] * 24),
+        sparse.csr_matrix((60, 5)),
+        sparse.csr_matrix(np.arange(60.0)[:, None] % 2),  # of one tile
+    ],
+)
 def test_too_little_is_not_scored(matrix):
     assert np.isnan(doublet_scores(matrix, 0)).all()

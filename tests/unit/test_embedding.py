@@ -154,13 +154,22 @@ def test_labels_travel_to_like_cells_and_move_no_other_column(atlas, tmp_path):
 def test_doublets_fail_and_are_not_embedded(tmp_path, monkeypatch):
     samples = {"s": write_sample(tmp_path / "s", "AB" * 10, 4)}
     score = np.linspace(0, 0.95, 20)
-    monkeypatch.setattr("scbind.embedding.doublet_scores", lambda matrix, seed: score[: matrix.shape[0]])
+    monkeypatch.setattr("scbind.embedding.sample_scores", lambda matrix, seed: score[: matrix.n_cells])
     embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, max_doublet_score=0.8)
     cells = ad.read_h5ad(tmp_path / "e.h5ad")
     np.testing.assert_array_equal(cells.obs["pass"], score <= 0.8)
     np.testing.assert_allclose(cells.obs["doublet_score"], score)
     assert cells.obs["reason"].iloc[-1] == "doublet_score 0.95 > 0.8"
     assert np.isnan(cells.obsm["X_lsi"][-3:]).all() and np.isfinite(cells.obsm["X_lsi"][:-3]).all()
+
+
+def test_a_sample_of_doublets_alone_is_refused(tmp_path, monkeypatch):
+    samples = {"s": write_sample(tmp_path / "s", "AB" * 10, 4)}
+    monkeypatch.setattr("scbind.embedding.sample_scores", lambda matrix, seed: np.full(20, 0.9))
+    with pytest.raises(
+        InputError, match=r"no cell passes \(the first: doublet_score 0.9 > 0.8\); relax the thresholds"
+    ):
+        embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, max_doublet_score=0.8)
 
 
 def test_failed_cells_say_why_and_lie_nowhere(atlas):

@@ -89,6 +89,17 @@ def test_tile_matrix_keeps_the_most_variable_tiles(tmp_path, monkeypatch):
     np.testing.assert_array_equal(dense_of(matrix), dense[:, matrix.tiles])
 
 
+@pytest.mark.parametrize("block", [1, 13, 1 << 20])
+def test_rows_of_some_cells_in_memory(tmp_path, monkeypatch, block):
+    matrix = write(tmp_path / "rows", [random_signal(1)], [np.arange(8)])
+    dense = dense_of(matrix)
+    monkeypatch.setattr("scbind.lsi.BLOCK", block)
+    for cells in ([1, 4, 7], [], list(range(8))):
+        found = matrix.in_memory(np.array(cells, dtype=np.int64))
+        assert found.dtype == np.float32 and found.format == "csr"
+        np.testing.assert_array_equal(found.toarray(), dense[cells])
+
+
 def test_a_scratch_file_that_was_cut_short_is_refused(tmp_path):
     matrix = write(tmp_path / "rows", [random_signal(1)], [np.arange(8)])
     (tmp_path / "rows").write_bytes(b"1234" * 10)

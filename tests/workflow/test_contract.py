@@ -137,7 +137,7 @@ def test_the_snakefile_imports_only_light_modules():
             base, _, imported = line.removeprefix("from ").partition(" import ")
             part = base.removeprefix("scbind").lstrip(".")
             names |= {part} if part else {name.strip() for name in imported.split(",")}
-    assert names == {"settings", "sheets", "errors", "provenance"}
+    assert names == {"settings", "sheets", "errors", "files", "provenance"}
 
 
 def test_the_package_never_imports_snakemake():

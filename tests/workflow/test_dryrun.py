@@ -1,6 +1,8 @@
 """Plans of the workflow, and refusals before any job."""
 
 import os
+import re
+from collections import Counter
 
 import pytest
 
@@ -76,6 +78,74 @@ def test_only_the_shard_that_is_missing_runs_again(project):
         os.utime(path, (1_000_000 + number, 1_000_000 + number))
     options = ("--set-scatter", "cells=3", "--rerun-triggers", "mtime", "--allowed-rules", "infer_binding")
     assert project.jobs(*options, "--", *targets) == {"infer_binding": 1}
+
+
+TYPES = """cell_type,slug,status,merged_into,reason,n_cells,n_fragments,samples
+B cell,B_cell,own,,,90,900000,a+b
+T cell,T_cell,sample_peaks,,30 cells are few,30,30000,b
+NK,NK,merged,B cell,9 cells are few,9,900,a
+dust,dust,skipped,,no fragments,1,0,a
+"""
+PSEUDOBULKS = """pseudobulk,cell_type,replicate,samples,n_cells,n_fragments,large
+B_cell,B cell,,a+b,99,900900,yes
+B_cell/replicates/a,B cell,a,a,50,400000,yes
+B_cell/replicates/b,B cell,b,b,49,500900,yes
+T_cell,T cell,,b,30,30000,no
+"""
+
+
+def lay(project, texts, size=None):
+    """Write files, each later than the one before; with ``size`` (bytes, not taken on disk) the empty ones."""
+    for number, (name, text) in enumerate(texts.items()):
+        path = project.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        if size and not text:
+            os.truncate(path, size)
+        os.utime(path, (1_000_000 + number, 1_000_000 + number))
+
+
+def after_the_checkpoint(project, size=None):
+    """Lay the files of a run of two samples up to the tables of cell types; options for a plan of the rest."""
+    reference = [f"results/reference/demo/{name}" for name in ("chrom.sizes", "exclude.bed")]
+    made = ("position.npy", "cell.npy", "barcodes.tsv", "peaks.narrowPeak")
+    names = [*reference, *(f"data/{sample}.tsv.gz" for sample in "ab")]
+    names += [f"results/cells/{sample}/{name}" for sample in "ab" for name in made]
+    names += ["results/embedding/cells.h5ad", *(f"results/cells/{sample}/cells.h5ad" for sample in "ab")]
+    tables = {"results/cells/cell_types.tsv": TYPES, "results/cells/pseudobulks.tsv": PSEUDOBULKS}
+    tables = {name: text.replace(",", "\t").replace("+", ",") for name, text in tables.items()}
+    lay(project, dict.fromkeys(names, "") | tables, size)
+    (project.folder / "config/samples.tsv").write_text(
+        "sample\tpath\tformat\tgroup\n" + "".join(f"{s}\tdata/{s}.tsv.gz\tfragments\tcells\n" for s in "ab")
+    )
+    path = project.edited("evaluate.truth", None)
+    return "--configfile", path, "--rerun-triggers", "mtime"
+
+
+def test_pseudobulks_are_planned_by_what_became_of_the_types(project):
+    text = project.snakemake("--dry-run", *after_the_checkpoint(project), "--", "peaks").stdout
+    assert Counter(re.findall(r"^(?:local)?rule (\w+):", text, re.M)) == {
+        "peaks": 1,
+        "split_sample": 2,
+        "merge_pieces": 4,
+        "pseudobulk_coverage": 4,
+        "call_peaks": 3,
+        "pseudobulk_peaks": 2,
+        "consensus_peaks": 1,
+    }
+    called = set(re.findall(r"output: results/pseudobulk/(\S+)/called.narrowPeak", text))
+    assert called == {"B_cell", "B_cell/replicates/a", "B_cell/replicates/b"}
+
+
+def test_what_streams_its_input_asks_for_no_more_memory_where_it_is_large(project):
+    options = after_the_checkpoint(project, 100 << 30)
+    rerun = ("count_fragments", "sample_peaks", "embed_cells")
+    text = project.snakemake("--dry-run", *options, "--forcerun", *rerun, "--", "peaks").stdout
+    asked = {
+        rule: int(re.search(rf"^(?:local)?rule {rule}:.*?mem_mb=(\d+)", text, re.M | re.S)[1])
+        for rule in rerun
+    }
+    assert asked.pop("embed_cells") < 150_000 and max(asked.values()) == 4000
 
 
 def test_absent_inputs_switch_features_off(project):

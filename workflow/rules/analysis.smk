@@ -13,7 +13,7 @@ rule differential_tfs:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, 4),
         runtime=60,
     params:
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
@@ -38,7 +38,7 @@ rule find_populations:
         "../../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, 4),
         runtime=120,
     params:
         options=SETTINGS["analysis"]["populations"],

@@ -13,7 +13,7 @@ rule bulk_track:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, 0.5),
         runtime=240,
     params:
         tracks=lambda wildcards: PLAN.tracks[wildcards.cell_line],

@@ -16,7 +16,7 @@ rule bam_fragments:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=480,
     params:
         barcode_tag=lookup("cells/barcode_tag", within=SETTINGS),
@@ -43,7 +43,7 @@ rule count_fragments:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(2000, 12),
+        mem_mb=memory(4000),
         runtime=480,
     params:
         min_fragments=lookup("cells/min_barcode", within=SETTINGS),
@@ -66,7 +66,7 @@ rule sample_peaks:
     conda:
         "../../envs/peaks.yaml"
     resources:
-        mem_mb=memory(4000, 20),
+        mem_mb=memory(4000),
         runtime=480,
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
@@ -107,7 +107,7 @@ rule embed_cells:
         "../../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4000, 20),
+        mem_mb=memory(4000, 0.1),
         runtime=480,
     params:
         samples=lambda wildcards: PLAN.groups[wildcards.group],
@@ -139,7 +139,7 @@ rule sample_cells:
         "../../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4000, 10),
+        mem_mb=memory(4000, 4),
         runtime=240,
     params:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),

@@ -1,11 +1,11 @@
 # Read and check the configuration and the sheets; the few helpers that several rule files use.
-import csv
 import re
 
 from snakemake.exceptions import WorkflowError
 
 from scbind import settings, sheets
 from scbind.errors import InputError
+from scbind.files import read_rows, rows_by
 from scbind.provenance import list_modules, source_digest, template_digest
 
 CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
@@ -53,25 +53,40 @@ def optional(path):
     return path or []
 
 
-def memory(base, factor=4):
-    """Return memory in MB: a base and some bytes per byte of input, doubled on each retry."""
+def memory(base, factor=0):
+    """Return memory in MB, doubled on each retry: a base, and bytes per byte of input where that is what is held.
+
+    Most of what reads large files streams them or maps them, and needs the base alone, whatever their size.
+    """
+    if not factor:
+        return lambda wildcards, attempt: base * 2 ** (attempt - 1)
     return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * 2 ** (attempt - 1))
 
 
-def cell_type_table():
-    """Return the rows of cell_types.tsv, once it is known; every job per cell type waits for it."""
-    with open(checkpoints.cell_types.get().output.table) as handle:
-        return list(csv.DictReader(handle, delimiter="\t"))
+# What follows is asked once per job, of which there may be many thousands: tables are read once and looked up by key.
+def types_file():
+    """Return the path of cell_types.tsv, once it is known; every job per cell type waits for it."""
+    return checkpoints.cell_types.get().output.table
+
+
+def pseudobulks_file():
+    """Return the path of pseudobulks.tsv, once it is known: types and their replicates."""
+    return checkpoints.cell_types.get().output.pseudobulks
+
+
+def type_row(slug):
+    """Return the row of the cell type that a slug stands for."""
+    return rows_by(types_file(), "slug")[slug][0]
 
 
 def slug_name(wildcards):
     """Return the cell type that a slug stands for."""
-    return next(row["cell_type"] for row in cell_type_table() if row["slug"] == wildcards.slug)
+    return type_row(wildcards.slug)["cell_type"]
 
 
 def pooled_types():
     """Return the rows of the types that are pseudobulks of their own: neither merged nor skipped."""
-    return [row for row in cell_type_table() if row["status"] in ("own", "sample_peaks")]
+    return [row for row in read_rows(types_file()) if row["status"] in ("own", "sample_peaks")]
 
 
 def per_type(pattern):
@@ -79,52 +94,45 @@ def per_type(pattern):
     return lambda wildcards: expand(pattern, slug=[row["slug"] for row in pooled_types()])
 
 
-def pseudobulk_table():
-    """Return the rows of pseudobulks.tsv, once it is known: types and their replicates."""
-    with open(checkpoints.cell_types.get().output.pseudobulks) as handle:
-        return list(csv.DictReader(handle, delimiter="\t"))
-
-
 def pseudobulk_row(folder):
     """Return the row of one pseudobulk, by its folder."""
-    return next(row for row in pseudobulk_table() if row["pseudobulk"] == folder)
+    return rows_by(pseudobulks_file(), "pseudobulk")[folder][0]
 
 
 def per_pseudobulk(pattern):
     """Return one path per pseudobulk, of types and of replicates."""
-    return lambda wildcards: expand(pattern, bulk=[row["pseudobulk"] for row in pseudobulk_table()])
+    return lambda wildcards: expand(pattern, bulk=list(rows_by(pseudobulks_file(), "pseudobulk")))
 
 
 def large_replicates(slug):
-    """Return the rows of a type's replicates that are large enough for peaks of their own."""
-    return [
-        row
-        for row in pseudobulk_table()
-        if row["pseudobulk"].startswith(f"{slug}/replicates/") and row["large"] == "yes"
-    ]
+    """Return the folders of a type's replicates that are large enough for peaks of their own."""
+    rows = rows_by(pseudobulks_file(), "cell_type")[type_row(slug)["cell_type"]]
+    return [row["pseudobulk"] for row in rows if row["replicate"] and row["large"] == "yes"]
 
 
 def called_peaks(wildcards):
     """Return the file of peaks called on a type; none for a type that is too small."""
-    row = next(row for row in pooled_types() if row["slug"] == wildcards.slug)
-    return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if row["status"] == "own" else []
+    own = type_row(wildcards.slug)["status"] == "own"
+    return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if own else []
 
 
 def compared_replicates(wildcards):
     """Return the replicates whose peaks decide on those of their type; none where they are too few."""
-    least, rows = SETTINGS["peaks"]["min_replicates"], large_replicates(wildcards.slug)
-    return [row["pseudobulk"] for row in rows] if called_peaks(wildcards) and 1 < least <= len(rows) else []
+    least, found = SETTINGS["peaks"]["min_replicates"], large_replicates(wildcards.slug)
+    return found if called_peaks(wildcards) and 1 < least <= len(found) else []
 
 
 def type_facts(wildcards):
     """Return what peaks.json says of a type beside its peaks; cells and fragments with those merged into it."""
     row = pseudobulk_row(wildcards.slug)
-    named = [other for other in cell_type_table() if other["merged_into"] == row["cell_type"]]
     return {
-        "reason": next(other["reason"] for other in pooled_types() if other["slug"] == wildcards.slug),
+        "reason": type_row(wildcards.slug)["reason"],
         "n_cells": int(row["n_cells"]),
         "n_fragments": int(row["n_fragments"]),
-        "merged": [other["cell_type"] for other in named],
+        "merged": [
+            other["cell_type"]
+            for other in rows_by(types_file(), "merged_into").get(row["cell_type"], ())
+        ],
     }
 
 
@@ -134,7 +142,7 @@ def type_tracks(wildcards):
         return []
     return [
         f"results/binding/{sample}/{row['slug']}"
-        for row in cell_type_table()
+        for row in read_rows(types_file())
         if row["status"] != "skipped"
         for sample in row["samples"].split(",")
         if sample in PLAN.binding_samples

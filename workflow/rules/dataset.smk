@@ -16,7 +16,7 @@ rule build_dataset:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(4000, 10),
+        mem_mb=memory(8000, 1),
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),

@@ -17,7 +17,7 @@ rule evaluate_model:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(8000),
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
@@ -98,7 +98,7 @@ rule evaluate_baselines:
         "../../envs/core.yaml"
     threads: 8
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(8000),
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),

@@ -11,7 +11,7 @@ rule choose_windows:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(4000),
         runtime=60,
     params:
         reference=subpath(input[0], parent=True),

@@ -11,7 +11,7 @@ checkpoint cell_types:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, 1),
         runtime=20,
     params:
         samples=list(PLAN.samples),
@@ -41,7 +41,7 @@ rule split_sample:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
         runtime=480,
     params:
         code=source_digest("pooling"),
@@ -68,7 +68,7 @@ rule merge_pieces:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=memory(4000),
         runtime=480,
     params:
         slug=lambda wildcards: wildcards.bulk.partition("/")[0],
@@ -88,7 +88,7 @@ rule pseudobulk_coverage:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
         runtime=480,
     params:
         code=source_digest("coverage"),
@@ -110,7 +110,7 @@ rule call_peaks:
     conda:
         "../../envs/peaks.yaml"
     resources:
-        mem_mb=lambda wildcards, attempt: 4000 * 2 ** (attempt - 1),
+        mem_mb=memory(4000),
         runtime=240,
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
@@ -167,7 +167,7 @@ rule consensus_peaks:
     conda:
         "../../envs/peaks.yaml"
     resources:
-        mem_mb=memory(4000, 4),
+        mem_mb=memory(4000, 0.5),
         runtime=60,
     params:
         width=lookup("peaks/consensus_width", within=SETTINGS),

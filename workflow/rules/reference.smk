@@ -15,7 +15,7 @@ rule prepare_reference:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(2000),
+        mem_mb=memory(2000, 1),
         runtime=60,
     params:
         code=source_digest("reference"),
@@ -35,7 +35,7 @@ rule prepare_mappability:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(1000, 1),
+        mem_mb=memory(2000),
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),

@@ -35,7 +35,7 @@ rule write_report:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, 1),
         runtime=60,
     params:
         models=MODELS,

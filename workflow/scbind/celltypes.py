@@ -128,7 +128,8 @@ def transfer_labels(
     last one that votes (a Gaussian kernel as wide as the neighbourhood, as in Seurat's ``TransferData``, Stuart et
     al. 2019). No more than half of the labels that a type has on average vote, so that small types can win.
     A cell that is farther from its voters than 99 % of the labelled cells are from theirs may be of a type that
-    nobody labelled: its confidence is 0.
+    nobody labelled: its confidence is 0. So is that of every cell where all labelled ones vote (three or fewer): how
+    far one may be from them is then not known.
 
     ``labelled`` float (n, components) with their ``labels`` object (n,); ``points`` float (cells, components).
     Returns the winner, object (cells,), of equals the first by name, and its share of the vote, float64 (cells,).
@@ -146,6 +147,8 @@ def transfer_labels(
     if len(labelled) > k:
         reach = np.quantile(search.kneighbors()[0].mean(axis=1), 1 - FAR)
         confidence[distance.mean(axis=1) > reach] = 0
+    else:
+        confidence[:] = 0
     return names[votes.argmax(axis=1)].astype(object), confidence
 
 

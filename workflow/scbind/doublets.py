@@ -12,11 +12,31 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
+from scbind.lsi import TileMatrix
+
 RATIO = 2  # simulated doublets per cell (Scrublet's default)
 RATE = 0.05  # doublets among barcodes before looking; scanpy's default
 COMPONENTS = 10  # planted doublets of the embedded example and of PBMC rank better with few than with 20
 FEWEST = 50  # cells below which nothing can be told
 BLOCK = 2000  # simulated doublets held at a time
+BATCH = (
+    20_000  # cells scored together, at most: memory grows with them, the time of the search with their square
+)
+
+
+def sample_scores(matrix: TileMatrix, seed: int) -> np.ndarray:
+    """Score all cells of a sample by :func:`doublet_scores`, in batches of at most ``BATCH`` cells.
+
+    The batches are drawn at random, from ``seed``, and of one size, so that each is like the sample. Returns float64
+    (cells,). Memory holds one batch.
+    """
+    n = matrix.n_cells
+    batches = max(1, -(-n // BATCH))
+    order = np.arange(n) if batches == 1 else np.random.default_rng(seed).permutation(n)
+    score = np.full(n, np.nan)
+    for cells in map(np.sort, np.array_split(order, batches)):
+        score[cells] = doublet_scores(matrix.in_memory(cells), seed)
+    return score
 
 
 def doublet_scores(
@@ -39,7 +59,7 @@ def doublet_scores(
     -------
     numpy.ndarray
         float64 (cells,), 0 to 1; a cell whose neighbours are cells and simulated doublets in the proportion of
-        all has ``rate``. NaN for all where there are fewer than 50 cells.
+        all has ``rate``. NaN for all where there are fewer than 50 cells or two tiles.
 
     Notes
     -----
@@ -48,7 +68,7 @@ def doublet_scores(
     Memory holds the matrix twice and a block of doublets.
     """
     n = matrix.shape[0]
-    if n < FEWEST or matrix.nnz == 0:
+    if n < FEWEST or matrix.shape[1] < 2 or matrix.nnz == 0:
         return np.full(n, np.nan)
     from sklearn.decomposition import TruncatedSVD  # seconds to import
     from sklearn.feature_extraction.text import TfidfTransformer

@@ -17,7 +17,7 @@ import pandas as pd
 from scbind.cells import COLUMNS
 from scbind.celltypes import name_cells, read_labels
 from scbind.clusters import cluster, corrected
-from scbind.doublets import doublet_scores
+from scbind.doublets import sample_scores
 from scbind.errors import InputError
 from scbind.files import atomic, require
 from scbind.genome import ChromSizes
@@ -28,7 +28,9 @@ from scbind.runlog import say
 from scbind.signal import CellSignal
 
 METADATA = ("donor", "condition")  # of the sample sheet, for every cell
-DOUBLET_TILES = 25_000  # that doublets are looked for by: they are held in memory, of one sample at a time
+DOUBLET_TILES = (
+    25_000  # that doublets are looked for by: they are held in memory, of a batch of cells at a time
+)
 
 
 def embed(
@@ -80,7 +82,7 @@ def embed(
         Thresholds a cell must keep, None for none. A value that is not known (TSS enrichment without genes)
         is not held against a cell.
     max_doublet_score
-        Cells that pass all this and have a larger score (:func:`scbind.doublets.doublet_scores`, per sample) do not
+        Cells that pass all this and have a larger score (:func:`scbind.doublets.sample_scores`, per sample) do not
         pass; None only writes the scores.
     label_transfer, min_label_confidence
         How cells without a label are named where others have one, see :func:`scbind.celltypes.name_cells`.
@@ -158,13 +160,7 @@ def embed(
     obs["pass"] = obs["reason"] == ""
     passing = np.flatnonzero(obs["pass"])
     say(f"{group}: {len(passing)} of {len(obs)} cells pass")
-    if not len(passing):
-        barcodes = next(iter(samples.values()))["barcodes"]
-        raise InputError(
-            barcodes,
-            f"no cell passes (the first: {obs['reason'].iloc[0]})",
-            "relax the thresholds of quality",
-        )
+    _refuse_none(obs, samples)
     tiling = Tiling(sizes, tile)
     excluded = _excluded(exclude, tiling)
 
@@ -184,13 +180,14 @@ def embed(
             say(f"WARNING {sample}: no cell passes")
             continue
         found = with_tiles(
-            lambda matrix: doublet_scores(matrix.in_memory(), seed),
+            lambda matrix: sample_scores(matrix, seed),
             DOUBLET_TILES,
             excluded,
             slice(number, number + 1),
         )
         obs.loc[(obs["sample"] == sample) & obs["pass"], "doublet_score"] = found
     passing = _without_doublets(obs, passing, max_doublet_score)
+    _refuse_none(obs, samples)
 
     def place(left_out: np.ndarray) -> tuple[np.ndarray, int]:
         """Coordinates of the passing cells by all tiles but these, and how many there are."""
@@ -340,6 +337,15 @@ def _without_doublets(obs: pd.DataFrame, passing: np.ndarray, limit: float | Non
     if len(left) < len(passing):
         say(f"{len(passing) - len(left)} of {len(passing)} cells look like doublets and do not pass")
     return left
+
+
+def _refuse_none(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
+    if not obs["pass"].any():
+        raise InputError(
+            next(iter(samples.values()))["barcodes"],
+            f"no cell passes (the first: {obs['reason'].iloc[0]})",
+            "relax the thresholds of quality",
+        )
 
 
 def _excluded(path: str | Path | None, tiling: Tiling) -> np.ndarray:

@@ -1,12 +1,14 @@
-"""Whole files or none: write beside the target, then move into place."""
+"""Whole files or none: write beside the target, then move into place. Small tables, read once."""
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -44,10 +46,33 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
         table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
 
 
-def file_sha256(path: str | Path) -> str:
-    """SHA-256 of a file, 64 hexadecimal digits."""
-    with open(path, "rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
+def read_rows(path: str | Path) -> tuple[dict[str, str], ...]:
+    """Rows of a tab-separated table with a header, as text; read again only after it changed. Not to be altered."""
+    return _rows(str(path), _written(path))
+
+
+def rows_by(path: str | Path, key: str) -> dict[str, tuple[dict[str, str], ...]]:
+    """The rows of :func:`read_rows` by what they have in a column, in the order of the file. Not to be altered."""
+    return _rows_by(str(path), _written(path), key)
+
+
+def _written(path: str | Path) -> tuple[int, int]:
+    state = os.stat(path)
+    return state.st_mtime_ns, state.st_size
+
+
+@cache
+def _rows(path: str, written: tuple[int, int]) -> tuple[dict[str, str], ...]:
+    with open(path, newline="") as handle:
+        return tuple(csv.DictReader(handle, delimiter="\t"))
+
+
+@cache
+def _rows_by(path: str, written: tuple[int, int], key: str) -> dict[str, tuple[dict[str, str], ...]]:
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in _rows(path, written):
+        groups.setdefault(row[key], []).append(row)
+    return {name: tuple(rows) for name, rows in groups.items()}
 
 
 def require(path: str | Path, remedy: str) -> Path:

@@ -160,12 +160,23 @@ class TileMatrix:
             yield slice(begin, end), sparse.csc_matrix((np.ones(number), row, pointer), shape=shape)
             begin = end
 
-    def in_memory(self) -> sparse.csr_matrix:
-        """The whole matrix as float32 csr (cells, tiles): 8 bytes per open tile, and twice that while it is made."""
-        row = np.fromfile(self.path, dtype="<i4")
-        ones = np.ones(len(row), dtype=np.float32)
-        shape = (self.n_cells, len(self.tiles))
-        return sparse.csc_matrix((ones, row, self.start), shape=shape).tocsr()
+    def in_memory(self, cells: np.ndarray) -> sparse.csr_matrix:
+        """Rows of some cells (int64, rising) as float32 csr (cells, tiles).
+
+        Takes 8 bytes per open tile of theirs, twice that while it is made, and a block.
+        """
+        place = np.full(self.n_cells, -1, dtype=np.int32)
+        place[cells] = np.arange(len(cells))
+        rows, number = [np.zeros(0, dtype=np.int32)], [np.zeros(1, dtype=np.int64)]
+        for _, block in self.blocks():
+            row = place[block.indices]
+            before = np.concatenate([[0], np.cumsum(row >= 0)])
+            number.append(np.diff(before[block.indptr]))
+            rows.append(row[row >= 0])
+        row = np.concatenate(rows)
+        shape = (len(cells), len(self.tiles))
+        start = np.cumsum(np.concatenate(number))
+        return sparse.csc_matrix((np.ones(len(row), dtype=np.float32), row, start), shape=shape).tocsr()
 
     def gram(self, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
         """Return B diag(``weight``) B^T ``values`` of the binary matrix B, in one pass over the file.
