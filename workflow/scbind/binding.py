@@ -202,16 +202,25 @@ class Binding:
         """Return a part as AnnData in memory: one csr float32 layer of probabilities per TF.
 
         ``cells`` and ``region`` are as of ``[...]``; ``tfs``: all, or some. ``obs``, ``var`` and ``obsm`` are
-        those of the store, ``uns`` holds ``floor`` and ``max_error``.
+        those of the store; ``obsm["abstained"]`` is added, a table of bool (cells, TFs) that says what should not be
+        read. ``uns`` holds ``floor``, ``max_error`` and, as JSON, the ``reliability`` of these TFs.
         """
         rows, columns = self._rows(cells), self._columns(region)
-        tfs = self.tfs if tfs is None else list(tfs)
+        tfs, obs = self.tfs if tfs is None else list(tfs), self.obs.iloc[rows]
+        layers = {tf: self[rows, columns, tf] for tf in tfs}  # a TF that is not there is refused here
+        unread = pd.DataFrame(self.abstained, columns=self.tfs)[tfs].iloc[rows].set_index(obs.index)
+        known = {tf: self.reliability[tf] for tf in tfs if tf in self.reliability}
         return ad.AnnData(
-            obs=self.obs.iloc[rows],
+            obs=obs,
             var=self.var.iloc[columns],
-            obsm={key: value[rows] for key, value in read_elem(self._root["obsm"]).items()},
-            layers={tf: self[rows, columns, tf] for tf in tfs},
-            uns={"floor": self.floor, "max_error": self.max_error},
+            obsm={key: value[rows] for key, value in read_elem(self._root["obsm"]).items()}
+            | {"abstained": unread},
+            layers=layers,
+            uns={
+                "floor": self.floor,
+                "max_error": self.max_error,
+                "reliability": json.dumps(known, sort_keys=True),
+            },
         )
 
 
