@@ -141,6 +141,12 @@ class Binding:
         table = reliability_table(self.reliability, self.tfs)
         return abstained(table, self.obs["borrowed_depth"].to_numpy())
 
+    @property
+    def shallow(self) -> np.ndarray:
+        """Bool (cells, TFs): the cell is too shallow for a TF that is not abstained on as a whole."""
+        table = reliability_table(self.reliability, self.tfs)
+        return self.abstained & ~table["abstained"].to_numpy()
+
     def codes(self, tf: str, rows=slice(None), columns=slice(None)) -> sp.csr_matrix:
         """Return stored codes of a TF, csr uint8 (cells, windows); rows and columns as slices or numbers >= 0."""
         if tf not in self.tfs:
