@@ -200,12 +200,14 @@ def test_tracks_are_the_mean_over_the_type(made):
     folder, probability, shards = made
     merge(folder, shards)
     cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b", min_probability=0.2)
-    assert sorted(p.name for p in (folder / "b").iterdir()) == [
-        f"{tf}.{suffix}" for tf in TFS for suffix in ("bed.gz", "bed.gz.tbi", "bw")
-    ]
+    bigwigs = {"CTCF": "CTCF.bw", "GATA1": "GATA1.abstained.bw"}
+    assert {p.name for p in (folder / "b").iterdir()} == set(bigwigs.values()) | {
+        f"{tf}.{suffix}" for tf in TFS for suffix in ("bed.gz", "bed.gz.tbi")
+    }
     for t, tf in enumerate(TFS):
-        mean = kept(probability[1:4, :, t]).mean(axis=0)
-        with pyBigWig.open(str(folder / f"b/{tf}.bw")) as bigwig:
+        # the first cell of the type is too shallow for CTCF; of the other TF, abstained on, all cells count
+        mean = kept(probability[2 if tf == "CTCF" else 1 : 4, :, t]).mean(axis=0)
+        with pyBigWig.open(str(folder / "b" / bigwigs[tf])) as bigwig:
             assert bigwig.chroms() == {"chr1": 2000, "chr2": 1000}
             for chrom, length in ((0, 2000), (1, 1000)):
                 got = np.nan_to_num(bigwig.values(f"chr{chrom + 1}", 0, length))
@@ -235,6 +237,22 @@ def test_a_type_without_cells_gives_empty_files_and_says_so(made, capsys):
         assert bigwig.chroms() == {"chr1": 2000, "chr2": 1000} and bigwig.intervals("chr1") is None
     with pysam.TabixFile(str(folder / "mast/CTCF.bed.gz")) as bed:
         assert list(bed.contigs) == []
+
+
+def test_a_type_of_which_every_cell_is_too_shallow_is_abstained_on(made):
+    folder, probability, shards = made
+    obs = ad.read_h5ad(folder / "cells.h5ad")
+    obs.obs["cell_type"] = ["low", "low", "low", "b", "b", "b"]  # c0 and c2 pass, both shallow for CTCF
+    obs.write_h5ad(folder / "cells.h5ad")
+    merge(folder, shards)
+    sizes = folder / "ref/chrom.sizes"
+    cell_type_tracks(folder / "s.zarr", "low", sizes, folder / "low", min_probability=0.05)
+    assert not (folder / "low/CTCF.bw").exists()
+    with pyBigWig.open(str(folder / "low/CTCF.abstained.bw")) as bigwig:
+        mean = kept(probability[:2, :, 0]).mean(axis=0)
+        assert bigwig.stats("chr1", 0, 2000, type="max")[0] == pytest.approx(mean[:6].max(), abs=1e-6)
+    with pysam.TabixFile(str(folder / "low/CTCF.bed.gz")) as bed:
+        assert {line.split("\t")[7] for line in bed.fetch("chr1")} == {"abstained"}
 
 
 def test_tracks_refuse_sizes_of_another_genome(made):
@@ -320,7 +338,20 @@ def test_part_of_a_store_as_anndata(wide):
     assert part.obsm["X_umap"].tolist() == [[14, 15], [4, 5]]
     assert part.layers["CTCF"].dtype == np.float32
     assert np.allclose(part.layers["CTCF"].toarray(), expected[[7, 2]][:, :3], atol=1e-7)
-    assert part.uns == {"floor": FLOOR, "max_error": 0.01}
+    known = {"CTCF": RELIABILITY["CTCF"]}
+    assert part.uns == {"floor": FLOOR, "max_error": 0.01, "reliability": json.dumps(known, sort_keys=True)}
+
+
+def test_what_is_abstained_on_travels_with_a_part(stored, tmp_path):
+    store, _ = stored
+    part = store.to_anndata([3, 0], slice(0, 2))
+    unread = part.obsm["abstained"]
+    assert unread.index.tolist() == part.obs_names.tolist() == ["c4", "c0"]
+    assert unread.to_dict("list") == {"CTCF": [False, True], "GATA1": [True, True]}
+    assert store.to_anndata(tfs=["GATA1"]).obsm["abstained"].columns.tolist() == ["GATA1"]
+    part.write_h5ad(tmp_path / "part.h5ad")
+    again = ad.read_h5ad(tmp_path / "part.h5ad")
+    assert again.obsm["abstained"].equals(unread) and json.loads(again.uns["reliability"]) == RELIABILITY
 
 
 def test_importing_the_package_loads_nothing_heavy():
@@ -380,8 +411,9 @@ def test_a_genome_browser_can_open_the_tracks(made):
             assert places == sorted(places, key=lambda p: p[:2]) and len(places) > 5
             assert all(0 <= score <= 1000 for *_, score in places)
             found = [(line.start, line.end) for line in bed.fetch("chr1", 300, 310)]
-            assert found == [(150, 350), (200, 400), (250, 450)]
-        with pyBigWig.open(str(folder / f"b/{tf}.bw")) as bigwig:
+            assert found == [place[1:3] for place in places if place[0] == "chr1" and 100 < place[1] < 310]
+            assert (150, 350) in found and (100, 300) not in found
+        with pyBigWig.open(str(next((folder / "b").glob(f"{tf}.*bw")))) as bigwig:
             assert bigwig.isBigWig() and bigwig.header()["nLevels"] >= 1
             for chrom, length in bigwig.chroms().items():
                 starts, ends, values = zip(*bigwig.intervals(chrom), strict=True)

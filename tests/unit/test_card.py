@@ -13,10 +13,12 @@ FACTS = {
 }  # fmt: skip
 CALIBRATION = {
     "reliability": {
-        "CTCF": {"level": "high", "abstained": False, "min_depth": 0.0123, "spread": 0.05},
-        "SPI1": {"level": "low", "abstained": True, "min_depth": None, "spread": None},
+        "CTCF": {"level": "high", "abstained": False, "min_depth": 0.0123, "spread": 0.05,
+                 "auprc_at": [[-1.0, 0.6], [-3.0, 0.25]]},
+        "SPI1": {"level": "low", "abstained": True, "min_depth": None, "spread": None,
+                 "auprc_at": [[-1.0, 0.2], [-3.0, None]]},
     }
-}
+}  # fmt: skip
 
 
 def metrics(path, models=("scbind",)):
@@ -41,13 +43,40 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     assert "Without an output, because no training window was bound: REST." in text
     lines = text.splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("| test |"))
-    assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 4 | 0.900 | 0.200 | 0.00400 |"
+    assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 4 | 0.900 | 0.200 | 0.300 | 0.00400 |"
     assert lines[first + 1].startswith("| both |")
     best = next(i for i, line in enumerate(lines) if line.startswith("| CTCF |"))
-    assert lines[best] == "| CTCF | high | 0.0123 | 0.0500 | 0.0100 | 0.500 | 4 | 0.900 | 0.200 | 0.00400 |"
+    row = "| CTCF | high | 0.0123 | 0.0500 | 0.0100 | 0.500 | 4 | 0.900 | 0.200 | 0.300 | 0.00400 |"
+    assert lines[best] == row
+    assert {line.count("|") for line in lines[best - 2 : best + 2]} == {12}
     assert lines[best + 1].startswith("| SPI1 | low, abstained | – | – |")
     assert "* high: CTCF" in text and "* low: SPI1" in text and "* abstained on: SPI1\n" in text
     assert "chr1" in text
+
+
+def test_card_says_how_accuracy_falls_with_depth(tmp_path):
+    write_card(FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md")
+    lines = (tmp_path / "card.md").read_text().partition("## Accuracy against depth")[2].splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert table == [
+        "| TF | 0.100 | 0.00100 |",
+        "|---|---|---|",
+        "| mean | 0.400 | 0.250 |",
+        "| CTCF | 0.600 | 0.250 |",
+        "| SPI1 | 0.200 | – |",
+    ]
+    old = {"reliability": {"CTCF": {"level": "high", "abstained": False}}}
+    write_card(FACTS, old, metrics(tmp_path / "m.tsv"), tmp_path / "card.md")
+    assert "against depth" not in (tmp_path / "card.md").read_text()
+
+
+def test_card_lists_the_settings_of_the_training(tmp_path):
+    table, settings = metrics(tmp_path / "m.tsv"), {"epochs": 20, "seed": 1, "sampling": {"hard": None}}
+    write_card(FACTS, CALIBRATION, table, tmp_path / "card.md", training=settings)
+    text = (tmp_path / "card.md").read_text()
+    assert "| `epochs` | 20 |\n| `seed` | 1 |\n| `sampling.hard` | empty |\n" in text
+    write_card(FACTS, CALIBRATION, table, tmp_path / "card.md")
+    assert "Settings of the training" not in (tmp_path / "card.md").read_text()
 
 
 def test_files_and_mappings_give_the_same_card(tmp_path):

@@ -2,24 +2,27 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.differential import CELLS, COLUMNS, PAIRED, WELCH, differential_tfs
+from scbind.differential import ABSTAINED, CELLS, COLUMNS, PAIRED, SHALLOW, WELCH, differential_tfs
 from scbind.errors import InputError
 from scipy import stats
 
 TFS = ["CTCF", "SPI1", "GATA1"]
 
 
-def write_sample(path, name, types, shift, seed, **extra):
-    """z is unit noise, plus ``shift`` for SPI1 in cells of type B."""
+def write_sample(path, name, types, shift, seed, shallow=None, abstained=("GATA1",), **extra):
+    """z is unit noise, plus ``shift`` for SPI1 in cells of type B; ``shallow`` bool (cells,): too shallow for SPI1."""
     rng = np.random.default_rng(seed)
     z = rng.normal(size=(len(types), 3))
     z[np.asarray(types) == "B", 1] += shift
     obs = pd.DataFrame({"sample": name, "cell_type": types, **extra})
     obs.index = [f"cell{i}" for i in range(len(types))]
-    known = {"level": ["high", "low", "high"], "abstained": [False, True, False]}
+    known = {"level": ["high", "high", "low"], "abstained": [tf in abstained for tf in TFS]}
     var = pd.DataFrame(known, index=TFS)
     data = anndata.AnnData(z.astype(np.float32), obs=obs, var=var)
     data.layers["mean_binding"] = np.full(z.shape, 0.25, dtype=np.float32)
+    data.layers["abstained"] = np.tile(var["abstained"].to_numpy(), (len(obs), 1))
+    if shallow is not None:
+        data.layers["abstained"][:, 1] = shallow
     data.write_h5ad(path)
     return z
 
@@ -34,13 +37,13 @@ def test_one_sample_is_tested_over_cells_and_says_so(tmp_path):
     z = write_sample(tmp_path / "s.h5ad", "s", types, 2.0, 0).astype(np.float32)
     table = run(tmp_path, [tmp_path / "s.h5ad"])
     assert table.columns.tolist() == [*COLUMNS, "reliability_level", "reliability_abstained"]
-    assert set(table["test"]) == {CELLS} and set(table["n_replicates"]) == {0}
+    assert set(table["test"]) == {CELLS, ABSTAINED} and set(table["n_replicates"]) == {0}
     row = table[(table.cell_type == "B") & (table.tf == "SPI1")].iloc[0]
     assert row.difference == pytest.approx(z[40:, 1].mean() - z[:40, 1].mean(), rel=1e-4)
     expected = stats.ranksums(z[40:, 1], z[:40, 1]).pvalue
     assert row.p_value == pytest.approx(expected, rel=0.01)
-    assert row.reliability_abstained and not table[table.tf == "CTCF"].reliability_abstained.any()
-    assert row.p_adjusted < 1e-6 and row.reliability_level == "low" and row.mean_binding == 0.25
+    assert not row.reliability_abstained and table[table.tf == "GATA1"].reliability_abstained.all()
+    assert row.p_adjusted < 1e-6 and row.reliability_level == "high" and row.mean_binding == 0.25
     assert table[table.tf == "CTCF"].p_adjusted.min() > 0.05
 
 
@@ -48,7 +51,73 @@ def test_adjustment_is_benjamini_hochberg_over_the_whole_contrast(tmp_path):
     write_sample(tmp_path / "s.h5ad", "s", ["A"] * 30 + ["B"] * 30 + ["C"] * 30, 1.0, 3)
     table = run(tmp_path, [tmp_path / "s.h5ad"])
     assert len(table) == 9
-    np.testing.assert_allclose(table.p_adjusted, stats.false_discovery_control(table.p_value), rtol=1e-4)
+    tested = table[table.tf != "GATA1"]
+    np.testing.assert_allclose(tested.p_adjusted, stats.false_discovery_control(tested.p_value), rtol=1e-4)
+
+
+def test_an_abstained_tf_keeps_its_row_but_has_no_p_value_and_does_not_count(tmp_path):
+    options = {"shift": 1.0, "seed": 3, "types": ["A"] * 30 + ["B"] * 30 + ["C"] * 30}
+    write_sample(tmp_path / "s.h5ad", "s", abstained=(), **options)
+    every = run(tmp_path, [tmp_path / "s.h5ad"])
+    z = write_sample(tmp_path / "s.h5ad", "s", abstained=("SPI1", "GATA1"), **options)
+    table = run(tmp_path, [tmp_path / "s.h5ad"])
+    out = table[table.tf != "CTCF"]
+    assert out[["statistic", "p_value", "p_adjusted"]].isna().all(axis=None) and set(out.test) == {ABSTAINED}
+    row = out[(out.tf == "SPI1") & (out.cell_type == "B")].iloc[0]
+    assert (row.n_cells, row.n_cells_reference) == (30, 60)
+    assert row.mean_z == pytest.approx(z[30:60, 1].mean(), rel=1e-4) and np.isfinite(row.effect_size)
+    p_values = every[every.tf == "CTCF"].set_index("cell_type").p_value
+    kept = table[table.tf == "CTCF"].set_index("cell_type")
+    np.testing.assert_allclose(
+        kept.p_adjusted, stats.false_discovery_control(p_values[kept.index]), rtol=1e-4
+    )
+    assert table.groupby("cell_type").tf.first().tolist() == ["CTCF"] * 3  # abstained rows come last
+
+
+def test_with_every_tf_abstained_on_nothing_is_tested(tmp_path):
+    write_sample(tmp_path / "s.h5ad", "s", ["A"] * 30 + ["B"] * 30, 1.0, 3, abstained=TFS)
+    table = run(tmp_path, [tmp_path / "s.h5ad"])
+    assert len(table) == 6 and set(table.test) == {ABSTAINED} and table.p_adjusted.isna().all()
+
+
+def test_cells_too_shallow_for_a_tf_do_not_count_for_it(tmp_path):
+    shallow = np.arange(90) % 3 == 0
+    z = write_sample(
+        tmp_path / "s.h5ad", "s", ["A"] * 40 + ["B"] * 50, 2.0, 0, shallow=shallow, abstained=()
+    ).astype(np.float32)
+    table = run(tmp_path, [tmp_path / "s.h5ad"]).set_index(["cell_type", "tf"])
+    row, other = table.loc[("A", "SPI1")], table.loc[("A", "CTCF")]
+    ours, theirs = z[:40, 1][~shallow[:40]], z[40:, 1][~shallow[40:]]
+    assert (row.n_cells, row.n_cells_reference) == (len(ours), len(theirs))
+    assert row.mean_z == pytest.approx(ours.mean(), rel=1e-4)
+    assert row.difference == pytest.approx(ours.mean() - theirs.mean(), rel=1e-4)
+    assert row.p_value == pytest.approx(stats.ranksums(ours, theirs).pvalue, rel=0.01)
+    assert (other.n_cells, other.n_cells_reference) == (40, 50)
+    assert other.p_value == pytest.approx(stats.ranksums(z[:40, 0], z[40:, 0]).pvalue, rel=0.01)
+
+
+def test_too_few_deep_cells_leave_a_row_without_figures_that_does_not_count(tmp_path):
+    shallow = np.arange(80) < 21  # 19 of 40 cells of A are left
+    write_sample(
+        tmp_path / "s.h5ad", "s", ["A"] * 40 + ["B"] * 40, 2.0, 0, shallow=shallow, abstained=("GATA1",)
+    )
+    table = run(tmp_path, [tmp_path / "s.h5ad"])
+    out = table[table.tf == "SPI1"]
+    assert set(out.test) == {SHALLOW} and sorted(out.n_cells) == [19, 40]
+    figures = COLUMNS[COLUMNS.index("mean_z") : COLUMNS.index("test")]
+    assert out[figures].isna().all(axis=None) and not out.reliability_abstained.any()
+    tested = table[table.tf == "CTCF"]
+    np.testing.assert_allclose(tested.p_adjusted, stats.false_discovery_control(tested.p_value), rtol=1e-4)
+
+
+def test_a_replicate_counts_with_its_deep_cells(tmp_path):
+    types, files = ["A"] * 25 + ["B"] * 25, []
+    for i in range(3):
+        shallow = (np.arange(50) < 21) if i == 0 else np.zeros(50, dtype=bool)  # four cells of A are left
+        write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", types, 2.0, i, shallow=shallow)
+        files.append(tmp_path / f"s{i}.h5ad")
+    table = run(tmp_path, files)
+    assert set(table[table.tf == "CTCF"].test) == {PAIRED} and set(table[table.tf == "SPI1"].test) == {CELLS}
 
 
 def test_three_samples_give_a_paired_test_of_sample_means(tmp_path):
@@ -60,7 +129,7 @@ def test_three_samples_give_a_paired_test_of_sample_means(tmp_path):
         files.append(tmp_path / f"s{i}.h5ad")
     table = run(tmp_path, files)
     row = table[(table.cell_type == "B") & (table.tf == "SPI1")].iloc[0]
-    assert row.test == PAIRED and row.n_replicates == 3
+    assert row.test == PAIRED and row.n_replicates == 3 and set(table.test) == {PAIRED, ABSTAINED}
     assert row.p_value == pytest.approx(stats.ttest_1samp(gaps, 0).pvalue, rel=1e-3)
     assert row.difference == pytest.approx(np.mean(gaps), rel=1e-4)
 
@@ -71,7 +140,7 @@ def test_samples_of_one_donor_are_not_replicates(tmp_path):
     for i in range(4):
         write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", types, 2.0, i, donor="one")
         files.append(tmp_path / f"s{i}.h5ad")
-    assert set(run(tmp_path, files)["test"]) == {CELLS}
+    assert set(run(tmp_path, files)["test"]) == {CELLS, ABSTAINED}
 
 
 def test_pseudoreplication_is_not_called(tmp_path):
@@ -95,7 +164,8 @@ def test_conditions_within_a_type(tmp_path):
     (tmp_path / "samples.tsv").write_text("\n".join(sheet) + "\n")
     table = run(tmp_path, files, samples=tmp_path / "samples.tsv")
     table = table[table.contrast == "condition"]
-    assert set(table.group) == {"sick"} and set(table.reference) == {"healthy"} and set(table.test) == {WELCH}
+    assert set(table.group) == {"sick"} and set(table.reference) == {"healthy"}
+    assert set(table.test) == {WELCH, ABSTAINED}
     best = table.sort_values("p_adjusted").iloc[0]
     assert (best.cell_type, best.tf) == ("B", "SPI1") and best.difference == pytest.approx(2, abs=0.5)
 

@@ -46,7 +46,7 @@ def inputs(tmp_path):
         binding = rng.integers(0, 40, (30, N_WINDOWS)).astype(np.uint8)
         binding[:, list(sites)] += 150
         layers[tf] = binding
-    obs = pd.DataFrame({"cell_type": ["A"] * 30}, index=[f"c{i}" for i in range(30)])
+    obs = pd.DataFrame({"cell_type": ["A"] * 30, "borrowed_depth": 1.0}, index=[f"c{i}" for i in range(30)])
     uns = {"scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
            "reliability": '{"CTCF": {"level": "high", "abstained": false}}',
            "tfs": np.array(["CTCF", "SPI1"], dtype=object)}  # fmt: skip
@@ -76,6 +76,17 @@ def test_planted_motif_is_enriched_in_its_own_sites_only(inputs):
     b, m = round(ctcf.background_with_motif * ctcf.n_background), ctcf.n_background
     expected = stats.fisher_exact([[a, n - a], [b, m - b]], alternative="greater").pvalue
     assert ctcf.p_value == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_factor_without_deep_cells_has_no_row_and_does_not_spoil_the_others(inputs, tmp_path, capsys):
+    store = anndata.read_zarr(inputs["zarrs"][0])
+    known = '{"CTCF": {"level": "high", "abstained": false}, "SPI1": {"abstained": false, "min_depth": 2.0}}'
+    store.uns["reliability"] = known
+    store.write_zarr(tmp_path / "other.zarr")
+    motif_enrichment(**inputs | {"zarrs": [tmp_path / "other.zarr"]})
+    table = pd.read_csv(inputs["output"], sep="\t")
+    assert set(table.tf) == {"CTCF"} and table[table.own].odds_ratio.iloc[0] > 100
+    assert "motif enrichment: 1 of 2 pairs of type and TF are left out" in capsys.readouterr().err
 
 
 def test_only_top_motifs_and_the_own_one_are_listed_and_seed_decides(inputs, tmp_path):

@@ -60,6 +60,24 @@ def test_activity_panels_share_one_symmetric_scale(random):
     assert len(limits) == 1 and next(iter(limits))[0] == -next(iter(limits))[1]
 
 
+def test_what_is_not_known_is_grey_in_panels_and_blank_in_the_heatmap(random):
+    z = random.normal(size=(40, 2))
+    z[:20, 0] = np.nan
+    figure = plots.umap_activity(random.normal(size=(40, 2)), z, ["V", "W"], columns=2)
+    as_png(figure)  # colours are given to the dots when they are drawn
+    grey = [
+        sum(to_hex(c).upper() == plots.NEUTRAL.upper() for c in axis.collections[0].get_facecolors())
+        for axis in figure.axes[:2]
+    ]
+    assert grey == [20, 0]
+    means = pd.DataFrame(random.normal(size=(4, 3)), index=list("abcd"), columns=list("UVW"))
+    means.loc["b", "V"] = np.nan
+    figure = plots.activity_heatmap(means)
+    shown = np.ma.getmaskarray(figure.axes[0].images[0].get_array())
+    assert shown.sum() == 1
+    assert plots.umap_activity(np.zeros((3, 2)), np.full((3, 1), np.nan), ["V"]).axes
+
+
 def test_heatmap_holds_every_mean_in_clustered_order(random):
     means = pd.DataFrame(random.normal(size=(4, 6)), index=list("abcd"), columns=list("UVWXYZ"))
     means.loc["d"] = means.loc["a"] + 0.01

@@ -8,8 +8,8 @@ from scbind.populations import COLUMNS, find_populations
 TFS = [f"TF{i}" for i in range(8)]
 
 
-def write(path, groups, seed=0, sample="s"):
-    """``groups``: (cell type, cells, factor that is raised by 6)."""
+def write(path, groups, seed=0, sample="s", abstained=(), shallow=()):
+    """``groups``: (cell type, cells, factor that is raised by 6); ``shallow``: (cells, factor) abstained on."""
     rng = np.random.default_rng(seed)
     z, types = [], []
     for cell_type, n, tf in groups:
@@ -18,8 +18,12 @@ def write(path, groups, seed=0, sample="s"):
         z.append(part)
         types += [cell_type] * n
     obs = pd.DataFrame({"sample": sample, "cell_type": types}, index=[f"c{i}" for i in range(len(types))])
-    data = anndata.AnnData(np.vstack(z).astype(np.float32), obs=obs, var=pd.DataFrame(index=TFS))
+    var = pd.DataFrame({"abstained": [tf in abstained for tf in TFS]}, index=TFS)
+    data = anndata.AnnData(np.vstack(z).astype(np.float32), obs=obs, var=var)
     data.layers["mean_binding"] = data.X
+    data.layers["abstained"] = np.tile(var["abstained"].to_numpy(), (len(obs), 1))
+    for cells, tf in shallow:
+        data.layers["abstained"][cells, tf] = True
     data.write_h5ad(path)
 
 
@@ -89,6 +93,47 @@ def test_too_few_cells_give_a_header_only(tmp_path, capsys):
     assert (tmp_path / "o.tsv").read_text() == "\t".join(COLUMNS) + "\n"
     assert "too few to cluster" in capsys.readouterr().err
     assert len(pd.read_csv(tmp_path / "c.tsv", sep="\t")) == 6
+
+
+def test_an_abstained_tf_neither_splits_cells_nor_marks_them(tmp_path, capsys):
+    groups = [("T", 100, 0), ("B", 100, 1), ("B", 60, 7)]
+    for name, abstained in (("all", ()), ("some", ("TF7",))):
+        write(tmp_path / f"{name}.h5ad", groups, abstained=abstained)
+        find_populations([tmp_path / f"{name}.h5ad"], tmp_path / name, resolution=0.4, repeats=1)
+    everything, some = (pd.read_csv(tmp_path / name, sep="\t") for name in ("all", "some"))
+    assert any("TF7" in markers for markers in everything.markers)
+    assert len(some) >= 2 and not some[["markers", "markers_within_type"]].stack().str.contains("TF7").any()
+    assert "left out, because scbind abstains on them: TF7" in capsys.readouterr().err
+    # the values of an abstained TF do not matter at all
+    data = anndata.read_h5ad(tmp_path / "some.h5ad")
+    data.X[:, 7] = np.random.default_rng(9).normal(size=260)
+    data.write_h5ad(tmp_path / "other.h5ad")
+    find_populations([tmp_path / "other.h5ad"], tmp_path / "other", resolution=0.4, repeats=1)
+    assert (tmp_path / "other").read_bytes() == (tmp_path / "some").read_bytes()
+
+
+@pytest.mark.parametrize("left", [0, 1])
+def test_with_hardly_any_tf_left_the_table_is_empty_and_the_log_says_why(tmp_path, capsys, left):
+    write(tmp_path / "s.h5ad", [("T", 40, 0), ("B", 40, 1)], abstained=TFS[left:])
+    find_populations([tmp_path / "s.h5ad"], tmp_path / "o.tsv", tmp_path / "c.tsv")
+    assert (tmp_path / "o.tsv").read_text() == "\t".join(COLUMNS) + "\n"
+    said = capsys.readouterr().err
+    assert f"80 cells and {left} TFs are too few to cluster" in said and "scbind abstains on them: " in said
+    assert len(pd.read_csv(tmp_path / "c.tsv", sep="\t")) == 80
+
+
+def test_cells_too_shallow_for_a_tf_do_not_make_it_a_marker(tmp_path):
+    groups = [("T", 100, 0), ("B", 100, 1)]
+    shallow = [(slice(0, 97), 0), (slice(0, 10), 1)]  # three cells of T are left for TF0
+    write(tmp_path / "s.h5ad", groups, shallow=shallow)
+    find_populations([tmp_path / "s.h5ad"], tmp_path / "o.tsv", resolution=0.4, repeats=1)
+    markers = pd.read_csv(tmp_path / "o.tsv", sep="\t").markers
+    assert len(markers) == 2 and not markers.str.contains("TF0").any()
+    z = anndata.read_h5ad(tmp_path / "s.h5ad").X[:, 1].astype(np.float64)
+    ours, theirs = z[100:], z[10:100]
+    pooled = np.sqrt((99 * ours.var(ddof=1) + 89 * theirs.var(ddof=1)) / 188)
+    effect = (ours.mean() - theirs.mean()) / pooled
+    assert sum(text.startswith(f"TF1:{effect:.2f}") for text in markers) == 1
 
 
 def test_missing_input(tmp_path):

@@ -7,8 +7,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from scbind.activitytable import read_activity
 from scbind.errors import InputError
 from scbind.report import write_report
+from scbind.reportsections import _type_means
 from scbind.reporttables import comparison, html_table, join_names, number, top_differential
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
@@ -214,7 +216,11 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_pa
     assert (
         "(adjusted p < 0.05): B: PAX5, EBF1, GATA1; T <script>: PAX5," in page.text
     )  # RUNX3 is abstained on
-    assert page.text.count("scbind abstains on RUNX3: do not read these.") == 2
+    assert page.text.count("* scbind abstains on RUNX3: do not read these.") == 2
+    assert "scbind abstains on 1 of 6 TFs (RUNX3): they are marked" in page.text
+    assert "Left out: 1 of 6 TFs, on which scbind abstains." in page.text
+    assert "1 of 6 TFs, on which scbind abstains, are left out." in page.text
+    assert "12 rows" not in page.text and "cells, no replicates (10 rows)" in page.text
     assert "1 is small and stable: P1 (56 cells, B)" in page.text
     assert "54 of 60 cells pass" in page.text and "n_fragments … < 1000" in page.text
     assert "3 cells, fewer than 20" in page.text and "100 more lines in the file" in page.text
@@ -246,6 +252,58 @@ def test_empty_tables_do_not_break_it(inputs, tmp_path):
     write_report(tmp_path / "report.html", **options)
     page = Page((tmp_path / "report.html").read_text())
     assert "no two groups of cells to compare" in page.text and "motifs" not in page.ids
+
+
+def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inputs, tmp_path):
+    options = dict(inputs)
+    for name, first in (("targets", "RUNX3"), ("motifs", "AAA")):  # better, and earlier in the alphabet
+        known = pd.read_csv(inputs[name], sep="\t")
+        other = known.assign(tf=first, reliability_abstained=True)
+        if name == "targets":
+            other = other.assign(gene="UNREAD", specificity=9.0)
+        options[name] = tmp_path / f"{name}.tsv"
+        pd.concat([other, known]).to_csv(options[name], sep="\t", index=False)
+    write_report(tmp_path / "report.html", **options)
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "GENE1" in text and "UNREAD" not in text
+    assert (
+        "Of 1 TFs with a motif" in text and text.count("Left out: 1 of 2 TFs, on which scbind abstains.") == 2
+    )
+    table = text[text.index("Best motif of each TF") :]
+    assert table.index("B CTCF CTCF") < table.index("B AAA CTCF")
+
+
+def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):
+    options = dict(inputs, activity=[tmp_path / "s.h5ad"])
+    data = anndata.read_h5ad(inputs["activity"][0])
+    data.var["abstained"] = True
+    data.layers["abstained"] = np.ones(data.shape, dtype=bool)
+    data.write_h5ad(tmp_path / "s.h5ad")
+    for name in ("populations", "differential", "targets", "motifs"):
+        table = pd.read_csv(inputs[name], sep="\t")
+        table = table.iloc[:0] if name == "populations" else table.assign(reliability_abstained=True)
+        options[name] = tmp_path / f"{name}.tsv"
+        table.to_csv(options[name], sep="\t", index=False)
+    write_report(tmp_path / "report.html", **options)
+    page = Page((tmp_path / "report.html").read_text())
+    assert {"populations", "differential", "targets", "motifs"} <= set(page.ids)
+    assert "No population was found. 6 of 6 TFs, on which scbind abstains, are left out." in page.text
+    assert "Tests: none. Left out: 6 of 6 TFs, on which scbind abstains." in page.text
+    assert "stand out most per cell type" not in page.text and "GENE1" not in page.text
+
+
+def test_cells_too_shallow_for_a_tf_do_not_count_in_the_means(inputs, tmp_path):
+    data = anndata.read_h5ad(inputs["activity"][0])
+    data.layers["abstained"] = np.tile(data.var["abstained"].to_numpy(), (30, 1))
+    data.layers["abstained"][:15, 0] = True  # CTCF in every cell of type B
+    data.write_h5ad(tmp_path / "s.h5ad")
+    means = _type_means(read_activity([tmp_path / "s.h5ad"]))
+    assert np.isnan(means.loc["B", "CTCF"]) and means.isna().to_numpy().sum() == 1
+    assert means.loc["T <script>", "CTCF"] == pytest.approx(data.X[15:, 0].mean(), abs=1e-6)
+    write_report(tmp_path / "report.html", [tmp_path / "s.h5ad"])
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "Of the other TFs, 10.0% of the values are in cells too shallow for the TF." in text
+    assert "Blank: every cell of the type is too shallow for the TF." in text
 
 
 def test_bad_paths_are_named(inputs, tmp_path):
@@ -295,6 +353,8 @@ def test_top_differential_is_significant_positive_and_cut():
     )  # fmt: skip
     assert top_differential(frame).tf.tolist() == ["b", "a"]
     assert top_differential(frame, per_type=1).tf.tolist() == ["b"]
+    marked = frame.assign(reliability_abstained=[False, True, False, False])
+    assert top_differential(marked).tf.tolist() == ["a"]
 
 
 @pytest.mark.parametrize(

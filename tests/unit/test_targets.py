@@ -26,15 +26,18 @@ def write_windows(path, chrom, start):
     )
 
 
-def write_sample(folder, name, layers, types, listed=None):
+KNOWN = '{"CTCF": {"level": "low", "abstained": true}}'
+
+
+def write_sample(folder, name, layers, types, listed=None, depth=1.0, known=KNOWN):
     """A binding store with ``layers`` (TF -> uint8 codes) and its table of cells."""
     n_cells, n_windows = next(iter(layers.values())).shape
     obs = pd.DataFrame({"cell_type": types, "pass": True}, index=[f"c{i}" for i in range(n_cells)])
-    obs["cell_type"] = obs["cell_type"].astype("category")
+    obs["cell_type"], obs["borrowed_depth"] = obs["cell_type"].astype("category"), depth
     var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
     uns = {
         "scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
-        "reliability": '{"CTCF": {"level": "low", "abstained": true}}',
+        "reliability": known,
         "tfs": np.array(list(layers), dtype=object),
     }  # fmt: skip
     matrices = {tf: np.asarray(codes, dtype=np.uint8) for tf, codes in layers.items()}
@@ -114,6 +117,26 @@ def test_type_means_over_samples_blocks_and_untyped_cells(tmp_path, monkeypatch,
     expected = [stacked[labels == name].mean(axis=0) for name in "AB"]
     np.testing.assert_allclose(means.means("X"), expected, rtol=1e-5)
     assert "rare is skipped, 1 cells are fewer than 2" in capsys.readouterr().err
+
+
+def test_cells_too_shallow_for_a_tf_are_left_out_of_its_means(inputs, tmp_path, capsys):
+    codes = np.array([[255, 255, 0], [0, 255, 0], [0, 255, 0], [51, 102, 0], [102, 102, 0], [255, 255, 255]])
+    known = '{"CTCF": {"abstained": false, "min_depth": 1.0}, "SPI1": {"abstained": true, "min_depth": 9.0}}'
+    depth = [2.0, 0.5, 0.9, 1.0, 2.0, 0.1]  # one cell of A and two of B are deep enough for CTCF
+    store, cells = write_sample(
+        tmp_path, "deep", {"CTCF": codes, "SPI1": codes}, ["A", "A", "A", "B", "B", "B"], depth=depth, known=known
+    )  # fmt: skip
+    means = TypeMeans.open([store], [cells], inputs["windows"], min_cells=2, what="targets")
+    assert "targets: 1 of 4 pairs of type and TF are left out, fewer than 2 cells" in capsys.readouterr().err
+    ctcf, spi1 = means.means("CTCF"), means.means("SPI1")
+    assert np.isnan(ctcf[0]).all()
+    np.testing.assert_allclose(ctcf[1], [0.3, 0.4, 0], rtol=1e-5)
+    np.testing.assert_allclose(spi1, [codes[:3].mean(axis=0) / 255, codes[3:].mean(axis=0) / 255], rtol=1e-5)
+    tf_targets(**inputs | {"zarrs": [store], "cells": [cells]})
+    table = pd.read_csv(inputs["output"], sep="\t")
+    ctcf = table[table.tf == "CTCF"]
+    assert set(ctcf.cell_type) == {"B"} and ctcf.specificity.isna().all()  # nothing to compare it with
+    assert set(table[table.tf == "SPI1"].cell_type) == {"A", "B"}
 
 
 def test_gtf_and_gzip(tmp_path):

@@ -74,6 +74,9 @@ rule model_card:
         mem_mb=2000,
         runtime=20,
     params:
+        training=lambda wildcards: {
+            k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
+        },
         template=template_digest("card.md.j2"),
         code=source_digest("card"),
     script:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anndata
@@ -23,7 +23,8 @@ class Activity:
     ``z`` and ``binding`` are float64, shape (cells, TFs); ``obs`` has ``sample``, ``cell_type`` (missing
     where unknown), the barcode in ``cell``, whatever else the files hold, and a plain running index;
     ``var`` is the table of factors, with what is known of their reliability; ``umap`` float64 (cells, 2),
-    NaN where a file has none.
+    NaN where a file has none; ``shallow`` bool (cells, TFs): the cell is too shallow for a TF that is not abstained
+    on as a whole (nowhere, if a file does not say).
     """
 
     z: np.ndarray
@@ -31,6 +32,7 @@ class Activity:
     obs: pd.DataFrame
     var: pd.DataFrame
     umap: np.ndarray
+    shallow: np.ndarray
 
     @property
     def tfs(self) -> list[str]:
@@ -45,8 +47,17 @@ class Activity:
     @property
     def abstained(self) -> np.ndarray:
         """Bool (TFs,): factors on which scbind abstains as a whole; none where the files do not say."""
-        given = "abstained" in self.var
-        return self.var["abstained"].to_numpy(dtype=bool) if given else np.zeros(len(self.var), dtype=bool)
+        return _abstained(self.var)
+
+    @property
+    def readable(self) -> np.ndarray:
+        """``z`` with NaN where a cell is too shallow for the TF: float64 (cells, TFs)."""
+        return np.where(self.shallow, np.nan, self.z)
+
+    def take(self, tfs: np.ndarray) -> Activity:
+        """The same cells with some factors only, given as a mask or numbers."""
+        kept = {name: getattr(self, name)[:, tfs] for name in ("z", "binding", "shallow")}
+        return replace(self, var=self.var.iloc[tfs], **kept)
 
 
 def read_activity(paths: list[str | Path]) -> Activity:
@@ -76,7 +87,8 @@ def read_activity(paths: list[str | Path]) -> Activity:
     finite = np.isfinite(z).all(axis=0)
     if not finite.all():
         say(f"left out, no finite activity in some cell: {', '.join(names[~finite])}")
-    return Activity(z[:, finite], binding[:, finite], obs, files[0].var.loc[finite], umap)
+    shallow = np.vstack([_shallow(data) for data in files])
+    return Activity(z, binding, obs, files[0].var, umap, shallow).take(finite)
 
 
 def _read_one(path: Path) -> anndata.AnnData:
@@ -97,6 +109,17 @@ def _read_one(path: Path) -> anndata.AnnData:
 
 def _dense(matrix) -> np.ndarray:
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float64)
+
+
+def _abstained(var: pd.DataFrame) -> np.ndarray:
+    given = "abstained" in var
+    return var["abstained"].to_numpy(dtype=bool) if given else np.zeros(len(var), dtype=bool)
+
+
+def _shallow(data: anndata.AnnData) -> np.ndarray:
+    if "abstained" not in data.layers:
+        return np.zeros(data.shape, dtype=bool)
+    return np.asarray(data.layers["abstained"], dtype=bool) & ~_abstained(data.var)
 
 
 def _umap(data: anndata.AnnData) -> np.ndarray:

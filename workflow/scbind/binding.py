@@ -141,6 +141,12 @@ class Binding:
         table = reliability_table(self.reliability, self.tfs)
         return abstained(table, self.obs["borrowed_depth"].to_numpy())
 
+    @property
+    def shallow(self) -> np.ndarray:
+        """Bool (cells, TFs): the cell is too shallow for a TF that is not abstained on as a whole."""
+        table = reliability_table(self.reliability, self.tfs)
+        return self.abstained & ~table["abstained"].to_numpy()
+
     def codes(self, tf: str, rows=slice(None), columns=slice(None)) -> sp.csr_matrix:
         """Return stored codes of a TF, csr uint8 (cells, windows); rows and columns as slices or numbers >= 0."""
         if tf not in self.tfs:
@@ -202,16 +208,25 @@ class Binding:
         """Return a part as AnnData in memory: one csr float32 layer of probabilities per TF.
 
         ``cells`` and ``region`` are as of ``[...]``; ``tfs``: all, or some. ``obs``, ``var`` and ``obsm`` are
-        those of the store, ``uns`` holds ``floor`` and ``max_error``.
+        those of the store; ``obsm["abstained"]`` is added, a table of bool (cells, TFs) that says what should not be
+        read. ``uns`` holds ``floor``, ``max_error`` and, as JSON, the ``reliability`` of these TFs.
         """
         rows, columns = self._rows(cells), self._columns(region)
-        tfs = self.tfs if tfs is None else list(tfs)
+        tfs, obs = self.tfs if tfs is None else list(tfs), self.obs.iloc[rows]
+        layers = {tf: self[rows, columns, tf] for tf in tfs}  # a TF that is not there is refused here
+        unread = pd.DataFrame(self.abstained, columns=self.tfs)[tfs].iloc[rows].set_index(obs.index)
+        known = {tf: self.reliability[tf] for tf in tfs if tf in self.reliability}
         return ad.AnnData(
-            obs=self.obs.iloc[rows],
+            obs=obs,
             var=self.var.iloc[columns],
-            obsm={key: value[rows] for key, value in read_elem(self._root["obsm"]).items()},
-            layers={tf: self[rows, columns, tf] for tf in tfs},
-            uns={"floor": self.floor, "max_error": self.max_error},
+            obsm={key: value[rows] for key, value in read_elem(self._root["obsm"]).items()}
+            | {"abstained": unread},
+            layers=layers,
+            uns={
+                "floor": self.floor,
+                "max_error": self.max_error,
+                "reliability": json.dumps(known, sort_keys=True),
+            },
         )
 
 

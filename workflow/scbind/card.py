@@ -21,19 +21,9 @@ from scbind.reporttables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
 SURE = ["level", "abstained", "min_depth", "spread"]  # what the card says of a factor's reliability
+FIGURES = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
 NEEDED = ("architecture", "version", "genome", "window", "context", "tfs", "cell_lines")
-COLUMNS = {
-    "model",
-    "cell_line",
-    "tf",
-    "split",
-    "prevalence",
-    "auroc",
-    "auprc",
-    "log2_gain",
-    "recall_at_fdr10",
-    "ece",
-}
+COLUMNS = {"model", "cell_line", "tf", "split", *FIGURES}
 
 
 def write_card(
@@ -41,6 +31,7 @@ def write_card(
     calibration: Mapping | str | Path,
     metrics: str | Path,
     output: str | Path,
+    training: Mapping | None = None,
 ) -> None:
     """Write ``results/models/{model}/card.md``.
 
@@ -54,6 +45,8 @@ def write_card(
         ``metrics.tsv`` of this model alone; its name is taken from there.
     output
         Markdown.
+    training
+        Optional settings of the training: name to value, or to a mapping of further settings.
 
     Raises
     ------
@@ -90,6 +83,8 @@ def write_card(
         overall=_means(table),
         each=_per_factor(test, known),
         levels=_levels(known),
+        training=_flat(training or {}),
+        at_depth=_at_depth(known),
         abstained=sorted(tf for tf, entry in known.items() if (entry or {}).get("abstained", True)),
         number=number,
     )
@@ -139,9 +134,8 @@ def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
 
 def _means(table: pd.DataFrame) -> list[dict]:
     """Mean figures over pairs of cell line and factor, per split, ``test`` first."""
-    columns = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "ece"]
     rows = [
-        {"split": split, "n": len(part), **part[columns].mean().to_dict()}
+        {"split": split, "n": len(part), **part[FIGURES].mean().to_dict()}
         for split, part in table[table["auprc"].notna()].groupby("split")
     ]
     return sorted(rows, key=lambda row: (row["split"] != "test", row["split"]))
@@ -149,11 +143,42 @@ def _means(table: pd.DataFrame) -> list[dict]:
 
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
     """Mean over cell lines of each factor, best AUPRC first, with what is known of its reliability."""
-    means = test.groupby("tf")[["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "ece"]].mean()
+    means = test.groupby("tf")[FIGURES].mean()
     known = reliability_table(reliability, list(means.index)).reindex(columns=SURE)
     means[SURE] = known.to_numpy(dtype=object)
     means = means.sort_values("auprc", ascending=False, kind="stable", na_position="last")
     return means.reset_index().to_dict("records")
+
+
+def _flat(settings: Mapping, name: str = "") -> list[tuple[str, str]]:
+    """Dotted names and values of nested settings, as text, in their order; empty values are named so."""
+    rows = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{name}{key}.")
+        else:
+            rows.append((f"{name}{key}", "empty" if value is None else str(value)))
+    return rows
+
+
+def _at_depth(reliability: Mapping) -> dict:
+    """AUPRC of each factor at the depths of the calibration, deepest first.
+
+    ``depths`` are insertions per base, the geometric mean over factors; ``mean`` is over the factors that have an
+    AUPRC there, and ``tfs`` lists each with its own. All are empty where the calibration says nothing.
+    """
+    points = {tf: entry["auprc_at"] for tf, entry in reliability.items() if (entry or {}).get("auprc_at")}
+    if not points:
+        return {"depths": [], "mean": [], "tfs": []}
+    log_depth, auprc = np.moveaxis(
+        np.array(list(points.values()), dtype=np.float64), 2, 0
+    )  # None becomes NaN
+    means = [pd.DataFrame(values).mean() for values in (log_depth, auprc)]
+    return {
+        "depths": [10**value for value in means[0]],
+        "mean": means[1].tolist(),
+        "tfs": sorted(zip(points, auprc.tolist(), strict=True)),
+    }
 
 
 def _levels(reliability: Mapping) -> list[tuple[str, list[str]]]:

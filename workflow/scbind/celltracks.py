@@ -10,7 +10,7 @@ import pyBigWig
 import pysam
 
 from scbind.abstention import reliability_table
-from scbind.binding import open_binding
+from scbind.binding import Binding, open_binding
 from scbind.errors import InputError
 from scbind.files import atomic
 from scbind.genome import ChromSizes
@@ -23,7 +23,11 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
     Absent entries count as 0, so a mean is too low by less than the store's floor. In the bigWig a base has
     the largest mean of the windows that hold it. In the BED each window of mean >= ``min_probability`` is a
     line: chrom, start, end (0-based half-open), TF, score (1000 P rounded), ".", P, and the level of the TF's
-    reliability (``abstained`` where the TF is abstained on). A type without cells here gives empty files.
+    reliability. A type without cells here gives empty files.
+
+    Cells too shallow for a TF are left out of its mean. A TF that is abstained on, as a whole or in every cell of the
+    type, is the mean over all cells and says so: the level is ``abstained``, and the bigWig, which cannot carry a mark,
+    is ``{tf}.abstained.bw``; there is no ``{tf}.bw``.
 
     Parameters
     ----------
@@ -44,17 +48,14 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
         )
     if not len(rows):
         say(f"no cell of type {cell_type!r} in {binding}: its tracks are empty")
-    known = reliability_table(store.reliability, store.tfs)
-    level = known["level"].mask(known["abstained"], "abstained")
+    known, unread = reliability_table(store.reliability, store.tfs), store.abstained[rows]
     with atomic(output) as folder:
         folder.mkdir()
-        for tf in store.tfs:
-            mean = np.zeros(len(chroms))
-            if len(rows):
-                codes = store.codes(tf, rows)
-                total = np.bincount(codes.indices, weights=codes.data, minlength=len(mean))
-                mean = total / (len(rows) * store.scale)
-            with pyBigWig.open(str(folder / f"{tf}.bw"), "w") as bigwig:
+        for tf, unread_here in zip(store.tfs, unread.T, strict=True):
+            abstained = known["abstained"][tf] or (len(rows) > 0 and unread_here.all())
+            mean = _mean(store, tf, rows if abstained else rows[~unread_here])
+            suffix = "abstained.bw" if abstained else "bw"
+            with pyBigWig.open(str(folder / f"{tf}.{suffix}"), "w") as bigwig:
                 bigwig.addHeader(list(sizes.as_dict().items()))
                 for chrom in sizes.names:
                     here = (chroms == chrom) & (mean > 0)
@@ -63,8 +64,17 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
                         bigwig.addEntries([chrom] * len(left), left.tolist(), right.tolist(), value.tolist())
             table = pd.DataFrame({"chrom": chroms, "start": starts, "end": ends, "tf": tf})
             table["score"], table["strand"], table["p"] = np.rint(1000 * mean).astype(int), ".", mean
-            table["level"] = level[tf]
+            table["level"] = "abstained" if abstained else known["level"][tf]
             _write_bed(table[mean >= min_probability], folder / f"{tf}.bed.gz")
+
+
+def _mean(store: Binding, tf: str, rows: np.ndarray) -> np.ndarray:
+    """Mean P(bound) over cells given by number: float64 (windows,); 0 without cells."""
+    if not len(rows):
+        return np.zeros(len(store.var))
+    codes = store.codes(tf, rows)
+    total = np.bincount(codes.indices, weights=codes.data, minlength=len(store.var))
+    return total / (len(rows) * store.scale)
 
 
 def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, ...]:

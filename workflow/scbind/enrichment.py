@@ -61,7 +61,8 @@ def motif_enrichment(
     seed
         Of the order in which sites choose their background window.
     min_cells
-        Types with fewer cells are named in the log and left out.
+        Types with fewer cells are named in the log and left out; so is a factor in types with fewer cells that are
+        deep enough for it.
     p_hit
         A window has a motif where some position on either strand scores at least what a random position
         (bases 25 % each) reaches with this probability, by the exact distribution of scores.
@@ -73,7 +74,8 @@ def motif_enrichment(
     Background: for each site the nearest unused window in standardised (GC, openness), openness being the
     mean P(bound) over all other factors in the same cell type; windows on a peak that has a site are not
     used. Test: one-sided Fisher exact (hypergeometric tail); Benjamini-Hochberg over all tests of the
-    file; odds ratios with 0.5 added to each count (Haldane-Anscombe).
+    file; odds ratios with 0.5 added to each count (Haldane-Anscombe). Factors that are abstained on are tested like the
+    others, and marked: motifs are a check of the predictions, and needed most where these are doubted.
     """
     genome, matrices, identities = Genome.open(reference_dir), read_motifs(motifs), motif_names(motifs)
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "motif enrichment")
@@ -147,7 +149,7 @@ def _choose_sites(
     windows, n_sites = means.windows, min(n_sites, len(means.windows) // 4)
     total = np.zeros((len(means.types), len(windows)), dtype=np.float64)
     for _, binding in means:
-        total += binding
+        total += np.nan_to_num(binding)  # NaN: too few cells of the type are deep enough for the factor
     pairs = []
     for tf, binding in means:
         for row, name in enumerate(means.types):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster import hierarchy
@@ -62,16 +63,18 @@ def umap_types(
 
 @styled
 def umap_activity(umap: np.ndarray, z: np.ndarray, tfs: list[str], columns: int = 4) -> Figure:
-    """Cells by activity z (cells, factors), one panel per factor, one scale cut at the 99th percentile."""
+    """Cells by activity z (cells, factors), one panel per factor, one scale cut at the 99th percentile; NaN is grey."""
     rows = -(-len(tfs) // columns)
     figure = new_figure(2.6 * columns, 2.5 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False)
-    limit = max(float(np.nanpercentile(np.abs(z), 99)), 1e-6)
+    known = np.abs(z[np.isfinite(z)])
+    limit = max(float(np.percentile(known, 99)), 1e-6) if len(known) else 1.0
     order, image = shuffled(len(umap)), None
+    scale = colormaps["RdBu_r"].with_extremes(bad=NEUTRAL)
     for axis, tf, values in zip(axes.flat, tfs, z.T, strict=False):
         image = axis.scatter(
-            *umap[order].T, c=values[order], s=point_size(len(umap)) / 3, linewidths=0, cmap="RdBu_r",
-            vmin=-limit, vmax=limit,
+            *umap[order].T, c=values[order], s=point_size(len(umap)) / 3, linewidths=0, cmap=scale,
+            vmin=-limit, vmax=limit, plotnonfinite=True,
         )  # fmt: skip
         _bare(axis)
         axis.set_title(tf)
@@ -90,11 +93,12 @@ def cluster_order(matrix: np.ndarray) -> np.ndarray:
 
 @styled
 def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cell type") -> Figure:
-    """Mean z, ``means`` indexed by type with one column per factor, both axes put in clustered order."""
-    means = means.iloc[cluster_order(means.to_numpy()), cluster_order(means.to_numpy().T)]
+    """Mean z, ``means`` indexed by type with one column per factor, both axes put in clustered order; NaN is blank."""
+    filled = means.fillna(0).to_numpy()
+    means = means.iloc[cluster_order(filled), cluster_order(filled.T)]
     figure = new_figure(max(5.0, min(0.27 * means.shape[1] + 3.2, 16)), 0.34 * len(means) + 2.2)
     axis = figure.subplots()
-    limit = max(float(np.abs(means.to_numpy()).max()), 1e-6)
+    limit = max(float(np.abs(filled).max()), 1e-6)
     image = axis.imshow(means, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
     axis.set_yticks(range(len(means)), means.index)
     small = {"fontsize": 8 if means.shape[1] <= 60 else 5}

@@ -1,7 +1,8 @@
 """Populations of cells found from TF activity alone: how large, how stable, and what marks them.
 
 Cell types enter only as names put on a population afterwards. Markers are given as effect sizes without
-p-values, because the same activities defined the populations: a test would be circular.
+p-values, because the same activities defined the populations: a test would be circular. TFs on which scbind abstains
+neither shape populations nor mark them.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from scbind.grouping import group_cells
 from scbind.runlog import say
 
 MIN_CELLS = 5  # of a population, whatever the fraction
+MIN_TFS = 2  # that scbind does not abstain on
 SUBSAMPLE = 0.8  # share of the cells kept in each repeat of the stability estimate
 COLUMNS = [
     "population", "n_cells", "fraction", "small", "stability", "cell_type", "cell_type_share", "n_samples",
@@ -64,11 +66,15 @@ def find_populations(
 
     Notes
     -----
+    A TF on which scbind abstains as a whole is left out; where fewer than two are left, the log says so and the table
+    is empty. What is abstained on in single cells keeps its value in the clustering, which needs one of every cell,
+    but is left out of the markers.
+
     Leiden: Traag et al. 2019, Scientific Reports 9:5233, through scanpy and igraph.
     """
-    data = read_activity(activity)
+    data = _trusted(read_activity(activity))
     n_cells = len(data.obs)
-    if n_cells < 2 * MIN_CELLS or len(data.tfs) < 2:
+    if n_cells < 2 * MIN_CELLS or len(data.tfs) < MIN_TFS:
         say(
             f"populations: {n_cells} cells and {len(data.tfs)} TFs are too few to cluster: the table is empty"
         )
@@ -88,6 +94,14 @@ def find_populations(
     write_table(output, table)
     if cells_output is not None:
         write_table(cells_output, data.obs[["sample", "cell"]].assign(population=names))
+
+
+def _trusted(data: Activity) -> Activity:
+    """Without the TFs on which scbind abstains, which the log names."""
+    if data.abstained.any():
+        named = ", ".join(data.var.index[data.abstained])
+        say(f"populations: left out, because scbind abstains on them: {named}")
+    return data.take(~data.abstained)
 
 
 def _name(clusters: np.ndarray, min_cells: int) -> np.ndarray:
@@ -160,16 +174,25 @@ def _most_frequent(values: np.ndarray) -> tuple[str, float]:
 
 
 def _markers(data: Activity, inside: np.ndarray, outside: np.ndarray, n_markers: int) -> str:
-    """``TF:effect`` pairs joined by ``;``: the largest positive Cohen's d (pooled SD), strongest first."""
-    if inside.sum() < MIN_CELLS or outside.sum() < MIN_CELLS:
-        return ""
-    ours, theirs = data.z[inside], data.z[outside]
-    n_ours, n_theirs = len(ours), len(theirs)
-    pooled = np.sqrt(
-        ((n_ours - 1) * ours.var(axis=0, ddof=1) + (n_theirs - 1) * theirs.var(axis=0, ddof=1))
-        / (n_ours + n_theirs - 2)
-    )
-    gap = ours.mean(axis=0) - theirs.mean(axis=0)
-    effect = np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)
+    """``TF:effect`` pairs joined by ``;``: the largest positive Cohen's d (pooled SD), strongest first.
+
+    Cells too shallow for a TF do not count; a TF with fewer than ``MIN_CELLS`` others on a side is no marker.
+    """
+    readable = ~data.shallow
+    known = np.minimum(readable[inside].sum(axis=0), readable[outside].sum(axis=0)) >= MIN_CELLS
+    effect = np.zeros(len(data.tfs))
+    ours, theirs = (np.where(readable[side], data.z[side], np.nan)[:, known] for side in (inside, outside))
+    effect[known] = _effects(ours, theirs)
     order = np.argsort(-effect, kind="stable")[:n_markers]
     return ";".join(f"{data.tfs[i]}:{effect[i]:.2f}" for i in order if effect[i] > 0)
+
+
+def _effects(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
+    """Cohen's d per column of cells x TFs, over the cells that are not NaN; 0 where nothing varies."""
+    n_ours, n_theirs = (np.isfinite(side).sum(axis=0) for side in (ours, theirs))
+    squares = (n_ours - 1) * np.nanvar(ours, axis=0, ddof=1) + (n_theirs - 1) * np.nanvar(
+        theirs, axis=0, ddof=1
+    )
+    pooled = np.sqrt(squares / (n_ours + n_theirs - 2))
+    gap = np.nanmean(ours, axis=0) - np.nanmean(theirs, axis=0)
+    return np.divide(gap, pooled, out=np.zeros_like(gap), where=pooled > 0)

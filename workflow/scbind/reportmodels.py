@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from scbind import modelplots
 from scbind.reportinputs import Inputs
-from scbind.reporttables import Section, comparison, html_table
+from scbind.reporttables import MARKS, Section, comparison, html_table
 
 
 def evaluation(inputs: Inputs) -> Section | None:
@@ -68,12 +70,19 @@ def evaluation(inputs: Inputs) -> Section | None:
         name = next((m for m in inputs.models if m in set(metrics["model"])), None)
         every = metrics[metrics["split"] == "test"]
         every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
+        every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
         section.tables.append(
             html_table(
                 f"Every TF{f' ({name})' if name else ''}", every, "All rows: results/evaluation/metrics.tsv."
             )
         )
     return section
+
+
+def _marks(inputs: Inputs) -> pd.DataFrame:
+    """What the activity says of each TF's reliability; no column where it says nothing."""
+    marks = inputs.data.var.add_prefix("reliability_")
+    return marks[[name for name in MARKS if name in marks]]
 
 
 def _references(shown: set[str]) -> str:

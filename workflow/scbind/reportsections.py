@@ -7,6 +7,7 @@ import pandas as pd
 
 from scbind import plots
 from scbind.plotstyle import colours_of
+from scbind.reportcells import pseudobulk, quality
 from scbind.reportinputs import Inputs
 from scbind.reportmodels import evaluation, training, truth
 from scbind.reporttables import (
@@ -19,6 +20,7 @@ from scbind.reporttables import (
     number,
     top_differential,
     top_rows,
+    trusted,
 )
 
 UMAP_FACTORS = 12
@@ -55,6 +57,7 @@ def summary(inputs: Inputs) -> Section:
         section.tiles.append((number(inputs.n_windows), "windows in peaks"))
     if "metrics" in inputs.tables:
         section.points += _model_points(inputs, section)
+    section.points += _abstention_points(data)
     if "differential" in inputs.tables:
         section.points += _differential_points(inputs.tables["differential"])
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
@@ -106,13 +109,25 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
     return points
 
 
+def _abstention_points(data) -> list[str]:
+    points, named = [], [tf for tf, out in zip(data.tfs, data.abstained, strict=True) if out]
+    if named:
+        listed = join_names([*named[:12], *([f"{len(named) - 12} more"] if len(named) > 12 else [])])
+        points.append(
+            f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({listed}): they are marked, and left out of "
+            "tests, populations and the tables of best results."
+        )
+    if data.shallow.any():
+        share = data.shallow[:, ~data.abstained].mean()
+        points.append(f"Of the other TFs, {share:.1%} of the values are in cells too shallow for the TF.")
+    return points
+
+
 def _differential_points(table: pd.DataFrame) -> list[str]:
-    table = table[table["contrast"] == "cell_type"]
+    table = trusted(table[table["contrast"] == "cell_type"])[0]
     if table.empty:
         return []
     up = table[(table["p_adjusted"] < 0.05) & (table["difference"] > 0)]
-    if "reliability_abstained" in up:
-        up = up[~up["reliability_abstained"].astype(bool)]
     tops = (
         up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
     )
@@ -147,10 +162,11 @@ def embedding(inputs: Inputs) -> Section | None:
     chosen = _most_informative(data, UMAP_FACTORS)
     columns = [data.tfs.index(tf) for tf in chosen]
     section.figures.append(
-        draw("umap_activity", plots.umap_activity(umap, data.z[seen][:, columns], chosen),
+        draw("umap_activity",
+             plots.umap_activity(umap, data.readable[seen][:, columns], _starred(data, chosen)),
              f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. z "
-             "is corrected for GC content and accessibility; red is above and blue below the average cell."
-             + _warning(data, chosen))
+             "is corrected for GC content and accessibility; red is above and blue below the average cell. "
+             "Grey: too shallow for the TF." + _warning(data, chosen))
     )  # fmt: skip
     return section
 
@@ -158,18 +174,25 @@ def embedding(inputs: Inputs) -> Section | None:
 def _most_informative(data, n: int) -> list[str]:
     """Factors whose mean z differs most between types, or varies most where there is one type; abstained ones last."""
     means = _type_means(data)
-    spread = means.to_numpy().std(axis=0) if len(means) > 1 else data.z.std(axis=0)
+    values = means if len(means) > 1 else pd.DataFrame(data.readable)
+    spread = values.std(ddof=0).fillna(0).to_numpy()
     return [data.tfs[i] for i in np.lexsort((-spread, data.abstained))[:n]]
 
 
 def _warning(data, chosen: list[str]) -> str:
-    """A sentence naming the shown factors on which scbind abstains; empty without any."""
+    """A sentence naming the shown factors on which scbind abstains, which are starred; empty without any."""
     named = [tf for tf, abstained in zip(data.tfs, data.abstained, strict=True) if abstained and tf in chosen]
-    return f" scbind abstains on {join_names(named)}: do not read these." if named else ""
+    return f" * scbind abstains on {join_names(named)}: do not read these." if named else ""
+
+
+def _starred(data, chosen: list[str]) -> list[str]:
+    starred = set(data.var.index[data.abstained])
+    return [f"{tf} *" if tf in starred else tf for tf in chosen]
 
 
 def _type_means(data) -> pd.DataFrame:
-    return pd.DataFrame(data.z, columns=data.tfs).groupby(data.obs["cell_type"].to_numpy()).mean()
+    """Types x factors, over the cells that are not too shallow; NaN where there is none."""
+    return pd.DataFrame(data.readable, columns=data.tfs).groupby(data.obs["cell_type"].to_numpy()).mean()
 
 
 def activities(inputs: Inputs) -> Section | None:
@@ -184,7 +207,9 @@ def activities(inputs: Inputs) -> Section | None:
     if left_out:
         caption += f" The {len(chosen)} TFs that differ most are shown, {left_out} are not."
     caption += _warning(inputs.data, chosen)
-    figure = plots.activity_heatmap(means[chosen])
+    if means[chosen].isna().any(axis=None):
+        caption += " Blank: every cell of the type is too shallow for the TF."
+    figure = plots.activity_heatmap(means[chosen].set_axis(_starred(inputs.data, chosen), axis=1))
     section.figures = [inputs.draw("activity_heatmap", figure, caption)]
     return section
 
@@ -198,13 +223,14 @@ def differential(inputs: Inputs) -> Section | None:
     if table.empty:
         section.text = ["There were no two groups of cells to compare."]
         return section
-    tests = [f"{test} ({n:,} rows)" for test, n in table["test"].value_counts().items()]
+    kept, left_out = trusted(table)
+    tests = [f"{test} ({n:,} rows)" for test, n in kept["test"].value_counts().items()]
     section.text = [
         "Each cell type against all other cells. The difference is in units of z; the effect size divides "
-        "it by the spread between cells. p-values are adjusted for all TFs and types (Benjamini-Hochberg).",
-        f"Test used: {join_names(tests)}.",
+        "it by the spread between cells. p-values are adjusted for all TFs and types tested (Benjamini-Hochberg).",
+        f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
     ]
-    for contrast, part in table.groupby("contrast"):
+    for contrast, part in kept.groupby("contrast"):
         name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
         top = top_differential(part)
         if top.empty:
@@ -221,14 +247,21 @@ def _file(name: str) -> str:
 
 def populations(inputs: Inputs) -> Section | None:
     """Populations from activity, their size, stability and markers."""
-    table = inputs.tables.get("populations")
-    if table is None or table.empty:
+    table, n_out = inputs.tables.get("populations"), int(inputs.data.abstained.sum())
+    if table is None or (table.empty and not n_out):
         return None
     section = Section("populations", "Populations")
+    left_out = (
+        f"{n_out} of {len(inputs.data.tfs)} TFs, on which scbind abstains, are left out." if n_out else ""
+    )
+    if table.empty:
+        section.text = [f"No population was found. {left_out}"]
+        return section
     section.text = [
         "Leiden clusters of the cells in TF activity, named after the cell type that dominates them. "
         "Stability is "
-        "how well a population is found again in subsamples (1: always; below 0.6: do not trust it).",
+        "how well a population is found again in subsamples (1: always; below 0.6: do not trust it). "
+        + left_out,
     ]
     figure = plots.population_bars(table, colours_of(inputs.types))
     section.figures = [
@@ -264,6 +297,11 @@ def targets(inputs: Inputs) -> Section | None:
         "Regulatory potential adds the predicted sites around a gene's start, halving with distance. "
         "Specificity is the log2 ratio to the mean of the other cell types.",
     ]
+    table, left_out = trusted(table)
+    if left_out:
+        section.text.append(left_out)
+    if table.empty:
+        return section
     top = top_rows(table, ["cell_type"], {"specificity": False, "potential": False}, 10)
     columns = [
         "cell_type", "tf", "gene", "potential", "rank", "specificity", "top_window_distance",
@@ -286,76 +324,29 @@ def motifs(inputs: Inputs) -> Section | None:
         "The best predicted windows of a TF against windows of the same GC content and openness. A model "
         "that reads only accessibility shows no enrichment of a TF's own motif.",
     ]
-    own = table[table["own"].astype(bool)]
+    own, left_out = trusted(table[table["own"].astype(bool)])
     if len(own):
         sure = own.groupby("tf")["p_adjusted"].min() < 0.05
         first = own.groupby("tf")["rank"].min() == 1
         section.text.append(
             f"Of {len(sure)} TFs with a motif, {int(sure.sum())} show it in some cell type (adjusted p < "
             f"0.05), and for {int(first.sum())} it is the first of all {int(own['n_motifs'].max())} motifs "
-            "in some cell type."
+            f"in some cell type. {left_out}".strip()
         )
-        section.figures = [
-            inputs.draw(
-                "motifs", plots.motif_support(table), "Odds ratio of each TF's own motif per cell type."
-            )
-        ]
+    if table["own"].any():
+        caption = "Odds ratio of each TF's own motif per cell type."
+        caption += _warning(inputs.data, table["tf"].tolist())
+        shown = table.assign(tf=_starred(inputs.data, table["tf"].tolist()))
+        section.figures = [inputs.draw("motifs", plots.motif_support(shown), caption)]
     columns = [
         "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
         "p_adjusted",
     ]  # fmt: skip
     columns += [name for name in MARKS if name in table]
-    best = top_rows(table, ["cell_type", "tf"], {"rank": True}, 1)
-    section.tables = [html_table("Best motif of each TF and cell type", best[columns], _file("motifs.tsv"))]
-    return section
-
-
-def quality(inputs: Inputs) -> Section | None:
-    """Cells: how many pass, why others do not, what they borrow."""
-    if inputs.cells is None:
-        return None
-    section = Section("quality", "Quality of the cells")
-    obs = inputs.cells
-    if "pass" in obs:
-        passing = obs["pass"].astype(bool)
-        section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass."]
-        kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
-        measures = [name for name in plots.QC_MEASURES if name in obs and obs[name].notna().any()]
-        table = obs.groupby("sample").agg(**kept)
-        medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
-        section.tables = [
-            html_table("Per sample; medians of the cells that pass", table.join(medians).reset_index())
-        ]
-        if "reason" in obs and (~passing).any():
-            reasons = (
-                obs.loc[~passing, "reason"].astype(str).str.replace(r"-?\d[\d.e+-]*", "…", n=1, regex=True)
-            )
-            counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
-            section.tables.append(html_table("Why cells do not pass", counts))
-    if any(name in obs and obs[name].notna().any() for name in plots.QC_MEASURES):
-        caption = (
-            "Distribution per sample, with the median of each; passing and failing cells on their own scales; "
-            "thresholds dashed."
-        )
-        section.figures = [inputs.draw("quality", plots.quality(obs, inputs.limits), caption)]
-    if inputs.borrowed is not None:
-        figure = plots.borrowing(*inputs.borrowed)
-        caption = "Shallow cells borrow fragments of their nearest neighbours until they reach the target."
-        section.figures.append(inputs.draw("borrowing", figure, caption))
-    return section
-
-
-def pseudobulk(inputs: Inputs) -> Section | None:
-    """Where each type's peaks come from."""
-    if inputs.peaks is None:
-        return None
-    section = Section("peaks", "Peaks per cell type")
-    section.text = [
-        "A type too small for peak calling takes the peaks of the samples its cells come from, is merged into the "
-        "nearest type or left out (peaks.small_types). Peaks of a type with several large replicates are those that "
-        "enough of them have (peaks.min_replicates)."
-    ]
-    section.tables = [html_table("Source of the peaks", inputs.peaks)]
+    last = [MARKS[1]] if MARKS[1] in table else []
+    best = top_rows(table, [*last, "cell_type", "tf"], {"rank": True}, 1)
+    note = f"TFs on which scbind abstains come last. {_file('motifs.tsv')}"
+    section.tables = [html_table("Best motif of each TF and cell type", best[columns], note)]
     return section
 
 

@@ -117,8 +117,18 @@ def top_rows(table: pd.DataFrame, groups: list[str], order: dict[str, bool], n: 
     return table.sort_values(columns, ascending=ascending, kind="stable").groupby(groups).head(n)
 
 
+def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
+    """Rows of TFs on which scbind does not abstain, and a sentence that counts the others; empty if there are none."""
+    if MARKS[1] not in table:
+        return table, ""
+    out = table[MARKS[1]].astype(bool)
+    n, of = table.loc[out, "tf"].nunique(), table["tf"].nunique()
+    return table[~out], f"Left out: {n} of {of} TFs, on which scbind abstains." if n else ""
+
+
 def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
-    """The largest positive effects at an adjusted p below 0.05, of each type and contrast."""
+    """The largest positive effects at an adjusted p below 0.05, of each type and contrast; no abstained TF."""
+    table, _ = trusted(table)
     up = table[(table["difference"] > 0) & (table["p_adjusted"] < 0.05)]
     order = {"effect_size": False, "p_adjusted": True}
     up = top_rows(up, ["contrast", "cell_type", "group"], order, per_type)

@@ -60,7 +60,8 @@ def tf_targets(
     top
         Genes kept per factor and type.
     min_cells
-        Types with fewer cells are named in the log and left out.
+        Types with fewer cells are named in the log and left out; so is a factor in types with fewer cells that are
+        deep enough for it.
     """
     if half_decay <= 0 or max_distance < 0:
         raise InputError("targets", "half_decay or max_distance is not positive", "give distances in bp")
@@ -73,21 +74,25 @@ def tf_targets(
     gene = tss["gene"].to_numpy()
     rows = []
     for tf, binding in means:
-        potential = binding @ weight  # (types, start sites)
-        specificity = _specificity(potential)
-        for row, name in enumerate(means.types):
+        known = np.flatnonzero(~np.isnan(binding).any(axis=1))  # types with cells deep enough for the factor
+        binding = binding[known]
+        potential = binding @ weight  # (known types, start sites)
+        specificity = _specificity(potential) if len(known) > 1 else None  # one type: nothing to compare with
+        for row, name in enumerate(np.asarray(means.types, dtype=object)[known]):
             order = np.argsort(-potential[row], kind="stable")
             order = order[potential[row, order] > 0]
             order = order[~pd.Series(gene[order]).duplicated().to_numpy()][:top]
             kept = tss.iloc[order].assign(cell_type=name, tf=tf, potential=potential[row, order])
             kept["rank"] = np.arange(1, len(order) + 1)
-            kept["specificity"] = specificity[row, order]
+            if specificity is not None:
+                kept["specificity"] = specificity[row, order]
             if len(order):
                 rows.append(kept.join(_strongest(order, binding[row], weight, distance, start)))
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS[:-2])
     table["chrom"] = np.asarray(table_sizes.names, dtype=object)[table["chrom"].to_numpy(dtype=np.int64)]
     table = table.join(means.marks, on="tf")
-    write_table(output, table.sort_values(["cell_type", "tf", "rank"], kind="stable")[COLUMNS])
+    table = table.sort_values(["cell_type", "tf", "rank"], kind="stable")
+    write_table(output, table.reindex(columns=COLUMNS))
 
 
 def potential_weights(
@@ -123,11 +128,8 @@ def potential_weights(
 
 
 def _specificity(potential: np.ndarray) -> np.ndarray:
-    """log2 of a type's potential over the mean of the other types, same shape; NaN if there is one type."""
-    n_types = len(potential)
-    if n_types < 2:
-        return np.full(potential.shape, np.nan)
-    others = (potential.sum(axis=0) - potential) / (n_types - 1)
+    """log2 of a type's potential over the mean of the other types, same shape; of two types or more."""
+    others = (potential.sum(axis=0) - potential) / (len(potential) - 1)
     return np.log2((potential + PSEUDOCOUNT) / (others + PSEUDOCOUNT))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import anndata
@@ -56,8 +57,9 @@ def list_types(types: pd.Series, min_cells: int, what: str) -> list[str]:
 class TypeMeans:
     """Binding stores of one or several samples, read as means over the cells of each type.
 
-    ``types`` and ``tfs`` name the two axes, ``n_cells`` int64 (types,) counts the cells behind each mean, and
-    ``windows`` are the windows of the stores, in their order.
+    ``types`` and ``tfs`` name the two axes, ``n_cells`` int64 (types,) counts the cells of each type, and ``windows``
+    are the windows of the stores, in their order. ``deep``, bool (cells, TFs) per store, says which cells are deep
+    enough for a TF. Of TFs that are abstained on as a whole, marked in ``marks``, every cell counts.
     """
 
     types: list[str]
@@ -65,6 +67,8 @@ class TypeMeans:
     n_cells: np.ndarray
     windows: Windows
     stores: tuple[tuple[Binding, sp.csc_matrix], ...]  # each with its membership, types x cells
+    deep: tuple[np.ndarray, ...]
+    min_cells: int
 
     @property
     def marks(self) -> pd.DataFrame:
@@ -112,17 +116,37 @@ class TypeMeans:
             shape = (len(types), len(labels))
             stores.append((binding, sp.csc_matrix((ones, (code[kept], kept)), shape=shape)))
         n_cells = sum(np.asarray(member.sum(axis=1)).ravel().astype(np.int64) for _, member in stores)
-        return cls(types, tfs, n_cells, chosen, tuple(stores))
+        deep = tuple(~binding.shallow for binding, _ in stores)
+        means = cls(types, tfs, n_cells, chosen, tuple(stores), deep, min_cells)
+        few = int((means.n_deep < min_cells).sum())
+        if few:
+            say(
+                f"{what}: {few} of {means.n_deep.size} pairs of type and TF are left out, fewer than {min_cells} cells "
+                "are deep enough"
+            )
+        return means
+
+    @cached_property
+    def n_deep(self) -> np.ndarray:
+        """Cells behind each mean: int64 (types, TFs)."""
+        counts = [member @ deep for (_, member), deep in zip(self.stores, self.deep, strict=True)]
+        return sum(counts).astype(np.int64)
 
     def means(self, tf: str) -> np.ndarray:
-        """Mean P(bound) of one factor: float32 (types, windows). Values below the floor count as 0."""
-        total = np.zeros((len(self.types), len(self.windows)), dtype=np.float64)
-        for binding, membership in self.stores:
+        """Mean P(bound) of one factor over the cells that are deep enough for it: float32 (types, windows).
+
+        Values below the floor count as 0. A type with fewer than ``min_cells`` such cells is NaN.
+        """
+        total, column = np.zeros((len(self.types), len(self.windows)), dtype=np.float64), self.tfs.index(tf)
+        for (binding, membership), deep in zip(self.stores, self.deep, strict=True):
+            counted = membership @ sp.diags(deep[:, column].astype(np.float32), format="csc")
             for start in range(0, membership.shape[1], CELLS_PER_BLOCK):
                 rows = slice(start, min(start + CELLS_PER_BLOCK, membership.shape[1]))
                 codes = binding.codes(tf, rows).astype(np.float32)
-                total += (membership[:, rows] @ codes).toarray() / binding.scale
-        return (total / self.n_cells[:, None]).astype(np.float32)
+                total += (counted[:, rows] @ codes).toarray() / binding.scale
+        n_deep = self.n_deep[:, column]
+        total[n_deep < self.min_cells] = np.nan
+        return (total / np.maximum(n_deep, 1)[:, None]).astype(np.float32)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield every factor with its means."""

@@ -8,4 +8,5 @@ with logged(snakemake.log[0]):
         snakemake.input.calibration,
         snakemake.input.metrics,
         snakemake.output.card,
+        training=snakemake.params.training,
     )
