@@ -130,8 +130,7 @@ def type_facts(wildcards):
         "n_cells": int(row["n_cells"]),
         "n_fragments": int(row["n_fragments"]),
         "merged": [
-            other["cell_type"]
-            for other in rows_by(types_file(), "merged_into").get(row["cell_type"], ())
+            other["cell_type"] for other in rows_by(types_file(), "merged_into").get(row["cell_type"], ())
         ],
     }
 
