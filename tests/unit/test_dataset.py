@@ -1,10 +1,11 @@
 import json
 import shutil
+import tracemalloc
 
 import numpy as np
 import pyBigWig
 import pytest
-from scbind.dataset import TrainingSet, build_dataset
+from scbind.dataset import TrainingSet, _bound_train, _depth, build_dataset
 from scbind.errors import InputError
 from scbind.labels import BOUND, NOT_ASSAYED
 from scbind.splits import TEST, TRAIN, UNUSED
@@ -189,3 +190,26 @@ def test_a_track_without_its_regions_is_refused(tiny, tmp_path, text, message):
     (tmp_path / "track.json").write_text(text)
     with pytest.raises(InputError, match=f"track.json: .*{message}"):
         build(tiny, tiny["reference"], tmp_path / "d", regions=dict.fromkeys("AC", tmp_path / "track.json"))
+
+
+def test_positions_are_not_copied_for_the_depth(data):
+    positions = np.sort(np.random.default_rng(0).integers(0, 100_000, 2_000_000)).astype(np.uint32)
+    regions = np.array([[0, 60_000], [60_000, 100_000]])
+    tracemalloc.start()
+    depth = _depth(positions, regions, data.genome)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < positions.nbytes / 4
+    assert depth[0] == (positions < 60_000).sum() / data.genome.known_lengths()[0]
+
+
+def test_bound_windows_are_counted_in_blocks(data):
+    labels, splits = np.asarray(data.labels), np.asarray(data.splits)
+    expected = [(labels[..., tf][splits == TRAIN] == BOUND).sum() for tf in range(2)]
+    assert _bound_train(labels, splits).tolist() == expected == _bound_train(labels, splits, block=7).tolist()
+    many = np.zeros((1, 200_000, 20), np.int8)
+    tracemalloc.start()
+    _bound_train(many, np.full((1, 200_000), TRAIN, np.uint8), block=1000)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < many.nbytes / 4

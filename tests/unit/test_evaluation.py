@@ -1,17 +1,27 @@
 import json
 import shutil
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
+from scbind import trees
 from scbind.baselines import evaluate_baselines
 from scbind.dataset import TrainingSet
 from scbind.depth import evaluate_depth
 from scbind.errors import InputError
-from scbind.evaluation import COLUMNS, evaluate_model, merge_metrics, protocol_windows, score_test_windows
+from scbind.evaluation import (
+    COLUMNS,
+    evaluate_model,
+    merge_metrics,
+    protocol_windows,
+    score_test_windows,
+    write_curves,
+)
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
-from scbind.splits import PROTOCOL
+from scbind.motifs import read_motifs
+from scbind.splits import PROTOCOL, TEST
 
 BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
@@ -164,3 +174,35 @@ def test_lines_without_a_training_window_are_no_part_of_what_was_trained(tiny, t
     assert data.trained == [[True, True], [False, False]]
     held_out = replace(data, splits=np.where(np.asarray(data.splits) == 1, 0, data.splits))
     assert held_out.trained == [[False, False], [False, False]]
+
+
+def test_trees_scan_no_more_windows_than_they_are_fitted_to(tiny, tiny_dataset, tiny_motifs, monkeypatch):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    scanned, scan = [], trees.scan_all
+
+    def counting(codes, matrices):
+        scanned.append((len(codes), len(matrices)))
+        return scan(codes, matrices)
+
+    monkeypatch.setattr(trees, "scan_all", counting)
+    features = trees.Features(data, read_motifs(tiny_motifs))
+    tested = int((np.asarray(data.splits) == TEST).any(axis=0).sum())
+    assert scanned == [(tested, 1)] * 2, "in the window and near it"
+    scanned.clear()
+    trees.fit_trees(data, features, 100, 0)
+    assert scanned == [(100, 1)] * 2, "line A; TF2 has no matrix"
+    window = np.flatnonzero(np.asarray(data.splits[0]) == TEST)
+    expected = features.table(features.signal(data, 0, window), window, 0)
+    np.testing.assert_array_equal(features.training_table(data, 0, window, 0), expected)
+
+
+def test_curves_hold_one_tf_at_a_time(tmp_path):
+    rng = np.random.default_rng(0)
+    drawn = {f"T{n}": (rng.random(20_000) < 0.1, rng.random(20_000, np.float32)) for n in range(100)}
+    tracemalloc.start()
+    write_curves(drawn, tmp_path / "c.npz")
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 100 * 20_000 * 4, "not even the scores of all TFs once"
+    with np.load(tmp_path / "c.npz") as curves:
+        assert curves["reliability_count"].sum() == 100 * 20_000

@@ -1,6 +1,12 @@
 import numpy as np
 import pytest
-from scbind.metrics import calibration_error, precision_on_grid, ranking_metrics, reliability
+from scbind.metrics import (
+    calibration_error,
+    pooled_reliability,
+    precision_on_grid,
+    ranking_metrics,
+    reliability,
+)
 from sklearn.metrics import average_precision_score
 
 
@@ -52,3 +58,14 @@ def test_precision_on_grid_never_rises_and_brackets_the_average():
     assert (np.diff(precision) <= 1e-12).all()
     assert precision.mean() >= average_precision_score(truth, score)
     assert np.isnan(precision_on_grid(np.zeros(5, bool), np.arange(5.0), grid)).all()
+
+
+def test_reliability_of_parts_is_that_of_the_parts_joined():
+    rng = np.random.default_rng(0)
+    parts = [(rng.random(n) < 0.3, rng.random(n), rng.random(n)) for n in (1000, 1, 0, 313)]
+    joined = reliability(
+        *(np.concatenate(column) for column in list(zip(*parts, strict=True))[:2]),
+        weight=np.concatenate([part[2] for part in parts]),
+    )
+    for expected, got in zip(joined, pooled_reliability(iter(parts)), strict=True):
+        assert np.array_equal(expected, got)

@@ -27,9 +27,10 @@ class Sampling:
     examples_per_epoch
         Upper limit of examples in an epoch.
     hard, easy
-        Negatives per positive: *hard* ones are open in the line, or bound in another line, without being bound
-        here; *easy* ones are any other window. Many easy ones keep the ranking over all windows honest, which is what
-        a genome is. ``hard`` ``None`` draws ``easy`` negatives from both in the proportion in which they are there.
+        Negatives per positive: *hard* ones are open in the line, or bound in another line that trains there, without
+        being bound here; *easy* ones are any other window. Many easy ones keep the ranking over all windows honest,
+        which is what a genome is. ``hard`` ``None`` draws ``easy`` negatives from both in the proportion in which
+        they are there.
     jitter
         Windows move by up to this many bp either way.
     reverse

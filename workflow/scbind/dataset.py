@@ -123,9 +123,7 @@ def build_dataset(
         if step < window and window % step == 0:
             split[(split > TRAIN) & (start % window > 0)] = UNUSED
         np.save(folder / "splits.npy", split)
-        bound_train = sum(
-            (labels[row, split[row] == TRAIN] == BOUND).sum(axis=0) for row in range(len(lines))
-        )
+        bound_train = _bound_train(labels, split)
         for tf, count in zip(tfs, bound_train, strict=True):
             if count == 0:
                 say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
@@ -151,6 +149,17 @@ def build_dataset(
             "sha256": {f.name: file_sha256(f) for f in sorted(folder.iterdir())},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+def _bound_train(labels: np.ndarray, split: np.ndarray, block: int = 1_000_000) -> np.ndarray:
+    """Bound training windows of each TF over all lines, int64 (TFs,); ``block`` windows in memory at a time."""
+    total = np.zeros(labels.shape[2], dtype=np.int64)
+    for row in range(len(labels)):
+        for begin in range(0, labels.shape[1], block):
+            rows = slice(begin, begin + block)
+            bound = (labels[row, rows] == BOUND) & (split[row, rows] == TRAIN)[:, None]
+            total += bound.sum(axis=0)
+    return total
 
 
 def _depth(positions: np.ndarray, regions: np.ndarray, genome: Genome) -> np.ndarray:

@@ -15,7 +15,7 @@ from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.files import atomic, require, write_table
 from scbind.labels import AMBIGUOUS, BOUND
-from scbind.metrics import calibration_error, precision_on_grid, ranking_metrics, reliability
+from scbind.metrics import calibration_error, pooled_reliability, precision_on_grid, ranking_metrics
 from scbind.models import load_predictor
 from scbind.models.predictor import Predictor
 from scbind.runlog import say
@@ -147,9 +147,8 @@ def write_curves(drawn: dict[str, tuple[np.ndarray, np.ndarray]], output: str | 
     ``reliability_observed``, ``reliability_count`` (10,).
     """
     tfs = sorted(drawn)
-    truth = np.concatenate([drawn[tf][0] for tf in tfs])
-    score = np.clip(np.concatenate([drawn[tf][1] for tf in tfs]), 0, 1)
-    predicted, observed, count = reliability(truth, score)
+    parts = ((drawn[tf][0], np.clip(drawn[tf][1], 0, 1), None) for tf in tfs)
+    predicted, observed, count = pooled_reliability(parts)
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,

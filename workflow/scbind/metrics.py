@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
@@ -64,14 +64,24 @@ def calibration_error(
 
 def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None):
     """Mean probability, observed frequency and (weighted) count of each equal-width bin; NaN in empty bins."""
-    probability = np.asarray(probability, dtype=float)
-    row = np.minimum((probability * bins).astype(int), bins - 1)
-    weight = np.ones(len(row)) if weight is None else np.asarray(weight, dtype=float)
-    count = np.bincount(row, weights=weight, minlength=bins)
+    return pooled_reliability([(truth, probability, weight)], bins)
+
+
+def pooled_reliability(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], bins: int = 10):
+    """As :func:`reliability` of all parts (truth, probability, weight) joined, with one in memory at a time.
+
+    The sums go on from part to part, so they are to the bit those of the parts joined.
+    """
+    count, predicted, observed = np.zeros((3, bins))
+    for truth, probability, weight in parts:
+        probability = np.asarray(probability, dtype=float)
+        row = np.minimum((probability * bins).astype(int), bins - 1)
+        weight = np.ones(len(row)) if weight is None else np.asarray(weight, dtype=float)
+        np.add.at(count, row, weight)
+        np.add.at(predicted, row, weight * probability)
+        np.add.at(observed, row, weight * np.asarray(truth, dtype=float))
     with np.errstate(invalid="ignore"):
-        predicted = np.bincount(row, weights=weight * probability, minlength=bins) / count
-        observed = np.bincount(row, weights=weight * np.asarray(truth, dtype=float), minlength=bins) / count
-    return predicted, observed, count
+        return predicted / count, observed / count, count
 
 
 def precision_on_grid(truth: np.ndarray, score: np.ndarray, grid: np.ndarray) -> np.ndarray:

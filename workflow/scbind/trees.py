@@ -18,23 +18,23 @@ MOTIF_WIDTH = 400  # bp around the window in which the best motif match is sough
 
 
 class Features:
-    """Insertions and motif matches of the windows that are used, motif matches once for all lines."""
+    """Insertions and motif matches of windows; the matches of test windows are kept, once for all lines.
+
+    Those of training windows are sought where a TF's trees are fitted, for that TF alone: there are many more, and a
+    TF needs only some of them.
+    """
 
     def __init__(self, data: TrainingSet, motifs: dict[str, np.ndarray]):
-        self.used = np.flatnonzero(np.isin(np.asarray(data.splits), (TRAIN, TEST)).any(axis=0))
+        self.used = np.flatnonzero((np.asarray(data.splits) == TEST).any(axis=0))
         self.best = np.full((2, len(self.used), len(data.tfs)), np.nan, dtype=np.float32)
-        self.with_matrix = [column for column, tf in enumerate(data.tfs) if tf in motifs]
-        matrices = [motifs[data.tfs[column]] for column in self.with_matrix]
-        context, window = data.manifest["context"], data.manifest["window"]
-        say(f"scanning {len(self.used):,} windows for {len(matrices)} motifs")
-        for row, width in enumerate((window, min(MOTIF_WIDTH, context))):
-            edge = (context - width) // 2
-            for begin in range(0, len(self.used), 8192):
-                codes = data.codes(self.used[begin : begin + 8192])[:, edge : edge + width]
-                self.best[row, begin : begin + 8192, self.with_matrix] = scan_all(codes, matrices).T
+        self.matrices = {column: motifs[tf] for column, tf in enumerate(data.tfs) if tf in motifs}
+        say(f"scanning {len(self.used):,} windows for {len(self.matrices)} motifs")
+        if self.matrices:
+            found = best_matches(data, self.used, list(self.matrices.values()))
+            self.best[:, :, list(self.matrices)] = found
 
     def motif(self, window: np.ndarray) -> np.ndarray:
-        """Best match in the window and near it: float32 (2, windows, TFs), NaN without a matrix."""
+        """Best match in test windows and near them: float32 (2, windows, TFs), NaN without a matrix."""
         return self.best[:, np.searchsorted(self.used, window)]
 
     def signal(self, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
@@ -53,17 +53,40 @@ class Features:
         return np.stack(columns, axis=1).astype(np.float32)
 
     def table(self, signal: np.ndarray, window: np.ndarray, column: int) -> np.ndarray:
-        """Features of a TF's trees from :meth:`signal`, float32 (windows, 6): with two matches; without a matrix, 4."""
-        if column not in self.with_matrix:
+        """Features of a TF's trees in test windows, from their :meth:`signal`: float32 (windows, 6).
+
+        Without a matrix there are no matches, and 4 columns.
+        """
+        if column not in self.matrices:
             return signal
         return np.column_stack([signal, self.motif(window)[:, :, column].T])
+
+    def training_table(self, data: TrainingSet, line: int, window: np.ndarray, column: int) -> np.ndarray:
+        """As :meth:`table`, for any windows of a line."""
+        signal = self.signal(data, line, window)
+        if column not in self.matrices:
+            return signal
+        return np.column_stack([signal, best_matches(data, window, [self.matrices[column]])[:, :, 0].T])
+
+
+def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
+    """Best match of each matrix in windows and near them, in bits: float32 (2, windows, matrices)."""
+    best = np.empty((2, len(window), len(matrices)), dtype=np.float32)
+    context = data.manifest["context"]
+    for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
+        edge = (context - width) // 2
+        for begin in range(0, len(window), 8192):
+            codes = data.codes(window[begin : begin + 8192])[:, edge : edge + width]
+            best[row, begin : begin + 8192] = scan_all(codes, matrices)
+    return best
 
 
 def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) -> tuple[dict, dict]:
     """Fit each TF's trees (scikit-learn), and the same to labels permuted among the training windows of each line.
 
     Training windows are those of the lines that assayed the TF: every bound one and random others, ``max_train`` per
-    line. Returns two dicts, column of the TF -> classifier; TFs without a bound window are missing.
+    line, so that memory is bounded by these. Returns two dicts, column of the TF -> classifier; TFs without a bound
+    window are missing.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -81,7 +104,7 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
             spare = max(0, max_train - int(bound.sum()))
             unbound = rng.permutation(np.flatnonzero(~bound))[:spare]
             window = window[np.sort(np.concatenate([np.flatnonzero(bound), unbound]))]
-            tables.append(features.table(features.signal(data, line, window), window, column))
+            tables.append(features.training_table(data, line, window, column))
             truths.append(labels[window] == BOUND)
             controls.append(shuffle.permutation(truths[-1]))
         truth = np.concatenate(truths) if truths else np.zeros(0, bool)
