@@ -82,11 +82,9 @@ def world(tmp_path):
 def score(folder, events, probability=None, **options):
     rows = np.array([0, 1, 2, 4, 5, 6, 7])
     probability = 0.9 * events[rows].astype(np.float32) if probability is None else probability
-    with ShardWriter(TFS, 0.02, folder, 0.002) as writer:
+    with ShardWriter(TFS, 0.02, folder / "0.npz", 0.002) as writer:
         writer.add(0, 0, probability.astype(np.float32))
-        writer.finish(
-            folder / "0.npz", rows, N_WINDOWS, {"depth": np.ones(7, np.float32), "reliability": np.str_("{}")}
-        )
+        writer.finish(rows, N_WINDOWS, {"depth": np.ones(7, np.float32), "reliability": np.str_("{}")})
     merge_shards(
         [folder / "0.npz"], folder / "windows.npz", folder / "cells.h5ad", folder / "ref", folder / "s.zarr"
     )

@@ -69,7 +69,9 @@ def test_only_the_shard_that_is_missing_runs_again(project):
     reference, cells = "results/reference/demo", "results/cells/demo"
     inputs = [f"{reference}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
     inputs += [f"{cells}/{name}" for name in ("position.npy", "cell.npy", "cells.h5ad")]
-    inputs += [f"results/binding/{name}" for name in ("readout.npy", "windows.npz", "reference.npz")]
+    inputs += [
+        f"results/binding/{name}" for name in ("readout.npy", "readout.json", "windows.npz", "reference.npz")
+    ]
     inputs += [f"results/models/scbind/{name}" for name in ("model.ckpt", "calibration.json")]
     for number, name in enumerate([*inputs, targets[0], targets[2]]):
         path = project.folder / name
