@@ -18,7 +18,7 @@ from anndata.io import read_elem
 
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
 from scbind.errors import InputError
-from scbind.files import atomic, require
+from scbind.files import atomic, begin_npy, require
 from scbind.genome import ChromSizes, Genome
 from scbind.runlog import say
 from scbind.shards import ShardWriter
@@ -70,7 +70,7 @@ def sequence_readout(
 ) -> None:
     """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
 
-    The array is written block by block into a memory map. Raises :class:`InputError` where the windows were
+    The array is written block by block. Raises :class:`InputError` where the windows were
     cut for another geometry than the model's.
     """
     from scbind.models import load_predictor
@@ -79,16 +79,14 @@ def sequence_readout(
     predictor = load_predictor(checkpoint, None, device, genome=genome.name)
     _check_geometry(predictor, chosen, windows, checkpoint)
     start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
-    with atomic(output) as scratch:
-        mapped = None
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
         for block in window_blocks(len(chosen), batch):
-            part = np.asarray(predictor.read_windows(genome, chosen.chrom[block], start[block]))
-            if mapped is None:
-                shape = (len(chosen), *part.shape[1:])
-                mapped = np.lib.format.open_memmap(scratch, mode="w+", dtype=part.dtype, shape=shape)
-            mapped[block] = part
-        mapped.flush()
-    say(f"sequence readout of {len(chosen)} windows: {mapped.dtype} {mapped.shape}")
+            part = np.ascontiguousarray(predictor.read_windows(genome, chosen.chrom[block], start[block]))
+            shape = (len(chosen), *part.shape[1:])
+            if not block.start:
+                begin_npy(handle, part.dtype, shape)
+            handle.write(part.tobytes())
+    say(f"sequence readout of {len(chosen)} windows: {part.dtype} {shape}")
 
 
 def reference_profile(
