@@ -183,7 +183,7 @@ def call_sample_peaks(
     extsize: int,
     max_fragments: int | None = None,
 ) -> None:
-    """Call peaks on all cells of a sample, whatever their type; a sorted narrowPeak file.
+    """Call peaks on all fragments of a sample, whatever their barcode; a sorted narrowPeak file.
 
     ``extsize`` in bp; of more than ``max_fragments`` a random share is used, as in ArchR's group coverages (Granja et
     al. 2021), because MACS3 holds all of them in memory. Raises :class:`InputError` on bad fragments or where
