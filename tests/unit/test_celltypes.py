@@ -97,12 +97,20 @@ def test_labels_of_several_samples_in_one_table(tmp_path, capsys):
     assert "2 barcodes of s1 found without s1# in front and a number" in capsys.readouterr().err
 
 
+def test_a_barcode_with_too_few_fragments_does_not_stop_the_labels(tmp_path, capsys):
+    path = tmp_path / "labels.tsv"
+    path.write_text("barcode\tcell_type\nZ\tz\nB\tx\nY\ty\n")
+    found = read_labels(path, pd.Series(["A", "B"]), "s1")
+    assert found[1] == "x" and pd.isna(found[0])
+    assert "2 of 3 barcodes, as Z, are no cells of sample s1 (too few fragments?)" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         (
-            "barcode\tcell_type\nA\tx\nZ\ty\n",
-            r"labels.tsv, line 3: barcode Z is no cell of sample s1 .*which has A",
+            "barcode\tcell_type\nY\tx\nZ\ty\n",
+            r"labels.tsv, line 2: barcode Y is no cell of sample s1 \(which has A\), nor is any of its 2 barcodes",
         ),
         ("barcode\tcell_type\nA\tx\nA\ty\n", "line 3: barcode A is listed twice"),
         ("barcode,cell_type\nA,x\n", "line 1: the header is barcode,cell_type, not barcode and cell_type"),

@@ -1,5 +1,6 @@
 import errno
 import gzip
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
@@ -112,6 +113,7 @@ def test_errors_of_the_system_are_not_taken_for_damage(tmp_path):
         ("chr1\t1\t9\tA\tx\n", "line 1: expected 5 columns with whole numbers"),
         ("chr1\t-1\t9\tA\t1\n", "line 1, chr1:-1-9: the start is negative"),
         ("chr1\t1\t9\tA\t1\nchr1\t9\t9\tA\t1\n", "line 2, chr1:9-9: the start is not before the end"),
+        ("chr1\t1\t9\tA\t1\nchr1\t9\t8\tA\t1\n", "line 2, chr1:9-8: the start is not before the end"),
         ("chr1\t1\t10000\tA\t1\nchr1\t2\t10001\tA\t1\n", "line 2, chr1:2-10001: the fragment ends beyond"),
         ("chr1\t3\t9\tA\t1\nchr1\t2\t9\tA\t1\n", "line 2: not sorted.*sort -k1,1 -k2,2n | bgzip"),
         ("chr1\t3\t9\tA\t1\nchr2\t1\t9\tA\t1\nchr1\t4\t9\tA\t1\n", "line 3: not sorted"),
@@ -125,6 +127,19 @@ def test_bad_files_are_refused_with_the_line(tmp_path, text, message, chunk_byte
     with pytest.raises(InputError, match=message) as caught:
         read(save(tmp_path, text), chunk_bytes=chunk_bytes)
     assert "\n" not in str(caught.value)
+
+
+def test_a_file_without_lines_is_not_read_into_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr("scbind.fragments.LONGEST_LINE", 100)
+    path = save(tmp_path, "# x\nchr1\t1\t9\tA\t1\n" + "\0" * 10_000)
+    sizes = []
+    with open(path, "rb") as handle:
+        real = handle.read
+        stream = SimpleNamespace(read=lambda n: [sizes.append(n), real(n)][1])
+        monkeypatch.setattr("scbind.fragments.open_plain", lambda path: nullcontext(stream))
+        with pytest.raises(InputError, match="line 3: a line of more than 100 bytes; give a tab-separated"):
+            read(path, chunk_bytes=64)
+    assert sum(sizes) < 300
 
 
 def test_prefix_remedy_the_other_way(tmp_path):

@@ -123,6 +123,20 @@ def by_hand(folder, predictor):
     return np.array(result)
 
 
+def test_readout_is_written_and_not_mapped(files, monkeypatch):
+    """A disk that fills up under a memory map kills the process, without a word."""
+
+    modes, real = set(), np.lib.format.open_memmap
+    monkeypatch.setattr(
+        np.lib.format,
+        "open_memmap",
+        lambda *args, mode, **kw: [modes.add(mode), real(*args, mode=mode, **kw)][1],
+    )
+    sequence_readout("m", files / "windows.npz", files / "ref", files / "again.npy", batch=7)
+    assert modes == {"r"}
+    assert (files / "again.npy").read_bytes() == (files / "readout.npy").read_bytes()
+
+
 def test_readout_is_that_of_each_window_whatever_the_batch(files, predictor):
     windows = Windows.load(files / "windows.npz")
     codes = np.load(files / "ref/sequence.npy")

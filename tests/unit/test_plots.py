@@ -101,6 +101,18 @@ def test_quality_separates_pass_and_fail_and_skips_what_is_unknown(random):
     assert "TSS enrichment" not in words
 
 
+def test_quality_of_very_many_samples_is_that_of_the_worst(random):
+    sample = np.repeat([f"s{i:03d}" for i in range(700)], 2)
+    worst = np.isin(sample, [f"s{i:03d}" for i in range(300, 340)])
+    obs = pd.DataFrame({"sample": sample, "n_fragments": random.integers(100, 9000, 1400)})
+    obs["pass"] = ~worst | (np.arange(1400) % 2 == 0)
+    figure = plots.quality(obs)
+    assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == sorted(set(sample[worst]))
+    assert "40 of 700 samples, where the fewest cells pass" in texts(figure)
+    assert figure.get_size_inches()[1] * 200 < 65_536
+    assert "where the fewest" not in "".join(texts(plots.quality(obs.iloc[:80])))
+
+
 def test_borrowing_populations_and_motifs(random):
     own = random.integers(100, 900, 50)
     figure = plots.borrowing(own, own * 3, np.full(50, 3))

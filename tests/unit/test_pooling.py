@@ -213,13 +213,15 @@ def test_a_full_disk_leaves_no_partial_output(tmp_path, sizes_path, step):
         "merge": f"merge_pieces([{str(folder / 'T.parquet')!r}], {str(sizes_path)!r}, {str(tmp_path / 'out/f.gz')!r})",
     }
     split_sample(source, path, types, sizes_path, folder)
+    code = "from scbind.runlog import logged\nfrom scbind.pooling import *\n"
+    code += f"with logged({str(tmp_path / 'log')!r}):\n    {calls[step]}"
     # No file may grow beyond 5 kB: writing fails in the middle, as on a full disk.
     done = subprocess.run(
-        [sys.executable, "-c", f"from scbind.pooling import *\n{calls[step]}"],
+        [sys.executable, "-c", code],
         cwd=pooling.__file__.rpartition("/scbind/")[0],
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000)),
-        stderr=subprocess.PIPE,
-        text=True,
     )
-    assert done.returncode and "Error" in done.stderr
+    lines = (tmp_path / "log").read_text().splitlines()
+    assert done.returncode == 1 and "Traceback" not in "".join(lines)
+    assert ": cannot write: " in lines[-1] and "; free space (or quota) there" in lines[-1]
     assert list((tmp_path / "out").iterdir()) == []

@@ -10,7 +10,7 @@ from scbind.pseudobulk import list_cell_types, read_pools
 NO_MINIMUM = {"min_cells": 1, "min_fragments": 1, "small_types": "sample_peaks"}
 
 
-def cells(tmp_path, sample, rows, drop=(), points=None):
+def cells(tmp_path, sample, rows, drop=(), points=None, harmony=None):
     """Rows are (barcode, pass, cell type or None, fragments)."""
     obs = pd.DataFrame(rows, columns=["barcode", "pass", "cell_type", "n_fragments"])
     obs.insert(0, "sample", sample)
@@ -18,6 +18,8 @@ def cells(tmp_path, sample, rows, drop=(), points=None):
     obs["cell_type"] = pd.Categorical(obs["cell_type"])
     path = tmp_path / f"{sample}.h5ad"
     obsm = {} if points is None else {"X_lsi": np.array(points, dtype=np.float32)}
+    if harmony is not None:
+        obsm["X_harmony"] = np.array(harmony, dtype=np.float32)
     anndata.AnnData(obs=obs.drop(columns=list(drop)), obsm=obsm).write_h5ad(path)
     return path
 
@@ -152,6 +154,16 @@ def test_types_are_merged_only_within_an_embedding(tmp_path, capfd):
     assert "alone" in bulks["pseudobulk"].tolist()
     types, _ = listed(tmp_path, paths, groups={"s1": "g", "s2": "g"}, **options)
     assert types.set_index("cell_type").loc["alone", "merged_into"] == "east"
+
+
+def test_types_are_compared_where_they_were_clustered(tmp_path):
+    """A batch that moves a small type to the wrong one is taken out by Harmony."""
+    paths = {
+        "s1": cells(tmp_path, "s1", ATLAS[:7], points=POINTS[:7], harmony=POINTS[:7]),
+        "s2": cells(tmp_path, "s2", [("z", True, "alone", 3)], points=[[1, 0]], harmony=[[0, 1]]),
+    }
+    types, _ = listed(tmp_path, paths, min_cells=2, min_fragments=1, small_types="merge")
+    assert types.set_index("cell_type").loc["alone", "merged_into"] == "north"
 
 
 def test_merging_needs_an_embedding_and_leaving_out_leaves_something(tmp_path):

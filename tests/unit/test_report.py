@@ -59,7 +59,11 @@ def write_sample(folder, name, seed):
     data.obsm["X_umap"] = rng.normal(size=(30, 2))
     data.write_h5ad(folder / f"{name}.h5ad")
     cells = obs.assign(**{"pass": True, "reason": ""})
-    cells.loc[cells.index[:3], ["pass", "reason"]] = [False, "n_fragments 900 < 1000"]
+    cells.loc[cells.index[:3], "pass"] = False
+    cells.loc[cells.index[:3], "reason"] = [
+        f"n_fragments 9{seed}{i} < 1000; nucleosome_signal {value} > 4.5"
+        for i, value in enumerate(["inf", 5.2, 6])
+    ]
     merged = sp.csr_matrix(np.eye(30) + np.eye(30, k=1))
     anndata.AnnData(obs=cells, obsp={"borrow": merged}).write_h5ad(folder / f"{name}.cells.h5ad")
     return folder / f"{name}.h5ad", folder / f"{name}.cells.h5ad"
@@ -229,6 +233,13 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_pa
         len(names) == len(page.sources)
         and {"umap_cell_types", "activity_heatmap", "auprc", "auprc_depth", "fragments_needed"} <= names
     )
+
+
+def test_cells_that_fail_alike_are_one_row(inputs, tmp_path):
+    write_report(tmp_path / "report.html", **inputs)
+    page = Page((tmp_path / "report.html").read_text())
+    assert page.text.count("nucleosome_signal") == 1
+    assert "n_fragments … < 1000; nucleosome_signal … > 4.5 6" in page.text
 
 
 def test_names_are_escaped(inputs, tmp_path):

@@ -52,7 +52,7 @@ rule count_fragments:
         "../scripts/count_fragments.py"
 
 
-# Peaks over all cells of a sample, whatever their type.
+# Peaks of a sample, whatever the types of its cells. Barcodes that are no cells count too: quality asks for peaks first.
 rule sample_peaks:
     input:
         fragments=lambda wildcards: sample_fragments(wildcards.sample),

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scbind.barcodes import ABSENT, FOREIGN, match_barcodes, refuse_repeats
+from scbind.barcodes import ABSENT, match_barcodes, refuse_repeats
 from scbind.errors import InputError
 from scbind.files import require
 from scbind.runlog import say
@@ -23,8 +23,9 @@ def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarra
     """Given cell types of the ``barcodes`` of a sample, in their order: object, NaN where none is given.
 
     The file is a TSV with the header columns ``barcode`` and ``cell_type``; others are ignored. It may list several
-    samples as ``sample#barcode``, and spell barcodes as :func:`scbind.barcodes.match_barcodes` allows. Raises
-    :class:`InputError` for missing columns, a barcode listed twice or one that the sample does not have.
+    samples as ``sample#barcode``, and spell barcodes as :func:`scbind.barcodes.match_barcodes` allows. Barcodes that
+    the sample does not have, as those with too few fragments to be counted, are left out and counted in the log. Raises
+    :class:`InputError` for missing columns, a barcode listed twice, or where the sample has none of the barcodes.
     """
     require(path, "give a table of barcode and cell_type, or leave the setting empty")
     # As text, so that a type called NA or None stays a type.
@@ -43,14 +44,19 @@ def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarra
     wrong = place == ABSENT
     if wrong.any():
         line = table.index[wrong][0]
-        raise InputError(
-            path,
-            f"barcode {table['barcode'][line]} is no cell of sample {sample} (which has "
-            f"{next(iter(barcodes), 'none')}) ({wrong.sum()} of {len(table)} lines)",
-            "spell barcodes as in the fragments, and drop those with too few fragments to be counted",
-            f"line {line}",
+        if not (place >= 0).any():
+            raise InputError(
+                path,
+                f"barcode {table['barcode'][line]} is no cell of sample {sample} (which has "
+                f"{next(iter(barcodes), 'none')}), nor is any of its {len(table)} barcodes",
+                "spell barcodes as in the fragments, or give the labels of this sample",
+                f"line {line}",
+            )
+        say(
+            f"WARNING {path}: {wrong.sum()} of {len(table)} barcodes, as {table['barcode'][line]}, are no cells of "
+            f"sample {sample} (too few fragments?); their labels are not used"
         )
-    here = (place != FOREIGN) & (table["cell_type"] != "").to_numpy()
+    here = (place >= 0) & (table["cell_type"] != "").to_numpy()
     given = np.full(len(barcodes), np.nan, dtype=object)
     given[place[here]] = table["cell_type"].to_numpy(dtype=object)[here]
     return given

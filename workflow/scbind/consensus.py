@@ -16,6 +16,8 @@ from scbind.genome import ChromSizes
 from scbind.peaks import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
 from scbind.runlog import say
 
+ROUNDS = 30  # of choosing peaks all at once; a few are enough for all but made-up peaks
+
 
 def choose_type_peaks(
     called: str | Path | None,
@@ -182,15 +184,55 @@ def _keep_best(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
     """Keep peaks from the best ``per_million`` down, each only if it overlaps none kept before."""
     chrom = pd.Index(sizes.names).get_indexer(table["chrom"])
     start, end, score = (table[column].to_numpy() for column in ("start", "end", "per_million"))
-    rows = []
+    rows = [np.zeros(0, dtype=np.int64)]
     for code in np.unique(chrom):
-        here, starts, ends = np.flatnonzero(chrom == code), [], []
-        for row in here[np.lexsort((end[here], start[here], -score[here]))]:
-            # Kept peaks do not overlap, so both lists are sorted and only the neighbours matter.
-            place = bisect_left(starts, start[row])
-            if (place < len(starts) and starts[place] < end[row]) or (place and ends[place - 1] > start[row]):
-                continue
-            starts.insert(place, start[row])
-            ends.insert(place, end[row])
-            rows.append(row)
-    return table.iloc[rows]
+        here = np.flatnonzero(chrom == code)
+        order = here[np.lexsort((end[here], start[here], -score[here]))]
+        rows.append(order[_disjoint(start[order], end[order])])
+    return table.iloc[np.concatenate(rows)]
+
+
+def _disjoint(start: np.ndarray, end: np.ndarray) -> np.ndarray:
+    """Tell which peaks of a chromosome are kept, best first, if each that overlaps one kept before goes: bool (peaks,).
+
+    In rounds, for all peaks at once: one that is better than whatever overlaps it would be kept in its turn, so it is
+    kept now, and what it overlaps goes. A round leaves few. What is left after ``ROUNDS`` of them, long chains of peaks
+    of rising score, is taken one by one.
+    """
+    kept = np.zeros(len(start), dtype=bool)
+    rank = np.argsort(start, kind="stable")
+    start, end = start[rank], end[rank]
+    for _ in range(ROUNDS):
+        if not len(rank):
+            break
+        # All that overlap a peak lie in one stretch of those sorted by start (others may, where peaks differ in width).
+        first = np.searchsorted(np.maximum.accumulate(end), start, side="right")
+        last = np.searchsorted(start, end, side="left")
+        best = _least_within(rank, first, last) == rank
+        kept[rank[best]] = True
+        before = (
+            np.searchsorted(start[best], end, side="left") - 1
+        )  # of those kept, the last that starts before the end
+        left = (before < 0) | (end[best][before] <= start)
+        start, end, rank = start[left], end[left], rank[left]
+    starts, ends = [], []
+    for row in np.argsort(rank):
+        # Kept peaks do not overlap, so both lists are sorted and only the neighbours matter.
+        place = bisect_left(starts, start[row])
+        if (place < len(starts) and starts[place] < end[row]) or (place and ends[place - 1] > start[row]):
+            continue
+        starts.insert(place, start[row])
+        ends.insert(place, end[row])
+        kept[rank[row]] = True
+    return kept
+
+
+def _least_within(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
+    """Least of ``values[first:last]`` for each stretch, none empty: two overlapping powers of two cover it."""
+    level = np.frexp(last - first)[1] - 1  # of the largest power that fits
+    least, result, width = values, np.empty_like(values), 1
+    for power in range(int(level.max()) + 1):
+        here = np.flatnonzero(level == power)
+        result[here] = np.minimum(least[first[here]], least[last[here] - width])
+        least, width = np.minimum(least[:-width], least[width:]), 2 * width
+    return result

@@ -1,6 +1,6 @@
 """All cells of a group of samples together: which pass, where they lie, which clusters they form.
 
-Nothing here looks at a cell's label except to name it: peaks are called on all cells of a sample and tiles
+Nothing here looks at a cell's label except to name it: peaks are called on all fragments of a sample and tiles
 are chosen over all passing cells, so labels cannot leak into the signal.
 """
 
@@ -67,7 +67,7 @@ def embed(
     ----------
     samples
         Sample name to the paths ``position``, ``cell``, ``barcodes`` (of
-        :func:`scbind.cells.count_fragments`) and ``peaks`` (narrowPeak called on all cells of the sample, or empty).
+        :func:`scbind.cells.count_fragments`) and ``peaks`` (narrowPeak called on all fragments of the sample, or empty).
     sizes_path, output
         ``chrom.sizes``; the ``.h5ad`` to write.
     labels

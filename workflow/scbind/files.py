@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from scbind.errors import InputError
 
 if TYPE_CHECKING:  # the Snakefile imports this module and has to start at once
+    import numpy as np
     import pandas as pd
 
 
@@ -44,6 +45,17 @@ def write_table(path: str | Path, table: pd.DataFrame) -> None:
     """Write a tab-separated table with a header and without its index, numbers to six significant digits."""
     with atomic(path) as scratch:
         table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+
+
+def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Write the header of a ``.npy`` file (C order), whose bytes the caller then writes in turn.
+
+    A memory map would do as well until the disk is full: then it kills the process (SIGBUS), where writing raises.
+    """
+    import numpy as np
+
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(handle, header)
 
 
 def read_rows(path: str | Path) -> tuple[dict[str, str], ...]:

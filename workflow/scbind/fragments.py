@@ -27,6 +27,7 @@ from scbind.runlog import say
 COLUMNS = ("chrom", "start", "end", "barcode", "count")
 LONGEST = 10_000  # bp; a longer fragment is two cuts that alignment put together, not one piece of DNA
 BLOCK = 4 << 20  # bytes that one thread parses at a time
+LONGEST_LINE = 1 << 20  # bytes; what has longer ones is no text, and would be read into memory whole
 SORT_REMEDY = "sort it: zcat FILE | sort -k1,1 -k2,2n | bgzip > SORTED.tsv.gz"
 
 
@@ -176,6 +177,13 @@ def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
                 table = _parse(path, text, columns, line)
                 yield line, table
                 line += len(table)
+            if len(rest) > LONGEST_LINE:
+                raise InputError(
+                    path,
+                    f"a line of more than {LONGEST_LINE} bytes",
+                    "give a tab-separated text file, plain or gzip, one fragment per line",
+                    f"line {line}",
+                )
             if not block:
                 return
 

@@ -15,7 +15,7 @@ import numpy as np
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
 from scbind.devices import enough_gpu_memory
 from scbind.errors import InputError
-from scbind.files import atomic, digests, require
+from scbind.files import atomic, begin_npy, digests, require
 from scbind.genome import Genome
 from scbind.runlog import say
 from scbind.samplecells import SampleCells, open_samples
@@ -37,7 +37,7 @@ def sequence_readout(
 ) -> None:
     """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
 
-    The array is written block by block into a memory map. ``readout.json`` beside it holds digests of checkpoint and
+    The array is written block by block. ``readout.json`` beside it holds digests of checkpoint and
     windows, so that it is not taken for that of others. Raises :class:`InputError` where the windows were
     cut for another geometry than the model's.
     """
@@ -47,18 +47,16 @@ def sequence_readout(
     predictor = load_predictor(checkpoint, None, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
     start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
-    with atomic(output) as scratch:
-        mapped = None
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
         for block in window_blocks(len(chosen), batch):
-            part = np.asarray(predictor.read_windows(genome, chosen.chrom[block], start[block]))
-            if mapped is None:
-                shape = (len(chosen), *part.shape[1:])
-                mapped = np.lib.format.open_memmap(scratch, mode="w+", dtype=part.dtype, shape=shape)
-            mapped[block] = part
-        mapped.flush()
+            part = np.ascontiguousarray(predictor.read_windows(genome, chosen.chrom[block], start[block]))
+            shape = (len(chosen), *part.shape[1:])
+            if not block.start:
+                begin_npy(handle, part.dtype, shape)
+            handle.write(part.tobytes())
     with atomic(_key(output)) as scratch:
         scratch.write_text(json.dumps(digests(checkpoint=checkpoint, windows=windows)) + "\n")
-    say(f"sequence readout of {len(chosen)} windows: {mapped.dtype} {mapped.shape}")
+    say(f"sequence readout of {len(chosen)} windows: {part.dtype} {shape}")
 
 
 @enough_gpu_memory()

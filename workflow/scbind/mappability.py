@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.errors import InputError
-from scbind.files import atomic
+from scbind.files import atomic, begin_npy
 from scbind.genome import FULL, Genome
 from scbind.inputs import bigwig_intervals, open_bigwig
 from scbind.runlog import say
@@ -38,7 +38,11 @@ def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str |
         another length or has other names, or nothing is above 0. No output is written then.
     """
     genome, total = Genome.open(reference), 0
-    with open_bigwig(bigwig, genome.sizes) as (bw, names), atomic(output) as scratch:
+    with (
+        open_bigwig(bigwig, genome.sizes) as (bw, names),
+        atomic(output) as scratch,
+        open(scratch, "wb") as levels,
+    ):
         sequenced = genome.sizes.names[: genome.n_sequenced]
         missing = [name for name in sequenced if name not in names]
         if missing:
@@ -48,15 +52,14 @@ def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str |
                 "use a file of the same assembly, or leave them out of the FASTA",
                 missing[0],
             )
-        levels = np.lib.format.open_memmap(scratch, mode="w+", dtype=np.uint8, shape=genome.codes.shape)
-        for name, offset, length in zip(sequenced, genome.sizes.offsets, genome.sizes.lengths, strict=False):
+        begin_npy(levels, np.dtype(np.uint8), genome.codes.shape)
+        for name, length in zip(sequenced, genome.sizes.lengths, strict=False):
             for low in range(0, int(length), BLOCK):
                 block = _read_levels(bigwig, bw, name, low, min(low + BLOCK, int(length)))
-                levels[offset + low : offset + low + len(block)] = block
+                levels.write(block.tobytes())
                 total += int(block.sum(dtype=np.int64))
         if not total:
             raise InputError(bigwig, "no value is above 0", "give a track of mappability from 0 to 1")
-        levels.flush()
     say(f"mappability: {total / FULL / len(genome.codes):.3f} on average over {len(genome.codes)} bp")
 
 

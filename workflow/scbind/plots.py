@@ -20,6 +20,7 @@ QC_MEASURES = {  # column of the cell table: axis label, logarithmic
     "frac_duplicates": ("fraction of duplicates", False),
     "doublet_score": ("doublet score", False),
 }
+MOST_SAMPLES = 40  # in a figure of quality: with some hundred it would be higher than an image can be
 
 
 def point_size(n_cells: int) -> float:
@@ -111,15 +112,23 @@ def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cel
     return figure
 
 
+def quality_samples(obs: pd.DataFrame) -> list[str]:
+    """Names of the samples that :func:`quality` draws, sorted: all, or those where the fewest cells pass."""
+    passed = obs["pass"].astype(bool) if "pass" in obs else pd.Series(True, index=obs.index)
+    share = passed.groupby(obs["sample"].astype(str)).mean().sort_index()
+    return sorted(share.sort_values(kind="stable").index[:MOST_SAMPLES])
+
+
 @styled
 def quality(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> Figure:
     """Distribution of each known quality measure per sample; passing cells against all others.
 
+    Of more than ``MOST_SAMPLES`` samples those are drawn where the smallest share of cells passes, and a title says so.
     ``obs`` has ``sample``, optionally ``pass``, and any of :data:`QC_MEASURES`. ``limits``: thresholds of a measure,
     drawn as dashed lines.
     """
     measures = [name for name in QC_MEASURES if name in obs and obs[name].notna().any()]
-    samples = sorted(obs["sample"].astype(str).unique())
+    sample_of, samples = obs["sample"].astype(str), quality_samples(obs)
     passed = obs["pass"].astype(bool) if "pass" in obs else pd.Series(True, index=obs.index)
     columns = min(len(measures), 3)
     rows = -(-len(measures) // columns)
@@ -132,7 +141,7 @@ def quality(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> 
         values = np.log10(values.clip(lower=1)) if logarithmic else values
         for number, sample in enumerate(samples):
             for which, colour, _ in sides:
-                part = values[which & (obs["sample"].astype(str) == sample)].dropna()
+                part = values[which & (sample_of == sample)].dropna()
                 _half_violin(axis, part.to_numpy(), number, colour)
         for limit in (limits or {}).get(name, []):
             axis.axvline(
@@ -154,6 +163,8 @@ def quality(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> 
         if which.any()
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    if len(samples) < (number := sample_of.nunique()):
+        figure.suptitle(f"{len(samples)} of {number} samples, where the fewest cells pass", x=0.01, ha="left")
     return figure
 
 

@@ -16,7 +16,8 @@ from scbind.files import require, write_table
 from scbind.runlog import say
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
-EMBEDDING = "X_lsi"
+# In which types are compared: that of the clusters, which is the first that there is.
+EMBEDDINGS = ("X_harmony", "X_lsi")
 # What a type can be: pooled with peaks of its own or of its samples, part of another type, or left out.
 OWN, FROM_SAMPLES, MERGED, SKIPPED = "own", "sample_peaks", "merged", "skipped"
 POOLED = (OWN, FROM_SAMPLES)
@@ -52,8 +53,8 @@ def list_cell_types(
         What a type, or a replicate, needs for peaks of its own.
     small_types
         What becomes of smaller types: ``sample_peaks``, ``merge`` (into the type that is large enough and nearest
-        by cosine between centroids of the embedding; only types embedded in one group can be compared) or
-        ``skip``. A type without a fragment is always skipped.
+        by cosine between centroids of the embedding that was clustered; only types embedded in one group can be
+        compared) or ``skip``. A type without a fragment is always skipped.
 
     Raises
     ------
@@ -208,9 +209,10 @@ def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tup
     for sample, path in cells.items():
         part = table[table["sample"] == sample]
         with h5py.File(path, "r") as handle:
-            if EMBEDDING not in handle["obsm"]:
-                raise InputError(path, f"obsm has no {EMBEDDING}", "make it again")
-            points = handle["obsm"][EMBEDDING][:].astype(np.float64)[part.index]
+            used = next((name for name in EMBEDDINGS if name in handle["obsm"]), None)
+            if used is None:
+                raise InputError(path, f"obsm has no {EMBEDDINGS[-1]}", "make it again")
+            points = handle["obsm"][used][:].astype(np.float64)[part.index]
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         keys = list(zip(part["group"], part["cell_type"], strict=True))
         for key in sorted(set(keys)):

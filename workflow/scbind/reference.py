@@ -11,7 +11,7 @@ import pandas as pd
 import pysam
 
 from scbind.errors import InputError
-from scbind.files import atomic
+from scbind.files import atomic, begin_npy
 from scbind.genome import UNKNOWN, ChromSizes
 from scbind.inputs import open_plain, refuse_names
 from scbind.peaks import read_bed
@@ -133,17 +133,17 @@ def _extra(chrom_sizes, fasta, lengths: dict[str, int]) -> dict[str, int]:
 
 
 def _write_codes(fasta, plain: Path, index: Path, target: Path, lengths: dict[str, int]) -> None:
-    codes = np.lib.format.open_memmap(target, mode="w+", dtype=np.uint8, shape=(sum(lengths.values()),))
-    offset = 0
-    with pysam.FastaFile(str(plain), filepath_index=str(index)) as handle:
-        for name, length in lengths.items():
+    with (
+        pysam.FastaFile(str(plain), filepath_index=str(index)) as handle,
+        open(target, "wb") as codes,
+    ):
+        begin_npy(codes, np.dtype(np.uint8), (sum(lengths.values()),))
+        for name in lengths:
             sequence = CODES[np.frombuffer(handle.fetch(name).encode(), dtype=np.uint8)]
             if (sequence == 255).any():
                 place = int(np.argmax(sequence == 255))
                 raise InputError(fasta, "not a nucleotide letter", "give a DNA FASTA file", f"{name}:{place}")
-            codes[offset : offset + length] = sequence
-            offset += length
-    codes.flush()
+            codes.write(sequence.tobytes())
 
 
 def _merge(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:

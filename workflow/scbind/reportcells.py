@@ -24,9 +24,8 @@ def quality(inputs: Inputs) -> Section | None:
             html_table("Per sample; medians of the cells that pass", table.join(medians).reset_index())
         ]
         if "reason" in obs and (~passing).any():
-            reasons = (
-                obs.loc[~passing, "reason"].astype(str).str.replace(r"-?\d[\d.e+-]*", "…", n=1, regex=True)
-            )
+            # The cell's own values go, the thresholds stay: one row for all cells that fail in the same way.
+            reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
             counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
             section.tables.append(html_table("Why cells do not pass", counts))
     if any(name in obs and obs[name].notna().any() for name in plots.QC_MEASURES):
@@ -34,6 +33,9 @@ def quality(inputs: Inputs) -> Section | None:
             "Distribution per sample, with the median of each; passing and failing cells on their own scales; "
             "thresholds dashed."
         )
+        drawn, samples = len(plots.quality_samples(obs)), obs["sample"].nunique()
+        if drawn < samples:
+            caption += f" Of {samples} samples the {drawn} where the smallest share of cells passes."
         section.figures = [inputs.draw("quality", plots.quality(obs, inputs.limits), caption)]
     if inputs.borrowed is not None:
         figure = plots.borrowing(*inputs.borrowed)

@@ -1,0 +1,56 @@
+import errno
+import resource
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import scbind
+from scbind.errors import InputError
+from scbind.runlog import full_disk
+
+WRITERS = {
+    "text": "open('x', 'w').write('x' * 200_000)",
+    "numpy": "np.zeros(50_000).tofile('x')",
+    "npz": "np.savez('x.npz', a=np.arange(50_000))",
+    "hdf5": "import h5py\n    with h5py.File('x', 'w') as file: file['a'] = np.arange(50_000)",
+    "parquet": "import pyarrow as pa, pyarrow.parquet as pq\n"
+    "    pq.write_table(pa.table({'a': np.random.random(50_000)}), 'x')",
+    "bgzip": "import pysam\n    with pysam.BGZFile('x', 'wb') as file: file.write(np.random.bytes(200_000))",
+    "torch": "import torch\n    torch.save(torch.zeros(50_000), 'x')",
+}
+
+
+def run(folder, body):
+    code = f"import numpy as np\nfrom scbind.runlog import logged\nwith logged('x.log'):\n    {body}\n"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={"PYTHONPATH": str(Path(scbind.__file__).parent.parent)},
+        # No file may grow beyond 50 kB: writing fails in the middle, as on a full disk.
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
+        check=False,
+    )
+    return done.returncode, (folder / "x.log").read_text().splitlines()
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_a_full_disk_is_one_line_whatever_writes(tmp_path, writer):
+    code, lines = run(tmp_path, WRITERS[writer])
+    assert code == 1 and not any("Traceback" in line for line in lines)
+    assert lines[-1].startswith(f"ERROR {tmp_path}: cannot write: ")
+    assert lines[-1].endswith("; free space (or quota) there and run again; the step starts anew")
+
+
+def test_what_is_our_fault_keeps_its_traceback(tmp_path):
+    code, lines = run(tmp_path, "open('absent')")
+    assert code == 1 and lines[0].startswith("Traceback") and lines[-1].startswith("FileNotFoundError")
+
+
+def test_what_led_to_an_error_counts():
+    quota = OSError(errno.EDQUOT, "quota", "results/x.npy")
+    outer = RuntimeError("cannot close")
+    outer.__context__ = quota
+    found = full_disk(outer)
+    assert isinstance(found, InputError) and str(found).startswith("results/x.npy: cannot write: ")
+    assert full_disk(RuntimeError("cannot close")) is None and full_disk(OSError(errno.EACCES, "no")) is None
