@@ -67,6 +67,10 @@ def test_large_samples_are_scored_in_batches_that_are_like_the_sample(tmp_path, 
     assert sizes == [166, 165, 165] and np.isfinite(score).all()
     assert roc_auc_score(np.arange(496) >= 480, score) > 0.9 and (score[:480] > 0.3).mean() < 0.02
     np.testing.assert_array_equal(score, sample_scores(stored, 5))
+    sizes.clear()
+    monkeypatch.setattr(doublets, "OPEN", matrix.nnz // 3)
+    sample_scores(stored, 5)
+    assert sizes == [124] * 4  # of deep cells
 
 
 @pytest.mark.parametrize(

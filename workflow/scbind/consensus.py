@@ -210,9 +210,8 @@ def _disjoint(start: np.ndarray, end: np.ndarray) -> np.ndarray:
         last = np.searchsorted(start, end, side="left")
         best = _least_within(rank, first, last) == rank
         kept[rank[best]] = True
-        before = (
-            np.searchsorted(start[best], end, side="left") - 1
-        )  # of those kept, the last that starts before the end
+        # Of those kept, the last that starts before a peak's end is the only one that can overlap it.
+        before = np.searchsorted(start[best], end, side="left") - 1
         left = (before < 0) | (end[best][before] <= start)
         start, end, rank = start[left], end[left], rank[left]
     starts, ends = [], []

@@ -19,19 +19,20 @@ RATE = 0.05  # doublets among barcodes before looking; scanpy's default
 COMPONENTS = 10  # planted doublets of the embedded example and of PBMC rank better with few than with 20
 FEWEST = 50  # cells below which nothing can be told
 BLOCK = 2000  # simulated doublets held at a time
-BATCH = (
-    20_000  # cells scored together, at most: memory grows with them, the time of the search with their square
-)
+# Cells scored together, at most: the time of the search for neighbours grows with their square.
+BATCH = 20_000
+# Open tiles of cells scored together, on average at most: 22 bytes each, most of it while they are read.
+OPEN = 100_000_000
 
 
 def sample_scores(matrix: TileMatrix, seed: int) -> np.ndarray:
-    """Score all cells of a sample by :func:`doublet_scores`, in batches of at most ``BATCH`` cells.
+    """Score all cells of a sample by :func:`doublet_scores`, in batches of at most ``BATCH`` cells, of deep ones fewer.
 
     The batches are drawn at random, from ``seed``, and of one size, so that each is like the sample. Returns float64
     (cells,). Memory holds one batch.
     """
     n = matrix.n_cells
-    batches = max(1, -(-n // BATCH))
+    batches = max(1, -(-n // BATCH), -(-int(matrix.start[-1]) // OPEN))
     order = np.arange(n) if batches == 1 else np.random.default_rng(seed).permutation(n)
     score = np.full(n, np.nan)
     for cells in map(np.sort, np.array_split(order, batches)):

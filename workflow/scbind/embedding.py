@@ -28,9 +28,7 @@ from scbind.runlog import say
 from scbind.signal import CellSignal
 
 METADATA = ("donor", "condition")  # of the sample sheet, for every cell
-DOUBLET_TILES = (
-    25_000  # that doublets are looked for by: they are held in memory, of a batch of cells at a time
-)
+DOUBLET_TILES = 25_000  # that doublets are looked for by: held in memory, of a batch of cells at a time
 
 
 def embed(
