@@ -65,7 +65,8 @@ def embed(
     ----------
     samples
         Sample name to the paths ``position``, ``cell``, ``barcodes`` (of
-        :func:`scbind.cells.count_fragments`) and ``peaks`` (narrowPeak called on all fragments of the sample, or empty).
+        :func:`scbind.cells.count_fragments`) and ``peaks`` (narrowPeak called on all fragments of the
+        sample, or empty).
     sizes_path, output
         ``chrom.sizes``; the ``.h5ad`` to write.
     labels
