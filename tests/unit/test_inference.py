@@ -132,7 +132,7 @@ def test_readout_is_written_and_not_mapped(files, monkeypatch):
         "open_memmap",
         lambda *args, mode, **kw: [modes.add(mode), real(*args, mode=mode, **kw)][1],
     )
-    sequence_readout("m", files / "windows.npz", files / "ref", files / "again.npy", batch=7)
+    sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "again.npy", batch=7)
     assert modes == {"r"}
     assert (files / "again.npy").read_bytes() == (files / "readout.npy").read_bytes()
 
