@@ -7,7 +7,6 @@ came with the cells. It is written one TF at a time, and read block by block, in
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import shutil
@@ -26,6 +25,7 @@ from numcodecs import Blosc
 
 from scbind.errors import InputError
 from scbind.files import require
+from scbind.runlog import FULL
 
 MOST_STEPS = 255  # codes are uint8
 CODEC = Blosc("lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)  # shards are read once: fast before small
@@ -43,7 +43,6 @@ LOCAL = struct.Struct(
 )  # header of a member of a zip: magic; lengths of the name and of the extra field
 READ_AHEAD = 1 << 18  # bytes: the blocks of one range of windows lie side by side
 AGAIN = "run the inference of the sample again"
-FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 
 
 def steps(floor: float, max_error: float) -> int:
