@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import conv1d, max_pool1d, pad
+from torch.nn.functional import pad
 
 
 def one_hot(codes: Tensor) -> Tensor:
@@ -19,6 +19,7 @@ def reverse_complement(codes: Tensor) -> Tensor:
     return torch.where(codes < 4, 3 - codes, codes).flip(-1)
 
 
+TOGETHER = 32  # windows whose products are in memory at once
 RATE = 0.2  # steps of the matrices against those of other weights; what is known should change slowly
 
 
@@ -61,7 +62,7 @@ class MotifScan(nn.Module):
 
 
 class _BestMatch(torch.autograd.Function):
-    """Convolution with both strands of ``bank`` and its maximum over strands and bins.
+    """Products of both strands of ``bank`` with the bases at every place, and their maximum over strands and bins.
 
     Only the best match of a bin has a gradient, so the gradient of the bank is a product of the bases there with
     what comes back: far cheaper than that of the whole convolution. None is passed to the bases.
@@ -69,15 +70,24 @@ class _BestMatch(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, bases, bank, bin_bp):
-        width = bank.shape[2]
-        padded = pad(bases, (width // 2, (width - 1) // 2))
-        scores = conv1d(padded, torch.cat([bank, bank.flip(1, 2)]))
-        if not bank.requires_grad:
-            return torch.maximum(*max_pool1d(scores, bin_bp).chunk(2, dim=1))
-        best, place = max_pool1d(scores, bin_bp, return_indices=True)
+        n, _, length = bases.shape
+        matrices, _, width = bank.shape
+        padded = pad(bases, (width // 2, (width - 1) // 2)).transpose(1, 2).contiguous()
+        strands = torch.cat([bank, bank.flip(1, 2)]).permute(2, 1, 0).reshape(4 * width, 2 * matrices)
+        found = []
+        # a plain product of what each place sees: on a CPU nearly twice as fast as conv1d, in blocks that stay in cache
+        for part in padded.split(TOGETHER):
+            scores = _places(part, width) @ strands
+            scores = scores.view(len(part), length // bin_bp, bin_bp, 2 * matrices)
+            found.append(scores.max(dim=2) if bank.requires_grad else (scores.amax(dim=2),))
+        best, *place = (torch.cat(parts).transpose(1, 2) for parts in zip(*found, strict=True))
         forward, reverse = best.chunk(2, dim=1)
+        if not place:
+            return torch.maximum(forward, reverse)
         on_reverse = reverse > forward
-        ctx.save_for_backward(padded, torch.where(on_reverse, *place.chunk(2, dim=1)[::-1]), on_reverse)
+        place = torch.where(on_reverse, *place[0].chunk(2, dim=1)[::-1])
+        place = place + torch.arange(0, length, bin_bp, device=place.device)
+        ctx.save_for_backward(padded, place, on_reverse)
         ctx.width = width
         return torch.where(on_reverse, reverse, forward)
 
@@ -86,11 +96,17 @@ class _BestMatch(torch.autograd.Function):
         padded, place, on_reverse = ctx.saved_tensors
         place, on_reverse, gradient = (of.transpose(0, 1) for of in (place, on_reverse, gradient))
         matrices, n, bins = place.shape
-        seen = padded.unfold(2, ctx.width, 1).permute(0, 2, 1, 3)  # (windows, places, 4, width), a view
-        there = seen[
-            torch.arange(n, device=place.device)[:, None], place
-        ]  # matrices first: one product for all
+        seen = _places(padded, ctx.width)
+        there = seen[torch.arange(n, device=place.device)[:, None], place]
         strands = torch.stack([gradient * ~on_reverse, gradient * on_reverse], dim=1).to(there.dtype)
+        # matrices first: one product for all
         product = torch.bmm(strands.reshape(matrices, 2, -1), there.reshape(matrices, n * bins, -1))
-        forward, reverse = product.view(matrices, 2, 4, ctx.width).unbind(1)
+        forward, reverse = product.view(matrices, 2, ctx.width, 4).transpose(2, 3).unbind(1)
         return None, forward + reverse.flip(1, 2), None
+
+
+def _places(padded: Tensor, width: int) -> Tensor:
+    """What each place sees, a view: contiguous (windows, length, 4) to (windows, length - width + 1, 4 * width)."""
+    windows, length, _ = padded.shape
+    strides = padded.stride(0), 4, 1
+    return padded.as_strided((windows, length - width + 1, 4 * width), strides, padded.storage_offset())
