@@ -60,6 +60,16 @@ def test_thinning_is_nested_seeded_and_changes_one_line(data):
     assert few.insertions[1] is data.insertions[1] and thin(data, 0, 1.0, 7) is data
 
 
+def test_whole_fragments_are_kept_or_lost(data):
+    number = np.arange(len(data.insertions[0]), dtype=np.uint32) // 2
+    paired = replace(data, fragments=[number, data.fragments[1]])
+    track = thin(paired, 0, 0.3, 7)
+    assert len(track.fragments[0]) == len(track.insertions[0])
+    kept, ends = np.unique(track.fragments[0], return_counts=True)
+    assert (ends[kept < number[-1]] == 2).all() and len(kept) == pytest.approx(0.3 * number[-1], rel=0.1)
+    np.testing.assert_array_equal(track.insertions[0], data.insertions[0][np.isin(number, kept)])
+
+
 def test_thinned_counts_agree_at_every_bin_width(data):
     track, window = thin(data, 1, 0.3, 1), np.arange(0, len(data.chrom), 7)
     by_base = track.counts(1, window, 1).reshape(len(window), -1, 50).sum(axis=2)
