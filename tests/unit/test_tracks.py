@@ -291,7 +291,7 @@ def test_numbers_of_several_inputs_and_chromosomes_do_not_collide(groups, tmp_pa
             np.zeros(7, np.uint32),
             r"expected uint32 of 8 insertions, got uint32 of shape \(7,\); make the track",
         ),
-        (np.zeros(8, np.int64), "got int64 of shape"),
+        (np.zeros(8, np.int64), "expected uint32 of 8 insertions, got int64"),
     ],
 )
 def test_fragments_of_another_track_are_refused(tmp_path, content, message):
