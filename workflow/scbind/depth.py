@@ -1,4 +1,4 @@
-"""How accuracy falls with depth: the same windows and the same thinned insertions for every model and baseline."""
+"""How accuracy falls with depth: the same windows and the same thinned tracks for every model and baseline."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def score_depths(
     ----------
     predictors
         Name -> function (data, line, windows) -> float32 (windows, TFs of the dataset), NaN for what is not covered;
-        ``data`` holds the thinned insertions and the thinned depth.
+        ``data`` holds the thinned track and its depth.
     keeps
         Shares in (0, 1]; full depth is always added.
     max_windows
