@@ -10,7 +10,7 @@ per seed, with their mean and standard deviation. `--baselines` adds those of th
 
 `--coverage` asks the question of sparse signal as it was asked of the published network: the coverage track of a test
 line, scaled to a mean of 1 per base, gives at each base a Poisson number of insertions with a mean of `--levels`
-times it. What is kept is the AUPRC as a share of that at the first level. Unlike thinned insertions, which are in
+times it. What is kept is the AUPRC as a share of that at the first level. Unlike thinned fragments, which are in
 `results/evaluation/depth.tsv`, sampled coverage is not limited by how deep the track was sequenced, and it is smeared
 over the length of fragments. Every model, seed and baseline sees the same draws.
 """
@@ -57,9 +57,10 @@ def sampled(data: TrainingSet, line: int, coverage: Path, level: float, seed: in
             count = rng.poisson(level * values / values[known].mean())
             positions.append(np.repeat(np.arange(begin, begin + length), count).astype(np.uint32))
             depth[line, number] = level
-    insertions = list(data.insertions)
+    insertions, fragments = list(data.insertions), list(data.fragments)
     insertions[line] = np.concatenate(positions)
-    return replace(data, insertions=insertions, depth=depth)
+    fragments[line] = np.arange(len(insertions[line]), dtype=np.uint32)
+    return replace(data, insertions=insertions, fragments=fragments, depth=depth)
 
 
 def trained(args, name: str, hyper: dict, seed: int) -> Path:

@@ -69,14 +69,51 @@ def test_epochs_differ_and_repeat(data):
 
 def test_thinning_scales_depth_with_counts(data):
     line, window = np.zeros(200, int), np.arange(200)
-    rng = np.random.default_rng(0)
-    full, depth = thinned(data, line, window, 50, 1.0, rng)
-    thin, less = thinned(data, line, window, 50, 0.1, rng)
+    full, depth = thinned(data, line, window, 50, 1.0, 0)
+    thin, less = thinned(data, line, window, 50, 0.1, 0)
     assert less == pytest.approx(depth * 0.1)
     assert (thin <= full).all()
     assert thin.sum() / full.sum() == pytest.approx(0.1, abs=0.03)
     batch = FixedBatches(data, line, window, 50)[0]
     np.testing.assert_array_equal(batch["counts"], full)
+
+
+def test_thinning_does_not_depend_on_the_windows_asked(data):
+    line, window = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
+    counts, depth = thinned(data, line, window, 50, 0.3, 5)
+    few, less = thinned(data, line[90:110], window[90:110], 50, 0.3, 5)
+    np.testing.assert_array_equal(few, counts[90:110])
+    np.testing.assert_array_equal(less, depth[90:110])
+    assert (thinned(data, line, window, 50, 0.1, 5)[0] <= counts).all()
+    assert not np.array_equal(thinned(data, line, window, 50, 0.3, 6)[0], counts)
+
+
+def test_training_loses_whole_fragments(data):
+    """All ends of line A in pairs: each pair lies at one place, so every count is even."""
+    position = np.repeat(np.asarray(data.insertions[0])[::2], 2)
+    number = np.repeat(np.arange(len(position) // 2, dtype=np.uint32), 2)
+    paired = replace(
+        data, insertions=[position, *data.insertions[1:]], fragments=[number, *data.fragments[1:]]
+    )
+    sampling = Sampling(depth_min=1e-3, full_depth=0.3)
+    batches = list(TrainingBatches(paired, Pools.of(paired), sampling, 1, 64, 1, 0))
+    counts = torch.cat([b["counts"] for b in batches])
+    assert counts.sum() > 0 and (counts % 2 == 0).all()
+    alone = list(TrainingBatches(data, Pools.of(data), sampling, 1, 64, 1, 0))
+    assert (torch.cat([b["counts"] for b in alone]) % 2 == 1).any()
+
+
+def test_examples_of_a_batch_are_thinned_apart(data):
+    """One window 64 times: full depth is what is counted, and thinned ones differ at one share, too."""
+    batches = TrainingBatches(data, Pools.of(data), Sampling(depth_min=1e-2, jitter=0), 50, 64, 1, 0)
+    best = data.counts(0, np.arange(200), 1000).argmax()
+    batches.examples = np.tile([0, best], (64, 1))
+    batches.sampling = replace(batches.sampling, reverse=False)
+    batch, full = batches[0], data.counts(0, np.array([best]), 50)
+    whole = (batch["depth"] == data.window_depth(0, np.array([best]))[0]).numpy()
+    assert 4 < whole.sum() < 32
+    assert (batch["counts"].numpy()[whole] == full).all() and (batch["counts"].numpy() <= full).all()
+    assert len(np.unique(batch["counts"].numpy()[~whole], axis=0)) > 0.9 * (~whole).sum()
 
 
 def test_training_depths_span_the_range(data):

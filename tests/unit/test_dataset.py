@@ -192,6 +192,27 @@ def test_a_track_without_its_regions_is_refused(tiny, tmp_path, text, message):
         build(tiny, tiny["reference"], tmp_path / "d", regions=dict.fromkeys("AC", tmp_path / "track.json"))
 
 
+def test_fragments_go_with_their_insertions(tiny, data, tmp_path):
+    """Line A has a file of its fragments, line C none."""
+    number = np.arange(len(data.insertions[0]), dtype=np.uint32) // 2
+    np.save(tmp_path / "A.npy", number)
+    build(tiny, tiny["reference"], tmp_path / "d", fragments={"A": tmp_path / "A.npy", "C": None})
+    got = TrainingSet.open(tmp_path / "d", tiny["reference"])
+    np.testing.assert_array_equal(got.fragments[0], number)
+    assert got.fragments[0].dtype == got.fragments[1].dtype == np.uint32
+    np.testing.assert_array_equal(got.fragments[1], np.arange(len(got.insertions[1])))
+    for here, there in zip(got.insertions, data.insertions, strict=True):
+        np.testing.assert_array_equal(here, there)
+    assert {"fragments.A.npy", "fragments.C.npy"} <= got.manifest["sha256"].keys()
+
+
+def test_fragments_of_another_track_are_refused(tiny, tmp_path):
+    np.save(tmp_path / "A.npy", np.zeros(3, np.uint32))
+    with pytest.raises(InputError, match=r"A.npy: expected uint32 of \d+ insertions, got uint32 of shape"):
+        build(tiny, tiny["reference"], tmp_path / "d", fragments={"A": tmp_path / "A.npy", "C": None})
+    assert not (tmp_path / "d").exists()
+
+
 def test_positions_are_not_copied_for_the_depth(data):
     positions = np.sort(np.random.default_rng(0).integers(0, 100_000, 2_000_000)).astype(np.uint32)
     regions = np.array([[0, 60_000], [60_000, 100_000]])

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -58,6 +60,16 @@ def test_thinning_is_nested_seeded_and_changes_one_line(data):
     assert not np.array_equal(few.insertions[0], thin(data, 0, 0.05, 8).insertions[0])
     assert few.depth[0] == pytest.approx(0.05 * data.depth[0]) and (few.depth[1] == data.depth[1]).all()
     assert few.insertions[1] is data.insertions[1] and thin(data, 0, 1.0, 7) is data
+
+
+def test_whole_fragments_are_kept_or_lost(data):
+    number = np.arange(len(data.insertions[0]), dtype=np.uint32) // 2
+    paired = replace(data, fragments=[number, data.fragments[1]])
+    track = thin(paired, 0, 0.3, 7)
+    assert len(track.fragments[0]) == len(track.insertions[0])
+    kept, ends = np.unique(track.fragments[0], return_counts=True)
+    assert (ends[kept < number[-1]] == 2).all() and len(kept) == pytest.approx(0.3 * number[-1], rel=0.1)
+    np.testing.assert_array_equal(track.insertions[0], data.insertions[0][np.isin(number, kept)])
 
 
 def test_thinned_counts_agree_at_every_bin_width(data):

@@ -7,7 +7,7 @@ import pytest
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
 from scbind.shift import count_lags, estimate_frame
-from scbind.tracks import insertion_track, read_insertions
+from scbind.tracks import insertion_track, read_fragments, read_insertions
 
 LENGTH = 60_000
 
@@ -25,10 +25,24 @@ def run(tmp_path, sizes_path):
 
     def make(*inputs):
         items = [dict(zip(("path", "format", "region"), item, strict=False)) for item in inputs]
-        insertion_track(items, sizes_path, tmp_path / "out" / "i.bw", tmp_path / "out" / "i.json")
-        assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["i.bw", "i.json"]
-        positions = read_insertions(tmp_path / "out" / "i.bw", ChromSizes.read(sizes_path))
+        outputs = [tmp_path / "out" / name for name in ("i.bw", "i.json", "i.npy")]
+        insertion_track(items, sizes_path, *outputs)
+        assert sorted((tmp_path / "out").iterdir()) == outputs
+        positions = read_insertions(outputs[0], ChromSizes.read(sizes_path))
         return positions.tolist(), json.loads((tmp_path / "out" / "i.json").read_text())
+
+    return make
+
+
+@pytest.fixture
+def groups(run, tmp_path):
+    """Make a track; gives the positions of each of its fragments, sorted."""
+
+    def make(*inputs):
+        positions, found = run(*inputs)[0], {}
+        for position, number in zip(positions, np.load(tmp_path / "out" / "i.npy").tolist(), strict=True):
+            found.setdefault(number, []).append(position)
+        return sorted(found.values())
 
     return make
 
@@ -69,16 +83,20 @@ def coverage_runs(pairs):
     return [(int(a), int(b), int(depth[a])) for a, b in zip(edges, edges[1:], strict=False) if depth[a]]
 
 
-def save_bam(path, pairs, strange=()):
+def save_bam(path, pairs, strange=(), paired=False):
     header = pysam.AlignmentHeader.from_references(["chr1", "chr2"], [LENGTH, 500])
     reads = []
-    for start, end in pairs:
+    for number, (start, end) in enumerate(pairs):
         for reverse in (False, True):
             read = pysam.AlignedSegment(header)
             read.query_name, read.query_sequence, read.mapping_quality = "r", "A" * 20, 60
             read.reference_id, read.cigartuples = 0, [(0, 20)]
             read.flag = 16 if reverse else 0
             read.reference_start = end - 20 if reverse else start
+            if paired:
+                read.query_name, read.next_reference_id = f"r{number}", 0
+                read.flag = 147 if reverse else 99
+                read.next_reference_start = start if reverse else end - 20
             reads.append(read)
     for read, flag in zip(reads, strange, strict=False):
         read.flag |= flag
@@ -218,6 +236,73 @@ def test_random_ends_stay_undetermined():
 def test_few_reads_of_a_bam_are_taken_as_unshifted_and_duplicates_left_out(run, tmp_path):
     positions, _ = run((save_bam(tmp_path / "b.bam", [(100, 200), (300, 400)], strange=[0, 0, 1024]), "bam"))
     assert positions == [104, 194, 394]
+
+
+def test_the_ends_of_a_fragment_share_a_number(groups, tmp_path):
+    file = save_fragments(tmp_path / "f.tsv", PAIRS)
+    assert groups((file, "fragments")) == [[start, end - 1] for start, end in PAIRS]
+    ends = np.load(tmp_path / "out" / "i.npy")
+    assert ends.dtype == np.uint32 and len(ends) == 8
+    # what a region cuts off leaves the other end alone
+    assert groups((file, "fragments", "chr1:0-50")) == [[0, 49], [10], [10, 49]]
+
+
+@pytest.mark.parametrize("frame", SHIFTS)
+@pytest.mark.parametrize("kind", ["fragments", "bam"])
+def test_ends_stay_together_when_they_are_moved(groups, tmp_path, frame, kind):
+    pairs = transpositions(SHIFTS[frame])
+    file = tmp_path / "in"
+    if kind == "bam":
+        save_bam(file, pairs, paired=True)
+    else:
+        save_fragments(file, pairs)
+    assert groups((file, kind)) == sorted([a, b - 1] for a, b in transpositions(SHIFTS["+4/-5"]))
+
+
+def test_mates_of_a_bam_are_joined_where_both_are_usable(groups, tmp_path):
+    pairs = [(100, 200), (150, 400), (150, 170), (300, 500)]
+    strange = [0, 1024, 0, 0, 0, 0, 1024]  # the later mate of the first pair, the earlier one of the last
+    file = save_bam(tmp_path / "b.bam", pairs, strange, paired=True)
+    assert groups((file, "bam")) == [[104], [154, 164], [154, 394], [494]]
+    assert groups((save_bam(tmp_path / "s.bam", pairs[:1]), "bam")) == [[104], [194]], "single reads"
+
+
+def test_formats_without_fragments_leave_each_insertion_alone(groups, tmp_path):
+    for name, kind in (("c.bw", "coverage"), ("i.bw", "insertions")):
+        found = groups((save_bigwig(tmp_path / name, [(5, 20, 2), (30, 40, 1)]), kind))
+        assert all(len(fragment) == 1 for fragment in found) and len(found) in (6, 40)
+
+
+def test_numbers_of_several_inputs_and_chromosomes_do_not_collide(groups, tmp_path):
+    one = save_fragments(tmp_path / "a.tsv", [(1, 9), (3, 70)])
+    two = save_fragments(tmp_path / "b.tsv", [(1, 9), (5, 9)], chrom="chr2")
+    three = save_bigwig(tmp_path / "c.bw", [(100, 120, 2)])
+    inputs = (three, "coverage", "chr1:90-60,000"), (two, "fragments"), (one, "fragments", "chr1:0-90")
+    on_2 = [[LENGTH + 1, LENGTH + 8], [LENGTH + 5, LENGTH + 8]]
+    assert groups(*inputs) == [[1, 8], [3, 69], [100], [100], [119], [119], *on_2]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "no such file; run the track rule"),
+        (b"x", "cannot be read as an array"),
+        (
+            np.zeros(7, np.uint32),
+            r"expected uint32 of 8 insertions, got uint32 of shape \(7,\); make the track",
+        ),
+        (np.zeros(8, np.int64), "expected uint32 of 8 insertions, got int64"),
+    ],
+)
+def test_fragments_of_another_track_are_refused(tmp_path, content, message):
+    path = tmp_path / "fragments.npy"
+    if isinstance(content, bytes):
+        path.write_bytes(content)
+    elif content is not None:
+        np.save(path, content)
+    with pytest.raises(InputError, match=f"fragments.npy: {message}") as refusal:
+        read_fragments(path, 8)
+    assert "\n" not in str(refusal.value)
 
 
 BAD_BIGWIGS = [

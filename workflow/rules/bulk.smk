@@ -6,6 +6,7 @@ rule bulk_track:
     output:
         bigwig="results/bulk/{cell_line}/insertions.bw",
         facts="results/bulk/{cell_line}/track.json",
+        fragments="results/bulk/{cell_line}/fragments.npy",
     log:
         "logs/bulk_track/{cell_line}.log",
     benchmark:

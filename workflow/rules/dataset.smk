@@ -6,6 +6,7 @@ rule build_dataset:
         chip=sorted({path for row in PLAN.chip for path in (row["path"], row["relaxed"]) if path}),
         tracks=expand("results/bulk/{cell_line}/insertions.bw", cell_line=PLAN.tracks),
         facts=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
+        fragments=expand("results/bulk/{cell_line}/fragments.npy", cell_line=PLAN.tracks),
         peaks=expand("results/bulk/{cell_line}/peaks.narrowPeak", cell_line=PLAN.tracks),
     output:
         folder=directory("results/dataset"),

@@ -34,7 +34,7 @@ def evaluate_baselines(
     seed: int = 1,
     threads: int = 1,
 ) -> None:
-    """Score the baselines on the test split, and on thinned insertions.
+    """Score the baselines on the test split, and on thinned tracks.
 
     * ``accessibility``: insertions in the window, over the depth of the track.
     * ``motif_x_accessibility``: best JASPAR match near the window (bits above zero) times the log of that;
@@ -49,7 +49,7 @@ def evaluate_baselines(
       reaches beyond the prevalence comes from the protocol and not from the labels.
 
     ``metrics`` gets the columns of :data:`scbind.evaluation.COLUMNS`, ``depth`` those of
-    :data:`scbind.depth.COLUMNS` for the shares ``keeps`` of the insertions; the trees keep their fit at full depth.
+    :data:`scbind.depth.COLUMNS` for the shares ``keeps`` of the fragments; the trees keep their fit at full depth.
     ``max_windows`` and ``depth_seed`` have to be those of the models that are compared. ``curves`` maps each baseline
     to its ``curves.npz``.
     """

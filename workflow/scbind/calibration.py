@@ -88,7 +88,7 @@ def predict_pairs(
     seed: int = 0,
     chunk: int = 4096,
 ):
-    """Logits, depths and labels of (line, window) pairs, at shares ``keeps`` of their insertions.
+    """Logits, depths and labels of (line, window) pairs, at shares ``keeps`` of their fragments.
 
     Returns float32 (keeps, N, TFs), float32 (keeps, N) and int8 (N, TFs); TFs are the modelled ones. Networks that
     keep weights per line use the line's own. Each window's sequence is read once, ``chunk`` windows at a time.
@@ -120,8 +120,7 @@ def _inputs(
         for row in np.unique(line[inside]):
             at = np.flatnonzero(inside & (line == row))
             for k, keep in enumerate(keeps):
-                rng = np.random.default_rng([seed, int(row), begin, k])
-                counts, depth = thinned(data, line[at], window[at], predictor.bin_bp, keep, rng)
+                counts, depth = thinned(data, line[at], window[at], predictor.bin_bp, keep, seed)
                 yield k, at, (readout[place[at] - begin], counts, depth, int(row))
 
 

@@ -16,6 +16,7 @@ from scbind.dataset import TrainingSet
 from scbind.labels import BOUND
 from scbind.runlog import say
 from scbind.splits import TRAIN, VALID
+from scbind.thinning import make_salt
 
 
 @dataclass(frozen=True)
@@ -122,11 +123,11 @@ class TrainingBatches(Dataset):
         line, window = chosen[:, 0], chosen[:, 1]
         shift = rng.integers(-self.sampling.jitter, self.sampling.jitter + 1, len(chosen))
         codes, mappability = self.data.codes(window, shift), self.data.mappability(window, shift)
-        counts, depth = _signal(self.data, line, window, self.bin_bp, shift)
+        keep = salt = None
         if self.sampling.depth_min is not None:
-            keep = _keep_fraction(rng, depth, self.sampling)
-            counts = rng.binomial(counts.astype(np.int64), keep[:, None]).astype(np.float32)
-            depth = (depth * keep).astype(np.float32)
+            keep = _keep_fraction(rng, self.data.depth[line, self.data.chrom[window]], self.sampling)
+            salt = rng.integers(2**64, size=len(chosen), dtype=np.uint64)
+        counts, depth = _signal(self.data, line, window, self.bin_bp, shift, keep, salt)
         flip = (rng.random(len(chosen)) < 0.5) & self.sampling.reverse
         codes[flip] = np.where(codes[flip] < 4, 3 - codes[flip], codes[flip])[:, ::-1]
         for per_bp in (counts, mappability):
@@ -231,19 +232,17 @@ def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) ->
 
 
 def thinned(
-    data: TrainingSet,
-    line: np.ndarray,
-    window: np.ndarray,
-    bin_bp: int,
-    keep: float,
-    rng: np.random.Generator,
+    data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, keep: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (examples, bins) and depth (examples,) when each insertion is kept with probability ``keep``."""
-    counts, depth = _signal(data, line, window, bin_bp)
-    if keep < 1:
-        counts = rng.binomial(counts.astype(np.int64), keep).astype(np.float32)
-        depth = (depth * keep).astype(np.float32)
-    return counts, depth
+    """Counts (examples, bins) and depth (examples,) when each fragment is kept with probability ``keep``.
+
+    Which ones are kept follows from ``seed`` and the line (:mod:`scbind.thinning`), not from which windows are
+    asked.
+    """
+    if keep >= 1:
+        return _signal(data, line, window, bin_bp)
+    salt = np.array([make_salt(seed, row) for row in range(len(data.lines))])
+    return _signal(data, line, window, bin_bp, keep=np.full(len(line), keep), salt=salt[line])
 
 
 def _batch(data: TrainingSet, line, window, codes, mappability, counts, depth) -> dict[str, torch.Tensor]:
@@ -252,22 +251,32 @@ def _batch(data: TrainingSet, line, window, codes, mappability, counts, depth) -
     return {key: torch.from_numpy(array) for key, array in arrays.items() if array is not None}
 
 
-def _signal(data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, shift=0):
-    """Counts and depth of examples that may come from several lines."""
+def _signal(
+    data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, shift=0, keep=None, salt=None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Counts and depth of examples that may come from several lines.
+
+    Each is thinned to its share ``keep``, float (examples,), with its ``salt``, uint64 (examples,); ``None`` thins
+    none.
+    """
     bins = data.manifest["context"] // bin_bp
     counts, depth = np.zeros((len(line), bins), np.float32), np.zeros(len(line), np.float32)
     shift = np.broadcast_to(np.asarray(shift), line.shape)
     for row in np.unique(line):
         here = line == row
-        counts[here] = data.counts(row, window[here], bin_bp, shift[here])
         depth[here] = data.window_depth(row, window[here])
+        if keep is None:
+            counts[here] = data.counts(row, window[here], bin_bp, shift[here])
+        else:
+            how = shift[here], keep[here], salt[here]
+            counts[here] = data.thinned_counts(row, window[here], bin_bp, *how)
     if not np.isfinite(counts).all():
         raise ValueError("NaN in the signal of a batch; the insertion track is damaged")
-    return counts, depth
+    return counts, depth if keep is None else (depth * keep).astype(np.float32)
 
 
 def _keep_fraction(rng: np.random.Generator, depth: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Share of insertions to keep so that depths are log-uniform between ``depth_min`` and full."""
+    """Share of fragments to keep so that depths are log-uniform between ``depth_min`` and full."""
     floor = np.minimum(sampling.depth_min / np.maximum(depth, 1e-12), 1.0)
     keep = np.exp(rng.random(len(depth)) * np.log(floor))
     return np.where(rng.random(len(depth)) < sampling.full_depth, 1.0, keep)

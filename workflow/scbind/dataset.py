@@ -17,9 +17,10 @@ from scbind.peaks import read_bed, read_narrowpeak
 from scbind.runlog import say
 from scbind.signal import rank, track_counts
 from scbind.splits import TRAIN, UNUSED, assign_splits
-from scbind.tracks import read_insertions, read_regions
+from scbind.thinning import thinned_counts
+from scbind.tracks import read_fragments, read_insertions, read_regions
 
-FORMAT = 2  # raise when the files of a dataset change meaning
+FORMAT = 3  # raise when the files of a dataset change meaning
 # Facts of a model and of a dataset that have to be the same; in this order, because later ones name earlier ones.
 COMPARED = (
     "chromosomes", "cell_lines", "tfs", "window", "context", "mappability", "splits", "assayed",
@@ -38,6 +39,7 @@ def build_dataset(
     context: int = 1000,
     min_mappability: float | None = None,
     regions: dict[str, str] | None = None,
+    fragments: dict[str, str] | None = None,
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -64,6 +66,9 @@ def build_dataset(
         Per cell line the ``track.json`` that says where its track speaks (:func:`scbind.tracks.read_regions`). Depth
         is taken there, and only windows whose context lies inside are used: outside, nothing known looks like
         closed chromatin. ``None``: each track speaks for the whole genome.
+    fragments
+        Per cell line the file that says which fragment each insertion of its track is of
+        (:func:`scbind.tracks.read_fragments`). ``None``: each insertion is on its own.
 
     Raises
     ------
@@ -97,6 +102,8 @@ def build_dataset(
         for row, line in enumerate(lines):
             positions = read_insertions(tracks[line], genome.sizes)
             np.save(folder / f"insertions.{line}.npy", positions)
+            owner = read_fragments(fragments[line] if fragments else None, len(positions))
+            np.save(folder / f"fragments.{line}.npy", owner)
             speaks = read_regions(regions[line] if regions else None, genome.sizes)
             depth = _depth(positions, speaks, genome)
             depths[line] = dict(zip(chroms, depth.tolist(), strict=False))
@@ -194,6 +201,8 @@ class TrainingSet:
         bool (lines, windows).
     insertions
         Per line, sorted global positions, uint32.
+    fragments
+        Per line, the number of each insertion's fragment, uint32: the two ends of one share it.
     depth
         float32 (lines, chromosomes): insertions per known base of the regions that the line's track speaks for.
     """
@@ -206,6 +215,7 @@ class TrainingSet:
     splits: np.ndarray
     is_open: np.ndarray
     insertions: list[np.ndarray]
+    fragments: list[np.ndarray]
     depth: np.ndarray
 
     @classmethod
@@ -232,6 +242,7 @@ class TrainingSet:
             np.load(folder / "splits.npy", mmap_mode="r"),
             np.load(folder / "open.npy", mmap_mode="r"),
             [np.load(folder / f"insertions.{line}.npy", mmap_mode="r") for line in lines],
+            [np.load(folder / f"fragments.{line}.npy", mmap_mode="r") for line in lines],
             depth,
         )
 
@@ -290,8 +301,23 @@ class TrainingSet:
 
     def counts(self, line: int, windows: np.ndarray, bin_bp: int, shift: np.ndarray | int = 0) -> np.ndarray:
         """Insertions of a line in the bins of the context: float32 (windows, context / bin)."""
-        starts = self.genome.sizes.offsets[self.chrom[windows]] + self.context_start(windows, shift)
-        return track_counts(self.insertions[line], starts, self.manifest["context"], bin_bp)
+        return track_counts(
+            self.insertions[line], self._global_start(windows, shift), self.manifest["context"], bin_bp
+        )
+
+    def thinned_counts(
+        self,
+        line: int,
+        windows: np.ndarray,
+        bin_bp: int,
+        shift: np.ndarray | int,
+        keep: np.ndarray,
+        salt: np.ndarray,
+    ) -> np.ndarray:
+        """As :meth:`counts`, of the fragments that a window's ``keep`` and ``salt`` leave (:mod:`scbind.thinning`)."""
+        track = self.insertions[line], self.fragments[line]
+        starts, width = self._global_start(windows, shift), self.manifest["context"]
+        return thinned_counts(*track, starts, width, bin_bp, keep, salt)
 
     def window_depth(self, line: int, windows: np.ndarray) -> np.ndarray:
         """Depth of the line on the chromosome of each window: float32 (windows,), insertions per base."""
@@ -302,6 +328,9 @@ class TrainingSet:
         context = self.manifest["context"]
         start = self.start[windows].astype(np.int64) - (context - self.manifest["window"]) // 2 + shift
         return np.clip(start, 0, self.genome.sizes.lengths[self.chrom[windows]] - context)
+
+    def _global_start(self, windows: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
+        return self.genome.sizes.offsets[self.chrom[windows]] + self.context_start(windows, shift)
 
 
 def _comparable(key: str, known: dict) -> int | list[str]:

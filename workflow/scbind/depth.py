@@ -1,4 +1,4 @@
-"""How accuracy falls with depth: the same windows and the same thinned insertions for every model and baseline."""
+"""How accuracy falls with depth: the same windows and the same thinned tracks for every model and baseline."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from scbind.models.predictor import Predictor
 from scbind.runlog import say
 from scbind.signal import CHUNK
 from scbind.splits import TEST
+from scbind.thinning import is_kept, make_salt
 
 COLUMNS = [
     "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",
@@ -94,13 +95,13 @@ def score_depths(
     seed: int,
     probabilities: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """AUPRC and calibration error of predictors on test windows at shares of the insertions.
+    """AUPRC and calibration error of predictors on test windows at shares of the fragments.
 
     Parameters
     ----------
     predictors
         Name -> function (data, line, windows) -> float32 (windows, TFs of the dataset), NaN for what is not covered;
-        ``data`` holds the thinned insertions and the thinned depth.
+        ``data`` holds the thinned track and its depth.
     keeps
         Shares in (0, 1]; full depth is always added.
     max_windows
@@ -126,7 +127,7 @@ def score_depths(
         for keep in sorted({1.0, *keeps}, reverse=True):
             track = thin(data, line, keep, seed)
             depth = float(np.average(track.window_depth(line, window), weights=weight))
-            say(f"{name}: {len(window):,} test windows, {keep:g} of the insertions")
+            say(f"{name}: {len(window):,} test windows, {keep:g} of the fragments")
             for model, predict in predictors.items():
                 scores = predict(track, line, window)
                 is_probability = probabilities is None or model in probabilities
@@ -180,22 +181,22 @@ def draw_windows(data: TrainingSet, line: int, limit: int, seed: int) -> tuple[n
 
 
 def thin(data: TrainingSet, line: int, keep: float, seed: int) -> TrainingSet:
-    """The dataset with each insertion of one line kept with probability ``keep``, and that line's depth times it.
+    """The dataset with each fragment of one line kept with probability ``keep``, and that line's depth times it.
 
-    An insertion is kept where its own random number lies below ``keep``: what is kept at a small share is part of
-    what is kept at a larger one, and counts at any width and bin agree. Memory: the insertions that are kept.
+    What is kept follows :mod:`scbind.thinning`: what is kept at a small share is part of what is kept at a larger one,
+    and counts at any width and bin agree. Memory: the insertions that are kept.
     """
     if keep >= 1:
         return data
-    rng, positions = np.random.default_rng([seed, line, 1]), data.insertions[line]
-    kept = [np.empty(0, dtype=np.uint32)]
-    for begin in range(0, len(positions), CHUNK):
-        part = np.asarray(positions[begin : begin + CHUNK])
-        kept.append(part[rng.random(len(part)) < keep])
-    insertions, depth = list(data.insertions), data.depth.copy()
-    insertions[line] = np.concatenate(kept)
+    salt = make_salt(seed, line, 1)
+    insertions, fragments, depth = list(data.insertions), list(data.fragments), data.depth.copy()
+    kept = [np.empty((2, 0), dtype=np.uint32)]
+    for begin in range(0, len(insertions[line]), CHUNK):
+        part = np.stack([each[line][begin : begin + CHUNK] for each in (insertions, fragments)])
+        kept.append(part[:, is_kept(part[1], keep, salt)])
+    insertions[line], fragments[line] = np.concatenate(kept, axis=1)
     depth[line] *= keep
-    return replace(data, insertions=insertions, depth=depth)
+    return replace(data, insertions=insertions, fragments=fragments, depth=depth)
 
 
 def merge_depths(

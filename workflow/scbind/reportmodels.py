@@ -101,8 +101,8 @@ def _depths(inputs: Inputs, section: Section) -> None:
     if depth is not None and depth["auprc"].notna().any():
         figure = modelplots.auprc_against_depth(depth, inputs.models, inputs.model_colours)
         caption = (
-            "Mean AUPRC when only a share of the bulk insertions is kept, down to the depth of single cells: the same "
-            "thinned insertions for all. Filled: trained models, told the depth. Hollow: baselines; the trees stay as "
+            "Mean AUPRC when only a share of the bulk fragments is kept, down to the depth of single cells: the same "
+            "ones for all. Filled: trained models, told the depth. Hollow: baselines; the trees stay as "
             "fitted at full depth. Dashed: ChIP-seq of other lines, which no depth touches."
         )
         section.figures.append(inputs.draw("auprc_depth", figure, caption))

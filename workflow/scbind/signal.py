@@ -71,6 +71,24 @@ def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, b
     return np.diff(rank(positions, edges.ravel()).reshape(edges.shape), axis=1).astype(np.float32)
 
 
+def stretches(
+    positions: np.ndarray, starts: np.ndarray, width: int
+) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+    """Gather the insertions under windows, of about ``CHUNK`` insertions at a time.
+
+    ``positions`` as in :func:`track_counts`, ``starts`` int64 (W,). Yields a slice of the windows and, of every
+    insertion under them, its window and its place in ``positions``, both int64 (insertions,). An insertion under two
+    windows comes twice.
+    """
+    first = rank(positions, starts)
+    number = rank(positions, starts + width) - first
+    for part in _pieces(number):
+        count = number[part]
+        before = np.cumsum(count) - count
+        window = np.repeat(np.arange(part.start, part.stop), count)
+        yield part, window, np.arange(len(window)) + np.repeat(first[part] - before, count)
+
+
 @dataclass(frozen=True)
 class CellSignal:
     """The insertions of all cells of a sample, memory-mapped.
@@ -136,13 +154,7 @@ class CellSignal:
         shape = (self.n_cells, len(starts) * bins)
         small = np.int32 if max(shape) <= np.iinfo(np.int32).max else np.int64
         rows, columns = [np.empty(0, dtype=small)], [np.empty(0, dtype=small)]
-        first, last = rank(self.position, starts), rank(self.position, starts + width)
-        for part in _pieces(last - first):
-            number = (last - first)[part]
-            # Ragged gather: entry i of window w is the insertion first[w] + i.
-            window = np.repeat(np.arange(part.start, part.stop), number)
-            before = np.cumsum(number) - number
-            index = np.arange(len(window)) + np.repeat(first[part] - before, number)
+        for _, window, index in stretches(self.position, starts, width):
             cell = self.cell[index]
             if only is not None:
                 kept = only[cell]

@@ -1,38 +1,34 @@
-"""Bulk ATAC in four formats becomes one track: Tn5 insertions per base, in one shift frame."""
+"""Bulk ATAC in four formats becomes one track: Tn5 insertions per base, in one shift frame, and whose they are."""
 
 from __future__ import annotations
 
 import json
 import re
 import tempfile
-from array import array
-from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyBigWig
 
-from scbind.alignments import is_usable, open_bam
+from scbind.ends import PAIRED, READERS, Ends, bigwig_bases
 from scbind.errors import InputError
-from scbind.files import atomic, require
-from scbind.fragments import iter_chromosomes
+from scbind.files import atomic, begin_npy, require
 from scbind.genome import ChromSizes
-from scbind.inputs import bigwig_intervals, open_bigwig, refuse_names
+from scbind.inputs import refuse_names
 from scbind.runlog import say
 from scbind.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
 
-FORMATS = ("fragments", "bam", "insertions", "coverage")
 ENOUGH_ENDS = 2_000_000  # ends looked at for the shift; more do not change the answer
-BLOCK = 4 << 20  # bp of a bigWig read at a time
-MIN_MAPQ = 30
-
-# One chromosome of one input: positions of starts and of last bases (int64, sorted, unique) and weights.
-Ends = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+BLOCK = 4 << 20  # bases written at a time
 
 
 def insertion_track(
-    inputs: list[dict], sizes_path: str | Path, output_bw: str | Path, output_json: str | Path
+    inputs: list[dict],
+    sizes_path: str | Path,
+    output_bw: str | Path,
+    output_json: str | Path,
+    output_fragments: str | Path,
 ) -> None:
     """Merge bulk ATAC inputs into one bigWig of Tn5 insertions per base.
 
@@ -59,6 +55,11 @@ def insertion_track(
     output_json
         ``inputs`` (with the frame found), ``insertions`` per chromosome, ``total``, and ``regions``, the
         ``[chrom, start, end]`` that the inputs speak for; outside them nothing is known.
+    output_fragments
+        ``.npy``, uint32 (insertions,), in the order of :func:`read_insertions`: the number of each insertion's
+        fragment. Both ends of a line of a ``fragments`` file, and the 5' ends of two proper mates of a ``bam``, share
+        one. Alone are the insertions of other formats, of other reads, and those whose other end is not in the track.
+        Memory holds one chromosome.
 
     Raises
     ------
@@ -68,9 +69,9 @@ def insertion_track(
     """
     sizes = ChromSizes.read(sizes_path)
     for item in inputs:
-        if item.get("format") not in FORMATS:
+        if item.get("format") not in READERS:
             raise InputError(
-                item["path"], f"unknown format {item.get('format')!r}", f"use one of {', '.join(FORMATS)}"
+                item["path"], f"unknown format {item.get('format')!r}", f"use one of {', '.join(READERS)}"
             )
     regions = [parse_region(item.get("region"), sizes, item["path"]) for item in inputs]
     Path(output_bw).parent.mkdir(parents=True, exist_ok=True)
@@ -81,21 +82,31 @@ def insertion_track(
             parts.append(part)
             facts.append(fact)
         covered = _covered(inputs, regions, parts, sizes)
-        totals = {}
-        with atomic(output_json) as json_scratch, atomic(output_bw) as bw_scratch:
-            with create_bigwig(bw_scratch, sizes) as bw:
-                for name in sizes.names:
-                    found = [np.load(part[name]) for part in parts if name in part]
-                    if found:
-                        position, count = _add_up(np.concatenate(found, axis=1))
-                        totals[name] = int(count.sum())
-                        add_bases(bw, name, position, count)
-            if not sum(totals.values()):
-                raise InputError(inputs[0]["path"], "no insertion in any input", "check files and regions")
+        totals = {
+            name: sum(fact["insertions"].get(name, 0) for fact in facts)
+            for name in sizes.names
+            if any(name in part for part in parts)
+        }
+        total = sum(totals.values())
+        if not total:
+            raise InputError(inputs[0]["path"], "no insertion in any input", "check files and regions")
+        with (
+            atomic(output_json) as json_scratch,
+            atomic(output_bw) as bw_scratch,
+            atomic(output_fragments) as fragments_scratch,
+        ):
+            with create_bigwig(bw_scratch, sizes) as bw, open(fragments_scratch, "wb") as owners:
+                begin_npy(owners, np.dtype(np.uint32), (total,))
+                known = 0
+                for name in totals:
+                    position, fragment, known = _join([part[name] for part in parts if name in part], known)
+                    base, count = np.unique(position, return_counts=True)
+                    add_bases(bw, name, base.astype(np.int64), count)
+                    owners.write(fragment)
             summary = {
                 "inputs": facts,
                 "insertions": totals,
-                "total": sum(totals.values()),
+                "total": total,
                 "regions": covered,
             }
             json_scratch.write_text(json.dumps(summary, indent=2) + "\n")
@@ -117,25 +128,24 @@ def parse_region(text: str | None, sizes: ChromSizes, path) -> tuple[str, int, i
 
 
 def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[dict[str, Path], dict]:
-    """Read one input; leaves one array (2, bases) of positions and counts per chromosome in ``folder``."""
+    """Read one input; leaves one array (2, insertions), uint32, per chromosome in ``folder``.
+
+    Its rows are positions and numbers of fragments, which begin at 0 on every chromosome.
+    """
     folder.mkdir()
     path, kind = item["path"], item["format"]
-    readers = {
-        "fragments": _from_fragments,
-        "bam": _from_bam,
-        "insertions": _from_bases,
-        "coverage": _from_coverage,
-    }
     lags, looked, smallest, whole = np.zeros(len(LAGS), dtype=np.int64), 0, np.inf, True
     spilled = {}
-    for name, ends in readers[kind](path, sizes, region):
-        weights = np.concatenate(ends[1::2])
-        if not len(weights):
+    for name, ends in READERS[kind](path, sizes, region):
+        if not len(ends.of):
             continue
-        smallest, whole = min(smallest, weights.min()), whole and bool(np.all(weights == np.round(weights)))
+        if kind not in PAIRED:
+            smallest = min(smallest, ends.of.min())
+            whole = whole and bool(np.all(ends.of == np.round(ends.of)))
         if looked < ENOUGH_ENDS:
-            lags += count_lags(ends[0], ends[0] if kind == "insertions" else ends[2])
-            looked += len(weights)
+            start, last = np.unique(ends.start), np.unique(ends.last)
+            lags += count_lags(start, start if kind == "insertions" else last)
+            looked += len(start) + len(last)
         spilled[name] = folder / f"{sizes.index(name)}.npz"
         np.savez(spilled[name], *ends)
     offset, evidence = estimate_frame(lags, kind)
@@ -148,15 +158,17 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
     final, totals = {}, {}
     for name, file in spilled.items():
         with np.load(file) as stored:
-            starts, start_weight, last, last_weight = (stored[f"arr_{i}"] for i in range(4))
-        position = np.concatenate([starts + move[0], last + move[1]])
-        count = _whole(np.concatenate([start_weight, last_weight]), unit, path, name, position)
+            ends = Ends(*(stored[f"arr_{i}"] for i in range(3)))
+        position, fragment = np.concatenate([ends.start + move[0], ends.last + move[1]]), ends.of
+        if kind not in PAIRED:
+            position = np.repeat(position, _whole(ends.of, unit, path, name, position))
+            fragment = np.arange(len(position))
         low, high = region[1:] if region else (0, sizes.as_dict()[name])
         keep = (position >= low) & (position < high)
         if keep.any():
             final[name] = folder / f"{sizes.index(name)}.npy"
-            np.save(final[name], np.stack([position[keep], count[keep]]))
-            totals[name] = int(count[keep].sum())
+            np.save(final[name], np.stack([each[keep].astype(np.uint32) for each in (position, fragment)]))
+            totals[name] = int(keep.sum())
     frame = _say_frame(path, kind, offset, move)
     fact = {"path": str(path), "format": kind, "region": item.get("region"), "frame": frame, "offset": offset}
     return final, fact | {"evidence": evidence, "correction": list(move), "unit": unit, "insertions": totals}
@@ -173,90 +185,6 @@ def _say_frame(path, kind: str, offset: int | None, move: tuple[int, int]) -> st
         done = f"moved by {move[0]:+d}/{move[1]:+d}" if any(move) else "left as it is"
         say(f"WARNING {path}: the shift frame is {frame} (ends meet at {offset:+d} bp) and not +4/-5; {done}")
     return frame
-
-
-def _from_fragments(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
-    for name, start, end in iter_chromosomes(path, sizes):
-        if region is None or name == region[0]:
-            yield name, (*_tally(start), *_tally(end - 1))
-
-
-def _from_bam(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
-    # A minus-strand 5' end is the last base of the read.
-    current, plus, minus, used = None, array("q"), array("q"), 0
-    with open_bam(path, sizes) as (reads, known):
-        for read in reads:
-            name = known.get(read.reference_id)
-            if name is None or region and name != region[0] or not is_usable(read, MIN_MAPQ, False):
-                continue
-            if name != current:
-                if current is not None:
-                    yield current, (*_tally(plus), *_tally(minus))
-                current, plus, minus = name, array("q"), array("q")
-            used += 1
-            if read.is_reverse:
-                minus.append(read.reference_end - 1)
-            else:
-                plus.append(read.reference_start)
-    if not used:
-        raise InputError(path, "no usable read in it", "give aligned, quality-scored reads")
-    yield current, (*_tally(plus), *_tally(minus))
-
-
-def _tally(positions) -> tuple[np.ndarray, np.ndarray]:
-    position, count = np.unique(np.asarray(positions, dtype=np.int64), return_counts=True)
-    return position, count.astype(np.float64)
-
-
-def _from_bases(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
-    none = np.zeros(0, dtype=np.int64)
-    for name, position, value in _bigwig_bases(path, sizes, region):
-        yield name, (position, value, none, none.astype(np.float64))
-
-
-def _bigwig_bases(path, sizes: ChromSizes, region=None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    for name, blocks in _bigwig_chromosomes(path, sizes, region):
-        positions, values = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
-        for start, end, value in blocks:
-            keep = value > 0
-            start, width, value = start[keep], (end - start)[keep], value[keep]
-            first = np.repeat(np.cumsum(width) - width, width)
-            positions.append(np.repeat(start, width) + np.arange(len(first)) - first)
-            values.append(np.repeat(value, width))
-        yield name, np.concatenate(positions), np.concatenate(values)
-
-
-def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
-    for name, blocks in _bigwig_chromosomes(path, sizes, region):
-        start, end, value = (np.concatenate(column) for column in zip(*blocks, strict=True))
-        edge, where = np.unique(np.concatenate([start, end]), return_inverse=True)
-        step = np.bincount(where, np.concatenate([value, -value]), minlength=len(edge))
-        # bigWig holds float32: what is left of two values that should be equal is noise, not a step.
-        step[np.abs(step) <= 1e-5 * np.max(value, initial=0)] = 0
-        up, down = step > 0, step < 0
-        yield name, (edge[up], step[up], edge[down] - 1, -step[down])
-
-
-def _bigwig_chromosomes(path, sizes: ChromSizes, region=None):
-    """Yield the name and the blocks ``(start, end, value)`` of each chromosome with data, values checked."""
-    with open_bigwig(path, sizes) as (bw, names):
-        for name in names:
-            if region is None or name == region[0]:
-                blocks = list(_bigwig_blocks(path, bw, name, sizes.as_dict()[name]))
-                if blocks:
-                    yield name, blocks
-
-
-def _bigwig_blocks(path, bw, name: str, length: int):
-    for low in range(0, length, BLOCK):
-        entries = bigwig_intervals(path, bw, name, low, min(low + BLOCK, length))
-        entries = entries[entries[:, 0] >= low]  # one that began earlier was seen with its own block
-        wrong = ~(np.isfinite(entries[:, 2]) & (entries[:, 2] >= 0))
-        if wrong.any():
-            start, _, value = entries[np.argmax(wrong)]
-            raise InputError(path, f"the value is {value:g}", "make the track again", f"{name}:{int(start)}")
-        if len(entries):
-            yield entries[:, 0].astype(np.int64), entries[:, 1].astype(np.int64), entries[:, 2]
 
 
 def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarray) -> np.ndarray:
@@ -323,9 +251,21 @@ def read_regions(facts: str | Path | None, sizes: ChromSizes) -> np.ndarray:
     return np.array(regions, dtype=np.int64).reshape(-1, 2)
 
 
-def _add_up(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    position, where = np.unique(pairs[0], return_inverse=True)
-    return position, np.bincount(where, pairs[1], minlength=len(position)).astype(np.int64)
+def _join(files: list[Path], known: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Positions of a chromosome's insertions in all inputs, sorted, with their fragments numbered from ``known`` on.
+
+    Gives both uint32, and the first number that is free. Beyond 2^32 numbers come again, which does no harm but
+    that two fragments far apart share their fate.
+    """
+    parts = [np.load(file) for file in files]
+    position, fragment = np.concatenate(parts, axis=1)
+    begin = 0
+    for part in parts:
+        fragment[begin : begin + part.shape[1]] += np.uint32(known % (1 << 32))
+        known += int(part[1].max()) + 1
+        begin += part.shape[1]
+    order = np.argsort(position, kind="stable")
+    return position[order], fragment[order], known
 
 
 @contextmanager
@@ -355,7 +295,26 @@ def read_insertions(bw: str | Path, sizes: ChromSizes) -> np.ndarray:
     if sizes.total > np.iinfo(np.uint32).max:
         raise InputError(bw, "the genome is longer than 2^32 bp", "leave out unplaced chromosomes")
     found = [np.zeros(0, dtype=np.uint32)]
-    for name, position, value in _bigwig_bases(bw, sizes):
+    for name, position, value in bigwig_bases(bw, sizes):
         place = (position + sizes.offsets[sizes.index(name)]).astype(np.uint32)
         found.append(np.repeat(place, np.round(value).astype(np.int64)))
     return np.concatenate(found)
+
+
+def read_fragments(path: str | Path | None, insertions: int) -> np.ndarray:
+    """Which fragment each of a track's ``insertions`` is of: uint32 (insertions,), a memory map.
+
+    ``path`` is the file that :func:`insertion_track` wrote beside the bigWig; with ``None`` each insertion is on its
+    own, and the array in memory. Raises :class:`InputError` for a file that is missing, damaged, or not of that track.
+    """
+    if path is None:
+        return np.arange(insertions, dtype=np.uint32)
+    remedy = "make the track again"
+    try:
+        found = np.load(require(path, "run the track rule first"), mmap_mode="r")
+    except (ValueError, EOFError) as error:
+        raise InputError(path, f"cannot be read as an array ({error})", remedy) from error
+    if found.dtype != np.uint32 or found.shape != (insertions,):
+        problem = f"expected uint32 of {insertions} insertions, got {found.dtype} of shape {found.shape}"
+        raise InputError(path, problem, remedy)
+    return found

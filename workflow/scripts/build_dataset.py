@@ -13,4 +13,5 @@ with logged(snakemake.log[0]):
         snakemake.output.folder,
         **snakemake.params.geometry,
         regions=dict(zip(lines, snakemake.input.facts, strict=True)),
+        fragments=dict(zip(lines, snakemake.input.fragments, strict=True)),
     )
