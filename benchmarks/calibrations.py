@@ -3,15 +3,16 @@
     python benchmarks/calibrations.py model.ckpt --dataset results/dataset --reference results/reference/{genome} \
         [--valid-windows 20000 --test-windows 100000 --seed 1 --threads 1]
 
-Windows are predicted once, at the depths of the calibration and at those of `SHARES`, and every form is fitted to the
-same logits of validation windows at the depths of `scbind.calibration`. `with depth` means that parameters move linearly
-with log10 depth. Temperature (Guo et al. 2017), Platt (1999) and beta calibration (Kull et al. 2017: logistic
-regression on log p and -log(1 - p)) are pulled to a fit that all TFs share, as `scbind.calibration.fit_platt` does it;
-isotonic regression has nothing to be pulled to, but never says less than 1 / (windows + 2) or more than one minus that.
+Windows are predicted once, and every form is fitted to the same logits of validation windows at the depths of
+`scbind.calibration`. `with depth` means that parameters move linearly with log10 depth. Temperature (Guo et al.
+2017), Platt scaling (Platt 1999) and beta calibration (Kull et al. 2017: logistic regression on log p and
+-log(1 - p)) are pulled to a fit that all TFs share, as `scbind.calibration.fit_platt` does it; isotonic regression
+(Zadrozny and Elkan 2002) has nothing to be pulled to, but says no less than 1 / (windows + 2) and no more than one
+minus that.
 
-Each figure is a mean over TFs with a bound test window: expected calibration error, mean log loss of a window (nats),
-AUPRC; a column is a share of the insertions. `better` counts the TFs whose log loss, averaged over shares, is
-below that of the calibration as it is shipped.
+Each figure is a mean over TFs with a bound test window: expected calibration error, log loss of a window (nats),
+AUPRC. A column is a share of the insertions. `better` counts the TFs whose log loss, averaged over shares, is below
+that of the calibration as it is shipped.
 """
 
 from __future__ import annotations
@@ -79,9 +80,7 @@ def linear(terms: Callable[[torch.Tensor], list[torch.Tensor]], slopes: int, wit
         p = minimum(minimum(first).repeat(z.shape[1], 1))
 
         def calibrated(logits: np.ndarray, x: np.ndarray) -> np.ndarray:
-            return torch.sigmoid(
-                evidence(torch.from_numpy(logits).double(), torch.from_numpy(x), p)
-            ).numpy()
+            return torch.sigmoid(evidence(torch.from_numpy(logits).double(), torch.from_numpy(x), p)).numpy()
 
         return calibrated
 
@@ -90,7 +89,7 @@ def linear(terms: Callable[[torch.Tensor], list[torch.Tensor]], slopes: int, wit
 
 def shipped(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> Calibrated:
     """The fit of :func:`scbind.calibration.fit_platt`, applied as :class:`scbind.models.predictor.Predictor` does."""
-    a, b, e, c = fit_platt(logits, x, labels).T
+    a, b, e, c = fit_platt(logits, x, labels, np.ones(len(x))).T
     return lambda z, x: _sigmoid(
         np.maximum(a + e * x[:, None], SMALLEST_SLOPE) * z.astype(float) + b + c * x[:, None]
     )
@@ -204,7 +203,9 @@ def main() -> None:
         for name, values in found.items():
             mean = np.nanmean(values[:, number], axis=1)
             row = {"form": name} | {share: float(v) for share, v in zip(SHARES, mean, strict=True)}
-            row |= {"mean": float(mean.mean()), "better": int((loss[name] < loss[SHIPPED]).sum())}
+            row["mean"] = float(mean.mean())
+            if figure == "log loss":
+                row["better"] = int((loss[name] < loss[SHIPPED]).sum())
             rows.append(row)
         show(rows)
         print()
