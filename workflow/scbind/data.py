@@ -177,7 +177,7 @@ class FixedBatches(Dataset):
 
 
 class BindingData(pl.LightningDataModule):
-    """Training batches, drawn anew each epoch, and a fixed sample of validation windows.
+    """Training batches, drawn anew each epoch, and a fixed, weighted sample of validation windows.
 
     Of several processes (GPUs), each trains on every ``n``-th batch, from its own number on. So that all take as many
     steps, up to ``n - 1`` batches of an epoch are used twice. No validation window is.
