@@ -38,7 +38,7 @@ from scbind.settings import check_config
 from scbind.splits import TEST
 from scbind.training import train
 
-NOT_TRAINING = ("motifs", "depth_windows")
+NOT_TRAINING = ("motifs", "depth_windows", "workers")
 
 
 def sampled(data: TrainingSet, line: int, coverage: Path, level: float, seed: int) -> TrainingSet:

@@ -22,7 +22,7 @@ def ranked(labels, ahead):
 
 
 def say(labels, ahead=(0, 0, 0, 0)):
-    return reliability(["X"], labels, np.stack([ranked(labels, a) for a in ahead]), DEPTH)["X"]
+    return reliability(["X"], labels, np.stack([ranked(labels, a) for a in ahead]), DEPTH, np.ones(400))["X"]
 
 
 @pytest.mark.parametrize(

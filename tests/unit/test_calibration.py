@@ -12,7 +12,7 @@ def test_platt_recovers_a_known_distortion():
     truth = rng.random(true_logit.shape) < 1 / (1 + np.exp(-true_logit))
     x = rng.normal(size=20_000)
     distorted = (true_logit - 1 - 0.3 * x[:, None]) / 0.5
-    fitted = fit_platt(distorted.astype(np.float32), x, truth.astype(np.int8))
+    fitted = fit_platt(distorted.astype(np.float32), x, truth.astype(np.int8), np.ones(20_000))
     assert fitted[:, 0] == pytest.approx([0.5, 0.5], abs=0.03)
     assert fitted[:, 1] == pytest.approx([1, 1], abs=0.1)
     assert fitted[:, 3] == pytest.approx([0.3, 0.3], abs=0.08)
@@ -23,7 +23,7 @@ def test_a_tf_without_positives_takes_the_shared_fit():
     logit = rng.normal(-2, 2, (5_000, 2))
     labels = (rng.random(logit.shape) < 1 / (1 + np.exp(-logit))).astype(np.int8)
     labels[:, 1] = -2  # never assayed
-    fitted = fit_platt((logit * 2).astype(np.float32), np.zeros(5_000), labels)
+    fitted = fit_platt((logit * 2).astype(np.float32), np.zeros(5_000), labels, np.ones(5_000))
     np.testing.assert_allclose(fitted[1], fitted[0], atol=0.1)
 
 
@@ -102,4 +102,34 @@ def test_as_many_windows_are_called_as_are_bound():
 
     probability = np.array([[0.9, 0.1], [0.8, 0.1], [0.2, 0.1], [0.7, 0.1]])
     labels = np.array([[-2, 0], [0, 0], [1, 0], [1, 0]])
-    assert _called(probability, labels).T.tolist() == [[False, True, False, True], [False] * 4]
+    assert _called(probability, labels, np.ones(4)).T.tolist() == [[0, 1, 0, 1], [0] * 4]
+    # the two bound windows stand for four, and so does the first that is called
+    assert _called(probability, labels, np.array([1, 4, 2, 2])).T.tolist() == [[0, 4, 0, 0], [0] * 4]
+    everything = np.where(labels >= 0, 1, labels)
+    assert (_called(probability, everything, np.full(4, 0.1)) > 0).tolist() == (everything == 1).tolist()
+
+
+def test_a_window_of_some_weight_is_fitted_as_so_many_windows():
+    rng = np.random.default_rng(0)
+    logit, x = rng.normal(-1, 2, (900, 2)).astype(np.float32), rng.normal(size=900)
+    labels = (rng.random(logit.shape) < 1 / (1 + np.exp(-2 * logit))).astype(np.int8)
+    weight = rng.integers(1, 4, 900)
+    each = (np.repeat(array, weight, axis=0) for array in (logit, x, labels))
+    expected = fit_platt(*each, np.ones(weight.sum()))
+    np.testing.assert_allclose(fit_platt(logit, x, labels, weight), expected, atol=1e-4)
+    assert not np.allclose(fit_platt(logit, x, labels, np.ones(900)), expected, atol=1e-2)
+
+
+def test_a_part_of_the_validation_windows_says_what_all_say(tiny_model, tiny, tiny_dataset, tmp_path):
+    from scbind.calibration import calibrate
+
+    whole = json.loads(tiny_model[1].read_text())["reliability"]
+    found = []
+    for seed in range(6):
+        part = tmp_path / f"{seed}.json"
+        calibrate(tiny_model[0], tiny_dataset, tiny["reference"], part, max_windows=90, seed=seed)
+        found.append(json.loads(part.read_text())["reliability"])
+    for tf, entry in whole.items():
+        for name, tolerance in (("prevalence", 0.1), ("auprc", 0.15), ("spread", 0.3)):
+            mean = np.mean([each[tf][name] for each in found])
+            assert mean == pytest.approx(entry[name], rel=tolerance), (tf, name)

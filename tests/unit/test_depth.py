@@ -8,7 +8,6 @@ from scbind.dataset import TrainingSet
 from scbind.depth import (
     COLUMNS,
     NEEDED_COLUMNS,
-    draw_windows,
     evaluate_depth,
     fragments_needed,
     merge_depths,
@@ -16,6 +15,7 @@ from scbind.depth import (
     score_depths,
     thin,
 )
+from scbind.draws import draw_windows
 from scbind.errors import InputError
 from scbind.evaluation import network_scores, score_test_windows
 from scbind.labels import AMBIGUOUS, BOUND, NOT_ASSAYED, UNBOUND
@@ -76,19 +76,6 @@ def test_thinned_counts_agree_at_every_bin_width(data):
     track, window = thin(data, 1, 0.3, 1), np.arange(0, len(data.chrom), 7)
     by_base = track.counts(1, window, 1).reshape(len(window), -1, 50).sum(axis=2)
     assert np.array_equal(by_base, track.counts(1, window, 50)) and by_base.sum() > 0
-
-
-def test_weights_stand_for_all_test_windows(data):
-    every = np.flatnonzero(np.asarray(data.splits[1]) == TEST)
-    window, weight = draw_windows(data, 1, len(every), 0)
-    assert np.array_equal(window, every) and (weight == 1).all()
-    likely = np.asarray(data.is_open[1, every]) | (np.asarray(data.labels[1, every]) == BOUND).any(axis=1)
-    window, weight = draw_windows(data, 1, 100, 0)
-    assert len(window) == len(np.unique(window)) == 100 and set(window) <= set(every)
-    assert weight.sum() == pytest.approx(len(every))
-    drawn = np.isin(window, every[likely])
-    assert weight[drawn].sum() == pytest.approx(likely.sum()) and drawn.sum() == min(75, likely.sum())
-    assert not np.array_equal(window, draw_windows(data, 1, 100, 1)[0])
 
 
 def test_full_depth_and_all_windows_give_the_metrics(data):
@@ -184,7 +171,7 @@ def test_the_sequence_is_read_once_for_all_shares_with_the_same_numbers(data, ti
 
     monkeypatch.setattr(Predictor, "read_windows", counted)
     once = score_depths(data, {"m": remembering_scores(model)}, KEEPS, 150, 3)
-    lines = [n for n in (len(draw_windows(data, line, 150, 3)[0]) for line in range(2)) if n]
+    lines = [n for n in (len(draw_windows(data, TEST, 150, 3, [line])[0]) for line in range(2)) if n]
     assert sum(asked) == sum(lines) and max(asked) == 64
     asked.clear()
     each = score_depths(data, {"m": network_scores(model)}, KEEPS, 150, 3)

@@ -255,6 +255,15 @@ def test_masked_loss_ignores_unknown():
     assert masked_loss(logits, torch.full((1, 3), -2, dtype=torch.int8)).item() == 0
 
 
+def test_masked_loss_counts_examples_by_their_weight():
+    logits, labels = torch.randn(4, 3), torch.tensor([[1, 0, -2]] * 4, dtype=torch.int8)
+    each = torch.stack([masked_loss(row[None], labels[:1]) for row in logits])
+    weight = torch.tensor([0.5, 1.5, 0.0, 2.0])
+    for members in (logits, logits.expand(2, 4, 3)):
+        assert masked_loss(members, labels, weight).item() == pytest.approx((weight * each).mean().item())
+        assert masked_loss(members, labels, torch.ones(4)) == masked_loss(members, labels)
+
+
 def test_nan_in_the_signal_is_refused():
     model = predictor("scbind")
     counts = np.full((1, 7, 20), np.nan, np.float32)

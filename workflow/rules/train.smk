@@ -1,5 +1,5 @@
 # Settings of a model that do not shape its training.
-NOT_OF_TRAINING = ("motifs", "depth_windows")
+NOT_OF_TRAINING = ("motifs", "depth_windows", "workers")
 
 
 # A GPU is used if one is granted (resources gpu) and visible; otherwise the CPU.
@@ -28,6 +28,8 @@ rule train_model:
         gpu=1,
         mem_mb=memory(8000),
         runtime=720,
+        # Batches do not depend on it. A resource, because these, unlike params, rerun nothing.
+        workers=lambda wildcards: SETTINGS["models"][wildcards.model]["workers"],
     params:
         reference=subpath(input[0], parent=True),
         # A killed training goes on from here. Not an output: Snakemake removes the outputs of failed jobs.

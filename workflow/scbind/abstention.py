@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.labels import BOUND
-from scbind.metrics import depth_that_keeps, ranking_metrics
+from scbind.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
 FEW_BOUND = 10  # with fewer bound windows a TF's accuracy is unknown
 LOW, HIGH = 0.1, 0.5  # AUPRC below which a TF's level is low, and from which it is high
@@ -27,7 +27,7 @@ ABSTAIN_GAIN = 4.0
 
 
 def reliability(
-    tfs: Sequence[str], labels: np.ndarray, logits: np.ndarray, depth: np.ndarray
+    tfs: Sequence[str], labels: np.ndarray, logits: np.ndarray, depth: np.ndarray, weight: np.ndarray
 ) -> dict[str, dict]:
     """What validation windows say of each TF.
 
@@ -41,35 +41,41 @@ def reliability(
         float32 (depths, N, TFs), the first at full depth, then ever shallower.
     depth
         float32 (depths, N), insertions per base.
+    weight
+        (N,), how many validation windows each stands for (:func:`scbind.draws.draw_windows`).
 
     Returns
     -------
     dict
-        TF -> ``auprc``, ``prevalence``, ``n_bound`` at full depth; ``level``: ``unknown`` with fewer than
-        ``FEW_BOUND`` bound windows, else by AUPRC ``low`` below ``LOW``, ``high`` from ``HIGH``, or ``medium``;
-        ``auprc_at``: pairs of mean log10 depth and AUPRC, deepest first; ``min_depth``: insertions per base down to
-        which the AUPRC stays at or above ``KEPT`` of the first, between the depths tried interpolated in log depth, the
-        least of them where it never falls below, and ``None`` where the level is unknown or low; ``abstained``:
-        the level is unknown or low, or the AUPRC less than ``ABSTAIN_GAIN`` times the prevalence. Numbers that
-        cannot be computed are ``None``.
+        TF -> ``auprc`` and ``prevalence`` at full depth, weighted; ``auprc_least``: what the AUPRC is at least
+        (:func:`scbind.metrics.least_auprc`), the same where all weights are 1; ``n_bound``: bound windows among
+        those given, each counted once; ``level``: ``unknown`` with fewer than ``FEW_BOUND`` of these, else by
+        ``auprc_least`` ``low`` below ``LOW``, ``high`` from ``HIGH``, or ``medium``; ``auprc_at``: pairs of mean
+        log10 depth and AUPRC, both weighted, deepest first; ``min_depth``: insertions per base down to which the
+        AUPRC stays at or above ``KEPT`` of the first, between the depths tried interpolated in log depth, the least
+        of them where it never falls below, and ``None`` where the level is unknown or low; ``abstained``: the level
+        is unknown or low, or ``auprc_least`` less than ``ABSTAIN_GAIN`` times the prevalence. Numbers that cannot be
+        computed are ``None``.
     """
     found = {}
     log_depth = np.log10(np.maximum(depth, 1e-7), dtype=np.float64)
     for column, tf in enumerate(tfs):
         known = labels[:, column] >= 0
         bound = labels[known, column] == BOUND
-        each = [ranking_metrics(bound, scores[known, column]) for scores in logits]
+        each = [ranking_metrics(bound, scores[known, column], weight[known]) for scores in logits]
         auprc, n_bound = each[0]["auprc"], each[0]["n_bound"]
-        level = "low" if auprc < LOW else "high" if auprc >= HIGH else "medium"
+        least = least_auprc(bound, logits[0][known, column], weight[known])
+        level = "low" if least < LOW else "high" if least >= HIGH else "medium"
         # without a negative window there is no AUPRC
         level = "unknown" if n_bound < FEW_BOUND or np.isnan(auprc) else level
         points = [
-            (float(d[known].mean()) if known.any() else np.nan, m["auprc"])
+            (np.average(d[known], weights=weight[known]) if known.any() else np.nan, m["auprc"])
             for d, m in zip(log_depth, each, strict=True)
         ]
         knows = level in ("medium", "high")
         found[tf] = {
             "auprc": _plain(auprc, 4),
+            "auprc_least": _plain(least, 4),
             "prevalence": _plain(each[0]["prevalence"], 6),
             "n_bound": n_bound,
             "level": level,
@@ -77,7 +83,7 @@ def reliability(
             "min_depth": float(f"{10 ** depth_that_keeps(*zip(*points, strict=True), KEPT)[0]:.4g}")
             if knows
             else None,
-            "abstained": bool(not knows or auprc < ABSTAIN_GAIN * each[0]["prevalence"]),
+            "abstained": bool(not knows or least < ABSTAIN_GAIN * each[0]["prevalence"]),
         }
     return found
 

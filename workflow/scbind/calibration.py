@@ -12,6 +12,7 @@ import torch
 from scbind.abstention import reliability
 from scbind.data import thinned
 from scbind.dataset import TrainingSet
+from scbind.draws import draw_windows
 from scbind.files import atomic, file_sha256
 from scbind.labels import BOUND
 from scbind.models import load_predictor
@@ -36,8 +37,10 @@ def calibrate(
 
     Platt scaling (Platt 1999) per TF whose slope and intercept may move linearly with log10 depth, fitted to
     validation windows at full depth and thinned 10-, 100- and 1,000-fold, and shrunk to a fit shared by all TFs, so
-    that a TF with few bound windows is still sensible. The JSON holds ``checkpoint_sha256`` (of the file it was made
-    for: it goes with no other), ``tfs``, ``parameters`` (TF -> slope, intercept, and their change per decade of
+    that a TF with few bound windows is still sensible. Of more than ``max_windows`` validation windows some are
+    drawn, and weighted so that all is fitted to, and said of, an estimate of the whole split
+    (:func:`scbind.draws.draw_windows`). The JSON holds ``checkpoint_sha256`` (of the file it was made for: it goes
+    with no other), ``tfs``, ``parameters`` (TF -> slope, intercept, and their change per decade of
     depth), ``log10_depth_centre`` and ``reliability``: what
     :func:`scbind.abstention.reliability` says of each TF, and ``spread``, the mean over the windows called bound of the
     standard deviation between members (as many windows are called as are bound, the most probable first; ``null``
@@ -47,17 +50,16 @@ def calibrate(
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, genome=data.genome)
     data.check_model(predictor.facts, checkpoint)
-    line, window = np.nonzero(np.asarray(data.splits) == VALID)
-    if len(line) > max_windows:
-        chosen = np.sort(np.random.default_rng(seed).choice(len(line), max_windows, replace=False))
-        line, window = line[chosen], window[chosen]
+    line, window, weight = draw_windows(data, VALID, max_windows, seed)
     keeps = tuple(10.0**-decade for decade in DECADES)
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
     logits, depth, labels = predict_pairs(predictor, data, line, window, keeps, seed)
-    known = reliability(predictor.tfs, labels, logits, depth)
+    known = reliability(predictor.tfs, labels, logits, depth, weight)
     x = np.log10(np.clip(depth.ravel(), 1e-7, predictor.facts["deepest"]))  # as where it is applied
     centre = float(x.mean())
-    parameters = fit_platt(np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)))
+    parameters = fit_platt(
+        np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)), np.tile(weight, len(keeps))
+    )
     stored = {
         "checkpoint_sha256": file_sha256(checkpoint),
         "tfs": predictor.tfs,
@@ -68,7 +70,7 @@ def calibrate(
         "reliability": known,
     }
     fitted = Predictor(predictor.network, predictor.facts, stored, predictor.device)
-    called = _called(fitted.calibrated(logits[0], depth[0]), labels)
+    called = _called(fitted.calibrated(logits[0], depth[0]), labels, weight)
     for tf, spread in zip(fitted.tfs, _mean_spread(fitted, data, line, window, called), strict=True):
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
@@ -124,13 +126,17 @@ def _inputs(
                 yield k, at, (readout[place[at] - begin], counts, depth, int(row))
 
 
-def _called(probability: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Bool (N, TFs): of each TF's known windows the most probable, as many as are bound."""
+def _called(probability: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """What each window counts for among those called: of a TF's known windows the most probable, as many as are bound.
+
+    ``weight`` (N,) is how many windows each stands for. Returns float64 (N, TFs): it, or 0 for what is not called.
+    """
     order = np.argsort(np.where(labels >= 0, -probability, np.inf), axis=0, kind="stable")
-    called = np.zeros(labels.shape, dtype=bool)
-    first = np.arange(len(labels))[:, None] < (labels == BOUND).sum(axis=0)
-    np.put_along_axis(called, order, first, axis=0)
-    return called
+    n_bound = weight @ (labels == BOUND)
+    before = np.cumsum(weight[order], axis=0) - weight[order]
+    called = np.zeros(labels.shape)
+    np.put_along_axis(called, order, (before < n_bound) * weight[order], axis=0)
+    return called * (labels >= 0)
 
 
 def _mean_spread(
@@ -141,7 +147,10 @@ def _mean_spread(
     called: np.ndarray,
     chunk: int = 4096,
 ) -> np.ndarray:
-    """Mean spread of each TF over its ``called`` (line, window) pairs, float64 (TFs,); NaN where there is none."""
+    """Mean spread of each TF over (line, window) pairs, float64 (TFs,); NaN where there is none.
+
+    ``called`` (pairs, TFs) is what each pair counts for.
+    """
     total, count = np.zeros(called.shape[1]), called.sum(axis=0)
     some = np.flatnonzero(called.any(axis=1))
     if predictor.network.n_members == 1 or not len(some):
@@ -149,18 +158,19 @@ def _mean_spread(
     called = called[some]
     for _, at, inputs in _inputs(predictor, data, line[some], window[some], (1.0,), 0, chunk):
         total += (predictor.spread(*inputs) * called[at]).sum(axis=0, dtype=np.float64)
-    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+    return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> np.ndarray:
+def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
     """Fit slope, intercept and their changes with ``x`` for each TF.
 
-    ``logits`` (N, TFs), ``x`` (N,) centred log10 depth, ``labels`` int8 (N, TFs), negative where unknown. Minimises
-    binary cross-entropy plus a quadratic pull to the fit of all TFs together. Returns float64 (TFs, 4).
+    ``logits`` (N, TFs), ``x`` (N,) centred log10 depth, ``labels`` int8 (N, TFs), negative where unknown, ``weight``
+    (N,) how many windows each stands for. Minimises binary cross-entropy summed over all of these, plus a
+    quadratic pull to the fit of all TFs together. Returns float64 (TFs, 4).
     """
     z = torch.from_numpy(logits).double()
     x = torch.from_numpy(np.asarray(x, dtype=np.float64))[:, None]
-    known = torch.from_numpy(labels >= 0)
+    counts = torch.from_numpy((labels >= 0) * np.asarray(weight, dtype=np.float64)[:, None])
     bound = torch.from_numpy(labels == BOUND).double()
 
     def fit(start: torch.Tensor, centre: torch.Tensor | None) -> torch.Tensor:
@@ -172,7 +182,7 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> np.ndarr
             a, b, e, c = p.unbind(1)
             fitted = (a + e * x).clamp_min(SMALLEST_SLOPE) * z + b + c * x
             each = torch.nn.functional.binary_cross_entropy_with_logits(fitted, bound, reduction="none")
-            loss = (each * known).sum()
+            loss = (each * counts).sum()
             pull = p - (centre if centre is not None else torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=p.dtype))
             loss = loss + PRIOR * pull.square().sum()
             loss.backward()

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from scbind.dataset import TrainingSet
+from scbind.draws import draw_windows
 from scbind.labels import BOUND
 from scbind.runlog import say
 from scbind.splits import TRAIN, VALID
@@ -139,7 +140,8 @@ class TrainingBatches(Dataset):
 class FixedBatches(Dataset):
     """Given (line, window) pairs in order, at full depth and without augmentation: for validation.
 
-    ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`. The first of
+    ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`, and ``weight``
+    float32 (batch,), what each example counts for (default 1). The first of
     ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many batches, of
     which the last may be empty.
     """
@@ -153,8 +155,11 @@ class FixedBatches(Dataset):
         batch_size: int = 512,
         process: int = 0,
         of: int = 1,
+        weight: np.ndarray | None = None,
     ):
+        weight = np.ones(len(line)) if weight is None else weight
         self.data, self.line, self.window = data, line[process::of], window[process::of]
+        self.weight = weight[process::of].astype(np.float32)
         self.bin_bp, self.batch_size = bin_bp, batch_size
         self.batches = -(-len(line) // (of * batch_size))
 
@@ -168,11 +173,12 @@ class FixedBatches(Dataset):
         line, window = self.line[rows], self.window[rows]
         counts, depth = _signal(self.data, line, window, self.bin_bp)
         codes, mappability = self.data.codes(window), self.data.mappability(window)
-        return _batch(self.data, line, window, codes, mappability, counts, depth)
+        batch = _batch(self.data, line, window, codes, mappability, counts, depth)
+        return batch | {"weight": torch.from_numpy(self.weight[rows])}
 
 
 class BindingData(pl.LightningDataModule):
-    """Training batches, drawn anew each epoch, and a fixed sample of validation windows.
+    """Training batches, drawn anew each epoch, and a fixed, weighted sample of validation windows.
 
     Of several processes (GPUs), each trains on every ``n``-th batch, from its own number on. So that all take as many
     steps, up to ``n - 1`` batches of an epoch are used twice. No validation window is.
@@ -195,11 +201,9 @@ class BindingData(pl.LightningDataModule):
         sizes = self.pools.wanted(sampling)
         self.batches_per_epoch = -(-sum(sizes) // batch_size)
         say("examples per epoch: {:,} bound, {:,} open or bound elsewhere, {:,} others".format(*sizes))
-        line, window = np.nonzero(np.asarray(data.splits) == VALID)
-        if len(line) > valid_windows:
-            chosen = np.sort(np.random.default_rng(seed).choice(len(line), valid_windows, replace=False))
-            line, window = line[chosen], window[chosen]
-        self.valid = line, window
+        # weights of 1 on average, so that the mean loss of a batch needs no other divisor than its size
+        line, window, weight = draw_windows(data, VALID, valid_windows, seed)
+        self.valid = line, window, weight / weight.mean()
 
     def _process(self) -> tuple[int, int]:
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -217,7 +221,8 @@ class BindingData(pl.LightningDataModule):
     def val_dataloader(self) -> DataLoader:
         """The validation windows of this process, at full depth."""
         process, of = self._process()
-        batches = FixedBatches(self.data, *self.valid, self.bin_bp, process=process, of=of)
+        line, window, weight = self.valid
+        batches = FixedBatches(self.data, line, window, self.bin_bp, process=process, of=of, weight=weight)
         return DataLoader(batches, batch_size=None, num_workers=self.workers)
 
 

@@ -12,6 +12,7 @@ from sklearn.metrics import average_precision_score
 
 from scbind.abstention import FEW_BOUND
 from scbind.dataset import TrainingSet
+from scbind.draws import draw_windows
 from scbind.evaluation import stack_tables
 from scbind.files import write_table
 from scbind.genome import Genome
@@ -28,7 +29,6 @@ COLUMNS = [
     "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",
 ]  # fmt: skip
 NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
-LIKELY = 0.75  # of the windows drawn, at most this share is bound or open, while there are others
 ENOUGH = 0.9  # of the AUPRC at full depth
 NO_CURVE = ("other_lines_chip", "permuted_labels")  # one does not read the signal, the other is chance
 
@@ -105,7 +105,7 @@ def score_depths(
     keeps
         Shares in (0, 1]; full depth is always added.
     max_windows
-        Of each line at most so many test windows, see :func:`draw_windows`.
+        Of each line at most so many test windows, see :func:`scbind.draws.draw_windows`.
     seed
         Of windows and thinning. Neither depends on the predictor, so that separate calls can be compared.
     probabilities
@@ -120,7 +120,7 @@ def score_depths(
     rows = []
     for line, name in enumerate(data.lines):
         assayed = np.flatnonzero(data.manifest["assayed"][line])
-        window, weight = draw_windows(data, line, max_windows, seed)
+        _, window, weight = draw_windows(data, TEST, max_windows, seed, [line])
         if not len(window) or not len(assayed):
             continue
         labels = np.asarray(data.labels[line, window])
@@ -153,31 +153,6 @@ def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, is_proba
         "auprc": average_precision_score(truth, score, sample_weight=weight) if some else np.nan,
         "ece": calibration_error(truth, score, weight=weight) if is_probability else np.nan,
     }
-
-
-def draw_windows(data: TrainingSet, line: int, limit: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Draw test windows of a line, and say how many each stands for.
-
-    Bound windows are rare, so that a plain draw of a large genome would hold hardly any. Windows that are bound by
-    any TF or open in the line are drawn first (up to ``LIKELY`` of ``limit``, or what the others leave), then others.
-    A window's weight is one over the chance that it was drawn (Horvitz and Thompson 1952), which makes prevalence and
-    AUPRC estimates for all test windows. Returns int64 (windows,) sorted, and float64 weights.
-    """
-    window = np.flatnonzero(np.asarray(data.splits[line]) == TEST)
-    if len(window) <= limit:
-        return window, np.ones(len(window))
-    likely = np.asarray(data.is_open[line, window])
-    likely = likely | (np.asarray(data.labels[line, window]) == BOUND).any(axis=1)
-    rng = np.random.default_rng([seed, line])
-    n_likely, n_other = int(likely.sum()), int((~likely).sum())
-    take = min(n_likely, max(int(limit * LIKELY), limit - n_other))
-    chosen, weights = [], []
-    for pool, n in ((np.flatnonzero(likely), take), (np.flatnonzero(~likely), min(n_other, limit - take))):
-        chosen.append(rng.permutation(pool)[:n])
-        weights.append(np.full(n, len(pool) / max(n, 1)))
-    chosen, weights = np.concatenate(chosen), np.concatenate(weights)
-    order = np.argsort(chosen)
-    return window[chosen[order]], weights[order]
 
 
 def thin(data: TrainingSet, line: int, keep: float, seed: int) -> TrainingSet:

@@ -8,27 +8,52 @@ import numpy as np
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 
 
-def ranking_metrics(truth: np.ndarray, score: np.ndarray) -> dict[str, float]:
+def ranking_metrics(
+    truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
+) -> dict[str, float]:
     """Rank-based figures of one TF.
 
-    ``truth`` is bool and ``score`` float, both shape (windows,). Returns ``n_windows, n_bound, prevalence, auroc,
+    ``truth`` is bool, ``score`` float, and ``weight`` how many windows each stands for (default 1; the two numbers of
+    windows count each once), all of shape (windows,). Returns ``n_windows, n_bound, prevalence, auroc,
     auprc`` (average precision), ``log2_gain`` (log2 of AUPRC over prevalence: how many doublings above guessing, for
     TFs of different prevalence), ``recall_at_fdr10`` and ``recall_at_fdr50`` (best recall at a precision of at
     least 0.9 and 0.5, as in the DREAM challenge); NaN where there is no positive or no negative.
     """
     truth = np.asarray(truth, dtype=bool)
     found = {"n_windows": len(truth), "n_bound": int(truth.sum())}
-    found["prevalence"] = truth.mean() if len(truth) else np.nan
+    found["prevalence"] = np.average(truth, weights=weight) if len(truth) else np.nan
     names = ("auroc", "auprc", "log2_gain", "recall_at_fdr10", "recall_at_fdr50")
     if not truth.any() or truth.all():
         return found | dict.fromkeys(names, np.nan)
-    precision, recall, _ = precision_recall_curve(truth, score)
-    found["auroc"] = roc_auc_score(truth, score)
-    found["auprc"] = average_precision_score(truth, score)
+    precision, recall, _ = precision_recall_curve(truth, score, sample_weight=weight)
+    found["auroc"] = roc_auc_score(truth, score, sample_weight=weight)
+    found["auprc"] = average_precision_score(truth, score, sample_weight=weight)
     found["log2_gain"] = np.log2(found["auprc"] / found["prevalence"])
     found["recall_at_fdr10"] = recall[precision >= 0.9].max(initial=0.0)
     found["recall_at_fdr50"] = recall[precision >= 0.5].max(initial=0.0)
     return found
+
+
+def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
+    """Average precision of drawn windows that errs on the low side, and is the usual one where all weights are 1.
+
+    Of the negatives above a threshold few may have been drawn. Their number then comes out right on average, but the
+    precision, which is convex in it, too high, and most where positives are rare and each drawn negative stands for
+    many. Here each threshold also counts the first drawn negative below it, less the one window that it is: for
+    equal weights and rare draws, the mean of 1 / (x + 1) over a Poisson number x is below 1 / mean, and close to it
+    (Chapman 1951). Arguments as of :func:`ranking_metrics`; NaN without a positive or without a negative.
+    """
+    if not truth.any() or truth.all():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    truth, score, weight = truth[order], score[order], np.asarray(weight, dtype=float)[order]
+    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # of each threshold
+    negative = np.flatnonzero(~truth)
+    following = np.append(weight[negative], 1.0)[np.searchsorted(negative, last, side="right")]
+    positives = np.cumsum(weight * truth)[last]
+    counted = np.cumsum(weight)[last] + np.maximum(following - 1, 0)
+    gained = np.diff(positives, prepend=0.0)
+    return float((gained * positives / counted).sum() / positives[-1])
 
 
 def depth_that_keeps(log_depth: Sequence[float], auprc: Sequence[float], share: float) -> tuple[float, bool]:

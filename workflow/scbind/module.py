@@ -12,17 +12,20 @@ from scbind.metrics import ranking_metrics
 from scbind.models.base import build_network
 
 
-def masked_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def masked_loss(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy over what was assayed and is not ambiguous.
 
     ``logits`` float (batch, TFs) or (members, batch, TFs); ``labels`` int8 (batch, TFs) with the codes of
-    :mod:`scbind.labels`. Returns the mean over counted entries; 0 (with a gradient) if there is none.
+    :mod:`scbind.labels`. Returns the mean over counted entries, each times the ``weight`` (batch,) of its example; 0
+    (with a gradient) if there is none.
     """
     labels = labels.expand(logits.shape)
     known = (labels != AMBIGUOUS) & (labels != NOT_ASSAYED)
     each = torch.nn.functional.binary_cross_entropy_with_logits(
         logits.float(), (labels == BOUND).float(), reduction="none"
     )
+    if weight is not None:
+        each = each * weight[:, None]
     return (each * known).sum() / known.sum().clamp_min(1)
 
 
@@ -56,7 +59,7 @@ class BindingModule(pl.LightningModule):
         super().__init__()
         self.save_hyperparameters(ignore=["motifs"])
         self.network = build_network(architecture, facts, options, motifs)
-        self._valid: list[tuple[Tensor, Tensor]] = []
+        self._valid: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_train_batch_start(self, *_) -> None:
         """Make dropout a function of seed, step and process, so that a resumed training follows the same path."""
@@ -91,12 +94,12 @@ class BindingModule(pl.LightningModule):
         logits = self.network(*self._arguments(batch))
         self.log(
             "valid_loss",
-            masked_loss(logits, batch["labels"]),
+            masked_loss(logits, batch["labels"], batch["weight"]),
             on_epoch=True,
             batch_size=len(logits),
             sync_dist=True,
         )
-        self._valid.append((logits.float().cpu(), batch["labels"].cpu()))
+        self._valid.append((logits.float().cpu(), batch["labels"].cpu(), batch["weight"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
         """Log the mean AUPRC over the TFs that have a bound validation window."""
@@ -105,9 +108,9 @@ class BindingModule(pl.LightningModule):
             everyone = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, seen)
             seen = [batch for part in everyone for batch in part]
-        logits, labels = (torch.cat(parts) for parts in zip(*seen, strict=True))
+        logits, labels, weight = (torch.cat(parts).numpy() for parts in zip(*seen, strict=True))
         self._valid.clear()
-        self.log("valid_auprc", mean_auprc(labels.numpy(), logits.numpy()), sync_dist=True)
+        self.log("valid_auprc", mean_auprc(labels, logits, weight), sync_dist=True)
 
     def configure_optimizers(self):
         """AdamW with warm-up and decay, or the published plain Adam."""
@@ -119,10 +122,14 @@ class BindingModule(pl.LightningModule):
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
-def mean_auprc(labels: np.ndarray, score: np.ndarray) -> float:
-    """Mean average precision over TFs with a positive; ambiguous and unassayed entries are left out."""
+def mean_auprc(labels: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
+    """Mean average precision over TFs with a positive; ambiguous and unassayed entries are left out.
+
+    ``labels`` int8 and ``score`` float (windows, TFs), ``weight`` (windows,) how many windows each stands for.
+    """
     values = []
     for column in range(labels.shape[1]):
         known = labels[:, column] >= 0
-        values.append(ranking_metrics(labels[known, column] == BOUND, score[known, column])["auprc"])
+        truth = labels[known, column] == BOUND
+        values.append(ranking_metrics(truth, score[known, column], weight[known])["auprc"])
     return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0

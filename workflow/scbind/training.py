@@ -106,9 +106,11 @@ def train(
     sampling
         Fields of :class:`scbind.data.Sampling`.
     valid_windows
-        Upper limit of validation windows looked at after each epoch.
+        Upper limit of validation windows looked at after each epoch (:func:`scbind.draws.draw_windows`).
     precision
         Lightning's name, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
+    workers
+        Processes that make batches ahead, for each device; 0 makes them in between. Nothing depends on it.
     code
         Digest of the code that trains. A state is resumed only by the same code, data and settings that left it.
 

@@ -12,6 +12,7 @@ with logged(snakemake.log[0]):
         motifs=snakemake.input.motifs or None,
         gpus=snakemake.resources.gpu,
         threads=snakemake.threads,
+        workers=snakemake.resources.workers,
         code=snakemake.params.code,
         **snakemake.params.hyper,
     )

@@ -1,0 +1,138 @@
+from dataclasses import dataclass
+
+import numpy as np
+import pytest
+from scbind.abstention import FEW_BOUND, reliability
+from scbind.data import BindingData, Sampling
+from scbind.dataset import TrainingSet
+from scbind.draws import EACH_TF, LIKELY, draw_windows
+from scbind.labels import BOUND
+from scbind.metrics import least_auprc, ranking_metrics
+from scbind.module import mean_auprc
+from scbind.splits import TEST, VALID
+
+TFS = ["common", "rare", "other line"]
+
+
+@dataclass
+class Genome:
+    """Two lines of 60,000 windows, half of them validation; one TF binds 1,500 of these, the others some twenty."""
+
+    lines = ["A", "B"]  # noqa: RUF012
+    tfs = TFS
+
+    def __post_init__(self):
+        rng, n = np.random.default_rng(1), 60_000
+        self.splits = np.full((2, n), VALID, np.uint8)
+        self.splits[:, n // 2 :] = TEST
+        self.is_open = rng.random((2, n)) < 0.06
+        self.labels = np.zeros((2, n, 3), np.int8)
+        self.labels[:, :, 0] = rng.random((2, n)) < self.is_open * 0.42
+        self.labels[0, :, 1] = rng.random(n) < 0.0007
+        self.labels[1, :, 1] = -2
+        self.labels[0, :, 2] = -2
+        self.labels[1, :, 2] = rng.random(n) < 0.0007
+        self.score = 2.0 * self.is_open[:, :, None] + 3 * (self.labels == BOUND)
+        self.score += rng.normal(size=self.labels.shape)
+
+
+@pytest.fixture(scope="module")
+def genome():
+    return Genome()
+
+
+def figures(genome, line, window, weight, column):
+    label = genome.labels[line, window, column]
+    known = label >= 0
+    score = genome.score[line, window, column]
+    return ranking_metrics(label[known] == BOUND, score[known], weight[known])
+
+
+def test_all_windows_that_fit_are_taken_once(genome):
+    line, window, weight = draw_windows(genome, VALID, 60_000, 0)
+    assert np.array_equal(np.stack([line, window]), np.nonzero(genome.splits == VALID))
+    assert (weight == 1).all() and weight.dtype == np.float64
+    for column in range(3):
+        known = genome.labels[line, window, column] >= 0
+        truth = genome.labels[line, window, column][known] == BOUND
+        plain = ranking_metrics(truth, genome.score[line, window, column][known])
+        assert figures(genome, line, window, weight, column) == plain
+
+
+def test_a_draw_keeps_the_limit_and_stands_for_all(genome):
+    limit = 1000
+    line, window, weight = draw_windows(genome, VALID, limit, 0)
+    pair = line * 60_000 + window
+    assert len(pair) == limit and (np.diff(pair) > 0).all() and (genome.splits[line, window] == VALID).all()
+    assert weight.min() >= 1 and weight.sum() == pytest.approx(60_000, rel=0.1)
+    bound = (genome.labels == BOUND).any(axis=2)
+    likely = (bound | genome.is_open)[line, window]
+    assert likely.sum() == limit * LIKELY
+    assert weight[~likely].sum() == pytest.approx((~(bound | genome.is_open))[:, :30_000].sum())
+    n_rare = (genome.labels[:, :30_000] == BOUND).sum(axis=(0, 1))[1:]
+    assert ((genome.labels[line, window] == BOUND).sum(axis=0)[1:] == n_rare).all(), "all of the rare TFs"
+    assert (genome.labels[line, window, 0] == BOUND).sum() >= EACH_TF * limit / 3
+    again, other = draw_windows(genome, VALID, limit, 0), draw_windows(genome, VALID, limit, 1)
+    assert np.array_equal(again[1], window) and not np.array_equal(other[1], window)
+
+
+def test_one_line_alone(genome):
+    line, window, _ = draw_windows(genome, TEST, 500, 3, [1])
+    assert (line == 1).all() and len(window) == 500 and (genome.splits[1, window] == TEST).all()
+
+
+def test_weighted_figures_estimate_those_of_all_windows(genome):
+    every = draw_windows(genome, VALID, 60_000, 0)
+    parts = [draw_windows(genome, VALID, 4000, seed) for seed in range(20)]
+    for column in range(3):
+        whole = figures(genome, *every, column)
+        found = [figures(genome, *part, column) for part in parts]
+        for name, tolerance in (("prevalence", 0.03), ("auprc", 0.1), ("auroc", 0.02)):
+            assert np.mean([each[name] for each in found]) == pytest.approx(whole[name], rel=tolerance), name
+        plain = np.mean([figures(genome, *p[:2], np.ones(4000), column)["prevalence"] for p in parts])
+        assert plain > 3 * whole["prevalence"], "without weights it would be far off"
+
+
+def test_what_the_auprc_is_at_least_is_hardly_ever_too_high(genome):
+    every = draw_windows(genome, VALID, 60_000, 0)
+    for column in range(3):
+        label = genome.labels[:, :, column]
+        for score in (genome.score[:, :, column], np.random.default_rng(2).normal(size=label.shape) + label):
+            found = []
+            for line, window, weight in [every] + [draw_windows(genome, VALID, 1000, s) for s in range(20)]:
+                known = label[line, window] >= 0
+                given = (label[line, window] == BOUND)[known], score[line, window][known], weight[known]
+                found.append((ranking_metrics(*given)["auprc"], least_auprc(*given)))
+            (whole, same), *parts = found
+            assert same == pytest.approx(whole)
+            estimate, least = np.mean(parts, axis=0)
+            assert 0.3 * whole < least <= min(whole + 0.02, estimate)
+
+
+def test_a_rare_tf_is_no_longer_unknown(genome):
+    def level(line, window, weight):
+        labels, score = genome.labels[line, window], genome.score[None, line, window]
+        return reliability(TFS, labels, score, np.ones((1, len(line))), weight)["rare"]
+
+    line, window, weight = draw_windows(genome, VALID, 1000, 0)
+    drawn, whole = level(line, window, weight), level(*draw_windows(genome, VALID, 60_000, 0))
+    assert drawn["level"] == whole["level"] != "unknown" and drawn["n_bound"] == whole["n_bound"] >= FEW_BOUND
+    chosen = np.sort(np.random.default_rng(0).permutation(60_000)[:1000])
+    line, window = (found[chosen] for found in np.nonzero(genome.splits == VALID))
+    assert level(line, window, np.ones(1000))["level"] == "unknown"
+
+
+def test_the_sample_that_stops_training_is_weighted(tiny, tiny_dataset, genome):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    n = int((np.asarray(data.splits) == VALID).sum())
+    whole, part = (BindingData(data, Sampling(), 50, 16, 1, valid_windows=limit) for limit in (n, n // 2))
+    assert (whole.valid[2] == 1).all() and len(whole.valid[0]) == n
+    line, window, weight = part.valid
+    assert len(window) == n // 2 and weight.mean() == pytest.approx(1) and weight.max() > 1.2
+    batches = list(part.val_dataloader())
+    assert np.concatenate([b["weight"].numpy() for b in batches]) == pytest.approx(weight)
+    assert np.concatenate([b["line"].numpy() for b in batches]).tolist() == line.tolist()
+    line, window, weight = draw_windows(genome, VALID, 1000, 0)
+    labels, score = genome.labels[line, window], genome.score[line, window]
+    each = [figures(genome, line, window, weight, column)["auprc"] for column in range(3)]
+    assert mean_auprc(labels, score, weight) == pytest.approx(np.mean(each))
