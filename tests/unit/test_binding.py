@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import anndata as ad
 import numpy as np
@@ -255,6 +256,15 @@ def test_a_type_of_which_every_cell_is_too_shallow_is_abstained_on(made):
         mean = kept(probability[:2, :, 0]).mean(axis=0)
         assert bigwig.stats("chr1", 0, 2000, type="max")[0] == pytest.approx(mean[:6].max(), abs=1e-6)
     assert levels_in(folder / "low") == {"CTCF": "abstained", "GATA1": "abstained"}
+
+
+def test_tracks_are_refused_where_the_disk_has_no_room(made, monkeypatch):
+    folder, _, shards = made
+    merge(folder, shards)
+    monkeypatch.setattr("scbind.tracks.shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    with pytest.raises(OSError, match="No space left on device"):
+        cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b")
+    assert not (folder / "b").exists() and not list(folder.glob(".*"))
 
 
 def test_tracks_refuse_sizes_of_another_genome(made):

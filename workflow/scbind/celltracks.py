@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyBigWig
 import pysam
 
 from scbind.abstention import reliability_table
@@ -15,6 +14,7 @@ from scbind.errors import InputError
 from scbind.files import atomic, write_table
 from scbind.genome import ChromSizes
 from scbind.runlog import say
+from scbind.tracks import create_bigwig
 
 
 def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probability: float = 0.1) -> None:
@@ -57,8 +57,7 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
             abstained = known["abstained"][tf] or (len(rows) > 0 and unread_here.all())
             mean = _mean(store, tf, rows if abstained else rows[~unread_here])
             suffix = "abstained.bw" if abstained else "bw"
-            with pyBigWig.open(str(folder / f"{tf}.{suffix}"), "w") as bigwig:
-                bigwig.addHeader(list(sizes.as_dict().items()))
+            with create_bigwig(folder / f"{tf}.{suffix}", sizes, 2 * len(starts)) as bigwig:
                 for chrom in sizes.names:
                     here = (chroms == chrom) & (mean > 0)
                     left, right, value = _flatten(starts[here], ends[here], mean[here])

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import shutil
 import tempfile
 from array import array
 from collections.abc import Iterator
@@ -26,6 +29,8 @@ FORMATS = ("fragments", "bam", "insertions", "coverage")
 ENOUGH_ENDS = 2_000_000  # ends looked at for the shift; more do not change the answer
 BLOCK = 4 << 20  # bp of a bigWig read at a time
 MIN_MAPQ = 30
+ENTRY_BYTES = 128  # of a bigWig with its zoom levels; random values on bases 1,000 bp apart take 75
+OVERHEAD = 1 << 20  # bytes, whatever is in it
 
 # One chromosome of one input: positions of starts and of last bases (int64, sorted, unique) and weights.
 Ends = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -81,9 +86,9 @@ def insertion_track(
             parts.append(part)
             facts.append(fact)
         covered = _covered(inputs, regions, parts, sizes)
-        totals = {}
+        totals, entries = {}, sum(np.load(p, mmap_mode="r").shape[1] for part in parts for p in part.values())
         with atomic(output_json) as json_scratch, atomic(output_bw) as bw_scratch:
-            with create_bigwig(bw_scratch, sizes) as bw:
+            with create_bigwig(bw_scratch, sizes, entries) as bw:
                 for name in sizes.names:
                     found = [np.load(part[name]) for part in parts if name in part]
                     if found:
@@ -329,8 +334,16 @@ def _add_up(pairs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 @contextmanager
-def create_bigwig(path: str | Path, sizes: ChromSizes):
-    """Open a new bigWig with the header of the genome."""
+def create_bigwig(path: str | Path, sizes: ChromSizes, entries: int):
+    """Open a new bigWig with the header of the genome, to which at most so many entries will be added.
+
+    Where the disk fills up under it, the library crashes or never returns. So room for the largest file that can
+    come of it is asked for first: raises :class:`OSError` (ENOSPC) if the disk has less. Quotas, and what others
+    write meanwhile, are not seen.
+    """
+    folder, most = Path(path).parent, ENTRY_BYTES * (entries + len(sizes.names)) + OVERHEAD
+    if shutil.disk_usage(folder).free < most:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     bw = pyBigWig.open(str(path), "w")
     try:
         bw.addHeader(list(sizes.as_dict().items()))
