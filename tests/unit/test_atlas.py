@@ -63,3 +63,35 @@ def test_exponent(benchmarks):
     rows = [{"cells": n, "cpu": 3 * n**1.5} for n in (10, 20, 80)]
     assert math.isclose(exponent(rows, "cells"), 1.5)
     assert math.isnan(exponent(rows[:1], "cells"))
+
+
+def test_sums_over_all_stages_and_their_growth(benchmarks, capsys):
+    from scale import show, totals
+
+    def row(stage, cells, windows, cpu, part=1, parts=1):
+        facts = dict.fromkeys(("peak", "own", "written"), 2**20)
+        sizes = {"stage": stage, "cells": cells, "windows": windows, "part": part, "parts": parts}
+        return {**sizes, "seconds": cpu / 2, "cpu": cpu, **facts}
+
+    rows = [row("count", n, 0, n) for n in (10, 20)]
+    rows += [row("infer", n, w, 2 * n * w, 1, 4) for n, w in ((10, 30), (20, 30), (20, 15))]
+    rows += [row("rates", n, w, 1e6) for n, w in ((10, 30), (20, 30))]
+    rows += [row("readout", n, w, 1) for n, w in ((10, 30), (20, 30), (20, 15))] + [row("count", 5, 0, 9)]
+    found = totals(rows)
+    assert [(r["cells"], r["windows"]) for r in found] == [
+        (10, 30),
+        (20, 15),
+        (20, 30),
+    ]  # none for five cells
+    assert [r["cpu"] for r in found] == [2411, 2421, 4821] and all(r["estimate"] for r in found)
+    assert [r["seconds"] for r in found] == [1205.5, 1210.5, 2410.5]
+    assert totals(rows[:2]) == [
+        {"cells": n, "windows": 0, "seconds": n / 2, "cpu": n, "estimate": False} for n in (10, 20)
+    ]
+    show(rows)
+    lines = capsys.readouterr().out.splitlines()
+    assert "| 20 | 15 | 1,210.5 | 2,421.0 | estimate |" in lines
+    slopes = [math.log2(4821 / 2411), math.log2(4821 / 2421)]
+    last = next(i for i, line in enumerate(lines) if line.startswith("| all stages | "))
+    assert lines[last] == f"| all stages | {slopes[0]:.2f} | {slopes[1]:.2f} |"
+    assert lines[last - 1].startswith("| rates") and not lines[last + 1].startswith("|")

@@ -155,19 +155,39 @@ def test_pseudoreplication_is_not_called(tmp_path):
 
 
 def test_conditions_within_a_type(tmp_path):
-    files, sheet = [], ["sample\tcondition"]
+    files = []
     for i in range(6):
-        shift = 2.0 if i % 2 else 0.0
-        write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", ["A"] * 20 + ["B"] * 20, shift, i)
+        shift, condition = (2.0, "sick") if i % 2 else (0.0, "healthy")
+        write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", ["A"] * 20 + ["B"] * 20, shift, i, condition=condition)
         files.append(tmp_path / f"s{i}.h5ad")
-        sheet.append(f"s{i}\t{'sick' if i % 2 else 'healthy'}")
-    (tmp_path / "samples.tsv").write_text("\n".join(sheet) + "\n")
-    table = run(tmp_path, files, samples=tmp_path / "samples.tsv")
+    table = run(tmp_path, files)
     table = table[table.contrast == "condition"]
     assert set(table.group) == {"sick"} and set(table.reference) == {"healthy"}
     assert set(table.test) == {WELCH, ABSTAINED}
     best = table.sort_values("p_adjusted").iloc[0]
     assert (best.cell_type, best.tf) == ("B", "SPI1") and best.difference == pytest.approx(2, abs=0.5)
+
+
+def test_donors_and_conditions_are_those_of_the_cells(tmp_path):
+    """As the embedding writes them: categories, of which a sample that was given none has none."""
+    types, files = ["A"] * 25 + ["B"] * 25, []
+    for i, donor in enumerate(["x", "y", "z", None]):
+        values = {
+            name: pd.Categorical([value] * 50) for name, value in (("donor", donor), ("condition", None))
+        }
+        write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", types, 2.0, i, **values)
+        files.append(tmp_path / f"s{i}.h5ad")
+    table = run(tmp_path, files[:3])
+    assert set(table.contrast) == {"cell_type"} and set(table.test) == {PAIRED, ABSTAINED}
+    table = run(tmp_path, [files[0], *files])  # one donor twice, and cells without a donor: samples count
+    assert set(table[table.test == PAIRED].n_replicates) == {4}
+
+
+def test_cells_without_a_condition_do_not_look_for_conditions(tmp_path, capsys):
+    empty = pd.Categorical([None] * 40)
+    write_sample(tmp_path / "s.h5ad", "s", ["A"] * 20 + ["B"] * 20, 2.0, 0, condition=empty)
+    run(tmp_path, [tmp_path / "s.h5ad"], min_cells=21)
+    assert "conditions:" not in capsys.readouterr().err
 
 
 def test_small_types_are_named_and_left_out(tmp_path, capsys):
@@ -213,13 +233,4 @@ def test_bad_inputs(tmp_path):
     data.write_h5ad(b)
     with pytest.raises(InputError, match="no column cell_type"):
         differential_tfs([b], tmp_path / "o.tsv")
-    sheet = tmp_path / "samples.tsv"
-    for text, message in [
-        ("name\na\n", "no column sample"),
-        ("sample\nb\n", "sample a is not listed"),
-        ("sample\na\na\n", "listed twice"),
-    ]:
-        sheet.write_text(text)
-        with pytest.raises(InputError, match=message):
-            differential_tfs([a], tmp_path / "o.tsv", samples=sheet)
     assert not (tmp_path / "o.tsv").exists()

@@ -1,10 +1,17 @@
+import json
+import os
+import signal
+import subprocess
 import sys
+import time
 import types
+from pathlib import Path
 
 import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scbind
 import scipy.sparse as sp
 import torch
 from scbind.activity import activity_matrix
@@ -213,6 +220,62 @@ def test_blocks_are_small_where_cells_have_many_insertions():
     )  # 100,000 cells: 1 GiB of 640 kB each, cut to a power of two
     assert _signal_block(1 << 28, 0.5) == 1 << 26
     assert _signal_block(1, 1e9) == 1
+
+
+# The rule's script with the fake model and small blocks, which stops for good when the first of them is kept.
+JOB = """
+import json, runpy, sys, time
+from functools import partial
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+import test_inference
+from scbind import inference
+from scbind.shards import ShardWriter
+
+def stop(*block, add=ShardWriter.add):
+    add(*block)
+    Path(sys.argv[1]).touch()
+    time.sleep(600)
+
+ShardWriter.add = stop
+inference.infer_shard = partial(inference.infer_shard, cell_block=2)
+sys.modules["scbind.models"] = ModuleType("scbind.models")
+sys.modules["scbind.models"].load_predictor = lambda *_, **__: test_inference.FakePredictor()
+job = {name: SimpleNamespace(**values) for name, values in json.loads(sys.argv[3]).items()}
+runpy.run_path(sys.argv[2], init_globals={"snakemake": SimpleNamespace(log=[sys.argv[4]], **job)})
+"""
+
+
+def test_a_shard_that_is_killed_in_the_middle_is_made_anew_and_the_other_stays(files):
+    infer(files, 0, 2, cell_block=2)
+    other, killed, log = files / "0of2.npz", files / "1of2.npz", files / "log"
+    before = other.stat().st_mtime_ns, other.read_bytes()
+    inputs = {name: f"{files}/{name}.npy" for name in ("position", "cell", "readout")}
+    inputs |= {"checkpoint": f"{files}/m", "calibration": None, "cells": f"{files}/cells.h5ad"}
+    inputs |= {"windows": f"{files}/windows.npz", "profile": f"{files}/reference.npz"}
+    params = {"shard": [2, 2], "reference": f"{files}/ref", "floor": 0.1, "max_error": 0.05, "sites": True}
+    job = {"input": inputs, "params": params, "output": {"shard": str(killed)}, "resources": {"gpu": 0}}
+    workflow = Path(scbind.__file__).parents[1]
+    script, stopped = workflow / "scripts/infer_binding.py", files / "stopped"
+    process = subprocess.Popen(
+        [sys.executable, "-c", JOB, stopped, script, json.dumps(job), log],
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(workflow), str(Path(__file__).parent)])},
+    )
+    try:
+        while not stopped.exists():
+            assert process.poll() is None, log.read_text()
+            time.sleep(0.05)
+    finally:
+        process.kill()
+    assert process.wait() == -signal.SIGKILL
+    assert sorted(path.name for path in files.glob("*of2*")) == [".1of2.npz.scratch", "0of2.npz"]
+    again, whole = infer(files, 1, 2, cell_block=2), infer(files, cell_block=2)
+    assert sorted(path.name for path in files.glob("*of2*")) == ["0of2.npz", "1of2.npz"]
+    assert before == (other.stat().st_mtime_ns, other.read_bytes())
+    assert 0 < len(again.rows) < len(whole.rows)
+    for name in NAMES:
+        assert np.array_equal(again.array(name), whole.array(name)[-len(again.rows) :])
+    assert all(np.array_equal(again.codes(t), whole.codes(t)[-len(again.rows) :]) for t in range(3))
 
 
 def test_more_shards_than_cells_gives_empty_shards(files):

@@ -1,6 +1,6 @@
 import numpy as np
 import pandas as pd
-from scbind.genome import Genome
+from scbind.genome import ChromSizes, Genome
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND, assay_table, covered_bases, grid_windows, label_windows
 
 CHROMS = ["chr1", "chr2"]
@@ -38,6 +38,13 @@ def test_grid_avoids_unknown_bases_exclusions_and_ends(tiny):
     assert (genome.window_codes(chrom, start, 200) < 4).all()
     assert 20_000 not in start[chrom == 0] and 20_200 in start[chrom == 0]
     assert 600 not in start and 800 in start  # N from 500 to 700
+
+
+def test_a_grid_over_more_scaffolds_than_sixteen_bits_count():
+    n = 2**15 + 2
+    sizes = ChromSizes(tuple(f"s{i}" for i in range(n)), np.full(n, 10))
+    chrom, start = grid_windows(Genome("g", sizes, np.zeros(10 * n, np.uint8), None), intervals(), 4, 8, 4)
+    assert np.array_equal(chrom, np.arange(n)) and not start.any()
 
 
 def test_assay_table():

@@ -1,13 +1,25 @@
 import json
+import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pyBigWig
 import pysam
 import pytest
+from scbind.coverage import coverage_track
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
+from scbind.runlog import full_disk
 from scbind.shift import count_lags, estimate_frame
-from scbind.tracks import insertion_track, read_fragments, read_insertions
+from scbind.tracks import (
+    ENTRY_BYTES,
+    OVERHEAD,
+    add_bases,
+    create_bigwig,
+    insertion_track,
+    read_fragments,
+    read_insertions,
+)
 
 LENGTH = 60_000
 
@@ -231,6 +243,38 @@ def test_random_ends_stay_undetermined():
         assert [estimate_frame(lags, kind)[0] for kind in ("fragments", "coverage", "insertions")] == [
             None
         ] * 3
+
+
+@pytest.mark.parametrize("gap", [1, 100, 1000, 20_000])
+def test_a_bigwig_is_no_larger_than_the_room_that_is_asked_for(tmp_path, gap):
+    rng = np.random.default_rng(gap)
+    position = np.cumsum(rng.integers(1, 2 * gap + 1, 50_000))
+    sizes = ChromSizes(("chr1",), np.array([position[-1] + 1]))
+    with create_bigwig(tmp_path / "x.bw", sizes, len(position)) as bw:
+        add_bases(bw, "chr1", position, rng.random(len(position)))
+    assert (tmp_path / "x.bw").stat().st_size < 0.75 * ENTRY_BYTES * len(position)
+
+
+def test_a_disk_without_room_for_a_bigwig_is_refused_before_it_is_begun(run, tmp_path, monkeypatch):
+    """The library crashes, and cannot be caught, if the disk fills up while it writes."""
+    fragments = save_fragments(tmp_path / "f.tsv", PAIRS)
+    room = ENTRY_BYTES * (8 + 2) + OVERHEAD  # eight ends, two chromosomes
+
+    def disk(free):
+        monkeypatch.setattr("scbind.tracks.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+
+    disk(room)
+    run((fragments, "fragments"))
+    shutil.rmtree(tmp_path / "out")
+    disk(ENTRY_BYTES * 2 + OVERHEAD)
+    with pytest.raises(OSError, match="No space left on device") as error:
+        run((fragments, "fragments"))
+    assert str(full_disk(error.value)).startswith(
+        f"{tmp_path / 'out'}: cannot write: No space left on device; free"
+    )
+    with pytest.raises(OSError, match="No space left on device"):
+        coverage_track(fragments, tmp_path / "chrom.sizes", tmp_path / "out" / "c.bw")
+    assert list((tmp_path / "out").iterdir()) == []
 
 
 def test_few_reads_of_a_bam_are_taken_as_unshifted_and_duplicates_left_out(run, tmp_path):

@@ -272,6 +272,23 @@ def test_types_and_activity_are_scored(atlas):
     }  # not the one active in all
 
 
+def test_tfs_that_are_abstained_on_do_not_shape_the_groups(atlas, capsys):
+    """Three TFs split the cells by chance, and more than the others do by type; with one TF left all are used."""
+    whole = types_of(atlas)
+    adata = ad.read_h5ad(atlas / "activity.h5ad")
+    noise = ["T0", "T1", "EVERY"]
+    adata.X[:, adata.var_names.get_indexer(noise)] = 30.0 * np.random.default_rng(1).integers(0, 2, (121, 3))
+    for abstained, right in (([], False), (noise, True), (["T0", "T1", "T2", "T3", "T4"], False)):
+        adata.var["abstained"] = adata.var_names.isin(abstained)
+        adata.write_h5ad(atlas / "activity.h5ad")
+        value = types_of(atlas)
+        assert (value["ari", "activity_leiden"] > 0.95) == right
+        assert value["ari", "scfan_leiden"] == whole["ari", "scfan_leiden"]
+        assert len(value["activity_auroc"]) == 6  # each TF alone, whether abstained on or not
+        told = "types: scbind abstains on all but 1 TFs; cells are grouped by all of them"
+        assert (told in capsys.readouterr().err) == (len(abstained) == 5)
+
+
 def test_cells_without_types_are_refused(atlas):
     adata = ad.read_h5ad(atlas / "cells.h5ad")
     del adata.obs["cell_type"]

@@ -27,6 +27,15 @@ def choose(tmp_path, reference, bed, exclude=None, **geometry):
     return Windows.load(path)
 
 
+def test_more_scaffolds_than_sixteen_bits_count(tmp_path):
+    n = 2**15 + 2
+    (tmp_path / "ref").mkdir()
+    (tmp_path / "ref/chrom.sizes").write_text("".join(f"s{i}\t500\n" for i in range(n)))
+    np.save(tmp_path / "ref/sequence.npy", np.zeros(500 * n, dtype=np.uint8))
+    got = choose(tmp_path, tmp_path / "ref", f"s0\t0\t500\ns{n - 1}\t100\t350\n", step=200, window=100)
+    assert got.chrom.tolist() == [0, n - 1] and got.start.tolist() == [200, 200]
+
+
 def brute_force(peaks, lengths, window, step, flank):
     """Grid windows by looking at every one of them."""
     found = []

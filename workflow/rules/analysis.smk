@@ -1,7 +1,6 @@
 rule differential_tfs:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
-        samples=PLAN.sheets["samples"],
     output:
         table=report(
             "results/analysis/differential_tfs.tsv",

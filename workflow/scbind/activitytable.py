@@ -46,8 +46,8 @@ class Activity:
 
     @property
     def abstained(self) -> np.ndarray:
-        """Bool (TFs,): factors on which scbind abstains as a whole; none where the files do not say."""
-        return _abstained(self.var)
+        """What :func:`abstained_tfs` says of ``var``."""
+        return abstained_tfs(self.var)
 
     @property
     def readable(self) -> np.ndarray:
@@ -111,7 +111,8 @@ def _dense(matrix) -> np.ndarray:
     return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float64)
 
 
-def _abstained(var: pd.DataFrame) -> np.ndarray:
+def abstained_tfs(var: pd.DataFrame) -> np.ndarray:
+    """Bool (TFs,): scbind abstains on it as a whole, by ``var`` of an activity file; none if that says nothing."""
     given = "abstained" in var
     return var["abstained"].to_numpy(dtype=bool) if given else np.zeros(len(var), dtype=bool)
 
@@ -119,7 +120,7 @@ def _abstained(var: pd.DataFrame) -> np.ndarray:
 def _shallow(data: anndata.AnnData) -> np.ndarray:
     if "abstained" not in data.layers:
         return np.zeros(data.shape, dtype=bool)
-    return np.asarray(data.layers["abstained"], dtype=bool) & ~_abstained(data.var)
+    return np.asarray(data.layers["abstained"], dtype=bool) & ~abstained_tfs(data.var)
 
 
 def _umap(data: anndata.AnnData) -> np.ndarray:

@@ -6,24 +6,25 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyBigWig
 import pysam
 
 from scbind.abstention import reliability_table
 from scbind.binding import Binding, open_binding
 from scbind.errors import InputError
-from scbind.files import atomic
+from scbind.files import atomic, write_table
 from scbind.genome import ChromSizes
 from scbind.runlog import say
+from scbind.tracks import create_bigwig
 
 
 def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probability: float = 0.1) -> None:
-    """Write ``{tf}.bw`` and ``{tf}.bed.gz`` (with ``.tbi``): mean P(bound) over the cells of a type.
+    """Write ``{tf}.bw`` and ``{tf}.bed.gz`` (with ``.tbi``): mean P(bound) over the cells of a type; ``levels.tsv``.
 
     Absent entries count as 0, so a mean is too low by less than the store's floor. In the bigWig a base has
-    the largest mean of the windows that hold it. In the BED each window of mean >= ``min_probability`` is a
-    line: chrom, start, end (0-based half-open), TF, score (1000 P rounded), ".", P, and the level of the TF's
-    reliability. A type without cells here gives empty files.
+    the largest mean of the windows that hold it. In the BED, of six columns, each window of mean >=
+    ``min_probability`` is a line: chrom, start, end (0-based half-open), TF, score (int, 1000 P rounded), ".".
+    The table ``levels.tsv`` has the level of each TF's reliability: ``tf, level``. A type without cells here gives
+    empty tracks.
 
     Cells too shallow for a TF are left out of its mean. A TF that is abstained on, as a whole or in every cell of the
     type, is the mean over all cells and says so: the level is ``abstained``, and the bigWig, which cannot carry a mark,
@@ -49,23 +50,25 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
     if not len(rows):
         say(f"no cell of type {cell_type!r} in {binding}: its tracks are empty")
     known, unread = reliability_table(store.reliability, store.tfs), store.abstained[rows]
+    levels = known["level"].to_dict()
     with atomic(output) as folder:
         folder.mkdir()
         for tf, unread_here in zip(store.tfs, unread.T, strict=True):
             abstained = known["abstained"][tf] or (len(rows) > 0 and unread_here.all())
             mean = _mean(store, tf, rows if abstained else rows[~unread_here])
             suffix = "abstained.bw" if abstained else "bw"
-            with pyBigWig.open(str(folder / f"{tf}.{suffix}"), "w") as bigwig:
-                bigwig.addHeader(list(sizes.as_dict().items()))
+            with create_bigwig(folder / f"{tf}.{suffix}", sizes, 2 * len(starts)) as bigwig:
                 for chrom in sizes.names:
                     here = (chroms == chrom) & (mean > 0)
                     left, right, value = _flatten(starts[here], ends[here], mean[here])
                     if len(left):
                         bigwig.addEntries([chrom] * len(left), left.tolist(), right.tolist(), value.tolist())
             table = pd.DataFrame({"chrom": chroms, "start": starts, "end": ends, "tf": tf})
-            table["score"], table["strand"], table["p"] = np.rint(1000 * mean).astype(int), ".", mean
-            table["level"] = "abstained" if abstained else known["level"][tf]
+            table["score"], table["strand"] = np.rint(1000 * mean).astype(int), "."
             _write_bed(table[mean >= min_probability], folder / f"{tf}.bed.gz")
+            if abstained:
+                levels[tf] = "abstained"
+        write_table(folder / "levels.tsv", pd.DataFrame({"tf": levels.keys(), "level": levels.values()}))
 
 
 def _mean(store: Binding, tf: str, rows: np.ndarray) -> np.ndarray:
@@ -100,7 +103,7 @@ def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.
 def _write_bed(table: pd.DataFrame, path: Path) -> None:
     """Write a sorted table as bgzipped, tabix-indexed BED."""
     plain = path.with_suffix("")
-    table.to_csv(plain, sep="\t", header=False, index=False, float_format="%.4f")
+    table.to_csv(plain, sep="\t", header=False, index=False)
     pysam.tabix_compress(str(plain), str(path), force=True)
     plain.unlink()
     pysam.tabix_index(str(path), preset="bed", force=True)

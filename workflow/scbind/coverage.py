@@ -16,6 +16,7 @@ from scbind.genome import ChromSizes
 from scbind.tracks import create_bigwig
 
 BATCH = 1 << 20  # runs written at a time
+RUN_BYTES = 12  # start, end and depth, int32
 
 
 def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | Path) -> None:
@@ -41,7 +42,8 @@ def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | 
             with open(waiting[name], "wb") as handle:
                 for runs in _depth_runs(count(pieces)):
                     handle.write(runs.astype(np.int32).tobytes())
-        with atomic(output) as scratch, create_bigwig(scratch, sizes) as bw:
+        n_runs = sum(path.stat().st_size for path in waiting.values()) // RUN_BYTES
+        with atomic(output) as scratch, create_bigwig(scratch, sizes, n_runs) as bw:
             for name in sizes.names:
                 if name in waiting:
                     _add_runs(bw, name, waiting[name], 1e6 / total)

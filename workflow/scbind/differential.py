@@ -19,8 +19,7 @@ import pandas as pd
 from scipy import stats
 
 from scbind.activitytable import Activity, read_activity
-from scbind.errors import InputError
-from scbind.files import require, write_table
+from scbind.files import write_table
 from scbind.runlog import say
 from scbind.typemeans import list_types
 
@@ -47,7 +46,6 @@ NAMING = (
 def differential_tfs(
     activity: list[str | Path],
     output: str | Path,
-    samples: str | Path | None = None,
     min_cells: int = 20,
     min_cells_per_replicate: int = 5,
 ) -> None:
@@ -56,11 +54,9 @@ def differential_tfs(
     Parameters
     ----------
     activity
-        ``results/activity/{sample}.h5ad`` files; z is compared.
+        ``results/activity/{sample}.h5ad`` files; z is compared. ``obs`` may have ``donor`` and ``condition``.
     output
         A table, one row per contrast, cell type, group and factor; columns in ``docs/outputs.md``.
-    samples
-        Optional tab-separated sample sheet with a column ``sample`` and ``condition`` and/or ``donor``.
     min_cells
         Types (or groups of a type) with fewer cells are named in the log and left out. Where fewer cells of a side are
         deep enough for a TF, its row has no figures.
@@ -75,9 +71,10 @@ def differential_tfs(
     Otherwise: Wilcoxon rank-sum over cells (``scanpy.tl.rank_genes_groups``, tie-corrected).
     Benjamini-Hochberg adjustment runs over all tested rows of one kind of contrast.
     """
-    data = _with_metadata(read_activity(activity), samples)
+    data = read_activity(activity)
+    data.obs["replicate"] = _replicates(data.obs)
     rows = _between_types(data, min_cells, min_cells_per_replicate)
-    if "condition" in data.obs:
+    if "condition" in data.obs and data.obs["condition"].notna().any():
         rows += _between_conditions(data, min_cells, min_cells_per_replicate)
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
@@ -99,27 +96,9 @@ def _adjust(p_values: pd.Series) -> np.ndarray:
     return stats.false_discovery_control(p_values.fillna(1.0).to_numpy())
 
 
-def _with_metadata(data: Activity, samples: str | Path | None) -> Activity:
-    """Add ``replicate`` and, from the sheet, ``condition`` and ``donor`` to the cell table."""
-    obs = data.obs
-    if samples is not None:
-        require(samples, "give the sample sheet, or none")
-        sheet = pd.read_csv(samples, sep="\t", dtype=str, comment="#")
-        if "sample" not in sheet:
-            raise InputError(samples, "no column sample", "write a header with sample, condition, donor")
-        if sheet["sample"].duplicated().any():
-            twice = sheet.loc[sheet["sample"].duplicated(), "sample"].iloc[0]
-            raise InputError(samples, f"sample {twice} is listed twice", "list each sample once")
-        missing = sorted(set(obs["sample"]) - set(sheet["sample"]))
-        if missing:
-            raise InputError(samples, f"sample {missing[0]} is not listed", "add a row for it")
-        sheet = sheet.set_index("sample")
-        for column in ("condition", "donor"):
-            if column in sheet:
-                obs[column] = obs["sample"].map(sheet[column])
-    donors_known = "donor" in obs and obs["donor"].notna().all() and (obs["donor"].astype(str) != "").all()
-    obs["replicate"] = obs["donor"].astype(str) if donors_known else obs["sample"]
-    return data
+def _replicates(obs: pd.DataFrame) -> pd.Series:
+    """Name of each cell's replicate: its donor where every cell has one, else its sample."""
+    return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
 
 
 def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:

@@ -52,7 +52,7 @@ def grid_windows(
     """Every usable window of the sequenced genome on a grid.
 
     A window ``[k * step, k * step + window)`` is kept if it holds no N, touches no excluded interval, and the
-    ``context`` bases centred on it lie inside the chromosome. Returns the chromosome index (int16) and the
+    ``context`` bases centred on it lie inside the chromosome. Returns the chromosome index (int32) and the
     start (int32) of each, sorted.
     """
     flank = (context - window) // 2
@@ -65,7 +65,7 @@ def grid_windows(
             [[0], np.cumsum(genome.codes[offset : offset + length] == UNKNOWN, dtype=np.int64)]
         )
         start = start[unknown[start + window] == unknown[start]]
-        chroms.append(np.full(len(start), index, dtype=np.int16))
+        chroms.append(np.full(len(start), index, dtype=np.int32))
         starts.append(start.astype(np.int32))
     chrom, start = np.concatenate(chroms), np.concatenate(starts)
     keep = covered_bases(exclude, list(genome.sizes.names), chrom, start, window) == 0

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import re
+import shutil
 import tempfile
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +24,8 @@ from scbind.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
 
 ENOUGH_ENDS = 2_000_000  # ends looked at for the shift; more do not change the answer
 BLOCK = 4 << 20  # bases written at a time
+ENTRY_BYTES = 128  # of a bigWig with its zoom levels; random values on bases 1,000 bp apart take 75
+OVERHEAD = 1 << 20  # bytes, whatever is in it
 
 
 def insertion_track(
@@ -95,7 +100,7 @@ def insertion_track(
             atomic(output_bw) as bw_scratch,
             atomic(output_fragments) as fragments_scratch,
         ):
-            with create_bigwig(bw_scratch, sizes) as bw, open(fragments_scratch, "wb") as owners:
+            with create_bigwig(bw_scratch, sizes, total) as bw, open(fragments_scratch, "wb") as owners:
                 begin_npy(owners, np.dtype(np.uint32), (total,))
                 known = 0
                 for name in totals:
@@ -269,8 +274,16 @@ def _join(files: list[Path], known: int) -> tuple[np.ndarray, np.ndarray, int]:
 
 
 @contextmanager
-def create_bigwig(path: str | Path, sizes: ChromSizes):
-    """Open a new bigWig with the header of the genome."""
+def create_bigwig(path: str | Path, sizes: ChromSizes, entries: int):
+    """Open a new bigWig with the header of the genome, to which at most so many entries will be added.
+
+    Where the disk fills up under it, the library crashes or never returns. So room for the largest file that can
+    come of it is asked for first: raises :class:`OSError` (ENOSPC) if the disk has less. Quotas, and what others
+    write meanwhile, are not seen.
+    """
+    folder, most = Path(path).parent, ENTRY_BYTES * (entries + len(sizes.names)) + OVERHEAD
+    if shutil.disk_usage(folder).free < most:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
     bw = pyBigWig.open(str(path), "w")
     try:
         bw.addHeader(list(sizes.as_dict().items()))

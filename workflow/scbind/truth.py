@@ -15,6 +15,7 @@ from anndata.io import read_elem
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from scbind.activitytable import abstained_tfs
 from scbind.binding import open_binding
 from scbind.errors import InputError
 from scbind.files import require, write_table
@@ -22,6 +23,7 @@ from scbind.genome import Genome
 from scbind.grouping import group_cells
 from scbind.inference import SampleCells
 from scbind.oracle import combined
+from scbind.populations import MIN_TFS
 from scbind.runlog import say
 from scbind.signal import borrowed, window_blocks
 from scbind.truthfiles import Truth, barcodes
@@ -214,8 +216,9 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     """Write ``types.tsv`` (quantity, name, value): cell types and TF activity against the truth.
 
     * ``ari``: adjusted Rand index with the true types, of ``cell_type`` (as in ``cells.h5ad``) and of Leiden
-      clusters of the activity (``activity_leiden``) and of the standardised published vote (``scfan_leiden``), made by
-      :func:`scbind.grouping.group_cells` without a look at the truth;
+      clusters of the activity (``activity_leiden``) and of the standardised published vote (``scfan_leiden``),
+      made by :func:`scbind.grouping.group_cells` without a look at the truth. As in :mod:`scbind.populations`,
+      TFs on which scbind abstains do not shape the former; with fewer than two others all do, and the log says so;
     * ``n_groups``, ``rarest_recall``, ``rarest_precision``: number of groups, and how well the best group
       (largest F1) matches the rarest true type; ``rarest_cells``: the size of that type, by its name;
     * ``activity_auroc``, ``scfan_auroc``: by TF, how well z (or the vote) separates cells of types in which
@@ -228,10 +231,13 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
         labels = read_elem(file["obs"])
     if "cell_type" not in labels:
         raise InputError(cells, "obs has no column 'cell_type'", "give labels or cluster the cells")
-    votes = adata.layers["scfan_score"]
+    votes, trusted = adata.layers["scfan_score"], ~abstained_tfs(adata.var)
+    if trusted.sum() < MIN_TFS:
+        say(f"types: scbind abstains on all but {trusted.sum()} TFs; cells are grouped by all of them")
+        trusted[:] = True
     groupings = {
         "cell_type": labels.loc[adata.obs_names, "cell_type"].astype(str).to_numpy(),
-        "activity_leiden": group_cells(adata.X, seed)[0].astype(str),
+        "activity_leiden": group_cells(adata.X[:, trusted], seed)[0].astype(str),
         "scfan_leiden": group_cells(StandardScaler().fit_transform(votes), seed)[0].astype(str),
     }
     sizes = pd.Series(true).value_counts()

@@ -24,7 +24,7 @@ class Windows:
 
     Attributes
     ----------
-    chrom : int16, shape (windows,); index into ``ChromSizes.names``
+    chrom : int32, shape (windows,); index into ``ChromSizes.names``
     start : int32, shape (windows,); 0-based start of the window itself, not of its context
     peak : int32, shape (windows,); row of ``consensus.bed`` (0-based, of those on the reference's chromosomes)
     gc : float32, shape (windows,); share of G and C among the known bases of the context
@@ -150,7 +150,7 @@ def choose_windows(
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,
-            chrom=table.chrom.to_numpy(np.int16),
+            chrom=table.chrom.to_numpy(np.int32),
             start=table.start.to_numpy(np.int32),
             peak=table.peak.to_numpy(np.int32),
             gc=gc,

@@ -6,6 +6,5 @@ with logged(snakemake.log[0]):
     differential_tfs(
         list(snakemake.input.activity),
         snakemake.output.table,
-        samples=snakemake.input.samples,
         min_cells=snakemake.params.min_cells,
     )
