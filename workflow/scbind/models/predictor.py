@@ -225,7 +225,7 @@ def _check_genome(facts: dict, genome: Genome, checkpoint: str | Path) -> None:
 
 def _pad(rows: np.ndarray, length: int) -> np.ndarray:
     if len(rows) == length:
-        return np.ascontiguousarray(rows)
+        return np.require(rows, requirements=("C", "W"))  # torch takes nothing that cannot be written to
     padded = np.zeros((length, *rows.shape[1:]), dtype=rows.dtype)
     padded[: len(rows)] = rows
     return padded
