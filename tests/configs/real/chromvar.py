@@ -4,7 +4,7 @@
     SCBIND_DATA=... snakemake --cores 2 --configfile FOLDER/config.yaml
 
 The data are counts of fragments in peaks of 500 bp (Schep et al. 2017), so where in its peak a fragment lies, 60 bp
-long, is drawn from a seed. Only peaks on chromosomes of the configuration are kept. The run adds the sample to those
+long, is drawn from a seed. Only what lies on the pieces of the configuration is kept. The run adds the sample to those
 of `config.yaml`, and compares its two types in `results/analysis/differential_tfs.tsv`.
 """
 
@@ -30,7 +30,8 @@ def main(folder: Path, data: Path) -> None:
     cells = pd.read_csv(source / "cells.tsv", sep="\t")
     peaks = pd.read_csv(source / "peaks.hg19.bed.gz", sep="\t", header=None, names=["chrom", "start", "end"])
     counts = scipy.io.mmread(source / "counts.mtx.gz").tocoo()
-    known = pd.read_csv(HERE / "chrom.sizes", sep="\t", header=None)[0].tolist()
+    lengths = dict(pd.read_csv(HERE / "chrom.sizes", sep="\t", header=None).to_numpy())
+    known = list(lengths)
 
     rng = np.random.default_rng(0)
     row, column = (np.repeat(index, counts.data) for index in (counts.row, counts.col))
@@ -39,7 +40,7 @@ def main(folder: Path, data: Path) -> None:
     found["start"] += (rng.random(len(found)) * (room + 1)).astype(int)
     found["end"] = found["start"] + LENGTH
     found["barcode"] = cells["cell"].to_numpy()[column]
-    found = found[found["chrom"].isin(known)]
+    found = found[found["end"] <= found["chrom"].map(lengths)]
     found = found.assign(rank=found["chrom"].map(known.index)).sort_values(["rank", "start", "end"])
     found["count"] = 1
     fragments, labels = folder / "chromvar.fragments.tsv.gz", folder / "chromvar.labels.tsv"
