@@ -156,7 +156,8 @@ def test_levels_and_their_weights():
     depth = np.array([0.01, 0.1, *[1.0] * 20, 50.0])
     levels = depth_levels(depth)
     assert np.allclose(levels, np.geomspace(0.01, 1, 5)) and levels.dtype == np.float32
-    assert depth_levels(np.full(3, 2.0)).tolist() == [2.0]
+    assert depth_levels(np.full(3, 3.0)) == pytest.approx([2.0, 3.0])  # two at least, and apart
+    assert len(depth_levels(np.geomspace(1, 3, 50))) == 3
     # a few cells without a fragment to speak of, or with none, do not draw the levels to them
     assert np.allclose(
         depth_levels(np.concatenate([[0.0, 1e-9, 1e-9], np.geomspace(1, 10, 997)])),
@@ -164,10 +165,13 @@ def test_levels_and_their_weights():
         rtol=0.25,
     )
     profile = Profile(levels, np.zeros((1, 1)), np.zeros((5, 1)), np.zeros((5, 1)))
-    weight = profile.at(np.array([0.001, 0.01, 10**-1.75, 1.0, 50.0])).toarray()
-    half = [0.5, 0.5, 0, 0, 0]
-    last = [0, 0, 0, 0, 1]
-    assert np.allclose(weight, [[1, 0, 0, 0, 0], [1, 0, 0, 0, 0], half, last, last], atol=1e-6)
+    weight = profile.at(np.array([0.01, 10**-0.8, 1.0, 1.2, 1.5, 50.0])).toarray()
+    assert np.allclose(weight[[0, 2]], np.eye(5)[[0, 4]], atol=1e-6) and np.allclose(weight.sum(axis=1), 1)
+    x = np.log(levels)
+    assert weight[:4] @ x == pytest.approx(np.log([0.01, 10**-0.8, 1.0, 1.2]))  # straight lines stay so
+    assert np.array_equal(weight[4], weight[5])  # nothing is believed farther beyond
+    bent = weight[1] @ np.exp(x)
+    assert abs(bent - 10**-0.8) < 0.5 * abs(np.interp(np.log(10) * -0.8, x, np.exp(x)) - 10**-0.8)
     one = Profile(levels[:1], np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)))
     assert one.at(depth).toarray().tolist() == [[1.0]] * 23
 

@@ -32,6 +32,7 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy.interpolate import CubicSpline
 
 from scbind.abstention import abstained, reliability_table
 from scbind.errors import InputError
@@ -53,7 +54,10 @@ TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
 # Steps of the rounded terms. A product of q and v is a multiple of 2**-33, so sums below 2**20 are exact; they are
 # about the number of bound windows. A sum of P, in steps of 2**-24, is exact up to 2**29 windows.
 P_STEPS, Q_STEPS, V_STEPS = 2.0**24, 2.0**18, 2.0**15
-LEVELS = 5  # depths at which the reference is known; between them it is interpolated in log depth
+LEVELS = 5  # depths at which the reference is known, at most; between them it is interpolated, log over log
+BEYOND = APART = (
+    1.5  # the factor for which it is believed to go on beyond them; the least from one to the next
+)
 
 
 def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
@@ -93,14 +97,17 @@ def depth_levels(depth: np.ndarray) -> np.ndarray:
     """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
 
     Evenly in log depth from the lowest fiftieth of the cells that have any insertion to the upper tenth: a few cells
-    of next to nothing must not draw the levels away from all others. Cells beyond are compared with the ends.
+    of next to nothing must not draw the levels away from all others. Beyond, :meth:`Profile.at` goes on. There are two
+    levels at least, none nearer than a factor of ``APART``: how binding goes with depth has to stand out of noise.
     ``depth`` (cells,) in insertions per base, not all 0.
     """
     depth = depth[depth > 0]
     low, high = (
         float(np.quantile(depth, share, method=to)) for share, to in ((0.02, "lower"), (0.9, "higher"))
     )
-    return np.unique(np.geomspace(low, high, LEVELS).astype(np.float32))
+    low = min(low, high / APART)
+    n = min(LEVELS, 1 + int(np.log(high / low) / np.log(APART) + 1e-9))
+    return np.geomspace(low, high, n).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -125,15 +132,23 @@ class Profile:
     expected: np.ndarray
 
     def at(self, depth: np.ndarray) -> sp.csr_array:
-        """Weights of the levels for cells of these depths: csr float64 (cells, levels), rows add up to 1."""
-        levels, n = np.log(np.maximum(self.depth, TINY)), len(self.depth)
-        place = np.interp(np.log(np.maximum(depth, TINY)), levels, np.arange(n))
-        low = np.minimum(place.astype(int), max(n - 2, 0))
-        share = place - low
-        rows = np.arange(len(place))
-        data = np.concatenate([1 - share, share])
-        cells, columns = np.concatenate([rows, rows]), np.concatenate([low, np.minimum(low + 1, n - 1)])
-        return sp.csr_array((data, (cells, columns)), shape=(len(place), n))
+        """Weights of the levels' logarithms for cells of these depths: csr float64 (cells, levels), rows add up to 1.
+
+        A natural cubic spline over log depth. Straight lines between the levels lie above what bends upwards, and by
+        more for some windows than for others: z then rises and falls with depth. Beyond the ends the spline goes
+        straight on, for a factor of ``BEYOND`` at most.
+        """
+        levels, asked = (np.log(np.maximum(of, TINY)) for of in (self.depth, np.asarray(depth)))
+        if len(levels) == 1:
+            return sp.csr_array(np.ones((len(asked), 1)))
+        inside = np.clip(asked, levels[0], levels[-1])
+        further = np.clip(asked - inside, -np.log(BEYOND), np.log(BEYOND))
+        spline = CubicSpline(levels, np.eye(len(levels)), bc_type="natural")
+        return sp.csr_array(spline(inside) + spline(inside, 1) * further[:, None])
+
+    def expected_at(self, weights: sp.csr_array, values: np.ndarray) -> np.ndarray:
+        """Means of the levels, float64 (levels, ...), as cells of some depths (see :meth:`at`) would have them."""
+        return np.exp(weights @ np.log(np.maximum(values, TINY)))
 
 
 @dataclass
@@ -159,7 +174,7 @@ class ActivitySums:
         self._hit = np.take_along_axis(self.background, self._order, axis=1)
         self.arrays = {
             "binding_sum": np.zeros((n_cells, n_tfs)),
-            "binding_expected": self._level @ self.profile.expected.astype(np.float64),
+            "binding_expected": self.profile.expected_at(self._level, self.profile.expected),
             "background_sum": np.zeros((n_cells, draws, n_tfs)),
             "background_expected": self.binding.sum(axis=0),
             "votes": np.zeros((n_cells, n_tfs), dtype=np.int64),
@@ -197,7 +212,8 @@ class ActivitySums:
         exact = np.multiply(probability, P_STEPS, dtype=np.float64)
         np.rint(exact, out=exact)
         self.arrays["binding_sum"][rows] += exact.sum(axis=1) / P_STEPS
-        expected = self._level[rows] @ self.profile.total[:, window : window + probability.shape[1]]
+        total = self.profile.total[:, window : window + probability.shape[1]]
+        expected = self.profile.expected_at(self._level[rows], total)
         response = exact.sum(axis=2) / (P_STEPS * np.maximum(expected, TINY))
         flat = np.rint(np.minimum(response, RESPONSE_CAP) * Q_STEPS) / Q_STEPS @ weights
         self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.background), -1)

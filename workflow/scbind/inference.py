@@ -21,6 +21,7 @@ from scbind.runlog import say
 from scbind.samplecells import SampleCells, open_samples
 from scbind.shards import ShardWriter
 from scbind.signal import borrowed, n_bins, window_blocks
+from scbind.thinning import thinned_borrowed
 from scbind.windows import Windows
 
 SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
@@ -102,12 +103,12 @@ def reference_profile(
         raise InputError(
             "config", f"{draws} draws over {len(samples)} samples", "give at least 2 draws and a sample"
         )
-    opened = open_samples(samples, sizes)
+    opened = open_samples(samples, sizes, genome.known_lengths())
     n_cells = sum(len(s.passing) for s in opened)
-    known = genome.known_lengths()
-    depths = np.concatenate([s.depth(s.passing, known) for s in opened])
+    depths = np.concatenate([s.depth(s.passing) for s in opened])
     asked = depth_levels(depths)
-    order = np.random.default_rng(seed).permutation(n_cells)
+    rng = np.random.default_rng(seed)
+    order = rng.permutation(n_cells)
     each = [np.sort(order[depths[order] >= ABOUT * level][:REFERENCE_CELLS]) for level in asked]
     levels = np.array(
         [
@@ -115,12 +116,10 @@ def reference_profile(
             for cells, level in zip(each, asked, strict=True)
         ]
     ).astype(np.float32)
-    drawn = np.unique(np.concatenate(each))
+    shares = [np.minimum(level / depths[cells], 1) for cells, level in zip(each, asked, strict=True)]
+    # a cell's insertions at a level are among those at the next: what differs between levels is the depth, not the draw
+    salts = rng.integers(2**64, size=n_cells, dtype=np.uint64)
     first = np.cumsum([0, *(len(s.passing) for s in opened)])
-    mine = [
-        s.borrow[s.passing[drawn[(drawn >= low) & (drawn < high)] - low]]
-        for s, low, high in zip(opened, first, first[1:], strict=False)
-    ]
     trunk = _open_readout(readout, chosen, windows, checkpoint)
     bins = n_bins(chosen.context, predictor.bin_bp)
     context, core = chosen.global_context_starts(sizes), chosen.global_starts(sizes)
@@ -129,35 +128,25 @@ def reference_profile(
     expected = np.zeros((len(levels), len(predictor.tfs)))
     accessibility = np.zeros(len(chosen))
     for part in window_blocks(len(chosen), block):
-        counts = np.concatenate(
-            [
-                borrowed(
-                    s.signal.counts(context[part], chosen.context, predictor.bin_bp, dtype=np.float32),
-                    borrow,
-                    bins,
-                )
-                for s, borrow in zip(opened, mine, strict=True)
-            ]
-        )
         for sample in opened:
             inside = sample.signal.counts(core[part], chosen.window, chosen.window)
             accessibility[part] += np.asarray(inside[sample.passing].sum(axis=0)).ravel()
-        for number, (cells, level) in enumerate(zip(each, asked, strict=True)):
-            share = np.minimum(level / depths[cells], 1)
-            held = counts[np.searchsorted(drawn, cells)]
-            thinned = np.stack(
-                [
-                    _thinned(held[:, w - part.start], share, (seed, number, w))
-                    for w in range(part.start, part.stop)
-                ],
-                axis=1,
-            )
+        for number, (cells, share) in enumerate(zip(each, shares, strict=True)):
+            where = context[part], chosen.context, predictor.bin_bp
+            thinned = np.empty((len(cells), part.stop - part.start, bins), dtype=np.float32)
+            for sample, low, high in zip(opened, first, first[1:], strict=False):
+                mine = (cells >= low) & (cells < high)
+                lenders = sample.borrow[sample.passing[cells[mine] - low]]
+                thinned[mine] = thinned_borrowed(
+                    sample.signal, lenders, *where, share[mine], salts[cells[mine]]
+                )
             depth = (share * depths[cells]).astype(np.float32)
             found = _probabilities(predictor, trunk[part], thinned, depth).mean(axis=0, dtype=np.float64)
             found = np.rint(found * P_STEPS) / P_STEPS  # sums are exact, in any order
             binding[part] += (found / len(levels)).astype(np.float32)
             total[number, part] = found.sum(axis=1)
             expected[number] += found.sum(axis=0)
+    drawn = len(np.unique(np.concatenate(each)))
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,
@@ -169,12 +158,10 @@ def reference_profile(
             background=matched_background(chosen.gc, accessibility, draws, seed),
             tfs=np.asarray(predictor.tfs, dtype=str),
             made_with=json.dumps(digests(checkpoint=checkpoint, calibration=calibration, windows=windows)),
-            n_cells=np.int64(len(drawn)),
+            n_cells=np.int64(drawn),
         )
     said = ", ".join(f"{level:.3g}" for level in levels)
-    say(
-        f"reference of {len(drawn)} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}"
-    )
+    say(f"reference of {drawn} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}")
 
 
 @enough_gpu_memory()
@@ -227,7 +214,7 @@ def infer_shard(
     sizes = genome.sizes
     predictor = load_predictor(checkpoint, calibration, device, genome=genome)
     _check_geometry(predictor, chosen, windows, checkpoint)
-    sample = SampleCells.open(position, cell, cells, sizes)
+    sample = SampleCells.open(position, cell, cells, sizes, genome.known_lengths())
     trunk = _open_readout(readout, chosen, windows, checkpoint)
     made_with = digests(checkpoint=checkpoint, calibration=calibration, windows=windows)
     with np.load(require(reference, "run the reference profile first")) as npz:
@@ -240,7 +227,7 @@ def infer_shard(
     blocks = np.array_split(np.arange(0, len(sample.passing), cell_block), n_shards)[shard]
     rows = np.concatenate([sample.passing[b : b + cell_block] for b in blocks] or [np.zeros(0, np.int64)])
     borrow = sample.borrow[rows]
-    depth = sample.depth(rows, genome.known_lengths()).astype(np.float32)
+    depth = sample.depth(rows).astype(np.float32)
     bins = n_bins(chosen.context, predictor.bin_bp)
     core = _core_bins(chosen, predictor.bin_bp)
     context = chosen.global_context_starts(sizes)
@@ -265,16 +252,6 @@ def infer_shard(
         reliability = json.dumps(predictor.reliability or {})
         extra = {"depth": depth, "reliability": np.str_(reliability), **sums.kept()}
         writer.finish(rows, len(chosen), extra, json.dumps(made_with | digests(reference=reference)))
-
-
-def _thinned(counts: np.ndarray, share: np.ndarray, stream: tuple[int, ...]) -> np.ndarray:
-    """Keep each insertion of (cells, bins) with the cell's probability; a fraction of one counts as often as it should.
-
-    Each window and level has a stream of random numbers, so that none depends on how windows are cut into blocks.
-    """
-    rng = np.random.default_rng(stream)
-    whole = np.floor(counts + rng.random(counts.shape)).astype(np.int64)
-    return rng.binomial(whole, share[:, None]).astype(np.float32)
 
 
 def _probabilities(predictor, readout, counts, depth) -> np.ndarray:

@@ -23,18 +23,23 @@ COPIED_SHARE = 0.5  # of the cells: where more of them lend, a copy would save l
 class SampleCells:
     """Insertions of a sample's cells, which cells pass, and what each borrows.
 
-    ``path`` is the ``cells.h5ad``; ``passing`` int64 (passing cells,), rows of it, may be empty; ``borrow`` csr float32
-    weights (cells, cells).
+    ``path`` is the ``cells.h5ad``; ``density`` float64 (cells,), insertions per base of each cell alone (see
+    :meth:`scbind.signal.CellSignal.density`); ``passing`` int64 (passing cells,), rows of the file, may be empty;
+    ``borrow`` csr float32 (cells, cells), stored weights times what :func:`equivalent` says.
     """
 
     path: Path
     signal: CellSignal
+    density: np.ndarray
     passing: np.ndarray
     borrow: sp.csr_matrix
 
     @classmethod
-    def open(cls, position, cell, cells, sizes: ChromSizes) -> SampleCells:
-        """Open the three files of a sample; :class:`InputError` if they do not belong together."""
+    def open(cls, position, cell, cells, sizes: ChromSizes, known: np.ndarray) -> SampleCells:
+        """Open the three files of a sample; :class:`InputError` if they do not belong together.
+
+        ``known`` as of :meth:`scbind.signal.CellSignal.density`.
+        """
         with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
             obs = read_elem(file["obs"])
             if "pass" not in obs or "borrow" not in file.get("obsp", {}):
@@ -46,22 +51,21 @@ class SampleCells:
             raise InputError(
                 cell, f"names row {largest}, but {cells} has {len(obs)} cells", "count them again"
             )
-        return cls(Path(cells), signal, passing, borrow)
+        density = signal.density(known)
+        return cls(Path(cells), signal, density, passing, equivalent(borrow, density))
 
-    def depth(self, rows: np.ndarray, known: np.ndarray) -> np.ndarray:
+    def depth(self, rows: np.ndarray) -> np.ndarray:
         """Insertions per base of passing cells with what they borrow: float64 (rows,).
 
-        ``known`` as of :meth:`scbind.signal.CellSignal.density`. Raises :class:`InputError` where no passing cell has
-        an insertion on a chromosome with sequence.
+        Raises :class:`InputError` where no passing cell has an insertion on a chromosome with sequence.
         """
-        density = self.signal.density(known)
-        if len(rows) and not density[self.passing].any():
+        if len(rows) and not self.density[self.passing].any():
             raise InputError(
                 self.path,
                 "none of its fragments lie on a chromosome with sequence",
                 "use the genome that the fragments were aligned to, or leave the sample out",
             )
-        return self.borrow[rows] @ density
+        return self.borrow[rows] @ self.density
 
     def lenders(
         self, rows: np.ndarray, starts: np.ndarray, width: int, folder: Path
@@ -78,14 +82,30 @@ class SampleCells:
         return self.signal.copied(starts, width, lends, folder), None
 
 
-def open_samples(samples: dict, sizes: ChromSizes) -> list[SampleCells]:
+def equivalent(borrow: sp.csr_matrix, density: np.ndarray) -> sp.csr_matrix:
+    """Weights at which what a cell borrows scatters like as many insertions of its own.
+
+    The network knows counts, whose variance is their mean. A sum of insertions that count w each has the mean sum(w)
+    and the variance sum(w^2), so it says as much as sum(w)^2 / sum(w^2) whole ones (Kish 1965, on weighted samples).
+    Each row is multiplied by sum(w d) / sum(w^2 d), ``d`` the ``density`` (cells,) of those it borrows from: then both
+    are the same. Otherwise a cell would be told to be shallower, and to scatter less, the more it borrows at small
+    weights, and its activity would follow that. Returns csr of the same pattern.
+    """
+    once, twice = borrow @ density, borrow.multiply(borrow) @ density
+    factor = np.divide(once, twice, out=np.ones(len(once)), where=twice > 0)
+    scaled = borrow.copy()
+    scaled.data *= np.repeat(factor, np.diff(borrow.indptr)).astype(borrow.dtype)
+    return scaled
+
+
+def open_samples(samples: dict, sizes: ChromSizes, known: np.ndarray) -> list[SampleCells]:
     """Open samples (name -> keyword arguments of :meth:`SampleCells.open`) by name, without those where no cell passes.
 
     Raises :class:`InputError` where none is left.
     """
     opened = []
     for name, files in sorted(samples.items()):
-        found = SampleCells.open(**files, sizes=sizes)
+        found = SampleCells.open(**files, sizes=sizes, known=known)
         if len(found.passing):
             opened.append(found)
         else:

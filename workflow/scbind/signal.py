@@ -82,7 +82,7 @@ def stretches(
     """
     first = rank(positions, starts)
     number = rank(positions, starts + width) - first
-    for part in _pieces(number):
+    for part in pieces(number):
         count = number[part]
         before = np.cumsum(count) - count
         window = np.repeat(np.arange(part.start, part.stop), count)
@@ -280,7 +280,7 @@ def borrowed(counts: sparse.csr_matrix, borrow: sparse.csr_matrix, bins: int) ->
     return product.toarray().reshape(product.shape[0], -1, bins)
 
 
-def _pieces(number: np.ndarray) -> Iterator[slice]:
+def pieces(number: np.ndarray) -> Iterator[slice]:
     """Cut windows with so many insertions each into slices of about ``CHUNK`` insertions, in order."""
     cuts = np.flatnonzero(np.diff(np.cumsum(number) // CHUNK)) + 1
     edges = [0, *cuts.tolist(), len(number)]

@@ -8,8 +8,9 @@ only one of its fragment is kept or lost on its own.
 from __future__ import annotations
 
 import numpy as np
+from scipy import sparse
 
-from scbind.signal import n_bins, stretches
+from scbind.signal import CellSignal, n_bins, pieces, stretches
 
 STEP, FIRST, SECOND = (
     np.uint64(c) for c in (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
@@ -72,3 +73,50 @@ def thinned_counts(
         number = np.bincount(place, minlength=(part.stop - part.start) * bins)
         counts[part] = number.reshape(-1, bins)
     return counts
+
+
+def thinned_borrowed(
+    signal: CellSignal,
+    borrow: sparse.csr_matrix,
+    global_starts: np.ndarray,
+    width: int,
+    bin_bp: int,
+    keep: np.ndarray,
+    salt: np.ndarray,
+) -> np.ndarray:
+    """What cells with all that they borrow would show if each lender had only a share of its insertions.
+
+    Parameters
+    ----------
+    signal, borrow
+        Insertions of a sample's cells, and csr (cells, cells of the sample) of the weights of those borrowed from.
+    global_starts, width, bin_bp
+        int64 (W,), global starts of the windows; their length and that of a bin in bp.
+    keep, salt
+        float (cells,) and uint64 (cells,): the share of each row of ``borrow``, and a salt of its own.
+
+    Returns
+    -------
+    numpy.ndarray
+        float32 (cells, W, bins), insertions times weights. At a share of 1 it is :func:`scbind.signal.borrowed`. Each
+        insertion is kept or lost for itself, by its place in the file, so blocks change no bit. The cost grows with the
+        insertions under the windows times the number of cells that borrow each.
+    """
+    bins, n_windows = n_bins(width, bin_bp), len(global_starts)
+    lent = borrow.T.tocsr()  # row = lender, columns = who borrows
+    counts = np.zeros(borrow.shape[0] * n_windows * bins)
+    for _, window, index in stretches(signal.position, np.asarray(global_starts, dtype=np.int64), width):
+        lender = signal.cell[index]
+        column = window * bins + (signal.position[index] - global_starts[window]) // bin_bp
+        copies = np.diff(lent.indptr)[lender]
+        for part in pieces(copies):
+            count = copies[part]
+            before = np.cumsum(count) - count
+            entry = np.repeat(np.arange(part.start, part.stop), count)
+            place = np.arange(len(entry)) + np.repeat(lent.indptr[lender[part]] - before, count)
+            cell = lent.indices[place].astype(np.int64)
+            kept = is_kept(index[entry], keep[cell], salt[cell])
+            where = cell[kept] * (n_windows * bins) + column[entry[kept]]
+            np.add.at(counts, where, lent.data[place[kept]])
+    signal.forget()
+    return counts.astype(np.float32).reshape(borrow.shape[0], n_windows, bins)

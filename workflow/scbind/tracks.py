@@ -24,7 +24,9 @@ from scbind.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
 
 ENOUGH_ENDS = 2_000_000  # ends looked at for the shift; more do not change the answer
 BLOCK = 4 << 20  # bases written at a time
-ENTRY_BYTES = 80  # of a bigWig with its zoom levels; random values on bases 1,000 bp apart take 75, others far less
+ENTRY_BYTES = (
+    80  # of a bigWig with its zoom levels; random values on bases 1,000 bp apart take 75, others far less
+)
 OVERHEAD = 1 << 20  # bytes, whatever is in it
 
 

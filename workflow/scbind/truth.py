@@ -100,7 +100,7 @@ def score_cells(
     opened = opened[cell_truth["row"].to_numpy()]
     open_in_type = np.stack([known.open_in(kind) for kind in cell_truth["cell_type"]])
     site_index, window_index = _windows_of_sites(sites, chosen, sizes)
-    sample = SampleCells.open(position, cell, cells, sizes)
+    sample = SampleCells.open(position, cell, cells, sizes, genome.known_lengths())
     baseline = _accessibility(sample, rows, chosen, sizes)
     scopes = {"all": np.ones(len(chosen), dtype=bool)}
     if held_out:
@@ -176,7 +176,7 @@ def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome,
 
     predictor = load_predictor(checkpoint, calibration, genome=genome)
     borrow = sample.borrow[sample.passing[rows]]
-    depth = (borrow @ sample.signal.density(genome.known_lengths())).astype(np.float32)
+    depth = (borrow @ sample.density).astype(np.float32)
     context = chosen.global_context_starts(genome.sizes)
     local = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
     found = []

@@ -1,0 +1,127 @@
+"""Whether the activity of a cell follows its depth, shown by thinning cells whose type is known.
+
+    python benchmarks/activity_depth.py RESULTS --genome demo --sample demo --model scbind [--shares 1 0.3 0.1 0.03]
+
+RESULTS is the `results` folder of a finished run. Cells, neighbours, windows and model stay; the reference is made new,
+as in any run. Looked at are
+
+* `as they are`: the sample itself;
+* `all alike`: the sample once with each of `--shares` of its insertions, as so many samples of one run that were
+  sequenced less deeply;
+* `each its own`: every cell keeps a share of its own, log-uniform between the least of `--shares` and 1. The
+  hardest: a deep cell speaks for itself, a shallow one is mostly what it borrows.
+
+Printed is how activity goes with the log of the depth that the network is told (what a cell borrows included):
+Spearman's correlation within cell types, per TF, its mean and its mean absolute value over TFs; and the slope: what
+a doubling of depth changes, over the standard deviation between types. Beside the corrected z stand the mean
+probability and the published vote, which are not corrected. AUROC says what of the signal is left: a type's cells
+against all others, of each TF that type which it tells best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import torch
+from common import show
+from scbind.activity import activity_matrix
+from scbind.inference import infer_shard, reference_profile
+from scipy.stats import spearmanr
+from sklearn.metrics import roc_auc_score
+
+SMALLEST_TYPE = 10  # cells; fewer say nothing about a correlation
+
+
+def thinned(stored: list[np.ndarray], share: np.ndarray | float, seed: int) -> list[np.ndarray]:
+    """Positions and cells of the insertions that are left at a share, of all or of each cell (cells,)."""
+    share = np.broadcast_to(share, int(stored[1].max()) + 1)
+    kept = np.random.default_rng(seed).random(len(stored[1])) < share[stored[1]]
+    return [array[kept] for array in stored]
+
+
+def activity_of(args, signals: list[list[np.ndarray]], folder: Path) -> ad.AnnData:
+    """The activity of samples with these positions and cells, below each other."""
+    binding, model = args.results / "binding", args.results / "models" / args.model
+    cells = args.results / "cells" / args.sample / "cells.h5ad"
+    shared = {
+        "checkpoint": model / "model.ckpt",
+        "calibration": model / "calibration.json",
+        "readout": binding / "readout.npy",
+        "windows": binding / "windows.npz",
+        "reference_dir": args.results / "reference" / args.genome,
+    }
+    samples, found = {}, []
+    for number, (position, cell) in enumerate(signals):
+        samples[str(number)] = {"cells": cells}
+        for name, array in (("position", position), ("cell", cell)):
+            samples[str(number)][name] = folder / f"{name}.{number}.npy"
+            np.save(samples[str(number)][name], array)
+    reference_profile(**shared, samples=samples, output=folder / "reference.npz")
+    for files in samples.values():
+        output = folder / "shard.npz"
+        rest = {"reference": folder / "reference.npz", "shard": 0, "n_shards": 1, "sites": False}
+        infer_shard(**files, **shared, **rest, output=output)
+        activity_matrix([output], cells, folder / "activity.h5ad")
+        found.append(ad.read_h5ad(folder / "activity.h5ad"))
+    return ad.concat(found, index_unique="-")
+
+
+def against_depth(values: np.ndarray, depth: np.ndarray, types: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Correlation with depth, and change per doubling over the spread between types: float64 (TFs,) each."""
+    each, slope = [], []
+    for name in np.unique(types):
+        rows = types == name
+        if rows.sum() >= SMALLEST_TYPE:
+            x = np.log2(depth[rows])
+            x -= x.mean()
+            each.append([spearmanr(column, x)[0] for column in values[rows].T])
+            slope.append(x @ (values[rows] - values[rows].mean(axis=0)) / (x @ x))
+    between = np.std([values[types == name].mean(axis=0) for name in np.unique(types)], axis=0)
+    return np.nanmean(each, axis=0), np.mean(slope, axis=0) / np.maximum(between, 1e-12)
+
+
+def main() -> None:
+    """Infer twice, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("results", type=Path)
+    for name in ("genome", "sample", "model"):
+        parser.add_argument(f"--{name}", required=True)
+    parser.add_argument("--shares", type=float, nargs="+", default=[1.0, 0.3, 0.1, 0.03])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    stored = [np.load(args.results / "cells" / args.sample / f"{name}.npy") for name in ("position", "cell")]
+    own = min(args.shares) ** np.random.default_rng(args.seed).random(int(stored[1].max()) + 1)
+    cases = {
+        "as they are": [stored],
+        "all alike": [thinned(stored, share, args.seed) for share in args.shares],
+        "each its own": [thinned(stored, own, args.seed)],
+    }
+    rows = []
+    for what, signals in cases.items():
+        with tempfile.TemporaryDirectory() as scratch:
+            found = activity_of(args, signals, Path(scratch))
+        types = found.obs["cell_type"].astype(str).to_numpy()
+        depth = found.obs["borrowed_depth"].to_numpy()
+        spread = np.quantile(depth, [0.05, 0.95])
+        layers = {"z": found.X} | {name: found.layers[name] for name in ("mean_binding", "scfan_score")}
+        for layer, values in layers.items():
+            values = np.asarray(values, dtype=np.float64)
+            correlation, slope = against_depth(values, depth, types)
+            best = [max(roc_auc_score(types == t, column) for t in np.unique(types)) for column in values.T]
+            row = {"cells": what, "depth, 5 to 95 %": f"{spread[0]:.2g} to {spread[1]:.2g}", "layer": layer}
+            row |= {"correlation": float(np.nanmean(correlation))}
+            row |= {"absolute": float(np.nanmean(np.abs(correlation))), "slope": float(np.mean(slope))}
+            rows.append(row | {"AUROC": float(np.mean(best))})
+    show(rows)
+
+
+if __name__ == "__main__":
+    main()
