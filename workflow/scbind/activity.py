@@ -146,9 +146,10 @@ class Profile:
         spline = CubicSpline(levels, np.eye(len(levels)), bc_type="natural")
         return sp.csr_array(spline(inside) + spline(inside, 1) * further[:, None])
 
-    def expected_at(self, weights: sp.csr_array, values: np.ndarray) -> np.ndarray:
-        """Means of the levels, float64 (levels, ...), as cells of some depths (see :meth:`at`) would have them."""
-        return np.exp(weights @ np.log(np.maximum(values, TINY)))
+
+def expected_at(weights: sp.csr_array, values: np.ndarray) -> np.ndarray:
+    """Means of the levels, float64 (levels, ...), as cells would have them whose weights :meth:`Profile.at` gave."""
+    return np.exp(weights @ np.log(np.maximum(values, TINY)))
 
 
 @dataclass
@@ -174,7 +175,7 @@ class ActivitySums:
         self._hit = np.take_along_axis(self.background, self._order, axis=1)
         self.arrays = {
             "binding_sum": np.zeros((n_cells, n_tfs)),
-            "binding_expected": self.profile.expected_at(self._level, self.profile.expected),
+            "binding_expected": expected_at(self._level, self.profile.expected),
             "background_sum": np.zeros((n_cells, draws, n_tfs)),
             "background_expected": self.binding.sum(axis=0),
             "votes": np.zeros((n_cells, n_tfs), dtype=np.int64),
@@ -213,7 +214,7 @@ class ActivitySums:
         np.rint(exact, out=exact)
         self.arrays["binding_sum"][rows] += exact.sum(axis=1) / P_STEPS
         total = self.profile.total[:, window : window + probability.shape[1]]
-        expected = self.profile.expected_at(self._level[rows], total)
+        expected = expected_at(self._level[rows], total)
         response = exact.sum(axis=2) / (P_STEPS * np.maximum(expected, TINY))
         flat = np.rint(np.minimum(response, RESPONSE_CAP) * Q_STEPS) / Q_STEPS @ weights
         self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.background), -1)

@@ -116,10 +116,22 @@ def reference_profile(
             for cells, level in zip(each, asked, strict=True)
         ]
     ).astype(np.float32)
-    shares = [np.minimum(level / depths[cells], 1) for cells, level in zip(each, asked, strict=True)]
+    # the cells of all levels below each other: the insertions of a block of windows are then read once
+    drawn, share = (
+        np.concatenate(each),
+        np.concatenate(
+            [np.minimum(level / depths[cells], 1) for cells, level in zip(each, asked, strict=True)]
+        ),
+    )
+    depth = (share * depths[drawn]).astype(np.float32)
+    bounds = np.cumsum([0, *map(len, each)])
     # a cell's insertions at a level are among those at the next: what differs between levels is the depth, not the draw
-    salts = rng.integers(2**64, size=n_cells, dtype=np.uint64)
-    first = np.cumsum([0, *(len(s.passing) for s in opened)])
+    salt = rng.integers(2**64, size=n_cells, dtype=np.uint64)[drawn]
+    lending, first = [], 0
+    for sample in opened:
+        mine = (drawn >= first) & (drawn < first + len(sample.passing))
+        lending.append((sample.signal, mine, sample.borrow[sample.passing[drawn[mine] - first]]))
+        first += len(sample.passing)
     trunk = _open_readout(readout, chosen, windows, checkpoint)
     bins = n_bins(chosen.context, predictor.bin_bp)
     context, core = chosen.global_context_starts(sizes), chosen.global_starts(sizes)
@@ -131,22 +143,18 @@ def reference_profile(
         for sample in opened:
             inside = sample.signal.counts(core[part], chosen.window, chosen.window)
             accessibility[part] += np.asarray(inside[sample.passing].sum(axis=0)).ravel()
-        for number, (cells, share) in enumerate(zip(each, shares, strict=True)):
+        thinned = np.empty((len(drawn), part.stop - part.start, bins), dtype=np.float32)
+        for signal, mine, lenders in lending:
             where = context[part], chosen.context, predictor.bin_bp
-            thinned = np.empty((len(cells), part.stop - part.start, bins), dtype=np.float32)
-            for sample, low, high in zip(opened, first, first[1:], strict=False):
-                mine = (cells >= low) & (cells < high)
-                lenders = sample.borrow[sample.passing[cells[mine] - low]]
-                thinned[mine] = thinned_borrowed(
-                    sample.signal, lenders, *where, share[mine], salts[cells[mine]]
-                )
-            depth = (share * depths[cells]).astype(np.float32)
-            found = _probabilities(predictor, trunk[part], thinned, depth).mean(axis=0, dtype=np.float64)
+            thinned[mine] = thinned_borrowed(signal, lenders, *where, share[mine], salt[mine])
+        for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
+            found = _probabilities(predictor, trunk[part], thinned[low:high], depth[low:high])
+            found = found.mean(axis=0, dtype=np.float64)
             found = np.rint(found * P_STEPS) / P_STEPS  # sums are exact, in any order
             binding[part] += (found / len(levels)).astype(np.float32)
             total[number, part] = found.sum(axis=1)
             expected[number] += found.sum(axis=0)
-    drawn = len(np.unique(np.concatenate(each)))
+    n_drawn = len(np.unique(drawn))
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,
@@ -158,10 +166,12 @@ def reference_profile(
             background=matched_background(chosen.gc, accessibility, draws, seed),
             tfs=np.asarray(predictor.tfs, dtype=str),
             made_with=json.dumps(digests(checkpoint=checkpoint, calibration=calibration, windows=windows)),
-            n_cells=np.int64(drawn),
+            n_cells=np.int64(n_drawn),
         )
     said = ", ".join(f"{level:.3g}" for level in levels)
-    say(f"reference of {drawn} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}")
+    say(
+        f"reference of {n_drawn} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}"
+    )
 
 
 @enough_gpu_memory()
