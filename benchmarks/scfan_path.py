@@ -1,6 +1,6 @@
 """From files to probabilities: scbind's way and scFAN's own, side by side in one process.
 
-    python benchmarks/scfan_path.py [--cells 4 --windows 256 --threads 2 --dataset ... --reference ...]
+    python benchmarks/scfan_path.py [--cells 256 --windows 1024 --threads 2 --dataset ... --reference ...]
 
 Reproduced of scFAN (Fu et al. 2020, Science Advances 6:eaba9031; github.com/sperfu/scFAN, `python3_codes`), written
 anew from its description: batches of 100 windows; for each window of each cell three bigWigs (mappability, the cells
@@ -11,8 +11,8 @@ of 8, dense layers of 919 and the TFs). Not reproduced: Keras, of which PyTorch 
 that all is read again for each of the three cell lines' networks; here it is one.
 
 scbind's way: the cells' insertions from memory-mapped arrays, summed over what a cell borrows (here itself), and
-`Predictor.probabilities` on the cached readout of the windows. Both get the same windows, and cells made by drawing
-from the insertions of a cell line.
+`Predictor.probabilities` on the cached readout of the windows, in blocks of cells that share the threads, as in a shard.
+Both get the same windows, and cells made by drawing from the insertions of a cell line.
 """
 
 import tempfile
@@ -22,6 +22,7 @@ import numpy as np
 import pyBigWig
 import torch
 from common import Case, facts_of, motifs_of, open_data, parse, parser, rates, ratio, show, write_bigwig
+from scbind.devices import in_threads
 from scbind.genome import Genome
 from scbind.models import Predictor, build_network
 from scbind.signal import CellSignal, borrowed
@@ -29,6 +30,8 @@ from scipy import sparse
 from torch import nn
 
 BATCH, POOLED = 100, 100  # windows per batch; cells that are pooled with each
+BLOCK = 64  # cells that scbind predicts at once, as a shard does
+WRITTEN = 4  # cells with bigWigs: scFAN reads cell by cell, so more of them would not change its rate
 
 
 def published(n_tfs: int, context: int) -> nn.Module:
@@ -99,11 +102,13 @@ def write_cells(folder: Path, genome: Genome, insertions: np.ndarray, n_cells: i
     own, files = [], []
     for cell in range(n_cells):
         drawn = [np.sort(rng.choice(inside, int(per_base * sequenced * times))) for times in (POOLED, 1)]
+        own.append(drawn[1])
+        if cell >= WRITTEN:
+            continue
         tracks = [
             write_bigwig(folder / f"{cell}.{kind}.bw", lengths, by_chromosome(position), 150)
             for kind, position in zip(("pooled", "own"), drawn, strict=True)
         ]
-        own.append(drawn[1])
         files.append([mappability, *tracks])
     position = np.concatenate(own).astype(np.uint32)
     cell = np.repeat(np.arange(n_cells, dtype=np.uint32), [len(part) for part in own])
@@ -116,8 +121,8 @@ def write_cells(folder: Path, genome: Genome, insertions: np.ndarray, n_cells: i
 def main() -> None:
     """Measure and print."""
     arguments = parser(__doc__)
-    arguments.add_argument("--cells", type=int, default=4)
-    arguments.add_argument("--windows", type=int, default=256)
+    arguments.add_argument("--cells", type=int, default=256)
+    arguments.add_argument("--windows", type=int, default=1024)
     arguments.add_argument("--depth", type=float, default=1e-3, help="insertions per base of a cell")
     args = parse(arguments)
     rng = np.random.default_rng(args.seed)
@@ -134,9 +139,29 @@ def main() -> None:
         signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", args.cells, sizes)
         borrow, depth = sparse.identity(args.cells, format="csr"), signal.density(genome.known_lengths())
 
-        def count() -> np.ndarray:
-            raw = signal.counts(sizes.offsets[chrom] + start, context, model.bin_bp)
-            return borrowed(raw, borrow, context // model.bin_bp)
+        bins, blocks = context // model.bin_bp, [slice(b, b + BLOCK) for b in range(0, args.cells, BLOCK)]
+
+        def raw() -> sparse.csr_matrix:
+            return signal.counts(sizes.offsets[chrom] + start, context, model.bin_bp, dtype=np.float32)
+
+        def count() -> list[np.ndarray]:
+            every = raw()
+            return list(in_threads(lambda cells: borrowed(every, borrow[cells], bins), blocks))
+
+        def respond() -> None:
+            for _ in in_threads(
+                lambda cells: model.probabilities(readout, counts[cells], depth[cells]), blocks
+            ):
+                pass
+
+        def both() -> None:
+            every = raw()
+
+            def block(cells: slice) -> np.ndarray:
+                return model.probabilities(readout, borrowed(every, borrow[cells], bins), depth[cells])
+
+            for _ in in_threads(block, blocks):
+                pass
 
         used = np.unique(chrom)
         codes = {i: genome.codes[sizes.offsets[i] : sizes.offsets[i + 1]] for i in used}
@@ -149,12 +174,12 @@ def main() -> None:
         def read() -> np.ndarray:
             return read_batch(onehot, places, files[next(turn) % len(files)])
 
-        pairs, counts = args.cells * args.windows, count()
+        pairs, counts = args.cells * args.windows, np.concatenate(count())
         found = rates(
             {
                 "scbind, signal": Case(count, pairs),
-                "scbind, network": Case(lambda: model.probabilities(readout, counts, depth), pairs),
-                "scbind, both": Case(lambda: model.probabilities(readout, count(), depth), pairs),
+                "scbind, network": Case(respond, pairs),
+                "scbind, both": Case(both, pairs),
                 "scFAN, bigWigs and sequence": Case(read, BATCH),
                 "scFAN, network": Case(lambda: predict(network, batch), BATCH),
                 "scFAN, both": Case(lambda: predict(network, read()), BATCH),

@@ -14,7 +14,7 @@ from pathlib import Path
 from atlas import Shape
 
 SQUARE = 2048  # rows of the matrices that are multiplied
-BLOCK = 64, 1024  # cells and windows of the block in `rates`
+BLOCK, BLOCKS = (64, 1024), 8  # cells and windows of a block in `rates`, and how many are done in turn
 MACS3 = {"qvalue": 0.05, "extsize": 150, "max_fragments": 25_000_000}  # the workflow's defaults
 
 
@@ -332,6 +332,7 @@ def rates(run: Run):
     from common import rates as measure
     from networks import multiply_adds
     from networks import run as respond
+    from scbind.devices import in_threads
     from scbind.models import build_network, load_predictor
 
     yield
@@ -343,10 +344,16 @@ def rates(run: Run):
     codes = rng.integers(0, 4, (n_windows, predictor.context), dtype=np.uint8)
     sequence, depth = predictor.readout(codes), np.full(n_cells, 4e-4, np.float32)
     counts = rng.poisson(0.3, (n_cells, n_windows, bins)).astype(np.float32)
-    each = (
-        multiply_adds(lambda: predictor.probabilities(sequence, counts, depth)) * 1e6 / (n_cells * n_windows)
-    )
-    cases = {"pairs": Case(lambda: predictor.probabilities(sequence, counts, depth), n_cells * n_windows)}
+
+    def block(_=None) -> np.ndarray:
+        return predictor.probabilities(sequence, counts, depth)
+
+    def all_threads() -> None:
+        for _ in in_threads(block, range(BLOCKS)):
+            pass
+
+    each = multiply_adds(block) * 1e6 / (n_cells * n_windows)
+    cases = {"pairs": Case(all_threads, BLOCKS * n_cells * n_windows)}
     for dtype in (torch.float32, torch.bfloat16):
         a, b = torch.randn(2, SQUARE, SQUARE).to(dtype)
         cases[str(dtype).removeprefix("torch.")] = Case(lambda a=a, b=b: a @ b, SQUARE**3)

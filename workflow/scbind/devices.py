@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 from scbind.errors import InputError
 from scbind.runlog import say
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def torch_device(gpus: int) -> str:
@@ -37,3 +42,37 @@ def enough_gpu_memory() -> Iterator[None]:
             "the memory of the GPU does not suffice",
             "wait until other programs leave it, grant a larger one, or run on the CPU with --resources gpu=0",
         ) from error
+
+
+def in_flight() -> int:
+    """Return how many items :func:`in_threads` holds at a time."""
+    import torch
+
+    return 1 if torch.get_num_threads() == 1 else torch.get_num_threads() + 1
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield ``function(item)`` in the order of the items, several at once: in as many threads as PyTorch may use.
+
+    Each of them has one thread of PyTorch's. Small products gain nothing from more (two threads are slower than one
+    for a tile of cells and windows), while tiles side by side do. At most :func:`in_flight` results wait or are made.
+    The first error is raised where its result would be; what has not begun by then never does.
+    """
+    import torch
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(function, items)
+        return
+    torch.set_num_threads(1)  # holds for the threads that start below
+    pool, waiting = ThreadPoolExecutor(threads), deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > threads:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)
+        torch.set_num_threads(threads)

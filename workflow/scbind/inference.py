@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.activity import P_STEPS, ActivitySums, Profile, depth_levels, matched_background
-from scbind.devices import enough_gpu_memory
+from scbind.devices import enough_gpu_memory, in_flight, in_threads
 from scbind.errors import InputError
 from scbind.files import atomic, begin_npy, digests, require
 from scbind.genome import Genome
@@ -147,9 +147,14 @@ def reference_profile(
         for signal, mine, lenders in lending:
             where = context[part], chosen.context, predictor.bin_bp
             thinned[mine] = thinned_borrowed(signal, lenders, *where, share[mine], salt[mine])
-        for number, (low, high) in enumerate(zip(bounds, bounds[1:], strict=False)):
-            found = _probabilities(predictor, trunk[part], thinned[low:high], depth[low:high])
-            found = found.mean(axis=0, dtype=np.float64)
+        sequence = np.asarray(trunk[part])
+
+        def mean_of(cells: slice, sequence=sequence, thinned=thinned) -> np.ndarray:
+            found = _probabilities(predictor, sequence, thinned[cells], depth[cells])
+            return found.mean(axis=0, dtype=np.float64)
+
+        each_level = map(slice, bounds[:-1], bounds[1:])
+        for number, found in enumerate(in_threads(mean_of, each_level)):
             found = np.rint(found * P_STEPS) / P_STEPS  # sums are exact, in any order
             binding[part] += (found / len(levels)).astype(np.float32)
             total[number, part] = found.sum(axis=1)
@@ -212,8 +217,9 @@ def infer_shard(
     max_error, sites
         By how much a kept probability may be wrong; whether any are kept at all.
     cell_block, max_bytes
-        Cells predicted at once, and a bound for the dense arrays of a block; four times as much is left to the
-        counts of all cells. The number of windows follows from them and from the sample, not from the shard.
+        Cells predicted at once, and a bound for the dense arrays of all blocks that are worked on at a time, of which
+        there is one more than PyTorch has threads; four times as much is left to the counts of all cells. The number
+        of windows follows from them and from the sample, not from the shard.
         Results depend on them only as far as the model's rounding does.
     """
     from scbind.models import load_predictor
@@ -243,7 +249,7 @@ def infer_shard(
     context = chosen.global_context_starts(sizes)
     sums = ActivitySums(profile, background, depth)
     window_block = min(
-        _window_block(max_bytes, cell_block, bins, len(predictor.tfs), len(background)),
+        _window_block(max_bytes / in_flight(), cell_block, bins, len(predictor.tfs), len(background)),
         _signal_block(max_bytes, sample.signal.within(context, chosen.context) / len(chosen)),
     )
     with ShardWriter(predictor.tfs, floor, output, max_error, sites) as writer:
@@ -251,12 +257,16 @@ def infer_shard(
         for part in window_blocks(len(chosen), window_block) if len(rows) else ():
             counts = signal.counts(context[part], chosen.context, predictor.bin_bp, only, np.float32)
             weights, sequence = sums.weights(part.start, part.stop), np.asarray(trunk[part])
-            for first in range(0, len(rows), cell_block):
+
+            def predict(first: int, counts=counts, sequence=sequence) -> tuple[np.ndarray, np.ndarray]:
                 here = slice(first, first + cell_block)
                 mine = borrowed(counts, borrow[here], bins)
-                probability = _probabilities(predictor, sequence, mine, depth[here])
+                return _probabilities(predictor, sequence, mine, depth[here]), mine[:, :, core].any(axis=2)
+
+            firsts = range(0, len(rows), cell_block)
+            for first, (probability, seen) in zip(firsts, in_threads(predict, firsts), strict=True):
                 writer.add(first, part.start, probability)
-                sums.add(first, part.start, probability, weights, mine[:, :, core].any(axis=2))
+                sums.add(first, part.start, probability, weights, seen)
             say(f"windows {part.stop}/{len(chosen)}")
         del signal  # some file systems do not remove what is mapped
         reliability = json.dumps(predictor.reliability or {})
@@ -304,7 +314,7 @@ def _core_bins(chosen: Windows, bin_bp: int) -> slice:
     return slice(flank // bin_bp, -(-(flank + chosen.window) // bin_bp))
 
 
-def _window_block(max_bytes: int, cells: int, bins: int, tfs: int, draws: int) -> int:
+def _window_block(max_bytes: float, cells: int, bins: int, tfs: int, draws: int) -> int:
     """Windows per block: counts twice; probabilities in float32, float64 and codes; background weights.
 
     A power of two, so that blocks fill the batches of a fixed size that a network may cut them into.

@@ -52,7 +52,10 @@ class TowerNetwork(BindingNetwork):
     """
 
     bin_bp = 50
-    tile = (32, 32)
+    tile = (
+        64,
+        64,
+    )  # of sizes from 16 to 128 the fastest, beside twice as many windows, which fill up fewer blocks
 
     def __init__(
         self,
