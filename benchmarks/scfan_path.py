@@ -11,7 +11,7 @@ of 8, dense layers of 919 and the TFs). Not reproduced: Keras, of which PyTorch 
 that all is read again for each of the three cell lines' networks; here it is one.
 
 scbind's way: the cells' insertions from memory-mapped arrays, summed over what a cell borrows (here itself), and
-`Predictor.probabilities` on the cached readout of the windows, in blocks of cells that share the threads, as in a shard.
+`Predictor.probabilities` on the cached readout of the windows, in blocks of cells that share the threads, as shards do.
 Both get the same windows, and cells made by drawing from the insertions of a cell line.
 """
 
