@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import avg_pool1d, gelu
+from torch.nn.functional import gelu
 
 from scbind.errors import InputError
 from scbind.models.base import BindingNetwork
@@ -224,7 +224,9 @@ def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
     ``counts`` (batch, bins); ``depth`` (batch,), insertions per base. Finite for empty windows and zero depth.
     """
     total = counts.sum(dim=1, keepdim=True)
-    around = avg_pool1d(counts[:, None], 3, stride=1, padding=1)[:, 0] * 3
+    around = counts.clone()
+    around[:, 1:] += counts[:, :-1]
+    around[:, :-1] += counts[:, 1:]
     expected = (depth * bin_bp * counts.shape[1])[:, None]
     each = [torch.log1p(counts), torch.log1p(around), around / (total + 1) * 4]
     return torch.cat([*each, torch.log1p(total), torch.log((total + 1) / (expected + 1))], dim=1)
@@ -238,11 +240,11 @@ def openness_features(counts: Tensor, depth: Tensor, bin_bp: int, within: int) -
     """
     bins = counts.shape[1]
     first = (bins - within) // 2
-    enrichment, amount = [], []
-    for more in (0, *SURROUNDINGS):
-        begin, end = max(0, first - more), min(bins, first + within + more)
-        inside = counts[:, begin:end].sum(dim=1)
-        enrichment.append(torch.log((inside + 0.5) / (depth * bin_bp * (end - begin) + 0.5)))
-        amount.append(torch.log1p(inside))
+    place = torch.arange(bins, device=counts.device)[:, None]
+    more = torch.tensor([0, *SURROUNDINGS], device=counts.device)
+    member = ((place >= first - more) & (place < first + within + more)).to(counts.dtype)
+    inside = counts @ member
+    expected = depth[:, None] * (bin_bp * member.sum(dim=0))
+    enrichment = torch.log((inside + 0.5) / (expected + 0.5))
     log_depth = torch.log10(depth.clamp_min(1e-7)) / 3 + 1
-    return torch.stack([*enrichment, *amount, log_depth], dim=1)
+    return torch.cat([enrichment, torch.log1p(inside), log_depth[:, None]], dim=1)
