@@ -1,11 +1,14 @@
 """Time that Snakemake takes to plan a run with very many samples: `snakemake -n`.
 
-    python benchmarks/plan.py [--samples 1000 --scatter 2 --rounds 3 --types 30]
+    python benchmarks/plan.py [--samples 1000 --scatter 2 --rounds 3 --types 30 | --bare]
 
 The shipped configuration is copied to a temporary folder, with a sheet of as many samples, whose files are there but
 hold nothing: a plan looks only at names and times. Printed are seconds and processor seconds, jobs, and the same with
 one sample, which is what reading the rules costs. Each is planned twice: from the start, where no cell type is known
 yet, and `snakemake peaks` from where the tables of types are there (made up: every sample has cells of every type).
+
+`--bare` plans the barest workflow with the same jobs per sample, inputs and outputs in place of scbind: what Snakemake
+itself needs for them, without functions, parameters, resources, logs, scripts or checkpoints.
 """
 
 import argparse
@@ -23,6 +26,47 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
+BARE = """
+S = [f"s{{number}}" for number in range({samples})]
+SHARDS = range({scatter})
+rule all:
+    input: expand("r/binding/{{s}}.zarr", s=S), expand("r/activity/{{s}}.h5ad", s=S)
+rule shared:
+    output: expand("r/shared{{i}}", i=range(9))
+    shell: "touch {{output}}"
+rule count:
+    input: "data/{{s}}.tsv.gz", "r/shared0"
+    output: multiext("r/{{s}}/", "position", "cell", "barcodes")
+    shell: "touch {{output}}"
+rule peaks:
+    input: "data/{{s}}.tsv.gz", "r/shared0"
+    output: "r/{{s}}/peaks"
+    shell: "touch {{output}}"
+rule embed:
+    input: expand("r/{{s}}/{{kind}}", s=S, kind=["position", "cell", "barcodes", "peaks"])
+    output: "r/embedding"
+    shell: "touch {{output}}"
+rule cells:
+    input: "r/embedding"
+    output: "r/{{s}}/cells"
+    shell: "touch {{output}}"
+rule reference:
+    input: expand("r/{{s}}/{{kind}}", s=S, kind=["position", "cell", "cells"])
+    output: "r/reference"
+    shell: "touch {{output}}"
+rule infer:
+    input: expand("r/shared{{i}}", i=range(8)), "r/reference", multiext("r/{{s}}/", "position", "cell", "cells")
+    output: "r/shards/{{s}}/{{k}}.npz"
+    shell: "touch {{output}}"
+rule merge:
+    input: expand("r/shards/{{{{s}}}}/{{k}}.npz", k=SHARDS), "r/{{s}}/cells"
+    output: "r/binding/{{s}}.zarr"
+    shell: "touch {{output}}"
+rule activity:
+    input: expand("r/shards/{{{{s}}}}/{{k}}.npz", k=SHARDS), "r/{{s}}/cells"
+    output: "r/activity/{{s}}.h5ad"
+    shell: "touch {{output}}"
+"""
 
 
 def know_types(folder: Path, samples: list[str], types: int, genome: str) -> None:
@@ -67,22 +111,24 @@ def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, f
     if types:
         names = [f"s{number}" for number in range(samples)]
         know_types(folder, names, types, config["genome"]["name"])
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "-n",
-        "--rerun-triggers",
-        "mtime",
-        "--cores",
-        "1",
-        "--directory",
-        str(folder),
-    ]
-    command += ["peaks"] * bool(
-        types
-    )  # all else would make the example's genome first, and then the tables again
-    command += ["--set-scatter", f"cells={scatter}", "--configfile", str(folder / "config/config.yaml")]
+    options = ["--set-scatter", f"cells={scatter}", "--configfile", str(folder / "config/config.yaml")]
+    # all else would make the example's genome first, and then the tables again
+    return dry_run(folder, options + (["--", "peaks"] if types else []))
+
+
+def plan_bare(folder: Path, samples: int, scatter: int) -> tuple[float, float, int]:
+    """Seconds, processor seconds and jobs of one dry-run of the bare workflow."""
+    (folder / "data").mkdir(parents=True)
+    for number in range(samples):
+        (folder / "data" / f"s{number}.tsv.gz").touch()
+    (folder / "Snakefile").write_text(BARE.format(samples=samples, scatter=scatter))
+    return dry_run(folder, ["--snakefile", str(folder / "Snakefile"), "--workflow-profile", "none"])
+
+
+def dry_run(folder: Path, options: list[str]) -> tuple[float, float, int]:
+    """Seconds, processor seconds and jobs of `snakemake -n` with these options."""
+    command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--directory", str(folder)]
+    command += ["--rerun-triggers", "mtime", *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     reply = subprocess.run(
@@ -105,13 +151,21 @@ def main() -> None:
     parser.add_argument("--scatter", type=int, default=2, help="shards of each sample")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--types", type=int, default=30, help="cell types of every sample")
+    parser.add_argument("--bare", action="store_true", help="the barest workflow in place of scbind's")
     args = parser.parse_args()
     print("| samples | types | jobs | seconds | CPU s |\n|---|---|---|---|---|")
-    for samples, types in ((1, 0), (args.samples, 0), (1, args.types), (args.samples, args.types)):
+    sizes = [(1, 0), (args.samples, 0)]
+    sizes += [] if args.bare else [(1, args.types), (args.samples, args.types)]
+    for samples, types in sizes:
         found = []
         for _ in range(args.rounds):
             with tempfile.TemporaryDirectory() as folder:
-                found.append(plan(Path(folder) / "run", samples, args.scatter, types))
+                run = Path(folder) / "run"
+                found.append(
+                    plan_bare(run, samples, args.scatter)
+                    if args.bare
+                    else plan(run, samples, args.scatter, types)
+                )
         seconds, used, jobs = (statistics.median(values) for values in zip(*found, strict=True))
         print(f"| {samples:,} | {types or 'not known'} | {jobs:,.0f} | {seconds:.1f} | {used:.1f} |")
 
