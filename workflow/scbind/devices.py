@@ -54,25 +54,29 @@ def in_flight() -> int:
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
     """Yield ``function(item)`` in the order of the items, several at once: in as many threads as PyTorch may use.
 
-    Each of them has one thread of PyTorch's. Small products gain nothing from more (two threads are slower than one
-    for a tile of cells and windows), while tiles side by side do. At most :func:`in_flight` results wait or are made.
-    The first error is raised where its result would be; what has not begun by then never does.
+    Each of them has one thread of PyTorch's, and numpy's products have one meanwhile. Small products gain nothing from
+    more (two threads are slower than one for a tile of cells and windows), while tiles side by side do. At most
+    :func:`in_flight` results wait or are made. The first error is raised where its result would be; what has not begun
+    by then never does.
     """
     import torch
+    from threadpoolctl import threadpool_limits
 
     threads = torch.get_num_threads()
     if threads == 1:
         yield from map(function, items)
         return
-    torch.set_num_threads(1)  # holds for the threads that start below
-    pool, waiting = ThreadPoolExecutor(threads), deque()
-    try:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > threads:
+    # threads of numpy's products would wait for their next one by turning in place, on cores that are needed here
+    with threadpool_limits(1, user_api="blas"):
+        torch.set_num_threads(1)  # holds for the threads that start below
+        pool, waiting = ThreadPoolExecutor(threads), deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
                 yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:
-        pool.shutdown(cancel_futures=True)
-        torch.set_num_threads(threads)
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)
