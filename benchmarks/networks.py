@@ -1,6 +1,6 @@
 """Cost of a cell and window in the two networks, side by side in one process.
 
-    python benchmarks/networks.py [--cells 32 --windows 64 --threads 2 --dataset ... --reference ...]
+    python benchmarks/networks.py [--cells 64 --windows 64 --threads 2 --dataset ... --reference ...]
 
 Of `scbind`: `respond_grid` given the readout of the windows, in tiles of its own size. Of `scfan`, as one network of
 one cell line: `respond` in every batch size asked for. Both in float32 and with automatic casting to bfloat16; the
@@ -38,7 +38,7 @@ def run(call, rows: list[torch.Tensor], dtype: torch.dtype) -> None:
 def main() -> None:
     """Measure and print."""
     arguments = parser(__doc__)
-    arguments.add_argument("--cells", type=int, default=32)
+    arguments.add_argument("--cells", type=int, default=64)
     arguments.add_argument("--windows", type=int, default=64)
     arguments.add_argument("--depth", type=float, default=1e-3, help="insertions per base of a cell")
     arguments.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256], help="tried for scfan")
