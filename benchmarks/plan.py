@@ -27,45 +27,45 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 BARE = """
-S = [f"s{{number}}" for number in range({samples})]
-SHARDS = range({scatter})
+S = [f"s{number}" for number in range(int(config["samples"]))]
+SHARDS = range(int(config["scatter"]))
 rule all:
-    input: expand("r/binding/{{s}}.zarr", s=S), expand("r/activity/{{s}}.h5ad", s=S)
+    input: expand("r/binding/{s}.zarr", s=S), expand("r/activity/{s}.h5ad", s=S)
 rule shared:
-    output: expand("r/shared{{i}}", i=range(9))
-    shell: "touch {{output}}"
+    output: expand("r/shared{i}", i=range(9))
+    shell: "touch {output}"
 rule count:
-    input: "data/{{s}}.tsv.gz", "r/shared0"
-    output: multiext("r/{{s}}/", "position", "cell", "barcodes")
-    shell: "touch {{output}}"
+    input: "data/{s}.tsv.gz", "r/shared0"
+    output: multiext("r/{s}/", "position", "cell", "barcodes")
+    shell: "touch {output}"
 rule peaks:
-    input: "data/{{s}}.tsv.gz", "r/shared0"
-    output: "r/{{s}}/peaks"
-    shell: "touch {{output}}"
+    input: "data/{s}.tsv.gz", "r/shared0"
+    output: "r/{s}/peaks"
+    shell: "touch {output}"
 rule embed:
-    input: expand("r/{{s}}/{{kind}}", s=S, kind=["position", "cell", "barcodes", "peaks"])
+    input: expand("r/{s}/{kind}", s=S, kind=["position", "cell", "barcodes", "peaks"])
     output: "r/embedding"
-    shell: "touch {{output}}"
+    shell: "touch {output}"
 rule cells:
     input: "r/embedding"
-    output: "r/{{s}}/cells"
-    shell: "touch {{output}}"
+    output: "r/{s}/cells"
+    shell: "touch {output}"
 rule reference:
-    input: expand("r/{{s}}/{{kind}}", s=S, kind=["position", "cell", "cells"])
+    input: expand("r/{s}/{kind}", s=S, kind=["position", "cell", "cells"])
     output: "r/reference"
-    shell: "touch {{output}}"
+    shell: "touch {output}"
 rule infer:
-    input: expand("r/shared{{i}}", i=range(8)), "r/reference", multiext("r/{{s}}/", "position", "cell", "cells")
-    output: "r/shards/{{s}}/{{k}}.npz"
-    shell: "touch {{output}}"
+    input: expand("r/shared{i}", i=range(8)), "r/reference", multiext("r/{s}/", "position", "cell", "cells")
+    output: "r/shards/{s}/{k}.npz"
+    shell: "touch {output}"
 rule merge:
-    input: expand("r/shards/{{{{s}}}}/{{k}}.npz", k=SHARDS), "r/{{s}}/cells"
-    output: "r/binding/{{s}}.zarr"
-    shell: "touch {{output}}"
+    input: expand("r/shards/{{s}}/{k}.npz", k=SHARDS), "r/{s}/cells"
+    output: "r/binding/{s}.zarr"
+    shell: "touch {output}"
 rule activity:
-    input: expand("r/shards/{{{{s}}}}/{{k}}.npz", k=SHARDS), "r/{{s}}/cells"
-    output: "r/activity/{{s}}.h5ad"
-    shell: "touch {{output}}"
+    input: expand("r/shards/{{s}}/{k}.npz", k=SHARDS), "r/{s}/cells"
+    output: "r/activity/{s}.h5ad"
+    shell: "touch {output}"
 """
 
 
@@ -121,8 +121,9 @@ def plan_bare(folder: Path, samples: int, scatter: int) -> tuple[float, float, i
     (folder / "data").mkdir(parents=True)
     for number in range(samples):
         (folder / "data" / f"s{number}.tsv.gz").touch()
-    (folder / "Snakefile").write_text(BARE.format(samples=samples, scatter=scatter))
-    return dry_run(folder, ["--snakefile", str(folder / "Snakefile"), "--workflow-profile", "none"])
+    (folder / "Snakefile").write_text(BARE)
+    options = ["--snakefile", str(folder / "Snakefile"), "--workflow-profile", "none"]
+    return dry_run(folder, [*options, "--config", f"samples={samples}", f"scatter={scatter}"])
 
 
 def dry_run(folder: Path, options: list[str]) -> tuple[float, float, int]:

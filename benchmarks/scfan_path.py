@@ -148,20 +148,16 @@ def main() -> None:
             every = raw()
             return list(in_threads(lambda cells: borrowed(every, borrow[cells], bins), blocks))
 
-        def respond() -> None:
-            for _ in in_threads(
-                lambda cells: model.probabilities(readout, counts[cells], depth[cells]), blocks
-            ):
+        def each_block(counts_of) -> None:
+            for _ in in_threads(lambda c: model.probabilities(readout, counts_of(c), depth[c]), blocks):
                 pass
+
+        def respond() -> None:
+            each_block(lambda cells: counts[cells])
 
         def both() -> None:
             every = raw()
-
-            def block(cells: slice) -> np.ndarray:
-                return model.probabilities(readout, borrowed(every, borrow[cells], bins), depth[cells])
-
-            for _ in in_threads(block, blocks):
-                pass
+            each_block(lambda cells: borrowed(every, borrow[cells], bins))
 
         used = np.unique(chrom)
         codes = {i: genome.codes[sizes.offsets[i] : sizes.offsets[i + 1]] for i in used}

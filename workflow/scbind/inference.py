@@ -117,12 +117,8 @@ def reference_profile(
         ]
     ).astype(np.float32)
     # the cells of all levels below each other: the insertions of a block of windows are then read once
-    drawn, share = (
-        np.concatenate(each),
-        np.concatenate(
-            [np.minimum(level / depths[cells], 1) for cells, level in zip(each, asked, strict=True)]
-        ),
-    )
+    drawn, wanted = np.concatenate(each), np.repeat(asked, [len(cells) for cells in each])
+    share = np.minimum(wanted / depths[drawn], 1)
     depth = (share * depths[drawn]).astype(np.float32)
     bounds = np.cumsum([0, *map(len, each)])
     # a cell's insertions at a level are among those at the next: what differs between levels is the depth, not the draw

@@ -52,10 +52,7 @@ class TowerNetwork(BindingNetwork):
     """
 
     bin_bp = 50
-    tile = (
-        64,
-        64,
-    )  # of sizes from 16 to 128 the fastest, beside twice as many windows, which fill up fewer blocks
+    tile = (64, 64)  # the fastest, of 16 to 128 windows by 32 or 64 cells, that small samples still fill
 
     def __init__(
         self,
