@@ -53,7 +53,7 @@ def predictor(monkeypatch):
     fake = FakePredictor()
     fake.calls = []
     module = types.ModuleType("scbind.models")
-    module.load_predictor = lambda checkpoint, calibration=None, device="cpu", genome=None: fake
+    module.load_predictor = lambda *_, **__: fake
     monkeypatch.setitem(sys.modules, "scbind.models", module)
     return fake
 
@@ -257,6 +257,7 @@ def test_a_shard_that_is_killed_in_the_middle_is_made_anew_and_the_other_stays(f
     inputs |= {"checkpoint": f"{files}/m", "calibration": None, "cells": f"{files}/cells.h5ad"}
     inputs |= {"windows": f"{files}/windows.npz", "profile": f"{files}/reference.npz"}
     params = {"shard": [2, 2], "reference": f"{files}/ref", "floor": 0.1, "max_error": 0.05, "sites": True}
+    params["precision"] = "float32"
     job = {"input": inputs, "params": params, "output": {"shard": str(killed)}, "resources": {"gpu": 0}}
     workflow = Path(scbind.__file__).parents[1]
     script, stopped = workflow / "scripts/infer_binding.py", files / "stopped"
@@ -366,9 +367,12 @@ def test_what_another_model_made_is_refused(files):
     with pytest.raises(InputError, match="readout.npy: was not made with"):
         make_reference(files)
     sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "readout.npy")
-    with pytest.raises(InputError, match="reference.npz: was made with other windows or another model; run"):
+    refused = "reference.npz: was made with other windows, another model or precision; run"
+    with pytest.raises(InputError, match=refused):
         infer(files)
     make_reference(files)
+    with pytest.raises(InputError, match=refused):
+        infer(files, precision="bfloat16")
     assert infer(files).made_with != whole.made_with == part.made_with
 
 

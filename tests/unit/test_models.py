@@ -98,6 +98,23 @@ def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
     assert np.ptp(found) > 0.01
 
 
+@pytest.mark.parametrize("architecture", ["scbind", "scfan"])
+def test_bfloat16_moves_a_probability_by_little(architecture):
+    torch.manual_seed(0)
+    network = build_network(architecture, FACTS, {})
+    exact, rounded = (Predictor(network, FACTS, None, precision=name) for name in ("float32", "bfloat16"))
+    counts = RNG.poisson(1.0, (3, 7, 1000 // exact.bin_bp)).astype(np.float32)
+    depth, readout = np.full(3, 0.01, np.float32), exact.readout(CODES)
+    np.testing.assert_array_equal(rounded.readout(CODES), readout)
+    found = [model.probabilities(readout, counts, depth) for model in (exact, rounded)]
+    assert found[1].dtype == np.float32 and 0 < np.abs(found[0] - found[1]).max() < 0.01
+    if architecture == "scbind":  # whose numbers depend on no block
+        alone = rounded.probabilities(readout[:2], counts[:, :2], depth)
+        np.testing.assert_array_equal(alone, found[1][:, :2])
+    with pytest.raises(InputError, match="no precision 'float8'; use one of float32, bfloat16"):
+        Predictor(network, FACTS, None, precision="float8")
+
+
 def test_signal_and_sequence_both_matter():
     model = predictor("scbind")
     readout = model.readout(CODES)

@@ -79,6 +79,7 @@ rule reference_profile:
         samples=PLAN.binding_samples,
         draws=lookup("infer/background_draws", within=SETTINGS),
         seed=lookup("infer/seed", within=SETTINGS),
+        precision=lookup("infer/precision", within=SETTINGS),
         code=source_digest("inference"),
     script:
         "../scripts/reference_profile.py"
@@ -116,6 +117,7 @@ rule infer_binding:
         floor=lookup("infer/floor", within=SETTINGS),
         max_error=lookup("infer/max_error", within=SETTINGS),
         sites=KEEP_SITES,
+        precision=lookup("infer/precision", within=SETTINGS),
         code=source_digest("inference"),
     script:
         "../scripts/infer_binding.py"

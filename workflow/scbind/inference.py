@@ -73,6 +73,7 @@ def reference_profile(
     seed: int = 0,
     block: int = 256,
     device: str = "cpu",
+    precision: str = "float32",
 ) -> None:
     """Write ``reference.npz``: what cells of a depth show on average, and like windows to compare with.
 
@@ -92,12 +93,14 @@ def reference_profile(
         Number of background draws; the seed of these, of the cells and of their thinning.
     block
         Windows per block; no number depends on it.
+    precision
+        As of :class:`scbind.models.Predictor`; the shards need the same.
     """
     from scbind.models import load_predictor
 
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
     sizes = genome.sizes
-    predictor = load_predictor(checkpoint, calibration, device, genome=genome)
+    predictor = load_predictor(checkpoint, calibration, device, genome, precision)
     _check_geometry(predictor, chosen, windows, checkpoint)
     if draws < 2 or not samples:
         raise InputError(
@@ -166,7 +169,7 @@ def reference_profile(
             accessibility=accessibility,
             background=matched_background(chosen.gc, accessibility, draws, seed),
             tfs=np.asarray(predictor.tfs, dtype=str),
-            made_with=json.dumps(digests(checkpoint=checkpoint, calibration=calibration, windows=windows)),
+            made_with=json.dumps(_made_with(checkpoint, calibration, windows, precision)),
             n_cells=np.int64(n_drawn),
         )
     said = ", ".join(f"{level:.3g}" for level in levels)
@@ -195,6 +198,7 @@ def infer_shard(
     cell_block: int = 64,
     max_bytes: int = 1 << 28,
     device: str = "cpu",
+    precision: str = "float32",
 ) -> None:
     """Predict P(bound) for one shard of a sample's passing cells in all windows; write ``{shard}.npz``.
 
@@ -217,6 +221,8 @@ def infer_shard(
         there is one more than PyTorch has threads; four times as much is left to the counts of all cells. The number
         of windows follows from them and from the sample, not from the shard.
         Results depend on them only as far as the model's rounding does.
+    precision
+        As of :class:`scbind.models.Predictor`, and that of the reference.
     """
     from scbind.models import load_predictor
 
@@ -224,15 +230,15 @@ def infer_shard(
         raise InputError("config", f"shard {shard} of {n_shards}", "number shards from 0")
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
     sizes = genome.sizes
-    predictor = load_predictor(checkpoint, calibration, device, genome=genome)
+    predictor = load_predictor(checkpoint, calibration, device, genome, precision)
     _check_geometry(predictor, chosen, windows, checkpoint)
     sample = SampleCells.open(position, cell, cells, sizes, genome.known_lengths())
     trunk = _open_readout(readout, chosen, windows, checkpoint)
-    made_with = digests(checkpoint=checkpoint, calibration=calibration, windows=windows)
+    made_with = _made_with(checkpoint, calibration, windows, precision)
     with np.load(require(reference, "run the reference profile first")) as npz:
         if "made_with" not in npz or json.loads(str(npz["made_with"])) != made_with:
             raise InputError(
-                reference, "was made with other windows or another model", "run the reference profile again"
+                reference, "was made with other windows, another model or precision", "run the reference profile again"
             )
         profile = Profile(*(npz[name] for name in ("depth", "binding", "total", "expected")))
         background = npz["background"]
@@ -288,6 +294,12 @@ def _check_geometry(predictor, chosen: Windows, windows, checkpoint) -> None:
             f"windows of {chosen.window} in {chosen.context} bp; {checkpoint} reads {model[0]} in {model[1]}",
             "choose the windows again with the model's geometry",
         )
+
+
+def _made_with(checkpoint, calibration, windows, precision: str) -> dict:
+    """What the reference and the shards of a run have in common."""
+    files = digests(checkpoint=checkpoint, calibration=calibration, windows=windows)
+    return files | {"precision": precision}
 
 
 def _open_readout(readout, chosen: Windows, windows, checkpoint) -> np.ndarray:

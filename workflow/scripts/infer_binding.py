@@ -22,4 +22,5 @@ with logged(snakemake.log[0]):
         max_error=snakemake.params.max_error,
         sites=snakemake.params.sites,
         device=torch_device(snakemake.resources.gpu),
+        precision=snakemake.params.precision,
     )

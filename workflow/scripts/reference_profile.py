@@ -20,4 +20,5 @@ with logged(snakemake.log[0]):
         draws=snakemake.params.draws,
         seed=snakemake.params.seed,
         device=torch_device(snakemake.resources.gpu),
+        precision=snakemake.params.precision,
     )

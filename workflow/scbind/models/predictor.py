@@ -13,6 +13,7 @@ from scbind.models.base import build_network
 from scbind.models.checkpoint import DAMAGE, read_calibration, read_checkpoint
 
 SMALLEST_SLOPE = 0.05  # of the calibration, as it is fitted: more evidence never makes binding less likely
+PRECISIONS = "float32", "bfloat16"
 NAN_SIGNAL = "NaN among the counts of a window"
 
 
@@ -29,11 +30,24 @@ class Predictor:
         TF -> what is known of its accuracy (see :func:`scbind.abstention.reliability`); empty without calibration.
     facts
         The data facts stored in the checkpoint; among them whether it was trained with mappability.
+    precision
+        Of the products of cells and windows in :meth:`probabilities`: ``float32``, or ``bfloat16``, which a processor
+        with instructions for it does faster, and which moves a probability by at most about 0.01 (docs/performance.md).
+        All else is float32.
     """
 
-    def __init__(self, network, facts: dict, calibration: dict | None, device: str = "cpu"):
+    def __init__(
+        self,
+        network,
+        facts: dict,
+        calibration: dict | None,
+        device: str = "cpu",
+        precision: str = "float32",
+    ):
+        if precision not in PRECISIONS:
+            raise InputError("config", f"no precision {precision!r}", f"use one of {', '.join(PRECISIONS)}")
         self.network = network.eval().to(device)
-        self.facts, self.device = facts, device
+        self.facts, self.device, self.precision = facts, device, precision
         self.pairs = network.pairs
         self.columns = np.flatnonzero(facts["modelled"])
         self.tfs = [facts["tfs"][column] for column in self.columns]
@@ -146,6 +160,7 @@ class Predictor:
         cells, windows = counts.shape[:2]
         out = np.empty((cells, windows, len(self.tfs)), dtype=np.float32)
         tile_windows, tile_cells = self.network.tile
+        kind = torch.device(self.device).type
         cell_blocks = []
         for begin in range(0, cells, tile_cells):
             rows = slice(begin, begin + tile_cells)
@@ -160,7 +175,9 @@ class Predictor:
                 block = counts[rows, columns].astype(np.float32, copy=False)
                 padded = np.zeros((tile_windows, tile_cells, counts.shape[2]), dtype=np.float32)
                 padded[: block.shape[1], : block.shape[0]] = block.transpose(1, 0, 2)
-                logits = self.network.respond_grid(asked, torch.from_numpy(padded).to(self.device), depths)
+                given = torch.from_numpy(padded).to(self.device)
+                with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                    logits = self.network.respond_grid(asked, given, depths)
                 logits = logits if self._all_modelled else logits[:, :, self._modelled]
                 if platt is not None:
                     logits = torch.addcmul(platt[1], platt[0], logits.float())
@@ -185,11 +202,12 @@ def load_predictor(
     calibration: str | Path | None = None,
     device: str = "cpu",
     genome: Genome | None = None,
+    precision: str = "float32",
 ) -> Predictor:
     """Load a model for prediction.
 
-    ``genome`` is the one that the caller works on. Raises :class:`InputError` on a damaged checkpoint, one of
-    another genome, or a calibration that does not belong to it.
+    ``genome`` is the one that the caller works on; ``precision`` is as of :class:`Predictor`. Raises
+    :class:`InputError` on a damaged checkpoint, one of another genome, or a calibration that does not belong to it.
     """
     stored = read_checkpoint(checkpoint)
     facts = stored["facts"]
@@ -204,7 +222,7 @@ def load_predictor(
     except DAMAGE as error:
         raise InputError(checkpoint, "its weights do not fit its own description", "train again") from error
     fitted = read_calibration(calibration, checkpoint) if calibration else None
-    return Predictor(network, facts, fitted, device)
+    return Predictor(network, facts, fitted, device, precision)
 
 
 def _check_genome(facts: dict, genome: Genome, checkpoint: str | Path) -> None:
