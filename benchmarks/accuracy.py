@@ -2,7 +2,7 @@
 
     python benchmarks/accuracy.py FOLDER --dataset results/dataset --reference results/reference/{genome} \
         --motifs results/motifs/motifs.npz --config config/config.yaml [--models scbind scfan --seeds 1 2 3]
-        [--coverage LINE=coverage.bw --levels 1 0.1 0.01 0.001] [--baselines]
+        [--coverage LINE=coverage.bw --levels 1 0.1 0.01 0.001 --draws 4] [--baselines]
 
 Each model of the configuration is trained and calibrated once per seed, as the rules do it, into FOLDER (what is there
 is not trained again), and scored on every test window: mean AUPRC and calibration error over pairs of line and TF,
@@ -12,7 +12,11 @@ per seed, with their mean and standard deviation. `--baselines` adds those of th
 line, scaled to a mean of 1 per base, gives at each base a Poisson number of insertions with a mean of `--levels`
 times it. What is kept is the AUPRC as a share of that at the first level. Unlike thinned fragments, which are in
 `results/evaluation/depth.tsv`, sampled coverage is not limited by how deep the track was sequenced, and it is smeared
-over the length of fragments. Every model, seed and baseline sees the same draws.
+over the length of fragments. Every model, seed and baseline sees the same `--draws`; the standard deviation is that
+over seeds, of the means over draws.
+
+What a network can know of signal so sparse shows one that is trained for it alone: a model of the configuration with
+`sampling: {depth_min: 0.001, depth_max: 0.001}`.
 """
 
 from __future__ import annotations
@@ -41,9 +45,9 @@ from scbind.training import train
 NOT_TRAINING = ("motifs", "depth_windows", "workers")
 
 
-def sampled(data: TrainingSet, line: int, coverage: Path, level: float, seed: int) -> TrainingSet:
+def sampled(data: TrainingSet, line: int, coverage: Path, level: float, draw: int) -> TrainingSet:
     """The dataset with a line's insertions drawn from its coverage, ``level`` per base on average."""
-    rng, positions, depth = np.random.default_rng([seed, line]), [], data.depth.copy()
+    rng, positions, depth = np.random.default_rng([draw, line]), [], data.depth.copy()
     with pyBigWig.open(str(coverage)) as bigwig:
         for number, (chrom, length) in enumerate(list(data.genome.sizes.as_dict().items())[: depth.shape[1]]):
             if chrom not in bigwig.chroms():
@@ -105,17 +109,20 @@ def main() -> None:
     parser.add_argument("--baselines", action="store_true")
     parser.add_argument("--coverage", help="LINE=bigWig")
     parser.add_argument("--levels", type=float, nargs="+", default=[1.0, 0.1, 0.01, 0.001])
+    parser.add_argument("--draws", type=int, default=4, help="of the signal at each level")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     data = TrainingSet.open(args.dataset, args.reference)
-    signals = {"as it is": data}
+    signals = {("as it is", 0): data}
     if args.coverage:
         name, _, path = args.coverage.partition("=")
         line = data.lines.index(name)
         alone = on_line(data, line)
         signals |= {
-            f"{level:g} per base": sampled(alone, line, Path(path), level, 0) for level in args.levels
+            (f"{level:g} per base", draw): sampled(alone, line, Path(path), level, draw)
+            for level in args.levels
+            for draw in range(args.draws)
         }
     models = check_config(yaml.safe_load(args.config.read_text()), str(args.config))["models"]
     runs = []
@@ -128,17 +135,19 @@ def main() -> None:
             model = load_predictor(folder / "model.ckpt", folder / "calibration.json")
             runs.append((name, seed, remembering_scores(model)))
     rows = [
-        {"model": model, "seed": seed, "signal": signal} | mean_scores(given, scores)
+        {"model": model, "seed": seed, "signal": signal, "draw": draw} | mean_scores(given, scores)
         for model, seed, scores in runs
-        for signal, given in signals.items()
+        for (signal, draw), given in signals.items()
     ]
     table = pd.DataFrame(rows)
     table.to_csv(args.folder / "accuracy.tsv", sep="\t", index=False)
     first = f"{args.levels[0]:g} per base"
     shown = []
     for (model, signal), part in table.groupby(["model", "signal"], sort=False):
-        row = {"model": model, "signal": signal, "seeds": len(part), "prevalence": part["prevalence"].mean()}
-        row |= {"AUPRC": part["auprc"].mean(), "sd": part["auprc"].std(), "ECE": part["ece"].mean()}
+        seeds, draws = part.groupby("seed")["auprc"].mean(), part.groupby("draw")["auprc"].mean()
+        row = {"model": model, "signal": signal, "seeds": len(seeds), "draws": len(draws)}
+        row |= {"prevalence": part["prevalence"].mean(), "AUPRC": part["auprc"].mean()}
+        row |= {"sd": seeds.std(), "sd of draws": draws.std(), "ECE": part["ece"].mean()}
         full = table[(table["model"] == model) & (table["signal"] == first)]
         row["kept"] = part["auprc"].mean() / full["auprc"].mean() if len(full) else float("nan")
         shown.append(row)

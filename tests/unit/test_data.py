@@ -124,6 +124,33 @@ def test_training_depths_span_the_range(data):
     assert depth.min() >= 0.99e-4 and depth.min() < 1e-3 and depth.max() > 1e-2
 
 
+def test_training_for_one_depth(data):
+    sampling = Sampling(depth_min=1e-3, depth_max=1e-3, full_depth=0.5)
+    batches = list(TrainingBatches(data, Pools.of(data), sampling, 50, 64, 1, 0))
+    assert torch.cat([b["depth"] for b in batches]).numpy() == pytest.approx(1e-3, rel=1e-5)
+    assert 0 < sum(float(b["counts"].sum()) for b in batches) < 64 * len(batches) * 1000 * 5e-3
+    sampling = Sampling(depth_min=1e-3, depth_max=1e9, full_depth=0.0)
+    same = Sampling(depth_min=1e-3, full_depth=0.0)
+    bounded, free = (TrainingBatches(data, Pools.of(data), s, 50, 64, 1, 0)[0] for s in (sampling, same))
+    assert torch.equal(bounded["depth"], free["depth"])
+
+
+def test_validation_sees_the_depths_of_training(data):
+    line, window = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
+    sampling = Sampling(depth_min=1e-3, full_depth=0.25)
+    (batch,) = FixedBatches(data, line, window, 50, sampling=sampling, seed=3)
+    full = FixedBatches(data, line, window, 50)[0]
+    whole = batch["depth"] == full["depth"]
+    assert 20 < int(whole.sum()) < 80 and (batch["counts"] <= full["counts"]).all()
+    assert torch.equal(batch["counts"][whole], full["counts"][whole])
+    assert 1e-3 <= float(batch["depth"].min()) < 5e-3
+    again, other = (FixedBatches(data, line, window, 50, 80, 1, 2, None, sampling, n)[1] for n in (3, 4))
+    assert torch.equal(again["counts"], batch["counts"][1::2][80:])  # whoever asks for them, and in whatever batches
+    assert not torch.equal(other["counts"], again["counts"])
+    published = FixedBatches(data, line, window, 50, sampling=Sampling(depth_min=None))[0]
+    assert torch.equal(published["counts"], full["counts"])
+
+
 def test_no_depth_change_without_thinning(data):
     batch = TrainingBatches(data, Pools.of(data), Sampling(depth_min=None), 50, 64, 1, 0)[0]
     assert batch["counts"].sum() > 0 and set(batch["depth"].tolist()) == {float(data.depth[0, 0])}

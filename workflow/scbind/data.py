@@ -39,8 +39,11 @@ class Sampling:
         Half of the examples are read on the other strand.
     depth_min
         Insertions per base down to which tracks are thinned, log-uniformly; ``None`` keeps full depth.
+    depth_max
+        Insertions per base that no example has more of, so a network can be trained for one depth; ``None``: the
+        track's own.
     full_depth
-        Share of examples that keep the full depth.
+        Share of examples that keep as much as they may.
     """
 
     examples_per_epoch: int = 60_000
@@ -49,6 +52,7 @@ class Sampling:
     jitter: int = 20
     reverse: bool = True
     depth_min: float | None = 1e-5
+    depth_max: float | None = None
     full_depth: float = 0.25
 
 
@@ -124,10 +128,7 @@ class TrainingBatches(Dataset):
         line, window = chosen[:, 0], chosen[:, 1]
         shift = rng.integers(-self.sampling.jitter, self.sampling.jitter + 1, len(chosen))
         codes, mappability = self.data.codes(window, shift), self.data.mappability(window, shift)
-        keep = salt = None
-        if self.sampling.depth_min is not None:
-            keep = _keep_fraction(rng, self.data.depth[line, self.data.chrom[window]], self.sampling)
-            salt = rng.integers(2**64, size=len(chosen), dtype=np.uint64)
+        keep, salt = _thinning(rng, self.data, line, window, self.sampling)
         counts, depth = _signal(self.data, line, window, self.bin_bp, shift, keep, salt)
         flip = (rng.random(len(chosen)) < 0.5) & self.sampling.reverse
         codes[flip] = np.where(codes[flip] < 4, 3 - codes[flip], codes[flip])[:, ::-1]
@@ -138,9 +139,10 @@ class TrainingBatches(Dataset):
 
 
 class FixedBatches(Dataset):
-    """Given (line, window) pairs in order, at full depth and without augmentation: for validation.
+    """Given (line, window) pairs in order, without augmentation: for validation.
 
-    ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`, and ``weight``
+    ``line`` and ``window`` are int64 (examples,). With ``sampling`` each is thinned as it would be in training, always by
+    the same share, which follows from ``seed``: what is chosen by them is then chosen for all depths. Batches have the keys of :class:`TrainingBatches`, and ``weight``
     float32 (batch,), what each example counts for (default 1). The first of
     ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many batches, of
     which the last may be empty.
@@ -156,7 +158,13 @@ class FixedBatches(Dataset):
         process: int = 0,
         of: int = 1,
         weight: np.ndarray | None = None,
+        sampling: Sampling | None = None,
+        seed: int = 0,
     ):
+        keep = salt = None
+        if sampling is not None:
+            keep, salt = _thinning(np.random.default_rng([seed, 0]), data, line, window, sampling)
+        self.thinning = [None if values is None else values[process::of] for values in (keep, salt)]
         weight = np.ones(len(line)) if weight is None else weight
         self.data, self.line, self.window = data, line[process::of], window[process::of]
         self.weight = weight[process::of].astype(np.float32)
@@ -171,7 +179,8 @@ class FixedBatches(Dataset):
             raise IndexError(number)
         rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
         line, window = self.line[rows], self.window[rows]
-        counts, depth = _signal(self.data, line, window, self.bin_bp)
+        keep, salt = (None if values is None else values[rows] for values in self.thinning)
+        counts, depth = _signal(self.data, line, window, self.bin_bp, keep=keep, salt=salt)
         codes, mappability = self.data.codes(window), self.data.mappability(window)
         batch = _batch(self.data, line, window, codes, mappability, counts, depth)
         return batch | {"weight": torch.from_numpy(self.weight[rows])}
@@ -219,10 +228,12 @@ class BindingData(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None, sampler=mine.tolist(), num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader:
-        """The validation windows of this process, at full depth."""
+        """The validation windows of this process, thinned as examples are."""
         process, of = self._process()
         line, window, weight = self.valid
-        batches = FixedBatches(self.data, line, window, self.bin_bp, process=process, of=of, weight=weight)
+        split = {"process": process, "of": of, "weight": weight}
+        drawn = {"sampling": self.sampling, "seed": self.seed}
+        batches = FixedBatches(self.data, line, window, self.bin_bp, **split, **drawn)
         return DataLoader(batches, batch_size=None, num_workers=self.workers)
 
 
@@ -280,8 +291,21 @@ def _signal(
     return counts, depth if keep is None else (depth * keep).astype(np.float32)
 
 
+def _thinning(
+    rng: np.random.Generator, data: TrainingSet, line: np.ndarray, window: np.ndarray, sampling: Sampling
+) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
+    """Share of fragments that each example keeps, and its salt; ``None`` for both where nothing is thinned."""
+    if sampling.depth_min is None and sampling.depth_max is None:
+        return None, None
+    keep = _keep_fraction(rng, data.depth[line, data.chrom[window]], sampling)
+    return keep, rng.integers(2**64, size=len(line), dtype=np.uint64)
+
+
 def _keep_fraction(rng: np.random.Generator, depth: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Share of fragments to keep so that depths are log-uniform between ``depth_min`` and full."""
-    floor = np.minimum(sampling.depth_min / np.maximum(depth, 1e-12), 1.0)
-    keep = np.exp(rng.random(len(depth)) * np.log(floor))
-    return np.where(rng.random(len(depth)) < sampling.full_depth, 1.0, keep)
+    """Share of fragments to keep so that depths are log-uniform between ``depth_min`` and ``depth_max``, or full."""
+    most, least = (
+        np.ones(len(depth)) if limit is None else np.minimum(limit / np.maximum(depth, 1e-12), 1.0)
+        for limit in (sampling.depth_max, sampling.depth_min)
+    )
+    keep = most * np.exp(rng.random(len(depth)) * np.log(np.minimum(least / most, 1.0)))
+    return np.where(rng.random(len(depth)) < sampling.full_depth, most, keep)
