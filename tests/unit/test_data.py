@@ -145,7 +145,9 @@ def test_validation_sees_the_depths_of_training(data):
     assert torch.equal(batch["counts"][whole], full["counts"][whole])
     assert 1e-3 <= float(batch["depth"].min()) < 5e-3
     again, other = (FixedBatches(data, line, window, 50, 80, 1, 2, None, sampling, n)[1] for n in (3, 4))
-    assert torch.equal(again["counts"], batch["counts"][1::2][80:])  # whoever asks for them, and in whatever batches
+    assert torch.equal(
+        again["counts"], batch["counts"][1::2][80:]
+    )  # whoever asks for them, and in whatever batches
     assert not torch.equal(other["counts"], again["counts"])
     published = FixedBatches(data, line, window, 50, sampling=Sampling(depth_min=None))[0]
     assert torch.equal(published["counts"], full["counts"])

@@ -141,9 +141,9 @@ class TrainingBatches(Dataset):
 class FixedBatches(Dataset):
     """Given (line, window) pairs in order, without augmentation: for validation.
 
-    ``line`` and ``window`` are int64 (examples,). With ``sampling`` each is thinned as it would be in training, always by
-    the same share, which follows from ``seed``: what is chosen by them is then chosen for all depths. Batches have the keys of :class:`TrainingBatches`, and ``weight``
-    float32 (batch,), what each example counts for (default 1). The first of
+    ``line`` and ``window`` are int64 (examples,). With ``sampling`` each is thinned as it would be in training, always
+    by the same share, which follows from ``seed``: what is chosen by them is chosen for all depths. Batches have the keys
+    of :class:`TrainingBatches`, and ``weight`` float32 (batch,), what each example counts for (default 1). The first of
     ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many batches, of
     which the last may be empty.
     """
@@ -303,9 +303,8 @@ def _thinning(
 
 def _keep_fraction(rng: np.random.Generator, depth: np.ndarray, sampling: Sampling) -> np.ndarray:
     """Share of fragments to keep so that depths are log-uniform between ``depth_min`` and ``depth_max``, or full."""
-    most, least = (
-        np.ones(len(depth)) if limit is None else np.minimum(limit / np.maximum(depth, 1e-12), 1.0)
-        for limit in (sampling.depth_max, sampling.depth_min)
-    )
+    depth = np.maximum(depth, 1e-12, dtype=np.float64)
+    limits = sampling.depth_max, sampling.depth_min
+    most, least = (np.minimum((np.inf if limit is None else limit) / depth, 1.0) for limit in limits)
     keep = most * np.exp(rng.random(len(depth)) * np.log(np.minimum(least / most, 1.0)))
     return np.where(rng.random(len(depth)) < sampling.full_depth, most, keep)

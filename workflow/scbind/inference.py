@@ -238,7 +238,9 @@ def infer_shard(
     with np.load(require(reference, "run the reference profile first")) as npz:
         if "made_with" not in npz or json.loads(str(npz["made_with"])) != made_with:
             raise InputError(
-                reference, "was made with other windows, another model or precision", "run the reference profile again"
+                reference,
+                "was made with other windows, another model or precision",
+                "run the reference profile again",
             )
         profile = Profile(*(npz[name] for name in ("depth", "binding", "total", "expected")))
         background = npz["background"]
