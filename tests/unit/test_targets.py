@@ -4,11 +4,13 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import zarr
+from scbind.binding import open_binding
 from scbind.errors import InputError
 from scbind.genes import read_tss
 from scbind.genome import ChromSizes
 from scbind.targets import COLUMNS, PSEUDOCOUNT, potential_weights, tf_targets
-from scbind.typemeans import CELLS_PER_BLOCK, TypeMeans
+from scbind.typemeans import TypeMeans
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([300_000, 200_000]))
 
@@ -103,16 +105,27 @@ def test_weights_match_the_formula_window_by_window():
     assert weight.nnz == near.sum() == distance.nnz
 
 
-def test_type_means_over_samples_blocks_and_untyped_cells(tmp_path, monkeypatch, capsys):
+def cut(store, chunks):
+    """Store its layers in small chunks, as large stores are in large ones."""
+    layers = zarr.open_group(store, mode="a", use_consolidated=False)["layers"]
+    for name in list(layers):
+        codes, known = layers[name][:], dict(layers[name].attrs)
+        layers.create_array(name, data=codes, chunks=chunks, attributes=known, overwrite=True)
+    zarr.consolidate_metadata(store)
+
+
+def test_type_means_over_samples_chunks_and_untyped_cells(tmp_path, capsys):
     rng = np.random.default_rng(0)
     codes = [rng.integers(0, 256, (n, 5)) for n in (7, 4)]
     types = [["A", "B", None, "A", "B", "A", "rare"], ["B", "A", "A", ""]]
     pairs = [write_sample(tmp_path, f"s{i}", {"X": codes[i]}, types[i]) for i in range(2)]
-    monkeypatch.setattr("scbind.typemeans.CELLS_PER_BLOCK", 3)
+    for store, _ in pairs:
+        cut(store, (3, 2))
     write_windows(tmp_path / "windows.npz", [0] * 5, range(0, 1000, 200))
     stores, cells = zip(*pairs, strict=True)
     means = TypeMeans.open(stores, cells, tmp_path / "windows.npz", min_cells=2, what="cell types")
-    assert means.types == ["A", "B"] and means.n_cells.tolist() == [5, 3] and CELLS_PER_BLOCK > 3
+    assert means.types == ["A", "B"] and means.n_cells.tolist() == [5, 3]
+    assert open_binding(stores[0])._layer("X").chunks == (3, 2)
     stacked, labels = np.vstack(codes) / 255, np.array(sum(types, []), dtype=object)
     expected = [stacked[labels == name].mean(axis=0) for name in "AB"]
     np.testing.assert_allclose(means.means("X"), expected, rtol=1e-5)

@@ -149,9 +149,7 @@ class Binding:
 
     def codes(self, tf: str, rows=slice(None), columns=slice(None)) -> sp.csr_matrix:
         """Return stored codes of a TF, csr uint8 (cells, windows); rows and columns as slices or numbers >= 0."""
-        if tf not in self.tfs:
-            raise InputError(self.path, f"no TF {tf!r}", f"choose one of {', '.join(self.tfs)}")
-        layer = self._root["layers"][tf]
+        layer = self._layer(tf)
         wanted = [np.arange(n)[pick] for n, pick in zip(layer.shape, (rows, columns), strict=True)]
         parts = []
         for first in range(0, layer.shape[0], CHUNK[0]):  # a row of chunks at a time: dense blocks stay small
@@ -164,6 +162,30 @@ class Binding:
         back = np.empty_like(order)
         back[order] = np.arange(len(order))
         return sp.vstack(parts, format="csr")[back]
+
+    def sums(self, tf: str, groups: np.ndarray, n_groups: int) -> np.ndarray:
+        """Sum the codes of a TF over the cells of each group: int64 (n_groups, windows), one chunk in memory at a time.
+
+        ``groups`` int (cells,) numbers the group of every cell from 0; -1: in none. Divided by ``scale`` and the cells
+        of a group it is their mean P(bound), too low by less than ``floor``.
+        """
+        layer, total = self._layer(tf), np.zeros((n_groups, len(self.var)), dtype=np.int64)
+        height, width = layer.chunks
+        for first in range(0, layer.shape[0], height):
+            mine = groups[first : first + height]
+            if (mine < 0).all():
+                continue
+            # sums of a chunk are exact in float32, and a product of matrices is the fastest way to them
+            member = (mine[:, None] == np.arange(n_groups)).astype(np.float32)
+            for start in range(0, layer.shape[1], width):
+                codes = layer[first : first + height, start : start + width]
+                total[:, start : start + width] += (codes.T.astype(np.float32) @ member).T.astype(np.int64)
+        return total
+
+    def _layer(self, tf: str):
+        if tf not in self.tfs:
+            raise InputError(self.path, f"no TF {tf!r}", f"choose one of {', '.join(self.tfs)}")
+        return self._root["layers"][tf]
 
     def windows_in(self, region: str) -> np.ndarray:
         """Numbers of the windows that share a base with ``chrom`` or ``chrom:start-end``; int64."""

@@ -40,22 +40,22 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
     store, sizes = open_binding(binding), ChromSizes.read(sizes_path)
     if "cell_type" not in store.obs:
         raise InputError(binding, "obs has no column 'cell_type'", "give labels or cluster the cells")
-    rows = np.flatnonzero(store.obs["cell_type"].astype(str).to_numpy() == cell_type)
+    inside = store.obs["cell_type"].astype(str).to_numpy() == cell_type
     chroms, starts = store.var["chrom"].astype(str).to_numpy(), store.var["start"].to_numpy()
     ends, strange = store.var["end"].to_numpy(), set(store.var["chrom"].unique()) - set(sizes.names)
     if strange:
         raise InputError(
             sizes_path, f"lists no {', '.join(sorted(strange))}", "give the reference's own sizes"
         )
-    if not len(rows):
+    if not inside.any():
         say(f"no cell of type {cell_type!r} in {binding}: its tracks are empty")
-    known, unread = reliability_table(store.reliability, store.tfs), store.abstained[rows]
+    known, unread = reliability_table(store.reliability, store.tfs), store.abstained
     levels = known["level"].to_dict()
     with atomic(output) as folder:
         folder.mkdir()
         for tf, unread_here in zip(store.tfs, unread.T, strict=True):
-            abstained = known["abstained"][tf] or (len(rows) > 0 and unread_here.all())
-            mean = _mean(store, tf, rows if abstained else rows[~unread_here])
+            abstained = known["abstained"][tf] or (inside.any() and unread_here[inside].all())
+            mean = _mean(store, tf, inside if abstained else inside & ~unread_here)
             suffix = "abstained.bw" if abstained else "bw"
             with create_bigwig(folder / f"{tf}.{suffix}", sizes, 2 * len(starts)) as bigwig:
                 for chrom in sizes.names:
@@ -71,13 +71,10 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
         write_table(folder / "levels.tsv", pd.DataFrame({"tf": levels.keys(), "level": levels.values()}))
 
 
-def _mean(store: Binding, tf: str, rows: np.ndarray) -> np.ndarray:
-    """Mean P(bound) over cells given by number: float64 (windows,); 0 without cells."""
-    if not len(rows):
-        return np.zeros(len(store.var))
-    codes = store.codes(tf, rows)
-    total = np.bincount(codes.indices, weights=codes.data, minlength=len(store.var))
-    return total / (len(rows) * store.scale)
+def _mean(store: Binding, tf: str, chosen: np.ndarray) -> np.ndarray:
+    """Mean P(bound) over cells chosen by a mask: float64 (windows,); 0 without cells."""
+    total = store.sums(tf, np.where(chosen, 0, -1), 1)[0]
+    return total / (max(chosen.sum(), 1) * store.scale)
 
 
 def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -142,10 +142,10 @@ class FixedBatches(Dataset):
     """Given (line, window) pairs in order, without augmentation: for validation.
 
     ``line`` and ``window`` are int64 (examples,). With ``sampling`` each is thinned as it would be in training, always
-    by the same share, which follows from ``seed``: what is chosen by them is chosen for all depths. Batches have the keys
-    of :class:`TrainingBatches`, and ``weight`` float32 (batch,), what each example counts for (default 1). The first of
-    ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many batches, of
-    which the last may be empty.
+    by the same share, which follows from ``seed``: what is chosen by them is chosen for all depths. Batches have the
+    keys of :class:`TrainingBatches`, and ``weight`` float32 (batch,), what each example counts for (default 1). The
+    first of ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many
+    batches, of which the last may be empty.
     """
 
     def __init__(

@@ -1,7 +1,7 @@
 """Mean predicted binding per cell type, one transcription factor at a time.
 
 The binding stores hold cells x windows per factor. What targets and motif enrichment need is types x windows.
-One factor is held in memory at a time, and cells are read in blocks.
+One factor is held in memory at a time, and of its cells one chunk.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ import anndata
 import h5py
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
 from scbind.abstention import marks
 from scbind.binding import Binding, open_binding
@@ -23,8 +22,6 @@ from scbind.errors import InputError
 from scbind.files import require
 from scbind.runlog import say
 from scbind.windows import Windows
-
-CELLS_PER_BLOCK = 2_000
 
 
 def read_obs(path: str | Path) -> pd.DataFrame:
@@ -58,22 +55,24 @@ class TypeMeans:
     """Binding stores of one or several samples, read as means over the cells of each type.
 
     ``types`` and ``tfs`` name the two axes, ``n_cells`` int64 (types,) counts the cells of each type, and ``windows``
-    are the windows of the stores, in their order. ``deep``, bool (cells, TFs) per store, says which cells are deep
-    enough for a TF. Of TFs that are abstained on as a whole, marked in ``marks``, every cell counts.
+    are the windows of the stores, in their order. Of each store, ``members``, int64 (cells,), numbers the type of every
+    cell, -1 for none of them, and ``deep``, bool (cells, TFs), says which are deep enough for a TF. Of TFs that are
+    abstained on as a whole, marked in ``marks``, every cell counts.
     """
 
     types: list[str]
     tfs: list[str]
     n_cells: np.ndarray
     windows: Windows
-    stores: tuple[tuple[Binding, sp.csc_matrix], ...]  # each with its membership, types x cells
+    stores: tuple[Binding, ...]
+    members: tuple[np.ndarray, ...]
     deep: tuple[np.ndarray, ...]
     min_cells: int
 
     @property
     def marks(self) -> pd.DataFrame:
         """How far to trust each TF, one row per TF; see :func:`scbind.abstention.marks`."""
-        return marks(self.stores[0][0].reliability, self.tfs)
+        return marks(self.stores[0].reliability, self.tfs)
 
     @classmethod
     def open(
@@ -108,16 +107,11 @@ class TypeMeans:
             raise InputError(
                 cells[0], f"no cell type has {min_cells} cells", "lower min_cells or label more coarsely"
             )
-        stores = []
-        for binding, labels in read:
-            code = pd.Categorical(labels, categories=types).codes
-            kept = np.flatnonzero(code >= 0)
-            ones = np.ones(len(kept), dtype=np.float32)
-            shape = (len(types), len(labels))
-            stores.append((binding, sp.csc_matrix((ones, (code[kept], kept)), shape=shape)))
-        n_cells = sum(np.asarray(member.sum(axis=1)).ravel().astype(np.int64) for _, member in stores)
-        deep = tuple(~binding.shallow for binding, _ in stores)
-        means = cls(types, tfs, n_cells, chosen, tuple(stores), deep, min_cells)
+        stores = tuple(binding for binding, _ in read)
+        members = tuple(pd.Categorical(labels, categories=types).codes.astype(np.int64) for _, labels in read)
+        n_cells = sum(_count(member, len(types)) for member in members)
+        deep = tuple(~binding.shallow for binding in stores)
+        means = cls(types, tfs, n_cells, chosen, stores, members, deep, min_cells)
         few = int((means.n_deep < min_cells).sum())
         if few:
             say(
@@ -129,8 +123,11 @@ class TypeMeans:
     @cached_property
     def n_deep(self) -> np.ndarray:
         """Cells behind each mean: int64 (types, TFs)."""
-        counts = [member @ deep for (_, member), deep in zip(self.stores, self.deep, strict=True)]
-        return sum(counts).astype(np.int64)
+        n = len(self.types)
+        each = zip(self.members, self.deep, strict=True)
+        return sum(
+            np.stack([_count(member[column], n) for column in deep.T], axis=1) for member, deep in each
+        )
 
     def means(self, tf: str) -> np.ndarray:
         """Mean P(bound) of one factor over the cells that are deep enough for it: float32 (types, windows).
@@ -138,12 +135,9 @@ class TypeMeans:
         Values below the floor count as 0. A type with fewer than ``min_cells`` such cells is NaN.
         """
         total, column = np.zeros((len(self.types), len(self.windows)), dtype=np.float64), self.tfs.index(tf)
-        for (binding, membership), deep in zip(self.stores, self.deep, strict=True):
-            counted = membership @ sp.diags(deep[:, column].astype(np.float32), format="csc")
-            for start in range(0, membership.shape[1], CELLS_PER_BLOCK):
-                rows = slice(start, min(start + CELLS_PER_BLOCK, membership.shape[1]))
-                codes = binding.codes(tf, rows).astype(np.float32)
-                total += (counted[:, rows] @ codes).toarray() / binding.scale
+        for binding, member, deep in zip(self.stores, self.members, self.deep, strict=True):
+            groups = np.where(deep[:, column], member, -1)
+            total += binding.sums(tf, groups, len(self.types)) / binding.scale
         n_deep = self.n_deep[:, column]
         total[n_deep < self.min_cells] = np.nan
         return (total / np.maximum(n_deep, 1)[:, None]).astype(np.float32)
@@ -152,6 +146,11 @@ class TypeMeans:
         """Yield every factor with its means."""
         for tf in self.tfs:
             yield tf, self.means(tf)
+
+
+def _count(member: np.ndarray, n_types: int) -> np.ndarray:
+    """Cells of each type: int64 (types,)."""
+    return np.bincount(member[member >= 0], minlength=n_types)
 
 
 def _open_store(store: Path, table: Path) -> tuple[Binding, pd.Series]:
