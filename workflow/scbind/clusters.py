@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -37,11 +39,15 @@ def corrected(points: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
     return np.ascontiguousarray(result.Z_corr, dtype=np.float32)
 
 
-class _Neighbours:
-    """The search of :mod:`scbind.neighbours`, in the form that scanpy takes."""
+class Search:
+    """A search for neighbours in the form that scanpy takes.
 
-    def __init__(self, k: int, seed: int):
-        self.k, self.seed = k, seed
+    ``nearest`` gets points float64 (cells, components), how many to find and a seed, and returns the other cells that
+    are nearest to each, int (cells, k), and their distances.
+    """
+
+    def __init__(self, nearest: Callable, k: int, seed: int):
+        self.nearest, self.k, self.seed = nearest, k, seed
 
     def get_params(self) -> dict:
         """What scanpy asks for: it counts the cell itself as a neighbour."""
@@ -49,7 +55,7 @@ class _Neighbours:
 
     def fit_transform(self, points: np.ndarray) -> sparse.csr_matrix:
         """Distances to the nearest: csr (cells, cells), each cell itself first at 0."""
-        found, distance = nearest(points.astype(np.float64), self.k, self.seed)
+        found, distance = self.nearest(points.astype(np.float64), self.k, self.seed)
         index = np.column_stack([np.arange(len(points)), found])
         value = np.column_stack([np.zeros(len(points)), distance])
         pointer = np.arange(0, index.size + 1, index.shape[1])
@@ -81,7 +87,7 @@ def cluster(
         message = f"{n_cells} cells, so the graph has {n_cells - 1} neighbours instead of {neighbours}"
         neighbours = n_cells - 1
     graph = ad.AnnData(obs=pd.DataFrame(index=np.arange(n_cells).astype(str)), obsm={"X": points})
-    search = _Neighbours(neighbours - 1, seed)  # scanpy counts the cell itself
+    search = Search(nearest, neighbours - 1, seed)  # scanpy counts the cell itself
     sc.pp.neighbors(graph, n_neighbors=neighbours, use_rep="X", transformer=search, random_state=seed)
     sc.tl.leiden(
         graph, resolution=resolution, flavor="igraph", directed=False, n_iterations=-1, random_state=seed
