@@ -135,24 +135,6 @@ def test_training_for_one_depth(data):
     assert torch.equal(bounded["depth"], free["depth"])
 
 
-def test_validation_sees_the_depths_of_training(data):
-    line, window = np.repeat([0, 1], 100), np.tile(np.arange(100), 2)
-    sampling = Sampling(depth_min=1e-3, full_depth=0.25)
-    (batch,) = FixedBatches(data, line, window, 50, sampling=sampling, seed=3)
-    full = FixedBatches(data, line, window, 50)[0]
-    whole = batch["depth"] == full["depth"]
-    assert 20 < int(whole.sum()) < 80 and (batch["counts"] <= full["counts"]).all()
-    assert torch.equal(batch["counts"][whole], full["counts"][whole])
-    assert 1e-3 <= float(batch["depth"].min()) < 5e-3
-    again, other = (FixedBatches(data, line, window, 50, 80, 1, 2, None, sampling, n)[1] for n in (3, 4))
-    assert torch.equal(
-        again["counts"], batch["counts"][1::2][80:]
-    )  # whoever asks for them, and in whatever batches
-    assert not torch.equal(other["counts"], again["counts"])
-    published = FixedBatches(data, line, window, 50, sampling=Sampling(depth_min=None))[0]
-    assert torch.equal(published["counts"], full["counts"])
-
-
 def test_no_depth_change_without_thinning(data):
     batch = TrainingBatches(data, Pools.of(data), Sampling(depth_min=None), 50, 64, 1, 0)[0]
     assert batch["counts"].sum() > 0 and set(batch["depth"].tolist()) == {float(data.depth[0, 0])}

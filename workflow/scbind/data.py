@@ -139,13 +139,12 @@ class TrainingBatches(Dataset):
 
 
 class FixedBatches(Dataset):
-    """Given (line, window) pairs in order, without augmentation: for validation.
+    """Given (line, window) pairs in order, at full depth and without augmentation: for validation.
 
-    ``line`` and ``window`` are int64 (examples,). With ``sampling`` each is thinned as it would be in training, always
-    by the same share, which follows from ``seed``: what is chosen by them is chosen for all depths. Batches have the
-    keys of :class:`TrainingBatches`, and ``weight`` float32 (batch,), what each example counts for (default 1). The
-    first of ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many
-    batches, of which the last may be empty.
+    ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`, and ``weight``
+    float32 (batch,), what each example counts for (default 1). The first of
+    ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many batches, of
+    which the last may be empty.
     """
 
     def __init__(
@@ -158,13 +157,7 @@ class FixedBatches(Dataset):
         process: int = 0,
         of: int = 1,
         weight: np.ndarray | None = None,
-        sampling: Sampling | None = None,
-        seed: int = 0,
     ):
-        keep = salt = None
-        if sampling is not None:
-            keep, salt = _thinning(np.random.default_rng([seed, 0]), data, line, window, sampling)
-        self.thinning = [None if values is None else values[process::of] for values in (keep, salt)]
         weight = np.ones(len(line)) if weight is None else weight
         self.data, self.line, self.window = data, line[process::of], window[process::of]
         self.weight = weight[process::of].astype(np.float32)
@@ -179,8 +172,7 @@ class FixedBatches(Dataset):
             raise IndexError(number)
         rows = slice(number * self.batch_size, (number + 1) * self.batch_size)
         line, window = self.line[rows], self.window[rows]
-        keep, salt = (None if values is None else values[rows] for values in self.thinning)
-        counts, depth = _signal(self.data, line, window, self.bin_bp, keep=keep, salt=salt)
+        counts, depth = _signal(self.data, line, window, self.bin_bp)
         codes, mappability = self.data.codes(window), self.data.mappability(window)
         batch = _batch(self.data, line, window, codes, mappability, counts, depth)
         return batch | {"weight": torch.from_numpy(self.weight[rows])}
@@ -228,12 +220,10 @@ class BindingData(pl.LightningDataModule):
         return DataLoader(batches, batch_size=None, sampler=mine.tolist(), num_workers=self.workers)
 
     def val_dataloader(self) -> DataLoader:
-        """The validation windows of this process, thinned as examples are."""
+        """The validation windows of this process, at full depth."""
         process, of = self._process()
         line, window, weight = self.valid
-        split = {"process": process, "of": of, "weight": weight}
-        drawn = {"sampling": self.sampling, "seed": self.seed}
-        batches = FixedBatches(self.data, line, window, self.bin_bp, **split, **drawn)
+        batches = FixedBatches(self.data, line, window, self.bin_bp, process=process, of=of, weight=weight)
         return DataLoader(batches, batch_size=None, num_workers=self.workers)
 
 
