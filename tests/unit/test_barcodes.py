@@ -1,7 +1,9 @@
 import gzip
 
+import numpy as np
 import pandas as pd
 import pytest
+from scbind import barcodes
 from scbind.barcodes import match_barcodes, read_barcodes
 from scbind.errors import InputError
 
@@ -86,3 +88,13 @@ def test_doubt_is_refused(listed, present, message):
     with pytest.raises(InputError, match=message) as caught:
         match(listed, present)
     assert "\n" not in str(caught.value)
+
+
+def test_names_are_numbered_as_they_come(monkeypatch):
+    monkeypatch.setattr(barcodes, "RECENT", 5)
+    rng, numbering, expected = np.random.default_rng(0), barcodes.Numbering(), {}
+    for size in (0, 3, 40, 200, 1, 200):
+        names = pd.Index([f"b{number}" for number in rng.choice(500, size, replace=False)], dtype=object)
+        numbers = [expected.setdefault(name, len(expected)) for name in names]
+        assert numbering.of(names).tolist() == numbers
+        assert len(numbering) == len(expected) and numbering.names.tolist() == list(expected)

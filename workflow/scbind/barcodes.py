@@ -14,8 +14,38 @@ from scbind.inputs import open_plain
 from scbind.runlog import say
 
 ABSENT, FOREIGN = -1, -2
+RECENT = 4_096  # names that a numbering keeps apart, at least
 SEPARATORS = "#_:"  # between sample and barcode: ArchR's and ours, Seurat's, and that of 10x velocyto files
 ENDING = r"-\d+$"  # 10x writes the number of the well after the barcode
+
+
+class Numbering:
+    """Numbers of names by the order in which they first come, for very many names that come in parts.
+
+    Most of a part are known already and are found by pandas, much faster than by a dict; new ones go to a dict, and
+    from there to those that pandas knows when they are many.
+    """
+
+    def __init__(self):
+        self._known, self._recent = pd.Index([], dtype=object), {}
+
+    def __len__(self) -> int:
+        return len(self._known) + len(self._recent)
+
+    @property
+    def names(self) -> pd.Index:
+        """All names so far, in the order of their numbers."""
+        return self._known.append(pd.Index(list(self._recent), dtype=object))
+
+    def of(self, names: pd.Index) -> np.ndarray:
+        """Return the numbers of different names, int64 (names,); names that are new get the next ones."""
+        found = self._known.get_indexer(names)
+        first, recent = len(self._known), self._recent
+        missing = np.flatnonzero(found < 0)
+        found[missing] = [first + recent.setdefault(name, len(recent)) for name in names[missing]]
+        if len(recent) > max(RECENT, len(self._known) // 8):
+            self._known, self._recent = self.names, {}
+        return found.astype(np.int64, copy=False)
 
 
 def read_barcodes(path: str | Path) -> pd.Series:

@@ -10,13 +10,12 @@ numbers per barcode.
 from __future__ import annotations
 
 import tempfile
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from scbind.barcodes import ABSENT, match_barcodes, read_barcodes
+from scbind.barcodes import ABSENT, Numbering, match_barcodes, read_barcodes
 from scbind.errors import InputError
 from scbind.files import atomic
 from scbind.fragments import iter_fragments
@@ -160,13 +159,12 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFra
     Codes follow the order in which barcodes first occur. Whatever the chunks, the keys of a chromosome come
     out sorted: what lies before the last start seen is final, because starts only grow.
     """
-    codes: defaultdict[str, int] = defaultdict()
-    codes.default_factory = codes.__len__  # a new barcode gets the next number
+    codes = Numbering()
     sums = np.zeros((4, 0), dtype=np.int64)  # fragments, reads, nucleosome-free, mononucleosomal
     pending, current = np.empty(0, dtype=np.uint64), -1
     for chunk in iter_fragments(fragments, sizes):
         local, unique = pd.factorize(chunk["barcode"])
-        code = np.fromiter(map(codes.__getitem__, unique), dtype=np.int64, count=len(unique))[local]
+        code = codes.of(unique.categories[unique.codes])[local]
         chrom = chunk["chrom"].cat.codes.to_numpy().astype(np.int64)
         start, end = chunk["start"].to_numpy(), chunk["end"].to_numpy()
         length = end - start
@@ -195,7 +193,7 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFra
             pending = pending[final:]
     _append(folder, current, pending)
     table = pd.DataFrame(sums.T, columns=["n_fragments", "n_reads", "short", "mono"])
-    table.insert(0, "barcode", pd.Series(list(codes), dtype=object))
+    table.insert(0, "barcode", codes.names)
     return table
 
 

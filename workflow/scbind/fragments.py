@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pysam
 
@@ -71,7 +72,8 @@ def iter_fragments(
         start, end = table["start"].to_numpy(), table["end"].to_numpy()
         order.check(labels, raw_code, start, first_line)
         code = pd.Index(sizes.names).get_indexer(pd.Index(labels))[raw_code]
-        barcode = table["barcode"].combine_chunks()
+        # read as plain text and encoded here: by the parser each of its blocks would be, and then all of them again
+        barcode = table["barcode"].combine_chunks().dictionary_encode()
         count = (
             table["count"].to_numpy()
             if "count" in table.column_names
@@ -84,7 +86,7 @@ def iter_fragments(
                 "start": start,
                 "end": end,
                 "barcode": pd.Categorical.from_codes(
-                    barcode.indices.to_numpy(), barcode.dictionary.to_pylist()
+                    barcode.indices.to_numpy(), pd.Index(barcode.dictionary.to_pylist(), dtype=object)
                 ),
                 "count": count,
             },
@@ -198,7 +200,7 @@ def _parse(path, text: bytes, columns: int, line: int) -> pa.Table:
             parse_options=pacsv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
             convert_options=pacsv.ConvertOptions(
                 column_types={
-                    name: strings if name in ("chrom", "barcode") else pa.int64() for name in names
+                    name: {"chrom": strings, "barcode": pa.string()}.get(name, pa.int64()) for name in names
                 },
                 null_values=[],
                 strings_can_be_null=False,
@@ -249,7 +251,7 @@ class _OrderCheck:
 def _check_values(path, sizes, code, start, end, barcode, count, first_line: int) -> None:
     """Refuse the first line whose numbers make no sense. Unknown chromosomes (code -1) have no end."""
     length = np.where(code >= 0, sizes.lengths[code], np.iinfo(np.int64).max)
-    empty = [index for index, name in enumerate(barcode.dictionary.to_pylist()) if not name]
+    empty = pc.index(barcode.dictionary, "").as_py()
     problems = (
         (start < 0, "the start is negative", "coordinates are 0-based half-open; make the file again"),
         (
@@ -264,8 +266,8 @@ def _check_values(path, sizes, code, start, end, barcode, count, first_line: int
         ),
         (count < 1, "the count is below 1", "leave the column out or give read pairs per fragment"),
     )
-    if empty:
-        nameless = np.isin(barcode.indices.to_numpy(), empty)
+    if empty >= 0:
+        nameless = barcode.indices.to_numpy() == empty
         problems += ((nameless, "the barcode is empty", "remove the line"),)
     found = [(int(np.argmax(wrong)), *words) for wrong, *words in problems if wrong.any()]
     if found:
