@@ -60,8 +60,8 @@ class Shape:
     types: int = 8
     tfs: int = 40
     members: int = 3
-    floor: float = 0.05
-    above: float = 0.2  # 0.23 in the demo, 0.15 on real cells, both at a floor of 0.05
+    floor: float = 0.1  # the workflow's default
+    above: float = 0.18  # as in the demo; 0.16 on real cells
     level: int = 1  # of compression; bgzip has 6
     seed: int = 0
 

@@ -15,6 +15,7 @@ from atlas import Shape
 
 SQUARE = 2048  # rows of the matrices that are multiplied
 BLOCK, BLOCKS = (64, 1024), 8  # cells and windows of a block in `rates`, and how many are done in turn
+MAX_ERROR = 0.05  # of a stored probability; the workflow's default
 MACS3 = {"qvalue": 0.05, "extsize": 150, "max_fragments": 25_000_000}  # the workflow's defaults
 
 
@@ -274,6 +275,7 @@ def infer(run: Run, number: int):
         shard=shard,
         n_shards=run.shards,
         floor=run.shape.floor,
+        max_error=MAX_ERROR,
     )
     return [run.shard(sample, shard)]
 

@@ -165,7 +165,7 @@ def test_binding_is_that_of_each_cell_and_window_alone(files, predictor):
         got = shard.codes(t) / shard.scale
         kept = expected[:, :, t] >= 0.1
         assert 0 < kept.sum() and np.array_equal(got > 0, kept)
-        assert np.abs(got - expected[:, :, t])[kept].max() <= 0.02 + 1e-6
+        assert np.abs(got - expected[:, :, t])[kept].max() <= 0.05 + 1e-6
     assert np.allclose(shard.array("binding_sum"), expected.sum(axis=1), rtol=1e-6)
 
 
