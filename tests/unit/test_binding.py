@@ -15,10 +15,11 @@ import pyBigWig
 import pysam
 import pytest
 import scbind
+import zarr
 from scbind.binding import CHUNK, merge_shards, open_binding
 from scbind.celltracks import cell_type_tracks
 from scbind.errors import InputError
-from scbind.shards import ShardWriter
+from scbind.shards import ShardWriter, largest_error
 from scbind.windows import Windows
 
 TFS = ["CTCF", "GATA1"]
@@ -26,7 +27,7 @@ CHROM = np.array([0] * 6 + [1] * 4, dtype=np.int16)
 START = np.array([100, 150, 200, 250, 900, 950, 0, 50, 400, 450], dtype=np.int32)
 ROWS = [[0, 2], [3, 4, 5]]
 FLOOR, MAX_ERROR = 0.05, 0.01
-SCALE = 50  # the fewest steps with that error
+SCALE = 98  # the fewest steps with that error
 RELIABILITY = {
     "CTCF": {"level": "high", "min_depth": 2.5, "abstained": False},
     "GATA1": {"level": "low", "min_depth": None, "abstained": True},
@@ -87,11 +88,8 @@ def merge(folder, shards, **options):
 
 
 def kept(probability):
-    return np.where(
-        probability >= np.float32(FLOOR),
-        np.floor(probability * np.float32(SCALE) + np.float32(0.5)) / SCALE,
-        0,
-    )
+    codes = np.floor(SCALE * (1 - np.sqrt(1 - probability.astype(np.float64))) + 0.5)
+    return np.where(probability >= np.float32(FLOOR), 1 - (1 - codes / SCALE) ** 2, 0)
 
 
 def test_store_is_read_by_anndata_as_it_is(made):
@@ -108,8 +106,11 @@ def test_store_is_read_by_anndata_as_it_is(made):
     assert set(adata.layers) == set(TFS) and "X_umap" in adata.obsm
     for t, tf in enumerate(TFS):
         assert adata.layers[tf].dtype == np.uint8
-        assert np.allclose(adata.layers[tf] / adata.uns["scale"], kept(probability[:, :, t]))
-    assert adata.uns["floor"] == FLOOR and adata.uns["max_error"] == pytest.approx(0.01)
+        left = 1 - adata.layers[tf] / adata.uns["scale"]
+        assert np.allclose(1 - left**2, kept(probability[:, :, t]))
+        error = np.abs(kept(probability[:, :, t]) - probability[:, :, t])[adata.layers[tf] > 0].max()
+        assert 0.003 < error <= adata.uns["max_error"] <= MAX_ERROR
+    assert adata.uns["floor"] == FLOOR and adata.uns["max_error"] > 0.0098
     assert json.loads(adata.uns["provenance"]) == {"model": "m"}
     store = open_binding(folder / "s.zarr")
     assert store.reliability == RELIABILITY
@@ -173,6 +174,10 @@ def test_what_the_reader_refuses(made):
         store[:, "chr1:1", "CTCF"]
     with pytest.raises(InputError, match="no cell 'zz'"):
         store[["c0", "zz"], :, "CTCF"]
+    zarr.open_group(folder / "s.zarr", mode="a", use_consolidated=False)["uns/format"][...] = 1
+    zarr.consolidate_metadata(folder / "s.zarr")
+    with pytest.raises(InputError, match="a binding store of format 1; this version reads 2; merge its"):
+        open_binding(folder / "s.zarr")
     with pytest.raises(InputError, match="no such binding store"):
         open_binding(folder / "absent.zarr")
 
@@ -351,7 +356,8 @@ def test_part_of_a_store_as_anndata(wide):
     assert part.layers["CTCF"].dtype == np.float32
     assert np.allclose(part.layers["CTCF"].toarray(), expected[[7, 2]][:, :3], atol=1e-7)
     known = {"CTCF": RELIABILITY["CTCF"]}
-    assert part.uns == {"floor": FLOOR, "max_error": 0.01, "reliability": json.dumps(known, sort_keys=True)}
+    known = json.dumps(known, sort_keys=True)
+    assert part.uns == {"floor": FLOOR, "max_error": largest_error(FLOOR, SCALE), "reliability": known}
 
 
 def test_what_is_abstained_on_travels_with_a_part(stored, tmp_path):

@@ -2,6 +2,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from scbind.binding import FORMAT
 from scbind.enrichment import COLUMNS, hit_threshold, match_background, motif_enrichment
 from scbind.errors import InputError
 from scipy import stats
@@ -47,7 +48,7 @@ def inputs(tmp_path):
         binding[:, list(sites)] += 150
         layers[tf] = binding
     obs = pd.DataFrame({"cell_type": ["A"] * 30, "borrowed_depth": 1.0}, index=[f"c{i}" for i in range(30)])
-    uns = {"scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
+    uns = {"format": FORMAT, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}",
            "reliability": '{"CTCF": {"level": "high", "abstained": false}}',
            "tfs": np.array(["CTCF", "SPI1"], dtype=object)}  # fmt: skip
     var = pd.DataFrame(index=[f"w{i}" for i in range(N_WINDOWS)])

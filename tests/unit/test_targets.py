@@ -5,10 +5,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from scbind.binding import open_binding
+from scbind.binding import FORMAT, open_binding
 from scbind.errors import InputError
 from scbind.genes import read_tss
 from scbind.genome import ChromSizes
+from scbind.shards import decode
 from scbind.targets import COLUMNS, PSEUDOCOUNT, potential_weights, tf_targets
 from scbind.typemeans import TypeMeans
 
@@ -38,7 +39,7 @@ def write_sample(folder, name, layers, types, listed=None, depth=1.0, known=KNOW
     obs["cell_type"], obs["borrowed_depth"] = obs["cell_type"].astype("category"), depth
     var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
     uns = {
-        "scale": 255, "floor": 0.02, "max_error": 0.002, "provenance": "{}",
+        "format": FORMAT, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}",
         "reliability": known,
         "tfs": np.array(list(layers), dtype=object),
     }  # fmt: skip
@@ -126,14 +127,14 @@ def test_type_means_over_samples_chunks_and_untyped_cells(tmp_path, capsys):
     means = TypeMeans.open(stores, cells, tmp_path / "windows.npz", min_cells=2, what="cell types")
     assert means.types == ["A", "B"] and means.n_cells.tolist() == [5, 3]
     assert open_binding(stores[0])._layer("X").chunks == (3, 2)
-    stacked, labels = np.vstack(codes) / 255, np.array(sum(types, []), dtype=object)
+    stacked, labels = decode(255)[np.vstack(codes)], np.array(sum(types, []), dtype=object)
     expected = [stacked[labels == name].mean(axis=0) for name in "AB"]
     np.testing.assert_allclose(means.means("X"), expected, rtol=1e-5)
     assert "rare is skipped, 1 cells are fewer than 2" in capsys.readouterr().err
 
 
 def test_cells_too_shallow_for_a_tf_are_left_out_of_its_means(inputs, tmp_path, capsys):
-    codes = np.array([[255, 255, 0], [0, 255, 0], [0, 255, 0], [51, 102, 0], [102, 102, 0], [255, 255, 255]])
+    codes = np.array([[255, 255, 0], [0, 255, 0], [0, 255, 0], [0, 102, 0], [51, 102, 0], [255, 255, 255]])
     known = '{"CTCF": {"abstained": false, "min_depth": 1.0}, "SPI1": {"abstained": true, "min_depth": 9.0}}'
     depth = [2.0, 0.5, 0.9, 1.0, 2.0, 0.1]  # one cell of A and two of B are deep enough for CTCF
     store, cells = write_sample(
@@ -143,8 +144,9 @@ def test_cells_too_shallow_for_a_tf_are_left_out_of_its_means(inputs, tmp_path, 
     assert "targets: 1 of 4 pairs of type and TF are left out, fewer than 2 cells" in capsys.readouterr().err
     ctcf, spi1 = means.means("CTCF"), means.means("SPI1")
     assert np.isnan(ctcf[0]).all()
-    np.testing.assert_allclose(ctcf[1], [0.3, 0.4, 0], rtol=1e-5)
-    np.testing.assert_allclose(spi1, [codes[:3].mean(axis=0) / 255, codes[3:].mean(axis=0) / 255], rtol=1e-5)
+    np.testing.assert_allclose(ctcf[1], [0.18, 0.64, 0], rtol=1e-5)  # P of code 51 is 0.36, of 102 0.64
+    known = decode(255)[codes]
+    np.testing.assert_allclose(spi1, [known[:3].mean(axis=0), known[3:].mean(axis=0)], rtol=1e-5)
     tf_targets(**inputs | {"zarrs": [store], "cells": [cells]})
     table = pd.read_csv(inputs["output"], sep="\t")
     ctcf = table[table.tf == "CTCF"]

@@ -22,9 +22,10 @@ from scbind.errors import InputError
 from scbind.files import atomic
 from scbind.genome import Genome
 from scbind.runlog import say
-from scbind.shards import AGAIN, Shard, check_shards, read_passing, written_to
+from scbind.shards import AGAIN, Shard, check_shards, decode, largest_error, read_passing, written_to
 from scbind.windows import Windows
 
+FORMAT = 2  # of the store; raise when codes change meaning
 CHUNK = (
     512,
     2048,
@@ -39,7 +40,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
 
     ``obs`` holds the passing cells with their QC and type, ``var`` the windows (``chrom``, ``start``,
     ``end``, ``peak``, ``gc``; 0-based half-open), ``layers[tf]`` uint8 codes (cells, windows); ``uns`` says how to read
-    them: P = code / ``scale``, wrong by at most ``max_error``; 0 means below ``floor``; and, as JSON,
+    them: P = 1 - (1 - code / ``scale``)^2, wrong by at most ``max_error``; 0 means below ``floor``; and, as JSON,
     what is known of each TF's ``reliability``. There is no ``X``.
 
     Parameters
@@ -78,13 +79,14 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
         index=pd.Index(chosen.names(sizes), name="window"),
     )
     uns = {
+        "format": FORMAT,
         "scale": first.scale,
         "floor": first.floor,
-        "max_error": 0.5 / first.scale,
+        "max_error": largest_error(first.floor, first.scale),
         "tfs": np.asarray(first.tfs, dtype=object),
         "reliability": json.dumps(first.reliability, sort_keys=True),
         "provenance": json.dumps(provenance or {}, sort_keys=True),
-        "about": "layers: P(bound) = code / scale; 0 means below floor",
+        "about": "layers: P(bound) = 1 - (1 - code / scale) ** 2; 0 means below floor",
     }
     shape, bounds = (len(obs), len(var)), np.cumsum([0, *(len(s.rows) for s in opened)])
     with written_to(Path(output).parent), atomic(output) as scratch:
@@ -130,6 +132,12 @@ class Binding:
         self._root = zarr.open_group(self.path, mode="r")
         self.obs, self.var = read_elem(self._root["obs"]), read_elem(self._root["var"])
         uns = read_elem(self._root["uns"])
+        if (found := int(uns.get("format", 1))) != FORMAT:
+            raise InputError(
+                path,
+                f"a binding store of format {found}; this version reads {FORMAT}",
+                "merge its shards again",
+            )
         self.scale, self.floor = int(uns["scale"]), float(uns["floor"])
         self.max_error, self.tfs = float(uns["max_error"]), [str(tf) for tf in uns["tfs"]]
         self.provenance = json.loads(uns["provenance"])
@@ -164,22 +172,22 @@ class Binding:
         return sp.vstack(parts, format="csr")[back]
 
     def sums(self, tf: str, groups: np.ndarray, n_groups: int) -> np.ndarray:
-        """Sum the codes of a TF over the cells of each group: int64 (n_groups, windows), one chunk in memory at a time.
+        """Sum P(bound) of a TF over the cells of each group: float64 (n_groups, windows).
 
-        ``groups`` int (cells,) numbers the group of every cell from 0; -1: in none. Divided by ``scale`` and the cells
-        of a group it is their mean P(bound), too low by less than ``floor``.
+        ``groups`` int (cells,) numbers the group of every cell from 0; -1: in none. What is absent counts as 0. One
+        chunk is in memory at a time.
         """
-        layer, total = self._layer(tf), np.zeros((n_groups, len(self.var)), dtype=np.int64)
+        layer, total = self._layer(tf), np.zeros((n_groups, len(self.var)))
+        probability = decode(self.scale)
         height, width = layer.chunks
         for first in range(0, layer.shape[0], height):
             mine = groups[first : first + height]
             if (mine < 0).all():
                 continue
-            # sums of a chunk are exact in float32, and a product of matrices is the fastest way to them
-            member = (mine[:, None] == np.arange(n_groups)).astype(np.float32)
+            member = (mine[:, None] == np.arange(n_groups)).astype(np.float64)
             for start in range(0, layer.shape[1], width):
                 codes = layer[first : first + height, start : start + width]
-                total[:, start : start + width] += (codes.T.astype(np.float32) @ member).T.astype(np.int64)
+                total[:, start : start + width] += (probability[codes.T] @ member).T
         return total
 
     def _layer(self, tf: str):
@@ -222,9 +230,9 @@ class Binding:
 
     def __getitem__(self, key) -> sp.csr_matrix:
         cells, region, tf = key
-        found = self.codes(tf, self._rows(cells), self._columns(region)).astype(np.float32)
-        found.data /= np.float32(self.scale)
-        return found
+        found = self.codes(tf, self._rows(cells), self._columns(region))
+        values = decode(self.scale).astype(np.float32)[found.data]
+        return sp.csr_matrix((values, found.indices, found.indptr), shape=found.shape)
 
     def to_anndata(self, cells=slice(None), region=slice(None), tfs: list[str] | None = None) -> ad.AnnData:
         """Return a part as AnnData in memory: one csr float32 layer of probabilities per TF.

@@ -74,7 +74,7 @@ def cell_type_tracks(binding, cell_type: str, sizes_path, output, min_probabilit
 def _mean(store: Binding, tf: str, chosen: np.ndarray) -> np.ndarray:
     """Mean P(bound) over cells chosen by a mask: float64 (windows,); 0 without cells."""
     total = store.sums(tf, np.where(chosen, 0, -1), 1)[0]
-    return total / (max(chosen.sum(), 1) * store.scale)
+    return total / max(chosen.sum(), 1)
 
 
 def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, ...]:

@@ -1,6 +1,8 @@
 """P(bound) of a shard of cells on disk: blocks of codes, compressed, per TF.
 
-A probability that reaches a floor is kept as a whole number of steps (uint8, at least 1), every other one as 0. A
+A probability that reaches a floor is kept as a whole number of steps (uint8, at least 1), every other one as 0. Steps
+are even in 1 - sqrt(1 - P): the error is largest for small probabilities and falls towards 1, where the sites are that
+rank first and where there are few, so that telling them apart costs little. A
 shard's file is an ``.npz``: per TF the compressed blocks one after the other and where they lie, and whatever else
 came with the cells. It is written one TF at a time, and read block by block, in bounded memory.
 """
@@ -27,7 +29,7 @@ from scbind.errors import InputError
 from scbind.files import require
 from scbind.runlog import FULL
 
-MOST_STEPS = 255  # codes are uint8
+LEAST_ERROR = 0.004  # that 255 steps keep: codes are uint8
 CODEC = Blosc("lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)  # shards are read once: fast before small
 INDEX = (
     "row",
@@ -48,27 +50,42 @@ AGAIN = "run the inference of the sample again"
 def steps(floor: float, max_error: float) -> int:
     """Return the number of steps from 0 to 1 so that no kept probability is wrong by more than ``max_error``.
 
-    Raises :class:`InputError` where 255 steps do not suffice or the smallest kept probability would round to 0.
+    The error of P is at most sqrt(1 - P) / n + 1 / (4 n^2) with n steps. Raises :class:`InputError` where 255 steps do
+    not suffice or the smallest kept probability would round to 0.
     """
-    least = 0.5 / MOST_STEPS
-    if not least <= max_error <= 0.5:
+    if not LEAST_ERROR <= max_error <= 0.5:
         problem = f"infer.max_error {max_error} cannot be kept"
-        raise InputError("config", problem, f"give one between {least:.4f} and 0.5")
+        raise InputError("config", problem, f"give one between {LEAST_ERROR} and 0.5")
     if not max_error <= floor < 1:
         problem = f"a binding floor of {floor} cannot be stored with an error of {max_error}"
         raise InputError(
             "config", problem, f"give infer.floor between {max_error} and 1, or a smaller max_error"
         )
-    return int(np.ceil(0.5 / max_error - 1e-9))
+    return int(np.ceil((np.sqrt(1 - floor) + np.sqrt(1 - floor + max_error)) / (2 * max_error) - 1e-9))
 
 
 def quantise(probability: np.ndarray, floor: float, scale: int) -> np.ndarray:
-    """Codes (uint8, same shape) of float32 probabilities: ``scale`` P rounded where P >= ``floor``, else 0 (absent)."""
-    work = np.multiply(probability, np.float32(scale))
-    work += np.float32(0.5)
-    codes = work.astype(np.uint8)
+    """Codes of float32 probabilities, uint8 of the same shape: 0 (absent) below ``floor``, else at least 1.
+
+    ``scale`` (1 - sqrt(1 - P)), rounded; :func:`decode` gives P.
+    """
+    work = np.subtract(np.float32(1), probability)
+    np.sqrt(work, out=work)
+    work *= np.float32(-scale)
+    work += np.float32(scale + 0.5)
+    codes = np.maximum(work.astype(np.uint8), 1)
     codes *= probability >= np.float32(floor)
     return codes
+
+
+def decode(scale: int) -> np.ndarray:
+    """P of each code from 0 to ``scale``, float64 (scale + 1,): 1 - (1 - code / scale)^2."""
+    return 1 - (1 - np.arange(scale + 1) / scale) ** 2
+
+
+def largest_error(floor: float, scale: int) -> float:
+    """By how much a stored probability may be wrong."""
+    return float(np.sqrt(1 - floor) / scale + 0.25 / scale**2)
 
 
 def read_passing(cells) -> tuple[pd.DataFrame, dict]:

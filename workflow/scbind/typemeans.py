@@ -137,7 +137,7 @@ class TypeMeans:
         total, column = np.zeros((len(self.types), len(self.windows)), dtype=np.float64), self.tfs.index(tf)
         for binding, member, deep in zip(self.stores, self.members, self.deep, strict=True):
             groups = np.where(deep[:, column], member, -1)
-            total += binding.sums(tf, groups, len(self.types)) / binding.scale
+            total += binding.sums(tf, groups, len(self.types))
         n_deep = self.n_deep[:, column]
         total[n_deep < self.min_cells] = np.nan
         return (total / np.maximum(n_deep, 1)[:, None]).astype(np.float32)
