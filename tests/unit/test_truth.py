@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from scbind.binding import merge_shards
 from scbind.errors import InputError
-from scbind.shards import ShardWriter
+from scbind.shards import ShardWriter, quantise, steps
 from scbind.truth import best_group, score_cells, score_types
 from sklearn.metrics import average_precision_score
 
@@ -82,7 +82,7 @@ def world(tmp_path):
 def score(folder, events, probability=None, **options):
     rows = np.array([0, 1, 2, 4, 5, 6, 7])
     probability = 0.9 * events[rows].astype(np.float32) if probability is None else probability
-    with ShardWriter(TFS, 0.02, folder / "0.npz", 0.002) as writer:
+    with ShardWriter(TFS, 0.02, folder / "0.npz", 0.004) as writer:
         writer.add(0, 0, probability.astype(np.float32))
         writer.finish(rows, N_WINDOWS, {"depth": np.ones(7, np.float32), "reliability": np.str_("{}")})
     merge_shards(
@@ -122,7 +122,7 @@ def test_predictions_and_baseline_have_the_average_precision_of_each_cell(world)
         for row, c in enumerate([0, 1, 2, 4, 5, 6]):
             if not events[c, :, t].any():
                 continue
-            codes = np.where(probability[row, :, t] >= 0.02, np.rint(probability[row, :, t] * 250), 0)
+            codes = quantise(probability[row, :, t].astype(np.float32), 0.02, steps(0.02, 0.004))
             mine.append(average_precision_score(events[c, :, t], codes))
             own = position[cell == c]
             counts = ((own >= start[:, None]) & (own < start[:, None] + WIDTH)).sum(axis=1)
