@@ -304,16 +304,14 @@ def activity(run: Run):
 
 
 def tracks(run: Run):
-    """Mean binding of each cell type of the first sample."""
-    import pandas as pd
+    """Mean binding of the cell types of the first sample."""
     from scbind.celltracks import cell_type_tracks
 
     yield
-    sample, out = run.shape.names[0], []
-    for row in pd.read_csv(run.tables[0], sep="\t", dtype=str).itertuples():
-        out.append(run.grid / sample / row.slug)
-        cell_type_tracks(run.grid / f"{sample}.zarr", row.cell_type, run.sizes, out[-1])
-    return out
+    sample = run.shape.names[0]
+    out = run.grid / sample / "tracks"
+    cell_type_tracks(run.grid / f"{sample}.zarr", run.tables[0], run.sizes, out)
+    return [out]
 
 
 def populations(run: Run):

@@ -207,18 +207,27 @@ def levels_in(folder):
     return pd.read_csv(folder / "levels.tsv", sep="\t").set_index("tf")["level"].to_dict()
 
 
+def write_tracks(folder, types=(("a", "own"), ("b", "merged")), sizes="ref/chrom.sizes", **options):
+    """Tracks of the types of a store, listed with their status."""
+    lines = ["cell_type\tslug\tstatus", *(f"{name}\t{name}_\t{status}" for name, status in types)]
+    (folder / "types.tsv").write_text("\n".join(lines) + "\n")
+    cell_type_tracks(folder / "s.zarr", folder / "types.tsv", folder / sizes, folder / "tracks", **options)
+    return folder / "tracks"
+
+
 def test_tracks_are_the_mean_over_the_type(made):
     folder, probability, shards = made
     merge(folder, shards)
-    cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b", min_probability=0.2)
+    tracks = write_tracks(folder, min_probability=0.2)
+    assert {p.name for p in tracks.iterdir()} == {"a_", "b_"}
     bigwigs = {"CTCF": "CTCF.bw", "GATA1": "GATA1.abstained.bw"}
     beds = {f"{tf}.{suffix}" for tf in TFS for suffix in ("bed.gz", "bed.gz.tbi")}
-    assert {p.name for p in (folder / "b").iterdir()} == {*bigwigs.values(), *beds, "levels.tsv"}
-    assert levels_in(folder / "b") == {"CTCF": "high", "GATA1": "abstained"}
+    assert {p.name for p in (tracks / "b_").iterdir()} == {*bigwigs.values(), *beds, "levels.tsv"}
+    assert levels_in(tracks / "b_") == {"CTCF": "high", "GATA1": "abstained"}
     for t, tf in enumerate(TFS):
         # the first cell of the type is too shallow for CTCF; of the other TF, abstained on, all cells count
         mean = kept(probability[2 if tf == "CTCF" else 1 : 4, :, t]).mean(axis=0)
-        with pyBigWig.open(str(folder / "b" / bigwigs[tf])) as bigwig:
+        with pyBigWig.open(str(tracks / "b_" / bigwigs[tf])) as bigwig:
             assert bigwig.chroms() == {"chr1": 2000, "chr2": 1000}
             for chrom, length in ((0, 2000), (1, 1000)):
                 got = np.nan_to_num(bigwig.values(f"chr{chrom + 1}", 0, length))
@@ -227,7 +236,7 @@ def test_tracks_are_the_mean_over_the_type(made):
                     span = slice(START[w], START[w] + 200)
                     expected[span] = np.maximum(expected[span], mean[w])
                 assert np.allclose(got, expected, atol=1e-6)
-        with pysam.TabixFile(str(folder / f"b/{tf}.bed.gz")) as bed:
+        with pysam.TabixFile(str(tracks / f"b_/{tf}.bed.gz")) as bed:
             lines = [line.split("\t") for chrom in bed.contigs for line in bed.fetch(chrom)]
         wanted = np.flatnonzero(mean >= 0.2)
         assert 0 < len(wanted) < 10
@@ -237,15 +246,30 @@ def test_tracks_are_the_mean_over_the_type(made):
         assert [line[4] for line in lines] == [str(round(1000 * mean[w])) for w in wanted]
 
 
-def test_a_type_without_cells_gives_empty_files_and_says_so(made, capsys):
+def test_types_without_a_pseudobulk_or_cells_have_no_tracks(made):
     folder, _, shards = made
     merge(folder, shards)
-    cell_type_tracks(folder / "s.zarr", "mast", folder / "ref/chrom.sizes", folder / "mast")
-    assert "no cell of type 'mast'" in capsys.readouterr().err
-    with pyBigWig.open(str(folder / "mast/CTCF.bw")) as bigwig:
-        assert bigwig.chroms() == {"chr1": 2000, "chr2": 1000} and bigwig.intervals("chr1") is None
-    with pysam.TabixFile(str(folder / "mast/CTCF.bed.gz")) as bed:
-        assert list(bed.contigs) == []
+    tracks = write_tracks(folder, (("a", "skipped"), ("b", "own"), ("mast", "own")))
+    assert [p.name for p in tracks.iterdir()] == ["b_"]
+    with pytest.raises(InputError, match="types.tsv: lists no cell type 'a' of .*s.zarr"):
+        write_tracks(folder, (("b", "own"),))
+
+
+def test_all_types_at_once_are_as_each_alone(made):
+    folder, _, shards = made
+    merge(folder, shards)
+    names = [f"{tf}.{suffix}" for tf in TFS for suffix in ("bw", "abstained.bw", "bed.gz")]
+
+    def contents(kind):
+        found = (tracks / f"{kind}_" / name for name in names)
+        return {path.name: path.read_bytes() for path in found if path.exists()}
+
+    tracks = write_tracks(folder, min_probability=0.01)
+    both = {kind: contents(kind) for kind in "ab"}
+    assert all(len(files) == 4 for files in both.values()) and both["a"] != both["b"]
+    for kind, other in ("ab", "ba"):
+        tracks = write_tracks(folder, ((kind, "own"), (other, "skipped")), min_probability=0.01)
+        assert contents(kind) == both[kind] and not contents(other)
 
 
 def test_a_type_of_which_every_cell_is_too_shallow_is_abstained_on(made):
@@ -254,13 +278,12 @@ def test_a_type_of_which_every_cell_is_too_shallow_is_abstained_on(made):
     obs.obs["cell_type"] = ["low", "low", "low", "b", "b", "b"]  # c0 and c2 pass, both shallow for CTCF
     obs.write_h5ad(folder / "cells.h5ad")
     merge(folder, shards)
-    sizes = folder / "ref/chrom.sizes"
-    cell_type_tracks(folder / "s.zarr", "low", sizes, folder / "low", min_probability=0.05)
-    assert not (folder / "low/CTCF.bw").exists()
-    with pyBigWig.open(str(folder / "low/CTCF.abstained.bw")) as bigwig:
+    tracks = write_tracks(folder, (("low", "own"), ("b", "own")), min_probability=0.05)
+    assert not (tracks / "low_/CTCF.bw").exists() and (tracks / "b_/CTCF.bw").exists()
+    with pyBigWig.open(str(tracks / "low_/CTCF.abstained.bw")) as bigwig:
         mean = kept(probability[:2, :, 0]).mean(axis=0)
         assert bigwig.stats("chr1", 0, 2000, type="max")[0] == pytest.approx(mean[:6].max(), abs=1e-6)
-    assert levels_in(folder / "low") == {"CTCF": "abstained", "GATA1": "abstained"}
+    assert levels_in(tracks / "low_") == {"CTCF": "abstained", "GATA1": "abstained"}
 
 
 def test_tracks_are_refused_where_the_disk_has_no_room(made, monkeypatch):
@@ -268,8 +291,8 @@ def test_tracks_are_refused_where_the_disk_has_no_room(made, monkeypatch):
     merge(folder, shards)
     monkeypatch.setattr("scbind.tracks.shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20))
     with pytest.raises(OSError, match="No space left on device"):
-        cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b")
-    assert not (folder / "b").exists() and not list(folder.glob(".*"))
+        write_tracks(folder)
+    assert not (folder / "tracks").exists() and not list(folder.glob(".*"))
 
 
 def test_tracks_refuse_sizes_of_another_genome(made):
@@ -277,8 +300,8 @@ def test_tracks_refuse_sizes_of_another_genome(made):
     merge(folder, shards)
     (folder / "other.sizes").write_text("chr1\t2000\n")
     with pytest.raises(InputError, match="other.sizes: lists no chr2"):
-        cell_type_tracks(folder / "s.zarr", "b", folder / "other.sizes", folder / "b")
-    assert not (folder / "b").exists()
+        write_tracks(folder, sizes="other.sizes")
+    assert not (folder / "tracks").exists()
 
 
 def test_merging_twice_replaces_the_store(made):
@@ -399,9 +422,7 @@ def test_a_sample_without_a_passing_cell_gives_a_store_without_cells(made):
     assert store[:, :, "CTCF"].shape == (0, 10) and store.abstained.shape == (0, 2)
     assert ad.read_zarr(folder / "s.zarr").shape == (0, 10)
     assert store.to_anndata(region="chr1").shape == (0, 6)
-    cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b")
-    with pyBigWig.open(str(folder / "b/CTCF.bw")) as bigwig:
-        assert bigwig.intervals("chr1") is None
+    assert list(write_tracks(folder).iterdir()) == []
 
 
 def test_a_full_disk_while_merging_leaves_no_store(made, monkeypatch):
@@ -421,9 +442,9 @@ def test_a_genome_browser_can_open_the_tracks(made):
     """Sorted by chromosome and start, scores from 0 to 1000, an index, zoom levels and bases within the chromosomes."""
     folder, _, shards = made
     merge(folder, shards)
-    cell_type_tracks(folder / "s.zarr", "b", folder / "ref/chrom.sizes", folder / "b", min_probability=0.01)
+    tracks = write_tracks(folder, min_probability=0.01)
     for tf in TFS:
-        with pysam.TabixFile(str(folder / f"b/{tf}.bed.gz"), parser=pysam.asBed()) as bed:
+        with pysam.TabixFile(str(tracks / f"b_/{tf}.bed.gz"), parser=pysam.asBed()) as bed:
             places = [(line.contig, line.start, line.end, int(line.score)) for line in bed.fetch()]
             assert [p[0] for p in places] == sorted(p[0] for p in places)
             assert places == sorted(places, key=lambda p: p[:2]) and len(places) > 5
@@ -431,12 +452,12 @@ def test_a_genome_browser_can_open_the_tracks(made):
             found = [(line.start, line.end) for line in bed.fetch("chr1", 300, 310)]
             assert found == [place[1:3] for place in places if place[0] == "chr1" and 100 < place[1] < 310]
             assert (150, 350) in found and (100, 300) not in found
-        bed = pybedtools.BedTool(str(folder / f"b/{tf}.bed.gz"))
+        bed = pybedtools.BedTool(str(tracks / f"b_/{tf}.bed.gz"))
         assert bed.file_type == "bed" and bed.field_count() == 6
         for feature in bed:
             assert feature.name == tf and feature.strand == "." and feature.score.isdecimal()
         assert [(f.chrom, f.start, f.end, int(f.score)) for f in bed.sort()] == sorted(places)
-        with pyBigWig.open(str(next((folder / "b").glob(f"{tf}.*bw")))) as bigwig:
+        with pyBigWig.open(str(next((tracks / "b_").glob(f"{tf}.*bw")))) as bigwig:
             assert bigwig.isBigWig() and bigwig.header()["nLevels"] >= 1
             for chrom, length in bigwig.chroms().items():
                 starts, ends, values = zip(*bigwig.intervals(chrom), strict=True)

@@ -77,7 +77,6 @@ def test_replicates_are_donors_where_every_sample_has_one(tmp_path):
             "cell types 'T cell' and 'T/cell' have the same name",
         ),
         ([("A", True, "../", 1)], (), "cannot be made a file name"),
-        ([("A", True, "shards", 1)], (), "cannot be made a file name"),
         ([("A", True, "T", 0)], (), "no cell type is left .no fragments."),
         ([("A", True, "T", 1)], ("cell_type", "pass"), "obs has no column pass, cell_type"),
     ],

@@ -79,11 +79,6 @@ def type_row(slug):
     return rows_by(types_file(), "slug")[slug][0]
 
 
-def slug_name(wildcards):
-    """Return the cell type that a slug stands for."""
-    return type_row(wildcards.slug)["cell_type"]
-
-
 def pooled_types():
     """Return the rows of the types that are pseudobulks of their own: neither merged nor skipped."""
     return [row for row in read_rows(types_file()) if row["status"] in ("own", "sample_peaks")]
@@ -135,22 +130,14 @@ def type_facts(wildcards):
     }
 
 
-def type_tracks(wildcards):
-    """Return one folder of tracks per sample with binding and cell type that it has; none of skipped types."""
-    if not KEEP_SITES:
-        return []
-    return [
-        f"results/binding/{sample}/{row['slug']}"
-        for row in read_rows(types_file())
-        if row["status"] != "skipped"
-        for sample in row["samples"].split(",")
-        if sample in PLAN.binding_samples
-    ]
-
-
 def binding_stores():
     """Return the store of each sample with binding; none where only activity is kept."""
     return per_sample("results/binding/{sample}.zarr", PLAN.binding_samples if KEEP_SITES else [])
+
+
+def type_tracks():
+    """Return the folder of tracks of each sample with binding; none where only activity is kept."""
+    return per_sample("results/binding/{sample}/tracks", PLAN.binding_samples if KEEP_SITES else [])
 
 
 def per_sample(pattern, samples):

@@ -152,22 +152,24 @@ rule merge_shards:
         "../scripts/merge_shards.py"
 
 
+# All cell types of a sample at once: reading its store is what costs.
 rule cell_type_tracks:
     input:
         binding="results/binding/{sample}.zarr",
         table="results/cells/cell_types.tsv",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
-        tracks=directory("results/binding/{sample}/{slug}"),
+        tracks=directory("results/binding/{sample}/tracks"),
     log:
-        "logs/cell_type_tracks/{sample}.{slug}.log",
+        "logs/cell_type_tracks/{sample}.log",
+    benchmark:
+        "benchmarks/cell_type_tracks/{sample}.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=240,
     params:
-        cell_type=slug_name,
         min_probability=lookup("infer/min_probability", within=SETTINGS),
         code=source_digest("celltracks"),
     script:

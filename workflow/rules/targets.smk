@@ -7,7 +7,7 @@ rule all:
         rules.record_provenance.output,
         expand("results/models/{model}/card.md", model=MODELS),
         binding_stores(),
-        type_tracks,
+        type_tracks(),
         per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
     localrule: True
 
@@ -30,7 +30,7 @@ rule infer:
     input:
         binding_stores(),
         per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
-        type_tracks,
+        type_tracks(),
     localrule: True
 
 

@@ -139,7 +139,7 @@ def read_passing(path: str | Path) -> pd.DataFrame:
 def slug(name: str, path: str | Path = "cell types") -> str:
     """Make a cell type's name safe for file names; :class:`InputError` if nothing is left of it."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
-    if not safe or safe == "shards":  # a folder that lies beside the tracks of the types
+    if not safe:
         raise InputError(path, f"the cell type {name!r} cannot be made a file name", "use letters or digits")
     return safe
 

@@ -5,7 +5,7 @@ with logged(snakemake.log[0]):
 
     cell_type_tracks(
         snakemake.input.binding,
-        snakemake.params.cell_type,
+        snakemake.input.table,
         snakemake.input.sizes,
         snakemake.output.tracks,
         min_probability=snakemake.params.min_probability,
