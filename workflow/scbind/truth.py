@@ -25,6 +25,7 @@ from scbind.inference import SampleCells
 from scbind.oracle import combined
 from scbind.populations import MIN_TFS
 from scbind.runlog import say
+from scbind.shards import read_passing
 from scbind.signal import borrowed, window_blocks
 from scbind.truthfiles import Truth, barcodes
 from scbind.windows import Windows
@@ -101,7 +102,9 @@ def score_cells(
     open_in_type = np.stack([known.open_in(kind) for kind in cell_truth["cell_type"]])
     site_index, window_index = _windows_of_sites(sites, chosen, sizes)
     sample = SampleCells.open(position, cell, cells, sizes, genome.known_lengths())
-    baseline = _accessibility(sample, rows, chosen, sizes)
+    of_barcode = pd.Series(sample.passing, index=read_passing(cells)[0].index)
+    own = of_barcode.loc[store.obs.index[rows]].to_numpy()  # rows of cells.h5ad
+    baseline = _accessibility(sample, own, chosen, sizes)
     scopes = {"all": np.ones(len(chosen), dtype=bool)}
     if held_out:
         scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
@@ -112,7 +115,7 @@ def score_cells(
     few = np.sort(np.random.default_rng(seed).permutation(len(rows))[:network_cells])
     aside = np.flatnonzero(list(scopes.values())[-1])  # the held-out windows, or all
     others = {
-        name: _predict(*files, sample, rows[few], genome, chosen, aside)
+        name: _predict(*files, sample, own[few], genome, chosen, aside)
         for name, files in (networks or {}).items()
     }
     types, results = cell_truth["cell_type"].to_numpy(), []
@@ -160,8 +163,8 @@ def _windows_of_sites(sites: pd.DataFrame, chosen: Windows, sizes) -> tuple[np.n
 
 
 def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes) -> np.ndarray:
-    """Insertions of cells (by row among the passing) and those they borrow: float32 (cells, windows)."""
-    borrow = sample.borrow[sample.passing[rows]]
+    """Insertions of cells (by row of cells.h5ad) and those they borrow: float32 (cells, windows)."""
+    borrow = sample.borrow[rows]
     starts = chosen.global_starts(sizes)
     result = np.empty((len(rows), len(chosen)), dtype=np.float32)
     for part in window_blocks(len(chosen), 4096):
@@ -175,7 +178,7 @@ def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome,
     from scbind.models import load_predictor
 
     predictor = load_predictor(checkpoint, calibration, genome=genome)
-    borrow = sample.borrow[sample.passing[rows]]
+    borrow = sample.borrow[rows]
     depth = (borrow @ sample.density).astype(np.float32)
     context = chosen.global_context_starts(genome.sizes)
     local = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
