@@ -32,10 +32,8 @@ from dataclasses import asdict, fields
 from pathlib import Path
 
 from atlas import Shape, add_shape
+from processes import measure as measured
 from stages import AFTER_INFER, PER_ATLAS, STAGES, Run
-
-# The parent stays small, and makes no atlas itself: a child's peak memory begins with that of its parent.
-POLL = 0.02  # s between two looks at a child's memory
 
 
 def child(stage: str, run: Run, number: int | None) -> None:
@@ -63,24 +61,7 @@ def measure(stage: str, run: Run, number: int | None = None) -> dict:
     """Run a stage in a new process; what it says of itself, and its peak memory in bytes."""
     stored = asdict(run) | {"atlas": str(run.atlas)}
     command = [sys.executable, __file__, "--child", stage, json.dumps(stored), json.dumps(number)]
-    one = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(run.threads))
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | one, text=True)
-    own, status = 0, Path(f"/proc/{process.pid}/status")
-    while True:
-        pid, code, usage = os.wait4(process.pid, os.WNOHANG)
-        if pid:
-            break
-        for line in status.read_text().splitlines() if status.exists() else ():
-            if line.startswith("RssAnon"):
-                own = max(own, int(line.split()[1]) * 1024)
-        time.sleep(POLL)
-    process.returncode = os.waitstatus_to_exitcode(code)
-    text = process.stdout.read()
-    process.stdout.close()
-    if process.returncode:
-        sys.exit(f"{stage} failed with {process.returncode}: {' '.join(command)}")
-    peak = usage.ru_maxrss * 1024  # the largest of the process and of the programs that it ran
-    return json.loads(text.splitlines()[-1]) | {"peak": peak, "own": own}
+    return measured(command, run.threads)
 
 
 def exponent(rows: list[dict], size: str) -> float:
