@@ -87,10 +87,11 @@ def test_a_line_without_signal_is_not_used():
 
 def test_kinds_of_holdout():
     splits = assign({"test": ["*:chr3", "B:chr1"], "valid": ["*:chr2"], "train": None})
-    kinds = kind_of_holdout(splits)
-    assert set(kinds[0, CHROM == 2]) == {"chromosome"}
-    assert set(kinds[1, CHROM == 0]) == {"cell_line"} and set(kinds[1, CHROM == 2]) == {"both"}
-    assert set(kinds[0, CHROM == 0]) == {""}
+    kinds = [kind_of_holdout(splits, line, np.flatnonzero(splits[line] == TEST)) for line in (0, 1)]
+    assert set(kinds[0]) == {"chromosome"}
+    assert set(kinds[1][:5]) == {"cell_line"} and set(kinds[1][5:]) == {"both"}
+    splits = assign({"test": ["B:chr1"], "valid": ["*:chr3"], "train": None})
+    assert kind_of_holdout(splits, 1, np.arange(5)).tolist() == ["pair"] * 5
 
 
 def test_the_shipped_example_holds_out_chromosomes_and_a_line():
@@ -102,7 +103,8 @@ def test_the_shipped_example_holds_out_chromosomes_and_a_line():
     splits = assign_splits(rules, lines, chroms, np.repeat(np.arange(4), 5), np.tile(START[:5], 4), 200)
     held_out = lines.index("LINE_C")
     assert (splits[held_out] == TEST).all()
-    assert set(kind_of_holdout(splits)[held_out]) == {"cell_line", "both"}
-    assert set(np.delete(kind_of_holdout(splits), held_out, axis=0).ravel()) == {"", "chromosome"}
+    for line in range(len(lines)):
+        kinds = set(kind_of_holdout(splits, line, np.flatnonzero(splits[line] == TEST)))
+        assert kinds == ({"cell_line", "both"} if line == held_out else {"chromosome"})
     trained = {tf for line, tf in assays if line != "LINE_C"}
     assert {tf for line, tf in assays if line == "LINE_C"} <= trained

@@ -82,7 +82,6 @@ def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataF
     and no calibration error is given.
     """
     splits = np.asarray(data.splits)
-    kinds = kind_of_holdout(splits)
     rows, pooled = [], {}
     for line, name in enumerate(data.lines):
         window = np.flatnonzero(splits[line] == TEST)
@@ -92,7 +91,8 @@ def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataF
         say(f"{model}: {len(window):,} test windows of {name}")
         scores = predict(line, window)
         labels = np.asarray(data.labels[line, window])
-        parts = {kind: kinds[line, window] == kind for kind in sorted(set(kinds[line, window]))}
+        kinds = kind_of_holdout(splits, line, window)
+        parts = {kind: kinds == kind for kind in np.unique(kinds).tolist()}
         parts = {"test": np.ones(len(window), dtype=bool)} | parts
         parts[PROTOCOL] = protocol_windows(data, line, window, labels)
         for column in assayed:

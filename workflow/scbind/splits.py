@@ -153,18 +153,14 @@ def _part(
         row[near[other.any(axis=1)]] = UNUSED
 
 
-def kind_of_holdout(splits: np.ndarray) -> np.ndarray:
-    """Say what each test pair is held out from.
+def kind_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> np.ndarray:
+    """Say what test windows of a line are held out from.
 
-    ``splits`` is the array of :func:`assign_splits`. Returns an array of strings of the same shape, empty
-    outside the test split: ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the
-    locus was trained on, the line was not), ``both`` (neither), ``pair`` (both, but not together).
+    ``splits`` is the array of :func:`assign_splits`; ``window`` int (windows,), those that are asked for. Returns as
+    many strings: ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained on,
+    the line was not), ``both`` (neither), ``pair`` (both, but not together).
     """
-    line_seen = (splits == TRAIN).any(axis=1)[:, None]
-    locus_seen = (splits == TRAIN).any(axis=0)[None, :]
-    kinds = np.where(
-        line_seen,
-        np.where(locus_seen, "pair", "chromosome"),
-        np.where(locus_seen, "cell_line", "both"),
-    )
-    return np.where(splits == TEST, kinds, "")
+    locus_seen = (splits[:, window] == TRAIN).any(axis=0)
+    if (splits[line] == TRAIN).any():
+        return np.where(locus_seen, "pair", "chromosome")
+    return np.where(locus_seen, "cell_line", "both")
