@@ -157,8 +157,8 @@ def kind_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> np.nda
     """Say what test windows of a line are held out from.
 
     ``splits`` is the array of :func:`assign_splits`; ``window`` int (windows,), those that are asked for. Returns as
-    many strings: ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained on,
-    the line was not), ``both`` (neither), ``pair`` (both, but not together).
+    many strings: ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained
+    on, the line was not), ``both`` (neither), ``pair`` (both, but not together).
     """
     locus_seen = (splits[:, window] == TRAIN).any(axis=0)
     if (splits[line] == TRAIN).any():
