@@ -1,5 +1,6 @@
 import numpy as np
 import pandas as pd
+import pytest
 from scbind.genome import ChromSizes, Genome
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND, assay_table, covered_bases, grid_windows, label_windows
 
@@ -57,3 +58,19 @@ def test_assay_table():
         ["A", "B"],
     )
     assert tfs == ["CTCF", "SPI1"] and assayed.tolist() == [[True, False], [True, True]]
+
+
+@pytest.mark.parametrize(("step", "seed"), [(50, 0), (200, 1), (37, 2)])
+def test_covered_bases_by_counting(step, seed):
+    """Windows with gaps, or that overlap, on three chromosomes; intervals that overlap, and some of a fourth."""
+    rng, width = np.random.default_rng(seed), 200
+    start = np.arange(0, 3000, step)
+    each = [start[rng.random(len(start)) < 0.8] for _ in range(3)]
+    chrom, start = np.repeat(np.arange(3), [len(part) for part in each]), np.concatenate(each)
+    peaks = [(f"chr{rng.integers(1, 5)}", s, s + rng.integers(1, 700)) for s in rng.integers(0, 3000, 12)]
+    bases = np.zeros((4, 4000), dtype=bool)
+    for name, left, right in peaks:
+        bases[int(name[3]) - 1, left:right] = True
+    expected = [bases[c, s : s + width].sum() for c, s in zip(chrom, start, strict=True)]
+    found = covered_bases(intervals(*peaks), ["chr1", "chr2", "chr3"], chrom, start, width)
+    assert found.tolist() == expected and 0 < sum(expected)
