@@ -21,6 +21,7 @@ from scbind.runlog import say
 from scbind.splits import VALID
 
 DECADES = (0.0, 1.0, 2.0, 3.0)  # the validation signal is also seen thinned by these powers of ten
+FIT_ROWS = 4096  # of logits that are fitted at a time: they stay in the processor's cache
 PRIOR = 5.0  # pull of one TF's parameters to those of all TFs, in units of log likelihood per unit squared
 
 
@@ -172,6 +173,7 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.
     x = torch.from_numpy(np.asarray(x, dtype=np.float64))[:, None]
     counts = torch.from_numpy((labels >= 0) * np.asarray(weight, dtype=np.float64)[:, None])
     bound = torch.from_numpy(labels == BOUND).double()
+    rows = [slice(begin, begin + FIT_ROWS) for begin in range(0, len(z), FIT_ROWS)]
 
     def fit(start: torch.Tensor, centre: torch.Tensor | None) -> torch.Tensor:
         p = start.clone().requires_grad_(True)
@@ -179,14 +181,20 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.
 
         def closure():
             optimiser.zero_grad()
-            a, b, e, c = p.unbind(1)
-            fitted = (a + e * x).clamp_min(SMALLEST_SLOPE) * z + b + c * x
-            each = torch.nn.functional.binary_cross_entropy_with_logits(fitted, bound, reduction="none")
-            loss = (each * counts).sum()
             pull = p - (centre if centre is not None else torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=p.dtype))
-            loss = loss + PRIOR * pull.square().sum()
+            loss = PRIOR * pull.square().sum()
             loss.backward()
-            return loss
+            total = loss.detach()
+            for part in rows:  # what lies between logits and loss is held for a block at a time
+                a, b, e, c = p.unbind(1)
+                fitted = (a + e * x[part]).clamp_min(SMALLEST_SLOPE) * z[part] + b + c * x[part]
+                each = torch.nn.functional.binary_cross_entropy_with_logits(
+                    fitted, bound[part], reduction="none"
+                )
+                loss = (each * counts[part]).sum()
+                loss.backward()
+                total += loss.detach()
+            return total
 
         optimiser.step(closure)
         return p.detach()
