@@ -35,8 +35,8 @@ from common import show
 from scbind.baselines import fit_baselines
 from scbind.calibration import calibrate
 from scbind.dataset import TrainingSet
-from scbind.depth import NO_CURVE, remembering_scores
-from scbind.evaluation import score_test_windows
+from scbind.depth import NO_CURVE
+from scbind.evaluation import network_scores, score_test_windows
 from scbind.models import load_predictor
 from scbind.settings import check_config
 from scbind.splits import TEST
@@ -82,9 +82,9 @@ def trained(args, name: str, hyper: dict, seed: int) -> Path:
     return folder
 
 
-def mean_scores(data: TrainingSet, scores) -> dict[str, float]:
+def mean_scores(data: TrainingSet, scores, folder: Path) -> dict[str, float]:
     """Mean AUPRC, calibration error and prevalence over the pairs of line and TF with a bound test window."""
-    table, _ = score_test_windows(data, partial(scores, data), "")
+    table, _ = score_test_windows(data, partial(scores, data), "", folder)
     whole = table[(table["split"] == "test") & (table["n_bound"] > 0)]
     return {name: float(whole[name].mean()) for name in ("auprc", "ece", "prevalence")}
 
@@ -127,15 +127,16 @@ def main() -> None:
     models = check_config(yaml.safe_load(args.config.read_text()), str(args.config))["models"]
     runs = []
     if args.baselines:
-        found = fit_baselines(data, args.motifs, max_train=60_000, seed=1)
+        found = fit_baselines(data, args.motifs, args.folder, max_train=60_000, seed=1)
         runs += [(name, 0, scores) for name, scores in found.items() if name not in NO_CURVE]
     for name in args.models:
         for seed in args.seeds:
             folder = trained(args, name, models[name], seed)
             model = load_predictor(folder / "model.ckpt", folder / "calibration.json")
-            runs.append((name, seed, remembering_scores(model)))
+            runs.append((name, seed, network_scores(model)))
     rows = [
-        {"model": model, "seed": seed, "signal": signal, "draw": draw} | mean_scores(given, scores)
+        {"model": model, "seed": seed, "signal": signal, "draw": draw}
+        | mean_scores(given, scores, args.folder)
         for model, seed, scores in runs
         for (signal, draw), given in signals.items()
     ]

@@ -1,13 +1,14 @@
 """Time and memory of the training half on a genome of any size: by default as large as the human one.
 
     python benchmarks/genome.py FOLDER [--gigabases 3.1 --lines 3 --tfs 40 --insertions 40000000 --threads 2]
-        [--stages make dataset train calibrate evaluate depth baselines --test chr21]
+        [--stages make dataset train calibrate evaluate depth baselines --test chr21 --hold-out-line]
 
 In FOLDER a genome of random sequence is made, with chromosomes in the proportions of the human ones, cell lines with
 random insertions (two thirds of them in peaks), and ChIP-seq peaks of every TF in every line. What data say does not
 change what they cost. The functions that the rules of the workflow call are then run on them, each in a process of its
 own: seconds, peak of the resident memory, the part of it that is its own (mapped files count in the first, and can be
-dropped by the system), and size of what was written. Of the training one epoch is run.
+dropped by the system), and size of what was written. Of the training one epoch is run. With `--hold-out-line` the last
+line is tested on all chromosomes.
 """
 
 from __future__ import annotations
@@ -129,6 +130,9 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
             {line: str(folder / f"{line}.{kind}") for line in lines} for kind in ("bw", "narrowPeak")
         )
         splits = {"test": [f"*:{args.test}"], "valid": [f"*:{args.valid}"], "train": None}
+        if args.hold_out_line:
+            splits["test"].append(f"{lines[-1]}:*")
+            splits["valid"] = [f"{line}:{args.valid}" for line in lines[:-1]]
         build_dataset(reference, tracks, peaks, chip, splits, data)
         return [data]
     if stage == "train":
@@ -183,6 +187,7 @@ def main() -> None:
     parser.add_argument("--insertions", type=int, default=40_000_000, help="of each line")
     parser.add_argument("--test", default="chr21")
     parser.add_argument("--valid", default="chr22")
+    parser.add_argument("--hold-out-line", action="store_true")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))

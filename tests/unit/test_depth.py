@@ -11,7 +11,6 @@ from scbind.depth import (
     evaluate_depth,
     fragments_needed,
     merge_depths,
-    remembering_scores,
     score_depths,
     thin,
 )
@@ -78,9 +77,9 @@ def test_thinned_counts_agree_at_every_bin_width(data):
     assert np.array_equal(by_base, track.counts(1, window, 50)) and by_base.sum() > 0
 
 
-def test_full_depth_and_all_windows_give_the_metrics(data):
+def test_full_depth_and_all_windows_give_the_metrics(data, tmp_path):
     found = score_depths(data, {"open": openness}, [1.0], 20_000, 0, ()).set_index(["cell_line", "tf"])
-    table, _ = score_test_windows(data, lambda *where: openness(data, *where), "open")
+    table, _ = score_test_windows(data, lambda *where: openness(data, *where), "open", tmp_path)
     table = table[table["split"] == "test"].set_index(["cell_line", "tf"])
     for column in ("n_windows", "n_bound", "prevalence", "auprc"):
         assert found[column].tolist() == pytest.approx(table[column].tolist())
@@ -162,7 +161,7 @@ def test_labels_of_other_lines_by_hand():
 
 def test_the_sequence_is_read_once_for_all_shares_with_the_same_numbers(data, tiny_model, monkeypatch):
     model = load_predictor(*tiny_model[:2])
-    monkeypatch.setattr("scbind.depth.READ_AT_ONCE", 64)  # 200 windows in several blocks
+    monkeypatch.setattr("scbind.evaluation.READ_AT_ONCE", 64)  # 200 windows in several blocks
     read, asked = Predictor.read_windows, []
 
     def counted(self, genome, chrom, start):
@@ -170,17 +169,17 @@ def test_the_sequence_is_read_once_for_all_shares_with_the_same_numbers(data, ti
         return read(self, genome, chrom, start)
 
     monkeypatch.setattr(Predictor, "read_windows", counted)
-    once = score_depths(data, {"m": remembering_scores(model)}, KEEPS, 150, 3)
+    once = score_depths(data, {"m": network_scores(model)}, KEEPS, 150, 3)
     lines = [n for n in (len(draw_windows(data, TEST, 150, 3, [line])[0]) for line in range(2)) if n]
     assert sum(asked) == sum(lines) and max(asked) == 64
     asked.clear()
-    each = score_depths(data, {"m": network_scores(model)}, KEEPS, 150, 3)
+    each = score_depths(data, {"m": lambda *where: network_scores(model)(*where)}, KEEPS, 150, 3)
     assert sum(asked) == len(KEEPS) * sum(lines)
     pd.testing.assert_frame_equal(once, each, check_exact=True)
 
 
 def test_an_old_readout_is_not_used_for_other_windows(data, tiny_model):
     model = load_predictor(*tiny_model[:2])
-    scores = remembering_scores(model)
+    scores = network_scores(model)
     for window in (np.arange(20), np.arange(20, 40), np.arange(10)):
         np.testing.assert_array_equal(scores(data, 0, window), network_scores(model)(data, 0, window))

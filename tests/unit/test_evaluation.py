@@ -19,7 +19,7 @@ from scbind.evaluation import (
     score_test_windows,
     write_curves,
 )
-from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
+from scbind.labels import BOUND
 from scbind.motifs import read_motifs
 from scbind.splits import PROTOCOL, TEST
 
@@ -87,17 +87,19 @@ def test_curves(tables):
             assert curves["reliability_count"].sum() > 0
 
 
-def test_a_perfect_and_a_permuted_predictor(tiny, tiny_dataset):
+def test_a_perfect_and_a_permuted_predictor(tiny, tiny_dataset, tmp_path):
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     rng = np.random.default_rng(0)
 
     def perfect(line, window):
         return (np.asarray(data.labels[line, window]) == BOUND).astype(np.float32)
 
-    table, _ = score_test_windows(data, perfect, "perfect")
+    table, _ = score_test_windows(data, perfect, "perfect", tmp_path)
     assert (table["auprc"].dropna() == 1).all()
     assert (table.loc[table["split"] != PROTOCOL, "ece"] == 0).all()
-    table, _ = score_test_windows(data, lambda line, w: rng.permutation(perfect(line, w)), "permuted")
+    table, _ = score_test_windows(
+        data, lambda line, w: rng.permutation(perfect(line, w)), "permuted", tmp_path
+    )
     whole = table[table["split"] == "test"]
     assert (whole["auprc"] < whole["prevalence"] + 0.2).all()
 
@@ -112,20 +114,17 @@ def test_the_published_protocol_by_hand(tiny, tiny_dataset):
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     window = np.flatnonzero(data.chrom == 0)[:60]
     window = window[np.diff(data.start[window], prepend=-200) == 200][:40]  # on the grid without a gap
-    labels = np.full((40, 2), UNBOUND, np.int8)
-    labels[[10, 11, 12, 20], 0] = BOUND
-    labels[[30, 31], 1] = AMBIGUOUS
-    chosen = protocol_windows(data, 0, window, labels)
-    assert chosen[[10, 11, 12, 20]].all() and chosen.sum() == 8, "as many others as bound ones"
+    bound, ambiguous, nothing = np.zeros((3, 40), dtype=bool)
+    bound[[10, 11, 12, 20]] = True
+    ambiguous[[30, 31]] = True
+    chosen = protocol_windows(data, 0, window, bound, ambiguous)
+    assert chosen[bound].all() and chosen.sum() == 8, "as many others as bound ones"
     near = np.r_[8:15, 18:23, 28:34]
-    assert set(np.flatnonzero(chosen)) - {10, 11, 12, 20} <= set(range(40)) - set(near)
-    assert np.array_equal(chosen, protocol_windows(data, 0, window, labels))
-    assert not np.array_equal(chosen, protocol_windows(data, 0, window, labels, seed=1))
-    nothing = np.full((40, 2), UNBOUND, np.int8)
-    assert not protocol_windows(data, 0, window, nothing).any()
-    assert protocol_windows(data, 0, window, np.full((40, 2), BOUND, np.int8)).all(), (
-        "no other window is left"
-    )
+    assert set(np.flatnonzero(chosen & ~bound)) <= set(range(40)) - set(near)
+    assert np.array_equal(chosen, protocol_windows(data, 0, window, bound, ambiguous))
+    assert not np.array_equal(chosen, protocol_windows(data, 0, window, bound, ambiguous, seed=1))
+    assert not protocol_windows(data, 0, window, nothing, nothing).any()
+    assert protocol_windows(data, 0, window, ~nothing, nothing).all(), "no other window is left"
 
 
 def test_the_published_protocol_is_easier_and_the_same_for_all(tables):
@@ -176,7 +175,9 @@ def test_lines_without_a_training_window_are_no_part_of_what_was_trained(tiny, t
     assert held_out.trained == [[False, False], [False, False]]
 
 
-def test_trees_scan_no_more_windows_than_they_are_fitted_to(tiny, tiny_dataset, tiny_motifs, monkeypatch):
+def test_trees_scan_no_more_windows_than_they_are_fitted_to(
+    tiny, tiny_dataset, tiny_motifs, tmp_path, monkeypatch
+):
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     scanned, scan = [], trees.scan_all
 
@@ -185,7 +186,7 @@ def test_trees_scan_no_more_windows_than_they_are_fitted_to(tiny, tiny_dataset, 
         return scan(codes, matrices)
 
     monkeypatch.setattr(trees, "scan_all", counting)
-    features = trees.Features(data, read_motifs(tiny_motifs))
+    features = trees.Features(data, read_motifs(tiny_motifs), tmp_path)
     tested = int((np.asarray(data.splits) == TEST).any(axis=0).sum())
     assert scanned == [(tested, 1)] * 2, "in the window and near it"
     scanned.clear()

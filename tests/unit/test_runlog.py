@@ -17,6 +17,8 @@ WRITERS = {
     "parquet": "import pyarrow as pa, pyarrow.parquet as pq\n"
     "    pq.write_table(pa.table({'a': np.random.random(50_000)}), 'x')",
     "bgzip": "import pysam\n    with pysam.BGZFile('x', 'wb') as file: file.write(np.random.bytes(200_000))",
+    "scratch": "import os; from scbind.files import scratch_array\n"
+    "    scratch_array(os.getcwd(), (200_000,), 'int8')",
     "torch": "import torch\n    torch.save(torch.zeros(50_000), 'x')",
 }
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import yaml
 from scbind.errors import InputError
-from scbind.splits import TEST, TRAIN, UNUSED, VALID, assign_splits, kind_of_holdout
+from scbind.splits import TEST, TRAIN, UNUSED, VALID, assign_splits, kinds_of_holdout
 
 LINES, CHROMS = ["A", "B"], ["chr1", "chr2", "chr3"]
 CHROM = np.repeat(np.arange(3), 5)
@@ -87,11 +87,16 @@ def test_a_line_without_signal_is_not_used():
 
 def test_kinds_of_holdout():
     splits = assign({"test": ["*:chr3", "B:chr1"], "valid": ["*:chr2"], "train": None})
-    kinds = [kind_of_holdout(splits, line, np.flatnonzero(splits[line] == TEST)) for line in (0, 1)]
-    assert set(kinds[0]) == {"chromosome"}
-    assert set(kinds[1][:5]) == {"cell_line"} and set(kinds[1][5:]) == {"both"}
+    known, new = [kinds_of_holdout(splits, line, np.flatnonzero(splits[line] == TEST)) for line in (0, 1)]
+    assert list(known) == ["chromosome"] and known["chromosome"].all()
+    assert set(new) == {"cell_line", "both"}
+    assert (
+        np.flatnonzero(new["cell_line"]).tolist() == list(range(5))
+        and (new["both"] != new["cell_line"]).all()
+    )
     splits = assign({"test": ["B:chr1"], "valid": ["*:chr3"], "train": None})
-    assert kind_of_holdout(splits, 1, np.arange(5)).tolist() == ["pair"] * 5
+    kinds = kinds_of_holdout(splits, 1, np.arange(5))
+    assert list(kinds) == ["pair"] and kinds["pair"].all()
 
 
 def test_the_shipped_example_holds_out_chromosomes_and_a_line():
@@ -104,7 +109,7 @@ def test_the_shipped_example_holds_out_chromosomes_and_a_line():
     held_out = lines.index("LINE_C")
     assert (splits[held_out] == TEST).all()
     for line in range(len(lines)):
-        kinds = set(kind_of_holdout(splits, line, np.flatnonzero(splits[line] == TEST)))
+        kinds = set(kinds_of_holdout(splits, line, np.flatnonzero(splits[line] == TEST)))
         assert kinds == ({"cell_line", "both"} if line == held_out else {"chromosome"})
     trained = {tf for line, tf in assays if line != "LINE_C"}
     assert {tf for line, tf in assays if line == "LINE_C"} <= trained

@@ -248,6 +248,6 @@ def test_a_line_with_one_tf_and_a_tf_without_a_bound_window(tiny, tmp_path, arch
     assert model.tfs == ["TF1", "TF2"], "TF3 has no output"
     assert model.facts["assayed"] == [[True, True, True], [True, False, False]]
     data = TrainingSet.open(tmp_path / "dataset", tiny["reference"])
-    table, _ = score_test_windows(data, partial(network_scores(model), data), "m")
+    table, _ = score_test_windows(data, partial(network_scores(model), data), "m", tmp_path)
     found = set(zip(table["cell_line"], table["tf"], strict=True))
     assert found == {("A", "TF1"), ("A", "TF2"), ("C", "TF1")}, "never silently predicted"

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from scbind.dataset import TrainingSet
-from scbind.depth import Scores, score_depths
-from scbind.evaluation import score_test_windows, write_curves
+from scbind.depth import score_depths
+from scbind.evaluation import Scores, score_test_windows, write_curves
 from scbind.files import write_table
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
 from scbind.motifs import read_motifs
@@ -57,10 +57,11 @@ def evaluate_baselines(
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    baselines = fit_baselines(data, motifs, max_train, seed)
+    folder = Path(metrics).parent
+    baselines = fit_baselines(data, motifs, folder, max_train, seed)
     tables = []
     for name, predict in baselines.items():
-        table, drawn = score_test_windows(data, partial(predict, data), name)
+        table, drawn = score_test_windows(data, partial(predict, data), name, folder)
         if name not in PROBABILITIES:
             table["ece"] = np.nan
         write_curves(drawn, curves[name])
@@ -69,9 +70,14 @@ def evaluate_baselines(
     write_table(depth, score_depths(data, baselines, keeps, max_windows, depth_seed, PROBABILITIES))
 
 
-def fit_baselines(data: TrainingSet, motifs: str | Path, max_train: int, seed: int) -> dict[str, Scores]:
-    """The baselines of :func:`evaluate_baselines` by name, each a function (data, line, windows) to scores."""
-    features = Features(data, read_motifs(motifs))
+def fit_baselines(
+    data: TrainingSet, motifs: str | Path, folder: str | Path, max_train: int, seed: int
+) -> dict[str, Scores]:
+    """The baselines of :func:`evaluate_baselines` by name, each a function (data, line, windows) to scores.
+
+    As long as any of them is kept, motif matches lie in ``folder``: :class:`scbind.trees.Features`.
+    """
+    features = Features(data, read_motifs(motifs), folder)
     trees, permuted = fit_trees(data, features, max_train, seed)
     return {
         "accessibility": partial(_accessibility, features),
@@ -90,7 +96,7 @@ def _motif_x_accessibility(
     features: Features, data: TrainingSet, line: int, window: np.ndarray
 ) -> np.ndarray:
     openness = features.signal(data, line, window)[:, :1]
-    near = features.motif(window)[1]
+    near = features.near(window)
     return np.where(np.isnan(near), openness, np.maximum(near, 0) * openness).astype(np.float32)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,13 +13,12 @@ from sklearn.metrics import average_precision_score
 from scbind.abstention import FEW_BOUND
 from scbind.dataset import TrainingSet
 from scbind.draws import draw_windows
-from scbind.evaluation import stack_tables
+from scbind.evaluation import Scores, network_scores, stack_tables
 from scbind.files import write_table
 from scbind.genome import Genome
 from scbind.labels import BOUND
 from scbind.metrics import calibration_error, depth_that_keeps
 from scbind.models import load_predictor
-from scbind.models.predictor import Predictor
 from scbind.runlog import say
 from scbind.signal import CHUNK
 from scbind.splits import TEST
@@ -31,10 +30,6 @@ COLUMNS = [
 NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
 ENOUGH = 0.9  # of the AUPRC at full depth
 NO_CURVE = ("other_lines_chip", "permuted_labels")  # one does not read the signal, the other is chance
-
-READ_AT_ONCE = 4096  # windows whose context is in memory while the network reads it
-
-Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
 
 def evaluate_depth(
@@ -56,35 +51,7 @@ def evaluate_depth(
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, calibration, genome=data.genome)
     data.check_model(predictor.facts, checkpoint)
-    write_table(output, score_depths(data, {model: remembering_scores(predictor)}, keeps, max_windows, seed))
-
-
-def remembering_scores(predictor: Predictor) -> Scores:
-    """As :func:`scbind.evaluation.network_scores`, but the sequence of windows that are asked again is not read again.
-
-    Memory: the sequence readout of the windows that were asked last, at most ``max_windows`` of
-    :func:`score_depths` (some kB each).
-    """
-    known = readout = np.empty(0)
-
-    def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-        nonlocal known, readout
-        blocks = [slice(begin, begin + READ_AT_ONCE) for begin in range(0, len(window), READ_AT_ONCE)]
-        if not np.array_equal(known, window):
-            starts = data.context_start(window)
-            known, chrom = window, data.chrom[window]
-            readout = np.concatenate(
-                [predictor.read_windows(data.genome, chrom[b], starts[b]) for b in blocks]
-            )
-        scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
-        for block in blocks:
-            counts = data.counts(line, window[block], predictor.bin_bp)
-            depth = data.window_depth(line, window[block])
-            logits = predictor.logits(readout[block], counts, depth, line)
-            scores[block, predictor.columns] = predictor.calibrated(logits, depth)
-        return scores
-
-    return scores_of
+    write_table(output, score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed))
 
 
 def score_depths(

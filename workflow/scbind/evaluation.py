@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -10,16 +10,16 @@ import numpy as np
 import pandas as pd
 import torch
 
-from scbind.calibration import predict_pairs
 from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.files import atomic, require, write_table
-from scbind.labels import AMBIGUOUS, BOUND
+from scbind.labels import BOUND
 from scbind.metrics import calibration_error, pooled_reliability, precision_on_grid, ranking_metrics
 from scbind.models import load_predictor
 from scbind.models.predictor import Predictor
 from scbind.runlog import say
-from scbind.splits import PROTOCOL, TEST, kind_of_holdout
+from scbind.splits import PROTOCOL, kinds_of_holdout
+from scbind.testscores import ByTF, LineScores, Predict, score_lines
 
 COLUMNS = [
     "model",
@@ -37,6 +37,9 @@ COLUMNS = [
     "ece",
 ]
 RECALL_GRID = np.linspace(0, 1, 101)
+READ_AT_ONCE = 4096  # windows whose context is in memory while the network reads it
+
+Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
 
 def evaluate_model(
@@ -55,79 +58,98 @@ def evaluate_model(
     predictor = load_predictor(checkpoint, calibration, genome=data.genome)
     data.check_model(predictor.facts, checkpoint)
 
-    table, drawn = score_test_windows(data, partial(network_scores(predictor), data), model)
+    predict = partial(network_scores(predictor), data)
+    table, drawn = score_test_windows(data, predict, model, Path(curves).parent)
     write_table(metrics, table)
     write_curves(drawn, curves)
 
 
-def network_scores(predictor: Predictor) -> Callable[[TrainingSet, int, np.ndarray], np.ndarray]:
-    """A function (data, line, windows) -> probabilities float32 (windows, TFs), NaN for TFs that are not modelled."""
+def network_scores(predictor: Predictor) -> Scores:
+    """A function (data, line, windows) -> probabilities float32 (windows, TFs), NaN for TFs that are not modelled.
+
+    The sequence of windows that are asked for again, in another line or with another signal, is not read again. Memory:
+    the sequence readout of the windows that were asked for last (some kB each).
+    """
+    known = readout = np.empty(0)
 
     def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-        logits, depth, _ = predict_pairs(predictor, data, np.full(len(window), line), window)
+        nonlocal known, readout
+        blocks = [slice(begin, begin + READ_AT_ONCE) for begin in range(0, len(window), READ_AT_ONCE)]
+        if not np.array_equal(known, window):
+            starts = data.context_start(window)
+            known, chrom = window, data.chrom[window]
+            readout = np.concatenate(
+                [predictor.read_windows(data.genome, chrom[b], starts[b]) for b in blocks]
+            )
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
-        scores[:, predictor.columns] = predictor.calibrated(logits[0], depth[0])
+        for block in blocks:
+            counts = data.counts(line, window[block], predictor.bin_bp)
+            depth = data.window_depth(line, window[block])
+            logits = predictor.logits(readout[block], counts, depth, line)
+            scores[block, predictor.columns] = predictor.calibrated(logits, depth)
         return scores
 
     return scores_of
 
 
-def score_test_windows(data: TrainingSet, predict, model: str) -> tuple[pd.DataFrame, dict]:
-    """Figures of one predictor for each line, TF and kind of holdout.
+def score_test_windows(
+    data: TrainingSet, predict: Predict, model: str, folder: str | Path
+) -> tuple[pd.DataFrame, ByTF]:
+    """Figures of one predictor for each line, TF and kind of holdout; and its scores by TF.
 
     ``predict(line, windows)`` returns scores float32 (windows, TFs of the dataset), NaN for TFs it does not cover;
     scores within [0, 1] throughout are taken as probabilities and get a calibration error. ``split`` is ``test``
-    for all test windows of a line, the kinds of :func:`scbind.splits.kind_of_holdout` for its parts, and ``PROTOCOL``
+    for all test windows of a line, the kinds of :func:`scbind.splits.kinds_of_holdout` for its parts, and ``PROTOCOL``
     for the windows of :func:`protocol_windows`. There bound windows are made common, so no probability can be right,
-    and no calibration error is given.
+    and no calibration error is given. Scores lie in ``folder`` meanwhile, see :func:`scbind.testscores.score_lines`;
+    in memory there is one TF at a time.
     """
-    splits = np.asarray(data.splits)
-    rows, pooled = [], {}
-    for line, name in enumerate(data.lines):
-        window = np.flatnonzero(splits[line] == TEST)
-        assayed = np.flatnonzero(data.manifest["assayed"][line])
-        if not len(window) or not len(assayed):
+    lines = score_lines(data, predict, folder, model)
+    rows = [row for scores in lines for row in _figures(data, scores, model)]
+    return pd.DataFrame(rows, columns=COLUMNS), ByTF(data, lines)
+
+
+def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
+    """Rows of ``metrics.tsv`` of one line."""
+    parts = {"test": np.ones(len(scores), dtype=bool)}
+    parts |= kinds_of_holdout(np.asarray(data.splits), scores.line, scores.window)
+    parts[PROTOCOL] = protocol_windows(data, scores.line, scores.window, scores.bound, scores.ambiguous)
+    rows = []
+    for label, score, column in zip(scores.labels, scores.scores, scores.columns, strict=True):
+        if np.isnan(score).any():
             continue
-        say(f"{model}: {len(window):,} test windows of {name}")
-        scores = predict(line, window)
-        labels = np.asarray(data.labels[line, window])
-        kinds = kind_of_holdout(splits, line, window)
-        parts = {kind: kinds == kind for kind in np.unique(kinds).tolist()}
-        parts = {"test": np.ones(len(window), dtype=bool)} | parts
-        parts[PROTOCOL] = protocol_windows(data, line, window, labels)
-        for column in assayed:
-            score, tf = scores[:, column], data.tfs[column]
-            if np.isnan(score).any():
+        known, bound = label >= 0, label == BOUND
+        is_probability = score.min() >= 0 and score.max() <= 1
+        for split, part in parts.items():
+            if not part.any():
                 continue
-            known = labels[:, column] >= 0
-            for split, part in parts.items():
-                if not part.any():
-                    continue
-                truth = labels[known & part, column] == BOUND
-                found = ranking_metrics(truth, score[known & part])
-                is_probability = score.min() >= 0 and score.max() <= 1 and split != PROTOCOL
-                found["ece"] = calibration_error(truth, score[known & part]) if is_probability else np.nan
-                rows.append({"model": model, "cell_line": name, "tf": tf, "split": split} | found)
-            pooled.setdefault(tf, []).append((labels[known, column] == BOUND, score[known]))
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    return table, {tf: tuple(map(np.concatenate, zip(*parts, strict=True))) for tf, parts in pooled.items()}
+            given = bound[known & part], score[known & part]
+            found = {
+                "model": model,
+                "cell_line": data.lines[scores.line],
+                "tf": data.tfs[column],
+                "split": split,
+            }
+            found |= ranking_metrics(*given)
+            found["ece"] = calibration_error(*given) if is_probability and split != PROTOCOL else np.nan
+            rows.append(found)
+    return rows
 
 
 def protocol_windows(
-    data: TrainingSet, line: int, window: np.ndarray, labels: np.ndarray, seed: int = 0
+    data: TrainingSet, line: int, window: np.ndarray, bound: np.ndarray, ambiguous: np.ndarray, seed: int = 0
 ) -> np.ndarray:
     """Test windows as the published evaluation of scFAN takes them, easier than a genome: bool (windows,).
 
     Every window that any TF binds, and as many others drawn from those without a peak (bound or ambiguous) within a
     window's width. After ``make_features_multiTask`` and ``load_chip_multiTask`` of scFAN's ``utils.py`` (Fu et
-    al. 2020), but on the grid of the dataset, and without drawing a window twice. ``window`` is sorted int64,
-    ``labels`` int8 (windows, TFs) are those of the line.
+    al. 2020), but on the grid of the dataset, and without drawing a window twice. ``window`` is sorted int64;
+    ``bound`` and ``ambiguous``, bool (windows,), say of each whether any TF has that label in the line.
     """
-    bound = (labels == BOUND).any(axis=1)
     place = data.genome.sizes.offsets[data.chrom[window]] + data.start[window].astype(np.int64)
-    peaks = place[bound | (labels == AMBIGUOUS).any(axis=1)]
+    peaks = place[bound | ambiguous]
     if not len(peaks):
-        return bound
+        return bound.copy()
     after = np.searchsorted(peaks, place)
     gap = np.minimum(
         np.abs(place - peaks[np.maximum(after - 1, 0)]),
@@ -140,7 +162,7 @@ def protocol_windows(
     return chosen
 
 
-def write_curves(drawn: dict[str, tuple[np.ndarray, np.ndarray]], output: str | Path) -> None:
+def write_curves(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], output: str | Path) -> None:
     """Precision on a grid of recalls per TF, and the reliability of all TFs pooled.
 
     Keys: ``tfs``, ``recall`` (101,), ``precision`` (TFs, 101), ``prevalence`` (TFs,), ``reliability_predicted``,

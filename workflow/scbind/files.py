@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 import os
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -56,6 +58,22 @@ def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None
 
     header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(handle, header)
+
+
+def scratch_array(folder: str | Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An array (C order) that lies on disk in place of memory, in a file of ``folder`` that ends with it.
+
+    What it holds at first is zero. Its room is taken at once, because a map over a full disk kills the process
+    (SIGBUS), where this raises :class:`OSError`. The shape must not be empty.
+    """
+    import numpy as np
+
+    with tempfile.TemporaryFile(dir=folder) as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        return np.asarray(np.memmap(handle, dtype, "r+", shape=shape))
 
 
 def read_rows(path: str | Path) -> tuple[dict[str, str], ...]:

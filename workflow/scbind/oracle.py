@@ -33,7 +33,7 @@ def evaluate_oracle(
     element that is open in the line. Raises :class:`InputError` where ``truth`` lacks a line of the dataset.
     """
     data, known = TrainingSet.open(dataset, reference), Truth(truth)
-    table, drawn = score_test_windows(data, partial(line_chance, known, data), "oracle")
+    table, drawn = score_test_windows(data, partial(line_chance, known, data), "oracle", Path(curves).parent)
     write_table(metrics, table)
     write_curves(drawn, curves)
 

@@ -153,14 +153,15 @@ def _part(
         row[near[other.any(axis=1)]] = UNUSED
 
 
-def kind_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> np.ndarray:
-    """Say what test windows of a line are held out from.
+def kinds_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
+    """What test windows of a line are held out from: by kind, which of them are, bool (windows asked for,).
 
-    ``splits`` is the array of :func:`assign_splits`; ``window`` int (windows,), those that are asked for. Returns as
-    many strings: ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained
+    ``splits`` is the array of :func:`assign_splits`; ``window`` int (windows asked for,). The kinds that occur of:
+    ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained
     on, the line was not), ``both`` (neither), ``pair`` (both, but not together).
     """
-    locus_seen = (splits[:, window] == TRAIN).any(axis=0)
-    if (splits[line] == TRAIN).any():
-        return np.where(locus_seen, "pair", "chromosome")
-    return np.where(locus_seen, "cell_line", "both")
+    seen = (splits[:, window] == TRAIN).any(axis=0)
+    kinds = {"chromosome": ~seen, "pair": seen}
+    if not (splits[line] == TRAIN).any():
+        kinds = {"both": ~seen, "cell_line": seen}
+    return {kind: part for kind, part in kinds.items() if part.any()}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 
 from scbind.dataset import TrainingSet
+from scbind.files import scratch_array
 from scbind.labels import BOUND
 from scbind.motifs import scan_all
 from scbind.runlog import say
@@ -15,27 +17,31 @@ from scbind.splits import TEST, TRAIN
 
 WIDTHS = (200, 400, 600, 1000)  # bp around the window in which insertions are counted
 MOTIF_WIDTH = 400  # bp around the window in which the best motif match is sought
+SCANNED = 8192  # windows that are scanned at a time
 
 
 class Features:
-    """Insertions and motif matches of windows; the matches of test windows are kept, once for all lines.
+    """Insertions and motif matches of windows; the matches of test windows are kept on disk, once for all lines.
 
     Those of training windows are sought where a TF's trees are fitted, for that TF alone: there are many more, and a
-    TF needs only some of them.
+    TF needs only some of them. In ``folder`` eight bytes are taken for each test window and TF.
     """
 
-    def __init__(self, data: TrainingSet, motifs: dict[str, np.ndarray]):
+    def __init__(self, data: TrainingSet, motifs: dict[str, np.ndarray], folder: str | Path):
         self.used = np.flatnonzero((np.asarray(data.splits) == TEST).any(axis=0))
-        self.best = np.full((2, len(self.used), len(data.tfs)), np.nan, dtype=np.float32)
+        self.best = scratch_array(folder, (2, len(self.used), len(data.tfs)), "float32")
         self.matrices = {column: motifs[tf] for column, tf in enumerate(data.tfs) if tf in motifs}
         say(f"scanning {len(self.used):,} windows for {len(self.matrices)} motifs")
-        if self.matrices:
-            found = best_matches(data, self.used, list(self.matrices.values()))
-            self.best[:, :, list(self.matrices)] = found
+        for begin in range(0, len(self.used), SCANNED):
+            window = self.used[begin : begin + SCANNED]
+            found = np.full((2, len(window), len(data.tfs)), np.nan, dtype=np.float32)
+            if self.matrices:
+                found[:, :, list(self.matrices)] = best_matches(data, window, list(self.matrices.values()))
+            self.best[:, begin : begin + SCANNED] = found
 
-    def motif(self, window: np.ndarray) -> np.ndarray:
-        """Best match in test windows and near them: float32 (2, windows, TFs), NaN without a matrix."""
-        return self.best[:, np.searchsorted(self.used, window)]
+    def near(self, window: np.ndarray) -> np.ndarray:
+        """Best match near test windows: float32 (windows, TFs), NaN without a matrix."""
+        return self.best[1, np.searchsorted(self.used, window)]
 
     def signal(self, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
         """Log of insertions over what the depth predicts, at each of ``WIDTHS``: float32 (windows, widths).
@@ -59,7 +65,7 @@ class Features:
         """
         if column not in self.matrices:
             return signal
-        return np.column_stack([signal, self.motif(window)[:, :, column].T])
+        return np.column_stack([signal, self.best[:, np.searchsorted(self.used, window), column].T])
 
     def training_table(self, data: TrainingSet, line: int, window: np.ndarray, column: int) -> np.ndarray:
         """As :meth:`table`, for any windows of a line."""
@@ -75,9 +81,9 @@ def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarra
     context = data.manifest["context"]
     for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
         edge = (context - width) // 2
-        for begin in range(0, len(window), 8192):
-            codes = data.codes(window[begin : begin + 8192])[:, edge : edge + width]
-            best[row, begin : begin + 8192] = scan_all(codes, matrices)
+        for begin in range(0, len(window), SCANNED):
+            codes = data.codes(window[begin : begin + SCANNED])[:, edge : edge + width]
+            best[row, begin : begin + SCANNED] = scan_all(codes, matrices)
     return best
 
 

@@ -1,0 +1,106 @@
+import tracemalloc
+
+import numpy as np
+import pandas as pd
+import pytest
+from scbind import testscores
+from scbind.dataset import TrainingSet
+from scbind.evaluation import network_scores, score_test_windows, write_curves
+from scbind.files import scratch_array
+from scbind.labels import BOUND
+from scbind.models import Predictor, load_predictor
+from scbind.splits import TEST
+from scbind.testscores import ByTF, score_lines
+
+
+@pytest.fixture(scope="module")
+def data(tiny, tiny_dataset):
+    return TrainingSet.open(tiny_dataset, tiny["reference"])
+
+
+def made_up(data, asked=None):
+    """Scores that follow from line, window and TF alone."""
+
+    def predict(line, window):
+        if asked is not None:
+            asked.append((line, window))
+        value = np.sin(window[:, None] * 12.9898 + line + np.arange(len(data.tfs)) * 78.233) * 43758.5453
+        return (value % 1).astype(np.float32)
+
+    return predict
+
+
+def test_scores_and_labels_are_those_of_the_windows(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(testscores, "BLOCK", 37)
+    predict, by_line = made_up(data), {}
+    for found in score_lines(data, predict, tmp_path, "m"):
+        window = np.flatnonzero(np.asarray(data.splits[found.line]) == TEST)
+        labels = np.asarray(data.labels[found.line, window])
+        np.testing.assert_array_equal(found.window, window)
+        np.testing.assert_array_equal(found.scores, predict(found.line, window)[:, found.columns].T)
+        np.testing.assert_array_equal(found.labels, labels[:, found.columns].T)
+        np.testing.assert_array_equal(found.bound, (labels == BOUND).any(axis=1))
+        by_line[found.line] = found
+    assert [data.lines[line] for line in by_line] == ["A", "C"] and list(tmp_path.iterdir()) == []
+    truth, score = ByTF(data, list(by_line.values()))["TF1"]
+    known = [found.labels[0] >= 0 for found in by_line.values()]
+    assert len(truth) == len(score) == sum(each.sum() for each in known)
+    assert truth.sum() == sum((found.labels[0] == BOUND).sum() for found in by_line.values())
+
+
+def test_figures_do_not_depend_on_the_blocks(data, tmp_path, monkeypatch):
+    tables = []
+    for block in (37, 1 << 20):
+        monkeypatch.setattr(testscores, "BLOCK", block)
+        asked = []
+        table, drawn = score_test_windows(data, made_up(data, asked), "m", tmp_path)
+        assert max(len(window) for _, window in asked) <= block
+        write_curves(drawn, tmp_path / f"{block}.npz")
+        tables.append(table)
+    pd.testing.assert_frame_equal(*tables, check_exact=True)
+    with np.load(tmp_path / "37.npz") as few, np.load(tmp_path / f"{1 << 20}.npz") as all_at_once:
+        for name in few.files:
+            np.testing.assert_array_equal(few[name], all_at_once[name])
+
+
+def test_sequence_that_lines_share_is_read_once(data, tiny_model, tmp_path, monkeypatch):
+    monkeypatch.setattr(testscores, "BLOCK", 50)
+    read, n_read = Predictor.read_windows, []
+
+    def counted(self, genome, chrom, start):
+        n_read.append(len(chrom))
+        return read(self, genome, chrom, start)
+
+    monkeypatch.setattr(Predictor, "read_windows", counted)
+    scores = network_scores(load_predictor(*tiny_model[:2]))
+    score_lines(data, lambda *where: scores(data, *where), tmp_path, "m")
+    tested = np.asarray(data.splits) == TEST
+    assert tested.any(axis=0).sum() <= sum(n_read) < tested.sum()
+
+
+def test_memory_holds_one_tf_at_a_time(data, tmp_path, monkeypatch):
+    class Large:
+        """Of a hundred TFs, on a genome whose windows are all tested."""
+
+        tfs, lines = [f"T{n:02d}" for n in range(100)], ["A"]
+        splits = np.full((1, 40_000), TEST, dtype=np.uint8)
+        manifest = {"assayed": np.ones((1, 100), dtype=bool), "window": 200}
+        labels = np.broadcast_to(
+            (np.arange(40_000) % 50 == 0).astype(np.int8)[None, :, None], (1, 40_000, 100)
+        )
+        chrom, start, genome = np.zeros(40_000, int), np.arange(40_000) * 200, data.genome
+
+    monkeypatch.setattr(testscores, "BLOCK", 1000)
+    tracemalloc.start()
+    table, _ = score_test_windows(Large, made_up(Large), "m", tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert set(table["tf"]) == set(Large.tfs) and (table["n_bound"] == 800).all()
+    assert peak < 40_000 * 100 * 4, "less than all scores"
+
+
+def test_a_scratch_array_leaves_nothing(tmp_path):
+    found = scratch_array(tmp_path, (3, 5), "int8")
+    assert found.shape == (3, 5) and not found.any() and list(tmp_path.iterdir()) == []
+    found[1] = 7
+    assert found.sum() == 35
