@@ -20,6 +20,7 @@ def measure(command: list[str], threads: int) -> dict:
     which the system can drop.
     """
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
+    limits["OMP_WAIT_POLICY"] = "PASSIVE"  # as the Snakefile has it
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | limits, text=True)
     own, status = 0, Path(f"/proc/{process.pid}/status")
     while True:
