@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scbind import trees
 from scbind.baselines import evaluate_baselines
 from scbind.dataset import TrainingSet
@@ -207,3 +208,12 @@ def test_curves_hold_one_tf_at_a_time(tmp_path):
     assert peak < 100 * 20_000 * 4, "not even the scores of all TFs once"
     with np.load(tmp_path / "c.npz") as curves:
         assert curves["reliability_count"].sum() == 100 * 20_000
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+def test_a_gpu_gives_the_same_figures(tables, tiny, tiny_dataset, tiny_model, tmp_path):
+    files = *tiny_model[:2], tiny_dataset, tiny["reference"], tmp_path / "m.tsv", tmp_path / "m.npz"
+    evaluate_model(*files, "scbind", device="cuda")
+    found, expected = (pd.read_csv(folder / "m.tsv", sep="\t") for folder in (tmp_path, tables))
+    pd.testing.assert_frame_equal(found, expected, rtol=0.01, atol=0.001)

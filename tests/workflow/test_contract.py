@@ -67,10 +67,15 @@ def test_rule(name):
     assert imported <= set(re.findall(r'"(\w+)"', digests[1])) or name == "record_provenance"
 
 
-@pytest.mark.parametrize("name", ["train_model", "sequence_readout", "reference_profile", "infer_binding"])
-def test_rules_that_use_a_gpu_ask_for_it(name):
-    assert "gpu=1" in RULES[name]
-    assert "snakemake.resources.gpu" in (ROOT / f"workflow/scripts/{name}.py").read_text()
+GPU_RULES = "train_model evaluate_model sequence_readout reference_profile infer_binding".split()
+
+
+def test_rules_that_use_a_gpu_ask_for_it():
+    assert {name for name, block in RULES.items() if "gpu=1" in block} == set(GPU_RULES)
+    for name in GPU_RULES:
+        assert "snakemake.resources.gpu" in (ROOT / f"workflow/scripts/{name}.py").read_text()
+    slurm = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())["set-resources"]
+    assert {name for name, own in slurm.items() if own["slurm_partition"] == "gpu"} == set(GPU_RULES)
 
 
 READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"

@@ -17,8 +17,9 @@ rule evaluate_model:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        mem_mb=memory(8000),
-        runtime=240,
+        gpu=1,
+        mem_mb=memory(6000),
+        runtime=720,
     params:
         reference=subpath(input[0], parent=True),
         code=source_digest("evaluation"),

@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 
 from scbind.dataset import TrainingSet
+from scbind.devices import enough_gpu_memory
 from scbind.errors import InputError
 from scbind.files import atomic, require, write_table
 from scbind.labels import BOUND
@@ -42,6 +43,7 @@ READ_AT_ONCE = 4096  # windows whose context is in memory while the network read
 Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
 
+@enough_gpu_memory()
 def evaluate_model(
     checkpoint: str | Path,
     calibration: str | Path,
@@ -51,11 +53,12 @@ def evaluate_model(
     curves: str | Path,
     model: str,
     threads: int = 1,
+    device: str = "cpu",
 ) -> None:
     """Score a model on every test window of every assayed line; write ``metrics.tsv`` and ``curves.npz``."""
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(checkpoint, calibration, genome=data.genome)
+    predictor = load_predictor(checkpoint, calibration, device, data.genome)
     data.check_model(predictor.facts, checkpoint)
 
     predict = partial(network_scores(predictor), data)

@@ -1,6 +1,7 @@
 from scbind.runlog import logged
 
 with logged(snakemake.log[0]):
+    from scbind.devices import torch_device
     from scbind.evaluation import evaluate_model
 
     evaluate_model(
@@ -12,4 +13,5 @@ with logged(snakemake.log[0]):
         snakemake.output.curves,
         model=snakemake.wildcards.model,
         threads=snakemake.threads,
+        device=torch_device(snakemake.resources.gpu),
     )
