@@ -80,8 +80,9 @@ def score_lines(data: TrainingSet, predict: Predict, folder: str | Path, model: 
         block = used[begin : begin + BLOCK]
         for scores in lines:
             scores.add(data, predict, int(block[-1]) + 1)
-        if len(used) > BLOCK:
-            say(f"{model}: {begin + len(block):,} of {len(used):,} windows")
+        done = begin + len(block)
+        if len(used) > BLOCK and 10 * done // len(used) > 10 * begin // len(used):
+            say(f"{model}: {done:,} of {len(used):,} windows")
     return lines
 
 
