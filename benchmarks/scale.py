@@ -118,7 +118,7 @@ def show(rows: list[dict]) -> None:
         slopes = [
             exponent([row for row in mine if row[other] in (0, most[other])], size)
             for size, other in (("cells", "windows"), ("windows", "cells"))
-            if stage not in PER_ATLAS or size == "cells"
+            if size == "cells" or (stage not in PER_ATLAS and most["windows"])
         ]
         if any(map(math.isfinite, slopes)):
             print(f"| {stage} | " + " | ".join(f"{slope:.2f}" for slope in slopes) + " |")
