@@ -27,6 +27,15 @@ def test_recall_at_a_false_discovery_rate():
     assert found["recall_at_fdr50"] == 1
 
 
+@pytest.mark.parametrize("weighted", [False, True])
+def test_auprc_is_the_average_precision(weighted):
+    rng = np.random.default_rng(0)
+    truth, score = rng.random(2000) < 0.05, rng.random(2000).round(2).astype(np.float32)  # with ties
+    weight = rng.random(2000) + 0.1 if weighted else None
+    found = ranking_metrics(truth, score, weight)["auprc"]
+    assert found == average_precision_score(truth, score, sample_weight=weight)
+
+
 @pytest.mark.parametrize("truth", [[False, False], [True, True], []])
 def test_one_class_gives_nan(truth):
     found = ranking_metrics(np.array(truth, bool), np.zeros(len(truth)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from sklearn.metrics import precision_recall_curve, roc_auc_score
 
 
 def ranking_metrics(
@@ -27,7 +27,8 @@ def ranking_metrics(
         return found | dict.fromkeys(names, np.nan)
     precision, recall, _ = precision_recall_curve(truth, score, sample_weight=weight)
     found["auroc"] = roc_auc_score(truth, score, sample_weight=weight)
-    found["auprc"] = average_precision_score(truth, score, sample_weight=weight)
+    # scikit-learn's average precision, from the curve that is there: sorting is what costs
+    found["auprc"] = max(0.0, float(-np.sum(np.diff(recall) * precision[:-1])))
     found["log2_gain"] = np.log2(found["auprc"] / found["prevalence"])
     found["recall_at_fdr10"] = recall[precision >= 0.9].max(initial=0.0)
     found["recall_at_fdr50"] = recall[precision >= 0.5].max(initial=0.0)
