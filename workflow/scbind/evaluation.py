@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -114,25 +114,19 @@ def score_test_windows(
 
 def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
     """Rows of ``metrics.tsv`` of one line."""
-    parts = {"test": np.ones(len(scores), dtype=bool)}
+    parts = {"test": np.ones(len(scores.window), dtype=bool)}
     parts |= kinds_of_holdout(np.asarray(data.splits), scores.line, scores.window)
     parts[PROTOCOL] = protocol_windows(data, scores.line, scores.window, scores.bound, scores.ambiguous)
     rows = []
-    for label, score, column in zip(scores.labels, scores.scores, scores.columns, strict=True):
-        if np.isnan(score).any():
-            continue
+    for row in np.flatnonzero(scores.covered):
+        label, score, tf = scores.labels[row], scores.scores[row], data.tfs[scores.columns[row]]
         known, bound = label >= 0, label == BOUND
         is_probability = score.min() >= 0 and score.max() <= 1
         for split, part in parts.items():
             if not part.any():
                 continue
             given = bound[known & part], score[known & part]
-            found = {
-                "model": model,
-                "cell_line": data.lines[scores.line],
-                "tf": data.tfs[column],
-                "split": split,
-            }
+            found = {"model": model, "cell_line": data.lines[scores.line], "tf": tf, "split": split}
             found |= ranking_metrics(*given)
             found["ece"] = calibration_error(*given) if is_probability and split != PROTOCOL else np.nan
             rows.append(found)
@@ -171,16 +165,23 @@ def write_curves(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], output: str
     Keys: ``tfs``, ``recall`` (101,), ``precision`` (TFs, 101), ``prevalence`` (TFs,), ``reliability_predicted``,
     ``reliability_observed``, ``reliability_count`` (10,).
     """
-    tfs = sorted(drawn)
-    parts = ((drawn[tf][0], np.clip(drawn[tf][1], 0, 1), None) for tf in tfs)
-    predicted, observed, count = pooled_reliability(parts)
+    tfs, precision, prevalence = sorted(drawn), [], []
+
+    def each_tf() -> Iterator[tuple[np.ndarray, np.ndarray, None]]:
+        for tf in tfs:
+            truth, score = drawn[tf]  # may come from disk, so it is asked for once
+            precision.append(precision_on_grid(truth, score, RECALL_GRID))
+            prevalence.append(truth.mean())
+            yield truth, np.clip(score, 0, 1), None
+
+    predicted, observed, count = pooled_reliability(each_tf())
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,
             tfs=np.array(tfs),
             recall=RECALL_GRID,
-            precision=np.stack([precision_on_grid(*drawn[tf], RECALL_GRID) for tf in tfs]),
-            prevalence=np.array([drawn[tf][0].mean() for tf in tfs]),
+            precision=np.stack(precision),
+            prevalence=np.array(prevalence),
             reliability_predicted=predicted,
             reliability_observed=observed,
             reliability_count=count,

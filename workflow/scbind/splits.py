@@ -161,7 +161,5 @@ def kinds_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> dict[
     on, the line was not), ``both`` (neither), ``pair`` (both, but not together).
     """
     seen = (splits[:, window] == TRAIN).any(axis=0)
-    kinds = {"chromosome": ~seen, "pair": seen}
-    if not (splits[line] == TRAIN).any():
-        kinds = {"both": ~seen, "cell_line": seen}
-    return {kind: part for kind, part in kinds.items() if part.any()}
+    kinds = ("chromosome", "pair") if (splits[line] == TRAIN).any() else ("both", "cell_line")
+    return {kind: part for kind, part in zip(kinds, (~seen, seen), strict=True) if part.any()}

@@ -33,23 +33,20 @@ class LineScores:
         The TFs that were assayed in it: int (assayed,), columns of the dataset.
     labels, scores
         int8 and float32 (assayed, windows), on disk. Complete once :func:`score_lines` has returned.
+    covered
+        TFs that have a score in every window: bool (assayed,).
     bound, ambiguous
         Windows that any TF binds, or may bind: bool (windows,).
     """
 
-    def __init__(self, data: TrainingSet, line: int, folder: str | Path):
-        self.line, self.done = line, 0
-        self.window = np.flatnonzero(np.asarray(data.splits[line]) == TEST)
+    def __init__(self, data: TrainingSet, line: int, window: np.ndarray, folder: str | Path):
+        self.line, self.window, self.done = line, window, 0
         self.columns = np.flatnonzero(data.manifest["assayed"][line])
-        self.bound, self.ambiguous = np.zeros((2, len(self.window)), dtype=bool)
-        if len(self):
-            shape = len(self.columns), len(self.window)
-            self.labels = scratch_array(folder, shape, "int8")
-            self.scores = scratch_array(folder, shape, "float32")
-
-    def __len__(self) -> int:
-        """Windows that can be judged: none where no TF was assayed."""
-        return len(self.window) if len(self.columns) else 0
+        self.covered = np.ones(len(self.columns), dtype=bool)
+        self.bound, self.ambiguous = np.zeros((2, len(window)), dtype=bool)
+        shape = len(self.columns), len(window)
+        self.labels = scratch_array(folder, shape, "int8")
+        self.scores = scratch_array(folder, shape, "float32")
 
     def add(self, data: TrainingSet, predict: Predict, end: int) -> None:
         """Score the next windows, those before ``end`` that were not yet."""
@@ -61,7 +58,9 @@ class LineScores:
         self.bound[done] = (labels == BOUND).any(axis=1)
         self.ambiguous[done] = (labels == AMBIGUOUS).any(axis=1)
         self.labels[:, done] = labels[:, self.columns].T
-        self.scores[:, done] = predict(self.line, window)[:, self.columns].T
+        scores = predict(self.line, window)[:, self.columns]
+        self.covered &= ~np.isnan(scores).any(axis=0)
+        self.scores[:, done] = scores.T
 
 
 def score_lines(data: TrainingSet, predict: Predict, folder: str | Path, model: str) -> list[LineScores]:
@@ -71,11 +70,15 @@ def score_lines(data: TrainingSet, predict: Predict, folder: str | Path, model: 
     at a time, and for those of all lines in turn, so that it can keep what it knows of their sequence. In ``folder``
     five bytes are taken for each test window of a line and TF, until the scores are let go.
     """
-    tested = (np.asarray(data.splits) == TEST).any(axis=0)
-    lines = [scores for line in range(len(data.lines)) if len(scores := LineScores(data, line, folder))]
+    tested = np.asarray(data.splits) == TEST
+    lines = [
+        LineScores(data, line, np.flatnonzero(tested[line]), folder)
+        for line in range(len(data.lines))
+        if tested[line].any() and np.any(data.manifest["assayed"][line])
+    ]
     for scores in lines:
-        say(f"{model}: {len(scores):,} test windows of {data.lines[scores.line]}")
-    used = np.flatnonzero(tested)
+        say(f"{model}: {len(scores.window):,} test windows of {data.lines[scores.line]}")
+    used = np.flatnonzero(tested.any(axis=0))
     for begin in range(0, len(used), BLOCK):
         block = used[begin : begin + BLOCK]
         for scores in lines:
@@ -95,9 +98,8 @@ class ByTF(Mapping):
     def __init__(self, data: TrainingSet, lines: Sequence[LineScores]):
         self.rows: dict[str, list[tuple[LineScores, int]]] = {}
         for line in lines:
-            for row, column in enumerate(line.columns):
-                if not np.isnan(line.scores[row]).any():
-                    self.rows.setdefault(data.tfs[column], []).append((line, row))
+            for row in np.flatnonzero(line.covered):
+                self.rows.setdefault(data.tfs[line.columns[row]], []).append((line, row))
 
     def __getitem__(self, tf: str) -> tuple[np.ndarray, np.ndarray]:
         """Of one TF."""
