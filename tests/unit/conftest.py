@@ -140,3 +140,18 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
     )
     calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1])
     return paths
+
+
+@pytest.fixture
+def windows_read(monkeypatch):
+    """How many windows each call of ``Predictor.read_windows`` was asked for, as a list that grows."""
+    from scbind.models import Predictor
+
+    read, asked = Predictor.read_windows, []
+
+    def counted(self, genome, chrom, start):
+        asked.append(len(chrom))
+        return read(self, genome, chrom, start)
+
+    monkeypatch.setattr(Predictor, "read_windows", counted)
+    return asked

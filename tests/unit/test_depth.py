@@ -19,7 +19,6 @@ from scbind.errors import InputError
 from scbind.evaluation import network_scores, score_test_windows
 from scbind.labels import AMBIGUOUS, BOUND, NOT_ASSAYED, UNBOUND
 from scbind.models import load_predictor
-from scbind.models.predictor import Predictor
 from scbind.splits import TEST
 
 KEEPS = [1.0, 0.1, 0.01]
@@ -159,22 +158,17 @@ def test_labels_of_other_lines_by_hand():
     assert other_lines_chip(Three, 1, np.array([2]))[0, 0] == 1
 
 
-def test_the_sequence_is_read_once_for_all_shares_with_the_same_numbers(data, tiny_model, monkeypatch):
+def test_the_sequence_is_read_once_for_all_shares_with_the_same_numbers(
+    data, tiny_model, monkeypatch, windows_read
+):
     model = load_predictor(*tiny_model[:2])
     monkeypatch.setattr("scbind.evaluation.READ_AT_ONCE", 64)  # 200 windows in several blocks
-    read, asked = Predictor.read_windows, []
-
-    def counted(self, genome, chrom, start):
-        asked.append(len(chrom))
-        return read(self, genome, chrom, start)
-
-    monkeypatch.setattr(Predictor, "read_windows", counted)
     once = score_depths(data, {"m": network_scores(model)}, KEEPS, 150, 3)
     lines = [n for n in (len(draw_windows(data, TEST, 150, 3, [line])[0]) for line in range(2)) if n]
-    assert sum(asked) == sum(lines) and max(asked) == 64
-    asked.clear()
+    assert sum(windows_read) == sum(lines) and max(windows_read) == 64
+    windows_read.clear()
     each = score_depths(data, {"m": lambda *where: network_scores(model)(*where)}, KEEPS, 150, 3)
-    assert sum(asked) == len(KEEPS) * sum(lines)
+    assert sum(windows_read) == len(KEEPS) * sum(lines)
     pd.testing.assert_frame_equal(once, each, check_exact=True)
 
 

@@ -8,7 +8,7 @@ from scbind.dataset import TrainingSet
 from scbind.evaluation import network_scores, score_test_windows, write_curves
 from scbind.files import scratch_array
 from scbind.labels import BOUND
-from scbind.models import Predictor, load_predictor
+from scbind.models import load_predictor
 from scbind.splits import TEST
 from scbind.testscores import ByTF, score_lines
 
@@ -63,19 +63,12 @@ def test_figures_do_not_depend_on_the_blocks(data, tmp_path, monkeypatch):
             np.testing.assert_array_equal(few[name], all_at_once[name])
 
 
-def test_sequence_that_lines_share_is_read_once(data, tiny_model, tmp_path, monkeypatch):
+def test_sequence_that_lines_share_is_read_once(data, tiny_model, tmp_path, monkeypatch, windows_read):
     monkeypatch.setattr(testscores, "BLOCK", 50)
-    read, n_read = Predictor.read_windows, []
-
-    def counted(self, genome, chrom, start):
-        n_read.append(len(chrom))
-        return read(self, genome, chrom, start)
-
-    monkeypatch.setattr(Predictor, "read_windows", counted)
     scores = network_scores(load_predictor(*tiny_model[:2]))
     score_lines(data, lambda *where: scores(data, *where), tmp_path, "m")
     tested = np.asarray(data.splits) == TEST
-    assert tested.any(axis=0).sum() <= sum(n_read) < tested.sum()
+    assert tested.any(axis=0).sum() <= sum(windows_read) < tested.sum()
 
 
 def test_memory_holds_one_tf_at_a_time(data, tmp_path, monkeypatch):
