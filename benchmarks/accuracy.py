@@ -34,13 +34,13 @@ import yaml
 from common import show
 from scbind.baselines import fit_baselines
 from scbind.calibration import calibrate
-from scbind.dataset import TrainingSet
 from scbind.depth import NO_CURVE
 from scbind.evaluation import network_scores, score_test_windows
 from scbind.models import load_predictor
 from scbind.settings import check_config
 from scbind.splits import TEST
 from scbind.training import train
+from scbind.trainingset import TrainingSet
 
 NOT_TRAINING = ("motifs", "depth_windows", "workers")
 

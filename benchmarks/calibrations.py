@@ -25,12 +25,12 @@ import numpy as np
 import torch
 from common import show
 from scbind.calibration import DECADES, PRIOR, fit_platt, predict_pairs
-from scbind.dataset import TrainingSet
 from scbind.labels import BOUND
 from scbind.metrics import calibration_error, ranking_metrics
 from scbind.models import load_predictor
 from scbind.models.predictor import SMALLEST_SLOPE
 from scbind.splits import TEST, VALID
+from scbind.trainingset import TrainingSet
 from sklearn.isotonic import IsotonicRegression
 
 SHARES = {"1": 1.0, "1/3": 1 / 3, "1/10": 0.1, "1/30": 1 / 30, "1/100": 0.01, "1/1000": 0.001}

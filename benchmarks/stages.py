@@ -218,7 +218,7 @@ def consensus(run: Run):
 def windows(run: Run):
     """Windows on the elements, of which as many as asked are kept; called peaks would give another number."""
     import numpy as np
-    from scbind.windows import choose_windows
+    from scbind.windowchoice import choose_windows
 
     yield
     out = run.grid / "windows.npz"

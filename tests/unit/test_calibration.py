@@ -29,9 +29,9 @@ def test_a_tf_without_positives_takes_the_shared_fit():
 
 def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny, tiny_dataset):
     from scbind.calibration import predict_pairs
-    from scbind.dataset import TrainingSet
     from scbind.models import load_predictor
     from scbind.splits import VALID
+    from scbind.trainingset import TrainingSet
 
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     model = load_predictor(*tiny_model[:2])
@@ -55,9 +55,9 @@ def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny,
 
 def test_spread_is_that_of_the_calibrated_members(tiny_model, tiny, tiny_dataset):
     from scbind.calibration import _inputs, _mean_spread
-    from scbind.dataset import TrainingSet
     from scbind.models import load_predictor
     from scbind.splits import VALID
+    from scbind.trainingset import TrainingSet
 
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     model = load_predictor(*tiny_model[:2])

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 import torch
 from scbind.data import BindingData, FixedBatches, Pools, Sampling, TrainingBatches, draw_examples, thinned
-from scbind.dataset import TrainingSet
 from scbind.labels import BOUND, NOT_ASSAYED
 from scbind.models.layers import one_hot, reverse_complement
 from scbind.splits import TRAIN
+from scbind.trainingset import TrainingSet
 
 
 @pytest.fixture

@@ -5,10 +5,11 @@ import tracemalloc
 import numpy as np
 import pyBigWig
 import pytest
-from scbind.dataset import TrainingSet, _bound_train, _depth, build_dataset
+from scbind.dataset import _bound_train, _depth, build_dataset
 from scbind.errors import InputError
 from scbind.labels import BOUND, NOT_ASSAYED
 from scbind.splits import TEST, TRAIN, UNUSED
+from scbind.trainingset import TrainingSet
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 from scbind.data import BindingData, FixedBatches, Sampling
-from scbind.dataset import TrainingSet
 from scbind.splits import VALID
+from scbind.trainingset import TrainingSet
 
 # What a rule's script does, with the two processes that two granted GPUs would give, and a diary of who saw what.
 SCRIPT = """

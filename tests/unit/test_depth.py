@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.baselines import evaluate_baselines, other_lines_chip
-from scbind.dataset import TrainingSet
 from scbind.depth import (
     COLUMNS,
     NEEDED_COLUMNS,
@@ -20,6 +19,7 @@ from scbind.evaluation import network_scores, score_test_windows
 from scbind.labels import AMBIGUOUS, BOUND, NOT_ASSAYED, UNBOUND
 from scbind.models import load_predictor
 from scbind.splits import TEST
+from scbind.trainingset import TrainingSet
 
 KEEPS = [1.0, 0.1, 0.01]
 BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 from scbind.abstention import FEW_BOUND, reliability
 from scbind.data import BindingData, Sampling
-from scbind.dataset import TrainingSet
 from scbind.draws import EACH_TF, LIKELY, draw_windows
 from scbind.labels import BOUND
 from scbind.metrics import least_auprc, ranking_metrics
 from scbind.module import mean_auprc
 from scbind.splits import TEST, VALID
+from scbind.trainingset import TrainingSet
 
 TFS = ["common", "rare", "other line"]
 

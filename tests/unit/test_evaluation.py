@@ -9,7 +9,6 @@ import pytest
 import torch
 from scbind import trees
 from scbind.baselines import evaluate_baselines
-from scbind.dataset import TrainingSet
 from scbind.depth import evaluate_depth
 from scbind.errors import InputError
 from scbind.evaluation import (
@@ -23,6 +22,7 @@ from scbind.evaluation import (
 from scbind.labels import BOUND
 from scbind.motifs import read_motifs
 from scbind.splits import PROTOCOL, TEST
+from scbind.trainingset import TrainingSet
 
 BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 

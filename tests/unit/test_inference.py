@@ -21,7 +21,8 @@ from scbind.genome import ChromSizes, Genome
 from scbind.inference import _signal_block, infer_shard, reference_profile, sequence_readout
 from scbind.shards import Shard, decode
 from scbind.signal import CellSignal
-from scbind.windows import Windows, choose_windows
+from scbind.windowchoice import choose_windows
+from scbind.windows import Windows
 
 N_CELLS = 14
 NAMES = ("z", "binding_sum", "votes", "depth")

@@ -9,7 +9,8 @@ from scbind.activity import activity_matrix
 from scbind.inference import infer_shard, reference_profile, sequence_readout
 from scbind.models import load_predictor
 from scbind.shards import Shard
-from scbind.windows import Windows, choose_windows
+from scbind.windowchoice import choose_windows
+from scbind.windows import Windows
 
 N_CELLS, NEIGHBOURS = 170, 4
 SPAN = 100_000

@@ -2,11 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.evaluation import COLUMNS
 from scbind.oracle import combined, evaluate_oracle, half_covered, line_chance
 from scbind.simulate_sites import PEAK_REACH, SUMMIT_SD
+from scbind.trainingset import TrainingSet
 from scbind.truthfiles import Truth
 
 

@@ -4,13 +4,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind import testscores
-from scbind.dataset import TrainingSet
 from scbind.evaluation import network_scores, score_test_windows, write_curves
 from scbind.files import scratch_array
 from scbind.labels import BOUND
 from scbind.models import load_predictor
 from scbind.splits import TEST
 from scbind.testscores import ByTF, score_lines
+from scbind.trainingset import TrainingSet
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scbind.calibration import predict_pairs
 from scbind.data import FixedBatches
-from scbind.dataset import TrainingSet, build_dataset
+from scbind.dataset import build_dataset
 from scbind.errors import InputError
 from scbind.evaluation import network_scores, score_test_windows
 from scbind.files import file_sha256
@@ -19,7 +19,9 @@ from scbind.models import load_predictor
 from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.training import choose_device, data_facts, train
-from scbind.windows import Windows, choose_windows
+from scbind.trainingset import TrainingSet
+from scbind.windowchoice import choose_windows
+from scbind.windows import Windows
 
 SMALL = {
     "options": {"channels": 8, "hidden": 8},

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from scbind.errors import InputError
 from scbind.genome import ChromSizes
-from scbind.windows import Windows, choose_windows
+from scbind.windowchoice import choose_windows
+from scbind.windows import Windows
 
 GEOMETRY = {"window": 200, "step": 50, "context": 400}
 

@@ -16,7 +16,7 @@ rule choose_windows:
     params:
         reference=subpath(input[0], parent=True),
         geometry=GEOMETRY,
-        code=source_digest("windows"),
+        code=source_digest("windowchoice"),
     script:
         "../scripts/choose_windows.py"
 

@@ -9,12 +9,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scbind.dataset import TrainingSet
 from scbind.depth import score_depths
 from scbind.evaluation import Scores, score_test_windows, write_curves
 from scbind.files import write_table
 from scbind.labels import AMBIGUOUS, BOUND, UNBOUND
 from scbind.motifs import read_motifs
+from scbind.trainingset import TrainingSet
 from scbind.trees import Features, fit_trees
 
 PROBABILITIES = ("boosted_trees", "permuted_labels")  # the scores of the others only rank

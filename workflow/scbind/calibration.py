@@ -11,7 +11,6 @@ import torch
 
 from scbind.abstention import reliability
 from scbind.data import thinned
-from scbind.dataset import TrainingSet
 from scbind.draws import draw_windows
 from scbind.files import atomic, file_sha256
 from scbind.labels import BOUND
@@ -19,6 +18,7 @@ from scbind.models import load_predictor
 from scbind.models.predictor import SMALLEST_SLOPE, Predictor
 from scbind.runlog import say
 from scbind.splits import VALID
+from scbind.trainingset import TrainingSet
 
 DECADES = (0.0, 1.0, 2.0, 3.0)  # the validation signal is also seen thinned by these powers of ten
 FIT_ROWS = 4096  # of logits that are fitted at a time: they stay in the processor's cache

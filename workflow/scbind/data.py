@@ -12,12 +12,12 @@ import pytorch_lightning as pl
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from scbind.dataset import TrainingSet
 from scbind.draws import draw_windows
 from scbind.labels import BOUND
 from scbind.runlog import say
 from scbind.splits import TRAIN, VALID
 from scbind.thinning import make_salt
+from scbind.trainingset import TrainingSet
 
 
 @dataclass(frozen=True)
@@ -217,14 +217,19 @@ class BindingData(pl.LightningDataModule):
         )
         process, of = self._process()
         mine = np.arange(process, -(-len(batches) // of) * of, of) % len(batches)
-        return DataLoader(batches, batch_size=None, sampler=mine.tolist(), num_workers=self.workers)
+        return self._loader(batches, sampler=mine.tolist())
 
     def val_dataloader(self) -> DataLoader:
         """The validation windows of this process, at full depth."""
         process, of = self._process()
         line, window, weight = self.valid
         batches = FixedBatches(self.data, line, window, self.bin_bp, process=process, of=of, weight=weight)
-        return DataLoader(batches, batch_size=None, num_workers=self.workers)
+        return self._loader(batches)
+
+    def _loader(self, batches: Dataset, sampler: list[int] | None = None) -> DataLoader:
+        on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
+        workers = {"num_workers": self.workers, "pin_memory": on_gpu}  # pinned: copied while the GPU works
+        return DataLoader(batches, batch_size=None, sampler=sampler, **workers)
 
 
 def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:

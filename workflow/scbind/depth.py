@@ -11,7 +11,6 @@ import pandas as pd
 from sklearn.metrics import average_precision_score
 
 from scbind.abstention import FEW_BOUND
-from scbind.dataset import TrainingSet
 from scbind.draws import draw_windows
 from scbind.evaluation import Scores, network_scores, stack_tables
 from scbind.files import write_table
@@ -23,6 +22,7 @@ from scbind.runlog import say
 from scbind.signal import CHUNK
 from scbind.splits import TEST
 from scbind.thinning import is_kept, make_salt
+from scbind.trainingset import TrainingSet
 
 COLUMNS = [
     "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",

@@ -19,6 +19,8 @@ def torch_device(gpus: int) -> str:
     import torch
 
     device = "cuda" if gpus > 0 and torch.cuda.is_available() else "cpu"
+    # float32 is to mean float32 on either; convolutions would drop 13 bits of it (TF32)
+    torch.backends.cudnn.allow_tf32 = False
     say(f"device: {device}")
     return device
 

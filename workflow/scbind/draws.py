@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from scbind.dataset import TrainingSet
 from scbind.labels import BOUND
+from scbind.trainingset import TrainingSet
 
 LIKELY = 0.75  # of the windows drawn, at most this share is bound or open, while there are others
 EACH_TF = 0.5  # of the windows drawn, up to this share is kept for bound ones, as many for every TF

@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 import torch
 
-from scbind.dataset import TrainingSet
 from scbind.devices import enough_gpu_memory
 from scbind.errors import InputError
 from scbind.files import atomic, require, write_table
@@ -21,6 +20,7 @@ from scbind.models.predictor import Predictor
 from scbind.runlog import say
 from scbind.splits import PROTOCOL, kinds_of_holdout
 from scbind.testscores import ByTF, LineScores, Predict, score_lines
+from scbind.trainingset import TrainingSet
 
 COLUMNS = [
     "model",

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 
 import numpy as np
 import pandas as pd
-import pyranges
 
 from scbind.genome import UNKNOWN, Genome
 
@@ -23,6 +22,8 @@ def covered_bases(
     overlap, too. Returns int32 (windows,). Beyond one number per window, time and memory follow the intervals:
     windows of a genome are many, and those that an assay touches few.
     """
+    import pyranges  # readers of labels need their codes alone
+
     covered = np.zeros(len(chrom), dtype=np.int32)
     if len(intervals) == 0 or len(chrom) == 0:
         return covered

@@ -11,6 +11,8 @@ from scbind.labels import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.metrics import ranking_metrics
 from scbind.models.base import build_network
 
+CHECK_EVERY = 50  # steps between two looks at the loss on a GPU
+
 
 def masked_loss(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
     """Binary cross-entropy over what was assayed and is not ambiguous.
@@ -70,11 +72,11 @@ class BindingModule(pl.LightningModule):
     def _arguments(batch: dict) -> list[Tensor | None]:
         return [batch.get(name) for name in ("codes", "counts", "depth", "line", "mappability")]
 
-    def training_step(self, batch: dict, _: int) -> Tensor:
-        """Masked loss plus the network's own penalty; stops at once on NaN."""
+    def training_step(self, batch: dict, number: int) -> Tensor:
+        """Masked loss plus the network's own penalty; stops on NaN before the epoch's weights are kept."""
         logits = self.network.training_logits(*self._arguments(batch))
         loss = masked_loss(logits, batch["labels"]) + self.network.penalty()
-        if not torch.isfinite(loss):
+        if self._looks_at(loss, number) and not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}; lower models.*.learning_rate "
                 "(the last good checkpoint is kept)"
@@ -88,6 +90,13 @@ class BindingModule(pl.LightningModule):
             sync_dist=True,
         )
         return loss
+
+    def _looks_at(self, loss: Tensor, number: int) -> bool:
+        """Whether the loss of a batch is read: on a GPU seldom, since the GPU runs dry while the CPU waits for it.
+
+        NaN stays in the weights, so the last batch of an epoch shows it before anything is kept.
+        """
+        return not loss.is_cuda or number % CHECK_EVERY == 0 or self.trainer.is_last_batch
 
     def validation_step(self, batch: dict, _: int) -> None:
         """Collect logits; figures are computed over the whole validation set."""
@@ -117,7 +126,9 @@ class BindingModule(pl.LightningModule):
         rate, steps = self.hparams.learning_rate, self.hparams.total_steps
         if steps is None:
             return torch.optim.Adam(self.parameters(), lr=rate)
-        optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=self.hparams.weight_decay)
+        decay, on_gpu = self.hparams.weight_decay, self.device.type == "cuda"
+        # one kernel for all weights, where there are hundreds of small ones
+        optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=on_gpu or None)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=0.2)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 

@@ -15,10 +15,10 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.stats import norm
 
-from scbind.dataset import TrainingSet
 from scbind.evaluation import score_test_windows, write_curves
 from scbind.files import write_table
 from scbind.simulate_sites import PEAK_REACH, SUMMIT_SD
+from scbind.trainingset import TrainingSet
 from scbind.truthfiles import Truth
 
 SURE = 1 - 1e-6  # chances are kept below one, so that their complements can be multiplied

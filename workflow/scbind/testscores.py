@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.dataset import TrainingSet
 from scbind.files import scratch_array
 from scbind.labels import AMBIGUOUS, BOUND
 from scbind.runlog import say
 from scbind.splits import TEST
+from scbind.trainingset import TrainingSet
 
 BLOCK = 32_768  # windows that are scored at a time
 

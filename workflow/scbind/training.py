@@ -19,7 +19,6 @@ from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind import __version__
 from scbind.data import BindingData, Sampling
-from scbind.dataset import TrainingSet
 from scbind.errors import InputError
 from scbind.files import atomic
 from scbind.models.base import FORMAT
@@ -28,6 +27,7 @@ from scbind.module import BindingModule
 from scbind.motifs import read_motifs
 from scbind.runlog import say
 from scbind.splits import TRAIN
+from scbind.trainingset import TrainingSet
 
 # Weights are averaged over some 100 steps before they are judged and kept: with a few hundred bound validation
 # windows, a single epoch looks good by chance, long before the learning rate has come down.
@@ -181,29 +181,7 @@ def train(
     )
     record = _History()
     callbacks = [best, EarlyStopping("valid_auprc", mode="max", patience=patience), record]
-    published = architecture == "scfan"  # is trained as published
-    if not published:
-        callbacks.append(EMAWeightAveraging(decay=AVERAGING))
-    strategy = "auto"
-    if devices > 1:  # a batch need not hold every line, so some of scfan's networks may get no gradient
-        strategy = "ddp_find_unused_parameters_true" if published else "ddp"
-    trainer = pl.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        use_distributed_sampler=False,  # the batches of each process are chosen by their number
-        precision=precision,
-        max_epochs=epochs,
-        deterministic=accelerator == "cpu",
-        callbacks=callbacks,
-        plugins=[LightningEnvironment()],  # Snakemake retries jobs; Lightning must not requeue them
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        gradient_clip_val=None if published else 1.0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
+    trainer = make_trainer(architecture, accelerator, devices, precision, epochs, callbacks)
     if last:
         say(f"resuming from {last}")
     fits = True
@@ -241,6 +219,37 @@ def train(
     with atomic(checkpoint) as path:
         shutil.copyfile(best.best_model_path, path)
     shutil.rmtree(scratch)  # with what trainings with other data or settings left there
+
+
+def make_trainer(
+    architecture: str, accelerator: str, devices: int, precision: str, epochs: int, callbacks: list[Callback]
+) -> pl.Trainer:
+    """Lightning's trainer as every training of scbind uses it.
+
+    ``accelerator`` and ``devices`` as of :func:`choose_device`; ``precision`` is Lightning's name. ``scfan`` is trained
+    as published; other architectures get averaged weights and clipped gradients.
+    """
+    published = architecture == "scfan"
+    strategy = "auto"
+    if devices > 1:  # a batch need not hold every line, so some of scfan's networks may get no gradient
+        strategy = "ddp_find_unused_parameters_true" if published else "ddp"
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        use_distributed_sampler=False,  # the batches of each process are chosen by their number
+        precision=precision,
+        max_epochs=epochs,
+        deterministic=accelerator == "cpu",
+        callbacks=callbacks if published else [*callbacks, EMAWeightAveraging(decay=AVERAGING)],
+        plugins=[LightningEnvironment()],  # Snakemake retries jobs; Lightning must not requeue them
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        gradient_clip_val=None if published else 1.0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
 
 
 def _digest_of_motifs(known: dict[str, np.ndarray] | None) -> str:

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.dataset import TrainingSet
 from scbind.files import scratch_array
 from scbind.labels import BOUND
 from scbind.motifs import scan_all
 from scbind.runlog import say
 from scbind.signal import track_counts
 from scbind.splits import TEST, TRAIN
+from scbind.trainingset import TrainingSet
 
 WIDTHS = (200, 400, 600, 1000)  # bp around the window in which insertions are counted
 MOTIF_WIDTH = 400  # bp around the window in which the best motif match is sought

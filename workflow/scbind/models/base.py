@@ -25,6 +25,8 @@ class BindingNetwork(nn.Module):
         Rows that it is always given at once in prediction, so that no number depends on the caller's blocks.
     tile
         Windows and cells that it is always given at once in a grid, for the same reason.
+    tile_cuda
+        The same on a GPU, where larger tiles keep more of it busy; ``None``: as ``tile``.
     n_members
         Networks of which it is the mean.
     """
@@ -32,6 +34,7 @@ class BindingNetwork(nn.Module):
     bin_bp: int
     pairs: int = 1024
     tile: tuple[int, int] = (64, 1)
+    tile_cuda: tuple[int, int] | None = None
     n_members: int = 1
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:

@@ -34,6 +34,9 @@ class Predictor:
         Of the products of cells and windows in :meth:`probabilities`: ``float32``, or ``bfloat16``, which a processor
         with instructions for it does faster, and which moves a probability by at most about 0.01 (docs/performance.md).
         All else is float32.
+    tile
+        Windows and cells that the network gets at once in :meth:`probabilities`; by default what it asks for on the
+        device.
     """
 
     def __init__(
@@ -43,12 +46,15 @@ class Predictor:
         calibration: dict | None,
         device: str = "cpu",
         precision: str = "float32",
+        tile: tuple[int, int] | None = None,
     ):
         if precision not in PRECISIONS:
             raise InputError("config", f"no precision {precision!r}", f"use one of {', '.join(PRECISIONS)}")
         self.network = network.eval().to(device)
         self.facts, self.device, self.precision = facts, device, precision
         self.pairs = network.pairs
+        on_gpu = torch.device(device).type == "cuda"
+        self.tile = tile or (on_gpu and network.tile_cuda) or network.tile
         self.columns = np.flatnonzero(facts["modelled"])
         self.tfs = [facts["tfs"][column] for column in self.columns]
         self._all_modelled = len(self.tfs) == len(facts["tfs"])
@@ -159,7 +165,7 @@ class Predictor:
             raise InputError("signal", NAN_SIGNAL, "rebuild the signal of this sample")
         cells, windows = counts.shape[:2]
         out = np.empty((cells, windows, len(self.tfs)), dtype=np.float32)
-        tile_windows, tile_cells = self.network.tile
+        tile_windows, tile_cells = self.tile
         kind = torch.device(self.device).type
         cell_blocks = []
         for begin in range(0, cells, tile_cells):

@@ -53,6 +53,7 @@ class TowerNetwork(BindingNetwork):
 
     bin_bp = 50
     tile = (64, 64)  # the fastest, of 16 to 128 windows by 32 or 64 cells, that small samples still fill
+    tile_cuda = (512, 64)  # a GPU has to start far fewer kernels; the number itself is not tuned yet
 
     def __init__(
         self,
