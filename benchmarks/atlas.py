@@ -24,14 +24,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.csv as pacsv
-import pysam
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 from scbind.files import atomic, file_sha256  # noqa: E402
-from scbind.reference import prepare_reference  # noqa: E402
 
 CHROMOSOMES = 20
 SPACING = 2_500  # bp from one element to the next
@@ -123,6 +119,8 @@ def barcodes(numbers: np.ndarray) -> np.ndarray:
 
 
 def _write_genome(folder: Path, shape: Shape) -> None:
+    from scbind.reference import prepare_reference
+
     fasta, bed, reference = folder / "genome.fa", folder / "elements.bed", folder / "reference" / "atlas"
     rng, letters = np.random.default_rng([shape.seed, 0]), np.frombuffer(b"ACGT", dtype=np.uint8)
     with open(fasta, "wb") as handle:
@@ -148,6 +146,9 @@ def _write_genome(folder: Path, shape: Shape) -> None:
 
 def _write_fragments(folder: Path, shape: Shape) -> None:
     """Fragments of every sample, and ``cells.tsv``."""
+    import pyarrow as pa  # a GPU machine lacks both, and needs the rest of this file
+    import pysam
+
     centre, weight = elements(shape)
     with open(folder / "cells.tsv", "w") as listing:
         listing.write("sample\tbarcode\tcell_type\n")
@@ -168,8 +169,11 @@ def _write_fragments(folder: Path, shape: Shape) -> None:
                     out.write(_text(chromosome, start, end, cell, dictionary, rng))
 
 
-def _text(chromosome: int, start, end, cell, dictionary: pa.Array, rng) -> bytes:
-    """Lines of a fragments file."""
+def _text(chromosome: int, start, end, cell, dictionary, rng) -> bytes:
+    """Lines of a fragments file; ``dictionary`` holds the barcodes, as an Arrow array."""
+    import pyarrow as pa
+    import pyarrow.csv as pacsv
+
     where = pa.DictionaryArray.from_arrays(pa.array(np.zeros(len(start), np.int8)), [f"chr{chromosome + 1}"])
     reads = 1 + rng.poisson(DUPLICATES, len(start))
     barcode = pa.DictionaryArray.from_arrays(pa.array(cell), dictionary)

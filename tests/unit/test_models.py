@@ -14,7 +14,7 @@ from scbind.models.layers import RATE, MotifScan, one_hot
 from scbind.models.predictor import Predictor
 from scbind.models.scfan import ScfanNetwork
 from scbind.models.towers import openness_features, shape_features
-from scbind.module import masked_loss
+from scbind.module import BindingModule, masked_loss
 from torch import nn
 
 FACTS = {
@@ -450,3 +450,17 @@ def test_no_signal_at_all_gives_probabilities(architecture):
     counts = np.zeros((2, 7, 1000 // model.bin_bp), np.float32)
     found = model.probabilities(model.readout(CODES), counts, np.array([0.0, 0.01], np.float32))
     assert np.isfinite(found).all() and ((found > 0) & (found < 1)).all()
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 100])
+def test_learning_rate_of_any_number_of_steps(steps):
+    module = BindingModule("scbind", {"members": 1}, FACTS, total_steps=steps, learning_rate=0.01)
+    made = module.configure_optimizers()
+    schedule, rates = made["lr_scheduler"]["scheduler"], []
+    for _ in range(steps):
+        rates.append(schedule.get_last_lr()[0])
+        made["optimizer"].step()
+        if len(rates) < steps:
+            schedule.step()
+    assert all(0 < rate <= 0.01 for rate in rates)
+    assert max(rates) == pytest.approx(0.01, rel=0.2) or steps == 1

@@ -1,0 +1,140 @@
+"""What the steps of the GPU benchmark share: where rows go, clocks, networks.
+
+A row says what was measured, its value, its unit, and, where something was asked for, what and whether it holds.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE.parent / "workflow"))
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What a step works with.
+
+    ``data`` holds the folders of `gpu_prepare.py`; ``device`` is that of this process; ``small`` asks for sizes that a
+    rehearsal on two cores ends in seconds; rows go to the file ``rows``, everything else to ``scratch``.
+    """
+
+    step: str
+    side: str
+    data: Path
+    rows: Path
+    scratch: Path
+    small: bool
+    threads: int
+
+    @property
+    def device(self) -> str:
+        """``cuda`` where there is one for this process."""
+        return "cuda" if torch.cuda.is_available() else "cpu"
+
+    @property
+    def runs(self) -> list[Path]:
+        """The collected runs."""
+        return sorted(self.data.glob("run*"))
+
+    def size(self, full: int, small: int) -> int:
+        """One of two sizes."""
+        return small if self.small else full
+
+    def row(self, what: str, value, unit: str = "", asked: str = "", held: bool | None = None) -> None:
+        """Write one row at once, so that a step that is killed keeps what it measured."""
+        value = float(value) if isinstance(value, int | float | np.number) else value
+        found = {"step": self.step, "side": self.side, "what": what, "value": value, "unit": unit}
+        found |= {"asked": asked, "held": None if held is None else bool(held)}
+        with open(self.rows, "a") as handle:
+            handle.write(json.dumps(found) + "\n")
+
+    def holds(self, what: str, held: bool) -> None:
+        """Write a row of something that is so or not."""
+        self.row(what, "yes" if held else "no", "", "yes", held)
+
+    def at_most(self, what: str, value: float, limit: float, unit: str = "") -> None:
+        """Write a row of a value that has a limit."""
+        self.row(what, value, unit, f"at most {limit:g}", value <= limit)
+
+
+def sync() -> None:
+    """Wait until the GPU has done what it was given."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+
+
+def rate(call: Callable[[], object], units: float, seconds: float) -> float:
+    """Units per second of a call that is repeated for some seconds; the first call is not counted."""
+    call()
+    sync()
+    begin, done = time.perf_counter(), 0
+    while time.perf_counter() - begin < seconds:
+        call()
+        sync()
+        done += 1
+    return units * done / (time.perf_counter() - begin)
+
+
+@contextmanager
+def busy() -> Iterator[list[float]]:
+    """Fill a list with the share of time, in percent, in which the GPU had a kernel at work (NVML by nvidia-smi)."""
+    found: list[float] = []
+    query = [
+        "nvidia-smi",
+        "--query-gpu=utilization.gpu",
+        "--format=csv,noheader,nounits",
+        "-lms",
+        "200",
+        "-i",
+        "0",
+    ]
+    try:
+        if not torch.cuda.is_available():
+            raise FileNotFoundError
+        process = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
+    except FileNotFoundError:
+        yield found
+        return
+
+    def read() -> None:
+        for line in process.stdout:
+            if line.strip().isdigit():
+                found.append(float(line))
+
+    reader = threading.Thread(target=read, daemon=True)
+    reader.start()
+    try:
+        yield found
+    finally:
+        process.terminate()
+        reader.join(timeout=2)
+
+
+def cells_in(folder: Path) -> dict[str, Path]:
+    """Files of a sample, as `reference_profile` takes them."""
+    return {
+        name: folder / f"{name}.{end}"
+        for name, end in (("position", "npy"), ("cell", "npy"), ("cells", "h5ad"))
+    }
+
+
+def untrained_scfan(facts: dict) -> tuple[torch.nn.Module, dict]:
+    """An untrained network as published, of one line."""
+    from scbind.models import build_network
+
+    facts = facts | {"architecture": "scfan", "cell_lines": ["one"], "assayed": [[True] * len(facts["tfs"])]}
+    facts |= {"modelled": [True] * len(facts["tfs"]), "mappability": False}
+    torch.manual_seed(0)
+    return build_network("scfan", facts, {}), facts

@@ -1,0 +1,236 @@
+"""Steps of the GPU benchmark that ask how fast, and how large."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import time
+
+import numpy as np
+import torch
+from gpu_bench import Bench, busy, rate, sync, untrained_scfan
+
+
+def machine(bench: Bench) -> None:
+    """What the machine is, and what its matrix products reach."""
+    bench.row("torch", torch.__version__)
+    bench.row("CPU cores that this process may use", len(os.sched_getaffinity(0)))
+    if bench.device == "cuda":
+        properties = torch.cuda.get_device_properties(0)
+        bench.row("card", properties.name)
+        bench.row("memory of the card", properties.total_memory / 2**30, "GiB")
+        bench.row("cards", torch.cuda.device_count())
+    n = bench.size(8192, 512) if bench.device == "cuda" else bench.size(2048, 512)
+    for kind in (torch.float32, torch.bfloat16):
+        a, b = torch.randn(2, n, n, device=bench.device).to(kind)
+        found = rate(lambda a=a, b=b: a @ b, 2 * n**3 / 1e12, bench.size(2, 1) / 2)
+        bench.row(f"matrix product of {n}, {str(kind).removeprefix('torch.')}", found, "TFLOP/s")
+
+
+def training_speed(bench: Bench) -> None:
+    """Windows per second of a whole training (data, copies, step, averaging), and of the step alone."""
+    from gpu_train import reference_of
+    from scbind.motifs import read_motifs
+    from scbind.trainingset import TrainingSet
+
+    run = bench.runs[0]
+    data, known = TrainingSet.open(run / "dataset", reference_of(run)), read_motifs(run / "motifs.npz")
+    seconds = bench.size(6, 1)
+    default = json.loads((run / "settings.json").read_text())["batch_size"]
+    on_gpu = bench.device == "cuda"
+    plans = [
+        (batch, "32-true", 0, False) for batch in ((default, 256, 1024, 4096) if on_gpu else (default, 1024))
+    ]
+    if on_gpu or bench.small:
+        plans += [(batch, "bf16-mixed", 0, False) for batch in (default, 1024)]
+        plans += [(1024, "bf16-mixed", workers, False) for workers in ((4, 8) if on_gpu else (2,))]
+        plans += [(default, "bf16-mixed", 4, False), (1024, "bf16-mixed", 4, True)]
+    if bench.small:
+        plans = [(min(batch, 128), *rest) for batch, *rest in plans[-4:-1]] + [plans[0]]
+    for batch, precision, workers, compiled in plans:
+        name = f"scbind, batch {batch}, {precision}, {workers} workers{', compiled' if compiled else ''}"
+        _fit(bench, data, known, "scbind", batch, precision, workers, compiled, seconds, name)
+    precision = "bf16-mixed" if on_gpu else "32-true"
+    batch, workers = bench.size(100, 16), 4 if on_gpu else 0
+    _fit(bench, data, None, "scfan", batch, precision, workers, False, seconds, f"scfan, {precision}")
+
+
+def _fit(bench, data, known, architecture, batch, precision, workers, compiled, seconds, name) -> None:
+    from pytorch_lightning.callbacks import Callback, ModelCheckpoint
+    from scbind.data import BindingData, Sampling
+    from scbind.module import BindingModule
+    from scbind.training import SAMPLING, data_facts, make_trainer
+
+    class Clock(Callback):
+        """Stops after some seconds; the first batches are not counted."""
+
+        batches, began, took = 0, 0.0, 0.0
+
+        def on_train_batch_end(self, trainer, *_) -> None:
+            self.batches += 1
+            if self.batches == 5:
+                sync()
+                self.began, used[:] = time.perf_counter(), []
+            elif self.batches > 5 and time.perf_counter() - self.began > seconds:
+                sync()
+                self.took = time.perf_counter() - self.began
+                self.share = list(used)
+                raise KeyboardInterrupt  # Lightning ends the training in order
+
+    torch.set_num_threads(bench.threads)
+    module = BindingModule(architecture, {}, data_facts(data, architecture), known, 1, 1e-3, 0.01, 1_000_000)
+    if compiled:
+        module.network.training_logits = torch.compile(module.network.training_logits)
+    batches = BindingData(
+        data, Sampling(**SAMPLING[architecture]), module.network.bin_bp, batch, 1, workers, 64
+    )
+    clock, accelerator = Clock(), "gpu" if bench.device == "cuda" else "cpu"
+    keep = ModelCheckpoint(bench.scratch, save_top_k=0)
+    trainer = make_trainer(architecture, accelerator, 1, precision, 1000, [clock, keep])
+    with busy() as used:
+        try:
+            trainer.fit(module, batches)
+        except (KeyboardInterrupt, SystemExit):
+            pass
+        except (
+            RuntimeError,
+            ImportError,
+        ) as error:  # a compiler that is not there, memory: this one plan is lost
+            bench.row(name, f"failed: {str(error).splitlines()[0][:100]}")
+            return
+    bench.row(name, batch * (clock.batches - 5) / clock.took, "windows/s")
+    if bench.device == "cuda":
+        share = float(np.mean(clock.share[1:])) if len(clock.share) > 1 else float("nan")
+        wanted = architecture == "scbind" and precision != "32-true" and workers == 4 and not compiled
+        bench.row(
+            f"{name}: GPU busy", share, "%", "at least 85" if wanted else "", share >= 85 if wanted else None
+        )
+
+
+def prediction_speed(bench: Bench) -> None:
+    """Windows per second of the trunk, pairs per second of the network, and of a shard with all that belongs to it."""
+    from atlas import Shape
+    from gpu_cells import make_cells
+    from scbind.models import Predictor, load_predictor
+
+    torch.set_num_threads(bench.threads)
+    on_gpu, seconds = bench.device == "cuda", bench.size(3, 1)
+    shape = Shape(
+        cells=bench.size(2048 if on_gpu else 512, 64), windows=bench.size(8192 if on_gpu else 4096, 256)
+    )
+    made = make_cells(bench.scratch, shape)
+    files, rng = (made.checkpoint, made.calibration), np.random.default_rng(0)
+    predictor = load_predictor(*files, bench.device)
+    n = bench.size(4096 if on_gpu else 1024, 64)
+    codes = rng.integers(0, 4, (n, predictor.context), dtype=np.uint8)
+    batches = (256, 1024, 4096) if on_gpu else (256,)
+    for batch in batches:
+        found = rate(lambda b=batch: predictor.readout(codes, batch=b), n, seconds)
+        bench.row(f"trunk, batch {batch}", found, "windows/s")
+    readout, bins = predictor.readout(codes), predictor.context // predictor.bin_bp
+    cells, windows = 64, bench.size(2048 if on_gpu else 512, 64)
+    counts, depth = (
+        rng.poisson(0.3, (cells, windows, bins)).astype(np.float32),
+        np.full(cells, 4e-4, np.float32),
+    )
+    tiles = [None, (64, 64), (256, 64), (1024, 64), (2048, 64)] if on_gpu else [None]
+    for precision in ("float32", "bfloat16"):
+        for tile in tiles[: bench.size(len(tiles), 1)]:
+            model = Predictor(predictor.network, predictor.facts, None, bench.device, precision, tile)
+            found = rate(
+                lambda m=model: m.probabilities(readout[:windows], counts, depth), cells * windows, seconds
+            )
+            bench.row(
+                f"network, {precision}, tile {'as shipped' if tile is None else tile}", found, "pairs/s"
+            )
+    network, facts = untrained_scfan(predictor.facts)
+    for precision in ("float32", "bfloat16"):
+        model = Predictor(network, facts, None, bench.device, precision)
+        n = bench.size(1024 if on_gpu else 64, 16)
+        signal = rng.poisson(0.01, (1, n, facts["context"])).astype(np.float32)
+        found = rate(
+            lambda m=model, s=signal, n=n: m.probabilities(m.readout(codes[:n]), s, depth[:1]), n, seconds
+        )
+        bench.row(f"scfan, {precision}", found, "pairs/s")
+    _infer(bench, made, shape, "shard, all included", ("float32", "bfloat16"))
+
+
+def _infer(
+    bench: Bench, made, shape, name: str, precisions: tuple[str, ...], limit: float | None = None
+) -> None:
+    """Run the three rules of inference on cells that were made; pairs per second of the shard."""
+    from scbind.inference import infer_shard, reference_profile, sequence_readout
+
+    files, sample = (made.checkpoint, made.calibration), made.cells
+    readout, rest = made.windows.with_name("readout.npy"), {"device": bench.device}
+    begin = time.perf_counter()
+    sequence_readout(made.checkpoint, made.windows, made.reference, readout, **rest)
+    bench.row(f"{name}: readout of {shape.windows:,} windows", time.perf_counter() - begin, "s")
+    for precision in precisions:
+        rest["precision"] = precision
+        profile, output = (
+            made.windows.with_name(f"{kind}.{precision}.npz") for kind in ("reference", "shard")
+        )
+        begin = time.perf_counter()
+        inputs = *files, readout, made.windows
+        reference_profile(*inputs, {"sample": sample}, made.reference, profile, **rest)
+        bench.row(f"{name}, {precision}: reference profile", time.perf_counter() - begin, "s")
+        with busy() as used:
+            begin = time.perf_counter()
+            infer_shard(*sample.values(), *inputs, made.reference, profile, output, 0, 1, **rest)
+            took = time.perf_counter() - begin
+        bench.row(f"{name}, {precision}", shape.cells * shape.windows / took, "pairs/s")
+        if limit:
+            bench.at_most(f"{name}, {precision}: inference", took, limit, "s")
+        if used:
+            bench.row(f"{name}, {precision}: GPU busy", float(np.mean(used)), "%")
+    if bench.device == "cuda":
+        bench.row(f"{name}: largest memory on the GPU", torch.cuda.max_memory_allocated() / 2**20, "MiB")
+
+
+def large(bench: Bench) -> None:
+    """10,000 cells x 50,000 windows x 40 TFs."""
+    from atlas import Shape
+    from gpu_cells import make_cells
+
+    shape = Shape(cells=bench.size(10_000, 100), windows=bench.size(50_000, 300))
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    begin = time.perf_counter()
+    made = make_cells(bench.scratch, shape)
+    print(f"made {shape.cells} cells in {time.perf_counter() - begin:.0f} s", flush=True)
+    name = f"{shape.cells:,} cells x {shape.windows:,} windows x {shape.tfs} TFs"
+    _infer(bench, made, shape, name, ("float32",), 180)
+    bench.row("memory of the machine", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10, "MiB")
+
+
+def evaluation(bench: Bench) -> None:
+    """Evaluation of a million test windows, drawn again and again from those of a run."""
+    from gpu_train import reference_of
+    from scbind.evaluation import evaluate_model
+    from scbind.splits import TEST
+
+    run, wanted = bench.runs[0], bench.size(1_000_000, 5_000)
+    source, folder = run / "dataset", bench.scratch / "dataset"
+    folder.mkdir()
+    splits = np.load(source / "splits.npy")
+    tested = (splits == TEST).any(axis=0)
+    lines = (splits == TEST)[:, tested].sum() / tested.sum()  # that test a window
+    rows = np.flatnonzero(tested)
+    rows = np.sort(rows[np.arange(round(wanted / lines)) % len(rows)])
+    for path in source.iterdir():
+        if path.name in ("labels.npy", "splits.npy", "open.npy"):
+            whole = np.load(path, mmap_mode="r")
+            np.save(folder / path.name, whole[:, rows])
+        elif path.name == "windows.npz":
+            with np.load(path) as npz:
+                np.savez(folder / path.name, **{key: npz[key][rows] for key in ("chrom", "start")})
+        else:
+            shutil.copy(path, folder)
+    begin = time.perf_counter()
+    files = run / "model.ckpt", run / "calibration.json", folder, reference_of(run)
+    out = bench.scratch / "metrics.tsv", bench.scratch / "curves.npz"
+    evaluate_model(*files, *out, "scbind", bench.threads, bench.device)
+    name = f"evaluation of {round(len(rows) * lines):,} test windows, figures included"
+    bench.row(name, time.perf_counter() - begin, "s")

@@ -1,0 +1,102 @@
+"""Collect what the GPU benchmark reads, from finished runs of the workflow, in one archive.
+
+    python benchmarks/gpu_prepare.py [--run results --run my_analysis/results --seeds 3 --output FILE]
+
+Run `make demo` first. Another run may be added; of the pieces of human data of tests/configs/real, for example, the
+training half is enough: `snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=... train`.
+Of each run the archive holds the dataset, the sequence, the motif matrices, the settings, checkpoint and calibration of
+`--model`, and, where there are any, the cells of one sample and the windows. The same model is trained on this
+machine's CPU with `--seeds` seeds, in turn: their AUPRC and its spread are what a GPU has to reach.
+"""
+
+import argparse
+import json
+import shutil
+import sys
+import tarfile
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+import anndata as ad  # noqa: E402
+import pandas as pd  # noqa: E402
+import yaml  # noqa: E402
+from gpu_train import train_once  # noqa: E402
+from scbind.samplecells import read_borrow  # noqa: E402
+
+LIMIT = 40  # MB
+NOT_OF_TRAINING = ("motifs", "depth_windows", "workers", "require_gpu")  # as the rule leaves out
+
+
+def settings_of(run: Path, model: str) -> dict:
+    """Arguments of `train` that a run gave to a model."""
+    resolved = run / "provenance" / "config.yaml"
+    if not resolved.exists():
+        sys.exit(f"ERROR {resolved}: no such file; run the workflow there to its end, or its target `train`")
+    models = yaml.safe_load(resolved.read_text())["models"]
+    if model not in models:
+        sys.exit(f"ERROR {resolved}: no model {model}; give --model one of {', '.join(models)}")
+    return {key: value for key, value in models[model].items() if key not in NOT_OF_TRAINING}
+
+
+def collect(run: Path, model: str, to: Path) -> None:
+    """Copy what the benchmark reads of a run into a folder."""
+    manifest = json.loads((run / "dataset" / "manifest.json").read_text())
+    shutil.copytree(run / "dataset", to / "dataset")
+    reference = run / "reference" / manifest["genome"]
+    (to / "reference" / manifest["genome"]).mkdir(parents=True)
+    for name in ("sequence.npy", "chrom.sizes", "exclude.bed", "mappability.npy"):
+        if (reference / name).exists():
+            shutil.copy(reference / name, to / "reference" / manifest["genome"])
+    shutil.copy(run / "motifs" / "motifs.npz", to)
+    for name in ("model.ckpt", "calibration.json"):
+        shutil.copy(run / "models" / model / name, to)
+    (to / "settings.json").write_text(json.dumps(settings_of(run, model), indent=1))
+    samples = sorted(path.parent for path in run.glob("cells/*/position.npy"))
+    if samples and (run / "binding" / "windows.npz").exists():
+        shutil.copy(run / "binding" / "windows.npz", to)
+        (to / "cells").mkdir()
+        for name in ("position.npy", "cell.npy"):
+            shutil.copy(samples[0] / name, to / "cells")
+        passing, borrow = read_borrow(samples[0] / "cells.h5ad")
+        obs = pd.DataFrame({"pass": passing}, index=[str(row) for row in range(len(passing))])
+        ad.AnnData(obs=obs, obsp={"borrow": borrow}).write_h5ad(to / "cells" / "cells.h5ad")
+
+
+def main() -> None:
+    """Collect, train on the CPU, pack."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--run", type=Path, action="append", help="a results folder; the first one is trained on"
+    )
+    parser.add_argument("--model", default="scbind")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path("benchmarks/gpu-data.tar.xz"))
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        for number, run in enumerate(args.run or [Path("results")]):
+            folder = Path(scratch) / f"run{number}"
+            collect(run, args.model, folder)
+            if number == 0:
+                known = [
+                    train_once(folder, Path(scratch) / f"seed{seed}", seed, gpus=0, threads=args.threads)
+                    for seed in range(1, args.seeds + 1)
+                ]
+                (folder / "cpu.json").write_text(json.dumps(known))
+        partial = args.output.with_suffix(".partial")
+        with tarfile.open(partial, "w:xz") as archive:
+            for folder in sorted(Path(scratch).glob("run*")):
+                archive.add(folder, folder.name)
+        partial.replace(args.output)
+    megabytes = args.output.stat().st_size / 1e6
+    print(f"{args.output}: {megabytes:.1f} MB")
+    if megabytes > LIMIT:
+        sys.exit(f"ERROR {args.output}: more than {LIMIT} MB; leave out a run")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,268 @@
+"""Steps of the GPU benchmark that ask whether the numbers are right, and what happens when something fails."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from gpu_bench import HERE, Bench, cells_in, untrained_scfan
+
+SCRIPT = HERE / "gpu_train.py"
+FP32, BF16, AUPRC = 1e-4, 0.01, 0.002  # by how much a GPU's numbers may differ from the CPU's
+
+
+def same_numbers(bench: Bench) -> None:
+    """Probabilities and AUPRC of one checkpoint on the GPU and on the CPU."""
+    from gpu_train import reference_of, test_auprc
+    from scbind.devices import torch_device
+    from scbind.models import Predictor, load_predictor
+    from scbind.trainingset import TrainingSet
+
+    torch_device(1)  # sets what prediction sets
+    rng = np.random.default_rng(0)
+    for run in bench.runs:
+        data = TrainingSet.open(run / "dataset", reference_of(run))
+        files = run / "model.ckpt", run / "calibration.json"
+        windows = np.sort(rng.choice(len(data.start), bench.size(2048, 128), replace=False))
+        codes, mappability = data.codes(windows), data.mappability(windows)
+        cells = 64
+        share = 10 ** rng.uniform(-3, 0, cells)
+        on_cpu = load_predictor(*files, "cpu")
+        track = data.counts(0, windows, on_cpu.bin_bp)
+        counts = rng.poisson(share[:, None, None] * track).astype(np.float32)
+        depth = (share * data.window_depth(0, windows).mean()).astype(np.float32)
+        readout = on_cpu.readout(codes, mappability)
+        truth = on_cpu.probabilities(readout, counts, depth)
+        name = f"{run.name}: probabilities, {truth.size:,}"
+        for precision, limit in (("float32", FP32), ("bfloat16", BF16)):
+            there = load_predictor(*files, bench.device, precision=precision)
+            found = there.probabilities(readout, counts, depth)
+            bench.at_most(f"{name}, {precision}, largest difference", np.abs(found - truth).max(), limit)
+            own = there.probabilities(there.readout(codes, mappability), counts, depth)
+            bench.at_most(
+                f"{name}, {precision}, with its own readout (float16)", np.abs(own - truth).max(), BF16
+            )
+        scores = [
+            test_auprc(run, files[0], device, bench.scratch, bench.size(1, 16))
+            for device in ("cpu", bench.device)
+        ]
+        bench.at_most(f"{run.name}: AUPRC on test windows, difference", abs(scores[0] - scores[1]), AUPRC)
+        bench.row(f"{run.name}: AUPRC on test windows", scores[1])
+    network, facts = untrained_scfan(on_cpu.facts)
+    rows = slice(0, bench.size(256, 32))
+    each = []
+    for device in ("cpu", bench.device):
+        model = Predictor(network, facts, None, device)
+        signal = data.counts(0, windows[rows], model.bin_bp)[None]
+        each.append(model.probabilities(model.readout(codes[rows]), signal, depth[:1]))
+    bench.at_most("scfan, untrained, float32, largest difference", np.abs(each[0] - each[1]).max(), FP32)
+
+
+def same_cells(bench: Bench) -> None:
+    """Activity of real cells by the three rules of inference, on the GPU and on the CPU."""
+    from gpu_train import reference_of
+    from scbind.inference import infer_shard, reference_profile, sequence_readout
+    from scbind.trainingset import TrainingSet
+
+    for run in bench.runs:
+        if not (run / "cells").exists():
+            bench.row(f"{run.name}: cells", "not in the data")
+            continue
+        data = TrainingSet.open(run / "dataset", reference_of(run))
+        files = run / "model.ckpt", run / "calibration.json"
+        sample = cells_in(run / "cells")
+        found = {}
+        for device in ("cpu", bench.device):
+            to = bench.scratch / f"{run.name}.{len(found)}"
+            to.mkdir()
+            chosen = to / "windows.npz"
+            with np.load(run / "windows.npz") as npz:
+                every = np.arange(0, len(npz["start"]), bench.size(1, 16))
+                np.savez(chosen, **{key: npz[key][every] if npz[key].ndim else npz[key] for key in npz.files})
+            sequence_readout(files[0], chosen, data.genome.folder, to / "readout.npy", device=device)
+            rest = to / "readout.npy", chosen
+            inputs = {"sample": sample}, data.genome.folder, to / "reference.npz"
+            reference_profile(*files, *rest, *inputs, device=device)
+            inputs = *sample.values(), *files, *rest, data.genome.folder, to / "reference.npz"
+            infer_shard(*inputs, to / "shard.npz", 0, 1, device=device)
+            with np.load(to / "shard.npz") as npz:
+                found[len(found)] = {key: npz[key] for key in ("z", "binding_sum")}
+        for key in found[0]:
+            gap = float(np.nanmax(np.abs(found[0][key] - found[1][key])))
+            spread = float(np.nanstd(found[0][key]))
+            bench.at_most(
+                f"{run.name}: {key} of cells, largest difference in sd over cells and TFs", gap / spread, 0.1
+            )
+
+
+def _train(bench: Bench, run: Path, folder: str, seed: int, *options: str) -> subprocess.Popen:
+    """Start a training in a process of its own, whose output it keeps in its folder."""
+    to = bench.scratch / folder
+    to.mkdir(exist_ok=True)
+    command = [
+        sys.executable,
+        *map(str, (SCRIPT, run, to, seed)),
+        "--gpus",
+        "1",
+        f"--threads={bench.threads}",
+    ]
+    if bench.small:
+        command += ["--epochs", "2", "--examples", "600"]
+    return subprocess.Popen([*command, *options], stdout=open(to / "log", "a"), stderr=subprocess.STDOUT)  # noqa: SIM115
+
+
+def _said(bench: Bench, folder: str) -> str:
+    text = (bench.scratch / folder / "log").read_text()
+    print(text, flush=True)
+    return text
+
+
+def _result(bench: Bench, folder: str) -> dict:
+    """What a training printed last."""
+    lines = _said(bench, folder).strip().splitlines()
+    if not lines or not lines[-1].startswith("{"):
+        raise SystemExit(f"the training {folder} ended without a result: {lines[-1:]}")
+    return json.loads(lines[-1])
+
+
+def same_training(bench: Bench) -> None:
+    """Trainings with several seeds reach the AUPRC that they reach on a CPU."""
+    run = bench.runs[0]
+    known = json.loads((run / "cpu.json").read_text()) if (run / "cpu.json").exists() else []
+    seeds = [entry["seed"] for entry in known] or [1]
+    seeds = seeds[: bench.size(len(seeds), 1)]
+    running = [_train(bench, run, f"seed{seed}", seed) for seed in seeds]
+    for process in running:
+        process.wait()
+    found = [_result(bench, f"seed{seed}") for seed in seeds]
+    for key, name in (("valid_auprc", "validation"), ("test_auprc", "test")):
+        here = np.array([entry[key] for entry in found])
+        bench.row(f"AUPRC on {name} windows, {len(here)} seeds", here.mean())
+        if len(known) < 2 or bench.small:
+            continue
+        there = np.array([entry[key] for entry in known])
+        allowed = 2 * np.hypot(here.std(ddof=1) if len(here) > 1 else there.std(ddof=1), there.std(ddof=1))
+        bench.row(f"the same on a CPU, {len(there)} seeds", there.mean())
+        gap = abs(here.mean() - there.mean())
+        bench.at_most(f"difference on {name} windows; limit: two sd of seeds", gap, round(allowed, 4))
+    bench.row("time of one training (several at once)", max(entry["seconds"] for entry in found), "s")
+
+
+def resumed(bench: Bench) -> None:
+    """A training that is killed in its second epoch goes on from its last one."""
+    run = bench.runs[0]
+    process = _train(bench, run, "killed", 1, "--epochs", "4")
+    log = bench.scratch / "killed" / "log"
+    while process.poll() is None and "epoch 2/" not in log.read_text():
+        time.sleep(0.05)
+    if process.poll() is not None:
+        raise SystemExit(f"the training ended before it was killed: {log.read_text()[-500:]}")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    _train(bench, run, "killed", 1, "--epochs", "4").wait()
+    found, said = _result(bench, "killed"), (bench.scratch / "killed" / "log").read_text()
+    bench.holds("killed and started again: says that it resumes", "resuming from" in said)
+    bench.holds("all four epochs are in its history", found["epochs"] == 4)
+    _train(bench, run, "whole", 1, "--epochs", "4").wait()
+    gap = abs(found["valid_auprc"] - _result(bench, "whole")["valid_auprc"])
+    bench.at_most(
+        "validation AUPRC against a training that was not killed", gap, 0.02 if bench.device == "cuda" else 0
+    )
+
+
+def out_of_memory(bench: Bench) -> None:
+    """A batch that does not fit is halved until it does; prediction that does not fit is one line."""
+    from gpu_train import train_once
+    from scbind.devices import enough_gpu_memory
+    from scbind.errors import InputError
+    from scbind.module import BindingModule
+
+    batch, made_up = 16_384, bench.device == "cpu"
+    if made_up:  # nothing on a CPU runs out of a GPU's memory, so the error is raised where the GPU would
+        real = BindingModule.training_step
+
+        def step(module, rows, number):
+            if len(rows["line"]) > 200:
+                raise torch.OutOfMemoryError("CUDA out of memory (made up)")
+            return real(module, rows, number)
+
+        BindingModule.training_step = step
+        batch = 512
+    else:
+        total = torch.cuda.get_device_properties(0).total_memory
+        torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5 * 2**30 / total))
+    examples = 600 if made_up else 20_000
+    to = bench.scratch / "halved"
+    heard = _heard(lambda: train_once(bench.runs[0], to, 1, 1, bench.threads, 1, examples, batch))
+    made_up_here = " (made up)" if made_up else ""
+    bench.holds(f"batch of {batch:,} that does not fit: halved{made_up_here}", "out of GPU memory" in heard)
+    bench.holds(f"and the training ends{made_up_here}", (to / "model.ckpt").exists())
+    try:
+        with enough_gpu_memory():
+            if made_up:
+                raise torch.OutOfMemoryError("CUDA out of memory (made up)")
+            torch.empty(2**33, device="cuda")
+        said = "nothing"
+    except InputError as error:
+        said = str(error)
+    one_line = "does not suffice" in said and "\n" not in said
+    bench.row("prediction that does not fit says", said, "", "one line", one_line)
+
+
+def _heard(call: Callable[[], object]) -> str:
+    """What a call prints, on either stream; it is printed again."""
+    with tempfile.TemporaryFile("w+") as handle:
+        kept = os.dup(1), os.dup(2)
+        sys.stdout.flush()
+        for stream in (1, 2):
+            os.dup2(handle.fileno(), stream)
+        try:
+            call()
+        finally:
+            sys.stdout.flush()
+            for stream, before in zip((1, 2), kept, strict=True):
+                os.dup2(before, stream)
+                os.close(before)
+        handle.seek(0)
+        text = handle.read()
+    print(text, flush=True)
+    return text
+
+
+def needed_gpu(bench: Bench) -> None:
+    """`require_gpu` refuses a machine without one, in one line, and takes the GPU where there is one."""
+    code = "from scbind.training import choose_device; print(choose_device(1, True))"
+    path = os.pathsep.join([str(HERE.parent / "workflow"), os.environ.get("PYTHONPATH", "")])
+    environment = os.environ | {"PYTHONPATH": path}
+
+    def tried(**more: str) -> subprocess.CompletedProcess:
+        return subprocess.run(
+            [sys.executable, "-c", code], env=environment | more, capture_output=True, text=True
+        )
+
+    without = tried(CUDA_VISIBLE_DEVICES="").stderr
+    refused = "InputError" in without and "no CUDA device is visible" in without
+    bench.holds("require_gpu without a GPU: refused", refused)
+    if bench.device == "cuda":
+        bench.holds("require_gpu with a GPU: trains on it", "('gpu', 1)" in tried().stdout)
+
+
+def two_devices(bench: Bench) -> None:
+    """Two processes on two GPUs (DDP), where there are two."""
+    if torch.cuda.device_count() < 2:
+        bench.row("two processes (DDP)", f"not run: {torch.cuda.device_count()} CUDA devices")
+        return
+    run = bench.runs[0]
+    _train(bench, run, "two", 1, "--gpus", "2").wait()
+    found = _result(bench, "two")
+    bench.row("two processes (DDP): validation AUPRC", found["valid_auprc"])
+    bench.row("two processes (DDP): time", found["seconds"], "s")

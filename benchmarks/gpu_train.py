@@ -1,0 +1,99 @@
+"""One training of the GPU benchmark, as a function and as a process that can be killed.
+
+    python benchmarks/gpu_train.py RUN FOLDER SEED [--gpus 1 --threads 2 --epochs N --examples N --batch-size N]
+
+RUN is a folder that `gpu_prepare.py` collected. The last line that is printed is JSON: seed, epochs, the best
+validation AUPRC, and the mean AUPRC over TFs and lines on the test windows.
+"""
+
+import argparse
+import json
+import os
+import sys
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
+from scbind.devices import torch_device  # noqa: E402
+from scbind.evaluation import network_scores, score_test_windows  # noqa: E402
+from scbind.models import load_predictor  # noqa: E402
+from scbind.splits import UNUSED  # noqa: E402
+from scbind.training import train  # noqa: E402
+from scbind.trainingset import TrainingSet  # noqa: E402
+
+
+def reference_of(run: Path) -> Path:
+    """Folder of the one genome of a run."""
+    return next((run / "reference").iterdir())
+
+
+def settings_of(run: Path, seed: int, epochs: int | None, examples: int | None, batch: int | None) -> dict:
+    """Arguments of `train`, with what is to be other than in the run."""
+    settings = json.loads((run / "settings.json").read_text()) | {"seed": seed}
+    settings["epochs"] = epochs or settings["epochs"]
+    settings["batch_size"] = batch or settings["batch_size"]
+    if examples:
+        settings["sampling"] = settings.get("sampling", {}) | {"examples_per_epoch": examples}
+        settings["valid_windows"] = min(examples, settings["valid_windows"])
+    return settings
+
+
+def test_auprc(run: Path, checkpoint: Path, device: str, folder: Path, every: int = 1) -> float:
+    """Mean AUPRC over TFs and lines of a checkpoint on the test windows of a run, or on one of ``every`` so many."""
+    data = TrainingSet.open(run / "dataset", reference_of(run))
+    if every > 1:
+        kept = np.arange(len(data.start)) % every == 0
+        data = replace(data, splits=np.where(kept, data.splits, UNUSED))
+    predict = partial(network_scores(load_predictor(checkpoint, None, device, data.genome)), data)
+    table, _ = score_test_windows(data, predict, "network", folder)
+    return float(table.loc[table["split"] == "test", "auprc"].mean())
+
+
+def train_once(
+    run: Path,
+    folder: Path,
+    seed: int,
+    gpus: int,
+    threads: int = 2,
+    epochs: int | None = None,
+    examples: int | None = None,
+    batch: int | None = None,
+) -> dict:
+    """Train the model of a run in a folder; what a killed training left there is gone on with."""
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint, history = folder / "model.ckpt", folder / "training.csv"
+    settings = settings_of(run, seed, epochs, examples, batch)
+    inputs = run / "dataset", reference_of(run), checkpoint, history, folder / "state"
+    train(*inputs, motifs=run / "motifs.npz", gpus=gpus, threads=threads, **settings)
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # a further process of the same training
+        sys.exit()
+    epochs_done = pd.read_csv(history)
+    return {
+        "seed": seed,
+        "epochs": len(epochs_done),
+        "valid_auprc": float(epochs_done["valid_auprc"].max()),
+        "test_auprc": test_auprc(run, checkpoint, torch_device(gpus), folder, 16 if examples else 1),
+        "seconds": float(epochs_done["seconds"].sum()),
+    }
+
+
+def main() -> None:
+    """Train and print what was reached."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", type=Path)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("seed", type=int)
+    parser.add_argument("--gpus", type=int, default=0)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--epochs", type=int)
+    parser.add_argument("--examples", type=int)
+    parser.add_argument("--batch-size", type=int, dest="batch")
+    print(json.dumps(train_once(**vars(parser.parse_args()))), flush=True)
+
+
+if __name__ == "__main__":
+    main()
