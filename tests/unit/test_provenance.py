@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scbind import provenance
-from scbind.errors import InputError
+from scbind.core.errors import InputError
+from scbind.plan import provenance
 
 WORKFLOW = Path(provenance.__file__).parent.parent
 
@@ -78,8 +78,8 @@ def test_unknown_module_is_named(package):
 
 
 def test_real_modules_follow_their_imports():
-    assert "scbind.errors" in provenance.imported_modules("scbind.files")
-    assert "scbind.genome" in provenance.imported_modules("scbind.signal")
+    assert "scbind.core.errors" in provenance.imported_modules("scbind.core.files")
+    assert "scbind.formats.genome" in provenance.imported_modules("scbind.formats.signal")
 
 
 def test_what_the_snakefile_imports_is_light():

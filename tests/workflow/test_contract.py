@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scbind import provenance, settings, sheets
+from scbind.plan import provenance, settings, sheets
 
 ROOT = Path(__file__).parent.parent.parent
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -53,7 +53,7 @@ def test_rule(name):
     assert "mem_mb=" in block and "runtime=" in block
     text = (ROOT / f"workflow/scripts/{name}.py").read_text()
     assert "snakemake.config" not in text, "a value read there would not be tracked"
-    assert text.startswith("from scbind.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
+    assert text.startswith("from scbind.core.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
     if name == "download":  # its result is fixed by the checksum
         return
     declared = set(
@@ -118,7 +118,7 @@ def test_conda_pins_are_those_of_the_lock(path):
 
 def test_every_key_is_described():
     text = (ROOT / "docs/configuration.md").read_text()
-    assert settings.describe() in text, "run python -m scbind.settings in workflow/ and paste the table"
+    assert settings.describe() in text, "run python -m scbind.plan.settings in workflow/ and paste the table"
 
 
 def test_every_column_is_described():

@@ -1,4 +1,4 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
     from pathlib import Path
