@@ -88,7 +88,7 @@ def linear(terms: Callable[[torch.Tensor], list[torch.Tensor]], slopes: int, wit
 
 
 def shipped(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> Calibrated:
-    """The fit of :func:`scbind.models.calibration.fit_platt`, applied as :class:`scbind.models.predictor.Predictor` does."""
+    """The fit of :func:`scbind.models.calibration.fit_platt`, applied as ``Predictor`` does."""
     a, b, e, c = fit_platt(logits, x, labels, np.ones(len(x))).T
     return lambda z, x: _sigmoid(
         np.maximum(a + e * x[:, None], SMALLEST_SLOPE) * z.astype(float) + b + c * x[:, None]

@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pyBigWig
 import pytest
+from scbind.plan import digests
 
 MOTIF = "GGCGCCATTA"
 
@@ -155,3 +156,14 @@ def windows_read(monkeypatch):
 
     monkeypatch.setattr(Predictor, "read_windows", counted)
     return asked
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the package, whose digests are taken in place of those of the real one."""
+    folder = tmp_path / "scbind"
+    shutil.copytree(digests.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digests, "PACKAGE", folder)
+    digests.forget()
+    yield folder
+    digests.forget()

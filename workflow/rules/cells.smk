@@ -20,7 +20,7 @@ rule bam_fragments:
         runtime=480,
     params:
         barcode_tag=lookup("cells/barcode_tag", within=SETTINGS),
-        code=source_digest("formats.fragments"),
+        code=source_digest("cells.frombam"),
     script:
         "../scripts/bam_fragments.py"
 

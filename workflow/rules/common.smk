@@ -3,12 +3,11 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
-from scbind.plan import settings
 
-from scbind.plan import sheets
 from scbind.core.errors import InputError
 from scbind.core.files import read_rows, rows_by
-from scbind.plan.provenance import list_modules, source_digest, template_digest
+from scbind.plan import settings, sheets
+from scbind.plan.digests import list_modules, source_digest, template_digest
 
 CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
 try:

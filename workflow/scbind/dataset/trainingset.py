@@ -32,7 +32,7 @@ class TrainingSet:
     chrom, start
         Chromosome index and 0-based start of each window, shape (windows,).
     labels
-        int8 (lines, windows, TFs); see :mod:`scbind.dataset.labels`.
+        int8 (lines, windows, TFs); see :mod:`scbind.dataset.codes`.
     splits
         uint8 (lines, windows); see :mod:`scbind.dataset.splits`.
     is_open
@@ -152,7 +152,7 @@ class TrainingSet:
         keep: np.ndarray,
         salt: np.ndarray,
     ) -> np.ndarray:
-        """As :meth:`counts`, of the fragments that a window's ``keep`` and ``salt`` leave (:mod:`scbind.formats.thinning`)."""
+        """Count as :meth:`counts` what ``keep`` and ``salt`` of each window leave (:mod:`scbind.formats.thinning`)."""
         track = self.insertions[line], self.fragments[line]
         starts, width = self._global_start(windows, shift), self.manifest["context"]
         return thinned_counts(*track, starts, width, bin_bp, keep, salt)

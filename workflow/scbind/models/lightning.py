@@ -18,7 +18,7 @@ def masked_loss(logits: Tensor, labels: Tensor, weight: Tensor | None = None) ->
     """Binary cross-entropy over what was assayed and is not ambiguous.
 
     ``logits`` float (batch, TFs) or (members, batch, TFs); ``labels`` int8 (batch, TFs) with the codes of
-    :mod:`scbind.dataset.labels`. Returns the mean over counted entries, each times the ``weight`` (batch,) of
+    :mod:`scbind.dataset.codes`. Returns the mean over counted entries, each times the ``weight`` (batch,) of
     its example; 0 (with a gradient) if there is none.
     """
     labels = labels.expand(logits.shape)

@@ -1,4 +1,4 @@
-"""Open regions: strict reading of peak files, and MACS3 on Tn5 insertions.
+"""Open regions: MACS3 on Tn5 insertions.
 
 Each insertion becomes a 150-bp piece centred on it: with 1-bp reads that all lie on the plus strand,
 ``--shift -75 --extsize 150`` covers ``[p - 75, p + 75)``. Strand carries no information once both ends of

@@ -1,11 +1,8 @@
-"""Where results come from: digests of our code, and a record of inputs, settings and versions."""
+"""Where results come from: a record of inputs, settings, versions and digests of our code."""
 
 from __future__ import annotations
 
-import ast
 import csv
-import functools
-import hashlib
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
@@ -14,124 +11,8 @@ from pathlib import Path
 
 import yaml
 
-from scbind.core.errors import InputError
 from scbind.core.files import atomic, file_sha256
-
-PACKAGE = Path(__file__).parent
-# Messages, logs and the version number: none of them can change a result.
-SILENT = frozenset({"scbind", "scbind.core.errors", "scbind.core.runlog"})
-
-
-def source_digest(*modules: str) -> str:
-    """Digest of modules of this package and of all of ours that they import, directly or not.
-
-    Rules carry it among their ``params``, so that an edit of the science reruns exactly the rules that use
-    it. It is taken over the syntax tree: comments, docstrings, layout and file times do not change it.
-
-    Parameters
-    ----------
-    modules
-        Names below ``scbind``, such as ``"peaks"`` or ``"models.scfan"``.
-
-    Returns
-    -------
-    str
-        16 hexadecimal digits.
-
-    Raises
-    ------
-    InputError
-        If there is no such module.
-    """
-    total = hashlib.sha256()
-    for name in sorted(_closure([f"scbind.{module}" for module in modules])):
-        total.update(name.encode())
-        total.update(_module_digest(name).encode())
-    return total.hexdigest()[:16]
-
-
-def template_digest(name: str) -> str:
-    """Hash a page template of the package; for the rule that fills it. Returns 16 hexadecimal digits."""
-    return file_sha256(PACKAGE / "templates" / name)[:16]
-
-
-@functools.cache
-def imported_modules(module: str) -> frozenset[str]:
-    """Full names of the modules of this package that ``module`` (full name) imports anywhere in its text."""
-    found = set()
-    inside = _is_package(module)
-    for node in ast.walk(_tree(module)):
-        if isinstance(node, ast.Import):
-            found.update(alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            base = node.module or ""
-            if node.level:
-                parts = module.split(".")
-                parts = parts[: len(parts) - node.level + (1 if inside else 0)]
-                base = ".".join([*parts, base] if base else parts)
-            found.add(base)
-            # `from scbind import peaks` names a module, `from scbind.peaks.macs3 import call` does not.
-            found.update(f"{base}.{alias.name}" for alias in node.names)
-    return frozenset(name for name in found if name.split(".")[0] == "scbind" and _path(name) is not None)
-
-
-def _closure(modules: Iterable[str]) -> set[str]:
-    seen: set[str] = set()
-    waiting = list(modules)
-    while waiting:
-        name = waiting.pop()
-        if name in seen or name in SILENT:
-            continue
-        seen.add(name)
-        waiting.extend(imported_modules(name))
-        if "." in name:  # importing a.b.c runs a and a.b first
-            waiting.append(name.rpartition(".")[0])
-    return seen
-
-
-def _path(module: str) -> Path | None:
-    base = PACKAGE.parent.joinpath(*module.split("."))
-    for candidate in (base / "__init__.py", base.with_suffix(".py")):
-        if candidate.is_file():
-            return candidate
-    return None
-
-
-def _is_package(module: str) -> bool:
-    path = _path(module)
-    return path is not None and path.name == "__init__.py"
-
-
-@functools.cache
-def _tree(module: str) -> ast.Module:
-    path = _path(module)
-    if path is None:
-        raise InputError(module, "no such module", f"look for its name in {PACKAGE.name}/")
-    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
-            first = body[0]
-            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
-                if isinstance(first.value.value, str):
-                    node.body = body[1:]
-    return tree
-
-
-@functools.cache
-def _module_digest(module: str) -> str:
-    return hashlib.sha256(ast.dump(_tree(module)).encode()).hexdigest()
-
-
-def list_modules() -> list[str]:
-    """Names below ``scbind`` of all modules of the package, sorted."""
-    paths = (path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py"))
-    return sorted(".".join(parts) for parts in paths if parts[-1] != "__init__")
-
-
-def list_digests() -> dict[str, str]:
-    """Digest (16 hexadecimal digits) of every module of the package with all that it imports of ours."""
-    return {name: source_digest(name) for name in list_modules()}
+from scbind.plan.digests import list_digests
 
 
 def list_versions() -> dict[str, str]:

@@ -11,7 +11,7 @@ import yaml
 
 from scbind.core.errors import InputError
 
-SCHEMA = Path(__file__).parent.parent / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 WORDS = {
     "object": "a section",
     "array": "a list",
