@@ -155,7 +155,7 @@ def test_every_rule_that_runs_our_code_is_looked_at():
         ("bulk/shift.py", {"bulk_track"}),
         ("bulk/ends.py", {"bulk_track"}),
         ("bulk/tracks.py", {"bulk_track"}),
-        ("formats/bam.py", {"bulk_track", "bam_to_fragments"}),
+        ("formats/bam.py", {"bulk_track", "bam_fragments"}),
         ("formats/fragments.py", 8),
         ("peaks/macs3.py", 3),
         ("core/errors.py", 0),
