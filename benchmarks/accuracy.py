@@ -32,15 +32,15 @@ import pyBigWig
 import torch
 import yaml
 from common import show
-from scbind.baselines import fit_baselines
-from scbind.calibration import calibrate
-from scbind.depth import NO_CURVE
-from scbind.evaluation import network_scores, score_test_windows
-from scbind.models import load_predictor
-from scbind.settings import check_config
-from scbind.splits import TEST
-from scbind.training import train
-from scbind.trainingset import TrainingSet
+from scbind.dataset.splits import TEST
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.baselines import fit_baselines
+from scbind.evaluation.depth import NO_CURVE
+from scbind.evaluation.evaluate import network_scores, score_test_windows
+from scbind.models.calibration import calibrate
+from scbind.models.predictor import load_predictor
+from scbind.models.training import train
+from scbind.plan.settings import check_config
 
 NOT_TRAINING = ("motifs", "depth_windows", "workers")
 

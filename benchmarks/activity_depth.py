@@ -28,8 +28,8 @@ import anndata as ad
 import numpy as np
 import torch
 from common import show
-from scbind.activity import activity_matrix
-from scbind.inference import infer_shard, reference_profile
+from scbind.binding.activity import activity_matrix
+from scbind.binding.inference import infer_shard, reference_profile
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 

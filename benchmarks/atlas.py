@@ -27,7 +27,12 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
+<<<<<<< HEAD
 from scbind.files import atomic, file_sha256  # noqa: E402
+=======
+from scbind.core.files import atomic, file_sha256  # noqa: E402
+from scbind.reference.prepare import prepare_reference  # noqa: E402
+>>>>>>> rooms
 
 CHROMOSOMES = 20
 SPACING = 2_500  # bp from one element to the next
@@ -261,8 +266,9 @@ def write_model(folder: Path, shape: Shape) -> None:
     hold 20,000 fragments reaches the floor: that share decides how much is stored.
     """
     import torch
-    from scbind.models import Predictor, build_network
-    from scbind.motifs import log_odds
+    from scbind.formats.motifs import log_odds
+    from scbind.models.base import build_network
+    from scbind.models.predictor import Predictor
 
     facts = model_facts(shape)
     rng = np.random.default_rng([shape.seed, 3])

@@ -4,9 +4,10 @@
         [--valid-windows 20000 --test-windows 100000 --seed 1 --threads 1]
 
 Windows are predicted once, and every form is fitted to the same logits of validation windows at the depths of
-`scbind.calibration`. `with depth` means that parameters move linearly with log10 depth. Temperature (Guo et al.
+`scbind.models.calibration`. `with depth` means that parameters move linearly with log10 depth. Temperature (Guo et al.
 2017), Platt scaling (Platt 1999) and beta calibration (Kull et al. 2017: logistic regression on log p and
--log(1 - p)) are pulled to a fit that all TFs share, as `scbind.calibration.fit_platt` does it; isotonic regression
+-log(1 - p)) are pulled to a fit that all TFs share, as `scbind.models.calibration.fit_platt` does it; isotonic
+regression
 (Zadrozny and Elkan 2002) has nothing to be pulled to, but says no less than 1 / (windows + 2) and no more than one
 minus that.
 
@@ -24,13 +25,12 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import show
-from scbind.calibration import DECADES, PRIOR, fit_platt, predict_pairs
-from scbind.labels import BOUND
-from scbind.metrics import calibration_error, ranking_metrics
-from scbind.models import load_predictor
-from scbind.models.predictor import SMALLEST_SLOPE
-from scbind.splits import TEST, VALID
-from scbind.trainingset import TrainingSet
+from scbind.dataset.codes import BOUND
+from scbind.dataset.splits import TEST, VALID
+from scbind.dataset.trainingset import TrainingSet
+from scbind.models.calibration import DECADES, PRIOR, fit_platt, predict_pairs
+from scbind.models.metrics import calibration_error, ranking_metrics
+from scbind.models.predictor import SMALLEST_SLOPE, load_predictor
 from sklearn.isotonic import IsotonicRegression
 
 SHARES = {"1": 1.0, "1/3": 1 / 3, "1/10": 0.1, "1/30": 1 / 30, "1/100": 0.01, "1/1000": 0.001}
@@ -88,7 +88,7 @@ def linear(terms: Callable[[torch.Tensor], list[torch.Tensor]], slopes: int, wit
 
 
 def shipped(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> Calibrated:
-    """The fit of :func:`scbind.calibration.fit_platt`, applied as :class:`scbind.models.predictor.Predictor` does."""
+    """The fit of :func:`scbind.models.calibration.fit_platt`, applied as ``Predictor`` does."""
     a, b, e, c = fit_platt(logits, x, labels, np.ones(len(x))).T
     return lambda z, x: _sigmoid(
         np.maximum(a + e * x[:, None], SMALLEST_SLOPE) * z.astype(float) + b + c * x[:, None]

@@ -19,10 +19,10 @@ import pyBigWig
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import torch  # noqa: E402
-from scbind.dataset import build_dataset
-from scbind.motifs import log_odds  # noqa: E402
-from scbind.training import data_facts  # noqa: E402
-from scbind.trainingset import TrainingSet  # noqa: E402
+from scbind.dataset.build import build_dataset
+from scbind.dataset.trainingset import TrainingSet  # noqa: E402
+from scbind.formats.motifs import log_odds  # noqa: E402
+from scbind.models.training import data_facts  # noqa: E402
 
 SPLITS = {"train": ["*:chr1"], "valid": ["*:chr2"], "test": ["*:chr3"]}
 

@@ -20,10 +20,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-from scbind.genome import ChromSizes  # noqa: E402
-from scbind.lsi import TileMatrix, Tiling, spectral  # noqa: E402
-from scbind.neighbours import borrow  # noqa: E402
-from scbind.signal import CellSignal  # noqa: E402
+from scbind.cells.lsi import TileMatrix, Tiling, spectral  # noqa: E402
+from scbind.cells.neighbours import borrow  # noqa: E402
+from scbind.formats.genome import ChromSizes  # noqa: E402
+from scbind.formats.signal import CellSignal  # noqa: E402
 
 WIDTH, KINDS, COMPONENTS, NEIGHBOURS = 500, 5, 30, 30
 

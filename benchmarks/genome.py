@@ -65,7 +65,7 @@ def make(folder: Path, args: argparse.Namespace) -> None:
     """Genome, tracks, peaks and motifs; a chromosome of one line is in memory at a time."""
     import numpy as np
     import pyBigWig
-    from scbind.motifs import log_odds
+    from scbind.formats.motifs import log_odds
 
     rng, lengths = np.random.default_rng(args.seed), chromosomes(args.gigabases)
     reference = folder / "reference/made"
@@ -118,7 +118,7 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
     model, known = folder / "model.ckpt", folder / "calibration.json"
     lines = [f"L{line}" for line in range(args.lines)]
     if stage == "dataset":
-        from scbind.dataset import build_dataset
+        from scbind.dataset.build import build_dataset
 
         tfs = [f"TF{number:03d}" for number in range(args.tfs)]
         chip = [
@@ -136,28 +136,28 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
         build_dataset(reference, tracks, peaks, chip, splits, data)
         return [data]
     if stage == "train":
-        from scbind.training import train
+        from scbind.models.training import train
 
         options = {"motifs": motifs, "epochs": 1, "threads": args.threads}
         train(data, reference, model, folder / "training.csv", folder / "scratch", **options)
         return [model]
     if stage == "calibrate":
-        from scbind.calibration import calibrate
+        from scbind.models.calibration import calibrate
 
         calibrate(model, data, reference, known, threads=args.threads)
         return [known]
     out = folder / f"{stage}.tsv"
     if stage == "evaluate":
-        from scbind.evaluation import evaluate_model
+        from scbind.evaluation.evaluate import evaluate_model
 
         curves = folder / "curves.npz"
         evaluate_model(model, known, data, reference, out, curves, "scbind", threads=args.threads)
     elif stage == "depth":
-        from scbind.depth import evaluate_depth
+        from scbind.evaluation.depth import evaluate_depth
 
         evaluate_depth(model, known, data, reference, out, "scbind", KEEPS, 20_000, threads=args.threads)
     else:
-        from scbind.baselines import evaluate_baselines
+        from scbind.evaluation.baselines import evaluate_baselines
 
         names = (
             "accessibility",

@@ -132,7 +132,7 @@ def cells_in(folder: Path) -> dict[str, Path]:
 
 def untrained_scfan(facts: dict) -> tuple[torch.nn.Module, dict]:
     """An untrained network as published, of one line."""
-    from scbind.models import build_network
+    from scbind.models.base import build_network
 
     facts = facts | {"architecture": "scfan", "cell_lines": ["one"], "assayed": [[True] * len(facts["tfs"])]}
     facts |= {"modelled": [True] * len(facts["tfs"]), "mappability": False}

@@ -32,8 +32,8 @@ def machine(bench: Bench) -> None:
 def training_speed(bench: Bench) -> None:
     """Windows per second of a whole training (data, copies, step, averaging), and of the step alone."""
     from gpu_train import reference_of
-    from scbind.motifs import read_motifs
-    from scbind.trainingset import TrainingSet
+    from scbind.dataset.trainingset import TrainingSet
+    from scbind.formats.motifs import read_motifs
 
     run = bench.runs[0]
     data, known = TrainingSet.open(run / "dataset", reference_of(run)), read_motifs(run / "motifs.npz")
@@ -59,9 +59,9 @@ def training_speed(bench: Bench) -> None:
 
 def _fit(bench, data, known, architecture, batch, precision, workers, compiled, seconds, name) -> None:
     from pytorch_lightning.callbacks import Callback, ModelCheckpoint
-    from scbind.data import BindingData, Sampling
-    from scbind.module import BindingModule
-    from scbind.training import SAMPLING, data_facts, make_trainer
+    from scbind.models.batches import BindingData, Sampling
+    from scbind.models.lightning import BindingModule
+    from scbind.models.training import SAMPLING, data_facts, make_trainer
 
     class Clock(Callback):
         """Stops after some seconds; the first batches are not counted."""
@@ -113,7 +113,7 @@ def prediction_speed(bench: Bench) -> None:
     """Windows per second of the trunk, pairs per second of the network, and of a shard with all that belongs to it."""
     from atlas import Shape
     from gpu_cells import make_cells
-    from scbind.models import Predictor, load_predictor
+    from scbind.models.predictor import Predictor, load_predictor
 
     torch.set_num_threads(bench.threads)
     on_gpu, seconds = bench.device == "cuda", bench.size(3, 1)
@@ -161,7 +161,7 @@ def _infer(
     bench: Bench, made, shape, name: str, precisions: tuple[str, ...], limit: float | None = None
 ) -> None:
     """Run the three rules of inference on cells that were made; pairs per second of the shard."""
-    from scbind.inference import infer_shard, reference_profile, sequence_readout
+    from scbind.binding.inference import infer_shard, reference_profile, sequence_readout
 
     files, sample = (made.checkpoint, made.calibration), made.cells
     readout, rest = made.windows.with_name("readout.npy"), {"device": bench.device}
@@ -208,8 +208,8 @@ def large(bench: Bench) -> None:
 def evaluation(bench: Bench) -> None:
     """Evaluation of a million test windows, drawn again and again from those of a run."""
     from gpu_train import reference_of
-    from scbind.evaluation import evaluate_model
-    from scbind.splits import TEST
+    from scbind.dataset.splits import TEST
+    from scbind.evaluation.evaluate import evaluate_model
 
     run, wanted = bench.runs[0], bench.size(1_000_000, 5_000)
     source, folder = run / "dataset", bench.scratch / "dataset"

@@ -23,7 +23,7 @@ import anndata as ad  # noqa: E402
 import pandas as pd  # noqa: E402
 import yaml  # noqa: E402
 from gpu_train import train_once  # noqa: E402
-from scbind.samplecells import read_borrow  # noqa: E402
+from scbind.binding.samplecells import read_borrow  # noqa: E402
 
 LIMIT = 40  # MB
 NOT_OF_TRAINING = ("motifs", "depth_windows", "workers", "require_gpu")  # as the rule leaves out

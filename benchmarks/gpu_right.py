@@ -23,9 +23,9 @@ FP32, BF16, AUPRC = 1e-4, 0.01, 0.002  # by how much a GPU's numbers may differ 
 def same_numbers(bench: Bench) -> None:
     """Probabilities and AUPRC of one checkpoint on the GPU and on the CPU."""
     from gpu_train import reference_of, test_auprc
-    from scbind.devices import torch_device
-    from scbind.models import Predictor, load_predictor
-    from scbind.trainingset import TrainingSet
+    from scbind.core.devices import torch_device
+    from scbind.dataset.trainingset import TrainingSet
+    from scbind.models.predictor import Predictor, load_predictor
 
     torch_device(1)  # sets what prediction sets
     rng = np.random.default_rng(0)
@@ -70,8 +70,8 @@ def same_numbers(bench: Bench) -> None:
 def same_cells(bench: Bench) -> None:
     """Activity of real cells by the three rules of inference, on the GPU and on the CPU."""
     from gpu_train import reference_of
-    from scbind.inference import infer_shard, reference_profile, sequence_readout
-    from scbind.trainingset import TrainingSet
+    from scbind.binding.inference import infer_shard, reference_profile, sequence_readout
+    from scbind.dataset.trainingset import TrainingSet
 
     for run in bench.runs:
         if not (run / "cells").exists():
@@ -182,9 +182,9 @@ def resumed(bench: Bench) -> None:
 def out_of_memory(bench: Bench) -> None:
     """A batch that does not fit is halved until it does; prediction that does not fit is one line."""
     from gpu_train import train_once
-    from scbind.devices import enough_gpu_memory
-    from scbind.errors import InputError
-    from scbind.module import BindingModule
+    from scbind.core.devices import enough_gpu_memory
+    from scbind.core.errors import InputError
+    from scbind.models.lightning import BindingModule
 
     batch, made_up = 16_384, bench.device == "cpu"
     if made_up:  # nothing on a CPU runs out of a GPU's memory, so the error is raised where the GPU would
@@ -240,7 +240,7 @@ def _heard(call: Callable[[], object]) -> str:
 
 def needed_gpu(bench: Bench) -> None:
     """`require_gpu` refuses a machine without one, in one line, and takes the GPU where there is one."""
-    code = "from scbind.training import choose_device; print(choose_device(1, True))"
+    code = "from scbind.models.training import choose_device; print(choose_device(1, True))"
     path = os.pathsep.join([str(HERE.parent / "workflow"), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}
 

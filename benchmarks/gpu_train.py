@@ -18,12 +18,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-from scbind.devices import torch_device  # noqa: E402
-from scbind.evaluation import network_scores, score_test_windows  # noqa: E402
-from scbind.models import load_predictor  # noqa: E402
-from scbind.splits import UNUSED  # noqa: E402
-from scbind.training import train  # noqa: E402
-from scbind.trainingset import TrainingSet  # noqa: E402
+from scbind.core.devices import torch_device  # noqa: E402
+from scbind.dataset.splits import UNUSED  # noqa: E402
+from scbind.dataset.trainingset import TrainingSet  # noqa: E402
+from scbind.evaluation.evaluate import network_scores, score_test_windows  # noqa: E402
+from scbind.models.predictor import load_predictor  # noqa: E402
+from scbind.models.training import train  # noqa: E402
 
 
 def reference_of(run: Path) -> Path:

@@ -17,7 +17,8 @@ published layers, and 0.0002 G of turning insertions into coverage.
 import numpy as np
 import torch
 from common import Case, facts_of, motifs_of, open_data, parse, parser, rates, ratio, show
-from scbind.models import Predictor, build_network
+from scbind.models.base import build_network
+from scbind.models.predictor import Predictor
 from torch.utils.flop_counter import FlopCounterMode
 
 

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 import pysam
 from common import ratio, show
-from scbind.cells import count_fragments
-from scbind.fragments import iter_fragments
-from scbind.genome import ChromSizes
+from scbind.cells.count import count_fragments
+from scbind.formats.fragments import iter_fragments
+from scbind.formats.genome import ChromSizes
 
 BARCODES = 40_000
 

@@ -22,10 +22,11 @@ import numpy as np
 import pyBigWig
 import torch
 from common import Case, facts_of, motifs_of, open_data, parse, parser, rates, ratio, show, write_bigwig
-from scbind.devices import in_threads
-from scbind.genome import Genome
-from scbind.models import Predictor, build_network
-from scbind.signal import CellSignal, borrowed
+from scbind.core.devices import in_threads
+from scbind.formats.genome import Genome
+from scbind.formats.signal import CellSignal, borrowed
+from scbind.models.base import build_network
+from scbind.models.predictor import Predictor
 from scipy import sparse
 from torch import nn
 

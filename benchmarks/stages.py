@@ -93,7 +93,7 @@ class Run:
 
 def count(run: Run):
     """Fragments to insertions and quality."""
-    from scbind.cells import count_fragments
+    from scbind.cells.count import count_fragments
 
     yield
     for sample in run.shape.names:
@@ -105,7 +105,7 @@ def count(run: Run):
 
 def peaks(run: Run):
     """Peaks of each sample."""
-    from scbind.peaks import call_fragment_peaks
+    from scbind.peaks.macs3 import call_fragment_peaks
 
     yield
     out = [run.atlas / sample / "peaks.narrowPeak" for sample in run.shape.names]
@@ -117,7 +117,7 @@ def peaks(run: Run):
 def embed(run: Run):
     """Quality, embedding, clusters. Reads the elements as peaks, so that `peaks` need not be run."""
     import scanpy  # noqa: F401  seconds to import, at its first use
-    from scbind.embedding import embed as embed_cells
+    from scbind.cells.embedding import embed as embed_cells
 
     yield
     samples = {
@@ -131,7 +131,7 @@ def embed(run: Run):
 
 def cells(run: Run):
     """Each sample's cells, and whom they borrow from."""
-    from scbind.embedding import sample_cells
+    from scbind.cells.embedding import sample_cells
 
     yield
     for sample in run.shape.names:
@@ -141,7 +141,7 @@ def cells(run: Run):
 
 def types(run: Run):
     """Which cell types there are, and the tables that the rules read."""
-    from scbind.pseudobulk import list_cell_types
+    from scbind.peaks.pseudobulk import list_cell_types
 
     yield
     tables = {sample: run.cells(sample) for sample in run.shape.names}
@@ -153,7 +153,7 @@ def types(run: Run):
 
 def split(run: Run):
     """Each sample's fragments, read once, into one piece per cell type."""
-    from scbind.pooling import split_sample
+    from scbind.peaks.pooling import split_sample
 
     yield
     out = [run.cells(sample).with_name("pieces") for sample in run.shape.names]
@@ -166,7 +166,7 @@ def split(run: Run):
 def pool(run: Run):
     """Fragments of each cell type and replicate, from the pieces of the samples."""
     import pandas as pd
-    from scbind.pooling import merge_pieces
+    from scbind.peaks.pooling import merge_pieces
 
     yield
     out = []
@@ -180,7 +180,7 @@ def pool(run: Run):
 
 def coverage(run: Run):
     """Coverage of each pseudobulk."""
-    from scbind.coverage import coverage_track
+    from scbind.peaks.coverage import coverage_track
 
     yield
     out = [run.pseudobulk(bulk) / "coverage.bw" for bulk in run.bulks]
@@ -191,7 +191,7 @@ def coverage(run: Run):
 
 def called(run: Run):
     """Peaks of each pseudobulk, by MACS3."""
-    from scbind.peaks import call_fragment_peaks
+    from scbind.peaks.macs3 import call_fragment_peaks
 
     yield
     out = [run.pseudobulk(bulk) / "called.narrowPeak" for bulk in run.bulks]
@@ -203,7 +203,7 @@ def called(run: Run):
 
 def consensus(run: Run):
     """Consensus of the peaks of cell types and samples."""
-    from scbind.consensus import consensus_peaks
+    from scbind.peaks.consensus import consensus_peaks
 
     yield
     found = sorted((run.atlas / "pseudobulk").glob("*/called.narrowPeak"))
@@ -218,7 +218,7 @@ def consensus(run: Run):
 def windows(run: Run):
     """Windows on the elements, of which as many as asked are kept; called peaks would give another number."""
     import numpy as np
-    from scbind.windowchoice import choose_windows
+    from scbind.binding.choice import choose_windows
 
     yield
     out = run.grid / "windows.npz"
@@ -237,7 +237,7 @@ def windows(run: Run):
 
 def readout(run: Run):
     """Sequence, once per window."""
-    from scbind.inference import sequence_readout
+    from scbind.binding.inference import sequence_readout
 
     yield
     out = run.grid / "readout.npy"
@@ -247,7 +247,7 @@ def readout(run: Run):
 
 def profile(run: Run):
     """The mean cell."""
-    from scbind.inference import reference_profile
+    from scbind.binding.inference import reference_profile
 
     yield
     samples = {sample: run.counted(sample) | {"cells": run.cells(sample)} for sample in run.shape.names}
@@ -258,7 +258,7 @@ def profile(run: Run):
 
 def infer(run: Run, number: int):
     """One shard of the cells of one sample; ``number`` counts through the samples."""
-    from scbind.inference import infer_shard
+    from scbind.binding.inference import infer_shard
 
     sample, shard = run.shape.names[number // run.shards], number % run.shards
     yield
@@ -282,7 +282,7 @@ def infer(run: Run, number: int):
 
 def merge(run: Run):
     """Shards to one store per sample."""
-    from scbind.binding import merge_shards
+    from scbind.binding.store import merge_shards
 
     yield
     out = [run.grid / f"{sample}.zarr" for sample in run.shape.names]
@@ -294,7 +294,7 @@ def merge(run: Run):
 
 def activity(run: Run):
     """Activity per cell."""
-    from scbind.activity import activity_matrix
+    from scbind.binding.activity import activity_matrix
 
     yield
     out = [run.grid / f"{sample}.h5ad" for sample in run.shape.names]
@@ -305,7 +305,7 @@ def activity(run: Run):
 
 def tracks(run: Run):
     """Mean binding of the cell types of the first sample."""
-    from scbind.celltracks import cell_type_tracks
+    from scbind.binding.celltracks import cell_type_tracks
 
     yield
     sample = run.shape.names[0]
@@ -316,7 +316,7 @@ def tracks(run: Run):
 
 def populations(run: Run):
     """Small populations, from the activity of all samples."""
-    from scbind.populations import find_populations
+    from scbind.analysis.populations import find_populations
 
     yield
     out = run.grid / "populations.tsv"
@@ -332,8 +332,9 @@ def rates(run: Run):
     from common import rates as measure
     from networks import multiply_adds
     from networks import run as respond
-    from scbind.devices import in_threads
-    from scbind.models import build_network, load_predictor
+    from scbind.core.devices import in_threads
+    from scbind.models.base import build_network
+    from scbind.models.predictor import load_predictor
 
     yield
     torch.set_num_threads(run.threads)

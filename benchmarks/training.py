@@ -12,9 +12,9 @@ import warnings
 import numpy as np
 import torch
 from common import Case, facts_of, motifs_of, open_data, parse, parser, rates, ratio, show
-from scbind.data import Pools, Sampling, TrainingBatches
-from scbind.module import BindingModule
-from scbind.training import SAMPLING
+from scbind.models.batches import Pools, Sampling, TrainingBatches
+from scbind.models.lightning import BindingModule
+from scbind.models.training import SAMPLING
 
 HELD = 8  # batches kept in memory for the training step
 

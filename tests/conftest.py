@@ -18,7 +18,7 @@ class Project:
     """A working folder with a copy of the configuration; the workflow itself stays in the checkout."""
 
     def __init__(self, folder: Path):
-        self.folder = folder
+        self.folder, self.root = folder, ROOT
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(ROOT / "config", folder / "config", dirs_exist_ok=True)
 
@@ -29,7 +29,7 @@ class Project:
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
         reply = subprocess.run(
             [*command, *map(str, arguments)],
-            cwd=ROOT,
+            cwd=self.root,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -37,6 +37,15 @@ class Project:
         )
         assert not check or reply.returncode == 0, reply.stdout[-6000:]
         return reply
+
+    def copy_workflow(self) -> Path:
+        """Run a copy of the workflow from now on, for edits of its code; return the folder of its package."""
+        self.root = self.folder / "checkout"
+        for name in ("workflow", "envs", "profiles"):
+            ignored = shutil.ignore_patterns("__pycache__", ".snakemake")
+            shutil.copytree(ROOT / name, self.root / name, ignore=ignored)
+        shutil.copy(ROOT / "Snakefile", self.root)
+        return self.root / "workflow/scbind"
 
     def jobs(self, *arguments) -> dict[str, int]:
         """Rule -> number of jobs of a dry-run."""

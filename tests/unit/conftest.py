@@ -5,6 +5,7 @@ import shutil
 import numpy as np
 import pyBigWig
 import pytest
+from scbind.plan import digests
 
 MOTIF = "GGCGCCATTA"
 
@@ -78,7 +79,7 @@ def tiny(tmp_path_factory):
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny):
     """The dataset folder made from ``tiny``."""
-    from scbind.dataset import build_dataset
+    from scbind.dataset.build import build_dataset
 
     output = tiny["folder"] / "dataset"
     build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"], output)
@@ -91,7 +92,7 @@ def mappable(tiny):
 
     Gives ``(reference, dataset)``; the dataset leaves out nothing for it.
     """
-    from scbind.dataset import build_dataset
+    from scbind.dataset.build import build_dataset
 
     reference, output = tiny["folder"] / "mapped" / "mini", tiny["folder"] / "mapped" / "dataset"
     shutil.copytree(tiny["reference"], reference)
@@ -106,7 +107,7 @@ def mappable(tiny):
 @pytest.fixture(scope="session")
 def tiny_motifs(tiny):
     """Motif file with the planted motif of TF1; TF2 has none."""
-    from scbind.motifs import prepare_motifs
+    from scbind.formats.motifs import prepare_motifs
 
     rows = [" ".join("9" if base == b else "1" for base in MOTIF) for b in "ACGT"]
     source = tiny["folder"] / "motifs.jaspar"
@@ -119,8 +120,8 @@ def tiny_motifs(tiny):
 @pytest.fixture(scope="session")
 def tiny_model(tiny, tiny_dataset, tiny_motifs):
     """A trained and calibrated model: ``(checkpoint, calibration, history)``."""
-    from scbind.calibration import calibrate
-    from scbind.training import train
+    from scbind.models.calibration import calibrate
+    from scbind.models.training import train
 
     out = tiny["folder"] / "model"
     paths = out / "model.ckpt", out / "calibration.json", out / "training.csv"
@@ -145,7 +146,7 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
 @pytest.fixture
 def windows_read(monkeypatch):
     """How many windows each call of ``Predictor.read_windows`` was asked for, as a list that grows."""
-    from scbind.models import Predictor
+    from scbind.models.predictor import Predictor
 
     read, asked = Predictor.read_windows, []
 
@@ -155,3 +156,14 @@ def windows_read(monkeypatch):
 
     monkeypatch.setattr(Predictor, "read_windows", counted)
     return asked
+
+
+@pytest.fixture
+def copied(tmp_path, monkeypatch):
+    """A copy of the package, whose digests are taken in place of those of the real one."""
+    folder = tmp_path / "scbind"
+    shutil.copytree(digests.PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(digests, "PACKAGE", folder)
+    digests.forget()
+    yield folder
+    digests.forget()

@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.abstention import ABSTAIN_GAIN, FEW_BOUND, abstained, marks, reliability, reliability_table
-from scbind.metrics import depth_that_keeps
+from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, abstained, marks, reliability, reliability_table
+from scbind.models.metrics import depth_that_keeps
 
 DEPTH = np.repeat(np.array([[1.0], [0.1], [0.01], [0.001]], np.float32), 400, axis=1)
 

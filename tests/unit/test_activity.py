@@ -4,8 +4,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-from scbind import activity
-from scbind.activity import (
+from scbind.binding import activity
+from scbind.binding.activity import (
     SD_FLOOR,
     ActivitySums,
     Profile,
@@ -15,8 +15,8 @@ from scbind.activity import (
     matched_background,
     top_two_votes,
 )
-from scbind.errors import InputError
-from scbind.shards import ShardWriter
+from scbind.binding.shards import ShardWriter
+from scbind.core.errors import InputError
 
 TFS = ["CTCF", "GATA1", "SPI1", "TAL1"]
 W, DRAWS = 4000, 30

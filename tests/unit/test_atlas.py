@@ -20,10 +20,10 @@ def benchmarks(monkeypatch):
 
 def test_an_atlas_is_what_the_workflow_reads(benchmarks, tmp_path):
     from atlas import Shape, make_atlas
-    from scbind.cells import count_fragments
-    from scbind.genome import ChromSizes, Genome
-    from scbind.models import load_predictor
-    from scbind.peaks import read_bed, read_narrowpeak
+    from scbind.cells.count import count_fragments
+    from scbind.formats.genome import ChromSizes, Genome
+    from scbind.formats.intervals import read_bed, read_narrowpeak
+    from scbind.models.predictor import load_predictor
 
     shape = Shape(cells=12, windows=400, fragments=300, samples=2, types=3, tfs=4, members=1)
     make_atlas(tmp_path / "a", shape)

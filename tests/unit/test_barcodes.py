@@ -3,9 +3,9 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
-from scbind import barcodes
-from scbind.barcodes import match_barcodes, read_barcodes
-from scbind.errors import InputError
+from scbind.core.errors import InputError
+from scbind.formats import barcodes
+from scbind.formats.barcodes import match_barcodes, read_barcodes
 
 CELLS = pd.Index(["AAA-1", "CCC-1", "GGG-1"])
 

@@ -16,11 +16,11 @@ import pysam
 import pytest
 import scbind
 import zarr
-from scbind.binding import CHUNK, merge_shards, open_binding
-from scbind.celltracks import cell_type_tracks
-from scbind.errors import InputError
-from scbind.shards import ShardWriter, largest_error
-from scbind.windows import Windows
+from scbind.binding.celltracks import cell_type_tracks
+from scbind.binding.shards import ShardWriter, largest_error
+from scbind.binding.store import CHUNK, merge_shards, open_binding
+from scbind.binding.windows import Windows
+from scbind.core.errors import InputError
 
 TFS = ["CTCF", "GATA1"]
 CHROM = np.array([0] * 6 + [1] * 4, dtype=np.int16)
@@ -292,7 +292,9 @@ def test_a_type_of_which_every_cell_is_too_shallow_is_abstained_on(made):
 def test_tracks_are_refused_where_the_disk_has_no_room(made, monkeypatch):
     folder, _, shards = made
     merge(folder, shards)
-    monkeypatch.setattr("scbind.tracks.shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20))
+    monkeypatch.setattr(
+        "scbind.formats.bigwigwriter.shutil.disk_usage", lambda _: SimpleNamespace(free=1 << 20)
+    )
     with pytest.raises(OSError, match="No space left on device"):
         write_tracks(folder)
     assert not (folder / "tracks").exists() and not list(folder.glob(".*"))
@@ -434,7 +436,7 @@ def test_a_full_disk_while_merging_leaves_no_store(made, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("scbind.binding.zarr.consolidate_metadata", full)
+    monkeypatch.setattr("scbind.binding.store.zarr.consolidate_metadata", full)
     with pytest.raises(InputError, match="cannot write here: No space left on device; make room"):
         merge(folder, shards)
     assert not list(folder.glob("*.zarr*")) and not list(folder.glob(".*"))

@@ -2,8 +2,8 @@ import json
 
 import numpy as np
 import pytest
-from scbind.calibration import fit_platt
-from scbind.metrics import calibration_error
+from scbind.models.calibration import fit_platt
+from scbind.models.metrics import calibration_error
 
 
 def test_platt_recovers_a_known_distortion():
@@ -28,10 +28,10 @@ def test_a_tf_without_positives_takes_the_shared_fit():
 
 
 def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny, tiny_dataset):
-    from scbind.calibration import predict_pairs
-    from scbind.models import load_predictor
-    from scbind.splits import VALID
-    from scbind.trainingset import TrainingSet
+    from scbind.dataset.splits import VALID
+    from scbind.dataset.trainingset import TrainingSet
+    from scbind.models.calibration import predict_pairs
+    from scbind.models.predictor import load_predictor
 
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     model = load_predictor(*tiny_model[:2])
@@ -54,10 +54,10 @@ def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny,
 
 
 def test_spread_is_that_of_the_calibrated_members(tiny_model, tiny, tiny_dataset):
-    from scbind.calibration import _inputs, _mean_spread
-    from scbind.models import load_predictor
-    from scbind.splits import VALID
-    from scbind.trainingset import TrainingSet
+    from scbind.dataset.splits import VALID
+    from scbind.dataset.trainingset import TrainingSet
+    from scbind.models.calibration import _inputs, _mean_spread
+    from scbind.models.predictor import load_predictor
 
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     model = load_predictor(*tiny_model[:2])
@@ -98,7 +98,7 @@ def test_a_network_of_one_member_has_no_spread():
 
 
 def test_as_many_windows_are_called_as_are_bound():
-    from scbind.calibration import _called
+    from scbind.models.calibration import _called
 
     probability = np.array([[0.9, 0.1], [0.8, 0.1], [0.2, 0.1], [0.7, 0.1]])
     labels = np.array([[-2, 0], [0, 0], [1, 0], [1, 0]])
@@ -121,7 +121,7 @@ def test_a_window_of_some_weight_is_fitted_as_so_many_windows():
 
 
 def test_a_part_of_the_validation_windows_says_what_all_say(tiny_model, tiny, tiny_dataset, tmp_path):
-    from scbind.calibration import calibrate
+    from scbind.models.calibration import calibrate
 
     whole = json.loads(tiny_model[1].read_text())["reliability"]
     found = []

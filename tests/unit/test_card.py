@@ -2,8 +2,8 @@ import json
 
 import pandas as pd
 import pytest
-from scbind.card import write_card
-from scbind.errors import InputError
+from scbind.core.errors import InputError
+from scbind.report.card import write_card
 
 FACTS = {
     "version": "0.1.0", "architecture": "scbind", "genome": "hg19", "window": 200, "context": 1000,

@@ -3,11 +3,12 @@ import gzip
 import numpy as np
 import pandas as pd
 import pytest
-from scbind import cells, fragments
-from scbind.cells import count_fragments, start_sites, tss_enrichment
-from scbind.errors import InputError
-from scbind.genome import ChromSizes
-from scbind.signal import CellSignal
+from scbind.cells import count as cells
+from scbind.cells.count import count_fragments, start_sites, tss_enrichment
+from scbind.core.errors import InputError
+from scbind.formats import fragments
+from scbind.formats.genome import ChromSizes
+from scbind.formats.signal import CellSignal
 
 LENGTHS = {"chr1": 30_000, "chr2": 8_000, "chr3": 500}
 

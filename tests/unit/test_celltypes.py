@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.celltypes import name_cells, read_labels, transfer_labels
-from scbind.errors import InputError
+from scbind.cells.celltypes import name_cells, read_labels, transfer_labels
+from scbind.core.errors import InputError
 
 NAN = np.nan
 

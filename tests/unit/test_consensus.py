@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scbind import consensus
-from scbind.genome import ChromSizes
+from scbind.formats.genome import ChromSizes
+from scbind.peaks import consensus
 
 
 def one_by_one(table):

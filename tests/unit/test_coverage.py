@@ -5,11 +5,11 @@ import functools
 import numpy as np
 import pyBigWig
 import pytest
-import scbind.fragments
-from scbind.coverage import coverage_track
-from scbind.errors import InputError
+import scbind.formats.fragments
+from scbind.core.errors import InputError
+from scbind.peaks.coverage import coverage_track
 
-TABLES = scbind.fragments._tables
+TABLES = scbind.formats.fragments._tables
 
 
 def _chunked(chunk, path, _):
@@ -40,7 +40,7 @@ def test_coverage_is_per_million_fragments(tmp_path, sizes_path):
 
 @pytest.mark.parametrize("chunk", [60, 1000, 1 << 20])
 def test_coverage_equals_brute_force(tmp_path, sizes_path, monkeypatch, chunk):
-    monkeypatch.setattr(scbind.fragments, "_tables", functools.partial(_chunked, chunk))
+    monkeypatch.setattr(scbind.formats.fragments, "_tables", functools.partial(_chunked, chunk))
     rng = np.random.default_rng(8)
     start = np.sort(rng.integers(0, 900, 400))
     end = start + rng.integers(1, 100, 400)
@@ -64,7 +64,7 @@ def test_coverage_of_bad_fragments_leaves_nothing(tmp_path, sizes_path):
 
 
 def test_runs_are_whole_whatever_the_chunks(tmp_path, sizes_path, monkeypatch):
-    monkeypatch.setattr(scbind.fragments, "_tables", functools.partial(_chunked, 20))
+    monkeypatch.setattr(scbind.formats.fragments, "_tables", functools.partial(_chunked, 20))
     # Long fragments over short ones, a run that goes on where one fragment ends and the next begins, a gap.
     rows = [(0, 900), (10, 20), (20, 30), (30, 40), (40, 950)]
     text = "".join(f"chr2\t{low}\t{high}\tA\t1\n" for low, high in rows) + "chr1\t7\t8\tA\t1\n"

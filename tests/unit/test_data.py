@@ -3,11 +3,20 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scbind.data import BindingData, FixedBatches, Pools, Sampling, TrainingBatches, draw_examples, thinned
-from scbind.labels import BOUND, NOT_ASSAYED
-from scbind.models.layers import one_hot, reverse_complement
-from scbind.splits import TRAIN
-from scbind.trainingset import TrainingSet
+from scbind.dataset.codes import BOUND, NOT_ASSAYED
+from scbind.dataset.splits import TRAIN
+from scbind.dataset.trainingset import TrainingSet
+from scbind.formats.onehot import one_hot
+from scbind.models.batches import (
+    BindingData,
+    FixedBatches,
+    Pools,
+    Sampling,
+    TrainingBatches,
+    draw_examples,
+    thinned,
+)
+from scbind.models.layers import reverse_complement
 
 
 @pytest.fixture

@@ -5,11 +5,11 @@ import tracemalloc
 import numpy as np
 import pyBigWig
 import pytest
-from scbind.dataset import _bound_train, _depth, build_dataset
-from scbind.errors import InputError
-from scbind.labels import BOUND, NOT_ASSAYED
-from scbind.splits import TEST, TRAIN, UNUSED
-from scbind.trainingset import TrainingSet
+from scbind.core.errors import InputError
+from scbind.dataset.build import _bound_train, _depth, build_dataset
+from scbind.dataset.codes import BOUND, NOT_ASSAYED
+from scbind.dataset.splits import TEST, TRAIN, UNUSED
+from scbind.dataset.trainingset import TrainingSet
 
 
 @pytest.fixture

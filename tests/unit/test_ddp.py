@@ -8,16 +8,17 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from scbind.data import BindingData, FixedBatches, Sampling
-from scbind.splits import VALID
-from scbind.trainingset import TrainingSet
+from scbind.dataset.splits import VALID
+from scbind.dataset.trainingset import TrainingSet
+from scbind.models.batches import BindingData, FixedBatches, Sampling
 
 # What a rule's script does, with the two processes that two granted GPUs would give, and a diary of who saw what.
 SCRIPT = """
 import json, os, sys
 from pathlib import Path
-from scbind import data, training
-from scbind.runlog import logged
+
+
+from scbind.core.runlog import logged
 
 given = json.loads(sys.argv[1])
 diary = Path(given.pop("diary")) / os.environ.get("LOCAL_RANK", "0")

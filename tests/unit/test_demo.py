@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from scbind import demo, simulate_genome, simulate_motifs, simulate_reads, simulate_sites
-from scbind.errors import InputError
+from scbind.core.errors import InputError
+from scbind.demo import simulate as demo
+from scbind.demo import simulate_genome, simulate_motifs, simulate_reads, simulate_sites
 from scipy import sparse
 
 SMALL = {"n_cells": 50, "chromosome_mb": (0.2, 0.15), "cell_fragments": 300, "seed": 3}

@@ -3,8 +3,13 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.baselines import evaluate_baselines, other_lines_chip
-from scbind.depth import (
+from scbind.core.errors import InputError
+from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED, UNBOUND
+from scbind.dataset.draws import draw_windows
+from scbind.dataset.splits import TEST
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.baselines import evaluate_baselines, other_lines_chip
+from scbind.evaluation.depth import (
     COLUMNS,
     NEEDED_COLUMNS,
     evaluate_depth,
@@ -13,13 +18,8 @@ from scbind.depth import (
     score_depths,
     thin,
 )
-from scbind.draws import draw_windows
-from scbind.errors import InputError
-from scbind.evaluation import network_scores, score_test_windows
-from scbind.labels import AMBIGUOUS, BOUND, NOT_ASSAYED, UNBOUND
-from scbind.models import load_predictor
-from scbind.splits import TEST
-from scbind.trainingset import TrainingSet
+from scbind.evaluation.evaluate import network_scores, score_test_windows
+from scbind.models.predictor import load_predictor
 
 KEEPS = [1.0, 0.1, 0.01]
 BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
@@ -162,7 +162,7 @@ def test_the_sequence_is_read_once_for_all_shares_with_the_same_numbers(
     data, tiny_model, monkeypatch, windows_read
 ):
     model = load_predictor(*tiny_model[:2])
-    monkeypatch.setattr("scbind.evaluation.READ_AT_ONCE", 64)  # 200 windows in several blocks
+    monkeypatch.setattr("scbind.evaluation.evaluate.READ_AT_ONCE", 64)  # 200 windows in several blocks
     once = score_depths(data, {"m": network_scores(model)}, KEEPS, 150, 3)
     lines = [n for n in (len(draw_windows(data, TEST, 150, 3, [line])[0]) for line in range(2)) if n]
     assert sum(windows_read) == sum(lines) and max(windows_read) == 64

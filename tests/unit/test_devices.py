@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from scbind.devices import in_flight, in_threads
+from scbind.core.devices import in_flight, in_threads
 
 
 @pytest.fixture

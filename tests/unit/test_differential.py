@@ -2,8 +2,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.differential import ABSTAINED, CELLS, COLUMNS, PAIRED, SHALLOW, WELCH, differential_tfs
-from scbind.errors import InputError
+from scbind.analysis.differential import ABSTAINED, CELLS, COLUMNS, PAIRED, SHALLOW, WELCH, differential_tfs
+from scbind.core.errors import InputError
 from scipy import stats
 
 TFS = ["CTCF", "SPI1", "GATA1"]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from scbind import doublets
-from scbind.doublets import doublet_scores, sample_scores
-from scbind.lsi import TileMatrix
+from scbind.cells import doublets
+from scbind.cells.doublets import doublet_scores, sample_scores
+from scbind.cells.lsi import TileMatrix
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 

@@ -2,14 +2,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from scbind.abstention import FEW_BOUND, reliability
-from scbind.data import BindingData, Sampling
-from scbind.draws import EACH_TF, LIKELY, draw_windows
-from scbind.labels import BOUND
-from scbind.metrics import least_auprc, ranking_metrics
-from scbind.module import mean_auprc
-from scbind.splits import TEST, VALID
-from scbind.trainingset import TrainingSet
+from scbind.dataset.codes import BOUND
+from scbind.dataset.draws import EACH_TF, LIKELY, draw_windows
+from scbind.dataset.splits import TEST, VALID
+from scbind.dataset.trainingset import TrainingSet
+from scbind.models.abstention import FEW_BOUND, reliability
+from scbind.models.batches import BindingData, Sampling
+from scbind.models.lightning import mean_auprc
+from scbind.models.metrics import least_auprc, ranking_metrics
 
 TFS = ["common", "rare", "other line"]
 

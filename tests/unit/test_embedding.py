@@ -8,10 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scbind
-from scbind.cells import COLUMNS
-from scbind.clusters import cluster, corrected
-from scbind.embedding import embed, reasons, sample_cells
-from scbind.errors import InputError
+from scbind.cells.clusters import cluster, corrected
+from scbind.cells.columns import COLUMNS
+from scbind.cells.embedding import embed, reasons, sample_cells
+from scbind.core.errors import InputError
 
 LENGTHS = {"chr1": 60_000, "chr2": 40_000}
 SITES = np.arange(
@@ -154,7 +154,7 @@ def test_labels_travel_to_like_cells_and_move_no_other_column(atlas, tmp_path):
 def test_doublets_fail_and_are_not_embedded(tmp_path, monkeypatch):
     samples = {"s": write_sample(tmp_path / "s", "AB" * 10, 4)}
     score = np.linspace(0, 0.95, 20)
-    monkeypatch.setattr("scbind.embedding.sample_scores", lambda matrix, seed: score[: matrix.n_cells])
+    monkeypatch.setattr("scbind.cells.embedding.sample_scores", lambda matrix, seed: score[: matrix.n_cells])
     embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, max_doublet_score=0.8)
     cells = ad.read_h5ad(tmp_path / "e.h5ad")
     np.testing.assert_array_equal(cells.obs["pass"], score <= 0.8)
@@ -165,7 +165,7 @@ def test_doublets_fail_and_are_not_embedded(tmp_path, monkeypatch):
 
 def test_a_sample_of_doublets_alone_is_refused(tmp_path, monkeypatch):
     samples = {"s": write_sample(tmp_path / "s", "AB" * 10, 4)}
-    monkeypatch.setattr("scbind.embedding.sample_scores", lambda matrix, seed: np.full(20, 0.9))
+    monkeypatch.setattr("scbind.cells.embedding.sample_scores", lambda matrix, seed: np.full(20, 0.9))
     with pytest.raises(
         InputError, match=r"no cell passes \(the first: doublet_score 0.9 > 0.8\); relax the thresholds"
     ):
@@ -208,7 +208,7 @@ def test_a_fresh_process_gives_the_same_values(atlas):
     folder, samples, sizes, output = atlas
     again = folder / "again.h5ad"
     code = (
-        "from scbind.embedding import embed\n"
+        "from scbind.cells.embedding import embed\n"
         f"labels = {{'s2': {str(folder / 'labels.tsv')!r}}}\n"
         f"embed({samples!r}, {sizes!r}, {str(again)!r}, labels, metadata={METADATA!r}, **{OPTIONS!r})\n"
     )

@@ -2,9 +2,9 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.binding import FORMAT
-from scbind.enrichment import COLUMNS, hit_threshold, match_background, motif_enrichment
-from scbind.errors import InputError
+from scbind.analysis.enrichment import COLUMNS, hit_threshold, match_background, motif_enrichment
+from scbind.binding.store import FORMAT
+from scbind.core.errors import InputError
 from scipy import stats
 
 WORDS = {"CTCF": "CCACCAGGGGGCGC", "SPI1": "AAAGAGGAAGTGAA", "GATA1": "TTCTAATCTATCAA"}

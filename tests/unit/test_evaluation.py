@@ -7,11 +7,14 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from scbind import trees
-from scbind.baselines import evaluate_baselines
-from scbind.depth import evaluate_depth
-from scbind.errors import InputError
-from scbind.evaluation import (
+from scbind.core.errors import InputError
+from scbind.dataset.codes import BOUND
+from scbind.dataset.splits import PROTOCOL, TEST
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation import trees
+from scbind.evaluation.baselines import evaluate_baselines
+from scbind.evaluation.depth import evaluate_depth
+from scbind.evaluation.evaluate import (
     COLUMNS,
     evaluate_model,
     merge_metrics,
@@ -19,10 +22,7 @@ from scbind.evaluation import (
     score_test_windows,
     write_curves,
 )
-from scbind.labels import BOUND
-from scbind.motifs import read_motifs
-from scbind.splits import PROTOCOL, TEST
-from scbind.trainingset import TrainingSet
+from scbind.formats.motifs import read_motifs
 
 BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 

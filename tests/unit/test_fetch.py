@@ -3,8 +3,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from scbind.errors import InputError
-from scbind.fetch import fetch
+from scbind.core.errors import InputError
+from scbind.plan.fetch import fetch
 
 DATA = bytes(range(256)) * 40
 SHA = hashlib.sha256(DATA).hexdigest()

@@ -1,8 +1,8 @@
 import os
 
 import pytest
-from scbind import files
-from scbind.files import read_rows, rows_by
+from scbind.core import files
+from scbind.core.files import read_rows, rows_by
 
 
 @pytest.fixture

@@ -7,10 +7,11 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from scbind.errors import InputError
-from scbind.fragments import bam_to_fragments, iter_chromosomes, iter_fragments
-from scbind.genome import ChromSizes
-from scbind.inputs import open_plain
+from scbind.cells.frombam import bam_to_fragments
+from scbind.core.errors import InputError
+from scbind.formats.fragments import iter_chromosomes, iter_fragments
+from scbind.formats.genome import ChromSizes
+from scbind.formats.inputs import open_plain
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([10_000, 5_000]))
 ROWS = "chr2\t10\t60\tAA\t2\nchr2\t10\t50\tBB\t1\nchr1\t5\t10000\tAA\t3\n"
@@ -130,13 +131,13 @@ def test_bad_files_are_refused_with_the_line(tmp_path, text, message, chunk_byte
 
 
 def test_a_file_without_lines_is_not_read_into_memory(tmp_path, monkeypatch):
-    monkeypatch.setattr("scbind.fragments.LONGEST_LINE", 100)
+    monkeypatch.setattr("scbind.formats.fragments.LONGEST_LINE", 100)
     path = save(tmp_path, "# x\nchr1\t1\t9\tA\t1\n" + "\0" * 10_000)
     sizes = []
     with open(path, "rb") as handle:
         real = handle.read
         stream = SimpleNamespace(read=lambda n: [sizes.append(n), real(n)][1])
-        monkeypatch.setattr("scbind.fragments.open_plain", lambda path: nullcontext(stream))
+        monkeypatch.setattr("scbind.formats.fragments.open_plain", lambda path: nullcontext(stream))
         with pytest.raises(InputError, match="line 3: a line of more than 100 bytes; give a tab-separated"):
             read(path, chunk_bytes=64)
     assert sum(sizes) < 300

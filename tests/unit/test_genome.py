@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from scbind import genome as module
-from scbind.errors import InputError
-from scbind.genome import ChromSizes, Genome
+from scbind.core.errors import InputError
+from scbind.formats import genome as module
+from scbind.formats.genome import ChromSizes, Genome
 
 
 def write(tmp_path, text):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scbind.grouping import EXACT_CELLS, _descent, group_cells
+from scbind.analysis.grouping import EXACT_CELLS, _descent, group_cells
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 

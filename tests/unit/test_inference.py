@@ -14,15 +14,15 @@ import pytest
 import scbind
 import scipy.sparse as sp
 import torch
-from scbind.activity import activity_matrix
-from scbind.activitytable import read_activity
-from scbind.errors import InputError
-from scbind.genome import ChromSizes, Genome
-from scbind.inference import _signal_block, infer_shard, reference_profile, sequence_readout
-from scbind.shards import Shard, decode
-from scbind.signal import CellSignal
-from scbind.windowchoice import choose_windows
-from scbind.windows import Windows
+from scbind.analysis.activitytable import read_activity
+from scbind.binding.activity import activity_matrix
+from scbind.binding.choice import choose_windows
+from scbind.binding.inference import _signal_block, infer_shard, reference_profile, sequence_readout
+from scbind.binding.shards import Shard, decode
+from scbind.binding.windows import Windows
+from scbind.core.errors import InputError
+from scbind.formats.genome import ChromSizes, Genome
+from scbind.formats.signal import CellSignal
 
 N_CELLS = 14
 NAMES = ("z", "binding_sum", "votes", "depth")
@@ -233,8 +233,8 @@ from functools import partial
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 import test_inference
-from scbind import inference
-from scbind.shards import ShardWriter
+from scbind.binding import inference
+from scbind.binding.shards import ShardWriter
 
 def stop(*block, add=ShardWriter.add):
     add(*block)
@@ -398,7 +398,7 @@ def test_few_lenders_are_copied_and_count_as_before(files, monkeypatch, n_shards
     assert all(0 < len(signal.position) < 1000 for signal in used)
     assert not list(files.glob(".*"))
     copied = [(s.codes(0), *(s.array(name) for name in NAMES)) for s in copied]
-    monkeypatch.setattr("scbind.samplecells.COPIED_SHARE", 0.0)
+    monkeypatch.setattr("scbind.binding.samplecells.COPIED_SHARE", 0.0)
     for i, before in enumerate(copied):
         shard = infer(files, i, n_shards, cell_block=2, max_bytes=20_000)
         after = (shard.codes(0), *(shard.array(name) for name in NAMES))

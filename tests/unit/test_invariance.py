@@ -5,12 +5,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.activity import activity_matrix
-from scbind.inference import infer_shard, reference_profile, sequence_readout
-from scbind.models import load_predictor
-from scbind.shards import Shard
-from scbind.windowchoice import choose_windows
-from scbind.windows import Windows
+from scbind.binding.activity import activity_matrix
+from scbind.binding.choice import choose_windows
+from scbind.binding.inference import infer_shard, reference_profile, sequence_readout
+from scbind.binding.shards import Shard
+from scbind.binding.windows import Windows
+from scbind.models.predictor import load_predictor
 
 N_CELLS, NEIGHBOURS = 170, 4
 SPAN = 100_000

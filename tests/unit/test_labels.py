@@ -1,8 +1,10 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.genome import ChromSizes, Genome
-from scbind.labels import AMBIGUOUS, BOUND, UNBOUND, assay_table, covered_bases, grid_windows, label_windows
+from scbind.dataset.codes import AMBIGUOUS, BOUND, UNBOUND
+from scbind.dataset.labels import assay_table, grid_windows, label_windows
+from scbind.formats.genome import ChromSizes, Genome
+from scbind.formats.overlaps import covered_bases
 
 CHROMS = ["chr1", "chr2"]
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from scbind.errors import InputError
-from scbind.genome import ChromSizes
-from scbind.lsi import TileMatrix, Tiling, spectral
-from scbind.signal import CellSignal
+from scbind.cells.lsi import TileMatrix, Tiling, spectral
+from scbind.core.errors import InputError
+from scbind.formats.genome import ChromSizes
+from scbind.formats.signal import CellSignal
 from sklearn.decomposition import TruncatedSVD
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([2050, 990]))
@@ -27,7 +27,7 @@ def brute_force(signal, rows):
 
 @pytest.mark.parametrize("chunk", [1, 7, 50, 10_000])
 def test_pairs_equal_brute_force_whatever_the_chunks(monkeypatch, chunk):
-    monkeypatch.setattr("scbind.lsi.CHUNK", chunk)
+    monkeypatch.setattr("scbind.cells.lsi.CHUNK", chunk)
     signals = [random_signal(0), random_signal(1)]
     rows = [np.array([0, 1, -1, 2, 3, -1, 4, 5]), np.array([6, -1, 7, 8, 9, 10, 11, 12])]
     parts = list(TILING.pairs(signals, rows))
@@ -37,8 +37,8 @@ def test_pairs_equal_brute_force_whatever_the_chunks(monkeypatch, chunk):
 
 
 def test_tiles_are_cut_at_a_bounded_number_of_places(monkeypatch):
-    monkeypatch.setattr("scbind.lsi.GRID", 4)
-    monkeypatch.setattr("scbind.lsi.CHUNK", 1)
+    monkeypatch.setattr("scbind.cells.lsi.GRID", 4)
+    monkeypatch.setattr("scbind.cells.lsi.CHUNK", 1)
     parts = list(TILING.pairs([random_signal(0)], [np.arange(8)]))
     assert len(parts) == 5  # steps of 7 tiles: three on chr1, two on chr2
     assert sum(len(tile) for tile, _ in parts) == len(brute_force(random_signal(0), np.arange(8)))
@@ -77,7 +77,7 @@ def test_tile_matrix_keeps_the_most_variable_tiles(tmp_path, monkeypatch):
     np.testing.assert_array_equal(matrix.tiles, np.flatnonzero(usable))
     assert usable.sum() > 20 and matrix.n_cells == 15
     for block in (1, 13, 1 << 20):
-        monkeypatch.setattr("scbind.lsi.BLOCK", block)
+        monkeypatch.setattr("scbind.cells.lsi.BLOCK", block)
         np.testing.assert_array_equal(dense_of(matrix), dense[:, matrix.tiles])
         assert (len(list(matrix.blocks())) == 1) == (block > 100)
     assert (tmp_path / "rows").stat().st_size == 4 * matrix.start[-1]
@@ -93,7 +93,7 @@ def test_tile_matrix_keeps_the_most_variable_tiles(tmp_path, monkeypatch):
 def test_rows_of_some_cells_in_memory(tmp_path, monkeypatch, block):
     matrix = write(tmp_path / "rows", [random_signal(1)], [np.arange(8)])
     dense = dense_of(matrix)
-    monkeypatch.setattr("scbind.lsi.BLOCK", block)
+    monkeypatch.setattr("scbind.cells.lsi.BLOCK", block)
     for cells in ([1, 4, 7], [], list(range(8))):
         found = matrix.in_memory(np.array(cells, dtype=np.int64))
         assert found.dtype == np.float32 and found.format == "csr"
@@ -153,7 +153,7 @@ def test_the_embedding_is_that_of_the_graph_of_cells(tmp_path, monkeypatch, n_ce
     means = np.stack([points[kind == k, :2].mean(axis=0) for k in range(3)])
     far = np.linalg.norm(points[:, None, :2] - means[None], axis=2)
     assert (far.argmin(axis=1) == kind).mean() > 0.95
-    monkeypatch.setattr("scbind.lsi.BLOCK", 700)
+    monkeypatch.setattr("scbind.cells.lsi.BLOCK", 700)
     np.testing.assert_allclose(spectral(matrix, 4, 0), points, atol=1e-6)
 
 

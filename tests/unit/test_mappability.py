@@ -1,10 +1,10 @@
 import numpy as np
 import pyBigWig
 import pytest
-from scbind import mappability
-from scbind.errors import InputError
-from scbind.genome import Genome
-from scbind.mappability import prepare_mappability
+from scbind.core.errors import InputError
+from scbind.formats.genome import Genome
+from scbind.reference import mappability
+from scbind.reference.mappability import prepare_mappability
 
 HEADER = (("chr1", 20), ("chr2", 12))
 ENTRIES = (("chr1", 3, 15, 0.5), ("chr1", 15, 16, 1.0), ("chr1", 18, 19, 0.25), ("chr2", 0, 12, 1.0))

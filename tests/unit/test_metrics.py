@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scbind.metrics import (
+from scbind.models.metrics import (
     calibration_error,
     pooled_reliability,
     precision_on_grid,

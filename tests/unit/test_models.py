@@ -5,16 +5,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from scbind.errors import InputError
-from scbind.genome import Genome
-from scbind.models import build_network, load_predictor
+from scbind.core.errors import InputError
+from scbind.formats.genome import Genome
+from scbind.formats.onehot import one_hot
+from scbind.models.base import build_network
 from scbind.models.checkpoint import FACTS as FACTS_OF_CHECKPOINTS
 from scbind.models.checkpoint import read_checkpoint
-from scbind.models.layers import RATE, MotifScan, one_hot
-from scbind.models.predictor import Predictor
+from scbind.models.layers import RATE, MotifScan
+from scbind.models.lightning import BindingModule, masked_loss
+from scbind.models.predictor import Predictor, load_predictor
 from scbind.models.scfan import ScfanNetwork
 from scbind.models.towers import openness_features, shape_features
-from scbind.module import BindingModule, masked_loss
 from torch import nn
 
 FACTS = {

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from scbind.errors import InputError
-from scbind.motifs import log_odds, motif_names, prepare_motifs, read_motifs, scan_all
+from scbind.core.errors import InputError
+from scbind.formats.motifs import log_odds, motif_names, prepare_motifs, read_motifs, scan_all
 
 
 def brute_force(codes, matrix):

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scbind.neighbours import borrow, kernel, nearest
+from scbind.cells.neighbours import borrow, kernel, nearest
 
 
 @pytest.fixture
@@ -29,7 +29,7 @@ def test_nearest_does_not_depend_on_blocks(cells, monkeypatch):
     X, _ = cells
     X[10:20] = X[5]  # ties
     whole = nearest(X, 12)[0]
-    monkeypatch.setattr("scbind.neighbours.BLOCK_ELEMENTS", 130)
+    monkeypatch.setattr("scbind.cells.neighbours.BLOCK_ELEMENTS", 130)
     np.testing.assert_array_equal(nearest(X, 12)[0], whole)
     np.testing.assert_array_equal(whole[5, :10], np.arange(10, 20))  # equal ones: the first rows first
     np.testing.assert_array_equal(whole[12, :3], [5, 10, 11])
@@ -40,23 +40,23 @@ def test_the_search_in_lists_finds_most_and_repeats(monkeypatch):
     centres = random.normal(size=(12, 10))
     X = centres[random.integers(0, 12, 3000)] + 0.6 * random.normal(size=(3000, 10))
     exact, exact_distance = nearest(X, 15)
-    monkeypatch.setattr("scbind.neighbours.CANDIDATES", 900)
-    monkeypatch.setattr("scbind.neighbours.LIST", 50)
+    monkeypatch.setattr("scbind.cells.neighbours.CANDIDATES", 900)
+    monkeypatch.setattr("scbind.cells.neighbours.LIST", 50)
     found, distance = nearest(X, 15)
     recall = np.mean([len(np.intersect1d(*both)) / 15 for both in zip(exact, found, strict=True)])
     assert 0.9 < recall < 1
     assert (np.diff(distance, axis=1) >= 0).all() and (distance >= exact_distance - 1e-9).all()
     assert all(len(set(row)) == 15 for row in found) and (found != np.arange(3000)[:, None]).all()
-    monkeypatch.setattr("scbind.neighbours.BLOCK_ELEMENTS", 5000)
+    monkeypatch.setattr("scbind.cells.neighbours.BLOCK_ELEMENTS", 5000)
     np.testing.assert_array_equal(nearest(X, 15)[0], found)
     assert (nearest(X, 15, seed=1)[0] != found).any()
-    monkeypatch.setattr("scbind.neighbours.CANDIDATES", 3000)
+    monkeypatch.setattr("scbind.cells.neighbours.CANDIDATES", 3000)
     np.testing.assert_array_equal(nearest(X, 15)[0], exact)
 
 
 def test_lists_of_equal_cells(monkeypatch):
-    monkeypatch.setattr("scbind.neighbours.CANDIDATES", 10)
-    monkeypatch.setattr("scbind.neighbours.LIST", 5)
+    monkeypatch.setattr("scbind.cells.neighbours.CANDIDATES", 10)
+    monkeypatch.setattr("scbind.cells.neighbours.LIST", 5)
     found, distance = nearest(np.ones((40, 3)), 12)  # all in one list
     np.testing.assert_array_equal(found[20], np.arange(12))
     np.testing.assert_array_equal(distance, np.zeros((40, 12)))

@@ -2,12 +2,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.errors import InputError
-from scbind.evaluation import COLUMNS
-from scbind.oracle import combined, evaluate_oracle, half_covered, line_chance
-from scbind.simulate_sites import PEAK_REACH, SUMMIT_SD
-from scbind.trainingset import TrainingSet
-from scbind.truthfiles import Truth
+from scbind.core.errors import InputError
+from scbind.dataset.trainingset import TrainingSet
+from scbind.demo.oracle import combined, evaluate_oracle, half_covered, line_chance
+from scbind.demo.simulate_sites import PEAK_REACH, SUMMIT_SD
+from scbind.demo.truthfiles import Truth
+from scbind.evaluation.evaluate import COLUMNS
 
 
 @pytest.fixture

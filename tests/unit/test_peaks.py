@@ -8,17 +8,12 @@ import numpy as np
 import pandas as pd
 import pyBigWig
 import pytest
-from scbind import peaks
-from scbind.consensus import choose_type_peaks, consensus_peaks
-from scbind.errors import InputError
-from scbind.genome import ChromSizes
-from scbind.peaks import (
-    call_fragment_peaks,
-    call_track_peaks,
-    read_bed,
-    read_called,
-    read_narrowpeak,
-)
+from scbind.core.errors import InputError
+from scbind.formats.genome import ChromSizes
+from scbind.formats.intervals import read_bed, read_called, read_narrowpeak
+from scbind.peaks import macs3 as peaks
+from scbind.peaks.consensus import choose_type_peaks, consensus_peaks
+from scbind.peaks.macs3 import call_fragment_peaks, call_track_peaks
 
 SIZES = ChromSizes(("chr2", "chr1"), np.array([60_000, 40_000]))
 GOOD = "chr1\t100\t300\tx\t50\t.\t3.5\t8.1\t-1\t120\n"

@@ -6,8 +6,8 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
-from scbind import modelplots, plots
-from scbind.plotstyle import PALETTE, as_png, colours_of, data_uri, save_png
+from scbind.report import modelplots, plots
+from scbind.report.style import PALETTE, as_png, colours_of, data_uri, save_png
 
 TYPES = ["B", "T", "NK"]
 
@@ -180,7 +180,7 @@ def depth_rows(model, auprc, tf="CTCF"):
 
 
 def test_depth_figure_averages_pairs_and_names_each_line_once():
-    from scbind.depth import COLUMNS
+    from scbind.evaluation.depth import COLUMNS
 
     rows = depth_rows("scbind", [0.8, 0.6, 0.4]) + depth_rows("scbind", [0.4, 0.2, 0.1], "SPI1")
     rows += depth_rows("trees", [0.6, 0.5, np.nan]) + depth_rows("permuted_labels", [0.02] * 3)
@@ -201,7 +201,7 @@ def test_labels_move_apart_and_keep_their_order():
 
 
 def test_fragments_figure_leaves_out_what_is_unknown_and_points_where_it_is_a_bound():
-    from scbind.depth import NEEDED_COLUMNS
+    from scbind.evaluation.depth import NEEDED_COLUMNS
 
     rows = [("scbind", "CTCF", 50, 0.9, 0.01, 300.0, True), ("scbind", "SPI1", 50, 0.5, 0.1, 3000.0, False)]
     rows += [("scbind", "RARE", 2, np.nan, np.nan, np.nan, False)]

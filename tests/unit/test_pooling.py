@@ -10,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pysam
 import pytest
-from scbind import pooling
-from scbind.errors import InputError
-from scbind.fragments import iter_fragments
-from scbind.genome import ChromSizes
-from scbind.pooling import merge_pieces, split_sample
+from scbind.core.errors import InputError
+from scbind.formats.fragments import iter_fragments
+from scbind.formats.genome import ChromSizes
+from scbind.peaks import pooling
+from scbind.peaks.pooling import merge_pieces, split_sample
 
 SIZES = ChromSizes(("chr2", "chr1"), np.array([1000, 2000]))
 
@@ -213,7 +213,7 @@ def test_a_full_disk_leaves_no_partial_output(tmp_path, sizes_path, step):
         "merge": f"merge_pieces([{str(folder / 'T.parquet')!r}], {str(sizes_path)!r}, {str(tmp_path / 'out/f.gz')!r})",
     }
     split_sample(source, path, types, sizes_path, folder)
-    code = "from scbind.runlog import logged\nfrom scbind.pooling import *\n"
+    code = "from scbind.core.runlog import logged\nfrom scbind.peaks.pooling import *\n"
     code += f"with logged({str(tmp_path / 'log')!r}):\n    {calls[step]}"
     # No file may grow beyond 5 kB: writing fails in the middle, as on a full disk.
     done = subprocess.run(

@@ -2,8 +2,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.errors import InputError
-from scbind.populations import COLUMNS, find_populations
+from scbind.analysis.populations import COLUMNS, find_populations
+from scbind.core.errors import InputError
 
 TFS = [f"TF{i}" for i in range(8)]
 

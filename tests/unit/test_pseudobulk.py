@@ -4,8 +4,8 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.errors import InputError
-from scbind.pseudobulk import list_cell_types, read_pools
+from scbind.core.errors import InputError
+from scbind.peaks.pseudobulk import list_cell_types, read_pools
 
 NO_MINIMUM = {"min_cells": 1, "min_fragments": 1, "small_types": "sample_peaks"}
 

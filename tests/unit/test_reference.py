@@ -3,9 +3,9 @@ import gzip
 import numpy as np
 import pysam
 import pytest
-from scbind.errors import InputError
-from scbind.genome import Genome
-from scbind.reference import prepare_reference
+from scbind.core.errors import InputError
+from scbind.formats.genome import Genome
+from scbind.reference.prepare import prepare_reference
 
 FASTA = ">chr2 second\nACGTN\nacgtR\nAC\n>chr1\nTTTT\n"
 

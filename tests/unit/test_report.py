@@ -7,11 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.activitytable import read_activity
-from scbind.errors import InputError
-from scbind.report import write_report
-from scbind.reportsections import _type_means
-from scbind.reporttables import comparison, html_table, join_names, number, top_differential
+from scbind.analysis.activitytable import read_activity
+from scbind.core.errors import InputError
+from scbind.report.page import write_report
+from scbind.report.sections import _type_means
+from scbind.report.tables import comparison, html_table, join_names, number, top_differential
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
 METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
@@ -98,18 +98,18 @@ def inputs(tmp_path_factory):
          1e-3, "cells, no replicates")
         for name in ("B", "T <script>") for i, tf in enumerate(TFS)
     ]  # fmt: skip
-    from scbind.depth import COLUMNS as DEPTH
-    from scbind.depth import fragments_needed
+    from scbind.evaluation.depth import COLUMNS as DEPTH
+    from scbind.evaluation.depth import fragments_needed
 
     depths = [
         (model, "K562", tf, keep, 0.3 * keep, 500, 50, 0.01, base * keep**0.1, 0.01)
         for model, base in (("scbind", 0.3), ("accessibility", 0.2))
         for tf in TFS for keep in (1.0, 0.1)
     ]  # fmt: skip
-    from scbind.differential import COLUMNS as DIFFERENTIAL
-    from scbind.enrichment import COLUMNS as MOTIFS
-    from scbind.populations import COLUMNS as POPULATIONS
-    from scbind.targets import COLUMNS as TARGETS
+    from scbind.analysis.differential import COLUMNS as DIFFERENTIAL
+    from scbind.analysis.enrichment import COLUMNS as MOTIFS
+    from scbind.analysis.populations import COLUMNS as POPULATIONS
+    from scbind.analysis.targets import COLUMNS as TARGETS
 
     barcodes = [(name, f"{name}#{i}", "P1" if i < 28 else "") for name in ("one", "two") for i in range(30)]
     return {

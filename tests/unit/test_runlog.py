@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 import scbind
-from scbind.errors import InputError
-from scbind.runlog import full_disk
+from scbind.core.errors import InputError
+from scbind.core.runlog import full_disk
 
 WRITERS = {
     "text": "open('x', 'w').write('x' * 200_000)",
@@ -17,14 +17,14 @@ WRITERS = {
     "parquet": "import pyarrow as pa, pyarrow.parquet as pq\n"
     "    pq.write_table(pa.table({'a': np.random.random(50_000)}), 'x')",
     "bgzip": "import pysam\n    with pysam.BGZFile('x', 'wb') as file: file.write(np.random.bytes(200_000))",
-    "scratch": "import os; from scbind.files import scratch_array\n"
+    "scratch": "import os; from scbind.core.files import scratch_array\n"
     "    scratch_array(os.getcwd(), (200_000,), 'int8')",
     "torch": "import torch\n    torch.save(torch.zeros(50_000), 'x')",
 }
 
 
 def run(folder, body):
-    code = f"import numpy as np\nfrom scbind.runlog import logged\nwith logged('x.log'):\n    {body}\n"
+    code = f"import numpy as np\nfrom scbind.core.runlog import logged\nwith logged('x.log'):\n    {body}\n"
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,

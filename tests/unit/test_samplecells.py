@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from scbind.genome import ChromSizes
-from scbind.samplecells import equivalent
-from scbind.signal import CellSignal, borrowed
-from scbind.thinning import thinned_borrowed
+from scbind.binding.samplecells import equivalent
+from scbind.formats.genome import ChromSizes
+from scbind.formats.signal import CellSignal, borrowed
+from scbind.formats.thinning import thinned_borrowed
 from scipy import sparse
 
 SIZES = ChromSizes(("chr1",), np.array([60_000]))

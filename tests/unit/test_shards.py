@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scbind
-from scbind import shards
-from scbind.errors import InputError
-from scbind.shards import Shard, ShardWriter, decode, largest_error, quantise, read_passing, steps
+from scbind.binding import shards
+from scbind.binding.shards import Shard, ShardWriter, decode, largest_error, quantise, read_passing, steps
+from scbind.core.errors import InputError
 
 TFS = ["CTCF", "GATA1", "SPI1"]
 SCALE = steps(0.1, 0.02)  # of the shards below
@@ -135,7 +135,7 @@ def test_a_shard_that_is_killed_leaves_the_others_alone_and_its_scratch_to_the_n
     done.write_bytes(b"finished")
     code = f"""
         import os, numpy as np
-        from scbind.shards import ShardWriter
+        from scbind.binding.shards import ShardWriter
         writer = ShardWriter(["CTCF"], 0.1, {str(tmp_path / "1.npz")!r}, 0.02)
         writer.add(0, 0, np.ones((3, 4, 1), np.float32))
         os._exit(9)  # as after SIGKILL, nothing is tidied up

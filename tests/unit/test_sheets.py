@@ -3,8 +3,8 @@ import copy
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
-from scbind import settings, sheets
-from scbind.errors import InputError
+from scbind.core.errors import InputError
+from scbind.plan import settings, sheets
 
 CONFIG = {
     "genome": {"name": "g", "fasta": "g.fa"},

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from scbind.errors import InputError
-from scbind.genome import ChromSizes
-from scbind.signal import CellSignal, borrowed, n_bins, track_counts, window_blocks
+from scbind.core.errors import InputError
+from scbind.formats.genome import ChromSizes
+from scbind.formats.signal import CellSignal, borrowed, n_bins, track_counts, window_blocks
 from scipy import sparse
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([5000, 3000]))
@@ -58,7 +58,7 @@ def test_blocks_of_windows_give_the_same_numbers(arrays, block):
 @pytest.mark.parametrize("chunk", [1, 7, 500, 1 << 22])
 def test_pieces_and_a_choice_of_cells_change_no_count(arrays, monkeypatch, chunk):
     folder, position, cell = arrays
-    monkeypatch.setattr("scbind.signal.CHUNK", chunk)
+    monkeypatch.setattr("scbind.formats.signal.CHUNK", chunk)
     signal = CellSignal.open(folder / "position.npy", folder / "cell.npy", N_CELLS, SIZES)
     expected = brute_force(position, cell, STARTS.tolist(), 400, 100)
     only = np.array([True, False, True, False, False, True, True])
@@ -139,7 +139,7 @@ def test_no_windows_and_no_insertions():
 @pytest.mark.parametrize("n_intervals", [0, 1, 2, 40])
 def test_totals_within_count_each_insertion_once(arrays, monkeypatch, n_intervals):
     folder, position, cell = arrays
-    monkeypatch.setattr("scbind.signal.CHUNK", 333)
+    monkeypatch.setattr("scbind.formats.signal.CHUNK", 333)
     random = np.random.default_rng(2)
     starts = random.integers(0, 7000, n_intervals)
     ends = starts + random.integers(1, 300, n_intervals)

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from scbind.errors import InputError
-from scbind.splits import TEST, TRAIN, UNUSED, VALID, assign_splits, kinds_of_holdout
+from scbind.core.errors import InputError
+from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits, kinds_of_holdout
 
 LINES, CHROMS = ["A", "B"], ["chr1", "chr2", "chr3"]
 CHROM = np.repeat(np.arange(3), 5)

@@ -5,13 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import zarr
-from scbind.binding import FORMAT, open_binding
-from scbind.errors import InputError
-from scbind.genes import read_tss
-from scbind.genome import ChromSizes
-from scbind.shards import decode
-from scbind.targets import COLUMNS, PSEUDOCOUNT, potential_weights, tf_targets
-from scbind.typemeans import TypeMeans
+from scbind.analysis.targets import COLUMNS, PSEUDOCOUNT, potential_weights, tf_targets
+from scbind.analysis.typemeans import TypeMeans
+from scbind.binding.shards import decode
+from scbind.binding.store import FORMAT, open_binding
+from scbind.core.errors import InputError
+from scbind.formats.genes import read_tss
+from scbind.formats.genome import ChromSizes
 
 SIZES = ChromSizes(("chr1", "chr2"), np.array([300_000, 200_000]))
 

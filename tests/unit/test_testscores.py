@@ -3,14 +3,14 @@ import tracemalloc
 import numpy as np
 import pandas as pd
 import pytest
-from scbind import testscores
-from scbind.evaluation import network_scores, score_test_windows, write_curves
-from scbind.files import scratch_array
-from scbind.labels import BOUND
-from scbind.models import load_predictor
-from scbind.splits import TEST
-from scbind.testscores import ByTF, score_lines
-from scbind.trainingset import TrainingSet
+from scbind.core.files import scratch_array
+from scbind.dataset.codes import BOUND
+from scbind.dataset.splits import TEST
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation import testscores
+from scbind.evaluation.evaluate import network_scores, score_test_windows, write_curves
+from scbind.evaluation.testscores import ByTF, score_lines
+from scbind.models.predictor import load_predictor
 
 
 @pytest.fixture(scope="module")

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from scbind.signal import track_counts
-from scbind.thinning import is_kept, make_salt, thinned_counts
+from scbind.formats.signal import track_counts
+from scbind.formats.thinning import is_kept, make_salt, thinned_counts
 
 LENGTH = 200_000
 
@@ -60,7 +60,7 @@ def test_windows_bins_and_blocks_agree(paired, monkeypatch):
     np.testing.assert_array_equal(counts(paired, starts, 0.3, 9, bin_bp=1).reshape(300, 20, 50).sum(2), whole)
     np.testing.assert_array_equal(counts(paired, starts + 500, 0.3, 9, width=500), whole[:, 10:])
     np.testing.assert_array_equal(counts(paired, starts[7:9], 0.3, 9), whole[7:9])
-    monkeypatch.setattr("scbind.signal.CHUNK", 1000)
+    monkeypatch.setattr("scbind.formats.signal.CHUNK", 1000)
     np.testing.assert_array_equal(counts(paired, starts, 0.3, 9), whole)
 
 

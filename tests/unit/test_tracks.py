@@ -6,20 +6,14 @@ import numpy as np
 import pyBigWig
 import pysam
 import pytest
-from scbind.coverage import coverage_track
-from scbind.errors import InputError
-from scbind.genome import ChromSizes
-from scbind.runlog import full_disk
-from scbind.shift import count_lags, estimate_frame
-from scbind.tracks import (
-    ENTRY_BYTES,
-    OVERHEAD,
-    add_bases,
-    create_bigwig,
-    insertion_track,
-    read_fragments,
-    read_insertions,
-)
+from scbind.bulk.shift import count_lags, estimate_frame
+from scbind.bulk.tracks import insertion_track
+from scbind.core.errors import InputError
+from scbind.core.runlog import full_disk
+from scbind.formats.bigwigwriter import ENTRY_BYTES, OVERHEAD, add_bases, create_bigwig
+from scbind.formats.genome import ChromSizes
+from scbind.formats.insertions import read_fragments, read_insertions
+from scbind.peaks.coverage import coverage_track
 
 LENGTH = 60_000
 
@@ -261,7 +255,9 @@ def test_a_disk_without_room_for_a_bigwig_is_refused_before_it_is_begun(run, tmp
     room = ENTRY_BYTES * (8 + 2) + OVERHEAD  # eight ends, two chromosomes
 
     def disk(free):
-        monkeypatch.setattr("scbind.tracks.shutil.disk_usage", lambda _: SimpleNamespace(free=free))
+        monkeypatch.setattr(
+            "scbind.formats.bigwigwriter.shutil.disk_usage", lambda _: SimpleNamespace(free=free)
+        )
 
     disk(room)
     run((fragments, "fragments"))

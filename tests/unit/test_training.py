@@ -7,21 +7,21 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from scbind.calibration import predict_pairs
-from scbind.data import FixedBatches
-from scbind.dataset import build_dataset
-from scbind.errors import InputError
-from scbind.evaluation import network_scores, score_test_windows
-from scbind.files import file_sha256
-from scbind.genome import Genome
-from scbind.inference import sequence_readout
-from scbind.models import load_predictor
-from scbind.module import BindingModule
-from scbind.motifs import read_motifs
-from scbind.training import choose_device, data_facts, train
-from scbind.trainingset import TrainingSet
-from scbind.windowchoice import choose_windows
-from scbind.windows import Windows
+from scbind.binding.choice import choose_windows
+from scbind.binding.inference import sequence_readout
+from scbind.binding.windows import Windows
+from scbind.core.errors import InputError
+from scbind.core.files import file_sha256
+from scbind.dataset.build import build_dataset
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.evaluate import network_scores, score_test_windows
+from scbind.formats.genome import Genome
+from scbind.formats.motifs import read_motifs
+from scbind.models.batches import FixedBatches
+from scbind.models.calibration import predict_pairs
+from scbind.models.lightning import BindingModule
+from scbind.models.predictor import load_predictor
+from scbind.models.training import choose_device, data_facts, train
 
 SMALL = {
     "options": {"channels": 8, "hidden": 8},

@@ -3,10 +3,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.binding import merge_shards
-from scbind.errors import InputError
-from scbind.shards import ShardWriter, quantise, steps
-from scbind.truth import best_group, score_cells, score_types
+from scbind.binding.shards import ShardWriter, quantise, steps
+from scbind.binding.store import merge_shards
+from scbind.core.errors import InputError
+from scbind.demo.truth import best_group, score_cells, score_types
 from sklearn.metrics import average_precision_score
 
 TFS = ["CTCF", "GATA1"]
@@ -179,7 +179,7 @@ class CountingNetwork:
 
 def test_other_networks_see_the_same_cells_and_windows(world, monkeypatch):
     folder, events, _ = world
-    monkeypatch.setattr("scbind.models.load_predictor", lambda *args, **options: CountingNetwork())
+    monkeypatch.setattr("scbind.models.predictor.load_predictor", lambda *args, **options: CountingNetwork())
     score(folder, events, networks={"other": ("m.ckpt", "c.json")}, network_cells=6)
     table = pd.read_csv(folder / "out.tsv", sep="\t")
     few = table[table["cells"] == "few"]

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from scbind.errors import InputError
-from scbind.genome import ChromSizes
-from scbind.windowchoice import choose_windows
-from scbind.windows import Windows
+from scbind.binding.choice import choose_windows
+from scbind.binding.windows import Windows
+from scbind.core.errors import InputError
+from scbind.formats.genome import ChromSizes
 
 GEOMETRY = {"window": 200, "step": 50, "context": 400}
 

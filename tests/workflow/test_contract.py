@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scbind import provenance, settings, sheets
+from scbind.plan import digests, settings, sheets
 
 ROOT = Path(__file__).parent.parent.parent
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -53,7 +53,7 @@ def test_rule(name):
     assert "mem_mb=" in block and "runtime=" in block
     text = (ROOT / f"workflow/scripts/{name}.py").read_text()
     assert "snakemake.config" not in text, "a value read there would not be tracked"
-    assert text.startswith("from scbind.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
+    assert text.startswith("from scbind.core.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
     if name == "download":  # its result is fixed by the checksum
         return
     declared = set(
@@ -61,10 +61,11 @@ def test_rule(name):
     )
     unused = {p for p in declared - {"code", "template"} if f"snakemake.params.{p}" not in text}
     assert not unused, "a declared value that the script does not pass on"
-    digests = re.search(r"code=source_digest\(([^)]*)\)", block)
-    assert digests
-    imported = set(re.findall(r"from scbind\.(\w+) import", text)) - {"runlog", "genome", "devices"}
-    assert imported <= set(re.findall(r'"(\w+)"', digests[1])) or name == "record_provenance"
+    code = re.search(r"code=source_digest\(([^)]*)\)", block)
+    assert code
+    imported = set(re.findall(r"from scbind\.([\w.]+) import", text))
+    imported -= {"core.runlog", "formats.genome", "core.devices"}
+    assert imported <= set(re.findall(r'"([\w.]+)"', code[1])) or name == "record_provenance"
 
 
 GPU_RULES = "train_model evaluate_model sequence_readout reference_profile infer_binding".split()
@@ -118,7 +119,7 @@ def test_conda_pins_are_those_of_the_lock(path):
 
 def test_every_key_is_described():
     text = (ROOT / "docs/configuration.md").read_text()
-    assert settings.describe() in text, "run python -m scbind.settings in workflow/ and paste the table"
+    assert settings.describe() in text, "run python -m scbind.plan.settings in workflow/ and paste the table"
 
 
 def test_every_column_is_described():
@@ -140,9 +141,9 @@ def test_the_snakefile_imports_only_light_modules():
     for path in [*RULE_FILES, ROOT / "workflow/Snakefile", ROOT / "Snakefile"]:
         for line in re.findall(r"^from scbind.*", path.read_text(), re.M):
             base, _, imported = line.removeprefix("from ").partition(" import ")
-            part = base.removeprefix("scbind").lstrip(".")
-            names |= {part} if part else {name.strip() for name in imported.split(",")}
-    assert names == {"settings", "sheets", "errors", "files", "provenance"}
+            room = base.removeprefix("scbind.")
+            names |= {room} if "." in room else {f"{room}.{name.strip()}" for name in imported.split(",")}
+    assert names == {"plan.settings", "plan.sheets", "plan.digests", "core.errors", "core.files"}
 
 
 def test_the_package_never_imports_snakemake():
@@ -152,20 +153,20 @@ def test_the_package_never_imports_snakemake():
 
 def test_python_is_supported():
     assert sys.version_info >= (3, 11)
-    assert provenance.list_modules()
+    assert digests.list_modules()
 
 
 @pytest.mark.parametrize(
     ("section", "left_out", "file", "function"),
     [
-        ("models", "NOT_OF_TRAINING", "train.smk", "training.train"),
-        ("cells", "NOT_OF_EMBEDDING", "cells.smk", "embedding.embed"),
+        ("models", "NOT_OF_TRAINING", "train.smk", "models.training.train"),
+        ("cells", "NOT_OF_EMBEDDING", "cells.smk", "cells.embedding.embed"),
     ],
 )
 def test_settings_that_are_passed_on_are_taken(section, left_out, file, function):
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())["properties"][section]
     keys = set(schema.get("properties") or schema["additionalProperties"]["properties"])
     named = re.search(rf"^{left_out} = (\(.*?\))$", (ROOT / "workflow/rules" / file).read_text(), flags=re.M)
-    module, name = function.split(".")
+    module, _, name = function.rpartition(".")
     taken = inspect.signature(getattr(importlib.import_module(f"scbind.{module}"), name)).parameters
     assert keys - set(ast.literal_eval(named[1])) <= set(taken)

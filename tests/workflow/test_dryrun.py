@@ -221,3 +221,19 @@ def test_a_bad_sheet_is_one_line(project):
 def test_a_misspelled_target_fails(project):
     reply = project.snakemake("--dry-run", "results/activity/dmo.h5ad", check=False)
     assert reply.returncode != 0 and "MissingRuleException" in reply.stdout
+
+
+def test_an_edit_of_code_plans_the_rules_that_run_it(project):
+    package, target = project.copy_workflow(), "results/motifs/motifs.npz"
+    project.snakemake(target)  # for Snakemake to know with what code it was made
+
+    def plan_after(module, old, new):
+        path = package / module
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new, 1))
+        return project.jobs(target)
+
+    assert plan_after("bulk/shift.py", "\n\n\ndef ", "\n\nEDITED = 1\n\n\ndef ") == {}
+    assert plan_after("formats/motifs.py", '"""Motif matrices', '"""The motif matrices') == {}
+    assert plan_after("formats/motifs.py", "PSEUDOCOUNT = 0.8", "PSEUDOCOUNT = 0.9") == {"prepare_motifs": 1}

@@ -17,7 +17,9 @@ def run(out, data, *options):
     environment = os.environ | {"CUDA_VISIBLE_DEVICES": "", "OUT": str(out), "DATA": str(data)}
     environment |= {"PYTHON": sys.executable, "WHEELS": str(out / "no wheels")}
     command = [BENCHMARKS / "gpu.sh", *options]
-    return subprocess.run(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.run(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +35,18 @@ def driver():
 @pytest.mark.xdist_group("demo")
 def test_every_step_of_the_rehearsal(demo, driver, tmp_path):
     data = tmp_path / "data.tar.xz"
-    collect = [BENCHMARKS / "gpu_prepare.py", "--run", demo.folder / "results", "--seeds", "0", "--output", data]
-    subprocess.run([sys.executable, *map(str, collect)], check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""})
+    collect = [
+        BENCHMARKS / "gpu_prepare.py",
+        "--run",
+        demo.folder / "results",
+        "--seeds",
+        "0",
+        "--output",
+        data,
+    ]
+    subprocess.run(
+        [sys.executable, *map(str, collect)], check=True, env=os.environ | {"CUDA_VISIBLE_DEVICES": ""}
+    )
     assert data.stat().st_size < 40e6
     reply = run(tmp_path / "out", data, "--small", "--minutes", "20")
     assert reply.returncode == 0, reply.stdout[-3000:] + (tmp_path / "out/log.txt").read_text()[-3000:]
@@ -63,7 +75,13 @@ def test_a_slow_step_costs_itself_and_says_so(driver, tmp_path, capsys):
 
 
 def test_table_puts_both_sides_and_their_ratio_in_one_row(driver, tmp_path):
-    row = {"step": "training_speed", "what": "scbind, batch 64", "unit": "windows/s", "asked": "", "held": None}
+    row = {
+        "step": "training_speed",
+        "what": "scbind, batch 64",
+        "unit": "windows/s",
+        "asked": "",
+        "held": None,
+    }
     rows = [row | {"side": driver.GPU, "value": 300.0}, row | {"side": driver.CPU, "value": 10.0}]
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
     driver.write_table(tmp_path, "title")

@@ -16,7 +16,7 @@ rule differential_tfs:
         runtime=60,
     params:
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
-        code=source_digest("differential"),
+        code=source_digest("analysis.differential"),
     script:
         "../scripts/differential_tfs.py"
 
@@ -41,7 +41,7 @@ rule find_populations:
         runtime=120,
     params:
         options=SETTINGS["analysis"]["populations"],
-        code=source_digest("populations"),
+        code=source_digest("analysis.populations"),
     script:
         "../scripts/find_populations.py"
 
@@ -70,7 +70,7 @@ rule tf_targets:
     params:
         options=SETTINGS["analysis"]["targets"],
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
-        code=source_digest("targets"),
+        code=source_digest("analysis.targets"),
     script:
         "../scripts/tf_targets.py"
 
@@ -99,7 +99,7 @@ rule motif_enrichment:
         reference=subpath(input[0], parent=True),
         options=SETTINGS["analysis"]["motifs"],
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
-        code=source_digest("enrichment"),
+        code=source_digest("analysis.enrichment"),
     script:
         "../scripts/motif_enrichment.py"
 
@@ -137,7 +137,7 @@ rule score_cells:
         model=INFER_MODEL,
         networks=MODELS[1:],
         network_cells=lookup("evaluate/network_cells", within=SETTINGS),
-        code=source_digest("truth"),
+        code=source_digest("demo.truth"),
     script:
         "../scripts/score_cells.py"
 
@@ -158,6 +158,6 @@ rule score_types:
         runtime=60,
     params:
         seed=lookup("evaluate/seed", within=SETTINGS),
-        code=source_digest("truth"),
+        code=source_digest("demo.truth"),
     script:
         "../scripts/score_types.py"

@@ -18,7 +18,7 @@ rule bulk_track:
         runtime=240,
     params:
         tracks=lambda wildcards: PLAN.tracks[wildcards.cell_line],
-        code=source_digest("tracks"),
+        code=source_digest("bulk.tracks"),
     script:
         "../scripts/bulk_track.py"
 
@@ -43,6 +43,6 @@ rule bulk_peaks:
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
-        code=source_digest("peaks"),
+        code=source_digest("peaks.macs3"),
     script:
         "../scripts/bulk_peaks.py"

@@ -20,7 +20,7 @@ rule bam_fragments:
         runtime=480,
     params:
         barcode_tag=lookup("cells/barcode_tag", within=SETTINGS),
-        code=source_digest("fragments"),
+        code=source_digest("cells.frombam"),
     script:
         "../scripts/bam_fragments.py"
 
@@ -47,7 +47,7 @@ rule count_fragments:
         runtime=480,
     params:
         min_fragments=lookup("cells/min_barcode", within=SETTINGS),
-        code=source_digest("cells"),
+        code=source_digest("cells.count"),
     script:
         "../scripts/count_fragments.py"
 
@@ -72,7 +72,7 @@ rule sample_peaks:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
         max_fragments=lookup("peaks/max_fragments", within=SETTINGS),
-        code=source_digest("peaks"),
+        code=source_digest("peaks.macs3"),
     script:
         "../scripts/sample_peaks.py"
 
@@ -122,7 +122,7 @@ rule embed_cells:
         },
         options={key: value for key, value in SETTINGS["cells"].items() if key not in NOT_OF_EMBEDDING},
         batches=lambda wildcards: harmony_batches(PLAN.groups[wildcards.group]),
-        code=source_digest("embedding"),
+        code=source_digest("cells.embedding"),
     script:
         "../scripts/embed_cells.py"
 
@@ -145,6 +145,6 @@ rule sample_cells:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
         weights=lookup("infer/weights", within=SETTINGS),
-        code=source_digest("embedding"),
+        code=source_digest("cells.embedding"),
     script:
         "../scripts/sample_cells.py"

@@ -3,10 +3,11 @@ import re
 
 from snakemake.exceptions import WorkflowError
 
-from scbind import settings, sheets
-from scbind.errors import InputError
-from scbind.files import read_rows, rows_by
-from scbind.provenance import list_modules, source_digest, template_digest
+
+from scbind.core.errors import InputError
+from scbind.core.files import read_rows, rows_by
+from scbind.plan import settings, sheets
+from scbind.plan.digests import list_modules, source_digest, template_digest
 
 CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
 try:

@@ -25,6 +25,6 @@ rule build_dataset:
         chip=PLAN.chip,
         splits=SETTINGS["splits"],
         geometry=GEOMETRY,
-        code=source_digest("dataset"),
+        code=source_digest("dataset.build"),
     script:
         "../scripts/build_dataset.py"

@@ -22,7 +22,7 @@ rule evaluate_model:
         runtime=720,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("evaluation"),
+        code=source_digest("evaluation.evaluate"),
     script:
         "../scripts/evaluate_model.py"
 
@@ -53,7 +53,7 @@ rule evaluate_depth:
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["depth_windows"]
         or SETTINGS["evaluate"]["depth_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
-        code=source_digest("depth"),
+        code=source_digest("evaluation.depth"),
     script:
         "../scripts/evaluate_depth.py"
 
@@ -79,7 +79,7 @@ rule model_card:
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
         template=template_digest("card.md.j2"),
-        code=source_digest("card"),
+        code=source_digest("report.card"),
     script:
         "../scripts/model_card.py"
 
@@ -110,7 +110,7 @@ rule evaluate_baselines:
         depths=lookup("evaluate/depths", within=SETTINGS),
         max_windows=lookup("evaluate/depth_windows", within=SETTINGS),
         seed=lookup("evaluate/seed", within=SETTINGS),
-        code=source_digest("baselines"),
+        code=source_digest("evaluation.baselines"),
     script:
         "../scripts/evaluate_baselines.py"
 
@@ -133,7 +133,7 @@ rule evaluate_oracle:
         runtime=60,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("oracle"),
+        code=source_digest("demo.oracle"),
     script:
         "../scripts/evaluate_oracle.py"
 
@@ -157,7 +157,7 @@ rule merge_metrics:
         mem_mb=1000,
         runtime=10,
     params:
-        code=source_digest("evaluation"),
+        code=source_digest("evaluation.evaluate"),
     script:
         "../scripts/merge_metrics.py"
 
@@ -180,6 +180,6 @@ rule merge_depths:
         runtime=10,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("depth"),
+        code=source_digest("evaluation.depth"),
     script:
         "../scripts/merge_depths.py"

@@ -16,7 +16,7 @@ rule choose_windows:
     params:
         reference=subpath(input[0], parent=True),
         geometry=GEOMETRY,
-        code=source_digest("windowchoice"),
+        code=source_digest("binding.choice"),
     script:
         "../scripts/choose_windows.py"
 
@@ -44,7 +44,7 @@ rule sequence_readout:
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("inference"),
+        code=source_digest("binding.inference"),
     script:
         "../scripts/sequence_readout.py"
 
@@ -80,7 +80,7 @@ rule reference_profile:
         draws=lookup("infer/background_draws", within=SETTINGS),
         seed=lookup("infer/seed", within=SETTINGS),
         precision=lookup("infer/precision", within=SETTINGS),
-        code=source_digest("inference"),
+        code=source_digest("binding.inference"),
     script:
         "../scripts/reference_profile.py"
 
@@ -118,7 +118,7 @@ rule infer_binding:
         max_error=lookup("infer/max_error", within=SETTINGS),
         sites=KEEP_SITES,
         precision=lookup("infer/precision", within=SETTINGS),
-        code=source_digest("inference"),
+        code=source_digest("binding.inference"),
     script:
         "../scripts/infer_binding.py"
 
@@ -145,9 +145,9 @@ rule merge_shards:
         provenance={
             "model": INFER_MODEL,
             "genome": SETTINGS["genome"]["name"],
-            "inference": source_digest("inference"),
+            "inference": source_digest("binding.inference"),
         },
-        code=source_digest("binding"),
+        code=source_digest("binding.store"),
     script:
         "../scripts/merge_shards.py"
 
@@ -171,7 +171,7 @@ rule cell_type_tracks:
         runtime=240,
     params:
         min_probability=lookup("infer/min_probability", within=SETTINGS),
-        code=source_digest("celltracks"),
+        code=source_digest("binding.celltracks"),
     script:
         "../scripts/cell_type_tracks.py"
 
@@ -191,6 +191,6 @@ rule activity_matrix:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        code=source_digest("activity"),
+        code=source_digest("binding.activity"),
     script:
         "../scripts/activity_matrix.py"

@@ -15,6 +15,6 @@ rule prepare_motifs:
         tfs=PLAN.tfs,
         release=lookup("motifs/release", within=SETTINGS),
         aliases=SETTINGS["motifs"]["aliases"],
-        code=source_digest("motifs"),
+        code=source_digest("formats.motifs"),
     script:
         "../scripts/prepare_motifs.py"

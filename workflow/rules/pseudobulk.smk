@@ -20,7 +20,7 @@ checkpoint cell_types:
         min_cells=lookup("peaks/min_cells", within=SETTINGS),
         min_fragments=lookup("peaks/min_fragments", within=SETTINGS),
         small_types=lookup("peaks/small_types", within=SETTINGS),
-        code=source_digest("pseudobulk"),
+        code=source_digest("peaks.pseudobulk"),
     script:
         "../scripts/cell_types.py"
 
@@ -44,7 +44,7 @@ rule split_sample:
         mem_mb=memory(3000),
         runtime=480,
     params:
-        code=source_digest("pooling"),
+        code=source_digest("peaks.pooling"),
     script:
         "../scripts/split_sample.py"
 
@@ -72,7 +72,7 @@ rule merge_pieces:
         runtime=480,
     params:
         slug=lambda wildcards: wildcards.bulk.partition("/")[0],
-        code=source_digest("pooling"),
+        code=source_digest("peaks.pooling"),
     script:
         "../scripts/merge_pieces.py"
 
@@ -91,7 +91,7 @@ rule pseudobulk_coverage:
         mem_mb=memory(3000),
         runtime=480,
     params:
-        code=source_digest("coverage"),
+        code=source_digest("peaks.coverage"),
     script:
         "../scripts/pseudobulk_coverage.py"
 
@@ -116,7 +116,7 @@ rule call_peaks:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
         max_fragments=lookup("peaks/max_fragments", within=SETTINGS),
-        code=source_digest("peaks"),
+        code=source_digest("peaks.macs3"),
     script:
         "../scripts/call_peaks.py"
 
@@ -148,7 +148,7 @@ rule pseudobulk_peaks:
         replicates=compared_replicates,
         min_replicates=lookup("peaks/min_replicates", within=SETTINGS),
         facts=type_facts,
-        code=source_digest("consensus"),
+        code=source_digest("peaks.consensus"),
     script:
         "../scripts/pseudobulk_peaks.py"
 
@@ -171,6 +171,6 @@ rule consensus_peaks:
         runtime=60,
     params:
         width=lookup("peaks/consensus_width", within=SETTINGS),
-        code=source_digest("consensus"),
+        code=source_digest("peaks.consensus"),
     script:
         "../scripts/consensus_peaks.py"

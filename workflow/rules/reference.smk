@@ -18,7 +18,7 @@ rule prepare_reference:
         mem_mb=memory(2000, 1),
         runtime=60,
     params:
-        code=source_digest("reference"),
+        code=source_digest("reference.prepare"),
     script:
         "../scripts/prepare_reference.py"
 
@@ -39,6 +39,6 @@ rule prepare_mappability:
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("mappability"),
+        code=source_digest("reference.mappability"),
     script:
         "../scripts/prepare_mappability.py"

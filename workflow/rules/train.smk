@@ -37,7 +37,7 @@ rule train_model:
         hyper=lambda wildcards: {
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
-        code=source_digest("training"),
+        code=source_digest("models.training"),
     script:
         "../scripts/train_model.py"
 
@@ -65,6 +65,6 @@ rule calibrate_model:
         reference=subpath(input[0], parent=True),
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["valid_windows"],
         seed=lambda wildcards: SETTINGS["models"][wildcards.model]["seed"],
-        code=source_digest("calibration"),
+        code=source_digest("models.calibration"),
     script:
         "../scripts/calibrate_model.py"

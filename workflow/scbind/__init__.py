@@ -4,9 +4,9 @@ __version__ = "0.1.0"
 
 
 def __getattr__(name: str):
-    """Load :func:`scbind.binding.open_binding` when it is asked for: importing the package stays light."""
+    """Load :func:`scbind.binding.store.open_binding` when it is asked for: importing the package stays light."""
     if name == "open_binding":
         import importlib
 
-        return importlib.import_module("scbind.binding").open_binding
+        return importlib.import_module("scbind.binding.store").open_binding
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.activity import activity_matrix
+    from scbind.binding.activity import activity_matrix
 
     activity_matrix(
         list(snakemake.input.shards),

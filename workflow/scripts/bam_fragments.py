@@ -1,8 +1,8 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.fragments import bam_to_fragments
-    from scbind.genome import ChromSizes
+    from scbind.cells.frombam import bam_to_fragments
+    from scbind.formats.genome import ChromSizes
 
     bam_to_fragments(
         snakemake.input.bam,

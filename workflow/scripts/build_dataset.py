@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.dataset import build_dataset
+    from scbind.dataset.build import build_dataset
 
     lines = snakemake.params.cell_lines
     build_dataset(

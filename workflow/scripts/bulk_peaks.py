@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.peaks import call_track_peaks
+    from scbind.peaks.macs3 import call_track_peaks
 
     call_track_peaks(
         snakemake.input.bigwig,

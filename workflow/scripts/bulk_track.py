@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.tracks import insertion_track
+    from scbind.bulk.tracks import insertion_track
 
     output = snakemake.output
     insertion_track(

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.calibration import calibrate
+    from scbind.models.calibration import calibrate
 
     calibrate(
         snakemake.input.checkpoint,

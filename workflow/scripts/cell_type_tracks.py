@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.celltracks import cell_type_tracks
+    from scbind.binding.celltracks import cell_type_tracks
 
     cell_type_tracks(
         snakemake.input.binding,

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.pseudobulk import list_cell_types
+    from scbind.peaks.pseudobulk import list_cell_types
 
     list_cell_types(
         dict(zip(snakemake.params.samples, snakemake.input.cells, strict=True)),

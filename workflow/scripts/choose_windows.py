@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.windowchoice import choose_windows
+    from scbind.binding.choice import choose_windows
 
     choose_windows(
         snakemake.input.peaks,

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.consensus import consensus_peaks
+    from scbind.peaks.consensus import consensus_peaks
 
     consensus_peaks(
         [*snakemake.input.types, *snakemake.input.samples],

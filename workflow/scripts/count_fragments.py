@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.cells import count_fragments
+    from scbind.cells.count import count_fragments
 
     count_fragments(
         snakemake.input.fragments,

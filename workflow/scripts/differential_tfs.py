@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.differential import differential_tfs
+    from scbind.analysis.differential import differential_tfs
 
     differential_tfs(
         list(snakemake.input.activity),

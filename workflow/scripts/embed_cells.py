@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.embedding import embed
+    from scbind.cells.embedding import embed
 
     kinds = ("barcodes", "position", "cell", "peaks")
     files = {kind: snakemake.input[kind] for kind in kinds}

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.baselines import evaluate_baselines
+    from scbind.evaluation.baselines import evaluate_baselines
 
     evaluate_baselines(
         snakemake.input.dataset,

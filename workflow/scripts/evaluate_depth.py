@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.depth import evaluate_depth
+    from scbind.evaluation.depth import evaluate_depth
 
     evaluate_depth(
         snakemake.input.checkpoint,

@@ -1,8 +1,8 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.devices import torch_device
-    from scbind.evaluation import evaluate_model
+    from scbind.core.devices import torch_device
+    from scbind.evaluation.evaluate import evaluate_model
 
     evaluate_model(
         snakemake.input.checkpoint,

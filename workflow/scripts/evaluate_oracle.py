@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.oracle import evaluate_oracle
+    from scbind.demo.oracle import evaluate_oracle
 
     evaluate_oracle(
         snakemake.input.truth,

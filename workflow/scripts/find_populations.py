@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.populations import find_populations
+    from scbind.analysis.populations import find_populations
 
     find_populations(
         list(snakemake.input.activity),

@@ -1,8 +1,8 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.devices import torch_device
-    from scbind.inference import infer_shard
+    from scbind.binding.inference import infer_shard
+    from scbind.core.devices import torch_device
 
     number, of = snakemake.params.shard
     infer_shard(

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.pooling import merge_pieces
+    from scbind.peaks.pooling import merge_pieces
 
     merge_pieces(
         [f"{folder}/{snakemake.params.slug}.parquet" for folder in snakemake.input.pieces],

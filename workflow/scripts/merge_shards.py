@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.binding import merge_shards
+    from scbind.binding.store import merge_shards
 
     merge_shards(
         list(snakemake.input.shards),

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.card import write_card
+    from scbind.report.card import write_card
 
     write_card(
         snakemake.input.checkpoint,

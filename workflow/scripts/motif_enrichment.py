@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.enrichment import motif_enrichment
+    from scbind.analysis.enrichment import motif_enrichment
 
     motif_enrichment(
         list(snakemake.input.binding),

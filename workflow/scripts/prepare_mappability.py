@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.mappability import prepare_mappability
+    from scbind.reference.mappability import prepare_mappability
 
     prepare_mappability(
         snakemake.input.bigwig,

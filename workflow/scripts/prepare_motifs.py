@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.motifs import prepare_motifs
+    from scbind.formats.motifs import prepare_motifs
 
     prepare_motifs(
         snakemake.params.tfs,

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.reference import prepare_reference
+    from scbind.reference.prepare import prepare_reference
 
     prepare_reference(
         snakemake.input.fasta,

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.consensus import choose_type_peaks
+    from scbind.peaks.consensus import choose_type_peaks
 
     given = snakemake.input
     choose_type_peaks(

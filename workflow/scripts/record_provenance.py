@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.provenance import record
+    from scbind.plan.provenance import record
 
     record(
         snakemake.params.config,

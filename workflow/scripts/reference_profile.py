@@ -1,8 +1,8 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.devices import torch_device
-    from scbind.inference import reference_profile
+    from scbind.binding.inference import reference_profile
+    from scbind.core.devices import torch_device
 
     files = zip(snakemake.input.position, snakemake.input.cell, snakemake.input.cells, strict=True)
     samples = {

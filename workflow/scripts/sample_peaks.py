@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.peaks import call_fragment_peaks
+    from scbind.peaks.macs3 import call_fragment_peaks
 
     call_fragment_peaks(
         snakemake.input.fragments,

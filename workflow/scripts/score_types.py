@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.truth import score_types
+    from scbind.demo.truth import score_types
 
     score_types(
         snakemake.input.activity,

@@ -1,8 +1,8 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.devices import torch_device
-    from scbind.inference import sequence_readout
+    from scbind.binding.inference import sequence_readout
+    from scbind.core.devices import torch_device
 
     sequence_readout(
         snakemake.input.checkpoint,

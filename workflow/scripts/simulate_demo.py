@@ -1,8 +1,8 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
     from pathlib import Path
 
-    from scbind.demo import simulate
+    from scbind.demo.simulate import simulate
 
     simulate(Path(snakemake.output.truth).parent, **snakemake.params.options)

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.pooling import split_sample
+    from scbind.peaks.pooling import split_sample
 
     split_sample(
         snakemake.input.fragments,

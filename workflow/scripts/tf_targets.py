@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.targets import tf_targets
+    from scbind.analysis.targets import tf_targets
 
     tf_targets(
         list(snakemake.input.binding),

@@ -1,7 +1,7 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.training import train
+    from scbind.models.training import train
 
     train(
         snakemake.input.dataset,

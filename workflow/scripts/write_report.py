@@ -1,9 +1,9 @@
-from scbind.runlog import logged
+from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
     from pathlib import Path
 
-    from scbind.report import write_report
+    from scbind.report.page import write_report
 
     given, models = snakemake.input, list(snakemake.params.models)
     truth = {Path(table).stem: table for table in given.truth}

@@ -6,7 +6,7 @@ from inspect import signature
 
 from torch import Tensor, nn
 
-from scbind.errors import InputError
+from scbind.core.errors import InputError
 
 FORMAT = 2  # of checkpoints; raise when weights or facts change meaning
 
@@ -95,7 +95,7 @@ class BindingNetwork(nn.Module):
 def build_network(architecture: str, facts: dict, options: dict, motifs=None) -> BindingNetwork:
     """Make an untrained network.
 
-    ``facts`` are those of :func:`scbind.training.data_facts`; ``options`` the architecture's own
+    ``facts`` are those of :func:`scbind.models.training.data_facts`; ``options`` the architecture's own
     settings; ``motifs`` (TF -> log-odds) are what matrices start from.
 
     Raises

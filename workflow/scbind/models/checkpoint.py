@@ -12,8 +12,8 @@ from pathlib import Path
 
 import torch
 
-from scbind.errors import InputError
-from scbind.files import file_sha256, require
+from scbind.core.errors import InputError
+from scbind.core.files import file_sha256, require
 
 # What a file may raise that was cut short, edited or never was a checkpoint.
 DAMAGE = (
@@ -100,7 +100,7 @@ def read_checkpoint(path: str | Path) -> dict:
 
 
 def read_calibration(path: str | Path, checkpoint: str | Path) -> dict:
-    """What :func:`scbind.calibration.calibrate` wrote for this checkpoint; :class:`InputError` if it is not that."""
+    """Read what :func:`scbind.models.calibration.calibrate` wrote; :class:`InputError` if not for this checkpoint."""
     path = require(path, "calibrate the model first")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)

@@ -8,12 +8,6 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 
-def one_hot(codes: Tensor) -> Tensor:
-    """Base codes to channels: uint8 (..., length) to float32 (..., 4, length); N is all zero."""
-    channels = torch.arange(4, dtype=torch.uint8, device=codes.device)[:, None]
-    return (codes.unsqueeze(-2) == channels).float()
-
-
 def reverse_complement(codes: Tensor) -> Tensor:
     """Reverse complement of base codes, uint8 (..., length); N stays N."""
     return torch.where(codes < 4, 3 - codes, codes).flip(-1)

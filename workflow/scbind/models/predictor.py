@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from scbind.errors import InputError
-from scbind.genome import Genome
+from scbind.core.errors import InputError
+from scbind.formats.genome import Genome
 from scbind.models.base import build_network
 from scbind.models.checkpoint import DAMAGE, read_calibration, read_checkpoint
 
@@ -27,7 +27,8 @@ class Predictor:
     window, context, bin_bp
         Geometry in bp.
     reliability
-        TF -> what is known of its accuracy (see :func:`scbind.abstention.reliability`); empty without calibration.
+        TF -> what is known of its accuracy (see :func:`scbind.models.abstention.reliability`); empty without
+        calibration.
     facts
         The data facts stored in the checkpoint; among them whether it was trained with mappability.
     precision

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from scbind.genome import FULL
+from scbind.formats.genome import FULL
+from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
-from scbind.models.layers import one_hot
 
 HALF_READ = (
     75  # bp either side of an insertion that count as covered, so that signal resembles fragment coverage

@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import gelu
 
-from scbind.errors import InputError
+from scbind.core.errors import InputError
+from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
-from scbind.models.layers import MotifScan, one_hot
+from scbind.models.layers import MotifScan
 
 SURROUNDINGS = (2, 4, 8)  # bins beyond the window, either side, over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features

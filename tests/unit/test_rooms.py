@@ -1,0 +1,104 @@
+"""Which folder of the package may import which."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+from scbind.plan import digests
+
+# A folder imports itself and folders of the lines above its own. Folders of one line never import each other.
+ORDER = [
+    {"core"},
+    {"formats"},
+    {"reference", "bulk", "peaks", "dataset", "cells"},
+    {"models"},
+    {"evaluation"},
+    {"binding"},
+    {"analysis"},
+    {"demo", "report", "plan"},
+]
+FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
+# Their results, or their time to start, should not depend on libraries that only the making of files needs.
+LIGHT = """dataset.trainingset models.training models.predictor models.calibration evaluation.evaluate evaluation.depth
+    evaluation.baselines binding.inference""".split()
+HEAVY = {"pyranges", "pyarrow", "pysam", "pyBigWig"}
+
+
+def breaches():
+    """Every import between two folders that the order does not allow, as ``module -> module``."""
+    found = []
+    for module in digests.list_modules():
+        for target in digests.imported_modules(f"scbind.{module}"):
+            here, there = module.split(".")[0], (target.split(".") + [""])[1]
+            if there not in ("", here) and FLOOR[there] >= FLOOR[here]:
+                found.append(f"{module} -> {target}")
+    return found
+
+
+def test_folders_import_only_from_those_below():
+    assert breaches() == []
+
+
+@pytest.mark.parametrize(
+    ("module", "line"),
+    [
+        ("core/files.py", "from scbind.formats import genome"),
+        ("peaks/coverage.py", "from scbind.bulk.tracks import insertion_track"),
+        ("report/page.py", "def f():\n    from ..plan import settings"),
+    ],
+)
+def test_a_breach_is_found(copied, module, line):
+    path = copied / module
+    path.write_text(path.read_text() + f"\n{line}\n")
+    digests.forget()
+    assert {breach.split()[0] for breach in breaches()} == {module[:-3].replace("/", ".")}
+
+
+def test_every_folder_is_in_the_order_and_every_module_in_a_folder():
+    folders = {path.parent.name for path in digests.PACKAGE.glob("*/__init__.py")}
+    assert folders == set(FLOOR)
+    assert {path.name for path in digests.PACKAGE.glob("*.py")} == {"__init__.py"}
+    for room in folders:
+        text = (digests.PACKAGE / room / "__init__.py").read_text().strip()
+        assert re.fullmatch(r'"""[^"]+"""', text), "importing one module of a folder must not load the others"
+
+
+def test_the_design_shows_the_order():
+    text = (Path(__file__).parents[2] / "docs/design.md").read_text()
+    section = text.partition("## Modules\n")[2].partition("\n## ")[0]
+    listed = re.findall(r"^\| (\d+) \| `(\w+)` \| (.*?) \|", section, flags=re.M)
+    assert {(int(number), room) for number, room, _ in listed} == {(n + 1, room) for room, n in FLOOR.items()}
+    named = {room: re.findall(r"`(\w+)`", modules) for _, room, modules in listed}
+    here = {}
+    for room, _, module in (name.partition(".") for name in digests.list_modules()):
+        here.setdefault(room, []).append(module)
+    assert {room: sorted(modules) for room, modules in named.items()} == here
+
+
+def loaded_on_import(module):
+    """Top names of the libraries that importing a module of ours loads, through ours as well."""
+    found, seen, waiting = set(), set(), [module]
+    for name in waiting:
+        path = digests.PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+        if name in seen or not path.is_file():
+            continue
+        seen.add(name)
+        for node in ast.parse(path.read_text()).body:  # those inside functions wait until they are called
+            if isinstance(node, ast.Import):
+                found |= {alias.name.split(".")[0] for alias in node.names}
+            elif isinstance(node, ast.ImportFrom):
+                found.add(node.module.split(".")[0])
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+@pytest.mark.parametrize("module", LIGHT)
+def test_what_reads_the_dataset_imports_no_reader_of_genomic_files(module):
+    loaded = loaded_on_import(f"scbind.{module}")
+    assert not loaded & HEAVY
+    assert "numpy" in loaded, "or nothing was looked at"
+
+
+def test_readers_of_genomic_files_are_seen():
+    assert "pysam" in loaded_on_import("scbind.bulk.tracks")

@@ -1,0 +1,1 @@
+"""Answers from binding and activity: differential TFs, populations, targets, motifs."""

@@ -1,0 +1,129 @@
+"""Read the activity files of one or several samples as one table of cells."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scbind.analysis.typemeans import cell_types_of
+from scbind.core.errors import InputError
+from scbind.core.files import require
+from scbind.core.runlog import say
+
+
+@dataclass(frozen=True)
+class Activity:
+    """All cells of all samples.
+
+    ``z`` and ``binding`` are float64, shape (cells, TFs); ``obs`` has ``sample``, ``cell_type`` (missing
+    where unknown), the barcode in ``cell``, whatever else the files hold, and a plain running index;
+    ``var`` is the table of factors, with what is known of their reliability; ``umap`` float64 (cells, 2),
+    NaN where a file has none; ``shallow`` bool (cells, TFs): the cell is too shallow for a TF that is not abstained
+    on as a whole (nowhere, if a file does not say).
+    """
+
+    z: np.ndarray
+    binding: np.ndarray
+    obs: pd.DataFrame
+    var: pd.DataFrame
+    umap: np.ndarray
+    shallow: np.ndarray
+
+    @property
+    def tfs(self) -> list[str]:
+        """Names of the factors, in column order."""
+        return self.var.index.tolist()
+
+    @property
+    def reliability(self) -> pd.DataFrame:
+        """What ``var`` says of each factor's predictions, one row per factor (may have no column)."""
+        return self.var
+
+    @property
+    def abstained(self) -> np.ndarray:
+        """What :func:`abstained_tfs` says of ``var``."""
+        return abstained_tfs(self.var)
+
+    @property
+    def readable(self) -> np.ndarray:
+        """``z`` with NaN where a cell is too shallow for the TF: float64 (cells, TFs)."""
+        return np.where(self.shallow, np.nan, self.z)
+
+    def take(self, tfs: np.ndarray) -> Activity:
+        """The same cells with some factors only, given as a mask or numbers."""
+        kept = {name: getattr(self, name)[:, tfs] for name in ("z", "binding", "shallow")}
+        return replace(self, var=self.var.iloc[tfs], **kept)
+
+
+def read_activity(paths: list[str | Path]) -> Activity:
+    """Read ``results/activity/{sample}.h5ad`` of one or several samples.
+
+    Cells whose ``pass`` is false are left out, and so are factors without a finite z in every cell (named in
+    the log).
+
+    Raises
+    ------
+    InputError
+        A file is missing or unreadable, lacks ``mean_binding`` or ``cell_type``, or its factors differ.
+    """
+    if not paths:
+        raise InputError("activity", "no file was given", "give at least one results/activity/{sample}.h5ad")
+    files = [_read_one(Path(path)) for path in paths]
+    names = files[0].var_names
+    for path, data in zip(paths[1:], files[1:], strict=True):
+        if not names.equals(data.var_names):
+            raise InputError(
+                path, f"its factors differ from those of {paths[0]}", "make both with the same model"
+            )
+    z = np.vstack([_dense(data.X) for data in files])
+    binding = np.vstack([_dense(data.layers["mean_binding"]) for data in files])
+    umap = np.vstack([_umap(data) for data in files])
+    obs = pd.concat([data.obs for data in files], ignore_index=True)
+    finite = np.isfinite(z).all(axis=0)
+    if not finite.all():
+        say(f"left out, no finite activity in some cell: {', '.join(names[~finite])}")
+    shallow = np.vstack([_shallow(data) for data in files])
+    return Activity(z, binding, obs, files[0].var, umap, shallow).take(finite)
+
+
+def _read_one(path: Path) -> anndata.AnnData:
+    require(path, "run the activity rule first")
+    try:
+        data = anndata.read_h5ad(path)
+    except (OSError, KeyError) as error:
+        raise InputError(path, f"not a readable .h5ad ({error})", "run its rule again") from error
+    if "mean_binding" not in data.layers:
+        raise InputError(path, "it has no layer mean_binding", "make it again with the activity rule")
+    obs = data.obs.copy()
+    obs["cell_type"] = cell_types_of(obs, path)
+    obs["cell"] = obs.index.astype(str)
+    obs["sample"] = obs["sample"].astype(str) if "sample" in obs else path.stem
+    data.obs = obs
+    return data[obs["pass"].astype(bool).to_numpy()].copy() if "pass" in obs else data
+
+
+def _dense(matrix) -> np.ndarray:
+    return np.asarray(matrix.toarray() if sp.issparse(matrix) else matrix, dtype=np.float64)
+
+
+def abstained_tfs(var: pd.DataFrame) -> np.ndarray:
+    """Bool (TFs,): scbind abstains on it as a whole, by ``var`` of an activity file; none if that says nothing."""
+    given = "abstained" in var
+    return var["abstained"].to_numpy(dtype=bool) if given else np.zeros(len(var), dtype=bool)
+
+
+def _shallow(data: anndata.AnnData) -> np.ndarray:
+    if "abstained" not in data.layers:
+        return np.zeros(data.shape, dtype=bool)
+    return np.asarray(data.layers["abstained"], dtype=bool) & ~abstained_tfs(data.var)
+
+
+def _umap(data: anndata.AnnData) -> np.ndarray:
+    if "X_umap" not in data.obsm:
+        return np.full((data.n_obs, 2), np.nan)
+    return np.asarray(data.obsm["X_umap"], dtype=np.float64)[:, :2]

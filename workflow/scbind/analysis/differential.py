@@ -1,0 +1,252 @@
+"""Transcription factors whose activity differs between cell types, or between conditions within a type.
+
+The unit of replication is the donor, where donors are known, else the sample: cells of one sample are not
+replicates, and testing them as if they were calls nearly everything significant (Squair et al. 2021, Nature
+Communications 12:5692). With three replicates or more the test is over their means; with fewer it is over
+cells, and the column ``test`` says what such a p-value is worth. A TF on which scbind abstains is described but not
+tested; a cell that is too shallow for a TF does not count for it.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from scbind.analysis.activitytable import Activity, read_activity
+from scbind.analysis.typemeans import list_types
+from scbind.core.files import write_table
+from scbind.core.runlog import say
+
+MIN_REPLICATES = 3
+PAIRED = "paired t-test over replicates"
+WELCH = "Welch t-test over replicates"
+CELLS = "cells, no replicates: p-values describe this sample only"
+ABSTAINED = "not tested: scbind abstains on this TF"
+SHALLOW = "not tested: too few cells are deep enough for this TF"
+COLUMNS = [
+    "contrast", "cell_type", "group", "reference", "tf", "n_cells", "n_cells_reference", "n_replicates",
+    "mean_z", "mean_z_reference", "difference", "effect_size", "mean_binding", "mean_binding_reference",
+    "statistic", "p_value", "p_adjusted", "test",
+]  # fmt: skip
+NAMING = (
+    "contrast",
+    "cell_type",
+    "group",
+    "reference",
+    "p_adjusted",
+)  # what a comparison does not know itself
+
+
+def differential_tfs(
+    activity: list[str | Path],
+    output: str | Path,
+    min_cells: int = 20,
+    min_cells_per_replicate: int = 5,
+) -> None:
+    """Compare each cell type with all other cells, and each condition with the others within a type.
+
+    Parameters
+    ----------
+    activity
+        ``results/activity/{sample}.h5ad`` files; z is compared. ``obs`` may have ``donor`` and ``condition``.
+    output
+        A table, one row per contrast, cell type, group and factor; columns in ``docs/outputs.md``.
+    min_cells
+        Types (or groups of a type) with fewer cells are named in the log and left out. Where fewer cells of a side are
+        deep enough for a TF, its row has no figures.
+    min_cells_per_replicate
+        A replicate counts on a side of a comparison if it has this many cells there.
+
+    Notes
+    -----
+    Three replicates that hold both the type and other cells give a paired t-test over the replicates'
+    differences of means (a signed-rank test cannot reach p < 0.05 with fewer than six). Conditions are
+    compared by Welch's t-test over replicate means if each side has three and no replicate is on both.
+    Otherwise: Wilcoxon rank-sum over cells (``scanpy.tl.rank_genes_groups``, tie-corrected).
+    Benjamini-Hochberg adjustment runs over all tested rows of one kind of contrast.
+    """
+    data = read_activity(activity)
+    data.obs["replicate"] = _replicates(data.obs)
+    rows = _between_types(data, min_cells, min_cells_per_replicate)
+    if "condition" in data.obs and data.obs["condition"].notna().any():
+        rows += _between_conditions(data, min_cells, min_cells_per_replicate)
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
+    if rows:
+        tested = table[~table["test"].isin([ABSTAINED, SHALLOW])]
+        table["p_adjusted"] = tested.groupby("contrast")["p_value"].transform(_adjust)
+        table = table[COLUMNS].join(data.reliability.add_prefix("reliability_"), on="tf")
+        table = table.sort_values(
+            ["contrast", "cell_type", "group", "p_adjusted", "statistic"],
+            ascending=[True, True, True, True, False],
+            kind="stable",
+        )
+    else:
+        say("no two groups of cells to compare: the table of differential TFs is empty")
+    write_table(output, table)
+
+
+def _adjust(p_values: pd.Series) -> np.ndarray:
+    """Benjamini-Hochberg; a test that could not be computed (constant values) counts as p = 1."""
+    return stats.false_discovery_control(p_values.fillna(1.0).to_numpy())
+
+
+def _replicates(obs: pd.DataFrame) -> pd.Series:
+    """Name of each cell's replicate: its donor where every cell has one, else its sample."""
+    return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
+
+
+def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
+    types = data.obs["cell_type"]
+    rows = []
+    for name in list_types(types, min_cells, "differential TFs"):
+        inside = (types == name).to_numpy()
+        outside = types.notna().to_numpy() & ~inside
+        if outside.sum() < min_cells:
+            say(f"differential TFs: {name} is skipped, fewer than {min_cells} other cells to compare with")
+            continue
+        table = _compare(data, inside, outside, min_cells, min_per_replicate, paired=True)
+        rows.append(table.assign(contrast="cell_type", cell_type=name, group=name, reference="other types"))
+    return rows
+
+
+def _between_conditions(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
+    types, condition = data.obs["cell_type"], data.obs["condition"]
+    conditions = sorted(condition.dropna().unique())
+    if len(conditions) == 2:  # the second comparison would be the first with its sign turned
+        conditions = conditions[1:]
+    rows = []
+    for name in list_types(types, min_cells, "conditions"):
+        for value in conditions:
+            of_type = (types == name).to_numpy()
+            inside = of_type & (condition == value).to_numpy()
+            outside = of_type & condition.notna().to_numpy() & ~inside
+            if min(inside.sum(), outside.sum()) < min_cells:
+                say(f"conditions: {value} in {name} is skipped, fewer than {min_cells} cells on a side")
+                continue
+            others = sorted(condition[outside].unique())
+            table = _compare(data, inside, outside, min_cells, min_per_replicate, paired=False)
+            reference = ", ".join(others)
+            rows.append(table.assign(contrast="condition", cell_type=name, group=value, reference=reference))
+    return rows
+
+
+def _compare(
+    data: Activity,
+    inside: np.ndarray,
+    outside: np.ndarray,
+    min_cells: int,
+    min_per_replicate: int,
+    paired: bool,
+) -> pd.DataFrame:
+    """One row per factor: what is inside against what is outside, both bool (cells,)."""
+    parts = []
+    for tfs, readable in _read_alike(data, inside | outside):
+        part, ours, theirs = data.take(tfs), inside & readable, outside & readable
+        counts = pd.DataFrame(
+            {"tf": part.tfs, "n_cells": int(ours.sum()), "n_cells_reference": int(theirs.sum())}
+        )
+        if part.abstained.all():
+            found = _described(part, ours, theirs).assign(test=ABSTAINED, n_replicates=0)
+        elif min(ours.sum(), theirs.sum()) < min_cells:
+            found = pd.DataFrame({"test": SHALLOW, "n_replicates": 0}, index=counts.index)
+        else:
+            found = _tested(part, ours, theirs, min_per_replicate, paired)
+        parts.append(counts.join(found))
+    table = pd.concat(parts).set_index("tf").loc[data.tfs].reset_index()
+    return table.reindex(columns=[name for name in COLUMNS if name not in NAMING])
+
+
+def _read_alike(data: Activity, compared: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Factors that can be read in the same of the compared cells, which may be tested together.
+
+    Yields their numbers and the cells, bool (cells,), that are not too shallow for them. Factors that are abstained on
+    as a whole come apart from the others.
+    """
+    keys = np.vstack([data.abstained, np.packbits(data.shallow[compared], axis=0)])
+    _, group = np.unique(keys, axis=1, return_inverse=True)
+    for number in range(group.max(initial=-1) + 1):
+        tfs = np.flatnonzero(group.ravel() == number)
+        yield tfs, ~data.shallow[:, tfs[0]]
+
+
+def _described(data: Activity, inside: np.ndarray, outside: np.ndarray) -> pd.DataFrame:
+    """Means and differences over cells, one row per factor."""
+    z_in, z_out = data.z[inside], data.z[outside]
+    difference = z_in.mean(axis=0) - z_out.mean(axis=0)
+    return pd.DataFrame(
+        {
+            "mean_z": z_in.mean(axis=0),
+            "mean_z_reference": z_out.mean(axis=0),
+            "difference": difference,
+            "effect_size": _over_spread(difference, z_in, z_out),
+            "mean_binding": data.binding[inside].mean(axis=0),
+            "mean_binding_reference": data.binding[outside].mean(axis=0),
+        }
+    )
+
+
+def _over_spread(difference: np.ndarray, z_in: np.ndarray, z_out: np.ndarray) -> np.ndarray:
+    """Difference over the root mean square of the sides' standard deviations; 0 where nothing varies."""
+    pooled = np.sqrt((z_in.var(axis=0) + z_out.var(axis=0)) / 2)
+    return np.divide(difference, pooled, out=np.zeros_like(difference), where=pooled > 0)
+
+
+def _tested(
+    data: Activity, inside: np.ndarray, outside: np.ndarray, min_per_replicate: int, paired: bool
+) -> pd.DataFrame:
+    """What :func:`_described` gives, with the test that the replicates allow; differences are those of the test."""
+    table, z_in, z_out = _described(data, inside, outside), data.z[inside], data.z[outside]
+    difference = table["difference"].to_numpy()
+    ours, theirs = (_replicate_means(data, side, min_per_replicate) for side in (inside, outside))
+    both = ours.index.intersection(theirs.index)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # constant columns: NaN, adjusted as p = 1
+        if paired and len(both) >= MIN_REPLICATES:
+            test, n_replicates = PAIRED, len(both)
+            difference = (ours.loc[both] - theirs.loc[both]).to_numpy().mean(axis=0)
+            outcome = stats.ttest_rel(ours.loc[both], theirs.loc[both], axis=0)
+        elif not paired and min(len(ours), len(theirs)) >= MIN_REPLICATES and both.empty:
+            test, n_replicates = WELCH, len(ours) + len(theirs)
+            difference = (ours.mean() - theirs.mean()).to_numpy()
+            outcome = stats.ttest_ind(ours, theirs, axis=0, equal_var=False)
+        else:
+            test, n_replicates = CELLS, 0
+            outcome = None
+    statistic, p_value = (outcome.statistic, outcome.pvalue) if outcome else _wilcoxon(z_in, z_out)
+    return table.assign(
+        difference=difference,
+        effect_size=_over_spread(difference, z_in, z_out),
+        n_replicates=n_replicates,
+        statistic=np.asarray(statistic, dtype=np.float64),
+        p_value=np.asarray(p_value, dtype=np.float64),
+        test=test,
+    )
+
+
+def _replicate_means(data: Activity, side: np.ndarray, min_cells: int) -> pd.DataFrame:
+    """Mean z, replicates x factors, of the replicates with enough cells on a side."""
+    replicate = data.obs["replicate"].to_numpy()[side]
+    grouped = pd.DataFrame(data.z[side]).groupby(replicate)
+    return grouped.mean()[grouped.size() >= min_cells]
+
+
+def _wilcoxon(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rank-sum z score and two-sided p-value per factor, over cells."""
+    import scanpy  # heavy, and needed only without replicates
+
+    group = pd.Categorical(["in"] * len(inside) + ["out"] * len(outside))
+    obs = pd.DataFrame({"group": group}, index=np.arange(len(group)).astype(str))
+    cells = anndata.AnnData(np.vstack([inside, outside]), obs=obs)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fold changes of z are undefined, and not used here
+        scanpy.tl.rank_genes_groups(
+            cells, "group", groups=["in"], reference="out", method="wilcoxon", tie_correct=True
+        )
+    result = scanpy.get.rank_genes_groups_df(cells, "in").set_index("names").loc[cells.var_names]
+    return result["scores"].to_numpy(), result["pvals"].to_numpy()

@@ -1,0 +1,147 @@
+"""Genes that a transcription factor is likely to regulate, per cell type.
+
+Regulatory potential: every window adds its probability of being bound, halved with each ``half_decay`` bp
+between the window and the transcription start site (the idea of Tang et al. 2011, Cancer Research 71:6940;
+2^(-d / half_decay) as in Cistrome-GO, Li et al. 2019, Nucleic Acids Research 47:W206, where 10 kb is the default
+for factors of enhancers, and in Chen et al. 2020, Nature Communications 11:2472, figure 1a). It ranks candidates;
+it does not prove regulation.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scbind.analysis.typemeans import TypeMeans
+from scbind.core.errors import InputError
+from scbind.core.files import write_table
+from scbind.formats.genes import read_tss
+from scbind.formats.genome import ChromSizes
+
+PSEUDOCOUNT = 0.1  # of the specificity ratio: a tenth of one certain site at the start of the gene
+COLUMNS = [
+    "cell_type", "tf", "gene", "chrom", "tss", "strand", "potential", "rank", "specificity",
+    "top_window_start", "top_window_distance", "top_window_binding", "reliability_level",
+    "reliability_abstained",
+]  # fmt: skip
+
+
+def tf_targets(
+    zarrs: list[str | Path],
+    cells: list[str | Path],
+    windows: str | Path,
+    genes: str | Path,
+    sizes: str | Path,
+    output: str | Path,
+    half_decay: float = 10_000,
+    max_distance: int = 100_000,
+    top: int = 100,
+    min_cells: int = 20,
+) -> None:
+    """Write the ``top`` genes of every factor in every cell type, by regulatory potential.
+
+    Parameters
+    ----------
+    zarrs, cells
+        ``results/binding/{sample}.zarr`` and ``results/cells/{sample}/cells.h5ad``, in the same order.
+    windows
+        ``results/binding/windows.npz``.
+    genes
+        BED6 or GTF, see :func:`scbind.formats.genes.read_tss`. A gene with several start sites is listed once,
+        with the one of largest potential.
+    sizes
+        ``chrom.sizes`` of the genome.
+    half_decay, max_distance
+        Distance in bp that halves a window's weight, and beyond which it has none; from the centre of the
+        window to the start site.
+    top
+        Genes kept per factor and type.
+    min_cells
+        Types with fewer cells are named in the log and left out; so is a factor in types with fewer cells that are
+        deep enough for it.
+    """
+    if half_decay <= 0 or max_distance < 0:
+        raise InputError("targets", "half_decay or max_distance is not positive", "give distances in bp")
+    table_sizes = ChromSizes.read(sizes)
+    tss = read_tss(genes, table_sizes)
+    means = TypeMeans.open(zarrs, cells, windows, min_cells, "TF targets")
+    start = means.windows.start.astype(np.int64)
+    centre = start + means.windows.window // 2
+    weight, distance = potential_weights(means.windows.chrom, centre, tss, half_decay, max_distance)
+    gene = tss["gene"].to_numpy()
+    rows = []
+    for tf, binding in means:
+        known = np.flatnonzero(~np.isnan(binding).any(axis=1))  # types with cells deep enough for the factor
+        binding = binding[known]
+        potential = binding @ weight  # (known types, start sites)
+        specificity = _specificity(potential) if len(known) > 1 else None  # one type: nothing to compare with
+        for row, name in enumerate(np.asarray(means.types, dtype=object)[known]):
+            order = np.argsort(-potential[row], kind="stable")
+            order = order[potential[row, order] > 0]
+            order = order[~pd.Series(gene[order]).duplicated().to_numpy()][:top]
+            kept = tss.iloc[order].assign(cell_type=name, tf=tf, potential=potential[row, order])
+            kept["rank"] = np.arange(1, len(order) + 1)
+            if specificity is not None:
+                kept["specificity"] = specificity[row, order]
+            if len(order):
+                rows.append(kept.join(_strongest(order, binding[row], weight, distance, start)))
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS[:-2])
+    table["chrom"] = np.asarray(table_sizes.names, dtype=object)[table["chrom"].to_numpy(dtype=np.int64)]
+    table = table.join(means.marks, on="tf")
+    table = table.sort_values(["cell_type", "tf", "rank"], kind="stable")
+    write_table(output, table.reindex(columns=COLUMNS))
+
+
+def potential_weights(
+    chrom: np.ndarray, centre: np.ndarray, tss: pd.DataFrame, half_decay: float, max_distance: int
+) -> tuple[sp.csc_matrix, sp.csc_matrix]:
+    """Weight 2^(-d / half_decay) of every window for every start site within ``max_distance``.
+
+    ``chrom`` and ``centre`` are int64 (windows,); ``tss`` comes from :func:`read_tss`. Returns two csc
+    matrices (windows, start sites) with the same entries stored: float32 weights, and int64 signed
+    distances in bp (zeros included), negative upstream of the gene.
+    """
+    windows, sites, distances = [], [], []
+    for index in np.unique(chrom):
+        here = np.flatnonzero(chrom == index)
+        here = here[np.argsort(centre[here], kind="stable")]
+        genes = np.flatnonzero(tss["chrom"].to_numpy() == index)
+        position = tss["tss"].to_numpy()[genes]
+        first = np.searchsorted(centre[here], position - max_distance, side="left")
+        last = np.searchsorted(centre[here], position + max_distance, side="right")
+        count = last - first
+        within = np.arange(count.sum()) - np.repeat(np.cumsum(count) - count, count)
+        chosen = here[np.repeat(first, count) + within]
+        windows.append(chosen)
+        sites.append(np.repeat(genes, count))
+        distances.append(centre[chosen] - np.repeat(position, count))
+    window, site, distance = (
+        np.concatenate([np.empty(0, dtype=np.int64), *parts]) for parts in (windows, sites, distances)
+    )
+    shape = (len(chrom), len(tss))
+    weight = np.exp2(-np.abs(distance) / half_decay).astype(np.float32)
+    sign = np.where(tss["strand"].to_numpy() == "-", -1, 1)[site]
+    return tuple(sp.csc_matrix((data, (window, site)), shape=shape) for data in (weight, distance * sign))
+
+
+def _specificity(potential: np.ndarray) -> np.ndarray:
+    """log2 of a type's potential over the mean of the other types, same shape; of two types or more."""
+    others = (potential.sum(axis=0) - potential) / (len(potential) - 1)
+    return np.log2((potential + PSEUDOCOUNT) / (others + PSEUDOCOUNT))
+
+
+def _strongest(
+    sites: np.ndarray, binding: np.ndarray, weight: sp.csc_matrix, distance: sp.csc_matrix, start: np.ndarray
+) -> pd.DataFrame:
+    """The window that adds most to each start site: its start, signed distance in bp, and mean P(bound)."""
+    found = []
+    for site in sites:
+        span = slice(weight.indptr[site], weight.indptr[site + 1])
+        window = weight.indices[span]
+        best = int(np.argmax(weight.data[span] * binding[window]))
+        found.append((start[window[best]], distance.data[span][best], binding[window[best]]))
+    columns = ["top_window_start", "top_window_distance", "top_window_binding"]
+    return pd.DataFrame(found, columns=columns).set_axis(sites, axis=0)

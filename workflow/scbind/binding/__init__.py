@@ -1,0 +1,1 @@
+"""Binding per cell: windows, inference in shards, the store, tracks and activity."""

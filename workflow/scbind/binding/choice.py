@@ -1,0 +1,135 @@
+"""Choose the windows that binding is predicted in: the genome grid where a consensus peak lies."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.core.runlog import say
+from scbind.formats.genome import UNKNOWN, Genome
+from scbind.formats.intervals import read_bed
+from scbind.formats.overlaps import covered_bases
+
+SEQUENCE_BYTES = 1 << 26  # gathered at a time while windows are checked (its index takes 8 times that)
+
+
+def choose_windows(
+    consensus_bed,
+    reference_dir,
+    exclude,
+    output,
+    window: int = 200,
+    step: int = 50,
+    context: int = 1000,
+    min_mappability: float | None = None,
+) -> None:
+    """Write ``windows.npz``: grid windows (start = k * step) of which a consensus peak covers more than half.
+
+    The grid and the rule are those of the training windows, so that a model meets what it was trained on.
+    Kept are windows without N whose context lies inside the chromosome and that do not overlap the exclusion
+    list. Labels of cells play no part. Where two peaks qualify, the one that covers more is named, then the
+    first.
+
+    Parameters
+    ----------
+    consensus_bed
+        Peaks; see :func:`scbind.formats.intervals.read_bed`. Peaks on chromosomes without sequence are dropped.
+    reference_dir
+        Folder ``results/reference/{genome}``.
+    exclude
+        BED of regions to leave out; may be empty, may be ``None``.
+    output
+        The ``.npz``; see :class:`scbind.binding.windows.Windows`.
+    window, step, context
+        Widths and grid step in bp.
+    min_mappability
+        Least mean mappability of the context, as in :func:`scbind.dataset.build.build_dataset`; ``None`` asks for none.
+
+    Raises
+    ------
+    InputError
+        On a malformed file of peaks, a geometry that cannot be, or when no window is left.
+    """
+    if not 0 < step or not 0 < window <= context or (context - window) % 2:
+        raise InputError(
+            "config",
+            f"windows of {window} bp every {step} bp in a context of {context} bp cannot be",
+            "give 0 < step, 0 < window <= context, and an even difference of the two",
+        )
+    genome = Genome.open(reference_dir)
+    peaks = read_bed(consensus_bed, genome.sizes)
+    if peaks.empty:
+        raise InputError(consensus_bed, "holds no peaks", "check that the samples hold enough fragments")
+    names = genome.sizes.names
+    peaks["chrom"] = pd.Index(names).get_indexer(peaks["chrom"])
+    sequenced = peaks["chrom"] < genome.n_sequenced
+    if not sequenced.all():
+        lost = [names[i] for i in np.unique(peaks["chrom"][~sequenced])]
+        say(f"{(~sequenced).sum()} of {len(peaks)} peaks dropped: no sequence for {', '.join(lost)}")
+    table = _covered_grid(peaks[sequenced], window, step)
+    flank = (context - window) // 2
+    inside = (table.start >= flank) & (table.start + window + flank <= genome.sizes.lengths[table.chrom])
+    table = table[inside]
+    if exclude is not None:
+        place = table.chrom.to_numpy(), table.start.to_numpy()
+        table = table[covered_bases(read_bed(exclude, genome.sizes), names, *place, window) == 0]
+    if min_mappability is not None:
+        start = table.start.to_numpy() - flank
+        mean = genome.mean_mappability(table.chrom.to_numpy(), start, context)
+        table = table[mean >= min_mappability]
+        say(f"{int((mean < min_mappability).sum())} windows left out for their mappability")
+    known, gc = _sequence_facts(genome, table, window, context)
+    table, gc = table[known], gc[known]
+    if table.empty:
+        raise InputError(
+            consensus_bed,
+            "no window is left on its peaks",
+            f"peaks must cover more than {window // 2} bp of a window that has sequence, outside N and the "
+            "exclusion list and with dataset.min_mappability",
+        )
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            chrom=table.chrom.to_numpy(np.int32),
+            start=table.start.to_numpy(np.int32),
+            peak=table.peak.to_numpy(np.int32),
+            gc=gc,
+            window=np.int64(window),
+            context=np.int64(context),
+            step=np.int64(step),
+        )
+    say(f"{len(table)} windows on {table.peak.nunique()} of {len(peaks)} consensus peaks")
+
+
+def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
+    """Grid windows of which a peak covers more than half: chrom, start, peak; sorted, each once.
+
+    The index of ``peaks`` becomes the column ``peak``.
+    """
+    # a window that is covered by more than half starts within (start - window / 2, end - window / 2)
+    first = (peaks.start.to_numpy() - window // 2) // step
+    count = (peaks.end.to_numpy() - window // 2) // step - first + 1
+    of_peak = np.repeat(np.arange(len(peaks)), np.maximum(count, 0))
+    nth = np.arange(len(of_peak)) - np.repeat(np.cumsum(count) - count, count)
+    start = (first[of_peak] + nth) * step
+    peak = peaks.iloc[of_peak]
+    overlap = np.minimum(peak.end, start + window) - np.maximum(peak.start, start)
+    table = peak[["chrom"]].assign(start=start, peak=peak.index.to_numpy(), overlap=overlap)
+    table = table[2 * table.overlap > window]
+    table = table.sort_values(["chrom", "start", "overlap", "peak"], ascending=[True, True, False, True])
+    return table.drop_duplicates(["chrom", "start"]).drop(columns="overlap").reset_index(drop=True)
+
+
+def _sequence_facts(genome: Genome, table: pd.DataFrame, window: int, context: int):
+    """Bool (windows,): no N in the window; float32 (windows,): GC share of the context's known bases."""
+    known, gc = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=np.float32)
+    flank, block = (context - window) // 2, max(1, SEQUENCE_BYTES // context)
+    for at in range(0, len(table), block):
+        part = table.iloc[at : at + block]
+        codes = genome.window_codes(part.chrom.to_numpy(), part.start.to_numpy() - flank, context)
+        known[at : at + block] = (codes[:, flank : flank + window] != UNKNOWN).all(axis=1)
+        letters = np.maximum((codes != UNKNOWN).sum(axis=1), 1)
+        gc[at : at + block] = ((codes == 1) | (codes == 2)).sum(axis=1) / letters
+    return known, gc

@@ -1,0 +1,290 @@
+"""P(bound) of a shard of cells on disk: blocks of codes, compressed, per TF.
+
+A probability that reaches a floor is kept as a whole number of steps (uint8, at least 1), every other one as 0. Steps
+are even in 1 - sqrt(1 - P): the error is largest for small probabilities and falls towards 1, where the sites are that
+rank first and where there are few, so that telling them apart costs little. A
+shard's file is an ``.npz``: per TF the compressed blocks one after the other and where they lie, and whatever else
+came with the cells. It is written one TF at a time, and read block by block, in bounded memory.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+from numcodecs import Blosc
+
+from scbind.core.errors import InputError
+from scbind.core.files import require
+from scbind.core.runlog import FULL
+
+LEAST_ERROR = 0.004  # that 255 steps keep: codes are uint8
+CODEC = Blosc("lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)  # shards are read once: fast before small
+INDEX = (
+    "row",
+    "window",
+    "cells",
+    "windows",
+    "offset",
+    "bytes",
+    "crc",
+)  # int64 columns of a TF's table of blocks
+LOCAL = struct.Struct(
+    "<4s22xHH"
+)  # header of a member of a zip: magic; lengths of the name and of the extra field
+READ_AHEAD = 1 << 18  # bytes: the blocks of one range of windows lie side by side
+AGAIN = "run the inference of the sample again"
+
+
+def steps(floor: float, max_error: float) -> int:
+    """Return the number of steps from 0 to 1 so that no kept probability is wrong by more than ``max_error``.
+
+    The error of P is at most sqrt(1 - P) / n + 1 / (4 n^2) with n steps. Raises :class:`InputError` where 255 steps do
+    not suffice or the smallest kept probability would round to 0.
+    """
+    if not LEAST_ERROR <= max_error <= 0.5:
+        problem = f"infer.max_error {max_error} cannot be kept"
+        raise InputError("config", problem, f"give one between {LEAST_ERROR} and 0.5")
+    if not max_error <= floor < 1:
+        problem = f"a binding floor of {floor} cannot be stored with an error of {max_error}"
+        raise InputError(
+            "config", problem, f"give infer.floor between {max_error} and 1, or a smaller max_error"
+        )
+    return int(np.ceil((np.sqrt(1 - floor) + np.sqrt(1 - floor + max_error)) / (2 * max_error) - 1e-9))
+
+
+def quantise(probability: np.ndarray, floor: float, scale: int) -> np.ndarray:
+    """Codes of float32 probabilities, uint8 of the same shape: 0 (absent) below ``floor``, else at least 1.
+
+    ``scale`` (1 - sqrt(1 - P)), rounded; :func:`decode` gives P.
+    """
+    work = np.subtract(np.float32(1), probability)
+    np.sqrt(work, out=work)
+    work *= np.float32(-scale)
+    work += np.float32(scale + 0.5)
+    codes = np.maximum(work.astype(np.uint8), 1)
+    codes *= probability >= np.float32(floor)
+    return codes
+
+
+def decode(scale: int) -> np.ndarray:
+    """P of each code from 0 to ``scale``, float64 (scale + 1,): 1 - (1 - code / scale)^2."""
+    return 1 - (1 - np.arange(scale + 1) / scale) ** 2
+
+
+def largest_error(floor: float, scale: int) -> float:
+    """By how much a stored probability may be wrong."""
+    return float(np.sqrt(1 - floor) / scale + 0.25 / scale**2)
+
+
+def read_passing(cells) -> tuple[pd.DataFrame, dict]:
+    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``; may be none."""
+    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+        obs = read_elem(file["obs"])
+        if "pass" not in obs:
+            raise InputError(cells, "obs has no column 'pass'", "write it with the workflow's embedding rule")
+        keep = obs["pass"].to_numpy(dtype=bool)
+        stored = file["obsm"] if "obsm" in file else {}
+        obsm = {key: read_elem(stored[key])[keep] for key in ("X_lsi", "X_umap") if key in stored}
+    return obs[keep].copy(), obsm
+
+
+@contextmanager
+def written_to(folder) -> Iterator[None]:
+    """Turn a disk that takes no more (full, over quota, read-only) into one line that names the folder."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in FULL:
+            raise
+        problem = f"cannot write here: {os.strerror(error.errno)}"
+        raise InputError(folder, problem, "make room, then run again; what is finished stays") from error
+
+
+class ShardWriter:
+    """Collects the binding of a shard of cells on disk and writes it as ``.npz``, in bounded memory.
+
+    Blocks may come in any order. Without ``sites`` nothing is kept of them: the shard then holds only what is given to
+    :meth:`finish`. A disk that is full raises :class:`InputError` and leaves nothing behind. Until the shard is
+    finished everything is in :attr:`folder`, beside the output and named after it: what a killed run left there is
+    removed by the next one.
+
+    Parameters
+    ----------
+    tfs, floor, max_error
+        Names of the TFs; the least probability that is kept, and by how much a kept one may be wrong.
+    output
+        The ``.npz``; its folder is made if need be.
+    """
+
+    def __init__(
+        self, tfs: list[str], floor: float, output: str | Path, max_error: float = 0.05, sites: bool = True
+    ):
+        self.tfs, self.floor, self.scale = list(tfs), floor, steps(floor, max_error)
+        self.output, self.sites = Path(output), sites
+        self.folder = self.output.with_name(f".{self.output.name}.scratch")
+        with written_to(self.output.parent):
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder.mkdir(parents=True)
+        self._index = [[] for _ in self.tfs]
+        self._offset = [0] * len(self.tfs)
+
+    def __enter__(self) -> ShardWriter:
+        return self
+
+    def __exit__(self, *_) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def add(self, row: int, window: int, probability: np.ndarray) -> None:
+        """Add P(bound), float32 (cells, windows, TFs), of a block starting at cell ``row`` and ``window``."""
+        if not self.sites:
+            return
+        # cells run fastest: in one window they are alike, which the codec makes use of
+        codes = quantise(probability, self.floor, self.scale)
+        codes = np.ascontiguousarray(codes.reshape(-1, len(self.tfs)).T)
+        cells, windows = probability.shape[:2]
+        with written_to(self.output.parent):
+            for tf in np.flatnonzero(codes.any(axis=1)):
+                block = np.ascontiguousarray(codes[tf].reshape(cells, windows).T)
+                packed = CODEC.encode(block)
+                with open(self.folder / str(tf), "ab") as handle:
+                    handle.write(packed)
+                entry = (row, window, cells, windows, self._offset[tf], len(packed), zlib.crc32(packed))
+                self._index[tf].append(entry)
+                self._offset[tf] += len(packed)
+
+    def finish(self, rows: np.ndarray, n_windows: int, arrays: dict, made_with: str = "") -> None:
+        """Write the shard of these ``rows`` of ``cells.h5ad``, with ``arrays`` (name to array or text).
+
+        ``made_with`` tells models apart; all shards of a sample must agree on it.
+        """
+        finished = self.folder / "shard.npz"
+        with written_to(self.output.parent), zipfile.ZipFile(finished, "w") as archive:
+
+            def put(name, array):
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as handle:
+                    np.lib.format.write_array(handle, np.asarray(array), allow_pickle=False)
+
+            put("rows", np.asarray(rows, dtype=np.int64))
+            put("tfs", np.asarray(self.tfs, dtype=str))
+            put("n_windows", np.int64(n_windows))
+            put("floor", np.float64(self.floor))
+            put("scale", np.int64(self.scale))
+            put("sites", np.bool_(self.sites))
+            put("made_with", np.str_(made_with))
+            for name, array in arrays.items():
+                put(name, array)
+            for tf in range(len(self.tfs)) if self.sites else ():
+                put(f"index{tf}", np.array(self._index[tf], dtype=np.int64).reshape(-1, len(INDEX)))
+                path = self.folder / str(tf)
+                put(
+                    f"blocks{tf}",
+                    np.memmap(path, dtype=np.uint8, mode="r") if path.exists() else np.zeros(0, np.uint8),
+                )
+        os.replace(finished, self.output)
+
+
+class Shard:
+    """A shard on disk; each array is read when asked for. ``rows`` are the cells' rows in ``cells.h5ad``.
+
+    Of the binding only the table of blocks of one TF is held, and of the blocks only those that are asked for are read:
+    members of the file are stored as they are, so a block lies at a known place.
+    """
+
+    def __init__(self, path, file):
+        self.path, self._file, npz = path, file, np.load(file)
+        self._npz = npz
+        self.rows = npz["rows"]
+        self.tfs = npz["tfs"].tolist()
+        self.n_windows, self.sites = int(npz["n_windows"]), bool(npz["sites"])
+        self.floor, self.scale = float(npz["floor"]), int(npz["scale"])
+        self.made_with = str(npz["made_with"])
+        self._held = (None, None, 0)  # a TF, its table of blocks, and where in the file its blocks begin
+
+    @classmethod
+    def open(cls, path) -> Shard:
+        """Open a shard; :class:`InputError` if the file is damaged."""
+        file = open(require(path, AGAIN), "rb", buffering=READ_AHEAD)
+        try:
+            return cls(path, file)
+        except (zipfile.BadZipFile, KeyError, ValueError) as error:
+            raise InputError(path, f"not a shard of binding ({error})", AGAIN) from None
+
+    @property
+    def kind(self) -> tuple:
+        """What all shards of a sample have in common."""
+        return self.tfs, self.n_windows, self.floor, self.scale, self.sites, self.made_with
+
+    def array(self, name: str) -> np.ndarray:
+        """Read one of the arrays that came with the shard."""
+        return self._npz[name]
+
+    @property
+    def reliability(self) -> dict:
+        """TF -> what the calibration knows of it (see :func:`scbind.models.abstention.reliability`)."""
+        return json.loads(str(self._npz["reliability"]))
+
+    def codes(self, tf: int, start: int = 0, stop: int | None = None) -> np.ndarray:
+        """Return codes of one TF (by its number) in windows ``[start, stop)``: uint8 (cells, windows).
+
+        Raises :class:`InputError` where a block is damaged.
+        """
+        stop = self.n_windows if stop is None else stop
+        if self._held[0] != tf:
+            self._held = (tf, self._npz[f"index{tf}"], self._begin(f"blocks{tf}.npy"))
+        _, index, begin = self._held
+        found = np.zeros((len(self.rows), stop - start), dtype=np.uint8)
+        here = (index[:, 1] < stop) & (index[:, 1] + index[:, 3] > start)
+        for row, window, cells, windows, offset, size, crc in index[here].tolist():
+            self._file.seek(begin + offset)
+            packed = self._file.read(size)
+            if zlib.crc32(packed) != crc:
+                raise InputError(self.path, "a block of binding in it is damaged", AGAIN)
+            block = np.frombuffer(CODEC.decode(packed), dtype=np.uint8)
+            first, last = max(window, start), min(window + windows, stop)
+            part = block.reshape(windows, cells)[first - window : last - window]
+            found[row : row + cells, first - start : last - start] = part.T
+        return found
+
+    def _begin(self, member: str) -> int:
+        """Place in the file of the first entry of an array that is a stored member of the zip."""
+        self._file.seek(self._npz.zip.getinfo(member).header_offset)
+        _, name_length, extra_length = LOCAL.unpack(self._file.read(LOCAL.size))
+        self._file.seek(name_length + extra_length, os.SEEK_CUR)
+        np.lib.format.read_magic(self._file)
+        np.lib.format.read_array_header_1_0(self._file)
+        return self._file.tell()
+
+
+def check_shards(shards: list[Shard], cells) -> list[Shard]:
+    """Return the shards in order of their cells, or refuse: each passing cell once, and all agree."""
+    if not shards:
+        raise InputError(cells, "no shard of its cells was given", AGAIN)
+    shards = sorted((s for s in shards if len(s.rows)), key=lambda s: s.rows[0]) or shards
+    first = shards[0]
+    for shard in shards[1:]:
+        if shard.made_with != first.made_with:
+            raise InputError(shard.path, f"made with another model than {first.path}", AGAIN)
+        if shard.kind != first.kind:
+            raise InputError(shard.path, f"other TFs, windows, floor or error than in {first.path}", AGAIN)
+    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+        passing = np.flatnonzero(read_elem(file["obs"])["pass"].to_numpy(dtype=bool))
+    rows = np.concatenate([s.rows for s in shards])
+    if not np.array_equal(rows, passing):
+        raise InputError(
+            first.path,
+            f"the shards hold {len(rows)} cells, not the {len(passing)} that pass in {cells}",
+            AGAIN,
+        )
+    return shards

@@ -1,0 +1,286 @@
+"""The binding store of a sample: P(bound) per cell, window and TF, as an AnnData zarr, and its reader.
+
+A layer is one TF: a uint8 array of cells x windows in compressed chunks, 0 where P is below the floor. Chunks of
+zeros are not written. As chunks are cut along both axes, a cell, a region or a TF is read without the rest.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+import zarr
+from anndata.io import read_elem, write_elem
+from numcodecs import Blosc
+
+from scbind.binding.shards import AGAIN, Shard, check_shards, decode, largest_error, read_passing, written_to
+from scbind.binding.windows import Windows
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.core.runlog import say
+from scbind.formats.genome import Genome
+from scbind.models.abstention import abstained, reliability_table
+
+FORMAT = 2  # of the store; raise when codes change meaning
+CHUNK = (
+    512,
+    2048,
+)  # cells x windows: a cell's chunks of 50,000 windows, or a window's of 10,000 cells, are about 20
+# Within a chunk cells run fastest (order F): in one window they are alike. Few steps leave most bits the same, so
+# sorting by bit saves a tenth to a quarter over sorting by byte.
+CODEC = Blosc("zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
+
+
+def merge_shards(shards: list, windows, cells, reference_dir, output, provenance: dict | None = None) -> None:
+    """Write the binding of a sample as an AnnData zarr store; one column of chunks is in memory at a time.
+
+    ``obs`` holds the passing cells with their QC and type, those of a type side by side: they are alike, so the store
+    is a seventh smaller than in the order of the shards, and a type is read without most of the others. ``var`` holds
+    the windows (``chrom``, ``start``, ``end``, ``peak``, ``gc``; 0-based half-open), ``layers[tf]`` uint8 codes (cells,
+    windows); ``uns`` says how to read them: P = 1 - (1 - code / ``scale``)^2, wrong by at most ``max_error``; 0 means
+    below ``floor``; and, as JSON, what is known of each TF's ``reliability``. There is no ``X``.
+
+    Parameters
+    ----------
+    shards
+        ``.npz`` files of all shards of the sample.
+    windows, cells, reference_dir, output
+        ``windows.npz``, the sample's ``cells.h5ad``, the reference folder, and the store to write (a folder).
+    provenance
+        Written into ``uns["provenance"]`` as JSON: model, digests.
+
+    Raises
+    ------
+    InputError
+        If shards do not fit together, the cells or the windows; if they were made without sites; if the disk is full.
+    """
+    opened = check_shards([Shard.open(path) for path in shards], cells)
+    first = opened[0]
+    if not first.sites:
+        raise InputError(
+            first.path, "holds activity only, no sites", "set infer.store to all, then run again"
+        )
+    chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
+    if len(chosen) != first.n_windows:
+        raise InputError(first.path, f"{first.n_windows} windows, but {windows} has {len(chosen)}", AGAIN)
+    obs, obsm = read_passing(cells)
+    obs["borrowed_depth"] = np.concatenate([s.array("depth") for s in opened])
+    order = (
+        np.argsort(obs["cell_type"].astype(str), kind="stable") if "cell_type" in obs else np.arange(len(obs))
+    )
+    place = np.argsort(order)
+    obs, obsm = obs.iloc[order], {key: value[order] for key, value in obsm.items()}
+    var = pd.DataFrame(
+        {
+            "chrom": pd.Categorical.from_codes(chosen.chrom.astype(int), categories=list(sizes.names)),
+            "start": chosen.start,
+            "end": chosen.end,
+            "peak": chosen.peak,
+            "gc": chosen.gc,
+        },
+        index=pd.Index(chosen.names(sizes), name="window"),
+    )
+    uns = {
+        "format": FORMAT,
+        "scale": first.scale,
+        "floor": first.floor,
+        "max_error": largest_error(first.floor, first.scale),
+        "tfs": np.asarray(first.tfs, dtype=object),
+        "reliability": json.dumps(first.reliability, sort_keys=True),
+        "provenance": json.dumps(provenance or {}, sort_keys=True),
+        "about": "layers: P(bound) = 1 - (1 - code / scale) ** 2; 0 means below floor",
+    }
+    shape, bounds = (len(obs), len(var)), np.cumsum([0, *(len(s.rows) for s in opened)])
+    with written_to(Path(output).parent), atomic(output) as scratch:
+        root = zarr.open_group(scratch, mode="w", zarr_format=2)  # version 2 is what all readers know
+        write_elem(root, "/", ad.AnnData(obs=obs, var=var, uns=uns, obsm=obsm))
+        for number, tf in enumerate(first.tfs):
+            layer = root["layers"].create_array(
+                tf,
+                shape=shape,
+                chunks=tuple(max(min(pair), 1) for pair in zip(CHUNK, shape, strict=True)),
+                dtype="uint8",
+                order="F",
+                compressors=CODEC,
+                fill_value=0,
+                attributes={"encoding-type": "array", "encoding-version": "0.2.0"},
+            )
+            for start in range(0, shape[1], CHUNK[1]):
+                part = slice(start, min(start + CHUNK[1], shape[1]))
+                codes = np.empty((shape[0], part.stop - start), dtype=np.uint8)
+                for shard, low, high in zip(opened, bounds, bounds[1:], strict=False):
+                    codes[place[low:high]] = shard.codes(number, part.start, part.stop)
+                layer[:, part] = codes
+        zarr.consolidate_metadata(root.store)
+    say(f"binding of {len(first.tfs)} TFs in {len(obs)} cells and {len(var)} windows")
+
+
+class Binding:
+    """A sample's binding, read on demand: ``binding[cells, region, tf]`` is a csr of probabilities.
+
+    * ``cells``: ``:``, a slice, a bool mask, row numbers, or barcodes (names of ``obs``);
+    * ``region``: ``:``, ``"chr1"``, ``"chr1:1000-2000"`` (windows sharing a base; 0-based half-open), a
+      slice, a mask or numbers of windows;
+    * ``tf``: one of ``tfs``. No other TF is read.
+
+    The result is csr float32, shape (cells, windows); absent entries are below ``floor``, the others wrong by at
+    most ``max_error``. Only the chunks (:data:`CHUNK`) that hold what was asked for are read.
+    """
+
+    def __init__(self, path):
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise InputError(path, "no such binding store", "run the binding rule of the sample first")
+        self._root = zarr.open_group(self.path, mode="r")
+        self.obs, self.var = read_elem(self._root["obs"]), read_elem(self._root["var"])
+        uns = read_elem(self._root["uns"])
+        if (found := int(uns.get("format", 1))) != FORMAT:
+            raise InputError(
+                path,
+                f"a binding store of format {found}; this version reads {FORMAT}",
+                "merge its shards again",
+            )
+        self.scale, self.floor = int(uns["scale"]), float(uns["floor"])
+        self.max_error, self.tfs = float(uns["max_error"]), [str(tf) for tf in uns["tfs"]]
+        self.provenance = json.loads(uns["provenance"])
+        self.reliability = json.loads(uns.get("reliability", "{}"))
+
+    @property
+    def abstained(self) -> np.ndarray:
+        """Bool (cells, TFs): probabilities that should not be read (see :mod:`scbind.models.abstention`)."""
+        table = reliability_table(self.reliability, self.tfs)
+        return abstained(table, self.obs["borrowed_depth"].to_numpy())
+
+    @property
+    def shallow(self) -> np.ndarray:
+        """Bool (cells, TFs): the cell is too shallow for a TF that is not abstained on as a whole."""
+        table = reliability_table(self.reliability, self.tfs)
+        return self.abstained & ~table["abstained"].to_numpy()
+
+    def codes(self, tf: str, rows=slice(None), columns=slice(None)) -> sp.csr_matrix:
+        """Return stored codes of a TF, csr uint8 (cells, windows); rows and columns as slices or numbers >= 0."""
+        layer = self._layer(tf)
+        wanted = [np.arange(n)[pick] for n, pick in zip(layer.shape, (rows, columns), strict=True)]
+        parts = []
+        for first in range(0, layer.shape[0], CHUNK[0]):  # a row of chunks at a time: dense blocks stay small
+            mine = wanted[0][wanted[0] // CHUNK[0] == first // CHUNK[0]]
+            if len(mine) and len(wanted[1]):
+                parts.append(sp.csr_matrix(_read(layer, mine, wanted[1])))
+        if not parts:
+            return sp.csr_matrix(tuple(map(len, wanted)), dtype=np.uint8)
+        order = np.argsort(wanted[0] // CHUNK[0], kind="stable")
+        back = np.empty_like(order)
+        back[order] = np.arange(len(order))
+        return sp.vstack(parts, format="csr")[back]
+
+    def sums(self, tf: str, groups: np.ndarray, n_groups: int) -> np.ndarray:
+        """Sum P(bound) of a TF over the cells of each group: float64 (n_groups, windows).
+
+        ``groups`` int (cells,) numbers the group of every cell from 0; -1: in none. What is absent counts as 0. One
+        chunk is in memory at a time.
+        """
+        layer, total = self._layer(tf), np.zeros((n_groups, len(self.var)))
+        height, width = layer.chunks
+        for first in range(0, layer.shape[0], height):
+            mine = groups[first : first + height]
+            if (mine < 0).all():
+                continue
+            member = (mine[:, None] == np.arange(n_groups)).astype(np.float32)
+            for start in range(0, layer.shape[1], width):
+                left = layer[first : first + height, start : start + width].T / np.float32(-self.scale)
+                left += 1
+                probability = 1 - np.square(left, out=left)  # as decode gives it, but faster than a table
+                total[:, start : start + width] += (probability @ member).T
+        return total
+
+    def _layer(self, tf: str):
+        if tf not in self.tfs:
+            raise InputError(self.path, f"no TF {tf!r}", f"choose one of {', '.join(self.tfs)}")
+        return self._root["layers"][tf]
+
+    def windows_in(self, region: str) -> np.ndarray:
+        """Numbers of the windows that share a base with ``chrom`` or ``chrom:start-end``; int64."""
+        chrom, _, span = region.partition(":")
+        if chrom not in self.var.chrom.cat.categories:
+            raise InputError(self.path, f"no chromosome {chrom!r}", "use a name of the reference")
+        hit = (self.var.chrom == chrom).to_numpy()
+        if span:
+            start, dash, end = span.replace(",", "").partition("-")
+            if not (dash and start.isdigit() and end.isdigit()):
+                raise InputError(self.path, f"{region!r} is no region", "write chrom:start-end")
+            hit &= (self.var.start.to_numpy() < int(end)) & (self.var.end.to_numpy() > int(start))
+        return np.flatnonzero(hit)
+
+    def _rows(self, cells) -> np.ndarray:
+        """Row numbers of cells given in any of the ways of the class; int64."""
+        if not isinstance(cells, slice):
+            cells = np.atleast_1d(np.asarray(cells))
+            if cells.dtype.kind in "UOST":
+                numbers = self.obs.index.get_indexer(cells)
+                if (numbers < 0).any():
+                    problem = f"no cell {str(cells[numbers < 0][0])!r}"
+                    raise InputError(self.path, problem, "use names of its obs")
+                cells = numbers
+            cells = cells if cells.dtype == bool else cells.astype(np.int64)
+        return np.arange(len(self.obs))[cells]
+
+    def _columns(self, region) -> np.ndarray:
+        """Numbers of windows given in any of the ways of the class; int64."""
+        if isinstance(region, str):
+            return self.windows_in(region)
+        region = region if isinstance(region, slice) else np.atleast_1d(np.asarray(region))
+        return np.arange(len(self.var))[region]
+
+    def __getitem__(self, key) -> sp.csr_matrix:
+        cells, region, tf = key
+        found = self.codes(tf, self._rows(cells), self._columns(region))
+        values = decode(self.scale).astype(np.float32)[found.data]
+        return sp.csr_matrix((values, found.indices, found.indptr), shape=found.shape)
+
+    def to_anndata(self, cells=slice(None), region=slice(None), tfs: list[str] | None = None) -> ad.AnnData:
+        """Return a part as AnnData in memory: one csr float32 layer of probabilities per TF.
+
+        ``cells`` and ``region`` are as of ``[...]``; ``tfs``: all, or some. ``obs``, ``var`` and ``obsm`` are
+        those of the store; ``obsm["abstained"]`` is added, a table of bool (cells, TFs) that says what should not be
+        read. ``uns`` holds ``floor``, ``max_error`` and, as JSON, the ``reliability`` of these TFs.
+        """
+        rows, columns = self._rows(cells), self._columns(region)
+        tfs, obs = self.tfs if tfs is None else list(tfs), self.obs.iloc[rows]
+        layers = {tf: self[rows, columns, tf] for tf in tfs}  # a TF that is not there is refused here
+        unread = pd.DataFrame(self.abstained, columns=self.tfs)[tfs].iloc[rows].set_index(obs.index)
+        known = {tf: self.reliability[tf] for tf in tfs if tf in self.reliability}
+        return ad.AnnData(
+            obs=obs,
+            var=self.var.iloc[columns],
+            obsm={key: value[rows] for key, value in read_elem(self._root["obsm"]).items()}
+            | {"abstained": unread},
+            layers=layers,
+            uns={
+                "floor": self.floor,
+                "max_error": self.max_error,
+                "reliability": json.dumps(known, sort_keys=True),
+            },
+        )
+
+
+def _read(layer, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Dense codes of rows and columns, in any order, read through the smallest range that holds them each chunk.
+
+    Columns that are far apart are read chunk by chunk, so that what lies between is left alone.
+    """
+    found = np.empty((len(rows), len(columns)), dtype=layer.dtype)
+    low, high = rows.min(), rows.max() + 1
+    for chunk in np.unique(columns // CHUNK[1]):
+        mine = np.flatnonzero(columns // CHUNK[1] == chunk)
+        left, right = columns[mine].min(), columns[mine].max() + 1
+        found[:, mine] = layer[low:high, left:right][np.ix_(rows - low, columns[mine] - left)]
+    return found
+
+
+def open_binding(path) -> Binding:
+    """Open ``results/binding/{sample}.zarr``; nothing but cells and windows is read. See :class:`Binding`."""
+    return Binding(path)

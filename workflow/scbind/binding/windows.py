@@ -1,0 +1,67 @@
+"""The windows that binding is predicted in, as :mod:`scbind.binding.choice` wrote them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from scbind.core.errors import InputError
+from scbind.core.files import require
+from scbind.formats.genome import ChromSizes
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Windows of one width, sorted by chromosome (order of ``chrom.sizes``) and start.
+
+    Attributes
+    ----------
+    chrom : int32, shape (windows,); index into ``ChromSizes.names``
+    start : int32, shape (windows,); 0-based start of the window itself, not of its context
+    peak : int32, shape (windows,); row of ``consensus.bed`` (0-based, of those on the reference's chromosomes)
+    gc : float32, shape (windows,); share of G and C among the known bases of the context
+    window, context : width (bp) of the window, and of the sequence and signal around it
+    """
+
+    chrom: np.ndarray
+    start: np.ndarray
+    peak: np.ndarray
+    gc: np.ndarray
+    window: int
+    context: int
+
+    @classmethod
+    def load(cls, path: str | Path) -> Windows:
+        """Read ``windows.npz``. Raises :class:`InputError` if it is not such a file."""
+        with np.load(require(path, "run the rule that chooses windows first")) as npz:
+            missing = {"chrom", "start", "peak", "gc", "window", "context"} - set(npz.files)
+            if missing:
+                raise InputError(path, f"holds no {', '.join(sorted(missing))}", "choose the windows again")
+            arrays = {name: npz[name] for name in ("chrom", "start", "peak", "gc")}
+            return cls(**arrays, window=int(npz["window"]), context=int(npz["context"]))
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    @property
+    def end(self) -> np.ndarray:
+        """int32, shape (windows,): exclusive end of each window."""
+        return (self.start + self.window).astype(np.int32)
+
+    def global_starts(self, sizes: ChromSizes) -> np.ndarray:
+        """int64, shape (windows,): global position of the first base of each window."""
+        return sizes.offsets[self.chrom] + self.start
+
+    def global_context_starts(
+        self, sizes: ChromSizes, context: int | None = None, window: int | None = None
+    ) -> np.ndarray:
+        """int64, shape (windows,): global position of the first base of each context (centred)."""
+        context, window = context or self.context, window or self.window
+        return self.global_starts(sizes) - (context - window) // 2
+
+    def names(self, sizes: ChromSizes) -> list[str]:
+        """``chrom:start-end`` of each window, 0-based half-open."""
+        chroms = np.asarray(sizes.names, dtype=object)[self.chrom]
+        return [f"{c}:{s}-{e}" for c, s, e in zip(chroms, self.start, self.end, strict=True)]

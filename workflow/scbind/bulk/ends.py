@@ -1,0 +1,109 @@
+"""Ends of fragments on every chromosome, in the four formats of bulk ATAC."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from scbind.core.errors import InputError
+from scbind.formats.bam import is_usable, open_bam
+from scbind.formats.bigwig import _bigwig_chromosomes, bigwig_bases
+from scbind.formats.fragments import iter_chromosomes
+from scbind.formats.genome import ChromSizes
+
+PAIRED = ("fragments", "bam")  # formats that know which two ends are of one fragment
+MIN_MAPQ = 30
+
+
+class Ends(NamedTuple):
+    """One chromosome of one input: positions of starts and of last bases, int64, in any order.
+
+    ``of`` (starts, then last bases) is the number of each one's fragment, uint32, in formats that are ``PAIRED``; in
+    others a weight, float64, and no position is there twice.
+    """
+
+    start: np.ndarray
+    last: np.ndarray
+    of: np.ndarray
+
+
+def _from_fragments(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    for name, start, end in iter_chromosomes(path, sizes):
+        if region is None or name == region[0]:
+            number = np.arange(len(start), dtype=np.uint32)
+            yield name, Ends(start, end - 1, np.concatenate([number, number]))
+
+
+def _from_bam(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    current, ends = None, _BamEnds()
+    with open_bam(path, sizes) as (reads, known):
+        for read in reads:
+            name = known.get(read.reference_id)
+            if name is None or region and name != region[0] or not is_usable(read, MIN_MAPQ, False):
+                continue
+            if name != current:
+                if current is not None:
+                    yield current, ends.found()
+                current, ends = name, _BamEnds()
+            ends.add(read)
+    if current is None:
+        raise InputError(path, "no usable read in it", "give aligned, quality-scored reads")
+    yield current, ends.found()
+
+
+class _BamEnds:
+    """5' ends of the reads of a chromosome, and which of them are of one fragment."""
+
+    def __init__(self):
+        self.plus, self.minus, self.fragments = array("q"), array("q"), 0
+        self.of_plus, self.of_minus = array("I"), array("I")
+        self.waiting: dict[str, int] = {}  # the fragment of reads whose mate comes later
+
+    def add(self, read) -> None:
+        """Take in a read; reads come in the order of their positions."""
+        number = self.waiting.pop(read.query_name, None) if read.is_proper_pair else None
+        if number is None:
+            number = self.fragments
+            self.fragments += 1
+            if read.is_proper_pair and read.next_reference_start >= read.reference_start:
+                self.waiting[read.query_name] = number
+        # A minus-strand 5' end is the last base of the read.
+        if read.is_reverse:
+            self.minus.append(read.reference_end - 1)
+            self.of_minus.append(number)
+        else:
+            self.plus.append(read.reference_start)
+            self.of_plus.append(number)
+
+    def found(self) -> Ends:
+        """The ends taken in."""
+        plus, minus = (np.asarray(each, dtype=np.int64) for each in (self.plus, self.minus))
+        return Ends(plus, minus, np.asarray(self.of_plus + self.of_minus, dtype=np.uint32))
+
+
+def _from_bases(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    none = np.zeros(0, dtype=np.int64)
+    for name, position, value in bigwig_bases(path, sizes, region):
+        yield name, Ends(position, none, value)
+
+
+def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
+    for name, blocks in _bigwig_chromosomes(path, sizes, region):
+        start, end, value = (np.concatenate(column) for column in zip(*blocks, strict=True))
+        edge, where = np.unique(np.concatenate([start, end]), return_inverse=True)
+        step = np.bincount(where, np.concatenate([value, -value]), minlength=len(edge))
+        # bigWig holds float32: what is left of two values that should be equal is noise, not a step.
+        step[np.abs(step) <= 1e-5 * np.max(value, initial=0)] = 0
+        up, down = step > 0, step < 0
+        yield name, Ends(edge[up], edge[down] - 1, np.concatenate([step[up], -step[down]]))
+
+
+READERS = {
+    "fragments": _from_fragments,
+    "bam": _from_bam,
+    "insertions": _from_bases,
+    "coverage": _from_coverage,
+}  # each takes path, sizes and region, and yields name and Ends of each chromosome, once

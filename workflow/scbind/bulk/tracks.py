@@ -1,0 +1,237 @@
+"""Bulk ATAC in four formats becomes one track: Tn5 insertions per base, in one shift frame, and whose they are."""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from scbind.bulk.ends import PAIRED, READERS, Ends
+from scbind.bulk.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
+from scbind.core.errors import InputError
+from scbind.core.files import atomic, begin_npy
+from scbind.core.runlog import say
+from scbind.formats.bigwigwriter import add_bases, create_bigwig
+from scbind.formats.genome import ChromSizes
+from scbind.formats.inputs import refuse_names
+
+ENOUGH_ENDS = 2_000_000  # ends looked at for the shift; more do not change the answer
+
+
+def insertion_track(
+    inputs: list[dict],
+    sizes_path: str | Path,
+    output_bw: str | Path,
+    output_json: str | Path,
+    output_fragments: str | Path,
+) -> None:
+    """Merge bulk ATAC inputs into one bigWig of Tn5 insertions per base.
+
+    Parameters
+    ----------
+    inputs
+        ``{"path", "format", "region"}`` each. Formats:
+
+        * ``fragments``: both ends of every fragment, ``start`` and ``end - 1``; one insertion each, whatever
+          its count column;
+        * ``bam``: 5' ends of usable reads, minus duplicates, at +4 (plus strand) and -5 (minus strand) unless
+          they are found shifted already;
+        * ``insertions``: bigWig of counts per base; strands are not known, so it is taken as it is;
+        * ``coverage``: bigWig of fragment coverage. A step of +k at x is k starts, -k is k fragments ending
+          there, so k insertions at x - 1. A start and an end at one x cancel and are lost. Where values
+          are not whole, the smallest step is taken as one fragment.
+
+        ``region`` (``chrom:start-end``, 0-based half-open) limits an input; without it the input speaks
+        for every chromosome that it has data on. Ends found in another known frame are moved to +4/-5.
+    sizes_path
+        ``chrom.sizes``.
+    output_bw
+        bigWig, one entry per base with insertions, float counts.
+    output_json
+        ``inputs`` (with the frame found), ``insertions`` per chromosome, ``total``, and ``regions``, the
+        ``[chrom, start, end]`` that the inputs speak for; outside them nothing is known.
+    output_fragments
+        ``.npy``, uint32 (insertions,), in the order of :func:`read_insertions`: the number of each insertion's
+        fragment. Both ends of a line of a ``fragments`` file, and the 5' ends of two proper mates of a ``bam``, share
+        one. Alone are the insertions of other formats, of other reads, and those whose other end is not in the track.
+        Memory holds one chromosome.
+
+    Raises
+    ------
+    InputError
+        On an unreadable or malformed input, NaN or negative values, values that are no multiples of a unit,
+        foreign or wrong-length chromosomes, inputs that overlap, or no insertion at all.
+    """
+    sizes = ChromSizes.read(sizes_path)
+    for item in inputs:
+        if item.get("format") not in READERS:
+            raise InputError(
+                item["path"], f"unknown format {item.get('format')!r}", f"use one of {', '.join(READERS)}"
+            )
+    regions = [parse_region(item.get("region"), sizes, item["path"]) for item in inputs]
+    Path(output_bw).parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=Path(output_bw).parent, prefix=".track.") as scratch:
+        parts, facts = [], []
+        for number, (item, region) in enumerate(zip(inputs, regions, strict=True)):
+            part, fact = _read_input(item, region, sizes, Path(scratch) / str(number))
+            parts.append(part)
+            facts.append(fact)
+        covered = _covered(inputs, regions, parts, sizes)
+        totals = {
+            name: sum(fact["insertions"].get(name, 0) for fact in facts)
+            for name in sizes.names
+            if any(name in part for part in parts)
+        }
+        total = sum(totals.values())
+        if not total:
+            raise InputError(inputs[0]["path"], "no insertion in any input", "check files and regions")
+        with (
+            atomic(output_json) as json_scratch,
+            atomic(output_bw) as bw_scratch,
+            atomic(output_fragments) as fragments_scratch,
+        ):
+            with create_bigwig(bw_scratch, sizes, total) as bw, open(fragments_scratch, "wb") as owners:
+                begin_npy(owners, np.dtype(np.uint32), (total,))
+                known = 0
+                for name in totals:
+                    position, fragment, known = _join([part[name] for part in parts if name in part], known)
+                    base, count = np.unique(position, return_counts=True)
+                    add_bases(bw, name, base.astype(np.int64), count)
+                    owners.write(fragment)
+            summary = {
+                "inputs": facts,
+                "insertions": totals,
+                "total": total,
+                "regions": covered,
+            }
+            json_scratch.write_text(json.dumps(summary, indent=2) + "\n")
+
+
+def parse_region(text: str | None, sizes: ChromSizes, path) -> tuple[str, int, int] | None:
+    """Read ``chrom:start-end`` (0-based half-open); :class:`InputError` if malformed or outside."""
+    if not text:
+        return None
+    match = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text)
+    if not match:
+        raise InputError(path, f"region {text!r} is not chrom:start-end", "write it like chr20:0-1000000")
+    name, start, end = match[1], *(int(match[i].replace(",", "")) for i in (2, 3))
+    if name not in sizes.names:
+        refuse_names(path, [name], sizes)
+    if not start < end <= sizes.as_dict()[name]:
+        raise InputError(path, f"region {text!r} is empty or beyond the chromosome", "correct the region")
+    return name, start, end
+
+
+def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[dict[str, Path], dict]:
+    """Read one input; leaves one array (2, insertions), uint32, per chromosome in ``folder``.
+
+    Its rows are positions and numbers of fragments, which begin at 0 on every chromosome.
+    """
+    folder.mkdir()
+    path, kind = item["path"], item["format"]
+    lags, looked, smallest, whole = np.zeros(len(LAGS), dtype=np.int64), 0, np.inf, True
+    spilled = {}
+    for name, ends in READERS[kind](path, sizes, region):
+        if not len(ends.of):
+            continue
+        if kind not in PAIRED:
+            smallest = min(smallest, ends.of.min())
+            whole = whole and bool(np.all(ends.of == np.round(ends.of)))
+        if looked < ENOUGH_ENDS:
+            start, last = np.unique(ends.start), np.unique(ends.last)
+            lags += count_lags(start, start if kind == "insertions" else last)
+            looked += len(start) + len(last)
+        spilled[name] = folder / f"{sizes.index(name)}.npz"
+        np.savez(spilled[name], *ends)
+    offset, evidence = estimate_frame(lags, kind)
+    move = CORRECTION.get(offset, (4, -5) if kind == "bam" and offset is None else (0, 0))
+    if kind == "insertions":
+        move = (0, 0)
+    unit = 1.0 if whole else float(smallest)
+    if not whole:
+        say(f"WARNING {path}: values are not whole; taking the smallest step, {unit:.6g}, as one")
+    final, totals = {}, {}
+    for name, file in spilled.items():
+        with np.load(file) as stored:
+            ends = Ends(*(stored[f"arr_{i}"] for i in range(3)))
+        position, fragment = np.concatenate([ends.start + move[0], ends.last + move[1]]), ends.of
+        if kind not in PAIRED:
+            position = np.repeat(position, _whole(ends.of, unit, path, name, position))
+            fragment = np.arange(len(position))
+        low, high = region[1:] if region else (0, sizes.as_dict()[name])
+        keep = (position >= low) & (position < high)
+        if keep.any():
+            final[name] = folder / f"{sizes.index(name)}.npy"
+            np.save(final[name], np.stack([each[keep].astype(np.uint32) for each in (position, fragment)]))
+            totals[name] = int(keep.sum())
+    frame = _say_frame(path, kind, offset, move)
+    fact = {"path": str(path), "format": kind, "region": item.get("region"), "frame": frame, "offset": offset}
+    return final, fact | {"evidence": evidence, "correction": list(move), "unit": unit, "insertions": totals}
+
+
+def _say_frame(path, kind: str, offset: int | None, move: tuple[int, int]) -> str:
+    frame = "undetermined" if offset is None else FRAMES.get(offset, "unrecognised")
+    if offset == 1:
+        say(f"{path}: shift frame {frame}")
+    elif offset is None:
+        done = "taken as unshifted" if kind == "bam" else "taken as +4/-5"
+        say(f"WARNING {path}: the shift frame cannot be told from these data; {done}")
+    else:
+        done = f"moved by {move[0]:+d}/{move[1]:+d}" if any(move) else "left as it is"
+        say(f"WARNING {path}: the shift frame is {frame} (ends meet at {offset:+d} bp) and not +4/-5; {done}")
+    return frame
+
+
+def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarray) -> np.ndarray:
+    """Divide by the unit; refuse what is no multiple of it. int64."""
+    ratio = weights / unit
+    count = np.round(ratio)
+    wrong = np.abs(ratio - count) > 0.1
+    if wrong.any():
+        row = int(np.argmax(wrong))
+        raise InputError(
+            path,
+            f"the step {weights[row]:.6g} is no multiple of the smallest, {unit:.6g}",
+            "give a track that was neither smoothed nor averaged",
+            f"{name}:{position[row]}",
+        )
+    return count.astype(np.int64)
+
+
+def _covered(inputs, regions, parts, sizes: ChromSizes) -> list[list]:
+    """Where each input speaks, sorted; :class:`InputError` where two speak for one base."""
+    spans = []
+    for item, region, part in zip(inputs, regions, parts, strict=True):
+        for name in [region[0]] if region else part:
+            low, high = region[1:] if region else (0, sizes.as_dict()[name])
+            spans.append((sizes.index(name), low, high, str(item["path"])))
+    spans.sort()
+    for left, right in zip(spans, spans[1:], strict=False):
+        if left[0] == right[0] and right[1] < left[2]:
+            raise InputError(
+                right[3],
+                f"covers the same bases as {left[3]}",
+                "give each input a region of its own",
+                f"{sizes.names[right[0]]}:{right[1]}-{min(left[2], right[2])}",
+            )
+    return [[sizes.names[chrom], low, high] for chrom, low, high, _ in spans]
+
+
+def _join(files: list[Path], known: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Positions of a chromosome's insertions in all inputs, sorted, with their fragments numbered from ``known`` on.
+
+    Gives both uint32, and the first number that is free. Beyond 2^32 numbers come again, which does no harm but
+    that two fragments far apart share their fate.
+    """
+    parts = [np.load(file) for file in files]
+    position, fragment = np.concatenate(parts, axis=1)
+    begin = 0
+    for part in parts:
+        fragment[begin : begin + part.shape[1]] += np.uint32(known % (1 << 32))
+        known += int(part[1].max()) + 1
+        begin += part.shape[1]
+    order = np.argsort(position, kind="stable")
+    return position[order], fragment[order], known

@@ -1,0 +1,1 @@
+"""Single cells: counting, quality, embedding, doublets, names, neighbours, clusters."""

@@ -1,0 +1,102 @@
+"""Clusters and a drawing of cells from their coordinates; the effect of batches taken out before, when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anndata as ad
+import numpy as np
+import pandas as pd
+from scipy import sparse
+
+from scbind.cells.neighbours import nearest
+from scbind.core.runlog import say
+
+FEW_CELLS = 10  # below this many cells neighbours, clusters and UMAP say nothing
+
+
+def corrected(points: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
+    """Take the effect of batches out of coordinates, by Harmony (Korsunsky et al. 2019, Nature Methods 16:1289).
+
+    ``points`` float (cells, components); ``batch`` (cells,) names. One batch, or fewer cells than are clustered, are
+    left as they are. Of one thread, so that it repeats. Returns float32 (cells, components).
+    """
+    if len(set(batch)) < 2 or len(points) < FEW_CELLS:
+        say("one batch, or too few cells: nothing to correct")
+        return points
+    import harmonypy  # only where it is asked for
+
+    clusters = max(2, min(round(len(points) / 30), 100))  # its own default, which is none for few cells
+    result = harmonypy.run_harmony(
+        points,
+        pd.DataFrame({"batch": batch}),
+        "batch",
+        nclust=clusters,
+        random_state=seed,
+        ncores=1,
+        verbose=False,
+    )
+    return np.ascontiguousarray(result.Z_corr, dtype=np.float32)
+
+
+class Search:
+    """A search for neighbours in the form that scanpy takes.
+
+    ``nearest`` gets points float64 (cells, components), how many to find and a seed, and returns the other cells that
+    are nearest to each, int (cells, k), and their distances.
+    """
+
+    def __init__(self, nearest: Callable, k: int, seed: int):
+        self.nearest, self.k, self.seed = nearest, k, seed
+
+    def get_params(self) -> dict:
+        """What scanpy asks for: it counts the cell itself as a neighbour."""
+        return {"n_neighbors": self.k + 1}
+
+    def fit_transform(self, points: np.ndarray) -> sparse.csr_matrix:
+        """Distances to the nearest: csr (cells, cells), each cell itself first at 0."""
+        found, distance = self.nearest(points.astype(np.float64), self.k, self.seed)
+        index = np.column_stack([np.arange(len(points)), found])
+        value = np.column_stack([np.zeros(len(points)), distance])
+        pointer = np.arange(0, index.size + 1, index.shape[1])
+        return sparse.csr_matrix((value.ravel(), index.ravel(), pointer), shape=(len(points),) * 2)
+
+
+def cluster(
+    points: np.ndarray, neighbours: int, resolution: float, min_dist: float, seed: int
+) -> tuple[np.ndarray, np.ndarray, str]:
+    """Cluster and lay out cells by cosine similarity.
+
+    ``points`` float (cells, components). Returns the cluster of each cell (int64, 0 the largest), its place
+    (float32 (cells, 2)) and a message, empty if all went as asked. Fewer than ten cells are one cluster,
+    placed by their first two components.
+    """
+    n_cells = len(points)
+    if n_cells < FEW_CELLS:
+        plane = np.zeros((n_cells, 2), dtype=np.float32)
+        plane[:, : min(2, points.shape[1])] = points[:, :2]
+        return (
+            np.zeros(n_cells, dtype=np.int64),
+            plane,
+            f"{n_cells} cells are too few to cluster: one cluster",
+        )
+    import scanpy as sc  # seconds to import
+
+    message = ""
+    if neighbours > n_cells - 1:
+        message = f"{n_cells} cells, so the graph has {n_cells - 1} neighbours instead of {neighbours}"
+        neighbours = n_cells - 1
+    graph = ad.AnnData(obs=pd.DataFrame(index=np.arange(n_cells).astype(str)), obsm={"X": points})
+    search = Search(nearest, neighbours - 1, seed)  # scanpy counts the cell itself
+    sc.pp.neighbors(graph, n_neighbors=neighbours, use_rep="X", transformer=search, random_state=seed)
+    sc.tl.leiden(
+        graph, resolution=resolution, flavor="igraph", directed=False, n_iterations=-1, random_state=seed
+    )
+    sc.tl.umap(graph, min_dist=min_dist, random_state=seed)
+    found, first, number, size = np.unique(
+        graph.obs["leiden"].astype(int), return_index=True, return_inverse=True, return_counts=True
+    )
+    by_size = np.lexsort((first, -size))  # of equal size: the one whose first cell comes first
+    place = np.empty(len(found), dtype=np.int64)
+    place[by_size] = np.arange(len(found))
+    return place[number], np.asarray(graph.obsm["X_umap"], dtype=np.float32), message

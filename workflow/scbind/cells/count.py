@@ -1,0 +1,252 @@
+"""From fragments to cells: which barcodes are cells, where each cell was cut, and how good each cell is.
+
+Fragments come sorted by chromosome and start, but their ends do not come in order, and chromosomes may come
+in another order than in ``chrom.sizes``. So insertions wait until no later fragment of the chromosome can lie
+before them, are spilled to one file per chromosome, and the spills are put together in the order of
+``chrom.sizes``, without those of barcodes that are no cells. Memory holds one chunk of fragments and a few
+numbers per barcode.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scbind.cells.columns import COLUMNS
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.core.runlog import say
+from scbind.formats.barcodes import ABSENT, Numbering, match_barcodes, read_barcodes
+from scbind.formats.fragments import iter_fragments
+from scbind.formats.genes import read_tss
+from scbind.formats.genome import ChromSizes
+from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
+
+NUCLEOSOME = 147  # bp wrapped around one nucleosome: shorter fragments are nucleosome-free (Signac)
+TSS_CENTRE = 101  # bp around a start site; this and the next three are ArchR's
+TSS_FLANK = 2000  # bp from the start site to the outer end of the background
+TSS_NORM = 100  # bp of background on each side
+TSS_FLOOR = 0.2  # least background (both sides, insertions per position of the flank)
+TSS_BLOCK = 2000  # start sites counted at a time
+
+
+def count_fragments(
+    fragments: str | Path,
+    sizes_path: str | Path,
+    position_out: str | Path,
+    cell_out: str | Path,
+    barcodes_out: str | Path,
+    min_fragments: int,
+    barcodes: str | Path | None = None,
+    genes: str | Path | None = None,
+    sample: str = "sample",
+) -> None:
+    """Turn a fragments file into the insertions and the quality of its cells.
+
+    Parameters
+    ----------
+    fragments
+        Sorted fragments (see :func:`scbind.formats.fragments.iter_fragments`), 0-based half-open, Tn5-shifted.
+    sizes_path
+        ``chrom.sizes``; its total must be below 2**32 bp.
+    position_out
+        ``.npy``, uint32 (insertions,): sorted global positions, ``start`` and ``end - 1`` of each fragment.
+    cell_out
+        ``.npy``, uint32 (insertions,): the row in ``barcodes_out`` (the header not counted) of each.
+    barcodes_out
+        TSV sorted by barcode. ``n_fragments``: unique fragments (lines); ``n_reads``: sum of their counts;
+        ``frac_duplicates``: 1 - fragments / reads; ``nucleosome_signal``: fragments of 147 to 293 bp over
+        those below 147 bp (Signac, Stuart et al. 2021), ``inf`` where there is none of the latter;
+        ``tss_enrichment``: see :func:`tss_enrichment`, empty without ``genes``.
+    min_fragments
+        A barcode is a cell from this many unique fragments on. Not used with ``barcodes``.
+    barcodes
+        A list of barcodes, one per line (first column, plain or gzip), that are the cells instead, spelled as
+        :func:`scbind.formats.barcodes.match_barcodes` allows. Those without a fragment are reported and left out.
+    genes
+        BED6 or GTF of genes (plain or gzip) for the start sites.
+    sample
+        Name of the sample, as it may stand before its barcodes in ``barcodes``.
+
+    Raises
+    ------
+    InputError
+        For a genome of 2**32 bp or more, an allow-list with repeats or without any barcode of the
+        fragments, no barcode of enough fragments, and what the readers refuse.
+    """
+    sizes = ChromSizes.read(sizes_path)
+    if sizes.total > LARGEST:
+        raise InputError(
+            sizes_path,
+            f"the genome has {sizes.total} bp, but positions are kept in 32 bits (below {LARGEST + 1})",
+            "leave out unplaced sequences or split the genome",
+        )
+    allowed = None if barcodes is None else read_barcodes(barcodes)
+    sites = None if genes is None else start_sites(genes, sizes)
+    Path(position_out).parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=Path(position_out).parent, prefix=".spill.") as folder:
+        table = _spill(fragments, sizes, Path(folder))
+        cells = _choose(table, fragments, min_fragments, barcodes, allowed, sample)
+        row = np.full(len(table), LARGEST, dtype=np.uint32)
+        row[cells.index] = np.arange(len(cells))
+        n_insertions = 2 * int(cells["n_fragments"].sum())
+        with (
+            atomic(position_out) as position_path,
+            atomic(cell_out) as cell_path,
+            atomic(barcodes_out) as table_path,
+        ):
+            _assemble(Path(folder), sizes, row, n_insertions, position_path, cell_path)
+            cells = _quality(cells)
+            if sites is not None:
+                signal = CellSignal.open(position_path, cell_path, len(cells), sizes)
+                cells["tss_enrichment"] = tss_enrichment(signal, sites)
+            cells[COLUMNS].to_csv(table_path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+    median = int(cells["n_fragments"].median())
+    say(f"{fragments}: {len(cells)} cells of {len(table)} barcodes, median {median} fragments per cell")
+
+
+def start_sites(genes: str | Path, sizes: ChromSizes) -> np.ndarray:
+    """Start sites of genes as unique sorted global positions, int64 (sites,).
+
+    Those closer than 2,000 bp to a chromosome end have no full background and are left out.
+    """
+    table = read_tss(genes, sizes)
+    chrom, site = table["chrom"].to_numpy(), table["tss"].to_numpy().astype(np.int64)
+    inside = (site >= TSS_FLANK) & (site + TSS_FLANK < sizes.lengths[chrom])
+    if not inside.any():
+        raise InputError(
+            genes,
+            f"no start site lies {TSS_FLANK} bp or more inside a chromosome",
+            "give the genes of this genome, or none to do without TSS enrichment",
+        )
+    return np.unique(sizes.offsets[chrom[inside]] + site[inside])
+
+
+def tss_enrichment(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
+    """Insertions at start sites relative to their surroundings, float64 (cells,).
+
+    Insertions per base in the 101 bp around all sites, over those per base in the 100 bp at the outer ends of
+    +-2,000 bp; as in ArchR (Granja et al. 2021, Methods; ``.fastTSSEnrichment``: ``2 * centre / 101 /
+    max(flanks / 100, 0.2)``), whose floor keeps cells with an empty background finite. ENCODE's score is the
+    same ratio for a bulk sample.
+
+    ``sites``: global positions, int64 (sites,), at least 2,000 bp from chromosome ends.
+    """
+    centre, flanks = np.zeros(signal.n_cells), np.zeros(signal.n_cells)
+    half = TSS_CENTRE // 2
+    for part in window_blocks(len(sites), TSS_BLOCK):
+        site = sites[part]
+        centre += signal.counts(site - half, TSS_CENTRE, TSS_CENTRE).sum(axis=1).A1
+        flanks += signal.counts(site - TSS_FLANK, TSS_NORM, TSS_NORM).sum(axis=1).A1
+        flanks += signal.counts(site + TSS_FLANK - TSS_NORM + 1, TSS_NORM, TSS_NORM).sum(axis=1).A1
+    return 2 * (centre / TSS_CENTRE) / np.maximum(flanks / TSS_NORM, TSS_FLOOR)
+
+
+def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFrame:
+    """Write sorted keys (global position << 32 | barcode code) per chromosome; return counts per barcode.
+
+    Codes follow the order in which barcodes first occur. Whatever the chunks, the keys of a chromosome come
+    out sorted: what lies before the last start seen is final, because starts only grow.
+    """
+    codes = Numbering()
+    sums = np.zeros((4, 0), dtype=np.int64)  # fragments, reads, nucleosome-free, mononucleosomal
+    pending, current = np.empty(0, dtype=np.uint64), -1
+    for chunk in iter_fragments(fragments, sizes):
+        local, unique = pd.factorize(chunk["barcode"])
+        code = codes.of(unique.categories[unique.codes])[local]
+        chrom = chunk["chrom"].cat.codes.to_numpy().astype(np.int64)
+        start, end = chunk["start"].to_numpy(), chunk["end"].to_numpy()
+        length = end - start
+        sums = np.pad(sums, ((0, 0), (0, len(codes) - sums.shape[1])))
+        short = length < NUCLEOSOME
+        mono = ~short & (length < 2 * NUCLEOSOME)
+        for row, weight in enumerate((None, chunk["count"].to_numpy(), short, mono)):
+            # float64 sums of whole numbers are exact to 2**53
+            sums[row] += np.bincount(code, weight, minlength=len(codes)).astype(np.int64)
+        offset = sizes.offsets[chrom]
+        ends_of_runs = np.flatnonzero(np.diff(chrom, append=-1))
+        begin = 0
+        for last in ends_of_runs.tolist():
+            run, begin = slice(begin, last + 1), last + 1
+            if chrom[last] != current:
+                _append(folder, current, pending)
+                pending, current = pending[:0], int(chrom[last])
+            positions = np.concatenate([offset[run] + start[run], offset[run] + end[run] - 1]).astype(
+                np.uint64
+            )
+            keys = positions << np.uint64(32) | np.tile(code[run], 2).astype(np.uint64)
+            # Starts are in order and ends nearly are: what merges runs beats what sorts anything.
+            pending = np.sort(np.concatenate([pending, keys]), kind="stable")
+            final = np.searchsorted(pending, np.uint64(offset[last] + start[last]) << np.uint64(32))
+            _append(folder, current, pending[:final])
+            pending = pending[final:]
+    _append(folder, current, pending)
+    table = pd.DataFrame(sums.T, columns=["n_fragments", "n_reads", "short", "mono"])
+    table.insert(0, "barcode", codes.names)
+    return table
+
+
+def _append(folder: Path, chrom: int, keys: np.ndarray) -> None:
+    if len(keys):
+        with open(folder / str(chrom), "ab") as handle:
+            keys.tofile(handle)
+
+
+def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.DataFrame:
+    """Rows of ``table`` that are cells, sorted by barcode; the index keeps the codes."""
+    if allowed is None:
+        cells = table[table["n_fragments"] >= min_fragments]
+        if cells.empty:
+            most = int(table["n_fragments"].max()) if len(table) else 0
+            raise InputError(
+                fragments,
+                f"no barcode has {min_fragments} fragments (the most is {most})",
+                "lower min_fragments or check that this is a single-cell file",
+            )
+    else:
+        place = match_barcodes(barcodes, allowed, pd.Index(table["barcode"], dtype=object), sample)
+        cells = table.iloc[place[place >= 0]]
+        missing = allowed[place == ABSENT]
+        if cells.empty:
+            raise InputError(
+                barcodes,
+                f"none of its {len(allowed)} barcodes has a fragment in {fragments} (listed: {allowed.iloc[0]}, "
+                f"in the fragments: {next(iter(table['barcode']), 'none')})",
+                "use the barcodes of this sample",
+            )
+        if len(missing):
+            say(
+                f"{barcodes}: {len(missing)} of {len(allowed)} barcodes have no fragment, as {missing.iloc[0]}"
+            )
+    return cells.sort_values("barcode")
+
+
+def _assemble(folder, sizes, row, n_insertions, position_path, cell_path) -> None:
+    """Write the insertions of cells in the order of ``chrom.sizes``; ``row`` maps barcode codes to rows."""
+    # A file handle, because open_memmap cannot make an empty array and np.save wants it all in memory.
+    header = {"descr": "<u4", "fortran_order": False, "shape": (n_insertions,)}
+    with open(position_path, "wb") as positions, open(cell_path, "wb") as rows:
+        for handle in (positions, rows):
+            np.lib.format.write_array_header_1_0(handle, header)
+        for chrom in range(len(sizes.names)):
+            if not (folder / str(chrom)).exists():
+                continue
+            keys = np.memmap(folder / str(chrom), dtype=np.uint64, mode="r")
+            for begin in range(0, len(keys), CHUNK):
+                block = keys[begin : begin + CHUNK]
+                cell = row[(block & np.uint64(LARGEST)).astype(np.int64)]
+                kept = cell != LARGEST
+                (block[kept] >> np.uint64(32)).astype("<u4").tofile(positions)
+                cell[kept].astype("<u4").tofile(rows)
+
+
+def _quality(cells: pd.DataFrame) -> pd.DataFrame:
+    """Add the quality columns that follow from the counts."""
+    cells = cells.reset_index(drop=True)
+    cells["frac_duplicates"] = 1 - cells["n_fragments"] / cells["n_reads"].clip(lower=1)
+    cells["nucleosome_signal"] = cells["mono"] / cells["short"]  # 0 / 0 is unknown
+    cells["tss_enrichment"] = np.nan
+    return cells

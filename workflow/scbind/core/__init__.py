@@ -1,0 +1,1 @@
+"""What everything uses: one-line refusals, whole files or none, the log of a job, devices."""

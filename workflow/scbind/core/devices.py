@@ -1,0 +1,84 @@
+"""CPU or GPU, decided by what the scheduler granted."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import TypeVar
+
+from scbind.core.errors import InputError
+from scbind.core.runlog import say
+
+Item, Result = TypeVar("Item"), TypeVar("Result")
+
+
+def torch_device(gpus: int) -> str:
+    """Return ``"cuda"`` if at least one GPU was granted and is visible, else ``"cpu"``."""
+    import torch
+
+    device = "cuda" if gpus > 0 and torch.cuda.is_available() else "cpu"
+    # float32 is to mean float32 on either; convolutions would drop 13 bits of it (TF32)
+    torch.backends.cudnn.allow_tf32 = False
+    say(f"device: {device}")
+    return device
+
+
+@contextmanager
+def enough_gpu_memory() -> Iterator[None]:
+    """Raise :class:`InputError` where a GPU's memory does not suffice; also to be used as a decorator.
+
+    There is nothing to halve in prediction: a network is given tiles of one size, since its rounding depends on it, and
+    the blocks around them lie in the memory of the machine.
+    """
+    try:
+        yield
+    except (
+        RuntimeError
+    ) as error:  # torch.OutOfMemoryError, and CUDA's own where the device is full from the start
+        if "out of memory" not in str(error):
+            raise
+        raise InputError(
+            "device",
+            "the memory of the GPU does not suffice",
+            "wait until other programs leave it, grant a larger one, or run on the CPU with --resources gpu=0",
+        ) from error
+
+
+def in_flight() -> int:
+    """Return how many items :func:`in_threads` holds at a time."""
+    import torch
+
+    return 1 if torch.get_num_threads() == 1 else torch.get_num_threads() + 1
+
+
+def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """Yield ``function(item)`` in the order of the items, several at once: in as many threads as PyTorch may use.
+
+    Each of them has one thread of PyTorch's, and numpy's products have one meanwhile. Small products gain nothing from
+    more (two threads are slower than one for a tile of cells and windows), while tiles side by side do. At most
+    :func:`in_flight` results wait or are made. The first error is raised where its result would be; what has not begun
+    by then never does.
+    """
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    threads = torch.get_num_threads()
+    if threads == 1:
+        yield from map(function, items)
+        return
+    # threads of numpy's products would wait for their next one by turning in place, on cores that are needed here
+    with threadpool_limits(1, user_api="blas"):
+        torch.set_num_threads(1)  # holds for the threads that start below
+        pool, waiting = ThreadPoolExecutor(threads), deque()
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) > threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(cancel_futures=True)
+            torch.set_num_threads(threads)

@@ -1,0 +1,126 @@
+"""Whole files or none: write beside the target, then move into place. Small tables, read once."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import math
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from scbind.core.errors import InputError
+
+if TYPE_CHECKING:  # the Snakefile imports this module and has to start at once
+    import numpy as np
+    import pandas as pd
+
+
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Yield a scratch path in the target's folder; move it onto ``path`` when the block succeeds.
+
+    The scratch name keeps the target's suffixes, because some writers choose a format from them.
+    Works for a file or a folder. On any error the scratch is removed and ``path`` is untouched.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    scratch = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    try:
+        yield scratch
+        if scratch.is_dir() and path.is_dir():
+            shutil.rmtree(path)
+        os.replace(scratch, path)
+    finally:
+        if scratch.is_dir():
+            shutil.rmtree(scratch, ignore_errors=True)
+        else:
+            scratch.unlink(missing_ok=True)
+
+
+def write_table(path: str | Path, table: pd.DataFrame) -> None:
+    """Write a tab-separated table with a header and without its index, numbers to six significant digits."""
+    with atomic(path) as scratch:
+        table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+
+
+def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Write the header of a ``.npy`` file (C order), whose bytes the caller then writes in turn.
+
+    A memory map would do as well until the disk is full: then it kills the process (SIGBUS), where writing raises.
+    """
+    import numpy as np
+
+    header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": shape}
+    np.lib.format.write_array_header_1_0(handle, header)
+
+
+def scratch_array(folder: str | Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
+    """An array (C order) that lies on disk in place of memory, in a file of ``folder`` that ends with it.
+
+    What it holds at first is zero. Its room is taken at once, because a map over a full disk kills the process
+    (SIGBUS), where this raises :class:`OSError`. The shape must not be empty.
+    """
+    import numpy as np
+
+    with tempfile.TemporaryFile(dir=folder) as handle:
+        try:
+            os.posix_fallocate(handle.fileno(), 0, math.prod(shape) * np.dtype(dtype).itemsize)
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(folder)) from error
+        return np.asarray(np.memmap(handle, dtype, "r+", shape=shape))
+
+
+def read_rows(path: str | Path) -> tuple[dict[str, str], ...]:
+    """Rows of a tab-separated table with a header, as text; read again only after it changed. Not to be altered."""
+    return _rows(str(path), _written(path))
+
+
+def rows_by(path: str | Path, key: str) -> dict[str, tuple[dict[str, str], ...]]:
+    """The rows of :func:`read_rows` by what they have in a column, in the order of the file. Not to be altered."""
+    return _rows_by(str(path), _written(path), key)
+
+
+def _written(path: str | Path) -> tuple[int, int]:
+    state = os.stat(path)
+    return state.st_mtime_ns, state.st_size
+
+
+@cache
+def _rows(path: str, written: tuple[int, int]) -> tuple[dict[str, str], ...]:
+    with open(path, newline="") as handle:
+        return tuple(csv.DictReader(handle, delimiter="\t"))
+
+
+@cache
+def _rows_by(path: str, written: tuple[int, int], key: str) -> dict[str, tuple[dict[str, str], ...]]:
+    groups: dict[str, list[dict[str, str]]] = {}
+    for row in _rows(path, written):
+        groups.setdefault(row[key], []).append(row)
+    return {name: tuple(rows) for name, rows in groups.items()}
+
+
+def require(path: str | Path, remedy: str) -> Path:
+    """Return ``path`` if it is a file that holds something, else raise :class:`InputError`."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(path, "no such file", remedy)
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(path, "the file is empty", remedy)
+    return path
+
+
+def file_sha256(path: str | Path) -> str:
+    """SHA-256 of a file's bytes as 64 hexadecimal digits, read in pieces."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digests(**paths: str | Path | None) -> dict[str, str]:
+    """Digests (16 hexadecimal digits) of files by name, to tell what a result was made with; None is left out."""
+    return {name: file_sha256(path)[:16] for name, path in paths.items() if path is not None}

@@ -1,0 +1,67 @@
+"""One log per job, and one readable line when the input is at fault."""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from scbind.core.errors import InputError
+
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
+# What numpy, pysam and torch say of a write that fell short; they give no number.
+FELL_SHORT = re.compile(
+    r"\d+ requested and \d+ written|BGZFile write failed|inline_container.*unexpected pos"
+)
+
+
+@contextmanager
+def logged(log_path: str | Path) -> Iterator[None]:
+    """Send stdout and stderr, also those of child processes, to a log file.
+
+    An :class:`InputError` ends the process with its one line instead of a traceback, and so does a disk that takes no
+    more; any other error keeps its traceback, because then the fault is ours.
+    """
+    Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+    # a process that trains on a further GPU runs the same script again, and must not empty the log of the first
+    empty = 0 if "LOCAL_RANK" in os.environ else os.O_TRUNC
+    handle = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | empty, 0o666)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os.dup2(handle, 1)
+    os.dup2(handle, 2)
+    try:
+        yield
+    except Exception as error:
+        known = error if isinstance(error, InputError) else full_disk(error)
+        if known is None:
+            raise
+        with suppress(OSError):  # the log may lie on the full disk
+            say(f"ERROR {known}")
+        sys.exit(1)
+
+
+def full_disk(error: BaseException) -> InputError | None:
+    """What to say where an error, or one that led to it, is a disk that is full, over quota or read-only; else None."""
+    seen = []
+    while error is not None and error not in seen:
+        seen.append(error)
+        number = getattr(error, "errno", None)
+        short = FELL_SHORT.search(str(error))
+        if number in FULL or short:
+            problem = f"cannot write: {os.strerror(number) if number in FULL else short[0]}"
+            place = getattr(error, "filename", None) or Path.cwd()
+            return InputError(
+                place, problem, "free space (or quota) there and run again; the step starts anew"
+            )
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def say(message: str) -> None:
+    """Print one line of progress at once, so that a log can be followed while it grows."""
+    print(message, file=sys.stderr, flush=True)

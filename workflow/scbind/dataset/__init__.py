@@ -1,0 +1,1 @@
+"""The training dataset: labels, holdouts, and reading it."""

@@ -1,0 +1,5 @@
+"""What a label of a window says."""
+
+from __future__ import annotations
+
+BOUND, UNBOUND, AMBIGUOUS, NOT_ASSAYED = 1, 0, -1, -2

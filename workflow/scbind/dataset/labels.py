@@ -1,0 +1,66 @@
+"""ChIP-seq peaks to labels of windows: bound, unbound, ambiguous, or not assayed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+import pandas as pd
+
+from scbind.dataset.codes import AMBIGUOUS, BOUND, UNBOUND
+from scbind.formats.genome import UNKNOWN, Genome
+from scbind.formats.overlaps import covered_bases
+
+
+def grid_windows(
+    genome: Genome, exclude: pd.DataFrame, window: int, step: int, context: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Every usable window of the sequenced genome on a grid.
+
+    A window ``[k * step, k * step + window)`` is kept if it holds no N, touches no excluded interval, and the
+    ``context`` bases centred on it lie inside the chromosome. Returns the chromosome index (int32) and the
+    start (int32) of each, sorted.
+    """
+    flank = (context - window) // 2
+    chroms, starts = [], []
+    for index in range(genome.n_sequenced):
+        offset, length = genome.sizes.offsets[index], int(genome.sizes.lengths[index])
+        start = np.arange(0, max(0, length - window + 1), step, dtype=np.int64)
+        start = start[(start >= flank) & (start - flank + context <= length)]
+        unknown = np.flatnonzero(genome.codes[offset : offset + length] == UNKNOWN)
+        start = start[np.searchsorted(unknown, start) == np.searchsorted(unknown, start + window)]
+        chroms.append(np.full(len(start), index, dtype=np.int32))
+        starts.append(start.astype(np.int32))
+    chrom, start = np.concatenate(chroms), np.concatenate(starts)
+    keep = covered_bases(exclude, list(genome.sizes.names), chrom, start, window) == 0
+    return chrom[keep], start[keep]
+
+
+def label_windows(
+    bound: pd.DataFrame,
+    relaxed: pd.DataFrame | None,
+    chroms: list[str],
+    chrom: np.ndarray,
+    start: np.ndarray,
+    window: int,
+) -> np.ndarray:
+    """Label windows for one assayed (cell line, TF).
+
+    Bound where peaks cover more than half of the window (the rule of DREAM and of scFAN, Fu et al. 2020,
+    Methods); ambiguous where only relaxed peaks touch it; else unbound. Returns int8 (windows,).
+    """
+    labels = np.full(len(chrom), UNBOUND, dtype=np.int8)
+    if relaxed is not None:
+        labels[covered_bases(relaxed, chroms, chrom, start, window) > 0] = AMBIGUOUS
+    labels[covered_bases(bound, chroms, chrom, start, window) * 2 > window] = BOUND
+    return labels
+
+
+def assay_table(chip: Iterable[dict], lines: list[str]) -> tuple[list[str], np.ndarray]:
+    """All TFs of a sheet in alphabetical order, and who assayed them: bool (lines, TFs)."""
+    rows = list(chip)
+    tfs = sorted({row["tf"] for row in rows})
+    assayed = np.zeros((len(lines), len(tfs)), dtype=bool)
+    for row in rows:
+        assayed[lines.index(row["cell_line"]), tfs.index(row["tf"])] = True
+    return tfs, assayed

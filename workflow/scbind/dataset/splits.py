@@ -1,0 +1,165 @@
+"""Which (cell line, window) pairs train, validate and test.
+
+A rule is ``LINE:CHROM`` or ``LINE:CHROM:START-END`` (0-based half-open, bp); ``*`` stands for any line or
+any chromosome. A window belongs to a region if it lies wholly inside. Test and validation rules must not
+claim the same pair; training takes what they leave, or only what its own rules name. Where regions of two
+splits of one line meet, windows whose context reaches into the other split are not used: they would share
+sequence and signal with it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+
+from scbind.core.errors import InputError
+
+UNUSED, TRAIN, VALID, TEST = 0, 1, 2, 3
+NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
+PROTOCOL = "scfan_protocol"  # name under which test windows are also scored as published for scFAN
+_RULE = re.compile(r"^(?P<line>[^:]+):(?P<chrom>[^:]+)(?::(?P<start>\d+)-(?P<end>\d+))?$")
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """One parsed rule; ``start`` and ``end`` are ``None`` for a whole chromosome."""
+
+    text: str
+    line: str
+    chrom: str
+    start: int | None
+    end: int | None
+
+
+def parse_rule(text: str, where: str, lines: list[str], chroms: list[str]) -> SplitRule:
+    """Parse a rule and check its names. Raises :class:`InputError` on a rule that can match nothing."""
+    match = _RULE.match(text)
+    if not match:
+        raise InputError(
+            "config", f"{text!r} is not LINE:CHROM[:START-END]", "write for example '*:chr1'", where
+        )
+    line, chrom = match["line"], match["chrom"]
+    if line != "*" and line not in lines:
+        raise InputError("config", f"no cell line {line!r}", f"use one of {', '.join(lines)} or *", where)
+    if chrom != "*" and chrom not in chroms:
+        raise InputError("config", f"no chromosome {chrom!r}", f"use one of {', '.join(chroms)} or *", where)
+    start, end = (int(match["start"]), int(match["end"])) if match["start"] else (None, None)
+    if start is not None and start >= end:
+        raise InputError("config", f"{text!r}: start is not below end", "swap them", where)
+    return SplitRule(text, line, chrom, start, end)
+
+
+def assign_splits(
+    rules: dict[str, list[str] | None],
+    lines: list[str],
+    chroms: list[str],
+    window_chrom: np.ndarray,
+    window_start: np.ndarray,
+    window: int,
+    usable: np.ndarray | None = None,
+    context: int | None = None,
+) -> np.ndarray:
+    """Assign a split to every (cell line, window).
+
+    Parameters
+    ----------
+    rules
+        ``test`` and ``valid``: lists of rules; ``train``: a list, or ``None`` for everything left over.
+    window_chrom, window_start
+        Chromosome index and 0-based start of each window, shape (windows,).
+    window
+        Window width in bp.
+    usable
+        bool, shape (lines, windows): pairs that can be used at all (the line has signal there).
+    context
+        Bases around the middle of a window that are read. At the borders of regions, a window becomes ``UNUSED``
+        whose context overlaps a window of another split of the same line; ``None`` leaves all as they are.
+
+    Returns
+    -------
+    uint8, shape (lines, windows), values ``UNUSED``, ``TRAIN``, ``VALID``, ``TEST``.
+
+    Raises
+    ------
+    InputError
+        If two splits claim the same pair, or a split ends up empty.
+    """
+    shape = (len(lines), len(window_chrom))
+    splits = np.zeros(shape, dtype=np.uint8)
+    claimed_by, borders = {}, set()
+    for name in ("test", "valid", "train"):
+        if rules.get(name) is None:
+            if name != "train":
+                raise InputError("config", f"no {name} rules", "name at least one", f"splits.{name}")
+            splits[splits == UNUSED] = TRAIN
+            continue
+        for position, text in enumerate(rules[name]):
+            where = f"splits.{name}[{position}]"
+            rule = parse_rule(text, where, lines, chroms)
+            chosen = np.ones(shape[1], dtype=bool)
+            if rule.chrom != "*":
+                chosen &= window_chrom == chroms.index(rule.chrom)
+            if rule.start is not None:
+                of_chrom = [rule.chrom] if rule.chrom != "*" else chroms
+                borders |= {(chroms.index(name), at) for name in of_chrom for at in (rule.start, rule.end)}
+                chosen &= (window_start >= rule.start) & (window_start + window <= rule.end)
+            for row, line in enumerate(lines):
+                if rule.line not in ("*", line):
+                    continue
+                overlap = chosen & (splits[row] != UNUSED) & (splits[row] != NAMES[name])
+                if overlap.any():
+                    other = int(splits[row][overlap][0])
+                    raise InputError(
+                        "config",
+                        f"{text!r} overlaps {claimed_by[(row, other)]!r} in {int(overlap.sum())} windows of {line}",
+                        "make the holdouts disjoint",
+                        where,
+                    )
+                splits[row][chosen] = NAMES[name]
+                claimed_by[(row, NAMES[name])] = f"splits.{name}: {text}"
+    if usable is not None:
+        splits[~usable] = UNUSED
+    if context is not None:
+        for index, at in sorted(borders):
+            _part(splits, window_chrom == index, window_start, window, context, at)
+    for name, value in NAMES.items():
+        if not (splits == value).any():
+            raise InputError(
+                "config",
+                f"the {name} split holds no window",
+                "loosen the holdouts, or check that the line has signal there",
+                f"splits.{name}",
+            )
+    return splits
+
+
+def _part(
+    splits: np.ndarray, here: np.ndarray, start: np.ndarray, window: int, context: int, border: int
+) -> None:
+    """Set to ``UNUSED`` what reaches over a border of regions into a window of another split of its line.
+
+    ``here`` bool (windows,): those of the border's chromosome. If one window reaches another, that one reaches it as
+    well, so both are across the border in the sense of their contexts, and only those are compared.
+    """
+    first = start.astype(np.int64) - (context - window) // 2
+    near = np.flatnonzero(here & (first < border) & (first + context > border))
+    begin, end = first[near], first[near] + context
+    reached = (start[near] < end[:, None]) & (start[near] + window > begin[:, None])
+    for row in splits:
+        own = row[near]
+        other = (own[:, None] != own) & (own != UNUSED) & reached
+        row[near[other.any(axis=1)]] = UNUSED
+
+
+def kinds_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
+    """What test windows of a line are held out from: by kind, which of them are, bool (windows asked for,).
+
+    ``splits`` is the array of :func:`assign_splits`; ``window`` int (windows asked for,). The kinds that occur of:
+    ``chromosome`` (the line was trained on, the locus in no line), ``cell_line`` (the locus was trained
+    on, the line was not), ``both`` (neither), ``pair`` (both, but not together).
+    """
+    seen = (splits[:, window] == TRAIN).any(axis=0)
+    kinds = ("chromosome", "pair") if (splits[line] == TRAIN).any() else ("both", "cell_line")
+    return {kind: part for kind, part in zip(kinds, (~seen, seen), strict=True) if part.any()}

@@ -1,0 +1,186 @@
+"""The training data as memory-mapped arrays: the reader of what :mod:`scbind.dataset.build` writes."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from scbind.core.errors import InputError
+from scbind.core.files import require
+from scbind.dataset.splits import TRAIN
+from scbind.formats.genome import Genome
+from scbind.formats.signal import track_counts
+from scbind.formats.thinning import thinned_counts
+
+FORMAT = 3  # raise when the files of a dataset change meaning
+# Facts of a model and of a dataset that have to be the same; in this order, because later ones name earlier ones.
+COMPARED = (
+    "chromosomes", "cell_lines", "tfs", "window", "context", "mappability", "splits", "assayed",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """A dataset folder, memory-mapped.
+
+    Attributes
+    ----------
+    chrom, start
+        Chromosome index and 0-based start of each window, shape (windows,).
+    labels
+        int8 (lines, windows, TFs); see :mod:`scbind.dataset.codes`.
+    splits
+        uint8 (lines, windows); see :mod:`scbind.dataset.splits`.
+    is_open
+        bool (lines, windows).
+    insertions
+        Per line, sorted global positions, uint32.
+    fragments
+        Per line, the number of each insertion's fragment, uint32: the two ends of one share it.
+    depth
+        float32 (lines, chromosomes): insertions per known base of the regions that the line's track speaks for.
+    """
+
+    genome: Genome
+    manifest: dict
+    chrom: np.ndarray
+    start: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    is_open: np.ndarray
+    insertions: list[np.ndarray]
+    fragments: list[np.ndarray]
+    depth: np.ndarray
+
+    @classmethod
+    def open(cls, folder: str | Path, reference: str | Path) -> TrainingSet:
+        """Open a dataset beside its genome; refuses a dataset made from another genome."""
+        folder = Path(folder)
+        manifest = json.loads(require(folder / "manifest.json", "run the dataset rule first").read_text())
+        genome = Genome.open(reference)
+        if manifest["format"] != FORMAT:
+            raise InputError(folder, f"dataset format {manifest['format']}, expected {FORMAT}", "rebuild it")
+        here = genome.sequenced
+        if here != manifest["chromosomes"]:
+            raise InputError(folder, "made from another genome", "rebuild the dataset")
+        with np.load(folder / "windows.npz") as windows:
+            chrom, start = windows["chrom"], windows["start"]
+        lines = manifest["cell_lines"]
+        depth = np.array([[manifest["depth"][line][c] for c in here] for line in lines], dtype=np.float32)
+        return cls(
+            genome,
+            manifest,
+            chrom,
+            start,
+            np.load(folder / "labels.npy", mmap_mode="r"),
+            np.load(folder / "splits.npy", mmap_mode="r"),
+            np.load(folder / "open.npy", mmap_mode="r"),
+            [np.load(folder / f"insertions.{line}.npy", mmap_mode="r") for line in lines],
+            [np.load(folder / f"fragments.{line}.npy", mmap_mode="r") for line in lines],
+            depth,
+        )
+
+    def check_model(self, facts: dict, checkpoint: str | Path) -> None:
+        """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset.
+
+        The split counts: what a model was trained on is no holdout for it, whatever the dataset says now.
+        """
+        known = self.manifest | {"assayed": self.trained, "mappability": self.has_mappability}
+        for key in COMPARED:
+            there, here = (_comparable(key, each) for each in (facts, known))
+            if here == there:
+                continue
+            if isinstance(here, int):
+                what = f"{there}, not {here}"
+            else:
+                only = [", ".join(v for v in a if v not in b) for a, b in ((there, here), (here, there))]
+                what = f"it alone has {only[0] or 'none'}, the dataset {only[1] or 'none'}"
+            raise InputError(checkpoint, f"trained with other {key}: {what}", "train the model again")
+
+    @property
+    def lines(self) -> list[str]:
+        """Names of the cell lines, the first axis of the arrays."""
+        return self.manifest["cell_lines"]
+
+    @property
+    def tfs(self) -> list[str]:
+        """Names of all TFs, the last axis of ``labels``."""
+        return self.manifest["tfs"]
+
+    @cached_property
+    def trained(self) -> list[list[bool]]:
+        """Of each line and TF, whether it was assayed and has windows to train on."""
+        trains = [bool((row == TRAIN).any()) for row in self.splits]
+        return [
+            [bool(a) and some for a in row]
+            for row, some in zip(self.manifest["assayed"], trains, strict=True)
+        ]
+
+    @property
+    def has_mappability(self) -> bool:
+        """Whether the windows were chosen, and models are to be trained, with the genome's mappability."""
+        return self.manifest.get("min_mappability") is not None
+
+    def codes(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Sequence of the context of windows, moved by ``shift`` bp: uint8 (windows, context)."""
+        start = self.context_start(windows, shift)
+        return self.genome.window_codes(self.chrom[windows], start, self.manifest["context"])
+
+    def mappability(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray | None:
+        """Mappability of the same bases, times 255: uint8 (windows, context); ``None`` without it."""
+        if not self.has_mappability:
+            return None
+        start = self.context_start(windows, shift)
+        return self.genome.window_mappability(self.chrom[windows], start, self.manifest["context"])
+
+    def counts(self, line: int, windows: np.ndarray, bin_bp: int, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Insertions of a line in the bins of the context: float32 (windows, context / bin)."""
+        return track_counts(
+            self.insertions[line], self._global_start(windows, shift), self.manifest["context"], bin_bp
+        )
+
+    def thinned_counts(
+        self,
+        line: int,
+        windows: np.ndarray,
+        bin_bp: int,
+        shift: np.ndarray | int,
+        keep: np.ndarray,
+        salt: np.ndarray,
+    ) -> np.ndarray:
+        """Count as :meth:`counts` what ``keep`` and ``salt`` of each window leave (:mod:`scbind.formats.thinning`)."""
+        track = self.insertions[line], self.fragments[line]
+        starts, width = self._global_start(windows, shift), self.manifest["context"]
+        return thinned_counts(*track, starts, width, bin_bp, keep, salt)
+
+    def window_depth(self, line: int, windows: np.ndarray) -> np.ndarray:
+        """Depth of the line on the chromosome of each window: float32 (windows,), insertions per base."""
+        return self.depth[line, self.chrom[windows]]
+
+    def context_start(self, windows: np.ndarray, shift: np.ndarray | int = 0) -> np.ndarray:
+        """Start of each context in its chromosome, int64; a shift never moves it over a chromosome end."""
+        context = self.manifest["context"]
+        start = self.start[windows].astype(np.int64) - (context - self.manifest["window"]) // 2 + shift
+        return np.clip(start, 0, self.genome.sizes.lengths[self.chrom[windows]] - context)
+
+    def _global_start(self, windows: np.ndarray, shift: np.ndarray | int) -> np.ndarray:
+        return self.genome.sizes.offsets[self.chrom[windows]] + self.context_start(windows, shift)
+
+
+def _comparable(key: str, known: dict) -> int | list[str]:
+    """One fact of a model or a dataset as a number, or as words that can be listed."""
+    value = known[key]
+    if key == "chromosomes":
+        return [f"{name} of {length} bp" for name, length in value.items()]
+    if key == "splits":
+        return sorted(f"{name} {rule}" for name in value for rule in value[name] or ["what is left"])
+    if key == "assayed":
+        names = [[f"{line} {tf}" for tf in known["tfs"]] for line in known["cell_lines"]]
+        return [
+            name for row, has in zip(names, value, strict=True) for name, a in zip(row, has, strict=True) if a
+        ]
+    return value

@@ -1,0 +1,1 @@
+"""The simulated atlas, its truth, and results held against it."""

@@ -1,0 +1,267 @@
+"""The demo: a small atlas with known truth, written as the files that a user would bring.
+
+:func:`simulate` draws everything from one seed. The genome, the lines and the cells have their own
+random streams, so that asking for more cells does not change the genome or the bulk data.
+"""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pysam
+from scipy import sparse
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.core.runlog import say
+from scbind.demo.simulate_genome import SimulatedGenome, genes, simulate_genome
+from scbind.demo.simulate_motifs import FACTORS, Preference, true_preferences
+from scbind.demo.simulate_reads import (
+    DUPLICATES,
+    Library,
+    bulk_library,
+    cell_library,
+    element_levels,
+    footprints,
+    gc_share,
+    tn5_weight,
+)
+from scbind.demo.simulate_sites import chip_peaks, find_sites, open_elements
+
+TFS: list[str] = list(FACTORS)
+EVERYWHERE = ("CTCF", "NRF1", "ELF1")  # active in every line and type; the other factors open enhancers
+DRIVERS: list[str] = [tf for tf in TFS if tf not in EVERYWHERE]
+LINES: list[str] = ["LINE_A", "LINE_B", "LINE_C"]
+TYPES: list[str] = ["myeloid", "b_cell", "t_cell", "erythroid", "mast"]
+ACTIVE: dict[str, tuple[str, ...]] = {  # drivers; no type has the combination of a line
+    "LINE_A": ("SPI1", "EBF1", "PAX5", "RUNX1", "RUNX3", "TCF7", "GATA3", "JUND"),
+    "LINE_B": ("SPI1", "CEBPB", "GATA1", "TAL1", "RUNX1", "TCF7", "GATA3", "JUND"),
+    "LINE_C": ("SPI1", "CEBPB", "EBF1", "GATA1", "RUNX3", "TCF7"),
+    "myeloid": ("SPI1", "CEBPB", "RUNX1", "JUND"),
+    "b_cell": ("SPI1", "EBF1", "PAX5", "RUNX3"),
+    "t_cell": ("TCF7", "GATA3", "RUNX1", "RUNX3"),
+    "erythroid": ("GATA1", "TAL1", "JUND"),
+    "mast": ("GATA1", "CEBPB", "GATA3", "RUNX3"),
+}
+SHARE: dict[str, float] = {"myeloid": 0.32, "b_cell": 0.26, "t_cell": 0.24, "erythroid": 0.14, "mast": 0.04}
+NOT_ASSAYED = {"LINE_A": ("GATA3",), "LINE_B": ("NRF1",), "LINE_C": ("ELF1",)}  # active, yet no experiment
+ASSAYED: dict[str, list[str]] = {
+    line: [tf for tf in TFS if tf in (*EVERYWHERE, *ACTIVE[line]) and tf not in NOT_ASSAYED[line]]
+    for line in LINES
+}
+BULK_FRAGMENTS = {"LINE_A": 400_000, "LINE_B": 250_000, "LINE_C": 400_000}
+GC_BIAS = {"LINE_A": 0.15, "LINE_B": 0.4, "LINE_C": 0.25, "cells": 0.25}
+CHROMOSOMES_MB = (1.25, 1.15, 1.05, 1.15)
+MIN_MB = 0.1  # a shorter chromosome has no room for its gaps, repeats and elements
+POOR_PER_CELL = 1 / 8  # barcodes that are no good cell, per real cell
+DEPTH_SD = 0.45  # of the log of a cell's fragments
+FRIP = 0.42  # mean share of a cell's fragments aimed at open elements
+STREAMS = ("genome", "genes", "opening", "sites", "levels", "chip", "bulk", "cells", "duplicates", "barcodes")
+
+
+def demo_files() -> list[str]:
+    """Every file that :func:`simulate` writes, relative to its folder, sorted."""
+    files = ["genome.fa", "exclude.bed", "genes.bed"]
+    files += ["sc/demo.fragments.tsv.gz", "sc/demo.fragments.tsv.gz.tbi"]
+    for line in LINES:
+        files += [f"bulk/{line}.fragments.tsv.gz", f"bulk/{line}.fragments.tsv.gz.tbi"]
+        for tf in ASSAYED[line]:
+            files += [f"chip/{line}/{tf}.narrowPeak.gz", f"chip/{line}/{tf}.relaxed.narrowPeak.gz"]
+    files += [f"truth/{name}" for name in ("cells.tsv", "activity.tsv", "elements.bed", "sites.tsv")]
+    files += ["truth/open.npz", "truth/motifs.npz"]
+    return sorted(files)
+
+
+def activity_table() -> pd.DataFrame:
+    """Which factors are active where: 0/1, lines and types x factors."""
+    rows = {name: [int(tf in EVERYWHERE or tf in active) for tf in TFS] for name, active in ACTIVE.items()}
+    return pd.DataFrame.from_dict(rows, orient="index", columns=TFS)
+
+
+def simulate(
+    outdir: str | Path,
+    seed: int = 1,
+    n_cells: int = 400,
+    chromosome_mb: tuple[float, ...] = CHROMOSOMES_MB,
+    cell_fragments: float = 1_850,
+    bulk_fragments: dict[str, int] | None = None,
+) -> None:
+    """Write the demo atlas: the files of :func:`demo_files`, the same bytes for the same arguments.
+
+    Parameters
+    ----------
+    outdir
+        Folder to write into; made if absent.
+    seed
+        Of every random stream.
+    n_cells
+        Real cells; about an eighth more barcodes are no good cells.
+    chromosome_mb
+        Lengths of chr1, chr2, ... in Mb. Elements, genes and sites follow in proportion.
+    cell_fragments
+        Median of unique fragments per real cell (log-normal).
+    bulk_fragments
+        Fragments per line; by default ``BULK_FRAGMENTS`` in proportion to the genome.
+
+    Raises
+    ------
+    InputError
+        If there are fewer cells than 25 (the rare type would be empty) or a chromosome is too short.
+    """
+    if n_cells < 25:
+        problem = f"{n_cells} cells leave the rarest type without one"
+        raise InputError("n_cells", problem, "ask for 25 or more")
+    if not len(chromosome_mb) or min(chromosome_mb) < MIN_MB:
+        problem = f"{list(chromosome_mb)} has a chromosome under {MIN_MB} Mb, or none"
+        raise InputError("chromosome_mb", problem, "make every one longer")
+    outdir = Path(outdir)
+    rng = {name: np.random.default_rng([seed, number]) for number, name in enumerate(STREAMS)}
+    activity = activity_table()
+    preferences = true_preferences()
+    lengths = [round(mb * 1e6) for mb in chromosome_mb]
+    genome = simulate_genome(rng["genome"], lengths, DRIVERS, preferences)
+    say(f"genome: {sum(lengths):,} bases, {len(genome.elements):,} elements")
+    openness = open_elements(rng["opening"], genome, activity)
+    sites = find_sites(rng["sites"], genome, preferences, openness, activity)
+    levels = element_levels(rng["levels"], genome, openness, sites)
+    say(f"sites: {len(sites):,}, of which {int(sites['bindable'].sum()):,} can be bound")
+    _write_reference(outdir, genome, genes(rng["genes"], genome, TFS))
+    _write_chip(outdir, rng["chip"], genome, sites, openness)
+    _write_truth(outdir, genome, sites, openness, activity, preferences)
+
+    tn5, gc = tn5_weight(genome.codes), gc_share(genome.codes)
+    scale = sum(lengths) / (1e6 * sum(CHROMOSOMES_MB))
+    bulk_fragments = bulk_fragments or {line: round(n * scale) for line, n in BULK_FRAGMENTS.items()}
+    for line in LINES:
+        library = Library(genome, tn5, gc, GC_BIAS[line])
+        level, mark = levels[line].to_numpy(), footprints(genome, sites, line)
+        table = bulk_library(rng["bulk"], library, level, mark, bulk_fragments[line])
+        _write_fragments(outdir / f"bulk/{line}.fragments.tsv.gz", rng["duplicates"], genome, table, [line])
+        say(f"{line}: {len(table):,} fragments")
+
+    cells = _cells(rng["barcodes"], n_cells, cell_fragments)
+    library = Library(genome, tn5, gc, GC_BIAS["cells"])
+    marks = {name: footprints(genome, sites, name) for name in TYPES}
+    table, is_open = cell_library(rng["cells"], library, cells, levels[TYPES], openness[TYPES], marks)
+    barcodes = cells["barcode"].tolist()
+    _write_fragments(outdir / "sc/demo.fragments.tsv.gz", rng["duplicates"], genome, table, barcodes)
+    cells["n_fragments"] = np.bincount(table["barcode"], minlength=len(cells))
+    cells.loc[~cells["is_cell"], "cell_type"] = ""
+    cells["is_cell"] = cells["is_cell"].astype(int)
+    _write_table(outdir / "truth/cells.tsv", cells[["barcode", "cell_type", "is_cell", "n_fragments"]])
+    with atomic(outdir / "truth/open.npz") as scratch:
+        sparse.save_npz(scratch, sparse.csr_array(is_open))
+    say(f"cells: {n_cells} and {len(cells) - n_cells} poor barcodes, {len(table):,} fragments")
+
+
+def _cells(rng, n_cells: int, median: float) -> pd.DataFrame:
+    """Barcodes with what is wanted of each: real cells of the types in their shares, then poor ones.
+
+    Of the poor barcodes the even ones have few fragments and the odd ones hardly any in open elements.
+    """
+    bounds = np.round(np.cumsum([SHARE[name] for name in TYPES]) * n_cells).astype(int)
+    real = rng.permutation(np.repeat(TYPES, np.diff(np.concatenate([[0], bounds]))))
+    n_poor = max(4, round(n_cells * POOR_PER_CELL))
+    n = n_cells + n_poor
+    wanted = median * rng.lognormal(0, DEPTH_SD, n)
+    in_elements = np.clip(rng.normal(FRIP, 0.05, n), 0.3, 0.7)
+    few = np.arange(n) >= n_cells
+    few[n_cells::2] = False
+    broken = (np.arange(n) >= n_cells) & ~few
+    wanted[few] = median * rng.uniform(0.01, 0.08, few.sum())
+    wanted[broken] *= 0.6
+    in_elements[broken] = 0.03
+    letters = np.array(list("ACGT"))
+    barcodes: dict[str, None] = {}
+    while len(barcodes) < n:
+        barcodes["".join(letters[rng.integers(0, 4, 16)]) + "-1"] = None
+    return pd.DataFrame(
+        {
+            "barcode": list(barcodes),
+            "cell_type": np.concatenate([real, rng.choice(TYPES, n_poor)]).astype(object),
+            "is_cell": np.arange(n) < n_cells,
+            "wanted": np.maximum(np.round(wanted), 1).astype(int),
+            "in_elements": in_elements,
+        }
+    )
+
+
+def _write_reference(outdir: Path, genome: SimulatedGenome, gene_table: pd.DataFrame) -> None:
+    letters = np.frombuffer(b"ACGTN", dtype=np.uint8)
+    with atomic(outdir / "genome.fa") as scratch, open(scratch, "wb") as handle:
+        for name, start, length in zip(genome.names, genome.offsets, genome.lengths, strict=False):
+            text = letters[genome.codes[start : start + length]].tobytes()
+            handle.write(f">{name}\n".encode())
+            handle.writelines(text[first : first + 60] + b"\n" for first in range(0, length, 60))
+    chrom, start = genome.locate(genome.repeats[:, 0])
+    exclude = pd.DataFrame({"chrom": np.array(genome.names)[chrom], "start": start})
+    exclude["end"] = start + genome.repeats[:, 1] - genome.repeats[:, 0]
+    _write_table(outdir / "exclude.bed", exclude, header=False)
+    _write_table(outdir / "genes.bed", gene_table, header=False)
+
+
+def _write_chip(outdir: Path, rng, genome: SimulatedGenome, sites, openness: pd.DataFrame) -> None:
+    for line in LINES:
+        for tf in ASSAYED[line]:
+            strict, relaxed = chip_peaks(rng, genome, sites, openness[line], line, tf)
+            for table, suffix in ((strict, ""), (relaxed, ".relaxed")):
+                text = table.to_csv(sep="\t", header=False, index=False, lineterminator="\n")
+                _write_bgzip(outdir / f"chip/{line}/{tf}{suffix}.narrowPeak.gz", text)
+
+
+def _write_truth(outdir: Path, genome, sites, openness, activity, preferences: dict[str, Preference]) -> None:
+    names = np.array(genome.names)
+    table = activity.rename_axis("name").reset_index()
+    table.insert(1, "kind", ["line" if name in LINES else "cell_type" for name in table["name"]])
+    _write_table(outdir / "truth/activity.tsv", table)
+
+    elements = genome.elements
+    chrom, start = genome.locate(elements["start"].to_numpy())
+    bed = pd.DataFrame({"chrom": names[chrom], "start": start})
+    bed["end"] = start + elements["end"] - elements["start"]
+    bed["name"], bed["kind"] = elements["element"], elements["kind"]
+    bed["driver"] = elements["driver"].replace("", ".")
+    for name in openness.columns:
+        bed[f"open_{name}"] = openness[name].to_numpy().astype(int)
+    _write_table(outdir / "truth/elements.bed", bed.rename(columns={"chrom": "#chrom"}))
+
+    table = sites.copy()
+    offset = genome.offsets[sites["chrom"]]
+    table["start"], table["end"] = sites["start"] - offset, sites["end"] - offset
+    table["chrom"] = names[sites["chrom"]]
+    table["strength"] = sites["strength"].round(4)
+    _write_table(outdir / "truth/sites.tsv", table)
+    with atomic(outdir / "truth/motifs.npz") as scratch:
+        arrays = {tf: preference.probability for tf, preference in preferences.items()}
+        np.savez_compressed(scratch, **arrays)
+
+
+def _write_fragments(path: Path, rng, genome: SimulatedGenome, table, barcodes: list[str]) -> None:
+    """10x columns (chrom, start, end, barcode, reads), bgzipped and indexed."""
+    text = pd.DataFrame(
+        {
+            "chrom": np.array(genome.names)[table["chrom"]],
+            "start": table["start"],
+            "end": table["end"],
+            "barcode": np.array(barcodes)[table["barcode"]],
+            "count": 1 + rng.poisson(DUPLICATES, len(table)),
+        }
+    ).to_csv(sep="\t", header=False, index=False, lineterminator="\n")
+    _write_bgzip(path, text)
+    pysam.tabix_index(str(path), preset="bed", force=True)
+
+
+def _write_bgzip(path: Path, text: str) -> None:
+    """Blocked gzip, which carries no time stamp: the same text gives the same bytes."""
+    with atomic(path) as scratch, pysam.BGZFile(str(scratch), "w") as handle:
+        content = io.BytesIO(text.encode())
+        while block := content.read(1 << 20):
+            handle.write(block)
+
+
+def _write_table(path: Path, table: pd.DataFrame, header: bool = True) -> None:
+    with atomic(path) as scratch:
+        table.to_csv(scratch, sep="\t", header=header, index=False, lineterminator="\n")

@@ -1,0 +1,162 @@
+"""Which elements are open where, which sites are bound, and the ChIP-seq peaks that show it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from scbind.demo.simulate_genome import ALWAYS_OPEN, STRETCH, SimulatedGenome
+from scbind.demo.simulate_motifs import Preference, bindable, energies
+
+OPENED = 0.92  # chance that an enhancer opens where its driver is active
+LEAK = 0.03  # and where it is not
+MOTIFLESS_OPEN = 0.35  # chance that an element without planted motifs is open in a line or type
+KEPT = 0.05  # sites less likely than this to be bindable are not listed
+MERGED = 100  # bp; nearer sites of one factor give one ChIP-seq peak
+MISSED, SPURIOUS = 0.05, 0.03  # of the peaks: false negatives and false positives
+SUMMIT_SD = 20  # bp
+PEAK_REACH = (125, 176)  # bp from the summit to either end of a peak, half-open
+
+
+def open_elements(rng, genome: SimulatedGenome, activity: pd.DataFrame) -> pd.DataFrame:
+    """Openness of every element in every line and type: bool DataFrame, elements x ``activity.index``.
+
+    ``activity`` is 0/1, lines and types x factors. Promoters and insulators are always open; an enhancer
+    follows its driver.
+    """
+    kind, driver = genome.elements["kind"].to_numpy(), genome.elements["driver"].to_numpy()
+    result = pd.DataFrame(index=genome.elements["element"])
+    for name in activity.index:
+        draw = rng.random(len(kind))
+        chance = np.where(kind == "motifless", MOTIFLESS_OPEN, LEAK)
+        for tf in np.unique(driver[driver != ""]):
+            if activity.loc[name, tf]:
+                chance[driver == tf] = OPENED
+        chance[np.isin(kind, ALWAYS_OPEN)] = 1.0
+        result[name] = draw < chance
+    return result
+
+
+def find_sites(
+    rng,
+    genome: SimulatedGenome,
+    preferences: dict[str, Preference],
+    openness: pd.DataFrame,
+    activity: pd.DataFrame,
+) -> pd.DataFrame:
+    """Every site inside an element, planted or accidental, by its energy in the finished sequence.
+
+    Returns columns chrom (index), start, end (global, 0-based half-open), tf, strand, strength (probability
+    of being bindable), element, bindable (one Bernoulli draw, the same everywhere), and ``bound_{name}`` 0/1:
+    bindable, the element open and the factor active in that line or type. Overlapping matches of one factor
+    count once.
+    """
+    codes = genome.stretches()
+    elements = genome.elements
+    first = elements["centre"].to_numpy() - STRETCH // 2
+    tables = []
+    for tf, energy in energies(codes, preferences).items():
+        width = len(preferences[tf])
+        best, strand = energy.max(axis=0), energy.argmax(axis=0)
+        row, start = np.nonzero(bindable(best) >= KEPT)
+        where = first[row] + start
+        low, high = elements["start"].to_numpy()[row], elements["end"].to_numpy()[row]
+        inside = (where >= low) & (where + width <= high)
+        row, start, where = row[inside], start[inside], where[inside]
+        value = best[row, start]
+        keep = _best_apart(where, value, width)
+        row, start, where, value = row[keep], start[keep], where[keep], value[keep]
+        tables.append(
+            pd.DataFrame(
+                {
+                    "chrom": elements["chrom"].to_numpy()[row],
+                    "start": where,
+                    "end": where + width,
+                    "tf": tf,
+                    "strand": np.array(["+", "-"])[strand[row, start]],
+                    "strength": bindable(value),
+                    "row": row,
+                }
+            )
+        )
+    sites = pd.concat(tables).sort_values(["start", "end", "tf"], kind="stable").reset_index(drop=True)
+    row = sites.pop("row").to_numpy()
+    sites["element"] = elements["element"].to_numpy()[row]
+    sites["bindable"] = (rng.random(len(sites)) < sites["strength"]).astype(int)
+    for name in activity.index:
+        bound = (sites["bindable"] == 1) & (sites["tf"].map(activity.loc[name]) == 1)
+        sites[f"bound_{name}"] = (bound & openness[name].to_numpy()[row]).astype(int)
+    return sites
+
+
+def chip_peaks(rng, genome: SimulatedGenome, sites: pd.DataFrame, openness: pd.Series, line: str, tf: str):
+    """The peaks of one experiment: a strict and a relaxed table in the ten columns of narrowPeak.
+
+    The strict one misses some bound sites, the weak ones first, and has some peaks at open elements without
+    a site. The relaxed one adds the missed ones, about half of the weak unbound sites in open elements, and
+    more spurious peaks. Coordinates are local to the chromosome, summits relative to the start.
+    """
+    elements = genome.elements
+    own = sites[sites["tf"] == tf]
+    bound = own[own[f"bound_{line}"] == 1]
+    bound = bound[_best_apart(bound["start"].to_numpy(), bound["strength"].to_numpy(), MERGED)]
+    signal = 20 * bound["strength"].to_numpy() ** 2 * rng.lognormal(0, 0.4, len(bound))
+    below = signal < np.median(signal) if len(bound) else np.zeros(0, dtype=bool)
+    missed = rng.random(len(bound)) < 2 * MISSED * below
+    is_open = openness.to_numpy()
+    weak = own[(own["bindable"] == 0) & own["element"].isin(elements["element"][is_open])]
+    weak = weak[rng.random(len(weak)) < 0.5]
+    without = elements[is_open & ~elements["element"].isin(bound["element"]).to_numpy()]
+    n_spurious = round(SPURIOUS * len(bound))
+    spurious = without.iloc[rng.permutation(len(without))[: 4 * n_spurious + 2]]
+    centres = [_centre(bound), _centre(weak), _centre(spurious) + rng.integers(-80, 81, len(spurious))]
+    signals = [signal, 4 * rng.lognormal(0, 0.4, len(weak)), 4 * rng.lognormal(0, 0.4, len(spurious))]
+    strict = [~missed, np.zeros(len(weak), bool), np.arange(len(spurious)) < n_spurious]
+    centre, signal, strict = np.concatenate(centres), np.concatenate(signals), np.concatenate(strict)
+    summit = centre + np.round(rng.normal(0, SUMMIT_SD, len(centre))).astype(np.int64)
+    left, right = rng.integers(*PEAK_REACH, (2, len(centre)))
+    table = _narrowpeak(genome, summit - left, summit + right, summit, signal, f"{line}_{tf}")
+    return table[strict[table.index]], table
+
+
+def _centre(table: pd.DataFrame) -> np.ndarray:
+    return (table["start"].to_numpy() + table["end"].to_numpy()) // 2
+
+
+def _narrowpeak(genome, start, end, summit, signal, name: str) -> pd.DataFrame:
+    chrom, local = genome.locate(summit)
+    log_p = 3 + 2 * signal
+    table = pd.DataFrame(
+        {
+            "chrom": chrom,
+            "start": local - (summit - start),
+            "end": local + (end - summit),
+            "name": "",
+            "score": np.clip(np.round(20 * signal), 1, 1000).astype(int),
+            "strand": ".",
+            "signal": np.round(signal, 3),
+            "p": np.round(log_p, 3),
+            "q": np.round(np.maximum(log_p - 2, 0.5), 3),
+            "summit": summit - start,
+        }
+    )
+    table = table.sort_values(["chrom", "start", "end"], kind="stable")
+    table["name"] = [f"{name}_{number}" for number in range(1, len(table) + 1)]
+    table["chrom"] = np.array(genome.names)[table["chrom"]]
+    return table
+
+
+def _best_apart(start: np.ndarray, value: np.ndarray, distance: int) -> np.ndarray:
+    """bool: keep the best of the intervals whose starts lie nearer than ``distance``, best first."""
+    keep = np.zeros(len(start), dtype=bool)
+    order = np.argsort(start, kind="stable")
+    sorted_start = start[order]
+    blocked = np.zeros(len(start), dtype=bool)
+    for rank in np.argsort(-value[order], kind="stable"):
+        if blocked[rank]:
+            continue
+        keep[order[rank]] = True
+        low = np.searchsorted(sorted_start, sorted_start[rank] - distance, side="right")
+        high = np.searchsorted(sorted_start, sorted_start[rank] + distance, side="left")
+        blocked[low:high] = True
+    return keep

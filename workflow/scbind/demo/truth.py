@@ -1,0 +1,278 @@
+"""How right the demo is: predicted binding, cell types and activity against the truth that was simulated.
+
+Read from the demo's ``truth`` folder: ``cells.tsv`` (barcode, cell_type, is_cell), ``elements.bed``,
+``sites.tsv`` (chrom, start, end, tf, element, strength, ``bound_{type}``), ``open.npz`` (cells x elements: open in this
+very cell) and ``activity.tsv`` (types x TFs). Truth is used to score only; no choice made here looks at it.
+"""
+
+from __future__ import annotations
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
+from sklearn.preprocessing import StandardScaler
+
+from scbind.analysis.activitytable import abstained_tfs
+from scbind.analysis.grouping import group_cells
+from scbind.analysis.populations import MIN_TFS
+from scbind.binding.inference import SampleCells
+from scbind.binding.shards import read_passing
+from scbind.binding.store import open_binding
+from scbind.binding.windows import Windows
+from scbind.core.errors import InputError
+from scbind.core.files import require, write_table
+from scbind.core.runlog import say
+from scbind.demo.oracle import combined
+from scbind.demo.truthfiles import Truth, barcodes
+from scbind.formats.genome import Genome
+from scbind.formats.signal import borrowed, window_blocks
+
+COLUMNS = [
+    "model", "tf", "chromosomes", "cells", "n_cells", "n_windows", "prevalence", "auprc_mean", "auprc_median",
+]  # fmt: skip
+
+
+def score_cells(
+    binding,
+    truth,
+    position,
+    cell,
+    cells,
+    windows,
+    reference_dir,
+    output,
+    held_out: list[str],
+    max_cells: int = 100,
+    seed: int = 0,
+    model: str = "scbind",
+    networks: dict | None = None,
+    network_cells: int = 6,
+    threads: int = 1,
+) -> None:
+    """Write ``cells.tsv``: how well binding events of single cells are ranked, per TF.
+
+    In a cell, a window is truly bound by a TF if the centre of a site that is bound in the cell's type lies
+    in the window, and the site's element is open in that cell. For each cell with an event the average
+    precision over the windows of the store is taken. The baseline ``accessibility`` ranks by the insertions
+    of the cell and those it borrows in the window. ``oracle`` ranks by the chance of a binding event
+    (:mod:`scbind.demo.oracle`) for one who knows what the TFs prefer and which elements are open in this very cell;
+    ``oracle_type`` knows openness in the cell's type only, which is all that borrowing can show. Events outside
+    the windows count for none.
+
+    Columns: ``model, tf, chromosomes`` (``all``, or those held out from training, joined by commas), ``cells``
+    (``sample``; or ``few``, a part of the sample on which the other networks are run as well), ``n_cells`` (with
+    an event), ``n_windows, prevalence`` (mean over these cells), ``auprc_mean, auprc_median``. Rows
+    without a cell are left out.
+
+    Parameters
+    ----------
+    binding, windows, cells, position, cell, reference_dir
+        The sample's store, and the files it was made from.
+    truth
+        The demo's ``truth`` folder.
+    held_out
+        Chromosomes to score alone; may be empty.
+    max_cells, seed
+        Size and seed of the random sample of cells that is scored.
+    model
+        What to call the predictions in column ``model``.
+    networks, network_cells
+        Name -> (checkpoint, calibration) of further networks, given the same borrowed signal, and on how many of the
+        cells they run: a network that reads sequence anew for each cell is slow.
+    threads
+        Of these networks.
+    """
+    known, store = Truth(truth), open_binding(binding)
+    chosen, genome = Windows.load(windows), Genome.open(reference_dir)
+    sizes = genome.sizes
+    if unknown := set(held_out) - set(sizes.names):
+        problem = f"no chromosome {', '.join(sorted(unknown))}"
+        raise InputError("config", problem, "hold out chromosomes of the reference")
+    if len(chosen) != len(store.var):
+        problem = f"{len(store.var)} windows, but {windows} has {len(chosen)}"
+        raise InputError(binding, problem, "merge the shards again")
+    rows = known.match(store.obs, binding)
+    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:max_cells])
+    cell_truth = known.cells.loc[barcodes(store.obs)[rows]]
+    sites, opened = known.sites()
+    opened = opened[cell_truth["row"].to_numpy()]
+    open_in_type = np.stack([known.open_in(kind) for kind in cell_truth["cell_type"]])
+    site_index, window_index = _windows_of_sites(sites, chosen, sizes)
+    sample = SampleCells.open(position, cell, cells, sizes, genome.known_lengths())
+    of_barcode = pd.Series(sample.passing, index=read_passing(cells)[0].index)
+    own = of_barcode.loc[store.obs.index[rows]].to_numpy()  # rows of cells.h5ad
+    baseline = _accessibility(sample, own, chosen, sizes)
+    scopes = {"all": np.ones(len(chosen), dtype=bool)}
+    if held_out:
+        scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
+    if networks:
+        import torch  # heavy: only where a network runs
+
+        torch.set_num_threads(threads)
+    few = np.sort(np.random.default_rng(seed).permutation(len(rows))[:network_cells])
+    aside = np.flatnonzero(list(scopes.values())[-1])  # the held-out windows, or all
+    others = {
+        name: _predict(*files, sample, own[few], genome, chosen, aside)
+        for name, files in (networks or {}).items()
+    }
+    types, results = cell_truth["cell_type"].to_numpy(), []
+    for tf in store.tfs:
+        events = np.zeros((len(rows), len(chosen)), dtype=bool)
+        mine = (sites["tf"] == tf).to_numpy()[site_index]
+        place, site = window_index[mine], sites.iloc[site_index[mine]]
+        for kind in np.unique(types) if len(place) else ():
+            of_kind = np.flatnonzero(types == kind)
+            bound = site[f"bound_{kind}"].to_numpy() == 1
+            here = opened[of_kind][:, site["column"].to_numpy()[bound]].toarray() > 0
+            member, hit = np.nonzero(here)
+            events[of_kind[member], place[bound][hit]] = True
+        predicted = store[rows, :, tf].toarray()
+        strength, column = site["strength"].to_numpy(), site["column"].to_numpy()
+        scored = {model: predicted, "accessibility": baseline}
+        for name, is_open in (
+            ("oracle", opened[:, column].toarray()),
+            ("oracle_type", open_in_type[:, column]),
+        ):
+            scored[name] = combined(is_open * strength, place, len(chosen))
+        for scope, inside in scopes.items():
+            for name, score in scored.items():
+                row = _mean_precision(events[:, inside], score[:, inside])
+                if row:
+                    results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "sample", **row})
+        for name, score in _side_by_side(tf, model, predicted, baseline, others, few, aside):
+            row = _mean_precision(events[np.ix_(few, aside)], score)
+            if row:
+                results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "few", **row})
+    write_table(output, pd.DataFrame(results, columns=COLUMNS))
+    say(f"{len(rows)} cells scored over {len(chosen)} windows")
+
+
+def _windows_of_sites(sites: pd.DataFrame, chosen: Windows, sizes) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs (site, window) in which the window holds the site's centre; windows may overlap."""
+    chrom = pd.Index(sizes.names).get_indexer(sites["chrom"])
+    centre = (sites["start"].to_numpy() + sites["end"].to_numpy()) // 2 + sizes.offsets[chrom]
+    starts = chosen.global_starts(sizes)  # windows lie within chromosomes, so global starts are enough
+    first = np.searchsorted(starts, centre - chosen.window, side="right")
+    count = np.where(chrom >= 0, np.searchsorted(starts, centre, side="right") - first, 0)
+    site = np.repeat(np.arange(len(sites)), count)
+    nth = np.arange(len(site)) - np.repeat(np.cumsum(count) - count, count)
+    return site, first[site] + nth
+
+
+def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes) -> np.ndarray:
+    """Insertions of cells (by row of cells.h5ad) and those they borrow: float32 (cells, windows)."""
+    borrow = sample.borrow[rows]
+    starts = chosen.global_starts(sizes)
+    result = np.empty((len(rows), len(chosen)), dtype=np.float32)
+    for part in window_blocks(len(chosen), 4096):
+        counts = sample.signal.counts(starts[part], chosen.window, chosen.window)
+        result[:, part] = borrowed(counts, borrow, 1)[:, :, 0]
+    return result
+
+
+def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome, chosen: Windows, aside):
+    """TF -> probabilities (cells, windows) of another network for the same cells and windows."""
+    from scbind.models.predictor import load_predictor
+
+    predictor = load_predictor(checkpoint, calibration, genome=genome)
+    borrow = sample.borrow[rows]
+    depth = (borrow @ sample.density).astype(np.float32)
+    context = chosen.global_context_starts(genome.sizes)
+    local = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
+    found = []
+    for part in window_blocks(len(aside), 64):
+        here = aside[part]
+        readout = predictor.read_windows(genome, chosen.chrom[here], local[here])
+        counts = sample.signal.counts(context[here], chosen.context, predictor.bin_bp)
+        mine = borrowed(counts, borrow, chosen.context // predictor.bin_bp)
+        found.append(predictor.probabilities(readout, mine, depth))
+    return dict(zip(predictor.tfs, np.moveaxis(np.concatenate(found, axis=1), 2, 0), strict=True))
+
+
+def _side_by_side(tf, model, predicted, baseline, others, few, aside):
+    """Name and score (few cells, windows aside) of everything that can be compared; nothing without others."""
+    if any(tf in predictions for predictions in others.values()):
+        yield model, predicted[np.ix_(few, aside)]
+        yield "accessibility", baseline[np.ix_(few, aside)]
+        yield from ((name, predictions[tf]) for name, predictions in others.items() if tf in predictions)
+
+
+def _mean_precision(events: np.ndarray, score: np.ndarray) -> dict:
+    """Average precision over cells with an event; empty if there is none. Arrays: (cells, windows)."""
+    with_event = np.flatnonzero(events.any(axis=1))
+    if not len(with_event):
+        return {}
+    each = [average_precision_score(events[i], score[i]) for i in with_event]
+    return {
+        "n_cells": len(with_event),
+        "n_windows": events.shape[1],
+        "prevalence": events[with_event].mean(),
+        "auprc_mean": np.mean(each),
+        "auprc_median": np.median(each),
+    }
+
+
+def score_types(activity, cells, truth, output, seed: int = 0) -> None:
+    """Write ``types.tsv`` (quantity, name, value): cell types and TF activity against the truth.
+
+    * ``ari``: adjusted Rand index with the true types, of ``cell_type`` (as in ``cells.h5ad``) and of Leiden
+      clusters of the activity (``activity_leiden``) and of the standardised published vote (``scfan_leiden``),
+      made by :func:`scbind.analysis.grouping.group_cells` without a look at the truth. As in
+      :mod:`scbind.analysis.populations`,
+      TFs on which scbind abstains do not shape the former; with fewer than two others all do, and the log says so;
+    * ``n_groups``, ``rarest_recall``, ``rarest_precision``: number of groups, and how well the best group
+      (largest F1) matches the rarest true type; ``rarest_cells``: the size of that type, by its name;
+    * ``activity_auroc``, ``scfan_auroc``: by TF, how well z (or the vote) separates cells of types in which
+      the TF is truly active; only TFs active in some types and not in others; ``mean`` is over them.
+    """
+    known, adata = Truth(truth), ad.read_h5ad(require(activity, "run the activity rule first"))
+    adata = adata[known.match(adata.obs, activity)].copy()
+    true = known.cells.loc[barcodes(adata.obs), "cell_type"].to_numpy()
+    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
+        labels = read_elem(file["obs"])
+    if "cell_type" not in labels:
+        raise InputError(cells, "obs has no column 'cell_type'", "give labels or cluster the cells")
+    votes, trusted = adata.layers["scfan_score"], ~abstained_tfs(adata.var)
+    if trusted.sum() < MIN_TFS:
+        say(f"types: scbind abstains on all but {trusted.sum()} TFs; cells are grouped by all of them")
+        trusted[:] = True
+    groupings = {
+        "cell_type": labels.loc[adata.obs_names, "cell_type"].astype(str).to_numpy(),
+        "activity_leiden": group_cells(adata.X[:, trusted], seed)[0].astype(str),
+        "scfan_leiden": group_cells(StandardScaler().fit_transform(votes), seed)[0].astype(str),
+    }
+    sizes = pd.Series(true).value_counts()
+    rarest = sizes[sizes == sizes.min()].index.sort_values()[0]
+    rows = [("rarest_cells", rarest, sizes[rarest])]
+    for name, groups in groupings.items():
+        recall, precision = best_group(true == rarest, groups)
+        rows += [
+            ("ari", name, adjusted_rand_score(true, groups)),
+            ("n_groups", name, len(np.unique(groups))),
+            ("rarest_recall", name, recall),
+            ("rarest_precision", name, precision),
+        ]
+    active = known.table("activity.tsv", {"name"}).set_index("name")
+    for quantity, values in (("activity_auroc", adata.X), ("scfan_auroc", votes)):
+        scores = {}
+        for column, tf in enumerate(adata.var_names):
+            if tf in active.columns and active.loc[np.unique(true), tf].nunique() > 1:
+                scores[tf] = roc_auc_score(active.loc[true, tf].to_numpy(), values[:, column])
+        if scores:
+            rows += [(quantity, tf, value) for tf, value in scores.items()]
+            rows.append((quantity, "mean", np.mean(list(scores.values()))))
+    write_table(output, pd.DataFrame(rows, columns=["quantity", "name", "value"]))
+
+
+def best_group(wanted: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
+    """Recall and precision of the group that matches a set of cells best (largest F1, then first by name)."""
+    best = (-1.0, 0.0, 0.0)
+    for name in np.unique(groups):
+        hit, size = (wanted & (groups == name)).sum(), (groups == name).sum()
+        best = max(
+            best, (2 * hit / (wanted.sum() + size), hit / wanted.sum(), hit / size), key=lambda x: x[0]
+        )
+    return float(best[1]), float(best[2])

@@ -1,0 +1,1 @@
+"""Test windows scored by networks and baselines, at all depths."""

@@ -1,0 +1,128 @@
+"""Honest baselines: what accessibility, motifs, other lines and trees reach on the same windows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scbind.core.files import write_table
+from scbind.dataset.codes import AMBIGUOUS, BOUND, UNBOUND
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.depth import score_depths
+from scbind.evaluation.evaluate import Scores, score_test_windows, write_curves
+from scbind.evaluation.trees import Features, fit_trees
+from scbind.formats.motifs import read_motifs
+
+PROBABILITIES = ("boosted_trees", "permuted_labels")  # the scores of the others only rank
+
+
+def evaluate_baselines(
+    dataset: str | Path,
+    reference: str | Path,
+    motifs: str | Path,
+    metrics: str | Path,
+    depth: str | Path,
+    curves: dict[str, str | Path],
+    keeps: Sequence[float] = (1.0,),
+    max_windows: int = 20_000,
+    depth_seed: int = 0,
+    max_train: int = 60_000,
+    seed: int = 1,
+    threads: int = 1,
+) -> None:
+    """Score the baselines on the test split, and on thinned tracks.
+
+    * ``accessibility``: insertions in the window, over the depth of the track.
+    * ``motif_x_accessibility``: best JASPAR match near the window (bits above zero) times the log of that;
+      accessibility alone for a TF without matrix.
+    * ``boosted_trees``: per TF, small monotone gradient-boosted trees on insertions at four widths and the best match
+      in the window and near it, trained on the training windows of all lines that assayed the TF, at most
+      ``max_train`` with every bound one (:func:`scbind.evaluation.trees.fit_trees`).
+    * ``other_lines_chip``: the mean label that the TF has in the other lines that assayed it, at the very window that
+      is tested. It reads the other lines' ChIP-seq of the test windows, which no network sees: what binding that is
+      the same everywhere is worth. A TF that no other line assayed is left out.
+    * ``permuted_labels``: the trees again, fitted to labels permuted among the training windows of each line. What it
+      reaches beyond the prevalence comes from the protocol and not from the labels.
+
+    ``metrics`` gets the columns of :data:`scbind.evaluation.evaluate.COLUMNS`, ``depth`` those of
+    :data:`scbind.evaluation.depth.COLUMNS` for the shares ``keeps`` of the fragments; the trees keep their fit
+    at full depth.
+    ``max_windows`` and ``depth_seed`` have to be those of the models that are compared. ``curves`` maps each baseline
+    to its ``curves.npz``.
+    """
+    import torch
+
+    torch.set_num_threads(max(1, threads))
+    data = TrainingSet.open(dataset, reference)
+    folder = Path(metrics).parent
+    baselines = fit_baselines(data, motifs, folder, max_train, seed)
+    tables = []
+    for name, predict in baselines.items():
+        table, drawn = score_test_windows(data, partial(predict, data), name, folder)
+        if name not in PROBABILITIES:
+            table["ece"] = np.nan
+        write_curves(drawn, curves[name])
+        tables.append(table)
+    write_table(metrics, pd.concat(tables, ignore_index=True))
+    write_table(depth, score_depths(data, baselines, keeps, max_windows, depth_seed, PROBABILITIES))
+
+
+def fit_baselines(
+    data: TrainingSet, motifs: str | Path, folder: str | Path, max_train: int, seed: int
+) -> dict[str, Scores]:
+    """The baselines of :func:`evaluate_baselines` by name, each a function (data, line, windows) to scores.
+
+    As long as any of them is kept, motif matches lie in ``folder``: :class:`scbind.evaluation.trees.Features`.
+    """
+    features = Features(data, read_motifs(motifs), folder)
+    trees, permuted = fit_trees(data, features, max_train, seed)
+    return {
+        "accessibility": partial(_accessibility, features),
+        "motif_x_accessibility": partial(_motif_x_accessibility, features),
+        "boosted_trees": partial(_tree_scores, features, trees),
+        "other_lines_chip": other_lines_chip,
+        "permuted_labels": partial(_tree_scores, features, permuted),
+    }
+
+
+def _accessibility(features: Features, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
+    return np.repeat(features.signal(data, line, window)[:, :1], len(data.tfs), axis=1)
+
+
+def _motif_x_accessibility(
+    features: Features, data: TrainingSet, line: int, window: np.ndarray
+) -> np.ndarray:
+    openness = features.signal(data, line, window)[:, :1]
+    near = features.near(window)
+    return np.where(np.isnan(near), openness, np.maximum(near, 0) * openness).astype(np.float32)
+
+
+def _tree_scores(
+    features: Features, trees: dict, data: TrainingSet, line: int, window: np.ndarray
+) -> np.ndarray:
+    scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
+    signal = features.signal(data, line, window)
+    for column, tree in trees.items():
+        scores[:, column] = tree.predict_proba(features.table(signal, window, column))[:, 1]
+    return scores
+
+
+def other_lines_chip(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
+    """Mean label of each TF in the other lines that assayed it: float32 (windows, TFs), NaN where none did.
+
+    Ambiguous labels do not count; a window that is ambiguous in all of these lines gets one half.
+    """
+    others = np.array([row for row in range(len(data.lines)) if row != line], dtype=int)
+    total = np.zeros((len(window), len(data.tfs)), dtype=np.float32)
+    count, assayed = total.copy(), np.zeros_like(total, dtype=bool)
+    for row in others:
+        labels = np.asarray(data.labels[row, window])
+        total += labels == BOUND
+        count += labels >= UNBOUND
+        assayed |= labels >= AMBIGUOUS
+    mean = np.where(count > 0, total / np.maximum(count, 1), 0.5)
+    return np.where(assayed, mean, np.nan).astype(np.float32)

@@ -1,0 +1,209 @@
+"""Every model and baseline on the same held-out windows, with the same figures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+
+from scbind.core.devices import enough_gpu_memory
+from scbind.core.errors import InputError
+from scbind.core.files import atomic, require, write_table
+from scbind.core.runlog import say
+from scbind.dataset.codes import BOUND
+from scbind.dataset.splits import PROTOCOL, kinds_of_holdout
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
+from scbind.models.metrics import calibration_error, pooled_reliability, precision_on_grid, ranking_metrics
+from scbind.models.predictor import Predictor, load_predictor
+
+COLUMNS = [
+    "model",
+    "cell_line",
+    "tf",
+    "split",
+    "n_windows",
+    "n_bound",
+    "prevalence",
+    "auroc",
+    "auprc",
+    "log2_gain",
+    "recall_at_fdr10",
+    "recall_at_fdr50",
+    "ece",
+]
+RECALL_GRID = np.linspace(0, 1, 101)
+READ_AT_ONCE = 4096  # windows whose context is in memory while the network reads it
+
+Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
+
+
+@enough_gpu_memory()
+def evaluate_model(
+    checkpoint: str | Path,
+    calibration: str | Path,
+    dataset: str | Path,
+    reference: str | Path,
+    metrics: str | Path,
+    curves: str | Path,
+    model: str,
+    threads: int = 1,
+    device: str = "cpu",
+) -> None:
+    """Score a model on every test window of every assayed line; write ``metrics.tsv`` and ``curves.npz``."""
+    torch.set_num_threads(max(1, threads))
+    data = TrainingSet.open(dataset, reference)
+    predictor = load_predictor(checkpoint, calibration, device, data.genome)
+    data.check_model(predictor.facts, checkpoint)
+
+    predict = partial(network_scores(predictor), data)
+    table, drawn = score_test_windows(data, predict, model, Path(curves).parent)
+    write_table(metrics, table)
+    write_curves(drawn, curves)
+
+
+def network_scores(predictor: Predictor) -> Scores:
+    """A function (data, line, windows) -> probabilities float32 (windows, TFs), NaN for TFs that are not modelled.
+
+    The sequence of windows that are asked for again, in another line or with another signal, is not read again. Memory:
+    the sequence readout of the windows that were asked for last (some kB each).
+    """
+    known = readout = np.empty(0)
+
+    def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
+        nonlocal known, readout
+        blocks = [slice(begin, begin + READ_AT_ONCE) for begin in range(0, len(window), READ_AT_ONCE)]
+        if not np.array_equal(known, window):
+            starts = data.context_start(window)
+            known, chrom = window, data.chrom[window]
+            readout = np.concatenate(
+                [predictor.read_windows(data.genome, chrom[b], starts[b]) for b in blocks]
+            )
+        scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
+        for block in blocks:
+            counts = data.counts(line, window[block], predictor.bin_bp)
+            depth = data.window_depth(line, window[block])
+            logits = predictor.logits(readout[block], counts, depth, line)
+            scores[block, predictor.columns] = predictor.calibrated(logits, depth)
+        return scores
+
+    return scores_of
+
+
+def score_test_windows(
+    data: TrainingSet, predict: Predict, model: str, folder: str | Path
+) -> tuple[pd.DataFrame, ByTF]:
+    """Figures of one predictor for each line, TF and kind of holdout; and its scores by TF.
+
+    ``predict(line, windows)`` returns scores float32 (windows, TFs of the dataset), NaN for TFs it does not cover;
+    scores within [0, 1] throughout are taken as probabilities and get a calibration error. ``split`` is ``test``
+    for all test windows of a line, the kinds of :func:`scbind.dataset.splits.kinds_of_holdout` for its parts,
+    and ``PROTOCOL``
+    for the windows of :func:`protocol_windows`. There bound windows are made common, so no probability can be right,
+    and no calibration error is given. Scores lie in ``folder`` meanwhile, see
+    :func:`scbind.evaluation.testscores.score_lines`; in memory there is one TF at a time.
+    """
+    lines = score_lines(data, predict, folder, model)
+    rows = [row for scores in lines for row in _figures(data, scores, model)]
+    return pd.DataFrame(rows, columns=COLUMNS), ByTF(data, lines)
+
+
+def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
+    """Rows of ``metrics.tsv`` of one line."""
+    parts = {"test": np.ones(len(scores.window), dtype=bool)}
+    parts |= kinds_of_holdout(np.asarray(data.splits), scores.line, scores.window)
+    parts[PROTOCOL] = protocol_windows(data, scores.line, scores.window, scores.bound, scores.ambiguous)
+    rows = []
+    for row in np.flatnonzero(scores.covered):
+        label, score, tf = scores.labels[row], scores.scores[row], data.tfs[scores.columns[row]]
+        known, bound = label >= 0, label == BOUND
+        is_probability = score.min() >= 0 and score.max() <= 1
+        for split, part in parts.items():
+            if not part.any():
+                continue
+            given = bound[known & part], score[known & part]
+            found = {"model": model, "cell_line": data.lines[scores.line], "tf": tf, "split": split}
+            found |= ranking_metrics(*given)
+            found["ece"] = calibration_error(*given) if is_probability and split != PROTOCOL else np.nan
+            rows.append(found)
+    return rows
+
+
+def protocol_windows(
+    data: TrainingSet, line: int, window: np.ndarray, bound: np.ndarray, ambiguous: np.ndarray, seed: int = 0
+) -> np.ndarray:
+    """Test windows as the published evaluation of scFAN takes them, easier than a genome: bool (windows,).
+
+    Every window that any TF binds, and as many others drawn from those without a peak (bound or ambiguous) within a
+    window's width. After ``make_features_multiTask`` and ``load_chip_multiTask`` of scFAN's ``utils.py`` (Fu et
+    al. 2020), but on the grid of the dataset, and without drawing a window twice. ``window`` is sorted int64;
+    ``bound`` and ``ambiguous``, bool (windows,), say of each whether any TF has that label in the line.
+    """
+    place = data.genome.sizes.offsets[data.chrom[window]] + data.start[window].astype(np.int64)
+    peaks = place[bound | ambiguous]
+    if not len(peaks):
+        return bound.copy()
+    after = np.searchsorted(peaks, place)
+    gap = np.minimum(
+        np.abs(place - peaks[np.maximum(after - 1, 0)]),
+        np.abs(peaks[np.minimum(after, len(peaks) - 1)] - place),
+    )
+    far = np.flatnonzero(gap > 2 * data.manifest["window"])  # of starts: as much as a window between them
+    chosen = bound.copy()
+    rng = np.random.default_rng([seed, line])
+    chosen[rng.choice(far, min(len(far), int(bound.sum())), replace=False)] = True
+    return chosen
+
+
+def write_curves(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], output: str | Path) -> None:
+    """Precision on a grid of recalls per TF, and the reliability of all TFs pooled.
+
+    Keys: ``tfs``, ``recall`` (101,), ``precision`` (TFs, 101), ``prevalence`` (TFs,), ``reliability_predicted``,
+    ``reliability_observed``, ``reliability_count`` (10,).
+    """
+    tfs, precision, prevalence = sorted(drawn), [], []
+
+    def each_tf() -> Iterator[tuple[np.ndarray, np.ndarray, None]]:
+        for tf in tfs:
+            truth, score = drawn[tf]  # may come from disk, so it is asked for once
+            precision.append(precision_on_grid(truth, score, RECALL_GRID))
+            prevalence.append(truth.mean())
+            yield truth, np.clip(score, 0, 1), None
+
+    predicted, observed, count = pooled_reliability(each_tf())
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            tfs=np.array(tfs),
+            recall=RECALL_GRID,
+            precision=np.stack(precision),
+            prevalence=np.array(prevalence),
+            reliability_predicted=predicted,
+            reliability_observed=observed,
+            reliability_count=count,
+        )
+
+
+def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFrame:
+    """Tables of models and baselines under each other; refuses one with other columns. Only empty fields are NaN."""
+    parts = []
+    for table in tables:
+        path = require(table, "run the evaluation first")
+        part = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
+        if list(part.columns) != columns:
+            raise InputError(table, f"columns {list(part.columns)}", f"expected {columns}", "line 1")
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def merge_metrics(tables: Sequence[str | Path], output: str | Path) -> None:
+    """Put the metrics of models and baselines under each other; see :func:`stack_tables`."""
+    merged = stack_tables(tables, COLUMNS)
+    write_table(output, merged)
+    whole = merged[merged["split"] == "test"]
+    for model, mean in whole.groupby("model", sort=False)[["auprc", "prevalence"]].mean().iterrows():
+        say(f"{model}: mean AUPRC {mean['auprc']:.4f} at a mean prevalence of {mean['prevalence']:.4f}")

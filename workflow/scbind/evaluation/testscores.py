@@ -1,0 +1,116 @@
+"""What a predictor says of every test window, kept on disk one TF after the other.
+
+A line that is held out whole has as many test windows as the genome: tens of millions. Each window is scored for all
+TFs at once, but each TF is judged over all windows, so scores are turned round on their way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from scbind.core.files import scratch_array
+from scbind.core.runlog import say
+from scbind.dataset.codes import AMBIGUOUS, BOUND
+from scbind.dataset.splits import TEST
+from scbind.dataset.trainingset import TrainingSet
+
+BLOCK = 32_768  # windows that are scored at a time
+
+Predict = Callable[[int, np.ndarray], np.ndarray]
+
+
+class LineScores:
+    """Labels and scores of the test windows of one line.
+
+    Attributes
+    ----------
+    line, window
+        Its number, and its test windows: int64 (windows,), ascending.
+    columns
+        The TFs that were assayed in it: int (assayed,), columns of the dataset.
+    labels, scores
+        int8 and float32 (assayed, windows), on disk. Complete once :func:`score_lines` has returned.
+    covered
+        TFs that have a score in every window: bool (assayed,).
+    bound, ambiguous
+        Windows that any TF binds, or may bind: bool (windows,).
+    """
+
+    def __init__(self, data: TrainingSet, line: int, window: np.ndarray, folder: str | Path):
+        self.line, self.window, self.done = line, window, 0
+        self.columns = np.flatnonzero(data.manifest["assayed"][line])
+        self.covered = np.ones(len(self.columns), dtype=bool)
+        self.bound, self.ambiguous = np.zeros((2, len(window)), dtype=bool)
+        shape = len(self.columns), len(window)
+        self.labels = scratch_array(folder, shape, "int8")
+        self.scores = scratch_array(folder, shape, "float32")
+
+    def add(self, data: TrainingSet, predict: Predict, end: int) -> None:
+        """Score the next windows, those before ``end`` that were not yet."""
+        done = slice(self.done, int(np.searchsorted(self.window, end)))
+        window, self.done = self.window[done], done.stop
+        if not len(window):
+            return
+        labels = np.asarray(data.labels[self.line, window])
+        self.bound[done] = (labels == BOUND).any(axis=1)
+        self.ambiguous[done] = (labels == AMBIGUOUS).any(axis=1)
+        self.labels[:, done] = labels[:, self.columns].T
+        scores = predict(self.line, window)[:, self.columns]
+        self.covered &= ~np.isnan(scores).any(axis=0)
+        self.scores[:, done] = scores.T
+
+
+def score_lines(data: TrainingSet, predict: Predict, folder: str | Path, model: str) -> list[LineScores]:
+    """Score the test windows of every line in which a TF was assayed.
+
+    ``predict(line, windows)`` returns float32 (windows, TFs of the dataset). It is asked for at most ``BLOCK`` windows
+    at a time, and for those of all lines in turn, so that it can keep what it knows of their sequence. In ``folder``
+    five bytes are taken for each test window of a line and TF, until the scores are let go.
+    """
+    tested = np.asarray(data.splits) == TEST
+    lines = [
+        LineScores(data, line, np.flatnonzero(tested[line]), folder)
+        for line in range(len(data.lines))
+        if tested[line].any() and np.any(data.manifest["assayed"][line])
+    ]
+    for scores in lines:
+        say(f"{model}: {len(scores.window):,} test windows of {data.lines[scores.line]}")
+    used = np.flatnonzero(tested.any(axis=0))
+    for begin in range(0, len(used), BLOCK):
+        block = used[begin : begin + BLOCK]
+        for scores in lines:
+            scores.add(data, predict, int(block[-1]) + 1)
+        done = begin + len(block)
+        if len(used) > BLOCK and 10 * done // len(used) > 10 * begin // len(used):
+            say(f"{model}: {done:,} of {len(used):,} windows")
+    return lines
+
+
+class ByTF(Mapping):
+    """TF -> labels and scores of all lines joined, read from disk when they are asked for.
+
+    Values are bool (windows,), bound or not, and float32 (windows,), over the windows whose label is known.
+    """
+
+    def __init__(self, data: TrainingSet, lines: Sequence[LineScores]):
+        self.rows: dict[str, list[tuple[LineScores, int]]] = {}
+        for line in lines:
+            for row in np.flatnonzero(line.covered):
+                self.rows.setdefault(data.tfs[line.columns[row]], []).append((line, row))
+
+    def __getitem__(self, tf: str) -> tuple[np.ndarray, np.ndarray]:
+        """Of one TF."""
+        known = [(line.labels[row], line.scores[row], line.labels[row] >= 0) for line, row in self.rows[tf]]
+        truth = np.concatenate([labels[keep] == BOUND for labels, _, keep in known])
+        return truth, np.concatenate([scores[keep] for _, scores, keep in known])
+
+    def __iter__(self) -> Iterator[str]:
+        """Names of the TFs that are covered in any line."""
+        return iter(self.rows)
+
+    def __len__(self) -> int:
+        """Number of these TFs."""
+        return len(self.rows)

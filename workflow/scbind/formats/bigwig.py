@@ -1,0 +1,100 @@
+"""The only reader of bigWig files: checked, chromosome by chromosome."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import pyBigWig
+
+from scbind.core.errors import InputError
+from scbind.core.files import require
+from scbind.formats.genome import ChromSizes
+from scbind.formats.inputs import refuse_names
+
+
+@contextmanager
+def open_bigwig(path: str | Path, sizes: ChromSizes):
+    """Open a bigWig; gives the handle and the names it shares with ``sizes``, in their order.
+
+    Raises :class:`InputError` if it is missing, no bigWig, or of another genome (names or lengths).
+    """
+    path = require(path, "check the path in the configuration")
+    try:
+        bw = pyBigWig.open(str(path))
+    except RuntimeError as error:
+        raise _unreadable_bigwig(path) from error
+    try:
+        if not bw.isBigWig():
+            raise InputError(path, "is not a bigWig", "give a bigWig file")
+        found = bw.chroms()
+        names = [name for name in sizes.names if name in found]
+        if not names:
+            refuse_names(path, found, sizes)
+        for name in names:
+            if found[name] != sizes.as_dict()[name]:
+                raise InputError(
+                    path,
+                    f"length {found[name]} differs from the genome's {sizes.as_dict()[name]}",
+                    "use a track of this genome",
+                    name,
+                )
+        yield bw, names
+    finally:
+        bw.close()
+
+
+def bigwig_intervals(path, bw, name: str, low: int, high: int) -> np.ndarray:
+    """Entries of an open bigWig that share a base with ``[low, high)``: float64 (entries, 3), start, end, value.
+
+    Neither cut to the range nor checked. Raises :class:`InputError` if that part of the file is damaged.
+    """
+    try:
+        found = bw.intervals(name, low, high)
+    except RuntimeError as error:
+        raise _unreadable_bigwig(path, f"{name}:{low}-{high}") from error
+    return np.array(found or (), dtype=np.float64).reshape(-1, 3)
+
+
+def _unreadable_bigwig(path, place: str | None = None) -> InputError:
+    return InputError(path, "cannot be read as bigWig", "copy or make the file again", place)
+
+
+BLOCK = 4 << 20  # bp of a bigWig read at a time
+
+
+def bigwig_bases(path, sizes: ChromSizes, region=None) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
+    """Yield name, positions (int64, sorted) and values (float64, above 0) of each chromosome of a bigWig."""
+    for name, blocks in _bigwig_chromosomes(path, sizes, region):
+        positions, values = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
+        for start, end, value in blocks:
+            keep = value > 0
+            start, width, value = start[keep], (end - start)[keep], value[keep]
+            first = np.repeat(np.cumsum(width) - width, width)
+            positions.append(np.repeat(start, width) + np.arange(len(first)) - first)
+            values.append(np.repeat(value, width))
+        yield name, np.concatenate(positions), np.concatenate(values)
+
+
+def _bigwig_chromosomes(path, sizes: ChromSizes, region=None):
+    """Yield the name and the blocks ``(start, end, value)`` of each chromosome with data, values checked."""
+    with open_bigwig(path, sizes) as (bw, names):
+        for name in names:
+            if region is None or name == region[0]:
+                blocks = list(_bigwig_blocks(path, bw, name, sizes.as_dict()[name]))
+                if blocks:
+                    yield name, blocks
+
+
+def _bigwig_blocks(path, bw, name: str, length: int):
+    for low in range(0, length, BLOCK):
+        entries = bigwig_intervals(path, bw, name, low, min(low + BLOCK, length))
+        entries = entries[entries[:, 0] >= low]  # one that began earlier was seen with its own block
+        wrong = ~(np.isfinite(entries[:, 2]) & (entries[:, 2] >= 0))
+        if wrong.any():
+            start, _, value = entries[np.argmax(wrong)]
+            raise InputError(path, f"the value is {value:g}", "make the track again", f"{name}:{int(start)}")
+        if len(entries):
+            yield entries[:, 0].astype(np.int64), entries[:, 1].astype(np.int64), entries[:, 2]

@@ -1,0 +1,166 @@
+"""Chromosomes, global coordinates and memory-mapped sequence.
+
+One coordinate is used between stages: the *global position*, the sum of the lengths of the
+chromosomes before this one (order of ``chrom.sizes``) plus the 0-based position in it.
+Chromosomes that have sequence come first, so that ``sequence.npy`` covers a prefix.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from scbind.core.errors import InputError
+from scbind.core.files import require
+
+UNKNOWN = 4  # code of N; A, C, G, T are 0, 1, 2, 3
+FULL = 255  # level of a mappability of 1
+BLOCK = 1 << 22  # bases whose mappability is summed at a time
+
+
+@dataclass(frozen=True)
+class ChromSizes:
+    """Names and lengths (bp) of the chromosomes, in file order, with their global offsets."""
+
+    names: tuple[str, ...]
+    lengths: np.ndarray  # int64, shape (chromosomes,)
+
+    @classmethod
+    def read(cls, path: str | Path) -> ChromSizes:
+        """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line."""
+        names, lengths = [], []
+        require(path, "run the reference rule first")
+        for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+            fields = line.split("\t")
+            if len(fields) < 2 or not fields[1].isdigit():
+                raise InputError(
+                    path,
+                    f"expected name<TAB>length, got {line!r}",
+                    "write one chromosome per line",
+                    f"line {number}",
+                )
+            names.append(fields[0])
+            lengths.append(int(fields[1]))
+        if len(set(names)) != len(names):
+            raise InputError(path, "a chromosome is listed twice", "list each once")
+        return cls(tuple(names), np.asarray(lengths, dtype=np.int64))
+
+    @property
+    def offsets(self) -> np.ndarray:
+        """int64, shape (chromosomes + 1,): where each chromosome starts; the last is the total."""
+        return np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @property
+    def total(self) -> int:
+        """Sum of all lengths in bp."""
+        return int(self.lengths.sum())
+
+    def index(self, name: str) -> int:
+        """Position of a chromosome in the file order; ``KeyError`` if it is not there."""
+        try:
+            return self.names.index(name)
+        except ValueError:
+            raise KeyError(name) from None
+
+    def as_dict(self) -> dict[str, int]:
+        """Name to length, in file order."""
+        return dict(zip(self.names, self.lengths.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Genome:
+    """Sizes of all chromosomes and, for those with sequence, one code per base.
+
+    ``codes`` is a read-only memory map, uint8, shape (sequenced bases,): A 0, C 1, G 2, T 3, other 4. ``folder`` is
+    ``results/reference/{genome}``.
+    """
+
+    name: str
+    sizes: ChromSizes
+    codes: np.ndarray
+    folder: Path
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Genome:
+        """Open ``results/reference/{genome}`` without reading the sequence into memory."""
+        folder = Path(folder)
+        sizes = ChromSizes.read(folder / "chrom.sizes")
+        codes = np.load(require(folder / "sequence.npy", "run the reference rule first"), mmap_mode="r")
+        return cls(folder.name, sizes, codes, folder)
+
+    @property
+    def n_sequenced(self) -> int:
+        """Number of chromosomes (the first ones) that have sequence."""
+        return int(np.searchsorted(self.sizes.offsets, len(self.codes), side="right") - 1)
+
+    @property
+    def sequenced(self) -> dict[str, int]:
+        """Name to length (bp) of the chromosomes that have sequence, in file order."""
+        return dict(list(self.sizes.as_dict().items())[: self.n_sequenced])
+
+    @cached_property
+    def mappability(self) -> np.ndarray:
+        """Read-only memory map, uint8, shape (sequenced bases,): mappability times 255.
+
+        Only there if the configuration names a bigWig, so nobody looks unless told to. Raises :class:`InputError`
+        if it is missing or of another genome.
+        """
+        path = require(self.folder / "mappability.npy", "set genome.mappability and run its rule")
+        levels = np.load(path, mmap_mode="r")
+        if levels.shape != self.codes.shape or levels.dtype != np.uint8:
+            raise InputError(path, "made from another genome", "run its rule again")
+        return levels
+
+    def window_codes(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
+        """Gather sequence for many windows at once.
+
+        ``chrom`` holds chromosome indices and ``start`` 0-based starts, both shape (windows,);
+        starts may be negative and windows may pass an end: those bases are N. Returns uint8 of
+        shape (windows, width).
+        """
+        return self._gather(self.codes, UNKNOWN, chrom, start, width)
+
+    def window_mappability(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
+        """Gather mappability as :meth:`window_codes` gathers sequence: uint8 (windows, width), 0 beyond an end."""
+        return self._gather(self.mappability, 0, chrom, start, width)
+
+    def mean_mappability(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
+        """Mean mappability of windows, float64 (windows,) within [0, 1].
+
+        ``chrom`` and ``start`` as in :meth:`window_codes`, but sorted, and windows inside their chromosome. The
+        genome is passed over once, in blocks, however much windows overlap.
+        """
+        position = self.sizes.offsets[chrom] + start
+        total = np.empty(len(position), dtype=np.int64)
+        for low in range(0, len(self.mappability), BLOCK):
+            here = slice(*np.searchsorted(position, [low, low + BLOCK]))
+            if here.start < here.stop:
+                block = self.mappability[low : low + BLOCK + width]
+                before = np.concatenate([[0], np.cumsum(block, dtype=np.int64)])
+                at = position[here] - low
+                total[here] = before[at + width] - before[at]
+        return total / (FULL * width)
+
+    def _gather(self, per_base: np.ndarray, beyond: int, chrom, start, width: int) -> np.ndarray:
+        chrom = np.asarray(chrom, dtype=np.int64)
+        local = np.asarray(start, dtype=np.int64)[:, None] + np.arange(width)
+        inside = (local >= 0) & (local < self.sizes.lengths[chrom][:, None])
+        position = np.where(inside, local + self.sizes.offsets[chrom][:, None], 0)
+        found = per_base[position]
+        found[~inside] = beyond
+        return found
+
+    def known_lengths(self, regions: np.ndarray | None = None) -> np.ndarray:
+        """Number of bases that are not N, per chromosome, int64; 0 without sequence.
+
+        ``regions``: integer (regions, 2), global half-open, disjoint, each in one chromosome; only these are counted.
+        """
+        known = np.zeros(len(self.sizes.names), dtype=np.int64)
+        offsets = self.sizes.offsets
+        for start, end in np.stack([offsets[:-1], offsets[1:]], axis=1) if regions is None else regions:
+            index = np.searchsorted(offsets, start, side="right") - 1
+            known[index] += np.count_nonzero(self.codes[start:end] != UNKNOWN)
+        return known

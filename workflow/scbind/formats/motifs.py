@@ -1,0 +1,171 @@
+"""Motif matrices of the modelled TFs, and the best match of each in a window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic, require
+from scbind.core.runlog import say
+
+PSEUDOCOUNT = 0.8  # per matrix column, spread over the background (Nishida et al. 2009, NAR 37:939)
+
+
+def prepare_motifs(
+    tfs: list[str],
+    output: str | Path,
+    release: str = "JASPAR2024",
+    path: str | None = None,
+    aliases: dict[str, str] | None = None,
+) -> None:
+    """Choose one matrix per TF and write its log-odds.
+
+    Parameters
+    ----------
+    tfs
+        HGNC symbols.
+    output
+        ``.npz``: ``tfs`` and ``matrix_ids`` (strings) and one float32 array (4, length) per TF with a matrix,
+        log2 odds against a uniform background, rows A, C, G, T.
+    release
+        JASPAR release shipped with pyJASPAR (CORE, vertebrates); no network is used.
+    path
+        A file in JASPAR format instead, names in the second field of each header.
+    aliases
+        TF -> TF whose matrix stands in for it (cohesin has none of its own and sits at CTCF sites, say).
+
+    Raises
+    ------
+    InputError
+        If the file is missing or malformed, or the release is unknown.
+    """
+    profiles = _read_profiles(path) if path else _jaspar_profiles(release)
+    chosen: dict[str, tuple[str, np.ndarray]] = {}
+    for tf in tfs:
+        wanted = (aliases or {}).get(tf, tf).upper()
+        exact = [p for p in profiles if p[0].upper() == wanted]
+        dimer = [p for p in profiles if wanted in p[0].upper().split("::")]
+        if exact or dimer:
+            name, matrix_id, counts = (exact or dimer)[0]
+            chosen[tf] = (f"{matrix_id}:{name}", log_odds(counts))
+        else:
+            say(f"{tf}: no matrix; its motif baseline falls back to accessibility")
+    if not chosen:
+        raise InputError(
+            path or release, "no matrix for any TF", "check motifs.path, motifs.aliases and TF names"
+        )
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            tfs=np.array(list(chosen)),
+            matrix_ids=np.array([identity for identity, _ in chosen.values()]),
+            **{f"matrix/{tf}": matrix for tf, (_, matrix) in chosen.items()},
+        )
+
+
+def log_odds(counts: np.ndarray) -> np.ndarray:
+    """Counts (4, length) to log2 odds over a uniform background, float32 of the same shape."""
+    counts = np.asarray(counts, dtype=np.float64)
+    frequency = (counts + PSEUDOCOUNT / 4) / (counts.sum(axis=0) + PSEUDOCOUNT)
+    return np.log2(frequency / 0.25).astype(np.float32)
+
+
+def read_motifs(path: str | Path) -> dict[str, np.ndarray]:
+    """Read what :func:`prepare_motifs` wrote: TF -> float32 (4, length) log-odds."""
+    with np.load(require(path, "run the motifs rule first")) as stored:
+        return {str(tf): stored[f"matrix/{tf}"] for tf in stored["tfs"]}
+
+
+def motif_names(path: str | Path) -> dict[str, str]:
+    """TF -> ``matrix id:name`` of the matrix that stands for it."""
+    with np.load(require(path, "run the motifs rule first")) as stored:
+        return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
+
+
+def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -> np.ndarray:
+    """Best match of each matrix on either strand of each window.
+
+    ``codes`` is uint8 (windows, length), as in :class:`scbind.formats.genome.Genome`; an N scores as background.
+    Returns float32 (windows, matrices), in bits. A window shorter than a matrix raises ``ValueError``.
+    """
+    import torch
+    from torch.nn.functional import conv1d
+
+    from scbind.formats.onehot import one_hot
+
+    widest = max(matrix.shape[1] for matrix in matrices)
+    if codes.shape[1] < widest:
+        raise ValueError(f"windows of {codes.shape[1]} bp are shorter than a matrix of {widest}")
+    bank = torch.zeros(2 * len(matrices), 4, widest)
+    for row, matrix in enumerate(matrices):
+        bank[2 * row, :, : matrix.shape[1]] = torch.from_numpy(matrix)
+        bank[2 * row + 1, :, : matrix.shape[1]] = torch.from_numpy(matrix[::-1, ::-1].copy())
+    best = np.empty((len(codes), len(matrices)), dtype=np.float32)
+    for begin in range(0, len(codes), batch):
+        bases = one_hot(torch.from_numpy(codes[begin : begin + batch]))
+        # matrices are padded with zeros on the right: let the last matches run over the end
+        scores = conv1d(torch.nn.functional.pad(bases, (0, widest - 1)), bank)
+        length = torch.tensor([m.shape[1] for m in matrices for _ in range(2)])
+        beyond = torch.arange(scores.shape[2])[None, :] > codes.shape[1] - length[:, None]
+        scores = scores.masked_fill(beyond, -torch.inf).amax(dim=2)
+        best[begin : begin + batch] = scores.reshape(len(bases), len(matrices), 2).amax(dim=2).numpy()
+    return best
+
+
+def _jaspar_profiles(release: str) -> list[tuple[str, str, np.ndarray]]:
+    from pyjaspar import jaspardb
+
+    database = jaspardb(release=release)  # says on stdout which releases there are, and raises nothing
+    if not hasattr(database, "conn"):
+        raise InputError(
+            "config", f"no JASPAR release {release!r}", "use for example JASPAR2024", "motifs.release"
+        )
+    found = database.fetch_motifs(collection="CORE", tax_group="vertebrates", all_versions=False)
+    # canonical matrices have the lowest id; later ids are alternative binding modes
+    found = sorted(found, key=lambda m: m.matrix_id)
+    return [(m.name, m.matrix_id, np.array([m.counts[b] for b in "ACGT"])) for m in found]
+
+
+def _read_profiles(path: str | Path) -> list[tuple[str, str, np.ndarray]]:
+    """Read a JASPAR-format file: bracketed rows (``A [ 1 2 ]``) or one row of four numbers per position."""
+    profiles: list[tuple[str, str, np.ndarray]] = []
+    header, rows, line = "", [], 0
+
+    def finish():
+        if not header:
+            return
+        counts = np.array(rows, dtype=float) if rows and len({len(r) for r in rows}) == 1 else None
+        if counts is None or 4 not in counts.shape or np.isnan(counts).any() or (counts < 0).any():
+            raise InputError(
+                path,
+                f"matrix {header!r} is not four rows or columns of counts",
+                "use the JASPAR format",
+                f"before line {line}",
+            )
+        identity, _, name = header.replace("\t", " ").partition(" ")
+        if not name:  # gimmemotifs writes MA0004.1_MA0004.1.Arnt
+            identity, _, name = identity.partition("_")
+            name = name.split(".")[-1] or identity
+        by_position = counts.shape[1] == 4 and not bracketed
+        profiles.append((name.strip(), identity, counts.T if by_position else counts))
+
+    bracketed = False
+    for line, text in enumerate(require(path, "give a motif file").read_text().splitlines(), 1):
+        if text.startswith(">"):
+            finish()
+            header, rows, bracketed = text[1:].strip(), [], False
+        elif text.strip() and not text.startswith("#"):
+            bracketed = bracketed or text.lstrip()[0] in "ACGT"
+            fields = text.replace("[", " ").replace("]", " ").split()
+            try:
+                rows.append([float(x) for x in (fields[1:] if bracketed else fields)])
+            except ValueError:
+                raise InputError(
+                    path, f"not a number in {text.strip()!r}", "use the JASPAR format", f"line {line}"
+                ) from None
+    finish()
+    if not profiles:
+        raise InputError(path, "holds no matrix", "use the JASPAR format")
+    return profiles

@@ -1,0 +1,149 @@
+"""The LightningModule: loss, optimiser and the facts that travel with a checkpoint."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+
+from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
+from scbind.models.base import build_network
+from scbind.models.metrics import ranking_metrics
+
+CHECK_EVERY = 50  # steps between two looks at the loss on a GPU
+
+
+def masked_loss(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Binary cross-entropy over what was assayed and is not ambiguous.
+
+    ``logits`` float (batch, TFs) or (members, batch, TFs); ``labels`` int8 (batch, TFs) with the codes of
+    :mod:`scbind.dataset.codes`. Returns the mean over counted entries, each times the ``weight`` (batch,) of
+    its example; 0 (with a gradient) if there is none.
+    """
+    labels = labels.expand(logits.shape)
+    known = (labels != AMBIGUOUS) & (labels != NOT_ASSAYED)
+    each = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.float(), (labels == BOUND).float(), reduction="none"
+    )
+    if weight is not None:
+        each = each * weight[:, None]
+    return (each * known).sum() / known.sum().clamp_min(1)
+
+
+class BindingModule(pl.LightningModule):
+    """Train one network; its hyper-parameters hold every fact that inference needs.
+
+    Parameters
+    ----------
+    architecture, options
+        See :func:`scbind.models.base.build_network`.
+    facts
+        Plain types only, so that a checkpoint loads with ``weights_only=True``: ``tfs``, ``cell_lines``,
+        ``assayed``, ``window``, ``context``, ``genome``, ``chromosomes``, ``splits``, ``version``.
+    seed
+        Of dropout.
+    learning_rate, weight_decay, total_steps
+        AdamW with a one-cycle schedule over ``total_steps``, or plain Adam if ``total_steps`` is ``None``.
+    """
+
+    def __init__(
+        self,
+        architecture: str,
+        options: dict,
+        facts: dict,
+        motifs: dict[str, np.ndarray] | None = None,
+        seed: int = 0,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.01,
+        total_steps: int | None = None,
+    ):
+        super().__init__()
+        self.save_hyperparameters(ignore=["motifs"])
+        self.network = build_network(architecture, facts, options, motifs)
+        self._valid: list[tuple[Tensor, Tensor, Tensor]] = []
+
+    def on_train_batch_start(self, *_) -> None:
+        """Make dropout a function of seed, step and process, so that a resumed training follows the same path."""
+        example = self.global_step * self.trainer.world_size + self.global_rank
+        torch.manual_seed(self.hparams.seed * 1_000_003 + example)
+
+    @staticmethod
+    def _arguments(batch: dict) -> list[Tensor | None]:
+        return [batch.get(name) for name in ("codes", "counts", "depth", "line", "mappability")]
+
+    def training_step(self, batch: dict, number: int) -> Tensor:
+        """Masked loss plus the network's own penalty; stops on NaN before the epoch's weights are kept."""
+        logits = self.network.training_logits(*self._arguments(batch))
+        loss = masked_loss(logits, batch["labels"]) + self.network.penalty()
+        if self._looks_at(loss, number) and not torch.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss is {loss.item()} in epoch {self.current_epoch}; lower models.*.learning_rate "
+                "(the last good checkpoint is kept)"
+            )
+        self.log(
+            "train_loss",
+            loss.detach(),
+            on_step=False,
+            on_epoch=True,
+            batch_size=len(batch["labels"]),
+            sync_dist=True,
+        )
+        return loss
+
+    def _looks_at(self, loss: Tensor, number: int) -> bool:
+        """Whether the loss of a batch is read: on a GPU seldom, since the GPU runs dry while the CPU waits for it.
+
+        NaN stays in the weights, so the last batch of an epoch shows it before anything is kept.
+        """
+        return not loss.is_cuda or number % CHECK_EVERY == 0 or self.trainer.is_last_batch
+
+    def validation_step(self, batch: dict, _: int) -> None:
+        """Collect logits; figures are computed over the whole validation set."""
+        logits = self.network(*self._arguments(batch))
+        self.log(
+            "valid_loss",
+            masked_loss(logits, batch["labels"], batch["weight"]),
+            on_epoch=True,
+            batch_size=len(logits),
+            sync_dist=True,
+        )
+        self._valid.append((logits.float().cpu(), batch["labels"].cpu(), batch["weight"].cpu()))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the mean AUPRC over the TFs that have a bound validation window."""
+        seen = self._valid
+        if self.trainer.world_size > 1:  # each process saw its part, and not all parts are equally long
+            everyone = [None] * self.trainer.world_size
+            torch.distributed.all_gather_object(everyone, seen)
+            seen = [batch for part in everyone for batch in part]
+        logits, labels, weight = (torch.cat(parts).numpy() for parts in zip(*seen, strict=True))
+        self._valid.clear()
+        self.log("valid_auprc", mean_auprc(labels, logits, weight), sync_dist=True)
+
+    def configure_optimizers(self):
+        """AdamW with warm-up and decay, or the published plain Adam."""
+        rate, steps = self.hparams.learning_rate, self.hparams.total_steps
+        if steps is None:
+            return torch.optim.Adam(self.parameters(), lr=rate)
+        decay, on_gpu = self.hparams.weight_decay, self.device.type == "cuda"
+        # one kernel for all weights, where there are hundreds of small ones
+        optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=on_gpu or None)
+        # the warm-up takes two steps at least: a schedule of one divides by zero
+        steps = max(2, steps)
+        warm_up = min(1.0, max(0.2, 2 / steps))
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=warm_up)
+        return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+
+def mean_auprc(labels: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
+    """Mean average precision over TFs with a positive; ambiguous and unassayed entries are left out.
+
+    ``labels`` int8 and ``score`` float (windows, TFs), ``weight`` (windows,) how many windows each stands for.
+    """
+    values = []
+    for column in range(labels.shape[1]):
+        known = labels[:, column] >= 0
+        truth = labels[known, column] == BOUND
+        values.append(ranking_metrics(truth, score[known, column], weight[known])["auprc"])
+    return float(np.nanmean(values)) if np.isfinite(values).any() else 0.0

@@ -1,0 +1,1 @@
+"""Calling peaks, pseudobulks of cell types, and peaks that sets agree on."""

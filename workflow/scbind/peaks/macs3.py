@@ -1,0 +1,161 @@
+"""Open regions: MACS3 on Tn5 insertions.
+
+Each insertion becomes a 150-bp piece centred on it: with 1-bp reads that all lie on the plus strand,
+``--shift -75 --extsize 150`` covers ``[p - 75, p + 75)``. Strand carries no information once both ends of
+a fragment are cut sites, so none is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+
+from scbind.core.errors import InputError
+from scbind.core.runlog import say
+from scbind.formats.fragments import iter_pieces
+from scbind.formats.genome import ChromSizes
+from scbind.formats.insertions import read_insertions, read_regions
+from scbind.formats.intervals import COLUMNS, write_narrowpeak
+
+Insertions = Iterable[tuple[str, np.ndarray]]  # chromosome, 0-based positions
+
+
+def call_track_peaks(
+    insertions_bw: str | Path,
+    sizes_path: str | Path,
+    output: str | Path,
+    qvalue: float,
+    extsize: int,
+    regions: str | Path | None = None,
+) -> None:
+    """Call peaks on a bigWig of insertions; a sorted narrowPeak file.
+
+    ``extsize`` in bp. ``regions`` is the track's ``track.json``: MACS3 spreads the background over where the track
+    speaks; without it, over the chromosomes that have insertions. Raises :class:`InputError` on a bad track or where
+    MACS3 finds no peak.
+    """
+    sizes = ChromSizes.read(sizes_path)
+    position = read_insertions(insertions_bw, sizes)
+    edges = np.searchsorted(
+        position, sizes.offsets.astype(np.uint32)
+    )  # of another type, positions are copied
+    size = int(np.diff(read_regions(regions, sizes), axis=1).sum()) if regions else None
+    pieces = (
+        (name, position[low:high].astype(np.int64) - offset)
+        for name, low, high, offset in zip(sizes.names, edges, edges[1:], sizes.offsets, strict=False)
+        if high > low
+    )
+    table = _call(pieces, insertions_bw, sizes, output, qvalue, extsize, genome_size=size)
+    write_narrowpeak(table, output, sizes)
+
+
+def call_fragment_peaks(
+    fragments: str | Path,
+    sizes_path: str | Path,
+    output: str | Path,
+    qvalue: float,
+    extsize: int,
+    max_fragments: int | None = None,
+) -> None:
+    """Call peaks on all cells of a sample, whatever their type, or on those of a type; a sorted narrowPeak file.
+
+    ``extsize`` in bp; of more than ``max_fragments`` a random share is used, as in ArchR's group coverages (Granja et
+    al. 2021), because MACS3 holds all of them in memory. Where MACS3 finds no peak the file is empty, with a line in
+    the log: few cells, or poor ones, are no reason to stop. Raises :class:`InputError` on bad fragments.
+    """
+    sizes = ChromSizes.read(sizes_path)
+    try:
+        table = _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize, max_fragments)
+    except NoPeaksError as error:
+        say(f"WARNING {error}")
+        table = pd.DataFrame(columns=COLUMNS)
+    write_narrowpeak(table, output, sizes)
+
+
+def _cuts(fragments, sizes: ChromSizes) -> Insertions:
+    for name, start, end in iter_pieces(fragments, sizes):
+        yield name, np.concatenate([start, end - 1])
+
+
+class NoPeaksError(InputError):
+    """MACS3 ran and found nothing."""
+
+
+def _call(
+    insertions: Insertions,
+    source,
+    sizes: ChromSizes,
+    output,
+    qvalue: float,
+    extsize: int,
+    max_fragments: int | None = None,
+    genome_size: int | None = None,
+) -> pd.DataFrame:
+    """Run MACS3 in a scratch folder beside the output; ``max_fragments`` stands for twice as many insertions.
+
+    ``genome_size`` in bp; ``None`` takes the chromosomes that have insertions.
+    """
+    macs = shutil.which("macs3", path=str(Path(sys.executable).parent)) or shutil.which("macs3")
+    if macs is None:
+        raise InputError(
+            "macs3", "MACS3 is not installed", "install it into this environment: pip install macs3"
+        )
+    Path(output).parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".macs3.") as folder:
+        # How many there are, and so what share is kept, is known at the end: they wait on disk, 4 bytes each.
+        waiting, pieces = Path(folder) / "insertions.int32", []
+        with open(waiting, "wb") as handle:
+            for name, position in insertions:
+                handle.write(position.astype(np.int32).tobytes())
+                pieces.append((name, len(position)))
+        total = sum(count for _, count in pieces)
+        share = min(1.0, 2 * max_fragments / max(total, 1)) if max_fragments else 1.0
+        if share < 1:
+            say(f"{source}: {share:.1%} of {total} insertions are used, those of {max_fragments} fragments")
+        bed, rng = Path(folder) / "insertions.bed", np.random.default_rng(0)
+        if genome_size is None:
+            genome_size = sum(sizes.as_dict()[name] for name in {name for name, _ in pieces})
+        with open(waiting, "rb") as numbers, open(bed, "wb") as handle:
+            for name, count in pieces:
+                position = np.fromfile(numbers, dtype=np.int32, count=count)
+                if share < 1:
+                    position = position[rng.random(count) < share]
+                names = pa.DictionaryArray.from_arrays(np.zeros(len(position), dtype=np.int32), [name])
+                table = pa.table({"chrom": names, "start": position, "end": position + 1})
+                pacsv.write_csv(
+                    table,
+                    handle,
+                    pacsv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none"),
+                )
+        waiting.unlink()
+        command = [macs, "callpeak", "-t", bed, "-f", "BED", "-n", "called", "--outdir", folder]
+        command += ["--tempdir", folder, "-g", genome_size, "-q", qvalue, "--keep-dup", "all"]
+        command += ["--nomodel", "--shift", -(extsize // 2), "--extsize", extsize]
+        done = subprocess.run([str(word) for word in command], stderr=subprocess.PIPE, text=True, check=False)
+        if done.returncode:
+            last = (done.stderr.strip().splitlines() or ["no message"])[-1]
+            raise InputError(source, f"MACS3 failed ({last})", "see the log")
+        return _clip(Path(folder) / "called_peaks.narrowPeak", source, sizes)
+
+
+def _clip(called: Path, source, sizes: ChromSizes) -> pd.DataFrame:
+    """Read what MACS3 wrote: extended pieces may pass the ends of a chromosome."""
+    if not called.exists() or called.stat().st_size == 0:
+        raise NoPeaksError(
+            source, "MACS3 found no peak", "give more fragments or raise the q-value threshold"
+        )
+    table = pd.read_csv(called, sep="\t", header=None, names=COLUMNS)
+    summit = table["start"] + table["summit"]
+    table["start"] = table["start"].clip(lower=0)
+    table["end"] = np.minimum(table["end"], table["chrom"].map(sizes.as_dict()))
+    table["summit"] = np.clip(summit, table["start"], table["end"] - 1) - table["start"]
+    return table

@@ -1,0 +1,196 @@
+"""Fragments of pseudobulks: each sample is read once and cut into its types; the pieces are merged as streams.
+
+A piece is a Parquet file whose row groups hold at most ``ROWS`` fragments of one chromosome in the order of the
+sample's file. Merging holds one row group of each sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.csv as pacsv
+import pyarrow.parquet as pq
+import pysam
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic, require
+from scbind.core.runlog import say
+from scbind.formats.fragments import iter_fragments
+from scbind.formats.genome import ChromSizes
+from scbind.peaks.pseudobulk import read_passing, read_pools
+
+ROWS = 1 << 15
+PIECE = pa.schema([(name, pa.int32()) for name in ("chrom", "start", "end", "barcode", "count")])
+LINES = pacsv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
+
+
+def split_sample(
+    fragments: str | Path,
+    cells: str | Path,
+    types: str | Path,
+    sizes_path: str | Path,
+    output: str | Path,
+) -> None:
+    """Cut the fragments of a sample's passing cells into one piece per pooled type, in one pass.
+
+    Parameters
+    ----------
+    fragments, cells, types
+        The sample's fragments file and ``cells.h5ad``; ``cell_types.tsv``. Cells of merged types go to the type
+        they are merged into, those of skipped types nowhere.
+    output
+        Folder with ``{slug}.parquet`` for every type of which the sample has cells: int32 ``chrom`` (row in
+        ``chrom.sizes``), ``start``, ``end`` (bp, 0-based half-open), ``barcode`` (row in the list of names
+        ``sample#barcode`` in the metadata), ``count``. Memory holds one chunk of the fragments file.
+
+    Raises
+    ------
+    InputError
+        On bad fragments, or if none of the cells has a fragment in them.
+    """
+    sizes, pools = ChromSizes.read(sizes_path), read_pools(types)
+    obs = read_passing(cells)
+    obs = obs.assign(slug=obs["cell_type"].map(pools)).dropna(subset="slug").sort_values(["slug", "barcode"])
+    slugs = sorted(obs["slug"].unique())
+    place = pd.Index(obs["barcode"])
+    pool = pd.Index(slugs).get_indexer(obs["slug"])
+    first = np.searchsorted(pool, np.arange(len(slugs)))
+    written = np.zeros(len(slugs), dtype=np.int64)
+    with atomic(output) as folder:
+        folder.mkdir()
+        names = (obs["sample"] + "#" + obs["barcode"]).to_numpy()
+        writers = []
+        try:
+            for number, name in enumerate(slugs):
+                listed = "\n".join(names[pool == number])
+                schema = PIECE.with_metadata({"barcodes": listed})
+                writers.append(pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd"))
+            for frame in iter_fragments(fragments, sizes):
+                cell = place.get_indexer(frame["barcode"].cat.categories)[frame["barcode"].cat.codes]
+                kept = np.flatnonzero(cell >= 0)
+                kept = kept[np.argsort(pool[cell[kept]], kind="stable")]
+                cell = cell[kept]
+                columns = [frame["chrom"].cat.codes, frame["start"], frame["end"], None, frame["count"]]
+                rows = [
+                    (cell - first[pool[cell]] if column is None else column.to_numpy()[kept]).astype(np.int32)
+                    for column in columns
+                ]
+                edges = np.flatnonzero((np.diff(pool[cell]) != 0) | (np.diff(rows[0]) != 0)) + 1
+                for low, high in zip(np.r_[0, edges], np.r_[edges, len(cell)], strict=True):
+                    if high > low:
+                        number = pool[cell[low]]
+                        written[number] += high - low
+                        part = pa.table([column[low:high] for column in rows], schema=writers[number].schema)
+                        writers[number].write_table(part, row_group_size=ROWS)
+        finally:
+            for writer in writers:
+                writer.close()
+        missing = np.flatnonzero((written == 0) & (np.bincount(pool, obs["n_fragments"]) > 0))
+        if len(missing):
+            raise InputError(
+                fragments,
+                f"cells of {slugs[missing[0]]!r} have no fragments in it",
+                "check that barcodes are written alike in both files",
+            )
+    say(f"{written.sum()} fragments of {len(obs)} cells in {len(slugs)} types")
+
+
+def merge_pieces(pieces: list[str | Path], sizes_path: str | Path, output: str | Path) -> None:
+    """Merge pieces of one type into one fragments file.
+
+    Parameters
+    ----------
+    pieces
+        Files of :func:`split_sample`, one per sample.
+    output
+        BGZF, five columns, sorted by chromosome (in the order of the genome), start, end and barcode, barcodes as
+        ``sample#barcode``; its tabix index is written beside it (``.tbi``). Memory holds ``ROWS`` rows, about 1 MB,
+        of each piece, and the names of the cells.
+
+    Raises
+    ------
+    InputError
+        If a piece is missing or not one.
+    """
+    sizes = ChromSizes.read(sizes_path)
+    opened = [_Piece(path) for path in pieces]
+    names = np.unique(np.concatenate([piece.names for piece in opened]))
+    ranks = [np.searchsorted(names, piece.names).astype(np.int32) for piece in opened]
+    total = 0
+    with atomic(f"{output}.tbi") as index, atomic(output) as scratch:
+        with pysam.BGZFile(str(scratch), "wb") as out:
+            for code, chrom in enumerate(sizes.names):
+                for block in _merged(
+                    [piece.stream(code, rank) for piece, rank in zip(opened, ranks, strict=True)]
+                ):
+                    total += block.shape[1]
+                    _write_rows(out, chrom, block, names)
+        pysam.tabix_index(str(scratch), preset="bed", index=str(index), keep_original=True)
+    say(f"{total} fragments of {len(names)} cells from {len(pieces)} samples")
+
+
+class _Piece:
+    """One piece: its barcodes, and its row groups by chromosome. The file is open only while it is read."""
+
+    def __init__(self, path):
+        self.path = require(path, "split the sample again")
+        try:
+            with pq.ParquetFile(path) as file:
+                self.metadata = file.metadata
+                listed = file.schema_arrow.metadata[b"barcodes"].decode()
+        except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
+            raise InputError(path, "not a piece of a sample", "split the sample again") from error
+        self.names = np.array(listed.split("\n"), dtype=object)
+        self.groups: dict[int, list[int]] = {}
+        for group in range(self.metadata.num_row_groups):
+            code = self.metadata.row_group(group).column(0).statistics.min
+            self.groups.setdefault(code, []).append(group)
+
+    def stream(self, code: int, rank: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield int32 (4, rows): start, end, rank of the barcode, count, of one chromosome."""
+        for group in self.groups.get(code, []):
+            with pq.ParquetFile(self.path, metadata=self.metadata) as file:
+                table = file.read_row_group(group)
+            start, end, barcode, count = (column.to_numpy() for column in table.columns[1:])
+            yield np.stack([start, end, rank[barcode], count])
+
+
+def _merged(streams: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
+    """Merge blocks, each stream sorted by start, into blocks sorted by start, end and barcode throughout."""
+    nothing = np.empty((4, 0), dtype=np.int32)
+    held = [next(stream, nothing) for stream in streams]
+    live = [number for number, block in enumerate(held) if block.shape[1]]
+    while live:
+        # Whatever starts before all that is still unread is complete.
+        last = {number: held[number][0, -1] for number in live}
+        limit = min(last.values())
+        cuts = [np.searchsorted(block[0], limit) for block in held]
+        yield from _sorted([block[:, :cut] for block, cut in zip(held, cuts, strict=True)])
+        held = [block[:, cut:] for block, cut in zip(held, cuts, strict=True)]
+        for number in [number for number in live if last[number] == limit]:
+            block = next(streams[number], None)
+            if block is None:
+                live.remove(number)
+            else:
+                held[number] = np.concatenate([held[number], block], axis=1)
+    yield from _sorted(held)
+
+
+def _sorted(blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
+    if any(block.shape[1] for block in blocks):
+        block = np.concatenate(blocks, axis=1)
+        yield block[:, np.lexsort(block[2::-1])]
+
+
+def _write_rows(out: pysam.BGZFile, chrom: str, block: np.ndarray, names: np.ndarray) -> None:
+    start, end, rank, count = block
+    used, code = np.unique(rank, return_inverse=True)
+    barcode = pa.DictionaryArray.from_arrays(code.astype(np.int32), pa.array(names[used], pa.string()))
+    where = pa.DictionaryArray.from_arrays(np.zeros(len(start), dtype=np.int32), [chrom])
+    buffer = pa.BufferOutputStream()
+    pacsv.write_csv(pa.table([where, start, end, barcode, count], names=PIECE.names), buffer, LINES)
+    out.write(buffer.getvalue().to_pybytes())

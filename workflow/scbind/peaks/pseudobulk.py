@@ -1,0 +1,221 @@
+"""Which pseudobulks there are: cell types, their replicates, and what becomes of small types."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+
+from scbind.core.errors import InputError
+from scbind.core.files import require, write_table
+from scbind.core.runlog import say
+
+OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
+# In which types are compared: that of the clusters, which is the first that there is.
+EMBEDDINGS = ("X_harmony", "X_lsi")
+# What a type can be: pooled with peaks of its own or of its samples, part of another type, or left out.
+OWN, FROM_SAMPLES, MERGED, SKIPPED = "own", "sample_peaks", "merged", "skipped"
+POOLED = (OWN, FROM_SAMPLES)
+
+
+def list_cell_types(
+    cells: Mapping[str, str | Path],
+    types_output: str | Path,
+    pseudobulks_output: str | Path,
+    groups: Mapping[str, str],
+    donors: Mapping[str, str | None],
+    min_cells: int,
+    min_fragments: int,
+    small_types: str,
+) -> None:
+    """List the cell types of all passing cells and the pseudobulks to make of them.
+
+    Parameters
+    ----------
+    cells, groups, donors
+        Sample to its ``cells.h5ad``, to the group it was embedded with, and to its donor. A replicate is a donor
+        where every sample with cells has one, else a sample.
+    types_output
+        TSV, sorted by ``cell_type``: ``cell_type``, ``slug`` (its name in file names: letters, digits and
+        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated), ``status`` (``own``: it
+        gets peaks of its own; ``sample_peaks``: those of its samples; ``merged``; ``skipped``), ``merged_into`` (a
+        ``cell_type`` whose status is ``own``) and ``reason`` (empty for ``own``).
+    pseudobulks_output
+        TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` where a
+        type has several), ``cell_type``, ``replicate``, ``samples``, ``n_cells``, ``n_fragments``, of merged types
+        too, and ``large`` (``yes`` where both minima are kept).
+    min_cells, min_fragments
+        What a type, or a replicate, needs for peaks of its own.
+    small_types
+        What becomes of smaller types: ``sample_peaks``, ``merge`` (into the type that is large enough and nearest
+        by cosine between centroids of the embedding that was clustered; only types embedded in one group can be
+        compared) or ``skip``. A type without a fragment is always skipped.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or lacks a column, no cell passes, two types or donors would share a slug, or no type
+        is left.
+    """
+    paths = list(cells.values())
+    table = pd.concat([_with_group(path, groups) for path in paths])
+    if table.empty:
+        raise InputError(paths[0], "no cell passes quality control in any sample", "lower the thresholds")
+    known = all(donors.get(sample) for sample in table["sample"].unique())
+    table["replicate"] = table["sample"].map(donors) if known else table["sample"]
+    types = _summary(table, "cell_type")
+    types.insert(1, "slug", _slugs(types["cell_type"], "cell types", paths[0]))
+    _judge(types, min_cells, min_fragments, small_types)
+    if small_types == "merge":
+        _merge(types, table, cells)
+    for row in types[types["reason"] != ""].itertuples():
+        target = f" {row.merged_into}" if row.merged_into else ""
+        say(f"WARNING cell type {row.cell_type} ({row.reason}): {row.status}{target and ' into' + target}")
+    pooled = types[types["status"].isin(POOLED)]
+    if pooled.empty:
+        raise InputError(
+            paths[0],
+            f"no cell type is left ({types['reason'].iloc[0]})",
+            "lower the minima or change small_types",
+        )
+    into = types["merged_into"].where(types["status"] == MERGED, types["cell_type"])
+    table["cell_type"] = table["cell_type"].map(dict(zip(types["cell_type"], into, strict=True)))
+    rows = []
+    for name, folder in zip(pooled["cell_type"], pooled["slug"], strict=True):
+        part = table[table["cell_type"] == name]
+        rows.append(_summary(part, "cell_type").assign(pseudobulk=folder, replicate=""))
+        # A type's only replicate would be the type again.
+        if part["replicate"].nunique() > 1:
+            inside = _summary(part, "replicate").assign(cell_type=name)
+            inside["pseudobulk"] = f"{folder}/replicates/" + _slugs(inside["replicate"], "donors", paths[0])
+            rows.append(inside[inside["n_fragments"] > 0])
+    bulks = pd.concat(rows)
+    large = (bulks["n_cells"] >= min_cells) & (bulks["n_fragments"] >= min_fragments)
+    bulks["large"] = np.where(large, "yes", "no")
+    columns = ["pseudobulk", "cell_type", "replicate", "samples", "n_cells", "n_fragments", "large"]
+    write_table(pseudobulks_output, bulks[columns])
+    write_table(types_output, types)
+
+
+def read_pools(types: str | Path) -> dict[str, str]:
+    """Read from ``cell_types.tsv`` into which slug each type is pooled; skipped types are absent."""
+    table = pd.read_csv(
+        require(types, "list the cell types first"), sep="\t", dtype=str, keep_default_na=False
+    )
+    into = table["merged_into"].where(table["status"] == MERGED, table["cell_type"])
+    slugs = into.map(dict(zip(table["cell_type"], table["slug"], strict=True)))
+    return {
+        name: folder
+        for name, folder, status in zip(table["cell_type"], slugs, table["status"], strict=True)
+        if status != SKIPPED
+    }
+
+
+def read_passing(path: str | Path) -> pd.DataFrame:
+    """Read the passing, typed cells of a ``cells.h5ad`` without touching anything but ``obs``.
+
+    Returns the columns ``sample``, ``barcode``, ``pass``, ``cell_type``, ``n_fragments``, indexed by row in the
+    file. Raises :class:`InputError` if the file is missing, damaged or lacks one.
+    """
+    require(path, "run the embedding of its group first")
+    try:
+        with h5py.File(path, "r") as handle:
+            obs = read_elem(handle["obs"])
+    except (OSError, KeyError) as error:
+        raise InputError(path, "cannot be read as h5ad", "make it again") from error
+    missing = [column for column in OBS if column not in obs]
+    if missing:
+        raise InputError(path, f"obs has no column {', '.join(missing)}", "make it again")
+    obs = obs[list(OBS)].astype({"sample": str, "barcode": str, "pass": bool}).reset_index(drop=True)
+    typed = obs["cell_type"].notna() & (obs["cell_type"].astype(str) != "")
+    return obs[obs["pass"] & typed].astype({"cell_type": str})
+
+
+def slug(name: str, path: str | Path = "cell types") -> str:
+    """Make a cell type's name safe for file names; :class:`InputError` if nothing is left of it."""
+    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
+    if not safe:
+        raise InputError(path, f"the cell type {name!r} cannot be made a file name", "use letters or digits")
+    return safe
+
+
+def _with_group(path, groups: Mapping[str, str]) -> pd.DataFrame:
+    table = read_passing(path)
+    return table.assign(group=table["sample"].map(groups))
+
+
+def _summary(table: pd.DataFrame, by: str) -> pd.DataFrame:
+    return table.groupby(by, sort=True, as_index=False).agg(
+        n_cells=("barcode", "size"),
+        n_fragments=("n_fragments", "sum"),
+        samples=("sample", lambda names: ",".join(sorted(names.unique()))),
+    )
+
+
+def _slugs(names: pd.Series, what: str, path) -> pd.Series:
+    made = names.map(lambda name: slug(name, path))
+    twice = names[made.duplicated(keep=False)]
+    if len(twice):
+        both = " and ".join(repr(name) for name in twice)
+        raise InputError(path, f"{what} {both} have the same name in files", "rename one of them")
+    return made
+
+
+def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types: str) -> None:
+    """Add ``status``, ``merged_into`` and ``reason``, before anything is merged."""
+    few_cells = types["n_cells"].astype(str) + f" cells, fewer than {min_cells}"
+    few_fragments = types["n_fragments"].astype(str) + f" fragments, fewer than {min_fragments}"
+    empty = types["n_fragments"] == 0
+    types["status"] = np.where(empty, SKIPPED, OWN)
+    types["merged_into"] = ""
+    types["reason"] = np.select(
+        [empty, types["n_cells"] < min_cells, types["n_fragments"] < min_fragments],
+        ["no fragments", few_cells, few_fragments],
+        "",
+    )
+    small = (types["reason"] != "") & ~empty
+    types.loc[small, "status"] = SKIPPED if small_types == "skip" else FROM_SAMPLES
+
+
+def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | Path]) -> None:
+    """Point each small type to the nearest that is large enough, in the group where most of its cells are."""
+    centroids = _centroids(cells, table)
+    targets = set(types.loc[types["status"] == OWN, "cell_type"])
+    for row in types.index[types["status"] == FROM_SAMPLES]:
+        name = types.at[row, "cell_type"]
+        for group in (
+            table.loc[table["cell_type"] == name, "group"].value_counts().sort_index(kind="stable").index
+        ):
+            near = {
+                other: float(centroids[group, name] @ centroids[group, other])
+                for other in sorted(targets)
+                if (group, other) in centroids
+            }
+            if near:
+                types.loc[row, ["status", "merged_into"]] = MERGED, max(near, key=near.get)
+                break
+        else:
+            types.at[row, "reason"] += "; no larger type was embedded with it"
+
+
+def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
+    """Group and type -> direction of the mean of its cells, each of length one, as in the neighbour graph."""
+    sums: dict[tuple[str, str], np.ndarray] = {}
+    for sample, path in cells.items():
+        part = table[table["sample"] == sample]
+        with h5py.File(path, "r") as handle:
+            used = next((name for name in EMBEDDINGS if name in handle["obsm"]), None)
+            if used is None:
+                raise InputError(path, f"obsm has no {EMBEDDINGS[-1]}", "make it again")
+            points = handle["obsm"][used][:].astype(np.float64)[part.index]
+        points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
+        keys = list(zip(part["group"], part["cell_type"], strict=True))
+        for key in sorted(set(keys)):
+            inside = np.array([other == key for other in keys])
+            sums[key] = sums.get(key, 0) + points[inside].sum(axis=0)
+    return {key: value / max(np.linalg.norm(value), 1e-12) for key, value in sums.items()}

@@ -1,0 +1,215 @@
+"""Digests of our code: what a rule carries so that an edit of what it runs, and nothing else, reruns it.
+
+A digest is taken over the syntax trees of a module and of all of ours that it imports. Comments, docstrings, layout
+and file times are not in it, and neither are the names and folders of modules: an import counts as the number of the
+module that it leads to, in the order in which imports are met. The same digest so means the same code, put together
+in the same way. Names that code binds do count, also that of a module in ``from folder import module``; to rename it
+without a rerun, bind the old name (``import new as old``).
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import hashlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from scbind.core.errors import InputError
+from scbind.core.files import file_sha256
+
+PACKAGE = Path(__file__).parents[1]
+# Messages, logs and the version number: none of them can change a result.
+SILENT = frozenset({"scbind", "scbind.core.errors", "scbind.core.runlog"})
+
+
+def source_digest(*modules: str) -> str:
+    """Digest of modules of this package and of all of ours that they import, directly or not.
+
+    Parameters
+    ----------
+    modules
+        Names below ``scbind``, such as ``"peaks.macs3"``; their order does not count.
+
+    Returns
+    -------
+    str
+        16 hexadecimal digits.
+
+    Raises
+    ------
+    InputError
+        If there is no such module.
+    """
+    each = sorted(_digest(f"scbind.{module}") for module in modules)
+    return hashlib.sha256("".join(each).encode()).hexdigest()[:16]
+
+
+def template_digest(name: str) -> str:
+    """Hash a page template of the package; for the rule that fills it. Returns 16 hexadecimal digits."""
+    return file_sha256(PACKAGE / "report" / "templates" / name)[:16]
+
+
+def imported_modules(module: str) -> frozenset[str]:
+    """Full names of the modules of this package that ``module`` (full name) imports anywhere in its text."""
+    return frozenset(target for targets in _read(module)[1] for target in targets)
+
+
+def list_modules() -> list[str]:
+    """Names below ``scbind`` of all modules of the package, sorted."""
+    paths = (path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py"))
+    return sorted(".".join(parts) for parts in paths if parts[-1] != "__init__")
+
+
+def list_digests() -> dict[str, str]:
+    """Digest (16 hexadecimal digits) of every module of the package with all that it imports of ours."""
+    return {name: source_digest(name) for name in list_modules()}
+
+
+@functools.cache
+def _digest(root: str) -> str:
+    total = hashlib.sha256()
+    waiting = _run_by(root)
+    numbers = {name: number for number, name in enumerate(waiting)}
+    for name in waiting:  # grows while it is gone through
+        text, imports = _read(name)
+        total.update(text.encode())
+        for targets in imports:
+            met = []
+            for each in (each for target in targets for each in _run_by(target)):
+                if each not in numbers:
+                    numbers[each] = len(numbers)
+                    waiting.append(each)
+                met.append(numbers[each])
+            total.update(repr(met).encode())
+    return total.hexdigest()
+
+
+def _run_by(module: str) -> list[str]:
+    """What runs when a module is imported, in order: those of its folders that hold code, and itself."""
+    parts = module.split(".")
+    names = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+    return [name for name in names if name not in SILENT and not (name != module and _is_empty(name))]
+
+
+@functools.cache
+def _read(module: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
+    """Hash of a module's own code without the names of modules, and what its imports of ours lead to, in order."""
+    tree = _Plain(module).visit(_tree(module))
+    imports = []
+    for node in ast.walk(tree):
+        if isinstance(node, _Ours):
+            imports.append(node.targets)
+    return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports)
+
+
+class _Ours(ast.Import):
+    """One name that an import of ours binds; ``targets`` are not among the fields and so not in a dump."""
+
+    targets: tuple[str, ...] = ()
+
+
+class _Plain(ast.NodeTransformer):
+    """Takes imports of ours apart into one per bound name, sorted, without names of modules.
+
+    Formatters sort and join imports by the names of modules, so their order and grouping must not count. None of
+    our modules does anything when it is imported that another one could notice.
+    """
+
+    def __init__(self, module: str):
+        self.module = module
+
+    def generic_visit(self, node: ast.AST) -> ast.AST:
+        """Replace runs of imports of ours in every block of the node."""
+        for field in ("body", "orelse", "finalbody"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):
+                setattr(node, field, list(self._block(block)))
+        return super().generic_visit(node)
+
+    def _block(self, block: list[ast.AST]) -> Iterator[ast.AST]:
+        run: list[_Ours] = []
+        for node in block:
+            ours, others = self._split(node)
+            if others:
+                yield from sorted(run, key=ast.dump)
+                run = []
+                yield from others
+            run += ours
+        yield from sorted(run, key=ast.dump)
+
+    def _split(self, node: ast.AST) -> tuple[list[_Ours], list[ast.AST]]:
+        """An import as names of ours that it binds, and what else it is; any other statement as it is."""
+        if isinstance(node, ast.ImportFrom):
+            base = _base(self.module, node)
+            if base.split(".")[0] == "scbind":
+                return [self._from(base, alias) for alias in node.names], []
+        if isinstance(node, ast.Import):
+            ours = [alias for alias in node.names if alias.name.split(".")[0] == "scbind"]
+            rest = [alias for alias in node.names if alias not in ours]
+            # Without `as` the code spells the module's name at each use, so that counts.
+            names = [(ast.alias("" if a.asname else a.name, a.asname), (a.name,)) for a in ours]
+            return [_ours(*name) for name in names], [ast.Import(rest)] if rest else []
+        return [], [node]
+
+    @staticmethod
+    def _from(base: str, alias: ast.alias) -> _Ours:
+        bound, inner = alias.asname or alias.name, f"{base}.{alias.name}"
+        # `from scbind.peaks import macs3` names a module, `from scbind.peaks.macs3 import call` does not.
+        if _path(inner) is not None:
+            return _ours(ast.alias("", bound), (inner,))
+        return _ours(ast.alias(alias.name, bound), (base,))
+
+
+def _ours(alias: ast.alias, targets: tuple[str, ...]) -> _Ours:
+    node = _Ours([alias])
+    node.targets = targets
+    return node
+
+
+def _base(module: str, node: ast.ImportFrom) -> str:
+    """Full name of what a ``from ... import`` in ``module`` imports from."""
+    if not node.level:
+        return node.module or ""
+    parts = module.split(".")
+    parts = parts[: len(parts) - node.level + (1 if _is_package(module) else 0)]
+    return ".".join([*parts, node.module] if node.module else parts)
+
+
+def _path(module: str) -> Path | None:
+    base = PACKAGE.parent.joinpath(*module.split("."))
+    for candidate in (base / "__init__.py", base.with_suffix(".py")):
+        if candidate.is_file():
+            return candidate
+    return None
+
+
+def _is_package(module: str) -> bool:
+    path = _path(module)
+    return path is not None and path.name == "__init__.py"
+
+
+def _tree(module: str) -> ast.Module:
+    path = _path(module)
+    if path is None:
+        raise InputError(module, "no such module", f"look for its name in {PACKAGE.name}/")
+    tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
+            first = body[0]
+            if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
+                if isinstance(first.value.value, str):
+                    node.body = body[1:]
+    return tree
+
+
+@functools.cache
+def _is_empty(module: str) -> bool:
+    return not _tree(module).body
+
+
+def forget() -> None:
+    """Read modules again: their files have changed since."""
+    for cached in (_digest, _read, _is_empty):
+        cached.cache_clear()

@@ -1,0 +1,75 @@
+"""Where results come from: a record of inputs, settings, versions and digests of our code."""
+
+from __future__ import annotations
+
+import csv
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping
+from importlib import metadata
+from pathlib import Path
+
+import yaml
+
+from scbind.core.files import atomic, file_sha256
+from scbind.plan.digests import list_digests
+
+
+def list_versions() -> dict[str, str]:
+    """Version of Python, of bedtools and of every installed distribution."""
+    versions = {"python": platform.python_version(), "platform": platform.platform()}
+    try:
+        reply = subprocess.run(["bedtools", "--version"], capture_output=True, text=True, check=True)
+        versions["bedtools"] = reply.stdout.strip().removeprefix("bedtools v")
+    except (OSError, subprocess.CalledProcessError):
+        versions["bedtools"] = "not found"
+    installed = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
+    return versions | dict(sorted(installed.items(), key=lambda item: item[0].lower()))
+
+
+def record(
+    config: Mapping,
+    sheets: Mapping[str, str],
+    inputs: Iterable[str],
+    config_out: str | Path,
+    sheets_out: str | Path,
+    versions_out: str | Path,
+    digests_out: str | Path,
+    inputs_out: str | Path,
+) -> None:
+    """Write what a set of results was made from.
+
+    Parameters
+    ----------
+    config
+        The configuration as used: defaults filled in.
+    sheets
+        Name of each sheet and the path of its file.
+    inputs
+        Paths of the input files; each is hashed (folders: each file in them).
+    config_out, sheets_out, versions_out, digests_out, inputs_out
+        ``config.yaml``; one table of ``sheet, line, text``; ``name, version``; ``module, digest``;
+        ``path, bytes, sha256``.
+    """
+    with atomic(config_out) as scratch:
+        scratch.write_text(yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=True), encoding="utf-8")
+    lines = []
+    for name, path in sorted(sheets.items()):
+        text = Path(path).read_text(encoding="utf-8").splitlines()
+        lines += [(name, number, line) for number, line in enumerate(text, 1)]
+    _write_table(sheets_out, ("sheet", "line", "text"), lines)
+    _write_table(versions_out, ("name", "version"), list_versions().items())
+    _write_table(digests_out, ("module", "digest"), list_digests().items())
+    files: list[Path] = []
+    for path in sorted({str(p) for p in inputs}):
+        found = Path(path)
+        files += sorted(p for p in found.rglob("*") if p.is_file()) if found.is_dir() else [found]
+    rows = [(path, path.stat().st_size, file_sha256(path)) for path in files]
+    _write_table(inputs_out, ("path", "bytes", "sha256"), rows)
+
+
+def _write_table(path: str | Path, header: tuple[str, ...], rows: Iterable[tuple]) -> None:
+    with atomic(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows(rows)

@@ -1,0 +1,1 @@
+"""Preparing a genome and its mappability."""

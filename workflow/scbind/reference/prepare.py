@@ -1,0 +1,158 @@
+"""The reference: plain indexed sequence, chromosome sizes, base codes, and the exclusion list."""
+
+from __future__ import annotations
+
+import shutil
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pysam
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic, begin_npy
+from scbind.core.runlog import say
+from scbind.formats.genome import UNKNOWN, ChromSizes
+from scbind.formats.inputs import open_plain, refuse_names
+from scbind.formats.intervals import read_bed
+
+# One code per byte: bases in either case, 4 for the other nucleotide letters (IUPAC), 255 for the rest.
+CODES = np.full(256, 255, dtype=np.uint8)
+CODES[np.frombuffer(b"RYSWKMBDHVNUryswkmbdhvnu", dtype=np.uint8)] = UNKNOWN
+for code, letters in enumerate((b"Aa", b"Cc", b"Gg", b"Tt")):
+    CODES[np.frombuffer(letters, dtype=np.uint8)] = code
+BLOCK = 16 << 20  # bytes
+
+
+def prepare_reference(
+    fasta: str | Path,
+    fasta_out: str | Path,
+    sizes_out: str | Path,
+    codes_out: str | Path,
+    exclude_out: str | Path,
+    exclude: str | Path | None = None,
+    chrom_sizes: str | Path | None = None,
+) -> None:
+    """Make the files that every other stage reads the genome from.
+
+    Parameters
+    ----------
+    fasta
+        FASTA; plain, gzip or BGZF.
+    fasta_out
+        Plain FASTA; the index ``.fai`` is written beside it.
+    sizes_out
+        ``name<TAB>length``: chromosomes with sequence in FASTA order, then the others.
+    codes_out
+        ``.npy``, uint8, shape (sequenced bases,): A 0, C 1, G 2, T 3, other 4. Written by
+        chromosome.
+    exclude_out
+        BED, sorted in the order of the genome and merged; empty if ``exclude`` is ``None``.
+    exclude
+        BED of regions to leave out, e.g. the ENCODE exclusion list (Amemiya et al. 2019).
+        Chromosomes outside the genome are left out of it.
+    chrom_sizes
+        ``name<TAB>length``; may list chromosomes without sequence, and must agree about those with.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, empty, truncated or malformed, a chromosome occurs twice, lengths disagree,
+        or chromosome names do not match (an excluded region that ends beyond its
+        chromosome is cut, with a warning). No output is written then.
+    """
+    outputs = (fasta_out, f"{fasta_out}.fai", sizes_out, codes_out, exclude_out)
+    with ExitStack() as stack:
+        plain, index, sizes_file, codes_file, exclude_file = (
+            stack.enter_context(atomic(output)) for output in outputs
+        )
+        _copy_plain(fasta, plain)
+        lengths = _index(fasta, plain, index)
+        sizes_file.write_text("".join(f"{name}\t{length}\n" for name, length in lengths.items()))
+        if chrom_sizes is not None:
+            for name, length in _extra(chrom_sizes, fasta, lengths).items():
+                with open(sizes_file, "a") as handle:
+                    handle.write(f"{name}\t{length}\n")
+        sizes = ChromSizes.read(sizes_file)
+        _write_codes(fasta, plain, index, codes_file, lengths)
+        merged = _merge(read_bed(exclude, sizes, clip=True), sizes) if exclude is not None else pd.DataFrame()
+        merged.to_csv(exclude_file, sep="\t", header=False, index=False)
+        if merged.empty:
+            exclude_file.write_text("")
+        bases = sum(lengths.values())
+        say(f"{len(sizes.names)} chromosomes, {bases} bp sequenced, {len(merged)} excluded regions")
+
+
+def _copy_plain(fasta, target: Path) -> None:
+    with open_plain(fasta, "give a FASTA file") as source, open(target, "wb") as out:
+        first = source.read(BLOCK)
+        if not first.startswith(b">"):
+            raise InputError(fasta, "does not begin with '>'", "give a FASTA file", "line 1")
+        out.write(first)
+        shutil.copyfileobj(source, out, BLOCK)
+
+
+def _index(fasta, plain: Path, index: Path) -> dict[str, int]:
+    """Index the plain FASTA; returns name to length in file order."""
+    try:
+        pysam.faidx(str(plain), "--fai-idx", str(index))
+    except pysam.SamtoolsError as error:
+        detail = str(error).strip().strip("'\"").splitlines()[0]
+        raise InputError(
+            fasta, f"cannot be indexed ({detail})", "wrap its lines evenly, one name per sequence"
+        ) from error
+    rows = [line.split("\t") for line in index.read_text().splitlines()]
+    lengths = {row[0]: int(row[1]) for row in rows}
+    with open(plain, "rb") as handle:
+        before, n_headers = b"\n", 0
+        while block := handle.read(BLOCK):
+            n_headers += (before + block).count(b"\n>")
+            before = block[-1:]
+    if n_headers != len(lengths):
+        # The index leaves out both kinds.
+        raise InputError(fasta, "a sequence is empty or its name occurs twice", "remove or rename it")
+    return lengths
+
+
+def _extra(chrom_sizes, fasta, lengths: dict[str, int]) -> dict[str, int]:
+    """Chromosomes that only ``chrom_sizes`` knows; :class:`InputError` where it contradicts the FASTA."""
+    listed = ChromSizes.read(chrom_sizes).as_dict()
+    sequenced = ChromSizes(tuple(lengths), np.array(list(lengths.values()), dtype=np.int64))
+    if not set(listed) & set(lengths):
+        refuse_names(chrom_sizes, listed, sequenced)
+    for name, length in listed.items():
+        if lengths.get(name, length) != length:
+            raise InputError(
+                chrom_sizes,
+                f"length {length} differs from the {lengths[name]} bp in {fasta}",
+                "use the sizes of the same assembly",
+                name,
+            )
+    return {name: length for name, length in listed.items() if name not in lengths}
+
+
+def _write_codes(fasta, plain: Path, index: Path, target: Path, lengths: dict[str, int]) -> None:
+    with (
+        pysam.FastaFile(str(plain), filepath_index=str(index)) as handle,
+        open(target, "wb") as codes,
+    ):
+        begin_npy(codes, np.dtype(np.uint8), (sum(lengths.values()),))
+        for name in lengths:
+            sequence = CODES[np.frombuffer(handle.fetch(name).encode(), dtype=np.uint8)]
+            if (sequence == 255).any():
+                place = int(np.argmax(sequence == 255))
+                raise InputError(fasta, "not a nucleotide letter", "give a DNA FASTA file", f"{name}:{place}")
+            codes.write(sequence.tobytes())
+
+
+def _merge(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
+    """Sort intervals in the order of the genome and join those that overlap or touch."""
+    import pyranges
+
+    if table.empty:
+        return table
+    ranges = pyranges.PyRanges(table.set_axis(["Chromosome", "Start", "End"], axis=1))
+    merged = ranges.merge().df.set_axis(["chrom", "start", "end"], axis=1)
+    rank = pd.Index(sizes.names).get_indexer(merged["chrom"].astype(str))
+    return merged.iloc[np.lexsort((merged["start"], rank))]

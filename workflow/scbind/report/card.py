@@ -1,0 +1,188 @@
+"""The model card: what a model is, what it saw, how good it is where, and what it is not for.
+
+In the spirit of Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*), sections 4.1 to 4.9.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic, require
+from scbind.models.abstention import reliability_table
+from scbind.report.read import read_table
+from scbind.report.tables import number
+
+TEMPLATES = Path(__file__).with_name("templates")
+SURE = ["level", "abstained", "min_depth", "spread"]  # what the card says of a factor's reliability
+FIGURES = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
+NEEDED = ("architecture", "version", "genome", "window", "context", "tfs", "cell_lines")
+COLUMNS = {"model", "cell_line", "tf", "split", *FIGURES}
+
+
+def write_card(
+    checkpoint: Mapping | str | Path,
+    calibration: Mapping | str | Path,
+    metrics: str | Path,
+    output: str | Path,
+    training: Mapping | None = None,
+) -> None:
+    """Write ``results/models/{model}/card.md``.
+
+    Parameters
+    ----------
+    checkpoint
+        ``model.ckpt``, or the facts that it carries: a mapping or a ``.json`` file.
+    calibration
+        ``calibration.json``, or what it holds.
+    metrics
+        ``metrics.tsv`` of this model alone; its name is taken from there.
+    output
+        Markdown.
+    training
+        Optional settings of the training: name to value, or to a mapping of further settings.
+
+    Raises
+    ------
+    InputError
+        A file is missing or damaged, a fact is missing, or ``metrics`` holds several models.
+    """
+    facts = _facts(checkpoint)
+    fitted = calibration if isinstance(calibration, Mapping) else _read_json(calibration)
+    table = read_table(metrics)
+    if missing := sorted(COLUMNS - set(table.columns)):
+        raise InputError(metrics, f"has no column {missing[0]}", "evaluate the model again")
+    names = table["model"].unique()
+    if len(names) != 1:
+        raise InputError(
+            metrics, f"holds {len(names)} models, one is expected", "give the metrics of one model"
+        )
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # Markdown, not HTML
+    )
+    test = table[table["split"] == "test"]
+    known = fitted.get("reliability", {})
+    text = environment.get_template("card.md.j2").render(
+        name=names[0],
+        facts=facts,
+        tfs=_modelled(facts),
+        unmodelled=sorted(set(facts["tfs"]) - set(_modelled(facts))),
+        lines=_training_lines(facts),
+        splits=json.dumps(facts.get("splits", {}), indent=1, sort_keys=True),
+        overall=_means(table),
+        each=_per_factor(test, known),
+        levels=_levels(known),
+        training=_flat(training or {}),
+        at_depth=_at_depth(known),
+        abstained=sorted(tf for tf, entry in known.items() if (entry or {}).get("abstained", True)),
+        number=number,
+    )
+    with atomic(output) as path:
+        path.write_text(text, encoding="utf-8")
+
+
+def _facts(checkpoint: Mapping | str | Path) -> Mapping:
+    if isinstance(checkpoint, Mapping):
+        facts, where = checkpoint, "facts"
+    elif Path(checkpoint).suffix == ".json":
+        facts, where = _read_json(checkpoint), checkpoint
+    else:
+        from scbind.models.checkpoint import read_checkpoint  # torch: only where a checkpoint is read
+
+        facts, where = read_checkpoint(checkpoint)["facts"], checkpoint
+    if missing := [key for key in NEEDED if key not in facts]:
+        raise InputError(where, f"the facts lack {', '.join(missing)}", "train the model again")
+    return facts
+
+
+def _read_json(path: str | Path) -> Mapping:
+    try:
+        return json.loads(require(path, "run the rule that makes it first").read_text(encoding="utf-8"))
+    except json.JSONDecodeError as error:
+        raise InputError(path, f"not JSON ({error})", "run the rule that makes it again") from error
+
+
+def _modelled(facts: Mapping) -> list[str]:
+    """Factors that have an output; without a word on it, all."""
+    kept = facts.get("modelled", [True] * len(facts["tfs"]))
+    return [tf for tf, has_output in zip(facts["tfs"], kept, strict=True) if has_output]
+
+
+def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
+    """Each cell line with the number of factors it was trained on, and its mean depth where its track covers."""
+    lines = facts["cell_lines"]
+    depths = facts.get("depth", {})
+    assayed = np.asarray(facts.get("assayed", [[]] * len(lines)), dtype=bool)
+    rows = []
+    for name, trained in zip(lines, assayed, strict=True):
+        depth = [d for d in depths.get(name, {}).values() if d > 0]  # 0: not covered by the track
+        count = str(trained.sum()) if trained.any() else "none: held out" if trained.size else "-"
+        rows.append((name, count, number(np.mean(depth)) if depth else "-"))
+    return rows
+
+
+def _means(table: pd.DataFrame) -> list[dict]:
+    """Mean figures over pairs of cell line and factor, per split, ``test`` first."""
+    rows = [
+        {"split": split, "n": len(part), **part[FIGURES].mean().to_dict()}
+        for split, part in table[table["auprc"].notna()].groupby("split")
+    ]
+    return sorted(rows, key=lambda row: (row["split"] != "test", row["split"]))
+
+
+def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
+    """Mean over cell lines of each factor, best AUPRC first, with what is known of its reliability."""
+    means = test.groupby("tf")[FIGURES].mean()
+    known = reliability_table(reliability, list(means.index)).reindex(columns=SURE)
+    means[SURE] = known.to_numpy(dtype=object)
+    means = means.sort_values("auprc", ascending=False, kind="stable", na_position="last")
+    return means.reset_index().to_dict("records")
+
+
+def _flat(settings: Mapping, name: str = "") -> list[tuple[str, str]]:
+    """Dotted names and values of nested settings, as text, in their order; empty values are named so."""
+    rows = []
+    for key, value in settings.items():
+        if isinstance(value, Mapping):
+            rows += _flat(value, f"{name}{key}.")
+        else:
+            rows.append((f"{name}{key}", "empty" if value is None else str(value)))
+    return rows
+
+
+def _at_depth(reliability: Mapping) -> dict:
+    """AUPRC of each factor at the depths of the calibration, deepest first.
+
+    ``depths`` are insertions per base, the geometric mean over factors; ``mean`` is over the factors that have an
+    AUPRC there, and ``tfs`` lists each with its own. All are empty where the calibration says nothing.
+    """
+    points = {tf: entry["auprc_at"] for tf, entry in reliability.items() if (entry or {}).get("auprc_at")}
+    if not points:
+        return {"depths": [], "mean": [], "tfs": []}
+    log_depth, auprc = np.moveaxis(
+        np.array(list(points.values()), dtype=np.float64), 2, 0
+    )  # None becomes NaN
+    means = [pd.DataFrame(values).mean() for values in (log_depth, auprc)]
+    return {
+        "depths": [10**value for value in means[0]],
+        "mean": means[1].tolist(),
+        "tfs": sorted(zip(points, auprc.tolist(), strict=True)),
+    }
+
+
+def _levels(reliability: Mapping) -> list[tuple[str, list[str]]]:
+    """Factors of each level of reliability, best level first."""
+    order = ("high", "medium", "low", "unknown")
+    found = {tf: (entry or {}).get("level") for tf, entry in reliability.items()}
+    return [(level, named) for level in order if (named := sorted(tf for tf in found if found[tf] == level))]

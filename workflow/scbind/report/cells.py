@@ -1,0 +1,58 @@
+"""The sections of the report about cells: their quality, and where the peaks of their types come from."""
+
+from __future__ import annotations
+
+from scbind.report import plots
+from scbind.report.read import Inputs
+from scbind.report.tables import Section, html_table
+
+
+def quality(inputs: Inputs) -> Section | None:
+    """Cells: how many pass, why others do not, what they borrow."""
+    if inputs.cells is None:
+        return None
+    section = Section("quality", "Quality of the cells")
+    obs = inputs.cells
+    if "pass" in obs:
+        passing = obs["pass"].astype(bool)
+        section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass."]
+        kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
+        measures = [name for name in plots.QC_MEASURES if name in obs and obs[name].notna().any()]
+        table = obs.groupby("sample").agg(**kept)
+        medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
+        section.tables = [
+            html_table("Per sample; medians of the cells that pass", table.join(medians).reset_index())
+        ]
+        if "reason" in obs and (~passing).any():
+            # The cell's own values go, the thresholds stay: one row for all cells that fail in the same way.
+            reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
+            counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
+            section.tables.append(html_table("Why cells do not pass", counts))
+    if any(name in obs and obs[name].notna().any() for name in plots.QC_MEASURES):
+        caption = (
+            "Distribution per sample, with the median of each; passing and failing cells on their own scales; "
+            "thresholds dashed."
+        )
+        drawn, samples = len(plots.quality_samples(obs)), obs["sample"].nunique()
+        if drawn < samples:
+            caption += f" Of {samples} samples the {drawn} where the smallest share of cells passes."
+        section.figures = [inputs.draw("quality", plots.quality(obs, inputs.limits), caption)]
+    if inputs.borrowed is not None:
+        figure = plots.borrowing(*inputs.borrowed)
+        caption = "Shallow cells borrow fragments of their nearest neighbours until they reach the target."
+        section.figures.append(inputs.draw("borrowing", figure, caption))
+    return section
+
+
+def pseudobulk(inputs: Inputs) -> Section | None:
+    """Where each type's peaks come from."""
+    if inputs.peaks is None:
+        return None
+    section = Section("peaks", "Peaks per cell type")
+    section.text = [
+        "A type too small for peak calling takes the peaks of the samples its cells come from, is merged into the "
+        "nearest type or left out (peaks.small_types). Peaks of a type with several large replicates are those that "
+        "enough of them have (peaks.min_replicates)."
+    ]
+    section.tables = [html_table("Source of the peaks", inputs.peaks)]
+    return section

@@ -1,0 +1,161 @@
+"""The sections of the report about models: evaluation, training, and the known truth of simulated cells."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from scbind.report import modelplots
+from scbind.report.read import Inputs
+from scbind.report.tables import MARKS, Section, comparison, html_table
+
+
+def evaluation(inputs: Inputs) -> Section | None:
+    """Models against baselines on held-out windows."""
+    metrics = inputs.tables.get("metrics")
+    if metrics is None and not inputs.curves:
+        return None
+    section = Section("evaluation", "How good the models are")
+    section.text = [
+        "All figures are on windows that were held out of training. Sites are rare, so the measure to read "
+        "is AUPRC, and the prevalence beside it is what guessing would reach.",
+    ]
+    if metrics is not None:
+        splits = metrics["split"].drop_duplicates().tolist()
+        words = {
+            "test": "all held-out windows", "chromosome": "new chromosomes, known lines",
+            "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
+            "pair": "known lines and chromosomes, not together",
+            "scfan_protocol": "what any TF binds, and as many others (as published for scFAN; easier than a genome)",
+        }  # fmt: skip
+        for split in sorted(splits, key=lambda name: (name != "test", name)):
+            table = comparison(metrics, split)
+            if len(table):
+                note = (
+                    "Means over the pairs of cell line and TF that every model was scored on; log2 gain is log2 of "
+                    "AUPRC over prevalence. "
+                ) + _references(set(table["model"]))
+                section.tables.append(
+                    html_table(f"Models and baselines: {words.get(split, split)}", table, note)
+                )
+        test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
+        if len(test):
+            figure = modelplots.auprc_dots(
+                test, inputs.models, "AUPRC per TF, held out", inputs.model_colours
+            )
+            caption = (
+                "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence; permuted_labels "
+                "lies about there and is left out."
+            )
+            section.figures.append(inputs.draw("auprc", figure, caption))
+    if inputs.curves:
+        figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
+        caption = (
+            "Precision against recall per TF, all held-out cell lines together. Dashed: references, no rivals of "
+            "the models."
+        )
+        section.figures.append(inputs.draw("precision_recall", figure, caption))
+        ours = {
+            name: curve for name, curve in inputs.curves.items() if name in inputs.models or not inputs.models
+        }
+        if ours:
+            caption = (
+                "Of the windows given a probability, the share that is bound. Points on the line: the "
+                "probability can be taken at its word. Larger points stand for more windows."
+            )
+            section.figures.append(
+                inputs.draw("reliability", modelplots.reliability(ours, inputs.model_colours), caption)
+            )
+    _depths(inputs, section)
+    if metrics is not None:
+        name = next((m for m in inputs.models if m in set(metrics["model"])), None)
+        every = metrics[metrics["split"] == "test"]
+        every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
+        every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
+        section.tables.append(
+            html_table(
+                f"Every TF{f' ({name})' if name else ''}", every, "All rows: results/evaluation/metrics.tsv."
+            )
+        )
+    return section
+
+
+def _marks(inputs: Inputs) -> pd.DataFrame:
+    """What the activity says of each TF's reliability; no column where it says nothing."""
+    marks = inputs.data.var.add_prefix("reliability_")
+    return marks[[name for name in MARKS if name in marks]]
+
+
+def _references(shown: set[str]) -> str:
+    """What the rows are that are no rivals of the models."""
+    words = {
+        "other_lines_chip": "is the TF's ChIP-seq in other lines at the tested windows, for the pairs that have any",
+        "permuted_labels": "is boosted_trees fitted to permuted labels: what it has above the prevalence is chance",
+        "oracle": "knows the simulated motifs and openness, but not the coin flips: nobody can do better",
+    }
+    return " ".join(f"{name} {text}." for name, text in words.items() if name in shown)
+
+
+def _depths(inputs: Inputs, section: Section) -> None:
+    """AUPRC against depth, and the fragments that each TF needs."""
+    depth, needed = inputs.tables.get("depth"), inputs.tables.get("needed")
+    if depth is not None and depth["auprc"].notna().any():
+        figure = modelplots.auprc_against_depth(depth, inputs.models, inputs.model_colours)
+        caption = (
+            "Mean AUPRC when only a share of the bulk fragments is kept, down to the depth of single cells: the same "
+            "ones for all. Filled: trained models, told the depth. Hollow: baselines; the trees stay as "
+            "fitted at full depth. Dashed: ChIP-seq of other lines, which no depth touches."
+        )
+        section.figures.append(inputs.draw("auprc_depth", figure, caption))
+    if needed is not None and needed["fragments_needed"].notna().any():
+        figure = modelplots.fragments_needed(needed, inputs.models, inputs.model_colours)
+        caption = (
+            "Fewest fragments from which on a TF keeps 90 % of the AUPRC that the same model has at full depth. An "
+            "arrow: even the least depth tried is enough. Read it beside the AUPRC: what is never good needs little."
+        )
+        section.figures.append(inputs.draw("fragments_needed", figure, caption))
+
+
+def training(inputs: Inputs) -> Section | None:
+    """Loss and validation AUPRC per epoch."""
+    if not inputs.training:
+        return None
+    section = Section("training", "Training")
+    caption = (
+        "Loss in training (dashed) and validation (solid), and mean AUPRC on validation windows, per epoch."
+    )
+    section.figures = [
+        inputs.draw("training", modelplots.training(inputs.training, inputs.model_colours), caption)
+    ]
+    return section
+
+
+def truth(inputs: Inputs) -> Section | None:
+    """Comparison with what was simulated."""
+    cells, types = (inputs.tables.get(f"truth_{name}") for name in ("cells", "types"))
+    if cells is None and types is None:
+        return None
+    section = Section("truth", "Against the known truth")
+    section.text = [
+        "These cells were simulated, so every binding event is known. The numbers show that the workflow "
+        "does what it says on data of this kind; they do not say how it does on yours.",
+    ]
+    if cells is not None and len(cells):
+        columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
+        table = cells.groupby(["chromosomes", "cells", "model"], sort=False)[columns].mean().reset_index()
+        table = table.sort_values(
+            ["chromosomes", "cells", "auprc_mean"], ascending=[True, False, False], kind="stable"
+        )
+        section.tables.append(html_table("Single binding events in single cells, mean over TFs", table))
+    if types is not None and len(types):
+        wide = types[types["name"].isin(["cell_type", "activity_leiden", "scfan_leiden"])]
+        if len(wide):
+            wide = wide.pivot(index="name", columns="quantity", values="value").rename_axis("grouping")
+            section.tables.append(html_table("Cell types found", wide.reset_index()))
+        scores = types[types["quantity"].str.endswith("_auroc")]
+        if len(scores):
+            scores = (
+                scores.pivot(index="name", columns="quantity", values="value").rename_axis("tf").reset_index()
+            )
+            scores = scores.sort_values("tf", key=lambda name: name.where(name != "mean", ""), kind="stable")
+            section.tables.append(html_table("Cells in which a TF is active, told by its activity", scores))
+    return section

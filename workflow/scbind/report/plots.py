@@ -1,0 +1,253 @@
+"""Figures about cells: embedding, activity, quality, populations, motifs. Each function returns a figure."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from scipy.cluster import hierarchy
+
+from scbind.report.style import NEUTRAL, PALETTE, colours_of, legend_outside, new_figure, styled
+
+UNKNOWN_TYPE = "no type"
+QC_MEASURES = {  # column of the cell table: axis label, logarithmic
+    "n_fragments": ("unique fragments", True),
+    "tss_enrichment": ("TSS enrichment", False),
+    "frac_in_peaks": ("fraction of fragments in peaks", False),
+    "nucleosome_signal": ("nucleosome signal", False),
+    "frac_duplicates": ("fraction of duplicates", False),
+    "doublet_score": ("doublet score", False),
+}
+MOST_SAMPLES = 40  # in a figure of quality: with some hundred it would be higher than an image can be
+
+
+def point_size(n_cells: int) -> float:
+    """Area (points^2) of a dot so that few cells are seen and many do not clot."""
+    return float(np.clip(6000 / max(n_cells, 1), 1.5, 28))
+
+
+def shuffled(n: int) -> np.ndarray:
+    """A fixed drawing order, so that no group lies on top only because it came last."""
+    return np.random.default_rng(0).permutation(n)
+
+
+def _bare(axis) -> None:
+    axis.set(xticks=[], yticks=[], aspect="equal")
+    axis.set_adjustable("datalim")
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+
+
+@styled
+def umap_types(
+    umap: np.ndarray, labels: np.ndarray, colours: dict[str, str], title: str, unknown: str = UNKNOWN_TYPE
+) -> Figure:
+    """Cells by group. ``umap`` (cells, 2), ``labels`` (cells,) names or missing, ``colours`` by name."""
+    labels = pd.Series(labels, dtype=object).fillna(unknown).astype(str).to_numpy()
+    order = shuffled(len(umap))
+    figure = new_figure(8.6, 5.6)
+    axis = figure.subplots()
+    points = [colours.get(name, NEUTRAL) for name in labels[order]]
+    axis.scatter(*umap[order].T, c=points, s=point_size(len(umap)), linewidths=0)
+    _bare(axis)
+    axis.set_title(title)
+    counts = pd.Series(labels).value_counts()
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=colours.get(name, NEUTRAL), label=f"{name} ({n:,})")
+        for name, n in sorted(counts.items())
+    ]
+    legend_outside(axis, handles, columns=1 + (len(handles) > 20))
+    return figure
+
+
+@styled
+def umap_activity(umap: np.ndarray, z: np.ndarray, tfs: list[str], columns: int = 4) -> Figure:
+    """Cells by activity z (cells, factors), one panel per factor, one scale cut at the 99th percentile; NaN is grey."""
+    rows = -(-len(tfs) // columns)
+    figure = new_figure(2.6 * columns, 2.5 * rows + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    known = np.abs(z[np.isfinite(z)])
+    limit = max(float(np.percentile(known, 99)), 1e-6) if len(known) else 1.0
+    order, image = shuffled(len(umap)), None
+    scale = colormaps["RdBu_r"].with_extremes(bad=NEUTRAL)
+    for axis, tf, values in zip(axes.flat, tfs, z.T, strict=False):
+        image = axis.scatter(
+            *umap[order].T, c=values[order], s=point_size(len(umap)) / 3, linewidths=0, cmap=scale,
+            vmin=-limit, vmax=limit, plotnonfinite=True,
+        )  # fmt: skip
+        _bare(axis)
+        axis.set_title(tf)
+    for axis in axes.flat[len(tfs) :]:
+        axis.set_visible(False)
+    figure.colorbar(image, ax=axes, label="activity (z)", shrink=min(1, 1.6 / rows), aspect=25)
+    return figure
+
+
+def cluster_order(matrix: np.ndarray) -> np.ndarray:
+    """Order that puts like rows together: average linkage, optimal leaves (Bar-Joseph et al. 2001)."""
+    if len(matrix) < 3:
+        return np.arange(len(matrix))
+    return hierarchy.leaves_list(hierarchy.linkage(matrix, "average", optimal_ordering=True))
+
+
+@styled
+def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cell type") -> Figure:
+    """Mean z, ``means`` indexed by type with one column per factor, both axes put in clustered order; NaN is blank."""
+    filled = means.fillna(0).to_numpy()
+    means = means.iloc[cluster_order(filled), cluster_order(filled.T)]
+    figure = new_figure(max(5.0, min(0.27 * means.shape[1] + 3.2, 16)), 0.34 * len(means) + 2.2)
+    axis = figure.subplots()
+    limit = max(float(np.abs(filled).max()), 1e-6)
+    image = axis.imshow(means, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
+    axis.set_yticks(range(len(means)), means.index)
+    small = {"fontsize": 8 if means.shape[1] <= 60 else 5}
+    axis.set_xticks(range(means.shape[1]), means.columns, rotation=90, **small)
+    axis.tick_params(length=0)
+    for spine in axis.spines.values():
+        spine.set_visible(False)
+    axis.set_title(title)
+    figure.colorbar(image, ax=axis, label="mean z", aspect=12, pad=0.01)
+    return figure
+
+
+def quality_samples(obs: pd.DataFrame) -> list[str]:
+    """Names of the samples that :func:`quality` draws, sorted: all, or those where the fewest cells pass."""
+    passed = obs["pass"].astype(bool) if "pass" in obs else pd.Series(True, index=obs.index)
+    share = passed.groupby(obs["sample"].astype(str)).mean().sort_index()
+    return sorted(share.sort_values(kind="stable").index[:MOST_SAMPLES])
+
+
+@styled
+def quality(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> Figure:
+    """Distribution of each known quality measure per sample; passing cells against all others.
+
+    Of more than ``MOST_SAMPLES`` samples those are drawn where the smallest share of cells passes, and a title says so.
+    ``obs`` has ``sample``, optionally ``pass``, and any of :data:`QC_MEASURES`. ``limits``: thresholds of a measure,
+    drawn as dashed lines.
+    """
+    measures = [name for name in QC_MEASURES if name in obs and obs[name].notna().any()]
+    sample_of, samples = obs["sample"].astype(str), quality_samples(obs)
+    passed = obs["pass"].astype(bool) if "pass" in obs else pd.Series(True, index=obs.index)
+    columns = min(len(measures), 3)
+    rows = -(-len(measures) // columns)
+    figure = new_figure(3.6 * columns + 0.4, (1.5 + 0.45 * len(samples)) * rows + 0.9)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    sides = [(passed, PALETTE[0], "pass"), (~passed, PALETTE[5], "fail")]
+    for axis, name in zip(axes.flat, measures, strict=False):
+        label, logarithmic = QC_MEASURES[name]
+        values = pd.to_numeric(obs[name], errors="coerce").replace([np.inf, -np.inf], np.nan)
+        values = np.log10(values.clip(lower=1)) if logarithmic else values
+        for number, sample in enumerate(samples):
+            for which, colour, _ in sides:
+                part = values[which & (sample_of == sample)].dropna()
+                _half_violin(axis, part.to_numpy(), number, colour)
+        for limit in (limits or {}).get(name, []):
+            axis.axvline(
+                np.log10(max(limit, 1)) if logarithmic else limit,
+                color="#444444",
+                linestyle="--",
+                linewidth=1,
+            )
+        axis.set_yticks(range(len(samples)), samples)
+        axis.set_ylim(len(samples) - 0.4, -0.75)
+        axis.set_xlabel(f"{label} (log10)" if logarithmic else label)
+        axis.grid(axis="x", color="#E4E4E4", linewidth=0.6)
+        axis.set_axisbelow(True)
+    for axis in axes.flat[len(measures) :]:
+        axis.set_visible(False)
+    handles = [
+        Line2D([], [], color=colour, linewidth=6, alpha=0.7, label=f"{name} ({int(which.sum()):,})")
+        for which, colour, name in sides
+        if which.any()
+    ]
+    figure.legend(handles=handles, loc="outside upper right", ncols=2)
+    if len(samples) < (number := sample_of.nunique()):
+        figure.suptitle(f"{len(samples)} of {number} samples, where the fewest cells pass", x=0.01, ha="left")
+    return figure
+
+
+def _half_violin(axis, values: np.ndarray, base: float, colour: str) -> None:
+    """A density that stands on its line, with the median; dots where there are too few values for one."""
+    if len(values) < 5 or np.ptp(values) == 0:
+        axis.plot(values, np.full(len(values), base), ".", color=colour, alpha=0.7)
+        return
+    density, edges = np.histogram(values, bins=min(40, max(8, len(values) // 8)))
+    height = 0.75 * density / density.max()
+    axis.stairs(base - height, edges, baseline=base, fill=True, color=colour, alpha=0.55)
+    axis.plot([np.median(values)] * 2, [base - 0.75, base], color=colour, linewidth=1.6)
+
+
+@styled
+def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure:
+    """What cells borrow: fragments with the borrowed ones over their own, and how many cells contribute.
+
+    ``own``, ``total`` (fragments) and ``n_cells`` (cells merged, itself included) have shape (cells,).
+    """
+    figure = new_figure(9, 3.4)
+    left, right = figure.subplots(1, 2)
+    left.scatter(own, total, s=point_size(len(own)), color=PALETTE[0], alpha=0.5, linewidths=0)
+    low, high = max(min(own.min(), total.min()), 1), max(own.max(), total.max())
+    left.plot([low, high], [low, high], color=NEUTRAL, linewidth=1, linestyle="--")
+    left.annotate("nothing borrowed", (high, high), ha="right", va="top", color="#666666", fontsize=8)
+    left.set(xscale="log", yscale="log", xlabel="own fragments", ylabel="with borrowed fragments")
+    left.set_title("Fragments behind a cell's prediction")
+    edges = np.arange(0.5, n_cells.max() + 1.5, max(1, n_cells.max() // 30))
+    right.hist(n_cells, bins=edges, color=PALETTE[0], alpha=0.8)
+    right.set(xlabel="cells merged, itself included", ylabel="cells")
+    right.set_title("Cells that contribute")
+    return figure
+
+
+@styled
+def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
+    """Share of each population, coloured by its dominant type; stability beside it."""
+    figure = new_figure(9, 0.34 * len(table) + 1.5)
+    left, right = figure.subplots(1, 2, sharey=True, width_ratios=[2, 1])
+    position = np.arange(len(table))
+    shades = [colours.get(name, NEUTRAL) for name in table["cell_type"].fillna("").astype(str)]
+    left.barh(position, 100 * table["fraction"], color=shades)
+    for row, (share, n) in enumerate(zip(table["fraction"], table["n_cells"], strict=True)):
+        left.annotate(f" {n:,} cells", (100 * share, row), va="center", fontsize=8, color="#444444")
+    names = table["population"] + "  " + table["cell_type"].fillna("").astype(str)
+    left.set_yticks(position, names)
+    left.set_xlim(0, 100 * table["fraction"].max() * 1.22)
+    left.set_ylim(len(table) - 0.4, -0.6)
+    left.set_xlabel("cells (%)")
+    left.set_title("Populations in TF activity")
+    right.axvspan(0, 0.6, color="#F1F1F1", zorder=0)
+    right.scatter(table["stability"], position, color=shades, zorder=2)
+    right.set(xlim=(0, 1.05), xlabel="stability (mean Jaccard)")
+    right.set_title("Found again")
+    return figure
+
+
+@styled
+def motif_support(table: pd.DataFrame) -> Figure:
+    """Own motif of each factor: odds ratio per type (colour) on a log axis; filled if adjusted p < 0.05."""
+    own = table[table["own"].astype(bool)]
+    order = own.groupby("tf")["odds_ratio"].median().sort_values().index
+    kinds = sorted(own["cell_type"].unique())
+    figure = new_figure(8.6, 0.26 * len(order) + 1.5)
+    axis = figure.subplots()
+    colours = colours_of(kinds)
+    rows = {tf: row for row, tf in enumerate(order)}
+    for name, part in own.groupby("cell_type"):
+        sure = part["p_adjusted"] < 0.05
+        y = part["tf"].map(rows) + 0.5 * ((kinds.index(name) + 0.5) / len(kinds) - 0.5)
+        axis.scatter(part["odds_ratio"], y, s=26, edgecolors=colours[name], linewidths=1,
+                     facecolors=np.where(sure, colours[name], "white"))  # fmt: skip
+    axis.axvline(1, color=NEUTRAL, linewidth=1, linestyle="--")
+    axis.set_xscale("log")
+    axis.set_yticks(range(len(order)), order)
+    axis.set_ylim(-0.7, len(order) - 0.3)
+    axis.grid(axis="y", color="#EEEEEE")
+    axis.set_axisbelow(True)
+    axis.set_xlabel("odds ratio of the own motif, sites over matched background")
+    axis.set_title("Own motif in the predicted sites")
+    handles = [Line2D([], [], marker="o", linestyle="", color=colours[k], label=k) for k in kinds]
+    hollow = {"color": "#555555", "markerfacecolor": "white", "label": "adjusted p >= 0.05"}
+    handles.append(Line2D([], [], marker="o", linestyle="", **hollow))
+    legend_outside(axis, handles)
+    return figure

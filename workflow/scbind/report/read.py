@@ -1,0 +1,163 @@
+"""Everything the report reads, each part optional but the activities."""
+
+from __future__ import annotations
+
+import json
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+from anndata.io import read_elem
+from matplotlib.figure import Figure
+
+from scbind.analysis.activitytable import Activity
+from scbind.analysis.typemeans import cell_types_of
+from scbind.core.errors import InputError
+from scbind.core.files import require
+from scbind.report.style import DPI, colours_of, data_uri, save_png
+
+LIMITS = {  # parameter of the embedding: the measure whose threshold it is
+    "min_fragments": "n_fragments",
+    "max_fragments": "n_fragments",
+    "min_tss": "tss_enrichment",
+    "max_nucleosome_signal": "nucleosome_signal",
+    "min_frac_in_peaks": "frac_in_peaks",
+    "max_doublet_score": "doublet_score",
+}
+MAX_LINES = 400  # of a provenance file on the page
+
+
+@dataclass
+class Inputs:
+    """Everything that was read, and how to turn a figure into its place on the page."""
+
+    data: Activity
+    cells: pd.DataFrame | None
+    borrowed: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    tables: dict[str, pd.DataFrame]
+    curves: dict[str, dict]
+    training: dict[str, pd.DataFrame]
+    models: list[str]
+    n_windows: int | None
+    peaks: pd.DataFrame | None
+    provenance: list[tuple[str, str]]
+    draw: Callable
+    limits: dict[str, list[float]] = field(default_factory=dict)
+
+    @property
+    def types(self) -> list[str]:
+        """Names of the cell types, sorted."""
+        return sorted(self.data.obs["cell_type"].dropna().astype(str).unique())
+
+    @property
+    def model_colours(self) -> dict[str, str]:
+        """One colour for each model and baseline, the same in all figures."""
+        scored = self.tables["metrics"]["model"].unique() if "metrics" in self.tables else []
+        return colours_of([*self.models, *self.training, *self.curves, *scored])
+
+
+def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:
+    """Thresholds of each quality measure that ``cells.h5ad`` files name in ``uns["params"]``, each once, rising."""
+    found: dict[str, set[float]] = {}
+    for path in paths:
+        with h5py.File(path, "r") as file:
+            params = read_elem(file["uns/params"]) if "uns/params" in file else {}
+        for name in LIMITS.keys() & params.keys():
+            found.setdefault(LIMITS[name], set()).add(float(params[name]))
+    return {measure: sorted(values) for measure, values in found.items()}
+
+
+def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple | None]:
+    """All cells of ``cells.h5ad`` files, and what the passing ones borrow.
+
+    Returns the cell tables under each other (with ``sample``, and ``pass`` if the files have it), and a
+    tuple of int64/float64 arrays (passing cells,): own fragments, fragments with the borrowed ones,
+    number of cells merged. Either is None where there is nothing to tell.
+    """
+    tables, own, total, merged = [], [], [], []
+    for path in paths:
+        require(path, "run the embedding rules first")
+        try:
+            data = anndata.read_h5ad(path)
+        except (OSError, KeyError) as error:
+            raise InputError(path, f"not a readable .h5ad ({error})", "run its rule again") from error
+        obs = data.obs.copy()
+        obs["cell_type"] = cell_types_of(obs, path)
+        obs["sample"] = obs["sample"].astype(str) if "sample" in obs else Path(path).parent.name
+        tables.append(obs)
+        if "borrow" in data.obsp and "n_fragments" in obs:
+            borrow, fragments = data.obsp["borrow"], obs["n_fragments"].to_numpy(dtype=np.float64)
+            count = np.asarray((borrow > 0).sum(axis=1)).ravel()
+            some = count > 0  # cells that failed have an empty row
+            own.append(fragments[some])
+            total.append(np.asarray(borrow @ fragments).ravel()[some])
+            merged.append(count[some])
+    borrowed = tuple(map(np.concatenate, (own, total, merged))) if own and sum(map(len, own)) else None
+    return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
+
+
+def read_table(path: str | Path, separator: str = "\t") -> pd.DataFrame:
+    """Read a table with a header; it may have no rows. ``NA`` is a name like any other."""
+    require(path, "run the rule that makes it first")
+    try:
+        return pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""])
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(path, f"not a table ({error})", "run the rule that makes it again") from error
+
+
+def read_npz(path: str | Path) -> dict[str, np.ndarray]:
+    """All arrays of an ``.npz``."""
+    require(path, "run the rule that makes it first")
+    try:
+        with np.load(path, allow_pickle=False) as data:
+            return dict(data)
+    except (OSError, ValueError, zipfile.BadZipFile) as error:
+        raise InputError(path, f"not a .npz file ({error})", "run the rule that makes it again") from error
+
+
+def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None = None) -> pd.DataFrame | None:
+    """One row per cell type: its ``peaks.json``, or why it has none (``cell_types.tsv``); None if there is none."""
+    rows = []
+    for name, path in paths.items():
+        try:
+            found = json.loads(require(path, "call the peaks first").read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(path, f"not JSON ({error})", "call the peaks of the type again") from error
+        merged = {"merged": ", ".join(found["merged"])} if "merged" in found else {}
+        rows.append({"cell_type": name} | found | merged)
+    if types is not None:
+        listed = pd.read_csv(
+            require(types, "list the cell types"), sep="\t", dtype=str, keep_default_na=False
+        )
+        for row in listed[listed["status"].isin(["merged", "skipped"])].itertuples():
+            source = f"merged into {row.merged_into}" if row.merged_into else "skipped"
+            facts = {"reason": row.reason, "n_cells": int(row.n_cells), "n_fragments": int(row.n_fragments)}
+            rows.append({"cell_type": row.cell_type, "source": source} | facts)
+    return pd.DataFrame(rows) if rows else None
+
+
+def read_text(path: str | Path) -> tuple[str, str]:
+    """Name (with its folder's) and text of a file, cut after 400 lines."""
+    path = require(path, "run the rule that makes it first")
+    lines = path.read_text(encoding="utf-8").splitlines()
+    if len(lines) > MAX_LINES:
+        lines = [*lines[:MAX_LINES], f"... {len(lines) - MAX_LINES:,} more lines in the file"]
+    return f"{path.parent.name}/{path.name}", "\n".join(lines)
+
+
+def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:
+    """Return a function (name, figure, caption) -> what the template needs; it also saves to ``folder``."""
+
+    def draw(name: str, figure: Figure, caption: str) -> dict:
+        if folder is not None:
+            save_png(figure, Path(folder) / f"{name}.png")
+        source = data_uri(figure)  # drawn once: the layout, and with it the size, is fixed now
+        width, height = (round(side * DPI * 2 / 3) for side in figure.get_size_inches())
+        return {"src": source, "alt": caption, "caption": caption, "width": width, "height": height}
+
+    return draw

@@ -1,0 +1,368 @@
+"""The sections of the report. Each function returns one, or None where its input is missing."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from scbind.report import plots
+from scbind.report.cells import pseudobulk, quality
+from scbind.report.models import evaluation, training, truth
+from scbind.report.read import Inputs
+from scbind.report.style import colours_of
+from scbind.report.tables import (
+    MARKS,
+    REFERENCES,
+    Section,
+    comparison,
+    html_table,
+    join_names,
+    number,
+    top_differential,
+    top_rows,
+    trusted,
+)
+
+UMAP_FACTORS = 12
+HEATMAP_FACTORS = 60
+LIMITS = (
+    "A predicted site is a probability, not an observation. It says how often sequence and accessibility "
+    "like these went with a ChIP-seq peak in the training lines.",
+    "A factor is only as good as its column in the evaluation: read AUPRC against the prevalence, which is "
+    "what guessing gives. AUROC is flattering where sites are rare.",
+    "A factor can be predicted in a cell that does not express it: accessibility and sequence do not show "
+    "the protein. Factors of one family share a motif and cannot be told apart.",
+    "A cell's signal is its own fragments plus those of its nearest cells; two cells that borrow from each "
+    "other are not independent. Where replicates are missing, p-values describe these cells and no "
+    "population of donors.",
+    "Populations were defined by the same activities that mark them, so their markers carry effect sizes "
+    "and no p-values.",
+    "scbind abstains on a factor where validation windows do not show that the model knows it, and in cells too "
+    "shallow for it. The numbers are there, but they are not to be read.",
+    "TF to gene links rank genes by the sites around them. They are candidates, not proven regulation.",
+)
+
+
+def summary(inputs: Inputs) -> Section:
+    """Headline numbers, and what they mean in plain words."""
+    data, types = inputs.data, inputs.types
+    section = Section("summary", "Summary")
+    n_samples = data.obs["sample"].nunique()
+    section.tiles = [
+        (number(len(data.obs)), "cells" if n_samples == 1 else f"cells in {n_samples} samples"),
+        (number(len(types)), "cell types"),
+        (number(len(data.tfs)), "transcription factors"),
+    ]
+    if inputs.n_windows is not None:
+        section.tiles.append((number(inputs.n_windows), "windows in peaks"))
+    if "metrics" in inputs.tables:
+        section.points += _model_points(inputs, section)
+    section.points += _abstention_points(data)
+    if "differential" in inputs.tables:
+        section.points += _differential_points(inputs.tables["differential"])
+    if "populations" in inputs.tables and len(inputs.tables["populations"]):
+        table = inputs.tables["populations"]
+        small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
+        text = f"TF activity alone splits the cells into {len(table)} populations"
+        named = [f"{row.population} ({row.n_cells:,} cells, {row.cell_type})" for row in small.itertuples()]
+        section.points.append(
+            f"{text}, of which {len(small)} {'is' if len(small) == 1 else 'are'} small and stable: "
+            f"{join_names(named)}." if named else f"{text}; none of them is both small and stable."
+        )  # fmt: skip
+    if inputs.peaks is not None:
+        fallen = inputs.peaks[inputs.peaks["source"] != "cell type"]
+        if len(fallen):
+            section.points.append(
+                f"{join_names(fallen['cell_type'])} had too few cells or fragments for peaks of their own "
+                "and use those of their samples."
+            )
+    return section
+
+
+def _model_points(inputs: Inputs, section: Section) -> list[str]:
+    means = comparison(inputs.tables["metrics"]).set_index("model")
+    if means.empty:
+        return []
+    model = next((name for name in inputs.models if name in means.index), means.index[0])
+    ours = means.loc[model]
+    section.tiles += [
+        (number(ours["auprc"]), f"mean AUPRC of {model}, held out"),
+        (number(ours["prevalence"]), "mean prevalence (AUPRC of guessing)"),
+    ]
+    points = []
+    others = means.drop(index=[*inputs.models, *REFERENCES], errors="ignore")
+    if len(others):
+        best = others["auprc"].idxmax()
+        gap = ours["auprc"] - others.loc[best, "auprc"]
+        word = "above" if gap > 0 else "below"
+        points.append(
+            f"On held-out windows {model} reaches a mean AUPRC of {number(ours['auprc'])} over "
+            f"{int(ours['n_pairs'])} pairs of cell line and TF, {number(abs(gap))} {word} the best baseline "
+            f"({best}, {number(others.loc[best, 'auprc'])})."
+        )
+    table = inputs.tables["metrics"]
+    table = table[(table["model"] == model) & (table["split"] == "test")]
+    each = table.groupby("tf")["auprc"].mean().dropna().sort_values(ascending=False)
+    if len(each) > 5:
+        said = [join_names(f"{tf} ({number(v)})" for tf, v in part.items()) for part in (each[:3], each[-3:])]
+        points.append(f"Predicted best: {said[0]}. Predicted worst: {said[1]}.")
+    return points
+
+
+def _abstention_points(data) -> list[str]:
+    points, named = [], [tf for tf, out in zip(data.tfs, data.abstained, strict=True) if out]
+    if named:
+        listed = join_names([*named[:12], *([f"{len(named) - 12} more"] if len(named) > 12 else [])])
+        points.append(
+            f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({listed}): they are marked, and left out of "
+            "tests, populations and the tables of best results."
+        )
+    if data.shallow.any():
+        share = data.shallow[:, ~data.abstained].mean()
+        points.append(f"Of the other TFs, {share:.1%} of the values are in cells too shallow for the TF.")
+    return points
+
+
+def _differential_points(table: pd.DataFrame) -> list[str]:
+    table = trusted(table[table["contrast"] == "cell_type"])[0]
+    if table.empty:
+        return []
+    up = table[(table["p_adjusted"] < 0.05) & (table["difference"] > 0)]
+    tops = (
+        up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
+    )
+    if tops.empty:
+        return ["No TF differs between cell types at an adjusted p below 0.05."]
+    listed = "; ".join(f"{name}: {', '.join(tfs)}" for name, tfs in tops.head(12).items())
+    without = (table["n_replicates"] == 0).any()
+    warning = " Without replicates these p-values describe these cells only." if without else ""
+    return [f"TFs that stand out most per cell type (adjusted p < 0.05): {listed}.{warning}"]
+
+
+def embedding(inputs: Inputs) -> Section | None:
+    """UMAP by type, by sample, and by the most variable activities."""
+    data = inputs.data
+    seen = np.isfinite(data.umap).all(axis=1)
+    if not seen.any():
+        return None
+    section = Section("embedding", "Embedding")
+    section.text = [
+        "Cells are placed by their accessibility (LSI, UMAP), without looking at predicted binding."
+    ]
+    umap, obs = data.umap[seen], data.obs[seen]
+    draw, kinds = inputs.draw, colours_of(inputs.types)
+    section.figures = [
+        draw("umap_cell_types", plots.umap_types(umap, obs["cell_type"], kinds, "Cell types"),
+             "Cells by cell type. In brackets: number of cells."),
+    ]  # fmt: skip
+    samples = sorted(obs["sample"].unique())
+    if len(samples) > 1:
+        figure = plots.umap_types(umap, obs["sample"], colours_of(samples, len(inputs.types)), "Samples")
+        section.figures.append(draw("umap_samples", figure, "The same cells by sample."))
+    chosen = _most_informative(data, UMAP_FACTORS)
+    columns = [data.tfs.index(tf) for tf in chosen]
+    section.figures.append(
+        draw("umap_activity",
+             plots.umap_activity(umap, data.readable[seen][:, columns], _starred(data, chosen)),
+             f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. z "
+             "is corrected for GC content and accessibility; red is above and blue below the average cell. "
+             "Grey: too shallow for the TF." + _warning(data, chosen))
+    )  # fmt: skip
+    return section
+
+
+def _most_informative(data, n: int) -> list[str]:
+    """Factors whose mean z differs most between types, or varies most where there is one type; abstained ones last."""
+    means = _type_means(data)
+    values = means if len(means) > 1 else pd.DataFrame(data.readable)
+    spread = values.std(ddof=0).fillna(0).to_numpy()
+    return [data.tfs[i] for i in np.lexsort((-spread, data.abstained))[:n]]
+
+
+def _warning(data, chosen: list[str]) -> str:
+    """A sentence naming the shown factors on which scbind abstains, which are starred; empty without any."""
+    named = [tf for tf, abstained in zip(data.tfs, data.abstained, strict=True) if abstained and tf in chosen]
+    return f" * scbind abstains on {join_names(named)}: do not read these." if named else ""
+
+
+def _starred(data, chosen: list[str]) -> list[str]:
+    starred = set(data.var.index[data.abstained])
+    return [f"{tf} *" if tf in starred else tf for tf in chosen]
+
+
+def _type_means(data) -> pd.DataFrame:
+    """Types x factors, over the cells that are not too shallow; NaN where there is none."""
+    return pd.DataFrame(data.readable, columns=data.tfs).groupby(data.obs["cell_type"].to_numpy()).mean()
+
+
+def activities(inputs: Inputs) -> Section | None:
+    """Mean activity per type."""
+    means = _type_means(inputs.data)
+    if means.empty:
+        return None
+    section = Section("activity", "TF activity")
+    chosen = _most_informative(inputs.data, HEATMAP_FACTORS)
+    left_out = len(inputs.data.tfs) - len(chosen)
+    caption = "Mean z per cell type; rows and columns are in clustered order."
+    if left_out:
+        caption += f" The {len(chosen)} TFs that differ most are shown, {left_out} are not."
+    caption += _warning(inputs.data, chosen)
+    if means[chosen].isna().any(axis=None):
+        caption += " Blank: every cell of the type is too shallow for the TF."
+    figure = plots.activity_heatmap(means[chosen].set_axis(_starred(inputs.data, chosen), axis=1))
+    section.figures = [inputs.draw("activity_heatmap", figure, caption)]
+    return section
+
+
+def differential(inputs: Inputs) -> Section | None:
+    """The top factors per cell type and contrast."""
+    table = inputs.tables.get("differential")
+    if table is None:
+        return None
+    section = Section("differential", "TFs that differ between cell types")
+    if table.empty:
+        section.text = ["There were no two groups of cells to compare."]
+        return section
+    kept, left_out = trusted(table)
+    tests = [f"{test} ({n:,} rows)" for test, n in kept["test"].value_counts().items()]
+    section.text = [
+        "Each cell type against all other cells. The difference is in units of z; the effect size divides "
+        "it by the spread between cells. p-values are adjusted for all TFs and types tested (Benjamini-Hochberg).",
+        f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
+    ]
+    for contrast, part in kept.groupby("contrast"):
+        name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
+        top = top_differential(part)
+        if top.empty:
+            section.text.append(f"{name}: no TF is higher at an adjusted p below 0.05.")
+        else:
+            note = f"Higher at an adjusted p below 0.05, by effect size. {_file('differential_tfs.tsv')}"
+            section.tables.append(html_table(f"{name}: up to ten TFs each", top, note))
+    return section
+
+
+def _file(name: str) -> str:
+    return f"All rows: results/analysis/{name}."
+
+
+def populations(inputs: Inputs) -> Section | None:
+    """Populations from activity, their size, stability and markers."""
+    table, n_out = inputs.tables.get("populations"), int(inputs.data.abstained.sum())
+    if table is None or (table.empty and not n_out):
+        return None
+    section = Section("populations", "Populations")
+    left_out = (
+        f"{n_out} of {len(inputs.data.tfs)} TFs, on which scbind abstains, are left out." if n_out else ""
+    )
+    if table.empty:
+        section.text = [f"No population was found. {left_out}"]
+        return section
+    section.text = [
+        "Leiden clusters of the cells in TF activity, named after the cell type that dominates them. "
+        "Stability is "
+        "how well a population is found again in subsamples (1: always; below 0.6: do not trust it). "
+        + left_out,
+    ]
+    figure = plots.population_bars(table, colours_of(inputs.types))
+    section.figures = [
+        inputs.draw("populations", figure, "Size and stability; colour is the dominant cell type.")
+    ]
+    cells = inputs.tables.get("population_cells")
+    if cells is not None and np.isfinite(inputs.data.umap).all(axis=1).any():
+        keys = ["sample", "cell"]
+        names = inputs.data.obs[keys].merge(cells.astype(dict.fromkeys(keys, str)), on=keys, how="left")
+        seen = np.isfinite(inputs.data.umap).all(axis=1)
+        palette = colours_of(table["population"], len(inputs.types))
+        figure = plots.umap_types(
+            inputs.data.umap[seen], names["population"][seen], palette, "Populations", "no population"
+        )
+        section.figures.append(
+            inputs.draw("umap_populations", figure, "Populations in the accessibility UMAP.")
+        )
+    note = f"Markers are TF:effect size (Cohen's d). {_file('populations.tsv')}"
+    shown = table.drop(columns=["n_samples", "top_sample"])
+    for column in ("markers", "markers_within_type"):
+        shown[column] = shown[column].astype(object).str.replace(";", "; ")
+    section.tables = [html_table("All populations", shown, note)]
+    return section
+
+
+def targets(inputs: Inputs) -> Section | None:
+    """The most specific target genes."""
+    table = inputs.tables.get("targets")
+    if table is None or table.empty:
+        return None
+    section = Section("targets", "Target genes")
+    section.text = [
+        "Regulatory potential adds the predicted sites around a gene's start, halving with distance. "
+        "Specificity is the log2 ratio to the mean of the other cell types.",
+    ]
+    table, left_out = trusted(table)
+    if left_out:
+        section.text.append(left_out)
+    if table.empty:
+        return section
+    top = top_rows(table, ["cell_type"], {"specificity": False, "potential": False}, 10)
+    columns = [
+        "cell_type", "tf", "gene", "potential", "rank", "specificity", "top_window_distance",
+        "top_window_binding",
+    ]  # fmt: skip
+    columns += [name for name in MARKS if name in top]
+    section.tables = [
+        html_table("Ten most specific links of each cell type", top[columns], _file("tf_targets.tsv"))
+    ]
+    return section
+
+
+def motifs(inputs: Inputs) -> Section | None:
+    """Support of the predictions by motifs."""
+    table = inputs.tables.get("motifs")
+    if table is None or table.empty:
+        return None
+    section = Section("motifs", "Motifs in the predicted sites")
+    section.text = [
+        "The best predicted windows of a TF against windows of the same GC content and openness. A model "
+        "that reads only accessibility shows no enrichment of a TF's own motif.",
+    ]
+    own, left_out = trusted(table[table["own"].astype(bool)])
+    if len(own):
+        sure = own.groupby("tf")["p_adjusted"].min() < 0.05
+        first = own.groupby("tf")["rank"].min() == 1
+        section.text.append(
+            f"Of {len(sure)} TFs with a motif, {int(sure.sum())} show it in some cell type (adjusted p < "
+            f"0.05), and for {int(first.sum())} it is the first of all {int(own['n_motifs'].max())} motifs "
+            f"in some cell type. {left_out}".strip()
+        )
+    if table["own"].any():
+        caption = "Odds ratio of each TF's own motif per cell type."
+        caption += _warning(inputs.data, table["tf"].tolist())
+        shown = table.assign(tf=_starred(inputs.data, table["tf"].tolist()))
+        section.figures = [inputs.draw("motifs", plots.motif_support(shown), caption)]
+    columns = [
+        "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
+        "p_adjusted",
+    ]  # fmt: skip
+    columns += [name for name in MARKS if name in table]
+    last = [MARKS[1]] if MARKS[1] in table else []
+    best = top_rows(table, [*last, "cell_type", "tf"], {"rank": True}, 1)
+    note = f"TFs on which scbind abstains come last. {_file('motifs.tsv')}"
+    section.tables = [html_table("Best motif of each TF and cell type", best[columns], note)]
+    return section
+
+
+def reading(inputs: Inputs) -> Section:
+    """What not to conclude."""
+    return Section("reading", "How to read this, and its limits", points=list(LIMITS))
+
+
+def provenance(inputs: Inputs) -> Section | None:
+    """What the results were made from."""
+    if not inputs.provenance:
+        return None
+    return Section("provenance", "Provenance", files=inputs.provenance)
+
+
+SECTIONS = (
+    summary, embedding, activities, differential, populations, targets, motifs, evaluation, training, quality,
+    pseudobulk, truth, reading, provenance,
+)  # fmt: skip

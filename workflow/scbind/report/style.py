@@ -1,0 +1,87 @@
+"""One look for all figures, and one colour per cell type throughout a report."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from scbind.core.files import atomic
+
+DPI = 144
+# Okabe and Ito's colours (Wong 2011, Nature Methods 8:441) without black, then Tol's muted set, all told
+# apart with every common kind of colour blindness; yellow comes late because it is weak on white.
+PALETTE = (
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#332288",
+    "#117733", "#999933", "#88CCEE", "#AA4499", "#DDCC77", "#661100", "#44AA99", "#F0E442",
+)  # fmt: skip
+NEUTRAL = "#9A9A9A"
+STYLE = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#555555",
+    "axes.labelcolor": "#222222",
+    "xtick.color": "#444444",
+    "ytick.color": "#444444",
+    "legend.frameon": False,
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+}
+
+
+def colours_of(names: list[str], skip: int = 0) -> dict[str, str]:
+    """A colour for each name in sorted order; after sixteen names the colours come round again.
+
+    ``skip`` leaves out the first colours, so that groups of another kind do not look like those of the first.
+    """
+    return {name: PALETTE[(i + skip) % len(PALETTE)] for i, name in enumerate(sorted(set(names)))}
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure (inches) that belongs to no global state and lays itself out."""
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def styled(function):
+    """Decorator: draw under :data:`STYLE` and leave the caller's settings alone."""
+
+    def wrapper(*arguments, **options):
+        with matplotlib.rc_context(STYLE):
+            return function(*arguments, **options)
+
+    wrapper.__name__, wrapper.__doc__ = function.__name__, function.__doc__
+    return wrapper
+
+
+def legend_outside(axis, handles=None, title: str | None = None, columns: int = 1) -> None:
+    """Put the legend to the right of an axis."""
+    extra = {} if handles is None else {"handles": handles}
+    axis.legend(loc="upper left", bbox_to_anchor=(1.01, 1), title=title, ncols=columns, **extra)
+
+
+@styled
+def as_png(figure: Figure) -> bytes:
+    """The figure as PNG."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def save_png(figure: Figure, path: str | Path) -> None:
+    """Write the figure as PNG, whole or not at all."""
+    with atomic(path) as scratch:
+        scratch.write_bytes(as_png(figure))
+
+
+def data_uri(figure: Figure) -> str:
+    """The figure as ``data:image/png;base64,...``."""
+    return "data:image/png;base64," + base64.b64encode(as_png(figure)).decode("ascii")
