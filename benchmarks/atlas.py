@@ -27,12 +27,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
-<<<<<<< HEAD
-from scbind.files import atomic, file_sha256  # noqa: E402
-=======
 from scbind.core.files import atomic, file_sha256  # noqa: E402
-from scbind.reference.prepare import prepare_reference  # noqa: E402
->>>>>>> rooms
 
 CHROMOSOMES = 20
 SPACING = 2_500  # bp from one element to the next
@@ -124,7 +119,7 @@ def barcodes(numbers: np.ndarray) -> np.ndarray:
 
 
 def _write_genome(folder: Path, shape: Shape) -> None:
-    from scbind.reference import prepare_reference
+    from scbind.reference.prepare import prepare_reference
 
     fasta, bed, reference = folder / "genome.fa", folder / "elements.bed", folder / "reference" / "atlas"
     rng, letters = np.random.default_rng([shape.seed, 0]), np.frombuffer(b"ACGT", dtype=np.uint8)
