@@ -53,7 +53,7 @@ lock:
 	  .venv/bin/python -m pip freeze --disable-pip-version-check | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
 
 docs: .venv-docs/done
-	.venv-docs/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
 
 .venv-docs/done: docs/requirements.txt
 	python3 -m venv .venv-docs
