@@ -53,9 +53,9 @@ A mistake stops the run before any job starts. One line names the place and the 
 
 The forms that a path may take are in [Run your own data](../how-to/your-data.md). The rules of `splits` are in
 [Choose holdouts](../how-to/holdouts.md)."""
-ASSAY_TEXT = """`cells.assay` sets the thresholds below. An empty field keeps the default of the key. A key that you write
-in the configuration overrides both. `custom` keeps the defaults of all keys; its minimum of 1,000 fragments is that of
-ArchR. TSS enrichment needs `genome.genes`."""
+ASSAY_TEXT = """`cells.assay` sets the thresholds below. An empty field keeps the default of the key. A key that you
+write in the configuration overrides both. `custom` keeps the defaults of all keys; its minimum of 1,000
+fragments is that of ArchR. TSS enrichment needs `genome.genes`."""
 
 
 def load_schema(path: str | Path = SCHEMA) -> dict:
