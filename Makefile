@@ -1,4 +1,4 @@
-# make demo | test | lint | format | lock | clean      (CORES=4 make demo, to use more cores)
+# make demo | test | lint | format | lock | docs | docs-reference | clean      (CORES=4 make demo, to use more cores)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CORES ?= 2
@@ -14,7 +14,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help env demo test lint format lock clean
+.PHONY: help env demo test lint format lock docs docs-reference clean
 
 help:
 	@echo "make demo    run the whole workflow on the embedded example"
@@ -22,6 +22,8 @@ help:
 	@echo "make lint    format and lint checks only"
 	@echo "make format  rewrite files in the project's format"
 	@echo "make lock    write envs/requirements.lock from .venv"
+	@echo "make docs    build the documentation site in site/"
+	@echo "make docs-reference  write docs/reference/configuration.md from the schemas"
 	@echo "make clean   remove results, logs and the generated demo data (not .venv, not downloads)"
 
 env:
@@ -50,7 +52,18 @@ lock:
 	@{ echo "# Everything that envs/requirements.txt brings, pinned; made by 'make lock', installed by envs/setup.sh."; \
 	  .venv/bin/python -m pip freeze --disable-pip-version-check | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
 
+docs: .venv-docs/done
+	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict
+
+.venv-docs/done: docs/requirements.txt
+	python3 -m venv .venv-docs
+	.venv-docs/bin/python -m pip install --disable-pip-version-check -q -r docs/requirements.txt
+	touch $@
+
+docs-reference: env
+	cd workflow && python -m scbind.plan.settings > ../docs/reference/configuration.md
+
 clean:
-	rm -rf .snakemake logs benchmarks/*/ resources/demo .pytest_cache .ruff_cache
+	rm -rf .snakemake logs site benchmarks/*/ resources/demo .pytest_cache .ruff_cache
 	find results -mindepth 1 ! -path results/README.md -delete
 	find workflow tests -name __pycache__ -prune -exec rm -rf {} +

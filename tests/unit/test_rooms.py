@@ -65,7 +65,7 @@ def test_every_folder_is_in_the_order_and_every_module_in_a_folder():
 
 
 def test_the_design_shows_the_order():
-    text = (Path(__file__).parents[2] / "docs/design.md").read_text()
+    text = (Path(__file__).parents[2] / "docs/explanation/design.md").read_text()
     section = text.partition("## Modules\n")[2].partition("\n## ")[0]
     listed = re.findall(r"^\| (\d+) \| `(\w+)` \| (.*?) \|", section, flags=re.M)
     assert {(int(number), room) for number, room, _ in listed} == {(n + 1, room) for room, n in FLOOR.items()}

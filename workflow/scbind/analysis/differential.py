@@ -56,7 +56,7 @@ def differential_tfs(
     activity
         ``results/activity/{sample}.h5ad`` files; z is compared. ``obs`` may have ``donor`` and ``condition``.
     output
-        A table, one row per contrast, cell type, group and factor; columns in ``docs/outputs.md``.
+        A table, one row per contrast, cell type, group and factor; columns in ``docs/reference/outputs.md``.
     min_cells
         Types (or groups of a type) with fewer cells are named in the log and left out. Where fewer cells of a side are
         deep enough for a TF, its row has no figures.

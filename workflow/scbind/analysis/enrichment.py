@@ -54,7 +54,7 @@ def motif_enrichment(
         ``results/binding/windows.npz``, ``results/reference/{genome}`` and ``results/motifs/motifs.npz``.
     output
         Per cell type and factor: the ``top_motifs`` motifs and the factor's own; columns in
-        ``docs/outputs.md``.
+        ``docs/reference/outputs.md``.
     n_sites
         Windows of largest mean P(bound) taken as sites; at most a quarter of all windows, and only
         windows with some predicted binding.

@@ -46,7 +46,7 @@ def find_populations(
     activity
         ``results/activity/{sample}.h5ad`` files, taken together.
     output
-        One row per population, largest first; columns in ``docs/outputs.md``.
+        One row per population, largest first; columns in ``docs/reference/outputs.md``.
     cells_output
         Optional table ``sample, cell, population`` of every cell.
     min_fraction

@@ -4,7 +4,8 @@ Tiles need no peaks and no labels. A tile is open in a cell that has an insertio
 compared by the cosine of their open tiles, weighted by how rare a tile is, and placed by the eigenvectors of the
 normalised graph of these similarities (SnapATAC2: Zhang et al. 2024, Nature Methods 21:217). That is latent
 semantic indexing (Cusanovich et al. 2018, Cell) with other weights: eigenvectors of the graph are singular vectors
-of the weighted matrix, so the graph itself is never made. Why this and not TF-IDF with a logarithm: docs/design.md.
+of the weighted matrix, so the graph itself is never made. Why this and not TF-IDF with a logarithm:
+docs/explanation/cells-and-peaks.md.
 
 The open tiles of all cells do not fit into memory. They are written to a file once, sorted by tile, and read again
 in blocks for each of a fixed number of passes; all that is held besides is a few numbers per cell and component.

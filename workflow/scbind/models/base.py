@@ -118,6 +118,9 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
     network = known[architecture]
     if strange := sorted(set(options) - (set(signature(network).parameters) - {"facts", "motifs"})):
         raise InputError(
-            "model", f"{architecture} has no option {strange[0]!r}", "see docs/configuration.md", "options"
+            "model",
+            f"{architecture} has no option {strange[0]!r}",
+            "see docs/reference/configuration.md",
+            "options",
         )
     return network(facts, motifs=motifs, **options)

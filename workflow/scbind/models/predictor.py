@@ -33,8 +33,8 @@ class Predictor:
         The data facts stored in the checkpoint; among them whether it was trained with mappability.
     precision
         Of the products of cells and windows in :meth:`probabilities`: ``float32``, or ``bfloat16``, which a processor
-        with instructions for it does faster, and which moves a probability by at most about 0.01 (docs/performance.md).
-        All else is float32.
+        with instructions for it does faster, and which moves a probability by at most about 0.01
+        (docs/notebooks/performance.md). All else is float32.
     tile
         Windows and cells that the network gets at once in :meth:`probabilities`; by default what it asks for on the
         device.

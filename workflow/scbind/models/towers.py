@@ -41,7 +41,7 @@ class TowerNetwork(BindingNetwork):
     width
         Of the matrices, in bp, flanks included.
     pull
-        Of the matrices to the known ones, in bound windows per squared unit: see docs/network.md.
+        Of the matrices to the known ones, in bound windows per squared unit: see docs/notebooks/network.md.
     direct, partners
         Numbers per TF in which the towers meet, for a TF's own match and for the map.
     channels, profiles, hidden, dropout

@@ -10,8 +10,10 @@ from pathlib import Path
 import yaml
 
 from scbind.core.errors import InputError
+from scbind.plan.sheets import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+SHEETS = SCHEMA.with_name("sheets.yaml")  # what the columns of the sheets mean
 WORDS = {
     "object": "a section",
     "array": "a list",
@@ -21,7 +23,7 @@ WORDS = {
 }
 
 
-# Thresholds of cells per assay, in place of the schema's defaults; sources in docs/configuration.md.
+# Thresholds of cells per assay, instead of the defaults of the schema.
 ASSAYS = {
     "10x_atac": {
         "min_fragments": 1000,
@@ -37,6 +39,23 @@ ASSAYS = {
     },
     "snATAC": {"min_fragments": 1000, "min_tss": 7},
 }
+ASSAY_SOURCES = {
+    "10x_atac": "Defaults of ArchR (Granja et al. 2021). Nucleosome signal: PBMC vignette of Signac",
+    "10x_multiome": "Vignette of Signac: joint RNA and ATAC of PBMC",
+    "snATAC": "Combinatorial indexing: Zhang et al. 2021, Cell",
+}
+INTRODUCTION = """# Configuration
+
+<!-- Made by `make docs-reference` from workflow/schemas. Edit the schemas, not this page. -->
+
+Every column of the sheets and every key of `config/config.yaml`. Keys that you leave out take their default.
+A mistake stops the run before any job starts. One line names the place and the remedy.
+
+The forms that a path may take are in [Run your own data](../how-to/your-data.md). The rules of `splits` are in
+[Choose holdouts](../how-to/holdouts.md)."""
+ASSAY_TEXT = """`cells.assay` sets the thresholds below. An empty field keeps the default of the key. A key that you
+write in the configuration overrides both. `custom` keeps the defaults of all keys; its minimum of 1,000
+fragments is that of ArchR. TSS enrichment needs `genome.genes`."""
 
 
 def load_schema(path: str | Path = SCHEMA) -> dict:
@@ -138,7 +157,11 @@ def _explain(error) -> tuple[str, str, list]:
         return "unknown key", remedy, [*path, unknown]
     if rule == "required":
         missing = sorted(set(error.validator_value) - set(value))[0]
-        return "this key is missing", "see docs/configuration.md for what it means", [*path, missing]
+        return (
+            "this key is missing",
+            "see docs/reference/configuration.md for what it means",
+            [*path, missing],
+        )
     if rule == "type":
         return _explain_type(value, error.validator_value, path)
     if rule == "enum":
@@ -167,7 +190,7 @@ def _explain(error) -> tuple[str, str, list]:
             "use letters, digits, '_', '-' and '.' only",
             [*path, str(value)],
         )
-    return " ".join(error.message.split()), "see docs/configuration.md", path
+    return " ".join(error.message.split()), "see docs/reference/configuration.md", path
 
 
 def _explain_type(value, expected, path: list) -> tuple[str, str, list]:
@@ -187,15 +210,47 @@ def _explain_type(value, expected, path: list) -> tuple[str, str, list]:
 
 
 def describe(schema: dict | None = None) -> str:
-    """The table of all keys for ``docs/configuration.md``, in Markdown."""
-    lines = ["| key | default | meaning |", "|---|---|---|"]
-    for key, part in list_keys(schema):
-        default = "required" if "default" not in part else f"`{_shown(part['default'])}`"
-        if "default" not in part and (".options." in key or ".sampling." in key):
-            default = "of the architecture"
-        choices = f" One of: {', '.join(part['enum'])}." if "enum" in part else ""
-        text = part["description"].replace("|", "\\|").rstrip(".")
-        lines.append(f"| `{key}` | {default} | {text}.{choices} |")
+    """The page ``docs/reference/configuration.md``: columns of the sheets, keys and assays, in Markdown."""
+    schema = load_schema() if schema is None else schema
+    page = [INTRODUCTION, "## Sheets"]
+    page += [_describe_sheet(name, part) for name, part in load_schema(SHEETS).items()]
+    page.append("## Keys")
+    for section, part in schema["properties"].items():
+        keys = [(key, leaf) for key, leaf in list_keys(schema) if key.partition(".")[0] == section]
+        text = f"{part['description']}\n\n" if "properties" in part or section == "models" else ""
+        rows = [_describe_key(key, leaf) for key, leaf in keys]
+        page.append(f"### `{section}`\n\n{text}" + _table("key | default | meaning", rows))
+    columns = list(dict.fromkeys(key for part in ASSAYS.values() for key in part))
+    assays = [
+        [f"`{name}`", *(str(part.get(key, "")) for key in columns), ASSAY_SOURCES[name]]
+        for name, part in ASSAYS.items()
+    ]
+    header = " | ".join(["assay", *(f"`{key}`" for key in columns), "source"])
+    page.append(f"## Assays\n\n{ASSAY_TEXT}\n\n{_table(header, assays)}")
+    return "\n\n".join(page)
+
+
+def _describe_sheet(name: str, part: dict) -> str:
+    required, optional = COLUMNS[name]
+    rows = [
+        [f"`{column}`", "yes" if column in required else "no", part["columns"][column]]
+        for column in (*required, *optional)
+    ]
+    return f"### `{name}.tsv`\n\n{part['description']}\n\n{_table('column | required | meaning', rows)}"
+
+
+def _describe_key(key: str, part: dict) -> list[str]:
+    default = "required" if "default" not in part else f"`{_shown(part['default'])}`"
+    if "default" not in part and (".options." in key or ".sampling." in key):
+        default = "of the architecture"
+    choices = f" One of: {', '.join(part['enum'])}." if "enum" in part else ""
+    text = part["description"].rstrip(".")
+    return [f"`{key}`", default, f"{text}.{choices}"]
+
+
+def _table(header: str, rows: list[list[str]]) -> str:
+    lines = [f"| {header} |", "|---" * len(header.split(" | ")) + "|"]
+    lines += [f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |" for row in rows]
     return "\n".join(lines)
 
 
