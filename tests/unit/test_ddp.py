@@ -17,23 +17,23 @@ SCRIPT = """
 import json, os, sys
 from pathlib import Path
 
-
 from scbind.core.runlog import logged
+from scbind.models import batches, training
 
 given = json.loads(sys.argv[1])
 diary = Path(given.pop("diary")) / os.environ.get("LOCAL_RANK", "0")
 
-def noted(kind, batches):
-    get = batches.__getitem__
+def noted(kind, made):
+    get = made.__getitem__
     def noting(self, number):
         batch = get(self, number)
         with open(diary, "a") as handle:
             print(json.dumps([kind, getattr(self, "epoch", 0), number, len(batch["line"])]), file=handle)
         return batch
-    batches.__getitem__ = noting
+    made.__getitem__ = noting
 
-noted("train", data.TrainingBatches)
-noted("valid", data.FixedBatches)
+noted("train", batches.TrainingBatches)
+noted("valid", batches.FixedBatches)
 training.choose_device = lambda *_: ("cpu", 2)
 with logged(given.pop("log")):
     training.train(**given)

@@ -53,9 +53,9 @@ class FakePredictor:
 def predictor(monkeypatch):
     fake = FakePredictor()
     fake.calls = []
-    module = types.ModuleType("scbind.models")
+    module = types.ModuleType("scbind.models.predictor")
     module.load_predictor = lambda *_, **__: fake
-    monkeypatch.setitem(sys.modules, "scbind.models", module)
+    monkeypatch.setitem(sys.modules, "scbind.models.predictor", module)
     return fake
 
 
@@ -243,8 +243,8 @@ def stop(*block, add=ShardWriter.add):
 
 ShardWriter.add = stop
 inference.infer_shard = partial(inference.infer_shard, cell_block=2)
-sys.modules["scbind.models"] = ModuleType("scbind.models")
-sys.modules["scbind.models"].load_predictor = lambda *_, **__: test_inference.FakePredictor()
+sys.modules["scbind.models.predictor"] = ModuleType("scbind.models.predictor")
+sys.modules["scbind.models.predictor"].load_predictor = lambda *_, **__: test_inference.FakePredictor()
 job = {name: SimpleNamespace(**values) for name, values in json.loads(sys.argv[3]).items()}
 runpy.run_path(sys.argv[2], init_globals={"snakemake": SimpleNamespace(log=[sys.argv[4]], **job)})
 """

