@@ -2,5 +2,5 @@
 include: "workflow/Snakefile"
 
 
-# An included file cannot set the default target itself.
+# An included file cannot set the default target.
 workflow.default_target = "all"

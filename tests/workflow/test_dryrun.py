@@ -30,6 +30,10 @@ def test_plan_of_the_demo(project):
     assert "download" not in jobs and "bam_fragments" not in jobs
 
 
+def test_both_entry_points_plan_the_same(project):
+    assert project.jobs("-s", "workflow/Snakefile") == project.jobs() != {}
+
+
 @pytest.mark.parametrize(
     ("target", "has", "lacks"),
     [
