@@ -17,7 +17,9 @@ import subprocess
 import sys
 import tarfile
 import tempfile
+import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,12 +29,17 @@ GPU, CPU = "gpu", "two CPU cores"
 
 @dataclass(frozen=True)
 class Step:
-    """A function of `gpu_right.py` or `gpu_fast.py`, seconds that it may take, and whether two CPU cores do it too."""
+    """A function of `gpu_right.py` or `gpu_fast.py`.
+
+    ``seconds`` that it may take; ``beside``: two CPU cores do it, too; ``alone``: nothing else runs meanwhile, because
+    it takes times.
+    """
 
     name: str
     seconds: int
     beside: bool = False
     threads: int = 2
+    alone: bool = True
 
 
 # what matters most comes first: the time of all may end before the last
@@ -42,13 +49,13 @@ STEPS = (
     Step("prediction_speed", 90, beside=True, threads=8),
     Step("training_speed", 130, beside=True),
     Step("large", 240, threads=16),
-    Step("same_training", 120),
-    Step("resumed", 90),
-    Step("out_of_memory", 60),
-    Step("needed_gpu", 40),
-    Step("two_devices", 60),
-    Step("same_cells", 60, threads=8),
     Step("evaluation", 90, threads=8),
+    Step("same_training", 120, alone=False),
+    Step("resumed", 120, alone=False),
+    Step("out_of_memory", 90, alone=False),
+    Step("needed_gpu", 60, alone=False),
+    Step("same_cells", 90, alone=False),
+    Step("two_devices", 60, alone=False),
 )
 
 
@@ -198,7 +205,9 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as scratch:
         with tarfile.open(args.data) as archive:
             archive.extractall(scratch, filter="data")
-        for step in (step for step in STEPS if step.name in args.steps):
+        lock = threading.Lock()
+
+        def run(step: Step) -> None:
             for side in (GPU, CPU) if step.beside else (GPU,):
                 left = end - time.monotonic()
                 if left < 10:
@@ -206,7 +215,16 @@ def main() -> int:
                 else:
                     seconds = step.seconds * (1 if torch.cuda.is_available() else 3)  # a CPU is not hurried
                     run_step(step, side, args, Path(scratch), out, min(seconds, left))
-                write_table(out, title)
+                with lock:
+                    write_table(out, title)
+
+        chosen = [step for step in STEPS if step.name in args.steps]
+        for step in chosen:
+            if step.alone:
+                run(step)
+        together = max(1, len(os.sched_getaffinity(0)) // 4)
+        with ThreadPoolExecutor(together) as pool:
+            list(pool.map(run, (step for step in chosen if not step.alone)))
     rows = write_table(out, title)
     print(f"\n{(out / 'table.md').read_text()}\nThe table, the rows and the log are in {out}")
     return int(any(row["held"] is False for row in rows))

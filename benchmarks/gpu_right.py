@@ -199,7 +199,7 @@ def out_of_memory(bench: Bench) -> None:
         batch = 512
     else:
         total = torch.cuda.get_device_properties(0).total_memory
-        torch.cuda.set_per_process_memory_fraction(min(1.0, 1.5 * 2**30 / total))
+        torch.cuda.set_per_process_memory_fraction(min(1.0, 2**28 / total))
     examples = 600 if made_up else 20_000
     to = bench.scratch / "halved"
     heard = _heard(lambda: train_once(bench.runs[0], to, 1, 1, bench.threads, 1, examples, batch))

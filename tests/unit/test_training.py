@@ -3,6 +3,7 @@ import json
 import shutil
 from dataclasses import replace
 from functools import partial
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -253,3 +254,24 @@ def test_a_line_with_one_tf_and_a_tf_without_a_bound_window(tiny, tmp_path, arch
     table, _ = score_test_windows(data, partial(network_scores(model), data), "m", tmp_path)
     found = set(zip(table["cell_line"], table["tf"], strict=True))
     assert found == {("A", "TF1"), ("A", "TF2"), ("C", "TF1")}, "never silently predicted"
+
+
+@pytest.mark.parametrize(
+    ("on_gpu", "number", "last", "looks"),
+    [
+        (False, 7, False, True),
+        (True, 7, False, False),
+        (True, 100, False, True),
+        (True, 7, True, True),
+    ],
+)
+def test_the_loss_is_read_seldom_on_a_gpu_but_before_an_epoch_ends(on_gpu, number, last, looks):
+    module = SimpleNamespace(trainer=SimpleNamespace(is_last_batch=last))
+    assert BindingModule._looks_at(module, SimpleNamespace(is_cuda=on_gpu), number) is looks
+
+
+def test_mixed_precision_clips_gradients_and_trains(tiny, tiny_dataset, tmp_path):
+    """What a GPU trains with as shipped; Lightning refuses some optimisers there."""
+    out = tmp_path / "model.ckpt", tmp_path / "history.csv", tmp_path / "scratch"
+    train(tiny_dataset, tiny["reference"], *out, **(SMALL | {"epochs": 1, "precision": "bf16-mixed"}))
+    assert out[0].exists()
