@@ -75,7 +75,7 @@ with_uv() {
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q uv==0.13.9 2>/dev/null || return
     UV_FIND_LINKS=${PIP_FIND_LINKS:-} UV_DEFAULT_INDEX=${PIP_INDEX_URL:-${UV_DEFAULT_INDEX:-https://pypi.org/simple}} \
         UV_INDEX=${PIP_EXTRA_INDEX_URL:-${UV_INDEX:-}} UV_INDEX_STRATEGY=unsafe-best-match \
-        .venv/bin/uv pip install -q --python .venv/bin/python --compile-bytecode -r "$lock"
+        .venv/bin/uv pip install -q --python .venv/bin/python -r "$lock"
 }
 with_uv ||
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q -r "$lock" ||
