@@ -3,7 +3,10 @@
     python benchmarks/gpu_prepare.py [--run results --run my_analysis/results --seeds 3 --output FILE]
 
 Run `make demo` first. Another run may be added; of the pieces of human data of tests/configs/real, for example, the
-training half is enough: `snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=... train`.
+training half is enough:
+
+    snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=... train results/provenance/config.yaml
+
 Of each run the archive holds the dataset, the sequence, the motif matrices, the settings, checkpoint and calibration of
 `--model`, and, where there are any, the cells of one sample and the windows. The same model is trained on this
 machine's CPU with `--seeds` seeds, in turn: their AUPRC and its spread are what a GPU has to reach.
@@ -33,7 +36,9 @@ def settings_of(run: Path, model: str) -> dict:
     """Arguments of `train` that a run gave to a model."""
     resolved = run / "provenance" / "config.yaml"
     if not resolved.exists():
-        sys.exit(f"ERROR {resolved}: no such file; run the workflow there to its end, or its target `train`")
+        sys.exit(
+            f"ERROR {resolved}: no such file; make it there with: snakemake --cores 2 train results/provenance/config.yaml"
+        )
     models = yaml.safe_load(resolved.read_text())["models"]
     if model not in models:
         sys.exit(f"ERROR {resolved}: no model {model}; give --model one of {', '.join(models)}")
@@ -42,6 +47,10 @@ def settings_of(run: Path, model: str) -> dict:
 
 def collect(run: Path, model: str, to: Path) -> None:
     """Copy what the benchmark reads of a run into a folder."""
+    settings = settings_of(run, model)
+    for name in ("dataset/manifest.json", "motifs/motifs.npz", f"models/{model}/calibration.json"):
+        if not (run / name).exists():
+            sys.exit(f"ERROR {run / name}: no such file; make it there with: snakemake --cores 2 train")
     manifest = json.loads((run / "dataset" / "manifest.json").read_text())
     shutil.copytree(run / "dataset", to / "dataset")
     reference = run / "reference" / manifest["genome"]
@@ -52,7 +61,7 @@ def collect(run: Path, model: str, to: Path) -> None:
     shutil.copy(run / "motifs" / "motifs.npz", to)
     for name in ("model.ckpt", "calibration.json"):
         shutil.copy(run / "models" / model / name, to)
-    (to / "settings.json").write_text(json.dumps(settings_of(run, model), indent=1))
+    (to / "settings.json").write_text(json.dumps(settings, indent=1))
     samples = sorted(path.parent for path in run.glob("cells/*/position.npy"))
     if samples and (run / "binding" / "windows.npz").exists():
         shutil.copy(run / "binding" / "windows.npz", to)

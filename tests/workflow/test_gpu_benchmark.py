@@ -67,6 +67,21 @@ def test_without_data_one_line_says_what_makes_it(tmp_path):
     assert reply.stdout.count("\n") == 1 and "gpu_prepare.py" in reply.stdout
 
 
+def test_results_without_settings_are_refused_in_one_line(tmp_path):
+    command = [
+        sys.executable,
+        BENCHMARKS / "gpu_prepare.py",
+        "--run",
+        tmp_path,
+        "--output",
+        tmp_path / "data.tar.xz",
+    ]
+    reply = subprocess.run(command, capture_output=True, text=True)
+    assert reply.returncode == 1 and "Traceback" not in reply.stderr
+    assert "provenance/config.yaml" in reply.stderr and "make it there with" in reply.stderr
+    assert not (tmp_path / "data.tar.xz").exists()
+
+
 def test_a_slow_step_costs_itself_and_says_so(driver, tmp_path, capsys):
     step = driver.Step("machine", 1)
     driver.run_step(step, driver.GPU, SimpleNamespace(small=True), tmp_path, tmp_path, seconds=0.2)
