@@ -5,7 +5,8 @@
 Run `make demo` first. Another run may be added; of the pieces of human data of tests/configs/real, for example, the
 training half is enough:
 
-    snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=... train results/provenance/config.yaml
+    snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=... \\
+        train results/provenance/config.yaml
 
 Of each run the archive holds the dataset, the sequence, the motif matrices, the settings, checkpoint and calibration of
 `--model`, and, where there are any, the cells of one sample and the windows. The same model is trained on this
@@ -36,9 +37,8 @@ def settings_of(run: Path, model: str) -> dict:
     """Arguments of `train` that a run gave to a model."""
     resolved = run / "provenance" / "config.yaml"
     if not resolved.exists():
-        sys.exit(
-            f"ERROR {resolved}: no such file; make it there with: snakemake --cores 2 train results/provenance/config.yaml"
-        )
+        made = "snakemake --cores 2 train results/provenance/config.yaml"
+        sys.exit(f"ERROR {resolved}: no such file; make it there with: {made}")
     models = yaml.safe_load(resolved.read_text())["models"]
     if model not in models:
         sys.exit(f"ERROR {resolved}: no model {model}; give --model one of {', '.join(models)}")
