@@ -5,7 +5,7 @@
 Run `make demo` first. Another run may be added; of the pieces of human data of tests/configs/real, for example, the
 training half is enough:
 
-    snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=... \\
+    snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=...
         train results/provenance/config.yaml
 
 Of each run the archive holds the dataset, the sequence, the motif matrices, the settings, checkpoint and calibration of
