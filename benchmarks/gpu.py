@@ -21,6 +21,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -46,16 +47,16 @@ class Step:
 STEPS = (
     Step("machine", 40, beside=True),
     Step("same_numbers", 90, threads=8),
-    Step("prediction_speed", 90, beside=True, threads=8),
-    Step("training_speed", 130, beside=True),
-    Step("large", 240, threads=16),
-    Step("evaluation", 90, threads=8),
     Step("same_training", 120, alone=False),
     Step("resumed", 120, alone=False),
     Step("out_of_memory", 90, alone=False),
     Step("needed_gpu", 60, alone=False),
     Step("same_cells", 90, alone=False),
     Step("two_devices", 60, alone=False),
+    Step("prediction_speed", 90, beside=True, threads=8),
+    Step("training_speed", 150, beside=True),
+    Step("large", 300, threads=16),
+    Step("evaluation", 90, threads=8),
 )
 
 
@@ -219,12 +220,10 @@ def main() -> int:
                     write_table(out, title)
 
         chosen = [step for step in STEPS if step.name in args.steps]
-        for step in chosen:
-            if step.alone:
-                run(step)
-        together = max(1, len(os.sched_getaffinity(0)) // 4)
-        with ThreadPoolExecutor(together) as pool:
-            list(pool.map(run, (step for step in chosen if not step.alone)))
+        for alone, steps in groupby(chosen, key=lambda step: step.alone):
+            at_once = 1 if alone else max(1, len(os.sched_getaffinity(0)) // 4)
+            with ThreadPoolExecutor(at_once) as pool:
+                list(pool.map(run, steps))
     rows = write_table(out, title)
     print(f"\n{(out / 'table.md').read_text()}\nThe table, the rows and the log are in {out}")
     return int(any(row["held"] is False for row in rows))
