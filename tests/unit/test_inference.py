@@ -468,3 +468,18 @@ def test_too_little_gpu_memory_is_said_in_one_line(files, predictor):
     predictor.probabilities = broken
     with pytest.raises(RuntimeError, match="some other fault"):
         infer(files)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "CUDA out of memory. Tried to allocate 2.00 GiB",
+        "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "GET was unable to find an engine to execute this computation",
+    ],
+)
+def test_memory_of_a_gpu_is_recognised_in_the_words_of_its_libraries(said):
+    from scbind.core.devices import lacks_gpu_memory
+
+    assert lacks_gpu_memory(RuntimeError(said))
+    assert not lacks_gpu_memory(RuntimeError("mat1 and mat2 shapes cannot be multiplied"))

@@ -25,6 +25,17 @@ def torch_device(gpus: int) -> str:
     return device
 
 
+def lacks_gpu_memory(error: RuntimeError) -> bool:
+    """Whether a GPU's memory did not suffice, in the words of PyTorch, CUDA or its libraries.
+
+    PyTorch's own error is only one of them: cuBLAS and cuDNN say what they could not allocate, and a convolution that
+    finds no room for any of its algorithms says that there is none.
+    """
+    said = str(error)
+    words = "out of memory", "STATUS_ALLOC_FAILED", "unable to find an engine to execute this computation"
+    return any(word in said for word in words)
+
+
 @contextmanager
 def enough_gpu_memory() -> Iterator[None]:
     """Raise :class:`InputError` where a GPU's memory does not suffice; also to be used as a decorator.
@@ -34,10 +45,8 @@ def enough_gpu_memory() -> Iterator[None]:
     """
     try:
         yield
-    except (
-        RuntimeError
-    ) as error:  # torch.OutOfMemoryError, and CUDA's own where the device is full from the start
-        if "out of memory" not in str(error):
+    except RuntimeError as error:
+        if not lacks_gpu_memory(error):
             raise
         raise InputError(
             "device",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import hashlib
 import json
 import logging
@@ -18,6 +19,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind import __version__
+from scbind.core.devices import lacks_gpu_memory
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
@@ -187,7 +189,9 @@ def train(
     fits = True
     try:
         trainer.fit(module, batches, ckpt_path=last, weights_only=True)
-    except torch.OutOfMemoryError:
+    except RuntimeError as error:
+        if not lacks_gpu_memory(error):
+            raise
         fits = False
     if not fits:  # outside of the handler, which keeps the memory of the failed step alive
         smaller = batch_size // 2
@@ -207,6 +211,7 @@ def train(
             )
         say(f"WARNING out of GPU memory with batches of {batch_size}; starting again with {smaller}")
         del trainer, module, batches
+        gc.collect()  # they refer to each other
         torch.cuda.empty_cache()
         return train(**(asked | {"batch_size": smaller}))
     if not trainer.is_global_zero:  # one process writes
