@@ -219,8 +219,9 @@ def infer_shard(
         By how much a kept probability may be wrong; whether any are kept at all.
     cell_block, max_bytes
         Cells predicted at once, and a bound for the dense arrays of all blocks that are worked on at a time, of which
-        there is one more than PyTorch has threads; four times as much is left to the counts of all cells. The number
-        of windows follows from them and from the sample, not from the shard.
+        there is one more than PyTorch has threads; four times as much is left to the counts of all cells. On a GPU the
+        blocks fill at least one tile, whatever the bound. The number of windows follows from them and from the sample,
+        not from the shard.
         Results depend on them only as far as the model's rounding does.
     precision
         As of :class:`scbind.models.predictor.Predictor`, and that of the reference.
@@ -257,6 +258,8 @@ def infer_shard(
         _window_block(max_bytes / in_flight(), cell_block, bins, len(predictor.tfs), len(background)),
         _signal_block(max_bytes, sample.signal.within(context, chosen.context) / len(chosen)),
     )
+    if device != "cpu":  # what does not fill a tile is computed all the same
+        window_block = max(window_block, predictor.tile[0])
     with ShardWriter(predictor.tfs, floor, output, max_error, sites) as writer:
         signal, only = sample.lenders(rows, context, chosen.context, writer.folder)
         for part in window_blocks(len(chosen), window_block) if len(rows) else ():

@@ -13,7 +13,7 @@ def reverse_complement(codes: Tensor) -> Tensor:
     return torch.where(codes < 4, 3 - codes, codes).flip(-1)
 
 
-TOGETHER = 32  # windows whose products are in memory at once
+TOGETHER, TOGETHER_CUDA = 32, 256  # windows whose products are in memory at once
 RATE = 0.2  # steps of the matrices against those of other weights; what is known should change slowly
 
 
@@ -70,7 +70,7 @@ class _BestMatch(torch.autograd.Function):
         strands = torch.cat([bank, bank.flip(1, 2)]).permute(2, 1, 0).reshape(4 * width, 2 * matrices)
         found = []
         # a plain product of what each place sees: on a CPU nearly twice as fast as conv1d, in blocks that stay in cache
-        for part in padded.split(TOGETHER):
+        for part in padded.split(TOGETHER_CUDA if padded.is_cuda else TOGETHER):
             scores = _places(part, width) @ strands
             scores = scores.view(len(part), length // bin_bp, bin_bp, 2 * matrices)
             found.append(scores.max(dim=2) if bank.requires_grad else (scores.amax(dim=2),))
