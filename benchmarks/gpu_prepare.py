@@ -48,7 +48,8 @@ def settings_of(run: Path, model: str) -> dict:
 def collect(run: Path, model: str, to: Path) -> None:
     """Copy what the benchmark reads of a run into a folder."""
     settings = settings_of(run, model)
-    for name in ("dataset/manifest.json", "motifs/motifs.npz", f"models/{model}/calibration.json"):
+    files = "dataset/manifest.json", "motifs/motifs.npz"
+    for name in (*files, f"models/{model}/model.ckpt", f"models/{model}/calibration.json"):
         if not (run / name).exists():
             sys.exit(f"ERROR {run / name}: no such file; make it there with: snakemake --cores 2 train")
     manifest = json.loads((run / "dataset" / "manifest.json").read_text())
@@ -86,6 +87,8 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/gpu-data.tar.xz"))
     args = parser.parse_args()
+    if not args.output.parent.is_dir():  # said before the trainings, not after them
+        sys.exit(f"ERROR {args.output.parent}: no such folder; make it, or give another --output")
     with tempfile.TemporaryDirectory() as scratch:
         for number, run in enumerate(args.run or [Path("results")]):
             folder = Path(scratch) / f"run{number}"
