@@ -97,12 +97,11 @@ def busy() -> Iterator[list[float]]:
         "--format=csv,noheader,nounits",
         "-lms",
         "200",
-        "-i",
-        "0",
     ]
     try:
         if not torch.cuda.is_available():
             raise FileNotFoundError
+        query += ["-i", f"GPU-{torch.cuda.get_device_properties(0).uuid}"]  # its number may be another there
         process = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
     except FileNotFoundError:
         yield found

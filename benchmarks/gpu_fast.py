@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 import resource
 import shutil
 import time
+import traceback
+from inspect import signature
 
 import numpy as np
 import torch
@@ -26,7 +27,7 @@ def machine(bench: Bench) -> None:
     for kind in (torch.float32, torch.bfloat16):
         a, b = torch.randn(2, n, n, device=bench.device).to(kind)
         found = rate(lambda a=a, b=b: a @ b, 2 * n**3 / 1e12, bench.size(2, 1) / 2)
-        bench.row(f"matrix product of {n}, {str(kind).removeprefix('torch.')}", found, "TFLOP/s")
+        bench.row(f"matrix product, {str(kind).removeprefix('torch.')}", found, "TFLOP/s")
 
 
 def training_speed(bench: Bench) -> None:
@@ -34,14 +35,17 @@ def training_speed(bench: Bench) -> None:
     from gpu_train import reference_of
     from scbind.dataset.trainingset import TrainingSet
     from scbind.formats.motifs import read_motifs
+    from scbind.models.training import train
 
     run = bench.runs[0]
     data, known = TrainingSet.open(run / "dataset", reference_of(run)), read_motifs(run / "motifs.npz")
     seconds = bench.size(6, 1)
-    default = json.loads((run / "settings.json").read_text())["batch_size"]
+    default = (
+        signature(train).parameters["batch_size"].default
+    )  # a run's own may be smaller, as the demo's is
     on_gpu = bench.device == "cuda"
     plans = [
-        (batch, "32-true", 0, False) for batch in ((default, 256, 1024, 4096) if on_gpu else (default, 1024))
+        (batch, "32-true", 0, False) for batch in ((64, default, 1024, 4096) if on_gpu else (default, 1024))
     ]
     if on_gpu or bench.small:
         plans += [(batch, "bf16-mixed", 0, False) for batch in (default, 1024)]
@@ -52,7 +56,8 @@ def training_speed(bench: Bench) -> None:
 
     def measure(batch: int, precision: str, workers: int, compiled: bool) -> None:
         name = f"scbind, batch {batch}, {precision}, {workers} workers{', compiled' if compiled else ''}"
-        _fit(bench, data, known, "scbind", batch, precision, workers, compiled, seconds, name)
+        wanted = (batch, precision, workers, compiled) == (default, "bf16-mixed", 4, False)
+        _fit(bench, data, known, "scbind", batch, precision, workers, compiled, seconds, name, wanted)
 
     for plan in plans:
         if not plan[-1]:
@@ -65,7 +70,9 @@ def training_speed(bench: Bench) -> None:
             measure(*plan)
 
 
-def _fit(bench, data, known, architecture, batch, precision, workers, compiled, seconds, name) -> None:
+def _fit(
+    bench, data, known, architecture, batch, precision, workers, compiled, seconds, name, wanted=False
+) -> None:
     from pytorch_lightning.callbacks import Callback, ModelCheckpoint
     from scbind.models.batches import BindingData, Sampling
     from scbind.models.lightning import BindingModule
@@ -74,10 +81,12 @@ def _fit(bench, data, known, architecture, batch, precision, workers, compiled, 
     class Clock(Callback):
         """Stops after some seconds; the first batches are not counted."""
 
-        batches, began, took = 0, 0.0, 0.0
+        batches, windows, began, took = 0, 0, 0.0, 0.0
 
-        def on_train_batch_end(self, trainer, *_) -> None:
+        def on_train_batch_end(self, trainer, module, outputs, batch, number) -> None:
             self.batches += 1
+            if self.batches > 5:  # the last batch of an epoch is smaller than the others
+                self.windows += len(batch["labels"])
             if self.batches == 5:
                 sync()
                 self.began, used[:] = time.perf_counter(), []
@@ -102,16 +111,22 @@ def _fit(bench, data, known, architecture, batch, precision, workers, compiled, 
             trainer.fit(module, batches)
         except (KeyboardInterrupt, SystemExit):
             pass
-        except (
-            RuntimeError,
-            ImportError,
-        ) as error:  # a compiler that is not there, memory: this one plan is lost
-            bench.row(name, f"failed: {str(error).splitlines()[0][:100]}")
+        except Exception as error:  # noqa: BLE001  (no compiler, no memory, ...: this one plan is lost)
+            traceback.print_exc()
+            said = f"failed: {type(error).__name__}: {error}".splitlines()[0][:100]
+            bench.row(name, said, held=None if compiled else False)
             return
-    bench.row(name, batch * (clock.batches - 5) / clock.took, "windows/s")
+    if not clock.took:
+        bench.row(name, "failed: the training ended by itself", held=False)
+        return
+    bench.row(name, clock.windows / clock.took, "windows/s")
     if bench.device == "cuda":
-        share = float(np.mean(clock.share[1:])) if len(clock.share) > 1 else float("nan")
-        wanted = architecture == "scbind" and precision != "32-true" and workers == 4 and not compiled
+        if len(clock.share) < 2:
+            bench.row(
+                f"{name}: GPU busy", "not measured: nvidia-smi said nothing", held=False if wanted else None
+            )
+            return
+        share = float(np.mean(clock.share[1:]))
         bench.row(
             f"{name}: GPU busy", share, "%", "at least 85" if wanted else "", share >= 85 if wanted else None
         )
@@ -129,6 +144,7 @@ def prediction_speed(bench: Bench) -> None:
         cells=bench.size(2048 if on_gpu else 512, 64), windows=bench.size(8192 if on_gpu else 4096, 256)
     )
     made = make_cells(bench.scratch, shape)
+    _infer(bench, made, shape, "shard, all included", ("float32", "bfloat16"))  # first: the figure asked for
     files, rng = (made.checkpoint, made.calibration), np.random.default_rng(0)
     predictor = load_predictor(*files, bench.device)
     n = bench.size(4096 if on_gpu else 1024, 64)
@@ -162,7 +178,6 @@ def prediction_speed(bench: Bench) -> None:
             lambda m=model, s=signal, n=n: m.probabilities(m.readout(codes[:n]), s, depth[:1]), n, seconds
         )
         bench.row(f"scfan, {precision}", found, "pairs/s")
-    _infer(bench, made, shape, "shard, all included", ("float32", "bfloat16"))
 
 
 def _infer(
@@ -204,7 +219,6 @@ def large(bench: Bench) -> None:
     from gpu_cells import make_cells
 
     shape = Shape(cells=bench.size(10_000, 100), windows=bench.size(50_000, 300))
-    torch.set_num_threads(len(os.sched_getaffinity(0)))
     begin = time.perf_counter()
     made = make_cells(bench.scratch, shape)
     print(f"made {shape.cells} cells in {time.perf_counter() - begin:.0f} s", flush=True)
