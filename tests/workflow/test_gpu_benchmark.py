@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -103,3 +104,39 @@ def test_table_puts_both_sides_and_their_ratio_in_one_row(driver, tmp_path):
     said = (tmp_path / "table.md").read_text()
     assert "| scbind, batch 64 | 300 windows/s | 10 windows/s | 30 |" in said
     assert "30 times two CPU cores" in said
+
+
+def test_twenty_times_are_judged_on_a_gpu_alone(driver):
+    row = {"step": "training_speed", "what": "scbind, batch 64", "unit": "windows/s"}
+    rows = [row | {"side": driver.GPU, "value": 30.0}, row | {"side": driver.CPU, "value": 10.0}]
+    said, held = driver.best_ratios(rows, "scbind on a card")
+    assert "**no**" in said[0] and not held
+    assert driver.best_ratios(rows, "scbind on no GPU: a rehearsal on the CPU")[1]
+
+
+def test_a_further_call_keeps_the_rows_of_other_steps_on_the_same_card_alone(driver, tmp_path):
+    for step in ("machine", "large"):
+        driver.write_row(tmp_path, step, driver.GPU, "the step", "done")
+    (tmp_path / "table.md").write_text("# scbind on a card, 2026-11-28\n")
+    driver.open_output(tmp_path, "scbind on a card", ["large"]).close()
+    assert [row["step"] for row in driver.read_rows(tmp_path)] == ["machine"]
+    with pytest.raises(SystemExit, match="another card or size"):
+        driver.open_output(tmp_path, "scbind on a card, small", ["machine"])
+    assert len(driver.read_rows(tmp_path)) == 1
+
+
+def test_two_runs_do_not_write_to_one_folder(driver, tmp_path):
+    with driver.open_output(tmp_path, "title", []), pytest.raises(SystemExit, match="another run writes"):
+        driver.open_output(tmp_path, "title", [])
+
+
+def test_an_archive_that_is_cut_off_is_refused_in_one_line(driver, tmp_path):
+    (tmp_path / "run0").mkdir()
+    (tmp_path / "run0" / "noise").write_bytes(os.urandom(100_000))
+    whole, part = tmp_path / "whole.tar.xz", tmp_path / "part.tar.xz"
+    with tarfile.open(whole, "w:xz") as archive:
+        archive.add(tmp_path / "run0", "run0")
+    driver.unpack(whole, tmp_path / "there")
+    part.write_bytes(whole.read_bytes()[:50_000])
+    with pytest.raises(SystemExit, match="cannot be unpacked.*gpu_prepare.py"):
+        driver.unpack(part, tmp_path / "nowhere")
