@@ -69,6 +69,7 @@ STEPS = (
     Step("training_speed", 150, beside=True),
     Step("large", 300, threads=16),
     Step("evaluation", 90, threads=8),
+    Step("compiled_training", 120),
 )
 
 
