@@ -175,7 +175,9 @@ def number(value) -> str:
 def write_table(out: Path, title: str) -> list[dict]:
     """Write ``table.md``: one row for what both sides measured; returns the rows."""
     rows = read_rows(out)
-    beside = {(row["step"], row["what"]): row for row in rows if row["side"] == CPU}
+    beside, measured = (
+        {(row["step"], row["what"]): row for row in rows if row["side"] == side} for side in (CPU, GPU)
+    )
     lines = [
         f"# {title}",
         "",
@@ -185,7 +187,7 @@ def write_table(out: Path, title: str) -> list[dict]:
     for row in rows:
         key = row["step"], row["what"]
         other = beside.get(key)
-        if row["side"] == CPU and any(r["side"] == GPU and (r["step"], r["what"]) == key for r in rows):
+        if row["side"] == CPU and key in measured:
             continue
         mine, theirs, ratio = f"{number(row['value'])} {row['unit']}".strip(), "", ""
         if row["side"] == CPU:

@@ -31,24 +31,22 @@ def machine(bench: Bench) -> None:
 
 
 def training_speed(bench: Bench) -> None:
-    """Windows per second of a whole training (data, copies, step, averaging), and of the step alone."""
+    """Windows per second of a whole training: data, copies, step, averaging."""
     data, known = _training_data(bench)
     seconds, default = bench.size(6, 1), _shipped_batch()
     on_gpu = bench.device == "cuda"
-    plans = [
-        (batch, "32-true", 0, False) for batch in ((64, default, 1024, 4096) if on_gpu else (default, 1024))
-    ]
+    plans = [(batch, "32-true", 0) for batch in ((64, default, 1024, 4096) if on_gpu else (default, 1024))]
     if on_gpu or bench.small:
-        plans += [(batch, "bf16-mixed", 0, False) for batch in (default, 1024)]
-        plans += [(1024, "bf16-mixed", workers, False) for workers in ((4, 8) if on_gpu else (2,))]
-        plans += [(default, "bf16-mixed", 4, False)]
+        plans += [(batch, "bf16-mixed", 0) for batch in (default, 1024)]
+        plans += [(1024, "bf16-mixed", workers) for workers in ((4, 8) if on_gpu else (2,))]
+        plans += [(default, "bf16-mixed", 4)]
     if bench.small:
         plans = [(min(batch, 128), *rest) for batch, *rest in plans[-3:]] + [plans[0]]
     for plan in plans:
-        batch, precision, workers, _ = plan
+        batch, precision, workers = plan
         name = f"scbind, batch {batch}, {precision}, {workers} workers"
-        wanted = plan == (default, "bf16-mixed", 4, False)
-        _fit(bench, data, known, "scbind", *plan, seconds, name, wanted)
+        wanted = plan == (default, "bf16-mixed", 4)
+        _fit(bench, data, known, "scbind", *plan, False, seconds, name, wanted)
     precision, workers = ("bf16-mixed", 4) if on_gpu else ("32-true", 0)
     batch = bench.size(100, 16)
     _fit(bench, data, None, "scfan", batch, precision, workers, False, seconds, f"scfan, {precision}")

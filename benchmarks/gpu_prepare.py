@@ -28,6 +28,7 @@ import pandas as pd  # noqa: E402
 import yaml  # noqa: E402
 from gpu_train import train_once  # noqa: E402
 from scbind.binding.samplecells import read_borrow  # noqa: E402
+from scbind.core.files import atomic  # noqa: E402
 
 LIMIT = 40  # MB
 NOT_OF_TRAINING = ("motifs", "depth_windows", "workers", "require_gpu")  # as the rule leaves out
@@ -99,11 +100,9 @@ def main() -> None:
                     for seed in range(1, args.seeds + 1)
                 ]
                 (folder / "cpu.json").write_text(json.dumps(known))
-        partial = args.output.with_suffix(".partial")
-        with tarfile.open(partial, "w:xz") as archive:
+        with atomic(args.output) as partial, tarfile.open(partial, "w:xz") as archive:
             for folder in sorted(Path(scratch).glob("run*")):
                 archive.add(folder, folder.name)
-        partial.replace(args.output)
     megabytes = args.output.stat().st_size / 1e6
     print(f"{args.output}: {megabytes:.1f} MB")
     if megabytes > LIMIT:

@@ -23,11 +23,9 @@ FP32, BF16, AUPRC = 1e-4, 0.01, 0.002  # by how much a GPU's numbers may differ 
 def same_numbers(bench: Bench) -> None:
     """Probabilities and AUPRC of one checkpoint on the GPU and on the CPU."""
     from gpu_train import reference_of, test_auprc
-    from scbind.core.devices import torch_device
     from scbind.dataset.trainingset import TrainingSet
     from scbind.models.predictor import Predictor, load_predictor
 
-    torch_device(1)  # sets what prediction sets
     rng = np.random.default_rng(0)
     for run in bench.runs:
         data = TrainingSet.open(run / "dataset", reference_of(run))

@@ -1,6 +1,5 @@
 # What can be asked for by name: snakemake peaks, train, infer, evaluate, report. The default is all of it.
 rule all:
-    default_target: True
     input:
         "results/report.html",
         "results/peaks/consensus.bed",
