@@ -70,12 +70,13 @@ fi
 echo "installing envs/requirements.lock into .venv (several minutes the first time)"
 # torch is in the lock and so in the same command: a package that needs it cannot pull in another version.
 # uv takes a third of pip's time. It does not read pip's settings, so those of the environment are handed on, and pip
-# takes over where it fails.
+# takes over where it fails. Both compile the modules now: the first import would otherwise, and Python leaves a broken
+# module behind where it cannot write it whole.
 with_uv() {
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q uv==0.13.9 2>/dev/null || return
     UV_FIND_LINKS=${PIP_FIND_LINKS:-} UV_DEFAULT_INDEX=${PIP_INDEX_URL:-${UV_DEFAULT_INDEX:-https://pypi.org/simple}} \
         UV_INDEX=${PIP_EXTRA_INDEX_URL:-${UV_INDEX:-}} UV_INDEX_STRATEGY=unsafe-best-match \
-        .venv/bin/uv pip install -q --python .venv/bin/python -r "$lock"
+        .venv/bin/uv pip install -q --compile-bytecode --python .venv/bin/python -r "$lock"
 }
 with_uv ||
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q -r "$lock" ||

@@ -1,5 +1,6 @@
 """Fragments of samples cut into types, and types merged over samples."""
 
+import os
 import gzip
 import resource
 import subprocess
@@ -219,6 +220,8 @@ def test_a_full_disk_leaves_no_partial_output(tmp_path, sizes_path, step):
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=pooling.__file__.rpartition("/scbind/")[0],
+        # Python would leave compiled modules of at most 5 kB, which no later import can read.
+        env=os.environ | {"PYTHONDONTWRITEBYTECODE": "1"},
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (5_000, 5_000)),
     )
     lines = (tmp_path / "log").read_text().splitlines()

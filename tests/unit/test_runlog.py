@@ -28,7 +28,8 @@ def run(folder, body):
     done = subprocess.run(
         [sys.executable, "-c", code],
         cwd=folder,
-        env={"PYTHONPATH": str(Path(scbind.__file__).parent.parent)},
+        # Python would leave compiled modules of at most 50 kB, which no later import can read.
+        env={"PYTHONPATH": str(Path(scbind.__file__).parent.parent), "PYTHONDONTWRITEBYTECODE": "1"},
         # No file may grow beyond 50 kB: writing fails in the middle, as on a full disk.
         preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000)),
         check=False,
