@@ -1,7 +1,7 @@
 """Fragments of samples cut into types, and types merged over samples."""
 
-import os
 import gzip
+import os
 import resource
 import subprocess
 import sys
