@@ -212,7 +212,7 @@ def test_curves_hold_one_tf_at_a_time(tmp_path):
     write_curves(drawn, tmp_path / "c.npz")
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert peak < 100 * 20_000 * 4, "not even the scores of all TFs once"
+    assert peak < 3e6, "scores and labels of all TFs are 10 MB; 2 MB were measured"
     with np.load(tmp_path / "c.npz") as curves:
         assert curves["reliability_count"].sum() == 100 * 20_000
 
