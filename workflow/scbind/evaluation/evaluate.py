@@ -58,6 +58,7 @@ def evaluate_model(
     metrics: str | Path,
     curves: str | Path,
     model: str,
+    *,
     max_windows: int | None = None,
     seed: int = 0,
     threads: int = 1,
