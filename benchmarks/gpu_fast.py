@@ -183,7 +183,9 @@ def prediction_speed(bench: Bench) -> None:
     network, facts = untrained_scfan(predictor.facts)
     for precision in ("float32", "bfloat16"):
         n = bench.size(1024 if on_gpu else 64, 16)
-        tile = (n, 1) if bench.small else None  # the shipped one is 64 windows, four times what is predicted in small
+        tile = (
+            (n, 1) if bench.small else None
+        )  # the shipped one is 64 windows, four times what is predicted in small
         model = Predictor(network, facts, None, bench.device, precision, tile)
         signal = rng.poisson(0.01, (1, n, facts["context"])).astype(np.float32)
         found = rate(

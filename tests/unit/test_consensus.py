@@ -17,11 +17,9 @@ def one_by_one(table):
     return [peak.row for peak in kept]
 
 
-@pytest.mark.parametrize("rounds", [0, 1, 30])
 @pytest.mark.parametrize("scores", ["any", "tied", "rising"])
 @pytest.mark.parametrize("widths", [[50], [5, 50, 300]])
-def test_the_best_peaks_are_kept_as_if_one_by_one(monkeypatch, rounds, scores, widths):
-    monkeypatch.setattr(consensus, "ROUNDS", rounds)
+def test_the_best_peaks_are_kept_as_if_one_by_one(scores, widths):
     random = np.random.default_rng(len(widths))
     start = random.integers(0, 5000, 400)
     score = {"any": random.random(400), "tied": random.integers(0, 4, 400), "rising": start}[scores]
@@ -40,13 +38,20 @@ def test_no_peak_at_all_is_none_kept():
     assert consensus._keep_best(table, ChromSizes(("chr1",), np.array([9]))).empty
 
 
-def test_real_peaks_are_kept_without_a_loop(monkeypatch):
-    def slow(*_):
-        raise AssertionError("one by one")
-
-    monkeypatch.setattr(consensus, "bisect_left", slow)
+@pytest.mark.parametrize("kind", ["real", "all overlap", "a chain", "one covers all"])
+def test_many_peaks_take_no_longer_than_they_are_many(kind):
     random = np.random.default_rng(1)
     start = random.choice(random.integers(0, 10**6, 1000), 50_000) + random.integers(-200, 200, 50_000)
-    kept = consensus._disjoint(start, start + 501)
-    order = np.sort(start[kept])
-    assert 700 < kept.sum() <= 1000 and (np.diff(order) >= 501).all()
+    start = {"all overlap": random.integers(0, 400, 50_000), "a chain": np.arange(50_000)[::-1] * 300}.get(
+        kind, start
+    )
+    end = start + 501
+    if kind == "one covers all":
+        start[-1], end[-1] = 0, 2 * 10**6  # the worst of all: it goes
+    kept = consensus._disjoint(start, end)
+    order = np.argsort(start[kept])
+    assert (start[kept][order][1:] >= end[kept][order][:-1]).all()
+    hit = np.searchsorted(np.sort(start[kept]), end, side="left") > np.searchsorted(
+        np.sort(end[kept]), start, side="right"
+    )
+    assert hit.all(), "every peak is kept or overlaps one that is"

@@ -4,11 +4,12 @@ import ast
 import importlib
 import inspect
 import re
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from scbind.plan import settings, sheets
+from scbind.plan import digests, settings, sheets
 
 ROOT = Path(__file__).parent.parent.parent
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -102,6 +103,62 @@ def test_requirements_are_in_the_lock():
     assert not [version for version in lock.values() if "+" in version], "local builds are not on an index"
     for line in (ROOT / "envs/requirements.txt").read_text().splitlines():
         assert line.startswith("#") or "  # " in line, f"no reason given: {line}"
+
+
+INSTALLED = {
+    "sklearn": "scikit-learn",
+    "yaml": "pyyaml",
+}  # import name -> name on the index, where they differ
+# Commands, plug-ins, and what another package calls.
+NOT_IMPORTED = {
+    "snakemake",
+    "snakemake-executor-plugin-slurm",
+    "macs3",
+    "igraph",
+    "snakefmt",
+    "ruff",
+    "pytest-xdist",
+}
+
+
+def imported(path, only_at_the_top=False):
+    """Distributions that a Python file imports, apart from Python's own and ours."""
+    tree, names = ast.parse(path.read_text()), set()
+    for node in tree.body if only_at_the_top else ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level:
+            names.add(node.module)
+    tops = {name.partition(".")[0] for name in names} - sys.stdlib_module_names - {"scbind"}
+    return {normal(INSTALLED.get(name, name)) for name in tops}
+
+
+def test_what_is_imported_is_required_and_nothing_else():
+    wanted = set(pins(ROOT / "envs/requirements.txt"))
+    package = set().union(*(imported(path) for path in (ROOT / "workflow/scbind").rglob("*.py")))
+    assert package <= wanted
+    tests = set().union(*(imported(path) for path in (ROOT / "tests").rglob("*.py")))
+    assert wanted - package - tests == NOT_IMPORTED
+
+
+UNUSED = {"prepare_motifs": {"torch"}}  # of a function that the rule does not call
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_the_conda_environment_of_a_rule_has_what_its_modules_import(name):
+    environment = re.search(r'conda:\s+"\.\./\.\./(envs/\w+\.yaml)"', RULES[name])[1]
+    given = yaml.safe_load((ROOT / environment).read_text())["dependencies"]
+    rows = [row for part in given for row in (part["pip"] if isinstance(part, dict) else [part])]
+    has = {normal(CONDA_NAMES.get(n, n)) for n in (re.split(r"[ =]", row)[0] for row in rows)}
+    text = (ROOT / f"workflow/scripts/{name}.py").read_text()
+    waiting = [f"scbind.{module}" for module in re.findall(r"from scbind\.([\w.]+) import", text)]
+    for module in waiting:  # grows while it is gone through
+        path = ROOT / f"workflow/{module.replace('.', '/')}.py"
+        if path.is_file():
+            assert imported(path, only_at_the_top=True) <= has | UNUSED.get(name, set()), (
+                f"{module}, in {environment}"
+            )
+            waiting += [each for each in digests.imported_modules(module) if each not in waiting]
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "envs").glob("*.yaml")), ids=lambda path: path.stem)

@@ -91,7 +91,7 @@ rule motif_enrichment:
     log:
         "logs/motif_enrichment/motifs.log",
     conda:
-        "../../envs/core.yaml"
+        "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=120,
@@ -152,7 +152,7 @@ rule score_types:
     log:
         "logs/score_types/types.log",
     conda:
-        "../../envs/core.yaml"
+        "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=60,

@@ -101,7 +101,7 @@ rule evaluate_baselines:
     benchmark:
         "benchmarks/evaluate_baselines/baselines.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/train.yaml"
     threads: 8
     resources:
         mem_mb=memory(8000),
@@ -129,7 +129,7 @@ rule evaluate_oracle:
     log:
         "logs/evaluate_oracle/oracle.log",
     conda:
-        "../../envs/core.yaml"
+        "../../envs/train.yaml"
     resources:
         mem_mb=memory(2000),
         runtime=60,

@@ -174,3 +174,25 @@ rule consensus_peaks:
         code=source_digest("peaks.consensus"),
     script:
         "../scripts/consensus_peaks.py"
+
+
+# Part of the run only where genome.genes is given.
+rule annotate_peaks:
+    input:
+        peaks="results/peaks/consensus.bed",
+        genes=optional(SETTINGS["genome"]["genes"]),
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        table="results/peaks/annotation.tsv",
+    log:
+        "logs/annotate_peaks/annotation.log",
+    conda:
+        "../../envs/peaks.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
+    params:
+        promoter=lookup("peaks/promoter", within=SETTINGS),
+        code=source_digest("peaks.annotation"),
+    script:
+        "../scripts/annotate_peaks.py"

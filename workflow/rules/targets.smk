@@ -3,6 +3,7 @@ rule all:
     input:
         "results/report.html",
         "results/peaks/consensus.bed",
+        optional(PEAK_ANNOTATION),
         rules.record_provenance.output,
         expand("results/models/{model}/card.md", model=MODELS),
         binding_stores(),
@@ -14,6 +15,7 @@ rule all:
 rule peaks:
     input:
         "results/peaks/consensus.bed",
+        optional(PEAK_ANNOTATION),
         per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
         per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
     localrule: True

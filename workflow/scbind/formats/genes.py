@@ -1,4 +1,4 @@
-"""Transcription start sites from a gene annotation."""
+"""Genes and their transcription start sites from a gene annotation."""
 
 from __future__ import annotations
 
@@ -16,13 +16,19 @@ ATTRIBUTE = r'(?:^|;)\s*{key} "?([^";]+)"?'
 
 
 def read_tss(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read start sites from BED6 or GTF, plain or gzipped (told apart by ``.gtf`` / ``.gff`` in the name).
+    """Start sites of the genes of :func:`read_genes`: ``gene, chrom, tss, strand``; equal ones are listed once."""
+    table = read_genes(path, sizes)[["gene", "chrom", "tss", "strand"]]
+    return table.drop_duplicates().sort_values(["chrom", "tss", "gene"], ignore_index=True)
 
-    Returns ``gene, chrom, tss, strand``: ``chrom`` int64 index into ``sizes``, ``tss`` int64 0-based
-    position of the first transcribed base (BED: ``start`` on +, ``end - 1`` on -). GTF: lines of feature
-    ``gene``, or, where there are none, of feature ``transcript``, or of ``exon`` joined per transcript;
-    named by ``gene_name`` or else ``gene_id``. A gene may have several start sites; equal ones are listed
-    once. Genes on chromosomes that ``sizes`` does not know are left out.
+
+def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
+    """Read genes from BED6 or GTF, plain or gzipped (told apart by ``.gtf`` / ``.gff`` in the name).
+
+    Returns ``gene, chrom, start, end, tss, strand``, sorted by place: ``chrom`` int64 index into ``sizes``; ``start``,
+    ``end`` int64, 0-based half-open; ``tss`` int64, 0-based position of the first transcribed base (``start`` on +,
+    ``end - 1`` on -). GTF: lines of feature ``gene``, or, where there are none, of feature ``transcript``, or of
+    ``exon`` joined per transcript; named by ``gene_name`` or else ``gene_id``. A gene may have several rows. Genes on
+    chromosomes that ``sizes`` does not know are left out.
 
     Raises
     ------
@@ -53,8 +59,8 @@ def read_tss(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
             f"gene {first['gene']} starts at {first['tss']}, beyond the end of {sizes.names[first['chrom']]}",
             "give the annotation of this genome assembly",
         )
-    columns = ["gene", "chrom", "tss", "strand"]
-    return table[columns].drop_duplicates().sort_values(["chrom", "tss", "gene"], ignore_index=True)
+    columns = ["gene", "chrom", "start", "end", "tss", "strand"]
+    return table[columns].sort_values(["chrom", "tss", "gene", "start", "end"], ignore_index=True)
 
 
 def _read_bed(path: Path) -> pd.DataFrame:

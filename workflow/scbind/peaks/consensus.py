@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
-from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +13,11 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
+from scbind.formats.bedtools import overlapped
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
 
-ROUNDS = 30  # of choosing peaks all at once; a few are enough for all but made-up peaks
+HALF = 0.5  # of the shorter of two peaks has to be shared for them to be one: ENCODE ATAC-seq pipeline
 
 
 def choose_type_peaks(
@@ -60,7 +61,7 @@ def choose_type_peaks(
     n_called = 0 if found is None else len(found)
     if n_called and min_replicates > 1 and len(replicates) >= min_replicates:
         compared = len(replicates)
-        seen = sum(_seen(found, _read_called(path)) for path in replicates.values())
+        seen = sum(overlapped(found, _read_called(path), HALF) for path in replicates.values())
         found = found[seen >= min_replicates]
         reason = "" if len(found) else f"no peak is seen in {min_replicates} of {compared} replicates"
         say(
@@ -82,24 +83,6 @@ def _read_called(path) -> pd.DataFrame:
         return pd.read_csv(path, sep="\t", header=None, names=COLUMNS)
     except FileNotFoundError:
         raise InputError(path, "no such file", "call the peaks again") from None
-
-
-def _seen(peaks: pd.DataFrame, other: pd.DataFrame) -> np.ndarray:
-    """Whether each peak is overlapped by half of it, or by half of the other; bool (peaks,)."""
-    import pyranges
-
-    seen = np.zeros(len(peaks), dtype=bool)
-    if len(peaks) and len(other):
-        names = {"chrom": "Chromosome", "start": "Start", "end": "End"}
-        left, right = (
-            pyranges.PyRanges(table[list(names)].rename(columns=names).assign(row=np.arange(len(table))))
-            for table in (peaks, other)
-        )
-        both = left.join(right, report_overlap=True).df
-        if len(both):
-            shorter = np.minimum(both["End"] - both["Start"], both["End_b"] - both["Start_b"])
-            seen[both["row"][2 * both["Overlap"] >= shorter]] = True
-    return seen
 
 
 def consensus_peaks(
@@ -155,8 +138,8 @@ def _fixed_width(path, sizes: ChromSizes, width: int, excluded: pd.DataFrame) ->
     table = pd.DataFrame(
         {"chrom": chrom, "start": start, "end": start + width, "per_million": table["per_million"]}
     )
-    table = _drop_excluded(table[inside], excluded)
-    return table.astype({"start": np.int32, "end": np.int32})
+    table = table[inside]
+    return table[~overlapped(table, excluded)].astype({"start": np.int32, "end": np.int32})
 
 
 def _scored(path, sizes: ChromSizes) -> pd.DataFrame:
@@ -166,18 +149,6 @@ def _scored(path, sizes: ChromSizes) -> pd.DataFrame:
     if score.sum() == 0:
         score = score + 1.0
     return table.assign(per_million=score / score.sum() * 1e6)
-
-
-def _drop_excluded(table: pd.DataFrame, excluded: pd.DataFrame) -> pd.DataFrame:
-    import pyranges
-
-    if not len(table) or not len(excluded):
-        return table
-    names = {"chrom": "Chromosome", "start": "Start", "end": "End"}
-    table = table.reset_index(drop=True)
-    peaks = pyranges.PyRanges(table[list(names)].rename(columns=names).assign(row=table.index))
-    hit = peaks.overlap(pyranges.PyRanges(excluded.rename(columns=names))).df
-    return table.drop(index=hit["row"]) if len(hit) else table
 
 
 def _keep_best(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
@@ -193,45 +164,42 @@ def _keep_best(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def _disjoint(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Tell which peaks of a chromosome are kept, best first, if each that overlaps one kept before goes: bool (peaks,).
-
-    In rounds, for all peaks at once: one that is better than whatever overlaps it would be kept in its turn, so it is
-    kept now, and what it overlaps goes. A round leaves few. What is left after ``ROUNDS`` of them, long chains of peaks
-    of rising score, is taken one by one.
-    """
-    kept = np.zeros(len(start), dtype=bool)
-    rank = np.argsort(start, kind="stable")
-    start, end = start[rank], end[rank]
-    for _ in range(ROUNDS):
-        if not len(rank):
-            break
-        # All that overlap a peak lie in one stretch of those sorted by start (others may, where peaks differ in width).
-        first = np.searchsorted(np.maximum.accumulate(end), start, side="right")
-        last = np.searchsorted(start, end, side="left")
-        best = _least_within(rank, first, last) == rank
-        kept[rank[best]] = True
-        # Of those kept, the last that starts before a peak's end is the only one that can overlap it.
-        before = np.searchsorted(start[best], end, side="left") - 1
-        left = (before < 0) | (end[best][before] <= start)
-        start, end, rank = start[left], end[left], rank[left]
-    starts, ends = [], []
-    for row in np.argsort(rank):
-        # Kept peaks do not overlap, so both lists are sorted and only the neighbours matter.
-        place = bisect_left(starts, start[row])
-        if (place < len(starts) and starts[place] < end[row]) or (place and ends[place - 1] > start[row]):
-            continue
-        starts.insert(place, start[row])
-        ends.insert(place, end[row])
-        kept[rank[row]] = True
+    """Which peaks of a chromosome, best first, overlap none that was kept before them: bool (peaks,)."""
+    by_start = np.argsort(start, kind="stable")
+    place = np.empty_like(by_start)
+    place[by_start] = np.arange(len(by_start))
+    kept = np.zeros(len(start), dtype=np.bool_)
+    kept[by_start] = _compiled_greedy()(start[by_start], end[by_start], place)
     return kept
 
 
-def _least_within(values: np.ndarray, first: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Least of ``values[first:last]`` for each stretch, none empty: two overlapping powers of two cover it."""
-    level = np.frexp(last - first)[1] - 1  # of the largest power that fits
-    least, result, width = values, np.empty_like(values), 1
-    for power in range(int(level.max()) + 1):
-        here = np.flatnonzero(level == power)
-        result[here] = np.minimum(least[first[here]], least[last[here] - width])
-        least, width = np.minimum(least[:-width], least[width:]), 2 * width
-    return result
+@functools.cache
+def _compiled_greedy() -> Callable:
+    from numba import njit  # compiles for seconds, so only where peaks are chosen
+
+    return njit(_greedy)
+
+
+def _greedy(start: np.ndarray, end: np.ndarray, order: np.ndarray) -> np.ndarray:
+    """Keep peaks, which are sorted by start, in an order unless one kept before overlaps: bool (peaks,).
+
+    A kept peak strikes out its neighbours on either side. To the left it may stop where no peak so far reaches it.
+    """
+    kept, struck = np.zeros(len(start), dtype=np.bool_), np.zeros(len(start), dtype=np.bool_)
+    reach = end.copy()  # the largest end up to each peak
+    for row in range(1, len(end)):
+        reach[row] = max(reach[row - 1], end[row])
+    for row in order:
+        if struck[row]:
+            continue
+        kept[row] = True
+        other = row + 1
+        while other < len(start) and start[other] < end[row]:
+            struck[other] = True
+            other += 1
+        other = row - 1
+        while other >= 0 and reach[other] > start[row]:
+            if end[other] > start[row]:
+                struck[other] = True
+            other -= 1
+    return kept
