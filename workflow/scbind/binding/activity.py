@@ -34,11 +34,12 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.interpolate import CubicSpline
 
-from scbind.binding.shards import Shard, check_shards, read_passing
+from scbind.binding.shards import Shard, check_shards
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
 from scbind.core.runlog import say
 from scbind.dataset.splits import PROTOCOL
+from scbind.formats.celltable import read_passing_cells
 from scbind.models.abstention import abstained, reliability_table
 
 BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
@@ -308,7 +309,7 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     z, binding, votes, depth = (
         np.concatenate([s.array(name) for s in opened]) for name in ("z", "binding_sum", "votes", "depth")
     )
-    obs, obsm = read_passing(cells)
+    obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = depth
     adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)

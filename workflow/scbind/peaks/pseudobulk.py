@@ -6,14 +6,13 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 
 from scbind.core.errors import InputError
 from scbind.core.files import require, write_table
 from scbind.core.runlog import say
+from scbind.formats.celltable import read_obs, read_obsm
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
 # In which types are compared: that of the clusters, which is the first that there is.
@@ -116,21 +115,13 @@ def read_pools(types: str | Path) -> dict[str, str]:
     }
 
 
-def read_passing(path: str | Path) -> pd.DataFrame:
+def read_typed_cells(path: str | Path) -> pd.DataFrame:
     """Read the passing, typed cells of a ``cells.h5ad`` without touching anything but ``obs``.
 
     Returns the columns ``sample``, ``barcode``, ``pass``, ``cell_type``, ``n_fragments``, indexed by row in the
     file. Raises :class:`InputError` if the file is missing, damaged or lacks one.
     """
-    require(path, "run the embedding of its group first")
-    try:
-        with h5py.File(path, "r") as handle:
-            obs = read_elem(handle["obs"])
-    except (OSError, KeyError) as error:
-        raise InputError(path, "cannot be read as h5ad", "make it again") from error
-    missing = [column for column in OBS if column not in obs]
-    if missing:
-        raise InputError(path, f"obs has no column {', '.join(missing)}", "make it again")
+    obs = read_obs(path, OBS)
     obs = obs[list(OBS)].astype({"sample": str, "barcode": str, "pass": bool}).reset_index(drop=True)
     typed = obs["cell_type"].notna() & (obs["cell_type"].astype(str) != "")
     return obs[obs["pass"] & typed].astype({"cell_type": str})
@@ -145,7 +136,7 @@ def slug(name: str, path: str | Path = "cell types") -> str:
 
 
 def _with_group(path, groups: Mapping[str, str]) -> pd.DataFrame:
-    table = read_passing(path)
+    table = read_typed_cells(path)
     return table.assign(group=table["sample"].map(groups))
 
 
@@ -208,11 +199,11 @@ def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tup
     sums: dict[tuple[str, str], np.ndarray] = {}
     for sample, path in cells.items():
         part = table[table["sample"] == sample]
-        with h5py.File(path, "r") as handle:
-            used = next((name for name in EMBEDDINGS if name in handle["obsm"]), None)
-            if used is None:
-                raise InputError(path, f"obsm has no {EMBEDDINGS[-1]}", "make it again")
-            points = handle["obsm"][used][:].astype(np.float64)[part.index]
+        found = read_obsm(path, EMBEDDINGS)
+        used = next((name for name in EMBEDDINGS if name in found), None)
+        if used is None:
+            raise InputError(path, f"obsm has no {EMBEDDINGS[-1]}", "run the embedding of the sample again")
+        points = found[used].astype(np.float64)[part.index]
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         keys = list(zip(part["group"], part["cell_type"], strict=True))
         for key in sorted(set(keys)):
