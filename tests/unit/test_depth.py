@@ -19,10 +19,10 @@ from scbind.evaluation.depth import (
     thin,
 )
 from scbind.evaluation.evaluate import network_scores, score_test_windows
+from scbind.evaluation.registry import BASELINES
 from scbind.models.predictor import load_predictor
 
 KEEPS = [1.0, 0.1, 0.01]
-BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
 
 @pytest.fixture(scope="module")

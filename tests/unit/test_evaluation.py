@@ -22,9 +22,8 @@ from scbind.evaluation.evaluate import (
     score_test_windows,
     write_curves,
 )
+from scbind.evaluation.registry import BASELINES
 from scbind.formats.motifs import read_motifs
-
-BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
 
 @pytest.fixture(scope="module")

@@ -14,6 +14,7 @@ from scbind.core.files import atomic, read_rows, write_table
 from scbind.core.runlog import say
 from scbind.formats.bigwigwriter import create_bigwig
 from scbind.formats.genome import ChromSizes
+from scbind.formats.typestatus import SKIPPED
 from scbind.models.abstention import reliability_table
 
 
@@ -92,7 +93,7 @@ def _types_in(store: Binding, types) -> tuple[list[str], np.ndarray]:
         raise InputError(
             types, f"lists no cell type {missing[0]!r} of {store.path}", "run the workflow again"
         )
-    chosen = sorted(name for name in set(names) - {""} if table[name]["status"] != "skipped")
+    chosen = sorted(name for name in set(names) - {""} if table[name]["status"] != SKIPPED)
     return [table[name]["slug"] for name in chosen], pd.Index(chosen, dtype=object).get_indexer(names)
 
 

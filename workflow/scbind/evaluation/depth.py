@@ -17,6 +17,7 @@ from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.evaluate import Scores, network_scores, stack_tables
+from scbind.evaluation.registry import CONTROLS
 from scbind.formats.genome import Genome
 from scbind.formats.signal import CHUNK
 from scbind.formats.thinning import is_kept, make_salt
@@ -29,7 +30,6 @@ COLUMNS = [
 ]  # fmt: skip
 NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
 ENOUGH = 0.9  # of the AUPRC at full depth
-NO_CURVE = ("other_lines_chip", "permuted_labels")  # one does not read the signal, the other is chance
 
 
 def evaluate_depth(
@@ -166,10 +166,10 @@ def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
     DataFrame
         ``model, tf, n_bound`` (drawn, over all lines), ``auprc_full, depth_needed, fragments_needed``, and ``at_most``:
         even the smallest share is enough, so that the number is an upper bound. NaN where no line has enough bound
-        windows. Predictors that do not read the signal are left out.
+        windows. Controls (:data:`scbind.evaluation.registry.CONTROLS`) are left out.
     """
     rows = []
-    for (model, tf), part in table[~table["model"].isin(NO_CURVE)].groupby(["model", "tf"]):
+    for (model, tf), part in table[~table["model"].isin(CONTROLS)].groupby(["model", "tf"]):
         n_bound = int(part.loc[part["keep"] == 1, "n_bound"].sum())
         part = part[(part["n_bound"] >= FEW_BOUND) & part["auprc"].notna()]
         row = {"model": model, "tf": tf, "n_bound": n_bound, "at_most": False}

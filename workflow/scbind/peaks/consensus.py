@@ -15,6 +15,7 @@ from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
+from scbind.formats.typestatus import FROM_SAMPLES, OWN, STATUSES
 
 ROUNDS = 30  # of choosing peaks all at once; a few are enough for all but made-up peaks
 
@@ -69,7 +70,7 @@ def choose_type_peaks(
     if reason:
         say(f"WARNING {output}: {reason}; the peaks of the whole samples stand in")
         found = _keep_best(pd.concat([_scored(path, sizes) for path in sample_peaks]), sizes)[COLUMNS]
-    status = {"source": "samples" if reason else "cell type", **facts, "reason": reason}
+    status = {"source": STATUSES[FROM_SAMPLES if reason else OWN].source, **facts, "reason": reason}
     status |= {"n_peaks": len(found), "n_called": n_called, "replicates": compared}
     with atomic(status_json) as scratch:
         scratch.write_text(json.dumps(status, indent=2) + "\n")

@@ -13,13 +13,11 @@ from scbind.core.errors import InputError
 from scbind.core.files import require, write_table
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs, read_obsm
+from scbind.formats.typestatus import FROM_SAMPLES, MERGED, OWN, POOLED, SKIPPED, SMALL_TYPES
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
 # In which types are compared: that of the clusters, which is the first that there is.
 EMBEDDINGS = ("X_harmony", "X_lsi")
-# What a type can be: pooled with peaks of its own or of its samples, part of another type, or left out.
-OWN, FROM_SAMPLES, MERGED, SKIPPED = "own", "sample_peaks", "merged", "skipped"
-POOLED = (OWN, FROM_SAMPLES)
 
 
 def list_cell_types(
@@ -41,8 +39,8 @@ def list_cell_types(
         where every sample with cells has one, else a sample.
     types_output
         TSV, sorted by ``cell_type``: ``cell_type``, ``slug`` (its name in file names: letters, digits and
-        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated), ``status`` (``own``: it
-        gets peaks of its own; ``sample_peaks``: those of its samples; ``merged``; ``skipped``), ``merged_into`` (a
+        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated), ``status`` (of
+        :data:`scbind.formats.typestatus.STATUSES`), ``merged_into`` (a
         ``cell_type`` whose status is ``own``) and ``reason`` (empty for ``own``).
     pseudobulks_output
         TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` where a
@@ -70,7 +68,7 @@ def list_cell_types(
     types = _summary(table, "cell_type")
     types.insert(1, "slug", _slugs(types["cell_type"], "cell types", paths[0]))
     _judge(types, min_cells, min_fragments, small_types)
-    if small_types == "merge":
+    if SMALL_TYPES[small_types] == MERGED:
         _merge(types, table, cells)
     for row in types[types["reason"] != ""].itertuples():
         target = f" {row.merged_into}" if row.merged_into else ""
@@ -170,7 +168,7 @@ def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types:
         "",
     )
     small = (types["reason"] != "") & ~empty
-    types.loc[small, "status"] = SKIPPED if small_types == "skip" else FROM_SAMPLES
+    types.loc[small, "status"] = SKIPPED if SMALL_TYPES[small_types] == SKIPPED else FROM_SAMPLES
 
 
 def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | Path]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from scbind.evaluation.registry import CONTROLS, PREDICTORS
 from scbind.report import modelplots
 from scbind.report.read import Inputs
 from scbind.report.tables import MARKS, Section, comparison, html_table
@@ -33,7 +34,7 @@ def evaluation(inputs: Inputs) -> Section | None:
                 note = (
                     "Means over the pairs of cell line and TF that every model was scored on; log2 gain is log2 of "
                     "AUPRC over prevalence. "
-                ) + _references(set(table["model"]))
+                ) + _controls(set(table["model"]))
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )
@@ -50,8 +51,8 @@ def evaluation(inputs: Inputs) -> Section | None:
     if inputs.curves:
         figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
         caption = (
-            "Precision against recall per TF, all held-out cell lines together. Dashed: references, no rivals of "
-            "the models."
+            "Precision against recall per TF, all held-out cell lines together. Dashed: controls, not "
+            "competitors."
         )
         section.figures.append(inputs.draw("precision_recall", figure, caption))
         ours = {
@@ -85,14 +86,9 @@ def _marks(inputs: Inputs) -> pd.DataFrame:
     return marks[[name for name in MARKS if name in marks]]
 
 
-def _references(shown: set[str]) -> str:
-    """What the rows are that are no rivals of the models."""
-    words = {
-        "other_lines_chip": "is the TF's ChIP-seq in other lines at the tested windows, for the pairs that have any",
-        "permuted_labels": "is boosted_trees fitted to permuted labels: what it has above the prevalence is chance",
-        "oracle": "knows the simulated motifs and openness, but not the coin flips: nobody can do better",
-    }
-    return " ".join(f"{name} {text}." for name, text in words.items() if name in shown)
+def _controls(shown: set[str]) -> str:
+    """What the rows are that are controls, not competitors."""
+    return " ".join(f"{name} {PREDICTORS[name].sentence}." for name in CONTROLS if name in shown)
 
 
 def _depths(inputs: Inputs, section: Section) -> None:

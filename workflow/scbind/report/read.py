@@ -16,6 +16,7 @@ from scbind.analysis.activitytable import Activity
 from scbind.core.errors import InputError
 from scbind.core.files import require
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
+from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.style import DPI, colours_of, data_uri, save_png
 
 LIMITS = {  # parameter of the embedding: the measure whose threshold it is
@@ -126,8 +127,8 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
         listed = pd.read_csv(
             require(types, "list the cell types"), sep="\t", dtype=str, keep_default_na=False
         )
-        for row in listed[listed["status"].isin(["merged", "skipped"])].itertuples():
-            source = f"merged into {row.merged_into}" if row.merged_into else "skipped"
+        for row in listed[~listed["status"].isin(POOLED)].itertuples():
+            source = " ".join(filter(None, (STATUSES[row.status].source, row.merged_into)))
             facts = {"reason": row.reason, "n_cells": int(row.n_cells), "n_fragments": int(row.n_fragments)}
             rows.append({"cell_type": row.cell_type, "source": source} | facts)
     return pd.DataFrame(rows) if rows else None
