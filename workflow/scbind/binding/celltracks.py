@@ -10,7 +10,7 @@ import pysam
 
 from scbind.binding.store import Binding, open_binding
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_rows, write_table
+from scbind.core.files import atomic, read_rows, write_bed, write_table
 from scbind.core.runlog import say
 from scbind.formats.bigwigwriter import create_bigwig
 from scbind.formats.genome import ChromSizes
@@ -131,7 +131,7 @@ def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.
 def _write_bed(table: pd.DataFrame, path: Path) -> None:
     """Write a sorted table as bgzipped, tabix-indexed BED."""
     plain = path.with_suffix("")
-    table.to_csv(plain, sep="\t", header=False, index=False)
+    write_bed(plain, table)
     pysam.tabix_compress(str(plain), str(path), force=True)
     plain.unlink()
     pysam.tabix_index(str(path), preset="bed", force=True)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic
+from scbind.core.files import atomic, write_bed
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
@@ -140,10 +140,7 @@ def consensus_peaks(
     chrom = table["chrom"].astype(str)
     name = chrom + ":" + table["start"].astype(str) + "-" + table["end"].astype(str)
     say(f"{len(table)} consensus peaks of {width} bp from {len(inputs)} sets")
-    with atomic(output) as scratch:
-        table.assign(name=name, score=table["per_million"].round(4))[COLUMNS[:5]].to_csv(
-            scratch, sep="\t", header=False, index=False
-        )
+    write_bed(output, table.assign(name=name, score=table["per_million"].round(4))[COLUMNS[:5]])
 
 
 def _fixed_width(path, sizes: ChromSizes, width: int, excluded: pd.DataFrame) -> pd.DataFrame:
