@@ -26,15 +26,15 @@ def test_docs_describe_each_baseline_and_say_which_are_controls():
     table = re.findall(
         r"^\| `(\w+)` \| (.*) \|$", OUTPUTS.partition("| `model` | what it is |\n")[2], flags=re.M
     )
-    table = table[: len(registry.PREDICTORS)]
-    assert [name for name, _ in table] == list(registry.PREDICTORS)
+    table = table[: len(registry.COMPARATORS)]
+    assert [name for name, _ in table] == list(registry.COMPARATORS)
     for name, text in table:
-        assert text.startswith(registry.PREDICTORS[name].sentence), name
+        assert text.startswith(registry.COMPARATORS[name].sentence), name
     assert set(registry.CONTROLS) == {name for name, _ in table[-3:]}, "docs: the last three are controls"
 
 
 def test_controls_are_not_ranked_among_competitors():
-    rows = [(name, "K", tf, 0.5) for name in registry.PREDICTORS for tf in ("X", "Y")]
+    rows = [(name, "K", tf, 0.5) for name in registry.COMPARATORS for tf in ("X", "Y")]
     rows = [row for row in rows if row[0] not in registry.CONTROLS or row[2] == "X"]
     metrics = pandas.DataFrame(rows, columns=["model", "cell_line", "tf", "auprc"]).assign(split="test")
     for column in ("prevalence", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"):

@@ -39,11 +39,6 @@ class Activity:
         return self.var.index.tolist()
 
     @property
-    def reliability(self) -> pd.DataFrame:
-        """What ``var`` says of each factor's predictions, one row per factor (may have no column)."""
-        return self.var
-
-    @property
     def abstained(self) -> np.ndarray:
         """What :func:`abstained_tfs` says of ``var``."""
         return abstained_tfs(self.var)

@@ -18,7 +18,12 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import PROTOCOL, kinds_of_holdout
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
-from scbind.models.metrics import calibration_error, pooled_reliability, precision_on_grid, ranking_metrics
+from scbind.models.metrics import (
+    calibration_error,
+    pooled_calibration_curve,
+    precision_on_grid,
+    ranking_metrics,
+)
 from scbind.models.predictor import Predictor, load_predictor
 
 COLUMNS = [
@@ -160,7 +165,7 @@ def protocol_windows(
 
 
 def write_curves(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], output: str | Path) -> None:
-    """Precision on a grid of recalls per TF, and the reliability of all TFs pooled.
+    """Precision on a grid of recalls per TF, and the calibration curve of all TFs pooled.
 
     Keys: ``tfs``, ``recall`` (101,), ``precision`` (TFs, 101), ``prevalence`` (TFs,), ``reliability_predicted``,
     ``reliability_observed``, ``reliability_count`` (10,).
@@ -174,7 +179,7 @@ def write_curves(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], output: str
             prevalence.append(truth.mean())
             yield truth, np.clip(score, 0, 1), None
 
-    predicted, observed, count = pooled_reliability(each_tf())
+    predicted, observed, count = pooled_calibration_curve(each_tf())
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,

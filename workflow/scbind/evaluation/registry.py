@@ -1,4 +1,4 @@
-"""Every predictor beside the trained models: what it is, and how evaluation and report treat it."""
+"""What the trained models are compared with: what it is, and how evaluation and report treat it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Predictor:
+class Comparator:
     """A baseline or the oracle.
 
     ``sentence`` follows the name, in the report and the docs. ``probability``: its scores are probabilities and get a
@@ -23,28 +23,28 @@ class Predictor:
 ORACLE = "oracle"
 # Snakefile, evaluation, report, docs: in the order of evaluation.
 BASELINES = {
-    "accessibility": Predictor("counts insertions in the window, divided by the depth"),
-    "motif_x_accessibility": Predictor("is accessibility times the best match of the TF's matrix nearby"),
-    "boosted_trees": Predictor(
+    "accessibility": Comparator("counts insertions in the window, divided by the depth"),
+    "motif_x_accessibility": Comparator("is accessibility times the best match of the TF's matrix nearby"),
+    "boosted_trees": Comparator(
         "fits small boosted trees per TF to insertions at four widths and motif matches", probability=True
     ),
-    "other_lines_chip": Predictor(
+    "other_lines_chip": Comparator(
         "is the TF's ChIP-seq in other lines at the tested windows, for the pairs that have any", control=True
     ),
-    "permuted_labels": Predictor(  # lies on the prevalence, which every figure shows already
+    "permuted_labels": Comparator(  # lies on the prevalence, which every figure shows already
         "is boosted_trees fitted to permuted labels: what it has above the prevalence is chance",
         probability=True,
         control=True,
         drawn=False,
     ),
 }
-PREDICTORS = BASELINES | {
-    ORACLE: Predictor(
+COMPARATORS = BASELINES | {
+    ORACLE: Comparator(
         "knows the simulated motifs and openness, but not the coin flips: nobody can do better",
         probability=True,
         control=True,
     )
 }
-PROBABILITIES = tuple(name for name, each in PREDICTORS.items() if each.probability)
-CONTROLS = tuple(name for name, each in PREDICTORS.items() if each.control)
-NOT_DRAWN = tuple(name for name, each in PREDICTORS.items() if not each.drawn)
+PROBABILITIES = tuple(name for name, each in COMPARATORS.items() if each.probability)
+CONTROLS = tuple(name for name, each in COMPARATORS.items() if each.control)
+NOT_DRAWN = tuple(name for name, each in COMPARATORS.items() if not each.drawn)

@@ -81,20 +81,24 @@ def calibration_error(
     The mean over windows of |observed frequency - mean probability| of the window's bin, each window counting
     ``weight`` times (default once); NaN for no windows.
     """
-    predicted, observed, count = reliability(truth, probability, bins, weight)
+    predicted, observed, count = calibration_curve(truth, probability, bins, weight)
     if not count.sum():
         return float("nan")
     gap = np.abs(np.nan_to_num(predicted) - np.nan_to_num(observed))
     return float((gap * count).sum() / count.sum())
 
 
-def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None):
+def calibration_curve(
+    truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None
+):
     """Mean probability, observed frequency and (weighted) count of each equal-width bin; NaN in empty bins."""
-    return pooled_reliability([(truth, probability, weight)], bins)
+    return pooled_calibration_curve([(truth, probability, weight)], bins)
 
 
-def pooled_reliability(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], bins: int = 10):
-    """As :func:`reliability` of all parts (truth, probability, weight) joined, with one in memory at a time.
+def pooled_calibration_curve(
+    parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], bins: int = 10
+):
+    """As :func:`calibration_curve` of all parts (truth, probability, weight) joined, with one in memory at a time.
 
     The sums go on from part to part, so they are to the bit those of the parts joined.
     """

@@ -71,8 +71,8 @@ def list_cell_types(
     if SMALL_TYPES[small_types] == MERGED:
         _merge(types, table, cells)
     for row in types[types["reason"] != ""].itertuples():
-        target = f" {row.merged_into}" if row.merged_into else ""
-        say(f"WARNING cell type {row.cell_type} ({row.reason}): {row.status}{target and ' into' + target}")
+        into = f" into {row.merged_into}" if row.merged_into else ""
+        say(f"WARNING cell type {row.cell_type} ({row.reason}): {row.status}{into}")
     pooled = types[types["status"].isin(POOLED)]
     if pooled.empty:
         raise InputError(
@@ -174,7 +174,7 @@ def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types:
 def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | Path]) -> None:
     """Point each small type to the nearest that is large enough, in the group where most of its cells are."""
     centroids = _centroids(cells, table)
-    targets = set(types.loc[types["status"] == OWN, "cell_type"])
+    large = set(types.loc[types["status"] == OWN, "cell_type"])
     for row in types.index[types["status"] == FROM_SAMPLES]:
         name = types.at[row, "cell_type"]
         for group in (
@@ -182,7 +182,7 @@ def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | P
         ):
             near = {
                 other: float(centroids[group, name] @ centroids[group, other])
-                for other in sorted(targets)
+                for other in sorted(large)
                 if (group, other) in centroids
             }
             if near:

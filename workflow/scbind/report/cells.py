@@ -36,7 +36,7 @@ def quality(inputs: Inputs) -> Section | None:
         drawn, samples = len(plots.quality_samples(obs)), obs["sample"].nunique()
         if drawn < samples:
             caption += f" Of {samples} samples the {drawn} where the smallest share of cells passes."
-        section.figures = [inputs.draw("quality", plots.quality(obs, inputs.limits), caption)]
+        section.figures = [inputs.draw("quality", plots.quality_distributions(obs, inputs.limits), caption)]
     if inputs.borrowed is not None:
         figure = plots.borrowing(*inputs.borrowed)
         caption = "Shallow cells borrow fragments of their nearest neighbours until they reach the target."

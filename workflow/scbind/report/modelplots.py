@@ -1,4 +1,4 @@
-"""Figures about models: precision and recall, comparison with baselines, reliability, training.
+"""Figures about models: precision and recall, comparison with baselines, calibration, training.
 
 ``colours`` maps names of models and baselines to colours; without it each figure chooses its own.
 """
@@ -145,7 +145,7 @@ def spread(heights: Mapping[str, float], gap: float) -> dict[str, float]:
 
 
 @styled
-def fragments_needed(
+def fragments_needed_dots(
     table: pd.DataFrame, models: list[str], colours: Mapping[str, str] | None = None
 ) -> Figure:
     """Fragments with which each factor keeps 90 % of its AUPRC at full depth; an arrow: at most so many.
@@ -182,7 +182,7 @@ def fragments_needed(
 
 
 @styled
-def reliability(
+def calibration_curves(
     curves: Mapping[str, Mapping[str, np.ndarray]], colours: Mapping[str, str] | None = None
 ) -> Figure:
     """Observed share of bound windows against predicted probability, all factors pooled; area by windows."""
@@ -206,7 +206,9 @@ def reliability(
 
 
 @styled
-def training(histories: Mapping[str, pd.DataFrame], colours: Mapping[str, str] | None = None) -> Figure:
+def training_curves(
+    histories: Mapping[str, pd.DataFrame], colours: Mapping[str, str] | None = None
+) -> Figure:
     """Loss and validation AUPRC per epoch; ``histories`` maps a model to its ``training.csv``."""
     figure = new_figure(9.4, 3.3)
     left, right = figure.subplots(1, 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scbind.evaluation.registry import CONTROLS, PREDICTORS
+from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.report import modelplots
 from scbind.report.read import Inputs
 from scbind.report.tables import MARKS, Section, comparison, html_table
@@ -64,7 +64,7 @@ def evaluation(inputs: Inputs) -> Section | None:
                 "probability can be taken at its word. Larger points stand for more windows."
             )
             section.figures.append(
-                inputs.draw("reliability", modelplots.reliability(ours, inputs.model_colours), caption)
+                inputs.draw("reliability", modelplots.calibration_curves(ours, inputs.model_colours), caption)
             )
     _depths(inputs, section)
     if metrics is not None:
@@ -88,7 +88,7 @@ def _marks(inputs: Inputs) -> pd.DataFrame:
 
 def _controls(shown: set[str]) -> str:
     """What the rows are that are controls, not competitors."""
-    return " ".join(f"{name} {PREDICTORS[name].sentence}." for name in CONTROLS if name in shown)
+    return " ".join(f"{name} {COMPARATORS[name].sentence}." for name in CONTROLS if name in shown)
 
 
 def _depths(inputs: Inputs, section: Section) -> None:
@@ -103,7 +103,7 @@ def _depths(inputs: Inputs, section: Section) -> None:
         )
         section.figures.append(inputs.draw("auprc_depth", figure, caption))
     if needed is not None and needed["fragments_needed"].notna().any():
-        figure = modelplots.fragments_needed(needed, inputs.models, inputs.model_colours)
+        figure = modelplots.fragments_needed_dots(needed, inputs.models, inputs.model_colours)
         caption = (
             "Fewest fragments from which on a TF keeps 90 % of the AUPRC that the same model has at full depth. An "
             "arrow: even the least depth tried is enough. Read it beside the AUPRC: what is never good needs little."
@@ -120,7 +120,7 @@ def training(inputs: Inputs) -> Section | None:
         "Loss in training (dashed) and validation (solid), and mean AUPRC on validation windows, per epoch."
     )
     section.figures = [
-        inputs.draw("training", modelplots.training(inputs.training, inputs.model_colours), caption)
+        inputs.draw("training", modelplots.training_curves(inputs.training, inputs.model_colours), caption)
     ]
     return section
 

@@ -94,7 +94,7 @@ def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple 
     return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
 
 
-def read_table(path: str | Path, separator: str = "\t") -> pd.DataFrame:
+def read_result(path: str | Path, separator: str = "\t") -> pd.DataFrame:
     """Read a table with a header; it may have no rows. ``NA`` is a name like any other."""
     require(path, "run the rule that makes it first")
     try:
