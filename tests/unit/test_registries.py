@@ -3,12 +3,14 @@
 import ast
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas
 from scbind.evaluation import baselines, registry
 from scbind.formats import typestatus
 from scbind.plan import digests
+from scbind.report import cells, models
 from scbind.report.tables import comparison
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +84,13 @@ def literals(module):
         for node in ast.walk(tree)
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
+
+
+def test_the_report_explains_each_baseline_and_source_of_peaks():
+    note = models._meaning({"scbind", *registry.COMPARATORS})
+    assert [note.count(each.sentence) for each in registry.COMPARATORS.values()] == [1] * 6
+    assert "oracle" not in models._meaning(set(registry.BASELINES))
+    peaks = pandas.DataFrame({"cell_type": ["a"], "source": ["cell type"]})
+    text = cells.pseudobulk(SimpleNamespace(peaks=peaks)).text[0]
+    for status in typestatus.STATUSES.values():
+        assert f"{status.source.capitalize()}: {status.sentence}." in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scbind.evaluation.registry import COMPARATORS, CONTROLS
+from scbind.evaluation.registry import COMPARATORS
 from scbind.report import modelplots
 from scbind.report.read import Inputs
 from scbind.report.tables import MARKS, Section, comparison, html_table
@@ -34,7 +34,7 @@ def evaluation(inputs: Inputs) -> Section | None:
                 note = (
                     "Means over the pairs of cell line and TF that every model was scored on; log2 gain is log2 of "
                     "AUPRC over prevalence. "
-                ) + _controls(set(table["model"]))
+                ) + _meaning(set(table["model"]))
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )
@@ -86,9 +86,9 @@ def _marks(inputs: Inputs) -> pd.DataFrame:
     return marks[[name for name in MARKS if name in marks]]
 
 
-def _controls(shown: set[str]) -> str:
-    """What the rows are that are controls, not competitors."""
-    return " ".join(f"{name} {COMPARATORS[name].sentence}." for name in CONTROLS if name in shown)
+def _meaning(shown: set[str]) -> str:
+    """What the rows are that are no trained models."""
+    return " ".join(f"{name} {each.sentence}." for name, each in COMPARATORS.items() if name in shown)
 
 
 def _depths(inputs: Inputs, section: Section) -> None:
