@@ -1,4 +1,4 @@
-# make demo | test | lint | format | lock | docs | docs-reference | clean      (CORES=4 make demo, to use more cores)
+# make demo | demo-full | test | lint | format | lock | docs | docs-reference | clean      (CORES=4 make demo, to use more cores)
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CORES ?= 2
@@ -14,10 +14,11 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help env demo test lint format lock docs docs-reference clean
+.PHONY: help env demo demo-full test lint format lock docs docs-reference clean
 
 help:
 	@echo "make demo    run the whole workflow on the embedded example"
+	@echo "make demo-full  the same, with scfan scored on all test windows (about twice as long)"
 	@echo "make test    every check and test"
 	@echo "make lint    format and lint checks only"
 	@echo "make format  rewrite files in the project's format"
@@ -31,6 +32,10 @@ env:
 
 demo: env
 	snakemake --cores $(CORES)
+	@echo "The report is in $(ROOT)/results/report.html"
+
+demo-full: env
+	snakemake --cores $(CORES) --configfile config/config.yaml config/demo-full.yaml
 	@echo "The report is in $(ROOT)/results/report.html"
 
 lint: env

@@ -1,5 +1,6 @@
 """An edit of code reruns the rules that run it, and no others."""
 
+import json
 import re
 import subprocess
 import sys
@@ -206,3 +207,34 @@ def test_other_names_of_modules_rerun_nothing(copied):
         check=True,
     )
     assert reruns(before, planned(new)) == set()
+
+
+def test_digests_that_were_kept_are_used_until_a_module_changes(package, tmp_path):
+    path, expected = tmp_path / "kept" / "digests.json", digests.list_digests()
+    digests.keep_digests(path)
+    written = json.loads(path.read_text())
+    digests.forget()
+    path.write_text(json.dumps(written | {"digests": dict.fromkeys(written["digests"], "kept")}))
+    digests.keep_digests(path)
+    assert digests.source_digest("top") == digests.source_digest("other")  # from the file
+    (package / "other.py").write_text("X = 2\n")
+    digests.forget()
+    digests.keep_digests(path)
+    assert (
+        digests.source_digest("top") == expected["top"]
+        and digests.source_digest("other") != expected["other"]
+    )
+    assert json.loads(path.read_text())["key"] != written["key"]
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"key": 1}'])
+def test_a_file_of_digests_that_cannot_be_read_is_made_anew(package, tmp_path, text):
+    path, expected = tmp_path / "digests.json", digests.list_digests()
+    path.write_text(text)
+    digests.forget()
+    digests.keep_digests(path)
+    digests.forget()
+    digests.keep_digests(path)
+    assert digests.list_digests() == expected
+    digests.keep_digests("/proc/absent/digests.json")
+    assert digests.list_digests() == expected

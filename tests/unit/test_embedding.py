@@ -13,6 +13,9 @@ from scbind.cells.columns import COLUMNS
 from scbind.cells.embedding import embed, reasons, sample_cells
 from scbind.core.errors import InputError
 
+# One process for all that numba compiles, which takes half a minute in each.
+pytestmark = pytest.mark.xdist_group("numba")
+
 LENGTHS = {"chr1": 60_000, "chr2": 40_000}
 SITES = np.arange(
     500, 99_000, 2000

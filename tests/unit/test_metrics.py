@@ -6,6 +6,7 @@ from scbind.models.metrics import (
     pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,
+    sampling_error,
 )
 from sklearn.metrics import average_precision_score
 
@@ -78,3 +79,21 @@ def test_calibration_curve_of_parts_is_that_of_the_parts_joined():
     )
     for expected, got in zip(joined, pooled_calibration_curve(iter(parts)), strict=True):
         assert np.array_equal(expected, got)
+
+
+def test_sampling_error_is_the_scatter_of_many_draws():
+    rng = np.random.default_rng(0)
+    truth = rng.random(20_000) < 0.03
+    score = rng.normal(size=20_000) + 2 * truth
+    chance = np.where(truth, 0.9, np.where(score > 1, 0.2, 0.05))
+    found, errors = [], []
+    for _ in range(200):
+        drawn = rng.random(20_000) < chance
+        part = truth[drawn], score[drawn], 1 / chance[drawn]
+        found.append(ranking_metrics(*part)["auprc"])
+        if len(errors) < 20:
+            errors.append(sampling_error(*part))
+    assert np.mean(found) == pytest.approx(ranking_metrics(truth, score)["auprc"], abs=0.01)
+    assert np.mean(errors) == pytest.approx(np.std(found), rel=0.15)
+    assert sampling_error(truth, score, np.ones(20_000)) < 1e-12, "all were sure to be drawn"
+    assert np.isnan(sampling_error(np.zeros(5, bool), np.arange(5.0), np.full(5, 2.0)))

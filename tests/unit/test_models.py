@@ -33,9 +33,12 @@ RNG = np.random.default_rng(0)
 CODES = RNG.integers(0, 4, (7, 1000)).astype(np.uint8)
 
 
+TILES = {"scbind": None, "scfan": (4, 1)}  # the shipped ones, and smaller ones for the slow network
+
+
 def predictor(architecture):
     torch.manual_seed(0)
-    return Predictor(build_network(architecture, FACTS, {}), FACTS, None)
+    return Predictor(build_network(architecture, FACTS, {}), FACTS, None, tile=TILES[architecture])
 
 
 def test_matches_and_their_gradient_equal_the_general_convolution():
@@ -87,7 +90,7 @@ def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
     network = build_network(architecture, FACTS, {})
     for weights in network.parameters():  # also those that start at 0
         nn.init.normal_(weights, std=0.2)
-    model = Predictor(network, FACTS, fitted)
+    model = Predictor(network, FACTS, fitted, tile=TILES[architecture])
     depth = np.array([0.03, 0.001, 0.0], np.float32)  # above what was trained on, below it, nothing
     counts = RNG.poisson(1.0, (3, 7, 1000 // model.bin_bp)).astype(np.float32)
     readout = model.readout(CODES)
@@ -103,7 +106,10 @@ def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
 def test_bfloat16_moves_a_probability_by_little(architecture):
     torch.manual_seed(0)
     network = build_network(architecture, FACTS, {})
-    exact, rounded = (Predictor(network, FACTS, None, precision=name) for name in ("float32", "bfloat16"))
+    exact, rounded = (
+        Predictor(network, FACTS, None, precision=name, tile=TILES[architecture])
+        for name in ("float32", "bfloat16")
+    )
     counts = RNG.poisson(1.0, (3, 7, 1000 // exact.bin_bp)).astype(np.float32)
     depth, readout = np.full(3, 0.01, np.float32), exact.readout(CODES)
     np.testing.assert_array_equal(rounded.readout(CODES), readout)

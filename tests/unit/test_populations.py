@@ -5,6 +5,9 @@ import pytest
 from scbind.analysis.populations import COLUMNS, find_populations
 from scbind.core.errors import InputError
 
+# One process for all that numba compiles, which takes half a minute in each.
+pytestmark = pytest.mark.xdist_group("numba")
+
 TFS = [f"TF{i}" for i in range(8)]
 
 

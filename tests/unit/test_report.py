@@ -345,7 +345,21 @@ def test_comparison_uses_only_pairs_that_all_models_share():
     assert comparison(frame, "none").empty
 
 
-def test_references_neither_narrow_the_comparison_nor_win_it():
+def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, tmp_path):
+    path = tmp_path / "metrics.tsv"
+    table = pd.read_csv(inputs["metrics"], sep="\t", keep_default_na=False, na_values=[""])
+    rival = table["model"].unique()[-1]
+    write_report(tmp_path / "whole.html", **inputs)
+    assert "standard error" not in Page((tmp_path / "whole.html").read_text()).text
+    table.assign(auprc_se=np.where(table["model"] == rival, 0.0123, np.nan)).to_csv(
+        path, sep="\t", index=False
+    )
+    write_report(tmp_path / "r.html", **inputs | {"metrics": path})
+    text = Page((tmp_path / "r.html").read_text()).text
+    assert f"Only a sample of the test windows was scored for {rival};" in text and "0.0123" in text
+
+
+def test_controls_neither_narrow_the_comparison_nor_win_it():
     rows = [("a", "K", "X", 0.5), ("a", "K", "Y", 0.1), ("b", "K", "X", 0.2), ("b", "K", "Y", 0.4)]
     rows.append(("other_lines_chip", "K", "X", 0.9))
     frame = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "auprc"])

@@ -7,7 +7,7 @@ from scbind.core.files import scratch_array
 from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation import testscores
+from scbind.evaluation import evaluate, testscores
 from scbind.evaluation.evaluate import network_scores, score_test_windows, write_curves
 from scbind.evaluation.testscores import ByTF, score_lines
 from scbind.models.predictor import load_predictor
@@ -39,12 +39,11 @@ def test_scores_and_labels_are_those_of_the_windows(data, tmp_path, monkeypatch)
         np.testing.assert_array_equal(found.window, window)
         np.testing.assert_array_equal(found.scores, predict(found.line, window)[:, found.columns].T)
         np.testing.assert_array_equal(found.labels, labels[:, found.columns].T)
-        np.testing.assert_array_equal(found.bound, (labels == BOUND).any(axis=1))
         by_line[found.line] = found
     assert [data.lines[line] for line in by_line] == ["A", "C"] and list(tmp_path.iterdir()) == []
-    truth, score = ByTF(data, list(by_line.values()))["TF1"]
+    truth, score, weight = ByTF(data, list(by_line.values()))["TF1"]
     known = [found.labels[0] >= 0 for found in by_line.values()]
-    assert len(truth) == len(score) == sum(each.sum() for each in known)
+    assert weight is None and len(truth) == len(score) == sum(each.sum() for each in known)
     assert truth.sum() == sum((found.labels[0] == BOUND).sum() for found in by_line.values())
 
 
@@ -83,13 +82,14 @@ def test_memory_holds_one_tf_at_a_time(data, tmp_path, monkeypatch):
         )
         chrom, start, genome = np.zeros(40_000, int), np.arange(40_000) * 200, data.genome
 
-    monkeypatch.setattr(testscores, "BLOCK", 1000)
+    for module in (testscores, evaluate):
+        monkeypatch.setattr(module, "BLOCK", 1000)
     tracemalloc.start()
     table, _ = score_test_windows(Large, made_up(Large), "m", tmp_path)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert set(table["tf"]) == set(Large.tfs) and (table["n_bound"] == 800).all()
-    assert peak < 40_000 * 100 * 4, "less than all scores"
+    assert peak < 6e6, "the scores of all TFs are 16 MB; 4.8 MB were measured"
 
 
 def test_a_scratch_array_leaves_nothing(tmp_path):
@@ -97,3 +97,37 @@ def test_a_scratch_array_leaves_nothing(tmp_path):
     assert found.shape == (3, 5) and not found.any() and list(tmp_path.iterdir()) == []
     found[1] = 7
     assert found.sum() == 35
+
+
+def test_a_sample_of_test_windows_estimates_all(data, tmp_path):
+    def predict(line, window):
+        return np.asarray(data.labels[line, window] == BOUND) * 0.3 + 0.7 * made_up(data)(line, window)
+
+    full, _ = score_test_windows(data, predict, "m", tmp_path)
+    asked = []
+
+    def counted(line, window):
+        asked.append((line, window))
+        return predict(line, window)
+
+    table, drawn = score_test_windows(data, counted, "m", tmp_path, max_windows=90, seed=3)
+    assert {line: len(window) for line, window in asked} == {0: 90, 1: 90}
+    again, _ = score_test_windows(data, predict, "m", tmp_path, max_windows=90, seed=3)
+    pd.testing.assert_frame_equal(table, again, check_exact=True)
+    keys = ["cell_line", "tf", "split"]
+    both = full.merge(table, on=keys, suffixes=("", "_drawn"))
+    both = both[(both["split"] == "test") & (both["n_bound"] >= 4)]
+    assert len(both) >= 2 and (both["n_windows_drawn"] <= 90).all() and full["auprc_se"].isna().all()
+    assert (both["auprc_se_drawn"] > 0).all()
+    assert ((both["auprc"] - both["auprc_drawn"]).abs() < 4 * both["auprc_se_drawn"]).all()
+    assert ((both["prevalence"] / both["prevalence_drawn"] - 1).abs() < 0.5).all()
+    truth, score, weight = drawn["TF1"]
+    assert len(truth) == len(score) == len(weight) and weight.max() > 1
+    write_curves(drawn, tmp_path / "drawn.npz")
+    with np.load(tmp_path / "drawn.npz") as curves:
+        assert curves["prevalence"][0] == np.average(truth, weights=weight)
+        assert curves["reliability_count"].sum() == pytest.approx(
+            sum(each[2].sum() for each in drawn.values())
+        )
+    unsampled, _ = score_test_windows(data, predict, "m", tmp_path, max_windows=10**6)
+    pd.testing.assert_frame_equal(unsampled, full, check_exact=True)

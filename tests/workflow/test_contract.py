@@ -4,12 +4,11 @@ import ast
 import importlib
 import inspect
 import re
-import sys
 from pathlib import Path
 
 import pytest
 import yaml
-from scbind.plan import digests, settings, sheets
+from scbind.plan import settings, sheets
 
 ROOT = Path(__file__).parent.parent.parent
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -38,8 +37,8 @@ def pins(path):
 RULES = dict(rules())
 
 
-def test_rules_are_found():
-    assert len(RULES) > 25
+def test_every_script_has_its_rule():
+    assert set(RULES) == {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -151,9 +150,16 @@ def test_the_package_never_imports_snakemake():
         assert not re.search(r"^\s*(import|from) snakemake", path.read_text(), re.M), path
 
 
-def test_python_is_supported():
-    assert sys.version_info >= (3, 11)
-    assert digests.list_modules()
+def test_setup_demands_the_python_that_the_package_does():
+    demanded = re.search(r'requires-python = ">=3\.(\d+)"', (ROOT / "pyproject.toml").read_text())[1]
+    setup = (ROOT / "envs/setup.sh").read_text()
+    assert f"sys.exit(sys.version_info < (3, {demanded}))" in setup
+    assert (
+        f"Python 3.{demanded} or newer" in setup
+        and f"Python 3.{demanded} or newer" in (ROOT / "README.md").read_text()
+    )
+    for name in ("core", "dev", "peaks", "train"):
+        assert f"python =3.{demanded}" in (ROOT / f"envs/{name}.yaml").read_text()
 
 
 @pytest.mark.parametrize(

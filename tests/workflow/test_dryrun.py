@@ -5,6 +5,7 @@ import re
 from collections import Counter
 
 import pytest
+import yaml
 
 pytestmark = pytest.mark.workflow
 
@@ -176,6 +177,14 @@ def test_only_the_models_of_the_config_given(project):
     path = project.edited("models", {"one": {"epochs": 1}})
     path.write_text(path.read_text().replace("model: scbind", "model: one"))
     assert project.jobs("--configfile", path)["train_model"] == 1
+
+
+def test_the_full_demo_differs_in_the_sample_of_test_windows_alone(project):
+    config, full = (project.folder / "config" / name for name in ("config.yaml", "demo-full.yaml"))
+    shipped = yaml.safe_load(config.read_text())["models"]["scfan"]
+    assert yaml.safe_load(full.read_text()) == {"models": {"scfan": {"test_windows": None}}}
+    assert shipped["test_windows"] > 0
+    assert project.jobs("--configfile", config, full) == project.jobs()
 
 
 def test_bam_and_downloads_add_their_rules(project):

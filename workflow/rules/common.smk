@@ -9,8 +9,9 @@ from scbind.core.files import read_rows, rows_by
 from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import settings, sheets
-from scbind.plan.digests import list_modules, source_digest, template_digest
+from scbind.plan.digests import keep_digests, list_modules, source_digest, template_digest
 
+keep_digests(".snakemake/scbind-digests.json")
 CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
 try:
     PLAN = sheets.load_plan(settings.check_config(config, CONFIG_FILE), CONFIG_FILE)

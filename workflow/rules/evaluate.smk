@@ -1,4 +1,4 @@
-# Every test window of every assayed line.
+# All test windows of every assayed line, or a sample of them.
 rule evaluate_model:
     input:
         REFERENCE_FILES,
@@ -22,6 +22,8 @@ rule evaluate_model:
         runtime=720,
     params:
         reference=subpath(input[0], parent=True),
+        max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["test_windows"],
+        seed=lookup("evaluate/seed", within=SETTINGS),
         code=source_digest("evaluation.evaluate"),
     script:
         "../scripts/evaluate_model.py"

@@ -1,5 +1,5 @@
 # Settings of a model that do not shape its training.
-NOT_OF_TRAINING = ("motifs", "depth_windows", "workers")
+NOT_OF_TRAINING = ("motifs", "test_windows", "depth_windows", "workers")
 
 
 # A GPU is used if one is granted (resources gpu) and visible; otherwise the CPU.

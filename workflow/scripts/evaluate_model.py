@@ -12,6 +12,8 @@ with logged(snakemake.log[0]):
         snakemake.output.metrics,
         snakemake.output.curves,
         model=snakemake.wildcards.model,
+        max_windows=snakemake.params.max_windows,
+        seed=snakemake.params.seed,
         threads=snakemake.threads,
         device=prediction_device(snakemake.resources.gpu),
     )

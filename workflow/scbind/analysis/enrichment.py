@@ -101,6 +101,13 @@ def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
     ``matrix`` is (4, length) log-odds in bits. The distribution of the score of ``length`` independent bases,
     each with probability 1/4, is the convolution of the columns' distributions (Staden 1989, CABIOS
     5:89), on a grid of 0.01 bits. A motif too short to be that rare gets its best score.
+
+    Examples
+    --------
+    >>> from scbind.formats.motifs import log_odds
+    >>> matrix = log_odds(10 * np.eye(4))  # ACGT
+    >>> round(hit_threshold(matrix, p_value=0.01), 2), round(float(matrix.max(axis=0).sum()), 2)
+    (2.02, 7.67)
     """
     steps = np.rint(np.maximum(np.asarray(matrix, dtype=np.float64), -50) / STEP).astype(np.int64)
     lowest = steps.min(axis=0)

@@ -40,6 +40,14 @@ def group_cells(
     Returns
     -------
     int (cells,) and the resolution used.
+
+    Examples
+    --------
+    >>> noise = np.random.default_rng(0).normal(size=(60, 3))
+    >>> values = np.repeat(np.eye(3), 20, axis=0) + 0.1 * noise
+    >>> groups, resolution = group_cells(values, seed=0)
+    >>> np.unique(groups[:20]).size, np.unique(groups).size
+    (1, 3)
     """
     import scanpy  # heavy: only where it is used
 

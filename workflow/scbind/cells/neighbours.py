@@ -46,6 +46,15 @@ def borrow(
     scipy.sparse.csr_matrix
         float32 (cells, cells), sorted indices; row = the weights, in (0, 1], of the cells that this cell borrows,
         itself included with 1. No weight of 0 is stored.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> embedding = np.array([[1, 0], [1, 0.1], [0, 1]])
+    >>> borrow(embedding, [500, 400, 900], 800, max_neighbours=2, weights='uniform').toarray()
+    array([[1., 1., 0.],
+           [1., 1., 0.],
+           [0., 0., 1.]], dtype=float32)
     """
     X = np.asarray(X, dtype=np.float64)
     n_fragments = np.asarray(n_fragments, dtype=np.float64)
@@ -81,6 +90,12 @@ def kernel(distance: np.ndarray) -> np.ndarray:
     to one: a cell's own fragments keep the weight 1. Where the fifth lies at the cell's place, only those there count.
 
     ``distance`` float64 (cells, k), rising in each row. Returns the same shape, in [0, 1].
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> kernel(np.array([[0.5, 1.0, 2.0]])).round(2).tolist()
+    [[0.94, 0.78, 0.37]]
     """
     if not distance.shape[1]:
         return np.ones(distance.shape)
@@ -108,6 +123,13 @@ def nearest(X: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
     -------
     tuple
         int64 (cells, k), rows; float64 (cells, k), Euclidean distances of the unit vectors, rising.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found, distance = nearest(np.array([[1, 0], [1, 0.1], [0, 1]]), k=1)
+    >>> found.tolist()
+    [[1], [0], [1]]
     """
     if k == 0:
         return np.zeros((len(X), 0), dtype=np.int64), np.zeros((len(X), 0))

@@ -48,6 +48,13 @@ def label_windows(
 
     Bound where peaks cover more than half of the window (the rule of DREAM and of scFAN, Fu et al. 2020,
     Methods); ambiguous where only relaxed peaks touch it; else unbound. Returns int8 (windows,).
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> bound = pd.DataFrame({'chrom': ['chr1'], 'start': [100], 'end': [350]})
+    >>> label_windows(bound, None, ['chr1'], np.zeros(3, int), np.array([0, 200, 400]), window=200).tolist()
+    [0, 1, 0]
     """
     labels = np.full(len(chrom), UNBOUND, dtype=np.int8)
     if relaxed is not None:
@@ -57,7 +64,15 @@ def label_windows(
 
 
 def assay_table(chip: Iterable[dict], lines: list[str]) -> tuple[list[str], np.ndarray]:
-    """All TFs of a sheet in alphabetical order, and who assayed them: bool (lines, TFs)."""
+    """All TFs of a sheet in alphabetical order, and who assayed them: bool (lines, TFs).
+
+    Examples
+    --------
+    >>> rows = [{'cell_line': 'K562', 'tf': 'GATA1'}, {'cell_line': 'GM12878', 'tf': 'CTCF'}]
+    >>> tfs, assayed = assay_table(rows, ['GM12878', 'K562'])
+    >>> tfs, assayed.tolist()
+    (['CTCF', 'GATA1'], [[True, False], [False, True]])
+    """
     rows = list(chip)
     tfs = sorted({row["tf"] for row in rows})
     assayed = np.zeros((len(lines), len(tfs)), dtype=bool)

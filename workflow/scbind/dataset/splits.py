@@ -34,7 +34,14 @@ class SplitRule:
 
 
 def parse_rule(text: str, where: str, lines: list[str], chroms: list[str]) -> SplitRule:
-    """Parse a rule and check its names. Raises :class:`InputError` on a rule that can match nothing."""
+    """Parse a rule and check its names. Raises :class:`InputError` on a rule that can match nothing.
+
+    Examples
+    --------
+    >>> rule = parse_rule('*:chr1:0-5000', 'splits.test', lines=['K562'], chroms=['chr1'])
+    >>> rule.line, rule.chrom, rule.start, rule.end
+    ('*', 'chr1', 0, 5000)
+    """
     match = _RULE.match(text)
     if not match:
         raise InputError(

@@ -78,6 +78,11 @@ def combined(chance: np.ndarray, place: np.ndarray, n_windows: int) -> np.ndarra
 
     ``chance`` (rows, pairs) of each pair of a site and a window, ``place`` (pairs,) the window. Returns float64 (rows,
     windows), 0 without a site.
+
+    Examples
+    --------
+    >>> combined(np.array([[0.5, 0.5, 0.2]]), place=np.array([0, 0, 1]), n_windows=3).round(2).tolist()
+    [[0.75, 0.2, 0.0]]
     """
     pairs = np.arange(len(place))
     gather = sp.csr_matrix((np.ones(len(place)), (pairs, place)), shape=(len(place), n_windows))

@@ -167,6 +167,13 @@ def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
         ``model, tf, n_bound`` (drawn, over all lines), ``auprc_full, depth_needed, fragments_needed``, and ``at_most``:
         even the smallest share is enough, so that the number is an upper bound. NaN where no line has enough bound
         windows. Controls (:data:`scbind.evaluation.registry.CONTROLS`) are left out.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({'keep': [1.0, 0.1], 'depth': [0.1, 0.01], 'auprc': [0.8, 0.64]})
+    >>> table = table.assign(model='scbind', tf='CTCF', n_bound=50)
+    >>> int(fragments_needed(table, known_bases=1_000_000)['fragments_needed'][0])
+    15811
     """
     rows = []
     for (model, tf), part in table[~table["model"].isin(CONTROLS)].groupby(["model", "tf"]):

@@ -14,15 +14,16 @@ from scbind.core.devices import enough_gpu_memory
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require, write_table
 from scbind.core.runlog import say
-from scbind.dataset.codes import BOUND
-from scbind.dataset.splits import PROTOCOL, kinds_of_holdout
+from scbind.dataset.codes import AMBIGUOUS, BOUND
+from scbind.dataset.splits import PROTOCOL, TEST, kinds_of_holdout
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
+from scbind.evaluation.testscores import BLOCK, ByTF, LineScores, Predict, score_lines
 from scbind.models.metrics import (
     calibration_error,
     pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,
+    sampling_error,
 )
 from scbind.models.predictor import Predictor, load_predictor
 
@@ -36,6 +37,7 @@ COLUMNS = [
     "prevalence",
     "auroc",
     "auprc",
+    "auprc_se",
     "log2_gain",
     "recall_at_fdr10",
     "recall_at_fdr50",
@@ -56,17 +58,23 @@ def evaluate_model(
     metrics: str | Path,
     curves: str | Path,
     model: str,
+    *,
+    max_windows: int | None = None,
+    seed: int = 0,
     threads: int = 1,
     device: str = "cpu",
 ) -> None:
-    """Score a model on every test window of every assayed line; write ``metrics.tsv`` and ``curves.npz``."""
+    """Score a model on the test windows of every assayed line; write ``metrics.tsv`` and ``curves.npz``.
+
+    All of them, or at most ``max_windows`` of a line; see :func:`score_test_windows`.
+    """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(checkpoint, calibration, device, data.genome)
     data.check_model(predictor.facts, checkpoint)
 
     predict = partial(network_scores(predictor), data)
-    table, drawn = score_test_windows(data, predict, model, Path(curves).parent)
+    table, drawn = score_test_windows(data, predict, model, Path(curves).parent, max_windows, seed)
     write_table(metrics, table)
     write_curves(drawn, curves)
 
@@ -100,7 +108,12 @@ def network_scores(predictor: Predictor) -> Scores:
 
 
 def score_test_windows(
-    data: TrainingSet, predict: Predict, model: str, folder: str | Path
+    data: TrainingSet,
+    predict: Predict,
+    model: str,
+    folder: str | Path,
+    max_windows: int | None = None,
+    seed: int = 0,
 ) -> tuple[pd.DataFrame, ByTF]:
     """Figures of one predictor for each line, TF and kind of holdout; and its scores by TF.
 
@@ -111,8 +124,12 @@ def score_test_windows(
     for the windows of :func:`protocol_windows`. There bound windows are made common, so no probability can be right,
     and no calibration error is given. Scores lie in ``folder`` meanwhile, see
     :func:`scbind.evaluation.testscores.score_lines`; in memory there is one TF at a time.
+
+    If a line has more than ``max_windows`` test windows, so many are drawn (``seed``). Prevalence, AUPRC and the other
+    figures then estimate those of all test windows, and ``auprc_se`` is the standard error of the AUPRC that comes
+    from the draw. It is NaN where all windows were scored.
     """
-    lines = score_lines(data, predict, folder, model)
+    lines = score_lines(data, predict, folder, model, max_windows, seed)
     rows = [row for scores in lines for row in _figures(data, scores, model)]
     return pd.DataFrame(rows, columns=COLUMNS), ByTF(data, lines)
 
@@ -121,7 +138,7 @@ def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
     """Rows of ``metrics.tsv`` of one line."""
     parts = {"test": np.ones(len(scores.window), dtype=bool)}
     parts |= kinds_of_holdout(np.asarray(data.splits), scores.line, scores.window)
-    parts[PROTOCOL] = protocol_windows(data, scores.line, scores.window, scores.bound, scores.ambiguous)
+    parts[PROTOCOL] = np.isin(scores.window, protocol_windows(data, scores.line))
     rows = []
     for row in np.flatnonzero(scores.covered):
         label, score, tf = scores.labels[row], scores.scores[row], data.tfs[scores.columns[row]]
@@ -130,28 +147,35 @@ def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
         for split, part in parts.items():
             if not part.any():
                 continue
-            given = bound[known & part], score[known & part]
+            each = known & part
+            given = bound[each], score[each], None if scores.weight is None else scores.weight[each]
             found = {"model": model, "cell_line": data.lines[scores.line], "tf": tf, "split": split}
             found |= ranking_metrics(*given)
-            found["ece"] = calibration_error(*given) if is_probability and split != PROTOCOL else np.nan
+            found["auprc_se"] = np.nan if scores.weight is None else sampling_error(*given)
+            truthful = is_probability and split != PROTOCOL
+            found["ece"] = calibration_error(*given[:2], weight=given[2]) if truthful else np.nan
             rows.append(found)
     return rows
 
 
-def protocol_windows(
-    data: TrainingSet, line: int, window: np.ndarray, bound: np.ndarray, ambiguous: np.ndarray, seed: int = 0
-) -> np.ndarray:
-    """Test windows as the published evaluation of scFAN takes them, easier than a genome: bool (windows,).
+def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
+    """Test windows of a line as the published evaluation of scFAN takes them, easier than a genome: int64 (windows,).
 
     Every window that any TF binds, and as many others drawn from those without a peak (bound or ambiguous) within a
     window's width. After ``make_features_multiTask`` and ``load_chip_multiTask`` of scFAN's ``utils.py`` (Fu et
-    al. 2020), but on the grid of the dataset, and without drawing a window twice. ``window`` is sorted int64;
-    ``bound`` and ``ambiguous``, bool (windows,), say of each whether any TF has that label in the line.
+    al. 2020), but on the grid of the dataset, and without drawing a window twice. Memory: three arrays over the test
+    windows of the line.
     """
+    window = np.flatnonzero(np.asarray(data.splits[line]) == TEST)
+    bound, ambiguous = np.zeros((2, len(window)), dtype=bool)
+    for begin in range(0, len(window), BLOCK):
+        block = slice(begin, begin + BLOCK)
+        labels = np.asarray(data.labels[line, window[block]])
+        bound[block], ambiguous[block] = (labels == BOUND).any(axis=1), (labels == AMBIGUOUS).any(axis=1)
     place = data.genome.sizes.offsets[data.chrom[window]] + data.start[window].astype(np.int64)
     peaks = place[bound | ambiguous]
     if not len(peaks):
-        return bound.copy()
+        return window[:0]
     after = np.searchsorted(peaks, place)
     gap = np.minimum(
         np.abs(place - peaks[np.maximum(after - 1, 0)]),
@@ -161,23 +185,27 @@ def protocol_windows(
     chosen = bound.copy()
     rng = np.random.default_rng([seed, line])
     chosen[rng.choice(far, min(len(far), int(bound.sum())), replace=False)] = True
-    return chosen
+    return window[chosen]
 
 
-def write_curves(drawn: Mapping[str, tuple[np.ndarray, np.ndarray]], output: str | Path) -> None:
+def write_curves(
+    drawn: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]], output: str | Path
+) -> None:
     """Precision on a grid of recalls per TF, and the calibration curve of all TFs pooled.
+
+    ``drawn`` maps each TF to labels, scores and weights as :class:`scbind.evaluation.testscores.ByTF` does.
 
     Keys: ``tfs``, ``recall`` (101,), ``precision`` (TFs, 101), ``prevalence`` (TFs,), ``reliability_predicted``,
     ``reliability_observed``, ``reliability_count`` (10,).
     """
     tfs, precision, prevalence = sorted(drawn), [], []
 
-    def each_tf() -> Iterator[tuple[np.ndarray, np.ndarray, None]]:
+    def each_tf() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         for tf in tfs:
-            truth, score = drawn[tf]  # may come from disk, so it is asked for once
-            precision.append(precision_on_grid(truth, score, RECALL_GRID))
-            prevalence.append(truth.mean())
-            yield truth, np.clip(score, 0, 1), None
+            truth, score, weight = drawn[tf]  # may come from disk, so it is asked for once
+            precision.append(precision_on_grid(truth, score, RECALL_GRID, weight))
+            prevalence.append(np.average(truth, weights=weight))
+            yield truth, np.clip(score, 0, 1), weight
 
     predicted, observed, count = pooled_calibration_curve(each_tf())
     with atomic(output) as scratch, open(scratch, "wb") as handle:

@@ -13,7 +13,8 @@ import numpy as np
 
 from scbind.core.files import scratch_array
 from scbind.core.runlog import say
-from scbind.dataset.codes import AMBIGUOUS, BOUND
+from scbind.dataset.codes import BOUND
+from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 
@@ -28,22 +29,31 @@ class LineScores:
     Attributes
     ----------
     line, window
-        Its number, and its test windows: int64 (windows,), ascending.
+        Its number, and its test windows, or those that were drawn from them: int64 (windows,), ascending.
+    weight
+        How many test windows each of them represents: float64 (windows,), or None if all windows are scored.
     columns
         The TFs that were assayed in it: int (assayed,), columns of the dataset.
     labels, scores
         int8 and float32 (assayed, windows), on disk. Complete once :func:`score_lines` has returned.
     covered
         TFs that have a score in every window: bool (assayed,).
-    bound, ambiguous
-        Windows that any TF binds, or may bind: bool (windows,).
     """
 
-    def __init__(self, data: TrainingSet, line: int, window: np.ndarray, folder: str | Path):
-        self.line, self.window, self.done = line, window, 0
+    def __init__(
+        self,
+        data: TrainingSet,
+        line: int,
+        folder: str | Path,
+        max_windows: int | None = None,
+        seed: int = 0,
+    ):
+        window, weight = np.flatnonzero(np.asarray(data.splits[line]) == TEST), None
+        if max_windows is not None and len(window) > max_windows:
+            _, window, weight = draw_windows(data, TEST, max_windows, seed, [line])
+        self.line, self.window, self.weight, self.done = line, window, weight, 0
         self.columns = np.flatnonzero(data.manifest["assayed"][line])
         self.covered = np.ones(len(self.columns), dtype=bool)
-        self.bound, self.ambiguous = np.zeros((2, len(window)), dtype=bool)
         shape = len(self.columns), len(window)
         self.labels = scratch_array(folder, shape, "int8")
         self.scores = scratch_array(folder, shape, "float32")
@@ -55,30 +65,38 @@ class LineScores:
         if not len(window):
             return
         labels = np.asarray(data.labels[self.line, window])
-        self.bound[done] = (labels == BOUND).any(axis=1)
-        self.ambiguous[done] = (labels == AMBIGUOUS).any(axis=1)
         self.labels[:, done] = labels[:, self.columns].T
         scores = predict(self.line, window)[:, self.columns]
         self.covered &= ~np.isnan(scores).any(axis=0)
         self.scores[:, done] = scores.T
 
 
-def score_lines(data: TrainingSet, predict: Predict, folder: str | Path, model: str) -> list[LineScores]:
+def score_lines(
+    data: TrainingSet,
+    predict: Predict,
+    folder: str | Path,
+    model: str,
+    max_windows: int | None = None,
+    seed: int = 0,
+) -> list[LineScores]:
     """Score the test windows of every line in which a TF was assayed.
 
+    If a line has more than ``max_windows`` of them, so many are drawn and weighted
+    (:func:`scbind.dataset.draws.draw_windows`). The draw depends on ``seed`` and the line alone.
     ``predict(line, windows)`` returns float32 (windows, TFs of the dataset). It is asked for at most ``BLOCK`` windows
     at a time, and for those of all lines in turn, so that it can keep what it knows of their sequence. In ``folder``
     five bytes are taken for each test window of a line and TF, until the scores are let go.
     """
     tested = np.asarray(data.splits) == TEST
     lines = [
-        LineScores(data, line, np.flatnonzero(tested[line]), folder)
+        LineScores(data, line, folder, max_windows, seed)
         for line in range(len(data.lines))
         if tested[line].any() and np.any(data.manifest["assayed"][line])
     ]
     for scores in lines:
-        say(f"{model}: {len(scores.window):,} test windows of {data.lines[scores.line]}")
-    used = np.flatnonzero(tested.any(axis=0))
+        drawn = "" if scores.weight is None else f" of {tested[scores.line].sum():,}"
+        say(f"{model}: {len(scores.window):,}{drawn} test windows of {data.lines[scores.line]}")
+    used = np.unique(np.concatenate([scores.window for scores in lines])) if lines else np.empty(0, int)
     for begin in range(0, len(used), BLOCK):
         block = used[begin : begin + BLOCK]
         for scores in lines:
@@ -90,9 +108,10 @@ def score_lines(data: TrainingSet, predict: Predict, folder: str | Path, model: 
 
 
 class ByTF(Mapping):
-    """TF -> labels and scores of all lines joined, read from disk when they are asked for.
+    """TF -> labels, scores and weights of all lines joined, read from disk when they are asked for.
 
-    Values are bool (windows,), bound or not, and float32 (windows,), over the windows whose label is known.
+    Values are bool (windows,), bound or not, float32 (windows,), and float64 (windows,), the number of windows that
+    each represents, or None if no line was sampled. Only windows whose label is known are in them.
     """
 
     def __init__(self, data: TrainingSet, lines: Sequence[LineScores]):
@@ -101,11 +120,15 @@ class ByTF(Mapping):
             for row in np.flatnonzero(line.covered):
                 self.rows.setdefault(data.tfs[line.columns[row]], []).append((line, row))
 
-    def __getitem__(self, tf: str) -> tuple[np.ndarray, np.ndarray]:
+    def __getitem__(self, tf: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Of one TF."""
-        known = [(line.labels[row], line.scores[row], line.labels[row] >= 0) for line, row in self.rows[tf]]
-        truth = np.concatenate([labels[keep] == BOUND for labels, _, keep in known])
-        return truth, np.concatenate([scores[keep] for _, scores, keep in known])
+        known = [(line, row, line.labels[row] >= 0) for line, row in self.rows[tf]]
+        truth = np.concatenate([line.labels[row][keep] == BOUND for line, row, keep in known])
+        score = np.concatenate([line.scores[row][keep] for line, row, keep in known])
+        if all(line.weight is None for line, _, _ in known):
+            return truth, score, None
+        weights = [np.ones(len(keep)) if line.weight is None else line.weight for line, _, keep in known]
+        return truth, score, np.concatenate([w[keep] for w, (_, _, keep) in zip(weights, known, strict=True)])
 
     def __iter__(self) -> Iterator[str]:
         """Names of the TFs that are covered in any line."""

@@ -32,7 +32,7 @@ SORT_REMEDY = "sort it: zcat FILE | sort -k1,1 -k2,2n | bgzip > SORTED.tsv.gz"
 def iter_fragments(
     path: str | Path, sizes: ChromSizes, chunk_bytes: int = 16 << 20
 ) -> Iterator[pd.DataFrame]:
-    """Stream a position-sorted fragments file, checking every line.
+    r"""Stream a position-sorted fragments file, checking every line.
 
     Parameters
     ----------
@@ -59,6 +59,16 @@ def iter_fragments(
     InputError
         On a missing, empty, truncated, malformed, unsorted file, on a coordinate outside its
         chromosome, and on foreign chromosome names; with the line number.
+
+    Examples
+    --------
+    >>> from pathlib import Path
+    >>> import numpy as np
+    >>> path = Path(folder) / 'fragments.tsv'
+    >>> _ = path.write_text('chr1\t100\t180\tACGT-1\t2\nchr1\t150\t300\tTTGA-1\t1\n')
+    >>> sizes = ChromSizes(('chr1',), np.array([1000]))
+    >>> [chunk[['start', 'end']].to_numpy().tolist() for chunk in iter_fragments(path, sizes)]
+    [[[100, 180], [150, 300]]]
     """
     kept, long, unknown = 0, 0, Counter()
     order = _OrderCheck(path)

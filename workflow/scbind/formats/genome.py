@@ -23,7 +23,14 @@ BLOCK = 1 << 22  # bases whose mappability is summed at a time
 
 @dataclass(frozen=True)
 class ChromSizes:
-    """Names and lengths (bp) of the chromosomes, in file order, with their global offsets."""
+    """Names and lengths (bp) of the chromosomes, in file order, with their global offsets.
+
+    Examples
+    --------
+    >>> sizes = ChromSizes(('chr1', 'chr2'), np.array([1000, 500]))
+    >>> sizes.offsets.tolist(), sizes.total, sizes.index('chr2')
+    ([0, 1000, 1500], 1500, 1)
+    """
 
     names: tuple[str, ...]
     lengths: np.ndarray  # int64, shape (chromosomes,)

@@ -66,7 +66,14 @@ def prepare_motifs(
 
 
 def log_odds(counts: np.ndarray) -> np.ndarray:
-    """Counts (4, length) to log2 odds over a uniform background, float32 of the same shape."""
+    """Counts (4, length) to log2 odds over a uniform background, float32 of the same shape.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> log_odds(np.array([[10], [0], [0], [0]]))[:, 0].round(1)
+    array([ 1.9, -3.8, -3.8, -3.8], dtype=float32)
+    """
     counts = np.asarray(counts, dtype=np.float64)
     frequency = (counts + PSEUDOCOUNT / 4) / (counts.sum(axis=0) + PSEUDOCOUNT)
     return np.log2(frequency / 0.25).astype(np.float32)
@@ -89,6 +96,14 @@ def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -
 
     ``codes`` is uint8 (windows, length), as in :class:`scbind.formats.genome.Genome`; an N scores as background.
     Returns float32 (windows, matrices), in bits. A window shorter than a matrix raises ``ValueError``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> matrix = log_odds(np.array([[10, 0], [0, 10], [0, 0], [0, 0]]))  # AC
+    >>> codes = np.array([[2, 0, 1], [2, 3, 2], [2, 2, 2]], dtype=np.uint8)  # GAC, GTG (CAC in reverse), GGG
+    >>> scan_all(codes, [matrix])[:, 0] > 3
+    array([ True,  True, False])
     """
     import torch
     from torch.nn.functional import conv1d

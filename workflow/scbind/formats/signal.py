@@ -64,6 +64,13 @@ def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, b
     -------
     numpy.ndarray
         float32 (W, width // bin_bp), insertions per bin. The cost grows with the bins, hardly with depth.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> insertions = np.array([3, 3, 12, 25], dtype=np.uint32)
+    >>> track_counts(insertions, global_starts=[0, 10], width=20, bin_bp=10).tolist()
+    [[2.0, 1.0], [1.0, 1.0]]
     """
     bins = n_bins(width, bin_bp)
     starts = np.asarray(global_starts, dtype=np.int64)

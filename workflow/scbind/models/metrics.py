@@ -18,6 +18,13 @@ def ranking_metrics(
     auprc`` (average precision), ``log2_gain`` (log2 of AUPRC over prevalence: how many doublings above guessing, for
     TFs of different prevalence), ``recall_at_fdr10`` and ``recall_at_fdr50`` (best recall at a precision of at
     least 0.9 and 0.5, as in the DREAM challenge); NaN where there is no positive or no negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> found = ranking_metrics(np.array([1, 0, 1, 0], bool), np.array([0.9, 0.8, 0.7, 0.1]))
+    >>> round(found['auprc'], 3), found['auroc'], float(found['prevalence'])
+    (0.833, 0.75, 0.5)
     """
     truth = np.asarray(truth, dtype=bool)
     found = {"n_windows": len(truth), "n_bound": int(truth.sum())}
@@ -35,6 +42,43 @@ def ranking_metrics(
     return found
 
 
+def sampling_error(
+    truth: np.ndarray, score: np.ndarray, weight: np.ndarray, n: int = 100, seed: int = 0
+) -> float:
+    """Standard error of the AUPRC of drawn windows as an estimate for all windows; NaN as in :func:`ranking_metrics`.
+
+    The generalized bootstrap for Poisson sampling (Beaumont and Patak 2012, section 4): each weight w is multiplied by
+    1 + e, where e is +sqrt(1 - 1/w) or -sqrt(1 - 1/w) with equal chance, and the AUPRC is computed again, ``n`` times.
+    A window that was sure to be drawn (w = 1) adds no error. The draws of :func:`scbind.dataset.draws.draw_windows`
+    are systematic, which scatter no more than Poisson draws. Arguments as in :func:`ranking_metrics`.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> truth, score = np.array([1, 0, 1, 0], bool), np.array([0.9, 0.8, 0.7, 0.1])
+    >>> sampling_error(truth, score, np.ones(4))
+    1.1102230246251565e-16
+    >>> sampling_error(truth, score, np.array([1, 5, 1, 5.0])) > 0.1
+    True
+    """
+    if not truth.any() or truth.all():
+        return float("nan")
+    order = np.argsort(-score, kind="stable")
+    truth, score, weight = truth[order], score[order], np.asarray(weight, dtype=float)[order]
+    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # of each threshold
+    spread = np.sqrt(1 - 1 / np.maximum(weight, 1))
+    rng, found = np.random.default_rng(seed), []
+    for _ in range(n):
+        changed = weight * (1 + spread * rng.choice([-1.0, 1.0], len(weight)))
+        positives = np.cumsum(changed * truth)[last]
+        if positives[-1] > 0:
+            counted = np.maximum(np.cumsum(changed)[last], positives)
+            gained = np.diff(positives, prepend=0.0)
+            shares = np.divide(positives, counted, out=np.zeros_like(counted), where=counted > 0)
+            found.append((gained * shares).sum() / positives[-1])
+    return float(np.std(found)) if len(found) > 1 else float("nan")
+
+
 def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
     """Average precision of drawn windows that errs on the low side, and is the usual one where all weights are 1.
 
@@ -43,6 +87,13 @@ def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> flo
     many. Here each threshold also counts the first drawn negative below it, less the one window that it is: for
     equal weights and rare draws, the mean of 1 / (x + 1) over a Poisson number x is below 1 / mean, and close to it
     (Chapman 1951). Arguments as of :func:`ranking_metrics`; NaN without a positive or without a negative.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> truth, score = np.array([1, 0, 1, 0], bool), np.array([0.9, 0.8, 0.7, 0.1])
+    >>> round(least_auprc(truth, score, np.ones(4)), 3), round(least_auprc(truth, score, np.array([1, 5, 1, 5])), 3)
+    (0.833, 0.191)
     """
     if not truth.any() or truth.all():
         return float("nan")
@@ -62,6 +113,12 @@ def depth_that_keeps(log_depth: Sequence[float], auprc: Sequence[float], share: 
 
     Both have shape (depths,), deepest first, with no NaN. Between the last depth that is enough and the first that is
     not, the AUPRC is interpolated linearly in log depth (of any base). A curve that stays up gives its last depth.
+
+    Examples
+    --------
+    >>> log_depth, still = depth_that_keeps([-1, -2, -3], [0.5, 0.5, 0.4], share=0.9)
+    >>> round(log_depth, 2), still
+    (-2.5, False)
     """
     log_depth, auprc = np.asarray(log_depth, dtype=float), np.asarray(auprc, dtype=float)
     wanted = share * auprc[0]
@@ -80,6 +137,12 @@ def calibration_error(
 
     The mean over windows of |observed frequency - mean probability| of the window's bin, each window counting
     ``weight`` times (default once); NaN for no windows.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> round(calibration_error(np.array([1, 0, 0, 0], bool), np.array([0.25, 0.25, 0.25, 0.25])), 3)
+    0.0
     """
     predicted, observed, count = calibration_curve(truth, probability, bins, weight)
     if not count.sum():
@@ -91,7 +154,15 @@ def calibration_error(
 def calibration_curve(
     truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None
 ):
-    """Mean probability, observed frequency and (weighted) count of each equal-width bin; NaN in empty bins."""
+    """Mean probability, observed frequency and (weighted) count of each equal-width bin; NaN in empty bins.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> predicted, observed, count = calibration_curve(np.array([1, 0, 1]), np.array([0.1, 0.1, 0.9]), bins=2)
+    >>> observed.tolist(), count.tolist()
+    ([0.5, 1.0], [2.0, 1.0])
+    """
     return pooled_calibration_curve([(truth, probability, weight)], bins)
 
 
@@ -114,11 +185,21 @@ def pooled_calibration_curve(
         return predicted / count, observed / count, count
 
 
-def precision_on_grid(truth: np.ndarray, score: np.ndarray, grid: np.ndarray) -> np.ndarray:
-    """Best precision at a recall of at least each value of ``grid``; NaN without positives."""
+def precision_on_grid(
+    truth: np.ndarray, score: np.ndarray, grid: np.ndarray, weight: np.ndarray | None = None
+) -> np.ndarray:
+    """Best precision at a recall of at least each value of ``grid``; NaN without positives.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> truth, score = np.array([1, 0, 1, 0], bool), np.array([0.9, 0.8, 0.7, 0.1])
+    >>> precision_on_grid(truth, score, np.array([0.5, 1.0])).round(2).tolist()
+    [1.0, 0.67]
+    """
     if not np.any(truth):
         return np.full(len(grid), np.nan)
-    precision, recall, _ = precision_recall_curve(truth, score)
+    precision, recall, _ = precision_recall_curve(truth, score, sample_weight=weight)
     order = np.argsort(recall)
     best_from_here = np.maximum.accumulate(precision[order][::-1])[::-1]
     return best_from_here[np.minimum(np.searchsorted(recall[order], grid), len(order) - 1)]

@@ -12,11 +12,13 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
+import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from scbind.core.errors import InputError
-from scbind.core.files import file_sha256
+from scbind.core.files import atomic, file_sha256
 
 PACKAGE = Path(__file__).parents[1]
 # Messages, logs and the version number: none of them can change a result.
@@ -41,8 +43,40 @@ def source_digest(*modules: str) -> str:
     InputError
         If there is no such module.
     """
-    each = sorted(_digest(f"scbind.{module}") for module in modules)
+    kept = _kept()
+    each = sorted(kept.get(module) or _digest(f"scbind.{module}") for module in modules)
     return hashlib.sha256("".join(each).encode()).hexdigest()[:16]
+
+
+def keep_digests(path: str | Path) -> None:
+    """Keep the digests of all modules in the JSON file ``path``, and take them from it while no module changes.
+
+    Every job of a run plans anew and needs the same digests; to compute them takes longer than to plan. A file that
+    cannot be written or read is no error: the digests are computed.
+    """
+    text = hashlib.sha256(sys.version.encode())
+    for module in sorted(PACKAGE.rglob("*.py")):
+        text.update(f"{module.relative_to(PACKAGE)}\0".encode() + module.read_bytes())
+    key = text.hexdigest()
+    try:
+        kept = json.loads(Path(path).read_text())
+        if kept["key"] == key:
+            _kept().update(kept["digests"])
+            return
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    digests = {name: _digest(f"scbind.{name}") for name in list_modules()}
+    try:
+        with atomic(path) as scratch:
+            scratch.write_text(json.dumps({"key": key, "digests": digests}))
+    except OSError:
+        pass
+
+
+@functools.cache
+def _kept() -> dict[str, str]:
+    """Digests read from the file of :func:`keep_digests`, by the name of the module below ``scbind``."""
+    return {}
 
 
 def template_digest(name: str) -> str:
@@ -211,5 +245,5 @@ def _is_empty(module: str) -> bool:
 
 def forget() -> None:
     """Read modules again: their files have changed since."""
-    for cached in (_digest, _read, _is_empty):
+    for cached in (_digest, _read, _is_empty, _kept):
         cached.cache_clear()

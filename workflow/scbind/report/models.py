@@ -7,7 +7,7 @@ import pandas as pd
 from scbind.evaluation.registry import COMPARATORS
 from scbind.report import modelplots
 from scbind.report.read import Inputs
-from scbind.report.tables import MARKS, Section, comparison, html_table
+from scbind.report.tables import MARKS, Section, comparison, html_table, join_names
 
 
 def evaluation(inputs: Inputs) -> Section | None:
@@ -35,6 +35,12 @@ def evaluation(inputs: Inputs) -> Section | None:
                     "Means over the pairs of cell line and TF that every model was scored on; log2 gain is log2 of "
                     "AUPRC over prevalence. "
                 ) + _meaning(set(table["model"]))
+                if "auprc_se" in table:
+                    drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
+                    note += (
+                        f" Only a sample of the test windows was scored for {drawn}; "
+                        "the standard error comes from the sampling."
+                    )
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )

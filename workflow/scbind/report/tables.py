@@ -13,7 +13,8 @@ from scbind.evaluation.registry import CONTROLS
 
 MAX_ROWS = 400  # of one table on the page; the files hold all
 NAMES = {  # of columns that do not read well with spaces alone
-    "tf": "TF", "auprc": "AUPRC", "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
+    "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",
+    "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
     "auprc_full": "AUPRC, full depth", "fragments_needed": "fragments needed", "depth_needed": "depth needed",
     "log2_gain": "log2 gain", "recall_at_fdr10": "recall at FDR 10 %",
     "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
@@ -93,10 +94,21 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     ``metrics`` is ``results/evaluation/metrics.tsv``; pairs where a model has no AUPRC are left out for
     all, so that the means compare. Controls may lack pairs: their means are over those of the pairs that they
     have. Columns ``model, n_pairs, auprc, prevalence, log2_gain, auroc,
-    recall_at_fdr10, recall_at_fdr50, ece``.
+    recall_at_fdr10, recall_at_fdr50, ece``; and ``auprc_se`` if a model was scored on a sample of the windows. It is
+    the mean of the standard errors: an upper bound for the standard error of the mean.
     """
     part = metrics[(metrics["split"] == split) & metrics["auprc"].notna()]
-    columns = ["auprc", "prevalence", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
+    sampled = [name for name in ("auprc_se",) if name in part and part[name].notna().any()]
+    columns = [
+        "auprc",
+        *sampled,
+        "prevalence",
+        "log2_gain",
+        "auroc",
+        "recall_at_fdr10",
+        "recall_at_fdr50",
+        "ece",
+    ]
     if part.empty:
         return pd.DataFrame(columns=["model", "n_pairs", *columns])
     competitors = part[~part["model"].isin(CONTROLS)]
