@@ -35,8 +35,8 @@ from common import show
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.baselines import fit_baselines
-from scbind.evaluation.depth import NO_CURVE
 from scbind.evaluation.evaluate import network_scores, score_test_windows
+from scbind.evaluation.registry import CONTROLS
 from scbind.models.calibration import calibrate
 from scbind.models.predictor import load_predictor
 from scbind.models.training import train
@@ -128,7 +128,7 @@ def main() -> None:
     runs = []
     if args.baselines:
         found = fit_baselines(data, args.motifs, args.folder, max_train=60_000, seed=1)
-        runs += [(name, 0, scores) for name, scores in found.items() if name not in NO_CURVE]
+        runs += [(name, 0, scores) for name, scores in found.items() if name not in CONTROLS]
     for name in args.models:
         for seed in args.seeds:
             folder = trained(args, name, models[name], seed)

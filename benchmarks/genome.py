@@ -158,15 +158,9 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
         evaluate_depth(model, known, data, reference, out, "scbind", KEEPS, 20_000, threads=args.threads)
     else:
         from scbind.evaluation.baselines import evaluate_baselines
+        from scbind.evaluation.registry import BASELINES
 
-        names = (
-            "accessibility",
-            "motif_x_accessibility",
-            "boosted_trees",
-            "other_lines_chip",
-            "permuted_labels",
-        )
-        curves = {name: folder / f"{name}.npz" for name in names}
+        curves = {name: folder / f"{name}.npz" for name in BASELINES}
         keeps = {"keeps": KEEPS, "threads": args.threads}
         evaluate_baselines(data, reference, motifs, out, folder / "baselines.depth.tsv", curves, **keeps)
     return [out]

@@ -24,11 +24,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import anndata as ad  # noqa: E402
+import numpy as np
 import pandas as pd  # noqa: E402
 import yaml  # noqa: E402
 from gpu_train import train_once  # noqa: E402
-from scbind.binding.samplecells import read_borrow  # noqa: E402
 from scbind.core.files import atomic  # noqa: E402
+from scbind.formats.celltable import passing_rows, read_borrow  # noqa: E402
 
 LIMIT = 40  # MB
 NOT_OF_TRAINING = ("motifs", "depth_windows", "workers", "require_gpu")  # as the rule leaves out
@@ -70,8 +71,10 @@ def collect(run: Path, model: str, to: Path) -> None:
         (to / "cells").mkdir()
         for name in ("position.npy", "cell.npy"):
             shutil.copy(samples[0] / name, to / "cells")
-        passing, borrow = read_borrow(samples[0] / "cells.h5ad")
-        obs = pd.DataFrame({"pass": passing}, index=[str(row) for row in range(len(passing))])
+        cells = samples[0] / "cells.h5ad"
+        borrow, rows = read_borrow(cells), passing_rows(cells)
+        numbers = np.arange(borrow.shape[0])
+        obs = pd.DataFrame({"pass": np.isin(numbers, rows)}, index=numbers.astype(str))
         ad.AnnData(obs=obs, obsp={"borrow": borrow}).write_h5ad(to / "cells" / "cells.h5ad")
 
 

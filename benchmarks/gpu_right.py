@@ -251,7 +251,7 @@ def _heard(call: Callable[[], object]) -> str:
 
 def needed_gpu(bench: Bench) -> None:
     """`require_gpu` refuses a machine without one, in one line, and takes the GPU where there is one."""
-    code = "from scbind.models.training import choose_device; print(choose_device(1, True))"
+    code = "from scbind.core.devices import choose_device; print(choose_device(1, True))"
     path = os.pathsep.join([str(HERE.parent / "workflow"), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}
 

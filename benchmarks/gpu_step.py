@@ -7,7 +7,7 @@ import gpu_fast
 import gpu_right
 import torch
 from gpu_bench import Bench
-from scbind.core.devices import torch_device
+from scbind.core.devices import prediction_device
 
 
 def main() -> None:
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     bench = Bench(**vars(parser.parse_args()))
     torch.set_num_threads(bench.threads)
-    torch_device(1)  # float32 as the rules have it, without TF32
+    prediction_device(1)  # float32 as the rules have it, without TF32
     where = gpu_right if hasattr(gpu_right, bench.step) else gpu_fast
     getattr(where, bench.step)(bench)
 

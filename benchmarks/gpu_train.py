@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import numpy as np  # noqa: E402
 import pandas as pd  # noqa: E402
-from scbind.core.devices import torch_device  # noqa: E402
+from scbind.core.devices import prediction_device  # noqa: E402
 from scbind.dataset.splits import UNUSED  # noqa: E402
 from scbind.dataset.trainingset import TrainingSet  # noqa: E402
 from scbind.evaluation.evaluate import network_scores, score_test_windows  # noqa: E402
@@ -76,7 +76,7 @@ def train_once(
         "seed": seed,
         "epochs": len(epochs_done),
         "valid_auprc": float(epochs_done["valid_auprc"].max()),
-        "test_auprc": test_auprc(run, checkpoint, torch_device(gpus), folder, 16 if examples else 1),
+        "test_auprc": test_auprc(run, checkpoint, prediction_device(gpus), folder, 16 if examples else 1),
         "seconds": float(epochs_done["seconds"].sum()),
     }
 

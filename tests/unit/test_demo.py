@@ -149,7 +149,7 @@ def test_sites_carry_the_true_motif(atlas, preferences):
         preference = preferences[row.tf]
         matrix = preference.log_odds
         if row.strand == "-":
-            matrix = simulate_motifs.reverse_complement(matrix)
+            matrix = simulate_motifs.other_strand(matrix)
         assert simulate_motifs.score(codes, matrix)[0] >= preference.threshold
 
 

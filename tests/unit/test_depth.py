@@ -10,19 +10,17 @@ from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.baselines import evaluate_baselines, other_lines_chip
 from scbind.evaluation.depth import (
-    COLUMNS,
-    NEEDED_COLUMNS,
     evaluate_depth,
-    fragments_needed,
-    merge_depths,
     score_depths,
     thin,
 )
 from scbind.evaluation.evaluate import network_scores, score_test_windows
+from scbind.evaluation.merge import DEPTH_COLUMNS as COLUMNS
+from scbind.evaluation.merge import NEEDED_COLUMNS, fragments_needed, merge_depths
+from scbind.evaluation.registry import BASELINES
 from scbind.models.predictor import load_predictor
 
 KEEPS = [1.0, 0.1, 0.01]
-BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
 
 @pytest.fixture(scope="module")

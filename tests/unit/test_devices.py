@@ -1,10 +1,12 @@
 """Work in several threads, each with one of PyTorch's."""
 
+import ast
 import threading
 
 import pytest
 import torch
-from scbind.core.devices import in_flight, in_threads
+from scbind.core.devices import choose_device, in_flight, in_threads, prediction_device
+from scbind.plan import digests
 
 
 @pytest.fixture
@@ -65,3 +67,26 @@ def test_one_thread_needs_no_others():
         assert list(in_threads(lambda item: threading.get_ident(), range(3))) == [here] * 3
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("granted", "there", "chosen"), [(0, 2, ("cpu", 1)), (1, 2, ("cuda", 1)), (4, 2, ("cuda", 2))]
+)
+def test_training_and_prediction_choose_the_same_device(monkeypatch, granted, there, chosen):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    assert choose_device(granted) == chosen
+    assert torch.backends.cudnn.allow_tf32, "training may be fast"
+    assert prediction_device(granted) == chosen[0]
+    assert not torch.backends.cudnn.allow_tf32
+
+
+def test_no_other_module_asks_whether_there_is_a_gpu():
+    asking = set()
+    for module in digests.list_modules():
+        tree = ast.parse((digests.PACKAGE / f"{module.replace('.', '/')}.py").read_text())
+        if any(isinstance(node, ast.Attribute) and node.attr == "is_available" for node in ast.walk(tree)):
+            asking.add(module)
+    assert asking == {"core.devices"}

@@ -15,16 +15,15 @@ from scbind.evaluation import trees
 from scbind.evaluation.baselines import evaluate_baselines
 from scbind.evaluation.depth import evaluate_depth
 from scbind.evaluation.evaluate import (
-    COLUMNS,
     evaluate_model,
-    merge_metrics,
     protocol_windows,
     score_test_windows,
     write_curves,
 )
+from scbind.evaluation.merge import METRIC_COLUMNS as COLUMNS
+from scbind.evaluation.merge import merge_metrics
+from scbind.evaluation.registry import BASELINES
 from scbind.formats.motifs import read_motifs
-
-BASELINES = ["accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"]
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +64,7 @@ def test_motif_knowledge_beats_accessibility_where_a_motif_decides(tables):
     assert table[table["split"] == PROTOCOL]["ece"].isna().all(), "prevalence is made up there"
 
 
-def test_what_the_references_reach(tables):
+def test_what_the_controls_reach(tables):
     table = pd.read_csv(tables / "metrics.tsv", sep="\t")
     whole = table[table["split"] == "test"].set_index(["model", "cell_line", "tf"]).sort_index()
     assert set(whole.loc["other_lines_chip"].index) == {("A", "TF1"), ("C", "TF1")}, "TF2 has no other line"

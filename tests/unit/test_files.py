@@ -1,8 +1,11 @@
+import ast
 import os
 
+import pandas as pd
 import pytest
 from scbind.core import files
-from scbind.core.files import read_rows, rows_by
+from scbind.core.files import read_rows, rows_by, write_bed, write_table
+from scbind.plan import digests
 
 
 @pytest.fixture
@@ -32,3 +35,33 @@ def test_a_table_is_read_once_until_it_changes(table, monkeypatch):
     table.write_text(table.read_text().replace("NK", "KN"))  # as long as before, but written later
     os.utime(table, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
     assert read_rows(table)[0]["type"] == "KN" and len(opened) == 3
+
+
+def test_a_table_has_six_digits_and_a_bed_all_of_them(tmp_path):
+    table = pd.DataFrame({"chrom": ["chr1", 'a "b"'], "value": [1 / 3, 1e-9], "n": [1, 2]})
+    write_table(tmp_path / "t.tsv", table)
+    assert (tmp_path / "t.tsv").read_bytes() == b'chrom\tvalue\tn\nchr1\t0.333333\t1\n"a ""b"""\t1e-09\t2\n'
+    write_bed(tmp_path / "t.bed", table.iloc[:1])
+    assert (tmp_path / "t.bed").read_text() == "chr1\t0.3333333333333333\t1\n"
+
+
+def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):
+    class Torn(pd.DataFrame):
+        def to_csv(self, *_, **__):
+            raise OSError("full")
+
+    write_table(tmp_path / "t.tsv", pd.DataFrame({"a": [1]}))
+    with pytest.raises(OSError, match="full"):
+        write_table(tmp_path / "t.tsv", Torn({"a": [2]}))
+    assert (tmp_path / "t.tsv").read_text() == "a\n1\n" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_no_other_module_writes_tables():
+    """Lightning's history, a CSV of its own, is the one exception."""
+    writing = {
+        module
+        for module in digests.list_modules()
+        for node in ast.walk(ast.parse((digests.PACKAGE / f"{module.replace('.', '/')}.py").read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("to_csv", "savetxt", "DictWriter", "writer")
+    }
+    assert writing - {"models.training"} == {"core.files"}

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from scbind.models.metrics import (
+    calibration_curve,
     calibration_error,
-    pooled_reliability,
+    pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,
-    reliability,
     sampling_error,
 )
 from sklearn.metrics import average_precision_score
@@ -47,7 +47,7 @@ def test_calibration_error_by_hand():
     probability = np.array([0.05, 0.05, 0.95, 0.95])
     assert calibration_error(np.array([0, 0, 1, 1]), probability) == pytest.approx(0.05)
     assert calibration_error(np.array([1, 1, 0, 0]), probability) == pytest.approx(0.95)
-    predicted, observed, count = reliability(np.array([0, 1, 1, 1]), probability)
+    predicted, observed, count = calibration_curve(np.array([0, 1, 1, 1]), probability)
     assert count[[0, 9]].tolist() == [2, 2] and observed[0] == 0.5 and predicted[9] == pytest.approx(0.95)
     assert np.isnan(calibration_error(np.array([]), np.array([])))
 
@@ -70,14 +70,14 @@ def test_precision_on_grid_never_rises_and_brackets_the_average():
     assert np.isnan(precision_on_grid(np.zeros(5, bool), np.arange(5.0), grid)).all()
 
 
-def test_reliability_of_parts_is_that_of_the_parts_joined():
+def test_calibration_curve_of_parts_is_that_of_the_parts_joined():
     rng = np.random.default_rng(0)
     parts = [(rng.random(n) < 0.3, rng.random(n), rng.random(n)) for n in (1000, 1, 0, 313)]
-    joined = reliability(
+    joined = calibration_curve(
         *(np.concatenate(column) for column in list(zip(*parts, strict=True))[:2]),
         weight=np.concatenate([part[2] for part in parts]),
     )
-    for expected, got in zip(joined, pooled_reliability(iter(parts)), strict=True):
+    for expected, got in zip(joined, pooled_calibration_curve(iter(parts)), strict=True):
         assert np.array_equal(expected, got)
 
 

@@ -7,7 +7,7 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.demo.oracle import combined, evaluate_oracle, half_covered, line_chance
 from scbind.demo.simulate_sites import PEAK_REACH, SUMMIT_SD
 from scbind.demo.truthfiles import Truth
-from scbind.evaluation.evaluate import COLUMNS
+from scbind.evaluation.merge import METRIC_COLUMNS as COLUMNS
 
 
 @pytest.fixture

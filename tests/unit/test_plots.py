@@ -96,7 +96,7 @@ def test_quality_separates_pass_and_fail_and_skips_what_is_unknown(random):
          "tss_enrichment": np.nan, "frac_in_peaks": random.random(120), "nucleosome_signal": np.inf,
          "pass": [True] * 90 + [False] * 30}
     )  # fmt: skip
-    words = texts(plots.quality(obs))
+    words = texts(plots.quality_distributions(obs))
     assert {"pass (90)", "fail (30)", "unique fragments (log10)", "a", "b"} <= words
     assert "TSS enrichment" not in words
 
@@ -106,11 +106,11 @@ def test_quality_of_very_many_samples_is_that_of_the_worst(random):
     worst = np.isin(sample, [f"s{i:03d}" for i in range(300, 340)])
     obs = pd.DataFrame({"sample": sample, "n_fragments": random.integers(100, 9000, 1400)})
     obs["pass"] = ~worst | (np.arange(1400) % 2 == 0)
-    figure = plots.quality(obs)
+    figure = plots.quality_distributions(obs)
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == sorted(set(sample[worst]))
     assert "40 of 700 samples, where the fewest cells pass" in texts(figure)
     assert figure.get_size_inches()[1] * 200 < 65_536
-    assert "where the fewest" not in "".join(texts(plots.quality(obs.iloc[:80])))
+    assert "where the fewest" not in "".join(texts(plots.quality_distributions(obs.iloc[:80])))
 
 
 def test_borrowing_populations_and_motifs(random):
@@ -149,13 +149,13 @@ def test_model_figures(random):
     dotted = [line for line in panels[1].lines if line.get_linestyle() == ":" and len(line.get_ydata())]
     assert dotted[0].get_ydata()[0] == 0.02 and len(panels[1].lines) == 2
     assert {"scbind", "baseline", "prevalence"} <= texts(figure)
-    figure = modelplots.reliability(curves, {"scbind": "#0072B2", "baseline": "#E69F00"})
+    figure = modelplots.calibration_curves(curves, {"scbind": "#0072B2", "baseline": "#E69F00"})
     assert figure.axes[0].lines[1].get_xydata().tolist() == [[0.1, 0.2], [0.9, 0.8]]
     assert has_colour(figure, "#E69F00")
     history = pd.DataFrame(
         {"epoch": [0, 1], "train_loss": [1.0, 0.5], "valid_loss": [1.1, 0.7], "valid_auprc": [0.1, 0.2]}
     )
-    figure = modelplots.training({"scbind": history})
+    figure = modelplots.training_curves({"scbind": history})
     assert figure.axes[1].lines[0].get_ydata().tolist() == [0.1, 0.2]
 
 
@@ -180,7 +180,7 @@ def depth_rows(model, auprc, tf="CTCF"):
 
 
 def test_depth_figure_averages_pairs_and_names_each_line_once():
-    from scbind.evaluation.depth import COLUMNS
+    from scbind.evaluation.merge import DEPTH_COLUMNS as COLUMNS
 
     rows = depth_rows("scbind", [0.8, 0.6, 0.4]) + depth_rows("scbind", [0.4, 0.2, 0.1], "SPI1")
     rows += depth_rows("trees", [0.6, 0.5, np.nan]) + depth_rows("permuted_labels", [0.02] * 3)
@@ -201,12 +201,12 @@ def test_labels_move_apart_and_keep_their_order():
 
 
 def test_fragments_figure_leaves_out_what_is_unknown_and_points_where_it_is_a_bound():
-    from scbind.evaluation.depth import NEEDED_COLUMNS
+    from scbind.evaluation.merge import NEEDED_COLUMNS
 
     rows = [("scbind", "CTCF", 50, 0.9, 0.01, 300.0, True), ("scbind", "SPI1", 50, 0.5, 0.1, 3000.0, False)]
     rows += [("scbind", "RARE", 2, np.nan, np.nan, np.nan, False)]
     rows += [("trees", "CTCF", 50, 0.7, 0.02, 600.0, False), ("trees", "SPI1", 50, 0.4, 0.2, 6000.0, False)]
-    figure = modelplots.fragments_needed(pd.DataFrame(rows, columns=NEEDED_COLUMNS), ["scbind"])
+    figure = modelplots.fragments_needed_dots(pd.DataFrame(rows, columns=NEEDED_COLUMNS), ["scbind"])
     axis = figure.axes[0]
     assert [label.get_text() for label in axis.get_yticklabels()] == ["SPI1", "CTCF"], "the least on top"
     assert len(axis.texts) == 1, "one arrow"
@@ -231,7 +231,7 @@ def test_thresholds_are_drawn_where_they_lie():
     obs = pd.DataFrame(
         {"sample": "s", "n_fragments": np.arange(1, 60), "doublet_score": np.linspace(0, 1, 59)}
     )
-    figure = plots.quality(obs, {"n_fragments": [100.0], "doublet_score": [0.3]})
+    figure = plots.quality_distributions(obs, {"n_fragments": [100.0], "doublet_score": [0.3]})
     found = {
         axis.get_xlabel(): [float(x.get_xdata()[0]) for x in axis.lines if x.get_linestyle() == "--"]
         for axis in figure.axes

@@ -91,7 +91,7 @@ def test_missing_and_damaged_cells_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         listed(tmp_path, {"s": tmp_path / "none.h5ad"})
     (tmp_path / "bad.h5ad").write_text("no")
-    with pytest.raises(InputError, match="cannot be read as h5ad"):
+    with pytest.raises(InputError, match="not a readable .h5ad"):
         listed(tmp_path, {"s": tmp_path / "bad.h5ad"})
 
 
@@ -167,7 +167,7 @@ def test_types_are_compared_where_they_were_clustered(tmp_path):
 
 def test_merging_needs_an_embedding_and_leaving_out_leaves_something(tmp_path):
     path = cells(tmp_path, "s", [("A", True, "T", 1)])
-    with pytest.raises(InputError, match="obsm has no X_lsi; make it again"):
+    with pytest.raises(InputError, match="obsm has no X_lsi; run the embedding"):
         listed(tmp_path, {"s": path}, min_cells=2, small_types="merge")
     with pytest.raises(InputError, match="no cell type is left .1 cells, fewer than 2.; lower the minima"):
         listed(tmp_path, {"s": path}, min_cells=2, small_types="skip")

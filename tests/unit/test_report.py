@@ -98,8 +98,8 @@ def inputs(tmp_path_factory):
          1e-3, "cells, no replicates")
         for name in ("B", "T <script>") for i, tf in enumerate(TFS)
     ]  # fmt: skip
-    from scbind.evaluation.depth import COLUMNS as DEPTH
-    from scbind.evaluation.depth import fragments_needed
+    from scbind.evaluation.merge import DEPTH_COLUMNS as DEPTH
+    from scbind.evaluation.merge import fragments_needed
 
     depths = [
         (model, "K562", tf, keep, 0.3 * keep, 500, 50, 0.01, base * keep**0.1, 0.01)
@@ -359,7 +359,7 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, tmp_path):
     assert f"Only a sample of the test windows was scored for {rival};" in text and "0.0123" in text
 
 
-def test_references_neither_narrow_the_comparison_nor_win_it():
+def test_controls_neither_narrow_the_comparison_nor_win_it():
     rows = [("a", "K", "X", 0.5), ("a", "K", "Y", 0.1), ("b", "K", "X", 0.2), ("b", "K", "Y", 0.4)]
     rows.append(("other_lines_chip", "K", "X", 0.9))
     frame = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "auprc"])

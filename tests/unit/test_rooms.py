@@ -102,3 +102,46 @@ def test_what_reads_the_dataset_imports_no_reader_of_genomic_files(module):
 
 def test_readers_of_genomic_files_are_seen():
     assert "pysam" in loaded_on_import("scbind.bulk.tracks")
+
+
+def test_each_public_name_is_one_function():
+    """A name that two modules define means two things. Sections of the report are called after what they show."""
+    found = {}
+    for module in digests.list_modules():
+        path = digests.PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+        for node in ast.parse(path.read_text()).body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+                found.setdefault(node.name, []).append(module)
+    assert {name: modules for name, modules in found.items() if len(modules) > 1} == {}
+
+
+@pytest.mark.parametrize(
+    ("word", "rooms"),
+    [
+        ("targets", {"report"}),  # genes that a TF regulates; what a model learns is a label
+        ("references", set()),  # baselines that do not compete are controls
+        ("rivals", set()),  # but competitors
+        ("read_passing", set()),  # read_passing_cells, read_typed_cells and passing_rows say which
+    ],
+)
+def test_a_word_has_its_meaning_in_these_rooms_alone(word, rooms):
+    using = set()
+    for module in digests.list_modules():
+        path = digests.PACKAGE.joinpath(*module.split(".")).with_suffix(".py")
+        for node in ast.walk(ast.parse(path.read_text())):
+            names = {str(getattr(node, field, "")).lower() for field in ("id", "arg", "name")}
+            if word in names:
+                using.add(module.split(".")[0])
+    assert using == rooms
+
+
+def test_the_glossary_defines_each_word_once():
+    text = (Path(__file__).parents[2] / "docs/glossary.md").read_text()
+    lines = re.findall(r"^\*\*.*?:", text, flags=re.M)
+    words = [word.lower() for line in lines for word in re.findall(r"\*\*(.+?)\*\*", line)]
+    assert len(words) == len(set(words)) and {
+        "reference",
+        "reference profile",
+        "control",
+        "reliability",
+    } <= set(words)

@@ -11,8 +11,16 @@ import pandas as pd
 import pytest
 import scbind
 from scbind.binding import shards
-from scbind.binding.shards import Shard, ShardWriter, decode, largest_error, quantise, read_passing, steps
+from scbind.binding.shards import (
+    Shard,
+    ShardWriter,
+    decode,
+    largest_error,
+    quantise,
+    steps,
+)
 from scbind.core.errors import InputError
+from scbind.formats.celltable import read_passing_cells
 
 TFS = ["CTCF", "GATA1", "SPI1"]
 SCALE = steps(0.1, 0.02)  # of the shards below
@@ -179,7 +187,7 @@ def test_damaged_shards_are_refused(tmp_path):
 
 def test_cells_without_a_pass_column_or_without_a_passing_cell(tmp_path):
     ad.AnnData(obs=pd.DataFrame(index=["a"])).write_h5ad(tmp_path / "cells.h5ad")
-    with pytest.raises(InputError, match="no column 'pass'"):
-        read_passing(tmp_path / "cells.h5ad")
+    with pytest.raises(InputError, match="no column pass"):
+        read_passing_cells(tmp_path / "cells.h5ad")
     ad.AnnData(obs=pd.DataFrame({"pass": [False]}, index=["a"])).write_h5ad(tmp_path / "cells.h5ad")
-    assert not len(read_passing(tmp_path / "cells.h5ad")[0])
+    assert not len(read_passing_cells(tmp_path / "cells.h5ad")[0])

@@ -11,6 +11,7 @@ import torch
 from scbind.binding.choice import choose_windows
 from scbind.binding.inference import sequence_readout
 from scbind.binding.windows import Windows
+from scbind.core.devices import choose_device
 from scbind.core.errors import InputError
 from scbind.core.files import file_sha256
 from scbind.dataset.build import build_dataset
@@ -22,7 +23,7 @@ from scbind.models.batches import FixedBatches
 from scbind.models.calibration import predict_pairs
 from scbind.models.lightning import BindingModule
 from scbind.models.predictor import load_predictor
-from scbind.models.training import choose_device, data_facts, train
+from scbind.models.training import data_facts, train
 
 SMALL = {
     "options": {"channels": 8, "hidden": 8},

@@ -293,7 +293,7 @@ def test_cells_without_types_are_refused(atlas):
     adata = ad.read_h5ad(atlas / "cells.h5ad")
     del adata.obs["cell_type"]
     adata.write_h5ad(atlas / "cells.h5ad")
-    with pytest.raises(InputError, match="obs has no column 'cell_type'"):
+    with pytest.raises(InputError, match="obs has no column cell_type"):
         types_of(atlas)
 
 

@@ -5,6 +5,7 @@ import statistics
 import zipfile
 
 import pytest
+from scbind.evaluation.registry import BASELINES, CONTROLS
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
 
@@ -22,7 +23,6 @@ AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFT
 AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
 AFTER_TRAINING |= {"evaluate_depth", "merge_depths"}
 
-BASELINES = {"accessibility", "motif_x_accessibility", "boosted_trees", "other_lines_chip", "permuted_labels"}
 RERUN = [  # key, new value, the rules that run again
     ("analysis.targets.top", 50, {"tf_targets"}),
     ("analysis.populations.resolution", 0.5, {"find_populations"}),
@@ -68,7 +68,7 @@ def test_metrics_have_their_columns_and_all_models(demo):
     expected += " recall_at_fdr10 recall_at_fdr50 ece"
     assert list(rows[0]) == expected.split()
     models = {row["model"] for row in rows}
-    assert models == {"scbind", "scfan", "oracle"} | BASELINES
+    assert models == {"scbind", "scfan", "oracle"} | set(BASELINES)
 
 
 def test_chromosomes_and_a_cell_line_are_held_out(demo):
@@ -85,13 +85,10 @@ def test_chromosomes_and_a_cell_line_are_held_out(demo):
 def test_accuracy_against_depth_covers_every_model_and_the_oracle_bounds_them(demo):
     rows = table(demo.folder / "results/evaluation/depth.tsv")
     assert list(rows[0]) == "model cell_line tf keep depth n_windows n_bound prevalence auprc ece".split()
-    assert {row["model"] for row in rows} == {"scbind", "scfan"} | BASELINES
+    assert {row["model"] for row in rows} == {"scbind", "scfan"} | set(BASELINES)
     assert len({row["keep"] for row in rows}) == 6
     needed = table(demo.folder / "results/evaluation/fragments_needed.tsv")
-    assert {row["model"] for row in needed} == {"scbind", "scfan"} | BASELINES - {
-        "other_lines_chip",
-        "permuted_labels",
-    }
+    assert {row["model"] for row in needed} == {"scbind", "scfan"} | set(BASELINES) - set(CONTROLS)
     per_cell = table(demo.folder / "results/evaluation/cells.tsv")
     mean = {
         model: statistics.mean(float(r["auprc_mean"]) for r in per_cell if r["model"] == model)

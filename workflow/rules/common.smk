@@ -6,6 +6,8 @@ from snakemake.exceptions import WorkflowError
 
 from scbind.core.errors import InputError
 from scbind.core.files import read_rows, rows_by
+from scbind.evaluation import registry
+from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import settings, sheets
 from scbind.plan.digests import keep_digests, list_modules, source_digest, template_digest
 
@@ -24,13 +26,7 @@ MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappabilit
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 INFER_MODEL = SETTINGS["infer"]["model"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
-BASELINES = [
-    "accessibility",
-    "motif_x_accessibility",
-    "boosted_trees",
-    "other_lines_chip",
-    "permuted_labels",
-]
+BASELINES = list(registry.BASELINES)
 # Switched off by an absent input: the comparisons with the truth, and target genes. With infer.store: activity no
 # site is kept, so whatever reads the binding store is left out.
 KEEP_SITES = SETTINGS["infer"]["store"] == "all"
@@ -39,7 +35,7 @@ TRUTH_TABLES = (
     if SETTINGS["evaluate"]["truth"]
     else []
 )
-ORACLE = ["oracle"] if SETTINGS["evaluate"]["truth"] else []
+ORACLE = [registry.ORACLE] if SETTINGS["evaluate"]["truth"] else []
 TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] and KEEP_SITES else None
 PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
@@ -84,7 +80,7 @@ def type_row(slug):
 
 def pooled_types():
     """Return the rows of the types that are pseudobulks of their own: neither merged nor skipped."""
-    return [row for row in read_rows(types_file()) if row["status"] in ("own", "sample_peaks")]
+    return [row for row in read_rows(types_file()) if row["status"] in POOLED]
 
 
 def per_type(pattern):
@@ -110,7 +106,7 @@ def large_replicates(slug):
 
 def called_peaks(wildcards):
     """Return the file of peaks called on a type; none for a type that is too small."""
-    own = type_row(wildcards.slug)["status"] == "own"
+    own = type_row(wildcards.slug)["status"] == OWN
     return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if own else []
 
 

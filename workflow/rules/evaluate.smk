@@ -159,7 +159,7 @@ rule merge_metrics:
         mem_mb=1000,
         runtime=10,
     params:
-        code=source_digest("evaluation.evaluate"),
+        code=source_digest("evaluation.merge"),
     script:
         "../scripts/merge_metrics.py"
 
@@ -182,6 +182,6 @@ rule merge_depths:
         runtime=10,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("evaluation.depth"),
+        code=source_digest("evaluation.merge"),
     script:
         "../scripts/merge_depths.py"

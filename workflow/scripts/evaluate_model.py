@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.core.devices import torch_device
+    from scbind.core.devices import prediction_device
     from scbind.evaluation.evaluate import evaluate_model
 
     evaluate_model(
@@ -15,5 +15,5 @@ with logged(snakemake.log[0]):
         max_windows=snakemake.params.max_windows,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
-        device=torch_device(snakemake.resources.gpu),
+        device=prediction_device(snakemake.resources.gpu),
     )

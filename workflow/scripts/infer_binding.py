@@ -2,7 +2,7 @@ from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
     from scbind.binding.inference import infer_shard
-    from scbind.core.devices import torch_device
+    from scbind.core.devices import prediction_device
 
     number, of = snakemake.params.shard
     infer_shard(
@@ -21,6 +21,6 @@ with logged(snakemake.log[0]):
         floor=snakemake.params.floor,
         max_error=snakemake.params.max_error,
         sites=snakemake.params.sites,
-        device=torch_device(snakemake.resources.gpu),
+        device=prediction_device(snakemake.resources.gpu),
         precision=snakemake.params.precision,
     )

@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.evaluation.depth import merge_depths
+    from scbind.evaluation.merge import merge_depths
 
     merge_depths(
         [*snakemake.input.models, snakemake.input.baselines],

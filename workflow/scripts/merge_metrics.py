@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.evaluation.evaluate import merge_metrics
+    from scbind.evaluation.merge import merge_metrics
 
     given = snakemake.input
     merge_metrics([*given.models, given.baselines, *given.oracle], snakemake.output.metrics)

@@ -2,7 +2,7 @@ from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
     from scbind.binding.inference import reference_profile
-    from scbind.core.devices import torch_device
+    from scbind.core.devices import prediction_device
 
     files = zip(snakemake.input.position, snakemake.input.cell, snakemake.input.cells, strict=True)
     samples = {
@@ -19,6 +19,6 @@ with logged(snakemake.log[0]):
         snakemake.output.profile,
         draws=snakemake.params.draws,
         seed=snakemake.params.seed,
-        device=torch_device(snakemake.resources.gpu),
+        device=prediction_device(snakemake.resources.gpu),
         precision=snakemake.params.precision,
     )

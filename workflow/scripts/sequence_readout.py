@@ -2,12 +2,12 @@ from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
     from scbind.binding.inference import sequence_readout
-    from scbind.core.devices import torch_device
+    from scbind.core.devices import prediction_device
 
     sequence_readout(
         snakemake.input.checkpoint,
         snakemake.input.windows,
         snakemake.params.reference,
         snakemake.output.readout,
-        device=torch_device(snakemake.resources.gpu),
+        device=prediction_device(snakemake.resources.gpu),
     )

@@ -10,10 +10,9 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scbind.analysis.typemeans import cell_types_of
 from scbind.core.errors import InputError
-from scbind.core.files import require
 from scbind.core.runlog import say
+from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
 
 
 @dataclass(frozen=True)
@@ -38,11 +37,6 @@ class Activity:
     def tfs(self) -> list[str]:
         """Names of the factors, in column order."""
         return self.var.index.tolist()
-
-    @property
-    def reliability(self) -> pd.DataFrame:
-        """What ``var`` says of each factor's predictions, one row per factor (may have no column)."""
-        return self.var
 
     @property
     def abstained(self) -> np.ndarray:
@@ -92,11 +86,7 @@ def read_activity(paths: list[str | Path]) -> Activity:
 
 
 def _read_one(path: Path) -> anndata.AnnData:
-    require(path, "run the activity rule first")
-    try:
-        data = anndata.read_h5ad(path)
-    except (OSError, KeyError) as error:
-        raise InputError(path, f"not a readable .h5ad ({error})", "run its rule again") from error
+    data = read_whole(path, ACTIVITY)
     if "mean_binding" not in data.layers:
         raise InputError(path, "it has no layer mean_binding", "make it again with the activity rule")
     obs = data.obs.copy()

@@ -80,7 +80,7 @@ def differential_tfs(
     if rows:
         tested = table[~table["test"].isin([ABSTAINED, SHALLOW])]
         table["p_adjusted"] = tested.groupby("contrast")["p_value"].transform(_adjust)
-        table = table[COLUMNS].join(data.reliability.add_prefix("reliability_"), on="tf")
+        table = table[COLUMNS].join(data.var.add_prefix("reliability_"), on="tf")
         table = table.sort_values(
             ["contrast", "cell_type", "group", "p_adjusted", "statistic"],
             ascending=[True, True, True, True, False],

@@ -6,7 +6,6 @@ import warnings
 
 import anndata
 import numpy as np
-from sklearn.metrics import silhouette_score
 
 from scbind.cells.clusters import Search
 
@@ -96,4 +95,6 @@ def _silhouette(points: np.ndarray, groups: np.ndarray, seed: int) -> float:
     n_groups = len(np.unique(groups[chosen]))
     if not 1 < n_groups < len(chosen):
         return -1.0
+    from sklearn.metrics import silhouette_score  # a second to import
+
     return float(silhouette_score(points[chosen], groups[chosen]))

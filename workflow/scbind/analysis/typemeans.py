@@ -11,35 +11,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-import anndata
-import h5py
 import numpy as np
 import pandas as pd
 
 from scbind.binding.store import Binding, open_binding
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
-from scbind.core.files import require
 from scbind.core.runlog import say
+from scbind.formats.celltable import cell_types_of, read_obs
 from scbind.models.abstention import marks
-
-
-def read_obs(path: str | Path) -> pd.DataFrame:
-    """Read only the cell table of an ``.h5ad``. Raises :class:`InputError` if the file is not one."""
-    require(path, "run the rule that makes it first")
-    try:
-        with h5py.File(path, "r") as handle:
-            return anndata.io.read_elem(handle["obs"])
-    except (OSError, KeyError) as error:
-        raise InputError(path, f"not a readable .h5ad ({error})", "run its rule again") from error
-
-
-def cell_types_of(obs: pd.DataFrame, path: str | Path) -> pd.Series:
-    """Cell type of each cell as an object Series; missing where a cell has none or an empty one."""
-    if "cell_type" not in obs:
-        raise InputError(path, "obs has no column cell_type", "make the file again with the embedding rules")
-    types = obs["cell_type"].astype(object)
-    return types.where(types.notna() & (types.astype(str) != ""))
 
 
 def list_types(types: pd.Series, min_cells: int, what: str) -> list[str]:

@@ -7,14 +7,14 @@ depths, and P(c, w, t) that of a cell of depth d:
 
 * response of the cell at TF t's sites: R = sum_w P(c, w, t) / sum_w v_d(w, t);
 * its general response at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t), the expected number of bound
-  TFs against that of the reference;
+  TFs against that of the reference profile;
 * what any factor would show at sites like these: with pi_b(w) a window that has the GC content and
   accessibility of w, R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t), for each of a number of draws b;
 * z = (log R - mean_b log R_b) / sd_b(log R_b).
 
 Against one profile for all depths, z follows depth closely: a network is bolder the more it sees, and not alike for
-all TFs. The reference has to be cells that are thinned, not a mean profile: what a network says of noisy counts is not
-what it says of their mean.
+all TFs. The reference profile has to come from thinned cells, not from one mean cell: what a network says of noisy
+counts is not what it says of their mean.
 
 R is the mean of the TF's own response with weights v, so R_b must weigh windows by v alone: chromVAR's ratio
 of sums would weigh them by v(w, t) times the general binding at pi_b(w), which favours open windows twice.
@@ -34,11 +34,12 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.interpolate import CubicSpline
 
-from scbind.binding.shards import Shard, check_shards, read_passing
+from scbind.binding.shards import Shard, check_shards
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
 from scbind.core.runlog import say
 from scbind.dataset.splits import PROTOCOL
+from scbind.formats.celltable import read_passing_cells
 from scbind.models.abstention import abstained, reliability_table
 
 BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
@@ -46,7 +47,7 @@ WINDOWS_PER_BIN = 50  # classes are made so large that a window has about this m
 # Smallest spread of log R_b that is believed. With very many windows the draws agree almost perfectly and
 # rounding would decide z; 0.001 is a change of the response by a tenth of a percent.
 SD_FLOOR = 1e-3
-# Largest general response that is believed: a window that the reference hardly binds must not rule a draw
+# Largest general response that is believed: a window that the reference profile hardly binds must not rule a draw
 # alone.
 RESPONSE_CAP = 50.0
 CELLS_AT_ONCE = 256  # whose background sums are turned into z at once: temporaries are some times as large
@@ -54,7 +55,7 @@ TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
 # Steps of the rounded terms. A product of q and v is a multiple of 2**-33, so sums below 2**20 are exact; they are
 # about the number of bound windows. A sum of P, in steps of 2**-24, is exact up to 2**29 windows.
 P_STEPS, Q_STEPS, V_STEPS = 2.0**24, 2.0**18, 2.0**15
-LEVELS = 5  # depths at which the reference is known, at most; between them it is interpolated, log over log
+LEVELS = 5  # depths at which the reference profile is known, at most; between them it is interpolated, log over log
 BEYOND = APART = (
     1.5  # the factor for which it is believed to go on beyond them; the least from one to the next
 )
@@ -94,7 +95,7 @@ def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
 
 
 def depth_levels(depth: np.ndarray) -> np.ndarray:
-    """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
+    """Depths at which the reference profile is asked for, rising: float32 (at most ``LEVELS``,).
 
     Evenly in log depth from the lowest fiftieth of the cells that have any insertion to the upper tenth: a few cells
     of next to nothing must not draw the levels away from all others. Beyond, :meth:`Profile.at` goes on. There are two
@@ -266,7 +267,7 @@ def background_corrected(binding_sum, binding_expected, background_sum, backgrou
 
     Returns
     -------
-    float32, shape (cells, TFs). A TF that the reference never binds at a cell's depth has no evidence there: 0.
+    float32, shape (cells, TFs). A TF that the reference profile never binds at a cell's depth has no evidence there: 0.
     """
     seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -308,7 +309,7 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     z, binding, votes, depth = (
         np.concatenate([s.array(name) for s in opened]) for name in ("z", "binding_sum", "votes", "depth")
     )
-    obs, obsm = read_passing(cells)
+    obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = depth
     adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)

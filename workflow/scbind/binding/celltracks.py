@@ -10,10 +10,11 @@ import pysam
 
 from scbind.binding.store import Binding, open_binding
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_rows, write_table
+from scbind.core.files import atomic, read_rows, write_bed, write_table
 from scbind.core.runlog import say
 from scbind.formats.bigwigwriter import create_bigwig
 from scbind.formats.genome import ChromSizes
+from scbind.formats.typestatus import SKIPPED
 from scbind.models.abstention import reliability_table
 
 
@@ -92,7 +93,7 @@ def _types_in(store: Binding, types) -> tuple[list[str], np.ndarray]:
         raise InputError(
             types, f"lists no cell type {missing[0]!r} of {store.path}", "run the workflow again"
         )
-    chosen = sorted(name for name in set(names) - {""} if table[name]["status"] != "skipped")
+    chosen = sorted(name for name in set(names) - {""} if table[name]["status"] != SKIPPED)
     return [table[name]["slug"] for name in chosen], pd.Index(chosen, dtype=object).get_indexer(names)
 
 
@@ -130,7 +131,7 @@ def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.
 def _write_bed(table: pd.DataFrame, path: Path) -> None:
     """Write a sorted table as bgzipped, tabix-indexed BED."""
     plain = path.with_suffix("")
-    table.to_csv(plain, sep="\t", header=False, index=False)
+    write_bed(plain, table)
     pysam.tabix_compress(str(plain), str(path), force=True)
     plain.unlink()
     pysam.tabix_index(str(path), preset="bed", force=True)

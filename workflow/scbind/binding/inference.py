@@ -27,7 +27,7 @@ from scbind.formats.thinning import thinned_borrowed
 SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
 SIGNAL_SHARE = 4  # bytes that the counts of a block may take, per byte of its dense arrays
 REFERENCE_CELLS = (
-    256  # in the reference, at each depth; with 64 of the example's 399, rare types are left to chance
+    256  # in the profile, at each depth; with 64 of the example's 399, rare types are left to chance
 )
 ABOUT = 0.8  # a cell of this share of a depth, or deeper, can show what cells of the depth show
 
@@ -175,7 +175,7 @@ def reference_profile(
         )
     said = ", ".join(f"{level:.3g}" for level in levels)
     say(
-        f"reference of {n_drawn} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}"
+        f"reference profile of {n_drawn} of {n_cells} cells at {said} insertions per base, mean P {binding.mean():.3g}"
     )
 
 
@@ -224,7 +224,7 @@ def infer_shard(
         not from the shard.
         Results depend on them only as far as the model's rounding does.
     precision
-        As of :class:`scbind.models.predictor.Predictor`, and that of the reference.
+        As of :class:`scbind.models.predictor.Predictor`, and that of the reference profile.
     """
     from scbind.models.predictor import load_predictor
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import h5py
 import numpy as np
 import scipy.sparse as sp
-from anndata.io import read_elem
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
 from scbind.core.runlog import say
+from scbind.formats.celltable import passing_rows, read_borrow
 from scbind.formats.genome import ChromSizes
 from scbind.formats.signal import CellSignal
 
@@ -40,14 +38,16 @@ class SampleCells:
 
         ``known`` as of :meth:`scbind.formats.signal.CellSignal.density`.
         """
-        passes, borrow = read_borrow(cells)
-        signal = CellSignal.open(position, cell, len(passes), sizes)
-        if (largest := signal.largest_row()) >= len(passes):
+        passing, borrow = passing_rows(cells), read_borrow(cells)
+        if borrow is None:
+            raise InputError(cells, "needs obsp['borrow']", "run the embedding of the sample again")
+        signal = CellSignal.open(position, cell, borrow.shape[0], sizes)
+        if (largest := signal.largest_row()) >= borrow.shape[0]:
             raise InputError(
-                cell, f"names row {largest}, but {cells} has {len(passes)} cells", "count them again"
+                cell, f"names row {largest}, but {cells} has {borrow.shape[0]} cells", "count them again"
             )
         density = signal.density(known)
-        return cls(Path(cells), signal, density, np.flatnonzero(passes), equivalent(borrow, density))
+        return cls(Path(cells), signal, density, passing, equivalent(borrow, density))
 
     def depth(self, rows: np.ndarray) -> np.ndarray:
         """Insertions per base of passing cells with what they borrow: float64 (rows,).
@@ -75,19 +75,6 @@ class SampleCells:
         if lends.mean() > COPIED_SHARE:
             return self.signal, lends
         return self.signal.copied(starts, width, lends, folder), None
-
-
-def read_borrow(cells) -> tuple[np.ndarray, sp.csr_matrix]:
-    """Which cells of a ``cells.h5ad`` pass, bool (cells,), and who borrows from whom, csr float32 (cells, cells).
-
-    Raises :class:`InputError` where the file holds neither.
-    """
-    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
-        obs = read_elem(file["obs"])
-        if "pass" not in obs or "borrow" not in file.get("obsp", {}):
-            raise InputError(cells, "needs obs['pass'] and obsp['borrow']", "run the embedding again")
-        borrow = sp.csr_matrix(read_elem(file["obsp"]["borrow"])).astype(np.float32, copy=False)
-    return obs["pass"].to_numpy(dtype=bool), borrow
 
 
 def equivalent(borrow: sp.csr_matrix, density: np.ndarray) -> sp.csr_matrix:

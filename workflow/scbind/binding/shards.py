@@ -19,15 +19,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import h5py
 import numpy as np
-import pandas as pd
-from anndata.io import read_elem
 from numcodecs import Blosc
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
 from scbind.core.runlog import FULL
+from scbind.formats.celltable import passing_rows
 
 LEAST_ERROR = 0.004  # that 255 steps keep: codes are uint8
 CODEC = Blosc("lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)  # shards are read once: fast before small
@@ -86,18 +84,6 @@ def decode(scale: int) -> np.ndarray:
 def largest_error(floor: float, scale: int) -> float:
     """By how much a stored probability may be wrong."""
     return float(np.sqrt(1 - floor) / scale + 0.25 / scale**2)
-
-
-def read_passing(cells) -> tuple[pd.DataFrame, dict]:
-    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``; may be none."""
-    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
-        obs = read_elem(file["obs"])
-        if "pass" not in obs:
-            raise InputError(cells, "obs has no column 'pass'", "write it with the workflow's embedding rule")
-        keep = obs["pass"].to_numpy(dtype=bool)
-        stored = file["obsm"] if "obsm" in file else {}
-        obsm = {key: read_elem(stored[key])[keep] for key in ("X_lsi", "X_umap") if key in stored}
-    return obs[keep].copy(), obsm
 
 
 @contextmanager
@@ -278,8 +264,7 @@ def check_shards(shards: list[Shard], cells) -> list[Shard]:
             raise InputError(shard.path, f"made with another model than {first.path}", AGAIN)
         if shard.kind != first.kind:
             raise InputError(shard.path, f"other TFs, windows, floor or error than in {first.path}", AGAIN)
-    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
-        passing = np.flatnonzero(read_elem(file["obs"])["pass"].to_numpy(dtype=bool))
+    passing = passing_rows(cells)
     rows = np.concatenate([s.rows for s in shards])
     if not np.array_equal(rows, passing):
         raise InputError(

@@ -17,11 +17,19 @@ import zarr
 from anndata.io import read_elem, write_elem
 from numcodecs import Blosc
 
-from scbind.binding.shards import AGAIN, Shard, check_shards, decode, largest_error, read_passing, written_to
+from scbind.binding.shards import (
+    AGAIN,
+    Shard,
+    check_shards,
+    decode,
+    largest_error,
+    written_to,
+)
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
+from scbind.formats.celltable import read_passing_cells
 from scbind.formats.genome import Genome
 from scbind.models.abstention import abstained, reliability_table
 
@@ -67,7 +75,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
     chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
     if len(chosen) != first.n_windows:
         raise InputError(first.path, f"{first.n_windows} windows, but {windows} has {len(chosen)}", AGAIN)
-    obs, obsm = read_passing(cells)
+    obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = np.concatenate([s.array("depth") for s in opened])
     order = (
         np.argsort(obs["cell_type"].astype(str), kind="stable") if "cell_type" in obs else np.arange(len(obs))

@@ -17,7 +17,7 @@ import pandas as pd
 
 from scbind.cells.columns import COLUMNS
 from scbind.core.errors import InputError
-from scbind.core.files import atomic
+from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
 from scbind.formats.barcodes import ABSENT, Numbering, match_barcodes, read_barcodes
 from scbind.formats.fragments import iter_fragments
@@ -103,7 +103,7 @@ def count_fragments(
             if sites is not None:
                 signal = CellSignal.open(position_path, cell_path, len(cells), sizes)
                 cells["tss_enrichment"] = tss_enrichment(signal, sites)
-            cells[COLUMNS].to_csv(table_path, sep="\t", index=False, float_format="%.6g", lineterminator="\n")
+            write_table(table_path, cells[COLUMNS])
     median = int(cells["n_fragments"].median())
     say(f"{fragments}: {len(cells)} cells of {len(table)} barcodes, median {median} fragments per cell")
 

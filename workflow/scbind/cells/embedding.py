@@ -23,6 +23,7 @@ from scbind.cells.neighbours import borrow
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
 from scbind.core.runlog import say
+from scbind.formats.celltable import GROUP, read_whole
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_bed, read_called
 from scbind.formats.signal import CellSignal
@@ -250,7 +251,7 @@ def sample_cells(
     needs to be corrected. The row of a failed cell is empty.
     Raises :class:`InputError` if the embedding has no such sample.
     """
-    cells = ad.read_h5ad(require(embedding, "embed the group first"))
+    cells = read_whole(embedding, GROUP)
     chosen = (cells.obs["sample"] == sample).to_numpy()
     if not chosen.any():
         known = ", ".join(map(str, cells.obs["sample"].cat.categories))

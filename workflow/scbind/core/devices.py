@@ -14,15 +14,36 @@ from scbind.core.runlog import say
 Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
-def torch_device(gpus: int) -> str:
-    """Return ``"cuda"`` if at least one GPU was granted and is visible, else ``"cpu"``."""
+def choose_device(gpus: int, require_gpu: bool = False) -> tuple[str, int]:
+    """Decide for ``("cuda", number of GPUs)`` or ``("cpu", 1)`` by the GPUs that were granted and are visible.
+
+    PyTorch and Lightning both take the name. The log says what was chosen, and why.
+    Raises :class:`InputError` if a GPU is required and there is none.
+    """
     import torch
 
-    device = "cuda" if gpus > 0 and torch.cuda.is_available() else "cpu"
-    # float32 is to mean float32 on either; convolutions would drop 13 bits of it (TF32)
+    if gpus > 0 and torch.cuda.is_available():
+        count = min(gpus, torch.cuda.device_count())
+        say(f"device: CUDA, {torch.cuda.get_device_name(0)} x {count}")
+        return "cuda", count
+    why = "no CUDA device is visible" if gpus > 0 else "no GPU was granted (--resources gpu=0)"
+    if require_gpu:
+        raise InputError(
+            "config", why, "run where a GPU is, or set require_gpu: false", "models.*.require_gpu"
+        )
+    say(f"device: CPU, {torch.get_num_threads()} threads ({why})")
+    return "cpu", 1
+
+
+def prediction_device(gpus: int) -> str:
+    """Return the name that :func:`choose_device` chooses, and make float32 exact on it.
+
+    Convolutions of a GPU would otherwise drop 13 bits of float32 (TF32).
+    """
+    import torch
+
     torch.backends.cudnn.allow_tf32 = False
-    say(f"device: {device}")
-    return device
+    return choose_device(gpus)[0]
 
 
 def lacks_gpu_memory(error: RuntimeError) -> bool:

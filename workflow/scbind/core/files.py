@@ -43,10 +43,22 @@ def atomic(path: str | Path) -> Iterator[Path]:
             scratch.unlink(missing_ok=True)
 
 
-def write_table(path: str | Path, table: pd.DataFrame) -> None:
-    """Write a tab-separated table with a header and without its index, numbers to six significant digits."""
-    with atomic(path) as scratch:
-        table.to_csv(scratch, sep="\t", index=False, float_format="%.6g")
+def table_text(table: pd.DataFrame, header: bool = True, float_format: str | None = "%.6g") -> str:
+    """Return a table as tab-separated lines without its index, numbers to six significant digits or as asked."""
+    return table.to_csv(sep="\t", index=False, header=header, float_format=float_format, lineterminator="\n")
+
+
+def write_table(
+    path: str | Path, table: pd.DataFrame, header: bool = True, float_format: str | None = "%.6g"
+) -> None:
+    """Write a tab-separated table, whole or not at all, in the format of :func:`table_text`."""
+    with atomic(path) as scratch, open(scratch, "w", encoding="utf-8", newline="") as handle:
+        handle.write(table_text(table, header, float_format))
+
+
+def write_bed(path: str | Path, table: pd.DataFrame) -> None:
+    """Write the columns of a BED or narrowPeak file, whole or not at all: no header, all digits."""
+    write_table(path, table, header=False, float_format=None)
 
 
 def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:

@@ -20,6 +20,7 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.demo.simulate_sites import PEAK_REACH, SUMMIT_SD
 from scbind.demo.truthfiles import Truth
 from scbind.evaluation.evaluate import score_test_windows, write_curves
+from scbind.evaluation.registry import ORACLE
 
 SURE = 1 - 1e-6  # chances are kept below one, so that their complements can be multiplied
 
@@ -33,7 +34,7 @@ def evaluate_oracle(
     element that is open in the line. Raises :class:`InputError` where ``truth`` lacks a line of the dataset.
     """
     data, known = TrainingSet.open(dataset, reference), Truth(truth)
-    table, drawn = score_test_windows(data, partial(line_chance, known, data), "oracle", Path(curves).parent)
+    table, drawn = score_test_windows(data, partial(line_chance, known, data), ORACLE, Path(curves).parent)
     write_table(metrics, table)
     write_curves(drawn, curves)
 

@@ -15,7 +15,7 @@ import pysam
 from scipy import sparse
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic
+from scbind.core.files import atomic, table_text, write_bed, write_table
 from scbind.core.runlog import say
 from scbind.demo.simulate_genome import SimulatedGenome, genes, simulate_genome
 from scbind.demo.simulate_motifs import FACTORS, Preference, true_preferences
@@ -151,7 +151,11 @@ def simulate(
     cells["n_fragments"] = np.bincount(table["barcode"], minlength=len(cells))
     cells.loc[~cells["is_cell"], "cell_type"] = ""
     cells["is_cell"] = cells["is_cell"].astype(int)
-    _write_table(outdir / "truth/cells.tsv", cells[["barcode", "cell_type", "is_cell", "n_fragments"]])
+    write_table(
+        outdir / "truth/cells.tsv",
+        cells[["barcode", "cell_type", "is_cell", "n_fragments"]],
+        float_format=None,
+    )
     with atomic(outdir / "truth/open.npz") as scratch:
         sparse.save_npz(scratch, sparse.csr_array(is_open))
     say(f"cells: {n_cells} and {len(cells) - n_cells} poor barcodes, {len(table):,} fragments")
@@ -199,8 +203,8 @@ def _write_reference(outdir: Path, genome: SimulatedGenome, gene_table: pd.DataF
     chrom, start = genome.locate(genome.repeats[:, 0])
     exclude = pd.DataFrame({"chrom": np.array(genome.names)[chrom], "start": start})
     exclude["end"] = start + genome.repeats[:, 1] - genome.repeats[:, 0]
-    _write_table(outdir / "exclude.bed", exclude, header=False)
-    _write_table(outdir / "genes.bed", gene_table, header=False)
+    write_bed(outdir / "exclude.bed", exclude)
+    write_bed(outdir / "genes.bed", gene_table)
 
 
 def _write_chip(outdir: Path, rng, genome: SimulatedGenome, sites, openness: pd.DataFrame) -> None:
@@ -208,7 +212,7 @@ def _write_chip(outdir: Path, rng, genome: SimulatedGenome, sites, openness: pd.
         for tf in ASSAYED[line]:
             strict, relaxed = chip_peaks(rng, genome, sites, openness[line], line, tf)
             for table, suffix in ((strict, ""), (relaxed, ".relaxed")):
-                text = table.to_csv(sep="\t", header=False, index=False, lineterminator="\n")
+                text = table_text(table, header=False, float_format=None)
                 _write_bgzip(outdir / f"chip/{line}/{tf}{suffix}.narrowPeak.gz", text)
 
 
@@ -216,7 +220,7 @@ def _write_truth(outdir: Path, genome, sites, openness, activity, preferences: d
     names = np.array(genome.names)
     table = activity.rename_axis("name").reset_index()
     table.insert(1, "kind", ["line" if name in LINES else "cell_type" for name in table["name"]])
-    _write_table(outdir / "truth/activity.tsv", table)
+    write_table(outdir / "truth/activity.tsv", table, float_format=None)
 
     elements = genome.elements
     chrom, start = genome.locate(elements["start"].to_numpy())
@@ -226,14 +230,14 @@ def _write_truth(outdir: Path, genome, sites, openness, activity, preferences: d
     bed["driver"] = elements["driver"].replace("", ".")
     for name in openness.columns:
         bed[f"open_{name}"] = openness[name].to_numpy().astype(int)
-    _write_table(outdir / "truth/elements.bed", bed.rename(columns={"chrom": "#chrom"}))
+    write_table(outdir / "truth/elements.bed", bed.rename(columns={"chrom": "#chrom"}), float_format=None)
 
     table = sites.copy()
     offset = genome.offsets[sites["chrom"]]
     table["start"], table["end"] = sites["start"] - offset, sites["end"] - offset
     table["chrom"] = names[sites["chrom"]]
     table["strength"] = sites["strength"].round(4)
-    _write_table(outdir / "truth/sites.tsv", table)
+    write_table(outdir / "truth/sites.tsv", table, float_format=None)
     with atomic(outdir / "truth/motifs.npz") as scratch:
         arrays = {tf: preference.probability for tf, preference in preferences.items()}
         np.savez_compressed(scratch, **arrays)
@@ -241,7 +245,7 @@ def _write_truth(outdir: Path, genome, sites, openness, activity, preferences: d
 
 def _write_fragments(path: Path, rng, genome: SimulatedGenome, table, barcodes: list[str]) -> None:
     """10x columns (chrom, start, end, barcode, reads), bgzipped and indexed."""
-    text = pd.DataFrame(
+    table = pd.DataFrame(
         {
             "chrom": np.array(genome.names)[table["chrom"]],
             "start": table["start"],
@@ -249,8 +253,8 @@ def _write_fragments(path: Path, rng, genome: SimulatedGenome, table, barcodes: 
             "barcode": np.array(barcodes)[table["barcode"]],
             "count": 1 + rng.poisson(DUPLICATES, len(table)),
         }
-    ).to_csv(sep="\t", header=False, index=False, lineterminator="\n")
-    _write_bgzip(path, text)
+    )
+    _write_bgzip(path, table_text(table, header=False, float_format=None))
     pysam.tabix_index(str(path), preset="bed", force=True)
 
 
@@ -260,8 +264,3 @@ def _write_bgzip(path: Path, text: str) -> None:
         content = io.BytesIO(text.encode())
         while block := content.read(1 << 20):
             handle.write(block)
-
-
-def _write_table(path: Path, table: pd.DataFrame, header: bool = True) -> None:
-    with atomic(path) as scratch:
-        table.to_csv(scratch, sep="\t", header=header, index=False, lineterminator="\n")

@@ -108,7 +108,7 @@ def _flank(bases: str) -> np.ndarray:
     return rows
 
 
-def reverse_complement(log_odds: np.ndarray) -> np.ndarray:
+def other_strand(log_odds: np.ndarray) -> np.ndarray:
     """The same matrix for the other strand; the N column stays."""
     return log_odds[::-1][:, [3, 2, 1, 0, UNKNOWN]]
 
@@ -124,7 +124,7 @@ def score(codes: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
 
 def score_strands(codes: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
     """Scores on both strands, float32 (2, ..., starts), forward first; a start is the leftmost base."""
-    return np.stack([score(codes, log_odds), score(codes, reverse_complement(log_odds))])
+    return np.stack([score(codes, log_odds), score(codes, other_strand(log_odds))])
 
 
 def _threshold(codes: np.ndarray, log_odds: np.ndarray, one_in_bp: float) -> float:

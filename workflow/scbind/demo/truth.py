@@ -7,11 +7,8 @@ very cell) and ``activity.tsv`` (types x TFs). Truth is used to score only; no c
 
 from __future__ import annotations
 
-import anndata as ad
-import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
@@ -19,14 +16,14 @@ from scbind.analysis.activitytable import abstained_tfs
 from scbind.analysis.grouping import group_cells
 from scbind.analysis.populations import MIN_TFS
 from scbind.binding.inference import SampleCells
-from scbind.binding.shards import read_passing
 from scbind.binding.store import open_binding
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
-from scbind.core.files import require, write_table
+from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.demo.oracle import combined
 from scbind.demo.truthfiles import Truth, barcodes
+from scbind.formats.celltable import ACTIVITY, read_obs, read_passing_cells, read_whole
 from scbind.formats.genome import Genome
 from scbind.formats.signal import borrowed, window_blocks
 
@@ -102,7 +99,7 @@ def score_cells(
     open_in_type = np.stack([known.open_in(kind) for kind in cell_truth["cell_type"]])
     site_index, window_index = _windows_of_sites(sites, chosen, sizes)
     sample = SampleCells.open(position, cell, cells, sizes, genome.known_lengths())
-    of_barcode = pd.Series(sample.passing, index=read_passing(cells)[0].index)
+    of_barcode = pd.Series(sample.passing, index=read_passing_cells(cells)[0].index)
     own = of_barcode.loc[store.obs.index[rows]].to_numpy()  # rows of cells.h5ad
     baseline = _accessibility(sample, own, chosen, sizes)
     scopes = {"all": np.ones(len(chosen), dtype=bool)}
@@ -228,13 +225,10 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     * ``activity_auroc``, ``scfan_auroc``: by TF, how well z (or the vote) separates cells of types in which
       the TF is truly active; only TFs active in some types and not in others; ``mean`` is over them.
     """
-    known, adata = Truth(truth), ad.read_h5ad(require(activity, "run the activity rule first"))
+    known, adata = Truth(truth), read_whole(activity, ACTIVITY)
     adata = adata[known.match(adata.obs, activity)].copy()
     true = known.cells.loc[barcodes(adata.obs), "cell_type"].to_numpy()
-    with h5py.File(require(cells, "run the embedding of the sample first"), "r") as file:
-        labels = read_elem(file["obs"])
-    if "cell_type" not in labels:
-        raise InputError(cells, "obs has no column 'cell_type'", "give labels or cluster the cells")
+    labels = read_obs(cells, ["cell_type"])
     votes, trusted = adata.layers["scfan_score"], ~abstained_tfs(adata.var)
     if trusted.sum() < MIN_TFS:
         say(f"types: scbind abstains on all but {trusted.sum()} TFs; cells are grouped by all of them")

@@ -14,10 +14,9 @@ from scbind.dataset.codes import AMBIGUOUS, BOUND, UNBOUND
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.depth import score_depths
 from scbind.evaluation.evaluate import Scores, score_test_windows, write_curves
+from scbind.evaluation.registry import PROBABILITIES
 from scbind.evaluation.trees import Features, fit_trees
 from scbind.formats.motifs import read_motifs
-
-PROBABILITIES = ("boosted_trees", "permuted_labels")  # the scores of the others only rank
 
 
 def evaluate_baselines(

@@ -16,20 +16,12 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation.evaluate import Scores, network_scores, stack_tables
-from scbind.formats.genome import Genome
+from scbind.evaluation.evaluate import Scores, network_scores
+from scbind.evaluation.merge import DEPTH_COLUMNS
 from scbind.formats.signal import CHUNK
 from scbind.formats.thinning import is_kept, make_salt
-from scbind.models.abstention import FEW_BOUND
-from scbind.models.metrics import calibration_error, depth_that_keeps
+from scbind.models.metrics import calibration_error
 from scbind.models.predictor import load_predictor
-
-COLUMNS = [
-    "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",
-]  # fmt: skip
-NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
-ENOUGH = 0.9  # of the AUPRC at full depth
-NO_CURVE = ("other_lines_chip", "permuted_labels")  # one does not read the signal, the other is chance
 
 
 def evaluate_depth(
@@ -107,7 +99,7 @@ def score_depths(
                     )
                     where = {"model": model, "cell_line": name, "tf": data.tfs[column]}
                     rows.append(where | {"keep": keep, "depth": depth} | found)
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=DEPTH_COLUMNS)
 
 
 def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, is_probability: bool) -> dict:
@@ -139,52 +131,3 @@ def thin(data: TrainingSet, line: int, keep: float, seed: int) -> TrainingSet:
     insertions[line], fragments[line] = np.concatenate(kept, axis=1)
     depth[line] *= keep
     return replace(data, insertions=insertions, fragments=fragments, depth=depth)
-
-
-def merge_depths(
-    tables: Sequence[str | Path], reference: str | Path, output: str | Path, needed: str | Path
-) -> None:
-    """Put the depth tables of models and baselines under each other, and say how many fragments each TF needs.
-
-    Raises :class:`InputError` for a table with other columns.
-    """
-    merged = stack_tables(tables, COLUMNS)
-    write_table(output, merged)
-    write_table(needed, fragments_needed(merged, int(Genome.open(reference).known_lengths().sum())))
-
-
-def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
-    """Fragments from which on a model keeps ``ENOUGH`` of the AUPRC that it has at full depth, per TF.
-
-    Over the lines with at least ``FEW_BOUND`` bound windows, the AUPRC is averaged and the depth is a geometric mean.
-    The depth at which the AUPRC falls below is interpolated in log depth between the two shares beside it. Fragments
-    are depth times ``known_bases`` (the genome without N) over two, as a fragment gives two insertions: what one cell,
-    with what it borrows, or one pseudobulk has to hold.
-
-    Returns
-    -------
-    DataFrame
-        ``model, tf, n_bound`` (drawn, over all lines), ``auprc_full, depth_needed, fragments_needed``, and ``at_most``:
-        even the smallest share is enough, so that the number is an upper bound. NaN where no line has enough bound
-        windows. Predictors that do not read the signal are left out.
-
-    Examples
-    --------
-    >>> table = pd.DataFrame({'keep': [1.0, 0.1], 'depth': [0.1, 0.01], 'auprc': [0.8, 0.64]})
-    >>> table = table.assign(model='scbind', tf='CTCF', n_bound=50)
-    >>> int(fragments_needed(table, known_bases=1_000_000)['fragments_needed'][0])
-    15811
-    """
-    rows = []
-    for (model, tf), part in table[~table["model"].isin(NO_CURVE)].groupby(["model", "tf"]):
-        n_bound = int(part.loc[part["keep"] == 1, "n_bound"].sum())
-        part = part[(part["n_bound"] >= FEW_BOUND) & part["auprc"].notna()]
-        row = {"model": model, "tf": tf, "n_bound": n_bound, "at_most": False}
-        if len(part):
-            part = part.assign(log=np.log(part["depth"]))
-            curve = part.groupby("keep")[["log", "auprc"]].mean().sort_index(ascending=False)
-            log_depth, row["at_most"] = depth_that_keeps(curve["log"], curve["auprc"], ENOUGH)
-            row |= {"auprc_full": curve["auprc"].iloc[0], "depth_needed": np.exp(log_depth)}
-            row["fragments_needed"] = row["depth_needed"] * known_bases / 2
-        rows.append(row)
-    return pd.DataFrame(rows, columns=NEEDED_COLUMNS)

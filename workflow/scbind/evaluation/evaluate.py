@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -11,38 +11,21 @@ import pandas as pd
 import torch
 
 from scbind.core.devices import enough_gpu_memory
-from scbind.core.errors import InputError
-from scbind.core.files import atomic, require, write_table
-from scbind.core.runlog import say
+from scbind.core.files import atomic, write_table
 from scbind.dataset.codes import AMBIGUOUS, BOUND
 from scbind.dataset.splits import PROTOCOL, TEST, kinds_of_holdout
 from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.testscores import BLOCK, ByTF, LineScores, Predict, score_lines
 from scbind.models.metrics import (
     calibration_error,
-    pooled_reliability,
+    pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,
     sampling_error,
 )
 from scbind.models.predictor import Predictor, load_predictor
 
-COLUMNS = [
-    "model",
-    "cell_line",
-    "tf",
-    "split",
-    "n_windows",
-    "n_bound",
-    "prevalence",
-    "auroc",
-    "auprc",
-    "auprc_se",
-    "log2_gain",
-    "recall_at_fdr10",
-    "recall_at_fdr50",
-    "ece",
-]
 RECALL_GRID = np.linspace(0, 1, 101)
 READ_AT_ONCE = 4096  # windows whose context is in memory while the network reads it
 
@@ -131,7 +114,7 @@ def score_test_windows(
     """
     lines = score_lines(data, predict, folder, model, max_windows, seed)
     rows = [row for scores in lines for row in _figures(data, scores, model)]
-    return pd.DataFrame(rows, columns=COLUMNS), ByTF(data, lines)
+    return pd.DataFrame(rows, columns=METRIC_COLUMNS), ByTF(data, lines)
 
 
 def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
@@ -191,7 +174,7 @@ def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
 def write_curves(
     drawn: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]], output: str | Path
 ) -> None:
-    """Precision on a grid of recalls per TF, and the reliability of all TFs pooled.
+    """Precision on a grid of recalls per TF, and the calibration curve of all TFs pooled.
 
     ``drawn`` maps each TF to labels, scores and weights as :class:`scbind.evaluation.testscores.ByTF` does.
 
@@ -207,7 +190,7 @@ def write_curves(
             prevalence.append(np.average(truth, weights=weight))
             yield truth, np.clip(score, 0, 1), weight
 
-    predicted, observed, count = pooled_reliability(each_tf())
+    predicted, observed, count = pooled_calibration_curve(each_tf())
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,
@@ -219,24 +202,3 @@ def write_curves(
             reliability_observed=observed,
             reliability_count=count,
         )
-
-
-def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFrame:
-    """Tables of models and baselines under each other; refuses one with other columns. Only empty fields are NaN."""
-    parts = []
-    for table in tables:
-        path = require(table, "run the evaluation first")
-        part = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
-        if list(part.columns) != columns:
-            raise InputError(table, f"columns {list(part.columns)}", f"expected {columns}", "line 1")
-        parts.append(part)
-    return pd.concat(parts, ignore_index=True)
-
-
-def merge_metrics(tables: Sequence[str | Path], output: str | Path) -> None:
-    """Put the metrics of models and baselines under each other; see :func:`stack_tables`."""
-    merged = stack_tables(tables, COLUMNS)
-    write_table(output, merged)
-    whole = merged[merged["split"] == "test"]
-    for model, mean in whole.groupby("model", sort=False)[["auprc", "prevalence"]].mean().iterrows():
-        say(f"{model}: mean AUPRC {mean['auprc']:.4f} at a mean prevalence of {mean['prevalence']:.4f}")

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
+from scbind.core.files import write_bed
 from scbind.formats.genome import ChromSizes
 
 NONE = "."  # how bedtools writes that there is no interval
@@ -121,7 +122,7 @@ def _bed(table: pd.DataFrame, path: Path, sizes: ChromSizes | None = None, stran
     if sizes is not None:
         chrom = pd.Index(sizes.names).get_indexer(lines["chrom"])
         lines = lines.iloc[np.lexsort((lines["row"], lines["end"], lines["start"], chrom))]
-    lines.to_csv(path, sep="\t", header=False, index=False)
+    write_bed(path, lines)
     return pybedtools.BedTool(str(path))
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic
+from scbind.core.files import write_bed
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 from scbind.formats.inputs import open_plain, refuse_names
@@ -154,8 +154,7 @@ def write_narrowpeak(table: pd.DataFrame, output: str | Path, sizes: ChromSizes)
     """Write peaks (the columns ``COLUMNS``) in the order of the genome, named by their rank along it."""
     table = table.iloc[genome_order(table, sizes)]
     table = table.assign(name=[f"peak_{row}" for row in range(1, len(table) + 1)])
-    with atomic(output) as scratch:
-        table.to_csv(scratch, sep="\t", header=False, index=False)
+    write_bed(output, table)
 
 
 def genome_order(table: pd.DataFrame, sizes: ChromSizes) -> np.ndarray:

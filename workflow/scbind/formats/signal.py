@@ -39,7 +39,7 @@ def rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
     return np.searchsorted(positions, np.clip(bounds, 0, LARGEST).astype(np.uint32), side="left")
 
 
-def forget(array: np.ndarray) -> None:
+def release_pages(array: np.ndarray) -> None:
     """Give back the memory of a memory map's pages that were read; they stay readable. Other arrays are left alone.
 
     Else a walk over a large file leaves all of it in the resident memory of the process.
@@ -219,9 +219,9 @@ class CellSignal:
         return largest
 
     def forget(self) -> None:
-        """Give back the memory of the pages that were read (see :func:`forget`)."""
-        forget(self.position)
-        forget(self.cell)
+        """Give back the memory of the pages that were read (see :func:`release_pages`)."""
+        release_pages(self.position)
+        release_pages(self.cell)
 
     def totals_within(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
         """Insertions per cell within intervals: int64 (n_cells,), each insertion counted once.

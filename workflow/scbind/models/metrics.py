@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import numpy as np
-from sklearn.metrics import precision_recall_curve, roc_auc_score
 
 
 def ranking_metrics(
@@ -32,6 +31,8 @@ def ranking_metrics(
     names = ("auroc", "auprc", "log2_gain", "recall_at_fdr10", "recall_at_fdr50")
     if not truth.any() or truth.all():
         return found | dict.fromkeys(names, np.nan)
+    from sklearn.metrics import precision_recall_curve, roc_auc_score  # a second to import
+
     precision, recall, _ = precision_recall_curve(truth, score, sample_weight=weight)
     found["auroc"] = roc_auc_score(truth, score, sample_weight=weight)
     # scikit-learn's average precision, from the curve that is there: sorting is what costs
@@ -144,28 +145,32 @@ def calibration_error(
     >>> round(calibration_error(np.array([1, 0, 0, 0], bool), np.array([0.25, 0.25, 0.25, 0.25])), 3)
     0.0
     """
-    predicted, observed, count = reliability(truth, probability, bins, weight)
+    predicted, observed, count = calibration_curve(truth, probability, bins, weight)
     if not count.sum():
         return float("nan")
     gap = np.abs(np.nan_to_num(predicted) - np.nan_to_num(observed))
     return float((gap * count).sum() / count.sum())
 
 
-def reliability(truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None):
+def calibration_curve(
+    truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None
+):
     """Mean probability, observed frequency and (weighted) count of each equal-width bin; NaN in empty bins.
 
     Examples
     --------
     >>> import numpy as np
-    >>> predicted, observed, count = reliability(np.array([1, 0, 1]), np.array([0.1, 0.1, 0.9]), bins=2)
+    >>> predicted, observed, count = calibration_curve(np.array([1, 0, 1]), np.array([0.1, 0.1, 0.9]), bins=2)
     >>> observed.tolist(), count.tolist()
     ([0.5, 1.0], [2.0, 1.0])
     """
-    return pooled_reliability([(truth, probability, weight)], bins)
+    return pooled_calibration_curve([(truth, probability, weight)], bins)
 
 
-def pooled_reliability(parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], bins: int = 10):
-    """As :func:`reliability` of all parts (truth, probability, weight) joined, with one in memory at a time.
+def pooled_calibration_curve(
+    parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], bins: int = 10
+):
+    """As :func:`calibration_curve` of all parts (truth, probability, weight) joined, with one in memory at a time.
 
     The sums go on from part to part, so they are to the bit those of the parts joined.
     """
@@ -195,6 +200,8 @@ def precision_on_grid(
     """
     if not np.any(truth):
         return np.full(len(grid), np.nan)
+    from sklearn.metrics import precision_recall_curve  # a second to import
+
     precision, recall, _ = precision_recall_curve(truth, score, sample_weight=weight)
     order = np.argsort(recall)
     best_from_here = np.maximum.accumulate(precision[order][::-1])[::-1]

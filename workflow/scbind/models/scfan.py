@@ -1,4 +1,4 @@
-"""The published scFAN network (Fu et al. 2020, Science Advances, Methods and Fig. 1), the reference point."""
+"""The published scFAN network (Fu et al. 2020, Science Advances, Methods and Fig. 1), to compare with."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAverag
 from pytorch_lightning.plugins.environments import LightningEnvironment
 
 from scbind import __version__
-from scbind.core.devices import lacks_gpu_memory
+from scbind.core.devices import choose_device, lacks_gpu_memory
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
@@ -49,23 +49,6 @@ SAMPLING = {  # how each architecture draws examples where the config is silent
         "depth_min": None,
     },
 }
-
-
-def choose_device(gpus: int, require_gpu: bool = False) -> tuple[str, int]:
-    """Lightning's accelerator and device count for a number of granted GPUs, with one clear line.
-
-    Raises :class:`InputError` if a GPU is required and there is none.
-    """
-    if gpus > 0 and torch.cuda.is_available():
-        say(f"device: CUDA, {torch.cuda.get_device_name(0)} x {min(gpus, torch.cuda.device_count())}")
-        return "gpu", min(gpus, torch.cuda.device_count())
-    why = "no CUDA device is visible" if gpus > 0 else "no GPU was granted (--resources gpu=0)"
-    if require_gpu:
-        raise InputError(
-            "config", why, "run where a GPU is, or set require_gpu: false", "models.*.require_gpu"
-        )
-    say(f"device: CPU, {torch.get_num_threads()} threads ({why})")
-    return "cpu", 1
 
 
 def train(
@@ -130,7 +113,7 @@ def train(
     torch.set_num_threads(max(1, threads))
     accelerator, devices = choose_device(gpus, require_gpu)
     if precision == "auto":
-        precision = "bf16-mixed" if accelerator == "gpu" else "32-true"
+        precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
     data = TrainingSet.open(dataset, reference)
     facts = data_facts(data, architecture)
     options = options or {}

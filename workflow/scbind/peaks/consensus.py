@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic
+from scbind.core.files import atomic, write_bed
 from scbind.core.runlog import say
 from scbind.formats.bedtools import overlapped
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
+from scbind.formats.typestatus import FROM_SAMPLES, OWN, STATUSES
 
 HALF = 0.5  # of the shorter of two peaks has to be shared for them to be one: ENCODE ATAC-seq pipeline
 
@@ -70,7 +71,7 @@ def choose_type_peaks(
     if reason:
         say(f"WARNING {output}: {reason}; the peaks of the whole samples stand in")
         found = _keep_best(pd.concat([_scored(path, sizes) for path in sample_peaks]), sizes)[COLUMNS]
-    status = {"source": "samples" if reason else "cell type", **facts, "reason": reason}
+    status = {"source": STATUSES[FROM_SAMPLES if reason else OWN].source, **facts, "reason": reason}
     status |= {"n_peaks": len(found), "n_called": n_called, "replicates": compared}
     with atomic(status_json) as scratch:
         scratch.write_text(json.dumps(status, indent=2) + "\n")
@@ -122,10 +123,7 @@ def consensus_peaks(
     chrom = table["chrom"].astype(str)
     name = chrom + ":" + table["start"].astype(str) + "-" + table["end"].astype(str)
     say(f"{len(table)} consensus peaks of {width} bp from {len(inputs)} sets")
-    with atomic(output) as scratch:
-        table.assign(name=name, score=table["per_million"].round(4))[COLUMNS[:5]].to_csv(
-            scratch, sep="\t", header=False, index=False
-        )
+    write_bed(output, table.assign(name=name, score=table["per_million"].round(4))[COLUMNS[:5]])
 
 
 def _fixed_width(path, sizes: ChromSizes, width: int, excluded: pd.DataFrame) -> pd.DataFrame:

@@ -21,7 +21,7 @@ from scbind.core.files import atomic, require
 from scbind.core.runlog import say
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genome import ChromSizes
-from scbind.peaks.pseudobulk import read_passing, read_pools
+from scbind.peaks.pseudobulk import read_pools, read_typed_cells
 
 ROWS = 1 << 15
 PIECE = pa.schema([(name, pa.int32()) for name in ("chrom", "start", "end", "barcode", "count")])
@@ -53,7 +53,7 @@ def split_sample(
         On bad fragments, or if none of the cells has a fragment in them.
     """
     sizes, pools = ChromSizes.read(sizes_path), read_pools(types)
-    obs = read_passing(cells)
+    obs = read_typed_cells(cells)
     obs = obs.assign(slug=obs["cell_type"].map(pools)).dropna(subset="slug").sort_values(["slug", "barcode"])
     slugs = sorted(obs["slug"].unique())
     place = pd.Index(obs["barcode"])

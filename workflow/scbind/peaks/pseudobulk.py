@@ -6,21 +6,18 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 
 from scbind.core.errors import InputError
 from scbind.core.files import require, write_table
 from scbind.core.runlog import say
+from scbind.formats.celltable import read_obs, read_obsm
+from scbind.formats.typestatus import FROM_SAMPLES, MERGED, OWN, POOLED, SKIPPED, SMALL_TYPES
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
 # In which types are compared: that of the clusters, which is the first that there is.
 EMBEDDINGS = ("X_harmony", "X_lsi")
-# What a type can be: pooled with peaks of its own or of its samples, part of another type, or left out.
-OWN, FROM_SAMPLES, MERGED, SKIPPED = "own", "sample_peaks", "merged", "skipped"
-POOLED = (OWN, FROM_SAMPLES)
 
 
 def list_cell_types(
@@ -42,8 +39,8 @@ def list_cell_types(
         where every sample with cells has one, else a sample.
     types_output
         TSV, sorted by ``cell_type``: ``cell_type``, ``slug`` (its name in file names: letters, digits and
-        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated), ``status`` (``own``: it
-        gets peaks of its own; ``sample_peaks``: those of its samples; ``merged``; ``skipped``), ``merged_into`` (a
+        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated), ``status`` (of
+        :data:`scbind.formats.typestatus.STATUSES`), ``merged_into`` (a
         ``cell_type`` whose status is ``own``) and ``reason`` (empty for ``own``).
     pseudobulks_output
         TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` where a
@@ -71,11 +68,11 @@ def list_cell_types(
     types = _summary(table, "cell_type")
     types.insert(1, "slug", _slugs(types["cell_type"], "cell types", paths[0]))
     _judge(types, min_cells, min_fragments, small_types)
-    if small_types == "merge":
+    if SMALL_TYPES[small_types] == MERGED:
         _merge(types, table, cells)
     for row in types[types["reason"] != ""].itertuples():
-        target = f" {row.merged_into}" if row.merged_into else ""
-        say(f"WARNING cell type {row.cell_type} ({row.reason}): {row.status}{target and ' into' + target}")
+        into = f" into {row.merged_into}" if row.merged_into else ""
+        say(f"WARNING cell type {row.cell_type} ({row.reason}): {row.status}{into}")
     pooled = types[types["status"].isin(POOLED)]
     if pooled.empty:
         raise InputError(
@@ -116,21 +113,13 @@ def read_pools(types: str | Path) -> dict[str, str]:
     }
 
 
-def read_passing(path: str | Path) -> pd.DataFrame:
+def read_typed_cells(path: str | Path) -> pd.DataFrame:
     """Read the passing, typed cells of a ``cells.h5ad`` without touching anything but ``obs``.
 
     Returns the columns ``sample``, ``barcode``, ``pass``, ``cell_type``, ``n_fragments``, indexed by row in the
     file. Raises :class:`InputError` if the file is missing, damaged or lacks one.
     """
-    require(path, "run the embedding of its group first")
-    try:
-        with h5py.File(path, "r") as handle:
-            obs = read_elem(handle["obs"])
-    except (OSError, KeyError) as error:
-        raise InputError(path, "cannot be read as h5ad", "make it again") from error
-    missing = [column for column in OBS if column not in obs]
-    if missing:
-        raise InputError(path, f"obs has no column {', '.join(missing)}", "make it again")
+    obs = read_obs(path, OBS)
     obs = obs[list(OBS)].astype({"sample": str, "barcode": str, "pass": bool}).reset_index(drop=True)
     typed = obs["cell_type"].notna() & (obs["cell_type"].astype(str) != "")
     return obs[obs["pass"] & typed].astype({"cell_type": str})
@@ -145,7 +134,7 @@ def slug(name: str, path: str | Path = "cell types") -> str:
 
 
 def _with_group(path, groups: Mapping[str, str]) -> pd.DataFrame:
-    table = read_passing(path)
+    table = read_typed_cells(path)
     return table.assign(group=table["sample"].map(groups))
 
 
@@ -179,13 +168,13 @@ def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types:
         "",
     )
     small = (types["reason"] != "") & ~empty
-    types.loc[small, "status"] = SKIPPED if small_types == "skip" else FROM_SAMPLES
+    types.loc[small, "status"] = SKIPPED if SMALL_TYPES[small_types] == SKIPPED else FROM_SAMPLES
 
 
 def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | Path]) -> None:
     """Point each small type to the nearest that is large enough, in the group where most of its cells are."""
     centroids = _centroids(cells, table)
-    targets = set(types.loc[types["status"] == OWN, "cell_type"])
+    large = set(types.loc[types["status"] == OWN, "cell_type"])
     for row in types.index[types["status"] == FROM_SAMPLES]:
         name = types.at[row, "cell_type"]
         for group in (
@@ -193,7 +182,7 @@ def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | P
         ):
             near = {
                 other: float(centroids[group, name] @ centroids[group, other])
-                for other in sorted(targets)
+                for other in sorted(large)
                 if (group, other) in centroids
             }
             if near:
@@ -208,11 +197,11 @@ def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tup
     sums: dict[tuple[str, str], np.ndarray] = {}
     for sample, path in cells.items():
         part = table[table["sample"] == sample]
-        with h5py.File(path, "r") as handle:
-            used = next((name for name in EMBEDDINGS if name in handle["obsm"]), None)
-            if used is None:
-                raise InputError(path, f"obsm has no {EMBEDDINGS[-1]}", "make it again")
-            points = handle["obsm"][used][:].astype(np.float64)[part.index]
+        found = read_obsm(path, EMBEDDINGS)
+        used = next((name for name in EMBEDDINGS if name in found), None)
+        if used is None:
+            raise InputError(path, f"obsm has no {EMBEDDINGS[-1]}", "run the embedding of the sample again")
+        points = found[used].astype(np.float64)[part.index]
         points /= np.maximum(np.linalg.norm(points, axis=1, keepdims=True), 1e-12)
         keys = list(zip(part["group"], part["cell_type"], strict=True))
         for key in sorted(set(keys)):

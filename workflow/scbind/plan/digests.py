@@ -86,7 +86,7 @@ def template_digest(name: str) -> str:
 
 def imported_modules(module: str) -> frozenset[str]:
     """Full names of the modules of this package that ``module`` (full name) imports anywhere in its text."""
-    return frozenset(target for targets in _read(module)[1] for target in targets)
+    return frozenset(target for modules in _read(module)[1] for target in modules)
 
 
 def list_modules() -> list[str]:
@@ -108,9 +108,9 @@ def _digest(root: str) -> str:
     for name in waiting:  # grows while it is gone through
         text, imports = _read(name)
         total.update(text.encode())
-        for targets in imports:
+        for modules in imports:
             met = []
-            for each in (each for target in targets for each in _run_by(target)):
+            for each in (each for target in modules for each in _run_by(target)):
                 if each not in numbers:
                     numbers[each] = len(numbers)
                     waiting.append(each)
@@ -133,14 +133,14 @@ def _read(module: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
     imports = []
     for node in ast.walk(tree):
         if isinstance(node, _Ours):
-            imports.append(node.targets)
+            imports.append(node.modules)
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports)
 
 
 class _Ours(ast.Import):
-    """One name that an import of ours binds; ``targets`` are not among the fields and so not in a dump."""
+    """One name that an import of ours binds; ``modules`` are not among the fields and so not in a dump."""
 
-    targets: tuple[str, ...] = ()
+    modules: tuple[str, ...] = ()
 
 
 class _Plain(ast.NodeTransformer):
@@ -195,9 +195,9 @@ class _Plain(ast.NodeTransformer):
         return _ours(ast.alias(alias.name, bound), (base,))
 
 
-def _ours(alias: ast.alias, targets: tuple[str, ...]) -> _Ours:
+def _ours(alias: ast.alias, modules: tuple[str, ...]) -> _Ours:
     node = _Ours([alias])
-    node.targets = targets
+    node.modules = modules
     return node
 
 

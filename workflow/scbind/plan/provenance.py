@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 import platform
 import subprocess
 from collections.abc import Iterable, Mapping
 from importlib import metadata
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
-from scbind.core.files import atomic, file_sha256
+from scbind.core.files import atomic, file_sha256, write_table
 from scbind.plan.digests import list_digests
 
 
@@ -57,19 +57,16 @@ def record(
     for name, path in sorted(sheets.items()):
         text = Path(path).read_text(encoding="utf-8").splitlines()
         lines += [(name, number, line) for number, line in enumerate(text, 1)]
-    _write_table(sheets_out, ("sheet", "line", "text"), lines)
-    _write_table(versions_out, ("name", "version"), list_versions().items())
-    _write_table(digests_out, ("module", "digest"), list_digests().items())
+    _write_rows(sheets_out, ("sheet", "line", "text"), lines)
+    _write_rows(versions_out, ("name", "version"), list_versions().items())
+    _write_rows(digests_out, ("module", "digest"), list_digests().items())
     files: list[Path] = []
     for path in sorted({str(p) for p in inputs}):
         found = Path(path)
         files += sorted(p for p in found.rglob("*") if p.is_file()) if found.is_dir() else [found]
     rows = [(path, path.stat().st_size, file_sha256(path)) for path in files]
-    _write_table(inputs_out, ("path", "bytes", "sha256"), rows)
+    _write_rows(inputs_out, ("path", "bytes", "sha256"), rows)
 
 
-def _write_table(path: str | Path, header: tuple[str, ...], rows: Iterable[tuple]) -> None:
-    with atomic(path) as scratch, open(scratch, "w", newline="", encoding="utf-8") as handle:
-        writer = csv.writer(handle, delimiter="\t", lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+def _write_rows(path: str | Path, header: tuple[str, ...], rows: Iterable[tuple]) -> None:
+    write_table(path, pd.DataFrame(list(rows), columns=list(header)))

@@ -11,7 +11,7 @@ import pandas as pd
 import pysam
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, begin_npy
+from scbind.core.files import atomic, begin_npy, write_bed
 from scbind.core.runlog import say
 from scbind.formats.genome import UNKNOWN, ChromSizes
 from scbind.formats.inputs import open_plain, refuse_names
@@ -77,7 +77,7 @@ def prepare_reference(
         sizes = ChromSizes.read(sizes_file)
         _write_codes(fasta, plain, index, codes_file, lengths)
         merged = _merge(read_bed(exclude, sizes, clip=True), sizes) if exclude is not None else pd.DataFrame()
-        merged.to_csv(exclude_file, sep="\t", header=False, index=False)
+        write_bed(exclude_file, merged)
         if merged.empty:
             exclude_file.write_text("")
         bases = sum(lengths.values())

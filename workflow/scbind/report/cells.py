@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scbind.formats.typestatus import STATUSES
 from scbind.report import plots
 from scbind.report.read import Inputs
 from scbind.report.tables import Section, html_table
@@ -36,7 +37,7 @@ def quality(inputs: Inputs) -> Section | None:
         drawn, samples = len(plots.quality_samples(obs)), obs["sample"].nunique()
         if drawn < samples:
             caption += f" Of {samples} samples the {drawn} where the smallest share of cells passes."
-        section.figures = [inputs.draw("quality", plots.quality(obs, inputs.limits), caption)]
+        section.figures = [inputs.draw("quality", plots.quality_distributions(obs, inputs.limits), caption)]
     if inputs.borrowed is not None:
         figure = plots.borrowing(*inputs.borrowed)
         caption = "Shallow cells borrow fragments of their nearest neighbours until they reach the target."
@@ -49,10 +50,10 @@ def pseudobulk(inputs: Inputs) -> Section | None:
     if inputs.peaks is None:
         return None
     section = Section("peaks", "Peaks per cell type")
+    meaning = " ".join(f"{each.source.capitalize()}: {each.sentence}." for each in STATUSES.values())
     section.text = [
-        "A type too small for peak calling takes the peaks of the samples its cells come from, is merged into the "
-        "nearest type or left out (peaks.small_types). Peaks of a type with several large replicates are those that "
-        "enough of them have (peaks.min_replicates)."
+        f"{meaning} A type too small for peak calling gets one of the last three (peaks.small_types). Peaks of a type "
+        "with several large replicates are those that enough of them have (peaks.min_replicates)."
     ]
     section.tables = [html_table("Source of the peaks", inputs.peaks)]
     return section

@@ -1,4 +1,4 @@
-"""Figures about models: precision and recall, comparison with baselines, reliability, training.
+"""Figures about models: precision and recall, comparison with baselines, calibration, training.
 
 ``colours`` maps names of models and baselines to colours; without it each figure chooses its own.
 """
@@ -11,11 +11,10 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
 from scbind.report.style import NEUTRAL, colours_of, legend_outside, new_figure, styled
-from scbind.report.tables import REFERENCES
 
 MARKERS = "osD^vP*Xh<>p"
-CONTROL = "permuted_labels"  # lies on the prevalence, which every figure shows already
 
 
 @styled
@@ -27,7 +26,7 @@ def auprc_dots(
     ``metrics`` has rows ``model, tf, auprc, prevalence`` of one split; ``models`` are drawn filled, all
     others (the baselines) hollow.
     """
-    metrics = metrics[metrics["model"] != CONTROL]
+    metrics = metrics[~metrics["model"].isin(NOT_DRAWN)]
     table = metrics.pivot_table(index="tf", columns="model", values="auprc", aggfunc="mean")
     prevalence = metrics.groupby("tf")["prevalence"].mean()
     leading = next((name for name in models if name in table), table.columns[0])
@@ -61,12 +60,12 @@ def precision_recall(
     columns: int = 5,
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """One small panel per factor, one line per model, dashed for ``REFERENCES``; dotted: prevalence.
+    """One small panel per factor, one line per model, dashed for controls; dotted: prevalence.
 
     ``curves`` maps a model to what its ``curves.npz`` holds: ``tfs``, ``recall`` (R,), ``precision``
     (TFs, R), ``prevalence`` (TFs,).
     """
-    curves = {name: curve for name, curve in curves.items() if name != CONTROL}
+    curves = {name: curve for name, curve in curves.items() if name not in NOT_DRAWN}
     tfs = sorted({str(tf) for curve in curves.values() for tf in curve["tfs"]})
     columns = min(columns, len(tfs))
     rows = -(-len(tfs) // columns)
@@ -94,7 +93,7 @@ def precision_recall(
 
 
 def _line(name: str) -> dict:
-    return {"linewidth": 1.1, "linestyle": "--"} if name in REFERENCES else {"linewidth": 1.5}
+    return {"linewidth": 1.1, "linestyle": "--"} if name in CONTROLS else {"linewidth": 1.5}
 
 
 @styled
@@ -106,7 +105,7 @@ def auprc_against_depth(
     ``table`` is ``results/evaluation/depth.tsv``. A depth is the geometric mean over the pairs. Names stand at the
     right end of their lines, moved apart where they would overlap.
     """
-    table = table[(table["model"] != CONTROL) & table["auprc"].notna()]
+    table = table[~table["model"].isin(NOT_DRAWN) & table["auprc"].notna()]
     colours = colours or colours_of(list(table["model"].unique()))
     figure = new_figure(7.8, 4.4)
     axis = figure.subplots()
@@ -146,7 +145,7 @@ def spread(heights: Mapping[str, float], gap: float) -> dict[str, float]:
 
 
 @styled
-def fragments_needed(
+def fragments_needed_dots(
     table: pd.DataFrame, models: list[str], colours: Mapping[str, str] | None = None
 ) -> Figure:
     """Fragments with which each factor keeps 90 % of its AUPRC at full depth; an arrow: at most so many.
@@ -183,7 +182,7 @@ def fragments_needed(
 
 
 @styled
-def reliability(
+def calibration_curves(
     curves: Mapping[str, Mapping[str, np.ndarray]], colours: Mapping[str, str] | None = None
 ) -> Figure:
     """Observed share of bound windows against predicted probability, all factors pooled; area by windows."""
@@ -207,7 +206,9 @@ def reliability(
 
 
 @styled
-def training(histories: Mapping[str, pd.DataFrame], colours: Mapping[str, str] | None = None) -> Figure:
+def training_curves(
+    histories: Mapping[str, pd.DataFrame], colours: Mapping[str, str] | None = None
+) -> Figure:
     """Loss and validation AUPRC per epoch; ``histories`` maps a model to its ``training.csv``."""
     figure = new_figure(9.4, 3.3)
     left, right = figure.subplots(1, 2)

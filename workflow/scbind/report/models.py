@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from scbind.evaluation.registry import COMPARATORS
 from scbind.report import modelplots
 from scbind.report.read import Inputs
 from scbind.report.tables import MARKS, Section, comparison, html_table, join_names
@@ -33,7 +34,7 @@ def evaluation(inputs: Inputs) -> Section | None:
                 note = (
                     "Means over the pairs of cell line and TF that every model was scored on; log2 gain is log2 of "
                     "AUPRC over prevalence. "
-                ) + _references(set(table["model"]))
+                ) + _meaning(set(table["model"]))
                 if "auprc_se" in table:
                     drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
                     note += (
@@ -56,8 +57,8 @@ def evaluation(inputs: Inputs) -> Section | None:
     if inputs.curves:
         figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
         caption = (
-            "Precision against recall per TF, all held-out cell lines together. Dashed: references, no rivals of "
-            "the models."
+            "Precision against recall per TF, all held-out cell lines together. Dashed: controls, not "
+            "competitors."
         )
         section.figures.append(inputs.draw("precision_recall", figure, caption))
         ours = {
@@ -69,7 +70,7 @@ def evaluation(inputs: Inputs) -> Section | None:
                 "probability can be taken at its word. Larger points stand for more windows."
             )
             section.figures.append(
-                inputs.draw("reliability", modelplots.reliability(ours, inputs.model_colours), caption)
+                inputs.draw("reliability", modelplots.calibration_curves(ours, inputs.model_colours), caption)
             )
     _depths(inputs, section)
     if metrics is not None:
@@ -91,14 +92,9 @@ def _marks(inputs: Inputs) -> pd.DataFrame:
     return marks[[name for name in MARKS if name in marks]]
 
 
-def _references(shown: set[str]) -> str:
-    """What the rows are that are no rivals of the models."""
-    words = {
-        "other_lines_chip": "is the TF's ChIP-seq in other lines at the tested windows, for the pairs that have any",
-        "permuted_labels": "is boosted_trees fitted to permuted labels: what it has above the prevalence is chance",
-        "oracle": "knows the simulated motifs and openness, but not the coin flips: nobody can do better",
-    }
-    return " ".join(f"{name} {text}." for name, text in words.items() if name in shown)
+def _meaning(shown: set[str]) -> str:
+    """What the rows are that are no trained models."""
+    return " ".join(f"{name} {each.sentence}." for name, each in COMPARATORS.items() if name in shown)
 
 
 def _depths(inputs: Inputs, section: Section) -> None:
@@ -113,7 +109,7 @@ def _depths(inputs: Inputs, section: Section) -> None:
         )
         section.figures.append(inputs.draw("auprc_depth", figure, caption))
     if needed is not None and needed["fragments_needed"].notna().any():
-        figure = modelplots.fragments_needed(needed, inputs.models, inputs.model_colours)
+        figure = modelplots.fragments_needed_dots(needed, inputs.models, inputs.model_colours)
         caption = (
             "Fewest fragments from which on a TF keeps 90 % of the AUPRC that the same model has at full depth. An "
             "arrow: even the least depth tried is enough. Read it beside the AUPRC: what is never good needs little."
@@ -130,7 +126,7 @@ def training(inputs: Inputs) -> Section | None:
         "Loss in training (dashed) and validation (solid), and mean AUPRC on validation windows, per epoch."
     )
     section.figures = [
-        inputs.draw("training", modelplots.training(inputs.training, inputs.model_colours), caption)
+        inputs.draw("training", modelplots.training_curves(inputs.training, inputs.model_colours), caption)
     ]
     return section
 

@@ -17,7 +17,7 @@ from scbind.report.read import (
     read_limits,
     read_npz,
     read_peak_status,
-    read_table,
+    read_result,
     read_text,
 )
 from scbind.report.sections import SECTIONS
@@ -90,9 +90,9 @@ def write_report(
         data=read_activity(list(activity)),
         cells=obs,
         borrowed=borrowed,
-        tables={name: read_table(path) for name, path in tables.items() if path is not None},
+        tables={name: read_result(path) for name, path in tables.items() if path is not None},
         curves={name: read_npz(path) for name, path in (curves or {}).items()},
-        training={name: read_table(path, ",") for name, path in (training or {}).items()},
+        training={name: read_result(path, ",") for name, path in (training or {}).items()},
         models=models,
         n_windows=len(read_npz(windows)["start"]) if windows is not None else None,
         peaks=read_peak_status(peaks or {}, types),

@@ -120,7 +120,7 @@ def quality_samples(obs: pd.DataFrame) -> list[str]:
 
 
 @styled
-def quality(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> Figure:
+def quality_distributions(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> Figure:
     """Distribution of each known quality measure per sample; passing cells against all others.
 
     Of more than ``MOST_SAMPLES`` samples those are drawn where the smallest share of cells passes, and a title says so.

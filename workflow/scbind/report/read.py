@@ -8,17 +8,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import anndata
-import h5py
 import numpy as np
 import pandas as pd
-from anndata.io import read_elem
 from matplotlib.figure import Figure
 
 from scbind.analysis.activitytable import Activity
-from scbind.analysis.typemeans import cell_types_of
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
+from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.style import DPI, colours_of, data_uri, save_png
 
 LIMITS = {  # parameter of the embedding: the measure whose threshold it is
@@ -65,8 +63,7 @@ def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:
     """Thresholds of each quality measure that ``cells.h5ad`` files name in ``uns["params"]``, each once, rising."""
     found: dict[str, set[float]] = {}
     for path in paths:
-        with h5py.File(path, "r") as file:
-            params = read_elem(file["uns/params"]) if "uns/params" in file else {}
+        params = read_params(path)
         for name in LIMITS.keys() & params.keys():
             found.setdefault(LIMITS[name], set()).add(float(params[name]))
     return {measure: sorted(values) for measure, values in found.items()}
@@ -81,17 +78,13 @@ def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple 
     """
     tables, own, total, merged = [], [], [], []
     for path in paths:
-        require(path, "run the embedding rules first")
-        try:
-            data = anndata.read_h5ad(path)
-        except (OSError, KeyError) as error:
-            raise InputError(path, f"not a readable .h5ad ({error})", "run its rule again") from error
-        obs = data.obs.copy()
+        obs = read_obs(path)
         obs["cell_type"] = cell_types_of(obs, path)
         obs["sample"] = obs["sample"].astype(str) if "sample" in obs else Path(path).parent.name
         tables.append(obs)
-        if "borrow" in data.obsp and "n_fragments" in obs:
-            borrow, fragments = data.obsp["borrow"], obs["n_fragments"].to_numpy(dtype=np.float64)
+        borrow = read_borrow(path)
+        if borrow is not None and "n_fragments" in obs:
+            fragments = obs["n_fragments"].to_numpy(dtype=np.float64)
             count = np.asarray((borrow > 0).sum(axis=1)).ravel()
             some = count > 0  # cells that failed have an empty row
             own.append(fragments[some])
@@ -101,7 +94,7 @@ def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple 
     return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
 
 
-def read_table(path: str | Path, separator: str = "\t") -> pd.DataFrame:
+def read_result(path: str | Path, separator: str = "\t") -> pd.DataFrame:
     """Read a table with a header; it may have no rows. ``NA`` is a name like any other."""
     require(path, "run the rule that makes it first")
     try:
@@ -134,8 +127,8 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
         listed = pd.read_csv(
             require(types, "list the cell types"), sep="\t", dtype=str, keep_default_na=False
         )
-        for row in listed[listed["status"].isin(["merged", "skipped"])].itertuples():
-            source = f"merged into {row.merged_into}" if row.merged_into else "skipped"
+        for row in listed[~listed["status"].isin(POOLED)].itertuples():
+            source = " ".join(filter(None, (STATUSES[row.status].source, row.merged_into)))
             facts = {"reason": row.reason, "n_cells": int(row.n_cells), "n_fragments": int(row.n_fragments)}
             rows.append({"cell_type": row.cell_type, "source": source} | facts)
     return pd.DataFrame(rows) if rows else None

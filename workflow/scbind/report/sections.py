@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from scbind.evaluation.registry import CONTROLS
+from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report import plots
 from scbind.report.cells import pseudobulk, quality
 from scbind.report.models import evaluation, training, truth
@@ -12,7 +14,6 @@ from scbind.report.read import Inputs
 from scbind.report.style import colours_of
 from scbind.report.tables import (
     MARKS,
-    REFERENCES,
     Section,
     comparison,
     html_table,
@@ -70,7 +71,7 @@ def summary(inputs: Inputs) -> Section:
             f"{join_names(named)}." if named else f"{text}; none of them is both small and stable."
         )  # fmt: skip
     if inputs.peaks is not None:
-        fallen = inputs.peaks[inputs.peaks["source"] != "cell type"]
+        fallen = inputs.peaks[inputs.peaks["source"] != STATUSES[OWN].source]
         if len(fallen):
             section.points.append(
                 f"{join_names(fallen['cell_type'])} had too few cells or fragments for peaks of their own "
@@ -90,7 +91,7 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
         (number(ours["prevalence"]), "mean prevalence (AUPRC of guessing)"),
     ]
     points = []
-    others = means.drop(index=[*inputs.models, *REFERENCES], errors="ignore")
+    others = means.drop(index=[*inputs.models, *CONTROLS], errors="ignore")
     if len(others):
         best = others["auprc"].idxmax()
         gap = ours["auprc"] - others.loc[best, "auprc"]

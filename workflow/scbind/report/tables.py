@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from scbind.evaluation.registry import CONTROLS
+
 MAX_ROWS = 400  # of one table on the page; the files hold all
 NAMES = {  # of columns that do not read well with spaces alone
     "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",
@@ -29,9 +31,6 @@ NAMES = {  # of columns that do not read well with spaces alone
 }  # fmt: skip
 
 MARKS = ("reliability_level", "reliability_abstained")  # columns of results that say how far to trust a TF
-
-# Shown beside models and baselines, but no rivals: they read the answer, other experiments, or permuted labels.
-REFERENCES = ("oracle", "other_lines_chip", "permuted_labels")
 
 
 @dataclass
@@ -90,10 +89,10 @@ def _cell(value, is_number: bool) -> dict:
 
 
 def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """Mean figures of each model over the (cell line, TF) pairs that every rival was scored on, best first.
+    """Mean figures of each model over the (cell line, TF) pairs that every competitor was scored on, best first.
 
     ``metrics`` is ``results/evaluation/metrics.tsv``; pairs where a model has no AUPRC are left out for
-    all, so that the means compare. ``REFERENCES`` may lack pairs: their means are over those of the pairs that they
+    all, so that the means compare. Controls may lack pairs: their means are over those of the pairs that they
     have. Columns ``model, n_pairs, auprc, prevalence, log2_gain, auroc,
     recall_at_fdr10, recall_at_fdr50, ece``; and ``auprc_se`` if a model was scored on a sample of the windows. It is
     the mean of the standard errors: an upper bound for the standard error of the mean.
@@ -112,9 +111,9 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     ]
     if part.empty:
         return pd.DataFrame(columns=["model", "n_pairs", *columns])
-    rivals = part[~part["model"].isin(REFERENCES)]
-    counts = rivals.groupby(["cell_line", "tf"])["model"].nunique()
-    shared = counts.index[counts == rivals["model"].nunique()]
+    competitors = part[~part["model"].isin(CONTROLS)]
+    counts = competitors.groupby(["cell_line", "tf"])["model"].nunique()
+    shared = counts.index[counts == competitors["model"].nunique()]
     part = part.set_index(["cell_line", "tf"]).loc[lambda frame: frame.index.isin(shared)]
     if part.empty:
         return pd.DataFrame(columns=["model", "n_pairs", *columns])

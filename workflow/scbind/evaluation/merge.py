@@ -1,0 +1,112 @@
+"""The tables of models and baselines under each other, and how many fragments each TF needs.
+
+Apart from what makes these tables, because to join them needs neither PyTorch nor a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from scbind.core.errors import InputError
+from scbind.core.files import require, write_table
+from scbind.core.runlog import say
+from scbind.evaluation.registry import CONTROLS
+from scbind.formats.genome import Genome
+from scbind.models.abstention import FEW_BOUND
+from scbind.models.metrics import depth_that_keeps
+
+METRIC_COLUMNS = [
+    "model",
+    "cell_line",
+    "tf",
+    "split",
+    "n_windows",
+    "n_bound",
+    "prevalence",
+    "auroc",
+    "auprc",
+    "auprc_se",
+    "log2_gain",
+    "recall_at_fdr10",
+    "recall_at_fdr50",
+    "ece",
+]
+DEPTH_COLUMNS = [
+    "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",
+]  # fmt: skip
+NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
+ENOUGH = 0.9  # of the AUPRC at full depth
+
+
+def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFrame:
+    """Tables of models and baselines under each other; refuses one with other columns. Only empty fields are NaN."""
+    parts = []
+    for table in tables:
+        path = require(table, "run the evaluation first")
+        part = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
+        if list(part.columns) != columns:
+            raise InputError(table, f"columns {list(part.columns)}", f"expected {columns}", "line 1")
+        parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def merge_metrics(tables: Sequence[str | Path], output: str | Path) -> None:
+    """Put the metrics of models and baselines under each other; see :func:`stack_tables`."""
+    merged = stack_tables(tables, METRIC_COLUMNS)
+    write_table(output, merged)
+    whole = merged[merged["split"] == "test"]
+    for model, mean in whole.groupby("model", sort=False)[["auprc", "prevalence"]].mean().iterrows():
+        say(f"{model}: mean AUPRC {mean['auprc']:.4f} at a mean prevalence of {mean['prevalence']:.4f}")
+
+
+def merge_depths(
+    tables: Sequence[str | Path], reference: str | Path, output: str | Path, needed: str | Path
+) -> None:
+    """Put the depth tables of models and baselines under each other, and say how many fragments each TF needs.
+
+    Raises :class:`InputError` for a table with other columns.
+    """
+    merged = stack_tables(tables, DEPTH_COLUMNS)
+    write_table(output, merged)
+    write_table(needed, fragments_needed(merged, int(Genome.open(reference).known_lengths().sum())))
+
+
+def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
+    """Fragments from which on a model keeps ``ENOUGH`` of the AUPRC that it has at full depth, per TF.
+
+    Over the lines with at least ``FEW_BOUND`` bound windows, the AUPRC is averaged and the depth is a geometric mean.
+    The depth at which the AUPRC falls below is interpolated in log depth between the two shares beside it. Fragments
+    are depth times ``known_bases`` (the genome without N) over two, as a fragment gives two insertions: what one cell,
+    with what it borrows, or one pseudobulk has to hold.
+
+    Returns
+    -------
+    DataFrame
+        ``model, tf, n_bound`` (drawn, over all lines), ``auprc_full, depth_needed, fragments_needed``, and ``at_most``:
+        even the smallest share is enough, so that the number is an upper bound. NaN where no line has enough bound
+        windows. Controls (:data:`scbind.evaluation.registry.CONTROLS`) are left out.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({'keep': [1.0, 0.1], 'depth': [0.1, 0.01], 'auprc': [0.8, 0.64]})
+    >>> table = table.assign(model='scbind', tf='CTCF', n_bound=50)
+    >>> int(fragments_needed(table, known_bases=1_000_000)['fragments_needed'][0])
+    15811
+    """
+    rows = []
+    for (model, tf), part in table[~table["model"].isin(CONTROLS)].groupby(["model", "tf"]):
+        n_bound = int(part.loc[part["keep"] == 1, "n_bound"].sum())
+        part = part[(part["n_bound"] >= FEW_BOUND) & part["auprc"].notna()]
+        row = {"model": model, "tf": tf, "n_bound": n_bound, "at_most": False}
+        if len(part):
+            part = part.assign(log=np.log(part["depth"]))
+            curve = part.groupby("keep")[["log", "auprc"]].mean().sort_index(ascending=False)
+            log_depth, row["at_most"] = depth_that_keeps(curve["log"], curve["auprc"], ENOUGH)
+            row |= {"auprc_full": curve["auprc"].iloc[0], "depth_needed": np.exp(log_depth)}
+            row["fragments_needed"] = row["depth_needed"] * known_bases / 2
+        rows.append(row)
+    return pd.DataFrame(rows, columns=NEEDED_COLUMNS)

@@ -1,0 +1,88 @@
+"""The only reader of ``.h5ad`` files, of cells and of their activity; parts are read alone, without the matrices."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import anndata
+import h5py
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from anndata.io import read_elem
+
+from scbind.core.errors import InputError
+from scbind.core.files import require
+
+CELLS, ACTIVITY, GROUP = "the embedding of the sample", "the activity rule", "the embedding of the group"
+
+
+def read_obs(path: str | Path, needs: Iterable[str] = (), maker: str = CELLS) -> pd.DataFrame:
+    """Read ``obs`` of an ``.h5ad`` and nothing else: one row per cell, in the order of the file.
+
+    Raises :class:`InputError` if the file is missing, damaged, or lacks a column that ``needs`` names; the remedy is
+    to run ``maker``.
+    """
+    obs = _read(path, "obs", maker)
+    missing = [column for column in needs if column not in obs]
+    if missing:
+        raise InputError(path, f"obs has no column {', '.join(missing)}", f"run {maker} again")
+    return obs
+
+
+def read_obsm(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
+    """Read those of the named arrays of ``obsm`` that the file has: each (cells, dimensions), as stored."""
+    found = {name: _read(path, f"obsm/{name}", CELLS, optional=True) for name in names}
+    return {name: array for name, array in found.items() if array is not None}
+
+
+def read_borrow(path: str | Path) -> sp.csr_matrix | None:
+    """Read who borrows from whom, csr float32 (cells, cells): weights, row = the cell that borrows. None if absent."""
+    stored = _read(path, "obsp/borrow", CELLS, optional=True)
+    return None if stored is None else sp.csr_matrix(stored).astype(np.float32, copy=False)
+
+
+def read_params(path: str | Path) -> dict:
+    """Read the parameters that the cells were embedded with (``uns["params"]``); empty where the file has none."""
+    return _read(path, "uns/params", CELLS, optional=True) or {}
+
+
+def read_whole(path: str | Path, maker: str) -> anndata.AnnData:
+    """Read all of an ``.h5ad``, matrices included; :class:`InputError` (remedy: run ``maker``) if it cannot be."""
+    require(path, f"run {maker} first")
+    try:
+        return anndata.read_h5ad(path)
+    except (OSError, KeyError) as error:
+        raise InputError(path, f"not a readable .h5ad ({error})", f"run {maker} again") from error
+
+
+def read_passing_cells(path: str | Path) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
+    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``; may be none."""
+    obs = read_obs(path, ["pass"])
+    keep = obs["pass"].to_numpy(dtype=bool)
+    obsm = {name: array[keep] for name, array in read_obsm(path, ("X_lsi", "X_umap")).items()}
+    return obs[keep].copy(), obsm
+
+
+def passing_rows(path: str | Path) -> np.ndarray:
+    """Rows of the cells that pass QC: int64 (passing cells,), rising; may be empty."""
+    return np.flatnonzero(read_obs(path, ["pass"])["pass"].to_numpy(dtype=bool))
+
+
+def cell_types_of(obs: pd.DataFrame, path: str | Path) -> pd.Series:
+    """Cell type of each cell as an object Series; missing where a cell has none or an empty one."""
+    if "cell_type" not in obs:
+        raise InputError(path, "obs has no column cell_type", "make the file again with the embedding rules")
+    types = obs["cell_type"].astype(object)
+    return types.where(types.notna() & (types.astype(str) != ""))
+
+
+def _read(path: str | Path, element: str, maker: str, optional: bool = False):
+    """One element of the file, or None where it is ``optional`` and absent."""
+    require(path, f"run {maker} first")
+    try:
+        with h5py.File(path, "r") as file:
+            return None if optional and element not in file else read_elem(file[element])
+    except (OSError, KeyError) as error:
+        raise InputError(path, f"not a readable .h5ad ({error})", f"run {maker} again") from error

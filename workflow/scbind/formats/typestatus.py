@@ -1,0 +1,25 @@
+"""What becomes of a cell type: its status in ``cell_types.tsv`` and the source of its peaks in ``peaks.json``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Status:
+    """``source``: where its peaks come from, as ``peaks.json`` and the report say; ``sentence``: what it means."""
+
+    source: str
+    sentence: str
+
+
+OWN, FROM_SAMPLES, MERGED, SKIPPED = "own", "sample_peaks", "merged", "skipped"
+STATUSES = {
+    OWN: Status("cell type", "the type has its own peaks"),
+    FROM_SAMPLES: Status("samples", "the type takes the peaks of the samples its cells come from"),
+    MERGED: Status("merged into", "the type is pooled with the nearest large type"),
+    SKIPPED: Status("skipped", "the type is left out"),
+}
+POOLED = (OWN, FROM_SAMPLES)  # a pseudobulk of its own; the others have none
+# Value of peaks.small_types to the status that a type below the minima gets.
+SMALL_TYPES = {"sample_peaks": FROM_SAMPLES, "merge": MERGED, "skip": SKIPPED}
