@@ -219,10 +219,13 @@ def windows(run: Run):
     """Windows on the elements, of which as many as asked are kept; called peaks would give another number."""
     import numpy as np
     from scbind.binding.choice import choose_windows
+    from scbind.formats.geometry import Geometry
+    from scbind.plan.settings import default_options
 
     yield
     out = run.grid / "windows.npz"
-    choose_windows(run.atlas / "elements.bed", run.reference, None, out, step=200)
+    geometry = default_options(Geometry, "dataset", min_mappability=None)
+    choose_windows(run.atlas / "elements.bed", run.reference, None, out, geometry)
     with np.load(out) as npz:
         arrays = dict(npz)
     have = len(arrays["start"])

@@ -68,7 +68,8 @@ def files(tmp_path, predictor):
     (ref / "chrom.sizes").write_text("chr1\t6000\nchr2\t4000\n")
     np.save(ref / "sequence.npy", rng.integers(0, 4, 10_000).astype(np.uint8))
     (tmp_path / "consensus.bed").write_text("chr1\t1000\t2500\nchr1\t4000\t5000\nchr2\t1000\t2000\n")
-    choose_windows(tmp_path / "consensus.bed", ref, None, tmp_path / "windows.npz", 200, 50, 400)
+    geometry = Geometry(window=200, step=50, context=400, min_mappability=None)
+    choose_windows(tmp_path / "consensus.bed", ref, None, tmp_path / "windows.npz", geometry)
     passing = np.ones(N_CELLS, dtype=bool)
     passing[[2, 9]] = False
     rows = np.flatnonzero(passing)

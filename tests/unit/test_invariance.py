@@ -40,10 +40,8 @@ def sample(tiny, tiny_model, tmp_path_factory):
     adata.write_h5ad(folder / "cells.h5ad")
     network = load_predictor(*tiny_model[:2])
     (folder / "consensus.bed").write_text("chr1\t5000\t25000\nchr2\t3000\t13000\n")
-    choose_windows(
-        folder / "consensus.bed", tiny["reference"], None, folder / "windows.npz",
-        network.window, 200, network.context,
-    )  # fmt: skip
+    geometry = replace(tiny["geometry"], window=network.window, context=network.context)
+    choose_windows(folder / "consensus.bed", tiny["reference"], None, folder / "windows.npz", geometry)
     files = {name: folder / f"{name}.npy" for name in ("position", "cell")} | {"cells": folder / "cells.h5ad"}
     sequence_readout(tiny_model[0], folder / "windows.npz", tiny["reference"], folder / "readout.npy")
     reference_profile(

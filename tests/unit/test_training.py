@@ -187,7 +187,7 @@ def test_the_deepest_signal_is_that_of_the_training(tiny, tiny_dataset):
     assert data_facts(replace(data, depth=depth), "scbind")["deepest"] == np.float32(0.1)
 
 
-def test_mappability_is_the_same_in_training_calibration_and_cells(mappable, tmp_path):
+def test_mappability_is_the_same_in_training_calibration_and_cells(tiny, mappable, tmp_path):
     reference, dataset = mappable
     options = {"architecture": "scfan", "options": {}, "epochs": 1, "valid_windows": 20}
     checkpoint, _ = run({"reference": reference}, dataset, tmp_path, **options)
@@ -203,7 +203,7 @@ def test_mappability_is_the_same_in_training_calibration_and_cells(mappable, tmp
     logits, _, _ = predict_pairs(model, data, line, window)
     np.testing.assert_allclose(logits[0], expected[:, model.columns], rtol=1e-4, atol=1e-5)
     (tmp_path / "consensus.bed").write_text("chr1\t22000\t26000\n")
-    choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", 200, 200, 1000)
+    choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", tiny["geometry"])
     sequence_readout(checkpoint, tmp_path / "windows.npz", reference, tmp_path / "readout.npy", batch=3)
     chosen, got = Windows.load(tmp_path / "windows.npz"), np.load(tmp_path / "readout.npy")
     assert got.shape == (len(chosen), 2, 1000) and got.dtype == np.uint8
@@ -242,7 +242,8 @@ def test_a_line_with_one_tf_and_a_tf_without_a_bound_window(tiny, tmp_path, arch
     peak.write_text("chr2\t30000\t30300\t.\t0\t.\t1\t-1\t-1\t100\n")  # in the test split only
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
     splits = {"train": ["A:chr1", "C:chr1"], "valid": ["*:chr2:0-20000"], "test": ["*:chr2:20000-40000"]}
-    build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, splits, tmp_path / "dataset")
+    geometry = tiny["geometry"]
+    build_dataset(tiny["reference"], tiny["lines"], chip, splits, geometry, tmp_path / "dataset")
     settings = {"architecture": architecture, "epochs": 1, "sampling": {"examples_per_epoch": 64}}
     settings |= {"options": {}, "valid_windows": 40} if architecture == "scfan" else {}
     checkpoint, rows = run(tiny, tmp_path / "dataset", tmp_path, **settings)
