@@ -39,8 +39,8 @@ from scbind.evaluation.depth import NO_CURVE
 from scbind.evaluation.evaluate import network_scores, score_test_windows
 from scbind.models.calibration import calibrate
 from scbind.models.predictor import load_predictor
-from scbind.models.training import train
-from scbind.plan.settings import check_config
+from scbind.models.training import TrainFiles, TrainOptions, train
+from scbind.plan.settings import check_config, default_options
 
 NOT_TRAINING = ("motifs", "depth_windows", "workers")
 
@@ -75,7 +75,8 @@ def trained(args, name: str, hyper: dict, seed: int) -> Path:
     own = {key: value for key, value in hyper.items() if key not in NOT_TRAINING} | {"seed": seed}
     files = args.dataset, args.reference, checkpoint, folder / "training.csv", folder / "scratch"
     if not checkpoint.exists():
-        train(*files, motifs=args.motifs if hyper["motifs"] else None, threads=args.threads, **own)
+        given = TrainFiles(*files, args.motifs if hyper["motifs"] else None)
+        train(given, default_options(TrainOptions, "models", **own), code="", threads=args.threads)
     if not calibration.exists():
         limit = hyper["valid_windows"]
         calibrate(checkpoint, *files[:2], calibration, max_windows=limit, seed=seed, threads=args.threads)

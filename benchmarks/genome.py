@@ -137,10 +137,11 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
         build_dataset(reference, files, chip, splits, geometry, data)
         return [data]
     if stage == "train":
-        from scbind.models.training import train
+        from scbind.models.training import TrainFiles, TrainOptions, train
+        from scbind.plan.settings import default_options
 
-        options = {"motifs": motifs, "epochs": 1, "threads": args.threads}
-        train(data, reference, model, folder / "training.csv", folder / "scratch", **options)
+        files = TrainFiles(data, reference, model, folder / "training.csv", folder / "scratch", motifs)
+        train(files, default_options(TrainOptions, "models", epochs=1), code="", threads=args.threads)
         return [model]
     if stage == "calibrate":
         from scbind.models.calibration import calibrate

@@ -49,6 +49,12 @@ class Run:
         """Folder of all that depends on the windows."""
         return self.atlas / f"windows.{self.windows}"
 
+    def network(self):
+        """What predicts in the cells."""
+        from scbind.binding.network import NetworkFiles
+
+        return NetworkFiles(*self.model, self.grid / "readout.npy", self.grid / "windows.npz", self.reference)
+
     @property
     def embedding(self) -> Path:
         """The embedding of all samples together."""
@@ -240,7 +246,7 @@ def windows(run: Run):
 
 def readout(run: Run):
     """Sequence, once per window."""
-    from scbind.binding.inference import sequence_readout
+    from scbind.binding.readout import sequence_readout
 
     yield
     out = run.grid / "readout.npy"
@@ -250,36 +256,27 @@ def readout(run: Run):
 
 def profile(run: Run):
     """The mean cell."""
-    from scbind.binding.inference import reference_profile
+    from scbind.binding.referenceprofile import ProfileOptions, reference_profile
+    from scbind.plan.settings import default_options
 
     yield
     samples = {sample: run.counted(sample) | {"cells": run.cells(sample)} for sample in run.shape.names}
-    inputs = *run.model, run.grid / "readout.npy", run.grid / "windows.npz", samples, run.reference
-    reference_profile(*inputs, run.grid / "reference.npz")
+    options = default_options(ProfileOptions, "infer")
+    reference_profile(run.network(), samples, run.grid / "reference.npz", options)
     return [run.grid / "reference.npz"]
 
 
 def infer(run: Run, number: int):
     """One shard of the cells of one sample; ``number`` counts through the samples."""
-    from scbind.binding.inference import infer_shard
+    from scbind.binding.inference import ShardOptions, infer_shard
+    from scbind.plan.settings import default_options
 
     sample, shard = run.shape.names[number // run.shards], number % run.shards
     yield
-    infer_shard(
-        **run.counted(sample),
-        cells=run.cells(sample),
-        checkpoint=run.model[0],
-        calibration=run.model[1],
-        readout=run.grid / "readout.npy",
-        windows=run.grid / "windows.npz",
-        reference_dir=run.reference,
-        reference=run.grid / "reference.npz",
-        output=run.shard(sample, shard),
-        shard=shard,
-        n_shards=run.shards,
-        floor=run.shape.floor,
-        max_error=MAX_ERROR,
-    )
+    options = default_options(ShardOptions, "infer", floor=run.shape.floor, max_error=MAX_ERROR, sites=True)
+    cells = run.counted(sample) | {"cells": run.cells(sample)}
+    inputs = run.network(), cells, run.grid / "reference.npz", run.shard(sample, shard)
+    infer_shard(*inputs, options, shard, run.shards)
     return [run.shard(sample, shard)]
 
 

@@ -121,17 +121,14 @@ def tiny_motifs(tiny):
 def tiny_model(tiny, tiny_dataset, tiny_motifs):
     """A trained and calibrated model: ``(checkpoint, calibration, history)``."""
     from scbind.models.calibration import calibrate
-    from scbind.models.training import train
+    from scbind.models.training import TrainFiles, TrainOptions, train
 
     out = tiny["folder"] / "model"
     paths = out / "model.ckpt", out / "calibration.json", out / "training.csv"
-    train(
-        tiny_dataset,
-        tiny["reference"],
-        paths[0],
-        paths[2],
-        out / "scratch",
-        motifs=tiny_motifs,
+    files = TrainFiles(tiny_dataset, tiny["reference"], paths[0], paths[2], out / "scratch", tiny_motifs)
+    options = default_options(
+        TrainOptions,
+        "models",
         options={"channels": 16, "hidden": 16},
         sampling={"hard": 2.0, "easy": 1.0},
         epochs=16,
@@ -139,6 +136,7 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
         batch_size=16,
         learning_rate=5e-3,
     )
+    train(files, options, code="")
     calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1])
     return paths
 

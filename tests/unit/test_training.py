@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scbind.binding.choice import choose_windows
-from scbind.binding.inference import sequence_readout
+from scbind.binding.readout import sequence_readout
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import file_sha256
@@ -22,7 +22,8 @@ from scbind.models.batches import FixedBatches
 from scbind.models.calibration import predict_pairs
 from scbind.models.lightning import BindingModule
 from scbind.models.predictor import load_predictor
-from scbind.models.training import choose_device, data_facts, train
+from scbind.models.training import TrainFiles, TrainOptions, choose_device, data_facts, train
+from scbind.plan.settings import default_options
 
 SMALL = {
     "options": {"channels": 8, "hidden": 8},
@@ -31,9 +32,10 @@ SMALL = {
 }
 
 
-def run(tiny, tiny_dataset, folder, **settings):
+def run(tiny, tiny_dataset, folder, motifs=None, code="", gpus=0, **changes):
     paths = folder / "model.ckpt", folder / "training.csv"
-    train(tiny_dataset, tiny["reference"], *paths, folder / "scratch", **(SMALL | settings))
+    files = TrainFiles(tiny_dataset, tiny["reference"], *paths, folder / "scratch", motifs)
+    train(files, default_options(TrainOptions, "models", **SMALL | changes), code=code, gpus=gpus)
     return paths
 
 
@@ -273,6 +275,4 @@ def test_the_loss_is_read_seldom_on_a_gpu_but_before_an_epoch_ends(on_gpu, numbe
 
 def test_mixed_precision_clips_gradients_and_trains(tiny, tiny_dataset, tmp_path):
     """What a GPU trains with as shipped; Lightning refuses some optimisers there."""
-    out = tmp_path / "model.ckpt", tmp_path / "history.csv", tmp_path / "scratch"
-    train(tiny_dataset, tiny["reference"], *out, **(SMALL | {"epochs": 1, "precision": "bf16-mixed"}))
-    assert out[0].exists()
+    assert run(tiny, tiny_dataset, tmp_path, epochs=1, precision="bf16-mixed")[0].exists()

@@ -18,7 +18,7 @@ from sklearn.preprocessing import StandardScaler
 from scbind.analysis.activitytable import abstained_tfs
 from scbind.analysis.grouping import group_cells
 from scbind.analysis.populations import MIN_TFS
-from scbind.binding.inference import SampleCells
+from scbind.binding.samplecells import SampleCells
 from scbind.binding.shards import read_passing
 from scbind.binding.store import open_binding
 from scbind.binding.windows import Windows
