@@ -112,11 +112,11 @@ def make_reference(folder, samples=None, name="reference.npz", block=256, **opti
     return np.load(folder / name)
 
 
-def infer(folder, shard=0, n_shards=1, blocks=Blocks(), **options):
+def infer(folder, shard=0, n_shards=1, blocks=None, **options):
     output = folder / f"{shard}of{n_shards}.npz"
     options = default_options(ShardOptions, "infer", **{"sites": True} | options)
     given = network_files(folder), sample(folder), folder / "reference.npz", output, options
-    infer_shard(*given, shard, n_shards, blocks=blocks)
+    infer_shard(*given, shard, n_shards, blocks=blocks or Blocks())
     return Shard.open(output)
 
 
