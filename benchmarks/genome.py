@@ -146,7 +146,7 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
     if stage == "calibrate":
         from scbind.models.calibration import calibrate
 
-        calibrate(model, data, reference, known, threads=args.threads)
+        calibrate(model, data, reference, known, 20_000, 1, threads=args.threads)
         return [known]
     out = folder / f"{stage}.tsv"
     if stage == "evaluate":

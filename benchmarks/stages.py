@@ -123,7 +123,9 @@ def peaks(run: Run):
 def embed(run: Run):
     """Quality, embedding, clusters. Reads the elements as peaks, so that `peaks` need not be run."""
     import scanpy  # noqa: F401  seconds to import, at its first use
+    from scbind.cells.embedding import EmbedOptions
     from scbind.cells.embedding import embed as embed_cells
+    from scbind.plan.settings import default_options
 
     yield
     samples = {
@@ -131,7 +133,8 @@ def embed(run: Run):
         | {"barcodes": run.atlas / sample / "barcodes.tsv", "peaks": run.atlas / "elements.narrowPeak"}
         for sample in run.shape.names
     }
-    embed_cells(samples, run.sizes, run.embedding, min_fragments=500)
+    options = default_options(EmbedOptions, "cells", min_fragments=500, max_doublet_score=None)
+    embed_cells(samples, run.sizes, run.embedding, options, group="cells")
     return [run.embedding]
 
 
@@ -141,7 +144,7 @@ def cells(run: Run):
 
     yield
     for sample in run.shape.names:
-        sample_cells(run.embedding, sample, run.cells(sample), target_fragments=20_000, max_neighbours=30)
+        sample_cells(run.embedding, sample, run.cells(sample), 20_000, 30, "uniform")
     return [run.cells(sample) for sample in run.shape.names]
 
 

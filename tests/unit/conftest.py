@@ -137,7 +137,7 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
         learning_rate=5e-3,
     )
     train(files, options, code="")
-    calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1])
+    calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1], max_windows=20_000, seed=1)
     return paths
 
 

@@ -5,14 +5,16 @@ with logged(snakemake.log[0]):
     from scbind.binding.network import NetworkFiles
     from scbind.core.devices import torch_device
 
-    given, params = snakemake.input, snakemake.params
-    number, of = params.shard
+    given = snakemake.input
+    number, of = snakemake.params.shard
     infer_shard(
-        NetworkFiles(given.checkpoint, given.calibration, given.readout, given.windows, params.reference),
+        NetworkFiles(
+            given.checkpoint, given.calibration, given.readout, given.windows, snakemake.params.reference
+        ),
         {"position": given.position, "cell": given.cell, "cells": given.cells},
         given.profile,
         snakemake.output.shard,
-        ShardOptions(**params.options),
+        ShardOptions(**snakemake.params.options),
         shard=number - 1,
         n_shards=of,
         device=torch_device(snakemake.resources.gpu),

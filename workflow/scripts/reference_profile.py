@@ -5,16 +5,18 @@ with logged(snakemake.log[0]):
     from scbind.binding.referenceprofile import ProfileOptions, reference_profile
     from scbind.core.devices import torch_device
 
-    given, params = snakemake.input, snakemake.params
+    given = snakemake.input
     files = zip(given.position, given.cell, given.cells, strict=True)
     samples = {
         sample: dict(zip(("position", "cell", "cells"), paths, strict=True))
-        for sample, paths in zip(params.samples, files, strict=True)
+        for sample, paths in zip(snakemake.params.samples, files, strict=True)
     }
     reference_profile(
-        NetworkFiles(given.checkpoint, given.calibration, given.readout, given.windows, params.reference),
+        NetworkFiles(
+            given.checkpoint, given.calibration, given.readout, given.windows, snakemake.params.reference
+        ),
         samples,
         snakemake.output.profile,
-        ProfileOptions(**params.options),
+        ProfileOptions(**snakemake.params.options),
         device=torch_device(snakemake.resources.gpu),
     )

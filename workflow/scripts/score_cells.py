@@ -3,13 +3,13 @@ from scbind.core.runlog import logged
 with logged(snakemake.log[0]):
     from scbind.demo.truth import ScoredFiles, ScoreOptions, score_cells
 
-    given, params = snakemake.input, snakemake.params
+    given = snakemake.input
     kinds = ("binding", "truth", "position", "cell", "cells", "windows")
     networks = zip(given.checkpoints, given.calibrations, strict=True)
     score_cells(
-        ScoredFiles(*(given[kind] for kind in kinds), reference=params.reference),
+        ScoredFiles(*(given[kind] for kind in kinds), reference=snakemake.params.reference),
         snakemake.output.table,
-        ScoreOptions(**params.options),
-        networks=dict(zip(params.networks, networks, strict=True)),
+        ScoreOptions(**snakemake.params.options),
+        networks=dict(zip(snakemake.params.networks, networks, strict=True)),
         threads=snakemake.threads,
     )

@@ -5,7 +5,7 @@ with logged(snakemake.log[0]):
 
     from scbind.report.page import ReportFiles, write_report
 
-    given, params = snakemake.input, snakemake.params
+    given = snakemake.input
     names = (
         "metrics",
         "depth",
@@ -23,10 +23,10 @@ with logged(snakemake.log[0]):
         cells=given.cells,
         windows=given.windows,
         tables={name: given[name] for name in names if given[name]} | truth,
-        curves=dict(zip([*params.models, *params.baselines], curves, strict=True)),
-        training=dict(zip(params.models, given.training, strict=True)),
-        models=params.models,
-        peaks=dict(zip(params.cell_types, given.peaks, strict=True)),
+        curves=dict(zip([*snakemake.params.models, *snakemake.params.baselines], curves, strict=True)),
+        training=dict(zip(snakemake.params.models, given.training, strict=True)),
+        models=snakemake.params.models,
+        peaks=dict(zip(snakemake.params.cell_types, given.peaks, strict=True)),
         types=given.types,
         provenance=[*given.cards, *given.provenance],
     )
