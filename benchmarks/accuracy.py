@@ -39,10 +39,10 @@ from scbind.evaluation.evaluate import network_scores, score_test_windows
 from scbind.evaluation.registry import CONTROLS
 from scbind.models.calibration import calibrate
 from scbind.models.predictor import load_predictor
-from scbind.models.training import train
-from scbind.plan.settings import check_config
+from scbind.models.training import TrainFiles, TrainOptions, train
+from scbind.plan.settings import check_config, default_options
 
-NOT_TRAINING = ("motifs", "depth_windows", "workers")
+OF_TRAINING = {field.name for field in fields(TrainOptions)}
 
 
 def sampled(data: TrainingSet, line: int, coverage: Path, level: float, draw: int) -> TrainingSet:
@@ -72,10 +72,11 @@ def trained(args, name: str, hyper: dict, seed: int) -> Path:
     folder = args.folder / f"{name}.{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, calibration = folder / "model.ckpt", folder / "calibration.json"
-    own = {key: value for key, value in hyper.items() if key not in NOT_TRAINING} | {"seed": seed}
+    own = {key: value for key, value in hyper.items() if key in OF_TRAINING} | {"seed": seed}
     files = args.dataset, args.reference, checkpoint, folder / "training.csv", folder / "scratch"
     if not checkpoint.exists():
-        train(*files, motifs=args.motifs if hyper["motifs"] else None, threads=args.threads, **own)
+        given = TrainFiles(*files, args.motifs if hyper["motifs"] else None)
+        train(given, default_options(TrainOptions, "models", **own), code="", threads=args.threads)
     if not calibration.exists():
         limit = hyper["valid_windows"]
         calibrate(checkpoint, *files[:2], calibration, max_windows=limit, seed=seed, threads=args.threads)

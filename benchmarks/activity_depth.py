@@ -29,7 +29,10 @@ import numpy as np
 import torch
 from common import show
 from scbind.binding.activity import activity_matrix
-from scbind.binding.inference import infer_shard, reference_profile
+from scbind.binding.inference import ShardOptions, infer_shard
+from scbind.binding.network import NetworkFiles
+from scbind.binding.referenceprofile import ProfileOptions, reference_profile
+from scbind.plan.settings import default_options
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
@@ -47,24 +50,25 @@ def activity_of(args, signals: list[list[np.ndarray]], folder: Path) -> ad.AnnDa
     """The activity of samples with these positions and cells, below each other."""
     binding, model = args.results / "binding", args.results / "models" / args.model
     cells = args.results / "cells" / args.sample / "cells.h5ad"
-    shared = {
-        "checkpoint": model / "model.ckpt",
-        "calibration": model / "calibration.json",
-        "readout": binding / "readout.npy",
-        "windows": binding / "windows.npz",
-        "reference_dir": args.results / "reference" / args.genome,
-    }
+    network = NetworkFiles(
+        checkpoint=model / "model.ckpt",
+        calibration=model / "calibration.json",
+        readout=binding / "readout.npy",
+        windows=binding / "windows.npz",
+        reference=args.results / "reference" / args.genome,
+    )
     samples, found = {}, []
     for number, (position, cell) in enumerate(signals):
         samples[str(number)] = {"cells": cells}
         for name, array in (("position", position), ("cell", cell)):
             samples[str(number)][name] = folder / f"{name}.{number}.npy"
             np.save(samples[str(number)][name], array)
-    reference_profile(**shared, samples=samples, output=folder / "reference.npz")
+    profile = folder / "reference.npz"
+    reference_profile(network, samples, profile, default_options(ProfileOptions, "infer"))
+    options = default_options(ShardOptions, "infer", sites=False)
     for files in samples.values():
         output = folder / "shard.npz"
-        rest = {"reference": folder / "reference.npz", "shard": 0, "n_shards": 1, "sites": False}
-        infer_shard(**files, **shared, **rest, output=output)
+        infer_shard(network, files, profile, output, options, 0, 1)
         activity_matrix([output], cells, folder / "activity.h5ad")
         found.append(ad.read_h5ad(folder / "activity.h5ad"))
     return ad.concat(found, index_unique="-")

@@ -19,10 +19,12 @@ import pyBigWig
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 
 import torch  # noqa: E402
-from scbind.dataset.build import build_dataset
+from scbind.dataset.build import LineFiles, build_dataset
 from scbind.dataset.trainingset import TrainingSet  # noqa: E402
+from scbind.formats.geometry import Geometry  # noqa: E402
 from scbind.formats.motifs import log_odds  # noqa: E402
 from scbind.models.training import data_facts  # noqa: E402
+from scbind.plan.settings import default_options  # noqa: E402
 
 SPLITS = {"train": ["*:chr1"], "valid": ["*:chr2"], "test": ["*:chr3"]}
 
@@ -148,15 +150,16 @@ def _simulate(folder: Path, megabases: float, n_tfs: int, seed: int) -> Training
     np.save(reference / "sequence.npy", rng.integers(0, 4, sum(lengths.values())).astype(np.uint8))
     (reference / "chrom.sizes").write_text("".join(f"{c}\t{n}\n" for c, n in lengths.items()))
     (reference / "exclude.bed").write_text("")
-    tracks, peaks, chip = {}, {}, []
+    lines, chip = {}, []
     for line in ("A", "B"):
         insertions = {c: rng.integers(0, n, n // 2) for c, n in lengths.items()}
-        tracks[line] = write_bigwig(folder / f"{line}.bw", lengths, insertions)
-        peaks[line] = _write_peaks(folder / f"{line}.narrowPeak", lengths, 100, 500, rng)
+        track = write_bigwig(folder / f"{line}.bw", lengths, insertions)
+        lines[line] = LineFiles(track, _write_peaks(folder / f"{line}.narrowPeak", lengths, 100, 500, rng))
         for number in range(n_tfs):
             path = _write_peaks(folder / f"{line}.{number}.narrowPeak", lengths, 50, 300, rng)
             chip.append({"cell_line": line, "tf": f"TF{number:03d}", "path": path, "relaxed": None})
-    build_dataset(reference, tracks, peaks, chip, SPLITS, folder / "dataset")
+    geometry = default_options(Geometry, "dataset", min_mappability=None)
+    build_dataset(reference, lines, chip, SPLITS, geometry, folder / "dataset")
     return TrainingSet.open(folder / "dataset", reference)
 
 

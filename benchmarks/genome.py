@@ -118,7 +118,9 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
     model, known = folder / "model.ckpt", folder / "calibration.json"
     lines = [f"L{line}" for line in range(args.lines)]
     if stage == "dataset":
-        from scbind.dataset.build import build_dataset
+        from scbind.dataset.build import LineFiles, build_dataset
+        from scbind.formats.geometry import Geometry
+        from scbind.plan.settings import default_options
 
         tfs = [f"TF{number:03d}" for number in range(args.tfs)]
         chip = [
@@ -126,25 +128,25 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
             for line in lines
             for tf in tfs
         ]
-        tracks, peaks = (
-            {line: str(folder / f"{line}.{kind}") for line in lines} for kind in ("bw", "narrowPeak")
-        )
+        files = {line: LineFiles(folder / f"{line}.bw", folder / f"{line}.narrowPeak") for line in lines}
+        geometry = default_options(Geometry, "dataset", min_mappability=None)
         splits = {"test": [f"*:{args.test}"], "valid": [f"*:{args.valid}"], "train": None}
         if args.hold_out_line:
             splits["test"].append(f"{lines[-1]}:*")
             splits["valid"] = [f"{line}:{args.valid}" for line in lines[:-1]]
-        build_dataset(reference, tracks, peaks, chip, splits, data)
+        build_dataset(reference, files, chip, splits, geometry, data)
         return [data]
     if stage == "train":
-        from scbind.models.training import train
+        from scbind.models.training import TrainFiles, TrainOptions, train
+        from scbind.plan.settings import default_options
 
-        options = {"motifs": motifs, "epochs": 1, "threads": args.threads}
-        train(data, reference, model, folder / "training.csv", folder / "scratch", **options)
+        files = TrainFiles(data, reference, model, folder / "training.csv", folder / "scratch", motifs)
+        train(files, default_options(TrainOptions, "models", epochs=1), code="", threads=args.threads)
         return [model]
     if stage == "calibrate":
         from scbind.models.calibration import calibrate
 
-        calibrate(model, data, reference, known, threads=args.threads)
+        calibrate(model, data, reference, known, 20_000, 1, threads=args.threads)
         return [known]
     out = folder / f"{stage}.tsv"
     if stage == "evaluate":

@@ -112,7 +112,7 @@ def _fit(
     if compiled:
         module.network.training_logits = torch.compile(module.network.training_logits)
     batches = BindingData(
-        data, Sampling(**SAMPLING[architecture]), module.network.bin_bp, batch, 1, workers, 64
+        data, Sampling(**SAMPLING[architecture]), module.network.bin_bp, batch, 1, 64, workers
     )
     clock, accelerator = Clock(), "gpu" if bench.device == "cuda" else "cpu"
     keep = ModelCheckpoint(bench.scratch, save_top_k=0)
@@ -198,7 +198,11 @@ def _infer(
     bench: Bench, made, shape, name: str, precisions: tuple[str, ...], limit: float | None = None
 ) -> None:
     """Run the three rules of inference on cells that were made; pairs per second of the shard."""
-    from scbind.binding.inference import infer_shard, reference_profile, sequence_readout
+    from scbind.binding.inference import ShardOptions, infer_shard
+    from scbind.binding.network import NetworkFiles
+    from scbind.binding.readout import sequence_readout
+    from scbind.binding.referenceprofile import ProfileOptions, reference_profile
+    from scbind.plan.settings import default_options
 
     files, sample = (made.checkpoint, made.calibration), made.cells
     readout, rest = made.windows.with_name("readout.npy"), {"device": bench.device}
@@ -206,17 +210,18 @@ def _infer(
     sequence_readout(made.checkpoint, made.windows, made.reference, readout, **rest)
     bench.row(f"{name}: readout of {shape.windows:,} windows", time.perf_counter() - begin, "s")
     for precision in precisions:
-        rest["precision"] = precision
         profile, output = (
             made.windows.with_name(f"{kind}.{precision}.npz") for kind in ("reference", "shard")
         )
         begin = time.perf_counter()
-        inputs = *files, readout, made.windows
-        reference_profile(*inputs, {"sample": sample}, made.reference, profile, **rest)
+        network = NetworkFiles(*files, readout, made.windows, made.reference)
+        options = default_options(ProfileOptions, "infer", precision=precision)
+        reference_profile(network, {"sample": sample}, profile, options, **rest)
         bench.row(f"{name}, {precision}: reference profile", time.perf_counter() - begin, "s")
         with busy() as used:
             begin = time.perf_counter()
-            infer_shard(*sample.values(), *inputs, made.reference, profile, output, 0, 1, **rest)
+            options = default_options(ShardOptions, "infer", sites=True, precision=precision)
+            infer_shard(network, sample, profile, output, options, 0, 1, **rest)
             took = time.perf_counter() - begin
         bench.row(f"{name}, {precision}", shape.cells * shape.windows / took, "pairs/s")
         if limit:

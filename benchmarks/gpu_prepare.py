@@ -19,6 +19,7 @@ import shutil
 import sys
 import tarfile
 import tempfile
+from dataclasses import fields
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
@@ -30,9 +31,10 @@ import yaml  # noqa: E402
 from gpu_train import train_once  # noqa: E402
 from scbind.core.files import atomic  # noqa: E402
 from scbind.formats.celltable import passing_rows, read_borrow  # noqa: E402
+from scbind.models.training import TrainOptions  # noqa: E402
 
 LIMIT = 40  # MB
-NOT_OF_TRAINING = ("motifs", "depth_windows", "workers", "require_gpu")  # as the rule leaves out
+OF_TRAINING = {field.name for field in fields(TrainOptions)} - {"require_gpu"}
 
 
 def settings_of(run: Path, model: str) -> dict:
@@ -44,7 +46,7 @@ def settings_of(run: Path, model: str) -> dict:
     models = yaml.safe_load(resolved.read_text())["models"]
     if model not in models:
         sys.exit(f"ERROR {resolved}: no model {model}; give --model one of {', '.join(models)}")
-    return {key: value for key, value in models[model].items() if key not in NOT_OF_TRAINING}
+    return {key: value for key, value in models[model].items() if key in OF_TRAINING}
 
 
 def collect(run: Path, model: str, to: Path) -> None:

@@ -68,8 +68,12 @@ def same_numbers(bench: Bench) -> None:
 def same_cells(bench: Bench) -> None:
     """Activity of real cells by the three rules of inference, on the GPU and on the CPU."""
     from gpu_train import reference_of
-    from scbind.binding.inference import infer_shard, reference_profile, sequence_readout
+    from scbind.binding.inference import ShardOptions, infer_shard
+    from scbind.binding.network import NetworkFiles
+    from scbind.binding.readout import sequence_readout
+    from scbind.binding.referenceprofile import ProfileOptions, reference_profile
     from scbind.dataset.trainingset import TrainingSet
+    from scbind.plan.settings import default_options
 
     for run in bench.runs:
         if not (run / "cells").exists():
@@ -87,11 +91,12 @@ def same_cells(bench: Bench) -> None:
                 every = np.arange(0, len(npz["start"]), bench.size(1, 16))
                 np.savez(chosen, **{key: npz[key][every] if npz[key].ndim else npz[key] for key in npz.files})
             sequence_readout(files[0], chosen, data.genome.folder, to / "readout.npy", device=device)
-            rest = to / "readout.npy", chosen
-            inputs = {"sample": sample}, data.genome.folder, to / "reference.npz"
-            reference_profile(*files, *rest, *inputs, device=device)
-            inputs = *sample.values(), *files, *rest, data.genome.folder, to / "reference.npz"
-            infer_shard(*inputs, to / "shard.npz", 0, 1, device=device)
+            network = NetworkFiles(*files, to / "readout.npy", chosen, data.genome.folder)
+            options = default_options(ProfileOptions, "infer")
+            reference_profile(network, {"sample": sample}, to / "reference.npz", options, device=device)
+            options = default_options(ShardOptions, "infer", sites=True)
+            inputs = network, sample, to / "reference.npz", to / "shard.npz", options
+            infer_shard(*inputs, 0, 1, device=device)
             with np.load(to / "shard.npz") as npz:
                 found[len(found)] = {key: npz[key] for key in ("z", "binding_sum")}
         for key in found[0]:

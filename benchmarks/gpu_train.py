@@ -23,7 +23,8 @@ from scbind.dataset.splits import UNUSED  # noqa: E402
 from scbind.dataset.trainingset import TrainingSet  # noqa: E402
 from scbind.evaluation.evaluate import network_scores, score_test_windows  # noqa: E402
 from scbind.models.predictor import load_predictor  # noqa: E402
-from scbind.models.training import train  # noqa: E402
+from scbind.models.training import TrainFiles, TrainOptions, train  # noqa: E402
+from scbind.plan.settings import default_options  # noqa: E402
 
 
 def reference_of(run: Path) -> Path:
@@ -67,8 +68,9 @@ def train_once(
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, history = folder / "model.ckpt", folder / "training.csv"
     settings = settings_of(run, seed, epochs, examples, batch)
-    inputs = run / "dataset", reference_of(run), checkpoint, history, folder / "state"
-    train(*inputs, motifs=run / "motifs.npz", gpus=gpus, threads=threads, **settings)
+    data = run / "dataset", reference_of(run)
+    files = TrainFiles(*data, checkpoint, history, folder / "state", run / "motifs.npz")
+    train(files, default_options(TrainOptions, "models", **settings), code="", gpus=gpus, threads=threads)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # a further process of the same training
         sys.exit()
     epochs_done = pd.read_csv(history)

@@ -49,6 +49,12 @@ class Run:
         """Folder of all that depends on the windows."""
         return self.atlas / f"windows.{self.windows}"
 
+    def network(self):
+        """What predicts in the cells."""
+        from scbind.binding.network import NetworkFiles
+
+        return NetworkFiles(*self.model, self.grid / "readout.npy", self.grid / "windows.npz", self.reference)
+
     @property
     def embedding(self) -> Path:
         """The embedding of all samples together."""
@@ -117,7 +123,9 @@ def peaks(run: Run):
 def embed(run: Run):
     """Quality, embedding, clusters. Reads the elements as peaks, so that `peaks` need not be run."""
     import scanpy  # noqa: F401  seconds to import, at its first use
+    from scbind.cells.embedding import EmbedOptions
     from scbind.cells.embedding import embed as embed_cells
+    from scbind.plan.settings import default_options
 
     yield
     samples = {
@@ -125,7 +133,8 @@ def embed(run: Run):
         | {"barcodes": run.atlas / sample / "barcodes.tsv", "peaks": run.atlas / "elements.narrowPeak"}
         for sample in run.shape.names
     }
-    embed_cells(samples, run.sizes, run.embedding, min_fragments=500)
+    options = default_options(EmbedOptions, "cells", min_fragments=500, max_doublet_score=None)
+    embed_cells(samples, run.sizes, run.embedding, options, group="cells")
     return [run.embedding]
 
 
@@ -135,7 +144,7 @@ def cells(run: Run):
 
     yield
     for sample in run.shape.names:
-        sample_cells(run.embedding, sample, run.cells(sample), target_fragments=20_000, max_neighbours=30)
+        sample_cells(run.embedding, sample, run.cells(sample), 20_000, 30, "uniform")
     return [run.cells(sample) for sample in run.shape.names]
 
 
@@ -219,10 +228,13 @@ def windows(run: Run):
     """Windows on the elements, of which as many as asked are kept; called peaks would give another number."""
     import numpy as np
     from scbind.binding.choice import choose_windows
+    from scbind.formats.geometry import Geometry
+    from scbind.plan.settings import default_options
 
     yield
     out = run.grid / "windows.npz"
-    choose_windows(run.atlas / "elements.bed", run.reference, None, out, step=200)
+    geometry = default_options(Geometry, "dataset", min_mappability=None)
+    choose_windows(run.atlas / "elements.bed", run.reference, None, out, geometry)
     with np.load(out) as npz:
         arrays = dict(npz)
     have = len(arrays["start"])
@@ -237,7 +249,7 @@ def windows(run: Run):
 
 def readout(run: Run):
     """Sequence, once per window."""
-    from scbind.binding.inference import sequence_readout
+    from scbind.binding.readout import sequence_readout
 
     yield
     out = run.grid / "readout.npy"
@@ -247,36 +259,27 @@ def readout(run: Run):
 
 def profile(run: Run):
     """The mean cell."""
-    from scbind.binding.inference import reference_profile
+    from scbind.binding.referenceprofile import ProfileOptions, reference_profile
+    from scbind.plan.settings import default_options
 
     yield
     samples = {sample: run.counted(sample) | {"cells": run.cells(sample)} for sample in run.shape.names}
-    inputs = *run.model, run.grid / "readout.npy", run.grid / "windows.npz", samples, run.reference
-    reference_profile(*inputs, run.grid / "reference.npz")
+    options = default_options(ProfileOptions, "infer")
+    reference_profile(run.network(), samples, run.grid / "reference.npz", options)
     return [run.grid / "reference.npz"]
 
 
 def infer(run: Run, number: int):
     """One shard of the cells of one sample; ``number`` counts through the samples."""
-    from scbind.binding.inference import infer_shard
+    from scbind.binding.inference import ShardOptions, infer_shard
+    from scbind.plan.settings import default_options
 
     sample, shard = run.shape.names[number // run.shards], number % run.shards
     yield
-    infer_shard(
-        **run.counted(sample),
-        cells=run.cells(sample),
-        checkpoint=run.model[0],
-        calibration=run.model[1],
-        readout=run.grid / "readout.npy",
-        windows=run.grid / "windows.npz",
-        reference_dir=run.reference,
-        reference=run.grid / "reference.npz",
-        output=run.shard(sample, shard),
-        shard=shard,
-        n_shards=run.shards,
-        floor=run.shape.floor,
-        max_error=MAX_ERROR,
-    )
+    options = default_options(ShardOptions, "infer", floor=run.shape.floor, max_error=MAX_ERROR, sites=True)
+    cells = run.counted(sample) | {"cells": run.cells(sample)}
+    inputs = run.network(), cells, run.grid / "reference.npz", run.shard(sample, shard)
+    infer_shard(*inputs, options, shard, run.shards)
     return [run.shard(sample, shard)]
 
 

@@ -45,8 +45,8 @@ def main() -> None:
     with open_data(args) as data:
         for name in ("scbind", "scfan"):
             steps = 1_000_000 if name == "scbind" else None
-            facts = facts_of(data)
-            module = BindingModule(name, {}, facts, motifs_of(data, args.seed), args.seed, total_steps=steps)
+            given = facts_of(data), motifs_of(data, args.seed), args.seed
+            module = BindingModule(name, {}, *given, 1e-3, 0.01, steps)
             batches = TrainingBatches(
                 data,
                 Pools.of(data),

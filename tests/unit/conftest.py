@@ -1,11 +1,15 @@
 """A genome of two short chromosomes with a planted motif, as a dataset that trains in seconds."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pyBigWig
 import pytest
+from scbind.dataset.build import LineFiles, build_dataset
+from scbind.formats.geometry import Geometry
 from scbind.plan import digests
+from scbind.plan.settings import default_options
 
 MOTIF = "GGCGCCATTA"
 
@@ -18,7 +22,7 @@ def write_narrowpeak(path, rows):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory):
-    """Paths of a small dataset: reference, tracks, peaks, chip, splits and the sites planted in it.
+    """Paths of a small dataset: reference, lines, chip, splits, geometry and the sites planted in it.
 
     TF1 binds its motif where chromatin is open; TF2 is assayed in line A alone. Line C has TF1 only.
     """
@@ -38,10 +42,10 @@ def tiny(tmp_path_factory):
     np.save(reference / "sequence.npy", np.concatenate(list(codes.values())))
     (reference / "chrom.sizes").write_text("".join(f"{c}\t{n}\n" for c, n in lengths.items()))
     (reference / "exclude.bed").write_text("chr1\t20000\t20100\n")
-    tracks, peaks, chip = {}, {}, []
+    lines, chip = {}, []
     for row, line in enumerate(["A", "C"]):
-        tracks[line] = str(folder / f"{line}.bw")
-        bigwig = pyBigWig.open(tracks[line], "w")
+        track = str(folder / f"{line}.bw")
+        bigwig = pyBigWig.open(track, "w")
         bigwig.addHeader(list(lengths.items()))
         open_sites = {c: s[(np.arange(len(s)) // 2 + row) % 2 == 0] for c, s in sites.items()}
         for chrom, length in lengths.items():
@@ -51,7 +55,7 @@ def tiny(tmp_path_factory):
             bigwig.addEntries(chrom, position.tolist(), values=count.astype(float).tolist(), span=1)
         bigwig.close()
         everywhere = [(c, int(s) - 200, int(s) + 200) for c, x in open_sites.items() for s in x]
-        peaks[line] = write_narrowpeak(folder / f"{line}.narrowPeak", everywhere)
+        lines[line] = LineFiles(track, write_narrowpeak(folder / f"{line}.narrowPeak", everywhere))
         bound = [
             (c, int(s) - 140, int(s) + 150) for c, x in open_sites.items() for s in x if s in sites[c][::2]
         ]
@@ -68,21 +72,19 @@ def tiny(tmp_path_factory):
     return {
         "folder": folder,
         "reference": reference,
-        "tracks": tracks,
-        "peaks": peaks,
+        "lines": lines,
         "chip": chip,
         "splits": splits,
         "sites": sites,
+        "geometry": default_options(Geometry, "dataset", min_mappability=None),
     }
 
 
 @pytest.fixture(scope="session")
 def tiny_dataset(tiny):
     """The dataset folder made from ``tiny``."""
-    from scbind.dataset.build import build_dataset
-
     output = tiny["folder"] / "dataset"
-    build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"], output)
+    build_dataset(*(tiny[name] for name in ("reference", "lines", "chip", "splits", "geometry")), output)
     return output
 
 
@@ -92,15 +94,13 @@ def mappable(tiny):
 
     Gives ``(reference, dataset)``; the dataset leaves out nothing for it.
     """
-    from scbind.dataset.build import build_dataset
-
     reference, output = tiny["folder"] / "mapped" / "mini", tiny["folder"] / "mapped" / "dataset"
     shutil.copytree(tiny["reference"], reference)
     levels = 200 + 10 * np.load(reference / "sequence.npy")
     levels[30_000:40_000] = 0
     np.save(reference / "mappability.npy", levels)
-    sheets = tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"]
-    build_dataset(reference, *sheets, output, min_mappability=0)
+    geometry = replace(tiny["geometry"], min_mappability=0)
+    build_dataset(reference, tiny["lines"], tiny["chip"], tiny["splits"], geometry, output)
     return reference, output
 
 
@@ -121,17 +121,14 @@ def tiny_motifs(tiny):
 def tiny_model(tiny, tiny_dataset, tiny_motifs):
     """A trained and calibrated model: ``(checkpoint, calibration, history)``."""
     from scbind.models.calibration import calibrate
-    from scbind.models.training import train
+    from scbind.models.training import TrainFiles, TrainOptions, train
 
     out = tiny["folder"] / "model"
     paths = out / "model.ckpt", out / "calibration.json", out / "training.csv"
-    train(
-        tiny_dataset,
-        tiny["reference"],
-        paths[0],
-        paths[2],
-        out / "scratch",
-        motifs=tiny_motifs,
+    files = TrainFiles(tiny_dataset, tiny["reference"], paths[0], paths[2], out / "scratch", tiny_motifs)
+    options = default_options(
+        TrainOptions,
+        "models",
         options={"channels": 16, "hidden": 16},
         sampling={"hard": 2.0, "easy": 1.0},
         epochs=16,
@@ -139,7 +136,8 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
         batch_size=16,
         learning_rate=5e-3,
     )
-    calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1])
+    train(files, options, code="")
+    calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1], max_windows=20_000, seed=1)
     return paths
 
 

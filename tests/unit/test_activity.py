@@ -8,13 +8,11 @@ from scbind.binding import activity
 from scbind.binding.activity import (
     SD_FLOOR,
     ActivitySums,
-    Profile,
     activity_matrix,
     background_corrected,
-    depth_levels,
-    matched_background,
     top_two_votes,
 )
+from scbind.binding.profile import Profile, depth_levels, matched_background
 from scbind.binding.shards import ShardWriter
 from scbind.core.errors import InputError
 
@@ -28,8 +26,8 @@ def corrected(sums):
 
 def sums_for(binding, background, n_cells):
     """Sums of cells that are all compared with one profile."""
-    profile = Profile(np.ones(1), binding, binding.sum(axis=1)[None], binding.sum(axis=0)[None])
-    return ActivitySums(profile, background, np.ones(n_cells))
+    total, expected = binding.sum(axis=1)[None], binding.sum(axis=0)[None]
+    return ActivitySums(Profile(np.ones(1), binding, total, expected, background), np.ones(n_cells))
 
 
 def add_all(sums, probability, step=1000):
@@ -164,7 +162,7 @@ def test_levels_and_their_weights():
         np.geomspace(1, 10, 5),
         rtol=0.25,
     )
-    profile = Profile(levels, np.zeros((1, 1)), np.zeros((5, 1)), np.zeros((5, 1)))
+    profile = Profile(levels, np.zeros((1, 1)), np.zeros((5, 1)), np.zeros((5, 1)), np.zeros((0, 1)))
     weight = profile.at(np.array([0.01, 10**-0.8, 1.0, 1.2, 1.5, 50.0])).toarray()
     assert np.allclose(weight[[0, 2]], np.eye(5)[[0, 4]], atol=1e-6) and np.allclose(weight.sum(axis=1), 1)
     x = np.log(levels)
@@ -172,7 +170,7 @@ def test_levels_and_their_weights():
     assert np.array_equal(weight[4], weight[5])  # nothing is believed farther beyond
     bent = weight[1] @ np.exp(x)
     assert abs(bent - 10**-0.8) < 0.5 * abs(np.interp(np.log(10) * -0.8, x, np.exp(x)) - 10**-0.8)
-    one = Profile(levels[:1], np.zeros((1, 1)), np.zeros((1, 1)), np.zeros((1, 1)))
+    one = Profile(levels[:1], *[np.zeros((1, 1))] * 4)
     assert one.at(depth).toarray().tolist() == [[1.0]] * 23
 
 
@@ -189,8 +187,9 @@ def test_activity_does_not_follow_depth_where_the_reference_does(world):
     cells = np.stack([cell(d) for d in depth])
     levels = depth_levels(depth)
     reference = np.stack([np.mean([cell(d) for _ in range(8)], axis=0) for d in levels])
-    profile = Profile(levels, reference.mean(axis=0), reference.sum(axis=2), reference.sum(axis=1))
-    matched = corrected(add_all(ActivitySums(profile, background, depth), cells))
+    means = reference.mean(axis=0), reference.sum(axis=2), reference.sum(axis=1)
+    profile = Profile(levels, *means, background)
+    matched = corrected(add_all(ActivitySums(profile, depth), cells))
     single = corrected(add_all(sums_for(reference.mean(axis=0), background, 40), cells))
     shallow = depth <= levels[-1]
     trend = [np.corrcoef(np.log(depth[shallow]), z[shallow].T)[0, 1:] for z in (matched, single)]

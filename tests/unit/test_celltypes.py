@@ -5,6 +5,7 @@ from scbind.cells.celltypes import name_cells, read_labels, transfer_labels
 from scbind.core.errors import InputError
 
 NAN = np.nan
+DEFAULT = "neighbours", 0.5, 15  # method, least confidence, neighbours
 
 
 def cells_of(types, seed=0):
@@ -23,7 +24,9 @@ def test_labels_of_hidden_cells_are_found_and_given_ones_kept():
     hidden = np.arange(80) % 2 == 0
     label = labels_of(types, hidden)
     label[1] = "odd"  # a type of one cell, among cells of another
-    cells, clusters = name_cells(cells_of(types), label, np.array(list(types.lower()), dtype=object))
+    cells, clusters = name_cells(
+        cells_of(types), label, np.array(list(types.lower()), dtype=object), *DEFAULT
+    )
     assert cells["cell_type"][1] == "odd" and (cells["cell_type_source"][~hidden] == "given").all()
     assert (cells["label_confidence"][~hidden] == 1).all()
     moved = hidden & (cells["cell_type_source"] == "transferred")
@@ -35,7 +38,9 @@ def test_labels_of_hidden_cells_are_found_and_given_ones_kept():
 def test_a_type_that_nobody_labelled_keeps_its_cluster():
     types = "A" * 30 + "B" * 30 + "D" * 10
     label = labels_of(types, np.array([letter == "D" for letter in types]))
-    cells, clusters = name_cells(cells_of(types), label, np.array(list(types.lower()), dtype=object))
+    cells, clusters = name_cells(
+        cells_of(types), label, np.array(list(types.lower()), dtype=object), *DEFAULT
+    )
     assert (cells["cell_type"][60:] == "d").all() and (cells["cell_type_source"][60:] == "cluster").all()
     assert (cells["label_confidence"][60:] == 0).all()
     assert clusters["cell_type"].tolist() == ["A", "B", ""] and np.isnan(clusters["share"][2])
@@ -44,7 +49,7 @@ def test_a_type_that_nobody_labelled_keeps_its_cluster():
 def test_the_commonest_label_of_a_cluster():
     label = np.array(["T", "T", "B", NAN, "B", "M", NAN, NAN], dtype=object)
     cluster = np.array(["c0"] * 4 + ["c1"] * 3 + ["c2"], dtype=object)
-    cells, _ = name_cells(np.zeros((8, 2)), label, cluster, "cluster", 0.6)
+    cells, _ = name_cells(np.zeros((8, 2)), label, cluster, "cluster", 0.6, 15)
     assert cells["cell_type"].tolist() == [
         "T",
         "T",
@@ -60,7 +65,9 @@ def test_the_commonest_label_of_a_cluster():
 
 @pytest.mark.parametrize("label", [["A", "B"], [NAN, NAN]])
 def test_nothing_is_moved_where_all_or_none_are_labelled(label):
-    cells, _ = name_cells(np.eye(2), np.array(label, dtype=object), np.array(["x", "x"], dtype=object))
+    cells, _ = name_cells(
+        np.eye(2), np.array(label, dtype=object), np.array(["x", "x"], dtype=object), *DEFAULT
+    )
     given = isinstance(label[0], str)
     assert cells["cell_type"].tolist() == (label if given else ["x", "x"])
     assert (cells["cell_type_source"] == ("given" if given else "cluster")).all()
@@ -71,7 +78,9 @@ def test_nothing_is_moved_where_all_or_none_are_labelled(label):
 def test_a_few_labelled_cells_name_no_others(number):
     types = "A" * 20 + "B" * 20
     label = labels_of(types, np.arange(40) >= number)
-    cells, clusters = name_cells(cells_of(types), label, np.array(list(types.lower()), dtype=object))
+    cells, clusters = name_cells(
+        cells_of(types), label, np.array(list(types.lower()), dtype=object), *DEFAULT
+    )
     assert cells["cell_type"].tolist() == ["A"] * number + ["a"] * (20 - number) + ["b"] * 20
     assert (cells["cell_type_source"][number:] == "cluster").all()
     assert (cells["label_confidence"][number:] == 0).all()

@@ -37,7 +37,7 @@ def test_examples_are_training_pairs_with_all_three_kinds(data):
 @pytest.mark.parametrize("workers", [0, 2])
 def test_batches_do_not_depend_on_workers(data, workers):
     def batches(n):
-        return list(BindingData(data, Sampling(), 50, 16, seed=3, workers=n).train_dataloader())
+        return list(BindingData(data, Sampling(), 50, 16, 3, 100, workers=n).train_dataloader())
 
     for expected, got in zip(batches(0), batches(workers), strict=True):
         for key in expected:

@@ -1,6 +1,7 @@
 import json
 import shutil
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pyBigWig
@@ -10,6 +11,18 @@ from scbind.dataset.build import _bound_train, _depth, build_dataset
 from scbind.dataset.codes import BOUND, NOT_ASSAYED
 from scbind.dataset.splits import TEST, TRAIN, UNUSED
 from scbind.dataset.trainingset import TrainingSet
+
+
+def build(tiny, reference, output, lines=None, chip=None, splits=None, **geometry):
+    """Build the tiny dataset with something changed; return the bytes of its files."""
+    given = lines or tiny["lines"], chip or tiny["chip"], splits or tiny["splits"]
+    build_dataset(reference, *given, replace(tiny["geometry"], **geometry), output)
+    return {file.name: file.read_bytes() for file in output.iterdir()}
+
+
+def with_files(tiny, line, **files):
+    """The lines of the tiny dataset, one of them with other files."""
+    return tiny["lines"] | {line: replace(tiny["lines"][line], **files)}
 
 
 @pytest.fixture
@@ -44,7 +57,7 @@ def test_signal_and_depth(data):
 
 
 def test_insertion_counts_equal_the_track(data, tiny):
-    bigwig = pyBigWig.open(tiny["tracks"]["A"])
+    bigwig = pyBigWig.open(tiny["lines"]["A"].track)
     window = np.flatnonzero(data.chrom == 1)[7]
     start = int(data.start[window]) - 400
     values = np.nan_to_num(bigwig.values("chr2", start, start + 1000, numpy=True))
@@ -73,7 +86,7 @@ def test_nothing_is_written_half(tiny, tmp_path):
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(tmp_path / "none.narrowPeak")}]
     output = tmp_path / "dataset"
     with pytest.raises(InputError, match="none.narrowPeak"):
-        build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, tiny["splits"], output)
+        build(tiny, tiny["reference"], output, chip=chip)
     assert not list(tmp_path.iterdir())
 
 
@@ -81,14 +94,8 @@ def test_a_tf_without_training_windows_is_named(tiny, tmp_path, capfd):
     peak = tmp_path / "x.narrowPeak"
     peak.write_text("chr2\t30000\t30300\t.\t0\t.\t1\t-1\t-1\t100\n")
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
-    build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, tiny["splits"], tmp_path / "d")
+    build(tiny, tiny["reference"], tmp_path / "d", chip=chip)
     assert "WARNING TF3: no bound window in the training split" in capfd.readouterr().err
-
-
-def build(tiny, reference, output, **options):
-    sheets = tiny["tracks"], tiny["peaks"], tiny["chip"], tiny["splits"]
-    build_dataset(reference, *sheets, output, **options)
-    return {file.name: file.read_bytes() for file in output.iterdir()}
 
 
 def test_without_a_least_mappability_the_file_is_not_looked_at(tiny, tiny_dataset, tmp_path):
@@ -142,20 +149,18 @@ def test_a_chromosome_without_signal_is_not_used(tiny, tmp_path):
     bigwig.addHeader([("chr1", 60_000), ("chr2", 40_000)])
     bigwig.addEntries("chr1", [2_000], values=[1.0], span=1)
     bigwig.close()
-    tracks = tiny["tracks"] | {"C": str(tmp_path / "C.bw")}
-    build_dataset(
-        tiny["reference"], tracks, tiny["peaks"], tiny["chip"], tiny["splits"], tmp_path / "dataset"
-    )
+    lines = with_files(tiny, "C", track=str(tmp_path / "C.bw"))
+    build(tiny, tiny["reference"], tmp_path / "dataset", lines)
     data = TrainingSet.open(tmp_path / "dataset", tiny["reference"])
     assert (data.splits[1, data.chrom == 1] == UNUSED).all() and (data.splits[1] == TEST).any()
     only_c = tiny["splits"] | {"train": ["C:chr2:0-20000"], "valid": ["A:chr2:0-20000"]}
     with pytest.raises(InputError, match="the train split holds no window; .* the line has signal there"):
-        build_dataset(tiny["reference"], tracks, tiny["peaks"], tiny["chip"], only_c, tmp_path / "none")
+        build(tiny, tiny["reference"], tmp_path / "none", lines, splits=only_c)
 
 
 def test_outside_its_regions_a_track_says_nothing(tiny, tiny_dataset, tmp_path):
     """Line A's track covers the second half of chr1 and chr2; line C's is the same as without regions."""
-    bigwig, sizes = pyBigWig.open(tiny["tracks"]["A"]), [("chr1", 60_000), ("chr2", 40_000)]
+    bigwig, sizes = pyBigWig.open(tiny["lines"]["A"].track), [("chr1", 60_000), ("chr2", 40_000)]
     half = pyBigWig.open(str(tmp_path / "A.bw"), "w")
     half.addHeader(sizes)
     for chrom, low in (("chr1", 30_000), ("chr2", 0)):
@@ -164,12 +169,11 @@ def test_outside_its_regions_a_track_says_nothing(tiny, tiny_dataset, tmp_path):
     half.close()
     speaks = {"A": [["chr1", 30_000, 45_000], ["chr1", 45_000, 60_000], ["chr2", 0, 40_000]]}
     speaks["C"] = [[chrom, 0, length] for chrom, length in sizes]
-    regions = {line: str(tmp_path / f"{line}.json") for line in speaks}
     for line in speaks:
         (tmp_path / f"{line}.json").write_text(json.dumps({"regions": speaks[line]}))
-    tracks = tiny["tracks"] | {"A": str(tmp_path / "A.bw")}
-    sheets = tracks, tiny["peaks"], tiny["chip"], tiny["splits"]
-    build_dataset(tiny["reference"], *sheets, tmp_path / "d", regions=regions)
+    lines = with_files(tiny, "A", track=str(tmp_path / "A.bw"))
+    lines = {line: replace(files, regions=tmp_path / f"{line}.json") for line, files in lines.items()}
+    build(tiny, tiny["reference"], tmp_path / "d", lines)
     whole, got = (TrainingSet.open(path, tiny["reference"]) for path in (tiny_dataset, tmp_path / "d"))
 
     kept = (whole.insertions[0] >= 30_000) & (whole.insertions[0] < 60_000)
@@ -190,14 +194,14 @@ def test_outside_its_regions_a_track_says_nothing(tiny, tiny_dataset, tmp_path):
 def test_a_track_without_its_regions_is_refused(tiny, tmp_path, text, message):
     (tmp_path / "track.json").write_text(text)
     with pytest.raises(InputError, match=f"track.json: .*{message}"):
-        build(tiny, tiny["reference"], tmp_path / "d", regions=dict.fromkeys("AC", tmp_path / "track.json"))
+        build(tiny, tiny["reference"], tmp_path / "d", with_files(tiny, "A", regions=tmp_path / "track.json"))
 
 
 def test_fragments_go_with_their_insertions(tiny, data, tmp_path):
     """Line A has a file of its fragments, line C none."""
     number = np.arange(len(data.insertions[0]), dtype=np.uint32) // 2
     np.save(tmp_path / "A.npy", number)
-    build(tiny, tiny["reference"], tmp_path / "d", fragments={"A": tmp_path / "A.npy", "C": None})
+    build(tiny, tiny["reference"], tmp_path / "d", with_files(tiny, "A", fragments=tmp_path / "A.npy"))
     got = TrainingSet.open(tmp_path / "d", tiny["reference"])
     np.testing.assert_array_equal(got.fragments[0], number)
     assert got.fragments[0].dtype == got.fragments[1].dtype == np.uint32
@@ -210,7 +214,7 @@ def test_fragments_go_with_their_insertions(tiny, data, tmp_path):
 def test_fragments_of_another_track_are_refused(tiny, tmp_path):
     np.save(tmp_path / "A.npy", np.zeros(3, np.uint32))
     with pytest.raises(InputError, match=r"A.npy: expected uint32 of \d+ insertions, got uint32 of shape"):
-        build(tiny, tiny["reference"], tmp_path / "d", fragments={"A": tmp_path / "A.npy", "C": None})
+        build(tiny, tiny["reference"], tmp_path / "d", with_files(tiny, "A", fragments=tmp_path / "A.npy"))
     assert not (tmp_path / "d").exists()
 
 

@@ -19,7 +19,9 @@ from pathlib import Path
 
 from scbind.core.runlog import logged
 from scbind.models import batches, training
+from scbind.plan.settings import default_options
 
+FILES = ("dataset", "reference", "checkpoint", "history", "scratch")
 given = json.loads(sys.argv[1])
 diary = Path(given.pop("diary")) / os.environ.get("LOCAL_RANK", "0")
 
@@ -36,7 +38,9 @@ noted("train", batches.TrainingBatches)
 noted("valid", batches.FixedBatches)
 training.choose_device = lambda *_: ("cpu", 2)
 with logged(given.pop("log")):
-    training.train(**given)
+    files = training.TrainFiles(**{name: given.pop(name) for name in given.copy() if name in FILES})
+    options = default_options(training.TrainOptions, "models", **given)
+    training.train(files, options, code="")
 """
 
 
@@ -78,7 +82,8 @@ def test_two_processes_share_the_batches_and_one_writes(tiny, tiny_dataset, tmp_
     }
     diaries, log = two_processes(tmp_path / "run", **settings)
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
-    n = BindingData(data, Sampling(**settings["sampling"]), 50, settings["batch_size"], 1).batches_per_epoch
+    batches = BindingData(data, Sampling(**settings["sampling"]), 50, settings["batch_size"], 1, 101)
+    n = batches.batches_per_epoch
     assert n > 2
     for epoch in range(2):
         seen = [[row[2] for row in diary if row[:2] == ["train", epoch]] for diary in diaries]

@@ -34,7 +34,7 @@ def tables(tiny, tiny_dataset, tiny_model, tiny_motifs, tmp_path_factory):
     paths = tiny_dataset, tiny["reference"]
     evaluate_depth(*tiny_model[:2], *paths, out / "m.tsv", "scbind", KEEPS, 20_000)
     curves = {name: out / f"{name}.npz" for name in BASELINES}
-    evaluate_baselines(*paths, tiny_motifs, out / "metrics.tsv", out / "b.tsv", curves, KEEPS)
+    evaluate_baselines(*paths, tiny_motifs, out / "metrics.tsv", out / "b.tsv", curves, KEEPS, 20_000, 0)
     merge_depths([out / "m.tsv", out / "b.tsv"], tiny["reference"], out / "depth.tsv", out / "needed.tsv")
     return out
 

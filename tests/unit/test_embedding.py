@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
@@ -10,8 +11,9 @@ import pytest
 import scbind
 from scbind.cells.clusters import cluster, corrected
 from scbind.cells.columns import COLUMNS
-from scbind.cells.embedding import embed, reasons, sample_cells
+from scbind.cells.embedding import EmbedOptions, embed, reasons, sample_cells
 from scbind.core.errors import InputError
+from scbind.plan.settings import default_options
 
 # One process for all that numba compiles, which takes half a minute in each.
 pytestmark = pytest.mark.xdist_group("numba")
@@ -21,14 +23,16 @@ SITES = np.arange(
     500, 99_000, 2000
 )  # global; even ones are open in type A, odd ones in B, every fifth in both
 METADATA = {"s1": {"donor": "d1", "condition": None}, "s2": {"donor": "d2", "condition": "ill"}}
-OPTIONS = {
-    "label_transfer": "none",
-    "group": "pbmc",
-    "min_fragments": 30,
-    "max_nucleosome_signal": 2.0,
-    "components": 5,
-    "seed": 3,
-}
+BORROW = {"target_fragments": 400, "max_neighbours": 12, "weights": "uniform"}
+
+
+def options(**changes):
+    """The defaults of the schema, but cells of the seed 3 that may be few, shallow and doublets."""
+    small = {"min_fragments": 1, "max_doublet_score": None, "seed": 3}
+    return default_options(EmbedOptions, "cells", **small | changes)
+
+
+PBMC = options(label_transfer="none", min_fragments=30, max_nucleosome_signal=2.0, components=5)
 
 
 def write_sample(folder, types, seed, n_fragments=60):
@@ -90,7 +94,8 @@ def atlas(tmp_path_factory):
     labels.write_bytes(b"barcode\tnote\tcell_type\r\nBC000-1\tx\tmono\r\nBC005-1\ty\tNA\r\nBC007-1\tz\t\r\n")
     sizes = write_sizes(folder)
     output = folder / "pbmc.h5ad"
-    embed(samples, sizes, output, {"s1": None, "s2": labels}, metadata=METADATA, **OPTIONS)
+    given = {"s1": None, "s2": labels}
+    embed(samples, sizes, output, PBMC, group="pbmc", labels=given, metadata=METADATA)
     return folder, samples, sizes, output
 
 
@@ -118,7 +123,7 @@ def test_metadata_reach_every_cell(atlas, tmp_path):
         "s2": ["d2"],
     }
     assert obs["condition"].isna()[:40].all() and (obs["condition"][40:] == "ill").all()
-    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", 400, 12)
+    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", **BORROW)
     assert (ad.read_h5ad(tmp_path / "cells.h5ad").obs["donor"] == "d2").all()
 
 
@@ -139,9 +144,10 @@ def test_labels_travel_to_like_cells_and_move_no_other_column(atlas, tmp_path):
         samples,
         sizes,
         tmp_path / "e.h5ad",
-        {"s1": labels},
+        replace(PBMC, label_transfer="neighbours"),
+        group="pbmc",
+        labels={"s1": labels},
         metadata=METADATA,
-        **OPTIONS | {"label_transfer": "neighbours"},
     )
     cells, before = ad.read_h5ad(tmp_path / "e.h5ad"), ad.read_h5ad(output)
     named = ["label", "cell_type", "cell_type_source", "label_confidence"]
@@ -158,7 +164,7 @@ def test_doublets_fail_and_are_not_embedded(tmp_path, monkeypatch):
     samples = {"s": write_sample(tmp_path / "s", "AB" * 10, 4)}
     score = np.linspace(0, 0.95, 20)
     monkeypatch.setattr("scbind.cells.embedding.sample_scores", lambda matrix, seed: score[: matrix.n_cells])
-    embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, max_doublet_score=0.8)
+    embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", options(max_doublet_score=0.8), group="g")
     cells = ad.read_h5ad(tmp_path / "e.h5ad")
     np.testing.assert_array_equal(cells.obs["pass"], score <= 0.8)
     np.testing.assert_allclose(cells.obs["doublet_score"], score)
@@ -172,7 +178,7 @@ def test_a_sample_of_doublets_alone_is_refused(tmp_path, monkeypatch):
     with pytest.raises(
         InputError, match=r"no cell passes \(the first: doublet_score 0.9 > 0.8\); relax the thresholds"
     ):
-        embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, max_doublet_score=0.8)
+        embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", options(max_doublet_score=0.8), group="g")
 
 
 def test_failed_cells_say_why_and_lie_nowhere(atlas):
@@ -211,9 +217,10 @@ def test_a_fresh_process_gives_the_same_values(atlas):
     folder, samples, sizes, output = atlas
     again = folder / "again.h5ad"
     code = (
-        "from scbind.cells.embedding import embed\n"
+        "from scbind.cells.embedding import EmbedOptions, embed\n"
         f"labels = {{'s2': {str(folder / 'labels.tsv')!r}}}\n"
-        f"embed({samples!r}, {sizes!r}, {str(again)!r}, labels, metadata={METADATA!r}, **{OPTIONS!r})\n"
+        f"embed({samples!r}, {sizes!r}, {str(again)!r}, {PBMC!r}, group='pbmc', "
+        f"labels=labels, metadata={METADATA!r})\n"
     )
     package = str(Path(scbind.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONHASHSEED": "7"}
@@ -226,7 +233,7 @@ def test_a_fresh_process_gives_the_same_values(atlas):
 
 def test_sample_cells(atlas, tmp_path):
     folder, samples, _, output = atlas
-    sample_cells(output, "s2", tmp_path / "cells.h5ad", 400, 12)
+    sample_cells(output, "s2", tmp_path / "cells.h5ad", **BORROW)
     cells = ad.read_h5ad(tmp_path / "cells.h5ad")
     table = pd.read_csv(samples["s2"]["barcodes"], sep="\t")
     assert cells.obs["barcode"].tolist() == table["barcode"].tolist()
@@ -241,11 +248,11 @@ def test_sample_cells(atlas, tmp_path):
     row, column = borrow.nonzero()
     assert (types[row] == types[column]).mean() > 0.95
     with pytest.raises(InputError, match=r"no cell of sample s3 \(it has s1, s2\)"):
-        sample_cells(output, "s3", tmp_path / "no.h5ad", 400, 12)
+        sample_cells(output, "s3", tmp_path / "no.h5ad", **BORROW)
 
 
 def test_weights_by_distance_travel(atlas, tmp_path):
-    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", 400, 12, "distance")
+    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", **BORROW | {"weights": "distance"})
     cells = ad.read_h5ad(tmp_path / "cells.h5ad")
     borrow, passing = cells.obsp["borrow"], cells.obs["pass"].to_numpy()
     np.testing.assert_array_equal(borrow.diagonal(), passing)
@@ -259,9 +266,9 @@ def test_neighbours_by_some_chromosomes_do_not_see_the_others(atlas, tmp_path):
     _, samples, sizes, _ = atlas
     found = []
     for chromosomes in (["chr1"], ["chr2"]):
-        options = {**OPTIONS, "neighbour_chromosomes": chromosomes}
-        embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", **options)
-        sample_cells(tmp_path / "e.h5ad", "s1", tmp_path / "c.h5ad", 400, 12)
+        chosen = replace(PBMC, neighbour_chromosomes=chromosomes)
+        embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", chosen, group="pbmc")
+        sample_cells(tmp_path / "e.h5ad", "s1", tmp_path / "c.h5ad", **BORROW)
         found.append(ad.read_h5ad(tmp_path / "c.h5ad"))
     assert found[0].obsm["X_lsi"].tobytes() == found[1].obsm["X_lsi"].tobytes()
     assert (found[0].obs["cluster"] == found[1].obs["cluster"]).all()
@@ -269,11 +276,12 @@ def test_neighbours_by_some_chromosomes_do_not_see_the_others(atlas, tmp_path):
     # As if there were no other chromosome.
     exclude = tmp_path / "exclude.bed"
     exclude.write_text("chr1\t0\t60000\n")
-    embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", exclude=exclude, **OPTIONS)
+    embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", PBMC, group="pbmc", exclude=exclude)
     expected = ad.read_h5ad(tmp_path / "e.h5ad").obsm["X_lsi"]
     np.testing.assert_array_equal(found[1].obsm["X_neighbours"], expected)
     with pytest.raises(InputError, match="no chromosome chr9; correct cells.neighbour_chromosomes"):
-        embed(samples, sizes, tmp_path / "e.h5ad", neighbour_chromosomes=["chr1", "chr9"])
+        chosen = options(neighbour_chromosomes=["chr1", "chr9"])
+        embed(samples, sizes, tmp_path / "e.h5ad", chosen, group="g")
     assert not list(tmp_path.glob(".tiles*"))
 
 
@@ -300,7 +308,8 @@ def test_one_batch_is_left_as_it_is(capsys):
 
 def test_harmony_is_for_clusters_and_not_for_whom_to_borrow_from(atlas, tmp_path):
     _, samples, sizes, output = atlas
-    embed(samples, sizes, tmp_path / "e.h5ad", batches={"s1": "d1", "s2": "d2"}, **OPTIONS)
+    batches = {"s1": "d1", "s2": "d2"}
+    embed(samples, sizes, tmp_path / "e.h5ad", PBMC, group="pbmc", batches=batches)
     cells, plain = ad.read_h5ad(tmp_path / "e.h5ad"), ad.read_h5ad(output)
     assert cells.uns["params"]["batches"] == {"s1": "d1", "s2": "d2"}
     assert np.isfinite(cells.obsm["X_harmony"][cells.obs["pass"]]).all()
@@ -310,14 +319,15 @@ def test_harmony_is_for_clusters_and_not_for_whom_to_borrow_from(atlas, tmp_path
 @pytest.mark.parametrize("n_cells", [1, 2, 3, 9, 10, 12])
 def test_tiny_samples(tmp_path, capsys, n_cells):
     samples = {"s": write_sample(tmp_path / "s", ("AB" * n_cells)[:n_cells], 4)}
-    embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", min_fragments=1, components=30, neighbours=15)
+    chosen = options(components=30, neighbours=15)
+    embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", chosen, group="g")
     cells = ad.read_h5ad(tmp_path / "e.h5ad")
     assert cells.obs["pass"].all() and cells.obs["cell_type"].notna().all()
     assert np.isfinite(cells.obsm["X_lsi"]).all() and np.isfinite(cells.obsm["X_umap"]).all()
     assert cells.obsm["X_umap"].shape == (n_cells, 2)
     expected = "too few to cluster" if n_cells < 10 else f"{n_cells - 1} neighbours instead of 15"
     assert expected in capsys.readouterr().err and expected in cells.uns["embedding"]["message"]
-    sample_cells(tmp_path / "e.h5ad", "s", tmp_path / "c.h5ad", 1e9, 50)
+    sample_cells(tmp_path / "e.h5ad", "s", tmp_path / "c.h5ad", 1e9, 50, "uniform")
     assert ad.read_h5ad(tmp_path / "c.h5ad").obsp["borrow"].nnz == n_cells**2
 
 
@@ -329,13 +339,13 @@ def test_a_sample_of_three_cells_without_peaks_does_not_stop_its_group(atlas, tm
         table = pd.read_csv(poor["barcodes"], sep="\t").assign(nucleosome_signal=9.0)
         table.to_csv(poor["barcodes"], sep="\t", index=False)
     Path(poor["peaks"]).write_text("")
-    embed({"poor": poor, "s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", **OPTIONS)
+    embed({"poor": poor, "s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", PBMC, group="pbmc")
     cells = ad.read_h5ad(tmp_path / "e.h5ad")
     mine = (cells.obs["sample"] == "poor").to_numpy()
     assert mine.sum() == 3 and (cells.obs["frac_in_peaks"][mine] == 0).all()
     assert cells.obs["pass"][mine].all() == (n_fragments == 60) and cells.obs["pass"][~mine].all()
     assert ("WARNING poor: no cell passes" in capsys.readouterr().err) == (n_fragments == 5)
-    sample_cells(tmp_path / "e.h5ad", "poor", tmp_path / "c.h5ad", 1e9, 50)
+    sample_cells(tmp_path / "e.h5ad", "poor", tmp_path / "c.h5ad", 1e9, 50, "uniform")
     assert ad.read_h5ad(tmp_path / "c.h5ad").obsp["borrow"].nnz == (9 if n_fragments == 60 else 0)
 
 
@@ -346,7 +356,7 @@ def test_excluded_regions_have_no_tiles(tmp_path):
     found = []
     for text in ("", "chr2\t0\t40000\n", "chr1\t0\t60000\nchr2\t0\t40000\n"):
         exclude.write_text(text)
-        embed(samples, sizes, tmp_path / "e.h5ad", min_fragments=1, exclude=exclude)
+        embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g", exclude=exclude)
         cells = ad.read_h5ad(tmp_path / "e.h5ad")
         found.append(int(cells.uns["embedding"]["n_tiles"]))
     assert found[0] > found[1] > found[2] == 0
@@ -386,12 +396,12 @@ def test_bad_samples_are_refused(tmp_path):
     samples = {"s": write_sample(tmp_path / "s", "ABAB", 4)}
     sizes = write_sizes(tmp_path)
     with pytest.raises(InputError, match=r"no cell passes \(the first: n_fragments \d+ < 5000\); relax"):
-        embed(samples, sizes, tmp_path / "e.h5ad", min_fragments=5000)
+        embed(samples, sizes, tmp_path / "e.h5ad", options(min_fragments=5000), group="g")
     assert not (tmp_path / "e.h5ad").exists()
     table = pd.read_csv(samples["s"]["barcodes"], sep="\t")
     table.iloc[:3].to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match=r"barcodes.tsv: \d+ fragments do not give the \d+ insertions"):
-        embed(samples, sizes, tmp_path / "e.h5ad")
+        embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")
     table.drop(columns="n_reads").to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match="columns barcode, n_fragments, frac_duplicates"):
-        embed(samples, sizes, tmp_path / "e.h5ad")
+        embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")

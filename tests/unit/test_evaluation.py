@@ -37,6 +37,9 @@ def tables(tiny, tiny_dataset, tiny_model, tiny_motifs, tmp_path_factory):
         out / "b.tsv",
         out / "depth.tsv",
         {name: out / f"{name}.npz" for name in BASELINES},
+        keeps=[1.0],
+        max_windows=20_000,
+        depth_seed=0,
     )
     merge_metrics([out / "m.tsv", out / "b.tsv"], out / "metrics.tsv")
     return out

@@ -17,12 +17,17 @@ import torch
 from scbind.analysis.activitytable import read_activity
 from scbind.binding.activity import activity_matrix
 from scbind.binding.choice import choose_windows
-from scbind.binding.inference import _signal_block, infer_shard, reference_profile, sequence_readout
+from scbind.binding.inference import Blocks, ShardOptions, _signal_block, infer_shard
+from scbind.binding.network import NetworkFiles
+from scbind.binding.readout import sequence_readout
+from scbind.binding.referenceprofile import ProfileOptions, reference_profile
 from scbind.binding.shards import Shard, decode
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.formats.genome import ChromSizes, Genome
+from scbind.formats.geometry import Geometry
 from scbind.formats.signal import CellSignal
+from scbind.plan.settings import default_options
 
 N_CELLS = 14
 NAMES = ("z", "binding_sum", "votes", "depth")
@@ -68,7 +73,8 @@ def files(tmp_path, predictor):
     (ref / "chrom.sizes").write_text("chr1\t6000\nchr2\t4000\n")
     np.save(ref / "sequence.npy", rng.integers(0, 4, 10_000).astype(np.uint8))
     (tmp_path / "consensus.bed").write_text("chr1\t1000\t2500\nchr1\t4000\t5000\nchr2\t1000\t2000\n")
-    choose_windows(tmp_path / "consensus.bed", ref, None, tmp_path / "windows.npz", 200, 50, 400)
+    geometry = Geometry(window=200, step=50, context=400, min_mappability=None)
+    choose_windows(tmp_path / "consensus.bed", ref, None, tmp_path / "windows.npz", geometry)
     passing = np.ones(N_CELLS, dtype=bool)
     passing[[2, 9]] = False
     rows = np.flatnonzero(passing)
@@ -95,21 +101,22 @@ def out_of_memory(*_):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB")
 
 
-def make_reference(folder, samples=None, name="reference.npz", **options):
-    reference_profile(
-        folder / "m", None, folder / "readout.npy", folder / "windows.npz", samples or {"s": sample(folder)},
-        folder / "ref", folder / name, **{"draws": 5, "seed": 1, **options},
-    )  # fmt: skip
+def network_files(folder):
+    return NetworkFiles(folder / "m", None, folder / "readout.npy", folder / "windows.npz", folder / "ref")
+
+
+def make_reference(folder, samples=None, name="reference.npz", block=256, **options):
+    options = default_options(ProfileOptions, "infer", **{"background_draws": 5, "seed": 1} | options)
+    samples = samples or {"s": sample(folder)}
+    reference_profile(network_files(folder), samples, folder / name, options, block=block)
     return np.load(folder / name)
 
 
-def infer(folder, shard=0, n_shards=1, **options):
+def infer(folder, shard=0, n_shards=1, blocks=None, **options):
     output = folder / f"{shard}of{n_shards}.npz"
-    infer_shard(
-        **sample(folder), checkpoint=folder / "m", calibration=None, readout=folder / "readout.npy",
-        windows=folder / "windows.npz", reference_dir=folder / "ref", reference=folder / "reference.npz",
-        output=output, shard=shard, n_shards=n_shards, **options,
-    )  # fmt: skip
+    options = default_options(ShardOptions, "infer", **{"sites": True} | options)
+    given = network_files(folder), sample(folder), folder / "reference.npz", output, options
+    infer_shard(*given, shard, n_shards, blocks=blocks or Blocks())
     return Shard.open(output)
 
 
@@ -194,8 +201,8 @@ def test_activity_follows_its_definition(files, predictor):
 
 @pytest.mark.parametrize("n_shards", [2, 3, 7])
 def test_any_number_of_shards_gives_the_same_bits(files, n_shards):
-    whole = infer(files, cell_block=2)
-    parts = [infer(files, i, n_shards, cell_block=2) for i in range(n_shards)]
+    whole = infer(files, blocks=Blocks(2))
+    parts = [infer(files, i, n_shards, blocks=Blocks(2)) for i in range(n_shards)]
     assert np.array_equal(np.concatenate([p.rows for p in parts]), whole.rows)
     for name in NAMES:
         assert np.array_equal(np.concatenate([p.array(name) for p in parts]), whole.array(name)), name
@@ -207,7 +214,7 @@ def test_any_number_of_shards_gives_the_same_bits(files, n_shards):
 def test_block_sizes_do_not_matter(files, predictor, cell_block, max_bytes):
     whole = infer(files)
     predictor.calls.clear()
-    other = infer(files, cell_block=cell_block, max_bytes=max_bytes)
+    other = infer(files, blocks=Blocks(cell_block, max_bytes))
     assert max(len(counts) for counts, _ in predictor.calls) <= cell_block
     if max_bytes == 1:
         assert {counts.shape[:2] for counts, _ in predictor.calls} == {(1, 1)}
@@ -242,7 +249,7 @@ def stop(*block, add=ShardWriter.add):
     time.sleep(600)
 
 ShardWriter.add = stop
-inference.infer_shard = partial(inference.infer_shard, cell_block=2)
+inference.infer_shard = partial(inference.infer_shard, blocks=inference.Blocks(cells=2))
 sys.modules["scbind.models.predictor"] = ModuleType("scbind.models.predictor")
 sys.modules["scbind.models.predictor"].load_predictor = lambda *_, **__: test_inference.FakePredictor()
 job = {name: SimpleNamespace(**values) for name, values in json.loads(sys.argv[3]).items()}
@@ -251,14 +258,14 @@ runpy.run_path(sys.argv[2], init_globals={"snakemake": SimpleNamespace(log=[sys.
 
 
 def test_a_shard_that_is_killed_in_the_middle_is_made_anew_and_the_other_stays(files):
-    infer(files, 0, 2, cell_block=2)
+    infer(files, 0, 2, blocks=Blocks(2))
     other, killed, log = files / "0of2.npz", files / "1of2.npz", files / "log"
     before = other.stat().st_mtime_ns, other.read_bytes()
     inputs = {name: f"{files}/{name}.npy" for name in ("position", "cell", "readout")}
     inputs |= {"checkpoint": f"{files}/m", "calibration": None, "cells": f"{files}/cells.h5ad"}
     inputs |= {"windows": f"{files}/windows.npz", "profile": f"{files}/reference.npz"}
-    params = {"shard": [2, 2], "reference": f"{files}/ref", "floor": 0.1, "max_error": 0.05, "sites": True}
-    params["precision"] = "float32"
+    options = {"floor": 0.1, "max_error": 0.05, "sites": True, "precision": "float32"}
+    params = {"shard": [2, 2], "reference": f"{files}/ref", "options": options}
     job = {"input": inputs, "params": params, "output": {"shard": str(killed)}, "resources": {"gpu": 0}}
     workflow = Path(scbind.__file__).parents[1]
     script, stopped = workflow / "scripts/infer_binding.py", files / "stopped"
@@ -274,7 +281,7 @@ def test_a_shard_that_is_killed_in_the_middle_is_made_anew_and_the_other_stays(f
         process.kill()
     assert process.wait() == -signal.SIGKILL
     assert sorted(path.name for path in files.glob("*of2*")) == [".1of2.npz.scratch", "0of2.npz"]
-    again, whole = infer(files, 1, 2, cell_block=2), infer(files, cell_block=2)
+    again, whole = infer(files, 1, 2, blocks=Blocks(2)), infer(files, blocks=Blocks(2))
     assert sorted(path.name for path in files.glob("*of2*")) == ["0of2.npz", "1of2.npz"]
     assert before == (other.stat().st_mtime_ns, other.read_bytes())
     assert 0 < len(again.rows) < len(whole.rows)
@@ -284,7 +291,7 @@ def test_a_shard_that_is_killed_in_the_middle_is_made_anew_and_the_other_stays(f
 
 
 def test_more_shards_than_cells_gives_empty_shards(files):
-    parts = [infer(files, i, 20, cell_block=1) for i in range(20)]
+    parts = [infer(files, i, 20, blocks=Blocks(1)) for i in range(20)]
     assert sum(len(p.rows) for p in parts) == 12
     assert parts[-1].codes(0).shape == (0, parts[0].n_windows)
 
@@ -354,14 +361,14 @@ def test_bad_input_is_refused(files, predictor):
     with pytest.raises(InputError, match="binding floor of 0"):
         infer(files, floor=0)
     with pytest.raises(InputError, match="at least 2 draws"):
-        make_reference(files, draws=1)
+        make_reference(files, background_draws=1)
     np.save(files / "readout.npy", np.zeros((3, 3), np.float16))
     with pytest.raises(InputError, match="readout.npy: was not made with .*; run the sequence readout again"):
         infer(files)
 
 
 def test_what_another_model_made_is_refused(files):
-    whole, part = infer(files), infer(files, 0, 2, cell_block=2)
+    whole, part = infer(files), infer(files, 0, 2, blocks=Blocks(2))
     (files / "m").write_text("trained again")
     with pytest.raises(InputError, match="readout.npy: was not made with .*m and .*windows.npz; run the seq"):
         infer(files)
@@ -393,14 +400,14 @@ def test_few_lenders_are_copied_and_count_as_before(files, monkeypatch, n_shards
     used = []
     real = CellSignal.copied
     monkeypatch.setattr(CellSignal, "copied", lambda self, *a: used.append(real(self, *a)) or used[-1])
-    copied = [infer(files, i, n_shards, cell_block=2, max_bytes=20_000) for i in range(n_shards)]
+    copied = [infer(files, i, n_shards, blocks=Blocks(2, 20_000)) for i in range(n_shards)]
     assert len(used) == (n_shards if n_shards > 1 else 0)
     assert all(0 < len(signal.position) < 1000 for signal in used)
     assert not list(files.glob(".*"))
     copied = [(s.codes(0), *(s.array(name) for name in NAMES)) for s in copied]
     monkeypatch.setattr("scbind.binding.samplecells.COPIED_SHARE", 0.0)
     for i, before in enumerate(copied):
-        shard = infer(files, i, n_shards, cell_block=2, max_bytes=20_000)
+        shard = infer(files, i, n_shards, blocks=Blocks(2, 20_000))
         after = (shard.codes(0), *(shard.array(name) for name in NAMES))
         assert all(np.array_equal(a, b) for a, b in zip(before, after, strict=True))
 

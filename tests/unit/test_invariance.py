@@ -1,5 +1,7 @@
 """With a real network: no bit of binding or activity depends on shards, blocks, bytes or threads."""
 
+from dataclasses import replace
+
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -7,10 +9,14 @@ import pytest
 import scipy.sparse as sp
 from scbind.binding.activity import activity_matrix
 from scbind.binding.choice import choose_windows
-from scbind.binding.inference import infer_shard, reference_profile, sequence_readout
+from scbind.binding.inference import Blocks, ShardOptions, infer_shard
+from scbind.binding.network import NetworkFiles
+from scbind.binding.readout import sequence_readout
+from scbind.binding.referenceprofile import ProfileOptions, reference_profile
 from scbind.binding.shards import Shard
 from scbind.binding.windows import Windows
 from scbind.models.predictor import load_predictor
+from scbind.plan.settings import default_options
 
 N_CELLS, NEIGHBOURS = 170, 4
 SPAN = 100_000
@@ -40,36 +46,30 @@ def sample(tiny, tiny_model, tmp_path_factory):
     adata.write_h5ad(folder / "cells.h5ad")
     network = load_predictor(*tiny_model[:2])
     (folder / "consensus.bed").write_text("chr1\t5000\t25000\nchr2\t3000\t13000\n")
-    choose_windows(
-        folder / "consensus.bed", tiny["reference"], None, folder / "windows.npz",
-        network.window, 200, network.context,
-    )  # fmt: skip
+    geometry = replace(tiny["geometry"], window=network.window, context=network.context)
+    choose_windows(folder / "consensus.bed", tiny["reference"], None, folder / "windows.npz", geometry)
     files = {name: folder / f"{name}.npy" for name in ("position", "cell")} | {"cells": folder / "cells.h5ad"}
     sequence_readout(tiny_model[0], folder / "windows.npz", tiny["reference"], folder / "readout.npy")
-    reference_profile(
-        *tiny_model[:2], folder / "readout.npy", folder / "windows.npz", {"s": files}, tiny["reference"],
-        folder / "reference.npz", draws=7,
-    )  # fmt: skip
+    given = NetworkFiles(*tiny_model[:2], folder / "readout.npy", folder / "windows.npz", tiny["reference"])
+    options = default_options(ProfileOptions, "infer", background_draws=7)
+    reference_profile(given, {"s": files}, folder / "reference.npz", options)
     tiles = network.network.tile
     assert len(Windows.load(folder / "windows.npz")) > tiles[0] and obs["pass"].sum() > tiles[1]
-    return folder, files, tiny_model, tiny["reference"]
+    return given, files, folder / "reference.npz"
 
 
-def run(sample, tmp_path, n_shards=1, threads=1, **options):
+def run(sample, tmp_path, n_shards=1, threads=1, **blocks):
     """Codes of all TFs, and the activity file, of a run in some shards."""
     import torch
 
-    folder, files, model, reference = sample
+    given, files, profile = sample
+    kept = default_options(ShardOptions, "infer", floor=0.01, max_error=0.004, sites=True)
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         for shard in range(n_shards):
-            infer_shard(
-                **files, checkpoint=model[0], calibration=model[1], readout=folder / "readout.npy",
-                windows=folder / "windows.npz", reference_dir=reference, reference=folder / "reference.npz",
-                floor=0.01, max_error=0.004,
-                output=tmp_path / f"{shard}.npz", shard=shard, n_shards=n_shards, **options,
-            )  # fmt: skip
+            output = tmp_path / f"{shard}.npz"
+            infer_shard(given, files, profile, output, kept, shard, n_shards, blocks=Blocks(**blocks))
     finally:
         torch.set_num_threads(before)
     paths = [tmp_path / f"{shard}.npz" for shard in range(n_shards)]
@@ -89,12 +89,12 @@ def whole(sample, tmp_path_factory):
 @pytest.mark.parametrize(
     "options",
     [
-        {"cell_block": 40},
+        {"cells": 40},
         {"n_shards": 3},
-        {"n_shards": 3, "cell_block": 20, "max_bytes": 300_000},
+        {"n_shards": 3, "cells": 20, "max_bytes": 300_000},
         {"max_bytes": 1 << 20},
         {"threads": 2},
-        {"n_shards": 2, "threads": 2, "cell_block": 50},
+        {"n_shards": 2, "threads": 2, "cells": 50},
     ],
 )
 def test_no_bit_depends_on_how_the_work_is_cut(sample, whole, tmp_path, options):

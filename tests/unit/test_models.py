@@ -461,7 +461,7 @@ def test_no_signal_at_all_gives_probabilities(architecture):
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 5, 7, 100])
 def test_learning_rate_of_any_number_of_steps(steps):
-    module = BindingModule("scbind", {"members": 1}, FACTS, total_steps=steps, learning_rate=0.01)
+    module = BindingModule("scbind", {"members": 1}, FACTS, None, 0, 0.01, 0.01, steps)
     made = module.configure_optimizers()
     schedule, rates = made["lr_scheduler"]["scheduler"], []
     for _ in range(steps):  # Lightning asks for the next rate after the last step, too

@@ -75,7 +75,7 @@ def test_kernel_by_hand():
 def test_weights_fall_with_distance_and_count_towards_the_target(cells):
     X, n = cells
     target, most = 5000, 25
-    matrix, flat = borrow(X, n, target, most, "distance"), borrow(X, n, target, most)
+    matrix, flat = borrow(X, n, target, most, "distance"), borrow(X, n, target, most, "uniform")
     np.testing.assert_array_equal(matrix.diagonal(), np.ones(60))
     assert matrix.dtype == np.float32 and (matrix.data > 0).all() and (matrix.data <= 1).all()
     held, k = matrix @ n, np.diff(matrix.indptr) - 1
@@ -90,7 +90,7 @@ def test_weights_fall_with_distance_and_count_towards_the_target(cells):
 def test_rows_reach_the_target_and_not_further(cells):
     X, n = cells
     target, most = 5000, 20
-    matrix = borrow(X, n, target, most)
+    matrix = borrow(X, n, target, most, "uniform")
     assert matrix.dtype == np.float32 and set(matrix.data) == {1}
     np.testing.assert_array_equal(matrix.diagonal(), np.ones(60))
     held, k = matrix @ n, np.diff(matrix.indptr) - 1
@@ -105,42 +105,44 @@ def test_rows_reach_the_target_and_not_further(cells):
 
 def test_max_neighbours_is_a_limit(cells):
     X, n = cells
-    np.testing.assert_array_equal(np.diff(borrow(X, n, 1e9, 4).indptr), 5)
-    np.testing.assert_array_equal(np.diff(borrow(X, n, 1e9, 1000).indptr), 60)
-    np.testing.assert_array_equal(borrow(X, n, 1e9, 0).toarray(), np.eye(60))
+    np.testing.assert_array_equal(np.diff(borrow(X, n, 1e9, 4, "uniform").indptr), 5)
+    np.testing.assert_array_equal(np.diff(borrow(X, n, 1e9, 1000, "uniform").indptr), 60)
+    np.testing.assert_array_equal(borrow(X, n, 1e9, 0, "uniform").toarray(), np.eye(60))
 
 
 def test_deep_cells_stay_themselves_and_deeper_ones_borrow_less(cells):
     X, n = cells
     n[7] = 5000
-    assert borrow(X, n, 5000, 20)[7].indices.tolist() == [7]
+    assert borrow(X, n, 5000, 20, "uniform")[7].indices.tolist() == [7]
     k = []
     for own in (10, 2000, 4990):
         n[3] = own
-        k.append(len(borrow(X, n, 5000, 50)[3].indices))
+        k.append(len(borrow(X, n, 5000, 50, "uniform")[3].indices))
     assert k[0] > k[1] > k[2] == 2
 
 
 def test_failed_cells_borrow_and_lend_nothing(cells):
     X, n = cells
     X[[4, 50]] = np.nan
-    matrix = borrow(X, n, 1e9, 1000).toarray()
+    matrix = borrow(X, n, 1e9, 1000, "uniform").toarray()
     assert matrix[[4, 50]].sum() == 0 and matrix[:, [4, 50]].sum() == 0
     assert matrix.sum() == 58 * 58
 
 
 def test_tiny_samples_and_zero_rows():
-    assert borrow(np.empty((0, 3)), np.empty(0), 100, 5).shape == (0, 0)
-    np.testing.assert_array_equal(borrow(np.ones((1, 2)), [5], 100, 5).toarray(), [[1]])
-    zeros = borrow(np.zeros((3, 2)), [5, 5, 5], 10, 5).toarray()
+    assert borrow(np.empty((0, 3)), np.empty(0), 100, 5, "uniform").shape == (0, 0)
+    np.testing.assert_array_equal(borrow(np.ones((1, 2)), [5], 100, 5, "uniform").toarray(), [[1]])
+    zeros = borrow(np.zeros((3, 2)), [5, 5, 5], 10, 5, "uniform").toarray()
     np.testing.assert_array_equal(zeros, [[1, 1, 0], [1, 1, 0], [1, 0, 1]])
-    np.testing.assert_array_equal(borrow(np.full((2, 1), np.nan), [5, 5], 10, 5).toarray(), np.zeros((2, 2)))
+    np.testing.assert_array_equal(
+        borrow(np.full((2, 1), np.nan), [5, 5], 10, 5, "uniform").toarray(), np.zeros((2, 2))
+    )
 
 
 def test_refusals():
     with pytest.raises(ValueError, match="do not describe the same cells"):
-        borrow(np.ones((3, 2)), [1, 2], 10, 5)
+        borrow(np.ones((3, 2)), [1, 2], 10, 5, "uniform")
     with pytest.raises(ValueError, match="must not be negative"):
-        borrow(np.ones((3, 2)), [1, 2, 3], 10, -1)
+        borrow(np.ones((3, 2)), [1, 2, 3], 10, -1, "uniform")
     with pytest.raises(ValueError, match="neither uniform nor distance"):
         borrow(np.ones((3, 2)), [1, 2, 3], 10, 2, "near")

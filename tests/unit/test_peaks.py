@@ -117,7 +117,9 @@ SITES = [("chr2", 20), ("chr2", 30_000), ("chr1", 20_000)]
 
 def test_sample_peaks_are_at_the_sites_sorted_clipped_and_readable(tmp_path, sizes_path):
     called = tmp_path / "out" / "p.narrowPeak"
-    call_fragment_peaks(fragments(tmp_path, SITES), sizes_path, called, qvalue=0.01, extsize=150)
+    call_fragment_peaks(
+        fragments(tmp_path, SITES), sizes_path, called, qvalue=0.01, extsize=150, max_fragments=None
+    )
     table = read_narrowpeak(called, SIZES)
     assert table["chrom"].tolist() == ["chr2", "chr2", "chr1"]
     middle = (table["start"] + table["end"]) / 2
@@ -129,7 +131,7 @@ def test_sample_peaks_are_at_the_sites_sorted_clipped_and_readable(tmp_path, siz
 
 def test_track_peaks_equal_those_of_the_same_insertions(tmp_path, sizes_path):
     source = fragments(tmp_path, SITES)
-    call_fragment_peaks(source, sizes_path, tmp_path / "a", qvalue=0.01, extsize=150)
+    call_fragment_peaks(source, sizes_path, tmp_path / "a", qvalue=0.01, extsize=150, max_fragments=None)
     rows = pd.read_csv(source, sep="\t", header=None)
     cuts = pd.concat(
         [rows[[0, 1]].set_axis(["c", "p"], axis=1), rows[[0, 2]].set_axis(["c", "p"], axis=1).eval("p=p-1")]
@@ -154,7 +156,9 @@ def test_track_peaks_equal_those_of_the_same_insertions(tmp_path, sizes_path):
 
 def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch, capfd):
     flat = save(tmp_path, "".join(f"chr1\t{s}\t{s + 60}\tA\t1\n" for s in range(0, 39_000, 200)), "flat.tsv")
-    call_fragment_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
+    call_fragment_peaks(
+        flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150, max_fragments=None
+    )
     assert "WARNING" in (said := capfd.readouterr().err) and "flat.tsv: MACS3 found no peak" in said
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["p"]
     assert (tmp_path / "out/p").read_text() == ""
@@ -162,7 +166,9 @@ def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch, capfd):
     assert list(none.columns) == list(peaks.COLUMNS) and none.empty and none["summit"].dtype == np.int64
     monkeypatch.setattr(peaks.shutil, "which", lambda *_, **__: None)
     with pytest.raises(InputError, match="MACS3 is not installed"):
-        call_fragment_peaks(flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150)
+        call_fragment_peaks(
+            flat, sizes_path, tmp_path / "out" / "p", qvalue=0.01, extsize=150, max_fragments=None
+        )
 
 
 def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch, capfd):

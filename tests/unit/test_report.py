@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import fields
 from html.parser import HTMLParser
 
 import anndata
@@ -9,7 +10,7 @@ import pytest
 import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.core.errors import InputError
-from scbind.report.page import write_report
+from scbind.report.page import ReportFiles, write_report
 from scbind.report.sections import _type_means
 from scbind.report.tables import comparison, html_table, join_names, number, top_differential
 
@@ -201,6 +202,14 @@ def inputs(tmp_path_factory):
     }
 
 
+def write(page, figures_dir=None, **inputs):
+    """Write a report; all inputs that are no field of their own are tables."""
+    own = {field.name for field in fields(ReportFiles)}
+    tables = {name: path for name, path in inputs.items() if name not in own}
+    given = {name: path for name, path in inputs.items() if name in own}
+    write_report(page, ReportFiles(**given, tables=tables), figures_dir)
+
+
 ALL = [
     "summary", "embedding", "activity", "differential", "populations", "targets", "motifs", "evaluation",
     "training", "quality", "peaks", "truth", "reading", "provenance",
@@ -208,7 +217,7 @@ ALL = [
 
 
 def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_path):
-    write_report(tmp_path / "report.html", **inputs, figures_dir=tmp_path / "figures")
+    write(tmp_path / "report.html", **inputs, figures_dir=tmp_path / "figures")
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     assert page.ids == ALL and page.links == [f"#{name}" for name in ALL]
@@ -236,20 +245,20 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_pa
 
 
 def test_cells_that_fail_alike_are_one_row(inputs, tmp_path):
-    write_report(tmp_path / "report.html", **inputs)
+    write(tmp_path / "report.html", **inputs)
     page = Page((tmp_path / "report.html").read_text())
     assert page.text.count("nucleosome_signal") == 1
     assert "n_fragments … < 1000; nucleosome_signal … > 4.5 6" in page.text
 
 
 def test_names_are_escaped(inputs, tmp_path):
-    write_report(tmp_path / "report.html", **inputs)
+    write(tmp_path / "report.html", **inputs)
     text = (tmp_path / "report.html").read_text()
     assert "T &lt;script&gt;" in text and "T <script>" not in text and "genome: &lt;toy&gt;" in text
 
 
 def test_only_activity_leaves_the_other_sections_out(inputs, tmp_path):
-    write_report(tmp_path / "report.html", inputs["activity"][:1])
+    write(tmp_path / "report.html", activity=inputs["activity"][:1])
     page = Page((tmp_path / "report.html").read_text())
     assert page.ids == ["summary", "embedding", "activity", "reading"]
     assert "30 cells" in page.text
@@ -260,7 +269,7 @@ def test_empty_tables_do_not_break_it(inputs, tmp_path):
     for name in ("differential", "populations", "targets", "motifs"):
         options[name] = tmp_path / f"{name}.tsv"
         pd.read_csv(inputs[name], sep="\t").iloc[:0].to_csv(options[name], sep="\t", index=False)
-    write_report(tmp_path / "report.html", **options)
+    write(tmp_path / "report.html", **options)
     page = Page((tmp_path / "report.html").read_text())
     assert "no two groups of cells to compare" in page.text and "motifs" not in page.ids
 
@@ -274,7 +283,7 @@ def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inp
             other = other.assign(gene="UNREAD", specificity=9.0)
         options[name] = tmp_path / f"{name}.tsv"
         pd.concat([other, known]).to_csv(options[name], sep="\t", index=False)
-    write_report(tmp_path / "report.html", **options)
+    write(tmp_path / "report.html", **options)
     text = Page((tmp_path / "report.html").read_text()).text
     assert "GENE1" in text and "UNREAD" not in text
     assert (
@@ -295,7 +304,7 @@ def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):
         table = table.iloc[:0] if name == "populations" else table.assign(reliability_abstained=True)
         options[name] = tmp_path / f"{name}.tsv"
         table.to_csv(options[name], sep="\t", index=False)
-    write_report(tmp_path / "report.html", **options)
+    write(tmp_path / "report.html", **options)
     page = Page((tmp_path / "report.html").read_text())
     assert {"populations", "differential", "targets", "motifs"} <= set(page.ids)
     assert "No population was found. 6 of 6 TFs, on which scbind abstains, are left out." in page.text
@@ -311,7 +320,7 @@ def test_cells_too_shallow_for_a_tf_do_not_count_in_the_means(inputs, tmp_path):
     means = _type_means(read_activity([tmp_path / "s.h5ad"]))
     assert np.isnan(means.loc["B", "CTCF"]) and means.isna().to_numpy().sum() == 1
     assert means.loc["T <script>", "CTCF"] == pytest.approx(data.X[15:, 0].mean(), abs=1e-6)
-    write_report(tmp_path / "report.html", [tmp_path / "s.h5ad"])
+    write(tmp_path / "report.html", activity=[tmp_path / "s.h5ad"])
     text = Page((tmp_path / "report.html").read_text()).text
     assert "Of the other TFs, 10.0% of the values are in cells too shallow for the TF." in text
     assert "Blank: every cell of the type is too shallow for the TF." in text
@@ -322,14 +331,14 @@ def test_bad_paths_are_named(inputs, tmp_path):
     broken.write_text("")
     page = tmp_path / "report.html"
     with pytest.raises(InputError, match="broken: the file is empty"):
-        write_report(page, **inputs | {"metrics": broken})
+        write(page, **inputs | {"metrics": broken})
     broken.write_text("{")
     with pytest.raises(InputError, match="not JSON"):
-        write_report(page, **inputs | {"peaks": {"B": broken}})
+        write(page, **inputs | {"peaks": {"B": broken}})
     with pytest.raises(InputError, match="not a .npz file"):
-        write_report(page, **inputs | {"curves": {"scbind": broken}})
+        write(page, **inputs | {"curves": {"scbind": broken}})
     with pytest.raises(InputError, match="not a readable .h5ad"):
-        write_report(page, **inputs | {"cells": [broken]})
+        write(page, **inputs | {"cells": [broken]})
     assert not page.exists()
 
 
@@ -349,12 +358,12 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, tmp_path):
     path = tmp_path / "metrics.tsv"
     table = pd.read_csv(inputs["metrics"], sep="\t", keep_default_na=False, na_values=[""])
     rival = table["model"].unique()[-1]
-    write_report(tmp_path / "whole.html", **inputs)
+    write(tmp_path / "whole.html", inputs)
     assert "standard error" not in Page((tmp_path / "whole.html").read_text()).text
     table.assign(auprc_se=np.where(table["model"] == rival, 0.0123, np.nan)).to_csv(
         path, sep="\t", index=False
     )
-    write_report(tmp_path / "r.html", **inputs | {"metrics": path})
+    write(tmp_path / "r.html", inputs | {"metrics": path})
     text = Page((tmp_path / "r.html").read_text()).text
     assert f"Only a sample of the test windows was scored for {rival};" in text and "0.0123" in text
 

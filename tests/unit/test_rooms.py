@@ -21,7 +21,7 @@ ORDER = [
 FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 # Their results, or their time to start, should not depend on libraries that only the making of files needs.
 LIGHT = """dataset.trainingset models.training models.predictor models.calibration evaluation.evaluate evaluation.depth
-    evaluation.baselines binding.inference""".split()
+    evaluation.baselines binding.inference binding.referenceprofile""".split()
 HEAVY = {"pyranges", "pyarrow", "pysam", "pyBigWig"}
 
 

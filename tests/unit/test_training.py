@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from scbind.binding.choice import choose_windows
-from scbind.binding.inference import sequence_readout
+from scbind.binding.readout import sequence_readout
 from scbind.binding.windows import Windows
 from scbind.core.devices import choose_device
 from scbind.core.errors import InputError
@@ -23,7 +23,8 @@ from scbind.models.batches import FixedBatches
 from scbind.models.calibration import predict_pairs
 from scbind.models.lightning import BindingModule
 from scbind.models.predictor import load_predictor
-from scbind.models.training import data_facts, train
+from scbind.models.training import TrainFiles, TrainOptions, data_facts, train
+from scbind.plan.settings import default_options
 
 SMALL = {
     "options": {"channels": 8, "hidden": 8},
@@ -32,9 +33,10 @@ SMALL = {
 }
 
 
-def run(tiny, tiny_dataset, folder, **settings):
+def run(tiny, tiny_dataset, folder, motifs=None, code="", gpus=0, **changes):
     paths = folder / "model.ckpt", folder / "training.csv"
-    train(tiny_dataset, tiny["reference"], *paths, folder / "scratch", **(SMALL | settings))
+    files = TrainFiles(tiny_dataset, tiny["reference"], *paths, folder / "scratch", motifs)
+    train(files, default_options(TrainOptions, "models", **SMALL | changes), code=code, gpus=gpus)
     return paths
 
 
@@ -188,7 +190,7 @@ def test_the_deepest_signal_is_that_of_the_training(tiny, tiny_dataset):
     assert data_facts(replace(data, depth=depth), "scbind")["deepest"] == np.float32(0.1)
 
 
-def test_mappability_is_the_same_in_training_calibration_and_cells(mappable, tmp_path):
+def test_mappability_is_the_same_in_training_calibration_and_cells(tiny, mappable, tmp_path):
     reference, dataset = mappable
     options = {"architecture": "scfan", "options": {}, "epochs": 1, "valid_windows": 20}
     checkpoint, _ = run({"reference": reference}, dataset, tmp_path, **options)
@@ -204,7 +206,7 @@ def test_mappability_is_the_same_in_training_calibration_and_cells(mappable, tmp
     logits, _, _ = predict_pairs(model, data, line, window)
     np.testing.assert_allclose(logits[0], expected[:, model.columns], rtol=1e-4, atol=1e-5)
     (tmp_path / "consensus.bed").write_text("chr1\t22000\t26000\n")
-    choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", 200, 200, 1000)
+    choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", tiny["geometry"])
     sequence_readout(checkpoint, tmp_path / "windows.npz", reference, tmp_path / "readout.npy", batch=3)
     chosen, got = Windows.load(tmp_path / "windows.npz"), np.load(tmp_path / "readout.npy")
     assert got.shape == (len(chosen), 2, 1000) and got.dtype == np.uint8
@@ -243,7 +245,8 @@ def test_a_line_with_one_tf_and_a_tf_without_a_bound_window(tiny, tmp_path, arch
     peak.write_text("chr2\t30000\t30300\t.\t0\t.\t1\t-1\t-1\t100\n")  # in the test split only
     chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF3", "path": str(peak), "relaxed": None}]
     splits = {"train": ["A:chr1", "C:chr1"], "valid": ["*:chr2:0-20000"], "test": ["*:chr2:20000-40000"]}
-    build_dataset(tiny["reference"], tiny["tracks"], tiny["peaks"], chip, splits, tmp_path / "dataset")
+    geometry = tiny["geometry"]
+    build_dataset(tiny["reference"], tiny["lines"], chip, splits, geometry, tmp_path / "dataset")
     settings = {"architecture": architecture, "epochs": 1, "sampling": {"examples_per_epoch": 64}}
     settings |= {"options": {}, "valid_windows": 40} if architecture == "scfan" else {}
     checkpoint, rows = run(tiny, tmp_path / "dataset", tmp_path, **settings)
@@ -273,6 +276,4 @@ def test_the_loss_is_read_seldom_on_a_gpu_but_before_an_epoch_ends(on_gpu, numbe
 
 def test_mixed_precision_clips_gradients_and_trains(tiny, tiny_dataset, tmp_path):
     """What a GPU trains with as shipped; Lightning refuses some optimisers there."""
-    out = tmp_path / "model.ckpt", tmp_path / "history.csv", tmp_path / "scratch"
-    train(tiny_dataset, tiny["reference"], *out, **(SMALL | {"epochs": 1, "precision": "bf16-mixed"}))
-    assert out[0].exists()
+    assert run(tiny, tiny_dataset, tmp_path, epochs=1, precision="bf16-mixed")[0].exists()

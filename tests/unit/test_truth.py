@@ -6,7 +6,8 @@ import scipy.sparse as sp
 from scbind.binding.shards import ShardWriter, quantise, steps
 from scbind.binding.store import merge_shards
 from scbind.core.errors import InputError
-from scbind.demo.truth import best_group, score_cells, score_types
+from scbind.demo.truth import ScoredFiles, ScoreOptions, best_group, score_cells, score_types
+from scbind.plan.settings import default_options
 from sklearn.metrics import average_precision_score
 
 TFS = ["CTCF", "GATA1"]
@@ -79,7 +80,7 @@ def world(tmp_path):
     return tmp_path, events, chrom
 
 
-def score(folder, events, probability=None, **options):
+def score(folder, events, probability=None, networks=None, **options):
     rows = np.array([0, 1, 2, 4, 5, 6, 7])
     probability = 0.9 * events[rows].astype(np.float32) if probability is None else probability
     with ShardWriter(TFS, 0.02, folder / "0.npz", 0.004) as writer:
@@ -88,8 +89,10 @@ def score(folder, events, probability=None, **options):
     merge_shards(
         [folder / "0.npz"], folder / "windows.npz", folder / "cells.h5ad", folder / "ref", folder / "s.zarr"
     )
-    names = ("s.zarr", "truth", "position.npy", "cell.npy", "cells.h5ad", "windows.npz", "ref", "out.tsv")
-    score_cells(*(folder / name for name in names), **{"held_out": ["chr2"], **options})
+    names = ("s.zarr", "truth", "position.npy", "cell.npy", "cells.h5ad", "windows.npz", "ref")
+    files = ScoredFiles(*(folder / name for name in names))
+    options = default_options(ScoreOptions, "evaluate", **{"held_out": ["chr2"], "model": "scbind"} | options)
+    score_cells(files, folder / "out.tsv", options, networks)
     table = pd.read_csv(folder / "out.tsv", sep="\t")
     return table[table["cells"] == "sample"].drop(columns="cells").set_index(["model", "tf", "chromosomes"])
 

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from scbind.binding.choice import choose_windows
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.formats.genome import ChromSizes
+from scbind.formats.geometry import Geometry
 
-GEOMETRY = {"window": 200, "step": 50, "context": 400}
+GEOMETRY = Geometry(window=200, step=50, context=400, min_mappability=None)
 
 
 @pytest.fixture
@@ -24,7 +27,7 @@ def reference(tmp_path):
 def choose(tmp_path, reference, bed, exclude=None, **geometry):
     (tmp_path / "consensus.bed").write_text(bed)
     path = tmp_path / "windows.npz"
-    choose_windows(tmp_path / "consensus.bed", reference, exclude, path, **{**GEOMETRY, **geometry})
+    choose_windows(tmp_path / "consensus.bed", reference, exclude, path, replace(GEOMETRY, **geometry))
     return Windows.load(path)
 
 

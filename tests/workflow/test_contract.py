@@ -1,6 +1,7 @@
 """What holds for every rule, environment and description, read from the files."""
 
 import ast
+import dataclasses
 import importlib
 import inspect
 import re
@@ -42,6 +43,17 @@ def test_every_script_has_its_rule():
     assert set(RULES) == {path.stem for path in (ROOT / "workflow/scripts").glob("*.py")}
 
 
+def reached(modules):
+    """Modules of the package and all that they import, directly or not: what a digest of them covers."""
+    waiting, seen = [f"scbind.{module}" for module in modules], set()
+    while waiting:
+        module = waiting.pop()
+        if module not in seen:
+            seen.add(module)
+            waiting += digests.imported_modules(module)
+    return {module.removeprefix("scbind.") for module in seen}
+
+
 @pytest.mark.parametrize("name", RULES)
 def test_rule(name):
     block = RULES[name]
@@ -65,7 +77,7 @@ def test_rule(name):
     assert code
     imported = set(re.findall(r"from scbind\.([\w.]+) import", text))
     imported -= {"core.runlog", "formats.genome", "core.devices"}
-    assert imported <= set(re.findall(r'"([\w.]+)"', code[1])) or name == "record_provenance"
+    assert imported <= reached(re.findall(r'"([\w.]+)"', code[1])) or name == "record_provenance"
 
 
 GPU_RULES = "train_model evaluate_model sequence_readout reference_profile infer_binding".split()
@@ -230,8 +242,8 @@ def test_setup_demands_the_python_that_the_package_does():
 @pytest.mark.parametrize(
     ("section", "left_out", "file", "function"),
     [
-        ("models", "NOT_OF_TRAINING", "train.smk", "models.training.train"),
-        ("cells", "NOT_OF_EMBEDDING", "cells.smk", "cells.embedding.embed"),
+        ("models", "NOT_OF_TRAINING", "train.smk", "models.training.TrainOptions"),
+        ("cells", "NOT_OF_EMBEDDING", "cells.smk", "cells.embedding.EmbedOptions"),
     ],
 )
 def test_settings_that_are_passed_on_are_taken(section, left_out, file, function):
@@ -240,4 +252,68 @@ def test_settings_that_are_passed_on_are_taken(section, left_out, file, function
     named = re.search(rf"^{left_out} = (\(.*?\))$", (ROOT / "workflow/rules" / file).read_text(), flags=re.M)
     module, _, name = function.rpartition(".")
     taken = inspect.signature(getattr(importlib.import_module(f"scbind.{module}"), name)).parameters
-    assert keys - set(ast.literal_eval(named[1])) <= set(taken)
+    assert keys - set(ast.literal_eval(named[1])) == set(taken)
+
+
+# Not settings but what a run has or has not: labels, donors, samples to correct for, further networks, provenance.
+MAY_BE_ABSENT = {
+    "labels",
+    "metadata",
+    "batches",
+    "networks",
+    "provenance",
+    "models",
+    "curves",
+    "training",
+    "peaks",
+}
+MAY_BE_ABSENT |= {"sha256", "cells_output", "bulk_fragments", "aliases"}
+# Sections of the schema with the defaults of functions that have some.
+SECTIONS = {
+    "bam_to_fragments": "cells",
+    "cell_type_tracks": "infer",
+    "differential_tfs": "analysis",
+    "evaluate_depth": "evaluate",
+    "find_populations": "analysis.populations",
+    "motif_enrichment": "analysis.motifs",
+    "prepare_motifs": "motifs",
+    "score_types": "evaluate",
+    "simulate": "demo",
+    "tf_targets": "analysis.targets",
+}
+
+
+def schema_default(section, key):
+    """Default of a key of a (dotted) section or of the section that holds it, lists as tuples."""
+    leaves = dict(settings.list_keys())
+    names = section.split(".")
+    places = [".".join([*names[:depth], key]) for depth in range(len(names), 0, -1)]
+    (default, *_) = [leaves[place]["default"] for place in places if place in leaves]
+    return tuple(default) if isinstance(default, list) else default
+
+
+@pytest.mark.parametrize("name", RULES)
+def test_no_default_of_the_package_disagrees_with_the_schema(name):
+    """Options that a rule passes as a whole have no defaults; those of other functions are the schema's."""
+    tree = ast.parse((ROOT / f"workflow/scripts/{name}.py").read_text())
+    known = {
+        alias.name: getattr(importlib.import_module(node.module), alias.name)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("scbind.")
+        for alias in node.names
+    }
+    for call in ast.walk(tree):
+        if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in known):
+            continue
+        parameters = inspect.signature(known[call.func.id]).parameters
+        given = [*zip(parameters, call.args, strict=False), *((k.arg, k.value) for k in call.keywords)]
+        for parameter, value in given:
+            if "snakemake.params" not in ast.unparse(value):
+                continue
+            of_rule = list(parameters) if parameter is None else [parameter]
+            found = {key: parameters[key].default for key in of_rule}
+            found = {key: default for key, default in found.items() if default is not inspect.Parameter.empty}
+            if dataclasses.is_dataclass(known[call.func.id]) and parameter is None:
+                assert not found, call.func.id
+            for key in found.keys() - MAY_BE_ABSENT:
+                assert found[key] == schema_default(SECTIONS[call.func.id], key), f"{call.func.id}: {key}"

@@ -131,12 +131,9 @@ rule score_cells:
         runtime=120,
     params:
         reference=subpath(input[0], parent=True),
-        held_out=held_out_chromosomes(),
-        max_cells=lookup("evaluate/max_cells", within=SETTINGS),
-        seed=lookup("evaluate/seed", within=SETTINGS),
-        model=INFER_MODEL,
+        options={key: SETTINGS["evaluate"][key] for key in ("max_cells", "network_cells", "seed")}
+        | {"held_out": held_out_chromosomes(), "model": INFER_MODEL},
         networks=MODELS[1:],
-        network_cells=lookup("evaluate/network_cells", within=SETTINGS),
         code=source_digest("demo.truth"),
     script:
         "../scripts/score_cells.py"

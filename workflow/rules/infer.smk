@@ -44,7 +44,7 @@ rule sequence_readout:
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("binding.inference"),
+        code=source_digest("binding.readout"),
     script:
         "../scripts/sequence_readout.py"
 
@@ -77,10 +77,8 @@ rule reference_profile:
     params:
         reference=subpath(input[0], parent=True),
         samples=PLAN.binding_samples,
-        draws=lookup("infer/background_draws", within=SETTINGS),
-        seed=lookup("infer/seed", within=SETTINGS),
-        precision=lookup("infer/precision", within=SETTINGS),
-        code=source_digest("binding.inference"),
+        options={key: SETTINGS["infer"][key] for key in ("background_draws", "seed", "precision")},
+        code=source_digest("binding.referenceprofile"),
     script:
         "../scripts/reference_profile.py"
 
@@ -114,10 +112,8 @@ rule infer_binding:
     params:
         reference=subpath(input[0], parent=True),
         shard=lambda wildcards: [int(part) for part in wildcards.scatteritem.split("-of-")],
-        floor=lookup("infer/floor", within=SETTINGS),
-        max_error=lookup("infer/max_error", within=SETTINGS),
-        sites=KEEP_SITES,
-        precision=lookup("infer/precision", within=SETTINGS),
+        options={key: SETTINGS["infer"][key] for key in ("floor", "max_error", "precision")}
+        | {"sites": KEEP_SITES},
         code=source_digest("binding.inference"),
     script:
         "../scripts/infer_binding.py"

@@ -34,7 +34,7 @@ rule train_model:
         reference=subpath(input[0], parent=True),
         # A killed training goes on from here. Not an output: Snakemake removes the outputs of failed jobs.
         scratch="results/models/{model}/scratch",
-        hyper=lambda wildcards: {
+        options=lambda wildcards: {
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
         code=source_digest("models.training"),

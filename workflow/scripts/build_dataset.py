@@ -1,17 +1,16 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.dataset.build import build_dataset
+    from scbind.dataset.build import LineFiles, build_dataset
+    from scbind.formats.geometry import Geometry
 
-    lines = snakemake.params.cell_lines
+    given = snakemake.input
+    files = map(LineFiles, given.tracks, given.peaks, given.facts, given.fragments)
     build_dataset(
         snakemake.params.reference,
-        dict(zip(lines, snakemake.input.tracks, strict=True)),
-        dict(zip(lines, snakemake.input.peaks, strict=True)),
+        dict(zip(snakemake.params.cell_lines, files, strict=True)),
         snakemake.params.chip,
         snakemake.params.splits,
+        Geometry(**snakemake.params.geometry),
         snakemake.output.folder,
-        **snakemake.params.geometry,
-        regions=dict(zip(lines, snakemake.input.facts, strict=True)),
-        fragments=dict(zip(lines, snakemake.input.fragments, strict=True)),
     )

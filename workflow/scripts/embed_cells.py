@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.cells.embedding import embed
+    from scbind.cells.embedding import EmbedOptions, embed
 
     kinds = ("barcodes", "position", "cell", "peaks")
     files = {kind: snakemake.input[kind] for kind in kinds}
@@ -13,10 +13,10 @@ with logged(snakemake.log[0]):
         samples,
         snakemake.input.sizes,
         snakemake.output.embedding,
+        EmbedOptions(**snakemake.params.options),
+        group=snakemake.wildcards.group,
         labels=snakemake.params.labels or None,
         metadata=snakemake.params.metadata,
-        group=snakemake.wildcards.group,
         exclude=snakemake.input.exclude,
         batches=snakemake.params.batches or None,
-        **snakemake.params.options,
     )

@@ -1,26 +1,21 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.binding.inference import infer_shard
+    from scbind.binding.inference import ShardOptions, infer_shard
+    from scbind.binding.network import NetworkFiles
     from scbind.core.devices import prediction_device
 
+    given = snakemake.input
     number, of = snakemake.params.shard
     infer_shard(
-        snakemake.input.position,
-        snakemake.input.cell,
-        snakemake.input.cells,
-        snakemake.input.checkpoint,
-        snakemake.input.calibration,
-        snakemake.input.readout,
-        snakemake.input.windows,
-        snakemake.params.reference,
-        snakemake.input.profile,
+        NetworkFiles(
+            given.checkpoint, given.calibration, given.readout, given.windows, snakemake.params.reference
+        ),
+        {"position": given.position, "cell": given.cell, "cells": given.cells},
+        given.profile,
         snakemake.output.shard,
+        ShardOptions(**snakemake.params.options),
         shard=number - 1,
         n_shards=of,
-        floor=snakemake.params.floor,
-        max_error=snakemake.params.max_error,
-        sites=snakemake.params.sites,
         device=prediction_device(snakemake.resources.gpu),
-        precision=snakemake.params.precision,
     )

@@ -1,24 +1,22 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.binding.inference import reference_profile
+    from scbind.binding.network import NetworkFiles
+    from scbind.binding.referenceprofile import ProfileOptions, reference_profile
     from scbind.core.devices import prediction_device
 
-    files = zip(snakemake.input.position, snakemake.input.cell, snakemake.input.cells, strict=True)
+    given = snakemake.input
+    files = zip(given.position, given.cell, given.cells, strict=True)
     samples = {
         sample: dict(zip(("position", "cell", "cells"), paths, strict=True))
         for sample, paths in zip(snakemake.params.samples, files, strict=True)
     }
     reference_profile(
-        snakemake.input.checkpoint,
-        snakemake.input.calibration,
-        snakemake.input.readout,
-        snakemake.input.windows,
+        NetworkFiles(
+            given.checkpoint, given.calibration, given.readout, given.windows, snakemake.params.reference
+        ),
         samples,
-        snakemake.params.reference,
         snakemake.output.profile,
-        draws=snakemake.params.draws,
-        seed=snakemake.params.seed,
+        ProfileOptions(**snakemake.params.options),
         device=prediction_device(snakemake.resources.gpu),
-        precision=snakemake.params.precision,
     )

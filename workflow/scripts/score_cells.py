@@ -1,28 +1,15 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.demo.truth import score_cells
+    from scbind.demo.truth import ScoredFiles, ScoreOptions, score_cells
 
+    given = snakemake.input
+    kinds = ("binding", "truth", "position", "cell", "cells", "windows")
+    networks = zip(given.checkpoints, given.calibrations, strict=True)
     score_cells(
-        snakemake.input.binding,
-        snakemake.input.truth,
-        snakemake.input.position,
-        snakemake.input.cell,
-        snakemake.input.cells,
-        snakemake.input.windows,
-        snakemake.params.reference,
+        ScoredFiles(*(given[kind] for kind in kinds), reference=snakemake.params.reference),
         snakemake.output.table,
-        snakemake.params.held_out,
-        max_cells=snakemake.params.max_cells,
-        seed=snakemake.params.seed,
-        model=snakemake.params.model,
-        networks=dict(
-            zip(
-                snakemake.params.networks,
-                zip(snakemake.input.checkpoints, snakemake.input.calibrations, strict=True),
-                strict=True,
-            )
-        ),
-        network_cells=snakemake.params.network_cells,
+        ScoreOptions(**snakemake.params.options),
+        networks=dict(zip(snakemake.params.networks, networks, strict=True)),
         threads=snakemake.threads,
     )

@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.binding.inference import sequence_readout
+    from scbind.binding.readout import sequence_readout
     from scbind.core.devices import prediction_device
 
     sequence_readout(

@@ -2,8 +2,8 @@
 
 The correction is chromVAR's (Schep et al. 2017, Methods, "Bias-corrected deviations") with motif matches and
 counts replaced by predicted binding, and expected counts by what cells *of the same depth*
-show. With v_d(w, t) the mean P(bound) of reference cells thinned to depth d (:class:`Profile`), v their mean over
-depths, and P(c, w, t) that of a cell of depth d:
+show. With v_d(w, t) the mean P(bound) of reference cells thinned to depth d
+(:class:`scbind.binding.profile.Profile`), v their mean over depths, and P(c, w, t) that of a cell of depth d:
 
 * response of the cell at TF t's sites: R = sum_w P(c, w, t) / sum_w v_d(w, t);
 * its general response at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t), the expected number of bound
@@ -32,8 +32,8 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.interpolate import CubicSpline
 
+from scbind.binding.profile import P_STEPS, TINY, Profile, expected_at
 from scbind.binding.shards import Shard, check_shards
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
@@ -42,8 +42,6 @@ from scbind.dataset.splits import PROTOCOL
 from scbind.formats.celltable import read_passing_cells
 from scbind.models.abstention import abstained, reliability_table
 
-BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
-WINDOWS_PER_BIN = 50  # classes are made so large that a window has about this many others to be matched with
 # Smallest spread of log R_b that is believed. With very many windows the draws agree almost perfectly and
 # rounding would decide z; 0.001 is a change of the response by a tenth of a percent.
 SD_FLOOR = 1e-3
@@ -51,117 +49,19 @@ SD_FLOOR = 1e-3
 # alone.
 RESPONSE_CAP = 50.0
 CELLS_AT_ONCE = 256  # whose background sums are turned into z at once: temporaries are some times as large
-TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
 # Steps of the rounded terms. A product of q and v is a multiple of 2**-33, so sums below 2**20 are exact; they are
-# about the number of bound windows. A sum of P, in steps of 2**-24, is exact up to 2**29 windows.
-P_STEPS, Q_STEPS, V_STEPS = 2.0**24, 2.0**18, 2.0**15
-LEVELS = 5  # depths at which the reference profile is known, at most; between them it is interpolated, log over log
-BEYOND = APART = (
-    1.5  # the factor for which it is believed to go on beyond them; the least from one to the next
-)
-
-
-def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
-    """For each window, another one of like GC content and accessibility, ``draws`` times.
-
-    Windows are cut into classes of equal size by accessibility, each of these by GC; ties are broken at
-    random, not by place, so that neighbours are not preferred. After chromVAR (Schep et al. 2017, Methods,
-    "Background peaks").
-
-    Parameters
-    ----------
-    gc, accessibility
-        shape (windows,).
-    draws, seed
-        Number of matches per window; seed of numpy's generator.
-
-    Returns
-    -------
-    int32, shape (draws, windows): never the window itself unless it is the only one.
-    """
-    n = len(gc)
-    rng = np.random.default_rng(seed)
-    side = int(np.clip(np.sqrt(n / WINDOWS_PER_BIN), 1, BACKGROUND_BINS))
-    background = np.empty((draws, n), dtype=np.int32)
-    by_access = np.lexsort((rng.random(n), accessibility))
-    for part in np.array_split(by_access, side):
-        by_gc = part[np.lexsort((rng.random(len(part)), np.asarray(gc)[part]))]
-        for group in np.array_split(by_gc, side):
-            size = len(group)
-            if size:
-                step = rng.integers(1, size, (draws, size)) if size > 1 else np.zeros((draws, 1), dtype=int)
-                background[:, group] = group[(np.arange(size) + step) % size]
-    return background
-
-
-def depth_levels(depth: np.ndarray) -> np.ndarray:
-    """Depths at which the reference profile is asked for, rising: float32 (at most ``LEVELS``,).
-
-    Evenly in log depth from the lowest fiftieth of the cells that have any insertion to the upper tenth: a few cells
-    of next to nothing must not draw the levels away from all others. Beyond, :meth:`Profile.at` goes on. There are two
-    levels at least, none nearer than a factor of ``APART``: how binding goes with depth has to stand out of noise.
-    ``depth`` (cells,) in insertions per base, not all 0.
-    """
-    depth = depth[depth > 0]
-    low, high = (
-        float(np.quantile(depth, share, method=to)) for share, to in ((0.02, "lower"), (0.9, "higher"))
-    )
-    low = min(low, high / APART)
-    n = min(LEVELS, 1 + int(np.log(high / low) / np.log(APART) + 1e-9))
-    return np.geomspace(low, high, n).astype(np.float32)
-
-
-@dataclass(frozen=True)
-class Profile:
-    """What cells of a depth show on average.
-
-    Attributes
-    ----------
-    depth
-        float (levels,), rising, insertions per base.
-    binding
-        float (windows, TFs): P(bound), mean over the levels.
-    total
-        float (levels, windows): sum over TFs of P(bound).
-    expected
-        float (levels, TFs): sum over windows of P(bound).
-    """
-
-    depth: np.ndarray
-    binding: np.ndarray
-    total: np.ndarray
-    expected: np.ndarray
-
-    def at(self, depth: np.ndarray) -> sp.csr_array:
-        """Weights of the levels' logarithms for cells of these depths: csr float64 (cells, levels), rows add up to 1.
-
-        A natural cubic spline over log depth. Straight lines between the levels lie above what bends upwards, and by
-        more for some windows than for others: z then rises and falls with depth. Beyond the ends the spline goes
-        straight on, for a factor of ``BEYOND`` at most.
-        """
-        levels, asked = (np.log(np.maximum(of, TINY)) for of in (self.depth, np.asarray(depth)))
-        if len(levels) == 1:
-            return sp.csr_array(np.ones((len(asked), 1)))
-        inside = np.clip(asked, levels[0], levels[-1])
-        further = np.clip(asked - inside, -np.log(BEYOND), np.log(BEYOND))
-        spline = CubicSpline(levels, np.eye(len(levels)), bc_type="natural")
-        return sp.csr_array(spline(inside) + spline(inside, 1) * further[:, None])
-
-
-def expected_at(weights: sp.csr_array, values: np.ndarray) -> np.ndarray:
-    """Means of the levels, float64 (levels, ...), as cells would have them whose weights :meth:`Profile.at` gave."""
-    return np.exp(weights @ np.log(np.maximum(values, TINY)))
+# about the number of bound windows.
+Q_STEPS, V_STEPS = 2.0**18, 2.0**15
 
 
 @dataclass
 class ActivitySums:
     """Adds up, block by block, all that the activity of some cells needs.
 
-    ``background`` is int, shape (draws, windows); ``depth`` (cells,) in insertions per base.
+    ``depth`` (cells,) in insertions per base.
     """
 
     profile: Profile
-    background: np.ndarray
     depth: np.ndarray
     arrays: dict = field(init=False)
 
@@ -169,11 +69,12 @@ class ActivitySums:
 
     def __post_init__(self):
         self.binding = np.rint(self.profile.binding.astype(np.float64) * V_STEPS) / V_STEPS
-        n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(self.background)
+        background = self.profile.background
+        n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(background)
         self._level = self.profile.at(self.depth)
         # draws sorted by the window that they hit: a block's share is then one slice per draw
-        self._order = np.argsort(self.background, axis=1, kind="stable").astype(np.int32)
-        self._hit = np.take_along_axis(self.background, self._order, axis=1)
+        self._order = np.argsort(background, axis=1, kind="stable").astype(np.int32)
+        self._hit = np.take_along_axis(background, self._order, axis=1)
         self.arrays = {
             "binding_sum": np.zeros((n_cells, n_tfs)),
             "binding_expected": expected_at(self._level, self.profile.expected),
@@ -218,7 +119,7 @@ class ActivitySums:
         expected = expected_at(self._level[rows], total)
         response = exact.sum(axis=2) / (P_STEPS * np.maximum(expected, TINY))
         flat = np.rint(np.minimum(response, RESPONSE_CAP) * Q_STEPS) / Q_STEPS @ weights
-        self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.background), -1)
+        self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.profile.background), -1)
         self.arrays["votes"][rows] += top_two_votes(probability, has_signal)
 
     def kept(self) -> dict:
@@ -232,7 +133,7 @@ class ActivitySums:
             rows = slice(first, first + CELLS_AT_ONCE)
             cells = (sums[name][rows] for name in ("binding_sum", "binding_expected", "background_sum"))
             parts.append(background_corrected(*cells, sums["background_expected"]))
-        draws = np.int64(len(self.background))
+        draws = np.int64(len(self.profile.background))
         return dict(
             zip(self.KEPT, (np.concatenate(parts), sums["binding_sum"], sums["votes"], draws), strict=True)
         )

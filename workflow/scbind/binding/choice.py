@@ -9,22 +9,14 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.genome import UNKNOWN, Genome
+from scbind.formats.geometry import Geometry
 from scbind.formats.intervals import read_bed
 from scbind.formats.overlaps import covered_bases
 
 SEQUENCE_BYTES = 1 << 26  # gathered at a time while windows are checked (its index takes 8 times that)
 
 
-def choose_windows(
-    consensus_bed,
-    reference_dir,
-    exclude,
-    output,
-    window: int = 200,
-    step: int = 50,
-    context: int = 1000,
-    min_mappability: float | None = None,
-) -> None:
+def choose_windows(consensus_bed, reference_dir, exclude, output, geometry: Geometry) -> None:
     """Write ``windows.npz``: grid windows (start = k * step) of which a consensus peak covers more than half.
 
     The grid and the rule are those of the training windows, so that a model meets what it was trained on.
@@ -42,16 +34,15 @@ def choose_windows(
         BED of regions to leave out; may be empty, may be ``None``.
     output
         The ``.npz``; see :class:`scbind.binding.windows.Windows`.
-    window, step, context
-        Widths and grid step in bp.
-    min_mappability
-        Least mean mappability of the context, as in :func:`scbind.dataset.build.build_dataset`; ``None`` asks for none.
+    geometry
+        That of the training windows.
 
     Raises
     ------
     InputError
         On a malformed file of peaks, a geometry that cannot be, or when no window is left.
     """
+    window, step, context = geometry.window, geometry.step, geometry.context
     if not 0 < step or not 0 < window <= context or (context - window) % 2:
         raise InputError(
             "config",
@@ -59,28 +50,10 @@ def choose_windows(
             "give 0 < step, 0 < window <= context, and an even difference of the two",
         )
     genome = Genome.open(reference_dir)
-    peaks = read_bed(consensus_bed, genome.sizes)
-    if peaks.empty:
-        raise InputError(consensus_bed, "holds no peaks", "check that the samples hold enough fragments")
-    names = genome.sizes.names
-    peaks["chrom"] = pd.Index(names).get_indexer(peaks["chrom"])
-    sequenced = peaks["chrom"] < genome.n_sequenced
-    if not sequenced.all():
-        lost = [names[i] for i in np.unique(peaks["chrom"][~sequenced])]
-        say(f"{(~sequenced).sum()} of {len(peaks)} peaks dropped: no sequence for {', '.join(lost)}")
-    table = _covered_grid(peaks[sequenced], window, step)
-    flank = (context - window) // 2
-    inside = (table.start >= flank) & (table.start + window + flank <= genome.sizes.lengths[table.chrom])
-    table = table[inside]
-    if exclude is not None:
-        place = table.chrom.to_numpy(), table.start.to_numpy()
-        table = table[covered_bases(read_bed(exclude, genome.sizes), names, *place, window) == 0]
-    if min_mappability is not None:
-        start = table.start.to_numpy() - flank
-        mean = genome.mean_mappability(table.chrom.to_numpy(), start, context)
-        table = table[mean >= min_mappability]
-        say(f"{int((mean < min_mappability).sum())} windows left out for their mappability")
-    known, gc = _sequence_facts(genome, table, window, context)
+    peaks = _read_peaks(consensus_bed, genome)
+    table = _covered_grid(peaks[peaks["chrom"] < genome.n_sequenced], window, step)
+    table = _usable(table, genome, exclude, geometry)
+    known, gc = _sequence_facts(genome, table, geometry)
     table, gc = table[known], gc[known]
     if table.empty:
         raise InputError(
@@ -89,18 +62,42 @@ def choose_windows(
             f"peaks must cover more than {window // 2} bp of a window that has sequence, outside N and the "
             "exclusion list and with dataset.min_mappability",
         )
+    arrays = {name: table[name].to_numpy(np.int32) for name in ("chrom", "start", "peak")}
+    widths = {"window": np.int64(window), "context": np.int64(context), "step": np.int64(step)}
     with atomic(output) as scratch, open(scratch, "wb") as handle:
-        np.savez(
-            handle,
-            chrom=table.chrom.to_numpy(np.int32),
-            start=table.start.to_numpy(np.int32),
-            peak=table.peak.to_numpy(np.int32),
-            gc=gc,
-            window=np.int64(window),
-            context=np.int64(context),
-            step=np.int64(step),
-        )
+        np.savez(handle, **arrays, gc=gc, **widths)
     say(f"{len(table)} windows on {table.peak.nunique()} of {len(peaks)} consensus peaks")
+
+
+def _read_peaks(path, genome: Genome) -> pd.DataFrame:
+    """Consensus peaks with the index of their chromosome; a line names chromosomes without sequence."""
+    peaks = read_bed(path, genome.sizes)
+    if peaks.empty:
+        raise InputError(path, "holds no peaks", "check that the samples hold enough fragments")
+    names = genome.sizes.names
+    peaks["chrom"] = pd.Index(names).get_indexer(peaks["chrom"])
+    lost = peaks["chrom"][peaks["chrom"] >= genome.n_sequenced]
+    if len(lost):
+        where = ", ".join(names[i] for i in np.unique(lost))
+        say(f"{len(lost)} of {len(peaks)} peaks dropped: no sequence for {where}")
+    return peaks
+
+
+def _usable(table: pd.DataFrame, genome: Genome, exclude, geometry: Geometry) -> pd.DataFrame:
+    """Windows whose context lies inside the chromosome and maps, and that touch no excluded region."""
+    window, flank = geometry.window, geometry.flank
+    inside = (table.start >= flank) & (table.start + window + flank <= genome.sizes.lengths[table.chrom])
+    table = table[inside]
+    if exclude is not None:
+        place = table.chrom.to_numpy(), table.start.to_numpy()
+        excluded = read_bed(exclude, genome.sizes)
+        table = table[covered_bases(excluded, genome.sizes.names, *place, window) == 0]
+    if geometry.min_mappability is not None:
+        start = table.start.to_numpy() - flank
+        mean = genome.mean_mappability(table.chrom.to_numpy(), start, geometry.context)
+        table = table[mean >= geometry.min_mappability]
+        say(f"{int((mean < geometry.min_mappability).sum())} windows left out for their mappability")
+    return table
 
 
 def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
@@ -122,10 +119,11 @@ def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
     return table.drop_duplicates(["chrom", "start"]).drop(columns="overlap").reset_index(drop=True)
 
 
-def _sequence_facts(genome: Genome, table: pd.DataFrame, window: int, context: int):
+def _sequence_facts(genome: Genome, table: pd.DataFrame, geometry: Geometry):
     """Bool (windows,): no N in the window; float32 (windows,): GC share of the context's known bases."""
     known, gc = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=np.float32)
-    flank, block = (context - window) // 2, max(1, SEQUENCE_BYTES // context)
+    window, context, flank = geometry.window, geometry.context, geometry.flank
+    block = max(1, SEQUENCE_BYTES // context)
     for at in range(0, len(table), block):
         part = table.iloc[at : at + block]
         codes = genome.window_codes(part.chrom.to_numpy(), part.start.to_numpy() - flank, context)

@@ -67,9 +67,9 @@ def name_cells(
     points: np.ndarray,
     label: np.ndarray,
     cluster: np.ndarray,
-    method: str = "neighbours",
-    min_confidence: float = 0.5,
-    neighbours: int = 15,
+    method: str,
+    min_confidence: float,
+    neighbours: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Name every cell: by the label it was given, else by those of cells like it, else by its cluster.
 

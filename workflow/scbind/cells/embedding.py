@@ -6,7 +6,10 @@ are chosen over all passing cells, so labels cannot leak into the signal.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -32,33 +35,72 @@ METADATA = ("donor", "condition")  # of the sample sheet, for every cell
 DOUBLET_TILES = 25_000  # that doublets are looked for by: held in memory, of a batch of cells at a time
 
 
+@dataclass(frozen=True)
+class EmbedOptions:
+    """How cells are judged, embedded, clustered and named: the section ``cells`` of the configuration.
+
+    Attributes
+    ----------
+    min_fragments, max_fragments, min_tss, max_nucleosome_signal, min_frac_in_peaks
+        Thresholds of a cell that passes; None for no threshold. Fragments are unique ones; ``min_frac_in_peaks`` is
+        a share of insertions. A value that is not known (TSS enrichment without genes) fails no cell.
+    max_doublet_score
+        Cells that keep all other thresholds fail above this score (:func:`scbind.cells.doublets.sample_scores`, per
+        sample). None only writes the scores.
+    label_transfer, min_label_confidence
+        How cells without a label are named where others have one (:func:`scbind.cells.celltypes.name_cells`).
+    tile, max_tiles, min_cells_per_tile, components
+        Tile width (bp), the largest number of tiles, the least cells in which a tile is open, and dimensions of the
+        embedding (:mod:`scbind.cells.lsi`). Of few cells a tile needs only one in ten.
+    neighbours, resolution, min_dist
+        Of scanpy's neighbour graph (cosine), Leiden clustering (Traag et al. 2019) and UMAP.
+    neighbour_chromosomes
+        Cells are embedded a second time by the tiles of these chromosomes alone, to choose their lenders: an
+        evaluation on other chromosomes then sees no choice made by the signal that it scores. None for no second one.
+    seed
+        Of doublets, components, clusters and UMAP.
+    """
+
+    min_fragments: int
+    max_fragments: int | None
+    min_tss: float | None
+    max_nucleosome_signal: float | None
+    min_frac_in_peaks: float | None
+    max_doublet_score: float | None
+    label_transfer: str
+    min_label_confidence: float
+    tile: int
+    max_tiles: int
+    min_cells_per_tile: int
+    components: int
+    neighbours: int
+    resolution: float
+    min_dist: float
+    neighbour_chromosomes: Sequence[str] | None
+    seed: int
+
+    def limits(self) -> list[tuple[str, str, float | None]]:
+        """The thresholds of quality as :func:`reasons` takes them."""
+        return [
+            ("n_fragments", "<", self.min_fragments),
+            ("n_fragments", ">", self.max_fragments),
+            ("tss_enrichment", "<", self.min_tss),
+            ("nucleosome_signal", ">", self.max_nucleosome_signal),
+            ("frac_in_peaks", "<", self.min_frac_in_peaks),
+        ]
+
+
 def embed(
     samples: dict[str, dict],
     sizes_path: str | Path,
     output: str | Path,
-    labels: dict[str, str | Path | None] | None = None,
+    options: EmbedOptions,
     *,
+    group: str,
+    labels: dict[str, str | Path | None] | None = None,
     metadata: dict[str, dict[str, str | None]] | None = None,
-    group: str = "cells",
     exclude: str | Path | None = None,
-    min_fragments: int = 1000,
-    max_fragments: int | None = None,
-    min_tss: float | None = None,
-    max_nucleosome_signal: float | None = None,
-    min_frac_in_peaks: float | None = None,
-    max_doublet_score: float | None = None,
-    label_transfer: str = "neighbours",
-    min_label_confidence: float = 0.5,
-    tile: int = 500,
-    max_tiles: int = 100_000,
-    min_cells_per_tile: int = 5,
-    components: int = 30,
-    neighbours: int = 15,
-    resolution: float = 1.0,
-    min_dist: float = 0.3,
-    neighbour_chromosomes: Sequence[str] | None = None,
     batches: dict[str, str] | None = None,
-    seed: int = 0,
 ) -> None:
     """Judge, embed and cluster the cells of the samples of a group, jointly.
 
@@ -70,29 +112,14 @@ def embed(
         sample, or empty).
     sizes_path, output
         ``chrom.sizes``; the ``.h5ad`` to write.
+    group
+        Name of the group; its clusters are ``{group}_c0``, ``{group}_c1``, ... by falling size.
     labels
         Sample name to a TSV with the header columns ``barcode`` and ``cell_type``, or None.
     metadata
         Sample name to its ``donor`` and ``condition``, or None.
-    group
-        Name of the group; its clusters are ``{group}_c0``, ``{group}_c1``, ... by falling size.
     exclude
         BED of regions whose tiles are not used (exclusion list, or chromosomes to be scored later).
-    min_fragments, max_fragments, min_tss, max_nucleosome_signal, min_frac_in_peaks
-        Thresholds a cell must keep, None for none. A value that is not known (TSS enrichment without genes)
-        is not held against a cell.
-    max_doublet_score
-        Cells that pass all this and have a larger score (:func:`scbind.cells.doublets.sample_scores`, per
-        sample) do not pass; None only writes the scores.
-    label_transfer, min_label_confidence
-        How cells without a label are named where others have one, see :func:`scbind.cells.celltypes.name_cells`.
-    tile, max_tiles, min_cells_per_tile, components
-        Tile width (bp) and the rest of :mod:`scbind.cells.lsi`. Of few cells a tile needs only one in ten.
-    neighbours, resolution, min_dist, seed
-        Of scanpy's neighbour graph (cosine), Leiden clustering (Traag et al. 2019) and UMAP.
-    neighbour_chromosomes
-        Cells are embedded a second time by the tiles of these chromosomes alone, for the choice of whom they borrow
-        from: an evaluation on other chromosomes then sees no choice made by the signal that it scores. None for all.
     batches
         Sample to the batch (itself, or its donor) whose effect is taken out before clustering and UMAP
         (:func:`scbind.cells.clusters.corrected`); None leaves all as it is.
@@ -113,125 +140,181 @@ def embed(
         For labels of unknown barcodes, malformed tables, files of different runs, chromosomes that the genome does
         not have, and no passing cell.
     """
-    params = {
-        "group": group,
-        "min_fragments": min_fragments,
-        "max_fragments": max_fragments,
-        "min_tss": min_tss,
-        "max_nucleosome_signal": max_nucleosome_signal,
-        "min_frac_in_peaks": min_frac_in_peaks,
-        "max_doublet_score": max_doublet_score,
-        "label_transfer": label_transfer,
-        "min_label_confidence": min_label_confidence,
-        "tile": tile,
-        "max_tiles": max_tiles,
-        "min_cells_per_tile": min_cells_per_tile,
-        "components": components,
-        "neighbours": neighbours,
-        "resolution": resolution,
-        "min_dist": min_dist,
-        "neighbour_chromosomes": neighbour_chromosomes,
-        "batches": batches,
-        "seed": seed,
-    }
-    params = {name: value for name, value in params.items() if value is not None}
     sizes = ChromSizes.read(sizes_path)
-    if unknown := set(neighbour_chromosomes or ()) - set(sizes.names):
-        problem = f"no chromosome {', '.join(sorted(unknown))}"
-        raise InputError(sizes_path, problem, "correct cells.neighbour_chromosomes")
-    signals, tables = [], []
-    for sample, paths in samples.items():
-        table, signal = _read_sample(sample, paths, sizes)
-        path = (labels or {}).get(sample)
-        table["label"] = np.nan if path is None else read_labels(path, table["barcode"], sample)
-        for column in METADATA:
-            table[column] = (metadata or {}).get(sample, {}).get(column)
-        signals.append(signal)
-        tables.append(table)
-    obs = pd.concat(tables, ignore_index=True)
-    limits = [
-        ("n_fragments", "<", min_fragments),
-        ("n_fragments", ">", max_fragments),
-        ("tss_enrichment", "<", min_tss),
-        ("nucleosome_signal", ">", max_nucleosome_signal),
-        ("frac_in_peaks", "<", min_frac_in_peaks),
-    ]
-    obs["reason"] = reasons(obs, limits)
-    obs["pass"] = obs["reason"] == ""
-    passing = np.flatnonzero(obs["pass"])
-    say(f"{group}: {len(passing)} of {len(obs)} cells pass")
-    _refuse_none(obs, samples)
-    tiling = Tiling(sizes, tile)
-    excluded = _excluded(exclude, tiling)
-
-    def with_tiles(use, most: int, left_out: np.ndarray, chosen: slice = slice(None)):
-        """What ``use`` makes of the open tiles of passing cells, those of all samples or of the ``chosen`` ones."""
-        parts = _rows(obs, tables[chosen])
-        n_cells = sum(int((part >= 0).sum()) for part in parts)
-        least = min(min_cells_per_tile, max(1, n_cells // 10))
-        Path(output).parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".tiles.", dir=Path(output).parent) as scratch:
-            file = Path(scratch) / "rows"
-            return use(TileMatrix.write(file, signals[chosen], parts, tiling, left_out, least, most))
-
-    obs["doublet_score"] = np.nan
-    for number, sample in enumerate(samples):  # doublets form within one droplet, so within one sample
-        if not obs.loc[obs["sample"] == sample, "pass"].any():
-            say(f"WARNING {sample}: no cell passes")
-            continue
-        found = with_tiles(
-            lambda matrix: sample_scores(matrix, seed),
-            DOUBLET_TILES,
-            excluded,
-            slice(number, number + 1),
-        )
-        obs.loc[(obs["sample"] == sample) & obs["pass"], "doublet_score"] = found
-    passing = _without_doublets(obs, passing, max_doublet_score)
-    _refuse_none(obs, samples)
-
-    def place(left_out: np.ndarray) -> tuple[np.ndarray, int]:
-        """Coordinates of the passing cells by all tiles but these, and how many there are."""
-        return with_tiles(lambda m: (spectral(m, components, seed), len(m.tiles)), max_tiles, left_out)
-
-    obsm = {}
-    obsm["X_lsi"], n_tiles = place(excluded)
-    facts = {"n_tiles": n_tiles}
-    say(f"{group}: {n_tiles} tiles, {obsm['X_lsi'].shape[1]} components")
-    if neighbour_chromosomes:
-        obsm["X_neighbours"], number = place(excluded | tiling.outside(neighbour_chromosomes))
-        say(f"{group}: neighbours by {number} tiles on {', '.join(neighbour_chromosomes)}")
+    _check_chromosomes(options.neighbour_chromosomes, sizes, sizes_path)
+    obs, signals = _read_samples(samples, sizes, labels or {}, metadata or {})
+    obs["reason"] = reasons(obs, options.limits())
+    _set_pass(obs, samples)
+    say(f"{group}: {obs['pass'].sum()} of {len(obs)} cells pass")
+    tiles = _OpenTiles(obs, signals, Tiling(sizes, options.tile), exclude, options, Path(output).parent)
+    obs["doublet_score"] = _score_doublets(obs, tiles, options.seed)
+    _fail_doublets(obs, options.max_doublet_score)
+    _set_pass(obs, samples)
+    obsm, n_tiles = _place(tiles, group)
     points = obsm["X_lsi"]
     if batches is not None:
-        batch = obs["sample"].map(batches).to_numpy()[passing]
-        points = obsm["X_harmony"] = corrected(points, batch, seed)
-    number, obsm["X_umap"], facts["message"] = cluster(points, neighbours, resolution, min_dist, seed)
-    if facts["message"]:
-        say(f"{group}: {facts['message']}")
-    name = np.full(len(obs), np.nan, dtype=object)
-    name[passing] = [f"{group}_c{i}" for i in number]
-    obs["cluster"] = name
-    named, clusters = name_cells(
+        batch = obs.loc[obs["pass"], "sample"].map(batches).to_numpy()
+        points = obsm["X_harmony"] = corrected(points, batch, options.seed)
+    number, obsm["X_umap"], message = cluster(
+        points, options.neighbours, options.resolution, options.min_dist, options.seed
+    )
+    if message:
+        say(f"{group}: {message}")
+    obs, clusters = _name(obs, points, [f"{group}_c{i}" for i in number], options)
+    params = {"group": group, **asdict(options), "batches": batches}
+    uns = {
+        "params": {name: value for name, value in params.items() if value is not None},
+        "embedding": {"n_tiles": n_tiles, "message": message},
+        "clusters": clusters,
+    }
+    obsm = {key: _spread(values, obs["pass"].to_numpy()) for key, values in obsm.items()}
+    with atomic(output) as path:
+        ad.AnnData(obs=_typed(obs), obsm=obsm, uns=uns).write_h5ad(path)
+
+
+@dataclass(frozen=True)
+class _OpenTiles:
+    """Tiles by cells, for some samples at a time: written to ``scratch`` and removed after use."""
+
+    obs: pd.DataFrame  # its column pass decides which cells take part
+    signals: dict[str, CellSignal]
+    tiling: Tiling
+    exclude: str | Path | None
+    options: EmbedOptions
+    scratch: Path
+
+    @cached_property
+    def excluded(self) -> np.ndarray:
+        """Bool (tiles,): tiles that the exclusion list touches; its file may be empty."""
+        if self.exclude is None:
+            return np.zeros(self.tiling.first[-1], dtype=bool)
+        table = read_bed(self.exclude, self.tiling.sizes)
+        index = pd.Index(self.tiling.sizes.names).get_indexer(table["chrom"])
+        return self.tiling.touched(index, table["start"].to_numpy(), table["end"].to_numpy())
+
+    def rows(self, samples: Sequence[str]) -> list[np.ndarray]:
+        """For each sample the row of its cells among the passing ones of these samples, -1 for the others."""
+        parts, done = [], 0
+        for sample in samples:
+            passes = self.obs.loc[self.obs["sample"] == sample, "pass"].to_numpy()
+            parts.append(np.where(passes, done + np.cumsum(passes) - 1, -1))
+            done += int(passes.sum())
+        return parts
+
+    @contextmanager
+    def of(self, samples: Sequence[str], most: int, left_out: np.ndarray) -> Iterator[TileMatrix]:
+        """The open tiles of the passing cells of some samples: at most ``most``, none that is ``left_out``."""
+        parts = self.rows(samples)
+        n_cells = sum(int((part >= 0).sum()) for part in parts)
+        least = min(self.options.min_cells_per_tile, max(1, n_cells // 10))
+        self.scratch.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(prefix=".tiles.", dir=self.scratch) as scratch:
+            signals = [self.signals[sample] for sample in samples]
+            yield TileMatrix.write(Path(scratch) / "rows", signals, parts, self.tiling, left_out, least, most)
+
+
+def _check_chromosomes(chosen: Sequence[str] | None, sizes: ChromSizes, path: str | Path) -> None:
+    if unknown := set(chosen or ()) - set(sizes.names):
+        problem = f"no chromosome {', '.join(sorted(unknown))}"
+        raise InputError(path, problem, "correct cells.neighbour_chromosomes")
+
+
+def _read_samples(
+    samples: dict[str, dict], sizes: ChromSizes, labels: dict, metadata: dict
+) -> tuple[pd.DataFrame, dict[str, CellSignal]]:
+    """All barcodes of all samples below each other, with labels and metadata; the insertions of each sample."""
+    signals, tables = {}, []
+    for sample, paths in samples.items():
+        table, signals[sample] = _read_sample(sample, paths, sizes)
+        path = labels.get(sample)
+        table["label"] = np.nan if path is None else read_labels(path, table["barcode"], sample)
+        for column in METADATA:
+            table[column] = metadata.get(sample, {}).get(column)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True), signals
+
+
+def _set_pass(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
+    """Cells without a reason to fail pass; :class:`InputError` where there is none."""
+    obs["pass"] = obs["reason"] == ""
+    if not obs["pass"].any():
+        raise InputError(
+            next(iter(samples.values()))["barcodes"],
+            f"no cell passes (the first: {obs['reason'].iloc[0]})",
+            "relax the thresholds of quality",
+        )
+
+
+def _score_doublets(obs: pd.DataFrame, tiles: _OpenTiles, seed: int) -> pd.Series:
+    """Probability of each passing cell to be a doublet, NaN for others. Doublets form within one sample."""
+    scores = pd.Series(np.nan, index=obs.index)
+    for sample in tiles.signals:
+        passing = (obs["sample"] == sample) & obs["pass"]
+        if not passing.any():
+            say(f"WARNING {sample}: no cell passes")
+            continue
+        with tiles.of([sample], DOUBLET_TILES, tiles.excluded) as matrix:
+            scores[passing] = sample_scores(matrix, seed)
+    return scores
+
+
+def _fail_doublets(obs: pd.DataFrame, limit: float | None) -> None:
+    """Give the passing cells that are scored as doublets a reason to fail."""
+    passing = np.flatnonzero(obs["pass"])
+    obs.loc[passing, "reason"] = reasons(obs.iloc[passing], [("doublet_score", ">", limit)])
+    found = int((obs["reason"].iloc[passing] != "").sum())
+    if found:
+        say(f"{found} of {len(passing)} cells look like doublets and do not pass")
+
+
+def _place(tiles: _OpenTiles, group: str) -> tuple[dict[str, np.ndarray], int]:
+    """Coordinates of the passing cells by all tiles, and by those of chosen chromosomes; the number of all tiles."""
+    options, samples = tiles.options, list(tiles.signals)
+    obsm = {}
+    with tiles.of(samples, options.max_tiles, tiles.excluded) as matrix:
+        obsm["X_lsi"], n_tiles = spectral(matrix, options.components, options.seed), len(matrix.tiles)
+    say(f"{group}: {n_tiles} tiles, {obsm['X_lsi'].shape[1]} components")
+    if chosen := options.neighbour_chromosomes:
+        left_out = tiles.excluded | tiles.tiling.outside(chosen)
+        with tiles.of(samples, options.max_tiles, left_out) as matrix:
+            obsm["X_neighbours"] = spectral(matrix, options.components, options.seed)
+            say(f"{group}: neighbours by {len(matrix.tiles)} tiles on {', '.join(chosen)}")
+    return obsm, n_tiles
+
+
+def _name(
+    obs: pd.DataFrame, points: np.ndarray, clusters: list[str], options: EmbedOptions
+) -> tuple[pd.DataFrame, dict]:
+    """Give the passing cells, at ``points``, their cluster and cell type; what the latter found of each cluster."""
+    passing = np.flatnonzero(obs["pass"])
+    cluster = np.full(len(obs), np.nan, dtype=object)
+    cluster[passing] = clusters
+    obs["cluster"] = cluster
+    named, found = name_cells(
         points,
         obs["label"].to_numpy(dtype=object)[passing],
-        name[passing],
-        label_transfer,
-        min_label_confidence,
-        neighbours,
+        cluster[passing],
+        options.label_transfer,
+        options.min_label_confidence,
+        options.neighbours,
     )
-    obs = obs.join(named.set_index(passing))
+    return obs.join(named.set_index(passing)), found
+
+
+def _spread(values: np.ndarray, passes: np.ndarray) -> np.ndarray:
+    """Coordinates of passing cells as float32 (cells, dimensions) of all cells, NaN for the others."""
+    result = np.full((len(passes), values.shape[1]), np.nan, dtype=np.float32)
+    result[passes] = values
+    return result
+
+
+def _typed(obs: pd.DataFrame) -> pd.DataFrame:
+    """The table as it is written: named rows, columns in order, text as categories."""
     obs.index = obs["sample"] + "#" + obs["barcode"]
     for column in ("sample", *METADATA, "cluster", "label", "cell_type", "cell_type_source"):
         obs[column] = pd.Categorical(obs[column].astype(object))
     order = ["sample", *METADATA, *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
-    order += ["cluster", "label", "cell_type", "cell_type_source", "label_confidence"]
-    for key, values in obsm.items():
-        obsm[key] = np.full((len(obs), values.shape[1]), np.nan, dtype=np.float32)
-        obsm[key][passing] = values
-    result = ad.AnnData(
-        obs=obs[order], obsm=obsm, uns={"params": params, "embedding": facts, "clusters": clusters}
-    )
-    with atomic(output) as path:
-        result.write_h5ad(path)
+    return obs[[*order, "cluster", "label", "cell_type", "cell_type_source", "label_confidence"]]
 
 
 def sample_cells(
@@ -240,7 +323,7 @@ def sample_cells(
     output: str | Path,
     target_fragments: float,
     max_neighbours: int,
-    weights: str = "uniform",
+    weights: str,
 ) -> None:
     """Write one sample's part of an embedding, with whom each of its cells borrows from.
 
@@ -318,41 +401,3 @@ def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFr
     table["frac_in_peaks"] = within / np.maximum(2 * table["n_fragments"], 1)
     table["sample"] = sample
     return table, signal
-
-
-def _rows(obs: pd.DataFrame, tables: Sequence[pd.DataFrame]) -> list[np.ndarray]:
-    """For each of some samples the row of its cells among the passing ones of these samples, -1 for the others."""
-    parts, done = [], 0
-    for table in tables:
-        passes = obs.loc[obs["sample"] == table["sample"].iloc[0], "pass"].to_numpy()
-        parts.append(np.where(passes, done + np.cumsum(passes) - 1, -1))
-        done += int(passes.sum())
-    return parts
-
-
-def _without_doublets(obs: pd.DataFrame, passing: np.ndarray, limit: float | None) -> np.ndarray:
-    """Fail the passing cells that are scored as doublets; the rows of those that are left."""
-    obs.loc[passing, "reason"] = reasons(obs.iloc[passing], [("doublet_score", ">", limit)])
-    obs["pass"] = obs["reason"] == ""
-    left = np.flatnonzero(obs["pass"])
-    if len(left) < len(passing):
-        say(f"{len(passing) - len(left)} of {len(passing)} cells look like doublets and do not pass")
-    return left
-
-
-def _refuse_none(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
-    if not obs["pass"].any():
-        raise InputError(
-            next(iter(samples.values()))["barcodes"],
-            f"no cell passes (the first: {obs['reason'].iloc[0]})",
-            "relax the thresholds of quality",
-        )
-
-
-def _excluded(path: str | Path | None, tiling: Tiling) -> np.ndarray:
-    """Tiles touched by an exclusion list; the file may be empty."""
-    if path is None:
-        return np.zeros(tiling.first[-1], dtype=bool)
-    table = read_bed(path, tiling.sizes)
-    index = pd.Index(tiling.sizes.names).get_indexer(table["chrom"])
-    return tiling.touched(index, table["start"].to_numpy(), table["end"].to_numpy())

@@ -21,7 +21,7 @@ def borrow(
     n_fragments: np.ndarray,
     target_fragments: float,
     max_neighbours: int,
-    weights: str = "uniform",
+    weights: str,
 ) -> sparse.csr_matrix:
     """Choose the cells whose fragments each cell borrows, and how much each of them counts.
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, file_sha256
@@ -15,25 +17,43 @@ from scbind.dataset.labels import assay_table, grid_windows, label_windows
 from scbind.dataset.splits import TRAIN, UNUSED, assign_splits
 from scbind.dataset.trainingset import FORMAT
 from scbind.formats.genome import Genome
+from scbind.formats.geometry import Geometry
 from scbind.formats.insertions import read_fragments, read_insertions, read_regions
 from scbind.formats.intervals import read_bed, read_narrowpeak
 from scbind.formats.overlaps import covered_bases
 from scbind.formats.signal import rank
 
 
+@dataclass(frozen=True)
+class LineFiles:
+    """Files of a cell line's ATAC-seq.
+
+    Attributes
+    ----------
+    track, peaks
+        bigWig of insertions; narrowPeak of open chromatin.
+    regions
+        The ``track.json`` that says where the track speaks (:func:`scbind.formats.insertions.read_regions`). Depth is
+        taken there, and only windows whose context lies inside are used: outside, nothing known looks like closed
+        chromatin. ``None``: the track speaks for the whole genome.
+    fragments
+        The file that says which fragment each insertion is of (:func:`scbind.formats.insertions.read_fragments`).
+        ``None``: each insertion is on its own.
+    """
+
+    track: str | Path
+    peaks: str | Path
+    regions: str | Path | None = None
+    fragments: str | Path | None = None
+
+
 def build_dataset(
     reference: str | Path,
-    tracks: dict[str, str],
-    peaks: dict[str, str],
+    lines: dict[str, LineFiles],
     chip: list[dict],
     splits: dict[str, list[str] | None],
+    geometry: Geometry,
     output: str | Path,
-    window: int = 200,
-    step: int = 200,
-    context: int = 1000,
-    min_mappability: float | None = None,
-    regions: dict[str, str] | None = None,
-    fragments: dict[str, str] | None = None,
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -41,29 +61,17 @@ def build_dataset(
     ----------
     reference
         ``results/reference/{genome}``.
-    tracks, peaks
-        Per cell line, the insertion bigWig and the ATAC narrowPeak.
+    lines
+        Files by the name of the cell line.
     chip
         One dict per assay: ``cell_line``, ``tf``, ``path``, and ``relaxed`` (a path or ``None``).
     splits
         Rules of :mod:`scbind.dataset.splits`.
+    geometry
+        Of the windows. With a ``step`` that is a part of ``window``, windows overlap, but only in training: the
+        evaluation stays on those that start at multiples of ``window``.
     output
         Folder; written whole or not at all.
-    window, step, context
-        Geometry in bp. With a ``step`` that is a part of ``window``, windows overlap, but only in training: the
-        evaluation stays on those that start at multiples of ``window``.
-    min_mappability
-        Least mean mappability (0 to 1) of a window's context; ``None``: mappability is not looked at, and models
-        do not see it. Over the context and not the window, because that is where insertions are counted: none
-        where reads cannot map looks like closed chromatin.
-    regions
-        Per cell line the ``track.json`` that says where its track speaks
-        (:func:`scbind.formats.insertions.read_regions`). Depth
-        is taken there, and only windows whose context lies inside are used: outside, nothing known looks like
-        closed chromatin. ``None``: each track speaks for the whole genome.
-    fragments
-        Per cell line the file that says which fragment each insertion of its track is of
-        (:func:`scbind.formats.insertions.read_fragments`). ``None``: each insertion is on its own.
 
     Raises
     ------
@@ -71,86 +79,128 @@ def build_dataset(
         On a bad input file, an empty or overlapping split, or a TF with no bound training window anywhere.
     """
     genome = Genome.open(reference)
-    chroms = list(genome.sizes.names)
-    lines = sorted(tracks)
-    tfs, assayed = assay_table(chip, lines)
-    exclude = read_bed(Path(reference) / "exclude.bed", genome.sizes)
-    chrom, start = grid_windows(genome, exclude, window, step, context)
-    if min_mappability is not None:
-        keep = genome.mean_mappability(chrom, start - (context - window) // 2, context) >= min_mappability
-        say(f"{int((~keep).sum()):,} windows left out for their mappability")
-        chrom, start = chrom[keep], start[keep]
-    if not len(chrom):
-        raise InputError(
-            reference,
-            "no usable window",
-            "check the genome, the exclusion list and dataset.min_mappability",
-        )
-    say(f"{len(chrom):,} windows of {window} bp, {len(lines)} cell lines, {len(tfs)} TFs")
-
+    tfs, assayed = assay_table(chip, sorted(lines))
+    grid = Grid(genome, geometry, *_usable_windows(genome, geometry))
+    say(f"{len(grid.chrom):,} windows of {geometry.window} bp, {len(lines)} cell lines, {len(tfs)} TFs")
     with atomic(output) as folder:
         folder.mkdir()
-        np.savez(folder / "windows.npz", chrom=chrom, start=start)
-        context_start = genome.sizes.offsets[chrom] + start - (context - window) // 2
-        depths, is_open = {}, np.zeros((len(lines), len(chrom)), dtype=bool)
-        usable = np.zeros_like(is_open)
-        for row, line in enumerate(lines):
-            positions = read_insertions(tracks[line], genome.sizes)
-            np.save(folder / f"insertions.{line}.npy", positions)
-            owner = read_fragments(fragments[line] if fragments else None, len(positions))
-            np.save(folder / f"fragments.{line}.npy", owner)
-            speaks = read_regions(regions[line] if regions else None, genome.sizes)
-            depth = _depth(positions, speaks, genome)
-            depths[line] = dict(zip(chroms, depth.tolist(), strict=False))
-            usable[row] = (depth[chrom] > 0) & _inside(context_start, context, speaks)
-            is_open[row] = (
-                covered_bases(read_narrowpeak(peaks[line], genome.sizes), chroms, chrom, start, window) > 0
-            )
-            say(f"{line}: {len(positions):,} insertions, {int(is_open[row].sum()):,} open windows")
-        np.save(folder / "open.npy", is_open)
-
-        labels = np.lib.format.open_memmap(
-            folder / "labels.npy", mode="w+", dtype=np.int8, shape=(len(lines), len(chrom), len(tfs))
-        )
-        labels[:] = NOT_ASSAYED
-        for assay in chip:
-            relaxed = read_narrowpeak(assay["relaxed"], genome.sizes) if assay.get("relaxed") else None
-            bound = read_narrowpeak(assay["path"], genome.sizes)
-            labels[lines.index(assay["cell_line"]), :, tfs.index(assay["tf"])] = label_windows(
-                bound, relaxed, chroms, chrom, start, window
-            )
-        labels.flush()
-        usable &= assayed.any(axis=1)[:, None]
-        split = assign_splits(splits, lines, chroms, chrom, start, window, usable, context)
-        if step < window and window % step == 0:
-            split[(split > TRAIN) & (start % window > 0)] = UNUSED
-        np.save(folder / "splits.npy", split)
-        bound_train = _bound_train(labels, split)
-        for tf, count in zip(tfs, bound_train, strict=True):
-            if count == 0:
-                say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
-        if not (bound_train > 0).any():
-            raise InputError(
-                "config", "no TF has a bound training window", "widen splits.train", "splits.train"
-            )
+        np.savez(folder / "windows.npz", chrom=grid.chrom, start=grid.start)
+        usable, depths = _write_signal(folder, lines, grid)
+        labels = _write_labels(folder, chip, sorted(lines), tfs, grid)
+        split = _write_splits(folder, splits, sorted(lines), grid, usable & assayed.any(axis=1)[:, None])
         manifest = {
             "format": FORMAT,
             "genome": genome.name,
             "chromosomes": genome.sequenced,
-            "window": window,
-            "step": step,
-            "context": context,
-            "min_mappability": min_mappability,
-            "cell_lines": lines,
+            **asdict(geometry),
+            "cell_lines": sorted(lines),
             "tfs": tfs,
             "assayed": assayed.tolist(),
             "depth": depths,
             "splits": splits,
-            "bound_train": dict(zip(tfs, np.asarray(bound_train).tolist(), strict=True)),
+            "bound_train": _count_bound(tfs, labels, split),
             "normalisation": "insertion counts with depth (insertions per covered known base) beside them",
             "sha256": {f.name: file_sha256(f) for f in sorted(folder.iterdir())},
         }
         (folder / "manifest.json").write_text(json.dumps(manifest, indent=1))
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The windows of a dataset: ``chrom`` int32 index and ``start`` int32 (0-based) of each, shape (windows,)."""
+
+    genome: Genome
+    geometry: Geometry
+    chrom: np.ndarray
+    start: np.ndarray
+
+    @property
+    def chroms(self) -> list[str]:
+        """Names that ``chrom`` counts."""
+        return list(self.genome.sizes.names)
+
+    def covered(self, peaks: pd.DataFrame) -> np.ndarray:
+        """Bases of each window that peaks cover."""
+        return covered_bases(peaks, self.chroms, self.chrom, self.start, self.geometry.window)
+
+
+def _usable_windows(genome: Genome, geometry: Geometry) -> tuple[np.ndarray, np.ndarray]:
+    """Chromosome and start of windows on the grid, without those that reads do not map to."""
+    exclude = read_bed(genome.folder / "exclude.bed", genome.sizes)
+    chrom, start = grid_windows(genome, exclude, geometry.window, geometry.step, geometry.context)
+    if geometry.min_mappability is not None:
+        mean = genome.mean_mappability(chrom, start - geometry.flank, geometry.context)
+        keep = mean >= geometry.min_mappability
+        say(f"{int((~keep).sum()):,} windows left out for their mappability")
+        chrom, start = chrom[keep], start[keep]
+    if not len(chrom):
+        remedy = "check the genome, the exclusion list and dataset.min_mappability"
+        raise InputError(genome.folder, "no usable window", remedy)
+    return chrom, start
+
+
+def _write_signal(folder: Path, lines: dict[str, LineFiles], grid: Grid) -> tuple[np.ndarray, dict]:
+    """Write insertions, fragments and open windows of each line.
+
+    Returns bool (lines, windows), where a line has signal; its insertions per base by chromosome.
+    """
+    genome, geometry = grid.genome, grid.geometry
+    context_start = genome.sizes.offsets[grid.chrom] + grid.start - geometry.flank
+    depths, is_open = {}, np.zeros((len(lines), len(grid.chrom)), dtype=bool)
+    usable = np.zeros_like(is_open)
+    for row, (line, files) in enumerate(sorted(lines.items())):
+        positions = read_insertions(files.track, genome.sizes)
+        np.save(folder / f"insertions.{line}.npy", positions)
+        np.save(folder / f"fragments.{line}.npy", read_fragments(files.fragments, len(positions)))
+        speaks = read_regions(files.regions, genome.sizes)
+        depth = _depth(positions, speaks, genome)
+        depths[line] = dict(zip(grid.chroms, depth.tolist(), strict=False))
+        usable[row] = (depth[grid.chrom] > 0) & _inside(context_start, geometry.context, speaks)
+        is_open[row] = grid.covered(read_narrowpeak(files.peaks, genome.sizes)) > 0
+        say(f"{line}: {len(positions):,} insertions, {int(is_open[row].sum()):,} open windows")
+    np.save(folder / "open.npy", is_open)
+    return usable, depths
+
+
+def _write_labels(folder: Path, chip: list[dict], lines: list[str], tfs: list[str], grid: Grid) -> np.memmap:
+    """Write and return the labels, int8 (lines, windows, TFs)."""
+    labels = np.lib.format.open_memmap(
+        folder / "labels.npy", mode="w+", dtype=np.int8, shape=(len(lines), len(grid.chrom), len(tfs))
+    )
+    labels[:] = NOT_ASSAYED
+    for assay in chip:
+        bound, relaxed = (
+            read_narrowpeak(assay[kind], grid.genome.sizes) if assay.get(kind) else None
+            for kind in ("path", "relaxed")
+        )
+        labels[lines.index(assay["cell_line"]), :, tfs.index(assay["tf"])] = label_windows(
+            bound, relaxed, grid.chroms, grid.chrom, grid.start, grid.geometry.window
+        )
+    labels.flush()
+    return labels
+
+
+def _write_splits(folder: Path, rules: dict, lines: list[str], grid: Grid, usable: np.ndarray) -> np.ndarray:
+    """Write and return the splits, uint8 (lines, windows); windows that overlap only train."""
+    window, step = grid.geometry.window, grid.geometry.step
+    where = grid.chroms, grid.chrom, grid.start, window
+    split = assign_splits(rules, lines, *where, usable, grid.geometry.context)
+    if step < window and window % step == 0:
+        split[(split > TRAIN) & (grid.start % window > 0)] = UNUSED
+    np.save(folder / "splits.npy", split)
+    return split
+
+
+def _count_bound(tfs: list[str], labels: np.ndarray, split: np.ndarray) -> dict[str, int]:
+    """Bound training windows of each TF; a warning for one without, :class:`InputError` where no TF has any."""
+    bound = dict(zip(tfs, _bound_train(labels, split).tolist(), strict=True))
+    for tf, count in bound.items():
+        if count == 0:
+            say(f"WARNING {tf}: no bound window in the training split; it is not modelled")
+    if not any(bound.values()):
+        problem = "no TF has a bound training window"
+        raise InputError("config", problem, "widen splits.train", "splits.train")
+    return bound
 
 
 def _bound_train(labels: np.ndarray, split: np.ndarray, block: int = 1_000_000) -> np.ndarray:

@@ -7,15 +7,19 @@ very cell) and ``activity.tsv`` (types x TFs). Truth is used to score only; no c
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
 from scbind.analysis.activitytable import abstained_tfs
 from scbind.analysis.grouping import group_cells
 from scbind.analysis.populations import MIN_TFS
-from scbind.binding.inference import SampleCells
+from scbind.binding.samplecells import SampleCells
 from scbind.binding.store import open_binding
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
@@ -24,7 +28,7 @@ from scbind.core.runlog import say
 from scbind.demo.oracle import combined
 from scbind.demo.truthfiles import Truth, barcodes
 from scbind.formats.celltable import ACTIVITY, read_obs, read_passing_cells, read_whole
-from scbind.formats.genome import Genome
+from scbind.formats.genome import ChromSizes, Genome
 from scbind.formats.signal import borrowed, window_blocks
 
 COLUMNS = [
@@ -32,21 +36,47 @@ COLUMNS = [
 ]  # fmt: skip
 
 
+@dataclass(frozen=True)
+class ScoredFiles:
+    """A sample's store of binding, the demo's ``truth`` folder, and the files that the store was made from."""
+
+    binding: str | Path
+    truth: str | Path
+    position: str | Path
+    cell: str | Path
+    cells: str | Path
+    windows: str | Path
+    reference: str | Path
+
+
+@dataclass(frozen=True)
+class ScoreOptions:
+    """What is compared with the truth.
+
+    Attributes
+    ----------
+    held_out
+        Chromosomes to score alone; may be empty.
+    max_cells, seed
+        Size and seed of the random sample of cells that is scored.
+    network_cells
+        On how many of these cells further networks run: one that reads sequence anew for each cell is slow.
+    model
+        What to call the predictions in column ``model``.
+    """
+
+    held_out: list[str]
+    max_cells: int
+    network_cells: int
+    seed: int
+    model: str
+
+
 def score_cells(
-    binding,
-    truth,
-    position,
-    cell,
-    cells,
-    windows,
-    reference_dir,
-    output,
-    held_out: list[str],
-    max_cells: int = 100,
-    seed: int = 0,
-    model: str = "scbind",
-    networks: dict | None = None,
-    network_cells: int = 6,
+    files: ScoredFiles,
+    output: str | Path,
+    options: ScoreOptions,
+    networks: dict[str, tuple] | None = None,
     threads: int = 1,
 ) -> None:
     """Write ``cells.tsv``: how well binding events of single cells are ranked, per TF.
@@ -66,85 +96,110 @@ def score_cells(
 
     Parameters
     ----------
-    binding, windows, cells, position, cell, reference_dir
-        The sample's store, and the files it was made from.
-    truth
-        The demo's ``truth`` folder.
-    held_out
-        Chromosomes to score alone; may be empty.
-    max_cells, seed
-        Size and seed of the random sample of cells that is scored.
-    model
-        What to call the predictions in column ``model``.
-    networks, network_cells
-        Name -> (checkpoint, calibration) of further networks, given the same borrowed signal, and on how many of the
-        cells they run: a network that reads sequence anew for each cell is slow.
+    networks
+        Name -> (checkpoint, calibration) of further networks, given the same borrowed signal.
     threads
         Of these networks.
     """
-    known, store = Truth(truth), open_binding(binding)
-    chosen, genome = Windows.load(windows), Genome.open(reference_dir)
-    sizes = genome.sizes
-    if unknown := set(held_out) - set(sizes.names):
-        problem = f"no chromosome {', '.join(sorted(unknown))}"
-        raise InputError("config", problem, "hold out chromosomes of the reference")
+    known, store = Truth(files.truth), open_binding(files.binding)
+    chosen, genome = Windows.load(files.windows), Genome.open(files.reference)
+    scopes = _scopes(options.held_out, chosen, genome.sizes)
     if len(chosen) != len(store.var):
-        problem = f"{len(store.var)} windows, but {windows} has {len(chosen)}"
-        raise InputError(binding, problem, "merge the shards again")
-    rows = known.match(store.obs, binding)
-    rows = np.sort(np.random.default_rng(seed).permutation(rows)[:max_cells])
-    cell_truth = known.cells.loc[barcodes(store.obs)[rows]]
-    sites, opened = known.sites()
-    opened = opened[cell_truth["row"].to_numpy()]
-    open_in_type = np.stack([known.open_in(kind) for kind in cell_truth["cell_type"]])
-    site_index, window_index = _windows_of_sites(sites, chosen, sizes)
-    sample = SampleCells.open(position, cell, cells, sizes, genome.known_lengths())
-    of_barcode = pd.Series(sample.passing, index=read_passing_cells(cells)[0].index)
+        problem = f"{len(store.var)} windows, but {files.windows} has {len(chosen)}"
+        raise InputError(files.binding, problem, "merge the shards again")
+    rows = known.match(store.obs, files.binding)
+    rows = np.sort(np.random.default_rng(options.seed).permutation(rows)[: options.max_cells])
+    true = TrueSites.of(known, barcodes(store.obs)[rows], chosen, genome.sizes)
+    sample = SampleCells.open(files.position, files.cell, files.cells, genome.sizes, genome.known_lengths())
+    of_barcode = pd.Series(sample.passing, index=read_passing_cells(files.cells)[0].index)
     own = of_barcode.loc[store.obs.index[rows]].to_numpy()  # rows of cells.h5ad
-    baseline = _accessibility(sample, own, chosen, sizes)
-    scopes = {"all": np.ones(len(chosen), dtype=bool)}
-    if held_out:
-        scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
+    baseline = _accessibility(sample, own, chosen, genome.sizes)
+    few = np.sort(np.random.default_rng(options.seed).permutation(len(rows))[: options.network_cells])
+    last = list(scopes)[-1]
+    aside = np.flatnonzero(scopes[last])  # the held-out windows, or all
     if networks:
         import torch  # heavy: only where a network runs
 
         torch.set_num_threads(threads)
-    few = np.sort(np.random.default_rng(seed).permutation(len(rows))[:network_cells])
-    aside = np.flatnonzero(list(scopes.values())[-1])  # the held-out windows, or all
     others = {
-        name: _predict(*files, sample, own[few], genome, chosen, aside)
-        for name, files in (networks or {}).items()
+        name: _predict(*paths, sample, own[few], genome, chosen, aside)
+        for name, paths in (networks or {}).items()
     }
-    types, results = cell_truth["cell_type"].to_numpy(), []
+    results = []
     for tf in store.tfs:
-        events = np.zeros((len(rows), len(chosen)), dtype=bool)
-        mine = (sites["tf"] == tf).to_numpy()[site_index]
-        place, site = window_index[mine], sites.iloc[site_index[mine]]
-        for kind in np.unique(types) if len(place) else ():
-            of_kind = np.flatnonzero(types == kind)
-            bound = site[f"bound_{kind}"].to_numpy() == 1
-            here = opened[of_kind][:, site["column"].to_numpy()[bound]].toarray() > 0
-            member, hit = np.nonzero(here)
-            events[of_kind[member], place[bound][hit]] = True
-        predicted = store[rows, :, tf].toarray()
-        strength, column = site["strength"].to_numpy(), site["column"].to_numpy()
-        scored = {model: predicted, "accessibility": baseline}
-        for name, is_open in (
-            ("oracle", opened[:, column].toarray()),
-            ("oracle_type", open_in_type[:, column]),
-        ):
-            scored[name] = combined(is_open * strength, place, len(chosen))
+        events, predicted = true.events(tf), store[rows, :, tf].toarray()
+        scored = {options.model: predicted, "accessibility": baseline, **true.oracles(tf)}
         for scope, inside in scopes.items():
             for name, score in scored.items():
-                row = _mean_precision(events[:, inside], score[:, inside])
-                if row:
-                    results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "sample", **row})
-        for name, score in _side_by_side(tf, model, predicted, baseline, others, few, aside):
-            row = _mean_precision(events[np.ix_(few, aside)], score)
-            if row:
-                results.append({"model": name, "tf": tf, "chromosomes": scope, "cells": "few", **row})
-    write_table(output, pd.DataFrame(results, columns=COLUMNS))
+                facts = {"model": name, "tf": tf, "chromosomes": scope, "cells": "sample"}
+                results.append(facts | _mean_precision(events[:, inside], score[:, inside]))
+        for name, score in _side_by_side(tf, options.model, predicted, baseline, others, few, aside):
+            facts = {"model": name, "tf": tf, "chromosomes": last, "cells": "few"}
+            results.append(facts | _mean_precision(events[np.ix_(few, aside)], score))
+    write_table(output, pd.DataFrame([row for row in results if "n_cells" in row], columns=COLUMNS))
     say(f"{len(rows)} cells scored over {len(chosen)} windows")
+
+
+def _scopes(held_out: list[str], chosen: Windows, sizes: ChromSizes) -> dict[str, np.ndarray]:
+    """Windows that are scored together, bool (windows,) each: all, then those held out, where there are any."""
+    if unknown := set(held_out) - set(sizes.names):
+        problem = f"no chromosome {', '.join(sorted(unknown))}"
+        raise InputError("config", problem, "hold out chromosomes of the reference")
+    scopes = {"all": np.ones(len(chosen), dtype=bool)}
+    if held_out:
+        scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
+    return scopes
+
+
+@dataclass(frozen=True)
+class TrueSites:
+    """Simulated sites, in which windows they lie, and where they are open in some cells.
+
+    ``site`` and ``window`` are pairs (site, window); ``opened`` csr (cells, elements) and ``open_in_type`` bool of the
+    same shape say which elements are open in a cell and in its type; ``types`` (cells,) names these types.
+    """
+
+    sites: pd.DataFrame
+    site: np.ndarray
+    window: np.ndarray
+    opened: sp.csr_matrix
+    open_in_type: np.ndarray
+    types: np.ndarray
+    n_windows: int
+
+    @classmethod
+    def of(cls, known: Truth, names: np.ndarray, chosen: Windows, sizes: ChromSizes) -> TrueSites:
+        """The truth of the cells with these barcodes."""
+        cells = known.cells.loc[names]
+        sites, opened = known.sites()
+        types = cells["cell_type"].to_numpy()
+        open_in_type = np.stack([known.open_in(kind) for kind in types])
+        pairs = _windows_of_sites(sites, chosen, sizes)
+        return cls(sites, *pairs, opened[cells["row"].to_numpy()], open_in_type, types, len(chosen))
+
+    def of_tf(self, tf: str) -> tuple[np.ndarray, pd.DataFrame]:
+        """Windows and rows of the TF's sites, of as many pairs."""
+        mine = (self.sites["tf"] == tf).to_numpy()[self.site]
+        return self.window[mine], self.sites.iloc[self.site[mine]]
+
+    def events(self, tf: str) -> np.ndarray:
+        """Where the TF is bound: bool (cells, windows)."""
+        place, site = self.of_tf(tf)
+        events = np.zeros((len(self.types), self.n_windows), dtype=bool)
+        for kind in np.unique(self.types) if len(place) else ():
+            of_kind = np.flatnonzero(self.types == kind)
+            bound = site[f"bound_{kind}"].to_numpy() == 1
+            here = self.opened[of_kind][:, site["column"].to_numpy()[bound]].toarray() > 0
+            member, hit = np.nonzero(here)
+            events[of_kind[member], place[bound][hit]] = True
+        return events
+
+    def oracles(self, tf: str) -> dict[str, np.ndarray]:
+        """Scores of the two oracles, (cells, windows)."""
+        place, site = self.of_tf(tf)
+        strength, column = site["strength"].to_numpy(), site["column"].to_numpy()
+        is_open = {"oracle": self.opened[:, column].toarray(), "oracle_type": self.open_in_type[:, column]}
+        return {name: combined(here * strength, place, self.n_windows) for name, here in is_open.items()}
 
 
 def _windows_of_sites(sites: pd.DataFrame, chosen: Windows, sizes) -> tuple[np.ndarray, np.ndarray]:

@@ -192,8 +192,8 @@ class BindingData(pl.LightningDataModule):
         bin_bp: int,
         batch_size: int,
         seed: int,
+        valid_windows: int,
         workers: int = 0,
-        valid_windows: int = 20_000,
     ):
         super().__init__()
         self.data, self.sampling, self.bin_bp = data, sampling, bin_bp

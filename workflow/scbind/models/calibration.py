@@ -29,8 +29,8 @@ def calibrate(
     dataset: str | Path,
     reference: str | Path,
     output: str | Path,
-    max_windows: int = 20_000,
-    seed: int = 1,
+    max_windows: int,
+    seed: int,
     threads: int = 1,
 ) -> None:
     """Fit the calibration of a model on the validation split and store it with each TF's reliability.

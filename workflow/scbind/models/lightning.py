@@ -52,10 +52,10 @@ class BindingModule(pl.LightningModule):
         architecture: str,
         options: dict,
         facts: dict,
-        motifs: dict[str, np.ndarray] | None = None,
-        seed: int = 0,
-        learning_rate: float = 1e-3,
-        weight_decay: float = 0.01,
+        motifs: dict[str, np.ndarray] | None,
+        seed: int,
+        learning_rate: float,
+        weight_decay: float,
         total_steps: int | None = None,
     ):
         super().__init__()

@@ -10,6 +10,7 @@ import logging
 import shutil
 import time
 import warnings
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -51,33 +52,49 @@ SAMPLING = {  # how each architecture draws examples where the config is silent
 }
 
 
-def train(
-    dataset: str | Path,
-    reference: str | Path,
-    checkpoint: str | Path,
-    history: str | Path,
-    scratch: str | Path,
-    architecture: str = "scbind",
-    motifs: str | Path | None = None,
-    options: dict | None = None,
-    sampling: dict | None = None,
-    epochs: int = 20,
-    batch_size: int = 256,
-    learning_rate: float = 3e-3,
-    weight_decay: float = 0.05,
-    patience: int = 6,
-    valid_windows: int = 20_000,
-    seed: int = 1,
-    precision: str = "auto",
-    gpus: int = 0,
-    require_gpu: bool = False,
-    threads: int = 1,
-    workers: int = 0,
-    code: str = "",
-) -> None:
-    """Train a model on the training split and keep the epoch with the best validation AUPRC.
+@dataclass(frozen=True)
+class TrainOptions:
+    """One entry of the section ``models`` of the configuration, without what does not shape the training.
 
-    Parameters
+    Attributes
+    ----------
+    architecture, options
+        See :func:`scbind.models.base.build_network`.
+    sampling
+        Fields of :class:`scbind.models.batches.Sampling` that differ from the defaults of the architecture.
+    epochs, batch_size, patience
+        Most epochs; examples per step; epochs without a better validation AUPRC after which training ends.
+    learning_rate, weight_decay
+        Of the optimiser; the rate is the largest one of its schedule.
+    valid_windows
+        Upper limit of validation windows looked at after each epoch (:func:`scbind.dataset.draws.draw_windows`).
+    seed
+        Of the weights and of the order of the examples.
+    precision
+        Lightning's name, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
+    require_gpu
+        Refuse to train on a CPU.
+    """
+
+    architecture: str
+    options: dict
+    sampling: dict
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    weight_decay: float
+    patience: int
+    valid_windows: int
+    seed: int
+    precision: str
+    require_gpu: bool
+
+
+@dataclass(frozen=True)
+class TrainFiles:
+    """Files of a training.
+
+    Attributes
     ----------
     dataset, reference
         Folders of the contract.
@@ -86,18 +103,35 @@ def train(
         valid_loss, valid_auprc, learning_rate, seconds``).
     scratch
         Folder for the state that a killed run resumes from; all of it is removed on success.
-    architecture, options, motifs
-        See :func:`scbind.models.base.build_network`.
-    sampling
-        Fields of :class:`scbind.models.batches.Sampling`.
-    valid_windows
-        Upper limit of validation windows looked at after each epoch (:func:`scbind.dataset.draws.draw_windows`).
-    precision
-        Lightning's name, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
-    workers
-        Processes that make batches ahead, for each device; 0 makes them in between. Nothing depends on it.
+    motifs
+        ``motifs.npz`` that the motif matrices start from, or None.
+    """
+
+    dataset: str | Path
+    reference: str | Path
+    checkpoint: str | Path
+    history: str | Path
+    scratch: str | Path
+    motifs: str | Path | None = None
+
+
+def train(
+    files: TrainFiles,
+    options: TrainOptions,
+    *,
+    code: str,
+    gpus: int = 0,
+    threads: int = 1,
+    workers: int = 0,
+) -> None:
+    """Train a model on the training split and keep the epoch with the best validation AUPRC.
+
+    Parameters
+    ----------
     code
         Digest of the code that trains. A state is resumed only by the same code, data and settings that left it.
+    workers
+        Processes that make batches ahead, for each device; 0 makes them in between. Nothing depends on it.
 
     Raises
     ------
@@ -106,55 +140,86 @@ def train(
     FloatingPointError
         If the loss is not finite; the last good state stays in ``scratch``.
     """
-    asked = dict(locals())
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # a notice of one library about another, once an epoch
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     torch.set_num_threads(max(1, threads))
-    accelerator, devices = choose_device(gpus, require_gpu)
+    device = choose_device(gpus, options.require_gpu)
+    while not _fit(files, options, device, workers, code):
+        options = _with_smaller_batches(options, device[1])
+        gc.collect()  # trainer, module and batches refer to each other
+        torch.cuda.empty_cache()
+
+
+def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], workers: int, code: str) -> bool:
+    """Train and write the outputs; False where the batches do not fit into the memory of the GPU."""
+    precision = options.precision
     if precision == "auto":
-        precision = "bf16-mixed" if accelerator == "cuda" else "32-true"
-    data = TrainingSet.open(dataset, reference)
+        precision = "bf16-mixed" if device[0] == "cuda" else "32-true"
+    data = TrainingSet.open(files.dataset, files.reference)
+    known = read_motifs(files.motifs) if files.motifs else None
+    module, batches = _prepare(data, options, known, workers, device[1])
+    settings = {
+        **asdict(options),
+        "sampling": asdict(batches.sampling),
+        "facts": module.hparams.facts,
+        "data": data.manifest["sha256"],
+        "motifs": _digest_of_motifs(known),
+        "precision": precision,
+        "devices": device[1],
+        "code": code,
+    }
+    del settings["require_gpu"]  # of no effect where the device is the same
+    key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
+    state = Path(files.scratch) / key
+    last = _whole_state(state)
+    if last:
+        say(f"resuming from {last}")
+    best, record = _keep_best(state), _History()
+    callbacks = [best, EarlyStopping("valid_auprc", mode="max", patience=options.patience), record]
+    trainer = make_trainer(options.architecture, *device, precision, options.epochs, callbacks)
+    try:
+        trainer.fit(module, batches, ckpt_path=last, weights_only=True)
+    except RuntimeError as error:
+        if not lacks_gpu_memory(error):
+            raise
+        return False
+    if trainer.is_global_zero:  # one process writes
+        say(f"best validation AUPRC {float(best.best_model_score):.4f}")
+        _write_outputs(files, record.rows, best.best_model_path)
+    return True
+
+
+def _prepare(
+    data: TrainingSet, options: TrainOptions, known: dict[str, np.ndarray] | None, workers: int, devices: int
+) -> tuple[BindingModule, BindingData]:
+    """The network with its schedule, and the batches that it learns from."""
+    architecture = options.architecture
+    pl.seed_everything(options.seed, workers=True, verbose=False)
+    rates = options.learning_rate, options.weight_decay
     facts = data_facts(data, architecture)
-    options = options or {}
-    drawn = Sampling(**(SAMPLING[architecture] | (sampling or {})))
-    pl.seed_everything(seed, workers=True, verbose=False)
-    known = read_motifs(motifs) if motifs else None
-    module = BindingModule(architecture, dict(options), facts, known, seed)
-    batches = BindingData(data, drawn, module.network.bin_bp, batch_size, seed, workers, valid_windows)
-    steps = epochs * -(-batches.batches_per_epoch // devices)
-    module.hparams.update(
-        learning_rate=learning_rate,
-        weight_decay=weight_decay,
-        total_steps=steps if architecture == "scbind" else None,
+    module = BindingModule(architecture, dict(options.options), facts, known, options.seed, *rates)
+    batches = BindingData(
+        data,
+        Sampling(**(SAMPLING[architecture] | options.sampling)),
+        module.network.bin_bp,
+        options.batch_size,
+        options.seed,
+        options.valid_windows,
+        workers,
     )
+    steps = options.epochs * -(-batches.batches_per_epoch // devices)
+    module.hparams.update(total_steps=steps if architecture == "scbind" else None)
     say(
         f"{architecture}: {sum(p.numel() for p in module.parameters()):,} parameters, "
-        f"up to {epochs} epochs of {steps // epochs} batches of {batch_size}"
+        f"up to {options.epochs} epochs of {steps // options.epochs} batches of {options.batch_size}"
     )
+    return module, batches
 
-    settings = [
-        architecture,
-        options,
-        facts,
-        drawn.__dict__,
-        epochs,
-        batch_size,
-        learning_rate,
-        weight_decay,
-        seed,
-        data.manifest["sha256"],
-        _digest_of_motifs(known),
-        valid_windows,
-        patience,
-        precision,
-        devices,
-        code,
-    ]
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
-    state = Path(scratch) / key
-    last = _whole_state(state)
-    best = ModelCheckpoint(
+
+def _keep_best(state: Path) -> ModelCheckpoint:
+    """Keep the weights of the best epoch and those of the last one in the folder of the state."""
+    return ModelCheckpoint(
         state,
         "best",
         monitor="valid_auprc",
@@ -164,49 +229,30 @@ def train(
         enable_version_counter=False,
         save_on_train_epoch_end=True,
     )
-    record = _History()
-    callbacks = [best, EarlyStopping("valid_auprc", mode="max", patience=patience), record]
-    trainer = make_trainer(architecture, accelerator, devices, precision, epochs, callbacks)
-    if last:
-        say(f"resuming from {last}")
-    fits = True
-    try:
-        trainer.fit(module, batches, ckpt_path=last, weights_only=True)
-    except RuntimeError as error:
-        if not lacks_gpu_memory(error):
-            raise
-        fits = False
-    if not fits:  # outside of the handler, which keeps the memory of the failed step alive
-        smaller = batch_size // 2
-        if devices > 1:  # the other processes cannot start again with this one
-            raise InputError(
-                "config",
-                f"batches of {batch_size} do not fit into the memory of each of {devices} GPUs",
-                f"set it to {smaller}",
-                "models.*.batch_size",
-            )
-        if smaller < SMALLEST_BATCH:
-            raise InputError(
-                "config",
-                f"not even batches of {batch_size} fit into the memory of the GPU",
-                "use a smaller network or a larger GPU",
-                "models.*.batch_size",
-            )
-        say(f"WARNING out of GPU memory with batches of {batch_size}; starting again with {smaller}")
-        del trainer, module, batches
-        gc.collect()  # they refer to each other
-        torch.cuda.empty_cache()
-        return train(**(asked | {"batch_size": smaller}))
-    if not trainer.is_global_zero:  # one process writes
-        return
-    say(f"best validation AUPRC {float(best.best_model_score):.4f}")
-    with atomic(history) as path, open(path, "w", newline="") as handle:
-        writer = csv.DictWriter(handle, list(record.rows[0]))
+
+
+def _with_smaller_batches(options: TrainOptions, devices: int) -> TrainOptions:
+    """Halve the batches; :class:`InputError` where that cannot help."""
+    size = options.batch_size
+    if devices > 1:  # the other processes cannot start again with this one
+        problem = f"batches of {size} do not fit into the memory of each of {devices} GPUs"
+        raise InputError("config", problem, f"set it to {size // 2}", "models.*.batch_size")
+    if size // 2 < SMALLEST_BATCH:
+        problem = f"not even batches of {size} fit into the memory of the GPU"
+        raise InputError("config", problem, "use a smaller network or a larger GPU", "models.*.batch_size")
+    say(f"WARNING out of GPU memory with batches of {size}; starting again with {size // 2}")
+    return replace(options, batch_size=size // 2)
+
+
+def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
+    """Write the history and the best checkpoint; remove the states, also those of other data or settings."""
+    with atomic(files.history) as path, open(path, "w", newline="") as handle:
+        writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
-        writer.writerows(record.rows)
-    with atomic(checkpoint) as path:
-        shutil.copyfile(best.best_model_path, path)
-    shutil.rmtree(scratch)  # with what trainings with other data or settings left there
+        writer.writerows(rows)
+    with atomic(files.checkpoint) as path:
+        shutil.copyfile(best, path)
+    shutil.rmtree(files.scratch)
 
 
 def make_trainer(

@@ -64,7 +64,7 @@ def call_fragment_peaks(
     output: str | Path,
     qvalue: float,
     extsize: int,
-    max_fragments: int | None = None,
+    max_fragments: int | None,
 ) -> None:
     """Call peaks on all cells of a sample, whatever their type, or on those of a type; a sorted narrowPeak file.
 

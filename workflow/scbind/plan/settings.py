@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import difflib
 from collections.abc import Iterator
 from pathlib import Path
@@ -122,6 +123,36 @@ def fill_defaults(value, schema: dict) -> None:
     if isinstance(extra, dict):
         for key in value.keys() - schema.get("properties", {}).keys():
             fill_defaults(value[key], extra)
+
+
+def default_options(kind: type, section: str, **changes):
+    """Options of a step with the defaults of a section of the schema, for callers without a configuration.
+
+    Parameters
+    ----------
+    kind
+        An option dataclass of the package; it takes the keys of the section that are named like its fields.
+    section
+        Such as ``cells``; ``models`` stands for one model.
+    changes
+        Fields that are given, instead of their defaults.
+
+    Raises
+    ------
+    TypeError
+        For a field that is neither given nor a key of the section with a default, and for an unknown field.
+
+    Examples
+    --------
+    >>> from scbind.formats.geometry import Geometry
+    >>> default_options(Geometry, "dataset", step=50)
+    Geometry(window=200, step=50, context=1000, min_mappability=0.5)
+    """
+    part = load_schema()["properties"][section]
+    filled = {}
+    fill_defaults(filled, part if "properties" in part else part["additionalProperties"])
+    fields = {field.name for field in dataclasses.fields(kind)}
+    return kind(**{name: value for name, value in filled.items() if name in fields} | changes)
 
 
 def list_keys(schema: dict | None = None, prefix: str = "") -> Iterator[tuple[str, dict]]:
