@@ -22,7 +22,7 @@ What a network can know of signal so sparse shows one that is trained for it alo
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import fields, replace
 from functools import partial
 from pathlib import Path
 

@@ -358,12 +358,12 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, tmp_path):
     path = tmp_path / "metrics.tsv"
     table = pd.read_csv(inputs["metrics"], sep="\t", keep_default_na=False, na_values=[""])
     rival = table["model"].unique()[-1]
-    write(tmp_path / "whole.html", inputs)
+    write(tmp_path / "whole.html", **inputs)
     assert "standard error" not in Page((tmp_path / "whole.html").read_text()).text
     table.assign(auprc_se=np.where(table["model"] == rival, 0.0123, np.nan)).to_csv(
         path, sep="\t", index=False
     )
-    write(tmp_path / "r.html", inputs | {"metrics": path})
+    write(tmp_path / "r.html", **inputs | {"metrics": path})
     text = Page((tmp_path / "r.html").read_text()).text
     assert f"Only a sample of the test windows was scored for {rival};" in text and "0.0123" in text
 
