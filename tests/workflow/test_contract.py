@@ -36,6 +36,14 @@ def pins(path):
 
 
 RULES = dict(rules())
+ENVIRONMENTS = ast.literal_eval(
+    re.search(r"^ENVIRONMENTS = (.*)$", (ROOT / "workflow/rules/provenance.smk").read_text(), re.M)[1]
+)
+# A path that the user, or a rule, gives: a whole row of a sheet, a column or key that names a file, a result.
+PATHS = re.compile(
+    r"""results/|resources/|=PLAN\.(?:chip|tracks|samples|sheets)|PLAN\.tracks\[[^]]*\],"""
+    r"""|(?<!bool\(row)\["(?:path|relaxed|labels|barcodes|fasta|exclude|chrom_sizes|mappability|genes|truth)"\]"""
+)
 
 
 def test_rules_are_found():
@@ -48,17 +56,23 @@ def test_rule(name):
     assert f"logs/{name}/" in block, "the log is in a folder of the rule's name"
     script = re.search(r'script:\s+"\.\./scripts/(\w+)\.py"', block)[1]
     assert script == name
-    environment = re.search(r'conda:\s+"\.\./\.\./(envs/\w+\.yaml)"', block)[1]
-    assert (ROOT / environment).is_file()
+    log = re.search(r'log:\s+"(.*)\.log"', block)[1]
+    benchmark = re.search(r'benchmark:\s+"(.*)\.benchmark\.tsv"', block)
+    assert "benchmark:" not in block or benchmark[1] == log, "the benchmark is beside the log"
+    environment = re.search(r'conda:\s+"\.\./\.\./envs/(.+)\.yaml"', block)[1]
+    if name == "record_versions":  # one job in each environment
+        assert environment == "{environment}"
+    else:
+        assert environment in ENVIRONMENTS and (ROOT / f"envs/{environment}.yaml").is_file()
     assert "mem_mb=" in block and "runtime=" in block
     text = (ROOT / f"workflow/scripts/{name}.py").read_text()
     assert "snakemake.config" not in text, "a value read there would not be tracked"
     assert text.startswith("from scbind.core.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
     if name == "download":  # its result is fixed by the checksum
         return
-    declared = set(
-        re.findall(r"^        (\w+)=", block.partition("    params:\n")[2].partition("    script:")[0], re.M)
-    )
+    params = block.partition("    params:\n")[2].partition("    script:")[0]
+    assert not PATHS.search(params), "storage and modules rewrite paths in input: and output: only"
+    declared = set(re.findall(r"^        (\w+)=", params, re.M))
     unused = {p for p in declared - {"code", "template"} if f"snakemake.params.{p}" not in text}
     assert not unused, "a declared value that the script does not pass on"
     code = re.search(r"code=source_digest\(([^)]*)\)", block)

@@ -6,7 +6,7 @@ rule simulate_demo:
     log:
         "logs/simulate_demo/demo.log",
     benchmark:
-        "benchmarks/simulate_demo/demo.tsv"
+        "logs/simulate_demo/demo.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:

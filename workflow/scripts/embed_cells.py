@@ -13,7 +13,7 @@ with logged(snakemake.log[0]):
         samples,
         snakemake.input.sizes,
         snakemake.output.embedding,
-        labels=snakemake.params.labels or None,
+        labels=dict(zip(snakemake.params.labelled, snakemake.input.labels, strict=True)) or None,
         metadata=snakemake.params.metadata,
         group=snakemake.wildcards.group,
         exclude=snakemake.input.exclude,
