@@ -34,6 +34,18 @@ def test_both_entry_points_plan_the_same(project):
     assert project.jobs("-s", "workflow/Snakefile") == project.jobs() != {}
 
 
+def test_the_simulation_declares_all_that_it_writes(project):
+    path = project.edited("demo", {"n_cells": 25, "chromosome_mb": [0.2, 0.15], "cell_fragments": 300})
+    options = ("--configfile", path, "--", "resources/demo/truth")
+    text = project.snakemake("--dry-run", *options).stdout
+    declared = set(re.search(r"rule simulate_demo:\s+output: (.*)", text)[1].split(", "))
+    project.snakemake(*options)
+    made = project.folder / "resources/demo"
+    files = {str(path.relative_to(project.folder)) for path in made.rglob("*") if path.is_file()}
+    assert {file for file in files if "/truth/" not in file} == declared - {"resources/demo/truth"}
+    assert "resources/demo/truth" in declared
+
+
 @pytest.mark.parametrize(
     ("target", "has", "lacks"),
     [

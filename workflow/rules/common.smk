@@ -7,6 +7,7 @@ from snakemake.exceptions import WorkflowError
 
 from scbind.core.errors import InputError
 from scbind.core.files import read_rows, rows_by
+from scbind.demo.atlas import demo_files
 from scbind.plan import settings, sheets
 from scbind.plan.digests import list_modules, source_digest, template_digest
 
