@@ -36,6 +36,7 @@ def pins(path):
 
 
 RULES = dict(rules())
+CONFIGS = sorted((ROOT / "config").rglob("config.yaml"))
 ENVIRONMENTS = ast.literal_eval(
     re.search(r"^ENVIRONMENTS = (.*)$", (ROOT / "workflow/rules/provenance.smk").read_text(), re.M)[1]
 )
@@ -148,6 +149,15 @@ def test_the_shipped_config_names_every_top_level_key():
     config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
     assert list(config) == list(settings.load_schema()["properties"])
     settings.check_config(config)
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_editors_find_the_schema(path):
+    """The YAML language server takes the path as relative to the file, and a schema that is written in YAML."""
+    first = path.read_text().splitlines()[0]
+    schema = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)[1]
+    assert (path.parent / schema).resolve() == settings.SCHEMA.resolve()
+    settings.check_config(yaml.safe_load(path.read_text()))
 
 
 def test_the_snakefile_imports_only_light_modules():

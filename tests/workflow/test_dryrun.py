@@ -166,6 +166,34 @@ def test_what_streams_its_input_asks_for_no_more_memory_where_it_is_large(projec
     assert asked.pop("embed_cells") < 150_000 and max(asked.values()) == 4000
 
 
+EXAMPLES = {
+    "one-line-one-sample": {"bulk_track": 1, "count_fragments": 1, "embed_cells": 1, "train_model": 1},
+    "two-conditions": {"bulk_track": 2, "count_fragments": 6, "embed_cells": 1, "infer_binding": 12},
+    "given-labels": {"bulk_track": 2, "count_fragments": 2, "embed_cells": 1, "infer_binding": 4},
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_plan(project, name):
+    files = set()
+    for path in (project.folder / "config/examples" / name).iterdir():
+        files |= set(re.findall(r"{data}/([\w.-]+)", path.read_text()))
+    lay(project, {f"mine/{file}": "" for file in files})
+    options = ("--configfile", f"config/examples/{name}/config.yaml", "--config", "data=mine")
+    text = project.snakemake("--dry-run", *options).stdout
+    jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
+    assert EXAMPLES[name].items() <= jobs.items() and {"tf_targets", "write_report"} <= jobs.keys()
+    assert not {"simulate_demo", "download", "evaluate_oracle", "prepare_mappability"} & jobs.keys()
+    used = set(re.findall(r"mine/([\w.-]+)", text))
+    assert used == files
+    labels = re.search(r"rule embed_cells:\s+input: (.*)", text)[1].count("mine/cell_types.tsv")
+    assert labels == (2 if name == "given-labels" else 0)
+
+
+def test_examples_are_all_planned(project):
+    assert {path.name for path in (project.folder / "config/examples").iterdir()} == set(EXAMPLES)
+
+
 def test_absent_inputs_switch_features_off(project):
     first = project.edited("evaluate.truth", None)
     assert not {"score_cells", "score_types"} & project.jobs("--configfile", first).keys()
