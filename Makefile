@@ -69,6 +69,6 @@ docs-reference: env
 	cd workflow && python -m scbind.plan.settings > ../docs/reference/configuration.md
 
 clean:
-	rm -rf .snakemake logs site benchmarks/*/ resources/demo .pytest_cache .ruff_cache
+	rm -rf .snakemake logs site benchmarks/gpu resources/demo .pytest_cache .ruff_cache
 	find results -mindepth 1 ! -path results/README.md -delete
 	find workflow tests -name __pycache__ -prune -exec rm -rf {} +

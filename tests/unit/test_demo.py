@@ -14,6 +14,7 @@ import pytest
 from scbind.core.errors import InputError
 from scbind.demo import simulate as demo
 from scbind.demo import simulate_genome, simulate_motifs, simulate_reads, simulate_sites
+from scbind.demo.atlas import demo_files
 from scipy import sparse
 
 SMALL = {"n_cells": 50, "chromosome_mb": (0.2, 0.15), "cell_fragments": 300, "seed": 3}
@@ -53,7 +54,7 @@ def chromosomes(folder: Path) -> dict[str, str]:
 def test_writes_the_listed_files_and_the_same_bytes_again(atlas, tmp_path):
     demo.simulate(tmp_path, **SMALL)
     again = files_of(tmp_path)
-    assert list(again) == demo.demo_files()
+    assert list(again) == demo_files()
     assert again == {name: digest for name, digest in files_of(atlas).items() if not name.endswith(".fai")}
 
 
@@ -328,7 +329,7 @@ def test_design_of_lines_types_and_experiments():
 
 def test_sheets_name_the_demo_files():
     config = Path(__file__).parents[2] / "config"
-    files = {f"resources/demo/{name}" for name in demo.demo_files()}
+    files = {f"resources/demo/{name}" for name in demo_files()}
     chip = read(config, "chip.tsv")
     assert set(chip["path"]) | set(chip["relaxed"]) == {name for name in files if "/chip/" in name}
     for row in chip.itertuples():

@@ -1,6 +1,11 @@
+import platform
+import subprocess
+import sys
+import venv
+
 import pytest
 import yaml
-from scbind.plan import digests, provenance
+from scbind.plan import digests, provenance, versions
 
 
 def test_record_writes_what_was_used(tmp_path):
@@ -9,16 +14,39 @@ def test_record_writes_what_was_used(tmp_path):
     data.mkdir()
     (data / "b.txt").write_text("abc")
     (data / "a.txt").write_text("")
-    names = ("config.yaml", "sheets.tsv", "versions.tsv", "digests.tsv", "inputs.tsv")
+    names = ("config.yaml", "sheets.tsv", "environments.tsv", "digests.tsv", "inputs.tsv")
     out = [tmp_path / "provenance" / name for name in names]
-    provenance.record({"seed": 1, "a": {"b": None}}, {"tracks": str(sheet)}, [str(data), str(data)], *out)
-    assert yaml.safe_load(out[0].read_text()) == {"seed": 1, "a": {"b": None}}
+    environments = {"train_model": "train", "bulk_peaks": "peaks"}
+    config = {"seed": 1, "a": {"b": None}}
+    provenance.record(config, {"tracks": str(sheet)}, environments, [str(data), str(data)], *out)
+    assert yaml.safe_load(out[0].read_text()) == config
     assert 'tracks\t2\t"A\tx"' in out[1].read_text()
-    versions = dict(line.split("\t", 1) for line in out[2].read_text().splitlines())
-    assert versions["python"].startswith("3.") and versions["pytest"] == pytest.__version__
+    assert out[2].read_text() == "rule\tenvironment\nbulk_peaks\tpeaks\ntrain_model\ttrain\n"
     assert "peaks.macs3\t" + digests.source_digest("peaks.macs3") in out[3].read_text().splitlines()
     assert out[4].read_text().splitlines() == [
         "path\tbytes\tsha256",
         f"{data}/a.txt\t0\te3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         f"{data}/b.txt\t3\tba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
     ]
+
+
+def test_versions_are_those_of_the_environment_that_runs(tmp_path):
+    """A job of a conda environment sees the packages of Snakemake's environment behind its own."""
+    venv.create(tmp_path / "env")
+    bare = tmp_path / "env/lib" / f"python{sys.version_info.major}.{sys.version_info.minor}" / "site-packages"
+    for folder, version in ((bare, "1.0"), (tmp_path / "snakemake", "2.0")):
+        for name in ("both", folder.name.replace("-", "")):
+            info = folder / f"{name}-{version}.dist-info"
+            info.mkdir(parents=True)
+            (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+    (tmp_path / "env/conda-meta").mkdir()
+    (tmp_path / "env/conda-meta/htslib-1.23-h0.json").write_text('{"name": "htslib", "version": "1.23"}')
+    places = [str(tmp_path / "snakemake"), str(digests.PACKAGE.parent)]
+    code = f"import sys; sys.path.extend({places}); from scbind.plan import versions; "
+    code += f"versions.record_versions({str(tmp_path / 'out.tsv')!r})"
+    subprocess.run([tmp_path / "env/bin/python", "-c", code], check=True)
+    found = dict(line.split("\t") for line in (tmp_path / "out.tsv").read_text().splitlines())
+    assert found["environment"] == str(tmp_path / "env") and found["python"] == platform.python_version()
+    assert (found["both"], found["sitepackages"], found["conda:htslib"]) == ("1.0", "1.0", "1.23")
+    assert "snakemake" not in found
+    assert versions.list_versions()["pytest"] == pytest.__version__

@@ -1,4 +1,5 @@
 import errno
+import platform
 import resource
 import subprocess
 import sys
@@ -47,7 +48,12 @@ def test_a_full_disk_is_one_line_whatever_writes(tmp_path, writer):
 
 def test_what_is_our_fault_keeps_its_traceback(tmp_path):
     code, lines = run(tmp_path, "open('absent')")
-    assert code == 1 and lines[0].startswith("Traceback") and lines[-1].startswith("FileNotFoundError")
+    assert code == 1 and lines[1].startswith("Traceback") and lines[-1].startswith("FileNotFoundError")
+
+
+def test_a_log_begins_with_the_environment(tmp_path):
+    code, lines = run(tmp_path, "print('done')")
+    assert (code, lines) == (0, [f"Python {platform.python_version()} in {sys.prefix}", "done"])
 
 
 def test_what_led_to_an_error_counts():

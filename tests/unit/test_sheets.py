@@ -164,7 +164,7 @@ def test_sources_and_addresses_become_downloads(project, tmp_path):
 
 def test_demo_files_are_made_not_missed(project):
     plan = project(chip="cell_line\ttf\tpath\nA\tCTCF\tresources/demo/chip/x.bed\n")
-    assert plan.generated == {"resources/demo/chip/x.bed"}
+    assert plan.chip[0]["path"] == "resources/demo/chip/x.bed"
 
 
 @pytest.mark.parametrize(

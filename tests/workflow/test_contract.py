@@ -37,6 +37,15 @@ def pins(path):
 
 
 RULES = dict(rules())
+CONFIGS = sorted((ROOT / "config").rglob("config.yaml"))
+ENVIRONMENTS = ast.literal_eval(
+    re.search(r"^ENVIRONMENTS = (.*)$", (ROOT / "workflow/rules/provenance.smk").read_text(), re.M)[1]
+)
+# A path that the user, or a rule, gives: a whole row of a sheet, a column or key that names a file, a result.
+PATHS = re.compile(
+    r"""results/|resources/|=PLAN\.(?:chip|tracks|samples|sheets)|PLAN\.tracks\[[^]]*\],"""
+    r"""|(?<!bool\(row)\["(?:path|relaxed|labels|barcodes|fasta|exclude|chrom_sizes|mappability|genes|truth)"\]"""
+)
 
 
 def test_every_script_has_its_rule():
@@ -60,17 +69,23 @@ def test_rule(name):
     assert f"logs/{name}/" in block, "the log is in a folder of the rule's name"
     script = re.search(r'script:\s+"\.\./scripts/(\w+)\.py"', block)[1]
     assert script == name
-    environment = re.search(r'conda:\s+"\.\./\.\./(envs/\w+\.yaml)"', block)[1]
-    assert (ROOT / environment).is_file()
+    log = re.search(r'log:\s+"(.*)\.log"', block)[1]
+    benchmark = re.search(r'benchmark:\s+"(.*)\.benchmark\.tsv"', block)
+    assert "benchmark:" not in block or benchmark[1] == log, "the benchmark is beside the log"
+    environment = re.search(r'conda:\s+"\.\./\.\./envs/(.+)\.yaml"', block)[1]
+    if name == "record_versions":  # one job in each environment
+        assert environment == "{environment}"
+    else:
+        assert environment in ENVIRONMENTS and (ROOT / f"envs/{environment}.yaml").is_file()
     assert "mem_mb=" in block and "runtime=" in block
     text = (ROOT / f"workflow/scripts/{name}.py").read_text()
     assert "snakemake.config" not in text, "a value read there would not be tracked"
     assert text.startswith("from scbind.core.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
     if name == "download":  # its result is fixed by the checksum
         return
-    declared = set(
-        re.findall(r"^        (\w+)=", block.partition("    params:\n")[2].partition("    script:")[0], re.M)
-    )
+    params = block.partition("    params:\n")[2].partition("    script:")[0]
+    assert not PATHS.search(params), "storage and modules rewrite paths in input: and output: only"
+    declared = set(re.findall(r"^        (\w+)=", params, re.M))
     unused = {p for p in declared - {"code", "template"} if f"snakemake.params.{p}" not in text}
     assert not unused, "a declared value that the script does not pass on"
     code = re.search(r"code=source_digest\(([^)]*)\)", block)
@@ -204,6 +219,15 @@ def test_the_shipped_config_names_every_top_level_key():
     settings.check_config(config)
 
 
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_editors_find_the_schema(path):
+    """The YAML language server takes the path as relative to the file, and a schema that is written in YAML."""
+    first = path.read_text().splitlines()[0]
+    schema = re.fullmatch(r"# yaml-language-server: \$schema=(\S+)", first)[1]
+    assert (path.parent / schema).resolve() == settings.SCHEMA.resolve()
+    settings.check_config(yaml.safe_load(path.read_text()))
+
+
 def test_the_snakefile_imports_only_light_modules():
     names = set()
     for path in [*RULE_FILES, ROOT / "workflow/Snakefile", ROOT / "Snakefile"]:
@@ -219,6 +243,7 @@ def test_the_snakefile_imports_only_light_modules():
         "core.files",
         "evaluation.registry",
         "formats.typestatus",
+        "demo.atlas",
     }
 
 

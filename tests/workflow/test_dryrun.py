@@ -35,6 +35,18 @@ def test_both_entry_points_plan_the_same(project):
     assert project.jobs("-s", "workflow/Snakefile") == project.jobs() != {}
 
 
+def test_the_simulation_declares_all_that_it_writes(project):
+    path = project.edited("demo", {"n_cells": 25, "chromosome_mb": [0.2, 0.15], "cell_fragments": 300})
+    options = ("--configfile", path, "--", "resources/demo/truth")
+    text = project.snakemake("--dry-run", *options).stdout
+    declared = set(re.search(r"rule simulate_demo:\s+output: (.*)", text)[1].split(", "))
+    project.snakemake(*options)
+    made = project.folder / "resources/demo"
+    files = {str(path.relative_to(project.folder)) for path in made.rglob("*") if path.is_file()}
+    assert {file for file in files if "/truth/" not in file} == declared - {"resources/demo/truth"}
+    assert "resources/demo/truth" in declared
+
+
 @pytest.mark.parametrize(
     ("target", "has", "lacks"),
     [
@@ -153,6 +165,34 @@ def test_what_streams_its_input_asks_for_no_more_memory_where_it_is_large(projec
         for rule in rerun
     }
     assert asked.pop("embed_cells") < 150_000 and max(asked.values()) == 4000
+
+
+EXAMPLES = {
+    "one-line-one-sample": {"bulk_track": 1, "count_fragments": 1, "embed_cells": 1, "train_model": 1},
+    "two-conditions": {"bulk_track": 2, "count_fragments": 6, "embed_cells": 1, "infer_binding": 12},
+    "given-labels": {"bulk_track": 2, "count_fragments": 2, "embed_cells": 1, "infer_binding": 4},
+}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_examples_plan(project, name):
+    files = set()
+    for path in (project.folder / "config/examples" / name).iterdir():
+        files |= set(re.findall(r"{data}/([\w.-]+)", path.read_text()))
+    lay(project, {f"mine/{file}": "" for file in files})
+    options = ("--configfile", f"config/examples/{name}/config.yaml", "--config", "data=mine")
+    text = project.snakemake("--dry-run", *options).stdout
+    jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
+    assert EXAMPLES[name].items() <= jobs.items() and {"tf_targets", "write_report"} <= jobs.keys()
+    assert not {"simulate_demo", "download", "evaluate_oracle", "prepare_mappability"} & jobs.keys()
+    used = set(re.findall(r"mine/([\w.-]+)", text))
+    assert used == files
+    labels = re.search(r"rule embed_cells:\s+input: (.*)", text)[1].count("mine/cell_types.tsv")
+    assert labels == (2 if name == "given-labels" else 0)
+
+
+def test_examples_are_all_planned(project):
+    assert {path.name for path in (project.folder / "config/examples").iterdir()} == set(EXAMPLES)
 
 
 def test_absent_inputs_switch_features_off(project):

@@ -122,7 +122,7 @@ rule score_cells:
     log:
         "logs/score_cells/cells.log",
     benchmark:
-        "benchmarks/score_cells/cells.tsv"
+        "logs/score_cells/cells.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 4

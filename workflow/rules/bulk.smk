@@ -10,14 +10,17 @@ rule bulk_track:
     log:
         "logs/bulk_track/{cell_line}.log",
     benchmark:
-        "benchmarks/bulk_track/{cell_line}.tsv"
+        "logs/bulk_track/{cell_line}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 0.5),
         runtime=240,
     params:
-        tracks=lambda wildcards: PLAN.tracks[wildcards.cell_line],
+        tracks=lambda wildcards: [
+            {"format": track["format"], "region": track["region"]}
+            for track in PLAN.tracks[wildcards.cell_line]
+        ],
         code=source_digest("bulk.tracks"),
     script:
         "../scripts/bulk_track.py"
@@ -34,7 +37,7 @@ rule bulk_peaks:
     log:
         "logs/bulk_peaks/{cell_line}.log",
     benchmark:
-        "benchmarks/bulk_peaks/{cell_line}.tsv"
+        "logs/bulk_peaks/{cell_line}.benchmark.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:

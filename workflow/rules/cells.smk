@@ -12,7 +12,7 @@ rule bam_fragments:
     log:
         "logs/bam_fragments/{sample}.log",
     benchmark:
-        "benchmarks/bam_fragments/{sample}.tsv"
+        "logs/bam_fragments/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -39,7 +39,7 @@ rule count_fragments:
     log:
         "logs/count_fragments/{sample}.log",
     benchmark:
-        "benchmarks/count_fragments/{sample}.tsv"
+        "logs/count_fragments/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -62,7 +62,7 @@ rule sample_peaks:
     log:
         "logs/sample_peaks/{sample}.log",
     benchmark:
-        "benchmarks/sample_peaks/{sample}.tsv"
+        "logs/sample_peaks/{sample}.benchmark.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:
@@ -91,9 +91,7 @@ rule embed_cells:
             "results/cells/{sample}/peaks.narrowPeak", PLAN.groups[wildcards.group]
         ),
         labels=lambda wildcards: [
-            PLAN.samples[sample]["labels"]
-            for sample in PLAN.groups[wildcards.group]
-            if PLAN.samples[sample]["labels"]
+            PLAN.samples[sample]["labels"] for sample in labelled_samples(wildcards.group)
         ],
         sizes=f"{REFERENCE}/chrom.sizes",
         exclude=f"{REFERENCE}/exclude.bed",
@@ -102,7 +100,7 @@ rule embed_cells:
     log:
         "logs/embed_cells/{group}.log",
     benchmark:
-        "benchmarks/embed_cells/{group}.tsv"
+        "logs/embed_cells/{group}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     threads: 4
@@ -111,11 +109,7 @@ rule embed_cells:
         runtime=480,
     params:
         samples=lambda wildcards: PLAN.groups[wildcards.group],
-        labels=lambda wildcards: {
-            sample: PLAN.samples[sample]["labels"]
-            for sample in PLAN.groups[wildcards.group]
-            if PLAN.samples[sample]["labels"]
-        },
+        labelled=lambda wildcards: labelled_samples(wildcards.group),
         metadata=lambda wildcards: {
             sample: {key: PLAN.samples[sample][key] for key in ("donor", "condition")}
             for sample in PLAN.groups[wildcards.group]

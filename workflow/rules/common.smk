@@ -1,11 +1,13 @@
 # Read and check the configuration and the sheets; the few helpers that several rule files use.
 import re
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 
 from scbind.core.errors import InputError
 from scbind.core.files import read_rows, rows_by
+from scbind.demo.atlas import demo_files
 from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import settings, sheets
@@ -144,6 +146,11 @@ def per_sample(pattern, samples):
     return expand(pattern, sample=samples)
 
 
+def labelled_samples(group):
+    """Return the samples of a group whose cells have labels."""
+    return [sample for sample in PLAN.groups[group] if PLAN.samples[sample]["labels"]]
+
+
 def harmony_batches(samples):
     """Return the batch of each sample that Harmony takes out: itself or its donor; nothing if not asked for."""
     column = SETTINGS["cells"]["harmony"]
@@ -156,6 +163,11 @@ def sample_fragments(sample):
     """Return the fragments file of a sample: the user's own, or the one made from its BAM."""
     row = PLAN.samples[sample]
     return row["path"] if row["format"] == "fragments" else f"results/cells/{sample}/fragments.tsv.gz"
+
+
+def rule_environments(wildcards):
+    """Return the name of the environment of each rule, also of rules that another workflow has changed."""
+    return {rule.name: Path(str(rule.conda_env)).stem for rule in workflow.rules if rule.conda_env}
 
 
 def held_out_chromosomes():

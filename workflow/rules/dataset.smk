@@ -3,7 +3,8 @@ rule build_dataset:
     input:
         REFERENCE_FILES,
         mappability=MAPPABILITY,
-        chip=sorted({path for row in PLAN.chip for path in (row["path"], row["relaxed"]) if path}),
+        chip=[row["path"] for row in PLAN.chip],
+        relaxed=[row["relaxed"] for row in PLAN.chip if row["relaxed"]],
         tracks=expand("results/bulk/{cell_line}/insertions.bw", cell_line=PLAN.tracks),
         facts=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
         fragments=expand("results/bulk/{cell_line}/fragments.npy", cell_line=PLAN.tracks),
@@ -13,7 +14,7 @@ rule build_dataset:
     log:
         "logs/build_dataset/dataset.log",
     benchmark:
-        "benchmarks/build_dataset/dataset.tsv"
+        "logs/build_dataset/dataset.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -22,7 +23,7 @@ rule build_dataset:
     params:
         reference=subpath(input[0], parent=True),
         cell_lines=list(PLAN.tracks),
-        chip=PLAN.chip,
+        chip=[(row["cell_line"], row["tf"], bool(row["relaxed"])) for row in PLAN.chip],
         splits=SETTINGS["splits"],
         geometry=GEOMETRY,
         code=source_digest("dataset.build"),

@@ -12,7 +12,7 @@ rule evaluate_model:
     log:
         "logs/evaluate_model/{model}.log",
     benchmark:
-        "benchmarks/evaluate_model/{model}.tsv"
+        "logs/evaluate_model/{model}.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -42,7 +42,7 @@ rule evaluate_depth:
     log:
         "logs/evaluate_depth/{model}.log",
     benchmark:
-        "benchmarks/evaluate_depth/{model}.tsv"
+        "logs/evaluate_depth/{model}.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -99,7 +99,7 @@ rule evaluate_baselines:
     log:
         "logs/evaluate_baselines/baselines.log",
     benchmark:
-        "benchmarks/evaluate_baselines/baselines.tsv"
+        "logs/evaluate_baselines/baselines.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 8

@@ -34,7 +34,7 @@ rule sequence_readout:
     log:
         "logs/sequence_readout/readout.log",
     benchmark:
-        "benchmarks/sequence_readout/readout.tsv"
+        "logs/sequence_readout/readout.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -66,7 +66,7 @@ rule reference_profile:
     log:
         "logs/reference_profile/reference.log",
     benchmark:
-        "benchmarks/reference_profile/reference.tsv"
+        "logs/reference_profile/reference.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -101,7 +101,7 @@ rule infer_binding:
     log:
         "logs/infer_binding/{sample}.{scatteritem}.log",
     benchmark:
-        "benchmarks/infer_binding/{sample}.{scatteritem}.tsv"
+        "logs/infer_binding/{sample}.{scatteritem}.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -130,7 +130,7 @@ rule merge_shards:
     log:
         "logs/merge_shards/{sample}.log",
     benchmark:
-        "benchmarks/merge_shards/{sample}.tsv"
+        "logs/merge_shards/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -159,7 +159,7 @@ rule cell_type_tracks:
     log:
         "logs/cell_type_tracks/{sample}.log",
     benchmark:
-        "benchmarks/cell_type_tracks/{sample}.tsv"
+        "logs/cell_type_tracks/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:

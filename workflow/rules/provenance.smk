@@ -1,24 +1,57 @@
-# What these results were made from: settings, sheets, versions, digests of the code, checksums of the inputs.
+# What these results were made from: settings, sheets, digests of the code, checksums of the inputs, versions.
+ENVIRONMENTS = ["core", "peaks", "train"]
+PROVENANCE = [
+    "results/provenance/config.yaml",
+    "results/provenance/sheets.tsv",
+    "results/provenance/environments.tsv",
+    "results/provenance/digests.tsv",
+    "results/provenance/inputs.tsv",
+    expand("results/provenance/versions/{environment}.tsv", environment=ENVIRONMENTS),
+]
+
+
 rule record_provenance:
     input:
-        PLAN.inputs(),
+        data=PLAN.inputs(),
+        # Snakemake reads them from the local disk when it starts, so they are never in storage.
+        sheets=[local(path) for path in PLAN.sheets.values()],
     output:
         config=report("results/provenance/config.yaml", category="Provenance"),
         sheets="results/provenance/sheets.tsv",
-        versions=report("results/provenance/versions.tsv", category="Provenance"),
+        environments=report("results/provenance/environments.tsv", category="Provenance"),
         digests="results/provenance/digests.tsv",
         inputs=report("results/provenance/inputs.tsv", category="Provenance"),
     log:
         "logs/record_provenance/provenance.log",
     conda:
-        "../../envs/dev.yaml"
+        "../../envs/core.yaml"
     resources:
         mem_mb=1000,
         runtime=120,
     params:
         config=SETTINGS,
-        sheets=PLAN.sheets,
+        sheets=list(PLAN.sheets),
+        environments=rule_environments,
         # All of our modules: the record is renewed whenever any of them changes.
         code=source_digest(*list_modules()),
     script:
         "../scripts/record_provenance.py"
+
+
+# Runs in the environment that it records: with --sdm conda each has its own packages.
+rule record_versions:
+    output:
+        versions=report("results/provenance/versions/{environment}.tsv", category="Provenance"),
+    log:
+        "logs/record_versions/{environment}.log",
+    wildcard_constraints:
+        environment=one_of(ENVIRONMENTS),
+    conda:
+        "../../envs/{environment}.yaml"
+    resources:
+        mem_mb=500,
+        runtime=10,
+    params:
+        code=source_digest("plan.versions"),
+    script:
+        "../scripts/record_versions.py"

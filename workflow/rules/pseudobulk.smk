@@ -37,7 +37,7 @@ rule split_sample:
     log:
         "logs/split_sample/{sample}.log",
     benchmark:
-        "benchmarks/split_sample/{sample}.tsv"
+        "logs/split_sample/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -64,7 +64,7 @@ rule merge_pieces:
     log:
         "logs/merge_pieces/{bulk}.log",
     benchmark:
-        "benchmarks/merge_pieces/{bulk}.tsv"
+        "logs/merge_pieces/{bulk}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -106,7 +106,7 @@ rule call_peaks:
     log:
         "logs/call_peaks/{bulk}.log",
     benchmark:
-        "benchmarks/call_peaks/{bulk}.tsv"
+        "logs/call_peaks/{bulk}.benchmark.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:

@@ -1,17 +1,4 @@
-# What can be asked for by name: snakemake peaks, train, infer, evaluate, report. The default is all of it.
-rule all:
-    input:
-        "results/report.html",
-        "results/peaks/consensus.bed",
-        optional(PEAK_ANNOTATION),
-        rules.record_provenance.output,
-        expand("results/models/{model}/card.md", model=MODELS),
-        binding_stores(),
-        type_tracks(),
-        per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
-    localrule: True
-
-
+# What can be asked for by name: snakemake peaks, train, infer, evaluate, report. The default, rule all, is in the Snakefile.
 rule peaks:
     input:
         "results/peaks/consensus.bed",
@@ -47,5 +34,5 @@ rule evaluate:
 rule report:
     input:
         "results/report.html",
-        rules.record_provenance.output,
+        PROVENANCE,
     localrule: True

@@ -20,7 +20,7 @@ rule train_model:
     log:
         "logs/train_model/{model}.log",
     benchmark:
-        "benchmarks/train_model/{model}.tsv"
+        "logs/train_model/{model}.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 16
@@ -32,8 +32,6 @@ rule train_model:
         workers=lambda wildcards: SETTINGS["models"][wildcards.model]["workers"],
     params:
         reference=subpath(input[0], parent=True),
-        # A killed training goes on from here. Not an output: Snakemake removes the outputs of failed jobs.
-        scratch="results/models/{model}/scratch",
         options=lambda wildcards: {
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
@@ -54,7 +52,7 @@ rule calibrate_model:
     log:
         "logs/calibrate_model/{model}.log",
     benchmark:
-        "benchmarks/calibrate_model/{model}.tsv"
+        "logs/calibrate_model/{model}.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     threads: 8

@@ -6,10 +6,15 @@ with logged(snakemake.log[0]):
 
     given = snakemake.input
     files = map(LineFiles, given.tracks, given.peaks, given.facts, given.fragments)
+    relaxed = iter(given.relaxed)
+    chip = [
+        {"cell_line": line, "tf": tf, "path": path, "relaxed": next(relaxed) if has_relaxed else None}
+        for (line, tf, has_relaxed), path in zip(snakemake.params.chip, given.chip, strict=True)
+    ]
     build_dataset(
         snakemake.params.reference,
         dict(zip(snakemake.params.cell_lines, files, strict=True)),
-        snakemake.params.chip,
+        chip,
         snakemake.params.splits,
         Geometry(**snakemake.params.geometry),
         snakemake.output.folder,

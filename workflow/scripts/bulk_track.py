@@ -4,6 +4,6 @@ with logged(snakemake.log[0]):
     from scbind.bulk.tracks import insertion_track
 
     output = snakemake.output
-    insertion_track(
-        snakemake.params.tracks, snakemake.input.sizes, output.bigwig, output.facts, output.fragments
-    )
+    rows = zip(snakemake.params.tracks, snakemake.input.tracks, strict=True)
+    tracks = [row | {"path": path} for row, path in rows]
+    insertion_track(tracks, snakemake.input.sizes, output.bigwig, output.facts, output.fragments)

@@ -15,7 +15,7 @@ with logged(snakemake.log[0]):
         snakemake.output.embedding,
         EmbedOptions(**snakemake.params.options),
         group=snakemake.wildcards.group,
-        labels=snakemake.params.labels or None,
+        labels=dict(zip(snakemake.params.labelled, snakemake.input.labels, strict=True)) or None,
         metadata=snakemake.params.metadata,
         exclude=snakemake.input.exclude,
         batches=snakemake.params.batches or None,

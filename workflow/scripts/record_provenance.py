@@ -5,7 +5,8 @@ with logged(snakemake.log[0]):
 
     record(
         snakemake.params.config,
-        snakemake.params.sheets,
-        snakemake.input,
+        dict(zip(snakemake.params.sheets, snakemake.input.sheets, strict=True)),
+        snakemake.params.environments,
+        snakemake.input.data,
         *snakemake.output,
     )

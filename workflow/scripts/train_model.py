@@ -1,6 +1,8 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
+    from pathlib import Path
+
     from scbind.models.training import TrainFiles, TrainOptions, train
 
     files = TrainFiles(
@@ -8,7 +10,8 @@ with logged(snakemake.log[0]):
         snakemake.params.reference,
         snakemake.output.checkpoint,
         snakemake.output.history,
-        snakemake.params.scratch,
+        # A killed training goes on from here. Not an output: Snakemake removes the outputs of failed jobs.
+        Path(snakemake.output.checkpoint).with_name("scratch"),
         snakemake.input.motifs or None,
     )
     train(

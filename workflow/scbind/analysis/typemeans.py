@@ -85,7 +85,9 @@ class TypeMeans:
         types = list_types(pd.concat([labels for _, labels in read]), min_cells, what)
         if not types:
             raise InputError(
-                cells[0], f"no cell type has {min_cells} cells", "lower min_cells or label more coarsely"
+                cells[0],
+                f"no cell type has {min_cells} cells",
+                "lower analysis.min_cells or label more coarsely",
             )
         stores = tuple(binding for binding, _ in read)
         members = tuple(pd.Categorical(labels, categories=types).codes.astype(np.int64) for _, labels in read)

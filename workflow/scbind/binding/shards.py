@@ -57,7 +57,7 @@ def steps(floor: float, max_error: float) -> int:
     if not max_error <= floor < 1:
         problem = f"a binding floor of {floor} cannot be stored with an error of {max_error}"
         raise InputError(
-            "config", problem, f"give infer.floor between {max_error} and 1, or a smaller max_error"
+            "config", problem, f"give infer.floor between {max_error} and 1, or a smaller infer.max_error"
         )
     return int(np.ceil((np.sqrt(1 - floor) + np.sqrt(1 - floor + max_error)) / (2 * max_error) - 1e-9))
 

@@ -204,7 +204,7 @@ def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.Da
             raise InputError(
                 fragments,
                 f"no barcode has {min_fragments} fragments (the most is {most})",
-                "lower min_fragments or check that this is a single-cell file",
+                "lower cells.min_barcode or check that this is a single-cell file",
             )
     else:
         place = match_barcodes(barcodes, allowed, pd.Index(table["barcode"], dtype=object), sample)

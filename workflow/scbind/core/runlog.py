@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import sys
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ FELL_SHORT = re.compile(
 
 @contextmanager
 def logged(log_path: str | Path) -> Iterator[None]:
-    """Send stdout and stderr, also those of child processes, to a log file.
+    """Send stdout and stderr, also those of child processes, to a log file. Its first line names the environment.
 
     An :class:`InputError` ends the process with its one line instead of a traceback, and so does a disk that takes no
     more; any other error keeps its traceback, because then the fault is ours.
@@ -34,6 +35,9 @@ def logged(log_path: str | Path) -> Iterator[None]:
     sys.stderr.flush()
     os.dup2(handle, 1)
     os.dup2(handle, 2)
+    if empty:
+        with suppress(OSError):
+            say(f"Python {platform.python_version()} in {sys.prefix}")
     try:
         yield
     except Exception as error:

@@ -17,8 +17,9 @@ from scipy import sparse
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, table_text, write_bed, write_table
 from scbind.core.runlog import say
+from scbind.demo.atlas import ACTIVE, ASSAYED, DRIVERS, EVERYWHERE, LINES, SHARE, TFS, TYPES
 from scbind.demo.simulate_genome import SimulatedGenome, genes, simulate_genome
-from scbind.demo.simulate_motifs import FACTORS, Preference, true_preferences
+from scbind.demo.simulate_motifs import Preference, true_preferences
 from scbind.demo.simulate_reads import (
     DUPLICATES,
     Library,
@@ -31,27 +32,6 @@ from scbind.demo.simulate_reads import (
 )
 from scbind.demo.simulate_sites import chip_peaks, find_sites, open_elements
 
-TFS: list[str] = list(FACTORS)
-EVERYWHERE = ("CTCF", "NRF1", "ELF1")  # active in every line and type; the other factors open enhancers
-DRIVERS: list[str] = [tf for tf in TFS if tf not in EVERYWHERE]
-LINES: list[str] = ["LINE_A", "LINE_B", "LINE_C"]
-TYPES: list[str] = ["myeloid", "b_cell", "t_cell", "erythroid", "mast"]
-ACTIVE: dict[str, tuple[str, ...]] = {  # drivers; no type has the combination of a line
-    "LINE_A": ("SPI1", "EBF1", "PAX5", "RUNX1", "RUNX3", "TCF7", "GATA3", "JUND"),
-    "LINE_B": ("SPI1", "CEBPB", "GATA1", "TAL1", "RUNX1", "TCF7", "GATA3", "JUND"),
-    "LINE_C": ("SPI1", "CEBPB", "EBF1", "GATA1", "RUNX3", "TCF7"),
-    "myeloid": ("SPI1", "CEBPB", "RUNX1", "JUND"),
-    "b_cell": ("SPI1", "EBF1", "PAX5", "RUNX3"),
-    "t_cell": ("TCF7", "GATA3", "RUNX1", "RUNX3"),
-    "erythroid": ("GATA1", "TAL1", "JUND"),
-    "mast": ("GATA1", "CEBPB", "GATA3", "RUNX3"),
-}
-SHARE: dict[str, float] = {"myeloid": 0.32, "b_cell": 0.26, "t_cell": 0.24, "erythroid": 0.14, "mast": 0.04}
-NOT_ASSAYED = {"LINE_A": ("GATA3",), "LINE_B": ("NRF1",), "LINE_C": ("ELF1",)}  # active, yet no experiment
-ASSAYED: dict[str, list[str]] = {
-    line: [tf for tf in TFS if tf in (*EVERYWHERE, *ACTIVE[line]) and tf not in NOT_ASSAYED[line]]
-    for line in LINES
-}
 BULK_FRAGMENTS = {"LINE_A": 400_000, "LINE_B": 250_000, "LINE_C": 400_000}
 GC_BIAS = {"LINE_A": 0.15, "LINE_B": 0.4, "LINE_C": 0.25, "cells": 0.25}
 CHROMOSOMES_MB = (1.25, 1.15, 1.05, 1.15)
@@ -60,19 +40,6 @@ POOR_PER_CELL = 1 / 8  # barcodes that are no good cell, per real cell
 DEPTH_SD = 0.45  # of the log of a cell's fragments
 FRIP = 0.42  # mean share of a cell's fragments aimed at open elements
 STREAMS = ("genome", "genes", "opening", "sites", "levels", "chip", "bulk", "cells", "duplicates", "barcodes")
-
-
-def demo_files() -> list[str]:
-    """Every file that :func:`simulate` writes, relative to its folder, sorted."""
-    files = ["genome.fa", "exclude.bed", "genes.bed"]
-    files += ["sc/demo.fragments.tsv.gz", "sc/demo.fragments.tsv.gz.tbi"]
-    for line in LINES:
-        files += [f"bulk/{line}.fragments.tsv.gz", f"bulk/{line}.fragments.tsv.gz.tbi"]
-        for tf in ASSAYED[line]:
-            files += [f"chip/{line}/{tf}.narrowPeak.gz", f"chip/{line}/{tf}.relaxed.narrowPeak.gz"]
-    files += [f"truth/{name}" for name in ("cells.tsv", "activity.tsv", "elements.bed", "sites.tsv")]
-    files += ["truth/open.npz", "truth/motifs.npz"]
-    return sorted(files)
 
 
 def activity_table() -> pd.DataFrame:
@@ -89,7 +56,7 @@ def simulate(
     cell_fragments: float = 1_850,
     bulk_fragments: dict[str, int] | None = None,
 ) -> None:
-    """Write the demo atlas: the files of :func:`demo_files`, the same bytes for the same arguments.
+    """Write the demo atlas: the files of :func:`scbind.demo.atlas.demo_files`, the same bytes for the same arguments.
 
     Parameters
     ----------

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from scbind.core.errors import InputError
+from scbind.demo.atlas import FACTORS, Factor
 from scbind.formats.genome import UNKNOWN
 
 RELEASE = "JASPAR2024"
@@ -22,35 +23,6 @@ WEAKEST = 3.5  # bits below the mean score of the preference's own sites
 PARTNER_REACH = 60  # bp between the centres of the two motifs
 CONTEXT_REACH = 75  # bp on either side in which G and C are counted
 SLOPE = 1.5  # of the logistic curve from energy (bits) to probability of being bindable
-
-
-@dataclass(frozen=True)
-class Factor:
-    """How one factor was given its preference; the flanks are those of the core's own strand."""
-
-    matrix_id: str
-    left: str
-    right: str
-    partner: str | None = None
-    gc_context: bool = False
-
-
-FACTORS: dict[str, Factor] = {
-    "CTCF": Factor("MA0139.2", "T", "CTG"),
-    "NRF1": Factor("MA0506.3", "GC", "AT"),
-    "ELF1": Factor("MA0473.4", "CC", "TC", gc_context=True),
-    "SPI1": Factor("MA0080.7", "AA", "AA"),
-    "CEBPB": Factor("MA0466.4", "GC", "CT", partner="JUND"),
-    "GATA1": Factor("MA0035.5", "CAG", "CC", partner="TAL1"),
-    "GATA3": Factor("MA0037.5", "TG", "GAT"),
-    "TAL1": Factor("MA0091.2", "TC", "CG"),
-    "RUNX1": Factor("MA0002.3", "GA", "GC"),
-    "RUNX3": Factor("MA0684.3", "TCT", "CA", partner="SPI1"),
-    "EBF1": Factor("MA0154.5", "GA", "AC"),
-    "PAX5": Factor("MA0014.4", "GA", "GTA", partner="EBF1"),
-    "TCF7": Factor("MA0769.3", "AC", "GGA", partner="RUNX1"),
-    "JUND": Factor("MA0491.3", "GG", "CC"),
-}
 
 
 @dataclass(frozen=True)

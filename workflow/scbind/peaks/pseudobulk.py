@@ -78,7 +78,7 @@ def list_cell_types(
         raise InputError(
             paths[0],
             f"no cell type is left ({types['reason'].iloc[0]})",
-            "lower the minima or change small_types",
+            "lower peaks.min_cells and peaks.min_fragments, or change peaks.small_types",
         )
     into = types["merged_into"].where(types["status"] == MERGED, types["cell_type"])
     table["cell_type"] = table["cell_type"].map(dict(zip(types["cell_type"], into, strict=True)))

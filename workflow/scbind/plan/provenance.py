@@ -1,11 +1,8 @@
-"""Where results come from: a record of inputs, settings, versions and digests of our code."""
+"""Where results come from: a record of inputs, settings, environments and digests of our code."""
 
 from __future__ import annotations
 
-import platform
-import subprocess
 from collections.abc import Iterable, Mapping
-from importlib import metadata
 from pathlib import Path
 
 import pandas as pd
@@ -15,25 +12,14 @@ from scbind.core.files import atomic, file_sha256, write_table
 from scbind.plan.digests import list_digests
 
 
-def list_versions() -> dict[str, str]:
-    """Version of Python, of bedtools and of every installed distribution."""
-    versions = {"python": platform.python_version(), "platform": platform.platform()}
-    try:
-        reply = subprocess.run(["bedtools", "--version"], capture_output=True, text=True, check=True)
-        versions["bedtools"] = reply.stdout.strip().removeprefix("bedtools v")
-    except (OSError, subprocess.CalledProcessError):
-        versions["bedtools"] = "not found"
-    installed = {d.metadata["Name"]: d.version for d in metadata.distributions() if d.metadata["Name"]}
-    return versions | dict(sorted(installed.items(), key=lambda item: item[0].lower()))
-
-
 def record(
     config: Mapping,
     sheets: Mapping[str, str],
+    environments: Mapping[str, str],
     inputs: Iterable[str],
     config_out: str | Path,
     sheets_out: str | Path,
-    versions_out: str | Path,
+    environments_out: str | Path,
     digests_out: str | Path,
     inputs_out: str | Path,
 ) -> None:
@@ -45,10 +31,12 @@ def record(
         The configuration as used: defaults filled in.
     sheets
         Name of each sheet and the path of its file.
+    environments
+        Name of each rule and of the environment in which it runs.
     inputs
         Paths of the input files; each is hashed (folders: each file in them).
-    config_out, sheets_out, versions_out, digests_out, inputs_out
-        ``config.yaml``; one table of ``sheet, line, text``; ``name, version``; ``module, digest``;
+    config_out, sheets_out, environments_out, digests_out, inputs_out
+        ``config.yaml``; one table of ``sheet, line, text``; ``rule, environment``; ``module, digest``;
         ``path, bytes, sha256``.
     """
     with atomic(config_out) as scratch:
@@ -58,7 +46,7 @@ def record(
         text = Path(path).read_text(encoding="utf-8").splitlines()
         lines += [(name, number, line) for number, line in enumerate(text, 1)]
     _write_rows(sheets_out, ("sheet", "line", "text"), lines)
-    _write_rows(versions_out, ("name", "version"), list_versions().items())
+    _write_rows(environments_out, ("rule", "environment"), sorted(environments.items()))
     _write_rows(digests_out, ("module", "digest"), list_digests().items())
     files: list[Path] = []
     for path in sorted({str(p) for p in inputs}):

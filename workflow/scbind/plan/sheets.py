@@ -52,8 +52,6 @@ class Plan:
         Sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "donor", "condition"}``.
     sheets
         Name -> path of each sheet in use.
-    generated
-        Files below ``resources/demo/`` that are asked for.
     """
 
     config: dict
@@ -62,7 +60,6 @@ class Plan:
     chip: list[dict] = field(default_factory=list)
     samples: dict[str, dict] = field(default_factory=dict)
     sheets: dict[str, str] = field(default_factory=dict)
-    generated: set[str] = field(default_factory=set)
 
     @property
     def tfs(self) -> list[str]:
@@ -236,7 +233,6 @@ class _Resolver:
             self.plan.sources[name] = {"url": text, "sha256": ""}
             return f"resources/{name}"
         if text.startswith(DEMO_FOLDER):
-            self.plan.generated.add(text)
             return text
         if not os.path.exists(text):
             raise InputError(

@@ -1,0 +1,73 @@
+"""What a refusal tells the user to set can be set under that name."""
+
+import ast
+import re
+
+import pytest
+from scbind.plan import digests, settings
+from scbind.plan.sheets import COLUMNS
+
+KEYS = [re.sub(r"<name>", "*", key) for key, _ in settings.list_keys()]
+SECTIONS = {".".join(key.split(".")[:depth]) for key in KEYS for depth in range(1, key.count(".") + 1)}
+ELSEWHERE = {column for required, optional in COLUMNS.values() for column in (*required, *optional)}
+ELSEWHERE |= {"cell_type", "gene_id", "gene_name", "transcript_id"}  # columns and attributes of files
+WORD = re.compile(r"(?<![\w./{-])[a-z][a-z0-9_]*(?:\.(?:\*|[a-z][a-z0-9_]*))*(?![\w./}(-])")
+
+
+def literal(node):
+    """The text of an expression, without what is filled in; of both sides of a condition."""
+    parts = [
+        part for part in ast.walk(node) if isinstance(part, ast.Constant) and isinstance(part.value, str)
+    ]
+    return " ".join(part.value for part in parts)
+
+
+def refusals():
+    """(place, text) of the remedy and the whereabouts of every InputError."""
+    for path in sorted(digests.PACKAGE.rglob("*.py")):
+        tree = ast.parse(path.read_text())
+        assigned = {
+            node.targets[0].id: node.value
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "InputError":
+                given = [*node.args, *(keyword.value for keyword in node.keywords)]
+                given = [
+                    assigned.get(part.id, part) if isinstance(part, ast.Name) else part for part in given
+                ]
+                yield f"{path.relative_to(digests.PACKAGE)}:{node.lineno}", [literal(part) for part in given]
+
+
+def unknown(file, problem="", remedy="", where=""):
+    """Names that look like a key of the configuration and are none."""
+    wrong = []
+    for name in WORD.findall(f"{remedy} {where}"):
+        if name == "cells.h5ad":
+            continue
+        if "." in name and name.partition(".")[0] in SECTIONS:
+            wrong += [name] if name not in KEYS and name not in SECTIONS else []
+        elif "_" in name and "." not in name and name not in ELSEWHERE:
+            wrong.append(name)
+    return wrong
+
+
+REFUSALS = list(refusals())
+
+
+def test_refusals_are_found():
+    assert len(REFUSALS) > 100
+
+
+@pytest.mark.parametrize("place, parts", REFUSALS, ids=[place for place, _ in REFUSALS])
+def test_a_refusal_names_keys_that_can_be_set(place, parts):
+    assert not unknown(*parts)
+
+
+def test_a_name_that_nobody_can_set_is_found():
+    assert unknown("", "", "lower min_fragments or cells.min_barcodes") == [
+        "min_fragments",
+        "cells.min_barcodes",
+    ]
+    assert unknown("", "", "lower cells.min_barcode", "models.*.batch_size") == []
