@@ -153,7 +153,18 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
         from scbind.evaluation.evaluate import evaluate_model
 
         curves = folder / "curves.npz"
-        evaluate_model(model, known, data, reference, out, curves, "scbind", threads=args.threads)
+        evaluate_model(
+            model,
+            known,
+            data,
+            reference,
+            out,
+            curves,
+            "scbind",
+            max_windows=None,
+            seed=0,
+            threads=args.threads,
+        )
     elif stage == "depth":
         from scbind.evaluation.depth import evaluate_depth
 

@@ -272,6 +272,8 @@ def evaluation(bench: Bench) -> None:
     begin = time.perf_counter()
     files = run / "model.ckpt", run / "calibration.json", folder, reference_of(run)
     out = bench.scratch / "metrics.tsv", bench.scratch / "curves.npz"
-    evaluate_model(*files, *out, "scbind", threads=bench.threads, device=bench.device)
+    evaluate_model(
+        *files, *out, "scbind", max_windows=None, seed=0, threads=bench.threads, device=bench.device
+    )
     name = f"evaluation of {round(len(rows) * lines):,} test windows, figures included"
     bench.row(name, time.perf_counter() - begin, "s")

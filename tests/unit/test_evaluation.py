@@ -25,11 +25,15 @@ from scbind.evaluation.merge import merge_metrics
 from scbind.evaluation.registry import BASELINES
 from scbind.formats.motifs import read_motifs
 
+ALL = {"max_windows": None, "seed": 0}  # test windows are scored
+
 
 @pytest.fixture(scope="module")
 def tables(tiny, tiny_dataset, tiny_model, tiny_motifs, tmp_path_factory):
     out = tmp_path_factory.mktemp("evaluation")
-    evaluate_model(*tiny_model[:2], tiny_dataset, tiny["reference"], out / "m.tsv", out / "m.npz", "scbind")
+    evaluate_model(
+        *tiny_model[:2], tiny_dataset, tiny["reference"], out / "m.tsv", out / "m.npz", "scbind", **ALL
+    )
     evaluate_baselines(
         tiny_dataset,
         tiny["reference"],
@@ -155,7 +159,7 @@ def test_a_model_of_another_dataset_is_refused(tiny, tiny_dataset, tiny_model, t
         (tmp_path / key / "manifest.json").write_text(json.dumps(manifest))
         folders = tmp_path / key, tiny["reference"]
         with pytest.raises(InputError, match=difference):
-            evaluate_model(*tiny_model[:2], *folders, tmp_path / "m.tsv", tmp_path / "m.npz", "scbind")
+            evaluate_model(*tiny_model[:2], *folders, tmp_path / "m.tsv", tmp_path / "m.npz", "scbind", **ALL)
         with pytest.raises(InputError, match=difference):
             evaluate_depth(*tiny_model[:2], *folders, tmp_path / "d.tsv", "scbind", [1.0], 100)
 
@@ -223,6 +227,6 @@ def test_curves_hold_one_tf_at_a_time(tmp_path):
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 def test_a_gpu_gives_the_same_figures(tables, tiny, tiny_dataset, tiny_model, tmp_path):
     files = *tiny_model[:2], tiny_dataset, tiny["reference"], tmp_path / "m.tsv", tmp_path / "m.npz"
-    evaluate_model(*files, "scbind", device="cuda")
+    evaluate_model(*files, "scbind", device="cuda", **ALL)
     found, expected = (pd.read_csv(folder / "m.tsv", sep="\t") for folder in (tmp_path, tables))
     pd.testing.assert_frame_equal(found, expected, rtol=0.01, atol=0.001)

@@ -169,5 +169,7 @@ def test_merging_needs_an_embedding_and_leaving_out_leaves_something(tmp_path):
     path = cells(tmp_path, "s", [("A", True, "T", 1)])
     with pytest.raises(InputError, match="obsm has no X_lsi; run the embedding"):
         listed(tmp_path, {"s": path}, min_cells=2, small_types="merge")
-    with pytest.raises(InputError, match="no cell type is left .1 cells, fewer than 2.; lower peaks.min_cells"):
+    with pytest.raises(
+        InputError, match="no cell type is left .1 cells, fewer than 2.; lower peaks.min_cells"
+    ):
         listed(tmp_path, {"s": path}, min_cells=2, small_types="skip")

@@ -130,7 +130,12 @@ def after_the_checkpoint(project, size=None):
     made = ("position.npy", "cell.npy", "barcodes.tsv", "peaks.narrowPeak")
     names = [*reference, *(f"data/{sample}.tsv.gz" for sample in "ab")]
     names += [f"results/cells/{sample}/{name}" for sample in "ab" for name in made]
-    names += ["results/embedding/cells.h5ad", *(f"results/cells/{sample}/cells.h5ad" for sample in "ab")]
+    names = [
+        "resources/demo/genes.bed",
+        *names,
+        "results/embedding/cells.h5ad",
+        *(f"results/cells/{sample}/cells.h5ad" for sample in "ab"),
+    ]
     tables = {"results/cells/cell_types.tsv": TYPES, "results/cells/pseudobulks.tsv": PSEUDOBULKS}
     tables = {name: text.replace(",", "\t").replace("+", ",") for name, text in tables.items()}
     lay(project, dict.fromkeys(names, "") | tables, size)
@@ -145,6 +150,7 @@ def test_pseudobulks_are_planned_by_what_became_of_the_types(project):
     text = project.snakemake("--dry-run", *after_the_checkpoint(project), "--", "peaks").stdout
     assert Counter(re.findall(r"^(?:local)?rule (\w+):", text, re.M)) == {
         "peaks": 1,
+        "annotate_peaks": 1,
         "split_sample": 2,
         "merge_pieces": 4,
         "pseudobulk_coverage": 4,

@@ -42,8 +42,8 @@ def evaluate_model(
     curves: str | Path,
     model: str,
     *,
-    max_windows: int | None = None,
-    seed: int = 0,
+    max_windows: int | None,
+    seed: int,
     threads: int = 1,
     device: str = "cpu",
 ) -> None:
