@@ -349,7 +349,12 @@ BAD_BIGWIGS = [
     ([(3, 4, np.nan)], {}, "insertions", r"chr1:3: the value is nan"),
     ([(3, 4, 1), (9, 12, -2)], {}, "coverage", r"chr1:9: the value is -2"),
     ([(3, 4, np.inf)], {}, "coverage", r"chr1:3: the value is inf"),
-    ([(3, 4, 1.0), (9, 12, 1.4)], {}, "coverage", r"chr1:9: the step 1.4 is no multiple of the smallest, 1"),
+    (
+        [(3, 4, 1.0), (9, 12, 1.4)],
+        {},
+        "coverage",
+        r"chr1:9: the step 1.4 is not a multiple of the smallest step, 1",
+    ),
     ([(3, 4, 1)], {"header": [("chr1", 99)]}, "coverage", "chr1: length 99 differs from the genome's 60000"),
     ([(3, 4, 1)], {"header": [("1", 99)], "chrom": "1"}, "coverage", "no chromosome name matches"),
     ([(3, 4, 0)], {}, "insertions", "no insertion in any input"),
