@@ -193,7 +193,7 @@ def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | P
 
 
 def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Return (group, type) -> unit vector of the mean of its cells, which have unit length as in the neighbour graph."""
+    """Return (group, type) -> unit vector of the mean of its cells; cells have unit length, as in the kNN graph."""
     sums: dict[tuple[str, str], np.ndarray] = {}
     for sample, path in cells.items():
         part = table[table["sample"] == sample]
