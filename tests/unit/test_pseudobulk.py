@@ -74,7 +74,7 @@ def test_replicates_are_donors_where_every_sample_has_one(tmp_path):
         (
             [("A", True, "T cell", 1), ("B", True, "T/cell", 1)],
             (),
-            "cell types 'T cell' and 'T/cell' have the same name",
+            "cell types 'T cell' and 'T/cell' give the same file name",
         ),
         ([("A", True, "../", 1)], (), "gives no valid file name"),
         ([("A", True, "T", 0)], (), "no cell type is left .no fragments."),
