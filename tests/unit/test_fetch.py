@@ -102,7 +102,7 @@ def test_a_busy_server_is_asked_again(server, tmp_path):
 
 def test_gives_up_and_keeps_what_came(server, tmp_path):
     server.faults = ["cut"] * 2
-    with pytest.raises(InputError, match=r"not fetched after 2 attempts .* put the file in place by hand"):
+    with pytest.raises(InputError, match=r"not fetched after 2 attempts .* copy the file there by hand"):
         fetch(server.url, tmp_path / "out", SHA, attempts=2, wait=0)
     assert not (tmp_path / "out").exists()
     assert (tmp_path / "out.partial").read_bytes() == DATA[:200]

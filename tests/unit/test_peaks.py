@@ -189,9 +189,7 @@ def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch,
     assert len(given[0]) == 2 * n_fragments and given[1] == given[0]
     assert 300 < len(given[2]) < 500 and given[3] == given[2]
     assert set(given[2]) < set(given[0])
-    assert (
-        capfd.readouterr().err.count(f"of {2 * n_fragments} insertions are used, those of 200 fragments") == 2
-    )
+    assert capfd.readouterr().err.count(f"of {2 * n_fragments} insertions, as from 200 fragments") == 2
 
 
 def chosen(tmp_path, sizes_path, called, replicates, min_replicates=2, **facts):
@@ -230,7 +228,7 @@ def test_samples_stand_in_for_a_small_or_empty_type(tmp_path, sizes_path, capfd,
         "replicates": 0,
     }
     assert status == wanted
-    assert f"{reason}; the peaks of the whole samples stand in" in capfd.readouterr().err
+    assert f"{reason}; using the peaks of the whole samples instead" in capfd.readouterr().err
 
 
 def test_one_replicate_changes_nothing(tmp_path, sizes_path):

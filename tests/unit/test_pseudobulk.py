@@ -62,7 +62,7 @@ def test_replicates_are_donors_where_every_sample_has_one(tmp_path):
     ]
     _, bulks = listed(tmp_path, paths, donors={"s1": "d1", "s2": None, "s3": "d1"})
     assert bulks["replicate"].tolist() == ["", "s1", "s2", "s3"]
-    with pytest.raises(InputError, match="donors 'd 1' and 'd_1' have the same name in files; rename"):
+    with pytest.raises(InputError, match="donors 'd 1' and 'd_1' give the same file name; rename"):
         listed(tmp_path, paths, donors={"s1": "d 1", "s2": "d_1", "s3": "d2"})
 
 
@@ -74,9 +74,9 @@ def test_replicates_are_donors_where_every_sample_has_one(tmp_path):
         (
             [("A", True, "T cell", 1), ("B", True, "T/cell", 1)],
             (),
-            "cell types 'T cell' and 'T/cell' have the same name",
+            "cell types 'T cell' and 'T/cell' give the same file name",
         ),
-        ([("A", True, "../", 1)], (), "cannot be made a file name"),
+        ([("A", True, "../", 1)], (), "gives no valid file name"),
         ([("A", True, "T", 0)], (), "no cell type is left .no fragments."),
         ([("A", True, "T", 1)], ("cell_type", "pass"), "obs has no column pass, cell_type"),
     ],

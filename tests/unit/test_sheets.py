@@ -109,8 +109,8 @@ def test_assays_bring_thresholds_and_written_ones_win():
         ("infer: {model: big}", "key infer.model: no model is named 'big'; use one of: scbind"),
         (
             "dataset: {context: 1001}",
-            "c.yaml, key dataset.context: 1001 bp cannot be centred on windows of 200 bp; give 200 or more, and an "
-            "even difference of the two",
+            "c.yaml, key dataset.context: 1001 bp cannot be centred on windows of 200 bp; give 200 or more; "
+            "context minus window must be even",
         ),
         ("dataset: {window: 2000}", "key dataset.context: 1000 bp cannot be centred on windows of 2000 bp"),
         ("data: 5", "key data: expected text or empty, found 5; give text or empty"),

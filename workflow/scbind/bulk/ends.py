@@ -1,4 +1,4 @@
-"""Ends of fragments on every chromosome, in the four formats of bulk ATAC."""
+"""Read the ends of fragments, chromosome by chromosome, from the four formats of bulk ATAC-seq."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from scbind.formats.bigwig import _bigwig_chromosomes, bigwig_bases
 from scbind.formats.fragments import iter_chromosomes
 from scbind.formats.genome import ChromSizes
 
-PAIRED = ("fragments", "bam")  # formats that know which two ends are of one fragment
+PAIRED = ("fragments", "bam")  # formats that tell which two ends belong to one fragment
 MIN_MAPQ = 30
 
 
 class Ends(NamedTuple):
-    """One chromosome of one input: positions of starts and of last bases, int64, in any order.
+    """Fragment ends on one chromosome of one input: 0-based positions of starts and of last bases, int64, any order.
 
-    ``of`` (starts, then last bases) is the number of each one's fragment, uint32, in formats that are ``PAIRED``; in
-    others a weight, float64, and no position is there twice.
+    ``of`` has one entry per start, then one per last base. In ``PAIRED`` formats it is the number of the fragment,
+    uint32. In other formats it is a weight, float64, and no position occurs twice.
     """
 
     start: np.ndarray
@@ -55,22 +55,22 @@ def _from_bam(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
 
 
 class _BamEnds:
-    """5' ends of the reads of a chromosome, and which of them are of one fragment."""
+    """Collects the 5' ends of the reads of one chromosome, with the number of the fragment of each."""
 
     def __init__(self):
         self.plus, self.minus, self.fragments = array("q"), array("q"), 0
         self.of_plus, self.of_minus = array("I"), array("I")
-        self.waiting: dict[str, int] = {}  # the fragment of reads whose mate comes later
+        self.waiting: dict[str, int] = {}  # read name -> fragment, until the mate comes
 
     def add(self, read) -> None:
-        """Take in a read; reads come in the order of their positions."""
+        """Add a read. Reads must come sorted by position."""
         number = self.waiting.pop(read.query_name, None) if read.is_proper_pair else None
         if number is None:
             number = self.fragments
             self.fragments += 1
             if read.is_proper_pair and read.next_reference_start >= read.reference_start:
                 self.waiting[read.query_name] = number
-        # A minus-strand 5' end is the last base of the read.
+        # On the minus strand, the 5' end is the last base of the read.
         if read.is_reverse:
             self.minus.append(read.reference_end - 1)
             self.of_minus.append(number)
@@ -79,7 +79,7 @@ class _BamEnds:
             self.of_plus.append(number)
 
     def found(self) -> Ends:
-        """The ends taken in."""
+        """Return the ends collected so far."""
         plus, minus = (np.asarray(each, dtype=np.int64) for each in (self.plus, self.minus))
         return Ends(plus, minus, np.asarray(self.of_plus + self.of_minus, dtype=np.uint32))
 
@@ -95,7 +95,7 @@ def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]
         start, end, value = (np.concatenate(column) for column in zip(*blocks, strict=True))
         edge, where = np.unique(np.concatenate([start, end]), return_inverse=True)
         step = np.bincount(where, np.concatenate([value, -value]), minlength=len(edge))
-        # bigWig holds float32: what is left of two values that should be equal is noise, not a step.
+        # bigWig holds float32: a tiny difference between two values is rounding noise, not a step.
         step[np.abs(step) <= 1e-5 * np.max(value, initial=0)] = 0
         up, down = step > 0, step < 0
         yield name, Ends(edge[up], edge[down] - 1, np.concatenate([step[up], -step[down]]))
@@ -106,4 +106,4 @@ READERS = {
     "bam": _from_bam,
     "insertions": _from_bases,
     "coverage": _from_coverage,
-}  # each takes path, sizes and region, and yields name and Ends of each chromosome, once
+}  # each reader takes path, sizes and region, and yields (name, Ends) once per chromosome

@@ -1,34 +1,34 @@
-"""Which Tn5 shift a file of fragment ends carries.
+"""Measure the Tn5 shift of a file of fragment ends.
 
-The shift frame is measured, not assumed. Tn5 cuts the two strands 9 bp apart, so one transposition at
-``t`` leaves a fragment to its right that starts at ``t`` and one to its left whose last base is ``t + 8``
-(Adey et al. 2010; Buenrostro et al. 2013). With S the starts and E the last bases of all fragments, the
-distance ``S - E`` of such a pair is
+The shift is measured, not assumed. Tn5 cuts the two strands 9 bp apart. One transposition at ``t`` therefore leaves a
+fragment on the right that starts at ``t``, and a fragment on the left whose last base is ``t + 8`` (Adey et al. 2010;
+Buenrostro et al. 2013). Let S be the starts and E the last bases of all fragments. The distance ``S - E`` of such a
+pair is
 
-* -8 where nothing was shifted,
+* -8 without a shift,
 * 0 after +4/-4,
-* +1 after +4/-5 (the frame of 10x Genomics, and ours).
+* +1 after +4/-5 (the convention of 10x Genomics and of scbind).
 
-The number of distinct (E, S) pairs at each distance therefore peaks at one of these. The sequence
-preference of Tn5 is palindromic about the same centre and sharpens the peak when the two ends come from
-different cells; it also leaves side peaks 5 bp to either side of it.
+The number of distinct (E, S) pairs therefore peaks at one of these distances. The sequence preference of Tn5 is
+palindromic about the same centre. It sharpens the peak when the two ends come from different cells, and adds side
+peaks 5 bp to the left and to the right.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-FRAMES = {-8: "none", 0: "+4/-4", 1: "+4/-5"}  # S - E: the shift that the file carries
-CORRECTION = {-8: (4, -5), 0: (0, -1), 1: (0, 0)}  # what is added to S and to E to reach +4/-5
+FRAMES = {-8: "none", 0: "+4/-4", 1: "+4/-5"}  # S - E -> shift of the file
+CORRECTION = {-8: (4, -5), 0: (0, -1), 1: (0, 0)}  # S - E -> bp to add to S and to E to reach +4/-5
 LAGS = range(-14, 15)
 SIDE = 5  # bp from the centre of the Tn5 motif to its side peaks
 
 
 def count_lags(starts: np.ndarray, last: np.ndarray) -> np.ndarray:
-    """Count the distinct pairs with ``start - last base`` equal to each of ``LAGS``; int64, shape (29,).
+    """Count the distinct pairs at each distance ``start - last base`` of ``LAGS``; int64, shape (29,).
 
-    Both inputs are sorted and unique. The pair is never the two ends of one fragment, which would need
-    fragments shorter than 15 bp.
+    Both inputs must be sorted and unique. The two ends of one fragment are never such a pair, unless the fragment is
+    shorter than 15 bp.
     """
     if not len(starts) or not len(last):
         return np.zeros(len(LAGS), dtype=np.int64)
@@ -36,24 +36,24 @@ def count_lags(starts: np.ndarray, last: np.ndarray) -> np.ndarray:
 
 
 def estimate_frame(lags: np.ndarray, kind: str) -> tuple[int | None, dict]:
-    """Tell the shift frame from pair counts.
+    """Estimate the Tn5 shift from pair counts.
 
     Parameters
     ----------
     lags
         int64, shape (29,), from :func:`count_lags`, summed over chromosomes.
     kind
-        Format of the track. In ``coverage``, +1 cannot be seen (start and end cancel), so its side peaks
-        are asked instead: 1.2 times the median. In ``insertions`` the strands are mixed: the count is
-        symmetric, 8 means unshifted, 1 means +4/-5, and +4/-4 falls on 0, which cannot be told.
+        Format of the track. In ``coverage``, distance +1 is invisible because start and end cancel; its side peaks
+        must reach 1.2 times the median instead. In ``insertions``, the strands are mixed and the counts are
+        symmetric: 8 means unshifted and 1 means +4/-5; +4/-4 would fall on 0 and cannot be detected.
 
     Returns
     -------
     tuple
-        The distance ``start - last base`` at which the ends of one transposition meet: a key of ``FRAMES``,
-        another number that no known shift explains, or ``None`` where the data do not say; and the
-        evidence. A distance must hold 1.5 times the median of the others, exceed it by 5 Poisson
-        standard deviations, and hold 20 pairs.
+        The distance ``start - last base`` between the two ends of one transposition, and the evidence. The distance
+        is a key of ``FRAMES``, another number if no known shift explains it, or ``None`` if the data do not show it.
+        It must have at least 20 pairs, at least 1.5 times the median over all distances, and exceed this median by 5
+        Poisson standard deviations.
     """
     names = np.array(LAGS)
     usable = np.ones(len(names), dtype=bool)
@@ -64,7 +64,7 @@ def estimate_frame(lags: np.ndarray, kind: str) -> tuple[int | None, dict]:
     median = float(np.median(lags[usable]))
     best = int(names[usable][np.argmax(lags[usable])])
     evidence = {"pairs": int(lags[names == best][0]), "background": median}
-    hidden = kind == "coverage" and best in (1 - SIDE, 1 + SIDE)  # a side peak of what cannot be seen
+    hidden = kind == "coverage" and best in (1 - SIDE, 1 + SIDE)  # a side peak of the invisible +1
     if _stands_out(evidence["pairs"], median, 1.5) and not hidden:
         return (-8 if kind == "insertions" and best == 8 else best), evidence
     if kind == "coverage":

@@ -1,4 +1,4 @@
-"""Bulk ATAC in four formats becomes one track: Tn5 insertions per base, in one shift frame, and whose they are."""
+"""Convert bulk ATAC-seq in four formats to one track: Tn5 insertions per base, shifted by +4/-5, with fragments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scbind.formats.bigwigwriter import add_bases, create_bigwig
 from scbind.formats.genome import ChromSizes
 from scbind.formats.inputs import refuse_names
 
-ENOUGH_ENDS = 2_000_000  # ends looked at for the shift; more do not change the answer
+ENOUGH_ENDS = 2_000_000  # number of ends used to measure the shift; more ends do not change the result
 
 
 def insertion_track(
@@ -35,35 +35,35 @@ def insertion_track(
     inputs
         ``{"path", "format", "region"}`` each. Formats:
 
-        * ``fragments``: both ends of every fragment, ``start`` and ``end - 1``; one insertion each, whatever
-          its count column;
-        * ``bam``: 5' ends of usable reads, minus duplicates, at +4 (plus strand) and -5 (minus strand) unless
-          they are found shifted already;
-        * ``insertions``: bigWig of counts per base; strands are not known, so it is taken as it is;
-        * ``coverage``: bigWig of fragment coverage. A step of +k at x is k starts, -k is k fragments ending
-          there, so k insertions at x - 1. A start and an end at one x cancel and are lost. Where values
-          are not whole, the smallest step is taken as one fragment.
+        * ``fragments``: both ends of every fragment, ``start`` and ``end - 1``. Each end is one insertion; the count
+          column is ignored.
+        * ``bam``: 5' ends of usable reads without duplicates, shifted by +4 (plus strand) and -5 (minus strand)
+          unless the reads are already shifted.
+        * ``insertions``: bigWig of counts per base. The strands are unknown, so positions are not changed.
+        * ``coverage``: bigWig of fragment coverage. A step of +k at x means that k fragments start at x. A step of -k
+          means that k fragments end there, which gives k insertions at x - 1. A start and an end at the same x cancel
+          and are lost. If values are not whole numbers, the smallest step counts as one fragment.
 
-        ``region`` (``chrom:start-end``, 0-based half-open) limits an input; without it the input speaks
-        for every chromosome that it has data on. Ends found in another known frame are moved to +4/-5.
+        ``region`` (``chrom:start-end``, 0-based half-open) limits an input. Without it, the input covers every
+        chromosome on which it has data. Ends with another known shift are moved to +4/-5.
     sizes_path
         ``chrom.sizes``.
     output_bw
         bigWig, one entry per base with insertions, float counts.
     output_json
-        ``inputs`` (with the frame found), ``insertions`` per chromosome, ``total``, and ``regions``, the
-        ``[chrom, start, end]`` that the inputs speak for; outside them nothing is known.
+        ``inputs`` (with the measured shift), ``insertions`` per chromosome, ``total``, and ``regions``, the
+        ``[chrom, start, end]`` that the inputs cover. Outside these regions nothing is known.
     output_fragments
-        ``.npy``, uint32 (insertions,), in the order of :func:`read_insertions`: the number of each insertion's
-        fragment. Both ends of a line of a ``fragments`` file, and the 5' ends of two proper mates of a ``bam``, share
-        one. Alone are the insertions of other formats, of other reads, and those whose other end is not in the track.
+        ``.npy``, uint32 (insertions,), in the order of :func:`read_insertions`: the number of the fragment of each
+        insertion. The two ends of a line of a ``fragments`` file share a number, and so do the 5' ends of two proper
+        mates of a ``bam``. Every other insertion has a number of its own, also if its other end is not in the track.
         Memory holds one chromosome.
 
     Raises
     ------
     InputError
-        On an unreadable or malformed input, NaN or negative values, values that are no multiples of a unit,
-        foreign or wrong-length chromosomes, inputs that overlap, or no insertion at all.
+        On an unreadable or malformed input, NaN or negative values, values that are not multiples of one unit,
+        chromosomes that are unknown or of another length, inputs that overlap, or no insertion at all.
     """
     sizes = ChromSizes.read(sizes_path)
     for item in inputs:
@@ -111,7 +111,7 @@ def insertion_track(
 
 
 def parse_region(text: str | None, sizes: ChromSizes, path) -> tuple[str, int, int] | None:
-    """Read ``chrom:start-end`` (0-based half-open); :class:`InputError` if malformed or outside."""
+    """Parse ``chrom:start-end`` (0-based half-open); :class:`InputError` if malformed or outside the chromosome."""
     if not text:
         return None
     match = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text)
@@ -126,9 +126,9 @@ def parse_region(text: str | None, sizes: ChromSizes, path) -> tuple[str, int, i
 
 
 def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[dict[str, Path], dict]:
-    """Read one input; leaves one array (2, insertions), uint32, per chromosome in ``folder``.
+    """Read one input and save one uint32 array (2, insertions) per chromosome in ``folder``.
 
-    Its rows are positions and numbers of fragments, which begin at 0 on every chromosome.
+    Its rows are positions and numbers of fragments. The numbers begin at 0 on every chromosome.
     """
     folder.mkdir()
     path, kind = item["path"], item["format"]
@@ -152,7 +152,9 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
         move = (0, 0)
     unit = 1.0 if whole else float(smallest)
     if not whole:
-        say(f"WARNING {path}: values are not whole; taking the smallest step, {unit:.6g}, as one")
+        say(
+            f"WARNING {path}: values are not whole numbers; the smallest step, {unit:.6g}, counts as one fragment"
+        )
     final, totals = {}, {}
     for name, file in spilled.items():
         with np.load(file) as stored:
@@ -175,18 +177,18 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
 def _say_frame(path, kind: str, offset: int | None, move: tuple[int, int]) -> str:
     frame = "undetermined" if offset is None else FRAMES.get(offset, "unrecognised")
     if offset == 1:
-        say(f"{path}: shift frame {frame}")
+        say(f"{path}: Tn5 shift {frame}")
     elif offset is None:
-        done = "taken as unshifted" if kind == "bam" else "taken as +4/-5"
-        say(f"WARNING {path}: the shift frame cannot be told from these data; {done}")
+        done = "assuming no shift" if kind == "bam" else "assuming +4/-5"
+        say(f"WARNING {path}: the Tn5 shift cannot be measured from these data; {done}")
     else:
-        done = f"moved by {move[0]:+d}/{move[1]:+d}" if any(move) else "left as it is"
-        say(f"WARNING {path}: the shift frame is {frame} (ends meet at {offset:+d} bp) and not +4/-5; {done}")
+        done = f"moved by {move[0]:+d}/{move[1]:+d}" if any(move) else "not moved"
+        say(f"WARNING {path}: the Tn5 shift is {frame} (ends meet at {offset:+d} bp), not +4/-5; {done}")
     return frame
 
 
 def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarray) -> np.ndarray:
-    """Divide by the unit; refuse what is no multiple of it. int64."""
+    """Divide weights by the unit, int64; :class:`InputError` for a weight that is not a multiple of it."""
     ratio = weights / unit
     count = np.round(ratio)
     wrong = np.abs(ratio - count) > 0.1
@@ -194,7 +196,7 @@ def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarr
         row = int(np.argmax(wrong))
         raise InputError(
             path,
-            f"the step {weights[row]:.6g} is no multiple of the smallest, {unit:.6g}",
+            f"the step {weights[row]:.6g} is not a multiple of the smallest step, {unit:.6g}",
             "give a track that was neither smoothed nor averaged",
             f"{name}:{position[row]}",
         )
@@ -202,7 +204,7 @@ def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarr
 
 
 def _covered(inputs, regions, parts, sizes: ChromSizes) -> list[list]:
-    """Where each input speaks, sorted; :class:`InputError` where two speak for one base."""
+    """List the regions that the inputs cover, sorted; :class:`InputError` if two inputs cover the same base."""
     spans = []
     for item, region, part in zip(inputs, regions, parts, strict=True):
         for name in [region[0]] if region else part:
@@ -221,10 +223,10 @@ def _covered(inputs, regions, parts, sizes: ChromSizes) -> list[list]:
 
 
 def _join(files: list[Path], known: int) -> tuple[np.ndarray, np.ndarray, int]:
-    """Positions of a chromosome's insertions in all inputs, sorted, with their fragments numbered from ``known`` on.
+    """Join the insertions of one chromosome from all inputs, sorted by position; number fragments from ``known`` on.
 
-    Gives both uint32, and the first number that is free. Beyond 2^32 numbers come again, which does no harm but
-    that two fragments far apart share their fate.
+    Returns positions and fragments (both uint32), and the next free number. After 2^32 fragments, numbers repeat. The
+    only effect is that thinning keeps or drops two distant fragments together.
     """
     parts = [np.load(file) for file in files]
     position, fragment = np.concatenate(parts, axis=1)

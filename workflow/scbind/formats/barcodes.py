@@ -1,4 +1,4 @@
-"""Barcodes that a user lists, found among those of the fragments, also where they are spelled another way."""
+"""Match barcodes that a user lists to those of the fragments, even if prefix or suffix differ."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from scbind.core.runlog import say
 from scbind.formats.inputs import open_plain
 
 ABSENT, FOREIGN = -1, -2
-RECENT = 4_096  # names that a numbering keeps apart, at least
+RECENT = 4_096  # minimum number of new names before a numbering rebuilds its index
 SEPARATORS = "#_:"  # between sample and barcode: ArchR's and ours, Seurat's, and that of 10x velocyto files
 ENDING = r"-\d+$"  # 10x writes the number of the well after the barcode
 
 
 class Numbering:
-    """Numbers of names by the order in which they first come, for very many names that come in parts.
+    """Numbers names in the order of their first appearance, for very many names that come in parts.
 
-    Most of a part are known already and are found by pandas, much faster than by a dict; new ones go to a dict, and
-    from there to those that pandas knows when they are many.
+    Most names of a part are already known. A pandas index finds them much faster than a dict would. New names go to a
+    dict, and move to the pandas index when they are many.
     """
 
     def __init__(self):
@@ -38,7 +38,7 @@ class Numbering:
         return self._known.append(pd.Index(list(self._recent), dtype=object))
 
     def of(self, names: pd.Index) -> np.ndarray:
-        """Return the numbers of different names, int64 (names,); names that are new get the next ones."""
+        """Return the numbers of names, int64 (names,). Each name must occur once. New names get the next numbers."""
         found = self._known.get_indexer(names)
         first, recent = len(self._known), self._recent
         missing = np.flatnonzero(found < 0)
@@ -49,10 +49,10 @@ class Numbering:
 
 
 def read_barcodes(path: str | Path) -> pd.Series:
-    """Read a list of barcodes: first column, no header, plain or gzip, any line ends.
+    """Read a list of barcodes from the first column of a file without header; plain or gzip, any line ends.
 
-    Returns the barcodes, indexed by their line number. Raises :class:`InputError` if the file is empty, not
-    text, or lists a barcode twice.
+    Returns the barcodes, indexed by line number. Raises :class:`InputError` if the file is empty, is not text, or
+    lists a barcode twice.
     """
     remedy = "list one barcode per line, or leave the setting empty"
     with open_plain(path, remedy) as handle:
@@ -69,7 +69,7 @@ def read_barcodes(path: str | Path) -> pd.Series:
 
 
 def refuse_repeats(path: str | Path, listed: pd.Series) -> None:
-    """Raise :class:`InputError` for the first barcode that comes twice; ``listed`` is indexed by line number."""
+    """Raise :class:`InputError` for the first repeated barcode; ``listed`` is indexed by line number."""
     twice = listed.duplicated()
     if twice.any():
         line = listed.index[twice][0]
@@ -84,31 +84,32 @@ def refuse_repeats(path: str | Path, listed: pd.Series) -> None:
 def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sample: str) -> np.ndarray:
     """Find listed barcodes among those of a sample.
 
-    If any is spelled as in the fragments, all are expected to be. Else the sample's name is taken off the front
-    (``sample#barcode``, ``sample_barcode``, ``sample:barcode``; or another name where there is one only), and then
-    the ``-1`` off the end of both sides. What was taken off is said in one line of the log.
+    If any listed barcode equals a barcode of the fragments, only equal barcodes match. Otherwise the prefix is removed:
+    the name of the sample (``sample#barcode``, ``sample_barcode``, ``sample:barcode``), or another name if all barcodes
+    share it. If that does not help, a suffix such as ``-1`` is removed on both sides. One line of the log tells what
+    was removed.
 
     Parameters
     ----------
     path
-        The file they are from, for messages.
+        The file of the list, for messages.
     listed
         Barcodes, indexed by line number.
     present
         Barcodes of the sample's fragments, each once.
     sample
-        Name of the sample. Barcodes with the name of another one are not its business.
+        Name of the sample. Barcodes with the name of another sample are ignored.
 
     Returns
     -------
     numpy.ndarray
-        int64 (listed,): place in ``present``, -1 where it is not there, -2 where it is of another sample.
+        int64 (listed,): index in ``present``, -1 if the barcode is absent, -2 if it belongs to another sample.
 
     Raises
     ------
     InputError
-        If a listed barcode so fits two of the fragments, two fit the same one, or no one can tell which of several
-        names in front means this sample.
+        If a listed barcode then matches two barcodes of the fragments, if two listed barcodes match the same one, or if
+        there are several prefixes and none is the name of the sample.
     """
     found = present.get_indexer(listed)
     if (found >= 0).any():
@@ -140,7 +141,7 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
 
 
 def _without_prefix(listed: pd.Series, sample: str) -> Iterator[tuple[pd.Series, pd.Series, str | None]]:
-    """Ways to take a name off the front: barcodes, which are of another sample, what was taken off (None: doubtful)."""
+    """Yield ways to remove a prefix: barcodes, which are of another sample, the prefix (None if there are several)."""
     nowhere = pd.Series(False, index=listed.index)
     yield listed, nowhere, ""
     for separator in SEPARATORS:
@@ -156,7 +157,7 @@ def _without_prefix(listed: pd.Series, sample: str) -> Iterator[tuple[pd.Series,
 
 
 def _refuse_doubt(path, listed: pd.Series, theirs: pd.Series, present: pd.Index, ours: pd.Index) -> None:
-    """Refuse barcodes that became alike; ``theirs`` is missing where it fits none of ``ours``."""
+    """Refuse barcodes that became equal. ``theirs`` is missing where it matches none of ``ours``."""
     remedy = "spell barcodes as in the fragments"
     doubled = ours[ours.duplicated()]
     for line in theirs.index[theirs.isin(doubled)][:1]:

@@ -1,7 +1,7 @@
 """Interval operations by bedtools (Quinlan and Hall 2010, Bioinformatics), on tables of intervals.
 
-Tables go to bedtools as files in a scratch folder that is removed with everything in it, so neither pybedtools nor
-bedtools leaves anything behind. A fourth column holds the number of the row, by which the answer is read.
+Tables are passed to bedtools as files in a scratch folder. The folder is removed afterwards, so no files are left
+behind. The fourth column holds the row number, which links the output of bedtools to the table.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from scbind.core.errors import InputError
 from scbind.core.files import write_bed
 from scbind.formats.genome import ChromSizes
 
-NONE = "."  # how bedtools writes that there is no interval
+NONE = "."  # bedtools writes this if there is no interval
 
 
 def overlapped(table: pd.DataFrame, others: pd.DataFrame, share: float | None = None) -> np.ndarray:
-    """Whether each interval overlaps one of ``others``: at all, or by ``share`` of its own or of the other's length.
+    """Tell whether each interval overlaps one of ``others``, by one base or by ``share`` of the length of either.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def overlapped(table: pd.DataFrame, others: pd.DataFrame, share: float | None = 
 
 
 def nearest_start(table: pd.DataFrame, starts: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
-    """The transcription start site nearest to each position, and how far it is.
+    """Find the transcription start site nearest to each position, and its distance.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _bed(table: pd.DataFrame, path: Path, sizes: ChromSizes | None = None, stran
 
 
 def _read(path: str, columns: dict[int, type]) -> pd.DataFrame:
-    """Columns of what bedtools wrote, which may be nothing."""
+    """Read columns of the output of bedtools, which may be empty."""
     if Path(path).stat().st_size == 0:
         return pd.DataFrame({column: pd.Series(dtype=kind) for column, kind in columns.items()})
     return pd.read_csv(

@@ -1,4 +1,4 @@
-"""Writing a bigWig, on a disk that has room for it."""
+"""Write a bigWig, after checking that the disk has room for it."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ OVERHEAD = 1 << 20  # bytes, whatever is in it
 
 @contextmanager
 def create_bigwig(path: str | Path, sizes: ChromSizes, entries: int):
-    """Open a new bigWig with the header of the genome, to which at most so many entries will be added.
+    """Open a new bigWig with the header of the genome, for at most ``entries`` entries.
 
-    Where the disk fills up under it, the library crashes or never returns. So room for the largest file that can
-    come of it is asked for first: raises :class:`OSError` (ENOSPC) if the disk has less. Quotas, and what others
-    write meanwhile, are not seen.
+    If the disk fills up, pyBigWig crashes or hangs. Therefore the free space is first compared with the largest
+    possible file; :class:`OSError` (ENOSPC) is raised if it is too small. Quotas, and files that other programs write
+    at the same time, are not considered.
     """
     folder, most = Path(path).parent, ENTRY_BYTES * (entries + len(sizes.names)) + OVERHEAD
     if shutil.disk_usage(folder).free < most:

@@ -38,7 +38,7 @@ def read_obsm(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
 
 
 def read_borrow(path: str | Path) -> sp.csr_matrix | None:
-    """Read who borrows from whom, csr float32 (cells, cells): weights, row = the cell that borrows. None if absent."""
+    """Read the borrow weights, csr float32 (cells, cells): row = borrowing cell, column = lender. None if absent."""
     stored = _read(path, "obsp/borrow", CELLS, optional=True)
     return None if stored is None else sp.csr_matrix(stored).astype(np.float32, copy=False)
 

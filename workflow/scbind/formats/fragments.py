@@ -1,8 +1,7 @@
-"""The only reader of fragments files: checked, streamed, bounded in memory.
+"""The only reader of fragments files. It checks every line, streams the file, and uses bounded memory.
 
-A fragment is ``[start, end)``, 0-based half-open, both ends Tn5 cut sites in the +4/-5 frame of 10x
-Genomics ("Fragments file" in the Cell Ranger ATAC documentation): the plus-strand end moved by +4,
-the minus-strand end by -5.
+A fragment is ``[start, end)``, 0-based half-open. Both ends are Tn5 cut sites, shifted as by 10x Genomics ("Fragments
+file" in the Cell Ranger ATAC documentation): +4 at the plus-strand end, -5 at the minus-strand end.
 """
 
 from __future__ import annotations
@@ -23,9 +22,9 @@ from scbind.formats.genome import ChromSizes
 from scbind.formats.inputs import open_plain, refuse_names
 
 COLUMNS = ("chrom", "start", "end", "barcode", "count")
-LONGEST = 10_000  # bp; a longer fragment is two cuts that alignment put together, not one piece of DNA
+LONGEST = 10_000  # bp; a longer fragment is an alignment artefact, not one piece of DNA
 BLOCK = 4 << 20  # bytes that one thread parses at a time
-LONGEST_LINE = 1 << 20  # bytes; what has longer ones is no text, and would be read into memory whole
+LONGEST_LINE = 1 << 20  # bytes; a file with longer lines is not text, and would be read into memory whole
 SORT_REMEDY = "sort it: zcat FILE | sort -k1,1 -k2,2n | bgzip > SORTED.tsv.gz"
 
 
@@ -38,27 +37,27 @@ def iter_fragments(
     ----------
     path
         Tab-separated, 4 or 5 columns (chromosome, start, end, barcode[, read pairs]); plain, gzip or
-        BGZF; comment lines (``#``) at the head only. Sorted means: each chromosome in one piece,
-        starts not decreasing in it.
+        BGZF; comment lines (``#``) only at the top. Sorted means that the lines of a chromosome are
+        adjacent and that their starts do not decrease.
     sizes
-        The chromosomes. Fragments on others (decoys, unplaced, chrM) are skipped and counted in one
-        line of the log; if none is known the file is refused. So are fragments longer than 10 kb (ArchR's
-        readers keep no fragment above 2 kb): they are dropped and counted.
+        The chromosomes. Fragments on other chromosomes (decoys, unplaced, chrM) and fragments longer than
+        10 kb are skipped and counted in the log (ArchR keeps no fragment above 2 kb). If no fragment
+        remains, :class:`InputError` is raised.
     chunk_bytes
-        Decompressed bytes held at a time.
+        Decompressed bytes held in memory at a time.
 
     Yields
     ------
     pandas.DataFrame
         ``chrom`` (categorical over ``sizes.names``), ``start``, ``end`` (int64, bp, 0-based half-open),
-        ``barcode`` (categorical, its categories local to the chunk), ``count`` (int64, 1 where the
-        file has no such column). Rows keep the file's order; no yielded frame is empty.
+        ``barcode`` (categorical, with categories of the chunk only), ``count`` (int64, 1 if the
+        file has no such column). Rows keep the order of the file. No frame is empty.
 
     Raises
     ------
     InputError
-        On a missing, empty, truncated, malformed, unsorted file, on a coordinate outside its
-        chromosome, and on foreign chromosome names; with the line number.
+        On a missing, empty, truncated, malformed or unsorted file, a coordinate outside its
+        chromosome, or unknown chromosome names. The message gives the line number where there is one.
 
     Examples
     --------
@@ -79,7 +78,7 @@ def iter_fragments(
         start, end = table["start"].to_numpy(), table["end"].to_numpy()
         order.check(labels, raw_code, start, first_line)
         code = pd.Index(sizes.names).get_indexer(pd.Index(labels))[raw_code]
-        # read as plain text and encoded here: by the parser each of its blocks would be, and then all of them again
+        # barcodes are encoded here: the parser would encode each of its blocks, and then all blocks again
         barcode = table["barcode"].combine_chunks().dictionary_encode()
         count = (
             table["count"].to_numpy()
@@ -97,7 +96,7 @@ def iter_fragments(
                 ),
                 "count": count,
             },
-            copy=False,  # columns stay apart: gathering them into blocks costs a tenth of the reading
+            copy=False,  # do not join columns into blocks, which would take a tenth of the reading time
         )
         known = code >= 0
         short = end - start <= LONGEST
@@ -130,7 +129,7 @@ def iter_chromosomes(path: str | Path, sizes: ChromSizes) -> Iterator[tuple[str,
     """Stream a fragments file one chromosome at a time.
 
     Yields ``(name, start, end)`` with int64 arrays of shape (fragments of the chromosome,), in file
-    order; memory holds one chromosome. Raises what :func:`iter_fragments` raises.
+    order. Memory holds one chromosome. Raises the same errors as :func:`iter_fragments`.
     """
     current, starts, ends = None, [], []
     for frame in iter_fragments(path, sizes):
@@ -148,10 +147,10 @@ def iter_chromosomes(path: str | Path, sizes: ChromSizes) -> Iterator[tuple[str,
 
 
 def iter_pieces(path: str | Path, sizes: ChromSizes) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
-    """Stream a fragments file in pieces of one chromosome each; a chromosome may come in several.
+    """Stream a fragments file in pieces. Each piece lies on one chromosome; a chromosome may have several pieces.
 
-    Yields ``(name, start, end)`` with int64 arrays, in file order; memory holds one chunk of the file. Raises what
-    :func:`iter_fragments` raises.
+    Yields ``(name, start, end)`` with int64 arrays, in file order. Memory holds one chunk of the file. Raises the same
+    errors as :func:`iter_fragments`.
     """
     for frame in iter_fragments(path, sizes):
         code = frame["chrom"].cat.codes.to_numpy()
@@ -214,7 +213,7 @@ def _parse(path, text: bytes, columns: int, line: int) -> pa.Table:
             ),
         ).unify_dictionaries()
     except pa.ArrowInvalid as error:
-        # Only now is it worth reading line by line, to name the first bad one.
+        # Read line by line now, to name the first bad line.
         for number, row in enumerate(text.decode(errors="replace").split("\n"), line):
             fields = row.rstrip("\r").split("\t")
             numbers = [fields[i] for i in (1, 2, 4) if i < len(fields)]
@@ -231,13 +230,13 @@ def _parse(path, text: bytes, columns: int, line: int) -> pa.Table:
 
 
 class _OrderCheck:
-    """Every chromosome in one piece, starts not decreasing in it, also across chunks."""
+    """Checks across chunks that lines of a chromosome are adjacent and that their starts do not decrease."""
 
     def __init__(self, path):
         self.path, self.seen, self.last, self.position = path, set(), None, -1
 
     def check(self, labels: list[str], code: np.ndarray, start: np.ndarray, first_line: int) -> None:
-        """Compare one chunk with itself and with what came before."""
+        """Check one chunk, and its order after the earlier chunks."""
         new = np.flatnonzero(np.diff(code)) + 1
         down = np.flatnonzero((np.diff(start) < 0) & (np.diff(code) == 0)) + 1
         bad = down[0] if len(down) else None
@@ -256,7 +255,7 @@ class _OrderCheck:
 
 
 def _check_values(path, sizes, code, start, end, barcode, count, first_line: int) -> None:
-    """Refuse the first line whose numbers make no sense. Unknown chromosomes (code -1) have no end."""
+    """Raise :class:`InputError` for the first line with invalid values. Unknown chromosomes (code -1) have no end."""
     length = np.where(code >= 0, sizes.lengths[code], np.iinfo(np.int64).max)
     empty = pc.index(barcode.dictionary, "").as_py()
     problems = (

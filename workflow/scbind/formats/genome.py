@@ -1,8 +1,8 @@
 """Chromosomes, global coordinates and memory-mapped sequence.
 
-One coordinate is used between stages: the *global position*, the sum of the lengths of the
-chromosomes before this one (order of ``chrom.sizes``) plus the 0-based position in it.
-Chromosomes that have sequence come first, so that ``sequence.npy`` covers a prefix.
+All steps use one coordinate, the *global position*: the 0-based position in a chromosome plus the
+lengths of all chromosomes before it in ``chrom.sizes``. Chromosomes with sequence come first, so
+``sequence.npy`` covers the first global positions.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class ChromSizes:
 
     @property
     def offsets(self) -> np.ndarray:
-        """int64, shape (chromosomes + 1,): where each chromosome starts; the last is the total."""
+        """Global start of each chromosome, int64 (chromosomes + 1,). The last entry is the total length."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
     @property
@@ -66,7 +66,7 @@ class ChromSizes:
         return int(self.lengths.sum())
 
     def index(self, name: str) -> int:
-        """Position of a chromosome in the file order; ``KeyError`` if it is not there."""
+        """Return the index of a chromosome in file order; ``KeyError`` if it is unknown."""
         try:
             return self.names.index(name)
         except ValueError:
@@ -112,8 +112,8 @@ class Genome:
     def mappability(self) -> np.ndarray:
         """Read-only memory map, uint8, shape (sequenced bases,): mappability times 255.
 
-        Only there if the configuration names a bigWig, so nobody looks unless told to. Raises :class:`InputError`
-        if it is missing or of another genome.
+        The file exists only if the configuration names a bigWig of mappability. Raises :class:`InputError` if it is
+        missing or of another genome.
         """
         path = require(self.folder / "mappability.npy", "set genome.mappability and run its rule")
         levels = np.load(path, mmap_mode="r")
@@ -124,21 +124,21 @@ class Genome:
     def window_codes(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
         """Gather sequence for many windows at once.
 
-        ``chrom`` holds chromosome indices and ``start`` 0-based starts, both shape (windows,);
-        starts may be negative and windows may pass an end: those bases are N. Returns uint8 of
+        ``chrom`` holds chromosome indices and ``start`` 0-based starts, both shape (windows,).
+        Windows may extend beyond either end of a chromosome; bases outside are N. Returns uint8 of
         shape (windows, width).
         """
         return self._gather(self.codes, UNKNOWN, chrom, start, width)
 
     def window_mappability(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
-        """Gather mappability as :meth:`window_codes` gathers sequence: uint8 (windows, width), 0 beyond an end."""
+        """Gather the mappability of windows like :meth:`window_codes`: uint8 (windows, width), 0 beyond an end."""
         return self._gather(self.mappability, 0, chrom, start, width)
 
     def mean_mappability(self, chrom: np.ndarray, start: np.ndarray, width: int) -> np.ndarray:
-        """Mean mappability of windows, float64 (windows,) within [0, 1].
+        """Return the mean mappability of windows, float64 (windows,) within [0, 1].
 
-        ``chrom`` and ``start`` as in :meth:`window_codes`, but sorted, and windows inside their chromosome. The
-        genome is passed over once, in blocks, however much windows overlap.
+        ``chrom`` and ``start`` as in :meth:`window_codes`, but sorted, and with windows inside their chromosome. The
+        genome is read once, in blocks, even if windows overlap.
         """
         position = self.sizes.offsets[chrom] + start
         total = np.empty(len(position), dtype=np.int64)

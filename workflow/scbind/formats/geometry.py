@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Geometry:
-    """Which windows there are and what surrounds them: the section ``dataset`` of the configuration.
+    """Size and spacing of windows and their context: the section ``dataset`` of the configuration.
 
     Attributes
     ----------
@@ -15,9 +15,9 @@ class Geometry:
         Width of a window, distance between starts, and width of the sequence and signal around a window that a
         model reads (bp).
     min_mappability
-        Least mean mappability (0 to 1) of a window's context; ``None``: mappability is not looked at, and models
-        do not see it. Over the context and not the window, because that is where insertions are counted: none
-        where reads cannot map looks like closed chromatin.
+        Minimum mean mappability (0 to 1) of the context of a window. ``None``: mappability is not used, also not by
+        models. The mean covers the context because insertions are counted there. A region where reads cannot map has
+        no insertions and would look like closed chromatin.
     """
 
     window: int

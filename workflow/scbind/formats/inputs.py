@@ -1,4 +1,4 @@
-"""Open what a user brings: plain or compressed, whole or cut short, with the right chromosome names."""
+"""Open input files of users, plain or compressed; detect truncated files and wrong chromosome names."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ def open_plain(path: str | Path, remedy: str = "check the path in the configurat
     Raises
     ------
     InputError
-        If the file is missing, empty, or if its compressed stream is cut short or damaged. A BGZF
-        file that lost whole blocks shows only by its missing end marker, so that is looked at too.
+        If the file is missing or empty, or if its compressed stream is truncated or damaged. A BGZF
+        file that lost whole blocks lacks only its end marker, so the end marker is checked too.
     """
     path = require(path, remedy)
     if not is_zipped(path):
@@ -45,7 +45,7 @@ def open_plain(path: str | Path, remedy: str = "check the path in the configurat
 
 
 def is_zipped(path: Path) -> bool:
-    """Tell whether a file is gzip or BGZF; refuse BGZF without its end marker."""
+    """Tell whether a file is gzip or BGZF; :class:`InputError` for BGZF without its end marker."""
     with open(path, "rb") as raw:
         head = raw.read(16)
         if head[:2] == b"\x1f\x8b" and head[12:14] == b"BC":
@@ -62,7 +62,7 @@ def _damaged(path, detail: str) -> InputError:
 
 
 def refuse_names(path, found: Iterable[str], sizes: ChromSizes) -> NoReturn:
-    """Raise :class:`InputError` for a file none of whose chromosome names are in ``sizes``."""
+    """Raise :class:`InputError` for a file that has no chromosome name of ``sizes``."""
     found = sorted(set(found))
     known = set(sizes.names)
     if any("chr" + name in known for name in found):

@@ -1,4 +1,4 @@
-"""The only reader of a bulk track: its insertions, whose they are, and the regions that it speaks for."""
+"""The only reader of a bulk track: its insertions, their fragments, and the regions that the track covers."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from scbind.formats.genome import ChromSizes
 
 
 def read_regions(facts: str | Path | None, sizes: ChromSizes) -> np.ndarray:
-    """Where a track speaks: int64 (regions, 2), global half-open, sorted, disjoint; each lies in one chromosome.
+    """Read the regions that a track covers: int64 (regions, 2), global half-open, sorted, disjoint.
 
-    ``facts`` is the ``track.json`` of :func:`insertion_track`; with ``None`` the track speaks for every chromosome.
-    Regions that touch are one, so that what lies across their border is inside. Raises :class:`InputError` on a
-    file without regions or with one that is not of this genome.
+    Each region lies in one chromosome. ``facts`` is the ``track.json`` of :func:`insertion_track`; with ``None``, the
+    track covers every chromosome. Regions that touch are joined, so that a window across their border is inside.
+    Raises :class:`InputError` if the file has no regions, or a region outside this genome.
     """
     if facts is None:
         return np.stack([sizes.offsets[:-1], sizes.offsets[1:]], axis=1)
@@ -58,10 +58,10 @@ def read_insertions(bw: str | Path, sizes: ChromSizes) -> np.ndarray:
 
 
 def read_fragments(path: str | Path | None, insertions: int) -> np.ndarray:
-    """Which fragment each of a track's ``insertions`` is of: uint32 (insertions,), a memory map.
+    """Read the fragment number of each insertion of a track: uint32 (insertions,), a memory map.
 
-    ``path`` is the file that :func:`insertion_track` wrote beside the bigWig; with ``None`` each insertion is on its
-    own, and the array in memory. Raises :class:`InputError` for a file that is missing, damaged, or not of that track.
+    ``path`` is the file that :func:`insertion_track` wrote beside the bigWig. With ``None``, each insertion has its own
+    number, and the array is in memory. Raises :class:`InputError` if the file is missing, damaged, or of another track.
     """
     if path is None:
         return np.arange(insertions, dtype=np.uint32)

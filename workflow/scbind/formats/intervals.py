@@ -55,7 +55,7 @@ def read_narrowpeak(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read peaks of our own calling as :func:`read_narrowpeak` does, but there may be none: the file is then empty."""
+    """Read peaks that this workflow called, like :func:`read_narrowpeak`, but allow an empty file (no peaks)."""
     if Path(path).exists() and Path(path).stat().st_size == 0:
         kinds = dict.fromkeys(WHOLE, np.int64) | dict.fromkeys(REAL, np.float64)
         return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, object)) for name in COLUMNS})
@@ -65,11 +65,11 @@ def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
 def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.DataFrame:
     """Read the first three columns of a BED file, plain or gzipped; an empty file gives an empty table.
 
-    With ``clip``, intervals that reach beyond a chromosome are cut or dropped with a warning: an exclusion list
-    of the whole assembly may be used with a piece of it.
+    With ``clip``, intervals that extend beyond a chromosome are cut or dropped, with a warning. This allows an
+    exclusion list of the whole assembly with a part of the genome.
 
     Returns ``chrom`` (str), ``start``, ``end`` (int64, 0-based half-open) in file order, without
-    chromosomes outside ``sizes``. Raises :class:`InputError` as :func:`read_narrowpeak`, emptiness apart.
+    chromosomes outside ``sizes``. Raises :class:`InputError` like :func:`read_narrowpeak`, but not for an empty file.
     """
     if Path(path).exists() and Path(path).stat().st_size == 0:
         rows = []
@@ -118,7 +118,7 @@ def _numbers(path, column: pd.Series, name: str, lines: np.ndarray, whole: bool)
 
 
 def _inside(path, table: pd.DataFrame, lines: np.ndarray, sizes: ChromSizes) -> pd.DataFrame:
-    """Drop unknown chromosomes, refuse intervals that make no sense."""
+    """Drop intervals on unknown chromosomes; raise :class:`InputError` for invalid intervals."""
     known = table["chrom"].isin(sizes.names).to_numpy()
     if len(table) and not known.any():
         refuse_names(path, table["chrom"], sizes)
@@ -136,7 +136,7 @@ def _inside(path, table: pd.DataFrame, lines: np.ndarray, sizes: ChromSizes) -> 
         (table["end"] > length, "the interval ends beyond its chromosome", "use a file made for this genome"),
     ]
     if "summit" in table:
-        # SPP, behind many ENCODE files, may put a summit right at the end: that is the last base.
+        # SPP, which made many ENCODE files, may put a summit at the end of a peak; use the last base.
         width = table["end"] - table["start"]
         outside = (table["summit"] < -1) | (table["summit"] > width)
         table["summit"] = np.minimum(table["summit"], width - 1)

@@ -27,14 +27,14 @@ def prepare_motifs(
     tfs
         HGNC symbols.
     output
-        ``.npz``: ``tfs`` and ``matrix_ids`` (strings) and one float32 array (4, length) per TF with a matrix,
+        ``.npz``: ``tfs`` and ``matrix_ids`` (strings), and one float32 array (4, length) per TF with a matrix:
         log2 odds against a uniform background, rows A, C, G, T.
     release
-        JASPAR release shipped with pyJASPAR (CORE, vertebrates); no network is used.
+        JASPAR release that pyJASPAR contains (CORE, vertebrates). The network is not used.
     path
-        A file in JASPAR format instead, names in the second field of each header.
+        A file in JASPAR format to use instead. Names are in the second field of each header.
     aliases
-        TF -> TF whose matrix stands in for it (cohesin has none of its own and sits at CTCF sites, say).
+        TF -> TF whose matrix is used for it. For example, cohesin has no motif but binds at CTCF sites.
 
     Raises
     ------
@@ -66,7 +66,7 @@ def prepare_motifs(
 
 
 def log_odds(counts: np.ndarray) -> np.ndarray:
-    """Counts (4, length) to log2 odds over a uniform background, float32 of the same shape.
+    """Convert counts (4, length) to log2 odds over a uniform background, float32 of the same shape.
 
     Examples
     --------
@@ -86,13 +86,13 @@ def read_motifs(path: str | Path) -> dict[str, np.ndarray]:
 
 
 def motif_names(path: str | Path) -> dict[str, str]:
-    """TF -> ``matrix id:name`` of the matrix that stands for it."""
+    """Return TF -> ``matrix id:name`` of its matrix."""
     with np.load(require(path, "run the motifs rule first")) as stored:
         return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
 
 
 def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -> np.ndarray:
-    """Best match of each matrix on either strand of each window.
+    """Score the best match of each matrix in each window, on either strand.
 
     ``codes`` is uint8 (windows, length), as in :class:`scbind.formats.genome.Genome`; an N scores as background.
     Returns float32 (windows, matrices), in bits. A window shorter than a matrix raises ``ValueError``.
@@ -120,7 +120,7 @@ def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -
     best = np.empty((len(codes), len(matrices)), dtype=np.float32)
     for begin in range(0, len(codes), batch):
         bases = one_hot(torch.from_numpy(codes[begin : begin + batch]))
-        # matrices are padded with zeros on the right: let the last matches run over the end
+        # matrices are padded with zeros on the right, so pad the windows too, for matches at their end
         scores = conv1d(torch.nn.functional.pad(bases, (0, widest - 1)), bank)
         length = torch.tensor([m.shape[1] for m in matrices for _ in range(2)])
         beyond = torch.arange(scores.shape[2])[None, :] > codes.shape[1] - length[:, None]
@@ -132,7 +132,7 @@ def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -
 def _jaspar_profiles(release: str) -> list[tuple[str, str, np.ndarray]]:
     from pyjaspar import jaspardb
 
-    database = jaspardb(release=release)  # says on stdout which releases there are, and raises nothing
+    database = jaspardb(release=release)  # for an unknown release it prints the known ones and does not raise
     if not hasattr(database, "conn"):
         raise InputError(
             "config", f"no JASPAR release {release!r}", "use for example JASPAR2024", "motifs.release"

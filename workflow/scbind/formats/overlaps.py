@@ -1,4 +1,4 @@
-"""How much of each window intervals cover."""
+"""Count the bases of windows that intervals cover."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ def covered_bases(
 
     ``intervals`` has columns ``chrom, start, end`` (0-based half-open; they may overlap each other);
     ``chrom`` (index into ``chroms``) and ``start`` describe the windows, shape (windows,), in that order; they may
-    overlap, too. Returns int32 (windows,). Beyond one number per window, time and memory follow the intervals:
-    windows of a genome are many, and those that an assay touches few.
+    overlap, too. Returns int32 (windows,). Apart from this result, time and memory grow with the intervals and not with
+    the windows, because an assay touches few of the many windows of a genome.
     """
     import pyranges  # readers of labels need their codes alone
 

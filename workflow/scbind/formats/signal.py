@@ -1,12 +1,12 @@
-"""Insertions in windows: for a bulk track, for every cell of a sample, for cells with what they borrow.
+"""Count insertions in windows: of a bulk track, of every cell of a sample, or of cells with borrowed insertions.
 
-A signal is a sorted uint32 array of global positions (:mod:`scbind.formats.genome`), one entry per insertion; a
-sample has a second array of the same length with the cell of each. Both are memory-mapped, and only the
-stretches under the asked windows are touched, so memory is bounded by the windows asked at a time: the
-caller walks over the windows in blocks, and no number depends on how the blocks are cut.
+A signal is a sorted uint32 array of global positions (:mod:`scbind.formats.genome`), one entry per insertion. A sample
+has a second array of the same length with the cell of each insertion. Both are memory-mapped, and only the parts under
+the requested windows are read. The caller requests windows in blocks, which bounds the memory. Results do not depend on
+the size of the blocks.
 
-Windows are ``[start, start + width)`` in global positions and may overlap each other. They must lie within
-one chromosome: here a chromosome is only a range of positions; a window over an end would read the next.
+Windows are ``[start, start + width)`` in global positions and may overlap each other. A window must lie within one
+chromosome, because a window that passes its end would read the next chromosome.
 """
 
 from __future__ import annotations
@@ -24,25 +24,25 @@ from scbind.core.files import require
 from scbind.formats.genome import ChromSizes
 
 LARGEST = np.iinfo(np.uint32).max  # genomes are shorter than this, so no insertion has this position
-CHUNK = 1 << 22  # entries of a memory map read at once when all of it is needed
+CHUNK = 1 << 22  # insertions read at once from a memory map
 
 
 def n_bins(width: int, bin_bp: int) -> int:
-    """Number of bins of ``bin_bp`` in a window of ``width`` bp; ``ValueError`` where they do not fit."""
+    """Return the number of bins of ``bin_bp`` in a window of ``width`` bp; ``ValueError`` if it is not whole."""
     if bin_bp < 1 or width < bin_bp or width % bin_bp:
         raise ValueError(f"a window of {width} bp cannot be cut into bins of {bin_bp} bp")
     return width // bin_bp
 
 
 def rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
-    """Number of insertions before each bound. Bounds become uint32, else numpy would copy all positions."""
+    """Count insertions before each bound. Bounds become uint32, because numpy would otherwise copy the positions."""
     return np.searchsorted(positions, np.clip(bounds, 0, LARGEST).astype(np.uint32), side="left")
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Give back the memory of a memory map's pages that were read; they stay readable. Other arrays are left alone.
+    """Free the memory of the pages of a memory map; they stay readable. Other arrays are not changed.
 
-    Else a walk over a large file leaves all of it in the resident memory of the process.
+    Without this, a pass over a large file would leave the whole file in the resident memory of the process.
     """
     if isinstance(array.base, mmap.mmap):
         array.base.madvise(mmap.MADV_DONTNEED)
@@ -63,7 +63,7 @@ def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, b
     Returns
     -------
     numpy.ndarray
-        float32 (W, width // bin_bp), insertions per bin. The cost grows with the bins, hardly with depth.
+        float32 (W, width // bin_bp), insertions per bin. The cost grows with the number of bins, hardly with depth.
 
     Examples
     --------
@@ -81,11 +81,11 @@ def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, b
 def stretches(
     positions: np.ndarray, starts: np.ndarray, width: int
 ) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-    """Gather the insertions under windows, of about ``CHUNK`` insertions at a time.
+    """Gather the insertions under windows, about ``CHUNK`` insertions at a time.
 
-    ``positions`` as in :func:`track_counts`, ``starts`` int64 (W,). Yields a slice of the windows and, of every
-    insertion under them, its window and its place in ``positions``, both int64 (insertions,). An insertion under two
-    windows comes twice.
+    ``positions`` as in :func:`track_counts`, ``starts`` int64 (W,). Yields a slice of the windows and, for every
+    insertion under them, its window and its index in ``positions``, both int64 (insertions,). An insertion under two
+    windows appears twice.
     """
     first = rank(positions, starts)
     number = rank(positions, starts + width) - first
@@ -110,7 +110,7 @@ class CellSignal:
 
     @classmethod
     def open(cls, position: str | Path, cell: str | Path, n_cells: int, sizes: ChromSizes) -> CellSignal:
-        """Map ``position.npy`` and ``cell.npy``; :class:`InputError` if they do not belong together."""
+        """Memory-map ``position.npy`` and ``cell.npy``; :class:`InputError` if they do not belong together."""
         remedy = "count the sample's fragments again"
         maps = []
         for path in (position, cell):
@@ -146,15 +146,15 @@ class CellSignal:
         width, bin_bp
             Window and bin length in bp; ``width`` must be a multiple of ``bin_bp`` (else ``ValueError``).
         only
-            Bool (n_cells,): the cells that are counted; the rows of others are empty. ``None`` counts all.
+            Bool (n_cells,): the cells to count. Rows of other cells are empty. ``None`` counts all cells.
         dtype
-            Of the counts.
+            Type of the counts.
 
         Returns
         -------
         scipy.sparse.csr_matrix
             ``dtype`` (n_cells, W * bins), canonical; column ``w * bins + b`` is bin ``b`` of window ``w``.
-            Memory is that of about two such matrices.
+            Peak memory is that of about two such matrices.
         """
         bins = n_bins(width, bin_bp)
         starts = np.asarray(global_starts, dtype=np.int64)
@@ -178,10 +178,10 @@ class CellSignal:
         return matrix
 
     def copied(self, global_starts: np.ndarray, width: int, only: np.ndarray, folder: Path) -> CellSignal:
-        """Copy the insertions of some cells under windows to two files of a folder, and map these.
+        """Copy the insertions of some cells under windows to two files in a folder, and memory-map the files.
 
-        In the windows, and for the cells of ``only`` (bool (n_cells,)), the copy counts what this signal does. It is
-        made in one walk over the windows, in pieces of ``CHUNK`` insertions.
+        For these windows and the cells of ``only`` (bool (n_cells,)), the copy gives the same counts as this signal.
+        The copy is made in one pass over the windows, in pieces of ``CHUNK`` insertions.
         """
         starts = np.unique(np.asarray(global_starts, dtype=np.int64))
         apart = np.diff(starts) > width
@@ -201,17 +201,17 @@ class CellSignal:
                         self.forget()
                         read = 0
         self.forget()
-        empty = not paths[0].stat().st_size  # cannot be mapped
+        empty = not paths[0].stat().st_size  # an empty file cannot be memory-mapped
         maps = (np.zeros(0, np.uint32) if empty else np.memmap(path, np.uint32, "r") for path in paths)
         return CellSignal(*maps, self.n_cells, self.sizes)
 
     def within(self, global_starts: np.ndarray, width: int) -> int:
-        """Number of insertions of all cells in windows, those in several windows counted in each."""
+        """Count the insertions of all cells in windows. An insertion in several windows counts in each."""
         starts = np.asarray(global_starts, dtype=np.int64)
         return int((rank(self.position, starts + width) - rank(self.position, starts)).sum())
 
     def largest_row(self) -> int:
-        """Largest row of a cell that an insertion names, -1 if there is none. Reads the whole file, in pieces."""
+        """Return the largest cell row of all insertions, -1 if there is none. Reads the whole file, in pieces."""
         largest = -1
         for begin in range(0, len(self.cell), CHUNK):
             largest = max(largest, int(self.cell[begin : begin + CHUNK].max()))
@@ -219,12 +219,12 @@ class CellSignal:
         return largest
 
     def forget(self) -> None:
-        """Give back the memory of the pages that were read (see :func:`release_pages`)."""
+        """Free the memory of the pages that were read (see :func:`release_pages`)."""
         release_pages(self.position)
         release_pages(self.cell)
 
     def totals_within(self, starts: np.ndarray, ends: np.ndarray) -> np.ndarray:
-        """Insertions per cell within intervals: int64 (n_cells,), each insertion counted once.
+        """Count the insertions of each cell within intervals: int64 (n_cells,). Each insertion counts once.
 
         ``starts`` and ``ends``: integer (intervals,), global, half-open, in any order; they may overlap.
         """
@@ -233,7 +233,7 @@ class CellSignal:
         reach = np.maximum.accumulate(np.asarray(ends, dtype=np.int64)[order])
         first = np.flatnonzero(np.append(True, starts[1:] > reach[:-1])[: len(starts)])
         last = np.append(first[1:], len(starts))[: len(first)] - 1
-        # Between an even edge and the next odd one lies an interval.
+        # Each interval lies between an even edge and the next odd edge.
         edges = np.stack([starts[first], reach[last]], axis=1).ravel().astype(np.uint32)
         total = np.zeros(self.n_cells, dtype=np.int64)
         for begin in range(0, len(self.cell), CHUNK):
@@ -245,18 +245,19 @@ class CellSignal:
         return total
 
     def density(self, known: np.ndarray) -> np.ndarray:
-        """Insertions per base of each cell, on the chromosomes that have sequence and that the sample covers.
+        """Return the insertions per base of each cell, float64 (n_cells,).
 
-        ``known`` int64 (chromosomes,): bases that are not N
-        (:meth:`scbind.formats.genome.Genome.known_lengths`), 0 for a
-        chromosome without sequence. A cell with what it borrows has the weighted sum of the densities, its depth.
-        Returns float64 (n_cells,).
+        Only chromosomes with sequence and with insertions of the sample count. ``known`` int64 (chromosomes,): bases
+        that are not N (:meth:`scbind.formats.genome.Genome.known_lengths`), 0 for a chromosome without sequence. The
+        depth of a cell is the weighted sum of the densities of its lenders, itself included.
         """
         offsets = self.sizes.offsets
         bounds = rank(self.position, offsets)
         covered = (np.diff(bounds) > 0) & (known > 0)
         total = np.zeros(self.n_cells, dtype=np.int64)
-        for chrom in np.flatnonzero(covered):  # each is one stretch, so positions need not be read
+        for chrom in np.flatnonzero(
+            covered
+        ):  # insertions of a chromosome are adjacent: no need to read positions
             for begin in range(bounds[chrom], bounds[chrom + 1], CHUNK):
                 stretch = self.cell[begin : min(begin + CHUNK, bounds[chrom + 1])]
                 total += np.bincount(stretch, minlength=self.n_cells)
@@ -265,31 +266,31 @@ class CellSignal:
 
 
 def borrowed(counts: sparse.csr_matrix, borrow: sparse.csr_matrix, bins: int) -> np.ndarray:
-    """Sum the counts of the cells that each cell borrows from, each times its weight.
+    """Sum the counts of the lenders of each cell, each times its weight.
 
     Parameters
     ----------
     counts
         csr (n_cells, W * bins), from :meth:`CellSignal.counts`.
     borrow
-        csr (cells, n_cells): rows of ``obsp["borrow"]``, weights in [0, 1]; a cell stands for itself with 1.
+        csr (cells, n_cells): rows of ``obsp["borrow"]``, weights in [0, 1]. The weight of the cell itself is 1.
     bins
         Bins per window.
 
     Returns
     -------
     numpy.ndarray
-        float32 (cells, W, bins), insertions times weights. A cell's sum runs over its row of ``borrow`` in order, so it
-        is the same, to the bit, however cells and windows are cut into blocks.
+        float32 (cells, W, bins), insertions times weights. The sum for a cell runs over its row of ``borrow`` in
+        order, so the result is the same to the bit for every size of the blocks of cells and windows.
     """
-    # float32 matrices are taken as they are: the counts of all cells must not be copied for every block of cells
+    # float32 matrices are not copied: copying the counts of all cells for every block of cells would be slow
     factors = [sparse.csr_matrix(matrix).astype(np.float32, copy=False) for matrix in (borrow, counts)]
     product = factors[0] @ factors[1]
     return product.toarray().reshape(product.shape[0], -1, bins)
 
 
 def pieces(number: np.ndarray) -> Iterator[slice]:
-    """Cut windows with so many insertions each into slices of about ``CHUNK`` insertions, in order."""
+    """Cut windows into slices of about ``CHUNK`` insertions, in order; ``number`` is the count of each window."""
     cuts = np.flatnonzero(np.diff(np.cumsum(number) // CHUNK)) + 1
     edges = [0, *cuts.tolist(), len(number)]
     for begin, end in zip(edges[:-1], edges[1:], strict=True):

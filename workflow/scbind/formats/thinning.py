@@ -1,8 +1,8 @@
-"""Which fragments of a track are left at a lower depth. A cell lacks whole fragments, so both cuts go together.
+"""Thin the fragments of a track to a lower depth. A shallow cell lacks whole fragments, so both cuts go together.
 
-What is kept follows from the number of the fragment and a salt alone: it is the same however windows, bins and
-batches are cut, and what is kept at a small share is part of what is kept at a larger one. An insertion that is the
-only one of its fragment is kept or lost on its own.
+The choice depends only on the number of the fragment and on a salt. It is therefore the same for all sizes of windows,
+bins and batches. The fragments kept at a small share are a subset of those kept at a larger share. An insertion that is
+the only one of its fragment is kept or dropped on its own.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ STEP, FIRST, SECOND = (
 
 
 def make_salt(*numbers: int) -> np.uint64:
-    """A salt that follows from numbers (>= 0), such as a seed and a line."""
+    """Derive a salt from numbers (>= 0), such as a seed and the index of a cell line."""
     return np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
 
 
 def is_kept(fragment: np.ndarray, keep: float | np.ndarray, salt: np.uint64 | np.ndarray) -> np.ndarray:
-    """Whether fragments are kept at a share: bool, shape of ``fragment``.
+    """Tell which fragments are kept at a share: bool, shape of ``fragment``.
 
-    ``fragment`` holds numbers of fragments (integer, >= 0); ``keep`` (shares in [0, 1]) and ``salt`` (uint64) are
-    one number or of that shape. Fragment n is kept where the n-th number that SplitMix64 gives from the salt on, as a
-    uniform one in [0, 1), lies below the share; so at 1 all are kept.
+    ``fragment`` holds numbers of fragments (integer, >= 0). ``keep`` (shares in [0, 1]) and ``salt`` (uint64) are
+    scalars or have that shape. SplitMix64, seeded with the salt, gives fragment n its n-th number, uniform in [0, 1).
+    The fragment is kept if this number is below the share. A share of 1 keeps all.
 
     Examples
     --------
@@ -55,16 +55,16 @@ def thinned_counts(
     keep: np.ndarray,
     salt: np.ndarray,
 ) -> np.ndarray:
-    """Count the insertions that are kept, in the bins of windows; see :func:`scbind.formats.signal.track_counts`.
+    """Count the kept insertions in the bins of windows; see :func:`scbind.formats.signal.track_counts`.
 
     Parameters
     ----------
     positions, fragments
-        uint32 (insertions,): sorted global positions, and the number of each one's fragment; may be memory maps.
+        uint32 (insertions,): sorted global positions, and the fragment number of each insertion; may be memory maps.
     global_starts, width, bin_bp
-        int64 (W,), global starts of the windows, in any order; their length and that of a bin in bp.
+        int64 (W,), global starts of the windows, in any order; length of a window and of a bin in bp.
     keep, salt
-        float (W,) and uint64 (W,): each window has a share and a salt of its own.
+        float (W,) and uint64 (W,): share and salt of each window.
 
     Returns
     -------
@@ -92,27 +92,27 @@ def thinned_borrowed(
     keep: np.ndarray,
     salt: np.ndarray,
 ) -> np.ndarray:
-    """What cells with all that they borrow would show if each lender had only a share of its insertions.
+    """Count the insertions that cells borrow if each lender, the cell included, keeps only a share of its insertions.
 
     Parameters
     ----------
     signal, borrow
-        Insertions of a sample's cells, and csr (cells, cells of the sample) of the weights of those borrowed from.
+        Insertions of the cells of a sample, and csr (cells, cells of the sample): the weights of the lenders.
     global_starts, width, bin_bp
-        int64 (W,), global starts of the windows; their length and that of a bin in bp.
+        int64 (W,), global starts of the windows; length of a window and of a bin in bp.
     keep, salt
-        float (cells,) and uint64 (cells,): the share of each row of ``borrow``, and a salt of its own.
+        float (cells,) and uint64 (cells,): share and salt of each row of ``borrow``.
 
     Returns
     -------
     numpy.ndarray
-        float32 (cells, W, bins), insertions times weights. At a share of 1 it is
-        :func:`scbind.formats.signal.borrowed`. Each
-        insertion is kept or lost for itself, by its place in the file, so blocks change no bit. The cost grows with the
-        insertions under the windows times the number of cells that borrow each.
+        float32 (cells, W, bins), insertions times weights. With a share of 1 it equals
+        :func:`scbind.formats.signal.borrowed`. Each insertion is kept or dropped on its own, by its index in the file,
+        so the size of blocks does not change the result. The cost grows with the insertions under the windows times
+        the number of cells that borrow each.
     """
     bins, n_windows = n_bins(width, bin_bp), len(global_starts)
-    lent = borrow.T.tocsr()  # row = lender, columns = who borrows
+    lent = borrow.T.tocsr()  # row = lender, columns = cells that borrow from it
     counts = np.zeros(borrow.shape[0] * n_windows * bins)
     for _, window, index in stretches(signal.position, np.asarray(global_starts, dtype=np.int64), width):
         lender = signal.cell[index]

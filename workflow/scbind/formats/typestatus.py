@@ -1,4 +1,4 @@
-"""What becomes of a cell type: its status in ``cell_types.tsv`` and the source of its peaks in ``peaks.json``."""
+"""Status of a cell type in ``cell_types.tsv``, and the source of its peaks in ``peaks.json``."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""Calling peaks, pseudobulks of cell types, and peaks that sets agree on."""
+"""Peak calling, pseudobulks of cell types, and consensus peaks."""

@@ -1,4 +1,4 @@
-"""Where each consensus peak lies: the nearest gene, the distance to its start, promoter, gene body or distal."""
+"""Annotate consensus peaks: nearest gene, distance to its start site, and promoter, gene body or distal."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ def annotate_peaks(
         BED6 or GTF, see :func:`scbind.formats.genes.read_genes`.
     output
         Tab-separated, one row per peak in the order of the file: ``peak`` (``chrom:start-end``), ``chrom``, ``start``,
-        ``end`` (0-based half-open); ``gene`` whose start site is nearest to the centre, and ``tss_distance``, centre
-        minus start site in bp in the direction of transcription (negative: upstream), both empty on a chromosome
-        without genes; ``annotation``: ``promoter``, else ``gene_body``, else ``distal``.
+        ``end`` (0-based half-open); ``gene``, the gene whose start site is nearest to the centre; ``tss_distance``,
+        centre minus start site in bp in the direction of transcription (negative: upstream); and ``annotation``:
+        ``promoter``, else ``gene_body``, else ``distal``. ``gene`` and ``tss_distance`` are empty on a chromosome
+        without genes.
     promoter
-        How many bp up- and downstream of any start site are its promoter.
+        Extent of a promoter: bp upstream and bp downstream of its start site.
 
     Raises
     ------
@@ -64,7 +65,7 @@ def annotate_peaks(
 
 
 def _promoters(starts: pd.DataFrame, upstream: int, downstream: int) -> pd.DataFrame:
-    """Promoter of each start site, cut at the start of the chromosome; 0-based half-open."""
+    """Return the promoter of each start site, 0-based half-open, cut at the start of the chromosome."""
     forward = (starts["strand"] == "+").to_numpy()
     tss = starts["tss"].to_numpy()
     begin = np.where(forward, tss - upstream, tss - downstream)

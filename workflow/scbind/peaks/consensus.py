@@ -1,4 +1,4 @@
-"""One set of peaks: what replicates of a type agree on, and the consensus of all types and samples."""
+"""Combine sets of peaks: the peaks that the replicates of a type share, and the consensus of all types and samples."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
 from scbind.formats.typestatus import FROM_SAMPLES, OWN, STATUSES
 
-HALF = 0.5  # of the shorter of two peaks has to be shared for them to be one: ENCODE ATAC-seq pipeline
+HALF = 0.5  # two peaks match if they share half of the shorter one (ENCODE ATAC-seq pipeline)
 
 
 def choose_type_peaks(
@@ -31,28 +31,27 @@ def choose_type_peaks(
     min_replicates: int,
     facts: Mapping[str, object],
 ) -> None:
-    """Keep the peaks of a cell type that its replicates agree on, or take those of its samples, and say which.
+    """Choose the peaks of a cell type: those that its replicates share or, if none is left, those of its samples.
 
-    A peak called on the pooled type is kept if at least ``min_replicates`` of its replicates have a peak of their
-    own there: one that overlaps it by half of the shorter of the two, the "naive overlap" of the ENCODE
-    ATAC-seq pipeline. That two replicates are enough is the default of ArchR's ``addReproduciblePeakSet`` (Granja et
-    al. 2021, Nature Genetics).
+    A peak called on the pooled type is kept if at least ``min_replicates`` replicates have a matching peak. Two peaks
+    match if they share half of the shorter one; this is the "naive overlap" of the ENCODE ATAC-seq pipeline. ArchR's
+    ``addReproduciblePeakSet`` requires two replicates by default (Granja et al. 2021, Nature Genetics).
 
     Parameters
     ----------
     called
-        narrowPeak called on all cells of the type, empty where MACS3 found none; None where the type is too small.
+        narrowPeak called on all cells of the type. Empty if MACS3 found no peak; None if the type is too small.
     replicates
-        Replicate to the narrowPeak called on it, for those that are large enough. With fewer than
-        ``min_replicates`` of them every peak is kept.
+        Replicate -> the narrowPeak called on it, for replicates that are large enough. With fewer than
+        ``min_replicates`` of them, every peak is kept.
     sample_peaks
-        narrowPeak files of the samples that the cells come from, taken where ``called`` leaves no peak. Where
-        several overlap, the peak of best score per million is kept.
+        narrowPeak files of the samples that the cells come from, used if ``called`` leaves no peak. Of overlapping
+        peaks, the one with the best score per million is kept.
     output, status_json
-        narrowPeak; ``{"source", "reason", "n_peaks", "n_called", "replicates"}`` and ``facts``, with ``source``
-        either ``cell type`` or ``samples`` and ``replicates`` the number that were compared.
+        narrowPeak; and ``{"source", "reason", "n_peaks", "n_called", "replicates"}`` together with ``facts``.
+        ``source`` is ``cell type`` or ``samples``; ``replicates`` is the number of replicates compared.
     facts
-        What else is known of the type; of a small type ``reason`` is.
+        Other facts about the type, copied to ``status_json``. For a small type they include ``reason``.
     """
     sizes = ChromSizes.read(sizes_path)
     reason, found, compared = str(facts.get("reason", "")), None, 0
@@ -69,7 +68,7 @@ def choose_type_peaks(
             f"{output}: {len(found)} of {n_called} peaks are seen in {min_replicates} of {compared} replicates"
         )
     if reason:
-        say(f"WARNING {output}: {reason}; the peaks of the whole samples stand in")
+        say(f"WARNING {output}: {reason}; using the peaks of the whole samples instead")
         found = _keep_best(pd.concat([_scored(path, sizes) for path in sample_peaks]), sizes)[COLUMNS]
     status = {"source": STATUSES[FROM_SAMPLES if reason else OWN].source, **facts, "reason": reason}
     status |= {"n_peaks": len(found), "n_called": n_called, "replicates": compared}
@@ -79,7 +78,7 @@ def choose_type_peaks(
 
 
 def _read_called(path) -> pd.DataFrame:
-    """Read peaks of our own calling, which may be none."""
+    """Read peaks that this workflow called; the file may be empty."""
     try:
         return pd.read_csv(path, sep="\t", header=None, names=COLUMNS)
     except FileNotFoundError:
@@ -89,24 +88,24 @@ def _read_called(path) -> pd.DataFrame:
 def consensus_peaks(
     inputs: list[str | Path], sizes_path: str | Path, exclude: str | Path, output: str | Path, width: int
 ) -> None:
-    """Unite peak sets into non-overlapping peaks of one width, by iterative overlap removal.
+    """Merge sets of peaks into non-overlapping peaks of one width, by iterative overlap removal.
 
-    Corces et al. 2018 (Science, supplementary methods) and ArchR (Granja et al. 2021, Methods): peaks
-    get a fixed width around their summit, each set's scores are scaled to score per million so that deep
-    sets do not win by depth, and from all of them the best is kept, what overlaps it goes, and so on. They do
-    so within each set first and then between sets; here it is done once, so that every peak that was given
-    overlaps one that is kept. Memory holds 18 bytes for each peak of all sets, and one set as text.
+    The method is that of Corces et al. 2018 (Science, supplementary methods) and ArchR (Granja et al. 2021, Methods).
+    Peaks get a fixed width around their summit. The scores of each set are scaled to score per million, so that deep
+    sets gain no advantage. Then the best peak is kept, peaks that overlap it are removed, and so on. Those authors
+    repeat this first within each set and then between sets. Here it is done once on all sets, so that every input peak
+    overlaps a kept peak. Memory holds 18 bytes for each peak of all sets, and one set as text.
 
     Parameters
     ----------
     inputs
-        narrowPeak files, some may be empty; score is -log10 p, or the signal column where p is not given.
+        narrowPeak files; some may be empty. The score is -log10 p or, if p is not given, the signal column.
     exclude
-        Sorted BED (may be empty); a peak that touches it is dropped.
+        Sorted BED (may be empty). A peak that overlaps it is dropped.
     output
         BED5 in genome order: chrom, start, end, ``chrom:start-end``, score per million.
     width
-        Width in bp; peaks that would pass the end of a chromosome are dropped.
+        Width in bp. Peaks that would extend beyond the end of a chromosome are dropped.
 
     Raises
     ------
@@ -141,7 +140,7 @@ def _fixed_width(path, sizes: ChromSizes, width: int, excluded: pd.DataFrame) ->
 
 
 def _scored(path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read a set of peaks and add ``per_million``: its scores scaled to a sum of a million."""
+    """Read a set of peaks and add ``per_million``: its scores scaled so that they sum to one million."""
     table = read_called(path, sizes)
     score = table["p"] if (table["p"] >= 0).all() else table["signal"].clip(lower=0)
     if score.sum() == 0:
@@ -150,7 +149,7 @@ def _scored(path, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def _keep_best(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
-    """Keep peaks from the best ``per_million`` down, each only if it overlaps none kept before."""
+    """Go through peaks from the best ``per_million`` down; keep each peak that overlaps no peak kept before."""
     chrom = pd.Index(sizes.names).get_indexer(table["chrom"])
     start, end, score = (table[column].to_numpy() for column in ("start", "end", "per_million"))
     rows = [np.zeros(0, dtype=np.int64)]
@@ -162,7 +161,7 @@ def _keep_best(table: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def _disjoint(start: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Which peaks of a chromosome, best first, overlap none that was kept before them: bool (peaks,)."""
+    """Select peaks of a chromosome, given best first, that overlap no peak kept before them: bool (peaks,)."""
     by_start = np.argsort(start, kind="stable")
     place = np.empty_like(by_start)
     place[by_start] = np.arange(len(by_start))
@@ -173,18 +172,19 @@ def _disjoint(start: np.ndarray, end: np.ndarray) -> np.ndarray:
 
 @functools.cache
 def _compiled_greedy() -> Callable:
-    from numba import njit  # compiles for seconds, so only where peaks are chosen
+    from numba import njit  # imported here because compiling takes seconds
 
     return njit(_greedy)
 
 
 def _greedy(start: np.ndarray, end: np.ndarray, order: np.ndarray) -> np.ndarray:
-    """Keep peaks, which are sorted by start, in an order unless one kept before overlaps: bool (peaks,).
+    """Go through peaks (sorted by start) in ``order``; keep each that overlaps no peak kept before: bool (peaks,).
 
-    A kept peak strikes out its neighbours on either side. To the left it may stop where no peak so far reaches it.
+    A kept peak removes its overlapping neighbours on both sides. The search to the left stops where no earlier peak
+    reaches the kept peak.
     """
     kept, struck = np.zeros(len(start), dtype=np.bool_), np.zeros(len(start), dtype=np.bool_)
-    reach = end.copy()  # the largest end up to each peak
+    reach = end.copy()  # largest end of all peaks up to this one
     for row in range(1, len(end)):
         reach[row] = max(reach[row - 1], end[row])
     for row in order:

@@ -16,14 +16,14 @@ from scbind.formats.fragments import iter_pieces
 from scbind.formats.genome import ChromSizes
 
 BATCH = 1 << 20  # runs written at a time
-RUN_BYTES = 12  # start, end and depth, int32
+RUN_BYTES = 12  # start, end and depth of a run of bases, int32 each
 
 
 def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | Path) -> None:
     """Write the number of fragments over each base, per million fragments of the file, as bigWig.
 
-    Every fragment counts once over all of ``[start, end)``, whatever its count of reads; bases without are left
-    out. Memory holds one chunk of the fragments; what is to be scaled waits on disk, 12 bytes per run of bases.
+    Every fragment counts once on each base of ``[start, end)``; its read count is ignored. Bases without fragments have
+    no entry. Memory holds one chunk of the fragments. Unscaled runs of bases are stored on disk, 12 bytes each.
     Raises :class:`scbind.core.errors.InputError` on bad fragments.
     """
     sizes = ChromSizes.read(sizes_path)
@@ -50,12 +50,12 @@ def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | 
 
 
 def _depth_runs(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:
-    """Yield int64 (runs, 3): start, end and depth above 0, of fragments that come sorted by start."""
+    """Yield runs of bases of one depth, int64 (runs, 3): start, end, depth > 0. Fragments must be sorted by start."""
     starts = ends = np.empty(0, dtype=np.int64)
-    edge = depth = 0  # where the last run began, and its depth
+    edge = depth = 0  # start and depth of the last run
     for start, end in pieces:
         starts, ends = np.concatenate([starts, start]), np.concatenate([ends, end])
-        frontier = start[-1]  # no later fragment changes what lies before it
+        frontier = start[-1]  # later fragments change no base before this one
         closed, ended = starts < frontier, ends < frontier
         runs, edge, depth = _sweep(starts[closed], ends[ended], edge, depth)
         starts, ends = starts[~closed], ends[~ended]
@@ -67,7 +67,7 @@ def _sweep(starts: np.ndarray, ends: np.ndarray, edge: int, depth: int) -> tuple
     where, inverse = np.unique(np.concatenate([starts, ends]), return_inverse=True)
     steps = np.repeat([1, -1], [len(starts), len(ends)])
     step = np.bincount(inverse, steps, minlength=len(where)).astype(np.int64)
-    # Edges where as many fragments begin as end are none: runs are joined there.
+    # If equal numbers of fragments begin and end at an edge, the depth does not change: join the runs.
     where, step = where[step != 0], step[step != 0]
     if not len(where):
         return np.empty((0, 3), dtype=np.int64), edge, depth

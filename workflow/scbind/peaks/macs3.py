@@ -1,8 +1,8 @@
-"""Open regions: MACS3 on Tn5 insertions.
+"""Call peaks with MACS3 on Tn5 insertions.
 
-Each insertion becomes a 150-bp piece centred on it: with 1-bp reads that all lie on the plus strand,
-``--shift -75 --extsize 150`` covers ``[p - 75, p + 75)``. Strand carries no information once both ends of
-a fragment are cut sites, so none is written.
+Each insertion becomes a 150-bp interval centred on it. For 1-bp reads on the plus strand,
+``--shift -75 --extsize 150`` covers ``[p - 75, p + 75)``. Both ends of a fragment are cut sites, so the strand carries
+no information and is not written.
 """
 
 from __future__ import annotations
@@ -37,17 +37,17 @@ def call_track_peaks(
     extsize: int,
     regions: str | Path | None = None,
 ) -> None:
-    """Call peaks on a bigWig of insertions; a sorted narrowPeak file.
+    """Call peaks on a bigWig of insertions and write a sorted narrowPeak file.
 
-    ``extsize`` in bp. ``regions`` is the track's ``track.json``: MACS3 spreads the background over where the track
-    speaks; without it, over the chromosomes that have insertions. Raises :class:`InputError` on a bad track or where
-    MACS3 finds no peak.
+    ``extsize`` is in bp. ``regions`` is the ``track.json`` of the track: the genome size for MACS3 is the length of the
+    regions that the track covers or, without this file, of the chromosomes with insertions. Raises
+    :class:`InputError` on a bad track or if MACS3 finds no peak.
     """
     sizes = ChromSizes.read(sizes_path)
     position = read_insertions(insertions_bw, sizes)
     edges = np.searchsorted(
         position, sizes.offsets.astype(np.uint32)
-    )  # of another type, positions are copied
+    )  # uint32 like the positions; numpy would otherwise copy them
     size = int(np.diff(read_regions(regions, sizes), axis=1).sum()) if regions else None
     pieces = (
         (name, position[low:high].astype(np.int64) - offset)
@@ -66,11 +66,12 @@ def call_fragment_peaks(
     extsize: int,
     max_fragments: int | None,
 ) -> None:
-    """Call peaks on all cells of a sample, whatever their type, or on those of a type; a sorted narrowPeak file.
+    """Call peaks on all cells of a sample, or on all cells of a type, and write a sorted narrowPeak file.
 
-    ``extsize`` in bp; of more than ``max_fragments`` a random share is used, as in ArchR's group coverages (Granja et
-    al. 2021), because MACS3 holds all of them in memory. Where MACS3 finds no peak the file is empty, with a line in
-    the log: few cells, or poor ones, are no reason to stop. Raises :class:`InputError` on bad fragments.
+    ``extsize`` is in bp. If there are more than ``max_fragments`` fragments, a random subset is used, as in ArchR's
+    group coverages (Granja et al. 2021), because MACS3 holds all insertions in memory. If MACS3 finds no peak, for
+    example because cells are few or poor, the file is empty and the log has a warning. Raises :class:`InputError` on
+    bad fragments.
     """
     sizes = ChromSizes.read(sizes_path)
     try:
@@ -87,7 +88,7 @@ def _cuts(fragments, sizes: ChromSizes) -> Insertions:
 
 
 class NoPeaksError(InputError):
-    """MACS3 ran and found nothing."""
+    """MACS3 ran and found no peak."""
 
 
 def _call(
@@ -100,9 +101,9 @@ def _call(
     max_fragments: int | None = None,
     genome_size: int | None = None,
 ) -> pd.DataFrame:
-    """Run MACS3 in a scratch folder beside the output; ``max_fragments`` stands for twice as many insertions.
+    """Run MACS3 in a scratch folder beside the output, on at most about ``2 * max_fragments`` insertions.
 
-    ``genome_size`` in bp; ``None`` takes the chromosomes that have insertions.
+    ``genome_size`` is in bp. ``None`` means the total length of the chromosomes with insertions.
     """
     macs = shutil.which("macs3", path=str(Path(sys.executable).parent)) or shutil.which("macs3")
     if macs is None:
@@ -111,8 +112,8 @@ def _call(
         )
     Path(output).parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".macs3.") as folder:
-        # How many there are, and so what share is kept, is known at the end: they wait on disk, 4 bytes each.
-        waiting, pieces = Path(folder) / "insertions.int32", []
+        # The share to keep depends on the total, which is known at the end. Until then, insertions wait on disk.
+        waiting, pieces = Path(folder) / "insertions.int32", []  # int32, 4 bytes each
         with open(waiting, "wb") as handle:
             for name, position in insertions:
                 handle.write(position.astype(np.int32).tobytes())
@@ -120,7 +121,7 @@ def _call(
         total = sum(count for _, count in pieces)
         share = min(1.0, 2 * max_fragments / max(total, 1)) if max_fragments else 1.0
         if share < 1:
-            say(f"{source}: {share:.1%} of {total} insertions are used, those of {max_fragments} fragments")
+            say(f"{source}: using {share:.1%} of {total} insertions, as from {max_fragments} fragments")
         bed, rng = Path(folder) / "insertions.bed", np.random.default_rng(0)
         if genome_size is None:
             genome_size = sum(sizes.as_dict()[name] for name in {name for name, _ in pieces})
@@ -148,7 +149,7 @@ def _call(
 
 
 def _clip(called: Path, source, sizes: ChromSizes) -> pd.DataFrame:
-    """Read what MACS3 wrote: extended pieces may pass the ends of a chromosome."""
+    """Read the peaks of MACS3 and clip them to their chromosomes, because extended insertions may pass the ends."""
     if not called.exists() or called.stat().st_size == 0:
         raise NoPeaksError(
             source, "MACS3 found no peak", "give more fragments or raise the q-value threshold"

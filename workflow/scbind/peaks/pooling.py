@@ -1,7 +1,7 @@
-"""Fragments of pseudobulks: each sample is read once and cut into its types; the pieces are merged as streams.
+"""Fragments of pseudobulks: split each sample once into its types, then merge the pieces of a type as streams.
 
-A piece is a Parquet file whose row groups hold at most ``ROWS`` fragments of one chromosome in the order of the
-sample's file. Merging holds one row group of each sample.
+A piece is a Parquet file. Each of its row groups holds at most ``ROWS`` fragments of one chromosome, in the order of
+the fragments file. Merging holds one row group of each sample in memory.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ def split_sample(
     sizes_path: str | Path,
     output: str | Path,
 ) -> None:
-    """Cut the fragments of a sample's passing cells into one piece per pooled type, in one pass.
+    """Split the fragments of a sample's passing cells into one piece per pooled type, in one pass.
 
     Parameters
     ----------
     fragments, cells, types
-        The sample's fragments file and ``cells.h5ad``; ``cell_types.tsv``. Cells of merged types go to the type
-        they are merged into, those of skipped types nowhere.
+        The sample's fragments file and ``cells.h5ad``; ``cell_types.tsv``. Cells of a merged type go to the type that
+        it is merged into. Cells of skipped types are left out.
     output
-        Folder with ``{slug}.parquet`` for every type of which the sample has cells: int32 ``chrom`` (row in
+        Folder with ``{slug}.parquet`` for every type that has cells in the sample: int32 ``chrom`` (row in
         ``chrom.sizes``), ``start``, ``end`` (bp, 0-based half-open), ``barcode`` (row in the list of names
         ``sample#barcode`` in the metadata), ``count``. Memory holds one chunk of the fragments file.
 
@@ -107,14 +107,14 @@ def merge_pieces(pieces: list[str | Path], sizes_path: str | Path, output: str |
     pieces
         Files of :func:`split_sample`, one per sample.
     output
-        BGZF, five columns, sorted by chromosome (in the order of the genome), start, end and barcode, barcodes as
-        ``sample#barcode``; its tabix index is written beside it (``.tbi``). Memory holds ``ROWS`` rows, about 1 MB,
+        BGZF, five columns, sorted by chromosome (in genome order), start, end and barcode. Barcodes are
+        ``sample#barcode``. The tabix index (``.tbi``) is written beside it. Memory holds ``ROWS`` rows (about 1 MB)
         of each piece, and the names of the cells.
 
     Raises
     ------
     InputError
-        If a piece is missing or not one.
+        If a piece is missing or damaged.
     """
     sizes = ChromSizes.read(sizes_path)
     opened = [_Piece(path) for path in pieces]
@@ -134,7 +134,7 @@ def merge_pieces(pieces: list[str | Path], sizes_path: str | Path, output: str |
 
 
 class _Piece:
-    """One piece: its barcodes, and its row groups by chromosome. The file is open only while it is read."""
+    """One piece: its barcodes, and its row groups by chromosome. The file is open only during reads."""
 
     def __init__(self, path):
         self.path = require(path, "split the sample again")
@@ -151,7 +151,7 @@ class _Piece:
             self.groups.setdefault(code, []).append(group)
 
     def stream(self, code: int, rank: np.ndarray) -> Iterator[np.ndarray]:
-        """Yield int32 (4, rows): start, end, rank of the barcode, count, of one chromosome."""
+        """Yield the fragments of one chromosome in blocks, int32 (4, rows): start, end, rank of the barcode, count."""
         for group in self.groups.get(code, []):
             with pq.ParquetFile(self.path, metadata=self.metadata) as file:
                 table = file.read_row_group(group)
@@ -160,12 +160,12 @@ class _Piece:
 
 
 def _merged(streams: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:
-    """Merge blocks, each stream sorted by start, into blocks sorted by start, end and barcode throughout."""
+    """Merge streams of blocks, each stream sorted by start, into one stream sorted by start, end and barcode."""
     nothing = np.empty((4, 0), dtype=np.int32)
     held = [next(stream, nothing) for stream in streams]
     live = [number for number, block in enumerate(held) if block.shape[1]]
     while live:
-        # Whatever starts before all that is still unread is complete.
+        # Fragments that start before every unread fragment can be written.
         last = {number: held[number][0, -1] for number in live}
         limit = min(last.values())
         cuts = [np.searchsorted(block[0], limit) for block in held]

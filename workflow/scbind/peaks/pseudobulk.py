@@ -1,4 +1,4 @@
-"""Which pseudobulks there are: cell types, their replicates, and what becomes of small types."""
+"""List the pseudobulks: cell types, their replicates, and the status of small types."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scbind.formats.celltable import read_obs, read_obsm
 from scbind.formats.typestatus import FROM_SAMPLES, MERGED, OWN, POOLED, SKIPPED, SMALL_TYPES
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
-# In which types are compared: that of the clusters, which is the first that there is.
+# Types are compared in the first of these that exists, which is the embedding that was clustered.
 EMBEDDINGS = ("X_harmony", "X_lsi")
 
 
@@ -35,28 +35,28 @@ def list_cell_types(
     Parameters
     ----------
     cells, groups, donors
-        Sample to its ``cells.h5ad``, to the group it was embedded with, and to its donor. A replicate is a donor
-        where every sample with cells has one, else a sample.
+        Sample -> its ``cells.h5ad``; sample -> the group that it was embedded with; sample -> its donor. A replicate
+        is a donor if every sample with cells has a donor, otherwise a sample.
     types_output
         TSV, sorted by ``cell_type``: ``cell_type``, ``slug`` (its name in file names: letters, digits and
-        ``_.-``), ``n_cells``, ``n_fragments`` (their sum), ``samples`` (comma-separated), ``status`` (of
-        :data:`scbind.formats.typestatus.STATUSES`), ``merged_into`` (a
-        ``cell_type`` whose status is ``own``) and ``reason`` (empty for ``own``).
+        ``_.-``), ``n_cells``, ``n_fragments`` (sum over its cells), ``samples`` (comma-separated), ``status`` (a key
+        of :data:`scbind.formats.typestatus.STATUSES`), ``merged_into`` (a ``cell_type`` with status ``own``) and
+        ``reason`` (empty for ``own``).
     pseudobulks_output
-        TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` where a
-        type has several), ``cell_type``, ``replicate``, ``samples``, ``n_cells``, ``n_fragments``, of merged types
-        too, and ``large`` (``yes`` where both minima are kept).
+        TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` if the
+        type has several replicates), ``cell_type``, ``replicate``, ``samples``, ``n_cells``, ``n_fragments``, and
+        ``large`` (``yes`` if both minima are reached). Counts include merged types.
     min_cells, min_fragments
-        What a type, or a replicate, needs for peaks of its own.
+        Minima that a type, or a replicate, must reach to get its own peaks.
     small_types
-        What becomes of smaller types: ``sample_peaks``, ``merge`` (into the type that is large enough and nearest
-        by cosine between centroids of the embedding that was clustered; only types embedded in one group can be
-        compared) or ``skip``. A type without a fragment is always skipped.
+        How to treat smaller types: ``sample_peaks``, ``merge`` or ``skip``. ``merge`` pools a type with the nearest
+        type that is large enough, by cosine between centroids of the embedding that was clustered. Only types
+        embedded in one group can be compared. A type without fragments is always skipped.
 
     Raises
     ------
     InputError
-        If a file is missing or lacks a column, no cell passes, two types or donors would share a slug, or no type
+        If a file is missing or lacks a column, no cell passes, two types or two donors get the same slug, or no type
         is left.
     """
     paths = list(cells.values())
@@ -86,7 +86,7 @@ def list_cell_types(
     for name, folder in zip(pooled["cell_type"], pooled["slug"], strict=True):
         part = table[table["cell_type"] == name]
         rows.append(_summary(part, "cell_type").assign(pseudobulk=folder, replicate=""))
-        # A type's only replicate would be the type again.
+        # If a type has one replicate, that replicate equals the type.
         if part["replicate"].nunique() > 1:
             inside = _summary(part, "replicate").assign(cell_type=name)
             inside["pseudobulk"] = f"{folder}/replicates/" + _slugs(inside["replicate"], "donors", paths[0])
@@ -100,7 +100,7 @@ def list_cell_types(
 
 
 def read_pools(types: str | Path) -> dict[str, str]:
-    """Read from ``cell_types.tsv`` into which slug each type is pooled; skipped types are absent."""
+    """Read ``cell_types.tsv`` and return cell type -> slug of the pool that it belongs to, without skipped types."""
     table = pd.read_csv(
         require(types, "list the cell types first"), sep="\t", dtype=str, keep_default_na=False
     )
@@ -114,10 +114,10 @@ def read_pools(types: str | Path) -> dict[str, str]:
 
 
 def read_typed_cells(path: str | Path) -> pd.DataFrame:
-    """Read the passing, typed cells of a ``cells.h5ad`` without touching anything but ``obs``.
+    """Read the cells of a ``cells.h5ad`` that pass and have a type. Only ``obs`` is read.
 
     Returns the columns ``sample``, ``barcode``, ``pass``, ``cell_type``, ``n_fragments``, indexed by row in the
-    file. Raises :class:`InputError` if the file is missing, damaged or lacks one.
+    file. Raises :class:`InputError` if the file is missing or damaged, or lacks one of these columns.
     """
     obs = read_obs(path, OBS)
     obs = obs[list(OBS)].astype({"sample": str, "barcode": str, "pass": bool}).reset_index(drop=True)
@@ -126,10 +126,10 @@ def read_typed_cells(path: str | Path) -> pd.DataFrame:
 
 
 def slug(name: str, path: str | Path = "cell types") -> str:
-    """Make a cell type's name safe for file names; :class:`InputError` if nothing is left of it."""
+    """Make the name of a cell type safe for file names; :class:`InputError` if no character is left."""
     safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
     if not safe:
-        raise InputError(path, f"the cell type {name!r} cannot be made a file name", "use letters or digits")
+        raise InputError(path, f"the cell type {name!r} gives no valid file name", "use letters or digits")
     return safe
 
 
@@ -151,12 +151,12 @@ def _slugs(names: pd.Series, what: str, path) -> pd.Series:
     twice = names[made.duplicated(keep=False)]
     if len(twice):
         both = " and ".join(repr(name) for name in twice)
-        raise InputError(path, f"{what} {both} have the same name in files", "rename one of them")
+        raise InputError(path, f"{what} {both} give the same file name", "rename one of them")
     return made
 
 
 def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types: str) -> None:
-    """Add ``status``, ``merged_into`` and ``reason``, before anything is merged."""
+    """Add ``status``, ``merged_into`` and ``reason``. Types are merged later, by :func:`_merge`."""
     few_cells = types["n_cells"].astype(str) + f" cells, fewer than {min_cells}"
     few_fragments = types["n_fragments"].astype(str) + f" fragments, fewer than {min_fragments}"
     empty = types["n_fragments"] == 0
@@ -172,7 +172,7 @@ def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types:
 
 
 def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | Path]) -> None:
-    """Point each small type to the nearest that is large enough, in the group where most of its cells are."""
+    """Merge each small type into the nearest type that is large enough, in the group with most of its cells."""
     centroids = _centroids(cells, table)
     large = set(types.loc[types["status"] == OWN, "cell_type"])
     for row in types.index[types["status"] == FROM_SAMPLES]:
@@ -193,7 +193,7 @@ def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | P
 
 
 def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:
-    """Group and type -> direction of the mean of its cells, each of length one, as in the neighbour graph."""
+    """Return (group, type) -> unit vector of the mean of its cells; cells have unit length, as in the kNN graph."""
     sums: dict[tuple[str, str], np.ndarray] = {}
     for sample, path in cells.items():
         part = table[table["sample"] == sample]

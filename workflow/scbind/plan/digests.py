@@ -1,10 +1,10 @@
-"""Digests of our code: what a rule carries so that an edit of what it runs, and nothing else, reruns it.
+"""Digests of our code. A rule carries the digest of the modules that it runs, so only an edit of these reruns it.
 
-A digest is taken over the syntax trees of a module and of all of ours that it imports. Comments, docstrings, layout
-and file times are not in it, and neither are the names and folders of modules: an import counts as the number of the
-module that it leads to, in the order in which imports are met. The same digest so means the same code, put together
-in the same way. Names that code binds do count, also that of a module in ``from folder import module``; to rename it
-without a rerun, bind the old name (``import new as old``).
+A digest covers the syntax trees of a module and of all modules of this package that it imports. It ignores comments,
+docstrings, layout and file times. It also ignores the names and folders of modules: modules are numbered in the order
+in which imports name them, and an import counts as the number of its module. Two equal digests therefore mean the
+same code, put together in the same way. Names that code binds do count, including the name of the module in
+``from folder import module``. To rename a module without a rerun, bind the old name (``import new as old``).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ SILENT = frozenset({"scbind", "scbind.core.errors", "scbind.core.runlog"})
 
 
 def source_digest(*modules: str) -> str:
-    """Digest of modules of this package and of all of ours that they import, directly or not.
+    """Return one digest of modules and of all modules of this package that they import, directly or indirectly.
 
     Parameters
     ----------
     modules
-        Names below ``scbind``, such as ``"peaks.macs3"``; their order does not count.
+        Names below ``scbind``, such as ``"peaks.macs3"``, in any order.
 
     Returns
     -------
@@ -49,10 +49,10 @@ def source_digest(*modules: str) -> str:
 
 
 def keep_digests(path: str | Path) -> None:
-    """Keep the digests of all modules in the JSON file ``path``, and take them from it while no module changes.
+    """Cache the digests of all modules in the JSON file ``path``. The cache is valid until a module changes.
 
-    Every job of a run plans anew and needs the same digests; to compute them takes longer than to plan. A file that
-    cannot be written or read is no error: the digests are computed.
+    Every job of a run plans again and needs the same digests, and computing them takes longer than planning. If the
+    file cannot be read or written, the digests are computed and no error is raised.
     """
     text = hashlib.sha256(sys.version.encode())
     for module in sorted(PACKAGE.rglob("*.py")):
@@ -80,23 +80,23 @@ def _kept() -> dict[str, str]:
 
 
 def template_digest(name: str) -> str:
-    """Hash a page template of the package; for the rule that fills it. Returns 16 hexadecimal digits."""
+    """Return the hash (16 hexadecimal digits) of a page template of the package, for the rule that fills it."""
     return file_sha256(PACKAGE / "report" / "templates" / name)[:16]
 
 
 def imported_modules(module: str) -> frozenset[str]:
-    """Full names of the modules of this package that ``module`` (full name) imports anywhere in its text."""
+    """Return the full names of the modules of this package that ``module`` (full name) imports anywhere."""
     return frozenset(target for modules in _read(module)[1] for target in modules)
 
 
 def list_modules() -> list[str]:
-    """Names below ``scbind`` of all modules of the package, sorted."""
+    """Return the sorted names (below ``scbind``) of all modules of the package."""
     paths = (path.relative_to(PACKAGE).with_suffix("").parts for path in PACKAGE.rglob("*.py"))
     return sorted(".".join(parts) for parts in paths if parts[-1] != "__init__")
 
 
 def list_digests() -> dict[str, str]:
-    """Digest (16 hexadecimal digits) of every module of the package with all that it imports of ours."""
+    """Return name -> :func:`source_digest` (16 hexadecimal digits) of every module of the package."""
     return {name: source_digest(name) for name in list_modules()}
 
 
@@ -105,7 +105,7 @@ def _digest(root: str) -> str:
     total = hashlib.sha256()
     waiting = _run_by(root)
     numbers = {name: number for number, name in enumerate(waiting)}
-    for name in waiting:  # grows while it is gone through
+    for name in waiting:  # the loop appends to it
         text, imports = _read(name)
         total.update(text.encode())
         for modules in imports:
@@ -120,7 +120,7 @@ def _digest(root: str) -> str:
 
 
 def _run_by(module: str) -> list[str]:
-    """What runs when a module is imported, in order: those of its folders that hold code, and itself."""
+    """List the modules that run when a module is imported, in order: its parent packages with code, then itself."""
     parts = module.split(".")
     names = [".".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
     return [name for name in names if name not in SILENT and not (name != module and _is_empty(name))]
@@ -128,7 +128,7 @@ def _run_by(module: str) -> list[str]:
 
 @functools.cache
 def _read(module: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
-    """Hash of a module's own code without the names of modules, and what its imports of ours lead to, in order."""
+    """Hash a module's own code without names of modules, and list the modules that its imports load, in order."""
     tree = _Plain(module).visit(_tree(module))
     imports = []
     for node in ast.walk(tree):
@@ -138,23 +138,23 @@ def _read(module: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
 
 
 class _Ours(ast.Import):
-    """One name that an import of ours binds; ``modules`` are not among the fields and so not in a dump."""
+    """One name that an import from this package binds. ``modules`` is not a field, so dumps leave it out."""
 
     modules: tuple[str, ...] = ()
 
 
 class _Plain(ast.NodeTransformer):
-    """Takes imports of ours apart into one per bound name, sorted, without names of modules.
+    """Splits imports from this package into one per bound name, sorts them, and removes the names of modules.
 
-    Formatters sort and join imports by the names of modules, so their order and grouping must not count. None of
-    our modules does anything when it is imported that another one could notice.
+    Formatters sort and join imports by the names of modules, so order and grouping must not count. Order cannot change
+    a result either, because no module of this package has side effects on others when it is imported.
     """
 
     def __init__(self, module: str):
         self.module = module
 
     def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Replace runs of imports of ours in every block of the node."""
+        """Replace runs of imports from this package in every block of the node."""
         for field in ("body", "orelse", "finalbody"):
             block = getattr(node, field, None)
             if isinstance(block, list):
@@ -173,7 +173,7 @@ class _Plain(ast.NodeTransformer):
         yield from sorted(run, key=ast.dump)
 
     def _split(self, node: ast.AST) -> tuple[list[_Ours], list[ast.AST]]:
-        """An import as names of ours that it binds, and what else it is; any other statement as it is."""
+        """Split an import into the names from this package and the rest. Return other statements unchanged."""
         if isinstance(node, ast.ImportFrom):
             base = _base(self.module, node)
             if base.split(".")[0] == "scbind":
@@ -181,7 +181,7 @@ class _Plain(ast.NodeTransformer):
         if isinstance(node, ast.Import):
             ours = [alias for alias in node.names if alias.name.split(".")[0] == "scbind"]
             rest = [alias for alias in node.names if alias not in ours]
-            # Without `as` the code spells the module's name at each use, so that counts.
+            # Without `as`, the code spells the module's name at each use, so the name counts.
             names = [(ast.alias("" if a.asname else a.name, a.asname), (a.name,)) for a in ours]
             return [_ours(*name) for name in names], [ast.Import(rest)] if rest else []
         return [], [node]
@@ -202,7 +202,7 @@ def _ours(alias: ast.alias, modules: tuple[str, ...]) -> _Ours:
 
 
 def _base(module: str, node: ast.ImportFrom) -> str:
-    """Full name of what a ``from ... import`` in ``module`` imports from."""
+    """Return the full name of the module or package after ``from`` in a ``from ... import`` of ``module``."""
     if not node.level:
         return node.module or ""
     parts = module.split(".")
@@ -244,6 +244,6 @@ def _is_empty(module: str) -> bool:
 
 
 def forget() -> None:
-    """Read modules again: their files have changed since."""
+    """Clear all caches, so that changed modules are read again."""
     for cached in (_digest, _read, _is_empty, _kept):
         cached.cache_clear()

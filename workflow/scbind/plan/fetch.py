@@ -1,4 +1,4 @@
-"""Fetch a file by URL or path: verified, resumed, retried, whole or not at all."""
+"""Fetch a file by URL or path. Downloads resume, retry and are verified; an output is either complete or absent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from scbind.core.files import file_sha256
 from scbind.core.runlog import say
 
 BLOCK = 1 << 20  # bytes
-# Answers that may be different the next time; every other 4xx will not be.
+# HTTP status codes worth another attempt. Any other error code is final.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 
@@ -25,37 +25,36 @@ def fetch(
     wait: float = 2.0,
     timeout: float = 60.0,
 ) -> None:
-    """Bring ``source`` to ``output``.
+    """Download or copy ``source`` to ``output``.
 
-    A partial download stays beside the output as ``<output>.partial`` and is continued by the next call
-    where the server allows it. An output that is there and has the right checksum is kept, without any
-    network.
+    A partial download stays beside the output as ``<output>.partial``. The next call continues it if the server
+    allows that. An existing output with the right checksum is kept, and the network is not used.
 
     Parameters
     ----------
     source
         ``http://``, ``https://`` or ``file://`` address, or a local path.
     output
-        Where the file goes. Its folder is made.
+        Path of the new file. Its folder is created.
     sha256
-        Expected checksum, hexadecimal. Without one, a whole transfer is all that is checked.
+        Expected checksum, hexadecimal. Without one, only the completeness of the transfer is checked.
     attempts
-        How often a transfer is tried before giving up.
+        Number of attempts before giving up.
     wait
-        Seconds before the second attempt; doubled for each further one.
+        Seconds before the second attempt. The wait doubles for each further attempt.
     timeout
-        Seconds without data after which an attempt counts as failed.
+        An attempt fails after this many seconds without data.
 
     Raises
     ------
     InputError
-        If the source does not exist, stays unreachable, or has another checksum (both are named).
+        If the source does not exist, stays unreachable, or has another checksum. The message names both checksums.
     """
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
     expected = sha256.lower() if sha256 else None
     if expected and output.is_file() and file_sha256(output) == expected:
-        say(f"{output} is there and has the expected checksum")
+        say(f"{output} exists and has the expected checksum")
         return
     partial = output.with_name(output.name + ".partial")
     parts = urlsplit(source)
@@ -72,7 +71,7 @@ def fetch(
         raise InputError(
             source,
             f"checksum mismatch: expected sha256 {expected}, got {found}",
-            "if the file was renewed on purpose, put the new checksum into sources.tsv",
+            "if the file was updated on purpose, write the new checksum into sources.tsv",
         )
     os.replace(partial, output)
     say(f"{output}: {output.stat().st_size} bytes, sha256 {found}")
@@ -105,21 +104,21 @@ def _download(url: str, partial: Path, attempts: int, wait: float, timeout: floa
     raise InputError(
         url,
         f"not fetched after {attempts} attempts ({problem})",
-        "check the network, or put the file in place by hand",
+        "check the network, or copy the file there by hand",
     )
 
 
 def _attempt(url: str, partial: Path, timeout: float) -> bool:
-    """Transfer what is missing of ``partial``; True when the file is whole."""
+    """Transfer the missing part of ``partial``. Return True if the file is complete."""
     import requests
 
     start = partial.stat().st_size if partial.exists() else 0
-    # Without "identity" a server may compress in transit, and lengths and ranges would not be the file's.
+    # Without "identity", a server may compress the transfer; lengths and ranges would then not be those of the file.
     headers = {"Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
     with requests.get(url, headers=headers, stream=True, timeout=timeout) as reply:
-        if reply.status_code == 416:  # nothing after `start`: whole already, or not the same file any more
+        if reply.status_code == 416:  # no bytes after `start`: the file is complete, or it has changed
             total = reply.headers.get("Content-Range", "").rpartition("/")[2]
             if total.isdigit() and int(total) == start:
                 return True
@@ -133,10 +132,10 @@ def _attempt(url: str, partial: Path, timeout: float) -> bool:
         length = reply.headers.get("Content-Length")
         size = start if resumed else 0
         if start:
-            say(f"{url}: " + (f"continued at byte {start}" if resumed else "the server starts again from 0"))
+            say(f"{url}: " + (f"continued at byte {start}" if resumed else "the server restarts from byte 0"))
         goal = size + int(length) if length is not None else None
         with open(partial, "ab" if resumed else "wb") as handle:
-            # read1 hands on what has come, so that a cut loses nothing.
+            # read1 returns the bytes received so far, so a broken connection loses none of them.
             while block := reply.raw.read1(BLOCK):
                 handle.write(block)
                 size += len(block)

@@ -1,4 +1,4 @@
-"""Where results come from: a record of inputs, settings, environments and digests of our code."""
+"""Provenance of results: a record of inputs, settings, environments and digests of our code."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def record(
     digests_out: str | Path,
     inputs_out: str | Path,
 ) -> None:
-    """Write what a set of results was made from.
+    """Record the inputs, settings, environments and code that a set of results comes from.
 
     Parameters
     ----------
     config
-        The configuration as used: defaults filled in.
+        The configuration with its defaults filled in.
     sheets
-        Name of each sheet and the path of its file.
+        Sheet -> path of its file.
     environments
-        Name of each rule and of the environment in which it runs.
+        Rule -> name of the environment in which it runs.
     inputs
-        Paths of the input files; each is hashed (folders: each file in them).
+        Paths of input files or folders. Every file, and every file in a folder, is hashed.
     config_out, sheets_out, environments_out, digests_out, inputs_out
-        ``config.yaml``; one table of ``sheet, line, text``; ``rule, environment``; ``module, digest``;
-        ``path, bytes, sha256``.
+        ``config.yaml``, and four tables with the columns ``sheet, line, text``; ``rule, environment``;
+        ``module, digest``; ``path, bytes, sha256``.
     """
     with atomic(config_out) as scratch:
         scratch.write_text(yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=True), encoding="utf-8")

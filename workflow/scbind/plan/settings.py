@@ -1,4 +1,4 @@
-"""The configuration: checked against its schema, defaults filled in, one readable line when it is wrong."""
+"""The configuration: check it against the schema, fill in defaults, and report an error in one readable line."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ fragments is that of ArchR. TSS enrichment needs `genome.genes`."""
 
 def load_schema(path: str | Path = SCHEMA) -> dict:
     """Read the JSON schema (draft 2020-12) of the configuration."""
-    # libyaml, where PyYAML has it, reads it ten times as fast; every job does
+    # Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.
     return yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
 
 
@@ -71,11 +71,11 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
     Parameters
     ----------
     config
-        As read from YAML.
+        The configuration as read from YAML.
     label
-        The file that a message names.
+        Name of the file, for error messages.
     schema
-        The schema; by default the one of this workflow.
+        The schema. The default is the schema of this workflow.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
     fill_defaults(filled, schema)
     errors = list(Draft202012Validator(schema).iter_errors(filled))
     if errors:
-        # Unknown keys first: a misspelled key is the cause of what else may be wrong.
+        # Unknown keys come first, because a misspelled key may cause the other errors.
         errors.sort(key=lambda error: (error.validator != "additionalProperties", _key(error.absolute_path)))
         problem, remedy, path = _explain(errors[0])
         raise InputError(label, problem, remedy, f"key {_key(path)}" if path else "top level")
@@ -104,14 +104,14 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
         raise InputError(
             label,
             f"{context} bp cannot be centred on windows of {window} bp",
-            f"give {window} or more, and an even difference of the two",
+            f"give {window} or more; context minus window must be even",
             "key dataset.context",
         )
     return filled
 
 
 def fill_defaults(value, schema: dict) -> None:
-    """Fill missing keys of nested sections from ``default`` entries of the schema, in place."""
+    """Fill missing keys of nested sections in place, with the ``default`` entries of the schema."""
     if not isinstance(value, dict):
         return
     for key, part in schema.get("properties", {}).items():
@@ -126,21 +126,21 @@ def fill_defaults(value, schema: dict) -> None:
 
 
 def default_options(kind: type, section: str, **changes):
-    """Options of a step with the defaults of a section of the schema, for callers without a configuration.
+    """Make the options of a step from the defaults of a section of the schema, for callers without a configuration.
 
     Parameters
     ----------
     kind
-        An option dataclass of the package; it takes the keys of the section that are named like its fields.
+        An option dataclass of the package. Each field takes the default of the key with the same name.
     section
-        Such as ``cells``; ``models`` stands for one model.
+        Name of the section, such as ``cells``. ``models`` gives the options of one model.
     changes
-        Fields that are given, instead of their defaults.
+        Values that replace the defaults of fields.
 
     Raises
     ------
     TypeError
-        For a field that is neither given nor a key of the section with a default, and for an unknown field.
+        For an unknown field, and for a field that has no default and is not in ``changes``.
 
     Examples
     --------
@@ -156,7 +156,7 @@ def default_options(kind: type, section: str, **changes):
 
 
 def list_keys(schema: dict | None = None, prefix: str = "") -> Iterator[tuple[str, dict]]:
-    """Every leaf of the schema as (dotted key, its part of it); named entries appear as ``<name>``."""
+    """Yield every leaf of the schema as (dotted key, its part of the schema). User-named entries are ``<name>``."""
     schema = load_schema() if schema is None else schema
     for key, part in schema.get("properties", {}).items():
         yield from _leaf(f"{prefix}{key}", part)
@@ -179,7 +179,7 @@ def _key(path) -> str:
 
 
 def _explain(error) -> tuple[str, str, list]:
-    """Problem, remedy and path of the key at fault."""
+    """Return problem, remedy and path of the wrong key."""
     path, rule, value, schema = list(error.absolute_path), error.validator, error.instance, error.schema
     if rule == "additionalProperties":
         known = list(schema.get("properties", {}))
@@ -242,7 +242,7 @@ def _explain_type(value, expected, path: list) -> tuple[str, str, list]:
 
 
 def describe(schema: dict | None = None) -> str:
-    """The page ``docs/reference/configuration.md``: columns of the sheets, keys and assays, in Markdown."""
+    """Return the page ``docs/reference/configuration.md`` in Markdown: columns of the sheets, keys and assays."""
     schema = load_schema() if schema is None else schema
     page = [INTRODUCTION, "## Sheets"]
     page += [_describe_sheet(name, part) for name, part in load_schema(SHEETS).items()]

@@ -1,6 +1,6 @@
-"""The sheets: which tracks, ChIP-seq peaks and samples there are, checked before any job starts.
+"""The sheets, which list tracks, ChIP-seq peaks and samples. They are checked before any job starts.
 
-Imported while the workflow is parsed, in every job again: it stays light (no pandas, no numpy).
+Every job imports this module when it parses the workflow, so the module stays light (no pandas, no numpy).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scbind.core.errors import InputError
 
-# A name becomes part of a file name and of a wildcard.
+# Names become parts of file names and of wildcards.
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
 REGION = re.compile(r"^[^:\s]+:\d+-\d+$")
 TRACK_FORMATS = ("fragments", "bam", "insertions", "coverage")
@@ -36,14 +36,14 @@ COLUMNS = {  # sheet -> (required columns, optional columns)
 
 @dataclass
 class Plan:
-    """What the sheets and the input keys of the configuration say, with every path resolved.
+    """The content of the sheets and of the input keys of the configuration, with every path resolved.
 
     Attributes
     ----------
     config
-        The checked configuration; its input paths are resolved.
+        The checked configuration, with resolved input paths.
     sources
-        Name -> ``{"url", "sha256"}``; the file is ``resources/{name}``.
+        Name -> ``{"url", "sha256"}``. The file becomes ``resources/{name}``.
     tracks
         Cell line -> list of ``{"path", "format", "region"}``.
     chip
@@ -68,7 +68,7 @@ class Plan:
 
     @property
     def groups(self) -> dict[str, list[str]]:
-        """Group -> its samples; they are embedded together."""
+        """Group -> its samples, which are embedded together."""
         groups: dict[str, list[str]] = {}
         for name, row in self.samples.items():
             groups.setdefault(row["group"], []).append(name)
@@ -88,7 +88,7 @@ class Plan:
         return sorted({path for path in paths if path})
 
 
-# Keys of the configuration that name an input file: section, key, what may be a folder.
+# Keys of the configuration that name an input file: section, key, whether it may be a folder.
 CONFIG_PATHS = (
     ("genome", "fasta", False),
     ("genome", "chrom_sizes", False),
@@ -105,14 +105,14 @@ def load_plan(
 ) -> Plan:
     """Read and check every sheet that a checked configuration names.
 
-    Relative paths are relative to the working directory. ``{data}/`` at the start of a path stands for the
-    configuration's ``data`` or the environment variable ``SCBIND_DATA``; ``source:NAME`` for a row of
-    ``sources.tsv``; ``http(s)://`` and ``file://`` addresses are fetched.
+    Relative paths start at the working directory. ``{data}/`` at the start of a path means the folder ``data`` of the
+    configuration or, if that is empty, the environment variable ``SCBIND_DATA``. ``source:NAME`` means a row of
+    ``sources.tsv``. ``http(s)://`` and ``file://`` addresses are fetched.
 
     Raises
     ------
     InputError
-        Naming file, line and column of the first thing that is wrong.
+        On the first error, with its file, line and column.
     """
     environ = os.environ if environ is None else environ
     plan = Plan(config=config)
@@ -150,10 +150,11 @@ def load_plan(
 
 
 def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]:
-    """Read one tab-separated sheet: (line number, row) with every known column, empty text where absent.
+    """Read one tab-separated sheet as a list of (line number, row).
 
-    Lines that are empty or start with ``#`` are passed over. Raises :class:`InputError` on an unknown,
-    doubled or missing column, a row of another width, or an empty required field.
+    A row holds every known column; absent values are empty text. Empty lines and lines that start with ``#`` are
+    skipped. Raises :class:`InputError` for an unknown, repeated or missing column, a row with too few or too many
+    fields, or an empty required field.
     """
     required, optional = COLUMNS[sheet]
     known = [*required, *optional]
@@ -199,13 +200,13 @@ def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]
 
 @dataclass
 class _Resolver:
-    """Turns what a user wrote as a path into the path of a file in the working directory."""
+    """Turns a path that a user wrote into the path of a file, relative to the working directory."""
 
     plan: Plan
     data: str | None
 
     def place(self, text: str, file: str, where: str) -> str:
-        """Put the data folder in place of ``{data}``."""
+        """Replace ``{data}`` by the data folder."""
         if not text.startswith("{data}/"):
             return text
         if not self.data:

@@ -1,4 +1,4 @@
-"""The packages of the environment in which a rule runs. Imported there, so it needs nothing but Python."""
+"""The packages of the environment in which a rule runs. It runs in that environment, so it needs only Python."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ from scbind.core.files import atomic
 
 
 def list_versions() -> dict[str, str]:
-    """Name -> version of the packages of this interpreter's environment, after Python, its place and bedtools.
+    """Return name -> version of the packages in the environment of this interpreter.
 
-    Packages elsewhere on ``sys.path`` are left out: Snakemake adds its own, which the environment may lack or have in
-    another version. In a conda environment its other packages (such as htslib) are listed too, as ``conda:NAME``.
+    Python, the folder of the environment, the platform and bedtools come first. Packages elsewhere on ``sys.path`` are
+    left out, because Snakemake adds its own packages, which the environment may lack or have in another version. In a
+    conda environment, its other packages (such as htslib) are listed as ``conda:NAME``.
     """
     versions = {
         "python": platform.python_version(),

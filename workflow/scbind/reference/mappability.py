@@ -1,4 +1,4 @@
-"""How well reads map at each base of the sequenced genome: a bigWig becomes one memory-mapped file."""
+"""Mappability of each base of the sequenced genome: convert a bigWig to one memory-mapped file."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from scbind.core.runlog import say
 from scbind.formats.bigwig import bigwig_intervals, open_bigwig
 from scbind.formats.genome import FULL, Genome
 
-BLOCK = 1 << 20  # bp read at a time: entries come as Python tuples, up to one per base
+BLOCK = 1 << 20  # bp read at a time, because entries are Python tuples, up to one per base
 
 
 def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str | Path) -> None:
     """Write ``mappability.npy``: the mappability of every base that has sequence.
 
-    scFAN (Fu et al. 2020, Methods) and FactorNet (Quang & Xie 2019) use ENCODE's Duke uniqueness of 35-mers; any
-    track from 0 (reads do not map) to 1 (reads map to one place) will do.
+    scFAN (Fu et al. 2020, Methods) and FactorNet (Quang & Xie 2019) use ENCODE's Duke uniqueness of 35-mers. Any
+    track from 0 (reads do not map) to 1 (reads map to one place) can be used.
 
     Parameters
     ----------
     bigwig
-        Values within [0, 1]; bases that no entry covers count as 0. All chromosomes with sequence must be there.
+        Values within [0, 1]. Bases without an entry count as 0. The file must have all chromosomes with sequence.
     reference
         Folder with ``chrom.sizes`` and ``sequence.npy`` (:meth:`scbind.formats.genome.Genome.open`).
     output
-        ``.npy``, uint8, shape (sequenced bases,), in the order of ``sequence.npy``: 255 times the value,
-        rounded, so that a base is known to 1/510. Written in blocks.
+        ``.npy``, uint8, shape (sequenced bases,), in the order of ``sequence.npy``: 255 times the value, rounded. The
+        rounding error is at most 1/510. Written in blocks.
 
     Raises
     ------
     InputError
-        If the file is missing, truncated or no bigWig, a value is NaN or outside [0, 1], a chromosome is missing, of
-        another length or has other names, or nothing is above 0. No output is written then.
+        If the file is missing, truncated or not a bigWig; if a value is NaN or outside [0, 1]; if a chromosome is
+        missing or has another name or length; or if no value is above 0. No output is written then.
     """
     genome, total = Genome.open(reference), 0
     with (
@@ -49,7 +49,7 @@ def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str |
             raise InputError(
                 bigwig,
                 f"{len(missing)} of the {len(sequenced)} chromosomes of the genome are not in it",
-                "use a file of the same assembly, or leave them out of the FASTA",
+                "use a file of the same assembly, or remove these chromosomes from the FASTA",
                 missing[0],
             )
         begin_npy(levels, np.dtype(np.uint8), genome.codes.shape)
@@ -64,7 +64,7 @@ def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str |
 
 
 def _read_levels(path, bw, name: str, low: int, high: int) -> np.ndarray:
-    """Levels of ``[low, high)`` of a chromosome: uint8 (high - low,)."""
+    """Read the levels (255 times the mappability) of ``[low, high)`` of a chromosome: uint8 (high - low,)."""
     levels = np.zeros(high - low, dtype=np.uint8)
     entries = bigwig_intervals(path, bw, name, low, high)
     wrong = ~((entries[:, 2] >= 0) & (entries[:, 2] <= 1))  # also true of NaN
@@ -76,7 +76,7 @@ def _read_levels(path, bw, name: str, low: int, high: int) -> np.ndarray:
             "give a track of mappability from 0 to 1 (divide percentages by 100)",
             f"{name}:{int(start)}",
         )
-    # an entry may reach over either end of the block
+    # an entry may extend beyond either end of the block
     start, end = (np.clip(entries[:, column], low, high).astype(np.int64) - low for column in (0, 1))
     width = end - start
     within = np.arange(width.sum()) - np.repeat(np.cumsum(width) - width, width)

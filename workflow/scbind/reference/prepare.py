@@ -1,4 +1,4 @@
-"""The reference: plain indexed sequence, chromosome sizes, base codes, and the exclusion list."""
+"""Prepare the reference: plain indexed FASTA, chromosome sizes, base codes, and the exclusion list."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scbind.formats.genome import UNKNOWN, ChromSizes
 from scbind.formats.inputs import open_plain, refuse_names
 from scbind.formats.intervals import read_bed
 
-# One code per byte: bases in either case, 4 for the other nucleotide letters (IUPAC), 255 for the rest.
+# Code of each byte: 0 to 3 for bases in either case, 4 for other nucleotide letters (IUPAC), 255 for other bytes.
 CODES = np.full(256, 255, dtype=np.uint8)
 CODES[np.frombuffer(b"RYSWKMBDHVNUryswkmbdhvnu", dtype=np.uint8)] = UNKNOWN
 for code, letters in enumerate((b"Aa", b"Cc", b"Gg", b"Tt")):
@@ -34,33 +34,32 @@ def prepare_reference(
     exclude: str | Path | None = None,
     chrom_sizes: str | Path | None = None,
 ) -> None:
-    """Make the files that every other stage reads the genome from.
+    """Write the genome files that every other step reads.
 
     Parameters
     ----------
     fasta
         FASTA; plain, gzip or BGZF.
     fasta_out
-        Plain FASTA; the index ``.fai`` is written beside it.
+        Plain FASTA. The index ``.fai`` is written beside it.
     sizes_out
         ``name<TAB>length``: chromosomes with sequence in FASTA order, then the others.
     codes_out
-        ``.npy``, uint8, shape (sequenced bases,): A 0, C 1, G 2, T 3, other 4. Written by
-        chromosome.
+        ``.npy``, uint8, shape (sequenced bases,): A 0, C 1, G 2, T 3, other 4. Written chromosome by chromosome.
     exclude_out
-        BED, sorted in the order of the genome and merged; empty if ``exclude`` is ``None``.
+        BED, merged and in genome order. Empty if ``exclude`` is ``None``.
     exclude
-        BED of regions to leave out, e.g. the ENCODE exclusion list (Amemiya et al. 2019).
-        Chromosomes outside the genome are left out of it.
+        BED of regions to leave out, e.g. the ENCODE exclusion list (Amemiya et al. 2019). Regions on chromosomes
+        outside the genome are ignored. A region that ends beyond its chromosome is cut, with a warning.
     chrom_sizes
-        ``name<TAB>length``; may list chromosomes without sequence, and must agree about those with.
+        ``name<TAB>length``. It may list chromosomes without sequence. Lengths of chromosomes with sequence must agree
+        with the FASTA.
 
     Raises
     ------
     InputError
-        If a file is missing, empty, truncated or malformed, a chromosome occurs twice, lengths disagree,
-        or chromosome names do not match (an excluded region that ends beyond its
-        chromosome is cut, with a warning). No output is written then.
+        If a file is missing, empty, truncated or malformed, a chromosome occurs twice, lengths disagree, or
+        chromosome names do not match. No output is written then.
     """
     outputs = (fasta_out, f"{fasta_out}.fai", sizes_out, codes_out, exclude_out)
     with ExitStack() as stack:
@@ -94,13 +93,15 @@ def _copy_plain(fasta, target: Path) -> None:
 
 
 def _index(fasta, plain: Path, index: Path) -> dict[str, int]:
-    """Index the plain FASTA; returns name to length in file order."""
+    """Index the plain FASTA. Return name -> length in file order."""
     try:
         pysam.faidx(str(plain), "--fai-idx", str(index))
     except pysam.SamtoolsError as error:
         detail = str(error).strip().strip("'\"").splitlines()[0]
         raise InputError(
-            fasta, f"cannot be indexed ({detail})", "wrap its lines evenly, one name per sequence"
+            fasta,
+            f"cannot be indexed ({detail})",
+            "give all lines of a sequence one length, and each its own name",
         ) from error
     rows = [line.split("\t") for line in index.read_text().splitlines()]
     lengths = {row[0]: int(row[1]) for row in rows}
@@ -110,13 +111,13 @@ def _index(fasta, plain: Path, index: Path) -> dict[str, int]:
             n_headers += (before + block).count(b"\n>")
             before = block[-1:]
     if n_headers != len(lengths):
-        # The index leaves out both kinds.
+        # The index omits empty sequences and repeated names.
         raise InputError(fasta, "a sequence is empty or its name occurs twice", "remove or rename it")
     return lengths
 
 
 def _extra(chrom_sizes, fasta, lengths: dict[str, int]) -> dict[str, int]:
-    """Chromosomes that only ``chrom_sizes`` knows; :class:`InputError` where it contradicts the FASTA."""
+    """Return the chromosomes that only ``chrom_sizes`` lists; :class:`InputError` if it contradicts the FASTA."""
     listed = ChromSizes.read(chrom_sizes).as_dict()
     sequenced = ChromSizes(tuple(lengths), np.array(list(lengths.values()), dtype=np.int64))
     if not set(listed) & set(lengths):
