@@ -66,7 +66,7 @@ def reliability(
         auprc, n_bound = each[0]["auprc"], each[0]["n_bound"]
         least = least_auprc(bound, logits[0][known, column], weight[known])
         level = "low" if least < LOW else "high" if least >= HIGH else "medium"
-        # without a negative window there is no AUPRC
+        # AUPRC is undefined without a negative window
         level = "unknown" if n_bound < FEW_BOUND or np.isnan(auprc) else level
         points = [
             (np.average(d[known], weights=weight[known]) if known.any() else np.nan, m["auprc"])
@@ -91,9 +91,9 @@ def reliability(
 def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
     """What is known of each TF as a table: one row per TF, in order.
 
-    ``known`` is what :func:`reliability` returns. Lists have no place in a table and are left out. ``level`` and
-    ``abstained`` (bool) are always there: a TF of which nothing is known is unknown and abstained on. The other columns
-    are float64, NaN where there is no number.
+    ``known`` is what :func:`reliability` returns. The table leaves out lists. ``level`` and
+    ``abstained`` (bool) are always there: a TF missing from ``known`` has level ``unknown`` and is abstained on.
+    The other columns are float64, NaN where there is no number.
     """
     rows = [
         {name: value for name, value in (known.get(tf) or {}).items() if not isinstance(value, list | dict)}

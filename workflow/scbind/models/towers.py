@@ -49,7 +49,7 @@ class TowerNetwork(BindingNetwork):
     units
         Width of the network of a TF's own match.
     members
-        Networks; their spread says how sure a prediction is.
+        Number of networks; the spread of their logits measures the uncertainty of a prediction.
     """
 
     bin_bp = 50
@@ -216,7 +216,7 @@ def _bumps(profiles: int, bins: int) -> Tensor:
 
 
 def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
-    """How a cell's insertions lie around a window: float32 (batch, ``PER_BIN`` * bins + ``OVERALL``).
+    """Describe how a cell's insertions lie around a window: float32 (batch, ``PER_BIN`` * bins + ``OVERALL``).
 
     For each bin the log of the insertions in it, of those in it and its two neighbours, and the share that these are of
     all; then the log of all, and of all over those that the depth predicts, with one pseudo-insertion.
@@ -232,7 +232,7 @@ def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
 
 
 def openness_features(counts: Tensor, depth: Tensor, bin_bp: int, within: int) -> Tensor:
-    """How open a window is in a cell: float32 (batch, ``N_OPENNESS``).
+    """Measure how open a window is in a cell: float32 (batch, ``N_OPENNESS``).
 
     For the window (its ``within`` bins) and growing surroundings, the log of the insertions over those that the
     depth predicts, with half a pseudo-insertion, and the log of the insertions; then the log depth.
