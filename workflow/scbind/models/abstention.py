@@ -29,7 +29,7 @@ ABSTAIN_GAIN = 4.0
 def reliability(
     tfs: Sequence[str], labels: np.ndarray, logits: np.ndarray, depth: np.ndarray, weight: np.ndarray
 ) -> dict[str, dict]:
-    """What validation windows say of each TF.
+    """Measure on validation windows how reliable the predictions of each TF are.
 
     Parameters
     ----------
@@ -51,9 +51,9 @@ def reliability(
         (:func:`scbind.models.metrics.least_auprc`), the same where all weights are 1; ``n_bound``: bound windows among
         those given, each counted once; ``level``: ``unknown`` with fewer than ``FEW_BOUND`` of these, else by
         ``auprc_least`` ``low`` below ``LOW``, ``high`` from ``HIGH``, or ``medium``; ``auprc_at``: pairs of mean
-        log10 depth and AUPRC, both weighted, deepest first; ``min_depth``: insertions per base down to which the
-        AUPRC stays at or above ``KEPT`` of the first, between the depths tried interpolated in log depth, the least
-        of them where it never falls below, and ``None`` where the level is unknown or low; ``abstained``: the level
+        log10 depth and AUPRC, both weighted, deepest first; ``min_depth``: lowest depth (insertions per base)
+        at which the AUPRC is still ``KEPT`` times its full-depth value, interpolated in log depth; the lowest tested
+        depth if the AUPRC never drops that far; ``None`` where the level is unknown or low; ``abstained``: the level
         is unknown or low, or ``auprc_least`` less than ``ABSTAIN_GAIN`` times the prevalence. Numbers that cannot be
         computed are ``None``.
     """
@@ -66,7 +66,7 @@ def reliability(
         auprc, n_bound = each[0]["auprc"], each[0]["n_bound"]
         least = least_auprc(bound, logits[0][known, column], weight[known])
         level = "low" if least < LOW else "high" if least >= HIGH else "medium"
-        # without a negative window there is no AUPRC
+        # AUPRC is undefined without a negative window
         level = "unknown" if n_bound < FEW_BOUND or np.isnan(auprc) else level
         points = [
             (np.average(d[known], weights=weight[known]) if known.any() else np.nan, m["auprc"])
@@ -91,9 +91,9 @@ def reliability(
 def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
     """What is known of each TF as a table: one row per TF, in order.
 
-    ``known`` is what :func:`reliability` returns. Lists have no place in a table and are left out. ``level`` and
-    ``abstained`` (bool) are always there: a TF of which nothing is known is unknown and abstained on. The other columns
-    are float64, NaN where there is no number.
+    ``known`` is what :func:`reliability` returns. The table leaves out lists. ``level`` and
+    ``abstained`` (bool) are always there: a TF missing from ``known`` has level ``unknown`` and is abstained on.
+    The other columns are float64, NaN where there is no number.
     """
     rows = [
         {name: value for name, value in (known.get(tf) or {}).items() if not isinstance(value, list | dict)}
@@ -117,7 +117,7 @@ def abstained(table: pd.DataFrame, depth: np.ndarray) -> np.ndarray:
     ``table`` is that of :func:`reliability_table`; ``depth`` (cells,), insertions per base with what is borrowed.
     """
     least = table["min_depth"].to_numpy() if "min_depth" in table else np.full(len(table), np.nan)
-    # a TF that is not abstained on but has no least depth (an old calibration) speaks in every cell
+    # a TF without a minimum depth (an old calibration) and not abstained on is predicted in every cell
     return table["abstained"].to_numpy() | (np.asarray(depth)[:, None] < least)
 
 

@@ -18,7 +18,7 @@ PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and besides
 
 
 class TowerNetwork(BindingNetwork):
-    """Late fusion: what a window asks and what a cell answers, as numbers whose products are summed.
+    """Late fusion: a logit is the dot product of a window embedding and a cell embedding, plus a signal-only term.
 
     The *window tower* reads the sequence, once: the best matches, in bins of 50 bp over ``reach`` bp, of one matrix per
     TF, which starts as the known one and learns what that lacks (flanks, mostly). From a TF's own best match a small
@@ -49,7 +49,7 @@ class TowerNetwork(BindingNetwork):
     units
         Width of the network of a TF's own match.
     members
-        Networks; their spread says how sure a prediction is.
+        Number of networks; the spread of their logits measures the uncertainty of a prediction.
     """
 
     bin_bp = 50
@@ -96,7 +96,7 @@ class TowerNetwork(BindingNetwork):
         )
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
-        """What windows ask: uint8 (windows, context) to float32 (windows, members, numbers, TFs)."""
+        """Embed windows: uint8 (windows, context) to float32 (windows, members, numbers, TFs)."""
         skip = self.edge * self.bin_bp
         matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip])).transpose(1, 2)
         own, first = matches, (self.bins - self.within) // 2
@@ -138,7 +138,7 @@ class TowerNetwork(BindingNetwork):
         return self.pull * self.scan.learned.square().sum()
 
     def _signal(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        # beyond the depth that was trained on, more insertions would be read as more accessibility
+        # above the deepest training depth, the network would mistake more insertions for more accessibility
         deep = (self.deepest / depth.clamp_min(1e-9)).clamp_max(1)
         counts, depth = counts * deep[:, None], depth * deep
         openness = openness_features(counts, depth, self.bin_bp, self.within)
@@ -181,7 +181,7 @@ class _WindowTower(nn.Module):
             nn.Unflatten(1, (partners, n_tfs)),
         )
         for start in (self.head[-2].weight, self.head[-2].bias):
-            nn.init.zeros_(start)  # a TF's own match speaks first
+            nn.init.zeros_(start)  # at the start, only a TF's own match contributes
 
     def forward(self, matches: Tensor, best: Tensor) -> Tensor:
         seen = gelu(self.mix(gelu(self.match(best) * (1 + self.scale) + self.shift)))
@@ -191,7 +191,7 @@ class _WindowTower(nn.Module):
 
 
 class _CellTower(nn.Module):
-    """Signal to the numbers that a window's are multiplied with, and to what it says of each TF alone."""
+    """Signal to the cell embedding and to a signal-only logit of each TF."""
 
     def __init__(self, n_tfs: int, signal_bins: int, direct: int, partners: int):
         super().__init__()
@@ -216,7 +216,7 @@ def _bumps(profiles: int, bins: int) -> Tensor:
 
 
 def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
-    """How a cell's insertions lie around a window: float32 (batch, ``PER_BIN`` * bins + ``OVERALL``).
+    """Describe how a cell's insertions lie around a window: float32 (batch, ``PER_BIN`` * bins + ``OVERALL``).
 
     For each bin the log of the insertions in it, of those in it and its two neighbours, and the share that these are of
     all; then the log of all, and of all over those that the depth predicts, with one pseudo-insertion.
@@ -232,7 +232,7 @@ def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
 
 
 def openness_features(counts: Tensor, depth: Tensor, bin_bp: int, within: int) -> Tensor:
-    """How open a window is in a cell: float32 (batch, ``N_OPENNESS``).
+    """Measure how open a window is in a cell: float32 (batch, ``N_OPENNESS``).
 
     For the window (its ``within`` bins) and growing surroundings, the log of the insertions over those that the
     depth predicts, with half a pseudo-insertion, and the log of the insertions; then the log depth.
