@@ -7,7 +7,6 @@ import resource
 import shutil
 import time
 import traceback
-from inspect import signature
 
 import numpy as np
 import torch
@@ -66,9 +65,10 @@ def compiled_training(bench: Bench) -> None:
 
 def _shipped_batch() -> int:
     """Batch where the config is silent; a run's own may be smaller, as the demo's is."""
-    from scbind.models.training import train
+    from scbind.models.training import TrainOptions
+    from scbind.plan.settings import default_options
 
-    return signature(train).parameters["batch_size"].default
+    return default_options(TrainOptions, "models").batch_size
 
 
 def _training_data(bench: Bench) -> tuple:

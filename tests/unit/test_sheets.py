@@ -265,3 +265,19 @@ def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
         InputError, match="samples.tsv, column donor: sample s2 has no donor, but .* donor; fill"
     ):
         project(config, samples=donors.format(""))
+
+
+@pytest.mark.parametrize(
+    ("part", "rule", "message"),
+    [
+        ("test", "chr4", "key splits.test: 'chr4' is not LINE:CHROM"),
+        ("valid", "*:chr1:5-", "key splits.valid: '*:chr1:5-' is not LINE:CHROM"),
+        ("train", "LINE_X:*", "key splits.train: no cell line 'LINE_X'; use one of LINE_A"),
+    ],
+)
+def test_rules_of_splits_are_checked_before_anything_runs(part, rule, message):
+    splits = {"test": ["*:chr2"], "valid": ["LINE_A:chr1"], "train": None} | {part: [rule]}
+    with pytest.raises(InputError) as refused:
+        sheets._check_splits(splits, {"LINE_A": {}, "LINE_B": {}}, "config.yaml")
+    assert str(refused.value).startswith(f"config.yaml, {message}")
+    sheets._check_splits({"test": ["*:chr2:1-5"], "valid": ["LINE_B:*"], "train": None}, {"LINE_B": {}}, "c")

@@ -9,7 +9,7 @@ import csv
 import hashlib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,6 +88,8 @@ class Plan:
         return sorted({path for path in paths if path})
 
 
+SPLIT_RULE = re.compile(r"[^:]+:[^:]+(:\d+-\d+)?$")
+RELATIVE = " (relative to the working folder)"
 # Keys of the configuration that name an input file: section, key, whether it may be a folder.
 CONFIG_PATHS = (
     ("genome", "fasta", False),
@@ -146,7 +148,23 @@ def load_plan(
             f"{bare[0]} has ChIP-seq peaks but no ATAC-seq track",
             f"add a row for it to {names['tracks']} or remove its rows",
         )
+    _check_splits(config["splits"], plan.tracks, label)
     return plan
+
+
+def _check_splits(splits: Mapping, lines: Iterable[str], label: str) -> None:
+    """Check the form and the cell lines of the rules; the chromosomes are known once the genome is prepared."""
+    for part, rules in splits.items():
+        for text in rules or ():
+            where = f"key splits.{part}"
+            if not SPLIT_RULE.match(text):
+                problem, remedy = f"{text!r} is not LINE:CHROM[:START-END]", "write for example '*:chr1'"
+                raise InputError(label, problem, remedy, where)
+            line = text.partition(":")[0]
+            if line != "*" and line not in lines:
+                raise InputError(
+                    label, f"no cell line {line!r}", f"use one of {', '.join(lines)} or *", where
+                )
 
 
 def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]:
@@ -237,7 +255,10 @@ class _Resolver:
             return text
         if not os.path.exists(text):
             raise InputError(
-                file, f"no such file: {text}", "correct the path (relative to the working folder)", where
+                file,
+                f"no such file: {text}",
+                f"correct the path{'' if os.path.isabs(text) else RELATIVE}",
+                where,
             )
         return text
 
