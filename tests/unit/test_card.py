@@ -38,9 +38,9 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     write_card(FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md")
     text = (tmp_path / "card.md").read_text()
     assert text.startswith("# Model card: scbind\n")
-    assert "genome hg19" in text and "for\n2 transcription factors" in text
+    assert "genome hg19" in text and "for 2 transcription factors" in text
     assert "| GM12878 | 2 | 1 |" in text and "| K562 | none: held out | - |" in text
-    assert "Without an output, because no training window was bound: REST." in text
+    assert "No output, because no training window is bound: REST." in text
     lines = text.splitlines()
     first = next(i for i, line in enumerate(lines) if line.startswith("| test |"))
     assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 4 | 0.900 | 0.200 | 0.300 | 0.00400 |"

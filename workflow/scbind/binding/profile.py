@@ -21,9 +21,8 @@ WINDOWS_PER_BIN = 50  # classes are made so large that a window has about this m
 TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
 P_STEPS = 2.0**24  # of a P that is summed: in such steps a sum is exact in float64 up to 2**29 windows
 LEVELS = 5  # depths at which the reference is known, at most; between them it is interpolated, log over log
-BEYOND = APART = (
-    1.5  # the factor for which it is believed to go on beyond them; the least from one to the next
-)
+BEYOND = 1.5  # extrapolate at most this factor beyond the outermost levels
+APART = 1.5  # neighbouring levels differ at least by this factor
 
 
 def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:

@@ -78,13 +78,13 @@ class SampleCells:
 
 
 def equivalent(borrow: sp.csr_matrix, density: np.ndarray) -> sp.csr_matrix:
-    """Weights at which what a cell borrows scatters like as many insertions of its own.
+    """Scale the weights so that borrowed insertions have the variance of the same number of own insertions.
 
-    The network knows counts, whose variance is their mean. A sum of insertions that count w each has the mean sum(w)
-    and the variance sum(w^2), so it says as much as sum(w)^2 / sum(w^2) whole ones (Kish 1965, on weighted samples).
-    Each row is multiplied by sum(w d) / sum(w^2 d), ``d`` the ``density`` (cells,) of those it borrows from: then both
-    are the same. Otherwise a cell would be told to be shallower, and to scatter less, the more it borrows at small
-    weights, and its activity would follow that. Returns csr of the same pattern.
+    The network was trained on counts, whose variance equals their mean. A sum of insertions with weights w has mean
+    sum(w) and variance sum(w^2), which corresponds to an effective sample size of sum(w)^2 / sum(w^2) (Kish 1965).
+    Each row is multiplied by sum(w d) / sum(w^2 d), where ``d`` is the ``density`` (cells,) of the lenders. Mean and
+    variance are then equal. Without this, borrowing many low-weight neighbours would make a cell look shallower and
+    less noisy than it is, and its activity would change with that. Returns csr with the same pattern.
     """
     once, twice = borrow @ density, borrow.multiply(borrow) @ density
     factor = np.divide(once, twice, out=np.ones(len(once)), where=twice > 0)

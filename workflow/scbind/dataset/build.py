@@ -34,7 +34,7 @@ class LineFiles:
         bigWig of insertions; narrowPeak of open chromatin.
     regions
         The ``track.json`` that says where the track speaks (:func:`scbind.formats.insertions.read_regions`). Depth is
-        taken there, and only windows whose context lies inside are used: outside, nothing known looks like closed
+        taken there, and only windows whose context lies inside are used: outside, missing data would look like closed
         chromatin. ``None``: the track speaks for the whole genome.
     fragments
         The file that says which fragment each insertion is of (:func:`scbind.formats.insertions.read_fragments`).

@@ -20,8 +20,9 @@ def draw_windows(
 
     A plain draw of a large genome would hold hardly any bound window, and of a rare TF none. Pairs that are bound
     by any TF or open in the line are likelier (``LIKELY`` of ``limit``, or what the others leave), and bound ones
-    likelier still: with ``EACH_TF * limit`` over the number of TFs, a TF with no more bound pairs than that keeps
-    them all, and one with more keeps about as many at least. The draw is systematic, in random order among pairs
+    likelier still: each
+    TF gets an equal quota, ``EACH_TF * limit`` over the number of TFs. TFs with fewer bound pairs keep all of
+    theirs. The draw is systematic, in random order among pairs
     with the same chance (Madow 1949). A pair's weight is one over its chance (Horvitz and Thompson 1952), which
     makes prevalence, AUPRC and losses estimates for all pairs.
 

@@ -76,12 +76,12 @@ def merge_depths(
 
 
 def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
-    """Fragments from which on a model keeps ``ENOUGH`` of the AUPRC that it has at full depth, per TF.
+    """Number of fragments at which a TF still has ``ENOUGH`` of its AUPRC at full depth, per model.
 
-    Over the lines with at least ``FEW_BOUND`` bound windows, the AUPRC is averaged and the depth is a geometric mean.
-    The depth at which the AUPRC falls below is interpolated in log depth between the two shares beside it. Fragments
-    are depth times ``known_bases`` (the genome without N) over two, as a fragment gives two insertions: what one cell,
-    with what it borrows, or one pseudobulk has to hold.
+    AUPRC is averaged over the lines with at least ``FEW_BOUND`` bound windows; depth is their geometric mean. The depth
+    at which AUPRC falls below the limit is interpolated in log depth between the two tested depths. The number of
+    fragments is depth times ``known_bases`` (the genome without N) divided by two, because a fragment has two
+    insertions. A cell with its borrowed fragments, or a pseudobulk, needs that many.
 
     Returns
     -------

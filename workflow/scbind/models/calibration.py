@@ -35,10 +35,10 @@ def calibrate(
 ) -> None:
     """Fit the calibration of a model on the validation split and store it with each TF's reliability.
 
-    Platt scaling (Platt 1999) per TF whose slope and intercept may move linearly with log10 depth, fitted to
-    validation windows at full depth and thinned 10-, 100- and 1,000-fold, and shrunk to a fit shared by all TFs, so
-    that a TF with few bound windows is still sensible. Of more than ``max_windows`` validation windows some are
-    drawn, and weighted so that all is fitted to, and said of, an estimate of the whole split
+    Platt scaling (Platt 1999) per TF. Slope and intercept depend linearly on log10 depth. They are fitted on
+    validation windows at full depth and thinned 10-, 100- and 1,000-fold, and shrunk towards a fit shared by all TFs,
+    so that a TF with few bound windows gets sensible values. If there are more than ``max_windows`` validation windows,
+    they are sampled with inverse-probability weights, so that fit and metrics estimate the full split
     (:func:`scbind.dataset.draws.draw_windows`). The JSON holds ``checkpoint_sha256`` (of the file it was made
     for: it goes with no other), ``tfs``, ``parameters`` (TF -> slope, intercept, and their change per decade of
     depth), ``log10_depth_centre`` and ``reliability``: what

@@ -14,7 +14,7 @@ def reverse_complement(codes: Tensor) -> Tensor:
 
 
 TOGETHER, TOGETHER_CUDA = 32, 256  # windows whose products are in memory at once
-RATE = 0.2  # steps of the matrices against those of other weights; what is known should change slowly
+RATE = 0.2  # learning-rate multiplier for motif matrices, relative to the other weights
 
 
 class MotifScan(nn.Module):

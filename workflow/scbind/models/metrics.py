@@ -81,7 +81,7 @@ def sampling_error(
 
 
 def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
-    """Average precision of drawn windows that errs on the low side, and is the usual one where all weights are 1.
+    """Conservative AUPRC under sampling; equals average precision when all weights are 1.
 
     Of the negatives above a threshold few may have been drawn. Their number then comes out right on average, but the
     precision, which is convex in it, too high, and most where positives are rare and each drawn negative stands for

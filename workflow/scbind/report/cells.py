@@ -31,16 +31,18 @@ def quality(inputs: Inputs) -> Section | None:
             section.tables.append(html_table("Why cells do not pass", counts))
     if any(name in obs and obs[name].notna().any() for name in plots.QC_MEASURES):
         caption = (
-            "Distribution per sample, with the median of each; passing and failing cells on their own scales; "
-            "thresholds dashed."
+            "Distribution and median per sample. Passing and failing cells are scaled separately. "
+            "Dashed: thresholds."
         )
         drawn, samples = len(plots.quality_samples(obs)), obs["sample"].nunique()
         if drawn < samples:
-            caption += f" Of {samples} samples the {drawn} where the smallest share of cells passes."
+            caption += (
+                f" Shown are the {drawn} of {samples} samples with the lowest fraction of passing cells."
+            )
         section.figures = [inputs.draw("quality", plots.quality_distributions(obs, inputs.limits), caption)]
     if inputs.borrowed is not None:
         figure = plots.borrowing(*inputs.borrowed)
-        caption = "Shallow cells borrow fragments of their nearest neighbours until they reach the target."
+        caption = "Shallow cells borrow fragments from their nearest neighbours until they reach the target."
         section.figures.append(inputs.draw("borrowing", figure, caption))
     return section
 
@@ -52,8 +54,9 @@ def pseudobulk(inputs: Inputs) -> Section | None:
     section = Section("peaks", "Peaks per cell type")
     meaning = " ".join(f"{each.source.capitalize()}: {each.sentence}." for each in STATUSES.values())
     section.text = [
-        f"{meaning} A type too small for peak calling gets one of the last three (peaks.small_types). Peaks of a type "
-        "with several large replicates are those that enough of them have (peaks.min_replicates)."
+        f"{meaning} The last three are for types that are too small for peak calling (peaks.small_types). If "
+        f"a type has "
+        "several large replicates, a peak is kept only if enough of them have it (peaks.min_replicates)."
     ]
     section.tables = [html_table("Source of the peaks", inputs.peaks)]
     return section

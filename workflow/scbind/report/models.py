@@ -32,8 +32,8 @@ def evaluation(inputs: Inputs) -> Section | None:
             table = comparison(metrics, split)
             if len(table):
                 note = (
-                    "Means over the pairs of cell line and TF that every model was scored on; log2 gain is log2 of "
-                    "AUPRC over prevalence. "
+                    "Means over the pairs of cell line and TF that every model was scored on. log2 gain is the log2 of "
+                    "AUPRC divided by prevalence. "
                 ) + _meaning(set(table["model"]))
                 if "auprc_se" in table:
                     drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
@@ -50,14 +50,14 @@ def evaluation(inputs: Inputs) -> Section | None:
                 test, inputs.models, "AUPRC per TF, held out", inputs.model_colours
             )
             caption = (
-                "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence; permuted_labels "
-                "lies about there and is left out."
+                "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence. permuted_labels "
+                "is not shown, because it is close to the prevalence."
             )
             section.figures.append(inputs.draw("auprc", figure, caption))
     if inputs.curves:
         figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
         caption = (
-            "Precision against recall per TF, all held-out cell lines together. Dashed: controls, not "
+            "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed: controls, not "
             "competitors."
         )
         section.figures.append(inputs.draw("precision_recall", figure, caption))
@@ -66,8 +66,8 @@ def evaluation(inputs: Inputs) -> Section | None:
         }
         if ours:
             caption = (
-                "Of the windows given a probability, the share that is bound. Points on the line: the "
-                "probability can be taken at its word. Larger points stand for more windows."
+                "Fraction of windows that are bound, against the predicted probability. On the diagonal, the "
+                "probabilities are calibrated. Larger points represent more windows."
             )
             section.figures.append(
                 inputs.draw("reliability", modelplots.calibration_curves(ours, inputs.model_colours), caption)
@@ -103,16 +103,19 @@ def _depths(inputs: Inputs, section: Section) -> None:
     if depth is not None and depth["auprc"].notna().any():
         figure = modelplots.auprc_against_depth(depth, inputs.models, inputs.model_colours)
         caption = (
-            "Mean AUPRC when only a share of the bulk fragments is kept, down to the depth of single cells: the same "
-            "ones for all. Filled: trained models, told the depth. Hollow: baselines; the trees stay as "
-            "fitted at full depth. Dashed: ChIP-seq of other lines, which no depth touches."
+            "Mean AUPRC if only a fraction of the bulk fragments is kept, down to the depth of single cells. All "
+            "models read the same fragments. Filled: trained models, which know the depth. Hollow: baselines; "
+            "the trees were "
+            "fitted at full depth. Dashed: ChIP-seq of other lines, which does not depend on depth."
         )
         section.figures.append(inputs.draw("auprc_depth", figure, caption))
     if needed is not None and needed["fragments_needed"].notna().any():
         figure = modelplots.fragments_needed_dots(needed, inputs.models, inputs.model_colours)
         caption = (
-            "Fewest fragments from which on a TF keeps 90 % of the AUPRC that the same model has at full depth. An "
-            "arrow: even the least depth tried is enough. Read it beside the AUPRC: what is never good needs little."
+            "Number of fragments at which a TF still has 90 % of its AUPRC at full depth. An arrow marks an upper "
+            "bound: even the lowest depth tested sufficed. A poorly predicted TF trivially needs few fragments, "
+            "so read this "
+            "with its AUPRC."
         )
         section.figures.append(inputs.draw("fragments_needed", figure, caption))
 
@@ -123,7 +126,7 @@ def training(inputs: Inputs) -> Section | None:
         return None
     section = Section("training", "Training")
     caption = (
-        "Loss in training (dashed) and validation (solid), and mean AUPRC on validation windows, per epoch."
+        "Training loss (dashed), validation loss (solid) and mean AUPRC on validation windows, per epoch."
     )
     section.figures = [
         inputs.draw("training", modelplots.training_curves(inputs.training, inputs.model_colours), caption)
@@ -138,8 +141,8 @@ def truth(inputs: Inputs) -> Section | None:
         return None
     section = Section("truth", "Against the known truth")
     section.text = [
-        "These cells were simulated, so every binding event is known. The numbers show that the workflow "
-        "does what it says on data of this kind; they do not say how it does on yours.",
+        "These cells are simulated, so every binding event is known. The numbers show that the workflow works on "
+        "such data. They do not show how well it works on your data.",
     ]
     if cells is not None and len(cells):
         columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
@@ -159,5 +162,7 @@ def truth(inputs: Inputs) -> Section | None:
                 scores.pivot(index="name", columns="quantity", values="value").rename_axis("tf").reset_index()
             )
             scores = scores.sort_values("tf", key=lambda name: name.where(name != "mean", ""), kind="stable")
-            section.tables.append(html_table("Cells in which a TF is active, told by its activity", scores))
+            section.tables.append(
+                html_table("Finding the cells in which a TF is active by its activity", scores)
+            )
     return section

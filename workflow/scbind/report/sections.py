@@ -27,20 +27,20 @@ from scbind.report.tables import (
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = 60
 LIMITS = (
-    "A predicted site is a probability, not an observation. It says how often sequence and accessibility "
-    "like these went with a ChIP-seq peak in the training lines.",
-    "A factor is only as good as its column in the evaluation: read AUPRC against the prevalence, which is "
-    "what guessing gives. AUROC is flattering where sites are rare.",
-    "A factor can be predicted in a cell that does not express it: accessibility and sequence do not show "
-    "the protein. Factors of one family share a motif and cannot be told apart.",
-    "A cell's signal is its own fragments plus those of its nearest cells; two cells that borrow from each "
-    "other are not independent. Where replicates are missing, p-values describe these cells and no "
-    "population of donors.",
-    "Populations were defined by the same activities that mark them, so their markers carry effect sizes "
-    "and no p-values.",
-    "scbind abstains on a factor where validation windows do not show that the model knows it, and in cells too "
-    "shallow for it. The numbers are there, but they are not to be read.",
-    "TF to gene links rank genes by the sites around them. They are candidates, not proven regulation.",
+    "A predicted site is a probability, not an observation. It tells how often windows with such sequence and "
+    "accessibility had a ChIP-seq peak in the training lines.",
+    "Trust a TF only as far as its row in the evaluation allows. Compare its AUPRC with the prevalence, which is the "
+    "AUPRC of random guessing. AUROC is high for almost any method when sites are rare.",
+    "scbind can predict binding in a cell that does not express the TF, because accessibility and sequence do not "
+    "show the protein. TFs of one family share a motif and cannot be distinguished.",
+    "The signal of a cell consists of its own fragments and those of its nearest cells. Two cells that borrow from "
+    "each other are not independent. Without replicates, p-values describe these cells, not a population of donors.",
+    "Populations are defined by the same activities that mark them. Their markers therefore have effect sizes "
+    "but no p-values.",
+    "scbind abstains on a TF if the validation windows do not support the model, and in cells that are too shallow "
+    "for the TF. The files contain these numbers, but you should not interpret them.",
+    "Links from TFs to genes rank genes by the predicted sites around them. They are candidates, not proven "
+    "regulation.",
 )
 
 
@@ -148,13 +148,13 @@ def embedding(inputs: Inputs) -> Section | None:
         return None
     section = Section("embedding", "Embedding")
     section.text = [
-        "Cells are placed by their accessibility (LSI, UMAP), without looking at predicted binding."
+        "UMAP of the cells, computed from their accessibility alone. Predicted binding does not influence it."
     ]
     umap, obs = data.umap[seen], data.obs[seen]
     draw, kinds = inputs.draw, colours_of(inputs.types)
     section.figures = [
         draw("umap_cell_types", plots.umap_types(umap, obs["cell_type"], kinds, "Cell types"),
-             "Cells by cell type. In brackets: number of cells."),
+             "Cells by cell type, with the number of cells in brackets."),
     ]  # fmt: skip
     samples = sorted(obs["sample"].unique())
     if len(samples) > 1:
@@ -165,9 +165,9 @@ def embedding(inputs: Inputs) -> Section | None:
     section.figures.append(
         draw("umap_activity",
              plots.umap_activity(umap, data.readable[seen][:, columns], _starred(data, chosen)),
-             f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. z "
-             "is corrected for GC content and accessibility; red is above and blue below the average cell. "
-             "Grey: too shallow for the TF." + _warning(data, chosen))
+             f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. The "
+             "z-score is corrected for GC content and accessibility. Red: above the average cell. Blue: below it. "
+             "Grey: the cell is too shallow for the TF." + _warning(data, chosen))
     )  # fmt: skip
     return section
 
@@ -227,8 +227,9 @@ def differential(inputs: Inputs) -> Section | None:
     kept, left_out = trusted(table)
     tests = [f"{test} ({n:,} rows)" for test, n in kept["test"].value_counts().items()]
     section.text = [
-        "Each cell type against all other cells. The difference is in units of z; the effect size divides "
-        "it by the spread between cells. p-values are adjusted for all TFs and types tested (Benjamini-Hochberg).",
+        "Each cell type is compared with all other cells. The difference is in units of z. The effect size is the "
+        "difference divided by the standard deviation between cells. p-values are adjusted over all TFs and types "
+        "tested (Benjamini-Hochberg).",
         f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
     ]
     for contrast, part in kept.groupby("contrast"):
@@ -259,10 +260,9 @@ def populations(inputs: Inputs) -> Section | None:
         section.text = [f"No population was found. {left_out}"]
         return section
     section.text = [
-        "Leiden clusters of the cells in TF activity, named after the cell type that dominates them. "
-        "Stability is "
-        "how well a population is found again in subsamples (1: always; below 0.6: do not trust it). "
-        + left_out,
+        "Leiden clusters of the cells by TF activity. Each is named after its most frequent cell type. "
+        "Stability measures how well subsamples of the cells give the same population "
+        "(1: always; below 0.6: do not trust it). " + left_out,
     ]
     figure = plots.population_bars(table, colours_of(inputs.types))
     section.figures = [
@@ -295,8 +295,9 @@ def targets(inputs: Inputs) -> Section | None:
         return None
     section = Section("targets", "Target genes")
     section.text = [
-        "Regulatory potential adds the predicted sites around a gene's start, halving with distance. "
-        "Specificity is the log2 ratio to the mean of the other cell types.",
+        "The regulatory potential of a TF for a gene is the sum of its predicted sites around the transcription start "
+        "site; the weight of a site decreases with distance. Specificity is the log2 ratio to the mean of the other "
+        "cell types.",
     ]
     table, left_out = trusted(table)
     if left_out:
@@ -322,8 +323,8 @@ def motifs(inputs: Inputs) -> Section | None:
         return None
     section = Section("motifs", "Motifs in the predicted sites")
     section.text = [
-        "The best predicted windows of a TF against windows of the same GC content and openness. A model "
-        "that reads only accessibility shows no enrichment of a TF's own motif.",
+        "The best predicted windows of a TF are compared with windows of the same GC content and accessibility. A "
+        "model that uses only accessibility would not enrich the motif of the TF itself.",
     ]
     own, left_out = trusted(table[table["own"].astype(bool)])
     if len(own):
