@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scbind.formats.typestatus import STATUSES
-from scbind.report import plots
+from scbind.report import cellplots
 from scbind.report.read import Inputs
 from scbind.report.tables import Section, html_table
 
@@ -18,7 +18,7 @@ def quality(inputs: Inputs) -> Section | None:
         passing = obs["pass"].astype(bool)
         section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass."]
         kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
-        measures = [name for name in plots.QC_MEASURES if name in obs and obs[name].notna().any()]
+        measures = [name for name in cellplots.QC_MEASURES if name in obs and obs[name].notna().any()]
         table = obs.groupby("sample").agg(**kept)
         medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
         section.tables = [
@@ -29,19 +29,21 @@ def quality(inputs: Inputs) -> Section | None:
             reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
             counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
             section.tables.append(html_table("Why cells do not pass", counts))
-    if any(name in obs and obs[name].notna().any() for name in plots.QC_MEASURES):
+    if any(name in obs and obs[name].notna().any() for name in cellplots.QC_MEASURES):
         caption = (
             "Distribution and median per sample. Passing and failing cells are scaled separately. "
             "Dashed: thresholds."
         )
-        drawn, samples = len(plots.quality_samples(obs)), obs["sample"].nunique()
+        drawn, samples = len(cellplots.quality_samples(obs)), obs["sample"].nunique()
         if drawn < samples:
             caption += (
                 f" Shown are the {drawn} of {samples} samples with the lowest fraction of passing cells."
             )
-        section.figures = [inputs.draw("quality", plots.quality_distributions(obs, inputs.limits), caption)]
+        section.figures = [
+            inputs.draw("quality", cellplots.quality_distributions(obs, inputs.limits), caption)
+        ]
     if inputs.borrowed is not None:
-        figure = plots.borrowing(*inputs.borrowed)
+        figure = cellplots.borrowing(*inputs.borrowed)
         caption = "Shallow cells borrow fragments from their nearest neighbours until they reach the target."
         section.figures.append(inputs.draw("borrowing", figure, caption))
     return section

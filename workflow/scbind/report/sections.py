@@ -7,7 +7,7 @@ import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.typestatus import OWN, STATUSES
-from scbind.report import plots
+from scbind.report import cellplots
 from scbind.report.cells import pseudobulk, quality
 from scbind.report.models import evaluation, training, truth
 from scbind.report.read import Inputs
@@ -153,18 +153,18 @@ def embedding(inputs: Inputs) -> Section | None:
     umap, obs = data.umap[seen], data.obs[seen]
     draw, kinds = inputs.draw, colours_of(inputs.types)
     section.figures = [
-        draw("umap_cell_types", plots.umap_types(umap, obs["cell_type"], kinds, "Cell types"),
+        draw("umap_cell_types", cellplots.umap_types(umap, obs["cell_type"], kinds, "Cell types"),
              "Cells by cell type, with the number of cells in brackets."),
     ]  # fmt: skip
     samples = sorted(obs["sample"].unique())
     if len(samples) > 1:
-        figure = plots.umap_types(umap, obs["sample"], colours_of(samples, len(inputs.types)), "Samples")
+        figure = cellplots.umap_types(umap, obs["sample"], colours_of(samples, len(inputs.types)), "Samples")
         section.figures.append(draw("umap_samples", figure, "The same cells by sample."))
     chosen = _most_informative(data, UMAP_FACTORS)
     columns = [data.tfs.index(tf) for tf in chosen]
     section.figures.append(
         draw("umap_activity",
-             plots.umap_activity(umap, data.readable[seen][:, columns], _starred(data, chosen)),
+             cellplots.umap_activity(umap, data.readable[seen][:, columns], _starred(data, chosen)),
              f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. The "
              "z-score is corrected for GC content and accessibility. Red: above the average cell. Blue: below it. "
              "Grey: the cell is too shallow for the TF." + _warning(data, chosen))
@@ -210,7 +210,7 @@ def activities(inputs: Inputs) -> Section | None:
     caption += _warning(inputs.data, chosen)
     if means[chosen].isna().any(axis=None):
         caption += " Blank: every cell of the type is too shallow for the TF."
-    figure = plots.activity_heatmap(means[chosen].set_axis(_starred(inputs.data, chosen), axis=1))
+    figure = cellplots.activity_heatmap(means[chosen].set_axis(_starred(inputs.data, chosen), axis=1))
     section.figures = [inputs.draw("activity_heatmap", figure, caption)]
     return section
 
@@ -264,7 +264,7 @@ def populations(inputs: Inputs) -> Section | None:
         "Stability measures how well subsamples of the cells give the same population "
         "(1: always; below 0.6: do not trust it). " + left_out,
     ]
-    figure = plots.population_bars(table, colours_of(inputs.types))
+    figure = cellplots.population_bars(table, colours_of(inputs.types))
     section.figures = [
         inputs.draw("populations", figure, "Size and stability; colour is the dominant cell type.")
     ]
@@ -274,7 +274,7 @@ def populations(inputs: Inputs) -> Section | None:
         names = inputs.data.obs[keys].merge(cells.astype(dict.fromkeys(keys, str)), on=keys, how="left")
         seen = np.isfinite(inputs.data.umap).all(axis=1)
         palette = colours_of(table["population"], len(inputs.types))
-        figure = plots.umap_types(
+        figure = cellplots.umap_types(
             inputs.data.umap[seen], names["population"][seen], palette, "Populations", "no population"
         )
         section.figures.append(
@@ -339,7 +339,7 @@ def motifs(inputs: Inputs) -> Section | None:
         caption = "Odds ratio of each TF's own motif per cell type."
         caption += _warning(inputs.data, table["tf"].tolist())
         shown = table.assign(tf=_starred(inputs.data, table["tf"].tolist()))
-        section.figures = [inputs.draw("motifs", plots.motif_support(shown), caption)]
+        section.figures = [inputs.draw("motifs", cellplots.motif_support(shown), caption)]
     columns = [
         "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
         "p_adjusted",
