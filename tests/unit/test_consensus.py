@@ -55,3 +55,29 @@ def test_many_peaks_take_no_longer_than_they_are_many(kind):
         np.sort(end[kept]), start, side="right"
     )
     assert hit.all(), "every peak is kept or overlaps one that is"
+
+
+def test_chromosomes_with_numbers_for_names_stay_text(tmp_path):
+    """Sorted as the genome is, not as numbers are, and no peak is lost."""
+    (tmp_path / "sizes").write_text("2\t1000\n10\t1000\n1\t1000\n")
+    row = "{}\t{}\t{}\tp\t5\t.\t3\t4\t2\t10\n"
+    called = "".join(
+        row.format(chrom, start, start + 100) for chrom in ("1", "10", "2") for start in (100, 500)
+    )
+    (tmp_path / "called.narrowPeak").write_text(called)
+    (tmp_path / "a.narrowPeak").write_text(called)
+    (tmp_path / "b.narrowPeak").write_text(row.format("10", 120, 190) + row.format("2", 480, 600))
+    replicates = {name: tmp_path / f"{name}.narrowPeak" for name in "ab"}
+    files = tmp_path / "sizes", tmp_path / "out.narrowPeak", tmp_path / "status.json"
+    consensus.choose_type_peaks(tmp_path / "called.narrowPeak", replicates, [], *files, 2, {})
+    kept = [line.split("\t")[:2] for line in files[1].read_text().splitlines()]
+    assert kept == [["2", "500"], ["10", "100"]]
+    consensus.choose_type_peaks(tmp_path / "called.narrowPeak", {}, [], *files, 2, {})
+    assert [line.split("\t")[0] for line in files[1].read_text().splitlines()] == [
+        "2",
+        "2",
+        "10",
+        "10",
+        "1",
+        "1",
+    ]

@@ -1,10 +1,14 @@
 import ast
 import os
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+import scbind
 from scbind.core import files
-from scbind.core.files import read_rows, rows_by, write_bed, write_table
+from scbind.core.errors import InputError
+from scbind.core.files import read_result, read_rows, rows_by, write_bed, write_table
 from scbind.plan import digests
 
 
@@ -65,3 +69,23 @@ def test_no_other_module_writes_tables():
         if isinstance(node, ast.Attribute) and node.attr in ("to_csv", "savetxt", "DictWriter", "writer")
     }
     assert writing - {"models.training"} == {"core.files"}
+
+
+def test_names_in_our_tables_stay_text(tmp_path):
+    table = pd.DataFrame({"chrom": ["1", "NA"], "tf": ["NA", "7"], "tss": [5, 6], "auprc": [0.5, np.nan]})
+    write_table(tmp_path / "t.tsv", table)
+    found = read_result(tmp_path / "t.tsv", "again")
+    pd.testing.assert_frame_equal(found, table, check_dtype=False)
+    assert found["chrom"].tolist() == ["1", "NA"] and found["tss"].dtype == np.int64
+    with pytest.raises(InputError, match="no such file; again"):
+        read_result(tmp_path / "absent.tsv", "again")
+    (tmp_path / "empty.tsv").write_bytes(b"")
+    with pytest.raises(InputError, match="again"):
+        read_result(tmp_path / "empty.tsv", "again")
+
+
+def test_no_reader_of_the_package_guesses_the_type_of_a_name():
+    for path in (Path(scbind.__file__).parent).rglob("*.py"):
+        for call in ast.walk(ast.parse(path.read_text())):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) == "pd.read_csv":
+                assert "dtype" in {keyword.arg for keyword in call.keywords}, f"{path}, line {call.lineno}"

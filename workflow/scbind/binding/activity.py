@@ -36,7 +36,7 @@ import scipy.sparse as sp
 from scbind.binding.profile import P_STEPS, TINY, Profile, expected_at
 from scbind.binding.shards import Shard, check_shards
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, require
+from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.dataset.splits import PROTOCOL
 from scbind.formats.celltable import read_passing_cells
@@ -235,7 +235,7 @@ def _reliability(shard: Shard, metrics) -> pd.DataFrame:
     """What is known about each TF's predictions, one row per TF in the model's order."""
     var = reliability_table(shard.reliability, shard.tfs)
     if metrics is not None:
-        table = pd.read_csv(require(metrics, "evaluate the model first"), sep="\t")
+        table = read_result(metrics, "evaluate the model first")
         missing = {"tf", "split", "auprc"} - set(table.columns)
         if missing:
             raise InputError(

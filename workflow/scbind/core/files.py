@@ -61,6 +61,32 @@ def write_bed(path: str | Path, table: pd.DataFrame) -> None:
     write_table(path, table, header=False, float_format=None)
 
 
+# Columns of our tables that name something. A name may look like a number or like NA, so no reader may guess its type.
+NAMES = (
+    "barcode", "cell_line", "cell_type", "chrom", "chromosomes", "contrast", "gene", "group", "markers",
+    "merged_into", "model", "motif", "motif_id", "name", "peak", "population", "pseudobulk", "quantity", "reference",
+    "replicate", "sample", "samples", "slug", "split", "strand", "test", "tf", "top_sample",
+)  # fmt: skip
+
+
+def read_result(path: str | Path, remedy: str, separator: str = "\t", **options) -> pd.DataFrame:
+    """Read a table that scbind wrote; it may have no rows.
+
+    Columns in ``NAMES`` are text, and only empty fields are NaN: a chromosome ``1`` and a TF ``NA`` stay what they are.
+    ``options`` go to :func:`pandas.read_csv`. Raises :class:`InputError` for a missing file and for one that is no
+    table, with ``remedy``.
+    """
+    import pandas as pd
+
+    try:
+        return pd.read_csv(
+            require(path, remedy), sep=separator, keep_default_na=False, na_values=[""],
+            dtype=dict.fromkeys(NAMES, str), **options,
+        )  # fmt: skip
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(path, f"not a table ({error})", remedy) from error
+
+
 def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     """Write the header of a ``.npy`` file (C order), whose bytes the caller then writes in turn.
 

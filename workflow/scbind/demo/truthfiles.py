@@ -9,7 +9,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import read_result, require
 
 SIMULATED = "score only what the demo has simulated"
 
@@ -25,8 +25,8 @@ class Truth:
 
     def table(self, name: str, columns: set) -> pd.DataFrame:
         """Read one of the tables; :class:`InputError` if a column is missing."""
-        path = require(self.folder / name, "simulate the demo again")
-        table = pd.read_csv(path, sep="\t")
+        path = self.folder / name
+        table = read_result(path, "simulate the demo again")
         if missing := columns - set(table.columns):
             raise InputError(path, f"has no column {', '.join(sorted(missing))}", "simulate the demo again")
         return table

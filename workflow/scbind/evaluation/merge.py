@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import require, write_table
+from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.genome import Genome
@@ -46,8 +46,7 @@ def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFra
     """Tables of models and baselines under each other; refuses one with other columns. Only empty fields are NaN."""
     parts = []
     for table in tables:
-        path = require(table, "run the evaluation first")
-        part = pd.read_csv(path, sep="\t", keep_default_na=False, na_values=[""])
+        part = read_result(table, "run the evaluation first")
         if list(part.columns) != columns:
             raise InputError(table, f"columns {list(part.columns)}", f"expected {columns}", "line 1")
         parts.append(part)

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, write_bed
+from scbind.core.files import atomic, read_result, write_bed
 from scbind.core.runlog import say
 from scbind.formats.bedtools import overlapped
 from scbind.formats.genome import ChromSizes
@@ -79,10 +79,9 @@ def choose_type_peaks(
 
 def _read_called(path) -> pd.DataFrame:
     """Read peaks that this workflow called; the file may be empty."""
-    try:
-        return pd.read_csv(path, sep="\t", header=None, names=COLUMNS)
-    except FileNotFoundError:
-        raise InputError(path, "no such file", "call the peaks again") from None
+    if Path(path).exists() and Path(path).stat().st_size == 0:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
+    return read_result(path, "call the peaks again", header=None, names=COLUMNS)
 
 
 def consensus_peaks(

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.csv as pacsv
 
 from scbind.core.errors import InputError
+from scbind.core.files import read_result
 from scbind.core.runlog import say
 from scbind.formats.fragments import iter_pieces
 from scbind.formats.genome import ChromSizes
@@ -154,7 +155,7 @@ def _clip(called: Path, source, sizes: ChromSizes) -> pd.DataFrame:
         raise NoPeaksError(
             source, "MACS3 found no peak", "give more fragments or raise the q-value threshold"
         )
-    table = pd.read_csv(called, sep="\t", header=None, names=COLUMNS)
+    table = read_result(called, "call the peaks again", header=None, names=COLUMNS)
     summit = table["start"] + table["summit"]
     table["start"] = table["start"].clip(lower=0)
     table["end"] = np.minimum(table["end"], table["chrom"].map(sizes.as_dict()))

@@ -10,15 +10,15 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
-from scbind.core.files import atomic
+from scbind.core.files import atomic, read_result
 from scbind.report.read import (
+    AGAIN,
     Inputs,
     drawer,
     read_cells,
     read_limits,
     read_npz,
     read_peak_status,
-    read_result,
     read_text,
 )
 from scbind.report.sections import SECTIONS
@@ -82,9 +82,9 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         data=read_activity(list(files.activity)),
         cells=obs,
         borrowed=borrowed,
-        tables={name: read_result(path) for name, path in files.tables.items()},
+        tables={name: read_result(path, AGAIN) for name, path in files.tables.items()},
         curves={name: read_npz(path) for name, path in files.curves.items()},
-        training={name: read_result(path, ",") for name, path in files.training.items()},
+        training={name: read_result(path, AGAIN, ",") for name, path in files.training.items()},
         models=list(files.models) or list(files.training),
         n_windows=len(read_npz(files.windows)["start"]) if files.windows is not None else None,
         peaks=read_peak_status(files.peaks, files.types),

@@ -29,6 +29,8 @@ LIMITS = {  # parameter of the embedding: the measure whose threshold it is
 }
 MAX_LINES = 400  # of a provenance file on the page
 
+AGAIN = "run the rule that makes it again"
+
 
 @dataclass
 class Inputs:
@@ -92,15 +94,6 @@ def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple 
             merged.append(count[some])
     borrowed = tuple(map(np.concatenate, (own, total, merged))) if own and sum(map(len, own)) else None
     return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
-
-
-def read_result(path: str | Path, separator: str = "\t") -> pd.DataFrame:
-    """Read a table with a header; it may have no rows. ``NA`` is a name like any other."""
-    require(path, "run the rule that makes it first")
-    try:
-        return pd.read_csv(path, sep=separator, keep_default_na=False, na_values=[""])
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(path, f"not a table ({error})", "run the rule that makes it again") from error
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
