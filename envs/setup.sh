@@ -67,6 +67,13 @@ if ! .venv/bin/python -m pip show -q macs3 2>/dev/null; then
     [ -e "$headers/Python.h" ] ||
         apt "Python's headers are missing (macs3 is built from source)" "python$version-dev"
 fi
+# setuptools compiles the modules of macs3 one after the other, unless a file tells it otherwise.
+if [ -z "${DIST_EXTRA_CONFIG:-}" ]; then
+    DIST_EXTRA_CONFIG=$(mktemp)
+    export DIST_EXTRA_CONFIG
+    trap 'rm -f "$DIST_EXTRA_CONFIG"' EXIT
+    printf '[build_ext]\nparallel = %s\n' "$(nproc)" >"$DIST_EXTRA_CONFIG"
+fi
 echo "installing envs/requirements.lock into .venv (several minutes the first time)"
 # torch is in the lock and so in the same command: a package that needs it cannot pull in another version.
 # uv takes a third of pip's time. It does not read pip's settings, so those of the environment are handed on, and pip
