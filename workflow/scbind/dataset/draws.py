@@ -1,4 +1,4 @@
-"""A part of a split's windows that speaks for all of them, also where bound windows are rare."""
+"""A weighted sample of the windows of a split, from which figures for all of its windows are estimated."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ import numpy as np
 from scbind.dataset.codes import BOUND
 from scbind.dataset.trainingset import TrainingSet
 
-LIKELY = 0.75  # of the windows drawn, at most this share is bound or open, while there are others
-EACH_TF = 0.5  # of the windows drawn, up to this share is kept for bound ones, as many for every TF
+LIKELY = 0.75  # at most this fraction of the drawn windows is bound or open, unless there are too few others
+EACH_TF = (
+    0.5  # up to this fraction of the drawn windows is reserved for bound ones, with equal quotas for all TFs
+)
 
 
 def draw_windows(
     data: TrainingSet, split: int, limit: int, seed: int, lines: Sequence[int] | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Draw at most ``limit`` (line, window) pairs of a split, and say how many each stands for.
+    """Draw at most ``limit`` (line, window) pairs of a split, and give each the number of pairs that it represents.
 
-    A plain draw of a large genome would hold hardly any bound window, and of a rare TF none. Pairs that are bound
-    by any TF or open in the line are likelier (``LIKELY`` of ``limit``, or what the others leave), and bound ones
-    likelier still: each
-    TF gets an equal quota, ``EACH_TF * limit`` over the number of TFs. TFs with fewer bound pairs keep all of
-    theirs. The draw is systematic, in random order among pairs
-    with the same chance (Madow 1949). A pair's weight is one over its chance (Horvitz and Thompson 1952), which
-    makes prevalence, AUPRC and losses estimates for all pairs.
+    A plain draw from a large genome would contain hardly any bound window, and none of a rare TF. At most ``LIKELY`` of
+    the drawn pairs, or what the others leave, are bound by any TF or open in the line. Up to ``EACH_TF`` of the drawn
+    pairs are reserved for bound ones: each TF gets an equal quota, and TFs below the quota keep all of their pairs. The
+    draw is systematic, in random order among pairs with the same probability (Madow 1949). The weight of a pair is one
+    over its probability (Horvitz and Thompson 1952), so prevalence, AUPRC and losses estimate those of all pairs.
 
-    ``lines`` are those that are drawn from, default all. Returns int64 lines and windows (n,), sorted by line and
-    window, and float64 weights (n,): 1 where all pairs fit. Memory: some 60 bytes per pair of the split, 12 per
+    ``lines`` are the lines to draw from, by default all. Returns int64 lines and windows (n,), sorted by line and
+    window, and float64 weights (n,), all 1 if every pair fits. Memory: about 60 bytes per pair of the split, 12 per
     bound TF of a pair, and the labels of one line.
     """
     lines = range(len(data.lines)) if lines is None else lines

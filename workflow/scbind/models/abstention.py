@@ -1,9 +1,8 @@
 """How sure the predictions of a TF are, and when scbind abstains instead of predicting.
 
-A TF is abstained on as a whole where validation windows do not show that the model knows it: too few of them are bound,
-the AUPRC is low, or hardly above the prevalence, which is what guessing reaches. In a cell, scbind also abstains on TFs
-that need more insertions than the cell has with those that it borrows. Numbers are written all the same; what is
-abstained on is marked beside them.
+scbind abstains on a TF if the validation windows do not support the model: too few of them are bound, or the AUPRC is
+low or hardly above the prevalence, which is the AUPRC of random guessing. In a single cell, scbind also abstains on TFs
+that need more insertions than the cell has, including borrowed ones. The numbers are written nevertheless, and marked.
 """
 
 from __future__ import annotations
@@ -17,12 +16,15 @@ from scbind.dataset.codes import BOUND
 from scbind.models.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
 FEW_BOUND = 10  # with fewer bound windows a TF's accuracy is unknown
-LOW, HIGH = 0.1, 0.5  # AUPRC below which a TF's level is low, and from which it is high
-# Share of its AUPRC at full depth that a TF must keep in a cell. Half: single cells are far shallower than the bulk
-# tracks of validation and lose some accuracy for every TF, but what is left should still be mostly what was validated.
+LOW, HIGH = (
+    0.1,
+    0.5,
+)  # a TF is reliable to a low degree below the first AUPRC, to a high degree from the second
+# Fraction of its AUPRC at full depth that a TF must keep in a cell. Single cells are far shallower than the bulk tracks
+# of validation, so every TF loses accuracy. With one half, most of what was validated remains.
 KEPT = 0.5
-# Least AUPRC of a TF over its prevalence. Where sites are common, an AUPRC that is not low may be little above
-# guessing. Two doublings are asked for: a choice, made so that a ranking by accessibility alone does not count.
+# Minimum ratio of AUPRC to prevalence. If sites are common, an AUPRC that is not low may be hardly better than
+# guessing. Two doublings are required. This is a choice: a ranking by accessibility alone does not reach it.
 ABSTAIN_GAIN = 4.0
 
 

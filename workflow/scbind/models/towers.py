@@ -20,16 +20,18 @@ PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and besides
 class TowerNetwork(BindingNetwork):
     """Late fusion: a logit is the dot product of a window embedding and a cell embedding, plus a signal-only term.
 
-    The *window tower* reads the sequence, once: the best matches, in bins of 50 bp over ``reach`` bp, of one matrix per
-    TF, which starts as the known one and learns what that lacks (flanks, mostly). From a TF's own best match a small
-    network that all TFs share (a TF only scales and shifts it, so a few dozen bound windows are enough) makes
-    ``direct`` numbers for the TF, and the map of all matches makes ``partners`` more. The *cell tower* makes as many
-    numbers from the insertions around the window and the depth: for the direct ones from how open it is, for the others
-    from the shape of the signal as well. A logit is the sum of the products, and a share that the signal has alone.
-    Thus a cell costs a tiny network and one matrix product, shared by all cells of a window.
-    One set of weights serves all cell lines, because nothing but signal tells them apart.
+    The *window tower* reads the sequence once per window. It finds the best matches of one matrix per TF, in bins of
+    50 bp over ``reach`` bp. A matrix starts as the known one and learns what that lacks (mostly flanks). Two parts make
+    the window embedding of a TF: a small network gives ``direct`` numbers from the TF's own best match, and the map of
+    all matches gives ``partners`` more. All TFs share the small network; a TF only scales and shifts its input, so a
+    few dozen bound windows are enough to fit it.
 
-    ``members`` such pairs of towers, which share the matrices, are averaged.
+    The *cell tower* makes the cell embedding, of the same length, from the insertions around the window and the depth.
+    Its ``direct`` numbers depend on accessibility alone, the others also on the shape of the signal. A cell therefore
+    costs a tiny network and one matrix product. One set of weights serves all cell lines, because only the signal
+    distinguishes them.
+
+    The predictions of ``members`` such pairs of towers, which share the matrices, are averaged.
 
     Parameters
     ----------
