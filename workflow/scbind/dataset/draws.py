@@ -10,9 +10,7 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.trainingset import TrainingSet
 
 LIKELY = 0.75  # at most this fraction of the drawn windows is bound or open, unless there are too few others
-EACH_TF = (
-    0.5  # up to this fraction of the drawn windows is reserved for bound ones, with equal quotas for all TFs
-)
+EACH_TF = 0.5  # up to this fraction is reserved for bound windows, with equal quotas for all TFs
 
 
 def draw_windows(

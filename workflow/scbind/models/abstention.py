@@ -16,10 +16,7 @@ from scbind.dataset.codes import BOUND
 from scbind.models.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
 FEW_BOUND = 10  # with fewer bound windows a TF's accuracy is unknown
-LOW, HIGH = (
-    0.1,
-    0.5,
-)  # a TF is reliable to a low degree below the first AUPRC, to a high degree from the second
+LOW, HIGH = 0.1, 0.5  # AUPRC limits: the level of a TF is low below the first, high from the second on
 # Fraction of its AUPRC at full depth that a TF must keep in a cell. Single cells are far shallower than the bulk tracks
 # of validation, so every TF loses accuracy. With one half, most of what was validated remains.
 KEPT = 0.5
