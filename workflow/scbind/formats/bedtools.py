@@ -18,6 +18,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.files import write_bed
 from scbind.formats.genome import ChromSizes
+from scbind.formats.intervals import genome_order
 
 NONE = "."  # bedtools writes this if there is no interval
 
@@ -120,8 +121,7 @@ def _bed(table: pd.DataFrame, path: Path, sizes: ChromSizes | None = None, stran
     if strand is not None:
         lines["score"], lines["strand"] = 0, strand.to_numpy()
     if sizes is not None:
-        chrom = pd.Index(sizes.names).get_indexer(lines["chrom"])
-        lines = lines.iloc[np.lexsort((lines["row"], lines["end"], lines["start"], chrom))]
+        lines = lines.iloc[genome_order(lines, sizes)]
     write_bed(path, lines)
     return pybedtools.BedTool(str(path))
 

@@ -64,9 +64,7 @@ def sampling_error(
     """
     if not truth.any() or truth.all():
         return float("nan")
-    order = np.argsort(-score, kind="stable")
-    truth, score, weight = truth[order], score[order], np.asarray(weight, dtype=float)[order]
-    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # of each threshold
+    truth, weight, last = _ranked(truth, score, weight)
     spread = np.sqrt(1 - 1 / np.maximum(weight, 1))
     rng, found = np.random.default_rng(seed), []
     for _ in range(n):
@@ -98,15 +96,22 @@ def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> flo
     """
     if not truth.any() or truth.all():
         return float("nan")
-    order = np.argsort(-score, kind="stable")
-    truth, score, weight = truth[order], score[order], np.asarray(weight, dtype=float)[order]
-    last = np.append(np.flatnonzero(np.diff(score)), len(score) - 1)  # of each threshold
+    truth, weight, last = _ranked(truth, score, weight)
     negative = np.flatnonzero(~truth)
     following = np.append(weight[negative], 1.0)[np.searchsorted(negative, last, side="right")]
     positives = np.cumsum(weight * truth)[last]
     counted = np.cumsum(weight)[last] + np.maximum(following - 1, 0)
     gained = np.diff(positives, prepend=0.0)
     return float((gained * positives / counted).sum() / positives[-1])
+
+
+def _ranked(
+    truth: np.ndarray, score: np.ndarray, weight: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Truth and weight (float64) by falling score, and the last place of each threshold."""
+    order = np.argsort(-score, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    return truth[order], np.asarray(weight, dtype=float)[order], last
 
 
 def depth_that_keeps(log_depth: Sequence[float], auprc: Sequence[float], share: float) -> tuple[float, bool]:

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result, require
 from scbind.models.abstention import reliability_table
+from scbind.report.read import AGAIN
 from scbind.report.tables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -54,7 +55,7 @@ def write_card(
     """
     facts = _facts(checkpoint)
     fitted = calibration if isinstance(calibration, Mapping) else _read_json(calibration)
-    table = read_result(metrics, "run the rule that makes it again")
+    table = read_result(metrics, AGAIN)
     if missing := sorted(COLUMNS - set(table.columns)):
         raise InputError(metrics, f"has no column {missing[0]}", "evaluate the model again")
     names = table["model"].unique()
