@@ -157,6 +157,11 @@ def write_narrowpeak(table: pd.DataFrame, output: str | Path, sizes: ChromSizes)
     write_bed(output, table)
 
 
+def place_names(table: pd.DataFrame) -> pd.Series:
+    """Name each interval by its place, ``chrom:start-end`` (0-based half-open)."""
+    return table["chrom"].astype(str) + ":" + table["start"].astype(str) + "-" + table["end"].astype(str)
+
+
 def genome_order(table: pd.DataFrame, sizes: ChromSizes) -> np.ndarray:
     """Order of rows by chromosome (as in ``sizes``), start and end; int64 (rows,)."""
     chrom = pd.Index(sizes.names).get_indexer(table["chrom"])

@@ -13,7 +13,7 @@ from scbind.core.runlog import say
 from scbind.formats.bedtools import nearest_start, overlapped
 from scbind.formats.genes import read_genes
 from scbind.formats.genome import ChromSizes
-from scbind.formats.intervals import read_bed
+from scbind.formats.intervals import place_names, read_bed
 
 COLUMNS = ["peak", "chrom", "start", "end", "gene", "tss_distance", "annotation"]
 KINDS = ("promoter", "gene_body", "distal")
@@ -52,7 +52,7 @@ def annotate_peaks(
     centre = (table["start"] + table["end"]) // 2
     nearest = nearest_start(table[["chrom"]].assign(position=centre), starts, sizes)
     found = nearest["row"].to_numpy() >= 0
-    table["peak"] = table["chrom"] + ":" + table["start"].astype(str) + "-" + table["end"].astype(str)
+    table["peak"] = place_names(table)
     table["gene"] = np.where(found, starts["gene"].to_numpy()[nearest["row"]], "")
     table["tss_distance"] = nearest["distance"].astype("Int64")
     points = pd.DataFrame({"chrom": table["chrom"], "start": centre, "end": centre + 1})

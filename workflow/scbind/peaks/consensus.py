@@ -15,7 +15,14 @@ from scbind.core.files import atomic, read_result, write_bed
 from scbind.core.runlog import say
 from scbind.formats.bedtools import overlapped
 from scbind.formats.genome import ChromSizes
-from scbind.formats.intervals import COLUMNS, genome_order, read_bed, read_called, write_narrowpeak
+from scbind.formats.intervals import (
+    COLUMNS,
+    genome_order,
+    place_names,
+    read_bed,
+    read_called,
+    write_narrowpeak,
+)
 from scbind.formats.typestatus import FROM_SAMPLES, OWN, STATUSES
 
 HALF = 0.5  # two peaks match if they share half of the shorter one (ENCODE ATAC-seq pipeline)
@@ -118,10 +125,8 @@ def consensus_peaks(
     if not len(table):
         raise InputError(inputs[0], "no consensus peak is left", "check the peaks and the exclusion list")
     table = table.iloc[genome_order(table, sizes)]
-    chrom = table["chrom"].astype(str)
-    name = chrom + ":" + table["start"].astype(str) + "-" + table["end"].astype(str)
     say(f"{len(table)} consensus peaks of {width} bp from {len(inputs)} sets")
-    write_bed(output, table.assign(name=name, score=table["per_million"].round(4))[COLUMNS[:5]])
+    write_bed(output, table.assign(name=place_names(table), score=table["per_million"].round(4))[COLUMNS[:5]])
 
 
 def _fixed_width(path, sizes: ChromSizes, width: int, excluded: pd.DataFrame) -> pd.DataFrame:
