@@ -114,9 +114,9 @@ def test_no_scratch_file_is_left(monkeypatch, tmp_path):
     ("genes", "message"),
     [
         ("", "the file is empty"),
-        ("chr7\t1\t9\tG\t0\t+\n", "no gene lies on a chromosome of the genome"),
-        ("chr2\t1\t9\tG\t0\t.\n", r"needs start < end and strand \+ or -"),
-        ("chr2\t1\t9\n", "3 columns, 6 expected"),
+        ("chr7\t1\t9\tG\t0\t+\n", "no chromosome name matches the genome"),
+        ("chr2\t1\t9\tG\t0\t.\n", "line 1: no gene has a strand"),
+        ("chr2\t1\t9\n", "3 columns; BED has 6"),
     ],
 )
 def test_bad_genes_are_refused_before_anything_is_written(tmp_path, genes, message):

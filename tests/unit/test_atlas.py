@@ -22,7 +22,7 @@ def test_an_atlas_is_what_the_workflow_reads(benchmarks, tmp_path):
     from atlas import Shape, make_atlas
     from scbind.cells.count import count_fragments
     from scbind.formats.genome import ChromSizes, Genome
-    from scbind.formats.intervals import read_bed, read_narrowpeak
+    from scbind.formats.intervals import read_bed, read_peaks
     from scbind.models.predictor import load_predictor
 
     shape = Shape(cells=12, windows=400, fragments=300, samples=2, types=3, tfs=4, members=1)
@@ -31,7 +31,7 @@ def test_an_atlas_is_what_the_workflow_reads(benchmarks, tmp_path):
     sizes = ChromSizes.read(reference / "chrom.sizes")
     assert sizes.total == 20 * shape.length == len(Genome.open(reference).codes)
     assert len(read_bed(tmp_path / "a/elements.bed", sizes)) == 20 * shape.per_chromosome
-    assert len(read_narrowpeak(tmp_path / "a/elements.narrowPeak", sizes)) == 20 * shape.per_chromosome
+    assert len(read_peaks(tmp_path / "a/elements.narrowPeak", sizes)) == 20 * shape.per_chromosome
     for sample in ("s1", "s2"):
         out = [tmp_path / f"{sample}.{name}" for name in ("position.npy", "cell.npy", "barcodes.tsv")]
         count_fragments(

@@ -1,10 +1,12 @@
 import errno
 import gzip
+import subprocess
 from contextlib import nullcontext
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pysam
 import pytest
 from scbind.cells.frombam import bam_to_fragments
@@ -106,21 +108,24 @@ def test_errors_of_the_system_are_not_taken_for_damage(tmp_path):
     [
         ("", "the file is empty; check the path"),
         ("# only a comment\n", "there are no fragments in it"),
-        ("chr1\t1\t9\n", "line 1: 3 columns where 4 or 5 are expected"),
+        ("chr1\t1\t9\n", "line 1: 3 columns where 4 or more are expected"),
         ("#a\nchr1 1 9 A\n", "line 2: 1 columns"),
         ("#a\nchr1\t1\t9\tA\t1\nchr1\t2\t9\tA\n", "line 3: expected 5 columns"),
-        ("chr1\t1\t9\tA\t1\n\nchr1\t2\t9\tA\t1\n", "line 2: expected 5 columns"),
-        ("chr1\t1\t9\tA\t1\nchr1\t2.5\t9\tA\t1\n", "line 2: expected 5 columns with whole numbers"),
+        ("chr1\t1\t9\tA\t1\n\n#b\nchr1\t2.5\t9\tA\t1\n", "line 4: expected 5 columns with whole numbers"),
         ("chr1\t1\t9\tA\tx\n", "line 1: expected 5 columns with whole numbers"),
+        ("chr1\t1\t99999999999999999999\tA\t1\n", "line 1: expected 5 columns with whole numbers"),
         ("chr1\t-1\t9\tA\t1\n", "line 1, chr1:-1-9: the start is negative"),
-        ("chr1\t1\t9\tA\t1\nchr1\t9\t9\tA\t1\n", "line 2, chr1:9-9: the start is not before the end"),
-        ("chr1\t1\t9\tA\t1\nchr1\t9\t8\tA\t1\n", "line 2, chr1:9-8: the start is not before the end"),
-        ("chr1\t1\t10000\tA\t1\nchr1\t2\t10001\tA\t1\n", "line 2, chr1:2-10001: the fragment ends beyond"),
-        ("chr1\t3\t9\tA\t1\nchr1\t2\t9\tA\t1\n", "line 2: not sorted.*sort -k1,1 -k2,2n | bgzip"),
+        ("chr1\t9\t9\tA\t1\n", "line 1, chr1:9-9: the start is not before the end"),
+        (
+            "chr1\t9\t8\tA\t1\nchr1\t9\t8\tA\t1\n",
+            "line 1, chr1:9-8: the start is not before the end .2 of 2 ",
+        ),
+        ("chr1\t2\t10001\tA\t1\n", "line 1, chr1:2-10001: the fragment ends beyond"),
+        ("chr1\t3\t9\tA\t1\nchr1\t2\t9\tA\t1\n", "line 2: not sorted.*sort -k1,1 -k2,2n. | gzip"),
         ("chr1\t3\t9\tA\t1\nchr2\t1\t9\tA\t1\nchr1\t4\t9\tA\t1\n", "line 3: not sorted"),
         ("1\t3\t9\tA\t1\n2\t3\t9\tA\t1\n", "no chromosome name matches .*file: 1, 2.*add the prefix"),
         ("chr1\t1\t9\tA\t0\n", "the count is below 1"),
-        ("chr1\t1\t9\tB\t1\nchr1\t1\t9\t\t1\n", "line 2.*the barcode is empty"),
+        ("chr1\t1\t9\t\t1\n", "line 1.*the barcode is empty"),
     ],
 )
 @pytest.mark.parametrize("chunk_bytes", [16, 1 << 20])
@@ -128,6 +133,86 @@ def test_bad_files_are_refused_with_the_line(tmp_path, text, message, chunk_byte
     with pytest.raises(InputError, match=message) as caught:
         read(save(tmp_path, text), chunk_bytes=chunk_bytes)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("chunk_bytes", [16, 1 << 20])
+@pytest.mark.parametrize(
+    "stray", ["chr1\t9\t9\tA\t1", "chr1\t9\t10001\tA\t1", "chr1\t9\t20\t\t1", "chr1\t9\t20\tA\t0"]
+)
+def test_a_stray_fragment_is_dropped_and_said(tmp_path, capsys, stray, chunk_bytes):
+    text = "".join(f"chr1\t{start}\t{start + 20}\tA\t1\n" for start in (3, 9, 30))
+    with_stray = text.replace("chr1\t30", f"{stray}\nchr1\t30")
+    table = read(save(tmp_path, with_stray), chunk_bytes=chunk_bytes)
+    assert table["start"].tolist() == [3, 9, 30]
+    assert "line 3" in (said := capsys.readouterr().err) and "dropped 1 of 4 fragments" in said
+
+
+@pytest.mark.parametrize("chunk_bytes", [16, 1 << 20])
+def test_comments_and_empty_lines_are_passed_over_anywhere(tmp_path, chunk_bytes):
+    text = "\n#a\n" + ROWS.replace("BB\t1\n", "BB\t1\n#b\n\r\n\n# chr1\t1\t2\tX\t1\n") + "\n#c"
+    pd.testing.assert_frame_equal(
+        read(save(tmp_path, text), chunk_bytes=chunk_bytes), read(save(tmp_path, ROWS, "plain.tsv"))
+    )
+
+
+def test_columns_after_the_fifth_are_not_looked_at(tmp_path):
+    six = ROWS.replace("\n", "\t+\n")
+    pd.testing.assert_frame_equal(read(save(tmp_path, six)), read(save(tmp_path, ROWS, "plain.tsv")))
+
+
+def test_zstd_is_read_and_a_cut_one_refused(tmp_path):
+    path = tmp_path / "f.tsv.zst"
+    packed = pa.compress(many().encode(), codec="zstd", asbytes=True)
+    path.write_bytes(packed)
+    pd.testing.assert_frame_equal(read(path), read(save(tmp_path, many())))
+    path.write_bytes(packed[: len(packed) // 2])
+    with pytest.raises(InputError, match="truncated or damaged"):
+        read(path)
+
+
+@pytest.mark.parametrize(
+    ("content", "kind"),
+    [
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:1\n", "a Git LFS pointer.*git lfs pull"),
+        (b"\n<!DOCTYPE html>\n<html>", "an HTML page.*login"),
+        (gzip.compress(b"BAM\1\0\0\0\0"), "a BAM file, not text; set the format bam"),
+        (b"\xfd7zXZ\0\0", "packed with xz; unpack it"),
+        (b"PK\x03\x04\0\0", "a zip archive; unpack it"),
+    ],
+)
+def test_files_of_another_kind_are_named(tmp_path, content, kind):
+    path = tmp_path / "fragments.tsv.gz"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=f"this is {kind}"):
+        read(path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize(
+    "text", ["# x\nchr2\t3\t9\tA\t1\nchr1\t2\t9\tA\t1\nchr2\t2\t9\tA\t1\n", "# x\n1\t3\t9\tA\t1\n"]
+)
+def test_the_printed_command_mends_the_very_file(tmp_path, text, packed):
+    path = save(tmp_path, text, "my fragments.tsv")
+    if packed:
+        path = bgzip(path)
+    with pytest.raises(InputError) as caught:
+        read(path)
+    command = caught.value.remedy.partition(": ")[2]
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)
+    mended = next(file for file in tmp_path.iterdir() if file.name.startswith(("SORTED", "RENAMED")))
+    assert len(read(mended)) == text.count("A")
+    with open_plain(mended) as handle:
+        assert handle.readline() == b"# x\n"
+
+
+def test_most_names_decide_not_one(tmp_path, capsys):
+    few = "".join(f"chr1\t{start}\t{start + 9}\tA\t1\n" for start in range(4))
+    many = "".join(f"2\t{start}\t{start + 9}\tA\t1\n" for start in range(9))
+    with pytest.raises(InputError, match="9 of 13 fragments have .*another style.*add the prefix chr"):
+        read(save(tmp_path, few + many))
+    foreign = many.replace("2\t", "chrUn\t", 1).replace("\n2\t", "\nchrUn\t")
+    assert len(read(save(tmp_path, few + foreign))) == 4
+    assert "WARNING" in (said := capsys.readouterr().err) and "left out 9 of 13 fragments (69.2%)" in said
 
 
 def test_a_file_without_lines_is_not_read_into_memory(tmp_path, monkeypatch):

@@ -69,7 +69,7 @@ def test_chromosomes_without_sequence_are_passed_over(tmp_path, reference):
         ),
         (
             {"header": [("chr1", 25), ("chr2", 12)]},
-            "m.bw, chr1: length 25 differs from the genome's 20; use a track of this genome",
+            "m.bw, chr1: length 25 differs from the genome's 20; use a file made for this genome",
         ),
         (
             {"entries": [("chr1", 2, 4, 0.5), ("chr1", 4, 6, np.nan), ("chr2", 0, 1, 1.0)]},

@@ -10,7 +10,7 @@ import pyBigWig
 import pytest
 from scbind.core.errors import InputError
 from scbind.formats.genome import ChromSizes
-from scbind.formats.intervals import read_bed, read_called, read_narrowpeak
+from scbind.formats.intervals import read_bed, read_called, read_peaks
 from scbind.peaks import macs3 as peaks
 from scbind.peaks.consensus import choose_type_peaks, consensus_peaks
 from scbind.peaks.macs3 import call_fragment_peaks, call_track_peaks
@@ -50,9 +50,9 @@ def fragments(tmp_path, centres, name="f.tsv", cells=20, per_site=120, noise=300
     return save(tmp_path, text, name)
 
 
-def test_read_narrowpeak_types_plain_and_gzip(tmp_path):
+def test_called_peaks_have_types_plain_and_gzip(tmp_path):
     plain = save(tmp_path, "track name=x\n# c\n" + GOOD + "chrUn\t1\t2\tx\t1\t.\t1\t1\t1\t0\n")
-    table = read_narrowpeak(plain, SIZES)
+    table = read_called(plain, SIZES)
     assert table.to_dict("records") == [
         dict(
             zip(
@@ -63,11 +63,43 @@ def test_read_narrowpeak_types_plain_and_gzip(tmp_path):
         )
     ]
     (tmp_path / "z.gz").write_bytes(gzip.compress(plain.read_bytes()))
-    pd.testing.assert_frame_equal(read_narrowpeak(tmp_path / "z.gz", SIZES), table)
+    pd.testing.assert_frame_equal(read_called(tmp_path / "z.gz", SIZES), table)
 
 
-def test_summit_at_the_very_end_is_the_last_base(tmp_path):
-    assert read_narrowpeak(save(tmp_path, line("chr1", 5, 9, summit=4)), SIZES)["summit"].tolist() == [3]
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD + "chr1\t1\t5\n", "line 2: 3 columns where narrowPeak has 10"),
+        (GOOD.replace("100", "a"), "line 1: start is 'a', not a whole number"),
+        (GOOD + GOOD.replace("3.5", "NaN"), "line 2: signal is 'NaN', not a finite number"),
+        (GOOD.replace("8.1", "inf"), "p is 'inf', not a finite number"),
+        (GOOD.replace("\t120\n", "\t200\n"), "the summit is outside the peak"),
+        (GOOD.replace("\t120\n", "\t-2\n"), "the summit is outside the peak"),
+    ],
+)
+def test_bad_called_peaks_are_refused(tmp_path, text, message):
+    with pytest.raises(InputError, match=message):
+        read_called(save(tmp_path, text), SIZES)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "chr1\t100\t300\n",  # BED3
+        "chr1\t100\t300\tp\t4521\t.\n",  # BED6 with a score above 1000
+        "chr1\t100\t300\tp\t9\t.\t150\t151\t12,13,14\n",  # BED9
+        "chr1\t100\t300\t.\t1\t.\t2\t3\t4\t150" + "\t1" * 10 + "\n",  # IDR
+        GOOD.replace("8.1", "inf").replace("\t50\t", "\t.\t"),
+        GOOD.replace("\t120\n", "\t150.0\t\n"),
+        GOOD.replace("\t", " "),
+        "track type=narrowPeak\r\n" + GOOD.replace("\n", "\r\n"),
+        "chrom\tchromStart\tchromEnd\tname\nchr1\t100\t300\tx\n",
+        "#chrom\tstart\tend\nchr1\t100\t300",
+    ],
+)
+def test_peaks_need_three_columns_only(tmp_path, text):
+    table = read_peaks(save(tmp_path, text), SIZES)
+    assert table.to_dict("records") == [{"chrom": "chr1", "start": 100, "end": 300}]
 
 
 @pytest.mark.parametrize(
@@ -75,32 +107,41 @@ def test_summit_at_the_very_end_is_the_last_base(tmp_path):
     [
         ("", "the file is empty"),
         ("# nothing\n", "there are no peaks in it"),
-        (GOOD + "chr1\t1\t5\n", "line 2: 3 columns where narrowPeak has 10"),
-        (GOOD.replace("\t", " "), "line 1: 1 columns"),
+        (GOOD + "chr1\t1\n", "line 2: fewer than 3 columns"),
         (GOOD.replace("100", "a"), "line 1: start is 'a', not a whole number"),
         (GOOD.replace("100", "1.5"), "start is '1.5', not a whole number"),
-        (GOOD + GOOD.replace("3.5", "NaN"), "line 2: signal is 'NaN', not a finite number"),
-        (GOOD.replace("8.1", "inf"), "p is 'inf', not a finite number"),
-        (GOOD.replace("\t50\t", "\t.\t"), "score is '.', not a finite number"),
+        (GOOD.replace("100", "1e300"), "start is '1e300', not a whole number"),
         (GOOD.replace("100", "-4"), "line 1: the start is negative"),
         (GOOD.replace("100", "300"), "line 1: the start is not before the end"),
         (GOOD.replace("300", "40001"), "line 1: the interval ends beyond its chromosome"),
-        (GOOD.replace("\t120\n", "\t201\n"), "the summit is outside the peak"),
-        (GOOD.replace("\t120\n", "\t-2\n"), "the summit is outside the peak"),
         (GOOD.replace("chr1", "1"), "no chromosome name matches .*add the prefix"),
+        (
+            "# x\nchr\tstart\tend\tlength\tabs_summit\nchr1\t1\t9\t9\t4\n",
+            "line 2: this is the .xls table of MACS",
+        ),
+        (
+            GOOD * 2 + GOOD.replace("300", "40001") * 2,
+            "line 3: .*2 of 4 peaks are like this; at most 1% may be",
+        ),
     ],
 )
-def test_bad_narrowpeaks_are_refused(tmp_path, text, message):
+def test_bad_peaks_are_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
-        read_narrowpeak(save(tmp_path, text), SIZES)
+        read_peaks(save(tmp_path, text), SIZES)
+
+
+def test_a_stray_peak_is_dropped_and_said(tmp_path, capsys):
+    table = read_peaks(save(tmp_path, GOOD + GOOD.replace("300", "40001")), SIZES)
+    assert table["end"].tolist() == [300]
+    assert "line 2: the interval ends beyond its chromosome; dropped 1 of 2 peaks" in capsys.readouterr().err
 
 
 def test_truncated_and_missing_peaks_are_refused(tmp_path):
     (tmp_path / "t.gz").write_bytes(gzip.compress(GOOD.encode() * 50)[:-9])
     with pytest.raises(InputError, match="truncated or damaged"):
-        read_narrowpeak(tmp_path / "t.gz", SIZES)
+        read_peaks(tmp_path / "t.gz", SIZES)
     with pytest.raises(InputError, match="no such file"):
-        read_narrowpeak(tmp_path / "none", SIZES)
+        read_peaks(tmp_path / "none", SIZES)
 
 
 def test_read_bed_allows_an_empty_file(tmp_path):
@@ -120,7 +161,7 @@ def test_sample_peaks_are_at_the_sites_sorted_clipped_and_readable(tmp_path, siz
     call_fragment_peaks(
         fragments(tmp_path, SITES), sizes_path, called, qvalue=0.01, extsize=150, max_fragments=None
     )
-    table = read_narrowpeak(called, SIZES)
+    table = read_called(called, SIZES)
     assert table["chrom"].tolist() == ["chr2", "chr2", "chr1"]
     middle = (table["start"] + table["end"]) / 2
     assert np.all(np.abs(middle[1:] - np.array([30_030, 20_030])) < 60)
@@ -150,7 +191,7 @@ def test_track_peaks_equal_those_of_the_same_insertions(tmp_path, sizes_path):
         options = {"qvalue": 0.01, "extsize": 150, "regions": tmp_path / "track.json"}
         call_track_peaks(tmp_path / "i.bw", sizes_path, tmp_path / name, **options)
     assert (tmp_path / "all").read_text() == (tmp_path / "b").read_text()
-    everywhere, denser = (read_narrowpeak(tmp_path / name, SIZES)["signal"].max() for name in ("b", "tenth"))
+    everywhere, denser = (read_called(tmp_path / name, SIZES)["signal"].max() for name in ("b", "tenth"))
     assert denser < everywhere / 2
 
 
@@ -200,7 +241,7 @@ def chosen(tmp_path, sizes_path, called, replicates, min_replicates=2, **facts):
     called = None if called is None else save(tmp_path, called, "called")
     output, status = tmp_path / "out.narrowPeak", tmp_path / "out.json"
     choose_type_peaks(called, paths, [sample, other], sizes_path, output, status, min_replicates, facts)
-    table = read_narrowpeak(output, SIZES)
+    table = read_called(output, SIZES)
     return table[["chrom", "start", "end"]].to_numpy().tolist(), json.loads(status.read_text())
 
 

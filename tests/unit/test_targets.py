@@ -178,15 +178,63 @@ def test_gtf_with_exons_only_is_joined_per_transcript(tmp_path):
     assert read_tss(path, SIZES).tss.tolist() == [100, 300]
 
 
+GENE_FILES = {
+    "Ensembl GFF3": (
+        "##gff-version 3\nchr1\th\tgene\t101\t200\t.\t+\t.\tID=gene:E1;Name=A%2CB\n"
+        "chr1\th\tncRNA_gene\t301\t400\t.\t-\t.\tID=gene:E2\n##FASTA\n>chr1\nACGT\n",
+        [["A,B", 0, 100, "+"], ["E2", 0, 399, "-"]],
+    ),
+    "FlyBase, # in an attribute": (
+        'chr1\tF\tgene\t101\t200\t.\t+\t.\tgene_id "FBgn1"; note "clone #12; x"; gene_symbol "nan";\n'
+        'chr1\tF\tmRNA\t101\t200\t.\tgene_id "FBgn1";\n',
+        [["nan", 0, 100, "+"]],
+    ),
+    "NCBI, without a strand": (
+        'chr1\tG\tgene\t101\t200\t.\t+\t.\tgene_id "LOC1"; gene "Sox2";\n'
+        'chr1\tG\tgene\t301\t400\t.\t?\t.\tgene_id "rps12"; gene "rps12";\n',
+        [["Sox2", 0, 100, "+"]],
+    ),
+    "an empty name": (
+        'chr1\tx\tgene\t101\t200\t.\t+\t.\tgene_id "E1"; gene_name "";\n'
+        'chr1\tx\tgene\t301\t400\t.\t+\t.\tgene_id "";\n',
+        [["E1", 0, 100, "+"]],
+    ),
+    "beyond the end": (
+        "chr1\t100\t200\tNA\t0\t+\nchr1\t900000\t900200\tB\t0\t+\n",
+        [["NA", 0, 100, "+"]],
+    ),
+    "BED12 with a name and a score of digits": (
+        "track name=x\nchr1\t100\t200\t17\t0\t+\t100\t200\t0\t1\t100,\t0,\n",
+        [["17", 0, 100, "+"]],
+    ),
+    "a line of column names": (
+        "chrom\tstart\tend\tname\tscore\tstrand\nchr1\t100\t200\tN/A\t0\t-\n",
+        [["N/A", 0, 199, "-"]],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", GENE_FILES)
+def test_gene_files_as_people_have_them(tmp_path, kind):
+    text, expected = GENE_FILES[kind]
+    path = tmp_path / "genes.txt"  # the name tells nothing
+    path.write_text(text)
+    assert read_tss(path, SIZES).to_numpy().tolist() == expected
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("chr1\t1\t2\n", "3 columns, 6 expected"),
-        ("chr1\t5\t5\tG\t0\t+\n", "record 1: needs start < end"),
-        ("chr1\t5\t9\tG\t0\t.\n", "record 1: needs start < end and strand"),
-        ("1\t5\t9\tG\t0\t+\n", r"no gene lies on a chromosome of the genome \(here 1, there chr1\)"),
-        ("chr1\t500000\t600000\tG\t0\t+\n", "gene G starts at 500000, beyond the end of chr1"),
-        ("#only a comment\n", "not readable as a table"),
+        ("chr1\t1\t2\n", "3 columns; BED has 6"),
+        ("chr1\t5\t5\tG\t0\t+\n", "line 1: start and end are not whole numbers with start before end"),
+        ("chr1\t5\t9\tG\t0\t.\n", "line 1: no gene has a strand"),
+        (
+            "1\t5\t9\tG\t0\t+\n",
+            r"no chromosome name matches the genome \(file: 1; genome: chr1.*add the prefix chr",
+        ),
+        ("chr1\t500000\t600000\tG\t0\t+\n", "line 1: the gene starts beyond the end of its chromosome"),
+        ("#only a comment\n", "no genes in it"),
+        ('chr1\tx\tCDS\t5\t9\t.\t+\t.\tgene_id "G";\n', "no lines of feature gene, transcript or exon"),
     ],
 )
 def test_bad_genes(tmp_path, text, message):

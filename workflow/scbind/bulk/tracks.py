@@ -16,7 +16,7 @@ from scbind.core.files import atomic, begin_npy
 from scbind.core.runlog import say
 from scbind.formats.bigwigwriter import add_bases, create_bigwig
 from scbind.formats.genome import ChromSizes
-from scbind.formats.inputs import refuse_names
+from scbind.formats.names import refuse_names
 
 ENOUGH_ENDS = 2_000_000  # number of ends used to measure the shift; more ends do not change the result
 

@@ -19,7 +19,7 @@ from scbind.dataset.trainingset import FORMAT
 from scbind.formats.genome import Genome
 from scbind.formats.geometry import Geometry
 from scbind.formats.insertions import read_fragments, read_insertions, read_regions
-from scbind.formats.intervals import read_bed, read_narrowpeak
+from scbind.formats.intervals import read_bed, read_called, read_peaks
 from scbind.formats.overlaps import covered_bases
 from scbind.formats.signal import rank
 
@@ -156,7 +156,7 @@ def _write_signal(folder: Path, lines: dict[str, LineFiles], grid: Grid) -> tupl
         depth = _depth(positions, speaks, genome)
         depths[line] = dict(zip(grid.chroms, depth.tolist(), strict=False))
         usable[row] = (depth[grid.chrom] > 0) & _inside(context_start, geometry.context, speaks)
-        is_open[row] = grid.covered(read_narrowpeak(files.peaks, genome.sizes)) > 0
+        is_open[row] = grid.covered(read_called(files.peaks, genome.sizes)) > 0
         say(f"{line}: {len(positions):,} insertions, {int(is_open[row].sum()):,} open windows")
     np.save(folder / "open.npy", is_open)
     return usable, depths
@@ -170,7 +170,7 @@ def _write_labels(folder: Path, chip: list[dict], lines: list[str], tfs: list[st
     labels[:] = NOT_ASSAYED
     for assay in chip:
         bound, relaxed = (
-            read_narrowpeak(assay[kind], grid.genome.sizes) if assay.get(kind) else None
+            read_peaks(assay[kind], grid.genome.sizes) if assay.get(kind) else None
             for kind in ("path", "relaxed")
         )
         labels[lines.index(assay["cell_line"]), :, tfs.index(assay["tf"])] = label_windows(

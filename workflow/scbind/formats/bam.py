@@ -11,7 +11,8 @@ import pysam
 from scbind.core.errors import InputError
 from scbind.core.files import require
 from scbind.formats.genome import ChromSizes
-from scbind.formats.inputs import is_zipped, refuse_names
+from scbind.formats.inputs import packed_with
+from scbind.formats.names import match_contigs
 
 
 def is_usable(read: pysam.AlignedSegment, min_mapq: int, duplicates: bool) -> bool:
@@ -30,23 +31,14 @@ def open_bam(path: str | Path, sizes: ChromSizes):
     Raises :class:`InputError` if it is missing, no BAM, truncated, not sorted, or of another genome.
     """
     path = require(path, "check the path in the configuration")
-    is_zipped(path)
+    packed_with(path)
     try:
         handle = pysam.AlignmentFile(str(path), "rb")
     except (ValueError, OSError) as error:
         raise InputError(path, f"cannot be read as BAM ({error})", "give a sorted BAM file") from error
     with handle:
-        known = {index: name for index, name in enumerate(handle.references) if name in sizes.names}
-        if not known:
-            refuse_names(path, handle.references, sizes)
-        for index, name in known.items():
-            if handle.lengths[index] != sizes.as_dict()[name]:
-                raise InputError(
-                    path,
-                    f"length {handle.lengths[index]} differs from the genome's {sizes.as_dict()[name]}",
-                    "use the genome that the reads were aligned to",
-                    name,
-                )
+        usable = set(match_contigs(path, dict(zip(handle.references, handle.lengths, strict=True)), sizes))
+        known = {index: name for index, name in enumerate(handle.references) if name in usable}
         yield _sorted_reads(path, handle), known
 
 

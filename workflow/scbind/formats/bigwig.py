@@ -12,7 +12,7 @@ import pyBigWig
 from scbind.core.errors import InputError
 from scbind.core.files import require
 from scbind.formats.genome import ChromSizes
-from scbind.formats.inputs import refuse_names
+from scbind.formats.names import match_contigs
 
 
 @contextmanager
@@ -29,18 +29,7 @@ def open_bigwig(path: str | Path, sizes: ChromSizes):
     try:
         if not bw.isBigWig():
             raise InputError(path, "is not a bigWig", "give a bigWig file")
-        found = bw.chroms()
-        names = [name for name in sizes.names if name in found]
-        if not names:
-            refuse_names(path, found, sizes)
-        for name in names:
-            if found[name] != sizes.as_dict()[name]:
-                raise InputError(
-                    path,
-                    f"length {found[name]} differs from the genome's {sizes.as_dict()[name]}",
-                    "use a track of this genome",
-                    name,
-                )
+        names = match_contigs(path, bw.chroms(), sizes)
         yield bw, names
     finally:
         bw.close()

@@ -6,8 +6,9 @@ file" in the Cell Ranger ATAC documentation): +4 at the plus-strand end, -5 at t
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +20,20 @@ import pyarrow.csv as pacsv
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
-from scbind.formats.inputs import open_plain, refuse_names
+from scbind.formats.inputs import LONGEST_LINE, open_plain, print_command
+from scbind.formats.names import match_names
+from scbind.formats.strays import Rule, Strays
 
 COLUMNS = ("chrom", "start", "end", "barcode", "count")
 LONGEST = 10_000  # bp; a longer fragment is an alignment artefact, not one piece of DNA
 BLOCK = 4 << 20  # bytes that one thread parses at a time
-LONGEST_LINE = 1 << 20  # bytes; a file with longer lines is not text, and would be read into memory whole
-SORT_REMEDY = "sort it: zcat FILE | sort -k1,1 -k2,2n | bgzip > SORTED.tsv.gz"
+PASSED_OVER = re.compile(rb"(?:^|(?<=\n))(?:#[^\n]*|\r?)(?:\n|$)")  # a comment or an empty line
+
+NEGATIVE = Rule("the start is negative", "coordinates are 0-based half-open; make the file again")
+EMPTY = Rule("the start is not before the end", "coordinates are 0-based half-open; make the file again")
+BEYOND = Rule("the fragment ends beyond its chromosome", "use the genome that the reads were aligned to")
+UNCOUNTED = Rule("the count is below 1", "leave the column out or give read pairs per fragment")
+NAMELESS = Rule("the barcode is empty", "remove the line")
 
 
 def iter_fragments(
@@ -36,13 +44,14 @@ def iter_fragments(
     Parameters
     ----------
     path
-        Tab-separated, 4 or 5 columns (chromosome, start, end, barcode[, read pairs]); plain, gzip or
-        BGZF; comment lines (``#``) only at the top. Sorted means that the lines of a chromosome are
-        adjacent and that their starts do not decrease.
+        Tab-separated, 4 columns or more (chromosome, start, end, barcode[, read pairs]); further columns, such as the
+        strand that Cell Ranger ATAC 2.2 writes, are not looked at. Plain, gzip, BGZF or zstd. Comment lines (``#``)
+        and empty lines are passed over. Sorted means that the lines of a chromosome are adjacent and that their
+        starts do not decrease.
     sizes
         The chromosomes. Fragments on other chromosomes (decoys, unplaced, chrM) and fragments longer than
-        10 kb are skipped and counted in the log (ArchR keeps no fragment above 2 kb). If no fragment
-        remains, :class:`InputError` is raised.
+        10 kb are skipped and counted in the log (ArchR keeps no fragment above 2 kb), and so are a few impossible ones
+        (:mod:`scbind.formats.strays`). If no fragment remains, :class:`InputError` is raised.
     chunk_bytes
         Decompressed bytes held in memory at a time.
 
@@ -56,8 +65,9 @@ def iter_fragments(
     Raises
     ------
     InputError
-        On a missing, empty, truncated, malformed or unsorted file, a coordinate outside its
-        chromosome, or unknown chromosome names. The message gives the line number where there is one.
+        On a missing, empty, truncated, malformed or unsorted file, many impossible fragments (beyond the end of their
+        chromosome, of length 0, without a barcode), or chromosome names of another style
+        (:mod:`scbind.formats.names`). The message gives the line number where there is one.
 
     Examples
     --------
@@ -69,14 +79,16 @@ def iter_fragments(
     >>> [chunk[['start', 'end']].to_numpy().tolist() for chunk in iter_fragments(path, sizes)]
     [[[100, 180], [150, 300]]]
     """
-    kept, long, unknown = 0, 0, Counter()
-    order = _OrderCheck(path)
+    kept, long, on = 0, 0, Counter()
+    order, strays = _OrderCheck(path), Strays(path, "fragments")
     for first_line, table in _tables(path, chunk_bytes):
         raw_chrom = table["chrom"].combine_chunks()
         labels = raw_chrom.dictionary.to_pylist()
         raw_code = raw_chrom.indices.to_numpy()
         start, end = table["start"].to_numpy(), table["end"].to_numpy()
         order.check(labels, raw_code, start, first_line)
+        for label, number in zip(labels, np.bincount(raw_code, minlength=len(labels)).tolist(), strict=True):
+            on[label] += number
         code = pd.Index(sizes.names).get_indexer(pd.Index(labels))[raw_code]
         # barcodes are encoded here: the parser would encode each of its blocks, and then all blocks again
         barcode = table["barcode"].combine_chunks().dictionary_encode()
@@ -85,7 +97,9 @@ def iter_fragments(
             if "count" in table.column_names
             else np.ones(len(start), dtype=np.int64)
         )
-        _check_values(path, sizes, code, start, end, barcode, count, first_line)
+        wrong = _wrong_values(sizes, code, start, end, barcode, count)
+        stray = strays.drop(wrong, _placed(sizes, code, start, end, first_line)) if wrong else None
+        strays.check(on.total())
         frame = pd.DataFrame(
             {
                 "chrom": pd.Categorical.from_codes(np.maximum(code, 0), categories=list(sizes.names)),
@@ -98,31 +112,26 @@ def iter_fragments(
             },
             copy=False,  # do not join columns into blocks, which would take a tenth of the reading time
         )
-        known = code >= 0
-        short = end - start <= LONGEST
-        long += int((known & ~short).sum())
-        if not known.all():
-            for index, number in enumerate(np.bincount(raw_code[~known], minlength=len(labels))):
-                if number:
-                    unknown[labels[index]] += int(number)
-        if not (known & short).all():
-            frame = frame[known & short].reset_index(drop=True)
+        used, short = code >= 0, end - start <= LONGEST
+        if stray is not None:
+            used &= ~stray
+        long += int((used & ~short).sum())
+        used &= short
+        if not used.all():
+            frame = frame[used].reset_index(drop=True)
         kept += len(frame)
         if len(frame):
             yield frame
-    if not kept:
-        if unknown and not long:
-            refuse_names(path, unknown, sizes)
-        problem = (
-            f"all {long} fragments are longer than {LONGEST} bp" if long else "there are no fragments in it"
-        )
-        raise InputError(path, problem, "check how the file was made")
+    if not on:
+        raise InputError(path, "there are no fragments in it", "check how the file was made")
+    strays.settle(on.total())
+    match_names(path, on, sizes, "fragments")
     if long:
         say(f"{path}: dropped {long} fragments longer than {LONGEST} bp")
-    if unknown:
-        names = ", ".join(sorted(unknown)[:5])
-        total = sum(unknown.values())
-        say(f"{path}: skipped {total} fragments on {len(unknown)} chromosomes not in the genome ({names})")
+    if not kept:
+        raise InputError(
+            path, f"all {long} fragments are longer than {LONGEST} bp", "check how the file was made"
+        )
 
 
 def iter_chromosomes(path: str | Path, sizes: ChromSizes) -> Iterator[tuple[str, np.ndarray, np.ndarray]]:
@@ -169,20 +178,13 @@ def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
             text = rest + block
             cut = len(text) if not block else text.rfind(b"\n") + 1
             text, rest = text[:cut], text[cut:]
-            while not columns and text.startswith(b"#"):
-                text = text.partition(b"\n")[2]
-                line += 1
-            if text:
+            for passed_over, part in _parts(text):
+                line += passed_over
+                if not part:
+                    continue
                 if not columns:
-                    columns = text[: text.index(b"\n") if b"\n" in text else None].count(b"\t") + 1
-                if columns not in (4, 5):
-                    raise InputError(
-                        path,
-                        f"{columns} columns where 4 or 5 are expected",
-                        "give chromosome, start, end, barcode and optionally count, separated by tabs",
-                        f"line {line}",
-                    )
-                table = _parse(path, text, columns, line)
+                    columns = _count_columns(path, part, line)
+                table = _parse(path, part, columns, line)
                 yield line, table
                 line += len(table)
             if len(rest) > LONGEST_LINE:
@@ -196,18 +198,54 @@ def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
                 return
 
 
+def _parts(text: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of data between comments and empty lines, each with the number of lines passed over before."""
+    if not (
+        text.startswith((b"#", b"\n", b"\r\n")) or any(mark in text for mark in (b"\n#", b"\n\n", b"\n\r\n"))
+    ):
+        yield 0, text
+        return
+    begin, passed_over = 0, 0
+    for match in PASSED_OVER.finditer(text):
+        if match.start() == len(text):  # the end of the text matches as an empty line
+            break
+        if match.start() > begin:
+            yield passed_over, text[begin : match.start()]
+            passed_over = 0
+        begin, passed_over = match.end(), passed_over + 1
+    yield passed_over, text[begin:]
+
+
+def _count_columns(path, text: bytes, line: int) -> int:
+    """Return the number of columns of the first line."""
+    first = text[: text.index(b"\n") if b"\n" in text else None]
+    columns = first.count(b"\t") + 1
+    if columns < len(COLUMNS) - 1:
+        shown = first.decode(errors="replace")[:80]
+        raise InputError(
+            path,
+            f"{columns} columns where 4 or more are expected, in {shown!r}",
+            "give chromosome, start, end, barcode and optionally count, separated by tabs",
+            f"line {line}",
+        )
+    return columns
+
+
 def _parse(path, text: bytes, columns: int, line: int) -> pa.Table:
-    names = list(COLUMNS[:columns])
-    strings = pa.dictionary(pa.int32(), pa.string())
+    names = [*COLUMNS, *(f"unused{number}" for number in range(columns - len(COLUMNS)))][:columns]
+    kinds = dict.fromkeys(COLUMNS, pa.int64()) | {
+        "chrom": pa.dictionary(pa.int32(), pa.string()),
+        "barcode": pa.string(),
+    }
+    used = names[: len(COLUMNS)]
     try:
         return pacsv.read_csv(
             pa.BufferReader(text),
             read_options=pacsv.ReadOptions(column_names=names, block_size=BLOCK),
             parse_options=pacsv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
             convert_options=pacsv.ConvertOptions(
-                column_types={
-                    name: {"chrom": strings, "barcode": pa.string()}.get(name, pa.int64()) for name in names
-                },
+                column_types={name: kinds[name] for name in used},
+                include_columns=used,
                 null_values=[],
                 strings_can_be_null=False,
             ),
@@ -217,16 +255,22 @@ def _parse(path, text: bytes, columns: int, line: int) -> pa.Table:
         for number, row in enumerate(text.decode(errors="replace").split("\n"), line):
             fields = row.rstrip("\r").split("\t")
             numbers = [fields[i] for i in (1, 2, 4) if i < len(fields)]
-            if len(fields) != columns or not all(value.removeprefix("-").isdigit() for value in numbers):
+            if len(fields) != columns or not all(_is_whole(value) for value in numbers):
                 raise InputError(
                     path,
                     f"expected {columns} columns with whole numbers in 2, 3 and 5, got {row[:80]!r}",
                     "correct the line, or make the file again",
                     f"line {number}",
                 ) from error
+        detail = " ".join(str(error).split())
         raise InputError(
-            path, f"cannot be parsed ({error})", "make the file again", f"after line {line}"
+            path, f"cannot be parsed ({detail})", "make the file again", f"after line {line}"
         ) from error
+
+
+def _is_whole(text: str) -> bool:
+    digits = text.strip().removeprefix("-")
+    return digits.isascii() and digits.isdigit() and abs(int(text)) < 2**63
 
 
 class _OrderCheck:
@@ -249,34 +293,39 @@ class _OrderCheck:
             self.last, self.position = name, -1
         if bad is not None:
             raise InputError(
-                self.path, "not sorted by chromosome and start", SORT_REMEDY, f"line {first_line + int(bad)}"
+                self.path,
+                "not sorted by chromosome and start",
+                f"sort it: {sort_command(self.path)}",
+                f"line {first_line + int(bad)}",
             )
         self.position = int(start[-1])
 
 
-def _check_values(path, sizes, code, start, end, barcode, count, first_line: int) -> None:
-    """Raise :class:`InputError` for the first line with invalid values. Unknown chromosomes (code -1) have no end."""
+def sort_command(path) -> str:
+    """Return the shell command that sorts a fragments file, plain or gzip, and keeps its header at the top."""
+    show = print_command(path)
+    lines = f"({show} | grep '^#'; {show} | grep -v '^#' | LC_ALL=C sort -k1,1 -k2,2n)"
+    return f"{lines} | gzip > SORTED.tsv.gz"
+
+
+def _wrong_values(sizes, code, start, end, barcode, count) -> dict[Rule, np.ndarray]:
+    """Find impossible fragments: rule -> bool (fragments,), only for rules that one breaks.
+
+    Unknown chromosomes (code -1) have no end.
+    """
     length = np.where(code >= 0, sizes.lengths[code], np.iinfo(np.int64).max)
     empty = pc.index(barcode.dictionary, "").as_py()
-    problems = (
-        (start < 0, "the start is negative", "coordinates are 0-based half-open; make the file again"),
-        (
-            start >= end,
-            "the start is not before the end",
-            "coordinates are 0-based half-open; make the file again",
-        ),
-        (
-            end > length,
-            "the fragment ends beyond its chromosome",
-            "use the genome that the reads were aligned to",
-        ),
-        (count < 1, "the count is below 1", "leave the column out or give read pairs per fragment"),
-    )
+    rules = {NEGATIVE: start < 0, EMPTY: start >= end, BEYOND: end > length, UNCOUNTED: count < 1}
     if empty >= 0:
-        nameless = barcode.indices.to_numpy() == empty
-        problems += ((nameless, "the barcode is empty", "remove the line"),)
-    found = [(int(np.argmax(wrong)), *words) for wrong, *words in problems if wrong.any()]
-    if found:
-        row, problem, remedy = min(found)
+        rules[NAMELESS] = barcode.indices.to_numpy() == empty
+    return {rule: wrong for rule, wrong in rules.items() if wrong.any()}
+
+
+def _placed(sizes, code, start, end, first_line: int) -> Callable[[int], str]:
+    """Return a function from the index of a fragment of a chunk to its place in the file."""
+
+    def place(row: int) -> str:
         name = f", {sizes.names[code[row]]}:{start[row]}-{end[row]}" if code[row] >= 0 else ""
-        raise InputError(path, problem, remedy, f"line {first_line + row}{name}")
+        return f"line {first_line + row}{name}"
+
+    return place

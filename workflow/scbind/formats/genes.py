@@ -1,18 +1,43 @@
-"""Genes and their transcription start sites from a gene annotation."""
+"""Genes and their transcription start sites from a gene annotation: GTF, GFF3 or BED.
+
+The readers of pyranges and pandas cut a line at any ``#``, turn the genes ``nan`` and ``NA`` into missing values, and
+hold every line of the file. Therefore the lines are read here; only those of the chosen feature are kept.
+"""
 
 from __future__ import annotations
 
 import re
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
+from scbind.formats.inputs import read_lines
+from scbind.formats.names import match_names
+from scbind.formats.strays import Rule, Strays
 
-ATTRIBUTE = r'(?:^|;)\s*{key} "?([^";]+)"?'
+REMEDY = "give a GTF, GFF3 or BED6 file of genes"
+# Features, best first: the first that the file has is used. Ensembl's GFF3 has three kinds of genes.
+FEATURES = (("gene", "ncRNA_gene", "pseudogene"), ("transcript", "mRNA"), ("exon",))
+# Attributes that name a gene, best first: of GENCODE and Ensembl, FlyBase, NCBI, GFF3; then identifiers.
+NAMES = ("gene_name", "gene_symbol", "gene", "Name", "gene_id", "ID")
+GTF_ATTRIBUTE = re.compile(r'\s*([\w.-]+)\s+(?:"([^"]*)"|([^;"]*?))\s*(?:;|$)')
+GFF3_ATTRIBUTE = re.compile(r"\s*([\w.-]+)=([^;]*)")
+
+NO_NUMBERS = Rule(
+    "start and end are not whole numbers with start before end", "correct the line, or leave it out"
+)
+NO_NAME = Rule(f"the gene has no name (none of {', '.join(NAMES)})", "give an annotation with gene names")
+BEYOND = Rule(
+    "the gene starts beyond the end of its chromosome", "give the annotation of this genome assembly"
+)
+COLUMNS = ["line", "gene", "chrom", "start", "end", "strand"]
 
 
 def read_tss(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
@@ -22,102 +47,161 @@ def read_tss(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read genes from BED6 or GTF, plain or gzipped (told apart by ``.gtf`` / ``.gff`` in the name).
+    """Read genes from GTF, GFF3 or BED6, plain or packed; the content tells the format, not the name of the file.
 
-    Returns ``gene, chrom, start, end, tss, strand``, sorted by place: ``chrom`` int64 index into ``sizes``; ``start``,
-    ``end`` int64, 0-based half-open; ``tss`` int64, 0-based position of the first transcribed base (``start`` on +,
-    ``end - 1`` on -). GTF: lines of feature ``gene``, or, where there are none, of feature ``transcript``, or of
-    ``exon`` joined per transcript; named by ``gene_name`` or else ``gene_id``. A gene may have several rows. Genes on
-    chromosomes that ``sizes`` does not know are left out.
+    Returns ``gene, chrom, start, end, tss, strand``, sorted by place: ``gene`` text; ``chrom`` int64 index into
+    ``sizes``; ``start``, ``end`` int64, 0-based half-open; ``tss`` int64, 0-based position of the first transcribed
+    base (``start`` on +, ``end - 1`` on -). GTF and GFF3: lines of feature ``gene``, or, where there are none, of
+    feature ``transcript``, or of ``exon`` joined per transcript; named by the first of ``NAMES`` that the line has. A
+    gene may have several rows. Genes on chromosomes that ``sizes`` does not know are left out, and so are genes without
+    a strand and a few impossible ones, each with a line in the log.
 
     Raises
     ------
     InputError
-        Malformed lines, no gene at all, or no gene on a known chromosome.
+        No gene at all, no gene with a strand, chromosomes with other names than the genome's, or more than a few
+        malformed lines.
     """
-    path = require(path, "give a BED6 or GTF file of genes")
-    is_gtf = re.search(r"\.(gtf|gff\d?)(\.b?gz)?$", path.name.lower()) is not None
-    table = _read_gtf(path) if is_gtf else _read_bed(path)
+    lines = _data_lines(path)
+    number, first = next(lines, (0, ""))
+    fields = first.split("\t")
+    strays = Strays(path, "genes")
+    is_bed = len(fields) >= 3 and fields[1].isdigit() and fields[2].isdigit()
+    if not is_bed and len(fields) >= 8 and fields[3].isdigit() and fields[4].isdigit():
+        rows, seen = _from_gff(path, number, fields, lines, strays)
+    elif len(fields) >= 6:
+        rows, seen = _from_bed(number, fields, lines, strays)
+    elif not first:
+        raise InputError(path, "no genes in it", REMEDY)
+    else:
+        raise InputError(
+            path,
+            f"{len(fields)} columns; BED has 6 with name and strand, GTF and GFF3 have 9",
+            REMEDY,
+            f"line {number}",
+        )
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object).astype(
+        {"line": np.int64, "start": np.int64, "end": np.int64}
+    )
+    strays.settle(seen)
     if table.empty:
-        raise InputError(path, "no genes in it", "give a BED6 or GTF file of genes")
-    known = table["chrom"].isin(sizes.names)
+        raise InputError(path, "no genes in it", REMEDY)
+    match_names(path, table["chrom"].value_counts().to_dict(), sizes, "genes")
+    table = _stranded(path, table[table["chrom"].isin(sizes.names)])
+    table["chrom"] = table["chrom"].map({name: i for i, name in enumerate(sizes.names)}).astype(np.int64)
+    table["tss"] = np.where(table["strand"] == "-", table["end"] - 1, table["start"])
+    strays, line = Strays(path, "genes"), table["line"].to_numpy()
+    beyond = strays.drop(
+        {BEYOND: table["tss"].to_numpy() >= sizes.lengths[table["chrom"].to_numpy()]},
+        lambda row: f"line {line[row]}",
+    )
+    strays.settle(len(table))
+    columns = ["gene", "chrom", "start", "end", "tss", "strand"]
+    return table.loc[~beyond, columns].sort_values(
+        ["chrom", "tss", "gene", "start", "end"], ignore_index=True
+    )
+
+
+def _data_lines(path) -> Iterator[tuple[int, str]]:
+    """Yield the lines of data, without comments, ``track`` lines and the sequence that may end a GFF3 file."""
+    for number, line in read_lines(path, REMEDY):
+        if line.startswith("##FASTA"):
+            return
+        if line.strip() and not line.startswith(("#", "track", "browser")):
+            yield number, line
+
+
+def _from_bed(number: int, fields: list[str], lines, strays: Strays) -> tuple[list[tuple], int]:
+    """Read BED6; a first line of column names is passed over. Returns rows of ``COLUMNS`` and the number of genes."""
+    rows, seen = [], 0
+    if re.search("start|begin", fields[1], re.IGNORECASE):
+        number, line = next(lines, (number, ""))
+        fields = line.split("\t")
+    while fields != [""]:
+        seen += 1
+        span = _span(fields[1:3], 0)
+        if span is None or len(fields) < 6:
+            strays.add(NO_NUMBERS, f"line {number}")
+        elif not fields[3].strip():
+            strays.add(NO_NAME, f"line {number}")
+        else:
+            rows.append((number, fields[3].strip(), fields[0], *span, fields[5].strip()))
+        number, line = next(lines, (number, ""))
+        fields = line.split("\t")
+    return rows, seen
+
+
+def _from_gff(path, number: int, fields: list[str], lines, strays: Strays) -> tuple[list[tuple], int]:
+    """Read GTF or GFF3. Returns rows of ``COLUMNS`` and the number of genes."""
+    kept, best = [], len(FEATURES)
+    while fields != [""]:
+        feature = fields[2] if len(fields) > 2 else ""
+        rank = next((rank for rank, names in enumerate(FEATURES[: best + 1]) if feature in names), None)
+        if rank is not None:
+            if rank < best:
+                kept, best = [], rank
+            kept.append((number, fields))
+        number, line = next(lines, (number, ""))
+        fields = line.split("\t")
+    if not kept:
+        raise InputError(path, "no lines of feature gene, transcript or exon in it", REMEDY)
+    rows, transcripts, used = [], {}, Counter()
+    for number, fields in kept:
+        attributes = _attributes(fields[8] if len(fields) > 8 else "")
+        key = next((key for key in NAMES if attributes.get(key)), None)
+        span = _span(fields[3:5], 1)
+        if span is None or len(fields) < 9:
+            strays.add(NO_NUMBERS, f"line {number}")
+        elif key is None:
+            strays.add(NO_NAME, f"line {number}")
+        else:
+            used[key] += 1
+            row = (number, attributes[key].removeprefix("gene:"), fields[0], *span, fields[6].strip())
+            if best < len(FEATURES) - 1:
+                rows.append(row)
+                continue
+            of = (*row[1:3], row[5], attributes.get("transcript_id") or attributes.get("Parent"))
+            first = transcripts.setdefault(of, row)
+            transcripts[of] = (*first[:3], min(first[3], row[3]), max(first[4], row[4]), first[5])
+    if used:
+        say(f"{path}: genes named by {', '.join(f'{key} ({n})' for key, n in used.most_common())}")
+    return rows or list(transcripts.values()), len(kept)
+
+
+def _attributes(text: str) -> dict[str, str]:
+    """Read the ninth column of GTF (``key "value";``) or GFF3 (``key=value;``); of a repeated key, the first counts."""
+    found: dict[str, str] = {}
+    if re.match(r"\s*[\w.-]+=", text):
+        for key, value in GFF3_ATTRIBUTE.findall(text):
+            found.setdefault(key, unquote(value).strip())
+    else:
+        for key, quoted, bare in GTF_ATTRIBUTE.findall(text):
+            found.setdefault(key, (quoted or bare).strip())
+    return found
+
+
+def _span(fields: list[str], first: int) -> tuple[int, int] | None:
+    """Return start and end, 0-based half-open, of a span that counts from ``first``; None if it is no span."""
+    if len(fields) < 2 or not all(field.strip().isascii() and field.strip().isdigit() for field in fields):
+        return None
+    start, end = int(fields[0]) - first, int(fields[1])
+    return (start, end) if 0 <= start < end < 2**53 else None
+
+
+def _stranded(path, table: pd.DataFrame) -> pd.DataFrame:
+    """Leave out genes without a strand: they have no start site."""
+    known = table["strand"].isin(["+", "-"])
     if not known.any():
         raise InputError(
             path,
-            f"no gene lies on a chromosome of the genome "
-            f"(here {table['chrom'].iloc[0]}, there {sizes.names[0]})",
-            "give the annotation of this genome, with the same chromosome names",
+            f"no gene has a strand (+ or -); here it is {table['strand'].iloc[0]!r}",
+            "give an annotation with strands, because the start site of a gene depends on its strand",
+            f"line {table['line'].iloc[0]}",
         )
-    table = table[known].copy()
-    table["chrom"] = table["chrom"].map({name: i for i, name in enumerate(sizes.names)}).astype(np.int64)
-    table["tss"] = np.where(table["strand"] == "-", table["end"] - 1, table["start"])
-    beyond = table["tss"].to_numpy() >= sizes.lengths[table["chrom"].to_numpy()]
-    if beyond.any():
-        first = table[beyond].iloc[0]
-        raise InputError(
-            path,
-            f"gene {first['gene']} starts at {first['tss']}, beyond the end of {sizes.names[first['chrom']]}",
-            "give the annotation of this genome assembly",
+    if not known.all():
+        first = table[~known].iloc[0]
+        say(
+            f"WARNING {path}, line {first['line']}: left out {int((~known).sum())} of {len(table)} genes without a "
+            f"strand (here {first['gene']})"
         )
-    columns = ["gene", "chrom", "start", "end", "tss", "strand"]
-    return table[columns].sort_values(["chrom", "tss", "gene", "start", "end"], ignore_index=True)
-
-
-def _read_bed(path: Path) -> pd.DataFrame:
-    columns = ["chrom", "start", "end", "gene", "score", "strand"]
-    table = _read(path, 6).set_axis(columns, axis=1)
-    return _checked(path, table, shift=0)
-
-
-def _read_gtf(path: Path) -> pd.DataFrame:
-    table = _read(path, 9)
-    columns = ["chrom", "source", "feature", "start", "end", "score", "strand", "frame", "attributes"]
-    table = table.set_axis(columns, axis=1)
-    for feature in ("gene", "transcript", "exon"):
-        chosen = table[table["feature"] == feature].copy()
-        if len(chosen):
-            break
-    for key in ("gene_name", "gene_id", "transcript_id"):
-        chosen[key] = chosen["attributes"].str.extract(ATTRIBUTE.format(key=key), expand=False)
-    chosen["gene"] = chosen["gene_name"].fillna(chosen["gene_id"])
-    if chosen["gene"].isna().any():
-        line = int(chosen.index[chosen["gene"].isna()][0]) + 1
-        raise InputError(path, "no gene_name and no gene_id", "give a GTF with gene names", f"record {line}")
-    chosen = _checked(path, chosen, shift=1)
-    if len(chosen) and feature == "exon":
-        keys = ["gene", "transcript_id", "chrom", "strand"]
-        chosen = chosen.groupby(keys, dropna=False, as_index=False).agg(
-            start=("start", "min"), end=("end", "max")
-        )
-    return chosen
-
-
-def _read(path: Path, width: int) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, sep="\t", header=None, comment="#", dtype=str, compression=_packing(path))
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, OSError, EOFError) as error:
-        raise InputError(path, f"not readable as a table ({error})", "give a BED6 or GTF file") from error
-    if table.shape[1] < width:
-        raise InputError(
-            path, f"{table.shape[1]} columns, {width} expected", "give BED6 (name and strand) or GTF"
-        )
-    return table.iloc[:, :width]
-
-
-def _packing(path: Path) -> str | None:
-    return "gzip" if path.suffix in {".gz", ".bgz"} else None
-
-
-def _checked(path: Path, table: pd.DataFrame, shift: int) -> pd.DataFrame:
-    """Turn coordinates into 0-based half-open integers and refuse what is none."""
-    table = table.copy()
-    for column in ("start", "end"):
-        table[column] = pd.to_numeric(table[column], errors="coerce")
-    table["start"] -= shift
-    bad = ~(table["start"].ge(0) & table["end"].gt(table["start"]) & table["strand"].isin(["+", "-"]))
-    if bad.any():
-        place = f"record {int(table.index[bad][0]) + 1}"
-        raise InputError(
-            path, "needs start < end and strand + or -", "correct the line or leave it out", place
-        )
-    return table.astype({"start": np.int64, "end": np.int64})
+    return table[known].copy()

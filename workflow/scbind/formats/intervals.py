@@ -1,8 +1,8 @@
-"""Peaks and intervals: strict reading of narrowPeak and BED, and writing peaks in the order of the genome."""
+"""Peaks and intervals: read BED and narrowPeak, and write peaks in the order of the genome."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,76 +12,93 @@ from scbind.core.errors import InputError
 from scbind.core.files import write_bed
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
-from scbind.formats.inputs import open_plain, refuse_names
+from scbind.formats.inputs import read_lines
+from scbind.formats.names import match_names
+from scbind.formats.strays import Rule, Strays
 
 COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "signal", "p", "q", "summit"]
 WHOLE = ("start", "end", "summit")
 REAL = ("score", "signal", "p", "q")
+HEADER = re.compile("start|begin", re.IGNORECASE)  # second name in a line of column names
+LARGEST = 2**53  # up to which float64 holds every whole number
 
 
-def read_narrowpeak(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read an ENCODE narrowPeak file (BED6+4, UCSC format page), plain or gzipped, refusing malformed lines.
+def read_peaks(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
+    """Read peaks as people have them: the first three columns of any BED-like file, plain or packed.
+
+    Other columns are not looked at: BED3 to BED12, narrowPeak, broadPeak, the output of IDR. Lines that begin with
+    ``#``, ``track`` or ``browser`` are passed over, and so is one line of column names at the top.
 
     Returns
     -------
     pandas.DataFrame
-        In file order: ``chrom`` (str), ``start``, ``end`` (int64, bp, 0-based half-open), ``name``,
-        ``score``, ``strand``, ``signal``, ``p``, ``q`` (float64; -log10, -1 where not given), ``summit``
-        (int64, bp from ``start``, -1 where not given). Peaks on chromosomes outside ``sizes`` are left
-        out, with a line in the log.
+        In file order: ``chrom`` (str), ``start``, ``end`` (int64, bp, 0-based half-open). Peaks on chromosomes outside
+        ``sizes`` are left out, and so are a few peaks with impossible coordinates, each with a line in the log
+        (:mod:`scbind.formats.names`, :mod:`scbind.formats.strays`).
 
     Raises
     ------
     InputError
-        On a missing, empty or truncated file, other than 10 columns, values that are no finite numbers,
-        empty or negative intervals, intervals or summits outside, and foreign chromosome names.
+        On a missing, empty or truncated file, a line without three columns, a start or end that is no whole number,
+        foreign chromosome names, and many peaks with impossible coordinates.
     """
-    rows = list(_lines(path))
+    lines, rows = _rows(path)
     if not rows:
         raise InputError(path, "there are no peaks in it", "check how the file was made")
-    for number, fields in rows:
+    return _inside(path, _coordinates(path, lines, rows), lines, sizes, "peaks")
+
+
+def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
+    """Read narrowPeak that this workflow called (BED6+4, UCSC format page); an empty file has no peaks.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In file order: ``chrom`` (str), ``start``, ``end`` (int64, bp, 0-based half-open), ``name``, ``score``,
+        ``strand``, ``signal``, ``p``, ``q`` (float64; -log10, -1 where not given), ``summit`` (int64, bp from
+        ``start``, -1 where not given).
+
+    Raises
+    ------
+    InputError
+        On a missing or truncated file, other than 10 columns, values that are no finite numbers, intervals or summits
+        outside, and foreign chromosome names.
+    """
+    lines, rows = _rows(path) if _has_content(path) else (np.zeros(0, dtype=np.int64), [])
+    for number, fields in zip(lines, rows, strict=True):
         if len(fields) != len(COLUMNS):
             raise InputError(
                 path,
                 f"{len(fields)} columns where narrowPeak has 10",
-                "give a narrowPeak file as written by MACS3 or ENCODE",
+                "call the peaks again",
                 f"line {number}",
             )
-    lines = np.array([number for number, _ in rows])
-    table = pd.DataFrame([fields for _, fields in rows], columns=COLUMNS)
+    table = pd.DataFrame(rows, columns=COLUMNS, dtype=object)
     for column in (*WHOLE, *REAL):
         table[column] = _numbers(path, table[column], column, lines, whole=column in WHOLE)
-    return _inside(path, table, lines, sizes)
-
-
-def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read peaks that this workflow called, like :func:`read_narrowpeak`, but allow an empty file (no peaks)."""
-    if Path(path).exists() and Path(path).stat().st_size == 0:
-        kinds = dict.fromkeys(WHOLE, np.int64) | dict.fromkeys(REAL, np.float64)
-        return pd.DataFrame({name: pd.Series(dtype=kinds.get(name, object)) for name in COLUMNS})
-    return read_narrowpeak(path, sizes)
+    width = table["end"] - table["start"]
+    outside = (table["summit"] < -1) | (table["summit"] >= np.maximum(width, 1))
+    if outside.any():
+        raise InputError(
+            path,
+            "the summit is outside the peak",
+            "call the peaks again",
+            f"line {lines[int(np.argmax(outside))]}",
+        )
+    return _inside(path, table, lines, sizes, "peaks")
 
 
 def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.DataFrame:
-    """Read the first three columns of a BED file, plain or gzipped; an empty file gives an empty table.
+    """Read the first three columns of a BED file, plain or packed; an empty file gives an empty table.
 
     With ``clip``, intervals that extend beyond a chromosome are cut or dropped, with a warning. This allows an
     exclusion list of the whole assembly with a part of the genome.
 
     Returns ``chrom`` (str), ``start``, ``end`` (int64, 0-based half-open) in file order, without
-    chromosomes outside ``sizes``. Raises :class:`InputError` like :func:`read_narrowpeak`, but not for an empty file.
+    chromosomes outside ``sizes``. Raises :class:`InputError` like :func:`read_peaks`, but not for an empty file.
     """
-    if Path(path).exists() and Path(path).stat().st_size == 0:
-        rows = []
-    else:
-        rows = list(_lines(path))
-    for number, fields in rows:
-        if len(fields) < 3:
-            raise InputError(path, "fewer than 3 columns", "separate columns by tabs", f"line {number}")
-    lines = np.array([number for number, _ in rows], dtype=np.int64)
-    table = pd.DataFrame([fields[:3] for _, fields in rows], columns=COLUMNS[:3])
-    for column in ("start", "end"):
-        table[column] = _numbers(path, table[column], column, lines, whole=True)
+    lines, rows = _rows(path) if _has_content(path) else (np.zeros(0, dtype=np.int64), [])
+    table = _coordinates(path, lines, rows)
     if clip:
         length = table["chrom"].map(sizes.as_dict())
         beyond = (table["end"] > length) & length.notna()
@@ -94,20 +111,54 @@ def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.Data
             table["end"] = table["end"].where(~beyond, length).astype(np.int64)
             inside = (table["start"] < table["end"]) | ~beyond
             table, lines = table[inside].reset_index(drop=True), lines[inside.to_numpy()]
-    return _inside(path, table, lines, sizes)
+    return _inside(path, table, lines, sizes, "intervals")
 
 
-def _lines(path) -> Iterator[tuple[int, list[str]]]:
-    with open_plain(path) as handle:
-        for number, raw in enumerate(handle, 1):
-            line = raw.decode(errors="replace").rstrip("\r\n")
-            if line and not line.startswith(("#", "track", "browser")):
-                yield number, line.split("\t")
+def _has_content(path) -> bool:
+    """Tell whether the file has any byte, so that one which this workflow left empty can be read."""
+    return not Path(path).exists() or Path(path).stat().st_size > 0
+
+
+def _rows(path) -> tuple[np.ndarray, list[list[str]]]:
+    """Read the fields of each line of data and the numbers of these lines, int64 (lines,).
+
+    Columns are separated by tabs, or by spaces in a file whose first line has no tab.
+    """
+    numbers, rows, separator = [], [], None
+    for number, line in read_lines(path):
+        if not line.strip() or line.startswith(("#", "track", "browser")):
+            continue
+        if separator is None:
+            separator = "\t" if "\t" in line else " "
+        fields = line.split(separator) if separator == "\t" else line.split()
+        if not rows and len(fields) >= 3 and HEADER.search(fields[1]):
+            if "abs_summit" in fields:
+                raise InputError(
+                    path,
+                    "this is the .xls table of MACS, which counts from 1",
+                    "give the narrowPeak or BED file that MACS wrote beside it",
+                    f"line {number}",
+                )
+            continue
+        numbers.append(number)
+        rows.append(fields)
+    return np.array(numbers, dtype=np.int64), rows
+
+
+def _coordinates(path, lines: np.ndarray, rows: list[list[str]]) -> pd.DataFrame:
+    """Make a table of chrom, start and end from the first three fields of each line."""
+    for number, fields in zip(lines, rows, strict=True):
+        if len(fields) < 3:
+            raise InputError(path, "fewer than 3 columns", "separate columns by tabs", f"line {number}")
+    table = pd.DataFrame([fields[:3] for fields in rows], columns=COLUMNS[:3], dtype=object)
+    for column in ("start", "end"):
+        table[column] = _numbers(path, table[column], column, lines, whole=True)
+    return table
 
 
 def _numbers(path, column: pd.Series, name: str, lines: np.ndarray, whole: bool) -> pd.Series:
     value = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    wrong = ~np.isfinite(value) | (whole & (value % 1 != 0))
+    wrong = ~np.isfinite(value) | (np.abs(value) > LARGEST) | (whole & (value % 1 != 0))
     if wrong.any():
         row = int(np.argmax(wrong))
         kind = "a whole number" if whole else "a finite number"
@@ -117,37 +168,29 @@ def _numbers(path, column: pd.Series, name: str, lines: np.ndarray, whole: bool)
     return value.astype(np.int64) if whole else value
 
 
-def _inside(path, table: pd.DataFrame, lines: np.ndarray, sizes: ChromSizes) -> pd.DataFrame:
-    """Drop intervals on unknown chromosomes; raise :class:`InputError` for invalid intervals."""
+NEGATIVE = Rule("the start is negative", "coordinates are 0-based half-open")
+EMPTY = Rule("the start is not before the end", "coordinates are 0-based half-open")
+BEYOND = Rule("the interval ends beyond its chromosome", "use a file made for this genome")
+
+
+def _inside(path, table: pd.DataFrame, lines: np.ndarray, sizes: ChromSizes, unit: str) -> pd.DataFrame:
+    """Leave out intervals on unknown chromosomes and a few impossible ones; refuse a file with many of either."""
+    if not len(table):
+        return table
+    match_names(path, table["chrom"].value_counts().to_dict(), sizes, unit)
     known = table["chrom"].isin(sizes.names).to_numpy()
-    if len(table) and not known.any():
-        refuse_names(path, table["chrom"], sizes)
-    if not known.all():
-        say(f"{path}: left out {int((~known).sum())} intervals on chromosomes that are not in the genome")
     table, lines = table[known].reset_index(drop=True), lines[known]
-    length = table["chrom"].map(sizes.as_dict())
-    problems = [
-        (table["start"] < 0, "the start is negative", "coordinates are 0-based half-open"),
-        (
-            table["start"] >= table["end"],
-            "the start is not before the end",
-            "coordinates are 0-based half-open",
-        ),
-        (table["end"] > length, "the interval ends beyond its chromosome", "use a file made for this genome"),
-    ]
-    if "summit" in table:
-        # SPP, which made many ENCODE files, may put a summit at the end of a peak; use the last base.
-        width = table["end"] - table["start"]
-        outside = (table["summit"] < -1) | (table["summit"] > width)
-        table["summit"] = np.minimum(table["summit"], width - 1)
-        problems.append(
-            (outside, "the summit is outside the peak", "it counts from the start; -1 where unknown")
-        )
-    for wrong, problem, remedy in problems:
-        if wrong.any():
-            row = int(np.argmax(wrong))
-            raise InputError(path, problem, remedy, f"line {lines[row]}")
-    return table
+    strays = Strays(path, unit)
+    dropped = strays.drop(
+        {
+            NEGATIVE: table["start"] < 0,
+            EMPTY: table["start"] >= table["end"],
+            BEYOND: table["end"] > table["chrom"].map(sizes.as_dict()),
+        },
+        lambda row: f"line {lines[row]}",
+    )
+    strays.settle(len(table))
+    return table[~dropped].reset_index(drop=True)
 
 
 def write_narrowpeak(table: pd.DataFrame, output: str | Path, sizes: ChromSizes) -> None:

@@ -14,8 +14,9 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, begin_npy, write_bed
 from scbind.core.runlog import say
 from scbind.formats.genome import UNKNOWN, ChromSizes
-from scbind.formats.inputs import open_plain, refuse_names
+from scbind.formats.inputs import open_plain
 from scbind.formats.intervals import read_bed
+from scbind.formats.names import refuse_names
 
 # Code of each byte: 0 to 3 for bases in either case, 4 for other nucleotide letters (IUPAC), 255 for other bytes.
 CODES = np.full(256, 255, dtype=np.uint8)
