@@ -82,7 +82,10 @@ def test_unknown_chromosomes_are_skipped_and_said(tmp_path, capsys):
         save(tmp_path, "chr1\t1\t9\tA\t1\nchrM\t1\t99999\tA\t1\nchrM\t2\t9\tA\t1\nchrUn_1\t1\t9\tA\t1\n")
     )
     assert len(table) == 1
-    assert "skipped 3 fragments on 2 chromosomes not in the genome (chrM, chrUn_1)" in capsys.readouterr().err
+    assert (
+        "left out 3 of 4 fragments (75.0%) on chromosomes that are not in the genome: chrM, chrUn_1"
+        in capsys.readouterr().err
+    )
 
 
 def test_fragments_beyond_10_kb_are_dropped_and_said(tmp_path, capsys):

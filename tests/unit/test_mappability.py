@@ -56,6 +56,21 @@ def test_chromosomes_without_sequence_are_passed_over(tmp_path, reference):
     assert len(np.load(reference / "mappability.npy")) == 32
 
 
+def test_absent_chromosomes_and_nan_count_as_0(tmp_path, reference, capsys):
+    run(tmp_path, reference, entries=[("chr1", 2, 4, 1.0), ("chr1", 4, 6, np.nan)], header=HEADER[:1])
+    assert np.flatnonzero(np.load(reference / "mappability.npy")).tolist() == [14, 15]
+    assert "1 of 2 chromosomes (37.5% of the genome) are not in it, as chr2" in capsys.readouterr().err
+
+
+def test_percentages_give_the_same_as_shares(tmp_path, reference, capsys):
+    shares = [("chr1", 2, 4, 0.5), ("chr1", 4, 6, 1.0), ("chr2", 0, 3, 0.8)]
+    run(tmp_path, reference, entries=shares)
+    expected = np.load(reference / "mappability.npy")
+    run(tmp_path, reference, entries=[(*place, 100 * value) for *place, value in shares])
+    np.testing.assert_array_equal(np.load(reference / "mappability.npy"), expected)
+    assert "values are percentages" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -64,20 +79,16 @@ def test_chromosomes_without_sequence_are_passed_over(tmp_path, reference):
             "m.bw: no chromosome name matches the genome .*; add the prefix",
         ),
         (
-            {"entries": ENTRIES[:3], "header": HEADER[:1]},
-            "m.bw, chr2: 1 of the 2 chromosomes of the genome are not in it; use a file of the same",
-        ),
-        (
             {"header": [("chr1", 25), ("chr2", 12)]},
             "m.bw, chr1: length 25 differs from the genome's 20; use a file made for this genome",
         ),
         (
-            {"entries": [("chr1", 2, 4, 0.5), ("chr1", 4, 6, np.nan), ("chr2", 0, 1, 1.0)]},
-            "m.bw, chr1:4: the value is nan; give a track of mappability from 0 to 1",
+            {"entries": [("chr1", 2, 4, 0.5), ("chr2", 3, 6, 1.5)]},
+            "m.bw: the largest value is 1.5, neither a share .* nor a percentage; give values from 0 to 1",
         ),
         (
-            {"entries": [("chr1", 2, 4, 0.5), ("chr2", 3, 6, 1.5)]},
-            "m.bw, chr2:3: the value is 1.5; give a track of mappability from 0 to 1",
+            {"entries": [("chr1", 2, 4, 0.5), ("chr2", 3, 6, 101.0)]},
+            "m.bw, chr2:3: the value is 101; give a track",
         ),
         ({"entries": [("chr1", 2, 4, -0.1), ("chr2", 3, 6, 1.0)]}, "m.bw, chr1:2: the value is -0.1; give a"),
         ({"entries": [("chr1", 2, 4, 0.0), ("chr2", 3, 6, 0.0)]}, "m.bw: no value is above 0; give a track"),

@@ -1,5 +1,7 @@
 import json
 import shutil
+import subprocess
+import sys
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +15,7 @@ from scbind.core.runlog import full_disk
 from scbind.formats.bigwigwriter import ENTRY_BYTES, OVERHEAD, add_bases, create_bigwig
 from scbind.formats.genome import ChromSizes
 from scbind.formats.insertions import read_fragments, read_insertions
+from scbind.formats.names import match_contigs
 from scbind.peaks.coverage import coverage_track
 
 LENGTH = 60_000
@@ -346,8 +349,16 @@ def test_fragments_of_another_track_are_refused(tmp_path, content, message):
 
 
 BAD_BIGWIGS = [
-    ([(3, 4, np.nan)], {}, "insertions", r"chr1:3: the value is nan"),
-    ([(3, 4, 1), (9, 12, -2)], {}, "coverage", r"chr1:9: the value is -2"),
+    ([(3, 4, np.nan)], {}, "insertions", "no insertion in any input"),
+    (
+        [(3, 4, 1), (9, 12, -2)],
+        {},
+        "coverage",
+        r"chr1:9: the value is -2; give counts; a track of the minus strand",
+    ),
+    ([(i * 100, i * 100 + 80, 1.0) for i in range(20)], {}, "insertions", "set the format coverage"),
+    ([(i * 50, i * 50 + 50, float(1 + i % 3)) for i in range(1100)], {}, "coverage", "bins of 50 bp"),
+    ([(i * 7, i * 7 + 1, 1.0) for i in range(600)], {}, "coverage", "set the format insertions"),
     ([(3, 4, np.inf)], {}, "coverage", r"chr1:3: the value is inf"),
     (
         [(3, 4, 1.0), (9, 12, 1.4)],
@@ -368,10 +379,30 @@ def test_bad_bigwigs_are_refused_and_nothing_is_left(run, tmp_path, runs, option
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_read_insertions_refuses_nan(tmp_path, sizes_path):
-    bw = save_bigwig(tmp_path / "x.bw", [(1, 2, 1), (7, 8, np.nan)])
-    with pytest.raises(InputError, match="chr1:7: the value is nan"):
-        read_insertions(bw, ChromSizes.read(sizes_path))
+def test_nan_is_no_value(tmp_path, sizes_path):
+    bw = save_bigwig(tmp_path / "x.bw", [(1, 2, 1), (7, 8, np.nan), (9, 10, 2)])
+    assert read_insertions(bw, ChromSizes.read(sizes_path)).tolist() == [1, 9, 9]
+
+
+@pytest.mark.parametrize("kind", ["text", "BAM", "bigWig"])
+def test_a_contig_of_another_length_is_left_out_if_it_is_small(tmp_path, sizes_path, capsys, kind):
+    sizes = ChromSizes.read(sizes_path)
+    assert match_contigs("x", {"chr1": LENGTH, "chr2": 400}, sizes, kind) == ["chr1"]
+    assert "WARNING x, chr2: left out, because its length 400 differs" in capsys.readouterr().err
+    with pytest.raises(InputError, match="chr1: length 5 differs"):
+        match_contigs("x", {"chr1": 5, "chr2": 500}, sizes, kind)
+
+
+def test_the_chromosomes_of_a_bigwig_are_renamed_by_the_printed_command(run, tmp_path):
+    plain = save_bigwig(tmp_path / "a.bw", [(3, 4, 1.0), (9, 12, 2.0)])
+    named = save_bigwig(tmp_path / "b b.bw", [(3, 4, 1.0), (9, 12, 2.0)], header=[("1", LENGTH)], chrom="1")
+    with pytest.raises(InputError, match="add the prefix chr: PYTHONPATH") as caught:
+        run((named, "insertions"))
+    command = caught.value.remedy.partition(": ")[2].replace(
+        "PYTHONPATH=workflow python", f"{sys.executable}"
+    )
+    subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)
+    assert run((tmp_path / "RENAMED.bw", "insertions"))[0] == run((plain, "insertions"))[0]
 
 
 def test_a_bigwig_damaged_inside_is_refused(run, tmp_path):

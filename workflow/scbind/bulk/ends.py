@@ -16,6 +16,11 @@ from scbind.formats.genome import ChromSizes
 
 PAIRED = ("fragments", "bam")  # formats that tell which two ends belong to one fragment
 MIN_MAPQ = 30
+# A sum of steps up and down tells the mean length of what a track counts: of single insertions a few bp, because counts
+# of neighbouring bases differ by chance; of fragments 100 bp or more.
+INSERTION_LENGTH, COVERAGE_LENGTH = 3, 50
+LEAST_BIN = 5  # bp; edges at multiples of this or more are those of bins
+ENOUGH_BASES = 1000  # with values, or steps, from which the length is judged
 
 
 class Ends(NamedTuple):
@@ -87,6 +92,17 @@ class _BamEnds:
 def _from_bases(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
     none = np.zeros(0, dtype=np.int64)
     for name, position, value in bigwig_bases(path, sizes, region):
+        if len(position) >= ENOUGH_BASES:
+            gap = np.diff(position) > 1
+            change = np.abs(np.diff(value))
+            change[gap] = (value[1:] + value[:-1])[gap]
+            if 2 * value.sum() > COVERAGE_LENGTH * (change.sum() + value[0] + value[-1]):
+                raise InputError(
+                    path,
+                    "values change as little from base to base as coverage does",
+                    "set the format coverage",
+                    name,
+                )
         yield name, Ends(position, none, value)
 
 
@@ -97,6 +113,22 @@ def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]
         step = np.bincount(where, np.concatenate([value, -value]), minlength=len(edge))
         # bigWig holds float32: a tiny difference between two values is rounding noise, not a step.
         step[np.abs(step) <= 1e-5 * np.max(value, initial=0)] = 0
+        area = float((value * (end - start)).sum())
+        if len(edge) >= ENOUGH_BASES and 2 * area < INSERTION_LENGTH * np.abs(step).sum():
+            raise InputError(
+                path,
+                "values are counts of single bases, not of fragments over each base",
+                "set the format insertions",
+                name,
+            )
+        width = int(np.gcd.reduce(edge[step != 0]))
+        if len(edge) >= ENOUGH_BASES and width >= LEAST_BIN:
+            raise InputError(
+                path,
+                f"values are averages of bins of {width} bp, which hide where fragments end",
+                "make the track with bins of 1 bp (bamCoverage --binSize 1), or give the fragments or the BAM",
+                name,
+            )
         up, down = step > 0, step < 0
         yield name, Ends(edge[up], edge[down] - 1, np.concatenate([step[up], -step[down]]))
 

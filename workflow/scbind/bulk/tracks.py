@@ -197,7 +197,7 @@ def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarr
         raise InputError(
             path,
             f"the step {weights[row]:.6g} is not a multiple of the smallest step, {unit:.6g}",
-            "give a track that was neither smoothed nor averaged",
+            "give counts: a track that is smoothed, averaged, a fold change or a p value cannot be used",
             f"{name}:{position[row]}",
         )
     return count.astype(np.int64)

@@ -37,7 +37,9 @@ def open_bam(path: str | Path, sizes: ChromSizes):
     except (ValueError, OSError) as error:
         raise InputError(path, f"cannot be read as BAM ({error})", "give a sorted BAM file") from error
     with handle:
-        usable = set(match_contigs(path, dict(zip(handle.references, handle.lengths, strict=True)), sizes))
+        usable = set(
+            match_contigs(path, dict(zip(handle.references, handle.lengths, strict=True)), sizes, "BAM")
+        )
         known = {index: name for index, name in enumerate(handle.references) if name in usable}
         yield _sorted_reads(path, handle), known
 

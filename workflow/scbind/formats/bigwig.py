@@ -16,11 +16,8 @@ from scbind.formats.names import match_contigs
 
 
 @contextmanager
-def open_bigwig(path: str | Path, sizes: ChromSizes):
-    """Open a bigWig; gives the handle and the names it shares with ``sizes``, in their order.
-
-    Raises :class:`InputError` if it is missing, no bigWig, or of another genome (names or lengths).
-    """
+def open_any_bigwig(path: str | Path):
+    """Open a bigWig of any genome; raises :class:`InputError` if it is missing or no bigWig."""
     path = require(path, "check the path in the configuration")
     try:
         bw = pyBigWig.open(str(path))
@@ -29,10 +26,19 @@ def open_bigwig(path: str | Path, sizes: ChromSizes):
     try:
         if not bw.isBigWig():
             raise InputError(path, "is not a bigWig", "give a bigWig file")
-        names = match_contigs(path, bw.chroms(), sizes)
-        yield bw, names
+        yield bw
     finally:
         bw.close()
+
+
+@contextmanager
+def open_bigwig(path: str | Path, sizes: ChromSizes):
+    """Open a bigWig; gives the handle and the names it shares with ``sizes``, in their order.
+
+    Raises :class:`InputError` if it is missing, no bigWig, or of another genome (:mod:`scbind.formats.names`).
+    """
+    with open_any_bigwig(path) as bw:
+        yield bw, match_contigs(path, bw.chroms(), sizes, "bigWig")
 
 
 def bigwig_intervals(path, bw, name: str, low: int, high: int) -> np.ndarray:
@@ -81,9 +87,13 @@ def _bigwig_blocks(path, bw, name: str, length: int):
     for low in range(0, length, BLOCK):
         entries = bigwig_intervals(path, bw, name, low, min(low + BLOCK, length))
         entries = entries[entries[:, 0] >= low]  # one that began earlier was seen with its own block
+        entries = entries[~np.isnan(entries[:, 2])]  # written by some tools where there is no value
         wrong = ~(np.isfinite(entries[:, 2]) & (entries[:, 2] >= 0))
         if wrong.any():
             start, _, value = entries[np.argmax(wrong)]
-            raise InputError(path, f"the value is {value:g}", "make the track again", f"{name}:{int(start)}")
+            remedy = "make the track again"
+            if value < 0:
+                remedy = "give counts; a track of the minus strand alone, or a log ratio, cannot be used"
+            raise InputError(path, f"the value is {value:g}", remedy, f"{name}:{int(start)}")
         if len(entries):
             yield entries[:, 0].astype(np.int64), entries[:, 1].astype(np.int64), entries[:, 2]

@@ -1,17 +1,25 @@
-"""Write a bigWig, after checking that the disk has room for it."""
+"""Write a bigWig, after checking that the disk has room for it; rename the chromosomes of one.
+
+python -m scbind.formats.bigwigwriter IN.bw OUT.bw OLD NEW      replace the prefix OLD of chromosome names by NEW
+"""
 
 from __future__ import annotations
 
 import errno
 import os
 import shutil
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pyBigWig
 
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.formats.bigwig import bigwig_intervals, open_any_bigwig
 from scbind.formats.genome import ChromSizes
+from scbind.formats.names import Renaming
 
 BLOCK = 4 << 20  # bases written at a time
 ENTRY_BYTES = (
@@ -44,3 +52,41 @@ def add_bases(bw, name: str, position: np.ndarray, value: np.ndarray) -> None:
     for low in range(0, len(position), BLOCK):
         part = slice(low, low + BLOCK)
         bw.addEntries(name, position[part], values=value[part].astype(np.float64), span=1)
+
+
+def rename_chromosomes(source: str | Path, target: str | Path, old: str, new: str) -> None:
+    """Copy a bigWig with the prefix ``old`` of its chromosome names replaced by ``new``.
+
+    Names without the prefix stay. Memory holds the entries of ``BLOCK`` bases. Raises :class:`InputError` if the source
+    is no bigWig, or if two names become equal.
+    """
+    with open_any_bigwig(source) as bw, atomic(target) as scratch:
+        renaming, length = Renaming(old, new), bw.chroms()
+        names = {name: renaming.of(name) for name in length}
+        if len(set(names.values())) < len(names):
+            raise InputError(source, "two chromosomes would have the same name", "choose other prefixes")
+        out = pyBigWig.open(str(scratch), "w")
+        out.addHeader([(names[name], length[name]) for name in length])
+        for name in length:
+            for low in range(0, length[name], BLOCK):
+                entries = bigwig_intervals(source, bw, name, low, min(low + BLOCK, length[name]))
+                # one that began earlier was written with its own block
+                entries = entries[entries[:, 0] >= low]
+                if len(entries):
+                    start, end = entries[:, 0].astype(np.int64), entries[:, 1].astype(np.int64)
+                    out.addEntries(
+                        [names[name]] * len(start),
+                        start.tolist(),
+                        ends=end.tolist(),
+                        values=entries[:, 2].tolist(),
+                    )
+        out.close()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 5:
+        sys.exit(__doc__)
+    try:
+        rename_chromosomes(*sys.argv[1:])
+    except InputError as error:
+        sys.exit(f"ERROR {error}")

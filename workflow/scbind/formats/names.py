@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -13,10 +15,10 @@ from scbind.formats.genome import ChromSizes
 from scbind.formats.inputs import packed_with, print_command
 from scbind.formats.strays import LIMIT
 
+TEXT = "text"
 MITOCHONDRIAL = {"chrM", "chrMT", "MT", "M", "Mt", "Mito", "mitochondrion_genome", "MtDNA"}
-PREFIX = re.compile(
-    r"^[A-Za-z0-9.]+?_+(?=(chr)?\w)"
-)  # of an assembly or species, as in GRCh38_chr1 and hg38_1
+# The prefix of an assembly or species, as in GRCh38_chr1 and hg38_1; not the chrUn_ of unplaced sequences.
+PREFIX = re.compile(r"^(?!chr)[A-Za-z0-9.]+?_+(?=[A-Za-z0-9])")
 
 
 def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -> None:
@@ -41,25 +43,29 @@ def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -
         If no record is on a chromosome of the genome, or if most are not and would be under other names (with or
         without ``chr``, without a prefix such as ``GRCh38_``). The remedy renames the chromosomes.
     """
-    strange, missing, total = _strange(path, number, sizes, unit, text=True)
-    if strange:
-        most = sorted(strange, key=lambda name: (-strange[name], name))
+    _refuse_other_style(path, number, sizes, unit, TEXT)
+    outside = {name: n for name, n in number.items() if name not in sizes.names}
+    if outside:
+        most = sorted(outside, key=lambda name: (-outside[name], name))
         names = f"{', '.join(most[:3])}{', ...' * (len(most) > 3)}"
-        level = "WARNING " if missing > LIMIT * total else ""
+        missing, total = sum(outside.values()), sum(number.values())
+        counted = missing - sum(outside.get(name, 0) for name in MITOCHONDRIAL)
+        level = "WARNING " if counted > LIMIT * total else ""
         say(
-            f"{level}{path}: left out {missing} of {total} {unit} ({missing / total:.1%}) on {len(strange)} "
-            f"chromosomes that are not in the genome ({names})"
+            f"{level}{path}: left out {missing} of {total} {unit} ({missing / total:.1%}) on chromosomes that are not "
+            f"in the genome: {names}"
         )
 
 
-def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes) -> list[str]:
+def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str) -> list[str]:
     """Return the chromosomes of the genome that a BAM or bigWig has with the same length, in the order of ``sizes``.
 
-    ``length``: name -> bp, as in the header of the file. A contig of another length is left out with a warning if such
-    contigs hold at most 1 % of the genome, or if it is mitochondrial; a file with more of them is of another assembly.
-    Raises :class:`InputError` for that, and for names that do not fit, as :func:`match_names`.
+    ``length``: name -> bp, as in the header of the file; ``kind``: ``BAM`` or ``bigWig``. A contig of another length is
+    left out with a warning if such contigs hold at most 1 % of the genome, or if it is mitochondrial; a file with more
+    of them is of another assembly. Raises :class:`InputError` for that, and for names that do not fit, as
+    :func:`match_names`.
     """
-    _strange(path, length, sizes, "bp", text=False)
+    _refuse_other_style(path, length, sizes, "bp", kind)
     expected = sizes.as_dict()
     names = [name for name in sizes.names if name in length]
     other = [name for name in names if length[name] != expected[name]]
@@ -83,81 +89,82 @@ def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes) -> list[st
 
 def refuse_names(path, found, sizes: ChromSizes) -> NoReturn:
     """Raise :class:`InputError` for a sheet or a list of sizes that has no chromosome name of ``sizes``."""
-    _refuse(path, dict.fromkeys(found, 1), sizes, False, "no chromosome name matches the genome")
+    _refuse(path, dict.fromkeys(found, 1), sizes, None, "no chromosome name matches the genome")
 
 
-def _strange(path, number, sizes: ChromSizes, unit: str, text: bool) -> tuple[dict[str, int], int, int]:
-    """Return the names that are not in the genome with their records, the sum of these, and all records.
-
-    Mitochondrial DNA is not counted. Raises the errors of :func:`match_names`.
-    """
+def _refuse_other_style(path, number: Mapping[str, int], sizes: ChromSizes, unit: str, kind: str) -> None:
+    """Raise :class:`InputError` if nothing fits, or if most does not and would under other names."""
     known, main = set(sizes.names), {name: n for name, n in number.items() if name not in MITOCHONDRIAL}
     total, fitting = sum(main.values()), sum(n for name, n in main.items() if name in known)
     if not fitting and (total or not known & set(number)):
-        _refuse(path, main or number, sizes, text, "no chromosome name matches the genome")
+        _refuse(path, main or number, sizes, kind, "no chromosome name matches the genome")
     strange, missing = {name: n for name, n in main.items() if name not in known}, total - fitting
     best = _renaming(strange, known)
     if 2 * missing >= total > 0 and best is not None and 2 * best.fits(strange, known) > missing:
         problem = f"{missing} of {total} {unit} have chromosome names of another style"
-        _refuse(path, strange, sizes, text, problem)
-    return strange, missing, total
+        _refuse(path, strange, sizes, kind, problem)
 
 
-class _Renaming:
-    """One way to rename the chromosomes of a file."""
+@dataclass(frozen=True)
+class Renaming:
+    """A way to rename the chromosomes of a file: one prefix in place of another.
 
-    def __init__(self, rename: Callable[[str], str], script: str, words: str):
-        self.rename, self.script, self.words = rename, script, words
+    Examples
+    --------
+    >>> Renaming('GRCh38_', '').of('GRCh38_chr1'), Renaming('', 'chr').of('1'), Renaming('chr', '').of('1')
+    ('chr1', 'chr1', '1')
+    """
+
+    old: str
+    new: str
+
+    def of(self, name: str) -> str:
+        """Return the new name of a chromosome; one without the old prefix keeps its name."""
+        return self.new + name.removeprefix(self.old) if name.startswith(self.old) else name
 
     def fits(self, number: Mapping[str, int], known: set[str]) -> int:
         """Return how many records lie on chromosomes of the genome once they are renamed."""
-        return sum(n for name, n in number.items() if self.rename(name) in known)
+        return sum(n for name, n in number.items() if self.of(name) in known)
+
+    @property
+    def words(self) -> str:
+        """What to do, in words."""
+        if not self.old:
+            return f"add the prefix {self.new}"
+        return f"replace the prefix {self.old} by {self.new}" if self.new else f"remove the prefix {self.old}"
+
+    def command(self, path, kind: str) -> str:
+        """Return the shell command that renames the chromosomes of a file: ``text``, ``BAM`` or ``bigWig``.
+
+        In text the chromosome begins each line; the header stays.
+        """
+        name = shlex.quote(str(path))
+        if kind == "BAM":
+            return f"samtools reheader -c \"sed 's/SN:{self.old}/SN:{self.new}/'\" {name} > RENAMED.bam"
+        if kind == "bigWig":
+            writer = "PYTHONPATH=workflow python -m scbind.formats.bigwigwriter"
+            return f"{writer} {name} RENAMED.bw '{self.old}' '{self.new}'"
+        end = "| gzip > RENAMED.gz" if packed_with(Path(path)) else "> RENAMED"
+        return f"{print_command(path)} | sed -E '/^(#|track|browser)/!s/^{self.old}/{self.new}/' {end}"
 
 
-def _renaming(strange: Mapping[str, int], known: set[str]) -> _Renaming | None:
+def _renaming(strange: Mapping[str, int], known: set[str]) -> Renaming | None:
     """Return the renaming that fits most records; None if none fits any."""
-    ways = [
-        _Renaming(lambda name: f"chr{name}", "s/^/chr/", "add the prefix chr"),
-        _Renaming(lambda name: name.removeprefix("chr"), "s/^chr//", "remove the prefix chr"),
-    ]
+    ways = [Renaming("", "chr"), Renaming("chr", "")]
     prefixes = {match[0]: strange[name] for name in strange if (match := PREFIX.match(name))}
     if prefixes:
         prefix = max(prefixes, key=prefixes.get)
-        cut = _Renaming(
-            lambda name: name.removeprefix(prefix), f"s/^{prefix}//", f"remove the prefix {prefix}"
-        )
-        ways += [
-            cut,
-            _Renaming(
-                lambda name: f"chr{cut.rename(name)}",
-                f"s/^{prefix}/chr/",
-                f"replace the prefix {prefix} by chr",
-            ),
-            _Renaming(
-                lambda name: cut.rename(name).removeprefix("chr"),
-                f"s/^{prefix}chr//",
-                f"remove the prefix {prefix}chr",
-            ),
-        ]
+        ways += [Renaming(prefix, ""), Renaming(prefix, "chr"), Renaming(f"{prefix}chr", "")]
     best = max(ways, key=lambda way: way.fits(strange, known))
     return best if best.fits(strange, known) else None
 
 
-def _refuse(path, found: Mapping[str, int], sizes: ChromSizes, text: bool, problem: str) -> NoReturn:
+def _refuse(path, found: Mapping[str, int], sizes: ChromSizes, kind: str | None, problem: str) -> NoReturn:
     best = _renaming(found, set(sizes.names))
     if best is None:
         remedy = "use a file made for this genome, or change the genome"
-    elif text:
-        remedy = f"{best.words}: {rename_command(path, best.script)}"
     else:
-        remedy = f"{best.words} in its chromosome names, or use a file made for this genome"
+        remedy = best.words + (f": {best.command(path, kind)}" if kind else " in its chromosome names")
     here = ", ".join(sorted(found, key=lambda name: (-found[name], name))[:3])
     there = ", ".join(sizes.names[:3])
     raise InputError(path, f"{problem} (file: {here}; genome: {there})", remedy)
-
-
-def rename_command(path, script: str) -> str:
-    """Return the shell command that renames the chromosomes of a text file with ``sed`` and keeps its header."""
-    packed = packed_with(Path(path)) is not None
-    end = "| gzip > RENAMED.gz" if packed else "> RENAMED"
-    return f"{print_command(path)} | sed -E '/^(#|track|browser)/!{script}' {end}"

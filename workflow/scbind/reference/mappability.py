@@ -12,6 +12,7 @@ from scbind.core.runlog import say
 from scbind.formats.bigwig import bigwig_intervals, open_bigwig
 from scbind.formats.genome import FULL, Genome
 
+LEAST_PERCENT = 50  # a track of percentages has uniquely mappable bases, near 100
 BLOCK = 1 << 20  # bp read at a time, because entries are Python tuples, up to one per base
 
 
@@ -24,7 +25,8 @@ def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str |
     Parameters
     ----------
     bigwig
-        Values within [0, 1]. Bases without an entry count as 0. The file must have all chromosomes with sequence.
+        Values within [0, 1], or percentages within [0, 100]. Bases without an entry (or with NaN) count as 0, and so do
+        chromosomes that the file does not have.
     reference
         Folder with ``chrom.sizes`` and ``sequence.npy`` (:meth:`scbind.formats.genome.Genome.open`).
     output
@@ -34,51 +36,75 @@ def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str |
     Raises
     ------
     InputError
-        If the file is missing, truncated or not a bigWig; if a value is NaN or outside [0, 1]; if a chromosome is
-        missing or has another name or length; or if no value is above 0. No output is written then.
+        If the file is missing, truncated or not a bigWig; if a value is outside its range; if chromosomes have other
+        names or lengths; or if no value is above 0. No output is written then.
     """
-    genome, total = Genome.open(reference), 0
-    with (
-        open_bigwig(bigwig, genome.sizes) as (bw, names),
-        atomic(output) as scratch,
-        open(scratch, "wb") as levels,
-    ):
-        sequenced = genome.sizes.names[: genome.n_sequenced]
+    genome = Genome.open(reference)
+    with open_bigwig(bigwig, genome.sizes) as (bw, names), atomic(output) as scratch:
+        sequenced = dict(genome.sequenced)
         missing = [name for name in sequenced if name not in names]
         if missing:
-            raise InputError(
-                bigwig,
-                f"{len(missing)} of the {len(sequenced)} chromosomes of the genome are not in it",
-                "use a file of the same assembly, or remove these chromosomes from the FASTA",
-                missing[0],
+            share = sum(sequenced[name] for name in missing) / sum(sequenced.values())
+            say(
+                f"WARNING {bigwig}: {len(missing)} of {len(sequenced)} chromosomes ({share:.1%} of the genome) are not "
+                f"in it, as {missing[0]}; their mappability counts as 0"
             )
-        begin_npy(levels, np.dtype(np.uint8), genome.codes.shape)
-        for name, length in zip(sequenced, genome.sizes.lengths, strict=False):
-            for low in range(0, int(length), BLOCK):
-                block = _read_levels(bigwig, bw, name, low, min(low + BLOCK, int(length)))
-                levels.write(block.tobytes())
-                total += int(block.sum(dtype=np.int64))
+        try:
+            total = _write_levels(bigwig, bw, names, genome, scratch, 1)
+        except _AboveOne:
+            total = _write_levels(bigwig, bw, names, genome, scratch, 100)
+            say(f"{bigwig}: values are percentages, and were divided by 100")
         if not total:
             raise InputError(bigwig, "no value is above 0", "give a track of mappability from 0 to 1")
     say(f"mappability: {total / FULL / len(genome.codes):.3f} on average over {len(genome.codes)} bp")
 
 
-def _read_levels(path, bw, name: str, low: int, high: int) -> np.ndarray:
-    """Read the levels (255 times the mappability) of ``[low, high)`` of a chromosome: uint8 (high - low,)."""
-    levels = np.zeros(high - low, dtype=np.uint8)
-    entries = bigwig_intervals(path, bw, name, low, high)
-    wrong = ~((entries[:, 2] >= 0) & (entries[:, 2] <= 1))  # also true of NaN
-    if wrong.any():
-        start, _, value = entries[np.argmax(wrong)]
+class _AboveOne(Exception):
+    """A value lies above 1, so the track may hold percentages."""
+
+
+def _write_levels(path, bw, names: list[str], genome: Genome, target: Path, full: int) -> int:
+    """Write the levels of all chromosomes with sequence; return their sum. ``full``: value of a mappability of 1."""
+    total, largest = 0, 0.0
+    with open(target, "wb") as handle:
+        begin_npy(handle, np.dtype(np.uint8), genome.codes.shape)
+        for name, length in genome.sequenced.items():
+            for low in range(0, length, BLOCK):
+                high = min(low + BLOCK, length)
+                entries = bigwig_intervals(path, bw, name, low, high) if name in names else np.zeros((0, 3))
+                entries = entries[~np.isnan(entries[:, 2])]
+                largest = max(largest, entries[:, 2].max(initial=0))
+                _check_range(path, name, entries, full)
+                levels = _levels(entries, low, high, full)
+                handle.write(levels.tobytes())
+                total += int(levels.sum(dtype=np.int64))
+    if full > 1 and largest < LEAST_PERCENT:
         raise InputError(
             path,
-            f"the value is {value:g}",
-            "give a track of mappability from 0 to 1 (divide percentages by 100)",
-            f"{name}:{int(start)}",
+            f"the largest value is {largest:g}, neither a share (up to 1) nor a percentage",
+            "give values from 0 to 1",
         )
+    return total
+
+
+def _check_range(path, name: str, entries: np.ndarray, full: int) -> None:
+    """Raise :class:`InputError` for a value outside [0, ``full``], or :class:`_AboveOne` if it may be a percentage."""
+    wrong = ~((entries[:, 2] >= 0) & (entries[:, 2] <= full))
+    if wrong.any():
+        start, _, value = entries[np.argmax(wrong)]
+        if full == 1 and 1 < value <= 100:
+            raise _AboveOne
+        raise InputError(
+            path, f"the value is {value:g}", "give a track of mappability from 0 to 1", f"{name}:{int(start)}"
+        )
+
+
+def _levels(entries: np.ndarray, low: int, high: int, full: int) -> np.ndarray:
+    """Return the levels (255 times the mappability) of ``[low, high)`` of a chromosome: uint8 (high - low,)."""
+    levels = np.zeros(high - low, dtype=np.uint8)
     # an entry may extend beyond either end of the block
     start, end = (np.clip(entries[:, column], low, high).astype(np.int64) - low for column in (0, 1))
     width = end - start
     within = np.arange(width.sum()) - np.repeat(np.cumsum(width) - width, width)
-    levels[np.repeat(start, width) + within] = np.repeat(np.rint(entries[:, 2] * FULL), width)
+    levels[np.repeat(start, width) + within] = np.repeat(np.rint(entries[:, 2] / full * FULL), width)
     return levels
