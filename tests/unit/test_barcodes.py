@@ -1,5 +1,6 @@
 import gzip
 
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,6 +21,45 @@ def test_lists_are_read_with_line_numbers(tmp_path, pack):
     path = tmp_path / "list.txt"
     path.write_bytes(pack(b"\xef\xbb\xbfAAA-1\tx\r\n\r\nCCC-1 \r\n"))
     assert read_barcodes(path).to_dict() == {1: "AAA-1", 3: "CCC-1"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "x\nAAA-1\nCCC-1\n",
+        '"AAA-1"\n"CCC-1"\n',
+        "barcode\tn\nAAA-1\t5\nCCC-1\t6\n",
+        "barcode,total,is__cell_barcode\nNO_BARCODE,9,0\nAAA-1,5,1\nTTT-1,1,0\nCCC-1,6,1\n",
+        "barcode,gex_barcode,is_cell\nAAA-1,AAA-1,1\nCCC-1,CCC-1,1\nTTT-1,TTT-1,0\n",
+    ],
+)
+def test_lists_as_pipelines_write_them(tmp_path, text):
+    path = tmp_path / "list"
+    for content in (text.encode(), text.encode("utf-16"), text.replace("\n", "\r").encode()):
+        path.write_bytes(content)
+        assert read_barcodes(path).tolist() == ["AAA-1", "CCC-1"]
+
+
+def test_the_matrix_of_cell_ranger_gives_its_barcodes(tmp_path):
+    with h5py.File(tmp_path / "m.h5", "w") as stored:
+        stored["matrix/barcodes"] = np.array([b"AAA-1", b"CCC-1"])
+    assert read_barcodes(tmp_path / "m.h5").tolist() == ["AAA-1", "CCC-1"]
+    with h5py.File(tmp_path / "other.h5", "w") as stored:
+        stored["x"] = 1
+    with pytest.raises(InputError, match="other.h5: holds no barcodes of a Cell Ranger matrix"):
+        read_barcodes(tmp_path / "other.h5")
+
+
+def test_a_table_of_another_library_never_names_cells(tmp_path):
+    rng = np.random.default_rng(1)
+    whitelist = np.array(["".join(rng.choice(list("ACGT"), 8)) for _ in range(2000)])
+    first, second = (pd.unique(rng.choice(whitelist, 300)) for _ in range(2))
+    table = [f"{name}-1" for name in first] + [f"{name}-2" for name in second]
+    for library in (first, second):
+        with pytest.raises(InputError, match="not known which library"):
+            match(table, pd.Index(library + "-1"))
+    both = pd.Index(table)
+    assert match(table, both) == list(range(len(table)))  # fragments of both libraries together
 
 
 def test_lists_that_are_refused(tmp_path):
@@ -52,6 +92,8 @@ def test_lists_that_are_refused(tmp_path):
         (["s1:AAA", "s1:GGG"], [0, 2], "without s1: in front and a number such as -1 at the end"),
         (["pbmc_a#AAA-1", "pbmc_a#GGG-1"], [0, 2], "without pbmc_a# in front"),
         (["TTT", "s1#TTT-1"], [-1, -1], ""),
+        (["AAA-1_1", "GGG-1_1"], [0, 2], "without a number such as -1 at the end"),
+        (["s2#AAA-1", "s1#AAA-2"], [-2, 0], "without s1# in front and a number"),
     ],
 )
 def test_common_spellings_are_matched_and_said(capsys, listed, place, said):
@@ -76,7 +118,19 @@ def test_underscores_within_barcodes_are_no_prefix():
             ["AAA-1", "AAA-2"],
             "list.tsv, line 3: barcode AAA fits AAA-1 as well as AAA-2; spell",
         ),
-        (["AAA-2", "AAA-3"], ["AAA-1"], "line 3: barcode AAA-3 and AAA-2 in line 2 fit the same cell"),
+        (["AAA", "AAA-3"], ["AAA-1"], "line 3: barcode AAA-3 and AAA in line 2 fit the same cell"),
+        (
+            ["AAA-1", "CCC-2"],
+            ["AAA-1", "CCC-1"],
+            "barcodes end in -1, -2, those of the fragments of s1 in -1",
+        ),
+        (["AAA-1_1", "CCC-1_2"], ["AAA-1", "CCC-1"], "barcodes end in -1_1, -1_2, those .* write s1#BARCODE"),
+        (["AAA-1-0", "CCC-1-1"], ["AAA-1", "CCC-1"], "barcodes end in -1-0, -1-1"),
+        (
+            ["AAA", "CCC", "GGG-1"],
+            ["AAA-1", "CCC-1", "GGG-1"],
+            "1 of 3 .* as they are, but 3 would without a number",
+        ),
         (
             ["x#AAA-1", "y#AAA-1"],
             ["AAA-1"],

@@ -121,7 +121,7 @@ def test_allow_list_replaces_the_threshold(tmp_path, random_fragments, sizes_pat
     assert sorted(zip(position.tolist(), cell.tolist(), strict=True)) == expected_insertions(
         rows, ["BC0-1", "BC9-1"]
     )
-    assert "1 of 3 barcodes have no fragment, as GHOST-1" in capsys.readouterr().err
+    assert "1 of 3 barcodes (33.3%), as GHOST-1, have no fragment" in capsys.readouterr().err
 
 
 def test_allow_list_without_endings_or_of_nobody(tmp_path, random_fragments, sizes_path, capsys):

@@ -111,7 +111,39 @@ def test_a_barcode_with_too_few_fragments_does_not_stop_the_labels(tmp_path, cap
     path.write_text("barcode\tcell_type\nZ\tz\nB\tx\nY\ty\n")
     found = read_labels(path, pd.Series(["A", "B"]), "s1")
     assert found[1] == "x" and pd.isna(found[0])
-    assert "2 of 3 barcodes, as Z, are no cells of sample s1 (too few fragments?)" in capsys.readouterr().err
+    assert (
+        "2 of 3 barcodes (66.7%), as Z, are no cells of sample s1 (too few fragments?)"
+        in capsys.readouterr().err
+    )
+
+
+TABLES = {
+    "plain": "barcode\tcell_type\nA\tT 1\nB\tnan\n",
+    "CSV": 'barcode,cell_type,x\nA,T 1,"1,5"\nB,nan,2\n',
+    "semicolons": "Barcode;Cell Type\nA;T 1\nB;nan\n",
+    "R, quoted, with row names": '"barcode"\t"cell_type"\n"1"\t"A"\t"T 1"\n"2"\t"B"\t"nan"\n',
+    "R, barcodes as row names": '"","n","cell.type"\n"A",3,"T 1"\n"B",4,"nan"\n',
+    "R, without a name for row names": "n\tcell_type\nA\t3\tT 1\nB\t4\tnan\n",
+    "pandas with its index": "\tbarcode\tcell_type\n0\tA\tT 1\n1\tB\tnan\n",
+    "tabs at the end, empty lines": "barcode\tcell_type\nA\tT 1\t\nB\tnan\t\n\n\t\n",
+    "the same row twice": "barcode\tcell_type\nA\tT 1\nB\tnan\nA\tT 1\n",
+}
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("kind", TABLES)
+def test_label_tables_as_people_have_them(tmp_path, kind, encoding):
+    path = tmp_path / "labels"
+    path.write_bytes(TABLES[kind].encode(encoding))
+    assert read_labels(path, pd.Series(["B", "A"]), "s1").tolist() == ["nan", "T 1"]
+
+
+@pytest.mark.parametrize("label", ['"activated T', 'layer 2"', "NA", "None", "1e5", "#1", "M\xfcller glia"])
+def test_labels_stay_as_they_are_written(tmp_path, label):
+    path = tmp_path / "labels.tsv"
+    for encoding in ("utf-8", "latin-1"):
+        path.write_text(f"barcode\tcell_type\nA\t{label}\nB\tx\n", encoding=encoding)
+        assert read_labels(path, pd.Series(["A", "B"]), "s1").tolist() == [label, "x"]
 
 
 @pytest.mark.parametrize(
@@ -122,7 +154,10 @@ def test_a_barcode_with_too_few_fragments_does_not_stop_the_labels(tmp_path, cap
             r"labels.tsv, line 2: barcode Y is no cell of sample s1 \(which has A\), nor is any of its 2 barcodes",
         ),
         ("barcode\tcell_type\nA\tx\nA\ty\n", "line 3: barcode A is listed twice"),
-        ("barcode,cell_type\nA,x\n", "line 1: the header is barcode,cell_type, not barcode and cell_type"),
+        ("barcode type\nA x\n", "line 1: the header is barcode type, not barcode and cell_type"),
+        ("barcode\tcell_type\nA\tx\nB\ty\tz\n", "line 3: 3 fields where the header has 2"),
+        ("barcode\tcell_type\tCell Type\nA\tx\tx\n", "line 1: column cell_type occurs twice"),
+        ("barcode\tcell_type\n", "no barcode in it"),
         ("", "the file is empty"),
     ],
 )

@@ -314,7 +314,7 @@ PAIR = (100, 200, "AA", {})
 @pytest.mark.parametrize(
     ("pairs", "options", "message"),
     [
-        ([(100, 200, None, {})], {}, "no read carries the barcode tag CB; name the tag"),
+        ([(100, 200, None, {})], {}, "no read pair has a barcode in the tag CB; set cells.barcode_tag"),
         ([(500, 600, "A", {}), PAIR], {"sort": False}, "not sorted by position; run samtools sort"),
         ([PAIR], {"names": ("1", "2")}, "no chromosome name matches .* add the prefix"),
         ([PAIR], {"lengths": (9_999, 5_000)}, "chr1: length 9999 differs from the genome's 10000"),
@@ -328,6 +328,21 @@ def test_bad_bams_are_refused_and_leave_nothing(bam, tmp_path, pairs, options, m
     assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
 
 
+@pytest.mark.parametrize("none", ["-", "0", "NO_BARCODE", None])
+def test_what_tools_write_for_no_barcode_is_no_cell(bam, capsys, none):
+    files = bam([(100, 200, "A", {}), (150, 250, none, {}), (160, 260, none, {})])
+    bam_to_fragments(files.path, files.out, SIZES)
+    assert read(files.out)["barcode"].tolist() == ["A"]
+    assert "1 fragments of 3 read pairs; 2 pairs had no CB" in capsys.readouterr().err
+
+
+def test_another_mitochondrial_genome_is_no_reason_to_refuse(bam, capsys):
+    files = bam([(100, 200, "A", {})], names=("chr1", "chr2", "chrM"), lengths=(10_000, 5_000, 16_569))
+    sizes = ChromSizes(("chr1", "chr2", "chrM"), np.array([10_000, 5_000, 16_571]))
+    bam_to_fragments(files.path, files.out, sizes)
+    assert "chrM: left out, because its length 16569 differs" in capsys.readouterr().err
+
+
 def test_truncated_bam_is_refused(bam):
     made = bam([(100 + i, 200 + i, "AA", {}) for i in range(300)])
     made.path.write_bytes(made.path.read_bytes()[:-28])
@@ -337,5 +352,7 @@ def test_truncated_bam_is_refused(bam):
 
 def test_another_barcode_tag(bam):
     made = bam([PAIR])
-    with pytest.raises(InputError, match="no read carries the barcode tag XB; name the tag"):
+    with pytest.raises(
+        InputError, match="no read pair has a barcode in the tag XB .the first one has CB.; set cells"
+    ):
         bam_to_fragments(made.path, made.out, SIZES, barcode_tag="XB")

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
 from scbind.core.runlog import say
-from scbind.formats.barcodes import ABSENT, match_barcodes, refuse_repeats
+from scbind.formats.barcodes import ABSENT, FOREIGN, match_barcodes, refuse_repeats
+from scbind.formats.tables import read_columns
 
 METHODS = ("neighbours", "cluster", "none")
 FAR = 0.01  # share of labelled cells that may lie farther from the other labelled ones than a cell that gets a label
@@ -22,24 +22,19 @@ FAR = 0.01  # share of labelled cells that may lie farther from the other labell
 def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarray:
     """Given cell types of the ``barcodes`` of a sample, in their order: object, NaN where none is given.
 
-    The file is a TSV with the header columns ``barcode`` and ``cell_type``; others are ignored. It may list several
-    samples as ``sample#barcode``, and spell barcodes as :func:`scbind.formats.barcodes.match_barcodes` allows.
-    Barcodes that
-    the sample does not have, as those with too few fragments to be counted, are left out and counted in the log. Raises
-    :class:`InputError` for missing columns, a barcode listed twice, or where the sample has none of the barcodes.
+    The file is a table with the columns ``barcode`` and ``cell_type`` (:func:`scbind.formats.tables.read_columns`). It
+    may list several samples as ``sample#barcode``, and spell barcodes as :func:`scbind.formats.barcodes.match_barcodes`
+    allows. Barcodes that the sample does not have, for example because they have too few fragments, are left out and
+    counted in the log. Raises :class:`InputError` for missing columns, a barcode with two labels, or if the sample has
+    none of the barcodes.
     """
-    require(path, "give a table of barcode and cell_type, or leave the setting empty")
-    # As text, so that a type called NA or None stays a type.
-    table = pd.read_csv(path, sep="\t", dtype=str, keep_default_na=False, encoding="utf-8-sig", comment=None)
-    if not {"barcode", "cell_type"} <= set(table.columns):
+    remedy = "give a table with the columns barcode and cell_type, or leave the setting empty"
+    table = read_columns(path, ("barcode", "cell_type"), remedy)
+    table = table[table["barcode"] != ""].drop_duplicates()
+    if table.empty:
         raise InputError(
-            path,
-            f"the header is {', '.join(table.columns)}, not barcode and cell_type",
-            "name the tab-separated columns barcode and cell_type",
-            "line 1",
+            path, "no barcode in it", "give a row for each labelled cell, or leave the setting empty"
         )
-    table = table[["barcode", "cell_type"]].apply(lambda column: column.str.strip())
-    table.index += 2
     refuse_repeats(path, table["barcode"])
     place = match_barcodes(path, table["barcode"], pd.Index(barcodes, dtype=object), sample)
     wrong = place == ABSENT
@@ -53,9 +48,10 @@ def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarra
                 "spell barcodes as in the fragments, or give the labels of this sample",
                 f"line {line}",
             )
+        own = int((place != FOREIGN).sum())
         say(
-            f"WARNING {path}: {wrong.sum()} of {len(table)} barcodes, as {table['barcode'][line]}, are no cells of "
-            f"sample {sample} (too few fragments?); their labels are not used"
+            f"WARNING {path}: {wrong.sum()} of {own} barcodes ({wrong.sum() / own:.1%}), as {table['barcode'][line]}, "
+            f"are no cells of sample {sample} (too few fragments?); their labels are not used"
         )
     here = (place >= 0) & (table["cell_type"] != "").to_numpy()
     given = np.full(len(barcodes), np.nan, dtype=object)

@@ -19,7 +19,7 @@ from scbind.cells.columns import COLUMNS
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
-from scbind.formats.barcodes import ABSENT, Numbering, match_barcodes, read_barcodes
+from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, match_barcodes, read_barcodes
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
@@ -218,8 +218,10 @@ def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.Da
                 "use the barcodes of this sample",
             )
         if len(missing):
+            own = int((place != FOREIGN).sum())
             say(
-                f"{barcodes}: {len(missing)} of {len(allowed)} barcodes have no fragment, as {missing.iloc[0]}"
+                f"WARNING {barcodes}: {len(missing)} of {own} barcodes ({len(missing) / own:.1%}), as "
+                f"{missing.iloc[0]}, have no fragment"
             )
     return cells.sort_values("barcode")
 

@@ -13,6 +13,10 @@ from scbind.core.runlog import say
 from scbind.formats.bam import is_usable, open_bam
 from scbind.formats.genome import ChromSizes
 
+# What tools write in place of a barcode that could not be read: STARsolo, sinto and Cell Ranger among them.
+NO_BARCODE = {"", "-", "0", "*", "NA", "N/A", "None", "NO_BARCODE", "no_barcode"}
+OTHER_TAGS = ("CB", "CR", "BX", "DB", "BC", "XC")
+
 
 def bam_to_fragments(
     bam: str | Path,
@@ -31,6 +35,9 @@ def bam_to_fragments(
     looked at, because a tool unaware of barcodes may have set them. Only the left read of a pair is
     used, so the output comes sorted and one start position is held in memory.
 
+    Pairs without a barcode are left out and counted: without the tag, or with one of the values that tools
+    write for none (``NO_BARCODE``).
+
     Raises
     ------
     InputError
@@ -38,6 +45,7 @@ def bam_to_fragments(
         proper pairs.
     """
     tagged = paired = written = 0
+    other = ""
     with (
         open_bam(bam, sizes) as (reads, known),
         atomic(output) as scratch,
@@ -50,7 +58,12 @@ def bam_to_fragments(
             if read.is_reverse or not read.mate_is_reverse or read.template_length <= 0:
                 continue
             paired += 1
+            if paired == 1:
+                other = ", ".join(tag for tag in OTHER_TAGS if tag != barcode_tag and read.has_tag(tag))
             if not read.has_tag(barcode_tag):
+                continue
+            barcode = str(read.get_tag(barcode_tag)).strip()
+            if barcode in NO_BARCODE:
                 continue
             tagged += 1
             name = known.get(read.reference_id)
@@ -61,15 +74,16 @@ def bam_to_fragments(
             if (read.reference_id, start) != here:
                 written += _write_group(out, known.get(here[0]), here[1], group)
                 here, group = (read.reference_id, start), Counter()
-            group[end, str(read.get_tag(barcode_tag))] += 1
+            group[end, barcode] += 1
         written += _write_group(out, known.get(here[0]), here[1], group)
         if not paired:
             raise InputError(bam, "there are no proper read pairs in it", "give a BAM of aligned read pairs")
         if not tagged:
             raise InputError(
                 bam,
-                f"no read carries the barcode tag {barcode_tag}",
-                "name the tag that holds the cell barcode, or give a fragments file",
+                f"no read pair has a barcode in the tag {barcode_tag}"
+                + f" (the first one has {other})" * bool(other),
+                "set cells.barcode_tag to the tag that holds the cell barcode, or give a fragments file",
             )
         if not written:
             raise InputError(bam, "no fragment on the genome's chromosomes", "check the genome")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import io
+import csv
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +13,18 @@ import pandas as pd
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.inputs import open_plain
+from scbind.formats.inputs import is_hdf5, read_lines
+from scbind.formats.tables import unquoted
 
 ABSENT, FOREIGN = -1, -2
 RECENT = 4_096  # minimum number of new names before a numbering rebuilds its index
 SEPARATORS = "#_:"  # between sample and barcode: ArchR's and ours, Seurat's, and that of 10x velocyto files
-ENDING = r"-\d+$"  # 10x writes the number of the well after the barcode
+# The number of the library after the barcode: of 10x, of Signac, and of tools that add theirs to that of 10x.
+ENDINGS = (r"-\d+$", r"_\d+$", r"([-_]\d+)+$")
+NUMBERED = r"^(?:.*[^A-Za-z])?[ACGTN]{3,}((?:[-_]\d+)+)$"
+HEADERS = {"x", "barcode", "barcodes", "cell", "cells", "cell_barcode", "cell_id", "cellid", "bc", "index"}
+CALLED = ("is__cell_barcode", "is_cell")  # of Cell Ranger ATAC, of Cell Ranger ARC
+LISTS = ("barcodes.tsv", "barcodes.tsv.gz")
 
 
 class Numbering:
@@ -49,23 +57,65 @@ class Numbering:
 
 
 def read_barcodes(path: str | Path) -> pd.Series:
-    """Read a list of barcodes from the first column of a file without header; plain or gzip, any line ends.
+    """Read the barcodes that are cells, in the forms that pipelines write.
+
+    A list (the first column of a text file, with or without a header or quotes, plain or packed), ``singlecell.csv``
+    and ``per_barcode_metrics.csv`` of Cell Ranger (only rows that it calls cells), or a matrix of Cell Ranger in HDF5.
 
     Returns the barcodes, indexed by line number. Raises :class:`InputError` if the file is empty, is not text, or
     lists a barcode twice.
     """
     remedy = "list one barcode per line, or leave the setting empty"
-    with open_plain(path, remedy) as handle:
-        try:
-            lines = [line.split("\t")[0].strip() for line in io.TextIOWrapper(handle, encoding="utf-8-sig")]
-        except UnicodeDecodeError as error:
-            raise InputError(path, "not a text file", remedy) from error
-    listed = pd.Series(lines, index=np.arange(1, len(lines) + 1), dtype=object)
-    listed = listed[listed != ""]
+    if is_hdf5(path):
+        return _from_matrix(path)
+    lines = [(number, line) for number, line in read_lines(path, remedy) if line.strip(" \t,")]
+    listed = _from_cell_ranger(path, lines)
+    if listed is None:
+        listed = {number: unquoted(line.split("\t")[0]) for number, line in lines}
+        first = next(iter(listed), None)
+        if first is not None and listed[first].casefold() in HEADERS:
+            del listed[first]
+    listed = pd.Series({number: name for number, name in listed.items() if name}, dtype=object)
     if listed.empty:
         raise InputError(path, "no barcode in it", remedy)
     refuse_repeats(path, listed)
     return listed
+
+
+def _from_cell_ranger(path, lines: list[tuple[int, str]]) -> dict[int, str] | None:
+    """Read the cells of a per-barcode table of Cell Ranger; None if it is no such table."""
+    header = [unquoted(name) for name in lines[0][1].split(",")] if lines else []
+    called = next((name for name in CALLED if name in header), None)
+    if "barcode" not in header or called is None:
+        return None
+    cells = {}
+    for (number, _), row in zip(lines[1:], csv.reader(line for _, line in lines[1:]), strict=True):
+        if len(row) != len(header):
+            problem = f"{len(row)} fields where the header has {len(header)}"
+            raise InputError(path, problem, "write the table again", f"line {number}")
+        if row[header.index(called)].strip() == "1":
+            cells[number] = row[header.index("barcode")].strip()
+    return cells
+
+
+def _from_matrix(path: str | Path) -> pd.Series:
+    import h5py  # not needed for text
+
+    try:
+        with h5py.File(path) as stored:
+            names = [name.decode() for name in stored["matrix/barcodes"][:]]
+    except (KeyError, OSError, AttributeError, UnicodeDecodeError) as error:
+        raise InputError(
+            path, f"holds no barcodes of a Cell Ranger matrix ({error})", "give a list of barcodes"
+        ) from error
+    listed = pd.Series(names, index=np.arange(1, len(names) + 1), dtype=object)
+    refuse_repeats(path, listed)
+    return listed
+
+
+def find_barcodes(folder: str | Path) -> Path | None:
+    """Return the list of barcodes in a matrix folder of Cell Ranger, such as ``filtered_peak_bc_matrix``; else None."""
+    return next((path for name in LISTS if (path := Path(folder) / name).is_file()), None)
 
 
 def refuse_repeats(path: str | Path, listed: pd.Series) -> None:
@@ -84,10 +134,10 @@ def refuse_repeats(path: str | Path, listed: pd.Series) -> None:
 def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sample: str) -> np.ndarray:
     """Find listed barcodes among those of a sample.
 
-    If any listed barcode equals a barcode of the fragments, only equal barcodes match. Otherwise the prefix is removed:
-    the name of the sample (``sample#barcode``, ``sample_barcode``, ``sample:barcode``), or another name if all barcodes
-    share it. If that does not help, a suffix such as ``-1`` is removed on both sides. One line of the log tells what
-    was removed.
+    Several spellings are tried: as listed; without the name of the sample in front (``sample#barcode``,
+    ``sample_barcode``, ``sample:barcode``), or another name if all barcodes share it; each also without the number of
+    the library at the end (``-1`` of 10x, ``_1`` of Signac), on both sides. The spelling that fits most barcodes is
+    used. One line of the log tells what was removed.
 
     Parameters
     ----------
@@ -108,36 +158,91 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
     Raises
     ------
     InputError
-        If a listed barcode then matches two barcodes of the fragments, if two listed barcodes match the same one, or if
-        there are several prefixes and none is the name of the sample.
+        If the list holds several libraries (numbers at the end, or names in front) and does not tell which is this
+        sample; if some barcodes fit as listed, but more would in another spelling; or if two barcodes fit one cell.
     """
-    found = present.get_indexer(listed)
-    if (found >= 0).any():
-        return found
-    bare_present = present.str.replace(ENDING, "", regex=True)
+    ways = list(_spellings(listed, present, sample))
+    best = max(ways, key=lambda way: way.fits.sum())
+    if not best.fits.any():
+        return np.where(best.foreign, FOREIGN, ABSENT).astype(np.int64)
+    plain = ways[0]
+    if best is not plain and plain.fits.any():
+        if 2 * plain.fits.sum() < len(listed):
+            _refuse_several(path, best, listed, present, sample)
+            raise InputError(
+                path,
+                f"{plain.fits.sum()} of {len(listed)} barcodes fit sample {sample} as they are, but {best.fits.sum()} "
+                f"would without {best.change}",
+                "spell all barcodes alike, as in the fragments",
+                f"line {best.fits.index[best.fits & ~plain.fits][0]}",
+            )
+        best = plain
+    _refuse_several(path, best, listed, present, sample)
+    _refuse_doubt(path, listed, best.theirs.where(best.fits), present, best.ours)
+    if best.change:
+        say(f"{path}: {best.fits.sum()} barcodes of {sample} found without {best.change}")
+    place = pd.Series(np.arange(len(best.ours)), index=best.ours)
+    place = place[~place.index.duplicated()].reindex(best.theirs).fillna(ABSENT).to_numpy(dtype=np.int64)
+    place[best.foreign.to_numpy()] = FOREIGN
+    return place
+
+
+@dataclass(frozen=True)
+class _Spelling:
+    """One way to spell listed barcodes and those of the fragments alike."""
+
+    theirs: pd.Series  # listed barcodes
+    ours: pd.Index  # barcodes of the fragments
+    foreign: pd.Series  # whether a listed barcode is of another sample
+    prefix: str | None  # what was removed in front; None if several names were
+    ending: bool  # whether numbers were removed at the end
+
+    @cached_property
+    def fits(self) -> pd.Series:
+        """Whether a listed barcode is among those of the fragments."""
+        return self.theirs.isin(self.ours) & ~self.foreign
+
+    @property
+    def change(self) -> str:
+        """What was removed, in words."""
+        front = "the names in front" if self.prefix is None else f"{self.prefix} in front" * bool(self.prefix)
+        return " and ".join(filter(None, (front, "a number such as -1 at the end" * self.ending)))
+
+
+def _spellings(listed: pd.Series, present: pd.Index, sample: str) -> Iterator[_Spelling]:
+    """Yield the spellings to try, the barcodes as listed first."""
+    shorter = [present.str.replace(ending, "", regex=True) for ending in ENDINGS]
     for core, foreign, prefix in _without_prefix(listed, sample):
-        for ending in (False, True):
-            theirs = core.str.replace(ENDING, "", regex=True) if ending else core
-            ours = bare_present if ending else present
-            fits = theirs.isin(ours) & ~foreign
-            if not fits.any():
-                continue
-            if prefix is None:
-                names = sorted(listed.str.extract(f"^(.*)[{SEPARATORS}]", expand=False).unique())
-                raise InputError(
-                    path,
-                    f"barcodes begin with {names[0]}, {names[1]}{', ...' * (len(names) > 2)}, none of which "
-                    f"is the sample {sample}",
-                    f"write {sample}#BARCODE, or give each sample a file of its own",
-                )
-            _refuse_doubt(path, listed, theirs.where(fits), present, ours)
-            changes = [f"{prefix} in front"] * bool(prefix) + ["a number such as -1 at the end"] * ending
-            say(f"{path}: {fits.sum()} barcodes of {sample} found without {' and '.join(changes)}")
-            place = pd.Series(np.arange(len(ours)), index=ours)
-            place = place[~place.index.duplicated()].reindex(theirs).fillna(ABSENT).to_numpy(dtype=np.int64)
-            place[foreign.to_numpy()] = FOREIGN
-            return place
-    return found
+        yield _Spelling(core, present, foreign, prefix, False)
+        for ending, ours in zip(ENDINGS, shorter, strict=True):
+            yield _Spelling(core.str.replace(ending, "", regex=True), ours, foreign, prefix, True)
+
+
+def _refuse_several(path, best: _Spelling, listed: pd.Series, present: pd.Index, sample: str) -> None:
+    """Refuse a list of several libraries that does not tell which of them is the sample.
+
+    A barcode of another library may also occur in this one, as another cell.
+    """
+    remedy = f"write {sample}#BARCODE for the cells of this sample, or give each sample a file of its own"
+    if best.prefix is None:
+        names = sorted(listed.str.extract(f"^(.*)[{SEPARATORS}]", expand=False).unique())
+        shown = f"{names[0]}, {names[1]}{', ...' * (len(names) > 2)}"
+        raise InputError(path, f"barcodes begin with {shown}, none of which is the sample {sample}", remedy)
+    own = listed[~best.foreign]
+    theirs, ours = (_numbers(names) for names in (own, pd.Series(present, dtype=object)))
+    if len(theirs) > 1 and (best.ending or len(ours) == 1):
+        shown = f"{theirs[0]}, {theirs[1]}{', ...' * (len(theirs) > 2)}"
+        raise InputError(
+            path,
+            f"barcodes end in {shown}, those of the fragments of {sample} in {ours[0] if ours else 'no number'}, so it "
+            "is not known which library is this sample",
+            remedy,
+        )
+
+
+def _numbers(names: pd.Series) -> list[str]:
+    """Return the different numbers that follow the sequence of barcodes."""
+    return sorted(names.str.extract(NUMBERED, expand=False).dropna().unique())
 
 
 def _without_prefix(listed: pd.Series, sample: str) -> Iterator[tuple[pd.Series, pd.Series, str | None]]:
@@ -149,6 +254,7 @@ def _without_prefix(listed: pd.Series, sample: str) -> Iterator[tuple[pd.Series,
         if own.any():
             core = listed.str.removeprefix(f"{sample}{separator}")
             yield core, ~own & listed.str.contains(separator, regex=False), f"{sample}{separator}"
+            return
     for separator in SEPARATORS:
         parts = listed.str.rpartition(separator)
         if (parts[1] == separator).all():

@@ -140,6 +140,15 @@ def _refuse_other_kinds(path, handle: io.BufferedReader) -> None:
             raise InputError(path, f"this is {kind}", remedy)
 
 
+def is_hdf5(path: str | Path) -> bool:
+    """Tell whether a file is HDF5."""
+    path = Path(path)
+    if not path.is_file():
+        return False
+    with open(path, "rb") as raw:
+        return raw.read(4) == b"\x89HDF"
+
+
 def packed_with(path: Path) -> str | None:
     """Return ``gzip`` (also for BGZF), ``zstd`` or None; raise :class:`InputError` for BGZF without its end marker."""
     with open(path, "rb") as raw:

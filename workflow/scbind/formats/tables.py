@@ -1,0 +1,107 @@
+"""Read tables of users, as R, pandas and Excel write them. Every field is text."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from scbind.core.errors import InputError
+from scbind.formats.inputs import read_lines
+
+SEPARATORS = ("\t", ",", ";")
+LEFT_OUT = re.compile(r"[\s._-]")  # cell_type, cell.type and "Cell Type" are one name
+
+
+def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.DataFrame:
+    """Read some columns of a table with a header; others are not looked at.
+
+    Separated by tabs, commas or semicolons; fields may be quoted. Row names, as R and pandas write them (a column more
+    than the header has, or one with an empty name), are passed over; they stand for the first wanted column if that
+    has no name of its own. Case, spaces, ``.``, ``_`` and ``-`` in column names do not matter. Empty lines are passed
+    over, missing fields at the end of a line are empty.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Text columns ``wanted``, indexed by line number (from 1). NA, None and numbers stay as they are written.
+
+    Raises
+    ------
+    InputError
+        If the file is empty or not text, if a wanted column is missing or occurs twice, or if a line has more fields
+        than the header.
+    """
+    lines = [(number, line) for number, line in read_lines(path, remedy) if line.strip(" \t,;")]
+    if not lines:
+        raise InputError(path, "no line in it", remedy)
+    separator = max(
+        SEPARATORS, key=lambda each: len(set(_keys(lines[0][1], each)) & {_key(name) for name in wanted})
+    )
+    if separator not in lines[0][1]:
+        separator = max(SEPARATORS, key=lines[0][1].count)
+    keys = _keys(lines[0][1], separator)
+    rows = [(number, split_fields(line, separator)) for number, line in lines[1:]]
+    shift = 0
+    if rows and all(len(row) == len(keys) + 1 for _, row in rows) and any(row[-1] for _, row in rows):
+        keys = ["", *keys]  # R does not name the column of row names
+        shift = 1
+    if _key(wanted[0]) not in keys and keys[0] == "" and len(keys) > 1:
+        keys[0] = _key(wanted[0])
+    for name in wanted:
+        if keys.count(_key(name)) != 1:
+            shown = ", ".join(split_fields(lines[0][1], separator))[:200]
+            raise InputError(
+                path,
+                f"the header is {shown}, not {' and '.join(wanted)}"
+                if _key(name) not in keys
+                else f"column {name} occurs twice",
+                remedy,
+                f"line {lines[0][0]}",
+            )
+    for number, row in rows:
+        if len(row) > len(keys) and any(row[len(keys) :]):
+            problem = f"{len(row) - shift} fields where the header has {len(keys) - shift}"
+            raise InputError(path, problem, "correct the line", f"line {number}")
+    columns = {name: [_field(row, keys.index(_key(name))) for _, row in rows] for name in wanted}
+    return pd.DataFrame(columns, index=[number for number, _ in rows], dtype=object)
+
+
+def split_fields(line: str, separator: str) -> list[str]:
+    r"""Split a line into fields, without spaces around them and without the quotes around a whole field.
+
+    A single quote mark within a tab-separated field is a part of it, as in ``layer 2"``.
+
+    Examples
+    --------
+    >>> split_fields('"a"\tlayer 2"\t b ', '\t')
+    ['a', 'layer 2"', 'b']
+    >>> split_fields('"x, y",z', ',')
+    ['x, y', 'z']
+    """
+    if separator == "\t":
+        return [unquoted(field) for field in line.split("\t")]
+    return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
+
+
+def unquoted(field: str) -> str:
+    """Return a field without spaces around it and without the quotes around all of it."""
+    field = field.strip()
+    if len(field) > 1 and field[0] == field[-1] == '"':
+        return field[1:-1].replace('""', '"').strip()
+    return field
+
+
+def _keys(line: str, separator: str) -> list[str]:
+    return [_key(name) for name in split_fields(line, separator)]
+
+
+def _key(name: str) -> str:
+    return LEFT_OUT.sub("", name).casefold()
+
+
+def _field(row: list[str], index: int) -> str:
+    return row[index] if index < len(row) else ""
