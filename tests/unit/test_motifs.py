@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 from scbind.core.errors import InputError
+from scbind.formats.motiffiles import read_profiles
 from scbind.formats.motifs import log_odds, motif_names, prepare_motifs, read_motifs, scan_all
 
 
@@ -53,6 +54,19 @@ def test_jaspar_needs_no_network(tmp_path, capfd):
         (">M1 TF1\nA [ 1 2 ]\nC [ 1 2 ]\nG [ 1 ]\nT [ 1 2 ]\n", "is not four rows"),
         (">M1 TF1\nA [ 1 x ]\n", "line 2: not a number"),
         (">M1 TF9\n1 2 3 4\n", "no matrix for any TF"),
+        (">M1 TF1\n1 -2 3 4\n", "line 1: matrix 'M1 TF1' has negative values: log-odds, not counts"),
+        (">M1 TF1\n1 2 3 4\n0 0 0 0\n", "has a position without counts"),
+        (">M1 TF1\n1 2 2 1\n2 1 1 2\n1 2 1 2\n2 1 2 1\n", "may have its positions in rows or in columns"),
+        (
+            "MEME version 4\nMOTIF a\nletter-probability matrix: alength= 4 w= 2\n0 0 0 1\n",
+            "is not 2 rows of four",
+        ),
+        (
+            "MEME version 4\nMOTIF a\nletter-probability matrix: alength= 20 w= 2\n",
+            "line 3: the alphabet has not four",
+        ),
+        ("AC  M1\nXX\nP0  A C G T\n01  1 2 3\n//\n", "cannot be read as TRANSFAC"),
+        ("chr1\t1\t2\n", "holds no matrix; give matrices in the format of JASPAR, MEME"),
     ],
 )
 def test_bad_files_are_refused(tmp_path, text, message):
@@ -68,6 +82,55 @@ def test_rows_per_position_are_read_as_well(tmp_path):
     path.write_text(">MA0004.1_MA0004.1.Tf1\n9 0 0 0\n0 9 0 0\n0 0 9 0\n")
     prepare_motifs(["TF1"], tmp_path / "out.npz", path=str(path))
     assert read_motifs(tmp_path / "out.npz")["TF1"].argmax(axis=0).tolist() == [0, 1, 2]
+
+
+JASPAR = ">M1 TF1\nA [ 87 167 281 56 8 ]\nC [ 291 145 49 800 903 ]\nG [ 76 414 449 21 0 ]\nT [ 459 187 134 36 2 ]\n"
+COUNTS = np.array([row.split()[2:-1] for row in JASPAR.splitlines()[1:]], dtype=float)
+COLUMNS = "\n".join(" ".join(f"{value:g}" for value in row) for row in COUNTS.T)
+SHARES = COUNTS / COUNTS.sum(axis=0)
+SHARE_COLUMNS = "\n".join(" ".join(f"{value:.6f}" for value in row) for row in SHARES.T)
+MEME = "MEME version 4\n\nALPHABET= ACGT\n\nMOTIF M1 TF1\nletter-probability matrix: alength= 4 w= 5 nsites= 913 E= 0\n"
+FILES = {
+    "JASPAR": JASPAR,
+    "JASPAR, Windows": JASPAR.replace("\n", "\r\n"),
+    "JASPAR, four rows": ">M1 TF1\n" + "\n".join(" ".join(map(str, row)) for row in COUNTS) + "\n",
+    "HOCOMOCO 11": f">TF1_HUMAN.H11MO.0.A\n{COLUMNS}\n",
+    "HOCOMOCO 12": f">TF1.H12CORE.0.P.B\n{COLUMNS}\n",
+    "TRANSFAC": "AC M1\nXX\nID TF1\nP0 A C G T\n"
+    + "".join(f"{number:02d} {row}\n" for number, row in enumerate(COLUMNS.split("\n"), 1))
+    + "XX\n//\n",
+    "MEME without a background": f"{MEME}{SHARE_COLUMNS}\nURL http://x\n",
+    "MEME with a second motif": f"{MEME}{SHARE_COLUMNS}\nMOTIF M2 TF2\nletter-probability matrix:\n0.1 0.2 0.3 0.4\n",
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+def test_the_formats_of_the_field_give_one_matrix(tmp_path, kind):
+    path = tmp_path / "motifs.txt"
+    path.write_bytes(FILES[kind].encode())
+    found = {profile.name: profile for profile in read_profiles(path)}
+    np.testing.assert_allclose(log_odds(found["TF1"].counts), log_odds(COUNTS), atol=0.02)
+
+
+@pytest.mark.parametrize("header", [">AYAGTG\tTF1(Zf)/CD4+-ChIP-Seq/Homer\t6.9\t-5\t0", ">M08491_2.00 TF1"])
+def test_probabilities_are_recognised(tmp_path, capsys, header):
+    path = tmp_path / "motifs.txt"
+    text = "".join(" ".join(f"{value:.3f}" for value in row) + "\n" for row in SHARES.T)
+    path.write_text(f"{header}\n{text}")
+    (profile,) = read_profiles(path)
+    assert profile.name == "TF1"
+    np.testing.assert_allclose(profile.counts, 1000 * SHARES, atol=1)
+    assert "1 of 1 matrices hold probabilities" in capsys.readouterr().err
+
+
+def test_the_sums_tell_the_positions_of_a_square_matrix(tmp_path):
+    path = tmp_path / "motifs.txt"
+    square = COUNTS[:, :4] / COUNTS[:, :4].sum(axis=0) * 100
+    for written in (square, square.T):
+        path.write_text(
+            ">M1 TF1\n" + "\n".join(" ".join(f"{value:.3f}" for value in row) for row in written) + "\n"
+        )
+        np.testing.assert_allclose(read_profiles(path)[0].counts, square, atol=0.01)
 
 
 def test_unknown_release(tmp_path):

@@ -9,6 +9,7 @@ import numpy as np
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
 from scbind.core.runlog import say
+from scbind.formats.motiffiles import Profile, read_profiles
 
 PSEUDOCOUNT = 0.8  # per matrix column, spread over the background (Nishida et al. 2009, NAR 37:939)
 
@@ -32,7 +33,7 @@ def prepare_motifs(
     release
         JASPAR release that pyJASPAR contains (CORE, vertebrates). The network is not used.
     path
-        A file in JASPAR format to use instead. Names are in the second field of each header.
+        A file of matrices to use instead; see :func:`scbind.formats.motiffiles.read_profiles` for its formats.
     aliases
         TF -> TF whose matrix is used for it. For example, cohesin has no motif but binds at CTCF sites.
 
@@ -41,15 +42,15 @@ def prepare_motifs(
     InputError
         If the file is missing or malformed, or the release is unknown.
     """
-    profiles = _read_profiles(path) if path else _jaspar_profiles(release)
+    profiles = read_profiles(path) if path else _jaspar_profiles(release)
     chosen: dict[str, tuple[str, np.ndarray]] = {}
     for tf in tfs:
         wanted = (aliases or {}).get(tf, tf).upper()
-        exact = [p for p in profiles if p[0].upper() == wanted]
-        dimer = [p for p in profiles if wanted in p[0].upper().split("::")]
+        exact = [profile for profile in profiles if profile.name.upper() == wanted]
+        dimer = [profile for profile in profiles if wanted in profile.name.upper().split("::")]
         if exact or dimer:
-            name, matrix_id, counts = (exact or dimer)[0]
-            chosen[tf] = (f"{matrix_id}:{name}", log_odds(counts))
+            best = (exact or dimer)[0]
+            chosen[tf] = (f"{best.identity}:{best.name}", log_odds(best.counts))
         else:
             say(f"{tf}: no matrix; its motif baseline falls back to accessibility")
     if not chosen:
@@ -129,7 +130,7 @@ def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -
     return best
 
 
-def _jaspar_profiles(release: str) -> list[tuple[str, str, np.ndarray]]:
+def _jaspar_profiles(release: str) -> list[Profile]:
     from pyjaspar import jaspardb
 
     database = jaspardb(release=release)  # for an unknown release it prints the known ones and does not raise
@@ -140,47 +141,4 @@ def _jaspar_profiles(release: str) -> list[tuple[str, str, np.ndarray]]:
     found = database.fetch_motifs(collection="CORE", tax_group="vertebrates", all_versions=False)
     # canonical matrices have the lowest id; later ids are alternative binding modes
     found = sorted(found, key=lambda m: m.matrix_id)
-    return [(m.name, m.matrix_id, np.array([m.counts[b] for b in "ACGT"])) for m in found]
-
-
-def _read_profiles(path: str | Path) -> list[tuple[str, str, np.ndarray]]:
-    """Read a JASPAR-format file: bracketed rows (``A [ 1 2 ]``) or one row of four numbers per position."""
-    profiles: list[tuple[str, str, np.ndarray]] = []
-    header, rows, line = "", [], 0
-
-    def finish():
-        if not header:
-            return
-        counts = np.array(rows, dtype=float) if rows and len({len(r) for r in rows}) == 1 else None
-        if counts is None or 4 not in counts.shape or np.isnan(counts).any() or (counts < 0).any():
-            raise InputError(
-                path,
-                f"matrix {header!r} is not four rows or columns of counts",
-                "use the JASPAR format",
-                f"before line {line}",
-            )
-        identity, _, name = header.replace("\t", " ").partition(" ")
-        if not name:  # gimmemotifs writes MA0004.1_MA0004.1.Arnt
-            identity, _, name = identity.partition("_")
-            name = name.split(".")[-1] or identity
-        by_position = counts.shape[1] == 4 and not bracketed
-        profiles.append((name.strip(), identity, counts.T if by_position else counts))
-
-    bracketed = False
-    for line, text in enumerate(require(path, "give a motif file").read_text().splitlines(), 1):
-        if text.startswith(">"):
-            finish()
-            header, rows, bracketed = text[1:].strip(), [], False
-        elif text.strip() and not text.startswith("#"):
-            bracketed = bracketed or text.lstrip()[0] in "ACGT"
-            fields = text.replace("[", " ").replace("]", " ").split()
-            try:
-                rows.append([float(x) for x in (fields[1:] if bracketed else fields)])
-            except ValueError:
-                raise InputError(
-                    path, f"not a number in {text.strip()!r}", "use the JASPAR format", f"line {line}"
-                ) from None
-    finish()
-    if not profiles:
-        raise InputError(path, "holds no matrix", "use the JASPAR format")
-    return profiles
+    return [Profile(m.name, m.matrix_id, np.array([m.counts[b] for b in "ACGT"])) for m in found]

@@ -1,0 +1,202 @@
+"""Read motif matrices of users: JASPAR, HOCOMOCO, HOMER, CIS-BP, MEME and TRANSFAC.
+
+TRANSFAC is read with Biopython. Its reader of MEME rounds probabilities to whole sites, of which a file often gives 20,
+and its readers of the other formats take a matrix of 4 x 4 for positions whatever its columns sum to.
+"""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from scbind.core.errors import InputError
+from scbind.core.runlog import say
+from scbind.formats.inputs import read_lines
+
+REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
+SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
+WHOLE = 0.02  # largest distance from 1 of the sum of a position, in a matrix of probabilities
+TRANSFAC_KEY = re.compile(r"^(AC|ID|NA|VV|XX|DE|P0|PO)\b")
+HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H11MO.0.A, CTCF.H12CORE.0.P.B
+GIMME = re.compile(r"^(?P<identity>MA\d+\.\d+)_MA\d+\.\d+\.(?P<tf>.+)$")  # MA0004.1_MA0004.1.Arnt
+
+
+class Profile(NamedTuple):
+    """One matrix: the name of its TF, its identifier, and counts of sites, float64 (4, length), rows A, C, G, T."""
+
+    name: str
+    identity: str
+    counts: np.ndarray
+
+
+class _Raw(NamedTuple):
+    """A matrix as it is written, in file order, and the line of its header."""
+
+    line: int
+    title: str
+    values: np.ndarray
+    sites: int
+
+
+def read_profiles(path: str | Path) -> list[Profile]:
+    """Read the matrices of a file, plain or packed; the content tells the format.
+
+    JASPAR and CIS-BP (rows ``A [ 1 2 ]``), four rows or four columns of numbers below each ``>`` (HOCOMOCO, HOMER),
+    MEME (text), and TRANSFAC. Matrices of probabilities become counts of the number of sites that MEME gives, or of
+    1,000. The name of the TF is in the header: after the identifier (JASPAR, MEME), before ``(`` or ``/`` (HOMER),
+    before ``_HUMAN`` or the first dot (HOCOMOCO).
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty or of no known format, or if a matrix is not four rows or columns of counts or
+        probabilities. Log-odds, with negative values, are refused.
+    """
+    lines = [(number, line.strip()) for number, line in read_lines(path, "give a motif file") if line.strip()]
+    lines = [(number, line) for number, line in lines if not line.startswith("#")]
+    first = lines[0][1] if lines else ""
+    if first.startswith("MEME version"):
+        raw = list(_meme(path, lines))
+    elif any(line.startswith(">") for _, line in lines):
+        raw = list(_below_headers(path, lines))
+    elif TRANSFAC_KEY.match(first):
+        raw = list(_transfac(path, lines))
+    else:
+        raw = []
+    if not raw:
+        raise InputError(path, "holds no matrix", REMEDY)
+    profiles, shares = [], 0
+    for matrix in raw:
+        counts = matrix.values
+        if (counts < 0).any():
+            problem = f"matrix {matrix.title!r} has negative values: log-odds, not counts"
+            raise InputError(
+                path, problem, "give the matrix of counts or of probabilities", f"line {matrix.line}"
+            )
+        if np.allclose(counts.sum(axis=0), 1, atol=WHOLE):
+            counts = counts / counts.sum(axis=0) * matrix.sites
+            shares += 1
+        elif not counts.sum(axis=0).all():
+            raise InputError(
+                path, f"matrix {matrix.title!r} has a position without counts", REMEDY, f"line {matrix.line}"
+            )
+        name, identity = _names(matrix.title)
+        profiles.append(Profile(name, identity, counts))
+    if shares:
+        say(
+            f"{path}: {shares} of {len(raw)} matrices hold probabilities, taken as shares of {SITES} sites unless given"
+        )
+    return profiles
+
+
+def _names(title: str) -> tuple[str, str]:
+    """Return the name of the TF and the identifier of a matrix from its header."""
+    fields = title.split()
+    if match := GIMME.match(title):
+        return match["tf"], match["identity"]
+    if match := HOCOMOCO.match(title):
+        return match["tf"], fields[0]
+    if len(fields) > 1 and (
+        "/" in fields[1] or "(" in fields[1]
+    ):  # HOMER: consensus, CTCF(Zf)/experiment/Homer, ...
+        return re.split(r"[(/]", fields[1])[0], fields[1]
+    identity, _, name = title.replace("\t", " ").partition(" ")
+    return (name.strip() or identity), identity
+
+
+def _below_headers(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
+    """Read matrices below headers that begin with ``>``."""
+    header, begun, rows = "", 0, []
+    for number, line in [*lines, (lines[-1][0] + 1, ">")]:
+        if line.startswith(">"):
+            if header:
+                yield _Raw(begun, header, _oriented(path, header, begun, rows), SITES)
+            header, begun, rows = line[1:].strip(), number, []
+        elif begun:
+            letter = line[0] if line[0] in "ACGT" else ""
+            fields = line.removeprefix(letter).replace("[", " ").replace("]", " ").split()
+            rows.append((letter, _floats(path, fields, number, line)))
+
+
+def _oriented(path, header: str, line: int, rows: list[tuple[str, list[float]]]) -> np.ndarray:
+    """Return a matrix with rows A, C, G, T. In one of 4 x 4, the sums of the positions are alike."""
+    letters = "".join(letter for letter, _ in rows)
+    values = (
+        np.array([row for _, row in rows]) if len({len(row) for _, row in rows}) == 1 else np.zeros((0, 0))
+    )
+    if 4 not in values.shape or not values.size or letters not in ("", "ACGT"):
+        problem = f"matrix {header!r} is not four rows or columns of counts"
+        raise InputError(path, problem, REMEDY, f"line {line}")
+    by_position = values.shape[1] == 4 and not letters
+    if values.shape == (4, 4) and not letters:
+        across, down = (np.ptp(values.sum(axis=axis)) for axis in (1, 0))
+        by_position = across <= down
+        if across == down and not np.array_equal(values, values.T):
+            problem = f"matrix {header!r} of 4 x 4 may have its positions in rows or in columns"
+            raise InputError(path, problem, "write rows as A [ 1 2 3 4 ]", f"line {line}")
+    return values.T if by_position else values
+
+
+def _meme(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
+    """Read the MEME motif format (meme-suite.org, "MEME Motif Format")."""
+    title, begun, sites, width, rows = "", 0, 0, 0, None
+    for number, line in [*lines, (lines[-1][0] + 1, "MOTIF")]:
+        if rows is not None and (not re.match(r"[\d.]", line) or width and len(rows) == width):
+            yield _Raw(begun, title, _positions(path, title, begun, rows, width), sites)
+            rows = None
+        if line.startswith("MOTIF"):
+            title, begun = line.removeprefix("MOTIF").strip(), number
+        elif line.startswith("letter-probability matrix"):
+            found = dict(re.findall(r"(\w+)\s*=\s*(\S+)", line))
+            width, rows = int(_number(found.get("w"))), []
+            sites = int(_number(found.get("nsites"))) or SITES
+            if found.get("alength", "4") != "4":
+                raise InputError(
+                    path, "the alphabet has not four letters", "give motifs of DNA", f"line {number}"
+                )
+        elif rows is not None:
+            rows.append(_floats(path, line.split(), number, line))
+
+
+def _positions(path, title: str, line: int, rows: list[list[float]], width: int) -> np.ndarray:
+    if not rows or any(len(row) != 4 for row in rows) or width and len(rows) != width:
+        problem = f"matrix {title!r} is not {width or 'some'} rows of four probabilities"
+        raise InputError(path, problem, REMEDY, f"line {line}")
+    return np.array(rows).T
+
+
+def _transfac(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
+    from Bio import motifs
+
+    try:
+        found = motifs.parse(
+            io.StringIO("\n".join(line for _, line in lines) + "\n"), "TRANSFAC", strict=False
+        )
+        for motif in found:
+            values = np.array([motif.counts[letter] for letter in "ACGT"], dtype=np.float64)
+            identity = motif.get("AC") or motif.get("ID") or "matrix"
+            name = motif.get("NA") or motif.get("ID") or identity
+            yield _Raw(lines[0][0], f"{identity} {name}", values, SITES)
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, UnboundLocalError) as error:
+        detail = " ".join(str(error).split())
+        raise InputError(path, f"cannot be read as TRANSFAC ({detail})", REMEDY) from error
+
+
+def _floats(path, fields: list[str], number: int, line: str) -> list[float]:
+    values = [_number(field) for field in fields]
+    if not values or not np.isfinite(values).all():
+        raise InputError(path, f"not a number in {line[:80]!r}", REMEDY, f"line {number}")
+    return values
+
+
+def _number(text: str | None) -> float:
+    """Return a number, 0 for nothing, NaN for what is no number."""
+    try:
+        return float(text or 0)
+    except ValueError:
+        return np.nan
