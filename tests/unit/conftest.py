@@ -107,7 +107,7 @@ def mappable(tiny):
 @pytest.fixture(scope="session")
 def tiny_motifs(tiny):
     """Motif file with the planted motif of TF1; TF2 has none."""
-    from scbind.formats.motifs import prepare_motifs
+    from scbind.formats.motiffiles import prepare_motifs
 
     rows = [" ".join("9" if base == b else "1" for base in MOTIF) for b in "ACGT"]
     source = tiny["folder"] / "motifs.jaspar"

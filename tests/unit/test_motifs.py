@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 from scbind.core.errors import InputError
-from scbind.formats.motiffiles import read_profiles
-from scbind.formats.motifs import log_odds, motif_names, prepare_motifs, read_motifs, scan_all
+from scbind.formats.motiffiles import prepare_motifs, read_profiles
+from scbind.formats.motifs import log_odds, motif_names, read_motifs, scan_all
 
 
 def brute_force(codes, matrix):

@@ -15,6 +15,6 @@ rule prepare_motifs:
         tfs=PLAN.tfs,
         release=lookup("motifs/release", within=SETTINGS),
         aliases=SETTINGS["motifs"]["aliases"],
-        code=source_digest("formats.motifs"),
+        code=source_digest("formats.motiffiles"),
     script:
         "../scripts/prepare_motifs.py"

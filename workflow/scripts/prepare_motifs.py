@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.formats.motifs import prepare_motifs
+    from scbind.formats.motiffiles import prepare_motifs
 
     prepare_motifs(
         snakemake.params.tfs,

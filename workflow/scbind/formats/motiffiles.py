@@ -1,4 +1,6 @@
-"""Read motif matrices of users: JASPAR, HOCOMOCO, HOMER, CIS-BP, MEME and TRANSFAC.
+"""Choose a motif matrix for each TF, from pyJASPAR or from a file of the user.
+
+Files may be of JASPAR, HOCOMOCO, HOMER, CIS-BP, MEME or TRANSFAC.
 
 TRANSFAC is read with Biopython. Its reader of MEME rounds probabilities to whole sites, of which a file often gives 20,
 and its readers of the other formats take a matrix of 4 x 4 for positions whatever its columns sum to.
@@ -15,8 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from scbind.core.errors import InputError
+from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.inputs import read_lines
+from scbind.formats.motifs import log_odds
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
@@ -26,7 +30,7 @@ HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H1
 GIMME = re.compile(r"^(?P<identity>MA\d+\.\d+)_MA\d+\.\d+\.(?P<tf>.+)$")  # MA0004.1_MA0004.1.Arnt
 
 
-class Profile(NamedTuple):
+class Matrix(NamedTuple):
     """One matrix: the name of its TF, its identifier, and counts of sites, float64 (4, length), rows A, C, G, T."""
 
     name: str
@@ -43,7 +47,59 @@ class _Raw(NamedTuple):
     sites: int
 
 
-def read_profiles(path: str | Path) -> list[Profile]:
+def prepare_motifs(
+    tfs: list[str],
+    output: str | Path,
+    release: str = "JASPAR2024",
+    path: str | None = None,
+    aliases: dict[str, str] | None = None,
+) -> None:
+    """Choose one matrix per TF and write its log-odds.
+
+    Parameters
+    ----------
+    tfs
+        HGNC symbols.
+    output
+        ``.npz``: ``tfs`` and ``matrix_ids`` (strings), and one float32 array (4, length) per TF with a matrix:
+        log2 odds against a uniform background, rows A, C, G, T.
+    release
+        JASPAR release that pyJASPAR contains (CORE, vertebrates). The network is not used.
+    path
+        A file of matrices to use instead; see :func:`read_profiles` for its formats.
+    aliases
+        TF -> TF whose matrix is used for it. For example, cohesin has no motif but binds at CTCF sites.
+
+    Raises
+    ------
+    InputError
+        If the file is missing or malformed, or the release is unknown.
+    """
+    profiles = read_profiles(path) if path else _jaspar_profiles(release)
+    chosen: dict[str, tuple[str, np.ndarray]] = {}
+    for tf in tfs:
+        wanted = (aliases or {}).get(tf, tf).upper()
+        exact = [profile for profile in profiles if profile.name.upper() == wanted]
+        dimer = [profile for profile in profiles if wanted in profile.name.upper().split("::")]
+        if exact or dimer:
+            best = (exact or dimer)[0]
+            chosen[tf] = (f"{best.identity}:{best.name}", log_odds(best.counts))
+        else:
+            say(f"{tf}: no matrix; its motif baseline falls back to accessibility")
+    if not chosen:
+        raise InputError(
+            path or release, "no matrix for any TF", "check motifs.path, motifs.aliases and TF names"
+        )
+    with atomic(output) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            tfs=np.array(list(chosen)),
+            matrix_ids=np.array([identity for identity, _ in chosen.values()]),
+            **{f"matrix/{tf}": matrix for tf, (_, matrix) in chosen.items()},
+        )
+
+
+def read_profiles(path: str | Path) -> list[Matrix]:
     """Read the matrices of a file, plain or packed; the content tells the format.
 
     JASPAR and CIS-BP (rows ``A [ 1 2 ]``), four rows or four columns of numbers below each ``>`` (HOCOMOCO, HOMER),
@@ -86,7 +142,7 @@ def read_profiles(path: str | Path) -> list[Profile]:
                 path, f"matrix {matrix.title!r} has a position without counts", REMEDY, f"line {matrix.line}"
             )
         name, identity = _names(matrix.title)
-        profiles.append(Profile(name, identity, counts))
+        profiles.append(Matrix(name, identity, counts))
     if shares:
         say(
             f"{path}: {shares} of {len(raw)} matrices hold probabilities, taken as shares of {SITES} sites unless given"
@@ -200,3 +256,17 @@ def _number(text: str | None) -> float:
         return float(text or 0)
     except ValueError:
         return np.nan
+
+
+def _jaspar_profiles(release: str) -> list[Matrix]:
+    from pyjaspar import jaspardb
+
+    database = jaspardb(release=release)  # for an unknown release it prints the known ones and does not raise
+    if not hasattr(database, "conn"):
+        raise InputError(
+            "config", f"no JASPAR release {release!r}", "use for example JASPAR2024", "motifs.release"
+        )
+    found = database.fetch_motifs(collection="CORE", tax_group="vertebrates", all_versions=False)
+    # canonical matrices have the lowest id; later ids are alternative binding modes
+    found = sorted(found, key=lambda m: m.matrix_id)
+    return [Matrix(m.name, m.matrix_id, np.array([m.counts[b] for b in "ACGT"])) for m in found]

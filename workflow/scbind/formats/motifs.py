@@ -6,64 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.core.errors import InputError
-from scbind.core.files import atomic, require
-from scbind.core.runlog import say
-from scbind.formats.motiffiles import Profile, read_profiles
+from scbind.core.files import require
 
 PSEUDOCOUNT = 0.8  # per matrix column, spread over the background (Nishida et al. 2009, NAR 37:939)
-
-
-def prepare_motifs(
-    tfs: list[str],
-    output: str | Path,
-    release: str = "JASPAR2024",
-    path: str | None = None,
-    aliases: dict[str, str] | None = None,
-) -> None:
-    """Choose one matrix per TF and write its log-odds.
-
-    Parameters
-    ----------
-    tfs
-        HGNC symbols.
-    output
-        ``.npz``: ``tfs`` and ``matrix_ids`` (strings), and one float32 array (4, length) per TF with a matrix:
-        log2 odds against a uniform background, rows A, C, G, T.
-    release
-        JASPAR release that pyJASPAR contains (CORE, vertebrates). The network is not used.
-    path
-        A file of matrices to use instead; see :func:`scbind.formats.motiffiles.read_profiles` for its formats.
-    aliases
-        TF -> TF whose matrix is used for it. For example, cohesin has no motif but binds at CTCF sites.
-
-    Raises
-    ------
-    InputError
-        If the file is missing or malformed, or the release is unknown.
-    """
-    profiles = read_profiles(path) if path else _jaspar_profiles(release)
-    chosen: dict[str, tuple[str, np.ndarray]] = {}
-    for tf in tfs:
-        wanted = (aliases or {}).get(tf, tf).upper()
-        exact = [profile for profile in profiles if profile.name.upper() == wanted]
-        dimer = [profile for profile in profiles if wanted in profile.name.upper().split("::")]
-        if exact or dimer:
-            best = (exact or dimer)[0]
-            chosen[tf] = (f"{best.identity}:{best.name}", log_odds(best.counts))
-        else:
-            say(f"{tf}: no matrix; its motif baseline falls back to accessibility")
-    if not chosen:
-        raise InputError(
-            path or release, "no matrix for any TF", "check motifs.path, motifs.aliases and TF names"
-        )
-    with atomic(output) as scratch, open(scratch, "wb") as handle:
-        np.savez(
-            handle,
-            tfs=np.array(list(chosen)),
-            matrix_ids=np.array([identity for identity, _ in chosen.values()]),
-            **{f"matrix/{tf}": matrix for tf, (_, matrix) in chosen.items()},
-        )
 
 
 def log_odds(counts: np.ndarray) -> np.ndarray:
@@ -81,7 +26,7 @@ def log_odds(counts: np.ndarray) -> np.ndarray:
 
 
 def read_motifs(path: str | Path) -> dict[str, np.ndarray]:
-    """Read what :func:`prepare_motifs` wrote: TF -> float32 (4, length) log-odds."""
+    """Read what :func:`scbind.formats.motiffiles.prepare_motifs` wrote: TF -> float32 (4, length) log-odds."""
     with np.load(require(path, "run the motifs rule first")) as stored:
         return {str(tf): stored[f"matrix/{tf}"] for tf in stored["tfs"]}
 
@@ -128,17 +73,3 @@ def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -
         scores = scores.masked_fill(beyond, -torch.inf).amax(dim=2)
         best[begin : begin + batch] = scores.reshape(len(bases), len(matrices), 2).amax(dim=2).numpy()
     return best
-
-
-def _jaspar_profiles(release: str) -> list[Profile]:
-    from pyjaspar import jaspardb
-
-    database = jaspardb(release=release)  # for an unknown release it prints the known ones and does not raise
-    if not hasattr(database, "conn"):
-        raise InputError(
-            "config", f"no JASPAR release {release!r}", "use for example JASPAR2024", "motifs.release"
-        )
-    found = database.fetch_motifs(collection="CORE", tax_group="vertebrates", all_versions=False)
-    # canonical matrices have the lowest id; later ids are alternative binding modes
-    found = sorted(found, key=lambda m: m.matrix_id)
-    return [Profile(m.name, m.matrix_id, np.array([m.counts[b] for b in "ACGT"])) for m in found]
