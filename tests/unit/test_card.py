@@ -50,7 +50,8 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     assert lines[best] == row
     assert {line.count("|") for line in lines[best - 2 : best + 2]} == {12}
     assert lines[best + 1].startswith("| SPI1 | low, abstained | – | – |")
-    assert "* high: CTCF" in text and "* low: SPI1" in text and "* abstained on: SPI1\n" in text
+    assert "* reliability high: CTCF" in text and "* reliability low: SPI1" in text
+    assert "* abstained on: SPI1\n" in text
     assert "chr1" in text
 
 

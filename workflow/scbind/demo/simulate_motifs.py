@@ -20,7 +20,7 @@ RELEASE = "JASPAR2024"
 FLANK_SHARE = 0.78  # probability of the preferred base at a flanking position, about 0.9 bit
 PENALTY = 4.5  # bits lost without the partner or in the wrong context
 WEAKEST = 3.5  # bits; a threshold is at most this far below the mean score of sites drawn from the preference
-PARTNER_REACH = 60  # bp between the centres of the two motifs
+PARTNER_REACH = 60  # maximum distance in bp between the centres of the two motifs
 CONTEXT_REACH = 75  # bp on either side, for the GC content of the surroundings
 SLOPE = 1.5  # slope of the logistic curve from energy (bits) to the probability of being bindable
 
@@ -125,7 +125,7 @@ def true_preferences() -> dict[str, Preference]:
     """Return the preference of every factor, in the order of ``FACTORS``. The result is always the same.
 
     Random sequence passes a threshold once in 9 kb, or once in 3 kb if the factor also needs a partner or a context.
-    It passes the threshold of a partner's core once in 2 kb. All factors therefore have similar numbers of accidental
+    It passes the threshold of a partner's core about once in 2 kb. All factors therefore have similar numbers of chance
     sites, whatever the information content of their matrices. Such a threshold is too low for a long matrix, which
     would pass it whatever its flanks. A threshold is therefore at most ``WEAKEST`` bits below the mean score of sites
     drawn from the preference. No network is needed.

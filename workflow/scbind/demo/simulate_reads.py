@@ -15,7 +15,7 @@ from scbind.formats.genome import UNKNOWN
 
 SIZES = ((0.55, 62, 18), (0.33, 195, 22), (0.12, 385, 30))  # fraction, mean and sd (bp) of each size class
 SHORTEST = 28  # bp
-SPREAD = 85  # bp, sd of the distance from a cut to the centre of its open element
+SPREAD = 85  # bp, sd of the positions of cuts around the centre of their open element
 FOOTPRINT = 0.4  # rate of cuts on a bound motif, relative to its surroundings
 REPEAT_SHARE = 0.04  # fraction of background fragments on repeats: tenfold excess in the default genome
 OPEN_IN_CELL = 0.85  # probability that an element that is open in the type is open in one cell

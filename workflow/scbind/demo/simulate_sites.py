@@ -14,7 +14,7 @@ MOTIFLESS_OPEN = 0.35  # probability that an element without planted motifs is o
 KEPT = 0.05  # minimum probability of being bindable of a listed site
 MERGED = 100  # bp; sites of one factor that are closer than this give one ChIP-seq peak
 MISSED, SPURIOUS = 0.05, 0.03  # false negatives and false positives, as fractions of the peaks
-SUMMIT_SD = 20  # bp, sd of the distance from the summit to the site
+SUMMIT_SD = 20  # bp, sd of the positions of summits around the site
 PEAK_REACH = (125, 176)  # bp from the summit to either end of a peak, half-open range
 
 

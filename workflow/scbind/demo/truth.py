@@ -154,7 +154,7 @@ def score_cells(
             facts = {"model": name, "tf": tf, "chromosomes": last, "cells": "few"}
             results.append(facts | _mean_precision(events[np.ix_(few, aside)], score))
     write_table(output, pd.DataFrame([row for row in results if "n_cells" in row], columns=COLUMNS))
-    say(f"{len(rows)} cells scored over {len(chosen)} windows")
+    say(f"scored {len(rows)} cells over {len(chosen)} windows")
 
 
 def _scopes(held_out: list[str], chosen: Windows, sizes: ChromSizes) -> dict[str, np.ndarray]:

@@ -98,7 +98,7 @@ def _facts(checkpoint: Mapping | str | Path) -> Mapping:
     elif Path(checkpoint).suffix == ".json":
         facts, where = _read_json(checkpoint), checkpoint
     else:
-        from scbind.models.checkpoint import read_checkpoint  # torch: only where a checkpoint is read
+        from scbind.models.checkpoint import read_checkpoint  # imports torch, so only if needed
 
         facts, where = read_checkpoint(checkpoint)["facts"], checkpoint
     if missing := [key for key in NEEDED if key not in facts]:

@@ -19,8 +19,8 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "log2_gain": "log2 gain", "recall_at_fdr10": "recall at FDR 10 %",
     "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
     "mean_binding_reference": "mean binding, others", "p_adjusted": "adjusted p", "n_replicates": "replicates",
-    "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "share of type",
-    "top_sample_share": "share of top sample", "markers_within_type": "markers within the type",
+    "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "fraction of this type",
+    "top_sample_share": "fraction from one sample", "markers_within_type": "markers within the type",
     "top_window_distance": "distance of top site", "top_window_binding": "binding of top site",
     "sites_with_motif": "sites with motif", "background_with_motif": "background with motif",
     "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
@@ -30,10 +30,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "reliability_abstained": "abstained",
 }  # fmt: skip
 
-MARKS = (
-    "reliability_level",
-    "reliability_abstained",
-)  # columns of result tables with the reliability of a TF
+MARKS = ("reliability_level", "reliability_abstained")  # columns of the result tables
 
 
 @dataclass
