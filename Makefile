@@ -1,16 +1,17 @@
-# make demo | demo-full | test | lint | format | lock | docs | docs-reference | clean      (CORES=4 make demo, to use more cores)
+# make demo | demo-full | test | lint | format | lock | docs | docs-reference | clean
+# Use more cores: CORES=4 make demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CORES ?= 2
 
-# Caches of libraries stay inside the checkout; an activated environment of the user is not ours.
+# Caches of libraries stay inside the checkout. An environment that the user has activated is ignored.
 ROOT := $(CURDIR)
 export PATH := $(ROOT)/.venv/bin:$(PATH)
 export XDG_CACHE_HOME := $(ROOT)/.venv/cache
 export MPLCONFIGDIR := $(ROOT)/.venv/cache/matplotlib
 export NUMBA_CACHE_DIR := $(ROOT)/.venv/cache/numba
 export PYTHONNOUSERSITE := 1
-# pip keeps its own cache where the user has it, as any package manager does.
+# Settings of the user must not reach the Python of .venv.
 unexport PYTHONPATH
 unexport PYTHONHOME
 
@@ -18,15 +19,16 @@ unexport PYTHONHOME
 
 help:
 	@echo "make demo    run the whole workflow on the embedded example"
-	@echo "make demo-full  the same, with scfan scored on all test windows (about twice as long)"
-	@echo "make test    every check and test"
-	@echo "make lint    format and lint checks only"
-	@echo "make format  rewrite files in the project's format"
+	@echo "make demo-full  the same, but score scfan on all test windows (takes about twice as long)"
+	@echo "make test    run all checks and tests"
+	@echo "make lint    run only the format and lint checks"
+	@echo "make format  reformat the source files"
 	@echo "make lock    write envs/requirements.lock from .venv"
 	@echo "make docs    build the documentation site in site/"
 	@echo "make docs-reference  write docs/reference/configuration.md from the schemas"
 	@echo "make clean   remove results, logs and the generated demo data (not .venv, not downloads)"
 
+# Without XDG_CACHE_HOME, pip uses the cache of the user.
 env:
 	@XDG_CACHE_HOME= envs/setup.sh
 

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Make .venv in this checkout from envs/requirements.lock, once; later calls return at once.
+# Make .venv in this checkout from envs/requirements.lock. If .venv is up to date, return immediately.
 #
-# It asks nothing. System packages (bedtools; a C++ compiler and Python's headers, which the build of
-# macs3 needs; Python's venv module) are used where present and otherwise installed with apt-get, if this
-# user may. Set PYTHON to choose the interpreter, PIP_INDEX_URL or PIP_EXTRA_INDEX_URL as for any pip.
+# The script asks no questions. It needs bedtools, Python's venv module, and, to build macs3, a C++ compiler and
+# Python's headers. Missing system packages are installed with apt-get, if the user has the rights.
+# Set PYTHON to choose the interpreter. Set PIP_INDEX_URL or PIP_EXTRA_INDEX_URL to choose the package index.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -15,8 +15,8 @@ die() {
     exit 1
 }
 
-# Install Debian packages, or say in one sentence what is missing and why.
-# $1: what is missing and what for; the rest: package names.
+# Install Debian packages, or stop with one sentence: what is missing, why, and what to do.
+# $1: what is missing and what needs it. Other arguments: package names.
 apt() {
     local reason=$1
     shift
@@ -67,7 +67,7 @@ if ! .venv/bin/python -m pip show -q macs3 2>/dev/null; then
     [ -e "$headers/Python.h" ] ||
         apt "Python's headers are missing (macs3 is built from source)" "python$version-dev"
 fi
-# setuptools compiles the modules of macs3 one after the other, unless a file tells it otherwise.
+# By default setuptools compiles the modules of macs3 one after the other. This file makes it use all cores.
 if [ -z "${DIST_EXTRA_CONFIG:-}" ]; then
     DIST_EXTRA_CONFIG=$(mktemp)
     export DIST_EXTRA_CONFIG
@@ -75,10 +75,10 @@ if [ -z "${DIST_EXTRA_CONFIG:-}" ]; then
     printf '[build_ext]\nparallel = %s\n' "$(nproc)" >"$DIST_EXTRA_CONFIG"
 fi
 echo "installing envs/requirements.lock into .venv (several minutes the first time)"
-# torch is in the lock and so in the same command: a package that needs it cannot pull in another version.
-# uv takes a third of pip's time. It does not read pip's settings, so those of the environment are handed on, and pip
-# takes over where it fails. Both compile the modules now: the first import would otherwise, and Python leaves a broken
-# module behind where it cannot write it whole.
+# The lock file includes torch, so one command installs all packages. A package that needs torch cannot bring in another
+# version of it. uv needs a third of the time of pip. It does not read the settings of pip, so those in the environment
+# are passed on. If uv fails, pip is used. Both compile the Python modules now. Otherwise the first import would compile
+# them, and Python leaves a broken module if it cannot write the whole file.
 with_uv() {
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q uv==0.13.9 2>/dev/null || return
     UV_FIND_LINKS=${PIP_FIND_LINKS:-} UV_DEFAULT_INDEX=${PIP_INDEX_URL:-${UV_DEFAULT_INDEX:-https://pypi.org/simple}} \
@@ -87,5 +87,5 @@ with_uv() {
 }
 with_uv ||
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q -r "$lock" ||
-    die "neither uv nor pip could install $lock; see their messages above, check the package index and run this again"
+    die "neither uv nor pip could install $lock; read the messages above, check the package index and run this again"
 cp "$lock" "$stamp"

@@ -50,7 +50,8 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     assert lines[best] == row
     assert {line.count("|") for line in lines[best - 2 : best + 2]} == {12}
     assert lines[best + 1].startswith("| SPI1 | low, abstained | – | – |")
-    assert "* high: CTCF" in text and "* low: SPI1" in text and "* abstained on: SPI1\n" in text
+    assert "* reliability high: CTCF" in text and "* reliability low: SPI1" in text
+    assert "* abstained on: SPI1\n" in text
     assert "chr1" in text
 
 
@@ -100,12 +101,12 @@ def test_checkpoint_file(tmp_path):
 
 def test_bad_inputs(tmp_path):
     table, card = metrics(tmp_path / "m.tsv"), tmp_path / "card.md"
-    with pytest.raises(InputError, match="the facts lack architecture, version"):
+    with pytest.raises(InputError, match="has no architecture, version"):
         write_card({"genome": "hg19"}, CALIBRATION, table, card)
     (tmp_path / "bad.json").write_text("{")
-    with pytest.raises(InputError, match="bad.json: not JSON"):
+    with pytest.raises(InputError, match="bad.json: is not JSON"):
         write_card(FACTS, tmp_path / "bad.json", table, card)
-    with pytest.raises(InputError, match="holds 2 models, one is expected"):
+    with pytest.raises(InputError, match="holds 2 models, but one is expected"):
         write_card(FACTS, CALIBRATION, metrics(tmp_path / "two.tsv", ("a", "b")), card)
     (tmp_path / "short.tsv").write_text("model\ttf\nx\tCTCF\n")
     with pytest.raises(InputError, match="has no column auprc"):

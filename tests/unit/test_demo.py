@@ -199,7 +199,7 @@ def test_partner_and_context_change_the_energy(preferences):
 
 
 def test_unknown_matrix_is_refused():
-    with pytest.raises(InputError, match="JASPAR2024: no matrix MA9999.9; install"):
+    with pytest.raises(InputError, match="JASPAR2024: has no matrix MA9999.9; install"):
         simulate_motifs.database_matrix("MA9999.9")
 
 
@@ -341,9 +341,9 @@ def test_sheets_name_the_demo_files():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"n_cells": 24}, "n_cells: 24 cells leave the rarest type without one; ask for 25 or more"),
-        ({"chromosome_mb": (1.0, 0.05)}, r"chromosome_mb: \[1.0, 0.05\] has a chromosome under 0.1 Mb"),
-        ({"chromosome_mb": ()}, r"chromosome_mb: \[\] has a chromosome under 0.1 Mb, or none"),
+        ({"n_cells": 24}, "n_cells: with 24 cells the rarest cell type is empty; set it to 25 or more"),
+        ({"chromosome_mb": (1.0, 0.05)}, r"\[1.0, 0.05\] is empty or has a chromosome shorter than 0.1 Mb"),
+        ({"chromosome_mb": ()}, r"chromosome_mb: \[\] is empty or has a chromosome shorter than 0.1 Mb"),
     ],
 )
 def test_bad_options_are_refused(tmp_path, options, message):

@@ -108,9 +108,9 @@ def test_quality_of_very_many_samples_is_that_of_the_worst(random):
     obs["pass"] = ~worst | (np.arange(1400) % 2 == 0)
     figure = cellplots.quality_distributions(obs)
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == sorted(set(sample[worst]))
-    assert "40 of 700 samples, where the fewest cells pass" in texts(figure)
+    assert "40 of 700 samples, lowest fraction passing" in texts(figure)
     assert figure.get_size_inches()[1] * 200 < 65_536
-    assert "where the fewest" not in "".join(texts(cellplots.quality_distributions(obs.iloc[:80])))
+    assert "lowest fraction" not in "".join(texts(cellplots.quality_distributions(obs.iloc[:80])))
 
 
 def test_borrowing_populations_and_motifs(random):

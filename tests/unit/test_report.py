@@ -224,19 +224,20 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_pa
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "http" not in re.sub(r"data:image/png;base64,[^\"]+", "", text)
     assert "60 cells in 2 samples" in page.text and "4,321 windows" in page.text
-    assert "scbind reaches a mean AUPRC of 0.325 over 6 pairs of cell line and TF, 0.100 above" in page.text
+    assert (
+        "scbind has a mean AUPRC of 0.325 over 6 pairs of cell line and TF. This is 0.100 above" in page.text
+    )
     assert "Predicted best: RUNX3 (0.350), PAX5 (0.340) and EBF1 (0.330)." in page.text
     assert (
         "(adjusted p < 0.05): B: PAX5, EBF1, GATA1; T <script>: PAX5," in page.text
     )  # RUNX3 is abstained on
-    assert page.text.count("* scbind abstains on RUNX3: do not read these.") == 2
-    assert "scbind abstains on 1 of 6 TFs (RUNX3): they are marked" in page.text
-    assert "Left out: 1 of 6 TFs, on which scbind abstains." in page.text
-    assert "1 of 6 TFs, on which scbind abstains, are left out." in page.text
+    assert page.text.count("* scbind abstains on RUNX3: do not interpret these.") == 2
+    assert "scbind abstains on 1 of 6 TFs (RUNX3). They are marked" in page.text
+    assert page.text.count("Left out: 1 of 6 TFs, because scbind abstains on them.") == 2
     assert "12 rows" not in page.text and "cells, no replicates (10 rows)" in page.text
-    assert "1 is small and stable: P1 (56 cells, B)" in page.text
+    assert "1 of them is small and stable: P1 (56 cells, B)" in page.text
     assert "54 of 60 cells pass" in page.text and "n_fragments … < 1000" in page.text
-    assert "3 cells, fewer than 20" in page.text and "100 more lines in the file" in page.text
+    assert "3 cells, fewer than 20" in page.text and "the file has 100 more lines" in page.text
     names = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert (
         len(names) == len(page.sources)
@@ -287,7 +288,8 @@ def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inp
     text = Page((tmp_path / "report.html").read_text()).text
     assert "GENE1" in text and "UNREAD" not in text
     assert (
-        "Of 1 TFs with a motif" in text and text.count("Left out: 1 of 2 TFs, on which scbind abstains.") == 2
+        "TFs with a motif: 1." in text
+        and text.count("Left out: 1 of 2 TFs, because scbind abstains on them.") == 2
     )
     table = text[text.index("Best motif of each TF") :]
     assert table.index("B CTCF CTCF") < table.index("B AAA CTCF")
@@ -307,9 +309,9 @@ def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):
     write(tmp_path / "report.html", **options)
     page = Page((tmp_path / "report.html").read_text())
     assert {"populations", "differential", "targets", "motifs"} <= set(page.ids)
-    assert "No population was found. 6 of 6 TFs, on which scbind abstains, are left out." in page.text
-    assert "Tests: none. Left out: 6 of 6 TFs, on which scbind abstains." in page.text
-    assert "stand out most per cell type" not in page.text and "GENE1" not in page.text
+    assert "There are no populations. Left out: 6 of 6 TFs, because scbind abstains on them." in page.text
+    assert "Tests: none. Left out: 6 of 6 TFs, because scbind abstains on them." in page.text
+    assert "largest positive effect size in each" not in page.text and "GENE1" not in page.text
 
 
 def test_cells_too_shallow_for_a_tf_do_not_count_in_the_means(inputs, tmp_path):
@@ -322,7 +324,7 @@ def test_cells_too_shallow_for_a_tf_do_not_count_in_the_means(inputs, tmp_path):
     assert means.loc["T <script>", "CTCF"] == pytest.approx(data.X[15:, 0].mean(), abs=1e-6)
     write(tmp_path / "report.html", activity=[tmp_path / "s.h5ad"])
     text = Page((tmp_path / "report.html").read_text()).text
-    assert "Of the other TFs, 10.0% of the values are in cells too shallow for the TF." in text
+    assert "For the other TFs, 10.0% of the values are from cells that are too shallow for the TF." in text
     assert "Blank: every cell of the type is too shallow for the TF." in text
 
 
@@ -365,7 +367,7 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, tmp_path):
     )
     write(tmp_path / "r.html", **inputs | {"metrics": path})
     text = Page((tmp_path / "r.html").read_text()).text
-    assert f"Only a sample of the test windows was scored for {rival};" in text and "0.0123" in text
+    assert f"{rival}: scored on a sample of the test windows." in text and "0.0123" in text
 
 
 def test_controls_neither_narrow_the_comparison_nor_win_it():

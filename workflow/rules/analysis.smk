@@ -46,7 +46,7 @@ rule find_populations:
         "../scripts/find_populations.py"
 
 
-# Part of the run only where genome.genes is given.
+# Runs only if the configuration sets genome.genes.
 rule tf_targets:
     input:
         binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
@@ -104,7 +104,8 @@ rule motif_enrichment:
         "../scripts/motif_enrichment.py"
 
 
-# Both of the next are part of the run only where evaluate.truth is given: the demo knows every binding event.
+# score_cells and score_types run only if the configuration sets evaluate.truth. The demo sets it, because there every
+# binding event is known.
 rule score_cells:
     input:
         REFERENCE_FILES,

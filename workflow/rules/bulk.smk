@@ -1,4 +1,4 @@
-# One insertion track per training cell line, whatever its files were.
+# One insertion track per training cell line, from input files of any supported format.
 rule bulk_track:
     input:
         tracks=lambda wildcards: [track["path"] for track in PLAN.tracks[wildcards.cell_line]],
@@ -26,7 +26,7 @@ rule bulk_track:
         "../scripts/bulk_track.py"
 
 
-# Open chromatin of each line: where hard negatives come from.
+# Open chromatin of each line. Hard negatives (unbound windows in open chromatin) come from these peaks.
 rule bulk_peaks:
     input:
         bigwig="results/bulk/{cell_line}/insertions.bw",

@@ -1,8 +1,8 @@
-# Settings of the section cells that the embedding does not take.
+# Settings of the section `cells` that the embedding does not use.
 NOT_OF_EMBEDDING = ("assay", "barcode_tag", "harmony", "min_barcode")
 
 
-# A BAM of a sample becomes a fragments file like any other.
+# Converts the BAM of a sample to a fragments file.
 rule bam_fragments:
     input:
         bam=lambda wildcards: PLAN.samples[wildcards.sample]["path"],
@@ -25,7 +25,7 @@ rule bam_fragments:
         "../scripts/bam_fragments.py"
 
 
-# Which barcodes are cells, their quality, and where their insertions are.
+# Which barcodes are cells, their quality measures, and the positions of their insertions.
 rule count_fragments:
     input:
         fragments=lambda wildcards: sample_fragments(wildcards.sample),
@@ -52,7 +52,8 @@ rule count_fragments:
         "../scripts/count_fragments.py"
 
 
-# Peaks of a sample, whatever the types of its cells. Barcodes that are no cells count too: quality asks for peaks first.
+# Peaks of a sample, over all cell types. Barcodes that are not cells count too, because quality control needs the peaks
+# to decide which barcodes are cells.
 rule sample_peaks:
     input:
         fragments=lambda wildcards: sample_fragments(wildcards.sample),
@@ -77,7 +78,7 @@ rule sample_peaks:
         "../scripts/sample_peaks.py"
 
 
-# Quality, embedding, clusters and cell types of all samples of a group together.
+# Quality control, embedding, clusters and cell types of all samples of a group together.
 rule embed_cells:
     input:
         barcodes=lambda wildcards: per_sample(
@@ -121,7 +122,7 @@ rule embed_cells:
         "../scripts/embed_cells.py"
 
 
-# The cells of one sample, and whose fragments each of them borrows.
+# The cells of one sample, and the lenders of each cell.
 rule sample_cells:
     input:
         embedding=lambda wildcards: f"results/embedding/{PLAN.samples[wildcards.sample]['group']}.h5ad",

@@ -1,4 +1,4 @@
-# Read and check the configuration and the sheets; the few helpers that several rule files use.
+# Reads and checks the configuration and the sheets. Defines the helpers that several rule files use.
 import re
 from pathlib import Path
 
@@ -21,16 +21,16 @@ except InputError as error:
     raise WorkflowError(f"ERROR {error}") from None
 SETTINGS = PLAN.config
 REFERENCE = f"results/reference/{SETTINGS['genome']['name']}"
-# Every reader of the reference needs these three; the folder is passed on as params.reference.
+# Every rule that reads the reference needs these three files. Their folder is passed as params.reference.
 REFERENCE_FILES = multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy", "exclude.bed")
-# Switched off by an absent bigWig: the mappability of every base, and the least that windows must have.
+# Without a mappability bigWig, every base counts as mappable and windows have no minimum mappability.
 MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappability"] else []
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 INFER_MODEL = SETTINGS["infer"]["model"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
 BASELINES = list(registry.BASELINES)
-# Switched off by an absent input: the comparisons with the truth, and target genes. With infer.store: activity no
-# site is kept, so whatever reads the binding store is left out.
+# Without evaluate.truth there is no comparison with the truth; without genome.genes there are no target genes. With
+# `infer.store: activity` no sites are kept, so rules that read the binding store do not run.
 KEEP_SITES = SETTINGS["infer"]["store"] == "all"
 TRUTH_TABLES = (
     expand("results/evaluation/{table}.tsv", table=["cells", "types"] if KEEP_SITES else ["types"])
@@ -50,76 +50,77 @@ def one_of(names):
 
 
 def optional(path):
-    """Return an input that is there only if the configuration names it."""
+    """Return the path if the configuration gives one, otherwise no input."""
     return path or []
 
 
 def memory(base, factor=0):
-    """Return memory in MB, doubled on each retry: a base, and bytes per byte of input where that is what is held.
+    """Return a function that gives memory in MB: ``base`` plus ``factor`` times the size of the input.
 
-    Most of what reads large files streams them or maps them, and needs the base alone, whatever their size.
+    Memory doubles on each retry. Most rules stream or memory-map large files, so they need only the base.
     """
     if not factor:
         return lambda wildcards, attempt: base * 2 ** (attempt - 1)
     return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * 2 ** (attempt - 1))
 
 
-# What follows is asked once per job, of which there may be many thousands: tables are read once and looked up by key.
+# The functions below run once per job, and there may be many thousands of jobs. Tables are therefore read once and
+# searched by key.
 def types_file():
-    """Return the path of cell_types.tsv, once it is known; every job per cell type waits for it."""
+    """Return the path of cell_types.tsv, when it exists. Every job of a cell type waits for it."""
     return checkpoints.cell_types.get().output.table
 
 
 def pseudobulks_file():
-    """Return the path of pseudobulks.tsv, once it is known: types and their replicates."""
+    """Return the path of pseudobulks.tsv (types and their replicates), when it exists."""
     return checkpoints.cell_types.get().output.pseudobulks
 
 
 def type_row(slug):
-    """Return the row of the cell type that a slug stands for."""
+    """Return the row of a cell type in cell_types.tsv, by its slug (the name that paths use)."""
     return rows_by(types_file(), "slug")[slug][0]
 
 
 def pooled_types():
-    """Return the rows of the types that are pseudobulks of their own: neither merged nor skipped."""
+    """Return the rows of the types that have their own pseudobulk: neither merged nor skipped."""
     return [row for row in read_rows(types_file()) if row["status"] in POOLED]
 
 
 def per_type(pattern):
-    """Return one path per pseudobulk of a cell type."""
+    """Return a function that gives one path per cell type with its own pseudobulk."""
     return lambda wildcards: expand(pattern, slug=[row["slug"] for row in pooled_types()])
 
 
 def pseudobulk_row(folder):
-    """Return the row of one pseudobulk, by its folder."""
+    """Return the row of a pseudobulk in pseudobulks.tsv, by its folder."""
     return rows_by(pseudobulks_file(), "pseudobulk")[folder][0]
 
 
 def per_pseudobulk(pattern):
-    """Return one path per pseudobulk, of types and of replicates."""
+    """Return a function that gives one path per pseudobulk, of types and of replicates."""
     return lambda wildcards: expand(pattern, bulk=list(rows_by(pseudobulks_file(), "pseudobulk")))
 
 
 def large_replicates(slug):
-    """Return the folders of a type's replicates that are large enough for peaks of their own."""
+    """Return the folders of the replicates of a type that are large enough for peak calling."""
     rows = rows_by(pseudobulks_file(), "cell_type")[type_row(slug)["cell_type"]]
     return [row["pseudobulk"] for row in rows if row["replicate"] and row["large"] == "yes"]
 
 
 def called_peaks(wildcards):
-    """Return the file of peaks called on a type; none for a type that is too small."""
+    """Return the file with the called peaks of a type, or nothing if the type is too small for peak calling."""
     own = type_row(wildcards.slug)["status"] == OWN
     return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if own else []
 
 
 def compared_replicates(wildcards):
-    """Return the replicates whose peaks decide on those of their type; none where they are too few."""
+    """Return the replicates whose peaks decide which peaks of the type are kept, or nothing if they are too few."""
     least, found = SETTINGS["peaks"]["min_replicates"], large_replicates(wildcards.slug)
     return found if called_peaks(wildcards) and 1 < least <= len(found) else []
 
 
 def type_facts(wildcards):
-    """Return what peaks.json says of a type beside its peaks; cells and fragments with those merged into it."""
+    """Return further facts for peaks.json. Cells and fragments include those of the types merged into this one."""
     row = pseudobulk_row(wildcards.slug)
     return {
         "reason": type_row(wildcards.slug)["reason"],
@@ -132,12 +133,12 @@ def type_facts(wildcards):
 
 
 def binding_stores():
-    """Return the store of each sample with binding; none where only activity is kept."""
+    """Return the binding store of each sample, or nothing if only TF activity is kept."""
     return per_sample("results/binding/{sample}.zarr", PLAN.binding_samples if KEEP_SITES else [])
 
 
 def type_tracks():
-    """Return the folder of tracks of each sample with binding; none where only activity is kept."""
+    """Return the folder of cell type tracks of each sample, or nothing if only TF activity is kept."""
     return per_sample("results/binding/{sample}/tracks", PLAN.binding_samples if KEEP_SITES else [])
 
 
@@ -147,12 +148,12 @@ def per_sample(pattern, samples):
 
 
 def labelled_samples(group):
-    """Return the samples of a group whose cells have labels."""
+    """Return the samples of a group that have a file of cell labels."""
     return [sample for sample in PLAN.groups[group] if PLAN.samples[sample]["labels"]]
 
 
 def harmony_batches(samples):
-    """Return the batch of each sample that Harmony takes out: itself or its donor; nothing if not asked for."""
+    """Return the batch of each sample for Harmony (the sample or its donor), or nothing if Harmony is off."""
     column = SETTINGS["cells"]["harmony"]
     if column == "none":
         return {}
@@ -160,17 +161,17 @@ def harmony_batches(samples):
 
 
 def sample_fragments(sample):
-    """Return the fragments file of a sample: the user's own, or the one made from its BAM."""
+    """Return the fragments file of a sample: the file of the user, or the one converted from a BAM."""
     row = PLAN.samples[sample]
     return row["path"] if row["format"] == "fragments" else f"results/cells/{sample}/fragments.tsv.gz"
 
 
 def rule_environments(wildcards):
-    """Return the name of the environment of each rule, also of rules that another workflow has changed."""
+    """Return the environment of each rule, by name. This includes rules that another workflow has modified."""
     return {rule.name: Path(str(rule.conda_env)).stem for rule in workflow.rules if rule.conda_env}
 
 
 def held_out_chromosomes():
-    """Return the chromosomes that no line was trained on."""
+    """Return the chromosomes that are held out from training in all lines."""
     rules = [rule.split(":") for rule in SETTINGS["splits"]["test"]]
     return [rule[1] for rule in rules if rule[0] == "*" and len(rule) == 2]

@@ -1,4 +1,4 @@
-# Windows, labels, splits and signal of all lines: what every model is trained and tested on.
+# Windows, labels, splits and signal of all lines. All models are trained and tested on this dataset.
 rule build_dataset:
     input:
         REFERENCE_FILES,

@@ -1,4 +1,4 @@
-# The simulated example: every file that it writes, whichever of them the sheets ask for.
+# Simulates the example. The outputs are all files of the example, including those that the sheets do not name.
 rule simulate_demo:
     output:
         [f"resources/demo/{name}" for name in demo_files() if not name.startswith("truth/")],

@@ -1,4 +1,5 @@
-# One row of config/sources.tsv, or one address written in a sheet: checked, resumed, kept.
+# Downloads one row of config/sources.tsv, or one address from a sheet. An interrupted download is resumed. The checksum
+# is checked if one is given.
 rule download:
     output:
         file="resources/{source}",

@@ -1,4 +1,4 @@
-# All test windows of every assayed line, or a sample of them.
+# Scores a model on all test windows of every assayed line, or on a sample of them.
 rule evaluate_model:
     input:
         REFERENCE_FILES,
@@ -29,7 +29,7 @@ rule evaluate_model:
         "../scripts/evaluate_model.py"
 
 
-# The same windows with fewer and fewer insertions, down to what a single cell has.
+# Scores a model on test windows with fewer and fewer insertions, down to the depth of a single cell.
 rule evaluate_depth:
     input:
         REFERENCE_FILES,
@@ -60,7 +60,7 @@ rule evaluate_depth:
         "../scripts/evaluate_depth.py"
 
 
-# What the model is, what it was trained on, how good it is: one page beside the checkpoint.
+# The model card: what the model is, what it was trained on, and how accurate it is.
 rule model_card:
     input:
         checkpoint="results/models/{model}/model.ckpt",
@@ -86,7 +86,7 @@ rule model_card:
         "../scripts/model_card.py"
 
 
-# What can be had without a network, on the same windows.
+# Scores the baselines (predictors without a network) on the same windows.
 rule evaluate_baselines:
     input:
         REFERENCE_FILES,
@@ -117,7 +117,7 @@ rule evaluate_baselines:
         "../scripts/evaluate_baselines.py"
 
 
-# Only for the simulated example: what nobody could do better.
+# Scores the oracle, an upper bound for all models. Runs only for the simulated example.
 rule evaluate_oracle:
     input:
         REFERENCE_FILES,
@@ -164,7 +164,7 @@ rule merge_metrics:
         "../scripts/merge_metrics.py"
 
 
-# Accuracy against depth, and how many fragments each TF needs.
+# Accuracy against depth, and the number of fragments that each TF needs.
 rule merge_depths:
     input:
         REFERENCE_FILES,

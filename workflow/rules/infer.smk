@@ -21,7 +21,7 @@ rule choose_windows:
         "../scripts/choose_windows.py"
 
 
-# The costly part of the network, once per window and not once per cell.
+# Computes the sequence part of the network, which is the expensive part, once per window instead of once per cell.
 rule sequence_readout:
     input:
         REFERENCE_FILES,
@@ -49,7 +49,8 @@ rule sequence_readout:
         "../scripts/sequence_readout.py"
 
 
-# Cells thinned to several depths, and for each window others like it: what a cell's binding is compared with.
+# The reference for TF activity: the mean predicted binding of cells thinned to several depths, and for each window
+# background windows of similar GC content and accessibility.
 rule reference_profile:
     input:
         REFERENCE_FILES,
@@ -83,7 +84,8 @@ rule reference_profile:
         "../scripts/reference_profile.py"
 
 
-# One part of a sample's cells. How many parts there are changes no number: --set-scatter cells=8.
+# Predicts binding in one part of the cells of a sample. The number of parts (--set-scatter cells=8) does not change the
+# results.
 rule infer_binding:
     input:
         REFERENCE_FILES,
@@ -148,7 +150,7 @@ rule merge_shards:
         "../scripts/merge_shards.py"
 
 
-# All cell types of a sample at once: reading its store is what costs.
+# All cell types of a sample in one job, because reading the store takes most of the time.
 rule cell_type_tracks:
     input:
         binding="results/binding/{sample}.zarr",

@@ -1,4 +1,4 @@
-# One matrix per TF, from the JASPAR release inside pyJASPAR or from a file.
+# One matrix per TF, from the JASPAR release that pyJASPAR contains, or from a file.
 rule prepare_motifs:
     input:
         matrices=optional(SETTINGS["motifs"]["path"]),

@@ -1,4 +1,4 @@
-# What these results were made from: settings, sheets, digests of the code, checksums of the inputs, versions.
+# Records what the results were made from: settings, sheets, digests of the code, checksums of the inputs, versions.
 ENVIRONMENTS = ["core", "peaks", "train"]
 PROVENANCE = [
     "results/provenance/config.yaml",
@@ -13,7 +13,7 @@ PROVENANCE = [
 rule record_provenance:
     input:
         data=PLAN.inputs(),
-        # Snakemake reads them from the local disk when it starts, so they are never in storage.
+        # Snakemake reads the sheets from the local disk when it starts, so they are never in remote storage.
         sheets=[local(path) for path in PLAN.sheets.values()],
     output:
         config=report("results/provenance/config.yaml", category="Provenance"),
@@ -32,13 +32,13 @@ rule record_provenance:
         config=SETTINGS,
         sheets=list(PLAN.sheets),
         environments=rule_environments,
-        # All of our modules: the record is renewed whenever any of them changes.
+        # All modules of the package: the record is written again when any of them changes.
         code=source_digest(*list_modules()),
     script:
         "../scripts/record_provenance.py"
 
 
-# Runs in the environment that it records: with --sdm conda each has its own packages.
+# Runs in the environment whose versions it records. With --sdm conda, each environment has its own packages.
 rule record_versions:
     output:
         versions=report("results/provenance/versions/{environment}.tsv", category="Provenance"),

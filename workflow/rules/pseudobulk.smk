@@ -1,5 +1,5 @@
-# Which cell types there are is known only now: every job per cell type waits for these tables. What becomes of a
-# type that is too small is decided here and nowhere else.
+# Lists the cell types. They are not known before, so every job of a cell type waits for these tables. Only this rule
+# decides what happens to a type that is too small.
 checkpoint cell_types:
     input:
         cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.samples),
@@ -25,7 +25,7 @@ checkpoint cell_types:
         "../scripts/cell_types.py"
 
 
-# One pass over a sample, into one piece per type.
+# Splits the fragments of a sample into one piece per cell type, in one pass.
 rule split_sample:
     input:
         table="results/cells/cell_types.tsv",
@@ -49,7 +49,7 @@ rule split_sample:
         "../scripts/split_sample.py"
 
 
-# A pseudobulk is a cell type, or one replicate of it: its pieces from every sample.
+# Merges the pieces of a pseudobulk (a cell type, or one replicate of it) from all its samples.
 rule merge_pieces:
     input:
         table="results/cells/pseudobulks.tsv",
@@ -96,7 +96,7 @@ rule pseudobulk_coverage:
         "../scripts/pseudobulk_coverage.py"
 
 
-# Peaks of a pseudobulk as MACS3 calls them; the file is empty where it finds none.
+# Calls the peaks of a pseudobulk with MACS3. The file is empty if there are none.
 rule call_peaks:
     input:
         fragments="results/pseudobulk/{bulk}/fragments.tsv.gz",
@@ -121,7 +121,8 @@ rule call_peaks:
         "../scripts/call_peaks.py"
 
 
-# The peaks of a type that its replicates agree on. A small type gets those of its samples, and peaks.json says so.
+# Keeps the peaks of a type that enough of its replicates have. A type that is too small gets the peaks of its samples,
+# and peaks.json records this.
 rule pseudobulk_peaks:
     input:
         table="results/cells/pseudobulks.tsv",
@@ -153,7 +154,7 @@ rule pseudobulk_peaks:
         "../scripts/pseudobulk_peaks.py"
 
 
-# One set of peaks for all cells, from every type and every sample.
+# One set of peaks for all cells, from the peaks of all types and samples.
 rule consensus_peaks:
     input:
         types=per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
@@ -176,7 +177,7 @@ rule consensus_peaks:
         "../scripts/consensus_peaks.py"
 
 
-# Part of the run only where genome.genes is given.
+# Runs only if the configuration sets genome.genes.
 rule annotate_peaks:
     input:
         peaks="results/peaks/consensus.bed",

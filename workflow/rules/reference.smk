@@ -1,4 +1,4 @@
-# Sequence, chromosome lengths and exclusion list in the one form that every later rule reads.
+# Sequence, chromosome lengths and exclusion list, in the format that all later rules read.
 rule prepare_reference:
     input:
         fasta=SETTINGS["genome"]["fasta"],
@@ -23,7 +23,7 @@ rule prepare_reference:
         "../scripts/prepare_reference.py"
 
 
-# How well reads map at each base; only if the configuration names a bigWig.
+# Mappability of each base. Runs only if the configuration sets genome.mappability.
 rule prepare_mappability:
     input:
         multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy"),

@@ -1,4 +1,4 @@
-# One self-contained page from the tables and stores of this run.
+# One self-contained page from the results of this run.
 rule write_report:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),

@@ -1,4 +1,5 @@
-# What can be asked for by name: snakemake peaks, train, infer, evaluate, report. The default, rule all, is in the Snakefile.
+# Targets that a user can request by name: snakemake peaks, train, infer, evaluate, report. The default target, rule
+# all, is in the Snakefile.
 rule peaks:
     input:
         "results/peaks/consensus.bed",

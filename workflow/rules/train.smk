@@ -1,8 +1,8 @@
-# Settings of a model that do not shape its training.
+# Settings of a model that do not affect its training.
 NOT_OF_TRAINING = ("motifs", "test_windows", "depth_windows", "workers")
 
 
-# A GPU is used if one is granted (resources gpu) and visible; otherwise the CPU.
+# Trains a model on a GPU if one is granted (resource gpu) and visible, otherwise on the CPU.
 rule train_model:
     input:
         REFERENCE_FILES,
@@ -28,7 +28,8 @@ rule train_model:
         gpu=1,
         mem_mb=memory(8000),
         runtime=720,
-        # Batches do not depend on it. A resource, because these, unlike params, rerun nothing.
+        # Batches do not depend on the number of workers. It is a resource, because a change of params would rerun the
+        # training, and a change of resources does not.
         workers=lambda wildcards: SETTINGS["models"][wildcards.model]["workers"],
     params:
         reference=subpath(input[0], parent=True),
@@ -40,7 +41,7 @@ rule train_model:
         "../scripts/train_model.py"
 
 
-# Probabilities that mean what they say, at any depth.
+# Calibrates the probabilities of a model at any depth.
 rule calibrate_model:
     input:
         REFERENCE_FILES,

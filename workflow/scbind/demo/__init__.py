@@ -1,1 +1,1 @@
-"""The simulated atlas, its truth, and results held against it."""
+"""The simulated atlas, its truth, and the scoring of results against that truth."""

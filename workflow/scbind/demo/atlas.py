@@ -1,6 +1,7 @@
 """The simulated atlas: its factors, cell lines, cell types and files.
 
-Imported while the workflow is parsed, in every job again: it stays light (no pandas, no numpy).
+Snakemake imports this module in every job, while it parses the workflow. The module therefore imports neither pandas
+nor numpy.
 """
 
 from __future__ import annotations
@@ -10,7 +11,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Factor:
-    """How one factor was given its preference; the flanks are those of the core's own strand."""
+    """What defines the binding preference of one simulated transcription factor.
+
+    Attributes
+    ----------
+    matrix_id
+        JASPAR id of the core matrix.
+    left, right
+        Preferred bases on either side of the core, on the strand of the matrix.
+    partner
+        Factor whose motif must be near.
+    gc_context
+        Whether the factor prefers surroundings rich in G and C.
+    """
 
     matrix_id: str
     left: str
@@ -37,11 +50,11 @@ FACTORS: dict[str, Factor] = {
 }
 
 TFS: list[str] = list(FACTORS)
-EVERYWHERE = ("CTCF", "NRF1", "ELF1")  # active in every line and type; the other factors open enhancers
+EVERYWHERE = ("CTCF", "NRF1", "ELF1")  # active in every line and type; each other factor opens enhancers
 DRIVERS: list[str] = [tf for tf in TFS if tf not in EVERYWHERE]
 LINES: list[str] = ["LINE_A", "LINE_B", "LINE_C"]
 TYPES: list[str] = ["myeloid", "b_cell", "t_cell", "erythroid", "mast"]
-ACTIVE: dict[str, tuple[str, ...]] = {  # drivers; no type has the combination of a line
+ACTIVE: dict[str, tuple[str, ...]] = {  # active drivers; no type has the same set as a line
     "LINE_A": ("SPI1", "EBF1", "PAX5", "RUNX1", "RUNX3", "TCF7", "GATA3", "JUND"),
     "LINE_B": ("SPI1", "CEBPB", "GATA1", "TAL1", "RUNX1", "TCF7", "GATA3", "JUND"),
     "LINE_C": ("SPI1", "CEBPB", "EBF1", "GATA1", "RUNX3", "TCF7"),
@@ -52,7 +65,7 @@ ACTIVE: dict[str, tuple[str, ...]] = {  # drivers; no type has the combination o
     "mast": ("GATA1", "CEBPB", "GATA3", "RUNX3"),
 }
 SHARE: dict[str, float] = {"myeloid": 0.32, "b_cell": 0.26, "t_cell": 0.24, "erythroid": 0.14, "mast": 0.04}
-NOT_ASSAYED = {"LINE_A": ("GATA3",), "LINE_B": ("NRF1",), "LINE_C": ("ELF1",)}  # active, yet no experiment
+NOT_ASSAYED = {"LINE_A": ("GATA3",), "LINE_B": ("NRF1",), "LINE_C": ("ELF1",)}  # active, but without ChIP-seq
 ASSAYED: dict[str, list[str]] = {
     line: [tf for tf in TFS if tf in (*EVERYWHERE, *ACTIVE[line]) and tf not in NOT_ASSAYED[line]]
     for line in LINES
@@ -60,7 +73,7 @@ ASSAYED: dict[str, list[str]] = {
 
 
 def demo_files() -> list[str]:
-    """Every file that :func:`scbind.demo.simulate.simulate` writes, relative to its folder, sorted."""
+    """Return the files that :func:`scbind.demo.simulate.simulate` writes: sorted paths relative to its folder."""
     files = ["genome.fa", "exclude.bed", "genes.bed"]
     files += ["sc/demo.fragments.tsv.gz", "sc/demo.fragments.tsv.gz.tbi"]
     for line in LINES:

@@ -1,9 +1,9 @@
-"""The best that can be done on the demo by one who knows motifs and openness, but not the coin flips.
+"""The oracle: an upper bound for predictions from sequence and accessibility on the demo.
 
-A simulated site is bound where it can be bound (one draw with chance ``strength``, which follows from what the TF truly
-prefers: its motif with flanks, partner and context), its element is open and the TF active. The oracle knows strengths
-and openness. It does not know the draws, nor the noise of the ChIP-seq peaks: what it misses, nobody can predict from
-sequence and accessibility. It knows no more of depth than that it is infinite.
+A simulated site is bound if it is bindable, its element is open and the TF is active. Whether a site is bindable is one
+random draw with probability ``strength``. The strength follows from the true preference of the TF: motif, flanks,
+partner and context. The oracle knows the strengths and the openness. It does not know the random draws or the noise of
+the ChIP-seq peaks. Nobody can predict these from sequence and accessibility. The oracle assumes infinite depth.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from scbind.demo.truthfiles import Truth
 from scbind.evaluation.evaluate import score_test_windows, write_curves
 from scbind.evaluation.registry import ORACLE
 
-SURE = 1 - 1e-6  # chances are kept below one, so that their complements can be multiplied
+SURE = 1 - 1e-6  # maximum probability of a site, so that the logarithm of its complement is finite
 
 
 def evaluate_oracle(
     truth: str | Path, dataset: str | Path, reference: str | Path, metrics: str | Path, curves: str | Path
 ) -> None:
-    """Write the rows of model ``oracle`` for the test windows of the simulated lines, and their ``curves.npz``.
+    """Write metrics and curves (``curves.npz``) of the model ``oracle`` on the test windows of the simulated lines.
 
-    The score of a window is the chance that a peak of one of its sites covers more than half of it, each site in an
-    element that is open in the line. Raises :class:`InputError` where ``truth`` lacks a line of the dataset.
+    Only sites in elements that are open in the line count. The score of a window is the probability that a peak of at
+    least one of these sites covers more than half of the window. Raises :class:`InputError` if ``truth`` lacks a line
+    of the dataset.
     """
     data, known = TrainingSet.open(dataset, reference), Truth(truth)
     table, drawn = score_test_windows(data, partial(line_chance, known, data), ORACLE, Path(curves).parent)
@@ -40,7 +41,10 @@ def evaluate_oracle(
 
 
 def line_chance(known: Truth, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-    """Chance that each window is labelled bound, had every site its own peak: float32 (windows, TFs of the dataset)."""
+    """Return the probability that each window is labelled bound: float32 (windows, TFs of the dataset).
+
+    The probability assumes that every bound site has its own peak. ``window`` holds row numbers of the dataset.
+    """
     sites, _ = known.sites()
     sites = sites[known.open_in(data.lines[line])[sites["column"].to_numpy()]]
     sizes, width = data.genome.sizes, data.manifest["window"]
@@ -62,10 +66,11 @@ def line_chance(known: Truth, data: TrainingSet, line: int, window: np.ndarray) 
 
 
 def half_covered(distance: np.ndarray) -> np.ndarray:
-    """Chance that a peak covers more than half of a window, by the distance (bp) from the site to its middle.
+    """Return the probability that a peak covers more than half of a window: float64, shape of ``distance``.
 
-    A peak is longer than a window, so it does where it reaches over the window's middle: it ends ``PEAK_REACH``
-    (uniform) on either side of a summit that lies ``SUMMIT_SD`` (normal) around the site.
+    ``distance`` (bp) is from the site to the middle of the window. A peak is longer than a window, so it covers more
+    than half of the window if it covers the middle. The summit is normally distributed around the site, with standard
+    deviation ``SUMMIT_SD``. Each end of the peak is uniformly distributed over ``PEAK_REACH`` from the summit.
     """
     reach = np.arange(*PEAK_REACH)
     distance = np.asarray(distance, dtype=float)[..., None]
@@ -74,10 +79,10 @@ def half_covered(distance: np.ndarray) -> np.ndarray:
 
 
 def combined(chance: np.ndarray, place: np.ndarray, n_windows: int) -> np.ndarray:
-    """Chance that at least one of a window's independent sites is bound.
+    """Return the probability that at least one of the independent sites of a window is bound: float64 (rows, windows).
 
-    ``chance`` (rows, pairs) of each pair of a site and a window, ``place`` (pairs,) the window. Returns float64 (rows,
-    windows), 0 without a site.
+    A pair is a site and a window that contains it. ``chance`` (rows, pairs) is the probability of the site, ``place``
+    (pairs,) the number of the window. A window without sites gets 0.
 
     Examples
     --------

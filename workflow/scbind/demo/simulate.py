@@ -1,7 +1,7 @@
-"""The demo: a small atlas with known truth, written as the files that a user would bring.
+"""Simulate the demo: a small atlas with known truth, in the file formats that users supply.
 
-:func:`simulate` draws everything from one seed. The genome, the lines and the cells have their own
-random streams, so that asking for more cells does not change the genome or the bulk data.
+:func:`simulate` derives all random numbers from one seed. Genome, lines and cells have separate random streams.
+More cells therefore change neither the genome nor the bulk data.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ BULK_FRAGMENTS = {"LINE_A": 400_000, "LINE_B": 250_000, "LINE_C": 400_000}
 GC_BIAS = {"LINE_A": 0.15, "LINE_B": 0.4, "LINE_C": 0.25, "cells": 0.25}
 CHROMOSOMES_MB = (1.25, 1.15, 1.05, 1.15)
 MIN_MB = 0.1  # a shorter chromosome has no room for its gaps, repeats and elements
-POOR_PER_CELL = 1 / 8  # barcodes that are no good cell, per real cell
-DEPTH_SD = 0.45  # of the log of a cell's fragments
-FRIP = 0.42  # mean share of a cell's fragments aimed at open elements
+POOR_PER_CELL = 1 / 8  # poor barcodes (low quality) per real cell
+DEPTH_SD = 0.45  # standard deviation of the natural logarithm of the fragments of a cell
+FRIP = 0.42  # mean fraction of the fragments of a cell that are drawn from open elements
 STREAMS = ("genome", "genes", "opening", "sites", "levels", "chip", "bulk", "cells", "duplicates", "barcodes")
 
 
 def activity_table() -> pd.DataFrame:
-    """Which factors are active where: 0/1, lines and types x factors."""
+    """Return which factors are active where: 0 or 1 (lines and cell types, factors)."""
     rows = {name: [int(tf in EVERYWHERE or tf in active) for tf in TFS] for name, active in ACTIVE.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=TFS)
 
@@ -56,34 +56,37 @@ def simulate(
     cell_fragments: float = 1_850,
     bulk_fragments: dict[str, int] | None = None,
 ) -> None:
-    """Write the demo atlas: the files of :func:`scbind.demo.atlas.demo_files`, the same bytes for the same arguments.
+    """Write the demo atlas: the files of :func:`scbind.demo.atlas.demo_files`.
+
+    The same arguments give the same bytes.
 
     Parameters
     ----------
     outdir
-        Folder to write into; made if absent.
+        Folder to write into. It is created if needed.
     seed
-        Of every random stream.
+        Seed of all random streams.
     n_cells
-        Real cells; about an eighth more barcodes are no good cells.
+        Number of real cells. About one poor barcode (of low quality) is added for every eight
+        cells, at least four in all.
     chromosome_mb
-        Lengths of chr1, chr2, ... in Mb. Elements, genes and sites follow in proportion.
+        Lengths of chr1, chr2, ... in Mb. The numbers of elements, genes and sites are proportional to them.
     cell_fragments
-        Median of unique fragments per real cell (log-normal).
+        Median number of unique fragments per real cell. The distribution is log-normal.
     bulk_fragments
-        Fragments per line; by default ``BULK_FRAGMENTS`` in proportion to the genome.
+        Fragments per line. Default: ``BULK_FRAGMENTS``, scaled with the length of the genome.
 
     Raises
     ------
     InputError
-        If there are fewer cells than 25 (the rare type would be empty) or a chromosome is too short.
+        There are fewer than 25 cells (the rarest type would be empty), a chromosome is too short, or there is none.
     """
     if n_cells < 25:
-        problem = f"{n_cells} cells leave the rarest type without one"
-        raise InputError("n_cells", problem, "ask for 25 or more")
+        problem = f"with {n_cells} cells the rarest cell type is empty"
+        raise InputError("n_cells", problem, "set it to 25 or more")
     if not len(chromosome_mb) or min(chromosome_mb) < MIN_MB:
-        problem = f"{list(chromosome_mb)} has a chromosome under {MIN_MB} Mb, or none"
-        raise InputError("chromosome_mb", problem, "make every one longer")
+        problem = f"{list(chromosome_mb)} is empty or has a chromosome shorter than {MIN_MB} Mb"
+        raise InputError("chromosome_mb", problem, f"give chromosomes of {MIN_MB} Mb or more")
     outdir = Path(outdir)
     rng = {name: np.random.default_rng([seed, number]) for number, name in enumerate(STREAMS)}
     activity = activity_table()
@@ -94,7 +97,7 @@ def simulate(
     openness = open_elements(rng["opening"], genome, activity)
     sites = find_sites(rng["sites"], genome, preferences, openness, activity)
     levels = element_levels(rng["levels"], genome, openness, sites)
-    say(f"sites: {len(sites):,}, of which {int(sites['bindable'].sum()):,} can be bound")
+    say(f"sites: {len(sites):,}; {int(sites['bindable'].sum()):,} of them can be bound")
     _write_reference(outdir, genome, genes(rng["genes"], genome, TFS))
     _write_chip(outdir, rng["chip"], genome, sites, openness)
     _write_truth(outdir, genome, sites, openness, activity, preferences)
@@ -125,13 +128,14 @@ def simulate(
     )
     with atomic(outdir / "truth/open.npz") as scratch:
         sparse.save_npz(scratch, sparse.csr_array(is_open))
-    say(f"cells: {n_cells} and {len(cells) - n_cells} poor barcodes, {len(table):,} fragments")
+    say(f"cells: {n_cells}, poor barcodes: {len(cells) - n_cells}, fragments: {len(table):,}")
 
 
 def _cells(rng, n_cells: int, median: float) -> pd.DataFrame:
-    """Barcodes with what is wanted of each: real cells of the types in their shares, then poor ones.
+    """Barcodes with their planned cell type, fragments and fraction of these drawn from open elements.
 
-    Of the poor barcodes the even ones have few fragments and the odd ones hardly any in open elements.
+    Real cells come first, in the proportions ``SHARE``, then poor ones. Poor barcodes alternate:
+    one has hardly any fragments in open elements, the next has few fragments.
     """
     bounds = np.round(np.cumsum([SHARE[name] for name in TYPES]) * n_cells).astype(int)
     real = rng.permutation(np.repeat(TYPES, np.diff(np.concatenate([[0], bounds]))))
@@ -211,7 +215,7 @@ def _write_truth(outdir: Path, genome, sites, openness, activity, preferences: d
 
 
 def _write_fragments(path: Path, rng, genome: SimulatedGenome, table, barcodes: list[str]) -> None:
-    """10x columns (chrom, start, end, barcode, reads), bgzipped and indexed."""
+    """Write fragments with the columns of 10x (chrom, start, end, barcode, reads), bgzipped and indexed."""
     table = pd.DataFrame(
         {
             "chrom": np.array(genome.names)[table["chrom"]],
@@ -226,7 +230,7 @@ def _write_fragments(path: Path, rng, genome: SimulatedGenome, table, barcodes: 
 
 
 def _write_bgzip(path: Path, text: str) -> None:
-    """Blocked gzip, which carries no time stamp: the same text gives the same bytes."""
+    """Write text as bgzip. It contains no time stamp, so the same text gives the same bytes."""
     with atomic(path) as scratch, pysam.BGZFile(str(scratch), "w") as handle:
         content = io.BytesIO(text.encode())
         while block := content.read(1 << 20):

@@ -1,4 +1,4 @@
-"""A small genome with regulatory elements, genes, and motifs put where they matter and where they do not."""
+"""Simulate a small genome with regulatory elements, genes, functional motifs and decoys."""
 
 from __future__ import annotations
 
@@ -12,24 +12,33 @@ from scbind.formats.genome import UNKNOWN
 
 SLOT = 1_000  # bp; at most one element per slot, so elements never overlap
 PER_MB = 570  # elements per Mb of sequence: denser than a real genome, so that a few Mb hold enough examples
-KINDS = {"promoter": 0.18, "insulator": 0.08, "enhancer": 0.66, "motifless": 0.08}  # shares of the elements
+KINDS = {"promoter": 0.18, "insulator": 0.08, "enhancer": 0.66, "motifless": 0.08}  # fractions
 ALWAYS_OPEN = ("promoter", "insulator")
 TELOMERE = 10_000  # bp of N at each chromosome start
 GAP = 5_000  # bp of N in the middle of each chromosome
 REPEATS_PER_MB = 1.5
-DECOYS = 2.2  # mean number per element of motifs that only the database takes for a site
-LEAST = {"driver": 0.5, "site": -1.5, "decoy": -1.0}  # bits, see draw_site
+DECOYS = 2.2  # mean number per element of motifs that match the database matrix but lack the true flanks
+LEAST = {"driver": 0.5, "site": -1.5, "decoy": -1.0}  # minimum score in bits, argument `least` of draw_site
 STRETCH = 640  # bp around an element's centre in which motifs are planted and scanned
 
 
 @dataclass
 class SimulatedGenome:
-    """The genome and what lies on it.
+    """A simulated genome with its elements and repeats.
 
-    ``codes`` uint8 (bases of all chromosomes,), in global positions as everywhere (:mod:`scbind.formats.genome`).
-    ``elements``: DataFrame with element, chrom (index), centre, start and end (global, 0-based half-open),
-    kind and driver.
-    ``repeats`` int64 (regions, 2): global extents of the regions with inflated signal.
+    Positions are global: chromosomes lie end to end, as in :mod:`scbind.formats.genome`.
+
+    Attributes
+    ----------
+    names, lengths
+        Names of the chromosomes, and their lengths in bp: int64 (chromosomes,).
+    codes
+        Bases of all chromosomes, 0..4 for A C G T N: uint8 (bases,).
+    elements
+        DataFrame with element, chrom (number of the chromosome), centre, start and end (global, 0-based half-open),
+        kind and driver.
+    repeats
+        Start and end (global, 0-based half-open) of the regions with inflated signal: int64 (regions, 2).
     """
 
     names: list[str]
@@ -40,16 +49,16 @@ class SimulatedGenome:
 
     @property
     def offsets(self) -> np.ndarray:
-        """int64 (chromosomes + 1,): global start of every chromosome."""
+        """Global start of each chromosome, and the end of the last one: int64 (chromosomes + 1,)."""
         return np.concatenate([[0], np.cumsum(self.lengths)])
 
     def locate(self, position: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Chromosome indices and local positions of global ones."""
+        """Return chromosome numbers and positions within the chromosomes, from global positions."""
         chrom = np.searchsorted(self.offsets, position, side="right") - 1
         return chrom, position - self.offsets[chrom]
 
     def stretches(self) -> np.ndarray:
-        """uint8 (elements, STRETCH): the sequence around every element's centre."""
+        """Return the sequence around the centre of each element: uint8 (elements, STRETCH)."""
         first = self.elements["centre"].to_numpy() - STRETCH // 2
         return self.codes[first[:, None] + np.arange(STRETCH)]
 
@@ -64,9 +73,9 @@ def simulate_genome(rng, lengths, drivers: list[str], preferences: dict[str, Pre
     lengths
         Chromosome lengths in bp.
     drivers
-        Factors that open enhancers, every one given the same number of them.
+        Factors that open enhancers. Each gets the same number of enhancers.
     preferences
-        What the factors bind.
+        True binding preference of each factor.
     """
     lengths = np.asarray(lengths, dtype=np.int64)
     names = [f"chr{number + 1}" for number in range(len(lengths))]
@@ -86,9 +95,10 @@ def simulate_genome(rng, lengths, drivers: list[str], preferences: dict[str, Pre
 
 
 def genes(rng, genome: SimulatedGenome, tfs: list[str]) -> pd.DataFrame:
-    """One gene per promoter: BED6 columns, its start site within 20 bp of the promoter's centre.
+    """Return one gene per promoter, as a DataFrame with the columns of BED6 (0-based half-open), sorted.
 
-    The first genes carry the names of the factors, the others SIM0001 and so on.
+    The transcription start site lies within 20 bp of the centre of the promoter. Genes are named after the factors
+    first, then SIM0001, SIM0002, ... The names are assigned at random.
     """
     promoters = genome.elements[genome.elements["kind"] == "promoter"]
     chrom, tss = genome.locate(promoters["centre"].to_numpy() + rng.integers(-20, 21, len(promoters)))
@@ -107,7 +117,7 @@ def genes(rng, genome: SimulatedGenome, tfs: list[str]) -> pd.DataFrame:
 
 
 def _sequence(rng, length: int) -> np.ndarray:
-    """Isochores of 20-120 kb with their own share of G and C, and few CpG, as in vertebrates."""
+    """Draw isochores of 20-120 kb, each with its own GC content. CpG is rare, as in vertebrates."""
     share = np.empty(length)
     position = 0
     while position < length:
@@ -121,7 +131,7 @@ def _bases(rng, gc_share: np.ndarray, keep_cpg: float) -> np.ndarray:
     strong, first = rng.random(len(gc_share)) < gc_share, rng.random(len(gc_share)) < 0.5
     codes = np.where(strong, np.where(first, 1, 2), np.where(first, 0, 3)).astype(np.uint8)
     cpg = np.flatnonzero((codes[:-1] == 1) & (codes[1:] == 2))
-    lost = cpg[rng.random(len(cpg)) > keep_cpg]  # deaminated to TG on one strand or CA on the other
+    lost = cpg[rng.random(len(cpg)) > keep_cpg]  # deaminated: CG becomes TG, or CA if the other strand is hit
     on_forward = rng.random(len(lost)) < 0.5
     codes[lost[on_forward]] = 3
     codes[lost[~on_forward] + 1] = 0
@@ -129,7 +139,7 @@ def _bases(rng, gc_share: np.ndarray, keep_cpg: float) -> np.ndarray:
 
 
 def _repeats(rng, codes: np.ndarray, offsets: np.ndarray) -> np.ndarray:
-    """Tandem copies of a 171-bp unit, 5 % diverged, in whole slots."""
+    """Write tandem copies of a 171-bp unit, 5 % diverged. Each region consists of whole slots."""
     regions = []
     for first, last in zip(offsets[:-1], offsets[1:], strict=True):
         for _ in range(max(1, round(REPEATS_PER_MB * (last - first) / 1e6))):
@@ -174,13 +184,13 @@ def _elements(rng, lengths, offsets, repeats, drivers) -> pd.DataFrame:
 
 
 def _apportion(total: int, shares: list[float]) -> np.ndarray:
-    """Whole numbers in the given shares that sum to ``total``; the rounding falls on the last."""
+    """Integers in proportion to ``shares`` that sum to ``total``, by rounding the cumulative sums."""
     bounds = np.round(np.cumsum(shares) / sum(shares) * total).astype(int)
     return np.diff(np.concatenate([[0], bounds]))
 
 
 def _soften(rng, genome: SimulatedGenome) -> None:
-    """Elements are richer in G and C than their surroundings; promoters are CpG islands."""
+    """Redraw the sequence of elements with a higher GC content than the surroundings. Promoters become CpG islands."""
     for kind, start, end in genome.elements[["kind", "start", "end"]].itertuples(index=False):
         if kind == "promoter":
             island = _bases(rng, np.full(end - start + 200, 0.62), keep_cpg=0.8)
@@ -191,10 +201,11 @@ def _soften(rng, genome: SimulatedGenome) -> None:
 
 
 def draw_site(rng, preference: Preference, least: float, core_only: bool = False) -> np.ndarray:
-    """One site drawn from the preference that scores at least ``threshold + least`` bits, uint8 (positions,).
+    """Draw one site from a preference: uint8 (positions,), 0..3 for A C G T.
 
-    With ``core_only`` the core alone is drawn, from ``typical_core + least`` bits up, and the flanks are
-    what lies there: a decoy, which the database matrix cannot tell from a true site.
+    The site scores at least ``threshold + least`` bits. With ``core_only``, only the core is drawn, with at least
+    ``typical_core + least`` bits, and the flanks remain as they are in the genome. Such a site is a decoy: its score
+    with the database matrix is that of a true site.
     """
     probability = preference.probability
     cumulative = np.cumsum(probability[preference.core] if core_only else probability, axis=1)
@@ -212,7 +223,7 @@ def _plant_in_elements(rng, genome: SimulatedGenome, preferences: dict[str, Pref
     names = list(preferences)
     for row in genome.elements.itertuples():
         taken = np.zeros(STRETCH, dtype=bool)
-        wanted: list[tuple[str, str]] = []  # (factor, how)
+        wanted: list[tuple[str, str]] = []  # (factor, key of LEAST)
         if row.kind == "enhancer":
             wanted.append((row.driver, "driver"))
             wanted += [(tf, "site") for tf in rng.choice(names, rng.integers(1, 4), replace=False)]
@@ -231,7 +242,7 @@ def _plant_in_elements(rng, genome: SimulatedGenome, preferences: dict[str, Pref
 
 
 def _plant(rng, codes, centre, taken, preferences, tf: str, how: str) -> None:
-    """Write one site near ``centre`` where nothing was planted, and its partner if it shall have one."""
+    """Write one site near ``centre`` where no other site was planted, and in some cases the motif of its partner."""
     preference = preferences[tf]
     core_only = how == "decoy"
     site = draw_site(rng, preference, LEAST[how], core_only)
@@ -266,7 +277,7 @@ def _write(rng, codes, centre, taken, start: int, site: np.ndarray) -> None:
 
 
 def _plant_closed(rng, genome: SimulatedGenome, preferences: dict[str, Preference], per_mb: int = 25) -> None:
-    """Good sites outside every element: sequence alone must not be enough."""
+    """Plant good sites outside all elements, so that sequence alone does not predict binding."""
     blocked = np.zeros(len(genome.codes), dtype=bool)
     for start, end in genome.elements[["start", "end"]].itertuples(index=False):
         blocked[start - 150 : end + 150] = True

@@ -1,9 +1,9 @@
-"""What the simulated factors really prefer: a database matrix, plus what the database does not know.
+"""True binding preferences of the simulated factors: a database matrix plus features that the database lacks.
 
-A factor's in-vivo energy is the log-odds score of its JASPAR core extended by four flanking bases, minus a
-penalty where the partner's motif is not near or the surrounding sequence is too poor in G and C. Family
-members share much of their core and differ in flank and partner, as paralogues do (Slattery et al. 2014,
-Trends Biochem. Sci. 39:381, "Absence of a simple code"; flanks: Gordan et al. 2013, Cell Rep. 3:1093).
+The binding energy of a factor is the log-odds score of its JASPAR core, extended by flanking bases. A penalty is
+subtracted if the motif of its partner is not near, or if the surrounding sequence has too low a GC content. Factors of
+one family share much of their core and differ in flanks and partner, as paralogues do (Slattery et al. 2014, Trends
+Biochem. Sci. 39:381, "Absence of a simple code"; flanks: Gordan et al. 2013, Cell Rep. 3:1093).
 """
 
 from __future__ import annotations
@@ -19,21 +19,32 @@ from scbind.formats.genome import UNKNOWN
 RELEASE = "JASPAR2024"
 FLANK_SHARE = 0.78  # probability of the preferred base at a flanking position, about 0.9 bit
 PENALTY = 4.5  # bits lost without the partner or in the wrong context
-WEAKEST = 3.5  # bits below the mean score of the preference's own sites
-PARTNER_REACH = 60  # bp between the centres of the two motifs
-CONTEXT_REACH = 75  # bp on either side in which G and C are counted
-SLOPE = 1.5  # of the logistic curve from energy (bits) to probability of being bindable
+WEAKEST = 3.5  # bits; a threshold is at most this far below the mean score of sites drawn from the preference
+PARTNER_REACH = 60  # maximum distance in bp between the centres of the two motifs
+CONTEXT_REACH = 75  # bp on either side, for the GC content of the surroundings
+SLOPE = 1.5  # slope of the logistic curve from energy (bits) to the probability of being bindable
 
 
 @dataclass(frozen=True)
 class Preference:
-    """The true preference of a factor.
+    """The true binding preference of a factor.
 
-    ``log_odds`` is float32 (positions, 5) in bits against a uniform background, columns A C G T N (N is minus
-    infinity); positions ``core`` come from the database, the others are the flanks. ``probability`` is the
-    same as float64 (positions, 4). ``threshold`` is the score (bits) at which a site with partner and context
-    is bindable with probability one half; ``core_threshold`` is the core score that counts as a motif when
-    the factor is somebody's partner, and ``typical_core`` the mean core score of the preference's own sites.
+    Attributes
+    ----------
+    tf, factor
+        Name and definition of the factor.
+    probability
+        Probabilities of A C G T: float64 (positions, 4).
+    log_odds
+        The same in bits against a uniform background, columns A C G T N: float32 (positions, 5). N is minus infinity.
+    core
+        Positions that come from the database. The others are the flanks.
+    threshold
+        Score (bits) at which a site with partner and context is bindable with probability 0.5.
+    core_threshold
+        Minimum core score (bits) of a motif, when the factor is the partner of another factor.
+    typical_core
+        Mean core score (bits) of sites drawn from the preference.
     """
 
     tf: str
@@ -50,21 +61,21 @@ class Preference:
 
     @property
     def core_log_odds(self) -> np.ndarray:
-        """The part of ``log_odds`` that the database knows."""
+        """The rows of ``log_odds`` that come from the database: float32 (positions of the core, 5)."""
         return self.log_odds[self.core]
 
 
 def database_matrix(matrix_id: str) -> np.ndarray:
-    """One matrix of JASPAR 2024 (Rauluseviciute et al. 2024) as probabilities, float64 (positions, A C G T).
+    """Return one matrix of JASPAR 2024 (Rauluseviciute et al. 2024) as probabilities: float64 (positions, 4), A C G T.
 
-    Half a count is added to every cell. Raises :class:`InputError` for an unknown id. Works offline.
+    A pseudocount of 0.5 is added to every entry. No network is needed. Raises :class:`InputError` if the id is unknown.
     """
     from pyjaspar import jaspardb
 
     motif = jaspardb(release=RELEASE).fetch_motif_by_id(matrix_id)
     if motif is None:
-        remedy = "install the pyjaspar version of the environment file"
-        raise InputError(RELEASE, f"no matrix {matrix_id}", remedy)
+        remedy = "install the version of pyjaspar that the environment file names"
+        raise InputError(RELEASE, f"has no matrix {matrix_id}", remedy)
     counts = np.array([motif.counts[base] for base in "ACGT"], dtype=float).T + 0.5
     return counts / counts.sum(axis=1, keepdims=True)
 
@@ -81,12 +92,15 @@ def _flank(bases: str) -> np.ndarray:
 
 
 def other_strand(log_odds: np.ndarray) -> np.ndarray:
-    """The same matrix for the other strand; the N column stays."""
+    """Return the reverse complement of a matrix, same shape. The column of N stays last."""
     return log_odds[::-1][:, [3, 2, 1, 0, UNKNOWN]]
 
 
 def score(codes: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Log-odds (bits, float32) of a matrix at every start along the last axis of ``codes`` (uint8, 0..4)."""
+    """Return log-odds scores (bits) at every start along the last axis of ``codes``: float32 (..., starts).
+
+    ``codes`` is uint8 (..., length), 0..4 for A C G T N. ``log_odds`` is float32 (positions, 5).
+    """
     starts = codes.shape[-1] - len(log_odds) + 1
     total = np.zeros(codes.shape[:-1] + (starts,), dtype=np.float32)
     for position, row in enumerate(log_odds):
@@ -95,7 +109,10 @@ def score(codes: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
 
 
 def score_strands(codes: np.ndarray, log_odds: np.ndarray) -> np.ndarray:
-    """Scores on both strands, float32 (2, ..., starts), forward first; a start is the leftmost base."""
+    """Return scores (bits) on both strands: float32 (2, ..., starts), forward strand first.
+
+    A start is the leftmost base of the site on either strand.
+    """
     return np.stack([score(codes, log_odds), score(codes, other_strand(log_odds))])
 
 
@@ -105,12 +122,13 @@ def _threshold(codes: np.ndarray, log_odds: np.ndarray, one_in_bp: float) -> flo
 
 
 def true_preferences() -> dict[str, Preference]:
-    """The preference of every factor, in the order of ``FACTORS``. Deterministic, needs no network.
+    """Return the preference of every factor, in the order of ``FACTORS``. The result is always the same.
 
-    Thresholds are set by how often random sequence passes them, so that all factors have about as many
-    accidental sites whatever the information in their matrix: once in 9 kb, or once in 3 kb for those that
-    also need a partner or a context, and once in 2 kb for a core as a partner. A long matrix would then be
-    bound whatever its flanks, so a threshold is never lower than ``WEAKEST`` bits below a typical site.
+    Random sequence passes a threshold once in 9 kb, or once in 3 kb if the factor also needs a partner or a context.
+    It passes the threshold of a partner's core about once in 2 kb. All factors therefore have similar numbers of chance
+    sites, whatever the information content of their matrices. Such a threshold is too low for a long matrix, which
+    would pass it whatever its flanks. A threshold is therefore at most ``WEAKEST`` bits below the mean score of sites
+    drawn from the preference. No network is needed.
     """
     random_codes = np.random.default_rng(2024).integers(0, 4, 400_000).astype(np.uint8)
     preferences = {}
@@ -136,19 +154,19 @@ def true_preferences() -> dict[str, Preference]:
 
 
 def energies(codes: np.ndarray, preferences: dict[str, Preference]) -> dict[str, np.ndarray]:
-    """Energy (bits above threshold) of every factor at every start, in many stretches of equal length.
+    """Return the energy (bits above the threshold) of every factor at every start, for sequences of equal length.
 
     Parameters
     ----------
     codes
-        uint8 (stretches, length).
+        uint8 (sequences, length), 0..4 for A C G T N.
     preferences
         From :func:`true_preferences`.
 
     Returns
     -------
     dict
-        Per factor float32 (2 strands, stretches, length - motif length + 1).
+        Factor to float32 (2 strands, sequences, length - motif length + 1).
     """
     near = {p.factor.partner for p in preferences.values()} - {None}
     partner_near = {tf: _motif_near(codes, preferences[tf]) for tf in near}
@@ -166,12 +184,15 @@ def energies(codes: np.ndarray, preferences: dict[str, Preference]) -> dict[str,
 
 
 def bindable(energy: np.ndarray) -> np.ndarray:
-    """Probability that a site of this energy (bits) is bound where it is open and its factor active."""
+    """Return the probability that a site of this energy (bits) is bound if it is open and its factor is active.
+
+    The shape is that of ``energy``.
+    """
     return 1 / (1 + np.exp(-SLOPE * np.clip(energy, -40, 40)))
 
 
 def _motif_near(codes: np.ndarray, preference: Preference) -> np.ndarray:
-    """Whether the centre of a core match lies within ``PARTNER_REACH``: bool, shape of ``codes``."""
+    """Whether the centre of a core match lies within ``PARTNER_REACH`` of a base: bool, shape of ``codes``."""
     matrix = preference.core_log_odds
     hit = score_strands(codes, matrix).max(axis=0) >= preference.core_threshold
     counts = np.zeros((len(codes), codes.shape[1] + 1), dtype=np.int32)
@@ -181,7 +202,7 @@ def _motif_near(codes: np.ndarray, preference: Preference) -> np.ndarray:
 
 
 def _rich_in_gc(codes: np.ndarray) -> np.ndarray:
-    """From 0 (poor in G and C) to 1 (rich), turning at one half: float32, shape of ``codes``."""
+    """From 0 (low GC content) to 1 (high), with 0.5 at a GC content of 50 %: float32, shape of ``codes``."""
     counts = np.zeros((len(codes), codes.shape[1] + 1), dtype=np.int32)
     counts[:, 1:] = (codes == 1) | (codes == 2)
     share = _window_sum(np.cumsum(counts, axis=1), CONTEXT_REACH) / (2 * CONTEXT_REACH + 1)

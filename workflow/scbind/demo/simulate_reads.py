@@ -1,9 +1,8 @@
-"""Transposition: fragments of a bulk library and of single cells from open elements and background.
+"""Simulate ATAC-seq fragments of bulk libraries and of single cells, from open elements and background.
 
-What is modelled: Tn5's own sequence preference, the bias of a library for G and C, the mixture of
-nucleosome-free, mono- and dinucleosomal fragments (Buenrostro et al. 2013, Nat. Methods 10:1213), fewer cuts
-on bound motifs, inflated signal on repeats, duplicates, depth that varies between cells, and barcodes
-without a cell.
+The model includes the sequence preference of Tn5, the GC bias of a library, the mixture of nucleosome-free, mono- and
+dinucleosomal fragments (Buenrostro et al. 2013, Nat. Methods 10:1213), footprints (fewer cuts on bound motifs),
+inflated signal on repeats, duplicates, depth that varies between cells, and barcodes without a cell.
 """
 
 from __future__ import annotations
@@ -14,18 +13,21 @@ import pandas as pd
 from scbind.demo.simulate_genome import SimulatedGenome
 from scbind.formats.genome import UNKNOWN
 
-SIZES = ((0.55, 62, 18), (0.33, 195, 22), (0.12, 385, 30))  # share, mean and sd (bp) of the fragment classes
+SIZES = ((0.55, 62, 18), (0.33, 195, 22), (0.12, 385, 30))  # fraction, mean and sd (bp) of each size class
 SHORTEST = 28  # bp
-SPREAD = 85  # bp, sd of a cut around the centre of an open element
-FOOTPRINT = 0.4  # cuts on a bound motif, relative to beside it
-REPEAT_SHARE = 0.04  # of the background fragments: a tenfold excess on the repeats of the default genome
-OPEN_IN_CELL = 0.85  # chance that an element open in the type is open in one cell
+SPREAD = 85  # bp, sd of the positions of cuts around the centre of their open element
+FOOTPRINT = 0.4  # rate of cuts on a bound motif, relative to its surroundings
+REPEAT_SHARE = 0.04  # fraction of background fragments on repeats: tenfold excess in the default genome
+OPEN_IN_CELL = 0.85  # probability that an element that is open in the type is open in one cell
 DUPLICATES = 0.35  # mean number of PCR duplicates per fragment
-ROUNDS = 60  # of proposing again what was rejected
+ROUNDS = 60  # maximum number of proposals per fragment
 
 
 def tn5_weight(codes: np.ndarray) -> np.ndarray:
-    """Relative chance of a cut at every base, float32 in (0, 1], 0 on N: a fixed preference over 9 bases."""
+    """Return the relative probability of a cut at every base: float32 (bases,), in (0, 1], and 0 on N.
+
+    It follows from a fixed preference over 9 bases. ``codes`` is uint8 (bases,), 0..4 for A C G T N.
+    """
     preference = np.random.default_rng(2013).normal(0, 0.22, (9, 5)).astype(np.float32)
     preference[:, UNKNOWN] = -1
     total = np.zeros(len(codes), dtype=np.float32)
@@ -37,7 +39,7 @@ def tn5_weight(codes: np.ndarray) -> np.ndarray:
 
 
 def gc_share(codes: np.ndarray, width: int = 301) -> np.ndarray:
-    """Share of G and C around every base, float32."""
+    """Return the GC content of the ``width`` bp around every base: float32 (bases,). N does not count as G or C."""
     counts = np.concatenate([[0], np.cumsum((codes == 1) | (codes == 2), dtype=np.int64)])
     low = np.maximum(np.arange(len(codes)) - width // 2, 0)
     high = np.minimum(low + width, len(codes))
@@ -45,9 +47,10 @@ def gc_share(codes: np.ndarray, width: int = 301) -> np.ndarray:
 
 
 def element_levels(rng, genome: SimulatedGenome, openness: pd.DataFrame, sites: pd.DataFrame) -> pd.DataFrame:
-    """How accessible every element is (arbitrary unit, 0 where closed), elements x lines and types.
+    """Return the accessibility of every element (arbitrary unit, 0 if closed): float64 (elements, lines and types).
 
-    Log-normal per element, a smaller log-normal part per line or type, and more where more sites are bound.
+    The level is log-normal per element, with a smaller log-normal factor per line or type. It increases with the number
+    of bound sites.
     """
     promoter = genome.elements["kind"].to_numpy() == "promoter"
     base = rng.lognormal(0, 0.55, len(promoter)) * np.where(promoter, 1.5, 1.0)
@@ -61,14 +64,14 @@ def element_levels(rng, genome: SimulatedGenome, openness: pd.DataFrame, sites: 
 
 
 class Library:
-    """Draws fragments that pass the biases of one library.
+    """Draws fragments with the biases of one library.
 
     Parameters
     ----------
     genome, tn5, gc
         The genome and, per base, :func:`tn5_weight` and :func:`gc_share`.
     gc_bias
-        Strength of the preference of amplification for GC near one half; 0 is none.
+        Strength of the GC bias. Amplification prefers a GC content of 52 %. With 0 there is no bias.
     """
 
     def __init__(self, genome: SimulatedGenome, tn5: np.ndarray, gc: np.ndarray, gc_bias: float):
@@ -78,11 +81,22 @@ class Library:
         self.centre = genome.elements["centre"].to_numpy()
 
     def fragments(self, rng, element: np.ndarray, footprint: np.ndarray) -> tuple[np.ndarray, ...]:
-        """One fragment for every entry of ``element`` (row of the element, -1 for background).
+        """Draw one fragment for every entry of ``element``, by rejection sampling.
 
-        ``footprint`` is bool per base: bound there. Returns global ``start`` and ``end`` (0-based
-        half-open; the cuts are at ``start`` and ``end - 1``) and ``made``, bool, false for the few that no
-        round of proposals accepted.
+        Parameters
+        ----------
+        rng
+            ``numpy.random.Generator``.
+        element
+            Row of the element that the fragment comes from, or -1 for background: int64 (fragments,).
+        footprint
+            Whether a base lies in a bound site: bool (bases,).
+
+        Returns
+        -------
+        tuple
+            ``start`` and ``end``: int64 (fragments,), global, 0-based half-open; the cuts are at ``start`` and
+            ``end - 1``. ``made``: bool (fragments,), false for the few fragments without an accepted proposal.
         """
         start, end = np.zeros((2, len(element)), dtype=np.int64)
         pending = np.arange(len(element))
@@ -126,7 +140,7 @@ class Library:
 
 
 def footprints(genome: SimulatedGenome, sites: pd.DataFrame, name: str) -> np.ndarray:
-    """Whether a base lies in a site bound in this line or type: bool (bases,)."""
+    """Return whether a base lies in a site that is bound in this line or type: bool (bases,)."""
     bound = sites[sites[f"bound_{name}"] == 1]
     edges = np.zeros(len(genome.codes) + 1, dtype=np.int32)
     np.add.at(edges, bound["start"].to_numpy(), 1)
@@ -135,7 +149,10 @@ def footprints(genome: SimulatedGenome, sites: pd.DataFrame, name: str) -> np.nd
 
 
 def pick_elements(rng, n: int, level: np.ndarray, in_elements: float) -> np.ndarray:
-    """Rows of elements for ``n`` fragments in proportion to ``level``; -1, background, for the rest."""
+    """Draw the elements that ``n`` fragments come from: int64 (n,), rows of ``level``, or -1 for background.
+
+    A fragment comes from an element with probability ``in_elements``. Elements are drawn in proportion to ``level``.
+    """
     element = np.full(n, -1, dtype=np.int64)
     total = np.cumsum(level)
     chosen = rng.random(n) < (in_elements if total[-1] > 0 else 0)
@@ -144,26 +161,46 @@ def pick_elements(rng, n: int, level: np.ndarray, in_elements: float) -> np.ndar
 
 
 def fragment_table(genome: SimulatedGenome, start, end, barcode: np.ndarray) -> pd.DataFrame:
-    """Sorted chrom (index), start, end (local), barcode (index); a barcode's identical fragments once."""
+    """Return sorted fragments without duplicates: chrom (number), start, end, barcode (number).
+
+    The arguments ``start`` and ``end`` are global. The columns are positions within the chromosome. All are 0-based
+    half-open. Identical fragments of a barcode appear once.
+    """
     chrom, local = genome.locate(start)
     table = pd.DataFrame({"chrom": chrom, "start": local, "end": local + end - start, "barcode": barcode})
     return table.drop_duplicates().sort_values(["chrom", "start", "end", "barcode"]).reset_index(drop=True)
 
 
 def bulk_library(rng, library: Library, level: np.ndarray, footprint: np.ndarray, n: int) -> pd.DataFrame:
-    """A bulk experiment of about ``n`` unique fragments, 45 % of them aimed at open elements."""
+    """Simulate a bulk experiment of about ``n`` unique fragments, 45 % of them from open elements.
+
+    Returns the table of :func:`fragment_table`. All fragments have the barcode 0.
+    """
     element = pick_elements(rng, n, level, in_elements=0.45)
     start, end, made = library.fragments(rng, element, footprint)
     return fragment_table(library.genome, start[made], end[made], np.zeros(int(made.sum()), dtype=np.int64))
 
 
 def cell_library(rng, library: Library, cells, levels, openness, footprint: dict[str, np.ndarray]):
-    """Fragments of single cells, and which elements were open in each real one.
+    """Simulate the fragments of single cells, and which elements are open in each real cell.
 
-    ``cells`` has, per barcode, ``cell_type``, ``wanted`` (unique fragments), ``in_elements`` (share of them
-    aimed at open elements) and ``is_cell``; ``levels`` and ``openness`` are elements x types. Returns the
-    table of :func:`fragment_table`, ``barcode`` being the row of ``cells``, and bool (real cells in their
-    order, elements).
+    Parameters
+    ----------
+    rng, library
+        Random numbers, and the biases of the library.
+    cells
+        Per barcode: ``cell_type``, ``wanted`` (number of fragments), ``in_elements`` (fraction of these from open
+        elements) and ``is_cell``.
+    levels, openness
+        Accessibility and openness (elements, types).
+    footprint
+        Cell type to :func:`footprints`.
+
+    Returns
+    -------
+    tuple
+        The table of :func:`fragment_table`, with rows of ``cells`` as ``barcode``; and openness in real cells, in the
+        order of ``cells``: bool (real cells, elements).
     """
     parts, is_open = [], []
     for name in openness.columns:

@@ -1,4 +1,4 @@
-"""Which elements are open where, which sites are bound, and the ChIP-seq peaks that show it."""
+"""Simulate which elements are open, which sites are bound, and the ChIP-seq peaks of these sites."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ import pandas as pd
 from scbind.demo.simulate_genome import ALWAYS_OPEN, STRETCH, SimulatedGenome
 from scbind.demo.simulate_motifs import Preference, bindable, energies
 
-OPENED = 0.92  # chance that an enhancer opens where its driver is active
-LEAK = 0.03  # and where it is not
-MOTIFLESS_OPEN = 0.35  # chance that an element without planted motifs is open in a line or type
-KEPT = 0.05  # sites less likely than this to be bindable are not listed
-MERGED = 100  # bp; nearer sites of one factor give one ChIP-seq peak
-MISSED, SPURIOUS = 0.05, 0.03  # of the peaks: false negatives and false positives
-SUMMIT_SD = 20  # bp
-PEAK_REACH = (125, 176)  # bp from the summit to either end of a peak, half-open
+OPENED = 0.92  # probability that an enhancer is open if its driver is active
+LEAK = 0.03  # probability that an enhancer is open if its driver is not active
+MOTIFLESS_OPEN = 0.35  # probability that an element without planted motifs is open in a line or type
+KEPT = 0.05  # minimum probability of being bindable of a listed site
+MERGED = 100  # bp; sites of one factor that are closer than this give one ChIP-seq peak
+MISSED, SPURIOUS = 0.05, 0.03  # false negatives and false positives, as fractions of the peaks
+SUMMIT_SD = 20  # bp, sd of the positions of summits around the site
+PEAK_REACH = (125, 176)  # bp from the summit to either end of a peak, half-open range
 
 
 def open_elements(rng, genome: SimulatedGenome, activity: pd.DataFrame) -> pd.DataFrame:
-    """Openness of every element in every line and type: bool DataFrame, elements x ``activity.index``.
+    """Draw whether each element is open in each line and type: bool (elements, lines and types).
 
-    ``activity`` is 0/1, lines and types x factors. Promoters and insulators are always open; an enhancer
-    follows its driver.
+    ``activity`` is 0 or 1 (lines and types, factors). Promoters and insulators are always open. An enhancer is usually
+    open if its driver is active.
     """
     kind, driver = genome.elements["kind"].to_numpy(), genome.elements["driver"].to_numpy()
     result = pd.DataFrame(index=genome.elements["element"])
@@ -44,12 +44,12 @@ def find_sites(
     openness: pd.DataFrame,
     activity: pd.DataFrame,
 ) -> pd.DataFrame:
-    """Every site inside an element, planted or accidental, by its energy in the finished sequence.
+    """Return every site inside an element, planted or accidental, found by its energy in the final sequence.
 
-    Returns columns chrom (index), start, end (global, 0-based half-open), tf, strand, strength (probability
-    of being bindable), element, bindable (one Bernoulli draw, the same everywhere), and ``bound_{name}`` 0/1:
-    bindable, the element open and the factor active in that line or type. Overlapping matches of one factor
-    count once.
+    Columns: chrom (number), start, end (global, 0-based half-open), tf, strand, strength (probability of being
+    bindable), element, bindable (one random draw, the same in all lines and types), and ``bound_{name}`` (0 or 1) per
+    line and type. A site is bound if it is bindable, its element is open and the factor is active. Of overlapping
+    matches of one factor, only the best is listed.
     """
     codes = genome.stretches()
     elements = genome.elements
@@ -90,11 +90,12 @@ def find_sites(
 
 
 def chip_peaks(rng, genome: SimulatedGenome, sites: pd.DataFrame, openness: pd.Series, line: str, tf: str):
-    """The peaks of one experiment: a strict and a relaxed table in the ten columns of narrowPeak.
+    """Simulate the peaks of one ChIP-seq experiment: a strict and a relaxed table with the ten columns of narrowPeak.
 
-    The strict one misses some bound sites, the weak ones first, and has some peaks at open elements without
-    a site. The relaxed one adds the missed ones, about half of the weak unbound sites in open elements, and
-    more spurious peaks. Coordinates are local to the chromosome, summits relative to the start.
+    The strict peaks miss some of the weaker bound sites, and include some false peaks at open elements without a
+    bound site. The relaxed peaks add the missed sites, about half of the sites in open elements that are not bindable,
+    and more false peaks. Coordinates are positions within the chromosome, 0-based half-open. Summits are relative to
+    the start.
     """
     elements = genome.elements
     own = sites[sites["tf"] == tf]
@@ -147,7 +148,7 @@ def _narrowpeak(genome, start, end, summit, signal, name: str) -> pd.DataFrame:
 
 
 def _best_apart(start: np.ndarray, value: np.ndarray, distance: int) -> np.ndarray:
-    """bool: keep the best of the intervals whose starts lie nearer than ``distance``, best first."""
+    """Keep the best of intervals whose starts are closer than ``distance`` (bp), best first: bool (intervals,)."""
     keep = np.zeros(len(start), dtype=bool)
     order = np.argsort(start, kind="stable")
     sorted_start = start[order]

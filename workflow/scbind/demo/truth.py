@@ -1,8 +1,8 @@
-"""How right the demo is: predicted binding, cell types and activity against the truth that was simulated.
+"""Compare predicted binding, cell types and TF activity of the demo with the simulated truth.
 
-Read from the demo's ``truth`` folder: ``cells.tsv`` (barcode, cell_type, is_cell), ``elements.bed``,
-``sites.tsv`` (chrom, start, end, tf, element, strength, ``bound_{type}``), ``open.npz`` (cells x elements: open in this
-very cell) and ``activity.tsv`` (types x TFs). Truth is used to score only; no choice made here looks at it.
+The truth comes from the ``truth`` folder of the demo: ``cells.tsv`` (barcode, cell_type, is_cell), ``elements.bed``,
+``sites.tsv`` (chrom, start, end, tf, element, strength, ``bound_{type}``), ``open.npz`` (openness of each element in
+each cell) and ``activity.tsv`` (types, TFs). It is used only for scoring. No choice in this module depends on it.
 """
 
 from __future__ import annotations
@@ -38,7 +38,21 @@ COLUMNS = [
 
 @dataclass(frozen=True)
 class ScoredFiles:
-    """A sample's store of binding, the demo's ``truth`` folder, and the files that the store was made from."""
+    """The binding store of a sample, the ``truth`` folder of the demo, and the files that the store was made from.
+
+    Attributes
+    ----------
+    binding
+        ``results/binding/{sample}.zarr``.
+    truth
+        The ``truth`` folder of the demo.
+    position, cell, cells
+        ``position.npy``, ``cell.npy`` and ``cells.h5ad`` of ``results/cells/{sample}``.
+    windows
+        ``results/binding/windows.npz``.
+    reference
+        ``results/reference/{genome}``.
+    """
 
     binding: str | Path
     truth: str | Path
@@ -51,18 +65,19 @@ class ScoredFiles:
 
 @dataclass(frozen=True)
 class ScoreOptions:
-    """What is compared with the truth.
+    """Which cells and chromosomes are compared with the truth.
 
     Attributes
     ----------
     held_out
-        Chromosomes to score alone; may be empty.
+        Chromosomes that are also scored on their own. It may be empty.
     max_cells, seed
         Size and seed of the random sample of cells that is scored.
     network_cells
-        On how many of these cells further networks run: one that reads sequence anew for each cell is slow.
+        Number of these cells on which the other networks also run. A network that reads the sequence again for each
+        cell is slow.
     model
-        What to call the predictions in column ``model``.
+        Name of the predictions of the store in the column ``model``.
     """
 
     held_out: list[str]
@@ -79,33 +94,35 @@ def score_cells(
     networks: dict[str, tuple] | None = None,
     threads: int = 1,
 ) -> None:
-    """Write ``cells.tsv``: how well binding events of single cells are ranked, per TF.
+    """Write ``cells.tsv``: how well the binding events of single cells are ranked, per TF.
 
-    In a cell, a window is truly bound by a TF if the centre of a site that is bound in the cell's type lies
-    in the window, and the site's element is open in that cell. For each cell with an event the average
-    precision over the windows of the store is taken. The baseline ``accessibility`` ranks by the insertions
-    of the cell and those it borrows in the window. ``oracle`` ranks by the chance of a binding event
-    (:mod:`scbind.demo.oracle`) for one who knows what the TFs prefer and which elements are open in this very cell;
-    ``oracle_type`` knows openness in the cell's type only, which is all that borrowing can show. Events outside
-    the windows count for none.
+    A TF binds a window in a cell if a site meets three conditions: its centre lies in the window, it is bound in the
+    type of the cell, and its element is open in this cell. The score of a cell with at least one event is the average
+    precision over the windows of the store. Events outside the windows are ignored.
 
-    Columns: ``model, tf, chromosomes`` (``all``, or those held out from training, joined by commas), ``cells``
-    (``sample``; or ``few``, a part of the sample on which the other networks are run as well), ``n_cells`` (with
-    an event), ``n_windows, prevalence`` (mean over these cells), ``auprc_mean, auprc_median``. Rows
-    without a cell are left out.
+    Rankings for comparison: ``accessibility`` counts insertions in the window, including borrowed ones. ``oracle`` is
+    the probability of an event (:mod:`scbind.demo.oracle`) from the true preferences and the openness of elements in
+    this cell. ``oracle_type`` uses the openness in the type of the cell. Borrowing cannot show more than that.
+
+    Columns: ``model, tf, chromosomes`` (``all``, or the chromosomes held out from training, joined by commas),
+    ``cells`` (``sample``; or ``few`` for the part of the sample on which the other networks also run), ``n_cells``
+    (number of cells with an event), ``n_windows, prevalence`` (mean over these cells), ``auprc_mean, auprc_median``.
+    TFs without an event have no rows.
 
     Parameters
     ----------
+    files, output, options
+        Input files, the table to write, and what to compare.
     networks
-        Name -> (checkpoint, calibration) of further networks, given the same borrowed signal.
+        Name to (checkpoint, calibration) of other networks. They get the same borrowed signal.
     threads
-        Of these networks.
+        Number of threads of these networks.
     """
     known, store = Truth(files.truth), open_binding(files.binding)
     chosen, genome = Windows.load(files.windows), Genome.open(files.reference)
     scopes = _scopes(options.held_out, chosen, genome.sizes)
     if len(chosen) != len(store.var):
-        problem = f"{len(store.var)} windows, but {files.windows} has {len(chosen)}"
+        problem = f"has {len(store.var)} windows, but {files.windows} has {len(chosen)}"
         raise InputError(files.binding, problem, "merge the shards again")
     rows = known.match(store.obs, files.binding)
     rows = np.sort(np.random.default_rng(options.seed).permutation(rows)[: options.max_cells])
@@ -118,7 +135,7 @@ def score_cells(
     last = list(scopes)[-1]
     aside = np.flatnonzero(scopes[last])  # the held-out windows, or all
     if networks:
-        import torch  # heavy: only where a network runs
+        import torch  # slow to import, so only if a network runs
 
         torch.set_num_threads(threads)
     others = {
@@ -137,14 +154,14 @@ def score_cells(
             facts = {"model": name, "tf": tf, "chromosomes": last, "cells": "few"}
             results.append(facts | _mean_precision(events[np.ix_(few, aside)], score))
     write_table(output, pd.DataFrame([row for row in results if "n_cells" in row], columns=COLUMNS))
-    say(f"{len(rows)} cells scored over {len(chosen)} windows")
+    say(f"scored {len(rows)} cells over {len(chosen)} windows")
 
 
 def _scopes(held_out: list[str], chosen: Windows, sizes: ChromSizes) -> dict[str, np.ndarray]:
-    """Windows that are scored together, bool (windows,) each: all, then those held out, where there are any."""
+    """Sets of windows to score, by name: all windows, then the held-out ones if any. Each is bool (windows,)."""
     if unknown := set(held_out) - set(sizes.names):
-        problem = f"no chromosome {', '.join(sorted(unknown))}"
-        raise InputError("config", problem, "hold out chromosomes of the reference")
+        problem = f"the reference genome has no chromosome {', '.join(sorted(unknown))}"
+        raise InputError("config", problem, "correct splits.test")
     scopes = {"all": np.ones(len(chosen), dtype=bool)}
     if held_out:
         scopes[",".join(held_out)] = np.isin(chosen.chrom, [sizes.index(name) for name in held_out])
@@ -153,10 +170,20 @@ def _scopes(held_out: list[str], chosen: Windows, sizes: ChromSizes) -> dict[str
 
 @dataclass(frozen=True)
 class TrueSites:
-    """Simulated sites, in which windows they lie, and where they are open in some cells.
+    """Simulated sites, the windows that contain them, and the cells in which they are open.
 
-    ``site`` and ``window`` are pairs (site, window); ``opened`` csr (cells, elements) and ``open_in_type`` bool of the
-    same shape say which elements are open in a cell and in its type; ``types`` (cells,) names these types.
+    Attributes
+    ----------
+    sites
+        Table of sites, see :meth:`Truth.sites`.
+    site, window
+        Pairs of a site (row of ``sites``) and a window that contains its centre: int64 (pairs,) each.
+    opened, open_in_type
+        Whether an element is open in a cell, and in the type of the cell: csr and bool (cells, elements).
+    types
+        Type of each cell (cells,).
+    n_windows
+        Number of windows.
     """
 
     sites: pd.DataFrame
@@ -169,7 +196,7 @@ class TrueSites:
 
     @classmethod
     def of(cls, known: Truth, names: np.ndarray, chosen: Windows, sizes: ChromSizes) -> TrueSites:
-        """The truth of the cells with these barcodes."""
+        """Collect the truth of the cells with the barcodes ``names`` (cells,), in this order."""
         cells = known.cells.loc[names]
         sites, opened = known.sites()
         types = cells["cell_type"].to_numpy()
@@ -178,12 +205,12 @@ class TrueSites:
         return cls(sites, *pairs, opened[cells["row"].to_numpy()], open_in_type, types, len(chosen))
 
     def of_tf(self, tf: str) -> tuple[np.ndarray, pd.DataFrame]:
-        """Windows and rows of the TF's sites, of as many pairs."""
+        """Return the pairs of a TF: windows, int64 (pairs,), and the rows of their sites, one per pair."""
         mine = (self.sites["tf"] == tf).to_numpy()[self.site]
         return self.window[mine], self.sites.iloc[self.site[mine]]
 
     def events(self, tf: str) -> np.ndarray:
-        """Where the TF is bound: bool (cells, windows)."""
+        """Return where the TF is bound: bool (cells, windows)."""
         place, site = self.of_tf(tf)
         events = np.zeros((len(self.types), self.n_windows), dtype=bool)
         for kind in np.unique(self.types) if len(place) else ():
@@ -195,7 +222,7 @@ class TrueSites:
         return events
 
     def oracles(self, tf: str) -> dict[str, np.ndarray]:
-        """Scores of the two oracles, (cells, windows)."""
+        """Return the scores of ``oracle`` and ``oracle_type``: float64 (cells, windows) each."""
         place, site = self.of_tf(tf)
         strength, column = site["strength"].to_numpy(), site["column"].to_numpy()
         is_open = {"oracle": self.opened[:, column].toarray(), "oracle_type": self.open_in_type[:, column]}
@@ -203,7 +230,7 @@ class TrueSites:
 
 
 def _windows_of_sites(sites: pd.DataFrame, chosen: Windows, sizes) -> tuple[np.ndarray, np.ndarray]:
-    """Pairs (site, window) in which the window holds the site's centre; windows may overlap."""
+    """Pairs of a site and a window that contains its centre. Windows may overlap."""
     chrom = pd.Index(sizes.names).get_indexer(sites["chrom"])
     centre = (sites["start"].to_numpy() + sites["end"].to_numpy()) // 2 + sizes.offsets[chrom]
     starts = chosen.global_starts(sizes)  # windows lie within chromosomes, so global starts are enough
@@ -215,7 +242,7 @@ def _windows_of_sites(sites: pd.DataFrame, chosen: Windows, sizes) -> tuple[np.n
 
 
 def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes) -> np.ndarray:
-    """Insertions of cells (by row of cells.h5ad) and those they borrow: float32 (cells, windows)."""
+    """Insertions in each window, including borrowed ones: float32 (cells, windows). ``rows`` are of cells.h5ad."""
     borrow = sample.borrow[rows]
     starts = chosen.global_starts(sizes)
     result = np.empty((len(rows), len(chosen)), dtype=np.float32)
@@ -226,7 +253,7 @@ def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes
 
 
 def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome, chosen: Windows, aside):
-    """TF -> probabilities (cells, windows) of another network for the same cells and windows."""
+    """Predictions of another network for the same cells and windows: TF to probabilities (cells, windows)."""
     from scbind.models.predictor import load_predictor
 
     predictor = load_predictor(checkpoint, calibration, genome=genome)
@@ -245,7 +272,7 @@ def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome,
 
 
 def _side_by_side(tf, model, predicted, baseline, others, few, aside):
-    """Name and score (few cells, windows aside) of everything that can be compared; nothing without others."""
+    """Yield name and score (few cells, windows aside) of each ranking; nothing if no other network has the TF."""
     if any(tf in predictions for predictions in others.values()):
         yield model, predicted[np.ix_(few, aside)]
         yield "accessibility", baseline[np.ix_(few, aside)]
@@ -253,7 +280,7 @@ def _side_by_side(tf, model, predicted, baseline, others, few, aside):
 
 
 def _mean_precision(events: np.ndarray, score: np.ndarray) -> dict:
-    """Average precision over cells with an event; empty if there is none. Arrays: (cells, windows)."""
+    """Average precision over cells with an event; empty if no cell has one. Both arrays are (cells, windows)."""
     with_event = np.flatnonzero(events.any(axis=1))
     if not len(with_event):
         return {}
@@ -270,15 +297,19 @@ def _mean_precision(events: np.ndarray, score: np.ndarray) -> dict:
 def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     """Write ``types.tsv`` (quantity, name, value): cell types and TF activity against the truth.
 
-    * ``ari``: adjusted Rand index with the true types, of ``cell_type`` (as in ``cells.h5ad``) and of Leiden
-      clusters of the activity (``activity_leiden``) and of the standardised published vote (``scfan_leiden``),
-      made by :func:`scbind.analysis.grouping.group_cells` without a look at the truth. As in
-      :mod:`scbind.analysis.populations`,
-      TFs on which scbind abstains do not shape the former; with fewer than two others all do, and the log says so;
-    * ``n_groups``, ``rarest_recall``, ``rarest_precision``: number of groups, and how well the best group
-      (largest F1) matches the rarest true type; ``rarest_cells``: the size of that type, by its name;
-    * ``activity_auroc``, ``scfan_auroc``: by TF, how well z (or the vote) separates cells of types in which
-      the TF is truly active; only TFs active in some types and not in others; ``mean`` is over them.
+    * ``ari``: adjusted Rand index between the true types and three groupings: ``cell_type`` (from ``cells.h5ad``),
+      Leiden clusters of the TF activity (``activity_leiden``), and Leiden clusters of the standardised vote of scFAN
+      (``scfan_leiden``). The clusters come from :func:`scbind.analysis.grouping.group_cells` and do not depend on the
+      truth. As in :mod:`scbind.analysis.populations`, TFs on which scbind abstains are left out of
+      ``activity_leiden``. If fewer than ``MIN_TFS`` TFs remain, all TFs are used, and the log reports it.
+    * ``n_groups``: number of groups.
+    * ``rarest_recall``, ``rarest_precision``: match between the rarest true type and the group with the largest F1.
+    * ``rarest_cells``: number of cells of the rarest type. ``name`` is that type.
+    * ``activity_auroc``, ``scfan_auroc``: per TF, how well the activity z (or the vote) separates the cells of types
+      in which the TF is active from the other cells. Only TFs that are active in some types but not in all have rows.
+      ``mean`` is the mean over these TFs.
+
+    Raises :class:`InputError` if a file is missing or damaged, or if no cell is a cell of the truth.
     """
     known, adata = Truth(truth), read_whole(activity, ACTIVITY)
     adata = adata[known.match(adata.obs, activity)].copy()
@@ -286,7 +317,7 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     labels = read_obs(cells, ["cell_type"])
     votes, trusted = adata.layers["scfan_score"], ~abstained_tfs(adata.var)
     if trusted.sum() < MIN_TFS:
-        say(f"types: scbind abstains on all but {trusted.sum()} TFs; cells are grouped by all of them")
+        say(f"types: scbind abstains on all but {trusted.sum()} TFs, so all TFs are used to group the cells")
         trusted[:] = True
     groupings = {
         "cell_type": labels.loc[adata.obs_names, "cell_type"].astype(str).to_numpy(),
@@ -317,7 +348,10 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
 
 
 def best_group(wanted: np.ndarray, groups: np.ndarray) -> tuple[float, float]:
-    """Recall and precision of the group that matches a set of cells best (largest F1, then first by name)."""
+    """Return recall and precision of the group with the largest F1 for a set of cells.
+
+    ``wanted`` is bool (cells,), ``groups`` (cells,). If several groups have the largest F1, the first by name is taken.
+    """
     best = (-1.0, 0.0, 0.0)
     for name in np.unique(groups):
         hit, size = (wanted & (groups == name)).sum(), (groups == name).sum()

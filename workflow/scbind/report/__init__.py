@@ -1,1 +1,1 @@
-"""The report, its figures, and model cards."""
+"""The report with its figures, and the model cards."""

@@ -1,6 +1,6 @@
-"""The model card: what a model is, what it saw, how good it is where, and what it is not for.
+"""The model card: what a model is, its training data, its accuracy, and uses for which it is not intended.
 
-In the spirit of Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*), sections 4.1 to 4.9.
+It follows Mitchell et al. 2019, "Model Cards for Model Reporting" (FAT*), sections 4.1 to 4.9.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scbind.report.read import AGAIN
 from scbind.report.tables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
-SURE = ["level", "abstained", "min_depth", "spread"]  # what the card says of a factor's reliability
+SURE = ["level", "abstained", "min_depth", "spread"]  # reliability of a TF on the card
 FIGURES = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
 NEEDED = ("architecture", "version", "genome", "window", "context", "tfs", "cell_lines")
 COLUMNS = {"model", "cell_line", "tf", "split", *FIGURES}
@@ -38,20 +38,20 @@ def write_card(
     Parameters
     ----------
     checkpoint
-        ``model.ckpt``, or the facts that it carries: a mapping or a ``.json`` file.
+        ``model.ckpt``, or the facts from it: a mapping or a ``.json`` file.
     calibration
-        ``calibration.json``, or what it holds.
+        ``calibration.json``, or its content as a mapping.
     metrics
-        ``metrics.tsv`` of this model alone; its name is taken from there.
+        ``metrics.tsv`` of this model alone. It gives the name of the model.
     output
-        Markdown.
+        Markdown file to write.
     training
         Optional settings of the training: name to value, or to a mapping of further settings.
 
     Raises
     ------
     InputError
-        A file is missing or damaged, a fact is missing, or ``metrics`` holds several models.
+        A file is missing or damaged, a fact is missing, or ``metrics`` does not hold exactly one model.
     """
     facts = _facts(checkpoint)
     fitted = calibration if isinstance(calibration, Mapping) else _read_json(calibration)
@@ -61,7 +61,7 @@ def write_card(
     names = table["model"].unique()
     if len(names) != 1:
         raise InputError(
-            metrics, f"holds {len(names)} models, one is expected", "give the metrics of one model"
+            metrics, f"holds {len(names)} models, but one is expected", "give the metrics of one model"
         )
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
@@ -98,11 +98,11 @@ def _facts(checkpoint: Mapping | str | Path) -> Mapping:
     elif Path(checkpoint).suffix == ".json":
         facts, where = _read_json(checkpoint), checkpoint
     else:
-        from scbind.models.checkpoint import read_checkpoint  # torch: only where a checkpoint is read
+        from scbind.models.checkpoint import read_checkpoint  # imports torch, so only if needed
 
         facts, where = read_checkpoint(checkpoint)["facts"], checkpoint
     if missing := [key for key in NEEDED if key not in facts]:
-        raise InputError(where, f"the facts lack {', '.join(missing)}", "train the model again")
+        raise InputError(where, f"has no {', '.join(missing)}", "train the model again")
     return facts
 
 
@@ -110,17 +110,17 @@ def _read_json(path: str | Path) -> Mapping:
     try:
         return json.loads(require(path, "run the rule that makes it first").read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
-        raise InputError(path, f"not JSON ({error})", "run the rule that makes it again") from error
+        raise InputError(path, f"is not JSON ({error})", "run the rule that makes it again") from error
 
 
 def _modelled(facts: Mapping) -> list[str]:
-    """Factors that have an output; without a word on it, all."""
+    """TFs for which the model has an output. If the facts do not list them, all TFs."""
     kept = facts.get("modelled", [True] * len(facts["tfs"]))
     return [tf for tf, has_output in zip(facts["tfs"], kept, strict=True) if has_output]
 
 
 def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
-    """Each cell line with the number of factors it was trained on, and its mean depth where its track covers."""
+    """Each cell line with its number of TFs in training, and its mean depth over chromosomes that its track covers."""
     lines = facts["cell_lines"]
     depths = facts.get("depth", {})
     assayed = np.asarray(facts.get("assayed", [[]] * len(lines)), dtype=bool)
@@ -133,7 +133,7 @@ def _training_lines(facts: Mapping) -> list[tuple[str, str, str]]:
 
 
 def _means(table: pd.DataFrame) -> list[dict]:
-    """Mean figures over pairs of cell line and factor, per split, ``test`` first."""
+    """Mean metrics over pairs of cell line and TF, one row per split, ``test`` first."""
     rows = [
         {"split": split, "n": len(part), **part[FIGURES].mean().to_dict()}
         for split, part in table[table["auprc"].notna()].groupby("split")
@@ -142,7 +142,7 @@ def _means(table: pd.DataFrame) -> list[dict]:
 
 
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
-    """Mean over cell lines of each factor, best AUPRC first, with what is known of its reliability."""
+    """Mean metrics of each TF over cell lines, with its reliability, highest AUPRC first."""
     means = test.groupby("tf")[FIGURES].mean()
     known = reliability_table(reliability, list(means.index)).reindex(columns=SURE)
     means[SURE] = known.to_numpy(dtype=object)
@@ -151,7 +151,7 @@ def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
 
 
 def _flat(settings: Mapping, name: str = "") -> list[tuple[str, str]]:
-    """Dotted names and values of nested settings, as text, in their order; empty values are named so."""
+    """Dotted names and values of nested settings, as text, in the given order. None becomes "empty"."""
     rows = []
     for key, value in settings.items():
         if isinstance(value, Mapping):
@@ -162,10 +162,10 @@ def _flat(settings: Mapping, name: str = "") -> list[tuple[str, str]]:
 
 
 def _at_depth(reliability: Mapping) -> dict:
-    """AUPRC of each factor at the depths of the calibration, deepest first.
+    """AUPRC of each TF at the depths of the calibration, highest depth first.
 
-    ``depths`` are insertions per base, the geometric mean over factors; ``mean`` is over the factors that have an
-    AUPRC there, and ``tfs`` lists each with its own. All are empty where the calibration says nothing.
+    ``depths`` are insertions per base, as geometric means over TFs. ``mean`` is the mean AUPRC over the TFs that have
+    one at this depth. ``tfs`` lists each TF with its AUPRC. All are empty if the calibration holds no AUPRC by depth.
     """
     points = {tf: entry["auprc_at"] for tf, entry in reliability.items() if (entry or {}).get("auprc_at")}
     if not points:
@@ -182,7 +182,7 @@ def _at_depth(reliability: Mapping) -> dict:
 
 
 def _levels(reliability: Mapping) -> list[tuple[str, list[str]]]:
-    """Factors of each level of reliability, best level first."""
+    """TFs of each level of reliability, best level first."""
     order = ("high", "medium", "low", "unknown")
     found = {tf: (entry or {}).get("level") for tf, entry in reliability.items()}
     return [(level, named) for level in order if (named := sorted(tf for tf in found if found[tf] == level))]

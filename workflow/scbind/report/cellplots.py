@@ -1,4 +1,4 @@
-"""Figures about cells: embedding, activity, quality, populations, motifs. Each function returns a figure."""
+"""Figures about cells: embedding, TF activity, quality, populations, motifs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy.cluster import hierarchy
 from scbind.report.style import NEUTRAL, PALETTE, colours_of, legend_outside, new_figure, styled
 
 UNKNOWN_TYPE = "no type"
-QC_MEASURES = {  # column of the cell table: axis label, logarithmic
+QC_MEASURES = {  # column of the cell table: axis label, whether the axis is logarithmic
     "n_fragments": ("unique fragments", True),
     "tss_enrichment": ("TSS enrichment", False),
     "frac_in_peaks": ("fraction of fragments in peaks", False),
@@ -20,16 +20,16 @@ QC_MEASURES = {  # column of the cell table: axis label, logarithmic
     "frac_duplicates": ("fraction of duplicates", False),
     "doublet_score": ("doublet score", False),
 }
-MOST_SAMPLES = 40  # in a figure of quality: with some hundred it would be higher than an image can be
+MOST_SAMPLES = 40  # samples in the quality figure: the height of an image is limited
 
 
 def point_size(n_cells: int) -> float:
-    """Area (points^2) of a dot so that few cells are seen and many do not clot."""
+    """Return the area of a dot (points^2): large if there are few cells, small if many would overlap."""
     return float(np.clip(6000 / max(n_cells, 1), 1.5, 28))
 
 
 def shuffled(n: int) -> np.ndarray:
-    """A fixed drawing order, so that no group lies on top only because it came last."""
+    """Return a fixed random drawing order of ``n`` cells: int64 (n,). It keeps one group from covering others."""
     return np.random.default_rng(0).permutation(n)
 
 
@@ -44,7 +44,21 @@ def _bare(axis) -> None:
 def umap_types(
     umap: np.ndarray, labels: np.ndarray, colours: dict[str, str], title: str, unknown: str = UNKNOWN_TYPE
 ) -> Figure:
-    """Cells by group. ``umap`` (cells, 2), ``labels`` (cells,) names or missing, ``colours`` by name."""
+    """Draw cells in UMAP, coloured by group.
+
+    Parameters
+    ----------
+    umap
+        Coordinates (cells, 2).
+    labels
+        Name of the group of each cell, or missing (cells,).
+    colours
+        Group to colour. Other groups are grey.
+    title
+        Title of the figure.
+    unknown
+        Name of the group of cells without a label.
+    """
     labels = pd.Series(labels, dtype=object).fillna(unknown).astype(str).to_numpy()
     order = shuffled(len(umap))
     figure = new_figure(8.6, 5.6)
@@ -64,7 +78,11 @@ def umap_types(
 
 @styled
 def umap_activity(umap: np.ndarray, z: np.ndarray, tfs: list[str], columns: int = 4) -> Figure:
-    """Cells by activity z (cells, factors), one panel per factor, one scale cut at the 99th percentile; NaN is grey."""
+    """Draw cells in UMAP, coloured by TF activity, one panel per TF.
+
+    ``umap`` is (cells, 2), ``z`` (cells, TFs). All panels have one colour scale, which ends at the 99th percentile of
+    the absolute values. NaN is grey.
+    """
     rows = -(-len(tfs) // columns)
     figure = new_figure(2.6 * columns, 2.5 * rows + 0.4)
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -86,7 +104,10 @@ def umap_activity(umap: np.ndarray, z: np.ndarray, tfs: list[str], columns: int 
 
 
 def cluster_order(matrix: np.ndarray) -> np.ndarray:
-    """Order that puts like rows together: average linkage, optimal leaves (Bar-Joseph et al. 2001)."""
+    """Return an order of the rows in which similar rows are neighbours: int (rows,).
+
+    It uses average linkage with optimal leaf ordering (Bar-Joseph et al. 2001).
+    """
     if len(matrix) < 3:
         return np.arange(len(matrix))
     return hierarchy.leaves_list(hierarchy.linkage(matrix, "average", optimal_ordering=True))
@@ -94,7 +115,7 @@ def cluster_order(matrix: np.ndarray) -> np.ndarray:
 
 @styled
 def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cell type") -> Figure:
-    """Mean z, ``means`` indexed by type with one column per factor, both axes put in clustered order; NaN is blank."""
+    """Draw mean activity z (cell types, TFs) as a heatmap. Both axes are in clustered order. NaN is blank."""
     filled = means.fillna(0).to_numpy()
     means = means.iloc[cluster_order(filled), cluster_order(filled.T)]
     figure = new_figure(max(5.0, min(0.27 * means.shape[1] + 3.2, 16)), 0.34 * len(means) + 2.2)
@@ -113,7 +134,10 @@ def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cel
 
 
 def quality_samples(obs: pd.DataFrame) -> list[str]:
-    """Names of the samples that :func:`quality` draws, sorted: all, or those where the fewest cells pass."""
+    """Return the sorted names of the samples in the quality figure.
+
+    If there are more than ``MOST_SAMPLES``, these are the samples with the lowest fraction of passing cells.
+    """
     passed = obs["pass"].astype(bool) if "pass" in obs else pd.Series(True, index=obs.index)
     share = passed.groupby(obs["sample"].astype(str)).mean().sort_index()
     return sorted(share.sort_values(kind="stable").index[:MOST_SAMPLES])
@@ -121,11 +145,11 @@ def quality_samples(obs: pd.DataFrame) -> list[str]:
 
 @styled
 def quality_distributions(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None) -> Figure:
-    """Distribution of each known quality measure per sample; passing cells against all others.
+    """Draw the distribution of each quality measure per sample, for passing and failing cells.
 
-    Of more than ``MOST_SAMPLES`` samples those are drawn where the smallest share of cells passes, and a title says so.
-    ``obs`` has ``sample``, optionally ``pass``, and any of :data:`QC_MEASURES`. ``limits``: thresholds of a measure,
-    drawn as dashed lines.
+    ``obs`` has ``sample``, optionally ``pass``, and any of :data:`QC_MEASURES`. ``limits`` holds the thresholds of each
+    measure, drawn as dashed lines. The samples are those of :func:`quality_samples`. If samples are left out, the title
+    of the figure gives their number.
     """
     measures = [name for name in QC_MEASURES if name in obs and obs[name].notna().any()]
     sample_of, samples = obs["sample"].astype(str), quality_samples(obs)
@@ -164,12 +188,12 @@ def quality_distributions(obs: pd.DataFrame, limits: dict[str, list[float]] | No
     ]
     figure.legend(handles=handles, loc="outside upper right", ncols=2)
     if len(samples) < (number := sample_of.nunique()):
-        figure.suptitle(f"{len(samples)} of {number} samples, where the fewest cells pass", x=0.01, ha="left")
+        figure.suptitle(f"{len(samples)} of {number} samples, lowest fraction passing", x=0.01, ha="left")
     return figure
 
 
 def _half_violin(axis, values: np.ndarray, base: float, colour: str) -> None:
-    """A density that stands on its line, with the median; dots where there are too few values for one."""
+    """Draw a density above a base line, with the median. If there are too few values for a density, draw dots."""
     if len(values) < 5 or np.ptp(values) == 0:
         axis.plot(values, np.full(len(values), base), ".", color=colour, alpha=0.7)
         return
@@ -181,9 +205,10 @@ def _half_violin(axis, values: np.ndarray, base: float, colour: str) -> None:
 
 @styled
 def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure:
-    """What cells borrow: fragments with the borrowed ones over their own, and how many cells contribute.
+    """Draw what cells borrow: total against own fragments, and the number of cells that contribute.
 
-    ``own``, ``total`` (fragments) and ``n_cells`` (cells merged, itself included) have shape (cells,).
+    All arguments are (cells,). ``own`` counts the fragments of a cell, ``total`` includes borrowed fragments,
+    ``n_cells`` counts the cells that contribute, including the cell itself.
     """
     figure = new_figure(9, 3.4)
     left, right = figure.subplots(1, 2)
@@ -191,18 +216,21 @@ def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure
     low, high = max(min(own.min(), total.min()), 1), max(own.max(), total.max())
     left.plot([low, high], [low, high], color=NEUTRAL, linewidth=1, linestyle="--")
     left.annotate("nothing borrowed", (high, high), ha="right", va="top", color="#666666", fontsize=8)
-    left.set(xscale="log", yscale="log", xlabel="own fragments", ylabel="with borrowed fragments")
-    left.set_title("Fragments behind a cell's prediction")
+    left.set(xscale="log", yscale="log", xlabel="own fragments", ylabel="own and borrowed fragments")
+    left.set_title("Fragments used for each cell")
     edges = np.arange(0.5, n_cells.max() + 1.5, max(1, n_cells.max() // 30))
     right.hist(n_cells, bins=edges, color=PALETTE[0], alpha=0.8)
-    right.set(xlabel="cells merged, itself included", ylabel="cells")
-    right.set_title("Cells that contribute")
+    right.set(xlabel="contributing cells, including itself", ylabel="cells")
+    right.set_title("Contributing cells")
     return figure
 
 
 @styled
 def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
-    """Share of each population, coloured by its dominant type; stability beside it."""
+    """Draw the fraction of cells in each population, coloured by its most frequent type, and its stability.
+
+    ``table`` is ``results/analysis/populations.tsv``. ``colours`` maps a cell type to a colour.
+    """
     figure = new_figure(9, 0.34 * len(table) + 1.5)
     left, right = figure.subplots(1, 2, sharey=True, width_ratios=[2, 1])
     position = np.arange(len(table))
@@ -219,13 +247,16 @@ def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
     right.axvspan(0, 0.6, color="#F1F1F1", zorder=0)
     right.scatter(table["stability"], position, color=shades, zorder=2)
     right.set(xlim=(0, 1.05), xlabel="stability (mean Jaccard)")
-    right.set_title("Found again")
+    right.set_title("Stability")
     return figure
 
 
 @styled
 def motif_support(table: pd.DataFrame) -> Figure:
-    """Own motif of each factor: odds ratio per type (colour) on a log axis; filled if adjusted p < 0.05."""
+    """Draw the odds ratio of each TF's own motif per cell type (colour). Points are filled if adjusted p < 0.05.
+
+    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic.
+    """
     own = table[table["own"].astype(bool)]
     order = own.groupby("tf")["odds_ratio"].median().sort_values().index
     kinds = sorted(own["cell_type"].unique())
@@ -244,8 +275,8 @@ def motif_support(table: pd.DataFrame) -> Figure:
     axis.set_ylim(-0.7, len(order) - 0.3)
     axis.grid(axis="y", color="#EEEEEE")
     axis.set_axisbelow(True)
-    axis.set_xlabel("odds ratio of the own motif, sites over matched background")
-    axis.set_title("Own motif in the predicted sites")
+    axis.set_xlabel("odds ratio of the TF's own motif, sites over matched background")
+    axis.set_title("Own motif in predicted sites")
     handles = [Line2D([], [], marker="o", linestyle="", color=colours[k], label=k) for k in kinds]
     hollow = {"color": "#555555", "markerfacecolor": "white", "label": "adjusted p >= 0.05"}
     handles.append(Line2D([], [], marker="o", linestyle="", **hollow))

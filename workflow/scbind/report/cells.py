@@ -1,4 +1,4 @@
-"""The sections of the report about cells: their quality, and where the peaks of their types come from."""
+"""Sections of the report about cells: quality, and the source of the peaks of each cell type."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scbind.report.tables import Section, html_table
 
 
 def quality(inputs: Inputs) -> Section | None:
-    """Cells: how many pass, why others do not, what they borrow."""
+    """Return the section on quality: passing cells, reasons for failure, and borrowing. None without a cell table."""
     if inputs.cells is None:
         return None
     section = Section("quality", "Quality of the cells")
@@ -22,43 +22,44 @@ def quality(inputs: Inputs) -> Section | None:
         table = obs.groupby("sample").agg(**kept)
         medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
         section.tables = [
-            html_table("Per sample; medians of the cells that pass", table.join(medians).reset_index())
+            html_table("Per sample (medians over passing cells)", table.join(medians).reset_index())
         ]
         if "reason" in obs and (~passing).any():
-            # The cell's own values go, the thresholds stay: one row for all cells that fail in the same way.
+            # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
             reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
             counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
-            section.tables.append(html_table("Why cells do not pass", counts))
+            section.tables.append(html_table("Why cells fail", counts))
     if any(name in obs and obs[name].notna().any() for name in cellplots.QC_MEASURES):
         caption = (
             "Distribution and median per sample. Passing and failing cells are scaled separately. "
-            "Dashed: thresholds."
+            "Dashed lines: thresholds."
         )
         drawn, samples = len(cellplots.quality_samples(obs)), obs["sample"].nunique()
         if drawn < samples:
-            caption += (
-                f" Shown are the {drawn} of {samples} samples with the lowest fraction of passing cells."
-            )
+            caption += f" The figure shows the {drawn} of {samples} samples with the lowest fraction of passing cells."
         section.figures = [
             inputs.draw("quality", cellplots.quality_distributions(obs, inputs.limits), caption)
         ]
     if inputs.borrowed is not None:
         figure = cellplots.borrowing(*inputs.borrowed)
-        caption = "Shallow cells borrow fragments from their nearest neighbours until they reach the target."
+        caption = (
+            "Cells with few fragments borrow fragments from their nearest cells, until they have "
+            "infer.borrow_fragments or have used infer.max_neighbours cells."
+        )
         section.figures.append(inputs.draw("borrowing", figure, caption))
     return section
 
 
 def pseudobulk(inputs: Inputs) -> Section | None:
-    """Where each type's peaks come from."""
+    """Return the section on the source of the peaks of each cell type. None without peaks."""
     if inputs.peaks is None:
         return None
     section = Section("peaks", "Peaks per cell type")
     meaning = " ".join(f"{each.source.capitalize()}: {each.sentence}." for each in STATUSES.values())
     section.text = [
-        f"{meaning} The last three are for types that are too small for peak calling (peaks.small_types). If "
-        f"a type has "
-        "several large replicates, a peak is kept only if enough of them have it (peaks.min_replicates)."
+        f"{meaning} The last three apply to types that are too small for peak calling (peaks.small_types). "
+        "If a type has several large replicates, a peak is kept only if enough of them have it "
+        "(peaks.min_replicates)."
     ]
     section.tables = [html_table("Source of the peaks", inputs.peaks)]
     return section

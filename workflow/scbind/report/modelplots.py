@@ -1,6 +1,6 @@
 """Figures about models: precision and recall, comparison with baselines, calibration, training.
 
-``colours`` maps names of models and baselines to colours; without it each figure chooses its own.
+``colours`` maps names of models and baselines to colours. By default each figure chooses its own colours.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ MARKERS = "osD^vP*Xh<>p"
 def auprc_dots(
     metrics: pd.DataFrame, models: list[str], title: str, colours: Mapping[str, str] | None = None
 ) -> Figure:
-    """AUPRC of every model and baseline per factor (mean over cell lines), over the prevalence.
+    """Draw the AUPRC of every model and baseline per TF (mean over cell lines), with the prevalence.
 
-    ``metrics`` has rows ``model, tf, auprc, prevalence`` of one split; ``models`` are drawn filled, all
-    others (the baselines) hollow.
+    ``metrics`` has the columns ``model, tf, auprc, prevalence`` and the rows of one split. Points of ``models`` are
+    filled, those of all others (the baselines) hollow.
     """
     metrics = metrics[~metrics["model"].isin(NOT_DRAWN)]
     table = metrics.pivot_table(index="tf", columns="model", values="auprc", aggfunc="mean")
@@ -60,10 +60,10 @@ def precision_recall(
     columns: int = 5,
     colours: Mapping[str, str] | None = None,
 ) -> Figure:
-    """One small panel per factor, one line per model, dashed for controls; dotted: prevalence.
+    """Draw precision-recall curves: one panel per TF, one line per model. Controls are dashed, prevalence is dotted.
 
-    ``curves`` maps a model to what its ``curves.npz`` holds: ``tfs``, ``recall`` (R,), ``precision``
-    (TFs, R), ``prevalence`` (TFs,).
+    ``curves`` maps a model to the content of its ``curves.npz``: ``tfs``, ``recall`` (R,), ``precision`` (TFs, R),
+    ``prevalence`` (TFs,).
     """
     curves = {name: curve for name, curve in curves.items() if name not in NOT_DRAWN}
     tfs = sorted({str(tf) for curve in curves.values() for tf in curve["tfs"]})
@@ -100,10 +100,10 @@ def _line(name: str) -> dict:
 def auprc_against_depth(
     table: pd.DataFrame, models: list[str], colours: Mapping[str, str] | None = None
 ) -> Figure:
-    """Mean AUPRC over pairs of cell line and factor against depth; dotted: mean prevalence.
+    """Draw mean AUPRC over pairs of cell line and TF against depth. The dotted line is the mean prevalence.
 
-    ``table`` is ``results/evaluation/depth.tsv``. A depth is the geometric mean over the pairs. Names stand at the
-    right end of their lines, moved apart where they would overlap.
+    ``table`` is ``results/evaluation/depth.tsv``. Depths are geometric means over the pairs. Each line has its name at
+    the right end. Names that would overlap are moved apart.
     """
     table = table[~table["model"].isin(NOT_DRAWN) & table["auprc"].notna()]
     colours = colours or colours_of(list(table["model"].unique()))
@@ -132,12 +132,12 @@ def auprc_against_depth(
             name, (1.02, height), xycoords=("axes fraction", "data"), color=colour, weight=weight,
             va="center", fontsize=9,
         )  # fmt: skip
-    axis.set_title("Accuracy against depth, held out")
+    axis.set_title("Accuracy against depth, held-out windows")
     return figure
 
 
 def spread(heights: Mapping[str, float], gap: float) -> dict[str, float]:
-    """Heights of labels at least ``gap`` apart, in the same order, none lower than it was."""
+    """Move labels up until they are at least ``gap`` apart. Their order stays the same. Returns label to height."""
     placed, last = {}, -np.inf
     for name in sorted(heights, key=heights.get):
         last = placed[name] = max(heights[name], last + gap)
@@ -148,9 +148,10 @@ def spread(heights: Mapping[str, float], gap: float) -> dict[str, float]:
 def fragments_needed_dots(
     table: pd.DataFrame, models: list[str], colours: Mapping[str, str] | None = None
 ) -> Figure:
-    """Fragments with which each factor keeps 90 % of its AUPRC at full depth; an arrow: at most so many.
+    """Draw the number of fragments with which each TF keeps 90 % of its AUPRC at full depth.
 
-    ``table`` is ``results/evaluation/fragments_needed.tsv``. Models are drawn filled, baselines hollow.
+    ``table`` is ``results/evaluation/fragments_needed.tsv``. Points of models are filled, those of baselines hollow. An
+    arrow marks an upper bound.
     """
     table = table[table["fragments_needed"].notna()]
     colours = colours or colours_of(list(table["model"].unique()))
@@ -171,7 +172,7 @@ def fragments_needed_dots(
         for x, y in zip(part["fragments_needed"][bounds], height[bounds], strict=True):
             arrow = {"arrowstyle": "->", "color": colours[name], "linewidth": 1}
             axis.annotate("", (x / 1.45, y), (x, y), arrowprops=arrow, annotation_clip=False)
-    axis.set(xscale="log", ylim=(-0.7, len(order) - 0.3), xlabel="fragments of a cell with what it borrows")
+    axis.set(xscale="log", ylim=(-0.7, len(order) - 0.3), xlabel="fragments of a cell, including borrowed")
     axis.set_yticks(np.arange(len(order)), order)
     axis.margins(x=0.09)
     axis.grid(axis="both", color="#EEEEEE")
@@ -185,7 +186,10 @@ def fragments_needed_dots(
 def calibration_curves(
     curves: Mapping[str, Mapping[str, np.ndarray]], colours: Mapping[str, str] | None = None
 ) -> Figure:
-    """Observed share of bound windows against predicted probability, all factors pooled; area by windows."""
+    """Draw the observed fraction of bound windows against the predicted probability, over all TFs.
+
+    ``curves`` maps a model to the content of its ``curves.npz``. The area of a point grows with its number of windows.
+    """
     figure = new_figure(6.6, 4.6)
     axis = figure.subplots()
     axis.plot([0, 1], [0, 1], color=NEUTRAL, linestyle="--", linewidth=1, label="perfect")
@@ -198,9 +202,9 @@ def calibration_curves(
         size = 12 + 12 * np.log10(np.maximum(count[kept], 1))
         axis.scatter(x, y, s=size, color=colours[name], label=name, zorder=3)
     axis.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-    axis.set(xlabel="predicted P(bound)", ylabel="observed share bound")
+    axis.set(xlabel="predicted P(bound)", ylabel="observed fraction bound")
     axis.set_aspect("equal")
-    axis.set_title("Reliability on held-out windows")
+    axis.set_title("Calibration on held-out windows")
     legend_outside(axis)
     return figure
 
@@ -209,7 +213,7 @@ def calibration_curves(
 def training_curves(
     histories: Mapping[str, pd.DataFrame], colours: Mapping[str, str] | None = None
 ) -> Figure:
-    """Loss and validation AUPRC per epoch; ``histories`` maps a model to its ``training.csv``."""
+    """Draw loss and validation AUPRC per epoch. ``histories`` maps a model to its table ``training.csv``."""
     figure = new_figure(9.4, 3.3)
     left, right = figure.subplots(1, 2)
     colours = colours or colours_of(list(histories))

@@ -1,4 +1,4 @@
-"""The sections of the report about models: evaluation, training, and the known truth of simulated cells."""
+"""Sections of the report about models: evaluation, training, and comparison with the truth of simulated cells."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from scbind.report.tables import MARKS, Section, comparison, html_table, join_na
 
 
 def evaluation(inputs: Inputs) -> Section | None:
-    """Models against baselines on held-out windows."""
+    """Return the section that compares models and baselines on held-out windows. None without metrics and curves."""
     metrics = inputs.tables.get("metrics")
     if metrics is None and not inputs.curves:
         return None
-    section = Section("evaluation", "How good the models are")
+    section = Section("evaluation", "Accuracy of the models")
     section.text = [
-        "All figures are on windows that were held out of training. Sites are rare, so the measure to read "
-        "is AUPRC, and the prevalence beside it is what guessing would reach.",
+        "All numbers are for windows that were held out of training. Sites are rare, so read AUPRC instead of AUROC. "
+        "Compare it with the prevalence, which is the AUPRC of random guessing.",
     ]
     if metrics is not None:
         splits = metrics["split"].drop_duplicates().tolist()
         words = {
             "test": "all held-out windows", "chromosome": "new chromosomes, known lines",
             "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
-            "pair": "known lines and chromosomes, not together",
-            "scfan_protocol": "what any TF binds, and as many others (as published for scFAN; easier than a genome)",
+            "pair": "known lines and known chromosomes, but new combinations",
+            "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than a genome)",
         }  # fmt: skip
         for split in sorted(splits, key=lambda name: (name != "test", name)):
             table = comparison(metrics, split)
             if len(table):
                 note = (
-                    "Means over the pairs of cell line and TF that every model was scored on. log2 gain is the log2 of "
-                    "AUPRC divided by prevalence. "
+                    "Means over the pairs of cell line and TF on which every model was scored. log2 gain is the log2 "
+                    "of AUPRC divided by prevalence. "
                 ) + _meaning(set(table["model"]))
                 if "auprc_se" in table:
                     drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
                     note += (
-                        f" Only a sample of the test windows was scored for {drawn}; "
-                        "the standard error comes from the sampling."
+                        f" {drawn}: scored on a sample of the test windows. The standard error comes from this "
+                        "sampling."
                     )
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
@@ -47,18 +47,18 @@ def evaluation(inputs: Inputs) -> Section | None:
         test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
         if len(test):
             figure = modelplots.auprc_dots(
-                test, inputs.models, "AUPRC per TF, held out", inputs.model_colours
+                test, inputs.models, "AUPRC per TF, held-out windows", inputs.model_colours
             )
             caption = (
-                "Mean over cell lines. Filled: trained models. Hollow: baselines. Tick: prevalence. permuted_labels "
-                "is not shown, because it is close to the prevalence."
+                "Mean over cell lines. Filled points: trained models. Hollow points: baselines. Ticks: prevalence. "
+                "permuted_labels is not shown because it is close to the prevalence."
             )
             section.figures.append(inputs.draw("auprc", figure, caption))
     if inputs.curves:
         figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
         caption = (
-            "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed: controls, not "
-            "competitors."
+            "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed lines: controls, "
+            "which do not compete with the models."
         )
         section.figures.append(inputs.draw("precision_recall", figure, caption))
         ours = {
@@ -87,41 +87,40 @@ def evaluation(inputs: Inputs) -> Section | None:
 
 
 def _marks(inputs: Inputs) -> pd.DataFrame:
-    """What the activity says of each TF's reliability; no column where it says nothing."""
+    """Reliability of each TF from the activity files. Columns that these lack are left out."""
     marks = inputs.data.var.add_prefix("reliability_")
     return marks[[name for name in MARKS if name in marks]]
 
 
 def _meaning(shown: set[str]) -> str:
-    """What the rows are that are no trained models."""
+    """Sentences that explain the baselines and controls in ``shown``."""
     return " ".join(f"{name} {each.sentence}." for name, each in COMPARATORS.items() if name in shown)
 
 
 def _depths(inputs: Inputs, section: Section) -> None:
-    """AUPRC against depth, and the fragments that each TF needs."""
+    """Add the figures on depth to a section: AUPRC against depth, and the number of fragments that each TF needs."""
     depth, needed = inputs.tables.get("depth"), inputs.tables.get("needed")
     if depth is not None and depth["auprc"].notna().any():
         figure = modelplots.auprc_against_depth(depth, inputs.models, inputs.model_colours)
         caption = (
             "Mean AUPRC if only a fraction of the bulk fragments is kept, down to the depth of single cells. All "
-            "models read the same fragments. Filled: trained models, which know the depth. Hollow: baselines; "
-            "the trees were "
-            "fitted at full depth. Dashed: ChIP-seq of other lines, which does not depend on depth."
+            "models read the same fragments. Filled points: trained models, which take the depth as input. Hollow "
+            "points: baselines. boosted_trees is fitted at full depth. Dashed line: ChIP-seq of other lines, which "
+            "does not depend on depth."
         )
         section.figures.append(inputs.draw("auprc_depth", figure, caption))
     if needed is not None and needed["fragments_needed"].notna().any():
         figure = modelplots.fragments_needed_dots(needed, inputs.models, inputs.model_colours)
         caption = (
             "Number of fragments at which a TF still has 90 % of its AUPRC at full depth. An arrow marks an upper "
-            "bound: even the lowest depth tested sufficed. A poorly predicted TF trivially needs few fragments, "
-            "so read this "
-            "with its AUPRC."
+            "bound: even the lowest depth tested sufficed. A poorly predicted TF trivially needs few fragments, so "
+            "read this with its AUPRC."
         )
         section.figures.append(inputs.draw("fragments_needed", figure, caption))
 
 
 def training(inputs: Inputs) -> Section | None:
-    """Loss and validation AUPRC per epoch."""
+    """Return the section with loss and validation AUPRC per epoch. None without training histories."""
     if not inputs.training:
         return None
     section = Section("training", "Training")
@@ -135,11 +134,11 @@ def training(inputs: Inputs) -> Section | None:
 
 
 def truth(inputs: Inputs) -> Section | None:
-    """Comparison with what was simulated."""
+    """Return the section that compares results with the simulated truth. None if the truth is not known."""
     cells, types = (inputs.tables.get(f"truth_{name}") for name in ("cells", "types"))
     if cells is None and types is None:
         return None
-    section = Section("truth", "Against the known truth")
+    section = Section("truth", "Comparison with the known truth")
     section.text = [
         "These cells are simulated, so every binding event is known. The numbers show that the workflow works on "
         "such data. They do not show how well it works on your data.",
@@ -155,7 +154,7 @@ def truth(inputs: Inputs) -> Section | None:
         wide = types[types["name"].isin(["cell_type", "activity_leiden", "scfan_leiden"])]
         if len(wide):
             wide = wide.pivot(index="name", columns="quantity", values="value").rename_axis("grouping")
-            section.tables.append(html_table("Cell types found", wide.reset_index()))
+            section.tables.append(html_table("Recovery of the true cell types", wide.reset_index()))
         scores = types[types["quantity"].str.endswith("_auroc")]
         if len(scores):
             scores = (
@@ -163,6 +162,6 @@ def truth(inputs: Inputs) -> Section | None:
             )
             scores = scores.sort_values("tf", key=lambda name: name.where(name != "mean", ""), kind="stable")
             section.tables.append(
-                html_table("Finding the cells in which a TF is active by its activity", scores)
+                html_table("Separation of cells in which a TF is active from other cells", scores)
             )
     return section

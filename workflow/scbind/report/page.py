@@ -1,4 +1,4 @@
-"""One self-contained page that says what was found, how good the models are, and where to be careful."""
+"""The report: one self-contained page with the results, the accuracy of the models and the limits of both."""
 
 from __future__ import annotations
 
@@ -29,26 +29,34 @@ TEMPLATES = Path(__file__).with_name("templates")
 
 @dataclass(frozen=True)
 class ReportFiles:
-    """What a report is made from; sections without input are left out.
+    """Files that the report is made from. A section without its input is left out.
 
     Attributes
     ----------
-    activity, cells
-        ``results/activity/{sample}.h5ad`` (needed) and ``results/cells/{sample}/cells.h5ad``, one or several.
+    activity
+        ``results/activity/{sample}.h5ad`` of at least one sample. Required.
+    cells
+        ``results/cells/{sample}/cells.h5ad`` of the same samples.
     windows
-        ``results/binding/windows.npz``, for their number.
+        ``results/binding/windows.npz``. Only the number of windows is used.
     tables
-        Tab-separated tables by name: ``metrics``, ``depth`` and ``needed`` (``fragments_needed.tsv``) of
-        ``results/evaluation``; ``truth_cells`` and ``truth_types`` (``cells.tsv`` and ``types.tsv`` there), where the
-        truth is known; ``differential``, ``populations``, ``population_cells``, ``targets`` and ``motifs`` of
-        ``results/analysis``.
-    curves, training, models
-        Model or baseline name to its ``curves.npz``; model to its ``training.csv``; names of the trained models, the
-        one used for the cells first (default: the keys of ``training``). All other names in ``metrics`` are baselines.
-    peaks, types
-        Cell type (or slug) to its ``peaks.json``; ``cell_types.tsv``, for the types that were merged or skipped.
+        Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
+        (``fragments_needed.tsv``), and, if the truth is known, ``truth_cells`` (``cells.tsv``) and ``truth_types``
+        (``types.tsv``). From ``results/analysis``: ``differential``, ``populations``, ``population_cells``,
+        ``targets``, ``motifs``.
+    curves
+        Name of a model or baseline to its ``curves.npz``.
+    training
+        Model to its ``training.csv``.
+    models
+        Names of the trained models. The model that predicts binding in cells comes first. Default: the keys of
+        ``training``. All other names in ``metrics`` are baselines.
+    peaks
+        Cell type (or slug) to its ``peaks.json``.
+    types
+        ``cell_types.tsv``, for the types that were merged or skipped.
     provenance
-        Text files shown folded at the end.
+        Text files that are shown folded at the end.
     """
 
     activity: Sequence[str | Path]
@@ -64,10 +72,21 @@ class ReportFiles:
 
 
 def write_report(output: str | Path, files: ReportFiles, figures_dir: str | Path | None = None) -> None:
-    """Write ``results/report.html``: text, tables and figures in one file that needs nothing else.
+    """Write ``results/report.html``: text, tables and figures in one self-contained file.
 
-    ``figures_dir`` is a folder that also gets every figure as ``{name}.png``. Raises :class:`InputError` for a path
-    that is given but unreadable.
+    Parameters
+    ----------
+    output
+        HTML file to write.
+    files
+        Input files.
+    figures_dir
+        Optional folder. Each figure is also saved there as ``{name}.png``.
+
+    Raises
+    ------
+    InputError
+        A given file is missing or damaged.
     """
     inputs = _read(files, figures_dir)
     sections = [section for make in SECTIONS if (section := make(inputs)) is not None]

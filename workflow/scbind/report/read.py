@@ -1,4 +1,4 @@
-"""Everything the report reads, each part optional but the activities."""
+"""Read the input files of the report. All are optional except the TF activity."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_
 from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.style import DPI, colours_of, data_uri, save_png
 
-LIMITS = {  # parameter of the embedding: the measure whose threshold it is
+LIMITS = {  # parameter of the embedding that is a threshold: the measure that it applies to
     "min_fragments": "n_fragments",
     "max_fragments": "n_fragments",
     "min_tss": "tss_enrichment",
@@ -27,14 +27,34 @@ LIMITS = {  # parameter of the embedding: the measure whose threshold it is
     "min_frac_in_peaks": "frac_in_peaks",
     "max_doublet_score": "doublet_score",
 }
-MAX_LINES = 400  # of a provenance file on the page
+MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 
 AGAIN = "run the rule that makes it again"
 
 
 @dataclass
 class Inputs:
-    """Everything that was read, and how to turn a figure into its place on the page."""
+    """The content of the input files of the report. Fields without input are None or empty.
+
+    Attributes
+    ----------
+    data
+        TF activity of all cells.
+    cells
+        Cell tables of all samples, see :func:`read_cells`.
+    borrowed
+        What the passing cells borrow, see :func:`read_cells`.
+    tables, curves, training, models, provenance
+        Content of the files of the same names in :class:`scbind.report.page.ReportFiles`.
+    n_windows
+        Number of windows in which binding is predicted.
+    peaks
+        One row per cell type, see :func:`read_peak_status`.
+    draw
+        Function that prepares a figure for the page, see :func:`drawer`.
+    limits
+        Thresholds of each quality measure.
+    """
 
     data: Activity
     cells: pd.DataFrame | None
@@ -51,18 +71,18 @@ class Inputs:
 
     @property
     def types(self) -> list[str]:
-        """Names of the cell types, sorted."""
+        """Sorted names of the cell types."""
         return sorted(self.data.obs["cell_type"].dropna().astype(str).unique())
 
     @property
     def model_colours(self) -> dict[str, str]:
-        """One colour for each model and baseline, the same in all figures."""
+        """Colour of each model and baseline, the same in all figures."""
         scored = self.tables["metrics"]["model"].unique() if "metrics" in self.tables else []
         return colours_of([*self.models, *self.training, *self.curves, *scored])
 
 
 def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:
-    """Thresholds of each quality measure that ``cells.h5ad`` files name in ``uns["params"]``, each once, rising."""
+    """Return the thresholds of each quality measure, sorted, from ``uns["params"]`` of ``cells.h5ad`` files."""
     found: dict[str, set[float]] = {}
     for path in paths:
         params = read_params(path)
@@ -72,11 +92,15 @@ def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:
 
 
 def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple | None]:
-    """All cells of ``cells.h5ad`` files, and what the passing ones borrow.
+    """Read all cells of ``cells.h5ad`` files, and what the passing cells borrow.
 
-    Returns the cell tables under each other (with ``sample``, and ``pass`` if the files have it), and a
-    tuple of int64/float64 arrays (passing cells,): own fragments, fragments with the borrowed ones,
-    number of cells merged. Either is None where there is nothing to tell.
+    Returns
+    -------
+    cells
+        The cell tables one after the other, with ``sample``, and ``pass`` if the files have it. None without files.
+    borrowed
+        Three arrays (passing cells,): own fragments (float64), own and borrowed fragments (float64), number of cells
+        that contribute, including the cell itself (int64). None if no file says what cells borrow.
     """
     tables, own, total, merged = [], [], [], []
     for path in paths:
@@ -97,23 +121,27 @@ def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple 
 
 
 def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """All arrays of an ``.npz``."""
+    """Read all arrays of an ``.npz``, by name. Raises :class:`InputError` if the file is missing or damaged."""
     require(path, "run the rule that makes it first")
     try:
         with np.load(path, allow_pickle=False) as data:
             return dict(data)
     except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(path, f"not a .npz file ({error})", "run the rule that makes it again") from error
+        raise InputError(path, f"is not a .npz file ({error})", "run the rule that makes it again") from error
 
 
 def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None = None) -> pd.DataFrame | None:
-    """One row per cell type: its ``peaks.json``, or why it has none (``cell_types.tsv``); None if there is none."""
+    """Return a table with one row per cell type: its ``peaks.json``, or from ``cell_types.tsv`` why it has no peaks.
+
+    ``paths`` maps a cell type to its ``peaks.json``. Returns None if there are no cell types. Raises
+    :class:`InputError` if a file is missing or damaged.
+    """
     rows = []
     for name, path in paths.items():
         try:
             found = json.loads(require(path, "call the peaks first").read_text())
         except json.JSONDecodeError as error:
-            raise InputError(path, f"not JSON ({error})", "call the peaks of the type again") from error
+            raise InputError(path, f"is not JSON ({error})", "call the peaks of the type again") from error
         merged = {"merged": ", ".join(found["merged"])} if "merged" in found else {}
         rows.append({"cell_type": name} | found | merged)
     if types is not None:
@@ -128,21 +156,28 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
 
 
 def read_text(path: str | Path) -> tuple[str, str]:
-    """Name (with its folder's) and text of a file, cut after 400 lines."""
+    """Return the name of a text file (``folder/name``) and its text, at most the first 400 lines.
+
+    A last line gives the number of lines left out. Raises :class:`InputError` if the file is missing.
+    """
     path = require(path, "run the rule that makes it first")
     lines = path.read_text(encoding="utf-8").splitlines()
     if len(lines) > MAX_LINES:
-        lines = [*lines[:MAX_LINES], f"... {len(lines) - MAX_LINES:,} more lines in the file"]
+        lines = [*lines[:MAX_LINES], f"... the file has {len(lines) - MAX_LINES:,} more lines"]
     return f"{path.parent.name}/{path.name}", "\n".join(lines)
 
 
 def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:
-    """Return a function (name, figure, caption) -> what the template needs; it also saves to ``folder``."""
+    """Return a function that prepares a figure for the template, from its name, figure and caption.
+
+    The function returns ``src``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``, it also saves the
+    figure there as ``{name}.png``.
+    """
 
     def draw(name: str, figure: Figure, caption: str) -> dict:
         if folder is not None:
             save_png(figure, Path(folder) / f"{name}.png")
-        source = data_uri(figure)  # drawn once: the layout, and with it the size, is fixed now
+        source = data_uri(figure)  # this fixes the layout, and so the size that is read next
         width, height = (round(side * DPI * 2 / 3) for side in figure.get_size_inches())
         return {"src": source, "alt": caption, "caption": caption, "width": width, "height": height}
 

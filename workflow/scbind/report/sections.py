@@ -1,4 +1,4 @@
-"""The sections of the report. Each function returns one, or None where its input is missing."""
+"""Sections of the report. Each function returns one section, or None if its input is missing."""
 
 from __future__ import annotations
 
@@ -27,25 +27,26 @@ from scbind.report.tables import (
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = 60
 LIMITS = (
-    "A predicted site is a probability, not an observation. It tells how often windows with such sequence and "
-    "accessibility had a ChIP-seq peak in the training lines.",
-    "Trust a TF only as far as its row in the evaluation allows. Compare its AUPRC with the prevalence, which is the "
-    "AUPRC of random guessing. AUROC is high for almost any method when sites are rare.",
+    "A predicted site is a probability, not an observation. The probability is the fraction of windows with such "
+    "sequence and accessibility that had a ChIP-seq peak in the training lines.",
+    "Before you use a TF, look at its row in the evaluation. Compare its AUPRC with the prevalence, which is the AUPRC "
+    "of random guessing. AUROC is high for almost any method when sites are rare.",
     "scbind can predict binding in a cell that does not express the TF, because accessibility and sequence do not "
     "show the protein. TFs of one family share a motif and cannot be distinguished.",
-    "The signal of a cell consists of its own fragments and those of its nearest cells. Two cells that borrow from "
-    "each other are not independent. Without replicates, p-values describe these cells, not a population of donors.",
-    "Populations are defined by the same activities that mark them. Their markers therefore have effect sizes "
-    "but no p-values.",
-    "scbind abstains on a TF if the validation windows do not support the model, and in cells that are too shallow "
-    "for the TF. The files contain these numbers, but you should not interpret them.",
-    "Links from TFs to genes rank genes by the predicted sites around them. They are candidates, not proven "
+    "The signal of a cell consists of its own fragments and those that it borrows from its nearest cells. Two cells "
+    "that borrow from each other are not independent. Without replicates, p-values describe these cells, not a "
+    "population of donors.",
+    "The same activities define the populations and their markers. Markers therefore have effect sizes but no "
+    "p-values.",
+    "scbind abstains on a TF if the validation windows do not support the model. It also abstains in cells that are "
+    "too shallow for the TF. The files contain these values, but you should not interpret them.",
+    "Target genes are ranked by the predicted sites around them. They are candidates. The ranking does not prove "
     "regulation.",
 )
 
 
 def summary(inputs: Inputs) -> Section:
-    """Headline numbers, and what they mean in plain words."""
+    """Return the section with the most important numbers and what they mean."""
     data, types = inputs.data, inputs.types
     section = Section("summary", "Summary")
     n_samples = data.obs["sample"].nunique()
@@ -64,18 +65,18 @@ def summary(inputs: Inputs) -> Section:
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
         small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
-        text = f"TF activity alone splits the cells into {len(table)} populations"
+        text = f"TF activity alone divides the cells into {len(table)} populations."
         named = [f"{row.population} ({row.n_cells:,} cells, {row.cell_type})" for row in small.itertuples()]
         section.points.append(
-            f"{text}, of which {len(small)} {'is' if len(small) == 1 else 'are'} small and stable: "
-            f"{join_names(named)}." if named else f"{text}; none of them is both small and stable."
+            f"{text} {len(small)} of them {'is' if len(small) == 1 else 'are'} small and stable: "
+            f"{join_names(named)}." if named else f"{text} None of them is both small and stable."
         )  # fmt: skip
     if inputs.peaks is not None:
         fallen = inputs.peaks[inputs.peaks["source"] != STATUSES[OWN].source]
         if len(fallen):
             section.points.append(
-                f"{join_names(fallen['cell_type'])} had too few cells or fragments for peaks of their own "
-                "and use those of their samples."
+                f"Cell types with too few cells or fragments for peaks of their own: "
+                f"{join_names(fallen['cell_type'])}. The section Peaks per cell type shows the source of their peaks."
             )
     return section
 
@@ -87,8 +88,8 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
     model = next((name for name in inputs.models if name in means.index), means.index[0])
     ours = means.loc[model]
     section.tiles += [
-        (number(ours["auprc"]), f"mean AUPRC of {model}, held out"),
-        (number(ours["prevalence"]), "mean prevalence (AUPRC of guessing)"),
+        (number(ours["auprc"]), f"mean AUPRC of {model}, held-out windows"),
+        (number(ours["prevalence"]), "mean prevalence (AUPRC of random guessing)"),
     ]
     points = []
     others = means.drop(index=[*inputs.models, *CONTROLS], errors="ignore")
@@ -97,8 +98,8 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
         gap = ours["auprc"] - others.loc[best, "auprc"]
         word = "above" if gap > 0 else "below"
         points.append(
-            f"On held-out windows {model} reaches a mean AUPRC of {number(ours['auprc'])} over "
-            f"{int(ours['n_pairs'])} pairs of cell line and TF, {number(abs(gap))} {word} the best baseline "
+            f"On held-out windows, {model} has a mean AUPRC of {number(ours['auprc'])} over "
+            f"{int(ours['n_pairs'])} pairs of cell line and TF. This is {number(abs(gap))} {word} the best baseline "
             f"({best}, {number(others.loc[best, 'auprc'])})."
         )
     table = inputs.tables["metrics"]
@@ -115,12 +116,14 @@ def _abstention_points(data) -> list[str]:
     if named:
         listed = join_names([*named[:12], *([f"{len(named) - 12} more"] if len(named) > 12 else [])])
         points.append(
-            f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({listed}): they are marked, and left out of "
-            "tests, populations and the tables of best results."
+            f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({listed}). They are marked, and left out of "
+            "tests, populations and tables of best results."
         )
     if data.shallow.any():
         share = data.shallow[:, ~data.abstained].mean()
-        points.append(f"Of the other TFs, {share:.1%} of the values are in cells too shallow for the TF.")
+        points.append(
+            f"For the other TFs, {share:.1%} of the values are from cells that are too shallow for the TF."
+        )
     return points
 
 
@@ -133,39 +136,41 @@ def _differential_points(table: pd.DataFrame) -> list[str]:
         up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
     )
     if tops.empty:
-        return ["No TF differs between cell types at an adjusted p below 0.05."]
+        return ["No TF is more active in one cell type than in the others (adjusted p < 0.05)."]
     listed = "; ".join(f"{name}: {', '.join(tfs)}" for name, tfs in tops.head(12).items())
     without = (table["n_replicates"] == 0).any()
-    warning = " Without replicates these p-values describe these cells only." if without else ""
-    return [f"TFs that stand out most per cell type (adjusted p < 0.05): {listed}.{warning}"]
+    warning = " Without replicates, the p-values describe only these cells." if without else ""
+    return [
+        f"TFs with the largest positive effect size in each cell type (adjusted p < 0.05): {listed}.{warning}"
+    ]
 
 
 def embedding(inputs: Inputs) -> Section | None:
-    """UMAP by type, by sample, and by the most variable activities."""
+    """Return the section with UMAPs by cell type, by sample and by the most variable TF activities."""
     data = inputs.data
     seen = np.isfinite(data.umap).all(axis=1)
     if not seen.any():
         return None
     section = Section("embedding", "Embedding")
     section.text = [
-        "UMAP of the cells, computed from their accessibility alone. Predicted binding does not influence it."
+        "UMAP of the cells, computed from their accessibility alone. It does not depend on predicted binding."
     ]
     umap, obs = data.umap[seen], data.obs[seen]
     draw, kinds = inputs.draw, colours_of(inputs.types)
     section.figures = [
         draw("umap_cell_types", cellplots.umap_types(umap, obs["cell_type"], kinds, "Cell types"),
-             "Cells by cell type, with the number of cells in brackets."),
+             "Cells by cell type. Numbers of cells are in brackets."),
     ]  # fmt: skip
     samples = sorted(obs["sample"].unique())
     if len(samples) > 1:
         figure = cellplots.umap_types(umap, obs["sample"], colours_of(samples, len(inputs.types)), "Samples")
-        section.figures.append(draw("umap_samples", figure, "The same cells by sample."))
+        section.figures.append(draw("umap_samples", figure, "The same cells, by sample."))
     chosen = _most_informative(data, UMAP_FACTORS)
     columns = [data.tfs.index(tf) for tf in chosen]
     section.figures.append(
         draw("umap_activity",
              cellplots.umap_activity(umap, data.readable[seen][:, columns], _starred(data, chosen)),
-             f"The same cells by the activity of the {len(chosen)} TFs that vary most between cell types. The "
+             f"The same cells, by the activity of the {len(chosen)} TFs that vary most between cell types. The "
              "z-score is corrected for GC content and accessibility. Red: above the average cell. Blue: below it. "
              "Grey: the cell is too shallow for the TF." + _warning(data, chosen))
     )  # fmt: skip
@@ -173,7 +178,7 @@ def embedding(inputs: Inputs) -> Section | None:
 
 
 def _most_informative(data, n: int) -> list[str]:
-    """Factors whose mean z differs most between types, or varies most where there is one type; abstained ones last."""
+    """``n`` TFs whose mean z varies most between types, or between cells if there is one type; abstained TFs last."""
     means = _type_means(data)
     values = means if len(means) > 1 else pd.DataFrame(data.readable)
     spread = values.std(ddof=0).fillna(0).to_numpy()
@@ -181,9 +186,9 @@ def _most_informative(data, n: int) -> list[str]:
 
 
 def _warning(data, chosen: list[str]) -> str:
-    """A sentence naming the shown factors on which scbind abstains, which are starred; empty without any."""
+    """A sentence that names the chosen TFs on which scbind abstains (marked with *), or empty if there are none."""
     named = [tf for tf, abstained in zip(data.tfs, data.abstained, strict=True) if abstained and tf in chosen]
-    return f" * scbind abstains on {join_names(named)}: do not read these." if named else ""
+    return f" * scbind abstains on {join_names(named)}: do not interpret these." if named else ""
 
 
 def _starred(data, chosen: list[str]) -> list[str]:
@@ -192,21 +197,21 @@ def _starred(data, chosen: list[str]) -> list[str]:
 
 
 def _type_means(data) -> pd.DataFrame:
-    """Types x factors, over the cells that are not too shallow; NaN where there is none."""
+    """Mean z (cell types, TFs) over the cells that are not too shallow for the TF. NaN if there is no such cell."""
     return pd.DataFrame(data.readable, columns=data.tfs).groupby(data.obs["cell_type"].to_numpy()).mean()
 
 
 def activities(inputs: Inputs) -> Section | None:
-    """Mean activity per type."""
+    """Return the section with the mean TF activity per cell type."""
     means = _type_means(inputs.data)
     if means.empty:
         return None
     section = Section("activity", "TF activity")
     chosen = _most_informative(inputs.data, HEATMAP_FACTORS)
     left_out = len(inputs.data.tfs) - len(chosen)
-    caption = "Mean z per cell type; rows and columns are in clustered order."
+    caption = "Mean z per cell type. Rows and columns are in clustered order."
     if left_out:
-        caption += f" The {len(chosen)} TFs that differ most are shown, {left_out} are not."
+        caption += f" Only the {len(chosen)} TFs that differ most are shown. {left_out} are left out."
     caption += _warning(inputs.data, chosen)
     if means[chosen].isna().any(axis=None):
         caption += " Blank: every cell of the type is too shallow for the TF."
@@ -216,13 +221,13 @@ def activities(inputs: Inputs) -> Section | None:
 
 
 def differential(inputs: Inputs) -> Section | None:
-    """The top factors per cell type and contrast."""
+    """Return the section with the TFs that differ most, per cell type and contrast."""
     table = inputs.tables.get("differential")
     if table is None:
         return None
     section = Section("differential", "TFs that differ between cell types")
     if table.empty:
-        section.text = ["There were no two groups of cells to compare."]
+        section.text = ["There are no two groups of cells to compare."]
         return section
     kept, left_out = trusted(table)
     tests = [f"{test} ({n:,} rows)" for test, n in kept["test"].value_counts().items()]
@@ -236,9 +241,9 @@ def differential(inputs: Inputs) -> Section | None:
         name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
         top = top_differential(part)
         if top.empty:
-            section.text.append(f"{name}: no TF is higher at an adjusted p below 0.05.")
+            section.text.append(f"{name}: no TF has a higher activity (adjusted p < 0.05).")
         else:
-            note = f"Higher at an adjusted p below 0.05, by effect size. {_file('differential_tfs.tsv')}"
+            note = f"TFs with higher activity (adjusted p < 0.05), by effect size. {_file('differential_tfs.tsv')}"
             section.tables.append(html_table(f"{name}: up to ten TFs each", top, note))
     return section
 
@@ -248,25 +253,25 @@ def _file(name: str) -> str:
 
 
 def populations(inputs: Inputs) -> Section | None:
-    """Populations from activity, their size, stability and markers."""
+    """Return the section with the populations from TF activity: size, stability and markers."""
     table, n_out = inputs.tables.get("populations"), int(inputs.data.abstained.sum())
     if table is None or (table.empty and not n_out):
         return None
     section = Section("populations", "Populations")
     left_out = (
-        f"{n_out} of {len(inputs.data.tfs)} TFs, on which scbind abstains, are left out." if n_out else ""
+        f"Left out: {n_out} of {len(inputs.data.tfs)} TFs, because scbind abstains on them." if n_out else ""
     )
     if table.empty:
-        section.text = [f"No population was found. {left_out}"]
+        section.text = [f"There are no populations. {left_out}"]
         return section
     section.text = [
-        "Leiden clusters of the cells by TF activity. Each is named after its most frequent cell type. "
-        "Stability measures how well subsamples of the cells give the same population "
-        "(1: always; below 0.6: do not trust it). " + left_out,
+        "Populations are Leiden clusters of the cells by TF activity. The tables and figures give the most frequent "
+        "cell type of each. Stability shows how well subsamples of the cells reproduce the population (1: always; "
+        "below 0.6: unreliable). " + left_out,
     ]
     figure = cellplots.population_bars(table, colours_of(inputs.types))
     section.figures = [
-        inputs.draw("populations", figure, "Size and stability; colour is the dominant cell type.")
+        inputs.draw("populations", figure, "Size and stability. Colours show the most frequent cell type.")
     ]
     cells = inputs.tables.get("population_cells")
     if cells is not None and np.isfinite(inputs.data.umap).all(axis=1).any():
@@ -278,9 +283,11 @@ def populations(inputs: Inputs) -> Section | None:
             inputs.data.umap[seen], names["population"][seen], palette, "Populations", "no population"
         )
         section.figures.append(
-            inputs.draw("umap_populations", figure, "Populations in the accessibility UMAP.")
+            inputs.draw(
+                "umap_populations", figure, "Populations in the UMAP, which is computed from accessibility."
+            )
         )
-    note = f"Markers are TF:effect size (Cohen's d). {_file('populations.tsv')}"
+    note = f"Markers are given as TF:effect size (Cohen's d). {_file('populations.tsv')}"
     shown = table.drop(columns=["n_samples", "top_sample"])
     for column in ("markers", "markers_within_type"):
         shown[column] = shown[column].astype(object).str.replace(";", "; ")
@@ -289,15 +296,15 @@ def populations(inputs: Inputs) -> Section | None:
 
 
 def targets(inputs: Inputs) -> Section | None:
-    """The most specific target genes."""
+    """Return the section with the most specific target genes."""
     table = inputs.tables.get("targets")
     if table is None or table.empty:
         return None
     section = Section("targets", "Target genes")
     section.text = [
-        "The regulatory potential of a TF for a gene is the sum of its predicted sites around the transcription start "
-        "site; the weight of a site decreases with distance. Specificity is the log2 ratio to the mean of the other "
-        "cell types.",
+        "The regulatory potential of a TF for a gene is the weighted sum of its predicted binding around the "
+        "transcription start site. The weight decreases with distance. Specificity is the log2 ratio of the potential "
+        "to its mean in the other cell types.",
     ]
     table, left_out = trusted(table)
     if left_out:
@@ -317,26 +324,26 @@ def targets(inputs: Inputs) -> Section | None:
 
 
 def motifs(inputs: Inputs) -> Section | None:
-    """Support of the predictions by motifs."""
+    """Return the section with the motifs in the predicted sites."""
     table = inputs.tables.get("motifs")
     if table is None or table.empty:
         return None
     section = Section("motifs", "Motifs in the predicted sites")
     section.text = [
-        "The best predicted windows of a TF are compared with windows of the same GC content and accessibility. A "
-        "model that uses only accessibility would not enrich the motif of the TF itself.",
+        "The windows with the highest predicted binding of a TF are compared with windows of similar GC content and "
+        "accessibility. A model that uses only accessibility would not enrich the TF's own motif.",
     ]
     own, left_out = trusted(table[table["own"].astype(bool)])
     if len(own):
         sure = own.groupby("tf")["p_adjusted"].min() < 0.05
         first = own.groupby("tf")["rank"].min() == 1
         section.text.append(
-            f"Of {len(sure)} TFs with a motif, {int(sure.sum())} show it in some cell type (adjusted p < "
-            f"0.05), and for {int(first.sum())} it is the first of all {int(own['n_motifs'].max())} motifs "
-            f"in some cell type. {left_out}".strip()
+            f"TFs with a motif: {len(sure)}. Their own motif is enriched in at least one cell type (adjusted p < 0.05) "
+            f"for {int(sure.sum())} of them. It is the first of all {int(own['n_motifs'].max())} motifs in at least "
+            f"one cell type for {int(first.sum())} of them. {left_out}".strip()
         )
     if table["own"].any():
-        caption = "Odds ratio of each TF's own motif per cell type."
+        caption = "Odds ratio of each TF's own motif, per cell type."
         caption += _warning(inputs.data, table["tf"].tolist())
         shown = table.assign(tf=_starred(inputs.data, table["tf"].tolist()))
         section.figures = [inputs.draw("motifs", cellplots.motif_support(shown), caption)]
@@ -353,12 +360,12 @@ def motifs(inputs: Inputs) -> Section | None:
 
 
 def reading(inputs: Inputs) -> Section:
-    """What not to conclude."""
-    return Section("reading", "How to read this, and its limits", points=list(LIMITS))
+    """Return the section on how to read the report, and the limits of the predictions."""
+    return Section("reading", "How to read this report, and its limits", points=list(LIMITS))
 
 
 def provenance(inputs: Inputs) -> Section | None:
-    """What the results were made from."""
+    """Return the section on what the results were made from."""
     if not inputs.provenance:
         return None
     return Section("provenance", "Provenance", files=inputs.provenance)

@@ -1,4 +1,4 @@
-"""One look for all figures, and one colour per cell type throughout a report."""
+"""The common style of all figures, and colours that stay the same throughout a report."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from scbind.core.files import atomic
 
 DPI = 144
-# Okabe and Ito's colours (Wong 2011, Nature Methods 8:441) without black, then Tol's muted set, all told
-# apart with every common kind of colour blindness; yellow comes late because it is weak on white.
+# The colours of Okabe and Ito (Wong 2011, Nature Methods 8:441) without black, then the muted colours of Tol. People
+# with common kinds of colour blindness can distinguish them. Yellow is last because its contrast on white is low.
 PALETTE = (
     "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#332288",
     "#117733", "#999933", "#88CCEE", "#AA4499", "#DDCC77", "#661100", "#44AA99", "#F0E442",
@@ -39,20 +39,20 @@ STYLE = {
 
 
 def colours_of(names: list[str], skip: int = 0) -> dict[str, str]:
-    """A colour for each name in sorted order; after sixteen names the colours come round again.
+    """Return name to colour. Colours are assigned in the sorted order of names, and repeat after sixteen names.
 
-    ``skip`` leaves out the first colours, so that groups of another kind do not look like those of the first.
+    ``skip`` is the number of colours to leave out at the start. It gives two kinds of groups different colours.
     """
     return {name: PALETTE[(i + skip) % len(PALETTE)] for i, name in enumerate(sorted(set(names)))}
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure (inches) that belongs to no global state and lays itself out."""
+    """Return an empty figure of ``width`` x ``height`` inches, with automatic layout and without global state."""
     return Figure(figsize=(width, height), layout="constrained")
 
 
 def styled(function):
-    """Decorator: draw under :data:`STYLE` and leave the caller's settings alone."""
+    """Decorate a function that draws: apply :data:`STYLE` inside it, and leave the settings of the caller unchanged."""
 
     def wrapper(*arguments, **options):
         with matplotlib.rc_context(STYLE):
@@ -70,18 +70,18 @@ def legend_outside(axis, handles=None, title: str | None = None, columns: int = 
 
 @styled
 def as_png(figure: Figure) -> bytes:
-    """The figure as PNG."""
+    """Return a figure as PNG."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
 def save_png(figure: Figure, path: str | Path) -> None:
-    """Write the figure as PNG, whole or not at all."""
+    """Write a figure as PNG, atomically."""
     with atomic(path) as scratch:
         scratch.write_bytes(as_png(figure))
 
 
 def data_uri(figure: Figure) -> str:
-    """The figure as ``data:image/png;base64,...``."""
+    """Return a figure as ``data:image/png;base64,...``."""
     return "data:image/png;base64," + base64.b64encode(as_png(figure)).decode("ascii")

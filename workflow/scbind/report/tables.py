@@ -1,4 +1,4 @@
-"""Tables and formatted numbers of the report."""
+"""Tables and number formats of the report."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
 
-MAX_ROWS = 400  # of one table on the page; the files hold all
-NAMES = {  # of columns that do not read well with spaces alone
+MAX_ROWS = 400  # maximum number of rows of a table on the page; the files contain all rows
+NAMES = {  # names of columns, where replacing underscores is not enough
     "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",
     "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
     "auprc_full": "AUPRC, full depth", "fragments_needed": "fragments needed", "depth_needed": "depth needed",
     "log2_gain": "log2 gain", "recall_at_fdr10": "recall at FDR 10 %",
     "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
     "mean_binding_reference": "mean binding, others", "p_adjusted": "adjusted p", "n_replicates": "replicates",
-    "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "share of type",
-    "top_sample_share": "share of top sample", "markers_within_type": "markers within the type",
+    "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "fraction of this type",
+    "top_sample_share": "fraction from one sample", "markers_within_type": "markers within the type",
     "top_window_distance": "distance of top site", "top_window_binding": "binding of top site",
     "sites_with_motif": "sites with motif", "background_with_motif": "background with motif",
     "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
@@ -30,12 +30,30 @@ NAMES = {  # of columns that do not read well with spaces alone
     "reliability_abstained": "abstained",
 }  # fmt: skip
 
-MARKS = ("reliability_level", "reliability_abstained")  # columns of results that say how far to trust a TF
+MARKS = ("reliability_level", "reliability_abstained")  # columns of the result tables
 
 
 @dataclass
 class Section:
-    """One part of the page, in the shape that the template draws."""
+    """A section of the page, with the fields that the template shows.
+
+    Attributes
+    ----------
+    id, title
+        Anchor and heading.
+    text
+        Paragraphs.
+    tiles
+        Highlighted values with their labels.
+    points
+        List items.
+    figures
+        Figures, from :func:`scbind.report.read.drawer`.
+    tables
+        Tables, from :func:`html_table`.
+    files
+        Names and texts of files that are shown folded.
+    """
 
     id: str
     title: str
@@ -48,7 +66,7 @@ class Section:
 
 
 def number(value: float) -> str:
-    """A number as a reader wants it: thousands separated, three significant digits, tiny ones as 1.2e-08."""
+    """Return a number as text: with thousands separators, three significant digits, and small ones as 1.2e-08."""
     if pd.isna(value):
         return "–"
     if not math.isfinite(value):
@@ -61,9 +79,12 @@ def number(value: float) -> str:
 
 
 def html_table(title: str, table: pd.DataFrame, note: str = "") -> dict:
-    """What the template draws: cells with their text and, for numbers, the value to sort by."""
+    """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
+
+    At most ``MAX_ROWS`` rows are shown. If there are more, the note says so.
+    """
     if len(table) > MAX_ROWS:
-        note = f"{note} The first {MAX_ROWS:,} of {len(table):,} rows; the file holds all.".strip()
+        note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
         table = table.head(MAX_ROWS)
     numeric = [
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in table.dtypes
@@ -89,13 +110,15 @@ def _cell(value, is_number: bool) -> dict:
 
 
 def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
-    """Mean figures of each model over the (cell line, TF) pairs that every competitor was scored on, best first.
+    """Return the mean metrics of each model over the (cell line, TF) pairs that all competitors have, best first.
 
-    ``metrics`` is ``results/evaluation/metrics.tsv``; pairs where a model has no AUPRC are left out for
-    all, so that the means compare. Controls may lack pairs: their means are over those of the pairs that they
-    have. Columns ``model, n_pairs, auprc, prevalence, log2_gain, auroc,
-    recall_at_fdr10, recall_at_fdr50, ece``; and ``auprc_se`` if a model was scored on a sample of the windows. It is
-    the mean of the standard errors: an upper bound for the standard error of the mean.
+    ``metrics`` is ``results/evaluation/metrics.tsv``. If one model has no AUPRC for a pair, the pair is left out for
+    all models, so that the means are comparable. Controls may lack some of the remaining pairs. Their means are over
+    the pairs that they have.
+
+    Columns: ``model, n_pairs, auprc, prevalence, log2_gain, auroc, recall_at_fdr10, recall_at_fdr50, ece``. If a model
+    was scored on a sample of the windows, ``auprc_se`` is the mean of the standard errors. It is an upper bound for the
+    standard error of the mean.
     """
     part = metrics[(metrics["split"] == split) & metrics["auprc"].notna()]
     sampled = [name for name in ("auprc_se",) if name in part and part[name].notna().any()]
@@ -123,22 +146,32 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
 
 def top_rows(table: pd.DataFrame, groups: list[str], order: dict[str, bool], n: int) -> pd.DataFrame:
-    """The first ``n`` rows of each group; ``order`` is column -> whether it ascends. Groups come in order."""
+    """Return the first ``n`` rows of each group. Groups are sorted.
+
+    ``groups`` are the columns that define a group. ``order`` maps a column to whether it is sorted in ascending order.
+    """
     columns, ascending = [*groups, *order], [*(True for _ in groups), *order.values()]
     return table.sort_values(columns, ascending=ascending, kind="stable").groupby(groups).head(n)
 
 
 def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
-    """Rows of TFs on which scbind does not abstain, and a sentence that counts the others; empty if there are none."""
+    """Return the rows of TFs on which scbind does not abstain, and a sentence with the number of the other TFs.
+
+    If there are no other TFs, the sentence is empty.
+    """
     if MARKS[1] not in table:
         return table, ""
     out = table[MARKS[1]].astype(bool)
     n, of = table.loc[out, "tf"].nunique(), table["tf"].nunique()
-    return table[~out], f"Left out: {n} of {of} TFs, on which scbind abstains." if n else ""
+    return table[~out], f"Left out: {n} of {of} TFs, because scbind abstains on them." if n else ""
 
 
 def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
-    """The largest positive effects at an adjusted p below 0.05, of each type and contrast; no abstained TF."""
+    """Return the largest positive effects with an adjusted p below 0.05, for each contrast, cell type and group.
+
+    TFs on which scbind abstains are left out. ``table`` is ``results/analysis/differential_tfs.tsv``. ``per_type`` is
+    the maximum number of rows.
+    """
     table, _ = trusted(table)
     up = table[(table["difference"] > 0) & (table["p_adjusted"] < 0.05)]
     order = {"effect_size": False, "p_adjusted": True}
@@ -154,6 +187,6 @@ def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
 
 
 def join_names(names: Iterable[str]) -> str:
-    """``a, b and c``."""
+    """Join names as in ``a, b and c``."""
     names = list(names)
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
