@@ -217,6 +217,6 @@ def test_bad_stores(inputs, tmp_path):
     with pytest.raises(InputError, match="its TFs or windows differ"):
         tf_targets(**inputs | {"zarrs": [*inputs["zarrs"], store], "cells": inputs["cells"] * 2})
     write_windows(tmp_path / "windows.npz", [0], [0])
-    with pytest.raises(InputError, match="1 windows, the stores have 3"):
+    with pytest.raises(InputError, match="has 1 windows, but the stores have 3"):
         tf_targets(**inputs)
     assert not inputs["output"].exists()
