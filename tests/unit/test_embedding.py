@@ -403,7 +403,7 @@ def test_bad_samples_are_refused(tmp_path):
     assert not (tmp_path / "e.h5ad").exists()
     table = pd.read_csv(samples["s"]["barcodes"], sep="\t")
     table.iloc[:3].to_csv(samples["s"]["barcodes"], sep="\t", index=False)
-    with pytest.raises(InputError, match=r"barcodes.tsv: \d+ fragments do not match the \d+ insertions"):
+    with pytest.raises(InputError, match=r"barcodes.tsv: its \d+ fragments do not match the \d+ insertions"):
         embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")
     table.drop(columns="n_reads").to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match="columns barcode, n_fragments, frac_duplicates"):

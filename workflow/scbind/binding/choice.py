@@ -122,7 +122,10 @@ def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
 
 
 def _sequence_facts(genome: Genome, table: pd.DataFrame, geometry: Geometry):
-    """Return where the window has no N, bool (windows,), and the GC fraction of the context without N, float32."""
+    """Return two arrays (windows,): whether the window has no N, bool, and the GC fraction of its context, float32.
+
+    The GC fraction leaves out N.
+    """
     known, gc = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=np.float32)
     window, context, flank = geometry.window, geometry.context, geometry.flank
     block = max(1, SEQUENCE_BYTES // context)

@@ -72,6 +72,8 @@ def reference_profile(
         name -> ``{"position": path, "cell": path, "cells": path}``.
     output
         The ``.npz`` file to write.
+    options
+        Number of draws, seed and precision.
     block
         Windows per block. Results do not depend on it.
     device

@@ -49,7 +49,7 @@ class Windows:
 
     @property
     def end(self) -> np.ndarray:
-        """int32, shape (windows,): exclusive end of each window."""
+        """Exclusive end of each window: int32, shape (windows,)."""
         return (self.start + self.window).astype(np.int32)
 
     def global_starts(self, sizes: ChromSizes) -> np.ndarray:
