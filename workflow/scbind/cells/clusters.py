@@ -69,7 +69,7 @@ def cluster(
     """Cluster cells (Leiden) and compute their UMAP, by cosine similarity.
 
     ``points``: float (cells, components). Returns the cluster of each cell (int64 (cells,), 0 is the largest), its UMAP
-    coordinates (float32 (cells, 2)), and a message, which is empty unless an option had to be changed. Fewer than ten
+    coordinates (float32 (cells, 2)), and a message, which is empty if all options were used as given. Fewer than ten
     cells form one cluster; their coordinates are the first two components.
     """
     n_cells = len(points)

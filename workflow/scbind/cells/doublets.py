@@ -29,8 +29,8 @@ OPEN = 100_000_000
 def sample_scores(matrix: TileMatrix, seed: int) -> np.ndarray:
     """Score all cells of a sample with :func:`doublet_scores`, in batches of at most ``BATCH`` cells.
 
-    Batches of deep cells are smaller (``OPEN``). Cells are assigned to batches at random with ``seed``, and batches
-    have equal sizes, so each batch represents the sample. Returns float64 (cells,). Memory holds one batch.
+    Samples of deep cells have smaller batches (``OPEN``). Cells are assigned to batches at random with ``seed``, and
+    batches have equal sizes, so each batch represents the sample. Returns float64 (cells,). Memory holds one batch.
     """
     n = matrix.n_cells
     batches = max(1, -(-n // BATCH), -(-int(matrix.start[-1]) // OPEN))
