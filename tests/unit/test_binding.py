@@ -169,35 +169,37 @@ def test_one_tf_is_read_without_the_others(made):
 def test_what_the_reader_refuses(made):
     folder, _, shards = made
     store = merge(folder, shards)
-    with pytest.raises(InputError, match="no TF 'SPI1'; choose one of CTCF, GATA1"):
+    with pytest.raises(InputError, match="s.zarr: has no TF 'SPI1'; choose one of CTCF, GATA1"):
         store[:, :, "SPI1"]
     with pytest.raises(InputError, match="no chromosome 'chr9'"):
         store[:, "chr9:1-2", "CTCF"]
-    with pytest.raises(InputError, match="'chr1:1' is no region"):
+    with pytest.raises(InputError, match="'chr1:1' is not a region"):
         store[:, "chr1:1", "CTCF"]
     with pytest.raises(InputError, match="no cell 'zz'"):
         store[["c0", "zz"], :, "CTCF"]
     zarr.open_group(folder / "s.zarr", mode="a", use_consolidated=False)["uns/format"][...] = 1
     zarr.consolidate_metadata(folder / "s.zarr")
-    with pytest.raises(InputError, match="a binding store of format 1; this version reads 2; merge its"):
+    with pytest.raises(
+        InputError, match="a binding store of format 1, but this version reads format 2; merge its"
+    ):
         open_binding(folder / "s.zarr")
-    with pytest.raises(InputError, match="no such binding store"):
+    with pytest.raises(InputError, match="this binding store does not exist"):
         open_binding(folder / "absent.zarr")
 
 
 def test_what_merging_refuses(made):
     folder, probability, shards = made
-    with pytest.raises(InputError, match="the shards hold 3 cells, not the 5 that pass"):
+    with pytest.raises(InputError, match="shards hold 3 cells, not the 5 passing cells"):
         merge(folder, shards[1:])
     other = write_shard(folder / "2.npz", ROWS[1], probability[2:], tfs=["CTCF", "SPI1"])
-    with pytest.raises(InputError, match="2.npz: other TFs, windows, floor or error than"):
+    with pytest.raises(InputError, match="2.npz: has other TFs, windows, floor or error than"):
         merge(folder, [shards[0], other])
     with pytest.raises(InputError, match="other TFs, windows, floor or error than"):
         merge(folder, [shards[0], write_shard(folder / "2.npz", ROWS[1], probability[2:], floor=0.1)])
-    with pytest.raises(InputError, match="2.npz: made with another model than .*0.npz"):
+    with pytest.raises(InputError, match="2.npz: was made with another model than .*0.npz"):
         merge(folder, [shards[0], write_shard(folder / "2.npz", ROWS[1], probability[2:], made_with="n")])
     (folder / "2.npz").write_bytes(b"x" * 100)
-    with pytest.raises(InputError, match="2.npz: not a shard of binding"):
+    with pytest.raises(InputError, match="2.npz: is not a shard of binding"):
         merge(folder, [shards[0], folder / "2.npz"])
     short = [write_shard(folder / f"{i}.npz", ROWS[i], probability[:2, :9]) for i in (0,)]
     short.append(write_shard(folder / "1.npz", ROWS[1], probability[2:, :9]))
@@ -254,7 +256,7 @@ def test_types_without_a_pseudobulk_or_cells_have_no_tracks(made):
     merge(folder, shards)
     tracks = write_tracks(folder, (("a", "skipped"), ("b", "own"), ("mast", "own")))
     assert [p.name for p in tracks.iterdir()] == ["b_"]
-    with pytest.raises(InputError, match="types.tsv: lists no cell type 'a' of .*s.zarr"):
+    with pytest.raises(InputError, match="types.tsv: does not list cell type 'a' of .*s.zarr"):
         write_tracks(folder, (("b", "own"),))
 
 
@@ -304,7 +306,7 @@ def test_tracks_refuse_sizes_of_another_genome(made):
     folder, _, shards = made
     merge(folder, shards)
     (folder / "other.sizes").write_text("chr1\t2000\n")
-    with pytest.raises(InputError, match="other.sizes: lists no chr2"):
+    with pytest.raises(InputError, match="other.sizes: does not list chr2"):
         write_tracks(folder, sizes="other.sizes")
     assert not (folder / "tracks").exists()
 
@@ -414,7 +416,7 @@ def test_shards_without_sites_are_refused(made):
         write_shard(folder / f"{i}.npz", ROWS[i], part, sites=False)
         for i, part in enumerate((probability[:2], probability[2:]))
     ]
-    with pytest.raises(InputError, match="0.npz: holds activity only, no sites; set infer.store to all"):
+    with pytest.raises(InputError, match="0.npz: holds TF activity but no binding; set infer.store to all"):
         merge(folder, shards)
 
 
@@ -437,7 +439,7 @@ def test_a_full_disk_while_merging_leaves_no_store(made, monkeypatch):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr("scbind.binding.store.zarr.consolidate_metadata", full)
-    with pytest.raises(InputError, match="cannot write here: No space left on device; make room"):
+    with pytest.raises(InputError, match="cannot write here: No space left on device; free disk space"):
         merge(folder, shards)
     assert not list(folder.glob("*.zarr*")) and not list(folder.glob(".*"))
     assert all(path.exists() for path in shards)

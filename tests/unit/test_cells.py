@@ -121,7 +121,7 @@ def test_allow_list_replaces_the_threshold(tmp_path, random_fragments, sizes_pat
     assert sorted(zip(position.tolist(), cell.tolist(), strict=True)) == expected_insertions(
         rows, ["BC0-1", "BC9-1"]
     )
-    assert "1 of 3 barcodes (33.3%), as GHOST-1, have no fragment" in capsys.readouterr().err
+    assert "1 of 3 barcodes (33.3%), such as GHOST-1, have no fragment" in capsys.readouterr().err
 
 
 def test_allow_list_without_endings_or_of_nobody(tmp_path, random_fragments, sizes_path, capsys):
@@ -141,7 +141,7 @@ def test_allow_list_without_endings_or_of_nobody(tmp_path, random_fragments, siz
 
 def test_no_cell_is_an_error_and_leaves_nothing(tmp_path, random_fragments, sizes_path):
     path, _ = random_fragments
-    with pytest.raises(InputError, match=r"no barcode has 5000 fragments \(the most is \d+\); lower"):
+    with pytest.raises(InputError, match=r"no barcode has 5000 fragments \(the maximum is \d+\); lower"):
         run(tmp_path, path, sizes_path, min_fragments=5000)
     assert not (tmp_path / "barcodes.tsv").exists() and not list(tmp_path.glob(".spill*"))
 
@@ -149,7 +149,7 @@ def test_no_cell_is_an_error_and_leaves_nothing(tmp_path, random_fragments, size
 def test_genome_must_fit_32_bits(tmp_path, random_fragments):
     big = tmp_path / "big.sizes"
     big.write_text("chr1\t4294967295\nchr2\t1\n")
-    with pytest.raises(InputError, match=r"4294967296 bp, but positions are kept in 32 bits"):
+    with pytest.raises(InputError, match=r"4294967296 bp, but positions are stored in 32 bits"):
         run(tmp_path, random_fragments[0], big)
 
 
@@ -194,5 +194,5 @@ def test_tss_enrichment_does_not_depend_on_blocks(tmp_path, sizes_path, random_f
 def test_genes_near_ends_only_are_refused(tmp_path, sizes_path):
     genes = tmp_path / "genes.bed"
     genes.write_text("chr3\t100\t200\tg3\t0\t+\n")
-    with pytest.raises(InputError, match="no start site lies 2000 bp or more inside"):
+    with pytest.raises(InputError, match="no start site is at least 2000 bp from"):
         start_sites(genes, ChromSizes.read(sizes_path))

@@ -197,7 +197,7 @@ def test_small_types_are_named_and_left_out(tmp_path, capsys):
     write_sample(tmp_path / "s.h5ad", "s", ["A"] * 30 + ["B"] * 30 + ["rare"] * 4, 2.0, 0)
     table = run(tmp_path, [tmp_path / "s.h5ad"], min_cells=10)
     assert set(table.cell_type) == {"A", "B"}
-    assert "rare is skipped, 4 cells are fewer than 10" in capsys.readouterr().err
+    assert "rare is skipped, because it has 4 cells (minimum 10)" in capsys.readouterr().err
 
 
 def test_one_type_alone_gives_an_empty_table_with_its_header(tmp_path):
@@ -216,7 +216,7 @@ def test_cells_that_failed_or_have_no_type_do_not_count(tmp_path):
 def test_bad_inputs(tmp_path):
     a, b = tmp_path / "a.h5ad", tmp_path / "b.h5ad"
     write_sample(a, "a", ["A"] * 30 + ["B"] * 30, 0.0, 0)
-    with pytest.raises(InputError, match="no file was given"):
+    with pytest.raises(InputError, match="no file is given"):
         differential_tfs([], tmp_path / "o.tsv")
     with pytest.raises(InputError, match="nothing.h5ad: no such file; run the activity rule"):
         differential_tfs([tmp_path / "nothing.h5ad"], tmp_path / "o.tsv")
@@ -225,7 +225,7 @@ def test_bad_inputs(tmp_path):
         differential_tfs([b], tmp_path / "o.tsv")
     data = anndata.read_h5ad(a)
     data[:, :2].write_h5ad(b)
-    with pytest.raises(InputError, match="its factors differ"):
+    with pytest.raises(InputError, match="its TFs differ"):
         differential_tfs([a, b], tmp_path / "o.tsv")
     del data.layers["mean_binding"]
     data.write_h5ad(b)

@@ -176,7 +176,8 @@ def test_a_sample_of_doublets_alone_is_refused(tmp_path, monkeypatch):
     samples = {"s": write_sample(tmp_path / "s", "AB" * 10, 4)}
     monkeypatch.setattr("scbind.cells.embedding.sample_scores", lambda matrix, seed: np.full(20, 0.9))
     with pytest.raises(
-        InputError, match=r"no cell passes \(the first: doublet_score 0.9 > 0.8\); relax the thresholds"
+        InputError,
+        match=r"no cell passes quality control \(first cell: doublet_score 0.9 > 0.8\); relax the thresholds",
     ):
         embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", options(max_doublet_score=0.8), group="g")
 
@@ -247,7 +248,7 @@ def test_sample_cells(atlas, tmp_path):
     types = np.array(list("B" * 20 + "A" * 20))
     row, column = borrow.nonzero()
     assert (types[row] == types[column]).mean() > 0.95
-    with pytest.raises(InputError, match=r"no cell of sample s3 \(it has s1, s2\)"):
+    with pytest.raises(InputError, match=r"has no cell of sample s3 \(only s1, s2\)"):
         sample_cells(output, "s3", tmp_path / "no.h5ad", **BORROW)
 
 
@@ -303,7 +304,7 @@ def test_harmony_takes_out_the_sample_and_leaves_the_type():
 def test_one_batch_is_left_as_it_is(capsys):
     points = np.ones((20, 3), dtype=np.float32)
     assert corrected(points, np.full(20, "a"), 0) is points
-    assert "nothing to correct" in capsys.readouterr().err
+    assert "batch effects are not removed" in capsys.readouterr().err
 
 
 def test_harmony_is_for_clusters_and_not_for_whom_to_borrow_from(atlas, tmp_path):
@@ -389,18 +390,20 @@ def test_reasons_list_every_threshold():
 def test_an_unknown_quality_is_not_held_against_cells(capsys):
     obs = pd.DataFrame({"tss_enrichment": [np.nan, np.nan]})
     assert reasons(obs, [("tss_enrichment", "<", 4)]).tolist() == ["", ""]
-    assert "tss_enrichment is not known: its threshold 4 is not used" in capsys.readouterr().err
+    assert "tss_enrichment is unknown, so its threshold 4 is not used" in capsys.readouterr().err
 
 
 def test_bad_samples_are_refused(tmp_path):
     samples = {"s": write_sample(tmp_path / "s", "ABAB", 4)}
     sizes = write_sizes(tmp_path)
-    with pytest.raises(InputError, match=r"no cell passes \(the first: n_fragments \d+ < 5000\); relax"):
+    with pytest.raises(
+        InputError, match=r"no cell passes quality control \(first cell: n_fragments \d+ < 5000\); relax"
+    ):
         embed(samples, sizes, tmp_path / "e.h5ad", options(min_fragments=5000), group="g")
     assert not (tmp_path / "e.h5ad").exists()
     table = pd.read_csv(samples["s"]["barcodes"], sep="\t")
     table.iloc[:3].to_csv(samples["s"]["barcodes"], sep="\t", index=False)
-    with pytest.raises(InputError, match=r"barcodes.tsv: \d+ fragments do not give the \d+ insertions"):
+    with pytest.raises(InputError, match=r"barcodes.tsv: its \d+ fragments do not match the \d+ insertions"):
         embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")
     table.drop(columns="n_reads").to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match="columns barcode, n_fragments, frac_duplicates"):

@@ -126,7 +126,7 @@ def test_bad_inputs(inputs, tmp_path):
         motif_enrichment(**inputs | {"motifs": tmp_path / "none.npz"})
     np.savez(tmp_path / "w.npz", chrom=np.zeros(1, np.int16), start=np.zeros(1, np.int32), window=200,
              context=1000, peak=np.zeros(1, np.int32), gc=np.zeros(1, np.float32))  # fmt: skip
-    with pytest.raises(InputError, match="1 windows, the stores have 600"):
+    with pytest.raises(InputError, match="has 1 windows, but the stores have 600"):
         motif_enrichment(**inputs | {"windows": tmp_path / "w.npz"})
     with pytest.raises(InputError, match="no cell type has 31 cells"):
         motif_enrichment(**inputs | {"min_cells": 31})

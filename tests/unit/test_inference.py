@@ -356,9 +356,9 @@ def rewrite_cells(files, **changes):
 
 
 def test_bad_input_is_refused(files, predictor):
-    with pytest.raises(InputError, match="shard 3 of 3; number shards from 0"):
+    with pytest.raises(InputError, match="there is no shard 3 of 3; number the shards from 0"):
         infer(files, 3, 3)
-    with pytest.raises(InputError, match="binding floor of 0"):
+    with pytest.raises(InputError, match="infer.floor 0.* cannot be stored"):
         infer(files, floor=0)
     with pytest.raises(InputError, match="at least 2 draws"):
         make_reference(files, background_draws=1)
@@ -375,7 +375,7 @@ def test_what_another_model_made_is_refused(files):
     with pytest.raises(InputError, match="readout.npy: was not made with"):
         make_reference(files)
     sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "readout.npy")
-    refused = "reference.npz: was made with other windows, another model or precision; run"
+    refused = "reference.npz: was made with other windows, another model or another precision; run"
     with pytest.raises(InputError, match=refused):
         infer(files)
     make_reference(files)
@@ -426,16 +426,18 @@ def test_samples_without_a_passing_cell_are_passed_over(files, capsys):
     adata.write_h5ad(poor)
     samples = {"a": sample(files) | {"cells": poor}, "s": sample(files)}
     both = make_reference(files, samples, name="both.npz")
-    assert "WARNING a: no cell passes quality control; the sample is passed over" in capsys.readouterr().err
+    assert "WARNING a: no cell passes quality control; the sample is left out" in capsys.readouterr().err
     assert all(np.array_equal(one[name], both[name]) for name in one.files)
-    with pytest.raises(InputError, match="poor.h5ad: no cell passes quality control, in this sample or any"):
+    with pytest.raises(InputError, match="poor.h5ad: no cell of this or any other sample passes quality"):
         make_reference(files, {"a": sample(files) | {"cells": poor}})
 
 
 def test_a_sample_without_a_fragment_on_sequence_is_refused(files):
     np.save(files / "ref/sequence.npy", np.load(files / "ref/sequence.npy")[:6000])  # of chr1 alone
     np.save(files / "position.npy", np.arange(6500, 8500, dtype=np.uint32))
-    problem = "cells.h5ad: none of its fragments lie on a chromosome with sequence; use the genome"
+    problem = (
+        "cells.h5ad: no fragment of its passing cells lies on a chromosome with sequence; use the genome"
+    )
     with pytest.raises(InputError, match=problem):
         make_reference(files)
     with pytest.raises(InputError, match=problem):
@@ -454,7 +456,7 @@ def test_a_model_that_gives_no_probability_is_an_error(files, predictor, monkeyp
     monkeypatch.setattr(
         FakePredictor, "probabilities", lambda self, r, c, d: np.full((*c.shape[:2], 3), np.nan)
     )
-    with pytest.raises(ValueError, match="no probabilities"):
+    with pytest.raises(ValueError, match="outside .0, 1."):
         infer(files)
 
 

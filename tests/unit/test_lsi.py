@@ -103,7 +103,7 @@ def test_rows_of_some_cells_in_memory(tmp_path, monkeypatch, block):
 def test_a_scratch_file_that_was_cut_short_is_refused(tmp_path):
     matrix = write(tmp_path / "rows", [random_signal(1)], [np.arange(8)])
     (tmp_path / "rows").write_bytes(b"1234" * 10)
-    with pytest.raises(InputError, match="rows: the scratch file was cut short"):
+    with pytest.raises(InputError, match="rows: the temporary file is truncated"):
         list(matrix.blocks())
 
 

@@ -144,5 +144,5 @@ def test_refusals():
         borrow(np.ones((3, 2)), [1, 2], 10, 5, "uniform")
     with pytest.raises(ValueError, match="must not be negative"):
         borrow(np.ones((3, 2)), [1, 2, 3], 10, -1, "uniform")
-    with pytest.raises(ValueError, match="neither uniform nor distance"):
+    with pytest.raises(ValueError, match="must be 'uniform' or 'distance'"):
         borrow(np.ones((3, 2)), [1, 2, 3], 10, 2, "near")

@@ -52,14 +52,14 @@ def test_codes_are_within_the_stated_error_or_absent(floor, max_error, scale):
 @pytest.mark.parametrize(
     ("floor", "max_error", "message"),
     [
-        (0.1, 0.001, "infer.max_error 0.001 cannot be kept; give one between 0.004 and 0.5"),
-        (0.1, 0.6, "infer.max_error 0.6 cannot be kept"),
+        (0.1, 0.001, "infer.max_error 0.001 is out of range; set it between 0.004 and 0.5"),
+        (0.1, 0.6, "infer.max_error 0.6 is out of range"),
         (
             0.01,
             0.02,
-            "a binding floor of 0.01 cannot be stored with an error of 0.02; give infer.floor between 0.02",
+            "infer.floor 0.01 cannot be stored with infer.max_error 0.02; set infer.floor between 0.02",
         ),
-        (1.0, 0.02, "a binding floor of 1.0 cannot"),
+        (1.0, 0.02, "infer.floor 1.0 cannot"),
     ],
 )
 def test_floors_and_errors_that_do_not_fit(floor, max_error, message):
@@ -107,9 +107,9 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_shard(tmp_path):
             spill.unlink()
             spill.symlink_to("/dev/full")
             writer.add(0, 0, made())
+    problem = "cannot write here: No space left on device"
     assert (
-        str(error.value)
-        == f"{tmp_path}: cannot write here: No space left on device; make room, then run again; what is finished stays"
+        str(error.value) == f"{tmp_path}: {problem}; free disk space, then run again; finished files are kept"
     )
     assert list(tmp_path.iterdir()) == [done] and done.read_bytes() == b"finished"
 
@@ -124,7 +124,7 @@ def test_a_disk_that_fills_up_while_a_shard_is_finished(tmp_path, monkeypatch):
         return real(handle, array, **options)
 
     monkeypatch.setattr(shards.np.lib.format, "write_array", write)
-    with pytest.raises(InputError, match="No space left on device; make room"):
+    with pytest.raises(InputError, match="No space left on device; free disk space"):
         with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
             writer.add(0, 0, made())
             writer.finish(np.arange(7), 40, {})
@@ -173,13 +173,13 @@ def test_only_the_blocks_that_are_asked_for_are_read(tmp_path):
     shard = Shard.open(tmp_path / "x.npz")
     assert np.array_equal(shard.codes(1, 0, 20), expected[:, :20, 1])
     assert np.array_equal(shard.codes(1, 35, 40), expected[:, 35:, 1])
-    with pytest.raises(InputError, match="x.npz: a block of binding in it is damaged; run the inference"):
+    with pytest.raises(InputError, match="x.npz: a block of binding is damaged; run the inference"):
         shard.codes(1, 19, 21)
 
 
 def test_damaged_shards_are_refused(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"x" * 100)
-    with pytest.raises(InputError, match="x.npz: not a shard of binding"):
+    with pytest.raises(InputError, match="x.npz: is not a shard of binding"):
         Shard.open(tmp_path / "x.npz")
     with pytest.raises(InputError, match="y.npz: no such file; run the inference of the sample again"):
         Shard.open(tmp_path / "y.npz")

@@ -130,7 +130,7 @@ def test_type_means_over_samples_chunks_and_untyped_cells(tmp_path, capsys):
     stacked, labels = decode(255)[np.vstack(codes)], np.array(sum(types, []), dtype=object)
     expected = [stacked[labels == name].mean(axis=0) for name in "AB"]
     np.testing.assert_allclose(means.means("X"), expected, rtol=1e-5)
-    assert "rare is skipped, 1 cells are fewer than 2" in capsys.readouterr().err
+    assert "rare is skipped, because it has 1 cells (minimum 2)" in capsys.readouterr().err
 
 
 def test_cells_too_shallow_for_a_tf_are_left_out_of_its_means(inputs, tmp_path, capsys):
@@ -141,7 +141,10 @@ def test_cells_too_shallow_for_a_tf_are_left_out_of_its_means(inputs, tmp_path, 
         tmp_path, "deep", {"CTCF": codes, "SPI1": codes}, ["A", "A", "A", "B", "B", "B"], depth=depth, known=known
     )  # fmt: skip
     means = TypeMeans.open([store], [cells], inputs["windows"], min_cells=2, what="targets")
-    assert "targets: 1 of 4 pairs of type and TF are left out, fewer than 2 cells" in capsys.readouterr().err
+    assert (
+        "targets: 1 of 4 pairs of type and TF are left out, because fewer than 2 cells"
+        in capsys.readouterr().err
+    )
     ctcf, spi1 = means.means("CTCF"), means.means("SPI1")
     assert np.isnan(ctcf[0]).all()
     np.testing.assert_allclose(ctcf[1], [0.18, 0.64, 0], rtol=1e-5)  # P of code 51 is 0.36, of 102 0.64
@@ -251,7 +254,7 @@ def test_bad_stores(inputs, tmp_path):
         tf_targets(**inputs | {"cells": []})
     with pytest.raises(InputError, match="no cell type has 20 cells"):
         tf_targets(**inputs | {"min_cells": 20})
-    with pytest.raises(InputError, match="no such binding store"):
+    with pytest.raises(InputError, match="this binding store does not exist"):
         tf_targets(**inputs | {"zarrs": [tmp_path / "none.zarr"]})
     (tmp_path / "empty.zarr").mkdir()
     with pytest.raises(InputError, match="not a binding store"):
@@ -259,9 +262,9 @@ def test_bad_stores(inputs, tmp_path):
     store, cells = write_sample(tmp_path, "short", {"CTCF": np.ones((4, 3))}, ["A"] * 4, listed=2)
     with pytest.raises(InputError, match="2 cells, such as c2, are not in"):
         tf_targets(**inputs | {"zarrs": [store], "cells": [cells]})
-    with pytest.raises(InputError, match="its factors or windows differ"):
+    with pytest.raises(InputError, match="its TFs or windows differ"):
         tf_targets(**inputs | {"zarrs": [*inputs["zarrs"], store], "cells": inputs["cells"] * 2})
     write_windows(tmp_path / "windows.npz", [0], [0])
-    with pytest.raises(InputError, match="1 windows, the stores have 3"):
+    with pytest.raises(InputError, match="has 1 windows, but the stores have 3"):
         tf_targets(**inputs)
     assert not inputs["output"].exists()

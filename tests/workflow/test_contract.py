@@ -129,6 +129,7 @@ def test_requirements_are_in_the_lock():
 
 
 INSTALLED = {
+    "Bio": "biopython",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }  # import name -> name on the index, where they differ

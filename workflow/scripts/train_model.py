@@ -10,7 +10,7 @@ with logged(snakemake.log[0]):
         snakemake.params.reference,
         snakemake.output.checkpoint,
         snakemake.output.history,
-        # A killed training goes on from here. Not an output: Snakemake removes the outputs of failed jobs.
+        # A killed training resumes from here. It is not an output, because Snakemake removes outputs of failed jobs.
         Path(snakemake.output.checkpoint).with_name("scratch"),
         snakemake.input.motifs or None,
     )

@@ -1,1 +1,1 @@
-"""Answers from binding and activity: differential TFs, populations, targets, motifs."""
+"""Analyses of binding and TF activity: differential TFs, populations, target genes, motifs."""

@@ -1,4 +1,4 @@
-"""Read the activity files of one or several samples as one table of cells."""
+"""Read the activity files of one or more samples as one table of cells."""
 
 from __future__ import annotations
 
@@ -17,13 +17,22 @@ from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
 
 @dataclass(frozen=True)
 class Activity:
-    """All cells of all samples.
+    """TF activity of the cells of all samples.
 
-    ``z`` and ``binding`` are float64, shape (cells, TFs); ``obs`` has ``sample``, ``cell_type`` (missing
-    where unknown), the barcode in ``cell``, whatever else the files hold, and a plain running index;
-    ``var`` is the table of factors, with what is known of their reliability; ``umap`` float64 (cells, 2),
-    NaN where a file has none; ``shallow`` bool (cells, TFs): the cell is too shallow for a TF that is not abstained
-    on as a whole (nowhere, if a file does not say).
+    Attributes
+    ----------
+    z, binding
+        float64 (cells, TFs): activity, and mean P(bound) over all windows.
+    obs
+        One row per cell, indexed from 0: ``sample``, ``cell_type`` (missing if unknown), ``cell`` (the barcode), and
+        all other columns of the files.
+    var
+        One row per TF, with its reliability.
+    umap
+        float64 (cells, 2); NaN for the cells of a file without UMAP.
+    shallow
+        bool (cells, TFs): the cell is too shallow for a TF on which scbind does not abstain in all cells. False for
+        files without this information.
     """
 
     z: np.ndarray
@@ -35,44 +44,45 @@ class Activity:
 
     @property
     def tfs(self) -> list[str]:
-        """Names of the factors, in column order."""
+        """Names of the TFs, in column order."""
         return self.var.index.tolist()
 
     @property
     def abstained(self) -> np.ndarray:
-        """What :func:`abstained_tfs` says of ``var``."""
+        """TFs on which scbind abstains in all cells: bool (TFs,); see :func:`abstained_tfs`."""
         return abstained_tfs(self.var)
 
     @property
     def readable(self) -> np.ndarray:
-        """``z`` with NaN where a cell is too shallow for the TF: float64 (cells, TFs)."""
+        """``z``, with NaN where a cell is too shallow for the TF: float64 (cells, TFs)."""
         return np.where(self.shallow, np.nan, self.z)
 
     def take(self, tfs: np.ndarray) -> Activity:
-        """The same cells with some factors only, given as a mask or numbers."""
+        """Return the same cells with only the TFs ``tfs``: a bool mask or column numbers."""
         kept = {name: getattr(self, name)[:, tfs] for name in ("z", "binding", "shallow")}
         return replace(self, var=self.var.iloc[tfs], **kept)
 
 
 def read_activity(paths: list[str | Path]) -> Activity:
-    """Read ``results/activity/{sample}.h5ad`` of one or several samples.
+    """Read ``results/activity/{sample}.h5ad`` of one or more samples.
 
-    Cells whose ``pass`` is false are left out, and so are factors without a finite z in every cell (named in
-    the log).
+    Cells whose ``pass`` is false are left out. TFs whose z is not finite in every cell are also left out, and the log
+    names them.
 
     Raises
     ------
     InputError
-        A file is missing or unreadable, lacks ``mean_binding`` or ``cell_type``, or its factors differ.
+        If no file is given, a file is missing or unreadable, lacks ``mean_binding`` or ``cell_type``, or has other TFs
+        than the first.
     """
     if not paths:
-        raise InputError("activity", "no file was given", "give at least one results/activity/{sample}.h5ad")
+        raise InputError("activity", "no file is given", "give at least one results/activity/{sample}.h5ad")
     files = [_read_one(Path(path)) for path in paths]
     names = files[0].var_names
     for path, data in zip(paths[1:], files[1:], strict=True):
         if not names.equals(data.var_names):
             raise InputError(
-                path, f"its factors differ from those of {paths[0]}", "make both with the same model"
+                path, f"its TFs differ from those of {paths[0]}", "make both with the same model"
             )
     z = np.vstack([_dense(data.X) for data in files])
     binding = np.vstack([_dense(data.layers["mean_binding"]) for data in files])
@@ -80,7 +90,7 @@ def read_activity(paths: list[str | Path]) -> Activity:
     obs = pd.concat([data.obs for data in files], ignore_index=True)
     finite = np.isfinite(z).all(axis=0)
     if not finite.all():
-        say(f"left out, no finite activity in some cell: {', '.join(names[~finite])}")
+        say(f"TFs left out because their activity is not finite in every cell: {', '.join(names[~finite])}")
     shallow = np.vstack([_shallow(data) for data in files])
     return Activity(z, binding, obs, files[0].var, umap, shallow).take(finite)
 
@@ -88,7 +98,7 @@ def read_activity(paths: list[str | Path]) -> Activity:
 def _read_one(path: Path) -> anndata.AnnData:
     data = read_whole(path, ACTIVITY)
     if "mean_binding" not in data.layers:
-        raise InputError(path, "it has no layer mean_binding", "make it again with the activity rule")
+        raise InputError(path, "has no layer mean_binding", "make it again with the activity rule")
     obs = data.obs.copy()
     obs["cell_type"] = cell_types_of(obs, path)
     obs["cell"] = obs.index.astype(str)
@@ -102,7 +112,10 @@ def _dense(matrix) -> np.ndarray:
 
 
 def abstained_tfs(var: pd.DataFrame) -> np.ndarray:
-    """Bool (TFs,): scbind abstains on it as a whole, by ``var`` of an activity file; none if that says nothing."""
+    """Return the TFs on which scbind abstains in all cells: bool (TFs,).
+
+    ``var`` is that of an activity file. All values are False if it has no column ``abstained``.
+    """
     given = "abstained" in var
     return var["abstained"].to_numpy(dtype=bool) if given else np.zeros(len(var), dtype=bool)
 

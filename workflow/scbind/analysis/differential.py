@@ -1,10 +1,10 @@
 """Transcription factors whose activity differs between cell types, or between conditions within a type.
 
-The unit of replication is the donor, where donors are known, else the sample: cells of one sample are not
-replicates, and testing them as if they were calls nearly everything significant (Squair et al. 2021, Nature
-Communications 12:5692). With three replicates or more the test is over their means; with fewer it is over
-cells, and the column ``test`` says what such a p-value is worth. A TF on which scbind abstains is described but not
-tested; a cell that is too shallow for a TF does not count for it.
+The unit of replication is the donor if every cell has one, otherwise the sample. Cells of one sample are not
+replicates: a test that treats them as replicates finds almost everything significant (Squair et al. 2021, Nature
+Communications 12:5692). With three or more replicates, the test compares their means. With fewer, it compares cells,
+and the column ``test`` states that the p-values describe this sample only. A TF on which scbind abstains is described
+but not tested. A cell that is too shallow for a TF is left out for this TF.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ NAMING = (
     "group",
     "reference",
     "p_adjusted",
-)  # what a comparison does not know itself
+)  # columns that are added after the comparison
 
 
 def differential_tfs(
@@ -54,22 +54,27 @@ def differential_tfs(
     Parameters
     ----------
     activity
-        ``results/activity/{sample}.h5ad`` files; z is compared. ``obs`` may have ``donor`` and ``condition``.
+        ``results/activity/{sample}.h5ad`` files; their z is compared. ``obs`` may have ``donor`` and ``condition``.
     output
-        A table, one row per contrast, cell type, group and factor; columns in ``docs/reference/outputs.md``.
+        A table with one row per contrast, cell type, group and TF; columns in ``docs/reference/outputs.md``.
     min_cells
-        Types (or groups of a type) with fewer cells are named in the log and left out. Where fewer cells of a side are
-        deep enough for a TF, its row has no figures.
+        Types, or groups of a type, with fewer cells are left out and named in the log. If fewer cells of either side
+        are deep enough for a TF, the row of this TF has no values.
     min_cells_per_replicate
-        A replicate counts on a side of a comparison if it has this many cells there.
+        A side of a comparison includes a replicate only if it has at least this many cells there.
+
+    Raises
+    ------
+    InputError
+        If the activity files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`).
 
     Notes
     -----
-    Three replicates that hold both the type and other cells give a paired t-test over the replicates'
-    differences of means (a signed-rank test cannot reach p < 0.05 with fewer than six). Conditions are
-    compared by Welch's t-test over replicate means if each side has three and no replicate is on both.
-    Otherwise: Wilcoxon rank-sum over cells (``scanpy.tl.rank_genes_groups``, tie-corrected).
-    Benjamini-Hochberg adjustment runs over all tested rows of one kind of contrast.
+    Cell types: if at least three replicates have cells of the type and other cells, a paired t-test over the
+    differences of replicate means. A signed-rank test could not reach p < 0.05 with fewer than six replicates.
+    Conditions: Welch's t-test over replicate means, if each side has at least three replicates and no replicate is on
+    both sides. Otherwise: a Wilcoxon rank-sum test over cells (``scanpy.tl.rank_genes_groups``, tie-corrected). The
+    Benjamini-Hochberg adjustment covers all tested rows of one contrast.
     """
     data = read_activity(activity)
     data.obs["replicate"] = _replicates(data.obs)
@@ -87,17 +92,17 @@ def differential_tfs(
             kind="stable",
         )
     else:
-        say("no two groups of cells to compare: the table of differential TFs is empty")
+        say("differential TFs: there are no two groups of cells to compare, so the table is empty")
     write_table(output, table)
 
 
 def _adjust(p_values: pd.Series) -> np.ndarray:
-    """Benjamini-Hochberg; a test that could not be computed (constant values) counts as p = 1."""
+    """Adjust by Benjamini-Hochberg. A test that could not be computed (constant values) counts as p = 1."""
     return stats.false_discovery_control(p_values.fillna(1.0).to_numpy())
 
 
 def _replicates(obs: pd.DataFrame) -> pd.Series:
-    """Name of each cell's replicate: its donor where every cell has one, else its sample."""
+    """Return the name of each cell's replicate: its donor if every cell has one, otherwise its sample."""
     return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
 
 
@@ -108,7 +113,7 @@ def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> li
         inside = (types == name).to_numpy()
         outside = types.notna().to_numpy() & ~inside
         if outside.sum() < min_cells:
-            say(f"differential TFs: {name} is skipped, fewer than {min_cells} other cells to compare with")
+            say(f"differential TFs: {name} is skipped, because there are fewer than {min_cells} other cells")
             continue
         table = _compare(data, inside, outside, min_cells, min_per_replicate, paired=True)
         rows.append(table.assign(contrast="cell_type", cell_type=name, group=name, reference="other types"))
@@ -118,7 +123,7 @@ def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> li
 def _between_conditions(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
     types, condition = data.obs["cell_type"], data.obs["condition"]
     conditions = sorted(condition.dropna().unique())
-    if len(conditions) == 2:  # the second comparison would be the first with its sign turned
+    if len(conditions) == 2:  # the second comparison would be the first with the opposite sign
         conditions = conditions[1:]
     rows = []
     for name in list_types(types, min_cells, "conditions"):
@@ -127,7 +132,9 @@ def _between_conditions(data: Activity, min_cells: int, min_per_replicate: int) 
             inside = of_type & (condition == value).to_numpy()
             outside = of_type & condition.notna().to_numpy() & ~inside
             if min(inside.sum(), outside.sum()) < min_cells:
-                say(f"conditions: {value} in {name} is skipped, fewer than {min_cells} cells on a side")
+                say(
+                    f"conditions: {value} in {name} is skipped, because a side has fewer than {min_cells} cells"
+                )
                 continue
             others = sorted(condition[outside].unique())
             table = _compare(data, inside, outside, min_cells, min_per_replicate, paired=False)
@@ -144,7 +151,7 @@ def _compare(
     min_per_replicate: int,
     paired: bool,
 ) -> pd.DataFrame:
-    """One row per factor: what is inside against what is outside, both bool (cells,)."""
+    """Compare cells inside with cells outside, both bool (cells,). Return one row per TF."""
     parts = []
     for tfs, readable in _read_alike(data, inside | outside):
         part, ours, theirs = data.take(tfs), inside & readable, outside & readable
@@ -163,10 +170,10 @@ def _compare(
 
 
 def _read_alike(data: Activity, compared: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Factors that can be read in the same of the compared cells, which may be tested together.
+    """Yield groups of TFs for which the same compared cells are deep enough. A group can be tested together.
 
-    Yields their numbers and the cells, bool (cells,), that are not too shallow for them. Factors that are abstained on
-    as a whole come apart from the others.
+    Yields the column numbers of the TFs and the cells, bool (cells,), that are deep enough for them. TFs on which
+    scbind abstains in all cells are in groups of their own.
     """
     keys = np.vstack([data.abstained, np.packbits(data.shallow[compared], axis=0)])
     _, group = np.unique(keys, axis=1, return_inverse=True)
@@ -176,7 +183,7 @@ def _read_alike(data: Activity, compared: np.ndarray) -> Iterator[tuple[np.ndarr
 
 
 def _described(data: Activity, inside: np.ndarray, outside: np.ndarray) -> pd.DataFrame:
-    """Means and differences over cells, one row per factor."""
+    """Return means over cells and their differences, one row per TF."""
     z_in, z_out = data.z[inside], data.z[outside]
     difference = z_in.mean(axis=0) - z_out.mean(axis=0)
     return pd.DataFrame(
@@ -192,7 +199,7 @@ def _described(data: Activity, inside: np.ndarray, outside: np.ndarray) -> pd.Da
 
 
 def _over_spread(difference: np.ndarray, z_in: np.ndarray, z_out: np.ndarray) -> np.ndarray:
-    """Difference over the root mean square of the sides' standard deviations; 0 where nothing varies."""
+    """Divide the difference by the root mean square of the two standard deviations; 0 where nothing varies."""
     pooled = np.sqrt((z_in.var(axis=0) + z_out.var(axis=0)) / 2)
     return np.divide(difference, pooled, out=np.zeros_like(difference), where=pooled > 0)
 
@@ -200,7 +207,7 @@ def _over_spread(difference: np.ndarray, z_in: np.ndarray, z_out: np.ndarray) ->
 def _tested(
     data: Activity, inside: np.ndarray, outside: np.ndarray, min_per_replicate: int, paired: bool
 ) -> pd.DataFrame:
-    """What :func:`_described` gives, with the test that the replicates allow; differences are those of the test."""
+    """Return :func:`_described` with the test that the replicates allow. ``difference`` is the tested difference."""
     table, z_in, z_out = _described(data, inside, outside), data.z[inside], data.z[outside]
     difference = table["difference"].to_numpy()
     ours, theirs = (_replicate_means(data, side, min_per_replicate) for side in (inside, outside))
@@ -230,21 +237,21 @@ def _tested(
 
 
 def _replicate_means(data: Activity, side: np.ndarray, min_cells: int) -> pd.DataFrame:
-    """Mean z, replicates x factors, of the replicates with enough cells on a side."""
+    """Return the mean z, replicates x TFs, of the replicates with at least ``min_cells`` cells on a side."""
     replicate = data.obs["replicate"].to_numpy()[side]
     grouped = pd.DataFrame(data.z[side]).groupby(replicate)
     return grouped.mean()[grouped.size() >= min_cells]
 
 
 def _wilcoxon(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rank-sum z score and two-sided p-value per factor, over cells."""
-    import scanpy  # heavy, and needed only without replicates
+    """Return the rank-sum z-score and two-sided p-value per TF, over cells."""
+    import scanpy  # slow to import, and needed only without replicates
 
     group = pd.Categorical(["in"] * len(inside) + ["out"] * len(outside))
     obs = pd.DataFrame({"group": group}, index=np.arange(len(group)).astype(str))
     cells = anndata.AnnData(np.vstack([inside, outside]), obs=obs)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fold changes of z are undefined, and not used here
+        warnings.simplefilter("ignore")  # fold changes of z are undefined and not used here
         scanpy.tl.rank_genes_groups(
             cells, "group", groups=["in"], reference="out", method="wilcoxon", tie_correct=True
         )

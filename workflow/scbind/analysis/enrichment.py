@@ -1,8 +1,8 @@
-"""Motifs in the predicted sites: does the sequence agree with what the model says.
+"""Motif enrichment in predicted sites: a check of the predictions against the sequence.
 
-Windows most probably bound in a cell type are compared with windows of the same GC content and, judged by
-all other factors' predictions, the same openness. A model that only reads accessibility shows no
-enrichment of a factor's own motif here.
+The windows with the highest P(bound) in a cell type are compared with windows of similar GC content and openness.
+Openness is estimated from the predictions for all other TFs. If a model uses only accessibility, its predicted sites
+show no enrichment of the TF's own motif.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from scbind.core.runlog import say
 from scbind.formats.genome import Genome
 from scbind.formats.motifs import motif_names, read_motifs, scan_all
 
-STEP = 0.01  # width (bits) of a class of scores in the exact distribution
-CANDIDATES = 64  # nearest windows looked at to match one site
+STEP = 0.01  # resolution (bits) of the exact distribution of scores
+CANDIDATES = 64  # number of nearest windows from which a site chooses its background window
 WINDOWS_PER_SCAN = 20_000
 COLUMNS = [
     "cell_type", "tf", "motif", "motif_id", "own", "rank", "n_motifs", "n_sites", "n_background",
@@ -44,7 +44,7 @@ def motif_enrichment(
     p_hit: float = 1e-4,
     top_motifs: int = 5,
 ) -> None:
-    """Test every motif of the set in the best predicted windows of every factor and cell type.
+    """Test every motif of the set in the sites, the windows of highest P(bound), of every TF and cell type.
 
     Parameters
     ----------
@@ -53,29 +53,34 @@ def motif_enrichment(
     windows, reference_dir, motifs
         ``results/binding/windows.npz``, ``results/reference/{genome}`` and ``results/motifs/motifs.npz``.
     output
-        Per cell type and factor: the ``top_motifs`` motifs and the factor's own; columns in
+        Table with the ``top_motifs`` best motifs and the TF's own motif, per cell type and TF; columns in
         ``docs/reference/outputs.md``.
     n_sites
-        Windows of largest mean P(bound) taken as sites; at most a quarter of all windows, and only
-        windows with some predicted binding.
+        Number of sites, which are the windows of highest mean P(bound). At most a quarter of all windows; windows with
+        mean P(bound) 0 are never sites.
     seed
-        Of the order in which sites choose their background window.
+        Seed of the order in which sites choose their background window.
     min_cells
-        Types with fewer cells are named in the log and left out; so is a factor in types with fewer cells that are
+        Types with fewer cells are left out and named in the log. A TF is left out in types with fewer cells that are
         deep enough for it.
     p_hit
-        A window has a motif where some position on either strand scores at least what a random position
-        (bases 25 % each) reaches with this probability, by the exact distribution of scores.
+        A window has a motif if a position on either strand scores at least the threshold that a random position (25 %
+        per base) reaches with this probability. The threshold comes from the exact distribution of scores.
     top_motifs
-        Motifs listed per factor and type, by p-value, then odds ratio.
+        Number of motifs listed per TF and type, ordered by p-value, then odds ratio.
+
+    Raises
+    ------
+    InputError
+        If the stores, cells and windows do not belong together (:meth:`scbind.analysis.typemeans.TypeMeans.open`).
 
     Notes
     -----
-    Background: for each site the nearest unused window in standardised (GC, openness), openness being the
-    mean P(bound) over all other factors in the same cell type; windows on a peak that has a site are not
-    used. Test: one-sided Fisher exact (hypergeometric tail); Benjamini-Hochberg over all tests of the
-    file; odds ratios with 0.5 added to each count (Haldane-Anscombe). Factors that are abstained on are tested like the
-    others, and marked: motifs are a check of the predictions, and needed most where these are doubted.
+    Background: for each site, the nearest unused window in standardised (GC, openness). Openness is the mean P(bound)
+    over all other TFs in the same cell type. Windows on a peak that has a site are not used. Test: one-sided Fisher's
+    exact test (hypergeometric tail), with Benjamini-Hochberg adjustment over all tests of the file. Odds ratios have
+    0.5 added to each count (Haldane-Anscombe). TFs on which scbind abstains are tested like the others and marked,
+    because motifs check the predictions and this check is most useful where predictions are uncertain.
     """
     genome, matrices, identities = Genome.open(reference_dir), read_motifs(motifs), motif_names(motifs)
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "motif enrichment")
@@ -96,11 +101,12 @@ def motif_enrichment(
 
 
 def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
-    """Smallest score that a random position reaches with probability ``p_value`` or less.
+    """Return the smallest score that a random position reaches with probability ``p_value`` or less, in bits.
 
-    ``matrix`` is (4, length) log-odds in bits. The distribution of the score of ``length`` independent bases,
-    each with probability 1/4, is the convolution of the columns' distributions (Staden 1989, CABIOS
-    5:89), on a grid of 0.01 bits. A motif too short to be that rare gets its best score.
+    ``matrix``, shape (4, length), holds log-odds in bits. The score of ``length`` independent bases, each with
+    probability 1/4, is distributed as the convolution of the distributions of the columns (Staden 1989, CABIOS 5:89).
+    It is computed on a grid of 0.01 bits. If even the best score is more probable than ``p_value``, because the motif
+    is short, the threshold is the best score.
 
     Examples
     --------
@@ -121,7 +127,7 @@ def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
     reached = np.flatnonzero(tail <= p_value)
     best = len(distribution) - 1
     index = min(int(reached[0]) if len(reached) else best, best)
-    # rounding moves a score by at most half a step per base: let the best match always be a hit
+    # rounding changes a score by up to half a step per base: make sure that the best match is always a hit
     highest = float(np.asarray(matrix, dtype=np.float64).max(axis=0).sum())
     return min(STEP * (int(lowest.sum()) + index), highest - STEP)
 
@@ -129,10 +135,11 @@ def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
 def match_background(
     sites: np.ndarray, candidates: np.ndarray, features: np.ndarray, random: np.random.Generator
 ) -> np.ndarray:
-    """One different candidate window for each site, near it in ``features``; int64, at most as many as sites.
+    """Match each site with one candidate window that is near it in ``features``. No window is used twice.
 
-    ``sites`` and ``candidates`` are rows of ``features`` (windows, features). Sites choose in random
-    order among their 64 nearest candidates; a site whose candidates are all taken gets none.
+    ``sites`` and ``candidates`` are row numbers of ``features`` (windows, features). Sites choose in random order among
+    their 64 nearest candidates. A site whose candidates are all used gets none. Returns the chosen windows, sorted:
+    int64, at most one per site.
     """
     if not len(candidates):
         return np.empty(0, dtype=np.int64)
@@ -152,18 +159,18 @@ def match_background(
 def _choose_sites(
     means: TypeMeans, n_sites: int, random: np.random.Generator
 ) -> list[tuple[str, str, np.ndarray, np.ndarray, float]]:
-    """Per type and factor: type, factor, site rows, background rows, least mean P(bound) of a site."""
+    """Return per type and TF: type, TF, rows of sites, rows of background windows, lowest mean P(bound) of a site."""
     windows, n_sites = means.windows, min(n_sites, len(means.windows) // 4)
     total = np.zeros((len(means.types), len(windows)), dtype=np.float64)
     for _, binding in means:
-        total += np.nan_to_num(binding)  # NaN: too few cells of the type are deep enough for the factor
+        total += np.nan_to_num(binding)  # NaN: too few cells of the type are deep enough for the TF
     pairs = []
     for tf, binding in means:
         for row, name in enumerate(means.types):
             order = np.argsort(-binding[row], kind="stable")[:n_sites]
             sites = np.sort(order[binding[row, order] > 0])
             if not len(sites):
-                say(f"motif enrichment: no predicted site of {tf} in {name}")
+                say(f"motif enrichment: {tf} has no predicted site in {name}")
                 continue
             openness = (total[row] - binding[row]) / max(len(means.tfs) - 1, 1)
             features = np.column_stack([windows.gc, openness]).astype(np.float64)
@@ -172,12 +179,14 @@ def _choose_sites(
             if len(background):
                 pairs.append((name, tf, sites, background, float(binding[row, sites].min())))
             else:
-                say(f"motif enrichment: no background for {tf} in {name}: its sites lie on all peaks")
+                say(
+                    f"motif enrichment: {tf} has no background windows in {name}, because its sites lie on all peaks"
+                )
     return pairs
 
 
 def _scan(genome: Genome, windows: Windows, used: np.ndarray, matrices: list, thresholds) -> np.ndarray:
-    """Bool (used windows, motifs): whether a window holds a match."""
+    """Tell which windows have a match of which motif: bool (used windows, motifs)."""
     hits = np.zeros((len(used), len(matrices)), dtype=bool)
     for begin in range(0, len(used), WINDOWS_PER_SCAN):
         block = used[begin : begin + WINDOWS_PER_SCAN]
@@ -187,7 +196,7 @@ def _scan(genome: Genome, windows: Windows, used: np.ndarray, matrices: list, th
 
 
 def _test(pair: tuple, used: np.ndarray, hits: np.ndarray, gc: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """One row per motif for the sites and background of one factor in one type."""
+    """Test all motifs in the sites and background of one TF in one type. Return one row per motif."""
     cell_type, tf, sites, background, least = pair
     ours = hits[np.searchsorted(used, sites)].sum(axis=0)
     theirs = hits[np.searchsorted(used, background)].sum(axis=0)
@@ -213,7 +222,7 @@ def _test(pair: tuple, used: np.ndarray, hits: np.ndarray, gc: np.ndarray, names
 
 
 def _rank(table: pd.DataFrame) -> pd.DataFrame:
-    """Order the motifs of each factor and type by p-value, then odds ratio, and number them from 1."""
+    """Order the motifs of each TF and type by p-value, then odds ratio, and number them from 1."""
     table = table.sort_values(
         ["cell_type", "tf", "p_value", "odds_ratio"], ascending=[True, True, True, False], kind="stable"
     )

@@ -1,4 +1,4 @@
-"""Cluster cells by TF activity, as finely as the data hold and no finer."""
+"""Cluster cells by TF activity. By default, the data determine how many clusters there are."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import numpy as np
 
 from scbind.cells.clusters import Search
 
-RESOLUTIONS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)  # tried where none is given
-EXACT_CELLS = 8_192  # among more, neighbours are searched for, not all compared
+RESOLUTIONS = (0.1, 0.2, 0.3, 0.5, 0.7, 1.0, 1.4, 2.0)  # tried if none is given
+EXACT_CELLS = 8_192  # with more cells, the neighbour search is approximate
 SILHOUETTE_CELLS = 5_000  # the silhouette is computed on at most this many cells
 
 
@@ -21,24 +21,25 @@ def group_cells(
     n_neighbours: int = 15,
     n_components: int = 20,
 ) -> tuple[np.ndarray, float]:
-    """Leiden clusters of the neighbour graph in principal components.
+    """Cluster cells by the Leiden method on the neighbour graph of their principal components.
 
-    Among more than ``EXACT_CELLS`` cells neighbours are found by descent (Dong et al. 2011, WWW), so time grows little
-    faster than cells do.
+    With more than ``EXACT_CELLS`` cells, nearest-neighbour descent finds the neighbours (Dong et al. 2011, WWW), so the
+    time grows almost linearly with the number of cells.
 
     Parameters
     ----------
     values
         float (cells, TFs).
     resolution
-        Of Leiden (Traag et al. 2019, Scientific Reports 9:5233). ``None``: of ``RESOLUTIONS``, the one whose
-        clusters have the largest mean silhouette (Rousseeuw 1987), the coarsest of equals; no label is looked at.
+        Resolution of Leiden (Traag et al. 2019, Scientific Reports 9:5233). ``None``: the value of ``RESOLUTIONS``
+        whose clusters have the largest mean silhouette (Rousseeuw 1987); of equal values, the coarsest. No cell label
+        is used.
     n_neighbours, n_components, seed
-        Of the graph, of the principal components, of everything random.
+        Number of neighbours in the graph, number of principal components, seed of all random numbers.
 
     Returns
     -------
-    int (cells,) and the resolution used.
+    Cluster of each cell, int (cells,), and the resolution used.
 
     Examples
     --------
@@ -48,11 +49,11 @@ def group_cells(
     >>> np.unique(groups[:20]).size, np.unique(groups).size
     (1, 3)
     """
-    import scanpy  # heavy: only where it is used
+    import scanpy  # slow to import
 
     cells = anndata.AnnData(np.asarray(values, dtype=np.float32))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # scanpy's announcements of future defaults
+        warnings.simplefilter("ignore")  # scanpy announces future defaults
         components = min(n_components, min(cells.shape) - 1)
         scanpy.pp.pca(cells, n_comps=components, svd_solver="full", random_state=seed)
         k = min(n_neighbours, len(values) - 1)
@@ -71,30 +72,32 @@ def group_cells(
 
 
 def _descent(points: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` nearest other points of each and their Euclidean distances, nearly all of them right.
+    """Find the ``k`` nearest other points of each point, and their Euclidean distances. Nearly all are exact.
 
-    Of one thread, so that it repeats. PyNNDescent is asked directly, because its own transformer now returns a kind of
-    matrix that scanpy 1.11.5 cannot take.
+    It uses one thread, so that results are reproducible. PyNNDescent is called directly, because its own transformer
+    returns a type of matrix that scanpy 1.11.5 does not accept.
     """
-    from pynndescent import NNDescent  # compiles for seconds at its first use
+    from pynndescent import NNDescent  # compiles for some seconds at its first use
 
     index, distance = NNDescent(
         points.astype(np.float32), n_neighbors=k + 1, random_state=seed, n_jobs=1
     ).neighbor_graph
     itself = index == np.arange(len(points))[:, None]
-    itself[~itself.any(axis=1), -1] = True  # crowded out by equal points: the farthest goes instead
+    itself[~itself.any(axis=1), -1] = (
+        True  # more than k equal points hide the point itself: drop the farthest instead
+    )
     shape = len(points), k
     return index[~itself].reshape(shape), distance[~itself].reshape(shape)
 
 
 def _silhouette(points: np.ndarray, groups: np.ndarray, seed: int) -> float:
-    """Mean silhouette; -1 where there is one group or every cell is its own."""
+    """Return the mean silhouette; -1 if there is only one group, or each cell is a group of its own."""
     chosen = np.arange(len(points))
     if len(points) > SILHOUETTE_CELLS:
         chosen = np.random.default_rng(seed).choice(len(points), SILHOUETTE_CELLS, replace=False)
     n_groups = len(np.unique(groups[chosen]))
     if not 1 < n_groups < len(chosen):
         return -1.0
-    from sklearn.metrics import silhouette_score  # a second to import
+    from sklearn.metrics import silhouette_score  # takes a second to import
 
     return float(silhouette_score(points[chosen], groups[chosen]))

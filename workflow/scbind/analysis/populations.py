@@ -1,8 +1,8 @@
-"""Populations of cells found from TF activity alone: how large, how stable, and what marks them.
+"""Populations of cells, found from TF activity alone, with their size, stability and marker TFs.
 
-Cell types enter only as names put on a population afterwards. Markers are given as effect sizes without
-p-values, because the same activities defined the populations: a test would be circular. TFs on which scbind abstains
-neither shape populations nor mark them.
+Clustering does not use cell types; they only name the populations afterwards. Markers have effect sizes but no
+p-values: the same activities defined the populations, so a test would be circular. TFs on which scbind abstains are
+used neither for clustering nor as markers.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from scbind.analysis.grouping import group_cells
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 
-MIN_CELLS = 5  # of a population, whatever the fraction
-MIN_TFS = 2  # that scbind does not abstain on
-SUBSAMPLE = 0.8  # share of the cells kept in each repeat of the stability estimate
+MIN_CELLS = 5  # smallest size of a population, for any min_fraction
+MIN_TFS = 2  # smallest number of TFs on which scbind does not abstain
+SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 COLUMNS = [
     "population", "n_cells", "fraction", "small", "stability", "cell_type", "cell_type_share", "n_samples",
     "top_sample", "top_sample_share", "markers", "markers_within_type",
@@ -39,36 +39,43 @@ def find_populations(
     repeats: int = 10,
     seed: int = 0,
 ) -> None:
-    """Leiden clustering of cells on principal components of their TF activity z.
+    """Cluster cells by the Leiden method on principal components of their TF activity z.
 
     Parameters
     ----------
     activity
-        ``results/activity/{sample}.h5ad`` files, taken together.
+        ``results/activity/{sample}.h5ad`` files. All their cells are clustered together.
     output
-        One row per population, largest first; columns in ``docs/reference/outputs.md``.
+        Table with one row per population, largest first; columns in ``docs/reference/outputs.md``.
     cells_output
-        Optional table ``sample, cell, population`` of every cell.
+        Table ``sample, cell, population`` of all cells, or ``None``.
     min_fraction
-        Clusters with a smaller share of the cells, or fewer than five cells, are named in the log and not
-        reported (population is empty in ``cells_output``).
+        A cluster with a smaller fraction of the cells, or with fewer than five cells, is not reported. The log names
+        it, and ``population`` is empty in ``cells_output``.
     small_fraction
-        Populations below this share of the cells are flagged ``small``.
-    resolution, n_neighbours, n_components
-        Of Leiden, of the neighbour graph, and of the PCA.
+        Populations with a smaller fraction of the cells are marked ``small``.
+    resolution
+        Resolution of Leiden. ``None``: chosen by :func:`scbind.analysis.grouping.group_cells`.
+    n_neighbours, n_components
+        Number of neighbours in the graph, and number of principal components.
     n_markers
-        Factors listed per population: the largest positive standardised differences of means.
+        Number of TFs listed per population: those with the largest positive standardised differences of means.
     repeats, seed
-        ``stability`` is the mean, over this many repeats on 80 % of the cells with other seeds, of the
-        largest Jaccard index between the population and a cluster of the repeat (Hennig 2007,
-        Computational Statistics & Data Analysis 52:258; below 0.6 it should not be trusted, above 0.85 it
-        is highly stable).
+        Number of repeats of the stability estimate, and seed. Each repeat clusters 80 % of the cells with another seed.
+        ``stability`` is the largest Jaccard index between the population and a cluster of the repeat, averaged over
+        repeats (Hennig 2007, Computational Statistics & Data Analysis 52:258). A population below 0.6 should not be
+        trusted; above 0.85 it is highly stable.
+
+    Raises
+    ------
+    InputError
+        If the activity files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`).
 
     Notes
     -----
-    A TF on which scbind abstains as a whole is left out; where fewer than two are left, the log says so and the table
-    is empty. What is abstained on in single cells keeps its value in the clustering, which needs one of every cell,
-    but is left out of the markers.
+    TFs on which scbind abstains in all cells are left out. If fewer than two TFs are left, the table is empty and the
+    log says so. If scbind abstains on a TF in single cells only, the clustering still uses their values, because it
+    needs a value for every cell. The markers leave these cells out.
 
     Leiden: Traag et al. 2019, Scientific Reports 9:5233, through scanpy and igraph.
     """
@@ -76,7 +83,7 @@ def find_populations(
     n_cells = len(data.obs)
     if n_cells < 2 * MIN_CELLS or len(data.tfs) < MIN_TFS:
         say(
-            f"populations: {n_cells} cells and {len(data.tfs)} TFs are too few to cluster: the table is empty"
+            f"populations: {n_cells} cells and {len(data.tfs)} TFs are too few to cluster; the table is empty"
         )
         table, names = pd.DataFrame(columns=COLUMNS), np.full(n_cells, "", dtype=object)
     else:
@@ -97,21 +104,21 @@ def find_populations(
 
 
 def _trusted(data: Activity) -> Activity:
-    """Without the TFs on which scbind abstains, which the log names."""
+    """Leave out the TFs on which scbind abstains in all cells. The log names them."""
     if data.abstained.any():
         named = ", ".join(data.var.index[data.abstained])
-        say(f"populations: left out, because scbind abstains on them: {named}")
+        say(f"populations: TFs left out because scbind abstains on them: {named}")
     return data.take(~data.abstained)
 
 
 def _name(clusters: np.ndarray, min_cells: int) -> np.ndarray:
-    """Call clusters P1, P2, ... from the largest; the empty name where a cluster is below ``min_cells``."""
+    """Name clusters P1, P2, ... from the largest. Clusters with fewer than ``min_cells`` cells get an empty name."""
     values, counts = np.unique(clusters, return_counts=True)
     names = np.full(len(clusters), "", dtype=object)
     order = np.lexsort([values, -counts])
     for rank, which in enumerate(order, 1):
         if counts[which] < min_cells:
-            say(f"populations: a cluster of {counts[which]} cells is not reported, fewer than {min_cells}")
+            say(f"populations: a cluster of {counts[which]} cells is left out, the minimum is {min_cells}")
         else:
             names[clusters == values[which]] = f"P{rank}"
     return names
@@ -122,7 +129,7 @@ def _number(name: str) -> int:
 
 
 def _stability(z: np.ndarray, names: np.ndarray, repeats: int, seed: int, options: dict) -> dict[str, float]:
-    """Mean best Jaccard index of each named population over clusterings of subsamples."""
+    """Return the best Jaccard index of each named population, averaged over clusterings of subsamples."""
     random = np.random.default_rng(seed)
     found: dict[str, list[float]] = {name: [] for name in set(names) - {""}}
     for repeat in range(repeats):
@@ -164,7 +171,7 @@ def _describe(
 
 
 def _most_frequent(values: np.ndarray) -> tuple[str, float]:
-    """The commonest value and its share of all; ties go to the first name; missing values are none."""
+    """Return the commonest value and its fraction of all values. Ties go to the first name; missing is no value."""
     known = pd.Series(values).dropna().astype(str)
     if known.empty:
         return "", float("nan")
@@ -174,9 +181,10 @@ def _most_frequent(values: np.ndarray) -> tuple[str, float]:
 
 
 def _markers(data: Activity, inside: np.ndarray, outside: np.ndarray, n_markers: int) -> str:
-    """``TF:effect`` pairs joined by ``;``: the largest positive Cohen's d (pooled SD), strongest first.
+    """Return ``TF:effect`` pairs joined by ``;``: the largest positive Cohen's d (pooled SD), strongest first.
 
-    Cells too shallow for a TF do not count; a TF with fewer than ``MIN_CELLS`` others on a side is no marker.
+    Cells that are too shallow for a TF are left out. A TF with fewer than ``MIN_CELLS`` other cells on a side cannot
+    be a marker.
     """
     readable = ~data.shallow
     known = np.minimum(readable[inside].sum(axis=0), readable[outside].sum(axis=0)) >= MIN_CELLS
@@ -188,7 +196,7 @@ def _markers(data: Activity, inside: np.ndarray, outside: np.ndarray, n_markers:
 
 
 def _effects(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
-    """Cohen's d per column of cells x TFs, over the cells that are not NaN; 0 where nothing varies."""
+    """Return Cohen's d per column of cells x TFs, ignoring NaN; 0 where nothing varies."""
     n_ours, n_theirs = (np.isfinite(side).sum(axis=0) for side in (ours, theirs))
     squares = (n_ours - 1) * np.nanvar(ours, axis=0, ddof=1) + (n_theirs - 1) * np.nanvar(
         theirs, axis=0, ddof=1

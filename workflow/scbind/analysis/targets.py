@@ -1,10 +1,10 @@
-"""Genes that a transcription factor is likely to regulate, per cell type.
+"""Target genes, which a transcription factor is likely to regulate, per cell type.
 
-Regulatory potential: every window adds its probability of being bound, halved with each ``half_decay`` bp
-between the window and the transcription start site (the idea of Tang et al. 2011, Cancer Research 71:6940;
-2^(-d / half_decay) as in Cistrome-GO, Li et al. 2019, Nucleic Acids Research 47:W206, where 10 kb is the default
-for factors of enhancers, and in Chen et al. 2020, Nature Communications 11:2472, figure 1a). It ranks candidates;
-it does not prove regulation.
+Regulatory potential of a gene: the sum over windows of P(bound) * 2^(-d / half_decay). d is the distance (bp) between
+window and transcription start site. The idea is that of Tang et al. 2011 (Cancer Research 71:6940). The formula is that
+of Cistrome-GO (Li et al. 2019, Nucleic Acids Research 47:W206; 10 kb is its default for TFs that bind enhancers) and of
+Chen et al. 2020 (Nature Communications 11:2472, figure 1a). The potential ranks candidates. It does not prove
+regulation.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from scbind.core.files import write_table
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
 
-PSEUDOCOUNT = 0.1  # of the specificity ratio: a tenth of one certain site at the start of the gene
+PSEUDOCOUNT = 0.1  # of the specificity ratio: the potential of a window at the start site with P(bound) 0.1
 COLUMNS = [
     "cell_type", "tf", "gene", "chrom", "tss", "strand", "potential", "rank", "specificity",
     "top_window_start", "top_window_distance", "top_window_binding", "reliability_level",
@@ -41,7 +41,7 @@ def tf_targets(
     top: int = 100,
     min_cells: int = 20,
 ) -> None:
-    """Write the ``top`` genes of every factor in every cell type, by regulatory potential.
+    """Write the ``top`` genes of every TF in every cell type, ranked by regulatory potential.
 
     Parameters
     ----------
@@ -50,21 +50,31 @@ def tf_targets(
     windows
         ``results/binding/windows.npz``.
     genes
-        BED6 or GTF, see :func:`scbind.formats.genes.read_tss`. A gene with several start sites is listed once,
-        with the one of largest potential.
+        BED6 or GTF; see :func:`scbind.formats.genes.read_tss`. A gene with several start sites is listed once, with the
+        start site of largest potential.
     sizes
         ``chrom.sizes`` of the genome.
-    half_decay, max_distance
-        Distance in bp that halves a window's weight, and beyond which it has none; from the centre of the
-        window to the start site.
+    output
+        The table to write; columns in ``docs/reference/outputs.md``.
+    half_decay
+        Distance in bp that halves the weight of a window, from the centre of the window to the start site.
+    max_distance
+        Windows farther away than this distance in bp have no weight.
     top
-        Genes kept per factor and type.
+        Number of genes per TF and type.
     min_cells
-        Types with fewer cells are named in the log and left out; so is a factor in types with fewer cells that are
+        Types with fewer cells are left out and named in the log. A TF is left out in types with fewer cells that are
         deep enough for it.
+
+    Raises
+    ------
+    InputError
+        If a distance is not positive, or the stores, cells and windows do not belong together.
     """
     if half_decay <= 0 or max_distance < 0:
-        raise InputError("targets", "half_decay or max_distance is not positive", "give distances in bp")
+        raise InputError(
+            "targets", "half_decay or max_distance is not positive", "set positive distances in bp"
+        )
     table_sizes = ChromSizes.read(sizes)
     tss = read_tss(genes, table_sizes)
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "TF targets")
@@ -74,10 +84,14 @@ def tf_targets(
     gene = tss["gene"].to_numpy()
     rows = []
     for tf, binding in means:
-        known = np.flatnonzero(~np.isnan(binding).any(axis=1))  # types with cells deep enough for the factor
+        known = np.flatnonzero(
+            ~np.isnan(binding).any(axis=1)
+        )  # types with enough cells that are deep enough for the TF
         binding = binding[known]
         potential = binding @ weight  # (known types, start sites)
-        specificity = _specificity(potential) if len(known) > 1 else None  # one type: nothing to compare with
+        specificity = (
+            _specificity(potential) if len(known) > 1 else None
+        )  # with one type there is no comparison
         for row, name in enumerate(np.asarray(means.types, dtype=object)[known]):
             order = np.argsort(-potential[row], kind="stable")
             order = order[potential[row, order] > 0]
@@ -98,11 +112,12 @@ def tf_targets(
 def potential_weights(
     chrom: np.ndarray, centre: np.ndarray, tss: pd.DataFrame, half_decay: float, max_distance: int
 ) -> tuple[sp.csc_matrix, sp.csc_matrix]:
-    """Weight 2^(-d / half_decay) of every window for every start site within ``max_distance``.
+    """Return the weight 2^(-d / half_decay) of every window for every start site within ``max_distance`` (bp).
 
-    ``chrom`` and ``centre`` are int64 (windows,); ``tss`` comes from :func:`read_tss`. Returns two csc
-    matrices (windows, start sites) with the same entries stored: float32 weights, and int64 signed
-    distances in bp (zeros included), negative upstream of the gene.
+    ``chrom`` and ``centre`` are int64 (windows,): index of the chromosome, and 0-based position of the centre. ``tss``
+    comes from :func:`scbind.formats.genes.read_tss`. Returns two csc matrices (windows, start sites) with the same
+    stored entries: weights (float32), and signed distances in bp (int64, negative upstream of the gene; zeros are
+    stored).
     """
     windows, sites, distances = [], [], []
     for index in np.unique(chrom):
@@ -128,7 +143,7 @@ def potential_weights(
 
 
 def _specificity(potential: np.ndarray) -> np.ndarray:
-    """log2 of a type's potential over the mean of the other types, same shape; of two types or more."""
+    """Return log2 of each type's potential over the mean of the other types: same shape, at least two types."""
     others = (potential.sum(axis=0) - potential) / (len(potential) - 1)
     return np.log2((potential + PSEUDOCOUNT) / (others + PSEUDOCOUNT))
 
@@ -136,7 +151,7 @@ def _specificity(potential: np.ndarray) -> np.ndarray:
 def _strongest(
     sites: np.ndarray, binding: np.ndarray, weight: sp.csc_matrix, distance: sp.csc_matrix, start: np.ndarray
 ) -> pd.DataFrame:
-    """The window that adds most to each start site: its start, signed distance in bp, and mean P(bound)."""
+    """Return the window that contributes most to each start site: start, signed distance (bp), mean P(bound)."""
     found = []
     for site in sites:
         span = slice(weight.indptr[site], weight.indptr[site + 1])

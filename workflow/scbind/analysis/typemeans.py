@@ -1,7 +1,7 @@
 """Mean predicted binding per cell type, one transcription factor at a time.
 
-The binding stores hold cells x windows per factor. What targets and motif enrichment need is types x windows.
-One factor is held in memory at a time, and of its cells one chunk.
+The binding stores hold cells x windows per TF. Target genes and motif enrichment need types x windows. The means of one
+TF and one chunk of its cells are in memory at a time.
 """
 
 from __future__ import annotations
@@ -23,21 +23,34 @@ from scbind.models.abstention import marks
 
 
 def list_types(types: pd.Series, min_cells: int, what: str) -> list[str]:
-    """Sorted names of the types with at least ``min_cells`` cells; those that are left out are said."""
+    """Return the sorted names of the types with at least ``min_cells`` cells. Log the other types, after ``what``."""
     counts = types.dropna().value_counts()
     for name in sorted(counts.index[counts < min_cells].astype(str)):
-        say(f"{what}: {name} is skipped, {counts[name]} cells are fewer than {min_cells}")
+        say(f"{what}: {name} is skipped, because it has {counts[name]} cells (minimum {min_cells})")
     return sorted(counts.index[counts >= min_cells].astype(str))
 
 
 @dataclass(frozen=True)
 class TypeMeans:
-    """Binding stores of one or several samples, read as means over the cells of each type.
+    """Binding stores of one or more samples, read as means over the cells of each type.
 
-    ``types`` and ``tfs`` name the two axes, ``n_cells`` int64 (types,) counts the cells of each type, and ``windows``
-    are the windows of the stores, in their order. Of each store, ``members``, int64 (cells,), numbers the type of every
-    cell, -1 for none of them, and ``deep``, bool (cells, TFs), says which are deep enough for a TF. Of TFs that are
-    abstained on as a whole, marked in ``marks``, every cell counts.
+    Attributes
+    ----------
+    types, tfs
+        Names of the cell types and of the TFs.
+    n_cells
+        int64 (types,): number of cells of each type.
+    windows
+        The windows of the stores, in the same order.
+    stores
+        The binding stores.
+    members
+        Per store, int64 (cells,): index of the type of each cell, or -1 for cells of no listed type.
+    deep
+        Per store, bool (cells, TFs): True if the cell is deep enough for the TF. All cells are True for TFs on which
+        scbind abstains in all cells; ``marks`` has these TFs.
+    min_cells
+        Smallest number of cells behind a mean.
     """
 
     types: list[str]
@@ -51,24 +64,24 @@ class TypeMeans:
 
     @property
     def marks(self) -> pd.DataFrame:
-        """How far to trust each TF, one row per TF; see :func:`scbind.models.abstention.marks`."""
+        """Reliability of each TF, one row per TF; see :func:`scbind.models.abstention.marks`."""
         return marks(self.stores[0].reliability, self.tfs)
 
     @classmethod
     def open(
         cls, zarrs: list[str | Path], cells: list[str | Path], windows: str | Path, min_cells: int, what: str
     ) -> TypeMeans:
-        """Match each ``results/binding/{sample}.zarr`` with the ``cells.h5ad`` of the same sample, in order.
+        """Open each ``results/binding/{sample}.zarr`` with the ``cells.h5ad`` of the same sample, in the same order.
 
-        ``windows`` is ``results/binding/windows.npz``; ``what`` is said of types that are left out. Raises
-        :class:`InputError` when the lists differ in length, a store lacks a part, stores disagree on factors or
-        windows, a cell of a store is unknown, or no type has ``min_cells`` cells.
+        ``windows`` is ``results/binding/windows.npz``. ``what`` names the analysis in log lines. Raises
+        :class:`InputError` if the lists differ in length, a store lacks a part, stores differ in TFs or windows, a cell
+        of a store is not in its ``cells.h5ad``, or no type has ``min_cells`` cells.
         """
         if len(zarrs) != len(cells) or not zarrs:
             raise InputError(
                 zarrs[0] if zarrs else "binding",
                 f"{len(zarrs)} binding stores but {len(cells)} cell tables",
-                "give one cells.h5ad for each store, in the same order",
+                "give one cells.h5ad per store, in the same order",
             )
         read = [_open_store(Path(store), Path(table)) for store, table in zip(zarrs, cells, strict=True)]
         tfs, n_windows = read[0][0].tfs, len(read[0][0].var)
@@ -76,18 +89,22 @@ class TypeMeans:
             if binding.tfs != tfs or len(binding.var) != n_windows:
                 raise InputError(
                     binding.path,
-                    f"its factors or windows differ from those of {read[0][0].path}",
-                    "infer all samples again",
+                    f"its TFs or windows differ from those of {read[0][0].path}",
+                    "run the inference of all samples again",
                 )
         chosen = Windows.load(windows)
         if n_windows != len(chosen):
-            raise InputError(windows, f"{len(chosen)} windows, the stores have {n_windows}", "infer again")
+            raise InputError(
+                windows,
+                f"has {len(chosen)} windows, but the stores have {n_windows}",
+                "run the inference again",
+            )
         types = list_types(pd.concat([labels for _, labels in read]), min_cells, what)
         if not types:
             raise InputError(
                 cells[0],
                 f"no cell type has {min_cells} cells",
-                "lower analysis.min_cells or label more coarsely",
+                "lower analysis.min_cells or use broader cell types",
             )
         stores = tuple(binding for binding, _ in read)
         members = tuple(pd.Categorical(labels, categories=types).codes.astype(np.int64) for _, labels in read)
@@ -97,14 +114,14 @@ class TypeMeans:
         few = int((means.n_deep < min_cells).sum())
         if few:
             say(
-                f"{what}: {few} of {means.n_deep.size} pairs of type and TF are left out, fewer than {min_cells} cells "
-                "are deep enough"
+                f"{what}: {few} of {means.n_deep.size} pairs of type and TF are left out, because fewer than "
+                f"{min_cells} cells are deep enough"
             )
         return means
 
     @cached_property
     def n_deep(self) -> np.ndarray:
-        """Cells behind each mean: int64 (types, TFs)."""
+        """Number of cells that are deep enough, behind each mean: int64 (types, TFs)."""
         n = len(self.types)
         each = zip(self.members, self.deep, strict=True)
         return sum(
@@ -112,9 +129,9 @@ class TypeMeans:
         )
 
     def means(self, tf: str) -> np.ndarray:
-        """Mean P(bound) of one factor over the cells that are deep enough for it: float32 (types, windows).
+        """Return mean P(bound) of a TF over the cells that are deep enough for it: float32 (types, windows).
 
-        Values below the floor count as 0. A type with fewer than ``min_cells`` such cells is NaN.
+        Values below the floor count as 0. Types with fewer than ``min_cells`` such cells are NaN.
         """
         total, column = np.zeros((len(self.types), len(self.windows)), dtype=np.float64), self.tfs.index(tf)
         for binding, member, deep in zip(self.stores, self.members, self.deep, strict=True):
@@ -125,30 +142,30 @@ class TypeMeans:
         return (total / np.maximum(n_deep, 1)[:, None]).astype(np.float32)
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
-        """Yield every factor with its means."""
+        """Yield the name and the means of every TF."""
         for tf in self.tfs:
             yield tf, self.means(tf)
 
 
 def _count(member: np.ndarray, n_types: int) -> np.ndarray:
-    """Cells of each type: int64 (types,)."""
+    """Count the cells of each type: int64 (types,)."""
     return np.bincount(member[member >= 0], minlength=n_types)
 
 
 def _open_store(store: Path, table: Path) -> tuple[Binding, pd.Series]:
-    """The store, and the type of each of its cells."""
+    """Return the store and the type of each of its cells."""
     try:
         binding = open_binding(store)
     except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
         if isinstance(error, InputError):
             raise
-        raise InputError(store, f"not a binding store ({error})", "merge its shards again") from error
+        raise InputError(store, f"is not a binding store ({error})", "merge its shards again") from error
     known = read_obs(table)
     unknown = binding.obs.index.difference(known.index)
     if len(unknown):
         raise InputError(
             store,
             f"{len(unknown)} cells, such as {unknown[0]}, are not in {table}",
-            "give the cells.h5ad of the same sample, or infer the sample again",
+            "give the cells.h5ad of the same sample, or run the inference of the sample again",
         )
     return binding, cell_types_of(known, table).reindex(binding.obs.index)

@@ -1,26 +1,27 @@
 """TF activity of a cell: predicted binding over all windows, corrected for the cell's general response.
 
-The correction is chromVAR's (Schep et al. 2017, Methods, "Bias-corrected deviations") with motif matches and
-counts replaced by predicted binding, and expected counts by what cells *of the same depth*
-show. With v_d(w, t) the mean P(bound) of reference cells thinned to depth d
-(:class:`scbind.binding.profile.Profile`), v their mean over depths, and P(c, w, t) that of a cell of depth d:
+The correction is that of chromVAR (Schep et al. 2017, Methods, "Bias-corrected deviations"), with two changes.
+Predicted binding replaces motif matches and counts, and the mean of cells *of the same depth* replaces the expected
+counts. The symbols are: P(c, w, t) is P(bound) in cell c of depth d, window w, for TF t. v_d(w, t) is the mean P(bound)
+of reference cells thinned to depth d (:class:`scbind.binding.profile.Profile`). v is the mean of v_d over depths.
 
-* response of the cell at TF t's sites: R = sum_w P(c, w, t) / sum_w v_d(w, t);
-* its general response at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t), the expected number of bound
-  TFs against that of the reference profile;
-* what any factor would show at sites like these: with pi_b(w) a window that has the GC content and
-  accessibility of w, R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t), for each of a number of draws b;
+* Response of the cell at the sites of TF t: R = sum_w P(c, w, t) / sum_w v_d(w, t).
+* General response of the cell at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t). It is the expected number of
+  bound TFs divided by that of the reference profile.
+* Background response, which any TF would show at similar sites: R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t).
+  pi_b(w) is a window with the GC content and accessibility of w, drawn anew for each b.
 * z = (log R - mean_b log R_b) / sd_b(log R_b).
 
-Against one profile for all depths, z follows depth closely: a network is bolder the more it sees, and not alike for
-all TFs. The reference profile has to come from thinned cells, not from one mean cell: what a network says of noisy
-counts is not what it says of their mean.
+With one profile for all depths, z would follow depth closely: a network predicts more binding when it sees more
+fragments, and this effect differs between TFs. The reference profile must come from thinned cells instead of one mean
+cell, because the mean prediction for noisy counts differs from the prediction for their mean.
 
-R is the mean of the TF's own response with weights v, so R_b must weigh windows by v alone: chromVAR's ratio
-of sums would weigh them by v(w, t) times the general binding at pi_b(w), which favours open windows twice.
-The sum over w is rewritten over the drawn windows w' = pi_b(w), so that a block of windows needs one matrix
-product and nothing is kept per window. All terms are rounded to binary fractions before they are added, so that every
-sum is exact in float64: no bit depends on the order or the blocks in which windows and cells come.
+R is the mean of the TF's own response with weights v, so R_b must weigh windows by v alone. chromVAR's ratio of sums
+would weigh them by v(w, t) times the general binding at pi_b(w), which would favour open windows twice.
+
+The sum over w is computed as a sum over the drawn windows w' = pi_b(w). A block of windows then needs one matrix
+product, and no value is stored per window. All terms are rounded to binary fractions before they are added. Every sum
+is then exact in float64, so no bit depends on the order or the blocks in which windows and cells come.
 """
 
 from __future__ import annotations
@@ -42,23 +43,23 @@ from scbind.dataset.splits import PROTOCOL
 from scbind.formats.celltable import read_passing_cells
 from scbind.models.abstention import abstained, reliability_table
 
-# Smallest spread of log R_b that is believed. With very many windows the draws agree almost perfectly and
-# rounding would decide z; 0.001 is a change of the response by a tenth of a percent.
+# Lower limit of the standard deviation of log R_b. With very many windows the draws agree almost perfectly, and
+# rounding would determine z. 0.001 is a change of the response by 0.1 %.
 SD_FLOOR = 1e-3
-# Largest general response that is believed: a window that the reference profile hardly binds must not rule a draw
-# alone.
+# Upper limit of the general response. Without it, a window with hardly any binding in the reference profile could
+# dominate a draw.
 RESPONSE_CAP = 50.0
-CELLS_AT_ONCE = 256  # whose background sums are turned into z at once: temporaries are some times as large
-# Steps of the rounded terms. A product of q and v is a multiple of 2**-33, so sums below 2**20 are exact; they are
-# about the number of bound windows.
+CELLS_AT_ONCE = 256  # cells per block when z is computed; it bounds the memory of temporary arrays
+# Terms are rounded to multiples of 1 / Q_STEPS and 1 / V_STEPS. A product of q and v is then a multiple of 2**-33, so
+# sums below 2**20 are exact. The sums are about as large as the number of bound windows.
 Q_STEPS, V_STEPS = 2.0**18, 2.0**15
 
 
 @dataclass
 class ActivitySums:
-    """Adds up, block by block, all that the activity of some cells needs.
+    """Sums over windows from which TF activity is computed, added up block by block.
 
-    ``depth`` (cells,) in insertions per base.
+    ``depth``, shape (cells,), is in insertions per base.
     """
 
     profile: Profile
@@ -72,7 +73,7 @@ class ActivitySums:
         background = self.profile.background
         n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(background)
         self._level = self.profile.at(self.depth)
-        # draws sorted by the window that they hit: a block's share is then one slice per draw
+        # sorted by the drawn window, so that the windows of a block are one slice of each draw
         self._order = np.argsort(background, axis=1, kind="stable").astype(np.int32)
         self._hit = np.take_along_axis(background, self._order, axis=1)
         self.arrays = {
@@ -84,7 +85,10 @@ class ActivitySums:
         }
 
     def weights(self, start: int, stop: int) -> np.ndarray:
-        """float64, shape (stop - start, draws * TFs): weight of a block's windows in each background sum."""
+        """Return the weights of windows ``start`` to ``stop`` (half-open) in each background sum.
+
+        float64, shape (stop - start, draws * TFs).
+        """
         columns = []
         for order, hit in zip(self._order, self._hit, strict=True):
             low, high = np.searchsorted(hit, [start, stop])
@@ -98,18 +102,19 @@ class ActivitySums:
     def add(
         self, row: int, window: int, probability: np.ndarray, weights: np.ndarray, has_signal: np.ndarray
     ) -> None:
-        """Add a block.
+        """Add the predictions of a block of cells and windows to the sums.
 
         Parameters
         ----------
         row, window
             First cell (row of the sums) and first window of the block.
         probability
-            float32, shape (cells, windows, TFs).
+            P(bound): float32, shape (cells, windows, TFs).
         weights
-            What :meth:`weights` gives for these windows.
+            Result of :meth:`weights` for these windows.
         has_signal
-            bool, shape (cells, windows): the cell has a (borrowed) insertion in the window, which then votes.
+            bool, shape (cells, windows): True if the cell has an insertion, its own or borrowed, in the window.
+            Only these windows vote.
         """
         rows = slice(row, row + len(probability))
         exact = np.multiply(probability, P_STEPS, dtype=np.float64)
@@ -123,10 +128,11 @@ class ActivitySums:
         self.arrays["votes"][rows] += top_two_votes(probability, has_signal)
 
     def kept(self) -> dict:
-        """What a shard keeps of the sums (``KEPT``) when all blocks are added.
+        """Return the arrays that a shard stores (``KEPT``). Call it after all blocks are added.
 
-        ``z`` float32 (:func:`background_corrected`), ``binding_sum`` float64 and ``votes`` int64, all of shape (cells,
-        TFs), and ``background_draws``. The background sums, draws times as large, are not kept.
+        ``z`` float32 (:func:`background_corrected`), ``binding_sum`` float64 and ``votes`` int64 have shape (cells,
+        TFs). ``background_draws`` is the number of draws, int64. The background sums are not stored, because they are
+        larger by a factor of the number of draws.
         """
         sums, parts = self.arrays, []
         for first in range(0, max(len(self.depth), 1), CELLS_AT_ONCE):
@@ -140,10 +146,10 @@ class ActivitySums:
 
 
 def top_two_votes(probability: np.ndarray, has_signal: np.ndarray) -> np.ndarray:
-    """Votes of windows for their two most probable TFs (Fu et al. 2020, the published activity score).
+    """Count votes: each window votes for its two most probable TFs (the activity score of Fu et al. 2020).
 
-    ``probability`` has shape (cells, windows, TFs), ``has_signal`` is bool (cells, windows): only these vote.
-    Ties go to the TF that is listed first. Returns int64, shape (cells, TFs).
+    ``probability`` has shape (cells, windows, TFs). ``has_signal`` is bool, shape (cells, windows): only windows where
+    it is True vote. Ties go to the TF that is listed first. Returns int64, shape (cells, TFs).
     """
     n_cells, _, n_tfs = probability.shape
     votes = np.zeros((n_cells, n_tfs), dtype=np.int64)
@@ -157,18 +163,20 @@ def top_two_votes(probability: np.ndarray, has_signal: np.ndarray) -> np.ndarray
 
 
 def background_corrected(binding_sum, binding_expected, background_sum, background_expected) -> np.ndarray:
-    """Return z of the response at a TF's sites against matched sites; the formula is at the top.
+    """Return z: the response at a TF's sites, compared with matched sites.
+
+    The formula is in the docstring of :mod:`scbind.binding.activity`.
 
     Parameters
     ----------
     binding_sum, binding_expected
-        shape (cells, TFs): sum_w P(c, w, t), and what is expected of it at the cell's depth.
+        shape (cells, TFs): sum_w P(c, w, t), and its expected value at the depth of the cell.
     background_sum, background_expected
         shapes (cells, draws, TFs) and (TFs,): sum_w v(w, t) q(c, pi_b(w)), and sum_w v(w, t).
 
     Returns
     -------
-    float32, shape (cells, TFs). A TF that the reference profile never binds at a cell's depth has no evidence there: 0.
+    float32, shape (cells, TFs). z is 0 for a TF without binding in the reference profile at the depth of the cell.
     """
     seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY)
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -183,11 +191,15 @@ def background_corrected(binding_sum, binding_expected, background_sum, backgrou
 def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     """Write ``results/activity/{sample}.h5ad``: passing cells x TFs.
 
-    ``X`` float32 is z; layer ``mean_binding`` the mean of P(bound) over all windows; layer ``scfan_score``
-    the share of the cell's votes that a TF gets (:func:`top_two_votes`). ``obs``, ``X_umap`` and ``X_lsi``
-    are those of the cells; ``var`` the calibration's reliability per TF and, from ``metrics``, the mean over
-    cell lines of each split's AUPRC. Bool layer ``abstained`` marks what should not be read
-    (:mod:`scbind.models.abstention`); the numbers there are finite like all others.
+    * ``X``, float32: z.
+    * Layer ``mean_binding``, float32: mean P(bound) over all windows.
+    * Layer ``scfan_score``, float32: fraction of the cell's votes that the TF gets (:func:`top_two_votes`).
+    * Layer ``abstained``, bool: True where z should not be used (:mod:`scbind.models.abstention`). The values there are
+      finite like all others.
+    * ``obs``, ``X_umap`` and ``X_lsi``: copied from ``cells``. ``obs`` also has ``borrowed_depth``, in insertions per
+      base.
+    * ``var``: reliability per TF from the calibration. With ``metrics``, also the AUPRC of each split, averaged over
+      cell lines.
 
     Parameters
     ----------
@@ -196,14 +208,14 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     cells
         ``results/cells/{sample}/cells.h5ad``.
     output
-        The ``.h5ad``.
+        The ``.h5ad`` file to write.
     metrics
-        Optional ``metrics.tsv`` of the model.
+        ``metrics.tsv`` of the model, or ``None``.
 
     Raises
     ------
     InputError
-        If the shards are not those of all passing cells, or were made with different models or windows.
+        If the shards do not hold exactly the passing cells, or were made with different models or windows.
     """
     opened = check_shards([Shard.open(path) for path in shards], cells)
     first = opened[0]
@@ -217,12 +229,12 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
     adata.uns["about"] = {
-        "X": "background-corrected activity: z of binding against cells of like depth and windows of like GC "
-        "and accessibility",
+        "X": "TF activity: z-score of predicted binding, relative to cells of the same depth and windows of similar GC "
+        "content and accessibility",
         "mean_binding": f"mean P(bound) over {first.n_windows} windows",
-        "scfan_score": "share of the votes of windows with signal for their two likeliest TFs (Fu 2020)",
-        "abstained": "True where accuracy for the TF is low or unknown, or the cell below var min_depth",
-        "borrowed_depth": "insertions per base of the cell and the cells it borrows",
+        "scfan_score": "fraction of votes; each window with signal votes for its two most probable TFs (Fu 2020)",
+        "abstained": "True where accuracy for the TF is low or unknown, or the cell is shallower than var min_depth",
+        "borrowed_depth": "insertions per base of the cell, including what it borrows",
         "windows": first.n_windows,
         "background_draws": int(first.array("background_draws")),
     }
@@ -232,7 +244,7 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
 
 
 def _reliability(shard: Shard, metrics) -> pd.DataFrame:
-    """What is known about each TF's predictions, one row per TF in the model's order."""
+    """Return the reliability of each TF: one row per TF, in the order of the model."""
     var = reliability_table(shard.reliability, shard.tfs)
     if metrics is not None:
         table = read_result(metrics, "evaluate the model first")

@@ -1,4 +1,4 @@
-"""Binding of cell types as a genome browser shows it: a bigWig and a BED of means over their cells, per TF."""
+"""Genome-browser tracks of cell types: per TF, a bigWig and a BED of mean P(bound) over the cells of the type."""
 
 from __future__ import annotations
 
@@ -19,31 +19,33 @@ from scbind.models.abstention import reliability_table
 
 
 def cell_type_tracks(binding, types, sizes_path, output, min_probability: float = 0.1) -> None:
-    """Write, per cell type of a sample, mean P(bound) over its cells: the folders ``{slug}`` in ``output``.
+    """Write mean P(bound) per cell type of a sample: one folder ``{slug}`` in ``output`` per type.
 
-    In each are ``{tf}.bw``, ``{tf}.bed.gz`` (with ``.tbi``) and ``levels.tsv``. All types are summed up in one pass
-    over the store, so that many cost little more than one. A type whose cells are in no pseudobulk has no folder.
+    Each folder holds ``{tf}.bw``, ``{tf}.bed.gz`` (with ``.tbi``) and ``levels.tsv``. One pass over the store sums all
+    types, so many types cost little more than one. A type whose cells are in no pseudobulk has no folder.
 
-    Absent entries count as 0, so a mean is too low by less than the store's floor. In the bigWig a base has
-    the largest mean of the windows that hold it. In the BED, of six columns, each window of mean >=
-    ``min_probability`` is a line: chrom, start, end (0-based half-open), TF, score (int, 1000 P rounded), ".".
-    The table ``levels.tsv`` has the level of each TF's reliability: ``tf, level``.
+    Entries that the store does not hold count as 0, so a mean is too low by less than the store's floor. In the bigWig,
+    the value of a base is the largest mean of the windows that contain it. The BED has one line of six columns for each
+    window whose mean is at least ``min_probability``: chrom, start, end (0-based half-open), TF, score (int, 1000 P
+    rounded), ".". ``levels.tsv`` has the reliability level of each TF: ``tf, level``.
 
-    Cells too shallow for a TF are left out of its mean. A TF that is abstained on, as a whole or in every cell of the
-    type, is the mean over all cells and says so: the level is ``abstained``, and the bigWig, which cannot carry a mark,
-    is ``{tf}.abstained.bw``; there is no ``{tf}.bw``.
+    The mean of a TF leaves out cells that are too shallow for it. If scbind abstains on the TF, or on every cell of the
+    type, the mean is over all cells and is marked: the level is ``abstained``, and the bigWig is named
+    ``{tf}.abstained.bw`` instead of ``{tf}.bw``, because a bigWig has no field for a mark.
 
     Parameters
     ----------
     binding, sizes_path, output
-        The store, ``chrom.sizes``, the folder to write.
+        The binding store, ``chrom.sizes``, and the folder to write.
     types
-        ``cell_types.tsv``: ``cell_type``, ``slug``, ``status``; those that are ``skipped`` get no tracks.
+        ``cell_types.tsv`` with ``cell_type``, ``slug`` and ``status``. Types with status ``skipped`` get no tracks.
+    min_probability
+        Smallest mean P(bound) of a window in the BED.
 
     Raises
     ------
     InputError
-        If the store's cells have no type or one that is not listed, or a chromosome that has no size.
+        If ``obs`` of the store has no ``cell_type``, a type is missing from ``types``, or a chromosome has no size.
     """
     store, sizes = open_binding(binding), ChromSizes.read(sizes_path)
     slugs, member = _types_in(store, types)
@@ -51,10 +53,10 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
     ends, strange = store.var["end"].to_numpy(), set(store.var["chrom"].unique()) - set(sizes.names)
     if strange:
         raise InputError(
-            sizes_path, f"lists no {', '.join(sorted(strange))}", "give the reference's own sizes"
+            sizes_path, f"does not list {', '.join(sorted(strange))}", "use the chrom.sizes of the reference"
         )
     if not slugs:
-        say(f"no cell of a type with tracks in {binding}: nothing is written")
+        say(f"{binding}: no cell has a type with tracks, so no tracks are written")
     known, unread = reliability_table(store.reliability, store.tfs), store.abstained
     levels = {slug: known["level"].to_dict() for slug in slugs}
     with atomic(output) as folder:
@@ -84,21 +86,21 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
 
 
 def _types_in(store: Binding, types) -> tuple[list[str], np.ndarray]:
-    """Slugs of the types with tracks of which the store has cells, and of each cell its type's number or -1."""
+    """Return the slugs of the types that have tracks and cells in the store, and each cell's type index (or -1)."""
     if "cell_type" not in store.obs:
         raise InputError(store.path, "obs has no column 'cell_type'", "give labels or cluster the cells")
     table = {row["cell_type"]: row for row in read_rows(types)}
     names = store.obs["cell_type"].astype(object).fillna("").to_numpy()
     if missing := sorted(set(names) - {"", *table}):
         raise InputError(
-            types, f"lists no cell type {missing[0]!r} of {store.path}", "run the workflow again"
+            types, f"does not list cell type {missing[0]!r} of {store.path}", "run the workflow again"
         )
     chosen = sorted(name for name in set(names) - {""} if table[name]["status"] != SKIPPED)
     return [table[name]["slug"] for name in chosen], pd.Index(chosen, dtype=object).get_indexer(names)
 
 
 def _means(store: Binding, tf: str, member, n_types: int, unread, abstained: bool) -> tuple[np.ndarray, ...]:
-    """Mean P(bound) of a TF per type, float64 (types, windows), and which of them are abstained on, bool (types,)."""
+    """Return mean P(bound) of a TF per type, float64 (types, windows), and where scbind abstains, bool (types,)."""
     of_any, of_read = (
         np.bincount(member[pick], minlength=n_types) for pick in (member >= 0, (member >= 0) & ~unread)
     )
@@ -109,13 +111,13 @@ def _means(store: Binding, tf: str, member, n_types: int, unread, abstained: boo
 
 
 def _flatten(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Cut sorted, overlapping intervals of one width into disjoint ones that keep the largest value."""
+    """Cut sorted, overlapping intervals of equal width into disjoint ones. Each keeps the largest value over it."""
     edges = np.unique(np.concatenate([start, end]))
     left, right = edges[:-1], edges[1:]
     latest = np.searchsorted(start, left, side="right") - 1  # last interval that has begun
     best = np.zeros(len(left))
     back = 0
-    while True:  # intervals of one width end in the order they begin, so the first miss ends the search
+    while True:  # intervals of equal width end in the order they begin, so the search stops at the first miss
         candidate = latest - back
         covers = (
             (candidate >= 0) & (end[np.maximum(candidate, 0)] >= right) if len(end) else np.zeros(0, bool)

@@ -1,4 +1,4 @@
-"""Choose the windows that binding is predicted in: the genome grid where a consensus peak lies."""
+"""Choose the windows in which binding is predicted: the windows of the genome grid that lie on consensus peaks."""
 
 from __future__ import annotations
 
@@ -13,16 +13,18 @@ from scbind.formats.geometry import Geometry
 from scbind.formats.intervals import read_bed
 from scbind.formats.overlaps import covered_bases
 
-SEQUENCE_BYTES = 1 << 26  # gathered at a time while windows are checked (its index takes 8 times that)
+SEQUENCE_BYTES = (
+    1 << 26
+)  # sequence read at once while windows are checked; its index takes 8 times as much memory
 
 
 def choose_windows(consensus_bed, reference_dir, exclude, output, geometry: Geometry) -> None:
-    """Write ``windows.npz``: grid windows (start = k * step) of which a consensus peak covers more than half.
+    """Write ``windows.npz``: grid windows (start = k * step) that a consensus peak covers by more than half.
 
-    The grid and the rule are those of the training windows, so that a model meets what it was trained on.
-    Kept are windows without N whose context lies inside the chromosome and that do not overlap the exclusion
-    list. Labels of cells play no part. Where two peaks qualify, the one that covers more is named, then the
-    first.
+    The grid and the rule are those of the training windows, so the model sees windows like those it was trained on.
+    A window must contain no N, must not overlap the exclusion list, and its context must lie inside the chromosome.
+    Cell labels are not used. If two peaks qualify, the column ``peak`` names the one that covers more bases; with equal
+    cover, the first.
 
     Parameters
     ----------
@@ -31,23 +33,23 @@ def choose_windows(consensus_bed, reference_dir, exclude, output, geometry: Geom
     reference_dir
         Folder ``results/reference/{genome}``.
     exclude
-        BED of regions to leave out; may be empty, may be ``None``.
+        BED of regions to leave out. May be empty or ``None``.
     output
-        The ``.npz``; see :class:`scbind.binding.windows.Windows`.
+        The ``.npz`` file to write; see :class:`scbind.binding.windows.Windows`.
     geometry
-        That of the training windows.
+        Geometry of the training windows.
 
     Raises
     ------
     InputError
-        On a malformed file of peaks, a geometry that cannot be, or when no window is left.
+        If the file of peaks is malformed, the geometry is invalid, or no window is left.
     """
     window, step, context = geometry.window, geometry.step, geometry.context
     if not 0 < step or not 0 < window <= context or (context - window) % 2:
         raise InputError(
             "config",
-            f"windows of {window} bp every {step} bp in a context of {context} bp cannot be",
-            "give 0 < step, 0 < window <= context, and an even difference of the two",
+            f"windows of {window} bp every {step} bp in a context of {context} bp are not possible",
+            "set 0 < step and 0 < window <= context, with context - window even",
         )
     genome = Genome.open(reference_dir)
     peaks = _read_peaks(consensus_bed, genome)
@@ -58,9 +60,9 @@ def choose_windows(consensus_bed, reference_dir, exclude, output, geometry: Geom
     if table.empty:
         raise InputError(
             consensus_bed,
-            "no window is left on its peaks",
-            f"peaks must cover more than {window // 2} bp of a window that has sequence, outside N and the "
-            "exclusion list and with dataset.min_mappability",
+            "no window on its peaks can be used",
+            f"give peaks that cover more than {window // 2} bp of a window without N, outside the exclusion list "
+            "and with at least dataset.min_mappability",
         )
     arrays = {name: table[name].to_numpy(np.int32) for name in ("chrom", "start", "peak")}
     widths = {"window": np.int64(window), "context": np.int64(context), "step": np.int64(step)}
@@ -70,10 +72,10 @@ def choose_windows(consensus_bed, reference_dir, exclude, output, geometry: Geom
 
 
 def _read_peaks(path, genome: Genome) -> pd.DataFrame:
-    """Consensus peaks with the index of their chromosome; a line names chromosomes without sequence."""
+    """Read consensus peaks, with the index of their chromosome. Log the chromosomes that have no sequence."""
     peaks = read_bed(path, genome.sizes)
     if peaks.empty:
-        raise InputError(path, "holds no peaks", "check that the samples hold enough fragments")
+        raise InputError(path, "has no peaks", "check that the samples have enough fragments")
     names = genome.sizes.names
     peaks["chrom"] = pd.Index(names).get_indexer(peaks["chrom"])
     lost = peaks["chrom"][peaks["chrom"] >= genome.n_sequenced]
@@ -84,7 +86,7 @@ def _read_peaks(path, genome: Genome) -> pd.DataFrame:
 
 
 def _usable(table: pd.DataFrame, genome: Genome, exclude, geometry: Geometry) -> pd.DataFrame:
-    """Windows whose context lies inside the chromosome and maps, and that touch no excluded region."""
+    """Keep windows outside excluded regions whose context lies inside the chromosome and is mappable."""
     window, flank = geometry.window, geometry.flank
     inside = (table.start >= flank) & (table.start + window + flank <= genome.sizes.lengths[table.chrom])
     table = table[inside]
@@ -96,16 +98,16 @@ def _usable(table: pd.DataFrame, genome: Genome, exclude, geometry: Geometry) ->
         start = table.start.to_numpy() - flank
         mean = genome.mean_mappability(table.chrom.to_numpy(), start, geometry.context)
         table = table[mean >= geometry.min_mappability]
-        say(f"{int((mean < geometry.min_mappability).sum())} windows left out for their mappability")
+        say(f"{int((mean < geometry.min_mappability).sum())} windows left out because of low mappability")
     return table
 
 
 def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
-    """Grid windows of which a peak covers more than half: chrom, start, peak; sorted, each once.
+    """Return the grid windows that a peak covers by more than half: chrom, start, peak; sorted, without duplicates.
 
-    The index of ``peaks`` becomes the column ``peak``.
+    The column ``peak`` is the index of ``peaks``.
     """
-    # a window that is covered by more than half starts within (start - window / 2, end - window / 2)
+    # A peak covers more than half of a window only if the window starts in (start - window / 2, end - window / 2).
     first = (peaks.start.to_numpy() - window // 2) // step
     count = (peaks.end.to_numpy() - window // 2) // step - first + 1
     of_peak = np.repeat(np.arange(len(peaks)), np.maximum(count, 0))
@@ -120,7 +122,10 @@ def _covered_grid(peaks: pd.DataFrame, window: int, step: int) -> pd.DataFrame:
 
 
 def _sequence_facts(genome: Genome, table: pd.DataFrame, geometry: Geometry):
-    """Bool (windows,): no N in the window; float32 (windows,): GC share of the context's known bases."""
+    """Return two arrays (windows,): whether the window has no N, bool, and the GC fraction of its context, float32.
+
+    The GC fraction leaves out N.
+    """
     known, gc = np.zeros(len(table), dtype=bool), np.zeros(len(table), dtype=np.float32)
     window, context, flank = geometry.window, geometry.context, geometry.flank
     block = max(1, SEQUENCE_BYTES // context)

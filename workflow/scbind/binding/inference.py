@@ -1,7 +1,7 @@
-"""From windows and cells to P(bound): sequence once per window, signal per cell, in blocks of bounded size.
+"""Predict P(bound) per cell and window: sequence once per window, signal per cell, in blocks of bounded size.
 
-A cell's numbers come from its own (borrowed) counts alone. Shards are cut between blocks of ``cell_block``
-passing cells, so that the model is fed the same blocks, and the results are the same, whatever the number of
+The predictions for a cell depend only on its own and borrowed counts. Shards begin and end between blocks of
+``Blocks.cells`` passing cells. The model therefore gets the same blocks, and gives the same results, for any number of
 shards.
 """
 
@@ -25,22 +25,26 @@ from scbind.core.files import digests
 from scbind.core.runlog import say
 from scbind.formats.signal import borrowed, window_blocks
 
-SIGNAL_BYTES = 32  # of an insertion while it is counted: as a triple, and as an entry of a csr
-SIGNAL_SHARE = 4  # bytes that the counts of a block may take, per byte of its dense arrays
+SIGNAL_BYTES = (
+    32  # memory of one insertion while it is counted: as a (row, column, value) triple and in a csr matrix
+)
+SIGNAL_SHARE = 4  # memory limit of the counts of a block, relative to that of its dense arrays
 
 
 @dataclass(frozen=True)
 class ShardOptions:
-    """What is kept of the predictions, and how they are computed.
+    """Which predictions are stored, and with what precision they are computed.
 
     Attributes
     ----------
     floor
-        Probabilities below it are not kept (they count in the activity all the same).
-    max_error, sites
-        By how much a kept probability may be wrong; whether any are kept at all.
+        Probabilities below it are not stored. TF activity still includes them.
+    max_error
+        Largest error of a stored probability.
+    sites
+        Whether probabilities are stored at all. TF activity does not need them.
     precision
-        As of :class:`scbind.models.predictor.Predictor`, and that of the reference profile.
+        See :class:`scbind.models.predictor.Predictor`. Must be the precision of the reference profile.
     """
 
     floor: float
@@ -51,16 +55,17 @@ class ShardOptions:
 
 @dataclass(frozen=True)
 class Blocks:
-    """How much is worked on at once. Results depend on it only as far as the model's rounding does.
+    """Size of the blocks that are computed at once. It changes results only through the rounding of the model.
 
     Attributes
     ----------
     cells
         Cells predicted at once.
     max_bytes
-        A bound for the dense arrays of all blocks that are worked on at a time, of which there is one more than PyTorch
-        has threads; four times as much is left to the counts of all cells. On a GPU the blocks fill at least one tile,
-        whatever the bound. The number of windows follows from it and from the sample, not from the shard.
+        Memory limit, in bytes, of the dense arrays of all blocks in work. Their number is that of PyTorch's threads
+        plus one. The counts of all cells may take four times this limit. On a GPU a block fills at least one tile,
+        even above the limit. The number of windows per block follows from the limit and the sample; it does not depend
+        on the shard.
     """
 
     cells: int = 64
@@ -80,23 +85,36 @@ def infer_shard(
     blocks: Blocks = Blocks(),
     device: str = "cpu",
 ) -> None:
-    """Predict P(bound) for one shard of a sample's passing cells in all windows; write ``{shard}.npz``.
+    """Predict P(bound) for one shard of a sample's passing cells in all windows; write the shard to ``output``.
 
-    The file holds the sparse binding per TF (:class:`scbind.binding.shards.Shard`) and the activity of its cells
-    (:meth:`scbind.binding.activity.ActivitySums.kept`). A shard may be empty when there are more shards than
+    The file holds the sparse binding per TF (:class:`scbind.binding.shards.Shard`) and the activity of the cells of the
+    shard (:meth:`scbind.binding.activity.ActivitySums.kept`). A shard may be empty if there are more shards than
     blocks of cells.
 
     Parameters
     ----------
+    files
+        The files of the network, the windows and the reference.
     sample
-        ``position``, ``cell`` and ``cells``: the sample's insertions and ``cells.h5ad``.
+        ``position``, ``cell`` and ``cells``: paths of the sample's insertions and of ``cells.h5ad``.
     profile
         ``reference.npz`` of :func:`scbind.binding.referenceprofile.reference_profile`.
+    output
+        The ``{shard}.npz`` file to write.
+    options, blocks
+        What is stored, and the size of the blocks.
     shard, n_shards
-        Number of this shard (from 0) and of all. Results of a cell do not depend on them.
+        Index of this shard (from 0) and number of shards. The results of a cell do not depend on them.
+    device
+        Device of the network: ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    InputError
+        If ``shard`` is out of range, the files do not belong together, or the memory of the GPU does not suffice.
     """
     if not 0 <= shard < n_shards:
-        raise InputError("config", f"shard {shard} of {n_shards}", "number shards from 0")
+        raise InputError("config", f"there is no shard {shard} of {n_shards}", "number the shards from 0")
     network = Network.open(files, device, options.precision)
     genome, predictor = network.genome, network.predictor
     cells = SampleCells.open(**sample, sizes=genome.sizes, known=genome.known_lengths())
@@ -123,7 +141,7 @@ def _predict(
     n_windows: int,
     n_cells: int,
 ) -> None:
-    """Predict the cells of some ``rows`` in blocks of ``n_cells`` and ``n_windows``; add each to sums and writer."""
+    """Predict the cells ``rows`` in blocks of ``n_cells`` and ``n_windows``. Add each block to sums and writer."""
     windows, bin_bp, context = network.windows, network.predictor.bin_bp, network.contexts
     borrow, core = cells.borrow[rows], _core_bins(windows, bin_bp)
     signal, only = cells.lenders(rows, context, windows.context, writer.folder)
@@ -144,44 +162,45 @@ def _predict(
 
 
 def _rows_of_shard(passing: np.ndarray, shard: int, n_shards: int, n_cells: int) -> np.ndarray:
-    """The passing cells of a shard, which is cut between blocks of ``n_cells``; there may be none."""
+    """Return the passing cells of a shard: whole blocks of ``n_cells``. There may be none."""
     begins = np.array_split(np.arange(0, len(passing), n_cells), n_shards)[shard]
     return np.concatenate([passing[b : b + n_cells] for b in begins] or [np.zeros(0, np.int64)])
 
 
 def _windows_at_once(network: Network, cells: SampleCells, draws: int, blocks: Blocks, device: str) -> int:
-    """Windows per block, so that all arrays of the blocks in work stay within bounds."""
+    """Return the windows per block that keep all blocks in work within the memory limit."""
     insertions = cells.signal.within(network.contexts, network.windows.context) / len(network.windows)
     shape = network.n_bins, len(network.predictor.tfs), draws
     number = min(
         _window_block(blocks.max_bytes / in_flight(), blocks.cells, *shape),
         _signal_block(blocks.max_bytes, insertions),
     )
-    if device != "cpu":  # what does not fill a tile is computed all the same
+    if device != "cpu":  # a GPU computes whole tiles, so a smaller block would save nothing
         number = max(number, network.predictor.tile[0])
     return number
 
 
 def _core_bins(chosen: Windows, bin_bp: int) -> slice:
-    """Bins of the context that share a base with the window."""
+    """Return the bins of the context that share a base with the window."""
     flank = (chosen.context - chosen.window) // 2
     return slice(flank // bin_bp, -(-(flank + chosen.window) // bin_bp))
 
 
 def _window_block(max_bytes: float, cells: int, bins: int, tfs: int, draws: int) -> int:
-    """Windows per block: counts twice; probabilities in float32, float64 and codes; background weights.
+    """Return the windows per block that the memory limit of the dense arrays allows.
 
-    A power of two, so that blocks fill the batches of a fixed size that a network may cut them into.
+    The arrays are the counts (twice), the probabilities (as float32, float64 and codes) and the background weights.
+    The result is a power of two, so that blocks fill the batches of fixed size of a network.
     """
     per_window = cells * (8 * bins + 32 * tfs) + 16 * draws * tfs
     return _power(max_bytes / per_window)
 
 
 def _signal_block(max_bytes: int, insertions: float) -> int:
-    """Windows per block, of so many insertions each on average over all cells: their counts have to fit."""
+    """Return the windows per block whose counts fit in memory. ``insertions``: mean per window, all cells together."""
     return _power(SIGNAL_SHARE * max_bytes / max(insertions * SIGNAL_BYTES, 1))
 
 
 def _power(number: float) -> int:
-    """Largest power of two that is not above a number, at least 1."""
+    """Return the largest power of two that is not above ``number``, but at least 1."""
     return 1 << (max(1, int(number)).bit_length() - 1)

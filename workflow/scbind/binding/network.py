@@ -1,4 +1,4 @@
-"""A calibrated network with the windows that it predicts and their sequence readout."""
+"""A calibrated network, with the windows to predict and their sequence readout."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from scbind.formats.signal import n_bins
 
 @dataclass(frozen=True)
 class NetworkFiles:
-    """Checkpoint, calibration (or None), ``readout.npy``, ``windows.npz``, and ``results/reference/{genome}``."""
+    """Paths: checkpoint, calibration or ``None``, ``readout.npy``, ``windows.npz``, ``results/reference/{genome}``."""
 
     checkpoint: str | Path
     calibration: str | Path | None
@@ -30,8 +30,16 @@ class NetworkFiles:
 class Network:
     """A network that is ready to predict.
 
-    ``predictor`` is a :class:`scbind.models.predictor.Predictor`; ``readout`` (windows, ...) a memory map;
-    ``made_with`` the digests and the precision that the reference profile and the shards of a run have in common.
+    Attributes
+    ----------
+    genome, windows
+        The prepared genome and the windows to predict.
+    predictor
+        A :class:`scbind.models.predictor.Predictor`.
+    readout
+        Memory map of shape (windows, ...), in the dtype of the model.
+    made_with
+        Digests of the files, and the precision. The reference profile and all shards of a run must have the same.
     """
 
     genome: Genome
@@ -42,9 +50,9 @@ class Network:
 
     @classmethod
     def open(cls, files: NetworkFiles, device: str, precision: str) -> Network:
-        """Open files that belong together, else :class:`InputError`.
+        """Open the files of a network. Raises :class:`InputError` if they do not belong together.
 
-        ``device`` and ``precision`` as of :class:`scbind.models.predictor.Predictor`.
+        For ``device`` and ``precision``, see :class:`scbind.models.predictor.Predictor`.
         """
         from scbind.models.predictor import load_predictor
 
@@ -57,19 +65,24 @@ class Network:
 
     @property
     def n_bins(self) -> int:
-        """Bins of the context of a window."""
+        """Number of bins in the context of a window."""
         return n_bins(self.windows.context, self.predictor.bin_bp)
 
     @cached_property
     def contexts(self) -> np.ndarray:
-        """int64 (windows,): global start of each context."""
+        """Global start of each context (0-based): int64, shape (windows,)."""
         return self.windows.global_context_starts(self.genome.sizes)
 
     def probabilities(self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """P(bound) of a block, float32 (cells, windows, TFs); a model that gives anything else is at fault."""
+        """Return P(bound) of a block: float32, shape (cells, windows, TFs).
+
+        Raises :class:`ValueError` if the model returns another shape or values outside [0, 1].
+        """
         probability = np.asarray(self.predictor.probabilities(readout, counts, depth), dtype=np.float32)
         if probability.shape != (*counts.shape[:2], len(self.predictor.tfs)):
-            raise ValueError(f"the model gave {probability.shape} for {counts.shape[:2]} cells and windows")
+            raise ValueError(
+                f"the model returned shape {probability.shape} for (cells, windows) {counts.shape[:2]}"
+            )
         if not ((probability >= 0) & (probability <= 1)).all():  # also false for NaN
-            raise ValueError("the model gave values that are no probabilities")
+            raise ValueError("the model returned values outside [0, 1]")
         return probability

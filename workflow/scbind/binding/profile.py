@@ -1,6 +1,6 @@
-"""The reference profile: what cells of a depth show on average, and windows like each window.
+"""The reference profile: mean predicted binding at several depths, and background windows matched to each window.
 
-:mod:`scbind.binding.referenceprofile` makes it, :mod:`scbind.binding.activity` compares cells with it.
+:mod:`scbind.binding.referenceprofile` computes it. :mod:`scbind.binding.activity` compares cells with it.
 """
 
 from __future__ import annotations
@@ -17,31 +17,35 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
 
 BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
-WINDOWS_PER_BIN = 50  # classes are made so large that a window has about this many others to be matched with
-TINY = 1e-12  # keeps the logarithm finite where nothing at all is predicted
-P_STEPS = 2.0**24  # of a P that is summed: in such steps a sum is exact in float64 up to 2**29 windows
-LEVELS = 5  # depths at which the reference is known, at most; between them it is interpolated, log over log
+WINDOWS_PER_BIN = 50  # approximate number of windows in a class, which are each other's possible matches
+TINY = 1e-12  # keeps the logarithm finite where predicted binding is 0
+P_STEPS = (
+    2.0**24
+)  # P is rounded to multiples of 1 / P_STEPS: sums over up to 2**29 windows are then exact in float64
+LEVELS = (
+    5  # at most this many depths of the reference; log binding is interpolated over log depth between them
+)
 BEYOND = 1.5  # extrapolate at most this factor beyond the outermost levels
 APART = 1.5  # neighbouring levels differ at least by this factor
 
 
 def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
-    """For each window, another one of like GC content and accessibility, ``draws`` times.
+    """Draw, for each window, ``draws`` other windows of similar GC content and accessibility.
 
-    Windows are cut into classes of equal size by accessibility, each of these by GC; ties are broken at
-    random, not by place, so that neighbours are not preferred. After chromVAR (Schep et al. 2017, Methods,
-    "Background peaks").
+    Windows are divided into classes of equal size by accessibility, and each class by GC content. Ties are broken at
+    random instead of by position, so that neighbouring windows are not preferred. The method follows chromVAR (Schep et
+    al. 2017, Methods, "Background peaks").
 
     Parameters
     ----------
     gc, accessibility
         shape (windows,).
     draws, seed
-        Number of matches per window; seed of numpy's generator.
+        Number of matches per window, and seed of the random numbers.
 
     Returns
     -------
-    int32, shape (draws, windows): never the window itself unless it is the only one.
+    int32, shape (draws, windows): indices of windows. A window is matched with itself only if its class has no other.
     """
     n = len(gc)
     rng = np.random.default_rng(seed)
@@ -59,12 +63,12 @@ def matched_background(gc, accessibility, draws: int, seed: int) -> np.ndarray:
 
 
 def depth_levels(depth: np.ndarray) -> np.ndarray:
-    """Depths at which the reference is asked for, rising: float32 (at most ``LEVELS``,).
+    """Return the depths of the reference profile in rising order: float32, at most ``LEVELS`` values.
 
-    Evenly in log depth from the lowest fiftieth of the cells that have any insertion to the upper tenth: a few cells
-    of next to nothing must not draw the levels away from all others. Beyond, :meth:`Profile.at` goes on. There are two
-    levels at least, none nearer than a factor of ``APART``: how binding goes with depth has to stand out of noise.
-    ``depth`` (cells,) in insertions per base, not all 0.
+    ``depth``, shape (cells,), is in insertions per base; not all values may be 0. The levels are evenly spaced in log
+    depth, from the 2nd to the 90th percentile of the cells that have an insertion. The percentiles keep a few almost
+    empty cells from shifting the levels. :meth:`Profile.at` extrapolates beyond the levels. There are at least two
+    levels. Neighbouring levels differ at least by the factor ``APART``, so that the effect of depth exceeds the noise.
     """
     depth = depth[depth > 0]
     low, high = (
@@ -77,14 +81,14 @@ def depth_levels(depth: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Profile:
-    """What cells of a depth show on average, and like windows to compare each window with.
+    """Mean predicted binding of cells at several depths, and the background windows of each window.
 
     Attributes
     ----------
     depth
-        float (levels,), rising, insertions per base.
+        float (levels,): depths in rising order, insertions per base.
     binding
-        float (windows, TFs): P(bound), mean over the levels.
+        float (windows, TFs): P(bound), averaged over the levels.
     total
         float (levels, windows): sum over TFs of P(bound).
     expected
@@ -100,26 +104,27 @@ class Profile:
     background: np.ndarray
 
     def save(self, path: str | Path, made_with: dict, **facts) -> None:
-        """Write the ``.npz``; ``made_with`` holds digests and settings, ``facts`` arrays for those who read it."""
+        """Write the ``.npz``. ``made_with`` holds digests and settings; ``facts`` are further arrays for users."""
         arrays = {field.name: getattr(self, field.name) for field in fields(self)}
         with atomic(path) as scratch, open(scratch, "wb") as handle:
             np.savez(handle, **arrays, **facts, made_with=json.dumps(made_with))
 
     @classmethod
     def load(cls, path: str | Path, made_with: dict) -> Profile:
-        """Read what :meth:`save` wrote. Raises :class:`InputError` where it was made with anything else."""
+        """Read a file that :meth:`save` wrote. Raises :class:`InputError` if its ``made_with`` differs."""
         with np.load(require(path, "run the reference profile first")) as npz:
             if "made_with" not in npz or json.loads(str(npz["made_with"])) != made_with:
-                problem = "was made with other windows, another model or precision"
+                problem = "was made with other windows, another model or another precision"
                 raise InputError(path, problem, "run the reference profile again")
             return cls(*(npz[field.name] for field in fields(cls)))
 
     def at(self, depth: np.ndarray) -> sp.csr_array:
-        """Weights of the levels' logarithms for cells of these depths: csr float64 (cells, levels), rows add up to 1.
+        """Return the weights that interpolate the logarithms of the levels at ``depth``, in insertions per base.
 
-        A natural cubic spline over log depth. Straight lines between the levels lie above what bends upwards, and by
-        more for some windows than for others: z then rises and falls with depth. Beyond the ends the spline goes
-        straight on, for a factor of ``BEYOND`` at most.
+        csr float64, shape (cells, levels); rows add up to 1. The weights are those of a natural cubic spline over log
+        depth. Linear interpolation would overestimate convex curves, more for some windows than for others, and z would
+        rise and fall with depth. Beyond the outermost levels the extrapolation is linear, up to a factor of ``BEYOND``;
+        further out the values stay constant.
         """
         levels, asked = (np.log(np.maximum(of, TINY)) for of in (self.depth, np.asarray(depth)))
         if len(levels) == 1:
@@ -131,5 +136,5 @@ class Profile:
 
 
 def expected_at(weights: sp.csr_array, values: np.ndarray) -> np.ndarray:
-    """Means of the levels, float64 (levels, ...), as cells would have them whose weights :meth:`Profile.at` gave."""
+    """Interpolate ``values`` of shape (levels, ...) with the weights of :meth:`Profile.at`: float64 (cells, ...)."""
     return np.exp(weights @ np.log(np.maximum(values, TINY)))

@@ -1,4 +1,4 @@
-"""The sequence readout: the costly part of a network, once per window and not once per cell."""
+"""The sequence readout: the costly part of a network, computed once per window instead of once per cell."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def sequence_readout(
 ) -> None:
     """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
 
-    The array is written block by block. ``readout.json`` beside it holds digests of checkpoint and
-    windows, so that it is not taken for that of others. Raises :class:`InputError` where the windows were
-    cut for another geometry than the model's.
+    The array is written in blocks of ``batch`` windows. ``readout.json`` beside it holds the digests of checkpoint and
+    windows, so that a readout of another model or of other windows is recognized. Raises :class:`InputError` if the
+    geometry of the windows is not that of the model.
     """
     from scbind.models.predictor import load_predictor
 
@@ -45,9 +45,9 @@ def sequence_readout(
 
 
 def open_readout(readout, chosen: Windows, windows, checkpoint) -> np.ndarray:
-    """Map the readout of the ``chosen`` windows, of the file ``windows``.
+    """Open the readout as a memory map of shape (windows, ...). ``chosen`` are the windows of the file ``windows``.
 
-    Raises :class:`InputError` where it was made with another checkpoint or other windows.
+    Raises :class:`InputError` if the readout was made with another checkpoint or other windows.
     """
     again = "run the sequence readout again"
     made_with = json.loads(require(_key(readout), again).read_text())
@@ -58,16 +58,16 @@ def open_readout(readout, chosen: Windows, windows, checkpoint) -> np.ndarray:
 
 
 def check_geometry(predictor, chosen: Windows, windows, checkpoint) -> None:
-    """Raise :class:`InputError` where windows were cut for another geometry than the model's."""
+    """Raise :class:`InputError` if the geometry of the windows is not that of the model."""
     model = (predictor.window, predictor.context)
     if model != (chosen.window, chosen.context):
         raise InputError(
             windows,
-            f"windows of {chosen.window} in {chosen.context} bp; {checkpoint} reads {model[0]} in {model[1]}",
-            "choose the windows again with the model's geometry",
+            f"windows of {chosen.window} in {chosen.context} bp; {checkpoint} reads {model[0]} in {model[1]} bp",
+            "choose the windows again with the geometry of the model",
         )
 
 
 def _key(readout) -> Path:
-    """Where it is said what a readout was made with."""
+    """Return the path of the JSON file with the digests of a readout."""
     return Path(readout).with_suffix(".json")

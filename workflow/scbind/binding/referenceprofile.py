@@ -1,4 +1,4 @@
-"""Make the reference profile: draw cells of several depths, thin them to these depths, predict, take means."""
+"""Compute the reference profile: draw cells, thin them to several depths, predict binding, and take means."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from scbind.formats.signal import CellSignal, window_blocks
 from scbind.formats.thinning import thinned_borrowed
 
 REFERENCE_CELLS = (
-    256  # in the reference, at each depth; with 64 of the example's 399, rare types are left to chance
+    256  # cells per depth; 64 of the 399 cells of the example would represent rare types only by chance
 )
-ABOUT = 0.8  # a cell of this share of a depth, or deeper, can show what cells of the depth show
+ABOUT = 0.8  # a cell can represent a depth if it has at least this fraction of it
 
 
 @dataclass(frozen=True)
@@ -31,11 +31,11 @@ class ProfileOptions:
     Attributes
     ----------
     background_draws
-        Windows that each window is compared with, at least 2.
+        Number of background windows per window, at least 2.
     seed
-        Of these draws, of the cells and of their thinning.
+        Seed for drawing background windows, drawing cells, and thinning.
     precision
-        As of :class:`scbind.models.predictor.Predictor`; the shards need the same.
+        See :class:`scbind.models.predictor.Predictor`. The shards need the same precision.
     """
 
     background_draws: int
@@ -53,27 +53,42 @@ def reference_profile(
     block: int = 256,
     device: str = "cpu",
 ) -> None:
-    """Write ``reference.npz``: what cells of a depth show on average, and like windows to compare with.
+    """Write ``reference.npz``: mean predicted binding at several depths, and the background windows.
 
-    At each of :func:`scbind.binding.profile.depth_levels`, ``REFERENCE_CELLS`` cells are drawn from all those
-    of all samples
-    that are about as deep, or deeper, and what they borrowed is thinned to that depth. Not the deepest cells alone:
-    these may be of one type, and would make what that type shows the measure of all.
+    For each depth of :func:`scbind.binding.profile.depth_levels`, up to ``REFERENCE_CELLS`` cells are drawn from the
+    cells of all samples with at least ``ABOUT`` times this depth. Their insertions, own and borrowed, are thinned to
+    the depth. The draw is not limited to the deepest cells, because these may all be of one type, which would then
+    determine the reference for all types.
 
-    The file holds a :class:`scbind.binding.profile.Profile` and beside it ``accessibility`` float64 (windows,),
-    insertions of all passing cells in the window, nothing borrowed; ``tfs``; ``n_cells``, the number of cells drawn.
+    The file holds a :class:`scbind.binding.profile.Profile` and three more arrays. ``accessibility``, float64
+    (windows,), is the number of insertions of all passing cells in the window, without borrowing. ``tfs`` are the TFs
+    of the model. ``n_cells`` is the number of cells drawn.
 
     Parameters
     ----------
+    files
+        The files of the network, the windows and the reference.
     samples
         name -> ``{"position": path, "cell": path, "cells": path}``.
+    output
+        The ``.npz`` file to write.
+    options
+        Number of draws, seed and precision.
     block
-        Windows per block; no number depends on it.
+        Windows per block. Results do not depend on it.
+    device
+        Device of the network: ``"cpu"`` or ``"cuda"``.
+
+    Raises
+    ------
+    InputError
+        If there are fewer than 2 draws, no samples or no passing cells, the files do not belong together, or the memory
+        of the GPU does not suffice.
     """
     network, draws = Network.open(files, device, options.precision), options.background_draws
     if draws < 2 or not samples:
         raise InputError(
-            "config", f"{draws} draws over {len(samples)} samples", "give at least 2 draws and a sample"
+            "config", f"{draws} draws for {len(samples)} samples", "set at least 2 draws and give a sample"
         )
     genome = network.genome
     opened = open_samples(samples, genome.sizes, genome.known_lengths())
@@ -87,26 +102,30 @@ def reference_profile(
     said = ", ".join(f"{level:.3g}" for level in cells.levels)
     n_cells = sum(len(sample.passing) for sample in opened)
     mean = f"mean P {profile.binding.mean():.3g}"
-    say(f"reference of {n_drawn} of {n_cells} cells at {said} insertions per base, {mean}")
+    say(
+        f"reference profile from {n_drawn} of {n_cells} cells at depths of {said} insertions per base, {mean}"
+    )
 
 
 @dataclass(frozen=True)
 class DrawnCells:
-    """The cells of all levels below each other: the insertions of a block of windows are then read once.
+    """The cells drawn for all depth levels, in one array, so that each block of windows is read once.
 
     Attributes
     ----------
     levels
-        float32 (levels,): geometric mean of what is left of the cells' depths at each level, insertions per base.
+        float32 (levels,): geometric mean of the depths of the thinned cells at each level, insertions per base.
     rows
-        The slice of each level.
+        The slice of each level in the arrays below.
     cell
-        int64 (drawn,): number among the passing cells of all samples.
-    share, depth
-        float64 and float32 (drawn,): share of a cell's insertions that is kept, and the depth that is left.
+        int64 (drawn,): index among the passing cells of all samples.
+    share
+        float64 (drawn,): fraction of a cell's fragments that is kept.
+    depth
+        float32 (drawn,): depth of the thinned cell, insertions per base.
     salt
-        uint64 (drawn,): of the thinning. A cell has the same at each level, so its insertions at a level are among
-        those at the next: what differs between levels is the depth, not the draw.
+        uint64 (drawn,): seed of the thinning. A cell has the same salt at each level, so the insertions that it keeps
+        at one level are a subset of those at the next. Levels then differ in depth but not in the random draw.
     """
 
     levels: np.ndarray
@@ -118,7 +137,7 @@ class DrawnCells:
 
     @classmethod
     def draw(cls, samples: list[SampleCells], rng: np.random.Generator) -> DrawnCells:
-        """Draw ``REFERENCE_CELLS`` cells at each level from those that are about as deep, or deeper."""
+        """Draw up to ``REFERENCE_CELLS`` cells per level from those with at least ``ABOUT`` times its depth."""
         depths = np.concatenate([sample.depth(sample.passing) for sample in samples])
         asked = depth_levels(depths)
         order = rng.permutation(len(depths))
@@ -140,7 +159,10 @@ class DrawnCells:
         )
 
     def lenders(self, samples: list[SampleCells]) -> Iterator[tuple[CellSignal, np.ndarray, sp.csr_matrix]]:
-        """For each sample its insertions, bool (drawn,) which cells are its own, and whose insertions they borrow."""
+        """Yield per sample: insertions, which drawn cells are in it (bool (drawn,)), and the lenders of these cells.
+
+        The lenders are a csr matrix, shape (drawn cells of the sample, cells of the sample).
+        """
         first = 0
         for sample in samples:
             mine = (self.cell >= first) & (self.cell < first + len(sample.passing))
@@ -149,7 +171,7 @@ class DrawnCells:
 
 
 def _accessibility(network: Network, samples: list[SampleCells], block: int) -> np.ndarray:
-    """Insertions of all passing cells in each window, float64 (windows,)."""
+    """Count the insertions of all passing cells in each window: float64 (windows,)."""
     windows = network.windows
     start, total = windows.global_starts(network.genome.sizes), np.zeros(len(windows))
     for part in window_blocks(len(windows), block):
@@ -162,14 +184,14 @@ def _accessibility(network: Network, samples: list[SampleCells], block: int) -> 
 def _means(
     network: Network, cells: DrawnCells, samples: list[SampleCells], block: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """``binding``, ``total`` and ``expected`` of a :class:`scbind.binding.profile.Profile`."""
+    """Compute ``binding``, ``total`` and ``expected`` of a :class:`scbind.binding.profile.Profile`."""
     n_windows, n_tfs, n_levels = len(network.windows), len(network.predictor.tfs), len(cells.levels)
     binding = np.zeros((n_windows, n_tfs), dtype=np.float32)
     total, expected = np.zeros((n_levels, n_windows)), np.zeros((n_levels, n_tfs))
     lending = list(cells.lenders(samples))
     for part in window_blocks(n_windows, block):
         for number, found in enumerate(_level_means(network, cells, lending, part)):
-            found = np.rint(found * P_STEPS) / P_STEPS  # sums are exact, in any order
+            found = np.rint(found * P_STEPS) / P_STEPS  # makes sums exact in any order
             binding[part] += (found / n_levels).astype(np.float32)
             total[number, part] = found.sum(axis=1)
             expected[number] += found.sum(axis=0)
@@ -177,7 +199,7 @@ def _means(
 
 
 def _level_means(network: Network, cells: DrawnCells, lending: list, part: slice) -> Iterator[np.ndarray]:
-    """For each level the mean P(bound) of its cells in a block of windows, float64 (windows, TFs)."""
+    """Return, for each level, the mean P(bound) of its cells in a block of windows: float64 (windows, TFs)."""
     context = network.contexts[part]
     thinned = np.empty((len(cells.cell), len(context), network.n_bins), dtype=np.float32)
     for signal, mine, lenders in lending:

@@ -1,4 +1,4 @@
-"""The cells of a sample as inference sees them: their insertions, which of them pass, and who lends to whom."""
+"""The cells of a sample for inference: insertions, which cells pass quality control, and what each cell borrows."""
 
 from __future__ import annotations
 
@@ -14,16 +14,28 @@ from scbind.formats.celltable import passing_rows, read_borrow
 from scbind.formats.genome import ChromSizes
 from scbind.formats.signal import CellSignal
 
-COPIED_SHARE = 0.5  # of the cells: where more of them lend, a copy would save little and fill the disk
+COPIED_SHARE = (
+    0.5  # if a larger fraction of the cells lends, a copy of their insertions would save little time
+)
 
 
 @dataclass(frozen=True)
 class SampleCells:
-    """Insertions of a sample's cells, which cells pass, and what each borrows.
+    """Insertions of a sample's cells, which cells pass quality control, and what each cell borrows.
 
-    ``path`` is the ``cells.h5ad``; ``density`` float64 (cells,), insertions per base of each cell alone (see
-    :meth:`scbind.formats.signal.CellSignal.density`); ``passing`` int64 (passing cells,), rows of the file, may
-    be empty; ``borrow`` csr float32 (cells, cells), stored weights times what :func:`equivalent` says.
+    Attributes
+    ----------
+    path
+        The ``cells.h5ad``.
+    signal
+        The insertions of all cells.
+    density
+        float64 (cells,): insertions per base of each cell without borrowing; see
+        :meth:`scbind.formats.signal.CellSignal.density`.
+    passing
+        int64 (passing cells,): rows of the file. May be empty.
+    borrow
+        csr float32 (cells, cells): the stored weights, scaled by :func:`equivalent`.
     """
 
     path: Path
@@ -34,30 +46,32 @@ class SampleCells:
 
     @classmethod
     def open(cls, position, cell, cells, sizes: ChromSizes, known: np.ndarray) -> SampleCells:
-        """Open the three files of a sample; :class:`InputError` if they do not belong together.
+        """Open the three files of a sample. Raises :class:`InputError` if they do not belong together.
 
-        ``known`` as of :meth:`scbind.formats.signal.CellSignal.density`.
+        For ``known``, see :meth:`scbind.formats.signal.CellSignal.density`.
         """
         passing, borrow = passing_rows(cells), read_borrow(cells)
         if borrow is None:
-            raise InputError(cells, "needs obsp['borrow']", "run the embedding of the sample again")
+            raise InputError(cells, "has no obsp['borrow']", "run the embedding of the sample again")
         signal = CellSignal.open(position, cell, borrow.shape[0], sizes)
         if (largest := signal.largest_row()) >= borrow.shape[0]:
             raise InputError(
-                cell, f"names row {largest}, but {cells} has {borrow.shape[0]} cells", "count them again"
+                cell,
+                f"names row {largest}, but {cells} has {borrow.shape[0]} cells",
+                "count the sample again",
             )
         density = signal.density(known)
         return cls(Path(cells), signal, density, passing, equivalent(borrow, density))
 
     def depth(self, rows: np.ndarray) -> np.ndarray:
-        """Insertions per base of passing cells with what they borrow: float64 (rows,).
+        """Return the depth of passing cells, including what they borrow: float64 (rows,), insertions per base.
 
-        Raises :class:`InputError` where no passing cell has an insertion on a chromosome with sequence.
+        Raises :class:`InputError` if no passing cell has an insertion on a chromosome with sequence.
         """
         if len(rows) and not self.density[self.passing].any():
             raise InputError(
                 self.path,
-                "none of its fragments lie on a chromosome with sequence",
+                "no fragment of its passing cells lies on a chromosome with sequence",
                 "use the genome that the fragments were aligned to, or leave the sample out",
             )
         return self.borrow[rows] @ self.density
@@ -65,10 +79,11 @@ class SampleCells:
     def lenders(
         self, rows: np.ndarray, starts: np.ndarray, width: int, folder: Path
     ) -> tuple[CellSignal, np.ndarray | None]:
-        """The insertions that some cells hold or borrow in windows, and which cells to count (``None``: all).
+        """Return the insertions that the cells ``rows`` have or borrow, and which cells to count (``None``: all).
 
-        Where few cells lend to ``rows``, their insertions are copied to ``folder`` once, so that those of all others
-        need not be read for every window again: else the time of a shard would grow with the whole sample.
+        If few cells lend to ``rows``, their insertions in the windows are copied to ``folder`` once. The insertions of
+        the other cells are then not read again for every window. Otherwise the time of a shard would grow with the size
+        of the sample. ``starts`` are global 0-based starts of intervals of ``width`` bases.
         """
         lends = np.zeros(self.borrow.shape[1], dtype=bool)
         lends[self.borrow[rows].indices] = True
@@ -94,9 +109,10 @@ def equivalent(borrow: sp.csr_matrix, density: np.ndarray) -> sp.csr_matrix:
 
 
 def open_samples(samples: dict, sizes: ChromSizes, known: np.ndarray) -> list[SampleCells]:
-    """Open samples (name -> keyword arguments of :meth:`SampleCells.open`) by name, without those where no cell passes.
+    """Open samples, sorted by name, and leave out those without passing cells.
 
-    Raises :class:`InputError` where none is left.
+    ``samples`` maps names to keyword arguments of :meth:`SampleCells.open`. Raises :class:`InputError` if no sample is
+    left.
     """
     opened = []
     for name, files in sorted(samples.items()):
@@ -104,8 +120,8 @@ def open_samples(samples: dict, sizes: ChromSizes, known: np.ndarray) -> list[Sa
         if len(found.passing):
             opened.append(found)
         else:
-            say(f"WARNING {name}: no cell passes quality control; the sample is passed over")
+            say(f"WARNING {name}: no cell passes quality control; the sample is left out")
     if not opened:
-        problem = "no cell passes quality control, in this sample or any other"
-        raise InputError(found.path, problem, "lower the thresholds of quality")
+        problem = "no cell of this or any other sample passes quality control"
+        raise InputError(found.path, problem, "lower the thresholds of quality control")
     return opened

@@ -1,10 +1,11 @@
-"""P(bound) of a shard of cells on disk: blocks of codes, compressed, per TF.
+"""P(bound) of a shard of cells on disk: compressed blocks of codes, per TF.
 
-A probability that reaches a floor is kept as a whole number of steps (uint8, at least 1), every other one as 0. Steps
-are even in 1 - sqrt(1 - P): the error is largest for small probabilities and falls towards 1, where the sites are that
-rank first and where there are few, so that telling them apart costs little. A
-shard's file is an ``.npz``: per TF the compressed blocks one after the other and where they lie, and whatever else
-came with the cells. It is written one TF at a time, and read block by block, in bounded memory.
+A probability of at least the floor is stored as a code from 1 to the number of steps (uint8), all others as 0. Codes
+are evenly spaced in 1 - sqrt(1 - P). The error is therefore largest for small probabilities and smallest near 1, where
+the top-ranked sites are. These sites are few, so the finer steps there cost little space.
+
+A shard is an ``.npz`` file. It holds, per TF, the compressed blocks and a table of their positions, and further arrays
+of the cells. It is written one TF at a time and read block by block, in bounded memory.
 """
 
 from __future__ import annotations
@@ -27,8 +28,10 @@ from scbind.core.files import require
 from scbind.core.runlog import FULL
 from scbind.formats.celltable import passing_rows
 
-LEAST_ERROR = 0.004  # that 255 steps keep: codes are uint8
-CODEC = Blosc("lz4", clevel=1, shuffle=Blosc.NOSHUFFLE)  # shards are read once: fast before small
+LEAST_ERROR = 0.004  # smallest error that 255 steps allow; codes are uint8
+CODEC = Blosc(
+    "lz4", clevel=1, shuffle=Blosc.NOSHUFFLE
+)  # shards are read once, so speed matters more than size
 INDEX = (
     "row",
     "window",
@@ -41,31 +44,31 @@ INDEX = (
 LOCAL = struct.Struct(
     "<4s22xHH"
 )  # header of a member of a zip: magic; lengths of the name and of the extra field
-READ_AHEAD = 1 << 18  # bytes: the blocks of one range of windows lie side by side
+READ_AHEAD = 1 << 18  # bytes per read; the blocks of one range of windows are next to each other
 AGAIN = "run the inference of the sample again"
 
 
 def steps(floor: float, max_error: float) -> int:
-    """Return the number of steps from 0 to 1 so that no kept probability is wrong by more than ``max_error``.
+    """Return the number of steps from 0 to 1 that keeps the error of stored probabilities at or below ``max_error``.
 
-    The error of P is at most sqrt(1 - P) / n + 1 / (4 n^2) with n steps. Raises :class:`InputError` where 255 steps do
-    not suffice or the smallest kept probability would round to 0.
+    With n steps, the error of P is at most sqrt(1 - P) / n + 1 / (4 n^2). Raises :class:`InputError` if 255 steps do
+    not suffice, or if the smallest stored probability would round to 0.
     """
     if not LEAST_ERROR <= max_error <= 0.5:
-        problem = f"infer.max_error {max_error} cannot be kept"
-        raise InputError("config", problem, f"give one between {LEAST_ERROR} and 0.5")
+        problem = f"infer.max_error {max_error} is out of range"
+        raise InputError("config", problem, f"set it between {LEAST_ERROR} and 0.5")
     if not max_error <= floor < 1:
-        problem = f"a binding floor of {floor} cannot be stored with an error of {max_error}"
+        problem = f"infer.floor {floor} cannot be stored with infer.max_error {max_error}"
         raise InputError(
-            "config", problem, f"give infer.floor between {max_error} and 1, or a smaller infer.max_error"
+            "config", problem, f"set infer.floor between {max_error} and 1, or a smaller infer.max_error"
         )
     return int(np.ceil((np.sqrt(1 - floor) + np.sqrt(1 - floor + max_error)) / (2 * max_error) - 1e-9))
 
 
 def quantise(probability: np.ndarray, floor: float, scale: int) -> np.ndarray:
-    """Codes of float32 probabilities, uint8 of the same shape: 0 (absent) below ``floor``, else at least 1.
+    """Return the codes of float32 probabilities: uint8 of the same shape; 0 below ``floor``, otherwise at least 1.
 
-    ``scale`` (1 - sqrt(1 - P)), rounded; :func:`decode` gives P.
+    The code is ``scale`` * (1 - sqrt(1 - P)), rounded. :func:`decode` gives P.
     """
     work = np.subtract(np.float32(1), probability)
     np.sqrt(work, out=work)
@@ -77,41 +80,47 @@ def quantise(probability: np.ndarray, floor: float, scale: int) -> np.ndarray:
 
 
 def decode(scale: int) -> np.ndarray:
-    """P of each code from 0 to ``scale``, float64 (scale + 1,): 1 - (1 - code / scale)^2."""
+    """Return P of each code from 0 to ``scale``: float64 (scale + 1,), 1 - (1 - code / scale)^2."""
     return 1 - (1 - np.arange(scale + 1) / scale) ** 2
 
 
 def largest_error(floor: float, scale: int) -> float:
-    """By how much a stored probability may be wrong."""
+    """Return the largest error of a stored probability."""
     return float(np.sqrt(1 - floor) / scale + 0.25 / scale**2)
 
 
 @contextmanager
 def written_to(folder) -> Iterator[None]:
-    """Turn a disk that takes no more (full, over quota, read-only) into one line that names the folder."""
+    """Raise :class:`InputError` that names ``folder`` if its disk is full, over quota or read-only."""
     try:
         yield
     except OSError as error:
         if error.errno not in FULL:
             raise
         problem = f"cannot write here: {os.strerror(error.errno)}"
-        raise InputError(folder, problem, "make room, then run again; what is finished stays") from error
+        raise InputError(
+            folder, problem, "free disk space, then run again; finished files are kept"
+        ) from error
 
 
 class ShardWriter:
     """Collects the binding of a shard of cells on disk and writes it as ``.npz``, in bounded memory.
 
-    Blocks may come in any order. Without ``sites`` nothing is kept of them: the shard then holds only what is given to
-    :meth:`finish`. A disk that is full raises :class:`InputError` and leaves nothing behind. Until the shard is
-    finished everything is in :attr:`folder`, beside the output and named after it: what a killed run left there is
-    removed by the next one.
+    Blocks may come in any order. Without ``sites``, blocks are not stored, and the shard holds only the arrays given to
+    :meth:`finish`. A full disk raises :class:`InputError` and leaves no files behind. Until the shard is finished, all
+    its data are in :attr:`folder`, next to the output and named after it. The next run removes what a killed run left
+    there.
 
     Parameters
     ----------
-    tfs, floor, max_error
-        Names of the TFs; the least probability that is kept, and by how much a kept one may be wrong.
+    tfs
+        Names of the TFs.
+    floor, max_error
+        Smallest probability that is stored, and largest error of a stored probability.
     output
-        The ``.npz``; its folder is made if need be.
+        The ``.npz`` file to write. Its folder is created if it does not exist.
+    sites
+        Whether probabilities are stored.
     """
 
     def __init__(
@@ -133,10 +142,10 @@ class ShardWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def add(self, row: int, window: int, probability: np.ndarray) -> None:
-        """Add P(bound), float32 (cells, windows, TFs), of a block starting at cell ``row`` and ``window``."""
+        """Add P(bound), float32 (cells, windows, TFs), of a block that starts at cell ``row`` and at ``window``."""
         if not self.sites:
             return
-        # cells run fastest: in one window they are alike, which the codec makes use of
+        # cells vary fastest: the cells of a window have similar codes, which compress well
         codes = quantise(probability, self.floor, self.scale)
         codes = np.ascontiguousarray(codes.reshape(-1, len(self.tfs)).T)
         cells, windows = probability.shape[:2]
@@ -151,9 +160,9 @@ class ShardWriter:
                 self._offset[tf] += len(packed)
 
     def finish(self, rows: np.ndarray, n_windows: int, arrays: dict, made_with: str = "") -> None:
-        """Write the shard of these ``rows`` of ``cells.h5ad``, with ``arrays`` (name to array or text).
+        """Write the shard of the cells ``rows`` of ``cells.h5ad``, with ``arrays`` (name to array or text).
 
-        ``made_with`` tells models apart; all shards of a sample must agree on it.
+        ``made_with`` identifies the model and its inputs. It must be the same in all shards of a sample.
         """
         finished = self.folder / "shard.npz"
         with written_to(self.output.parent), zipfile.ZipFile(finished, "w") as archive:
@@ -182,10 +191,10 @@ class ShardWriter:
 
 
 class Shard:
-    """A shard on disk; each array is read when asked for. ``rows`` are the cells' rows in ``cells.h5ad``.
+    """A shard on disk. Each array is read on demand. ``rows`` are the cells' rows in ``cells.h5ad``.
 
-    Of the binding only the table of blocks of one TF is held, and of the blocks only those that are asked for are read:
-    members of the file are stored as they are, so a block lies at a known place.
+    In memory are only the table of blocks of one TF and the blocks requested. The zip does not compress its members, so
+    the position of each block in the file is known.
     """
 
     def __init__(self, path, file):
@@ -196,35 +205,35 @@ class Shard:
         self.n_windows, self.sites = int(npz["n_windows"]), bool(npz["sites"])
         self.floor, self.scale = float(npz["floor"]), int(npz["scale"])
         self.made_with = str(npz["made_with"])
-        self._held = (None, None, 0)  # a TF, its table of blocks, and where in the file its blocks begin
+        self._held = (None, None, 0)  # a TF, its table of blocks, and the position of its blocks in the file
 
     @classmethod
     def open(cls, path) -> Shard:
-        """Open a shard; :class:`InputError` if the file is damaged."""
+        """Open a shard. Raises :class:`InputError` if the file is missing or damaged."""
         file = open(require(path, AGAIN), "rb", buffering=READ_AHEAD)
         try:
             return cls(path, file)
         except (zipfile.BadZipFile, KeyError, ValueError) as error:
-            raise InputError(path, f"not a shard of binding ({error})", AGAIN) from None
+            raise InputError(path, f"is not a shard of binding ({error})", AGAIN) from None
 
     @property
     def kind(self) -> tuple:
-        """What all shards of a sample have in common."""
+        """The properties that must be the same in all shards of a sample."""
         return self.tfs, self.n_windows, self.floor, self.scale, self.sites, self.made_with
 
     def array(self, name: str) -> np.ndarray:
-        """Read one of the arrays that came with the shard."""
+        """Read one of the arrays given to :meth:`ShardWriter.finish`."""
         return self._npz[name]
 
     @property
     def reliability(self) -> dict:
-        """TF -> what the calibration knows of it (see :func:`scbind.models.abstention.reliability`)."""
+        """TF -> its reliability from the calibration (see :func:`scbind.models.abstention.reliability`)."""
         return json.loads(str(self._npz["reliability"]))
 
     def codes(self, tf: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return codes of one TF (by its number) in windows ``[start, stop)``: uint8 (cells, windows).
+        """Return the codes of a TF, given by its index, in windows ``[start, stop)``: uint8 (cells, windows).
 
-        Raises :class:`InputError` where a block is damaged.
+        Raises :class:`InputError` if a block is damaged.
         """
         stop = self.n_windows if stop is None else stop
         if self._held[0] != tf:
@@ -236,7 +245,7 @@ class Shard:
             self._file.seek(begin + offset)
             packed = self._file.read(size)
             if zlib.crc32(packed) != crc:
-                raise InputError(self.path, "a block of binding in it is damaged", AGAIN)
+                raise InputError(self.path, "a block of binding is damaged", AGAIN)
             block = np.frombuffer(CODEC.decode(packed), dtype=np.uint8)
             first, last = max(window, start), min(window + windows, stop)
             part = block.reshape(windows, cells)[first - window : last - window]
@@ -244,7 +253,7 @@ class Shard:
         return found
 
     def _begin(self, member: str) -> int:
-        """Place in the file of the first entry of an array that is a stored member of the zip."""
+        """Return the position in the file of the first entry of an array that the zip holds uncompressed."""
         self._file.seek(self._npz.zip.getinfo(member).header_offset)
         _, name_length, extra_length = LOCAL.unpack(self._file.read(LOCAL.size))
         self._file.seek(name_length + extra_length, os.SEEK_CUR)
@@ -254,22 +263,26 @@ class Shard:
 
 
 def check_shards(shards: list[Shard], cells) -> list[Shard]:
-    """Return the shards in order of their cells, or refuse: each passing cell once, and all agree."""
+    """Return the shards in the order of their cells.
+
+    Raises :class:`InputError` if the shards do not hold each passing cell exactly once, or were made with different
+    models or settings.
+    """
     if not shards:
-        raise InputError(cells, "no shard of its cells was given", AGAIN)
+        raise InputError(cells, "no shard of its cells is given", AGAIN)
     shards = sorted((s for s in shards if len(s.rows)), key=lambda s: s.rows[0]) or shards
     first = shards[0]
     for shard in shards[1:]:
         if shard.made_with != first.made_with:
-            raise InputError(shard.path, f"made with another model than {first.path}", AGAIN)
+            raise InputError(shard.path, f"was made with another model than {first.path}", AGAIN)
         if shard.kind != first.kind:
-            raise InputError(shard.path, f"other TFs, windows, floor or error than in {first.path}", AGAIN)
+            raise InputError(shard.path, f"has other TFs, windows, floor or error than {first.path}", AGAIN)
     passing = passing_rows(cells)
     rows = np.concatenate([s.rows for s in shards])
     if not np.array_equal(rows, passing):
         raise InputError(
             first.path,
-            f"the shards hold {len(rows)} cells, not the {len(passing)} that pass in {cells}",
+            f"this and the other shards hold {len(rows)} cells, not the {len(passing)} passing cells of {cells}",
             AGAIN,
         )
     return shards

@@ -1,7 +1,7 @@
 """The binding store of a sample: P(bound) per cell, window and TF, as an AnnData zarr, and its reader.
 
-A layer is one TF: a uint8 array of cells x windows in compressed chunks, 0 where P is below the floor. Chunks of
-zeros are not written. As chunks are cut along both axes, a cell, a region or a TF is read without the rest.
+Each TF is one layer: a uint8 array of cells x windows in compressed chunks, 0 where P is below the floor. Chunks of
+zeros are not written. Chunks divide both axes, so a cell, a region or a TF can be read without the rest.
 """
 
 from __future__ import annotations
@@ -33,24 +33,28 @@ from scbind.formats.celltable import read_passing_cells
 from scbind.formats.genome import Genome
 from scbind.models.abstention import abstained, reliability_table
 
-FORMAT = 2  # of the store; raise when codes change meaning
+FORMAT = 2  # version of the store; increase it if the meaning of the codes changes
 CHUNK = (
     512,
     2048,
-)  # cells x windows: a cell's chunks of 50,000 windows, or a window's of 10,000 cells, are about 20
-# Within a chunk cells run fastest (order F): in one window they are alike. Few steps leave most bits the same, so
-# sorting by bit saves a tenth to a quarter over sorting by byte.
+)  # cells x windows: reading one cell in 50,000 windows, or one window in 10,000 cells, needs about 20 chunks
+# Within a chunk cells vary fastest (order F), because the cells of a window have similar codes. Most bits of the codes
+# are equal, so shuffling by bit saves 10 to 25 % of the space of shuffling by byte.
 CODEC = Blosc("zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
 
 
 def merge_shards(shards: list, windows, cells, reference_dir, output, provenance: dict | None = None) -> None:
-    """Write the binding of a sample as an AnnData zarr store; one column of chunks is in memory at a time.
+    """Write the binding of a sample as an AnnData zarr store. One column of chunks is in memory at a time.
 
-    ``obs`` holds the passing cells with their QC and type, those of a type side by side: they are alike, so the store
-    is a seventh smaller than in the order of the shards, and a type is read without most of the others. ``var`` holds
-    the windows (``chrom``, ``start``, ``end``, ``peak``, ``gc``; 0-based half-open), ``layers[tf]`` uint8 codes (cells,
-    windows); ``uns`` says how to read them: P = 1 - (1 - code / ``scale``)^2, wrong by at most ``max_error``; 0 means
-    below ``floor``; and, as JSON, what is known of each TF's ``reliability``. There is no ``X``.
+    * ``obs``: the passing cells with QC and type, sorted by type. Cells of a type are similar, so this order makes the
+      store one seventh smaller than the order of the shards. A type can be read without most of the others.
+    * ``var``: the windows (``chrom``, ``start``, ``end``, ``peak``, ``gc``; 0-based half-open).
+    * ``layers[tf]``: uint8 codes (cells, windows). P = 1 - (1 - code / ``scale``)^2, with an error of at most
+      ``max_error``. 0 means below ``floor``.
+    * ``uns``: ``scale``, ``floor``, ``max_error``, ``tfs``, and as JSON the ``reliability`` of each TF and
+      ``provenance``.
+
+    There is no ``X``.
 
     Parameters
     ----------
@@ -59,22 +63,22 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
     windows, cells, reference_dir, output
         ``windows.npz``, the sample's ``cells.h5ad``, the reference folder, and the store to write (a folder).
     provenance
-        Written into ``uns["provenance"]`` as JSON: model, digests.
+        Model and digests for ``uns["provenance"]``.
 
     Raises
     ------
     InputError
-        If shards do not fit together, the cells or the windows; if they were made without sites; if the disk is full.
+        If the shards do not match each other, the cells or the windows, contain no binding, or if the disk is full.
     """
     opened = check_shards([Shard.open(path) for path in shards], cells)
     first = opened[0]
     if not first.sites:
         raise InputError(
-            first.path, "holds activity only, no sites", "set infer.store to all, then run again"
+            first.path, "holds TF activity but no binding", "set infer.store to all, then run again"
         )
     chosen, sizes = Windows.load(windows), Genome.open(reference_dir).sizes
     if len(chosen) != first.n_windows:
-        raise InputError(first.path, f"{first.n_windows} windows, but {windows} has {len(chosen)}", AGAIN)
+        raise InputError(first.path, f"has {first.n_windows} windows, but {windows} has {len(chosen)}", AGAIN)
     obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = np.concatenate([s.array("depth") for s in opened])
     order = (
@@ -104,7 +108,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
     }
     shape, bounds = (len(obs), len(var)), np.cumsum([0, *(len(s.rows) for s in opened)])
     with written_to(Path(output).parent), atomic(output) as scratch:
-        root = zarr.open_group(scratch, mode="w", zarr_format=2)  # version 2 is what all readers know
+        root = zarr.open_group(scratch, mode="w", zarr_format=2)  # all readers know version 2
         write_elem(root, "/", ad.AnnData(obs=obs, var=var, uns=uns, obsm=obsm))
         for number, tf in enumerate(first.tfs):
             layer = root["layers"].create_array(
@@ -128,28 +132,30 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
 
 
 class Binding:
-    """A sample's binding, read on demand: ``binding[cells, region, tf]`` is a csr of probabilities.
+    """The binding of a sample, read on demand: ``binding[cells, region, tf]`` is a csr matrix of P(bound).
 
-    * ``cells``: ``:``, a slice, a bool mask, row numbers, or barcodes (names of ``obs``);
-    * ``region``: ``:``, ``"chr1"``, ``"chr1:1000-2000"`` (windows sharing a base; 0-based half-open), a
-      slice, a mask or numbers of windows;
+    * ``cells``: ``:``, a slice, a bool mask, row numbers, or barcodes (names of ``obs``).
+    * ``region``: ``:``, ``"chr1"``, ``"chr1:1000-2000"`` (windows that share a base with it; 0-based half-open), a
+      slice, a bool mask, or numbers of windows.
     * ``tf``: one of ``tfs``. No other TF is read.
 
-    The result is csr float32, shape (cells, windows); absent entries are below ``floor``, the others wrong by at
-    most ``max_error``. Only the chunks (:data:`CHUNK`) that hold what was asked for are read.
+    The result is csr float32, shape (cells, windows). Entries that it does not hold are below ``floor``; the error of
+    the others is at most ``max_error``. Only the chunks (:data:`CHUNK`) that contain the selection are read.
     """
 
     def __init__(self, path):
         self.path = Path(path)
         if not self.path.is_dir():
-            raise InputError(path, "no such binding store", "run the binding rule of the sample first")
+            raise InputError(
+                path, "this binding store does not exist", "run the binding rule of the sample first"
+            )
         self._root = zarr.open_group(self.path, mode="r")
         self.obs, self.var = read_elem(self._root["obs"]), read_elem(self._root["var"])
         uns = read_elem(self._root["uns"])
         if (found := int(uns.get("format", 1))) != FORMAT:
             raise InputError(
                 path,
-                f"a binding store of format {found}; this version reads {FORMAT}",
+                f"is a binding store of format {found}, but this version reads format {FORMAT}",
                 "merge its shards again",
             )
         self.scale, self.floor = int(uns["scale"]), float(uns["floor"])
@@ -159,22 +165,27 @@ class Binding:
 
     @property
     def abstained(self) -> np.ndarray:
-        """Bool (cells, TFs): probabilities that should not be read (see :mod:`scbind.models.abstention`)."""
+        """Where scbind abstains (see :mod:`scbind.models.abstention`): bool (cells, TFs)."""
         table = reliability_table(self.reliability, self.tfs)
         return abstained(table, self.obs["borrowed_depth"].to_numpy())
 
     @property
     def shallow(self) -> np.ndarray:
-        """Bool (cells, TFs): the cell is too shallow for a TF that is not abstained on as a whole."""
+        """Where a cell is too shallow for a TF on which scbind does not abstain in all cells: bool (cells, TFs)."""
         table = reliability_table(self.reliability, self.tfs)
         return self.abstained & ~table["abstained"].to_numpy()
 
     def codes(self, tf: str, rows=slice(None), columns=slice(None)) -> sp.csr_matrix:
-        """Return stored codes of a TF, csr uint8 (cells, windows); rows and columns as slices or numbers >= 0."""
+        """Return the stored codes of a TF: csr uint8 (cells, windows).
+
+        ``rows`` and ``columns`` are slices or numbers >= 0. Raises :class:`InputError` if the store lacks the TF.
+        """
         layer = self._layer(tf)
         wanted = [np.arange(n)[pick] for n, pick in zip(layer.shape, (rows, columns), strict=True)]
         parts = []
-        for first in range(0, layer.shape[0], CHUNK[0]):  # a row of chunks at a time: dense blocks stay small
+        for first in range(
+            0, layer.shape[0], CHUNK[0]
+        ):  # one row of chunks at a time keeps dense blocks small
             mine = wanted[0][wanted[0] // CHUNK[0] == first // CHUNK[0]]
             if len(mine) and len(wanted[1]):
                 parts.append(sp.csr_matrix(_read(layer, mine, wanted[1])))
@@ -188,8 +199,8 @@ class Binding:
     def sums(self, tf: str, groups: np.ndarray, n_groups: int) -> np.ndarray:
         """Sum P(bound) of a TF over the cells of each group: float64 (n_groups, windows).
 
-        ``groups`` int (cells,) numbers the group of every cell from 0; -1: in none. What is absent counts as 0. One
-        chunk is in memory at a time.
+        ``groups``, int (cells,), is the index of each cell's group, or -1 for cells in no group. Entries below the
+        floor count as 0. One chunk is in memory at a time.
         """
         layer, total = self._layer(tf), np.zeros((n_groups, len(self.var)))
         height, width = layer.chunks
@@ -201,43 +212,50 @@ class Binding:
             for start in range(0, layer.shape[1], width):
                 left = layer[first : first + height, start : start + width].T / np.float32(-self.scale)
                 left += 1
-                probability = 1 - np.square(left, out=left)  # as decode gives it, but faster than a table
+                probability = 1 - np.square(
+                    left, out=left
+                )  # same values as decode(), but faster than a table
                 total[:, start : start + width] += (probability @ member).T
         return total
 
     def _layer(self, tf: str):
         if tf not in self.tfs:
-            raise InputError(self.path, f"no TF {tf!r}", f"choose one of {', '.join(self.tfs)}")
+            raise InputError(self.path, f"has no TF {tf!r}", f"choose one of {', '.join(self.tfs)}")
         return self._root["layers"][tf]
 
     def windows_in(self, region: str) -> np.ndarray:
-        """Numbers of the windows that share a base with ``chrom`` or ``chrom:start-end``; int64."""
+        """Return the numbers of the windows that share a base with ``chrom`` or ``chrom:start-end``: int64.
+
+        ``region`` is 0-based half-open. Raises :class:`InputError` if it is malformed or its chromosome is unknown.
+        """
         chrom, _, span = region.partition(":")
         if chrom not in self.var.chrom.cat.categories:
-            raise InputError(self.path, f"no chromosome {chrom!r}", "use a name of the reference")
+            raise InputError(
+                self.path, f"has no chromosome {chrom!r}", "use a chromosome name of the reference"
+            )
         hit = (self.var.chrom == chrom).to_numpy()
         if span:
             start, dash, end = span.replace(",", "").partition("-")
             if not (dash and start.isdigit() and end.isdigit()):
-                raise InputError(self.path, f"{region!r} is no region", "write chrom:start-end")
+                raise InputError(self.path, f"{region!r} is not a region", "write chrom:start-end")
             hit &= (self.var.start.to_numpy() < int(end)) & (self.var.end.to_numpy() > int(start))
         return np.flatnonzero(hit)
 
     def _rows(self, cells) -> np.ndarray:
-        """Row numbers of cells given in any of the ways of the class; int64."""
+        """Return the row numbers of cells, given in any form that the class accepts: int64."""
         if not isinstance(cells, slice):
             cells = np.atleast_1d(np.asarray(cells))
             if cells.dtype.kind in "UOST":
                 numbers = self.obs.index.get_indexer(cells)
                 if (numbers < 0).any():
-                    problem = f"no cell {str(cells[numbers < 0][0])!r}"
+                    problem = f"has no cell {str(cells[numbers < 0][0])!r}"
                     raise InputError(self.path, problem, "use names of its obs")
                 cells = numbers
             cells = cells if cells.dtype == bool else cells.astype(np.int64)
         return np.arange(len(self.obs))[cells]
 
     def _columns(self, region) -> np.ndarray:
-        """Numbers of windows given in any of the ways of the class; int64."""
+        """Return the numbers of windows, given in any form that the class accepts: int64."""
         if isinstance(region, str):
             return self.windows_in(region)
         region = region if isinstance(region, slice) else np.atleast_1d(np.asarray(region))
@@ -250,15 +268,15 @@ class Binding:
         return sp.csr_matrix((values, found.indices, found.indptr), shape=found.shape)
 
     def to_anndata(self, cells=slice(None), region=slice(None), tfs: list[str] | None = None) -> ad.AnnData:
-        """Return a part as AnnData in memory: one csr float32 layer of probabilities per TF.
+        """Return a part of the store as AnnData in memory: one csr float32 layer of P(bound) per TF.
 
-        ``cells`` and ``region`` are as of ``[...]``; ``tfs``: all, or some. ``obs``, ``var`` and ``obsm`` are
-        those of the store; ``obsm["abstained"]`` is added, a table of bool (cells, TFs) that says what should not be
-        read. ``uns`` holds ``floor``, ``max_error`` and, as JSON, the ``reliability`` of these TFs.
+        ``cells`` and ``region`` are as in ``binding[cells, region, tf]``. ``tfs`` are the TFs to read, by default all.
+        ``obs``, ``var`` and ``obsm`` are those of the store. ``obsm["abstained"]``, a bool table (cells, TFs), marks
+        where scbind abstains. ``uns`` holds ``floor``, ``max_error`` and, as JSON, the ``reliability`` of these TFs.
         """
         rows, columns = self._rows(cells), self._columns(region)
         tfs, obs = self.tfs if tfs is None else list(tfs), self.obs.iloc[rows]
-        layers = {tf: self[rows, columns, tf] for tf in tfs}  # a TF that is not there is refused here
+        layers = {tf: self[rows, columns, tf] for tf in tfs}  # raises InputError for unknown TFs
         unread = pd.DataFrame(self.abstained, columns=self.tfs)[tfs].iloc[rows].set_index(obs.index)
         known = {tf: self.reliability[tf] for tf in tfs if tf in self.reliability}
         return ad.AnnData(
@@ -276,9 +294,10 @@ class Binding:
 
 
 def _read(layer, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Dense codes of rows and columns, in any order, read through the smallest range that holds them each chunk.
+    """Return the dense codes of rows and columns, given in any order.
 
-    Columns that are far apart are read chunk by chunk, so that what lies between is left alone.
+    Columns are read chunk by chunk, each time as the smallest range that contains them. Chunks without a requested
+    column are not read.
     """
     found = np.empty((len(rows), len(columns)), dtype=layer.dtype)
     low, high = rows.min(), rows.max() + 1
@@ -290,5 +309,8 @@ def _read(layer, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 
 
 def open_binding(path) -> Binding:
-    """Open ``results/binding/{sample}.zarr``; nothing but cells and windows is read. See :class:`Binding`."""
+    """Open ``results/binding/{sample}.zarr`` as :class:`Binding`. This reads only cells and windows.
+
+    Raises :class:`InputError` if the store does not exist or has another format.
+    """
     return Binding(path)

@@ -1,4 +1,4 @@
-"""The windows that binding is predicted in, as :mod:`scbind.binding.choice` wrote them."""
+"""The windows in which binding is predicted. :mod:`scbind.binding.choice` writes them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Windows:
     chrom : int32, shape (windows,); index into ``ChromSizes.names``
     start : int32, shape (windows,); 0-based start of the window itself, not of its context
     peak : int32, shape (windows,); row of ``consensus.bed`` (0-based, of those on the reference's chromosomes)
-    gc : float32, shape (windows,); share of G and C among the known bases of the context
+    gc : float32, shape (windows,); fraction of G and C among the known bases (not N) of the context
     window, context : width (bp) of the window, and of the sequence and signal around it
     """
 
@@ -34,11 +34,13 @@ class Windows:
 
     @classmethod
     def load(cls, path: str | Path) -> Windows:
-        """Read ``windows.npz``. Raises :class:`InputError` if it is not such a file."""
+        """Read ``windows.npz``. Raises :class:`InputError` if the file is missing or lacks an array."""
         with np.load(require(path, "run the rule that chooses windows first")) as npz:
             missing = {"chrom", "start", "peak", "gc", "window", "context"} - set(npz.files)
             if missing:
-                raise InputError(path, f"holds no {', '.join(sorted(missing))}", "choose the windows again")
+                raise InputError(
+                    path, f"has no array {', '.join(sorted(missing))}", "choose the windows again"
+                )
             arrays = {name: npz[name] for name in ("chrom", "start", "peak", "gc")}
             return cls(**arrays, window=int(npz["window"]), context=int(npz["context"]))
 
@@ -47,21 +49,24 @@ class Windows:
 
     @property
     def end(self) -> np.ndarray:
-        """int32, shape (windows,): exclusive end of each window."""
+        """Exclusive end of each window: int32, shape (windows,)."""
         return (self.start + self.window).astype(np.int32)
 
     def global_starts(self, sizes: ChromSizes) -> np.ndarray:
-        """int64, shape (windows,): global position of the first base of each window."""
+        """Return the global 0-based position of the first base of each window: int64, shape (windows,)."""
         return sizes.offsets[self.chrom] + self.start
 
     def global_context_starts(
         self, sizes: ChromSizes, context: int | None = None, window: int | None = None
     ) -> np.ndarray:
-        """int64, shape (windows,): global position of the first base of each context (centred)."""
+        """Return the global 0-based position of the first base of each context: int64, shape (windows,).
+
+        Contexts are centred on the windows. ``context`` and ``window`` (bp) replace the widths of the file.
+        """
         context, window = context or self.context, window or self.window
         return self.global_starts(sizes) - (context - window) // 2
 
     def names(self, sizes: ChromSizes) -> list[str]:
-        """``chrom:start-end`` of each window, 0-based half-open."""
+        """Return the name ``chrom:start-end`` of each window, 0-based half-open."""
         chroms = np.asarray(sizes.names, dtype=object)[self.chrom]
         return [f"{c}:{s}-{e}" for c, s, e in zip(chroms, self.start, self.end, strict=True)]

@@ -1,1 +1,1 @@
-"""Single cells: counting, quality, embedding, doublets, names, neighbours, clusters."""
+"""Single cells: counting, quality control, embedding, doublets, cell types, neighbours, clusters."""

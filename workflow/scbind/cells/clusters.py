@@ -1,4 +1,4 @@
-"""Clusters and a drawing of cells from their coordinates; the effect of batches taken out before, when asked."""
+"""Clusters and UMAP of cells, computed from their coordinates. Batch effects are removed first if requested."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from scipy import sparse
 from scbind.cells.neighbours import nearest
 from scbind.core.runlog import say
 
-FEW_CELLS = 10  # below this many cells neighbours, clusters and UMAP say nothing
+FEW_CELLS = 10  # with fewer cells, neighbours, clusters and UMAP are meaningless
 
 
 def corrected(points: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
-    """Take the effect of batches out of coordinates, by Harmony (Korsunsky et al. 2019, Nature Methods 16:1289).
+    """Remove batch effects from coordinates with Harmony (Korsunsky et al. 2019, Nature Methods 16:1289).
 
-    ``points`` float (cells, components); ``batch`` (cells,) names. One batch, or fewer cells than are clustered, are
-    left as they are. Of one thread, so that it repeats. Returns float32 (cells, components).
+    ``points``: float (cells, components). ``batch``: names, (cells,). With only one batch, or with fewer than
+    ``FEW_CELLS`` cells, ``points`` is returned unchanged. Harmony runs on one thread, so that results are reproducible.
+    Returns float32 (cells, components).
     """
     if len(set(batch)) < 2 or len(points) < FEW_CELLS:
-        say("one batch, or too few cells: nothing to correct")
+        say("there is one batch only, or too few cells: batch effects are not removed")
         return points
-    import harmonypy  # only where it is asked for
+    import harmonypy  # optional, so imported here
 
-    clusters = max(2, min(round(len(points) / 30), 100))  # its own default, which is none for few cells
+    clusters = max(2, min(round(len(points) / 30), 100))  # Harmony's default, which would be 0 for few cells
     result = harmonypy.run_harmony(
         points,
         pd.DataFrame({"batch": batch}),
@@ -40,21 +41,21 @@ def corrected(points: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
 
 
 class Search:
-    """A search for neighbours in the form that scanpy takes.
+    """A neighbour search with the interface that scanpy expects.
 
-    ``nearest`` gets points float64 (cells, components), how many to find and a seed, and returns the other cells that
-    are nearest to each, int (cells, k), and their distances.
+    ``nearest`` is a function of points (float64, (cells, components)), the number k of neighbours, and a seed. It
+    returns the k nearest other cells of each cell, int (cells, k), and their distances.
     """
 
     def __init__(self, nearest: Callable, k: int, seed: int):
         self.nearest, self.k, self.seed = nearest, k, seed
 
     def get_params(self) -> dict:
-        """What scanpy asks for: it counts the cell itself as a neighbour."""
+        """Return the parameter that scanpy reads. scanpy counts the cell itself as a neighbour."""
         return {"n_neighbors": self.k + 1}
 
     def fit_transform(self, points: np.ndarray) -> sparse.csr_matrix:
-        """Distances to the nearest: csr (cells, cells), each cell itself first at 0."""
+        """Return the distances to the nearest cells: csr (cells, cells); each cell itself is first, with distance 0."""
         found, distance = self.nearest(points.astype(np.float64), self.k, self.seed)
         index = np.column_stack([np.arange(len(points)), found])
         value = np.column_stack([np.zeros(len(points)), distance])
@@ -65,11 +66,11 @@ class Search:
 def cluster(
     points: np.ndarray, neighbours: int, resolution: float, min_dist: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray, str]:
-    """Cluster and lay out cells by cosine similarity.
+    """Cluster cells (Leiden) and compute their UMAP, by cosine similarity.
 
-    ``points`` float (cells, components). Returns the cluster of each cell (int64, 0 the largest), its place
-    (float32 (cells, 2)) and a message, empty if all went as asked. Fewer than ten cells are one cluster,
-    placed by their first two components.
+    ``points``: float (cells, components). Returns the cluster of each cell (int64 (cells,), 0 is the largest), its UMAP
+    coordinates (float32 (cells, 2)), and a message, which is empty if all options were used as given. Fewer than ten
+    cells form one cluster; their coordinates are the first two components.
     """
     n_cells = len(points)
     if n_cells < FEW_CELLS:
@@ -78,13 +79,13 @@ def cluster(
         return (
             np.zeros(n_cells, dtype=np.int64),
             plane,
-            f"{n_cells} cells are too few to cluster: one cluster",
+            f"{n_cells} cells are too few to cluster, so they form one cluster",
         )
-    import scanpy as sc  # seconds to import
+    import scanpy as sc  # takes seconds to import
 
     message = ""
     if neighbours > n_cells - 1:
-        message = f"{n_cells} cells, so the graph has {n_cells - 1} neighbours instead of {neighbours}"
+        message = f"the graph has {n_cells - 1} neighbours instead of {neighbours}, because there are {n_cells} cells"
         neighbours = n_cells - 1
     graph = ad.AnnData(obs=pd.DataFrame(index=np.arange(n_cells).astype(str)), obsm={"X": points})
     search = Search(nearest, neighbours - 1, seed)  # scanpy counts the cell itself
@@ -96,7 +97,7 @@ def cluster(
     found, first, number, size = np.unique(
         graph.obs["leiden"].astype(int), return_index=True, return_inverse=True, return_counts=True
     )
-    by_size = np.lexsort((first, -size))  # of equal size: the one whose first cell comes first
+    by_size = np.lexsort((first, -size))  # equal sizes: by the first cell
     place = np.empty(len(found), dtype=np.int64)
     place[by_size] = np.arange(len(found))
     return place[number], np.asarray(graph.obsm["X_umap"], dtype=np.float32), message

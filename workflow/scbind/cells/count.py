@@ -1,10 +1,10 @@
-"""From fragments to cells: which barcodes are cells, where each cell was cut, and how good each cell is.
+"""From fragments to cells: which barcodes are cells, the insertions of each cell, and its quality.
 
-Fragments come sorted by chromosome and start, but their ends do not come in order, and chromosomes may come
-in another order than in ``chrom.sizes``. So insertions wait until no later fragment of the chromosome can lie
-before them, are spilled to one file per chromosome, and the spills are put together in the order of
-``chrom.sizes``, without those of barcodes that are no cells. Memory holds one chunk of fragments and a few
-numbers per barcode.
+The fragments are sorted by chromosome and start, but not by end, and the order of chromosomes may differ from
+``chrom.sizes``. Insertions are therefore held until no later fragment of the chromosome can come before them. They are
+then written to one temporary file per chromosome. At the end, the files are joined in the order of ``chrom.sizes``,
+without the insertions of barcodes that are not cells. Memory holds one chunk of fragments and a few numbers per
+barcode.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
 from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
-NUCLEOSOME = 147  # bp wrapped around one nucleosome: shorter fragments are nucleosome-free (Signac)
-TSS_CENTRE = 101  # bp around a start site; this and the next three are ArchR's
+NUCLEOSOME = 147  # bp of DNA around one nucleosome: shorter fragments are nucleosome-free (Signac)
+TSS_CENTRE = 101  # bp around a start site; this and the next three values are those of ArchR
 TSS_FLANK = 2000  # bp from the start site to the outer end of the background
 TSS_NORM = 100  # bp of background on each side
-TSS_FLOOR = 0.2  # least background (both sides, insertions per position of the flank)
-TSS_BLOCK = 2000  # start sites counted at a time
+TSS_FLOOR = 0.2  # lower limit of the background (both sides, insertions per position of the flank)
+TSS_BLOCK = 2000  # start sites counted at once
 
 
 def count_fragments(
@@ -44,7 +44,7 @@ def count_fragments(
     genes: str | Path | None = None,
     sample: str = "sample",
 ) -> None:
-    """Turn a fragments file into the insertions and the quality of its cells.
+    """Compute the insertions and the quality of the cells of a fragments file.
 
     Parameters
     ----------
@@ -55,33 +55,37 @@ def count_fragments(
     position_out
         ``.npy``, uint32 (insertions,): sorted global positions, ``start`` and ``end - 1`` of each fragment.
     cell_out
-        ``.npy``, uint32 (insertions,): the row in ``barcodes_out`` (the header not counted) of each.
+        ``.npy``, uint32 (insertions,): the cell of each insertion, as 0-based row of ``barcodes_out`` without header.
     barcodes_out
-        TSV sorted by barcode. ``n_fragments``: unique fragments (lines); ``n_reads``: sum of their counts;
-        ``frac_duplicates``: 1 - fragments / reads; ``nucleosome_signal``: fragments of 147 to 293 bp over
-        those below 147 bp (Signac, Stuart et al. 2021), ``inf`` where there is none of the latter;
-        ``tss_enrichment``: see :func:`tss_enrichment`, empty without ``genes``.
+        TSV sorted by barcode, with these columns:
+
+        * ``n_fragments``: number of unique fragments (lines).
+        * ``n_reads``: sum of the read counts of the fragments.
+        * ``frac_duplicates``: 1 - fragments / reads.
+        * ``nucleosome_signal``: number of fragments of 147 to 293 bp divided by number of those below 147 bp (Signac,
+          Stuart et al. 2021); ``inf`` if there are none of the latter.
+        * ``tss_enrichment``: see :func:`tss_enrichment`; empty without ``genes``.
     min_fragments
-        A barcode is a cell from this many unique fragments on. Not used with ``barcodes``.
+        A barcode is a cell if it has at least this many unique fragments. Not used with ``barcodes``.
     barcodes
-        A list of barcodes, one per line (first column, plain or gzip), that are the cells instead, spelled as
-        :func:`scbind.formats.barcodes.match_barcodes` allows. Those without a fragment are reported and left out.
+        List of the barcodes that are cells, one per line (first column, plain or gzip), in a form that
+        :func:`scbind.formats.barcodes.match_barcodes` accepts. Barcodes without fragments are left out and logged.
     genes
-        BED6 or GTF of genes (plain or gzip) for the start sites.
+        BED6 or GTF of genes (plain or gzip), for the start sites.
     sample
-        Name of the sample, as it may stand before its barcodes in ``barcodes``.
+        Name of the sample, which may precede its barcodes in ``barcodes``.
 
     Raises
     ------
     InputError
-        For a genome of 2**32 bp or more, an allow-list with repeats or without any barcode of the
-        fragments, no barcode of enough fragments, and what the readers refuse.
+        If the genome has 2**32 bp or more, the list of barcodes has duplicates or no barcode of the fragments, no
+        barcode has enough fragments, or a file is malformed.
     """
     sizes = ChromSizes.read(sizes_path)
     if sizes.total > LARGEST:
         raise InputError(
             sizes_path,
-            f"the genome has {sizes.total} bp, but positions are kept in 32 bits (below {LARGEST + 1})",
+            f"the genome has {sizes.total} bp, but positions are stored in 32 bits (below {LARGEST + 1})",
             "leave out unplaced sequences or split the genome",
         )
     allowed = None if barcodes is None else read_barcodes(barcodes)
@@ -109,9 +113,10 @@ def count_fragments(
 
 
 def start_sites(genes: str | Path, sizes: ChromSizes) -> np.ndarray:
-    """Start sites of genes as unique sorted global positions, int64 (sites,).
+    """Return the start sites of genes as unique, sorted global 0-based positions: int64 (sites,).
 
-    Those closer than 2,000 bp to a chromosome end have no full background and are left out.
+    Sites closer than 2,000 bp to a chromosome end are left out, because their background is incomplete. Raises
+    :class:`InputError` if no site is left.
     """
     table = read_tss(genes, sizes)
     chrom, site = table["chrom"].to_numpy(), table["tss"].to_numpy().astype(np.int64)
@@ -119,21 +124,21 @@ def start_sites(genes: str | Path, sizes: ChromSizes) -> np.ndarray:
     if not inside.any():
         raise InputError(
             genes,
-            f"no start site lies {TSS_FLANK} bp or more inside a chromosome",
-            "give the genes of this genome, or none to do without TSS enrichment",
+            f"no start site is at least {TSS_FLANK} bp from the ends of its chromosome",
+            "give the genes of this genome, or no genes, to omit TSS enrichment",
         )
     return np.unique(sizes.offsets[chrom[inside]] + site[inside])
 
 
 def tss_enrichment(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
-    """Insertions at start sites relative to their surroundings, float64 (cells,).
+    """Compute the TSS enrichment of each cell: float64 (cells,).
 
-    Insertions per base in the 101 bp around all sites, over those per base in the 100 bp at the outer ends of
-    +-2,000 bp; as in ArchR (Granja et al. 2021, Methods; ``.fastTSSEnrichment``: ``2 * centre / 101 /
-    max(flanks / 100, 0.2)``), whose floor keeps cells with an empty background finite. ENCODE's score is the
-    same ratio for a bulk sample.
+    It is the number of insertions per base in the 101 bp around all start sites, divided by that in the outer 100 bp of
+    +-2,000 bp. The formula is that of ArchR (Granja et al. 2021, Methods; ``.fastTSSEnrichment``: ``2 * centre / 101 /
+    max(flanks / 100, 0.2)``). The 0.2 keeps the value finite for cells with an empty background. ENCODE uses the same
+    ratio for bulk samples.
 
-    ``sites``: global positions, int64 (sites,), at least 2,000 bp from chromosome ends.
+    ``sites``: global 0-based positions, int64 (sites,), at least 2,000 bp from chromosome ends.
     """
     centre, flanks = np.zeros(signal.n_cells), np.zeros(signal.n_cells)
     half = TSS_CENTRE // 2
@@ -146,10 +151,10 @@ def tss_enrichment(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
 
 
 def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFrame:
-    """Write sorted keys (global position << 32 | barcode code) per chromosome; return counts per barcode.
+    """Write sorted keys (global position << 32 | barcode code) per chromosome. Return the counts per barcode.
 
-    Codes follow the order in which barcodes first occur. Whatever the chunks, the keys of a chromosome come
-    out sorted: what lies before the last start seen is final, because starts only grow.
+    Codes are in the order in which barcodes first occur. The keys of a chromosome are sorted for any chunk size: starts
+    never decrease, so no later key can come before the last start read.
     """
     codes = Numbering()
     sums = np.zeros((4, 0), dtype=np.int64)  # fragments, reads, nucleosome-free, mononucleosomal
@@ -164,7 +169,7 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFra
         short = length < NUCLEOSOME
         mono = ~short & (length < 2 * NUCLEOSOME)
         for row, weight in enumerate((None, chunk["count"].to_numpy(), short, mono)):
-            # float64 sums of whole numbers are exact to 2**53
+            # float64 sums of integers are exact up to 2**53
             sums[row] += np.bincount(code, weight, minlength=len(codes)).astype(np.int64)
         offset = sizes.offsets[chrom]
         ends_of_runs = np.flatnonzero(np.diff(chrom, append=-1))
@@ -178,7 +183,7 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFra
                 np.uint64
             )
             keys = positions << np.uint64(32) | np.tile(code[run], 2).astype(np.uint64)
-            # Starts are in order and ends nearly are: what merges runs beats what sorts anything.
+            # Starts are sorted and ends nearly so: a stable sort merges such runs faster than a general one.
             pending = np.sort(np.concatenate([pending, keys]), kind="stable")
             final = np.searchsorted(pending, np.uint64(offset[last] + start[last]) << np.uint64(32))
             _append(folder, current, pending[:final])
@@ -196,14 +201,14 @@ def _append(folder: Path, chrom: int, keys: np.ndarray) -> None:
 
 
 def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.DataFrame:
-    """Rows of ``table`` that are cells, sorted by barcode; the index keeps the codes."""
+    """Return the rows of ``table`` that are cells, sorted by barcode. The index holds the codes of the barcodes."""
     if allowed is None:
         cells = table[table["n_fragments"] >= min_fragments]
         if cells.empty:
             most = int(table["n_fragments"].max()) if len(table) else 0
             raise InputError(
                 fragments,
-                f"no barcode has {min_fragments} fragments (the most is {most})",
+                f"no barcode has {min_fragments} fragments (the maximum is {most})",
                 "lower cells.min_barcode or check that this is a single-cell file",
             )
     else:
@@ -220,15 +225,15 @@ def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.Da
         if len(missing):
             own = int((place != FOREIGN).sum())
             say(
-                f"WARNING {barcodes}: {len(missing)} of {own} barcodes ({len(missing) / own:.1%}), as "
+                f"WARNING {barcodes}: {len(missing)} of {own} barcodes ({len(missing) / own:.1%}), such as "
                 f"{missing.iloc[0]}, have no fragment"
             )
     return cells.sort_values("barcode")
 
 
 def _assemble(folder, sizes, row, n_insertions, position_path, cell_path) -> None:
-    """Write the insertions of cells in the order of ``chrom.sizes``; ``row`` maps barcode codes to rows."""
-    # A file handle, because open_memmap cannot make an empty array and np.save wants it all in memory.
+    """Write the insertions of cells in the order of ``chrom.sizes``. ``row`` maps barcode codes to rows."""
+    # Written to file handles, because open_memmap cannot create an empty array and np.save needs it all in memory.
     header = {"descr": "<u4", "fortran_order": False, "shape": (n_insertions,)}
     with open(position_path, "wb") as positions, open(cell_path, "wb") as rows:
         for handle in (positions, rows):
@@ -246,9 +251,9 @@ def _assemble(folder, sizes, row, n_insertions, position_path, cell_path) -> Non
 
 
 def _quality(cells: pd.DataFrame) -> pd.DataFrame:
-    """Add the quality columns that follow from the counts."""
+    """Add the quality columns that are computed from the counts."""
     cells = cells.reset_index(drop=True)
     cells["frac_duplicates"] = 1 - cells["n_fragments"] / cells["n_reads"].clip(lower=1)
-    cells["nucleosome_signal"] = cells["mono"] / cells["short"]  # 0 / 0 is unknown
+    cells["nucleosome_signal"] = cells["mono"] / cells["short"]  # 0 / 0 is NaN: unknown
     cells["tss_enrichment"] = np.nan
     return cells

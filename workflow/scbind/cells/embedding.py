@@ -1,7 +1,7 @@
-"""All cells of a group of samples together: which pass, where they lie, which clusters they form.
+"""Joint processing of the cells of a group of samples: quality control, embedding, clusters, cell types.
 
-Nothing here looks at a cell's label except to name it: peaks are called on all fragments of a sample and tiles
-are chosen over all passing cells, so labels cannot leak into the signal.
+Labels are used only to name cells. Peaks are called on all fragments of a sample, and tiles are chosen over all passing
+cells, so labels cannot leak into the signal.
 """
 
 from __future__ import annotations
@@ -31,34 +31,36 @@ from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_bed, read_called
 from scbind.formats.signal import CellSignal
 
-METADATA = ("donor", "condition")  # of the sample sheet, for every cell
-DOUBLET_TILES = 25_000  # that doublets are looked for by: held in memory, of a batch of cells at a time
+METADATA = ("donor", "condition")  # columns of the sample sheet that every cell gets
+DOUBLET_TILES = 25_000  # number of tiles for doublet scores; in memory for one batch of cells at a time
 
 
 @dataclass(frozen=True)
 class EmbedOptions:
-    """How cells are judged, embedded, clustered and named: the section ``cells`` of the configuration.
+    """Options for quality control, embedding, clusters and cell types: the section ``cells`` of the configuration.
 
     Attributes
     ----------
     min_fragments, max_fragments, min_tss, max_nucleosome_signal, min_frac_in_peaks
-        Thresholds of a cell that passes; None for no threshold. Fragments are unique ones; ``min_frac_in_peaks`` is
-        a share of insertions. A value that is not known (TSS enrichment without genes) fails no cell.
+        Thresholds of quality control; None for no threshold. Fragments are unique fragments. ``min_frac_in_peaks`` is a
+        fraction of insertions. A cell does not fail because of an unknown value (TSS enrichment without genes).
     max_doublet_score
-        Cells that keep all other thresholds fail above this score (:func:`scbind.cells.doublets.sample_scores`, per
-        sample). None only writes the scores.
+        Cells that meet all other thresholds fail if their score (:func:`scbind.cells.doublets.sample_scores`, per
+        sample) is higher. None: scores are written, but no cell fails.
     label_transfer, min_label_confidence
-        How cells without a label are named where others have one (:func:`scbind.cells.celltypes.name_cells`).
+        How cells without a label are named if others have one (:func:`scbind.cells.celltypes.name_cells`).
     tile, max_tiles, min_cells_per_tile, components
-        Tile width (bp), the largest number of tiles, the least cells in which a tile is open, and dimensions of the
-        embedding (:mod:`scbind.cells.lsi`). Of few cells a tile needs only one in ten.
+        Tile width (bp), largest number of tiles, smallest number of cells in which a tile is open, and number of
+        dimensions of the embedding (:mod:`scbind.cells.lsi`). With few cells, a tile needs to be open only in one
+        tenth of the cells.
     neighbours, resolution, min_dist
-        Of scanpy's neighbour graph (cosine), Leiden clustering (Traag et al. 2019) and UMAP.
+        Number of neighbours in scanpy's graph (cosine), resolution of Leiden (Traag et al. 2019), and ``min_dist`` of
+        UMAP.
     neighbour_chromosomes
-        Cells are embedded a second time by the tiles of these chromosomes alone, to choose their lenders: an
-        evaluation on other chromosomes then sees no choice made by the signal that it scores. None for no second one.
+        Lenders are chosen by a second embedding, from the tiles of these chromosomes only. An evaluation on other
+        chromosomes is then independent of the choice of lenders. None: there is no second embedding.
     seed
-        Of doublets, components, clusters and UMAP.
+        Seed of doublets, components, clusters and UMAP.
     """
 
     min_fragments: int
@@ -80,7 +82,7 @@ class EmbedOptions:
     seed: int
 
     def limits(self) -> list[tuple[str, str, float | None]]:
-        """The thresholds of quality as :func:`reasons` takes them."""
+        """Return the thresholds of quality control in the form that :func:`reasons` expects."""
         return [
             ("n_fragments", "<", self.min_fragments),
             ("n_fragments", ">", self.max_fragments),
@@ -102,18 +104,18 @@ def embed(
     exclude: str | Path | None = None,
     batches: dict[str, str] | None = None,
 ) -> None:
-    """Judge, embed and cluster the cells of the samples of a group, jointly.
+    """Filter, embed, cluster and name the cells of the samples of a group, jointly.
 
     Parameters
     ----------
     samples
         Sample name to the paths ``position``, ``cell``, ``barcodes`` (of
         :func:`scbind.cells.count.count_fragments`) and ``peaks`` (narrowPeak called on all fragments of the
-        sample, or empty).
+        sample; the file may be empty).
     sizes_path, output
         ``chrom.sizes``; the ``.h5ad`` to write.
     group
-        Name of the group; its clusters are ``{group}_c0``, ``{group}_c1``, ... by falling size.
+        Name of the group. Its clusters are ``{group}_c0``, ``{group}_c1``, ..., the largest first.
     labels
         Sample name to a TSV with the header columns ``barcode`` and ``cell_type``, or None.
     metadata
@@ -121,24 +123,28 @@ def embed(
     exclude
         BED of regions whose tiles are not used (exclusion list, or chromosomes to be scored later).
     batches
-        Sample to the batch (itself, or its donor) whose effect is taken out before clustering and UMAP
-        (:func:`scbind.cells.clusters.corrected`); None leaves all as it is.
+        Sample to its batch (the sample itself, or its donor). Batch effects are removed before clustering and UMAP
+        (:func:`scbind.cells.clusters.corrected`). None: they are not removed.
 
     Writes
     ------
-    h5ad without ``X``: a row per barcode of each sample in the order of its table, named ``sample#barcode``.
-    ``obs``: sample, donor, condition, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal,
-    tss_enrichment, frac_in_peaks (share of insertions), doublet_score, pass, reason (each threshold not kept), cluster,
-    label, cell_type, cell_type_source, label_confidence (see :func:`scbind.cells.celltypes.name_cells`). ``obsm``:
-    ``X_lsi``, ``X_umap``; ``X_neighbours`` (where chromosomes are given), ``X_harmony`` (where batches are). ``uns``:
-    params, embedding, clusters. Cells that do not pass have no cluster, no cell_type, and NaN coordinates; the score
-    of a doublet is known where all else passed.
+    h5ad without ``X``, with one row per barcode of each sample, in the order of its table, named ``sample#barcode``.
+
+    * ``obs``: sample, donor, condition, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal,
+      tss_enrichment, frac_in_peaks (fraction of insertions), doublet_score, pass, reason (each threshold that the cell
+      does not meet), cluster, label, cell_type, cell_type_source, label_confidence (see
+      :func:`scbind.cells.celltypes.name_cells`).
+    * ``obsm``: ``X_lsi``, ``X_umap``; ``X_neighbours`` (with ``neighbour_chromosomes``), ``X_harmony`` (with batches).
+    * ``uns``: params, embedding, clusters.
+
+    Cells that do not pass have no cluster, no cell_type, and NaN coordinates. Cells that meet all thresholds except
+    that of doublets have a doublet_score; other failing cells have NaN.
 
     Raises
     ------
     InputError
-        For labels of unknown barcodes, malformed tables, files of different runs, chromosomes that the genome does
-        not have, and no passing cell.
+        If labels have unknown barcodes, tables are malformed, files are from different runs, the genome lacks a
+        chromosome, or no cell passes.
     """
     sizes = ChromSizes.read(sizes_path)
     _check_chromosomes(options.neighbour_chromosomes, sizes, sizes_path)
@@ -174,9 +180,9 @@ def embed(
 
 @dataclass(frozen=True)
 class _OpenTiles:
-    """Tiles by cells, for some samples at a time: written to ``scratch`` and removed after use."""
+    """Matrices of open tiles of the passing cells, for chosen samples. Files in ``scratch`` are removed after use."""
 
-    obs: pd.DataFrame  # its column pass decides which cells take part
+    obs: pd.DataFrame  # its column pass determines the cells
     signals: dict[str, CellSignal]
     tiling: Tiling
     exclude: str | Path | None
@@ -185,7 +191,7 @@ class _OpenTiles:
 
     @cached_property
     def excluded(self) -> np.ndarray:
-        """Bool (tiles,): tiles that the exclusion list touches; its file may be empty."""
+        """Tiles that overlap the exclusion list: bool (tiles,). The file may be empty."""
         if self.exclude is None:
             return np.zeros(self.tiling.first[-1], dtype=bool)
         table = read_bed(self.exclude, self.tiling.sizes)
@@ -193,7 +199,7 @@ class _OpenTiles:
         return self.tiling.touched(index, table["start"].to_numpy(), table["end"].to_numpy())
 
     def rows(self, samples: Sequence[str]) -> list[np.ndarray]:
-        """For each sample the row of its cells among the passing ones of these samples, -1 for the others."""
+        """Return, for each sample, the index of its cells among the passing cells of ``samples``; -1 for the others."""
         parts, done = [], 0
         for sample in samples:
             passes = self.obs.loc[self.obs["sample"] == sample, "pass"].to_numpy()
@@ -203,7 +209,7 @@ class _OpenTiles:
 
     @contextmanager
     def of(self, samples: Sequence[str], most: int, left_out: np.ndarray) -> Iterator[TileMatrix]:
-        """The open tiles of the passing cells of some samples: at most ``most``, none that is ``left_out``."""
+        """Yield the open tiles of the passing cells of ``samples``: at most ``most`` tiles, without ``left_out``."""
         parts = self.rows(samples)
         n_cells = sum(int((part >= 0).sum()) for part in parts)
         least = min(self.options.min_cells_per_tile, max(1, n_cells // 10))
@@ -215,14 +221,14 @@ class _OpenTiles:
 
 def _check_chromosomes(chosen: Sequence[str] | None, sizes: ChromSizes, path: str | Path) -> None:
     if unknown := set(chosen or ()) - set(sizes.names):
-        problem = f"no chromosome {', '.join(sorted(unknown))}"
+        problem = f"has no chromosome {', '.join(sorted(unknown))}"
         raise InputError(path, problem, "correct cells.neighbour_chromosomes")
 
 
 def _read_samples(
     samples: dict[str, dict], sizes: ChromSizes, labels: dict, metadata: dict
 ) -> tuple[pd.DataFrame, dict[str, CellSignal]]:
-    """All barcodes of all samples below each other, with labels and metadata; the insertions of each sample."""
+    """Return one table of the barcodes of all samples, with labels and metadata, and the insertions of each sample."""
     signals, tables = {}, []
     for sample, paths in samples.items():
         table, signals[sample] = _read_sample(sample, paths, sizes)
@@ -235,23 +241,23 @@ def _read_samples(
 
 
 def _set_pass(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
-    """Cells without a reason to fail pass; :class:`InputError` where there is none."""
+    """Set ``pass`` for cells without a reason to fail. Raise :class:`InputError` if no cell passes."""
     obs["pass"] = obs["reason"] == ""
     if not obs["pass"].any():
         raise InputError(
             next(iter(samples.values()))["barcodes"],
-            f"no cell passes (the first: {obs['reason'].iloc[0]})",
-            "relax the thresholds of quality",
+            f"no cell passes quality control (first cell: {obs['reason'].iloc[0]})",
+            "relax the thresholds of quality control",
         )
 
 
 def _score_doublets(obs: pd.DataFrame, tiles: _OpenTiles, seed: int) -> pd.Series:
-    """Probability of each passing cell to be a doublet, NaN for others. Doublets form within one sample."""
+    """Return the probability that each passing cell is a doublet; NaN for others. Doublets form within a sample."""
     scores = pd.Series(np.nan, index=obs.index)
     for sample in tiles.signals:
         passing = (obs["sample"] == sample) & obs["pass"]
         if not passing.any():
-            say(f"WARNING {sample}: no cell passes")
+            say(f"WARNING {sample}: no cell passes quality control")
             continue
         with tiles.of([sample], DOUBLET_TILES, tiles.excluded) as matrix:
             scores[passing] = sample_scores(matrix, seed)
@@ -259,16 +265,19 @@ def _score_doublets(obs: pd.DataFrame, tiles: _OpenTiles, seed: int) -> pd.Serie
 
 
 def _fail_doublets(obs: pd.DataFrame, limit: float | None) -> None:
-    """Give the passing cells that are scored as doublets a reason to fail."""
+    """Write a ``reason`` for passing cells whose doublet score is above the limit."""
     passing = np.flatnonzero(obs["pass"])
     obs.loc[passing, "reason"] = reasons(obs.iloc[passing], [("doublet_score", ">", limit)])
     found = int((obs["reason"].iloc[passing] != "").sum())
     if found:
-        say(f"{found} of {len(passing)} cells look like doublets and do not pass")
+        say(f"{found} of {len(passing)} cells are probably doublets and do not pass")
 
 
 def _place(tiles: _OpenTiles, group: str) -> tuple[dict[str, np.ndarray], int]:
-    """Coordinates of the passing cells by all tiles, and by those of chosen chromosomes; the number of all tiles."""
+    """Return the coordinates of the passing cells and the number of tiles.
+
+    The coordinates are from the tiles of the genome, and with ``neighbour_chromosomes`` also from theirs alone.
+    """
     options, samples = tiles.options, list(tiles.signals)
     obsm = {}
     with tiles.of(samples, options.max_tiles, tiles.excluded) as matrix:
@@ -278,14 +287,14 @@ def _place(tiles: _OpenTiles, group: str) -> tuple[dict[str, np.ndarray], int]:
         left_out = tiles.excluded | tiles.tiling.outside(chosen)
         with tiles.of(samples, options.max_tiles, left_out) as matrix:
             obsm["X_neighbours"] = spectral(matrix, options.components, options.seed)
-            say(f"{group}: neighbours by {len(matrix.tiles)} tiles on {', '.join(chosen)}")
+            say(f"{group}: neighbours from {len(matrix.tiles)} tiles on {', '.join(chosen)}")
     return obsm, n_tiles
 
 
 def _name(
     obs: pd.DataFrame, points: np.ndarray, clusters: list[str], options: EmbedOptions
 ) -> tuple[pd.DataFrame, dict]:
-    """Give the passing cells, at ``points``, their cluster and cell type; what the latter found of each cluster."""
+    """Add cluster and cell type to the passing cells, at ``points``. Return the table, and facts on each cluster."""
     passing = np.flatnonzero(obs["pass"])
     cluster = np.full(len(obs), np.nan, dtype=object)
     cluster[passing] = clusters
@@ -302,14 +311,14 @@ def _name(
 
 
 def _spread(values: np.ndarray, passes: np.ndarray) -> np.ndarray:
-    """Coordinates of passing cells as float32 (cells, dimensions) of all cells, NaN for the others."""
+    """Extend the coordinates of passing cells to all cells: float32 (cells, dimensions), NaN for the others."""
     result = np.full((len(passes), values.shape[1]), np.nan, dtype=np.float32)
     result[passes] = values
     return result
 
 
 def _typed(obs: pd.DataFrame) -> pd.DataFrame:
-    """The table as it is written: named rows, columns in order, text as categories."""
+    """Return the table in its final form: rows named, columns in order, text as categories."""
     obs.index = obs["sample"] + "#" + obs["barcode"]
     for column in ("sample", *METADATA, "cluster", "label", "cell_type", "cell_type_source"):
         obs[column] = pd.Categorical(obs[column].astype(object))
@@ -325,20 +334,20 @@ def sample_cells(
     max_neighbours: int,
     weights: str,
 ) -> None:
-    """Write one sample's part of an embedding, with whom each of its cells borrows from.
+    """Write the part of an embedding that belongs to one sample, with the lenders of each cell.
 
-    Rows are in the order of the sample's ``barcodes.tsv``, failed cells included, so row ``i`` is cell ``i``
-    of its :class:`scbind.formats.signal.CellSignal`. ``obsp["borrow"]``: float32 csr of
-    :func:`scbind.cells.neighbours.borrow`,
-    by ``X_neighbours`` where the embedding has it, else ``X_lsi``: only cells of one sample are compared, so nothing
-    needs to be corrected. The row of a failed cell is empty.
-    Raises :class:`InputError` if the embedding has no such sample.
+    Rows are in the order of the sample's ``barcodes.tsv`` and include failed cells, so row ``i`` is cell ``i`` of its
+    :class:`scbind.formats.signal.CellSignal`. ``obsp["borrow"]`` is the float32 csr matrix of
+    :func:`scbind.cells.neighbours.borrow`, from ``X_neighbours`` if the embedding has it, otherwise from ``X_lsi``.
+    Only cells of one sample are compared, so batch effects do not matter. The row of a failed cell is empty.
+
+    Raises :class:`InputError` if the embedding does not contain the sample.
     """
     cells = read_whole(embedding, GROUP)
     chosen = (cells.obs["sample"] == sample).to_numpy()
     if not chosen.any():
         known = ", ".join(map(str, cells.obs["sample"].cat.categories))
-        raise InputError(embedding, f"no cell of sample {sample} (it has {known})", "embed its group again")
+        raise InputError(embedding, f"has no cell of sample {sample} (only {known})", "embed its group again")
     cells = cells[chosen].copy()
     points = cells.obsm["X_neighbours" if "X_neighbours" in cells.obsm else "X_lsi"]
     n_fragments = cells.obs["n_fragments"].to_numpy()
@@ -353,25 +362,25 @@ def sample_cells(
     number = np.diff(cells.obsp["borrow"].indptr)[passing] - 1
     if passing.any():
         short = int((borrowed[passing] < target_fragments).sum())
-        say(f"{sample}: {passing.sum()} cells borrow from {np.median(number):.0f} others (median)")
+        say(f"{sample}: {passing.sum()} cells borrow from {np.median(number):.0f} other cells (median)")
         if short:
-            say(f"{sample}: {short} of them stay below {target_fragments} fragments")
+            say(f"{sample}: {short} of these cells stay below {target_fragments} fragments")
     with atomic(output) as path:
         cells.write_h5ad(path)
 
 
 def reasons(obs: pd.DataFrame, limits: list[tuple[str, str, float | None]]) -> np.ndarray:
-    """Text of every threshold that a cell does not keep, as ``tss_enrichment 2.1 < 4``; empty if none.
+    """Return, per cell, the thresholds that it does not meet, such as ``tss_enrichment 2.1 < 4``; empty if none.
 
-    ``limits``: column, the comparison that fails a cell (``<`` or ``>``), the threshold or None. An unknown
-    value (NaN) fails nothing.
+    ``limits`` holds tuples: column, comparison that fails a cell (``<`` or ``>``), threshold or None. A cell does not
+    fail because of an unknown value (NaN).
     """
     text = pd.Series("", index=obs.index, dtype=object)
     for column, sign, limit in limits:
         if limit is None:
             continue
         if obs[column].isna().all():
-            say(f"{column} is not known: its threshold {limit} is not used")
+            say(f"{column} is unknown, so its threshold {limit} is not used")
         fails = (obs[column] < limit) if sign == "<" else (obs[column] > limit)
         style = "{:.4g}".format if obs[column].dtype.kind == "f" else str
         found = obs.loc[fails, column].map(style).astype(object)
@@ -380,18 +389,18 @@ def reasons(obs: pd.DataFrame, limits: list[tuple[str, str, float | None]]) -> n
 
 
 def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFrame, CellSignal]:
-    """The table of a sample's barcodes with its fraction in peaks, and its insertions."""
+    """Return the table of a sample's barcodes, with their fraction of insertions in peaks, and its insertions."""
     remedy = "count the sample's fragments again"
     path = require(paths["barcodes"], remedy)
     unknown = dict.fromkeys(("nucleosome_signal", "tss_enrichment"), [""])
     table = pd.read_csv(path, sep="\t", dtype={"barcode": str}, keep_default_na=False, na_values=unknown)
     if list(table.columns) != COLUMNS:
-        raise InputError(path, f"columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}", remedy)
+        raise InputError(path, f"has columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}", remedy)
     signal = CellSignal.open(paths["position"], paths["cell"], len(table), sizes)
     if len(signal.position) != 2 * table["n_fragments"].sum():
         raise InputError(
             path,
-            f"{table['n_fragments'].sum()} fragments do not give the {len(signal.position)} insertions of "
+            f"its {table['n_fragments'].sum()} fragments do not match the {len(signal.position)} insertions of "
             f"{paths['position']}",
             remedy,
         )

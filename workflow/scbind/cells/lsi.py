@@ -1,14 +1,14 @@
-"""Cells as points, by which tiles of the genome are open in them: a spectral embedding in bounded memory.
+"""Spectral embedding of cells by their open tiles of the genome, in bounded memory.
 
-Tiles need no peaks and no labels. A tile is open in a cell that has an insertion in it (binary). Cells are
-compared by the cosine of their open tiles, weighted by how rare a tile is, and placed by the eigenvectors of the
-normalised graph of these similarities (SnapATAC2: Zhang et al. 2024, Nature Methods 21:217). That is latent
-semantic indexing (Cusanovich et al. 2018, Cell) with other weights: eigenvectors of the graph are singular vectors
-of the weighted matrix, so the graph itself is never made. Why this and not TF-IDF with a logarithm:
-docs/explanation/cells-and-peaks.md.
+Tiles need no peaks and no labels. A tile is open in a cell if the cell has an insertion in it (binary). The similarity
+of two cells is the cosine of their open tiles, where rare tiles have larger weights. The coordinates of cells are the
+eigenvectors of the normalized graph of these similarities (SnapATAC2: Zhang et al. 2024, Nature Methods 21:217). This
+is latent semantic indexing (Cusanovich et al. 2018, Cell) with other weights. Eigenvectors of the graph are singular
+vectors of the weighted matrix, so the graph is never computed. docs/explanation/cells-and-peaks.md explains why this
+method is used instead of TF-IDF with a logarithm.
 
-The open tiles of all cells do not fit into memory. They are written to a file once, sorted by tile, and read again
-in blocks for each of a fixed number of passes; all that is held besides is a few numbers per cell and component.
+The open tiles of all cells do not fit into memory. They are written to a file once, sorted by tile, and read in blocks
+in each of a fixed number of passes. Apart from a block, memory holds a few numbers per cell and component.
 """
 
 from __future__ import annotations
@@ -25,28 +25,30 @@ from scbind.formats.genome import ChromSizes
 from scbind.formats.signal import CHUNK, CellSignal, rank
 
 BLOCK = 1 << 22  # open tiles multiplied at once
-GRID = 1 << 16  # places at which the genome may be cut into chunks, at most
-PASSES = 6  # over the file, for the eigenvectors
-OVERSAMPLING = 10  # vectors besides those asked for (Halko et al. 2011, SIAM Review 53:217, section 4.2)
-LEAST_DEGREE = 1e-9  # a cell with a smaller sum of similarities has nothing in common with any other
+GRID = 1 << 16  # approximate number of positions at which the genome may be divided into chunks
+PASSES = 6  # passes over the file to compute the eigenvectors
+OVERSAMPLING = (
+    10  # vectors in addition to those requested (Halko et al. 2011, SIAM Review 53:217, section 4.2)
+)
+LEAST_DEGREE = 1e-9  # a cell with a smaller sum of similarities shares no tile with any other
 
 
 @dataclass(frozen=True)
 class Tiling:
-    """The genome cut into tiles of ``width`` bp from each chromosome's start, numbered through."""
+    """The genome as tiles of ``width`` bp from the start of each chromosome, numbered over all chromosomes."""
 
     sizes: ChromSizes
     width: int
 
     @property
     def first(self) -> np.ndarray:
-        """int64 (chromosomes + 1,): number of each chromosome's first tile; the last is that of all tiles."""
+        """Index of the first tile of each chromosome, then the number of all tiles: int64 (chromosomes + 1,)."""
         return np.concatenate([[0], np.cumsum(-(-self.sizes.lengths // self.width))])
 
     def touched(self, chrom: np.ndarray, start: np.ndarray, end: np.ndarray) -> np.ndarray:
-        """Tell which tiles intervals touch: bool (tiles,).
+        """Tell which tiles overlap an interval: bool (tiles,).
 
-        ``chrom`` (intervals,) index; ``start``, ``end`` 0-based half-open positions in the chromosome.
+        ``chrom``, (intervals,), is an index. ``start`` and ``end`` are 0-based half-open positions in the chromosome.
         """
         change = np.zeros(self.first[-1] + 1, dtype=np.int64)
         kept = (end > start) & (start < self.sizes.lengths[chrom])
@@ -56,17 +58,17 @@ class Tiling:
         return np.cumsum(change)[:-1] > 0
 
     def outside(self, chromosomes: Sequence[str]) -> np.ndarray:
-        """Tell which tiles lie on none of the named chromosomes: bool (tiles,)."""
+        """Tell which tiles are on none of the given chromosomes: bool (tiles,)."""
         wanted = np.isin(self.sizes.names, chromosomes)
         return np.repeat(~wanted, np.diff(self.first))
 
     def pairs(
         self, signals: Sequence[CellSignal], rows: Sequence[np.ndarray]
     ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-        """Stream the open tiles of the cells of all samples: (tile, row) int64, each pair once, tiles rising.
+        """Yield the open tiles of the cells of all samples as (tile, row), int64: each pair once, sorted by tile.
 
-        ``rows`` int64 (cells,) of each sample: the row that each cell of the signal has in the result, -1 to
-        leave it out; no two cells share one.
+        ``rows`` holds, per sample, the row of each cell in the result: int64 (cells,). Rows are unique; -1 leaves a
+        cell out.
         """
         n_rows = max(max(int(part.max(initial=-1)) for part in rows) + 1, 1)
         offsets, lengths = self.sizes.offsets, self.sizes.lengths
@@ -76,7 +78,7 @@ class Tiling:
         before = sum(rank(signal.position, edges).astype(np.int64) for signal in signals)
         begin = 0
         while begin < len(edges) - 1:
-            # Cut between tiles, so that a pair cannot come twice.
+            # Chunks end between tiles, so that no pair comes twice.
             end = max(begin + 1, int(np.searchsorted(before, before[begin] + CHUNK, side="right")) - 1)
             keys = []
             for signal, part in zip(signals, rows, strict=True):
@@ -94,10 +96,19 @@ class Tiling:
 
 @dataclass(frozen=True)
 class TileMatrix:
-    """The binary matrix of cells by tiles, on disk: for each tile in turn the rows of the cells it is open in.
+    """The binary matrix of cells by tiles, on disk.
 
-    ``path`` holds int32 (open tiles of all cells,), little-endian; those of tile ``j`` are entries ``start[j]`` to
-    ``start[j + 1]``, rising. ``start`` int64 (tiles + 1,); ``tiles`` int64 (tiles,), the tiles' numbers, rising.
+    Attributes
+    ----------
+    path
+        File of int32, little-endian, one per open tile of a cell: the row of the cell. Entries are sorted by tile, then
+        by row.
+    start
+        int64 (tiles + 1,): the entries of tile ``j`` are ``start[j]`` to ``start[j + 1]`` (half-open).
+    tiles
+        int64 (tiles,): indices of the tiles in the :class:`Tiling`, in rising order.
+    n_cells
+        Number of rows.
     """
 
     path: Path
@@ -116,16 +127,17 @@ class TileMatrix:
         min_cells: int,
         max_tiles: int,
     ) -> TileMatrix:
-        """Write the most variable tiles of all samples.
+        """Write the most variable tiles of all samples to ``path``.
 
-        The signals are streamed twice: to count the cells of each tile, and to write. A tile is used if it is
-        open in ``min_cells`` cells or more, but not in all, and not ``excluded`` (bool (tiles,)). Of more than
-        ``max_tiles`` those with the largest binary variance p (1 - p) are used. ``rows`` as in :meth:`Tiling.pairs`.
+        The signals are read twice: to count the cells of each tile, and to write. A tile is used if it is open in at
+        least ``min_cells`` cells but not in all, and is not ``excluded`` (bool (tiles,)). If there are more than
+        ``max_tiles`` such tiles, those with the largest binary variance p (1 - p) are used. For ``rows``, see
+        :meth:`Tiling.pairs`.
         """
         n_cells = max(int(part.max(initial=-1)) for part in rows) + 1
         cells = np.zeros(tiling.first[-1], dtype=np.int64)
         for tile, _ in tiling.pairs(signals, rows):
-            if len(tile):  # they rise, so only their range is counted
+            if len(tile):  # they are sorted, so only their range is counted
                 cells[tile[0] : tile[-1] + 1] += np.bincount(tile - tile[0])
         usable = np.flatnonzero((cells >= max(min_cells, 1)) & (cells < n_cells) & ~excluded)
         spread = cells[usable] * (n_cells - cells[usable])
@@ -139,14 +151,15 @@ class TileMatrix:
 
     @property
     def cells(self) -> np.ndarray:
-        """int64 (tiles,): cells that each tile is open in."""
+        """Number of cells in which each tile is open: int64 (tiles,)."""
         return np.diff(self.start)
 
     def blocks(self) -> Iterator[tuple[slice, sparse.csc_matrix]]:
-        """Read the matrix in blocks of tiles: (the tiles, float64 csc (cells, tiles of the block) of ones).
+        """Yield the matrix in blocks of tiles: the slice of tiles, and float64 csc (cells, tiles of the block) of ones.
 
-        A block has at most ``BLOCK`` open tiles, or is one tile. Blocks are read, not mapped: pages of a map
-        that is walked through count as memory of the process.
+        A block has at most ``BLOCK`` entries, unless it is a single tile. Blocks are read instead of memory-mapped,
+        because all pages of a map that have been read count as memory of the process. Raises :class:`InputError` if the
+        file is truncated.
         """
         begin = 0
         while begin < len(self.tiles):
@@ -155,16 +168,16 @@ class TileMatrix:
             number = int(self.start[end] - self.start[begin])
             row = np.fromfile(self.path, dtype="<i4", count=number, offset=4 * int(self.start[begin]))
             if len(row) != number:
-                raise InputError(self.path, "the scratch file was cut short", "run the embedding again")
+                raise InputError(self.path, "the temporary file is truncated", "run the embedding again")
             pointer = (self.start[begin : end + 1] - self.start[begin]).astype(np.int32)
             shape = (self.n_cells, end - begin)
             yield slice(begin, end), sparse.csc_matrix((np.ones(number), row, pointer), shape=shape)
             begin = end
 
     def in_memory(self, cells: np.ndarray) -> sparse.csr_matrix:
-        """Rows of some cells (int64, rising) as float32 csr (cells, tiles).
+        """Return the rows ``cells`` (int64, rising) as float32 csr (cells, tiles).
 
-        Takes 8 bytes per open tile of theirs, twice that while it is made, and a block.
+        It takes 8 bytes per open tile of these cells. While it is computed, it takes twice as much and one block.
         """
         place = np.full(self.n_cells, -1, dtype=np.int32)
         place[cells] = np.arange(len(cells))
@@ -180,9 +193,10 @@ class TileMatrix:
         return sparse.csc_matrix((np.ones(len(row), dtype=np.float32), row, start), shape=shape).tocsr()
 
     def gram(self, values: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Return B diag(``weight``) B^T ``values`` of the binary matrix B, in one pass over the file.
+        """Return B diag(``weight``) B^T ``values``, where B is the binary matrix, in one pass over the file.
 
-        ``values`` float64 (cells, k), ``weight`` float64 (tiles,). The order of all sums is fixed.
+        ``values``: float64 (cells, k). ``weight``: float64 (tiles,). Returns float64 (cells, k). The order of all sums
+        is fixed.
         """
         result = np.zeros_like(values)
         for tiles, block in self.blocks():
@@ -198,20 +212,22 @@ class TileMatrix:
 
 
 def spectral(matrix: TileMatrix, components: int, seed: int) -> np.ndarray:
-    """Place cells by the leading eigenvectors of the normalised graph of their similarities.
+    """Embed cells by the leading eigenvectors of the normalized graph of their similarities.
 
-    A tile weighs log(cells / cells with the tile). The similarity of two cells is the cosine of their weighted
-    tiles, that of a cell with itself is left out; S is divided by the square roots of both cells' sums of
-    similarities. The first eigenvector of that is known, these square roots, and is depth rather than kind; it is
-    taken out. The next are multiplied by the size of their eigenvalues, so that those that are noise weigh little
-    (SnapATAC2; Zhang et al. 2024). They are found by a block Krylov iteration with Rayleigh-Ritz
-    (Musco & Musco 2015, NeurIPS), ``PASSES`` passes over the file from ``seed``; up to some 500 cells exactly.
+    The weight of a tile is log(cells / cells with the tile). The similarity of two cells is the cosine of their
+    weighted tiles; the similarity of a cell with itself is set to 0. Each similarity is divided by the square roots of
+    both cells' sums of similarities. These square roots are the first eigenvector. It reflects depth instead of cell
+    type and is removed. The next eigenvectors are multiplied by the absolute values of their eigenvalues, so that
+    noise has little weight (SnapATAC2; Zhang et al. 2024).
+
+    A block Krylov iteration with Rayleigh-Ritz computes the eigenvectors (Musco & Musco 2015, NeurIPS). It starts from
+    random vectors (``seed``) and makes ``PASSES`` passes over the file. With up to about 500 cells the result is exact.
 
     Returns
     -------
     numpy.ndarray
-        float32 (cells, k), k = ``components`` or fewer where there are not as many that differ from 0; at least
-        one column, of zeros if nothing can be told. The largest entry of a column is positive.
+        float32 (cells, k). k is ``components``, or less if fewer eigenvalues differ from 0. If there are none, the
+        result is one column of zeros. The entry with the largest absolute value of each column is positive.
     """
     n_cells, idf = matrix.n_cells, np.log(matrix.n_cells / matrix.cells)
     square = matrix.row_sums(idf**2)
@@ -243,13 +259,16 @@ def spectral(matrix: TileMatrix, components: int, seed: int) -> np.ndarray:
 
 
 def _krylov(graph, n: int, width: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Orthonormal basis (n, PASSES * width) of the powers of ``graph`` on a random block; ``graph`` in that basis."""
+    """Apply powers of ``graph`` to a random block. Return an orthonormal basis of all results, and ``graph`` in it.
+
+    The shapes are (n, PASSES * width) and (PASSES * width, PASSES * width).
+    """
     basis = np.empty((n, PASSES * width))
     projected = np.empty((PASSES * width, PASSES * width))
     block = np.random.default_rng(seed).standard_normal((n, width))
     for number in range(PASSES):
         here, done = slice(number * width, (number + 1) * width), basis[:, : number * width]
-        for _ in range(2):  # once loses orthogonality to rounding, twice is enough
+        for _ in range(2):  # one pass loses orthogonality by rounding; two are enough
             block = np.linalg.qr(block - done @ (done.T @ block))[0]
         basis[:, here] = block
         block = graph(block)

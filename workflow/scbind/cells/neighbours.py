@@ -1,8 +1,9 @@
-"""Whose fragments a cell borrows: its nearest cells, only as many as its own depth asks for.
+"""The cells from which each cell borrows fragments: its nearest cells, until it has enough fragments.
 
-One cell has about one insertion per accessible site, too few to read. scFAN (Fu et al. 2020) merged a fixed
-100 neighbours by cosine similarity; here a cell stops as soon as it holds enough fragments, so deep cells
-stay themselves and shallow ones do not drown in far neighbours, and what is farther can count for less.
+One cell has about one insertion per accessible site, which is too few to predict from. scFAN (Fu et al. 2020) merged a
+fixed number of 100 neighbours by cosine similarity. Here, a cell stops as soon as it has enough fragments. Deep cells
+then keep their own signal, and shallow cells use no more distant neighbours than they need. Distant neighbours can
+have a smaller weight.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse
 
-BLOCK_ELEMENTS = 1 << 24  # similarities held at once
-CANDIDATES = 8192  # cells that a cell is compared with, at least; among as many the search is exact
-LIST = 256  # cells in a list of the search among more, on average
-BANDWIDTH = 5  # the neighbour whose distance is the width of a cell's kernel
+BLOCK_ELEMENTS = 1 << 24  # similarities in memory at once
+CANDIDATES = (
+    8192  # each cell is compared with at least this many; the search is exact for up to this many cells
+)
+LIST = 256  # mean number of cells in a list of the approximate search
+BANDWIDTH = 5  # the distance of the fifth neighbour is the width of a cell's kernel
 
 
 def borrow(
@@ -23,10 +26,10 @@ def borrow(
     max_neighbours: int,
     weights: str,
 ) -> sparse.csr_matrix:
-    """Choose the cells whose fragments each cell borrows, and how much each of them counts.
+    """Choose the cells from which each cell borrows fragments, and the weight of each.
 
-    The cell itself comes first and counts once; then its neighbours by falling cosine similarity, until
-    the weighted fragments of all of them reach ``target_fragments`` or ``max_neighbours`` are taken.
+    The cell itself comes first, with weight 1. Its neighbours follow in order of decreasing cosine similarity, until
+    the weighted fragments of all these cells reach ``target_fragments``, or ``max_neighbours`` are used.
 
     Parameters
     ----------
@@ -35,17 +38,22 @@ def borrow(
     n_fragments
         (cells,): unique fragments per cell.
     target_fragments
-        Fragments that a cell should reach with what it borrows.
+        Number of fragments that a cell should reach, including what it borrows.
     max_neighbours
-        Most other cells it may borrow from.
+        Largest number of other cells from which a cell borrows.
     weights
-        ``uniform``: every neighbour counts as the cell itself does. ``distance``: it counts by :func:`kernel`.
+        ``uniform``: every neighbour has weight 1. ``distance``: the weight comes from :func:`kernel`.
 
     Returns
     -------
     scipy.sparse.csr_matrix
-        float32 (cells, cells), sorted indices; row = the weights, in (0, 1], of the cells that this cell borrows,
-        itself included with 1. No weight of 0 is stored.
+        float32 (cells, cells), sorted indices. A row holds the weights, in (0, 1], of the cells from which this cell
+        borrows, and of the cell itself (1). Weights of 0 are not stored.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not match, ``max_neighbours`` is negative, or ``weights`` is unknown.
 
     Examples
     --------
@@ -63,16 +71,16 @@ def borrow(
             f"embedding {X.shape} and fragments {n_fragments.shape} do not describe the same cells"
         )
     if max_neighbours < 0:
-        raise ValueError(f"max_neighbours is {max_neighbours}, but must not be negative")
+        raise ValueError(f"max_neighbours must not be negative, but is {max_neighbours}")
     if weights not in ("uniform", "distance"):
-        raise ValueError(f"weights {weights!r} are neither uniform nor distance")
+        raise ValueError(f"weights must be 'uniform' or 'distance', but is {weights!r}")
     usable = np.flatnonzero(np.isfinite(X).all(axis=1))
     found, distance = nearest(X[usable], min(max_neighbours, max(len(usable) - 1, 0)))
     others = usable[found]
     weight = kernel(distance) if weights == "distance" else np.ones(distance.shape)
-    weight = weight.astype(np.float32)  # as it is stored, so that the target is reached with what is stored
+    weight = weight.astype(np.float32)  # rounded as stored, so that the stored weights reach the target
     lent = n_fragments[others] * weight
-    # A neighbour is taken if what was held before it, the cell's own included, is short of the target.
+    # A neighbour is used if the fragments before it, including the cell's own, are below the target.
     before = n_fragments[usable][:, None] + np.cumsum(lent, axis=1) - lent
     taken = (before < target_fragments) & (weight > 0)
     row = np.concatenate([usable, np.repeat(usable, taken.sum(axis=1))])
@@ -84,12 +92,13 @@ def borrow(
 
 
 def kernel(distance: np.ndarray) -> np.ndarray:
-    """Weights of neighbours: exp(-(d / s)^2), with s the distance of the cell's fifth neighbour.
+    """Return the weights of neighbours: exp(-(d / s)^2), where s is the distance of the cell's fifth neighbour.
 
-    The adaptive kernel of MAGIC (van Dijk et al. 2018, Cell 174:716, STAR Methods), not made symmetric or to sum
-    to one: a cell's own fragments keep the weight 1. Where the fifth lies at the cell's place, only those there count.
+    This is the adaptive kernel of MAGIC (van Dijk et al. 2018, Cell 174:716, STAR Methods), but neither symmetric nor
+    normalized to a sum of 1: a cell's own fragments keep the weight 1. If the distance of the fifth neighbour is 0,
+    only neighbours at distance 0 have a weight above 0.
 
-    ``distance`` float64 (cells, k), rising in each row. Returns the same shape, in [0, 1].
+    ``distance``: float64 (cells, k), in rising order in each row. Returns the same shape, values in [0, 1].
 
     Examples
     --------
@@ -105,24 +114,27 @@ def kernel(distance: np.ndarray) -> np.ndarray:
 
 
 def nearest(X: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """The ``k`` other rows of highest cosine similarity, most similar first; of equal ones the first row.
+    """Return the ``k`` other rows of highest cosine similarity, most similar first. Ties go to the first row.
 
-    Up to ``CANDIDATES`` rows the search is exact. More are put into lists by the nearest of some ``LIST``-th of the
-    rows, drawn from ``seed``, and a row is compared with the rows of those lists that lie nearest to its own, until
-    there are ``CANDIDATES`` (the inverted file of Jegou et al. 2011, IEEE TPAMI 33:117): what is missed are neighbours
-    of rows between lists. Time then grows with the rows, not with their square, and memory is bounded.
+    With up to ``CANDIDATES`` rows the search is exact. With more, it is approximate (the inverted file of Jegou et al.
+    2011, IEEE TPAMI 33:117): one row in ``LIST`` is drawn as a pivot, and each row joins the list of its nearest
+    pivot. A row is compared with its own list and the nearest other lists, until there are ``CANDIDATES`` rows. The
+    search can miss neighbours of rows near the border of a list. Time grows with the number of rows instead of its
+    square, and memory is bounded.
 
     Parameters
     ----------
     X
-        float (cells, components), finite; a row of zeros is equally far from all.
+        float (cells, components), finite. A row of zeros is equally far from all others.
     k
-        Number of neighbours, fewer than there are rows.
+        Number of neighbours, less than the number of rows.
+    seed
+        Seed of the pivots.
 
     Returns
     -------
     tuple
-        int64 (cells, k), rows; float64 (cells, k), Euclidean distances of the unit vectors, rising.
+        Rows, int64 (cells, k), and Euclidean distances of the unit vectors in rising order, float64 (cells, k).
 
     Examples
     --------
@@ -141,9 +153,7 @@ def nearest(X: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
         for begin in range(0, len(members), step):
             rows = members[begin : begin + step]
             far = -_similarity(unit[rows], unit[among])
-            far[np.arange(len(rows)), np.searchsorted(among, rows)] = (
-                np.inf
-            )  # a row is no neighbour of its own
+            far[np.arange(len(rows)), np.searchsorted(among, rows)] = np.inf  # a row is not its own neighbour
             chosen = _first_smallest(far, k)
             result[rows] = among[chosen]
             similar[rows] = -np.take_along_axis(far, chosen, axis=1)
@@ -151,7 +161,7 @@ def nearest(X: np.ndarray, k: int, seed: int = 0) -> tuple[np.ndarray, np.ndarra
 
 
 def _lists(unit: np.ndarray, k: int, seed: int):
-    """Cut rows into lists: (rows of a list, rows to compare them with), both rising, own rows among the latter."""
+    """Yield for each list its rows and the rows to compare them with, which include its own; both in rising order."""
     n, wanted = len(unit), max(CANDIDATES, k + 1)
     every = np.arange(n)
     if n <= wanted:
@@ -174,14 +184,14 @@ def _lists(unit: np.ndarray, k: int, seed: int):
 
 
 def _similarity(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Products, rounded, so that ties do not hang on the last bit, which changes with block size and BLAS."""
+    """Return dot products, rounded: the last bits change with block size and BLAS, and must not decide ties."""
     return np.round(left @ right.T, 9)
 
 
 def _first_smallest(values: np.ndarray, k: int) -> np.ndarray:
-    """Columns of the ``k`` smallest values of each row in rising order; of equal values the first column."""
+    """Return the columns of the ``k`` smallest values of each row, in rising order. Ties go to the first column."""
     bound = np.partition(values, k - 1, axis=1)[:, k - 1 : k]
-    row, column = np.nonzero(values <= bound)  # k of each row, and more where the k-th value is tied
+    row, column = np.nonzero(values <= bound)  # k per row, and more if the k-th value is tied
     order = np.lexsort((values[row, column], row))  # stable: equal values stay in the order of columns
     start = np.searchsorted(row, np.arange(len(values)))
     return column[order][start[:, None] + np.arange(k)]

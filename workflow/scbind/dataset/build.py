@@ -131,7 +131,7 @@ def _usable_windows(genome: Genome, geometry: Geometry) -> tuple[np.ndarray, np.
     if geometry.min_mappability is not None:
         mean = genome.mean_mappability(chrom, start - geometry.flank, geometry.context)
         keep = mean >= geometry.min_mappability
-        say(f"{int((~keep).sum()):,} windows left out for their mappability")
+        say(f"{int((~keep).sum()):,} windows left out because of low mappability")
         chrom, start = chrom[keep], start[keep]
     if not len(chrom):
         remedy = "check the genome, the exclusion list and dataset.min_mappability"
