@@ -1,10 +1,11 @@
 import copy
+import gzip
 
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from scbind.core.errors import InputError
-from scbind.plan import settings, sheets
+from scbind.plan import chromosomes, settings, sheets
 
 CONFIG = {
     "genome": {"name": "g", "fasta": "g.fa"},
@@ -20,8 +21,12 @@ SAMPLES = "sample\tpath\tformat\ns1\tf.tsv.gz\tfragments\n"
 def project(tmp_path, monkeypatch):
     """A folder with sheets and the files they name; call it with sheets to change."""
     monkeypatch.chdir(tmp_path)
-    for name in ("g.fa", "a.bw", "ctcf.bed", "f.tsv.gz"):
+    for name in ("g.fa", "a.bw", "ctcf.bed", "b2.bw", "{x}.gz", "f2.tsv.gz"):
         (tmp_path / name).write_text("x")
+    for name in ("f.tsv.gz", "copy.tsv.gz"):
+        (tmp_path / name).write_bytes(b"y" * 2000)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "b.bw").write_text("x")
 
     def load(config=None, environ=None, **texts):
         for name, text in ({"tracks": TRACKS, "chip": CHIP, "samples": SAMPLES} | texts).items():
@@ -113,6 +118,8 @@ def test_assays_bring_thresholds_and_written_ones_win():
             "context minus window must be even",
         ),
         ("dataset: {window: 2000}", "key dataset.context: 1000 bp cannot be centred on windows of 2000 bp"),
+        ("models: {2: {}}", "key models.2: YAML reads this key as a number (2); write the name in quotes"),
+        ("motifs: {aliases: {NO: CTCF}}", "key motifs.aliases.False: YAML reads this key as true or false"),
         ("data: 5", "key data: expected text or empty, found 5; give text or empty"),
     ],
 )
@@ -180,7 +187,36 @@ def test_demo_files_are_made_not_missed(project):
         ),
         ({"tracks": "cell_line\tpath\tpath\tformat\n"}, "header: column 'path' appears twice"),
         ({"tracks": ""}, "tracks.tsv: the sheet is empty; its header is: cell_line path format"),
-        ({"tracks": TRACKS + "B\ta.bw\n"}, "tracks.tsv, line 3: 2 fields where the header has 3; separate"),
+        ({"tracks": TRACKS + "B\tb2.bw\n"}, "tracks.tsv, line 3: format is empty; fill it in"),
+        (
+            {"tracks": TRACKS + "B\tb2.bw\tbam\tx\n"},
+            "tracks.tsv, line 3: 4 fields where the header has 3; separate",
+        ),
+        (
+            {"samples": SAMPLES + "s2\t./f.tsv.gz\tfragments\n"},
+            "samples.tsv, line 3: sample s2 has the same file as sample s1 (line 2)",
+        ),
+        (
+            {"samples": SAMPLES + "s2\tcopy.tsv.gz\tfragments\n"},
+            "samples.tsv, line 3: sample s2 has the same file as sample s1 (line 2)",
+        ),
+        (
+            {"tracks": TRACKS + "B\ta.bw\tinsertions\n"},
+            "tracks.tsv, line 3: track of B has the same file as track of A (line 2)",
+        ),
+        (
+            {"samples": "sample\tpath\tformat\tbarcodes\ns1\tf.tsv.gz\tbam\tNA\n"},
+            "line 2, column barcodes: no such file: NA; leave the field empty for none",
+        ),
+        (
+            {"samples": SAMPLES.replace("f.tsv", "sub\\b.bw").replace(".gz", "")},
+            "write sub/b.bw, with slashes",
+        ),
+        ({"samples": SAMPLES.replace("f.tsv.gz", "{x}.gz")}, "{x}.gz: the path has a brace"),
+        (
+            {"samples": "sample\tpath\tformat\tbarcodes\ns1\tf.tsv.gz\tbam\tsub\n"},
+            "column barcodes: the folder sub has none of barcodes.tsv, barcodes.tsv.gz",
+        ),
         ({"tracks": TRACKS + "\ta.bw\tbam\n"}, "tracks.tsv, line 3: cell_line is empty; fill it in"),
         (
             {"tracks": TRACKS.replace("insertions", "wig")},
@@ -209,7 +245,7 @@ def test_demo_files_are_made_not_missed(project):
         ),
         (
             {"samples": "sample\tpath\tformat\tbinding\ns1\tf.tsv.gz\tbam\tmaybe\n"},
-            "samples.tsv, line 2: binding 'maybe' is unknown; use one of: yes, no",
+            "samples.tsv, line 2: binding 'maybe' is unknown; use one of: yes, no, true, false, 1, 0",
         ),
     ],
 )
@@ -257,8 +293,95 @@ def test_bad_paths_in_config(project, config, message):
     assert message in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sample;path;format;binding;donor\ns1;f.tsv.gz;Fragments;NO;01\n;;;;\n",
+        '"sample","path","format","binding","donor"\n"s1","f.tsv.gz","fragments","FALSE","01"\n',
+        'Sample\tPath\tformat\tbinding\tdonor\t\t\r\ns1\t"f.tsv.gz"\tFRAGMENTS\tno\t01\r\n\t\t\r\n',
+        "sample\tpath\tformat\tbinding\tdonor\tcondition\rs1\tf.tsv.gz\tfragments\t0\t01\r",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_sheets_as_spreadsheets_save_them(project, tmp_path, text, encoding):
+    plan = project()
+    (tmp_path / "samples.tsv").write_bytes(text.encode(encoding))
+    row = sheets.load_plan(settings.check_config(CONFIG), environ={}).samples["s1"]
+    assert row == plan.samples["s1"] | {"binding": False, "donor": "01"}
+
+
+def test_the_folder_of_cell_ranger_gives_its_barcodes(project, tmp_path):
+    (tmp_path / "filtered_peak_bc_matrix").mkdir()
+    (tmp_path / "filtered_peak_bc_matrix/barcodes.tsv").write_text("A-1\n")
+    plan = project(samples="sample\tpath\tformat\tbarcodes\ns1\tf.tsv.gz\tbam\tfiltered_peak_bc_matrix\n")
+    assert plan.samples["s1"]["barcodes"] == "filtered_peak_bc_matrix/barcodes.tsv"
+
+
+def test_several_tracks_of_one_file_need_regions(project):
+    rows = "cell_line\tpath\tformat\tregion\nA\ta.bw\tbam\tchr1:0-5\nA\ta.bw\tbam\tHLA-A*01:01:0-9\n"
+    assert [row["region"] for row in project(tracks=rows).tracks["A"]] == ["chr1:0-5", "HLA-A*01:01:0-9"]
+
+
+@pytest.mark.parametrize(
+    ("config", "tracks", "message"),
+    [
+        (
+            {"splits": {"test": ["*:chr9"]}},
+            TRACKS,
+            "c.yaml, key splits.test: no chromosome 'chr9'; use one of chr2, chr3",
+        ),
+        (
+            {"cells": {"neighbour_chromosomes": ["2"]}},
+            TRACKS,
+            "c.yaml, key cells.neighbour_chromosomes: no chromosome '2'",
+        ),
+        (
+            {},
+            "cell_line\tpath\tformat\tregion\nA\ta.bw\tbam\tchr1:0-5\n",
+            "tracks.tsv, region chr1:0-5: no chromosome 'chr1' in the genome; use one of chr2, chr3",
+        ),
+    ],
+)
+def test_chromosomes_that_do_not_exist_are_found_before_any_job(project, config, tracks, message):
+    plan = project(config, tracks=tracks)
+    with pytest.raises(InputError) as caught:
+        sheets.check_chromosomes(plan, "c.yaml", ["chr2", "chr3"])
+    assert str(caught.value).startswith(message)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("block", [1, 7, 1 << 20])
+def test_names_of_a_fasta(tmp_path, monkeypatch, packed, block):
+    monkeypatch.setattr(chromosomes, "BLOCK", block)
+    fasta, kept = tmp_path / "g.fa", tmp_path / "kept.json"
+    text = b">chr1 x\nAC>GT\nAC\n>HLA-A*01:01\nAC\n>2\nA"
+    fasta.write_bytes(gzip.compress(text) if packed else text)
+    names = ["chr1", "HLA-A*01:01", "2"]
+    assert chromosomes.fasta_names(fasta, kept) == names
+    monkeypatch.setattr(chromosomes, "_read_names", None)  # not read again
+    assert chromosomes.fasta_names(fasta, kept) == names
+    (tmp_path / "g.fa.fai").write_text("chrI\t5\t6\t60\t61\n")
+    assert chromosomes.fasta_names(fasta, kept) == ["chrI"]
+    assert chromosomes.fasta_names(tmp_path / "none.fa", kept) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("splits:\n  test: [*:chr4]\n", "c.yaml, line 2, column 11: not valid YAML"),
+        ("a: 1\n\tb: 2\n", "c.yaml, line 2, column 1: not valid YAML"),
+        ("- a\n", "c.yaml: no keys in it"),
+    ],
+)
+def test_what_is_no_yaml_is_refused_with_line_and_column(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError) as caught:
+        settings.check_yaml(tmp_path / "c.yaml")
+    assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
 def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
-    donors = "sample\tpath\tformat\tdonor\ns1\tf.tsv.gz\tfragments\td1\ns2\tf.tsv.gz\tfragments\t{}\n"
+    donors = "sample\tpath\tformat\tdonor\ns1\tf.tsv.gz\tfragments\td1\ns2\tf2.tsv.gz\tfragments\t{}\n"
     config = {"cells": {"harmony": "donor"}}
     assert project(config, samples=donors.format("d2")).samples["s2"]["donor"] == "d2"
     with pytest.raises(
@@ -278,6 +401,6 @@ def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
 def test_rules_of_splits_are_checked_before_anything_runs(part, rule, message):
     splits = {"test": ["*:chr2"], "valid": ["LINE_A:chr1"], "train": None} | {part: [rule]}
     with pytest.raises(InputError) as refused:
-        sheets._check_splits(splits, {"LINE_A": {}, "LINE_B": {}}, "config.yaml")
+        sheets._check_splits(splits, ["LINE_A", "LINE_B"], "config.yaml")
     assert str(refused.value).startswith(f"config.yaml, {message}")
-    sheets._check_splits({"test": ["*:chr2:1-5"], "valid": ["LINE_B:*"], "train": None}, {"LINE_B": {}}, "c")
+    sheets._check_splits({"test": ["*:chr2:1-5"], "valid": ["LINE_B:*"], "train": None}, ["LINE_B"], "c")

@@ -1,5 +1,6 @@
 # Reads and checks the configuration and the sheets. Defines the helpers that several rule files use.
 import re
+import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -7,16 +8,36 @@ from snakemake.exceptions import WorkflowError
 
 from scbind.core.errors import InputError
 from scbind.core.files import read_rows, rows_by
+from scbind.dataset.splitrules import parse_rule
 from scbind.demo.atlas import demo_files
 from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import settings, sheets
+from scbind.plan.chromosomes import fasta_names
 from scbind.plan.digests import keep_digests, list_modules, source_digest, template_digest
 
+if re.search(r"\s", sys.executable):
+    raise WorkflowError(
+        f"ERROR {sys.executable}: the path of Python has a space, and Snakemake cannot run scripts with it; "
+        "move the checkout or the environment to a path without spaces"
+    )
 keep_digests(".snakemake/scbind-digests.json")
 CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1])
+
+
+def genome_names():
+    """Return the names of the chromosomes, or None if the FASTA is not there yet. The demo makes its own."""
+    fasta = PLAN.config["genome"]["fasta"]
+    if fasta.startswith(sheets.DEMO_FOLDER):
+        return [f"chr{number + 1}" for number in range(len(PLAN.config["demo"]["chromosome_mb"]))]
+    return fasta_names(fasta, ".snakemake/scbind-chromosomes.json")
+
+
 try:
     PLAN = sheets.load_plan(settings.check_config(config, CONFIG_FILE), CONFIG_FILE)
+    GENOME_NAMES = genome_names()
+    if GENOME_NAMES:
+        sheets.check_chromosomes(PLAN, CONFIG_FILE, GENOME_NAMES)
 except InputError as error:
     raise WorkflowError(f"ERROR {error}") from None
 SETTINGS = PLAN.config
@@ -173,5 +194,5 @@ def rule_environments(wildcards):
 
 def held_out_chromosomes():
     """Return the chromosomes that are held out from training in all lines."""
-    rules = [rule.split(":") for rule in SETTINGS["splits"]["test"]]
-    return [rule[1] for rule in rules if rule[0] == "*" and len(rule) == 2]
+    rules = [parse_rule(rule, "splits.test", list(PLAN.tracks)) for rule in SETTINGS["splits"]["test"]]
+    return [rule.chrom for rule in rules if rule.line == "*" and rule.start is None]

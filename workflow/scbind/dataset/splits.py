@@ -9,53 +9,14 @@ sequence and signal with it.
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
-
 import numpy as np
 
 from scbind.core.errors import InputError
+from scbind.dataset.splitrules import parse_rule
 
 UNUSED, TRAIN, VALID, TEST = 0, 1, 2, 3
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
 PROTOCOL = "scfan_protocol"  # name under which test windows are also scored as published for scFAN
-_RULE = re.compile(r"^(?P<line>[^:]+):(?P<chrom>[^:]+)(?::(?P<start>\d+)-(?P<end>\d+))?$")
-
-
-@dataclass(frozen=True)
-class SplitRule:
-    """One parsed rule; ``start`` and ``end`` are ``None`` for a whole chromosome."""
-
-    text: str
-    line: str
-    chrom: str
-    start: int | None
-    end: int | None
-
-
-def parse_rule(text: str, where: str, lines: list[str], chroms: list[str]) -> SplitRule:
-    """Parse a rule and check its names. Raises :class:`InputError` on a rule that can match nothing.
-
-    Examples
-    --------
-    >>> rule = parse_rule('*:chr1:0-5000', 'splits.test', lines=['K562'], chroms=['chr1'])
-    >>> rule.line, rule.chrom, rule.start, rule.end
-    ('*', 'chr1', 0, 5000)
-    """
-    match = _RULE.match(text)
-    if not match:
-        raise InputError(
-            "config", f"{text!r} is not LINE:CHROM[:START-END]", "write for example '*:chr1'", where
-        )
-    line, chrom = match["line"], match["chrom"]
-    if line != "*" and line not in lines:
-        raise InputError("config", f"no cell line {line!r}", f"use one of {', '.join(lines)} or *", where)
-    if chrom != "*" and chrom not in chroms:
-        raise InputError("config", f"no chromosome {chrom!r}", f"use one of {', '.join(chroms)} or *", where)
-    start, end = (int(match["start"]), int(match["end"])) if match["start"] else (None, None)
-    if start is not None and start >= end:
-        raise InputError("config", f"{text!r}: start is not below end", "swap them", where)
-    return SplitRule(text, line, chrom, start, end)
 
 
 def assign_splits(

@@ -24,7 +24,6 @@ ENDINGS = (r"-\d+$", r"_\d+$", r"([-_]\d+)+$")
 NUMBERED = r"^(?:.*[^A-Za-z])?[ACGTN]{3,}((?:[-_]\d+)+)$"
 HEADERS = {"x", "barcode", "barcodes", "cell", "cells", "cell_barcode", "cell_id", "cellid", "bc", "index"}
 CALLED = ("is__cell_barcode", "is_cell")  # of Cell Ranger ATAC, of Cell Ranger ARC
-LISTS = ("barcodes.tsv", "barcodes.tsv.gz")
 
 
 class Numbering:
@@ -111,11 +110,6 @@ def _from_matrix(path: str | Path) -> pd.Series:
     listed = pd.Series(names, index=np.arange(1, len(names) + 1), dtype=object)
     refuse_repeats(path, listed)
     return listed
-
-
-def find_barcodes(folder: str | Path) -> Path | None:
-    """Return the list of barcodes in a matrix folder of Cell Ranger, such as ``filtered_peak_bc_matrix``; else None."""
-    return next((path for name in LISTS if (path := Path(folder) / name).is_file()), None)
 
 
 def refuse_repeats(path: str | Path, listed: pd.Series) -> None:

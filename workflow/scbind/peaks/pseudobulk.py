@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,8 @@ from scbind.formats.typestatus import FROM_SAMPLES, MERGED, OWN, POOLED, SKIPPED
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
 # Types are compared in the first of these that exists, which is the embedding that was clustered.
 EMBEDDINGS = ("X_harmony", "X_lsi")
+UNSAFE = re.compile(r"[^A-Za-z0-9_.-]+")
+LONGEST = 80  # characters of a folder name
 
 
 def list_cell_types(
@@ -66,7 +69,7 @@ def list_cell_types(
     known = all(donors.get(sample) for sample in table["sample"].unique())
     table["replicate"] = table["sample"].map(donors) if known else table["sample"]
     types = _summary(table, "cell_type")
-    types.insert(1, "slug", _slugs(types["cell_type"], "cell types", paths[0]))
+    types.insert(1, "slug", slugs(types["cell_type"].tolist()))
     _judge(types, min_cells, min_fragments, small_types)
     if SMALL_TYPES[small_types] == MERGED:
         _merge(types, table, cells)
@@ -89,7 +92,9 @@ def list_cell_types(
         # If a type has one replicate, that replicate equals the type.
         if part["replicate"].nunique() > 1:
             inside = _summary(part, "replicate").assign(cell_type=name)
-            inside["pseudobulk"] = f"{folder}/replicates/" + _slugs(inside["replicate"], "donors", paths[0])
+            inside["pseudobulk"] = [
+                f"{folder}/replicates/{name}" for name in slugs(inside["replicate"].tolist())
+            ]
             rows.append(inside[inside["n_fragments"] > 0])
     bulks = pd.concat(rows)
     large = (bulks["n_cells"] >= min_cells) & (bulks["n_fragments"] >= min_fragments)
@@ -125,12 +130,31 @@ def read_typed_cells(path: str | Path) -> pd.DataFrame:
     return obs[obs["pass"] & typed].astype({"cell_type": str})
 
 
-def slug(name: str, path: str | Path = "cell types") -> str:
-    """Make the name of a cell type safe for file names; :class:`InputError` if no character is left."""
-    safe = re.sub(r"[^A-Za-z0-9_.-]+", "_", name).lstrip("_.-")
-    if not safe:
-        raise InputError(path, f"the cell type {name!r} gives no valid file name", "use letters or digits")
-    return safe
+def slugs(names: Sequence[str]) -> list[str]:
+    """Make a folder name for each name: letters, digits, ``_``, ``.`` and ``-``, no two alike even without case.
+
+    A name that is already safe keeps its spelling. Of names that become alike, all but the first get a number.
+
+    Examples
+    --------
+    >>> slugs(['CD4+ T', 'CD4_T', '???'])
+    ['CD4_T_2', 'CD4_T', 'type']
+    """
+    safe = [UNSAFE.sub("_", _plain(name)).lstrip("_.-")[:LONGEST] or "type" for name in names]
+    made, used = [""] * len(safe), set()
+    for row in sorted(range(len(safe)), key=lambda row: safe[row] != names[row]):  # stable
+        number, candidate = 1, safe[row]
+        while candidate.casefold() in used:
+            number += 1
+            candidate = f"{safe[row]}_{number}"
+        used.add(candidate.casefold())
+        made[row] = candidate
+    return made
+
+
+def _plain(name: str) -> str:
+    """Return a name without accents."""
+    return "".join(part for part in unicodedata.normalize("NFKD", name) if not unicodedata.combining(part))
 
 
 def _with_group(path, groups: Mapping[str, str]) -> pd.DataFrame:
@@ -144,15 +168,6 @@ def _summary(table: pd.DataFrame, by: str) -> pd.DataFrame:
         n_fragments=("n_fragments", "sum"),
         samples=("sample", lambda names: ",".join(sorted(names.unique()))),
     )
-
-
-def _slugs(names: pd.Series, what: str, path) -> pd.Series:
-    made = names.map(lambda name: slug(name, path))
-    twice = names[made.duplicated(keep=False)]
-    if len(twice):
-        both = " and ".join(repr(name) for name in twice)
-        raise InputError(path, f"{what} {both} give the same file name", "rename one of them")
-    return made
 
 
 def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types: str) -> None:

@@ -14,6 +14,8 @@ from scbind.core.errors import InputError
 from scbind.plan.sheets import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
+# Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.
+LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 SHEETS = SCHEMA.with_name("sheets.yaml")  # what the columns of the sheets mean
 WORDS = {
     "object": "a section",
@@ -61,8 +63,7 @@ fragments is that of ArchR. TSS enrichment needs `genome.genes`."""
 
 def load_schema(path: str | Path = SCHEMA) -> dict:
     """Read the JSON schema (draft 2020-12) of the configuration."""
-    # Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.
-    return yaml.load(Path(path).read_text(encoding="utf-8"), getattr(yaml, "CSafeLoader", yaml.SafeLoader))
+    return yaml.load(Path(path).read_text(encoding="utf-8"), LOADER)
 
 
 def check_config(config: dict, label: str = "config/config.yaml", schema: dict | None = None) -> dict:
@@ -85,6 +86,7 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
     from jsonschema import Draft202012Validator
 
     schema = schema or load_schema()
+    _refuse_odd_keys(config, label, [])
     filled = copy.deepcopy(dict(config))
     cells = filled.get("cells")
     if isinstance(cells, dict) and isinstance(cells.get("assay"), str):
@@ -108,6 +110,48 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
             "key dataset.context",
         )
     return filled
+
+
+def _refuse_odd_keys(part, label: str, path: list) -> None:
+    """Refuse keys that YAML does not read as text, such as ``2``, ``NO`` and ``null``."""
+    if not isinstance(part, dict):
+        return
+    for key, value in part.items():
+        if not isinstance(key, str):
+            kind = "true or false" if isinstance(key, bool) else "empty" if key is None else "a number"
+            raise InputError(
+                label,
+                f"YAML reads this key as {kind} ({key})",
+                "write the name in quotes, such as '2' or 'NO'",
+                f"key {_key([*path, str(key)])}",
+            )
+        _refuse_odd_keys(value, label, [*path, key])
+
+
+def check_yaml(path: str | Path) -> None:
+    """Raise :class:`InputError` with line and column if a file is not YAML, or not a section of keys.
+
+    A missing file is left to the caller.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), LOADER)
+    except UnicodeDecodeError as error:
+        raise InputError(path, "not a text file in UTF-8", "save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
+        problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        raise InputError(
+            path,
+            f"not valid YAML ({problem})",
+            "correct the line; write text with *, : or # in quotes, and indent by spaces",
+            place,
+        ) from error
+    if content is not None and not isinstance(content, dict):
+        raise InputError(path, "no keys in it", "write keys and values, as in config/config.yaml")
 
 
 def fill_defaults(value, schema: dict) -> None:

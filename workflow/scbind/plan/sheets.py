@@ -5,19 +5,26 @@ Every job imports this module when it parses the workflow, so the module stays l
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from scbind.core.errors import InputError
+from scbind.dataset.splitrules import parse_rule
 
 # Names become parts of file names and of wildcards.
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
-REGION = re.compile(r"^[^:\s]+:\d+-\d+$")
+REGION = re.compile(r"^\S+:\d+-\d+$")  # names of HLA contigs hold colons
+SEPARATORS = "\t;,"
+BARCODE_LISTS = ("barcodes.tsv", "barcodes.tsv.gz")  # in filtered_peak_bc_matrix of Cell Ranger ATAC
+SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
+LEAST_COPY = 1000  # bytes; smaller files of one size may be alike by chance
+YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 TRACK_FORMATS = ("fragments", "bam", "insertions", "coverage")
 SAMPLE_FORMATS = ("fragments", "bam")
 DEMO_FOLDER = "resources/demo/"
@@ -88,7 +95,7 @@ class Plan:
         return sorted({path for path in paths if path})
 
 
-SPLIT_RULE = re.compile(r"[^:]+:[^:]+(:\d+-\d+)?$")
+NOTHING = ("NA", "N/A", "None", "none", "null", "-", ".")  # written by some tools for an empty field
 RELATIVE = " (relative to the working folder)"
 # Keys of the configuration that name an input file: section, key, whether it may be a folder.
 CONFIG_PATHS = (
@@ -148,49 +155,68 @@ def load_plan(
             f"{bare[0]} has ChIP-seq peaks but no ATAC-seq track",
             f"add a row for it to {names['tracks']} or remove its rows",
         )
-    _check_splits(config["splits"], plan.tracks, label)
+    _check_splits(config["splits"], list(plan.tracks), label)
+    _refuse_braces(plan, label)
     return plan
 
 
-def _check_splits(splits: Mapping, lines: Iterable[str], label: str) -> None:
-    """Check the form and the cell lines of the rules; the chromosomes are known once the genome is prepared."""
+def _check_splits(splits: Mapping, lines: list[str], label: str) -> None:
+    """Check the form and the cell lines of the rules; chromosomes are checked by :func:`check_chromosomes`."""
     for part, rules in splits.items():
         for text in rules or ():
-            where = f"key splits.{part}"
-            if not SPLIT_RULE.match(text):
-                problem, remedy = f"{text!r} is not LINE:CHROM[:START-END]", "write for example '*:chr1'"
-                raise InputError(label, problem, remedy, where)
-            line = text.partition(":")[0]
-            if line != "*" and line not in lines:
-                raise InputError(
-                    label, f"no cell line {line!r}", f"use one of {', '.join(lines)} or *", where
-                )
+            parse_rule(text, f"key splits.{part}", lines, label=label)
+
+
+def check_chromosomes(plan: Plan, label: str, names: Sequence[str]) -> None:
+    """Check that the chromosomes in split rules, in ``cells`` and in regions of tracks are in the genome.
+
+    ``names``: chromosomes of the genome. Raises :class:`InputError` for the first that is not.
+    """
+    for part, rules in plan.config["splits"].items():
+        for text in rules or ():
+            parse_rule(text, f"key splits.{part}", list(plan.tracks), names, label)
+    shown = f"use one of {', '.join(names[:5])}{', ...' * (len(names) > 5)}"
+    for name in plan.config["cells"]["neighbour_chromosomes"] or ():
+        if name not in names:
+            raise InputError(label, f"no chromosome {name!r}", shown, "key cells.neighbour_chromosomes")
+    for row in (row for rows in plan.tracks.values() for row in rows):
+        name = (row["region"] or "").rpartition(":")[0]
+        if name and name not in names:
+            place = f"region {row['region']}"
+            raise InputError(plan.sheets["tracks"], f"no chromosome {name!r} in the genome", shown, place)
+
+
+def _refuse_braces(plan: Plan, label: str) -> None:
+    """Refuse paths with braces, which Snakemake takes for wildcards."""
+    for path in plan.inputs():
+        if "{" in path or "}" in path:
+            raise InputError(
+                path, "the path has a brace, which Snakemake takes for a wildcard", "rename the file"
+            )
 
 
 def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]:
     """Read one tab-separated sheet as a list of (line number, row).
 
     A row holds every known column; absent values are empty text. Empty lines and lines that start with ``#`` are
-    skipped. Raises :class:`InputError` for an unknown, repeated or missing column, a row with too few or too many
-    fields, or an empty required field.
+    skipped. Sheets that a spreadsheet saved with semicolons or commas, in UTF-16, or with quotes around fields are read
+    as well. Raises :class:`InputError` for an unknown, repeated or missing column, a row with too many fields, or an
+    empty required field.
     """
     required, optional = COLUMNS[sheet]
     known = [*required, *optional]
-    try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise InputError(path, "no such file", f"write it or correct sheets.{sheet} in the config") from None
-    except UnicodeDecodeError:
-        raise InputError(path, "not a text file in UTF-8", "save it as UTF-8, tab-separated") from None
     lines = [
         (number, line)
-        for number, line in enumerate(text.splitlines(), 1)
-        if line.strip() and not line.startswith("#")
+        for number, line in enumerate(_text(path, sheet).splitlines(), 1)
+        if line.strip(f" {SEPARATORS}") and not line.startswith("#")
     ]
     if not lines:
         raise InputError(path, "the sheet is empty", f"its header is: {' '.join(known)}")
-    reader = csv.reader([line for _, line in lines], delimiter="\t", quoting=csv.QUOTE_NONE)
-    header, *rows = ([cell.strip() for cell in row] for row in reader)
+    separator = max(SEPARATORS, key=lambda each: len(set(_fields(lines[0][1].lower(), each)) & set(known)))
+    header, *rows = (_fields(line, separator) for _, line in lines)
+    while header and not header[-1]:  # of columns that a spreadsheet shows as empty
+        header.pop()
+    header = [column if column in known else column.lower() for column in header]
     for column in header:
         if column not in known:
             raise InputError(
@@ -205,15 +231,37 @@ def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]
             )
     table = []
     for (number, _), row in zip(lines[1:], rows, strict=True):
-        if len(row) != len(header):
+        if any(row[len(header) :]):
             problem = f"{len(row)} fields where the header has {len(header)}"
             raise InputError(path, problem, "separate fields by single tabs", f"line {number}")
-        filled = dict.fromkeys(known, "") | dict(zip(header, row, strict=True))
+        filled = dict.fromkeys(known, "") | dict(zip(header, row, strict=False))
         for column in required:
             if not filled[column]:
                 raise InputError(path, f"{column} is empty", "fill it in", f"line {number}")
         table.append((number, filled))
     return table
+
+
+def _text(path: str | Path, sheet: str) -> str:
+    try:
+        content = Path(path).read_bytes()
+    except FileNotFoundError:
+        raise InputError(path, "no such file", f"write it or correct sheets.{sheet} in the config") from None
+    except IsADirectoryError:
+        raise InputError(path, "a folder, not a file", f"correct sheets.{sheet} in the config") from None
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    try:
+        return content.decode("utf-16" if wide else "utf-8-sig")
+    except UnicodeDecodeError:
+        raise InputError(path, "not a text file in UTF-8", "save it as UTF-8, tab-separated") from None
+
+
+def _fields(line: str, separator: str) -> list[str]:
+    """Split a line; a field may have quotes around all of it."""
+    if separator == "\t":
+        fields = [field.strip() for field in line.split("\t")]
+        return [field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else field for field in fields]
+    return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
 
 
 @dataclass
@@ -253,14 +301,21 @@ class _Resolver:
             return f"resources/{name}"
         if text.startswith(DEMO_FOLDER):
             return text
+        text = os.path.expanduser(text)
         if not os.path.exists(text):
             raise InputError(
                 file,
                 f"no such file: {text}",
-                f"correct the path{'' if os.path.isabs(text) else RELATIVE}",
+                "leave the field empty for none" if text in NOTHING else _path_remedy(text),
                 where,
             )
         return text
+
+
+def _path_remedy(text: str) -> str:
+    if "\\" in text and os.path.exists(text.replace("\\", "/")):
+        return f"write {text.replace(chr(92), '/')}, with slashes"
+    return f"correct the path{'' if os.path.isabs(text) else RELATIVE}"
 
 
 def _name(text: str, path: str, column: str, number: int) -> str:
@@ -275,11 +330,46 @@ def _name(text: str, path: str, column: str, number: int) -> str:
 
 
 def _choice(text: str, choices: tuple[str, ...], path: str, column: str, number: int) -> str:
-    if text not in choices:
+    if text.lower() not in choices:
         raise InputError(
             path, f"{column} {text!r} is unknown", f"use one of: {', '.join(choices)}", f"line {number}"
         )
-    return text
+    return text.lower()
+
+
+def _refuse_same_file(
+    seen: dict[str, tuple[str, int]], path: str, owner: str, sheet: str, number: int
+) -> None:
+    """Refuse a file that two rows name, also by different paths or as a copy. ``seen``: file -> owner and line."""
+    for other, (name, line) in seen.items():
+        if _is_same_file(path, other):
+            raise InputError(
+                sheet,
+                f"{owner} has the same file as {name} (line {line}): {path}",
+                "give each row its own file, or remove one of them",
+                f"line {number}",
+            )
+    seen[path] = owner, number
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    """Tell whether two paths are one file, or two files of the same size with the same first and last bytes."""
+    if os.path.normpath(one) == os.path.normpath(other):
+        return True
+    try:
+        if os.path.samefile(one, other):
+            return True
+        size = os.path.getsize(one)
+        return size >= LEAST_COPY and size == os.path.getsize(other) and _ends(one) == _ends(other)
+    except OSError:  # not there yet
+        return False
+
+
+def _ends(path: str) -> tuple[bytes, bytes]:
+    with open(path, "rb") as handle:
+        first = handle.read(SAMPLE_BYTES)
+        handle.seek(-min(SAMPLE_BYTES, os.path.getsize(path)), os.SEEK_END)
+        return first, handle.read()
 
 
 def _read_sources(plan: Plan, path: str) -> None:
@@ -296,6 +386,7 @@ def _read_sources(plan: Plan, path: str) -> None:
 
 
 def _read_tracks(plan: Plan, path: str, resolve: _Resolver) -> None:
+    files: dict[str, tuple[str, int]] = {}
     for number, row in read_table(path, "tracks"):
         line = _name(row["cell_line"], path, "cell_line", number)
         region = row["region"] or None
@@ -303,9 +394,12 @@ def _read_tracks(plan: Plan, path: str, resolve: _Resolver) -> None:
             raise InputError(
                 path, f"region {region!r} is not CHROM:START-END", "write chr1:0-1000", f"line {number}"
             )
+        track = resolve(row["path"], path, f"line {number}, column path")
+        if not region:
+            _refuse_same_file(files, track, f"track of {line}", path, number)
         plan.tracks.setdefault(line, []).append(
             {
-                "path": resolve(row["path"], path, f"line {number}, column path"),
+                "path": track,
                 "format": _choice(row["format"], TRACK_FORMATS, path, "format", number),
                 "region": region,
             }
@@ -332,7 +426,21 @@ def _read_chip(plan: Plan, path: str, resolve: _Resolver) -> None:
         )
 
 
+def _list_in(folder: str, path: str, number: int) -> str:
+    """Return the list of barcodes in a folder of Cell Ranger, such as ``filtered_peak_bc_matrix``."""
+    for name in BARCODE_LISTS:
+        if os.path.isfile(os.path.join(folder, name)):
+            return os.path.join(folder, name)
+    raise InputError(
+        path,
+        f"the folder {folder} has none of {', '.join(BARCODE_LISTS)}",
+        "give filtered_peak_bc_matrix, singlecell.csv or a list of barcodes",
+        f"line {number}, column barcodes",
+    )
+
+
 def _read_samples(plan: Plan, path: str, resolve: _Resolver) -> None:
+    fragments: dict[str, tuple[str, int]] = {}
     for number, row in read_table(path, "samples"):
         sample = _name(row["sample"], path, "sample", number)
         if sample in plan.samples:
@@ -343,11 +451,14 @@ def _read_samples(plan: Plan, path: str, resolve: _Resolver) -> None:
             column: resolve(row[column], path, f"line {number}, column {column}") if row[column] else None
             for column in ("path", "barcodes", "labels")
         }
+        if os.path.isdir(files["barcodes"] or ""):
+            files["barcodes"] = _list_in(files["barcodes"], path, number)
+        _refuse_same_file(fragments, files["path"], f"sample {sample}", path, number)
         plan.samples[sample] = {
             **files,
             "format": _choice(row["format"], SAMPLE_FORMATS, path, "format", number),
             "group": _name(row["group"] or "cells", path, "group", number),
-            "binding": _choice(row["binding"] or "yes", ("yes", "no"), path, "binding", number) == "yes",
+            "binding": YES_NO[_choice(row["binding"] or "yes", tuple(YES_NO), path, "binding", number)],
             "donor": row["donor"] or None,
             "condition": row["condition"] or None,
         }

@@ -1,0 +1,63 @@
+"""Names of the chromosomes of a FASTA, so that a wrong name in the configuration is found before any job starts."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import os
+from pathlib import Path
+
+from scbind.core.files import atomic
+
+BLOCK = 1 << 24  # bytes read at a time
+
+
+def fasta_names(path: str | Path, kept: str | Path) -> list[str] | None:
+    """Return the names of the sequences of a FASTA, plain or gzip; None if it is not there yet or cannot be read.
+
+    The index ``.fai`` is used if there is one that is not older than the FASTA. Else the FASTA is read once, and its
+    names are kept in the JSON file ``kept`` until it changes, because every job of a run plans again.
+    """
+    path, kept = Path(path), Path(kept)
+    try:
+        state = os.stat(path)
+        index = Path(f"{path}.fai")
+        if index.exists() and index.stat().st_mtime >= state.st_mtime:
+            return [line.split("\t")[0] for line in index.read_text().splitlines()]
+        key = [str(path), state.st_mtime_ns, state.st_size]
+        try:
+            known = json.loads(kept.read_text())
+            if known["key"] == key:
+                return known["names"]
+        except (OSError, ValueError, KeyError, TypeError):
+            pass
+        names = _read_names(path)
+    except (OSError, EOFError, UnicodeDecodeError):
+        return None
+    try:
+        with atomic(kept) as scratch:
+            scratch.write_text(json.dumps({"key": key, "names": names}))
+    except OSError:
+        pass
+    return names
+
+
+def _read_names(path: Path) -> list[str]:
+    with open(path, "rb") as raw:
+        packed = raw.read(2) == b"\x1f\x8b"
+    names, rest = [], b"\n"
+    with gzip.open(path, "rb") if packed else open(path, "rb") as handle:
+        while block := handle.read(BLOCK):
+            text = rest + block
+            begin = 0
+            while (at := text.find(b"\n>", begin)) >= 0:
+                end = text.find(b"\n", at + 2)
+                if end < 0:
+                    break
+                names.append(text[at + 2 : end].split(None, 1)[:1] or [b""])
+                begin = end
+            # what may begin a header that the next block ends
+            rest = text[at:] if at >= 0 else text[-1:]
+    if rest.startswith(b"\n>"):
+        names.append(rest[2:].split(None, 1)[:1] or [b""])
+    return [name[0].decode() for name in names]
