@@ -184,9 +184,8 @@ def prediction_speed(bench: Bench) -> None:
     network, facts = untrained_scfan(predictor.facts)
     for precision in ("float32", "bfloat16"):
         n = bench.size(1024 if on_gpu else 64, 16)
-        tile = (
-            (n, 1) if bench.small else None
-        )  # the default of 64 windows is four times as many as a small run predicts
+        # the default tile of 64 windows is four times as large as a small run
+        tile = (n, 1) if bench.small else None
         model = Predictor(network, facts, None, bench.device, precision, tile)
         signal = rng.poisson(0.01, (1, n, facts["context"])).astype(np.float32)
         found = rate(

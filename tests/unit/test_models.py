@@ -291,7 +291,7 @@ def test_masked_loss_counts_examples_by_their_weight():
 def test_nan_in_the_signal_is_refused():
     model = predictor("scbind")
     counts = np.full((1, 7, 20), np.nan, np.float32)
-    with pytest.raises(InputError, match="NaN among the counts"):
+    with pytest.raises(InputError, match="counts of a window contain NaN"):
         model.probabilities(model.readout(CODES), counts, np.ones(1, np.float32))
 
 
@@ -317,10 +317,10 @@ def test_a_checkpoint_of_another_genome_or_with_foreign_weights_is_refused(tiny,
     with pytest.raises(InputError, match="trained on genome mini, not hg38"):
         load_predictor(checkpoint, genome=replace(genome, name="hg38"))
     longer = replace(genome, sizes=replace(genome.sizes, lengths=np.array([59_000, 41_000])))
-    with pytest.raises(InputError, match="another mini: chr1 is 60000 bp, now 59000 bp; train on this"):
+    with pytest.raises(InputError, match="another mini: chr1 was 60000 bp, now 59000 bp; train on this"):
         load_predictor(checkpoint, genome=longer)
     fewer = replace(genome, codes=genome.codes[:60_000])
-    with pytest.raises(InputError, match="another mini: chr2 is 40000 bp, now absent"):
+    with pytest.raises(InputError, match="another mini: chr2 was 40000 bp, now absent"):
         load_predictor(checkpoint, genome=fewer)
     stored = torch.load(checkpoint, weights_only=True)
     stored["hyper_parameters"]["options"]["channels"] = 24
@@ -334,7 +334,7 @@ def test_a_calibration_of_other_tfs_is_refused(tiny_model, tmp_path):
     fitted["tfs"] = fitted["tfs"][::-1]
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(fitted))
-    with pytest.raises(InputError, match="made for other TFs"):
+    with pytest.raises(InputError, match="its TFs are not those of the model"):
         load_predictor(tiny_model[0], path)
 
 

@@ -233,10 +233,7 @@ class BindingData(pl.LightningDataModule):
 
     def _loader(self, batches: Dataset, sampler: list[int] | None = None) -> DataLoader:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        workers = {
-            "num_workers": self.workers,
-            "pin_memory": on_gpu,
-        }  # pinned memory is copied while the GPU works
+        workers = {"num_workers": self.workers, "pin_memory": on_gpu}  # pinned: copied while the GPU works
         return DataLoader(batches, batch_size=None, sampler=sampler, **workers)
 
 

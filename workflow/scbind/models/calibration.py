@@ -89,7 +89,7 @@ def calibrate(
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
     say(
-        f"calibration: {len(abstained)} of {len(known)} TFs are abstained on: {', '.join(abstained) or 'none'}"
+        f"calibration: scbind abstains on {len(abstained)} of {len(known)} TFs: {', '.join(abstained) or 'none'}"
     )
     with atomic(output) as path:
         path.write_text(json.dumps(stored, indent=1))

@@ -120,9 +120,7 @@ class BindingModule(pl.LightningModule):
     def on_validation_epoch_end(self) -> None:
         """Log the mean AUPRC over the TFs with a bound and an unbound validation window."""
         seen = self._valid
-        if (
-            self.trainer.world_size > 1
-        ):  # each process has its part of the windows; the parts differ in length
+        if self.trainer.world_size > 1:  # each process has a part of the windows; parts differ in length
             everyone = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, seen)
             seen = [batch for part in everyone for batch in part]

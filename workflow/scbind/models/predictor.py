@@ -15,7 +15,7 @@ from scbind.models.checkpoint import DAMAGE, read_calibration, read_checkpoint
 # Minimum slope of the calibration, in fit and prediction, so that a higher logit never gives a lower probability
 SMALLEST_SLOPE = 0.05
 PRECISIONS = "float32", "bfloat16"
-NAN_SIGNAL = "NaN among the counts of a window"
+NAN_SIGNAL = "the counts of a window contain NaN"
 
 
 class Predictor:
@@ -67,7 +67,7 @@ class Predictor:
         self._calibration = None
         if calibration:
             if calibration["tfs"] != self.tfs:
-                raise InputError("calibration", "made for other TFs than the model's", "calibrate again")
+                raise InputError("calibration", "its TFs are not those of the model", "calibrate again")
             self._calibration = np.array([calibration["parameters"][tf] for tf in self.tfs])
             self._centre = calibration["log10_depth_centre"]
             self._deepest = facts["deepest"]  # calibration treats deeper signal as this deep
@@ -262,7 +262,7 @@ def _check_genome(facts: dict, genome: Genome, checkpoint: str | Path) -> None:
             lengths = [f"{length} bp" if length else "absent" for length in (there.get(name), here.get(name))]
             raise InputError(
                 checkpoint,
-                f"trained on another {genome.name}: {name} is {lengths[0]}, now {lengths[1]}",
+                f"trained on another {genome.name}: {name} was {lengths[0]}, now {lengths[1]}",
                 remedy,
             )
 

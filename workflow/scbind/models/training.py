@@ -143,7 +143,8 @@ def train(
     Raises
     ------
     InputError
-        If a GPU is required and missing, or the dataset does not fit the genome.
+        If a GPU is required and missing, the dataset does not fit the genome, or even small batches do not fit into the
+        memory of the GPU.
     FloatingPointError
         If the loss is not finite; the last good state stays in ``scratch``.
     """
@@ -320,7 +321,7 @@ def _whole_state(state: Path) -> str | None:
 
 
 def data_facts(data: TrainingSet, architecture: str) -> dict:
-    """All facts about the data that inference needs, in plain types that JSON can hold.
+    """All facts about the data that inference needs, in plain types.
 
     ``modelled`` is false for a TF without a bound training window: without a positive, a model can only guess.
     """
