@@ -1,22 +1,23 @@
-"""Accuracy of trained models over several seeds, beside the baselines, on all test windows, and on sampled coverage.
+"""Accuracy of trained models over several seeds and of the baselines, on all test windows and on sampled coverage.
 
-    python benchmarks/accuracy.py FOLDER --dataset results/dataset --reference results/reference/{genome} \
+    python benchmarks/accuracy.py FOLDER --dataset results/dataset --reference results/reference/{genome}
         --motifs results/motifs/motifs.npz --config config/config.yaml [--models scbind scfan --seeds 1 2 3]
         [--coverage LINE=coverage.bw --levels 1 0.1 0.01 0.001 --draws 4] [--baselines]
 
-Each model of the configuration is trained and calibrated once per seed, as the rules do it, into FOLDER (what is there
-is not trained again), and scored on every test window: mean AUPRC and calibration error over pairs of line and TF,
-per seed, with their mean and standard deviation. `--baselines` adds those of the workflow that read the signal.
+The script trains and calibrates each model of the configuration once per seed, as the rules do, and writes it to
+FOLDER. Models that are already there are not trained again. Each model is scored on every test window. The table shows
+mean AUPRC and calibration error over pairs of line and TF, per seed, with mean and standard deviation over seeds.
+`--baselines` adds the baselines of the workflow that read the signal.
 
-`--coverage` asks the question of sparse signal as it was asked of the published network: the coverage track of a test
-line, scaled to a mean of 1 per base, gives at each base a Poisson number of insertions with a mean of `--levels`
-times it. What is kept is the AUPRC as a share of that at the first level. Unlike thinned fragments, which are in
-`results/evaluation/depth.tsv`, sampled coverage is not limited by how deep the track was sequenced, and it is smeared
-over the length of fragments. Every model, seed and baseline sees the same `--draws`; the standard deviation is that
-over seeds, of the means over draws.
+`--coverage` tests sparse signal in the way of the published network. The coverage track of a test line is scaled to a
+mean of 1 per base. Each base gets a Poisson number of insertions with a mean of `--levels` times the coverage. The
+table shows the AUPRC as a fraction of the AUPRC at the first level. Sampled coverage differs from thinned fragments
+(`results/evaluation/depth.tsv`) in two ways: the sequencing depth of the track does not limit it, and it is smeared
+over the length of fragments. Every model, seed and baseline gets the same `--draws`. The standard deviation is over
+seeds, of means over draws.
 
-What a network can know of signal so sparse shows one that is trained for it alone: a model of the configuration with
-`sampling: {depth_min: 0.001, depth_max: 0.001}`.
+To see what a network can learn from signal so sparse, train one for this depth alone: add a model with
+`sampling: {depth_min: 0.001, depth_max: 0.001}` to the configuration.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ OF_TRAINING = {field.name for field in fields(TrainOptions)}
 
 
 def sampled(data: TrainingSet, line: int, coverage: Path, level: float, draw: int) -> TrainingSet:
-    """The dataset with a line's insertions drawn from its coverage, ``level`` per base on average."""
+    """The dataset with the insertions of a line sampled from its coverage; their mean is ``level`` per base."""
     rng, positions, depth = np.random.default_rng([draw, line]), [], data.depth.copy()
     with pyBigWig.open(str(coverage)) as bigwig:
         for number, (chrom, length) in enumerate(list(data.genome.sizes.as_dict().items())[: depth.shape[1]]):
@@ -68,7 +69,7 @@ def sampled(data: TrainingSet, line: int, coverage: Path, level: float, draw: in
 
 
 def trained(args, name: str, hyper: dict, seed: int) -> Path:
-    """Train and calibrate a model with a seed, if that was not done before; its folder."""
+    """Train and calibrate a model with a seed, unless that was done before; returns its folder."""
     folder = args.folder / f"{name}.{seed}"
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, calibration = folder / "model.ckpt", folder / "calibration.json"
@@ -98,7 +99,7 @@ def on_line(data: TrainingSet, line: int) -> TrainingSet:
 
 
 def main() -> None:
-    """Train, score, print; every score is kept in FOLDER/accuracy.tsv."""
+    """Train, score and print. FOLDER/accuracy.tsv keeps every score."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -108,9 +109,9 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=["scbind"])
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--baselines", action="store_true")
-    parser.add_argument("--coverage", help="LINE=bigWig")
+    parser.add_argument("--coverage", help="test line and the bigWig of its coverage, LINE=FILE")
     parser.add_argument("--levels", type=float, nargs="+", default=[1.0, 0.1, 0.01, 0.001])
-    parser.add_argument("--draws", type=int, default=4, help="of the signal at each level")
+    parser.add_argument("--draws", type=int, default=4, help="samples of the signal at each level")
     parser.add_argument("--threads", type=int, default=2)
     args = parser.parse_args()
     torch.set_num_threads(args.threads)

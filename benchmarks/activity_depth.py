@@ -1,21 +1,24 @@
-"""Whether the activity of a cell follows its depth, shown by thinning cells whose type is known.
+"""Test whether TF activity depends on the depth of a cell, by thinning cells of known type.
 
     python benchmarks/activity_depth.py RESULTS --genome demo --sample demo --model scbind [--shares 1 0.3 0.1 0.03]
 
-RESULTS is the `results` folder of a finished run. Cells, neighbours, windows and model stay; the reference is made new,
-as in any run. Looked at are
+RESULTS is the `results` folder of a finished run. Cells, neighbours, windows and model stay the same. The reference
+profile is computed anew, as in any run. There are three cases:
 
-* `as they are`: the sample itself;
-* `all alike`: the sample once with each of `--shares` of its insertions, as so many samples of one run that were
-  sequenced less deeply;
-* `each its own`: every cell keeps a share of its own, log-uniform between the least of `--shares` and 1. The
-  hardest: a deep cell speaks for itself, a shallow one is mostly what it borrows.
+* `as they are`: the sample itself.
+* `all alike`: the sample once with each of `--shares` of its insertions. Together they are like several samples of one
+  run that differ in sequencing depth.
+* `each its own`: every cell keeps its own share, log-uniform between the lowest of `--shares` and 1. This case is the
+  hardest: the signal of a deep cell is mostly its own, the signal of a shallow cell is mostly borrowed.
 
-Printed is how activity goes with the log of the depth that the network is told (what a cell borrows included):
-Spearman's correlation within cell types, per TF, its mean and its mean absolute value over TFs; and the slope: what
-a doubling of depth changes, over the standard deviation between types. Beside the corrected z stand the mean
-probability and the published vote, which are not corrected. AUROC says what of the signal is left: a type's cells
-against all others, of each TF that type which it tells best.
+The script prints how activity depends on the log of the depth that the network gets (borrowed insertions included):
+
+* Spearman's correlation within cell types, per TF: its mean and its mean absolute value over TFs.
+* The slope: the change per doubling of depth, divided by the standard deviation between types.
+
+It prints the same for the mean probability and the published vote, which are not corrected for depth. AUROC shows how
+much signal remains. It compares the cells of one type with all others; for each TF, this is the type that the TF
+separates best.
 """
 
 from __future__ import annotations
@@ -36,18 +39,18 @@ from scbind.plan.settings import default_options
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-SMALLEST_TYPE = 10  # cells; fewer say nothing about a correlation
+SMALLEST_TYPE = 10  # in cells; correlation in smaller types is not informative
 
 
 def thinned(stored: list[np.ndarray], share: np.ndarray | float, seed: int) -> list[np.ndarray]:
-    """Positions and cells of the insertions that are left at a share, of all or of each cell (cells,)."""
+    """Positions and cells of the insertions kept at a share, which is one number or one per cell, (cells,)."""
     share = np.broadcast_to(share, int(stored[1].max()) + 1)
     kept = np.random.default_rng(seed).random(len(stored[1])) < share[stored[1]]
     return [array[kept] for array in stored]
 
 
 def activity_of(args, signals: list[list[np.ndarray]], folder: Path) -> ad.AnnData:
-    """The activity of samples with these positions and cells, below each other."""
+    """The activity of samples with these positions and cells, concatenated."""
     binding, model = args.results / "binding", args.results / "models" / args.model
     cells = args.results / "cells" / args.sample / "cells.h5ad"
     network = NetworkFiles(
@@ -89,7 +92,7 @@ def against_depth(values: np.ndarray, depth: np.ndarray, types: np.ndarray) -> t
 
 
 def main() -> None:
-    """Infer twice, print."""
+    """Infer twice, and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

@@ -1,17 +1,23 @@
-"""A simulated atlas of any size: what the single-cell half of the workflow reads, without any training.
+"""Make a simulated atlas of any size: the inputs of the single-cell half of the workflow, without any training.
 
     python benchmarks/atlas.py FOLDER [--cells 10000 --windows 50000 --fragments 5000 --samples 1 ...]
 
-Written are `reference/atlas/` (genome, as `prepare_reference` leaves it), `elements.bed`, per sample
-`{sample}/fragments.tsv.gz` (10x columns, bgzipped, sorted by chromosome and start) and `{sample}/elements.narrowPeak`,
-`cells.tsv` (barcode, sample, type), and `model/`: an untrained network with `--tfs` TFs, as a checkpoint, with a
-calibration that makes as many probabilities reach the floor as in a real run. `atlas.json` says how it was made.
+The script writes:
 
-The genome is random sequence with an element about every 2.5 kb, so it grows with the windows; half of the elements are
-open everywhere, the others in one type. What data say does not change their cost; how many there are does, and how much
-of the genome they cover. Fragments are drawn for one stretch of the genome at a time: memory holds about a
-million of them, whatever the size. Besides cells there are barcodes with a handful of fragments, as in any real file.
-The same arguments give the same bytes.
+* `reference/atlas/`: a genome, as `prepare_reference` makes it.
+* `elements.bed`: the accessible elements.
+* `{sample}/fragments.tsv.gz` (10x columns, bgzipped, sorted by chromosome and start) and
+  `{sample}/elements.narrowPeak`, for each sample.
+* `cells.tsv`: barcode, sample and type of each cell.
+* `model/`: the checkpoint of an untrained network with `--tfs` TFs, and a calibration. The calibration makes as many
+  probabilities reach the floor as in a real run.
+* `atlas.json`: the arguments.
+
+The genome is random sequence with one element about every 2.5 kb, so it grows with the number of windows. Half of the
+elements are open in all types, the others in one type. The cost of data depends on their size and on how much of the
+genome they cover, not on their content. Fragments are drawn for one stretch of the genome at a time, so memory holds
+about a million of them at any size. Besides cells there are barcodes with a few fragments, as in any real file. The
+same arguments give the same bytes.
 """
 
 from __future__ import annotations
@@ -30,27 +36,28 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
 from scbind.core.files import atomic, file_sha256  # noqa: E402
 
 CHROMOSOMES = 20
-SPACING = 2_500  # bp from one element to the next
-JITTER = 400  # bp that an element lies off its place, at most
-WIDTH = 500  # bp of an element, as of a consensus peak
-PER_ELEMENT = 2.3  # windows of 200 bp on a grid of 200 bp that 500 bp cover by more than half: 2 or 3
-SIZES = ((0.55, 62, 18), (0.33, 195, 22), (0.12, 385, 30))  # share, mean and sd (bp) of the fragment classes
-SHORTEST, LONGEST = 28, 1_023  # bp; a length is packed into ten bits
-SPREAD = 85  # bp, sd of a cut around the centre of an open element
-IN_ELEMENTS = 0.42  # share of fragments that lie in elements
-DEPTH_SD = 0.45  # of the log of a cell's fragments
-EMPTY = 5, 20  # barcodes without a cell, per cell, and fragments of each
+SPACING = 2_500  # bp between neighbouring elements
+JITTER = 400  # maximum offset of an element from its regular position, in bp
+WIDTH = 500  # width of an element in bp, as of a consensus peak
+PER_ELEMENT = 2.3  # 200-bp windows on a 200-bp grid that a 500-bp element covers by more than half: 2 or 3
+# fraction, mean and sd (bp) of the length, for each class of fragments
+SIZES = ((0.55, 62, 18), (0.33, 195, 22), (0.12, 385, 30))
+SHORTEST, LONGEST = 28, 1_023  # limits of the fragment length in bp; a length is packed into ten bits
+SPREAD = 85  # sd in bp of the distance of a cut from the centre of an open element
+IN_ELEMENTS = 0.42  # fraction of fragments in elements
+DEPTH_SD = 0.45  # sd of the log number of fragments per cell
+EMPTY = 5, 20  # number of barcodes without a cell, per cell, and of fragments of each
 DUPLICATES = 0.35  # mean number of duplicates per fragment
 AT_ONCE = 1 << 20  # fragments drawn and sorted together
-TABLE = 64  # entries of the table that cells are drawn from, per barcode
+TABLE = 64  # entries per barcode in the table from which cells are drawn
 
 
 @dataclass(frozen=True)
 class Shape:
-    """How large an atlas is; ``above`` is the share of probabilities that reach ``floor``."""
+    """Size of an atlas; ``above`` is the fraction of probabilities that reach ``floor``."""
 
-    cells: int = 10_000  # of all samples together
-    windows: int = 50_000  # at least so many on the elements
+    cells: int = 10_000  # in all samples together
+    windows: int = 50_000  # minimum number of windows on the elements
     fragments: int = 5_000  # median per cell
     samples: int = 1
     types: int = 8
@@ -58,12 +65,12 @@ class Shape:
     members: int = 3
     floor: float = 0.1  # the workflow's default
     above: float = 0.18  # as in the demo; 0.16 on real cells
-    level: int = 1  # of compression; bgzip has 6
+    level: int = 1  # level of compression; bgzip uses 6
     seed: int = 0
 
     @property
     def per_chromosome(self) -> int:
-        """Elements on each chromosome."""
+        """Number of elements on each chromosome."""
         return -(-int(self.windows / PER_ELEMENT) // CHROMOSOMES)
 
     @property
@@ -78,7 +85,7 @@ class Shape:
 
 
 def make_atlas(folder: str | Path, shape: Shape) -> None:
-    """Write an atlas; nothing is done where ``atlas.json`` says that it is there already."""
+    """Write an atlas; do nothing if ``atlas.json`` shows that it is complete."""
     folder = Path(folder)
     facts = folder / "atlas.json"
     if facts.exists() and json.loads(facts.read_text()) == asdict(shape):
@@ -93,23 +100,24 @@ def make_atlas(folder: str | Path, shape: Shape) -> None:
 
 
 def elements(shape: Shape) -> tuple[np.ndarray, np.ndarray]:
-    """Centres int64 (chromosomes, elements), in bp, and weights float64 (types, chromosomes, elements).
+    """Centres, int64 (chromosomes, elements) in bp, and weights, float64 (types, chromosomes, elements).
 
-    An element weighs nothing in the types in which it is closed. Cells play no part in the draw.
+    The weight of an element is 0 in types in which it is closed. The result does not depend on the number of cells.
     """
     rng = np.random.default_rng([shape.seed, 1])
     size = CHROMOSOMES, shape.per_chromosome
     place = (np.arange(shape.per_chromosome) * SPACING + SPACING // 2)[None]
     centre = place + rng.integers(-JITTER, JITTER + 1, size)
-    own = rng.integers(0, 2 * shape.types, size)  # the upper half: open in all
+    own = rng.integers(0, 2 * shape.types, size)  # the upper half of the numbers: open in all types
     weight = rng.lognormal(0, 1, size)
     types = np.arange(shape.types)[:, None, None]
     return centre, np.where((own >= shape.types) | (own == types), weight, 0.0)
 
 
 def barcodes(numbers: np.ndarray) -> np.ndarray:
-    """Different 16-base barcodes with suffix, as 10x writes them: bytes (n,), for numbers below 2**32."""
-    mixed = numbers.astype(np.uint64) * np.uint64(2_654_435_761) & np.uint64(0xFFFFFFFF)  # odd, so one to one
+    """Distinct 16-base barcodes with suffix, in the format of 10x: bytes (n,), for numbers below 2**32."""
+    # an odd factor keeps the numbers distinct
+    mixed = numbers.astype(np.uint64) * np.uint64(2_654_435_761) & np.uint64(0xFFFFFFFF)
     letters = np.frombuffer(b"ACGT", dtype=np.uint8)
     text = np.empty((len(numbers), 18), dtype=np.uint8)
     for place in range(16):
@@ -145,8 +153,8 @@ def _write_genome(folder: Path, shape: Shape) -> None:
 
 
 def _write_fragments(folder: Path, shape: Shape) -> None:
-    """Fragments of every sample, and ``cells.tsv``."""
-    import pyarrow as pa  # a GPU machine lacks both, and needs the rest of this file
+    """Write the fragments of every sample, and ``cells.tsv``."""
+    import pyarrow as pa  # imported here, because a GPU machine lacks it but uses the rest of this file
     import pysam
 
     centre, weight = elements(shape)
@@ -155,7 +163,7 @@ def _write_fragments(folder: Path, shape: Shape) -> None:
         for number, part in enumerate(np.array_split(np.arange(shape.cells), shape.samples)):
             name, rng = shape.names[number], np.random.default_rng([shape.seed, 2, number])
             pool = _Pool.draw(rng, len(part), shape)
-            codes = barcodes(np.arange(len(pool.wanted)))  # samples share barcodes, as lanes do
+            codes = barcodes(np.arange(len(pool.wanted)))  # samples share barcodes, as 10x lanes do
             kinds = pool.kind[: len(part)].tolist()
             for barcode, kind in zip(codes[: len(part)].astype(str).tolist(), kinds, strict=True):
                 listing.write(f"{name}\t{barcode}\ttype{kind}\n")
@@ -170,7 +178,7 @@ def _write_fragments(folder: Path, shape: Shape) -> None:
 
 
 def _text(chromosome: int, start, end, cell, dictionary, rng) -> bytes:
-    """Lines of a fragments file; ``dictionary`` holds the barcodes, as an Arrow array."""
+    """Lines of a fragments file; ``dictionary`` is an Arrow array of the barcodes."""
     import pyarrow as pa
     import pyarrow.csv as pacsv
 
@@ -186,11 +194,11 @@ def _text(chromosome: int, start, end, cell, dictionary, rng) -> bytes:
 
 @dataclass(frozen=True)
 class _Pool:
-    """The barcodes of a sample: how many fragments each is to have, its type, and a table per type to draw from."""
+    """The barcodes of a sample: the number of fragments and the type of each, and one sampling table per type."""
 
     wanted: np.ndarray  # float64 (barcodes,)
     kind: np.ndarray  # int64 (barcodes,)
-    tables: list[np.ndarray]  # per type int32: barcodes, as often as they have fragments
+    tables: list[np.ndarray]  # int32, one per type: each barcode is repeated by its number of fragments
 
     @classmethod
     def draw(cls, rng, cells: int, shape: Shape) -> _Pool:
@@ -213,9 +221,9 @@ class _Pool:
 def draw_fragments(
     rng, centre: np.ndarray, weight: np.ndarray, pool: _Pool, shape: Shape
 ) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield chromosome (index), start, end (int64, 0-based half-open) and barcode (int32), sorted, no two alike.
+    """Yield chromosome (index), start, end (int64, 0-based half-open) and barcode (int32), sorted, no duplicates.
 
-    The genome is walked in stretches of whole elements; a fragment belongs to the stretch in which it starts.
+    The genome is processed in stretches of whole elements. A fragment belongs to the stretch in which it starts.
     """
     wanted = np.bincount(pool.kind, pool.wanted, minlength=shape.types)
     stretches = max(1, round(pool.wanted.sum() / CHROMOSOMES / AT_ONCE))
@@ -246,7 +254,7 @@ def draw_fragments(
             begin = np.where(rng.integers(0, 2, len(cut), dtype=np.int8) == 1, cut, cut - size + 1)
             last = np.minimum(high, shape.length - LONGEST)
             begin = np.clip(begin, low, last - 1)
-            # start, length and barcode in one number sort faster than three columns do
+            # one number of start, length and barcode sorts faster than three columns
             packed = (begin - low) << 34 | size << 24 | cell.astype(np.int64)
             packed = np.sort(packed)
             packed = packed[np.diff(packed, prepend=-1) > 0]
@@ -255,10 +263,10 @@ def draw_fragments(
 
 
 def write_model(folder: Path, shape: Shape) -> None:
-    """Write ``model/model.ckpt`` and ``model/calibration.json``: untrained, so they say nothing, but cost the same.
+    """Write ``model/model.ckpt`` and ``model/calibration.json``: untrained, but with the cost of a trained model.
 
-    The calibration spreads each TF's probabilities, and moves them until the share ``above`` of those of cells that
-    hold 20,000 fragments reaches the floor: that share decides how much is stored.
+    The calibration spreads and shifts the probabilities of each TF. In cells of 20,000 fragments, a fraction ``above``
+    of them then reaches the floor. This fraction decides how much is stored.
     """
     import torch
     from scbind.formats.motifs import log_odds
@@ -301,7 +309,7 @@ def write_model(folder: Path, shape: Shape) -> None:
 
 
 def model_facts(shape: Shape) -> dict:
-    """What a checkpoint says of the data that it was trained on; here of none."""
+    """Facts about the training data in a checkpoint; this model had none."""
     tfs, chromosomes = (
         [f"TF{number:03d}" for number in range(shape.tfs)],
         [f"chr{n + 1}" for n in range(CHROMOSOMES)],
@@ -327,7 +335,7 @@ def model_facts(shape: Shape) -> dict:
 
 
 def add_shape(parser: argparse.ArgumentParser, skip: tuple[str, ...] = ()) -> None:
-    """Add an option for each field of :class:`Shape`."""
+    """Add a command-line option for each field of :class:`Shape`."""
     for name, value in asdict(Shape()).items():
         if name not in skip:
             parser.add_argument(f"--{name}", type=type(value), default=value)

@@ -1,19 +1,20 @@
-"""Forms of calibration beside each other: fitted to validation windows, judged on test windows at many depths.
+"""Compare methods of calibration: fit on validation windows, evaluate on test windows at many depths.
 
-    python benchmarks/calibrations.py model.ckpt --dataset results/dataset --reference results/reference/{genome} \
+    python benchmarks/calibrations.py model.ckpt --dataset results/dataset --reference results/reference/{genome}
         [--valid-windows 20000 --test-windows 100000 --seed 1 --threads 1]
 
-Windows are predicted once, and every form is fitted to the same logits of validation windows at the depths of
-`scbind.models.calibration`. `with depth` means that parameters move linearly with log10 depth. Temperature (Guo et al.
-2017), Platt scaling (Platt 1999) and beta calibration (Kull et al. 2017: logistic regression on log p and
--log(1 - p)) are pulled to a fit that all TFs share, as `scbind.models.calibration.fit_platt` does it; isotonic
-regression
-(Zadrozny and Elkan 2002) has nothing to be pulled to, but says no less than 1 / (windows + 2) and no more than one
-minus that.
+Windows are predicted once. Every method is fitted to the same logits of validation windows at the depths of
+`scbind.models.calibration`. `with depth` means that the parameters depend linearly on log10 depth. The methods are:
 
-Each figure is a mean over TFs with a bound test window: expected calibration error, log loss of a window (nats),
-AUPRC. A column is a share of the insertions. `better` counts the TFs whose log loss, averaged over shares, is below
-that of the calibration as it is shipped.
+* Temperature scaling (Guo et al. 2017), Platt scaling (Platt 1999) and beta calibration (Kull et al. 2017: logistic
+  regression on log p and -log(1 - p)). They are shrunk towards a fit shared by all TFs, as in
+  `scbind.models.calibration.fit_platt`.
+* Isotonic regression (Zadrozny and Elkan 2002), without shrinkage. Its probabilities are limited to between
+  1 / (windows + 2) and 1 minus that.
+
+Each number is a mean over TFs with a bound test window: expected calibration error, log loss per window (nats), AUPRC.
+A column is a share of the insertions. `better` counts the TFs whose log loss, averaged over shares, is below that of
+the calibration that scbind uses.
 """
 
 from __future__ import annotations
@@ -40,10 +41,10 @@ Form = Callable[[np.ndarray, np.ndarray, np.ndarray], Calibrated]
 
 
 def linear(terms: Callable[[torch.Tensor], list[torch.Tensor]], slopes: int, with_depth: bool) -> Form:
-    """A form that is linear in ``terms`` of the logits; the weights of the first ``slopes`` stay positive.
+    """A method that is linear in ``terms`` of the logits; the weights of the first ``slopes`` terms stay positive.
 
-    A form takes logits (N, TFs), centred log10 depths (N,) and int8 labels (N, TFs), and gives a function of logits
-    and depths: probabilities float64 (N, TFs).
+    A method takes logits (N, TFs), centred log10 depths (N,) and int8 labels (N, TFs). It returns a function of logits
+    and depths that gives probabilities, float64 (N, TFs).
     """
 
     def evidence(z: torch.Tensor, x: torch.Tensor, p: torch.Tensor) -> torch.Tensor:
@@ -88,7 +89,7 @@ def linear(terms: Callable[[torch.Tensor], list[torch.Tensor]], slopes: int, wit
 
 
 def shipped(logits: np.ndarray, x: np.ndarray, labels: np.ndarray) -> Calibrated:
-    """The fit of :func:`scbind.models.calibration.fit_platt`, applied as ``Predictor`` does."""
+    """The fit of :func:`scbind.models.calibration.fit_platt`, applied as ``Predictor`` applies it."""
     a, b, e, c = fit_platt(logits, x, labels, np.ones(len(x))).T
     return lambda z, x: _sigmoid(
         np.maximum(a + e * x[:, None], SMALLEST_SLOPE) * z.astype(float) + b + c * x[:, None]
@@ -143,14 +144,14 @@ FORMS: dict[str, Form] = {
 
 
 def windows_of(data: TrainingSet, split: int, limit: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """At most ``limit`` (line, window) pairs of a split, drawn uniformly."""
+    """At most ``limit`` (line, window) pairs of a split, sampled uniformly."""
     line, window = np.nonzero(np.asarray(data.splits) == split)
     chosen = np.sort(np.random.default_rng(seed).permutation(len(line))[:limit])
     return line[chosen], window[chosen]
 
 
 def figures(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
-    """Calibration error, log loss and AUPRC of each TF with a bound window, NaN for others: float64 (3, TFs)."""
+    """Calibration error, log loss and AUPRC of each TF: float64 (3, TFs), NaN for TFs without a bound test window."""
     found = np.full((3, labels.shape[1]), np.nan)
     for column in range(labels.shape[1]):
         known = labels[:, column] >= 0
@@ -163,7 +164,7 @@ def figures(labels: np.ndarray, probability: np.ndarray) -> np.ndarray:
 
 
 def main() -> None:
-    """Predict, fit, print."""
+    """Predict, fit and print."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )

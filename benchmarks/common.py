@@ -1,4 +1,4 @@
-"""What the benchmarks share: data from a seed or from a dataset, timing side by side, tables."""
+"""Code that the benchmarks share: data from a seed or from a dataset, timing of cases in turn, tables."""
 
 from __future__ import annotations
 
@@ -30,21 +30,21 @@ SPLITS = {"train": ["*:chr1"], "valid": ["*:chr2"], "test": ["*:chr3"]}
 
 
 def parser(text: str) -> argparse.ArgumentParser:
-    """Arguments that every benchmark has."""
+    """Arguments of every benchmark."""
     made = argparse.ArgumentParser(description=text, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--dataset", type=Path, help="results/dataset; without it, one is made from the seed")
-    made.add_argument("--reference", type=Path, help="results/reference/{genome}, with --dataset")
-    made.add_argument("--megabases", type=float, default=4, help="size of the genome that is made")
-    made.add_argument("--tfs", type=int, default=40, help="number of TFs that are made")
+    made.add_argument("--dataset", type=Path, help="results/dataset; default: made from the seed")
+    made.add_argument("--reference", type=Path, help="results/reference/{genome}; needed with --dataset")
+    made.add_argument("--megabases", type=float, default=4, help="size of the simulated genome")
+    made.add_argument("--tfs", type=int, default=40, help="number of simulated TFs")
     made.add_argument("--seed", type=int, default=0)
     made.add_argument("--threads", type=int, default=2)
-    made.add_argument("--rounds", type=int, default=7, help="repetitions of every measurement, in turn")
-    made.add_argument("--seconds", type=float, default=0.5, help="least duration of one repetition")
+    made.add_argument("--rounds", type=int, default=7, help="number of rounds; the cases take turns")
+    made.add_argument("--seconds", type=float, default=0.5, help="minimum duration of a case in one round")
     return made
 
 
 def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
-    """Read the command line, and set threads and seed."""
+    """Parse the command line; set the number of threads and the random seed."""
     args = made.parse_args()
     if (args.dataset is None) != (args.reference is None):
         made.error("give --dataset and --reference together")
@@ -55,7 +55,7 @@ def parse(made: argparse.ArgumentParser) -> argparse.Namespace:
 
 @dataclass
 class Case:
-    """Something to measure: ``call`` does ``units`` of work."""
+    """A case to measure: ``call`` does ``units`` of work."""
 
     call: Callable[[], object]
     units: float = 1
@@ -64,12 +64,12 @@ class Case:
 def rates(cases: dict[str, Case], rounds: int, seconds: float) -> dict[str, np.ndarray]:
     """Units per second of each case: float64 (rounds,).
 
-    The cases take turns, so that a busy machine slows all alike. Each is called once before, which also tells how
-    often it must be called to last ``seconds``.
+    The cases take turns, so that other load on the machine slows all of them equally. Each case is called once before
+    the rounds; this call also shows how many calls last ``seconds``.
     """
     repeats, found = {}, {name: [] for name in cases}
     for name, case in cases.items():
-        case.call()  # the first call allocates
+        case.call()  # the first call also allocates memory
         begin = time.perf_counter()
         case.call()
         repeats[name] = max(1, math.ceil(seconds / (time.perf_counter() - begin)))
@@ -83,13 +83,13 @@ def rates(cases: dict[str, Case], rounds: int, seconds: float) -> dict[str, np.n
 
 
 def ratio(ours: np.ndarray, theirs: np.ndarray) -> str:
-    """Median, least and largest ratio of the rounds, in words."""
+    """Median, lowest and highest ratio of the rounds, as text."""
     each = ours / theirs
     return f"{statistics.median(each):.3g} (rounds: {each.min():.3g} to {each.max():.3g})"
 
 
 def show(rows: list[dict]) -> None:
-    """Print rows as a table in Markdown; numbers to four digits."""
+    """Print rows as a Markdown table; numbers have four significant digits."""
     columns = list(rows[0])
     print("| " + " | ".join(columns) + " |")
     print("|" + "---|" * len(columns))
@@ -99,7 +99,7 @@ def show(rows: list[dict]) -> None:
 
 @contextmanager
 def open_data(args: argparse.Namespace) -> Iterator[TrainingSet]:
-    """The dataset of the arguments, or one made from the seed, which is gone afterwards."""
+    """The dataset of the arguments, or one made from the seed and deleted afterwards."""
     if args.dataset is not None:
         yield TrainingSet.open(args.dataset, args.reference)
         return
@@ -108,7 +108,7 @@ def open_data(args: argparse.Namespace) -> Iterator[TrainingSet]:
 
 
 def facts_of(data: TrainingSet, lines: int | None = None) -> dict:
-    """What a network and a predictor are told of the data; ``lines``: only of that many cell lines."""
+    """Facts about the data that a network and a predictor need; ``lines`` limits the number of cell lines."""
     facts = data_facts(data, "scbind")
     order = sorted(range(len(data.lines)), key=lambda row: -sum(facts["assayed"][row]))[:lines]
     return facts | {
@@ -119,13 +119,13 @@ def facts_of(data: TrainingSet, lines: int | None = None) -> dict:
 
 
 def motifs_of(data: TrainingSet, seed: int) -> dict[str, np.ndarray]:
-    """A random motif of 12 bp for each TF: float32 (4, 12) log-odds. What a motif says does not change its cost."""
+    """A random motif of 12 bp for each TF: float32 (4, 12) log-odds. The cost does not depend on its content."""
     rng = np.random.default_rng(seed)
     return {tf: log_odds(rng.dirichlet(np.full(4, 0.3), 12).T * 100) for tf in data.tfs}
 
 
 def write_bigwig(path: Path, lengths: dict[str, int], tracks: dict[str, np.ndarray], span: int = 1) -> str:
-    """Write a bigWig of how many positions (0-based) lie in each bin of ``span`` bp; empty bins are left out."""
+    """Write a bigWig of the number of positions (0-based) in each bin of ``span`` bp; empty bins are left out."""
     with pyBigWig.open(str(path), "w") as bigwig:
         bigwig.addHeader(list(lengths.items()))
         for chrom, positions in tracks.items():
@@ -142,7 +142,7 @@ def write_bigwig(path: Path, lengths: dict[str, int], tracks: dict[str, np.ndarr
 
 
 def _simulate(folder: Path, megabases: float, n_tfs: int, seed: int) -> TrainingSet:
-    """Two cell lines on three chromosomes of random sequence, with random peaks: the cost of data, not its sense."""
+    """Two cell lines on three chromosomes with random sequence and peaks: as costly as real data, without meaning."""
     rng = np.random.default_rng(seed)
     lengths = {f"chr{i + 1}": int(megabases * share * 1e6) for i, share in enumerate((0.6, 0.2, 0.2))}
     reference = folder / "made"

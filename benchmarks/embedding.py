@@ -1,11 +1,11 @@
-"""Embedding and neighbours: how time and memory grow with the number of cells.
+"""Time and memory of embedding and neighbours, for growing numbers of cells.
 
     python benchmarks/embedding.py [--cells 1000 3000 10000 --fragments 2000 --tiles 100000 --seed 0]
 
-For each number of cells a sample is made from the seed: five kinds of cells, each with its own share of the tiles.
-Open tiles are written to a file, cells are embedded, and each is given its neighbours. Every size runs in a process of
-its own, one after the other, so that its peak memory is its own. The exponent is the slope of log time on log cells
-between the two largest sizes, which should be large enough that starting does not count.
+For each number of cells, the script makes a sample from the seed, with five kinds of cells. Each kind has its own share
+of the tiles. The script writes the open tiles to a file, embeds the cells, and finds the neighbours of each cell. Every
+size runs in its own process, one after the other, so that its peak memory is its own. The exponent is the slope of log
+time on log cells between the two largest sizes. These should be large enough that the start-up time does not matter.
 """
 
 import argparse
@@ -29,7 +29,7 @@ WIDTH, KINDS, COMPONENTS, NEIGHBOURS = 500, 5, 30, 30
 
 
 def make(folder: Path, n_cells: int, fragments: int, tiles: int, seed: int) -> CellSignal:
-    """Write a sample, tile by tile, so that it need not fit into memory; half of the insertions follow the kind."""
+    """Write a sample tile by tile, so that it need not fit into memory; half of the insertions depend on the kind."""
     rng = np.random.default_rng(seed)
     kind = rng.integers(0, KINDS, n_cells)
     of_kind = [np.flatnonzero(kind == k) for k in range(KINDS)]
@@ -50,7 +50,7 @@ def make(folder: Path, n_cells: int, fragments: int, tiles: int, seed: int) -> C
 
 
 def measure(n_cells: int, fragments: int, tiles: int, seed: int, queue) -> None:
-    """Time one size; put a row of the table into the queue."""
+    """Measure one size; put a row of the table into the queue."""
     with tempfile.TemporaryDirectory() as folder:
         signal = make(Path(folder), n_cells, fragments, tiles, seed)
         tiling, times = Tiling(signal.sizes, WIDTH), [time.process_time()]
@@ -71,7 +71,7 @@ def main() -> None:
     """Measure and print."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("--cells", type=int, nargs="+", default=[1000, 3000, 10_000])
-    made.add_argument("--fragments", type=int, default=2000, help="of a cell")
+    made.add_argument("--fragments", type=int, default=2000, help="fragments per cell")
     made.add_argument("--tiles", type=int, default=100_000)
     made.add_argument("--seed", type=int, default=0)
     args = made.parse_args()

@@ -1,14 +1,20 @@
-"""Time and memory of the training half on a genome of any size: by default as large as the human one.
+"""Time and memory of the training half on a genome of any size; the default is the size of the human genome.
 
     python benchmarks/genome.py FOLDER [--gigabases 3.1 --lines 3 --tfs 40 --insertions 40000000 --threads 2]
         [--stages make dataset train calibrate evaluate depth baselines --test chr21 --hold-out-line]
 
-In FOLDER a genome of random sequence is made, with chromosomes in the proportions of the human ones, cell lines with
-random insertions (two thirds of them in peaks), and ChIP-seq peaks of every TF in every line. What data say does not
-change what they cost. The functions that the rules of the workflow call are then run on them, each in a process of its
-own: seconds, peak of the resident memory, the part of it that is its own (mapped files count in the first, and can be
-dropped by the system), and size of what was written. Of the training one epoch is run. With `--hold-out-line` the last
-line is tested on all chromosomes.
+In FOLDER, the script makes a genome of random sequence with chromosomes in the proportions of the human ones, cell
+lines with random insertions (two thirds of them in peaks), and ChIP-seq peaks of every TF in every line. The cost of
+data does not depend on their content. The script then runs the functions that the rules of the workflow call, each in
+its own process. It prints:
+
+* seconds;
+* the peak of the resident memory;
+* the part of this peak that belongs to the process alone. The first number includes mapped files, which the system can
+  drop;
+* the size of the files written.
+
+Training runs for one epoch. With `--hold-out-line`, all chromosomes of the last line are test data.
 """
 
 from __future__ import annotations
@@ -21,7 +27,7 @@ from pathlib import Path
 
 from processes import measure
 
-# Mb of the human chromosomes 1 to 22, X, Y (GRCh38)
+# lengths of the human chromosomes 1 to 22, X, Y in Mb (GRCh38)
 HUMAN = (
     248,
     242,
@@ -48,10 +54,10 @@ HUMAN = (
     156,
     57,
 )
-WIDTH = 300  # bp of a peak
-PEAKS_PER_MB = 20  # open in a line; half of them are others in each line
-BOUND = 0.1  # of the open peaks a TF binds
-IN_PEAKS = 2 / 3  # of the insertions
+WIDTH = 300  # width of a peak in bp
+PEAKS_PER_MB = 20  # peaks open in a line; half of them differ between lines
+BOUND = 0.1  # fraction of the open peaks that a TF binds
+IN_PEAKS = 2 / 3  # fraction of the insertions in peaks
 KEEPS = (1.0, 0.1, 0.01)  # shares of the fragments
 
 
@@ -62,7 +68,7 @@ def chromosomes(gigabases: float) -> dict[str, int]:
 
 
 def make(folder: Path, args: argparse.Namespace) -> None:
-    """Genome, tracks, peaks and motifs; a chromosome of one line is in memory at a time."""
+    """Make genome, tracks, peaks and motifs; one chromosome of one line is in memory at a time."""
     import numpy as np
     import pyBigWig
     from scbind.formats.motifs import log_odds
@@ -113,7 +119,7 @@ def make(folder: Path, args: argparse.Namespace) -> None:
 
 
 def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
-    """One of the stages after :func:`make`; the files it wrote."""
+    """Run one of the stages after :func:`make`; returns the files it wrote."""
     data, reference, motifs = folder / "dataset", folder / "reference/made", folder / "motifs.npz"
     model, known = folder / "model.ckpt", folder / "calibration.json"
     lines = [f"L{line}" for line in range(args.lines)]
@@ -191,7 +197,7 @@ def main() -> None:
     parser.add_argument("--gigabases", type=float, default=3.1)
     parser.add_argument("--lines", type=int, default=3)
     parser.add_argument("--tfs", type=int, default=40)
-    parser.add_argument("--insertions", type=int, default=40_000_000, help="of each line")
+    parser.add_argument("--insertions", type=int, default=40_000_000, help="insertions per line")
     parser.add_argument("--test", default="chr21")
     parser.add_argument("--valid", default="chr22")
     parser.add_argument("--hold-out-line", action="store_true")

@@ -1,11 +1,11 @@
-"""Run the steps of the GPU benchmark, each in its own process and time limit; write the table as it grows.
+"""Run the steps of the GPU benchmark, each in its own process with a time limit; update the table after each step.
 
     benchmarks/gpu.sh [--small] [--steps machine same_numbers ...] [--minutes 10]
 
-Steps that are also run on two cores of the CPU have both figures and their ratio in one row. `table.md`, `rows.jsonl`
-and `log.txt` are written below $OUT after each step, so a run that is cut off keeps what it measured. The exit
-status is 1 where a step failed or did not run, or something that was asked for does not hold, else 0. A further call
-with the same $OUT measures its own steps anew and keeps the others.
+Some steps also run on two cores of the CPU. Their rows show both numbers and the ratio. After each step, the script
+writes `table.md`, `rows.jsonl` and `log.txt` in the folder $OUT, so an interrupted run keeps its measurements. The exit
+status is 0 if all steps ran and all requirements hold, otherwise 1. Another run with the same $OUT repeats its own
+steps and keeps the results of the others.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 GPU, CPU = "gpu", "two CPU cores"
 BEGAN = time.monotonic()
-CARRIED = ("anndata", "h5py", "numcodecs", "threadpoolctl")  # by gpu_wheels.py
-TIMES = 20  # two CPU cores, of a GPU
-RUNNING: set[int] = set()  # process groups of the steps
+CARRIED = ("anndata", "h5py", "numcodecs", "threadpoolctl")  # packages that gpu_wheels.py fetches
+TIMES = 20  # required speed of a GPU relative to two CPU cores
+RUNNING: set[int] = set()  # process groups of the running steps
 STOPPED = threading.Event()
 
 
@@ -44,8 +44,8 @@ STOPPED = threading.Event()
 class Step:
     """A function of `gpu_right.py` or `gpu_fast.py`.
 
-    ``seconds`` that it may take; ``beside``: two CPU cores do it, too; ``alone``: nothing else runs meanwhile, because
-    it takes times.
+    ``seconds`` is its time limit. ``beside``: it also runs on two CPU cores. ``alone``: nothing else runs at the same
+    time, because it measures time.
     """
 
     name: str
@@ -55,7 +55,7 @@ class Step:
     alone: bool = True
 
 
-# what matters most comes first: the time of all may end before the last
+# the most important steps come first, because the total time may end before the last one
 STEPS = (
     Step("machine", 40, beside=True),
     Step("same_numbers", 90, threads=8),
@@ -74,7 +74,7 @@ STEPS = (
 
 
 def two_cores() -> set[int]:
-    """Two cores that this process may use, not two threads of one."""
+    """Two distinct physical cores that this process may use, not two threads of one core."""
     found = {}
     for cpu in sorted(os.sched_getaffinity(0)):
         path = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
@@ -84,7 +84,7 @@ def two_cores() -> set[int]:
 
 @contextmanager
 def on_cores(cores: set[int]) -> Iterator[None]:
-    """Processes that this thread starts meanwhile have these cores alone."""
+    """Restrict the processes that this thread starts in this context to these cores."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, cores)
     try:
@@ -94,14 +94,14 @@ def on_cores(cores: set[int]) -> Iterator[None]:
 
 
 def end_steps(*_) -> None:
-    """End the running steps, and let none begin: the answer to Ctrl-C, which steps do not hear of themselves."""
+    """Stop the running steps and start no more. Handles Ctrl-C, which does not reach the steps."""
     STOPPED.set()
     for group in list(RUNNING):
         kill(group)
 
 
 def kill(group: int) -> None:
-    """End a step with the processes that it started."""
+    """Stop a step and the processes it started."""
     try:
         os.killpg(group, signal.SIGKILL)
     except ProcessLookupError:
@@ -109,7 +109,7 @@ def kill(group: int) -> None:
 
 
 def run_step(step: Step, side: str, args: argparse.Namespace, data: Path, out: Path, seconds: float) -> None:
-    """Run a step on one side; what it printed goes to the log, how it ended to the rows."""
+    """Run a step on one side. Its output goes to the log; a failure goes to the rows."""
     environment, cores = dict(os.environ), os.sched_getaffinity(0)
     command = [
         sys.executable,
@@ -138,7 +138,7 @@ def run_step(step: Step, side: str, args: argparse.Namespace, data: Path, out: P
         except subprocess.TimeoutExpired:
             ended = f"stopped after {seconds:.0f} s"
         finally:
-            kill(process.pid)  # a step starts processes of its own
+            kill(process.pid)  # a step may start further processes
             process.wait()
             RUNNING.discard(process.pid)
         heard.seek(0)
@@ -155,7 +155,7 @@ def run_step(step: Step, side: str, args: argparse.Namespace, data: Path, out: P
 
 
 def write_row(out: Path, step: str, side: str, what: str, value: str, held: bool | None = None) -> None:
-    """Add a row of the driver's own."""
+    """Write a row of the driver itself."""
     row = {"step": step, "side": side, "what": what, "value": value, "unit": "", "asked": "", "held": held}
     with open(out / "rows.jsonl", "a") as handle:
         handle.write(json.dumps(row) + "\n")
@@ -168,12 +168,12 @@ def read_rows(out: Path) -> list[dict]:
 
 
 def number(value) -> str:
-    """A value as it stands in the table."""
+    """A value in the format of the table."""
     return f"{value:,.4g}" if isinstance(value, float) else str(value).replace("|", "/")
 
 
 def write_table(out: Path, title: str) -> list[dict]:
-    """Write ``table.md``: one row for what both sides measured; returns the rows."""
+    """Write ``table.md``, with one row for a value measured on both sides; returns the rows."""
     rows = read_rows(out)
     beside, measured = (
         {(row["step"], row["what"]): row for row in rows if row["side"] == side} for side in (CPU, GPU)
@@ -210,9 +210,9 @@ def write_table(out: Path, title: str) -> list[dict]:
 
 
 def best_ratios(rows: list[dict], title: str) -> tuple[list[str], bool]:
-    """The GPU's best figure over the best of two CPU cores; the lines, and whether those that were asked for hold.
+    """Ratios of the best GPU value to that of two CPU cores: lines of text, and whether all required ratios hold.
 
-    Nothing is asked of a CPU that stands in for a GPU, nor of small sizes.
+    Nothing is required if a CPU stands in for the GPU, or for small sizes.
     """
     said, all_hold = [], True
     real = "a rehearsal" not in title and ", small" not in title
@@ -240,18 +240,18 @@ def best_ratios(rows: list[dict], title: str) -> tuple[list[str], bool]:
 
 
 def refuse(what, problem: str, remedy: str) -> None:
-    """End with one line."""
+    """Exit with an error of one line."""
     sys.exit(f"ERROR {what}: {problem}; {remedy}")
 
 
 def open_output(out: Path, title: str, steps: list[str]) -> object:
-    """Keep what other steps measured on the same card; returns the lock, which holds until it is closed."""
+    """Prepare the output folder, keeping results of other steps on the same card; returns a lock, held until closed."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         lock = open(out / ".lock", "w")  # noqa: SIM115
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        refuse(out, "another run writes there", "wait for it, or set OUT to another folder")
+        refuse(out, "another run writes to it", "wait for it, or set OUT to another folder")
     except OSError as error:
         refuse(out, f"cannot be written to ({error.strerror})", "set OUT to another folder")
     table = out / "table.md"
@@ -275,20 +275,20 @@ def unpack(archive: Path, to: str) -> None:
 
 
 def main() -> int:
-    """Run, write, and say whether all holds."""
+    """Run the steps, write the table, and return whether all requirements hold."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     names = [step.name for step in STEPS]
     parser.add_argument("data", type=Path, help="the archive of gpu_prepare.py")
-    parser.add_argument("--small", action="store_true", help="sizes of a rehearsal: minutes on two cores")
+    parser.add_argument("--small", action="store_true", help="small sizes: minutes on two cores")
     parser.add_argument(
         "--steps", nargs="+", choices=names, default=names, metavar="STEP", help=", ".join(names)
     )
-    parser.add_argument("--minutes", type=float, default=9.5, help="time of all steps together")
+    parser.add_argument("--minutes", type=float, default=9.5, help="total time limit of all steps")
     args = parser.parse_args()
     if absent := [name for name in CARRIED if find_spec(name) is None]:
-        refuse(", ".join(absent), "not installed", "bring the wheels of: python benchmarks/gpu_wheels.py")
+        refuse(", ".join(absent), "not installed", "install the wheels of: python benchmarks/gpu_wheels.py")
     import torch
 
     out = Path(os.environ.get("OUT", "benchmarks/gpu")).resolve()
@@ -310,7 +310,7 @@ def main() -> int:
                     why = "stopped" if STOPPED.is_set() else "no time was left"
                     write_row(out, step.name, side, "the step", f"not run: {why}", held=False)
                 else:
-                    seconds = step.seconds * (1 if torch.cuda.is_available() else 3)  # a CPU is not hurried
+                    seconds = step.seconds * (1 if torch.cuda.is_available() else 3)  # a CPU gets more time
                     run_step(step, side, args, Path(scratch), out, min(seconds, left))
                 with lock:
                     write_table(out, title)

@@ -1,6 +1,6 @@
-"""What the steps of the GPU benchmark share: where rows go, clocks, networks.
+"""Code that the steps of the GPU benchmark share: writing rows, measuring time, making networks.
 
-A row says what was measured, its value, its unit, and, where something was asked for, what and whether it holds.
+A row holds a quantity, its value and unit and, if there is a requirement, the requirement and whether it holds.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ import torch  # noqa: E402
 
 @dataclass(frozen=True)
 class Bench:
-    """What a step works with.
+    """The settings and files of a step.
 
-    ``data`` holds the folders of `gpu_prepare.py`; ``device`` is that of this process; ``small`` asks for sizes that a
-    rehearsal on two cores ends in seconds; rows go to the file ``rows``, everything else to ``scratch``.
+    ``data`` holds the folders of `gpu_prepare.py`. ``device`` is the device of this process. ``small`` selects sizes
+    for a rehearsal that takes seconds on two cores. Rows go to the file ``rows``, everything else to ``scratch``.
     """
 
     step: str
@@ -40,7 +40,7 @@ class Bench:
 
     @property
     def device(self) -> str:
-        """``cuda`` where there is one for this process."""
+        """``cuda`` if this process has one."""
         return "cuda" if torch.cuda.is_available() else "cpu"
 
     @property
@@ -49,11 +49,11 @@ class Bench:
         return sorted(self.data.glob("run*"))
 
     def size(self, full: int, small: int) -> int:
-        """One of two sizes."""
+        """The first size, or the second for small runs."""
         return small if self.small else full
 
     def row(self, what: str, value, unit: str = "", asked: str = "", held: bool | None = None) -> None:
-        """Write one row at once, so that a step that is killed keeps what it measured."""
+        """Write one row at once, so that a step that is killed keeps its measurements."""
         value = float(value) if isinstance(value, int | float | np.number) else value
         found = {"step": self.step, "side": self.side, "what": what, "value": value, "unit": unit}
         found |= {"asked": asked, "held": None if held is None else bool(held)}
@@ -61,22 +61,22 @@ class Bench:
             handle.write(json.dumps(found) + "\n")
 
     def holds(self, what: str, held: bool) -> None:
-        """Write a row of something that is so or not."""
+        """Write a row of a requirement that holds or not."""
         self.row(what, "yes" if held else "no", "", "yes", held)
 
     def at_most(self, what: str, value: float, limit: float, unit: str = "") -> None:
-        """Write a row of a value that has a limit."""
+        """Write a row of a value with an upper limit."""
         self.row(what, value, unit, f"at most {limit:g}", value <= limit)
 
 
 def sync() -> None:
-    """Wait until the GPU has done what it was given."""
+    """Wait until the GPU has finished its work."""
     if torch.cuda.is_available():
         torch.cuda.synchronize()
 
 
 def rate(call: Callable[[], object], units: float, seconds: float) -> float:
-    """Units per second of a call that is repeated for some seconds; the first call is not counted."""
+    """Units per second of a call, repeated for some seconds; the first call is not counted."""
     call()
     sync()
     begin, done = time.perf_counter(), 0
@@ -89,7 +89,7 @@ def rate(call: Callable[[], object], units: float, seconds: float) -> float:
 
 @contextmanager
 def busy() -> Iterator[list[float]]:
-    """Fill a list with the share of time, in percent, in which the GPU had a kernel at work (NVML by nvidia-smi)."""
+    """Fill a list with the percentage of time in which a kernel ran on the GPU (NVML by nvidia-smi)."""
     found: list[float] = []
     query = [
         "nvidia-smi",
@@ -101,7 +101,8 @@ def busy() -> Iterator[list[float]]:
     try:
         if not torch.cuda.is_available():
             raise FileNotFoundError
-        query += ["-i", f"GPU-{torch.cuda.get_device_properties(0).uuid}"]  # its number may be another there
+        # by UUID, because nvidia-smi may number the GPUs differently
+        query += ["-i", f"GPU-{torch.cuda.get_device_properties(0).uuid}"]
         process = subprocess.Popen(query, stdout=subprocess.PIPE, text=True)
     except FileNotFoundError:
         yield found
@@ -122,7 +123,7 @@ def busy() -> Iterator[list[float]]:
 
 
 def cells_in(folder: Path) -> dict[str, Path]:
-    """Files of a sample, as `reference_profile` takes them."""
+    """Files of a sample, as input of `reference_profile`."""
     return {
         name: folder / f"{name}.{end}"
         for name, end in (("position", "npy"), ("cell", "npy"), ("cells", "h5ad"))
@@ -130,7 +131,7 @@ def cells_in(folder: Path) -> dict[str, Path]:
 
 
 def untrained_scfan(facts: dict) -> tuple[torch.nn.Module, dict]:
-    """An untrained network as published, of one line."""
+    """An untrained scFAN network as published, for one line."""
     from scbind.models.base import build_network
 
     facts = facts | {"architecture": "scfan", "cell_lines": ["one"], "assayed": [[True] * len(facts["tfs"])]}

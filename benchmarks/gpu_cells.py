@@ -1,6 +1,6 @@
-"""Cells, windows and an untrained model of any size, made in seconds and without reading a fragments file.
+"""Make cells, windows and an untrained model of any size in seconds, without a fragments file.
 
-What is written is what `reference_profile` and `infer_shard` read, at the sizes of `atlas.Shape`.
+The files are the inputs of `reference_profile` and `infer_shard`, with the sizes of `atlas.Shape`.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from atlas import CHROMOSOMES, IN_ELEMENTS, SPREAD, Shape, elements, write_model
 from gpu_bench import cells_in
 from scipy import sparse
 
-LENDERS = 10  # cells of the same type that a cell borrows from, each at half weight
+LENDERS = 10  # number of cells of the same type from which a cell borrows, each with weight one half
 WINDOW, CONTEXT = 200, 1000
 
 
 @dataclass(frozen=True)
 class Made:
-    """Paths of what was made; ``cells`` as `reference_profile` takes a sample."""
+    """Paths of the files; ``cells`` is a sample as input of `reference_profile`."""
 
     reference: Path
     windows: Path
@@ -31,8 +31,9 @@ class Made:
 
 
 def make_cells(folder: Path, shape: Shape) -> Made:
-    """Write genome, windows, model and one sample of ``shape.cells`` cells; ``shape.windows`` windows exactly."""
-    roomy = Shape(**{**shape.__dict__, "windows": int(1.3 * shape.windows) + 100})  # two windows an element
+    """Write genome, model, exactly ``shape.windows`` windows, and one sample of ``shape.cells`` cells."""
+    # more windows than requested, because each element gets only two
+    roomy = Shape(**{**shape.__dict__, "windows": int(1.3 * shape.windows) + 100})
     centre, weight = elements(roomy)
     rng = np.random.default_rng([shape.seed, 5])
     made = Made(
@@ -61,7 +62,7 @@ def _write_genome(folder: Path, shape: Shape, rng: np.random.Generator) -> None:
 
 
 def _write_windows(path: Path, centre: np.ndarray, wanted: int, rng: np.random.Generator) -> None:
-    """The two windows of the grid that lie around the centre of each element, of which ``wanted`` are kept."""
+    """The two grid windows around the centre of each element, of which ``wanted`` are kept."""
     first = centre // WINDOW * WINDOW
     start = np.stack([first - WINDOW, first], axis=2).reshape(len(centre), -1)
     chrom = np.repeat(np.arange(len(centre)), start.shape[1])
@@ -81,7 +82,7 @@ def _write_windows(path: Path, centre: np.ndarray, wanted: int, rng: np.random.G
 def _write_insertions(
     files: dict[str, Path], centre: np.ndarray, weight: np.ndarray, kind: np.ndarray, shape: Shape, rng
 ) -> None:
-    """Two insertions per fragment, sorted by place: most of the cost of a real sample is how many there are."""
+    """Two insertions per fragment, sorted by position. Their number accounts for most of the cost of a sample."""
     length = CHROMOSOMES * shape.length
     place = (centre + shape.length * np.arange(CHROMOSOMES)[:, None]).ravel()
     packed = []
@@ -107,7 +108,7 @@ def _write_insertions(
 
 
 def _write_obs(path: Path, kind: np.ndarray, rng: np.random.Generator) -> None:
-    """All cells pass; each borrows from itself and from some others of its type."""
+    """A table in which all cells pass; each borrows from itself and from some other cells of its type."""
     rows, columns, weights = [], [], []
     for number in np.unique(kind):
         cells = np.flatnonzero(kind == number)
@@ -117,9 +118,9 @@ def _write_obs(path: Path, kind: np.ndarray, rng: np.random.Generator) -> None:
         weights += [np.ones(len(cells), np.float32), np.full(lent.size, 0.5, np.float32)]
     place = np.concatenate(rows), np.concatenate(columns)
     borrow = sparse.csr_matrix((np.concatenate(weights), place), shape=(len(kind), len(kind)))
-    borrow.data = np.minimum(borrow.data, 1)  # a lender that was drawn twice
+    borrow.data = np.minimum(borrow.data, 1)  # a lender may be drawn twice
     obs = pd.DataFrame(
         {"pass": np.ones(len(kind), dtype=bool)}, index=[f"cell{row}" for row in range(len(kind))]
     )
-    ad.settings.allow_write_nullable_strings = True  # what strings are from pandas 3 on
+    ad.settings.allow_write_nullable_strings = True  # the default strings of pandas 3
     ad.AnnData(obs=obs, obsp={"borrow": borrow}).write_h5ad(path)

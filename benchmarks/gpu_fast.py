@@ -1,4 +1,4 @@
-"""Steps of the GPU benchmark that ask how fast, and how large."""
+"""Steps of the GPU benchmark that measure speed and memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from gpu_bench import Bench, busy, rate, sync, untrained_scfan
 
 
 def machine(bench: Bench) -> None:
-    """What the machine is, and what its matrix products reach."""
+    """Describe the machine, and measure its rate of matrix products."""
     bench.row("torch", torch.__version__)
     bench.row("CPU cores that this process may use", len(os.sched_getaffinity(0)))
     if bench.device == "cuda":
@@ -30,7 +30,7 @@ def machine(bench: Bench) -> None:
 
 
 def training_speed(bench: Bench) -> None:
-    """Windows per second of a whole training: data, copies, step, averaging."""
+    """Windows per second of a whole training step: data, copies, step and weight averaging."""
     data, known = _training_data(bench)
     seconds, default = bench.size(6, 1), _shipped_batch()
     on_gpu = bench.device == "cuda"
@@ -52,7 +52,7 @@ def training_speed(bench: Bench) -> None:
 
 
 def compiled_training(bench: Bench) -> None:
-    """The same with a compiled network, which may take minutes to begin, or lack a compiler."""
+    """Windows per second with a compiled network. Compilation may take minutes, or fail without a compiler."""
     if bench.device == "cpu":
         bench.row("scbind, compiled", "not run: no CUDA device")
         return
@@ -64,7 +64,7 @@ def compiled_training(bench: Bench) -> None:
 
 
 def _shipped_batch() -> int:
-    """Batch where the config is silent; a run's own may be smaller, as the demo's is."""
+    """The default batch size. A run may set a smaller one, as the demo does."""
     from scbind.models.training import TrainOptions
     from scbind.plan.settings import default_options
 
@@ -90,7 +90,7 @@ def _fit(
     from scbind.models.training import SAMPLING, data_facts, make_trainer
 
     class Clock(Callback):
-        """Stops after some seconds; the first batches are not counted."""
+        """Stops the training after some seconds; the first batches are not counted."""
 
         batches, windows, began, took = 0, 0, 0.0, 0.0
 
@@ -105,7 +105,7 @@ def _fit(
                 sync()
                 self.took = time.perf_counter() - self.began
                 self.share = list(used)
-                raise KeyboardInterrupt  # Lightning ends the training in order
+                raise KeyboardInterrupt  # Lightning then ends the training in an orderly way
 
     torch.set_num_threads(bench.threads)
     module = BindingModule(architecture, {}, data_facts(data, architecture), known, 1, 1e-3, 0.01, 1_000_000)
@@ -122,7 +122,7 @@ def _fit(
             trainer.fit(module, batches)
         except (KeyboardInterrupt, SystemExit):
             pass
-        except Exception as error:  # noqa: BLE001  (no compiler, no memory, ...: this one plan is lost)
+        except Exception as error:  # noqa: BLE001  (no compiler, no memory, ...: skip this plan only)
             traceback.print_exc()
             said = f"failed: {type(error).__name__}: {error}".splitlines()[0][:100]
             bench.row(name, said, held=None if compiled else False)
@@ -144,7 +144,7 @@ def _fit(
 
 
 def prediction_speed(bench: Bench) -> None:
-    """Windows per second of the trunk, pairs per second of the network, and of a shard with all that belongs to it."""
+    """Windows per second of the sequence readout; pairs per second of the network alone and of a whole shard."""
     from atlas import Shape
     from gpu_cells import make_cells
     from scbind.models.predictor import Predictor, load_predictor
@@ -155,7 +155,8 @@ def prediction_speed(bench: Bench) -> None:
         cells=bench.size(2048 if on_gpu else 512, 64), windows=bench.size(8192 if on_gpu else 4096, 256)
     )
     made = make_cells(bench.scratch, shape)
-    _infer(bench, made, shape, "shard, all included", ("float32", "bfloat16"))  # first: the figure asked for
+    # first, because this number is required
+    _infer(bench, made, shape, "shard, all included", ("float32", "bfloat16"))
     files, rng = (made.checkpoint, made.calibration), np.random.default_rng(0)
     predictor = load_predictor(*files, bench.device)
     n = bench.size(4096 if on_gpu else 1024, 64)
@@ -183,9 +184,8 @@ def prediction_speed(bench: Bench) -> None:
     network, facts = untrained_scfan(predictor.facts)
     for precision in ("float32", "bfloat16"):
         n = bench.size(1024 if on_gpu else 64, 16)
-        tile = (
-            (n, 1) if bench.small else None
-        )  # the shipped one is 64 windows, four times what is predicted in small
+        # the default tile of 64 windows is four times as large as a small run
+        tile = (n, 1) if bench.small else None
         model = Predictor(network, facts, None, bench.device, precision, tile)
         signal = rng.poisson(0.01, (1, n, facts["context"])).astype(np.float32)
         found = rate(
@@ -197,7 +197,7 @@ def prediction_speed(bench: Bench) -> None:
 def _infer(
     bench: Bench, made, shape, name: str, precisions: tuple[str, ...], limit: float | None = None
 ) -> None:
-    """Run the three rules of inference on cells that were made; pairs per second of the shard."""
+    """Run the three rules of inference on simulated cells; returns pairs per second of the shard."""
     from scbind.binding.inference import ShardOptions, infer_shard
     from scbind.binding.network import NetworkFiles
     from scbind.binding.readout import sequence_readout
@@ -233,7 +233,7 @@ def _infer(
 
 
 def large(bench: Bench) -> None:
-    """10,000 cells x 50,000 windows x 40 TFs."""
+    """Inference of 10,000 cells x 50,000 windows x 40 TFs."""
     from atlas import Shape
     from gpu_cells import make_cells
 
@@ -247,7 +247,7 @@ def large(bench: Bench) -> None:
 
 
 def evaluation(bench: Bench) -> None:
-    """Evaluation of a million test windows, drawn again and again from those of a run."""
+    """Evaluation of a million test windows, made by repeating those of a run."""
     from gpu_train import reference_of
     from scbind.dataset.splits import TEST
     from scbind.evaluation.evaluate import evaluate_model
@@ -257,7 +257,7 @@ def evaluation(bench: Bench) -> None:
     folder.mkdir()
     splits = np.load(source / "splits.npy")
     tested = (splits == TEST).any(axis=0)
-    lines = (splits == TEST)[:, tested].sum() / tested.sum()  # that test a window
+    lines = (splits == TEST)[:, tested].sum() / tested.sum()  # number of lines that test a window, on average
     rows = np.flatnonzero(tested)
     rows = np.sort(rows[np.arange(round(wanted / lines)) % len(rows)])
     for path in source.iterdir():

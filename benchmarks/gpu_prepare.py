@@ -1,16 +1,17 @@
-"""Collect what the GPU benchmark reads, from finished runs of the workflow, in one archive.
+"""Collect the inputs of the GPU benchmark from finished runs of the workflow in one archive.
 
     python benchmarks/gpu_prepare.py [--run results --run my_analysis/results --seeds 3 --output FILE]
 
-Run `make demo` first. Another run may be added; of the pieces of human data of tests/configs/real, for example, the
-training half is enough:
+Run `make demo` first. You can add another run. Its training half is enough, for example for the pieces of human data in
+tests/configs/real:
 
     snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=...
         train results/provenance/config.yaml
 
-Of each run the archive holds the dataset, the sequence, the motif matrices, the settings, checkpoint and calibration of
-`--model`, and, where there are any, the cells of one sample and the windows. The same model is trained on this
-machine's CPU with `--seeds` seeds, in turn: their AUPRC and its spread are what a GPU has to reach.
+For each run, the archive holds the dataset, the sequence, the motif matrices, the settings, and checkpoint and
+calibration of `--model`. It also holds the cells of one sample and the windows, if there are any. The script trains the
+same model on the CPU of this machine with `--seeds` seeds, one after the other. A GPU must reach their AUPRC within
+their spread.
 """
 
 import argparse
@@ -33,12 +34,12 @@ from scbind.core.files import atomic  # noqa: E402
 from scbind.formats.celltable import passing_rows, read_borrow  # noqa: E402
 from scbind.models.training import TrainOptions  # noqa: E402
 
-LIMIT = 40  # MB
+LIMIT = 40  # maximum size of the archive in MB
 OF_TRAINING = {field.name for field in fields(TrainOptions)} - {"require_gpu"}
 
 
 def settings_of(run: Path, model: str) -> dict:
-    """Arguments of `train` that a run gave to a model."""
+    """Arguments of `train` for a model, as a run used them."""
     resolved = run / "provenance" / "config.yaml"
     if not resolved.exists():
         made = "snakemake --cores 2 train results/provenance/config.yaml"
@@ -50,7 +51,7 @@ def settings_of(run: Path, model: str) -> dict:
 
 
 def collect(run: Path, model: str, to: Path) -> None:
-    """Copy what the benchmark reads of a run into a folder."""
+    """Copy the inputs of the benchmark from a run into a folder."""
     settings = settings_of(run, model)
     files = "dataset/manifest.json", "motifs/motifs.npz"
     for name in (*files, f"models/{model}/model.ckpt", f"models/{model}/calibration.json"):
@@ -81,19 +82,19 @@ def collect(run: Path, model: str, to: Path) -> None:
 
 
 def main() -> None:
-    """Collect, train on the CPU, pack."""
+    """Collect, train on the CPU, and write the archive."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
-        "--run", type=Path, action="append", help="a results folder; the first one is trained on"
+        "--run", type=Path, action="append", help="a results folder; CPU trainings use the first one"
     )
     parser.add_argument("--model", default="scbind")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path("benchmarks/gpu-data.tar.xz"))
     args = parser.parse_args()
-    if not args.output.parent.is_dir():  # said before the trainings, not after them
+    if not args.output.parent.is_dir():  # checked before the trainings, because these take long
         sys.exit(f"ERROR {args.output.parent}: no such folder; make it, or give another --output")
     with tempfile.TemporaryDirectory() as scratch:
         for number, run in enumerate(args.run or [Path("results")]):

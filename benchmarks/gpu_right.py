@@ -1,4 +1,4 @@
-"""Steps of the GPU benchmark that ask whether the numbers are right, and what happens when something fails."""
+"""Steps of the GPU benchmark that test whether the results are correct, and how failures are handled."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ import torch
 from gpu_bench import HERE, Bench, cells_in, untrained_scfan
 
 SCRIPT = HERE / "gpu_train.py"
-FP32, BF16, AUPRC = 1e-4, 0.01, 0.002  # by how much a GPU's numbers may differ from the CPU's
+FP32, BF16, AUPRC = 1e-4, 0.01, 0.002  # maximum difference between GPU and CPU
 
 
 def same_numbers(bench: Bench) -> None:
-    """Probabilities and AUPRC of one checkpoint on the GPU and on the CPU."""
+    """Compare probabilities and AUPRC of one checkpoint between GPU and CPU."""
     from gpu_train import reference_of, test_auprc
     from scbind.dataset.trainingset import TrainingSet
     from scbind.models.predictor import Predictor, load_predictor
@@ -66,7 +66,7 @@ def same_numbers(bench: Bench) -> None:
 
 
 def same_cells(bench: Bench) -> None:
-    """Activity of real cells by the three rules of inference, on the GPU and on the CPU."""
+    """Compare the activity of real cells, from the three rules of inference, between GPU and CPU."""
     from gpu_train import reference_of
     from scbind.binding.inference import ShardOptions, infer_shard
     from scbind.binding.network import NetworkFiles
@@ -112,7 +112,7 @@ def same_cells(bench: Bench) -> None:
 
 
 def _train(bench: Bench, run: Path, folder: str, seed: int, *options: str) -> subprocess.Popen:
-    """Start a training in a process of its own, whose output it keeps in its folder."""
+    """Start a training in its own process, which writes its output to its folder."""
     to = bench.scratch / folder
     to.mkdir(exist_ok=True)
     command = [
@@ -134,7 +134,7 @@ def _said(bench: Bench, folder: str) -> str:
 
 
 def _result(bench: Bench, folder: str) -> dict:
-    """What a training printed last."""
+    """The last result that a training printed."""
     lines = _said(bench, folder).strip().splitlines()
     if not lines or not lines[-1].startswith("{"):
         raise SystemExit(f"the training {folder} ended without a result: {lines[-1:]}")
@@ -142,7 +142,7 @@ def _result(bench: Bench, folder: str) -> dict:
 
 
 def same_training(bench: Bench) -> None:
-    """Trainings with several seeds reach the AUPRC that they reach on a CPU."""
+    """Test whether trainings with several seeds reach the AUPRC that they reach on a CPU."""
     run = bench.runs[0]
     known = json.loads((run / "cpu.json").read_text()) if (run / "cpu.json").exists() else []
     seeds = [entry["seed"] for entry in known] or [1]
@@ -161,7 +161,7 @@ def same_training(bench: Bench) -> None:
             )
             continue
         there = np.array([entry[key] for entry in known])
-        # of the CPU's seeds alone: a GPU whose trainings fall apart must not widen its own limit
+        # from the CPU's seeds alone, so that a large spread on the GPU does not widen its own limit
         allowed = max(AUPRC, 2 * np.sqrt(2) * there.std(ddof=1))
         bench.row(f"the same on a CPU, {len(there)} seeds", there.mean())
         gap = abs(here.mean() - there.mean())
@@ -174,7 +174,7 @@ def same_training(bench: Bench) -> None:
 
 
 def resumed(bench: Bench) -> None:
-    """A training that is killed in its second epoch goes on from its last one."""
+    """Test whether a training killed in its second epoch resumes from its last complete one."""
     run = bench.runs[0]
     process = _train(bench, run, "killed", 1, "--epochs", "4")
     log = bench.scratch / "killed" / "log"
@@ -196,14 +196,14 @@ def resumed(bench: Bench) -> None:
 
 
 def out_of_memory(bench: Bench) -> None:
-    """A batch that does not fit is halved until it does; prediction that does not fit is one line."""
+    """Test out-of-memory handling: training halves the batch until it fits; prediction gives an error of one line."""
     from gpu_train import train_once
     from scbind.core.devices import enough_gpu_memory
     from scbind.core.errors import InputError
     from scbind.models.lightning import BindingModule
 
     batch, made_up = 16_384, bench.device == "cpu"
-    if made_up:  # nothing on a CPU runs out of a GPU's memory, so the error is raised where the GPU would
+    if made_up:  # on a CPU, raise the error at the place where a GPU would run out of memory
         real = BindingModule.training_step
 
         def step(module, rows, number):
@@ -235,7 +235,7 @@ def out_of_memory(bench: Bench) -> None:
 
 
 def _heard(call: Callable[[], object]) -> str:
-    """What a call prints, on either stream; it is printed again."""
+    """The output of a call, on both streams; it is also printed."""
     with tempfile.TemporaryFile("w+") as handle:
         kept = os.dup(1), os.dup(2)
         sys.stdout.flush()
@@ -255,7 +255,7 @@ def _heard(call: Callable[[], object]) -> str:
 
 
 def needed_gpu(bench: Bench) -> None:
-    """`require_gpu` refuses a machine without one, in one line, and takes the GPU where there is one."""
+    """Test `require_gpu`: an error of one line on a machine without a GPU; otherwise the GPU is used."""
     code = "from scbind.core.devices import choose_device; print(choose_device(1, True))"
     path = os.pathsep.join([str(HERE.parent / "workflow"), os.environ.get("PYTHONPATH", "")])
     environment = os.environ | {"PYTHONPATH": path}
@@ -273,7 +273,7 @@ def needed_gpu(bench: Bench) -> None:
 
 
 def two_devices(bench: Bench) -> None:
-    """Two processes on two GPUs (DDP), where there are two."""
+    """Train with two processes on two GPUs (DDP), if there are two."""
     if torch.cuda.device_count() < 2:
         bench.row("two processes (DDP)", f"not run: {torch.cuda.device_count()} CUDA devices")
         return

@@ -1,4 +1,4 @@
-"""One step of the GPU benchmark; `gpu.py` runs each in a process of its own, with a time limit."""
+"""Run one step of the GPU benchmark; `gpu.py` starts this script for each step, with a time limit."""
 
 import argparse
 from pathlib import Path
@@ -11,7 +11,7 @@ from scbind.core.devices import prediction_device
 
 
 def main() -> None:
-    """Run it."""
+    """Run the step."""
     parser = argparse.ArgumentParser(description=__doc__)
     for name in ("step", "side", "data", "rows", "scratch"):
         parser.add_argument(name, type=str if name in ("step", "side") else Path)
@@ -19,7 +19,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     bench = Bench(**vars(parser.parse_args()))
     torch.set_num_threads(bench.threads)
-    prediction_device(1)  # float32 as the rules have it, without TF32
+    prediction_device(1)  # float32 without TF32, as in the rules
     where = gpu_right if hasattr(gpu_right, bench.step) else gpu_fast
     getattr(where, bench.step)(bench)
 

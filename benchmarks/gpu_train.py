@@ -2,8 +2,8 @@
 
     python benchmarks/gpu_train.py RUN FOLDER SEED [--gpus 1 --threads 2 --epochs N --examples N --batch-size N]
 
-RUN is a folder that `gpu_prepare.py` collected. The last line that is printed is JSON: seed, epochs, the best
-validation AUPRC, and the mean AUPRC over TFs and lines on the test windows.
+RUN is a folder that `gpu_prepare.py` collected. The last line of the output is JSON: seed, number of epochs, best
+validation AUPRC, and mean AUPRC over TFs and lines on the test windows.
 """
 
 import argparse
@@ -28,12 +28,12 @@ from scbind.plan.settings import default_options  # noqa: E402
 
 
 def reference_of(run: Path) -> Path:
-    """Folder of the one genome of a run."""
+    """Folder of the genome of a run; there is exactly one."""
     return next((run / "reference").iterdir())
 
 
 def settings_of(run: Path, seed: int, epochs: int | None, examples: int | None, batch: int | None) -> dict:
-    """Arguments of `train`, with what is to be other than in the run."""
+    """Arguments of `train` of a run, with some of them changed."""
     settings = json.loads((run / "settings.json").read_text()) | {"seed": seed}
     settings["epochs"] = epochs or settings["epochs"]
     settings["batch_size"] = batch or settings["batch_size"]
@@ -44,7 +44,7 @@ def settings_of(run: Path, seed: int, epochs: int | None, examples: int | None, 
 
 
 def test_auprc(run: Path, checkpoint: Path, device: str, folder: Path, every: int = 1) -> float:
-    """Mean AUPRC over TFs and lines of a checkpoint on the test windows of a run, or on one of ``every`` so many."""
+    """Mean AUPRC over TFs and lines of a checkpoint on the test windows of a run, or on one in ``every`` of them."""
     data = TrainingSet.open(run / "dataset", reference_of(run))
     if every > 1:
         kept = np.arange(len(data.start)) % every == 0
@@ -64,14 +64,14 @@ def train_once(
     examples: int | None = None,
     batch: int | None = None,
 ) -> dict:
-    """Train the model of a run in a folder; what a killed training left there is gone on with."""
+    """Train the model of a run in a folder; a killed training in the folder is resumed."""
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint, history = folder / "model.ckpt", folder / "training.csv"
     settings = settings_of(run, seed, epochs, examples, batch)
     data = run / "dataset", reference_of(run)
     files = TrainFiles(*data, checkpoint, history, folder / "state", run / "motifs.npz")
     train(files, default_options(TrainOptions, "models", **settings), code="", gpus=gpus, threads=threads)
-    if os.environ.get("LOCAL_RANK", "0") != "0":  # a further process of the same training
+    if os.environ.get("LOCAL_RANK", "0") != "0":  # another process of the same training prints the result
         sys.exit()
     epochs_done = pd.read_csv(history)
     return {
@@ -84,7 +84,7 @@ def train_once(
 
 
 def main() -> None:
-    """Train and print what was reached."""
+    """Train and print the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", type=Path)
     parser.add_argument("folder", type=Path)

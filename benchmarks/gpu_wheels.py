@@ -1,10 +1,10 @@
-"""Fetch the wheels that a GPU machine lacks, by the pins of the lock.
+"""Fetch the wheels that a GPU machine lacks, in the versions of the lock file.
 
     python benchmarks/gpu_wheels.py [--folder .whl --python 3.12]
 
-Run it where scbind is installed: what needs what is read from the packages that are there. The machine has torch,
-pytorch-lightning, numpy, pandas, scipy and scikit-learn with all that these need; the rest of what training, inference
-and evaluation import is fetched.
+Run it where scbind is installed, because it reads the dependencies from the installed packages. The GPU machine has
+torch, pytorch-lightning, numpy, pandas, scipy and scikit-learn with all their dependencies. The script fetches all
+other packages that training, inference and evaluation import.
 """
 
 import argparse
@@ -20,12 +20,12 @@ from packaging.utils import canonicalize_name
 LOCK = Path(__file__).resolve().parents[1] / "envs" / "requirements.lock"
 GIVEN = ("torch", "pytorch-lightning", "numpy", "pandas", "scipy", "scikit-learn")
 IMPORTED = ("anndata", "h5py", "numcodecs", "threadpoolctl")  # by the parts of scbind that use a GPU
-LIMIT = 20  # MB, so that wheels and data together stay below 60
-GLIBC = (17, 24, 27, 28, 31, 34)  # 2.x, of the platforms that wheels are built for
+LIMIT = 20  # maximum size in MB, so that wheels and data together stay below 60 MB
+GLIBC = (17, 24, 27, 28, 31, 34)  # minor versions of glibc 2.x for which wheels are built
 
 
 def needs(roots: tuple[str, ...], python: str) -> set[str]:
-    """Names of packages and of all that they need, directly or not, on Linux with a version of Python."""
+    """Names of packages and of all their direct and indirect dependencies, on Linux with a version of Python."""
     where = {"python_version": python, "python_full_version": f"{python}.0", "extra": ""}
     found, waiting = set(), [canonicalize_name(root) for root in roots]
     while waiting:
@@ -41,23 +41,23 @@ def needs(roots: tuple[str, ...], python: str) -> set[str]:
 
 
 def pins() -> dict[str, str]:
-    """Package -> version, as locked."""
+    """Package -> locked version."""
     lines = re.findall(r"^([\w.\-]+)==(\S+)", LOCK.read_text(), re.MULTILINE)
     return {canonicalize_name(name): version for name, version in lines}
 
 
 def main() -> None:
-    """Fetch and say how much there is to carry."""
+    """Fetch the wheels and print their total size."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--folder", type=Path, default=Path(".whl"))
-    parser.add_argument("--python", default="3.12", help="version on the GPU machine")
+    parser.add_argument("--python", default="3.12", help="version of Python on the GPU machine")
     args = parser.parse_args()
     locked = pins()
     wanted = sorted(needs(IMPORTED, args.python) - needs(GIVEN, args.python))
     if unknown := [name for name in wanted if name not in locked]:
-        sys.exit(f"ERROR {LOCK}: no pin of {', '.join(unknown)}; run make lock")
+        sys.exit(f"ERROR {LOCK}: no version of {', '.join(unknown)}; run make lock")
     args.folder.mkdir(exist_ok=True)
     for old in args.folder.glob("*.whl"):
         old.unlink()

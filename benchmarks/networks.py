@@ -1,17 +1,21 @@
-"""Cost of a cell and window in the two networks, side by side in one process.
+"""Cost per cell and window of the two networks, measured side by side in one process.
 
     python benchmarks/networks.py [--cells 64 --windows 64 --threads 2 --dataset ... --reference ...]
 
-Of `scbind`: `respond_grid` given the readout of the windows, in tiles of its own size. Of `scfan`, as one network of
-one cell line: `respond` in every batch size asked for. Both in float32 and with automatic casting to bfloat16; the
-fastest counts. `predictor` is the same work through `Predictor.probabilities`, as the workflow calls it, with the
-copying around the network; `trunk` is the readout, once per window however many cells there are. `matmul` is the
-machine's own rate, of a product of two matrices of 2,048 squared on the same threads: what networks reach is a share
-of it. Untrained weights cost the same as trained ones.
+Each network runs in float32 and with automatic casting to bfloat16; the fastest case counts.
 
-Multiply-adds are those of convolutions and matrix products (half of the floating-point operations that
-`torch.utils.flop_counter` counts). For `scfan` on 1,000 bp they must come to 0.1293 G, that is 0.2586 GFLOP, of the
-published layers, and 0.0002 G of turning insertions into coverage.
+* `scbind`: `respond_grid` on the readout of the windows, in tiles of the network's own size.
+* `scfan`: `respond` of the network of one cell line, in each of the `--batches` sizes.
+* `predictor`: the same work through `Predictor.probabilities`, as the workflow calls it, including the copies of data.
+* `trunk`: the sequence readout, computed once per window for all cells.
+* `matmul`: the rate of the machine, measured with a product of two 2,048 x 2,048 matrices on the same threads. The
+  rates of the networks are given as a fraction of it.
+
+The cost does not depend on training, so the weights are untrained.
+
+Multiply-adds are those of convolutions and matrix products: half of the floating-point operations that
+`torch.utils.flop_counter` counts. For `scfan` on 1,000 bp they must be 0.1293 G (0.2586 GFLOP) for the published layers
+and 0.0002 G for the conversion of insertions to coverage.
 """
 
 import numpy as np
@@ -31,7 +35,7 @@ def multiply_adds(call) -> float:
 
 @torch.inference_mode()
 def run(call, rows: list[torch.Tensor], dtype: torch.dtype) -> None:
-    """One batch through a network, in float32 or with automatic casting."""
+    """Run one batch through a network, in float32 or with automatic casting."""
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=dtype is torch.bfloat16):
         call(*rows)
 
@@ -41,8 +45,10 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--cells", type=int, default=64)
     arguments.add_argument("--windows", type=int, default=64)
-    arguments.add_argument("--depth", type=float, default=1e-3, help="insertions per base of a cell")
-    arguments.add_argument("--batches", type=int, nargs="+", default=[16, 64, 256], help="tried for scfan")
+    arguments.add_argument("--depth", type=float, default=1e-3, help="depth of a cell in insertions per base")
+    arguments.add_argument(
+        "--batches", type=int, nargs="+", default=[16, 64, 256], help="batch sizes for scfan"
+    )
     args = parse(arguments)
     rng = np.random.default_rng(args.seed)
     cases, about = {}, {}

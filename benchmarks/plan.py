@@ -1,14 +1,15 @@
-"""Time that Snakemake takes to plan a run with very many samples: `snakemake -n`.
+"""Time that Snakemake needs to plan a run with a large number of samples: `snakemake -n`.
 
     python benchmarks/plan.py [--samples 1000 --scatter 2 --rounds 3 --types 30 | --bare]
 
-The shipped configuration is copied to a temporary folder, with a sheet of as many samples, whose files are there but
-hold nothing: a plan looks only at names and times. Printed are seconds and processor seconds, jobs, and the same with
-one sample, which is what reading the rules costs. Each is planned twice: from the start, where no cell type is known
-yet, and `snakemake peaks` from where the tables of types are there (made up: every sample has cells of every type).
+The script copies the shipped configuration to a temporary folder and adds a sheet with `--samples` samples. Their files
+exist but are empty, because planning reads only names and times. The script prints seconds, processor seconds and
+number of jobs. It prints the same for one sample, which shows the cost of reading the rules. Each case is planned
+twice: from the start, where no cell type is known yet; and `snakemake peaks` when the tables of types exist. These
+tables are simulated: every sample has cells of every type.
 
-`--bare` plans the barest workflow with the same jobs per sample, inputs and outputs in place of scbind: what Snakemake
-itself needs for them, without functions, parameters, resources, logs, scripts or checkpoints.
+`--bare` plans a minimal workflow instead, with the same jobs, inputs and outputs per sample. It has no functions,
+parameters, resources, logs, scripts or checkpoints. It shows the time that Snakemake itself needs.
 """
 
 import argparse
@@ -70,7 +71,7 @@ rule activity:
 
 
 def know_types(folder: Path, samples: list[str], types: int, genome: str) -> None:
-    """Lay empty files of all that comes before the tables of types, and these tables; each later than what it is of."""
+    """Write the tables of types and empty files of everything before them; each file is newer than its inputs."""
     made = ("position.npy", "cell.npy", "barcodes.tsv", "peaks.narrowPeak")
     names = [f"results/reference/{genome}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
     names += [f"results/cells/{sample}/{name}" for sample in samples for name in made]
@@ -96,7 +97,7 @@ def know_types(folder: Path, samples: list[str], types: int, genome: str) -> Non
 
 
 def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, float, int]:
-    """Seconds, processor seconds and jobs of one dry-run in a new folder; with ``types`` of cells, if any are known."""
+    """Seconds, processor seconds and jobs of one dry-run in a new folder, with ``types`` known cell types."""
     shutil.copytree(ROOT / "config", folder / "config")
     (folder / "data").mkdir()
     lines = ["sample\tpath\tformat"]
@@ -106,18 +107,18 @@ def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, f
         lines.append(f"s{number}\tdata/{path.name}\tfragments")
     (folder / "config/samples.tsv").write_text("\n".join(lines) + "\n")
     config = yaml.safe_load((folder / "config/config.yaml").read_text())
-    config["evaluate"]["truth"] = None  # is known of one sample only
+    config["evaluate"]["truth"] = None  # known for one sample only
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
     if types:
         names = [f"s{number}" for number in range(samples)]
         know_types(folder, names, types, config["genome"]["name"])
     options = ["--set-scatter", f"cells={scatter}", "--configfile", str(folder / "config/config.yaml")]
-    # all else would make the example's genome first, and then the tables again
+    # other targets would first make the genome of the example, and then the tables again
     return dry_run(folder, options + (["--", "peaks"] if types else []))
 
 
 def plan_bare(folder: Path, samples: int, scatter: int) -> tuple[float, float, int]:
-    """Seconds, processor seconds and jobs of one dry-run of the bare workflow."""
+    """Seconds, processor seconds and jobs of one dry-run of the minimal workflow."""
     (folder / "data").mkdir(parents=True)
     for number in range(samples):
         (folder / "data" / f"s{number}.tsv.gz").touch()
@@ -149,10 +150,10 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--samples", type=int, default=1_000)
-    parser.add_argument("--scatter", type=int, default=2, help="shards of each sample")
+    parser.add_argument("--scatter", type=int, default=2, help="shards per sample")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--types", type=int, default=30, help="cell types of every sample")
-    parser.add_argument("--bare", action="store_true", help="the barest workflow in place of scbind's")
+    parser.add_argument("--types", type=int, default=30, help="number of cell types, each in every sample")
+    parser.add_argument("--bare", action="store_true", help="plan a minimal workflow instead of scbind's")
     args = parser.parse_args()
     print("| samples | types | jobs | seconds | CPU s |\n|---|---|---|---|---|")
     sizes = [(1, 0), (args.samples, 0)]

@@ -1,4 +1,4 @@
-"""Run a program and see how much memory it takes. Little is imported: the parent of what is measured stays small."""
+"""Run a program and measure its memory. Few imports keep this parent process small."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ import sys
 import time
 from pathlib import Path
 
-# A child's peak memory begins with that of its parent, so whoever measures makes nothing large itself.
-POLL = 0.02  # s between two looks at a child's memory
+# The peak memory of a child starts at the memory of its parent, so the parent must stay small.
+POLL = 0.02  # seconds between two measurements of the memory of a child
 
 
 def measure(command: list[str], threads: int) -> dict:
-    """Run a command; the JSON object in the last line that it prints, with ``peak`` and ``own`` memory in bytes.
+    """Run a command; returns the JSON object in the last line of its output, with memory ``peak`` and ``own`` in bytes.
 
-    ``peak`` is that of its resident memory, or that of the largest program that it ran; ``own`` without mapped files,
-    which the system can drop.
+    ``peak`` is the peak resident memory of the program, or of the largest program that it ran. ``own`` leaves out
+    mapped files, which the system can drop.
     """
     limits = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), str(threads))
-    limits["OMP_WAIT_POLICY"] = "PASSIVE"  # as the Snakefile has it
+    limits["OMP_WAIT_POLICY"] = "PASSIVE"  # as in the Snakefile
     process = subprocess.Popen(command, stdout=subprocess.PIPE, env=os.environ | limits, text=True)
     own, status = 0, Path(f"/proc/{process.pid}/status")
     while True:

@@ -1,11 +1,11 @@
-"""Fragments per second of processor time: scbind's reader against `zcat FILE | wc -l`.
+"""Fragments per second of processor time: scbind's reader compared with `zcat FILE | wc -l`.
 
     python benchmarks/reading.py [--millions 4 --rounds 5 --fragments FILE --sizes CHROM.SIZES]
 
-Processor time (user and system, of all threads and processes) stands for what one core does alone: a pipe of two
-programs, or a parser of many threads, is not fast because it takes more cores. `iter_fragments` parses and checks every
-line; `count_fragments` also sorts insertions, judges cells and writes. Without --fragments, a file is made from the
-seed, with barcodes like those of 10x, most of which are no cells.
+Processor time (user and system, of all threads and processes) is the time that one core alone would need. It gives no
+advantage to a pipe of two programs or a parser with many threads. `iter_fragments` parses and checks every line.
+`count_fragments` also sorts insertions, calls cells and writes files. Without --fragments, the script makes a file from
+the seed. Its barcodes are like those of 10x, and most of them are not cells.
 """
 
 from __future__ import annotations
@@ -31,13 +31,11 @@ BARCODES = 40_000
 
 def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument(
-        "--fragments", type=Path, help="a fragments file; without it, one is made from the seed"
-    )
-    made.add_argument("--sizes", type=Path, help="its chrom.sizes")
-    made.add_argument("--millions", type=float, default=4, help="fragments of the file that is made")
+    made.add_argument("--fragments", type=Path, help="a fragments file; default: made from the seed")
+    made.add_argument("--sizes", type=Path, help="chrom.sizes of the fragments file")
+    made.add_argument("--millions", type=float, default=4, help="millions of fragments in the simulated file")
     made.add_argument("--seed", type=int, default=0)
-    made.add_argument("--rounds", type=int, default=5, help="repetitions of every measurement, in turn")
+    made.add_argument("--rounds", type=int, default=5, help="number of rounds; the cases take turns")
     args = made.parse_args()
     if (args.fragments is None) != (args.sizes is None):
         made.error("give --fragments and --sizes together")
@@ -46,7 +44,7 @@ def main() -> None:
 
 
 def measure(args: argparse.Namespace, folder: Path) -> None:
-    """Take turns between the ways to read, and print their rates."""
+    """Measure the readers in turn, and print their rates."""
     path, sizes_path = args.fragments, args.sizes
     if path is None:
         path, sizes_path = write_fragments(folder, int(args.millions * 1e6), args.seed)
@@ -88,13 +86,13 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
 
 
 def used() -> float:
-    """Seconds of processor time of this process, its threads and its ended children."""
+    """Processor seconds of this process, its threads and its finished children."""
     each = (resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
     return sum(usage.ru_utime + usage.ru_stime for usage in each)
 
 
 def write_fragments(folder: Path, n: int, seed: int) -> tuple[Path, Path]:
-    """A sorted BGZF fragments file of about ``n`` lines on 22 chromosomes, and its ``chrom.sizes``."""
+    """Write a sorted BGZF fragments file of about ``n`` lines on 22 chromosomes, and its ``chrom.sizes``."""
     rng = np.random.default_rng(seed)
     lengths = {f"chr{i + 1}": int(length) for i, length in enumerate(np.linspace(248e6, 50e6, 22))}
     barcodes = np.array(["".join(row) + "-1" for row in rng.choice(list("ACGT"), (BARCODES, 16))])

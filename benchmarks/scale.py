@@ -2,21 +2,29 @@
 
     python benchmarks/scale.py FOLDER [--cells 1000 3000 --windows 2000 5000 --threads 2 --shards 2 --first 1 ...]
 
-For each number of cells an atlas is made (`atlas.py`) below FOLDER, and the functions that the workflow's rules call
-(`stages.py`) are run on it, each in a process of its own. `--cells` are tried with the most windows, `--windows`
-with the most cells. Printed are, for each stage, seconds and processor seconds within the function (imports left out),
-the peak of the resident memory of its process and of that part which is its own (files that are mapped into memory
-count in the first, and can be dropped by the system), and the size of what it wrote. Then the sums over all stages but
-`rates`, for sizes at which all were measured, and the exponents: slopes of log processor seconds against log cells and
-log windows, last those of the sums. A slope over sizes that take under a second or so says little.
+For each number of cells, the script makes an atlas (`atlas.py`) below FOLDER. It then runs the functions that the rules
+of the workflow call (`stages.py`), each in its own process. The sizes are all `--cells` with the largest `--windows`,
+and all `--windows` with the largest `--cells`. For each stage it prints:
 
-`--stages` runs only some (their inputs must be there). With `--first K` only the first K of `--shards` N shards of a
-sample are inferred, which is enough for cost and memory; N / K times their time is printed, marked as an estimate, and
-merging and activity are left out. All else is measured. Results are kept in FOLDER/scale.json; `--show` prints them.
+* seconds and processor seconds within the function, without imports;
+* the peak of the resident memory of its process;
+* the part of this peak that belongs to the process alone. The first number includes mapped files, which the system can
+  drop;
+* the size of its output.
 
-`rates` compares with what the machine can do: the multiply-adds of the per-cell network times its pairs (of cell and
-window) per second, through `Predictor.probabilities`, over those of `torch.matmul` in the same process, taking turns;
-and with the published network (`scfan`), which has to do all for each pair.
+The script also prints the sums over all stages except `rates`, for sizes at which all stages were measured. Finally, it
+prints the exponents: the slopes of log processor seconds against log cells and log windows, for each stage and for the
+sums. A slope is not informative if the stage takes less than about a second.
+
+`--stages` runs only some stages; their inputs must exist. `--first K` infers only the first K of `--shards` N shards of
+a sample, which is enough to measure cost and memory. The script then prints N / K times the measured time, marked as an
+estimate, and leaves out merging and activity. Everything else is measured. FOLDER/scale.json keeps the results;
+`--show` prints them.
+
+`rates` compares the network with the capacity of the machine. It is the number of multiply-adds of the per-cell
+network, times pairs of cell and window per second through `Predictor.probabilities`, divided by the multiply-adds per
+second of `torch.matmul`. The two take turns in the same process. `rates` also compares with the published network
+(`scfan`), which must do the whole work for each pair.
 """
 
 from __future__ import annotations
@@ -37,7 +45,7 @@ from stages import AFTER_INFER, PER_ATLAS, STAGES, Run
 
 
 def child(stage: str, run: Run, number: int | None) -> None:
-    """Run one stage here; the last line printed is what was measured."""
+    """Run one stage in this process; the last line of the output is the measurement."""
     steps = STAGES[stage](run) if number is None else STAGES[stage](run, number)
     next(steps)
     if "torch" in sys.modules:
@@ -48,7 +56,7 @@ def child(stage: str, run: Run, number: int | None) -> None:
     except StopIteration as stop:
         seconds, after = time.perf_counter() - begin, os.times()
         written = sum(_size(path) for path in stop.value)
-        used = sum(after[:4]) - sum(before[:4])  # its own and of programs that it ran
+        used = sum(after[:4]) - sum(before[:4])  # of this process and of the programs it ran
         print(json.dumps({"seconds": seconds, "cpu": used, "written": written}))
 
 
@@ -58,7 +66,7 @@ def _size(path: Path) -> int:
 
 
 def measure(stage: str, run: Run, number: int | None = None) -> dict:
-    """Run a stage in a new process; what it says of itself, and its peak memory in bytes."""
+    """Run a stage in a new process; returns its own measurement and its peak memory in bytes."""
     stored = asdict(run) | {"atlas": str(run.atlas)}
     command = [sys.executable, __file__, "--child", stage, json.dumps(stored), json.dumps(number)]
     return measured(command, run.threads)
@@ -75,14 +83,15 @@ def exponent(rows: list[dict], size: str) -> float:
 
 
 def whole(row: dict) -> dict:
-    """The row of a stage with the time of all its shards, of which some were run."""
+    """The row of a stage, with times extrapolated from the shards that ran to all shards."""
     return row | {name: row[name] * row["parts"] / row["part"] for name in ("seconds", "cpu")}
 
 
 def totals(rows: list[dict]) -> list[dict]:
-    """Per ``cells`` and ``windows``: ``seconds`` and ``cpu`` of all stages but `rates`, ``estimate`` if in part so.
+    """Sums over all stages except `rates`, per ``cells`` and ``windows``: ``seconds``, ``cpu`` and ``estimate``.
 
-    Stages to which windows do not matter count at each number of them. A size that lacks a stage is left out.
+    ``estimate`` is true if a part is extrapolated. A stage whose cost does not depend on windows counts at every number
+    of windows. A size without all stages is left out.
     """
     rows = [row for row in rows if row["stage"] != "rates"]
     found = []
@@ -96,7 +105,7 @@ def totals(rows: list[dict]) -> list[dict]:
 
 
 def show(rows: list[dict]) -> None:
-    """Print tables in Markdown."""
+    """Print the tables in Markdown."""
     columns = "stage | cells | windows | seconds | CPU s | peak MiB | own MiB | written MiB | of all | estimate, all s"
     print(f"| {columns} |\n" + "|---" * 10 + "|")
     for row in rows:
@@ -132,7 +141,7 @@ def show(rows: list[dict]) -> None:
 
 
 def run_stage(stage: str, run: Run, first: int) -> dict:
-    """Measure a stage; shards are added up, and of their memory the largest counts."""
+    """Measure a stage: the times of its shards are added up; its memory is that of the largest shard."""
     parts = run.shards * run.shape.samples if stage == "infer" else 1
     part = min(first, parts) if stage == "infer" else 1
     found = [measure(stage, run, number if stage == "infer" else None) for number in range(part)]
@@ -144,7 +153,7 @@ def run_stage(stage: str, run: Run, first: int) -> dict:
 
 
 def main() -> None:
-    """Make atlases, measure, print."""
+    """Make atlases, measure and print."""
     if sys.argv[1:2] == ["--child"]:
         stored = json.loads(sys.argv[3])
         shape = Shape(**stored.pop("shape"))
@@ -159,10 +168,10 @@ def main() -> None:
     parser.add_argument("--cells", type=int, nargs="+", default=[1_000, 3_000])
     parser.add_argument("--windows", type=int, nargs="+", default=[2_000, 5_000])
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--shards", type=int, default=2, help="of each sample")
-    parser.add_argument("--first", type=int, help="infer only so many shards, of the first sample")
+    parser.add_argument("--shards", type=int, default=2, help="shards per sample")
+    parser.add_argument("--first", type=int, help="infer only this number of shards, of the first sample")
     parser.add_argument("--stages", nargs="+", choices=STAGES, default=list(STAGES))
-    parser.add_argument("--show", action="store_true", help="only print what was measured")
+    parser.add_argument("--show", action="store_true", help="only print earlier results")
     add_shape(parser, skip=("cells", "windows"))
     args = parser.parse_args()
     kept = args.folder / "scale.json"

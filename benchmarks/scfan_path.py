@@ -1,18 +1,25 @@
-"""From files to probabilities: scbind's way and scFAN's own, side by side in one process.
+"""From files to probabilities: scbind and scFAN side by side in one process.
 
     python benchmarks/scfan_path.py [--cells 256 --windows 1024 --threads 2 --dataset ... --reference ...]
 
-Reproduced of scFAN (Fu et al. 2020, Science Advances 6:eaba9031; github.com/sperfu/scFAN, `python3_codes`), written
-anew from its description: batches of 100 windows; for each window of each cell three bigWigs (mappability, the cells
-pooled with those most like it, the cell itself) are opened, read as values over 1,000 bp, closed, and NaN set to 0;
-pooled and own signal are added; sequence is sliced from one-hot chromosomes in memory; eight channels are stacked, the
-signals a second time in reverse, and go through the published network (three convolutions of 160, 240 and 240 filters
-of 8, dense layers of 919 and the TFs). Not reproduced: Keras, of which PyTorch with channels last takes the place, and
-that all is read again for each of the three cell lines' networks; here it is one.
+The steps of scFAN (Fu et al. 2020, Science Advances 6:eaba9031; github.com/sperfu/scFAN, `python3_codes`) were
+reimplemented from its description:
 
-scbind's way: the cells' insertions from memory-mapped arrays, summed over what a cell borrows (here itself), and
-`Predictor.probabilities` on the cached readout of the windows, in blocks of cells that share the threads, as shards do.
-Both get the same windows, and cells made by drawing from the insertions of a cell line.
+* Batches have 100 windows.
+* For each window of each cell, three bigWigs (mappability, the pool of the most similar cells, the cell itself) are
+  opened, read as values over 1,000 bp, and closed. NaN is set to 0.
+* The signals of the pool and of the cell are added.
+* The sequence is taken from one-hot chromosomes in memory.
+* Eight channels, in which mappability and signal appear a second time reversed, go through the published network: three
+  convolutions of 160, 240 and 240 filters of width 8, and dense layers of 919 and the number of TFs.
+
+There are two differences. PyTorch with channels last replaces Keras. scFAN reads everything again for each of the
+networks of three cell lines; here there is one network.
+
+scbind reads the insertions of cells from memory-mapped arrays and sums them over the cells it borrows from (here the
+cell itself). `Predictor.probabilities` then runs on the cached readout of the windows, in blocks of cells that share
+the threads, as shards do. Both get the same windows and the same cells, which are sampled from the insertions of a
+line.
 """
 
 import tempfile
@@ -30,13 +37,13 @@ from scbind.models.predictor import Predictor
 from scipy import sparse
 from torch import nn
 
-BATCH, POOLED = 100, 100  # windows per batch; cells that are pooled with each
-BLOCK = 64  # cells that scbind predicts at once, as a shard does
-WRITTEN = 4  # cells with bigWigs: scFAN reads cell by cell, so more of them would not change its rate
+BATCH, POOLED = 100, 100  # windows per batch; cells in each pool
+BLOCK = 64  # cells that scbind predicts at once, as in a shard
+WRITTEN = 4  # cells with bigWigs; more would not change the rate, because scFAN reads cell by cell
 
 
 def published(n_tfs: int, context: int) -> nn.Module:
-    """The network of Fu et al. 2020, on (windows, 8, 1, context); untrained."""
+    """The network of Fu et al. 2020, untrained, for input (windows, 8, 1, context)."""
     layers, channels = [], 8
     for filters, pool in ((160, 4), (240, 4), (240, 1)):
         layers += [
@@ -60,7 +67,7 @@ def published(n_tfs: int, context: int) -> nn.Module:
 def read_batch(
     onehot: dict[str, np.ndarray], windows: list[tuple[str, int, int]], files: list[str]
 ) -> np.ndarray:
-    """One batch as scFAN reads it: float32 (windows, 1, context, 8)."""
+    """Read one batch as scFAN does: float32 (windows, 1, context, 8)."""
     context = windows[0][2] - windows[0][1]
     sequence = np.zeros((len(windows), context, 4), dtype=bool)
     signal = np.zeros((len(windows), context, 3), dtype=np.float32)
@@ -84,10 +91,10 @@ def predict(network: nn.Module, batch: np.ndarray) -> np.ndarray:
 
 
 def write_cells(folder: Path, genome: Genome, insertions: np.ndarray, n_cells: int, per_base: float, rng):
-    """Draw cells and write them for both ways; returns scFAN's three files of each cell.
+    """Sample cells and write them for both methods; returns scFAN's three files of each cell.
 
-    ``insertions`` are sorted global positions of a cell line. scFAN's signal is coverage, so an insertion counts for
-    the 150 bp around it; a pooled track holds 100 cells.
+    ``insertions`` are sorted global positions of a cell line. The signal of scFAN is coverage, so an insertion covers
+    the 150 bp around it. A pooled track holds 100 cells.
     """
     sequenced = len(genome.codes)
     lengths = dict(list(genome.sizes.as_dict().items())[: genome.n_sequenced])
@@ -124,7 +131,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--cells", type=int, default=256)
     arguments.add_argument("--windows", type=int, default=1024)
-    arguments.add_argument("--depth", type=float, default=1e-3, help="insertions per base of a cell")
+    arguments.add_argument("--depth", type=float, default=1e-3, help="depth of a cell in insertions per base")
     args = parse(arguments)
     rng = np.random.default_rng(args.seed)
     with open_data(args) as data, tempfile.TemporaryDirectory() as folder:

@@ -1,6 +1,6 @@
-"""The stages of the single-cell half on a simulated atlas, as functions that a process of its own can run and time.
+"""The stages of the single-cell half on a simulated atlas, as functions to run and time in a process of their own.
 
-Each calls what the workflow's rules call, with the files named as there.
+Each stage calls the functions that the rules of the workflow call, and uses the same file names.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from pathlib import Path
 
 from atlas import Shape
 
-SQUARE = 2048  # rows of the matrices that are multiplied
-BLOCK, BLOCKS = (64, 1024), 8  # cells and windows of a block in `rates`, and how many are done in turn
-MAX_ERROR = 0.05  # of a stored probability; the workflow's default
+SQUARE = 2048  # rows and columns of the matrices for the matrix product
+BLOCK, BLOCKS = (64, 1024), 8  # cells and windows per block in `rates`; blocks per round
+MAX_ERROR = 0.05  # maximum error of a stored probability; the workflow's default
 MACS3 = {"qvalue": 0.05, "extsize": 150, "max_fragments": 25_000_000}  # the workflow's defaults
 
 
 @dataclass(frozen=True)
 class Run:
-    """An atlas with some windows, and where its files lie. Names follow the workflow's."""
+    """An atlas with a number of windows, and the paths of its files. Names follow the workflow."""
 
     atlas: Path
     shape: Shape
@@ -46,26 +46,26 @@ class Run:
 
     @property
     def grid(self) -> Path:
-        """Folder of all that depends on the windows."""
+        """Folder of the files that depend on the windows."""
         return self.atlas / f"windows.{self.windows}"
 
     def network(self):
-        """What predicts in the cells."""
+        """The files of the network for prediction in cells."""
         from scbind.binding.network import NetworkFiles
 
         return NetworkFiles(*self.model, self.grid / "readout.npy", self.grid / "windows.npz", self.reference)
 
     @property
     def embedding(self) -> Path:
-        """The embedding of all samples together."""
+        """The joint embedding of all samples."""
         return self.atlas / "embedding.h5ad"
 
     def counted(self, sample: str) -> dict[str, Path]:
-        """A sample's insertions."""
+        """The insertions of a sample."""
         return {name: self.atlas / sample / f"{name}.npy" for name in ("position", "cell")}
 
     def cells(self, sample: str) -> Path:
-        """A sample's ``cells.h5ad``."""
+        """``cells.h5ad`` of a sample."""
         return self.atlas / sample / "cells.h5ad"
 
     @property
@@ -75,7 +75,7 @@ class Run:
 
     @property
     def bulks(self) -> list[str]:
-        """Folders of the pseudobulks that were pooled."""
+        """Folders of the pooled pseudobulks."""
         root = self.atlas / "pseudobulk"
         return sorted(str(path.parent.relative_to(root)) for path in root.rglob("fragments.tsv.gz"))
 
@@ -94,11 +94,11 @@ class Run:
         return [self.shard(sample, number) for number in range(self.shards)]
 
 
-# Each stage imports what it needs, then yields once: what follows is timed. It returns what it wrote.
+# Each stage imports what it needs, then yields once. Only the code after the yield is timed. It returns its outputs.
 
 
 def count(run: Run):
-    """Fragments to insertions and quality."""
+    """Fragments to insertions and quality metrics."""
     from scbind.cells.count import count_fragments
 
     yield
@@ -121,7 +121,7 @@ def peaks(run: Run):
 
 
 def embed(run: Run):
-    """Quality, embedding, clusters. Reads the elements as peaks, so that `peaks` need not be run."""
+    """Quality, embedding and clusters. Uses the elements as peaks, so `peaks` need not run first."""
     import scanpy  # noqa: F401  seconds to import, at its first use
     from scbind.cells.embedding import EmbedOptions
     from scbind.cells.embedding import embed as embed_cells
@@ -139,7 +139,7 @@ def embed(run: Run):
 
 
 def cells(run: Run):
-    """Each sample's cells, and whom they borrow from."""
+    """The cells of each sample, and their lenders."""
     from scbind.cells.embedding import sample_cells
 
     yield
@@ -149,7 +149,7 @@ def cells(run: Run):
 
 
 def types(run: Run):
-    """Which cell types there are, and the tables that the rules read."""
+    """The cell types, and the tables that the rules read."""
     from scbind.peaks.pseudobulk import list_cell_types
 
     yield
@@ -161,7 +161,7 @@ def types(run: Run):
 
 
 def split(run: Run):
-    """Each sample's fragments, read once, into one piece per cell type."""
+    """The fragments of each sample, read once and split into one file per cell type."""
     from scbind.peaks.pooling import split_sample
 
     yield
@@ -173,7 +173,7 @@ def split(run: Run):
 
 
 def pool(run: Run):
-    """Fragments of each cell type and replicate, from the pieces of the samples."""
+    """Fragments of each cell type and replicate, joined from the split files."""
     import pandas as pd
     from scbind.peaks.pooling import merge_pieces
 
@@ -225,7 +225,7 @@ def consensus(run: Run):
 
 
 def windows(run: Run):
-    """Windows on the elements, of which as many as asked are kept; called peaks would give another number."""
+    """The requested number of windows on the elements. Called peaks would give another number."""
     import numpy as np
     from scbind.binding.choice import choose_windows
     from scbind.formats.geometry import Geometry
@@ -248,7 +248,7 @@ def windows(run: Run):
 
 
 def readout(run: Run):
-    """Sequence, once per window."""
+    """Sequence readout, once per window."""
     from scbind.binding.readout import sequence_readout
 
     yield
@@ -258,7 +258,7 @@ def readout(run: Run):
 
 
 def profile(run: Run):
-    """The mean cell."""
+    """The reference profile."""
     from scbind.binding.referenceprofile import ProfileOptions, reference_profile
     from scbind.plan.settings import default_options
 
@@ -270,7 +270,7 @@ def profile(run: Run):
 
 
 def infer(run: Run, number: int):
-    """One shard of the cells of one sample; ``number`` counts through the samples."""
+    """One shard of the cells of one sample; ``number`` counts the shards of all samples."""
     from scbind.binding.inference import ShardOptions, infer_shard
     from scbind.plan.settings import default_options
 
@@ -284,7 +284,7 @@ def infer(run: Run, number: int):
 
 
 def merge(run: Run):
-    """Shards to one store per sample."""
+    """Join the shards to one store per sample."""
     from scbind.binding.store import merge_shards
 
     yield
@@ -296,7 +296,7 @@ def merge(run: Run):
 
 
 def activity(run: Run):
-    """Activity per cell."""
+    """TF activity per cell."""
     from scbind.binding.activity import activity_matrix
 
     yield
@@ -328,7 +328,7 @@ def populations(run: Run):
 
 
 def rates(run: Run):
-    """Pairs per second of the network in memory, and matrix products, taking turns; printed as JSON."""
+    """Pairs per second of the network in memory, and of matrix products, in turn; printed as JSON."""
     import numpy as np
     import torch
     from common import Case
@@ -398,4 +398,4 @@ STAGES: dict[str, Callable] = {
     )
 }
 PER_ATLAS = ("count", "peaks", "embed", "cells", "types", "split", "pool", "coverage", "called", "consensus")
-AFTER_INFER = ("merge", "activity", "tracks", "populations")  # need all shards
+AFTER_INFER = ("merge", "activity", "tracks", "populations")  # stages that need all shards

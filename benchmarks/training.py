@@ -1,10 +1,11 @@
-"""Training: batches that the data side delivers against those that a step takes, and windows per second.
+"""Training: compare the rate at which batches are prepared with the rate at which they are trained on.
 
     python benchmarks/training.py [--batch-size 32 --threads 2 --dataset ... --reference ...]
 
-`delivered` reads batches of `TrainingBatches` alone, in this process, as a loader without workers does. `trained` is
-forward, loss, backward, clipping and update on batches that are already in memory. Where their ratio is above 1, one
-worker process keeps the network fed. Both networks run with the sampling and optimiser that the workflow gives them.
+`delivered` only reads batches of `TrainingBatches` in this process, like a loader without workers. `trained` is forward
+pass, loss, backward pass, gradient clipping and update on batches that are already in memory. If the ratio of the two
+is above 1, one worker process is enough to supply the network. Both networks use the sampling and the optimiser of the
+workflow. The script also prints windows per second.
 """
 
 import warnings
@@ -20,7 +21,7 @@ HELD = 8  # batches kept in memory for the training step
 
 
 def make_step(module: BindingModule, batches: list[dict]):
-    """A function that trains on the next batch, round and round."""
+    """A function that trains on the next batch, in an endless cycle."""
     made = module.configure_optimizers()
     optimiser = made["optimizer"] if isinstance(made, dict) else made
     parameters, turn = list(module.parameters()), iter(range(1 << 60))
@@ -40,7 +41,7 @@ def main() -> None:
     arguments = parser(__doc__)
     arguments.add_argument("--batch-size", type=int, default=32)
     args = parse(arguments)
-    warnings.filterwarnings("ignore", ".*self.trainer.*")  # the module is driven without a trainer
+    warnings.filterwarnings("ignore", ".*self.trainer.*")  # the module runs without a trainer
     cases, rows = {}, []
     with open_data(args) as data:
         for name in ("scbind", "scfan"):
@@ -58,7 +59,7 @@ def main() -> None:
             )
             whole = len(batches.examples) // args.batch_size
             if not whole:
-                raise SystemExit("the dataset has too few training windows for a batch: lower --batch-size")
+                raise SystemExit("the dataset has too few training windows for a batch; lower --batch-size")
             turn = iter(range(1 << 60))
             cases[f"{name} delivered"] = Case(lambda b=batches, t=turn, n=whole: b[next(t) % n])
             held = [batches[number] for number in range(min(HELD, whole))]

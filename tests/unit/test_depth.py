@@ -111,7 +111,7 @@ def test_needed_table_and_a_table_with_other_columns(tables, tiny, tmp_path):
     assert list(needed.columns) == NEEDED_COLUMNS
     assert set(needed["model"]) == {"scbind", "accessibility", "motif_x_accessibility", "boosted_trees"}
     (tmp_path / "x.tsv").write_text("model\ttf\n")
-    with pytest.raises(InputError, match="line 1: columns"):
+    with pytest.raises(InputError, match="line 1: the columns are"):
         merge_depths([tmp_path / "x.tsv"], tiny["reference"], tmp_path / "d.tsv", tmp_path / "n.tsv")
 
 

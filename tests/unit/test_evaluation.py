@@ -113,7 +113,7 @@ def test_a_perfect_and_a_permuted_predictor(tiny, tiny_dataset, tmp_path):
 
 def test_a_table_with_other_columns_is_refused(tables, tmp_path):
     (tmp_path / "x.tsv").write_text("model\ttf\n")
-    with pytest.raises(InputError, match="line 1: columns"):
+    with pytest.raises(InputError, match="line 1: the columns are"):
         merge_metrics([tmp_path / "x.tsv"], tmp_path / "out.tsv")
 
 

@@ -118,7 +118,7 @@ def test_bfloat16_moves_a_probability_by_little(architecture):
     if architecture == "scbind":  # whose numbers depend on no block
         alone = rounded.probabilities(readout[:2], counts[:, :2], depth)
         np.testing.assert_array_equal(alone, found[1][:, :2])
-    with pytest.raises(InputError, match="no precision 'float8'; use one of float32, bfloat16"):
+    with pytest.raises(InputError, match="unknown precision 'float8'; use one of float32, bfloat16"):
         Predictor(network, FACTS, None, precision="float8")
 
 
@@ -132,7 +132,7 @@ def test_signal_and_sequence_both_matter():
 
 
 def test_reach_must_fit_the_bins():
-    with pytest.raises(InputError, match="reach 630 does not centre on the 1000 bp"):
+    with pytest.raises(InputError, match="reach 630 cannot be centred in a context of 1000 bp"):
         build_network("scbind", FACTS, {"reach": 630})
     readout = build_network("scbind", FACTS, {"reach": 1000, "members": 2}).readout(torch.from_numpy(CODES))
     assert readout.shape == (7, 2, 1 + 16 + 8, 3), "members, numbers to meet the cell's, TFs"
@@ -291,7 +291,7 @@ def test_masked_loss_counts_examples_by_their_weight():
 def test_nan_in_the_signal_is_refused():
     model = predictor("scbind")
     counts = np.full((1, 7, 20), np.nan, np.float32)
-    with pytest.raises(InputError, match="NaN among the counts"):
+    with pytest.raises(InputError, match="counts of a window contain NaN"):
         model.probabilities(model.readout(CODES), counts, np.ones(1, np.float32))
 
 
@@ -317,10 +317,10 @@ def test_a_checkpoint_of_another_genome_or_with_foreign_weights_is_refused(tiny,
     with pytest.raises(InputError, match="trained on genome mini, not hg38"):
         load_predictor(checkpoint, genome=replace(genome, name="hg38"))
     longer = replace(genome, sizes=replace(genome.sizes, lengths=np.array([59_000, 41_000])))
-    with pytest.raises(InputError, match="another mini: chr1 is 60000 bp, now 59000 bp; train on this"):
+    with pytest.raises(InputError, match="another mini: chr1 was 60000 bp, now 59000 bp; train on this"):
         load_predictor(checkpoint, genome=longer)
     fewer = replace(genome, codes=genome.codes[:60_000])
-    with pytest.raises(InputError, match="another mini: chr2 is 40000 bp, now absent"):
+    with pytest.raises(InputError, match="another mini: chr2 was 40000 bp, now absent"):
         load_predictor(checkpoint, genome=fewer)
     stored = torch.load(checkpoint, weights_only=True)
     stored["hyper_parameters"]["options"]["channels"] = 24
@@ -334,7 +334,7 @@ def test_a_calibration_of_other_tfs_is_refused(tiny_model, tmp_path):
     fitted["tfs"] = fitted["tfs"][::-1]
     path = tmp_path / "calibration.json"
     path.write_text(json.dumps(fitted))
-    with pytest.raises(InputError, match="made for other TFs"):
+    with pytest.raises(InputError, match="its TFs are not those of the model"):
         load_predictor(tiny_model[0], path)
 
 
@@ -393,12 +393,12 @@ def test_what_is_no_checkpoint_of_ours_is_refused_in_one_line(tiny_model, tmp_pa
     for name in FACTS_OF_CHECKPOINTS:
         refused(f"no {name}", stored_with(facts, **{name: ...}))
         refused(f"{name} is a NoneType", stored_with(facts, **{name: None}))
-    refused("not equally long", stored_with(facts, modelled=[True] * 3))
-    refused("do not fit its own description", stored_with([*hyper, "options"], channels="many"))
+    refused("differ in length", stored_with(facts, modelled=[True] * 3))
+    refused("do not fit its architecture", stored_with([*hyper, "options"], channels="many"))
     for value in (float("nan"), float("inf")):
         stored = stored_with()
         next(v for v in stored["state_dict"].values() if v.is_floating_point()).view(-1)[0] = value
-        refused("weights that are no finite numbers: network", stored)
+        refused("weights are not finite: network", stored)
 
 
 @pytest.mark.parametrize(
@@ -408,11 +408,11 @@ def test_what_is_no_checkpoint_of_ours_is_refused_in_one_line(tiny_model, tmp_pa
         (lambda fitted: fitted.pop("reliability"), "no reliability"),
         (lambda fitted: fitted.pop("checkpoint_sha256"), "no checkpoint_sha256"),
         (lambda fitted: fitted["parameters"].pop("TF1"), "no TF1"),
-        (lambda fitted: fitted["parameters"]["TF1"].pop(), "not 4 parameters of TF1"),
-        (lambda fitted: fitted["parameters"]["TF1"].__setitem__(0, float("nan")), "NaN is no number"),
+        (lambda fitted: fitted["parameters"]["TF1"].pop(), "TF1 does not have 4 parameters"),
+        (lambda fitted: fitted["parameters"]["TF1"].__setitem__(0, float("nan")), "NaN is not a number"),
         (lambda fitted: fitted["parameters"]["TF1"].__setitem__(0, "1"), "must be real number"),
-        (lambda fitted: fitted.update(log10_depth_centre=1e999), "Infinity is no number"),
-        (lambda fitted: fitted.update(checkpoint_sha256="0" * 64), "made for another checkpoint than"),
+        (lambda fitted: fitted.update(log10_depth_centre=1e999), "Infinity is not a number"),
+        (lambda fitted: fitted.update(checkpoint_sha256="0" * 64), "belongs to another checkpoint"),
     ],
 )
 def test_a_damaged_calibration_or_that_of_another_checkpoint_is_refused(tiny_model, tmp_path, change, what):
@@ -440,13 +440,13 @@ def test_a_checkpoint_of_another_format_or_with_strange_settings_is_refused(tiny
         torch.save(stored, tmp_path / "edited.ckpt")
         return tmp_path / "edited.ckpt"
 
-    with pytest.raises(InputError, match="of scbind 9.9, in format 99; this version reads format 2; train"):
+    with pytest.raises(InputError, match="9.9 in format 99, but this version reads format 2; train"):
         load_predictor(edited(version="9.9", format=99))
-    with pytest.raises(InputError, match="no architecture 'bpnet'; use one of scbind, scfan"):
+    with pytest.raises(InputError, match="unknown architecture 'bpnet'; use one of scbind, scfan"):
         load_predictor(edited(architecture="bpnet"))
     with pytest.raises(InputError, match="scbind has no option 'layers'"):
         load_predictor(edited(options={"layers": 3}))
-    with pytest.raises(InputError, match="its weights do not fit its own description"):
+    with pytest.raises(InputError, match="its weights do not fit its architecture"):
         load_predictor(edited(tfs=["TF1", "TF2", "TF3"], modelled=[True] * 3, assayed=[[True] * 3] * 2))
     load_predictor(edited())
 

@@ -135,7 +135,8 @@ def test_a_damaged_state_is_discarded(tiny, tiny_dataset, tmp_path, monkeypatch,
     again = run(tiny, tiny_dataset, tmp_path, epochs=2)
     said = capfd.readouterr().err
     assert (
-        said.count(f"{name}: not a readable scbind checkpoint") == 1 and "starting again without it" in said
+        said.count(f"{name}: not a readable scbind checkpoint") == 1
+        and "training starts from the beginning" in said
     )
     assert "resuming" not in said
     assert history(again[1]) == history(whole[1])
@@ -169,10 +170,12 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny, tiny_dataset, tmp_path, m
 
     small_memory(16)
     run(tiny, tiny_dataset, tmp_path, batch_size=32, epochs=1)
-    assert "out of GPU memory with batches of 32; starting again with 16" in capfd.readouterr().err
+    assert (
+        "out of GPU memory with batches of 32; training restarts with batches of 16" in capfd.readouterr().err
+    )
     assert not (tmp_path / "scratch").exists()
     small_memory(0)
-    with pytest.raises(InputError, match="not even batches of 8 fit into the memory of the GPU"):
+    with pytest.raises(InputError, match="even batches of 8 do not fit into the memory of the GPU"):
         run(tiny, tiny_dataset, tmp_path / "none", batch_size=16, epochs=1)
 
 

@@ -1,1 +1,1 @@
-"""Test windows scored by networks and baselines, at all depths."""
+"""Scores of networks and baselines on the test windows, at all depths."""

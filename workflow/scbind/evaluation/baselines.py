@@ -1,4 +1,4 @@
-"""Honest baselines: what accessibility, motifs, other lines and trees reach on the same windows."""
+"""Baselines on the same windows as the models: accessibility, motifs, boosted trees and ChIP-seq of other lines."""
 
 from __future__ import annotations
 
@@ -35,23 +35,35 @@ def evaluate_baselines(
 ) -> None:
     """Score the baselines on the test split, and on thinned tracks.
 
-    * ``accessibility``: insertions in the window, over the depth of the track.
-    * ``motif_x_accessibility``: best JASPAR match near the window (bits above zero) times the log of that;
-      accessibility alone for a TF without matrix.
-    * ``boosted_trees``: per TF, small monotone gradient-boosted trees on insertions at four widths and the best match
-      in the window and near it, trained on the training windows of all lines that assayed the TF, at most
-      ``max_train`` with every bound one (:func:`scbind.evaluation.trees.fit_trees`).
-    * ``other_lines_chip``: the mean label that the TF has in the other lines that assayed it, at the very window that
-      is tested. It reads the other lines' ChIP-seq of the test windows, which no network sees: what binding that is
-      the same everywhere is worth. A TF that no other line assayed is left out.
-    * ``permuted_labels``: the trees again, fitted to labels permuted among the training windows of each line. What it
-      reaches beyond the prevalence comes from the protocol and not from the labels.
+    * ``accessibility``: log(1 + insertions in the window / insertions expected from the depth of the track).
+    * ``motif_x_accessibility``: ``accessibility`` times the best JASPAR match near the window (bits; 0 if negative). A
+      TF without a matrix gets ``accessibility`` alone.
+    * ``boosted_trees``: small monotone gradient-boosted trees per TF. The features are insertions at four widths and
+      the best match in and near the window. The trees are fitted on training windows of all lines in which the TF was
+      assayed: at most ``max_train`` per line, and always all bound ones (:func:`scbind.evaluation.trees.fit_trees`).
+    * ``other_lines_chip``: mean label of the TF at the same window in the other lines in which it was assayed. It uses
+      ChIP-seq of the test windows, which no network sees. It shows how much cell-type-invariant binding alone
+      explains. A TF that was assayed in no other line is left out.
+    * ``permuted_labels``: trees fitted to labels permuted among the training windows of each line. Anything it reaches
+      above the prevalence comes from the protocol, not from the labels.
 
-    ``metrics`` gets the columns of :data:`scbind.evaluation.evaluate.COLUMNS`, ``depth`` those of
-    :data:`scbind.evaluation.depth.COLUMNS` for the shares ``keeps`` of the fragments; the trees keep their fit
-    at full depth.
-    ``max_windows`` and ``depth_seed`` have to be those of the models that are compared. ``curves`` maps each baseline
-    to its ``curves.npz``.
+    Parameters
+    ----------
+    dataset, reference
+        Folders of the training set and of the prepared genome.
+    motifs
+        ``motifs.npz`` with the motif matrices.
+    metrics, depth
+        Outputs: tables with columns :data:`scbind.evaluation.merge.METRIC_COLUMNS` and
+        :data:`scbind.evaluation.merge.DEPTH_COLUMNS`.
+    curves
+        Outputs: baseline -> its ``curves.npz``.
+    keeps
+        Shares of the fragments for ``depth``. Trees are fitted at full depth only.
+    max_windows, depth_seed
+        Sampling of the test windows for ``depth``. They must equal those of the models that are compared.
+    max_train, seed
+        Maximum number of training windows per line for trees, and the random seed of the fit.
     """
     import torch
 
@@ -73,9 +85,10 @@ def evaluate_baselines(
 def fit_baselines(
     data: TrainingSet, motifs: str | Path, folder: str | Path, max_train: int, seed: int
 ) -> dict[str, Scores]:
-    """The baselines of :func:`evaluate_baselines` by name, each a function (data, line, windows) to scores.
+    """Fit the baselines of :func:`evaluate_baselines`: name -> function (data, line, windows) -> scores.
 
-    As long as any of them is kept, motif matches lie in ``folder``: :class:`scbind.evaluation.trees.Features`.
+    Scores are float32 (windows, TFs), NaN for TFs that the baseline does not cover. The functions keep motif matches on
+    disk in ``folder`` (:class:`scbind.evaluation.trees.Features`).
     """
     features = Features(data, read_motifs(motifs), folder)
     trees, permuted = fit_trees(data, features, max_train, seed)
@@ -111,9 +124,9 @@ def _tree_scores(
 
 
 def other_lines_chip(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-    """Mean label of each TF in the other lines that assayed it: float32 (windows, TFs), NaN where none did.
+    """Mean label of each TF in the other lines in which it was assayed: float32 (windows, TFs), NaN if there is none.
 
-    Ambiguous labels do not count; a window that is ambiguous in all of these lines gets one half.
+    Ambiguous labels are left out. A window that is ambiguous in all of these lines gets 0.5.
     """
     others = np.array([row for row in range(len(data.lines)) if row != line], dtype=int)
     total = np.zeros((len(window), len(data.tfs)), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""How accuracy falls with depth: the same windows and the same thinned tracks for every model and baseline."""
+"""Accuracy at reduced depth, on the same windows and the same thinned tracks for every model and baseline."""
 
 from __future__ import annotations
 
@@ -36,7 +36,13 @@ def evaluate_depth(
     seed: int = 0,
     threads: int = 1,
 ) -> None:
-    """Write a model's ``depth.tsv``; columns and arguments as in :func:`score_depths`."""
+    """Evaluate a model on thinned tracks and write ``depth.tsv``.
+
+    Columns, ``keeps``, ``max_windows`` and ``seed`` are those of :func:`score_depths`. ``checkpoint`` and
+    ``calibration`` are the files of the model, ``dataset`` and ``reference`` the folders of the training set and of the
+    prepared genome. ``model`` is the name in the table. Raises :class:`InputError` if the model was trained on another
+    dataset.
+    """
     import torch
 
     torch.set_num_threads(max(1, threads))
@@ -54,27 +60,29 @@ def score_depths(
     seed: int,
     probabilities: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """AUPRC and calibration error of predictors on test windows at shares of the fragments.
+    """AUPRC and calibration error of predictors on test windows when only a share of the fragments is kept.
 
     Parameters
     ----------
     predictors
-        Name -> function (data, line, windows) -> float32 (windows, TFs of the dataset), NaN for what is not covered;
-        ``data`` holds the thinned track and its depth.
+        Name -> function (data, line, windows) -> scores, float32 (windows, TFs of the dataset), NaN for TFs that the
+        predictor does not cover. The function gets the thinned track and its depth as ``data``.
     keeps
-        Shares in (0, 1]; full depth is always added.
+        Shares of fragments, in (0, 1]. Full depth is always added.
     max_windows
-        Of each line at most so many test windows, see :func:`scbind.dataset.draws.draw_windows`.
+        Maximum number of test windows per line; see :func:`scbind.dataset.draws.draw_windows`.
     seed
-        Of windows and thinning. Neither depends on the predictor, so that separate calls can be compared.
+        Random seed of sampling and thinning. Neither depends on the predictor, so separate calls are comparable.
     probabilities
-        Predictors whose scores are probabilities and get a calibration error; default all.
+        Names of the predictors whose scores are probabilities. Only these get a calibration error. Default: all.
 
     Returns
     -------
     DataFrame
-        ``model, cell_line, tf, keep, depth`` (insertions per base, after thinning), ``n_windows, n_bound`` (drawn, with
-        a known label), ``prevalence, auprc, ece`` (estimates for all test windows; NaN without bound windows).
+        ``model, cell_line, tf, keep, depth`` (insertions per base, after thinning), ``n_windows, n_bound`` (numbers of
+        sampled windows with a known label), ``prevalence, auprc, ece`` (estimates for all test windows). ``auprc`` is
+        NaN without a bound or without an unbound window. Lines without test windows or without an assayed TF are left
+        out.
     """
     rows = []
     for line, name in enumerate(data.lines):
@@ -103,7 +111,7 @@ def score_depths(
 
 
 def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, is_probability: bool) -> dict:
-    """Figures of one TF when each window stands for ``weight`` windows."""
+    """Metrics of one TF; ``weight`` (windows,) is the number of windows that each one represents."""
     some = truth.any() and not truth.all()
     return {
         "n_windows": len(truth),
@@ -115,10 +123,11 @@ def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, is_proba
 
 
 def thin(data: TrainingSet, line: int, keep: float, seed: int) -> TrainingSet:
-    """The dataset with each fragment of one line kept with probability ``keep``, and that line's depth times it.
+    """Thin one line of a dataset: keep each fragment with probability ``keep`` and multiply the depth by ``keep``.
 
-    What is kept follows :mod:`scbind.formats.thinning`: what is kept at a small share is part of what is kept at
-    a larger one, and counts at any width and bin agree. Memory: the insertions that are kept.
+    :mod:`scbind.formats.thinning` decides which fragments are kept. The fragments kept at a small share are a subset of
+    those kept at a larger one, and counts agree for all window and bin widths. The insertions that are kept are held in
+    memory.
     """
     if keep >= 1:
         return data

@@ -1,4 +1,4 @@
-"""Every model and baseline on the same held-out windows, with the same figures."""
+"""Evaluate every model and baseline on the same held-out windows with the same metrics."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from scbind.models.metrics import (
 from scbind.models.predictor import Predictor, load_predictor
 
 RECALL_GRID = np.linspace(0, 1, 101)
-READ_AT_ONCE = 4096  # windows whose context is in memory while the network reads it
+READ_AT_ONCE = 4096  # number of windows whose context is in memory while the network reads them
 
 Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
@@ -49,7 +49,23 @@ def evaluate_model(
 ) -> None:
     """Score a model on the test windows of every assayed line; write ``metrics.tsv`` and ``curves.npz``.
 
-    All of them, or at most ``max_windows`` of a line; see :func:`score_test_windows`.
+    Parameters
+    ----------
+    checkpoint, calibration
+        Files of the model.
+    dataset, reference
+        Folders of the training set and of the prepared genome.
+    metrics, curves
+        Outputs; see :func:`score_test_windows` and :func:`write_curves`.
+    model
+        Name of the model in the table.
+    max_windows, seed
+        Maximum number of test windows per line (``None``: all), and random seed of the sampling.
+
+    Raises
+    ------
+    InputError
+        If the model was trained on another dataset, a file is damaged, or the memory of the GPU does not suffice.
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
@@ -63,10 +79,10 @@ def evaluate_model(
 
 
 def network_scores(predictor: Predictor) -> Scores:
-    """A function (data, line, windows) -> probabilities float32 (windows, TFs), NaN for TFs that are not modelled.
+    """Make a function (data, line, windows) -> probabilities, float32 (windows, TFs), NaN for TFs not modelled.
 
-    The sequence of windows that are asked for again, in another line or with another signal, is not read again. Memory:
-    the sequence readout of the windows that were asked for last (some kB each).
+    The function caches the sequence readout of the last windows requested (some kB per window). The same windows in
+    another line or with other signal need no second readout.
     """
     known = readout = np.empty(0)
 
@@ -98,19 +114,32 @@ def score_test_windows(
     max_windows: int | None = None,
     seed: int = 0,
 ) -> tuple[pd.DataFrame, ByTF]:
-    """Figures of one predictor for each line, TF and kind of holdout; and its scores by TF.
+    """Compute the metrics of one predictor for each line, TF and kind of holdout.
 
-    ``predict(line, windows)`` returns scores float32 (windows, TFs of the dataset), NaN for TFs it does not cover;
-    scores within [0, 1] throughout are taken as probabilities and get a calibration error. ``split`` is ``test``
-    for all test windows of a line, the kinds of :func:`scbind.dataset.splits.kinds_of_holdout` for its parts,
-    and ``PROTOCOL``
-    for the windows of :func:`protocol_windows`. There bound windows are made common, so no probability can be right,
-    and no calibration error is given. Scores lie in ``folder`` meanwhile, see
-    :func:`scbind.evaluation.testscores.score_lines`; in memory there is one TF at a time.
+    Parameters
+    ----------
+    predict
+        Function (line, windows) -> scores, float32 (windows, TFs of the dataset), NaN for TFs it does not cover. If all
+        scores of a TF are within [0, 1], they count as probabilities and get a calibration error.
+    model
+        Name of the predictor in the table.
+    folder
+        Folder for temporary files with the scores; see :func:`scbind.evaluation.testscores.score_lines`. Only the
+        scores of one TF are in memory at a time.
+    max_windows, seed
+        If a line has more than ``max_windows`` test windows, that number is sampled with ``seed``, and the metrics
+        estimate those of all test windows.
 
-    If a line has more than ``max_windows`` test windows, so many are drawn (``seed``). Prevalence, AUPRC and the other
-    figures then estimate those of all test windows, and ``auprc_se`` is the standard error of the AUPRC that comes
-    from the draw. It is NaN where all windows were scored.
+    Returns
+    -------
+    tuple
+        A DataFrame with columns :data:`scbind.evaluation.merge.METRIC_COLUMNS`, and the scores of each TF.
+
+        - ``split`` is ``test`` for all test windows of a line; a kind of holdout
+          (:func:`scbind.dataset.splits.kinds_of_holdout`) for a part of them; or ``PROTOCOL`` for the windows of
+          :func:`protocol_windows`. ``PROTOCOL`` has no calibration error, because bound windows are too frequent there
+          for probabilities to be right.
+        - ``auprc_se`` is the standard error of the AUPRC due to sampling; NaN if all windows were scored.
     """
     lines = score_lines(data, predict, folder, model, max_windows, seed)
     rows = [row for scores in lines for row in _figures(data, scores, model)]
@@ -118,7 +147,7 @@ def score_test_windows(
 
 
 def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
-    """Rows of ``metrics.tsv`` of one line."""
+    """The rows of ``metrics.tsv`` for one line."""
     parts = {"test": np.ones(len(scores.window), dtype=bool)}
     parts |= kinds_of_holdout(np.asarray(data.splits), scores.line, scores.window)
     parts[PROTOCOL] = np.isin(scores.window, protocol_windows(data, scores.line))
@@ -142,12 +171,12 @@ def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
 
 
 def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
-    """Test windows of a line as the published evaluation of scFAN takes them, easier than a genome: int64 (windows,).
+    """Test windows of a line chosen as in the published evaluation of scFAN: int64 (windows,).
 
-    Every window that any TF binds, and as many others drawn from those without a peak (bound or ambiguous) within a
-    window's width. After ``make_features_multiTask`` and ``load_chip_multiTask`` of scFAN's ``utils.py`` (Fu et
-    al. 2020), but on the grid of the dataset, and without drawing a window twice. Memory: three arrays over the test
-    windows of the line.
+    These are all windows that any TF binds, and the same number of random windows that are at least a window's width
+    away from any peak (bound or ambiguous). They are easier than a whole genome. The choice follows
+    ``make_features_multiTask`` and ``load_chip_multiTask`` in ``utils.py`` of scFAN (Fu et al. 2020), but it uses the
+    grid of the dataset and takes no window twice. Memory: three arrays over the test windows of the line.
     """
     window = np.flatnonzero(np.asarray(data.splits[line]) == TEST)
     bound, ambiguous = np.zeros((2, len(window)), dtype=bool)
@@ -164,7 +193,8 @@ def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
         np.abs(place - peaks[np.maximum(after - 1, 0)]),
         np.abs(peaks[np.minimum(after, len(peaks) - 1)] - place),
     )
-    far = np.flatnonzero(gap > 2 * data.manifest["window"])  # of starts: as much as a window between them
+    # gap is between starts; beyond two widths, at least one window lies between window and peak
+    far = np.flatnonzero(gap > 2 * data.manifest["window"])
     chosen = bound.copy()
     rng = np.random.default_rng([seed, line])
     chosen[rng.choice(far, min(len(far), int(bound.sum())), replace=False)] = True
@@ -174,18 +204,19 @@ def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
 def write_curves(
     drawn: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]], output: str | Path
 ) -> None:
-    """Precision on a grid of recalls per TF, and the calibration curve of all TFs pooled.
+    """Write the precision-recall curve of each TF, and the calibration curve of all TFs pooled, to an npz file.
 
-    ``drawn`` maps each TF to labels, scores and weights as :class:`scbind.evaluation.testscores.ByTF` does.
+    ``drawn`` maps each TF to labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does.
 
-    Keys: ``tfs``, ``recall`` (101,), ``precision`` (TFs, 101), ``prevalence`` (TFs,), ``reliability_predicted``,
-    ``reliability_observed``, ``reliability_count`` (10,).
+    The keys are: ``tfs``; ``recall`` (101,), a grid; ``precision`` (TFs, 101), the best precision at a recall of at
+    least each grid value; ``prevalence`` (TFs,); ``reliability_predicted``, ``reliability_observed`` and
+    ``reliability_count`` (10,), the calibration curve.
     """
     tfs, precision, prevalence = sorted(drawn), [], []
 
     def each_tf() -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray | None]]:
         for tf in tfs:
-            truth, score, weight = drawn[tf]  # may come from disk, so it is asked for once
+            truth, score, weight = drawn[tf]  # read once, because it may come from disk
             precision.append(precision_on_grid(truth, score, RECALL_GRID, weight))
             prevalence.append(np.average(truth, weights=weight))
             yield truth, np.clip(score, 0, 1), weight

@@ -1,6 +1,6 @@
-"""The tables of models and baselines under each other, and how many fragments each TF needs.
+"""Join the tables of models and baselines, and estimate how many fragments each TF needs.
 
-Apart from what makes these tables, because to join them needs neither PyTorch nor a model.
+This module is separate from the modules that make these tables, because joining needs neither PyTorch nor a model.
 """
 
 from __future__ import annotations
@@ -39,22 +39,25 @@ DEPTH_COLUMNS = [
     "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",
 ]  # fmt: skip
 NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
-ENOUGH = 0.9  # of the AUPRC at full depth
+ENOUGH = 0.9  # fraction of the AUPRC at full depth
 
 
 def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFrame:
-    """Tables of models and baselines under each other; refuses one with other columns. Only empty fields are NaN."""
+    """Concatenate the tables of models and baselines; only empty fields are NaN.
+
+    Raises :class:`InputError` if a table is missing, damaged, or has other columns than ``columns``.
+    """
     parts = []
     for table in tables:
         part = read_result(table, "run the evaluation first")
         if list(part.columns) != columns:
-            raise InputError(table, f"columns {list(part.columns)}", f"expected {columns}", "line 1")
+            raise InputError(table, f"the columns are {list(part.columns)}", f"expected {columns}", "line 1")
         parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 
 def merge_metrics(tables: Sequence[str | Path], output: str | Path) -> None:
-    """Put the metrics of models and baselines under each other; see :func:`stack_tables`."""
+    """Concatenate the metrics of models and baselines and write them to ``output``; see :func:`stack_tables`."""
     merged = stack_tables(tables, METRIC_COLUMNS)
     write_table(output, merged)
     whole = merged[merged["split"] == "test"]
@@ -65,9 +68,10 @@ def merge_metrics(tables: Sequence[str | Path], output: str | Path) -> None:
 def merge_depths(
     tables: Sequence[str | Path], reference: str | Path, output: str | Path, needed: str | Path
 ) -> None:
-    """Put the depth tables of models and baselines under each other, and say how many fragments each TF needs.
+    """Concatenate the depth tables of models and baselines, and compute how many fragments each TF needs.
 
-    Raises :class:`InputError` for a table with other columns.
+    Writes the joined table to ``output`` and the result of :func:`fragments_needed` to ``needed``. ``reference`` is the
+    folder of the prepared genome. Raises :class:`InputError` as :func:`stack_tables` does.
     """
     merged = stack_tables(tables, DEPTH_COLUMNS)
     write_table(output, merged)
@@ -75,19 +79,21 @@ def merge_depths(
 
 
 def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
-    """Number of fragments at which a TF still has ``ENOUGH`` of its AUPRC at full depth, per model.
+    """Number of fragments at which AUPRC is still ``ENOUGH`` times its full-depth value, for each model and TF.
 
-    AUPRC is averaged over the lines with at least ``FEW_BOUND`` bound windows; depth is their geometric mean. The depth
-    at which AUPRC falls below the limit is interpolated in log depth between the two tested depths. The number of
-    fragments is depth times ``known_bases`` (the genome without N) divided by two, because a fragment has two
-    insertions. A cell with its borrowed fragments, or a pseudobulk, needs that many.
+    A cell, including its borrowed fragments, or a pseudobulk needs this number of fragments. ``table`` has the columns
+    of ``DEPTH_COLUMNS``. AUPRC is averaged over the lines with at least ``FEW_BOUND`` bound windows; depth is their
+    geometric mean. The depth at which AUPRC falls below the limit is interpolated in log depth between the two tested
+    depths. The number of fragments is this depth times ``known_bases`` (the genome without N) divided by two, because a
+    fragment has two insertions.
 
     Returns
     -------
     DataFrame
-        ``model, tf, n_bound`` (drawn, over all lines), ``auprc_full, depth_needed, fragments_needed``, and ``at_most``:
-        even the smallest share is enough, so that the number is an upper bound. NaN where no line has enough bound
-        windows. Controls (:data:`scbind.evaluation.registry.CONTROLS`) are left out.
+        ``model, tf, n_bound`` (number of sampled bound windows, over all lines), ``auprc_full, depth_needed``
+        (insertions per base), ``fragments_needed``, and ``at_most`` (bool). ``at_most`` is true if even the lowest
+        depth tested suffices; the number is then an upper bound. Values are NaN if no line has enough bound windows.
+        Controls (:data:`scbind.evaluation.registry.CONTROLS`) are left out.
 
     Examples
     --------

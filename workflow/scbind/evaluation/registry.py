@@ -1,4 +1,4 @@
-"""What the trained models are compared with: what it is, and how evaluation and report treat it."""
+"""The baselines and the oracle: what they are, and how evaluation and report treat them."""
 
 from __future__ import annotations
 
@@ -7,11 +7,19 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparator:
-    """A baseline or the oracle.
+    """A baseline or the oracle, which trained models are compared with.
 
-    ``sentence`` follows the name, in the report and the docs. ``probability``: its scores are probabilities and get a
-    calibration error; otherwise they only rank. ``control``: it is no competitor. It is not ranked, does not
-    decide which pairs are compared, and needs no depth. ``drawn``: figures show it.
+    Attributes
+    ----------
+    sentence
+        Description in the report and the docs; it follows the name.
+    probability
+        True if its scores are probabilities and get a calibration error. Otherwise they only rank windows.
+    control
+        True if it is a control instead of a competitor. A control is not ranked, does not decide which pairs of line
+        and TF are compared, and is left out of the fragments needed per TF.
+    drawn
+        True if figures show it.
     """
 
     sentence: str
@@ -21,18 +29,21 @@ class Comparator:
 
 
 ORACLE = "oracle"
-# Snakefile, evaluation, report, docs: in the order of evaluation.
+# In the order of evaluation. Snakefile, evaluation, report and docs use this dict.
 BASELINES = {
     "accessibility": Comparator("counts insertions in the window, divided by the depth"),
-    "motif_x_accessibility": Comparator("is accessibility times the best match of the TF's matrix nearby"),
+    "motif_x_accessibility": Comparator(
+        "multiplies accessibility by the best match of the TF's matrix nearby"
+    ),
     "boosted_trees": Comparator(
         "fits small boosted trees per TF to insertions at four widths and motif matches", probability=True
     ),
     "other_lines_chip": Comparator(
-        "is the TF's ChIP-seq in other lines at the tested windows, for the pairs that have any", control=True
+        "uses the TF's ChIP-seq in other lines at the same windows, if the TF was assayed in another line",
+        control=True,
     ),
-    "permuted_labels": Comparator(  # lies on the prevalence, which every figure shows already
-        "is boosted_trees fitted to permuted labels: what it has above the prevalence is chance",
+    "permuted_labels": Comparator(  # not drawn: it lies on the prevalence, which every figure shows
+        "is boosted_trees fitted to permuted labels; anything it reaches above the prevalence is chance",
         probability=True,
         control=True,
         drawn=False,
@@ -40,7 +51,7 @@ BASELINES = {
 }
 COMPARATORS = BASELINES | {
     ORACLE: Comparator(
-        "knows the simulated motifs and openness, but not the coin flips: nobody can do better",
+        "knows the simulated motifs and openness, but not the random draws; no model can do better",
         probability=True,
         control=True,
     )

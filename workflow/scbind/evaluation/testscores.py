@@ -1,7 +1,7 @@
-"""What a predictor says of every test window, kept on disk one TF after the other.
+"""Scores of a predictor for all test windows, stored on disk one TF after the other.
 
-A line that is held out whole has as many test windows as the genome: tens of millions. Each window is scored for all
-TFs at once, but each TF is judged over all windows, so scores are turned round on their way.
+If a whole line is held out, the windows of the whole genome are its test windows: tens of millions. A window is scored
+for all TFs at once, but a TF is evaluated over all windows. The scores are therefore transposed when they are stored.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 
-BLOCK = 32_768  # windows that are scored at a time
+BLOCK = 32_768  # windows scored at a time
 
 Predict = Callable[[int, np.ndarray], np.ndarray]
 
@@ -28,16 +28,18 @@ class LineScores:
 
     Attributes
     ----------
-    line, window
-        Its number, and its test windows, or those that were drawn from them: int64 (windows,), ascending.
+    line
+        Index of the line in the dataset.
+    window
+        Its test windows, all or a sample: int64 (windows,), ascending.
     weight
-        How many test windows each of them represents: float64 (windows,), or None if all windows are scored.
+        Number of test windows that each one represents: float64 (windows,), or ``None`` if all windows are scored.
     columns
-        The TFs that were assayed in it: int (assayed,), columns of the dataset.
+        The TFs assayed in this line: int (assayed,), columns of the dataset.
     labels, scores
-        int8 and float32 (assayed, windows), on disk. Complete once :func:`score_lines` has returned.
+        int8 and float32 (assayed, windows), on disk. They are complete when :func:`score_lines` has returned.
     covered
-        TFs that have a score in every window: bool (assayed,).
+        Whether a TF has a score in every window: bool (assayed,).
     """
 
     def __init__(
@@ -59,7 +61,7 @@ class LineScores:
         self.scores = scratch_array(folder, shape, "float32")
 
     def add(self, data: TrainingSet, predict: Predict, end: int) -> None:
-        """Score the next windows, those before ``end`` that were not yet."""
+        """Score the windows before ``end`` that have no score yet."""
         done = slice(self.done, int(np.searchsorted(self.window, end)))
         window, self.done = self.window[done], done.stop
         if not len(window):
@@ -81,11 +83,12 @@ def score_lines(
 ) -> list[LineScores]:
     """Score the test windows of every line in which a TF was assayed.
 
-    If a line has more than ``max_windows`` of them, so many are drawn and weighted
-    (:func:`scbind.dataset.draws.draw_windows`). The draw depends on ``seed`` and the line alone.
-    ``predict(line, windows)`` returns float32 (windows, TFs of the dataset). It is asked for at most ``BLOCK`` windows
-    at a time, and for those of all lines in turn, so that it can keep what it knows of their sequence. In ``folder``
-    five bytes are taken for each test window of a line and TF, until the scores are let go.
+    If a line has more than ``max_windows`` test windows, that number is sampled and weighted
+    (:func:`scbind.dataset.draws.draw_windows`). The sample depends on ``seed`` and the line only.
+
+    ``predict(line, windows)`` returns float32 (windows, TFs of the dataset). One call has at most ``BLOCK`` windows.
+    Each block is scored for all lines in turn, so that ``predict`` can cache the readout of the sequence. The scores
+    take five bytes in ``folder`` per line, TF and test window, until they are deleted.
     """
     tested = np.asarray(data.splits) == TEST
     lines = [
@@ -108,10 +111,10 @@ def score_lines(
 
 
 class ByTF(Mapping):
-    """TF -> labels, scores and weights of all lines joined, read from disk when they are asked for.
+    """TF -> (labels, scores, weights) of all lines joined, read from disk on access.
 
-    Values are bool (windows,), bound or not, float32 (windows,), and float64 (windows,), the number of windows that
-    each represents, or None if no line was sampled. Only windows whose label is known are in them.
+    Labels are bool (windows,), true if bound. Scores are float32 (windows,). Weights are float64 (windows,), the number
+    of windows that each one represents, or ``None`` if no line was sampled. Windows with unknown labels are left out.
     """
 
     def __init__(self, data: TrainingSet, lines: Sequence[LineScores]):
@@ -121,7 +124,7 @@ class ByTF(Mapping):
                 self.rows.setdefault(data.tfs[line.columns[row]], []).append((line, row))
 
     def __getitem__(self, tf: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-        """Of one TF."""
+        """Labels, scores and weights of one TF."""
         known = [(line, row, line.labels[row] >= 0) for line, row in self.rows[tf]]
         truth = np.concatenate([line.labels[row][keep] == BOUND for line, row, keep in known])
         score = np.concatenate([line.scores[row][keep] for line, row, keep in known])
@@ -131,9 +134,9 @@ class ByTF(Mapping):
         return truth, score, np.concatenate([w[keep] for w, (_, _, keep) in zip(weights, known, strict=True)])
 
     def __iter__(self) -> Iterator[str]:
-        """Names of the TFs that are covered in any line."""
+        """Names of the TFs covered in any line."""
         return iter(self.rows)
 
     def __len__(self) -> int:
-        """Number of these TFs."""
+        """Number of TFs covered in any line."""
         return len(self.rows)

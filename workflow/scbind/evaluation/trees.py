@@ -1,4 +1,4 @@
-"""Boosted trees on insertions and motif matches, fitted to the labels and, as a control, to permuted ones."""
+"""Boosted trees on insertions and motif matches, fitted to the labels and, as a control, to permuted labels."""
 
 from __future__ import annotations
 
@@ -15,23 +15,26 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifs import scan_all
 from scbind.formats.signal import track_counts
 
-WIDTHS = (200, 400, 600, 1000)  # bp around the window in which insertions are counted
-MOTIF_WIDTH = 400  # bp around the window in which the best motif match is sought
-SCANNED = 8192  # windows that are scanned at a time
+WIDTHS = (200, 400, 600, 1000)  # bp centred on the window in which insertions are counted
+MOTIF_WIDTH = 400  # bp centred on the window in which the best motif match is searched
+SCANNED = 8192  # windows scanned at a time
 
 
 class Features:
-    """Insertions and motif matches of windows; the matches of test windows are kept on disk, once for all lines.
+    """Features of windows: insertions and motif matches.
 
-    Those of training windows are sought where a TF's trees are fitted, for that TF alone: there are many more, and a
-    TF needs only some of them. In ``folder`` eight bytes are taken for each test window and TF.
+    The matches of test windows are computed once for all lines and kept on disk. They take eight bytes in ``folder``
+    per test window and TF. The matches of training windows are computed when the trees of a TF are fitted, for that TF
+    alone, because there are many more training windows and a TF needs only some of them.
+
+    ``motifs`` maps a TF to its log-odds matrix, (4, length). A TF may lack one.
     """
 
     def __init__(self, data: TrainingSet, motifs: dict[str, np.ndarray], folder: str | Path):
         self.used = np.flatnonzero((np.asarray(data.splits) == TEST).any(axis=0))
         self.best = scratch_array(folder, (2, len(self.used), len(data.tfs)), "float32")
         self.matrices = {column: motifs[tf] for column, tf in enumerate(data.tfs) if tf in motifs}
-        say(f"scanning {len(self.used):,} windows for {len(self.matrices)} motifs")
+        say(f"scanning {len(self.used):,} test windows for {len(self.matrices)} motifs")
         for begin in range(0, len(self.used), SCANNED):
             window = self.used[begin : begin + SCANNED]
             found = np.full((2, len(window), len(data.tfs)), np.nan, dtype=np.float32)
@@ -40,13 +43,14 @@ class Features:
             self.best[:, begin : begin + SCANNED] = found
 
     def near(self, window: np.ndarray) -> np.ndarray:
-        """Best match near test windows: float32 (windows, TFs), NaN without a matrix."""
+        """Best match in ``MOTIF_WIDTH`` bp at test windows, in bits: float32 (windows, TFs), NaN without a matrix."""
         return self.best[1, np.searchsorted(self.used, window)]
 
     def signal(self, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-        """Log of insertions over what the depth predicts, at each of ``WIDTHS``: float32 (windows, widths).
+        """log(1 + observed / expected insertions) in each of ``WIDTHS``: float32 (windows, widths).
 
-        ``data`` is the dataset that was scanned, or a thinned one (:func:`scbind.evaluation.depth.thin`).
+        The expected number is depth times width. ``data`` is the dataset given at the start, or a thinned one
+        (:func:`scbind.evaluation.depth.thin`).
         """
         depth = data.window_depth(line, window)
         centre = (
@@ -59,16 +63,17 @@ class Features:
         return np.stack(columns, axis=1).astype(np.float32)
 
     def table(self, signal: np.ndarray, window: np.ndarray, column: int) -> np.ndarray:
-        """Features of a TF's trees in test windows, from their :meth:`signal`: float32 (windows, 6).
+        """Features of test windows for the trees of the TF in ``column``: float32 (windows, 6).
 
-        Without a matrix there are no matches, and 4 columns.
+        The first four are ``signal``, the result of :meth:`signal` for these windows. The last two are the best matches
+        in and near the window. A TF without a matrix has only the first four.
         """
         if column not in self.matrices:
             return signal
         return np.column_stack([signal, self.best[:, np.searchsorted(self.used, window), column].T])
 
     def training_table(self, data: TrainingSet, line: int, window: np.ndarray, column: int) -> np.ndarray:
-        """As :meth:`table`, for any windows of a line."""
+        """Features as in :meth:`table`, for any windows of a line."""
         signal = self.signal(data, line, window)
         if column not in self.matrices:
             return signal
@@ -76,7 +81,10 @@ class Features:
 
 
 def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
-    """Best match of each matrix in windows and near them, in bits: float32 (2, windows, matrices)."""
+    """Best match of each matrix, in bits, in windows and near them: float32 (2, windows, matrices).
+
+    *Near* means within ``MOTIF_WIDTH`` bp centred on the window, or within the context if that is shorter.
+    """
     best = np.empty((2, len(window), len(matrices)), dtype=np.float32)
     context = data.manifest["context"]
     for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
@@ -88,11 +96,14 @@ def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarra
 
 
 def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) -> tuple[dict, dict]:
-    """Fit each TF's trees (scikit-learn), and the same to labels permuted among the training windows of each line.
+    """Fit boosted trees (scikit-learn) for each TF to the labels, and to permuted labels.
 
-    Training windows are those of the lines that assayed the TF: every bound one and random others, ``max_train`` per
-    line, so that memory is bounded by these. Returns two dicts, column of the TF -> classifier; TFs without a bound
-    window are missing.
+    The trees are fitted on training windows of the lines in which the TF was assayed. From each line come all bound
+    windows, and random unbound ones up to ``max_train`` windows in total. This limits memory. Permuted labels are
+    permuted among these windows of each line.
+
+    Returns two dicts, column of the TF -> classifier: for the labels and for the permuted ones. A TF without a bound
+    or without an unbound window is missing.
     """
     from sklearn.ensemble import HistGradientBoostingClassifier
 
@@ -125,10 +136,10 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
                 early_stopping=False,
                 random_state=seed,
             )
-            # More insertions or a better match never speak against binding: without that constraint, and with
-            # larger trees, TFs with few bound windows are overfitted and the baseline would be a weak one.
+            # Constraint: more insertions or a better match never lower the prediction. Without it, or with larger
+            # trees, TFs with few bound windows would be overfitted, and the baseline would be weak.
             trees[column] = tree(monotonic_cst=[1] * table.shape[1]).fit(table, truth)
-            # The constraint is knowledge of its own, so the control goes without it.
+            # The constraint is prior knowledge, so the control does not use it.
             permuted[column] = tree().fit(table, np.concatenate(controls))
         say(f"boosted trees {column + 1}/{len(data.tfs)} {tf}: {int(truth.sum())} bound of {len(truth):,}")
     return trees, permuted

@@ -1,1 +1,1 @@
-"""Networks behind one interface, their training, calibration and figures of merit."""
+"""Networks behind one interface, with their training, calibration and metrics."""

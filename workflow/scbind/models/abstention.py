@@ -1,8 +1,9 @@
-"""How sure the predictions of a TF are, and when scbind abstains instead of predicting.
+"""How reliable the predictions of a TF are, and when scbind abstains.
 
-scbind abstains on a TF if the validation windows do not support the model: too few of them are bound, or the AUPRC is
-low or hardly above the prevalence, which is the AUPRC of random guessing. In a single cell, scbind also abstains on TFs
-that need more insertions than the cell has, including borrowed ones. The numbers are written nevertheless, and marked.
+scbind abstains on a TF if the validation windows do not support the model: too few of them are bound, the AUPRC is low,
+or the AUPRC is hardly above the prevalence, which is the AUPRC of random guessing. In a single cell, scbind also
+abstains on TFs that need more insertions than the cell has, including borrowed ones. Predictions that scbind abstains
+on are still written, and marked.
 """
 
 from __future__ import annotations
@@ -15,13 +16,13 @@ import pandas as pd
 from scbind.dataset.codes import BOUND
 from scbind.models.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
-FEW_BOUND = 10  # with fewer bound windows a TF's accuracy is unknown
-LOW, HIGH = 0.1, 0.5  # AUPRC limits: the level of a TF is low below the first, high from the second on
+FEW_BOUND = 10  # with fewer bound windows, the accuracy of a TF is unknown
+LOW, HIGH = 0.1, 0.5  # AUPRC limits: the level of a TF is low below LOW, high at HIGH or above
 # Fraction of its AUPRC at full depth that a TF must keep in a cell. Single cells are far shallower than the bulk tracks
-# of validation, so every TF loses accuracy. With one half, most of what was validated remains.
+# of validation, so every TF loses accuracy. At one half, most of the validated accuracy remains.
 KEPT = 0.5
-# Minimum ratio of AUPRC to prevalence. If sites are common, an AUPRC that is not low may be hardly better than
-# guessing. Two doublings are required. This is a choice: a ranking by accessibility alone does not reach it.
+# Minimum ratio of AUPRC to prevalence. If sites are common, even an AUPRC above LOW may be hardly better than guessing.
+# The value is a choice: two doublings, which a ranking by accessibility alone does not reach.
 ABSTAIN_GAIN = 4.0
 
 
@@ -33,28 +34,33 @@ def reliability(
     Parameters
     ----------
     tfs
-        Names, in the order of the columns.
+        Names of the TFs, in the order of the columns.
     labels
         int8 (N, TFs), negative where unknown.
     logits
-        float32 (depths, N, TFs), the first at full depth, then ever shallower.
+        float32 (depths, N, TFs), from full depth to the lowest depth.
     depth
         float32 (depths, N), insertions per base.
     weight
-        (N,), how many validation windows each stands for (:func:`scbind.dataset.draws.draw_windows`).
+        (N,), number of validation windows that each one represents (:func:`scbind.dataset.draws.draw_windows`).
 
     Returns
     -------
     dict
-        TF -> ``auprc`` and ``prevalence`` at full depth, weighted; ``auprc_least``: what the AUPRC is at least
-        (:func:`scbind.models.metrics.least_auprc`), the same where all weights are 1; ``n_bound``: bound windows among
-        those given, each counted once; ``level``: ``unknown`` with fewer than ``FEW_BOUND`` of these, else by
-        ``auprc_least`` ``low`` below ``LOW``, ``high`` from ``HIGH``, or ``medium``; ``auprc_at``: pairs of mean
-        log10 depth and AUPRC, both weighted, deepest first; ``min_depth``: lowest depth (insertions per base)
-        at which the AUPRC is still ``KEPT`` times its full-depth value, interpolated in log depth; the lowest tested
-        depth if the AUPRC never drops that far; ``None`` where the level is unknown or low; ``abstained``: the level
-        is unknown or low, or ``auprc_least`` less than ``ABSTAIN_GAIN`` times the prevalence. Numbers that cannot be
-        computed are ``None``.
+        TF -> a dict with these keys. A number that cannot be computed is ``None``.
+
+        - ``auprc``, ``prevalence``: weighted, at full depth.
+        - ``auprc_least``: conservative AUPRC (:func:`scbind.models.metrics.least_auprc`); equals ``auprc`` if all
+          weights are 1.
+        - ``n_bound``: number of bound windows among the N, unweighted.
+        - ``level``: ``unknown`` if ``n_bound`` is below ``FEW_BOUND`` or the AUPRC is undefined. Otherwise
+          ``auprc_least`` decides: ``low`` below ``LOW``, ``high`` at ``HIGH`` or above, ``medium`` between them.
+        - ``auprc_at``: pairs of mean log10 depth and AUPRC, both weighted, deepest first.
+        - ``min_depth``: lowest depth (insertions per base) at which AUPRC is still ``KEPT`` times its full-depth value,
+          interpolated in log depth; the lowest tested depth if AUPRC never drops that far; ``None`` if the level is
+          unknown or low.
+        - ``abstained``: True if the level is unknown or low, or if ``auprc_least`` is below ``ABSTAIN_GAIN`` times the
+          prevalence.
     """
     found = {}
     log_depth = np.log10(np.maximum(depth, 1e-7), dtype=np.float64)
@@ -88,10 +94,10 @@ def reliability(
 
 
 def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
-    """What is known of each TF as a table: one row per TF, in order.
+    """The reliability of each TF as a table: one row per TF, in the order of ``tfs``.
 
-    ``known`` is what :func:`reliability` returns. The table leaves out lists. ``level`` and
-    ``abstained`` (bool) are always there: a TF missing from ``known`` has level ``unknown`` and is abstained on.
+    ``known`` is the result of :func:`reliability`; its lists are left out. The columns ``level`` (str) and
+    ``abstained`` (bool) are always present. A TF missing from ``known`` has level ``unknown`` and ``abstained`` True.
     The other columns are float64, NaN where there is no number.
     """
     rows = [
@@ -106,17 +112,19 @@ def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.Da
 
 
 def marks(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
-    """``reliability_level`` and ``reliability_abstained`` of each TF: the columns that tables of results carry."""
+    """Columns ``reliability_level`` and ``reliability_abstained`` of each TF, for the tables of results."""
     return reliability_table(known, tfs)[["level", "abstained"]].add_prefix("reliability_")
 
 
 def abstained(table: pd.DataFrame, depth: np.ndarray) -> np.ndarray:
-    """Bool (cells, TFs): the TF is abstained on as a whole, or the cell is shallower than the TF's ``min_depth``.
+    """Whether scbind abstains on each TF in each cell, bool (cells, TFs).
 
-    ``table`` is that of :func:`reliability_table`; ``depth`` (cells,), insertions per base with what is borrowed.
+    It abstains if it abstains on the TF in general, or if the cell is shallower than the ``min_depth`` of the TF.
+    ``table`` is the result of :func:`reliability_table`. ``depth`` (cells,) is in insertions per base and includes
+    borrowed ones.
     """
     least = table["min_depth"].to_numpy() if "min_depth" in table else np.full(len(table), np.nan)
-    # a TF without a minimum depth (an old calibration) and not abstained on is predicted in every cell
+    # without a minimum depth (an old calibration), a TF that is not abstained on is predicted in every cell
     return table["abstained"].to_numpy() | (np.asarray(depth)[:, None] < least)
 
 

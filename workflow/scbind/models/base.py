@@ -1,4 +1,4 @@
-"""What every network promises to the rest of scbind."""
+"""The interface of every network to the rest of scbind."""
 
 from __future__ import annotations
 
@@ -8,27 +8,28 @@ from torch import Tensor, nn
 
 from scbind.core.errors import InputError
 
-FORMAT = 2  # of checkpoints; raise when weights or facts change meaning
+FORMAT = 2  # format of checkpoints; raise it when weights or facts change meaning
 
 
 class BindingNetwork(nn.Module):
-    """Sequence and insertions of a window to one logit per TF.
+    """Maps the sequence and the insertions of a window to one logit per TF.
 
-    A network splits its work in two, so that a window's sequence is read once however many cells there are:
-    :meth:`readout` sees the sequence alone, :meth:`respond` combines it with one cell's signal.
+    A network works in two steps, so that the sequence of a window is read once for all cells. :meth:`readout` reads
+    the sequence alone. :meth:`respond` combines the readout with the signal of one cell.
 
     Attributes
     ----------
     bin_bp
-        Width in bp of the bins in which it wants insertions counted.
+        Width in bp of the bins in which insertions are counted.
     pairs
-        Rows that it is always given at once in prediction, so that no number depends on the caller's blocks.
+        Number of rows in every call of :meth:`respond` during prediction. It is fixed, so that no result depends on
+        how the caller cuts its data into blocks.
     tile
-        Windows and cells that it is always given at once in a grid, for the same reason.
+        Number of windows and of cells in every call of :meth:`respond_grid`. It is fixed for the same reason.
     tile_cuda
-        The same on a GPU, where larger tiles keep more of it busy; ``None``: as ``tile``.
+        The same on a GPU, which needs larger tiles to be busy. ``None`` means ``tile``.
     n_members
-        Networks of which it is the mean.
+        Number of networks whose logits are averaged.
     """
 
     bin_bp: int
@@ -38,32 +39,40 @@ class BindingNetwork(nn.Module):
     n_members: int = 1
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
-        """Sequence readout: uint8 (windows, context) to (windows, ...).
+        """Compute the sequence readout of windows: base codes, uint8 (windows, context), to (windows, ...).
 
-        ``mappability`` uint8 (windows, context), times 255; ``None`` where the genome has none.
+        ``mappability`` is uint8 (windows, context), times 255; ``None`` if the genome has none.
         """
         raise NotImplementedError
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
-        """Logits (batch, TFs) of windows given signal.
+        """Predict logits, (batch, TFs), from readout and signal.
 
-        ``readout`` (batch, ...); ``counts`` float32 (batch, context / bin_bp), insertions; ``depth`` float32
-        (batch,), insertions per base of the whole track or (borrowed) cell; ``line`` int64 (batch,) the
-        training line, for networks that keep one set of weights per line; ``None`` for a new cell type.
+        Parameters
+        ----------
+        readout
+            (batch, ...), from :meth:`readout`.
+        counts
+            Insertions per bin, float32 (batch, context / bin_bp).
+        depth
+            Insertions per base of the whole track, or of the cell including what it borrows; float32 (batch,).
+        line
+            Training line, int64 (batch,), for networks with one set of weights per line; ``None`` for a new cell type.
         """
         raise NotImplementedError
 
     def respond_each(
         self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None
     ) -> Tensor:
-        """Logits of every member, (members, batch, TFs); arguments as of :meth:`respond`."""
+        """Logits of every member, (members, batch, TFs); same arguments as :meth:`respond`."""
         return self.respond(readout, counts, depth, line)[None]
 
     def respond_grid(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
-        """Logits (windows, cells, TFs) of every cell in every window.
+        """Predict logits of every cell in every window, (windows, cells, TFs).
 
-        ``readout`` (windows, ...); ``counts`` float32 (windows, cells, context / bin_bp); ``depth`` float32 (cells,).
-        Here pair by pair; a network that can share work between the cells of a window does so.
+        ``readout`` is (windows, ...), ``counts`` float32 (windows, cells, context / bin_bp), ``depth`` float32 (cells,)
+        in insertions per base. This version computes each pair on its own. A network that can share work between the
+        cells of a window overrides it.
         """
         windows, cells, bins = counts.shape
         each = readout.repeat_interleave(cells, dim=0)
@@ -84,7 +93,7 @@ class BindingNetwork(nn.Module):
     def training_logits(
         self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor, mappability: Tensor | None = None
     ) -> Tensor:
-        """Logits that the loss is taken of, (batch, TFs), or (members, batch, TFs) if several networks learn."""
+        """Logits for the loss: (batch, TFs), or (members, batch, TFs) if each member learns from its own."""
         return self(codes, counts, depth, line, mappability)
 
     def penalty(self) -> Tensor | float:
@@ -95,13 +104,21 @@ class BindingNetwork(nn.Module):
 def build_network(architecture: str, facts: dict, options: dict, motifs=None) -> BindingNetwork:
     """Make an untrained network.
 
-    ``facts`` are those of :func:`scbind.models.training.data_facts`; ``options`` the architecture's own
-    settings; ``motifs`` (TF -> log-odds) are what matrices start from.
+    Parameters
+    ----------
+    architecture
+        ``scbind`` or ``scfan``.
+    facts
+        Result of :func:`scbind.models.training.data_facts`.
+    options
+        Settings of this architecture.
+    motifs
+        TF -> log-odds, (4, length); the motif matrices start from these.
 
     Raises
     ------
     InputError
-        On an unknown name or setting, and on facts of another format, which name the version that wrote them.
+        If the architecture or an option is unknown, or if ``facts`` have another format than this version reads.
     """
     from scbind.models.scfan import ScfanNetwork
     from scbind.models.towers import TowerNetwork
@@ -110,11 +127,11 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
     if (found := facts.get("format", FORMAT)) != FORMAT:
         raise InputError(
             "checkpoint",
-            f"of scbind {facts.get('version', '?')}, in format {found}; this version reads format {FORMAT}",
+            f"written by scbind {facts.get('version', '?')} in format {found}, but this version reads format {FORMAT}",
             "train the model again",
         )
     if architecture not in known:
-        raise InputError("model", f"no architecture {architecture!r}", f"use one of {', '.join(known)}")
+        raise InputError("model", f"unknown architecture {architecture!r}", f"use one of {', '.join(known)}")
     network = known[architecture]
     if strange := sorted(set(options) - (set(signature(network).parameters) - {"facts", "motifs"})):
         raise InputError(

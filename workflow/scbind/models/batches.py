@@ -1,6 +1,6 @@
-"""Batches for training: chosen, thinned and augmented from nothing but their index.
+"""Batches for training and validation.
 
-A batch is a pure function of (seed, epoch, batch number), so any number of loader workers gives the same batches.
+A training batch depends only on (seed, epoch, batch number), so any number of loader workers gives the same batches.
 """
 
 from __future__ import annotations
@@ -27,23 +27,24 @@ class Sampling:
     Attributes
     ----------
     examples_per_epoch
-        Upper limit of examples in an epoch.
+        Maximum number of examples in an epoch.
     hard, easy
-        Negatives per positive: *hard* ones are open in the line, or bound in another line that trains there, without
-        being bound here; *easy* ones are any other window. Many easy ones keep the ranking over all windows honest,
-        which is what a genome is. ``hard`` ``None`` draws ``easy`` negatives from both in the proportion in which
-        they are there.
+        Negatives per positive. A negative is not bound by any TF in this line. It is *hard* if the window is open in
+        this line, or bound in another line for which it is a training window. Otherwise it is *easy*. Many easy
+        negatives keep the ranking correct genome-wide, where most windows are easy. If ``hard`` is ``None``, ``easy``
+        negatives per positive are drawn from hard and easy ones together, without distinction.
     jitter
-        Windows move by up to this many bp either way.
+        Windows are shifted by up to this many bp to either side.
     reverse
-        Half of the examples are read on the other strand.
+        If true, half of the examples are read on the reverse strand.
     depth_min
-        Insertions per base down to which tracks are thinned, log-uniformly; ``None`` keeps full depth.
+        Lowest depth to which tracks are thinned, in insertions per base. Depths are log-uniform. ``None`` keeps the
+        highest depth allowed.
     depth_max
-        Insertions per base that no example has more of, so a network can be trained for one depth; ``None``: the
-        track's own.
+        Highest depth of an example, in insertions per base, to train a network for one depth. ``None`` sets no upper
+        limit: an example keeps up to the full depth of its track.
     full_depth
-        Share of examples that keep as much as they may.
+        Fraction of examples that keep the highest depth allowed.
     """
 
     examples_per_epoch: int = 60_000
@@ -58,9 +59,14 @@ class Sampling:
 
 @dataclass(frozen=True)
 class Pools:
-    """Training pairs of line and window that examples are drawn from: bound, hard and easy ones.
+    """Training pairs of line and window from which examples are drawn.
 
-    ``each`` holds three sorted int64 arrays of ``line * n_windows + window``.
+    Attributes
+    ----------
+    each
+        Sorted int64 arrays of ``line * n_windows + window`` for the bound, the hard and the easy pairs.
+    n_windows
+        Number of windows in the dataset.
     """
 
     each: tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -68,14 +74,14 @@ class Pools:
 
     @classmethod
     def of(cls, data: TrainingSet, block: int = 1_000_000) -> Pools:
-        """Sort the training pairs of a dataset, ``block`` windows in memory at a time."""
+        """Divide the training pairs of a dataset into pools, with ``block`` windows in memory at a time."""
         n = len(data.start)
         parts: list[list[np.ndarray]] = [[], [], []]
         for begin in range(0, n, block):
             rows = slice(begin, begin + block)
             train = np.asarray(data.splits[:, rows]) == TRAIN
             bound = np.stack([(labels[rows] == BOUND).any(axis=1) for labels in data.labels])
-            # labels that validate or test must not choose what trains
+            # labels of validation and test windows must not influence training
             tempting = np.asarray(data.is_open[:, rows]) | (bound & train).any(axis=0)
             for part, chosen in zip(
                 parts, (train & bound, train & ~bound & tempting, train & ~bound & ~tempting), strict=True
@@ -85,7 +91,7 @@ class Pools:
         return cls(tuple(np.sort(np.concatenate(part)) for part in parts), n)
 
     def wanted(self, sampling: Sampling) -> tuple[int, int, int]:
-        """Examples of each kind in an epoch."""
+        """Number of bound, hard and easy examples in an epoch."""
         hard, easy = sampling.hard, sampling.easy
         if hard is None:
             hard = easy * len(self.each[1]) / max(1, len(self.each[1]) + len(self.each[2]))
@@ -96,11 +102,11 @@ class Pools:
 
 
 class TrainingBatches(Dataset):
-    """The batches of one epoch, as dicts of tensors.
+    """The training batches of one epoch, as dicts of tensors.
 
-    Keys: ``codes`` uint8 (batch, context); ``counts`` float32 (batch, bins); ``depth`` float32 (batch,);
-    ``line`` int64 (batch,); ``labels`` int8 (batch, TFs); where the dataset has it, ``mappability`` uint8 (batch,
-    context).
+    The keys are: ``codes`` uint8 (batch, context); ``counts`` float32 (batch, bins), insertions; ``depth`` float32
+    (batch,), insertions per base; ``line`` int64 (batch,); ``labels`` int8 (batch, TFs); and, if the dataset has it,
+    ``mappability`` uint8 (batch, context).
     """
 
     def __init__(
@@ -139,12 +145,11 @@ class TrainingBatches(Dataset):
 
 
 class FixedBatches(Dataset):
-    """Given (line, window) pairs in order, at full depth and without augmentation: for validation.
+    """Batches of given (line, window) pairs in order, at full depth and without augmentation, for validation.
 
     ``line`` and ``window`` are int64 (examples,). Batches have the keys of :class:`TrainingBatches`, and ``weight``
-    float32 (batch,), what each example counts for (default 1). The first of
-    ``of`` processes, number 0, gets every ``of``-th pair from the first on, and so forth: all get as many batches, of
-    which the last may be empty.
+    float32 (batch,), the weight of each example (default 1). Process ``p`` of ``of`` processes takes pairs ``p``,
+    ``p + of`` and so on. Every process has the same number of batches; the last may be empty.
     """
 
     def __init__(
@@ -179,10 +184,10 @@ class FixedBatches(Dataset):
 
 
 class BindingData(pl.LightningDataModule):
-    """Training batches, drawn anew each epoch, and a fixed, weighted sample of validation windows.
+    """Training batches, sampled again in each epoch, and a fixed, weighted sample of validation windows.
 
-    Of several processes (GPUs), each trains on every ``n``-th batch, from its own number on. So that all take as many
-    steps, up to ``n - 1`` batches of an epoch are used twice. No validation window is.
+    With ``n`` processes (GPUs), process ``p`` trains on batches ``p``, ``p + n`` and so on. Up to ``n - 1`` batches of
+    an epoch are used twice, so that every process takes the same number of steps. No validation window is used twice.
     """
 
     def __init__(
@@ -202,7 +207,7 @@ class BindingData(pl.LightningDataModule):
         sizes = self.pools.wanted(sampling)
         self.batches_per_epoch = -(-sum(sizes) // batch_size)
         say("examples per epoch: {:,} bound, {:,} open or bound elsewhere, {:,} others".format(*sizes))
-        # weights of 1 on average, so that the mean loss of a batch needs no other divisor than its size
+        # the mean weight is 1, so the loss of a batch is divided by its size only
         line, window, weight = draw_windows(data, VALID, valid_windows, seed)
         self.valid = line, window, weight / weight.mean()
 
@@ -210,7 +215,7 @@ class BindingData(pl.LightningDataModule):
         return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of the trainer's current epoch, those of this process."""
+        """The training batches of this process in the current epoch of the trainer."""
         epoch = self.trainer.current_epoch if self.trainer else 0
         batches = TrainingBatches(
             self.data, self.pools, self.sampling, self.bin_bp, self.batch_size, self.seed, epoch
@@ -233,7 +238,7 @@ class BindingData(pl.LightningDataModule):
 
 
 def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) -> np.ndarray:
-    """Choose an epoch's examples: int64 (examples, 2), columns line and window, shuffled."""
+    """Draw the examples of an epoch, shuffled: int64 (examples, 2), columns line and window."""
     sizes = pools.wanted(sampling)
     drawn = [
         pool[rng.choice(len(pool), size, replace=False)] for pool, size in zip(pools.each, sizes, strict=True)
@@ -245,10 +250,10 @@ def draw_examples(pools: Pools, sampling: Sampling, rng: np.random.Generator) ->
 def thinned(
     data: TrainingSet, line: np.ndarray, window: np.ndarray, bin_bp: int, keep: float, seed: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (examples, bins) and depth (examples,) when each fragment is kept with probability ``keep``.
+    """Counts, float32 (examples, bins), and depth, float32 (examples,), after thinning.
 
-    Which ones are kept follows from ``seed`` and the line (:mod:`scbind.formats.thinning`), not from which windows are
-    asked.
+    Each fragment is kept with probability ``keep``. Which ones are kept depends on ``seed`` and the line
+    (:mod:`scbind.formats.thinning`), not on the requested windows.
     """
     if keep >= 1:
         return _signal(data, line, window, bin_bp)
@@ -267,8 +272,8 @@ def _signal(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Counts and depth of examples that may come from several lines.
 
-    Each is thinned to its share ``keep``, float (examples,), with its ``salt``, uint64 (examples,); ``None`` thins
-    none.
+    An example keeps the share ``keep``, float (examples,), of its fragments; its ``salt``, uint64 (examples,), decides
+    which ones. ``None`` keeps all.
     """
     bins = data.manifest["context"] // bin_bp
     counts, depth = np.zeros((len(line), bins), np.float32), np.zeros(len(line), np.float32)
@@ -282,14 +287,14 @@ def _signal(
             how = shift[here], keep[here], salt[here]
             counts[here] = data.thinned_counts(row, window[here], bin_bp, *how)
     if not np.isfinite(counts).all():
-        raise ValueError("NaN in the signal of a batch; the insertion track is damaged")
+        raise ValueError("the signal of a batch contains NaN; the insertion track is damaged")
     return counts, depth if keep is None else (depth * keep).astype(np.float32)
 
 
 def _thinning(
     rng: np.random.Generator, data: TrainingSet, line: np.ndarray, window: np.ndarray, sampling: Sampling
 ) -> tuple[np.ndarray, np.ndarray] | tuple[None, None]:
-    """Share of fragments that each example keeps, and its salt; ``None`` for both where nothing is thinned."""
+    """Share of fragments that each example keeps, and its salt; both are ``None`` if nothing is thinned."""
     if sampling.depth_min is None and sampling.depth_max is None:
         return None, None
     keep = _keep_fraction(rng, data.depth[line, data.chrom[window]], sampling)
@@ -297,7 +302,11 @@ def _thinning(
 
 
 def _keep_fraction(rng: np.random.Generator, depth: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Share of fragments to keep so that depths are log-uniform between ``depth_min`` and ``depth_max``, or full."""
+    """Share of fragments that each example keeps.
+
+    A fraction ``full_depth`` of the examples keeps the highest depth allowed. The depths of the others are log-uniform
+    between ``depth_min`` and ``depth_max``.
+    """
     depth = np.maximum(depth, 1e-12, dtype=np.float64)
     limits = sampling.depth_max, sampling.depth_min
     most, least = (np.minimum((np.inf if limit is None else limit) / depth, 1.0) for limit in limits)

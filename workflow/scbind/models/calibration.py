@@ -1,4 +1,4 @@
-"""Make probabilities mean what they say, at every depth."""
+"""Make predicted probabilities agree with observed frequencies, at every depth."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from scbind.models.abstention import reliability
 from scbind.models.batches import thinned
 from scbind.models.predictor import SMALLEST_SLOPE, Predictor, load_predictor
 
-DECADES = (0.0, 1.0, 2.0, 3.0)  # the validation signal is also seen thinned by these powers of ten
-FIT_ROWS = 4096  # of logits that are fitted at a time: they stay in the processor's cache
-PRIOR = 5.0  # pull of one TF's parameters to those of all TFs, in units of log likelihood per unit squared
+DECADES = (0.0, 1.0, 2.0, 3.0)  # validation signal is thinned by these powers of ten
+FIT_ROWS = 4096  # rows of logits fitted at a time, so that they stay in the processor's cache
+# Penalty on the parameters of a TF per squared distance from the shared fit, in units of log likelihood
+PRIOR = 5.0
 
 
 def calibrate(
@@ -33,19 +34,30 @@ def calibrate(
     seed: int,
     threads: int = 1,
 ) -> None:
-    """Fit the calibration of a model on the validation split and store it with each TF's reliability.
+    """Fit the calibration of a model on the validation split and store it with the reliability of each TF.
 
-    Platt scaling (Platt 1999) per TF. Slope and intercept depend linearly on log10 depth. They are fitted on
-    validation windows at full depth and thinned 10-, 100- and 1,000-fold, and shrunk towards a fit shared by all TFs,
-    so that a TF with few bound windows gets sensible values. If there are more than ``max_windows`` validation windows,
-    they are sampled with inverse-probability weights, so that fit and metrics estimate the full split
-    (:func:`scbind.dataset.draws.draw_windows`). The JSON holds ``checkpoint_sha256`` (of the file it was made
-    for: it goes with no other), ``tfs``, ``parameters`` (TF -> slope, intercept, and their change per decade of
-    depth), ``log10_depth_centre`` and ``reliability``: what
-    :func:`scbind.models.abstention.reliability` says of each TF, and ``spread``, the mean over the windows
-    called bound of the
-    standard deviation between members (as many windows are called as are bound, the most probable first; ``null``
-    where none is bound, and for a network of one member).
+    The method is Platt scaling (Platt 1999) per TF. Slope and intercept depend linearly on log10 depth. They are fitted
+    on validation windows at full depth and thinned 10-, 100- and 1,000-fold. They are shrunk towards a fit shared by
+    all TFs, so that a TF with few bound windows gets sensible values. If there are more than ``max_windows``
+    validation windows, they are sampled with inverse-probability weights, so that fit and metrics estimate the full
+    split (:func:`scbind.dataset.draws.draw_windows`).
+
+    The JSON file ``output`` holds:
+
+    - ``checkpoint_sha256``: SHA-256 of the checkpoint. The calibration is valid for this file only.
+    - ``tfs``: names of the modelled TFs.
+    - ``parameters``: TF -> slope, intercept, and the change of each per decade of depth.
+    - ``log10_depth_centre``: the mean log10 depth (insertions per base) of the fit, where these changes are 0.
+    - ``reliability``: TF -> the values of :func:`scbind.models.abstention.reliability`, and ``spread``.
+
+    ``spread`` is the standard deviation of P(bound) between the members of the network, averaged over the windows
+    called bound. These are the most probable windows; their number equals the number of bound windows. ``spread`` is
+    ``null`` for a TF without a bound window, and for a network of one member.
+
+    Raises
+    ------
+    InputError
+        If the checkpoint is damaged or belongs to another genome or dataset.
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
@@ -56,7 +68,8 @@ def calibrate(
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
     logits, depth, labels = predict_pairs(predictor, data, line, window, keeps, seed)
     known = reliability(predictor.tfs, labels, logits, depth, weight)
-    x = np.log10(np.clip(depth.ravel(), 1e-7, predictor.facts["deepest"]))  # as where it is applied
+    # the same limits as in Predictor.calibrated
+    x = np.log10(np.clip(depth.ravel(), 1e-7, predictor.facts["deepest"]))
     centre = float(x.mean())
     parameters = fit_platt(
         np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)), np.tile(weight, len(keeps))
@@ -76,7 +89,7 @@ def calibrate(
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
     say(
-        f"calibration: {len(abstained)} of {len(known)} TFs are abstained on: {', '.join(abstained) or 'none'}"
+        f"calibration: scbind abstains on {len(abstained)} of {len(known)} TFs: {', '.join(abstained) or 'none'}"
     )
     with atomic(output) as path:
         path.write_text(json.dumps(stored, indent=1))
@@ -91,10 +104,16 @@ def predict_pairs(
     seed: int = 0,
     chunk: int = 4096,
 ):
-    """Logits, depths and labels of (line, window) pairs, at shares ``keeps`` of their fragments.
+    """Predict logits of N (line, window) pairs when a share of their fragments is kept, for each share in ``keeps``.
 
-    Returns float32 (keeps, N, TFs), float32 (keeps, N) and int8 (N, TFs); TFs are the modelled ones. Networks that
-    keep weights per line use the line's own. Each window's sequence is read once, ``chunk`` windows at a time.
+    Networks with weights per line use those of the pair's line. The sequence of each window is read once, ``chunk``
+    windows at a time.
+
+    Returns
+    -------
+    tuple
+        Logits, float32 (keeps, N, TFs); depth in insertions per base, float32 (keeps, N); labels, int8 (N, TFs). The
+        TFs are the modelled ones.
     """
     logits = np.empty((len(keeps), len(line), len(predictor.tfs)), np.float32)
     depth = np.empty((len(keeps), len(line)), np.float32)
@@ -114,7 +133,7 @@ def _inputs(
     seed: int,
     chunk: int,
 ) -> Iterator[tuple[int, np.ndarray, tuple]]:
-    """Yield the number of the share, the pairs concerned, and their readout, counts, depth and line."""
+    """Yield the index of the share, the indices of the pairs, and their readout, counts, depth and line."""
     unique, place = np.unique(window, return_inverse=True)
     for begin in range(0, len(unique), chunk):
         here = unique[begin : begin + chunk]
@@ -128,9 +147,10 @@ def _inputs(
 
 
 def _called(probability: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """What each window counts for among those called: of a TF's known windows the most probable, as many as are bound.
+    """Weight of each window that is called bound, and 0 for the others: float64 (N, TFs).
 
-    ``weight`` (N,) is how many windows each stands for. Returns float64 (N, TFs): it, or 0 for what is not called.
+    For each TF, the labelled windows with the highest probabilities are called bound. Their weighted number equals
+    that of the bound windows. ``weight`` (N,) is the number of windows that each one represents.
     """
     order = np.argsort(np.where(labels >= 0, -probability, np.inf), axis=0, kind="stable")
     n_bound = weight @ (labels == BOUND)
@@ -148,9 +168,9 @@ def _mean_spread(
     called: np.ndarray,
     chunk: int = 4096,
 ) -> np.ndarray:
-    """Mean spread of each TF over (line, window) pairs, float64 (TFs,); NaN where there is none.
+    """Mean spread of each TF over (line, window) pairs, float64 (TFs,).
 
-    ``called`` (pairs, TFs) is what each pair counts for.
+    ``called`` (pairs, TFs) is the weight of each pair. NaN for a TF without a called pair or a network of one member.
     """
     total, count = np.zeros(called.shape[1]), called.sum(axis=0)
     some = np.flatnonzero(called.any(axis=1))
@@ -163,11 +183,26 @@ def _mean_spread(
 
 
 def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
-    """Fit slope, intercept and their changes with ``x`` for each TF.
+    """Fit slope, intercept and their changes with log10 depth for each TF.
 
-    ``logits`` (N, TFs), ``x`` (N,) centred log10 depth, ``labels`` int8 (N, TFs), negative where unknown, ``weight``
-    (N,) how many windows each stands for. Minimises binary cross-entropy summed over all of these, plus a
-    quadratic pull to the fit of all TFs together. Returns float64 (TFs, 4).
+    Minimises the weighted sum of the binary cross-entropy over all labelled entries, plus a quadratic penalty that
+    pulls the parameters of each TF towards a fit shared by all TFs.
+
+    Parameters
+    ----------
+    logits
+        float (N, TFs).
+    x
+        Centred log10 depth, (N,).
+    labels
+        int8 (N, TFs), negative where unknown.
+    weight
+        Number of windows that each row represents, (N,).
+
+    Returns
+    -------
+    numpy.ndarray
+        float64 (TFs, 4): slope, intercept, change of the slope with ``x``, change of the intercept with ``x``.
     """
     z = torch.from_numpy(logits).double()
     x = torch.from_numpy(np.asarray(x, dtype=np.float64))[:, None]
@@ -185,7 +220,7 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.
             loss = PRIOR * pull.square().sum()
             loss.backward()
             total = loss.detach()
-            for part in rows:  # what lies between logits and loss is held for a block at a time
+            for part in rows:  # intermediate values are in memory for one block at a time
                 a, b, e, c = p.unbind(1)
                 fitted = (a + e * x[part]).clamp_min(SMALLEST_SLOPE) * z[part] + b + c * x[part]
                 each = torch.nn.functional.binary_cross_entropy_with_logits(

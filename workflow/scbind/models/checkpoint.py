@@ -1,4 +1,4 @@
-"""Models on disk: read without executing anything in them, and refused in one line where they are damaged."""
+"""Read models from disk. Nothing in a file is executed, and a damaged file gives an error of one line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import torch
 from scbind.core.errors import InputError
 from scbind.core.files import file_sha256, require
 
-# What a file may raise that was cut short, edited or never was a checkpoint.
+# Errors that a file may cause if it was truncated or edited, or is no checkpoint.
 DAMAGE = (
     pickle.UnpicklingError,
     struct.error,
@@ -31,7 +31,7 @@ DAMAGE = (
     TypeError,
     ValueError,
 )
-FACTS = {  # that a model is built from and compared by, and their types
+FACTS = {  # facts that are needed to build and compare models, and their types
     "architecture": str,
     "genome": str,
     "chromosomes": dict,
@@ -46,14 +46,14 @@ FACTS = {  # that a model is built from and compared by, and their types
     "depth": dict,
     "splits": dict,
 }
-PARAMETERS = 4  # of the calibration of a TF: slope, intercept, and their change with depth
+PARAMETERS = 4  # calibration parameters per TF: slope, intercept, and the change of each with depth
 
 
 def read_archive(path: str | Path, needed: tuple[str, ...]) -> dict:
-    """Read a file of ``torch.save`` that holds a dict with the keys ``needed``; its tensors are on the CPU.
+    """Read a dict with the keys ``needed`` from a file of ``torch.save``; its tensors are on the CPU.
 
-    Checksums are compared first, because ``torch.load`` does not look at them: a flipped bit would be another weight.
-    Raises :class:`InputError` on a file that is absent, damaged or something else.
+    The checksums are verified first, because ``torch.load`` ignores them, and a flipped bit would change a weight.
+    Raises :class:`InputError` if the file is absent, damaged or no such file.
     """
     try:
         with zipfile.ZipFile(require(path, "train the model first")) as archive:
@@ -74,8 +74,7 @@ def read_archive(path: str | Path, needed: tuple[str, ...]) -> dict:
 def read_checkpoint(path: str | Path) -> dict:
     """The weights (``state``), ``facts`` and ``options`` of a trained model.
 
-    Raises :class:`InputError` on a damaged file, facts that are absent or of a wrong type, and weights that are no
-    numbers.
+    Raises :class:`InputError` if the file is damaged, a fact is absent or has a wrong type, or a weight is not finite.
     """
     stored = read_archive(path, ("state_dict", "hyper_parameters"))
     state, held = stored["state_dict"], stored["hyper_parameters"]
@@ -90,17 +89,20 @@ def read_checkpoint(path: str | Path) -> dict:
         per_line = facts["assayed"], facts["cell_lines"]
         per_tf = facts["modelled"], facts["tfs"], *facts["assayed"]
         if any(len({len(part) for part in parts}) != 1 for parts in (per_line, per_tf)):
-            raise ValueError("its lists of lines and TFs are not equally long")
+            raise ValueError("its lists of lines and TFs differ in length")
         broken = [name for name, weights in state.items() if not torch.isfinite(weights).all()]
     except DAMAGE as error:
         raise _unreadable(path, error) from error
     if broken:
-        raise InputError(path, f"weights that are no finite numbers: {broken[0]}", "train the model again")
+        raise InputError(path, f"weights are not finite: {broken[0]}", "train the model again")
     return {"state": state, "facts": facts, "options": options}
 
 
 def read_calibration(path: str | Path, checkpoint: str | Path) -> dict:
-    """Read what :func:`scbind.models.calibration.calibrate` wrote; :class:`InputError` if not for this checkpoint."""
+    """Read the output of :func:`scbind.models.calibration.calibrate`.
+
+    Raises :class:`InputError` if the file is absent or damaged, or belongs to another checkpoint.
+    """
     path = require(path, "calibrate the model first")
     try:
         stored = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
@@ -108,21 +110,21 @@ def read_calibration(path: str | Path, checkpoint: str | Path) -> dict:
         numbers = [stored["log10_depth_centre"]]
         for tf in stored["tfs"]:
             if len(stored["parameters"][tf]) != PARAMETERS:
-                raise ValueError(f"not {PARAMETERS} parameters of {tf}")
+                raise ValueError(f"{tf} does not have {PARAMETERS} parameters")
             numbers += stored["parameters"][tf]
         if not all(math.isfinite(number) for number in numbers):
             raise ValueError("a parameter is not finite")
         if not isinstance(stored["reliability"], dict):
-            raise TypeError("reliability is no mapping")
+            raise TypeError("reliability is not a mapping")
     except DAMAGE as error:
         raise InputError(path, f"not a readable calibration ({_said(error)})", "calibrate again") from error
     if whose != file_sha256(checkpoint):
-        raise InputError(path, f"made for another checkpoint than {checkpoint}", "calibrate again")
+        raise InputError(path, f"belongs to another checkpoint, not to {checkpoint}", "calibrate again")
     return stored
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no number")
+    raise ValueError(f"{constant} is not a number")
 
 
 def _unreadable(path: str | Path, error: Exception) -> InputError:
@@ -130,7 +132,7 @@ def _unreadable(path: str | Path, error: Exception) -> InputError:
 
 
 def _said(error: Exception) -> str:
-    """The first line of what an error says."""
+    """The first line of the text of an error."""
     if isinstance(error, KeyError):
         return f"no {error.args[0]}"
     return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -13,23 +13,24 @@ def reverse_complement(codes: Tensor) -> Tensor:
     return torch.where(codes < 4, 3 - codes, codes).flip(-1)
 
 
-TOGETHER, TOGETHER_CUDA = 32, 256  # windows whose products are in memory at once
+TOGETHER, TOGETHER_CUDA = 32, 256  # windows scored at once, on a CPU and on a GPU
 RATE = 0.2  # learning-rate multiplier for motif matrices, relative to the other weights
 
 
 class MotifScan(nn.Module):
-    """Best matches of matrices on both strands; the matrices start from what is known and are learned on.
+    """Best matches of motif matrices on both strands. Training starts from the known matrices and changes them.
 
-    A match is scaled so that the best possible one of the known matrix is 1; matches below 0 count as 0. What is
-    learned is kept apart from what is known, so that weight decay pulls back to the known matrix and not to nothing.
+    Scores are scaled so that the best possible match of the known matrix scores 1. Scores below 0 count as 0. The
+    learned change is a separate parameter, so weight decay pulls a matrix back to the known one instead of to zero.
 
     Parameters
     ----------
     matrices
-        Log-odds (4, length) each, or ``None`` where nothing is known: such a row starts at random.
-    width, bin_bp
-        Length in bp of a matrix, flanks included, of which a longer one keeps its most informative part; the best
-        match is taken over each bin.
+        Log-odds, (4, length) each. ``None`` for a TF without a known matrix: its matrix starts at random.
+    width
+        Length of every matrix in bp, flanks included. A longer known matrix is cut to its most informative part.
+    bin_bp
+        Width of the bins in bp. The scan keeps the best match of each bin.
     """
 
     def __init__(self, matrices: list[np.ndarray | None], width: int, bin_bp: int):
@@ -51,15 +52,16 @@ class MotifScan(nn.Module):
         self.learned = nn.Parameter(torch.zeros_like(known))
 
     def forward(self, bases: Tensor) -> Tensor:
-        """One-hot (windows, 4, length) to matches (windows, matrices, length / bin)."""
+        """Best match of each matrix in each bin: one-hot (windows, 4, length) to (windows, matrices, length / bin)."""
         return _BestMatch.apply(bases, self.known + RATE * self.learned, self.bin_bp).clamp_min(0)
 
 
 class _BestMatch(torch.autograd.Function):
-    """Products of both strands of ``bank`` with the bases at every place, and their maximum over strands and bins.
+    """Score both strands of every matrix in ``bank`` at every position; keep the maximum over strands and bins.
 
-    Only the best match of a bin has a gradient, so the gradient of the bank is a product of the bases there with
-    what comes back: far cheaper than that of the whole convolution. None is passed to the bases.
+    Only the best match of a bin has a gradient. The gradient of the bank is therefore the product of the bases at the
+    best matches with the incoming gradient, which is far cheaper than the gradient of a full convolution. The bases get
+    no gradient.
     """
 
     @staticmethod
@@ -69,7 +71,7 @@ class _BestMatch(torch.autograd.Function):
         padded = pad(bases, (width // 2, (width - 1) // 2)).transpose(1, 2).contiguous()
         strands = torch.cat([bank, bank.flip(1, 2)]).permute(2, 1, 0).reshape(4 * width, 2 * matrices)
         found = []
-        # a plain product of what each place sees: on a CPU nearly twice as fast as conv1d, in blocks that stay in cache
+        # A matrix product over all positions is nearly twice as fast as conv1d on a CPU; its blocks stay in cache.
         for part in padded.split(TOGETHER_CUDA if padded.is_cuda else TOGETHER):
             scores = _places(part, width) @ strands
             scores = scores.view(len(part), length // bin_bp, bin_bp, 2 * matrices)
@@ -93,14 +95,17 @@ class _BestMatch(torch.autograd.Function):
         seen = _places(padded, ctx.width)
         there = seen[torch.arange(n, device=place.device)[:, None], place]
         strands = torch.stack([gradient * ~on_reverse, gradient * on_reverse], dim=1).to(there.dtype)
-        # matrices first: one product for all
+        # matrices first: one batched product serves all of them
         product = torch.bmm(strands.reshape(matrices, 2, -1), there.reshape(matrices, n * bins, -1))
         forward, reverse = product.view(matrices, 2, ctx.width, 4).transpose(2, 3).unbind(1)
         return None, forward + reverse.flip(1, 2), None
 
 
 def _places(padded: Tensor, width: int) -> Tensor:
-    """What each place sees, a view: contiguous (windows, length, 4) to (windows, length - width + 1, 4 * width)."""
+    """The bases under a matrix at each position, as a view.
+
+    Contiguous (windows, length, 4) to (windows, length - width + 1, 4 * width).
+    """
     windows, length, _ = padded.shape
     strides = padded.stride(0), 4, 1
     return padded.as_strided((windows, length - width + 1, 4 * width), strides, padded.storage_offset())

@@ -1,4 +1,4 @@
-"""The LightningModule: loss, optimiser and the facts that travel with a checkpoint."""
+"""The LightningModule: loss, optimiser and the facts stored in a checkpoint."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.models.base import build_network
 from scbind.models.metrics import ranking_metrics
 
-CHECK_EVERY = 50  # steps between two looks at the loss on a GPU
+CHECK_EVERY = 50  # on a GPU, the loss is checked once in this many steps
 
 
 def masked_loss(logits: Tensor, labels: Tensor, weight: Tensor | None = None) -> Tensor:
-    """Binary cross-entropy over what was assayed and is not ambiguous.
+    """Binary cross-entropy over entries that are assayed and not ambiguous.
 
-    ``logits`` float (batch, TFs) or (members, batch, TFs); ``labels`` int8 (batch, TFs) with the codes of
-    :mod:`scbind.dataset.codes`. Returns the mean over counted entries, each times the ``weight`` (batch,) of
-    its example; 0 (with a gradient) if there is none.
+    ``logits`` is float (batch, TFs) or (members, batch, TFs). ``labels`` is int8 (batch, TFs) with the codes of
+    :mod:`scbind.dataset.codes`. Returns the mean over these entries; each is multiplied by the ``weight`` (batch,) of
+    its example. If there is no such entry, the loss is 0 and has a gradient.
     """
     labels = labels.expand(logits.shape)
     known = (labels != AMBIGUOUS) & (labels != NOT_ASSAYED)
@@ -32,7 +32,7 @@ def masked_loss(logits: Tensor, labels: Tensor, weight: Tensor | None = None) ->
 
 
 class BindingModule(pl.LightningModule):
-    """Train one network; its hyper-parameters hold every fact that inference needs.
+    """Trains one network. Its hyper-parameters hold all facts that inference needs.
 
     Parameters
     ----------
@@ -41,10 +41,13 @@ class BindingModule(pl.LightningModule):
     facts
         Plain types only, so that a checkpoint loads with ``weights_only=True``: ``tfs``, ``cell_lines``,
         ``assayed``, ``window``, ``context``, ``genome``, ``chromosomes``, ``splits``, ``version``.
+    motifs
+        TF -> log-odds, (4, length); the motif matrices start from these. ``None`` starts all at random.
     seed
-        Of dropout.
+        Random seed of dropout.
     learning_rate, weight_decay, total_steps
-        AdamW with a one-cycle schedule over ``total_steps``, or plain Adam if ``total_steps`` is ``None``.
+        The optimiser is AdamW with a one-cycle schedule over ``total_steps``, or plain Adam if ``total_steps`` is
+        ``None``.
     """
 
     def __init__(
@@ -64,7 +67,7 @@ class BindingModule(pl.LightningModule):
         self._valid: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_train_batch_start(self, *_) -> None:
-        """Make dropout a function of seed, step and process, so that a resumed training follows the same path."""
+        """Seed dropout from seed, step and process, so that a resumed training gives the same result."""
         example = self.global_step * self.trainer.world_size + self.global_rank
         torch.manual_seed(self.hparams.seed * 1_000_003 + example)
 
@@ -73,7 +76,10 @@ class BindingModule(pl.LightningModule):
         return [batch.get(name) for name in ("codes", "counts", "depth", "line", "mappability")]
 
     def training_step(self, batch: dict, number: int) -> Tensor:
-        """Masked loss plus the network's own penalty; stops on NaN before the epoch's weights are kept."""
+        """Masked loss plus the network's penalty.
+
+        Raises :class:`FloatingPointError` if the loss is not finite, before the weights of the epoch are saved.
+        """
         logits = self.network.training_logits(*self._arguments(batch))
         loss = masked_loss(logits, batch["labels"]) + self.network.penalty()
         if self._looks_at(loss, number) and not torch.isfinite(loss):
@@ -92,14 +98,15 @@ class BindingModule(pl.LightningModule):
         return loss
 
     def _looks_at(self, loss: Tensor, number: int) -> bool:
-        """Whether the loss of a batch is read: on a GPU seldom, since the GPU runs dry while the CPU waits for it.
+        """Whether the loss of this batch is checked.
 
-        NaN stays in the weights, so the last batch of an epoch shows it before anything is kept.
+        On a GPU most batches are not checked, because the GPU is idle while the CPU waits for the value. NaN stays in
+        the weights, so the check of the last batch of an epoch finds it before the weights are saved.
         """
         return not loss.is_cuda or number % CHECK_EVERY == 0 or self.trainer.is_last_batch
 
     def validation_step(self, batch: dict, _: int) -> None:
-        """Collect logits; figures are computed over the whole validation set."""
+        """Collect logits; the metrics are computed over the whole validation set at the end of the epoch."""
         logits = self.network(*self._arguments(batch))
         self.log(
             "valid_loss",
@@ -111,9 +118,9 @@ class BindingModule(pl.LightningModule):
         self._valid.append((logits.float().cpu(), batch["labels"].cpu(), batch["weight"].cpu()))
 
     def on_validation_epoch_end(self) -> None:
-        """Log the mean AUPRC over the TFs that have a bound validation window."""
+        """Log the mean AUPRC over the TFs with a bound and an unbound validation window."""
         seen = self._valid
-        if self.trainer.world_size > 1:  # each process saw its part, and not all parts are equally long
+        if self.trainer.world_size > 1:  # each process has a part of the windows; parts differ in length
             everyone = [None] * self.trainer.world_size
             torch.distributed.all_gather_object(everyone, seen)
             seen = [batch for part in everyone for batch in part]
@@ -122,11 +129,11 @@ class BindingModule(pl.LightningModule):
         self.log("valid_auprc", mean_auprc(labels, logits, weight), sync_dist=True)
 
     def configure_optimizers(self):
-        """AdamW with warm-up and decay, or the published plain Adam."""
+        """AdamW with warm-up and decay of the learning rate, or plain Adam as published for scFAN."""
         rate, steps = self.hparams.learning_rate, self.hparams.total_steps
         if steps is None:
             return torch.optim.Adam(self.parameters(), lr=rate)
-        # not `fused`: Lightning refuses to clip gradients before a fused step
+        # not `fused`, because Lightning cannot clip gradients before a fused step
         optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=self.hparams.weight_decay)
         warm_up = 0.3 if steps == 5 else 0.2  # a warm-up of exactly one step divides by zero
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, rate, total_steps=steps, pct_start=warm_up)
@@ -134,9 +141,10 @@ class BindingModule(pl.LightningModule):
 
 
 def mean_auprc(labels: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
-    """Mean average precision over TFs with a positive; ambiguous and unassayed entries are left out.
+    """Mean AUPRC over the TFs with a bound and an unbound window; 0 if there is no such TF.
 
-    ``labels`` int8 and ``score`` float (windows, TFs), ``weight`` (windows,) how many windows each stands for.
+    ``labels`` is int8 (windows, TFs); ambiguous and unassayed entries are left out. ``score`` is float (windows, TFs).
+    ``weight`` (windows,) is the number of windows that each one represents.
     """
     values = []
     for column in range(labels.shape[1]):

@@ -1,4 +1,4 @@
-"""Figures of merit for rare positives."""
+"""Metrics for rare positives."""
 
 from __future__ import annotations
 
@@ -10,13 +10,30 @@ import numpy as np
 def ranking_metrics(
     truth: np.ndarray, score: np.ndarray, weight: np.ndarray | None = None
 ) -> dict[str, float]:
-    """Rank-based figures of one TF.
+    """Rank-based metrics of one TF.
 
-    ``truth`` is bool, ``score`` float, and ``weight`` how many windows each stands for (default 1; the two numbers of
-    windows count each once), all of shape (windows,). Returns ``n_windows, n_bound, prevalence, auroc,
-    auprc`` (average precision), ``log2_gain`` (log2 of AUPRC over prevalence: how many doublings above guessing, for
-    TFs of different prevalence), ``recall_at_fdr10`` and ``recall_at_fdr50`` (best recall at a precision of at
-    least 0.9 and 0.5, as in the DREAM challenge); NaN where there is no positive or no negative.
+    Parameters
+    ----------
+    truth
+        Whether each window is bound, bool (windows,).
+    score
+        float (windows,); higher means more likely bound.
+    weight
+        Number of windows that each one represents, (windows,); default 1.
+
+    Returns
+    -------
+    dict
+        Metrics other than ``n_windows`` and ``n_bound`` are weighted. Those from ``auroc`` on are NaN without a bound
+        or without an unbound window.
+
+        - ``n_windows``, ``n_bound``: numbers of all and of bound windows, unweighted.
+        - ``prevalence``: fraction of bound windows; NaN for no windows.
+        - ``auroc``, ``auprc``: ``auprc`` is average precision.
+        - ``log2_gain``: log2 of AUPRC over prevalence, the number of doublings above random guessing. It makes TFs of
+          different prevalence comparable.
+        - ``recall_at_fdr10``, ``recall_at_fdr50``: best recall at a precision of at least 0.9 and 0.5, as in the DREAM
+          challenge.
 
     Examples
     --------
@@ -35,7 +52,7 @@ def ranking_metrics(
 
     precision, recall, _ = precision_recall_curve(truth, score, sample_weight=weight)
     found["auroc"] = roc_auc_score(truth, score, sample_weight=weight)
-    # scikit-learn's average precision, from the curve that is there: sorting is what costs
+    # scikit-learn's average precision, from the curve computed above, because sorting again would be slow
     found["auprc"] = max(0.0, float(-np.sum(np.diff(recall) * precision[:-1])))
     found["log2_gain"] = np.log2(found["auprc"] / found["prevalence"])
     found["recall_at_fdr10"] = recall[precision >= 0.9].max(initial=0.0)
@@ -46,12 +63,15 @@ def ranking_metrics(
 def sampling_error(
     truth: np.ndarray, score: np.ndarray, weight: np.ndarray, n: int = 100, seed: int = 0
 ) -> float:
-    """Standard error of the AUPRC of drawn windows as an estimate for all windows; NaN as in :func:`ranking_metrics`.
+    """Standard error of the AUPRC of sampled windows as an estimate of the AUPRC of all windows.
 
-    The generalized bootstrap for Poisson sampling (Beaumont and Patak 2012, section 4): each weight w is multiplied by
-    1 + e, where e is +sqrt(1 - 1/w) or -sqrt(1 - 1/w) with equal chance, and the AUPRC is computed again, ``n`` times.
-    A window that was sure to be drawn (w = 1) adds no error. The draws of :func:`scbind.dataset.draws.draw_windows`
-    are systematic, which scatter no more than Poisson draws. Arguments as in :func:`ranking_metrics`.
+    This is the generalized bootstrap for Poisson sampling (Beaumont and Patak 2012, section 4). Each weight w is
+    multiplied by 1 + e, where e is +sqrt(1 - 1/w) or -sqrt(1 - 1/w) with equal probability, and AUPRC is computed
+    again. This is repeated ``n`` times. A window that is certain to be sampled (w = 1) adds no error. The sampling of
+    :func:`scbind.dataset.draws.draw_windows` is systematic; it varies no more than Poisson sampling.
+
+    The arguments ``truth``, ``score`` and ``weight`` are those of :func:`ranking_metrics`. Returns NaN without a bound
+    or without an unbound window.
 
     Examples
     --------
@@ -81,11 +101,13 @@ def sampling_error(
 def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
     """Conservative AUPRC under sampling; equals average precision when all weights are 1.
 
-    Of the negatives above a threshold few may have been drawn. Their number then comes out right on average, but the
-    precision, which is convex in it, too high, and most where positives are rare and each drawn negative stands for
-    many. Here each threshold also counts the first drawn negative below it, less the one window that it is: for
-    equal weights and rare draws, the mean of 1 / (x + 1) over a Poisson number x is below 1 / mean, and close to it
-    (Chapman 1951). Arguments as of :func:`ranking_metrics`; NaN without a positive or without a negative.
+    Few of the negatives above a threshold may have been sampled. The estimate of their number is unbiased, but
+    precision is a convex function of it, so the estimated precision is too high. The bias is largest where positives
+    are rare and each sampled negative represents many windows. To correct it, each threshold also counts the weight,
+    minus 1, of the first sampled negative below it. For equal weights and rare sampling this is conservative and close:
+    the mean of 1 / (x + 1) over a Poisson number x is slightly below 1 / mean (Chapman 1951).
+
+    The arguments are those of :func:`ranking_metrics`. Returns NaN without a bound or without an unbound window.
 
     Examples
     --------
@@ -108,17 +130,18 @@ def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> flo
 def _ranked(
     truth: np.ndarray, score: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Truth and weight (float64) by falling score, and the last place of each threshold."""
+    """Truth and weight (float64) sorted by decreasing score, and the index of the last window at each threshold."""
     order = np.argsort(-score, kind="stable")
     last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
     return truth[order], np.asarray(weight, dtype=float)[order], last
 
 
 def depth_that_keeps(log_depth: Sequence[float], auprc: Sequence[float], share: float) -> tuple[float, bool]:
-    """Log depth down to which a curve keeps ``share`` of its first value; and whether it does to the end.
+    """Lowest log depth at which AUPRC is still ``share`` of its first value, and whether it never drops below.
 
-    Both have shape (depths,), deepest first, with no NaN. Between the last depth that is enough and the first that is
-    not, the AUPRC is interpolated linearly in log depth (of any base). A curve that stays up gives its last depth.
+    ``log_depth`` and ``auprc`` have shape (depths,), deepest first, without NaN. AUPRC is interpolated linearly in log
+    depth (to any base) between the last depth that suffices and the first that does not. If AUPRC never drops that
+    far, the result is the last depth and True.
 
     Examples
     --------
@@ -131,7 +154,7 @@ def depth_that_keeps(log_depth: Sequence[float], auprc: Sequence[float], share: 
     below = np.flatnonzero(auprc < wanted)
     if not len(below):
         return float(log_depth[-1]), True
-    low, high = below[0], below[0] - 1  # the first is never below
+    low, high = below[0], below[0] - 1  # the first value is never below
     part = (wanted - auprc[low]) / (auprc[high] - auprc[low])
     return float(log_depth[low] + part * (log_depth[high] - log_depth[low])), False
 
@@ -141,8 +164,8 @@ def calibration_error(
 ) -> float:
     """Expected calibration error over equal-width bins (Guo et al. 2017, section 2).
 
-    The mean over windows of |observed frequency - mean probability| of the window's bin, each window counting
-    ``weight`` times (default once); NaN for no windows.
+    This is the weighted mean over windows of |observed frequency - mean probability| of the window's bin. ``truth``,
+    ``probability`` and ``weight`` (default 1) have shape (windows,). Returns NaN for no windows.
 
     Examples
     --------
@@ -160,7 +183,10 @@ def calibration_error(
 def calibration_curve(
     truth: np.ndarray, probability: np.ndarray, bins: int = 10, weight: np.ndarray | None = None
 ):
-    """Mean probability, observed frequency and (weighted) count of each equal-width bin; NaN in empty bins.
+    """Mean probability, observed frequency and weighted count of each equal-width bin, float64 (bins,) each.
+
+    ``truth``, ``probability`` and ``weight`` (default 1) have shape (windows,). Empty bins have count 0 and NaN for the
+    other two.
 
     Examples
     --------
@@ -175,9 +201,9 @@ def calibration_curve(
 def pooled_calibration_curve(
     parts: Iterable[tuple[np.ndarray, np.ndarray, np.ndarray | None]], bins: int = 10
 ):
-    """As :func:`calibration_curve` of all parts (truth, probability, weight) joined, with one in memory at a time.
+    """The :func:`calibration_curve` of several parts, each (truth, probability, weight), with one in memory at a time.
 
-    The sums go on from part to part, so they are to the bit those of the parts joined.
+    The result equals that of the joined parts to the bit, because the sums continue from part to part.
     """
     count, predicted, observed = np.zeros((3, bins))
     for truth, probability, weight in parts:
@@ -194,7 +220,9 @@ def pooled_calibration_curve(
 def precision_on_grid(
     truth: np.ndarray, score: np.ndarray, grid: np.ndarray, weight: np.ndarray | None = None
 ) -> np.ndarray:
-    """Best precision at a recall of at least each value of ``grid``; NaN without positives.
+    """Best precision at a recall of at least each value of ``grid``, (grid,); NaN without a bound window.
+
+    ``truth``, ``score`` and ``weight`` are those of :func:`ranking_metrics`.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""A trained, calibrated network as the later stages see it: arrays in, probabilities out."""
+"""A trained and calibrated network for the later stages: arrays in, probabilities out."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from scbind.formats.genome import Genome
 from scbind.models.base import build_network
 from scbind.models.checkpoint import DAMAGE, read_calibration, read_checkpoint
 
-SMALLEST_SLOPE = 0.05  # of the calibration, as it is fitted: more evidence never makes binding less likely
+# Minimum slope of the calibration, in fit and prediction, so that a higher logit never gives a lower probability
+SMALLEST_SLOPE = 0.05
 PRECISIONS = "float32", "bfloat16"
-NAN_SIGNAL = "NaN among the counts of a window"
+NAN_SIGNAL = "the counts of a window contain NaN"
 
 
 class Predictor:
-    """Probabilities of binding for windows given the signal of cells or tracks.
+    """Predicts the probability of binding in windows from the signal of cells or tracks.
 
     Attributes
     ----------
     tfs
-        The modelled TFs; those without a bound training window are not among them.
+        The modelled TFs. TFs without a bound training window are left out.
     window, context, bin_bp
-        Geometry in bp.
+        Widths of window, context and bin in bp.
     reliability
-        TF -> what is known of its accuracy (see :func:`scbind.models.abstention.reliability`); empty without
-        calibration.
+        TF -> its reliability (see :func:`scbind.models.abstention.reliability`); empty without calibration.
     facts
-        The data facts stored in the checkpoint; among them whether it was trained with mappability.
+        Facts about the data, stored in the checkpoint (see :func:`scbind.models.training.data_facts`).
     precision
-        Of the products of cells and windows in :meth:`probabilities`: ``float32``, or ``bfloat16``, which a processor
-        with instructions for it does faster, and which moves a probability by at most about 0.01
-        (docs/notebooks/performance.md). All else is float32.
+        Precision of the products of cells and windows in :meth:`probabilities`: ``float32`` or ``bfloat16``.
+        ``bfloat16`` is faster on processors with instructions for it, and changes a probability by at most about 0.01
+        (docs/notebooks/performance.md). All other computations use float32.
     tile
-        Windows and cells that the network gets at once in :meth:`probabilities`; by default what it asks for on the
-        device.
+        Number of windows and of cells per call of the network in :meth:`probabilities`. The default is the network's
+        tile for the device.
     """
 
     def __init__(
@@ -50,7 +50,9 @@ class Predictor:
         tile: tuple[int, int] | None = None,
     ):
         if precision not in PRECISIONS:
-            raise InputError("config", f"no precision {precision!r}", f"use one of {', '.join(PRECISIONS)}")
+            raise InputError(
+                "config", f"unknown precision {precision!r}", f"use one of {', '.join(PRECISIONS)}"
+            )
         self.network = network.eval().to(device)
         self.facts, self.device, self.precision = facts, device, precision
         self.pairs = network.pairs
@@ -65,15 +67,16 @@ class Predictor:
         self._calibration = None
         if calibration:
             if calibration["tfs"] != self.tfs:
-                raise InputError("calibration", "made for other TFs than the model's", "calibrate again")
+                raise InputError("calibration", "its TFs are not those of the model", "calibrate again")
             self._calibration = np.array([calibration["parameters"][tf] for tf in self.tfs])
             self._centre = calibration["log10_depth_centre"]
-            self._deepest = facts["deepest"]  # of the training; signal that is deeper is taken down to it
+            self._deepest = facts["deepest"]  # calibration treats deeper signal as this deep
 
     def read_windows(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Sequence readout of windows whose *contexts* start at ``start`` (0-based): (W, ...); see :meth:`readout`.
+        """Sequence readout (W, ...) of windows whose *contexts* start at ``start`` (0-based); see :meth:`readout`.
 
-        A model that was trained with mappability reads the genome's; :class:`InputError` if there is none now.
+        A model trained with mappability also reads the mappability of the genome. Raises :class:`InputError` if the
+        genome has none.
         """
         codes = genome.window_codes(chrom, start, self.context)
         with_mappability = self.facts.get("mappability", False)
@@ -85,10 +88,10 @@ class Predictor:
     def readout(
         self, codes: np.ndarray, mappability: np.ndarray | None = None, batch: int = 256
     ) -> np.ndarray:
-        """Sequence readout of windows, once for all cells: uint8 (W, context) to (W, ...).
+        """Sequence readout of windows, computed once for all cells: base codes, uint8 (W, context), to (W, ...).
 
-        ``mappability`` uint8 (W, context), times 255, for a model that was trained with it. The result is float16 for a
-        float readout, because it is cached on disk; uint8 where the network keeps the sequence.
+        ``mappability``, uint8 (W, context), times 255, is for models trained with it. A float readout is returned as
+        float16, because it is cached on disk. The readout is uint8 if the network keeps the sequence itself.
         """
         parts = []
         for begin in range(0, len(codes), batch):
@@ -105,9 +108,10 @@ class Predictor:
     def logits(
         self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray, line: int | None = None
     ) -> np.ndarray:
-        """Uncalibrated logits of paired rows: ``readout`` (N, ...), ``counts`` (N, bins), ``depth`` (N,).
+        """Uncalibrated logits of N pairs of window and cell (or track), float32 (N, TFs).
 
-        ``line`` is the training line, for networks that keep weights per line. Returns float32 (N, TFs).
+        ``readout`` is (N, ...), ``counts`` (N, bins) insertions, ``depth`` (N,) insertions per base. ``line`` is the
+        training line, for networks with weights per line.
         """
         out = np.empty((len(counts), len(self.tfs)), dtype=np.float32)
         for rows, padded in self._padded(readout, counts, depth, line):
@@ -119,9 +123,9 @@ class Predictor:
     def spread(
         self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray, line: int | None = None
     ) -> np.ndarray:
-        """Standard deviation over the members of the calibrated probability, float32 (N, TFs); 0 with one member.
+        """Standard deviation of the calibrated probability between the members, float32 (N, TFs); 0 with one member.
 
-        Each member's logits are calibrated as their mean is. Arguments as of :meth:`logits`.
+        The calibration of the mean logits is applied to the logits of each member. Same arguments as :meth:`logits`.
         """
         out = np.empty((len(counts), len(self.tfs)), dtype=np.float32)
         for rows, padded in self._padded(readout, counts, depth, line):
@@ -130,7 +134,7 @@ class Predictor:
         return out
 
     def _padded(self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray, line: int | None):
-        """Yield rows (a slice) and the network's arguments for them, always ``pairs`` long."""
+        """Yield rows (a slice) and the network's arguments for them, padded to ``pairs`` rows."""
         if not np.isfinite(counts).all():
             raise InputError("signal", NAN_SIGNAL, "rebuild the signal of this sample")
         for begin in range(0, len(counts), self.pairs):
@@ -145,7 +149,7 @@ class Predictor:
             yield rows, (*padded, lines)
 
     def calibrated(self, logits: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """Probabilities of logits (..., N, TFs) at depths (N,), float32: calibrated if there is a calibration."""
+        """Probabilities of logits (..., N, TFs) at depths (N,), float32; uncalibrated if there is no calibration."""
         if self._calibration is not None:
             slope, intercept, slope_depth, intercept_depth = self._calibration.T
             x = np.log10(np.clip(depth, 1e-7, self._deepest))[:, None] - self._centre
@@ -156,11 +160,11 @@ class Predictor:
 
     @torch.inference_mode()
     def probabilities(self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray) -> np.ndarray:
-        """P(bound) of every cell in every window.
+        """P(bound) of every TF in every cell and window, float32 (C, W, TFs).
 
-        ``readout`` (W, ...); ``counts`` (C, W, bins), insertions; ``depth`` (C,), insertions per base. Returns
-        float32 (C, W, TFs). The network sees tiles of one size, the last ones filled up with zeros, so the numbers do
-        not depend on how cells and windows are cut into blocks.
+        ``readout`` is (W, ...), ``counts`` (C, W, bins) insertions, ``depth`` (C,) insertions per base. All tiles have
+        the same size; the last ones are padded with zeros. The results therefore do not depend on how cells and windows
+        are cut into blocks. Raises :class:`InputError` on NaN in ``counts``.
         """
         if not np.isfinite(counts).all():
             raise InputError("signal", NAN_SIGNAL, "rebuild the signal of this sample")
@@ -193,7 +197,7 @@ class Predictor:
         return out
 
     def _platt(self, depth: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor] | None:
-        """Slope and intercept of the calibration at depths (C,), each float32 (C, TFs); ``None`` without one."""
+        """Slope and intercept of the calibration at depths (C,), float32 (C, TFs) each; ``None`` if uncalibrated."""
         if self._calibration is None:
             return None
         slope, intercept, slope_depth, intercept_depth = torch.from_numpy(self._calibration).to(self.device).T
@@ -213,8 +217,21 @@ def load_predictor(
 ) -> Predictor:
     """Load a model for prediction.
 
-    ``genome`` is the one that the caller works on; ``precision`` is as of :class:`Predictor`. Raises
-    :class:`InputError` on a damaged checkpoint, one of another genome, or a calibration that does not belong to it.
+    Parameters
+    ----------
+    checkpoint, calibration
+        Files of the model. Without calibration, probabilities are uncalibrated.
+    device
+        PyTorch's name of the device.
+    genome
+        If given, it must be the genome that the model was trained on.
+    precision
+        See :class:`Predictor`.
+
+    Raises
+    ------
+    InputError
+        If a file is damaged, the model was trained on another genome, or the calibration belongs to another checkpoint.
     """
     stored = read_checkpoint(checkpoint)
     facts = stored["facts"]
@@ -227,13 +244,15 @@ def load_predictor(
     except InputError:
         raise
     except DAMAGE as error:
-        raise InputError(checkpoint, "its weights do not fit its own description", "train again") from error
+        raise InputError(
+            checkpoint, "its weights do not fit its architecture", "train the model again"
+        ) from error
     fitted = read_calibration(calibration, checkpoint) if calibration else None
     return Predictor(network, facts, fitted, device, precision)
 
 
 def _check_genome(facts: dict, genome: Genome, checkpoint: str | Path) -> None:
-    """Refuse a genome of another name, or whose chromosomes with sequence are others or have other lengths."""
+    """Raise :class:`InputError` if the genome has another name, or other sequenced chromosomes or lengths of them."""
     remedy = "train on this genome"
     if facts["genome"] != genome.name:
         raise InputError(checkpoint, f"trained on genome {facts['genome']}, not {genome.name}", remedy)
@@ -243,14 +262,14 @@ def _check_genome(facts: dict, genome: Genome, checkpoint: str | Path) -> None:
             lengths = [f"{length} bp" if length else "absent" for length in (there.get(name), here.get(name))]
             raise InputError(
                 checkpoint,
-                f"trained on another {genome.name}: {name} is {lengths[0]}, now {lengths[1]}",
+                f"trained on another {genome.name}: {name} was {lengths[0]}, now {lengths[1]}",
                 remedy,
             )
 
 
 def _pad(rows: np.ndarray, length: int) -> np.ndarray:
     if len(rows) == length:
-        return np.require(rows, requirements=("C", "W"))  # torch takes nothing that cannot be written to
+        return np.require(rows, requirements=("C", "W"))  # torch needs a writable array
     padded = np.zeros((length, *rows.shape[1:]), dtype=rows.dtype)
     padded[: len(rows)] = rows
     return padded

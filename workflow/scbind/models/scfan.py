@@ -1,4 +1,4 @@
-"""The published scFAN network (Fu et al. 2020, Science Advances, Methods and Fig. 1), to compare with."""
+"""The published scFAN network (Fu et al. 2020, Science Advances, Methods and Fig. 1), for comparison."""
 
 from __future__ import annotations
 
@@ -9,21 +9,29 @@ from scbind.formats.genome import FULL
 from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
 
-HALF_READ = (
-    75  # bp either side of an insertion that count as covered, so that signal resembles fragment coverage
-)
+# Bases on either side of an insertion that count as covered, so that the signal resembles fragment coverage
+HALF_READ = 75
 
 
 class ScfanNetwork(BindingNetwork):
-    """One convolutional network per cell line, reading sequence and coverage together.
+    """One convolutional network per cell line, which reads sequence and coverage together.
 
-    Eight channels: sequence (4), mappability, coverage, and the last two reversed. Mappability is 1 throughout where
-    the genome has none. Coverage is scaled to a mean of 1 per base. A cell type (or a line) that was not trained on
-    gets the mean probability of the lines that assayed a TF.
+    There are eight channels: sequence (4), mappability, coverage, and the last two reversed. Mappability is 1
+    everywhere if the genome has none. Coverage is scaled to a mean of 1 per base. For a new cell type or line, the
+    prediction for a TF is the mean probability over the training lines in which the TF was assayed.
+
+    Parameters
+    ----------
+    facts
+        Result of :func:`scbind.models.training.data_facts`.
+    motifs
+        Not used.
+    l2, l1
+        Strength of the L2 penalty on convolutions and of the L1 penalty on dense layers.
     """
 
     bin_bp = 1
-    pairs = 64  # its activations are large; more rows at once leave the processor's caches
+    pairs = 64  # the activations are large; those of more rows do not fit into the processor's caches
 
     def __init__(self, facts: dict, motifs=None, l2: float = 5e-7, l1: float = 1e-8):
         super().__init__()
@@ -39,9 +47,9 @@ class ScfanNetwork(BindingNetwork):
         self.register_buffer("assayed", torch.tensor(facts["assayed"], dtype=torch.bool), persistent=False)
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
-        """Nothing can be computed ahead: the first layer already mixes sequence and signal.
+        """Stack the base codes and, if given, the mappability: uint8 (windows, 1 or 2, context).
 
-        uint8 (windows, 1 or 2, context): the codes and, where it is known, the mappability.
+        Nothing can be computed from the sequence alone, because the first layer already mixes sequence and signal.
         """
         return torch.stack([codes] if mappability is None else [codes, mappability], dim=1)
 
@@ -55,7 +63,7 @@ class ScfanNetwork(BindingNetwork):
         planes = torch.cat(
             [one_hot(codes), mappable, coverage, mappable.flip(-1), coverage.flip(-1)], dim=1
         ).unsqueeze(2)
-        # as images of height 1 with channels last, the same convolutions run about 1.5x faster on a CPU
+        # convolutions of images of height 1 with channels last run about 1.5x faster on a CPU than 1-d ones
         planes = planes.contiguous(memory_format=torch.channels_last)
         if line is None:
             return self._unseen(planes)
@@ -73,7 +81,7 @@ class ScfanNetwork(BindingNetwork):
         return torch.logit(mean.clamp(1e-7, 1 - 1e-7))
 
     def penalty(self) -> Tensor:
-        """L2 5e-7 on convolutions, L1 1e-8 on dense layers, as published."""
+        """Regularisation as published: L2 on convolutions (5e-7) and L1 on dense layers (1e-8)."""
         total = torch.zeros((), device=self.assayed.device)
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
@@ -102,7 +110,7 @@ def _single(n_tfs: int, context: int) -> nn.Module:
         nn.ReLU(),
         nn.Linear(919, n_tfs),
     )
-    for layer in network:  # as Keras starts them, which the published code leaves them to
+    for layer in network:  # the initial weights of Keras, as in the published code
         if isinstance(layer, nn.Conv2d | nn.Linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)

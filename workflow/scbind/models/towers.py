@@ -1,4 +1,4 @@
-"""scbind's network: two towers, one for a window's sequence and one for a cell's signal, that meet in a product."""
+"""scbind's network: a tower for the sequence of a window and one for the signal of a cell, joined by a dot product."""
 
 from __future__ import annotations
 
@@ -12,51 +12,59 @@ from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import MotifScan
 
-SURROUNDINGS = (2, 4, 8)  # bins beyond the window, either side, over which insertions are summed
+SURROUNDINGS = (2, 4, 8)  # bins on each side of the window over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
-PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and besides
+PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and per example
 
 
 class TowerNetwork(BindingNetwork):
     """Late fusion: a logit is the dot product of a window embedding and a cell embedding, plus a signal-only term.
 
     The *window tower* reads the sequence once per window. It finds the best matches of one matrix per TF, in bins of
-    50 bp over ``reach`` bp. A matrix starts as the known one and learns what that lacks (mostly flanks). Two parts make
-    the window embedding of a TF: a small network gives ``direct`` numbers from the TF's own best match, and the map of
-    all matches gives ``partners`` more. All TFs share the small network; a TF only scales and shifts its input, so a
-    few dozen bound windows are enough to fit it.
+    50 bp over ``reach`` bp. A matrix starts as the known one; training adds what the known one lacks (mostly flanks).
+    The window embedding of a TF has two parts. A small network computes ``direct`` numbers from the best match of the
+    TF's own matrix. The map of the matches of all TFs gives ``partners`` more numbers. All TFs share the small network.
+    A TF only scales and shifts its input and adjusts its output, so a few dozen bound windows are enough to fit it.
 
-    The *cell tower* makes the cell embedding, of the same length, from the insertions around the window and the depth.
-    Its ``direct`` numbers depend on accessibility alone, the others also on the shape of the signal. A cell therefore
-    costs a tiny network and one matrix product. One set of weights serves all cell lines, because only the signal
-    distinguishes them.
+    The *cell tower* computes the cell embedding, of the same length, from the insertions around the window and the
+    depth. Its ``direct`` numbers depend on accessibility alone; the others also depend on the shape of the signal. The
+    cost per cell is therefore a tiny network and one matrix product. One set of weights serves all cell lines, because
+    lines differ only in their signal.
 
-    The predictions of ``members`` such pairs of towers, which share the matrices, are averaged.
+    The logits of ``members`` such pairs of towers are averaged. All pairs share the matrices.
 
     Parameters
     ----------
+    facts
+        Result of :func:`scbind.models.training.data_facts`.
     motifs
-        TF -> log-odds; the matrix of a TF without one (of all, for ``None``) starts at random.
+        TF -> log-odds, (4, length). A TF without a known matrix starts at random; ``None`` starts all at random.
     reach
-        Sequence that is read, centred on the window, in bp; signal is read over the whole context. Sites that make a
-        200-bp window bound lie under a peak that covers half of it, so little is to be found further out.
+        Width of the sequence that is read, centred on the window, in bp. Signal is read over the whole context. A
+        200-bp window is bound if a peak covers more than half of it, so sites further out add little.
     width
-        Of the matrices, in bp, flanks included.
+        Length of the matrices in bp, flanks included.
     pull
-        Of the matrices to the known ones, in bound windows per squared unit: see docs/notebooks/network.md.
+        Strength of the penalty that pulls the matrices to the known ones, in bound windows per squared unit; see
+        docs/notebooks/network.md.
     direct, partners
-        Numbers per TF in which the towers meet, for a TF's own match and for the map.
+        Length of the embedding per TF: numbers from the TF's own match, and numbers from the map.
     channels, profiles, hidden, dropout
-        Width of the map, position profiles over it, width and dropout of its head.
+        Of the map: its number of channels and of position profiles, and the width and the dropout of its head.
     units
-        Width of the network of a TF's own match.
+        Width of the network for a TF's own match.
     members
-        Number of networks; the spread of their logits measures the uncertainty of a prediction.
+        Number of networks in the ensemble. The spread of their predictions measures uncertainty.
+
+    Raises
+    ------
+    InputError
+        If the context minus ``reach`` is negative or not a multiple of 100 bp.
     """
 
     bin_bp = 50
-    tile = (64, 64)  # the fastest, of 16 to 128 windows by 32 or 64 cells, that small samples still fill
-    tile_cuda = (512, 64)  # a GPU has to start far fewer kernels; the number itself is not tuned yet
+    tile = (64, 64)  # fastest of 16 to 128 windows by 32 or 64 cells that small samples still fill
+    tile_cuda = (512, 64)  # larger, so that a GPU starts far fewer kernels; the size is not tuned yet
 
     def __init__(
         self,
@@ -80,8 +88,8 @@ class TowerNetwork(BindingNetwork):
         if self.edge < 0 or off_grid:
             raise InputError(
                 "config",
-                f"reach {reach} does not centre on the {facts['context']} bp of context in bins of {self.bin_bp}",
-                f"take the context less a multiple of {2 * self.bin_bp}",
+                f"reach {reach} cannot be centred in a context of {facts['context']} bp with bins of {self.bin_bp} bp",
+                f"use the context minus a multiple of {2 * self.bin_bp}",
                 "models.*.options.reach",
             )
         self.within = facts["window"] // self.bin_bp
@@ -98,7 +106,7 @@ class TowerNetwork(BindingNetwork):
         )
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
-        """Embed windows: uint8 (windows, context) to float32 (windows, members, numbers, TFs)."""
+        """Window embeddings: uint8 (windows, context) to float32 (windows, members, 1 + direct + partners, TFs)."""
         skip = self.edge * self.bin_bp
         matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip])).transpose(1, 2)
         own, first = matches, (self.bins - self.within) // 2
@@ -117,11 +125,11 @@ class TowerNetwork(BindingNetwork):
         return torch.stack(logits)
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
-        """Mean logits of the members, (batch, TFs); arguments as of :meth:`respond_each`."""
+        """Mean logits of the members, (batch, TFs); same arguments as :meth:`respond_each`."""
         return self.respond_each(readout, counts, depth, line).mean(dim=0)
 
     def respond_grid(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
-        """Mean logits of every cell in every window, by one matrix product per window; see :class:`BindingNetwork`."""
+        """Mean logits of every cell in every window; see :class:`BindingNetwork`. One matrix product per window."""
         windows, cells, bins = counts.shape
         signal = self._signal(counts.reshape(-1, bins), depth.repeat(windows))
         towers = [tower(*signal) for tower in self.cells]
@@ -132,15 +140,16 @@ class TowerNetwork(BindingNetwork):
     def training_logits(
         self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor, mappability: Tensor | None = None
     ) -> Tensor:
-        """Logits of every member, each of which learns from its own: (members, batch, TFs)."""
+        """Logits of every member, (members, batch, TFs). Each member learns from its own logits."""
         return self.respond_each(self.readout(codes), counts, depth)
 
     def penalty(self) -> Tensor:
-        """Pull of the matrices towards the known ones; the more bound windows there are, the weaker."""
+        """Penalty that pulls the matrices towards the known ones. It is weaker if there are more bound windows."""
         return self.pull * self.scan.learned.square().sum()
 
     def _signal(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
-        # above the deepest training depth, the network would mistake more insertions for more accessibility
+        # Deeper signal is scaled down to the largest training depth. Otherwise the network would mistake depth for
+        # accessibility.
         deep = (self.deepest / depth.clamp_min(1e-9)).clamp_max(1)
         counts, depth = counts * deep[:, None], depth * deep
         openness = openness_features(counts, depth, self.bin_bp, self.within)
@@ -148,7 +157,10 @@ class TowerNetwork(BindingNetwork):
 
 
 class _WindowTower(nn.Module):
-    """Matches (windows, bins, TFs) and best ones (windows, TFs, 2) to (windows, 1 + direct + partners, TFs)."""
+    """Window embedding: (windows, 1 + direct + partners, TFs).
+
+    Reads the matches in bins (windows, bins, TFs) and the best matches in the window and in reach (windows, TFs, 2).
+    """
 
     def __init__(
         self,
@@ -193,7 +205,7 @@ class _WindowTower(nn.Module):
 
 
 class _CellTower(nn.Module):
-    """Signal to the cell embedding and to a signal-only logit of each TF."""
+    """Maps signal features to the cell embedding and to a signal-only logit of each TF."""
 
     def __init__(self, n_tfs: int, signal_bins: int, direct: int, partners: int):
         super().__init__()
@@ -210,7 +222,7 @@ class _CellTower(nn.Module):
 
 
 def _bumps(profiles: int, bins: int) -> Tensor:
-    """Start of the position profiles: bumps on the window of growing width, shape (profiles, bins), rows sum to 1."""
+    """Initial position profiles, (profiles, bins): centred Gaussians of increasing width; each row sums to 1."""
     distance = (torch.arange(bins) - (bins - 1) / 2).abs()
     widths = torch.logspace(0, 3, profiles, base=2)[:, None]
     bumps = torch.exp(-0.5 * (distance / widths) ** 2)
@@ -218,11 +230,14 @@ def _bumps(profiles: int, bins: int) -> Tensor:
 
 
 def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
-    """Describe how a cell's insertions lie around a window: float32 (batch, ``PER_BIN`` * bins + ``OVERALL``).
+    """Features of the shape of the signal around a window: float32 (batch, ``PER_BIN`` * bins + ``OVERALL``).
 
-    For each bin the log of the insertions in it, of those in it and its two neighbours, and the share that these are of
-    all; then the log of all, and of all over those that the depth predicts, with one pseudo-insertion.
-    ``counts`` (batch, bins); ``depth`` (batch,), insertions per base. Finite for empty windows and zero depth.
+    For each bin: the log of its insertions; the log of the insertions in it and its two neighbours; the fraction of all
+    insertions that are in these three bins. For each example: the log of all insertions, and the log of the ratio of
+    all insertions to those expected from the depth, with one pseudo-insertion.
+
+    ``counts`` is (batch, bins) insertions, ``depth`` (batch,) insertions per base. The features are finite for empty
+    windows and zero depth.
     """
     total = counts.sum(dim=1, keepdim=True)
     around = counts.clone()
@@ -234,10 +249,12 @@ def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
 
 
 def openness_features(counts: Tensor, depth: Tensor, bin_bp: int, within: int) -> Tensor:
-    """Measure how open a window is in a cell: float32 (batch, ``N_OPENNESS``).
+    """Features of the accessibility of a window in a cell: float32 (batch, ``N_OPENNESS``).
 
-    For the window (its ``within`` bins) and growing surroundings, the log of the insertions over those that the
-    depth predicts, with half a pseudo-insertion, and the log of the insertions; then the log depth.
+    The regions are the window (its ``within`` bins) and three larger surroundings. The features are: for each region,
+    the log of the ratio of insertions to those expected from the depth, with half a pseudo-insertion; for each region,
+    the log of the insertions; the log depth. ``counts`` is (batch, bins) insertions, ``depth`` (batch,) insertions per
+    base.
     """
     bins = counts.shape[1]
     first = (bins - within) // 2

@@ -1,4 +1,4 @@
-"""Train one model: file in, checkpoint out, resumable in between."""
+"""Train one model from a dataset to a checkpoint. A killed training can be resumed."""
 
 from __future__ import annotations
 
@@ -32,12 +32,13 @@ from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
 from scbind.models.lightning import BindingModule
 
-# Weights are averaged over some 100 steps before they are judged and kept: with a few hundred bound validation
-# windows, a single epoch looks good by chance, long before the learning rate has come down.
+# Decay of the moving average of the weights, about 100 steps. Validation and the checkpoint use the averaged weights.
+# Without this, a few hundred bound validation windows make an early epoch look best by chance, before the learning rate
+# has come down.
 AVERAGING = 0.99
 RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
-SMALLEST_BATCH = 8  # below this, memory is not short because of the batch
-SAMPLING = {  # how each architecture draws examples where the config is silent
+SMALLEST_BATCH = 8  # if even this does not fit into GPU memory, smaller batches do not help
+SAMPLING = {  # defaults of each architecture for drawing examples
     "scbind": {},
     # Fu et al. 2020, Methods, and their data_iter.py: one negative per positive from anywhere outside the peaks,
     # jitter of 20 bp, one strand, full depth
@@ -54,7 +55,7 @@ SAMPLING = {  # how each architecture draws examples where the config is silent
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """One entry of the section ``models`` of the configuration, without what does not shape the training.
+    """The settings of one entry of ``models`` in the configuration that affect the training.
 
     Attributes
     ----------
@@ -63,17 +64,18 @@ class TrainOptions:
     sampling
         Fields of :class:`scbind.models.batches.Sampling` that differ from the defaults of the architecture.
     epochs, batch_size, patience
-        Most epochs; examples per step; epochs without a better validation AUPRC after which training ends.
+        Maximum number of epochs; examples per step; training stops after ``patience`` epochs without a better
+        validation AUPRC.
     learning_rate, weight_decay
-        Of the optimiser; the rate is the largest one of its schedule.
+        Settings of the optimiser. ``learning_rate`` is the maximum of the schedule.
     valid_windows
-        Upper limit of validation windows looked at after each epoch (:func:`scbind.dataset.draws.draw_windows`).
+        Maximum number of validation windows evaluated after each epoch (:func:`scbind.dataset.draws.draw_windows`).
     seed
-        Of the weights and of the order of the examples.
+        Random seed of the weights and of the order of the examples.
     precision
-        Lightning's name, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
+        Lightning's name of a precision, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
     require_gpu
-        Refuse to train on a CPU.
+        If true, refuse to train on a CPU.
     """
 
     architecture: str
@@ -92,19 +94,19 @@ class TrainOptions:
 
 @dataclass(frozen=True)
 class TrainFiles:
-    """Files of a training.
+    """Input and output files of a training.
 
     Attributes
     ----------
     dataset, reference
-        Folders of the contract.
+        Folders of the training set and of the prepared genome.
     checkpoint, history
-        Outputs: a Lightning checkpoint that carries its facts, and one CSV row per epoch (``epoch, train_loss,
-        valid_loss, valid_auprc, learning_rate, seconds``).
+        Outputs: a Lightning checkpoint that includes the facts (:func:`data_facts`), and a CSV file with one row per
+        epoch (``epoch, train_loss, valid_loss, valid_auprc, learning_rate, seconds``).
     scratch
-        Folder for the state that a killed run resumes from; all of it is removed on success.
+        Folder for the state from which a killed run resumes. It is removed on success.
     motifs
-        ``motifs.npz`` that the motif matrices start from, or None.
+        ``motifs.npz`` with the matrices that the motif matrices start from, or ``None``.
     """
 
     dataset: str | Path
@@ -129,19 +131,25 @@ def train(
     Parameters
     ----------
     code
-        Digest of the code that trains. A state is resumed only by the same code, data and settings that left it.
+        Digest of the training code. A run resumes a saved state only if code, data and settings are the same.
+    gpus
+        Number of GPUs to use; 0 trains on the CPU.
+    threads
+        Number of CPU threads.
     workers
-        Processes that make batches ahead, for each device; 0 makes them in between. Nothing depends on it.
+        Number of processes per device that prepare batches in advance; 0 prepares them in the main process. It does
+        not change the result.
 
     Raises
     ------
     InputError
-        If a GPU is required and missing, or the dataset does not fit the genome.
+        If a GPU is required and missing, the dataset does not fit the genome, or even small batches do not fit into the
+        memory of the GPU.
     FloatingPointError
         If the loss is not finite; the last good state stays in ``scratch``.
     """
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-    # a notice of one library about another, once an epoch
+    # Lightning causes this PyTorch warning once per epoch
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     torch.set_num_threads(max(1, threads))
     device = choose_device(gpus, options.require_gpu)
@@ -152,7 +160,7 @@ def train(
 
 
 def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], workers: int, code: str) -> bool:
-    """Train and write the outputs; False where the batches do not fit into the memory of the GPU."""
+    """Train and write the outputs; return False if the batches do not fit into the memory of the GPU."""
     precision = options.precision
     if precision == "auto":
         precision = "bf16-mixed" if device[0] == "cuda" else "32-true"
@@ -169,7 +177,7 @@ def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], work
         "devices": device[1],
         "code": code,
     }
-    del settings["require_gpu"]  # of no effect where the device is the same
+    del settings["require_gpu"]  # on the same device, it does not change the result
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     state = Path(files.scratch) / key
     last = _whole_state(state)
@@ -184,7 +192,7 @@ def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], work
         if not lacks_gpu_memory(error):
             raise
         return False
-    if trainer.is_global_zero:  # one process writes
+    if trainer.is_global_zero:  # only one process writes
         say(f"best validation AUPRC {float(best.best_model_score):.4f}")
         _write_outputs(files, record.rows, best.best_model_path)
     return True
@@ -193,7 +201,7 @@ def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], work
 def _prepare(
     data: TrainingSet, options: TrainOptions, known: dict[str, np.ndarray] | None, workers: int, devices: int
 ) -> tuple[BindingModule, BindingData]:
-    """The network with its schedule, and the batches that it learns from."""
+    """Make the network with its learning-rate schedule, and the batches it learns from."""
     architecture = options.architecture
     pl.seed_everything(options.seed, workers=True, verbose=False)
     rates = options.learning_rate, options.weight_decay
@@ -218,7 +226,7 @@ def _prepare(
 
 
 def _keep_best(state: Path) -> ModelCheckpoint:
-    """Keep the weights of the best epoch and those of the last one in the folder of the state."""
+    """Make the callback that saves the weights of the best and of the last epoch in the folder ``state``."""
     return ModelCheckpoint(
         state,
         "best",
@@ -232,20 +240,20 @@ def _keep_best(state: Path) -> ModelCheckpoint:
 
 
 def _with_smaller_batches(options: TrainOptions, devices: int) -> TrainOptions:
-    """Halve the batches; :class:`InputError` where that cannot help."""
+    """Halve the batch size; raise :class:`InputError` if that cannot help."""
     size = options.batch_size
-    if devices > 1:  # the other processes cannot start again with this one
+    if devices > 1:  # this process cannot restart the other ones
         problem = f"batches of {size} do not fit into the memory of each of {devices} GPUs"
         raise InputError("config", problem, f"set it to {size // 2}", "models.*.batch_size")
     if size // 2 < SMALLEST_BATCH:
-        problem = f"not even batches of {size} fit into the memory of the GPU"
+        problem = f"even batches of {size} do not fit into the memory of the GPU"
         raise InputError("config", problem, "use a smaller network or a larger GPU", "models.*.batch_size")
-    say(f"WARNING out of GPU memory with batches of {size}; starting again with {size // 2}")
+    say(f"WARNING out of GPU memory with batches of {size}; training restarts with batches of {size // 2}")
     return replace(options, batch_size=size // 2)
 
 
 def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
-    """Write the history and the best checkpoint; remove the states, also those of other data or settings."""
+    """Write the history and the best checkpoint; remove all saved states, also those of other data or settings."""
     with atomic(files.history) as path, open(path, "w", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
@@ -258,20 +266,20 @@ def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
 def make_trainer(
     architecture: str, accelerator: str, devices: int, precision: str, epochs: int, callbacks: list[Callback]
 ) -> pl.Trainer:
-    """Lightning's trainer as every training of scbind uses it.
+    """Make the Lightning trainer that every training in scbind uses.
 
-    ``accelerator`` and ``devices`` as of :func:`choose_device`; ``precision`` is Lightning's name. ``scfan`` is trained
-    as published; other architectures get averaged weights and clipped gradients.
+    ``accelerator`` and ``devices`` are the result of :func:`choose_device`; ``precision`` is Lightning's name.
+    ``scfan`` is trained as published. Other architectures get averaged weights and clipped gradients.
     """
     published = architecture == "scfan"
     strategy = "auto"
-    if devices > 1:  # a batch need not hold every line, so some of scfan's networks may get no gradient
+    if devices > 1:  # a batch may lack some lines, and then their networks in scfan get no gradient
         strategy = "ddp_find_unused_parameters_true" if published else "ddp"
     return pl.Trainer(
         accelerator=accelerator,
         devices=devices,
         strategy=strategy,
-        use_distributed_sampler=False,  # the batches of each process are chosen by their number
+        use_distributed_sampler=False,  # BindingData assigns batches to processes
         precision=precision,
         max_epochs=epochs,
         deterministic=accelerator == "cpu",
@@ -287,7 +295,7 @@ def make_trainer(
 
 
 def _digest_of_motifs(known: dict[str, np.ndarray] | None) -> str:
-    """SHA-256 of the matrices that a network starts from."""
+    """SHA-256 of the matrices that the motif matrices of a network start from."""
     total = hashlib.sha256()
     for tf, matrix in sorted((known or {}).items()):
         total.update(f"{tf} {matrix.dtype} {matrix.shape} ".encode() + np.ascontiguousarray(matrix).tobytes())
@@ -295,9 +303,9 @@ def _digest_of_motifs(known: dict[str, np.ndarray] | None) -> str:
 
 
 def _whole_state(state: Path) -> str | None:
-    """The file to resume from; ``None`` where there is none, or it or the best weights beside it are damaged.
+    """The file to resume from; ``None`` if there is none, or if it or the best weights beside it are damaged.
 
-    A damaged state is removed, because every later run would fail on it as well.
+    A damaged state is removed, because every later run would fail on it.
     """
     last = state / "last.ckpt"
     if not last.exists():
@@ -306,16 +314,16 @@ def _whole_state(state: Path) -> str | None:
         for path in sorted(state.glob("*.ckpt")):
             read_archive(path, RESUMED)
     except InputError as error:
-        say(f"WARNING {error.file}: {error.problem}; starting again without it")
+        say(f"WARNING {error.file}: {error.problem}; training starts from the beginning")
         shutil.rmtree(state)
         return None
     return str(last)
 
 
 def data_facts(data: TrainingSet, architecture: str) -> dict:
-    """Everything about the data that inference must know, in plain types.
+    """All facts about the data that inference needs, in plain types.
 
-    TFs without a bound training window are left out of the model: a head that saw no positive can only guess.
+    ``modelled`` is false for a TF without a bound training window: without a positive, a model can only guess.
     """
     manifest = data.manifest
     return {
@@ -340,13 +348,13 @@ def data_facts(data: TrainingSet, architecture: str) -> dict:
 
 
 def _deepest(data: TrainingSet) -> float:
-    """The largest depth of a line on a chromosome where it trains, insertions per base: more was never seen."""
+    """The largest training depth: maximum over lines and their training chromosomes, in insertions per base."""
     trained = [np.unique(data.chrom[np.asarray(row) == TRAIN]) for row in data.splits]
     return float(max(data.depth[line, chroms].max(initial=0) for line, chroms in enumerate(trained)))
 
 
 class _History(Callback):
-    """Collect one row per epoch; part of the checkpoint, so a resumed run keeps its past."""
+    """Collect one row per epoch. The rows are part of the checkpoint, so a resumed run keeps its earlier epochs."""
 
     def __init__(self):
         self.rows: list[dict] = []
