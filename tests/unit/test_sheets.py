@@ -134,14 +134,14 @@ def test_reads_all_sheets(project):
     plan = project(
         tracks="# why\ncell_line\tpath\tformat\tregion\nA\ta.bw\tcoverage\tchr1:0-10\n\nA\ta.bw\tbam\t\n",
         samples="sample\tpath\tformat\tgroup\tbinding\tdonor\ns1\tf.tsv.gz\tfragments\t\t\td1\n"
-        "s2\tf.tsv.gz\tbam\tblood\tno\t\n",
+        "s2\tf2.tsv.gz\tbam\tblood\tno\t\n",
     )
     assert [t["region"] for t in plan.tracks["A"]] == ["chr1:0-10", None]
     assert plan.groups == {"cells": ["s1"], "blood": ["s2"]}
     assert plan.binding_samples == ["s1"]
     assert plan.samples["s1"]["donor"] == "d1" and plan.samples["s1"]["labels"] is None
     assert plan.chip == [{"cell_line": "A", "tf": "CTCF", "path": "ctcf.bed", "relaxed": None}]
-    assert plan.inputs() == ["a.bw", "ctcf.bed", "f.tsv.gz", "g.fa"]
+    assert plan.inputs() == ["a.bw", "ctcf.bed", "f.tsv.gz", "f2.tsv.gz", "g.fa"]
 
 
 def test_data_folder_comes_from_config_before_environment(project, tmp_path):
