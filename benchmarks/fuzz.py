@@ -33,7 +33,9 @@ from fuzz_kinds import Implausible, Kind, make_kinds
 from scbind.core.errors import InputError
 
 PACKINGS = ("plain", "plain", "gzip", "members", "bgzf", "zstd")
-ADDRESSES = 8 << 30  # bytes of addresses that a process may take, so that a wrong size does not take the machine
+ADDRESSES = (
+    8 << 30
+)  # bytes of addresses that a process may take, so that a wrong size does not take the machine
 POLL = 0.002  # seconds
 
 
@@ -96,7 +98,10 @@ def run(args: argparse.Namespace, folder: Path) -> int:
             counts[kind.name][report["end"]] += 1
             if report["end"] == "finding":
                 findings += 1
-                print(f"FINDING {kind.name}:{number} (seed {args.seed}) {report['said']}\n{report['detail']}\n", flush=True)
+                print(
+                    f"FINDING {kind.name}:{number} (seed {args.seed}) {report['said']}\n{report['detail']}\n",
+                    flush=True,
+                )
             elif args.only:
                 print(report["said"], report["end"], report.get("detail", ""), sep="\n")
             if args.keep:
@@ -165,7 +170,11 @@ def one(kind: Kind, rng: random.Random, place: Path, others: dict[str, bytes]) -
         if len(lines) != 1 or not str(error).isprintable():
             return {"said": said, "end": "finding", "detail": f"not one line: {str(error)!r}"[:1500]}
         if len(str(error)) > 2000:
-            return {"said": said, "end": "finding", "detail": f"a line of {len(str(error))}: {str(error)[:500]}"}
+            return {
+                "said": said,
+                "end": "finding",
+                "detail": f"a line of {len(str(error))}: {str(error)[:500]}",
+            }
         if left:
             return {"said": said, "end": "finding", "detail": f"left behind: {left} after {error}"}
         return {"said": said, "end": "refusal", "detail": str(error)}
@@ -193,7 +202,11 @@ def damage(kind: Kind, path: Path, rng: random.Random, scratch: Path, others: di
             except UnicodeDecodeError:
                 what, content = alter.alter_bytes(content, rng)
         elif rng.random() < 0.6 and not said:
-            what, content = alter.alter_bgzf(content, rng, scratch) if kind.form == "bam" else alter.alter_sections(content, rng)
+            what, content = (
+                alter.alter_bgzf(content, rng, scratch)
+                if kind.form == "bam"
+                else alter.alter_sections(content, rng)
+            )
         else:
             what, content = alter.alter_bytes(content, rng)
         said.append(what)

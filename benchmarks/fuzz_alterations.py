@@ -20,10 +20,24 @@ import pysam
 VALUES = (
     "", "NA", "nan", "-1", "0", "1e300", "-1e300", "inf", "99999999999999999999", "9223372036854775807", "9" * 5000,
     "1.5", "1e3", "0x10", "1_000", "chr99", "chrM", "²", "١", "é", "名", "\x00", "\x0b", "\x1c", "\x85", "\u2028",
-    "\ufeff", '"', "'", "#", "{data}/x", "source:x", "~nobody/x", "*", ".", "-", "true", "null", "[", "{", "&a", "\\",
+    "\ufeff", '"', "'", "#", "{data}/x", "source:x", "~nobody/x", "*", ".", "-", "true", "null", ".nan", ".inf", "2001-13-45", "0x_", "*x", "&x [*x]", "[", "{", "&a", "\\",
     "%", " ", "a b", "x" * 300, "x" * 70_000, "x" * 200_000, "x" * 1_200_000,
 )  # fmt: skip
-NUMBERS = (0, 1, 2, 3, 255, 65_535, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1, 1 << 40, (1 << 63) - 1, (1 << 64) - 1)
+NUMBERS = (
+    0,
+    1,
+    2,
+    3,
+    255,
+    65_535,
+    1 << 20,
+    (1 << 31) - 1,
+    1 << 31,
+    (1 << 32) - 1,
+    1 << 40,
+    (1 << 63) - 1,
+    (1 << 64) - 1,
+)
 OTHER_FILES = {
     "empty file": b"",
     "one byte": b"\x00",
@@ -44,7 +58,9 @@ def alter_bytes(content: bytes, rng: random.Random) -> tuple[str, bytes]:
     # half of the time near the start, where headers are
     at = rng.randrange(size) if rng.random() < 0.5 else rng.randrange(min(size, 300))
     length = rng.choice((1, 2, 4, 8, 30, 300))
-    way = rng.choice(("flip", "flips", "delete", "insert", "repeat", "cut", "zero", "number", "swap", "append"))
+    way = rng.choice(
+        ("flip", "flips", "delete", "insert", "repeat", "cut", "zero", "number", "swap", "append")
+    )
     if way == "flip" and data:
         data[at] ^= 1 << rng.randrange(8)
     elif way == "flips":
@@ -68,7 +84,10 @@ def alter_bytes(content: bytes, rng: random.Random) -> tuple[str, bytes]:
         data[at : at + struct.calcsize(form)] = struct.pack(form, number)
     elif way == "swap":
         other = rng.randrange(size)
-        data[at : at + length], data[other : other + length] = data[other : other + length], data[at : at + length]
+        data[at : at + length], data[other : other + length] = (
+            data[other : other + length],
+            data[at : at + length],
+        )
     else:
         data += rng.randbytes(length)
     return f"bytes: {way} {length} at {at} of {len(content)}", bytes(data)
@@ -126,7 +145,9 @@ def alter_text(content: bytes, rng: random.Random) -> tuple[str, bytes]:
     elif way == "header only":
         lines = [lines[0], ""]
     elif way == "space":
-        lines[row] = rng.choice((" {}", "{} ", "\t{}", "{}\t", "\ufeff{}", "{}\x00", "\n{}")).format(lines[row])
+        lines[row] = rng.choice((" {}", "{} ", "\t{}", "{}\t", "\ufeff{}", "{}\x00", "\n{}")).format(
+            lines[row]
+        )
     text = "\n".join(lines)
     if way == "ends":
         end = rng.choice(("\r\n", "\r", "\n\r", "mixed", "none"))
@@ -140,7 +161,9 @@ def alter_text(content: bytes, rng: random.Random) -> tuple[str, bytes]:
         detail = f"{old!r} -> {new!r}"
         text = text.replace(old, new)
     elif way == "encoding":
-        name = rng.choice(("utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1", "cp037", "utf-16 odd", "cp1252"))
+        name = rng.choice(
+            ("utf-16", "utf-16-le", "utf-32", "utf-8-sig", "latin-1", "cp037", "utf-16 odd", "cp1252")
+        )
         detail = name
         extra = text.replace("1", "é", 1) if name in ("latin-1", "cp1252") else text
         packed = extra.encode(name.removesuffix(" odd"), "replace")
@@ -173,7 +196,9 @@ def to_bgzf(content: bytes, folder: Path) -> bytes:
 def damage_packing(content: bytes, packing: str, rng: random.Random, folder: Path) -> tuple[str, bytes]:
     """Damage a packed file: cut it, garble it inside, or append to it."""
     packed = pack(content, packing, folder)
-    way = rng.choice(("cut", "garble", "garbage after", "text after", "zeros after", "no end", "twice", "twice packed"))
+    way = rng.choice(
+        ("cut", "garble", "garbage after", "text after", "zeros after", "no end", "twice", "twice packed")
+    )
     if way == "cut":
         packed = packed[: rng.randrange(1, len(packed))]
     elif way == "garble":
@@ -186,7 +211,11 @@ def damage_packing(content: bytes, packing: str, rng: random.Random, folder: Pat
     elif way == "twice packed":
         packed = gzip.compress(packed, mtime=0)
     else:
-        packed += {"garbage after": rng.randbytes(50), "text after": content[:200], "zeros after": bytes(512)}[way]
+        packed += {
+            "garbage after": rng.randbytes(50),
+            "text after": content[:200],
+            "zeros after": bytes(512),
+        }[way]
     return f"{packing}: {way}", packed
 
 

@@ -96,9 +96,27 @@ def make_kinds(folder: Path, seed: int) -> list[Kind]:
         Kind("BAM with barcodes", {"x.bam": made.bam}, ("x.bam",), _barcoded_bam, "bam"),
         Kind("track of fragments", {"x": made.fragments, **sizes}, ("x",), partial(_track, "fragments")),
         Kind("track of BAM", {"x": made.bam, **sizes}, ("x",), partial(_track, "bam"), "bam"),
-        Kind("track of insertions", {"x": made.bigwig["insertions"], **sizes}, ("x",), partial(_track, "insertions"), "bigwig"),
-        Kind("track of coverage", {"x": made.bigwig["coverage"], **sizes}, ("x",), partial(_track, "coverage"), "bigwig"),
-        Kind("mappability", {"x": made.bigwig["mappability"]}, ("x",), partial(_mappability, folder / "mini"), "bigwig"),
+        Kind(
+            "track of insertions",
+            {"x": made.bigwig["insertions"], **sizes},
+            ("x",),
+            partial(_track, "insertions"),
+            "bigwig",
+        ),
+        Kind(
+            "track of coverage",
+            {"x": made.bigwig["coverage"], **sizes},
+            ("x",),
+            partial(_track, "coverage"),
+            "bigwig",
+        ),
+        Kind(
+            "mappability",
+            {"x": made.bigwig["mappability"]},
+            ("x",),
+            partial(_mappability, folder / "mini"),
+            "bigwig",
+        ),
         Kind(
             "FASTA",
             {"x.fa": made.fasta, "exclude.bed": made.exclude, **sizes},
@@ -116,7 +134,9 @@ def make_kinds(folder: Path, seed: int) -> list[Kind]:
     ]
     kinds += [Kind(f"genes {name}", {"x": text}, ("x",), _genes) for name, text in made.genes.items()]
     kinds += [Kind(f"motifs {name}", {"x": text}, ("x",), _motifs) for name, text in made.motifs.items()]
-    kinds += [Kind(f"barcodes {name}", {"x": text}, ("x",), _barcodes) for name, text in made.barcodes.items()]
+    kinds += [
+        Kind(f"barcodes {name}", {"x": text}, ("x",), _barcodes) for name, text in made.barcodes.items()
+    ]
     kinds += [Kind("labels", {"x": made.labels}, ("x",), _labels)]
     plan = made.plan()
     kinds += [Kind(f"sheet {name}", plan, (f"config/{name}.tsv",), _plan, "text", False) for name in SHEETS]
@@ -155,7 +175,9 @@ def _fragments(inputs: Path, _: Path) -> None:
     for chunk in iter_fragments(inputs / "f.tsv", SIZES):
         length = SIZES.lengths[chunk["chrom"].cat.codes.to_numpy()]
         start, end = chunk["start"].to_numpy(), chunk["end"].to_numpy()
-        need(bool(((start >= 0) & (start < end) & (end <= length)).all()), "a fragment outside its chromosome")
+        need(
+            bool(((start >= 0) & (start < end) & (end <= length)).all()), "a fragment outside its chromosome"
+        )
         need(bool((chunk["count"] >= 1).all()), "a count below 1")
         barcodes |= set(chunk["barcode"].astype(object))
     need(bool(barcodes) and "" not in barcodes, "no barcode")
@@ -166,10 +188,19 @@ def _counted(inputs: Path, out: Path) -> None:
     outputs = [out / name for name in ("position.npy", "cell.npy", "barcodes.tsv")]
     count_fragments(inputs / "f.tsv", inputs / "sizes", *outputs, min_fragments=2, genes=inputs / "genes.bed")
     position, cell = np.load(outputs[0]), np.load(outputs[1])
-    table = pd.read_csv(outputs[2], sep="\t", dtype={"barcode": str}, keep_default_na=False, na_values={"tss_enrichment": [""]})
+    table = pd.read_csv(
+        outputs[2],
+        sep="\t",
+        dtype={"barcode": str},
+        keep_default_na=False,
+        na_values={"tss_enrichment": [""]},
+    )
     total = ChromSizes.read(inputs / "sizes").total
     need(len(position) == len(cell) == 2 * table["n_fragments"].sum(), "the numbers of insertions differ")
-    need(bool((np.diff(position.astype(np.int64)) >= 0).all()) and int(position[-1]) < total, "positions out of order")
+    need(
+        bool((np.diff(position.astype(np.int64)) >= 0).all()) and int(position[-1]) < total,
+        "positions out of order",
+    )
     need(int(cell.max()) < len(table), "a cell without a row")
     need(bool(np.isfinite(table["tss_enrichment"]).all()), "TSS enrichment is no number")
     need(bool((table["n_reads"] >= table["n_fragments"]).all()), "fewer reads than fragments")
@@ -189,7 +220,10 @@ def _track(form: str, inputs: Path, out: Path) -> None:
     sizes = ChromSizes.read(inputs / "sizes")
     found = read_insertions(outputs[0], sizes)
     need(len(found) == facts["total"] > 0, "the numbers of insertions differ")
-    need(int(found[-1]) < sizes.total and bool((np.diff(found.astype(np.int64)) >= 0).all()), "positions out of order")
+    need(
+        int(found[-1]) < sizes.total and bool((np.diff(found.astype(np.int64)) >= 0).all()),
+        "positions out of order",
+    )
     read_fragments(outputs[2], len(found))
     lengths = sizes.as_dict()
     need(all(0 <= low < high <= lengths[name] for name, low, high in facts["regions"]), "a region outside")
@@ -220,7 +254,10 @@ def _reference(inputs: Path, out: Path) -> None:
 def _peaks(reader, inputs: Path, _: Path) -> None:
     table = reader(inputs / "x", SIZES)
     length = table["chrom"].map(LENGTHS)
-    need(bool(((table["start"] >= 0) & (table["start"] < table["end"]) & (table["end"] <= length)).all()), "a peak outside")
+    need(
+        bool(((table["start"] >= 0) & (table["start"] < table["end"]) & (table["end"] <= length)).all()),
+        "a peak outside",
+    )
     for column in table.columns.intersection(["score", "signal", "p", "q"]):
         need(bool(np.isfinite(table[column]).all()), f"{column} is no number")
     if "summit" in table:
@@ -232,7 +269,10 @@ def _genes(inputs: Path, _: Path) -> None:
     table = read_genes(inputs / "x", SIZES)
     length = SIZES.lengths[table["chrom"].to_numpy()]
     need(len(table) > 0, "no gene")
-    need(bool(((table["tss"] >= 0) & (table["tss"] < length) & (table["start"] < table["end"])).all()), "a gene outside")
+    need(
+        bool(((table["tss"] >= 0) & (table["tss"] < length) & (table["start"] < table["end"])).all()),
+        "a gene outside",
+    )
     need(bool(table["strand"].isin(["+", "-"]).all()), "a strand")
     _named(inputs / "x", table["gene"], "gene")
 
@@ -262,7 +302,10 @@ def _barcodes(inputs: Path, _: Path) -> None:
 def _labels(inputs: Path, _: Path) -> None:
     given = read_labels(inputs / "x", pd.Series(PRESENT, dtype=object), "s1")
     named = [name for name in given if isinstance(name, str)]
-    need(len(given) == len(PRESENT) and len(named) + int(pd.isna(given).sum()) == len(given), "a label that is no text")
+    need(
+        len(given) == len(PRESENT) and len(named) + int(pd.isna(given).sum()) == len(given),
+        "a label that is no text",
+    )
     need("" not in named, "an empty label")
     _named(inputs / "x", named, "label")
 
@@ -273,9 +316,16 @@ def _plan(inputs: Path, _: Path) -> None:
     check_yaml(label)
     config = yaml.safe_load(Path(label).read_text(encoding="utf-8")) or {}
     plan = load_plan(check_config(config, label), label, {})
+    need(
+        ".nan" not in yaml.safe_dump(plan.config) and ".inf" not in yaml.safe_dump(plan.config),
+        "a setting is no number",
+    )
     for path in plan.inputs():
         need(Path(path).exists() or path.startswith("resources/"), f"no file {path!r}")
-    need(all(isinstance(name, str) and name for name in (*plan.samples, *plan.tracks, *plan.tfs)), "an empty name")
+    need(
+        all(isinstance(name, str) and name for name in (*plan.samples, *plan.tracks, *plan.tfs)),
+        "an empty name",
+    )
     for name, path in plan.sheets.items():
         rows = {"tracks": plan.tracks, "samples": plan.samples, "sources": plan.sources}.get(name, plan.tfs)
         _named(Path(path), [row for row in rows if "-" not in row], name)
@@ -376,7 +426,9 @@ class _Seeds:
         self.genes = self._genes()
         self.motifs = {
             name: text.encode()
-            for name, text in zip(("JASPAR", "MEME", "TRANSFAC", "HOMER"), (JASPAR, MEME, TRANSFAC, HOMER), strict=True)
+            for name, text in zip(
+                ("JASPAR", "MEME", "TRANSFAC", "HOMER"), (JASPAR, MEME, TRANSFAC, HOMER), strict=True
+            )
         }
         listed = [f"s1#{name}" for name in PRESENT[:4]] + ["s2#AAACGAAT-1"]
         table = ["barcode,total,is__cell_barcode", "NO_BARCODE,50,0"]
@@ -399,16 +451,30 @@ class _Seeds:
     def _bam(self) -> bytes:
         """Proper pairs with barcodes, sorted."""
         path = self.folder / "x.bam"
-        header = {"HD": {"VN": "1.6", "SO": "coordinate"}, "SQ": [{"SN": n, "LN": k} for n, k in LENGTHS.items()]}
+        header = {
+            "HD": {"VN": "1.6", "SO": "coordinate"},
+            "SQ": [{"SN": n, "LN": k} for n, k in LENGTHS.items()],
+        }
         reads = []
         for number, (name, start, end) in enumerate(self.spans):
             barcode = self.rng.choice(PRESENT)
             chrom = list(LENGTHS).index(name)
-            for flag, at, mate, length in ((99, start, end - 30, end - start), (147, end - 30, start, start - end)):
+            for flag, at, mate, length in (
+                (99, start, end - 30, end - start),
+                (147, end - 30, start, start - end),
+            ):
                 read = pysam.AlignedSegment()
-                read.query_name, read.flag, read.reference_id, read.reference_start = f"r{number}", flag, chrom, at
+                read.query_name, read.flag, read.reference_id, read.reference_start = (
+                    f"r{number}",
+                    flag,
+                    chrom,
+                    at,
+                )
                 read.mapping_quality, read.cigarstring = 60, "30M"
-                read.query_sequence, read.query_qualities = "ACGTA" * 6, pysam.qualitystring_to_array("I" * 30)
+                read.query_sequence, read.query_qualities = (
+                    "ACGTA" * 6,
+                    pysam.qualitystring_to_array("I" * 30),
+                )
                 read.next_reference_id, read.next_reference_start, read.template_length = chrom, mate, length
                 read.set_tag("CB", barcode)
                 reads.append(read)
@@ -436,12 +502,19 @@ class _Seeds:
                 low, high = np.r_[0, edges], np.r_[edges, length]
                 used = depth[low] > 0
                 out.addEntries(
-                    [name] * int(used.sum()), low[used].tolist(), ends=high[used].tolist(), values=depth[low][used].tolist()
+                    [name] * int(used.sum()),
+                    low[used].tolist(),
+                    ends=high[used].tolist(),
+                    values=depth[low][used].tolist(),
                 )
         return path.read_bytes()
 
     def _genes(self) -> dict[str, bytes]:
-        spans = [("chr1", 2500, 4000, "+", "NA"), ("chr1", 3000, 6000, "-", "nan"), ("chr2", 3000, 4500, "+", "G 1")]
+        spans = [
+            ("chr1", 2500, 4000, "+", "NA"),
+            ("chr1", 3000, 6000, "-", "nan"),
+            ("chr2", 3000, 4500, "+", "G 1"),
+        ]
         spans += [("chr2", 2200, 4700, "-", "2")]
         bed = "".join(f"{c}\t{a}\t{b}\t{g}\t0\t{s}\n" for c, a, b, s, g in spans)
         gtf = '#!genome\n' + "".join(
@@ -450,7 +523,8 @@ class _Seeds:
             for c, a, b, s, g in spans
         )  # fmt: skip
         gff = "##gff-version 3\n" + "".join(
-            f"{c}\tX\tgene\t{a + 1}\t{b}\t.\t{s}\t.\tID=gene:E{a};Name={g};biotype=x\n" for c, a, b, s, g in spans
+            f"{c}\tX\tgene\t{a + 1}\t{b}\t.\t{s}\t.\tID=gene:E{a};Name={g};biotype=x\n"
+            for c, a, b, s, g in spans
         )
         return {"BED": bed.encode(), "GTF": gtf.encode(), "GFF3": gff.encode()}
 
@@ -460,10 +534,20 @@ class _Seeds:
         config["genome"] |= {"fasta": "d/x.fa", "exclude": "d/e.bed", "genes": "d/genes.bed"}
         config["evaluate"] |= {"truth": None, "sample": "s1"}
         config["splits"] = {"test": ["*:chr2", "L1:chr1:0-5000"], "valid": ["L2:chr1"]}
-        files = {f"d/{name}": name.encode() for name in ("x.fa", "e.bed", "genes.bed", "l1", "l2", "s1", "s2", "c1", "c2", "b", "t")}
+        files = {
+            f"d/{name}": name.encode()
+            for name in ("x.fa", "e.bed", "genes.bed", "l1", "l2", "s1", "s2", "c1", "c2", "b", "t")
+        }
         sheets = {
-            "sources": ["name\tversion\turl\tsha256\tlicence\tnote", f"a.gz\t1\thttps://x.org/a.gz\t{'0f' * 32}\tCC0\t"],
-            "tracks": ["cell_line\tpath\tformat\tregion", "L1\td/l1\tfragments\tchr1:0-9000", "L2\td/l2\tbam\t"],
+            "sources": [
+                "name\tversion\turl\tsha256\tlicence\tnote",
+                f"a.gz\t1\thttps://x.org/a.gz\t{'0f' * 32}\tCC0\t",
+            ],
+            "tracks": [
+                "cell_line\tpath\tformat\tregion",
+                "L1\td/l1\tfragments\tchr1:0-9000",
+                "L2\td/l2\tbam\t",
+            ],
             "chip": ["cell_line\ttf\tpath\trelaxed", "L1\tCTCF\td/c1\td/c2", "L2\tELF1\tsource:a.gz\t"],
             "samples": [
                 "sample\tpath\tformat\tgroup\tbinding\tbarcodes\tlabels\tdonor\tcondition",

@@ -410,7 +410,7 @@ def test_a_bigwig_damaged_inside_is_refused(run, tmp_path):
     content = bytearray(path.read_bytes())
     content[600:900] = bytes(300)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="x.bw, chr1:0-60000: cannot be read as bigWig; copy or make"):
+    with pytest.raises(InputError, match="x.bw, chr1:0-60000: cannot be read as bigWig .packed data are damaged.; copy or make"):
         run((path, "insertions"))
 
 

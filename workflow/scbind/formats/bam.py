@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pysam
@@ -36,12 +36,15 @@ def open_bam(path: str | Path, sizes: ChromSizes):
         handle = pysam.AlignmentFile(str(path), "rb")
     except (ValueError, OSError) as error:
         raise InputError(path, f"cannot be read as BAM ({error})", "give a sorted BAM file") from error
-    with handle:
+    try:
         usable = set(
             match_contigs(path, dict(zip(handle.references, handle.lengths, strict=True)), sizes, "BAM")
         )
         known = {index: name for index, name in enumerate(handle.references) if name in usable}
         yield _sorted_reads(path, handle), known
+    finally:
+        with suppress(OSError):  # raised again on closing, in place of the error of the damaged block
+            handle.close()
 
 
 def _sorted_reads(path, handle: pysam.AlignmentFile) -> Iterator[pysam.AlignedSegment]:

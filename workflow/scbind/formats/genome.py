@@ -7,6 +7,7 @@ lengths of all chromosomes before it in ``chrom.sizes``. Chromosomes with sequen
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.formats.inputs import read_lines
 
 UNKNOWN = 4  # code of N; A, C, G, T are 0, 1, 2, 3
 FULL = 255  # level of a mappability of 1
@@ -37,12 +39,12 @@ class ChromSizes:
 
     @classmethod
     def read(cls, path: str | Path) -> ChromSizes:
-        """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line."""
+        """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line and on what is no text."""
         names, lengths = [], []
         require(path, "run the reference rule first")
-        for number, line in enumerate(Path(path).read_text().splitlines(), 1):
+        for number, line in read_lines(path, "give name<TAB>length, one chromosome per line"):
             fields = line.split("\t")
-            if len(fields) < 2 or not fields[1].isdigit():
+            if len(fields) < 2 or not re.fullmatch(r"[0-9]{1,15}", fields[1]):
                 raise InputError(
                     path,
                     f"expected name<TAB>length, got {line!r}",

@@ -24,6 +24,7 @@ from scbind.formats.motifs import log_odds
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
+LARGEST = 10**9  # sites, or positions, of a matrix
 WHOLE = 0.02  # largest distance from 1 of the sum of a position, in a matrix of probabilities
 TRANSFAC_KEY = re.compile(r"^(AC|ID|NA|VV|XX|DE|P0|PO)\b")
 HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H11MO.0.A, CTCF.H12CORE.0.P.B
@@ -209,8 +210,8 @@ def _meme(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
             title, begun = line.removeprefix("MOTIF").strip(), number
         elif line.startswith("letter-probability matrix"):
             found = dict(re.findall(r"(\w+)\s*=\s*(\S+)", line))
-            width, rows = int(_number(found.get("w"))), []
-            sites = int(_number(found.get("nsites"))) or SITES
+            width, rows = _whole(path, found, "w", number), []
+            sites = _whole(path, found, "nsites", number) or SITES
             if found.get("alength", "4") != "4":
                 raise InputError(
                     path, "the alphabet has not four letters", "give motifs of DNA", f"line {number}"
@@ -248,6 +249,14 @@ def _floats(path, fields: list[str], number: int, line: str) -> list[float]:
     if not values or not np.isfinite(values).all():
         raise InputError(path, f"not a number in {line[:80]!r}", REMEDY, f"line {number}")
     return values
+
+
+def _whole(path, found: dict[str, str], key: str, line: int) -> int:
+    """Return a whole number from the line above a matrix of MEME, 0 for none."""
+    value = _number(found.get(key))
+    if not 0 <= value <= LARGEST:
+        raise InputError(path, f"{key} is {found[key]!r}, not a whole number", REMEDY, f"line {line}")
+    return int(value)
 
 
 def _number(text: str | None) -> float:
