@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import h5py
 import numpy as np
 import pandas as pd
 import pyBigWig
@@ -25,6 +26,7 @@ from scbind.bulk.tracks import insertion_track  # noqa: E402
 from scbind.cells.celltypes import read_labels  # noqa: E402
 from scbind.cells.count import count_fragments  # noqa: E402
 from scbind.cells.frombam import bam_to_fragments  # noqa: E402
+from scbind.core.errors import InputError  # noqa: E402
 from scbind.formats.barcodes import match_barcodes, read_barcodes  # noqa: E402
 from scbind.formats.fragments import iter_fragments  # noqa: E402
 from scbind.formats.genes import read_genes  # noqa: E402
@@ -32,6 +34,7 @@ from scbind.formats.genome import ChromSizes  # noqa: E402
 from scbind.formats.insertions import read_fragments, read_insertions  # noqa: E402
 from scbind.formats.intervals import read_called, read_peaks  # noqa: E402
 from scbind.formats.motiffiles import prepare_motifs, read_profiles  # noqa: E402
+from scbind.plan.chromosomes import fasta_names  # noqa: E402
 from scbind.plan.settings import check_config, check_yaml  # noqa: E402
 from scbind.plan.sheets import load_plan  # noqa: E402
 from scbind.reference.mappability import prepare_mappability  # noqa: E402
@@ -63,7 +66,7 @@ class Kind:
         Takes the folder of the inputs and an empty folder for outputs. Raises :class:`Implausible` for a result that
         cannot be right.
     form
-        ``text`` (which may be packed if ``packable``), ``bam`` or ``bigwig``.
+        ``text`` (which may be packed if ``packable``), ``bam``, ``bigwig`` or ``binary``.
     """
 
     name: str
@@ -137,6 +140,7 @@ def make_kinds(folder: Path, seed: int) -> list[Kind]:
     kinds += [
         Kind(f"barcodes {name}", {"x": text}, ("x",), _barcodes) for name, text in made.barcodes.items()
     ]
+    kinds += [Kind("barcodes in HDF5", {"x": made.hdf5()}, ("x",), _barcodes, "binary")]
     kinds += [Kind("labels", {"x": made.labels}, ("x",), _labels)]
     plan = made.plan()
     kinds += [Kind(f"sheet {name}", plan, (f"config/{name}.tsv",), _plan, "text", False) for name in SHEETS]
@@ -165,7 +169,7 @@ def _text(path: Path) -> str | None:
 def _named(path: Path, names, what: str) -> None:
     """Check that names are in the file as they are written."""
     text = _text(path)
-    for name in names if text is not None else ():
+    for name in names if text is not None and not path.read_bytes().startswith(b"\x89HDF") else ():
         need(isinstance(name, str), f"{what} {name!r} is not text")
         need(name in text or "%" in text, f"{what} {name[:60]!r} is not in the file")
 
@@ -237,6 +241,7 @@ def _mappability(reference: Path, inputs: Path, out: Path) -> None:
 
 
 def _reference(inputs: Path, out: Path) -> None:
+    names = fasta_names(inputs / "x.fa", inputs / "names.json")
     outputs = [out / name for name in ("x.fa", "chrom.sizes", "sequence.npy", "exclude.bed")]
     prepare_reference(inputs / "x.fa", *outputs, exclude=inputs / "exclude.bed", chrom_sizes=inputs / "sizes")
     sizes, codes = ChromSizes.read(outputs[1]), np.load(outputs[2])
@@ -244,6 +249,7 @@ def _reference(inputs: Path, out: Path) -> None:
     with pysam.FastaFile(str(outputs[0])) as fasta:
         need(sum(fasta.lengths) == len(codes), "the lengths differ")
         need(tuple(fasta.references) == sizes.names[: fasta.nreferences], "the names differ")
+        need(names is None or tuple(names) == tuple(fasta.references), "the planned names differ")
     lengths = sizes.as_dict()
     for line in outputs[3].read_text().splitlines():
         name, low, high = line.split("\t")
@@ -314,6 +320,8 @@ def _plan(inputs: Path, _: Path) -> None:
     os.chdir(inputs)
     label = "config/config.yaml"
     check_yaml(label)
+    if not Path(label).is_file():
+        raise InputError(label, "no such file", "Snakemake says this")
     config = yaml.safe_load(Path(label).read_text(encoding="utf-8")) or {}
     plan = load_plan(check_config(config, label), label, {})
     need(
@@ -527,6 +535,12 @@ class _Seeds:
             for c, a, b, s, g in spans
         )
         return {"BED": bed.encode(), "GTF": gtf.encode(), "GFF3": gff.encode()}
+
+    def hdf5(self) -> bytes:
+        """A matrix of Cell Ranger, with its barcodes alone."""
+        with h5py.File(self.folder / "m.h5", "w") as out:
+            out.create_dataset("matrix/barcodes", data=np.array(PRESENT[:4], dtype="S"), compression="gzip")
+        return (self.folder / "m.h5").read_bytes()
 
     def plan(self) -> dict[str, bytes]:
         """The configuration with its four sheets and the files that they name."""

@@ -115,7 +115,7 @@ def parse_region(text: str | None, sizes: ChromSizes, path) -> tuple[str, int, i
     """Parse ``chrom:start-end`` (0-based half-open); :class:`InputError` if malformed or outside the chromosome."""
     if not text:
         return None
-    match = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text)
+    match = re.fullmatch(r"(\S+):(\d[\d,]{0,30})-(\d[\d,]{0,30})", text)
     if not match:
         raise InputError(path, f"region {text!r} is not chrom:start-end", "write it like chr20:0-1000000")
     name, start, end = match[1], *(int(match[i].replace(",", "")) for i in (2, 3))

@@ -20,7 +20,7 @@ def printable(text: str) -> str:
 
 def _shortened(text: str, most: int) -> str:
     text = printable(text)
-    return text if len(text) <= most else f"{text[: most - 23]} ... {text[-18:]}"
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[5 - most // 2 :]}"
 
 
 class InputError(ValueError):
@@ -39,7 +39,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, file, problem: str, remedy: str, place: str | None = None):
-        self.file, self.remedy = str(file), remedy
+        self.file, self.remedy = str(file), _shortened(remedy, 4 * MOST)  # it may hold a command
         self.problem, self.place = _shortened(problem, MOST), place and _shortened(place, MOST // 2)
         where = f"{file}, {self.place}" if place else f"{file}"
-        super().__init__(printable(f"{where}: {self.problem}; {remedy}"))
+        super().__init__(printable(f"{where}: {self.problem}; {self.remedy}"))

@@ -130,6 +130,8 @@ def read_profiles(path: str | Path) -> list[Matrix]:
     profiles, shares = [], 0
     for matrix in raw:
         counts = matrix.values
+        if not counts.size:
+            raise InputError(path, f"matrix {matrix.title!r} has no position", REMEDY, f"line {matrix.line}")
         if (counts < 0).any():
             problem = f"matrix {matrix.title!r} has negative values: log-odds, not counts"
             raise InputError(

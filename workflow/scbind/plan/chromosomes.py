@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from pathlib import Path
 
 from scbind.core.files import atomic
@@ -32,7 +33,7 @@ def fasta_names(path: str | Path, kept: str | Path) -> list[str] | None:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         names = _read_names(path)
-    except (OSError, EOFError, UnicodeDecodeError):
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error):
         return None
     try:
         with atomic(kept) as scratch:

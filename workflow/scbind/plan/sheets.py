@@ -19,7 +19,7 @@ from scbind.dataset.splitrules import parse_rule
 
 # Names become parts of file names and of wildcards.
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
-REGION = re.compile(r"^\S+:\d+-\d+$")  # names of HLA contigs hold colons
+REGION = re.compile(r"^\S+:\d{1,18}-\d{1,18}$")  # names of HLA contigs hold colons
 csv.field_size_limit(1 << 30)  # fields of any length are read; a wrong one is refused by what it should be
 SEPARATORS = "\t;,"
 BARCODE_LISTS = ("barcodes.tsv", "barcodes.tsv.gz")  # in filtered_peak_bc_matrix of Cell Ranger ATAC
