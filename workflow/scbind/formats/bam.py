@@ -34,12 +34,14 @@ def open_bam(path: str | Path, sizes: ChromSizes):
     packed_with(path)
     try:
         handle = pysam.AlignmentFile(str(path), "rb")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NotImplementedError) as error:
         raise InputError(path, f"cannot be read as BAM ({error})", "give a sorted BAM file") from error
     try:
-        usable = set(
-            match_contigs(path, dict(zip(handle.references, handle.lengths, strict=True)), sizes, "BAM")
-        )
+        try:
+            contigs = dict(zip(handle.references, handle.lengths, strict=True))
+        except UnicodeDecodeError as error:
+            raise InputError(path, "the name of a chromosome is no text", "copy or make it again") from error
+        usable = set(match_contigs(path, contigs, sizes, "BAM"))
         known = {index: name for index, name in enumerate(handle.references) if name in usable}
         yield _sorted_reads(path, handle), known
     finally:

@@ -206,8 +206,11 @@ def _meme(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
     title, begun, sites, width, rows = "", 0, 0, 0, None
     for number, line in [*lines, (lines[-1][0] + 1, "MOTIF")]:
         if rows is not None and (not re.match(r"[\d.]", line) or width and len(rows) == width):
+            if not title:
+                problem = "a matrix has no line MOTIF with a name"
+                raise InputError(path, problem, "write it above the matrix", f"before line {number}")
             yield _Raw(begun, title, _positions(path, title, begun, rows, width), sites)
-            rows = None
+            rows, title = None, ""
         if line.startswith("MOTIF"):
             title, begun = line.removeprefix("MOTIF").strip(), number
         elif line.startswith("letter-probability matrix"):
