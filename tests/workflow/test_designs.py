@@ -182,3 +182,48 @@ DESIGNS = [
     many_contigs,
     small_types,
 ]
+
+NAMES = {  # of Ensembl, yeast, the fly, HLA contigs, NCBI
+    "numbers": {"chr1": "1", "chr2": "2", "chr3": "10"},
+    "letters": {"chr1": "I", "chr2": "2L", "chr3": "NC_000001.11"},
+    "HLA": {"chr1": "HLA-A*01:01:01:01", "chr2": "X", "chr3": "1"},
+}
+
+
+def rename(design: Design, names: dict[str, str]) -> None:
+    """Give the chromosomes other names, in every file and setting."""
+
+    def line(text: str) -> str:
+        first, *rest = text.split("\t")
+        return "\t".join([names.get(first, first), *rest])
+
+    for path in (path for path in design.folder.glob("data/**/*") if path.suffix in (".bed", ".gz")):
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt") as handle:
+            lines = [line(text) for text in handle]
+        with opened(path, "wt") as handle:
+            handle.writelines(lines)
+    fasta = design.folder / "data/genome.fa"
+    lines = fasta.read_text().splitlines(keepends=True)
+    fasta.write_text("".join(f">{names[text[1:].strip()]}\n" if text[0] == ">" else text for text in lines))
+    config = design.config
+    config["cells"]["neighbour_chromosomes"] = [
+        names[name] for name in config["cells"]["neighbour_chromosomes"]
+    ]
+    for part, rules in config["splits"].items():
+        config["splits"][part] = [
+            f"{rule.split(':')[0]}:{names.get(rule.split(':')[1], rule.split(':')[1])}"
+            for rule in rules or ()
+        ] or None
+
+
+def numbers(design: Design) -> None:
+    rename(design, NAMES["numbers"])
+
+
+def letters(design: Design) -> None:
+    rename(design, NAMES["letters"])
+
+
+def hla(design: Design) -> None:
+    rename(design, NAMES["HLA"])
