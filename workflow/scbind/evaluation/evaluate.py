@@ -206,7 +206,8 @@ def write_curves(
 ) -> None:
     """Write the precision-recall curve of each TF, and the calibration curve of all TFs pooled, to an npz file.
 
-    A comparator that covers no TF gives arrays without rows. ``drawn`` maps each TF to labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does.
+    A comparator that covers no TF gives arrays without rows. ``drawn`` maps each TF to
+    labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does.
 
     The keys are: ``tfs``; ``recall`` (101,), a grid; ``precision`` (TFs, 101), the best precision at a recall of at
     least each grid value; ``prevalence`` (TFs,); ``reliability_predicted``, ``reliability_observed`` and

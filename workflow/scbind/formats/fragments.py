@@ -230,7 +230,10 @@ def _count_columns(path, text: bytes, line: int) -> int:
 
 
 def _parse(path, text: bytes, columns: int, line: int) -> Iterator[tuple[int, pa.Table | None]]:
-    """Yield tables, or None at the end, each with the number of lines passed over before it; ``line`` is the number of the first line."""
+    """Yield tables, or None at the end, each with the number of lines passed over before it.
+
+    ``line`` is the number of the first line.
+    """
     try:
         table = _read(text, columns)
     except pa.ArrowInvalid:
