@@ -1,5 +1,6 @@
 import errno
 import gzip
+import shlex
 import subprocess
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -334,6 +335,17 @@ def test_what_tools_write_for_no_barcode_is_no_cell(bam, capsys, none):
     bam_to_fragments(files.path, files.out, SIZES)
     assert read(files.out)["barcode"].tolist() == ["A"]
     assert "1 fragments of 3 read pairs; 2 pairs had no CB" in capsys.readouterr().err
+
+
+def test_the_printed_command_renames_the_chromosomes_of_a_bam(bam, tmp_path):
+    files = bam([(100, 200, "A", {})], names=("1", "2"))
+    with pytest.raises(InputError, match="add the prefix chr: samtools reheader") as caught:
+        bam_to_fragments(files.path, files.out, SIZES)
+    program, *arguments, redirect, renamed = shlex.split(caught.value.remedy.partition(": ")[2])
+    assert (program, arguments.pop(0), redirect) == ("samtools", "reheader", ">")
+    pysam.reheader(*arguments, save_stdout=str(tmp_path / renamed), catch_stdout=False)
+    bam_to_fragments(tmp_path / renamed, files.out, SIZES)
+    assert read(files.out)["start"].tolist() == [104]
 
 
 def test_another_mitochondrial_genome_is_no_reason_to_refuse(bam, capsys):
