@@ -7,6 +7,7 @@ lengths of all chromosomes before it in ``chrom.sizes``. Chromosomes with sequen
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -40,9 +41,12 @@ class ChromSizes:
         """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line."""
         names, lengths = [], []
         require(path, "run the reference rule first")
-        for number, line in enumerate(Path(path).read_text().splitlines(), 1):
-            fields = line.split("\t")
-            if len(fields) < 2 or not fields[1].isdigit():
+        text = Path(path).read_text(encoding="utf-8", errors="replace")
+        for number, line in enumerate(text.splitlines(), 1):
+            fields = line.split()
+            if not fields:
+                continue
+            if len(fields) < 2 or not re.fullmatch(r"[0-9]{1,15}", fields[1]):
                 raise InputError(
                     path,
                     f"expected name<TAB>length, got {line!r}",
