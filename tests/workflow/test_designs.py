@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Project
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
 
@@ -43,7 +42,7 @@ WHOLE = ("models", "splits")  # sections that stand in place of the demo's
 class Design:
     """A project on a copy of the small demo data, whose configuration and sheets can be changed."""
 
-    def __init__(self, project: Project, data: Path):
+    def __init__(self, project, data: Path):
         self.project, self.folder = project, project.folder
         shutil.copytree(data, self.folder / "data")
         self.config = yaml.safe_load((self.folder / "config/config.yaml").read_text())
@@ -73,9 +72,9 @@ class Design:
 
 
 @pytest.fixture(scope="session")
-def small_data(tmp_path_factory) -> Path:
+def small_data(tmp_path_factory, new_project) -> Path:
     """The data of the demo, made small, once for all designs."""
-    project = Project(tmp_path_factory.mktemp("small"))
+    project = new_project(tmp_path_factory.mktemp("small"))
     config = yaml.safe_load((project.folder / "config/config.yaml").read_text()) | {"demo": SMALL["demo"]}
     config["splits"] = SMALL["splits"]
     config["cells"]["neighbour_chromosomes"] = ["chr1", "chr2"]
@@ -85,8 +84,8 @@ def small_data(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def design(tmp_path, small_data) -> Design:
-    return Design(Project(tmp_path / "design"), small_data)
+def design(tmp_path, small_data, new_project) -> Design:
+    return Design(new_project(tmp_path / "design"), small_data)
 
 
 def keep_lines(design: Design, *lines: str) -> None:
@@ -271,12 +270,12 @@ def test_each_design_runs_to_the_end(design, change):
 
 
 @pytest.mark.designs
-def test_names_of_chromosomes_change_nothing_else(tmp_path, small_data):
+def test_names_of_chromosomes_change_nothing_else(tmp_path, small_data, new_project):
     """Tables and peaks are the same to the last digit, but for the names."""
-    plain = Design(Project(tmp_path / "plain"), small_data)
+    plain = Design(new_project(tmp_path / "plain"), small_data)
     plain.run()
     for kind, names in NAMES.items():
-        other = Design(Project(tmp_path / kind), small_data)
+        other = Design(new_project(tmp_path / kind), small_data)
         rename(other, names)
         other.run()
         assert compared(plain.folder, other.folder, names) > 50
