@@ -1,4 +1,4 @@
-# make demo | demo-full | test | lint | format | lock | docs | docs-reference | clean
+# make demo | demo-full | test | test-designs | lint | format | lock | docs | docs-reference | clean
 # Use more cores: CORES=4 make demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help env demo demo-full test lint format lock docs docs-reference clean
+.PHONY: help env demo demo-full test test-designs lint format lock docs docs-reference clean
 
 help:
 	@echo "make demo    run the whole workflow on the embedded example"
@@ -46,9 +46,12 @@ lint: env
 	snakefmt --check Snakefile workflow
 	snakemake --lint
 
+test-designs: env
+	pytest -q -m designs
+
 test: lint
 	pytest -q -n $(CORES) --dist loadgroup -m "not demo"
-	pytest -q -m demo
+	pytest -q -m "demo and not designs"
 
 format: env
 	ruff check --fix

@@ -70,6 +70,12 @@ def job_counts(text: str) -> dict[str, int]:
     return {name: int(n) for name, n in re.findall(r"^(\w+) +(\d+)$", table, re.M) if name != "total"}
 
 
+@pytest.fixture(scope="session")
+def new_project() -> type[Project]:
+    """What makes a working folder, for tests that need several."""
+    return Project
+
+
 @pytest.fixture
 def project(tmp_path) -> Project:
     """A fresh working folder."""

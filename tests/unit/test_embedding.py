@@ -11,7 +11,8 @@ import pytest
 import scbind
 from scbind.cells.clusters import cluster, corrected
 from scbind.cells.columns import COLUMNS
-from scbind.cells.embedding import EmbedOptions, embed, reasons, sample_cells
+from scbind.cells.embedding import EmbedOptions, embed, reasons
+from scbind.cells.lenders import sample_cells
 from scbind.core.errors import InputError
 from scbind.plan.settings import default_options
 
@@ -408,3 +409,12 @@ def test_bad_samples_are_refused(tmp_path):
     table.drop(columns="n_reads").to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match="columns barcode, n_fragments, frac_duplicates"):
         embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")
+
+
+def test_a_sample_given_twice_is_refused(tmp_path):
+    types = "AB" * 15
+    samples = {name: write_sample(tmp_path / name, types, 4) for name in ("a", "b")}
+    with pytest.raises(InputError, match="30 of 30 cells of sample b are those of sample a"):
+        embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", options(), group="g")
+    samples["b"] = write_sample(tmp_path / "c", types, 5)  # the same barcodes in another experiment
+    embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", options(), group="g")

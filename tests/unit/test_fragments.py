@@ -1,5 +1,6 @@
 import errno
 import gzip
+import shlex
 import subprocess
 from contextlib import nullcontext
 from types import SimpleNamespace
@@ -334,6 +335,14 @@ def test_bad_bams_are_refused_and_leave_nothing(bam, tmp_path, pairs, options, m
     assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
 
 
+@pytest.mark.parametrize("barcode", ["AC\tGT", "AC\nGT", "AC\xa0GT"])
+def test_a_barcode_that_cannot_stand_in_a_text_is_refused(bam, tmp_path, barcode):
+    files = bam([(100, 200, "A", {}), (150, 250, barcode, {})])
+    with pytest.raises(InputError, match="in.bam, read .*: the tag CB of a read is no text"):
+        bam_to_fragments(files.path, files.out, SIZES)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
+
+
 @pytest.mark.parametrize("none", ["-", "0", "NO_BARCODE", None])
 def test_what_tools_write_for_no_barcode_is_no_cell(bam, capsys, none):
     files = bam([(100, 200, "A", {}), (150, 250, none, {}), (160, 260, none, {})])
@@ -353,6 +362,17 @@ def test_a_bam_damaged_inside_is_refused_once(bam, tmp_path):
     with pytest.raises(InputError, match="in.bam: truncated or damaged"):
         bam_to_fragments(files.path, files.out, SIZES)
     assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
+
+
+def test_the_printed_command_renames_the_chromosomes_of_a_bam(bam, tmp_path):
+    files = bam([(100, 200, "A", {})], names=("1", "2"))
+    with pytest.raises(InputError, match="add the prefix chr: samtools reheader") as caught:
+        bam_to_fragments(files.path, files.out, SIZES)
+    program, *arguments, redirect, renamed = shlex.split(caught.value.remedy.partition(": ")[2])
+    assert (program, arguments.pop(0), redirect) == ("samtools", "reheader", ">")
+    pysam.reheader(*arguments, save_stdout=str(tmp_path / renamed), catch_stdout=False)
+    bam_to_fragments(tmp_path / renamed, files.out, SIZES)
+    assert read(files.out)["start"].tolist() == [104]
 
 
 def test_another_mitochondrial_genome_is_no_reason_to_refuse(bam, capsys):

@@ -28,7 +28,7 @@ def test_sizes_offsets_and_lookup(tmp_path):
     ("text", "message"),
     [
         ("", "the file is empty"),
-        ("chr1\t5\nchr2 7\n", "line 2: expected name<TAB>length"),
+        ("chr1\t5\nchr2 x7\n", "line 2: expected name<TAB>length"),
         ("chr1\t-5\n", "line 1: expected"),
         ("chr1\t5\nchr1\t5\n", "listed twice"),
     ],

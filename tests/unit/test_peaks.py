@@ -279,7 +279,7 @@ def test_one_replicate_changes_nothing(tmp_path, sizes_path):
         assert status["source"] == "cell type" and status["replicates"] == 0 and status["merged"] == ["small"]
     lines = [row.split("\t") for row in CALLED.splitlines()]
     written = [row.split("\t") for row in (tmp_path / "out.narrowPeak").read_text().splitlines()]
-    assert [row[:3] + row[4:] for row in written] == [row[:3] + row[4:] for row in lines]
+    assert [row[:3] + row[4:] for row in written] == [[*row[:3], *row[4:8], "-1.0", row[9]] for row in lines]
 
 
 def test_peaks_are_kept_that_enough_replicates_have(tmp_path, sizes_path):
@@ -377,3 +377,25 @@ def test_consensus_peaks_never_overlap_and_every_input_is_represented(tmp_path, 
         for row in text.splitlines():
             summit = int(row.split("\t")[1]) + 100
             assert np.any((found["s"] < summit + 101) & (found["e"] > summit - 100))
+
+
+@pytest.mark.parametrize("names", [("1", "2", "10"), ("1", "X", "HLA-A*01:01:01:01")])
+def test_no_peak_is_lost_whatever_the_names_of_the_chromosomes(tmp_path, names):
+    n, width = 67_000, 100  # 201,000 peaks: pandas types a column block by block, of 131,072 lines and more
+    (tmp_path / "chrom.sizes").write_text("".join(f"{name}\t{(n + 2) * 2 * width}\n" for name in names))
+    start = (np.arange(n) + 1) * 2 * width
+    text = "".join(line(name, at, at + width) for name in names for at in start)
+    called = save(tmp_path, text, "called.narrowPeak")
+    choose_type_peaks(
+        called, {}, [], tmp_path / "chrom.sizes", tmp_path / "own.narrowPeak", tmp_path / "own.json", 2, {}
+    )
+    (tmp_path / "none.bed").write_text("")
+    consensus_peaks(
+        [tmp_path / "own.narrowPeak"],
+        tmp_path / "chrom.sizes",
+        tmp_path / "none.bed",
+        tmp_path / "c.bed",
+        width,
+    )
+    rows = [row.split("\t")[:3] for row in (tmp_path / "c.bed").read_text().splitlines()]
+    assert rows == [[name, str(at), str(at + width)] for name in names for at in start]

@@ -10,6 +10,7 @@ import pytest
 import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.core.errors import InputError
+from scbind.report.models import _unknown
 from scbind.report.page import ReportFiles, write_report
 from scbind.report.sections import _type_means
 from scbind.report.tables import comparison, html_table, join_names, number, top_differential
@@ -412,3 +413,16 @@ def test_tables_are_cut_and_sorted_by_value():
 
 def test_join_names():
     assert [join_names(x) for x in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
+
+
+def test_what_a_design_does_not_tell_is_said():
+    rows = [
+        ("scbind", "CTCF", "test", 0),
+        ("scbind", "SPI1", "test", 5),
+        ("other_lines_chip", "SPI1", "test", 5),
+    ]
+    metrics = pd.DataFrame(rows, columns=["model", "tf", "split", "n_bound"])
+    assert _unknown(metrics) == ["No held-out window is bound by CTCF, so their AUPRC is unknown (–)."]
+    alone = metrics[metrics["model"] == "scbind"]
+    assert _unknown(alone)[1] == "other_lines_chip has no value, because no TF was assayed in two cell lines."
+    assert _unknown(alone.assign(n_bound=1, model="other_lines_chip")) == []

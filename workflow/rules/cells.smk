@@ -140,6 +140,6 @@ rule sample_cells:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
         weights=lookup("infer/weights", within=SETTINGS),
-        code=source_digest("cells.embedding"),
+        code=source_digest("cells.lenders"),
     script:
         "../scripts/sample_cells.py"

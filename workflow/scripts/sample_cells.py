@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.cells.embedding import sample_cells
+    from scbind.cells.lenders import sample_cells
 
     sample_cells(
         snakemake.input.embedding,

@@ -17,18 +17,17 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 
-from scbind.cells.celltypes import name_cells, read_labels
+from scbind.cells.celltypes import name_cells
 from scbind.cells.clusters import cluster, corrected
 from scbind.cells.columns import COLUMNS
 from scbind.cells.doublets import sample_scores
 from scbind.cells.lsi import TileMatrix, Tiling, spectral
-from scbind.cells.neighbours import borrow
+from scbind.cells.samples import read_samples
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, require
+from scbind.core.files import atomic
 from scbind.core.runlog import say
-from scbind.formats.celltable import GROUP, read_whole
 from scbind.formats.genome import ChromSizes
-from scbind.formats.intervals import read_bed, read_called
+from scbind.formats.intervals import read_bed
 from scbind.formats.signal import CellSignal
 
 METADATA = ("donor", "condition")  # columns of the sample sheet that every cell gets
@@ -148,7 +147,7 @@ def embed(
     """
     sizes = ChromSizes.read(sizes_path)
     _check_chromosomes(options.neighbour_chromosomes, sizes, sizes_path)
-    obs, signals = _read_samples(samples, sizes, labels or {}, metadata or {})
+    obs, signals = read_samples(samples, sizes, labels or {}, metadata or {})
     obs["reason"] = reasons(obs, options.limits())
     _set_pass(obs, samples)
     say(f"{group}: {obs['pass'].sum()} of {len(obs)} cells pass")
@@ -223,21 +222,6 @@ def _check_chromosomes(chosen: Sequence[str] | None, sizes: ChromSizes, path: st
     if unknown := set(chosen or ()) - set(sizes.names):
         problem = f"has no chromosome {', '.join(sorted(unknown))}"
         raise InputError(path, problem, "correct cells.neighbour_chromosomes")
-
-
-def _read_samples(
-    samples: dict[str, dict], sizes: ChromSizes, labels: dict, metadata: dict
-) -> tuple[pd.DataFrame, dict[str, CellSignal]]:
-    """Return one table of the barcodes of all samples, with labels and metadata, and the insertions of each sample."""
-    signals, tables = {}, []
-    for sample, paths in samples.items():
-        table, signals[sample] = _read_sample(sample, paths, sizes)
-        path = labels.get(sample)
-        table["label"] = np.nan if path is None else read_labels(path, table["barcode"], sample)
-        for column in METADATA:
-            table[column] = metadata.get(sample, {}).get(column)
-        tables.append(table)
-    return pd.concat(tables, ignore_index=True), signals
 
 
 def _set_pass(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
@@ -326,49 +310,6 @@ def _typed(obs: pd.DataFrame) -> pd.DataFrame:
     return obs[[*order, "cluster", "label", "cell_type", "cell_type_source", "label_confidence"]]
 
 
-def sample_cells(
-    embedding: str | Path,
-    sample: str,
-    output: str | Path,
-    target_fragments: float,
-    max_neighbours: int,
-    weights: str,
-) -> None:
-    """Write the part of an embedding that belongs to one sample, with the lenders of each cell.
-
-    Rows are in the order of the sample's ``barcodes.tsv`` and include failed cells, so row ``i`` is cell ``i`` of its
-    :class:`scbind.formats.signal.CellSignal`. ``obsp["borrow"]`` is the float32 csr matrix of
-    :func:`scbind.cells.neighbours.borrow`, from ``X_neighbours`` if the embedding has it, otherwise from ``X_lsi``.
-    Only cells of one sample are compared, so batch effects do not matter. The row of a failed cell is empty.
-
-    Raises :class:`InputError` if the embedding does not contain the sample.
-    """
-    cells = read_whole(embedding, GROUP)
-    chosen = (cells.obs["sample"] == sample).to_numpy()
-    if not chosen.any():
-        known = ", ".join(map(str, cells.obs["sample"].cat.categories))
-        raise InputError(embedding, f"has no cell of sample {sample} (only {known})", "embed its group again")
-    cells = cells[chosen].copy()
-    points = cells.obsm["X_neighbours" if "X_neighbours" in cells.obsm else "X_lsi"]
-    n_fragments = cells.obs["n_fragments"].to_numpy()
-    cells.obsp["borrow"] = borrow(points, n_fragments, target_fragments, max_neighbours, weights)
-    cells.uns["borrow"] = {
-        "target_fragments": target_fragments,
-        "max_neighbours": max_neighbours,
-        "weights": weights,
-    }
-    passing = cells.obs["pass"].to_numpy()
-    borrowed = cells.obsp["borrow"] @ cells.obs["n_fragments"].to_numpy(dtype=np.float64)
-    number = np.diff(cells.obsp["borrow"].indptr)[passing] - 1
-    if passing.any():
-        short = int((borrowed[passing] < target_fragments).sum())
-        say(f"{sample}: {passing.sum()} cells borrow from {np.median(number):.0f} other cells (median)")
-        if short:
-            say(f"{sample}: {short} of these cells stay below {target_fragments} fragments")
-    with atomic(output) as path:
-        cells.write_h5ad(path)
-
-
 def reasons(obs: pd.DataFrame, limits: list[tuple[str, str, float | None]]) -> np.ndarray:
     """Return, per cell, the thresholds that it does not meet, such as ``tss_enrichment 2.1 < 4``; empty if none.
 
@@ -386,27 +327,3 @@ def reasons(obs: pd.DataFrame, limits: list[tuple[str, str, float | None]]) -> n
         found = obs.loc[fails, column].map(style).astype(object)
         text[fails] += "; " + column + " " + found + f" {sign} {limit}"
     return text.str.removeprefix("; ").to_numpy(dtype=object)
-
-
-def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFrame, CellSignal]:
-    """Return the table of a sample's barcodes, with their fraction of insertions in peaks, and its insertions."""
-    remedy = "count the sample's fragments again"
-    path = require(paths["barcodes"], remedy)
-    unknown = dict.fromkeys(("nucleosome_signal", "tss_enrichment"), [""])
-    table = pd.read_csv(path, sep="\t", dtype={"barcode": str}, keep_default_na=False, na_values=unknown)
-    if list(table.columns) != COLUMNS:
-        raise InputError(path, f"has columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}", remedy)
-    signal = CellSignal.open(paths["position"], paths["cell"], len(table), sizes)
-    if len(signal.position) != 2 * table["n_fragments"].sum():
-        raise InputError(
-            path,
-            f"its {table['n_fragments'].sum()} fragments do not match the {len(signal.position)} insertions of "
-            f"{paths['position']}",
-            remedy,
-        )
-    peaks = read_called(paths["peaks"], sizes)
-    offset = sizes.offsets[pd.Index(sizes.names).get_indexer(peaks["chrom"])]
-    within = signal.totals_within(offset + peaks["start"].to_numpy(), offset + peaks["end"].to_numpy())
-    table["frac_in_peaks"] = within / np.maximum(2 * table["n_fragments"], 1)
-    table["sample"] = sample
-    return table, signal

@@ -206,7 +206,8 @@ def write_curves(
 ) -> None:
     """Write the precision-recall curve of each TF, and the calibration curve of all TFs pooled, to an npz file.
 
-    ``drawn`` maps each TF to labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does.
+    A comparator that covers no TF gives arrays without rows. ``drawn`` maps each TF to
+    labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does.
 
     The keys are: ``tfs``; ``recall`` (101,), a grid; ``precision`` (TFs, 101), the best precision at a recall of at
     least each grid value; ``prevalence`` (TFs,); ``reliability_predicted``, ``reliability_observed`` and
@@ -218,7 +219,7 @@ def write_curves(
         for tf in tfs:
             truth, score, weight = drawn[tf]  # read once, because it may come from disk
             precision.append(precision_on_grid(truth, score, RECALL_GRID, weight))
-            prevalence.append(np.average(truth, weights=weight))
+            prevalence.append(np.average(truth, weights=weight) if len(truth) else np.nan)
             yield truth, np.clip(score, 0, 1), weight
 
     predicted, observed, count = pooled_calibration_curve(each_tf())
@@ -227,7 +228,7 @@ def write_curves(
             handle,
             tfs=np.array(tfs),
             recall=RECALL_GRID,
-            precision=np.stack(precision),
+            precision=np.array(precision).reshape(len(tfs), len(RECALL_GRID)),
             prevalence=np.array(prevalence),
             reliability_predicted=predicted,
             reliability_observed=observed,

@@ -28,7 +28,7 @@ class Comparator:
     drawn: bool = True
 
 
-ORACLE = "oracle"
+ORACLE, OTHER_LINES = "oracle", "other_lines_chip"
 # In the order of evaluation. Snakefile, evaluation, report and docs use this dict.
 BASELINES = {
     "accessibility": Comparator("counts insertions in the window, divided by the depth"),
@@ -38,7 +38,7 @@ BASELINES = {
     "boosted_trees": Comparator(
         "fits small boosted trees per TF to insertions at four widths and motif matches", probability=True
     ),
-    "other_lines_chip": Comparator(
+    OTHER_LINES: Comparator(
         "uses the TF's ChIP-seq in other lines at the same windows, if the TF was assayed in another line",
         control=True,
     ),

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pandas as pd
@@ -72,6 +73,7 @@ def iter_fragments(
     Examples
     --------
     >>> from pathlib import Path
+    from typing import NoReturn
     >>> import numpy as np
     >>> path = Path(folder) / 'fragments.tsv'
     >>> _ = path.write_text('chr1\t100\t180\tACGT-1\t2\nchr1\t150\t300\tTTGA-1\t1\n')
@@ -178,15 +180,16 @@ def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
             text = rest + block
             cut = len(text) if not block else text.rfind(b"\n") + 1
             text, rest = text[:cut], text[cut:]
-            for passed_over, part in _parts(text):
-                line += passed_over
-                if not part:
-                    continue
-                if not columns:
-                    columns = _count_columns(path, part, line)
-                table = _parse(path, part, columns, line)
-                yield line, table
-                line += len(table)
+            begin = 0
+            while not columns and begin < len(text) and (header := PASSED_OVER.match(text, begin)):
+                begin, line = header.end(), line + 1
+            if text := text[begin:]:
+                columns = columns or _count_columns(path, text, line)
+                for skipped, table in _parse(path, text, columns, line):
+                    line += skipped
+                    if table is not None:
+                        yield line, table
+                        line += len(table)
             if len(rest) > LONGEST_LINE:
                 raise InputError(
                     path,
@@ -200,11 +203,6 @@ def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
 
 def _parts(text: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of data between comments and empty lines, each with the number of lines passed over before."""
-    if not (
-        text.startswith((b"#", b"\n", b"\r\n")) or any(mark in text for mark in (b"\n#", b"\n\n", b"\n\r\n"))
-    ):
-        yield 0, text
-        return
     begin, passed_over = 0, 0
     for match in PASSED_OVER.finditer(text):
         if match.start() == len(text):  # the end of the text matches as an empty line
@@ -231,41 +229,72 @@ def _count_columns(path, text: bytes, line: int) -> int:
     return columns
 
 
-def _parse(path, text: bytes, columns: int, line: int) -> pa.Table:
+def _parse(path, text: bytes, columns: int, line: int) -> Iterator[tuple[int, pa.Table | None]]:
+    """Yield tables, or None at the end, each with the number of lines passed over before it.
+
+    ``line`` is the number of the first line.
+    """
+    try:
+        table = _read(text, columns)
+    except pa.ArrowInvalid:
+        table = None
+    # To look for comments in text that has none would take a tenth of the reading time.
+    if table is not None and not any(_is_comment(chunk) for chunk in table["chrom"].chunks):
+        yield 0, table
+        return
+    for passed_over, part in _parts(text):
+        line += passed_over
+        if not part:
+            yield passed_over, None
+            continue
+        try:
+            table = _read(part, columns)
+        except pa.ArrowInvalid as error:
+            _refuse_line(path, part, columns, line, error)
+        yield passed_over, table
+        line += len(table)
+
+
+def _is_comment(chrom: pa.DictionaryArray) -> bool:
+    return any(name.startswith("#") for name in chrom.dictionary.to_pylist())
+
+
+def _read(text: bytes, columns: int) -> pa.Table:
     names = [*COLUMNS, *(f"unused{number}" for number in range(columns - len(COLUMNS)))][:columns]
     kinds = dict.fromkeys(COLUMNS, pa.int64()) | {
         "chrom": pa.dictionary(pa.int32(), pa.string()),
         "barcode": pa.string(),
     }
     used = names[: len(COLUMNS)]
-    try:
-        return pacsv.read_csv(
-            pa.BufferReader(text),
-            read_options=pacsv.ReadOptions(column_names=names, block_size=BLOCK),
-            parse_options=pacsv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
-            convert_options=pacsv.ConvertOptions(
-                column_types={name: kinds[name] for name in used},
-                include_columns=used,
-                null_values=[],
-                strings_can_be_null=False,
-            ),
-        ).unify_dictionaries()
-    except pa.ArrowInvalid as error:
-        # Read line by line now, to name the first bad line.
-        for number, row in enumerate(text.decode(errors="replace").split("\n"), line):
-            fields = row.rstrip("\r").split("\t")
-            numbers = [fields[i] for i in (1, 2, 4) if i < len(fields)]
-            if len(fields) != columns or not all(_is_whole(value) for value in numbers):
-                raise InputError(
-                    path,
-                    f"expected {columns} columns with whole numbers in 2, 3 and 5, got {row[:80]!r}",
-                    "correct the line, or make the file again",
-                    f"line {number}",
-                ) from error
-        detail = " ".join(str(error).split())
-        raise InputError(
-            path, f"cannot be parsed ({detail})", "make the file again", f"after line {line}"
-        ) from error
+    return pacsv.read_csv(
+        pa.BufferReader(text),
+        read_options=pacsv.ReadOptions(column_names=names, block_size=BLOCK),
+        parse_options=pacsv.ParseOptions(delimiter="\t", quote_char=False, ignore_empty_lines=False),
+        convert_options=pacsv.ConvertOptions(
+            column_types={name: kinds[name] for name in used},
+            include_columns=used,
+            null_values=[],
+            strings_can_be_null=False,
+        ),
+    ).unify_dictionaries()
+
+
+def _refuse_line(path, text: bytes, columns: int, line: int, error: pa.ArrowInvalid) -> NoReturn:
+    """Read line by line, to name the first bad line."""
+    for number, row in enumerate(text.decode(errors="replace").split("\n"), line):
+        fields = row.rstrip("\r").split("\t")
+        numbers = [fields[i] for i in (1, 2, 4) if i < len(fields)]
+        if len(fields) != columns or not all(_is_whole(value) for value in numbers):
+            raise InputError(
+                path,
+                f"expected {columns} columns with whole numbers in 2, 3 and 5, got {row[:80]!r}",
+                "correct the line, or make the file again",
+                f"line {number}",
+            ) from error
+    detail = " ".join(str(error).split())
+    raise InputError(
+        path, f"cannot be parsed ({detail})", "make the file again", f"after line {line}"
+    ) from error
 
 
 def _is_whole(text: str) -> bool:

@@ -43,7 +43,9 @@ class ChromSizes:
         names, lengths = [], []
         require(path, "run the reference rule first")
         for number, line in read_lines(path, "give name<TAB>length, one chromosome per line"):
-            fields = line.split("\t")
+            fields = line.split()
+            if not fields:
+                continue
             if len(fields) < 2 or not re.fullmatch(r"[0-9]{1,15}", fields[1]):
                 raise InputError(
                     path,

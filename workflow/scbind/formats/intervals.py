@@ -64,7 +64,9 @@ def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
         On a missing or truncated file, other than 10 columns, values that are no finite numbers, intervals or summits
         outside, and foreign chromosome names.
     """
-    lines, rows = _rows(path) if _has_content(path) else (np.zeros(0, dtype=np.int64), [])
+    lines, rows = (
+        _rows(path, "call the peaks again") if _has_content(path) else (np.zeros(0, dtype=np.int64), [])
+    )
     for number, fields in zip(lines, rows, strict=True):
         if len(fields) != len(COLUMNS):
             raise InputError(
@@ -119,13 +121,13 @@ def _has_content(path) -> bool:
     return not Path(path).exists() or Path(path).stat().st_size > 0
 
 
-def _rows(path) -> tuple[np.ndarray, list[list[str]]]:
+def _rows(path, remedy: str = "check the path in the configuration") -> tuple[np.ndarray, list[list[str]]]:
     """Read the fields of each line of data and the numbers of these lines, int64 (lines,).
 
     Columns are separated by tabs, or by spaces in a file whose first line has no tab.
     """
     numbers, rows, separator = [], [], None
-    for number, line in read_lines(path):
+    for number, line in read_lines(path, remedy):
         if not line.strip() or line.startswith(("#", "track", "browser")):
             continue
         if separator is None:

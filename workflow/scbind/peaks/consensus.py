@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_result, write_bed
+from scbind.core.files import atomic, write_bed
 from scbind.core.runlog import say
 from scbind.formats.bedtools import overlapped
 from scbind.formats.genome import ChromSizes
@@ -63,12 +63,12 @@ def choose_type_peaks(
     sizes = ChromSizes.read(sizes_path)
     reason, found, compared = str(facts.get("reason", "")), None, 0
     if called is not None:
-        found = _read_called(called)
+        found = read_called(called, sizes).astype({"score": np.int64})  # as MACS3 writes it
         reason = "" if len(found) else "MACS3 found no peak"
     n_called = 0 if found is None else len(found)
     if n_called and min_replicates > 1 and len(replicates) >= min_replicates:
         compared = len(replicates)
-        seen = sum(overlapped(found, _read_called(path), HALF) for path in replicates.values())
+        seen = sum(overlapped(found, read_called(path, sizes), HALF) for path in replicates.values())
         found = found[seen >= min_replicates]
         reason = "" if len(found) else f"no peak is seen in {min_replicates} of {compared} replicates"
         say(
@@ -82,13 +82,6 @@ def choose_type_peaks(
     with atomic(status_json) as scratch:
         scratch.write_text(json.dumps(status, indent=2) + "\n")
         write_narrowpeak(found, output, sizes)
-
-
-def _read_called(path) -> pd.DataFrame:
-    """Read peaks that this workflow called; the file may be empty."""
-    if Path(path).exists() and Path(path).stat().st_size == 0:
-        return pd.DataFrame({name: pd.Series(dtype=object) for name in COLUMNS})
-    return read_result(path, "call the peaks again", header=None, names=COLUMNS)
 
 
 def consensus_peaks(

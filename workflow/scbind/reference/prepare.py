@@ -86,7 +86,7 @@ def prepare_reference(
 
 def _copy_plain(fasta, target: Path) -> None:
     with open_plain(fasta, "give a FASTA file") as source, open(target, "wb") as out:
-        first = source.read(BLOCK)
+        first = source.read(BLOCK).lstrip()
         if not first.startswith(b">"):
             raise InputError(fasta, "does not begin with '>'", "give a FASTA file", "line 1")
         out.write(first)

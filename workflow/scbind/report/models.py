@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scbind.evaluation.registry import COMPARATORS
+from scbind.evaluation.registry import COMPARATORS, OTHER_LINES
 from scbind.report import modelplots
 from scbind.report.read import Inputs
 from scbind.report.tables import MARKS, Section, comparison, html_table, join_names
@@ -44,6 +44,7 @@ def evaluation(inputs: Inputs) -> Section | None:
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )
+        section.text += _unknown(metrics)
         test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
         if len(test):
             figure = modelplots.auprc_dots(
@@ -84,6 +85,18 @@ def evaluation(inputs: Inputs) -> Section | None:
             )
         )
     return section
+
+
+def _unknown(metrics: pd.DataFrame) -> list[str]:
+    """Say what the design of the training data does not tell."""
+    test = metrics[metrics["split"] == "test"]
+    unbound = sorted(set(test.loc[test["n_bound"] == 0, "tf"]) - set(test.loc[test["n_bound"] > 0, "tf"]))
+    said = []
+    if unbound:
+        said.append(f"No held-out window is bound by {join_names(unbound)}, so their AUPRC is unknown (–).")
+    if len(test) and OTHER_LINES not in set(test["model"]):
+        said.append(f"{OTHER_LINES} has no value, because no TF was assayed in two cell lines.")
+    return said
 
 
 def _marks(inputs: Inputs) -> pd.DataFrame:

@@ -1,0 +1,281 @@
+"""Small and lopsided designs run to the end: each through `all`, and what cannot be told is marked as such."""
+
+import csv
+import gzip
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
+
+SMALL = {
+    "demo": {"n_cells": 80, "chromosome_mb": [0.35, 0.25, 0.2], "cell_fragments": 900},
+    "genome": {"name": "small"},
+    "models": {
+        "scbind": {
+            "epochs": 1,
+            "batch_size": 64,
+            "valid_windows": 200,
+            "options": {"members": 1},
+            "sampling": {"examples_per_epoch": 256, "depth_min": 0.001},
+        }
+    },
+    "splits": {"test": ["*:chr3", "LINE_C:*"], "valid": ["LINE_A:chr2", "LINE_B:chr2"]},
+    "peaks": {"min_cells": 10, "min_fragments": 2000},
+    "cells": {
+        "min_barcode": 50,
+        "min_fragments": 100,
+        "min_tss": None,
+        "neighbour_chromosomes": ["chr1", "chr2"],
+    },
+    "infer": {"background_draws": 5, "borrow_fragments": 5000},
+    "analysis": {"min_cells": 5, "motifs": {"n_sites": 20}},
+    "evaluate": {"truth": None, "max_cells": 10},
+}
+WHOLE = ("models", "splits")  # sections that stand in place of the demo's
+
+
+class Design:
+    """A project on a copy of the small demo data, whose configuration and sheets can be changed."""
+
+    def __init__(self, project, data: Path):
+        self.project, self.folder = project, project.folder
+        shutil.copytree(data, self.folder / "data")
+        self.config = yaml.safe_load((self.folder / "config/config.yaml").read_text())
+        for section, values in SMALL.items():
+            self.config[section] = values if section in WHOLE else self.config[section] | values
+        self.config["genome"] |= {
+            "fasta": "data/genome.fa",
+            "exclude": "data/exclude.bed",
+            "genes": "data/genes.bed",
+        }
+        self.sheets = {name: self.read(name) for name in ("tracks", "chip", "samples")}
+
+    def read(self, name: str) -> list[dict[str, str]]:
+        text = (self.folder / f"config/{name}.tsv").read_text().replace("resources/demo/", "data/")
+        return list(csv.DictReader(text.splitlines(), delimiter="\t"))
+
+    def run(self, *arguments):
+        (self.folder / "config/config.yaml").write_text(yaml.safe_dump(self.config))
+        for name, rows in self.sheets.items():
+            lines = ["\t".join(rows[0])] + ["\t".join(row.values()) for row in rows]
+            (self.folder / f"config/{name}.tsv").write_text("\n".join(lines) + "\n")
+        return self.project.snakemake(*arguments)
+
+    def table(self, name: str) -> list[dict[str, str]]:
+        with open(self.folder / "results" / name) as handle:
+            return list(csv.DictReader(handle, delimiter="\t"))
+
+
+@pytest.fixture(scope="session")
+def small_data(tmp_path_factory, new_project) -> Path:
+    """The data of the demo, made small, once for all designs."""
+    project = new_project(tmp_path_factory.mktemp("small"))
+    config = yaml.safe_load((project.folder / "config/config.yaml").read_text()) | {"demo": SMALL["demo"]}
+    config["splits"] = SMALL["splits"]
+    config["cells"]["neighbour_chromosomes"] = ["chr1", "chr2"]
+    (project.folder / "config/config.yaml").write_text(yaml.safe_dump(config))
+    project.snakemake("simulate_demo")
+    return project.folder / "resources/demo"
+
+
+@pytest.fixture
+def design(tmp_path, small_data, new_project) -> Design:
+    return Design(new_project(tmp_path / "design"), small_data)
+
+
+def keep_lines(design: Design, *lines: str) -> None:
+    for name in ("tracks", "chip"):
+        design.sheets[name] = [row for row in design.sheets[name] if row["cell_line"] in lines]
+
+
+def rewrite(path: Path, keep: Callable[[list[str]], bool]) -> None:
+    """Keep some lines of a tab-separated file."""
+    opened = gzip.open if path.suffix == ".gz" else open
+    with opened(path, "rt") as handle:
+        lines = [line for line in handle if line.startswith("#") or keep(line.rstrip("\n").split("\t"))]
+    with opened(path, "wt") as handle:
+        handle.writelines(lines)
+
+
+def one_line(design: Design) -> None:
+    """The design of scFAN, and of most who train: no other line to compare with."""
+    keep_lines(design, "LINE_A")
+    design.config["splits"] = {"test": ["*:chr3"], "valid": ["*:chr2"], "train": None}
+
+
+def one_tf(design: Design) -> None:
+    design.sheets["chip"] = [row for row in design.sheets["chip"] if row["tf"] == "CTCF"]
+
+
+def one_cell_type(design: Design) -> None:
+    cells = design.folder / "data/labels.tsv"
+    with gzip.open(design.folder / "data/sc/demo.fragments.tsv.gz", "rt") as handle:
+        barcodes = sorted({line.split("\t")[3] for line in handle if not line.startswith("#")})
+    cells.write_text("barcode\tcell_type\n" + "".join(f"{name}\tαβ T\n" for name in barcodes))
+    design.sheets["samples"][0] |= {"labels": "data/labels.tsv", "donor": "01", "condition": "NA"}
+
+
+def no_bound_test_window(design: Design) -> None:
+    for path in design.folder.glob("data/chip/*/*.gz"):
+        rewrite(path, lambda row: row[0] != "chr3")
+    design.config["splits"] = {"test": ["*:chr3"], "valid": ["*:chr2"], "train": None}
+
+
+def line_on_test_chromosomes_only(design: Design) -> None:
+    for row in design.sheets["tracks"]:
+        if row["cell_line"] == "LINE_C":
+            row["region"] = "chr3:0-200000"
+
+
+def tf_in_test_lines_only(design: Design) -> None:
+    design.sheets["chip"] = [
+        row for row in design.sheets["chip"] if row["tf"] != "GATA1" or row["cell_line"] == "LINE_C"
+    ]
+
+
+def tf_in_training_lines_only(design: Design) -> None:
+    design.sheets["chip"] = [
+        row for row in design.sheets["chip"] if row["tf"] in ("CTCF", "SPI1") and row["cell_line"] != "LINE_C"
+    ]
+
+
+def nothing_optional(design: Design) -> None:
+    design.config["genome"] |= {"genes": None, "exclude": None}
+
+
+def one_chromosome(design: Design) -> None:
+    path = design.folder / "data/genome.fa"
+    path.write_text(path.read_text().partition(">chr2")[0])
+    rewrite(design.folder / "data/exclude.bed", lambda row: row[0] == "chr1")
+    design.config["cells"]["neighbour_chromosomes"] = None
+    lines = [row["cell_line"] for row in design.sheets["tracks"] if row["cell_line"] != "LINE_C"]
+    design.config["splits"] = {
+        "test": ["*:chr1:0-80000"],
+        "valid": ["*:chr1:80000-150000"],
+        "train": [f"{line}:chr1:150000-350000" for line in lines],
+    }
+
+
+def many_contigs(design: Design) -> None:
+    with open(design.folder / "data/genome.fa", "a") as handle:
+        handle.writelines(f">scaffold_{number}\n{'ACGTTGCAAC' * 100}\n" for number in range(5000))
+
+
+def small_types(design: Design) -> None:
+    """No type is large enough for peaks of its own."""
+    design.config["peaks"] |= {"min_cells": 1000, "min_fragments": 10**8}
+
+
+DESIGNS = [
+    one_line,
+    one_tf,
+    one_cell_type,
+    no_bound_test_window,
+    line_on_test_chromosomes_only,
+    tf_in_test_lines_only,
+    tf_in_training_lines_only,
+    nothing_optional,
+    one_chromosome,
+    many_contigs,
+    small_types,
+]
+
+NAMES = {  # of Ensembl, yeast, the fly, HLA contigs, NCBI
+    "numbers": {"chr1": "1", "chr2": "2", "chr3": "10"},
+    "letters": {"chr1": "I", "chr2": "2L", "chr3": "NC_000001.11"},
+    "HLA": {"chr1": "HLA-A*01:01:01:01", "chr2": "X", "chr3": "1"},
+}
+
+
+def rename(design: Design, names: dict[str, str]) -> None:
+    """Give the chromosomes other names, in every file and setting."""
+
+    def line(text: str) -> str:
+        first, *rest = text.split("\t")
+        return "\t".join([names.get(first, first), *rest])
+
+    for path in (path for path in design.folder.glob("data/**/*") if path.suffix in (".bed", ".gz")):
+        opened = gzip.open if path.suffix == ".gz" else open
+        with opened(path, "rt") as handle:
+            lines = [line(text) for text in handle]
+        with opened(path, "wt") as handle:
+            handle.writelines(lines)
+    fasta = design.folder / "data/genome.fa"
+    lines = fasta.read_text().splitlines(keepends=True)
+    fasta.write_text("".join(f">{names[text[1:].strip()]}\n" if text[0] == ">" else text for text in lines))
+    config = design.config
+    config["cells"]["neighbour_chromosomes"] = [
+        names[name] for name in config["cells"]["neighbour_chromosomes"]
+    ]
+    for part, rules in config["splits"].items():
+        config["splits"][part] = [
+            f"{rule.split(':')[0]}:{names.get(rule.split(':')[1], rule.split(':')[1])}"
+            for rule in rules or ()
+        ] or None
+
+
+def numbers(design: Design) -> None:
+    rename(design, NAMES["numbers"])
+
+
+# What belongs together in one run: a design of one of each, and one whose lines and TFs are unevenly assayed.
+TOGETHER = {
+    "one of each": (one_line, one_tf, one_cell_type, nothing_optional, one_chromosome),
+    "uneven": (line_on_test_chromosomes_only, tf_in_test_lines_only, many_contigs, numbers),
+}
+
+
+def compared(plain: Path, other: Path, names: dict[str, str]) -> int:
+    """Compare the results of two runs whose chromosomes have other names; return the number of files."""
+    count = 0
+    for path in sorted((plain / "results").rglob("*")):
+        twin = other / path.relative_to(plain)
+        if path.suffix in (".tsv", ".bed", ".narrowPeak") and "provenance" not in path.parts:
+            text = re.sub(r"(?<![\w.])chr\d(?![\w.])", lambda match: names[match[0]], path.read_text())
+            assert sorted(twin.read_text().splitlines()) == sorted(text.splitlines()), path
+        elif path.suffix == ".npy":
+            assert twin.read_bytes() == path.read_bytes(), path
+        else:
+            continue
+        count += 1
+    return count
+
+
+def check(design: Design) -> None:
+    """Run the design to its end, and look at what every design must have."""
+    design.run()
+    assert (design.folder / "results/report.html").read_text().rstrip().endswith("</html>")
+    assert design.table("evaluation/metrics.tsv")
+    assert design.table("cells/cell_types.tsv")
+    assert not list(design.folder.glob("results/**/*.partial.*"))
+
+
+@pytest.mark.parametrize("name", TOGETHER)
+def test_small_and_lopsided_designs_run_to_the_end(design, name):
+    for change in TOGETHER[name]:
+        change(design)
+    check(design)
+
+
+@pytest.mark.designs
+@pytest.mark.parametrize("change", DESIGNS, ids=lambda change: change.__name__)
+def test_each_design_runs_to_the_end(design, change):
+    change(design)
+    check(design)
+
+
+@pytest.mark.designs
+def test_names_of_chromosomes_change_nothing_else(tmp_path, small_data, new_project):
+    """Tables and peaks are the same to the last digit, but for the names."""
+    plain = Design(new_project(tmp_path / "plain"), small_data)
+    plain.run()
+    for kind, names in NAMES.items():
+        other = Design(new_project(tmp_path / kind), small_data)
+        rename(other, names)
+        other.run()
+        assert compared(plain.folder, other.folder, names) > 50
