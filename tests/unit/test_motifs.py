@@ -74,6 +74,11 @@ def test_jaspar_needs_no_network(tmp_path, capfd):
             "nsites is '-5'",
         ),
         ("MEME version 4\nMOTIF a\nletter-probability matrix: nsites= 1e300\n0 0 0 1\n", "nsites is '1e300'"),
+        (
+            "MEME version 4\nMOTIF a\nletter-probability matrix: w= 1\n0 0 0 1\n"
+            "letter-probability matrix: w= 1\n0 1 0 0\n",
+            "a matrix has no line MOTIF with a name",
+        ),
         ("AC  M1\nXX\nP0  A C G T\nXX\n//\n", "matrix 'M1 M1' has no position"),
         ("AC  M1\nXX\nP0  A C G T\n01  1 2 3\n//\n", "cannot be read as TRANSFAC"),
         ("chr1\t1\t2\n", "holds no matrix; give matrices in the format of JASPAR, MEME"),
