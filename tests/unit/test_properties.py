@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
 
 # --- barcodes ---------------------------------------------------------------------------------------------------------
 
-CORES = st.lists(st.text("ACGT", min_size=4, max_size=5), min_size=1, max_size=12, unique=True)
+CORES = st.lists(st.text("AC", min_size=3, max_size=4), min_size=1, max_size=12, unique=True)  # of few, so that libraries share some
 SAMPLES = ("s1", "s_1", "pbmc.10k", "a-b", "1")
 
 
@@ -252,7 +252,7 @@ def motif_text(kind: str, counts: np.ndarray) -> str:
 
 @checked
 @given(st.lists(matrices(), min_size=1, max_size=2), st.sampled_from(LINE_ENDS))
-@example([np.array([[10, 970, 10, 10], [10, 10, 970, 10], [970, 10, 10, 10], [10, 10, 10, 970]])], "\n")
+@example([np.array([[400, 100, 200, 300], [300, 400, 100, 200], [200, 300, 400, 100], [100, 200, 300, 400]])], "\n")
 def test_the_same_matrix_in_any_format_gives_the_same_log_odds(folder, counts, end):
     path = folder / "motifs"
     for kind in ("JASPAR", "HOCOMOCO rows", "HOMER", "MEME", "TRANSFAC"):
