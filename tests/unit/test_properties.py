@@ -268,3 +268,12 @@ def test_the_same_matrix_in_any_format_gives_the_same_log_odds(folder, counts, e
         assert [profile.name for profile in found] == ["CTCF"] * len(counts)
         for profile, each in zip(found, counts, strict=True):
             np.testing.assert_allclose(log_odds(profile.counts), log_odds(each), atol=1e-4, err_msg=kind)
+
+
+@pytest.mark.parametrize("more", ["x" * 200_000, '"' + "x" * 200_000])
+def test_a_very_long_field_is_read_or_refused_in_one_line(folder, more):
+    path = folder / "long.csv"
+    path.write_text(f"sample,path,format,note\ns,p,bam,{more}\n")
+    assert read_table(path, "samples")[0][1]["note"] == more.strip('"')
+    found = read_columns(path, ("sample", "path"), "write it again")
+    assert found.to_numpy().tolist() == [["s", "p"]]

@@ -21,6 +21,8 @@ if TYPE_CHECKING:  # the Snakefile imports this module and has to start at once
     import numpy as np
     import pandas as pd
 
+csv.field_size_limit(1 << 30)  # characters; the limit of Python, 131,072, would end in a traceback
+
 
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:

@@ -201,7 +201,7 @@ def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
 def _parts(text: bytes) -> Iterator[tuple[int, bytes]]:
     """Yield the lines of data between comments and empty lines, each with the number of lines passed over before."""
     if not (
-        text.startswith((b"#", b"\n", b"\r\n")) or any(mark in text for mark in (b"\n#", b"\n\n", b"\n\r\n"))
+        text.startswith((b"#", b"\n", b"\r")) or any(mark in text for mark in (b"\n#", b"\n\n", b"\n\r"))
     ):
         yield 0, text
         return
