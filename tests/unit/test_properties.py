@@ -24,7 +24,21 @@ checked = settings(max_examples=50, derandomize=True, database=None, deadline=No
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")
-LIKE_VALUES = ("NA", "nan", "1e5", "001", "TRUE", "None", "-", "1.0", "0x1F", "α β", 'layer 2"', 'a "b" c', "a\u2028b")
+LIKE_VALUES = (
+    "NA",
+    "nan",
+    "1e5",
+    "001",
+    "TRUE",
+    "None",
+    "-",
+    "1.0",
+    "0x1F",
+    "α β",
+    'layer 2"',
+    'a "b" c',
+    "a\u2028b",
+)
 
 
 def words(without: str = "", least: int = 1):
@@ -41,7 +55,9 @@ def folder(tmp_path_factory):
 
 # --- barcodes ---------------------------------------------------------------------------------------------------------
 
-CORES = st.lists(st.text("AC", min_size=3, max_size=4), min_size=1, max_size=12, unique=True)  # of few, so that libraries share some
+CORES = st.lists(
+    st.text("AC", min_size=3, max_size=4), min_size=1, max_size=12, unique=True
+)  # of few, so that libraries share some
 SAMPLES = ("s1", "s_1", "pbmc.10k", "a-b", "1")
 
 
@@ -60,7 +76,9 @@ def listed_as(names) -> pd.Series:
     st.sampled_from(["{}#", "{}_", "{}:", "", "other#"]),
     st.randoms(use_true_random=False),
 )
-def test_any_common_prefix_and_number_finds_the_same_cells(cores, first, last, ours, theirs, sample, prefix, random):
+def test_any_common_prefix_and_number_finds_the_same_cells(
+    cores, first, last, ours, theirs, sample, prefix, random
+):
     present, wanted = cores[: max(first, 1)], cores[min(first, last, len(cores) - 1) :]
     random.shuffle(wanted)
     ending = ours if theirs == "as in the fragments" else theirs
@@ -79,8 +97,12 @@ def test_any_common_prefix_and_number_finds_the_same_cells(cores, first, last, o
     st.integers(1, 2),
     st.sampled_from(["s{n}", "s_{n}", "s", "{n}", "of me"]),
 )  # fmt: skip
-def test_a_list_of_several_libraries_never_names_a_cell_of_another(first, second, spelled, ours, library, sample):
-    listed = [(spelled.format(core=core, n=n), n, core) for n, cores in ((1, first), (2, second)) for core in cores]
+def test_a_list_of_several_libraries_never_names_a_cell_of_another(
+    first, second, spelled, ours, library, sample
+):
+    listed = [
+        (spelled.format(core=core, n=n), n, core) for n, cores in ((1, first), (2, second)) for core in cores
+    ]
     own = (first, second)[library - 1]
     present = pd.Index([core + ours.format(n=library) for core in own])
     names = listed_as([name for name, _, _ in listed])
@@ -103,7 +125,10 @@ def dumped(rows, separator: str, quoting: int, end: str) -> str:
 
 SHEET_ROWS = st.lists(
     st.fixed_dictionaries(
-        {name: words("\t#", least=1 if name in COLUMNS["samples"][0] else 0) for name in sum(COLUMNS["samples"], ())}
+        {
+            name: words("\t#", least=1 if name in COLUMNS["samples"][0] else 0)
+            for name in sum(COLUMNS["samples"], ())
+        }
     ),
     min_size=1,
     max_size=2,
@@ -140,14 +165,18 @@ def as_r(rows: list[list[str]], names: list[str] | None) -> str:
 @given(
     st.lists(st.tuples(words("\t\n\r"), words("\t\n\r", least=0)), min_size=1, max_size=5),
     words("\t\n\r"),
-    st.sampled_from(["R", "R with row names", "R csv", "pandas", "pandas tsv", "pandas with index", "plain", "Excel"]),
+    st.sampled_from(
+        ["R", "R with row names", "R csv", "pandas", "pandas tsv", "pandas with index", "plain", "Excel"]
+    ),
     st.sampled_from(["cell_type", "cell.type", "Cell Type", "CELLTYPE"]),
     st.sampled_from(LINE_ENDS),
     st.sampled_from(ENCODINGS),
     st.booleans(),
 )
 @example([("AAA", 'layer 2"')], "x", "R", "cell_type", "\n", "utf-8", False)
-def test_a_table_of_text_reads_back_as_it_was_written(folder, rows, more, writer, spelled, end, encoding, packed):
+def test_a_table_of_text_reads_back_as_it_was_written(
+    folder, rows, more, writer, spelled, end, encoding, packed
+):
     frame = pd.DataFrame(rows, columns=["barcode", spelled], dtype=object).assign(n=more)
     lines = [list(frame), *frame.to_numpy().tolist()]
     if writer.startswith("R") and writer != "R csv":
@@ -199,14 +228,19 @@ def gff3(row: int, name: str, feature: str) -> str:
 def test_the_same_genes_in_any_format_give_the_same_table(folder, genes, feature, parts, packed):
     spans = [(name, chrom, *sorted(ends), strand) for name, (chrom, *ends), strand in genes]
     expected = sorted(
-        (name, chrom, low, high + 1, low if strand == "+" else high, strand) for name, chrom, low, high, strand in spans
+        (name, chrom, low, high + 1, low if strand == "+" else high, strand)
+        for name, chrom, low, high, strand in spans
     )
     texts = ["".join(f"{SIZES.names[chrom]}\t{low}\t{high + 1}\t{name}\t0\t{strand}\n"
                      for name, chrom, low, high, strand in spans)]  # fmt: skip
     for attributes in (gtf, gff3):
         text = "##a header\n"
         for row, (name, chrom, low, high, strand) in enumerate(spans):
-            cuts = np.unique(np.linspace(low, high + 1, parts + 1).astype(int)) if feature == "exon" else [low, high + 1]
+            cuts = (
+                np.unique(np.linspace(low, high + 1, parts + 1).astype(int))
+                if feature == "exon"
+                else [low, high + 1]
+            )
             for begin, end in zip(cuts, cuts[1:], strict=False):
                 text += f"{SIZES.names[chrom]}\tx\t{feature}\t{begin + 1}\t{end}\t.\t{strand}\t.\t"
                 text += attributes(row, name, feature) + "\n"
@@ -237,7 +271,9 @@ def motif_text(kind: str, counts: np.ndarray) -> str:
         return "".join(" ".join(f"{value:g}" for value in row) + "\n" for row in values)
 
     if kind == "JASPAR":
-        body = "".join(f"{base} [ {' '.join(map(str, row))} ]\n" for base, row in zip("ACGT", counts, strict=True))
+        body = "".join(
+            f"{base} [ {' '.join(map(str, row))} ]\n" for base, row in zip("ACGT", counts, strict=True)
+        )
         return f">MA0139.1\tCTCF\n{body}"
     if kind == "HOCOMOCO rows":
         return ">CTCF_HUMAN.H11MO.0.A\n" + rows(counts)
@@ -252,7 +288,9 @@ def motif_text(kind: str, counts: np.ndarray) -> str:
 
 @checked
 @given(st.lists(matrices(), min_size=1, max_size=2), st.sampled_from(LINE_ENDS))
-@example([np.array([[400, 100, 200, 300], [300, 400, 100, 200], [200, 300, 400, 100], [100, 200, 300, 400]])], "\n")
+@example(
+    [np.array([[400, 100, 200, 300], [300, 400, 100, 200], [200, 300, 400, 100], [100, 200, 300, 400]])], "\n"
+)
 def test_the_same_matrix_in_any_format_gives_the_same_log_odds(folder, counts, end):
     path = folder / "motifs"
     for kind in ("JASPAR", "HOCOMOCO rows", "HOMER", "MEME", "TRANSFAC"):

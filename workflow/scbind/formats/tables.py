@@ -92,7 +92,9 @@ def unquoted(field: str) -> str:
     field = field.strip()
     if len(field) > 1 and field[0] == field[-1] == '"':
         inner = field[1:-1]
-        escaped = '"' not in inner.replace('\\"', "")  # write.table of R writes \" for a quote, others write ""
+        escaped = '"' not in inner.replace(
+            '\\"', ""
+        )  # write.table of R writes \" for a quote, others write ""
         return (inner.replace('\\"', '"') if escaped else inner.replace('""', '"')).strip()
     return field
 

@@ -221,7 +221,10 @@ def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]
     for column in header:
         if column not in known:
             raise InputError(
-                path, f"unknown column {column[:80]!r}", f"known: {', '.join(known)} (tab-separated)", "header"
+                path,
+                f"unknown column {column[:80]!r}",
+                f"known: {', '.join(known)} (tab-separated)",
+                "header",
             )
         if header.count(column) > 1:
             raise InputError(path, f"column {column!r} appears twice", "keep one of them", "header")
