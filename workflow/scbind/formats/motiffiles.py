@@ -24,6 +24,7 @@ from scbind.formats.motifs import log_odds
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
+LARGEST = 2**53  # number of sites or positions that is no mistake
 WHOLE = 0.02  # largest distance from 1 of the sum of a position, in a matrix of probabilities
 TRANSFAC_KEY = re.compile(r"^(AC|ID|NA|VV|XX|DE|P0|PO)\b")
 HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H11MO.0.A, CTCF.H12CORE.0.P.B
@@ -192,7 +193,7 @@ def _oriented(path, header: str, line: int, rows: list[tuple[str, list[float]]])
     if values.shape == (4, 4) and not letters:
         across, down = (np.ptp(values.sum(axis=axis)) for axis in (1, 0))
         by_position = across <= down
-        if across == down and not np.array_equal(values, values.T):
+        if np.isclose(across, down, atol=1e-9 * values.max()) and not np.array_equal(values, values.T):
             problem = f"matrix {header!r} of 4 x 4 may have its positions in rows or in columns"
             raise InputError(path, problem, "write rows as A [ 1 2 3 4 ]", f"line {line}")
     return values.T if by_position else values
@@ -209,8 +210,10 @@ def _meme(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
             title, begun = line.removeprefix("MOTIF").strip(), number
         elif line.startswith("letter-probability matrix"):
             found = dict(re.findall(r"(\w+)\s*=\s*(\S+)", line))
-            width, rows = int(_number(found.get("w"))), []
-            sites = int(_number(found.get("nsites"))) or SITES
+            given = [_number(found.get(key)) for key in ("w", "nsites")]
+            if not all(0 <= value < LARGEST for value in given):
+                raise InputError(path, f"w or nsites is no number in {line[:80]!r}", REMEDY, f"line {number}")
+            width, sites, rows = int(given[0]), int(given[1]) or SITES, []
             if found.get("alength", "4") != "4":
                 raise InputError(
                     path, "the alphabet has not four letters", "give motifs of DNA", f"line {number}"
