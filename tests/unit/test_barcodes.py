@@ -40,6 +40,16 @@ def test_lists_as_pipelines_write_them(tmp_path, text):
         assert read_barcodes(path).tolist() == ["AAA-1", "CCC-1"]
 
 
+def test_a_table_of_cell_ranger_is_read_line_by_line(tmp_path):
+    path = tmp_path / "list.csv"
+    head = "barcode,total,is__cell_barcode\nAAA-1,5,1\n"
+    path.write_text(f'{head}"CCC-1,6,1\nTTT-1,1,0\n')
+    with pytest.raises(InputError, match="line 3: 1 fields where the header has 3"):
+        read_barcodes(path)
+    path.write_text(f"{head}CCC-1,{'6' * 200_000},1\n")
+    assert read_barcodes(path).tolist() == ["AAA-1", "CCC-1"]
+
+
 def test_the_matrix_of_cell_ranger_gives_its_barcodes(tmp_path):
     with h5py.File(tmp_path / "m.h5", "w") as stored:
         stored["matrix/barcodes"] = np.array([b"AAA-1", b"CCC-1"])

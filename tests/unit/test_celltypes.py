@@ -98,6 +98,12 @@ def test_votes_by_hand():
     np.testing.assert_allclose(confidence, weight[1:].sum() / weight.sum())
 
 
+def test_a_field_of_any_length_is_read(tmp_path):
+    path = tmp_path / "labels.csv"
+    path.write_text(f"barcode,cell_type,note\nAAA-1,T,{'x' * 200_000}\n")
+    assert read_labels(path, pd.Series(["AAA-1"], dtype=object), "s1").tolist() == ["T"]
+
+
 def test_labels_of_several_samples_in_one_table(tmp_path, capsys):
     path = tmp_path / "labels.tsv"
     path.write_bytes(b"barcode\tcell_type\r\ns1#A\tx\r\ns2#A\ty\r\ns1#B\tNA\r\n")

@@ -4,6 +4,7 @@ import ast
 import re
 
 import pytest
+from scbind.core.errors import InputError
 from scbind.plan import digests, settings
 from scbind.plan.sheets import COLUMNS
 
@@ -54,6 +55,15 @@ def unknown(file, problem="", remedy="", where=""):
 
 
 REFUSALS = list(refusals())
+
+
+def test_an_error_is_one_short_line_whatever_the_file_holds():
+    error = InputError("a\nb.tsv", "no \x00\u2028\ufeffé" + "x" * 100_000 + "end", "correct it", "line 1")
+    assert str(error).startswith("a\\nb.tsv, line 1: no \\x00\\u2028\\ufefféxxx")
+    assert str(error).endswith("xend; correct it") and len(str(error)) < 600
+    assert len(str(InputError("a", "b", "use one of " + "y" * 9000, "z" * 9000))) < 2500
+    command = f"sed 's/^/chr/' {'/long' * 300} > RENAMED"
+    assert str(InputError("a", "b", command)).endswith(command)
 
 
 def test_refusals_are_found():

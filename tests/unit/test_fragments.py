@@ -256,6 +256,12 @@ def test_truncation_is_detected(tmp_path, how):
         read(path)
 
 
+def test_a_number_of_any_length_is_refused_in_one_line(tmp_path):
+    with pytest.raises(InputError, match="line 2: expected 5 columns with whole numbers") as caught:
+        read(save(tmp_path, f"chr1\t1\t9\tA\t1\nchr1\t1\t{'9' * 5000}\tA\t1\n"))
+    assert len(str(caught.value)) < 1000
+
+
 @pytest.fixture
 def bam(tmp_path):
     """Write a BAM of read pairs ``(left, right end, barcode or None, flag changes)``; reads are 30 bp."""
@@ -329,12 +335,33 @@ def test_bad_bams_are_refused_and_leave_nothing(bam, tmp_path, pairs, options, m
     assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
 
 
+@pytest.mark.parametrize("barcode", ["AC\tGT", "AC\nGT", "AC\xa0GT"])
+def test_a_barcode_that_cannot_stand_in_a_text_is_refused(bam, tmp_path, barcode):
+    files = bam([(100, 200, "A", {}), (150, 250, barcode, {})])
+    with pytest.raises(InputError, match="in.bam, read .*: the tag CB of a read is no text"):
+        bam_to_fragments(files.path, files.out, SIZES)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
+
+
 @pytest.mark.parametrize("none", ["-", "0", "NO_BARCODE", None])
 def test_what_tools_write_for_no_barcode_is_no_cell(bam, capsys, none):
     files = bam([(100, 200, "A", {}), (150, 250, none, {}), (160, 260, none, {})])
     bam_to_fragments(files.path, files.out, SIZES)
     assert read(files.out)["barcode"].tolist() == ["A"]
     assert "1 fragments of 3 read pairs; 2 pairs had no CB" in capsys.readouterr().err
+
+
+def test_a_bam_damaged_inside_is_refused_once(bam, tmp_path):
+    files = bam([(100 + n, 300 + n, "A", {}) for n in range(2000)])
+    with pysam.BGZFile(str(files.path)) as raw:
+        content = bytearray(raw.read())
+    at = len(content) // 2
+    content[at : at + 400] = b"\xff" * 400
+    with pysam.BGZFile(str(files.path), "wb") as out:
+        out.write(bytes(content))
+    with pytest.raises(InputError, match="in.bam: truncated or damaged"):
+        bam_to_fragments(files.path, files.out, SIZES)
+    assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
 
 
 def test_the_printed_command_renames_the_chromosomes_of_a_bam(bam, tmp_path):

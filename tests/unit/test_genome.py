@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 from scbind.core.errors import InputError
@@ -34,6 +36,37 @@ def test_sizes_offsets_and_lookup(tmp_path):
 def test_malformed_sizes_are_refused(tmp_path, text, message):
     with pytest.raises(InputError, match=message):
         ChromSizes.read(write(tmp_path, text))
+
+
+@pytest.mark.parametrize(
+    "content", [b"chr1\t5\nchr\xe9\t6\n", "\ufeffchr1\t5\nchr\xe9\t6\n".encode("utf-16-le")]
+)
+def test_sizes_in_other_encodings_are_read(tmp_path, content):
+    path = tmp_path / "chrom.sizes"
+    for name, text in (("plain", content), ("gzip", gzip.compress(content))):
+        path.write_bytes(text)
+        assert ChromSizes.read(path).as_dict() == {"chr1": 5, "chr\xe9": 6}, name
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (gzip.compress(b"chr1\t5\n" * 50)[:-9], "truncated or damaged"),
+        (b"chr1\t\0\n", "line 1: not a text file"),
+        (b"chr1\t" + b"9" * 5000, "line 1: expected name<TAB>length"),
+        ("chr1\t\xb2".encode(), "line 1: expected name<TAB>length"),
+        (None, "a folder, not a file"),
+    ],
+)
+def test_what_is_no_table_of_sizes_is_refused_in_one_line(tmp_path, content, message):
+    path = tmp_path / "chrom.sizes"
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        ChromSizes.read(path)
+    assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
 
 
 def test_missing_sizes_are_refused(tmp_path):

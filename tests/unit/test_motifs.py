@@ -73,6 +73,16 @@ def test_jaspar_needs_no_network(tmp_path, capfd):
             "MEME version 4\nMOTIF a\nletter-probability matrix: alength= 20 w= 2\n",
             "line 3: the alphabet has not four",
         ),
+        (
+            "MEME version 4\nMOTIF a\nletter-probability matrix: alength= 4 w= nan\n",
+            "line 3: w is 'nan', not a whole",
+        ),
+        (
+            "MEME version 4\nMOTIF a\nletter-probability matrix: alength= 4 nsites= -5 w= 1\n0 0 0 1\n",
+            "nsites is '-5'",
+        ),
+        ("MEME version 4\nMOTIF a\nletter-probability matrix: nsites= 1e300\n0 0 0 1\n", "nsites is '1e300'"),
+        ("AC  M1\nXX\nP0  A C G T\nXX\n//\n", "matrix 'M1 M1' has no position"),
         ("AC  M1\nXX\nP0  A C G T\n01  1 2 3\n//\n", "cannot be read as TRANSFAC"),
         ("chr1\t1\t2\n", "holds no matrix; give matrices in the format of JASPAR, MEME"),
     ],

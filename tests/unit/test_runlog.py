@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import scbind
 from scbind.core.errors import InputError
-from scbind.core.runlog import full_disk
+from scbind.core.runlog import full_disk, say
 
 WRITERS = {
     "text": "open('x', 'w').write('x' * 200_000)",
@@ -54,6 +54,11 @@ def test_what_is_our_fault_keeps_its_traceback(tmp_path):
 def test_a_log_begins_with_the_environment(tmp_path):
     code, lines = run(tmp_path, "print('done')")
     assert (code, lines) == (0, [f"Python {platform.python_version()} in {sys.prefix}", "done"])
+
+
+def test_a_line_of_the_log_is_one_line_that_can_be_read(capsys):
+    say("x.tsv: T\t1\u2028\x00\ufeff cells, naïve")
+    assert capsys.readouterr().err == "x.tsv: T\\t1\\u2028\\x00\\ufeff cells, naïve\n"
 
 
 def test_what_led_to_an_error_counts():

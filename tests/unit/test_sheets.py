@@ -365,12 +365,29 @@ def test_names_of_a_fasta(tmp_path, monkeypatch, packed, block):
     assert chromosomes.fasta_names(tmp_path / "none.fa", kept) is None
 
 
+def test_names_of_a_fasta_damaged_inside_are_not_known(tmp_path):
+    (tmp_path / "x.fa.gz").write_bytes(gzip.compress(b">chr1\nACGT\n" * 99)[:20] + b"\xff" * 20)
+    assert chromosomes.fasta_names(tmp_path / "x.fa.gz", tmp_path / "names.json") is None
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ("splits:\n  test: [*:chr4]\n", "c.yaml, line 2, column 11: not valid YAML"),
         ("a: 1\n\tb: 2\n", "c.yaml, line 2, column 1: not valid YAML"),
         ("- a\n", "c.yaml: no keys in it"),
+        (
+            "a: 1\t\t# one\n",
+            "c.yaml, line 1, column 5: not valid YAML",
+        ),  # libyaml accepts it, Snakemake does not
+        (
+            "a: 2001-13-45\n",
+            "c.yaml: not valid YAML (month must be in 1..12); write text that looks like a date",
+        ),
+        ("a: 0x_\n", "c.yaml: not valid YAML"),
+        ("a: !!timestamp x\n", "c.yaml: not valid YAML"),
+        (f"a: {'9' * 5000}\n", "c.yaml: not valid YAML"),
+        (f"a: {'[' * 5000}\n", "c.yaml: not valid YAML"),
     ],
 )
 def test_what_is_no_yaml_is_refused_with_line_and_column(tmp_path, text, message):
@@ -378,6 +395,54 @@ def test_what_is_no_yaml_is_refused_with_line_and_column(tmp_path, text, message
     with pytest.raises(InputError) as caught:
         settings.check_yaml(tmp_path / "c.yaml")
     assert message in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_a_configuration_in_json_is_read(tmp_path):
+    (tmp_path / "c.yaml").write_text('{\n\t"a": {"b": 1}\n}\n')
+    settings.check_yaml(tmp_path / "c.yaml")
+
+
+def test_a_configuration_that_cannot_be_opened_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "c.yaml").write_text("a: 1\n")
+
+    def refused(*_, **__):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_text", refused)
+    with pytest.raises(InputError, match="c.yaml: cannot be read .Permission denied.; check"):
+        settings.check_yaml(tmp_path / "c.yaml")
+
+
+def test_numbers_without_a_value_and_endless_sections_are_refused(project):
+    for value in (float("nan"), float("inf")):
+        with pytest.raises(InputError, match="key peaks.qvalue: .* is no value; give a finite number"):
+            project({"peaks": {"qvalue": value}})
+    with pytest.raises(InputError, match=r"key demo.chromosome_mb\[1\]: nan is no value"):
+        project({"demo": {"chromosome_mb": [1.0, float("nan")]}})
+    endless = {}
+    endless["a"] = endless
+    with pytest.raises(InputError, match="key peaks.a.a: a section holds itself"):
+        project({"peaks": endless})
+
+
+def test_fields_of_any_length_are_refused_in_one_short_line(project):
+    long = "x" * 300_000
+    for texts in (
+        {"tracks": f"cell_line,path,format\nA,{long},insertions\n"},
+        {"tracks": f"cell_line\tpath\tformat\t{long}\nA\ta.bw\tinsertions\t\n"},
+        {"tracks": f"cell_line\tpath\tformat\tregion\nA\ta.bw\tinsertions\tchr1:0-{'9' * 5000}\n"},
+        {"tracks": "cell_line\tpath\tformat\nA\ta\0.bw\tinsertions\n"},
+    ):
+        with pytest.raises(InputError, match="tracks.tsv, ") as caught:
+            project(**texts)
+        assert str(caught.value).isprintable() and len(str(caught.value)) < 2500
+
+
+def test_a_sheet_that_cannot_be_opened_is_refused(project, tmp_path):
+    (tmp_path / "loop.tsv").symlink_to("loop.tsv")
+    for name in ("loop.tsv", "a\0.tsv", "x" * 300):
+        with pytest.raises(InputError, match=r"cannot be read \(.*\); correct sheets.chip in the config"):
+            project({"sheets": {"chip": name}})
 
 
 def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
@@ -394,6 +459,7 @@ def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
     ("part", "rule", "message"),
     [
         ("test", "chr4", "key splits.test: 'chr4' is not LINE:CHROM"),
+        ("valid", f"*:chr1:5-{'9' * 5000}", "key splits.valid: '*:chr1:5-999"),
         ("valid", "*:chr1:5-", "key splits.valid: '*:chr1:5-' is not LINE:CHROM"),
         ("train", "LINE_X:*", "key splits.train: no cell line 'LINE_X'; use one of LINE_A"),
     ],

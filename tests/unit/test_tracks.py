@@ -369,6 +369,8 @@ BAD_BIGWIGS = [
     ([(3, 4, 1)], {"header": [("chr1", 99)]}, "coverage", "chr1: length 99 differs from the genome's 60000"),
     ([(3, 4, 1)], {"header": [("1", 99)], "chrom": "1"}, "coverage", "no chromosome name matches"),
     ([(3, 4, 0)], {}, "insertions", "no insertion in any input"),
+    ([(3, 4, 1), (7, 8, 3e38)], {}, "insertions", "chr1:7: 3e[+]38 insertions at one base .*; give counts"),
+    ([(3, 4, 1), (7, 8, 3e38)], {}, "coverage", "insertions at one base"),
 ]
 
 
@@ -410,7 +412,10 @@ def test_a_bigwig_damaged_inside_is_refused(run, tmp_path):
     content = bytearray(path.read_bytes())
     content[600:900] = bytes(300)
     path.write_bytes(content)
-    with pytest.raises(InputError, match="x.bw, chr1:0-60000: cannot be read as bigWig; copy or make"):
+    with pytest.raises(
+        InputError,
+        match="x.bw, chr1:0-60000: cannot be read as bigWig .packed data are damaged.; copy or make",
+    ):
         run((path, "insertions"))
 
 
@@ -425,6 +430,8 @@ def test_other_refusals(run, tmp_path):
             [(file, "fragments", "chr1:0-60"), (file, "fragments", "chr1:59-90")],
             "chr1:59-60: covers the same",
         ),
+        ([(file, "fragments", "chr1:,-9")], "region 'chr1:,-9' is not chrom:start-end"),
+        ([(file, "fragments", f"chr1:0-{'9' * 5000}")], "region .* is not chrom:start-end"),
         ([(file, "fragments", "chr1")], "region 'chr1' is not chrom:start-end"),
         ([(file, "fragments", "chr1:5-60001")], "is empty or beyond the chromosome"),
         ([(file, "fragments", "1:5-60")], "no chromosome name matches .*add the prefix"),

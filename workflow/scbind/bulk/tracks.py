@@ -18,6 +18,7 @@ from scbind.formats.bigwigwriter import add_bases, create_bigwig
 from scbind.formats.genome import ChromSizes
 from scbind.formats.names import refuse_names
 
+MOST_AT_A_BASE = 10_000_000  # insertions; in the deepest tracks, mitochondrial DNA has a hundredth of this
 ENOUGH_ENDS = 2_000_000  # number of ends used to measure the shift; more ends do not change the result
 
 
@@ -114,7 +115,7 @@ def parse_region(text: str | None, sizes: ChromSizes, path) -> tuple[str, int, i
     """Parse ``chrom:start-end`` (0-based half-open); :class:`InputError` if malformed or outside the chromosome."""
     if not text:
         return None
-    match = re.fullmatch(r"(\S+):([\d,]+)-([\d,]+)", text)
+    match = re.fullmatch(r"(\S+):(\d[\d,]{0,30})-(\d[\d,]{0,30})", text)
     if not match:
         raise InputError(path, f"region {text!r} is not chrom:start-end", "write it like chr20:0-1000000")
     name, start, end = match[1], *(int(match[i].replace(",", "")) for i in (2, 3))
@@ -188,8 +189,16 @@ def _say_frame(path, kind: str, offset: int | None, move: tuple[int, int]) -> st
 
 
 def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarray) -> np.ndarray:
-    """Divide weights by the unit, int64; :class:`InputError` for a weight that is not a multiple of it."""
+    """Divide weights by the unit, int64; :class:`InputError` for a weight that is no multiple of it, or too large."""
     ratio = weights / unit
+    row = int(np.argmax(ratio))
+    if ratio[row] > MOST_AT_A_BASE:
+        raise InputError(
+            path,
+            f"{ratio[row]:.6g} insertions at one base (the value {weights[row]:g}, of which {unit:g} is one)",
+            "give counts; the file may be damaged",
+            f"{name}:{position[row]}",
+        )
     count = np.round(ratio)
     wrong = np.abs(ratio - count) > 0.1
     if wrong.any():

@@ -62,7 +62,7 @@ def bam_to_fragments(
                 other = ", ".join(tag for tag in OTHER_TAGS if tag != barcode_tag and read.has_tag(tag))
             if not read.has_tag(barcode_tag):
                 continue
-            barcode = str(read.get_tag(barcode_tag)).strip()
+            barcode = _barcode(bam, read, barcode_tag)
             if barcode in NO_BARCODE:
                 continue
             tagged += 1
@@ -90,6 +90,22 @@ def bam_to_fragments(
         say(
             f"{bam}: {written} fragments of {paired} read pairs; {paired - tagged} pairs had no {barcode_tag}"
         )
+
+
+def _barcode(bam, read: pysam.AlignedSegment, tag: str) -> str:
+    """Return the barcode of a read; :class:`InputError` for one that cannot stand in a field of a text file."""
+    try:
+        barcode = str(read.get_tag(tag)).strip()
+    except (ValueError, KeyError, TypeError):
+        barcode = "\0"
+    if not barcode.isprintable():
+        raise InputError(
+            bam,
+            f"the tag {tag} of a read is no text",
+            "copy or make the file again",
+            f"read {read.query_name}",
+        )
+    return barcode
 
 
 def _write_group(out: pysam.BGZFile, name: str | None, start: int, group: Counter) -> int:

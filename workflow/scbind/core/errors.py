@@ -2,6 +2,26 @@
 
 from __future__ import annotations
 
+MOST = 500  # characters of a problem, half as many of a place: a damaged file may have a field of any length
+
+
+def printable(text: str) -> str:
+    r"""Return text in one line that can be read: characters that do not show become escapes.
+
+    Examples
+    --------
+    >>> printable("CD4\tT\u200b cell\n")
+    'CD4\\tT\\u200b cell\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
+
+
+def _shortened(text: str, most: int) -> str:
+    text = printable(text)
+    return text if len(text) <= most else f"{text[: most // 2]} ... {text[5 - most // 2 :]}"
+
 
 class InputError(ValueError):
     """Bad input, said in one line: the file, the place in it, what is wrong, what to do.
@@ -19,6 +39,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, file, problem: str, remedy: str, place: str | None = None):
-        self.file, self.place, self.problem, self.remedy = str(file), place, problem, remedy
-        where = f"{file}, {place}" if place else f"{file}"
-        super().__init__(f"{where}: {problem}; {remedy}")
+        self.file, self.remedy = str(file), _shortened(remedy, 4 * MOST)  # it may hold a command
+        self.problem, self.place = _shortened(problem, MOST), place and _shortened(place, MOST // 2)
+        where = f"{file}, {self.place}" if place else f"{file}"
+        super().__init__(printable(f"{where}: {self.problem}; {self.remedy}"))

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, printable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # What numpy, pysam and torch say of a write that fell short; they give no number.
@@ -68,4 +68,4 @@ def full_disk(error: BaseException) -> InputError | None:
 
 def say(message: str) -> None:
     """Print one line of progress at once, so that a log can be followed while it grows."""
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)

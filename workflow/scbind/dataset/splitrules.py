@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from scbind.core.errors import InputError
 
 # Names of HLA contigs hold colons, so only a range of numbers at the end is one.
-_RULE = re.compile(r"^(?P<line>[^:\s]+):(?P<chrom>\S+?)(?::(?P<start>\d+)-(?P<end>\d+))?$")
+_RULE = re.compile(r"^(?P<line>[^:\s]+):(?P<chrom>\S+?)(?::(?P<start>\d{1,18})-(?P<end>\d{1,18}))?$")
 SHOWN = 8  # names in a message
 
 

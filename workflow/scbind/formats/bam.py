@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pysam
@@ -34,14 +34,19 @@ def open_bam(path: str | Path, sizes: ChromSizes):
     packed_with(path)
     try:
         handle = pysam.AlignmentFile(str(path), "rb")
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, NotImplementedError) as error:
         raise InputError(path, f"cannot be read as BAM ({error})", "give a sorted BAM file") from error
-    with handle:
-        usable = set(
-            match_contigs(path, dict(zip(handle.references, handle.lengths, strict=True)), sizes, "BAM")
-        )
+    try:
+        try:
+            contigs = dict(zip(handle.references, handle.lengths, strict=True))
+        except UnicodeDecodeError as error:
+            raise InputError(path, "the name of a chromosome is no text", "copy or make it again") from error
+        usable = set(match_contigs(path, contigs, sizes, "BAM"))
         known = {index: name for index, name in enumerate(handle.references) if name in usable}
         yield _sorted_reads(path, handle), known
+    finally:
+        with suppress(OSError):  # raised again on closing, in place of the error of the damaged block
+            handle.close()
 
 
 def _sorted_reads(path, handle: pysam.AlignmentFile) -> Iterator[pysam.AlignedSegment]:

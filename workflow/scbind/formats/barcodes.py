@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,7 +13,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.inputs import is_hdf5, read_lines
-from scbind.formats.tables import unquoted
+from scbind.formats.tables import split_fields, unquoted
 
 ABSENT, FOREIGN = -1, -2
 RECENT = 4_096  # minimum number of new names before a numbering rebuilds its index
@@ -88,12 +87,13 @@ def _from_cell_ranger(path, lines: list[tuple[int, str]]) -> dict[int, str] | No
     if "barcode" not in header or called is None:
         return None
     cells = {}
-    for (number, _), row in zip(lines[1:], csv.reader(line for _, line in lines[1:]), strict=True):
+    for number, line in lines[1:]:
+        row = split_fields(line, ",")
         if len(row) != len(header):
             problem = f"{len(row)} fields where the header has {len(header)}"
             raise InputError(path, problem, "write the table again", f"line {number}")
-        if row[header.index(called)].strip() == "1":
-            cells[number] = row[header.index("barcode")].strip()
+        if row[header.index(called)] == "1":
+            cells[number] = row[header.index("barcode")]
     return cells
 
 

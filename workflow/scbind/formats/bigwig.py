@@ -7,25 +7,26 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-import pyBigWig
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.formats.bigwigfile import BigWigFile, Damaged
 from scbind.formats.genome import ChromSizes
 from scbind.formats.names import match_contigs
 
 
 @contextmanager
 def open_any_bigwig(path: str | Path):
-    """Open a bigWig of any genome; raises :class:`InputError` if it is missing or no bigWig."""
+    """Open a bigWig of any genome (:class:`scbind.formats.bigwigfile.BigWigFile`).
+
+    Raises :class:`InputError` if it is missing or no bigWig.
+    """
     path = require(path, "check the path in the configuration")
     try:
-        bw = pyBigWig.open(str(path))
-    except RuntimeError as error:
-        raise _unreadable_bigwig(path) from error
+        bw = BigWigFile(path)
+    except (Damaged, OSError) as error:
+        raise _unreadable_bigwig(path, error) from error
     try:
-        if not bw.isBigWig():
-            raise InputError(path, "is not a bigWig", "give a bigWig file")
         yield bw
     finally:
         bw.close()
@@ -38,23 +39,23 @@ def open_bigwig(path: str | Path, sizes: ChromSizes):
     Raises :class:`InputError` if it is missing, no bigWig, or of another genome (:mod:`scbind.formats.names`).
     """
     with open_any_bigwig(path) as bw:
-        yield bw, match_contigs(path, bw.chroms(), sizes, "bigWig")
+        yield bw, match_contigs(path, bw.chroms, sizes, "bigWig")
 
 
-def bigwig_intervals(path, bw, name: str, low: int, high: int) -> np.ndarray:
+def bigwig_intervals(path, bw: BigWigFile, name: str, low: int, high: int) -> np.ndarray:
     """Entries of an open bigWig that share a base with ``[low, high)``: float64 (entries, 3), start, end, value.
 
-    Neither cut to the range nor checked. Raises :class:`InputError` if that part of the file is damaged.
+    Not cut to the range, but to the chromosome. Raises :class:`InputError` if that part of the file is damaged.
     """
     try:
-        found = bw.intervals(name, low, high)
-    except RuntimeError as error:
-        raise _unreadable_bigwig(path, f"{name}:{low}-{high}") from error
-    return np.array(found or (), dtype=np.float64).reshape(-1, 3)
+        return bw.intervals(name, low, high)
+    except Damaged as error:
+        raise _unreadable_bigwig(path, error, f"{name}:{low}-{high}") from error
 
 
-def _unreadable_bigwig(path, place: str | None = None) -> InputError:
-    return InputError(path, "cannot be read as bigWig", "copy or make the file again", place)
+def _unreadable_bigwig(path, error: Exception, place: str | None = None) -> InputError:
+    detail = error.strerror if isinstance(error, OSError) else error
+    return InputError(path, f"cannot be read as bigWig ({detail})", "copy or make the file again", place)
 
 
 BLOCK = 4 << 20  # bp of a bigWig read at a time

@@ -61,7 +61,7 @@ def rename_chromosomes(source: str | Path, target: str | Path, old: str, new: st
     is no bigWig, or if two names become equal.
     """
     with open_any_bigwig(source) as bw, atomic(target) as scratch:
-        renaming, length = Renaming(old, new), bw.chroms()
+        renaming, length = Renaming(old, new), bw.chroms
         names = {name: renaming.of(name) for name in length}
         if len(set(names.values())) < len(names):
             raise InputError(source, "two chromosomes would have the same name", "choose other prefixes")

@@ -299,7 +299,7 @@ def _refuse_line(path, text: bytes, columns: int, line: int, error: pa.ArrowInva
 
 def _is_whole(text: str) -> bool:
     digits = text.strip().removeprefix("-")
-    return digits.isascii() and digits.isdigit() and abs(int(text)) < 2**63
+    return digits.isascii() and digits.isdigit() and len(digits) < 1000 and abs(int(text)) < 2**63
 
 
 class _OrderCheck:

@@ -183,7 +183,7 @@ def _attributes(text: str) -> dict[str, str]:
 
 def _span(fields: list[str], first: int) -> tuple[int, int] | None:
     """Return start and end, 0-based half-open, of a span that counts from ``first``; None if it is no span."""
-    if len(fields) < 2 or not all(field.strip().isascii() and field.strip().isdigit() for field in fields):
+    if len(fields) < 2 or not all(re.fullmatch(r"[0-9]{1,1000}", field.strip()) for field in fields):
         return None
     start, end = int(fields[0]) - first, int(fields[1])
     return (start, end) if 0 <= start < end < 2**53 else None

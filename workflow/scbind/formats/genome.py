@@ -38,7 +38,7 @@ class ChromSizes:
 
     @classmethod
     def read(cls, path: str | Path) -> ChromSizes:
-        """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line."""
+        """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line and on what is no text."""
         names, lengths = [], []
         require(path, "run the reference rule first")
         text = Path(path).read_text(encoding="utf-8", errors="replace")

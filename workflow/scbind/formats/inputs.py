@@ -151,7 +151,11 @@ def is_hdf5(path: str | Path) -> bool:
 
 def packed_with(path: Path) -> str | None:
     """Return ``gzip`` (also for BGZF), ``zstd`` or None; raise :class:`InputError` for BGZF without its end marker."""
-    with open(path, "rb") as raw:
+    try:
+        raw = open(path, "rb")
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "check its permissions") from error
+    with raw:
         head = raw.read(16)
         if head[:2] == b"\x1f\x8b" and head[12:14] == b"BC":
             raw.seek(max(0, path.stat().st_size - len(BGZF_EOF)))

@@ -24,7 +24,11 @@ from scbind.formats.motifs import log_odds
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
+<<<<<<< HEAD
 LARGEST = 2**53  # number of sites or positions that is no mistake
+=======
+LARGEST = 10**9  # sites, or positions, of a matrix
+>>>>>>> h-fuzz
 WHOLE = 0.02  # largest distance from 1 of the sum of a position, in a matrix of probabilities
 TRANSFAC_KEY = re.compile(r"^(AC|ID|NA|VV|XX|DE|P0|PO)\b")
 HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H11MO.0.A, CTCF.H12CORE.0.P.B
@@ -130,6 +134,8 @@ def read_profiles(path: str | Path) -> list[Matrix]:
     profiles, shares = [], 0
     for matrix in raw:
         counts = matrix.values
+        if not counts.size:
+            raise InputError(path, f"matrix {matrix.title!r} has no position", REMEDY, f"line {matrix.line}")
         if (counts < 0).any():
             problem = f"matrix {matrix.title!r} has negative values: log-odds, not counts"
             raise InputError(
@@ -204,16 +210,24 @@ def _meme(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
     title, begun, sites, width, rows = "", 0, 0, 0, None
     for number, line in [*lines, (lines[-1][0] + 1, "MOTIF")]:
         if rows is not None and (not re.match(r"[\d.]", line) or width and len(rows) == width):
+            if not title:
+                problem = "a matrix has no line MOTIF with a name"
+                raise InputError(path, problem, "write it above the matrix", f"before line {number}")
             yield _Raw(begun, title, _positions(path, title, begun, rows, width), sites)
-            rows = None
+            rows, title = None, ""
         if line.startswith("MOTIF"):
             title, begun = line.removeprefix("MOTIF").strip(), number
         elif line.startswith("letter-probability matrix"):
             found = dict(re.findall(r"(\w+)\s*=\s*(\S+)", line))
+<<<<<<< HEAD
             given = [_number(found.get(key)) for key in ("w", "nsites")]
             if not all(0 <= value < LARGEST for value in given):
                 raise InputError(path, f"w or nsites is no number in {line[:80]!r}", REMEDY, f"line {number}")
             width, sites, rows = int(given[0]), int(given[1]) or SITES, []
+=======
+            width, rows = _whole(path, found, "w", number), []
+            sites = _whole(path, found, "nsites", number) or SITES
+>>>>>>> h-fuzz
             if found.get("alength", "4") != "4":
                 raise InputError(
                     path, "the alphabet has not four letters", "give motifs of DNA", f"line {number}"
@@ -251,6 +265,14 @@ def _floats(path, fields: list[str], number: int, line: str) -> list[float]:
     if not values or not np.isfinite(values).all():
         raise InputError(path, f"not a number in {line[:80]!r}", REMEDY, f"line {number}")
     return values
+
+
+def _whole(path, found: dict[str, str], key: str, line: int) -> int:
+    """Return a whole number from the line above a matrix of MEME, 0 for none."""
+    value = _number(found.get(key))
+    if not 0 <= value <= LARGEST:
+        raise InputError(path, f"{key} is {found[key]!r}, not a whole number", REMEDY, f"line {line}")
+    return int(value)
 
 
 def _number(text: str | None) -> float:

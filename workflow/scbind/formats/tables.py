@@ -12,6 +12,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.formats.inputs import read_lines
 
+csv.field_size_limit(1 << 30)  # fields of any length are read; a wrong one is refused by what it should be
 SEPARATORS = ("\t", ",", ";")
 LEFT_OUT = re.compile(r"[\s._-]")  # cell_type, cell.type and "Cell Type" are one name
 

@@ -5,15 +5,17 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import zlib
 from pathlib import Path
 
 from scbind.core.files import atomic
 
+ZSTD = b"\x28\xb5\x2f\xfd"  # first bytes; the reference reads it, but the standard library cannot
 BLOCK = 1 << 24  # bytes read at a time
 
 
 def fasta_names(path: str | Path, kept: str | Path) -> list[str] | None:
-    """Return the names of the sequences of a FASTA, plain or gzip; None if it is not there yet or cannot be read.
+    """Return the names of the sequences of a FASTA, plain or gzip; None if it is not there yet or cannot be read here.
 
     The index ``.fai`` is used if there is one that is not older than the FASTA. Else the FASTA is read once, and its
     names are kept in the JSON file ``kept`` until it changes, because every job of a run plans again.
@@ -32,7 +34,7 @@ def fasta_names(path: str | Path, kept: str | Path) -> list[str] | None:
         except (OSError, ValueError, KeyError, TypeError):
             pass
         names = _read_names(path)
-    except (OSError, EOFError, UnicodeDecodeError):
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error):
         return None
     try:
         with atomic(kept) as scratch:
@@ -44,7 +46,10 @@ def fasta_names(path: str | Path, kept: str | Path) -> list[str] | None:
 
 def _read_names(path: Path) -> list[str]:
     with open(path, "rb") as raw:
-        packed = raw.read(2) == b"\x1f\x8b"
+        head = raw.read(4)
+    if head == ZSTD:
+        raise OSError(f"{path} is packed with zstd")
+    packed = head[:2] == b"\x1f\x8b"
     names, rest = [], b"\n"
     with gzip.open(path, "rb") if packed else open(path, "rb") as handle:
         while block := handle.read(BLOCK):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import difflib
+import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from scbind.plan.sheets import COLUMNS
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 # Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+DEEPEST = 20  # sections within sections
 SHEETS = SCHEMA.with_name("sheets.yaml")  # what the columns of the sheets mean
 WORDS = {
     "object": "a section",
@@ -113,10 +116,12 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
 
 
 def _refuse_odd_keys(part, label: str, path: list) -> None:
-    """Refuse keys that YAML does not read as text, such as ``2``, ``NO`` and ``null``."""
-    if not isinstance(part, dict):
-        return
-    for key, value in part.items():
+    """Refuse keys that YAML does not read as text, such as ``2``, ``NO`` and ``null``, and numbers without a value."""
+    if isinstance(part, float) and not math.isfinite(part):
+        raise InputError(label, f"{part} is no value", "give a finite number", f"key {_key(path)}")
+    if len(path) > DEEPEST:
+        raise InputError(label, "a section holds itself", "correct the anchors (&)", f"key {_key(path[:3])}")
+    for key, value in part.items() if isinstance(part, dict) else ():
         if not isinstance(key, str):
             kind = "true or false" if isinstance(key, bool) else "empty" if key is None else "a number"
             raise InputError(
@@ -126,6 +131,8 @@ def _refuse_odd_keys(part, label: str, path: list) -> None:
                 f"key {_key([*path, str(key)])}",
             )
         _refuse_odd_keys(value, label, [*path, key])
+    for number, value in enumerate(part) if isinstance(part, list) else ():
+        _refuse_odd_keys(value, label, [*path, number])
 
 
 def check_yaml(path: str | Path) -> None:
@@ -137,9 +144,16 @@ def check_yaml(path: str | Path) -> None:
     if not path.is_file():
         return
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), LOADER)
+        text = path.read_text(encoding="utf-8")
+        # As Snakemake reads it: JSON, else YAML, by a loader that refuses a little more than libyaml.
+        try:
+            content = json.loads(text)
+        except ValueError:
+            content = yaml.load(text, yaml.SafeLoader)
     except UnicodeDecodeError as error:
         raise InputError(path, "not a text file in UTF-8", "save it as UTF-8") from error
+    except OSError as error:
+        raise InputError(path, f"cannot be read ({error.strerror})", "check its permissions") from error
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
@@ -150,6 +164,14 @@ def check_yaml(path: str | Path) -> None:
             "correct the line; write text with *, : or # in quotes, and indent by spaces",
             place,
         ) from error
+    except (
+        ValueError,
+        TypeError,
+        RecursionError,
+        AttributeError,
+    ) as error:  # such as a date without a day of that month
+        problem = f"not valid YAML ({' '.join(str(error).split())})"
+        raise InputError(path, problem, "write text that looks like a date or a number in quotes") from error
     if content is not None and not isinstance(content, dict):
         raise InputError(path, "no keys in it", "write keys and values, as in config/config.yaml")
 

@@ -20,7 +20,8 @@ from scbind.dataset.splitrules import parse_rule
 
 # Names become parts of file names and of wildcards.
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
-REGION = re.compile(r"^\S+:\d+-\d+$")  # names of HLA contigs hold colons
+REGION = re.compile(r"^\S+:\d{1,18}-\d{1,18}$")  # names of HLA contigs hold colons
+csv.field_size_limit(1 << 30)  # fields of any length are read; a wrong one is refused by what it should be
 SEPARATORS = "\t;,"
 BARCODE_LISTS = ("barcodes.tsv", "barcodes.tsv.gz")  # in filtered_peak_bc_matrix of Cell Ranger ATAC
 SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
@@ -253,6 +254,9 @@ def _text(path: str | Path, sheet: str) -> str:
         raise InputError(path, "no such file", f"write it or correct sheets.{sheet} in the config") from None
     except IsADirectoryError:
         raise InputError(path, "a folder, not a file", f"correct sheets.{sheet} in the config") from None
+    except (OSError, ValueError) as error:  # such as no permission; a path with a NUL
+        problem = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+        raise InputError(path, problem, f"correct sheets.{sheet} in the config") from None
     wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")

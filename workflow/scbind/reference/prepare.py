@@ -104,7 +104,12 @@ def _index(fasta, plain: Path, index: Path) -> dict[str, int]:
             f"cannot be indexed ({detail})",
             "give all lines of a sequence one length, and each its own name",
         ) from error
-    rows = [line.split("\t") for line in index.read_text().splitlines()]
+    try:
+        rows = [line.split("\t") for line in index.read_text(encoding="utf-8").split("\n") if line]
+    except UnicodeDecodeError as error:
+        raise InputError(
+            fasta, "the name of a sequence is not UTF-8", "rename it, or save as UTF-8"
+        ) from error
     lengths = {row[0]: int(row[1]) for row in rows}
     with open(plain, "rb") as handle:
         before, n_headers = b"\n", 0
