@@ -24,11 +24,7 @@ from scbind.formats.motifs import log_odds
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
-<<<<<<< HEAD
-LARGEST = 2**53  # number of sites or positions that is no mistake
-=======
 LARGEST = 10**9  # sites, or positions, of a matrix
->>>>>>> h-fuzz
 WHOLE = 0.02  # largest distance from 1 of the sum of a position, in a matrix of probabilities
 TRANSFAC_KEY = re.compile(r"^(AC|ID|NA|VV|XX|DE|P0|PO)\b")
 HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H11MO.0.A, CTCF.H12CORE.0.P.B
@@ -219,15 +215,8 @@ def _meme(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
             title, begun = line.removeprefix("MOTIF").strip(), number
         elif line.startswith("letter-probability matrix"):
             found = dict(re.findall(r"(\w+)\s*=\s*(\S+)", line))
-<<<<<<< HEAD
-            given = [_number(found.get(key)) for key in ("w", "nsites")]
-            if not all(0 <= value < LARGEST for value in given):
-                raise InputError(path, f"w or nsites is no number in {line[:80]!r}", REMEDY, f"line {number}")
-            width, sites, rows = int(given[0]), int(given[1]) or SITES, []
-=======
             width, rows = _whole(path, found, "w", number), []
             sites = _whole(path, found, "nsites", number) or SITES
->>>>>>> h-fuzz
             if found.get("alength", "4") != "4":
                 raise InputError(
                     path, "the alphabet has not four letters", "give motifs of DNA", f"line {number}"
