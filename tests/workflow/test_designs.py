@@ -207,7 +207,7 @@ def rename(design: Design, names: dict[str, str]) -> None:
             handle.writelines(lines)
     fasta = design.folder / "data/genome.fa"
     lines = fasta.read_text().splitlines(keepends=True)
-    fasta.write_text("".join(f">{names[text[1:].strip()]}\n" if text[0] == ">" else text for text in lines))
+    fasta.write_text("".join(f">{line(text[1:].rstrip())}\n" if text[0] == ">" else text for text in lines))
     config = design.config
     config["cells"]["neighbour_chromosomes"] = [
         names[name] for name in config["cells"]["neighbour_chromosomes"]

@@ -228,7 +228,9 @@ class Binding:
 
         ``region`` is 0-based half-open. Raises :class:`InputError` if it is malformed or its chromosome is unknown.
         """
-        chrom, _, span = region.partition(":")
+        whole = region in self.var.chrom.cat.categories  # names of HLA contigs hold colons
+        chrom, _, span = (region, "", "") if whole else region.rpartition(":")
+        chrom = chrom or region
         if chrom not in self.var.chrom.cat.categories:
             raise InputError(
                 self.path, f"has no chromosome {chrom!r}", "use a chromosome name of the reference"

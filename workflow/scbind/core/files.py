@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import io
 import math
 import os
 import shutil
@@ -19,6 +20,8 @@ from scbind.core.errors import InputError
 if TYPE_CHECKING:  # the Snakefile imports this module and has to start at once
     import numpy as np
     import pandas as pd
+
+csv.field_size_limit(1 << 30)  # characters; the limit of Python, 131,072, would end in a traceback
 
 
 @contextmanager
@@ -85,6 +88,19 @@ def read_result(path: str | Path, remedy: str, separator: str = "\t", **options)
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table ({error})", remedy) from error
+
+
+def split_lines(text: str) -> list[str]:
+    r"""Split text at the line ends of Unix, Windows and old Macs only.
+
+    ``str.splitlines`` would also split within a field, at the separators of Unicode.
+
+    Examples
+    --------
+    >>> split_lines('a\u2028b\r\nc\r')
+    ['a\u2028b', 'c']
+    """
+    return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
 
 
 def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:

@@ -108,17 +108,19 @@ def _part(
 ) -> None:
     """Set to ``UNUSED`` what reaches over a border of regions into a window of another split of its line.
 
-    ``here`` bool (windows,): those of the border's chromosome. If one window reaches another, that one reaches it as
-    well, so both are across the border in the sense of their contexts, and only those are compared.
+    ``here`` bool (windows,): those of the border's chromosome. Only windows near the border are compared: first those
+    whose context lies across it, then also those that are up to a window further away, because a window that lies
+    across the border itself may reach them.
     """
     first = start.astype(np.int64) - (context - window) // 2
-    near = np.flatnonzero(here & (first < border) & (first + context > border))
-    begin, end = first[near], first[near] + context
-    reached = (start[near] < end[:, None]) & (start[near] + window > begin[:, None])
-    for row in splits:
-        own = row[near]
-        other = (own[:, None] != own) & (own != UNUSED) & reached
-        row[near[other.any(axis=1)]] = UNUSED
+    for further in (0, window):
+        near = np.flatnonzero(here & (first < border + further) & (first + context > border - further))
+        begin, end = first[near], first[near] + context
+        reached = (start[near] < end[:, None]) & (start[near] + window > begin[:, None])
+        for row in splits:
+            own = row[near]
+            other = (own[:, None] != own) & (own != UNUSED) & reached
+            row[near[other.any(axis=1)]] = UNUSED
 
 
 def kinds_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> dict[str, np.ndarray]:

@@ -156,7 +156,8 @@ def _from_gff(path, number: int, fields: list[str], lines, strays: Strays) -> tu
             strays.add(NO_NAME, f"line {number}")
         else:
             used[key] += 1
-            row = (number, attributes[key].removeprefix("gene:"), fields[0], *span, fields[6].strip())
+            name = attributes[key].removeprefix("gene:" if key == "ID" else "")  # of Ensembl's GFF3
+            row = (number, name, fields[0], *span, fields[6].strip())
             if best < len(FEATURES) - 1:
                 rows.append(row)
                 continue

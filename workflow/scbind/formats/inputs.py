@@ -12,7 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import require, split_lines
 
 BUFFER = 1 << 20  # decompressed bytes read ahead
 LONGEST_LINE = 1 << 20  # bytes; a file with longer lines is not text, and would be read into memory whole
@@ -109,7 +109,7 @@ def read_lines(
         head = handle.peek(2)[:2]
         if head in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
             try:
-                yield from enumerate(handle.read().decode("utf-16").splitlines(), 1)
+                yield from enumerate(split_lines(handle.read().decode("utf-16")), 1)
             except UnicodeDecodeError as error:
                 raise InputError(path, f"not a text file ({error.reason})", remedy) from error
             return

@@ -160,7 +160,7 @@ def _coordinates(path, lines: np.ndarray, rows: list[list[str]]) -> pd.DataFrame
 
 def _numbers(path, column: pd.Series, name: str, lines: np.ndarray, whole: bool) -> pd.Series:
     value = pd.to_numeric(column, errors="coerce").astype(np.float64)
-    wrong = ~np.isfinite(value) | (np.abs(value) > LARGEST) | (whole & (value % 1 != 0))
+    wrong = ~np.isfinite(value) | (whole & ((np.abs(value) > LARGEST) | (value % 1 != 0)))
     if wrong.any():
         row = int(np.argmax(wrong))
         kind = "a whole number" if whole else "a finite number"

@@ -195,7 +195,7 @@ def _oriented(path, header: str, line: int, rows: list[tuple[str, list[float]]])
     if values.shape == (4, 4) and not letters:
         across, down = (np.ptp(values.sum(axis=axis)) for axis in (1, 0))
         by_position = across <= down
-        if across == down and not np.array_equal(values, values.T):
+        if np.isclose(across, down, atol=1e-9 * values.max()) and not np.array_equal(values, values.T):
             problem = f"matrix {header!r} of 4 x 4 may have its positions in rows or in columns"
             raise InputError(path, problem, "write rows as A [ 1 2 3 4 ]", f"line {line}")
     return values.T if by_position else values

@@ -92,7 +92,11 @@ def unquoted(field: str) -> str:
     """Return a field without spaces around it and without the quotes around all of it."""
     field = field.strip()
     if len(field) > 1 and field[0] == field[-1] == '"':
-        return field[1:-1].replace('""', '"').strip()
+        inner = field[1:-1]
+        escaped = '"' not in inner.replace(
+            '\\"', ""
+        )  # write.table of R writes \" for a quote, others write ""
+        return (inner.replace('\\"', '"') if escaped else inner.replace('""', '"')).strip()
     return field
 
 

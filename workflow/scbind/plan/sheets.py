@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from scbind.core.errors import InputError
+from scbind.core.files import split_lines
 from scbind.dataset.splitrules import parse_rule
 
 # Names become parts of file names and of wildcards.
@@ -208,7 +209,7 @@ def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]
     known = [*required, *optional]
     lines = [
         (number, line)
-        for number, line in enumerate(_text(path, sheet).splitlines(), 1)
+        for number, line in enumerate(split_lines(_text(path, sheet)), 1)
         if line.strip(f" {SEPARATORS}") and not line.startswith("#")
     ]
     if not lines:
@@ -221,7 +222,10 @@ def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]
     for column in header:
         if column not in known:
             raise InputError(
-                path, f"unknown column {column!r}", f"known: {', '.join(known)} (tab-separated)", "header"
+                path,
+                f"unknown column {column[:80]!r}",
+                f"known: {', '.join(known)} (tab-separated)",
+                "header",
             )
         if header.count(column) > 1:
             raise InputError(path, f"column {column!r} appears twice", "keep one of them", "header")
@@ -264,7 +268,8 @@ def _fields(line: str, separator: str) -> list[str]:
     """Split a line; a field may have quotes around all of it."""
     if separator == "\t":
         fields = [field.strip() for field in line.split("\t")]
-        return [field[1:-1] if len(field) > 1 and field[0] == field[-1] == '"' else field for field in fields]
+        quoted = (len(field) > 1 and field[0] == field[-1] == '"' for field in fields)
+        return [f[1:-1].replace('""', '"') if q else f for f, q in zip(fields, quoted, strict=True)]
     return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
 
 
