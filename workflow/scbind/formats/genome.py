@@ -16,6 +16,7 @@ import numpy as np
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.formats.inputs import read_lines
 
 UNKNOWN = 4  # code of N; A, C, G, T are 0, 1, 2, 3
 FULL = 255  # level of a mappability of 1
@@ -41,8 +42,7 @@ class ChromSizes:
         """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line and on what is no text."""
         names, lengths = [], []
         require(path, "run the reference rule first")
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in read_lines(path, "give name<TAB>length, one chromosome per line"):
             fields = line.split()
             if not fields:
                 continue
