@@ -229,6 +229,7 @@ def test_gene_files_as_people_have_them(tmp_path, kind):
     ("text", "message"),
     [
         ("chr1\t1\t2\n", "3 columns; BED has 6"),
+        (f"chr1\t5\t{'9' * 5000}\tG\t0\t+\n", "line 1: start and end are not whole numbers"),
         ("chr1\t5\t5\tG\t0\t+\n", "line 1: start and end are not whole numbers with start before end"),
         ("chr1\t5\t9\tG\t0\t.\n", "line 1: no gene has a strand"),
         (
