@@ -143,7 +143,8 @@ class BigWigFile:
 
     def _section(self, leaf: np.void, chrom: int) -> np.ndarray:
         """Entries of a section, float64 (entries, 3), none if it is of another chromosome."""
-        data = self._read(int(leaf["at"]), int(leaf["size"]))
+        # a wrong size must not read the rest of a large file; packing adds at most a few hundred bytes
+        data = self._read(int(leaf["at"]), min(int(leaf["size"]), LARGEST + 4096))
         if self._packed:
             stream = zlib.decompressobj()
             try:
