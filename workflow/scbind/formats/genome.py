@@ -8,6 +8,7 @@ lengths of all chromosomes before it in ``chrom.sizes``. Chromosomes with sequen
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -38,11 +39,18 @@ class ChromSizes:
 
     @classmethod
     def read(cls, path: str | Path) -> ChromSizes:
-        """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line and on what is no text."""
+        """Read the ``chrom.sizes`` of the prepared reference. Raises :class:`InputError` on a malformed line."""
+        text = require(path, "run the reference rule first").read_text(encoding="utf-8", errors="replace")
+        return cls.parse(path, enumerate(text.splitlines(), 1))
+
+    @classmethod
+    def parse(cls, path: str | Path, lines: Iterable[tuple[int, str]]) -> ChromSizes:
+        """Make sizes from numbered lines: name and length, separated by tabs or spaces; empty lines are passed over.
+
+        Raises :class:`InputError` on a malformed line and on a chromosome that is listed twice. ``path`` is for messages.
+        """
         names, lengths = [], []
-        require(path, "run the reference rule first")
-        text = Path(path).read_text(encoding="utf-8", errors="replace")
-        for number, line in enumerate(text.splitlines(), 1):
+        for number, line in lines:
             fields = line.split()
             if not fields:
                 continue
