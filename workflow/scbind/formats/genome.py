@@ -47,7 +47,7 @@ class ChromSizes:
     def parse(cls, path: str | Path, lines: Iterable[tuple[int, str]]) -> ChromSizes:
         """Make sizes from numbered lines: name and length, separated by tabs or spaces; empty lines are passed over.
 
-        Raises :class:`InputError` on a malformed line and on a chromosome that is listed twice. ``path`` is for messages.
+        Raises :class:`InputError` on a malformed line and on a chromosome listed twice. ``path`` is for messages.
         """
         names, lengths = [], []
         for number, line in lines:
