@@ -209,6 +209,9 @@ def rename(design: Design, names: dict[str, str]) -> None:
     fasta = design.folder / "data/genome.fa"
     lines = fasta.read_text().splitlines(keepends=True)
     fasta.write_text("".join(f">{line(text[1:].rstrip())}\n" if text[0] == ">" else text for text in lines))
+    for row in (row for row in design.sheets["tracks"] if row["region"]):
+        name, _, span = row["region"].rpartition(":")
+        row["region"] = f"{names[name]}:{span}"
     config = design.config
     config["cells"]["neighbour_chromosomes"] = [
         names[name] for name in config["cells"]["neighbour_chromosomes"]
