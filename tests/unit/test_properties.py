@@ -313,5 +313,9 @@ def test_a_very_long_field_is_read_or_refused_in_one_line(folder, more):
     path = folder / "long.csv"
     path.write_text(f"sample,path,format,note\ns,p,bam,{more}\n")
     assert read_table(path, "samples")[0][1]["note"] == more.strip('"')
+    if more.startswith('"'):
+        with pytest.raises(InputError, match="line 2: a quote is not closed"):
+            read_columns(path, ("sample", "path"), "write it again")
+        return
     found = read_columns(path, ("sample", "path"), "write it again")
     assert found.to_numpy().tolist() == [["s", "p"]]
