@@ -351,6 +351,32 @@ def test_what_tools_write_for_no_barcode_is_no_cell(bam, capsys, none):
     assert "1 fragments of 3 read pairs; 2 pairs had no CB" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("at", "new", "message"),
+    [
+        (b"chr1\0", b"ch\xff1\0", "the name of a chromosome is no text"),
+        (b"BAM\1", b"BAM\7", "cannot be read as BAM"),
+    ],
+)
+def test_a_bam_with_a_damaged_header_is_refused(bam, at, new, message):
+    files = bam([(100, 200, "A", {})])
+    with pysam.BGZFile(str(files.path)) as raw:
+        content = raw.read().replace(at, new)
+    with pysam.BGZFile(str(files.path), "wb") as out:
+        out.write(content)
+    with pytest.raises(InputError, match=message):
+        bam_to_fragments(files.path, files.out, SIZES)
+
+
+def test_a_bam_of_an_odd_packing_is_refused(bam):
+    files = bam([(100, 200, "A", {})])
+    content = bytearray(files.path.read_bytes())
+    content[12] ^= 4  # no longer BGZF, but gzip
+    files.path.write_bytes(content)
+    with pytest.raises(InputError, match="in.bam: cannot be read as BAM"):
+        bam_to_fragments(files.path, files.out, SIZES)
+
+
 def test_a_bam_damaged_inside_is_refused_once(bam, tmp_path):
     files = bam([(100 + n, 300 + n, "A", {}) for n in range(2000)])
     with pysam.BGZFile(str(files.path)) as raw:

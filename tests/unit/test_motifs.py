@@ -55,11 +55,11 @@ def test_jaspar_needs_no_network(tmp_path, capfd):
         (">M1 TF1\nA [ 1 x ]\n", "line 2: not a number"),
         (
             "MEME version 4\nMOTIF TF1\nletter-probability matrix: w= x nsites= 2\n0 0 0 1\n",
-            "is .*, not a whole number",
+            "line 3: w is 'x', not a whole number",
         ),
         (
             "MEME version 4\nMOTIF TF1\nletter-probability matrix: w= 1 nsites= -5\n0 0 0 1\n",
-            "is .*, not a whole number",
+            "line 3: nsites is '-5', not a whole number",
         ),
         (">M1 TF9\n1 2 3 4\n", "no matrix for any TF"),
         (">M1 TF1\n1 -2 3 4\n", "line 1: matrix 'M1 TF1' has negative values: log-odds, not counts"),
@@ -82,6 +82,11 @@ def test_jaspar_needs_no_network(tmp_path, capfd):
             "nsites is '-5'",
         ),
         ("MEME version 4\nMOTIF a\nletter-probability matrix: nsites= 1e300\n0 0 0 1\n", "nsites is '1e300'"),
+        (
+            "MEME version 4\nMOTIF a\nletter-probability matrix: w= 1\n0 0 0 1\n"
+            "letter-probability matrix: w= 1\n0 1 0 0\n",
+            "a matrix has no line MOTIF with a name",
+        ),
         ("AC  M1\nXX\nP0  A C G T\nXX\n//\n", "matrix 'M1 M1' has no position"),
         ("AC  M1\nXX\nP0  A C G T\n01  1 2 3\n//\n", "cannot be read as TRANSFAC"),
         ("chr1\t1\t2\n", "holds no matrix; give matrices in the format of JASPAR, MEME"),

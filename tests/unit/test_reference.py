@@ -72,6 +72,7 @@ def test_unsequenced_chromosomes_come_last(build):
         ({"fasta": ">a\nACGT\n>a\nAC\n"}, "a sequence is empty or its name occurs twice"),
         ({"fasta": ">a\nACGT\nAC\nACGT\n"}, "cannot be indexed"),
         ({"fasta": ">a\nACGT\n>b\n>c\nAC\n"}, "a sequence is empty or"),
+        ({"fasta": b">caf\xe9\nACGT\n"}, "the name of a sequence is not UTF-8; rename it"),
         ({"fasta": ">a\nACGT\n>p\nACQT\n"}, "p:2: not a nucleotide letter"),
         ({"exclude": "2\t0\t3\n"}, "no chromosome name matches .* add the prefix"),
         ({"exclude": "chr2\t0\t3\nchr2\t5\n"}, "line 2: fewer than 3 columns"),

@@ -1,6 +1,7 @@
 import copy
 import gzip
 
+import pyarrow as pa
 import pytest
 import yaml
 from jsonschema import Draft202012Validator
@@ -367,6 +368,12 @@ def test_names_of_a_fasta(tmp_path, monkeypatch, packed, block):
     (tmp_path / "g.fa.fai").write_text("chrI\t5\t6\t60\t61\n")
     assert chromosomes.fasta_names(fasta, kept) == ["chrI"]
     assert chromosomes.fasta_names(tmp_path / "none.fa", kept) is None
+
+
+def test_names_of_a_fasta_packed_with_zstd_are_not_known(tmp_path):
+    path = tmp_path / "x.fa.zst"
+    path.write_bytes(pa.compress(b">chr1\nACGT\n" * 3, "zstd", asbytes=True) + b"\n>x\n")
+    assert chromosomes.fasta_names(path, tmp_path / "names.json") is None
 
 
 def test_names_of_a_fasta_damaged_inside_are_not_known(tmp_path):
