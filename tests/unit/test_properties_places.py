@@ -119,6 +119,8 @@ def test_overlaps_equal_a_count_of_bases(rows, others, share):
 
 @given(st.lists(spans(8, last=12), min_size=1, max_size=6), spans(8, last=12))
 def test_a_region_names_the_windows_that_share_a_base_with_it(rows, region):
+    chrom, start, end = region
+    rows = [*rows, (chrom, start - 1, start), (chrom, end, end + 1)]  # these touch it
     store = Binding.__new__(Binding)
     store.path, store.var = "store", table_of(rows).assign(chrom=lambda t: pd.Categorical(t["chrom"], NAMES))
     (name,) = place_names(table_of([region]))
