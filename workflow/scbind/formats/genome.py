@@ -67,25 +67,32 @@ class ChromSizes:
             raise InputError(path, "a chromosome is listed twice", "list each once")
         return cls(tuple(names), np.asarray(lengths, dtype=np.int64))
 
-    @property
+    @cached_property
     def offsets(self) -> np.ndarray:
-        """Global start of each chromosome, int64 (chromosomes + 1,). The last entry is the total length."""
-        return np.concatenate([[0], np.cumsum(self.lengths)])
+        """Global start of each chromosome, read-only int64 (chromosomes + 1,). The last entry is the total length."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        offsets.flags.writeable = False
+        return offsets
 
     @property
     def total(self) -> int:
         """Sum of all lengths in bp."""
         return int(self.lengths.sum())
 
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
+
     def index(self, name: str) -> int:
         """Return the index of a chromosome in file order; ``KeyError`` if it is unknown."""
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise KeyError(name) from None
+        return self._place[name]
 
     def as_dict(self) -> dict[str, int]:
-        """Name to length, in file order."""
+        """Name to length, in file order. Not to be altered."""
+        return self._length
+
+    @cached_property
+    def _length(self) -> dict[str, int]:
         return dict(zip(self.names, self.lengths.tolist(), strict=True))
 
 
