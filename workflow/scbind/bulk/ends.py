@@ -125,8 +125,8 @@ def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]
         width = int(np.gcd.reduce(edge[step != 0]))
         if len(edge) >= ENOUGH_BASES and width >= LEAST_BIN:
             say(
-                f"WARNING {path}, {name}: values are averages of bins of {width} bp, so the ends of fragments are known "
-                f"to {width} bp only; better make the track with bins of 1 bp (bamCoverage --binSize 1), or give the "
+                f"WARNING {path}, {name}: values are averages of bins of {width} bp, so ends of fragments are known to "
+                f"{width} bp only; better make the track with bins of 1 bp (bamCoverage --binSize 1), or give the "
                 "fragments or the BAM"
             )
         up, down = step > 0, step < 0
