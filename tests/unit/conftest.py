@@ -6,10 +6,22 @@ from dataclasses import replace
 import numpy as np
 import pyBigWig
 import pytest
+from hypothesis import Phase, settings
 from scbind.dataset.build import LineFiles, build_dataset
 from scbind.formats.geometry import Geometry
 from scbind.plan import digests
 from scbind.plan.settings import default_options
+
+# The same examples in each run, whatever failed before.
+settings.register_profile(
+    "scbind",
+    max_examples=50,
+    derandomize=True,
+    database=None,
+    deadline=None,
+    phases=(Phase.explicit, Phase.generate, Phase.shrink),
+)
+settings.load_profile("scbind")
 
 MOTIF = "GGCGCCATTA"
 

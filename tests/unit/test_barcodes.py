@@ -30,6 +30,9 @@ def test_lists_are_read_with_line_numbers(tmp_path, pack):
         '"AAA-1"\n"CCC-1"\n',
         "barcode\tn\nAAA-1\t5\nCCC-1\t6\n",
         "barcode,total,is__cell_barcode\nNO_BARCODE,9,0\nAAA-1,5,1\nTTT-1,1,0\nCCC-1,6,1\n",
+        "barcode,leiden\nAAA-1,3\nCCC-1,3\n",
+        '"","x"\n"1","AAA-1"\n"2","CCC-1"\n',
+        '"x"\n"1" "AAA-1"\n"2" "CCC-1"\n',
         "barcode,gex_barcode,is_cell\nAAA-1,AAA-1,1\nCCC-1,CCC-1,1\nTTT-1,TTT-1,0\n",
     ],
 )
@@ -44,7 +47,7 @@ def test_a_table_of_cell_ranger_is_read_line_by_line(tmp_path):
     path = tmp_path / "list.csv"
     head = "barcode,total,is__cell_barcode\nAAA-1,5,1\n"
     path.write_text(f'{head}"CCC-1,6,1\nTTT-1,1,0\n')
-    with pytest.raises(InputError, match="line 3: 1 fields where the header has 3"):
+    with pytest.raises(InputError, match="line 3: a quote is not closed"):
         read_barcodes(path)
     path.write_text(f"{head}CCC-1,{'6' * 200_000},1\n")
     assert read_barcodes(path).tolist() == ["AAA-1", "CCC-1"]

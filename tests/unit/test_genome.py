@@ -5,6 +5,7 @@ import pytest
 from scbind.core.errors import InputError
 from scbind.formats import genome as module
 from scbind.formats.genome import ChromSizes, Genome
+from scbind.formats.inputs import read_lines
 
 
 def write(tmp_path, text):
@@ -45,7 +46,7 @@ def test_sizes_in_other_encodings_are_read(tmp_path, content):
     path = tmp_path / "chrom.sizes"
     for name, text in (("plain", content), ("gzip", gzip.compress(content))):
         path.write_bytes(text)
-        assert ChromSizes.read(path).as_dict() == {"chr1": 5, "chr\xe9": 6}, name
+        assert ChromSizes.parse(path, read_lines(path)).as_dict() == {"chr1": 5, "chr\xe9": 6}, name
 
 
 @pytest.mark.parametrize(
@@ -65,7 +66,7 @@ def test_what_is_no_table_of_sizes_is_refused_in_one_line(tmp_path, content, mes
     else:
         path.write_bytes(content)
     with pytest.raises(InputError, match=message) as caught:
-        ChromSizes.read(path)
+        ChromSizes.parse(path, read_lines(path))
     assert str(caught.value).isprintable() and len(str(caught.value)) < 1000
 
 

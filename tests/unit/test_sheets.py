@@ -213,6 +213,10 @@ def test_demo_files_are_made_not_missed(project):
             {"samples": SAMPLES.replace("f.tsv", "sub\\b.bw").replace(".gz", "")},
             "write sub/b.bw, with slashes",
         ),
+        (
+            {"samples": SAMPLES.replace("f.tsv.gz", "sub")},
+            "line 2, column path: sub is a folder; name a file in it",
+        ),
         ({"samples": SAMPLES.replace("f.tsv.gz", "{x}.gz")}, "{x}.gz: the path has a brace"),
         (
             {"samples": "sample\tpath\tformat\tbarcodes\ns1\tf.tsv.gz\tbam\tsub\n"},

@@ -357,7 +357,6 @@ BAD_BIGWIGS = [
         r"chr1:9: the value is -2; give counts; a track of the minus strand",
     ),
     ([(i * 100, i * 100 + 80, 1.0) for i in range(20)], {}, "insertions", "set the format coverage"),
-    ([(i * 50, i * 50 + 50, float(1 + i % 3)) for i in range(1100)], {}, "coverage", "bins of 50 bp"),
     ([(i * 7, i * 7 + 1, 1.0) for i in range(600)], {}, "coverage", "set the format insertions"),
     ([(3, 4, np.inf)], {}, "coverage", r"chr1:3: the value is inf"),
     (
@@ -379,6 +378,12 @@ def test_bad_bigwigs_are_refused_and_nothing_is_left(run, tmp_path, runs, option
     with pytest.raises(InputError, match=message):
         run((save_bigwig(tmp_path / "x.bw", runs, **options), kind))
     assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_bins_are_said(run, tmp_path, capsys):
+    runs = [(i * 50, i * 50 + 50, float(1 + i % 3)) for i in range(1100)]
+    run((save_bigwig(tmp_path / "x.bw", runs), "coverage"))
+    assert "WARNING" in (said := capsys.readouterr().err) and "averages of bins of 50 bp" in said
 
 
 def test_nan_is_no_value(tmp_path, sizes_path):

@@ -1,5 +1,6 @@
 """Small and lopsided designs run to the end: each through `all`, and what cannot be told is marked as such."""
 
+import copy
 import csv
 import gzip
 import re
@@ -46,7 +47,7 @@ class Design:
         self.project, self.folder = project, project.folder
         shutil.copytree(data, self.folder / "data")
         self.config = yaml.safe_load((self.folder / "config/config.yaml").read_text())
-        for section, values in SMALL.items():
+        for section, values in copy.deepcopy(SMALL).items():
             self.config[section] = values if section in WHOLE else self.config[section] | values
         self.config["genome"] |= {
             "fasta": "data/genome.fa",
@@ -208,6 +209,9 @@ def rename(design: Design, names: dict[str, str]) -> None:
     fasta = design.folder / "data/genome.fa"
     lines = fasta.read_text().splitlines(keepends=True)
     fasta.write_text("".join(f">{line(text[1:].rstrip())}\n" if text[0] == ">" else text for text in lines))
+    for row in (row for row in design.sheets["tracks"] if row["region"]):
+        name, _, span = row["region"].rpartition(":")
+        row["region"] = f"{names[name]}:{span}"
     config = design.config
     config["cells"]["neighbour_chromosomes"] = [
         names[name] for name in config["cells"]["neighbour_chromosomes"]

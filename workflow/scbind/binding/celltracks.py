@@ -55,6 +55,8 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
         raise InputError(
             sizes_path, f"does not list {', '.join(sorted(strange))}", "use the chrom.sizes of the reference"
         )
+    present = set(chroms)
+    on = {name: np.flatnonzero(chroms == name) for name in sizes.names if name in present}
     if not slugs:
         say(f"{binding}: no cell has a type with tracks, so no tracks are written")
     known, unread = reliability_table(store.reliability, store.tfs), store.abstained
@@ -68,8 +70,8 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
             for slug, mean, no in zip(slugs, means, abstained, strict=True):
                 suffix = "abstained.bw" if no else "bw"
                 with create_bigwig(folder / slug / f"{tf}.{suffix}", sizes, 2 * len(starts)) as bigwig:
-                    for chrom in sizes.names:
-                        here = (chroms == chrom) & (mean > 0)
+                    for chrom, rows in on.items():
+                        here = rows[mean[rows] > 0]
                         left, right, value = _flatten(starts[here], ends[here], mean[here])
                         if len(left):
                             names = [chrom] * len(left)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scbind.core.errors import InputError
+from scbind.core.runlog import say
 from scbind.formats.bam import is_usable, open_bam
 from scbind.formats.bigwig import _bigwig_chromosomes, bigwig_bases
 from scbind.formats.fragments import iter_chromosomes
@@ -123,11 +124,10 @@ def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]
             )
         width = int(np.gcd.reduce(edge[step != 0]))
         if len(edge) >= ENOUGH_BASES and width >= LEAST_BIN:
-            raise InputError(
-                path,
-                f"values are averages of bins of {width} bp, which hide where fragments end",
-                "make the track with bins of 1 bp (bamCoverage --binSize 1), or give the fragments or the BAM",
-                name,
+            say(
+                f"WARNING {path}, {name}: values are averages of bins of {width} bp, so ends of fragments are known to "
+                f"{width} bp only; better make the track with bins of 1 bp (bamCoverage --binSize 1), or give the "
+                "fragments or the BAM"
             )
         up, down = step > 0, step < 0
         yield name, Ends(edge[up], edge[down] - 1, np.concatenate([step[up], -step[down]]))

@@ -13,15 +13,16 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.inputs import is_hdf5, read_lines
-from scbind.formats.tables import split_fields, unquoted
+from scbind.formats.tables import SEPARATORS, header_of, read_columns, unquoted
 
 ABSENT, FOREIGN = -1, -2
 RECENT = 4_096  # minimum number of new names before a numbering rebuilds its index
-SEPARATORS = "#_:"  # between sample and barcode: ArchR's and ours, Seurat's, and that of 10x velocyto files
+PREFIXES = "#_:"  # between sample and barcode: ArchR's and ours, Seurat's, and that of 10x velocyto files
 # The number of the library after the barcode: of 10x, of Signac, and of tools that add theirs to that of 10x.
 ENDINGS = (r"-\d+$", r"_\d+$", r"([-_]\d+)+$")
 NUMBERED = r"^(?:.*[^A-Za-z])?[ACGTN]{3,}((?:[-_]\d+)+)$"
-HEADERS = {"x", "barcode", "barcodes", "cell", "cells", "cell_barcode", "cell_id", "cellid", "bc", "index"}
+CLEAR = ("barcode", "barcodes", "cellbarcode", "cellid")  # names of the column of barcodes, best first
+HEADERS = (*CLEAR, "cell", "cells", "bc", "index", "x")  # those after CLEAR only of a single column
 CALLED = ("is__cell_barcode", "is_cell")  # of Cell Ranger ATAC, of Cell Ranger ARC
 
 
@@ -67,12 +68,11 @@ def read_barcodes(path: str | Path) -> pd.Series:
     if is_hdf5(path):
         return _from_matrix(path)
     lines = [(number, line) for number, line in read_lines(path, remedy) if line.strip(" \t,")]
-    listed = _from_cell_ranger(path, lines)
-    if listed is None:
+    column = _barcode_column(lines[0][1]) if lines else None
+    if column is not None:
+        listed = _from_table(path, lines[0][1], column, remedy)
+    else:
         listed = {number: unquoted(line.split("\t")[0]) for number, line in lines}
-        first = next(iter(listed), None)
-        if first is not None and listed[first].casefold() in HEADERS:
-            del listed[first]
     listed = pd.Series({number: name for number, name in listed.items() if name}, dtype=object)
     if listed.empty:
         raise InputError(path, "no barcode in it", remedy)
@@ -80,21 +80,23 @@ def read_barcodes(path: str | Path) -> pd.Series:
     return listed
 
 
-def _from_cell_ranger(path, lines: list[tuple[int, str]]) -> dict[int, str] | None:
-    """Read the cells of a per-barcode table of Cell Ranger; None if it is no such table."""
-    header = [unquoted(name) for name in lines[0][1].split(",")] if lines else []
+def _barcode_column(header: str) -> str | None:
+    """Return the name of the column of barcodes in a line of column names; None if the line is no such line."""
+    for separator in SEPARATORS:
+        names = header_of(header, separator) - {""}
+        found = next((name for name in HEADERS if name in names), None)
+        if found in CLEAR or found and len(names) == 1:
+            return found
+    return None
+
+
+def _from_table(path, header: str, column: str, remedy: str) -> dict[int, str]:
+    """Read a column of barcodes, by line number; of the per-barcode tables of Cell Ranger only what it calls cells."""
     called = next((name for name in CALLED if name in header), None)
-    if "barcode" not in header or called is None:
-        return None
-    cells = {}
-    for number, line in lines[1:]:
-        row = split_fields(line, ",")
-        if len(row) != len(header):
-            problem = f"{len(row)} fields where the header has {len(header)}"
-            raise InputError(path, problem, "write the table again", f"line {number}")
-        if row[header.index(called)] == "1":
-            cells[number] = row[header.index("barcode")]
-    return cells
+    table = read_columns(path, (column, called) if called else (column,), remedy)
+    if called:
+        table = table[table[called] == "1"]
+    return dict(zip(table.index, table[column], strict=True))
 
 
 def _from_matrix(path: str | Path) -> pd.Series:
@@ -219,7 +221,7 @@ def _refuse_several(path, best: _Spelling, listed: pd.Series, present: pd.Index,
     """
     remedy = f"write {sample}#BARCODE for the cells of this sample, or give each sample a file of its own"
     if best.prefix is None:
-        names = sorted(listed.str.extract(f"^(.*)[{SEPARATORS}]", expand=False).unique())
+        names = sorted(listed.str.extract(f"^(.*)[{PREFIXES}]", expand=False).unique())
         shown = f"{names[0]}, {names[1]}{', ...' * (len(names) > 2)}"
         raise InputError(path, f"barcodes begin with {shown}, none of which is the sample {sample}", remedy)
     own = listed[~best.foreign]
@@ -243,13 +245,13 @@ def _without_prefix(listed: pd.Series, sample: str) -> Iterator[tuple[pd.Series,
     """Yield ways to remove a prefix: barcodes, which are of another sample, the prefix (None if there are several)."""
     nowhere = pd.Series(False, index=listed.index)
     yield listed, nowhere, ""
-    for separator in SEPARATORS:
+    for separator in PREFIXES:
         own = listed.str.startswith(f"{sample}{separator}")
         if own.any():
             core = listed.str.removeprefix(f"{sample}{separator}")
             yield core, ~own & listed.str.contains(separator, regex=False), f"{sample}{separator}"
             return
-    for separator in SEPARATORS:
+    for separator in PREFIXES:
         parts = listed.str.rpartition(separator)
         if (parts[1] == separator).all():
             only = parts[0].nunique() == 1

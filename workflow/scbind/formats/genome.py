@@ -8,6 +8,7 @@ lengths of all chromosomes before it in ``chrom.sizes``. Chromosomes with sequen
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +17,6 @@ import numpy as np
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
-from scbind.formats.inputs import read_lines
 
 UNKNOWN = 4  # code of N; A, C, G, T are 0, 1, 2, 3
 FULL = 255  # level of a mappability of 1
@@ -39,10 +39,18 @@ class ChromSizes:
 
     @classmethod
     def read(cls, path: str | Path) -> ChromSizes:
-        """Read a two-column ``chrom.sizes``. Raises :class:`InputError` on a malformed line and on what is no text."""
+        """Read the ``chrom.sizes`` of the prepared reference. Raises :class:`InputError` on a malformed line."""
+        text = require(path, "run the reference rule first").read_text(encoding="utf-8", errors="replace")
+        return cls.parse(path, enumerate(text.splitlines(), 1))
+
+    @classmethod
+    def parse(cls, path: str | Path, lines: Iterable[tuple[int, str]]) -> ChromSizes:
+        """Make sizes from numbered lines: name and length, separated by tabs or spaces; empty lines are passed over.
+
+        Raises :class:`InputError` on a malformed line and on a chromosome listed twice. ``path`` is for messages.
+        """
         names, lengths = [], []
-        require(path, "run the reference rule first")
-        for number, line in read_lines(path, "give name<TAB>length, one chromosome per line"):
+        for number, line in lines:
             fields = line.split()
             if not fields:
                 continue
@@ -59,25 +67,32 @@ class ChromSizes:
             raise InputError(path, "a chromosome is listed twice", "list each once")
         return cls(tuple(names), np.asarray(lengths, dtype=np.int64))
 
-    @property
+    @cached_property
     def offsets(self) -> np.ndarray:
-        """Global start of each chromosome, int64 (chromosomes + 1,). The last entry is the total length."""
-        return np.concatenate([[0], np.cumsum(self.lengths)])
+        """Global start of each chromosome, read-only int64 (chromosomes + 1,). The last entry is the total length."""
+        offsets = np.concatenate([[0], np.cumsum(self.lengths)])
+        offsets.flags.writeable = False
+        return offsets
 
     @property
     def total(self) -> int:
         """Sum of all lengths in bp."""
         return int(self.lengths.sum())
 
+    @cached_property
+    def _place(self) -> dict[str, int]:
+        return {name: index for index, name in enumerate(self.names)}
+
     def index(self, name: str) -> int:
         """Return the index of a chromosome in file order; ``KeyError`` if it is unknown."""
-        try:
-            return self.names.index(name)
-        except ValueError:
-            raise KeyError(name) from None
+        return self._place[name]
 
     def as_dict(self) -> dict[str, int]:
-        """Name to length, in file order."""
+        """Name to length, in file order. Not to be altered."""
+        return self._length
+
+    @cached_property
+    def _length(self) -> dict[str, int]:
         return dict(zip(self.names, self.lengths.tolist(), strict=True))
 
 

@@ -44,7 +44,7 @@ def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -
         without ``chr``, without a prefix such as ``GRCh38_``). The remedy renames the chromosomes.
     """
     _refuse_other_style(path, number, sizes, unit, TEXT)
-    outside = {name: n for name, n in number.items() if name not in sizes.names}
+    outside = {name: n for name, n in number.items() if name not in sizes.as_dict()}
     if outside:
         most = sorted(outside, key=lambda name: (-outside[name], name))
         names = f"{', '.join(most[:3])}{', ...' * (len(most) > 3)}"

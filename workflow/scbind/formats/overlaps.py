@@ -31,10 +31,12 @@ def covered_bases(
         )
     ).merge()
     begin = np.searchsorted(chrom, np.arange(len(chroms) + 1))  # of the windows of each chromosome
-    for index, name in enumerate(chroms):
-        inside, here = merged[name].df, slice(begin[index], begin[index + 1])
-        if inside.empty or here.start == here.stop:
+    place = {name: index for index, name in enumerate(chroms)}
+    for name, inside in merged:
+        index = place.get(name)
+        if index is None or begin[index] == begin[index + 1]:
             continue
+        here = slice(begin[index], begin[index + 1])
         left, right = inside["Start"].to_numpy(), inside["End"].to_numpy()
         first = np.searchsorted(start[here], left - width, side="right")
         count = np.searchsorted(start[here], right, side="left") - first

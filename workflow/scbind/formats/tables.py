@@ -13,17 +13,17 @@ from scbind.core.errors import InputError
 from scbind.formats.inputs import read_lines
 
 csv.field_size_limit(1 << 30)  # fields of any length are read; a wrong one is refused by what it should be
-SEPARATORS = ("\t", ",", ";")
+SEPARATORS = ("\t", ",", ";", " ")  # write.table of R writes spaces unless it is told otherwise
 LEFT_OUT = re.compile(r"[\s._-]")  # cell_type, cell.type and "Cell Type" are one name
 
 
 def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.DataFrame:
     """Read some columns of a table with a header; others are not looked at.
 
-    Separated by tabs, commas or semicolons; fields may be quoted. Row names, as R and pandas write them (a column more
-    than the header has, or one with an empty name), are passed over; they stand for the first wanted column if that
-    has no name of its own. Case, spaces, ``.``, ``_`` and ``-`` in column names do not matter. Empty lines are passed
-    over, missing fields at the end of a line are empty.
+    Separated by tabs, commas, semicolons or spaces; fields may be quoted. Row names, as R and pandas write them (a
+    column more than the header has, or one with an empty name), are passed over; they stand for the first wanted column
+    if that has no name of its own. Case, spaces, ``.``, ``_`` and ``-`` in column names do not matter. Empty lines are
+    passed over, missing fields at the end of a line are empty.
 
     Returns
     -------
@@ -39,12 +39,18 @@ def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.Dat
     lines = [(number, line) for number, line in read_lines(path, remedy) if line.strip(" \t,;")]
     if not lines:
         raise InputError(path, "no line in it", remedy)
-    separator = max(
-        SEPARATORS, key=lambda each: len(set(_keys(lines[0][1], each)) & {_key(name) for name in wanted})
-    )
+    names = {_key(name) for name in wanted}
+    separator = max(SEPARATORS, key=lambda each: len(header_of(lines[0][1], each) & names))
     if separator not in lines[0][1]:
-        separator = max(SEPARATORS, key=lines[0][1].count)
-    keys = _keys(lines[0][1], separator)
+        separator = max(SEPARATORS[:3], key=lines[0][1].count)
+    if len(lines) > 1 and not any(each in lines[0][1] for each in SEPARATORS):
+        # one column, perhaps with row names that R does not name
+        numbered = (each for each in SEPARATORS if split_fields(lines[1][1], each)[0] == "1")
+        separator = next(numbered, separator)
+    for number, line in lines:
+        if separator != "\t" and line.count('"') % 2:
+            raise InputError(path, "a quote is not closed", "correct the line", f"line {number}")
+    keys = [_key(name) for name in split_fields(lines[0][1], separator)]
     rows = [(number, split_fields(line, separator)) for number, line in lines[1:]]
     shift = 0
     if rows and all(len(row) == len(keys) + 1 for _, row in rows) and any(row[-1] for _, row in rows):
@@ -71,6 +77,11 @@ def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.Dat
     return pd.DataFrame(columns, index=[number for number, _ in rows], dtype=object)
 
 
+def header_of(line: str, separator: str) -> set[str]:
+    """Return the names of a line of column names, in small letters and without spaces, ``.``, ``_`` and ``-``."""
+    return {_key(name) for name in split_fields(line, separator)}
+
+
 def split_fields(line: str, separator: str) -> list[str]:
     r"""Split a line into fields, without spaces around them and without the quotes around a whole field.
 
@@ -85,7 +96,8 @@ def split_fields(line: str, separator: str) -> list[str]:
     """
     if separator == "\t":
         return [unquoted(field) for field in line.split("\t")]
-    return [field.strip() for field in next(csv.reader([line], delimiter=separator))]
+    fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    return [field.strip() for field in fields]
 
 
 def unquoted(field: str) -> str:
@@ -98,10 +110,6 @@ def unquoted(field: str) -> str:
         )  # write.table of R writes \" for a quote, others write ""
         return (inner.replace('\\"', '"') if escaped else inner.replace('""', '"')).strip()
     return field
-
-
-def _keys(line: str, separator: str) -> list[str]:
-    return [_key(name) for name in split_fields(line, separator)]
 
 
 def _key(name: str) -> str:

@@ -136,9 +136,9 @@ def load_plan(
             path = resolver.place(names[sheet], label, f"key sheets.{sheet}")
             plan.sheets[sheet] = path
             reader(plan, path, resolver)
-    for section, key, _ in CONFIG_PATHS:
+    for section, key, folder in CONFIG_PATHS:
         if config[section][key]:
-            config[section][key] = resolver(config[section][key], label, f"key {section}.{key}")
+            config[section][key] = resolver(config[section][key], label, f"key {section}.{key}", folder)
     sample = config["evaluate"]["sample"]
     if sample and sample not in plan.binding_samples:
         known = ", ".join(plan.binding_samples)
@@ -293,7 +293,7 @@ class _Resolver:
             )
         return str(Path(self.data) / text.removeprefix("{data}/"))
 
-    def __call__(self, text: str, file: str, where: str) -> str:
+    def __call__(self, text: str, file: str, where: str, folder: bool = False) -> str:
         text = self.place(text, file, where)
         if text.startswith("source:"):
             name = text.removeprefix("source:")
@@ -318,6 +318,8 @@ class _Resolver:
                 "leave the field empty for none" if text in NOTHING else _path_remedy(text),
                 where,
             )
+        if os.path.isdir(text) and not folder:
+            raise InputError(file, f"{text} is a folder", "name a file in it", where)
         return text
 
 
@@ -457,7 +459,9 @@ def _read_samples(plan: Plan, path: str, resolve: _Resolver) -> None:
                 path, f"sample {sample!r} is listed twice", "give each its own name", f"line {number}"
             )
         files = {
-            column: resolve(row[column], path, f"line {number}, column {column}") if row[column] else None
+            column: resolve(row[column], path, f"line {number}, column {column}", column == "barcodes")
+            if row[column]
+            else None
             for column in ("path", "barcodes", "labels")
         }
         if os.path.isdir(files["barcodes"] or ""):

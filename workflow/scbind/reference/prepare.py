@@ -14,7 +14,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, begin_npy, write_bed
 from scbind.core.runlog import say
 from scbind.formats.genome import UNKNOWN, ChromSizes
-from scbind.formats.inputs import open_plain
+from scbind.formats.inputs import open_plain, read_lines
 from scbind.formats.intervals import read_bed
 from scbind.formats.names import refuse_names
 
@@ -124,7 +124,8 @@ def _index(fasta, plain: Path, index: Path) -> dict[str, int]:
 
 def _extra(chrom_sizes, fasta, lengths: dict[str, int]) -> dict[str, int]:
     """Return the chromosomes that only ``chrom_sizes`` lists; :class:`InputError` if it contradicts the FASTA."""
-    listed = ChromSizes.read(chrom_sizes).as_dict()
+    lines = read_lines(chrom_sizes, "give name<TAB>length, one chromosome per line")
+    listed = ChromSizes.parse(chrom_sizes, lines).as_dict()
     sequenced = ChromSizes(tuple(lengths), np.array(list(lengths.values()), dtype=np.int64))
     if not set(listed) & set(lengths):
         refuse_names(chrom_sizes, listed, sequenced)
