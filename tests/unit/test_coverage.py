@@ -54,9 +54,9 @@ def test_coverage_equals_brute_force(tmp_path, sizes_path, monkeypatch, chunk):
 
 
 def test_coverage_of_bad_fragments_leaves_nothing(tmp_path, sizes_path):
-    with pytest.raises(InputError, match="line 2, chr1:5-2001: the fragment ends beyond"):
+    with pytest.raises(InputError, match="line 1, chr1:5-2001: the fragment ends beyond"):
         coverage_track(
-            fragments(tmp_path, "f", "chr1\t1\t5\tA\t1\nchr1\t5\t2001\tA\t1\n"),
+            fragments(tmp_path, "f", "chr1\t5\t2001\tA\t1\n"),
             sizes_path,
             tmp_path / "out" / "c.bw",
         )

@@ -28,7 +28,7 @@ def bad(what):
     def read(inputs, out):
         if what == "crash": os.kill(os.getpid(), 11)
         if what == "hang": time.sleep(60)
-        if what == "memory": b"x" * 600_000_000
+        if what == "memory": b"x" * 1_500_000_000
         (out / "left").write_text("x") if what == "leftover" else None
         if what == "implausible": raise Implausible("chr9")
         raise (InputError if what == "leftover" else KeyError)(*"abc")

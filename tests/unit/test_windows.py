@@ -154,7 +154,7 @@ def test_global_starts(tmp_path, reference):
         ("chrUn\t500\t900\n", "no window on its peaks can be used"),
         ("chr1\t500\t520\n", "no window on its peaks can be used"),
         ("chr9\t500\t900\n", "no chromosome name matches the genome (file: chr9;"),
-        ("chr1\t500\t900\nchr2\t900\t900\n", "line 2: the start is not before the end"),
+        ("chr2\t900\t900\n", "line 1: the start is not before the end"),
         ("chr2\t1900\t2001\n", "line 1: the interval ends beyond its chromosome"),
         ("chr1\tx\t900\n", "line 1: start is 'x', not a whole number"),
     ],

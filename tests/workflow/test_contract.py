@@ -232,6 +232,8 @@ def test_the_snakefile_imports_only_light_modules():
             room = base.removeprefix("scbind.")
             names |= {room} if "." in room else {f"{room}.{name.strip()}" for name in imported.split(",")}
     assert names == {
+        "plan.chromosomes",
+        "dataset.splitrules",
         "plan.settings",
         "plan.sheets",
         "plan.digests",

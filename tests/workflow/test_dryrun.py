@@ -36,7 +36,9 @@ def test_both_entry_points_plan_the_same(project):
 
 
 def test_the_simulation_declares_all_that_it_writes(project):
-    path = project.edited("demo", {"n_cells": 25, "chromosome_mb": [0.2, 0.15], "cell_fragments": 300})
+    path = project.edited(
+        "demo", {"n_cells": 25, "chromosome_mb": [0.1, 0.1, 0.1, 0.1], "cell_fragments": 300}
+    )
     options = ("--configfile", path, "--", "resources/demo/truth")
     text = project.snakemake("--dry-run", *options).stdout
     declared = set(re.search(r"rule simulate_demo:\s+output: (.*)", text)[1].split(", "))
@@ -120,6 +122,7 @@ def lay(project, texts, size=None):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
         if size and not text:
+            path.write_text(name)  # no two files are alike
             os.truncate(path, size)
         os.utime(path, (1_000_000 + number, 1_000_000 + number))
 

@@ -73,7 +73,9 @@ def test_jobs_of_a_module_run_below_its_prefix(project, outer):
     outer("    prefix:\n        'atlas'\n", USE, changed)
     (project.folder / "own.yaml").write_text("dependencies: [macs3]\n")
     tables = [f"atlas/results/provenance/{name}.tsv" for name in ("environments", "versions/train")]
-    small = project.edited("demo", {"n_cells": 25, "chromosome_mb": [0.2, 0.15], "cell_fragments": 300})
+    small = project.edited(
+        "demo", {"n_cells": 25, "chromosome_mb": [0.1, 0.1, 0.1, 0.1], "cell_fragments": 300}
+    )
     project.snakemake("-s", project.folder / "Snakefile", "--configfile", small, "--", *tables)
     rows = (project.folder / tables[0]).read_text().splitlines()
     environments = dict(row.split("\t") for row in rows)

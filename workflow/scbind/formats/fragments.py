@@ -73,7 +73,6 @@ def iter_fragments(
     Examples
     --------
     >>> from pathlib import Path
-    from typing import NoReturn
     >>> import numpy as np
     >>> path = Path(folder) / 'fragments.tsv'
     >>> _ = path.write_text('chr1\t100\t180\tACGT-1\t2\nchr1\t150\t300\tTTGA-1\t1\n')
