@@ -405,9 +405,8 @@ def test_the_chromosomes_of_a_bigwig_are_renamed_by_the_printed_command(run, tmp
     named = save_bigwig(tmp_path / "b b.bw", [(3, 4, 1.0), (9, 12, 2.0)], header=[("1", LENGTH)], chrom="1")
     with pytest.raises(InputError, match="add the prefix chr: PYTHONPATH") as caught:
         run((named, "insertions"))
-    command = caught.value.remedy.partition(": ")[2].replace(
-        "PYTHONPATH=workflow python", f"{sys.executable}"
-    )
+    command = caught.value.remedy.partition(": ")[2].replace(" python ", f" {sys.executable} ")
+    command = command.replace("PYTHONPATH=workflow", f"PYTHONPATH={Path(scbind.__file__).parents[1]}")
     subprocess.run(["bash", "-ec", command], cwd=tmp_path, check=True)
     assert run((tmp_path / "RENAMED.bw", "insertions"))[0] == run((plain, "insertions"))[0]
 
