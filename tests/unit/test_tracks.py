@@ -2,12 +2,14 @@ import json
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pyBigWig
 import pysam
 import pytest
+import scbind
 from scbind.bulk.shift import count_lags, estimate_frame
 from scbind.bulk.tracks import insertion_track
 from scbind.core.errors import InputError
