@@ -43,7 +43,7 @@ def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -
         If no record is on a chromosome of the genome, or if most are not and would be under other names (with or
         without ``chr``, without a prefix such as ``GRCh38_``). The remedy renames the chromosomes.
     """
-    _refuse_other_style(path, number, sizes, unit, TEXT)
+    refuse_other_style(path, number, sizes, unit, TEXT)
     outside = {name: n for name, n in number.items() if name not in sizes.as_dict()}
     if outside:
         most = sorted(outside, key=lambda name: (-outside[name], name))
@@ -65,7 +65,7 @@ def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str)
     of them is of another assembly. Raises :class:`InputError` for that, and for names that do not fit, as
     :func:`match_names`.
     """
-    _refuse_other_style(path, length, sizes, "bp", kind)
+    refuse_other_style(path, length, sizes, "bp", kind)
     expected = sizes.as_dict()
     names = [name for name in sizes.names if name in length]
     other = [name for name in names if length[name] != expected[name]]
@@ -92,8 +92,12 @@ def refuse_names(path, found, sizes: ChromSizes) -> NoReturn:
     _refuse(path, dict.fromkeys(found, 1), sizes, None, "no chromosome name matches the genome")
 
 
-def _refuse_other_style(path, number: Mapping[str, int], sizes: ChromSizes, unit: str, kind: str) -> None:
-    """Raise :class:`InputError` if nothing fits, or if most does not and would under other names."""
+def refuse_other_style(path, number: Mapping[str, int], sizes: ChromSizes, unit: str, kind: str) -> None:
+    """Raise :class:`InputError` if nothing fits, or if most does not and would under other names.
+
+    ``number``: chromosome name in the file -> number of its records or bp; ``unit``: what is counted, in the plural;
+    ``kind``: ``text``, ``BAM`` or ``bigWig``, for the command that renames.
+    """
     known, main = set(sizes.names), {name: n for name, n in number.items() if name not in MITOCHONDRIAL}
     total, fitting = sum(main.values()), sum(n for name, n in main.items() if name in known)
     if not fitting and (total or not known & set(number)):
