@@ -34,6 +34,8 @@ def test_lists_are_read_with_line_numbers(tmp_path, pack):
         '"","x"\n"1","AAA-1"\n"2","CCC-1"\n',
         '"x"\n"1" "AAA-1"\n"2" "CCC-1"\n',
         "barcode,gex_barcode,is_cell\nAAA-1,AAA-1,1\nCCC-1,CCC-1,1\nTTT-1,TTT-1,0\n",
+        "barcode,is_hg19_cell_barcode,is_mm10_cell_barcode\nNO_BARCODE,0,0\nAAA-1,1,0\nTTT-1,0,0\nCCC-1,0,1\n",
+        "barcode,is_cell\nAAA-1,TRUE\nCCC-1,TRUE\nTTT-1,FALSE\n",
     ],
 )
 def test_lists_as_pipelines_write_them(tmp_path, text):
@@ -117,6 +119,11 @@ def test_common_spellings_are_matched_and_said(capsys, listed, place, said):
 
 def test_endings_of_the_fragments_come_off_too():
     assert match(["AAA-1", "CCC-1"], ["CCC", "AAA"]) == [1, 0]
+
+
+@pytest.mark.parametrize("cells", [["AAA-2", "CCC-2"], ["AAA-2", "CCC-2", "GGG-2", "TTT-2"]])
+def test_a_number_above_1_of_all_fragments_tells_the_library(cells):
+    assert match(["AAA-1", "TTT-1", "AAA-2", "CCC-2", "GGG-3", "AAA-3"], cells) == [-2, -2, 0, 1, -2, -2]
 
 
 def test_underscores_within_barcodes_are_no_prefix():

@@ -343,7 +343,7 @@ def test_a_barcode_that_cannot_stand_in_a_text_is_refused(bam, tmp_path, barcode
     assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
 
 
-@pytest.mark.parametrize("none", ["-", "0", "NO_BARCODE", None])
+@pytest.mark.parametrize("none", ["-", "0", "NO_BARCODE", "nan", "Undetermined", "NNNN-1", None])
 def test_what_tools_write_for_no_barcode_is_no_cell(bam, capsys, none):
     files = bam([(100, 200, "A", {}), (150, 250, none, {}), (160, 260, none, {})])
     bam_to_fragments(files.path, files.out, SIZES)

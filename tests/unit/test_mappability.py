@@ -71,6 +71,11 @@ def test_percentages_give_the_same_as_shares(tmp_path, reference, capsys):
     assert "values are percentages" in capsys.readouterr().err
 
 
+def test_a_rounding_error_above_1_is_no_percentage(tmp_path, reference):
+    run(tmp_path, reference, entries=[("chr1", 2, 4, 1.0000002)])
+    assert np.load(reference / "mappability.npy").max() == 255
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -146,6 +146,28 @@ def test_probabilities_are_recognised(tmp_path, capsys, header):
     assert "1 of 1 matrices hold probabilities" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("title", "name", "identity"),
+    [
+        ("M00111_2.00 (TF1)_(Homo_sapiens)_(DBD_0.97)", "TF1", "M00111_2.00"),  # CIS-BP in the MEME suite
+        ("MA0004.1 MA0004.1.TF1", "TF1", "MA0004.1"),  # JASPAR
+        ("MA0489.1 TF1(var.2)", "TF1(var.2)", "MA0489.1"),  # another mode of binding than that of TF1
+        ("AYAGTG MEME-1\twidth =   5  sites =  20", "MEME-1", "AYAGTG"),
+    ],
+)
+def test_names_in_meme_files(tmp_path, title, name, identity):
+    frame = "*" * 80
+    text = f"{frame}\nMEME - Motif discovery tool\n{frame}\n{MEME.replace('M1 TF1', title)}{SHARE_COLUMNS}\n"
+    (tmp_path / "meme.txt").write_text(text)
+    (profile,) = read_profiles(tmp_path / "meme.txt")
+    assert (profile.name, profile.identity) == (name, identity)
+
+
+def test_names_of_homer_may_be_plain(tmp_path):
+    (tmp_path / "m.motif").write_text(f">AYAGTG\tTF1\t6.9\t-5\t0\n{SHARE_COLUMNS}\n")
+    assert read_profiles(tmp_path / "m.motif")[0].name == "TF1"
+
+
 def test_the_sums_tell_the_positions_of_a_square_matrix(tmp_path):
     path = tmp_path / "motifs.txt"
     square = COUNTS[:, :4] / COUNTS[:, :4].sum(axis=0) * 100

@@ -120,6 +120,11 @@ def test_peaks_need_three_columns_only(tmp_path, text):
             "line 2: this is the .xls table of MACS",
         ),
         (
+            "chr\tstart\tend\tlength\tpileup\tfold_enrichment\nchr1\t1\t9\t9\t4\t2\n",
+            "line 1: this is the .xls table of MACS",
+        ),
+        ("seqnames\tstart\tend\twidth\nchr1\t1\t9\t9\n", "line 1: this is a table of GRanges of R"),
+        (
             GOOD * 2 + GOOD.replace("300", "40001") * 2,
             "line 3: .*2 of 4 peaks are like this; at most 1% may be",
         ),

@@ -79,6 +79,10 @@ def test_unsequenced_chromosomes_come_last(build):
         ({"exclude": "chr2\tx\t3\n"}, "line 1: start is 'x', not a whole number"),
         ({"chrom_sizes": "chr1\t5\nchr7\t9\n"}, "chr1: length 5 differs from the 4 bp"),
         ({"chrom_sizes": "1\t4\n"}, "no chromosome name matches .* add the prefix"),
+        (
+            {"fasta": ">chr1\nAC\n>chrM\nAC\n", "chrom_sizes": "1\t2\nchrM\t2\n"},
+            "no chromosome name matches .* add the prefix",
+        ),
     ],
 )
 def test_bad_input_is_refused_and_nothing_is_left(build, tmp_path, options, message):

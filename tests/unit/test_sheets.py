@@ -388,6 +388,11 @@ def test_names_of_a_fasta_damaged_inside_are_not_known(tmp_path):
         ("a: 1\n\tb: 2\n", "c.yaml, line 2, column 1: not valid YAML"),
         ("- a\n", "c.yaml: no keys in it"),
         (
+            "a:\n  b: 1\nc: 2\na:\n  d: 3\n",
+            "c.yaml, line 4, column 1: key a is also in line 1; write both parts",
+        ),
+        ("a:\n  b: 1\n  b: 1\n", "c.yaml, line 3, column 3: key b is also in line 2"),
+        (
             "a: 1\t\t# one\n",
             "c.yaml, line 1, column 5: not valid YAML",
         ),  # libyaml accepts it, Snakemake does not

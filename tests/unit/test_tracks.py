@@ -129,6 +129,17 @@ def test_fragments_give_both_ends(run, tmp_path):
     assert facts["inputs"][0]["frame"] == "undetermined"
 
 
+@pytest.mark.parametrize("kind", ["coverage", "insertions"])
+def test_whole_numbers_scaled_by_one_are_scaled_back(run, tmp_path, monkeypatch, capsys, kind):
+    monkeypatch.setattr("scbind.bulk.tracks.ENOUGH_BASES", 4)
+    runs = [(start, end, value * 10) for start, end, value in coverage_runs(PAIRS)]
+    if kind == "insertions":
+        runs = [(cut, cut + 1, 10.0 * CUTS.count(cut)) for cut in sorted(set(CUTS))]
+    positions, facts = run((save_bigwig(tmp_path / "c.bw", runs), kind))
+    assert positions == CUTS and facts["inputs"][0]["unit"] == 10
+    assert "all steps are multiples of 10, which counts as one fragment" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("scale", [1, 0.25, 0.0123])
 def test_coverage_gives_the_same_as_its_fragments(run, tmp_path, scale, capsys):
     runs = [(start, end, value * scale) for start, end, value in coverage_runs(PAIRS)]

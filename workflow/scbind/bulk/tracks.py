@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.bulk.ends import PAIRED, READERS, Ends
+from scbind.bulk.ends import ENOUGH_BASES, PAIRED, READERS, Ends
 from scbind.bulk.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, begin_npy
@@ -43,7 +43,8 @@ def insertion_track(
         * ``insertions``: bigWig of counts per base. The strands are unknown, so positions are not changed.
         * ``coverage``: bigWig of fragment coverage. A step of +k at x means that k fragments start at x. A step of -k
           means that k fragments end there, which gives k insertions at x - 1. A start and an end at the same x cancel
-          and are lost. If values are not whole numbers, the smallest step counts as one fragment.
+          and are lost. If values are not whole numbers, the smallest step counts as one fragment. If they are whole,
+          many, and all multiples of a number, that number counts as one.
 
         ``region`` (``chrom:start-end``, 0-based half-open) limits an input. Without it, the input covers every
         chromosome on which it has data. Ends with another known shift are moved to +4/-5.
@@ -134,6 +135,7 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
     folder.mkdir()
     path, kind = item["path"], item["format"]
     lags, looked, smallest, whole = np.zeros(len(LAGS), dtype=np.int64), 0, np.inf, True
+    common = weighed = 0  # what all whole numbers are multiples of, and how many they are
     spilled = {}
     for name, ends in READERS[kind](path, sizes, region):
         if not len(ends.of):
@@ -141,6 +143,10 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
         if kind not in PAIRED:
             smallest = min(smallest, ends.of.min())
             whole = whole and bool(np.all(ends.of == np.round(ends.of)))
+            if whole:
+                exact = np.minimum(ends.of, 2**53).astype(np.int64)  # larger ones are refused below
+                common = int(np.gcd.reduce(exact, initial=common))
+                weighed += len(ends.of)
         if looked < ENOUGH_ENDS:
             start, last = np.unique(ends.start), np.unique(ends.last)
             lags += count_lags(start, start if kind == "insertions" else last)
@@ -152,7 +158,10 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
     if kind == "insertions":
         move = (0, 0)
     unit = 1.0 if whole else float(smallest)
-    if not whole:
+    if whole and common > 1 and weighed >= ENOUGH_BASES:
+        unit = float(common)
+        say(f"WARNING {path}: all steps are multiples of {common}, which counts as one fragment")
+    elif not whole:
         say(
             f"WARNING {path}: values are not whole numbers; the smallest step, {unit:.6g}, counts as one fragment"
         )

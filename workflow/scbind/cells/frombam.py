@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from scbind.formats.bam import is_usable, open_bam
 from scbind.formats.genome import ChromSizes
 
 # What tools write in place of a barcode that could not be read: STARsolo, sinto and Cell Ranger among them.
-NO_BARCODE = {"", "-", "0", "*", "NA", "N/A", "None", "NO_BARCODE", "no_barcode"}
+# In small letters and without "_".
+NO_BARCODE = {"", "-", "0", "*", ".", "na", "n/a", "nan", "none", "null", "nobarcode", "nobc"}
+NO_BARCODE |= {"unknown", "undetermined", "undefined", "unassigned", "unmatched"}
+UNREAD = re.compile(r"N+([-_]\d+)?")  # no base was read
 OTHER_TAGS = ("CB", "CR", "BX", "DB", "BC", "XC")
 
 
@@ -63,7 +67,7 @@ def bam_to_fragments(
             if not read.has_tag(barcode_tag):
                 continue
             barcode = _barcode(bam, read, barcode_tag)
-            if barcode in NO_BARCODE:
+            if barcode.casefold().replace("_", "") in NO_BARCODE or UNREAD.fullmatch(barcode):
                 continue
             tagged += 1
             name = known.get(read.reference_id)

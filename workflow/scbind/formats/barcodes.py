@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,7 +24,10 @@ ENDINGS = (r"-\d+$", r"_\d+$", r"([-_]\d+)+$")
 NUMBERED = r"^(?:.*[^A-Za-z])?[ACGTN]{3,}((?:[-_]\d+)+)$"
 CLEAR = ("barcode", "barcodes", "cellbarcode", "cellid")  # names of the column of barcodes, best first
 HEADERS = (*CLEAR, "cell", "cells", "bc", "index", "x")  # those after CLEAR only of a single column
-CALLED = ("is__cell_barcode", "is_cell")  # of Cell Ranger ATAC, of Cell Ranger ARC
+# Columns that tell what is a cell: of Cell Ranger ATAC (one for each species of a mixed reference), and of ARC.
+CALLED = re.compile(r"is_\w*_cell_barcode|is_cell")
+FIRST = ("-0", "-1", "_0", "_1")  # numbers that every library may have; another tells which library it is
+YES = ("1", "1.0", "true", "t")
 
 
 class Numbering:
@@ -92,10 +96,10 @@ def _barcode_column(header: str) -> str | None:
 
 def _from_table(path, header: str, column: str, remedy: str) -> dict[int, str]:
     """Read a column of barcodes, by line number; of the per-barcode tables of Cell Ranger only what it calls cells."""
-    called = next((name for name in CALLED if name in header), None)
-    table = read_columns(path, (column, called) if called else (column,), remedy)
+    called = [name for name in dict.fromkeys(re.split(r"[\s,;\"]+", header)) if CALLED.fullmatch(name)]
+    table = read_columns(path, (column, *called), remedy)
     if called:
-        table = table[table[called] == "1"]
+        table = table[np.any([table[name].str.casefold().isin(YES) for name in called], axis=0)]
     return dict(zip(table.index, table[column], strict=True))
 
 
@@ -133,7 +137,8 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
     Several spellings are tried: as listed; without the name of the sample in front (``sample#barcode``,
     ``sample_barcode``, ``sample:barcode``), or another name if all barcodes share it; each also without the number of
     the library at the end (``-1`` of 10x, ``_1`` of Signac), on both sides. The spelling that fits most barcodes is
-    used. One line of the log tells what was removed.
+    used. One line of the log tells what was removed. If all barcodes of the fragments have one number above 1, it tells
+    which library of the list is the sample.
 
     Parameters
     ----------
@@ -157,6 +162,10 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
         If the list holds several libraries (numbers at the end, or names in front) and does not tell which is this
         sample; if some barcodes fit as listed, but more would in another spelling; or if two barcodes fit one cell.
     """
+    ours = _numbers(pd.Series(present, dtype=object))
+    number = listed.str.extract(NUMBERED, expand=False)
+    if len(ours) == 1 and ours[0] not in FIRST and listed[number == ours[0]].isin(present).any():
+        return np.where(number.notna() & (number != ours[0]), FOREIGN, present.get_indexer(listed))
     ways = list(_spellings(listed, present, sample))
     best = max(ways, key=lambda way: way.fits.sum())
     if not best.fits.any():

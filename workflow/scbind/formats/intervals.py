@@ -20,6 +20,13 @@ COLUMNS = ["chrom", "start", "end", "name", "score", "strand", "signal", "p", "q
 WHOLE = ("start", "end", "summit")
 REAL = ("score", "signal", "p", "q")
 HEADER = re.compile("start|begin", re.IGNORECASE)  # second name in a line of column names
+# Tables that count from 1, by a column that only they have.
+MACS = ("the .xls table of MACS", "give the narrowPeak, broadPeak or BED file that MACS wrote beside it")
+FROM_ONE = (
+    ("abs_summit", *MACS),
+    ("fold_enrichment", *MACS),  # of broad peaks, which have no summit
+    ("seqnames", "a table of GRanges of R", "write BED with rtracklayer::export(PEAKS, 'peaks.bed')"),
+)
 LARGEST = 2**53  # up to which float64 holds every whole number
 
 
@@ -134,13 +141,11 @@ def _rows(path, remedy: str = "check the path in the configuration") -> tuple[np
             separator = "\t" if "\t" in line else " "
         fields = line.split(separator) if separator == "\t" else line.split()
         if not rows and len(fields) >= 3 and HEADER.search(fields[1]):
-            if "abs_summit" in fields:
-                raise InputError(
-                    path,
-                    "this is the .xls table of MACS, which counts from 1",
-                    "give the narrowPeak or BED file that MACS wrote beside it",
-                    f"line {number}",
-                )
+            for column, kind, remedy_for_it in FROM_ONE:
+                if column in fields:
+                    raise InputError(
+                        path, f"this is {kind}, which counts from 1", remedy_for_it, f"line {number}"
+                    )
             continue
         numbers.append(number)
         rows.append(fields)

@@ -28,6 +28,10 @@ LARGEST = 10**9  # sites, or positions, of a matrix
 WHOLE = 0.02  # largest distance from 1 of the sum of a position, in a matrix of probabilities
 TRANSFAC_KEY = re.compile(r"^(AC|ID|NA|VV|XX|DE|P0|PO)\b")
 HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H11MO.0.A, CTCF.H12CORE.0.P.B
+CISBP = re.compile(
+    r"^\S+\s+\((?P<tf>[^()\s]+)\)_\("
+)  # of MEME: M00111_2.00 (TFAP2B)_(Homo_sapiens)_(DBD_0.97)
+HOMER = re.compile(r"^[A-Za-z]+\t[^\t]+\t-?\d")  # consensus, name, threshold
 GIMME = re.compile(r"^(?P<identity>MA\d+\.\d+)_MA\d+\.\d+\.(?P<tf>.+)$")  # MA0004.1_MA0004.1.Arnt
 
 
@@ -117,7 +121,9 @@ def read_profiles(path: str | Path) -> list[Matrix]:
     lines = [(number, line.strip()) for number, line in read_lines(path, "give a motif file") if line.strip()]
     lines = [(number, line) for number, line in lines if not line.startswith("#")]
     first = lines[0][1] if lines else ""
-    if first.startswith("MEME version"):
+    if any(
+        line.startswith("MEME version") for _, line in lines[:5]
+    ):  # below a frame of stars in the output of MEME
         raw = list(_meme(path, lines))
     elif any(line.startswith(">") for _, line in lines):
         raw = list(_below_headers(path, lines))
@@ -160,12 +166,16 @@ def _names(title: str) -> tuple[str, str]:
         return match["tf"], match["identity"]
     if match := HOCOMOCO.match(title):
         return match["tf"], fields[0]
-    if len(fields) > 1 and (
-        "/" in fields[1] or "(" in fields[1]
-    ):  # HOMER: consensus, CTCF(Zf)/experiment/Homer, ...
+    if match := CISBP.match(title):
+        return match["tf"], fields[0]
+    # HOMER: consensus, CTCF(Zf)/experiment/Homer, ...; not the variants of JASPAR, as JUN(var.2)
+    if len(fields) > 1 and re.search(r"/|\((?!var\.)", fields[1]):
         return re.split(r"[(/]", fields[1])[0], fields[1]
     identity, _, name = title.replace("\t", " ").partition(" ")
-    return (name.strip() or identity), identity
+    if HOMER.match(title):
+        name = title.split("\t")[1]
+    name = name.strip().removeprefix(f"{identity}.")  # of JASPAR's MEME files: MA0004.1 MA0004.1.Arnt
+    return (name or identity), identity
 
 
 def _below_headers(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
@@ -212,7 +222,7 @@ def _meme(path, lines: list[tuple[int, str]]) -> Iterator[_Raw]:
             yield _Raw(begun, title, _positions(path, title, begun, rows, width), sites)
             rows, title = None, ""
         if line.startswith("MOTIF"):
-            title, begun = line.removeprefix("MOTIF").strip(), number
+            title, begun = re.split(r"\swidth\s*=", line.removeprefix("MOTIF"))[0].strip(), number
         elif line.startswith("letter-probability matrix"):
             found = dict(re.findall(r"(\w+)\s*=\s*(\S+)", line))
             width, rows = _whole(path, found, "w", number), []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -43,7 +44,7 @@ def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -
         If no record is on a chromosome of the genome, or if most are not and would be under other names (with or
         without ``chr``, without a prefix such as ``GRCh38_``). The remedy renames the chromosomes.
     """
-    _refuse_other_style(path, number, sizes, unit, TEXT)
+    refuse_other_style(path, number, sizes, unit, TEXT)
     outside = {name: n for name, n in number.items() if name not in sizes.as_dict()}
     if outside:
         most = sorted(outside, key=lambda name: (-outside[name], name))
@@ -65,7 +66,7 @@ def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str)
     of them is of another assembly. Raises :class:`InputError` for that, and for names that do not fit, as
     :func:`match_names`.
     """
-    _refuse_other_style(path, length, sizes, "bp", kind)
+    refuse_other_style(path, length, sizes, "bp", kind)
     expected = sizes.as_dict()
     names = [name for name in sizes.names if name in length]
     other = [name for name in names if length[name] != expected[name]]
@@ -92,14 +93,21 @@ def refuse_names(path, found, sizes: ChromSizes) -> NoReturn:
     _refuse(path, dict.fromkeys(found, 1), sizes, None, "no chromosome name matches the genome")
 
 
-def _refuse_other_style(path, number: Mapping[str, int], sizes: ChromSizes, unit: str, kind: str) -> None:
-    """Raise :class:`InputError` if nothing fits, or if most does not and would under other names."""
+def refuse_other_style(path, number: Mapping[str, int], sizes: ChromSizes, unit: str, kind: str) -> None:
+    """Raise :class:`InputError` if nothing fits, or if most does not and would under other names.
+
+    ``number``: chromosome name in the file -> number of its records or bp; ``unit``: what is counted, in the plural;
+    ``kind``: ``text``, ``BAM`` or ``bigWig``, for the command that renames.
+    """
     known, main = set(sizes.names), {name: n for name, n in number.items() if name not in MITOCHONDRIAL}
     total, fitting = sum(main.values()), sum(n for name, n in main.items() if name in known)
     if not fitting and (total or not known & set(number)):
         _refuse(path, main or number, sizes, kind, "no chromosome name matches the genome")
     strange, missing = {name: n for name, n in main.items() if name not in known}, total - fitting
     best = _renaming(strange, known)
+    if best is not None and best.old not in ("", "chr"):
+        # GRCh38_chr1 beside chr1 is not the same chromosome, but that of another species in a mixed reference
+        strange = {name: n for name, n in strange.items() if best.of(name) not in number}
     if 2 * missing >= total > 0 and best is not None and 2 * best.fits(strange, known) > missing:
         problem = f"{missing} of {total} {unit} have chromosome names of another style"
         _refuse(path, strange, sizes, kind, problem)
@@ -117,6 +125,9 @@ class Renaming:
 
     old: str
     new: str
+    others: tuple[
+        str, ...
+    ] = ()  # prefixes of other species in a mixed reference, whose records are to be left out
 
     def of(self, name: str) -> str:
         """Return the new name of a chromosome; one without the old prefix keeps its name."""
@@ -131,7 +142,13 @@ class Renaming:
         """What to do, in words."""
         if not self.old:
             return f"add the prefix {self.new}"
-        return f"replace the prefix {self.old} by {self.new}" if self.new else f"remove the prefix {self.old}"
+        words = (
+            f"replace the prefix {self.old} by {self.new}" if self.new else f"remove the prefix {self.old}"
+        )
+        if self.others:
+            other = ", ".join(self.others)
+            return f"leave out {other} (or keep only that, if it is the species of the genome) and {words}"
+        return words
 
     def command(self, path, kind: str) -> str:
         """Return the shell command that renames the chromosomes of a file: ``text``, ``BAM`` or ``bigWig``.
@@ -145,18 +162,34 @@ class Renaming:
             writer = "PYTHONPATH=workflow python -m scbind.formats.bigwigwriter"
             return f"{writer} {name} RENAMED.bw '{self.old}' '{self.new}'"
         end = "| gzip > RENAMED.gz" if packed_with(Path(path)) else "> RENAMED"
-        return f"{print_command(path)} | sed -E '/^(#|track|browser)/!s/^{self.old}/{self.new}/' {end}"
+        if self.others:
+            edit = f"sed -nE '/^(#|track|browser)/p; s/^{self.old}/{self.new}/p'"
+        else:
+            right = "" if self.old else f"|{self.new}"  # names that have the new prefix already
+            edit = f"sed -E '/^(#|track|browser{right})/!s/^{self.old}/{self.new}/'"
+        return f"{print_command(path)} | {edit} {end}"
 
 
 def _renaming(strange: Mapping[str, int], known: set[str]) -> Renaming | None:
     """Return the renaming that fits most records; None if none fits any."""
     ways = [Renaming("", "chr"), Renaming("chr", "")]
-    prefixes = {match[0]: strange[name] for name in strange if (match := PREFIX.match(name))}
-    if prefixes:
-        prefix = max(prefixes, key=prefixes.get)
-        ways += [Renaming(prefix, ""), Renaming(prefix, "chr"), Renaming(f"{prefix}chr", "")]
+    prefixes = Counter()
+    for name, n in strange.items():
+        if match := PREFIX.match(name):
+            prefixes[match[0]] += n
+    for prefix in prefixes:
+        for old, new in ((prefix, ""), (prefix, "chr"), (f"{prefix}chr", "")):
+            others = (each for each in prefixes if each != prefix)
+            alike = tuple(each for each in others if _fits_any(strange, known, each, prefix, old, new))
+            ways.append(Renaming(old, new, alike))
     best = max(ways, key=lambda way: way.fits(strange, known))
     return best if best.fits(strange, known) else None
+
+
+def _fits_any(strange, known: set[str], other: str, prefix: str, old: str, new: str) -> bool:
+    """Tell whether names with another prefix are those of the genome too, if they are renamed alike."""
+    way = Renaming(other + old.removeprefix(prefix), new)
+    return any(name.startswith(way.old) and way.of(name) in known for name in strange)
 
 
 def _refuse(path, found: Mapping[str, int], sizes: ChromSizes, kind: str | None, problem: str) -> NoReturn:

@@ -135,8 +135,27 @@ def _refuse_odd_keys(part, label: str, path: list) -> None:
         _refuse_odd_keys(value, label, [*path, number])
 
 
+class _UniqueKeys(yaml.SafeLoader):
+    """Refuses a key that occurs twice in a section; of such keys, YAML readers use the last without a word."""
+
+    def compose_mapping_node(self, anchor):
+        node = super().compose_mapping_node(anchor)
+        seen: dict[str, int] = {}
+        for key, _ in node.value:
+            line = key.start_mark.line + 1
+            if isinstance(key, yaml.ScalarNode) and seen.setdefault(key.value, line) != line:
+                raise _Twice(
+                    problem=f"key {key.value} is also in line {seen[key.value]}", problem_mark=key.start_mark
+                )
+        return node
+
+
+class _Twice(yaml.MarkedYAMLError):
+    """A key occurs twice in one section."""
+
+
 def check_yaml(path: str | Path) -> None:
-    """Raise :class:`InputError` with line and column if a file is not YAML, or not a section of keys.
+    """Raise :class:`InputError` with line and column if a file is not YAML, not a section of keys, or repeats a key.
 
     A missing file is left to the caller.
     """
@@ -149,7 +168,7 @@ def check_yaml(path: str | Path) -> None:
         try:
             content = json.loads(text)
         except ValueError:
-            content = yaml.load(text, yaml.SafeLoader)
+            content = yaml.load(text, _UniqueKeys)
     except UnicodeDecodeError as error:
         raise InputError(path, "not a text file in UTF-8", "save it as UTF-8") from error
     except OSError as error:
@@ -158,10 +177,13 @@ def check_yaml(path: str | Path) -> None:
         mark = getattr(error, "problem_mark", None)
         place = f"line {mark.line + 1}, column {mark.column + 1}" if mark else None
         problem = " ".join((getattr(error, "problem", None) or str(error)).split())
+        twice = isinstance(error, _Twice)
         raise InputError(
             path,
-            f"not valid YAML ({problem})",
-            "correct the line; write text with *, : or # in quotes, and indent by spaces",
+            problem if twice else f"not valid YAML ({problem})",
+            "write both parts as one, or remove one of them"
+            if twice
+            else "correct the line; write text with *, : or # in quotes, and indent by spaces",
             place,
         ) from error
     except (

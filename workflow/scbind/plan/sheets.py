@@ -261,7 +261,9 @@ def _text(path: str | Path, sheet: str) -> str:
     try:
         return content.decode("utf-16" if wide else "utf-8-sig")
     except UnicodeDecodeError:
-        raise InputError(path, "not a text file in UTF-8", "save it as UTF-8, tab-separated") from None
+        if wide or b"\0" in content:  # such as .xlsx
+            raise InputError(path, "not a text file", "save it as text in UTF-8, tab-separated") from None
+        return content.decode("latin-1")
 
 
 def _fields(line: str, separator: str) -> list[str]:

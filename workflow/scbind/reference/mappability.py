@@ -12,6 +12,7 @@ from scbind.core.runlog import say
 from scbind.formats.bigwig import bigwig_intervals, open_bigwig
 from scbind.formats.genome import FULL, Genome
 
+ROUNDING = 1e-6  # relative; tools that average write 1.0000001 for 1
 LEAST_PERCENT = 50  # a track of percentages has uniquely mappable bases, near 100
 BLOCK = 1 << 20  # bp read at a time, because entries are Python tuples, up to one per base
 
@@ -89,7 +90,7 @@ def _write_levels(path, bw, names: list[str], genome: Genome, target: Path, full
 
 def _check_range(path, name: str, entries: np.ndarray, full: int) -> None:
     """Raise :class:`InputError` for a value outside [0, ``full``], or :class:`_AboveOne` if it may be a percentage."""
-    wrong = ~((entries[:, 2] >= 0) & (entries[:, 2] <= full))
+    wrong = ~((entries[:, 2] >= 0) & (entries[:, 2] <= full * (1 + ROUNDING)))
     if wrong.any():
         start, _, value = entries[np.argmax(wrong)]
         if full == 1 and 1 < value <= 100:

@@ -16,7 +16,7 @@ from scbind.core.runlog import say
 from scbind.formats.genome import UNKNOWN, ChromSizes
 from scbind.formats.inputs import open_plain, read_lines
 from scbind.formats.intervals import read_bed
-from scbind.formats.names import refuse_names
+from scbind.formats.names import TEXT, refuse_other_style
 
 # Code of each byte: 0 to 3 for bases in either case, 4 for other nucleotide letters (IUPAC), 255 for other bytes.
 CODES = np.full(256, 255, dtype=np.uint8)
@@ -110,6 +110,8 @@ def _index(fasta, plain: Path, index: Path) -> dict[str, int]:
         raise InputError(
             fasta, "the name of a sequence is not UTF-8", "rename it, or save as UTF-8"
         ) from error
+    if any(not row[0] for row in rows):
+        raise InputError(fasta, "a sequence has no name", "write a name after each '>'")
     lengths = {row[0]: int(row[1]) for row in rows}
     with open(plain, "rb") as handle:
         before, n_headers = b"\n", 0
@@ -127,8 +129,7 @@ def _extra(chrom_sizes, fasta, lengths: dict[str, int]) -> dict[str, int]:
     lines = read_lines(chrom_sizes, "give name<TAB>length, one chromosome per line")
     listed = ChromSizes.parse(chrom_sizes, lines).as_dict()
     sequenced = ChromSizes(tuple(lengths), np.array(list(lengths.values()), dtype=np.int64))
-    if not set(listed) & set(lengths):
-        refuse_names(chrom_sizes, listed, sequenced)
+    refuse_other_style(chrom_sizes, listed, sequenced, "bp", TEXT)
     for name, length in listed.items():
         if lengths.get(name, length) != length:
             raise InputError(
