@@ -196,3 +196,12 @@ def test_genes_near_ends_only_are_refused(tmp_path, sizes_path):
     genes.write_text("chr3\t100\t200\tg3\t0\t+\n")
     with pytest.raises(InputError, match="no start site is at least 2000 bp from"):
         start_sites(genes, ChromSizes.read(sizes_path))
+
+
+def test_what_tools_write_for_no_barcode_is_no_cell(tmp_path, sizes_path, capsys):
+    names = ["AAA-1", "-", "NO_BARCODE", "NNNN-1"]
+    rows = [("chr1", start, start + 50, name, 1) for start in range(100, 120) for name in names]
+    path = write_fragments(tmp_path / "f.tsv.gz", rows)
+    assert run(tmp_path, path, sizes_path, min_fragments=5)[2]["barcode"].tolist() == ["AAA-1"]
+    said = capsys.readouterr().err
+    assert "60 fragments without a barcode (-, NO_BARCODE, NNNN-1) are no cell" in said

@@ -19,7 +19,7 @@ from scbind.cells.columns import COLUMNS
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
-from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, match_barcodes, read_barcodes
+from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, is_no_barcode, match_barcodes, read_barcodes
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
@@ -204,6 +204,13 @@ def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.Da
     """Return the rows of ``table`` that are cells, sorted by barcode. The index holds the codes of the barcodes."""
     if allowed is None:
         cells = table[table["n_fragments"] >= min_fragments]
+        none = cells["barcode"].map(is_no_barcode).to_numpy(dtype=bool)
+        if none.any():
+            say(
+                f"WARNING {fragments}: {int(cells['n_fragments'][none].sum())} fragments without a barcode "
+                f"({', '.join(cells['barcode'][none])}) are no cell"
+            )
+            cells = cells[~none]
         if cells.empty:
             most = int(table["n_fragments"].max()) if len(table) else 0
             raise InputError(

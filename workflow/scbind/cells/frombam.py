@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from pathlib import Path
 
@@ -12,13 +11,9 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.bam import is_usable, open_bam
+from scbind.formats.barcodes import is_no_barcode
 from scbind.formats.genome import ChromSizes
 
-# What tools write in place of a barcode that could not be read: STARsolo, sinto and Cell Ranger among them.
-# In small letters and without "_".
-NO_BARCODE = {"", "-", "0", "*", ".", "na", "n/a", "nan", "none", "null", "nobarcode", "nobc"}
-NO_BARCODE |= {"unknown", "undetermined", "undefined", "unassigned", "unmatched"}
-UNREAD = re.compile(r"N+([-_]\d+)?")  # no base was read
 OTHER_TAGS = ("CB", "CR", "BX", "DB", "BC", "XC")
 
 
@@ -40,7 +35,7 @@ def bam_to_fragments(
     used, so the output comes sorted and one start position is held in memory.
 
     Pairs without a barcode are left out and counted: without the tag, or with one of the values that tools
-    write for none (``NO_BARCODE``).
+    write for none (:func:`scbind.formats.barcodes.is_no_barcode`).
 
     Raises
     ------
@@ -67,7 +62,7 @@ def bam_to_fragments(
             if not read.has_tag(barcode_tag):
                 continue
             barcode = _barcode(bam, read, barcode_tag)
-            if barcode.casefold().replace("_", "") in NO_BARCODE or UNREAD.fullmatch(barcode):
+            if is_no_barcode(barcode):
                 continue
             tagged += 1
             name = known.get(read.reference_id)

@@ -30,6 +30,24 @@ FIRST = ("-0", "-1", "_0", "_1")  # numbers that every library may have; another
 YES = ("1", "1.0", "true", "t")
 
 
+# What tools write in place of a barcode that could not be read: STARsolo, sinto and Cell Ranger among them.
+# In small letters and without "_".
+NO_BARCODE = {"", "-", "0", "*", ".", "na", "n/a", "nan", "none", "null", "nobarcode", "nobc"}
+NO_BARCODE |= {"unknown", "undetermined", "undefined", "unassigned", "unmatched"}
+UNREAD = re.compile(r"N+([-_]\d+)?")  # no base was read
+
+
+def is_no_barcode(name: str) -> bool:
+    """Tell whether a barcode is what tools write if they could not read one.
+
+    Examples
+    --------
+    >>> [is_no_barcode(name) for name in ('NO_BARCODE', '-', 'NNNNNNNN-1', 'ACGTACGT-1')]
+    [True, True, True, False]
+    """
+    return name.casefold().replace("_", "") in NO_BARCODE or UNREAD.fullmatch(name) is not None
+
+
 class Numbering:
     """Numbers names in the order of their first appearance, for very many names that come in parts.
 
