@@ -31,6 +31,7 @@ def test_lists_are_read_with_line_numbers(tmp_path, pack):
         "barcode\tn\nAAA-1\t5\nCCC-1\t6\n",
         "barcode,total,is__cell_barcode\nNO_BARCODE,9,0\nAAA-1,5,1\nTTT-1,1,0\nCCC-1,6,1\n",
         "barcode,leiden\nAAA-1,3\nCCC-1,3\n",
+        ",n_counts,leiden\nAAA-1,5,3\nCCC-1,6,3\n",
         '"","x"\n"1","AAA-1"\n"2","CCC-1"\n',
         '"x"\n"1" "AAA-1"\n"2" "CCC-1"\n',
         "barcode,gex_barcode,is_cell\nAAA-1,AAA-1,1\nCCC-1,CCC-1,1\nTTT-1,TTT-1,0\n",

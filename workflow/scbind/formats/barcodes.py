@@ -14,7 +14,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.inputs import is_hdf5, read_lines
-from scbind.formats.tables import SEPARATORS, header_of, read_columns, unquoted
+from scbind.formats.tables import SEPARATORS, header_of, read_columns, split_fields, unquoted
 
 ABSENT, FOREIGN = -1, -2
 RECENT = 4_096  # minimum number of new names before a numbering rebuilds its index
@@ -109,6 +109,10 @@ def _barcode_column(header: str) -> str | None:
         found = next((name for name in HEADERS if name in names), None)
         if found in CLEAR or found and len(names) == 1:
             return found
+    for separator in ("\t", ","):  # the index of pandas has no name
+        fields = split_fields(header, separator)
+        if len(fields) > 1 and not fields[0]:
+            return CLEAR[0]
     return None
 
 
