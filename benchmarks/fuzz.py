@@ -18,6 +18,7 @@ import faulthandler
 import json
 import os
 import random
+import re
 import resource
 import shutil
 import signal
@@ -68,7 +69,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
     others = {"BAM": kinds["BAM with barcodes"].files["x.bam"], "bigWig": kinds["mappability"].files["x"]}
     others["table"] = kinds["labels"].files["x"]
     counts = {kind.name: Counter() for kind, _ in tasks}
-    findings, running, own = 0, {}, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    findings, running = 0, {}
     waiting = iter(tasks)
     left = len(tasks)
     while left:
@@ -77,7 +78,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
             running[start(*task, args.seed, place, others)] = (*task, place, time.monotonic())
         time.sleep(POLL)
         for process, (kind, number, place, begin) in list(running.items()):
-            pid, status, usage = os.wait4(process, os.WNOHANG)
+            pid, status = os.waitpid(process, os.WNOHANG)
             late = not pid and time.monotonic() - begin > args.seconds
             if late:
                 os.kill(process, signal.SIGABRT)  # faulthandler writes where it was
@@ -94,7 +95,7 @@ def run(args: argparse.Namespace, folder: Path) -> int:
             elif status:
                 code = os.waitstatus_to_exitcode(status)
                 report |= {"end": "finding", "detail": f"the process ended with {code}\n{report['log']}"}
-            elif (used := (usage.ru_maxrss - own) / 1e6) > args.memory:
+            elif (used := report["memory"]) > args.memory:
                 report |= {"end": "finding", "detail": f"took {used:.1f} GB"}
             counts[kind.name][report["end"]] += 1
             if report["end"] == "finding":
@@ -144,7 +145,12 @@ def start(kind: Kind, number: int, seed: int, place: Path, others: dict[str, byt
         faulthandler.enable(sys.stderr)
         resource.setrlimit(resource.RLIMIT_AS, (ADDRESSES, ADDRESSES))
         resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+        Path("/proc/self/clear_refs").write_text(
+            "5"
+        )  # the peak of memory begins anew: it outlives exec and fork
+        before = peak_memory()
         report = one(kind, random.Random(f"{seed} {kind.name} {number}"), place, others)
+        report["memory"] = peak_memory() - before
         (place / "report.json").write_text(json.dumps(report))
         sys.stderr.flush()
         os._exit(0)
@@ -152,6 +158,12 @@ def start(kind: Kind, number: int, seed: int, place: Path, others: dict[str, byt
         traceback.print_exc()
         sys.stderr.flush()
         os._exit(99)
+
+
+def peak_memory() -> float:
+    """Largest memory that this process has held, in GB (VmHWM of Linux)."""
+    status = Path("/proc/self/status").read_text()
+    return int(re.search(r"VmHWM:\s+(\d+)", status)[1]) / 1e6
 
 
 def one(kind: Kind, rng: random.Random, place: Path, others: dict[str, bytes]) -> dict:

@@ -267,7 +267,9 @@ def unpack(archive: Path, to: str) -> None:
     again = "copy it again, or make it with: python benchmarks/gpu_prepare.py"
     try:
         with tarfile.open(archive) as data:
-            data.extractall(to, filter="data")
+            data.extractall(
+                to, **({"filter": "data"} if hasattr(tarfile, "data_filter") else {})
+            )  # from 3.11.4 on
     except (tarfile.TarError, EOFError, OSError, lzma.LZMAError) as error:
         refuse(archive, f"cannot be unpacked ({error})", again)
     if not any(Path(to).glob("run*")):
