@@ -44,7 +44,8 @@ fuzz.make_kinds = lambda *given: [*made(*given), *map(bad, "crash hang memory le
     assert done.returncode == 1, done.stderr[-3000:]
     parts = {part.partition(":")[0]: part for part in done.stdout.split("FINDING ")[1:]}
     said = {
-        "crash": "ended with -11", "hang": "more than 2 s", "memory": "took 1.5 GB", "leftover": "left behind: ['left']",
+        "crash": "ended with -11", "hang": "more than 2 s", "memory": "took 1.5 GB",
+        "leftover": "left behind: ['left']",
         "implausible": "implausible: chr9", "error": "KeyError",
     }  # fmt: skip
     assert all(text in parts[name] for name, text in said.items()), done.stdout
