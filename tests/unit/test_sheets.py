@@ -1,5 +1,9 @@
 import copy
 import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pytest
@@ -459,6 +463,14 @@ def test_a_sheet_that_cannot_be_opened_is_refused(project, tmp_path):
     for name in ("loop.tsv", "a\0.tsv", "x" * 300):
         with pytest.raises(InputError, match=r"cannot be read \(.*\); correct sheets.chip in the config"):
             project({"sheets": {"chip": name}})
+
+
+def test_a_command_names_the_line_of_a_file_that_snakemake_only_refuses(tmp_path):
+    (tmp_path / "c.yaml").write_text("a: 1\nb: [*:chr4]\n")
+    command = [sys.executable, "-m", "scbind.plan.settings", str(tmp_path / "c.yaml")]
+    environment = os.environ | {"PYTHONPATH": str(Path(settings.__file__).parents[2])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 1 and "c.yaml, line 2, column 6: not valid YAML" in done.stderr
 
 
 def test_harmony_by_donor_needs_the_donor_of_every_sample(project):

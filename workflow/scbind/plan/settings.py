@@ -7,6 +7,7 @@ import dataclasses
 import difflib
 import json
 import math
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -378,5 +379,12 @@ def _shown(value) -> str:
     return yaml.safe_dump(value, default_flow_style=True).removesuffix("...\n").strip()
 
 
-if __name__ == "__main__":
-    print(describe())
+if __name__ == "__main__":  # with files: whether they are YAML; without: the reference of the configuration
+    try:
+        for name in sys.argv[1:]:
+            check_yaml(name)
+            print(f"{name} is valid YAML")
+    except InputError as error:
+        sys.exit(f"ERROR {error}")
+    if not sys.argv[1:]:
+        print(describe())
