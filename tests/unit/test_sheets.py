@@ -10,6 +10,7 @@ import pytest
 import yaml
 from jsonschema import Draft202012Validator
 from scbind.core.errors import InputError
+from scbind.demo.atlas import demo_files
 from scbind.plan import chromosomes, settings, sheets
 
 CONFIG = {
@@ -356,6 +357,16 @@ def test_chromosomes_that_do_not_exist_are_found_before_any_job(project, config,
     with pytest.raises(InputError) as caught:
         sheets.check_chromosomes(plan, "c.yaml", ["chr2", "chr3"])
     assert str(caught.value).startswith(message)
+
+
+def test_a_misspelt_file_of_the_demo_is_found(project):
+    plan = project(
+        {"genome": {"fasta": "resources/demo/genom.fa"}, "evaluate": {"truth": "resources/demo/truth"}}
+    )
+    with pytest.raises(
+        InputError, match="genom.fa: the demo makes no such file; did you mean resources/demo/genome.fa?"
+    ):
+        sheets.check_demo(plan, demo_files())
 
 
 @pytest.mark.parametrize("packed", [False, True])

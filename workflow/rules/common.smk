@@ -35,6 +35,7 @@ def genome_names():
 
 try:
     PLAN = sheets.load_plan(settings.check_config(config, CONFIG_FILE), CONFIG_FILE)
+    sheets.check_demo(PLAN, demo_files())
     GENOME_NAMES = genome_names()
     if GENOME_NAMES:
         sheets.check_chromosomes(PLAN, CONFIG_FILE, GENOME_NAMES)

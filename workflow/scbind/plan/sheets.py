@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import codecs
 import csv
+import difflib
 import hashlib
 import os
 import re
@@ -186,6 +187,20 @@ def check_chromosomes(plan: Plan, label: str, names: Sequence[str]) -> None:
         if name and name not in names:
             place = f"region {row['region']}"
             raise InputError(plan.sheets["tracks"], f"no chromosome {name!r} in the genome", shown, place)
+
+
+def check_demo(plan: Plan, made: Sequence[str]) -> None:
+    """Check that the files of the demo that the plan names are among those that it makes.
+
+    ``made``: their paths below ``resources/demo``. Raises :class:`InputError` for the first that is not.
+    """
+    known = {f"{DEMO_FOLDER}{name}" for name in made}
+    known |= {path.rpartition("/")[0] for path in known}
+    for path in plan.inputs():
+        if path.startswith(DEMO_FOLDER) and path.rstrip("/") not in known:
+            close = difflib.get_close_matches(path, known, n=1)
+            remedy = f"did you mean {close[0]}?" if close else "give a file of your own"
+            raise InputError(path, "the demo makes no such file", remedy)
 
 
 def _refuse_braces(plan: Plan, label: str) -> None:
