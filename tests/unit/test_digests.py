@@ -214,7 +214,7 @@ def test_digests_that_were_kept_are_used_until_a_module_changes(package, tmp_pat
     digests.keep_digests(path)
     written = json.loads(path.read_text())
     digests.forget()
-    path.write_text(json.dumps(written | {"digests": dict.fromkeys(written["digests"], "kept")}))
+    path.write_text(json.dumps(written | {"value": dict.fromkeys(written["value"], "kept")}))
     digests.keep_digests(path)
     assert digests.source_digest("top") == digests.source_digest("other")  # from the file
     (package / "other.py").write_text("X = 2\n")

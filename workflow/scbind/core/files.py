@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
+import json
 import math
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
@@ -101,6 +102,24 @@ def split_lines(text: str) -> list[str]:
     ['a\u2028b', 'c']
     """
     return [line.removesuffix("\n") for line in io.StringIO(text, newline=None)]
+
+
+def remember(path: str | Path, key, make: Callable[[], object]):
+    """Return what ``make()`` returns, from the JSON file ``path`` if that was written with the same ``key``.
+
+    Key and value must be made of what JSON holds. If the file cannot be read or written, the value is made each time,
+    and no error is raised. Errors of ``make`` are raised.
+    """
+    try:
+        kept = json.loads(Path(path).read_text())
+        if kept["key"] == key:
+            return kept["value"]
+    except (OSError, ValueError, KeyError, TypeError):
+        pass
+    value = make()
+    with suppress(OSError), atomic(path) as scratch:
+        scratch.write_text(json.dumps({"key": key, "value": value}))
+    return value
 
 
 def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:

@@ -188,14 +188,15 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
     number = listed.str.extract(NUMBERED, expand=False)
     if len(ours) == 1 and ours[0] not in FIRST and listed[number == ours[0]].isin(present).any():
         return np.where(number.notna() & (number != ours[0]), FOREIGN, present.get_indexer(listed))
-    ways = list(_spellings(listed, present, sample))
-    best = max(ways, key=lambda way: way.fits.sum())
+    ways = _spellings(listed, present, sample)
+    plain = next(ways)
+    # the other spellings take a regular expression over all barcodes of the fragments
+    best = plain if plain.fits.all() else max([plain, *ways], key=lambda way: way.fits.sum())
     if not best.fits.any():
         return np.where(best.foreign, FOREIGN, ABSENT).astype(np.int64)
-    plain = ways[0]
     if best is not plain and plain.fits.any():
         if 2 * plain.fits.sum() < len(listed):
-            _refuse_several(path, best, listed, present, sample)
+            _refuse_several(path, best, listed, ours, sample)
             raise InputError(
                 path,
                 f"{plain.fits.sum()} of {len(listed)} barcodes fit sample {sample} as they are, but {best.fits.sum()} "
@@ -204,7 +205,7 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
                 f"line {best.fits.index[best.fits & ~plain.fits][0]}",
             )
         best = plain
-    _refuse_several(path, best, listed, present, sample)
+    _refuse_several(path, best, listed, ours, sample)
     _refuse_doubt(path, listed, best.theirs.where(best.fits), present, best.ours)
     if best.change:
         say(f"{path}: {best.fits.sum()} barcodes of {sample} found without {best.change}")
@@ -238,25 +239,26 @@ class _Spelling:
 
 def _spellings(listed: pd.Series, present: pd.Index, sample: str) -> Iterator[_Spelling]:
     """Yield the spellings to try, the barcodes as listed first."""
-    shorter = [present.str.replace(ending, "", regex=True) for ending in ENDINGS]
+    shorter: list[pd.Index] = []
     for core, foreign, prefix in _without_prefix(listed, sample):
         yield _Spelling(core, present, foreign, prefix, False)
+        shorter = shorter or [present.str.replace(ending, "", regex=True) for ending in ENDINGS]
         for ending, ours in zip(ENDINGS, shorter, strict=True):
             yield _Spelling(core.str.replace(ending, "", regex=True), ours, foreign, prefix, True)
 
 
-def _refuse_several(path, best: _Spelling, listed: pd.Series, present: pd.Index, sample: str) -> None:
+def _refuse_several(path, best: _Spelling, listed: pd.Series, ours: list[str], sample: str) -> None:
     """Refuse a list of several libraries that does not tell which of them is the sample.
 
-    A barcode of another library may also occur in this one, as another cell.
+    A barcode of another library may also occur in this one, as another cell. ``ours``: the numbers that follow the
+    barcodes of the fragments.
     """
     remedy = f"write {sample}#BARCODE for the cells of this sample, or give each sample a file of its own"
     if best.prefix is None:
         names = sorted(listed.str.extract(f"^(.*)[{PREFIXES}]", expand=False).unique())
         shown = f"{names[0]}, {names[1]}{', ...' * (len(names) > 2)}"
         raise InputError(path, f"barcodes begin with {shown}, none of which is the sample {sample}", remedy)
-    own = listed[~best.foreign]
-    theirs, ours = (_numbers(names) for names in (own, pd.Series(present, dtype=object)))
+    theirs = _numbers(listed[~best.foreign])
     if len(theirs) > 1 and (best.ending or len(ours) == 1):
         shown = f"{theirs[0]}, {theirs[1]}{', ...' * (len(theirs) > 2)}"
         raise InputError(

@@ -23,43 +23,24 @@ BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b00030000000000000000
 # How the first bytes of packed files begin. Arrow inflates these; it finds a cut gzip or zstd stream by its checksum.
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
 # Files that are often given by mistake, by their first bytes (after inflating), and what to do about them.
+TRACK = "set the format of bigWig files in the sheet, or give a text file"
 OTHER_KINDS = (
+    ((b"version https://git-lfs",), "a Git LFS pointer, not the file itself", "fetch the file with git lfs pull"),
     (
-        b"version https://git-lfs",
-        "a Git LFS pointer, not the file itself",
-        "fetch the file with git lfs pull",
-    ),
-    (
-        b"<!doctype",
-        "an HTML page, not data",
+        (b"<!doctype", b"<html"), "an HTML page, not data",
         "download the file again; the server may have asked for a login",
     ),
-    (b"<html", "an HTML page, not data", "download the file again; the server may have asked for a login"),
-    (b"<?xml", "an XML document, not data", "download the file again; the server may have sent an error"),
-    (b"bam\x01", "a BAM file, not text", "set the format bam in the sheet, or give a text file"),
-    (
-        b"cram",
-        "a CRAM file, not text",
-        "convert it with samtools view -b, and set the format bam in the sheet",
-    ),
-    (b"\x89hdf", "an HDF5 file, not text", "give the table or the fragments file that lies beside it"),
-    (b"pk\x03\x04", "a zip archive", "unpack it"),
-    (b"\xfd7zxz", "packed with xz", "unpack it with xz -d, and pack it with bgzip"),
-    (b"bzh", "packed with bzip2", "unpack it with bzip2 -d, and pack it with bgzip"),
-    (
-        b"\x26\xfc\x8f\x88",
-        "a bigWig, not text",
-        "set the format of bigWig files in the sheet, or give a text file",
-    ),
-    (
-        b"\x88\x8f\xfc\x26",
-        "a bigWig, not text",
-        "set the format of bigWig files in the sheet, or give a text file",
-    ),
-    (b"\xeb\xf2\x89\x87", "a bigBed, not text", "convert it with bigBedToBed"),
-    (b"\x87\x89\xf2\xeb", "a bigBed, not text", "convert it with bigBedToBed"),
-    (b"%pdf", "a PDF document", "give a text file"),
-)
+    ((b"<?xml",), "an XML document, not data", "download the file again; the server may have sent an error"),
+    ((b"bam\x01",), "a BAM file, not text", "set the format bam in the sheet, or give a text file"),
+    ((b"cram",), "a CRAM file, not text", "convert it with samtools view -b, and set the format bam in the sheet"),
+    ((b"\x89hdf",), "an HDF5 file, not text", "give the table or the fragments file that lies beside it"),
+    ((b"pk\x03\x04",), "a zip archive", "unpack it"),
+    ((b"\xfd7zxz",), "packed with xz", "unpack it with xz -d, and pack it with bgzip"),
+    ((b"bzh",), "packed with bzip2", "unpack it with bzip2 -d, and pack it with bgzip"),
+    ((b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26"), "a bigWig, not text", TRACK),
+    ((b"\xeb\xf2\x89\x87", b"\x87\x89\xf2\xeb"), "a bigBed, not text", "convert it with bigBedToBed"),
+    ((b"%pdf",), "a PDF document", "give a text file"),
+)  # fmt: skip
 
 
 @contextmanager

@@ -71,7 +71,7 @@ def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str)
     names = [name for name in sizes.names if name in length]
     other = [name for name in names if length[name] != expected[name]]
     main = [name for name in names if name not in MITOCHONDRIAL]
-    differing = sum(expected[name] for name in other if name in main)
+    differing = sum(expected[name] for name in other if name not in MITOCHONDRIAL)
     if other and (differing > LIMIT * sum(expected[name] for name in main) or len(other) == len(names)):
         name = max(other, key=expected.get)
         raise InputError(
@@ -85,7 +85,7 @@ def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str)
             f"WARNING {path}, {name}: left out, because its length {length[name]} differs from the genome's "
             f"{expected[name]}"
         )
-    return [name for name in names if name not in other]
+    return [name for name in names if length[name] == expected[name]]
 
 
 def refuse_names(path, found, sizes: ChromSizes) -> NoReturn:
@@ -127,7 +127,7 @@ class Renaming:
     new: str
     others: tuple[
         str, ...
-    ] = ()  # prefixes of other species in a mixed reference, whose records are to be left out
+    ] = ()  # prefixes of other species in a mixed reference; their records are to be left out
 
     def of(self, name: str) -> str:
         """Return the new name of a chromosome; one without the old prefix keeps its name."""

@@ -56,33 +56,33 @@ class Strays:
 
     def __init__(self, path, unit: str):
         self.path, self.unit = path, unit
-        self.n = 0
         self._number: dict[Rule, int] = {}
         self._place: dict[Rule, str] = {}
+
+    @property
+    def n(self) -> int:
+        """Number of records that broke a rule so far."""
+        return sum(self._number.values())
 
     def drop(self, broken: dict[Rule, np.ndarray], place) -> np.ndarray:
         """Count records that break a rule.
 
-        ``broken``: rule -> bool (records,), in the order of their importance; a record counts for the first rule that
-        it breaks. ``place``: function from the index of a record to its place in the file, such as ``line 7``. Returns
-        bool (records,), the records to drop.
+        ``broken``: rule -> bool (records,), in the order of their importance, at least one; a record counts for the
+        first rule that it breaks. ``place``: function from the index of a record to its place in the file, such as
+        ``line 7``. Returns bool (records,), the records to drop.
         """
-        dropped = None
+        dropped = np.zeros(len(next(iter(broken.values()))), dtype=bool)
         for rule, wrong in broken.items():
-            wrong = np.asarray(wrong, dtype=bool)
-            new = wrong if dropped is None else wrong & ~dropped
-            dropped = wrong.copy() if dropped is None else dropped | wrong
+            new = np.asarray(wrong, dtype=bool) & ~dropped
+            dropped |= new
             if new.any():
-                self._number[rule] = self._number.get(rule, 0) + int(new.sum())
-                self._place.setdefault(rule, place(int(np.argmax(new))))
-        self.n = sum(self._number.values())
+                self.add(rule, place(int(np.argmax(new))), int(new.sum()))
         return dropped
 
-    def add(self, rule: Rule, place: str) -> None:
-        """Count one record that breaks a rule."""
-        self._number[rule] = self._number.get(rule, 0) + 1
+    def add(self, rule: Rule, place: str, number: int = 1) -> None:
+        """Count records that break a rule; ``place`` is that of the first."""
+        self._number[rule] = self._number.get(rule, 0) + number
         self._place.setdefault(rule, place)
-        self.n += 1
 
     def check(self, total: int) -> None:
         """Refuse the file before its end if too many of the first ``total`` records break a rule."""

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import gzip
-import json
 import os
 import zlib
 from pathlib import Path
 
-from scbind.core.files import atomic
+from scbind.core.files import remember
 
 ZSTD = b"\x28\xb5\x2f\xfd"  # first bytes; the reference reads it, but the standard library cannot
 BLOCK = 1 << 24  # bytes read at a time
@@ -20,28 +19,16 @@ def fasta_names(path: str | Path, kept: str | Path) -> list[str] | None:
     The index ``.fai`` is used if there is one that is not older than the FASTA. Else the FASTA is read once, and its
     names are kept in the JSON file ``kept`` until it changes, because every job of a run plans again.
     """
-    path, kept = Path(path), Path(kept)
+    path = Path(path)
     try:
         state = os.stat(path)
         index = Path(f"{path}.fai")
         if index.exists() and index.stat().st_mtime >= state.st_mtime:
             return [line.split("\t")[0] for line in index.read_text().splitlines()]
         key = [str(path), state.st_mtime_ns, state.st_size]
-        try:
-            known = json.loads(kept.read_text())
-            if known["key"] == key:
-                return known["names"]
-        except (OSError, ValueError, KeyError, TypeError):
-            pass
-        names = _read_names(path)
+        return remember(kept, key, lambda: _read_names(path))
     except (OSError, EOFError, UnicodeDecodeError, zlib.error):
         return None
-    try:
-        with atomic(kept) as scratch:
-            scratch.write_text(json.dumps({"key": key, "names": names}))
-    except OSError:
-        pass
-    return names
 
 
 def _read_names(path: Path) -> list[str]:

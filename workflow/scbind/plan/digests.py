@@ -12,13 +12,12 @@ from __future__ import annotations
 import ast
 import functools
 import hashlib
-import json
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, file_sha256
+from scbind.core.files import file_sha256, remember
 
 PACKAGE = Path(__file__).parents[1]
 # Messages, logs and the version number: none of them can change a result.
@@ -57,20 +56,11 @@ def keep_digests(path: str | Path) -> None:
     text = hashlib.sha256(sys.version.encode())
     for module in sorted(PACKAGE.rglob("*.py")):
         text.update(f"{module.relative_to(PACKAGE)}\0".encode() + module.read_bytes())
-    key = text.hexdigest()
-    try:
-        kept = json.loads(Path(path).read_text())
-        if kept["key"] == key:
-            _kept().update(kept["digests"])
-            return
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
-    digests = {name: _digest(f"scbind.{name}") for name in list_modules()}
-    try:
-        with atomic(path) as scratch:
-            scratch.write_text(json.dumps({"key": key, "digests": digests}))
-    except OSError:
-        pass
+    _kept().update(remember(path, text.hexdigest(), _all_digests))
+
+
+def _all_digests() -> dict[str, str]:
+    return {name: _digest(f"scbind.{name}") for name in list_modules()}
 
 
 @functools.cache

@@ -159,7 +159,7 @@ def load_plan(
             f"add a row for it to {names['tracks']} or remove its rows",
         )
     _check_splits(config["splits"], list(plan.tracks), label)
-    _refuse_braces(plan, label)
+    _refuse_braces(plan)
     return plan
 
 
@@ -203,7 +203,7 @@ def check_demo(plan: Plan, made: Sequence[str]) -> None:
             raise InputError(path, "the demo makes no such file", remedy)
 
 
-def _refuse_braces(plan: Plan, label: str) -> None:
+def _refuse_braces(plan: Plan) -> None:
     """Refuse paths with braces, which Snakemake takes for wildcards."""
     for path in plan.inputs():
         if "{" in path or "}" in path:
