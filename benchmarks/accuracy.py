@@ -72,15 +72,15 @@ def trained(args, name: str, hyper: dict, seed: int) -> Path:
     """Train and calibrate a model with a seed, unless that was done before; returns its folder."""
     folder = args.folder / f"{name}.{seed}"
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, calibration = folder / "model.ckpt", folder / "calibration.json"
+    weights, calibration = folder / "model.safetensors", folder / "calibration.json"
     own = {key: value for key, value in hyper.items() if key in OF_TRAINING} | {"seed": seed}
-    files = args.dataset, args.reference, checkpoint, folder / "training.csv", folder / "scratch"
-    if not checkpoint.exists():
+    files = args.dataset, args.reference, weights, folder / "training.csv", folder / "scratch"
+    if not weights.exists():
         given = TrainFiles(*files, args.motifs if hyper["motifs"] else None)
         train(given, default_options(TrainOptions, "models", **own), code="", threads=args.threads)
     if not calibration.exists():
         limit = hyper["valid_windows"]
-        calibrate(checkpoint, *files[:2], calibration, max_windows=limit, seed=seed, threads=args.threads)
+        calibrate(weights, *files[:2], calibration, max_windows=limit, seed=seed, threads=args.threads)
     return folder
 
 
@@ -134,7 +134,7 @@ def main() -> None:
     for name in args.models:
         for seed in args.seeds:
             folder = trained(args, name, models[name], seed)
-            model = load_predictor(folder / "model.ckpt", folder / "calibration.json")
+            model = load_predictor(folder / "model.safetensors", folder / "calibration.json")
             runs.append((name, seed, network_scores(model)))
     rows = [
         {"model": model, "seed": seed, "signal": signal, "draw": draw}

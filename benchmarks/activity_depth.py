@@ -54,7 +54,7 @@ def activity_of(args, signals: list[list[np.ndarray]], folder: Path) -> ad.AnnDa
     binding, model = args.results / "binding", args.results / "models" / args.model
     cells = args.results / "cells" / args.sample / "cells.h5ad"
     network = NetworkFiles(
-        checkpoint=model / "model.ckpt",
+        weights=model / "model.safetensors",
         calibration=model / "calibration.json",
         readout=binding / "readout.npy",
         windows=binding / "windows.npz",

@@ -9,7 +9,7 @@ The script writes:
 * `{sample}/fragments.tsv.gz` (10x columns, bgzipped, sorted by chromosome and start) and
   `{sample}/elements.narrowPeak`, for each sample.
 * `cells.tsv`: barcode, sample and type of each cell.
-* `model/`: the checkpoint of an untrained network with `--tfs` TFs, and a calibration. The calibration makes as many
+* `model/`: the weights of an untrained network with `--tfs` TFs, and a calibration. The calibration makes as many
   probabilities reach the floor as in a real run.
 * `atlas.json`: the arguments.
 
@@ -263,13 +263,14 @@ def draw_fragments(
 
 
 def write_model(folder: Path, shape: Shape) -> None:
-    """Write ``model/model.ckpt`` and ``model/calibration.json``: untrained, but with the cost of a trained model.
+    """Write ``model.safetensors`` and ``calibration.json`` in ``model/``: untrained, but as costly as a trained model.
 
     The calibration spreads and shifts the probabilities of each TF. In cells of 20,000 fragments, a fraction ``above``
     of them then reaches the floor. This fraction decides how much is stored.
     """
     import torch
     from scbind.formats.motifs import log_odds
+    from scbind.models import modelfile
     from scbind.models.base import build_network
     from scbind.models.predictor import Predictor
 
@@ -299,17 +300,15 @@ def write_model(folder: Path, shape: Shape) -> None:
         "reliability": {},
     }
     (folder / "model").mkdir(exist_ok=True)
-    state = {f"network.{name}": values for name, values in network.state_dict().items()}
-    checkpoint = folder / "model" / "model.ckpt"
-    with atomic(checkpoint) as scratch:
-        torch.save({"state_dict": state, "hyper_parameters": {"facts": facts, "options": options}}, scratch)
-    calibration["checkpoint_sha256"] = file_sha256(checkpoint)
+    weights = folder / "model" / "model.safetensors"
+    modelfile.write_model(weights, network.state_dict(), facts, options)
+    calibration["model_sha256"] = file_sha256(weights)
     with atomic(folder / "model" / "calibration.json") as scratch:
         scratch.write_text(json.dumps(calibration))
 
 
 def model_facts(shape: Shape) -> dict:
-    """Facts about the training data in a checkpoint; this model had none."""
+    """Facts about the training data in a model file; this model had none."""
     tfs, chromosomes = (
         [f"TF{number:03d}" for number in range(shape.tfs)],
         [f"chr{n + 1}" for n in range(CHROMOSOMES)],

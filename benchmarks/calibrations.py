@@ -1,6 +1,6 @@
 """Compare methods of calibration: fit on validation windows, evaluate on test windows at many depths.
 
-    python benchmarks/calibrations.py model.ckpt --dataset results/dataset --reference results/reference/{genome}
+    python benchmarks/calibrations.py model.safetensors --dataset results/dataset --reference results/reference/{genome}
         [--valid-windows 20000 --test-windows 100000 --seed 1 --threads 1]
 
 Windows are predicted once. Every method is fitted to the same logits of validation windows at the depths of
@@ -168,7 +168,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("weights", type=Path)
     for name in ("dataset", "reference"):
         parser.add_argument(f"--{name}", type=Path, required=True)
     parser.add_argument("--valid-windows", type=int, default=20_000)
@@ -178,8 +178,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(args.threads)
     data = TrainingSet.open(args.dataset, args.reference)
-    predictor = load_predictor(args.checkpoint, genome=data.genome)
-    data.check_model(predictor.facts, args.checkpoint)
+    predictor = load_predictor(args.weights)
+    data.check_model(predictor.facts, args.weights)
 
     def predict(split: int, limit: int, keeps: list[float]) -> tuple:
         where = windows_of(data, split, limit, args.seed)

@@ -121,7 +121,7 @@ def make(folder: Path, args: argparse.Namespace) -> None:
 def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
     """Run one of the stages after :func:`make`; returns the files it wrote."""
     data, reference, motifs = folder / "dataset", folder / "reference/made", folder / "motifs.npz"
-    model, known = folder / "model.ckpt", folder / "calibration.json"
+    model, known = folder / "model.safetensors", folder / "calibration.json"
     lines = [f"L{line}" for line in range(args.lines)]
     if stage == "dataset":
         from scbind.dataset.build import LineFiles, build_dataset

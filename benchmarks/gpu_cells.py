@@ -25,7 +25,7 @@ class Made:
 
     reference: Path
     windows: Path
-    checkpoint: Path
+    weights: Path
     calibration: Path
     cells: dict[str, Path]
 
@@ -39,7 +39,7 @@ def make_cells(folder: Path, shape: Shape) -> Made:
     made = Made(
         folder / "atlas",
         folder / "windows.npz",
-        folder / "model" / "model.ckpt",
+        folder / "model" / "model.safetensors",
         folder / "model" / "calibration.json",
         cells_in(folder),
     )

@@ -157,7 +157,7 @@ def prediction_speed(bench: Bench) -> None:
     made = make_cells(bench.scratch, shape)
     # first, because this number is required
     _infer(bench, made, shape, "shard, all included", ("float32", "bfloat16"))
-    files, rng = (made.checkpoint, made.calibration), np.random.default_rng(0)
+    files, rng = (made.weights, made.calibration), np.random.default_rng(0)
     predictor = load_predictor(*files, bench.device)
     n = bench.size(4096 if on_gpu else 1024, 64)
     codes = rng.integers(0, 4, (n, predictor.context), dtype=np.uint8)
@@ -204,10 +204,10 @@ def _infer(
     from scbind.binding.referenceprofile import ProfileOptions, reference_profile
     from scbind.plan.settings import default_options
 
-    files, sample = (made.checkpoint, made.calibration), made.cells
+    files, sample = (made.weights, made.calibration), made.cells
     readout, rest = made.windows.with_name("readout.npy"), {"device": bench.device}
     begin = time.perf_counter()
-    sequence_readout(made.checkpoint, made.windows, made.reference, readout, **rest)
+    sequence_readout(made.weights, made.windows, made.reference, readout, **rest)
     bench.row(f"{name}: readout of {shape.windows:,} windows", time.perf_counter() - begin, "s")
     for precision in precisions:
         profile, output = (
@@ -270,7 +270,7 @@ def evaluation(bench: Bench) -> None:
         else:
             shutil.copy(path, folder)
     begin = time.perf_counter()
-    files = run / "model.ckpt", run / "calibration.json", folder, reference_of(run)
+    files = run / "model.safetensors", run / "calibration.json", folder, reference_of(run)
     out = bench.scratch / "metrics.tsv", bench.scratch / "curves.npz"
     evaluate_model(
         *files, *out, "scbind", max_windows=None, seed=0, threads=bench.threads, device=bench.device

@@ -8,7 +8,7 @@ tests/configs/real:
     snakemake --cores 2 --configfile tests/configs/real/config.yaml --config data=...
         train results/provenance/config.yaml
 
-For each run, the archive holds the dataset, the sequence, the motif matrices, the settings, and checkpoint and
+For each run, the archive holds the dataset, the sequence, the motif matrices, the settings, and weights and
 calibration of `--model`. It also holds the cells of one sample and the windows, if there are any. The script trains the
 same model on the CPU of this machine with `--seeds` seeds, one after the other. A GPU must reach their AUPRC within
 their spread.
@@ -54,7 +54,7 @@ def collect(run: Path, model: str, to: Path) -> None:
     """Copy the inputs of the benchmark from a run into a folder."""
     settings = settings_of(run, model)
     files = "dataset/manifest.json", "motifs/motifs.npz"
-    for name in (*files, f"models/{model}/model.ckpt", f"models/{model}/calibration.json"):
+    for name in (*files, f"models/{model}/model.safetensors", f"models/{model}/calibration.json"):
         if not (run / name).exists():
             sys.exit(f"ERROR {run / name}: no such file; make it there with: snakemake --cores 2 train")
     manifest = json.loads((run / "dataset" / "manifest.json").read_text())
@@ -65,7 +65,7 @@ def collect(run: Path, model: str, to: Path) -> None:
         if (reference / name).exists():
             shutil.copy(reference / name, to / "reference" / manifest["genome"])
     shutil.copy(run / "motifs" / "motifs.npz", to)
-    for name in ("model.ckpt", "calibration.json"):
+    for name in ("model.safetensors", "calibration.json"):
         shutil.copy(run / "models" / model / name, to)
     (to / "settings.json").write_text(json.dumps(settings, indent=1))
     samples = sorted(path.parent for path in run.glob("cells/*/position.npy"))

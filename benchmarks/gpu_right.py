@@ -21,7 +21,7 @@ FP32, BF16, AUPRC = 1e-4, 0.01, 0.002  # maximum difference between GPU and CPU
 
 
 def same_numbers(bench: Bench) -> None:
-    """Compare probabilities and AUPRC of one checkpoint between GPU and CPU."""
+    """Compare probabilities and AUPRC of one weights between GPU and CPU."""
     from gpu_train import reference_of, test_auprc
     from scbind.dataset.trainingset import TrainingSet
     from scbind.models.predictor import Predictor, load_predictor
@@ -29,7 +29,7 @@ def same_numbers(bench: Bench) -> None:
     rng = np.random.default_rng(0)
     for run in bench.runs:
         data = TrainingSet.open(run / "dataset", reference_of(run))
-        files = run / "model.ckpt", run / "calibration.json"
+        files = run / "model.safetensors", run / "calibration.json"
         windows = np.sort(rng.choice(len(data.start), bench.size(2048, 128), replace=False))
         codes, mappability = data.codes(windows), data.mappability(windows)
         cells = 64
@@ -80,7 +80,7 @@ def same_cells(bench: Bench) -> None:
             bench.row(f"{run.name}: cells", "not in the data")
             continue
         data = TrainingSet.open(run / "dataset", reference_of(run))
-        files = run / "model.ckpt", run / "calibration.json"
+        files = run / "model.safetensors", run / "calibration.json"
         sample = cells_in(run / "cells")
         found = {}
         for device in ("cpu", bench.device):
@@ -221,7 +221,7 @@ def out_of_memory(bench: Bench) -> None:
     heard = _heard(lambda: train_once(bench.runs[0], to, 1, 1, bench.threads, 1, examples, batch))
     made_up_here = " (made up)" if made_up else ""
     bench.holds(f"batch of {batch:,} that does not fit: halved{made_up_here}", "out of GPU memory" in heard)
-    bench.holds(f"and the training ends{made_up_here}", (to / "model.ckpt").exists())
+    bench.holds(f"and the training ends{made_up_here}", (to / "model.safetensors").exists())
     try:
         with enough_gpu_memory():
             if made_up:

@@ -43,13 +43,13 @@ def settings_of(run: Path, seed: int, epochs: int | None, examples: int | None, 
     return settings
 
 
-def test_auprc(run: Path, checkpoint: Path, device: str, folder: Path, every: int = 1) -> float:
-    """Mean AUPRC over TFs and lines of a checkpoint on the test windows of a run, or on one in ``every`` of them."""
+def test_auprc(run: Path, weights: Path, device: str, folder: Path, every: int = 1) -> float:
+    """Mean AUPRC over TFs and lines of a weights on the test windows of a run, or on one in ``every`` of them."""
     data = TrainingSet.open(run / "dataset", reference_of(run))
     if every > 1:
         kept = np.arange(len(data.start)) % every == 0
         data = replace(data, splits=np.where(kept, data.splits, UNUSED))
-    predict = partial(network_scores(load_predictor(checkpoint, None, device, data.genome)), data)
+    predict = partial(network_scores(load_predictor(weights, None, device)), data)
     table, _ = score_test_windows(data, predict, "network", folder)
     return float(table.loc[table["split"] == "test", "auprc"].mean())
 
@@ -66,10 +66,10 @@ def train_once(
 ) -> dict:
     """Train the model of a run in a folder; a killed training in the folder is resumed."""
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint, history = folder / "model.ckpt", folder / "training.csv"
+    weights, history = folder / "model.safetensors", folder / "training.csv"
     settings = settings_of(run, seed, epochs, examples, batch)
     data = run / "dataset", reference_of(run)
-    files = TrainFiles(*data, checkpoint, history, folder / "state", run / "motifs.npz")
+    files = TrainFiles(*data, weights, history, folder / "state", run / "motifs.npz")
     train(files, default_options(TrainOptions, "models", **settings), code="", gpus=gpus, threads=threads)
     if os.environ.get("LOCAL_RANK", "0") != "0":  # another process of the same training prints the result
         sys.exit()
@@ -78,7 +78,7 @@ def train_once(
         "seed": seed,
         "epochs": len(epochs_done),
         "valid_auprc": float(epochs_done["valid_auprc"].max()),
-        "test_auprc": test_auprc(run, checkpoint, prediction_device(gpus), folder, 16 if examples else 1),
+        "test_auprc": test_auprc(run, weights, prediction_device(gpus), folder, 16 if examples else 1),
         "seconds": float(epochs_done["seconds"].sum()),
     }
 

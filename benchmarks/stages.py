@@ -42,7 +42,7 @@ class Run:
     @property
     def model(self) -> tuple[Path, Path]:
         """Checkpoint and calibration."""
-        return self.atlas / "model" / "model.ckpt", self.atlas / "model" / "calibration.json"
+        return self.atlas / "model" / "model.safetensors", self.atlas / "model" / "calibration.json"
 
     @property
     def grid(self) -> Path:

@@ -131,12 +131,12 @@ def tiny_motifs(tiny):
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny, tiny_dataset, tiny_motifs):
-    """A trained and calibrated model: ``(checkpoint, calibration, history)``."""
+    """A trained and calibrated model: ``(weights, calibration, history)``."""
     from scbind.models.calibration import calibrate
     from scbind.models.training import TrainFiles, TrainOptions, train
 
     out = tiny["folder"] / "model"
-    paths = out / "model.ckpt", out / "calibration.json", out / "training.csv"
+    paths = out / "model.safetensors", out / "calibration.json", out / "training.csv"
     files = TrainFiles(tiny_dataset, tiny["reference"], paths[0], paths[2], out / "scratch", tiny_motifs)
     options = default_options(
         TrainOptions,

@@ -38,9 +38,7 @@ def test_an_atlas_is_what_the_workflow_reads(benchmarks, tmp_path):
             tmp_path / "a" / sample / "fragments.tsv.gz", reference / "chrom.sizes", *out, min_fragments=60
         )  # refuses what is not sorted or outside a chromosome
         assert len(out[2].read_text().splitlines()) == 1 + 6
-    predictor = load_predictor(
-        tmp_path / "a/model/model.ckpt", tmp_path / "a/model/calibration.json", genome=Genome.open(reference)
-    )
+    predictor = load_predictor(tmp_path / "a/model/model.safetensors", tmp_path / "a/model/calibration.json")
     assert len(predictor.tfs) == 4
     make_atlas(tmp_path / "b", shape)
     for name in ("s1/fragments.tsv.gz", "cells.tsv", "model/calibration.json"):

@@ -3,6 +3,7 @@ import json
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
+from scbind.models.modelfile import write_model
 from scbind.report.card import write_card
 
 FACTS = {
@@ -89,13 +90,11 @@ def test_files_and_mappings_give_the_same_card(tmp_path):
     assert (tmp_path / "a.md").read_text() == (tmp_path / "b.md").read_text()
 
 
-def test_checkpoint_file(tmp_path):
-    torch = pytest.importorskip("torch")
+def test_model_file(tmp_path):
     facts = FACTS | {"chromosomes": {"chr1": 10}, "bound_train": {"CTCF": 9}, "mappability": False}
-    stored = {"state_dict": {}, "hyper_parameters": {"facts": facts, "options": {}}}
-    torch.save(stored, tmp_path / "model.ckpt")
+    write_model(tmp_path / "model.safetensors", {}, facts, {})
     table = metrics(tmp_path / "m.tsv")
-    write_card(tmp_path / "model.ckpt", CALIBRATION, table, tmp_path / "card.md")
+    write_card(tmp_path / "model.safetensors", CALIBRATION, table, tmp_path / "card.md")
     assert "genome hg19" in (tmp_path / "card.md").read_text()
 
 

@@ -21,7 +21,7 @@ from scbind.core.runlog import logged
 from scbind.models import batches, training
 from scbind.plan.settings import default_options
 
-FILES = ("dataset", "reference", "checkpoint", "history", "scratch")
+FILES = ("dataset", "reference", "weights", "history", "scratch")
 given = json.loads(sys.argv[1])
 diary = Path(given.pop("diary")) / os.environ.get("LOCAL_RANK", "0")
 
@@ -50,7 +50,7 @@ def two_processes(folder: Path, **settings):
     (folder / "script.py").write_text(SCRIPT)
     (folder / "diary").mkdir()
     given = settings | {
-        name: str(folder / name) for name in ("checkpoint", "history", "scratch", "diary", "log")
+        name: str(folder / name) for name in ("weights", "history", "scratch", "diary", "log")
     }
     environment = os.environ | {"PYTHONPATH": str(Path(sys.modules["scbind"].__file__).parents[1])}
     environment |= {"OMP_NUM_THREADS": "1"}
@@ -95,7 +95,7 @@ def test_two_processes_share_the_batches_and_one_writes(tiny, tiny_dataset, tmp_
     assert [int(row["epoch"]) for row in history] == [0, 1]
     assert log.count("examples per epoch") == 2, "neither empties the log of the other"
     assert log.count("epoch 1/2") == log.count("epoch 2/2") == log.count("best validation AUPRC") == 1
-    assert (tmp_path / "run" / "checkpoint").is_file() and not (tmp_path / "run" / "scratch").exists()
+    assert (tmp_path / "run" / "weights").is_file() and not (tmp_path / "run" / "scratch").exists()
 
 
 def test_parts_of_the_validation_windows_are_the_whole(tiny, tiny_dataset):

@@ -1,18 +1,16 @@
 import json
-import zipfile
-from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import save
 from scbind.core.errors import InputError
-from scbind.formats.genome import Genome
 from scbind.formats.onehot import one_hot
 from scbind.models.base import build_network
-from scbind.models.checkpoint import FACTS as FACTS_OF_CHECKPOINTS
-from scbind.models.checkpoint import read_checkpoint
 from scbind.models.layers import RATE, MotifScan
 from scbind.models.lightning import BindingModule, masked_loss
+from scbind.models.modelfile import FACTS as NEEDED_FACTS
+from scbind.models.modelfile import read_model, write_model
 from scbind.models.predictor import Predictor, load_predictor
 from scbind.models.scfan import ScfanNetwork
 from scbind.models.towers import openness_features, shape_features
@@ -295,38 +293,43 @@ def test_nan_in_the_signal_is_refused():
         model.probabilities(model.readout(CODES), counts, np.ones(1, np.float32))
 
 
-class _Evil:
-    def __reduce__(self):
-        return (print, ("executed",))
+def edited(model, path, part=(), **changes):
+    """Write a model file with keys changed in its facts (``part``: facts) or elsewhere; ``...`` takes a key out."""
+    stored = read_model(model)
+    held = stored
+    for name in part:
+        held = held[name]
+    held.update(changes)
+    for name in [name for name, value in changes.items() if value is ...]:
+        del held[name]
+    write_model(path, **stored)
+    return path
 
 
-def test_checkpoints_run_no_code(tmp_path, capfd):
-    path = tmp_path / "model.ckpt"
-    torch.save({"state_dict": {}, "hyper_parameters": {"facts": _Evil(), "options": {}}}, path)
-    with pytest.raises(InputError, match="not a readable scbind checkpoint"):
+def test_model_files_hold_no_pickle_and_nothing_else_is_read(tmp_path):
+    path = tmp_path / "model.safetensors"
+    torch.save({"state_dict": {}, "hyper_parameters": {"facts": {}, "options": {}}}, path)
+    with pytest.raises(InputError, match="not a readable scbind model"):
         load_predictor(path)
-    assert "executed" not in capfd.readouterr().out
     path.write_bytes(b"PK nonsense")
-    with pytest.raises(InputError, match="not a readable scbind checkpoint"):
+    with pytest.raises(InputError, match="not a readable scbind model"):
+        load_predictor(path)
+    path.write_bytes(save({"network": torch.zeros(3)}))
+    with pytest.raises(InputError, match="not a readable scbind model .no __metadata__"):
         load_predictor(path)
 
 
-def test_a_checkpoint_of_another_genome_or_with_foreign_weights_is_refused(tiny, tiny_model, tmp_path):
-    checkpoint, genome = tiny_model[0], Genome.open(tiny["reference"])
-    load_predictor(checkpoint, genome=genome)
-    with pytest.raises(InputError, match="trained on genome mini, not hg38"):
-        load_predictor(checkpoint, genome=replace(genome, name="hg38"))
-    longer = replace(genome, sizes=replace(genome.sizes, lengths=np.array([59_000, 41_000])))
-    with pytest.raises(InputError, match="another mini: chr1 was 60000 bp, now 59000 bp; train on this"):
-        load_predictor(checkpoint, genome=longer)
-    fewer = replace(genome, codes=genome.codes[:60_000])
-    with pytest.raises(InputError, match="another mini: chr2 was 40000 bp, now absent"):
-        load_predictor(checkpoint, genome=fewer)
-    stored = torch.load(checkpoint, weights_only=True)
-    stored["hyper_parameters"]["options"]["channels"] = 24
-    torch.save(stored, tmp_path / "edited.ckpt")
+def test_the_same_model_gives_the_same_bytes(tiny_model, tmp_path):
+    stored = read_model(tiny_model[0])
+    reordered = dict(sorted(stored["state"].items(), reverse=True))
+    write_model(tmp_path / "again.safetensors", reordered, stored["facts"], stored["options"])
+    assert (tmp_path / "again.safetensors").read_bytes() == tiny_model[0].read_bytes()
+
+
+def test_foreign_weights_are_refused(tiny_model, tmp_path):
+    path = edited(tiny_model[0], tmp_path / "edited.safetensors", ["options"], channels=24)
     with pytest.raises(InputError, match="weights do not fit"):
-        load_predictor(tmp_path / "edited.ckpt")
+        load_predictor(path)
 
 
 def test_a_calibration_of_other_tfs_is_refused(tiny_model, tmp_path):
@@ -338,67 +341,43 @@ def test_a_calibration_of_other_tfs_is_refused(tiny_model, tmp_path):
         load_predictor(tiny_model[0], path)
 
 
-def test_a_flipped_byte_in_a_checkpoint_never_goes_unnoticed(tiny_model, tmp_path):
-    whole, path = tiny_model[0].read_bytes(), tmp_path / "model.ckpt"
-    expected = read_checkpoint(tiny_model[0])["state"]
-    with zipfile.ZipFile(tiny_model[0]) as archive:
-        largest = max(archive.infolist(), key=lambda member: member.file_size)
-    flips = [largest.header_offset + 1000, *np.random.default_rng(0).integers(0, len(whole), 100)]
-    refused = []
-    for place in flips:
+def test_a_flipped_byte_in_a_model_file_never_goes_unnoticed(tiny_model, tmp_path):
+    whole, path = tiny_model[0].read_bytes(), tmp_path / "model.safetensors"
+    header = int.from_bytes(whole[:8], "little")
+    for place in [8 + header + 1000, len(whole) - 1, *np.random.default_rng(0).integers(0, len(whole), 100)]:
         damaged = bytearray(whole)
         damaged[place] ^= 0x10
         path.write_bytes(damaged)
-        try:
-            found = read_checkpoint(path)["state"]
-        except InputError as error:
-            assert "not a readable scbind checkpoint" in str(error) and "\n" not in str(error)
-            refused.append(place)
-            continue
-        assert all(torch.equal(found[name], values) for name, values in expected.items())  # it was padding
-    assert refused[0] == flips[0], "a weight"
-    for length in (0, 10, len(whole) // 2, len(whole) - 1):
+        with pytest.raises(InputError, match="not a readable scbind model") as error:
+            read_model(path)
+        assert "\n" not in str(error.value)
+    for length in (0, 4, 10, len(whole) // 2, len(whole) - 1):
         path.write_bytes(whole[:length])
-        with pytest.raises(InputError, match="not a readable scbind checkpoint|is empty"):
-            read_checkpoint(path)
+        with pytest.raises(InputError, match="not a readable scbind model|is empty"):
+            read_model(path)
 
 
-def test_what_is_no_checkpoint_of_ours_is_refused_in_one_line(tiny_model, tmp_path):
-    path = tmp_path / "edited.ckpt"
+def test_what_is_no_model_of_ours_is_refused_in_one_line(tiny_model, tmp_path):
+    path = tmp_path / "edited.safetensors"
 
-    def stored_with(part=(), **changes):
-        """The checkpoint with keys changed in one part of it; those that become ``...`` are taken out."""
-        stored = torch.load(tiny_model[0], weights_only=True)
-        held = stored
-        for name in part:
-            held = held[name]
-        held.update(changes)
-        for name in [name for name, value in changes.items() if value is ...]:
-            del held[name]
-        return stored
-
-    def refused(what, stored):
-        torch.save(stored, path)
+    def refused(what, part=(), **changes):
         with pytest.raises(InputError, match=what) as error:
-            load_predictor(path)
+            load_predictor(edited(tiny_model[0], path, part, **changes))
         assert len(str(error.value).splitlines()) == 1 and "train" in error.value.remedy
 
-    hyper, facts = ["hyper_parameters"], ["hyper_parameters", "facts"]
-    refused("it holds a Tensor", torch.zeros(3))
-    refused("no state_dict", stored_with(state_dict=...))
-    refused("no hyper_parameters", stored_with(hyper_parameters=...))
-    refused("state_dict is a list", stored_with(state_dict=[1]))
-    refused("not a readable", stored_with(hyper_parameters=[]))
-    refused("no options", stored_with(hyper, options=...))
-    for name in FACTS_OF_CHECKPOINTS:
-        refused(f"no {name}", stored_with(facts, **{name: ...}))
-        refused(f"{name} is a NoneType", stored_with(facts, **{name: None}))
-    refused("differ in length", stored_with(facts, modelled=[True] * 3))
-    refused("do not fit its architecture", stored_with([*hyper, "options"], channels="many"))
+    refused("facts is a list", facts=[1])
+    refused("options is a NoneType", options=None)
+    for name in NEEDED_FACTS:
+        refused(f"no {name}", ["facts"], **{name: ...})
+        refused(f"{name} is a NoneType", ["facts"], **{name: None})
+    refused("differ in length", ["facts"], modelled=[True] * 3)
+    refused("do not fit its architecture", ["options"], channels="many")
     for value in (float("nan"), float("inf")):
-        stored = stored_with()
-        next(v for v in stored["state_dict"].values() if v.is_floating_point()).view(-1)[0] = value
-        refused("weights are not finite: network", stored)
+        stored = read_model(tiny_model[0])
+        name = next(n for n, v in stored["state"].items() if v.is_floating_point())
+        broken = stored["state"][name].clone()
+        broken.view(-1)[0] = value
+        refused(f"weights are not finite: {name}", ["state"], **{name: broken})
 
 
 @pytest.mark.parametrize(
@@ -406,16 +385,16 @@ def test_what_is_no_checkpoint_of_ours_is_refused_in_one_line(tiny_model, tmp_pa
     [
         (lambda fitted: fitted.pop("parameters"), "no parameters"),
         (lambda fitted: fitted.pop("reliability"), "no reliability"),
-        (lambda fitted: fitted.pop("checkpoint_sha256"), "no checkpoint_sha256"),
+        (lambda fitted: fitted.pop("model_sha256"), "no model_sha256"),
         (lambda fitted: fitted["parameters"].pop("TF1"), "no TF1"),
         (lambda fitted: fitted["parameters"]["TF1"].pop(), "TF1 does not have 4 parameters"),
         (lambda fitted: fitted["parameters"]["TF1"].__setitem__(0, float("nan")), "NaN is not a number"),
         (lambda fitted: fitted["parameters"]["TF1"].__setitem__(0, "1"), "must be real number"),
         (lambda fitted: fitted.update(log10_depth_centre=1e999), "Infinity is not a number"),
-        (lambda fitted: fitted.update(checkpoint_sha256="0" * 64), "belongs to another checkpoint"),
+        (lambda fitted: fitted.update(model_sha256="0" * 64), "belongs to another model"),
     ],
 )
-def test_a_damaged_calibration_or_that_of_another_checkpoint_is_refused(tiny_model, tmp_path, change, what):
+def test_a_damaged_calibration_or_that_of_another_model_is_refused(tiny_model, tmp_path, change, what):
     fitted, path = json.loads(tiny_model[1].read_text()), tmp_path / "calibration.json"
     path.write_text(json.dumps(fitted))
     load_predictor(tiny_model[0], path)
@@ -432,23 +411,20 @@ def test_a_calibration_that_is_something_else_is_refused(tiny_model, tmp_path, t
         load_predictor(tiny_model[0], tmp_path / "calibration.json")
 
 
-def test_a_checkpoint_of_another_format_or_with_strange_settings_is_refused(tiny_model, tmp_path):
-    def edited(**changes):
-        stored = torch.load(tiny_model[0], weights_only=True)
-        stored["hyper_parameters"]["options"] |= changes.pop("options", {})
-        stored["hyper_parameters"]["facts"] |= changes
-        torch.save(stored, tmp_path / "edited.ckpt")
-        return tmp_path / "edited.ckpt"
+def test_a_model_of_another_format_or_with_strange_settings_is_refused(tiny_model, tmp_path):
+    def made(options=None, **facts):
+        path = edited(tiny_model[0], tmp_path / "edited.safetensors", ["facts"], **facts)
+        return edited(path, path, ["options"], **(options or {}))
 
     with pytest.raises(InputError, match="9.9 in format 99, but this version reads format 2; train"):
-        load_predictor(edited(version="9.9", format=99))
+        load_predictor(made(version="9.9", format=99))
     with pytest.raises(InputError, match="unknown architecture 'bpnet'; use one of scbind, scfan"):
-        load_predictor(edited(architecture="bpnet"))
+        load_predictor(made(architecture="bpnet"))
     with pytest.raises(InputError, match="scbind has no option 'layers'"):
-        load_predictor(edited(options={"layers": 3}))
+        load_predictor(made(options={"layers": 3}))
     with pytest.raises(InputError, match="its weights do not fit its architecture"):
-        load_predictor(edited(tfs=["TF1", "TF2", "TF3"], modelled=[True] * 3, assayed=[[True] * 3] * 2))
-    load_predictor(edited())
+        load_predictor(made(tfs=["TF1", "TF2", "TF3"], modelled=[True] * 3, assayed=[[True] * 3] * 2))
+    load_predictor(made())
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])

@@ -22,6 +22,7 @@ from scbind.formats.motifs import read_motifs
 from scbind.models.batches import FixedBatches
 from scbind.models.calibration import predict_pairs
 from scbind.models.lightning import BindingModule
+from scbind.models.modelfile import read_model
 from scbind.models.predictor import load_predictor
 from scbind.models.training import TrainFiles, TrainOptions, data_facts, train
 from scbind.plan.settings import default_options
@@ -34,7 +35,7 @@ SMALL = {
 
 
 def run(tiny, tiny_dataset, folder, motifs=None, code="", gpus=0, **changes):
-    paths = folder / "model.ckpt", folder / "training.csv"
+    paths = folder / "model.safetensors", folder / "training.csv"
     files = TrainFiles(tiny_dataset, tiny["reference"], *paths, folder / "scratch", motifs)
     train(files, default_options(TrainOptions, "models", **SMALL | changes), code=code, gpus=gpus)
     return paths
@@ -46,7 +47,7 @@ def history(path):
 
 
 def weights(path):
-    return torch.load(path, weights_only=True)["state_dict"]
+    return read_model(path)["state"]
 
 
 def test_the_planted_motif_is_learned(tiny_model):
@@ -74,7 +75,7 @@ def test_a_killed_training_resumes_to_the_same_end(tiny, tiny_dataset, tmp_path,
     monkeypatch.setattr(BindingModule, "training_step", killed)
     with pytest.raises((KeyboardInterrupt, SystemExit)):
         run(tiny, tiny_dataset, tmp_path / "cut")
-    assert not (tmp_path / "cut" / "model.ckpt").exists()
+    assert not (tmp_path / "cut" / "model.safetensors").exists()
     monkeypatch.setattr(BindingModule, "training_step", step)
     resumed = run(tiny, tiny_dataset, tmp_path / "cut")
     assert "resuming from" in capfd.readouterr().err
@@ -135,7 +136,7 @@ def test_a_damaged_state_is_discarded(tiny, tiny_dataset, tmp_path, monkeypatch,
     again = run(tiny, tiny_dataset, tmp_path, epochs=2)
     said = capfd.readouterr().err
     assert (
-        said.count(f"{name}: not a readable scbind checkpoint") == 1
+        said.count(f"{name}: not a readable state of a training") == 1
         and "training starts from the beginning" in said
     )
     assert "resuming" not in said
@@ -153,7 +154,7 @@ def test_nan_loss_stops_and_keeps_the_last_good_state(tiny, tiny_dataset, tmp_pa
     monkeypatch.setattr(BindingModule, "training_step", poisoned)
     with pytest.raises(FloatingPointError, match="the loss is nan in epoch 1; lower models"):
         run(tiny, tiny_dataset, tmp_path)
-    assert not (tmp_path / "model.ckpt").exists()
+    assert not (tmp_path / "model.safetensors").exists()
     assert list((tmp_path / "scratch").rglob("last.ckpt"))
 
 
@@ -180,11 +181,10 @@ def test_a_batch_too_large_for_the_gpu_is_halved(tiny, tiny_dataset, tmp_path, m
 
 
 def test_scfan_trains_and_keeps_line_weights_apart(tiny, tiny_dataset, tmp_path):
-    checkpoint, _ = run(
+    model_file, _ = run(
         tiny, tiny_dataset, tmp_path, architecture="scfan", options={}, epochs=1, valid_windows=20
     )
-    stored = torch.load(checkpoint, weights_only=True)
-    assert stored["hyper_parameters"]["facts"]["assayed"] == [[True, True], [False, False]]
+    assert read_model(model_file)["facts"]["assayed"] == [[True, True], [False, False]]
 
 
 def test_the_deepest_signal_is_that_of_the_training(tiny, tiny_dataset):
@@ -196,9 +196,9 @@ def test_the_deepest_signal_is_that_of_the_training(tiny, tiny_dataset):
 def test_mappability_is_the_same_in_training_calibration_and_cells(tiny, mappable, tmp_path):
     reference, dataset = mappable
     options = {"architecture": "scfan", "options": {}, "epochs": 1, "valid_windows": 20}
-    checkpoint, _ = run({"reference": reference}, dataset, tmp_path, **options)
+    model_file, _ = run({"reference": reference}, dataset, tmp_path, **options)
     data = TrainingSet.open(dataset, reference)
-    model = load_predictor(checkpoint, genome=data.genome)
+    model = load_predictor(model_file)
     assert model.facts["mappability"] is True
     line, window = np.zeros(40, int), np.arange(100, 140)
     batch = FixedBatches(data, line, window, 1)[0]
@@ -210,7 +210,7 @@ def test_mappability_is_the_same_in_training_calibration_and_cells(tiny, mappabl
     np.testing.assert_allclose(logits[0], expected[:, model.columns], rtol=1e-4, atol=1e-5)
     (tmp_path / "consensus.bed").write_text("chr1\t22000\t26000\n")
     choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", tiny["geometry"])
-    sequence_readout(checkpoint, tmp_path / "windows.npz", reference, tmp_path / "readout.npy", batch=3)
+    sequence_readout(model_file, tmp_path / "windows.npz", reference, tmp_path / "readout.npy", batch=3)
     chosen, got = Windows.load(tmp_path / "windows.npz"), np.load(tmp_path / "readout.npy")
     assert got.shape == (len(chosen), 2, 1000) and got.dtype == np.uint8
     place = np.searchsorted(data.start[data.chrom == 0], chosen.start)
@@ -221,9 +221,9 @@ def test_mappability_is_the_same_in_training_calibration_and_cells(tiny, mappabl
 def test_a_model_of_mappability_refuses_a_genome_without(tiny, mappable, tmp_path):
     options = {"architecture": "scfan", "options": {}, "epochs": 1, "valid_windows": 20}
     options["sampling"] = {"examples_per_epoch": 32}
-    checkpoint, _ = run({"reference": mappable[0]}, mappable[1], tmp_path, **options)
+    model_file, _ = run({"reference": mappable[0]}, mappable[1], tmp_path, **options)
     with pytest.raises(InputError, match="mappability.npy: no such file; set genome.mappability"):
-        load_predictor(checkpoint).read_windows(
+        load_predictor(model_file).read_windows(
             Genome.open(tiny["reference"]), np.zeros(1, int), np.zeros(1, int)
         )
 
@@ -252,9 +252,9 @@ def test_a_line_with_one_tf_and_a_tf_without_a_bound_window(tiny, tmp_path, arch
     build_dataset(tiny["reference"], tiny["lines"], chip, splits, geometry, tmp_path / "dataset")
     settings = {"architecture": architecture, "epochs": 1, "sampling": {"examples_per_epoch": 64}}
     settings |= {"options": {}, "valid_windows": 40} if architecture == "scfan" else {}
-    checkpoint, rows = run(tiny, tmp_path / "dataset", tmp_path, **settings)
+    model_file, rows = run(tiny, tmp_path / "dataset", tmp_path, **settings)
     assert np.isfinite(float(history(rows)[0]["train_loss"]))
-    model = load_predictor(checkpoint)
+    model = load_predictor(model_file)
     assert model.tfs == ["TF1", "TF2"], "TF3 has no output"
     assert model.facts["assayed"] == [[True, True, True], [True, False, False]]
     data = TrainingSet.open(tmp_path / "dataset", tiny["reference"])

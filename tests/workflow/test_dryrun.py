@@ -91,7 +91,7 @@ def test_only_the_shard_that_is_missing_runs_again(project):
     inputs += [
         f"results/binding/{name}" for name in ("readout.npy", "readout.json", "windows.npz", "reference.npz")
     ]
-    inputs += [f"results/models/scbind/{name}" for name in ("model.ckpt", "calibration.json")]
+    inputs += [f"results/models/scbind/{name}" for name in ("model.safetensors", "calibration.json")]
     for number, name in enumerate([*inputs, targets[0], targets[2]]):
         path = project.folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -191,7 +191,7 @@ def test_examples_plan(project, name):
     lay(project, {f"mine/{file}": "" for file in files})
     options = ("--configfile", f"config/examples/{name}/config.yaml", "--config", "data=mine")
     text = project.snakemake("--dry-run", *options).stdout
-    jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
+    jobs = Counter(re.findall(r"^(?:local)?(?:rule|weights) (\w+):", text, re.M))
     assert EXAMPLES[name].items() <= jobs.items() and {"tf_targets", "write_report"} <= jobs.keys()
     assert not {"simulate_demo", "download", "evaluate_oracle", "prepare_mappability"} & jobs.keys()
     used = set(re.findall(r"mine/([\w.-]+)", text))

@@ -116,7 +116,7 @@ rule score_cells:
         cell=f"results/cells/{TRUTH_SAMPLE}/cell.npy",
         cells=f"results/cells/{TRUTH_SAMPLE}/cells.h5ad",
         windows="results/binding/windows.npz",
-        checkpoints=expand("results/models/{model}/model.ckpt", model=MODELS[1:]),
+        weights=expand("results/models/{model}/model.safetensors", model=MODELS[1:]),
         calibrations=expand("results/models/{model}/calibration.json", model=MODELS[1:]),
     output:
         table="results/evaluation/cells.tsv",

@@ -3,7 +3,7 @@ rule evaluate_model:
     input:
         REFERENCE_FILES,
         mappability=MAPPABILITY,
-        checkpoint="results/models/{model}/model.ckpt",
+        weights="results/models/{model}/model.safetensors",
         calibration="results/models/{model}/calibration.json",
         dataset="results/dataset",
     output:
@@ -34,7 +34,7 @@ rule evaluate_depth:
     input:
         REFERENCE_FILES,
         mappability=MAPPABILITY,
-        checkpoint="results/models/{model}/model.ckpt",
+        weights="results/models/{model}/model.safetensors",
         calibration="results/models/{model}/calibration.json",
         dataset="results/dataset",
     output:
@@ -63,7 +63,7 @@ rule evaluate_depth:
 # The model card: what the model is, what it was trained on, and how accurate it is.
 rule model_card:
     input:
-        checkpoint="results/models/{model}/model.ckpt",
+        weights="results/models/{model}/model.safetensors",
         calibration="results/models/{model}/calibration.json",
         metrics="results/models/{model}/metrics.tsv",
         dataset="results/dataset",

@@ -26,7 +26,7 @@ rule sequence_readout:
     input:
         REFERENCE_FILES,
         mappability=MAPPABILITY,
-        checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
+        weights=f"results/models/{INFER_MODEL}/model.safetensors",
         windows="results/binding/windows.npz",
     output:
         readout="results/binding/readout.npy",
@@ -54,7 +54,7 @@ rule sequence_readout:
 rule reference_profile:
     input:
         REFERENCE_FILES,
-        checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
+        weights=f"results/models/{INFER_MODEL}/model.safetensors",
         calibration=f"results/models/{INFER_MODEL}/calibration.json",
         readout="results/binding/readout.npy",
         key="results/binding/readout.json",
@@ -89,7 +89,7 @@ rule reference_profile:
 rule infer_binding:
     input:
         REFERENCE_FILES,
-        checkpoint=f"results/models/{INFER_MODEL}/model.ckpt",
+        weights=f"results/models/{INFER_MODEL}/model.safetensors",
         calibration=f"results/models/{INFER_MODEL}/calibration.json",
         readout="results/binding/readout.npy",
         key="results/binding/readout.json",

@@ -15,7 +15,7 @@ rule train_model:
             else None
         ),
     output:
-        checkpoint="results/models/{model}/model.ckpt",
+        weights="results/models/{model}/model.safetensors",
         history="results/models/{model}/training.csv",
     log:
         "logs/train_model/{model}.log",
@@ -46,7 +46,7 @@ rule calibrate_model:
     input:
         REFERENCE_FILES,
         mappability=MAPPABILITY,
-        checkpoint="results/models/{model}/model.ckpt",
+        weights="results/models/{model}/model.safetensors",
         dataset="results/dataset",
     output:
         calibration="results/models/{model}/calibration.json",

@@ -4,7 +4,7 @@ with logged(snakemake.log[0]):
     from scbind.models.calibration import calibrate
 
     calibrate(
-        snakemake.input.checkpoint,
+        snakemake.input.weights,
         snakemake.input.dataset,
         snakemake.params.reference,
         snakemake.output.calibration,

@@ -4,7 +4,7 @@ with logged(snakemake.log[0]):
     from scbind.evaluation.depth import evaluate_depth
 
     evaluate_depth(
-        snakemake.input.checkpoint,
+        snakemake.input.weights,
         snakemake.input.calibration,
         snakemake.input.dataset,
         snakemake.params.reference,

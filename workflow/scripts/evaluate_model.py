@@ -5,7 +5,7 @@ with logged(snakemake.log[0]):
     from scbind.evaluation.evaluate import evaluate_model
 
     evaluate_model(
-        snakemake.input.checkpoint,
+        snakemake.input.weights,
         snakemake.input.calibration,
         snakemake.input.dataset,
         snakemake.params.reference,

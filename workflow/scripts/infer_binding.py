@@ -9,7 +9,7 @@ with logged(snakemake.log[0]):
     number, of = snakemake.params.shard
     infer_shard(
         NetworkFiles(
-            given.checkpoint, given.calibration, given.readout, given.windows, snakemake.params.reference
+            given.weights, given.calibration, given.readout, given.windows, snakemake.params.reference
         ),
         {"position": given.position, "cell": given.cell, "cells": given.cells},
         given.profile,

@@ -4,7 +4,7 @@ with logged(snakemake.log[0]):
     from scbind.report.card import write_card
 
     write_card(
-        snakemake.input.checkpoint,
+        snakemake.input.weights,
         snakemake.input.calibration,
         snakemake.input.metrics,
         snakemake.output.card,

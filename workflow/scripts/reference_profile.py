@@ -13,7 +13,7 @@ with logged(snakemake.log[0]):
     }
     reference_profile(
         NetworkFiles(
-            given.checkpoint, given.calibration, given.readout, given.windows, snakemake.params.reference
+            given.weights, given.calibration, given.readout, given.windows, snakemake.params.reference
         ),
         samples,
         snakemake.output.profile,

@@ -5,7 +5,7 @@ with logged(snakemake.log[0]):
 
     given = snakemake.input
     kinds = ("binding", "truth", "position", "cell", "cells", "windows")
-    networks = zip(given.checkpoints, given.calibrations, strict=True)
+    networks = zip(given.weights, given.calibrations, strict=True)
     score_cells(
         ScoredFiles(*(given[kind] for kind in kinds), reference=snakemake.params.reference),
         snakemake.output.table,

@@ -5,7 +5,7 @@ with logged(snakemake.log[0]):
     from scbind.core.devices import prediction_device
 
     sequence_readout(
-        snakemake.input.checkpoint,
+        snakemake.input.weights,
         snakemake.input.windows,
         snakemake.params.reference,
         snakemake.output.readout,

@@ -8,10 +8,10 @@ with logged(snakemake.log[0]):
     files = TrainFiles(
         snakemake.input.dataset,
         snakemake.params.reference,
-        snakemake.output.checkpoint,
+        snakemake.output.weights,
         snakemake.output.history,
         # A killed training resumes from here. It is not an output, because Snakemake removes outputs of failed jobs.
-        Path(snakemake.output.checkpoint).with_name("scratch"),
+        Path(snakemake.output.weights).with_name("scratch"),
         snakemake.input.motifs or None,
     )
     train(

@@ -17,9 +17,9 @@ from scbind.formats.signal import n_bins
 
 @dataclass(frozen=True)
 class NetworkFiles:
-    """Paths: checkpoint, calibration or ``None``, ``readout.npy``, ``windows.npz``, ``results/reference/{genome}``."""
+    """Paths: weights, calibration or ``None``, ``readout.npy``, ``windows.npz``, ``results/reference/{genome}``."""
 
-    checkpoint: str | Path
+    weights: str | Path
     calibration: str | Path | None
     readout: str | Path
     windows: str | Path
@@ -57,10 +57,10 @@ class Network:
         from scbind.models.predictor import load_predictor
 
         genome, windows = Genome.open(files.reference), Windows.load(files.windows)
-        predictor = load_predictor(files.checkpoint, files.calibration, device, genome, precision)
-        check_geometry(predictor, windows, files.windows, files.checkpoint)
-        readout = open_readout(files.readout, windows, files.windows, files.checkpoint)
-        used = {name: getattr(files, name) for name in ("checkpoint", "calibration", "windows")}
+        predictor = load_predictor(files.weights, files.calibration, device, precision)
+        check_geometry(predictor, windows, files.windows, files.weights)
+        readout = open_readout(files.readout, windows, files.windows, files.weights)
+        used = {name: getattr(files, name) for name in ("weights", "calibration", "windows")}
         return cls(genome, windows, predictor, readout, digests(**used) | {"precision": precision})
 
     @property

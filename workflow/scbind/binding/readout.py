@@ -17,20 +17,18 @@ from scbind.formats.signal import window_blocks
 
 
 @enough_gpu_memory()
-def sequence_readout(
-    checkpoint, windows, reference_dir, output, batch: int = 256, device: str = "cpu"
-) -> None:
+def sequence_readout(weights, windows, reference_dir, output, batch: int = 256, device: str = "cpu") -> None:
     """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
 
-    The array is written in blocks of ``batch`` windows. ``readout.json`` beside it holds the digests of checkpoint and
+    The array is written in blocks of ``batch`` windows. ``readout.json`` beside it holds the digests of weights and
     windows, so that a readout of another model or of other windows is recognized. Raises :class:`InputError` if the
     geometry of the windows is not that of the model.
     """
     from scbind.models.predictor import load_predictor
 
     genome, chosen = Genome.open(reference_dir), Windows.load(windows)
-    predictor = load_predictor(checkpoint, None, device, genome=genome)
-    check_geometry(predictor, chosen, windows, checkpoint)
+    predictor = load_predictor(weights, None, device)
+    check_geometry(predictor, chosen, windows, weights)
     start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         for block in window_blocks(len(chosen), batch):
@@ -40,30 +38,30 @@ def sequence_readout(
                 begin_npy(handle, part.dtype, shape)
             handle.write(part.tobytes())
     with atomic(_key(output)) as scratch:
-        scratch.write_text(json.dumps(digests(checkpoint=checkpoint, windows=windows)) + "\n")
+        scratch.write_text(json.dumps(digests(weights=weights, windows=windows)) + "\n")
     say(f"sequence readout of {len(chosen)} windows: {part.dtype} {shape}")
 
 
-def open_readout(readout, chosen: Windows, windows, checkpoint) -> np.ndarray:
+def open_readout(readout, chosen: Windows, windows, weights) -> np.ndarray:
     """Open the readout as a memory map of shape (windows, ...). ``chosen`` are the windows of the file ``windows``.
 
-    Raises :class:`InputError` if the readout was made with another checkpoint or other windows.
+    Raises :class:`InputError` if the readout was made with other weights or windows.
     """
     again = "run the sequence readout again"
     made_with = json.loads(require(_key(readout), again).read_text())
     trunk = np.load(require(readout, "run the sequence readout first"), mmap_mode="r")
-    if made_with != digests(checkpoint=checkpoint, windows=windows) or len(trunk) != len(chosen):
-        raise InputError(readout, f"was not made with {checkpoint} and {windows}", again)
+    if made_with != digests(weights=weights, windows=windows) or len(trunk) != len(chosen):
+        raise InputError(readout, f"was not made with {weights} and {windows}", again)
     return trunk
 
 
-def check_geometry(predictor, chosen: Windows, windows, checkpoint) -> None:
+def check_geometry(predictor, chosen: Windows, windows, weights) -> None:
     """Raise :class:`InputError` if the geometry of the windows is not that of the model."""
     model = (predictor.window, predictor.context)
     if model != (chosen.window, chosen.context):
         raise InputError(
             windows,
-            f"windows of {chosen.window} in {chosen.context} bp; {checkpoint} reads {model[0]} in {model[1]} bp",
+            f"windows of {chosen.window} in {chosen.context} bp; {weights} reads {model[0]} in {model[1]} bp",
             "choose the windows again with the geometry of the model",
         )
 

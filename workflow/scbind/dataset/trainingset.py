@@ -84,7 +84,7 @@ class TrainingSet:
             depth,
         )
 
-    def check_model(self, facts: dict, checkpoint: str | Path) -> None:
+    def check_model(self, facts: dict, weights: str | Path) -> None:
         """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset.
 
         The split counts: what a model was trained on is no holdout for it, whatever the dataset says now.
@@ -99,7 +99,7 @@ class TrainingSet:
             else:
                 only = [", ".join(v for v in a if v not in b) for a, b in ((there, here), (here, there))]
                 what = f"it alone has {only[0] or 'none'}, the dataset {only[1] or 'none'}"
-            raise InputError(checkpoint, f"trained with other {key}: {what}", "train the model again")
+            raise InputError(weights, f"trained with other {key}: {what}", "train the model again")
 
     @property
     def lines(self) -> list[str]:

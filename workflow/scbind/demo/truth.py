@@ -114,7 +114,7 @@ def score_cells(
     files, output, options
         Input files, the table to write, and what to compare.
     networks
-        Name to (checkpoint, calibration) of other networks. They get the same borrowed signal.
+        Name to (weights, calibration) of other networks. They get the same borrowed signal.
     threads
         Number of threads of these networks.
     """
@@ -252,11 +252,11 @@ def _accessibility(sample: SampleCells, rows: np.ndarray, chosen: Windows, sizes
     return result
 
 
-def _predict(checkpoint, calibration, sample: SampleCells, rows, genome: Genome, chosen: Windows, aside):
+def _predict(weights, calibration, sample: SampleCells, rows, genome: Genome, chosen: Windows, aside):
     """Predictions of another network for the same cells and windows: TF to probabilities (cells, windows)."""
     from scbind.models.predictor import load_predictor
 
-    predictor = load_predictor(checkpoint, calibration, genome=genome)
+    predictor = load_predictor(weights, calibration)
     borrow = sample.borrow[rows]
     depth = (borrow @ sample.density).astype(np.float32)
     context = chosen.global_context_starts(genome.sizes)

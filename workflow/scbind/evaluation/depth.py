@@ -25,7 +25,7 @@ from scbind.models.predictor import load_predictor
 
 
 def evaluate_depth(
-    checkpoint: str | Path,
+    weights: str | Path,
     calibration: str | Path,
     dataset: str | Path,
     reference: str | Path,
@@ -38,7 +38,7 @@ def evaluate_depth(
 ) -> None:
     """Evaluate a model on thinned tracks and write ``depth.tsv``.
 
-    Columns, ``keeps``, ``max_windows`` and ``seed`` are those of :func:`score_depths`. ``checkpoint`` and
+    Columns, ``keeps``, ``max_windows`` and ``seed`` are those of :func:`score_depths`. ``weights`` and
     ``calibration`` are the files of the model, ``dataset`` and ``reference`` the folders of the training set and of the
     prepared genome. ``model`` is the name in the table. Raises :class:`InputError` if the model was trained on another
     dataset.
@@ -47,8 +47,8 @@ def evaluate_depth(
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(checkpoint, calibration, genome=data.genome)
-    data.check_model(predictor.facts, checkpoint)
+    predictor = load_predictor(weights, calibration)
+    data.check_model(predictor.facts, weights)
     write_table(output, score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed))
 
 

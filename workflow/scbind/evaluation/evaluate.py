@@ -34,7 +34,7 @@ Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
 @enough_gpu_memory()
 def evaluate_model(
-    checkpoint: str | Path,
+    weights: str | Path,
     calibration: str | Path,
     dataset: str | Path,
     reference: str | Path,
@@ -51,7 +51,7 @@ def evaluate_model(
 
     Parameters
     ----------
-    checkpoint, calibration
+    weights, calibration
         Files of the model.
     dataset, reference
         Folders of the training set and of the prepared genome.
@@ -69,8 +69,8 @@ def evaluate_model(
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(checkpoint, calibration, device, data.genome)
-    data.check_model(predictor.facts, checkpoint)
+    predictor = load_predictor(weights, calibration, device)
+    data.check_model(predictor.facts, weights)
 
     predict = partial(network_scores(predictor), data)
     table, drawn = score_test_windows(data, predict, model, Path(curves).parent, max_windows, seed)

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from scbind.core.errors import InputError
 
-FORMAT = 2  # format of checkpoints; raise it when weights or facts change meaning
+FORMAT = 2  # format of model files; raise it when weights or facts change meaning
 
 
 class BindingNetwork(nn.Module):
@@ -30,6 +30,8 @@ class BindingNetwork(nn.Module):
         The same on a GPU, which needs larger tiles to be busy. ``None`` means ``tile``.
     n_members
         Number of networks whose logits are averaged.
+    reads_mappability
+        Whether :meth:`readout` uses the mappability of the genome. If not, a model serves genomes without it too.
     """
 
     bin_bp: int
@@ -37,6 +39,7 @@ class BindingNetwork(nn.Module):
     tile: tuple[int, int] = (64, 1)
     tile_cuda: tuple[int, int] | None = None
     n_members: int = 1
+    reads_mappability: bool = False
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
         """Compute the sequence readout of windows: base codes, uint8 (windows, context), to (windows, ...).
@@ -126,7 +129,7 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
     known = {"scbind": TowerNetwork, "scfan": ScfanNetwork}
     if (found := facts.get("format", FORMAT)) != FORMAT:
         raise InputError(
-            "checkpoint",
+            "model",
             f"written by scbind {facts.get('version', '?')} in format {found}, but this version reads format {FORMAT}",
             "train the model again",
         )

@@ -26,7 +26,7 @@ PRIOR = 5.0
 
 
 def calibrate(
-    checkpoint: str | Path,
+    weights: str | Path,
     dataset: str | Path,
     reference: str | Path,
     output: str | Path,
@@ -44,7 +44,7 @@ def calibrate(
 
     The JSON file ``output`` holds:
 
-    - ``checkpoint_sha256``: SHA-256 of the checkpoint. The calibration is valid for this file only.
+    - ``model_sha256``: SHA-256 of the weights. The calibration is valid for this file only.
     - ``tfs``: names of the modelled TFs.
     - ``parameters``: TF -> slope, intercept, and the change of each per decade of depth.
     - ``log10_depth_centre``: the mean log10 depth (insertions per base) of the fit, where these changes are 0.
@@ -57,12 +57,12 @@ def calibrate(
     Raises
     ------
     InputError
-        If the checkpoint is damaged or belongs to another genome or dataset.
+        If the weights are damaged or belong to another dataset.
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(checkpoint, genome=data.genome)
-    data.check_model(predictor.facts, checkpoint)
+    predictor = load_predictor(weights)
+    data.check_model(predictor.facts, weights)
     line, window, weight = draw_windows(data, VALID, max_windows, seed)
     keeps = tuple(10.0**-decade for decade in DECADES)
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
@@ -75,7 +75,7 @@ def calibrate(
         np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)), np.tile(weight, len(keeps))
     )
     stored = {
-        "checkpoint_sha256": file_sha256(checkpoint),
+        "model_sha256": file_sha256(weights),
         "tfs": predictor.tfs,
         "log10_depth_centre": centre,
         "parameters": {

@@ -1,4 +1,4 @@
-"""The LightningModule: loss, optimiser and the facts stored in a checkpoint."""
+"""The LightningModule: loss, optimiser and the facts stored with it."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class BindingModule(pl.LightningModule):
     architecture, options
         See :func:`scbind.models.base.build_network`.
     facts
-        Plain types only, so that a checkpoint loads with ``weights_only=True``: ``tfs``, ``cell_lines``,
+        Plain types only, so that they can be written as JSON: ``tfs``, ``cell_lines``,
         ``assayed``, ``window``, ``context``, ``genome``, ``chromosomes``, ``splits``, ``version``.
     motifs
         TF -> log-odds, (4, length); the motif matrices start from these. ``None`` starts all at random.
@@ -85,7 +85,7 @@ class BindingModule(pl.LightningModule):
         if self._looks_at(loss, number) and not torch.isfinite(loss):
             raise FloatingPointError(
                 f"the loss is {loss.item()} in epoch {self.current_epoch}; lower models.*.learning_rate "
-                "(the last good checkpoint is kept)"
+                "(the last good state is kept)"
             )
         self.log(
             "train_loss",

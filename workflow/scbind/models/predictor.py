@@ -10,7 +10,7 @@ import torch
 from scbind.core.errors import InputError
 from scbind.formats.genome import Genome
 from scbind.models.base import build_network
-from scbind.models.checkpoint import DAMAGE, read_calibration, read_checkpoint
+from scbind.models.modelfile import DAMAGE, read_calibration, read_model
 
 # Minimum slope of the calibration, in fit and prediction, so that a higher logit never gives a lower probability
 SMALLEST_SLOPE = 0.05
@@ -30,7 +30,7 @@ class Predictor:
     reliability
         TF -> its reliability (see :func:`scbind.models.abstention.reliability`); empty without calibration.
     facts
-        Facts about the data, stored in the checkpoint (see :func:`scbind.models.training.data_facts`).
+        Facts about the data, stored in the weights (see :func:`scbind.models.training.data_facts`).
     precision
         Precision of the products of cells and windows in :meth:`probabilities`: ``float32`` or ``bfloat16``.
         ``bfloat16`` is faster on processors with instructions for it, and changes a probability by at most about 0.01
@@ -75,11 +75,11 @@ class Predictor:
     def read_windows(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray:
         """Sequence readout (W, ...) of windows whose *contexts* start at ``start`` (0-based); see :meth:`readout`.
 
-        A model trained with mappability also reads the mappability of the genome. Raises :class:`InputError` if the
-        genome has none.
+        A network that reads mappability, and was trained with it, also reads that of the genome. Raises
+        :class:`InputError` if the genome has none.
         """
         codes = genome.window_codes(chrom, start, self.context)
-        with_mappability = self.facts.get("mappability", False)
+        with_mappability = self.network.reads_mappability and self.facts.get("mappability", False)
         return self.readout(
             codes, genome.window_mappability(chrom, start, self.context) if with_mappability else None
         )
@@ -209,62 +209,38 @@ class Predictor:
 
 
 def load_predictor(
-    checkpoint: str | Path,
+    model: str | Path,
     calibration: str | Path | None = None,
     device: str = "cpu",
-    genome: Genome | None = None,
     precision: str = "float32",
 ) -> Predictor:
-    """Load a model for prediction.
+    """Load a model for prediction, on any genome.
 
     Parameters
     ----------
-    checkpoint, calibration
+    model, calibration
         Files of the model. Without calibration, probabilities are uncalibrated.
     device
         PyTorch's name of the device.
-    genome
-        If given, it must be the genome that the model was trained on.
     precision
         See :class:`Predictor`.
 
     Raises
     ------
     InputError
-        If a file is damaged, the model was trained on another genome, or the calibration belongs to another checkpoint.
+        If a file is damaged, or the calibration belongs to another model.
     """
-    stored = read_checkpoint(checkpoint)
+    stored = read_model(model)
     facts = stored["facts"]
-    if genome is not None:
-        _check_genome(facts, genome, checkpoint)
-    weights = {k.removeprefix("network."): v for k, v in stored["state"].items() if k.startswith("network.")}
     try:
         network = build_network(facts["architecture"], facts, stored["options"])
-        network.load_state_dict(weights)
+        network.load_state_dict(stored["state"])
     except InputError:
         raise
     except DAMAGE as error:
-        raise InputError(
-            checkpoint, "its weights do not fit its architecture", "train the model again"
-        ) from error
-    fitted = read_calibration(calibration, checkpoint) if calibration else None
+        raise InputError(model, "its weights do not fit its architecture", "train the model again") from error
+    fitted = read_calibration(calibration, model) if calibration else None
     return Predictor(network, facts, fitted, device, precision)
-
-
-def _check_genome(facts: dict, genome: Genome, checkpoint: str | Path) -> None:
-    """Raise :class:`InputError` if the genome has another name, or other sequenced chromosomes or lengths of them."""
-    remedy = "train on this genome"
-    if facts["genome"] != genome.name:
-        raise InputError(checkpoint, f"trained on genome {facts['genome']}, not {genome.name}", remedy)
-    there, here = facts["chromosomes"], genome.sequenced
-    for name in [*there, *here]:
-        if there.get(name) != here.get(name):
-            lengths = [f"{length} bp" if length else "absent" for length in (there.get(name), here.get(name))]
-            raise InputError(
-                checkpoint,
-                f"trained on another {genome.name}: {name} was {lengths[0]}, now {lengths[1]}",
-                remedy,
-            )
 
 
 def _pad(rows: np.ndarray, length: int) -> np.ndarray:

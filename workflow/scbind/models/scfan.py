@@ -31,6 +31,7 @@ class ScfanNetwork(BindingNetwork):
     """
 
     bin_bp = 1
+    reads_mappability = True
     pairs = 64  # the activations are large; those of more rows do not fit into the processor's caches
 
     def __init__(self, facts: dict, motifs=None, l2: float = 5e-7, l1: float = 1e-8):

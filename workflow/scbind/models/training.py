@@ -1,4 +1,4 @@
-"""Train one model from a dataset to a checkpoint. A killed training can be resumed."""
+"""Train one model from a dataset to a model file. A killed training can be resumed."""
 
 from __future__ import annotations
 
@@ -31,8 +31,9 @@ from scbind.models.base import FORMAT
 from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
 from scbind.models.lightning import BindingModule
+from scbind.models.modelfile import write_model
 
-# Decay of the moving average of the weights, about 100 steps. Validation and the checkpoint use the averaged weights.
+# Decay of the moving average of the weights, about 100 steps. Validation and the model file use the averaged weights.
 # Without this, a few hundred bound validation windows make an early epoch look best by chance, before the learning rate
 # has come down.
 AVERAGING = 0.99
@@ -100,8 +101,8 @@ class TrainFiles:
     ----------
     dataset, reference
         Folders of the training set and of the prepared genome.
-    checkpoint, history
-        Outputs: a Lightning checkpoint that includes the facts (:func:`data_facts`), and a CSV file with one row per
+    weights, history
+        Outputs: weights with their facts (:func:`scbind.models.modelfile.write_model`), and a CSV file with one row per
         epoch (``epoch, train_loss, valid_loss, valid_auprc, learning_rate, seconds``).
     scratch
         Folder for the state from which a killed run resumes. It is removed on success.
@@ -111,7 +112,7 @@ class TrainFiles:
 
     dataset: str | Path
     reference: str | Path
-    checkpoint: str | Path
+    weights: str | Path
     history: str | Path
     scratch: str | Path
     motifs: str | Path | None = None
@@ -253,13 +254,19 @@ def _with_smaller_batches(options: TrainOptions, devices: int) -> TrainOptions:
 
 
 def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
-    """Write the history and the best checkpoint; remove all saved states, also those of other data or settings."""
+    """Write the history and the best weights; remove all saved states, also those of other data or settings."""
     with atomic(files.history) as path, open(path, "w", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    with atomic(files.checkpoint) as path:
-        shutil.copyfile(best, path)
+    stored = read_archive(best, ("state_dict", "hyper_parameters"))
+    held = stored["hyper_parameters"]
+    network = {
+        name.removeprefix("network."): values
+        for name, values in stored["state_dict"].items()
+        if name.startswith("network.")
+    }
+    write_model(files.weights, network, held["facts"], held["options"])
     shutil.rmtree(files.scratch)
 
 

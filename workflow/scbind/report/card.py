@@ -27,7 +27,7 @@ COLUMNS = {"model", "cell_line", "tf", "split", *FIGURES}
 
 
 def write_card(
-    checkpoint: Mapping | str | Path,
+    weights: Mapping | str | Path,
     calibration: Mapping | str | Path,
     metrics: str | Path,
     output: str | Path,
@@ -37,8 +37,8 @@ def write_card(
 
     Parameters
     ----------
-    checkpoint
-        ``model.ckpt``, or the facts from it: a mapping or a ``.json`` file.
+    weights
+        ``model.safetensors``, or the facts from it: a mapping or a ``.json`` file.
     calibration
         ``calibration.json``, or its content as a mapping.
     metrics
@@ -53,7 +53,7 @@ def write_card(
     InputError
         A file is missing or damaged, a fact is missing, or ``metrics`` does not hold exactly one model.
     """
-    facts = _facts(checkpoint)
+    facts = _facts(weights)
     fitted = calibration if isinstance(calibration, Mapping) else _read_json(calibration)
     table = read_result(metrics, AGAIN)
     if missing := sorted(COLUMNS - set(table.columns)):
@@ -92,15 +92,15 @@ def write_card(
         path.write_text(text, encoding="utf-8")
 
 
-def _facts(checkpoint: Mapping | str | Path) -> Mapping:
-    if isinstance(checkpoint, Mapping):
-        facts, where = checkpoint, "facts"
-    elif Path(checkpoint).suffix == ".json":
-        facts, where = _read_json(checkpoint), checkpoint
+def _facts(weights: Mapping | str | Path) -> Mapping:
+    if isinstance(weights, Mapping):
+        facts, where = weights, "facts"
+    elif Path(weights).suffix == ".json":
+        facts, where = _read_json(weights), weights
     else:
-        from scbind.models.checkpoint import read_checkpoint  # imports torch, so only if needed
+        from scbind.models.modelfile import read_model  # imports torch, so only if needed
 
-        facts, where = read_checkpoint(checkpoint)["facts"], checkpoint
+        facts, where = read_model(weights)["facts"], weights
     if missing := [key for key in NEEDED if key not in facts]:
         raise InputError(where, f"has no {', '.join(missing)}", "train the model again")
     return facts
