@@ -23,7 +23,7 @@ from scbind.formats.intervals import read_peaks
 from scbind.formats.motiffiles import read_profiles
 from scbind.formats.motifs import log_odds
 from scbind.peaks.pseudobulk import slugs
-from scbind.plan import settings, sheets
+from scbind.plan import paths, settings, sheetreaders
 from scbind.reference.prepare import prepare_reference
 
 CASES = Path(os.environ.get("SCBIND_CASES", "none"))
@@ -261,10 +261,9 @@ def test_sheets_of_spreadsheets(tmp_path, names, refusal):
     for name in names.split():
         (path,) = [path for path in (CASES / "17_sheets").iterdir() if path.stem == name]
         # 1e5_TRUE has two samples of one file; that is another case
-        plan = sheets.Plan(config={})
-        resolve = sheets._Resolver(plan, None)
+        resolve = paths.Resolver({}, None)
         try:
-            sheets._read_samples(plan, str(path), resolve)
+            sheetreaders.read_sample_rows(str(path), resolve)
             said = ""
         except InputError as error:
             said = str(error)

@@ -6,7 +6,7 @@ import re
 import pytest
 from scbind.core.errors import InputError
 from scbind.plan import digests, settings
-from scbind.plan.sheets import COLUMNS
+from scbind.plan.sheetrows import COLUMNS
 
 KEYS = [re.sub(r"<name>", "*", key) for key, _ in settings.list_keys()]
 SECTIONS = {".".join(key.split(".")[:depth]) for key in KEYS for depth in range(1, key.count(".") + 1)}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from scbind.core.errors import InputError
 from scbind.formats.barcodes import ABSENT, match_barcodes
 from scbind.formats.tables import read_columns
-from scbind.plan.sheets import COLUMNS, read_table
+from scbind.plan.sheetrows import COLUMNS, read_table
 
 LINE_ENDS = ("\n", "\r\n", "\r")
 ENCODINGS = ("utf-8", "utf-8-sig", "utf-16")

@@ -11,7 +11,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from scbind.core.errors import InputError
 from scbind.demo.atlas import demo_files
-from scbind.plan import chromosomes, settings, sheets
+from scbind.plan import checks, chromosomes, settings, sheetrows, sheets
 
 CONFIG = {
     "genome": {"name": "g", "fasta": "g.fa"},
@@ -355,7 +355,7 @@ def test_several_tracks_of_one_file_need_regions(project):
 def test_chromosomes_that_do_not_exist_are_found_before_any_job(project, config, tracks, message):
     plan = project(config, tracks=tracks)
     with pytest.raises(InputError) as caught:
-        sheets.check_chromosomes(plan, "c.yaml", ["chr2", "chr3"])
+        checks.check_chromosomes(plan, "c.yaml", ["chr2", "chr3"])
     assert str(caught.value).startswith(message)
 
 
@@ -366,7 +366,7 @@ def test_a_misspelt_file_of_the_demo_is_found(project):
     with pytest.raises(
         InputError, match="genom.fa: the demo makes no such file; did you mean resources/demo/genome.fa?"
     ):
-        sheets.check_demo(plan, demo_files())
+        checks.check_demo(plan, demo_files())
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -506,6 +506,13 @@ def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
 def test_rules_of_splits_are_checked_before_anything_runs(part, rule, message):
     splits = {"test": ["*:chr2"], "valid": ["LINE_A:chr1"], "train": None} | {part: [rule]}
     with pytest.raises(InputError) as refused:
-        sheets._check_splits(splits, ["LINE_A", "LINE_B"], "config.yaml")
+        checks.check_splits(splits, ["LINE_A", "LINE_B"], "config.yaml")
     assert str(refused.value).startswith(f"config.yaml, {message}")
-    sheets._check_splits({"test": ["*:chr2:1-5"], "valid": ["LINE_B:*"], "train": None}, ["LINE_B"], "c")
+    checks.check_splits({"test": ["*:chr2:1-5"], "valid": ["LINE_B:*"], "train": None}, ["LINE_B"], "c")
+
+
+def test_a_quoted_field_after_a_space_is_one_field(tmp_path):
+    path = tmp_path / "sources.csv"
+    path.write_text('name, url, note\na.txt, https://x.org/a, "one, two"\n')
+    ((_, row),) = sheetrows.read_table(path, "sources")
+    assert (row["name"], row["note"]) == ("a.txt", "one, two")

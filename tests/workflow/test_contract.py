@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scbind.plan import digests, settings, sheets
+from scbind.plan import digests, settings, sheetrows
 
 ROOT = Path(__file__).parent.parent.parent
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -203,7 +203,7 @@ def test_the_configuration_page_is_the_generated_one():
 
 def test_every_column_is_described():
     described = settings.load_schema(settings.SHEETS)
-    columns = {sheet: (*required, *optional) for sheet, (required, optional) in sheets.COLUMNS.items()}
+    columns = {sheet: (*required, *optional) for sheet, (required, optional) in sheetrows.COLUMNS.items()}
     assert {sheet: set(part["columns"]) for sheet, part in described.items()} == {
         sheet: set(names) for sheet, names in columns.items()
     }
@@ -232,7 +232,9 @@ def test_the_snakefile_imports_only_light_modules():
             room = base.removeprefix("scbind.")
             names |= {room} if "." in room else {f"{room}.{name.strip()}" for name in imported.split(",")}
     assert names == {
+        "plan.checks",
         "plan.chromosomes",
+        "plan.paths",
         "dataset.splitrules",
         "plan.settings",
         "plan.sheets",

@@ -12,9 +12,10 @@ from scbind.dataset.splitrules import parse_rule
 from scbind.demo.atlas import demo_files
 from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
-from scbind.plan import settings, sheets
+from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
 from scbind.plan.digests import keep_digests, list_modules, source_digest, template_digest
+from scbind.plan.paths import DEMO_FOLDER
 
 if re.search(r"\s", sys.executable):
     raise WorkflowError(
@@ -28,17 +29,17 @@ CONFIG_FILE = str((workflow.overwrite_configfiles or ["config/config.yaml"])[-1]
 def genome_names():
     """Return the names of the chromosomes, or None if the FASTA is not there yet. The demo makes its own."""
     fasta = PLAN.config["genome"]["fasta"]
-    if fasta.startswith(sheets.DEMO_FOLDER):
+    if fasta.startswith(DEMO_FOLDER):
         return [f"chr{number + 1}" for number in range(len(PLAN.config["demo"]["chromosome_mb"]))]
     return fasta_names(fasta, ".snakemake/scbind-chromosomes.json")
 
 
 try:
     PLAN = sheets.load_plan(settings.check_config(config, CONFIG_FILE), CONFIG_FILE)
-    sheets.check_demo(PLAN, demo_files())
+    checks.check_demo(PLAN, demo_files())
     GENOME_NAMES = genome_names()
     if GENOME_NAMES:
-        sheets.check_chromosomes(PLAN, CONFIG_FILE, GENOME_NAMES)
+        checks.check_chromosomes(PLAN, CONFIG_FILE, GENOME_NAMES)
 except InputError as error:
     raise WorkflowError(f"ERROR {error}") from None
 SETTINGS = PLAN.config

@@ -13,8 +13,9 @@ import pandas as pd
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
+from scbind.formats.fields import split_fields, unquoted
 from scbind.formats.inputs import is_hdf5, read_lines
-from scbind.formats.tables import SEPARATORS, header_of, read_columns, split_fields, unquoted
+from scbind.formats.tables import SEPARATORS, header_of, read_columns
 
 ABSENT, FOREIGN = -1, -2
 RECENT = 4_096  # minimum number of new names before a numbering rebuilds its index

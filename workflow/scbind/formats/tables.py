@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,9 +9,9 @@ from pathlib import Path
 import pandas as pd
 
 from scbind.core.errors import InputError
+from scbind.formats.fields import split_fields
 from scbind.formats.inputs import read_lines
 
-csv.field_size_limit(1 << 30)  # fields of any length are read; a wrong one is refused by what it should be
 SEPARATORS = ("\t", ",", ";", " ")  # write.table of R writes spaces unless it is told otherwise
 LEFT_OUT = re.compile(r"[\s._-]")  # cell_type, cell.type and "Cell Type" are one name
 
@@ -80,36 +79,6 @@ def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.Dat
 def header_of(line: str, separator: str) -> set[str]:
     """Return the names of a line of column names, in small letters and without spaces, ``.``, ``_`` and ``-``."""
     return {_key(name) for name in split_fields(line, separator)}
-
-
-def split_fields(line: str, separator: str) -> list[str]:
-    r"""Split a line into fields, without spaces around them and without the quotes around a whole field.
-
-    A single quote mark within a tab-separated field is a part of it, as in ``layer 2"``.
-
-    Examples
-    --------
-    >>> split_fields('"a"\tlayer 2"\t b ', '\t')
-    ['a', 'layer 2"', 'b']
-    >>> split_fields('"x, y",z', ',')
-    ['x, y', 'z']
-    """
-    if separator == "\t":
-        return [unquoted(field) for field in line.split("\t")]
-    fields = next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
-    return [field.strip() for field in fields]
-
-
-def unquoted(field: str) -> str:
-    """Return a field without spaces around it and without the quotes around all of it."""
-    field = field.strip()
-    if len(field) > 1 and field[0] == field[-1] == '"':
-        inner = field[1:-1]
-        escaped = '"' not in inner.replace(
-            '\\"', ""
-        )  # write.table of R writes \" for a quote, others write ""
-        return (inner.replace('\\"', '"') if escaped else inner.replace('""', '"')).strip()
-    return field
 
 
 def _key(name: str) -> str:

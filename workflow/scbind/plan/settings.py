@@ -14,7 +14,7 @@ from pathlib import Path
 import yaml
 
 from scbind.core.errors import InputError
-from scbind.plan.sheets import COLUMNS
+from scbind.plan.sheetrows import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 # Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.

@@ -1,0 +1,88 @@
+"""Checks of a whole plan: rules of the split, chromosomes, files of the demo, names of paths."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from scbind.core.errors import InputError
+from scbind.dataset.splitrules import parse_rule
+from scbind.plan.inputs import Plan
+from scbind.plan.paths import DEMO_FOLDER
+
+
+def check_splits(splits: Mapping, lines: list[str], label: str) -> None:
+    """Check the form and the cell lines of the rules; chromosomes are checked by :func:`check_chromosomes`."""
+    for part, rules in splits.items():
+        for text in rules or ():
+            parse_rule(text, f"key splits.{part}", lines, label=label)
+
+
+def check_chromosomes(plan: Plan, label: str, names: Sequence[str]) -> None:
+    """Check that the chromosomes in split rules, in ``cells`` and in regions of tracks are in the genome.
+
+    ``names``: chromosomes of the genome. Raises :class:`InputError` for the first that is not.
+    """
+    for part, rules in plan.config["splits"].items():
+        for text in rules or ():
+            parse_rule(text, f"key splits.{part}", list(plan.tracks), names, label)
+    shown = f"use one of {', '.join(names[:5])}{', ...' * (len(names) > 5)}"
+    for name in plan.config["cells"]["neighbour_chromosomes"] or ():
+        if name not in names:
+            raise InputError(label, f"no chromosome {name!r}", shown, "key cells.neighbour_chromosomes")
+    for row in (row for rows in plan.tracks.values() for row in rows):
+        name = (row["region"] or "").rpartition(":")[0]
+        if name and name not in names:
+            place = f"region {row['region']}"
+            raise InputError(plan.sheets["tracks"], f"no chromosome {name!r} in the genome", shown, place)
+
+
+def check_demo(plan: Plan, made: Sequence[str]) -> None:
+    """Check that the files of the demo that the plan names are among those that it makes.
+
+    ``made``: their paths below ``resources/demo``. Raises :class:`InputError` for the first that is not.
+    """
+    known = {f"{DEMO_FOLDER}{name}" for name in made}
+    known |= {path.rpartition("/")[0] for path in known}
+    for path in plan.inputs():
+        if path.startswith(DEMO_FOLDER) and path.rstrip("/") not in known:
+            close = difflib.get_close_matches(path, known, n=1)
+            remedy = f"did you mean {close[0]}?" if close else "give a file of your own"
+            raise InputError(path, "the demo makes no such file", remedy)
+
+
+def check_samples(plan: Plan, label: str) -> None:
+    """Check that the sample of ``evaluate.sample`` is there, and that each has a donor where ``cells.harmony`` asks."""
+    sample = plan.config["evaluate"]["sample"]
+    if sample and sample not in plan.binding_samples:
+        known = ", ".join(plan.binding_samples)
+        raise InputError(
+            label, f"no sample {sample!r} with binding", f"use one of: {known}", "key evaluate.sample"
+        )
+    if plan.config["cells"]["harmony"] == "donor":
+        for name, row in plan.samples.items():
+            if not row["donor"]:
+                problem = f"sample {name} has no donor, but cells.harmony is donor"
+                file = plan.config["sheets"]["samples"]
+                raise InputError(file, problem, "fill in the column donor", "column donor")
+
+
+def check_lines(plan: Plan) -> None:
+    """Check that every cell line with ChIP-seq peaks has an ATAC-seq track."""
+    bare = sorted({row["cell_line"] for row in plan.chip} - plan.tracks.keys())
+    if bare:
+        names = plan.config["sheets"]
+        raise InputError(
+            names["chip"],
+            f"{bare[0]} has ChIP-seq peaks but no ATAC-seq track",
+            f"add a row for it to {names['tracks']} or remove its rows",
+        )
+
+
+def refuse_braces(plan: Plan) -> None:
+    """Refuse paths with braces, which Snakemake takes for wildcards."""
+    for path in plan.inputs():
+        if "{" in path or "}" in path:
+            raise InputError(
+                path, "the path has a brace, which Snakemake takes for a wildcard", "rename the file"
+            )

@@ -1,0 +1,70 @@
+"""What a run reads: the content of the sheets and the input keys of the configuration."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+# Keys of the configuration that name an input file: section, key, whether it may be a folder.
+CONFIG_PATHS = (
+    ("genome", "fasta", False),
+    ("genome", "chrom_sizes", False),
+    ("genome", "exclude", False),
+    ("genome", "mappability", False),
+    ("genome", "genes", False),
+    ("motifs", "path", False),
+    ("evaluate", "truth", True),
+)
+
+
+@dataclass
+class Plan:
+    """The content of the sheets and of the input keys of the configuration, with every path resolved.
+
+    Attributes
+    ----------
+    config
+        The checked configuration, with resolved input paths.
+    sources
+        Name -> ``{"url", "sha256"}``. The file becomes ``resources/{name}``.
+    tracks
+        Cell line -> list of ``{"path", "format", "region"}``.
+    chip
+        One ``{"cell_line", "tf", "path", "relaxed"}`` per assay.
+    samples
+        Sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "donor", "condition"}``.
+    sheets
+        Name -> path of each sheet in use.
+    """
+
+    config: dict
+    sources: dict[str, dict] = field(default_factory=dict)
+    tracks: dict[str, list[dict]] = field(default_factory=dict)
+    chip: list[dict] = field(default_factory=list)
+    samples: dict[str, dict] = field(default_factory=dict)
+    sheets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def tfs(self) -> list[str]:
+        """All TFs of the ChIP-seq sheet, sorted."""
+        return sorted({row["tf"] for row in self.chip})
+
+    @property
+    def groups(self) -> dict[str, list[str]]:
+        """Group -> its samples, which are embedded together."""
+        groups: dict[str, list[str]] = {}
+        for name, row in self.samples.items():
+            groups.setdefault(row["group"], []).append(name)
+        return groups
+
+    @property
+    def binding_samples(self) -> list[str]:
+        """Samples for which binding is predicted."""
+        return [name for name, row in self.samples.items() if row["binding"]]
+
+    def inputs(self) -> list[str]:
+        """Every input file, sorted."""
+        paths = [t["path"] for rows in self.tracks.values() for t in rows]
+        paths += [row[key] for row in self.chip for key in ("path", "relaxed")]
+        paths += [row[key] for row in self.samples.values() for key in ("path", "barcodes", "labels")]
+        paths += [self.config[section][key] for section, key, _ in CONFIG_PATHS]
+        return sorted({path for path in paths if path})

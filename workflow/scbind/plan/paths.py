@@ -1,0 +1,118 @@
+"""From what a user wrote as a path to the path of a file, and whether two paths are one file."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from scbind.core.errors import InputError
+
+DEMO_FOLDER = "resources/demo/"
+DATA_VARIABLE = "SCBIND_DATA"
+NOTHING = ("NA", "N/A", "None", "none", "null", "-", ".")  # written by some tools for an empty field
+RELATIVE = " (relative to the working folder)"
+SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
+LEAST_COPY = 1000  # bytes; smaller files of one size may be alike by chance
+
+
+@dataclass
+class Resolver:
+    """Turns a path that a user wrote into the path of a file, relative to the working directory.
+
+    Attributes
+    ----------
+    sources
+        Name -> ``{"url", "sha256"}``. Addresses in place of paths are added.
+    data
+        The folder that ``{data}`` stands for, if there is one.
+    """
+
+    sources: dict[str, dict]
+    data: str | None
+
+    def place(self, text: str, file: str, where: str) -> str:
+        """Replace ``{data}`` by the data folder."""
+        if not text.startswith("{data}/"):
+            return text
+        if not self.data:
+            raise InputError(
+                file,
+                f"{text} needs the data folder",
+                f"set data: in the config or the environment variable {DATA_VARIABLE}",
+                where,
+            )
+        return str(Path(self.data) / text.removeprefix("{data}/"))
+
+    def __call__(self, text: str, file: str, where: str, folder: bool = False) -> str:
+        """Return the path. ``file`` and ``where`` tell where it was written; ``folder``: it may be a folder."""
+        text = self.place(text, file, where)
+        if text.startswith("source:"):
+            name = text.removeprefix("source:")
+            if name not in self.sources:
+                known = ", ".join(self.sources) or "none"
+                raise InputError(
+                    file, f"no source named {name!r}", f"rows of the sources sheet: {known}", where
+                )
+            return f"resources/{name}"
+        if text.startswith(("http://", "https://", "file://")):
+            name = f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-{text.rstrip('/').rpartition('/')[2]}"
+            name = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
+            self.sources[name] = {"url": text, "sha256": ""}
+            return f"resources/{name}"
+        if text.startswith(DEMO_FOLDER):
+            return text
+        text = os.path.expanduser(text)
+        if not os.path.exists(text):
+            raise InputError(
+                file,
+                f"no such file: {text}",
+                "leave the field empty for none" if text in NOTHING else _path_remedy(text),
+                where,
+            )
+        if os.path.isdir(text) and not folder:
+            raise InputError(file, f"{text} is a folder", "name a file in it", where)
+        return text
+
+
+def _path_remedy(text: str) -> str:
+    if "\\" in text and os.path.exists(text.replace("\\", "/")):
+        return f"write {text.replace(chr(92), '/')}, with slashes"
+    return f"correct the path{'' if os.path.isabs(text) else RELATIVE}"
+
+
+def refuse_same_file(
+    seen: dict[str, tuple[str, int]], path: str, owner: str, sheet: str, number: int
+) -> None:
+    """Refuse a file that two rows name, also by different paths or as a copy. ``seen``: file -> owner and line."""
+    for other, (name, line) in seen.items():
+        if _is_same_file(path, other):
+            raise InputError(
+                sheet,
+                f"{owner} has the same file as {name} (line {line}): {path}",
+                "give each row its own file, or remove one of them",
+                f"line {number}",
+            )
+    seen[path] = owner, number
+
+
+def _is_same_file(one: str, other: str) -> bool:
+    """Tell whether two paths are one file, or two files of the same size with the same first and last bytes."""
+    if os.path.normpath(one) == os.path.normpath(other):
+        return True
+    try:
+        if os.path.samefile(one, other):
+            return True
+        size = os.path.getsize(one)
+        return size >= LEAST_COPY and size == os.path.getsize(other) and _ends(one) == _ends(other)
+    except OSError:  # not there yet
+        return False
+
+
+def _ends(path: str) -> tuple[bytes, bytes]:
+    with open(path, "rb") as handle:
+        first = handle.read(SAMPLE_BYTES)
+        handle.seek(-min(SAMPLE_BYTES, os.path.getsize(path)), os.SEEK_END)
+        return first, handle.read()

@@ -1,0 +1,142 @@
+"""What the rows of each sheet mean. Every field is checked, and every path is resolved."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from scbind.core.errors import InputError
+from scbind.plan.paths import Resolver, refuse_same_file
+from scbind.plan.sheetrows import read_table
+
+# Names become parts of file names and of wildcards.
+NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
+REGION = re.compile(r"^\S+:\d{1,18}-\d{1,18}$")  # names of HLA contigs hold colons
+BARCODE_LISTS = ("barcodes.tsv", "barcodes.tsv.gz")  # in filtered_peak_bc_matrix of Cell Ranger ATAC
+YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
+TRACK_FORMATS = ("fragments", "bam", "insertions", "coverage")
+SAMPLE_FORMATS = ("fragments", "bam")
+
+
+def read_source_rows(path: str) -> dict[str, dict]:
+    """Return name -> ``{"url", "sha256"}`` of every file to fetch."""
+    sources: dict[str, dict] = {}
+    for number, row in read_table(path, "sources"):
+        name = _name(row["name"], path, "name", number)
+        if name in sources:
+            raise InputError(path, f"source {name!r} is listed twice", "keep one row", f"line {number}")
+        if name == "demo" or name == "README.md":
+            raise InputError(path, f"the name {name!r} is taken", "choose another name", f"line {number}")
+        if row["sha256"] and not re.fullmatch(r"[0-9a-fA-F]{64}", row["sha256"]):
+            raise InputError(path, "sha256 is not 64 hexadecimal digits", "run sha256sum", f"line {number}")
+        sources[name] = {"url": row["url"], "sha256": row["sha256"]}
+    return sources
+
+
+def read_track_rows(path: str, resolve: Resolver) -> dict[str, list[dict]]:
+    """Return cell line -> list of ``{"path", "format", "region"}``."""
+    tracks: dict[str, list[dict]] = {}
+    files: dict[str, tuple[str, int]] = {}
+    for number, row in read_table(path, "tracks"):
+        line = _name(row["cell_line"], path, "cell_line", number)
+        region = row["region"] or None
+        if region and not REGION.match(region):
+            raise InputError(
+                path, f"region {region!r} is not CHROM:START-END", "write chr1:0-1000", f"line {number}"
+            )
+        track = resolve(row["path"], path, f"line {number}, column path")
+        if not region:
+            refuse_same_file(files, track, f"track of {line}", path, number)
+        tracks.setdefault(line, []).append(
+            {
+                "path": track,
+                "format": _choice(row["format"], TRACK_FORMATS, path, "format", number),
+                "region": region,
+            }
+        )
+    return tracks
+
+
+def read_chip_rows(path: str, resolve: Resolver) -> list[dict]:
+    """Return one ``{"cell_line", "tf", "path", "relaxed"}`` per assay."""
+    chip: list[dict] = []
+    seen: dict[tuple[str, str], int] = {}
+    for number, row in read_table(path, "chip"):
+        line = _name(row["cell_line"], path, "cell_line", number)
+        tf = _name(row["tf"], path, "tf", number)
+        if (line, tf) in seen:
+            problem = f"{tf} is listed twice for {line} (first in line {seen[line, tf]})"
+            raise InputError(path, problem, "merge the peak files or keep one row", f"line {number}")
+        seen[line, tf] = number
+        relaxed = row["relaxed"]
+        chip.append(
+            {
+                "cell_line": line,
+                "tf": tf,
+                "path": resolve(row["path"], path, f"line {number}, column path"),
+                "relaxed": resolve(relaxed, path, f"line {number}, column relaxed") if relaxed else None,
+            }
+        )
+    return chip
+
+
+def _list_in(folder: str, path: str, number: int) -> str:
+    """Return the list of barcodes in a folder of Cell Ranger, such as ``filtered_peak_bc_matrix``."""
+    for name in BARCODE_LISTS:
+        if os.path.isfile(os.path.join(folder, name)):
+            return os.path.join(folder, name)
+    raise InputError(
+        path,
+        f"the folder {folder} has none of {', '.join(BARCODE_LISTS)}",
+        "give filtered_peak_bc_matrix, singlecell.csv or a list of barcodes",
+        f"line {number}, column barcodes",
+    )
+
+
+def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
+    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "donor", "condition"}``."""
+    samples: dict[str, dict] = {}
+    fragments: dict[str, tuple[str, int]] = {}
+    for number, row in read_table(path, "samples"):
+        sample = _name(row["sample"], path, "sample", number)
+        if sample in samples:
+            raise InputError(
+                path, f"sample {sample!r} is listed twice", "give each its own name", f"line {number}"
+            )
+        files = {
+            column: resolve(row[column], path, f"line {number}, column {column}", column == "barcodes")
+            if row[column]
+            else None
+            for column in ("path", "barcodes", "labels")
+        }
+        if os.path.isdir(files["barcodes"] or ""):
+            files["barcodes"] = _list_in(files["barcodes"], path, number)
+        refuse_same_file(fragments, files["path"], f"sample {sample}", path, number)
+        samples[sample] = {
+            **files,
+            "format": _choice(row["format"], SAMPLE_FORMATS, path, "format", number),
+            "group": _name(row["group"] or "cells", path, "group", number),
+            "binding": YES_NO[_choice(row["binding"] or "yes", tuple(YES_NO), path, "binding", number)],
+            "donor": row["donor"] or None,
+            "condition": row["condition"] or None,
+        }
+    return samples
+
+
+def _name(text: str, path: str, column: str, number: int) -> str:
+    if not NAME.match(text):
+        raise InputError(
+            path,
+            f"{column} {text!r} cannot be part of a file name",
+            "use letters, digits, '_', '-', '+' and '.', starting with a letter or digit",
+            f"line {number}",
+        )
+    return text
+
+
+def _choice(text: str, choices: tuple[str, ...], path: str, column: str, number: int) -> str:
+    if text.lower() not in choices:
+        raise InputError(
+            path, f"{column} {text!r} is unknown", f"use one of: {', '.join(choices)}", f"line {number}"
+        )
+    return text.lower()
