@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,7 +15,8 @@ from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
 from scbind.dataset.codes import BOUND, NOT_ASSAYED
 from scbind.dataset.labels import assay_table, grid_windows, label_windows
-from scbind.dataset.splits import TRAIN, UNUSED, assign_splits
+from scbind.dataset.seen import is_same_assembly, seen_windows
+from scbind.dataset.splits import TEST, TRAIN, UNUSED, assign_splits
 from scbind.dataset.trainingset import FORMAT
 from scbind.formats.genome import Genome
 from scbind.formats.geometry import Geometry
@@ -54,6 +56,9 @@ def build_dataset(
     splits: dict[str, list[str] | None],
     geometry: Geometry,
     output: str | Path,
+    *,
+    training: bool = True,
+    given: Mapping[str, Mapping] | None = None,
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -72,6 +77,11 @@ def build_dataset(
         evaluation stays on those that start at multiples of ``window``.
     output
         Folder; written whole or not at all.
+    training
+        Whether a model is to be trained on it. If not, only the test split must hold windows.
+    given
+        Name -> facts of models that were trained elsewhere. Windows that their training saw are taken out of the test
+        split, so that all models are tested on the same windows.
 
     Raises
     ------
@@ -87,7 +97,8 @@ def build_dataset(
         np.savez(folder / "windows.npz", chrom=grid.chrom, start=grid.start)
         usable, depths = _write_signal(folder, lines, grid)
         labels = _write_labels(folder, chip, sorted(lines), tfs, grid)
-        split = _write_splits(folder, splits, sorted(lines), grid, usable & assayed.any(axis=1)[:, None])
+        usable &= assayed.any(axis=1)[:, None]
+        split = _write_splits(folder, splits, sorted(lines), grid, usable, training, given or {})
         manifest = {
             "format": FORMAT,
             "genome": genome.name,
@@ -98,7 +109,7 @@ def build_dataset(
             "assayed": assayed.tolist(),
             "depth": depths,
             "splits": splits,
-            "bound_train": _count_bound(tfs, labels, split),
+            "bound_train": _count_bound(tfs, labels, split) if training else dict.fromkeys(tfs, 0),
             "normalisation": "insertion counts with depth (insertions per covered known base) beside them",
             "sha256": {f.name: file_sha256(f) for f in sorted(folder.iterdir())},
         }
@@ -180,15 +191,43 @@ def _write_labels(folder: Path, chip: list[dict], lines: list[str], tfs: list[st
     return labels
 
 
-def _write_splits(folder: Path, rules: dict, lines: list[str], grid: Grid, usable: np.ndarray) -> np.ndarray:
+def _write_splits(
+    folder: Path,
+    rules: dict,
+    lines: list[str],
+    grid: Grid,
+    usable: np.ndarray,
+    training: bool,
+    given: Mapping[str, Mapping],
+) -> np.ndarray:
     """Write and return the splits, uint8 (lines, windows); windows that overlap only train."""
     window, step = grid.geometry.window, grid.geometry.step
     where = grid.chroms, grid.chrom, grid.start, window
-    split = assign_splits(rules, lines, *where, usable, grid.geometry.context)
+    split = assign_splits(rules, lines, *where, usable, grid.geometry.context, training)
     if step < window and window % step == 0:
         split[(split > TRAIN) & (grid.start % window > 0)] = UNUSED
+    for name, facts in given.items():
+        _take_out_seen(split, name, facts, lines, grid)
     np.save(folder / "splits.npy", split)
     return split
+
+
+def _take_out_seen(split: np.ndarray, name: str, facts: Mapping, lines: list[str], grid: Grid) -> None:
+    """Take windows that the training of a given model saw out of the test split, in place."""
+    if not is_same_assembly(facts, grid.genome.name, grid.genome.sequenced):
+        say(
+            f"WARNING {name} was trained on {facts['genome']}. Which of the test windows its training saw there is not "
+            "known, so its accuracy here may be too high"
+        )
+        return
+    seen = seen_windows(facts, lines, grid.chroms, grid.chrom, grid.start, grid.geometry.window)
+    seen &= split == TEST
+    split[seen] = UNUSED
+    say(f"{int(seen.sum()):,} test windows left out because the training of {name} saw them")
+    if not (split == TEST).any():
+        problem = f"the training of {name} saw every test window"
+        remedy = "test lines or chromosomes that its card lists as held out, or leave splits.test empty"
+        raise InputError("config", problem, remedy, "splits.test")
 
 
 def _count_bound(tfs: list[str], labels: np.ndarray, split: np.ndarray) -> dict[str, int]:

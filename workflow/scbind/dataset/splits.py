@@ -28,13 +28,15 @@ def assign_splits(
     window: int,
     usable: np.ndarray | None = None,
     context: int | None = None,
+    training: bool = True,
 ) -> np.ndarray:
     """Assign a split to every (cell line, window).
 
     Parameters
     ----------
     rules
-        ``test`` and ``valid``: lists of rules; ``train``: a list, or ``None`` for everything left over.
+        ``test`` and ``valid``: lists of rules; ``train``: a list, or ``None`` for everything left over. Without
+        ``training``, no rules at all means that every window tests.
     window_chrom, window_start
         Chromosome index and 0-based start of each window, shape (windows,).
     window
@@ -44,6 +46,8 @@ def assign_splits(
     context
         Bases around the middle of a window that are read. At the borders of regions, a window becomes ``UNUSED``
         whose context overlaps a window of another split of the same line; ``None`` leaves all as they are.
+    training
+        Whether a model is to be trained. If not, only the test split must hold windows.
 
     Returns
     -------
@@ -57,6 +61,10 @@ def assign_splits(
     shape = (len(lines), len(window_chrom))
     splits = np.zeros(shape, dtype=np.uint8)
     claimed_by, borders = {}, set()
+    if not training:
+        rules = {name: rules.get(name) or [] for name in ("test", "valid")} | {"train": rules.get("train")}
+        if not rules["test"]:
+            rules["test"] = ["*:*"]
     for name in ("test", "valid", "train"):
         if rules.get(name) is None:
             if name != "train":
@@ -93,7 +101,7 @@ def assign_splits(
         for index, at in sorted(borders):
             _part(splits, window_chrom == index, window_start, window, context, at)
     for name, value in NAMES.items():
-        if not (splits == value).any():
+        if (training or value == TEST) and not (splits == value).any():
             raise InputError(
                 "config",
                 f"the {name} split holds no window",
@@ -131,5 +139,14 @@ def kinds_of_holdout(splits: np.ndarray, line: int, window: np.ndarray) -> dict[
     on, the line was not), ``both`` (neither), ``pair`` (both, but not together).
     """
     seen = (splits[:, window] == TRAIN).any(axis=0)
-    kinds = ("chromosome", "pair") if (splits[line] == TRAIN).any() else ("both", "cell_line")
+    return name_kinds(seen, bool((splits[line] == TRAIN).any()))
+
+
+def name_kinds(seen: np.ndarray, line_trained: bool) -> dict[str, np.ndarray]:
+    """Test windows by kind of holdout, as :func:`kinds_of_holdout` returns them.
+
+    ``seen`` bool (windows,): the locus was trained on in any line. ``line_trained``: the line of these windows was
+    trained on.
+    """
+    kinds = ("chromosome", "pair") if line_trained else ("both", "cell_line")
     return {kind: part for kind, part in zip(kinds, (~seen, seen), strict=True) if part.any()}

@@ -11,6 +11,7 @@ import numpy as np
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.core.runlog import say
 from scbind.dataset.splits import TRAIN
 from scbind.formats.genome import Genome
 from scbind.formats.signal import track_counts
@@ -100,6 +101,24 @@ class TrainingSet:
                 only = [", ".join(v for v in a if v not in b) for a, b in ((there, here), (here, there))]
                 what = f"it alone has {only[0] or 'none'}, the dataset {only[1] or 'none'}"
             raise InputError(weights, f"trained with other {key}: {what}", "train the model again")
+
+    def check_given(self, facts: dict, weights: str | Path) -> None:
+        """Check that a model that was trained elsewhere can be tested on this dataset.
+
+        Raises :class:`InputError` if the model has another geometry, or predicts none of the TFs. Names the TFs that it
+        lacks in a warning.
+        """
+        for key in ("window", "context"):
+            if facts[key] != self.manifest[key]:
+                problem = f"it reads a {key} of {facts[key]} bp, the dataset has {self.manifest[key]}"
+                raise InputError(weights, problem, f"set dataset.{key}: {facts[key]}")
+        known = {tf.upper() for tf, kept in zip(facts["tfs"], facts["modelled"], strict=True) if kept}
+        lacking = [tf for tf in self.tfs if tf.upper() not in known]
+        if len(lacking) == len(self.tfs):
+            problem = f"predicts none of the TFs of the ChIP-seq sheet ({', '.join(self.tfs[:5])})"
+            raise InputError(weights, problem, "list ChIP-seq of TFs that its card names, or use another bundle")
+        if lacking:
+            say(f"WARNING {weights} does not predict {', '.join(lacking)}; it is not tested on them")
 
     @property
     def lines(self) -> list[str]:

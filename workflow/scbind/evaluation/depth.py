@@ -16,7 +16,7 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation.evaluate import Scores, network_scores
+from scbind.evaluation.evaluate import Scores, check_model, network_scores
 from scbind.evaluation.merge import DEPTH_COLUMNS
 from scbind.formats.signal import CHUNK
 from scbind.formats.thinning import is_kept, make_salt
@@ -35,20 +35,21 @@ def evaluate_depth(
     max_windows: int,
     seed: int = 0,
     threads: int = 1,
+    given: bool = False,
 ) -> None:
     """Evaluate a model on thinned tracks and write ``depth.tsv``.
 
     Columns, ``keeps``, ``max_windows`` and ``seed`` are those of :func:`score_depths`. ``weights`` and
     ``calibration`` are the files of the model, ``dataset`` and ``reference`` the folders of the training set and of the
-    prepared genome. ``model`` is the name in the table. Raises :class:`InputError` if the model was trained on another
-    dataset.
+    prepared genome. ``model`` is the name in the table; ``given`` says that it was trained elsewhere. Raises
+    :class:`InputError` if the model does not fit the dataset (:func:`scbind.evaluation.evaluate.check_model`).
     """
     import torch
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(weights, calibration)
-    data.check_model(predictor.facts, weights)
+    check_model(data, predictor, weights, given)
     write_table(output, score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed))
 
 

@@ -13,7 +13,8 @@ import torch
 from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import atomic, write_table
 from scbind.dataset.codes import AMBIGUOUS, BOUND
-from scbind.dataset.splits import PROTOCOL, TEST, kinds_of_holdout
+from scbind.dataset.seen import is_same_assembly, seen_windows
+from scbind.dataset.splits import PROTOCOL, TEST, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.testscores import BLOCK, ByTF, LineScores, Predict, score_lines
@@ -29,6 +30,8 @@ from scbind.models.predictor import Predictor, load_predictor
 RECALL_GRID = np.linspace(0, 1, 101)
 READ_AT_ONCE = 4096  # number of windows whose context is in memory while the network reads them
 
+UNKNOWN = "unknown"  # kind of holdout of a model that was trained on another assembly
+Kinds = Callable[[int, np.ndarray], dict[str, np.ndarray]]
 Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
 
@@ -46,6 +49,7 @@ def evaluate_model(
     seed: int,
     threads: int = 1,
     device: str = "cpu",
+    given: bool = False,
 ) -> None:
     """Score a model on the test windows of every assayed line; write ``metrics.tsv`` and ``curves.npz``.
 
@@ -61,30 +65,54 @@ def evaluate_model(
         Name of the model in the table.
     max_windows, seed
         Maximum number of test windows per line (``None``: all), and random seed of the sampling.
+    given
+        Whether the model was trained elsewhere. The kind of holdout then follows from its own training.
 
     Raises
     ------
     InputError
-        If the model was trained on another dataset, a file is damaged, or the memory of the GPU does not suffice.
+        If the model does not fit the dataset (:func:`check_model`), a file is damaged, or the memory of the GPU does
+        not suffice.
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     predictor = load_predictor(weights, calibration, device)
-    data.check_model(predictor.facts, weights)
-
+    check_model(data, predictor, weights, given)
     predict = partial(network_scores(predictor), data)
-    table, drawn = score_test_windows(data, predict, model, Path(curves).parent, max_windows, seed)
+    kinds = partial(kinds_for_given, data, predictor.facts) if given else None
+    table, drawn = score_test_windows(data, predict, model, Path(curves).parent, max_windows, seed, kinds)
     write_table(metrics, table)
     write_curves(drawn, curves)
+
+
+def check_model(data: TrainingSet, predictor: Predictor, weights: str | Path, given: bool) -> None:
+    """Raise :class:`InputError` if a model cannot be tested on a dataset; see :class:`TrainingSet`."""
+    check = data.check_given if given else data.check_model
+    check(predictor.facts, weights)
+
+
+def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
+    """Kinds of holdout as in :func:`scbind.dataset.splits.kinds_of_holdout`, for a model that was trained elsewhere.
+
+    If it was trained on another assembly, what it saw is not known, and the only kind is ``unknown``.
+    """
+    if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
+        return {UNKNOWN: np.ones(len(window), dtype=bool)}
+    theirs, where = facts["cell_lines"], (list(data.genome.sizes.names), data.chrom[window], data.start[window])
+    seen = seen_windows(facts, theirs, *where, data.manifest["window"]).any(axis=0)
+    name = data.lines[line]
+    return name_kinds(seen, name in theirs and any(facts["assayed"][theirs.index(name)]))
 
 
 def network_scores(predictor: Predictor) -> Scores:
     """Make a function (data, line, windows) -> probabilities, float32 (windows, TFs), NaN for TFs not modelled.
 
-    The function caches the sequence readout of the last windows requested (some kB per window). The same windows in
-    another line or with other signal need no second readout.
+    TFs and lines of model and dataset are matched by name. The function caches the sequence readout of the last windows
+    requested (some kB per window). The same windows in another line or with other signal need no second readout.
     """
     known = readout = np.empty(0)
+    place = {tf.upper(): row for row, tf in enumerate(predictor.tfs)}
+    lines = predictor.facts["cell_lines"]
 
     def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
         nonlocal known, readout
@@ -96,11 +124,15 @@ def network_scores(predictor: Predictor) -> Scores:
                 [predictor.read_windows(data.genome, chrom[b], starts[b]) for b in blocks]
             )
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
+        columns = [column for column, tf in enumerate(data.tfs) if tf.upper() in place]
+        rows = [place[data.tfs[column].upper()] for column in columns]
+        name = data.lines[line]
+        own = lines.index(name) if name in lines else None
         for block in blocks:
             counts = data.counts(line, window[block], predictor.bin_bp)
             depth = data.window_depth(line, window[block])
-            logits = predictor.logits(readout[block], counts, depth, line)
-            scores[block, predictor.columns] = predictor.calibrated(logits, depth)
+            logits = predictor.logits(readout[block], counts, depth, own)
+            scores[block, columns] = predictor.calibrated(logits, depth)[:, rows]
         return scores
 
     return scores_of
@@ -113,6 +145,7 @@ def score_test_windows(
     folder: str | Path,
     max_windows: int | None = None,
     seed: int = 0,
+    kinds: Kinds | None = None,
 ) -> tuple[pd.DataFrame, ByTF]:
     """Compute the metrics of one predictor for each line, TF and kind of holdout.
 
@@ -129,6 +162,8 @@ def score_test_windows(
     max_windows, seed
         If a line has more than ``max_windows`` test windows, that number is sampled with ``seed``, and the metrics
         estimate those of all test windows.
+    kinds
+        Function (line, windows) -> kind of holdout -> bool (windows,). Default: the kinds by the splits of the dataset.
 
     Returns
     -------
@@ -142,14 +177,15 @@ def score_test_windows(
         - ``auprc_se`` is the standard error of the AUPRC due to sampling; NaN if all windows were scored.
     """
     lines = score_lines(data, predict, folder, model, max_windows, seed)
-    rows = [row for scores in lines for row in _figures(data, scores, model)]
+    kinds = kinds or partial(kinds_of_holdout, np.asarray(data.splits))
+    rows = [row for scores in lines for row in _figures(data, scores, model, kinds)]
     return pd.DataFrame(rows, columns=METRIC_COLUMNS), ByTF(data, lines)
 
 
-def _figures(data: TrainingSet, scores: LineScores, model: str) -> list[dict]:
+def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) -> list[dict]:
     """The rows of ``metrics.tsv`` for one line."""
     parts = {"test": np.ones(len(scores.window), dtype=bool)}
-    parts |= kinds_of_holdout(np.asarray(data.splits), scores.line, scores.window)
+    parts |= kinds(scores.line, scores.window)
     parts[PROTOCOL] = np.isin(scores.window, protocol_windows(data, scores.line))
     rows = []
     for row in np.flatnonzero(scores.covered):

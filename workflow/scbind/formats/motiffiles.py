@@ -17,10 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.inputs import read_lines
-from scbind.formats.motifs import log_odds
+from scbind.formats.motifs import log_odds, write_motifs
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
@@ -95,13 +94,7 @@ def prepare_motifs(
         raise InputError(
             path or release, "no matrix for any TF", "check motifs.path, motifs.aliases and TF names"
         )
-    with atomic(output) as scratch, open(scratch, "wb") as handle:
-        np.savez(
-            handle,
-            tfs=np.array(list(chosen)),
-            matrix_ids=np.array([identity for identity, _ in chosen.values()]),
-            **{f"matrix/{tf}": matrix for tf, (_, matrix) in chosen.items()},
-        )
+    write_motifs(output, chosen)
 
 
 def read_profiles(path: str | Path) -> list[Matrix]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 
-from scbind.core.files import require
+from scbind.core.files import atomic, require
 
 PSEUDOCOUNT = 0.8  # per matrix column, spread over the background (Nishida et al. 2009, NAR 37:939)
 
@@ -25,8 +26,22 @@ def log_odds(counts: np.ndarray) -> np.ndarray:
     return np.log2(frequency / 0.25).astype(np.float32)
 
 
+def write_motifs(path: str | Path, chosen: Mapping[str, tuple[str, np.ndarray]]) -> None:
+    """Write the matrices of TFs: TF -> ``matrix id:name`` and float32 (4, length) log-odds.
+
+    The ``.npz`` has ``tfs`` and ``matrix_ids`` (strings), and one array per TF.
+    """
+    with atomic(path) as scratch, open(scratch, "wb") as handle:
+        np.savez(
+            handle,
+            tfs=np.array(list(chosen), dtype=str),
+            matrix_ids=np.array([identity for identity, _ in chosen.values()], dtype=str),
+            **{f"matrix/{tf}": matrix for tf, (_, matrix) in chosen.items()},
+        )
+
+
 def read_motifs(path: str | Path) -> dict[str, np.ndarray]:
-    """Read what :func:`scbind.formats.motiffiles.prepare_motifs` wrote: TF -> float32 (4, length) log-odds."""
+    """Read what :func:`write_motifs` wrote: TF -> float32 (4, length) log-odds."""
     with np.load(require(path, "run the motifs rule first")) as stored:
         return {str(tf): stored[f"matrix/{tf}"] for tf in stored["tfs"]}
 

@@ -1,0 +1,91 @@
+"""What the training of a given model saw of a dataset, so that it never counts as held out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from scbind.dataset.splitrules import parse_rule
+
+
+def is_same_assembly(facts: Mapping, genome: str, chromosomes: Mapping[str, int]) -> bool:
+    """Tell whether coordinates in the training of a model are coordinates of this genome.
+
+    They are if chromosomes of the same name exist, and either the genomes have the same name or these chromosomes
+    the same lengths (bp). Pieces of an assembly keep its name and coordinates, but not its lengths.
+
+    Examples
+    --------
+    >>> facts = {"genome": "hg38", "chromosomes": {"chr1": 248956422}}
+    >>> is_same_assembly(facts, "GRCh38", {"chr1": 248956422, "chr2": 242193529})
+    True
+    >>> is_same_assembly(facts, "hg19", {"chr1": 249250621})
+    False
+    """
+    theirs = facts["chromosomes"]
+    shared = theirs.keys() & chromosomes.keys()
+    return bool(shared) and (
+        facts["genome"] == genome or all(theirs[name] == chromosomes[name] for name in shared)
+    )
+
+
+def seen_windows(
+    facts: Mapping,
+    lines: Sequence[str],
+    chroms: Sequence[str],
+    chrom: np.ndarray,
+    start: np.ndarray,
+    window: int,
+) -> np.ndarray:
+    """Windows on which a model was trained or validated: bool (lines, windows).
+
+    Parameters
+    ----------
+    facts
+        Facts of the model. It comes from the same assembly (:func:`is_same_assembly`).
+    lines
+        Cell lines asked for. One of the model's lines counts as the same line if it has the same name.
+    chroms, chrom, start, window
+        Names of the chromosomes; index into them and 0-based start of each window, shape (windows,); width in bp. A
+        window counts as seen even if it is only partly in a region of training or validation.
+    """
+    splits, lengths = facts["splits"], facts["chromosomes"]
+    limit = np.array([lengths.get(name, 0) for name in chroms], dtype=np.int64)
+    within = start < limit[chrom]
+    trained = {line for line, each in zip(facts["cell_lines"], facts["assayed"], strict=True) if any(each)}
+    regions = partial(_regions, splits, facts["cell_lines"], chroms, chrom, start, window)
+    seen = np.zeros((len(lines), len(start)), dtype=bool)
+    for row, line in enumerate(lines):
+        seen[row] = regions("valid", line, partly=True)
+        if line in trained:
+            # without rules for training, a model is trained on all that its other rules leave
+            left = ~regions("test", line, partly=False)
+            seen[row] |= left if splits.get("train") is None else regions("train", line, partly=True)
+    return seen & within
+
+
+def _regions(
+    splits: Mapping,
+    known: Sequence[str],
+    chroms: Sequence[str],
+    chrom: np.ndarray,
+    start: np.ndarray,
+    window: int,
+    part: str,
+    line: str,
+    partly: bool,
+) -> np.ndarray:
+    """Bool (windows,): windows of a line in the regions of one split, wholly or at least partly."""
+    found = np.zeros(len(start), dtype=bool)
+    for text in splits.get(part) or ():
+        rule = parse_rule(text, f"splits.{part}", known)
+        if rule.line not in ("*", line) or rule.chrom not in ("*", *chroms) or line not in known:
+            continue
+        here = np.ones(len(start), dtype=bool) if rule.chrom == "*" else chrom == chroms.index(rule.chrom)
+        if rule.start is not None:
+            first, last = (start + window, start) if partly else (start, start + window - 1)
+            here = here & (first > rule.start - (not partly)) & (last < rule.end)
+        found |= here
+    return found

@@ -1,0 +1,172 @@
+"""A bundle: one zip file that holds a trained model and says what it is. Nothing in it can be executed.
+
+``bundle.json`` describes the model and lists size and SHA-256 of every other member. The names of the members are
+fixed, so that a bundle can neither write outside its folder nor carry a file of another kind.
+
+The plan of a run reads bundles with this module, so it stays light (no numpy).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import zipfile
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic, require
+
+FORMAT = 1  # raise it when the meaning of a member changes
+ABOUT = "bundle.json"
+WEIGHTS, CALIBRATION, MOTIFS = "model.safetensors", "calibration.json", "motifs.safetensors"
+METRICS, HISTORY, CARD = "metrics.tsv", "training.csv", "card.md"
+MEMBERS = (WEIGHTS, CALIBRATION, MOTIFS, METRICS, HISTORY, CARD)
+LARGEST_ABOUT = 64 << 20  # bytes of bundle.json
+MADE = (1980, 1, 1, 0, 0, 0)  # the oldest date of a zip file; a real one would change the bytes each time
+NEEDED = {  # what bundle.json must say, and its type
+    "name": str,
+    "version": str,
+    "genome": str,
+    "species": (str, type(None)),
+    "licence": (str, type(None)),
+    "facts": dict,
+    "training_data": list,
+    "members": dict,
+}
+AGAIN = "get the bundle again, or make it again with snakemake bundle"
+DAMAGE = (
+    zipfile.BadZipFile,
+    zlib.error,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """The content of a bundle, verified.
+
+    Attributes
+    ----------
+    about
+        What ``bundle.json`` says.
+    members
+        Name -> bytes of each member in ``MEMBERS``.
+    """
+
+    about: dict
+    members: dict[str, bytes]
+
+
+def write_bundle(path: str | Path, about: Mapping, members: Mapping[str, bytes]) -> None:
+    """Write a bundle, whole or not at all. The same content gives the same bytes.
+
+    ``about`` has the keys of ``NEEDED`` except ``members``, and may have more. ``members`` holds every member.
+    """
+    listed = {name: {"bytes": len(members[name]), "sha256": _sha256(members[name])} for name in MEMBERS}
+    said = {"format": FORMAT, **about, "members": listed}
+    content = {ABOUT: (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()} | dict(members)
+    with atomic(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
+        for name in (ABOUT, *MEMBERS):
+            entry = zipfile.ZipInfo(name, MADE)
+            entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+            archive.writestr(entry, content[name], compresslevel=9)
+
+
+def read_about(path: str | Path) -> dict:
+    """Read ``bundle.json`` of a bundle. Raises :class:`InputError` as :func:`read_bundle` does."""
+    with _opened(path) as archive:
+        return _about(path, archive)
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read and verify a bundle.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, cut off, altered or of a newer format, or holds other members than a bundle does.
+    """
+    with _opened(path) as archive:
+        about = _about(path, archive)
+        members = {}
+        for name in MEMBERS:
+            stated = about["members"].get(name)
+            if not isinstance(stated, dict) or not isinstance(stated.get("bytes"), int):
+                raise InputError(path, f"does not list {name}", AGAIN, ABOUT)
+            content = _member(path, archive, name, stated["bytes"])
+            if _sha256(content) != stated.get("sha256"):
+                raise InputError(path, "wrong checksum: the bundle was altered", AGAIN, name)
+            members[name] = content
+    return Bundle(about, members)
+
+
+def _opened(path: str | Path) -> zipfile.ZipFile:
+    """Open the zip file. Raises :class:`InputError` if it is none, or has a member that a bundle does not have."""
+    path = require(path, "correct models.NAME.bundle, or make the bundle with snakemake bundle")
+    if path.is_dir():
+        raise InputError(path, "a folder, not a bundle", "give the file NAME.scbind.zip")
+    try:
+        archive = zipfile.ZipFile(path)
+    except DAMAGE as error:
+        raise InputError(path, f"not a bundle, or cut off ({_said(error)})", AGAIN) from error
+    names = archive.namelist()
+    for name in names:
+        if name not in (ABOUT, *MEMBERS) or names.count(name) > 1:
+            archive.close()
+            twice = name in (ABOUT, *MEMBERS)
+            problem = "a member is there twice" if twice else "a bundle has no such member, so it is not read"
+            raise InputError(path, problem, "use bundles that scbind made", name)
+    if ABOUT not in names:
+        archive.close()
+        raise InputError(path, f"a zip file without {ABOUT} is no bundle", "give the file NAME.scbind.zip")
+    return archive
+
+
+def _about(path: str | Path, archive: zipfile.ZipFile) -> dict:
+    content = _member(path, archive, ABOUT, None)
+    try:
+        about = json.loads(content)
+        found = about["format"]
+    except (ValueError, LookupError, TypeError) as error:
+        raise InputError(path, f"not readable ({_said(error)})", AGAIN, ABOUT) from error
+    if found != FORMAT:
+        newer = isinstance(found, int) and found > FORMAT
+        raise InputError(
+            path,
+            f"made by scbind {about.get('version', '?')} in bundle format {found}; this version reads {FORMAT}",
+            "update scbind" if newer else AGAIN,
+            ABOUT,
+        )
+    for key, kind in NEEDED.items():
+        if key not in about or not isinstance(about[key], kind):
+            raise InputError(path, f"{key} is missing or of a wrong type", AGAIN, ABOUT)
+    return about
+
+
+def _member(path: str | Path, archive: zipfile.ZipFile, name: str, size: int | None) -> bytes:
+    """Read one member of the stated size; never more bytes than that, whatever the zip file says."""
+    most = LARGEST_ABOUT if size is None else size
+    try:
+        with archive.open(name) as handle:
+            content = handle.read(most + 1)
+    except DAMAGE as error:
+        raise InputError(path, f"cannot be read ({_said(error)})", AGAIN, name) from error
+    if len(content) > most or (size is not None and len(content) < size):
+        raise InputError(path, f"is not of {most:,} bytes, as {ABOUT} says", AGAIN, name)
+    return content
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def _said(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
