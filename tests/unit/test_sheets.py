@@ -115,7 +115,6 @@ def test_assays_bring_thresholds_and_written_ones_win():
         ("peaks: {qvalue: 0}", "key peaks.qvalue: 0 is not above 0; give a value of more than 0"),
         ("peaks: {qvalue: 1.5}", "key peaks.qvalue: 1.5 is above 1; give a value of at most 1"),
         ("peaks: [1]", "key peaks: expected a section, found a list; give a section"),
-        ("splits: {test: ['*:chr1']}", "key splits.valid: this key is missing"),
         ("genome: {name: a b, fasta: x}", "key genome.name: 'a b' has a wrong form; Name of the assembly"),
         ("infer: {model: big}", "key infer.model: no model is named 'big'; use one of: scbind"),
         (
@@ -170,7 +169,7 @@ def test_sources_and_addresses_become_downloads(project, tmp_path):
         chip="cell_line\ttf\tpath\nA\tCTCF\thttps://x.org/a/b.bed?x=1\n",
     )
     assert plan.config["genome"]["fasta"] == "resources/hg.fa"
-    assert plan.sources["hg.fa"] == {"url": "https://x.org/hg.fa", "sha256": "0" * 64}
+    assert plan.sources["hg.fa"] == {"url": "https://x.org/hg.fa", "sha256": "0" * 64, "licence": ""}
     name = plan.chip[0]["path"].removeprefix("resources/")
     assert name.endswith("-b.bed_x_1") and plan.sources[name]["url"] == "https://x.org/a/b.bed?x=1"
 

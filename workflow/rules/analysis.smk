@@ -81,7 +81,7 @@ rule motif_enrichment:
         binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
         cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
         windows="results/binding/windows.npz",
-        motifs="results/motifs/motifs.npz",
+        motifs=CELL_MOTIFS,
     output:
         table=report(
             "results/analysis/motifs.tsv",

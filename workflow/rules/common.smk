@@ -51,7 +51,15 @@ MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappabilit
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 INFER_MODEL = SETTINGS["infer"]["model"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
-BASELINES = list(registry.BASELINES)
+# Models that are trained here, and models that a bundle gives. Without cell lines, no model is trained or tested.
+TRAINED, GIVEN, HAS_DATASET = PLAN.trained, PLAN.given, PLAN.has_dataset
+TESTED = MODELS if HAS_DATASET else []
+# Accuracy of the model for cells: measured here, or as its maker stated it.
+ACCURACY = f"results/models/{INFER_MODEL}/{'metrics' if HAS_DATASET else 'stated_metrics'}.tsv"
+CELL_MOTIFS = (
+    f"results/models/{INFER_MODEL}/motifs.npz" if INFER_MODEL in GIVEN else "results/motifs/motifs.npz"
+)
+BASELINES = list(registry.BASELINES) if HAS_DATASET else []
 # Without evaluate.truth there is no comparison with the truth; without genome.genes there are no target genes. With
 # `infer.store: activity` no sites are kept, so rules that read the binding store do not run.
 KEEP_SITES = SETTINGS["infer"]["store"] == "all"
@@ -60,7 +68,7 @@ TRUTH_TABLES = (
     if SETTINGS["evaluate"]["truth"]
     else []
 )
-ORACLE = [registry.ORACLE] if SETTINGS["evaluate"]["truth"] else []
+ORACLE = [registry.ORACLE] if SETTINGS["evaluate"]["truth"] and HAS_DATASET else []
 TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] and KEEP_SITES else None
 PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None

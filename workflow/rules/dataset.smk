@@ -9,6 +9,7 @@ rule build_dataset:
         facts=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
         fragments=expand("results/bulk/{cell_line}/fragments.npy", cell_line=PLAN.tracks),
         peaks=expand("results/bulk/{cell_line}/peaks.narrowPeak", cell_line=PLAN.tracks),
+        given=expand("results/models/{model}/bundle.json", model=GIVEN),
     output:
         folder=directory("results/dataset"),
     log:
@@ -25,6 +26,8 @@ rule build_dataset:
         cell_lines=list(PLAN.tracks),
         chip=[(row["cell_line"], row["tf"], bool(row["relaxed"])) for row in PLAN.chip],
         splits=SETTINGS["splits"],
+        given=list(GIVEN),
+        training=bool(TRAINED),
         geometry=GEOMETRY,
         code=source_digest("dataset.build"),
     script:

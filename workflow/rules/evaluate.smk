@@ -24,6 +24,7 @@ rule evaluate_model:
         reference=subpath(input[0], parent=True),
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["test_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
+        given=lambda wildcards: wildcards.model in GIVEN,
         code=source_digest("evaluation.evaluate"),
     script:
         "../scripts/evaluate_model.py"
@@ -55,6 +56,7 @@ rule evaluate_depth:
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["depth_windows"]
         or SETTINGS["evaluate"]["depth_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
+        given=lambda wildcards: wildcards.model in GIVEN,
         code=source_digest("evaluation.depth"),
     script:
         "../scripts/evaluate_depth.py"
@@ -71,6 +73,8 @@ rule model_card:
         card="results/models/{model}/card.md",
     log:
         "logs/model_card/{model}.log",
+    wildcard_constraints:
+        model=one_of(TRAINED),
     conda:
         "../../envs/train.yaml"
     resources:
@@ -142,7 +146,7 @@ rule evaluate_oracle:
 
 rule merge_metrics:
     input:
-        models=expand("results/models/{model}/metrics.tsv", model=MODELS),
+        models=expand("results/models/{model}/metrics.tsv", model=TESTED),
         baselines="results/evaluation/baselines.tsv",
         oracle=expand("results/evaluation/{name}.tsv", name=ORACLE),
     output:
@@ -168,7 +172,7 @@ rule merge_metrics:
 rule merge_depths:
     input:
         REFERENCE_FILES,
-        models=expand("results/models/{model}/depth.tsv", model=MODELS),
+        models=expand("results/models/{model}/depth.tsv", model=TESTED),
         baselines="results/evaluation/baselines_depth.tsv",
     output:
         depth="results/evaluation/depth.tsv",

@@ -178,7 +178,7 @@ rule activity_matrix:
     input:
         shards=gather.cells("results/binding/{{sample}}/shards/{scatteritem}.npz"),
         cells="results/cells/{sample}/cells.h5ad",
-        metrics=f"results/models/{INFER_MODEL}/metrics.tsv",
+        metrics=ACCURACY,
     output:
         activity="results/activity/{sample}.h5ad",
     log:

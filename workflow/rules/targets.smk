@@ -1,4 +1,4 @@
-# Targets that a user can request by name: snakemake peaks, train, infer, evaluate, report. The default target, rule
+# Targets that a user can request by name: snakemake peaks, train, bundle, infer, evaluate, report. The default target, rule
 # all, is in the Snakefile.
 rule peaks:
     input:
@@ -15,6 +15,13 @@ rule train:
     localrule: True
 
 
+# One file per trained model, which others can apply without training.
+rule bundle:
+    input:
+        expand("results/models/{model}/{model}.scbind.zip", model=TRAINED),
+    localrule: True
+
+
 rule infer:
     input:
         binding_stores(),
@@ -25,8 +32,7 @@ rule infer:
 
 rule evaluate:
     input:
-        "results/evaluation/metrics.tsv",
-        "results/evaluation/depth.tsv",
+        ["results/evaluation/metrics.tsv", "results/evaluation/depth.tsv"] if HAS_DATASET else [],
         expand("results/models/{model}/card.md", model=MODELS),
         TRUTH_TABLES,
     localrule: True

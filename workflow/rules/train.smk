@@ -1,5 +1,5 @@
 # Settings of a model that do not affect its training.
-NOT_OF_TRAINING = ("motifs", "test_windows", "depth_windows", "workers")
+NOT_OF_TRAINING = ("bundle", "licence", "motifs", "test_windows", "depth_windows", "workers")
 
 
 # Trains a model on a GPU if one is granted (resource gpu) and visible, otherwise on the CPU.
@@ -21,6 +21,8 @@ rule train_model:
         "logs/train_model/{model}.log",
     benchmark:
         "logs/train_model/{model}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(TRAINED),
     conda:
         "../../envs/train.yaml"
     threads: 16
@@ -54,6 +56,8 @@ rule calibrate_model:
         "logs/calibrate_model/{model}.log",
     benchmark:
         "logs/calibrate_model/{model}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(TRAINED),
     conda:
         "../../envs/train.yaml"
     threads: 8

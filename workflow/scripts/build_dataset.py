@@ -1,6 +1,9 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
+    import json
+    from pathlib import Path
+
     from scbind.dataset.build import LineFiles, build_dataset
     from scbind.formats.geometry import Geometry
 
@@ -18,4 +21,9 @@ with logged(snakemake.log[0]):
         snakemake.params.splits,
         Geometry(**snakemake.params.geometry),
         snakemake.output.folder,
+        training=snakemake.params.training,
+        given={
+            name: json.loads(Path(about).read_text())["facts"]
+            for name, about in zip(snakemake.params.given, given.given, strict=True)
+        },
     )

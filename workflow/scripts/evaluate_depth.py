@@ -13,5 +13,6 @@ with logged(snakemake.log[0]):
         keeps=snakemake.params.depths,
         max_windows=snakemake.params.max_windows,
         seed=snakemake.params.seed,
+        given=snakemake.params.given,
         threads=snakemake.threads,
     )

@@ -15,5 +15,6 @@ with logged(snakemake.log[0]):
         max_windows=snakemake.params.max_windows,
         seed=snakemake.params.seed,
         threads=snakemake.threads,
+        given=snakemake.params.given,
         device=prediction_device(snakemake.resources.gpu),
     )

@@ -116,7 +116,9 @@ class TrainingSet:
         lacking = [tf for tf in self.tfs if tf.upper() not in known]
         if len(lacking) == len(self.tfs):
             problem = f"predicts none of the TFs of the ChIP-seq sheet ({', '.join(self.tfs[:5])})"
-            raise InputError(weights, problem, "list ChIP-seq of TFs that its card names, or use another bundle")
+            raise InputError(
+                weights, problem, "list ChIP-seq of TFs that its card names, or use another bundle"
+            )
         if lacking:
             say(f"WARNING {weights} does not predict {', '.join(lacking)}; it is not tested on them")
 

@@ -98,7 +98,10 @@ def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarra
     """
     if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
         return {UNKNOWN: np.ones(len(window), dtype=bool)}
-    theirs, where = facts["cell_lines"], (list(data.genome.sizes.names), data.chrom[window], data.start[window])
+    theirs, where = (
+        facts["cell_lines"],
+        (list(data.genome.sizes.names), data.chrom[window], data.start[window]),
+    )
     seen = seen_windows(facts, theirs, *where, data.manifest["window"]).any(axis=0)
     name = data.lines[line]
     return name_kinds(seen, name in theirs and any(facts["assayed"][theirs.index(name)]))

@@ -108,6 +108,17 @@ def read_bundle(path: str | Path) -> Bundle:
     return Bundle(about, members)
 
 
+def check_widths(bundle: str | Path, facts: Mapping, window: int, context: int) -> None:
+    """Raise :class:`InputError` if the windows of this run have other widths (bp) than those of the model."""
+    theirs = facts.get("window"), facts.get("context")
+    if theirs != (window, context):
+        raise InputError(
+            bundle,
+            f"its model reads windows of {theirs[0]} in {theirs[1]} bp, this run has {window} in {context}",
+            f"set dataset.window: {theirs[0]} and dataset.context: {theirs[1]}",
+        )
+
+
 def _opened(path: str | Path) -> zipfile.ZipFile:
     """Open the zip file. Raises :class:`InputError` if it is none, or has a member that a bundle does not have."""
     path = require(path, "correct models.NAME.bundle, or make the bundle with snakemake bundle")

@@ -22,6 +22,7 @@ from scbind.formats.bundlefile import (
     METRICS,
     MOTIFS,
     WEIGHTS,
+    check_widths,
     read_bundle,
     write_bundle,
 )
@@ -149,7 +150,7 @@ def unpack_bundle(
     """
     found = read_bundle(bundle)
     about, members, folder = found.about, found.members, Path(folder)
-    check_geometry(bundle, about["facts"], window, context)
+    check_widths(bundle, about["facts"], window, context)
     with atomic(folder / WEIGHTS) as path:
         path.write_bytes(members[WEIGHTS])
         with atomic(folder / CALIBRATION) as other:
@@ -168,17 +169,6 @@ def unpack_bundle(
     say(
         f"{bundle}: {about['name']}, {modelled} TFs, trained on {facts['genome']} by scbind {about['version']}"
     )
-
-
-def check_geometry(bundle: str | Path, facts: Mapping, window: int, context: int) -> None:
-    """Raise :class:`InputError` if the windows of this run have other widths (bp) than those of the model."""
-    theirs = facts.get("window"), facts.get("context")
-    if theirs != (window, context):
-        raise InputError(
-            bundle,
-            f"its model reads windows of {theirs[0]} in {theirs[1]} bp, this run has {window} in {context}",
-            f"set dataset.window: {theirs[0]} and dataset.context: {theirs[1]}",
-        )
 
 
 def _check(bundle: str | Path, weights: Path, calibration: Path, about: Mapping) -> dict:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import os
 from collections.abc import Mapping, Sequence
 
 from scbind.core.errors import InputError
 from scbind.dataset.splitrules import parse_rule
+from scbind.formats.bundlefile import check_widths, read_about
 from scbind.plan.inputs import Plan
 from scbind.plan.paths import DEMO_FOLDER
 
@@ -49,6 +51,26 @@ def check_demo(plan: Plan, made: Sequence[str]) -> None:
             close = difflib.get_close_matches(path, known, n=1)
             remedy = f"did you mean {close[0]}?" if close else "give a file of your own"
             raise InputError(path, "the demo makes no such file", remedy)
+
+
+def check_models(plan: Plan, label: str) -> None:
+    """Check that there is data for models that are to be trained, and that bundles that are there already fit."""
+    names = plan.config["sheets"]
+    if bool(names["tracks"]) != bool(names["chip"]):
+        there, lacking = ("tracks", "chip") if names["tracks"] else ("chip", "tracks")
+        problem = f"sheets.{there} needs sheets.{lacking} beside it"
+        raise InputError(label, problem, "give both, or neither", f"key sheets.{lacking}")
+    if plan.trained:
+        lacking = [f"sheets.{sheet}" for sheet in ("tracks", "chip") if not names[sheet]]
+        lacking += [f"splits.{part}" for part in ("test", "valid") if not plan.config["splits"][part]]
+        if lacking:
+            remedy = f"give the key, or give a trained model: models.{plan.trained[0]}.bundle"
+            problem = f"this key is missing, and the model {plan.trained[0]} is to be trained"
+            raise InputError(label, problem, remedy, f"key {lacking[0]}")
+    geometry = plan.config["dataset"]
+    for path in plan.given.values():
+        if os.path.exists(path):  # others are fetched first, and then checked by the rule that unpacks them
+            check_widths(path, read_about(path)["facts"], geometry["window"], geometry["context"])
 
 
 def check_samples(plan: Plan, label: str) -> None:

@@ -25,11 +25,11 @@ class Plan:
     config
         The checked configuration, with resolved input paths.
     sources
-        Name -> ``{"url", "sha256"}``. The file becomes ``resources/{name}``.
+        Name -> ``{"url", "sha256", "licence"}``. The file becomes ``resources/{name}``.
     tracks
-        Cell line -> list of ``{"path", "format", "region"}``.
+        Cell line -> list of ``{"path", "format", "region", "note"}``.
     chip
-        One ``{"cell_line", "tf", "path", "relaxed"}`` per assay.
+        One ``{"cell_line", "tf", "path", "relaxed", "source"}`` per assay.
     samples
         Sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "donor", "condition"}``.
     sheets
@@ -42,6 +42,21 @@ class Plan:
     chip: list[dict] = field(default_factory=list)
     samples: dict[str, dict] = field(default_factory=dict)
     sheets: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Model -> its bundle, of the models that are not trained here."""
+        return {name: each["bundle"] for name, each in self.config["models"].items() if each["bundle"]}
+
+    @property
+    def trained(self) -> list[str]:
+        """Models that are trained here."""
+        return [name for name, each in self.config["models"].items() if not each["bundle"]]
+
+    @property
+    def has_dataset(self) -> bool:
+        """Whether there are cell lines to train or test models on."""
+        return bool(self.config["sheets"]["chip"])
 
     @property
     def tfs(self) -> list[str]:
@@ -61,10 +76,28 @@ class Plan:
         """Samples for which binding is predicted."""
         return [name for name, row in self.samples.items() if row["binding"]]
 
+    def training_data(self) -> list[dict]:
+        """What the dataset is made from: one entry per file of tracks and ChIP-seq peaks, for the record in a bundle.
+
+        Each has ``cell_line``, ``tf`` (``None`` for a track), ``file`` (its name), and, if known, ``source``,
+        ``licence``, ``url``, ``sha256`` and ``md5``.
+        """
+        rows = [(line, None, row["path"], row["note"]) for line, rows in self.tracks.items() for row in rows]
+        rows += [(row["cell_line"], row["tf"], row["path"], row["source"]) for row in self.chip]
+        listed = []
+        for line, tf, path, source in rows:
+            name = path.rpartition("/")[2]
+            entry = {"cell_line": line, "tf": tf, "file": name, "source": source}
+            fetched = self.sources.get(name, {}) if path == f"resources/{name}" else {}
+            entry |= {key: fetched.get(key) for key in ("licence", "url", "sha256", "md5")}
+            listed.append({key: value for key, value in entry.items() if value})
+        return listed
+
     def inputs(self) -> list[str]:
         """Every input file, sorted."""
         paths = [t["path"] for rows in self.tracks.values() for t in rows]
         paths += [row[key] for row in self.chip for key in ("path", "relaxed")]
         paths += [row[key] for row in self.samples.values() for key in ("path", "barcodes", "labels")]
+        paths += self.given.values()
         paths += [self.config[section][key] for section, key, _ in CONFIG_PATHS]
         return sorted({path for path in paths if path})

@@ -19,6 +19,8 @@ from scbind.plan.sheetrows import COLUMNS
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 # Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Keys of a model that is not trained here.
+OF_GIVEN_MODELS = frozenset({"bundle", "test_windows", "depth_windows"})
 DEEPEST = 20  # sections within sections
 SHEETS = SCHEMA.with_name("sheets.yaml")  # what the columns of the sheets mean
 WORDS = {
@@ -95,6 +97,7 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
     cells = filled.get("cells")
     if isinstance(cells, dict) and isinstance(cells.get("assay"), str):
         filled["cells"] = ASSAYS.get(cells["assay"], {}) | cells
+    _refuse_training_keys(filled.get("models"), label)
     fill_defaults(filled, schema)
     errors = list(Draft202012Validator(schema).iter_errors(filled))
     if errors:
@@ -102,6 +105,7 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
         errors.sort(key=lambda error: (error.validator != "additionalProperties", _key(error.absolute_path)))
         problem, remedy, path = _explain(errors[0])
         raise InputError(label, problem, remedy, f"key {_key(path)}" if path else "top level")
+    filled["infer"]["model"] = filled["infer"]["model"] or next(iter(filled["models"]))
     chosen, names = filled["infer"]["model"], ", ".join(filled["models"])
     if chosen not in filled["models"]:
         raise InputError(label, f"no model is named {chosen!r}", f"use one of: {names}", "key infer.model")
@@ -114,6 +118,19 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
             "key dataset.context",
         )
     return filled
+
+
+def _refuse_training_keys(models, label: str) -> None:
+    """Refuse keys beside ``bundle`` that only matter if the model were trained here."""
+    for name, entry in models.items() if isinstance(models, dict) else ():
+        if isinstance(entry, dict) and entry.get("bundle"):
+            for key in sorted(entry.keys() - OF_GIVEN_MODELS):
+                raise InputError(
+                    label,
+                    "has no effect on a model that is given by a bundle",
+                    "remove the key, or remove bundle to train the model here",
+                    f"key models.{name}.{key}",
+                )
 
 
 def _refuse_odd_keys(part, label: str, path: list) -> None:

@@ -19,7 +19,7 @@ SAMPLE_FORMATS = ("fragments", "bam")
 
 
 def read_source_rows(path: str) -> dict[str, dict]:
-    """Return name -> ``{"url", "sha256"}`` of every file to fetch."""
+    """Return name -> ``{"url", "sha256", "licence"}`` of every file to fetch."""
     sources: dict[str, dict] = {}
     for number, row in read_table(path, "sources"):
         name = _name(row["name"], path, "name", number)
@@ -29,12 +29,12 @@ def read_source_rows(path: str) -> dict[str, dict]:
             raise InputError(path, f"the name {name!r} is taken", "choose another name", f"line {number}")
         if row["sha256"] and not re.fullmatch(r"[0-9a-fA-F]{64}", row["sha256"]):
             raise InputError(path, "sha256 is not 64 hexadecimal digits", "run sha256sum", f"line {number}")
-        sources[name] = {"url": row["url"], "sha256": row["sha256"]}
+        sources[name] = {"url": row["url"], "sha256": row["sha256"], "licence": row["licence"]}
     return sources
 
 
 def read_track_rows(path: str, resolve: Resolver) -> dict[str, list[dict]]:
-    """Return cell line -> list of ``{"path", "format", "region"}``."""
+    """Return cell line -> list of ``{"path", "format", "region", "note"}``."""
     tracks: dict[str, list[dict]] = {}
     files: dict[str, tuple[str, int]] = {}
     for number, row in read_table(path, "tracks"):
@@ -52,13 +52,14 @@ def read_track_rows(path: str, resolve: Resolver) -> dict[str, list[dict]]:
                 "path": track,
                 "format": _choice(row["format"], TRACK_FORMATS, path, "format", number),
                 "region": region,
+                "note": row["note"],
             }
         )
     return tracks
 
 
 def read_chip_rows(path: str, resolve: Resolver) -> list[dict]:
-    """Return one ``{"cell_line", "tf", "path", "relaxed"}`` per assay."""
+    """Return one ``{"cell_line", "tf", "path", "relaxed", "source"}`` per assay."""
     chip: list[dict] = []
     seen: dict[tuple[str, str], int] = {}
     for number, row in read_table(path, "chip"):
@@ -75,6 +76,7 @@ def read_chip_rows(path: str, resolve: Resolver) -> list[dict]:
                 "tf": tf,
                 "path": resolve(row["path"], path, f"line {number}, column path"),
                 "relaxed": resolve(relaxed, path, f"line {number}, column relaxed") if relaxed else None,
+                "source": row["source"],
             }
         )
     return chip

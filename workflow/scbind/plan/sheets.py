@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
-from scbind.plan.checks import check_lines, check_samples, check_splits, refuse_braces
+from scbind.plan.checks import check_lines, check_models, check_samples, check_splits, refuse_braces
 from scbind.plan.inputs import CONFIG_PATHS, Plan
 from scbind.plan.paths import DATA_VARIABLE, Resolver
 from scbind.plan.sheetreaders import read_chip_rows, read_sample_rows, read_source_rows, read_track_rows
@@ -47,6 +47,10 @@ def load_plan(
     for section, key, folder in CONFIG_PATHS:
         if config[section][key]:
             config[section][key] = resolver(config[section][key], label, f"key {section}.{key}", folder)
+    for name, each in config["models"].items():
+        if each["bundle"]:
+            each["bundle"] = resolver(each["bundle"], label, f"key models.{name}.bundle")
+    check_models(plan, label)
     check_samples(plan, label)
     check_lines(plan)
     check_splits(config["splits"], list(plan.tracks), label)

@@ -20,11 +20,14 @@ def evaluation(inputs: Inputs) -> Section | None:
         "All numbers are for windows that were held out of training. Sites are rare, so read AUPRC instead of AUROC. "
         "Compare it with the prevalence, which is the AUPRC of random guessing.",
     ]
+    if inputs.origin is not None:
+        section.text = inputs.origin.sentences(tested=bool(inputs.curves)) + section.text
     if metrics is not None:
         splits = metrics["split"].drop_duplicates().tolist()
         words = {
             "test": "all held-out windows", "chromosome": "new chromosomes, known lines",
             "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
+            "unknown": "another assembly than that of the training, so what the training saw is not known",
             "pair": "known lines and known chromosomes, but new combinations",
             "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than a genome)",
         }  # fmt: skip

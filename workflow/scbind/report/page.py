@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
 from scbind.core.files import atomic, read_result
+from scbind.report.origin import read_origin
 from scbind.report.read import (
     AGAIN,
     Inputs,
@@ -51,6 +52,10 @@ class ReportFiles:
     models
         Names of the trained models. The model that predicts binding in cells comes first. Default: the keys of
         ``training``. All other names in ``metrics`` are baselines.
+    bundle
+        ``bundle.json`` of the model that predicts binding in cells, if it was trained elsewhere.
+    applied_to
+        ``genome`` and ``species`` of this run. ``species`` may be ``None``.
     peaks
         Cell type (or slug) to its ``peaks.json``.
     types
@@ -66,6 +71,8 @@ class ReportFiles:
     curves: Mapping[str, str | Path] = field(default_factory=dict)
     training: Mapping[str, str | Path] = field(default_factory=dict)
     models: Sequence[str] = ()
+    bundle: str | Path | None = None
+    applied_to: Mapping[str, str | None] = field(default_factory=dict)
     peaks: Mapping[str, str | Path] = field(default_factory=dict)
     types: str | Path | None = None
     provenance: Sequence[str | Path] = ()
@@ -105,6 +112,7 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         curves={name: read_npz(path) for name, path in files.curves.items()},
         training={name: read_result(path, AGAIN, ",") for name, path in files.training.items()},
         models=list(files.models) or list(files.training),
+        origin=read_origin(files.bundle, files.applied_to) if files.bundle else None,
         n_windows=len(read_npz(files.windows)["start"]) if files.windows is not None else None,
         peaks=read_peak_status(files.peaks, files.types),
         provenance=[read_text(path) for path in files.provenance],

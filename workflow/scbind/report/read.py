@@ -17,6 +17,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import require
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.typestatus import POOLED, STATUSES
+from scbind.report.origin import Origin
 from scbind.report.style import DPI, colours_of, data_uri, save_png
 
 LIMITS = {  # parameter of the embedding that is a threshold: the measure that it applies to
@@ -54,6 +55,8 @@ class Inputs:
         Function that prepares a figure for the page, see :func:`drawer`.
     limits
         Thresholds of each quality measure.
+    origin
+        Where the model for cells comes from, if it was trained elsewhere.
     """
 
     data: Activity
@@ -68,6 +71,7 @@ class Inputs:
     provenance: list[tuple[str, str]]
     draw: Callable
     limits: dict[str, list[float]] = field(default_factory=dict)
+    origin: Origin | None = None
 
     @property
     def types(self) -> list[str]:

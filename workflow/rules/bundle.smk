@@ -1,0 +1,59 @@
+# A trained model as one file, and the files of a model that was given so. A given model is not trained: its files take the
+# places of those that training and calibration write.
+rule make_bundle:
+    input:
+        weights="results/models/{model}/model.safetensors",
+        calibration="results/models/{model}/calibration.json",
+        history="results/models/{model}/training.csv",
+        card="results/models/{model}/card.md",
+        motifs="results/motifs/motifs.npz",
+        metrics="results/evaluation/metrics.tsv",
+    output:
+        bundle="results/models/{model}/{model}.scbind.zip",
+    log:
+        "logs/make_bundle/{model}.log",
+    wildcard_constraints:
+        model=one_of(TRAINED),
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=20,
+    params:
+        comparators=[*BASELINES, *ORACLE],
+        species=SETTINGS["genome"]["species"],
+        licence=lambda wildcards: SETTINGS["models"][wildcards.model]["licence"],
+        training_data=PLAN.training_data(),
+        code=source_digest("models.bundle"),
+    script:
+        "../scripts/make_bundle.py"
+
+
+# Verifies a bundle before anything is read from it.
+rule unpack_bundle:
+    input:
+        bundle=lambda wildcards: GIVEN[wildcards.model],
+    output:
+        weights="results/models/{model}/model.safetensors",
+        calibration="results/models/{model}/calibration.json",
+        history="results/models/{model}/training.csv",
+        card="results/models/{model}/card.md",
+        motifs="results/models/{model}/motifs.npz",
+        about="results/models/{model}/bundle.json",
+        metrics="results/models/{model}/stated_metrics.tsv",
+    log:
+        "logs/unpack_bundle/{model}.log",
+    wildcard_constraints:
+        model=one_of(GIVEN),
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=20,
+    params:
+        folder=subpath(output.weights, parent=True),
+        window=SETTINGS["dataset"]["window"],
+        context=SETTINGS["dataset"]["context"],
+        code=source_digest("models.bundle"),
+    script:
+        "../scripts/unpack_bundle.py"

@@ -1,0 +1,13 @@
+from scbind.core.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.models.bundle import unpack_bundle
+
+    unpack_bundle(
+        snakemake.input.bundle,
+        snakemake.params.folder,
+        snakemake.wildcards.model,
+        window=snakemake.params.window,
+        context=snakemake.params.context,
+        metrics=snakemake.output.metrics,
+    )
