@@ -21,7 +21,7 @@ FP32, BF16, AUPRC = 1e-4, 0.01, 0.002  # maximum difference between GPU and CPU
 
 
 def same_numbers(bench: Bench) -> None:
-    """Compare probabilities and AUPRC of one weights between GPU and CPU."""
+    """Compare probabilities and AUPRC of one model between GPU and CPU."""
     from gpu_train import reference_of, test_auprc
     from scbind.dataset.trainingset import TrainingSet
     from scbind.models.predictor import Predictor, load_predictor

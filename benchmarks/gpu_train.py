@@ -44,7 +44,7 @@ def settings_of(run: Path, seed: int, epochs: int | None, examples: int | None, 
 
 
 def test_auprc(run: Path, weights: Path, device: str, folder: Path, every: int = 1) -> float:
-    """Mean AUPRC over TFs and lines of a weights on the test windows of a run, or on one in ``every`` of them."""
+    """Mean AUPRC over TFs and lines of a model on the test windows of a run, or on one in ``every`` of them."""
     data = TrainingSet.open(run / "dataset", reference_of(run))
     if every > 1:
         kept = np.arange(len(data.start)) % every == 0

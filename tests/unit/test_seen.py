@@ -1,7 +1,15 @@
+import json
+
 import numpy as np
+import pandas as pd
 import pytest
+from scbind.core.errors import InputError
+from scbind.dataset.build import build_dataset
 from scbind.dataset.seen import is_same_assembly, seen_windows
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.evaluate import evaluate_model
+from scbind.models.modelfile import read_model, write_model
 
 CHROMS = ["chr1", "chr2", "chr3"]
 LINES = ["A", "B", "C"]
@@ -50,3 +58,76 @@ def test_the_assembly_is_told_by_name_or_lengths():
     assert is_same_assembly(facts(), "other name", {"chr1": 10_000, "chr9": 5})
     assert not is_same_assembly(facts(), "other", {"chr1": 9_999})
     assert not is_same_assembly(facts(), "mini", {"1": 10_000})
+
+
+@pytest.fixture
+def tested(tiny, tiny_model, tmp_path):
+    """Build a dataset on which a given model is tested, test the model, and return the dataset and its metrics."""
+
+    def run(splits=None, training=False, chip=None, **facts):
+        stored = read_model(tiny_model[0])
+        stored["facts"] |= facts
+        write_model(tmp_path / "given.safetensors", **stored)
+        dataset, metrics = tmp_path / "dataset", tmp_path / "metrics.tsv"
+        where = tiny["reference"], tiny["lines"], chip or tiny["chip"], splits or {"test": [], "valid": []}
+        build_dataset(*where, tiny["geometry"], dataset, training=training, given={"other": stored["facts"]})
+        files = (
+            tmp_path / "given.safetensors",
+            None,
+            dataset,
+            tiny["reference"],
+            metrics,
+            tmp_path / "curves.npz",
+        )
+        evaluate_model(*files, "other", max_windows=None, seed=0, given=True)
+        return TrainingSet.open(dataset, tiny["reference"]), pd.read_csv(metrics, sep="\t")
+
+    return run
+
+
+def test_without_rules_a_given_model_is_tested_on_all_that_its_training_did_not_see(
+    tiny, tiny_dataset, tiny_model, tested, tmp_path
+):
+    data, metrics = tested()
+    own = TrainingSet.open(tiny_dataset, tiny["reference"])
+    split, there = np.asarray(data.splits), np.asarray(own.splits)
+    assert (split[there == TEST] == TEST).all()
+    assert not (split[(there == TRAIN) | (there == VALID)] == TEST).any()
+    # the same windows, therefore the same accuracy as where the model was trained
+    files = tiny_model[0], None, tiny_dataset, tiny["reference"], tmp_path / "m.tsv", tmp_path / "c.npz"
+    evaluate_model(*files, "scbind", max_windows=None, seed=0)
+    expected = pd.read_csv(tmp_path / "m.tsv", sep="\t")
+    kinds = [set(table.loc[table["cell_line"] == "C", "split"]) for table in (metrics, expected)]
+    assert kinds[0] == kinds[1] and "cell_line" in kinds[0]
+
+
+def test_a_model_of_another_assembly_has_no_kind_of_holdout(tested, capsys):
+    data, metrics = tested(genome="elsewhere", chromosomes={"chr1": 77_000, "chr2": 40_000})
+    assert set(metrics["split"]) - {"scfan_protocol"} == {"test", "unknown"}
+    assert (np.asarray(data.splits)[0] != TRAIN).all()
+    assert "WARNING other was trained on elsewhere. Which of the test windows" in capsys.readouterr().err
+
+
+def test_tfs_and_lines_are_matched_by_name(tiny, tested, capsys):
+    chip = [row | {"tf": {"TF1": "Tf1", "TF2": "AAA"}[row["tf"]]} for row in tiny["chip"]]
+    _, metrics = tested(chip=chip)
+    assert set(metrics["tf"]) == {"Tf1"}
+    assert "does not predict AAA; it is not tested on them" in capsys.readouterr().err
+    _, same = tested()
+    columns = ["cell_line", "split", "n_bound", "auprc"]
+    expected = same[same["tf"] == "TF1"]
+    pd.testing.assert_frame_equal(
+        metrics[columns].reset_index(drop=True), expected[columns].reset_index(drop=True)
+    )
+
+
+def test_what_cannot_be_tested_is_refused(tiny, tested):
+    with pytest.raises(InputError, match="the training of other saw every test window"):
+        tested(splits={"test": ["A:chr1:30000-60000"], "valid": []})
+    with pytest.raises(InputError, match="predicts none of the TFs of the ChIP-seq sheet .AAA."):
+        tested(chip=[row | {"tf": "AAA"} for row in tiny["chip"] if row["tf"] == "TF1"])
+
+
+def test_the_manifest_counts_no_training_windows_where_nothing_is_trained(tested, tmp_path):
+    tested()
+    assert set(json.loads((tmp_path / "dataset/manifest.json").read_text())["bound_train"].values()) == {0}

@@ -8,8 +8,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import anndata
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
+from scipy.sparse import issparse
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
 
@@ -66,6 +70,9 @@ class Design:
             lines = ["\t".join(rows[0])] + ["\t".join(row.values()) for row in rows]
             (self.folder / f"config/{name}.tsv").write_text("\n".join(lines) + "\n")
         return self.project.snakemake(*arguments)
+
+    def log(self, name: str) -> str:
+        return (self.folder / "logs" / f"{name}.log").read_text()
 
     def table(self, name: str) -> list[dict[str, str]]:
         with open(self.folder / "results" / name) as handle:
@@ -283,3 +290,58 @@ def test_names_of_chromosomes_change_nothing_else(tmp_path, small_data, new_proj
         rename(other, names)
         other.run()
         assert compared(plain.folder, other.folder, names) > 50
+
+
+def given(design: Design, bundle: Path) -> None:
+    """Nothing but cells, a genome and a bundle."""
+    design.config["models"] = {"other": {"bundle": str(bundle)}}
+    design.config["infer"]["model"] = "other"
+    design.config["sheets"] = {"samples": "config/samples.tsv"}
+    del design.config["splits"]
+
+
+def same_results(here: Path, there: Path) -> None:
+    """Activity, binding and tracks of two runs are the same to the bit."""
+    one, other = (anndata.read_h5ad(folder / "results/activity/demo.h5ad") for folder in (here, there))
+    pd.testing.assert_frame_equal(one.var, other.var, check_exact=True)
+    for name in (None, *one.layers):
+        assert np.array_equal(*(each.layers[name] if name else each.X for each in (one, other))), name
+    binding = "results/binding/demo.zarr"
+    one, other = (anndata.read_zarr(folder / binding) for folder in (here, there))
+    assert list(one.layers) == list(other.layers) and one.n_vars > 100
+    for tf in one.layers:
+        assert (
+            (one.layers[tf] != other.layers[tf]).nnz == 0
+            if issparse(one.layers[tf])
+            else (np.array_equal(one.layers[tf], other.layers[tf]))
+        ), tf
+    tracks = [path for path in sorted((here / "results/binding/demo/tracks").rglob("*")) if path.is_file()]
+    assert len(tracks) > 10
+    for path in tracks:
+        assert path.read_bytes() == (there / path.relative_to(here)).read_bytes(), path
+
+
+def test_a_bundle_gives_the_results_of_the_model_it_was_made_from(tmp_path, small_data, new_project):
+    trained = Design(new_project(tmp_path / "trained"), small_data)
+    trained.run("infer", "bundle")
+    bundle = trained.folder / "results/models/scbind/scbind.scbind.zip"
+
+    applied = Design(new_project(tmp_path / "applied"), small_data)
+    given(applied, bundle)
+    applied.run()
+    same_results(trained.folder, applied.folder)
+    page = (applied.folder / "results/report.html").read_text()
+    assert "was not trained in this run" in page and "was not tested in this run" in page
+    assert not (applied.folder / "results/dataset").exists()
+
+    # With cell lines, the model is tested on what its training did not see: the same windows as where it was trained.
+    applied.config["sheets"] |= {name: f"config/{name}.tsv" for name in ("tracks", "chip")}
+    applied.run("results/models/other/metrics.tsv")
+    here, there = (
+        [row | {"model": ""} for row in design.table(f"models/{name}/metrics.tsv")]
+        for design, name in ((trained, "scbind"), (applied, "other"))
+    )
+    held_out = {("LINE_A", "chromosome"), ("LINE_C", "both"), ("LINE_C", "cell_line")}
+    kept = [[row for row in rows if (row["cell_line"], row["split"]) in held_out] for rows in (here, there)]
+    assert len(kept[0]) > 10 and kept[0] == kept[1]
+    assert "windows left out because the training of other saw them" in applied.log("build_dataset/dataset")

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 from collections import Counter
 
 import pytest
@@ -191,7 +192,7 @@ def test_examples_plan(project, name):
     lay(project, {f"mine/{file}": "" for file in files})
     options = ("--configfile", f"config/examples/{name}/config.yaml", "--config", "data=mine")
     text = project.snakemake("--dry-run", *options).stdout
-    jobs = Counter(re.findall(r"^(?:local)?(?:rule|weights) (\w+):", text, re.M))
+    jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
     assert EXAMPLES[name].items() <= jobs.items() and {"tf_targets", "write_report"} <= jobs.keys()
     assert not {"simulate_demo", "download", "evaluate_oracle", "prepare_mappability"} & jobs.keys()
     used = set(re.findall(r"mine/([\w.-]+)", text))
@@ -200,8 +201,34 @@ def test_examples_plan(project, name):
     assert labels == (2 if name == "given-labels" else 0)
 
 
+def test_a_trained_model_is_applied_without_cell_lines(project):
+    lay(project, {f"mine/{name}": "" for name in ("hg38.fa.gz", "pbmc.fragments.tsv.gz")})
+    (project.folder / "resources/models").mkdir(parents=True)
+    shutil.copy(project.root / "resources/models/starter.scbind.zip", project.folder / "resources/models")
+    options = ("--configfile", "config/examples/apply/config.yaml", "--config", "data=mine")
+    jobs = project.jobs(*options)
+    assert {
+        "unpack_bundle": 1,
+        "infer_binding": 2,
+        "activity_matrix": 1,
+        "write_report": 1,
+    }.items() <= jobs.items()
+    of_lines = {
+        "bulk_track",
+        "bulk_peaks",
+        "build_dataset",
+        "train_model",
+        "evaluate_model",
+        "prepare_motifs",
+    }
+    assert not of_lines & jobs.keys()
+    assert (
+        not {"evaluate_baselines", "merge_metrics", "merge_depths", "make_bundle", "model_card"} & jobs.keys()
+    )
+
+
 def test_examples_are_all_planned(project):
-    assert {path.name for path in (project.folder / "config/examples").iterdir()} == set(EXAMPLES)
+    assert {path.name for path in (project.folder / "config/examples").iterdir()} == {*EXAMPLES, "apply"}
 
 
 def test_absent_inputs_switch_features_off(project):

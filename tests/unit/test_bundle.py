@@ -1,0 +1,193 @@
+"""Bundles: what goes in comes out to the byte; what is damaged, foreign or dangerous is refused in one line."""
+
+import json
+import zipfile
+
+import numpy as np
+import pytest
+from scbind.core.errors import InputError
+from scbind.formats.bundlefile import ABOUT, FORMAT, MEMBERS, read_about, read_bundle
+from scbind.formats.motifs import motif_names, read_motifs
+from scbind.models.bundle import BundleFiles, make_bundle, unpack_bundle
+
+ROWS = ("model\tcell_line\ttf\tsplit\tauprc", "mine\tB\tTF1\ttest\t0.5", "accessibility\tB\tTF1\ttest\t0.25")
+METRICS = "".join(f"{row}\n" for row in (*ROWS, "other\tB\tTF1\ttest\t0.9"))
+DATA = [{"cell_line": "A", "tf": "TF1", "file": "a.bed", "source": "ENCFF000XXX", "licence": "free"}]
+
+
+@pytest.fixture(scope="module")
+def files(tiny_model, tiny_motifs, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bundle")
+    (folder / "metrics.tsv").write_text(METRICS)
+    (folder / "card.md").write_text("# Model card: mine\n")
+    weights, calibration, history = tiny_model
+    return BundleFiles(weights, calibration, history, folder / "card.md", tiny_motifs, folder / "metrics.tsv")
+
+
+@pytest.fixture(scope="module")
+def bundle(files, tmp_path_factory):
+    path = tmp_path_factory.mktemp("made") / "mine.scbind.zip"
+    make_bundle(
+        files, path, "mine", comparators=["accessibility"], species="human", licence="MIT", training_data=DATA
+    )
+    return path
+
+
+def unpack(bundle, folder, window=200, context=1000):
+    unpack_bundle(
+        bundle, folder, "here", window=window, context=context, metrics=folder / "stated_metrics.tsv"
+    )
+
+
+def refused(path, what, folder):
+    """Unpacking is refused in one line that names the bundle, and nothing is written."""
+    with pytest.raises(InputError, match=what) as error:
+        unpack(path, folder)
+    assert str(path) in str(error.value) and "\n" not in str(error.value) and error.value.remedy
+    assert not folder.exists() or not list(folder.iterdir())
+
+
+def altered(bundle, path, **changes):
+    """Copy a bundle; a member takes other bytes, ``None`` leaves it out. Checksums in bundle.json stay."""
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w") as new:
+        for name in old.namelist():
+            content = changes.pop(name, old.read(name))
+            if content is not None:
+                new.writestr(name, content)
+        for name, content in changes.items():
+            new.writestr(name, content)
+    return path
+
+
+def with_about(bundle, path, **changes):
+    return altered(bundle, path, **{ABOUT: json.dumps(read_about(bundle) | changes).encode()})
+
+
+def test_files_come_out_as_they_went_in(files, bundle, tmp_path):
+    unpack(bundle, tmp_path / "out")
+    out = tmp_path / "out"
+    for name, original in (
+        ("model.safetensors", files.weights),
+        ("calibration.json", files.calibration),
+        ("training.csv", files.history),
+        ("card.md", files.card),
+    ):
+        assert (out / name).read_bytes() == original.read_bytes(), name
+    before, after = read_motifs(files.motifs), read_motifs(out / "motifs.npz")
+    assert before.keys() == after.keys() and all(np.array_equal(before[tf], after[tf]) for tf in before)
+    assert motif_names(out / "motifs.npz") == motif_names(files.motifs)
+    # the model takes its name of this run, other trained models are left out
+    assert (out / "stated_metrics.tsv").read_text() == METRICS.replace("mine", "here").rpartition("other")[0]
+    about = json.loads((out / "bundle.json").read_text())
+    assert about["training_data"] == DATA and about["licence"] == "MIT" and about["file"] == bundle.name
+    assert about["facts"]["tfs"] == ["TF1", "TF2"] and about["genome"] == "mini"
+
+
+def test_the_same_model_gives_the_same_bundle(files, bundle, tmp_path):
+    again = tmp_path / "again.scbind.zip"
+    make_bundle(
+        files,
+        again,
+        "mine",
+        comparators=["accessibility"],
+        species="human",
+        licence="MIT",
+        training_data=DATA,
+    )
+    assert again.read_bytes() == bundle.read_bytes()
+
+
+def test_nothing_in_a_bundle_is_a_pickle(bundle):
+    with zipfile.ZipFile(bundle) as archive:
+        assert sorted(archive.namelist()) == sorted([ABOUT, *MEMBERS])
+        assert not any(archive.read(name).startswith(b"\x80") for name in archive.namelist())
+
+
+def test_a_bundle_that_was_cut_off_is_refused(bundle, tmp_path):
+    whole, path = bundle.read_bytes(), tmp_path / "cut.scbind.zip"
+    for length in (0, 3, 1000, len(whole) // 2, len(whole) - 1):
+        path.write_bytes(whole[:length])
+        refused(path, "not a bundle, or cut off|the file is empty", tmp_path / "out")
+
+
+def test_a_bit_that_was_flipped_never_goes_unnoticed(bundle, tmp_path):
+    whole, path = bundle.read_bytes(), tmp_path / "flipped.scbind.zip"
+    expected = read_bundle(bundle)
+    rng = np.random.default_rng(0)
+    for place, bit in zip(rng.integers(0, len(whole), 150), rng.integers(0, 8, 150), strict=True):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1 << int(bit)
+        path.write_bytes(damaged)
+        try:
+            assert read_bundle(path) == expected  # a bit that says nothing, such as that of a date
+        except InputError as error:
+            assert "\n" not in str(error)
+
+
+def test_a_weight_that_was_altered_is_refused(bundle, tmp_path):
+    for name in MEMBERS:
+        content = bytearray(read_bundle(bundle).members[name])
+        content[len(content) // 2] ^= 1
+        refused(
+            altered(bundle, tmp_path / "a.zip", **{name: bytes(content)}),
+            f"{name}: wrong checksum",
+            tmp_path / "o",
+        )
+        refused(
+            altered(bundle, tmp_path / "b.zip", **{name: bytes(content) + b"x"}), "is not of", tmp_path / "o"
+        )
+        refused(altered(bundle, tmp_path / "c.zip", **{name: None}), "cannot be read", tmp_path / "o")
+
+
+@pytest.mark.parametrize(
+    "name", ["../outside.txt", "/etc/passwd", "model.ckpt", "data.pkl", "folder/card.md"]
+)
+def test_members_that_a_bundle_does_not_have_are_refused(bundle, tmp_path, name):
+    path = altered(bundle, tmp_path / "more.zip", **{name: b"\x80\x04."})
+    refused(path, "a bundle has no such member", tmp_path / "out")
+    assert not (tmp_path / "outside.txt").exists()
+
+
+def test_a_member_that_is_there_twice_is_refused(bundle, tmp_path):
+    path = tmp_path / "twice.zip"
+    path.write_bytes(bundle.read_bytes())
+    with pytest.warns(UserWarning), zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("card.md", "other")
+    refused(path, "a member is there twice", tmp_path / "out")
+
+
+def test_a_member_that_would_fill_the_memory_is_not_unpacked(bundle, tmp_path):
+    path = tmp_path / "bomb.zip"
+    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
+        for name in old.namelist():
+            new.writestr(name, b"\0" * (1 << 24) if name == "card.md" else old.read(name))
+    refused(path, "is not of 19 bytes", tmp_path / "out")
+
+
+def test_other_formats_and_geometries_are_refused(bundle, tmp_path):
+    path = tmp_path / "other.zip"
+    newer = with_about(bundle, path, format=FORMAT + 1, version="9.9")
+    refused(newer, f"made by scbind 9.9 in bundle format {FORMAT + 1}; .*update scbind", tmp_path / "out")
+    refused(with_about(bundle, path, facts=[]), "facts is missing or of a wrong type", tmp_path / "out")
+    refused(with_about(bundle, path, members={}), "does not list model.safetensors", tmp_path / "out")
+    refused(altered(bundle, path, **{ABOUT: b"[]"}), "bundle.json: not readable", tmp_path / "out")
+    other = read_about(bundle)["facts"] | {"tfs": ["CTCF", "GATA1"]}
+    refused(
+        with_about(bundle, path, facts=other), "describes another model than the weights", tmp_path / "out"
+    )
+    with pytest.raises(
+        InputError, match="windows of 200 in 1000 bp, this run has 100 in 1000; set dataset.window: 200"
+    ):
+        unpack(bundle, tmp_path / "out", window=100)
+    plain = tmp_path / "plain.zip"
+    with zipfile.ZipFile(plain, "w") as archive:
+        archive.writestr("card.md", "x")
+    refused(plain, "without bundle.json is no bundle", tmp_path / "out")
+    refused(tmp_path, "a folder, not a bundle", tmp_path / "out2")
+    refused(tmp_path / "absent.zip", "no such file", tmp_path / "out")
+
+
+def test_metrics_without_the_model_are_refused(files, tmp_path):
+    with pytest.raises(InputError, match="no row of the model yours"):
+        make_bundle(files, tmp_path / "b.zip", "yours")
+    assert not (tmp_path / "b.zip").exists()
