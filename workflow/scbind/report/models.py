@@ -21,7 +21,7 @@ def evaluation(inputs: Inputs) -> Section | None:
         "Compare it with the prevalence, which is the AUPRC of random guessing.",
     ]
     if inputs.origin is not None:
-        section.text = inputs.origin.sentences(tested=bool(inputs.curves)) + section.text
+        section.text = inputs.origin.sentences(inputs.tested) + section.text
     if metrics is not None:
         splits = metrics["split"].drop_duplicates().tolist()
         words = {

@@ -74,6 +74,11 @@ class Inputs:
     origin: Origin | None = None
 
     @property
+    def tested(self) -> bool:
+        """Whether the accuracy of the models was measured in this run. If not, a bundle states it."""
+        return self.origin is None or bool(self.curves)
+
+    @property
     def types(self) -> list[str]:
         """Sorted names of the cell types."""
         return sorted(self.data.obs["cell_type"].dropna().astype(str).unique())

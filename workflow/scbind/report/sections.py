@@ -88,7 +88,10 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
     model = next((name for name in inputs.models if name in means.index), means.index[0])
     ours = means.loc[model]
     section.tiles += [
-        (number(ours["auprc"]), f"mean AUPRC of {model}, held-out windows"),
+        (
+            number(ours["auprc"]),
+            f"mean AUPRC of {model}, held-out windows{'' if inputs.tested else ' of its maker'}",
+        ),
         (number(ours["prevalence"]), "mean prevalence (AUPRC of random guessing)"),
     ]
     points = []
@@ -97,8 +100,9 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
         best = others["auprc"].idxmax()
         gap = ours["auprc"] - others.loc[best, "auprc"]
         word = "above" if gap > 0 else "below"
+        where = "On held-out windows" if inputs.tested else "On the held-out windows of its maker"
         points.append(
-            f"On held-out windows, {model} has a mean AUPRC of {number(ours['auprc'])} over "
+            f"{where}, {model} has a mean AUPRC of {number(ours['auprc'])} over "
             f"{int(ours['n_pairs'])} pairs of cell line and TF. This is {number(abs(gap))} {word} the best baseline "
             f"({best}, {number(others.loc[best, 'auprc'])})."
         )
