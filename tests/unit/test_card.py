@@ -56,6 +56,23 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     assert "chr1" in text
 
 
+def test_card_compares_the_model_with_baselines_and_no_other_model(tmp_path):
+    models = ("scbind", "accessibility", "permuted_labels", "another")
+    compared = metrics(tmp_path / "all.tsv", models)
+    rows = pd.read_csv(compared, sep="\t")
+    rows.loc[rows["model"] == "accessibility", "auprc"] /= 2
+    rows.to_csv(compared, sep="\t", index=False)
+    files = FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md"
+    write_card(*files, comparison=compared)
+    text = (tmp_path / "card.md").read_text()
+    part = text.partition("### Beside the baselines")[2].partition("## Each TF")[0]
+    assert "| scbind (this model) | 2 | 0.0100 | 0.300 | 4 | 0.900 |" in part
+    assert "| accessibility | 2 | 0.0100 | 0.150 | 4 | 0.900 |" in part
+    assert "| permuted_labels (control) |" in part and "another" not in part
+    write_card(*files)
+    assert "Beside the baselines" not in (tmp_path / "card.md").read_text()
+
+
 def test_card_says_how_accuracy_falls_with_depth(tmp_path):
     write_card(FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md")
     lines = (tmp_path / "card.md").read_text().partition("## Accuracy against depth")[2].splitlines()

@@ -68,6 +68,7 @@ rule model_card:
         weights="results/models/{model}/model.safetensors",
         calibration="results/models/{model}/calibration.json",
         metrics="results/models/{model}/metrics.tsv",
+        comparison="results/evaluation/metrics.tsv",
         dataset="results/dataset",
     output:
         card="results/models/{model}/card.md",

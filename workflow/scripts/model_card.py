@@ -9,4 +9,5 @@ with logged(snakemake.log[0]):
         snakemake.input.metrics,
         snakemake.output.card,
         training=snakemake.params.training,
+        comparison=snakemake.input.comparison,
     )

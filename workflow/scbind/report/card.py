@@ -15,8 +15,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result, require
+from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.models.abstention import reliability_table
 from scbind.report.read import AGAIN
+from scbind.report.tables import comparison as comparison_of
 from scbind.report.tables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -32,6 +34,7 @@ def write_card(
     metrics: str | Path,
     output: str | Path,
     training: Mapping | None = None,
+    comparison: str | Path | None = None,
 ) -> None:
     """Write ``results/models/{model}/card.md``.
 
@@ -47,6 +50,8 @@ def write_card(
         Markdown file to write.
     training
         Optional settings of the training: name to value, or to a mapping of further settings.
+    comparison
+        Optional table like ``metrics``, of this model and of what it is compared with.
 
     Raises
     ------
@@ -84,6 +89,8 @@ def write_card(
         each=_per_factor(test, known),
         levels=_levels(known),
         training=_flat(training or {}),
+        compared=_beside(comparison, names[0]) if comparison else [],
+        controls=CONTROLS,
         at_depth=_at_depth(known),
         abstained=sorted(tf for tf, entry in known.items() if (entry or {}).get("abstained", True)),
         number=number,
@@ -139,6 +146,12 @@ def _means(table: pd.DataFrame) -> list[dict]:
         for split, part in table[table["auprc"].notna()].groupby("split")
     ]
     return sorted(rows, key=lambda row: (row["split"] != "test", row["split"]))
+
+
+def _beside(path: str | Path, name: str) -> list[dict]:
+    """Mean metrics of this model and of baselines and controls on the same pairs, best AUPRC first."""
+    table = read_result(path, AGAIN)
+    return comparison_of(table[table["model"].isin([name, *COMPARATORS])]).to_dict("records")
 
 
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
