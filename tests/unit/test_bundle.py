@@ -9,6 +9,8 @@ from scbind.core.errors import InputError
 from scbind.formats.bundlefile import ABOUT, FORMAT, MEMBERS, read_about, read_bundle
 from scbind.formats.motifs import motif_names, read_motifs
 from scbind.models.bundle import BundleFiles, make_bundle, unpack_bundle
+from scbind.plan.settings import check_config
+from scbind.plan.sheets import load_plan
 
 ROWS = ("model\tcell_line\ttf\tsplit\tauprc", "mine\tB\tTF1\ttest\t0.5", "accessibility\tB\tTF1\ttest\t0.25")
 METRICS = "".join(f"{row}\n" for row in (*ROWS, "other\tB\tTF1\ttest\t0.9"))
@@ -191,3 +193,87 @@ def test_metrics_without_the_model_are_refused(files, tmp_path):
     with pytest.raises(InputError, match="no row of the model yours"):
         make_bundle(files, tmp_path / "b.zip", "yours")
     assert not (tmp_path / "b.zip").exists()
+
+
+@pytest.fixture
+def plan(bundle, tmp_path, monkeypatch):
+    """Plan a run with one model that a bundle gives, and with changes of the configuration."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "g.fa").write_text("x")
+    (tmp_path / "f.tsv.gz").write_text("x")
+    (tmp_path / "samples.tsv").write_text("sample\tpath\tformat\ns1\tf.tsv.gz\tfragments\n")
+    (tmp_path / "tracks.tsv").write_text("cell_line\tpath\tformat\nA\tg.fa\tcoverage\n")
+    (tmp_path / "chip.tsv").write_text("cell_line\ttf\tpath\nA\tTF1\tg.fa\n")
+
+    def load(models=None, sheets=None, **changes):
+        config = {
+            "genome": {"name": "g", "fasta": "g.fa"},
+            "sheets": {"samples": "samples.tsv"} | (sheets or {}),
+            "models": models or {"given": {"bundle": str(bundle)}},
+        }
+        return load_plan(check_config(config | changes, "c.yaml"), "c.yaml", environ={})
+
+    return load
+
+
+def test_a_given_model_needs_neither_cell_lines_nor_splits(plan, bundle):
+    found = plan()
+    assert found.given == {"given": str(bundle)} and not found.trained and not found.has_dataset
+    assert found.config["infer"]["model"] == "given" and str(bundle) in found.inputs()
+    lines = {"tracks": "tracks.tsv", "chip": "chip.tsv"}
+    assert plan(sheets=lines).has_dataset
+    both = plan(
+        {"given": {"bundle": str(bundle)}, "own": {}}, lines, splits={"test": ["*:chr1"], "valid": ["*:chr2"]}
+    )
+    assert both.trained == ["own"] and list(both.given) == ["given"]
+
+
+def test_plans_of_given_models_that_cannot_work_are_refused(plan, bundle, tmp_path):
+    lines = {"tracks": "tracks.tsv", "chip": "chip.tsv"}
+    broken = tmp_path / "cut.scbind.zip"
+    broken.write_bytes(bundle.read_bytes()[:500])
+    wrong = [
+        (
+            {"models": {"own": {}}},
+            "key sheets.tracks: this key is missing, and the model own is to be trained",
+        ),
+        ({"models": {"own": {}}, "sheets": lines}, "key splits.test: this key is missing"),
+        (
+            {"models": {"own": {}}, "sheets": lines, "splits": {"test": ["*:chr1"]}},
+            "key splits.valid: this key is missing",
+        ),
+        ({"sheets": {"tracks": "tracks.tsv"}}, "key sheets.chip: sheets.tracks needs sheets.chip beside it"),
+        ({"models": {"m": {"bundle": "no.zip"}}}, "key models.m.bundle: no such file: no.zip"),
+        ({"models": {"m": {"bundle": "source:m"}}}, "key models.m.bundle: no source named 'm'"),
+        ({"models": {"m": {"bundle": str(broken)}}}, "not a bundle, or cut off"),
+        (
+            {"models": {"m": {"bundle": str(bundle), "epochs": 3}}},
+            "key models.m.epochs: has no effect on a model",
+        ),
+        ({"dataset": {"window": 100}}, "reads windows of 200 in 1000 bp, this run has 100 in 1000"),
+        ({"infer": {"model": "scbind"}}, "no model is named 'scbind'; use one of: given"),
+    ]
+    for change, message in wrong:
+        with pytest.raises(InputError) as error:
+            plan(**change)
+        assert message in str(error.value) and "\n" not in str(error.value), change
+
+
+def test_what_a_bundle_says_of_its_training_data_names_no_path(plan, tmp_path):
+    (tmp_path / "sources.tsv").write_text(
+        f"name\turl\tsha256\tlicence\npeaks.bed\thttps://x.org/p.bed\t{'0' * 64}\tfree use\n"
+    )
+    (tmp_path / "chip.tsv").write_text("cell_line\ttf\tpath\tsource\nA\tTF1\tsource:peaks.bed\tENCSR000AAA\n")
+    (tmp_path / "tracks.tsv").write_text(
+        "cell_line\tpath\tformat\tnote\nA\t" + str(tmp_path) + "/g.fa\tbam\tmine\n"
+    )
+    listed = plan(sheets={name: f"{name}.tsv" for name in ("sources", "tracks", "chip")}).training_data()
+    peaks = {
+        "cell_line": "A",
+        "tf": "TF1",
+        "file": "peaks.bed",
+        "source": "ENCSR000AAA",
+        "licence": "free use",
+    }
+    peaks |= {"url": "https://x.org/p.bed", "sha256": "0" * 64}
+    assert listed == [{"cell_line": "A", "file": "g.fa", "source": "mine"}, peaks]
