@@ -36,9 +36,8 @@ def bundle(files, tmp_path_factory):
 
 
 def unpack(bundle, folder, window=200, context=1000):
-    unpack_bundle(
-        bundle, folder, "here", window=window, context=context, metrics=folder / "stated_metrics.tsv"
-    )
+    tables = {name: folder / f"stated_{name}.tsv" for name in ("metrics", "evaluation")}
+    unpack_bundle(bundle, folder, "here", window=window, context=context, **tables)
 
 
 def refused(path, what, folder):
@@ -79,7 +78,9 @@ def test_files_come_out_as_they_went_in(files, bundle, tmp_path):
     assert before.keys() == after.keys() and all(np.array_equal(before[tf], after[tf]) for tf in before)
     assert motif_names(out / "motifs.npz") == motif_names(files.motifs)
     # the model takes its name of this run, other trained models are left out
-    assert (out / "stated_metrics.tsv").read_text() == METRICS.replace("mine", "here").rpartition("other")[0]
+    expected = METRICS.replace("mine", "here").rpartition("other")[0]
+    assert (out / "stated_evaluation.tsv").read_text() == expected
+    assert (out / "stated_metrics.tsv").read_text() == expected.rpartition("accessibility")[0]
     about = json.loads((out / "bundle.json").read_text())
     assert about["training_data"] == DATA and about["licence"] == "MIT" and about["file"] == bundle.name
     assert about["facts"]["tfs"] == ["TF1", "TF2"] and about["genome"] == "mini"

@@ -41,6 +41,7 @@ rule unpack_bundle:
         motifs="results/models/{model}/motifs.npz",
         about="results/models/{model}/bundle.json",
         metrics="results/models/{model}/stated_metrics.tsv",
+        evaluation="results/models/{model}/stated_evaluation.tsv",
     log:
         "logs/unpack_bundle/{model}.log",
     wildcard_constraints:

@@ -4,7 +4,11 @@ rule write_report:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
         cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
         windows="results/binding/windows.npz",
-        metrics="results/evaluation/metrics.tsv" if HAS_DATASET else ACCURACY,
+        metrics=(
+            "results/evaluation/metrics.tsv"
+            if HAS_DATASET
+            else f"results/models/{INFER_MODEL}/stated_evaluation.tsv"
+        ),
         curves=expand("results/models/{model}/curves.npz", model=TESTED),
         baseline_curves=expand("results/evaluation/baselines/{name}.npz", name=BASELINES),
         oracle_curves=expand("results/evaluation/{name}.npz", name=ORACLE),

@@ -10,4 +10,5 @@ with logged(snakemake.log[0]):
         window=snakemake.params.window,
         context=snakemake.params.context,
         metrics=snakemake.output.metrics,
+        evaluation=snakemake.output.evaluation,
     )

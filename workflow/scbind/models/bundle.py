@@ -95,7 +95,7 @@ def make_bundle(
     identities = json.dumps({tf: names[tf] for tf in matrices}, sort_keys=True)
     table = require(files.metrics, "evaluate the model first").read_text(encoding="utf-8").splitlines()
     rows = [line for line in table[1:] if line.partition("\t")[0] in (name, *comparators)]
-    if not any(line.startswith(f"{name}\t") for line in rows):
+    if len(_rows_of(table, name)) == 1:
         raise InputError(files.metrics, f"no row of the model {name}", "evaluate the model again")
     about = {
         "name": name,
@@ -126,6 +126,7 @@ def unpack_bundle(
     window: int,
     context: int,
     metrics: str | Path,
+    evaluation: str | Path,
 ) -> None:
     """Verify a bundle and write its files, as a training in place would have written them.
 
@@ -137,11 +138,12 @@ def unpack_bundle(
         Folder for ``model.safetensors``, ``calibration.json``, ``training.csv``, ``card.md``, ``motifs.npz`` and
         ``bundle.json`` (what the bundle says about itself).
     name
-        Name of the model here. It replaces the name that the maker of the bundle gave it in ``metrics``.
+        Name of the model here. It replaces the name that the maker of the bundle gave it in the tables.
     window, context
         Widths in bp of windows and context in this run.
-    metrics
-        The new table of the accuracy that the maker measured, of the model and of what it was compared with.
+    metrics, evaluation
+        The new tables of the accuracy that the maker measured: of the model alone, and also of what it was compared
+        with.
 
     Raises
     ------
@@ -161,8 +163,10 @@ def unpack_bundle(
     for member in (HISTORY, CARD):
         with atomic(folder / member) as path:
             path.write_bytes(members[member])
-    with atomic(metrics) as path:
-        path.write_bytes(_renamed(members[METRICS].decode(), about["name"], name).encode())
+    table = _renamed(members[METRICS].decode(), about["name"], name)
+    for output, lines in ((metrics, _rows_of(table, name)), (evaluation, table)):
+        with atomic(output) as path:
+            path.write_bytes("".join(f"{line}\n" for line in lines).encode())
     with atomic(folder / "bundle.json") as path:
         path.write_text(json.dumps({**about, "file": Path(bundle).name}, indent=1, sort_keys=True) + "\n")
     modelled = sum(facts["modelled"])
@@ -201,10 +205,14 @@ def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray]
     return matrices, identities
 
 
-def _renamed(table: str, name: str, here: str) -> str:
-    """The table of metrics with the model's name replaced in the first column."""
-    lines = table.splitlines()
+def _renamed(table: str, name: str, here: str) -> list[str]:
+    """Lines of the table of metrics, with the model's name replaced in the first column."""
     start = f"{name}\t"
-    return "".join(
-        f"{here}\t{line[len(start) :]}\n" if line.startswith(start) else f"{line}\n" for line in lines
-    )
+    return [
+        f"{here}\t{line[len(start) :]}" if line.startswith(start) else line for line in table.splitlines()
+    ]
+
+
+def _rows_of(table: list[str], name: str) -> list[str]:
+    """The header and the rows of one model."""
+    return [table[0], *(line for line in table[1:] if line.startswith(f"{name}\t"))]
