@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
-import time
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from scbind.core.errors import InputError
-from scbind.core.files import file_sha256
 from scbind.core.runlog import say
-
-BLOCK = 1 << 20  # bytes
-# HTTP status codes worth another attempt. Any other error code is final.
-TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+from scbind.plan.progress import readable
+from scbind.plan.receipts import CHECKSUMS, write_receipt
+from scbind.plan.transfer import BLOCK, Transfer, drop, refuse_full
 
 
 def fetch(
     source: str,
     output: str | Path,
     sha256: str | None = None,
-    attempts: int = 4,
+    md5: str | None = None,
+    size: int | None = None,
+    place: str | None = None,
+    asked: str | None = None,
+    attempts: int = 6,
     wait: float = 2.0,
     timeout: float = 60.0,
+    every: float = 30.0,
 ) -> None:
     """Download or copy ``source`` to ``output``.
 
@@ -36,111 +39,95 @@ def fetch(
         ``http://``, ``https://`` or ``file://`` address, or a local path.
     output
         Path of the new file. Its folder is created.
-    sha256
-        Expected checksum, hexadecimal. Without one, only the completeness of the transfer is checked.
+    sha256, md5
+        Expected checksums, hexadecimal. Those that are given are all compared. Without one, only the completeness of
+        the transfer is checked, and the log says so.
+    size
+        Expected size in bytes.
+    place
+        Where the address is written, for messages.
+    asked
+        What :func:`scbind.plan.receipts.asked_for` returned; kept in the receipt. None: no receipt is written.
     attempts
-        Number of attempts before giving up.
+        Number of attempts without progress before giving up.
     wait
         Seconds before the second attempt. The wait doubles for each further attempt.
     timeout
         An attempt fails after this many seconds without data.
+    every
+        Seconds between two lines of progress.
 
     Raises
     ------
     InputError
-        If the source does not exist, stays unreachable, or has another checksum. The message names both checksums.
+        If the source does not exist or stays unreachable, if it is a web page, has another size or checksum, or if the
+        disk has not enough space. A message about a checksum names both.
     """
     output = Path(output)
     output.parent.mkdir(parents=True, exist_ok=True)
-    expected = sha256.lower() if sha256 else None
-    if expected and output.is_file() and file_sha256(output) == expected:
-        say(f"{output} exists and has the expected checksum")
-        return
+    stated = {"sha256": sha256, "md5": md5, "size": size}
+    stated = {key: value.lower() if key != "size" else value for key, value in stated.items() if value}
+    checked = any(key in stated for key in CHECKSUMS)
     partial = output.with_name(output.name + ".partial")
+    if checked and output.is_file():
+        found = read_facts(output)
+        if not _wrong(stated, found):
+            if asked:
+                write_receipt(output, asked, source, found)
+            drop(partial)
+            say(f"{output} exists and has the expected checksum")
+            return
+    if not checked:
+        say(f"no checksum is given for {output.name}: its bytes are not verified")
     parts = urlsplit(source)
     if parts.scheme in ("http", "https"):
-        _download(source, partial, attempts, wait, timeout)
+        transfer = Transfer(source, partial, output.name, size, checked, place, timeout, every)
+        continued = transfer.run(attempts, wait)
+        found = read_facts(partial)
+        if continued and _wrong(stated, found):
+            say(f"{source}: what was continued has another checksum, perhaps because the file has changed")
+            drop(partial)
+            transfer.run(attempts, wait)
+            found = read_facts(partial)
     else:
-        path = Path(unquote(parts.path)) if parts.scheme == "file" else Path(source)
-        if not path.is_file():
-            raise InputError(path, "no such file", "correct its path in the sheet or in sources.tsv")
-        shutil.copyfile(path, partial)
-    found = file_sha256(partial)
-    if expected and found != expected:
-        partial.unlink()
+        _copy(Path(unquote(parts.path)) if parts.scheme == "file" else Path(source), partial, place)
+        found = read_facts(partial)
+    if wrong := _wrong(stated, found):
+        drop(partial)
         raise InputError(
             source,
-            f"checksum mismatch: expected sha256 {expected}, got {found}",
-            "if the file was updated on purpose, write the new checksum into sources.tsv",
+            f"{'size' if wrong == 'size' else 'checksum'} mismatch: expected {wrong} {stated[wrong]}, got {found[wrong]}",
+            f"if the file was updated on purpose, write the new {wrong} into sources.tsv",
+            place,
         )
+    if asked:
+        write_receipt(output, asked, source, found)
     os.replace(partial, output)
-    say(f"{output}: {output.stat().st_size} bytes, sha256 {found}")
-
-
-def _download(url: str, partial: Path, attempts: int, wait: float, timeout: float) -> None:
-    import requests
-    import urllib3
-
-    problem = ""
-    for attempt in range(attempts):
-        if attempt:
-            pause = wait * 2 ** (attempt - 1)
-            say(f"{url}: {problem}; trying again in {pause:g} s")
-            time.sleep(pause)
-        try:
-            if _attempt(url, partial, timeout):
-                return
-            problem = "the transfer ended early"
-        except requests.HTTPError as error:
-            code = error.response.status_code
-            if code not in TRANSIENT:
-                partial.unlink(missing_ok=True)
-                raise InputError(
-                    url, f"the server answers {code}", "correct the address in sources.tsv"
-                ) from None
-            problem = f"the server answers {code}"
-        except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
-            problem = f"{type(error).__name__}: {_short(error)}"
-    raise InputError(
-        url,
-        f"not fetched after {attempts} attempts ({problem})",
-        "check the network, or copy the file there by hand",
+    drop(partial)
+    say(
+        f"{output}: {found['size']} bytes ({readable(found['size'])}), sha256 {found['sha256']}, md5 {found['md5']}"
     )
 
 
-def _attempt(url: str, partial: Path, timeout: float) -> bool:
-    """Transfer the missing part of ``partial``. Return True if the file is complete."""
-    import requests
-
-    start = partial.stat().st_size if partial.exists() else 0
-    # Without "identity", a server may compress the transfer; lengths and ranges would then not be those of the file.
-    headers = {"Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
-    with requests.get(url, headers=headers, stream=True, timeout=timeout) as reply:
-        if reply.status_code == 416:  # no bytes after `start`: the file is complete, or it has changed
-            total = reply.headers.get("Content-Range", "").rpartition("/")[2]
-            if total.isdigit() and int(total) == start:
-                return True
-            partial.unlink()
-            return False
-        reply.raise_for_status()
-        resumed = reply.status_code == 206
-        if start and resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-            partial.unlink()
-            return False
-        length = reply.headers.get("Content-Length")
-        size = start if resumed else 0
-        if start:
-            say(f"{url}: " + (f"continued at byte {start}" if resumed else "the server restarts from byte 0"))
-        goal = size + int(length) if length is not None else None
-        with open(partial, "ab" if resumed else "wb") as handle:
-            # read1 returns the bytes received so far, so a broken connection loses none of them.
-            while block := reply.raw.read1(BLOCK):
-                handle.write(block)
-                size += len(block)
-    return goal is None or size == goal
+def read_facts(path: str | Path) -> dict[str, str | int]:
+    """Return ``sha256`` and ``md5`` (lower-case hexadecimal) and ``size`` (bytes) of a file, read once in pieces."""
+    sha256, md5, size = hashlib.sha256(), hashlib.md5(usedforsecurity=False), 0
+    with open(path, "rb") as handle:
+        while block := handle.read(BLOCK):
+            sha256.update(block)
+            md5.update(block)
+            size += len(block)
+    return {"sha256": sha256.hexdigest(), "md5": md5.hexdigest(), "size": size}
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+def _wrong(stated: dict, found: dict) -> str | None:
+    """Return the first of the stated facts that does not hold, or None."""
+    return next((key for key in stated if stated[key] != found[key]), None)
+
+
+def _copy(path: Path, partial: Path, place: str | None) -> None:
+    if not path.is_file():
+        raise InputError(path, "no such file", "correct its path in the sheet or in sources.tsv", place)
+    drop(partial)
+    refuse_full(partial.parent, path.name, path.stat().st_size, place)
+    shutil.copyfile(path, partial)

@@ -1,0 +1,262 @@
+"""Transfer a file by HTTP into a partial file: resume, retry, and stop at once where what comes cannot be the file."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.core.runlog import FULL, say
+from scbind.plan.progress import Progress, readable
+
+BLOCK = 1 << 20  # bytes
+HEAD = 1024  # bytes looked at before any is written
+# HTTP status codes worth another attempt. Any other error code is final.
+TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
+LOGIN = frozenset({401, 403})
+LONGEST_WAIT = 300.0  # seconds that a server may ask us to wait before the next attempt
+BY_HAND = "or fetch the file by hand and write its path in place of the address"
+
+
+def note_of(partial: Path) -> Path:
+    """Return the path of the note beside a partial file: where its bytes come from."""
+    return partial.with_name(f"{partial.name}.json")
+
+
+def drop(partial: Path) -> None:
+    """Remove a partial file and its note, if they are there."""
+    partial.unlink(missing_ok=True)
+    note_of(partial).unlink(missing_ok=True)
+
+
+def refuse_full(folder: Path, name: str, needed: int, place: str | None) -> None:
+    """Raise :class:`InputError` if the disk of ``folder`` has fewer than ``needed`` bytes free for file ``name``."""
+    free = shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            folder.resolve(),
+            f"no space for {name}: {readable(needed)} needed, {readable(free)} free",
+            "free space there, or make resources/ a link to a larger disk, and run again",
+            place,
+        )
+
+
+@dataclass
+class Transfer:
+    """One download by HTTP.
+
+    Parameters
+    ----------
+    url
+        ``http://`` or ``https://`` address. Redirects are followed.
+    partial
+        Path of the file that is filled. What it holds already is continued if it is known to be of the same file: by
+        the note beside it (address, and ETag or date of the file), or because a checksum is going to be compared.
+    name
+        Name of the whole file, without a folder.
+    size
+        Expected size in bytes, if known.
+    checked
+        Whether a checksum is compared at the end.
+    place
+        Where the address is written, for messages.
+    timeout
+        An attempt fails after this many seconds without data.
+    every
+        Seconds between two lines of progress.
+    """
+
+    url: str
+    partial: Path
+    name: str
+    size: int | None = None
+    checked: bool = False
+    place: str | None = None
+    timeout: float = 60.0
+    every: float = 30.0
+
+    def __post_init__(self):
+        self.continued = False  # whether the partial file holds bytes of an earlier call
+
+    def run(self, attempts: int, wait: float) -> bool:
+        """Fill the partial file. Return whether bytes of an earlier call were kept.
+
+        Parameters
+        ----------
+        attempts
+            Number of attempts without progress (1 MiB) before giving up.
+        wait
+            Seconds before the second attempt. The wait doubles for each further attempt, and is longer if the server
+            asks for it.
+
+        Raises
+        ------
+        InputError
+            If the address does not exist or stays unreachable, if the server sends a web page or a file of another
+            size, or if the disk has not enough space. What came before stays in the partial file, unless it is wrong.
+        """
+        import requests
+        import urllib3
+
+        self.continued, failed = self._usable() > 0, 0
+        while True:
+            before, asked = self._there(), 0.0
+            try:
+                if self._attempt():
+                    return self.continued
+                problem = "the transfer ended early"
+            except requests.HTTPError as error:
+                reply = error.response
+                if reply.status_code not in TRANSIENT:
+                    raise self._refused_code(reply.status_code) from None
+                problem = f"the server answers {reply.status_code}"
+                after = reply.headers.get("Retry-After", "")
+                asked = min(float(after), LONGEST_WAIT) if after.isascii() and after.isdigit() else 0.0
+            except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
+                if getattr(error, "errno", None) in FULL:
+                    raise InputError(
+                        self.partial.parent.resolve(),
+                        f"cannot write {self.partial.name}: {os.strerror(error.errno)}",
+                        "free space (or quota) there and run again; the download continues",
+                        self.place,
+                    ) from None
+                problem = f"{type(error).__name__}: {_short(error)}"
+            failed = 1 if self._there() >= before + BLOCK else failed + 1
+            if failed >= attempts:
+                raise InputError(
+                    self.url,
+                    f"not fetched after {attempts} attempts ({problem})",
+                    "check the network, or copy the file there by hand",
+                    self.place,
+                )
+            pause = max(asked, wait * 2 ** (failed - 1))
+            say(f"{self.url}: {problem}; trying again in {pause:g} s")
+            time.sleep(pause)
+
+    def _there(self) -> int:
+        return self.partial.stat().st_size if self.partial.exists() else 0
+
+    def _note(self) -> dict:
+        """Return the note beside the partial file if it is about this address, else nothing."""
+        try:
+            note = json.loads(note_of(self.partial).read_text())
+            return note if note["url"] == self.url else {}
+        except (OSError, ValueError, KeyError, TypeError):
+            return {}
+
+    def _usable(self) -> int:
+        """Return the number of bytes that can be continued. Bytes of another version of the file cannot."""
+        start = self._there()
+        if self.size is not None and start > self.size:
+            return 0
+        return start if self.checked or self._note().get("version") else 0
+
+    def _attempt(self) -> bool:
+        """Transfer the missing part. Return True if the file is complete."""
+        import requests
+
+        start = self._usable()
+        if start and start == self.size:
+            return True
+        # Without "identity", a server may compress the transfer; lengths and ranges would then not be those of the file.
+        headers = {"Accept-Encoding": "identity"}
+        if start:
+            headers["Range"] = f"bytes={start}-"
+            if version := self._note().get("version"):
+                headers["If-Range"] = version  # the server sends the whole file if it has changed
+        with requests.get(self.url, headers=headers, stream=True, timeout=self.timeout) as reply:
+            if reply.url != self.url:
+                moved = urlsplit(reply.url)  # without the query, which may hold a signature
+                say(f"{self.url}: moved to {moved.scheme}://{moved.netloc}{moved.path}")
+            if reply.status_code == 416:  # no bytes after `start`: the file is complete, or it has changed
+                total = reply.headers.get("Content-Range", "").rpartition("/")[2]
+                if total.isdigit() and int(total) == start and self.size is None:
+                    return True
+                drop(self.partial)
+                if total.isdigit() and self.size not in (None, int(total)):
+                    raise self._wrong_size(f"the server has {total} bytes")
+                return False
+            reply.raise_for_status()
+            resumed = reply.status_code == 206
+            if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
+                drop(self.partial)
+                return False
+            return self._receive(reply, start if resumed else 0)
+
+    def _receive(self, reply, begin: int) -> bool:
+        """Write the body of a reply from byte ``begin`` on, if it can be the file."""
+        length = reply.headers.get("Content-Length", "")
+        goal = begin + int(length) if length.isdigit() else None
+        # read1 returns the bytes received so far, so a broken connection loses none of them.
+        head = b""
+        while len(head) < HEAD and (block := reply.raw.read1(HEAD - len(head))):
+            head += block
+        if not begin and self._is_page(reply, head):
+            raise InputError(
+                self.url,
+                "the server sends a web page (HTML), perhaps to log in, instead of the file",
+                f"open the address in a browser and correct it, {BY_HAND}",
+                self.place,
+            )
+        if self.size is not None and goal not in (None, self.size):
+            raise self._wrong_size(f"the server has {goal} bytes")
+        goal = self.size if goal is None else goal
+        if goal is not None:
+            refuse_full(self.partial.parent, self.name, goal - self._there(), self.place)
+        if begin:
+            say(f"{self.url}: continued at byte {begin}")
+        else:
+            self._begin_anew(reply)
+        size, progress = begin, Progress(self.name, begin, goal, self.every)
+        with open(self.partial, "ab") as handle:
+            block = head
+            while block:
+                size += len(block)
+                if self.size is not None and size > self.size:
+                    drop(self.partial)
+                    raise self._wrong_size(f"the server sends more than {self.size} bytes")
+                handle.write(block)
+                progress.tell(size)
+                block = reply.raw.read1(BLOCK)
+        return goal is None or size == goal
+
+    def _begin_anew(self, reply) -> None:
+        """Drop what is there, and note which version of the file is going to come."""
+        if self._there():
+            say(f"{self.url}: starts from byte 0")
+        self.continued = False
+        drop(self.partial)
+        version = reply.headers.get("ETag", "")
+        if not version or version.startswith("W/"):  # a weak tag does not promise the same bytes
+            version = reply.headers.get("Last-Modified", "")
+        with atomic(note_of(self.partial)) as scratch:
+            scratch.write_text(json.dumps({"url": self.url, "version": version}))
+
+    def _is_page(self, reply, head: bytes) -> bool:
+        if self.name.lower().endswith((".html", ".htm")):
+            return False
+        if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
+            return True
+        kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+        # some servers call every file of an unknown kind a page; a packed file is none
+        return kind == "text/html" and b"\0" not in head
+
+    def _wrong_size(self, found: str) -> InputError:
+        remedy = "if the file was updated on purpose, write its new size and checksum into the sheet"
+        return InputError(self.url, f"{found}, but its size in the sheet is {self.size} bytes", remedy, self.place)
+
+    def _refused_code(self, code: int) -> InputError:
+        remedy = "correct the address in sources.tsv"
+        if code in LOGIN:
+            remedy = f"the file is not public: correct the address in sources.tsv, {BY_HAND}"
+        return InputError(self.url, f"the server answers {code}", remedy, self.place)
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:200]
