@@ -5,10 +5,12 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from publisher import Publisher
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as jobs have it: workers of pytest share the cores
@@ -74,6 +76,14 @@ def job_counts(text: str) -> dict[str, int]:
 def new_project() -> type[Project]:
     """What makes a working folder, for tests that need several."""
     return Project
+
+
+@pytest.fixture
+def publisher(tmp_path) -> Iterator[Publisher]:
+    """A server of files that only this test uses."""
+    publisher = Publisher(tmp_path / "published")
+    yield publisher
+    publisher.close()
 
 
 @pytest.fixture

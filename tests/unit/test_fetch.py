@@ -1,140 +1,324 @@
+import errno
 import hashlib
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import json
+import os
 
 import pytest
 from scbind.core.errors import InputError
-from scbind.plan.fetch import fetch
+from scbind.plan import transfer
+from scbind.plan.fetch import fetch, read_facts
+from scbind.plan.pending import pending_line
+from scbind.plan.progress import Progress
+from scbind.plan.receipts import asked_for
 
 DATA = bytes(range(256)) * 40
 SHA = hashlib.sha256(DATA).hexdigest()
-
-
-class Handler(BaseHTTPRequestHandler):
-    """Serves DATA; the server's ``faults`` say what goes wrong with the next requests."""
-
-    def do_GET(self):
-        server = self.server
-        server.seen.append(self.headers.get("Range"))
-        fault = server.faults.pop(0) if server.faults else None
-        if self.path != "/file":
-            return self.send_error(404)
-        if isinstance(fault, int) and fault >= 400:
-            return self.send_error(fault)
-        start, wanted = 0, self.headers.get("Range")
-        if wanted and server.ranges:
-            start = int(wanted.removeprefix("bytes=").rstrip("-"))
-            if start >= len(DATA):
-                self.send_response(416)
-                self.send_header("Content-Range", f"bytes */{len(DATA)}")
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return None
-            self.send_response(206)
-            self.send_header("Content-Range", f"bytes {start}-{len(DATA) - 1}/{len(DATA)}")
-        else:
-            self.send_response(200)
-        body = DATA[start:]
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body[:100] if fault == "cut" else body)
-        return None
-
-    def log_message(self, *args):
-        pass
+MD5 = hashlib.md5(DATA).hexdigest()
 
 
 @pytest.fixture
-def server():
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.seen, server.faults, server.ranges = [], [], True
-        server.url = f"http://127.0.0.1:{server.server_port}/file"
-        thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        yield server
-        server.shutdown()
+def url(publisher):
+    return publisher.put("file", DATA)
 
 
-def test_fetches_and_leaves_nothing_beside(server, tmp_path):
-    fetch(server.url, tmp_path / "new" / "out", SHA.upper())
-    assert (tmp_path / "new" / "out").read_bytes() == DATA
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["out"]
+@pytest.fixture
+def out(tmp_path):
+    return tmp_path / "new" / "out"
 
 
-def test_continues_a_partial_file(server, tmp_path):
-    (tmp_path / "out.partial").write_bytes(DATA[:5000])
-    fetch(server.url, tmp_path / "out", SHA)
-    assert (tmp_path / "out").read_bytes() == DATA
-    assert server.seen == ["bytes=5000-"]
+def asked(publisher):
+    """The Range of every request."""
+    return [wanted for _, wanted in publisher.seen]
 
 
-def test_starts_again_where_ranges_are_not_served(server, tmp_path):
-    server.ranges = False
-    (tmp_path / "out.partial").write_bytes(b"x" * 5000)
-    fetch(server.url, tmp_path / "out", SHA)
-    assert (tmp_path / "out").read_bytes() == DATA
+def leave(out, data, **note):
+    """Leave what an interrupted download leaves."""
+    out.parent.mkdir()
+    out.with_name("out.partial").write_bytes(data)
+    if note:
+        out.with_name("out.partial.json").write_text(json.dumps(note))
 
 
-def test_a_partial_file_that_is_whole_is_taken(server, tmp_path):
-    (tmp_path / "out.partial").write_bytes(DATA)
-    fetch(server.url, tmp_path / "out", SHA)
-    assert (tmp_path / "out").read_bytes() == DATA
+def names(folder):
+    return sorted(path.name for path in folder.iterdir()) if folder.exists() else []
 
 
-def test_a_partial_file_that_is_too_long_is_dropped(server, tmp_path):
-    (tmp_path / "out.partial").write_bytes(DATA + b"more")
-    fetch(server.url, tmp_path / "out", SHA, wait=0)
-    assert (tmp_path / "out").read_bytes() == DATA
+def test_fetches_and_leaves_nothing_beside(url, out):
+    fetch(url, out, SHA.upper())
+    assert out.read_bytes() == DATA
+    assert names(out.parent) == ["out"]
 
 
-def test_a_cut_transfer_is_continued(server, tmp_path):
-    server.faults = ["cut", "cut"]
-    fetch(server.url, tmp_path / "out", SHA, wait=0)
-    assert (tmp_path / "out").read_bytes() == DATA
-    assert server.seen == [None, "bytes=100-", "bytes=200-"]
+def test_continues_a_partial_file(publisher, url, out):
+    leave(out, DATA[:5000])
+    fetch(url, out, SHA)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == ["bytes=5000-"]
 
 
-def test_a_busy_server_is_asked_again(server, tmp_path):
-    server.faults = [503, 429]
-    fetch(server.url, tmp_path / "out", SHA, wait=0)
-    assert len(server.seen) == 3
+def test_starts_again_where_ranges_are_not_served(publisher, url, out):
+    publisher.ranges = False
+    leave(out, b"x" * 5000)
+    fetch(url, out, SHA)
+    assert out.read_bytes() == DATA
 
 
-def test_gives_up_and_keeps_what_came(server, tmp_path):
-    server.faults = ["cut"] * 2
+def test_a_partial_file_that_is_whole_is_taken(url, out):
+    leave(out, DATA)
+    fetch(url, out, SHA)
+    assert out.read_bytes() == DATA
+
+
+def test_a_partial_file_that_is_too_long_is_dropped(url, out):
+    leave(out, DATA + b"more")
+    fetch(url, out, SHA, wait=0)
+    assert out.read_bytes() == DATA
+
+
+def test_a_cut_transfer_is_continued(publisher, url, out):
+    publisher.faults["file"] = ["cut", "cut"]
+    fetch(url, out, SHA, wait=0)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [None, "bytes=100-", "bytes=200-"]
+
+
+def test_a_cut_transfer_is_continued_without_a_checksum(publisher, url, out):
+    publisher.faults["file"] = ["cut"]
+    fetch(url, out, wait=0)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [None, "bytes=100-"]
+    assert names(out.parent) == ["out"]
+
+
+def test_what_may_be_of_another_file_is_not_continued_without_a_checksum(publisher, url, out):
+    publisher.versions = False
+    leave(out, b"x" * 5000)
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [None]
+
+
+def test_a_file_that_changed_meanwhile_starts_again(publisher, url, out):
+    leave(out, b"x" * 5000, url=url, version='"of another day"')
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == ["bytes=5000-"]
+
+
+def test_a_continued_file_with_another_checksum_starts_again(publisher, url, out, capsys):
+    leave(out, b"x" * 5000)
+    fetch(url, out, md5=MD5)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == ["bytes=5000-", None]
+    assert "what was continued has another checksum" in capsys.readouterr().err
+
+
+def test_a_slow_file_comes_whole(publisher, url, out, capsys):
+    publisher.faults["file"] = ["slow"]
+    fetch(url, out, SHA, every=0)
+    assert out.read_bytes() == DATA
+    assert "out: 10.2 kB of 10.2 kB (100%), " in capsys.readouterr().err
+
+
+def test_a_busy_server_is_asked_again(publisher, url, out):
+    publisher.faults["file"] = [503, 429]
+    fetch(url, out, SHA, wait=0)
+    assert len(publisher.seen) == 3
+
+
+def test_waits_as_long_as_the_server_asks(publisher, url, out, monkeypatch):
+    pauses = []
+    monkeypatch.setattr(transfer.time, "sleep", pauses.append)
+    publisher.faults["file"], publisher.retry_after = [503, 503, None], "17"
+    fetch(url, out, SHA, wait=10)
+    assert pauses == [17, 20]
+
+
+def test_a_moved_file_is_followed(publisher, url, out, capsys):
+    publisher.moved["old"] = "file"
+    fetch(publisher.url("old"), out, SHA)
+    assert out.read_bytes() == DATA
+    assert f"old: moved to {url}" in capsys.readouterr().err
+
+
+def test_gives_up_and_keeps_what_came(publisher, url, out):
+    publisher.faults["file"] = ["cut"] * 2
     with pytest.raises(InputError, match=r"not fetched after 2 attempts .* copy the file there by hand"):
-        fetch(server.url, tmp_path / "out", SHA, attempts=2, wait=0)
-    assert not (tmp_path / "out").exists()
-    assert (tmp_path / "out.partial").read_bytes() == DATA[:200]
+        fetch(url, out, SHA, attempts=2, wait=0)
+    assert not out.exists()
+    assert out.with_name("out.partial").read_bytes() == DATA[:200]
 
 
-def test_missing_page_is_not_asked_twice(server, tmp_path):
-    with pytest.raises(InputError, match=r"the server answers 404; correct the address"):
-        fetch(server.url + "s", tmp_path / "out", SHA, wait=0)
-    assert len(server.seen) == 1
+def test_attempts_with_progress_do_not_count(publisher, out, monkeypatch):
+    monkeypatch.setattr(transfer, "BLOCK", 100)
+    url = publisher.put("file", DATA)
+    publisher.faults["file"] = ["half"] * 5
+    fetch(url, out, SHA, attempts=2, wait=0)
+    assert len(publisher.seen) == 6
 
 
-def test_wrong_checksum_names_both(server, tmp_path):
-    with pytest.raises(InputError, match=f"expected sha256 {'0' * 64}, got {SHA}"):
-        fetch(server.url, tmp_path / "out", "0" * 64)
-    assert list(tmp_path.iterdir()) == []
+def test_missing_page_is_not_asked_twice(publisher, url, out):
+    with pytest.raises(InputError, match=r"files, sources.tsv, line 3: the server answers 404; correct the"):
+        fetch(url + "s", out, SHA, wait=0, place="sources.tsv, line 3")
+    assert len(publisher.seen) == 1
 
 
-def test_present_file_needs_no_network(tmp_path):
-    (tmp_path / "out").write_bytes(DATA)
-    fetch("http://127.0.0.1:9/file", tmp_path / "out", SHA, attempts=1)
-    assert (tmp_path / "out").read_bytes() == DATA
+def test_a_file_that_is_not_public_is_said(publisher, url, out):
+    publisher.faults["file"] = [403]
+    with pytest.raises(InputError, match=r"the server answers 403; the file is not public: .* by hand"):
+        fetch(url, out, SHA, wait=0)
 
 
-def test_present_file_with_another_checksum_is_replaced(server, tmp_path):
-    (tmp_path / "out").write_bytes(b"old")
-    fetch(server.url, tmp_path / "out", SHA)
-    assert (tmp_path / "out").read_bytes() == DATA
+@pytest.mark.parametrize("fault", ["login", "login as a file"])
+@pytest.mark.parametrize("facts", [{}, {"md5": MD5, "size": len(DATA)}])
+def test_a_login_page_is_refused(publisher, url, out, fault, facts):
+    publisher.faults["file"] = [fault]
+    with pytest.raises(InputError, match=r"/file, sources.tsv, line 3: the server sends a web page \(HTML\)"):
+        fetch(url, out, **facts, place="sources.tsv, line 3", wait=0)
+    assert names(out.parent) == []
+    assert len(publisher.seen) == 1
 
 
-def test_unreachable_server_is_said(tmp_path):
+def test_a_login_page_does_not_cost_what_is_there(publisher, url, out):
+    leave(out, DATA[:5000])
+    publisher.faults["file"] = ["login"]
+    with pytest.raises(InputError, match="web page"):
+        fetch(url, out, SHA)
+    assert out.with_name("out.partial").read_bytes() == DATA[:5000]
+
+
+def test_a_page_that_is_asked_for_is_fetched(publisher, url, tmp_path):
+    publisher.faults["file"] = ["login"]
+    fetch(url, tmp_path / "page.html")
+    assert b"Log in" in (tmp_path / "page.html").read_bytes()
+
+
+def test_a_packed_file_that_is_called_a_page_is_fetched(publisher, url, out):
+    publisher.kind = "text/html"
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+
+
+@pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
+def test_another_size_is_refused_before_the_first_byte(publisher, url, out, size):
+    message = f"the server has {len(DATA)} bytes, but its size in the sheet is {size} bytes; if the file was"
+    with pytest.raises(InputError, match=message):
+        fetch(url, out, size=size)
+    assert names(out.parent) == []
+    assert len(publisher.seen) == 1
+
+
+def test_a_download_larger_than_its_size_stops(publisher, out):
+    url = publisher.put("file", bytes(30_000_000))
+    publisher.faults["file"] = ["no length"]
+    written = []
+
+    class Counted(Progress):
+        def tell(self, got):
+            written.append(got)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transfer, "Progress", Counted)
+        with pytest.raises(InputError, match="sends more than 5000 bytes, but its size in the sheet is 5000"):
+            fetch(url, out, size=5000)
+    assert max(written) <= 5000
+    assert names(out.parent) == []
+
+
+def test_a_download_smaller_than_its_size_is_incomplete(publisher, url, out):
+    publisher.faults["file"] = ["no length"]
+    message = f"the server has {len(DATA)} bytes, but its size in the sheet is {len(DATA) + 1}"
+    with pytest.raises(InputError, match=message):
+        fetch(url, out, size=len(DATA) + 1, wait=0)
+    assert names(out.parent) == []
+
+
+def test_size_and_both_checksums_may_be_given(url, out):
+    fetch(url, out, SHA, MD5.upper(), len(DATA))
+    assert out.read_bytes() == DATA
+
+
+def full(free):
+    return lambda folder: type("usage", (), {"free": free})
+
+
+@pytest.mark.parametrize("facts", [{}, {"size": len(DATA)}])
+def test_space_is_checked_before_the_first_byte(publisher, url, out, monkeypatch, facts):
+    monkeypatch.setattr(transfer.shutil, "disk_usage", full(10_000))
+    message = f"{out.parent.resolve()}: no space for out: 10.2 kB needed, 10 kB free; free space there"
+    with pytest.raises(InputError, match=message):
+        fetch(url, out, **facts)
+    assert names(out.parent) == []
+
+
+def test_what_is_there_needs_no_space(url, out, monkeypatch):
+    leave(out, DATA[:5000])
+    monkeypatch.setattr(transfer.shutil, "disk_usage", full(len(DATA) - 5000))
+    fetch(url, out, SHA)
+    assert out.read_bytes() == DATA
+
+
+def test_space_for_a_copy_is_checked(tmp_path, out, monkeypatch):
+    (tmp_path / "a").write_bytes(DATA)
+    monkeypatch.setattr(transfer.shutil, "disk_usage", full(100))
+    with pytest.raises(InputError, match="no space for a: 10.2 kB needed, 100 bytes free"):
+        fetch(str(tmp_path / "a"), out)
+    assert names(out.parent) == []
+
+
+def test_a_disk_that_fills_up_is_not_tried_again(publisher, url, out, monkeypatch):
+    def tell(self, got):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Progress, "tell", tell)
+    with pytest.raises(InputError, match="cannot write out.partial: No space left on device; free space"):
+        fetch(url, out, SHA)
+    assert len(publisher.seen) == 1
+
+
+@pytest.mark.parametrize(
+    ("facts", "message"),
+    [
+        ({"sha256": "0" * 64}, f"expected sha256 {'0' * 64}, got {SHA}"),
+        ({"md5": "0" * 32}, f"expected md5 {'0' * 32}, got {MD5}"),
+        ({"sha256": SHA, "md5": "0" * 32}, f"expected md5 {'0' * 32}, got {MD5}"),
+        ({"sha256": "0" * 64, "md5": MD5}, f"expected sha256 {'0' * 64}, got {SHA}"),
+    ],
+)
+def test_wrong_checksum_names_both(publisher, url, out, facts, message):
+    with pytest.raises(InputError, match=message):
+        fetch(url, out, **facts)
+    assert names(out.parent) == []
+    assert len(publisher.seen) == 1
+
+
+def test_a_missing_checksum_is_said(url, out, capsys):
+    fetch(url, out)
+    said = capsys.readouterr().err
+    assert "no checksum is given for out: its bytes are not verified" in said
+    assert f"sha256 {SHA}, md5 {MD5}" in said
+    fetch(url, out, md5=MD5)
+    assert "no checksum" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("facts", [{"sha256": SHA}, {"md5": MD5}])
+def test_present_file_needs_no_network(out, facts):
+    out.parent.mkdir()
+    out.write_bytes(DATA)
+    fetch("http://127.0.0.1:9/file", out, **facts, attempts=1)
+    assert out.read_bytes() == DATA
+
+
+def test_present_file_with_another_checksum_is_replaced(url, out):
+    out.parent.mkdir()
+    out.write_bytes(b"old")
+    fetch(url, out, SHA)
+    assert out.read_bytes() == DATA
+
+
+def test_unreachable_server_is_said(out):
     with pytest.raises(InputError, match="127.0.0.1:9/file: not fetched after 1 attempts"):
-        fetch("http://127.0.0.1:9/file", tmp_path / "out", SHA, attempts=1)
+        fetch("http://127.0.0.1:9/file", out, SHA, attempts=1)
 
 
 @pytest.mark.parametrize("form", ["{}", "file://{}"])
@@ -145,6 +329,80 @@ def test_copies_local_files(tmp_path, form):
     assert (tmp_path / "out").read_bytes() == DATA
 
 
+def test_a_copy_of_another_size_is_refused(tmp_path, out):
+    (tmp_path / "a").write_bytes(DATA)
+    with pytest.raises(InputError, match=f"size mismatch: expected size 5, got {len(DATA)}"):
+        fetch(str(tmp_path / "a"), out, size=5)
+    assert names(out.parent) == []
+
+
 def test_local_file_that_is_missing(tmp_path):
     with pytest.raises(InputError, match="nothing: no such file; correct its path"):
         fetch(str(tmp_path / "nothing"), tmp_path / "out")
+
+
+def test_facts_of_a_file(tmp_path):
+    (tmp_path / "a").write_bytes(DATA * 300)  # more than a block
+    found = read_facts(tmp_path / "a")
+    assert found["size"] == os.path.getsize(tmp_path / "a")
+    assert found["md5"] == hashlib.md5(DATA * 300).hexdigest()
+    assert found["sha256"] == hashlib.sha256(DATA * 300).hexdigest()
+
+
+def row(url, sha256="", md5="", size=None):
+    return {"url": url, "sha256": sha256, "md5": md5, "size": size}
+
+
+def test_a_receipt_tells_which_edits_are_about_another_file(url, out):
+    first = asked_for(row(url), out)
+    fetch(url, out, asked=first)
+    same = [row(url), row(url, SHA), row(url, SHA, MD5, len(DATA)), row("http://mirror/", md5=MD5)]
+    assert {asked_for(each, out) for each in same} == {first}
+    other = [row("http://mirror/"), row(url, "0" * 64), row(url, SHA, "0" * 32), row(url, SHA, size=5)]
+    texts = {asked_for(each, out) for each in other}
+    assert len(texts) == len(other) and first not in texts
+
+
+def test_a_receipt_is_of_the_last_file(publisher, url, out):
+    fetch(url, out, asked=asked_for(row(url, SHA), out))
+    publisher.put("file", b"new")
+    new = row(url, md5=hashlib.md5(b"new").hexdigest())
+    second = asked_for(new, out)
+    fetch(url, out, md5=new["md5"], asked=second)
+    assert asked_for(new, out) == second != asked_for(row(url, SHA), out)
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"asked": "x"'])
+def test_a_damaged_receipt_is_no_receipt(url, out, text):
+    fresh = asked_for(row(url), out)
+    (out.parent / ".receipts").mkdir(parents=True)
+    (out.parent / ".receipts/out.json").write_text(text)
+    assert asked_for(row(url), out) == fresh
+
+
+def test_progress_is_a_line_now_and_then(capsys):
+    ticks = iter(range(100))
+    progress = Progress("a.gz", 0, 4_000_000, every=30, clock=lambda: next(ticks))
+    for block in range(1, 62):
+        progress.tell(block * 50_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "a.gz: 1.5 MB of 4 MB (38%), 50 kB/s, 50 s left",
+        "a.gz: 3 MB of 4 MB (75%), 50 kB/s, 20 s left",
+    ]
+
+
+def test_progress_of_a_file_of_unknown_size(capsys):
+    ticks = iter([0, 30])
+    Progress("a.gz", 1000, None, every=30, clock=lambda: next(ticks)).tell(61_000)
+    assert capsys.readouterr().err == "a.gz: 61 kB, 2 kB/s\n"
+
+
+def test_line_of_what_is_to_be_downloaded(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer.shutil, "disk_usage", full(5_000_000_000))
+    rows = {"a": row("", SHA, size=3_000_000_000), "b": row("", md5=MD5), "c": row("", size=2_000_500_000)}
+    line = "To download: 3 files; 5 GB; 1 of unknown size; 1 without a checksum, so their bytes are not verified; "
+    assert pending_line(rows, tmp_path / "none") == line + "5 GB free, too little"
+    (tmp_path / "a.partial").write_bytes(bytes(1_000_000))
+    line = line.replace("5 GB;", "5 GB; 1 MB of them are there in part;")
+    assert pending_line(rows, tmp_path) == line + "5 GB free"
+    assert pending_line({"a": rows["a"]}, tmp_path).startswith("To download: 1 file; 3 GB; 1 MB of them")

@@ -163,15 +163,37 @@ def test_data_folder_comes_from_config_before_environment(project, tmp_path):
 
 
 def test_sources_and_addresses_become_downloads(project, tmp_path):
-    (tmp_path / "sources.tsv").write_text("name\turl\tsha256\nhg.fa\thttps://x.org/hg.fa\t" + "0" * 64 + "\n")
+    facts = {"sha256": "0" * 64, "md5": "AB" * 16, "size": "012"}
+    lines = [
+        ["name", "url", *facts],
+        ["hg.fa", "https://x.org/hg.fa", *facts.values()],
+        ["spare", "https://x.org"],
+    ]
+    (tmp_path / "sources.tsv").write_text("".join("\t".join(line) + "\n" for line in lines))
     plan = project(
         {"sheets": {"sources": "sources.tsv"}, "genome": {"fasta": "source:hg.fa"}},
         chip="cell_line\ttf\tpath\nA\tCTCF\thttps://x.org/a/b.bed?x=1\n",
     )
     assert plan.config["genome"]["fasta"] == "resources/hg.fa"
-    assert plan.sources["hg.fa"] == {"url": "https://x.org/hg.fa", "sha256": "0" * 64, "licence": ""}
+    assert plan.sources["hg.fa"] == {
+        "url": "https://x.org/hg.fa",
+        **facts,
+        "md5": "ab" * 16,
+        "size": 12,
+        "licence": "",
+        "place": "sources.tsv, line 2",
+    }
     name = plan.chip[0]["path"].removeprefix("resources/")
-    assert name.endswith("-b.bed_x_1") and plan.sources[name]["url"] == "https://x.org/a/b.bed?x=1"
+    assert name.endswith("-b.bed_x_1")
+    assert plan.sources[name] == {
+        "url": "https://x.org/a/b.bed?x=1",
+        "sha256": "",
+        "md5": "",
+        "size": None,
+        "licence": "",
+        "place": "chip.tsv, line 2, column path",
+    }
+    assert plan.downloads() == sorted(["resources/hg.fa", f"resources/{name}"])
 
 
 def test_demo_files_are_made_not_missed(project):
@@ -269,12 +291,28 @@ def test_bad_sheet_is_one_line_with_place_and_remedy(project, texts, message):
     ("row", "message"),
     [
         ("a\thttps://x\t\na\thttps://y\t", "sources.tsv, line 3: source 'a' is listed twice"),
-        ("a\thttps://x\tabc", "line 2: sha256 is not 64 hexadecimal digits"),
+        (
+            "a\thttps://x\tabc",
+            "line 2: sha256 'abc' is not 64 hexadecimal digits; copy it from the publisher, run",
+        ),
+        (f"a\thttps://x\t{'g' * 64}", "line 2: sha256 'gggg"),
+        (
+            f"a\thttps://x\t\t{'0' * 31}",
+            f"line 2: md5 '{'0' * 31}' is not 32 hexadecimal digits; copy it from",
+        ),
+        (f"a\thttps://x\t\t{'x' * 32}", f"line 2: md5 '{'x' * 32}' is not 32 hexadecimal digits"),
+        *(
+            (
+                f"a\thttps://x\t\t\t{size}",
+                f"line 2: size '{size}' is not a whole number of bytes; write digits only",
+            )
+            for size in ("1.5", "1,000", "1e9", "-3", "0", "²", "5 GB", "9" * 30)
+        ),
         ("demo\thttps://x\t", "line 2: the name 'demo' is taken"),
     ],
 )
 def test_bad_sources(project, tmp_path, row, message):
-    (tmp_path / "sources.tsv").write_text(f"name\turl\tsha256\n{row}\n")
+    (tmp_path / "sources.tsv").write_text(f"name\turl\tsha256\tmd5\tsize\n{row}\n")
     with pytest.raises(InputError) as caught:
         project({"sheets": {"sources": "sources.tsv"}})
     assert message in str(caught.value)

@@ -1,4 +1,5 @@
 # Reads and checks the configuration and the sheets. Defines the helpers that several rule files use.
+import atexit
 import re
 import sys
 from pathlib import Path
@@ -16,6 +17,8 @@ from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
 from scbind.plan.digests import keep_digests, list_modules, source_digest, template_digest
 from scbind.plan.paths import DEMO_FOLDER
+from scbind.plan.pending import pending_line
+from scbind.plan.receipts import asked_for
 
 if re.search(r"\s", sys.executable):
     raise WorkflowError(

@@ -1,5 +1,11 @@
-# Targets that a user can request by name: snakemake peaks, train, bundle, infer, evaluate, report. The default target, rule
-# all, is in the Snakefile.
+# Targets that a user can request by name: snakemake download, peaks, train, bundle, infer, evaluate, report. The
+# default target, rule all, is in the Snakefile.
+rule download:
+    input:
+        PLAN.downloads(),
+    localrule: True
+
+
 rule peaks:
     input:
         "results/peaks/consensus.bed",

@@ -94,9 +94,10 @@ def fetch(
         found = read_facts(partial)
     if wrong := _wrong(stated, found):
         drop(partial)
+        kind = "size" if wrong == "size" else "checksum"
         raise InputError(
             source,
-            f"{'size' if wrong == 'size' else 'checksum'} mismatch: expected {wrong} {stated[wrong]}, got {found[wrong]}",
+            f"{kind} mismatch: expected {wrong} {stated[wrong]}, got {found[wrong]}",
             f"if the file was updated on purpose, write the new {wrong} into sources.tsv",
             place,
         )

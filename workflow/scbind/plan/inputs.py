@@ -25,7 +25,7 @@ class Plan:
     config
         The checked configuration, with resolved input paths.
     sources
-        Name -> ``{"url", "sha256", "licence"}``. The file becomes ``resources/{name}``.
+        Name -> ``{"url", "sha256", "md5", "size", "licence", "place"}``. The file becomes ``resources/{name}``.
     tracks
         Cell line -> list of ``{"path", "format", "region", "note"}``.
     chip
@@ -101,3 +101,8 @@ class Plan:
         paths += self.given.values()
         paths += [self.config[section][key] for section, key, _ in CONFIG_PATHS]
         return sorted({path for path in paths if path})
+
+    def downloads(self) -> list[str]:
+        """Input files that are fetched, sorted. Sources that nothing names are not among them."""
+        fetched = {f"resources/{name}" for name in self.sources}
+        return [path for path in self.inputs() if path in fetched]

@@ -25,7 +25,7 @@ class Resolver:
     Attributes
     ----------
     sources
-        Name -> ``{"url", "sha256"}``. Addresses in place of paths are added.
+        Name -> ``{"url", "sha256", "md5", "size", "licence", "place"}``. Addresses in place of paths are added.
     data
         The folder that ``{data}`` stands for, if there is one.
     """
@@ -60,7 +60,8 @@ class Resolver:
         if text.startswith(("http://", "https://", "file://")):
             name = f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-{text.rstrip('/').rpartition('/')[2]}"
             name = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
-            self.sources[name] = {"url": text, "sha256": ""}
+            unknown = {"sha256": "", "md5": "", "size": None, "licence": ""}
+            self.sources[name] = {"url": text, **unknown, "place": f"{file}, {where}"}
             return f"resources/{name}"
         if text.startswith(DEMO_FOLDER):
             return text

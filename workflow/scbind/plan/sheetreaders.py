@@ -16,10 +16,14 @@ BARCODE_LISTS = ("barcodes.tsv", "barcodes.tsv.gz")  # in filtered_peak_bc_matri
 YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
 TRACK_FORMATS = ("fragments", "bam", "insertions", "coverage")
 SAMPLE_FORMATS = ("fragments", "bam")
+DIGITS = {"sha256": 64, "md5": 32}  # hexadecimal
 
 
 def read_source_rows(path: str) -> dict[str, dict]:
-    """Return name -> ``{"url", "sha256", "licence"}`` of every file to fetch."""
+    """Return name -> ``{"url", "sha256", "md5", "size", "licence", "place"}`` of every file to fetch.
+
+    Checksums are lower-case or empty, ``size`` is in bytes or None, and ``place`` is the row, for messages.
+    """
     sources: dict[str, dict] = {}
     for number, row in read_table(path, "sources"):
         name = _name(row["name"], path, "name", number)
@@ -27,9 +31,21 @@ def read_source_rows(path: str) -> dict[str, dict]:
             raise InputError(path, f"source {name!r} is listed twice", "keep one row", f"line {number}")
         if name == "demo" or name == "README.md":
             raise InputError(path, f"the name {name!r} is taken", "choose another name", f"line {number}")
-        if row["sha256"] and not re.fullmatch(r"[0-9a-fA-F]{64}", row["sha256"]):
-            raise InputError(path, "sha256 is not 64 hexadecimal digits", "run sha256sum", f"line {number}")
-        sources[name] = {"url": row["url"], "sha256": row["sha256"], "licence": row["licence"]}
+        for column, digits in DIGITS.items():
+            if row[column] and not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", row[column]):
+                problem = f"{column} {row[column]!r} is not {digits} hexadecimal digits"
+                remedy = f"copy it from the publisher, run {column}sum, or leave it empty"
+                raise InputError(path, problem, remedy, f"line {number}")
+        if row["size"] and not re.fullmatch(r"0*[1-9][0-9]{0,17}", row["size"]):
+            problem = f"size {row['size']!r} is not a whole number of bytes"
+            raise InputError(path, problem, "write digits only, or leave it empty", f"line {number}")
+        sources[name] = {
+            "url": row["url"],
+            **{column: row[column].lower() for column in DIGITS},
+            "size": int(row["size"]) if row["size"] else None,
+            "licence": row["licence"],
+            "place": f"{path}, line {number}",
+        }
     return sources
 
 

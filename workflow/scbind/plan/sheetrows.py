@@ -11,7 +11,7 @@ from scbind.formats.fields import split_fields
 
 SEPARATORS = "\t;,"
 COLUMNS = {  # sheet -> (required columns, optional columns)
-    "sources": (("name", "url"), ("version", "sha256", "licence", "note")),
+    "sources": (("name", "url"), ("version", "sha256", "md5", "size", "licence", "note")),
     "tracks": (("cell_line", "path", "format"), ("region", "note")),
     "chip": (("cell_line", "tf", "path"), ("relaxed", "source")),
     "samples": (

@@ -164,7 +164,7 @@ class Transfer:
         start = self._usable()
         if start and start == self.size:
             return True
-        # Without "identity", a server may compress the transfer; lengths and ranges would then not be those of the file.
+        # Without "identity", a server may compress the transfer. Lengths and ranges would then not be the file's.
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
@@ -191,12 +191,19 @@ class Transfer:
 
     def _receive(self, reply, begin: int) -> bool:
         """Write the body of a reply from byte ``begin`` on, if it can be the file."""
+        from urllib3.exceptions import HTTPError
+
         length = reply.headers.get("Content-Length", "")
         goal = begin + int(length) if length.isdigit() else None
         # read1 returns the bytes received so far, so a broken connection loses none of them.
-        head = b""
-        while len(head) < HEAD and (block := reply.raw.read1(HEAD - len(head))):
-            head += block
+        head, broken = b"", None
+        try:
+            while len(head) < HEAD and (block := reply.raw.read1(HEAD - len(head))):
+                head += block
+        except (HTTPError, OSError) as error:
+            if not head:
+                raise
+            broken = error
         if not begin and self._is_page(reply, head):
             raise InputError(
                 self.url,
@@ -223,6 +230,8 @@ class Transfer:
                     raise self._wrong_size(f"the server sends more than {self.size} bytes")
                 handle.write(block)
                 progress.tell(size)
+                if broken:
+                    raise broken
                 block = reply.raw.read1(BLOCK)
         return goal is None or size == goal
 
@@ -249,7 +258,9 @@ class Transfer:
 
     def _wrong_size(self, found: str) -> InputError:
         remedy = "if the file was updated on purpose, write its new size and checksum into the sheet"
-        return InputError(self.url, f"{found}, but its size in the sheet is {self.size} bytes", remedy, self.place)
+        return InputError(
+            self.url, f"{found}, but its size in the sheet is {self.size} bytes", remedy, self.place
+        )
 
     def _refused_code(self, code: int) -> InputError:
         remedy = "correct the address in sources.tsv"

@@ -1,0 +1,103 @@
+"""A made-up publisher: a local HTTP server with ranges, checksums of its files, and faults on demand."""
+
+import hashlib
+import threading
+from email.utils import formatdate
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from urllib.parse import unquote
+
+LOGIN = b"\n<!DOCTYPE html>\n<html><body><form>Log in</form></body></html>\n"
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        publisher = self.server.publisher
+        name, wanted = unquote(self.path).lstrip("/"), self.headers.get("Range")
+        publisher.seen.append((name, wanted))
+        faults = publisher.faults.get(name)
+        fault = faults.pop(0) if faults else None
+        if name in publisher.moved:
+            self.send_response(301)
+            self.send_header("Location", f"/{publisher.moved[name]}")
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        if isinstance(fault, int):
+            self.send_response(fault)
+            self.send_header("Retry-After", publisher.retry_after)
+            self.send_header("Content-Length", "0")
+            return self.end_headers()
+        path = publisher.folder / name
+        if fault in ("login", "login as a file"):
+            return self.reply(
+                LOGIN, "text/html; charset=utf-8" if fault == "login" else "binary/octet-stream"
+            )
+        if not path.is_file():
+            return self.send_error(404)
+        data = path.read_bytes()
+        version = f'"{hashlib.md5(data).hexdigest()}"'
+        unchanged = self.headers.get("If-Range", version) == version
+        if not (wanted and publisher.ranges and unchanged):
+            return self.reply(data, publisher.kind, version, fault=fault)
+        start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        if start < len(data):
+            span = f"bytes {start}-{len(data) - 1}/{len(data)}"
+            return self.reply(data[start:], publisher.kind, version, span, fault)
+        self.send_response(416)
+        self.send_header("Content-Range", f"bytes */{len(data)}")
+        self.send_header("Content-Length", "0")
+        return self.end_headers()
+
+    def reply(self, body, kind, version=None, span=None, fault=None):
+        self.send_response(206 if span else 200)
+        self.send_header("Content-Type", kind)
+        if version and self.server.publisher.versions:
+            self.send_header("ETag", version)
+            self.send_header("Last-Modified", formatdate(0, usegmt=True))
+        if span:
+            self.send_header("Content-Range", span)
+        if fault == "no length":
+            self.close_connection = True
+        else:
+            self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        body = body[:100] if fault == "cut" else body[: len(body) // 2] if fault == "half" else body
+        step = max(1, len(body) // 20) if fault == "slow" else len(body) or 1
+        for begin in range(0, len(body), step):
+            self.wfile.write(body[begin : begin + step])
+            self.wfile.flush()
+
+    def log_message(self, *args):
+        pass
+
+
+class Publisher:
+    """Serves a folder from its creation until :meth:`close`.
+
+    ``faults``: file -> what goes wrong with its next requests, in turn: a status, ``"cut"`` (after 100 bytes),
+    ``"half"``, ``"slow"`` (in many pieces), ``"no length"``, ``"login"``, ``"login as a file"``, or None.
+    ``moved``: file -> where it is now. ``seen``: ``(file, Range)`` of every request.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self.faults, self.moved, self.seen = {}, {}, []
+        self.ranges, self.versions, self.kind, self.retry_after = True, True, "binary/octet-stream", "0"
+        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.server.publisher = self
+        threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()
+
+    def url(self, name: str) -> str:
+        return f"http://127.0.0.1:{self.server.server_port}/{name}"
+
+    def put(self, name: str, data: bytes) -> str:
+        """Publish a file; return its address."""
+        path = self.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return self.url(name)
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
