@@ -196,6 +196,23 @@ def test_sources_and_addresses_become_downloads(project, tmp_path):
     assert plan.downloads() == sorted(["resources/hg.fa", f"resources/{name}"])
 
 
+def test_a_file_put_in_place_of_a_download_has_its_size(project, tmp_path):
+    (tmp_path / "sources.tsv").write_text("name\turl\tsize\nhg.fa\thttps://x.org/hg.fa\t3\n")
+    plan = project({"sheets": {"sources": "sources.tsv"}, "genome": {"fasta": "source:hg.fa"}})
+    checks.check_sizes(plan)
+    (tmp_path / "resources").mkdir()
+    (tmp_path / "resources/hg.fa").write_text(">a\n")
+    checks.check_sizes(plan)
+    (tmp_path / "resources/hg.fa").write_text(">a")
+    message = (
+        "resources/hg.fa, sources.tsv, line 2: has 2 bytes, but its size in the sheet is 3 bytes; remove it"
+    )
+    with pytest.raises(InputError, match=message):
+        checks.check_sizes(plan)
+    write_receipt("resources/hg.fa", "asked", "url", {})  # the rule compares what was fetched
+    checks.check_sizes(plan)
+
+
 def test_demo_files_are_made_not_missed(project):
     plan = project(chip="cell_line\ttf\tpath\nA\tCTCF\tresources/demo/chip/x.bed\n")
     assert plan.chip[0]["path"] == "resources/demo/chip/x.bed"

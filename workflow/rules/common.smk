@@ -40,6 +40,8 @@ def genome_names():
 try:
     PLAN = sheets.load_plan(settings.check_config(config, CONFIG_FILE), CONFIG_FILE)
     checks.check_demo(PLAN, demo_files())
+    if workflow.is_main_process:  # not while a job runs
+        checks.check_sizes(PLAN)
     GENOME_NAMES = genome_names()
     if GENOME_NAMES:
         checks.check_chromosomes(PLAN, CONFIG_FILE, GENOME_NAMES)

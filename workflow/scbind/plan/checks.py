@@ -11,6 +11,7 @@ from scbind.dataset.splitrules import parse_rule
 from scbind.formats.bundlefile import check_widths, read_about
 from scbind.plan.inputs import Plan
 from scbind.plan.paths import DEMO_FOLDER
+from scbind.plan.receipts import receipt_of
 
 
 def check_splits(splits: Mapping, lines: list[str], label: str) -> None:
@@ -37,6 +38,20 @@ def check_chromosomes(plan: Plan, label: str, names: Sequence[str]) -> None:
         if name and name not in names:
             place = f"region {row['region']}"
             raise InputError(plan.sheets["tracks"], f"no chromosome {name!r} in the genome", shown, place)
+
+
+def check_sizes(plan: Plan) -> None:
+    """Check the size of files that somebody put in place of a download: there is no receipt of them.
+
+    Raises :class:`InputError` for the first with another size than the sheet of sources states.
+    """
+    for path in plan.downloads():
+        row = plan.sources[path.rpartition("/")[2]]
+        if row["size"] and os.path.isfile(path) and not receipt_of(path).exists():
+            found = os.path.getsize(path)
+            if found != row["size"]:
+                problem = f"has {found} bytes, but its size in the sheet is {row['size']} bytes"
+                raise InputError(path, problem, "remove it, so that it is downloaded", row["place"])
 
 
 def check_demo(plan: Plan, made: Sequence[str]) -> None:
