@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from scbind.core.errors import InputError
 from scbind.demo.atlas import demo_files
 from scbind.plan import checks, chromosomes, settings, sheetrows, sheets
+from scbind.plan.receipts import write_receipt
 
 CONFIG = {
     "genome": {"name": "g", "fasta": "g.fa"},

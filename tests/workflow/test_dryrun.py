@@ -29,7 +29,7 @@ def test_plan_of_the_demo(project):
         "record_provenance": 1,
     }
     assert expected.items() <= jobs.items()
-    assert "download" not in jobs and "bam_fragments" not in jobs
+    assert "fetch_source" not in jobs and "bam_fragments" not in jobs
 
 
 def test_both_entry_points_plan_the_same(project):
@@ -194,7 +194,7 @@ def test_examples_plan(project, name):
     text = project.snakemake("--dry-run", *options).stdout
     jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
     assert EXAMPLES[name].items() <= jobs.items() and {"tf_targets", "write_report"} <= jobs.keys()
-    assert not {"simulate_demo", "download", "evaluate_oracle", "prepare_mappability"} & jobs.keys()
+    assert not {"simulate_demo", "fetch_source", "evaluate_oracle", "prepare_mappability"} & jobs.keys()
     used = set(re.findall(r"mine/([\w.-]+)", text))
     assert used == files
     labels = re.search(r"rule embed_cells:\s+input: (.*)", text)[1].count("mine/cell_types.tsv")
@@ -271,7 +271,7 @@ def test_bam_and_downloads_add_their_rules(project):
     )
     (project.folder / "config/sources.tsv").write_text("name\turl\nlist.txt\thttps://x.org/list.txt\n")
     jobs = project.jobs("--configfile", project.edited("evaluate.truth", None))
-    assert (jobs["bam_fragments"], jobs["download"], jobs["embed_cells"]) == (1, 2, 1)
+    assert (jobs["bam_fragments"], jobs["fetch_source"], jobs["embed_cells"]) == (1, 2, 1)
 
 
 @pytest.mark.parametrize(

@@ -211,3 +211,19 @@ def held_out_chromosomes():
     """Return the chromosomes that are held out from training in all lines."""
     rules = [parse_rule(rule, "splits.test", list(PLAN.tracks)) for rule in SETTINGS["splits"]["test"]]
     return [rule.chrom for rule in rules if rule.line == "*" and rule.start is None]
+
+
+def say_pending():
+    """Say what the downloads of a dry run come to."""
+    if workflow.dryrun and workflow.dag:
+        jobs = workflow.dag.needrun_jobs(exclude_finished=False)
+        # inside another workflow, the rule has a prefix, and there may be others of its kind
+        fetched = [job.wildcards.get("source") for job in jobs if job.rule.name.endswith("fetch_source")]
+        rows = {name: PLAN.sources[name] for name in fetched if name in PLAN.sources}
+        if rows:
+            print(pending_line(rows), file=sys.stderr)
+
+
+# Snakemake has no hook for the end of a dry run. Before, it is not known which files the targets need.
+if workflow.is_main_process:
+    atexit.register(say_pending)

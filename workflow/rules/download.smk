@@ -31,17 +31,3 @@ rule fetch_source:
         row=lambda wildcards, output: PLAN.sources[wildcards.source],
     script:
         "../scripts/fetch_source.py"
-
-
-def say_pending():
-    """Say what the downloads of a dry run come to."""
-    if workflow.dryrun and workflow.dag:
-        jobs = workflow.dag.needrun_jobs(exclude_finished=False)
-        names = [job.wildcards.source for job in jobs if job.rule.name.endswith("fetch_source")]
-        if names:
-            print(pending_line({name: PLAN.sources[name] for name in names}), file=sys.stderr)
-
-
-# Snakemake has no hook for the end of a dry run. Before, it is not known which files the targets need.
-if workflow.is_main_process:
-    atexit.register(say_pending)
