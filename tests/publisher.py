@@ -56,7 +56,10 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Last-Modified", formatdate(0, usegmt=True))
         if span:
             self.send_header("Content-Range", span)
-        if fault == "no length":
+        if fault in ("chunks", "no chunk"):
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body) if fault == "chunks" else b""
+        elif fault == "no length":
             self.close_connection = True
         else:
             self.send_header("Content-Length", str(len(body)))
@@ -75,7 +78,8 @@ class Publisher:
     """Serves a folder from its creation until :meth:`close`.
 
     ``faults``: file -> what goes wrong with its next requests, in turn: a status, ``"cut"`` (after 100 bytes),
-    ``"half"``, ``"slow"`` (in many pieces), ``"no length"``, ``"login"``, ``"login as a file"``, or None.
+    ``"half"``, ``"slow"`` (in many pieces), ``"no length"``, ``"chunks"``, ``"no chunk"`` (chunks, but none comes),
+    ``"login"``, ``"login as a file"``, or None.
     ``moved``: file -> where it is now. ``seen``: ``(file, Range)`` of every request.
     """
 

@@ -120,6 +120,14 @@ def test_a_slow_file_comes_whole(publisher, url, out, capsys):
     assert "out: 10.2 kB of 10.2 kB (100%), " in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("faults", [["chunks"], ["no chunk", "chunks"]])
+def test_a_file_that_comes_in_chunks_is_whole(publisher, url, out, faults):
+    publisher.faults["file"] = list(faults)
+    fetch(url, out, wait=0)
+    assert out.read_bytes() == DATA
+    assert len(publisher.seen) == len(faults)
+
+
 def test_a_busy_server_is_asked_again(publisher, url, out):
     publisher.faults["file"] = [503, 429]
     fetch(url, out, SHA, wait=0)
