@@ -69,6 +69,12 @@ def test_a_partial_file_that_is_whole_is_taken(url, out):
     assert out.read_bytes() == DATA
 
 
+def test_a_partial_file_of_the_stated_size_needs_no_network(out):
+    leave(out, DATA)
+    fetch("http://127.0.0.1:9/file", out, md5=MD5, size=len(DATA), attempts=1)
+    assert out.read_bytes() == DATA
+
+
 def test_a_partial_file_that_is_too_long_is_dropped(url, out):
     leave(out, DATA + b"more")
     fetch(url, out, SHA, wait=0)
