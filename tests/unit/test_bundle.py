@@ -192,7 +192,9 @@ def test_other_formats_and_geometries_are_refused(bundle, tmp_path):
 
 def test_metrics_without_the_model_are_refused(files, tmp_path):
     with pytest.raises(InputError, match="no row of the model yours"):
-        make_bundle(files, tmp_path / "b.zip", "yours")
+        make_bundle(
+            files, tmp_path / "b.zip", "yours", comparators=[], species=None, licence=None, training_data=[]
+        )
     assert not (tmp_path / "b.zip").exists()
 
 

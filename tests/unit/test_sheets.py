@@ -146,7 +146,7 @@ def test_reads_all_sheets(project):
     assert plan.groups == {"cells": ["s1"], "blood": ["s2"]}
     assert plan.binding_samples == ["s1"]
     assert plan.samples["s1"]["donor"] == "d1" and plan.samples["s1"]["labels"] is None
-    assert plan.chip == [{"cell_line": "A", "tf": "CTCF", "path": "ctcf.bed", "relaxed": None}]
+    assert plan.chip == [{"cell_line": "A", "tf": "CTCF", "path": "ctcf.bed", "relaxed": None, "source": ""}]
     assert plan.inputs() == ["a.bw", "ctcf.bed", "f.tsv.gz", "f2.tsv.gz", "g.fa"]
 
 

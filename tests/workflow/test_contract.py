@@ -295,6 +295,7 @@ MAY_BE_ABSENT = {
     "peaks",
 }
 MAY_BE_ABSENT |= {"sha256", "md5", "size", "place", "asked", "cells_output", "bulk_fragments", "aliases"}
+MAY_BE_ABSENT |= {"given", "bundle", "applied_to"}  # models that were trained elsewhere
 # Sections of the schema with the defaults of functions that have some.
 SECTIONS = {
     "bam_to_fragments": "cells",

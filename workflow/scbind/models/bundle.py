@@ -60,10 +60,10 @@ def make_bundle(
     output: str | Path,
     name: str,
     *,
-    comparators: Sequence[str] = (),
-    species: str | None = None,
-    licence: str | None = None,
-    training_data: Sequence[Mapping] = (),
+    comparators: Sequence[str],
+    species: str | None,
+    licence: str | None,
+    training_data: Sequence[Mapping],
 ) -> None:
     """Write the bundle of a model; :mod:`scbind.formats.bundlefile` describes the file.
 
