@@ -29,6 +29,7 @@ rule build_dataset:
         given=list(GIVEN),
         training=bool(TRAINED),
         geometry=GEOMETRY,
+        experiments=EXPERIMENTS,
         code=source_digest("dataset.build"),
     script:
         "../scripts/build_dataset.py"

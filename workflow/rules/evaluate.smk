@@ -145,11 +145,36 @@ rule evaluate_oracle:
         "../scripts/evaluate_oracle.py"
 
 
+# Published figures of another method, where this run holds out the same cell lines and the same chromosome.
+rule match_published:
+    input:
+        REFERENCE_FILES,
+        dataset="results/dataset",
+    output:
+        metrics="results/evaluation/published/{published}.tsv",
+    log:
+        "logs/match_published/{published}.log",
+    wildcard_constraints:
+        published=one_of(PUBLISHED),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=20,
+    params:
+        reference=subpath(input[0], parent=True),
+        table=lambda wildcards: table_digest(wildcards.published),
+        code=source_digest("evaluation.published"),
+    script:
+        "../scripts/match_published.py"
+
+
 rule merge_metrics:
     input:
         models=expand("results/models/{model}/metrics.tsv", model=TESTED),
         baselines="results/evaluation/baselines.tsv",
         oracle=expand("results/evaluation/{name}.tsv", name=ORACLE),
+        published=expand("results/evaluation/published/{name}.tsv", name=PUBLISHED),
     output:
         metrics=report(
             "results/evaluation/metrics.tsv",

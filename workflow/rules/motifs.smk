@@ -14,6 +14,7 @@ rule prepare_motifs:
     params:
         tfs=PLAN.tfs,
         release=lookup("motifs/release", within=SETTINGS),
+        taxon=lookup("motifs/taxon", within=SETTINGS),
         aliases=SETTINGS["motifs"]["aliases"],
         code=source_digest("formats.motiffiles"),
     script:

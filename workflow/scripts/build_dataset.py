@@ -26,4 +26,5 @@ with logged(snakemake.log[0]):
             name: json.loads(Path(about).read_text())["facts"]
             for name, about in zip(snakemake.params.given, given.given, strict=True)
         },
+        experiments=snakemake.params.experiments,
     )

@@ -4,4 +4,4 @@ with logged(snakemake.log[0]):
     from scbind.evaluation.merge import merge_metrics
 
     given = snakemake.input
-    merge_metrics([*given.models, given.baselines, *given.oracle], snakemake.output.metrics)
+    merge_metrics([*given.models, given.baselines, *given.oracle, *given.published], snakemake.output.metrics)

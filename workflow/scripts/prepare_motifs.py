@@ -7,6 +7,7 @@ with logged(snakemake.log[0]):
         snakemake.params.tfs,
         snakemake.output.motifs,
         release=snakemake.params.release,
+        taxon=snakemake.params.taxon,
         path=snakemake.input.matrices or None,
         aliases=snakemake.params.aliases,
     )

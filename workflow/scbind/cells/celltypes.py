@@ -13,7 +13,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.barcodes import ABSENT, FOREIGN, match_barcodes, refuse_repeats
-from scbind.formats.tables import read_columns
+from scbind.formats.celllabels import read_label_table
 
 METHODS = ("neighbours", "cluster", "none")
 FAR = 0.01  # share of labelled cells that may lie farther from the other labelled ones than a cell that gets a label
@@ -22,14 +22,13 @@ FAR = 0.01  # share of labelled cells that may lie farther from the other labell
 def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarray:
     """Given cell types of the ``barcodes`` of a sample, in their order: object, NaN where none is given.
 
-    The file is a table with the columns ``barcode`` and ``cell_type`` (:func:`scbind.formats.tables.read_columns`). It
-    may list several samples as ``sample#barcode``, and spell barcodes as :func:`scbind.formats.barcodes.match_barcodes`
-    allows. Barcodes that the sample does not have, for example because they have too few fragments, are left out and
-    counted in the log. Raises :class:`InputError` for missing columns, a barcode with two labels, or if the sample has
-    none of the barcodes.
+    The file is a table or an ``.h5ad`` (:func:`scbind.formats.celllabels.read_label_table`). It may list several
+    samples as ``sample#barcode``, and spell barcodes as :func:`scbind.formats.barcodes.match_barcodes` allows. Barcodes
+    that the sample does not have, for example because they have too few fragments, are left out and counted in the log.
+    Raises :class:`InputError` for missing columns, a barcode with two labels, or if the sample has none of the
+    barcodes.
     """
-    remedy = "give a table with the columns barcode and cell_type, or leave the setting empty"
-    table = read_columns(path, ("barcode", "cell_type"), remedy)
+    table = read_label_table(path)
     table = table[table["barcode"] != ""].drop_duplicates()
     if table.empty:
         raise InputError(

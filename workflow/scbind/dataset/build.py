@@ -14,7 +14,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
 from scbind.dataset.codes import BOUND, NOT_ASSAYED
-from scbind.dataset.labels import assay_table, grid_windows, label_windows
+from scbind.dataset.labels import assay_table, grid_windows, join_labels, label_windows
 from scbind.dataset.seen import is_same_assembly, seen_windows
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, assign_splits
 from scbind.dataset.trainingset import FORMAT
@@ -59,6 +59,7 @@ def build_dataset(
     *,
     training: bool = True,
     given: Mapping[str, Mapping] | None = None,
+    experiments: str = "any",
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -69,7 +70,7 @@ def build_dataset(
     lines
         Files by the name of the cell line.
     chip
-        One dict per assay: ``cell_line``, ``tf``, ``path``, and ``relaxed`` (a path or ``None``).
+        One dict per experiment: ``cell_line``, ``tf``, ``path``, and ``relaxed`` (a path or ``None``).
     splits
         Rules of :mod:`scbind.dataset.splits`.
     geometry
@@ -82,6 +83,8 @@ def build_dataset(
     given
         Name -> facts of models that were trained elsewhere. Windows that their training saw are taken out of the test
         split, so that all models are tested on the same windows.
+    experiments
+        How several experiments of one line and TF are joined; see :func:`scbind.dataset.labels.join_labels`.
 
     Raises
     ------
@@ -96,7 +99,7 @@ def build_dataset(
         folder.mkdir()
         np.savez(folder / "windows.npz", chrom=grid.chrom, start=grid.start)
         usable, depths = _write_signal(folder, lines, grid)
-        labels = _write_labels(folder, chip, sorted(lines), tfs, grid)
+        labels = _write_labels(folder, chip, sorted(lines), tfs, grid, experiments)
         usable &= assayed.any(axis=1)[:, None]
         split = _write_splits(folder, splits, sorted(lines), grid, usable, training, given or {})
         manifest = {
@@ -173,22 +176,35 @@ def _write_signal(folder: Path, lines: dict[str, LineFiles], grid: Grid) -> tupl
     return usable, depths
 
 
-def _write_labels(folder: Path, chip: list[dict], lines: list[str], tfs: list[str], grid: Grid) -> np.memmap:
+def _write_labels(
+    folder: Path, chip: list[dict], lines: list[str], tfs: list[str], grid: Grid, experiments: str
+) -> np.memmap:
     """Write and return the labels, int8 (lines, windows, TFs)."""
+    pairs: dict[tuple[str, str], list[dict]] = {}
+    for assay in chip:
+        pairs.setdefault((assay["cell_line"], assay["tf"]), []).append(assay)
     labels = np.lib.format.open_memmap(
         folder / "labels.npy", mode="w+", dtype=np.int8, shape=(len(lines), len(grid.chrom), len(tfs))
     )
     labels[:] = NOT_ASSAYED
-    for assay in chip:
-        bound, relaxed = (
-            read_peaks(assay[kind], grid.genome.sizes) if assay.get(kind) else None
-            for kind in ("path", "relaxed")
-        )
-        labels[lines.index(assay["cell_line"]), :, tfs.index(assay["tf"])] = label_windows(
-            bound, relaxed, grid.chroms, grid.chrom, grid.start, grid.geometry.window
-        )
+    for (line, tf), assays in pairs.items():
+        each = [_label_experiment(assay, grid) for assay in assays]
+        labels[lines.index(line), :, tfs.index(tf)] = joined = join_labels(each, experiments)
+        if len(each) > 1:
+            bound = [int((one == BOUND).sum()) for one in (*each, joined)]
+            shown = ", ".join(f"{count:,}" for count in bound[:-1])
+            say(f"{tf} of {line}: {len(each)} experiments with {shown} bound windows; {bound[-1]:,} joined")
     labels.flush()
     return labels
+
+
+def _label_experiment(assay: dict, grid: Grid) -> np.ndarray:
+    """Labels of one experiment, int8 (windows,)."""
+    bound, relaxed = (
+        read_peaks(assay[kind], grid.genome.sizes) if assay.get(kind) else None
+        for kind in ("path", "relaxed")
+    )
+    return label_windows(bound, relaxed, grid.chroms, grid.chrom, grid.start, grid.geometry.window)
 
 
 def _write_splits(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import pandas as pd
@@ -61,6 +61,37 @@ def label_windows(
         labels[covered_bases(relaxed, chroms, chrom, start, window) > 0] = AMBIGUOUS
     labels[covered_bases(bound, chroms, chrom, start, window) * 2 > window] = BOUND
     return labels
+
+
+def join_labels(labels: Sequence[np.ndarray], experiments: str) -> np.ndarray:
+    """Join the labels of several ChIP-seq experiments of one (cell line, TF).
+
+    Parameters
+    ----------
+    labels
+        The labels of each experiment, int8 (windows,).
+    experiments
+        ``any``: a window is bound if one experiment has it bound; else ambiguous if one has it ambiguous.
+        ``all``: it is bound if all have it bound, unbound if all have it unbound, and ambiguous otherwise.
+
+    Returns
+    -------
+    int8 (windows,).
+
+    Examples
+    --------
+    >>> one, other = np.array([1, 1, 0, 0], dtype=np.int8), np.array([1, 0, 0, -1], dtype=np.int8)
+    >>> join_labels([one, other], 'any').tolist(), join_labels([one, other], 'all').tolist()
+    ([1, 1, 0, -1], [1, -1, 0, -1])
+    """
+    joined = labels[0].copy()
+    for other in labels[1:]:
+        if experiments == "all":
+            joined[joined != other] = AMBIGUOUS
+        else:
+            joined[(other == AMBIGUOUS) & (joined != BOUND)] = AMBIGUOUS
+            joined[other == BOUND] = BOUND
+    return joined
 
 
 def assay_table(chip: Iterable[dict], lines: list[str]) -> tuple[list[str], np.ndarray]:

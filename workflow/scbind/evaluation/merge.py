@@ -43,7 +43,7 @@ ENOUGH = 0.9  # fraction of the AUPRC at full depth
 
 
 def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFrame:
-    """Concatenate the tables of models and baselines; only empty fields are NaN.
+    """Concatenate the tables of models and baselines; only empty fields are NaN. Tables without rows are left out.
 
     Raises :class:`InputError` if a table is missing, damaged, or has other columns than ``columns``.
     """
@@ -52,7 +52,8 @@ def stack_tables(tables: Sequence[str | Path], columns: list[str]) -> pd.DataFra
         part = read_result(table, "run the evaluation first")
         if list(part.columns) != columns:
             raise InputError(table, f"the columns are {list(part.columns)}", f"expected {columns}", "line 1")
-        parts.append(part)
+        if len(part) or not parts:
+            parts.append(part)
     return pd.concat(parts, ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""The baselines and the oracle: what they are, and how evaluation and report treat them."""
+"""The baselines, the oracle and published figures: what they are, and how evaluation and report treat them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparator:
-    """A baseline or the oracle, which trained models are compared with.
+    """A baseline, the oracle or a published figure, which trained models are compared with.
 
     Attributes
     ----------
@@ -28,7 +28,7 @@ class Comparator:
     drawn: bool = True
 
 
-ORACLE, OTHER_LINES = "oracle", "other_lines_chip"
+ORACLE, OTHER_LINES, MAXATAC = "oracle", "other_lines_chip", "maxatac_published"
 # In the order of evaluation. Snakefile, evaluation, report and docs use this dict.
 BASELINES = {
     "accessibility": Comparator("counts insertions in the window, divided by the depth"),
@@ -54,7 +54,13 @@ COMPARATORS = BASELINES | {
         "knows the simulated motifs and openness, but not the random draws; no model can do better",
         probability=True,
         control=True,
-    )
+    ),
+    MAXATAC: Comparator(
+        "repeats the AUPRC that the authors of maxATAC published for chr1 of this cell line, held out of training; "
+        "their windows of 200 bp, their peaks called bound and the lines that they trained on are not those of this "
+        "run, so the figures can only be set side by side",
+        control=True,
+    ),
 }
 PROBABILITIES = tuple(name for name, each in COMPARATORS.items() if each.probability)
 CONTROLS = tuple(name for name, each in COMPARATORS.items() if each.control)

@@ -55,6 +55,7 @@ def prepare_motifs(
     tfs: list[str],
     output: str | Path,
     release: str = "JASPAR2024",
+    taxon: str = "vertebrates",
     path: str | None = None,
     aliases: dict[str, str] | None = None,
 ) -> None:
@@ -63,12 +64,14 @@ def prepare_motifs(
     Parameters
     ----------
     tfs
-        HGNC symbols.
+        Gene symbols; case does not matter.
     output
         ``.npz``: ``tfs`` and ``matrix_ids`` (strings), and one float32 array (4, length) per TF with a matrix:
         log2 odds against a uniform background, rows A, C, G, T.
     release
-        JASPAR release that pyJASPAR contains (CORE, vertebrates). The network is not used.
+        JASPAR release that pyJASPAR contains (CORE). The network is not used.
+    taxon
+        Group of species of JASPAR, as pyJASPAR names it (``tax_group``).
     path
         A file of matrices to use instead; see :func:`read_profiles` for its formats.
     aliases
@@ -77,24 +80,32 @@ def prepare_motifs(
     Raises
     ------
     InputError
-        If the file is missing or malformed, or the release is unknown.
+        If the file is missing or malformed, the release is unknown, or no TF has a matrix.
     """
-    profiles = read_profiles(path) if path else _jaspar_profiles(release)
+    profiles = read_profiles(path) if path else _jaspar_profiles(release, taxon)
+    others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
+    place = path or f"{release}, {taxon}"
+    remedy = f"check {'motifs.path' if path else 'motifs.taxon'}, motifs.aliases and the symbols of the TFs"
     chosen: dict[str, tuple[str, np.ndarray]] = {}
     for tf in tfs:
-        wanted = (aliases or {}).get(tf, tf).upper()
-        exact = [profile for profile in profiles if profile.name.upper() == wanted]
-        dimer = [profile for profile in profiles if wanted in profile.name.upper().split("::")]
-        if exact or dimer:
-            best = (exact or dimer)[0]
+        best = _matrix_of((aliases or {}).get(tf) or others.get(tf.casefold(), tf), profiles)
+        if best:
             chosen[tf] = (f"{best.identity}:{best.name}", log_odds(best.counts))
         else:
-            say(f"{tf}: no matrix; its motif baseline falls back to accessibility")
+            say(f"{tf}: no matrix in {place}; its motif baseline falls back to accessibility")
+    if len(chosen) < len(tfs):
+        say(f"{len(tfs) - len(chosen)} of {len(tfs)} TFs have no matrix; {remedy}")
     if not chosen:
-        raise InputError(
-            path or release, "no matrix for any TF", "check motifs.path, motifs.aliases and TF names"
-        )
+        raise InputError(path or release, f"no matrix for any TF{'' if path else f' of {taxon}'}", remedy)
     write_motifs(output, chosen)
+
+
+def _matrix_of(tf: str, profiles: list[Matrix]) -> Matrix | None:
+    """Return the first matrix of a TF, else of a dimer with it; case does not matter."""
+    wanted = tf.upper()
+    exact = (profile for profile in profiles if profile.name.upper() == wanted)
+    dimer = (profile for profile in profiles if wanted in profile.name.upper().split("::"))
+    return next(exact, None) or next(dimer, None)
 
 
 def read_profiles(path: str | Path) -> list[Matrix]:
@@ -275,7 +286,7 @@ def _number(text: str | None) -> float:
         return np.nan
 
 
-def _jaspar_profiles(release: str) -> list[Matrix]:
+def _jaspar_profiles(release: str, taxon: str) -> list[Matrix]:
     from pyjaspar import jaspardb
 
     database = jaspardb(release=release)  # for an unknown release it prints the known ones and does not raise
@@ -283,7 +294,7 @@ def _jaspar_profiles(release: str) -> list[Matrix]:
         raise InputError(
             "config", f"no JASPAR release {release!r}", "use for example JASPAR2024", "motifs.release"
         )
-    found = database.fetch_motifs(collection="CORE", tax_group="vertebrates", all_versions=False)
+    found = database.fetch_motifs(collection="CORE", tax_group=taxon, all_versions=False)
     # canonical matrices have the lowest id; later ids are alternative binding modes
     found = sorted(found, key=lambda m: m.matrix_id)
     return [Matrix(m.name, m.matrix_id, np.array([m.counts[b] for b in "ACGT"])) for m in found]

@@ -74,6 +74,11 @@ def template_digest(name: str) -> str:
     return file_sha256(PACKAGE / "report" / "templates" / name)[:16]
 
 
+def table_digest(name: str) -> str:
+    """Return the hash (16 hexadecimal digits) of a table of published figures, for the rule that reads it."""
+    return file_sha256(PACKAGE / "evaluation" / "tables" / f"{name}.tsv")[:16]
+
+
 def imported_modules(module: str) -> frozenset[str]:
     """Return the full names of the modules of this package that ``module`` (full name) imports anywhere."""
     return frozenset(target for modules in _read(module)[1] for target in modules)

@@ -29,11 +29,13 @@ class Plan:
     tracks
         Cell line -> list of ``{"path", "format", "region", "note"}``.
     chip
-        One ``{"cell_line", "tf", "path", "relaxed", "source"}`` per assay.
+        One ``{"cell_line", "tf", "path", "relaxed", "source"}`` per experiment.
     samples
         Sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "donor", "condition"}``.
     sheets
         Name -> path of each sheet in use.
+    notes
+        Sentences for the user: what the panel keeps, and how TFs are spelt.
     """
 
     config: dict
@@ -42,6 +44,7 @@ class Plan:
     chip: list[dict] = field(default_factory=list)
     samples: dict[str, dict] = field(default_factory=dict)
     sheets: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def given(self) -> dict[str, str]:

@@ -6,8 +6,10 @@ import os
 import re
 
 from scbind.core.errors import InputError
+from scbind.plan.panel import Panel
 from scbind.plan.paths import Resolver, refuse_same_file
 from scbind.plan.sheetrows import read_table
+from scbind.plan.symbols import unify_symbols
 
 # Names become parts of file names and of wildcards.
 NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
@@ -49,12 +51,15 @@ def read_source_rows(path: str) -> dict[str, dict]:
     return sources
 
 
-def read_track_rows(path: str, resolve: Resolver) -> dict[str, list[dict]]:
-    """Return cell line -> list of ``{"path", "format", "region", "note"}``."""
+def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> dict[str, list[dict]]:
+    """Return cell line -> list of ``{"path", "format", "region", "note"}``, empty if ``panel`` leaves it out."""
     tracks: dict[str, list[dict]] = {}
     files: dict[str, tuple[str, int]] = {}
     for number, row in read_table(path, "tracks"):
         line = _name(row["cell_line"], path, "cell_line", number)
+        rows = tracks.setdefault(line, [])
+        if panel and not panel.keeps(line):
+            continue
         region = row["region"] or None
         if region and not REGION.match(region):
             raise InputError(
@@ -63,7 +68,7 @@ def read_track_rows(path: str, resolve: Resolver) -> dict[str, list[dict]]:
         track = resolve(row["path"], path, f"line {number}, column path")
         if not region:
             refuse_same_file(files, track, f"track of {line}", path, number)
-        tracks.setdefault(line, []).append(
+        rows.append(
             {
                 "path": track,
                 "format": _choice(row["format"], TRACK_FORMATS, path, "format", number),
@@ -71,31 +76,42 @@ def read_track_rows(path: str, resolve: Resolver) -> dict[str, list[dict]]:
                 "note": row["note"],
             }
         )
+    if panel:
+        panel.check_lines(tracks)
     return tracks
 
 
-def read_chip_rows(path: str, resolve: Resolver) -> list[dict]:
-    """Return one ``{"cell_line", "tf", "path", "relaxed", "source"}`` per assay."""
-    chip: list[dict] = []
-    seen: dict[tuple[str, str], int] = {}
+def read_chip_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> tuple[list[dict], list[str]]:
+    """Return one ``{"cell_line", "tf", "path", "relaxed", "source"}`` per experiment; sentences on spelling.
+
+    Rows that ``panel`` leaves out are not looked at further. Several experiments of one (cell line, TF) may be listed.
+    """
+    rows = []
     for number, row in read_table(path, "chip"):
-        line = _name(row["cell_line"], path, "cell_line", number)
-        tf = _name(row["tf"], path, "tf", number)
-        if (line, tf) in seen:
-            problem = f"{tf} is listed twice for {line} (first in line {seen[line, tf]})"
-            raise InputError(path, problem, "merge the peak files or keep one row", f"line {number}")
-        seen[line, tf] = number
-        relaxed = row["relaxed"]
-        chip.append(
+        motif = row["motif"] and YES_NO[_choice(row["motif"], tuple(YES_NO), path, "motif", number)]
+        rows.append(
             {
-                "cell_line": line,
-                "tf": tf,
-                "path": resolve(row["path"], path, f"line {number}, column path"),
-                "relaxed": resolve(relaxed, path, f"line {number}, column relaxed") if relaxed else None,
-                "source": row["source"],
+                **row,
+                "cell_line": _name(row["cell_line"], path, "cell_line", number),
+                "tf": _name(row["tf"], path, "tf", number),
+                "motif": None if motif == "" else motif,
+                "number": number,
             }
         )
-    return chip
+    names, said = unify_symbols((row["cell_line"], row["tf"]) for row in rows)
+    rows = [{**row, "tf": names[row["tf"]]} for row in rows]
+    chip, files = [], {}
+    for row in panel.choose(rows, path) if panel else rows:
+        line, tf, place = row["cell_line"], row["tf"], f"line {row['number']}, column"
+        found = {
+            key: resolve(row[key], path, f"{place} {key}") if row[key] else None
+            for key in ("path", "relaxed")
+        }
+        refuse_same_file(
+            files.setdefault((line, tf), {}), found["path"], f"{tf} of {line}", path, row["number"]
+        )
+        chip.append({"cell_line": line, "tf": tf, **found, "source": row["source"]})
+    return chip, said
 
 
 def _list_in(folder: str, path: str, number: int) -> str:

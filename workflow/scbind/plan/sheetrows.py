@@ -13,7 +13,7 @@ SEPARATORS = "\t;,"
 COLUMNS = {  # sheet -> (required columns, optional columns)
     "sources": (("name", "url"), ("version", "sha256", "md5", "size", "licence", "note")),
     "tracks": (("cell_line", "path", "format"), ("region", "note")),
-    "chip": (("cell_line", "tf", "path"), ("relaxed", "source")),
+    "chip": (("cell_line", "tf", "path"), ("relaxed", "motif", "source")),
     "samples": (
         ("sample", "path", "format"),
         ("group", "binding", "barcodes", "labels", "donor", "condition", "note"),

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from scbind.plan.checks import check_lines, check_models, check_samples, check_splits, refuse_braces
 from scbind.plan.inputs import CONFIG_PATHS, Plan
+from scbind.plan.panel import Panel, chosen_panel
 from scbind.plan.paths import DATA_VARIABLE, Resolver
 from scbind.plan.sheetreaders import read_chip_rows, read_sample_rows, read_source_rows, read_track_rows
 
@@ -35,15 +36,18 @@ def load_plan(
     if names["sources"]:
         plan.sheets["sources"] = resolver.place(names["sources"], label, "key sheets.sources")
         plan.sources.update(read_source_rows(plan.sheets["sources"]))
-    for sheet, reader in (
-        ("tracks", read_track_rows),
-        ("chip", read_chip_rows),
-        ("samples", read_sample_rows),
-    ):
+    panel = chosen_panel(config, label)
+    for sheet in ("tracks", "chip", "samples"):
         if names[sheet]:
-            path = resolver.place(names[sheet], label, f"key sheets.{sheet}")
-            plan.sheets[sheet] = path
-            setattr(plan, sheet, reader(path, resolver))
+            plan.sheets[sheet] = resolver.place(names[sheet], label, f"key sheets.{sheet}")
+    if "tracks" in plan.sheets:
+        plan.tracks = read_track_rows(plan.sheets["tracks"], resolver, panel)
+    if "chip" in plan.sheets:
+        plan.chip, plan.notes = read_chip_rows(plan.sheets["chip"], resolver, panel)
+    if panel and plan.chip:
+        _apply(panel, plan)
+    if "samples" in plan.sheets:
+        plan.samples = read_sample_rows(plan.sheets["samples"], resolver)
     for section, key, folder in CONFIG_PATHS:
         if config[section][key]:
             config[section][key] = resolver(config[section][key], label, f"key {section}.{key}", folder)
@@ -55,4 +59,18 @@ def load_plan(
     check_lines(plan)
     check_splits(config["splits"], list(plan.tracks), label)
     refuse_braces(plan)
+    if panel:  # what no input needs is not fetched
+        needed = set(plan.inputs())
+        plan.sources = {name: row for name, row in plan.sources.items() if f"resources/{name}" in needed}
     return plan
+
+
+def _apply(panel: Panel, plan: Plan) -> None:
+    """Leave out tracks and split rules of lines without ChIP-seq peaks in the panel, and note what is left."""
+    of, kept = list(plan.tracks), {row["cell_line"] for row in plan.chip}
+    plan.tracks = {line: rows for line, rows in plan.tracks.items() if line in kept}
+    plan.config["splits"] = panel.drop_rules(plan.config["splits"], list(plan.tracks), of)
+    plan.notes.append(
+        f"panel {panel.name}: {len(plan.chip):,} ChIP-seq files of {len(plan.tfs):,} TFs in {len(kept)} of {len(of)} "
+        f"cell lines ({', '.join(sorted(kept))})"
+    )
