@@ -278,7 +278,7 @@ def test_demo_files_are_made_not_missed(project):
         ),
         (
             {"chip": CHIP + "A\tCTCF\tctcf.bed\n"},
-            "chip.tsv, line 3: CTCF is listed twice for A (first in line 2)",
+            "chip.tsv, line 3: experiment of CTCF in A has the same file as experiment of CTCF in A (line 2)",
         ),
         ({"chip": CHIP.replace("CTCF", "a/b")}, "chip.tsv, line 2: tf 'a/b' cannot be part of a file name"),
         (

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 
 from scbind.core.errors import InputError
@@ -47,6 +48,9 @@ try:
         checks.check_chromosomes(PLAN, CONFIG_FILE, GENOME_NAMES)
 except InputError as error:
     raise WorkflowError(f"ERROR {error}") from None
+if workflow.is_main_process:  # not once more in every job
+    for note in PLAN.notes:
+        logger.info(note)
 SETTINGS = PLAN.config
 REFERENCE = f"results/reference/{SETTINGS['genome']['name']}"
 # Every rule that reads the reference needs these three files. Their folder is passed as params.reference.

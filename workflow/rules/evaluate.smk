@@ -148,8 +148,8 @@ rule evaluate_oracle:
 # Published figures of another method, where this run holds out the same cell lines and the same chromosome.
 rule match_published:
     input:
-        REFERENCE_FILES,
-        dataset="results/dataset",
+        models=expand("results/models/{model}/metrics.tsv", model=TESTED),
+        baselines="results/evaluation/baselines.tsv",
     output:
         metrics="results/evaluation/published/{published}.tsv",
     log:
@@ -159,10 +159,9 @@ rule match_published:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(2000),
-        runtime=20,
+        mem_mb=1000,
+        runtime=10,
     params:
-        reference=subpath(input[0], parent=True),
         table=lambda wildcards: table_digest(wildcards.published),
         code=source_digest("evaluation.published"),
     script:

@@ -3,9 +3,5 @@ from scbind.core.runlog import logged
 with logged(snakemake.log[0]):
     from scbind.evaluation.published import match_published
 
-    match_published(
-        snakemake.wildcards.published,
-        snakemake.input.dataset,
-        snakemake.params.reference,
-        snakemake.output.metrics,
-    )
+    given = snakemake.input
+    match_published(snakemake.wildcards.published, [*given.models, given.baselines], snakemake.output.metrics)

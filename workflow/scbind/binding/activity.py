@@ -39,7 +39,7 @@ from scbind.binding.shards import Shard, check_shards
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
-from scbind.dataset.splits import PROTOCOL
+from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL
 from scbind.formats.celltable import read_passing_cells
 from scbind.models.abstention import abstained, reliability_table
 
@@ -253,6 +253,6 @@ def _reliability(shard: Shard, metrics) -> pd.DataFrame:
             raise InputError(
                 metrics, f"has no column {', '.join(sorted(missing))}", "evaluate the model again"
             )
-        for split, part in table[table["split"] != PROTOCOL].groupby("split"):
+        for split, part in table[~table["split"].isin((PROTOCOL, CHR1_PROTOCOL))].groupby("split"):
             var[f"{split}_auprc"] = part.groupby("tf").auprc.mean().reindex(shard.tfs).to_numpy()
     return var

@@ -16,7 +16,8 @@ from scbind.dataset.splitrules import parse_rule
 
 UNUSED, TRAIN, VALID, TEST = 0, 1, 2, 3
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
-PROTOCOL = "scfan_protocol"  # name under which test windows are also scored as published for scFAN
+# Names under which test windows are also scored as published, for scFAN and for maxATAC.
+PROTOCOL, CHR1_PROTOCOL = "scfan_protocol", "maxatac_protocol"
 
 
 def assign_splits(

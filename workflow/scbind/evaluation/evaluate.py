@@ -14,9 +14,10 @@ from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import atomic, write_table
 from scbind.dataset.codes import AMBIGUOUS, BOUND
 from scbind.dataset.seen import is_same_assembly, seen_windows
-from scbind.dataset.splits import PROTOCOL, TEST, kinds_of_holdout, name_kinds
+from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, TEST, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
+from scbind.evaluation.published import as_published
 from scbind.evaluation.testscores import BLOCK, ByTF, LineScores, Predict, score_lines
 from scbind.models.metrics import (
     calibration_error,
@@ -174,7 +175,8 @@ def score_test_windows(
         A DataFrame with columns :data:`scbind.evaluation.merge.METRIC_COLUMNS`, and the scores of each TF.
 
         - ``split`` is ``test`` for all test windows of a line; a kind of holdout
-          (:func:`scbind.dataset.splits.kinds_of_holdout`) for a part of them; or ``PROTOCOL`` for the windows of
+          (:func:`scbind.dataset.splits.kinds_of_holdout`) for a part of them; ``CHR1_PROTOCOL`` for those of the kind
+          ``both`` that :func:`scbind.evaluation.published.as_published` chooses; or ``PROTOCOL`` for the windows of
           :func:`protocol_windows`. ``PROTOCOL`` has no calibration error, because bound windows are too frequent there
           for probabilities to be right.
         - ``auprc_se`` is the standard error of the AUPRC due to sampling; NaN if all windows were scored.
@@ -189,6 +191,7 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
     """The rows of ``metrics.tsv`` for one line."""
     parts = {"test": np.ones(len(scores.window), dtype=bool)}
     parts |= kinds(scores.line, scores.window)
+    parts |= _chr1_part(data, scores.window, parts)
     parts[PROTOCOL] = np.isin(scores.window, protocol_windows(data, scores.line))
     rows = []
     for row in np.flatnonzero(scores.covered):
@@ -207,6 +210,12 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
             found["ece"] = calibration_error(*given[:2], weight=given[2]) if truthful else np.nan
             rows.append(found)
     return rows
+
+
+def _chr1_part(data: TrainingSet, window: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The windows of a new line and a new locus that are tested as published for maxATAC, if there are any."""
+    part = parts.get("both", np.zeros(len(window), dtype=bool)) & as_published(data, window)
+    return {CHR1_PROTOCOL: part} if part.any() else {}
 
 
 def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:

@@ -355,7 +355,7 @@ def describe(schema: dict | None = None) -> str:
     page.append("## Keys")
     for section, part in schema["properties"].items():
         keys = [(key, leaf) for key, leaf in list_keys(schema) if key.partition(".")[0] == section]
-        text = f"{part['description']}\n\n" if "properties" in part or section == "models" else ""
+        text = f"{part['description']}\n\n" if "properties" in part or section in ("models", "panels") else ""
         rows = [_describe_key(key, leaf) for key, leaf in keys]
         page.append(f"### `{section}`\n\n{text}" + _table("key | default | meaning", rows))
     columns = list(dict.fromkeys(key for part in ASSAYS.values() for key in part))
@@ -381,7 +381,7 @@ def _describe_key(key: str, part: dict) -> list[str]:
     default = "required" if "default" not in part else f"`{_shown(part['default'])}`"
     if "default" not in part and (".options." in key or ".sampling." in key):
         default = "of the architecture"
-    choices = f" One of: {', '.join(part['enum'])}." if "enum" in part else ""
+    choices = f" One of: {', '.join(filter(None, part['enum']))}." if "enum" in part else ""
     text = part["description"].rstrip(".")
     return [f"`{key}`", default, f"{text}.{choices}"]
 

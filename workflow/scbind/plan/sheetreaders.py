@@ -108,7 +108,11 @@ def read_chip_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> 
             for key in ("path", "relaxed")
         }
         refuse_same_file(
-            files.setdefault((line, tf), {}), found["path"], f"{tf} of {line}", path, row["number"]
+            files.setdefault((line, tf), {}),
+            found["path"],
+            f"experiment of {tf} in {line}",
+            path,
+            row["number"],
         )
         chip.append({"cell_line": line, "tf": tf, **found, "source": row["source"]})
     return chip, said

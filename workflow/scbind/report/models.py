@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scbind.evaluation.registry import COMPARATORS, OTHER_LINES
+from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
 from scbind.report import modelplots
 from scbind.report.read import Inputs
-from scbind.report.tables import MARKS, Section, comparison, html_table, join_names
+from scbind.report.tables import MARKS, Section, comparison, html_table, join_names, number
 
 
 def evaluation(inputs: Inputs) -> Section | None:
@@ -29,6 +29,7 @@ def evaluation(inputs: Inputs) -> Section | None:
             "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
             "unknown": "another assembly than that of the training, so what the training saw is not known",
             "pair": "known lines and known chromosomes, but new combinations",
+            "maxatac_protocol": "chr1 of new cell lines (as published for maxATAC)",
             "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than a genome)",
         }  # fmt: skip
         for split in sorted(splits, key=lambda name: (name != "test", name)):
@@ -47,7 +48,7 @@ def evaluation(inputs: Inputs) -> Section | None:
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )
-        section.text += _unknown(metrics)
+        section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
         test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
         if len(test):
             figure = modelplots.auprc_dots(
@@ -99,6 +100,23 @@ def _unknown(metrics: pd.DataFrame) -> list[str]:
         said.append(f"No held-out window is bound by {join_names(unbound)}, so their AUPRC is unknown (–).")
     if len(test) and OTHER_LINES not in set(test["model"]):
         said.append(f"{OTHER_LINES} has no value, because no TF was assayed in two cell lines.")
+    return said
+
+
+def _beside_published(metrics: pd.DataFrame, models: list[str]) -> list[str]:
+    """Compare the mean AUPRC of each model with the published one, over the pairs that have both."""
+    columns = ["cell_line", "tf", "split"]
+    published = metrics[metrics["model"] == MAXATAC].set_index(columns)["auprc"]
+    said = []
+    for model in models:
+        ours = metrics[metrics["model"] == model].set_index(columns)["auprc"]
+        both = pd.concat([ours, published], axis=1, join="inner", keys=["ours", "published"]).dropna()
+        if len(both):
+            mean = both.mean()
+            said.append(
+                f"For the {len(both)} pairs of cell line and TF with a published figure, the mean AUPRC of {model} is "
+                f"{number(mean['ours'])}; that of {MAXATAC} is {number(mean['published'])}."
+            )
     return said
 
 
