@@ -2,13 +2,14 @@ import json
 import shutil
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyBigWig
 import pytest
 from scbind.core.errors import InputError
 from scbind.dataset.build import _bound_train, _depth, build_dataset
-from scbind.dataset.codes import BOUND, NOT_ASSAYED
+from scbind.dataset.codes import AMBIGUOUS, BOUND, NOT_ASSAYED
 from scbind.dataset.splits import TEST, TRAIN, UNUSED
 from scbind.dataset.trainingset import TrainingSet
 
@@ -239,3 +240,26 @@ def test_bound_windows_are_counted_in_blocks(data):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < many.nbytes / 4
+
+
+def test_two_experiments_of_one_pair_are_joined(tiny, tiny_dataset, tmp_path, capfd):
+    """The second experiment of TF1 in line A has every second peak of the first, and one of its own."""
+    first = next(row for row in tiny["chip"] if (row["cell_line"], row["tf"]) == ("A", "TF1"))
+    lines = Path(first["path"]).read_text().splitlines()
+    other = tmp_path / "other.narrowPeak"
+    other.write_text("\n".join([*lines[::2], "chr1\t7000\t7400\tp\t1\t.\t1\t1\t1\t100"]) + "\n")
+    chip = [*tiny["chip"], {"cell_line": "A", "tf": "TF1", "path": str(other), "relaxed": None}]
+    alone = np.load(tiny_dataset / "labels.npy")[0, :, 0]
+    found = {}
+    for how in ("any", "all"):
+        output = tmp_path / how
+        given = tiny["lines"], chip, tiny["splits"], tiny["geometry"], output
+        build_dataset(tiny["reference"], *given, experiments=how)
+        labels = np.load(output / "labels.npy")
+        found[how] = labels[0, :, 0]
+        np.testing.assert_array_equal(labels[1], np.load(tiny_dataset / "labels.npy")[1])
+    either = (found["any"] == BOUND).sum()
+    assert either > (alone == BOUND).sum() > (found["all"] == BOUND).sum() > 0
+    assert (found["any"] != AMBIGUOUS).all()
+    assert ((found["all"] == BOUND) | (found["all"] == AMBIGUOUS)).sum() == either
+    assert "TF1 of A: 2 experiments with" in capfd.readouterr().err

@@ -2,7 +2,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.dataset.codes import AMBIGUOUS, BOUND, UNBOUND
-from scbind.dataset.labels import assay_table, grid_windows, label_windows
+from scbind.dataset.labels import assay_table, grid_windows, join_labels, label_windows
 from scbind.formats.genome import ChromSizes, Genome
 from scbind.formats.overlaps import covered_bases
 
@@ -76,3 +76,16 @@ def test_covered_bases_by_counting(step, seed):
     expected = [bases[c, s : s + width].sum() for c, s in zip(chrom, start, strict=True)]
     found = covered_bases(intervals(*peaks), ["chr1", "chr2", "chr3"], chrom, start, width)
     assert found.tolist() == expected and 0 < sum(expected)
+
+
+@pytest.mark.parametrize(
+    ("how", "expected"),
+    [("any", [1, 1, 1, -1, -1, 0]), ("all", [1, -1, -1, -1, -1, 0])],
+)
+def test_experiments_of_one_pair_are_joined(how, expected):
+    one = np.array([1, 1, -1, -1, 0, 0], dtype=np.int8)
+    other = np.array([1, 0, 1, 0, -1, 0], dtype=np.int8)
+    for pair in ([one, other], [other, one], [one, other, other]):
+        assert join_labels(pair, how).tolist() == expected
+    assert join_labels([one], how).tolist() == one.tolist()
+    assert one.tolist() == [1, 1, -1, -1, 0, 0], "what is joined stays as it was"

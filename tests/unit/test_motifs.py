@@ -181,3 +181,34 @@ def test_the_sums_tell_the_positions_of_a_square_matrix(tmp_path):
 def test_unknown_release(tmp_path):
     with pytest.raises(InputError, match="no JASPAR release 'JASPAR1000'"):
         prepare_motifs(["CTCF"], tmp_path / "out.npz", release="JASPAR1000")
+
+
+@pytest.mark.parametrize(
+    ("taxon", "tf"),
+    [
+        ("vertebrates", "Ctcf"),
+        ("insects", "dl"),
+        ("nematodes", "che-1"),
+        ("plants", "Dof3"),
+        ("fungi", "GAL4"),
+        ("urochordates", "Gsx"),
+    ],
+)
+def test_each_taxon_has_its_matrices(tmp_path, taxon, tf):
+    prepare_motifs([tf, "NOSUCH"], tmp_path / "m.npz", taxon=taxon)
+    assert set(read_motifs(tmp_path / "m.npz")) == {tf}
+
+
+def test_a_tf_of_another_taxon_is_named_with_the_remedy(tmp_path, capfd):
+    prepare_motifs(["CTCF", "GAL4"], tmp_path / "m.npz")
+    said = capfd.readouterr().err
+    assert "GAL4: no matrix in JASPAR2024, vertebrates" in said
+    assert "1 of 2 TFs have no matrix; check motifs.taxon" in said
+    with pytest.raises(InputError, match=r"no matrix for any TF of vertebrates; check motifs\.taxon"):
+        prepare_motifs(["GAL4"], tmp_path / "n.npz")
+
+
+def test_aliases_do_not_mind_case(tmp_path):
+    prepare_motifs(["Rad21", "rest"], tmp_path / "m.npz", aliases={"RAD21": "ctcf"})
+    assert set(read_motifs(tmp_path / "m.npz")) == {"Rad21", "rest"}
+    assert motif_names(tmp_path / "m.npz")["Rad21"].startswith("MA0139")

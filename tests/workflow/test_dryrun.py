@@ -201,6 +201,38 @@ def test_examples_plan(project, name):
     assert labels == (2 if name == "given-labels" else 0)
 
 
+PANELS = {"small": (456, 295, 3), "full": (1118, 716, 11)}
+
+
+@pytest.mark.parametrize("panel", PANELS)
+def test_the_human_training_set_plans_without_a_file_at_hand(project, panel):
+    assays, tfs, lines = PANELS[panel]
+    options = ("--configfile", "config/examples/hg38/config.yaml", "--config", f"panel={panel}")
+    text = project.snakemake("--dry-run", *options).stdout
+    said = f"panel {panel}: {assays:,} ChIP-seq files of {tfs} TFs in {lines} of 11 cell lines"
+    assert said in text and text.count("panel ") < 5, "once, not in every job"
+    jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
+    assert jobs["bulk_track"] == lines and jobs["match_published"] == jobs["train_model"] == 1
+    fetched = set(re.findall(r"output: resources/(\S+)", text))
+    assert sum(name.startswith("chip.") for name in fetched) == assays
+    others = [name for name in fetched if not name.startswith(("chip.", "atac."))]
+    assert len(others) == 5, "genome, exclusion list, genes, fragments and labels"
+    assert not any("Umap" in name for name in fetched), "mappability is not in the configuration"
+
+
+def test_the_mouse_plans_with_tracks_of_ones_own_and_with_a_given_model(project):
+    files = set()
+    for path in (project.folder / "config/examples/mm10").iterdir():
+        files |= set(re.findall(r"{data}/([\w.-]+)", path.read_text()))
+    lay(project, {f"mine/{file}": "" for file in files})
+    (project.folder / "resources/models").mkdir(parents=True)
+    shutil.copy(project.root / "resources/models/starter.scbind.zip", project.folder / "resources/models")
+    own = project.jobs("--configfile", "config/examples/mm10/config.yaml", "--config", "data=mine")
+    assert {"bulk_track": 2, "build_dataset": 1, "train_model": 1}.items() <= own.items()
+    given = project.jobs("--configfile", "config/examples/mm10/apply.yaml", "--config", "data=mine")
+    assert "infer_binding" in given and not {"build_dataset", "train_model"} & given.keys()
+
+
 def test_a_trained_model_is_applied_without_cell_lines(project):
     lay(project, {f"mine/{name}": "" for name in ("hg38.fa.gz", "pbmc.fragments.tsv.gz")})
     (project.folder / "resources/models").mkdir(parents=True)
@@ -228,7 +260,12 @@ def test_a_trained_model_is_applied_without_cell_lines(project):
 
 
 def test_examples_are_all_planned(project):
-    assert {path.name for path in (project.folder / "config/examples").iterdir()} == {*EXAMPLES, "apply"}
+    assert {path.name for path in (project.folder / "config/examples").iterdir()} == {
+        *EXAMPLES,
+        "apply",
+        "hg38",
+        "mm10",
+    }
 
 
 def test_absent_inputs_switch_features_off(project):
