@@ -1,6 +1,6 @@
 """Time that Snakemake needs to plan a run with a large number of samples: `snakemake -n`.
 
-    python benchmarks/plan.py [--samples 1000 --scatter 2 --rounds 3 --types 30 | --bare]
+    python benchmarks/plan.py [--samples 1000 --scatter 2 --rounds 3 --types 30 | --bare | --panel full]
 
 The script copies the shipped configuration to a temporary folder and adds a sheet with `--samples` samples. Their files
 exist but are empty, because planning reads only names and times. The script prints seconds, processor seconds and
@@ -10,6 +10,8 @@ tables are simulated: every sample has cells of every type.
 
 `--bare` plans a minimal workflow instead, with the same jobs, inputs and outputs per sample. It has no functions,
 parameters, resources, logs, scripts or checkpoints. It shows the time that Snakemake itself needs.
+
+`--panel full` plans the training on ENCODE (config/examples/hg38) with this panel, before anything was downloaded.
 """
 
 import argparse
@@ -117,6 +119,16 @@ def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, f
     return dry_run(folder, options + (["--", "peaks"] if types else []))
 
 
+def plan_panel(folder: Path, samples: int, scatter: int, panel: str) -> tuple[float, float, int]:
+    """Seconds, processor seconds and jobs of one dry-run of the human training set with this panel."""
+    shutil.copytree(ROOT / "config", folder / "config")
+    rows = [f"s{number}\thttps://example.org/s{number}.tsv.gz\tfragments" for number in range(samples)]
+    sheet = folder / "config/examples/hg38/samples.tsv"
+    sheet.write_text("\n".join(["sample\tpath\tformat", *rows]) + "\n")
+    options = ["--set-scatter", f"cells={scatter}", "--config", f"panel={panel}"]
+    return dry_run(folder, [*options, "--configfile", str(folder / "config/examples/hg38/config.yaml")])
+
+
 def plan_bare(folder: Path, samples: int, scatter: int) -> tuple[float, float, int]:
     """Seconds, processor seconds and jobs of one dry-run of the minimal workflow."""
     (folder / "data").mkdir(parents=True)
@@ -153,21 +165,23 @@ def main() -> None:
     parser.add_argument("--scatter", type=int, default=2, help="shards per sample")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--types", type=int, default=30, help="number of cell types, each in every sample")
+    parser.add_argument("--panel", help="plan config/examples/hg38 with this panel instead of the example")
     parser.add_argument("--bare", action="store_true", help="plan a minimal workflow instead of scbind's")
     args = parser.parse_args()
     print("| samples | types | jobs | seconds | CPU s |\n|---|---|---|---|---|")
     sizes = [(1, 0), (args.samples, 0)]
-    sizes += [] if args.bare else [(1, args.types), (args.samples, args.types)]
+    sizes += [] if args.bare or args.panel else [(1, args.types), (args.samples, args.types)]
     for samples, types in sizes:
         found = []
         for _ in range(args.rounds):
             with tempfile.TemporaryDirectory() as folder:
                 run = Path(folder) / "run"
-                found.append(
-                    plan_bare(run, samples, args.scatter)
-                    if args.bare
-                    else plan(run, samples, args.scatter, types)
-                )
+                if args.panel:
+                    found.append(plan_panel(run, samples, args.scatter, args.panel))
+                elif args.bare:
+                    found.append(plan_bare(run, samples, args.scatter))
+                else:
+                    found.append(plan(run, samples, args.scatter, types))
         seconds, used, jobs = (statistics.median(values) for values in zip(*found, strict=True))
         print(f"| {samples:,} | {types or 'not known'} | {jobs:,.0f} | {seconds:.1f} | {used:.1f} |")
 
