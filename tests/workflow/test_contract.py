@@ -86,7 +86,7 @@ def test_rule(name):
     params = block.partition("    params:\n")[2].partition("    script:")[0]
     assert not PATHS.search(params), "storage and modules rewrite paths in input: and output: only"
     declared = set(re.findall(r"^        (\w+)=", params, re.M))
-    unused = {p for p in declared - {"code", "template"} if f"snakemake.params.{p}" not in text}
+    unused = {p for p in declared - {"code", "table", "template"} if f"snakemake.params.{p}" not in text}
     assert not unused, "a declared value that the script does not pass on"
     code = re.search(r"code=source_digest\(([^)]*)\)", block)
     assert code
@@ -287,6 +287,7 @@ MAY_BE_ABSENT = {
     "labels",
     "metadata",
     "batches",
+    "given",
     "networks",
     "provenance",
     "models",
@@ -299,6 +300,7 @@ MAY_BE_ABSENT |= {"given", "bundle", "applied_to"}  # models that were trained e
 # Sections of the schema with the defaults of functions that have some.
 SECTIONS = {
     "bam_to_fragments": "cells",
+    "build_dataset": "dataset",
     "cell_type_tracks": "infer",
     "differential_tfs": "analysis",
     "evaluate_depth": "evaluate",
