@@ -30,6 +30,18 @@ def test_record_writes_what_was_used(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("encoding", ["latin-1", "utf-16", "utf-8-sig"])
+def test_sheets_are_recorded_in_any_encoding_that_planning_reads(tmp_path, encoding):
+    sheet = tmp_path / "samples.tsv"
+    sheet.write_bytes("sample\tnote\r\ns1\tM\xfcller\r\n".encode(encoding))
+    out = [tmp_path / name for name in "abcde"]
+    provenance.record({}, {"samples": str(sheet)}, {}, [], *out)
+    assert out[1].read_text().splitlines()[1:] == [
+        'samples\t1\t"sample\tnote"',
+        'samples\t2\t"s1\tM\xfcller"',
+    ]
+
+
 def test_versions_are_those_of_the_environment_that_runs(tmp_path):
     """A job of a conda environment sees the packages of Snakemake's environment behind its own."""
     venv.create(tmp_path / "env")

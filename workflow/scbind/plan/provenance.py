@@ -8,8 +8,9 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
-from scbind.core.files import atomic, file_sha256, write_table
+from scbind.core.files import atomic, file_sha256, split_lines, write_table
 from scbind.plan.digests import list_digests
+from scbind.plan.sheetrows import read_sheet
 
 
 def record(
@@ -43,7 +44,7 @@ def record(
         scratch.write_text(yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=True), encoding="utf-8")
     lines = []
     for name, path in sorted(sheets.items()):
-        text = Path(path).read_text(encoding="utf-8").splitlines()
+        text = split_lines(read_sheet(path, name))
         lines += [(name, number, line) for number, line in enumerate(text, 1)]
     _write_rows(sheets_out, ("sheet", "line", "text"), lines)
     _write_rows(environments_out, ("rule", "environment"), sorted(environments.items()))

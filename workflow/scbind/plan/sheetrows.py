@@ -33,7 +33,7 @@ def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]
     known = [*required, *optional]
     lines = [
         (number, line)
-        for number, line in enumerate(split_lines(_text(path, sheet)), 1)
+        for number, line in enumerate(split_lines(read_sheet(path, sheet)), 1)
         if line.strip(f" {SEPARATORS}") and not line.startswith("#")
     ]
     if not lines:
@@ -73,7 +73,8 @@ def read_table(path: str | Path, sheet: str) -> list[tuple[int, dict[str, str]]]
     return table
 
 
-def _text(path: str | Path, sheet: str) -> str:
+def read_sheet(path: str | Path, sheet: str) -> str:
+    """Return the text of a sheet in UTF-8, UTF-16 or Latin-1; :class:`InputError` if it cannot be read."""
     try:
         content = Path(path).read_bytes()
     except FileNotFoundError:

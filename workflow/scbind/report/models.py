@@ -114,8 +114,8 @@ def _beside_published(metrics: pd.DataFrame, models: list[str]) -> list[str]:
         if len(both):
             mean = both.mean()
             said.append(
-                f"For the {len(both)} pairs of cell line and TF with a published figure, the mean AUPRC of {model} is "
-                f"{number(mean['ours'])}; that of {MAXATAC} is {number(mean['published'])}."
+                f"Pairs of cell line and TF with a published figure: {len(both)}. Their mean AUPRC is "
+                f"{number(mean['ours'])} for {model} and {number(mean['published'])} for {MAXATAC}."
             )
     return said
 
