@@ -147,7 +147,8 @@ def reruns(before, after):
 
 def test_every_rule_that_runs_our_code_is_looked_at():
     scripts = {path.stem for path in (WORKFLOW / "scripts").glob("*.py")}
-    assert scripts - set(rules()) == {RECORD, "fetch_source"}  # what a download gives is fixed by its checksum
+    # what a download gives is fixed by its checksum
+    assert scripts - set(rules()) == {RECORD, "fetch_source"}
 
 
 @pytest.mark.parametrize(
