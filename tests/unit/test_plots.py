@@ -219,10 +219,9 @@ def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random)
     before = dict(matplotlib.rcParams)
     points = random.normal(size=(20, 2))
     figures = [cellplots.umap_types(points, ["B"] * 20, colours_of(TYPES), "x") for _ in range(2)]
-    assert as_png(figures[0]) == as_png(figures[1]) and data_uri(figures[0]).startswith(
-        "data:image/png;base64,"
-    )
-    save_png(figures[0], tmp_path / "figures" / "x.png")
+    image = as_png(figures[0])
+    assert image == as_png(figures[1]) and data_uri(image).startswith("data:image/png;base64,")
+    save_png(image, tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes()[:4] == b"\x89PNG"
     assert dict(matplotlib.rcParams) == before
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
+from matplotlib import colormaps, patheffects
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster import hierarchy
@@ -20,6 +20,9 @@ QC_MEASURES = {  # column of the cell table: axis label, whether the axis is log
     "frac_duplicates": ("fraction of duplicates", False),
     "doublet_score": ("doublet score", False),
 }
+LEGEND_ROWS = 26  # rows of a legend beside the UMAP
+SHORT_NAME = 4  # letters of a name that fits between the dots
+OUTLINE = [patheffects.withStroke(linewidth=2.5, foreground="white")]
 MOST_SAMPLES = 40  # samples in the quality figure: the height of an image is limited
 
 
@@ -46,6 +49,9 @@ def umap_types(
 ) -> Figure:
     """Draw cells in UMAP, coloured by group.
 
+    If there are more groups than colours, each group has a number in the legend and at the median of its cells. Short
+    names stand there instead of numbers.
+
     Parameters
     ----------
     umap
@@ -67,13 +73,25 @@ def umap_types(
     axis.scatter(*umap[order].T, c=points, s=point_size(len(umap)), linewidths=0)
     _bare(axis)
     axis.set_title(title)
-    counts = pd.Series(labels).value_counts()
-    handles = [
-        Line2D([], [], marker="o", linestyle="", color=colours.get(name, NEUTRAL), label=f"{name} ({n:,})")
-        for name, n in sorted(counts.items())
-    ]
-    legend_outside(axis, handles, columns=1 + (len(handles) > 20))
+    counts = pd.Series(labels).value_counts().to_dict()
+    crowded, short = len(counts) > len(PALETTE), max(map(len, counts)) <= SHORT_NAME
+    handles = []
+    for number, name in enumerate(
+        sorted(counts, key=lambda name: (len(name) * (crowded and short), name)), 1
+    ):
+        legend = f"{name} ({counts[name]:,})"
+        if crowded:
+            _mark(axis, np.median(umap[labels == name], axis=0), name if short else str(number))
+            legend = legend if short else f"{number}: {legend}"
+        handles.append(
+            Line2D([], [], marker="o", linestyle="", color=colours.get(name, NEUTRAL), label=legend)
+        )
+    legend_outside(axis, handles, columns=-(-len(handles) // LEGEND_ROWS))
     return figure
+
+
+def _mark(axis, place: np.ndarray, text: str) -> None:
+    axis.annotate(text, place, ha="center", va="center", fontsize=9, weight="bold", path_effects=OUTLINE)
 
 
 @styled
@@ -118,18 +136,26 @@ def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cel
     """Draw mean activity z (cell types, TFs) as a heatmap. Both axes are in clustered order. NaN is blank."""
     filled = means.fillna(0).to_numpy()
     means = means.iloc[cluster_order(filled), cluster_order(filled.T)]
-    figure = new_figure(max(5.0, min(0.27 * means.shape[1] + 3.2, 16)), 0.34 * len(means) + 2.2)
+    size = max(5.0, min(0.27 * means.shape[1] + 3.2, 16)), 0.34 * len(means) + 2.2
+    return _heatmap(means, size, title, "mean z")
+
+
+def _heatmap(values: pd.DataFrame, size: tuple[float, float], title: str, label: str) -> Figure:
+    """Draw a table with a symmetric colour scale. NaN is blank. ``size`` is in inches."""
+    figure = new_figure(*size)
     axis = figure.subplots()
-    limit = max(float(np.abs(filled).max()), 1e-6)
-    image = axis.imshow(means, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest")
-    axis.set_yticks(range(len(means)), means.index)
-    small = {"fontsize": 8 if means.shape[1] <= 60 else 5}
-    axis.set_xticks(range(means.shape[1]), means.columns, rotation=90, **small)
+    limit = max(float(np.abs(values.fillna(0).to_numpy()).max()), 1e-6)
+    image = axis.imshow(
+        values, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest"
+    )
+    axis.set_yticks(range(len(values)), values.index)
+    small = {"fontsize": 8 if values.shape[1] <= 60 else 5}
+    axis.set_xticks(range(values.shape[1]), values.columns, rotation=90, **small)
     axis.tick_params(length=0)
     for spine in axis.spines.values():
         spine.set_visible(False)
     axis.set_title(title)
-    figure.colorbar(image, ax=axis, label="mean z", aspect=12, pad=0.01)
+    figure.colorbar(image, ax=axis, label=label, aspect=12, pad=0.01)
     return figure
 
 
@@ -255,11 +281,14 @@ def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
 def motif_support(table: pd.DataFrame) -> Figure:
     """Draw the odds ratio of each TF's own motif per cell type (colour). Points are filled if adjusted p < 0.05.
 
-    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic.
+    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic. If there are more cell types than colours,
+    the figure is a heatmap of TFs and types.
     """
     own = table[table["own"].astype(bool)]
     order = own.groupby("tf")["odds_ratio"].median().sort_values().index
     kinds = sorted(own["cell_type"].unique())
+    if len(kinds) > len(PALETTE):
+        return _motif_heatmap(own, order[::-1])
     figure = new_figure(8.6, 0.26 * len(order) + 1.5)
     axis = figure.subplots()
     colours = colours_of(kinds)
@@ -281,4 +310,18 @@ def motif_support(table: pd.DataFrame) -> Figure:
     hollow = {"color": "#555555", "markerfacecolor": "white", "label": "adjusted p >= 0.05"}
     handles.append(Line2D([], [], marker="o", linestyle="", **hollow))
     legend_outside(axis, handles)
+    return figure
+
+
+def _motif_heatmap(own: pd.DataFrame, order: pd.Index) -> Figure:
+    """Draw log2 odds ratios (TFs in ``order``, cell types) as a heatmap, with a cross where adjusted p >= 0.05."""
+    odds, p = (
+        own.pivot_table(name, "tf", "cell_type").reindex(order) for name in ("odds_ratio", "p_adjusted")
+    )
+    size = max(5.0, min(0.24 * odds.shape[1] + 3.2, 16)), 0.22 * len(odds) + 2.2
+    figure = _heatmap(
+        np.log2(odds), size, "Own motif in predicted sites (x: adjusted p >= 0.05)", "log2 odds ratio"
+    )
+    rows, columns = np.nonzero(p.to_numpy() >= 0.05)
+    figure.axes[0].scatter(columns, rows, marker="x", s=14, color="black", path_effects=OUTLINE)
     return figure

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -59,14 +59,16 @@ def precision_recall(
     curves: Mapping[str, Mapping[str, np.ndarray]],
     columns: int = 5,
     colours: Mapping[str, str] | None = None,
+    tfs: Sequence[str] | None = None,
 ) -> Figure:
     """Draw precision-recall curves: one panel per TF, one line per model. Controls are dashed, prevalence is dotted.
 
     ``curves`` maps a model to the content of its ``curves.npz``: ``tfs``, ``recall`` (R,), ``precision`` (TFs, R),
-    ``prevalence`` (TFs,).
+    ``prevalence`` (TFs,). ``tfs`` are the TFs to draw; default: all.
     """
     curves = {name: curve for name, curve in curves.items() if name not in NOT_DRAWN}
-    tfs = sorted({str(tf) for curve in curves.values() for tf in curve["tfs"]})
+    every = {str(tf) for curve in curves.values() for tf in curve["tfs"]}
+    tfs = sorted(every if tfs is None else every & set(tfs))
     columns = min(columns, len(tfs))
     rows = -(-len(tfs) // columns)
     figure = new_figure(1.9 * columns + 1.4, 1.75 * rows + 0.8)

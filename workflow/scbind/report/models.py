@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+import numpy as np
 import pandas as pd
 
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
 from scbind.report import modelplots
+from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs
-from scbind.report.tables import MARKS, Section, comparison, html_table, join_names, number
+from scbind.report.tables import (
+    MARKS,
+    MAX_ROWS,
+    MOST_NAMES,
+    Section,
+    comparison,
+    html_table,
+    join_names,
+    number,
+)
 
 
 def evaluation(inputs: Inputs) -> Section | None:
@@ -51,19 +64,23 @@ def evaluation(inputs: Inputs) -> Section | None:
         section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
         test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
         if len(test):
+            chosen, said = spaced(in_order(test, inputs.models, "auprc"), ROWS, "AUPRC")
+            test = test[test["tf"].isin(chosen)]
             figure = modelplots.auprc_dots(
                 test, inputs.models, "AUPRC per TF, held-out windows", inputs.model_colours
             )
             caption = (
                 "Mean over cell lines. Filled points: trained models. Hollow points: baselines. Ticks: prevalence. "
-                "permuted_labels is not shown because it is close to the prevalence."
+                "permuted_labels is not shown because it is close to the prevalence." + said
             )
             section.figures.append(inputs.draw("auprc", figure, caption))
     if inputs.curves:
-        figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours)
+        order = in_order(_precisions(inputs.curves), inputs.models, "precision")
+        chosen, said = spaced(order, PANELS, "mean precision")
+        figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours, tfs=chosen)
         caption = (
             "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed lines: controls, "
-            "which do not compete with the models."
+            "which do not compete with the models." + said
         )
         section.figures.append(inputs.draw("precision_recall", figure, caption))
         ours = {
@@ -82,12 +99,14 @@ def evaluation(inputs: Inputs) -> Section | None:
         name = next((m for m in inputs.models if m in set(metrics["model"])), None)
         every = metrics[metrics["split"] == "test"]
         every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
-        every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
-        section.tables.append(
-            html_table(
-                f"Every TF{f' ({name})' if name else ''}", every, "All rows: results/evaluation/metrics.tsv."
-            )
+        title, note = (
+            f"Every TF{f' ({name})' if name else ''}",
+            "All rows: results/evaluation/metrics.tsv.",
         )
+        if len(every) > MAX_ROWS:
+            every, title = _over_lines(every), f"{title}, means over the cell lines"
+        every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
+        section.tables.append(html_table(title, every, note))
     return section
 
 
@@ -97,7 +116,9 @@ def _unknown(metrics: pd.DataFrame) -> list[str]:
     unbound = sorted(set(test.loc[test["n_bound"] == 0, "tf"]) - set(test.loc[test["n_bound"] > 0, "tf"]))
     said = []
     if unbound:
-        said.append(f"No held-out window is bound by {join_names(unbound)}, so their AUPRC is unknown (–).")
+        said.append(
+            f"No held-out window is bound by {join_names(unbound, MOST_NAMES)}, so their AUPRC is unknown (–)."
+        )
     if len(test) and OTHER_LINES not in set(test["model"]):
         said.append(f"{OTHER_LINES} has no value, because no TF was assayed in two cell lines.")
     return said
@@ -126,6 +147,24 @@ def _marks(inputs: Inputs) -> pd.DataFrame:
     return marks[[name for name in MARKS if name in marks]]
 
 
+def _precisions(curves: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
+    """Return the mean precision over the curve, which is about the AUPRC: ``model, tf, precision``."""
+    found = [
+        pd.DataFrame(
+            {"model": name, "tf": curve["tfs"].astype(str), "precision": curve["precision"].mean(axis=1)}
+        )
+        for name, curve in curves.items()
+    ]
+    return pd.concat(found, ignore_index=True)
+
+
+def _over_lines(metrics: pd.DataFrame) -> pd.DataFrame:
+    """Return the number of cell lines of each TF, and the means of all other columns over them."""
+    means = metrics.drop(columns="cell_line").groupby("tf").mean()
+    means.insert(0, "cell_lines", metrics.groupby("tf").size())
+    return means.reset_index()
+
+
 def _meaning(shown: set[str]) -> str:
     """Sentences that explain the baselines and controls in ``shown``."""
     return " ".join(f"{name} {each.sentence}." for name, each in COMPARATORS.items() if name in shown)
@@ -144,11 +183,14 @@ def _depths(inputs: Inputs, section: Section) -> None:
         )
         section.figures.append(inputs.draw("auprc_depth", figure, caption))
     if needed is not None and needed["fragments_needed"].notna().any():
-        figure = modelplots.fragments_needed_dots(needed, inputs.models, inputs.model_colours)
+        known = needed[needed["fragments_needed"].notna()]
+        chosen, said = spaced(in_order(known, inputs.models, "fragments_needed"), ROWS, "this number")
+        shown = known[known["tf"].isin(chosen)]
+        figure = modelplots.fragments_needed_dots(shown, inputs.models, inputs.model_colours)
         caption = (
             "Number of fragments at which a TF still has 90 % of its AUPRC at full depth. An arrow marks an upper "
             "bound: even the lowest depth tested sufficed. A poorly predicted TF trivially needs few fragments, so "
-            "read this with its AUPRC."
+            "read this with its AUPRC." + said
         )
         section.figures.append(inputs.draw("fragments_needed", figure, caption))
 

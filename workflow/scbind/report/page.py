@@ -23,7 +23,7 @@ from scbind.report.read import (
     read_text,
 )
 from scbind.report.sections import SECTIONS
-from scbind.report.tables import join_names
+from scbind.report.tables import MOST_NAMES, join_names
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -131,5 +131,5 @@ def _render(sections: list, samples: list[str]) -> str:
     return environment.get_template("report.html.j2").render(
         title="scbind report",
         sections=sections,
-        subtitle=f"{join_names(samples)} · scbind {__version__}",
+        subtitle=f"{join_names(samples, MOST_NAMES)} · scbind {__version__}",
     )

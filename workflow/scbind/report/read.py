@@ -18,7 +18,7 @@ from scbind.core.files import require
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.origin import Origin
-from scbind.report.style import DPI, colours_of, data_uri, save_png
+from scbind.report.style import DPI, as_png, colours_of, data_uri, save_png
 
 LIMITS = {  # parameter of the embedding that is a threshold: the measure that it applies to
     "min_fragments": "n_fragments",
@@ -184,10 +184,10 @@ def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:
     """
 
     def draw(name: str, figure: Figure, caption: str) -> dict:
+        image = as_png(figure)  # this fixes the layout, and so the size that is read below
         if folder is not None:
-            save_png(figure, Path(folder) / f"{name}.png")
-        source = data_uri(figure)  # this fixes the layout, and so the size that is read next
+            save_png(image, Path(folder) / f"{name}.png")
         width, height = (round(side * DPI * 2 / 3) for side in figure.get_size_inches())
-        return {"src": source, "alt": caption, "caption": caption, "width": width, "height": height}
+        return {"src": data_uri(image), "alt": caption, "caption": caption, "width": width, "height": height}
 
     return draw

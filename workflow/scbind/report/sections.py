@@ -9,23 +9,27 @@ from scbind.evaluation.registry import CONTROLS
 from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report import cellplots
 from scbind.report.cells import pseudobulk, quality
+from scbind.report.choice import ROWS, spaced
 from scbind.report.models import evaluation, training, truth
 from scbind.report.read import Inputs
 from scbind.report.style import colours_of
 from scbind.report.tables import (
     MARKS,
+    MAX_ROWS,
+    MOST_NAMES,
     Section,
     comparison,
     html_table,
     join_names,
     number,
+    per_group,
     top_differential,
     top_rows,
     trusted,
 )
 
 UMAP_FACTORS = 12
-HEATMAP_FACTORS = 60
+HEATMAP_FACTORS = ROWS
 LIMITS = (
     "A predicted site is a probability, not an observation. The probability is the fraction of windows with such "
     "sequence and accessibility that had a ChIP-seq peak in the training lines.",
@@ -69,14 +73,15 @@ def summary(inputs: Inputs) -> Section:
         named = [f"{row.population} ({row.n_cells:,} cells, {row.cell_type})" for row in small.itertuples()]
         section.points.append(
             f"{text} {len(small)} of them {'is' if len(small) == 1 else 'are'} small and stable: "
-            f"{join_names(named)}." if named else f"{text} None of them is both small and stable."
+            f"{join_names(named, MOST_NAMES)}." if named else f"{text} None of them is both small and stable."
         )  # fmt: skip
     if inputs.peaks is not None:
         fallen = inputs.peaks[inputs.peaks["source"] != STATUSES[OWN].source]
         if len(fallen):
             section.points.append(
                 f"Cell types with too few cells or fragments for peaks of their own: "
-                f"{join_names(fallen['cell_type'])}. The section Peaks per cell type shows the source of their peaks."
+                f"{join_names(fallen['cell_type'], MOST_NAMES)}. "
+                "The section Peaks per cell type shows the source of their peaks."
             )
     return section
 
@@ -118,10 +123,9 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
 def _abstention_points(data) -> list[str]:
     points, named = [], [tf for tf, out in zip(data.tfs, data.abstained, strict=True) if out]
     if named:
-        listed = join_names([*named[:12], *([f"{len(named) - 12} more"] if len(named) > 12 else [])])
         points.append(
-            f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({listed}). They are marked, and left out of "
-            "tests, populations and tables of best results."
+            f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({join_names(named, MOST_NAMES)}). They are "
+            "marked, and left out of tests, populations and tables of best results."
         )
     if data.shallow.any():
         share = data.shallow[:, ~data.abstained].mean()
@@ -141,7 +145,9 @@ def _differential_points(table: pd.DataFrame) -> list[str]:
     )
     if tops.empty:
         return ["No TF is more active in one cell type than in the others (adjusted p < 0.05)."]
-    listed = "; ".join(f"{name}: {', '.join(tfs)}" for name, tfs in tops.head(12).items())
+    listed = "; ".join(f"{name}: {', '.join(tfs)}" for name, tfs in tops.head(MOST_NAMES).items())
+    if len(tops) > MOST_NAMES:
+        listed += f"; {len(tops) - MOST_NAMES} more cell types are in the table of differential TFs"
     without = (table["n_replicates"] == 0).any()
     warning = " Without replicates, the p-values describe only these cells." if without else ""
     return [
@@ -192,7 +198,7 @@ def _most_informative(data, n: int) -> list[str]:
 def _warning(data, chosen: list[str]) -> str:
     """A sentence that names the chosen TFs on which scbind abstains (marked with *), or empty if there are none."""
     named = [tf for tf, abstained in zip(data.tfs, data.abstained, strict=True) if abstained and tf in chosen]
-    return f" * scbind abstains on {join_names(named)}: do not interpret these." if named else ""
+    return f" * scbind abstains on {join_names(named, MOST_NAMES)}: do not interpret these." if named else ""
 
 
 def _starred(data, chosen: list[str]) -> list[str]:
@@ -243,12 +249,13 @@ def differential(inputs: Inputs) -> Section | None:
     ]
     for contrast, part in kept.groupby("contrast"):
         name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
-        top = top_differential(part)
+        most = per_group(part.groupby(["cell_type", "group"]).ngroups)
+        top = top_differential(part, most)
         if top.empty:
             section.text.append(f"{name}: no TF has a higher activity (adjusted p < 0.05).")
         else:
             note = f"TFs with higher activity (adjusted p < 0.05), by effect size. {_file('differential_tfs.tsv')}"
-            section.tables.append(html_table(f"{name}: up to ten TFs each", top, note))
+            section.tables.append(html_table(f"{name}: the largest effects, up to {most} each", top, note))
     return section
 
 
@@ -315,14 +322,17 @@ def targets(inputs: Inputs) -> Section | None:
         section.text.append(left_out)
     if table.empty:
         return section
-    top = top_rows(table, ["cell_type"], {"specificity": False, "potential": False}, 10)
+    most = per_group(table["cell_type"].nunique())
+    top = top_rows(table, ["cell_type"], {"specificity": False, "potential": False}, most)
     columns = [
         "cell_type", "tf", "gene", "potential", "rank", "specificity", "top_window_distance",
         "top_window_binding",
     ]  # fmt: skip
     columns += [name for name in MARKS if name in top]
     section.tables = [
-        html_table("Ten most specific links of each cell type", top[columns], _file("tf_targets.tsv"))
+        html_table(
+            f"Most specific links, up to {most} of each cell type", top[columns], _file("tf_targets.tsv")
+        )
     ]
     return section
 
@@ -347,9 +357,11 @@ def motifs(inputs: Inputs) -> Section | None:
             f"one cell type for {int(first.sum())} of them. {left_out}".strip()
         )
     if table["own"].any():
-        caption = "Odds ratio of each TF's own motif, per cell type."
-        caption += _warning(inputs.data, table["tf"].tolist())
-        shown = table.assign(tf=_starred(inputs.data, table["tf"].tolist()))
+        medians = table[table["own"].astype(bool)].groupby("tf")["odds_ratio"].median()
+        chosen, said = spaced(medians.sort_values(ascending=False).index, ROWS, "median odds ratio")
+        caption = f"Odds ratio of each TF's own motif, per cell type.{said}{_warning(inputs.data, chosen)}"
+        shown = table[table["tf"].isin(chosen)]
+        shown = shown.assign(tf=_starred(inputs.data, shown["tf"].tolist()))
         section.figures = [inputs.draw("motifs", cellplots.motif_support(shown), caption)]
     columns = [
         "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
@@ -358,8 +370,12 @@ def motifs(inputs: Inputs) -> Section | None:
     columns += [name for name in MARKS if name in table]
     last = [MARKS[1]] if MARKS[1] in table else []
     best = top_rows(table, [*last, "cell_type", "tf"], {"rank": True}, 1)
+    title = "Best motif of each TF and cell type"
+    if len(best) > MAX_ROWS:
+        best = top_rows(best, [*last, "tf"], {"p_adjusted": True, "odds_ratio": False}, 1)
+        title = "Best motif of each TF, in the cell type with the lowest adjusted p"
     note = f"TFs on which scbind abstains come last. {_file('motifs.tsv')}"
-    section.tables = [html_table("Best motif of each TF and cell type", best[columns], note)]
+    section.tables = [html_table(title, best[columns], note)]
     return section
 
 

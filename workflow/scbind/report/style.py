@@ -76,12 +76,12 @@ def as_png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def save_png(figure: Figure, path: str | Path) -> None:
-    """Write a figure as PNG, atomically."""
+def save_png(image: bytes, path: str | Path) -> None:
+    """Write a PNG, from :func:`as_png`, atomically."""
     with atomic(path) as scratch:
-        scratch.write_bytes(as_png(figure))
+        scratch.write_bytes(image)
 
 
-def data_uri(figure: Figure) -> str:
-    """Return a figure as ``data:image/png;base64,...``."""
-    return "data:image/png;base64," + base64.b64encode(as_png(figure)).decode("ascii")
+def data_uri(image: bytes) -> str:
+    """Return a PNG, from :func:`as_png`, as ``data:image/png;base64,...``."""
+    return "data:image/png;base64," + base64.b64encode(image).decode("ascii")

@@ -12,6 +12,8 @@ import pandas as pd
 from scbind.evaluation.registry import CONTROLS
 
 MAX_ROWS = 400  # maximum number of rows of a table on the page; the files contain all rows
+PER_GROUP = 10  # maximum number of rows per cell type, or other group, in a table of the best
+MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
     "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",
     "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
@@ -154,6 +156,11 @@ def top_rows(table: pd.DataFrame, groups: list[str], order: dict[str, bool], n: 
     return table.sort_values(columns, ascending=ascending, kind="stable").groupby(groups).head(n)
 
 
+def per_group(n_groups: int) -> int:
+    """Return how many rows each of ``n_groups`` groups may have in a table of the best: 1 to ``PER_GROUP``."""
+    return max(1, min(PER_GROUP, MAX_ROWS // max(n_groups, 1)))
+
+
 def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the rows of TFs on which scbind does not abstain, and a sentence with the number of the other TFs.
 
@@ -186,7 +193,9 @@ def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
     return up[[*lead, *kept, *level]]
 
 
-def join_names(names: Iterable[str]) -> str:
-    """Join names as in ``a, b and c``."""
+def join_names(names: Iterable[str], most: int | None = None) -> str:
+    """Join names as in ``a, b and c``. If there are more than ``most``, the end is ``and 7 more``."""
     names = list(names)
+    if most is not None and len(names) > most:
+        names = [*names[:most], f"{len(names) - most:,} more"]
     return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

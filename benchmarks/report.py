@@ -1,0 +1,390 @@
+"""Time, memory and size of the report, and the time that a browser needs to open it.
+
+    python benchmarks/report.py FOLDER [--tfs 300 --types 25 --cells 20000 --samples 4 ...] [--browser chromium]
+
+The script makes all inputs of the report from a seed, as large as a run with this number of TFs, cell types and cells
+makes them: activity and cell tables of each sample, metrics and depths of three models and all baselines, precision
+and recall curves, differential TFs between types and between two conditions, populations, 100 target genes for each TF
+and type, motifs, peaks per type, model cards. Their numbers are random and mean nothing.
+
+It prints seconds, processor seconds and peak memory of `write_report`, the size of the page, the sizes of its parts
+and its number of table rows. With a browser (Chromium or Chrome) it also prints the seconds from the start of the
+navigation to the first contentful paint, to the load event, and to the first frame after it; each is the median of
+`--rounds` fresh starts.
+`--picture` keeps a picture of the whole page at a width of 1,300 pixels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import json
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from processes import measure
+
+MODELS = ["scbind", "scfan", "scbind_small"]
+KEEPS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
+WIDTH = 1_300  # pixels of the window
+LONGEST = 60  # seconds that a browser may need
+PROBE = """<script>addEventListener("load", function () { requestAnimationFrame(function () { setTimeout(function () {
+  var paint = performance.getEntriesByName("first-contentful-paint")[0];
+  fetch("/", {method: "POST", body: JSON.stringify({paint: paint ? paint.startTime : null, shown: performance.now(),
+    load: performance.getEntriesByType("navigation")[0].loadEventStart, height: document.body.scrollHeight,
+    nodes: document.getElementsByTagName("*").length})}); }, 0); }); });</script>"""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Size of the inputs."""
+
+    tfs: int = 300
+    types: int = 25
+    cells: int = 20_000  # in all samples together
+    samples: int = 4
+    lines: int = 4
+    targets: int = 100  # genes per TF and type
+    populations: int = 40
+    seed: int = 0
+
+
+def make_inputs(folder: Path, shape: Shape):
+    """Write all inputs and return them as ``ReportFiles``."""
+    import numpy as np
+    import pandas as pd
+    from scbind.analysis import differential, enrichment, populations, targets
+    from scbind.evaluation.merge import DEPTH_COLUMNS, METRIC_COLUMNS, fragments_needed
+    from scbind.evaluation.registry import BASELINES
+    from scbind.report.page import ReportFiles
+
+    rng = np.random.default_rng(shape.seed)
+    folder.mkdir(parents=True, exist_ok=True)
+    tfs = [f"ZNF{number}" for number in 100 + np.arange(shape.tfs)]
+    types = [f"cell type {number + 1:02}" for number in range(shape.types)]
+    samples = [f"donor_{number + 1}" for number in range(shape.samples)]
+    lines = [f"LINE_{number + 1}" for number in range(shape.lines)]
+    levels = rng.choice(["high", "medium", "low"], shape.tfs, p=[0.6, 0.3, 0.1])
+    var = pd.DataFrame({"level": levels, "abstained": levels == "low", "auprc": rng.random(shape.tfs)}, tfs)
+    marks = var[["level", "abstained"]].add_prefix("reliability_")
+    skill = rng.beta(2, 3, shape.tfs)  # what makes a TF easy for all models
+
+    def grid(**columns) -> pd.DataFrame:
+        """All combinations of the values of the columns; the last varies fastest."""
+        return pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+
+    def save(name: str, table: pd.DataFrame, columns: list[str] | None = None) -> Path:
+        table = table if columns is None else table.reindex(columns=columns)
+        table.to_csv(
+            folder / name, sep="," if name.endswith(".csv") else "\t", index=False, float_format="%.6g"
+        )
+        return folder / name
+
+    def fill(table: pd.DataFrame, **ranges) -> pd.DataFrame:
+        """Add columns of uniform random numbers."""
+        return table.assign(**{name: rng.uniform(*limits, len(table)) for name, limits in ranges.items()})
+
+    def scored(table: pd.DataFrame) -> pd.DataFrame:
+        """Add an AUPRC that depends on model and TF."""
+        easy = table["tf"].map(dict(zip(tfs, skill, strict=True)))
+        rank = table["model"].map({name: i for i, name in enumerate([*MODELS, *BASELINES])})
+        auprc = np.clip(easy - 0.05 * rank + rng.normal(0, 0.03, len(table)), 0.01, 0.99)
+        return table.assign(auprc=auprc, prevalence=0.01 + 0.01 * easy, n_windows=100_000, n_bound=1_500)
+
+    activity, cells, barcodes = [], [], []
+    per_sample = shape.cells // shape.samples
+    centres, profile = rng.normal(0, 6, (shape.types, 2)), rng.normal(0, 1, (shape.types, shape.tfs))
+    for number, sample in enumerate(samples):
+        paths = _write_sample(
+            folder, sample, number, per_sample, types, centres, profile, var, rng
+        )  # fmt: skip
+        activity.append(paths[0])
+        cells.append(paths[1])
+        barcodes += [(sample, name, kind) for name, kind in paths[2].items()]
+    groups = [f"P{number + 1}" for number in range(shape.populations)]
+    owner = pd.DataFrame(barcodes, columns=["sample", "cell", "population"])
+    owner["population"] = [
+        groups[(2 * types.index(kind) + rng.integers(2)) % len(groups)] for kind in owner["population"]
+    ]
+
+    models = [*MODELS, *BASELINES]
+    splits = ["test", "chromosome", "cell_line", "both", "scfan_protocol"]
+    metrics = scored(grid(model=models, cell_line=lines, tf=tfs, split=splits))
+    metrics = fill(
+        metrics,
+        auroc=(0.5, 1),
+        log2_gain=(0, 6),
+        recall_at_fdr10=(0, 1),
+        recall_at_fdr50=(0, 1),
+        ece=(0, 0.1),
+    )
+    depth = scored(grid(model=models, cell_line=lines, tf=tfs, keep=KEEPS))
+    depth = fill(
+        depth.assign(depth=0.3 * depth["keep"], auprc=depth["auprc"] * depth["keep"] ** 0.1), ece=(0, 0.1)
+    )
+    tests = grid(contrast=["cell_type"], cell_type=types, group=[""], tf=tfs)
+    tests["group"] = tests["cell_type"]
+    conditions = grid(contrast=["condition"], cell_type=types, group=["treated"], tf=tfs)
+    tests = fill(
+        pd.concat([tests, conditions], ignore_index=True), difference=(-3, 3), mean_z=(-3, 3), mean_z_reference=(-3, 3),
+        mean_binding=(0, 0.2), mean_binding_reference=(0, 0.2), statistic=(-9, 9),
+    )  # fmt: skip
+    p = 10.0 ** -rng.uniform(0, 30, len(tests))
+    tests = tests.assign(
+        reference="others", n_cells=800, n_cells_reference=19_200, n_replicates=shape.samples, p_value=p, p_adjusted=p,
+        effect_size=tests["difference"] / 2, test="pseudobulks of samples",
+    )  # fmt: skip
+    share = rng.dirichlet(np.ones(shape.populations))
+    found = pd.DataFrame(
+        {"population": groups, "n_cells": (share * shape.cells).astype(int), "fraction": share}
+    )
+    markers = [";".join(f"{tf}:{rng.uniform(0.5, 9):.2f}" for tf in rng.choice(tfs, 10)) for _ in groups]
+    found = fill(found, stability=(0.3, 1), cell_type_share=(0.3, 1), top_sample_share=(0.2, 1)).assign(
+        small=share < 0.02, cell_type=rng.choice(types, len(groups)), n_samples=shape.samples, markers=markers,
+        markers_within_type=markers, top_sample=samples[0],
+    )  # fmt: skip
+    links = fill(
+        grid(cell_type=types, tf=tfs, rank=1 + np.arange(shape.targets)), potential=(0.5, 9), specificity=(-1, 2),
+        top_window_binding=(0, 1),
+    )  # fmt: skip
+    place = rng.integers(1, 2 * 10**8, len(links))
+    links = links.assign(
+        gene=rng.choice([f"GENE{i}" for i in range(20_000)], len(links)), chrom="chr1", tss=place, strand="+",
+        top_window_start=place - 500, top_window_distance=-400,
+    ).join(marks, on="tf")  # fmt: skip
+    sites = fill(
+        grid(cell_type=types, tf=tfs, rank=1 + np.arange(6)), sites_with_motif=(0, 1), background_with_motif=(0, 1),
+        odds_ratio=(0.5, 30), min_binding=(0.3, 1), gc_sites=(0.4, 0.6), gc_background=(0.4, 0.6),
+    )  # fmt: skip
+    p = 10.0 ** -rng.uniform(0, 30, len(sites))
+    sites = sites.assign(
+        motif=sites["tf"].where(sites["rank"] == 1, "OTHER"), motif_id="MA0001.1", own=sites["rank"] == 1,
+        n_motifs=shape.tfs, n_sites=200, n_background=200, p_value=p, p_adjusted=p, threshold=8.0,
+    ).join(marks, on="tf")  # fmt: skip
+
+    recall = np.linspace(0, 1, 101)
+    curves, training, cards = {}, {}, []
+    for name in models:
+        curves[name] = folder / f"{name}.npz"
+        power = rng.uniform(0.3, 4, (shape.tfs, 1))
+        np.savez(
+            curves[name], tfs=np.array(tfs), recall=recall, precision=1 - 0.99 * recall**power,
+            prevalence=np.full(shape.tfs, 0.01), reliability_predicted=recall[5::10],
+            reliability_observed=recall[5::10], reliability_count=np.full(10, 1e4),
+        )  # fmt: skip
+    for name in MODELS:
+        epochs = fill(
+            pd.DataFrame({"epoch": range(60)}), train_loss=(0, 1), valid_loss=(0, 1), valid_auprc=(0, 1)
+        )
+        training[name] = save(f"{name}.training.csv", epochs)
+        cards.append(folder / name / "card.md")
+        cards[-1].parent.mkdir(exist_ok=True)
+        cards[-1].write_text("".join(f"| {tf} | high | 0.01 | 0.5 | 0.6 |\n" for tf in tfs))
+    peaks = {}
+    for number, name in enumerate(types):
+        peaks[name] = folder / f"peaks.{number}.json"
+        peaks[name].write_text(
+            json.dumps({"source": "cell type", "reason": "", "n_cells": 800, "n_peaks": 60_000})
+        )
+    np.savez(folder / "windows.npz", start=np.zeros(300_000, dtype=np.int32))
+    return ReportFiles(
+        activity=activity,
+        cells=cells,
+        windows=folder / "windows.npz",
+        tables={
+            "metrics": save("metrics.tsv", metrics, METRIC_COLUMNS),
+            "depth": save("depth.tsv", depth, DEPTH_COLUMNS),
+            "needed": save("needed.tsv", fragments_needed(depth, 3_000_000_000)),
+            "differential": save("differential.tsv", tests[differential.COLUMNS].join(marks, on="tf")),
+            "populations": save("populations.tsv", found, populations.COLUMNS),
+            "population_cells": save("population_cells.tsv", owner),
+            "targets": save("targets.tsv", links, targets.COLUMNS),
+            "motifs": save("motifs.tsv", sites, enrichment.COLUMNS),
+        },
+        curves=curves,
+        training=training,
+        models=MODELS,
+        peaks=peaks,
+        provenance=cards,
+    )
+
+
+def _write_sample(
+    folder: Path, sample: str, seed: int, n: int, types, centres, profile, var, rng
+) -> tuple[Path, Path]:
+    """Write the activity and the cells of a sample."""
+    import anndata
+    import numpy as np
+    import pandas as pd
+    import scipy.sparse as sp
+
+    kind = rng.integers(0, len(types), n)
+    obs = pd.DataFrame(
+        {"sample": sample, "cell_type": np.array(types)[kind]}, [f"{sample}#{i}" for i in range(n)]
+    )
+    obs = obs.assign(
+        n_fragments=rng.lognormal(8.5, 0.6, n).astype(int), tss_enrichment=rng.gamma(9, 1, n),
+        frac_in_peaks=rng.beta(5, 5, n), nucleosome_signal=rng.gamma(4, 0.2, n), frac_duplicates=rng.beta(4, 6, n),
+        doublet_score=rng.beta(2, 20, n), reason="",
+    )  # fmt: skip
+    obs["pass"] = True
+    z = (profile[kind] + rng.normal(size=(n, len(var)))).astype(np.float32)
+    shallow = rng.random(z.shape) < 0.03
+    layers = {
+        "mean_binding": np.abs(z) / 50,
+        "scfan_score": z,
+        "abstained": shallow | var["abstained"].to_numpy(),
+    }
+    place = centres[kind] + rng.normal(size=(n, 2))
+    paths = folder / f"{sample}.h5ad", folder / f"{sample}.cells.h5ad"
+    anndata.AnnData(z, obs=obs, var=var, layers=layers, obsm={"X_umap": place}).write_h5ad(paths[0])
+    failed = obs.head(n // 10).assign(reason="n_fragments 512 < 1000", **{"pass": False})
+    failed.index = "failed" + failed.index
+    every = pd.concat([obs, failed])
+    rows = np.repeat(np.arange(n), 24)
+    borrow = sp.csr_matrix(
+        (np.full(len(rows), 0.5), (rows, rng.integers(0, n, len(rows)))), shape=(len(every), len(every))
+    )
+    anndata.AnnData(obs=every, obsp={"borrow": borrow}).write_h5ad(paths[1])
+    return *paths, obs["cell_type"].to_dict()
+
+
+def child(folder: Path) -> None:
+    """Make the report of inputs that were made before; the last line of the output holds the times."""
+    import pickle
+
+    from scbind.report.page import write_report
+
+    files = pickle.loads((folder / "files.pickle").read_bytes())
+    begin, used = time.perf_counter(), time.process_time()
+    write_report(folder / "report.html", files, folder / "figures")
+    print(json.dumps({"seconds": time.perf_counter() - begin, "cpu": time.process_time() - used}))
+
+
+def parts(page: str) -> dict[str, float]:
+    """Number of table rows and figures of a page, and MB of the page and of its parts."""
+    figures = re.findall(r"data:image/png;base64,([^\"]+)", page)
+    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    return {
+        "rows": page.count("<tr>"),
+        "figures": len(figures),
+        "page, MB": len(page.encode()) / 1e6,
+        "figures, MB": sum(map(len, figures)) / 1e6,
+        "largest figure, MB": max(map(len, figures)) / 1e6,
+        "tables, MB": sum(map(len, tables)) / 1e6,
+        "tallest figure, px": max(int.from_bytes(base64.b64decode(figure[:64])[20:24]) for figure in figures),
+    }
+
+
+def opened(browser: str, page: str) -> dict[str, float]:
+    """Open a page in a fresh browser; returns seconds from navigation to paint, load and first frame after it."""
+    body, answer, ready = page.replace("</body>", PROBE + "</body>").encode(), {}, threading.Event()
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            known = self.path == "/"
+            self.send_response(200 if known else 404)
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+            self.send_header("Content-Length", str(len(body) if known else 0))
+            self.end_headers()
+            self.wfile.write(body if known else b"")
+
+        def do_POST(self):
+            answer.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            ready.set()
+
+        def log_message(self, *arguments):
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        address = f"http://127.0.0.1:{server.server_port}/"
+        command = [browser, *_options(profile), "--remote-debugging-port=0", address]
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        found = ready.wait(LONGEST)
+        process.terminate()
+        process.wait()
+    server.shutdown()
+    if not found:
+        sys.exit(f"{browser} did not open the page within {LONGEST} s")
+    seconds = {name: (answer[name] or 0) / 1e3 for name in ("paint", "load", "shown")}
+    return seconds | {"height": answer["height"], "nodes": answer["nodes"]}
+
+
+def _options(profile: str, height: int = 900) -> list[str]:
+    size = f"--window-size={WIDTH},{height}"
+    return [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--hide-scrollbars",
+        f"--user-data-dir={profile}",
+        size,
+    ]
+
+
+def take_picture(browser: str, page: Path, picture: Path, height: int) -> None:
+    """Keep a picture of a whole page."""
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [browser, *_options(profile, height), f"--screenshot={picture}", page.resolve().as_uri()]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def main() -> None:
+    """Make the inputs and the report, open it and print."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+    if sys.argv[1:2] == ["--child"]:
+        child(Path(sys.argv[2]))
+        return
+    if sys.argv[1:2] == ["--make"]:
+        import pickle
+
+        folder = Path(sys.argv[2])
+        files = make_inputs(folder, Shape(**json.loads(sys.argv[3])))
+        (folder / "files.pickle").write_bytes(pickle.dumps(files))
+        return
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("folder", type=Path)
+    for name, default in Shape.__dataclass_fields__.items():
+        parser.add_argument(f"--{name}", type=int, default=default.default)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--browser", default=next(filter(shutil.which, ("chromium", "google-chrome")), None))
+    parser.add_argument("--picture", type=Path)
+    args = parser.parse_args()
+    shape = {name: getattr(args, name) for name in Shape.__dataclass_fields__}
+    # In processes of their own: the peak memory of a child starts at the memory of its parent.
+    if not (args.folder / "files.pickle").exists():
+        subprocess.run([sys.executable, __file__, "--make", args.folder, json.dumps(shape)], check=True)
+    spent = measure([sys.executable, __file__, "--child", str(args.folder)], args.threads)
+    page = (args.folder / "report.html").read_text()
+    found = {"seconds": spent["seconds"], "CPU s": spent["cpu"], "peak, MiB": spent["peak"] / 2**20} | parts(
+        page
+    )
+    if args.browser:
+        rounds = [opened(args.browser, page) for _ in range(args.rounds)]
+        for name in ("paint", "load", "shown"):
+            found[f"{name}, s"] = statistics.median(each[name] for each in rounds)
+        found |= {"elements": rounds[0]["nodes"], "height, px": rounds[0]["height"]}
+        if args.picture:
+            take_picture(args.browser, args.folder / "report.html", args.picture, rounds[0]["height"])
+    print("| " + " | ".join(found) + " |\n" + "|---" * len(found) + "|")
+    print("| " + " | ".join(f"{v:,.3g}" if isinstance(v, float) else f"{v:,}" for v in found.values()) + " |")
+
+
+if __name__ == "__main__":
+    main()
