@@ -25,11 +25,10 @@ class Origin:
         """Sentences for the section on accuracy. ``tested``: the accuracy was measured in this run."""
         about, facts = self.about, self.about["facts"]
         lines = [line for line, each in zip(facts["cell_lines"], facts["assayed"], strict=True) if any(each)]
-        named = join_names([*lines[:MANY], *([f"{len(lines) - MANY} more"] if len(lines) > MANY else [])])
         said = [
             f"The model was not trained in this run. It comes from the bundle {about['file']} (named {about['name']} "
-            f"there, made with scbind {about['version']}) and was trained on {named}, genome {about['genome']}. "
-            f"Licence: {about['licence'] or 'not stated'}."
+            f"there, made with scbind {about['version']}) and was trained on {join_names(lines, MANY)}, "
+            f"genome {about['genome']}. Licence: {about['licence'] or 'not stated'}."
         ]
         if not tested:
             said.append(

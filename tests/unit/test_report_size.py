@@ -1,0 +1,197 @@
+"""The report of a large run: figures and tables choose what they show, and say so. Figures are measured, not drawn."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from scbind.analysis.activitytable import Activity
+from scbind.report import sections
+from scbind.report.cellplots import motif_support, umap_types
+from scbind.report.choice import in_order, spaced
+from scbind.report.models import evaluation
+from scbind.report.page import _render
+from scbind.report.read import Inputs
+from scbind.report.style import DPI, PALETTE, colours_of
+from scbind.report.tables import MAX_ROWS, join_names, per_group
+
+TFS = [f"TF{number:03}" for number in range(300)]
+TYPES = [f"type {number:02}" for number in range(25)]
+CELLS = 50
+
+
+def grid(**columns):
+    return pd.MultiIndex.from_product(columns.values(), names=columns).to_frame(index=False)
+
+
+def tables(rng):
+    easy = dict(zip(TFS, rng.permutation(np.linspace(0.02, 0.9, 300)), strict=True))
+    metrics = grid(model=["scbind", "accessibility"], cell_line=["K", "L"], tf=TFS, split=["test"])
+    metrics = metrics.assign(
+        auprc=metrics["tf"].map(easy) + 0.05 * (metrics["cell_line"] == "L"), prevalence=0.01, n_windows=1000,
+        n_bound=10, auroc=0.9, log2_gain=1.0, recall_at_fdr10=0.1, recall_at_fdr50=0.2, ece=0.01,
+    )  # fmt: skip
+    needed = grid(model=["scbind", "accessibility"], tf=TFS)
+    needed = needed.assign(fragments_needed=1000.0 + np.arange(600) % 300, at_most=needed["tf"] > "TF290")
+    tests = grid(contrast=["cell_type", "condition"], cell_type=TYPES, group=["one", "two"], tf=TFS)
+    effect = rng.uniform(-1, 3, len(tests))
+    tests = tests.assign(
+        reference="others", difference=effect, effect_size=effect, mean_binding=0.1, mean_binding_reference=0.1,
+        p_adjusted=1e-3, n_replicates=0, test="cells",
+    )  # fmt: skip
+    links = grid(cell_type=[f"{name}{half}" for name in TYPES for half in "ab"], tf=TFS).assign(
+        gene="G", potential=1.0, rank=1, specificity=rng.normal(size=15_000), top_window_distance=3,
+        top_window_binding=0.5,
+    )  # fmt: skip
+    motifs = grid(cell_type=TYPES, tf=TFS, rank=[1, 2])
+    motifs = motifs.assign(
+        motif="M", own=motifs["rank"] == 1, n_motifs=300, sites_with_motif=0.5, background_with_motif=0.1,
+        odds_ratio=rng.uniform(0.5, 9, 15_000), p_adjusted=rng.uniform(0, 0.06, 15_000),
+        reliability_level="high", reliability_abstained=motifs["tf"] < "TF030",
+    )  # fmt: skip
+    return {
+        "metrics": metrics, "needed": needed, "differential": tests, "targets": links, "motifs": motifs,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def large():
+    """Inputs with 300 TFs and 25 types; ``draw`` keeps the figure instead of drawing it."""
+    rng = np.random.default_rng(0)
+    kinds = np.array(TYPES)[np.arange(CELLS) % 25]
+    obs = pd.DataFrame({"sample": "one", "cell": [str(i) for i in range(CELLS)], "cell_type": kinds})
+    var = pd.DataFrame({"abstained": [tf < "TF030" for tf in TFS]}, index=TFS)
+    z = rng.normal(size=(CELLS, 300))
+    data = Activity(z, z, obs, var, rng.normal(size=(CELLS, 2)), np.zeros(z.shape, dtype=bool))
+    recall = np.linspace(0, 1, 11)
+    curve = {
+        "tfs": np.array(TFS), "recall": recall, "precision": rng.random((300, 1)) * (1 - recall),
+        "prevalence": np.full(300, 0.01), "reliability_predicted": recall[1:], "reliability_observed": recall[1:],
+        "reliability_count": np.ones(10),
+    }  # fmt: skip
+
+    def draw(name, figure, caption):
+        width, height = (round(side * DPI) for side in figure.get_size_inches())
+        kept = {"src": name, "alt": caption, "caption": caption, "width": width, "height": height}
+        return kept | {"figure": figure}
+
+    return Inputs(
+        data=data, cells=None, borrowed=None, tables=tables(rng), curves={"scbind": curve}, training={},
+        models=["scbind"], n_windows=None, peaks=None, provenance=[], draw=draw,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def made(large):
+    return {section.id: section for make in sections.SECTIONS if (section := make(large)) is not None}
+
+
+def rows_of(table, column):
+    names = [each["name"] for each in table["columns"]]
+    return [row[names.index(column)]["text"] for row in table["rows"]]
+
+
+def test_the_page_of_many_tfs_stays_small(made):
+    page = _render(list(made.values()), ["one"])
+    assert page.count("<tr>") < 2_600 and len(page) < 2e6
+    figures = [figure for section in made.values() for figure in section.figures]
+    assert sum(figure["width"] * figure["height"] for figure in figures) < 30e6, "pixels"
+    assert all(len(figure["figure"].axes) <= 41 for figure in figures)
+    assert max(figure["height"] for figure in figures) < 3_000
+    assert page.count("<img ") == page.count('<img loading="lazy" ') and "content-visibility: auto" in page
+    longest = max(re.findall(r"<(?:p|li|figcaption)[^>]*>(.*?)</", page, re.DOTALL), key=len)
+    assert len(longest) < 1_000, longest
+
+
+def test_figures_show_the_whole_range_of_tfs_and_say_which(large, made):
+    figures = {figure["src"]: figure for figure in made["evaluation"].figures}
+    auprc = large.tables["metrics"].groupby("tf")["auprc"].mean().sort_values()
+    shown = [tick.get_text() for tick in figures["auprc"]["figure"].axes[0].get_yticklabels()]
+    assert len(shown) == 60 and [shown[0], shown[-1]] == [auprc.index[0], auprc.index[-1]]
+    assert np.diff(auprc[shown]).max() < 0.02, "evenly spaced"
+    for name, n in (("auprc", 60), ("fragments_needed", 60), ("precision_recall", 40)):
+        assert f"Shown: {n} of 300 TFs, evenly spaced in the order of" in figures[name]["caption"]
+    assert sum(axis.get_visible() for axis in figures["precision_recall"]["figure"].axes) == 40
+    assert "Shown: 60 of 300 TFs" in made["motifs"].figures[0]["caption"]
+    rows = [tick.get_text() for tick in made["motifs"].figures[0]["figure"].axes[0].get_yticklabels()]
+    starred = {row for row in rows if row.endswith("*")}
+    assert len(rows) == 60 and starred and starred == {row for row in rows if row < "TF030"}
+
+
+def test_tables_of_many_tfs_have_a_row_of_each(made):
+    table = made["evaluation"].tables[-1]
+    assert sorted(rows_of(table, "TF")) == TFS and set(rows_of(table, "cell lines")) == {"2"}
+    assert table["title"] == "Every TF (scbind), means over the cell lines"
+    table = made["motifs"].tables[0]
+    assert sorted(rows_of(table, "TF")) == TFS and len(set(rows_of(table, "cell type"))) == 25
+    assert rows_of(table, "TF")[-30:] == TFS[:30], "those on which scbind abstains are last"
+
+
+def test_tables_of_the_best_have_rows_of_each_group(made):
+    for table in made["differential"].tables:
+        assert set(rows_of(table, "cell type")) == set(TYPES) and len(table["rows"]) == 400
+        assert "up to 8 each" in table["title"] and "rows are shown" not in table["note"]
+    table = made["targets"].tables[0]
+    assert len(set(rows_of(table, "cell type"))) == 50 and len(table["rows"]) == 400
+
+
+def test_sentences_name_few(made):
+    points = " ".join(made["summary"].points)
+    assert "TF011 and 18 more)" in points and "13 more cell types are in the table" in points
+
+
+def test_few_tfs_are_all_shown_and_nothing_is_said(large):
+    few = {name: table[table["tf"] < "TF009"] for name, table in large.tables.items()}
+    curve = large.curves["scbind"]
+    kept = {name: curve[name][:9] for name in ("tfs", "precision", "prevalence")}
+    section = evaluation(Inputs(**vars(large) | {"tables": few, "curves": {"scbind": curve | kept}}))
+    figures = {figure["src"]: figure for figure in section.figures}
+    assert not any("Shown" in figure["caption"] for figure in figures.values())
+    assert len(figures["auprc"]["figure"].axes[0].get_yticklabels()) == 9
+    table = section.tables[-1]
+    assert table["title"] == "Every TF (scbind)" and len(table["rows"]) == 18
+    assert table["columns"][0]["name"] == "cell line"
+
+
+def test_groups_without_a_colour_of_their_own_are_numbered():
+    points, kinds = np.random.default_rng(0).normal(size=(200, 2)), np.arange(200) % 20
+    for prefix, label, legend in (("cell type ", "12", "12: cell type 11 (10)"), ("P", "P11", "P11 (10)")):
+        names = np.array([f"{prefix}{kind:02}" for kind in kinds])
+        axis = umap_types(points, names, colours_of(names), "x").axes[0]
+        marks = {text.get_text(): text.xy for text in axis.texts}
+        assert len(marks) == 20 and marks[label] == pytest.approx(np.median(points[kinds == 11], axis=0))
+        assert legend in [text.get_text() for text in axis.get_legend().get_texts()]
+        few = kinds < len(PALETTE)
+        assert not umap_types(points[few], names[few], colours_of(names), "x").axes[0].texts
+    names = [f"P{kind}" for kind in kinds]
+    legend = umap_types(points, names, colours_of(names), "x").axes[0].get_legend().get_texts()
+    assert [text.get_text() for text in legend][9:12] == ["P9 (10)", "P10 (10)", "P11 (10)"]
+
+
+def test_motifs_of_many_types_are_a_heatmap(large):
+    table = large.tables["motifs"]
+    table = table[table["tf"] < "TF010"]
+    axis = motif_support(table).axes[0]
+    own = table[table["own"]].set_index(["tf", "cell_type"])
+    rows, columns = (
+        [t.get_text() for t in labels] for labels in (axis.get_yticklabels(), axis.get_xticklabels())
+    )
+    assert columns == TYPES and rows[0] == own.groupby("tf")["odds_ratio"].median().idxmax()
+    shown = axis.images[0].get_array()
+    assert shown[3, 4] == pytest.approx(np.log2(own.loc[(rows[3], columns[4]), "odds_ratio"]))
+    crossed = {(rows[round(y)], columns[round(x)]) for x, y in axis.collections[0].get_offsets()}
+    assert crossed == set(own.index[own["p_adjusted"] >= 0.05]) and crossed
+    assert not motif_support(table[table["cell_type"] < TYPES[16]]).axes[0].images
+
+
+def test_order_is_that_of_the_leading_model():
+    rows = [("b", "X", 0.9), ("a", "X", 0.1), ("a", "Y", 0.5), ("a", "Y", 0.7), ("b", "Z", 0.8)]
+    table = pd.DataFrame(rows, columns=["model", "tf", "auprc"])
+    assert in_order(table, ["a"], "auprc") == ["Y", "X", "Z"]
+    assert in_order(table, ["none"], "auprc") == ["X", "Z", "Y"]
+
+
+def test_choice_and_its_sentence():
+    assert spaced("abc", 3, "AUPRC") == (["a", "b", "c"], "")
+    assert [per_group(n) for n in (0, 25, 41, 399, MAX_ROWS + 1)] == [10, 10, 9, 1, 1]
+    assert join_names("abcd", 2) == "a, b and 2 more" and join_names("ab", 2) == "a and b"
