@@ -48,7 +48,7 @@ class Bench:
         """The collected runs."""
         return sorted(self.data.glob("run*"))
 
-    def size(self, full: int, small: int) -> int:
+    def size(self, full: float, small: float) -> float:
         """The first size, or the second for small runs."""
         return small if self.small else full
 

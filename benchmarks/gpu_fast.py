@@ -25,14 +25,14 @@ def machine(bench: Bench) -> None:
     n = bench.size(8192, 512) if bench.device == "cuda" else bench.size(2048, 512)
     for kind in (torch.float32, torch.bfloat16):
         a, b = torch.randn(2, n, n, device=bench.device).to(kind)
-        found = rate(lambda a=a, b=b: a @ b, 2 * n**3 / 1e12, bench.size(2, 1) / 2)
+        found = rate(lambda a=a, b=b: a @ b, 2 * n**3 / 1e12, bench.size(1, 0.1))
         bench.row(f"matrix product, {str(kind).removeprefix('torch.')}", found, "TFLOP/s")
 
 
 def training_speed(bench: Bench) -> None:
     """Windows per second of a whole training step: data, copies, step and weight averaging."""
     data, known = _training_data(bench)
-    seconds, default = bench.size(6, 1), _shipped_batch()
+    seconds, default = bench.size(6, 0.1), _shipped_batch()
     on_gpu = bench.device == "cuda"
     plans = [(batch, "32-true", 0) for batch in ((64, default, 1024, 4096) if on_gpu else (default, 1024))]
     if on_gpu or bench.small:
@@ -150,7 +150,7 @@ def prediction_speed(bench: Bench) -> None:
     from scbind.models.predictor import Predictor, load_predictor
 
     torch.set_num_threads(bench.threads)
-    on_gpu, seconds = bench.device == "cuda", bench.size(3, 1)
+    on_gpu, seconds = bench.device == "cuda", bench.size(3, 0.1)
     shape = Shape(
         cells=bench.size(2048 if on_gpu else 512, 64), windows=bench.size(8192 if on_gpu else 4096, 256)
     )

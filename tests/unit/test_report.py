@@ -217,9 +217,16 @@ ALL = [
 ]  # fmt: skip
 
 
-def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_path):
-    write(tmp_path / "report.html", **inputs, figures_dir=tmp_path / "figures")
-    text = (tmp_path / "report.html").read_text()
+@pytest.fixture(scope="module")
+def full(inputs, tmp_path_factory):
+    """The folder of a report of all inputs, with its figures."""
+    folder = tmp_path_factory.mktemp("full")
+    write(folder / "report.html", **inputs, figures_dir=folder / "figures")
+    return folder
+
+
+def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
+    text = (full / "report.html").read_text()
     page = Page(text)
     assert page.ids == ALL and page.links == [f"#{name}" for name in ALL]
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
@@ -239,23 +246,21 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(inputs, tmp_pa
     assert "1 of them is small and stable: P1 (56 cells, B)" in page.text
     assert "54 of 60 cells pass" in page.text and "n_fragments … < 1000" in page.text
     assert "3 cells, fewer than 20" in page.text and "the file has 100 more lines" in page.text
-    names = {path.stem for path in (tmp_path / "figures").iterdir()}
+    names = {path.stem for path in (full / "figures").iterdir()}
     assert (
         len(names) == len(page.sources)
         and {"umap_cell_types", "activity_heatmap", "auprc", "auprc_depth", "fragments_needed"} <= names
     )
 
 
-def test_cells_that_fail_alike_are_one_row(inputs, tmp_path):
-    write(tmp_path / "report.html", **inputs)
-    page = Page((tmp_path / "report.html").read_text())
+def test_cells_that_fail_alike_are_one_row(full):
+    page = Page((full / "report.html").read_text())
     assert page.text.count("nucleosome_signal") == 1
     assert "n_fragments … < 1000; nucleosome_signal … > 4.5 6" in page.text
 
 
-def test_names_are_escaped(inputs, tmp_path):
-    write(tmp_path / "report.html", **inputs)
-    text = (tmp_path / "report.html").read_text()
+def test_names_are_escaped(full):
+    text = (full / "report.html").read_text()
     assert "T &lt;script&gt;" in text and "T <script>" not in text and "genome: &lt;toy&gt;" in text
 
 
@@ -357,12 +362,11 @@ def test_comparison_uses_only_pairs_that_all_models_share():
     assert comparison(frame, "none").empty
 
 
-def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, tmp_path):
+def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, full, tmp_path):
     path = tmp_path / "metrics.tsv"
     table = pd.read_csv(inputs["metrics"], sep="\t", keep_default_na=False, na_values=[""])
     rival = table["model"].unique()[-1]
-    write(tmp_path / "whole.html", **inputs)
-    assert "standard error" not in Page((tmp_path / "whole.html").read_text()).text
+    assert "standard error" not in Page((full / "report.html").read_text()).text
     table.assign(auprc_se=np.where(table["model"] == rival, 0.0123, np.nan)).to_csv(
         path, sep="\t", index=False
     )

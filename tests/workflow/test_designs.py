@@ -15,7 +15,7 @@ import pytest
 import yaml
 from scipy.sparse import issparse
 
-pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("designs")]
 
 SMALL = {
     "demo": {"n_cells": 80, "chromosome_mb": [0.35, 0.25, 0.2], "cell_fragments": 900},
@@ -266,7 +266,7 @@ def check(design: Design) -> None:
     assert not list(design.folder.glob("results/**/*.partial.*"))
 
 
-@pytest.mark.parametrize("name", TOGETHER)
+@pytest.mark.parametrize("name", ["one of each", pytest.param("uneven", marks=pytest.mark.designs)])
 def test_small_and_lopsided_designs_run_to_the_end(design, name):
     for change in TOGETHER[name]:
         change(design)
