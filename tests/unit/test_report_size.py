@@ -153,6 +153,15 @@ def test_few_tfs_are_all_shown_and_nothing_is_said(large):
     assert table["columns"][0]["name"] == "cell line"
 
 
+def test_a_table_of_several_models_is_not_averaged(large):
+    section = evaluation(
+        Inputs(**vars(large) | {"models": [], "curves": {}, "tables": {"metrics": large.tables["metrics"]}})
+    )
+    table = section.tables[-1]
+    assert table["title"] == "Every TF" and set(rows_of(table, "model")) == {"scbind"}
+    assert "Only the first 400 of 1,200 rows are shown." in table["note"]
+
+
 def test_groups_without_a_colour_of_their_own_are_numbered():
     points, kinds = np.random.default_rng(0).normal(size=(200, 2)), np.arange(200) % 20
     for prefix, label, legend in (("cell type ", "12", "12: cell type 11 (10)"), ("P", "P11", "P11 (10)")):

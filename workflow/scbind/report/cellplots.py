@@ -73,13 +73,13 @@ def umap_types(
     axis.scatter(*umap[order].T, c=points, s=point_size(len(umap)), linewidths=0)
     _bare(axis)
     axis.set_title(title)
-    counts = pd.Series(labels).value_counts().to_dict()
-    crowded, short = len(counts) > len(PALETTE), max(map(len, counts)) <= SHORT_NAME
+    counts = pd.Series(labels).value_counts().sort_index()
+    crowded, short = len(counts) > len(PALETTE), counts.index.str.len().max() <= SHORT_NAME
+    if crowded and short:  # P2 before P10
+        counts = counts.sort_index(key=lambda names: names.str.len(), kind="stable")
     handles = []
-    for number, name in enumerate(
-        sorted(counts, key=lambda name: (len(name) * (crowded and short), name)), 1
-    ):
-        legend = f"{name} ({counts[name]:,})"
+    for number, (name, n) in enumerate(counts.items(), 1):
+        legend = f"{name} ({n:,})"
         if crowded:
             _mark(axis, np.median(umap[labels == name], axis=0), name if short else str(number))
             legend = legend if short else f"{number}: {legend}"

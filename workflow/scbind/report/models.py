@@ -103,7 +103,7 @@ def evaluation(inputs: Inputs) -> Section | None:
             f"Every TF{f' ({name})' if name else ''}",
             "All rows: results/evaluation/metrics.tsv.",
         )
-        if len(every) > MAX_ROWS:
+        if name and len(every) > MAX_ROWS:
             every, title = _over_lines(every), f"{title}, means over the cell lines"
         every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
         section.tables.append(html_table(title, every, note))
@@ -160,7 +160,7 @@ def _precisions(curves: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
 
 def _over_lines(metrics: pd.DataFrame) -> pd.DataFrame:
     """Return the number of cell lines of each TF, and the means of all other columns over them."""
-    means = metrics.drop(columns="cell_line").groupby("tf").mean()
+    means = metrics.drop(columns="cell_line").groupby("tf").mean(numeric_only=True)
     means.insert(0, "cell_lines", metrics.groupby("tf").size())
     return means.reset_index()
 
