@@ -123,7 +123,7 @@ def _train(bench: Bench, run: Path, folder: str, seed: int, *options: str) -> su
         f"--threads={bench.threads}",
     ]
     if bench.small:
-        command += ["--epochs", "2", "--examples", "300"]
+        command += ["--epochs", "2", "--examples", "600"]
     return subprocess.Popen([*command, *options], stdout=open(to / "log", "a"), stderr=subprocess.STDOUT)  # noqa: SIM115
 
 
