@@ -21,6 +21,14 @@ class Origin:
     genome: str | None
     species: str | None
 
+    def point(self) -> str:
+        """Sentence for the summary."""
+        bundle = self.about["file"]
+        return (
+            f"The model that predicts binding was not trained in this run. It comes from the bundle {bundle} (see the "
+            "section Accuracy of the models)."
+        )
+
     def sentences(self, tested: bool) -> list[str]:
         """Sentences for the section on accuracy. ``tested``: the accuracy was measured in this run."""
         about, facts = self.about, self.about["facts"]

@@ -61,6 +61,8 @@ def summary(inputs: Inputs) -> Section:
     ]
     if inputs.n_windows is not None:
         section.tiles.append((number(inputs.n_windows), "windows in peaks"))
+    if inputs.origin is not None:
+        section.points.append(inputs.origin.point())
     if "metrics" in inputs.tables:
         section.points += _model_points(inputs, section)
     section.points += _abstention_points(data)
