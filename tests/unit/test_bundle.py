@@ -6,14 +6,16 @@ import zipfile
 import numpy as np
 import pytest
 from scbind.core.errors import InputError
-from scbind.formats.bundlefile import ABOUT, FORMAT, MEMBERS, read_about, read_bundle
+from scbind.formats.bundlefile import ABOUT, FORMAT, MEMBERS, read_about, read_bundle, write_bundle
 from scbind.formats.motifs import motif_names, read_motifs
-from scbind.models.bundle import BundleFiles, make_bundle, unpack_bundle
+from scbind.models.bundle import BundleFiles, make_bundle
+from scbind.models.unpack import unpack_bundle
 from scbind.plan.settings import check_config
 from scbind.plan.sheets import load_plan
 
-ROWS = ("model\tcell_line\ttf\tsplit\tauprc", "mine\tB\tTF1\ttest\t0.5", "accessibility\tB\tTF1\ttest\t0.25")
-METRICS = "".join(f"{row}\n" for row in (*ROWS, "other\tB\tTF1\ttest\t0.9"))
+HEADER = "model\tcell_line\ttf\tsplit\tprevalence\tauprc"
+ROWS = (HEADER, "mine\tB\tTF1\ttest\t0.1\t0.5", "accessibility\tB\tTF1\ttest\t0.1\t0.25")
+METRICS = "".join(f"{row}\n" for row in (*ROWS, "other\tB\tTF1\ttest\t0.1\t0.9"))
 DATA = [{"cell_line": "A", "tf": "TF1", "file": "a.bed", "source": "ENCFF000XXX", "licence": "free"}]
 
 
@@ -280,3 +282,67 @@ def test_what_a_bundle_says_of_its_training_data_names_no_path(plan, tmp_path):
     }
     peaks |= {"url": "https://x.org/p.bed", "sha256": "0" * 64}
     assert listed == [{"cell_line": "A", "file": "g.fa", "source": "mine"}, peaks]
+
+
+def forged(bundle, path, about=None, **members):
+    """Copy a bundle with other members, and with checksums that fit them."""
+    found = read_bundle(bundle)
+    said = {
+        key: value for key, value in (found.about | (about or {})).items() if key not in ("members", "format")
+    }
+    write_bundle(path, said, found.members | members)
+    return path
+
+
+NONSENSE = [
+    ({"metrics.tsv": b""}, "metrics.tsv: not a table of accuracy"),
+    (
+        {"metrics.tsv": HEADER.encode() + b"\nother\tB\tTF1\ttest\t0.1\t0.5\n"},
+        "not a table with rows of mine",
+    ),
+    ({"metrics.tsv": b"\xff\xfe"}, "metrics.tsv: not readable"),
+    ({"training.csv": b""}, "training.csv: not readable"),
+    ({"card.md": b"\xff"}, "card.md: not readable"),
+    ({"calibration.json": b"{}"}, "calibration.json: not a readable calibration"),
+    ({"motifs.safetensors": b"x" * 100}, "motifs.safetensors: not readable"),
+]
+
+
+@pytest.mark.parametrize(
+    ("members", "what"), NONSENSE, ids=lambda each: next(iter(each)) if isinstance(each, dict) else ""
+)
+def test_members_that_hold_nonsense_are_refused_before_anything_is_written(bundle, tmp_path, members, what):
+    refused(forged(bundle, tmp_path / "forged.zip", **members), what, tmp_path / "out")
+
+
+def test_a_calibration_whose_values_are_nonsense_is_refused(bundle, tmp_path):
+    fitted = json.loads(read_bundle(bundle).members["calibration.json"])
+    fitted["reliability"]["TF1"] = 5
+    path = forged(bundle, tmp_path / "forged.zip", **{"calibration.json": json.dumps(fitted).encode()})
+    refused(path, "calibration.json: does not fit", tmp_path / "out")
+    del fitted["reliability"]["TF1"]
+    fitted["tfs"] = fitted["tfs"][:1]
+    path = forged(bundle, tmp_path / "forged.zip", **{"calibration.json": json.dumps(fitted).encode()})
+    refused(path, "calibration.json: its TFs are not those of the model", tmp_path / "out")
+
+
+def test_what_bundle_json_says_is_checked(bundle, tmp_path):
+    path = tmp_path / "forged.zip"
+    refused(
+        forged(bundle, path, {"training_data": [1, 2]}),
+        "training_data is no list of sections",
+        tmp_path / "out",
+    )
+    refused(
+        forged(bundle, path, {"genome": "other"}),
+        "describes another model than the weights",
+        tmp_path / "out",
+    )
+    refused(forged(bundle, path, {"facts": {}}), "do not say which windows the model reads", tmp_path / "out")
+    for size in (-2, 10**30, "1"):
+        about = read_about(bundle)
+        about["members"]["card.md"]["bytes"] = size
+        altered(bundle, path, **{ABOUT: json.dumps(about).encode()})
+        refused(path, "does not list card.md with a size that can be", tmp_path / "out")
+    altered(bundle, path, **{ABOUT: b'{"format": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"})
+    refused(path, "bundle.json: not readable", tmp_path / "out")

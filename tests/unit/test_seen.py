@@ -41,6 +41,15 @@ def test_nothing_that_a_model_was_trained_or_validated_on_is_taken_as_unseen(tra
         assert not seen[0, (CHROM == 0) & (START < 200)].any()
 
 
+def test_a_window_whose_context_reaches_into_the_training_was_seen():
+    known = facts(["A:chr1:2000-4000"])
+    contexts = START - 400
+    seen = seen_windows(known, LINES, CHROMS, CHROM, contexts, 1000)[0]
+    here = START[(CHROM == 0) & seen]
+    assert here.min() == 1600 and here.max() == 4200
+    assert not seen[(CHROM == 0) & ((START < 1600) | (START > 4200))].any()
+
+
 def test_lines_are_known_by_name_and_others_are_new():
     seen = seen_windows(facts(), ["A", "mine"], CHROMS, CHROM, START, 200)
     assert seen[0, CHROM == 0].all() and not seen[1].any()
@@ -55,7 +64,10 @@ def test_what_lies_beyond_the_pieces_of_a_model_was_not_seen():
 
 def test_the_assembly_is_told_by_name_or_lengths():
     assert is_same_assembly(facts(), "mini", {"chr1": 4000})  # a piece
-    assert is_same_assembly(facts(), "other name", {"chr1": 10_000, "chr9": 5})
+    assert is_same_assembly(facts(), "other name", {"chr1": 10_000, "chr2": 10_000, "chr9": 5})
+    assert not is_same_assembly(
+        facts(), "other name", {"chr1": 10_000, "chr9": 5}
+    )  # as little as that of mitochondria
     assert not is_same_assembly(facts(), "other", {"chr1": 9_999})
     assert not is_same_assembly(facts(), "mini", {"1": 10_000})
 

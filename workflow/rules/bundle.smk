@@ -55,6 +55,6 @@ rule unpack_bundle:
         folder=subpath(output.weights, parent=True),
         window=SETTINGS["dataset"]["window"],
         context=SETTINGS["dataset"]["context"],
-        code=source_digest("models.bundle"),
+        code=source_digest("models.unpack"),
     script:
         "../scripts/unpack_bundle.py"

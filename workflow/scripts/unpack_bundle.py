@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
-    from scbind.models.bundle import unpack_bundle
+    from scbind.models.unpack import unpack_bundle
 
     unpack_bundle(
         snakemake.input.bundle,

@@ -236,7 +236,8 @@ def _take_out_seen(split: np.ndarray, name: str, facts: Mapping, lines: list[str
             "known, so its accuracy here may be too high"
         )
         return
-    seen = seen_windows(facts, lines, grid.chroms, grid.chrom, grid.start, grid.geometry.window)
+    start = grid.start - grid.geometry.flank
+    seen = seen_windows(facts, lines, grid.chroms, grid.chrom, start, grid.geometry.context)
     seen &= split == TEST
     split[seen] = UNUSED
     say(f"{int(seen.sum()):,} test windows left out because the training of {name} saw them")

@@ -13,8 +13,9 @@ from scbind.dataset.splitrules import parse_rule
 def is_same_assembly(facts: Mapping, genome: str, chromosomes: Mapping[str, int]) -> bool:
     """Tell whether coordinates in the training of a model are coordinates of this genome.
 
-    They are if chromosomes of the same name exist, and either the genomes have the same name or these chromosomes
-    the same lengths (bp). Pieces of an assembly keep its name and coordinates, but not its lengths.
+    They are if chromosomes of the same name exist, and either the genomes have the same name, or these chromosomes have
+    the same lengths (bp) and are most of the genome that the model was trained on. Pieces of an assembly keep its name
+    and coordinates, but not its lengths.
 
     Examples
     --------
@@ -26,9 +27,11 @@ def is_same_assembly(facts: Mapping, genome: str, chromosomes: Mapping[str, int]
     """
     theirs = facts["chromosomes"]
     shared = theirs.keys() & chromosomes.keys()
-    return bool(shared) and (
-        facts["genome"] == genome or all(theirs[name] == chromosomes[name] for name in shared)
-    )
+    if facts["genome"] == genome:
+        return bool(shared)
+    # A few small contigs, such as that of mitochondria, may be the same in two assemblies.
+    known = sum(chromosomes[name] for name in shared)
+    return all(theirs[name] == chromosomes[name] for name in shared) and 2 * known > sum(theirs.values())
 
 
 def seen_windows(
@@ -37,9 +40,9 @@ def seen_windows(
     chroms: Sequence[str],
     chrom: np.ndarray,
     start: np.ndarray,
-    window: int,
+    width: int,
 ) -> np.ndarray:
-    """Windows on which a model was trained or validated: bool (lines, windows).
+    """Whose context a model was trained or validated on, wholly or partly: bool (lines, windows).
 
     Parameters
     ----------
@@ -47,15 +50,16 @@ def seen_windows(
         Facts of the model. It comes from the same assembly (:func:`is_same_assembly`).
     lines
         Cell lines asked for. One of the model's lines counts as the same line if it has the same name.
-    chroms, chrom, start, window
-        Names of the chromosomes; index into them and 0-based start of each window, shape (windows,); width in bp. A
-        window counts as seen even if it is only partly in a region of training or validation.
+    chroms, chrom, start, width
+        Names of the chromosomes; index into them and 0-based start of the context of each window, shape (windows,);
+        width of the context in bp. A window counts as seen if its context is even partly in a region of training or
+        validation, because it would share sequence and signal with it.
     """
     splits, lengths = facts["splits"], facts["chromosomes"]
     limit = np.array([lengths.get(name, 0) for name in chroms], dtype=np.int64)
     within = start < limit[chrom]
     trained = {line for line, each in zip(facts["cell_lines"], facts["assayed"], strict=True) if any(each)}
-    regions = partial(_regions, splits, facts["cell_lines"], chroms, chrom, start, window)
+    regions = partial(_regions, splits, facts["cell_lines"], chroms, chrom, start, width)
     seen = np.zeros((len(lines), len(start)), dtype=bool)
     for row, line in enumerate(lines):
         seen[row] = regions("valid", line, partly=True)
@@ -72,7 +76,7 @@ def _regions(
     chroms: Sequence[str],
     chrom: np.ndarray,
     start: np.ndarray,
-    window: int,
+    width: int,
     part: str,
     line: str,
     partly: bool,
@@ -85,7 +89,7 @@ def _regions(
             continue
         here = np.ones(len(start), dtype=bool) if rule.chrom == "*" else chrom == chroms.index(rule.chrom)
         if rule.start is not None:
-            first, last = (start + window, start) if partly else (start, start + window - 1)
+            first, last = (start + width, start) if partly else (start, start + width - 1)
             here = here & (first > rule.start - (not partly)) & (last < rule.end)
         found |= here
     return found

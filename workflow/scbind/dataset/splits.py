@@ -18,6 +18,7 @@ UNUSED, TRAIN, VALID, TEST = 0, 1, 2, 3
 NAMES = {"train": TRAIN, "valid": VALID, "test": TEST}
 # Names under which test windows are also scored as published, for scFAN and for maxATAC.
 PROTOCOL, CHR1_PROTOCOL = "scfan_protocol", "maxatac_protocol"
+UNKNOWN = "unknown"  # kind of holdout of a model that was trained on another assembly
 
 
 def assign_splits(

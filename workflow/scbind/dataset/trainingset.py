@@ -15,6 +15,7 @@ from scbind.core.runlog import say
 from scbind.dataset.splits import TRAIN
 from scbind.formats.genome import Genome
 from scbind.formats.signal import track_counts
+from scbind.formats.symbols import match_symbols
 from scbind.formats.thinning import thinned_counts
 
 FORMAT = 3  # raise when the files of a dataset change meaning
@@ -112,8 +113,9 @@ class TrainingSet:
             if facts[key] != self.manifest[key]:
                 problem = f"it reads a {key} of {facts[key]} bp, the dataset has {self.manifest[key]}"
                 raise InputError(weights, problem, f"set dataset.{key}: {facts[key]}")
-        known = {tf.upper() for tf, kept in zip(facts["tfs"], facts["modelled"], strict=True) if kept}
-        lacking = [tf for tf in self.tfs if tf.upper() not in known]
+        known = [tf for tf, kept in zip(facts["tfs"], facts["modelled"], strict=True) if kept]
+        matched = match_symbols(self.tfs, known)
+        lacking = [tf for tf in self.tfs if tf not in matched]
         if len(lacking) == len(self.tfs):
             problem = f"predicts none of the TFs of the ChIP-seq sheet ({', '.join(self.tfs[:5])})"
             raise InputError(

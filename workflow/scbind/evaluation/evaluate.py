@@ -14,11 +14,12 @@ from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import atomic, write_table
 from scbind.dataset.codes import AMBIGUOUS, BOUND
 from scbind.dataset.seen import is_same_assembly, seen_windows
-from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, TEST, kinds_of_holdout, name_kinds
+from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, TEST, UNKNOWN, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.published import as_published
 from scbind.evaluation.testscores import BLOCK, ByTF, LineScores, Predict, score_lines
+from scbind.formats.symbols import match_symbols
 from scbind.models.metrics import (
     calibration_error,
     pooled_calibration_curve,
@@ -31,7 +32,6 @@ from scbind.models.predictor import Predictor, load_predictor
 RECALL_GRID = np.linspace(0, 1, 101)
 READ_AT_ONCE = 4096  # number of windows whose context is in memory while the network reads them
 
-UNKNOWN = "unknown"  # kind of holdout of a model that was trained on another assembly
 Kinds = Callable[[int, np.ndarray], dict[str, np.ndarray]]
 Scores = Callable[[TrainingSet, int, np.ndarray], np.ndarray]
 
@@ -99,11 +99,9 @@ def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarra
     """
     if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
         return {UNKNOWN: np.ones(len(window), dtype=bool)}
-    theirs, where = (
-        facts["cell_lines"],
-        (list(data.genome.sizes.names), data.chrom[window], data.start[window]),
-    )
-    seen = seen_windows(facts, theirs, *where, data.manifest["window"]).any(axis=0)
+    theirs, context = facts["cell_lines"], data.manifest["context"]
+    where = list(data.genome.sizes.names), data.chrom[window], data.context_start(window)
+    seen = seen_windows(facts, theirs, *where, context).any(axis=0)
     name = data.lines[line]
     return name_kinds(seen, name in theirs and any(facts["assayed"][theirs.index(name)]))
 
@@ -111,11 +109,11 @@ def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarra
 def network_scores(predictor: Predictor) -> Scores:
     """Make a function (data, line, windows) -> probabilities, float32 (windows, TFs), NaN for TFs not modelled.
 
-    TFs and lines of model and dataset are matched by name. The function caches the sequence readout of the last windows
-    requested (some kB per window). The same windows in another line or with other signal need no second readout.
+    Lines of model and dataset are matched by name, TFs by :func:`scbind.formats.symbols.match_symbols`. The function
+    caches the sequence readout of the last windows requested (some kB per window). The same windows in another line or
+    with other signal need no second readout.
     """
     known = readout = np.empty(0)
-    place = {tf.upper(): row for row, tf in enumerate(predictor.tfs)}
     lines = predictor.facts["cell_lines"]
 
     def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
@@ -128,8 +126,9 @@ def network_scores(predictor: Predictor) -> Scores:
                 [predictor.read_windows(data.genome, chrom[b], starts[b]) for b in blocks]
             )
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
-        columns = [column for column, tf in enumerate(data.tfs) if tf.upper() in place]
-        rows = [place[data.tfs[column].upper()] for column in columns]
+        matched = match_symbols(data.tfs, predictor.tfs)
+        columns = [data.tfs.index(tf) for tf in matched]
+        rows = [predictor.tfs.index(tf) for tf in matched.values()]
         name = data.lines[line]
         own = lines.index(name) if name in lines else None
         for block in blocks:

@@ -23,8 +23,9 @@ FORMAT = 1  # raise it when the meaning of a member changes
 ABOUT = "bundle.json"
 WEIGHTS, CALIBRATION, MOTIFS = "model.safetensors", "calibration.json", "motifs.safetensors"
 METRICS, HISTORY, CARD = "metrics.tsv", "training.csv", "card.md"
+IDENTITIES = "scbind"  # key of the header of MOTIFS that holds TF -> matrix id and name
 MEMBERS = (WEIGHTS, CALIBRATION, MOTIFS, METRICS, HISTORY, CARD)
-LARGEST_ABOUT = 64 << 20  # bytes of bundle.json
+LARGEST = 1 << 30  # bytes of any member; the largest that scbind makes have some 10 MB
 MADE = (1980, 1, 1, 0, 0, 0)  # the oldest date of a zip file; a real one would change the bytes each time
 NEEDED = {  # what bundle.json must say, and its type
     "name": str,
@@ -99,9 +100,10 @@ def read_bundle(path: str | Path) -> Bundle:
         members = {}
         for name in MEMBERS:
             stated = about["members"].get(name)
-            if not isinstance(stated, dict) or not isinstance(stated.get("bytes"), int):
-                raise InputError(path, f"does not list {name}", AGAIN, ABOUT)
-            content = _member(path, archive, name, stated["bytes"])
+            size = stated.get("bytes") if isinstance(stated, dict) else None
+            if not isinstance(size, int) or not 0 <= size <= LARGEST:
+                raise InputError(path, f"does not list {name} with a size that can be", AGAIN, ABOUT)
+            content = _member(path, archive, name, size)
             if _sha256(content) != stated.get("sha256"):
                 raise InputError(path, "wrong checksum: the bundle was altered", AGAIN, name)
             members[name] = content
@@ -111,6 +113,8 @@ def read_bundle(path: str | Path) -> Bundle:
 def check_widths(bundle: str | Path, facts: Mapping, window: int, context: int) -> None:
     """Raise :class:`InputError` if the windows of this run have other widths (bp) than those of the model."""
     theirs = facts.get("window"), facts.get("context")
+    if not all(isinstance(width, int) for width in theirs):
+        raise InputError(bundle, "its facts do not say which windows the model reads", AGAIN, ABOUT)
     if theirs != (window, context):
         raise InputError(
             bundle,
@@ -146,7 +150,7 @@ def _about(path: str | Path, archive: zipfile.ZipFile) -> dict:
     try:
         about = json.loads(content)
         found = about["format"]
-    except (ValueError, LookupError, TypeError) as error:
+    except DAMAGE as error:  # also of sections within sections without end
         raise InputError(path, f"not readable ({_said(error)})", AGAIN, ABOUT) from error
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT
@@ -164,10 +168,14 @@ def _about(path: str | Path, archive: zipfile.ZipFile) -> dict:
 
 def _member(path: str | Path, archive: zipfile.ZipFile, name: str, size: int | None) -> bytes:
     """Read one member of the stated size; never more bytes than that, whatever the zip file says."""
-    most = LARGEST_ABOUT if size is None else size
+    most = LARGEST if size is None else size
     try:
+        if archive.getinfo(name).file_size > most:
+            raise InputError(path, f"is not of {most:,} bytes, as {ABOUT} says", AGAIN, name)
         with archive.open(name) as handle:
             content = handle.read(most + 1)
+    except InputError:
+        raise
     except DAMAGE as error:
         raise InputError(path, f"cannot be read ({_said(error)})", AGAIN, name) from error
     if len(content) > most or (size is not None and len(content) < size):

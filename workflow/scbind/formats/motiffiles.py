@@ -51,6 +51,9 @@ class _Raw(NamedTuple):
     sites: int
 
 
+CASE_MATTERS = "insects"  # taxon in which symbols of other case may be other genes
+
+
 def prepare_motifs(
     tfs: list[str],
     output: str | Path,
@@ -64,7 +67,7 @@ def prepare_motifs(
     Parameters
     ----------
     tfs
-        Gene symbols; case does not matter.
+        Gene symbols. Case does not matter, except in insects: in the fruit fly, ``h`` is hairy and ``H`` is Hairless.
     output
         ``.npz``: ``tfs`` and ``matrix_ids`` (strings), and one float32 array (4, length) per TF with a matrix:
         log2 odds against a uniform background, rows A, C, G, T.
@@ -88,7 +91,7 @@ def prepare_motifs(
     remedy = f"check {'motifs.path' if path else 'motifs.taxon'}, motifs.aliases and the symbols of the TFs"
     chosen: dict[str, tuple[str, np.ndarray]] = {}
     for tf in tfs:
-        best = _matrix_of((aliases or {}).get(tf) or others.get(tf.casefold(), tf), profiles)
+        best = _matrix_of((aliases or {}).get(tf) or others.get(tf.casefold(), tf), profiles, taxon)
         if best:
             chosen[tf] = (f"{best.identity}:{best.name}", log_odds(best.counts))
         else:
@@ -100,12 +103,16 @@ def prepare_motifs(
     write_motifs(output, chosen)
 
 
-def _matrix_of(tf: str, profiles: list[Matrix]) -> Matrix | None:
-    """Return the first matrix of a TF, else of a dimer with it; case does not matter."""
-    wanted = tf.upper()
-    exact = (profile for profile in profiles if profile.name.upper() == wanted)
-    dimer = (profile for profile in profiles if wanted in profile.name.upper().split("::"))
-    return next(exact, None) or next(dimer, None)
+def _matrix_of(tf: str, profiles: list[Matrix], taxon: str) -> Matrix | None:
+    """Return the first matrix of a TF, else of a dimer with it. The same spelling comes before another case."""
+    spellings = (str,) if taxon == CASE_MATTERS else (str, str.upper)
+    for fold in spellings:
+        wanted = fold(tf)
+        exact = (profile for profile in profiles if fold(profile.name) == wanted)
+        dimer = (profile for profile in profiles if wanted in fold(profile.name).split("::"))
+        if found := next(exact, None) or next(dimer, None):
+            return found
+    return None
 
 
 def read_profiles(path: str | Path) -> list[Matrix]:

@@ -84,8 +84,17 @@ def check_models(plan: Plan, label: str) -> None:
             raise InputError(label, problem, remedy, f"key {lacking[0]}")
     geometry = plan.config["dataset"]
     for path in plan.given.values():
-        if os.path.exists(path):  # others are fetched first, and then checked by the rule that unpacks them
-            check_widths(path, read_about(path)["facts"], geometry["window"], geometry["context"])
+        if not os.path.exists(path):  # it is fetched first, and then checked by the rule that unpacks it
+            continue
+        facts = read_about(path)["facts"]
+        if (
+            facts.get("architecture") == "scfan"
+            and facts.get("mappability")
+            and not plan.config["genome"]["mappability"]
+        ):
+            problem = "its network reads mappability, and the genome has none"
+            raise InputError(path, problem, "set genome.mappability, or use another bundle")
+        check_widths(path, facts, geometry["window"], geometry["context"])
 
 
 def check_samples(plan: Plan, label: str) -> None:

@@ -111,7 +111,7 @@ class Panel:
 def chosen_panel(config: dict, label: str) -> Panel | None:
     """Return the panel that the key ``panel`` names, ``None`` without one.
 
-    Raises :class:`InputError` if ``panels`` has none of this name, or if a panel names a line or TF twice.
+    Raises :class:`InputError` if ``panels`` has none of this name.
     """
     name = config["panel"]
     if not name:

@@ -14,6 +14,7 @@ from pathlib import Path
 import yaml
 
 from scbind.core.errors import InputError
+from scbind.evaluation.registry import COMPARATORS
 from scbind.plan.sheetrows import COLUMNS
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
@@ -106,6 +107,10 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
         problem, remedy, path = _explain(errors[0])
         raise InputError(label, problem, remedy, f"key {_key(path)}" if path else "top level")
     filled["infer"]["model"] = filled["infer"]["model"] or next(iter(filled["models"]))
+    for name in filled["models"]:
+        if name in COMPARATORS:
+            problem = "a baseline or a published method has this name"
+            raise InputError(label, problem, "choose another name", f"key models.{name}")
     chosen, names = filled["infer"]["model"], ", ".join(filled["models"])
     if chosen not in filled["models"]:
         raise InputError(label, f"no model is named {chosen!r}", f"use one of: {names}", "key infer.model")

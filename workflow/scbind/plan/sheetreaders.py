@@ -31,7 +31,7 @@ def read_source_rows(path: str) -> dict[str, dict]:
         name = _name(row["name"], path, "name", number)
         if name in sources:
             raise InputError(path, f"source {name!r} is listed twice", "keep one row", f"line {number}")
-        if name == "demo" or name == "README.md":
+        if name in ("demo", "models", "README.md"):
             raise InputError(path, f"the name {name!r} is taken", "choose another name", f"line {number}")
         for column, digits in DIGITS.items():
             if row[column] and not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", row[column]):

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
+from scbind.dataset.splits import UNKNOWN
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
 from scbind.report import modelplots
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
@@ -29,8 +30,15 @@ def evaluation(inputs: Inputs) -> Section | None:
     if metrics is None and not inputs.curves:
         return None
     section = Section("evaluation", "Accuracy of the models")
+    held_out = "All numbers are for windows that were held out of training."
+    if metrics is not None and UNKNOWN in set(metrics["split"]):
+        unknown = join_names(metrics.loc[metrics["split"] == UNKNOWN, "model"].unique())
+        held_out = (
+            f"The numbers are for windows that were held out of training, except those of {unknown}. What its training "
+            "saw of this assembly is not known, so its numbers may be too high."
+        )
     section.text = [
-        "All numbers are for windows that were held out of training. Sites are rare, so read AUPRC instead of AUROC. "
+        f"{held_out} Sites are rare, so read AUPRC instead of AUROC. "
         "Compare it with the prevalence, which is the AUPRC of random guessing.",
     ]
     if inputs.origin is not None:
@@ -38,7 +46,7 @@ def evaluation(inputs: Inputs) -> Section | None:
     if metrics is not None:
         splits = metrics["split"].drop_duplicates().tolist()
         words = {
-            "test": "all held-out windows", "chromosome": "new chromosomes, known lines",
+            "test": "all test windows", "chromosome": "new chromosomes, known lines",
             "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
             "unknown": "another assembly than that of the training, so what the training saw is not known",
             "pair": "known lines and known chromosomes, but new combinations",

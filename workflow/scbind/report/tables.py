@@ -116,7 +116,7 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
 
     ``metrics`` is ``results/evaluation/metrics.tsv``. If one model has no AUPRC for a pair, the pair is left out for
     all models, so that the means are comparable. Controls may lack some of the remaining pairs. Their means are over
-    the pairs that they have.
+    the pairs that they have. Pairs for which a kind of holdout is not the same windows for all are left out as well.
 
     Columns: ``model, n_pairs, auprc, prevalence, log2_gain, auroc, recall_at_fdr10, recall_at_fdr50, ece``. If a model
     was scored on a sample of the windows, ``auprc_se`` is the mean of the standard errors. It is an upper bound for the
@@ -137,6 +137,13 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     if part.empty:
         return pd.DataFrame(columns=["model", "n_pairs", *columns])
     competitors = part[~part["model"].isin(CONTROLS)]
+    if split != "test" and "n_windows" in part:
+        # The kinds of holdout of a model that was trained elsewhere follow from its own training. Compared are pairs
+        # for which all competitors have the same windows.
+        whole = competitors if "auprc_se" not in part else competitors[competitors["auprc_se"].isna()]
+        differ = whole.groupby(["cell_line", "tf"])["n_windows"].nunique() > 1
+        part = part[~part.set_index(["cell_line", "tf"]).index.isin(differ.index[differ])]
+        competitors = part[~part["model"].isin(CONTROLS)]
     counts = competitors.groupby(["cell_line", "tf"])["model"].nunique()
     shared = counts.index[counts == competitors["model"].nunique()]
     part = part.set_index(["cell_line", "tf"]).loc[lambda frame: frame.index.isin(shared)]

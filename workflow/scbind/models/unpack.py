@@ -1,0 +1,160 @@
+"""Take a bundle apart into the files that the other steps read, as a training in place would have written them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from safetensors.numpy import load
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.core.runlog import say
+from scbind.formats.bundlefile import (
+    ABOUT,
+    AGAIN,
+    CALIBRATION,
+    CARD,
+    HISTORY,
+    IDENTITIES,
+    METRICS,
+    MOTIFS,
+    WEIGHTS,
+    check_widths,
+    read_bundle,
+)
+from scbind.formats.motifs import write_motifs
+from scbind.models.abstention import reliability_table
+from scbind.models.base import build_network
+from scbind.models.modelfile import DAMAGE, read_calibration, read_model, said
+from scbind.models.predictor import Predictor
+
+COLUMNS = ("model", "cell_line", "tf", "split", "auprc", "prevalence")  # that a table of accuracy must have
+
+
+def unpack_bundle(
+    bundle: str | Path,
+    folder: str | Path,
+    name: str,
+    *,
+    window: int,
+    context: int,
+    metrics: str | Path,
+    evaluation: str | Path,
+) -> None:
+    """Verify a bundle and write its files.
+
+    Parameters
+    ----------
+    bundle
+        ``.scbind.zip``.
+    folder
+        Folder for ``model.safetensors``, ``calibration.json``, ``training.csv``, ``card.md``, ``motifs.npz`` and
+        ``bundle.json`` (what the bundle says about itself).
+    name
+        Name of the model here. It replaces the name that the maker of the bundle gave it in the tables.
+    window, context
+        Widths in bp of windows and context in this run.
+    metrics, evaluation
+        The new tables of the accuracy that the maker measured: of the model alone, and also of what it was compared
+        with.
+
+    Raises
+    ------
+    InputError
+        If the bundle is damaged, of another format, or of another geometry. Then nothing is written.
+    """
+    found = read_bundle(bundle)
+    about, members, folder = found.about, found.members, Path(folder)
+    check_widths(bundle, about["facts"], window, context)
+    facts = _check_model(bundle, members, about)
+    matrices, identities = _matrices(bundle, members[MOTIFS])
+    table = _table(bundle, members, about["name"], name)
+    for member in (HISTORY, CARD):
+        _text(bundle, members, member)
+
+    write_motifs(folder / "motifs.npz", {tf: (identities[tf], matrix) for tf, matrix in matrices.items()})
+    for member in (WEIGHTS, CALIBRATION, HISTORY, CARD):
+        with atomic(folder / member) as path:
+            path.write_bytes(members[member])
+    own = [line for line in table[1:] if line.startswith(f"{name}\t")]
+    for output, lines in ((metrics, [table[0], *own]), (evaluation, table)):
+        with atomic(output) as path:
+            path.write_bytes("".join(f"{line}\n" for line in lines).encode())
+    with atomic(folder / ABOUT) as path:
+        path.write_text(json.dumps({**about, "file": Path(bundle).name}, indent=1, sort_keys=True) + "\n")
+    modelled = sum(facts["modelled"])
+    say(
+        f"{bundle}: {about['name']}, {modelled} TFs, trained on {facts['genome']} by scbind {about['version']}"
+    )
+
+
+def _check_model(bundle: str | Path, members: Mapping[str, bytes], about: Mapping) -> dict:
+    """Return the facts of the model. Raises :class:`InputError` if the files of a bundle do not belong together."""
+    member = WEIGHTS
+    with tempfile.TemporaryDirectory() as scratch:
+        files = Path(scratch, WEIGHTS), Path(scratch, CALIBRATION)
+        for file in files:
+            file.write_bytes(members[file.name])
+        try:
+            stored = read_model(files[0])
+            network = build_network(stored["facts"]["architecture"], stored["facts"], stored["options"])
+            network.load_state_dict(stored["state"])
+            member = CALIBRATION
+            calibration = read_calibration(files[1], files[0])
+            model = Predictor(network, stored["facts"], calibration)
+            reliability_table(model.reliability, model.tfs)
+        except InputError as error:
+            raise InputError(bundle, error.problem, AGAIN, member) from error
+        except DAMAGE as error:
+            raise InputError(bundle, f"does not fit ({said(error)})", AGAIN, member) from error
+    facts = stored["facts"]
+    if json.loads(json.dumps(facts)) != about["facts"] or facts["genome"] != about["genome"]:
+        raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
+    if not all(isinstance(each, dict) for each in about["training_data"]):
+        raise InputError(bundle, "training_data is no list of sections", AGAIN, ABOUT)
+    return facts
+
+
+def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Matrices by TF, float32 (4, length), and their identities."""
+    try:
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+        identities, matrices = json.loads(header["__metadata__"][IDENTITIES]), load(content)
+        for tf, matrix in matrices.items():
+            whole = matrix.dtype == np.float32 and matrix.ndim == 2 and len(matrix) == 4 and matrix.size
+            if not whole or not np.isfinite(matrix).all() or not isinstance(identities[tf], str):
+                raise ValueError(f"{tf} is no matrix")
+    except DAMAGE as error:
+        raise InputError(bundle, f"not readable ({said(error)})", AGAIN, MOTIFS) from error
+    return matrices, identities
+
+
+def _text(bundle: str | Path, members: Mapping[str, bytes], member: str) -> str:
+    try:
+        text = members[member].decode("utf-8")
+        if member == HISTORY and not len(pd.read_csv(io.StringIO(text))):
+            raise ValueError("no rows")
+    except (ValueError, csv.Error) as error:
+        raise InputError(bundle, f"not readable ({said(error)})", AGAIN, member) from error
+    return text
+
+
+def _table(bundle: str | Path, members: Mapping[str, bytes], name: str, here: str) -> list[str]:
+    """Lines of the table of accuracy, with the model's name replaced in the first column."""
+    lines = _text(bundle, members, METRICS).splitlines()
+    columns = lines[0].split("\t") if lines else []
+    if columns[:1] != ["model"] or not set(COLUMNS) <= set(columns):
+        raise InputError(bundle, "not a table of accuracy", AGAIN, METRICS)
+    start = f"{name}\t"
+    if any(line.count("\t") != len(columns) - 1 for line in lines) or not any(
+        line.startswith(start) for line in lines
+    ):
+        raise InputError(bundle, f"not a table with rows of {name}", AGAIN, METRICS)
+    return [f"{here}\t{line[len(start) :]}" if line.startswith(start) else line for line in lines]
