@@ -74,6 +74,8 @@ rule model_card:
         card="results/models/{model}/card.md",
     log:
         "logs/model_card/{model}.log",
+    benchmark:
+        "logs/model_card/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(TRAINED),
     conda:
@@ -133,6 +135,8 @@ rule evaluate_oracle:
         curves="results/evaluation/oracle.npz",
     log:
         "logs/evaluate_oracle/oracle.log",
+    benchmark:
+        "logs/evaluate_oracle/oracle.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     resources:
@@ -182,6 +186,8 @@ rule merge_metrics:
         ),
     log:
         "logs/merge_metrics/metrics.log",
+    benchmark:
+        "logs/merge_metrics/metrics.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -204,6 +210,8 @@ rule merge_depths:
         needed="results/evaluation/fragments_needed.tsv",
     log:
         "logs/merge_depths/depth.log",
+    benchmark:
+        "logs/merge_depths/depth.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
