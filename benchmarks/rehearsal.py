@@ -41,7 +41,7 @@ CONFIG = {
         "genes": "source:gencode.gtf.gz",
     },
     "sheets": {name: f"config/{name}.tsv" for name in ("sources", "tracks", "chip", "samples")},
-    "splits": {"test": ["*:chr1", f"{LINES[-1]}:*"], "valid": ["*:chr2"]},
+    "splits": {"test": ["*:chr1", f"{LINES[-1]}:*"], "valid": [f"{line}:chr2" for line in LINES[:-1]]},
     "models": {"scbind": {"architecture": "scbind"}},
     "cells": {"assay": "10x_atac"},
 }
@@ -137,10 +137,8 @@ def write_config(
         place = functools.reduce(lambda inner, parent: inner.setdefault(parent, {}), parents, config)
         place[last] = yaml.safe_load(value)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    size = {name: (publisher.folder / name).stat().st_size for name in sums}
     sheets = {
-        "sources": [("name", "url")]
-        + [(name, f"{address}/{name}") for name in sums],
+        "sources": [("name", "url")] + [(name, f"{address}/{name}") for name in sums],
         "tracks": [("cell_line", "path", "format")]
         + [(line, f"source:{line}.ATAC.bam", "bam") for line in LINES],
         "chip": [("cell_line", "tf", "path")]
@@ -188,9 +186,15 @@ def print_table(run: Path, folder: Path) -> None:
     print("| rule | jobs | seconds | longest | CPU seconds | peak MiB | of these its own | GB written |")
     print("|---|---|---|---|---|---|---|---|")
     for name, jobs, *numbers in rows:
-        print(f"| {name} | {jobs} | " + " | ".join(f"{n:,.0f}" for n in numbers[:-1]) + f" | {numbers[-1]:.2f} |")
+        print(
+            f"| {name} | {jobs} | "
+            + " | ".join(f"{n:,.0f}" for n in numbers[:-1])
+            + f" | {numbers[-1]:.2f} |"
+        )
     total = [sum(row[column] for row in rows) for column in (2, 4)]
-    print(f"| **all** | | {total[0]:,.0f} | | {total[1]:,.0f} | {max((row[5] for row in rows), default=0):,.0f} | | |")
+    print(
+        f"| **all** | | {total[0]:,.0f} | | {total[1]:,.0f} | {max((row[5] for row in rows), default=0):,.0f} | | |"
+    )
     for name in ("published", "run/resources", "run/results"):
         if (folder / name).exists():
             print(f"{name}: {disk(folder / name) / 1e9:.2f} GB")

@@ -1,4 +1,4 @@
-"""Made-up files of a publisher and of a sequencing core for a genome with the contigs of hg38; `rehearsal.py` uses them.
+"""Made-up files of a publisher and a sequencing core for a genome with the contigs of hg38, for `rehearsal.py`.
 
 The contigs have the names and lengths of the 455 of hg38 (`hg38.chrom.sizes`, as UCSC states them); a scale shortens
 them. Their sequence is random, with motifs of JASPAR planted in elements that are open in some lines. Reads and
@@ -36,7 +36,9 @@ ELEMENT = 400  # bp
 PER_ELEMENT = 9_000  # bp of genome for one element
 SLOT = 20  # bp; an element has room for ELEMENT / SLOT motifs
 FEWEST_PEAKS, MOST_PEAKS = 5_000, 60_000
-EVERYWHERE = 0.4  # share of elements that are open in every line; each other one is open with OPEN in each line
+EVERYWHERE = (
+    0.4  # share of elements that are open in every line; each other one is open with OPEN in each line
+)
 OPEN = 0.35
 IN_ELEMENTS = 0.4  # share of fragments in open elements
 READ = 50  # bp of a read
@@ -65,7 +67,9 @@ class Publisher:
         self.shape, self.folder = shape, Path(folder)
         sizes = (line.split("\t") for line in SIZES.read_text().splitlines())
         self.lengths = {
-            name: int(length) if name == MITOCHONDRION else max(round(int(length) * shape.scale), LEAST_LENGTH)
+            name: int(length)
+            if name == MITOCHONDRION
+            else max(round(int(length) * shape.scale), LEAST_LENGTH)
             for name, length in sizes
         }
         self.files: dict[str, Callable[[Path], None]] = {
@@ -98,7 +102,7 @@ class Publisher:
 
     @cached_property
     def matrices(self) -> dict[str, np.ndarray]:
-        """Matrices of human TFs of JASPAR: probabilities (positions, 4), at most ``SLOT`` positions; CTCF is the first."""
+        """Matrices of human TFs of JASPAR, CTCF first: probabilities (positions, 4), at most ``SLOT`` positions."""
         from pyjaspar import jaspardb
 
         database = jaspardb(release="JASPAR2024")
@@ -117,7 +121,7 @@ class Publisher:
 
     @cached_property
     def elements(self) -> dict[str, np.ndarray]:
-        """Start of each element on each contig, int64, sorted. The first and last 20 kb (scaled) of a contig have none."""
+        """Start of each element on each contig, int64, sorted."""
         found = {}
         for name, length in self.lengths.items():
             low, high = known_part(length)
@@ -221,7 +225,11 @@ class Publisher:
             signal = level * rng.lognormal(3, 0.3, len(where))
             start = np.maximum(position + SLOT // 2 - half, 0)
             table = pd.DataFrame({"chrom": names, "start": start, "end": position + SLOT // 2 + half})
-            table["name"], table["score"], table["strand"] = ".", np.clip(signal * 20, 0, 1000).astype(int), "."
+            table["name"], table["score"], table["strand"] = (
+                ".",
+                np.clip(signal * 20, 0, 1000).astype(int),
+                ".",
+            )
             table["signal"] = signal.round(5)
             table["p"], table["q"], table["peak"] = -1.0, (signal / 10).round(5), half
             table = table.sort_values("signal", ascending=False)  # files of IDR are sorted by signal
@@ -238,7 +246,9 @@ class Publisher:
         weight = level[self.first[name] : self.first[name] + len(element)].astype(float)
         if weight.sum():
             inside = np.flatnonzero(rng.random(n) < IN_ELEMENTS)
-            which = np.searchsorted(np.cumsum(weight / weight.sum()), rng.random(len(inside))).clip(0, len(element) - 1)
+            which = np.searchsorted(np.cumsum(weight / weight.sum()), rng.random(len(inside))).clip(
+                0, len(element) - 1
+            )
             centre = element[which] + rng.normal(ELEMENT / 2, ELEMENT / 4, len(inside)).astype(np.int64)
             start[inside] = centre - length[inside] // 2
         return np.clip(start, low, np.maximum(high - length, low))
@@ -279,7 +289,9 @@ class Publisher:
         rng = self.random("barcodes")
         n, empty = self.shape.cells, self.shape.cells * 10
         letters = CODES[rng.integers(0, 4, (n + empty, 16))]
-        text = np.concatenate([letters, np.broadcast_to(np.frombuffer(b"-1", np.uint8), (n + empty, 2))], axis=1)
+        text = np.concatenate(
+            [letters, np.broadcast_to(np.frombuffer(b"-1", np.uint8), (n + empty, 2))], axis=1
+        )
         weight = np.concatenate([rng.lognormal(0, 0.4, n), np.full(empty, 0.1 / 10)])
         return text.copy().view("S18").ravel(), rng.integers(0, len(LINES), n + empty), weight / weight.sum()
 
@@ -373,7 +385,7 @@ def gene_lines(contig: str, site: int, length: int, number: int, name: str, rng)
     return "".join(lines)
 
 
-# One record of the BAM of a read of READ bases, aligned without a gap: the layout of the SAM specification, section 4.2.
+# A record of a read of READ bases that is aligned without a gap: the layout of the SAM specification, section 4.2.
 NAME = 20  # bytes with the end
 RECORD = np.dtype(
     [
@@ -391,7 +403,9 @@ def bam_header(contigs: dict[str, int]) -> bytes:
     lines = "@HD\tVN:1.6\tSO:coordinate\n"
     lines += "".join(f"@SQ\tSN:{name}\tLN:{length}\n" for name, length in contigs.items())
     header = io.BytesIO()
-    header.write(b"BAM\1" + np.int32(len(lines)).tobytes() + lines.encode() + np.int32(len(contigs)).tobytes())
+    header.write(
+        b"BAM\1" + np.int32(len(lines)).tobytes() + lines.encode() + np.int32(len(contigs)).tobytes()
+    )
     for name, length in contigs.items():
         text = name.encode() + b"\0"
         header.write(np.int32(len(text)).tobytes() + text + np.int32(length).tobytes())
@@ -406,7 +420,12 @@ def _records(rng, n: int) -> np.ndarray:
     records["bases"] = pairs[rng.integers(0, 16, (n, READ // 2), dtype=np.uint8)]
     qualities = np.repeat(rng.choice(np.array([37, 37, 37, 25, 11], np.uint8), (512, READ // 5)), 5, axis=1)
     records["quality"] = qualities[rng.integers(0, 512, n)]
-    records["as_tag"], records["nm_tag"], records["md_tag"], records["yt_tag"] = b"ASC", b"NMC", b"MDZ", b"YTZ"
+    records["as_tag"], records["nm_tag"], records["md_tag"], records["yt_tag"] = (
+        b"ASC",
+        b"NMC",
+        b"MDZ",
+        b"YTZ",
+    )
     records["as_value"], records["nm_value"] = READ, rng.integers(0, 3, n)
     records["md_value"], records["yt_value"] = str(READ).encode(), b"CP"
     return records

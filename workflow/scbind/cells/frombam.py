@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pysam
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
-from scbind.formats.bam import is_usable, open_bam
+from scbind.formats.bam import MATE_REVERSE, PROPER, REVERSE, open_bam, usable
+from scbind.formats.bamrecords import Alignments
 from scbind.formats.barcodes import is_no_barcode
 from scbind.formats.genome import ChromSizes
 
@@ -32,7 +34,7 @@ def bam_to_fragments(
     Pairs with one barcode and the same two ends are one fragment, counted in column 5. Reads that are
     secondary, supplementary, failed or below ``min_mapq`` are left out; duplicate flags are not
     looked at, because a tool unaware of barcodes may have set them. Only the left read of a pair is
-    used, so the output comes sorted and one start position is held in memory.
+    used, so the output comes sorted, and some thousand pairs are held in memory.
 
     Pairs without a barcode are left out and counted: without the tag, or with one of the values that tools
     write for none (:func:`scbind.formats.barcodes.is_no_barcode`).
@@ -46,35 +48,40 @@ def bam_to_fragments(
     tagged = paired = written = 0
     other = ""
     with (
-        open_bam(bam, sizes) as (reads, known),
+        open_bam(bam, sizes) as (blocks, known),
         atomic(output) as scratch,
         pysam.BGZFile(str(scratch), "wb") as out,
     ):
-        here, group = (-1, -1), Counter()
-        for read in reads:
-            if not is_usable(read, min_mapq, duplicates=True) or not read.is_proper_pair:
+        names = pd.Series(known, dtype=object)
+        limit = names.map(sizes.as_dict())  # a contig that the genome lacks has none, so nothing lies inside
+        waiting = None  # fragments of the last start, of which the next reads may have more
+        for reads in blocks:
+            left = usable(reads, min_mapq, duplicates=True) & (reads.span > 0)
+            reads = reads[left & ((reads.flag & (PROPER | REVERSE | MATE_REVERSE)) == PROPER | MATE_REVERSE)]
+            if not len(reads):
                 continue
-            if read.is_reverse or not read.mate_is_reverse or read.template_length <= 0:
+            if not paired:
+                other = ", ".join(
+                    tag for tag in OTHER_TAGS if tag != barcode_tag and _has_tag(reads[:1], tag)
+                )
+            paired += len(reads)
+            found = _barcoded(bam, reads, barcode_tag)
+            tagged += len(found)
+            start = found["start"] + shift[0]
+            found["end"] = found["start"] + found["span"] + shift[1]
+            found["start"] = start
+            inside = (start >= 0) & (start < found["end"]) & (found["end"] <= found["contig"].map(limit))
+            found = found.loc[inside, ["contig", "start", "end", "barcode"]]
+            if waiting is not None:
+                found = pd.concat([waiting, found])
+            if found.empty:
                 continue
-            paired += 1
-            if paired == 1:
-                other = ", ".join(tag for tag in OTHER_TAGS if tag != barcode_tag and read.has_tag(tag))
-            if not read.has_tag(barcode_tag):
-                continue
-            barcode = _barcode(bam, read, barcode_tag)
-            if is_no_barcode(barcode):
-                continue
-            tagged += 1
-            name = known.get(read.reference_id)
-            start = read.reference_start + shift[0]
-            end = read.reference_start + read.template_length + shift[1]
-            if name is None or not 0 <= start < end <= sizes.lengths[sizes.index(name)]:
-                continue
-            if (read.reference_id, start) != here:
-                written += _write_group(out, known.get(here[0]), here[1], group)
-                here, group = (read.reference_id, start), Counter()
-            group[end, barcode] += 1
-        written += _write_group(out, known.get(here[0]), here[1], group)
+            last = found.iloc[-1]
+            whole = (found["contig"] != last["contig"]) | (found["start"] != last["start"])
+            written += _write(out, names, found[whole])
+            waiting = found[~whole]
+        if waiting is not None:
+            written += _write(out, names, waiting)
         if not paired:
             raise InputError(bam, "there are no proper read pairs in it", "give a BAM of aligned read pairs")
         if not tagged:
@@ -91,23 +98,54 @@ def bam_to_fragments(
         )
 
 
-def _barcode(bam, read: pysam.AlignedSegment, tag: str) -> str:
-    """Return the barcode of a read; :class:`InputError` for one that cannot stand in a field of a text file."""
-    try:
-        barcode = str(read.get_tag(tag)).strip()
-    except (ValueError, KeyError, TypeError):
-        barcode = "\0"
-    if not barcode.isprintable():
-        raise InputError(
-            bam,
-            f"the tag {tag} of a read is no text",
-            "copy or make the file again",
-            f"read {read.query_name}",
-        )
-    return barcode
+def _has_tag(reads: Alignments, tag: str) -> bool:
+    return reads.find_tag(tag)[0][0] >= 0
 
 
-def _write_group(out: pysam.BGZFile, name: str | None, start: int, group: Counter) -> int:
-    for (end, barcode), count in sorted(group.items()):
-        out.write(f"{name}\t{start}\t{end}\t{barcode}\t{count}\n".encode())
-    return len(group)
+def _barcoded(bam, reads: Alignments, tag: str) -> pd.DataFrame:
+    """Return ``contig, start, span, barcode`` of the reads that have a barcode.
+
+    Raises :class:`InputError` for a barcode that cannot stand in a field of a text file.
+    """
+    kind, after, keys = reads.find_tag(tag)
+    rows = np.flatnonzero(kind >= 0)
+    first, number = _different(keys[:, rows])
+    first = rows[first]
+    texts = []
+    for row in first.tolist():
+        try:
+            text = reads.tag_value(int(kind[row]), int(after[row])).decode().strip()
+        except UnicodeDecodeError:
+            text = "\0"
+        if not text.isprintable():
+            raise InputError(
+                bam,
+                f"the tag {tag} of a read is no text",
+                "copy or make the file again",
+                f"read {reads.name(row)}",
+            )
+        texts.append(text)
+    texts = np.array(texts, dtype=object)
+    table = pd.DataFrame({"contig": reads.contig[rows], "start": reads.start[rows], "span": reads.span[rows]})
+    table["barcode"] = texts[number] if len(texts) else ""
+    none = np.array([is_no_barcode(text) for text in texts], dtype=bool)
+    return table[~none[number]] if none.any() else table
+
+
+def _different(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first place of each different pair of keys, and the number of the pair at each place, int64."""
+    number, found = pd.factorize(keys[0])
+    first = np.zeros(len(found), dtype=np.int64)
+    first[number[::-1]] = np.arange(len(number))[::-1]
+    if not np.array_equal(keys[1], keys[1][first][number]):
+        _, first, number = np.unique(keys, axis=1, return_index=True, return_inverse=True)
+    return first, number
+
+
+def _write(out: pysam.BGZFile, names: pd.Series, found: pd.DataFrame) -> int:
+    """Write fragments, sorted by place and barcode; those that are alike become one. Returns their number."""
+    columns = ["contig", "start", "end", "barcode"]
+    counts = found.groupby(columns, sort=True, observed=True).size().reset_index(name="count")
+    counts["contig"] = counts["contig"].map(names)
+    out.write(counts.to_csv(sep="\t", header=False, index=False).encode())
+    return len(counts)
