@@ -24,6 +24,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 
 REPOSITORY = Path(__file__).resolve().parents[1]
@@ -59,6 +60,9 @@ def main() -> None:
     made.add_argument("--cores", type=int, default=2)
     made.add_argument("--make-only", action="store_true", help="make the files and the configuration")
     made.add_argument("--table-only", action="store_true", help="print the table of what has run")
+    made.add_argument(
+        "--link", action="store_true", help="link the files into resources, without downloading"
+    )
     made.add_argument("--until", nargs="*", default=[], help="run the workflow up to these rules")
     made.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings, as a.b=1")
     made.add_argument("snakemake", nargs="*", help="further arguments of Snakemake, after --")
@@ -71,6 +75,8 @@ def main() -> None:
         if not args.make_only:
             with serve(publisher.folder) as address:
                 write_config(run, address, publisher, sums, dict(each.split("=", 1) for each in args.set))
+                if args.link:
+                    link_files(publisher.folder, run / "resources", sums)
                 code = run_workflow(run, args.cores, args.until, args.snakemake)
             print(f"snakemake ended with {code}")
     if (run / "logs").exists():
@@ -150,6 +156,14 @@ def write_config(
     }
     for name, rows in sheets.items():
         (folder / f"{name}.tsv").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+
+
+def link_files(published: Path, resources: Path, names: Iterable[str]) -> None:
+    """Put the files where their downloads would be."""
+    resources.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        if not (resources / name).exists():
+            os.link(published / name, resources / name)
 
 
 def run_workflow(run: Path, cores: int, until: list[str], more: list[str]) -> int:

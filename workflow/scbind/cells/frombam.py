@@ -52,9 +52,15 @@ def bam_to_fragments(
         atomic(output) as scratch,
         pysam.BGZFile(str(scratch), "wb") as out,
     ):
-        names = pd.Series(known, dtype=object)
-        limit = names.map(sizes.as_dict())  # a contig that the genome lacks has none, so nothing lies inside
-        waiting = None  # fragments of the last start, of which the next reads may have more
+        barcodes = _Barcodes(bam, barcode_tag)
+        limit = np.full(
+            max(known, default=0) + 2, -1, dtype=np.int64
+        )  # nothing lies within an unknown contig
+        for index, name in known.items():
+            limit[index] = sizes.lengths[sizes.index(name)]
+        waiting = np.zeros(
+            (4, 0), dtype=np.int64
+        )  # fragments of the last start, of which the next reads may have more
         for reads in blocks:
             left = usable(reads, min_mapq, duplicates=True) & (reads.span > 0)
             reads = reads[left & ((reads.flag & (PROPER | REVERSE | MATE_REVERSE)) == PROPER | MATE_REVERSE)]
@@ -65,23 +71,17 @@ def bam_to_fragments(
                     tag for tag in OTHER_TAGS if tag != barcode_tag and _has_tag(reads[:1], tag)
                 )
             paired += len(reads)
-            found = _barcoded(bam, reads, barcode_tag)
-            tagged += len(found)
-            start = found["start"] + shift[0]
-            found["end"] = found["start"] + found["span"] + shift[1]
-            found["start"] = start
-            inside = (start >= 0) & (start < found["end"]) & (found["end"] <= found["contig"].map(limit))
-            found = found.loc[inside, ["contig", "start", "end", "barcode"]]
-            if waiting is not None:
-                found = pd.concat([waiting, found])
-            if found.empty:
-                continue
-            last = found.iloc[-1]
-            whole = (found["contig"] != last["contig"]) | (found["start"] != last["start"])
-            written += _write(out, names, found[whole])
-            waiting = found[~whole]
-        if waiting is not None:
-            written += _write(out, names, waiting)
+            barcode = barcodes.of(reads)
+            tagged += int((barcode >= 0).sum())
+            start, contig = reads.start + shift[0], reads.contig
+            end = reads.start + reads.span.astype(np.int64) + shift[1]
+            inside = (barcode >= 0) & (start >= 0) & (start < end)
+            inside &= end <= limit[np.minimum(contig, len(limit) - 1)]
+            found = np.concatenate([waiting, np.stack([contig, start, end, barcode])[:, inside]], axis=1)
+            same = (found[:2] == found[:2, -1:]).all(axis=0)
+            written += _write(out, known, barcodes.texts, found[:, ~same])
+            waiting = found[:, same]
+        written += _write(out, known, barcodes.texts, waiting)
         if not paired:
             raise InputError(bam, "there are no proper read pairs in it", "give a BAM of aligned read pairs")
         if not tagged:
@@ -102,34 +102,56 @@ def _has_tag(reads: Alignments, tag: str) -> bool:
     return reads.find_tag(tag)[0][0] >= 0
 
 
-def _barcoded(bam, reads: Alignments, tag: str) -> pd.DataFrame:
-    """Return ``contig, start, span, barcode`` of the reads that have a barcode.
+class _Barcodes:
+    """The barcodes of a BAM, numbered in the order in which they are found."""
 
-    Raises :class:`InputError` for a barcode that cannot stand in a field of a text file.
-    """
-    kind, after, keys = reads.find_tag(tag)
-    rows = np.flatnonzero(kind >= 0)
-    first, number = _different(keys[:, rows])
-    first = rows[first]
-    texts = []
-    for row in first.tolist():
+    def __init__(self, bam, tag: str):
+        self.bam, self.tag = bam, tag
+        self.texts: list[str] = []
+        self.numbers: dict[
+            str, int
+        ] = {}  # by text: two spellings, with a space at the end or of another type, are one
+        self.known: dict[
+            tuple[int, int], int
+        ] = {}  # by the keys of the tag; -1 for what stands for no barcode
+
+    def of(self, reads: Alignments) -> np.ndarray:
+        """The number of the barcode of each read, int64 (reads,); -1 for none.
+
+        Raises :class:`InputError` for a barcode that cannot stand in a field of a text file.
+        """
+        kind, after, keys = reads.find_tag(self.tag)
+        number = np.full(len(reads), -1, dtype=np.int64)
+        rows = np.flatnonzero(kind >= 0)
+        first, place = _different(keys[:, rows])
+        found = np.zeros(len(first), dtype=np.int64)
+        for which, (row, key) in enumerate(
+            zip(rows[first].tolist(), zip(*keys[:, rows[first]].tolist(), strict=True), strict=True)
+        ):
+            if key not in self.known:
+                self.known[key] = self._number(reads, row, int(kind[row]), int(after[row]))
+            found[which] = self.known[key]
+        number[rows] = found[place]
+        return number
+
+    def _number(self, reads: Alignments, row: int, kind: int, after: int) -> int:
         try:
-            text = reads.tag_value(int(kind[row]), int(after[row])).decode().strip()
+            text = reads.tag_value(kind, after).decode().strip()
         except UnicodeDecodeError:
             text = "\0"
         if not text.isprintable():
             raise InputError(
-                bam,
-                f"the tag {tag} of a read is no text",
+                self.bam,
+                f"the tag {self.tag} of a read is no text",
                 "copy or make the file again",
                 f"read {reads.name(row)}",
             )
-        texts.append(text)
-    texts = np.array(texts, dtype=object)
-    table = pd.DataFrame({"contig": reads.contig[rows], "start": reads.start[rows], "span": reads.span[rows]})
-    table["barcode"] = texts[number] if len(texts) else ""
-    none = np.array([is_no_barcode(text) for text in texts], dtype=bool)
-    return table[~none[number]] if none.any() else table
+        if is_no_barcode(text):
+            return -1
+        number = self.numbers.setdefault(text, len(self.texts))
+        if number == len(self.texts):
+            self.texts.append(text)
+        return number
 
 
 def _different(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -142,10 +164,27 @@ def _different(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return first, number
 
 
-def _write(out: pysam.BGZFile, names: pd.Series, found: pd.DataFrame) -> int:
-    """Write fragments, sorted by place and barcode; those that are alike become one. Returns their number."""
-    columns = ["contig", "start", "end", "barcode"]
-    counts = found.groupby(columns, sort=True, observed=True).size().reset_index(name="count")
-    counts["contig"] = counts["contig"].map(names)
-    out.write(counts.to_csv(sep="\t", header=False, index=False).encode())
-    return len(counts)
+def _write(out: pysam.BGZFile, names: dict[int, str], texts: list[str], found: np.ndarray) -> int:
+    """Write fragments, sorted by place and barcode; those that are alike become one. Returns their number.
+
+    ``found``: contig, start, end, number of the barcode; int64 (4, pairs), sorted by the first two.
+    """
+    if not found.shape[1]:
+        return 0
+    rows = found[:, np.lexsort(found[::-1])]
+    begin = np.flatnonzero(np.r_[True, (np.diff(rows, axis=1) != 0).any(axis=0)])
+    rows, count = rows[:, begin], np.diff(np.r_[begin, rows.shape[1]])
+    tied = (np.diff(rows[:3], axis=1) == 0).all(axis=0)
+    if tied.any():  # only there does the order of barcodes matter
+        tied = np.r_[False, tied] | np.r_[tied, False]
+        used, place = np.unique(rows[3, tied], return_inverse=True)
+        rank = np.zeros(rows.shape[1], dtype=np.int64)
+        rank[tied] = np.argsort(np.argsort([texts[each].encode() for each in used]))[place]
+        order = np.lexsort([rank, *rows[2::-1]])
+        rows, count = rows[:, order], count[order]
+    lines = [
+        f"{names[contig]}\t{start}\t{end}\t{texts[barcode]}\t{n}\n"
+        for contig, start, end, barcode, n in zip(*rows.tolist(), count.tolist(), strict=True)
+    ]
+    out.write("".join(lines).encode())
+    return len(lines)

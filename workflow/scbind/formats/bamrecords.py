@@ -36,7 +36,7 @@ class Alignments:
     at
         Where each record begins in ``raw``: int64 (alignments,).
     fields
-        int32 (``FIELDS``, alignments). Positions are 0-based, ``end`` is exclusive; without a CIGAR a read has one base.
+        int32 (``FIELDS``, alignments). Positions are 0-based, ``end`` is exclusive. Without a CIGAR, a read has a base.
     keys
         Two keys of the name of each, uint64 (2, alignments): equal for equal names, and for no others (128 bits).
     """
@@ -82,11 +82,8 @@ class Alignments:
         if code != b"B":
             return str(struct.unpack("<" + FORMS[code], value)[0]).encode()
         form = FORMS[value[:1]]
-        return str(
-            array.array(
-                form, struct.unpack(f"<{(after - kind - 6) // struct.calcsize(form)}{form}", value[5:])
-            )
-        ).encode()
+        number = len(value[5:]) // struct.calcsize(form)
+        return str(array.array(form, struct.unpack(f"<{number}{form}", value[5:]))).encode()
 
 
 def read_alignments(read, n_contigs: int) -> Iterator[Alignments]:
