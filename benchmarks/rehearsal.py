@@ -34,18 +34,17 @@ import yaml  # noqa: E402
 from rehearsal_data import LINES, Publisher, Shape, md5  # noqa: E402
 
 SAMPLE = "cells"
-CONFIG = {
+EXAMPLE = REPOSITORY / "config" / "examples" / "hg38" / "config.yaml"
+SHEETS = ("sources", "tracks", "chip", "samples")
+REPLACED = {
     "genome": {
         "name": "hg38",
         "fasta": "source:hg38.fa.gz",
         "exclude": "source:hg38.exclude.bed.gz",
         "genes": "source:gencode.gtf.gz",
     },
-    "sheets": {name: f"config/{name}.tsv" for name in ("sources", "tracks", "chip", "samples")},
-    "splits": {"test": ["*:chr1", f"{LINES[-1]}:*"], "valid": [f"{line}:chr2" for line in LINES[:-1]]},
-    "models": {"scbind": {"architecture": "scbind"}},
-    "cells": {"assay": "10x_atac"},
-}
+    "sheets": {name: f"config/{name}.tsv" for name in SHEETS},
+}  # what differs from the configuration of the example
 
 
 def main() -> None:
@@ -137,14 +136,16 @@ def write_config(
     """Write the configuration and the sheets. ``changes``: settings by their keys with dots, as text of YAML."""
     folder = run / "config"
     folder.mkdir(parents=True, exist_ok=True)
-    config = yaml.safe_load(yaml.safe_dump(CONFIG))
+    config = yaml.safe_load(EXAMPLE.read_text()) | yaml.safe_load(yaml.safe_dump(REPLACED))
     for key, value in changes.items():
         *parents, last = key.split(".")
         place = functools.reduce(lambda inner, parent: inner.setdefault(parent, {}), parents, config)
         place[last] = yaml.safe_load(value)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    size_of = {name: (publisher.folder / name).stat().st_size for name in sums}
     sheets = {
-        "sources": [("name", "url")] + [(name, f"{address}/{name}") for name in sums],
+        "sources": [("name", "url", "md5", "size")]
+        + [(name, f"{address}/{name}", md5_sum, size_of[name]) for name, md5_sum in sums.items()],
         "tracks": [("cell_line", "path", "format")]
         + [(line, f"source:{line}.ATAC.bam", "bam") for line in LINES],
         "chip": [("cell_line", "tf", "path")]

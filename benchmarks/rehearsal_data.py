@@ -183,10 +183,10 @@ class Publisher:
                 out.write(wrapped(self.sequence(name)))
 
     def _exclude(self, path: Path) -> None:
-        rng, rows = self.random("exclude"), []
+        rng, rows, scale = self.random("exclude"), [], self.shape.scale
         for name, length in self.lengths.items():
-            for start in np.sort(rng.integers(0, length, length // 4_000_000)):
-                rows.append((name, start, min(length, start + int(rng.integers(200, 50_000)))))
+            for start in np.sort(rng.integers(0, length, round(length / (4_000_000 * scale)))):
+                rows.append((name, start, min(length, start + int(rng.integers(100, 100 + 50_000 * scale)))))
         with gzip.open(path, "wt") as out:
             out.writelines(f"{name}\t{start}\t{end}\tHigh Signal Region\n" for name, start, end in rows)
 
