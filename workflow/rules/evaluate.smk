@@ -22,7 +22,8 @@ rule evaluate_model:
         runtime=720,
     params:
         reference=subpath(input[0], parent=True),
-        max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["test_windows"],
+        max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["test_windows"]
+        or SETTINGS["evaluate"]["test_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
         given=lambda wildcards: wildcards.model in GIVEN,
         code=source_digest("evaluation.evaluate"),
@@ -118,6 +119,7 @@ rule evaluate_baselines:
         names=BASELINES,
         depths=lookup("evaluate/depths", within=SETTINGS),
         max_windows=lookup("evaluate/depth_windows", within=SETTINGS),
+        test_windows=lookup("evaluate/test_windows", within=SETTINGS),
         seed=lookup("evaluate/seed", within=SETTINGS),
         code=source_digest("evaluation.baselines"),
     script:
