@@ -160,6 +160,8 @@ rule match_published:
         metrics="results/evaluation/published/{published}.tsv",
     log:
         "logs/match_published/{published}.log",
+    benchmark:
+        "logs/match_published/{published}.benchmark.tsv"
     wildcard_constraints:
         published=one_of(PUBLISHED),
     conda:
