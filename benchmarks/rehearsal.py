@@ -148,8 +148,8 @@ def write_config(
         + [(name, f"{address}/{name}", md5_sum, size_of[name]) for name, md5_sum in sums.items()],
         "tracks": [("cell_line", "path", "format")]
         + [(line, f"source:{line}.ATAC.bam", "bam") for line in LINES],
-        "chip": [("cell_line", "tf", "path")]
-        + [(line, tf, f"source:{line}.{tf}.bed.gz") for line in LINES for tf in publisher.tfs],
+        "chip": [("cell_line", "tf", "path", "motif")]
+        + [(line, tf, f"source:{line}.{tf}.bed.gz", "yes") for line in LINES for tf in publisher.tfs],
         "samples": [
             ("sample", "path", "format", "labels"),
             (SAMPLE, "source:cells.fragments.tsv.gz", "fragments", "source:cells.labels.tsv"),
