@@ -137,6 +137,10 @@ def write_config(
     folder = run / "config"
     folder.mkdir(parents=True, exist_ok=True)
     config = yaml.safe_load(EXAMPLE.read_text()) | yaml.safe_load(yaml.safe_dump(REPLACED))
+    config["splits"] = {
+        part: [rule for rule in rules if rule.partition(":")[0] in ("*", *LINES)]
+        for part, rules in config["splits"].items()
+    }
     for key, value in changes.items():
         *parents, last = key.split(".")
         place = functools.reduce(lambda inner, parent: inner.setdefault(parent, {}), parents, config)
