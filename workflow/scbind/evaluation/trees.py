@@ -94,11 +94,11 @@ def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarra
     """
     best = np.empty((2, len(window), len(matrices)), dtype=np.float32)
     context = data.manifest["context"]
-    for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
-        edge = (context - width) // 2
-        for begin in range(0, len(window), SCANNED):
-            codes = data.codes(window[begin : begin + SCANNED])[:, edge : edge + width]
-            best[row, begin : begin + SCANNED] = scan_all(codes, matrices)
+    for begin in range(0, len(window), SCANNED):
+        codes = data.codes(window[begin : begin + SCANNED])
+        for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
+            edge = (context - width) // 2
+            best[row, begin : begin + SCANNED] = scan_all(codes[:, edge : edge + width], matrices)
     return best
 
 
