@@ -49,6 +49,28 @@ def tables(tiny, tiny_dataset, tiny_model, tiny_motifs, tmp_path_factory):
     return out
 
 
+def test_baselines_and_models_are_tested_on_the_same_sample(
+    tables, tiny, tiny_dataset, tiny_model, tiny_motifs, tmp_path
+):
+    curves = {name: tmp_path / f"{name}.npz" for name in BASELINES}
+    paths = tiny_dataset, tiny["reference"]
+    out = tmp_path / "m.tsv"
+    evaluate_model(*tiny_model[:2], *paths, out, tmp_path / "m.npz", "scbind", max_windows=100, seed=3)
+    evaluate_baselines(
+        *paths, tiny_motifs, tmp_path / "b.tsv", tmp_path / "d.tsv", curves, [1.0], 50, 3, test_windows=100
+    )
+    sampled = pd.concat([pd.read_csv(each, sep="\t") for each in (out, tmp_path / "b.tsv")])
+    whole = pd.read_csv(tables / "metrics.tsv", sep="\t")
+    by = ["cell_line", "tf", "split"]
+    counts = sampled.groupby(by)[["n_windows", "n_bound", "prevalence"]]
+    assert (counts.nunique() == 1).all().all()
+    assert sampled["n_windows"].max() <= 100 < whole["n_windows"].max()
+    both = sampled.merge(whole, on=["model", *by], suffixes=("", "_of_all"))
+    both = both[(both["model"] == "accessibility") & (both["split"] == "test")]
+    assert len(both) and (both["auprc_se"] > 0).any()
+    assert (both["auprc"] - both["auprc_of_all"]).abs().mean() < 0.2
+
+
 def test_all_models_see_the_same_windows(tables):
     table = pd.read_csv(tables / "metrics.tsv", sep="\t")
     assert list(table.columns) == COLUMNS and list(table["model"].unique()) == ["scbind", *BASELINES]

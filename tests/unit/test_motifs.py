@@ -212,3 +212,21 @@ def test_aliases_do_not_mind_case(tmp_path):
     prepare_motifs(["Rad21", "rest"], tmp_path / "m.npz", aliases={"RAD21": "ctcf"})
     assert set(read_motifs(tmp_path / "m.npz")) == {"Rad21", "rest"}
     assert motif_names(tmp_path / "m.npz")["Rad21"].startswith("MA0139")
+
+
+@pytest.mark.parametrize("width", [1, 4, 5, 6, 17, 24])
+def test_best_match_is_that_of_every_place_on_both_strands(width):
+    rng = np.random.default_rng(width)
+    matrix = rng.normal(size=(4, width)).astype(np.float32)
+    codes = rng.integers(0, 5, (7, 24)).astype(np.uint8)
+    expected = [
+        max(
+            sum(strand[base, place] for place, base in enumerate(row[begin : begin + width]) if base < 4)
+            for strand in (matrix, matrix[::-1, ::-1])
+            for begin in range(24 - width + 1)
+        )
+        for row in codes
+    ]
+    found = scan_all(codes, [matrix], batch=3)[:, 0]
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)

@@ -555,6 +555,13 @@ def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
         ("test", "chr4", "key splits.test: 'chr4' is not LINE:CHROM"),
         ("valid", f"*:chr1:5-{'9' * 5000}", "key splits.valid: '*:chr1:5-999"),
         ("valid", "*:chr1:5-", "key splits.valid: '*:chr1:5-' is not LINE:CHROM"),
+        (
+            "valid",
+            "LINE_B:chr2",
+            "key splits.valid[0]: 'LINE_B:chr2' overlaps '*:chr2' of splits.test; make the",
+        ),
+        ("test", "LINE_A:*", "key splits.valid[0]: 'LINE_A:chr1' overlaps 'LINE_A:*' of splits.test"),
+        ("train", "*:*", "key splits.train[0]: '*:*' overlaps '*:chr2' of splits.test"),
         ("train", "LINE_X:*", "key splits.train: no cell line 'LINE_X'; use one of LINE_A"),
     ],
 )

@@ -9,6 +9,8 @@ rule differential_tfs:
         ),
     log:
         "logs/differential_tfs/differential.log",
+    benchmark:
+        "logs/differential_tfs/differential.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -33,6 +35,8 @@ rule find_populations:
         cells="results/analysis/population_cells.tsv",
     log:
         "logs/find_populations/populations.log",
+    benchmark:
+        "logs/find_populations/populations.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     threads: 4
@@ -62,6 +66,8 @@ rule tf_targets:
         ),
     log:
         "logs/tf_targets/targets.log",
+    benchmark:
+        "logs/tf_targets/targets.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -90,6 +96,8 @@ rule motif_enrichment:
         ),
     log:
         "logs/motif_enrichment/motifs.log",
+    benchmark:
+        "logs/motif_enrichment/motifs.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     resources:
@@ -149,6 +157,8 @@ rule score_types:
         table="results/evaluation/types.tsv",
     log:
         "logs/score_types/types.log",
+    benchmark:
+        "logs/score_types/types.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     resources:

@@ -12,6 +12,8 @@ rule make_bundle:
         bundle="results/models/{model}/{model}.scbind.zip",
     log:
         "logs/make_bundle/{model}.log",
+    benchmark:
+        "logs/make_bundle/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(TRAINED),
     conda:
@@ -44,6 +46,8 @@ rule unpack_bundle:
         evaluation="results/models/{model}/stated_evaluation.tsv",
     log:
         "logs/unpack_bundle/{model}.log",
+    benchmark:
+        "logs/unpack_bundle/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(GIVEN),
     conda:

@@ -130,6 +130,8 @@ rule sample_cells:
         cells="results/cells/{sample}/cells.h5ad",
     log:
         "logs/sample_cells/{sample}.log",
+    benchmark:
+        "logs/sample_cells/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     threads: 4

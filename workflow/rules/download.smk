@@ -12,6 +12,8 @@ rule fetch_source:
         file="resources/{source}",
     log:
         "logs/fetch_source/{source}.log",
+    benchmark:
+        "logs/fetch_source/{source}.benchmark.tsv"
     wildcard_constraints:
         source=one_of(PLAN.sources),
     # The script itself tries again. What it refuses stays refused.

@@ -22,7 +22,8 @@ rule evaluate_model:
         runtime=720,
     params:
         reference=subpath(input[0], parent=True),
-        max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["test_windows"],
+        max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["test_windows"]
+        or SETTINGS["evaluate"]["test_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
         given=lambda wildcards: wildcards.model in GIVEN,
         code=source_digest("evaluation.evaluate"),
@@ -74,6 +75,8 @@ rule model_card:
         card="results/models/{model}/card.md",
     log:
         "logs/model_card/{model}.log",
+    benchmark:
+        "logs/model_card/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(TRAINED),
     conda:
@@ -116,6 +119,7 @@ rule evaluate_baselines:
         names=BASELINES,
         depths=lookup("evaluate/depths", within=SETTINGS),
         max_windows=lookup("evaluate/depth_windows", within=SETTINGS),
+        test_windows=lookup("evaluate/test_windows", within=SETTINGS),
         seed=lookup("evaluate/seed", within=SETTINGS),
         code=source_digest("evaluation.baselines"),
     script:
@@ -133,6 +137,8 @@ rule evaluate_oracle:
         curves="results/evaluation/oracle.npz",
     log:
         "logs/evaluate_oracle/oracle.log",
+    benchmark:
+        "logs/evaluate_oracle/oracle.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
     resources:
@@ -154,6 +160,8 @@ rule match_published:
         metrics="results/evaluation/published/{published}.tsv",
     log:
         "logs/match_published/{published}.log",
+    benchmark:
+        "logs/match_published/{published}.benchmark.tsv"
     wildcard_constraints:
         published=one_of(PUBLISHED),
     conda:
@@ -182,6 +190,8 @@ rule merge_metrics:
         ),
     log:
         "logs/merge_metrics/metrics.log",
+    benchmark:
+        "logs/merge_metrics/metrics.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -204,6 +214,8 @@ rule merge_depths:
         needed="results/evaluation/fragments_needed.tsv",
     log:
         "logs/merge_depths/depth.log",
+    benchmark:
+        "logs/merge_depths/depth.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:

@@ -8,6 +8,8 @@ rule choose_windows:
         windows="results/binding/windows.npz",
     log:
         "logs/choose_windows/windows.log",
+    benchmark:
+        "logs/choose_windows/windows.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -183,6 +185,8 @@ rule activity_matrix:
         activity="results/activity/{sample}.h5ad",
     log:
         "logs/activity_matrix/{sample}.log",
+    benchmark:
+        "logs/activity_matrix/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:

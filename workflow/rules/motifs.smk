@@ -6,6 +6,8 @@ rule prepare_motifs:
         motifs="results/motifs/motifs.npz",
     log:
         "logs/prepare_motifs/motifs.log",
+    benchmark:
+        "logs/prepare_motifs/motifs.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:

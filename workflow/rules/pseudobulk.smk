@@ -8,6 +8,8 @@ checkpoint cell_types:
         pseudobulks="results/cells/pseudobulks.tsv",
     log:
         "logs/cell_types/cell_types.log",
+    benchmark:
+        "logs/cell_types/cell_types.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -85,6 +87,8 @@ rule pseudobulk_coverage:
         bigwig="results/pseudobulk/{bulk}/coverage.bw",
     log:
         "logs/pseudobulk_coverage/{bulk}.log",
+    benchmark:
+        "logs/pseudobulk_coverage/{bulk}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -140,6 +144,8 @@ rule pseudobulk_peaks:
         status="results/pseudobulk/{slug}/peaks.json",
     log:
         "logs/pseudobulk_peaks/{slug}.log",
+    benchmark:
+        "logs/pseudobulk_peaks/{slug}.benchmark.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:
@@ -165,6 +171,8 @@ rule consensus_peaks:
         peaks="results/peaks/consensus.bed",
     log:
         "logs/consensus_peaks/consensus.log",
+    benchmark:
+        "logs/consensus_peaks/consensus.benchmark.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:
@@ -187,6 +195,8 @@ rule annotate_peaks:
         table="results/peaks/annotation.tsv",
     log:
         "logs/annotate_peaks/annotation.log",
+    benchmark:
+        "logs/annotate_peaks/annotation.benchmark.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:

@@ -12,6 +12,8 @@ rule prepare_reference:
         exclude=f"{REFERENCE}/exclude.bed",
     log:
         "logs/prepare_reference/reference.log",
+    benchmark:
+        "logs/prepare_reference/reference.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -32,6 +34,8 @@ rule prepare_mappability:
         mappability=f"{REFERENCE}/mappability.npy",
     log:
         "logs/prepare_mappability/mappability.log",
+    benchmark:
+        "logs/prepare_mappability/mappability.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:

@@ -37,6 +37,8 @@ rule write_report:
         ),
     log:
         "logs/write_report/report.log",
+    benchmark:
+        "logs/write_report/report.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:

@@ -14,4 +14,5 @@ with logged(snakemake.log[0]):
         max_windows=snakemake.params.max_windows,
         depth_seed=snakemake.params.seed,
         threads=snakemake.threads,
+        test_windows=snakemake.params.test_windows,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -10,7 +9,8 @@ import numpy as np
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.bam import is_usable, open_bam
+from scbind.formats.bam import PROPER, REVERSE, open_bam, usable
+from scbind.formats.bamrecords import Alignments, match_mates
 from scbind.formats.bigwig import _bigwig_chromosomes, bigwig_bases
 from scbind.formats.fragments import iter_chromosomes
 from scbind.formats.genome import ChromSizes
@@ -45,49 +45,65 @@ def _from_fragments(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends
 
 def _from_bam(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
     current, ends = None, _BamEnds()
-    with open_bam(path, sizes) as (reads, known):
-        for read in reads:
-            name = known.get(read.reference_id)
-            if name is None or region and name != region[0] or not is_usable(read, MIN_MAPQ, False):
-                continue
-            if name != current:
-                if current is not None:
-                    yield current, ends.found()
-                current, ends = name, _BamEnds()
-            ends.add(read)
+    with open_bam(path, sizes) as (blocks, known):
+        wanted = [index for index, name in known.items() if not region or name == region[0]]
+        for reads in blocks:
+            reads = reads[usable(reads, MIN_MAPQ, False)]
+            for index, first, last in _runs(reads.contig):
+                if index not in wanted:
+                    continue
+                if index != current:
+                    if current is not None:
+                        yield known[current], ends.found()
+                    current, ends = index, _BamEnds()
+                ends.add(reads[first:last])
     if current is None:
         raise InputError(path, "no usable read in it", "give aligned, quality-scored reads")
-    yield current, ends.found()
+    yield known[current], ends.found()
+
+
+def _runs(values: np.ndarray) -> Iterator[tuple[int, int, int]]:
+    """Yield each value of a sorted array, with the first and the last (exclusive) of its places."""
+    edges = np.flatnonzero(np.diff(values)) + 1
+    for first, last in zip([0, *edges], [*edges, len(values)], strict=True):
+        if first < last:
+            yield int(values[first]), int(first), int(last)
 
 
 class _BamEnds:
     """Collects the 5' ends of the reads of one chromosome, with the number of the fragment of each."""
 
     def __init__(self):
-        self.plus, self.minus, self.fragments = array("q"), array("q"), 0
-        self.of_plus, self.of_minus = array("I"), array("I")
-        self.waiting: dict[str, int] = {}  # read name -> fragment, until the mate comes
+        self.parts, self.reads = [], 0
+        # Proper reads that await a mate: their keys, and their rows on the chromosome.
+        self.waiting = np.zeros((2, 0), dtype=np.uint64), np.zeros(0, dtype=np.int64)
 
-    def add(self, read) -> None:
-        """Add a read. Reads must come sorted by position."""
-        number = self.waiting.pop(read.query_name, None) if read.is_proper_pair else None
-        if number is None:
-            number = self.fragments
-            self.fragments += 1
-            if read.is_proper_pair and read.next_reference_start >= read.reference_start:
-                self.waiting[read.query_name] = number
+    def add(self, reads: Alignments) -> None:
+        """Add reads. They must come sorted by position."""
+        minus = (reads.flag & REVERSE) > 0
         # On the minus strand, the 5' end is the last base of the read.
-        if read.is_reverse:
-            self.minus.append(read.reference_end - 1)
-            self.of_minus.append(number)
-        else:
-            self.plus.append(read.reference_start)
-            self.of_plus.append(number)
+        end = np.where(minus, reads.end - 1, reads.start)
+        proper = np.flatnonzero(reads.flag & PROPER)
+        old_keys, old_rows = self.waiting
+        keys = np.concatenate([old_keys, reads.keys[:, proper]], axis=1)
+        rows = np.concatenate([old_rows, proper + self.reads])
+        later = (reads.next_start >= reads.start)[proper]
+        other, waiting = match_mates(keys, np.concatenate([np.ones(len(old_rows), dtype=bool), later]))
+        mate = np.full(len(reads), -1, dtype=np.int64)
+        found = np.flatnonzero(other >= 0)
+        mate[rows[found] - self.reads] = rows[other[found]]
+        self.waiting = keys[:, waiting], rows[waiting]
+        self.parts.append((end, minus, mate))
+        self.reads += len(reads)
 
     def found(self) -> Ends:
         """Return the ends collected so far."""
-        plus, minus = (np.asarray(each, dtype=np.int64) for each in (self.plus, self.minus))
-        return Ends(plus, minus, np.asarray(self.of_plus + self.of_minus, dtype=np.uint32))
+        end, minus, mate = (np.concatenate(column) for column in zip(*self.parts, strict=True))
+        paired = mate >= 0
+        number = (np.cumsum(~paired) - 1).astype(np.uint32)
+        number[paired] = number[mate[paired]]
+        end = end.astype(np.int64)
+        return Ends(end[~minus], end[minus], np.concatenate([number[~minus], number[minus]]))
 
 
 def _from_bases(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:

@@ -6,7 +6,7 @@ The plan of a run checks the rules with this module, so it stays light (no numpy
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from scbind.core.errors import InputError
@@ -55,6 +55,32 @@ def parse_rule(
     if start is not None and start >= end:
         raise InputError(label, f"{text!r}: start is not below end", "swap them", where)
     return SplitRule(text, line, chrom, start, end)
+
+
+def refuse_overlaps(
+    splits: Mapping[str, Sequence[str] | None], lines: Sequence[str], label: str = "config"
+) -> None:
+    """Raise :class:`InputError` if rules of two splits claim a whole chromosome of one line.
+
+    Rules of regions are left to :func:`scbind.dataset.splits.assign_splits`, which knows the windows. ``splits``: rules
+    of ``test``, ``valid`` and ``train``; ``label``: the file of the rules, for messages.
+    """
+    claimed: list[tuple[str, SplitRule]] = []
+    for part in ("test", "valid", "train"):
+        for position, text in enumerate(splits.get(part) or ()):
+            rule = parse_rule(text, f"key splits.{part}", lines, label=label)
+            if rule.start is not None:
+                continue
+            for other_part, other in claimed:
+                both = {rule.line, other.line} - {"*"}, {rule.chrom, other.chrom} - {"*"}
+                if other_part != part and max(map(len, both)) < 2 and lines:
+                    raise InputError(
+                        label,
+                        f"{text!r} overlaps {other.text!r} of splits.{other_part}",
+                        "make the holdouts disjoint",
+                        f"key splits.{part}[{position}]",
+                    )
+            claimed.append((part, rule))
 
 
 def _shown(names: Sequence[str]) -> str:

@@ -15,6 +15,7 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.depth import score_depths
 from scbind.evaluation.evaluate import Scores, score_test_windows, write_curves
 from scbind.evaluation.registry import PROBABILITIES
+from scbind.evaluation.testscores import sample_test
 from scbind.evaluation.trees import Features, fit_trees
 from scbind.formats.motifs import read_motifs
 
@@ -32,6 +33,7 @@ def evaluate_baselines(
     max_train: int = 60_000,
     seed: int = 1,
     threads: int = 1,
+    test_windows: int | None = None,
 ) -> None:
     """Score the baselines on the test split, and on thinned tracks.
 
@@ -64,16 +66,27 @@ def evaluate_baselines(
         Sampling of the test windows for ``depth``. They must equal those of the models that are compared.
     max_train, seed
         Maximum number of training windows per line for trees, and the random seed of the fit.
+    test_windows
+        Maximum number of test windows per line for ``metrics`` (``None``: all). If there are more, they are sampled
+        with ``depth_seed``: the same windows as of a model that is evaluated with the same maximum and seed.
     """
     import torch
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
     folder = Path(metrics).parent
-    baselines = fit_baselines(data, motifs, folder, max_train, seed)
+    samples = [
+        sample_test(data, line, most, depth_seed)[0]
+        for line in range(len(data.lines))
+        for most in ((test_windows, max_windows) if test_windows else (None,))
+    ]
+    used = np.unique(np.concatenate(samples))
+    baselines = fit_baselines(data, motifs, folder, max_train, seed, used)
     tables = []
     for name, predict in baselines.items():
-        table, drawn = score_test_windows(data, partial(predict, data), name, folder)
+        table, drawn = score_test_windows(
+            data, partial(predict, data), name, folder, test_windows, depth_seed
+        )
         if name not in PROBABILITIES:
             table["ece"] = np.nan
         write_curves(drawn, curves[name])
@@ -83,14 +96,20 @@ def evaluate_baselines(
 
 
 def fit_baselines(
-    data: TrainingSet, motifs: str | Path, folder: str | Path, max_train: int, seed: int
+    data: TrainingSet,
+    motifs: str | Path,
+    folder: str | Path,
+    max_train: int,
+    seed: int,
+    used: np.ndarray | None = None,
 ) -> dict[str, Scores]:
     """Fit the baselines of :func:`evaluate_baselines`: name -> function (data, line, windows) -> scores.
 
     Scores are float32 (windows, TFs), NaN for TFs that the baseline does not cover. The functions keep motif matches on
-    disk in ``folder`` (:class:`scbind.evaluation.trees.Features`).
+    disk in ``folder`` (:class:`scbind.evaluation.trees.Features`). ``used``: the test windows that will be scored,
+    int64, ascending; by default all.
     """
-    features = Features(data, read_motifs(motifs), folder)
+    features = Features(data, read_motifs(motifs), folder, used)
     trees, permuted = fit_trees(data, features, max_train, seed)
     return {
         "accessibility": partial(_accessibility, features),

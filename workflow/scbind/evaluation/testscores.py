@@ -50,9 +50,7 @@ class LineScores:
         max_windows: int | None = None,
         seed: int = 0,
     ):
-        window, weight = np.flatnonzero(np.asarray(data.splits[line]) == TEST), None
-        if max_windows is not None and len(window) > max_windows:
-            _, window, weight = draw_windows(data, TEST, max_windows, seed, [line])
+        window, weight = sample_test(data, line, max_windows, seed)
         self.line, self.window, self.weight, self.done = line, window, weight, 0
         self.columns = np.flatnonzero(data.manifest["assayed"][line])
         self.covered = np.ones(len(self.columns), dtype=bool)
@@ -71,6 +69,21 @@ class LineScores:
         scores = predict(self.line, window)[:, self.columns]
         self.covered &= ~np.isnan(scores).any(axis=0)
         self.scores[:, done] = scores.T
+
+
+def sample_test(
+    data: TrainingSet, line: int, max_windows: int | None, seed: int
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the test windows of a line, int64 (windows,), and the weight of each, float64 (windows,) or ``None``.
+
+    If there are more than ``max_windows``, that number is drawn (:func:`scbind.dataset.draws.draw_windows`). The draw
+    depends on ``seed`` and the line only.
+    """
+    window = np.flatnonzero(np.asarray(data.splits[line]) == TEST)
+    if max_windows is None or len(window) <= max_windows:
+        return window, None
+    _, window, weight = draw_windows(data, TEST, max_windows, seed, [line])
+    return window, weight
 
 
 def score_lines(

@@ -23,15 +23,22 @@ SCANNED = 8192  # windows scanned at a time
 class Features:
     """Features of windows: insertions and motif matches.
 
-    The matches of test windows are computed once for all lines and kept on disk. They take eight bytes in ``folder``
-    per test window and TF. The matches of training windows are computed when the trees of a TF are fitted, for that TF
-    alone, because there are many more training windows and a TF needs only some of them.
+    The matches of the test windows in ``used`` (int64, ascending; default: all) are computed once for all lines and
+    kept on disk. They take eight bytes in ``folder`` per window and TF. The matches of training windows are computed
+    when the trees of a TF are fitted, for that TF alone, because there are many more training windows and a TF needs
+    only some of them.
 
     ``motifs`` maps a TF to its log-odds matrix, (4, length). A TF may lack one.
     """
 
-    def __init__(self, data: TrainingSet, motifs: dict[str, np.ndarray], folder: str | Path):
-        self.used = np.flatnonzero((np.asarray(data.splits) == TEST).any(axis=0))
+    def __init__(
+        self,
+        data: TrainingSet,
+        motifs: dict[str, np.ndarray],
+        folder: str | Path,
+        used: np.ndarray | None = None,
+    ):
+        self.used = np.flatnonzero((np.asarray(data.splits) == TEST).any(axis=0)) if used is None else used
         self.best = scratch_array(folder, (2, len(self.used), len(data.tfs)), "float32")
         self.matrices = {column: motifs[tf] for column, tf in enumerate(data.tfs) if tf in motifs}
         say(f"scanning {len(self.used):,} test windows for {len(self.matrices)} motifs")
@@ -87,11 +94,11 @@ def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarra
     """
     best = np.empty((2, len(window), len(matrices)), dtype=np.float32)
     context = data.manifest["context"]
-    for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
-        edge = (context - width) // 2
-        for begin in range(0, len(window), SCANNED):
-            codes = data.codes(window[begin : begin + SCANNED])[:, edge : edge + width]
-            best[row, begin : begin + SCANNED] = scan_all(codes, matrices)
+    for begin in range(0, len(window), SCANNED):
+        codes = data.codes(window[begin : begin + SCANNED])
+        for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
+            edge = (context - width) // 2
+            best[row, begin : begin + SCANNED] = scan_all(codes[:, edge : edge + width], matrices)
     return best
 
 

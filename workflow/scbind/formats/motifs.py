@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.files import atomic, require
+from scbind.formats.genome import UNKNOWN
 
+WORD, LETTERS = 5, UNKNOWN + 1  # bases that are scored at once; A, C, G, T and N
 PSEUDOCOUNT = 0.8  # per matrix column, spread over the background (Nishida et al. 2009, NAR 37:939)
 
 
@@ -52,7 +54,7 @@ def motif_names(path: str | Path) -> dict[str, str]:
         return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
 
 
-def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -> np.ndarray:
+def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 256) -> np.ndarray:
     """Score the best match of each matrix in each window, on either strand.
 
     ``codes`` is uint8 (windows, length), as in :class:`scbind.formats.genome.Genome`; an N scores as background.
@@ -66,25 +68,42 @@ def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 2048) -
     >>> scan_all(codes, [matrix])[:, 0] > 3
     array([ True,  True, False])
     """
-    import torch
-    from torch.nn.functional import conv1d
-
-    from scbind.formats.onehot import one_hot
-
+    length = codes.shape[1]
     widest = max(matrix.shape[1] for matrix in matrices)
-    if codes.shape[1] < widest:
-        raise ValueError(f"windows of {codes.shape[1]} bp are shorter than a matrix of {widest}")
-    bank = torch.zeros(2 * len(matrices), 4, widest)
-    for row, matrix in enumerate(matrices):
-        bank[2 * row, :, : matrix.shape[1]] = torch.from_numpy(matrix)
-        bank[2 * row + 1, :, : matrix.shape[1]] = torch.from_numpy(matrix[::-1, ::-1].copy())
+    if length < widest:
+        raise ValueError(f"windows of {length} bp are shorter than a matrix of {widest}")
+    # A sum over five bases is looked up by their word, so a match takes a fifth of the sums, and no product.
+    tables = [(matrix.shape[1], _word_scores(matrix)) for matrix in matrices]
     best = np.empty((len(codes), len(matrices)), dtype=np.float32)
     for begin in range(0, len(codes), batch):
-        bases = one_hot(torch.from_numpy(codes[begin : begin + batch]))
-        # matrices are padded with zeros on the right, so pad the windows too, for matches at their end
-        scores = conv1d(torch.nn.functional.pad(bases, (0, widest - 1)), bank)
-        length = torch.tensor([m.shape[1] for m in matrices for _ in range(2)])
-        beyond = torch.arange(scores.shape[2])[None, :] > codes.shape[1] - length[:, None]
-        scores = scores.masked_fill(beyond, -torch.inf).amax(dim=2)
-        best[begin : begin + batch] = scores.reshape(len(bases), len(matrices), 2).amax(dim=2).numpy()
+        part = np.minimum(codes[begin : begin + batch], UNKNOWN).astype(np.intp)
+        n = len(part)
+        # all windows in a row, with some bases more for the words at the end
+        bases = np.append(part.ravel(), np.full(WORD * (-(-widest // WORD) + 1), UNKNOWN))
+        words = np.zeros(len(bases) - WORD + 1, dtype=np.intp)
+        for base in range(WORD):
+            words = words * LETTERS + bases[base : base + len(words)]
+        for column, (width, scored) in enumerate(tables):
+            scores = scored[0].take(words[: n * length], mode="clip")
+            for number in range(1, len(scored)):
+                scores += scored[number].take(words[WORD * number : WORD * number + n * length], mode="clip")
+            both = scores.view(np.float32).reshape(n, length, 2)[:, : length - width + 1]
+            best[begin : begin + n, column] = both.reshape(n, -1).max(axis=1)
     return best
+
+
+def _word_scores(matrix: np.ndarray) -> np.ndarray:
+    """Scores of all words for each ``WORD`` columns of a matrix; the last part is filled up with columns of zeros.
+
+    Returns complex64 (parts, words): the real part is the score on the strand, the other that on the opposite strand,
+    because numpy looks up and adds two numbers of 32 bits at once as if they were one.
+    """
+    parts = -(-matrix.shape[1] // WORD)
+    letters = np.indices((LETTERS,) * WORD).reshape(WORD, -1)
+    found = np.zeros((parts, letters.shape[1]), dtype=np.complex64)
+    for part, strand in ((found.real, matrix), (found.imag, matrix[::-1, ::-1])):
+        full = np.zeros((LETTERS, parts * WORD), dtype=np.float32)  # an N scores nothing
+        full[:UNKNOWN, : matrix.shape[1]] = strand
+        for column in range(parts * WORD):
+            part[column // WORD] += full[letters[column % WORD], column]
+    return found

@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from scbind.core.errors import InputError
-from scbind.dataset.splitrules import parse_rule
+from scbind.dataset.splitrules import parse_rule, refuse_overlaps
 from scbind.formats.bundlefile import check_widths, read_about
 from scbind.plan.inputs import Plan
 from scbind.plan.paths import DEMO_FOLDER
@@ -19,6 +19,7 @@ def check_splits(splits: Mapping, lines: list[str], label: str) -> None:
     for part, rules in splits.items():
         for text in rules or ():
             parse_rule(text, f"key splits.{part}", lines, label=label)
+    refuse_overlaps(splits, lines, label)
 
 
 def check_chromosomes(plan: Plan, label: str, names: Sequence[str]) -> None:
