@@ -51,7 +51,7 @@ test-designs: env
 
 test: lint
 	pytest -q -n $(CORES) --dist loadgroup -m "not demo"
-	pytest -q -n $(CORES) --dist loadgroup -m "demo and not designs"
+	pytest -q -m "demo and not designs"
 
 format: env
 	ruff check --fix
