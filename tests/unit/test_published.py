@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -45,6 +46,15 @@ def test_chr1_of_the_held_out_line_is_scored_on_its_own(held_out, tmp_path):
         size["C", CHR1_PROTOCOL] == int((data.labels[1, data.chrom == 0, 0] >= 0).sum()) < size["C", "both"]
     )
     assert ("A", CHR1_PROTOCOL) not in size.index, "A was trained on"
+
+
+def test_a_part_of_chr1_is_not_scored_as_the_published_whole(held_out, tmp_path):
+    data = held_out("hg38")
+    splits = np.array(data.splits)
+    splits[1, np.flatnonzero(data.chrom == 0)[::2]] = 0
+    data = replace(data, splits=splits)
+    table, _ = score_test_windows(data, lambda line, window: np.full((len(window), 2), 0.5), "m", tmp_path)
+    assert "both" in set(table["split"]) and CHR1_PROTOCOL not in set(table["split"])
 
 
 def test_another_genome_is_not_scored_so(held_out, tmp_path):

@@ -113,6 +113,11 @@ def test_assays_bring_thresholds_and_written_ones_win():
             "'bpnet' is not one of the choices; use one of: scbind, scfan",
         ),
         ("models: {'a b': {}}", "key models.a b: 'a b' cannot be a name; use letters"),
+        (
+            "models: {accessibility: {}}",
+            "key models.accessibility: a baseline or a published method has this name",
+        ),
+        ("models: {scbind: {bundle: ''}}", "key models.scbind.bundle: "),
         ("peaks: {qvalue: 0}", "key peaks.qvalue: 0 is not above 0; give a value of more than 0"),
         ("peaks: {qvalue: 1.5}", "key peaks.qvalue: 1.5 is above 1; give a value of at most 1"),
         ("peaks: [1]", "key peaks: expected a section, found a list; give a section"),

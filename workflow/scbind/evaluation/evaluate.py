@@ -190,7 +190,7 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
     """The rows of ``metrics.tsv`` for one line."""
     parts = {"test": np.ones(len(scores.window), dtype=bool)}
     parts |= kinds(scores.line, scores.window)
-    parts |= _chr1_part(data, scores.window, parts)
+    parts |= _chr1_part(data, scores.line, scores.window, parts)
     parts[PROTOCOL] = np.isin(scores.window, protocol_windows(data, scores.line))
     rows = []
     for row in np.flatnonzero(scores.covered):
@@ -211,9 +211,11 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
     return rows
 
 
-def _chr1_part(data: TrainingSet, window: np.ndarray, parts: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _chr1_part(
+    data: TrainingSet, line: int, window: np.ndarray, parts: dict[str, np.ndarray]
+) -> dict[str, np.ndarray]:
     """The windows of a new line and a new locus that are tested as published for maxATAC, if there are any."""
-    part = parts.get("both", np.zeros(len(window), dtype=bool)) & as_published(data, window)
+    part = parts.get("both", np.zeros(len(window), dtype=bool)) & as_published(data, line, window)
     return {CHR1_PROTOCOL: part} if part.any() else {}
 
 
