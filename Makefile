@@ -18,6 +18,7 @@ unexport PYTHONHOME
 .PHONY: help env demo demo-full test test-designs lint format lock docs docs-reference clean
 
 help:
+	@echo "make env     install scbind into .venv"
 	@echo "make demo    run the whole workflow on the embedded example"
 	@echo "make demo-full  the same, but score scfan on all test windows (takes about twice as long)"
 	@echo "make test    run all checks and tests"
