@@ -303,6 +303,7 @@ SECTIONS = {
     "build_dataset": "dataset",
     "cell_type_tracks": "infer",
     "differential_tfs": "analysis",
+    "evaluate_baselines": "evaluate",
     "evaluate_depth": "evaluate",
     "find_populations": "analysis.populations",
     "motif_enrichment": "analysis.motifs",
