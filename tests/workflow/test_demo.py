@@ -31,7 +31,7 @@ RERUN = [  # key, new value, the rules that run again
     (
         "evaluate.depth_windows",
         300,
-        {"evaluate_depth", "evaluate_baselines", "merge_metrics", "merge_depths"},
+        {"evaluate_depth", "evaluate_baselines", "merge_metrics", "merge_depths", "model_card"},
     ),
     ("infer.min_probability", 0.3, {"cell_type_tracks"}),
     ("infer.floor", 0.1, {"infer_binding"} | AFTER_BINDING),

@@ -41,6 +41,7 @@ def seen_windows(
     chrom: np.ndarray,
     start: np.ndarray,
     width: int,
+    validated: bool = True,
 ) -> np.ndarray:
     """Whose context a model was trained or validated on, wholly or partly: bool (lines, windows).
 
@@ -54,6 +55,8 @@ def seen_windows(
         Names of the chromosomes; index into them and 0-based start of the context of each window, shape (windows,);
         width of the context in bp. A window counts as seen if its context is even partly in a region of training or
         validation, because it would share sequence and signal with it.
+    validated
+        Whether regions of validation count, as they do for windows of the same line.
     """
     splits, lengths = facts["splits"], facts["chromosomes"]
     limit = np.array([lengths.get(name, 0) for name in chroms], dtype=np.int64)
@@ -62,10 +65,12 @@ def seen_windows(
     regions = partial(_regions, splits, facts["cell_lines"], chroms, chrom, start, width)
     seen = np.zeros((len(lines), len(start)), dtype=bool)
     for row, line in enumerate(lines):
-        seen[row] = regions("valid", line, partly=True)
+        seen[row] = regions("valid", line, partly=True) if validated else False
         if line in trained:
             # without rules for training, a model is trained on all that its other rules leave
             left = ~regions("test", line, partly=False)
+            if not validated:
+                left &= ~regions("valid", line, partly=False)
             seen[row] |= left if splits.get("train") is None else regions("train", line, partly=True)
     return seen & within
 
