@@ -16,12 +16,12 @@ from scbind.evaluation.baselines import evaluate_baselines
 from scbind.evaluation.depth import evaluate_depth
 from scbind.evaluation.evaluate import (
     evaluate_model,
-    protocol_windows,
     score_test_windows,
     write_curves,
 )
 from scbind.evaluation.merge import METRIC_COLUMNS as COLUMNS
 from scbind.evaluation.merge import merge_metrics
+from scbind.evaluation.protocols import protocol_windows
 from scbind.evaluation.registry import BASELINES
 from scbind.formats.motifs import read_motifs
 

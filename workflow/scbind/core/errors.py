@@ -23,6 +23,19 @@ def _shortened(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[5 - most // 2 :]}"
 
 
+def said(error: Exception) -> str:
+    """Return the first line of the text of an error, for a message about a damaged file.
+
+    Examples
+    --------
+    >>> said(KeyError("facts")), said(ValueError("wrong checksum")), said(EOFError())
+    ('no facts', 'wrong checksum', 'EOFError')
+    """
+    if isinstance(error, KeyError):
+        return f"no {error.args[0]}"
+    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__
+
+
 class InputError(ValueError):
     """Bad input, said in one line: the file, the place in it, what is wrong, what to do.
 

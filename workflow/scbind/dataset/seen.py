@@ -58,26 +58,40 @@ def seen_windows(
     validated
         Whether regions of validation count, as they do for windows of the same line.
     """
-    splits, lengths = facts["splits"], facts["chromosomes"]
+    lengths, trained = facts["chromosomes"], trained_lines(facts)
     limit = np.array([lengths.get(name, 0) for name in chroms], dtype=np.int64)
     within = start < limit[chrom]
-    trained = {line for line, each in zip(facts["cell_lines"], facts["assayed"], strict=True) if any(each)}
-    regions = partial(_regions, splits, facts["cell_lines"], chroms, chrom, start, width)
+    regions = partial(_regions, facts, chroms, chrom, start, width)
     seen = np.zeros((len(lines), len(start)), dtype=bool)
     for row, line in enumerate(lines):
-        seen[row] = regions("valid", line, partly=True) if validated else False
+        if validated and line in facts["cell_lines"]:
+            seen[row] = regions("valid", line, partly=True)
         if line in trained:
-            # without rules for training, a model is trained on all that its other rules leave
-            left = ~regions("test", line, partly=False)
-            if not validated:
-                left &= ~regions("valid", line, partly=False)
-            seen[row] |= left if splits.get("train") is None else regions("train", line, partly=True)
+            if (
+                facts["splits"].get("train") is None
+            ):  # then a model is trained on all that its other rules leave
+                left = ~regions("test", line, partly=False)
+                if not validated:
+                    left &= ~regions("valid", line, partly=False)
+                seen[row] |= left
+            else:
+                seen[row] |= regions("train", line, partly=True)
     return seen & within
 
 
+def trained_lines(facts: Mapping) -> list[str]:
+    """Cell lines on which a model was trained, in the order of its facts.
+
+    Examples
+    --------
+    >>> trained_lines({"cell_lines": ["A", "B"], "assayed": [[True, False], [False, False]]})
+    ['A']
+    """
+    return [line for line, each in zip(facts["cell_lines"], facts["assayed"], strict=True) if any(each)]
+
+
 def _regions(
-    splits: Mapping,
-    known: Sequence[str],
+    facts: Mapping,
     chroms: Sequence[str],
     chrom: np.ndarray,
     start: np.ndarray,
@@ -86,15 +100,16 @@ def _regions(
     line: str,
     partly: bool,
 ) -> np.ndarray:
-    """Bool (windows,): windows of a line in the regions of one split, wholly or at least partly."""
+    """Bool (windows,): windows of a line of the model in the regions of one split, wholly or at least partly."""
     found = np.zeros(len(start), dtype=bool)
-    for text in splits.get(part) or ():
-        rule = parse_rule(text, f"splits.{part}", known)
-        if rule.line not in ("*", line) or rule.chrom not in ("*", *chroms) or line not in known:
+    for text in facts["splits"].get(part) or ():
+        rule = parse_rule(text, f"splits.{part}", facts["cell_lines"])
+        if rule.line not in ("*", line) or rule.chrom not in ("*", *chroms):
             continue
         here = np.ones(len(start), dtype=bool) if rule.chrom == "*" else chrom == chroms.index(rule.chrom)
-        if rule.start is not None:
-            first, last = (start + width, start) if partly else (start, start + width - 1)
-            here = here & (first > rule.start - (not partly)) & (last < rule.end)
+        if rule.start is not None and partly:
+            here = here & (start + width > rule.start) & (start < rule.end)
+        elif rule.start is not None:
+            here = here & (start >= rule.start) & (start + width <= rule.end)
         found |= here
     return found

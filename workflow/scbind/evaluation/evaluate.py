@@ -12,13 +12,13 @@ import torch
 
 from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import atomic, write_table
-from scbind.dataset.codes import AMBIGUOUS, BOUND
-from scbind.dataset.seen import is_same_assembly, seen_windows
-from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, TEST, UNKNOWN, kinds_of_holdout, name_kinds
+from scbind.dataset.codes import BOUND
+from scbind.dataset.seen import is_same_assembly, seen_windows, trained_lines
+from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, UNKNOWN, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
-from scbind.evaluation.published import as_published
-from scbind.evaluation.testscores import BLOCK, ByTF, LineScores, Predict, score_lines
+from scbind.evaluation.protocols import as_published, protocol_windows
+from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
 from scbind.formats.symbols import match_symbols
 from scbind.models.metrics import (
     calibration_error,
@@ -99,12 +99,11 @@ def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarra
     """
     if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
         return {UNKNOWN: np.ones(len(window), dtype=bool)}
-    theirs, context = facts["cell_lines"], data.manifest["context"]
+    trained, context = trained_lines(facts), data.manifest["context"]
     where = list(data.genome.sizes.names), data.chrom[window], data.context_start(window)
     # as for models that are trained here, a locus counts as known if a line was trained on it
-    seen = seen_windows(facts, theirs, *where, context, validated=False).any(axis=0)
-    name = data.lines[line]
-    return name_kinds(seen, name in theirs and any(facts["assayed"][theirs.index(name)]))
+    seen = seen_windows(facts, trained, *where, context, validated=False).any(axis=0)
+    return name_kinds(seen, data.lines[line] in trained)
 
 
 def network_scores(predictor: Predictor) -> Scores:
@@ -175,10 +174,9 @@ def score_test_windows(
         A DataFrame with columns :data:`scbind.evaluation.merge.METRIC_COLUMNS`, and the scores of each TF.
 
         - ``split`` is ``test`` for all test windows of a line; a kind of holdout
-          (:func:`scbind.dataset.splits.kinds_of_holdout`) for a part of them; ``CHR1_PROTOCOL`` for those of the kind
-          ``both`` that :func:`scbind.evaluation.published.as_published` chooses; or ``PROTOCOL`` for the windows of
-          :func:`protocol_windows`. ``PROTOCOL`` has no calibration error, because bound windows are too frequent there
-          for probabilities to be right.
+          (:func:`scbind.dataset.splits.kinds_of_holdout`) for a part of them; or ``CHR1_PROTOCOL`` or ``PROTOCOL`` for
+          windows as other authors chose theirs (:mod:`scbind.evaluation.protocols`). ``PROTOCOL`` has no calibration
+          error, because bound windows are too frequent there for probabilities to be right.
         - ``auprc_se`` is the standard error of the AUPRC due to sampling; NaN if all windows were scored.
     """
     lines = score_lines(data, predict, folder, model, max_windows, seed)
@@ -218,37 +216,6 @@ def _chr1_part(
     """The windows of a new line and a new locus that are tested as published for maxATAC, if there are any."""
     part = parts.get("both", np.zeros(len(window), dtype=bool)) & as_published(data, line, window)
     return {CHR1_PROTOCOL: part} if part.any() else {}
-
-
-def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
-    """Test windows of a line chosen as in the published evaluation of scFAN: int64 (windows,).
-
-    These are all windows that any TF binds, and the same number of random windows that are at least a window's width
-    away from any peak (bound or ambiguous). They are easier than a whole genome. The choice follows
-    ``make_features_multiTask`` and ``load_chip_multiTask`` in ``utils.py`` of scFAN (Fu et al. 2020), but it uses the
-    grid of the dataset and takes no window twice. Memory: three arrays over the test windows of the line.
-    """
-    window = np.flatnonzero(np.asarray(data.splits[line]) == TEST)
-    bound, ambiguous = np.zeros((2, len(window)), dtype=bool)
-    for begin in range(0, len(window), BLOCK):
-        block = slice(begin, begin + BLOCK)
-        labels = np.asarray(data.labels[line, window[block]])
-        bound[block], ambiguous[block] = (labels == BOUND).any(axis=1), (labels == AMBIGUOUS).any(axis=1)
-    place = data.genome.sizes.offsets[data.chrom[window]] + data.start[window].astype(np.int64)
-    peaks = place[bound | ambiguous]
-    if not len(peaks):
-        return window[:0]
-    after = np.searchsorted(peaks, place)
-    gap = np.minimum(
-        np.abs(place - peaks[np.maximum(after - 1, 0)]),
-        np.abs(peaks[np.minimum(after, len(peaks) - 1)] - place),
-    )
-    # gap is between starts; beyond two widths, at least one window lies between window and peak
-    far = np.flatnonzero(gap > 2 * data.manifest["window"])
-    chosen = bound.copy()
-    rng = np.random.default_rng([seed, line])
-    chosen[rng.choice(far, min(len(far), int(bound.sum())), replace=False)] = True
-    return window[chosen]
 
 
 def write_curves(

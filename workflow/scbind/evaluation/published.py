@@ -13,32 +13,11 @@ import pandas as pd
 
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
-from scbind.dataset.splits import CHR1_PROTOCOL, TEST
-from scbind.dataset.trainingset import TrainingSet
+from scbind.dataset.splits import CHR1_PROTOCOL
 from scbind.evaluation.merge import METRIC_COLUMNS, stack_tables
 from scbind.evaluation.registry import MAXATAC
 
 TABLES = Path(__file__).with_name("tables")
-ASSEMBLIES = ("hg38", "grch38")
-CHROMOSOME, WINDOW = "chr1", 200  # of the published figures
-WHOLE = 0.9  # of the windows; a few are not used, such as those that the track does not cover
-
-
-def as_published(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-    """Which windows are of the kind that was published: bool (windows asked for,).
-
-    None, unless the genome is called hg38, windows have 200 bp, and all of the chromosome tests the line, as far as it
-    can be used (``WHOLE`` of its windows). ``window``: int (windows asked for,).
-    """
-    names = list(data.genome.sizes.names)
-    wanted = data.genome.name.lower() in ASSEMBLIES and data.manifest["window"] == WINDOW
-    if not wanted or CHROMOSOME not in names:
-        return np.zeros(len(window), dtype=bool)
-    here = data.chrom == names.index(CHROMOSOME)
-    split = np.asarray(data.splits[line])[here]
-    if not len(split) or (split == TEST).mean() < WHOLE:
-        return np.zeros(len(window), dtype=bool)
-    return here[window]
 
 
 def match_published(published: str, metrics: Sequence[str | Path], output: str | Path) -> None:
@@ -84,5 +63,5 @@ def match_published(published: str, metrics: Sequence[str | Path], output: str |
     say(f"{MAXATAC}: {len(found)} of {len(table)} published figures have a counterpart in this run")
     if ours.empty:
         say(
-            f"no figure in the split {CHR1_PROTOCOL}: it needs hg38, and a line and {CHROMOSOME} held out of training"
+            f"no figure in the split {CHR1_PROTOCOL}: it needs hg38, and a line and chr1 held out of training"
         )

@@ -16,7 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, said
 from scbind.core.files import atomic, require
 
 FORMAT = 1  # raise it when the meaning of a member changes
@@ -72,8 +72,8 @@ def write_bundle(path: str | Path, about: Mapping, members: Mapping[str, bytes])
     ``about`` has the keys of ``NEEDED`` except ``members``, and may have more. ``members`` holds every member.
     """
     listed = {name: {"bytes": len(members[name]), "sha256": _sha256(members[name])} for name in MEMBERS}
-    said = {"format": FORMAT, **about, "members": listed}
-    content = {ABOUT: (json.dumps(said, indent=1, sort_keys=True) + "\n").encode()} | dict(members)
+    whole = {"format": FORMAT, **about, "members": listed}
+    content = {ABOUT: (json.dumps(whole, indent=1, sort_keys=True) + "\n").encode()} | dict(members)
     with atomic(path) as scratch, zipfile.ZipFile(scratch, "w") as archive:
         for name in (ABOUT, *MEMBERS):
             entry = zipfile.ZipInfo(name, MADE)
@@ -131,7 +131,7 @@ def _opened(path: str | Path) -> zipfile.ZipFile:
     try:
         archive = zipfile.ZipFile(path)
     except DAMAGE as error:
-        raise InputError(path, f"not a bundle, or cut off ({_said(error)})", AGAIN) from error
+        raise InputError(path, f"not a bundle, or cut off ({said(error)})", AGAIN) from error
     names = archive.namelist()
     for name in names:
         if name not in (ABOUT, *MEMBERS) or names.count(name) > 1:
@@ -151,7 +151,7 @@ def _about(path: str | Path, archive: zipfile.ZipFile) -> dict:
         about = json.loads(content)
         found = about["format"]
     except DAMAGE as error:  # also of sections within sections without end
-        raise InputError(path, f"not readable ({_said(error)})", AGAIN, ABOUT) from error
+        raise InputError(path, f"not readable ({said(error)})", AGAIN, ABOUT) from error
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT
         raise InputError(
@@ -177,7 +177,7 @@ def _member(path: str | Path, archive: zipfile.ZipFile, name: str, size: int | N
     except InputError:
         raise
     except DAMAGE as error:
-        raise InputError(path, f"cannot be read ({_said(error)})", AGAIN, name) from error
+        raise InputError(path, f"cannot be read ({said(error)})", AGAIN, name) from error
     if len(content) > most or (size is not None and len(content) < size):
         raise InputError(path, f"is not of {most:,} bytes, as {ABOUT} says", AGAIN, name)
     return content
@@ -185,7 +185,3 @@ def _member(path: str | Path, archive: zipfile.ZipFile, name: str, size: int | N
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-
-
-def _said(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:120]

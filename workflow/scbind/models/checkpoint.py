@@ -9,9 +9,9 @@ from pathlib import Path
 
 import torch
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, said
 from scbind.core.files import require
-from scbind.models.modelfile import DAMAGE, said
+from scbind.models.modelfile import DAMAGE
 
 ARCHIVE_DAMAGE = (*DAMAGE, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error)
 

@@ -17,7 +17,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, said
 from scbind.core.files import atomic, file_sha256, require
 
 KEY = "scbind"  # of the JSON text in the header; a single key, because safetensors does not keep the order of keys
@@ -149,10 +149,3 @@ def read_calibration(path: str | Path, model: str | Path) -> dict:
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not a number")
-
-
-def said(error: Exception) -> str:
-    """Return the first line of the text of an error."""
-    if isinstance(error, KeyError):
-        return f"no {error.args[0]}"
-    return str(error).splitlines()[0][:120] if str(error) else type(error).__name__

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import tempfile
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 from safetensors.numpy import load
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, said
 from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.bundlefile import (
@@ -32,7 +31,7 @@ from scbind.formats.bundlefile import (
 from scbind.formats.motifs import write_motifs
 from scbind.models.abstention import reliability_table
 from scbind.models.base import build_network
-from scbind.models.modelfile import DAMAGE, read_calibration, read_model, said
+from scbind.models.modelfile import DAMAGE, read_calibration, read_model
 from scbind.models.predictor import Predictor
 
 COLUMNS = ("model", "cell_line", "tf", "split", "auprc", "prevalence")  # that a table of accuracy must have
@@ -141,7 +140,7 @@ def _text(bundle: str | Path, members: Mapping[str, bytes], member: str) -> str:
         text = members[member].decode("utf-8")
         if member == HISTORY and not len(pd.read_csv(io.StringIO(text))):
             raise ValueError("no rows")
-    except (ValueError, csv.Error) as error:
+    except ValueError as error:
         raise InputError(bundle, f"not readable ({said(error)})", AGAIN, member) from error
     return text
 

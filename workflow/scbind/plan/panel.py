@@ -94,9 +94,10 @@ class Panel:
         return left
 
     def _refuse_unknown(self, key: str, kind: str, names: Collection[str], known: Collection[str]) -> None:
-        exact = {name.casefold() if key == "tfs" else name for name in known}
+        fold = str.casefold if key == "tfs" else str
+        folded = {fold(name) for name in known}
         for name in names:
-            if (name.casefold() if key == "tfs" else name) not in exact:
+            if fold(name) not in folded:
                 close = difflib.get_close_matches(name, known, n=1)
                 listed = ", ".join(sorted(known)[:SHOWN]) + ", ..." * (len(known) > SHOWN)
                 where = " in its lines" if key == "tfs" and self.lines else ""

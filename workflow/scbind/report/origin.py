@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scbind.core.files import require
+from scbind.dataset.seen import trained_lines
 from scbind.report.tables import join_names
 
 MANY = 8  # cell lines named in a sentence
@@ -31,11 +32,10 @@ class Origin:
 
     def sentences(self, tested: bool) -> list[str]:
         """Sentences for the section on accuracy. ``tested``: the accuracy was measured in this run."""
-        about, facts = self.about, self.about["facts"]
-        lines = [line for line, each in zip(facts["cell_lines"], facts["assayed"], strict=True) if any(each)]
+        about, named = self.about, join_names(trained_lines(self.about["facts"]), MANY)
         said = [
             f"The model was not trained in this run. It comes from the bundle {about['file']} (named {about['name']} "
-            f"there, made with scbind {about['version']}) and was trained on {join_names(lines, MANY)}, "
+            f"there, made with scbind {about['version']}) and was trained on {named}, "
             f"genome {about['genome']}. Licence: {about['licence'] or 'not stated'}."
         ]
         if not tested:
