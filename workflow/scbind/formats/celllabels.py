@@ -36,7 +36,9 @@ def read_label_table(path: str | Path) -> pd.DataFrame:
     """
     if not is_hdf5(path):
         return read_columns(path, ("barcode", "cell_type"), REMEDY)
-    obs = _read_cells(path)
+    from scbind.formats.celltable import read_given_obs  # brings anndata, which text does not need
+
+    obs = read_given_obs(path, REMEDY)
     column = _type_column(path, obs)
     names = pd.Series(obs.index, dtype=object).astype(str)
     listed = next((name for name in obs if _key(name) == "barcode"), None)
@@ -50,23 +52,6 @@ def read_label_table(path: str | Path) -> pd.DataFrame:
         index=range(1, len(obs) + 1),
         dtype=object,
     )
-
-
-def _read_cells(path: str | Path) -> pd.DataFrame:
-    import h5py  # not needed for text
-    from anndata.io import read_elem
-
-    try:
-        with h5py.File(path, "r") as stored:
-            obs = read_elem(stored["obs"])
-    except KeyError:
-        raise InputError(path, "an HDF5 file without cells (obs)", REMEDY) from None
-    except Exception as error:  # anndata raises errors of many kinds for a damaged file
-        shown = " ".join(str(error).split())[:200]
-        raise InputError(path, f"not a readable .h5ad ({shown})", REMEDY) from error
-    if not isinstance(obs, pd.DataFrame):
-        raise InputError(path, "its cells (obs) are not a table", "write the file again with a newer anndata")
-    return obs
 
 
 def _type_column(path: str | Path, obs: pd.DataFrame) -> str:

@@ -48,6 +48,21 @@ def read_params(path: str | Path) -> dict:
     return _read(path, "uns/params", CELLS, optional=True) or {}
 
 
+def read_given_obs(path: str | Path, remedy: str) -> pd.DataFrame:
+    """Read ``obs`` of an ``.h5ad`` that a user brings. Raises :class:`InputError` with ``remedy`` if it cannot be."""
+    try:
+        with h5py.File(path, "r") as stored:
+            obs = read_elem(stored["obs"])
+    except KeyError:
+        raise InputError(path, "an HDF5 file without cells (obs)", remedy) from None
+    except Exception as error:  # anndata raises errors of many kinds for a damaged file
+        shown = " ".join(str(error).split())[:200]
+        raise InputError(path, f"not a readable .h5ad ({shown})", remedy) from error
+    if not isinstance(obs, pd.DataFrame):
+        raise InputError(path, "its cells (obs) are not a table", "write the file again with a newer anndata")
+    return obs
+
+
 def read_whole(path: str | Path, maker: str) -> anndata.AnnData:
     """Read all of an ``.h5ad``, matrices included; :class:`InputError` (remedy: run ``maker``) if it cannot be."""
     require(path, f"run {maker} first")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import io
+import csv
 import json
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from safetensors.numpy import load
 
 from scbind.core.errors import InputError, said
@@ -138,9 +137,11 @@ def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray]
 def _text(bundle: str | Path, members: Mapping[str, bytes], member: str) -> str:
     try:
         text = members[member].decode("utf-8")
-        if member == HISTORY and not len(pd.read_csv(io.StringIO(text))):
-            raise ValueError("no rows")
-    except ValueError as error:
+        if member == HISTORY:
+            epochs = list(csv.reader(text.splitlines(), strict=True))
+            if len(epochs) < 2 or len({len(row) for row in epochs}) > 1:
+                raise ValueError("not one row per epoch")
+    except (ValueError, csv.Error) as error:
         raise InputError(bundle, f"not readable ({said(error)})", AGAIN, member) from error
     return text
 
