@@ -7,7 +7,7 @@ from scbind.core.files import scratch_array
 from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation import evaluate, testscores
+from scbind.evaluation import protocols, testscores
 from scbind.evaluation.evaluate import network_scores, score_test_windows, write_curves
 from scbind.evaluation.testscores import ByTF, score_lines
 from scbind.models.predictor import load_predictor
@@ -82,7 +82,7 @@ def test_memory_holds_one_tf_at_a_time(data, tmp_path, monkeypatch):
         )
         chrom, start, genome = np.zeros(40_000, int), np.arange(40_000) * 200, data.genome
 
-    for module in (testscores, evaluate):
+    for module in (testscores, protocols):
         monkeypatch.setattr(module, "BLOCK", 1000)
     tracemalloc.start()
     table, _ = score_test_windows(Large, made_up(Large), "m", tmp_path)
