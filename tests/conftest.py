@@ -24,18 +24,17 @@ class Project:
         folder.mkdir(parents=True, exist_ok=True)
         shutil.copytree(ROOT / "config", folder / "config", dirs_exist_ok=True)
 
-    def snakemake(self, *arguments, check=True) -> subprocess.CompletedProcess:
-        """Run the root Snakefile in this folder; stdout holds everything that was printed."""
+    def call(self, *arguments) -> dict:
+        """Return the arguments of :mod:`subprocess` that run the root Snakefile in this folder."""
         command = [sys.executable, "-m", "snakemake", "--cores", "2", "--directory", str(self.folder)]
         environment = os.environ | {"XDG_CACHE_HOME": str(self.folder / ".cache")}
         environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+        return {"args": [*command, *map(str, arguments)], "cwd": self.root, "env": environment}
+
+    def snakemake(self, *arguments, check=True) -> subprocess.CompletedProcess:
+        """Run the root Snakefile in this folder; stdout holds everything that was printed."""
         reply = subprocess.run(
-            [*command, *map(str, arguments)],
-            cwd=self.root,
-            env=environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+            **self.call(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
         )
         assert not check or reply.returncode == 0, reply.stdout[-6000:]
         return reply

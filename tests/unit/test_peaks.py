@@ -2,7 +2,6 @@ import gzip
 import json
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -220,7 +219,7 @@ def test_no_peak_and_no_macs_are_said(tmp_path, sizes_path, monkeypatch, capfd):
 def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch, capfd):
     given = []
 
-    def run(command, **_):
+    def run(command):
         given.append(open(command[3]).read().splitlines())
         return subprocess.run(
             [sys.executable, "-c", "raise SystemExit('stopped')"], stderr=-1, text=True, check=False
@@ -228,7 +227,7 @@ def test_macs_is_given_no_more_than_the_limit(tmp_path, sizes_path, monkeypatch,
 
     source = fragments(tmp_path, SITES)
     n_fragments = len(source.read_text().splitlines())
-    monkeypatch.setattr(peaks, "subprocess", SimpleNamespace(run=run, PIPE=-1))
+    monkeypatch.setattr(peaks, "run", run)
     for limit in (None, n_fragments, 200, 200):
         with pytest.raises(InputError, match="MACS3 failed .stopped."):
             call_fragment_peaks(source, sizes_path, tmp_path / "p", 0.01, 150, max_fragments=limit)

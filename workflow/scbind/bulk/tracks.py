@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from scbind.bulk.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_fra
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, begin_npy
 from scbind.core.runlog import say
+from scbind.core.scratch import scratch_folder
 from scbind.formats.bigwigwriter import add_bases, create_bigwig
 from scbind.formats.genome import ChromSizes
 from scbind.formats.names import refuse_names
@@ -74,11 +74,10 @@ def insertion_track(
                 item["path"], f"unknown format {item.get('format')!r}", f"use one of {', '.join(READERS)}"
             )
     regions = [parse_region(item.get("region"), sizes, item["path"]) for item in inputs]
-    Path(output_bw).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Path(output_bw).parent, prefix=".track.") as scratch:
+    with scratch_folder(output_bw, "inputs") as scratch:
         parts, facts = [], []
         for number, (item, region) in enumerate(zip(inputs, regions, strict=True)):
-            part, fact = _read_input(item, region, sizes, Path(scratch) / str(number))
+            part, fact = _read_input(item, region, sizes, scratch / str(number))
             parts.append(part)
             facts.append(fact)
         covered = _covered(inputs, regions, parts, sizes)

@@ -9,7 +9,6 @@ barcode.
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +18,7 @@ from scbind.cells.columns import COLUMNS
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
+from scbind.core.scratch import scratch_folder
 from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, is_no_barcode, match_barcodes, read_barcodes
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genes import read_tss
@@ -90,9 +90,8 @@ def count_fragments(
         )
     allowed = None if barcodes is None else read_barcodes(barcodes)
     sites = None if genes is None else start_sites(genes, sizes)
-    Path(position_out).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Path(position_out).parent, prefix=".spill.") as folder:
-        table = _spill(fragments, sizes, Path(folder))
+    with scratch_folder(position_out, "spill") as folder:
+        table = _spill(fragments, sizes, folder)
         cells = _choose(table, fragments, min_fragments, barcodes, allowed, sample)
         row = np.full(len(table), LARGEST, dtype=np.uint32)
         row[cells.index] = np.arange(len(cells))
@@ -102,7 +101,7 @@ def count_fragments(
             atomic(cell_out) as cell_path,
             atomic(barcodes_out) as table_path,
         ):
-            _assemble(Path(folder), sizes, row, n_insertions, position_path, cell_path)
+            _assemble(folder, sizes, row, n_insertions, position_path, cell_path)
             cells = _quality(cells)
             if sites is not None:
                 signal = CellSignal.open(position_path, cell_path, len(cells), sizes)

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import anndata as ad
 import numpy as np
@@ -26,6 +25,7 @@ from scbind.cells.samples import read_samples
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
+from scbind.core.scratch import scratch_folder
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_bed
 from scbind.formats.signal import CellSignal
@@ -151,7 +151,7 @@ def embed(
     obs["reason"] = reasons(obs, options.limits())
     _set_pass(obs, samples)
     say(f"{group}: {obs['pass'].sum()} of {len(obs)} cells pass")
-    tiles = _OpenTiles(obs, signals, Tiling(sizes, options.tile), exclude, options, Path(output).parent)
+    tiles = _OpenTiles(obs, signals, Tiling(sizes, options.tile), exclude, options, Path(output))
     obs["doublet_score"] = _score_doublets(obs, tiles, options.seed)
     _fail_doublets(obs, options.max_doublet_score)
     _set_pass(obs, samples)
@@ -179,14 +179,14 @@ def embed(
 
 @dataclass(frozen=True)
 class _OpenTiles:
-    """Matrices of open tiles of the passing cells, for chosen samples. Files in ``scratch`` are removed after use."""
+    """Matrices of open tiles of the passing cells, for chosen samples. Files beside ``output`` go after use."""
 
     obs: pd.DataFrame  # its column pass determines the cells
     signals: dict[str, CellSignal]
     tiling: Tiling
     exclude: str | Path | None
     options: EmbedOptions
-    scratch: Path
+    output: Path
 
     @cached_property
     def excluded(self) -> np.ndarray:
@@ -212,10 +212,9 @@ class _OpenTiles:
         parts = self.rows(samples)
         n_cells = sum(int((part >= 0).sum()) for part in parts)
         least = min(self.options.min_cells_per_tile, max(1, n_cells // 10))
-        self.scratch.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=".tiles.", dir=self.scratch) as scratch:
+        with scratch_folder(self.output, "tiles") as scratch:
             signals = [self.signals[sample] for sample in samples]
-            yield TileMatrix.write(Path(scratch) / "rows", signals, parts, self.tiling, left_out, least, most)
+            yield TileMatrix.write(scratch / "rows", signals, parts, self.tiling, left_out, least, most)
 
 
 def _check_chromosomes(chosen: Sequence[str] | None, sizes: ChromSizes, path: str | Path) -> None:

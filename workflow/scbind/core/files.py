@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
 from scbind.core.errors import InputError
+from scbind.core.scratch import remove, scratch_of
 
 if TYPE_CHECKING:  # the Snakefile imports this module and has to start at once
     import numpy as np
@@ -26,25 +27,22 @@ csv.field_size_limit(1 << 30)  # characters; the limit of Python, 131,072, would
 
 
 @contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | Path, shared: bool = False) -> Iterator[Path]:
     """Yield a scratch path in the target's folder; move it onto ``path`` when the block succeeds.
 
     The scratch name keeps the target's suffixes, because some writers choose a format from them.
-    Works for a file or a folder. On any error the scratch is removed and ``path`` is untouched.
+    Works for a file or a folder. On any error the scratch is removed and ``path`` is untouched. A killed process leaves
+    its scratch; the next writer of ``path`` removes it. ``shared``: see :func:`scbind.core.scratch.scratch_of`.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    scratch = path.with_name(f".{os.getpid()}.partial.{path.name}")
+    scratch = scratch_of(path, shared)
     try:
         yield scratch
         if scratch.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(scratch, path)
     finally:
-        if scratch.is_dir():
-            shutil.rmtree(scratch, ignore_errors=True)
-        else:
-            scratch.unlink(missing_ok=True)
+        remove(scratch)
 
 
 def table_text(table: pd.DataFrame, header: bool = True, float_format: str | None = "%.6g") -> str:
@@ -117,7 +115,7 @@ def remember(path: str | Path, key, make: Callable[[], object]):
     except (OSError, ValueError, KeyError, TypeError):
         pass
     value = make()
-    with suppress(OSError), atomic(path) as scratch:
+    with suppress(OSError), atomic(path, shared=True) as scratch:
         scratch.write_text(json.dumps({"key": key, "value": value}))
     return value
 

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from scbind.core.children import end_with_run
 from scbind.core.errors import InputError, printable
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -25,8 +26,9 @@ def logged(log_path: str | Path) -> Iterator[None]:
     """Send stdout and stderr, also those of child processes, to a log file. Its first line names the environment.
 
     An :class:`InputError` ends the process with its one line instead of a traceback, and so does a disk that takes no
-    more; any other error keeps its traceback, because then the fault is ours.
+    more; any other error keeps its traceback, because then the fault is ours. If the run ends, so does the job.
     """
+    end_with_run()
     Path(log_path).parent.mkdir(parents=True, exist_ok=True)
     # a process that trains on a further GPU runs the same script again, and must not empty the log of the first
     empty = 0 if "LOCAL_RANK" in os.environ else os.O_TRUNC

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -13,6 +12,7 @@ import pysam
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.core.scratch import scratch_folder
 from scbind.formats.bamrecords import Alignments, DamagedRecord, read_alignments
 from scbind.formats.genome import ChromSizes
 from scbind.formats.inputs import packed_with
@@ -82,8 +82,8 @@ def _records(path, handle: pysam.AlignmentFile) -> Iterator[Alignments]:
     if handle.is_bam:
         yield from _of_bam(path, handle)
         return
-    with tempfile.TemporaryDirectory() as folder:
-        part = str(Path(folder) / "part.bam")
+    with scratch_folder(None, "bam") as folder:
+        part = str(folder / "part.bam")
         every = handle.fetch(until_eof=True)
         while reads := list(islice(every, PART)):
             with pysam.AlignmentFile(part, "wbu", header=handle.header) as out:

@@ -7,7 +7,6 @@ behind. The fourth column holds the row number, which links the output of bedtoo
 from __future__ import annotations
 
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,6 +16,7 @@ import pandas as pd
 
 from scbind.core.errors import InputError
 from scbind.core.files import write_bed
+from scbind.core.scratch import scratch_folder
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import genome_order
 
@@ -108,8 +108,8 @@ def _scratch() -> Iterator[Path]:
         raise InputError(
             "bedtools", "not found on the PATH", "install bedtools, or use the environment of scbind"
         )
-    with tempfile.TemporaryDirectory(prefix="scbind.bedtools.") as folder:
-        yield Path(folder)
+    with scratch_folder(None, "bedtools") as folder:
+        yield folder
 
 
 def _bed(table: pd.DataFrame, path: Path, sizes: ChromSizes | None = None, strand: pd.Series | None = None):

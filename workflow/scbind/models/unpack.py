@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from safetensors.numpy import load
 from scbind.core.errors import InputError, said
 from scbind.core.files import atomic
 from scbind.core.runlog import say
+from scbind.core.scratch import scratch_folder
 from scbind.formats.bundlefile import (
     ABOUT,
     AGAIN,
@@ -96,8 +96,8 @@ def unpack_bundle(
 def _check_model(bundle: str | Path, members: Mapping[str, bytes], about: Mapping) -> dict:
     """Return the facts of the model. Raises :class:`InputError` if the files of a bundle do not belong together."""
     member = WEIGHTS
-    with tempfile.TemporaryDirectory() as scratch:
-        files = Path(scratch, WEIGHTS), Path(scratch, CALIBRATION)
+    with scratch_folder(None, "bundle") as scratch:
+        files = scratch / WEIGHTS, scratch / CALIBRATION
         for file in files:
             file.write_bytes(members[file.name])
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable, Iterator
 from itertools import groupby
 from operator import itemgetter
@@ -11,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.files import atomic
+from scbind.core.scratch import scratch_folder
 from scbind.formats.bigwigwriter import create_bigwig
 from scbind.formats.fragments import iter_pieces
 from scbind.formats.genome import ChromSizes
@@ -27,8 +27,7 @@ def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | 
     Raises :class:`scbind.core.errors.InputError` on bad fragments.
     """
     sizes = ChromSizes.read(sizes_path)
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".coverage.") as folder:
+    with scratch_folder(output, "runs") as folder:
         total, waiting = 0, {}
 
         def count(pieces):
@@ -38,7 +37,7 @@ def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | 
                 yield start, end
 
         for name, pieces in groupby(iter_pieces(fragments, sizes), key=itemgetter(0)):
-            waiting[name] = Path(folder) / f"{sizes.index(name)}.int32"
+            waiting[name] = folder / f"{sizes.index(name)}.int32"
             with open(waiting[name], "wb") as handle:
                 for runs in _depth_runs(count(pieces)):
                     handle.write(runs.astype(np.int32).tobytes())

@@ -8,9 +8,7 @@ no information and is not written.
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,9 +17,11 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 
+from scbind.core.children import run
 from scbind.core.errors import InputError
 from scbind.core.files import read_result
 from scbind.core.runlog import say
+from scbind.core.scratch import scratch_folder
 from scbind.formats.fragments import iter_pieces
 from scbind.formats.genome import ChromSizes
 from scbind.formats.insertions import read_insertions, read_regions
@@ -111,10 +111,9 @@ def _call(
         raise InputError(
             "macs3", "MACS3 is not installed", "install it into this environment: pip install macs3"
         )
-    Path(output).parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".macs3.") as folder:
+    with scratch_folder(output, "macs3") as folder:
         # The share to keep depends on the total, which is known at the end. Until then, insertions wait on disk.
-        waiting, pieces = Path(folder) / "insertions.int32", []  # int32, 4 bytes each
+        waiting, pieces = folder / "insertions.int32", []  # int32, 4 bytes each
         with open(waiting, "wb") as handle:
             for name, position in insertions:
                 handle.write(position.astype(np.int32).tobytes())
@@ -123,7 +122,7 @@ def _call(
         share = min(1.0, 2 * max_fragments / max(total, 1)) if max_fragments else 1.0
         if share < 1:
             say(f"{source}: using {share:.1%} of {total} insertions, as from {max_fragments} fragments")
-        bed, rng = Path(folder) / "insertions.bed", np.random.default_rng(0)
+        bed, rng = folder / "insertions.bed", np.random.default_rng(0)
         if genome_size is None:
             genome_size = sum(sizes.as_dict()[name] for name in {name for name, _ in pieces})
         with open(waiting, "rb") as numbers, open(bed, "wb") as handle:
@@ -142,11 +141,11 @@ def _call(
         command = [macs, "callpeak", "-t", bed, "-f", "BED", "-n", "called", "--outdir", folder]
         command += ["--tempdir", folder, "-g", genome_size, "-q", qvalue, "--keep-dup", "all"]
         command += ["--nomodel", "--shift", -(extsize // 2), "--extsize", extsize]
-        done = subprocess.run([str(word) for word in command], stderr=subprocess.PIPE, text=True, check=False)
+        done = run(command)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or ["no message"])[-1]
             raise InputError(source, f"MACS3 failed ({last})", "see the log")
-        return _clip(Path(folder) / "called_peaks.narrowPeak", source, sizes)
+        return _clip(folder / "called_peaks.narrowPeak", source, sizes)
 
 
 def _clip(called: Path, source, sizes: ChromSizes) -> pd.DataFrame:

@@ -1,0 +1,113 @@
+"""A run that is killed: nothing of it lives on, and the same command continues."""
+
+import os
+import re
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+TARGET = "results/motifs/motifs.npz"
+
+
+def started(project, *arguments):
+    """Start the workflow and return its process; its output goes to a file."""
+    with open(project.folder / "said.txt", "w") as said:
+        return subprocess.Popen(**project.call(*arguments), stdout=said, stderr=subprocess.STDOUT)
+
+
+def waited(until, seconds=120):
+    end = time.monotonic() + seconds
+    while not (found := until()) and time.monotonic() < end:
+        time.sleep(0.1)
+    return found
+
+
+def below(pid):
+    """Numbers of all processes below one, which live."""
+    parents = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if fields[0] != "Z":
+            parents[int(path.parent.name)] = int(fields[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found - {pid}
+
+
+def lives(pid):
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+def slow(project):
+    """Let a job wait as long as there is a file ``wait`` in the working folder."""
+    package = project.copy_workflow()
+    path = package / "formats/motiffiles.py"
+    text = path.read_text()
+    wait = "\nimport os as _os, time as _time\nwhile _os.path.exists('wait'):\n    _time.sleep(0.1)\n"
+    path.write_text(text + wait)
+    (project.folder / "wait").touch()
+
+
+def killed(project, log):
+    """Start a run, kill its main process once a job has begun, and return the processes that were below it."""
+    run = started(project, TARGET)
+    assert waited(lambda: log.exists() and "Python" in log.read_text()), (
+        project.folder / "said.txt"
+    ).read_text()
+    jobs = below(run.pid)
+    assert jobs
+    run.send_signal(signal.SIGKILL)
+    run.wait()
+    return jobs
+
+
+def test_the_same_command_continues_after_a_kill(project):
+    slow(project)
+    jobs = killed(project, project.folder / "logs/prepare_motifs/motifs.log")
+    assert waited(lambda: not any(map(lives, jobs)), 30), "a job runs on"
+    locks = project.folder / ".snakemake/locks"
+    assert list(locks.iterdir())
+    (project.folder / "wait").unlink()
+    said = project.snakemake(TARGET).stdout
+    assert "The last run here was killed." in said and (project.folder / TARGET).exists()
+    assert not locks.exists() or not list(locks.iterdir())
+    assert "Nothing to be done" in project.snakemake(TARGET).stdout
+
+
+def test_a_run_that_lives_keeps_its_locks(project):
+    slow(project)
+    log = project.folder / "logs/prepare_motifs/motifs.log"
+    run = started(project, TARGET)
+    assert waited(lambda: log.exists() and "Python" in log.read_text())
+    reply = project.snakemake(TARGET, check=False)
+    assert reply.returncode and "LockException" in reply.stdout
+    assert project.jobs(TARGET), "a dry run"
+    reply = project.snakemake(TARGET, check=False)
+    assert "LockException" in reply.stdout, "the dry run took no lock away"
+    (project.folder / "wait").unlink()
+    assert run.wait() == 0, (project.folder / "said.txt").read_text()
+
+
+def test_locks_of_a_run_on_another_machine_stay(project):
+    slow(project)
+    killed(project, project.folder / "logs/prepare_motifs/motifs.log")
+    note = project.folder / ".snakemake/scbind-run.json"
+    text = note.read_text()
+    assert re.search(r'"locks": \{"', text)
+    note.write_text(text.replace(os.uname().nodename, "another"))
+    (project.folder / "wait").unlink()
+    assert "LockException" in project.snakemake(TARGET, check=False).stdout
+    note.write_text(text)
+    project.snakemake(TARGET)
