@@ -128,7 +128,7 @@ def rules():
         for name, block in re.findall(
             r"^(?:rule|checkpoint) (\w+):\n((?:(?:    .*)?\n)*)", path.read_text(), flags=re.M
         ):
-            modules = re.findall(r'source_digest\("([\w.]+)"\)', block)
+            modules = re.findall(r'source_digest\("([\w.]+)"(?:, script="\w+")?\)', block)
             if modules:
                 found[name] = modules
     return found

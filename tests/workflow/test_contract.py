@@ -86,10 +86,12 @@ def test_rule(name):
     params = block.partition("    params:\n")[2].partition("    script:")[0]
     assert not PATHS.search(params), "storage and modules rewrite paths in input: and output: only"
     declared = set(re.findall(r"^        (\w+)=", params, re.M))
-    unused = {p for p in declared - {"code", "table", "template"} if f"snakemake.params.{p}" not in text}
+    unused = {
+        p for p in declared - {"code", "files", "table", "template"} if f"snakemake.params.{p}" not in text
+    }
     assert not unused, "a declared value that the script does not pass on"
-    code = re.search(r"code=source_digest\(([^)]*)\)", block)
-    assert code
+    code = re.search(rf'code=source_digest\((.*), script="{name}"\),$', block, re.M)
+    assert code, "of the modules, and of the script"
     imported = set(re.findall(r"from scbind\.([\w.]+) import", text))
     imported -= {"core.runlog", "formats.genome", "core.devices"}
     assert imported <= reached(re.findall(r'"([\w.]+)"', code[1])) or name == "record_provenance"
@@ -99,11 +101,25 @@ GPU_RULES = "train_model evaluate_model sequence_readout reference_profile infer
 
 
 def test_rules_that_use_a_gpu_ask_for_it():
-    assert {name for name, block in RULES.items() if "gpu=1" in block} == set(GPU_RULES)
+    assert {name for name, block in RULES.items() if "gpu=GPU" in block} == set(GPU_RULES)
     for name in GPU_RULES:
         assert "snakemake.resources.gpu" in (ROOT / f"workflow/scripts/{name}.py").read_text()
     slurm = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())["set-resources"]
     assert {name for name, own in slurm.items() if own["slurm_partition"] == "gpu"} == set(GPU_RULES)
+
+
+def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
+    """A file with an older time, as mv and rsync leave it, is not newer than the output."""
+    of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|truth)"\]'
+    of_user += r"|sample_fragments\(|PLAN\.(?:chip|tracks\[|inputs\()|GIVEN\[wildcards"
+    of_user += r'|PLAN\.samples\[[\w.]+\]\["(?:path|barcodes|labels)"'
+    reading = {
+        name
+        for name, block in RULES.items()
+        if re.search(of_user, block.partition("    input:\n")[2].partition("    output:")[0])
+    }
+    assert reading == {name for name, block in RULES.items() if re.search(r"^        files=", block, re.M)}
+    assert len(reading) == 17
 
 
 READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"
@@ -242,6 +258,7 @@ def test_the_snakefile_imports_only_light_modules():
         "plan.settings",
         "plan.sheets",
         "plan.digests",
+        "plan.filestate",
         "core.children",
         "core.errors",
         "core.files",

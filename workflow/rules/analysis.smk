@@ -18,7 +18,7 @@ rule differential_tfs:
         runtime=60,
     params:
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
-        code=source_digest("analysis.differential"),
+        code=source_digest("analysis.differential", script="differential_tfs"),
     script:
         "../scripts/differential_tfs.py"
 
@@ -45,7 +45,7 @@ rule find_populations:
         runtime=120,
     params:
         options=SETTINGS["analysis"]["populations"],
-        code=source_digest("analysis.populations"),
+        code=source_digest("analysis.populations", script="find_populations"),
     script:
         "../scripts/find_populations.py"
 
@@ -76,7 +76,8 @@ rule tf_targets:
     params:
         options=SETTINGS["analysis"]["targets"],
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
-        code=source_digest("analysis.targets"),
+        files=key_states("genome/genes"),
+        code=source_digest("analysis.targets", script="tf_targets"),
     script:
         "../scripts/tf_targets.py"
 
@@ -107,7 +108,7 @@ rule motif_enrichment:
         reference=subpath(input[0], parent=True),
         options=SETTINGS["analysis"]["motifs"],
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
-        code=source_digest("analysis.enrichment"),
+        code=source_digest("analysis.enrichment", script="motif_enrichment"),
     script:
         "../scripts/motif_enrichment.py"
 
@@ -143,7 +144,8 @@ rule score_cells:
         options={key: SETTINGS["evaluate"][key] for key in ("max_cells", "network_cells", "seed")}
         | {"held_out": held_out_chromosomes(), "model": INFER_MODEL},
         networks=MODELS[1:],
-        code=source_digest("demo.truth"),
+        files=key_states("evaluate/truth"),
+        code=source_digest("demo.truth", script="score_cells"),
     script:
         "../scripts/score_cells.py"
 
@@ -166,6 +168,7 @@ rule score_types:
         runtime=60,
     params:
         seed=lookup("evaluate/seed", within=SETTINGS),
-        code=source_digest("demo.truth"),
+        files=key_states("evaluate/truth"),
+        code=source_digest("demo.truth", script="score_types"),
     script:
         "../scripts/score_types.py"

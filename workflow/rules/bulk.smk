@@ -21,7 +21,8 @@ rule bulk_track:
             {"format": track["format"], "region": track["region"]}
             for track in PLAN.tracks[wildcards.cell_line]
         ],
-        code=source_digest("bulk.tracks"),
+        files=lambda wildcards: track_states(wildcards.cell_line),
+        code=source_digest("bulk.tracks", script="bulk_track"),
     script:
         "../scripts/bulk_track.py"
 
@@ -46,6 +47,6 @@ rule bulk_peaks:
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
-        code=source_digest("peaks.macs3"),
+        code=source_digest("peaks.macs3", script="bulk_peaks"),
     script:
         "../scripts/bulk_peaks.py"

@@ -26,7 +26,7 @@ rule make_bundle:
         species=SETTINGS["genome"]["species"],
         licence=lambda wildcards: SETTINGS["models"][wildcards.model]["licence"],
         training_data=PLAN.training_data(),
-        code=source_digest("models.bundle"),
+        code=source_digest("models.bundle", script="make_bundle"),
     script:
         "../scripts/make_bundle.py"
 
@@ -59,6 +59,7 @@ rule unpack_bundle:
         folder=subpath(output.weights, parent=True),
         window=SETTINGS["dataset"]["window"],
         context=SETTINGS["dataset"]["context"],
-        code=source_digest("models.unpack"),
+        files=lambda wildcards: states(GIVEN[wildcards.model]),
+        code=source_digest("models.unpack", script="unpack_bundle"),
     script:
         "../scripts/unpack_bundle.py"

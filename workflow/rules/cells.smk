@@ -20,7 +20,8 @@ rule bam_fragments:
         runtime=480,
     params:
         barcode_tag=lookup("cells/barcode_tag", within=SETTINGS),
-        code=source_digest("cells.frombam"),
+        files=lambda wildcards: sample_states(wildcards.sample, "path"),
+        code=source_digest("cells.frombam", script="bam_fragments"),
     script:
         "../scripts/bam_fragments.py"
 
@@ -47,7 +48,9 @@ rule count_fragments:
         runtime=480,
     params:
         min_fragments=lookup("cells/min_barcode", within=SETTINGS),
-        code=source_digest("cells.count"),
+        files=lambda wildcards: sample_states(wildcards.sample, "fragments", "barcodes")
+        + key_states("genome/genes"),
+        code=source_digest("cells.count", script="count_fragments"),
     script:
         "../scripts/count_fragments.py"
 
@@ -73,7 +76,8 @@ rule sample_peaks:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
         max_fragments=lookup("peaks/max_fragments", within=SETTINGS),
-        code=source_digest("peaks.macs3"),
+        files=lambda wildcards: sample_states(wildcards.sample, "fragments"),
+        code=source_digest("peaks.macs3", script="sample_peaks"),
     script:
         "../scripts/sample_peaks.py"
 
@@ -117,7 +121,10 @@ rule embed_cells:
         },
         options={key: value for key, value in SETTINGS["cells"].items() if key not in NOT_OF_EMBEDDING},
         batches=lambda wildcards: harmony_batches(PLAN.groups[wildcards.group]),
-        code=source_digest("cells.embedding"),
+        files=lambda wildcards: [
+            state for sample in PLAN.groups[wildcards.group] for state in sample_states(sample, "labels")
+        ],
+        code=source_digest("cells.embedding", script="embed_cells"),
     script:
         "../scripts/embed_cells.py"
 
@@ -142,6 +149,6 @@ rule sample_cells:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
         weights=lookup("infer/weights", within=SETTINGS),
-        code=source_digest("cells.lenders"),
+        code=source_digest("cells.lenders", script="sample_cells"),
     script:
         "../scripts/sample_cells.py"

@@ -1,5 +1,6 @@
 # Reads and checks the configuration and the sheets. Defines the helpers that several rule files use.
 import atexit
+import os
 import re
 import sys
 from pathlib import Path
@@ -17,6 +18,7 @@ from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
+from scbind.plan.filestate import file_states
 from scbind.plan.paths import DEMO_FOLDER
 from scbind.plan.pending import pending_line
 from scbind.plan.receipts import asked_for
@@ -87,6 +89,20 @@ MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 
 
+# GPUs of one job, and at a time on this machine. `--resources gpu=0`, or the same in a profile, keeps all jobs from GPUs.
+# Jobs on a cluster do not get this limit from Snakemake, so the environment tells them.
+if workflow.is_main_process:
+    limit = workflow.global_resources.get("gpu").value
+    os.environ["SCBIND_GPU"] = "0" if limit == 0 else "1"
+    if limit is None and workflow.nodes is None:  # with a number of nodes, jobs run elsewhere
+        workflow.register_resource("gpu", 1)
+GPU = int(os.environ.get("SCBIND_GPU", 1))
+
+
+envvars:
+    "SCBIND_GPU",
+
+
 def one_of(names):
     """Return a regular expression that matches exactly these names."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
@@ -105,6 +121,33 @@ def memory(base, factor=0):
     if not factor:
         return lambda wildcards, attempt: base * 2 ** (attempt - 1)
     return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * 2 ** (attempt - 1))
+
+
+# What Snakemake follows itself: files that rules make, and downloads.
+MADE = ("results/", DEMO_FOLDER)
+FETCHED = {f"resources/{name}" for name in PLAN.sources}
+
+
+def states(*paths):
+    """Return what changes if one of these files of the user is replaced, for the parameters of a rule that reads it."""
+    return file_states(paths, MADE, FETCHED)
+
+
+def key_states(*keys):
+    """Return :func:`states` of the files that these keys of the configuration name, such as genome/fasta."""
+    parts = (key.split("/") for key in keys)
+    return states(*(SETTINGS[section][name] for section, name in parts))
+
+
+def track_states(cell_line):
+    """Return :func:`states` of the tracks of a cell line."""
+    return states(*(row["path"] for row in PLAN.tracks[cell_line]))
+
+
+def sample_states(sample, *columns):
+    """Return :func:`states` of the files in these columns of a sample; of a converted BAM, only bam_fragments reads it."""
+    row = PLAN.samples[sample] | {"fragments": sample_fragments(sample)}
+    return states(*(row[column] for column in columns))
 
 
 # The functions below run once per job, and there may be many thousands of jobs. Tables are therefore read once and

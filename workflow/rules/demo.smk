@@ -14,6 +14,6 @@ rule simulate_demo:
         runtime=30,
     params:
         options=SETTINGS["demo"],
-        code=source_digest("demo.simulate"),
+        code=source_digest("demo.simulate", script="simulate_demo"),
     script:
         "../scripts/simulate_demo.py"

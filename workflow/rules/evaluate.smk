@@ -17,7 +17,7 @@ rule evaluate_model:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=memory(6000),
         runtime=720,
     params:
@@ -26,7 +26,7 @@ rule evaluate_model:
         or SETTINGS["evaluate"]["test_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
         given=lambda wildcards: wildcards.model in GIVEN,
-        code=source_digest("evaluation.evaluate"),
+        code=source_digest("evaluation.evaluate", script="evaluate_model"),
     script:
         "../scripts/evaluate_model.py"
 
@@ -58,7 +58,7 @@ rule evaluate_depth:
         or SETTINGS["evaluate"]["depth_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
         given=lambda wildcards: wildcards.model in GIVEN,
-        code=source_digest("evaluation.depth"),
+        code=source_digest("evaluation.depth", script="evaluate_depth"),
     script:
         "../scripts/evaluate_depth.py"
 
@@ -89,7 +89,7 @@ rule model_card:
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
         template=template_digest("card.md.j2"),
-        code=source_digest("report.card"),
+        code=source_digest("report.card", script="model_card"),
     script:
         "../scripts/model_card.py"
 
@@ -121,7 +121,7 @@ rule evaluate_baselines:
         max_windows=lookup("evaluate/depth_windows", within=SETTINGS),
         test_windows=lookup("evaluate/test_windows", within=SETTINGS),
         seed=lookup("evaluate/seed", within=SETTINGS),
-        code=source_digest("evaluation.baselines"),
+        code=source_digest("evaluation.baselines", script="evaluate_baselines"),
     script:
         "../scripts/evaluate_baselines.py"
 
@@ -146,7 +146,8 @@ rule evaluate_oracle:
         runtime=60,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("demo.oracle"),
+        files=key_states("evaluate/truth"),
+        code=source_digest("demo.oracle", script="evaluate_oracle"),
     script:
         "../scripts/evaluate_oracle.py"
 
@@ -171,7 +172,7 @@ rule match_published:
         runtime=10,
     params:
         table=lambda wildcards: table_digest(wildcards.published),
-        code=source_digest("evaluation.published"),
+        code=source_digest("evaluation.published", script="match_published"),
     script:
         "../scripts/match_published.py"
 
@@ -198,7 +199,7 @@ rule merge_metrics:
         mem_mb=1000,
         runtime=10,
     params:
-        code=source_digest("evaluation.merge"),
+        code=source_digest("evaluation.merge", script="merge_metrics"),
     script:
         "../scripts/merge_metrics.py"
 
@@ -223,6 +224,6 @@ rule merge_depths:
         runtime=10,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("evaluation.merge"),
+        code=source_digest("evaluation.merge", script="merge_depths"),
     script:
         "../scripts/merge_depths.py"

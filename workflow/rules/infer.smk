@@ -18,7 +18,7 @@ rule choose_windows:
     params:
         reference=subpath(input[0], parent=True),
         geometry=GEOMETRY,
-        code=source_digest("binding.choice"),
+        code=source_digest("binding.choice", script="choose_windows"),
     script:
         "../scripts/choose_windows.py"
 
@@ -41,12 +41,12 @@ rule sequence_readout:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=memory(4000),
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("binding.readout"),
+        code=source_digest("binding.readout", script="sequence_readout"),
     script:
         "../scripts/sequence_readout.py"
 
@@ -74,14 +74,14 @@ rule reference_profile:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=memory(6000),
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
         samples=PLAN.binding_samples,
         options={key: SETTINGS["infer"][key] for key in ("background_draws", "seed", "precision")},
-        code=source_digest("binding.referenceprofile"),
+        code=source_digest("binding.referenceprofile", script="reference_profile"),
     script:
         "../scripts/reference_profile.py"
 
@@ -110,7 +110,7 @@ rule infer_binding:
         "../../envs/train.yaml"
     threads: 8
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=memory(6000),
         runtime=720,
     params:
@@ -118,7 +118,7 @@ rule infer_binding:
         shard=lambda wildcards: [int(part) for part in wildcards.scatteritem.split("-of-")],
         options={key: SETTINGS["infer"][key] for key in ("floor", "max_error", "precision")}
         | {"sites": KEEP_SITES},
-        code=source_digest("binding.inference"),
+        code=source_digest("binding.inference", script="infer_binding"),
     script:
         "../scripts/infer_binding.py"
 
@@ -147,7 +147,7 @@ rule merge_shards:
             "genome": SETTINGS["genome"]["name"],
             "inference": source_digest("binding.inference"),
         },
-        code=source_digest("binding.store"),
+        code=source_digest("binding.store", script="merge_shards"),
     script:
         "../scripts/merge_shards.py"
 
@@ -171,7 +171,7 @@ rule cell_type_tracks:
         runtime=240,
     params:
         min_probability=lookup("infer/min_probability", within=SETTINGS),
-        code=source_digest("binding.celltracks"),
+        code=source_digest("binding.celltracks", script="cell_type_tracks"),
     script:
         "../scripts/cell_type_tracks.py"
 
@@ -193,6 +193,6 @@ rule activity_matrix:
         mem_mb=memory(4000),
         runtime=60,
     params:
-        code=source_digest("binding.activity"),
+        code=source_digest("binding.activity", script="activity_matrix"),
     script:
         "../scripts/activity_matrix.py"

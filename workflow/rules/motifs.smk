@@ -18,6 +18,7 @@ rule prepare_motifs:
         release=lookup("motifs/release", within=SETTINGS),
         taxon=lookup("motifs/taxon", within=SETTINGS),
         aliases=SETTINGS["motifs"]["aliases"],
-        code=source_digest("formats.motiffiles"),
+        files=key_states("motifs/path"),
+        code=source_digest("formats.motiffiles", script="prepare_motifs"),
     script:
         "../scripts/prepare_motifs.py"

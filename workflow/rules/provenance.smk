@@ -33,7 +33,8 @@ rule record_provenance:
         sheets=list(PLAN.sheets),
         environments=rule_environments,
         # All modules of the package: the record is written again when any of them changes.
-        code=source_digest(*list_modules()),
+        files=lambda wildcards: states(*PLAN.inputs()),
+        code=source_digest(*list_modules(), script="record_provenance"),
     script:
         "../scripts/record_provenance.py"
 
@@ -52,6 +53,6 @@ rule record_versions:
         mem_mb=500,
         runtime=10,
     params:
-        code=source_digest("plan.versions"),
+        code=source_digest("plan.versions", script="record_versions"),
     script:
         "../scripts/record_versions.py"

@@ -22,7 +22,7 @@ checkpoint cell_types:
         min_cells=lookup("peaks/min_cells", within=SETTINGS),
         min_fragments=lookup("peaks/min_fragments", within=SETTINGS),
         small_types=lookup("peaks/small_types", within=SETTINGS),
-        code=source_digest("peaks.pseudobulk"),
+        code=source_digest("peaks.pseudobulk", script="cell_types"),
     script:
         "../scripts/cell_types.py"
 
@@ -46,7 +46,8 @@ rule split_sample:
         mem_mb=memory(3000),
         runtime=480,
     params:
-        code=source_digest("peaks.pooling"),
+        files=lambda wildcards: sample_states(wildcards.sample, "fragments"),
+        code=source_digest("peaks.pooling", script="split_sample"),
     script:
         "../scripts/split_sample.py"
 
@@ -74,7 +75,7 @@ rule merge_pieces:
         runtime=480,
     params:
         slug=lambda wildcards: wildcards.bulk.partition("/")[0],
-        code=source_digest("peaks.pooling"),
+        code=source_digest("peaks.pooling", script="merge_pieces"),
     script:
         "../scripts/merge_pieces.py"
 
@@ -95,7 +96,7 @@ rule pseudobulk_coverage:
         mem_mb=memory(3000),
         runtime=480,
     params:
-        code=source_digest("peaks.coverage"),
+        code=source_digest("peaks.coverage", script="pseudobulk_coverage"),
     script:
         "../scripts/pseudobulk_coverage.py"
 
@@ -120,7 +121,7 @@ rule call_peaks:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
         max_fragments=lookup("peaks/max_fragments", within=SETTINGS),
-        code=source_digest("peaks.macs3"),
+        code=source_digest("peaks.macs3", script="call_peaks"),
     script:
         "../scripts/call_peaks.py"
 
@@ -155,7 +156,7 @@ rule pseudobulk_peaks:
         replicates=compared_replicates,
         min_replicates=lookup("peaks/min_replicates", within=SETTINGS),
         facts=type_facts,
-        code=source_digest("peaks.consensus"),
+        code=source_digest("peaks.consensus", script="pseudobulk_peaks"),
     script:
         "../scripts/pseudobulk_peaks.py"
 
@@ -180,7 +181,7 @@ rule consensus_peaks:
         runtime=60,
     params:
         width=lookup("peaks/consensus_width", within=SETTINGS),
-        code=source_digest("peaks.consensus"),
+        code=source_digest("peaks.consensus", script="consensus_peaks"),
     script:
         "../scripts/consensus_peaks.py"
 
@@ -204,6 +205,7 @@ rule annotate_peaks:
         runtime=30,
     params:
         promoter=lookup("peaks/promoter", within=SETTINGS),
-        code=source_digest("peaks.annotation"),
+        files=key_states("genome/genes"),
+        code=source_digest("peaks.annotation", script="annotate_peaks"),
     script:
         "../scripts/annotate_peaks.py"

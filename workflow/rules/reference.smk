@@ -20,7 +20,8 @@ rule prepare_reference:
         mem_mb=memory(2000, 1),
         runtime=60,
     params:
-        code=source_digest("reference.prepare"),
+        files=key_states("genome/fasta", "genome/exclude", "genome/chrom_sizes"),
+        code=source_digest("reference.prepare", script="prepare_reference"),
     script:
         "../scripts/prepare_reference.py"
 
@@ -43,6 +44,7 @@ rule prepare_mappability:
         runtime=240,
     params:
         reference=subpath(input[0], parent=True),
-        code=source_digest("reference.mappability"),
+        files=key_states("genome/mappability"),
+        code=source_digest("reference.mappability", script="prepare_mappability"),
     script:
         "../scripts/prepare_mappability.py"

@@ -51,6 +51,6 @@ rule write_report:
         baselines=[*BASELINES, *ORACLE],
         cell_types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
         template=template_digest("report.html.j2"),
-        code=source_digest("report.page"),
+        code=source_digest("report.page", script="write_report"),
     script:
         "../scripts/write_report.py"

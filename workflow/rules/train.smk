@@ -27,7 +27,7 @@ rule train_model:
         "../../envs/train.yaml"
     threads: 16
     resources:
-        gpu=1,
+        gpu=GPU,
         mem_mb=memory(8000),
         runtime=720,
         # Batches do not depend on the number of workers. It is a resource, because a change of params would rerun the
@@ -38,7 +38,7 @@ rule train_model:
         options=lambda wildcards: {
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
-        code=source_digest("models.training"),
+        code=source_digest("models.training", script="train_model"),
     script:
         "../scripts/train_model.py"
 
@@ -68,6 +68,6 @@ rule calibrate_model:
         reference=subpath(input[0], parent=True),
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["valid_windows"],
         seed=lambda wildcards: SETTINGS["models"][wildcards.model]["seed"],
-        code=source_digest("models.calibration"),
+        code=source_digest("models.calibration", script="calibrate_model"),
     script:
         "../scripts/calibrate_model.py"

@@ -24,13 +24,16 @@ PACKAGE = Path(__file__).parents[1]
 SILENT = frozenset({"scbind", "scbind.core.errors", "scbind.core.runlog"})
 
 
-def source_digest(*modules: str) -> str:
+def source_digest(*modules: str, script: str | None = None) -> str:
     """Return one digest of modules and of all modules of this package that they import, directly or indirectly.
 
     Parameters
     ----------
     modules
         Names below ``scbind``, such as ``"peaks.macs3"``, in any order.
+    script
+        Name of the script of the rule. Its own code counts as well, by content: Snakemake would compare the time of the
+        file, which a fresh checkout changes.
 
     Returns
     -------
@@ -44,6 +47,8 @@ def source_digest(*modules: str) -> str:
     """
     kept = _kept()
     each = sorted(kept.get(module) or _digest(f"scbind.{module}") for module in modules)
+    if script:
+        each.append(_read(f"scripts.{script}")[0])
     return hashlib.sha256("".join(each).encode()).hexdigest()[:16]
 
 

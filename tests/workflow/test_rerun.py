@@ -1,0 +1,94 @@
+"""What runs again after a change, and what does not."""
+
+import os
+import re
+
+import pytest
+
+pytestmark = pytest.mark.workflow
+
+TARGET = "results/motifs/motifs.npz"
+MATRIX = ">MA0001.1 {tf}\nA [ 9 1 1 1 9 ]\nC [ 1 9 1 1 1 ]\nG [ 1 1 9 1 1 ]\nT [ 1 1 1 9 1 ]\n"
+
+
+def write_matrices(path, scale):
+    names = ("CTCF", "SPI1", "TCF7", "GATA1")
+    path.write_text("".join(MATRIX.format(tf=name) for name in names).replace("9", str(scale)))
+
+
+@pytest.fixture
+def made(project):
+    """Plan :data:`TARGET`, which was made from matrices of the user, by a copy of the workflow."""
+    project.copy_workflow()
+    path = project.folder / "matrices.txt"
+    write_matrices(path, 9)
+    options = ("--configfile", project.edited("motifs.path", "matrices.txt"), "--", TARGET)
+    project.snakemake(*options)
+    assert project.jobs(*options) == {}
+    return lambda *more: project.jobs(*more, *options)
+
+
+def test_a_file_that_was_replaced_by_an_older_one_is_read(project, made):
+    path = project.folder / "matrices.txt"
+    when = path.stat().st_mtime_ns
+    for scale, time in ((8, when - 10**15), (77, when)):  # other bytes and an older time, or an equal one
+        write_matrices(path, scale)
+        os.utime(path, ns=(time, time))
+        assert made() == {"prepare_motifs": 1}
+    write_matrices(path, 9)
+    os.utime(path, ns=(when, when))
+    assert made() == {}
+
+
+def test_a_fresh_checkout_reruns_nothing_and_an_edited_script_its_rule(project, made):
+    for path in project.root.rglob("*.*"):
+        os.utime(path)
+    assert made() == {}
+    script = project.root / "workflow/scripts/prepare_motifs.py"
+    text = script.read_text()
+    script.write_text(f"# a comment\n{text}")
+    assert made() == {}
+    script.write_text(text + "    print('edited')\n")
+    assert made() == {"prepare_motifs": 1}
+
+
+GPU_RULES = "train_model evaluate_model sequence_readout reference_profile infer_binding".split()
+
+
+def granted(text):
+    """Rule -> GPUs that a plan shows for its jobs."""
+    blocks = re.split(r"^(?:local)?(?:rule|checkpoint) ", text, flags=re.M)[1:]
+    found = {block.partition(":")[0]: re.search(r"resources: .*\bgpu=(\d+)", block) for block in blocks}
+    return {rule: int(gpu[1]) for rule, gpu in found.items() if gpu}
+
+
+def test_one_gpu_at_a_time_here_and_what_a_profile_says_elsewhere(project):
+    """profiles/default is stronger than any other profile, so it must not hold the limit."""
+
+    def limits(*options):
+        show = 'print("LIMIT", workflow.global_resources.get("gpu").value)'
+        path = project.folder / "shown.smk"
+        path.write_text(f'include: "{project.root}/Snakefile"\n{show}\nworkflow.default_target = "all"\n')
+        profile = ("--workflow-profile", project.root / "profiles/default")
+        text = project.snakemake("--dry-run", "-s", path, *profile, *options).stdout
+        return re.search(r"LIMIT (\w+)", text)[1], set(granted(text).items())
+
+    assert limits() == ("1", {(rule, 1) for rule in GPU_RULES})
+    assert limits("--resources", "gpu=2") == ("2", {(rule, 1) for rule in GPU_RULES})
+    assert limits("--profile", project.root / "profiles/ci")[0] == "0"
+    assert limits("--resources", "gpu=0") == ("0", {(rule, 0) for rule in GPU_RULES})
+    slurm = project.folder / "slurm"
+    slurm.mkdir()
+    text = (project.root / "profiles/slurm/profile.yaml").read_text()
+    (slurm / "profile.yaml").write_text(text.replace("executor: slurm\n", ""))  # which is not installed here
+    assert limits("--profile", slurm)[0] == "None"
+    (slurm / "profile.yaml").write_text(text.replace("executor: slurm\n", "resources:\n  gpu: 50\n"))
+    assert limits("--profile", slurm)[0] == "50"
+
+
+def test_a_job_on_a_cluster_without_gpus_asks_for_none(project, monkeypatch):
+    """Snakemake does not tell the job on a node of the limit, so srun would ask for a GPU again."""
+    monkeypatch.setenv("SCBIND_GPU", "0")
+    target = "results/models/scbind/model.safetensors"
+    remote = project.snakemake("--dry-run", "--mode", "remote", target).stdout
+    assert granted(remote)["train_model"] == 0
