@@ -35,7 +35,7 @@ from scbind.formats.celltable import passing_rows, read_borrow  # noqa: E402
 from scbind.models.training import TrainOptions  # noqa: E402
 
 LIMIT = 40  # maximum size of the archive in MB
-OF_TRAINING = {field.name for field in fields(TrainOptions)} - {"require_gpu"}
+OF_TRAINING = {field.name for field in fields(TrainOptions)}
 
 
 def settings_of(run: Path, model: str) -> dict:

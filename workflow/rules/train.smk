@@ -1,5 +1,5 @@
 # Settings of a model that do not affect its training.
-NOT_OF_TRAINING = ("bundle", "licence", "motifs", "test_windows", "depth_windows", "workers")
+NOT_OF_TRAINING = ("bundle", "licence", "motifs", "test_windows", "depth_windows", "workers", "require_gpu")
 
 
 # Trains a model on a GPU if one is granted (resource gpu) and visible, otherwise on the CPU.
@@ -30,9 +30,10 @@ rule train_model:
         gpu=GPU,
         mem_mb=memory(8000),
         runtime=720,
-        # Batches do not depend on the number of workers. It is a resource, because a change of params would rerun the
+        # The model depends on neither of the next two. They are resources, because a change of params would rerun the
         # training, and a change of resources does not.
         workers=lambda wildcards: SETTINGS["models"][wildcards.model]["workers"],
+        require_gpu=lambda wildcards: int(SETTINGS["models"][wildcards.model]["require_gpu"]),
     params:
         reference=subpath(input[0], parent=True),
         options=lambda wildcards: {

@@ -19,6 +19,7 @@ with logged(snakemake.log[0]):
         TrainOptions(**snakemake.params.options),
         code=snakemake.params.code,
         gpus=snakemake.resources.gpu,
+        require_gpu=bool(snakemake.resources.require_gpu),
         threads=snakemake.threads,
         workers=snakemake.resources.workers,
     )

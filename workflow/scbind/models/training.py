@@ -75,8 +75,6 @@ class TrainOptions:
         Random seed of the weights and of the order of the examples.
     precision
         Lightning's name of a precision, or ``auto``: bf16 mixed on CUDA, float32 on CPU.
-    require_gpu
-        If true, refuse to train on a CPU.
     """
 
     architecture: str
@@ -90,7 +88,6 @@ class TrainOptions:
     valid_windows: int
     seed: int
     precision: str
-    require_gpu: bool
 
 
 @dataclass(frozen=True)
@@ -103,7 +100,8 @@ class TrainFiles:
         Folders of the training set and of the prepared genome.
     weights, history
         Outputs: weights with their facts (:func:`scbind.models.modelfile.write_model`), and a CSV file with one row per
-        epoch (``epoch, train_loss, valid_loss, valid_auprc, learning_rate, seconds``).
+        epoch (``epoch, train_loss, valid_loss, valid_auprc, learning_rate``). It has no times, so a training that is
+        repeated gives the same bytes; the log has them.
     scratch
         Folder for the state from which a killed run resumes. It is removed on success.
     motifs
@@ -124,6 +122,7 @@ def train(
     *,
     code: str,
     gpus: int = 0,
+    require_gpu: bool = False,
     threads: int = 1,
     workers: int = 0,
 ) -> None:
@@ -135,6 +134,8 @@ def train(
         Digest of the training code. A run resumes a saved state only if code, data and settings are the same.
     gpus
         Number of GPUs to use; 0 trains on the CPU.
+    require_gpu
+        If true, refuse to train on a CPU. It does not change the result, so it is no option of the model.
     threads
         Number of CPU threads.
     workers
@@ -153,7 +154,7 @@ def train(
     # Lightning causes this PyTorch warning once per epoch
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
     torch.set_num_threads(max(1, threads))
-    device = choose_device(gpus, options.require_gpu)
+    device = choose_device(gpus, require_gpu)
     while not _fit(files, options, device, workers, code):
         options = _with_smaller_batches(options, device[1])
         gc.collect()  # trainer, module and batches refer to each other
@@ -178,7 +179,6 @@ def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], work
         "devices": device[1],
         "code": code,
     }
-    del settings["require_gpu"]  # on the same device, it does not change the result
     key = hashlib.sha256(json.dumps(settings, sort_keys=True, default=str).encode()).hexdigest()[:12]
     state = Path(files.scratch) / key
     last = _whole_state(state)
@@ -373,14 +373,13 @@ class _History(Callback):
             "epoch": trainer.current_epoch,
             **{name: metrics.get(name) for name in ("train_loss", "valid_loss", "valid_auprc")},
             "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-            "seconds": round(time.monotonic() - self.began, 1),
         }
-        self.began = time.monotonic()
+        seconds, self.began = time.monotonic() - self.began, time.monotonic()
         self.rows.append(row)
         if trainer.is_global_zero:
             say(
                 f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-                f"validation loss {row['valid_loss']:.4f}  AUPRC {row['valid_auprc']:.4f}  {row['seconds']} s"
+                f"validation loss {row['valid_loss']:.4f}  AUPRC {row['valid_auprc']:.4f}  {seconds:.1f} s"
             )
 
     def state_dict(self) -> dict:
