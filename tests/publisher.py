@@ -13,7 +13,7 @@ LOGIN = b"\n<!DOCTYPE html>\n<html><body><form>Log in</form></body></html>\n"
 class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         publisher = self.server.publisher
-        name, wanted = unquote(self.path).lstrip("/"), self.headers.get("Range")
+        name, wanted = unquote(self.path.partition("?")[0]).lstrip("/"), self.headers.get("Range")
         publisher.seen.append((name, wanted))
         faults = publisher.faults.get(name)
         fault = faults.pop(0) if faults else None

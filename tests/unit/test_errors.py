@@ -4,7 +4,7 @@ import ast
 import re
 
 import pytest
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, redacted
 from scbind.plan import digests, settings
 from scbind.plan.sheetrows import COLUMNS
 
@@ -82,3 +82,23 @@ def test_a_name_that_nobody_can_set_is_found():
         "cells.min_barcodes",
     ]
     assert unknown("", "", "lower cells.min_barcode", "models.*.batch_size") == []
+
+
+SECRET = [
+    ("https://me:hunter2@x.org/f", "https://***@x.org/f"),
+    ("https://me:hunt@er2@x.org/f", "https://***@x.org/f"),
+    ("http://x.org/f?file=a.bed&X-Amz-Credential=hunter2&X-Amz-Date=1", None),
+    ("pool: url: /f?sig=hunter2 (Caused by", "pool: url: /f?sig=*** (Caused by"),
+    ("https://x.org/f?acc=GSE1&access_token=hunter2#top", "https://x.org/f?acc=GSE1&access_token=***#top"),
+    ("https://x.org/@scope/f?file=a%20b", "https://x.org/@scope/f?file=a%20b"),
+    ("mail me@x.org or 5 > 3?", "mail me@x.org or 5 > 3?"),
+]
+
+
+@pytest.mark.parametrize(("text", "shown"), SECRET)
+def test_no_message_shows_a_password_or_a_signature(text, shown):
+    found = redacted(text)
+    assert "hunter2" not in found and "er2" not in found
+    assert shown is None or found == shown
+    error = InputError(text, text, text, text)
+    assert "hunter2" not in f"{error} {error.file} {error.problem} {error.place} {error.remedy}"

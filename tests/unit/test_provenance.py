@@ -62,3 +62,12 @@ def test_versions_are_those_of_the_environment_that_runs(tmp_path):
     assert (found["both"], found["sitepackages"], found["conda:htslib"]) == ("1.0", "1.0", "1.23")
     assert "snakemake" not in found
     assert versions.list_versions()["pytest"] == pytest.__version__
+
+
+def test_the_record_has_no_password(tmp_path):
+    sheet = tmp_path / "sources.tsv"
+    sheet.write_text("name\turl\na\thttps://me:hunter2@x.org/a?sig=hunter2\n")
+    out = [tmp_path / name for name in "abcde"]
+    provenance.record({"fasta": "https://me:hunter2@x.org/a"}, {"sources": str(sheet)}, {}, [], *out)
+    assert not [path for path in out if "hunter2" in path.read_text()]
+    assert "https://***@x.org/a?sig=***" in out[1].read_text()

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -280,3 +281,14 @@ def test_the_loss_is_read_seldom_on_a_gpu_but_before_an_epoch_ends(on_gpu, numbe
 def test_mixed_precision_clips_gradients_and_trains(tiny, tiny_dataset, tmp_path):
     """What a GPU trains with as shipped; Lightning refuses some optimisers there."""
     assert run(tiny, tiny_dataset, tmp_path, epochs=1, precision="bf16-mixed")[0].exists()
+
+
+def test_srun_on_the_path_is_no_news_in_the_log(tiny, tiny_dataset, tmp_path, monkeypatch, recwarn, capfd):
+    """Lightning would advise to start it by srun; Snakemake starts it."""
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/srun").write_text("#!/bin/sh\n")
+    (tmp_path / "bin/srun").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    run(tiny, tiny_dataset, tmp_path, sampling={"examples_per_epoch": 32}, epochs=1)
+    said = capfd.readouterr()
+    assert "srun" not in said.err + said.out + " ".join(str(each.message) for each in recwarn)

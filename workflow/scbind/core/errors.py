@@ -2,7 +2,30 @@
 
 from __future__ import annotations
 
+import re
+
 MOST = 500  # characters of a problem, half as many of a place: a damaged file may have a field of any length
+
+
+# In an address: a user and a password before the host, and the values of parameters that let their bearer in.
+LOGIN = re.compile(r"(?<=://)[^/\s@?#]+(?:@[^/\s@?#]+)*(?=@)")
+BEARER = re.compile(
+    r"""([?&;][^=&;\s'"<>]*(?:auth|credential|expires|key|passw|policy|secret|session|sig|token)[^=&;\s'"<>]*=)[^&;#\s'"<>)]+""",
+    re.I,
+)
+
+
+def redacted(text: str) -> str:
+    """Return text without the passwords and signatures of addresses in it.
+
+    Messages, logs, provenance and bundles are passed on; an address with a password or a signature opens a door.
+
+    Examples
+    --------
+    >>> redacted("from https://me:pass@x.org/f.bed?file=2&X-Amz-Signature=0ab9 or ftp://a@b")
+    'from https://***@x.org/f.bed?file=2&X-Amz-Signature=*** or ftp://***@b'
+    """
+    return BEARER.sub(r"\1***", LOGIN.sub("***", text)) if "://" in text or "?" in text else text
 
 
 def printable(text: str) -> str:
@@ -19,7 +42,7 @@ def printable(text: str) -> str:
 
 
 def _shortened(text: str, most: int) -> str:
-    text = printable(text)
+    text = printable(redacted(text))
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[5 - most // 2 :]}"
 
 
@@ -52,7 +75,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, file, problem: str, remedy: str, place: str | None = None):
-        self.file, self.remedy = str(file), _shortened(remedy, 4 * MOST)  # it may hold a command
+        self.file, self.remedy = redacted(str(file)), _shortened(remedy, 4 * MOST)  # it may hold a command
         self.problem, self.place = _shortened(problem, MOST), place and _shortened(place, MOST // 2)
-        where = f"{file}, {self.place}" if place else f"{file}"
+        where = f"{self.file}, {self.place}" if place else self.file
         super().__init__(printable(f"{where}: {self.problem}; {self.remedy}"))

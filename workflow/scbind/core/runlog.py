@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from scbind.core.children import end_with_run
-from scbind.core.errors import InputError, printable
+from scbind.core.errors import InputError, printable, redacted
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # What numpy, pysam and torch say of a write that fell short; they give no number.
@@ -69,5 +69,5 @@ def full_disk(error: BaseException) -> InputError | None:
 
 
 def say(message: str) -> None:
-    """Print one line of progress at once, so that a log can be followed while it grows."""
-    print(printable(message), file=sys.stderr, flush=True)
+    """Print one line of progress, without passwords, at once, so that a log can be followed while it grows."""
+    print(printable(redacted(message)), file=sys.stderr, flush=True)

@@ -153,6 +153,8 @@ def train(
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     # Lightning causes this PyTorch warning once per epoch
     warnings.filterwarnings("ignore", message=".*treespec, LeafSpec.*")
+    # and this one where SLURM is installed; Snakemake has started the job
+    warnings.filterwarnings("ignore", message=r".*`srun` command")
     torch.set_num_threads(max(1, threads))
     device = choose_device(gpus, require_gpu)
     while not _fit(files, options, device, workers, code):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from scbind.core.errors import redacted
+
 # Keys of the configuration that name an input file: section, key, whether it may be a folder.
 CONFIG_PATHS = (
     ("genome", "fasta", False),
@@ -93,7 +95,7 @@ class Plan:
             entry = {"cell_line": line, "tf": tf, "file": name, "source": source}
             fetched = self.sources.get(name, {}) if path == f"resources/{name}" else {}
             entry |= {key: fetched.get(key) for key in ("licence", "url", "sha256", "md5")}
-            listed.append({key: value for key, value in entry.items() if value})
+            listed.append({key: redacted(value) for key, value in entry.items() if value})
         return listed
 
     def inputs(self) -> list[str]:

@@ -8,7 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, redacted
 
 DEMO_FOLDER = "resources/demo/"
 DATA_VARIABLE = "SCBIND_DATA"
@@ -58,7 +58,9 @@ class Resolver:
                 )
             return f"resources/{name}"
         if text.startswith(("http://", "https://", "file://")):
-            name = f"{hashlib.sha256(text.encode()).hexdigest()[:8]}-{text.rstrip('/').rpartition('/')[2]}"
+            shown = redacted(text)  # the name is seen everywhere
+            last = (text if shown == text else shown.partition("?")[0]).rstrip("/").rpartition("/")[2]
+            name = f"{hashlib.sha256(shown.encode()).hexdigest()[:8]}-{last}"
             name = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
             unknown = {"sha256": "", "md5": "", "size": None, "licence": ""}
             self.sources[name] = {"url": text, **unknown, "place": f"{file}, {where}"}

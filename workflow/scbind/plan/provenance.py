@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import yaml
 
+from scbind.core.errors import redacted
 from scbind.core.files import atomic, file_sha256, split_lines, write_table
 from scbind.plan.digests import list_digests
 from scbind.plan.sheetrows import read_sheet
@@ -38,14 +39,15 @@ def record(
         Paths of input files or folders. Every file, and every file in a folder, is hashed.
     config_out, sheets_out, environments_out, digests_out, inputs_out
         ``config.yaml``, and four tables with the columns ``sheet, line, text``; ``rule, environment``;
-        ``module, digest``; ``path, bytes, sha256``.
+        ``module, digest``; ``path, bytes, sha256``. Addresses are without passwords.
     """
     with atomic(config_out) as scratch:
-        scratch.write_text(yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=True), encoding="utf-8")
+        text = yaml.safe_dump(dict(config), sort_keys=True, allow_unicode=True)
+        scratch.write_text(redacted(text), encoding="utf-8")
     lines = []
     for name, path in sorted(sheets.items()):
         text = split_lines(read_sheet(path, name))
-        lines += [(name, number, line) for number, line in enumerate(text, 1)]
+        lines += [(name, number, redacted(line)) for number, line in enumerate(text, 1)]
     _write_rows(sheets_out, ("sheet", "line", "text"), lines)
     _write_rows(environments_out, ("rule", "environment"), sorted(environments.items()))
     _write_rows(digests_out, ("module", "digest"), list_digests().items())

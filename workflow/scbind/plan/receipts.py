@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping
 from pathlib import Path
 
+from scbind.core.errors import redacted
 from scbind.core.files import atomic
 
 CHECKSUMS = ("sha256", "md5")
@@ -35,7 +36,7 @@ def write_receipt(output: str | Path, asked: str, url: str, found: Mapping) -> N
         ``{"sha256", "md5", "size"}`` of the bytes that came: lower-case hexadecimal, bytes.
     """
     with atomic(receipt_of(output)) as scratch:
-        scratch.write_text(json.dumps({"asked": asked, "url": url, **found}))
+        scratch.write_text(json.dumps({"asked": asked, "url": redacted(url), **found}))
 
 
 def asked_for(row: Mapping, output: str | Path) -> str:
@@ -51,12 +52,13 @@ def asked_for(row: Mapping, output: str | Path) -> str:
     output
         Path of the fetched file.
     """
+    url = redacted(row["url"])  # it is kept, and a new password or signature asks for the same file
     stated = {key: row[key] for key in (*CHECKSUMS, "size") if row[key]}
     try:
         kept = json.loads(receipt_of(output).read_text())
         same = all(kept[key] == value for key, value in stated.items())
-        if same and (kept["url"] == row["url"] or stated.keys() & set(CHECKSUMS)):
+        if same and (kept["url"] == url or stated.keys() & set(CHECKSUMS)):
             return kept["asked"]
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    return json.dumps({"url": row["url"], **stated}, sort_keys=True)
+    return json.dumps({"url": url, **stated}, sort_keys=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, redacted
 from scbind.core.files import atomic
 from scbind.core.runlog import FULL, say
 from scbind.plan.progress import Progress, readable
@@ -146,7 +146,7 @@ class Transfer:
         """Return the note beside the partial file if it is about this address, else nothing."""
         try:
             note = json.loads(note_of(self.partial).read_text())
-            return note if note["url"] == self.url else {}
+            return note if note["url"] == redacted(self.url) else {}
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
@@ -245,7 +245,7 @@ class Transfer:
         if not version or version.startswith("W/"):  # a weak tag does not promise the same bytes
             version = reply.headers.get("Last-Modified", "")
         with atomic(note_of(self.partial)) as scratch:
-            scratch.write_text(json.dumps({"url": self.url, "version": version}))
+            scratch.write_text(json.dumps({"url": redacted(self.url), "version": version}))
 
     def _is_page(self, reply, head: bytes) -> bool:
         if self.name.lower().endswith((".html", ".htm")):
