@@ -51,6 +51,8 @@ class Handler(BaseHTTPRequestHandler):
     def reply(self, body, kind, version=None, span=None, fault=None):
         self.send_response(206 if span else 200)
         self.send_header("Content-Type", kind)
+        if self.server.publisher.coding:
+            self.send_header("Content-Encoding", self.server.publisher.coding)
         if version and self.server.publisher.versions:
             self.send_header("ETag", version)
             self.send_header("Last-Modified", formatdate(0, usegmt=True))
@@ -88,6 +90,7 @@ class Publisher:
         folder.mkdir(parents=True, exist_ok=True)
         self.faults, self.moved, self.seen = {}, {}, []
         self.ranges, self.versions, self.kind, self.retry_after = True, True, "binary/octet-stream", "0"
+        self.coding = None  # what the server says of how the body is packed
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.publisher = self
         threading.Thread(target=self.server.serve_forever, args=(0.02,), daemon=True).start()

@@ -4,6 +4,7 @@ import json
 import os
 
 import pytest
+import requests
 from scbind.core.errors import InputError
 from scbind.plan import transfer
 from scbind.plan.fetch import fetch, read_facts
@@ -124,6 +125,52 @@ def test_a_slow_file_comes_whole(publisher, url, out, capsys):
     fetch(url, out, SHA, every=0)
     assert out.read_bytes() == DATA
     assert "out: 10.2 kB of 10.2 kB (100%), " in capsys.readouterr().err
+
+
+def test_an_empty_file_is_refused_unless_a_checksum_says_so(publisher, out):
+    empty = publisher.put("file", b"")
+    with pytest.raises(InputError, match="file: the server sends an empty file; correct the address"):
+        fetch(empty, out)
+    assert names(out.parent) == []
+    fetch(empty, out, md5=hashlib.md5(b"").hexdigest())
+    assert out.read_bytes() == b""
+
+
+def test_a_file_of_unknown_length_could_be_cut(publisher, url, out):
+    publisher.faults["file"] = ["no length"] * 3
+    with pytest.raises(
+        InputError, match="does not tell the length of the file, .*; write the size or a checksum"
+    ):
+        fetch(url, out)
+    assert names(out.parent) == []
+    fetch(url, out, SHA)
+    fetch(url, out.with_name("other"), size=len(DATA))
+
+
+def test_a_transfer_that_the_server_packs_is_no_file(publisher, url, out):
+    publisher.coding = "gzip"
+    with pytest.raises(
+        InputError, match=r"the server packs the transfer \(gzip\), although it was asked not to"
+    ):
+        fetch(url, out)
+    assert names(out.parent) == []
+    fetch(publisher.put("file.bed.gz", DATA), out, SHA)  # the file is packed, not the transfer
+    assert out.read_bytes() == DATA
+
+
+def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkeypatch):
+    tried = []
+
+    def get(url, **_):
+        tried.append(url)
+        why = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
+        raise requests.exceptions.SSLError(f"HTTPSConnectionPool(host='x.org', port=443): {'x' * 100} {why}")
+
+    monkeypatch.setattr(requests, "get", get)
+    message = r"the certificate of the server is refused \(self-signed certificate\); .* REQUESTS_CA_BUNDLE"
+    with pytest.raises(InputError, match=message):
+        fetch(url, out, SHA)
+    assert len(tried) == 1
 
 
 @pytest.mark.parametrize("faults", [["chunks"], ["no chunk", "chunks"]])

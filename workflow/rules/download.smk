@@ -31,5 +31,6 @@ rule fetch_source:
         asked=lambda wildcards: asked_for(PLAN.sources[wildcards.source], f"resources/{wildcards.source}"),
         # Snakemake does not compare a parameter that depends on the output. `asked` decides what is fetched again.
         row=lambda wildcards, output: PLAN.sources[wildcards.source],
+        timeout=lambda wildcards, output: SETTINGS["downloads"]["timeout"],
     script:
         "../scripts/fetch_source.py"

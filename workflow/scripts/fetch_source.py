@@ -12,4 +12,5 @@ with logged(snakemake.log[0]):
         size=row["size"],
         place=row["place"],
         asked=snakemake.params.asked,
+        timeout=snakemake.params.timeout,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -21,6 +22,10 @@ HEAD = 1024  # bytes looked at before any is written
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 LOGIN = frozenset({401, 403})
 LONGEST_WAIT = 300.0  # seconds that a server may ask us to wait before the next attempt
+PACKED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zip", ".bam", ".bw", ".bigwig")
+UNTRUSTED = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED\W*(?:certificate verify failed: )?(.*?)(?: \(_ssl|$)", re.S
+)
 BY_HAND = "or fetch the file by hand and write its path in place of the address"
 
 
@@ -118,6 +123,10 @@ class Transfer:
                 problem = f"the server answers {reply.status_code}"
                 after = reply.headers.get("Retry-After", "")
                 asked = min(float(after), LONGEST_WAIT) if after.isascii() and after.isdigit() else 0.0
+            except requests.exceptions.SSLError as error:
+                if why := UNTRUSTED.search(_short(error)):
+                    raise self._untrusted(why[1]) from None
+                problem = f"{type(error).__name__}: {_short(error)}"
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if getattr(error, "errno", None) in FULL:
                     raise InputError(
@@ -211,6 +220,7 @@ class Transfer:
                 f"open the address in a browser and correct it, {BY_HAND}",
                 self.place,
             )
+        self._refuse_unknown(reply, goal, bool(head or begin))
         if self.size is not None and goal not in (None, self.size):
             raise self._wrong_size(f"the server has {goal} bytes")
         goal = self.size if goal is None else goal
@@ -256,6 +266,28 @@ class Transfer:
         # some servers call every file of an unknown kind a page; a packed file is none
         return kind == "text/html" and b"\0" not in head
 
+    def _refuse_unknown(self, reply, goal: int | None, some: bool) -> None:
+        """Raise :class:`InputError` if it could not be told that what comes is another thing, or a part of the file."""
+        coding = reply.headers.get("Content-Encoding", "").lower()
+        # servers that call a packed file an encoding of itself send its bytes as they are
+        packed = f"{self.name} {urlsplit(self.url).path}".lower().split()
+        if coding not in ("", "identity") and not any(name.endswith(PACKED) for name in packed):
+            problem = f"the server packs the transfer ({coding}), although it was asked not to"
+            raise InputError(self.url, problem, f"use another address, {BY_HAND}", self.place)
+        if self.checked or self.size is not None:
+            return
+        if not some:
+            remedy = f"correct the address, {BY_HAND}"
+            raise InputError(self.url, "the server sends an empty file", remedy, self.place)
+        if goal is None and reply.headers.get("Transfer-Encoding", "").lower() != "chunked":
+            problem = "the server does not tell the length of the file, so a transfer that is cut looks whole"
+            remedy = "write the size or a checksum of the file into sources.tsv"
+            raise InputError(self.url, problem, remedy, self.place)
+
+    def _untrusted(self, why: str) -> InputError:
+        remedy = "check address and clock; if your network has its own certificates, set REQUESTS_CA_BUNDLE to their file"
+        return InputError(self.url, f"the certificate of the server is refused ({why})", remedy, self.place)
+
     def _wrong_size(self, found: str) -> InputError:
         remedy = "if the file was updated on purpose, write its new size and checksum into the sheet"
         return InputError(
@@ -270,4 +302,4 @@ class Transfer:
 
 
 def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:200]
+    return " ".join(str(error).split())[:400]
