@@ -167,7 +167,9 @@ def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkey
         raise requests.exceptions.SSLError(f"HTTPSConnectionPool(host='x.org', port=443): {'x' * 100} {why}")
 
     monkeypatch.setattr(requests, "get", get)
-    message = r"the certificate of the server is refused \(self-signed certificate\); .* REQUESTS_CA_BUNDLE"
+    message = (
+        r"the certificate of the server is refused \(self-signed certificate\); .*set REQUESTS_CA_BUNDLE"
+    )
     with pytest.raises(InputError, match=message):
         fetch(url, out, SHA)
     assert len(tried) == 1

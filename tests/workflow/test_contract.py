@@ -324,6 +324,7 @@ SECTIONS = {
     "differential_tfs": "analysis",
     "evaluate_baselines": "evaluate",
     "evaluate_depth": "evaluate",
+    "fetch": "downloads",
     "find_populations": "analysis.populations",
     "motif_enrichment": "analysis.motifs",
     "prepare_motifs": "motifs",

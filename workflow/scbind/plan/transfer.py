@@ -285,7 +285,7 @@ class Transfer:
             raise InputError(self.url, problem, remedy, self.place)
 
     def _untrusted(self, why: str) -> InputError:
-        remedy = "check address and clock; if your network has its own certificates, set REQUESTS_CA_BUNDLE to their file"
+        remedy = "check address and clock, or, with certificates of your network, set REQUESTS_CA_BUNDLE to their file"
         return InputError(self.url, f"the certificate of the server is refused ({why})", remedy, self.place)
 
     def _wrong_size(self, found: str) -> InputError:
