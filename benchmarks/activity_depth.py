@@ -62,7 +62,7 @@ def activity_of(args, signals: list[list[np.ndarray]], folder: Path) -> ad.AnnDa
     )
     samples, found = {}, []
     for number, (position, cell) in enumerate(signals):
-        samples[str(number)] = {"cells": cells}
+        samples[str(number)] = {"cells": cells.with_name("lenders.h5ad")}
         for name, array in (("position", position), ("cell", cell)):
             samples[str(number)][name] = folder / f"{name}.{number}.npy"
             np.save(samples[str(number)][name], array)

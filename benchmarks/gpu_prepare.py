@@ -74,7 +74,7 @@ def collect(run: Path, model: str, to: Path) -> None:
         (to / "cells").mkdir()
         for name in ("position.npy", "cell.npy"):
             shutil.copy(samples[0] / name, to / "cells")
-        cells = samples[0] / "cells.h5ad"
+        cells = samples[0] / "lenders.h5ad"
         borrow, rows = read_borrow(cells), passing_rows(cells)
         numbers = np.arange(borrow.shape[0])
         obs = pd.DataFrame({"pass": np.isin(numbers, rows)}, index=numbers.astype(str))

@@ -198,6 +198,7 @@ def make_inputs(folder: Path, shape: Shape):
     return ReportFiles(
         activity=activity,
         cells=cells,
+        lenders=cells,
         windows=folder / "windows.npz",
         tables={
             "metrics": save("metrics.tsv", metrics, METRIC_COLUMNS),

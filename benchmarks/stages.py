@@ -68,6 +68,10 @@ class Run:
         """``cells.h5ad`` of a sample."""
         return self.atlas / sample / "cells.h5ad"
 
+    def lenders(self, sample: str) -> Path:
+        """``lenders.h5ad`` of a sample."""
+        return self.cells(sample).with_name("lenders.h5ad")
+
     @property
     def tables(self) -> tuple[Path, Path]:
         """The tables of cell types and of pseudobulks."""
@@ -140,11 +144,12 @@ def embed(run: Run):
 
 def cells(run: Run):
     """The cells of each sample, and their lenders."""
-    from scbind.cells.embedding import sample_cells
+    from scbind.cells.lenders import find_lenders, sample_cells
 
     yield
     for sample in run.shape.names:
-        sample_cells(run.embedding, sample, run.cells(sample), 20_000, 30, "uniform")
+        sample_cells(run.embedding, sample, run.cells(sample))
+        find_lenders(run.cells(sample), run.lenders(sample), 20_000, 30, "uniform")
     return [run.cells(sample) for sample in run.shape.names]
 
 
@@ -263,7 +268,7 @@ def profile(run: Run):
     from scbind.plan.settings import default_options
 
     yield
-    samples = {sample: run.counted(sample) | {"cells": run.cells(sample)} for sample in run.shape.names}
+    samples = {sample: run.counted(sample) | {"cells": run.lenders(sample)} for sample in run.shape.names}
     options = default_options(ProfileOptions, "infer")
     reference_profile(run.network(), samples, run.grid / "reference.npz", options)
     return [run.grid / "reference.npz"]
@@ -277,7 +282,7 @@ def infer(run: Run, number: int):
     sample, shard = run.shape.names[number // run.shards], number % run.shards
     yield
     options = default_options(ShardOptions, "infer", floor=run.shape.floor, max_error=MAX_ERROR, sites=True)
-    cells = run.counted(sample) | {"cells": run.cells(sample)}
+    cells = run.counted(sample) | {"cells": run.lenders(sample)}
     inputs = run.network(), cells, run.grid / "reference.npz", run.shard(sample, shard)
     infer_shard(*inputs, options, shard, run.shards)
     return [run.shard(sample, shard)]

@@ -12,7 +12,7 @@ import scbind
 from scbind.cells.clusters import cluster, corrected
 from scbind.cells.columns import COLUMNS
 from scbind.cells.embedding import EmbedOptions, embed, reasons
-from scbind.cells.lenders import sample_cells
+from scbind.cells.lenders import find_lenders, sample_cells
 from scbind.core.errors import InputError
 from scbind.plan.settings import default_options
 
@@ -124,7 +124,7 @@ def test_metadata_reach_every_cell(atlas, tmp_path):
         "s2": ["d2"],
     }
     assert obs["condition"].isna()[:40].all() and (obs["condition"][40:] == "ill").all()
-    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", **BORROW)
+    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad")
     assert (ad.read_h5ad(tmp_path / "cells.h5ad").obs["donor"] == "d2").all()
 
 
@@ -233,13 +233,20 @@ def test_a_fresh_process_gives_the_same_values(atlas):
         assert first.obsm[key].tobytes() == second.obsm[key].tobytes()
 
 
+def lend(embedding, sample, folder, **options):
+    """The cells of a sample and what they borrow."""
+    sample_cells(embedding, sample, folder / "cells.h5ad")
+    find_lenders(folder / "cells.h5ad", folder / "lenders.h5ad", **BORROW | options)
+    return ad.read_h5ad(folder / "cells.h5ad"), ad.read_h5ad(folder / "lenders.h5ad")
+
+
 def test_sample_cells(atlas, tmp_path):
     folder, samples, _, output = atlas
-    sample_cells(output, "s2", tmp_path / "cells.h5ad", **BORROW)
-    cells = ad.read_h5ad(tmp_path / "cells.h5ad")
+    cells, lenders = lend(output, "s2", tmp_path)
+    assert lenders.obs.equals(cells.obs[["n_fragments", "pass"]]) and not len(cells.obsp)
     table = pd.read_csv(samples["s2"]["barcodes"], sep="\t")
     assert cells.obs["barcode"].tolist() == table["barcode"].tolist()
-    borrow = cells.obsp["borrow"]
+    borrow = lenders.obsp["borrow"]
     assert borrow.dtype == np.float32 and borrow.shape == (40, 40) and set(borrow.data) == {1}
     passing = cells.obs["pass"].to_numpy()
     np.testing.assert_array_equal(borrow.diagonal(), passing)
@@ -250,18 +257,17 @@ def test_sample_cells(atlas, tmp_path):
     row, column = borrow.nonzero()
     assert (types[row] == types[column]).mean() > 0.95
     with pytest.raises(InputError, match=r"has no cell of sample s3 \(only s1, s2\)"):
-        sample_cells(output, "s3", tmp_path / "no.h5ad", **BORROW)
+        sample_cells(output, "s3", tmp_path / "no.h5ad")
 
 
 def test_weights_by_distance_travel(atlas, tmp_path):
-    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad", **BORROW | {"weights": "distance"})
-    cells = ad.read_h5ad(tmp_path / "cells.h5ad")
-    borrow, passing = cells.obsp["borrow"], cells.obs["pass"].to_numpy()
+    cells, lenders = lend(atlas[-1], "s2", tmp_path, weights="distance")
+    borrow, passing = lenders.obsp["borrow"], cells.obs["pass"].to_numpy()
     np.testing.assert_array_equal(borrow.diagonal(), passing)
     assert 0 < borrow.data.min() < 1 and borrow.data.max() == 1
     held = borrow @ cells.obs["n_fragments"].to_numpy()
     assert ((held >= 400) | (np.diff(borrow.indptr) == 13))[passing].all()
-    assert cells.uns["borrow"] == {"target_fragments": 400, "max_neighbours": 12, "weights": "distance"}
+    assert lenders.uns["borrow"] == {"target_fragments": 400, "max_neighbours": 12, "weights": "distance"}
 
 
 def test_neighbours_by_some_chromosomes_do_not_see_the_others(atlas, tmp_path):
@@ -270,17 +276,17 @@ def test_neighbours_by_some_chromosomes_do_not_see_the_others(atlas, tmp_path):
     for chromosomes in (["chr1"], ["chr2"]):
         chosen = replace(PBMC, neighbour_chromosomes=chromosomes)
         embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", chosen, group="pbmc")
-        sample_cells(tmp_path / "e.h5ad", "s1", tmp_path / "c.h5ad", **BORROW)
-        found.append(ad.read_h5ad(tmp_path / "c.h5ad"))
-    assert found[0].obsm["X_lsi"].tobytes() == found[1].obsm["X_lsi"].tobytes()
-    assert (found[0].obs["cluster"] == found[1].obs["cluster"]).all()
-    assert (found[0].obsp["borrow"] != found[1].obsp["borrow"]).nnz > 0
+        found.append(lend(tmp_path / "e.h5ad", "s1", tmp_path))
+    (cells, lenders), (others, other_lenders) = found
+    assert cells.obsm["X_lsi"].tobytes() == others.obsm["X_lsi"].tobytes()
+    assert (cells.obs["cluster"] == others.obs["cluster"]).all()
+    assert (lenders.obsp["borrow"] != other_lenders.obsp["borrow"]).nnz > 0
     # As if there were no other chromosome.
     exclude = tmp_path / "exclude.bed"
     exclude.write_text("chr1\t0\t60000\n")
     embed({"s1": samples["s1"]}, sizes, tmp_path / "e.h5ad", PBMC, group="pbmc", exclude=exclude)
     expected = ad.read_h5ad(tmp_path / "e.h5ad").obsm["X_lsi"]
-    np.testing.assert_array_equal(found[1].obsm["X_neighbours"], expected)
+    np.testing.assert_array_equal(others.obsm["X_neighbours"], expected)
     with pytest.raises(InputError, match="no chromosome chr9; correct cells.neighbour_chromosomes"):
         chosen = options(neighbour_chromosomes=["chr1", "chr9"])
         embed(samples, sizes, tmp_path / "e.h5ad", chosen, group="g")
@@ -329,8 +335,8 @@ def test_tiny_samples(tmp_path, capsys, n_cells):
     assert cells.obsm["X_umap"].shape == (n_cells, 2)
     expected = "too few to cluster" if n_cells < 10 else f"{n_cells - 1} neighbours instead of 15"
     assert expected in capsys.readouterr().err and expected in cells.uns["embedding"]["message"]
-    sample_cells(tmp_path / "e.h5ad", "s", tmp_path / "c.h5ad", 1e9, 50, "uniform")
-    assert ad.read_h5ad(tmp_path / "c.h5ad").obsp["borrow"].nnz == n_cells**2
+    _, lenders = lend(tmp_path / "e.h5ad", "s", tmp_path, target_fragments=1e9, max_neighbours=50)
+    assert lenders.obsp["borrow"].nnz == n_cells**2
 
 
 @pytest.mark.parametrize("n_fragments", [60, 5])  # with 5 no cell passes
@@ -347,8 +353,8 @@ def test_a_sample_of_three_cells_without_peaks_does_not_stop_its_group(atlas, tm
     assert mine.sum() == 3 and (cells.obs["frac_in_peaks"][mine] == 0).all()
     assert cells.obs["pass"][mine].all() == (n_fragments == 60) and cells.obs["pass"][~mine].all()
     assert ("WARNING poor: no cell passes" in capsys.readouterr().err) == (n_fragments == 5)
-    sample_cells(tmp_path / "e.h5ad", "poor", tmp_path / "c.h5ad", 1e9, 50, "uniform")
-    assert ad.read_h5ad(tmp_path / "c.h5ad").obsp["borrow"].nnz == (9 if n_fragments == 60 else 0)
+    _, lenders = lend(tmp_path / "e.h5ad", "poor", tmp_path, target_fragments=1e9, max_neighbours=50)
+    assert lenders.obsp["borrow"].nnz == (9 if n_fragments == 60 else 0)
 
 
 def test_excluded_regions_have_no_tiles(tmp_path):

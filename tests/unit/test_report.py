@@ -117,6 +117,7 @@ def inputs(tmp_path_factory):
     return {
         "activity": [pair[0] for pair in pairs],
         "cells": [pair[1] for pair in pairs],
+        "lenders": [pair[1] for pair in pairs],
         "windows": folder / "windows.npz",
         "metrics": table("metrics.tsv", pd.DataFrame(scores, columns=METRICS.split())),
         "curves": {"scbind": folder / "curves.npz"},

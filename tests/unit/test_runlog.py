@@ -1,4 +1,5 @@
 import errno
+import os
 import platform
 import resource
 import subprocess
@@ -44,6 +45,29 @@ def test_a_full_disk_is_one_line_whatever_writes(tmp_path, writer):
     assert code == 1 and not any("Traceback" in line for line in lines)
     assert lines[-1].startswith(f"ERROR {tmp_path}: cannot write: ")
     assert lines[-1].endswith("; free space (or quota) there and run again; the step starts anew")
+
+
+def test_a_file_that_one_may_not_read_is_one_line(tmp_path):
+    code, lines = run(tmp_path, "raise PermissionError(13, 'Permission denied', 'data/a.bed')")
+    remedy = "give this user the right to read it, or to write into its folder, and run again"
+    assert (code, lines[1:]) == (1, [f"ERROR data/a.bed: Permission denied; {remedy}"])
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
+def test_a_log_that_cannot_be_written_is_one_line(tmp_path):
+    code = "from scbind.core.runlog import logged\nwith logged('logs/x.log'): pass"
+    (tmp_path / "logs").mkdir(mode=0o500)
+    environment = {"PYTHONPATH": str(Path(scbind.__file__).parent.parent)}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=environment,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1 and done.stderr.startswith("ERROR logs/x.log: Permission denied; ")
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_what_is_our_fault_keeps_its_traceback(tmp_path):

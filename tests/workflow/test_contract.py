@@ -111,7 +111,7 @@ def test_rules_that_use_a_gpu_ask_for_it():
 def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
     """A file with an older time, as mv and rsync leave it, is not newer than the output."""
     of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|truth)"\]'
-    of_user += r"|sample_fragments\(|PLAN\.(?:chip|tracks\[|inputs\()|GIVEN\[wildcards"
+    of_user += r"|sample_fragments\(|(?:CHIP\b|PLAN\.(?:tracks\[|inputs\())|GIVEN\[wildcards"
     of_user += r'|PLAN\.samples\[[\w.]+\]\["(?:path|barcodes|labels)"'
     reading = {
         name
@@ -250,6 +250,7 @@ def test_the_snakefile_imports_only_light_modules():
     assert names == {
         "plan.checks",
         "plan.chromosomes",
+        "plan.cluster",
         "plan.paths",
         "plan.pending",
         "plan.receipts",

@@ -88,7 +88,7 @@ def test_only_the_shard_that_is_missing_runs_again(project):
     targets = [f"results/binding/demo/shards/{i}-of-3.npz" for i in (1, 2, 3)]
     reference, cells = "results/reference/demo", "results/cells/demo"
     inputs = [f"{reference}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
-    inputs += [f"{cells}/{name}" for name in ("position.npy", "cell.npy", "cells.h5ad")]
+    inputs += [f"{cells}/{name}" for name in ("position.npy", "cell.npy", "lenders.h5ad")]
     inputs += [
         f"results/binding/{name}" for name in ("readout.npy", "readout.json", "windows.npz", "reference.npz")
     ]

@@ -123,7 +123,7 @@ rule score_cells:
         binding=f"results/binding/{TRUTH_SAMPLE}.zarr",
         position=f"results/cells/{TRUTH_SAMPLE}/position.npy",
         cell=f"results/cells/{TRUTH_SAMPLE}/cell.npy",
-        cells=f"results/cells/{TRUTH_SAMPLE}/cells.h5ad",
+        lenders=f"results/cells/{TRUTH_SAMPLE}/lenders.h5ad",
         windows="results/binding/windows.npz",
         weights=expand("results/models/{model}/model.safetensors", model=MODELS[1:]),
         calibrations=expand("results/models/{model}/calibration.json", model=MODELS[1:]),

@@ -129,7 +129,7 @@ rule embed_cells:
         "../scripts/embed_cells.py"
 
 
-# The cells of one sample, and the lenders of each cell.
+# The cells of one sample.
 rule sample_cells:
     input:
         embedding=lambda wildcards: f"results/embedding/{PLAN.samples[wildcards.sample]['group']}.h5ad",
@@ -141,6 +141,28 @@ rule sample_cells:
         "logs/sample_cells/{sample}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000, 4),
+        runtime=60,
+    params:
+        code=source_digest("cells.lenders", script="sample_cells"),
+    script:
+        "../scripts/sample_cells.py"
+
+
+# The cells that each cell borrows from. Only what predicts binding reads this file: cell types and peaks do not depend on
+# what cells borrow.
+rule find_lenders:
+    input:
+        cells="results/cells/{sample}/cells.h5ad",
+    output:
+        lenders="results/cells/{sample}/lenders.h5ad",
+    log:
+        "logs/find_lenders/{sample}.log",
+    benchmark:
+        "logs/find_lenders/{sample}.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
     threads: 4
     resources:
         mem_mb=memory(4000, 4),
@@ -149,6 +171,6 @@ rule sample_cells:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
         weights=lookup("infer/weights", within=SETTINGS),
-        code=source_digest("cells.lenders", script="sample_cells"),
+        code=source_digest("cells.lenders", script="find_lenders"),
     script:
-        "../scripts/sample_cells.py"
+        "../scripts/find_lenders.py"

@@ -17,6 +17,7 @@ from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
+from scbind.plan.cluster import check_slurm
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
 from scbind.plan.paths import DEMO_FOLDER
@@ -261,6 +262,16 @@ def held_out_chromosomes():
     """Return the chromosomes that are held out from training in all lines."""
     rules = [parse_rule(rule, "splits.test", list(PLAN.tracks)) for rule in SETTINGS["splits"]["test"]]
     return [rule.chrom for rule in rules if rule.line == "*" and rule.start is None]
+
+
+def check_cluster():
+    """Refuse a run on SLURM whose jobs would wait for ever."""
+    if workflow.executor_plugin.name == "slurm":
+        threads = {job.rule.name: job.threads for job in workflow.dag.needrun_jobs() if not job.is_local}
+        try:
+            check_slurm(threads, getattr(workflow.executor_settings, "status_command", None))
+        except InputError as error:
+            raise WorkflowError(f"ERROR {error}") from None
 
 
 def say_pending():

@@ -63,7 +63,7 @@ rule reference_profile:
         windows="results/binding/windows.npz",
         position=per_sample("results/cells/{sample}/position.npy", PLAN.binding_samples),
         cell=per_sample("results/cells/{sample}/cell.npy", PLAN.binding_samples),
-        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        lenders=per_sample("results/cells/{sample}/lenders.h5ad", PLAN.binding_samples),
     output:
         profile="results/binding/reference.npz",
     log:
@@ -99,7 +99,7 @@ rule infer_binding:
         profile="results/binding/reference.npz",
         position="results/cells/{sample}/position.npy",
         cell="results/cells/{sample}/cell.npy",
-        cells="results/cells/{sample}/cells.h5ad",
+        lenders="results/cells/{sample}/lenders.h5ad",
     output:
         shard="results/binding/{sample}/shards/{scatteritem}.npz",
     log:

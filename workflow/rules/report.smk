@@ -3,6 +3,7 @@ rule write_report:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
         cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        lenders=per_sample("results/cells/{sample}/lenders.h5ad", PLAN.binding_samples),
         windows="results/binding/windows.npz",
         metrics=(
             "results/evaluation/metrics.tsv"

@@ -11,7 +11,7 @@ with logged(snakemake.log[0]):
         NetworkFiles(
             given.weights, given.calibration, given.readout, given.windows, snakemake.params.reference
         ),
-        {"position": given.position, "cell": given.cell, "cells": given.cells},
+        {"position": given.position, "cell": given.cell, "cells": given.lenders},
         given.profile,
         snakemake.output.shard,
         ShardOptions(**snakemake.params.options),

@@ -6,7 +6,7 @@ with logged(snakemake.log[0]):
     from scbind.core.devices import prediction_device
 
     given = snakemake.input
-    files = zip(given.position, given.cell, given.cells, strict=True)
+    files = zip(given.position, given.cell, given.lenders, strict=True)
     samples = {
         sample: dict(zip(("position", "cell", "cells"), paths, strict=True))
         for sample, paths in zip(snakemake.params.samples, files, strict=True)

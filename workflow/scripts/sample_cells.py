@@ -3,11 +3,4 @@ from scbind.core.runlog import logged
 with logged(snakemake.log[0]):
     from scbind.cells.lenders import sample_cells
 
-    sample_cells(
-        snakemake.input.embedding,
-        snakemake.wildcards.sample,
-        snakemake.output.cells,
-        target_fragments=snakemake.params.borrow_fragments,
-        max_neighbours=snakemake.params.max_neighbours,
-        weights=snakemake.params.weights,
-    )
+    sample_cells(snakemake.input.embedding, snakemake.wildcards.sample, snakemake.output.cells)

@@ -4,7 +4,7 @@ with logged(snakemake.log[0]):
     from scbind.demo.truth import ScoredFiles, ScoreOptions, score_cells
 
     given = snakemake.input
-    kinds = ("binding", "truth", "position", "cell", "cells", "windows")
+    kinds = ("binding", "truth", "position", "cell", "lenders", "windows")
     networks = zip(given.weights, given.calibrations, strict=True)
     score_cells(
         ScoredFiles(*(given[kind] for kind in kinds), reference=snakemake.params.reference),

@@ -21,6 +21,7 @@ with logged(snakemake.log[0]):
     files = ReportFiles(
         activity=given.activity,
         cells=given.cells,
+        lenders=given.lenders,
         windows=given.windows,
         tables={name: given[name] for name in names if given[name]} | truth,
         curves=dict(zip([*snakemake.params.tested, *snakemake.params.baselines], curves, strict=True)),

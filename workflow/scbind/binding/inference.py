@@ -96,7 +96,7 @@ def infer_shard(
     files
         The files of the network, the windows and the reference.
     sample
-        ``position``, ``cell`` and ``cells``: paths of the sample's insertions and of ``cells.h5ad``.
+        ``position``, ``cell`` and ``cells``: paths of the sample's insertions and of ``lenders.h5ad``.
     profile
         ``reference.npz`` of :func:`scbind.binding.referenceprofile.reference_profile`.
     output

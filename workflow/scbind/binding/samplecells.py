@@ -26,7 +26,7 @@ class SampleCells:
     Attributes
     ----------
     path
-        The ``cells.h5ad``.
+        The ``lenders.h5ad``.
     signal
         The insertions of all cells.
     density
@@ -52,7 +52,7 @@ class SampleCells:
         """
         passing, borrow = passing_rows(cells), read_borrow(cells)
         if borrow is None:
-            raise InputError(cells, "has no obsp['borrow']", "run the embedding of the sample again")
+            raise InputError(cells, "has no obsp['borrow']", "run the rule find_lenders again")
         signal = CellSignal.open(position, cell, borrow.shape[0], sizes)
         if (largest := signal.largest_row()) >= borrow.shape[0]:
             raise InputError(

@@ -14,6 +14,7 @@ from pathlib import Path
 from scbind.core.children import end_with_run
 from scbind.core.errors import InputError, printable, redacted
 
+DENIED = (errno.EACCES, errno.EPERM)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 # What numpy, pysam and torch say of a write that fell short; they give no number.
 FELL_SHORT = re.compile(
@@ -25,14 +26,21 @@ FELL_SHORT = re.compile(
 def logged(log_path: str | Path) -> Iterator[None]:
     """Send stdout and stderr, also those of child processes, to a log file. Its first line names the environment.
 
-    An :class:`InputError` ends the process with its one line instead of a traceback, and so does a disk that takes no
-    more; any other error keeps its traceback, because then the fault is ours. If the run ends, so does the job.
+    An :class:`InputError` ends the process with its one line instead of a traceback. So does a disk that takes no more,
+    and a file that this user may not read or write. Any other error keeps its traceback, because then the fault is
+    ours. If the run ends, so does the job.
     """
     end_with_run()
-    Path(log_path).parent.mkdir(parents=True, exist_ok=True)
     # a process that trains on a further GPU runs the same script again, and must not empty the log of the first
     empty = 0 if "LOCAL_RANK" in os.environ else os.O_TRUNC
-    handle = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | empty, 0o666)
+    try:
+        Path(log_path).parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(log_path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | empty, 0o666)
+    except OSError as error:
+        if (known := denied(error) or full_disk(error)) is None:
+            raise
+        say(f"ERROR {known}")
+        sys.exit(1)
     sys.stdout.flush()
     sys.stderr.flush()
     os.dup2(handle, 1)
@@ -43,12 +51,21 @@ def logged(log_path: str | Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        known = error if isinstance(error, InputError) else full_disk(error)
+        known = error if isinstance(error, InputError) else denied(error) or full_disk(error)
         if known is None:
             raise
         with suppress(OSError):  # the log may lie on the full disk
             say(f"ERROR {known}")
         sys.exit(1)
+
+
+def denied(error: BaseException) -> InputError | None:
+    """Return what to say if this user may not read or write a file, else None."""
+    path = getattr(error, "filename", None)
+    if getattr(error, "errno", None) not in DENIED or not path:
+        return None
+    remedy = "give this user the right to read it, or to write into its folder, and run again"
+    return InputError(path, os.strerror(error.errno), remedy)
 
 
 def full_disk(error: BaseException) -> InputError | None:

@@ -47,7 +47,7 @@ class ScoredFiles:
     truth
         The ``truth`` folder of the demo.
     position, cell, cells
-        ``position.npy``, ``cell.npy`` and ``cells.h5ad`` of ``results/cells/{sample}``.
+        ``position.npy``, ``cell.npy`` and ``lenders.h5ad`` of ``results/cells/{sample}``.
     windows
         ``results/binding/windows.npz``.
     reference
@@ -129,7 +129,7 @@ def score_cells(
     true = TrueSites.of(known, barcodes(store.obs)[rows], chosen, genome.sizes)
     sample = SampleCells.open(files.position, files.cell, files.cells, genome.sizes, genome.known_lengths())
     of_barcode = pd.Series(sample.passing, index=read_passing_cells(files.cells)[0].index)
-    own = of_barcode.loc[store.obs.index[rows]].to_numpy()  # rows of cells.h5ad
+    own = of_barcode.loc[store.obs.index[rows]].to_numpy()  # rows of lenders.h5ad
     baseline = _accessibility(sample, own, chosen, genome.sizes)
     few = np.sort(np.random.default_rng(options.seed).permutation(len(rows))[: options.network_cells])
     last = list(scopes)[-1]

@@ -90,7 +90,7 @@ class Plan:
         rows = [(line, None, row["path"], row["note"]) for line, rows in self.tracks.items() for row in rows]
         rows += [(row["cell_line"], row["tf"], row["path"], row["source"]) for row in self.chip]
         listed = []
-        for line, tf, path, source in rows:
+        for line, tf, path, source in sorted(rows, key=lambda row: (bool(row[1]), str(row[:3]))):
             name = path.rpartition("/")[2]
             entry = {"cell_line": line, "tf": tf, "file": name, "source": source}
             fetched = self.sources.get(name, {}) if path == f"resources/{name}" else {}

@@ -38,6 +38,8 @@ class ReportFiles:
         ``results/activity/{sample}.h5ad`` of at least one sample. Required.
     cells
         ``results/cells/{sample}/cells.h5ad`` of the same samples.
+    lenders
+        ``lenders.h5ad`` beside them.
     windows
         ``results/binding/windows.npz``. Only the number of windows is used.
     tables
@@ -66,6 +68,7 @@ class ReportFiles:
 
     activity: Sequence[str | Path]
     cells: Sequence[str | Path] = ()
+    lenders: Sequence[str | Path] = ()
     windows: str | Path | None = None
     tables: Mapping[str, str | Path] = field(default_factory=dict)
     curves: Mapping[str, str | Path] = field(default_factory=dict)
@@ -103,7 +106,7 @@ def write_report(output: str | Path, files: ReportFiles, figures_dir: str | Path
 
 
 def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
-    obs, borrowed = read_cells(files.cells)
+    obs, borrowed = read_cells(files.cells, files.lenders)
     return Inputs(
         data=read_activity(list(files.activity)),
         cells=obs,

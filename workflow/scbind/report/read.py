@@ -100,8 +100,10 @@ def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:
     return {measure: sorted(values) for measure, values in found.items()}
 
 
-def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple | None]:
-    """Read all cells of ``cells.h5ad`` files, and what the passing cells borrow.
+def read_cells(
+    paths: Sequence[str | Path], lenders: Sequence[str | Path] = ()
+) -> tuple[pd.DataFrame | None, tuple | None]:
+    """Read all cells of ``cells.h5ad`` files, and what the passing cells borrow, from ``lenders.h5ad`` files.
 
     Returns
     -------
@@ -112,12 +114,8 @@ def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple 
         that contribute, including the cell itself (int64). None if no file says what cells borrow.
     """
     tables, own, total, merged = [], [], [], []
-    for path in paths:
-        obs = read_obs(path)
-        obs["cell_type"] = cell_types_of(obs, path)
-        obs["sample"] = obs["sample"].astype(str) if "sample" in obs else Path(path).parent.name
-        tables.append(obs)
-        borrow = read_borrow(path)
+    for path in lenders:
+        obs, borrow = read_obs(path), read_borrow(path)
         if borrow is not None and "n_fragments" in obs:
             fragments = obs["n_fragments"].to_numpy(dtype=np.float64)
             count = np.asarray((borrow > 0).sum(axis=1)).ravel()
@@ -125,6 +123,11 @@ def read_cells(paths: Sequence[str | Path]) -> tuple[pd.DataFrame | None, tuple 
             own.append(fragments[some])
             total.append(np.asarray(borrow @ fragments).ravel()[some])
             merged.append(count[some])
+    for path in paths:
+        obs = read_obs(path)
+        obs["cell_type"] = cell_types_of(obs, path)
+        obs["sample"] = obs["sample"].astype(str) if "sample" in obs else Path(path).parent.name
+        tables.append(obs)
     borrowed = tuple(map(np.concatenate, (own, total, merged))) if own and sum(map(len, own)) else None
     return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
 
