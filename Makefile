@@ -1,4 +1,4 @@
-# make demo | demo-full | test | test-designs | lint | format | lock | docs | docs-reference | clean
+# make demo | demo-full | test | test-designs | test-reruns | lint | format | lock | docs | docs-reference | clean
 # Use more cores: CORES=4 make demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -15,7 +15,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help env demo demo-full test test-designs lint format lock docs docs-reference clean
+.PHONY: help env demo demo-full test test-designs test-reruns lint format lock docs docs-reference clean
 
 help:
 	@echo "make env     install scbind into .venv"
@@ -50,9 +50,12 @@ lint: env
 test-designs: env
 	pytest -q -m designs
 
+test-reruns: env
+	pytest -q -m reruns
+
 test: lint
 	pytest -q -n $(CORES) --dist loadgroup -m "not demo"
-	pytest -q -m "demo and not designs"
+	pytest -q -m "demo and not designs and not reruns"
 
 format: env
 	ruff check --fix

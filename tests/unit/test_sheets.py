@@ -1,5 +1,6 @@
 import copy
 import gzip
+import json
 import os
 import subprocess
 import sys
@@ -583,3 +584,15 @@ def test_a_quoted_field_after_a_space_is_one_field(tmp_path):
     path.write_text('name, url, note\na.txt, https://x.org/a, "one, two"\n')
     ((_, row),) = sheetrows.read_table(path, "sources")
     assert (row["name"], row["note"]) == ("a.txt", "one, two")
+
+
+def test_keys_in_another_order_are_the_same_configuration():
+    """A rule compares what it is given as text. Only the first of the models is told apart."""
+
+    def turned(part):
+        return {key: turned(part[key]) for key in reversed(part)} if isinstance(part, dict) else part
+
+    given = CONFIG | {"motifs": {"aliases": {"A": "B", "C": "D"}}, "dataset": {"step": 100, "window": 200}}
+    assert json.dumps(settings.check_config(turned(given))) == json.dumps(settings.check_config(given))
+    two = CONFIG | {"models": {"b": {}, "a": {}}, "infer": {"model": "a"}}
+    assert list(settings.check_config(two)["models"]) == ["b", "a"]

@@ -38,7 +38,13 @@ RERUN = [  # key, new value, the rules that run again
     ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
     ("peaks.consensus_width", 400, {"consensus_peaks", "annotate_peaks", "choose_windows"} | AFTER_WINDOWS),
     ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
+    (
+        "infer.borrow_fragments",
+        9000,
+        {"find_lenders", "reference_profile", "infer_binding"} | AFTER_BINDING,
+    ),
     ("models.scbind.workers", 2, set()),
+    ("models.scbind.require_gpu", True, set()),
     ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
     ("dataset.min_mappability", 0.9, set()),  # there is no mappability that it could be held against
     (  # the matrices of the network start from them

@@ -74,7 +74,7 @@ def load_schema(path: str | Path = SCHEMA) -> dict:
 
 
 def check_config(config: dict, label: str = "config/config.yaml", schema: dict | None = None) -> dict:
-    """Return a copy of ``config`` with every default of the schema filled in.
+    """Return a copy of ``config`` with every default of the schema filled in, in the order of the schema.
 
     Parameters
     ----------
@@ -122,7 +122,7 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
             f"give {window} or more; context minus window must be even",
             "key dataset.context",
         )
-    return filled
+    return _in_order(filled, schema)
 
 
 def _refuse_training_keys(models, label: str) -> None:
@@ -234,6 +234,23 @@ def fill_defaults(value, schema: dict) -> None:
     if isinstance(extra, dict):
         for key in value.keys() - schema.get("properties", {}).keys():
             fill_defaults(value[key], extra)
+
+
+def _in_order(value, schema: dict):
+    """Return a part of a configuration with its keys in the order of the schema.
+
+    A rule that carries a part as a parameter would run again if the user wrote the same keys in another order. Models
+    keep their order: the first one is applied to cells.
+    """
+    if not isinstance(value, dict):
+        return value
+    properties = schema.get("properties", {})
+    others = schema.get("additionalProperties") or {}
+    known = {key: _in_order(value[key], properties[key]) for key in properties if key in value}
+    free = [key for key in value if key not in properties]
+    if "patternProperties" in schema:
+        free.sort()
+    return known | {key: _in_order(value[key], others if isinstance(others, dict) else {}) for key in free}
 
 
 def default_options(kind: type, section: str, **changes):

@@ -1,0 +1,204 @@
+"""The table of reruns: for each key of the schema and each column of the sheets, exactly the rules that run again.
+
+``reruns.tsv`` was generated and reviewed. To write it again after a change of the workflow, and then to review it:
+
+    SCBIND_WRITE_RERUNS=1 pytest -q -m reruns
+
+Nothing is computed: all files of a run are empty, and Snakemake is told that they were made now (``--touch``). So the
+table shows what a dry run plans. Behind the list of cell types, fewer jobs may run in the end: if the list is the same,
+Snakemake stops there.
+"""
+
+import csv
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+from scbind.plan import settings
+
+pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.reruns, pytest.mark.xdist_group("reruns")]
+
+TABLE = Path(__file__).with_name("reruns.tsv")
+WRITE = bool(os.environ.get("SCBIND_WRITE_RERUNS"))
+FOLDERS = re.compile(r"^results/dataset|/truth|/figures|\.zarr|/tracks|/pieces$")
+TYPES = """cell_type\tslug\tn_cells\tn_fragments\tsamples\tstatus\tmerged_into\treason
+B\tB\t90\t900000\tdemo\town\t\t
+T\tT\t90\t900000\tdemo\town\t\t
+"""
+BULKS = """pseudobulk\tcell_type\treplicate\tsamples\tn_cells\tn_fragments\tlarge
+B\tB\t\tdemo\t90\t900000\tyes
+T\tT\t\tdemo\t90\t900000\tyes
+"""
+TEXTS = {"results/cells/cell_types.tsv": TYPES, "results/cells/pseudobulks.tsv": BULKS}
+# What no rule depends on alone: the record of settings changes with any of them, and the report shows it.
+ALWAYS = {"all", "record_provenance", "write_report"}
+LEFT_OUT = {
+    "data",  # a prefix of paths
+    "panel",  # rows of the sheets, below
+    "demo.chromosome_mb",  # another genome
+    "genome.fasta",  # files of the user: tests of files that were replaced
+    "genome.chrom_sizes",
+    "genome.mappability",
+    "evaluate.truth",
+    "evaluate.published",  # cell lines that the demo lacks
+    "evaluate.sample",
+    "infer.model",
+    "models.<name>.bundle",
+}
+VALUES = {
+    "genome.name": "other",
+    "genome.species": "mouse",
+    "genome.exclude": None,
+    "genome.genes": None,
+    "motifs.release": "JASPAR2022",
+    "motifs.path": "config/README.txt",
+    "motifs.aliases": {"SPI1": "CTCF"},
+    "dataset.window": 100,
+    "dataset.step": 100,
+    "dataset.context": 1200,
+    "dataset.experiments": "majority",
+    "splits.test": ["*:chr4"],
+    "splits.valid": ["LINE_A:chr3"],
+    "splits.train": ["LINE_A:chr1"],
+    "peaks.promoter": [1000, 100],
+    "cells.neighbour_chromosomes": ["chr1", "chr2"],
+    "cells.barcode_tag": "XB",
+    "evaluate.depths": [1.0, 0.1],
+    "models.<name>.licence": "MIT",
+    "models.<name>.precision": "32-true",
+}
+
+
+def key_cases():
+    """Key of the configuration -> another value."""
+    config = yaml.safe_load((settings.SCHEMA.parents[2] / "config/config.yaml").read_text())
+    cases = {}
+    for key, leaf in settings.list_keys():
+        if key in LEFT_OUT or key.startswith(("sheets.", "panels.")):
+            continue
+        name = key.replace("<name>", "scbind")
+        part = config
+        for step in name.split("."):
+            part = part.get(step) if isinstance(part, dict) else None
+        cases[name] = VALUES[key] if key in VALUES else another(part, leaf)
+    return cases
+
+
+def another(now, leaf):
+    """A value of a key that differs from what it is now."""
+    now = leaf.get("default") if now is None else now
+    if "enum" in leaf:
+        return next(value for value in leaf["enum"] if value != now)
+    if isinstance(now, bool):
+        return not now
+    if isinstance(now, int):
+        return now + 1
+    if isinstance(now, float):
+        return round(now * 0.9, 6)
+    kinds = leaf.get("type", [])
+    return next(
+        (value for kind, value in (("boolean", True), ("integer", 3), ("number", 0.5)) if kind in kinds), "x"
+    )
+
+
+SHEETS = {  # sheet and what is done to it -> (file, edit of its rows)
+    "chip: rows in another order": ("chip", lambda rows: rows.reverse()),
+    "chip: a note": ("chip", lambda rows: rows[0].update(note="new")),
+    "chip: source": ("chip", lambda rows: rows[0].update(source="new")),
+    "chip: a row less": ("chip", lambda rows: rows.pop()),
+    "tracks: a note": ("tracks", lambda rows: rows[0].update(note="new")),
+    "tracks: region": ("tracks", lambda rows: rows[0].update(region="chr1:0-100000")),
+    "samples: donor": ("samples", lambda rows: rows[0].update(donor="d1")),
+    "samples: condition": ("samples", lambda rows: rows[0].update(condition="c1")),
+    "samples: group": ("samples", lambda rows: rows[0].update(group="other")),
+    "samples: a note": ("samples", lambda rows: rows[0].update(note="new")),
+}
+OPTIONS = {
+    "--set-scatter cells=3": ["--set-scatter", "cells=3"],
+    "--resources gpu=0": ["--resources", "gpu=0"],
+    "--set-threads train_model=1": ["--set-threads", "train_model=1"],
+    "--set-resources train_model:mem_mb=1": ["--set-resources", "train_model:mem_mb=1"],
+}
+
+
+def lay(project, text):
+    """Make the outputs of planned jobs, empty."""
+    for output in re.findall(r"^    output: (.*)$", text, re.M):
+        for name in output.split(", "):
+            path = project.folder / name.split(" (")[0]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if FOLDERS.search(name):
+                path.mkdir(exist_ok=True)
+            elif not path.exists():
+                path.write_text(TEXTS.get(name, name))
+
+
+@pytest.fixture(scope="module")
+def laid(tmp_path_factory, new_project):
+    """A run of the demo that is complete in the eyes of Snakemake."""
+    project = new_project(tmp_path_factory.mktemp("reruns"))
+    for _ in range(2):  # up to the cell types, and behind them
+        lay(project, project.snakemake("--dry-run").stdout)
+        project.snakemake("--touch")
+    assert project.jobs() == {}
+    shutil.copytree(project.folder / "config", project.folder / "kept")
+    return project
+
+
+def expected():
+    with open(TABLE, newline="") as handle:
+        return {row["change"]: row["rules"].split() for row in csv.DictReader(handle, delimiter="\t")}
+
+
+def edit_sheet(project, name, edit):
+    with open(project.folder / f"kept/{name}.tsv", newline="") as handle:
+        rows = list(csv.DictReader(handle, delimiter="\t"))
+    edit(rows)
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    with open(project.folder / f"config/{name}.tsv", "w", newline="") as handle:
+        writer = csv.DictWriter(handle, columns, delimiter="\t", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+CASES = {
+    **{f"{key} = {json.dumps(value)}": (key, value) for key, value in key_cases().items()},
+    **SHEETS,
+    **OPTIONS,
+}
+FOUND = {}
+
+
+@pytest.mark.parametrize("change", CASES)
+def test_a_change_reruns_exactly_what_depends_on_it(laid, change):
+    arguments = []
+    if change in SHEETS:
+        edit_sheet(laid, *SHEETS[change])
+    elif change in OPTIONS:
+        arguments = OPTIONS[change]
+    else:
+        arguments = ["--configfile", laid.edited(*CASES[change])]
+    try:
+        reply = laid.snakemake("--dry-run", *arguments, check=False)
+        assert reply.returncode == 0, reply.stdout[-600:]
+    finally:
+        shutil.copytree(laid.folder / "kept", laid.folder / "config", dirs_exist_ok=True)
+    blocks = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", reply.stdout, re.M)
+    found = sorted(set(blocks) - ALWAYS) or (["record"] if "record_provenance" in blocks else ["nothing"])
+    if WRITE:
+        FOUND[change] = found
+        with open(TABLE, "w") as handle:
+            handle.write(
+                "change\trules\n" + "".join(f"{name}\t{' '.join(rules)}\n" for name, rules in FOUND.items())
+            )
+    else:
+        assert found == expected()[change]
+
+
+def test_the_table_has_a_row_for_every_change():
+    if not WRITE:
+        assert list(expected()) == list(CASES)
