@@ -143,7 +143,7 @@ def laid(tmp_path_factory, new_project):
     project = new_project(tmp_path_factory.mktemp("reruns"))
     for _ in range(2):  # up to the cell types, and behind them
         lay(project, project.snakemake("--dry-run").stdout)
-        project.snakemake("--touch")
+        project.snakemake("--touch", "--forceall")
     assert project.jobs() == {}
     shutil.copytree(project.folder / "config", project.folder / "kept")
     return project
