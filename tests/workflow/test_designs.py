@@ -5,6 +5,8 @@ import csv
 import gzip
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from processes import below, lives, waited
 from scipy.sparse import issparse
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("designs")]
@@ -345,3 +348,47 @@ def test_a_bundle_gives_the_results_of_the_model_it_was_made_from(tmp_path, smal
     kept = [[row for row in rows if (row["cell_line"], row["split"]) in held_out] for rows in (here, there)]
     assert len(kept[0]) > 10 and kept[0] == kept[1]
     assert "windows left out because the training of other saw them" in applied.log("build_dataset/dataset")
+
+
+def kill_in_every_rule(design: Design, *arguments: str) -> set[str]:
+    """Run the design, and kill the main process soon after the first job of each rule begins; return these rules."""
+    killed, moments = set(), np.random.default_rng(0)
+    while True:
+        with open(design.folder / "said.txt", "w") as said:
+            run = subprocess.Popen(**design.project.call(*arguments), stdout=said, stderr=subprocess.STDOUT)
+        begun = set()
+        while run.poll() is None and not begun:
+            time.sleep(0.05)
+            logs = design.folder.glob("logs/*/**/*.log")
+            begun = {
+                path.relative_to(design.folder).parts[1] for path in logs if path.stat().st_size
+            } - killed
+        if not begun:
+            assert run.returncode == 0, (design.folder / "said.txt").read_text()[-3000:]
+            return killed
+        time.sleep(moments.uniform(0, 4))  # while Python starts, works, or writes
+        jobs = below(run.pid)
+        run.kill()
+        run.wait()
+        assert waited(lambda jobs=jobs: not any(map(lives, jobs)), 60), f"a job of {begun} runs on"
+        killed |= begun
+
+
+@pytest.mark.designs
+def test_a_run_that_is_killed_in_every_rule_has_the_same_bytes(tmp_path, small_data, new_project):
+    """In another folder, with another number of cores and of parts of a sample."""
+    plain = Design(new_project(tmp_path / "plain"), small_data)
+    plain.run()
+    other = Design(new_project(tmp_path / "other" / "longer"), small_data)
+    other.run("--dry-run")
+    rules = kill_in_every_rule(other, "--cores", "1", "--set-scatter", "cells=3")
+    assert (
+        rules >= {path.name for path in (plain.folder / "logs").iterdir() if path.is_dir()}
+        and len(rules) > 30
+    )
+    here, there = (design.folder / "results" for design in (plain, other))
+    files = [path.relative_to(here) for path in sorted(here.rglob("*")) if path.is_file()]
+    files = [path for path in files if "shards" not in path.parts]  # as many as were asked for
+    differ = [str(path) for path in files if (here / path).read_bytes() != (there / path).read_bytes()]
+    assert len(files) > 100 and not differ
+    assert not list(there.rglob("*.partial.*"))
