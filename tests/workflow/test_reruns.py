@@ -73,8 +73,19 @@ VALUES = {
 }
 
 
+# Sections that one rule gets as a whole: all keys are changed at once.
+TOGETHER = (
+    "models.scbind.options",
+    "models.scbind.sampling",
+    "analysis.populations",
+    "analysis.targets",
+    "analysis.motifs",
+    "demo",
+)
+
+
 def key_cases():
-    """Key of the configuration -> another value."""
+    """Name of a change -> keys of the configuration and their other values."""
     config = yaml.safe_load((settings.SCHEMA.parents[2] / "config/config.yaml").read_text())
     cases = {}
     for key, leaf in settings.list_keys():
@@ -84,7 +95,10 @@ def key_cases():
         part = config
         for step in name.split("."):
             part = part.get(step) if isinstance(part, dict) else None
-        cases[name] = VALUES[key] if key in VALUES else another(part, leaf)
+        value = VALUES[key] if key in VALUES else another(part, leaf)
+        section = next((section for section in TOGETHER if name.startswith(f"{section}.")), None)
+        change = f"{section}: every key" if section else f"{name} = {json.dumps(value)}"
+        cases.setdefault(change, {})[name] = value
     return cases
 
 
@@ -165,11 +179,7 @@ def edit_sheet(project, name, edit):
         writer.writerows(rows)
 
 
-CASES = {
-    **{f"{key} = {json.dumps(value)}": (key, value) for key, value in key_cases().items()},
-    **SHEETS,
-    **OPTIONS,
-}
+CASES = {**key_cases(), **SHEETS, **OPTIONS}
 FOUND = {}
 
 
@@ -181,7 +191,16 @@ def test_a_change_reruns_exactly_what_depends_on_it(laid, change):
     elif change in OPTIONS:
         arguments = OPTIONS[change]
     else:
-        arguments = ["--configfile", laid.edited(*CASES[change])]
+        config = yaml.safe_load((laid.folder / "config/config.yaml").read_text())
+        for key, value in CASES[change].items():
+            *sections, last = key.split(".")
+            part = config
+            for section in sections:
+                part = part.setdefault(section, {})
+            part[last] = value
+        path = laid.folder / "edited.yaml"
+        path.write_text(yaml.safe_dump(config))
+        arguments = ["--configfile", path]
     try:
         reply = laid.snakemake("--dry-run", *arguments, check=False)
         assert reply.returncode == 0, reply.stdout[-600:]
