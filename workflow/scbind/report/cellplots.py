@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster import hierarchy
 
-from scbind.report.style import NEUTRAL, PALETTE, colours_of, legend_outside, new_figure, styled
+from scbind.report.style import MANY, NEUTRAL, PALETTE, colours_of, legend_outside, new_figure, styled
 
 UNKNOWN_TYPE = "no type"
 QC_MEASURES = {  # column of the cell table: axis label, whether the axis is logarithmic
@@ -49,7 +49,7 @@ def umap_types(
 ) -> Figure:
     """Draw cells in UMAP, coloured by group.
 
-    If there are more groups than colours, each group has a number in the legend and at the median of its cells. Short
+    If there are more than sixteen groups, each group has a number in the legend and at the median of its cells. Short
     names stand there instead of numbers.
 
     Parameters
@@ -74,7 +74,7 @@ def umap_types(
     _bare(axis)
     axis.set_title(title)
     counts = pd.Series(labels).value_counts().sort_index()
-    crowded, short = len(counts) > len(PALETTE), counts.index.str.len().max() <= SHORT_NAME
+    crowded, short = len(counts) > MANY, counts.index.str.len().max() <= SHORT_NAME
     if crowded and short:  # P2 before P10
         counts = counts.sort_index(key=lambda names: names.str.len(), kind="stable")
     handles = []
@@ -281,13 +281,13 @@ def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
 def motif_support(table: pd.DataFrame) -> Figure:
     """Draw the odds ratio of each TF's own motif per cell type (colour). Points are filled if adjusted p < 0.05.
 
-    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic. If there are more cell types than colours,
+    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic. If there are more than sixteen cell types,
     the figure is a heatmap of TFs and types.
     """
     own = table[table["own"].astype(bool)]
     order = own.groupby("tf")["odds_ratio"].median().sort_values().index
     kinds = sorted(own["cell_type"].unique())
-    if len(kinds) > len(PALETTE):
+    if len(kinds) > MANY:
         return _motif_heatmap(own, order[::-1])
     figure = new_figure(8.6, 0.26 * len(order) + 1.5)
     axis = figure.subplots()

@@ -22,7 +22,9 @@ def quality(inputs: Inputs) -> Section | None:
         table = obs.groupby("sample").agg(**kept)
         medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
         section.tables = [
-            html_table("Per sample (medians over passing cells)", table.join(medians).reset_index())
+            html_table(
+                "Per sample (medians over passing cells)", table.join(medians).reset_index(), name="samples"
+            )
         ]
         if "reason" in obs and (~passing).any():
             # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
@@ -61,5 +63,5 @@ def pseudobulk(inputs: Inputs) -> Section | None:
         "If a type has several large replicates, a peak is kept only if enough of them have it "
         "(peaks.min_replicates)."
     ]
-    section.tables = [html_table("Source of the peaks", inputs.peaks)]
+    section.tables = [html_table("Source of the peaks", inputs.peaks, name="peaks")]
     return section

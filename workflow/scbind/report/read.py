@@ -57,6 +57,12 @@ class Inputs:
         Thresholds of each quality measure.
     origin
         Where the model for cells comes from, if it was trained elsewhere.
+    matrices
+        Known motif of each TF: log2 odds, float32 (4, length).
+    target
+        Fragments that a cell borrows up to (``infer.borrow_fragments``).
+    frames
+        Cell line to the Tn5 shift of its input files, as its ``track.json`` says.
     """
 
     data: Activity
@@ -72,6 +78,14 @@ class Inputs:
     draw: Callable
     limits: dict[str, list[float]] = field(default_factory=dict)
     origin: Origin | None = None
+    matrices: dict[str, np.ndarray] = field(default_factory=dict)
+    target: float | None = None
+    frames: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the cells are simulated: only then is the truth known."""
+        return any(name.startswith("truth_") for name in self.tables)
 
     @property
     def tested(self) -> bool:
@@ -162,6 +176,25 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
             facts = {"reason": row.reason, "n_cells": int(row.n_cells), "n_fragments": int(row.n_fragments)}
             rows.append({"cell_type": row.cell_type, "source": source} | facts)
     return pd.DataFrame(rows) if rows else None
+
+
+def read_matrices(path: str | Path | None) -> dict[str, np.ndarray]:
+    """Return the known motif of each TF from ``motifs.npz``: log2 odds (4, length). Empty without a path."""
+    if path is None:
+        return {}
+    return {name[7:]: matrix for name, matrix in read_npz(path).items() if name.startswith("matrix/")}
+
+
+def read_frames(paths: Mapping[str, str | Path]) -> dict[str, list[str]]:
+    """Return the Tn5 shift of the input files of each cell line. ``paths`` maps a line to its ``track.json``."""
+    found = {}
+    for line, path in paths.items():
+        try:
+            about = json.loads(require(path, AGAIN).read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(path, f"is not JSON ({error})", AGAIN) from error
+        found[line] = [str(each.get("frame", "")) for each in about.get("inputs", [])]
+    return found
 
 
 def read_text(path: str | Path) -> tuple[str, str]:
