@@ -12,8 +12,9 @@ from scbind.report.choice import in_order, spaced
 from scbind.report.models import evaluation
 from scbind.report.page import _render
 from scbind.report.read import Inputs
-from scbind.report.style import DPI, PALETTE, colours_of
-from scbind.report.tables import MAX_ROWS, join_names, per_group
+from scbind.report.style import DPI, MANY, colours_of
+from scbind.report import tables as report_tables
+from scbind.report.tables import FIRST_ROWS, join_names, within_budget
 
 TFS = [f"TF{number:03}" for number in range(300)]
 TYPES = [f"type {number:02}" for number in range(25)]
@@ -170,7 +171,7 @@ def test_groups_without_a_colour_of_their_own_are_numbered():
         marks = {text.get_text(): text.xy for text in axis.texts}
         assert len(marks) == 20 and marks[label] == pytest.approx(np.median(points[kinds == 11], axis=0))
         assert legend in [text.get_text() for text in axis.get_legend().get_texts()]
-        few = kinds < len(PALETTE)
+        few = kinds < MANY
         assert not umap_types(points[few], names[few], colours_of(names), "x").axes[0].texts
     names = [f"P{kind}" for kind in kinds]
     legend = umap_types(points, names, colours_of(names), "x").axes[0].get_legend().get_texts()

@@ -1,4 +1,4 @@
-# One self-contained page from the results of this run.
+# One self-contained page from the results of this run, and the warnings at its top, which also end the run.
 rule write_report:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
@@ -21,8 +21,11 @@ rule write_report:
         population_cells="results/analysis/population_cells.tsv",
         targets=optional(TARGET_TABLE),
         motifs=optional(MOTIF_TABLE),
+        sites=optional(SITE_TABLE),
+        matrices=CELL_MOTIFS,
         types="results/cells/cell_types.tsv",
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
+        tracks=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
         truth=TRUTH_TABLES,
         cards=expand("results/models/{model}/card.md", model=MODELS),
         provenance=["results/provenance/config.yaml", "results/provenance/sheets.tsv"],
@@ -35,6 +38,7 @@ rule write_report:
             category="Figures",
             labels={"figure": "{figure}"},
         ),
+        warnings="results/warnings.tsv",
     log:
         "logs/write_report/report.log",
     benchmark:
@@ -50,7 +54,9 @@ rule write_report:
         applied_to={"genome": SETTINGS["genome"]["name"], "species": SETTINGS["genome"]["species"]},
         baselines=[*BASELINES, *ORACLE],
         cell_types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
-        template=template_digest("report.html.j2"),
+        cell_lines=list(PLAN.tracks),
+        borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
+        template=[template_digest(f"report.{part}") for part in ("html.j2", "css", "js")],
         code=source_digest("report.page"),
     script:
         "../scripts/write_report.py"

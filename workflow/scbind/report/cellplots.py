@@ -230,6 +230,66 @@ def _half_violin(axis, values: np.ndarray, base: float, colour: str) -> None:
 
 
 @styled
+def barcode_ranks(obs: pd.DataFrame) -> Figure:
+    """Draw the unique fragments of the barcodes of each sample, highest first, on logarithmic axes.
+
+    ``obs`` has ``sample``, ``n_fragments`` and optionally ``pass``. The line is thick where a barcode passes. The samples
+    are those of :func:`quality_samples`.
+    """
+    figure = new_figure(7.6, 4.2)
+    axis = figure.subplots()
+    samples = quality_samples(obs)
+    colours = colours_of(samples)
+    for name in samples:
+        part = obs[obs["sample"].astype(str) == name].sort_values("n_fragments", ascending=False, kind="stable")
+        height = part["n_fragments"].to_numpy(dtype=np.float64)
+        rank = 1 + np.arange(len(part))
+        axis.plot(rank, height, color=colours[name], linewidth=1, label=name)
+        if "pass" in part:
+            kept = part["pass"].to_numpy(dtype=bool)
+            axis.scatter(rank[kept], height[kept], s=9, color=colours[name], linewidths=0)
+    axis.set(xscale="log", yscale="log", xlabel="barcode, most fragments first", ylabel="unique fragments")
+    axis.grid(color="#EEEEEE")
+    axis.set_axisbelow(True)
+    axis.set_title("Barcode ranks")
+    legend_outside(axis, columns=-(-len(samples) // LEGEND_ROWS))
+    return figure
+
+
+@styled
+def tss_against_fragments(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None, columns: int = 4) -> Figure:
+    """Draw TSS enrichment against unique fragments: one panel per sample, the number of cells as colour.
+
+    ``obs`` has ``sample``, ``n_fragments`` and ``tss_enrichment``. ``limits`` are drawn as dashed lines. At most twelve
+    samples of :func:`quality_samples` are drawn.
+    """
+    samples = quality_samples(obs)[:12]
+    columns = min(columns, len(samples))
+    rows = -(-len(samples) // columns)
+    figure = new_figure(3.0 * columns + 1.2, 2.8 * rows + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    known = obs[(obs["n_fragments"] > 0) & obs["tss_enrichment"].notna()]
+    high = max(float(known["tss_enrichment"].quantile(0.999)), 1.0)
+    reach = np.log10(known["n_fragments"].min()), np.log10(known["n_fragments"].max()) + 0.01, 0, high
+    for axis, name in zip(axes.flat, samples, strict=False):
+        part = known[known["sample"].astype(str) == name]
+        axis.hexbin(
+            np.log10(part["n_fragments"]), part["tss_enrichment"], gridsize=40, bins="log", mincnt=1, cmap="viridis_r",
+            extent=reach, linewidths=0,
+        )  # fmt: skip
+        for limit in (limits or {}).get("n_fragments", []):
+            axis.axvline(np.log10(max(limit, 1)), color="#444444", linestyle="--", linewidth=1)
+        for limit in (limits or {}).get("tss_enrichment", []):
+            axis.axhline(limit, color="#444444", linestyle="--", linewidth=1)
+        axis.set_title(name)
+    for axis in axes.flat[len(samples) :]:
+        axis.set_visible(False)
+    figure.supxlabel("unique fragments (log10)", fontsize=10)
+    figure.supylabel("TSS enrichment", fontsize=10)
+    return figure
+
+
+@styled
 def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure:
     """Draw what cells borrow: total against own fragments, and the number of cells that contribute.
 

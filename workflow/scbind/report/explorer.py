@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 
-from scbind.evaluation.registry import NOT_DRAWN
+from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
 from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
 from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.pack import codes, pack, pack_json, rounded
@@ -17,7 +17,7 @@ from scbind.report.tables import NAMES, join_names, number
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: the more values there are, the fewer, because they make most of the page.
-STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 15))
+STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 11))
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 GROUPS = {"cell_type": "cell type", "sample": "sample", "donor": "donor", "condition": "condition"}
 
@@ -43,6 +43,7 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
         "types": [{"name": name} for name in inputs.types],
         "missing": NEUTRAL,
         "models": inputs.model_colours,
+        "controls": list(CONTROLS),
     }
     packs["boxes"] = pack_json(boxes(inputs.data.readable, inputs.data.obs["cell_type"], inputs.types))
     if inputs.curves:

@@ -5,17 +5,26 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import zlib
 
 import numpy as np
 import pandas as pd
 
 DIGITS = 4  # significant digits of numbers in the page; the files have more
+GZIP = 31  # largest window, with the header of gzip (and without a date)
 MISSING = 255  # code of a value that is not known
 
 
 def pack(content: bytes) -> str:
-    """Return ``content`` as gzip in base64. The same content always gives the same text."""
-    return base64.b64encode(gzip.compress(content, 9, mtime=0)).decode("ascii")
+    """Return ``content`` as gzip in base64. The same content always gives the same text.
+
+    Of two ways to compress it, the one is taken that makes less: with repeats, or, for noise, without.
+    """
+    ways = []
+    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY):
+        way = zlib.compressobj(9, zlib.DEFLATED, GZIP, zlib.DEF_MEM_LEVEL, strategy)
+        ways.append(way.compress(content) + way.flush())
+    return base64.b64encode(min(ways, key=len)).decode("ascii")
 
 
 def pack_json(content) -> str:

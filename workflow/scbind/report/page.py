@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
@@ -170,8 +169,8 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         simulated=inputs.simulated,
         cautions=found,
         said=described(index),
-        index=Markup(json.dumps(index, allow_nan=False).replace("<", "\\u003c")),
+        index=json.dumps(index, allow_nan=False).replace("<", "\\u003c"),
         packs=packs,
-        css=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        js=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        js=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
     )

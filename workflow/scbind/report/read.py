@@ -28,6 +28,7 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
     "min_frac_in_peaks": "frac_in_peaks",
     "max_doublet_score": "doublet_score",
 }
+MOST_BYTES = 700_000  # a larger PNG is not in the page, which links to it
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 
 AGAIN = "run the rule that makes it again"
@@ -212,15 +213,19 @@ def read_text(path: str | Path) -> tuple[str, str]:
 def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:
     """Return a function that prepares a figure for the template, from its name, figure and caption.
 
-    The function returns ``src``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``, it also saves the
-    figure there as ``{name}.png``.
+    The function returns ``src``, ``link``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``, it also
+    saves the figure there as ``{name}.png``; if it is larger than ``MOST_BYTES``, ``src`` is empty and ``link`` is the
+    path from the page.
     """
 
     def draw(name: str, figure: Figure, caption: str) -> dict:
         image = as_png(figure)  # this fixes the layout, and so the size that is read below
+        link = ""
         if folder is not None:
             save_png(image, Path(folder) / f"{name}.png")
+            link = f"{Path(folder).name}/{name}.png" if len(image) > MOST_BYTES else ""
         width, height = (round(side * DPI * 2 / 3) for side in figure.get_size_inches())
-        return {"src": data_uri(image), "alt": caption, "caption": caption, "width": width, "height": height}
+        kept = {"alt": caption, "caption": caption, "width": width, "height": height}
+        return {"src": "" if link else data_uri(image), "link": link} | kept
 
     return draw

@@ -364,6 +364,14 @@ def motifs(inputs: Inputs) -> Section | None:
     best = best.sort_values([*last, "cell_type", "tf", "rank"], kind="stable")
     note = f"The best motif of each TF and cell type, and the TF's own motif. {_file('motifs.tsv')}"
     section.tables = [html_table("Motifs of each TF and cell type", best[columns], note, "motifs")]
+    if (sites := inputs.tables.get("sites")) is not None and len(sites):
+        sites, cut = within_budget(trusted(sites)[0])
+        sites = sites.sort_values(["tf", "binding"], ascending=[True, False], kind="stable")
+        note = (
+            "The peaks with the highest mean P(bound) of each TF and cell type, each by its best window. Coordinates "
+            f"are 0-based half-open. {cut} {_file('best_sites.tsv')}".replace("  ", " ")
+        )
+        section.tables.append(html_table("Best sites", sites.drop(columns=MARKS[1]), note, "sites"))
     return section
 
 

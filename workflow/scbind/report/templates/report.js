@@ -190,7 +190,7 @@ class Scatter {
     if (!w || !h || !this.codes) return;
     const { n, x, y, order, codes, palette, only, none } = this;
     const radius = Math.min(7, Math.max(1, 110 / Math.sqrt(n)) * Math.sqrt(this.zoom)) * ratio;
-    const faint = dark() ? 0xff332c26 : 0xffe8e4e0;
+    const faint = 0xffe8e4e0;
     const image = this.pen.createImageData(w, h), pixels = new Uint32Array(image.data.buffer);
     const reach = Math.round(radius), spans = [];
     for (let dy = -reach; dy <= reach; dy++) spans.push(Math.floor(Math.sqrt(Math.max(0, (radius + 0.3) ** 2 - dy * dy))));
@@ -213,7 +213,7 @@ class Scatter {
     if (this.named) {
       this.pen.font = `600 ${12 * ratio}px system-ui, sans-serif`; this.pen.textAlign = "center"; this.pen.textBaseline = "middle";
       this.pen.lineWidth = 3.5 * ratio; this.pen.lineJoin = "round";
-      this.pen.strokeStyle = dark() ? "#14191e" : "#ffffff"; this.pen.fillStyle = dark() ? "#f2f5f7" : "#1f2933";
+      this.pen.strokeStyle = "#ffffff"; this.pen.fillStyle = "#1f2933";
       const taken = [];
       for (const name of this.names) {
         const px = left + name.x * scale, py = top + name.y * scale, wide = this.pen.measureText(name.text).width / 2 + 2 * ratio;
@@ -269,11 +269,8 @@ class Scatter {
     });
   }
 }
-const night = window.matchMedia("(prefers-color-scheme: dark)");
-const dark = () => night.matches;
-
 // Blue, pale, red: told apart with each kind of colour blindness. Numbers without a middle go from pale to dark blue.
-const DIVERGING = [[33, 102, 172], [103, 169, 207], [209, 229, 240], [247, 247, 247], [253, 219, 199], [239, 138, 98], [178, 24, 43]];
+const DIVERGING = [[33, 102, 172], [103, 169, 207], [209, 229, 240], [219, 219, 219], [253, 219, 199], [239, 138, 98], [178, 24, 43]];
 const RISING = [[253, 231, 37], [94, 201, 98], [33, 145, 140], [59, 82, 139], [68, 1, 84]];
 function scale(stops, n) {
   return Array.from({ length: n }, (_, i) => {
@@ -312,7 +309,6 @@ async function start() {
       scatter.named = !scatter.named; event.target.setAttribute("aria-pressed", scatter.named); scatter.draw();
     });
     byId("save").addEventListener("click", () => byId("umap").toBlob((blob) => download(blob, "umap.png")));
-    night.addEventListener("change", () => scatter.draw());
     if (index.colourings.length) await colourBy(0);
     await groupCodes("cell type").then((found) => { if (found) scatter.label(found.codes, found.levels); });
     scatter.draw();
@@ -515,13 +511,15 @@ async function showTF(name, panel) {
   if (quantiles && index.types.length) byId("box").innerHTML = boxes(name, quantiles[i]);
   if (curves) byId("curve").innerHTML = curve(name, curves);
   if (logos && logos[name]) byId("logo").innerHTML = `<h4>Known motif</h4>${logo(name, logos[name])}`;
+  await genes();
+  const drop = ["reliability_level", "reliability_abstained"];
   await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
-    { tf: name }, { sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
-  await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", { tf: name }, { sort: "odds_ratio", down: true });
-  await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", { tf: name }, { sort: "binding", down: true });
+    { tf: name }, { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
+  await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", { tf: name }, { drop, sort: "odds_ratio", down: true });
+  await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", { tf: name }, { drop, sort: "binding", down: true });
   await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", { tf: name },
-    { sort: "potential", down: true, empty: tf.abstained ? "No targets are listed, because scbind abstains on this TF." : "No targets." });
-  await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", { tf: name }, { sort: "auprc", down: true });
+    { drop, sort: "potential", down: true, empty: tf.abstained ? "No targets are listed, because scbind abstains on this TF." : "No targets." });
+  await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", { tf: name }, { drop, sort: "auprc", down: true });
 }
 async function showGene(name, panel) {
   panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
@@ -603,13 +601,13 @@ function curve(name, curves) {
     const precision = found.tfs[name];
     if (!precision) continue;
     any = true; prevalence = prevalence ?? found.prevalence[name];
-    svg += `<path fill="none" stroke="${index.models[model]}" stroke-width="2" d="M${precision.map((p, k) => `${x(found.recall[k]).toFixed(1)} ${y(p / 1000).toFixed(1)}`).join("L")}"/>`;
+    svg += `<path fill="none" stroke="${index.models[model]}" stroke-width="2"${index.controls.includes(model) ? ' stroke-dasharray="6 3"' : ""} d="M${precision.map((p, k) => `${x(found.recall[k]).toFixed(1)} ${y(p / 1000).toFixed(1)}`).join("L")}"/>`;
     keys += `<li><i style="background:${index.models[model]}"></i>${safe(model)}</li>`;
   }
   if (!any) return "";
   if (prevalence !== null) svg += `<path class="axis" stroke-dasharray="2 3" d="M${left} ${y(prevalence)}H${w - 10}"/>`;
   svg += `<text x="${(left + w) / 2}" y="${h - 6}" text-anchor="middle">recall</text><text transform="translate(12 ${low / 2}) rotate(-90)" text-anchor="middle">precision</text></svg>`;
-  return `<h4>Precision and recall, held-out windows of bulk lines</h4>${svg}<ul class="keys">${keys}<li>dotted: prevalence</li></ul>`;
+  return `<h4>Precision and recall, held-out windows of bulk lines</h4>${svg}<ul class="keys">${keys}<li>dashed: controls</li><li>dotted: prevalence</li></ul>`;
 }
 const LETTERS = { A: "#009E73", C: "#0072B2", G: "#B07000", T: "#C04000" };
 function logo(name, heights) {
@@ -633,10 +631,13 @@ function around(name, sites) {
   const x = (d) => 24 + (d + reach) / (2 * reach) * (w - 48);
   let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Top sites around the start of ${safe(name)}"><path class="axis" d="M24 ${base}H${w - 24}M${x(0)} ${base + 6}V20"/><text x="${x(0)}" y="14" text-anchor="middle">start of ${safe(name)}</text>`;
   for (const t of nice(-reach, reach)) svg += `<text x="${x(t)}" y="${base + 20}" text-anchor="middle">${t === 0 ? "0" : (t / 1000) + " kb"}</text>`;
+  const named = [];
   sites.sort((a, b) => b.p - a.p).slice(0, 60).forEach(({ tf, d, p }, i) => {
     const y = base - 8 - p * (base - 40);
     svg += `<path d="M${x(d)} ${base}V${y}" stroke="currentColor" stroke-width="1.2"/><circle cx="${x(d)}" cy="${y}" r="3.5" fill="#0072B2"><title>${safe(tf)}: ${d} bp, P(bound) ${number(p)}</title></circle>`;
-    if (i < 12) svg += `<text x="${x(d) + 6}" y="${y + 4}">${safe(tf)}</text>`;
+    if (named.every(([nx, ny]) => Math.abs(nx - x(d)) > 8 * tf.length + 8 || Math.abs(ny - y) > 13)) {
+      named.push([x(d), y]); svg += `<text x="${x(d) + 6}" y="${y + 4}">${safe(tf)}</text>`;
+    }
   });
   return `<h4>Top sites around its start</h4>${svg}</svg><p class="note">The site that contributes most, of each TF that has this gene among its strongest targets. Height: mean P(bound) in the cell type where it is highest. Negative distances are upstream.</p>`;
 }
