@@ -22,14 +22,17 @@ BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "
 class Page:
     """One page. ``events`` collects all that the browser reports."""
 
-    def __init__(self, path: str | Path, width: int = 1400, height: int = 900, dark: bool = False, wait: float = 60):
+    def __init__(
+        self, path: str | Path, width: int = 1400, height: int = 900, dark: bool = False, wait: float = 60
+    ):
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         inward, self.outward = os.pipe()
         self.inward, outward = os.pipe()
         # The browser expects its ends at 3 and 4. The shell moves them there, whatever their numbers are here.
         command = [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
-            "--hide-scrollbars", f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}", "about:blank",
+            "--hide-scrollbars", f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}",
+            "about:blank",
         ]  # fmt: skip
         moved = ["sh", "-c", f'exec "$@" 3<&{inward} 4>&{outward}', "sh", *command]
         self.process = subprocess.Popen(
@@ -43,7 +46,13 @@ class Page:
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Network", "Log"):
             self.call(f"{domain}.enable")
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=False,
+        )
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Browser.setDownloadBehavior", behavior="deny")
@@ -145,4 +154,6 @@ class Page:
         if whole:
             size = self.call("Page.getLayoutMetrics")["cssContentSize"]
             options["clip"] = size | {"x": 0, "y": 0, "scale": 1}
-        Path(path).write_bytes(base64.b64decode(self.call("Page.captureScreenshot", format="png", **options)["data"]))
+        Path(path).write_bytes(
+            base64.b64decode(self.call("Page.captureScreenshot", format="png", **options)["data"])
+        )

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.core.errors import InputError
 from scbind.report.models import _unknown
-from scbind.report.page import ReportFiles, write_report
 from scbind.report.pack import unpack
+from scbind.report.page import ReportFiles, write_report
 from scbind.report.sections import _type_means
 from scbind.report.tables import FIRST_ROWS, comparison, html_table, join_names, number, ordered_differential
 
@@ -332,7 +332,10 @@ def test_cells_too_shallow_for_a_tf_do_not_count_in_the_means(inputs, tmp_path):
     assert means.loc["T <script>", "CTCF"] == pytest.approx(data.X[15:, 0].mean(), abs=1e-6)
     write(tmp_path / "report.html", activity=[tmp_path / "s.h5ad"])
     text = Page((tmp_path / "report.html").read_text()).text
-    assert "For TFs on which scbind does not abstain, 10.0% of the values are from cells that are too shallow for the TF." in text
+    assert (
+        "For TFs on which scbind does not abstain, 10.0% of the values are from cells that are too shallow for the TF."
+        in text
+    )
     assert "Blank: every cell of the type is too shallow for the TF." in text
 
 
@@ -414,7 +417,8 @@ def opened(table):
     found = json.loads(unpack(table["pack"]))
     keys = [column["key"] for column in found["columns"]]
     columns = [
-        column["v"] if "v" in column else [column["l"][code] for code in column["c"]] for column in found["data"]
+        column["v"] if "v" in column else [column["l"][code] for code in column["c"]]
+        for column in found["data"]
     ]
     return dict(zip(keys, columns, strict=True))
 

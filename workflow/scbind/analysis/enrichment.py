@@ -168,7 +168,9 @@ def match_background(
 
 def _choose_sites(
     means: TypeMeans, n_sites: int, random: np.random.Generator
-) -> tuple[list[tuple[str, str, np.ndarray, np.ndarray, float]], list[tuple[str, str, np.ndarray, np.ndarray]]]:
+) -> tuple[
+    list[tuple[str, str, np.ndarray, np.ndarray, float]], list[tuple[str, str, np.ndarray, np.ndarray]]
+]:
     """Choose the sites of each type and TF, and their background.
 
     Returns two lists. The first has type, TF, rows of sites, rows of background windows, lowest mean P(bound) of a

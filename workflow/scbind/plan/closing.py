@@ -18,6 +18,4 @@ def closing_lines(report: str | Path, warnings: str | Path, since: float) -> lis
         return []
     rows = read_rows(warnings)
     lines = [f"Report: {report}" + (f", with {len(rows)} warning{'s' * (len(rows) != 1)}:" if rows else "")]
-    return lines + [
-        f"  * {row['warning']} {row['consequence']} (setting: {row['setting']})" for row in rows
-    ]
+    return lines + [f"  * {row['warning']} {row['consequence']} (setting: {row['setting']})" for row in rows]

@@ -125,8 +125,8 @@ def _unknown_frame(inputs: Inputs) -> Caution | None:
         return None
     return Caution(
         f"The Tn5 shift of the bulk tracks of {join_names(lines, MOST_NAMES)} is not known.",
-        "Fragments were taken as shifted by +4/-5 bp, reads of a BAM file as not shifted. If that is wrong, insertions are "
-        "off by up to 5 bp.",
+        "Fragments were taken as shifted by +4/-5 bp, reads of a BAM file as not shifted. If that is wrong, insertions "
+        "are off by up to 5 bp.",
         "sheets.tracks",
     )
 

@@ -233,15 +233,17 @@ def _half_violin(axis, values: np.ndarray, base: float, colour: str) -> None:
 def barcode_ranks(obs: pd.DataFrame) -> Figure:
     """Draw the unique fragments of the barcodes of each sample, highest first, on logarithmic axes.
 
-    ``obs`` has ``sample``, ``n_fragments`` and optionally ``pass``. The line is thick where a barcode passes. The samples
-    are those of :func:`quality_samples`.
+    ``obs`` has ``sample``, ``n_fragments`` and optionally ``pass``. Dots are barcodes that pass. The samples are
+    those of :func:`quality_samples`.
     """
     figure = new_figure(7.6, 4.2)
     axis = figure.subplots()
     samples = quality_samples(obs)
     colours = colours_of(samples)
     for name in samples:
-        part = obs[obs["sample"].astype(str) == name].sort_values("n_fragments", ascending=False, kind="stable")
+        part = obs[obs["sample"].astype(str) == name].sort_values(
+            "n_fragments", ascending=False, kind="stable"
+        )
         height = part["n_fragments"].to_numpy(dtype=np.float64)
         rank = 1 + np.arange(len(part))
         axis.plot(rank, height, color=colours[name], linewidth=1, label=name)
@@ -257,7 +259,9 @@ def barcode_ranks(obs: pd.DataFrame) -> Figure:
 
 
 @styled
-def tss_against_fragments(obs: pd.DataFrame, limits: dict[str, list[float]] | None = None, columns: int = 4) -> Figure:
+def tss_against_fragments(
+    obs: pd.DataFrame, limits: dict[str, list[float]] | None = None, columns: int = 4
+) -> Figure:
     """Draw TSS enrichment against unique fragments: one panel per sample, the number of cells as colour.
 
     ``obs`` has ``sample``, ``n_fragments`` and ``tss_enrichment``. ``limits`` are drawn as dashed lines. At most twelve

@@ -30,7 +30,9 @@ def quality(inputs: Inputs) -> Section | None:
         if "cell_type" in obs and obs.loc[passing, "cell_type"].notna().any():
             each = obs[passing].groupby("cell_type", observed=True)
             kinds = each.size().to_frame("cells").join(each[measures].median().add_prefix("median "))
-            section.tables.append(html_table("Per cell type (medians over passing cells)", kinds.reset_index()))
+            section.tables.append(
+                html_table("Per cell type (medians over passing cells)", kinds.reset_index())
+            )
         if "reason" in obs and (~passing).any():
             # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
             reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
@@ -48,7 +50,10 @@ def quality(inputs: Inputs) -> Section | None:
             inputs.draw("quality", cellplots.quality_distributions(obs, inputs.limits), caption)
         ]
     if "n_fragments" in obs and len(obs):
-        caption = "Each line is a sample, from its barcode with the most fragments to that with the fewest. Dots: cells that pass."
+        caption = (
+            "Each line is a sample, from its barcode with the most fragments to that with the fewest. Dots: cells that "
+            "pass."
+        )
         section.figures.append(inputs.draw("barcode_ranks", cellplots.barcode_ranks(obs), caption))
         if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():
             figure = cellplots.tss_against_fragments(obs, inputs.limits)

@@ -85,9 +85,8 @@ def _colourings(inputs: Inputs, shown: np.ndarray, packs: dict[str, str]) -> lis
         levels = sorted(levels) if name != "population" else levels
         if not levels:
             continue
-        number_of = {level: i for i, level in enumerate(levels)}
-        given = values.map(lambda value: number_of.get(str(value), 65_535)).fillna(65_535)
-        packs[f"c-{len(found)}"] = pack(given.to_numpy().astype("<u2").tobytes())
+        given = pd.Categorical(values.where(values.isna(), values.astype(str)), categories=levels).codes
+        packs[f"c-{len(found)}"] = pack(given.astype("<u2").tobytes())  # -1, no group, becomes 65,535
         colours = colours_of(levels)
         found.append(
             {"name": GROUPS.get(name, name), "levels": levels, "colours": [colours[level] for level in levels],

@@ -68,8 +68,8 @@ def evaluation(inputs: Inputs) -> Section | None:
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )
         section.text.append(
-            "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is the "
-            f"log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
+            "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is "
+            f"the log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
         )
         section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
         test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]

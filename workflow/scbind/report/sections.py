@@ -29,8 +29,8 @@ UMAP_FACTORS = 12
 HEATMAP_FACTORS = ROWS
 Z = (
     "z is the predicted binding of a TF in a cell, relative to cells of similar depth and to windows of similar GC "
-    "content and accessibility. 0 is the average cell of that depth. Compare z between cells and cell types for one TF. "
-    "Between TFs, compare effect sizes instead, because a TF with more or stronger sites reaches larger z."
+    "content and accessibility. 0 is the average cell of that depth. Compare z between cells and cell types for one "
+    "TF. Between TFs, compare effect sizes instead, because a TF with more or stronger sites reaches larger z."
 )
 LIMITS = (
     "A predicted site is a probability, not an observation. The probability is the fraction of windows with such "
@@ -121,7 +121,8 @@ def _abstention_points(data) -> list[str]:
     if data.shallow.any():
         share = data.shallow[:, ~data.abstained].mean()
         points.append(
-            f"For TFs on which scbind does not abstain, {share:.1%} of the values are from cells that are too shallow for the TF."
+            f"For TFs on which scbind does not abstain, {share:.1%} of the values are from cells "
+            "that are too shallow for the TF."
         )
     return points
 
@@ -243,13 +244,17 @@ def differential(inputs: Inputs) -> Section | None:
         return section
     for contrast, part in kept.groupby("contrast"):
         if not ((part["difference"] > 0) & (part["p_adjusted"] < 0.05)).any():
-            name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
+            name = (
+                "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
+            )
             section.text.append(f"{name}: no TF has a higher activity (adjusted p < 0.05).")
     note = (
         "All tested TFs. In each cell type, TFs with higher activity (adjusted p < 0.05) come first, by effect size. "
         + _file("differential_tfs.tsv")
     )
-    section.tables = [html_table("Differences of TF activity", ordered_differential(kept), note, "differential")]
+    section.tables = [
+        html_table("Differences of TF activity", ordered_differential(kept), note, "differential")
+    ]
     return section
 
 
@@ -389,7 +394,10 @@ def provenance(inputs: Inputs) -> Section | None:
 
 CELLS, TRUST, ORIGIN = "Your cells", "How far to trust it", "Where it comes from"
 PARTS = (
-    (CELLS, (summary, quality, embedding, activities, differential, populations, targets, motifs, pseudobulk)),
+    (
+        CELLS,
+        (summary, quality, embedding, activities, differential, populations, targets, motifs, pseudobulk),
+    ),
     (TRUST, (truth, evaluation, training, reading)),
     (ORIGIN, (provenance,)),
 )
