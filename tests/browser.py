@@ -7,6 +7,7 @@ zero byte (``--remote-debugging-pipe``).
 from __future__ import annotations
 
 import base64
+import fcntl
 import json
 import os
 import select
@@ -28,18 +29,26 @@ class Page:
         self.folder = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         inward, self.outward = os.pipe()
         self.inward, outward = os.pipe()
-        # The browser expects its ends at 3 and 4. The shell moves them there, whatever their numbers are here.
+        ends = [
+            fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (inward, outward)
+        ]  # not 3 or 4, so neither is lost
+        os.close(inward)
+        os.close(outward)
+
+        def place() -> None:
+            os.dup2(ends[0], 3)
+            os.dup2(ends[1], 4)
+
         command = [
             BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run",
             "--hide-scrollbars", f"--user-data-dir={self.folder.name}", f"--window-size={width},{height}",
             "about:blank",
         ]  # fmt: skip
-        moved = ["sh", "-c", f'exec "$@" 3<&{inward} 4>&{outward}', "sh", *command]
         self.process = subprocess.Popen(
-            moved, pass_fds=(inward, outward), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            command, pass_fds=(3, 4), preexec_fn=place, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
         )
-        os.close(inward)
-        os.close(outward)
+        for end in ends:
+            os.close(end)
         self.rest, self.number, self.session, self.wait = b"", 0, None, wait
         self.events: list[dict] = []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]

@@ -298,7 +298,11 @@ MAY_BE_ABSENT = {
 }
 MAY_BE_ABSENT |= {"sha256", "md5", "size", "place", "asked", "cells_output", "bulk_fragments", "aliases"}
 MAY_BE_ABSENT |= {"given", "bundle", "applied_to"}  # models that were trained elsewhere
-MAY_BE_ABSENT |= {"tracks", "target"}  # what the report knows of the bulk lines and of borrowing
+MAY_BE_ABSENT |= {
+    "tracks",
+    "target",
+    "best",
+}  # bulk lines and borrowing in the report; the table of best sites
 # Sections of the schema with the defaults of functions that have some.
 SECTIONS = {
     "bam_to_fragments": "cells",

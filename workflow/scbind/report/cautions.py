@@ -110,7 +110,7 @@ def _no_own_peaks(inputs: Inputs) -> Caution | None:
 
 def _no_replicates(inputs: Inputs) -> Caution | None:
     table = inputs.tables.get("differential")
-    if table is None or table.empty or not (table["n_replicates"] == 0).any():
+    if table is None or not table["test"].astype(str).str.contains("no replicates").any():
         return None
     return Caution(
         "There are fewer than three replicates.",

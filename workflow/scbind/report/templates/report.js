@@ -159,7 +159,7 @@ function whenSeen(box, act) {
 // ---- the UMAP ----
 class Scatter {
   constructor(canvas, places) {
-    this.canvas = canvas; this.pen = canvas.getContext("2d");
+    this.canvas = canvas; this.pen = canvas.getContext("2d", { willReadFrequently: true });
     this.n = places.length / 2; this.x = new Float32Array(this.n); this.y = new Float32Array(this.n);
     for (let i = 0; i < this.n; i++) { this.x[i] = places[2 * i] / 65535; this.y[i] = 1 - places[2 * i + 1] / 65535; }
     let step = 7919;  // cells are stored type by type; in this order no type covers another
@@ -324,7 +324,7 @@ async function start() {
     whenSeen(box, async () => { new Table(box, box.dataset.title, pack ? await json(pack) : fromPage(box)); });
   });
   await asked();
-  document.documentElement.dataset.ready = "yes";
+  document.documentElement.dataset.ready = performance.now().toFixed(0);
   const idle = window.requestIdleCallback || ((act) => setTimeout(act, 200));
   idle(() => genes());
   ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs"].forEach((id) => idle(() => json(id)));
@@ -390,19 +390,19 @@ async function groupCodes(name) {
   if (!groups[name]) groups[name] = { codes: new Uint16Array(await unpack("pack-c-" + i)), levels: index.colourings[i].levels, colours: index.colourings[i].colours };
   return groups[name];
 }
-async function colourBy(i) {
+async function colourBy(i, chosen = null) {
   const colouring = index.colourings[i], legend = byId("legend");
   byId("colour").value = String(i);
   const option = byId("colour").querySelector('option[value="TF"]');
   if (option) option.remove();
   if (colouring.levels) {
     const { codes, levels, colours } = await groupCodes(colouring.name);
-    scatter.focus(null);
+    scatter.only = chosen === null ? null : Uint8Array.from(codes, (code) => (code === chosen ? 1 : 0));
     scatter.paint(codes, colours, index.missing);
     const n = new Array(levels.length).fill(0);
     let none = 0;
     for (let k = 0; k < codes.length; k++) if (codes[k] < levels.length) n[codes[k]]++; else none++;
-    legend.innerHTML = `<b>${safe(colouring.name)}</b>` + levels.map((level, k) => `<button type="button" aria-pressed="false" data-level="${k}">` +
+    legend.innerHTML = `<b>${safe(colouring.name)}</b>` + levels.map((level, k) => `<button type="button" aria-pressed="${k === chosen}" data-level="${k}">` +
       `<i style="background:${colours[k]}"></i><span>${safe(level)}</span><small>${count(n[k])}</small></button>`).join("") +
       (none ? `<button type="button" aria-pressed="false" data-level="${NONE}"><i style="background:${index.missing}"></i><span>${safe(colouring.none)}</span><small>${count(none)}</small></button>` : "");
     legend.querySelectorAll("button").forEach((button) => button.addEventListener("click", () => {
@@ -470,9 +470,7 @@ async function show(thing) {
 async function only(kind, name) {
   const i = index.colourings.findIndex((colouring) => colouring.name === kind);
   if (i < 0 || !scatter) return;
-  await colourBy(i);
-  const button = byId("legend").querySelector(`[data-level="${index.colourings[i].levels.indexOf(name)}"]`);
-  if (button) button.click();
+  await colourBy(i, index.colourings[i].levels.indexOf(name));
 }
 // A table of a panel: rows where each key has the value.
 async function part(parent, pack, title, note, where, options = {}) {
