@@ -56,7 +56,7 @@ class Table {
     tools.innerHTML = `<input type="search" aria-label="Search in ${label}" placeholder="Search">` +
       `<button type="button" aria-label="Previous rows of ${label}">‹</button><span aria-live="polite"></span>` +
       `<button type="button" aria-label="Next rows of ${label}">›</button>` +
-      `<button type="button" aria-label="Download ${label}">Download TSV</button>`;
+      `<button type="button" aria-label="Download TSV of ${label}">Download TSV</button>`;
     const [before, after, save] = tools.querySelectorAll("button");
     this.before = before; this.after = after; this.where = tools.querySelector("span");
     const search = tools.querySelector("input");
@@ -141,7 +141,7 @@ function download(blob, name) {
 // A table whose rows all stand in the page.
 function fromPage(box) {
   const heads = [...box.querySelectorAll("th")], rows = [...box.querySelectorAll("tbody tr")];
-  const columns = heads.map((head) => ({ key: head.textContent, name: head.textContent, numeric: head.classList.contains("number") }));
+  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number") }));
   const data = columns.map((column, i) => {
     const cells = rows.map((row) => row.cells[i]);
     if (column.numeric) return { v: cells.map((cell) => (Number(cell.dataset.sort) <= -1e300 ? null : Number(cell.dataset.sort))) };
