@@ -17,7 +17,7 @@ from scbind.report.tables import NAMES, join_names, number
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: the more values there are, the fewer, because they make most of the page.
-STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 11))
+STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 9))
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 GROUPS = {"cell_type": "cell type", "sample": "sample", "donor": "donor", "condition": "condition"}
 

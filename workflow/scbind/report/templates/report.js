@@ -35,13 +35,12 @@ function json(id) {
 const ASKED = { tf: "TF", gene: "gene", cell_type: "cell type", population: "population", sample: "sample" };
 
 class Table {
-  // All rows of a table: search, order, pages, download. `keep(row)` chooses rows; `columns` are keys to show.
+  // A table: search, order, pages, download. `rows` are those to show, by default all; `columns` are keys to show.
   constructor(box, title, table, options = {}) {
     this.title = title; this.table = table; this.data = table.data; this.page = 0; this.words = "";
     this.columns = table.columns.map((column, i) => ({ ...column, i })).filter((column) =>
       options.columns ? options.columns.includes(column.key) : true);
-    this.base = [];
-    for (let row = 0; row < table.n; row++) if (!options.keep || options.keep(row)) this.base.push(row);
+    this.base = options.rows || Array.from({ length: table.n }, (_, row) => row);
     this.rows = this.base; this.order = null;
     if (options.sort) this.order = { i: table.columns.findIndex((column) => column.key === options.sort), down: options.down };
     this.make(box);
@@ -327,7 +326,7 @@ async function start() {
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   const idle = window.requestIdleCallback || ((act) => setTimeout(act, 200));
   idle(() => genes());
-  ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs"].forEach((id) => idle(() => json(id)));
+  ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs", "table-sites"].forEach((id) => idle(() => json(id)));
 }
 let genesKnown = null;
 function genes() {
@@ -472,25 +471,30 @@ async function only(kind, name) {
   if (i < 0 || !scatter) return;
   await colourBy(i, index.colourings[i].levels.indexOf(name));
 }
-// A table of a panel: rows where each key has the value.
+// The rows of a table where a column has a value. They are sorted by value once.
+function rowsOf(table, key, value) {
+  const i = table.columns.findIndex((column) => column.key === key);
+  if (i < 0) return null;
+  const column = table.data[i];
+  if (!column.rows) {
+    column.rows = column.l.map(() => []);
+    column.c.forEach((code, row) => column.rows[code].push(row));
+  }
+  return column.rows[column.l.indexOf(value)] || [];
+}
+// A table of a panel: the rows where a column has a value.
 async function part(parent, pack, title, note, where, options = {}) {
   const table = await json(pack);
   if (!table) return false;
-  const tests = [];
-  for (const [key, value] of Object.entries(where)) {
-    const i = table.columns.findIndex((column) => column.key === key);
-    if (i < 0) return false;
-    const code = table.data[i].l.indexOf(value), codes = table.data[i].c;
-    tests.push((row) => codes[row] === code);
-  }
-  const hidden = new Set(Object.keys(where));
-  const columns = table.columns.map((column) => column.key).filter((key) => !hidden.has(key) && !(options.drop || []).includes(key));
+  const [key, value] = where, rows = rowsOf(table, key, value);
+  if (!rows) return false;
+  const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
   const head = document.createElement("div");
   head.innerHTML = `<h4>${safe(title)}</h4>` + (note ? `<p class="note">${safe(note)}</p>` : "");
   const box = document.createElement("div");
   box.className = "table";
   parent.append(head, box);
-  const made = new Table(box, title, table, { keep: (row) => tests.every((test) => test(row)), columns, ...options });
+  const made = new Table(box, title, table, { rows, columns, ...options });
   if (!made.base.length) box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
   return made.base.length > 0;
 }
@@ -512,23 +516,23 @@ async function showTF(name, panel) {
   await genes();
   const drop = ["reliability_level", "reliability_abstained"];
   await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
-    { tf: name }, { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
-  await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", { tf: name }, { drop, sort: "odds_ratio", down: true });
-  await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", { tf: name }, { drop, sort: "binding", down: true });
-  await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", { tf: name },
+    ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
+  await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });
+  await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true });
+  await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
     { drop, sort: "potential", down: true, empty: tf.abstained ? "No targets are listed, because scbind abstains on this TF." : "No targets." });
-  await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", { tf: name }, { drop, sort: "auprc", down: true });
+  await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
 }
 async function showGene(name, panel) {
   panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
   const table = await json("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
-  const gene = at("gene").l.indexOf(name), found = new Map();
-  for (let row = 0; row < table.n; row++) if (at("gene").c[row] === gene) {
+  const found = new Map();
+  for (const row of rowsOf(table, "gene", name)) {
     const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], key = tf + d, p = at("top_window_binding").v[row];
     if (!found.has(key) || found.get(key).p < p) found.set(key, { tf, d, p });
   }
   byId("around").innerHTML = around(name, [...found.values()]);
-  await part(panel, "table-targets", `TFs that may regulate ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", { gene: name }, { sort: "potential", down: true });
+  await part(panel, "table-targets", `TFs that may regulate ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
 }
 async function showGroup(kind, name, panel) {
   const found = await groupCodes(kind);
@@ -537,14 +541,14 @@ async function showGroup(kind, name, panel) {
   if (found) for (const each of found.codes) if (each === code) n++;
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
   if (kind === "cell type") {
-    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", { cell_type: name }, { sort: "effect_size", down: true });
-    await part(panel, "table-peaks", `Peaks of ${name}`, "", { cell_type: name });
-    await part(panel, "table-populations", `Populations that are mostly ${name}`, "", { cell_type: name });
-    await part(panel, "table-targets", `Links in ${name}`, "", { cell_type: name }, { sort: "specificity", down: true });
+    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { sort: "effect_size", down: true });
+    await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
+    await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
+    await part(panel, "table-targets", `Links in ${name}`, "", ["cell_type", name], { sort: "specificity", down: true });
   } else {
-    if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", { sample: name });
-    if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", { population: name });
-    if (kind === "condition") await part(panel, "table-differential", `Conditions: ${name}`, "Within each cell type, against the other conditions.", { group: name }, { sort: "effect_size", down: true });
+    if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
+    if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", ["population", name]);
+    if (kind === "condition") await part(panel, "table-differential", `Conditions: ${name}`, "Within each cell type, against the other conditions.", ["group", name], { sort: "effect_size", down: true });
     const types = await groupCodes("cell type");
     if (types && found) composition(panel, name, found.codes, code, types);
   }
