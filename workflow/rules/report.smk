@@ -23,6 +23,7 @@ rule write_report:
         motifs=optional(MOTIF_TABLE),
         sites=optional(SITE_TABLE),
         matrices=CELL_MOTIFS,
+        weights=f"results/models/{INFER_MODEL}/model.safetensors",
         types="results/cells/cell_types.tsv",
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
         tracks=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
@@ -44,7 +45,7 @@ rule write_report:
     benchmark:
         "logs/write_report/report.benchmark.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000, 1),
         runtime=60,

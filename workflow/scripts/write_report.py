@@ -33,6 +33,7 @@ with logged(snakemake.log[0]):
         types=given.types,
         provenance=[*given.cards, *given.provenance],
         matrices=given.matrices,
+        weights=given.weights,
         tracks=dict(zip(snakemake.params.cell_lines, given.tracks, strict=True)),
         target=snakemake.params.borrow_fragments,
     )

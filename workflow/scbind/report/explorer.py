@@ -49,7 +49,12 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
     if inputs.curves:
         packs["curves"] = pack_json(_curves(inputs.curves))
     if inputs.matrices:
-        packs["logos"] = pack_json({tf: _letters(matrix) for tf, matrix in inputs.matrices.items()})
+        both = {"known": inputs.matrices, "learned": inputs.learned}
+        logos = {tf: {} for tf in inputs.matrices}
+        for name, matrices in both.items():
+            for tf, matrix in matrices.items():
+                logos[tf][name] = _letters(matrix)
+        packs["logos"] = pack_json(logos)
     return index, packs
 
 

@@ -22,6 +22,7 @@ from scbind.report.read import (
     drawer,
     read_cells,
     read_frames,
+    read_learned,
     read_limits,
     read_matrices,
     read_npz,
@@ -70,6 +71,8 @@ class ReportFiles:
         Text files that are shown folded at the end.
     matrices
         ``motifs.npz``: the known motifs.
+    weights
+        ``model.safetensors`` of the model that predicts binding in cells, for the motifs that it has learned.
     tracks
         Cell line to its ``track.json``.
     target
@@ -89,6 +92,7 @@ class ReportFiles:
     types: str | Path | None = None
     provenance: Sequence[str | Path] = ()
     matrices: str | Path | None = None
+    weights: str | Path | None = None
     tracks: Mapping[str, str | Path] = field(default_factory=dict)
     target: float | None = None
 
@@ -133,6 +137,7 @@ def write_report(
 
 def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
     obs, borrowed = read_cells(files.cells)
+    matrices = read_matrices(files.matrices)
     return Inputs(
         data=read_activity(list(files.activity)),
         cells=obs,
@@ -147,7 +152,8 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         provenance=[read_text(path) for path in files.provenance],
         draw=drawer(figures_dir),
         limits=read_limits(files.cells),
-        matrices=read_matrices(files.matrices),
+        matrices=matrices,
+        learned=read_learned(files.weights, matrices),
         frames=read_frames(files.tracks),
         target=files.target,
     )

@@ -60,6 +60,8 @@ class Inputs:
         Where the model for cells comes from, if it was trained elsewhere.
     matrices
         Known motif of each TF: log2 odds, float32 (4, length).
+    learned
+        Motif of each TF as the model for cells has learned it: log2 odds, float64 (4, width).
     target
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
     frames
@@ -80,6 +82,7 @@ class Inputs:
     limits: dict[str, list[float]] = field(default_factory=dict)
     origin: Origin | None = None
     matrices: dict[str, np.ndarray] = field(default_factory=dict)
+    learned: dict[str, np.ndarray] = field(default_factory=dict)
     target: float | None = None
     frames: dict[str, list[str]] = field(default_factory=dict)
 
@@ -184,6 +187,25 @@ def read_matrices(path: str | Path | None) -> dict[str, np.ndarray]:
     if path is None:
         return {}
     return {name[7:]: matrix for name, matrix in read_npz(path).items() if name.startswith("matrix/")}
+
+
+def read_learned(path: str | Path | None, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the motif of each TF in ``known`` as a model has learned it: log2 odds, float64 (4, width).
+
+    A model scales each known matrix so that its best match scores 1 (:class:`scbind.models.layers.MotifScan`). Here
+    this is undone. Empty without a path, or if the model has no motif matrices.
+    """
+    if path is None:
+        return {}
+    from scbind.models.layers import RATE  # imports torch, so only if needed
+    from scbind.models.modelfile import read_model
+
+    model = read_model(path)
+    if "scan.learned" not in model["state"]:
+        return {}
+    scaled = (model["state"]["scan.known"] + RATE * model["state"]["scan.learned"]).double().numpy()
+    rows = zip(model["facts"]["tfs"], scaled, strict=True)
+    return {tf: row * float(known[tf].max(axis=0).sum()) for tf, row in rows if tf in known}
 
 
 def read_frames(paths: Mapping[str, str | Path]) -> dict[str, list[str]]:

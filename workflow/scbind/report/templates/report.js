@@ -512,7 +512,11 @@ async function showTF(name, panel) {
   const [quantiles, curves, logos] = await Promise.all([json("pack-boxes"), json("pack-curves"), json("pack-logos")]);
   if (quantiles && index.types.length) byId("box").innerHTML = boxes(name, quantiles[i]);
   if (curves) byId("curve").innerHTML = curve(name, curves);
-  if (logos && logos[name]) byId("logo").innerHTML = `<h4>Known motif</h4>${logo(name, logos[name])}`;
+  if (logos && logos[name]) {
+    byId("logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
+      (logos[name].learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, logos[name].learned)}` +
+        '<p class="note">Training starts from the known motif and may change it.</p>' : "");
+  }
   await genes();
   const drop = ["reliability_level", "reliability_abstained"];
   await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
@@ -614,7 +618,7 @@ function curve(name, curves) {
 const LETTERS = { A: "#009E73", C: "#0072B2", G: "#B07000", T: "#C04000" };
 function logo(name, heights) {
   const wide = 24, high = 90, w = heights.length * wide + 34;
-  let svg = `<svg viewBox="0 0 ${w} ${high + 22}" width="${w}" role="img" aria-label="Motif of ${safe(name)}"><path class="axis" d="M30 4V${high}H${w}"/>` +
+  let svg = `<svg viewBox="0 0 ${w} ${high + 22}" width="${w}" role="img" aria-label="${safe(name)}"><path class="axis" d="M30 4V${high}H${w}"/>` +
     `<text x="26" y="12" text-anchor="end">2</text><text x="26" y="${high}" text-anchor="end">0</text><text x="26" y="52" text-anchor="end">bits</text>`;
   heights.forEach((four, i) => {
     let top = high;
