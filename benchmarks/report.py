@@ -295,7 +295,7 @@ def opened(path: Path, things: dict[str, str], picture: Path | None = None) -> d
             "return {paint: performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0, "
             "UMAP: Number(document.documentElement.dataset.ready)}"
         )
-        time.sleep(2)  # what the page prepares when it is still
+        page.until("document.documentElement.dataset.still")
         found |= {label: page.run(ASKED % json.dumps(thing)) for label, thing in things.items()}
         if picture is not None:
             page.run(f"await scbindReport.ask({json.dumps(next(iter(things.values())))})")

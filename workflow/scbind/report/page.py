@@ -20,6 +20,7 @@ from scbind.report.read import (
     AGAIN,
     Inputs,
     drawer,
+    read_model_facts,
     read_cells,
     read_frames,
     read_learned,
@@ -154,6 +155,13 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         limits=read_limits(files.cells),
         matrices=matrices,
         learned=read_learned(files.weights, matrices),
+        about={
+            "scbind": __version__,
+            "genome": files.applied_to.get("genome") or "",
+            "species": files.applied_to.get("species") or "",
+            "model": next(iter(files.models), ""),
+        }
+        | read_model_facts(files.weights),
         frames=read_frames(files.tracks),
         target=files.target,
     )

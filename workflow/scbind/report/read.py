@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 from scbind.analysis.activitytable import Activity
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.dataset.seen import trained_lines
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.origin import Origin
 from scbind.report.style import DPI, as_png, colours_of, data_uri, save_png
+from scbind.report.tables import join_names
 
 LIMITS = {  # parameter of the embedding that is a threshold: the measure that it applies to
     "min_fragments": "n_fragments",
@@ -62,6 +64,8 @@ class Inputs:
         Known motif of each TF: log2 odds, float32 (4, length).
     learned
         Motif of each TF as the model for cells has learned it: log2 odds, float64 (4, width).
+    about
+        Facts of the run for the section on provenance: name to value.
     target
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
     frames
@@ -83,6 +87,7 @@ class Inputs:
     origin: Origin | None = None
     matrices: dict[str, np.ndarray] = field(default_factory=dict)
     learned: dict[str, np.ndarray] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
     target: float | None = None
     frames: dict[str, list[str]] = field(default_factory=dict)
 
@@ -206,6 +211,21 @@ def read_learned(path: str | Path | None, known: Mapping[str, np.ndarray]) -> di
     scaled = (model["state"]["scan.known"] + RATE * model["state"]["scan.learned"]).double().numpy()
     rows = zip(model["facts"]["tfs"], scaled, strict=True)
     return {tf: row * float(known[tf].max(axis=0).sum()) for tf, row in rows if tf in known}
+
+
+def read_model_facts(path: str | Path | None) -> dict[str, str]:
+    """Return what the model for cells is and what it was trained on: name to value. Empty without a path."""
+    if path is None:
+        return {}
+    from scbind.models.modelfile import read_model  # imports torch, so only if needed
+
+    facts = read_model(path)["facts"]
+    return {
+        "architecture of the model": str(facts["architecture"]),
+        "model trained on genome": str(facts["genome"]),
+        "model trained on cell lines": join_names(trained_lines(facts)),
+        "TFs that the model predicts": f"{sum(map(bool, facts['modelled']))} of {len(facts['tfs'])}",
+    }
 
 
 def read_frames(paths: Mapping[str, str | Path]) -> dict[str, list[str]]:

@@ -389,7 +389,13 @@ def provenance(inputs: Inputs) -> Section | None:
     """Return the section on what the results were made from."""
     if not inputs.provenance:
         return None
-    return Section("provenance", "Provenance", files=inputs.provenance)
+    section = Section("provenance", "Provenance", files=inputs.provenance)
+    if inputs.about:
+        known = {name: value for name, value in inputs.about.items() if value}
+        section.tables = [
+            html_table("This run", pd.DataFrame({"what": known.keys(), "value": known.values()}))
+        ]
+    return section
 
 
 CELLS, TRUST, ORIGIN = "Your cells", "How far to trust it", "Where it comes from"

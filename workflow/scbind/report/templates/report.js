@@ -325,8 +325,11 @@ async function start() {
   await asked();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   const idle = window.requestIdleCallback || ((act) => setTimeout(act, 200));
-  idle(() => genes());
-  ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs", "table-sites"].forEach((id) => idle(() => json(id)));
+  idle(async () => {
+    await genes();
+    for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs", "table-sites"]) await json(id);
+    document.documentElement.dataset.still = "yes";
+  });
 }
 let genesKnown = null;
 function genes() {
