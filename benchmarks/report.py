@@ -1,6 +1,6 @@
 """Time, memory and size of the report, and the time that a browser needs to open it.
 
-    python benchmarks/report.py FOLDER [--tfs 300 --types 25 --cells 20000 --samples 4 ...] [--browser chromium]
+    python benchmarks/report.py FOLDER [--tfs 300 --types 25 --cells 20000 --samples 4 ...] [--no-browser]
 
 The script makes all inputs of the report from a seed, as large as a run with this number of TFs, cell types and cells
 makes them: activity and cell tables of each sample, metrics and depths of three models and all baselines, precision
@@ -8,9 +8,9 @@ and recall curves, differential TFs between types and between two conditions, po
 and type, motifs, peaks per type, model cards. Their numbers are random and mean nothing.
 
 It prints seconds, processor seconds and peak memory of `write_report`, the size of the page, the sizes of its parts
-and its number of table rows. With a browser (Chromium or Chrome) it also prints the seconds from the start of the
-navigation to the first contentful paint, to the load event, and to the first frame after it; each is the median of
-`--rounds` fresh starts. `--picture` keeps a picture of the whole page at a width of 1,300 pixels.
+and its number of table rows. With Chromium or Chrome it also prints the seconds from the start of the navigation to the
+first contentful paint and to the UMAP, and the seconds from asking for a TF, for a cell type and for a gene until they
+are drawn; each is the median of `--rounds` fresh starts. `--picture` keeps a picture of the page with a TF.
 """
 
 from __future__ import annotations
@@ -19,28 +19,21 @@ import argparse
 import base64
 import json
 import re
-import shutil
 import statistics
 import subprocess
 import sys
-import tempfile
-import threading
 import time
 from dataclasses import dataclass
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 from processes import measure
 
 MODELS = ["scbind", "scfan", "scbind_small"]
 KEEPS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-WIDTH = 1_300  # pixels of the window
-LONGEST = 60  # seconds that a browser may need
-PROBE = """<script>addEventListener("load", function () { requestAnimationFrame(function () { setTimeout(function () {
-  var paint = performance.getEntriesByName("first-contentful-paint")[0];
-  fetch("/", {method: "POST", body: JSON.stringify({paint: paint ? paint.startTime : null, shown: performance.now(),
-    load: performance.getEntriesByType("navigation")[0].loadEventStart, height: document.body.scrollHeight,
-    nodes: document.getElementsByTagName("*").length})}); }, 0); }); });</script>"""
+ROOT = Path(__file__).resolve().parents[1]
+LONGEST = 120  # seconds that a browser may need
+ASKED = """const begin = performance.now(); await scbindReport.ask(%s);
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0))); return performance.now() - begin;"""
 
 
 @dataclass(frozen=True)
@@ -143,6 +136,10 @@ def make_inputs(folder: Path, shape: Shape):
         effect_size=tests["difference"] / 2, test="pseudobulks of samples",
     )  # fmt: skip
     share = rng.dirichlet(np.ones(shape.populations))
+    best = fill(grid(cell_type=types, tf=tfs, rank=1 + np.arange(10)), binding=(0.3, 1))
+    place = rng.integers(1, 2 * 10**8, len(best))
+    best = best.assign(chrom="chr1", start=place, end=place + 200).join(marks, on="tf")
+    np.savez(folder / "matrices.npz", **{f"matrix/{tf}": rng.normal(size=(4, 9)) for tf in tfs})
     found = pd.DataFrame(
         {"population": groups, "n_cells": (share * shape.cells).astype(int), "fraction": share}
     )
@@ -209,12 +206,15 @@ def make_inputs(folder: Path, shape: Shape):
             "population_cells": save("population_cells.tsv", owner),
             "targets": save("targets.tsv", links, targets.COLUMNS),
             "motifs": save("motifs.tsv", sites, enrichment.COLUMNS),
+            "sites": save("best_sites.tsv", best, enrichment.SITE_COLUMNS),
         },
         curves=curves,
         training=training,
         models=MODELS,
         peaks=peaks,
         provenance=cards,
+        matrices=folder / "matrices.npz",
+        target=20_000,
     )
 
 
@@ -236,7 +236,7 @@ def _write_sample(
         frac_in_peaks=rng.beta(5, 5, n), nucleosome_signal=rng.gamma(4, 0.2, n), frac_duplicates=rng.beta(4, 6, n),
         doublet_score=rng.beta(2, 20, n), reason="",
     )  # fmt: skip
-    obs["pass"] = True
+    obs["pass"], obs["condition"] = True, "treated" if seed % 2 else "control"
     z = (profile[kind] + rng.normal(size=(n, len(var)))).astype(np.float32)
     shallow = rng.random(z.shape) < 0.03
     layers = {
@@ -266,91 +266,49 @@ def child(folder: Path) -> None:
 
     files = pickle.loads((folder / "files.pickle").read_bytes())
     begin, used = time.perf_counter(), time.process_time()
-    write_report(folder / "report.html", files, folder / "figures")
+    write_report(folder / "report.html", files, folder / "figures", folder / "warnings.tsv")
     print(json.dumps({"seconds": time.perf_counter() - begin, "cpu": time.process_time() - used}))
 
 
 def parts(page: str) -> dict[str, float]:
     """Number of table rows and figures of a page, and MB of the page and of its parts."""
     figures = re.findall(r"data:image/png;base64,([^\"]+)", page)
-    tables = re.findall(r"<table.*?</table>", page, re.DOTALL)
+    packs = re.findall(r'id="(pack|table)-[^"]*">([^<]*)<', page)
     return {
         "rows": page.count("<tr>"),
         "figures": len(figures),
         "page, MB": len(page.encode()) / 1e6,
         "figures, MB": sum(map(len, figures)) / 1e6,
-        "largest figure, MB": max(map(len, figures)) / 1e6,
-        "tables, MB": sum(map(len, tables)) / 1e6,
+        "tables, MB": sum(len(text) for kind, text in packs if kind == "table") / 1e6,
+        "cells and TFs, MB": sum(len(text) for kind, text in packs if kind == "pack") / 1e6,
         "tallest figure, px": max(int.from_bytes(base64.b64decode(figure[:64])[20:24]) for figure in figures),
     }
 
 
-def opened(browser: str, page: str) -> dict[str, float]:
-    """Open a page in a fresh browser; returns seconds from navigation to paint, load and first frame after it."""
-    body, answer, ready = page.replace("</body>", PROBE + "</body>").encode(), {}, threading.Event()
+def opened(path: Path, things: dict[str, str], picture: Path | None = None) -> dict[str, float]:
+    """Open a page in a fresh browser and ask for ``things``: label to what is asked for. Returns seconds."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    from browser import Page
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self):
-            known = self.path == "/"
-            self.send_response(200 if known else 404)
-            self.send_header("Content-Type", "text/html; charset=utf-8")
-            self.send_header("Content-Length", str(len(body) if known else 0))
-            self.end_headers()
-            self.wfile.write(body if known else b"")
-
-        def do_POST(self):
-            answer.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
-            self.send_response(204)
-            self.end_headers()
-            ready.set()
-
-        def log_message(self, *arguments):
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        address = f"http://127.0.0.1:{server.server_port}/"
-        command = [browser, *_options(profile), "--remote-debugging-port=0", address]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        found = ready.wait(LONGEST)
-        process.terminate()
-        process.wait()
-    server.shutdown()
-    if not found:
-        sys.exit(f"{browser} did not open the page within {LONGEST} s")
-    seconds = {name: (answer[name] or 0) / 1e3 for name in ("paint", "load", "shown")}
-    return seconds | {"height": answer["height"], "nodes": answer["nodes"]}
-
-
-def _options(profile: str, height: int = 900) -> list[str]:
-    size = f"--window-size={WIDTH},{height}"
-    return [
-        "--headless",
-        "--no-sandbox",
-        "--disable-gpu",
-        "--hide-scrollbars",
-        f"--user-data-dir={profile}",
-        size,
-    ]
-
-
-def take_picture(browser: str, page: str, picture: Path) -> None:
-    """Keep a picture of a whole page. The browser lays out all sections for it."""
-    page = page.replace("content-visibility: auto", "content-visibility: visible").replace(
-        'loading="lazy"', ""
-    )
-    height = opened(browser, page)["height"]
-    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
-        whole = Path(folder) / "page.html"
-        whole.write_text(page)
-        command = [browser, *_options(f"{folder}/profile", height), f"--screenshot={picture}", whole.as_uri()]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with Page(path, wait=LONGEST) as page:
+        page.until("document.documentElement.dataset.ready")
+        found = page.run(
+            "return {paint: performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0, "
+            "UMAP: Number(document.documentElement.dataset.ready)}"
+        )
+        page.until("document.documentElement.dataset.still")
+        found |= {label: page.run(ASKED % json.dumps(thing)) for label, thing in things.items()}
+        if picture is not None:
+            page.run(f"await scbindReport.ask({json.dumps(next(iter(things.values())))})")
+            page.picture(picture)
+        if problems := page.problems():
+            sys.exit(f"the page has problems: {problems[:3]}")
+    return {label: value / 1e3 for label, value in found.items()}
 
 
 def main() -> None:
     """Make the inputs and the report, open it and print."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "workflow"))
+    sys.path.insert(0, str(ROOT / "workflow"))
     if sys.argv[1:2] == ["--child"]:
         child(Path(sys.argv[2]))
         return
@@ -369,7 +327,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default.default)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--browser", default=next(filter(shutil.which, ("chromium", "google-chrome")), None))
+    parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
     shape = {name: getattr(args, name) for name in Shape.__dataclass_fields__}
@@ -381,13 +339,14 @@ def main() -> None:
     found = {"seconds": spent["seconds"], "CPU s": spent["cpu"], "peak, MiB": spent["peak"] / 2**20} | parts(
         page
     )
-    if args.browser:
-        rounds = [opened(args.browser, page) for _ in range(args.rounds)]
-        for name in ("paint", "load", "shown"):
+    if not args.no_browser:
+        things = {"a TF": "TF:ZNF103", "a type": "cell type:cell type 02", "a gene": "gene:GENE7"}
+        rounds = [
+            opened(args.folder / "report.html", things, args.picture if number == 0 else None)
+            for number in range(args.rounds)
+        ]
+        for name in rounds[0]:
             found[f"{name}, s"] = statistics.median(each[name] for each in rounds)
-        found["elements"] = rounds[0]["nodes"]
-        if args.picture:
-            take_picture(args.browser, page, args.picture)
     print("| " + " | ".join(found) + " |\n" + "|---" * len(found) + "|")
     print("| " + " | ".join(f"{v:,.3g}" if isinstance(v, float) else f"{v:,}" for v in found.values()) + " |")
 

@@ -2,6 +2,7 @@
 
 import json
 import zipfile
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -60,6 +61,18 @@ def altered(bundle, path, **changes):
         for name, content in changes.items():
             new.writestr(name, content)
     return path
+
+
+def test_motifs_come_out_right_however_their_memory_lies(files, tmp_path):
+    stored = {name: np.asfortranarray(array) for name, array in np.load(files.motifs).items()}
+    np.savez(tmp_path / "motifs.npz", **stored)
+    assert read_motifs(tmp_path / "motifs.npz")["TF1"].flags.f_contiguous
+    given = replace(files, motifs=tmp_path / "motifs.npz")
+    make_bundle(
+        given, tmp_path / "b.zip", "mine", comparators=[], species="human", licence="MIT", training_data=DATA
+    )
+    unpack(tmp_path / "b.zip", tmp_path / "out")
+    assert np.array_equal(read_motifs(tmp_path / "out/motifs.npz")["TF1"], read_motifs(files.motifs)["TF1"])
 
 
 def with_about(bundle, path, **changes):

@@ -2,7 +2,14 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.analysis.enrichment import COLUMNS, hit_threshold, match_background, motif_enrichment
+from scbind.analysis.enrichment import (
+    BEST_SITES,
+    COLUMNS,
+    SITE_COLUMNS,
+    hit_threshold,
+    match_background,
+    motif_enrichment,
+)
 from scbind.binding.store import FORMAT
 from scbind.core.errors import InputError
 from scipy import stats
@@ -77,6 +84,25 @@ def test_planted_motif_is_enriched_in_its_own_sites_only(inputs):
     b, m = round(ctcf.background_with_motif * ctcf.n_background), ctcf.n_background
     expected = stats.fisher_exact([[a, n - a], [b, m - b]], alternative="greater").pvalue
     assert ctcf.p_value == pytest.approx(expected, rel=1e-3)
+
+
+def test_best_sites_are_the_best_windows_of_different_peaks(inputs, tmp_path):
+    known = dict(np.load(inputs["windows"]))
+    known["peak"] = known["peak"] // 2  # two windows on each peak
+    np.savez(inputs["windows"], **known)
+    motif_enrichment(**inputs | {"best": tmp_path / "best.tsv"})
+    table = pd.read_csv(tmp_path / "best.tsv", sep="\t")
+    assert table.columns.tolist() == SITE_COLUMNS and set(table.tf) == {"CTCF", "SPI1"}
+    codes = anndata.read_zarr(inputs["zarrs"][0]).layers["CTCF"]
+    means = (1 - (1 - codes / 255) ** 2).mean(axis=0)
+    for tf, part in table.groupby("tf"):
+        assert len(part) == BEST_SITES and part["rank"].tolist() == list(range(1, BEST_SITES + 1))
+        assert part["binding"].is_monotonic_decreasing and (part["end"] - part["start"] == 200).all()
+        assert part["start"].div(800).astype(int).is_unique, "one window of each peak"
+        if tf == "CTCF":
+            window = (part["start"] // 400).to_numpy()
+            assert (window < 100).all() and window[0] == means.argmax()
+            assert part["binding"].to_numpy() == pytest.approx(means[window], abs=1e-3)
 
 
 def test_a_factor_without_deep_cells_has_no_row_and_does_not_spoil_the_others(inputs, tmp_path, capsys):

@@ -35,8 +35,8 @@ def texts(figure):
 def test_colours_are_stable_distinct_and_come_round():
     assert colours_of(["T", "B"]) == colours_of(["B", "T", "B"]) == {"B": PALETTE[0], "T": PALETTE[1]}
     assert colours_of(["B"], skip=3) == {"B": PALETTE[3]}
-    assert len(set(colours_of([f"{i:02}" for i in range(16)]).values())) == 16
-    assert colours_of([f"{i:02}" for i in range(17)])["16"] == PALETTE[0]
+    assert len(set(colours_of([f"{i:02}" for i in range(60)]).values())) == 60
+    assert colours_of([f"{i:02}" for i in range(61)])["60"] == PALETTE[0]
 
 
 def test_umap_shows_each_type_in_its_colour_with_its_count(random):

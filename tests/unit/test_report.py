@@ -11,9 +11,10 @@ import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.core.errors import InputError
 from scbind.report.models import _unknown
+from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, write_report
 from scbind.report.sections import _type_means
-from scbind.report.tables import comparison, html_table, join_names, number, top_differential
+from scbind.report.tables import FIRST_ROWS, comparison, html_table, join_names, number, ordered_differential
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
 METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
@@ -23,7 +24,7 @@ METRICS += " recall_at_fdr10 recall_at_fdr50 ece"
 class Page(HTMLParser):
     """Ids, links, sources and text of a page; fails on tags that do not match."""
 
-    VOID = {"meta", "img", "link", "br", "hr", "input"}
+    VOID = {"meta", "img", "link", "br", "hr", "input"}  # text of scripts is not text of the page
 
     def __init__(self, text):
         super().__init__()
@@ -33,7 +34,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         attrs = dict(attrs)
-        self.ids += [attrs["id"]] if "id" in attrs else []
+        self.ids += [attrs["id"]] if "id" in attrs and tag == "section" else []
         self.links += [attrs["href"]] if "href" in attrs else []
         self.sources += [attrs["src"]] if "src" in attrs else []
         if tag not in self.VOID:
@@ -43,7 +44,8 @@ class Page(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        self.words.append(data)
+        if not self.open or self.open[-1] not in ("script", "style"):
+            self.words.append(data)
 
     @property
     def text(self):
@@ -213,8 +215,8 @@ def write(page, figures_dir=None, **inputs):
 
 
 ALL = [
-    "summary", "embedding", "activity", "differential", "populations", "targets", "motifs", "evaluation",
-    "training", "quality", "peaks", "truth", "reading", "provenance",
+    "summary", "quality", "embedding", "activity", "differential", "populations", "targets", "motifs", "peaks",
+    "truth", "evaluation", "training", "reading", "provenance",
 ]  # fmt: skip
 
 
@@ -229,7 +231,7 @@ def full(inputs, tmp_path_factory):
 def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     text = (full / "report.html").read_text()
     page = Page(text)
-    assert page.ids == ALL and page.links == [f"#{name}" for name in ALL]
+    assert page.ids == ["ask", *ALL] and page.links == [f"#{name}" for name in page.ids]
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "http" not in re.sub(r"data:image/png;base64,[^\"]+", "", text)
     assert "60 cells in 2 samples" in page.text and "4,321 windows" in page.text
@@ -241,7 +243,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
         "(adjusted p < 0.05): B: PAX5, EBF1, GATA1; T <script>: PAX5," in page.text
     )  # RUNX3 is abstained on
     assert page.text.count("* scbind abstains on RUNX3: do not interpret these.") == 2
-    assert "scbind abstains on 1 of 6 TFs (RUNX3). They are marked" in page.text
+    assert "scbind abstains on 1 of 6 TFs (RUNX3). The validation windows do not" in page.text
     assert page.text.count("Left out: 1 of 6 TFs, because scbind abstains on them.") == 2
     assert "12 rows" not in page.text and "cells, no replicates (10 rows)" in page.text
     assert "1 of them is small and stable: P1 (56 cells, B)" in page.text
@@ -268,7 +270,7 @@ def test_names_are_escaped(full):
 def test_only_activity_leaves_the_other_sections_out(inputs, tmp_path):
     write(tmp_path / "report.html", activity=inputs["activity"][:1])
     page = Page((tmp_path / "report.html").read_text())
-    assert page.ids == ["summary", "embedding", "activity", "reading"]
+    assert page.ids == ["ask", "summary", "embedding", "activity", "reading"]
     assert "30 cells" in page.text
 
 
@@ -298,7 +300,7 @@ def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inp
         "TFs with a motif: 1." in text
         and text.count("Left out: 1 of 2 TFs, because scbind abstains on them.") == 2
     )
-    table = text[text.index("Best motif of each TF") :]
+    table = text[text.index("Motifs of each TF and cell type") :]
     assert table.index("B CTCF CTCF") < table.index("B AAA CTCF")
 
 
@@ -331,7 +333,10 @@ def test_cells_too_shallow_for_a_tf_do_not_count_in_the_means(inputs, tmp_path):
     assert means.loc["T <script>", "CTCF"] == pytest.approx(data.X[15:, 0].mean(), abs=1e-6)
     write(tmp_path / "report.html", activity=[tmp_path / "s.h5ad"])
     text = Page((tmp_path / "report.html").read_text()).text
-    assert "For the other TFs, 10.0% of the values are from cells that are too shallow for the TF." in text
+    assert (
+        "For TFs on which scbind does not abstain, 10.0% of the values are from cells that are too shallow for the TF."
+        in text
+    )
     assert "Blank: every cell of the type is too shallow for the TF." in text
 
 
@@ -387,16 +392,16 @@ def test_controls_neither_narrow_the_comparison_nor_win_it():
     assert table["auprc"].to_dict() == pytest.approx({"a": 0.3, "b": 0.3, "other_lines_chip": 0.9})
 
 
-def test_top_differential_is_significant_positive_and_cut():
+def test_differences_start_with_the_largest_effects_of_each_type():
     frame = pd.DataFrame(
         {"contrast": "cell_type", "cell_type": "B", "group": "B", "reference": "", "tf": list("abcd"),
          "difference": [1, 2, -3, 4], "effect_size": [1, 2, -3, 4.0], "mean_binding": 0.1,
          "mean_binding_reference": 0.1, "p_adjusted": [0.01, 0.04, 0.01, 0.2], "n_replicates": 0}
     )  # fmt: skip
-    assert top_differential(frame).tf.tolist() == ["b", "a"]
-    assert top_differential(frame, per_type=1).tf.tolist() == ["b"]
+    assert ordered_differential(frame).tf.tolist() == ["b", "a", "d", "c"]
     marked = frame.assign(reliability_abstained=[False, True, False, False])
-    assert top_differential(marked).tf.tolist() == ["a"]
+    assert ordered_differential(marked).tf.tolist() == ["a", "d", "c"]
+    assert "reliability_abstained" not in ordered_differential(marked)
 
 
 @pytest.mark.parametrize(
@@ -408,12 +413,42 @@ def test_numbers(value, text):
     assert number(value) == text
 
 
-def test_tables_are_cut_and_sorted_by_value():
-    table = html_table("t", pd.DataFrame({"tf": ["x"] * 500, "auprc": 0.5, "small": True, "gap": np.nan}))
-    assert len(table["rows"]) == 400 and "400 of 500 rows" in table["note"]
+def opened(table):
+    """The columns of a table as the browser opens them: key to values."""
+    found = json.loads(unpack(table["pack"]))
+    keys = [column["key"] for column in found["columns"]]
+    columns = [
+        column["v"] if "v" in column else [column["l"][code] for code in column["c"]]
+        for column in found["data"]
+    ]
+    return dict(zip(keys, columns, strict=True))
+
+
+def test_tables_are_whole_and_start_as_text():
+    rows = pd.DataFrame(
+        {"tf": [f"x{i}" for i in range(500)], "auprc": np.arange(500) / 3, "small": True, "gap": np.nan}
+    )
+    table = html_table("t", rows)
+    assert len(table["rows"]) == FIRST_ROWS and table["n"] == 500 and not table["note"]
     assert [column["name"] for column in table["columns"]] == ["TF", "AUPRC", "small", "gap"]
-    assert table["rows"][0][1] == {"text": "0.500", "sort": 0.5}
+    assert table["rows"][1][1] == {"text": "0.333", "sort": pytest.approx(1 / 3)}
     assert table["rows"][0][2]["text"] == "yes" and table["rows"][0][3]["text"] == "–"
+    found = opened(table)
+    assert found["tf"] == rows["tf"].tolist() and found["auprc"] == pytest.approx(rows["auprc"], rel=1e-3)
+    assert set(found["small"]) == {"yes"} and set(found["gap"]) == {None}
+    assert html_table("t", rows.head(3))["pack"] == "" and html_table("t", rows.head(3), name="n")["pack"]
+
+
+def test_no_heading_stands_twice():
+    with pytest.raises(ValueError, match="two columns with one heading"):
+        html_table("t", pd.DataFrame({"n_cells": [1], "cells": [2]}))
+
+
+def test_a_mark_that_no_row_has_is_no_column():
+    rows = pd.DataFrame({"tf": ["a", "b"], "reliability_abstained": [False, False]})
+    assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf"]
+    rows.loc[1, "reliability_abstained"] = True
+    assert html_table("t", rows)["rows"][1][1]["text"] == "yes"
 
 
 def test_join_names():

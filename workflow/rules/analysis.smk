@@ -95,6 +95,7 @@ rule motif_enrichment:
             caption="../report/motifs.rst",
             category="Analysis",
         ),
+        sites="results/analysis/best_sites.tsv",
     log:
         "logs/motif_enrichment/motifs.log",
     benchmark:

@@ -1,4 +1,4 @@
-# One self-contained page from the results of this run.
+# One self-contained page from the results of this run, and the warnings at its top, which also end the run.
 rule write_report:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
@@ -22,8 +22,12 @@ rule write_report:
         population_cells="results/analysis/population_cells.tsv",
         targets=optional(TARGET_TABLE),
         motifs=optional(MOTIF_TABLE),
+        sites=optional(SITE_TABLE),
+        matrices=CELL_MOTIFS,
+        weights=f"results/models/{INFER_MODEL}/model.safetensors",
         types="results/cells/cell_types.tsv",
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
+        tracks=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
         truth=TRUTH_TABLES,
         cards=expand("results/models/{model}/card.md", model=MODELS),
         provenance=["results/provenance/config.yaml", "results/provenance/sheets.tsv"],
@@ -36,12 +40,13 @@ rule write_report:
             category="Figures",
             labels={"figure": "{figure}"},
         ),
+        warnings="results/warnings.tsv",
     log:
         "logs/write_report/report.log",
     benchmark:
         "logs/write_report/report.benchmark.tsv"
     conda:
-        "../../envs/core.yaml"
+        "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000, 1),
         runtime=60,
@@ -51,7 +56,9 @@ rule write_report:
         applied_to={"genome": SETTINGS["genome"]["name"], "species": SETTINGS["genome"]["species"]},
         baselines=[*BASELINES, *ORACLE],
         cell_types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
-        template=template_digest("report.html.j2"),
+        cell_lines=list(PLAN.tracks),
+        borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
+        template=[template_digest(f"report.{part}") for part in ("html.j2", "css", "js")],
         code=source_digest("report.page", script="write_report"),
     script:
         "../scripts/write_report.py"

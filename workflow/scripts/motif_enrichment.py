@@ -11,5 +11,6 @@ with logged(snakemake.log[0]):
         snakemake.input.motifs,
         snakemake.output.table,
         min_cells=snakemake.params.min_cells,
+        best=snakemake.output.sites,
         **snakemake.params.options,
     )

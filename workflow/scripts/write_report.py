@@ -15,6 +15,7 @@ with logged(snakemake.log[0]):
         "population_cells",
         "targets",
         "motifs",
+        "sites",
     )
     truth = {f"truth_{Path(table).stem}": table for table in given.truth}
     curves = [*given.curves, *given.baseline_curves, *given.oracle_curves]
@@ -32,5 +33,9 @@ with logged(snakemake.log[0]):
         peaks=dict(zip(snakemake.params.cell_types, given.peaks, strict=True)),
         types=given.types,
         provenance=[*given.cards, *given.provenance],
+        matrices=given.matrices,
+        weights=given.weights,
+        tracks=dict(zip(snakemake.params.cell_lines, given.tracks, strict=True)),
+        target=snakemake.params.borrow_fragments,
     )
-    write_report(snakemake.output.page, files, snakemake.output.figures)
+    write_report(snakemake.output.page, files, snakemake.output.figures, snakemake.output.warnings)

@@ -21,6 +21,10 @@ from scbind.core.runlog import say
 from scbind.formats.genome import Genome
 from scbind.formats.motifs import motif_names, read_motifs, scan_all
 
+BEST_SITES = 20  # peaks listed per TF and cell type
+SITE_COLUMNS = [
+    "cell_type", "tf", "rank", "chrom", "start", "end", "binding", "reliability_level", "reliability_abstained",
+]  # fmt: skip
 STEP = 0.01  # resolution (bits) of the exact distribution of scores
 CANDIDATES = 64  # number of nearest windows from which a site chooses its background window
 WINDOWS_PER_SCAN = 20_000
@@ -43,6 +47,7 @@ def motif_enrichment(
     min_cells: int = 20,
     p_hit: float = 1e-4,
     top_motifs: int = 5,
+    best: str | Path | None = None,
 ) -> None:
     """Test every motif of the set in the sites, the windows of highest P(bound), of every TF and cell type.
 
@@ -68,6 +73,9 @@ def motif_enrichment(
         per base) reaches with this probability. The threshold comes from the exact distribution of scores.
     top_motifs
         Number of motifs listed per TF and type, ordered by p-value, then odds ratio.
+    best
+        Optional table to write: of each cell type and TF the ``BEST_SITES`` peaks with the highest mean P(bound), each
+        by its best window. Columns ``SITE_COLUMNS``; coordinates 0-based half-open.
 
     Raises
     ------
@@ -84,7 +92,9 @@ def motif_enrichment(
     """
     genome, matrices, identities = Genome.open(reference_dir), read_motifs(motifs), motif_names(motifs)
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "motif enrichment")
-    pairs = _choose_sites(means, n_sites, np.random.default_rng(seed))
+    pairs, listed = _choose_sites(means, n_sites, np.random.default_rng(seed))
+    if best is not None:
+        write_table(best, _list_sites(listed, means, genome))
     names = list(matrices)
     thresholds = np.array([hit_threshold(matrices[name], p_hit) for name in names])
     used = np.unique(np.concatenate([np.concatenate(pair[2:4]) for pair in pairs] or [np.empty(0, np.int64)]))
@@ -158,20 +168,30 @@ def match_background(
 
 def _choose_sites(
     means: TypeMeans, n_sites: int, random: np.random.Generator
-) -> list[tuple[str, str, np.ndarray, np.ndarray, float]]:
-    """Return per type and TF: type, TF, rows of sites, rows of background windows, lowest mean P(bound) of a site."""
+) -> tuple[
+    list[tuple[str, str, np.ndarray, np.ndarray, float]], list[tuple[str, str, np.ndarray, np.ndarray]]
+]:
+    """Choose the sites of each type and TF, and their background.
+
+    Returns two lists. The first has type, TF, rows of sites, rows of background windows, lowest mean P(bound) of a
+    site. The second has type, TF, rows of the best windows and their mean P(bound), highest first.
+    """
     windows, n_sites = means.windows, min(n_sites, len(means.windows) // 4)
     total = np.zeros((len(means.types), len(windows)), dtype=np.float64)
     for _, binding in means:
         total += np.nan_to_num(binding)  # NaN: too few cells of the type are deep enough for the TF
-    pairs = []
+    pairs, listed = [], []
     for tf, binding in means:
         for row, name in enumerate(means.types):
             order = np.argsort(-binding[row], kind="stable")[:n_sites]
-            sites = np.sort(order[binding[row, order] > 0])
+            order = order[binding[row, order] > 0]
+            sites = np.sort(order)
             if not len(sites):
                 say(f"motif enrichment: {tf} has no predicted site in {name}")
                 continue
+            _, first = np.unique(windows.peak[order], return_index=True)  # the best window of each peak
+            top = order[np.sort(first)[:BEST_SITES]]
+            listed.append((name, tf, top, binding[row, top]))
             openness = (total[row] - binding[row]) / max(len(means.tfs) - 1, 1)
             features = np.column_stack([windows.gc, openness]).astype(np.float64)
             candidates = np.flatnonzero(~np.isin(windows.peak, windows.peak[sites]))
@@ -182,7 +202,24 @@ def _choose_sites(
                 say(
                     f"motif enrichment: {tf} has no background windows in {name}, because its sites lie on all peaks"
                 )
-    return pairs
+    return pairs, listed
+
+
+def _list_sites(
+    listed: list[tuple[str, str, np.ndarray, np.ndarray]], means: TypeMeans, genome: Genome
+) -> pd.DataFrame:
+    """Return the table of the best sites, :data:`SITE_COLUMNS`."""
+    windows, names = means.windows, np.array(genome.sizes.names)
+    rows = [
+        pd.DataFrame(
+            {"cell_type": name, "tf": tf, "rank": 1 + np.arange(len(top)), "chrom": names[windows.chrom[top]],
+             "start": windows.start[top], "end": windows.start[top] + windows.window, "binding": binding}
+        )
+        for name, tf, top, binding in listed
+    ]  # fmt: skip
+    if not rows:
+        return pd.DataFrame(columns=SITE_COLUMNS)
+    return pd.concat(rows, ignore_index=True).join(means.marks, on="tf")[SITE_COLUMNS]
 
 
 def _scan(genome: Genome, windows: Windows, used: np.ndarray, matrices: list, thresholds) -> np.ndarray:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from safetensors.numpy import save
 
 from scbind import __version__
@@ -85,7 +86,8 @@ def make_bundle(
     facts = stored["facts"]
     read_calibration(files.calibration, files.weights)
     known, names = read_motifs(files.motifs), motif_names(files.motifs)
-    matrices = {tf: known[tf] for tf in sorted(known) if tf in facts["tfs"]}
+    # safetensors writes the memory of an array as it lies, and takes it for row after row.
+    matrices = {tf: np.ascontiguousarray(known[tf]) for tf in sorted(known) if tf in facts["tfs"]}
     identities = json.dumps({tf: names[tf] for tf in matrices}, sort_keys=True)
     table = require(files.metrics, "evaluate the model first").read_text(encoding="utf-8").splitlines()
     rows = [line for line in table[1:] if line.partition("\t")[0] in (name, *comparators)]

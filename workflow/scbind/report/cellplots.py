@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster import hierarchy
 
-from scbind.report.style import NEUTRAL, PALETTE, colours_of, legend_outside, new_figure, styled
+from scbind.report.style import MANY, NEUTRAL, PALETTE, colours_of, legend_outside, new_figure, styled
 
 UNKNOWN_TYPE = "no type"
 QC_MEASURES = {  # column of the cell table: axis label, whether the axis is logarithmic
@@ -49,7 +49,7 @@ def umap_types(
 ) -> Figure:
     """Draw cells in UMAP, coloured by group.
 
-    If there are more groups than colours, each group has a number in the legend and at the median of its cells. Short
+    If there are more than sixteen groups, each group has a number in the legend and at the median of its cells. Short
     names stand there instead of numbers.
 
     Parameters
@@ -74,7 +74,7 @@ def umap_types(
     _bare(axis)
     axis.set_title(title)
     counts = pd.Series(labels).value_counts().sort_index()
-    crowded, short = len(counts) > len(PALETTE), counts.index.str.len().max() <= SHORT_NAME
+    crowded, short = len(counts) > MANY, counts.index.str.len().max() <= SHORT_NAME
     if crowded and short:  # P2 before P10
         counts = counts.sort_index(key=lambda names: names.str.len(), kind="stable")
     handles = []
@@ -230,6 +230,70 @@ def _half_violin(axis, values: np.ndarray, base: float, colour: str) -> None:
 
 
 @styled
+def barcode_ranks(obs: pd.DataFrame) -> Figure:
+    """Draw the unique fragments of the barcodes of each sample, highest first, on logarithmic axes.
+
+    ``obs`` has ``sample``, ``n_fragments`` and optionally ``pass``. Dots are barcodes that pass. The samples are
+    those of :func:`quality_samples`.
+    """
+    figure = new_figure(7.6, 4.2)
+    axis = figure.subplots()
+    samples = quality_samples(obs)
+    colours = colours_of(samples)
+    for name in samples:
+        part = obs[obs["sample"].astype(str) == name].sort_values(
+            "n_fragments", ascending=False, kind="stable"
+        )
+        height = part["n_fragments"].to_numpy(dtype=np.float64)
+        rank = 1 + np.arange(len(part))
+        axis.plot(rank, height, color=colours[name], linewidth=1, label=name)
+        if "pass" in part:
+            kept = part["pass"].to_numpy(dtype=bool)
+            axis.scatter(rank[kept], height[kept], s=9, color=colours[name], linewidths=0)
+    axis.set(xscale="log", yscale="log", xlabel="barcode, most fragments first", ylabel="unique fragments")
+    axis.grid(color="#EEEEEE")
+    axis.set_axisbelow(True)
+    axis.set_title("Barcode ranks")
+    legend_outside(axis, columns=-(-len(samples) // LEGEND_ROWS))
+    return figure
+
+
+@styled
+def tss_against_fragments(
+    obs: pd.DataFrame, limits: dict[str, list[float]] | None = None, columns: int = 4
+) -> Figure:
+    """Draw TSS enrichment against unique fragments: one panel per sample, the number of cells as colour.
+
+    ``obs`` has ``sample``, ``n_fragments`` and ``tss_enrichment``. ``limits`` are drawn as dashed lines. At most twelve
+    samples of :func:`quality_samples` are drawn.
+    """
+    samples = quality_samples(obs)[:12]
+    columns = min(columns, len(samples))
+    rows = -(-len(samples) // columns)
+    figure = new_figure(3.0 * columns + 1.2, 2.8 * rows + 0.4)
+    axes = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
+    known = obs[(obs["n_fragments"] > 0) & obs["tss_enrichment"].notna()]
+    high = max(float(known["tss_enrichment"].quantile(0.999)), 1.0)
+    reach = np.log10(known["n_fragments"].min()), np.log10(known["n_fragments"].max()) + 0.01, 0, high
+    for axis, name in zip(axes.flat, samples, strict=False):
+        part = known[known["sample"].astype(str) == name]
+        axis.hexbin(
+            np.log10(part["n_fragments"]), part["tss_enrichment"], gridsize=40, bins="log", mincnt=1, cmap="viridis_r",
+            extent=reach, linewidths=0,
+        )  # fmt: skip
+        for limit in (limits or {}).get("n_fragments", []):
+            axis.axvline(np.log10(max(limit, 1)), color="#444444", linestyle="--", linewidth=1)
+        for limit in (limits or {}).get("tss_enrichment", []):
+            axis.axhline(limit, color="#444444", linestyle="--", linewidth=1)
+        axis.set_title(name)
+    for axis in axes.flat[len(samples) :]:
+        axis.set_visible(False)
+    figure.supxlabel("unique fragments (log10)", fontsize=10)
+    figure.supylabel("TSS enrichment", fontsize=10)
+    return figure
+
+
+@styled
 def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure:
     """Draw what cells borrow: total against own fragments, and the number of cells that contribute.
 
@@ -281,13 +345,13 @@ def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
 def motif_support(table: pd.DataFrame) -> Figure:
     """Draw the odds ratio of each TF's own motif per cell type (colour). Points are filled if adjusted p < 0.05.
 
-    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic. If there are more cell types than colours,
+    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic. If there are more than sixteen cell types,
     the figure is a heatmap of TFs and types.
     """
     own = table[table["own"].astype(bool)]
     order = own.groupby("tf")["odds_ratio"].median().sort_values().index
     kinds = sorted(own["cell_type"].unique())
-    if len(kinds) > len(PALETTE):
+    if len(kinds) > MANY:
         return _motif_heatmap(own, order[::-1])
     figure = new_figure(8.6, 0.26 * len(order) + 1.5)
     axis = figure.subplots()

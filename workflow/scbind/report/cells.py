@@ -20,10 +20,19 @@ def quality(inputs: Inputs) -> Section | None:
         kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
         measures = [name for name in cellplots.QC_MEASURES if name in obs and obs[name].notna().any()]
         table = obs.groupby("sample").agg(**kept)
+        table["fraction passing"] = table["pass"] / table["cells"]
         medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
         section.tables = [
-            html_table("Per sample (medians over passing cells)", table.join(medians).reset_index())
+            html_table(
+                "Per sample (medians over passing cells)", table.join(medians).reset_index(), name="samples"
+            )
         ]
+        if "cell_type" in obs and obs.loc[passing, "cell_type"].notna().any():
+            each = obs[passing].groupby("cell_type", observed=True)
+            kinds = each.size().to_frame("cells").join(each[measures].median().add_prefix("median "))
+            section.tables.append(
+                html_table("Per cell type (medians over passing cells)", kinds.reset_index())
+            )
         if "reason" in obs and (~passing).any():
             # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
             reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
@@ -40,6 +49,16 @@ def quality(inputs: Inputs) -> Section | None:
         section.figures = [
             inputs.draw("quality", cellplots.quality_distributions(obs, inputs.limits), caption)
         ]
+    if "n_fragments" in obs and len(obs):
+        caption = (
+            "Each line is a sample, from its barcode with the most fragments to that with the fewest. Dots: cells that "
+            "pass."
+        )
+        section.figures.append(inputs.draw("barcode_ranks", cellplots.barcode_ranks(obs), caption))
+        if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():
+            figure = cellplots.tss_against_fragments(obs, inputs.limits)
+            caption = "TSS enrichment against unique fragments. The darker, the more cells. Dashed lines: thresholds."
+            section.figures.append(inputs.draw("tss_fragments", figure, caption))
     if inputs.borrowed is not None:
         figure = cellplots.borrowing(*inputs.borrowed)
         caption = (
@@ -61,5 +80,5 @@ def pseudobulk(inputs: Inputs) -> Section | None:
         "If a type has several large replicates, a peak is kept only if enough of them have it "
         "(peaks.min_replicates)."
     ]
-    section.tables = [html_table("Source of the peaks", inputs.peaks)]
+    section.tables = [html_table("Source of the peaks", inputs.peaks, name="peaks")]
     return section

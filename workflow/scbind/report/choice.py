@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-ROWS, PANELS = 60, 40  # maximum number of TFs that are rows of a figure, or panels
+ROWS, PANELS = 60, 20  # maximum number of TFs that are rows of a figure, or panels
 
 
 def spaced(names: Sequence[str], most: int, order: str) -> tuple[list[str], str]:

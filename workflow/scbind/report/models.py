@@ -14,7 +14,6 @@ from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     MARKS,
-    MAX_ROWS,
     MOST_NAMES,
     Section,
     comparison,
@@ -29,7 +28,7 @@ def evaluation(inputs: Inputs) -> Section | None:
     metrics = inputs.tables.get("metrics")
     if metrics is None and not inputs.curves:
         return None
-    section = Section("evaluation", "Accuracy of the models")
+    section = Section("evaluation", "In bulk cell lines: accuracy of the models")
     held_out = "All numbers are for windows that were held out of training."
     if metrics is not None and UNKNOWN in set(metrics["split"]):
         unknown = join_names(metrics.loc[metrics["split"] == UNKNOWN, "model"].unique())
@@ -53,22 +52,25 @@ def evaluation(inputs: Inputs) -> Section | None:
             "maxatac_protocol": "chr1 of new cell lines (as published for maxATAC)",
             "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than a genome)",
         }  # fmt: skip
+        named: set[str] = set()
         for split in sorted(splits, key=lambda name: (name != "test", name)):
             table = comparison(metrics, split)
             if len(table):
-                note = (
-                    "Means over the pairs of cell line and TF on which every model was scored. log2 gain is the log2 "
-                    "of AUPRC divided by prevalence. "
-                ) + _meaning(set(table["model"]))
+                named |= set(table["model"])
+                note = ""
                 if "auprc_se" in table:
                     drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
-                    note += (
-                        f" {drawn}: scored on a sample of the test windows. The standard error comes from this "
+                    note = (
+                        f"{drawn}: scored on a sample of the test windows. The standard error comes from this "
                         "sampling."
                     )
                 section.tables.append(
                     html_table(f"Models and baselines: {words.get(split, split)}", table, note)
                 )
+        section.text.append(
+            "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is "
+            f"the log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
+        )
         section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
         test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
         if len(test):
@@ -107,14 +109,14 @@ def evaluation(inputs: Inputs) -> Section | None:
         name = next((m for m in inputs.models if m in set(metrics["model"])), None)
         every = metrics[metrics["split"] == "test"]
         every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
-        title, note = (
-            f"Every TF{f' ({name})' if name else ''}",
-            "All rows: results/evaluation/metrics.tsv.",
-        )
-        if name and len(every) > MAX_ROWS:
-            every, title = _over_lines(every), f"{title}, means over the cell lines"
+        title = f"Every TF{f' ({name})' if name else ''}"
         every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
-        section.tables.append(html_table(title, every, note))
+        section.tables.append(html_table(title, every, "All rows: results/evaluation/metrics.tsv."))
+        scores = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
+        scores = scores.groupby(["tf", "model"])[["auprc", "prevalence"]].mean().reset_index()
+        scores = scores.sort_values(["tf", "auprc"], ascending=[True, False], kind="stable")
+        note = "Means over the cell lines, all test windows."
+        section.tables.append(html_table("Every TF, all models and baselines", scores, note, "scores"))
     return section
 
 
@@ -166,13 +168,6 @@ def _precisions(curves: Mapping[str, Mapping[str, np.ndarray]]) -> pd.DataFrame:
     return pd.concat(found, ignore_index=True)
 
 
-def _over_lines(metrics: pd.DataFrame) -> pd.DataFrame:
-    """Return the number of cell lines of each TF, and the means of all other columns over them."""
-    means = metrics.drop(columns="cell_line").groupby("tf").mean(numeric_only=True)
-    means.insert(0, "cell_lines", metrics.groupby("tf").size())
-    return means.reset_index()
-
-
 def _meaning(shown: set[str]) -> str:
     """Sentences that explain the baselines and controls in ``shown``."""
     return " ".join(f"{name} {each.sentence}." for name, each in COMPARATORS.items() if name in shown)
@@ -222,7 +217,7 @@ def truth(inputs: Inputs) -> Section | None:
     cells, types = (inputs.tables.get(f"truth_{name}") for name in ("cells", "types"))
     if cells is None and types is None:
         return None
-    section = Section("truth", "Comparison with the known truth")
+    section = Section("truth", "In single cells: comparison with the known truth")
     section.text = [
         "These cells are simulated, so every binding event is known. The numbers show that the workflow works on "
         "such data. They do not show how well it works on your data.",
@@ -230,9 +225,11 @@ def truth(inputs: Inputs) -> Section | None:
     if cells is not None and len(cells):
         columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
         table = cells.groupby(["chromosomes", "cells", "model"], sort=False)[columns].mean().reset_index()
+        table = table.assign(n_cells=table["n_cells"].round().astype(int))
         table = table.sort_values(
             ["chromosomes", "cells", "auprc_mean"], ascending=[True, False, False], kind="stable"
         )
+        table = table.rename(columns={"n_cells": "mean number of cells", "cells": "which cells"})
         section.tables.append(html_table("Single binding events in single cells, mean over TFs", table))
     if types is not None and len(types):
         wide = types[types["name"].isin(["cell_type", "activity_leiden", "scfan_leiden"])]

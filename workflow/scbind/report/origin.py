@@ -27,7 +27,7 @@ class Origin:
         bundle = self.about["file"]
         return (
             f"The model that predicts binding was not trained in this run. It comes from the bundle {bundle} (see the "
-            "section Accuracy of the models)."
+            "section on accuracy in bulk cell lines)."
         )
 
     def sentences(self, tested: bool) -> list[str]:

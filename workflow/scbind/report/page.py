@@ -1,28 +1,36 @@
-"""The report: one self-contained page with the results, the accuracy of the models and the limits of both."""
+"""The report: one self-contained page that can be asked for a TF, gene, cell type or sample."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
 from scbind.core.files import atomic, read_result
+from scbind.report.cautions import Caution, cautions
+from scbind.report.explorer import described, explorer
 from scbind.report.origin import read_origin
 from scbind.report.read import (
     AGAIN,
     Inputs,
     drawer,
     read_cells,
+    read_frames,
+    read_learned,
     read_limits,
+    read_matrices,
+    read_model_facts,
     read_npz,
     read_peak_status,
     read_text,
 )
-from scbind.report.sections import SECTIONS
+from scbind.report.sections import PARTS
 from scbind.report.tables import MOST_NAMES, join_names
 
 TEMPLATES = Path(__file__).with_name("templates")
@@ -64,6 +72,14 @@ class ReportFiles:
         ``cell_types.tsv``, for the types that were merged or skipped.
     provenance
         Text files that are shown folded at the end.
+    matrices
+        ``motifs.npz``: the known motifs.
+    weights
+        ``model.safetensors`` of the model that predicts binding in cells, for the motifs that it has learned.
+    tracks
+        Cell line to its ``track.json``.
+    target
+        Fragments that a cell borrows up to (``infer.borrow_fragments``).
     """
 
     activity: Sequence[str | Path]
@@ -79,10 +95,19 @@ class ReportFiles:
     peaks: Mapping[str, str | Path] = field(default_factory=dict)
     types: str | Path | None = None
     provenance: Sequence[str | Path] = ()
+    matrices: str | Path | None = None
+    weights: str | Path | None = None
+    tracks: Mapping[str, str | Path] = field(default_factory=dict)
+    target: float | None = None
 
 
-def write_report(output: str | Path, files: ReportFiles, figures_dir: str | Path | None = None) -> None:
-    """Write ``results/report.html``: text, tables and figures in one self-contained file.
+def write_report(
+    output: str | Path,
+    files: ReportFiles,
+    figures_dir: str | Path | None = None,
+    warnings: str | Path | None = None,
+) -> None:
+    """Write ``results/report.html``: one self-contained page that can be asked.
 
     Parameters
     ----------
@@ -92,6 +117,8 @@ def write_report(output: str | Path, files: ReportFiles, figures_dir: str | Path
         Input files.
     figures_dir
         Optional folder. Each figure is also saved there as ``{name}.png``.
+    warnings
+        Optional table to write: the warnings at the top of the page (:class:`scbind.report.cautions.Caution`).
 
     Raises
     ------
@@ -99,14 +126,22 @@ def write_report(output: str | Path, files: ReportFiles, figures_dir: str | Path
         A given file is missing or damaged.
     """
     inputs = _read(files, figures_dir)
-    sections = [section for make in SECTIONS if (section := make(inputs)) is not None]
-    page = _render(sections, sorted(inputs.data.obs["sample"].unique()))
+    found = cautions(inputs)
+    parts = [
+        (title, [section for make in makers if (section := make(inputs)) is not None])
+        for title, makers in PARTS
+    ]
+    page = _render(parts, inputs, found)
+    if warnings is not None:
+        with atomic(warnings) as path:
+            pd.DataFrame(found, columns=list(Caution._fields)).to_csv(path, sep="\t", index=False)
     with atomic(output) as path:
         path.write_text(page, encoding="utf-8")
 
 
 def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
     obs, borrowed = read_cells(files.cells, files.lenders)
+    matrices = read_matrices(files.matrices)
     return Inputs(
         data=read_activity(list(files.activity)),
         cells=obs,
@@ -121,18 +156,38 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         provenance=[read_text(path) for path in files.provenance],
         draw=drawer(figures_dir),
         limits=read_limits(files.cells),
+        matrices=matrices,
+        learned=read_learned(files.weights, matrices),
+        about={
+            "scbind": __version__,
+            "genome": files.applied_to.get("genome") or "",
+            "species": files.applied_to.get("species") or "",
+            "model": next(iter(files.models), ""),
+        }
+        | read_model_facts(files.weights),
+        frames=read_frames(files.tracks),
+        target=files.target,
     )
 
 
-def _render(sections: list, samples: list[str]) -> str:
+def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution]) -> str:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    index, packs = explorer(inputs)
+    samples = sorted(inputs.data.obs["sample"].unique())
     return environment.get_template("report.html.j2").render(
         title="scbind report",
-        sections=sections,
+        parts=[(title, sections) for title, sections in parts if sections],
         subtitle=f"{join_names(samples, MOST_NAMES)} · scbind {__version__}",
+        simulated=inputs.simulated,
+        cautions=found,
+        said=described(index),
+        index=json.dumps(index, allow_nan=False).replace("<", "\\u003c"),
+        packs=packs,
+        css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
+        js=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
     )

@@ -15,10 +15,12 @@ from matplotlib.figure import Figure
 from scbind.analysis.activitytable import Activity
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.dataset.seen import trained_lines
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.origin import Origin
 from scbind.report.style import DPI, as_png, colours_of, data_uri, save_png
+from scbind.report.tables import join_names
 
 LIMITS = {  # parameter of the embedding that is a threshold: the measure that it applies to
     "min_fragments": "n_fragments",
@@ -28,6 +30,7 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
     "min_frac_in_peaks": "frac_in_peaks",
     "max_doublet_score": "doublet_score",
 }
+MOST_BYTES = 700_000  # a larger PNG is not in the page, which links to it
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 
 AGAIN = "run the rule that makes it again"
@@ -57,6 +60,16 @@ class Inputs:
         Thresholds of each quality measure.
     origin
         Where the model for cells comes from, if it was trained elsewhere.
+    matrices
+        Known motif of each TF: log2 odds, float32 (4, length).
+    learned
+        Motif of each TF as the model for cells has learned it: log2 odds, float64 (4, width).
+    about
+        Facts of the run for the section on provenance: name to value.
+    target
+        Fragments that a cell borrows up to (``infer.borrow_fragments``).
+    frames
+        Cell line to the Tn5 shift of its input files, as its ``track.json`` says.
     """
 
     data: Activity
@@ -72,6 +85,16 @@ class Inputs:
     draw: Callable
     limits: dict[str, list[float]] = field(default_factory=dict)
     origin: Origin | None = None
+    matrices: dict[str, np.ndarray] = field(default_factory=dict)
+    learned: dict[str, np.ndarray] = field(default_factory=dict)
+    about: dict[str, str] = field(default_factory=dict)
+    target: float | None = None
+    frames: dict[str, list[str]] = field(default_factory=dict)
+
+    @property
+    def simulated(self) -> bool:
+        """Whether the cells are simulated: only then is the truth known."""
+        return any(name.startswith("truth_") for name in self.tables)
 
     @property
     def tested(self) -> bool:
@@ -167,6 +190,59 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
     return pd.DataFrame(rows) if rows else None
 
 
+def read_matrices(path: str | Path | None) -> dict[str, np.ndarray]:
+    """Return the known motif of each TF from ``motifs.npz``: log2 odds (4, length). Empty without a path."""
+    if path is None:
+        return {}
+    return {name[7:]: matrix for name, matrix in read_npz(path).items() if name.startswith("matrix/")}
+
+
+def read_learned(path: str | Path | None, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Return the motif of each TF in ``known`` as a model has learned it: log2 odds, float64 (4, width).
+
+    A model scales each known matrix so that its best match scores 1 (:class:`scbind.models.layers.MotifScan`). Here
+    this is undone. Empty without a path, or if the model has no motif matrices.
+    """
+    if path is None:
+        return {}
+    from scbind.models.layers import RATE  # imports torch, so only if needed
+    from scbind.models.modelfile import read_model
+
+    model = read_model(path)
+    if "scan.learned" not in model["state"]:
+        return {}
+    scaled = (model["state"]["scan.known"] + RATE * model["state"]["scan.learned"]).double().numpy()
+    rows = zip(model["facts"]["tfs"], scaled, strict=True)
+    return {tf: row * float(known[tf].max(axis=0).sum()) for tf, row in rows if tf in known}
+
+
+def read_model_facts(path: str | Path | None) -> dict[str, str]:
+    """Return what the model for cells is and what it was trained on: name to value. Empty without a path."""
+    if path is None:
+        return {}
+    from scbind.models.modelfile import read_model  # imports torch, so only if needed
+
+    facts = read_model(path)["facts"]
+    return {
+        "architecture of the model": str(facts["architecture"]),
+        "model trained on genome": str(facts["genome"]),
+        "model trained on cell lines": join_names(trained_lines(facts)),
+        "TFs that the model predicts": f"{sum(map(bool, facts['modelled']))} of {len(facts['tfs'])}",
+    }
+
+
+def read_frames(paths: Mapping[str, str | Path]) -> dict[str, list[str]]:
+    """Return the Tn5 shift of the input files of each cell line. ``paths`` maps a line to its ``track.json``."""
+    found = {}
+    for line, path in paths.items():
+        try:
+            about = json.loads(require(path, AGAIN).read_text())
+        except json.JSONDecodeError as error:
+            raise InputError(path, f"is not JSON ({error})", AGAIN) from error
+        found[line] = [str(each.get("frame", "")) for each in about.get("inputs", [])]
+    return found
+
+
 def read_text(path: str | Path) -> tuple[str, str]:
     """Return the name of a text file (``folder/name``) and its text, at most the first 400 lines.
 
@@ -182,15 +258,19 @@ def read_text(path: str | Path) -> tuple[str, str]:
 def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:
     """Return a function that prepares a figure for the template, from its name, figure and caption.
 
-    The function returns ``src``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``, it also saves the
-    figure there as ``{name}.png``.
+    The function returns ``src``, ``link``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``, it also
+    saves the figure there as ``{name}.png``; if it is larger than ``MOST_BYTES``, ``src`` is empty and ``link`` is the
+    path from the page.
     """
 
     def draw(name: str, figure: Figure, caption: str) -> dict:
         image = as_png(figure)  # this fixes the layout, and so the size that is read below
+        link = ""
         if folder is not None:
             save_png(image, Path(folder) / f"{name}.png")
+            link = f"{Path(folder).name}/{name}.png" if len(image) > MOST_BYTES else ""
         width, height = (round(side * DPI * 2 / 3) for side in figure.get_size_inches())
-        return {"src": data_uri(image), "alt": caption, "caption": caption, "width": width, "height": height}
+        kept = {"alt": caption, "caption": caption, "width": width, "height": height}
+        return {"src": "" if link else data_uri(image), "link": link} | kept
 
     return draw

@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
-from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report import cellplots
 from scbind.report.cells import pseudobulk, quality
 from scbind.report.choice import ROWS, spaced
@@ -15,21 +14,24 @@ from scbind.report.read import Inputs
 from scbind.report.style import colours_of
 from scbind.report.tables import (
     MARKS,
-    MAX_ROWS,
     MOST_NAMES,
     Section,
     comparison,
     html_table,
     join_names,
     number,
-    per_group,
-    top_differential,
-    top_rows,
+    ordered_differential,
     trusted,
+    within_budget,
 )
 
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = ROWS
+Z = (
+    "z is the predicted binding of a TF in a cell, relative to cells of similar depth and to windows of similar GC "
+    "content and accessibility. 0 is the average cell of that depth. Compare z between cells and cell types for one "
+    "TF. Between TFs, compare effect sizes instead, because a TF with more or stronger sites reaches larger z."
+)
 LIMITS = (
     "A predicted site is a probability, not an observation. The probability is the fraction of windows with such "
     "sequence and accessibility that had a ChIP-seq peak in the training lines.",
@@ -52,7 +54,7 @@ LIMITS = (
 def summary(inputs: Inputs) -> Section:
     """Return the section with the most important numbers and what they mean."""
     data, types = inputs.data, inputs.types
-    section = Section("summary", "Summary")
+    section = Section("summary", "In short")
     n_samples = data.obs["sample"].nunique()
     section.tiles = [
         (number(len(data.obs)), "cells" if n_samples == 1 else f"cells in {n_samples} samples"),
@@ -61,11 +63,6 @@ def summary(inputs: Inputs) -> Section:
     ]
     if inputs.n_windows is not None:
         section.tiles.append((number(inputs.n_windows), "windows in peaks"))
-    if inputs.origin is not None:
-        section.points.append(inputs.origin.point())
-    if "metrics" in inputs.tables:
-        section.points += _model_points(inputs, section)
-    section.points += _abstention_points(data)
     if "differential" in inputs.tables:
         section.points += _differential_points(inputs.tables["differential"])
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
@@ -77,14 +74,11 @@ def summary(inputs: Inputs) -> Section:
             f"{text} {len(small)} of them {'is' if len(small) == 1 else 'are'} small and stable: "
             f"{join_names(named, MOST_NAMES)}." if named else f"{text} None of them is both small and stable."
         )  # fmt: skip
-    if inputs.peaks is not None:
-        fallen = inputs.peaks[inputs.peaks["source"] != STATUSES[OWN].source]
-        if len(fallen):
-            section.points.append(
-                f"Cell types with too few cells or fragments for peaks of their own: "
-                f"{join_names(fallen['cell_type'], MOST_NAMES)}. "
-                "The section Peaks per cell type shows the source of their peaks."
-            )
+    if inputs.origin is not None:
+        section.points.append(inputs.origin.point())
+    if "metrics" in inputs.tables:
+        section.points += _model_points(inputs, section)
+    section.points += _abstention_points(data)
     return section
 
 
@@ -123,16 +117,12 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
 
 
 def _abstention_points(data) -> list[str]:
-    points, named = [], [tf for tf, out in zip(data.tfs, data.abstained, strict=True) if out]
-    if named:
-        points.append(
-            f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({join_names(named, MOST_NAMES)}). They are "
-            "marked, and left out of tests, populations and tables of best results."
-        )
+    points = []
     if data.shallow.any():
         share = data.shallow[:, ~data.abstained].mean()
         points.append(
-            f"For the other TFs, {share:.1%} of the values are from cells that are too shallow for the TF."
+            f"For TFs on which scbind does not abstain, {share:.1%} of the values are from cells "
+            "that are too shallow for the TF."
         )
     return points
 
@@ -228,6 +218,7 @@ def activities(inputs: Inputs) -> Section | None:
     if means[chosen].isna().any(axis=None):
         caption += " Blank: every cell of the type is too shallow for the TF."
     figure = cellplots.activity_heatmap(means[chosen].set_axis(_starred(inputs.data, chosen), axis=1))
+    section.text = [Z]
     section.figures = [inputs.draw("activity_heatmap", figure, caption)]
     return section
 
@@ -244,20 +235,26 @@ def differential(inputs: Inputs) -> Section | None:
     kept, left_out = trusted(table)
     tests = [f"{test} ({n:,} rows)" for test, n in kept["test"].value_counts().items()]
     section.text = [
-        "Each cell type is compared with all other cells. The difference is in units of z. The effect size is the "
+        f"{Z} Each cell type is compared with all other cells. The difference is in units of z. The effect size is the "
         "difference divided by the standard deviation between cells. p-values are adjusted over all TFs and types "
         "tested (Benjamini-Hochberg).",
         f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
     ]
+    if kept.empty:
+        return section
     for contrast, part in kept.groupby("contrast"):
-        name = "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
-        most = per_group(part.groupby(["cell_type", "group"]).ngroups)
-        top = top_differential(part, most)
-        if top.empty:
+        if not ((part["difference"] > 0) & (part["p_adjusted"] < 0.05)).any():
+            name = (
+                "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
+            )
             section.text.append(f"{name}: no TF has a higher activity (adjusted p < 0.05).")
-        else:
-            note = f"TFs with higher activity (adjusted p < 0.05), by effect size. {_file('differential_tfs.tsv')}"
-            section.tables.append(html_table(f"{name}: the largest effects, up to {most} each", top, note))
+    note = (
+        "All tested TFs. In each cell type, TFs with higher activity (adjusted p < 0.05) come first, by effect size. "
+        + _file("differential_tfs.tsv")
+    )
+    section.tables = [
+        html_table("Differences of TF activity", ordered_differential(kept), note, "differential")
+    ]
     return section
 
 
@@ -304,7 +301,7 @@ def populations(inputs: Inputs) -> Section | None:
     shown = table.drop(columns=["n_samples", "top_sample"])
     for column in ("markers", "markers_within_type"):
         shown[column] = shown[column].astype(object).str.replace(";", "; ")
-    section.tables = [html_table("All populations", shown, note)]
+    section.tables = [html_table("All populations", shown, note, "populations")]
     return section
 
 
@@ -324,18 +321,15 @@ def targets(inputs: Inputs) -> Section | None:
         section.text.append(left_out)
     if table.empty:
         return section
-    most = per_group(table["cell_type"].nunique())
-    top = top_rows(table, ["cell_type"], {"specificity": False, "potential": False}, most)
+    table, cut = within_budget(table)
+    table = table.sort_values(["specificity", "potential"], ascending=False, kind="stable")
     columns = [
-        "cell_type", "tf", "gene", "potential", "rank", "specificity", "top_window_distance",
-        "top_window_binding",
+        "cell_type", "tf", "gene", "potential", "rank", "specificity", "chrom", "top_window_start",
+        "top_window_distance", "top_window_binding",
     ]  # fmt: skip
-    columns += [name for name in MARKS if name in top]
-    section.tables = [
-        html_table(
-            f"Most specific links, up to {most} of each cell type", top[columns], _file("tf_targets.tsv")
-        )
-    ]
+    columns += [name for name in MARKS[:1] if name in table]
+    note = f"The most specific links come first. {cut} {_file('tf_targets.tsv')}".replace("  ", " ")
+    section.tables = [html_table("Links between TFs and genes", table[columns], note, "targets")]
     return section
 
 
@@ -371,13 +365,18 @@ def motifs(inputs: Inputs) -> Section | None:
     ]  # fmt: skip
     columns += [name for name in MARKS if name in table]
     last = [MARKS[1]] if MARKS[1] in table else []
-    best = top_rows(table, [*last, "cell_type", "tf"], {"rank": True}, 1)
-    title = "Best motif of each TF and cell type"
-    if len(best) > MAX_ROWS:
-        best = top_rows(best, [*last, "tf"], {"p_adjusted": True, "odds_ratio": False}, 1)
-        title = "Best motif of each TF, in the cell type with the lowest adjusted p"
-    note = f"TFs on which scbind abstains come last. {_file('motifs.tsv')}"
-    section.tables = [html_table(title, best[columns], note)]
+    best = table[(table["rank"] == 1) | table["own"].astype(bool)]
+    best = best.sort_values([*last, "cell_type", "tf", "rank"], kind="stable")
+    note = f"The best motif of each TF and cell type, and the TF's own motif. {_file('motifs.tsv')}"
+    section.tables = [html_table("Motifs of each TF and cell type", best[columns], note, "motifs")]
+    if (sites := inputs.tables.get("sites")) is not None and len(sites):
+        sites, cut = within_budget(trusted(sites)[0])
+        sites = sites.sort_values(["tf", "binding"], ascending=[True, False], kind="stable")
+        note = (
+            "The peaks with the highest mean P(bound) of each TF and cell type, each by its best window. Coordinates "
+            f"are 0-based half-open. {cut} {_file('best_sites.tsv')}".replace("  ", " ")
+        )
+        section.tables.append(html_table("Best sites", sites.drop(columns=MARKS[1]), note, "sites"))
     return section
 
 
@@ -390,10 +389,22 @@ def provenance(inputs: Inputs) -> Section | None:
     """Return the section on what the results were made from."""
     if not inputs.provenance:
         return None
-    return Section("provenance", "Provenance", files=inputs.provenance)
+    section = Section("provenance", "Provenance", files=inputs.provenance)
+    if inputs.about:
+        known = {name: value for name, value in inputs.about.items() if value}
+        section.tables = [
+            html_table("This run", pd.DataFrame({"what": known.keys(), "value": known.values()}))
+        ]
+    return section
 
 
-SECTIONS = (
-    summary, embedding, activities, differential, populations, targets, motifs, evaluation, training, quality,
-    pseudobulk, truth, reading, provenance,
-)  # fmt: skip
+CELLS, TRUST, ORIGIN = "Your cells", "How far to trust it", "Where it comes from"
+PARTS = (
+    (
+        CELLS,
+        (summary, quality, embedding, activities, differential, populations, targets, motifs, pseudobulk),
+    ),
+    (TRUST, (truth, evaluation, training, reading)),
+    (ORIGIN, (provenance,)),
+)
+SECTIONS = tuple(make for _, makers in PARTS for make in makers)

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
+from scbind.report.pack import columnar, pack_json
 
-MAX_ROWS = 400  # maximum number of rows of a table on the page; the files contain all rows
-PER_GROUP = 10  # maximum number of rows per cell type, or other group, in a table of the best
+MAX_ROWS = 100_000  # maximum number of rows of a table on the page; the files contain all rows
+FIRST_ROWS = 20  # rows that stand in the page as text; the browser opens the others
 MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
     "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",
@@ -23,7 +24,8 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "mean_binding_reference": "mean binding, others", "p_adjusted": "adjusted p", "n_replicates": "replicates",
     "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "fraction of this type",
     "top_sample_share": "fraction from one sample", "markers_within_type": "markers within the type",
-    "top_window_distance": "distance of top site", "top_window_binding": "binding of top site",
+    "top_window_distance": "distance of top site", "top_window_binding": "P(bound) of top site",
+    "top_window_start": "start of top site",
     "sites_with_motif": "sites with motif", "background_with_motif": "background with motif",
     "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
     "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
@@ -80,26 +82,43 @@ def number(value: float) -> str:
     return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:#.3g}".rstrip(".")
 
 
-def html_table(title: str, table: pd.DataFrame, note: str = "") -> dict:
+def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") -> dict:
     """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
 
-    At most ``MAX_ROWS`` rows are shown. If there are more, the note says so.
+    The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can ask
+    for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). At most ``MAX_ROWS`` rows are kept. If there
+    are more, the note says so. A column ``reliability_abstained`` without a True is left out. Raises ``ValueError`` if
+    two columns would have the same heading.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
         table = table.head(MAX_ROWS)
+    if MARKS[1] in table and not table[MARKS[1]].fillna(False).astype(bool).any():
+        table = table.drop(columns=MARKS[1])
     numeric = [
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in table.dtypes
     ]
     columns = [
-        {"name": NAMES.get(name, str(name).replace("_", " ")), "numeric": is_number}
-        for name, is_number in zip(table.columns, numeric, strict=True)
+        {"key": str(column), "name": NAMES.get(column, str(column).replace("_", " ")), "numeric": is_number}
+        for column, is_number in zip(table.columns, numeric, strict=True)
     ]
+    headings = [column["name"] for column in columns]
+    if len(set(headings)) < len(headings):
+        raise ValueError(f"table {title!r} has two columns with one heading: {headings}")
     rows = [
         [_cell(value, is_number) for value, is_number in zip(row, numeric, strict=True)]
-        for row in table.itertuples(index=False)
+        for row in table.head(FIRST_ROWS).itertuples(index=False)
     ]
-    return {"title": title, "note": note, "columns": columns, "rows": rows}
+    whole = name or len(table) > FIRST_ROWS
+    return {
+        "title": title,
+        "note": note,
+        "name": name,
+        "columns": columns,
+        "rows": rows,
+        "n": len(table),
+        "pack": pack_json({"n": len(table), "columns": columns, "data": columnar(table)}) if whole else "",
+    }
 
 
 def _cell(value, is_number: bool) -> dict:
@@ -154,18 +173,17 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
     return table.sort_values("auprc", ascending=False, kind="stable").reset_index()
 
 
-def top_rows(table: pd.DataFrame, groups: list[str], order: dict[str, bool], n: int) -> pd.DataFrame:
-    """Return the first ``n`` rows of each group. Groups are sorted.
+def within_budget(table: pd.DataFrame, column: str = "rank") -> tuple[pd.DataFrame, str]:
+    """Return the rows with the lowest ``column`` so that at most ``MAX_ROWS`` remain, and a sentence that says so.
 
-    ``groups`` are the columns that define a group. ``order`` maps a column to whether it is sorted in ascending order.
+    The limit is the same for all groups. The sentence is empty if all rows remain.
     """
-    columns, ascending = [*groups, *order], [*(True for _ in groups), *order.values()]
-    return table.sort_values(columns, ascending=ascending, kind="stable").groupby(groups).head(n)
-
-
-def per_group(n_groups: int) -> int:
-    """Return how many rows each of ``n_groups`` groups may have in a table of the best: 1 to ``PER_GROUP``."""
-    return max(1, min(PER_GROUP, MAX_ROWS // max(n_groups, 1)))
+    if len(table) <= MAX_ROWS:
+        return table, ""
+    counts = table[column].value_counts().sort_index().cumsum()
+    fits = counts.index[counts <= MAX_ROWS]
+    limit = fits[-1] if len(fits) else counts.index[0]
+    return table[table[column] <= limit], f"Only rows with {column} {number(limit)} or lower are shown."
 
 
 def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
@@ -180,24 +198,24 @@ def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     return table[~out], f"Left out: {n} of {of} TFs, because scbind abstains on them." if n else ""
 
 
-def top_differential(table: pd.DataFrame, per_type: int = 10) -> pd.DataFrame:
-    """Return the largest positive effects with an adjusted p below 0.05, for each contrast, cell type and group.
+def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the tested rows of TFs on which scbind does not abstain, the largest effects of each group first.
 
-    TFs on which scbind abstains are left out. ``table`` is ``results/analysis/differential_tfs.tsv``. ``per_type`` is
-    the maximum number of rows.
+    Within each contrast, cell type and group, rows with a positive difference and an adjusted p below 0.05 come first,
+    by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``.
     """
     table, _ = trusted(table)
-    up = table[(table["difference"] > 0) & (table["p_adjusted"] < 0.05)]
-    order = {"effect_size": False, "p_adjusted": True}
-    up = top_rows(up, ["contrast", "cell_type", "group"], order, per_type)
+    up = (table["difference"] > 0) & (table["p_adjusted"] < 0.05)
+    table = table.assign(up=~up).sort_values(
+        ["contrast", "cell_type", "group", "up", "effect_size", "p_adjusted"],
+        ascending=[True, True, True, True, False, True], kind="stable",
+    )  # fmt: skip
+    lead = ["contrast", "group", "reference"] if (table["contrast"] == "condition").any() else []
     kept = [
-        "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference",
-        "p_adjusted",
+        "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "p_adjusted",
         "n_replicates",
     ]  # fmt: skip
-    level = [name for name in MARKS if name in up]
-    lead = ["contrast", "group", "reference"] if (table["contrast"] == "condition").any() else []
-    return up[[*lead, *kept, *level]]
+    return table[[*lead, *kept, *(name for name in MARKS[:1] if name in table)]]
 
 
 def join_names(names: Iterable[str], most: int | None = None) -> str:

@@ -1,0 +1,186 @@
+"""What the page can be asked: packs of cells and TFs, the warnings, and the lines that end a run."""
+
+import json
+import os
+
+import numpy as np
+import pandas as pd
+import pytest
+from scbind.analysis.activitytable import Activity
+from scbind.plan.closing import closing_lines
+from scbind.report import explorer as asked
+from scbind.report.cautions import Caution, cautions
+from scbind.report.pack import MISSING, codes, columnar, pack, rounded, unpack
+from scbind.report.read import Inputs, drawer, read_learned
+from scbind.report.style import new_figure
+
+TYPES = ["B", "T"]
+
+
+@pytest.fixture
+def inputs():
+    rng = np.random.default_rng(0)
+    obs = pd.DataFrame(
+        {"sample": ["s"] * 40, "cell": [str(i) for i in range(40)], "cell_type": ["B", "T"] * 19 + [None, "B"],
+         "n_fragments": np.arange(1, 41) * 100, "donor": None}
+    )  # fmt: skip
+    var = pd.DataFrame(
+        {"level": ["high", "low", "unknown"], "abstained": [False, True, True], "auprc_least": [0.6, 0.05, np.nan],
+         "prevalence": [0.02, 0.02, 0.001], "n_bound": [100.0, 50.0, 3.0], "min_depth": [0.01, np.nan, np.nan]},
+        index=["CTCF", "SPI1", "RARE"],
+    )  # fmt: skip
+    z = rng.normal(size=(40, 3))
+    shallow = np.zeros((40, 3), dtype=bool)
+    shallow[:10, 0] = True
+    umap = rng.normal(size=(40, 2))
+    umap[5] = np.nan
+    data = Activity(z, np.abs(z), obs, var, umap, shallow)
+    return Inputs(
+        data=data, cells=None, borrowed=None, tables={}, curves={}, training={}, models=[], n_windows=None, peaks=None,
+        provenance=[], draw=None,
+    )  # fmt: skip
+
+
+def array(packs, name, kind):
+    return np.frombuffer(unpack(packs[name]), dtype=kind)
+
+
+def test_packs_hold_the_cells_in_one_order(inputs):
+    index, packs = asked.explorer(inputs)
+    assert index["cells"] == {"shown": 39, "seen": 39, "all": 40}
+    json.dumps(index, allow_nan=False)
+    kept = [i for i in range(40) if i != 5]
+    kinds = inputs.data.obs["cell_type"].fillna("").astype(str)
+    rows = sorted(kept, key=lambda i: (kinds[i], i))
+    places = array(packs, "xy", "<u2").reshape(-1, 2)
+    umap = inputs.data.umap[rows]
+    assert np.corrcoef(places[:, 0], umap[:, 0])[0, 1] > 0.9999 and places.max() == 65_535
+    type_codes = array(packs, "c-0", "<u2")
+    assert [TYPES[c] if c < 2 else "" for c in type_codes] == [kinds[i] for i in rows]
+    assert [each["name"] for each in index["colourings"]] == ["cell type", "sample", "unique fragments"]
+    z, step = array(packs, "z-0", np.uint8), 2 * index["tfs"][0]["limit"] / index["steps"]
+    for code, row in zip(z, rows, strict=True):
+        if inputs.data.shallow[row, 0]:
+            assert code == MISSING
+        elif abs(inputs.data.z[row, 0]) < index["tfs"][0]["limit"] * 0.99:
+            middle = (code + 0.5) * step - index["tfs"][0]["limit"]
+            assert abs(middle - inputs.data.z[row, 0]) < step
+    assert index["tfs"][0]["shallow"] == 0.25
+
+
+def test_many_cells_are_a_stated_sample(inputs, monkeypatch):
+    monkeypatch.setattr(asked, "MOST_CELLS", 20)
+    index, packs = asked.explorer(inputs)
+    assert len(array(packs, "z-1", np.uint8)) == 20 == index["cells"]["shown"]
+    assert "a random sample of 20 of 39 cells" in asked.described(index)[0]
+    assert asked.explorer(inputs)[1] == packs, "the same sample each time"
+
+
+def test_boxes_are_quantiles_over_the_cells_that_can_be_read(inputs):
+    index, packs = asked.explorer(inputs)
+    found = json.loads(unpack(packs["boxes"]))
+    values = inputs.data.readable[:, 0][(inputs.data.obs["cell_type"] == "B").to_numpy()]
+    values = np.sort(values[np.isfinite(values)])
+    assert found[0][0][5] == len(values) == 15
+    assert found[0][0][2] == pytest.approx(values[7], abs=0.01)
+    assert asked.boxes(np.full((2, 1), np.nan), pd.Series(["B", "B"]), ["B"]) == [[[None] * 5 + [0]]]
+
+
+def test_why_a_tf_is_reliable_or_not(inputs):
+    said = [asked.why(row) for _, row in inputs.data.var.iterrows()]
+    assert "0.600: high (at least 0.5)." in said[0] and "0.0100 insertions per base" in said[0]
+    assert said[1].startswith("scbind abstains on this TF") and "low (below 0.1)" in said[1]
+    assert "less than 4 times the prevalence (0.0200)" in said[1]
+    assert "Only 3 validation windows are bound (at least 10 are needed)" in said[2]
+
+
+def test_packed_values():
+    assert unpack(pack(b"abc" * 100)) == b"abc" * 100 and pack(b"x") == pack(b"x")
+    noise = np.random.default_rng(0).integers(0, 11, 100_000).astype(np.uint8).tobytes()
+    assert unpack(pack(noise)) == noise and len(pack(noise)) < 0.46 * 4 / 3 * len(noise)
+    assert rounded([1.23456, np.nan, 3.0, 123456.0]) == [1.235, None, 3, 123500]
+    assert codes(np.array([-9, -1, 0, 0.99, 9, np.nan]), -1, 1, 4).tolist() == [0, 0, 2, 3, 3, MISSING]
+    table = pd.DataFrame({"a": ["x", None, "x"], "b": [True, False, True], "c": [1.5, np.nan, 2]})
+    assert columnar(table) == [
+        {"l": ["x", ""], "c": [0, 1, 0]}, {"l": ["yes", "no"], "c": [0, 1, 0]}, {"v": [1.5, None, 2]},
+    ]  # fmt: skip
+
+
+def test_letters_of_a_logo_are_as_high_as_their_information():
+    certain, even = np.array([2.0, -20, -20, -20]), np.zeros(4)
+    assert asked._letters(np.stack([certain, even], axis=1)) == [[2, 0, 0, 0], [0, 0, 0, 0]]
+
+
+def test_learned_motifs_are_those_of_the_model(tmp_path):
+    torch = pytest.importorskip("torch")
+    from scbind.models.layers import RATE, MotifScan
+    from scbind.models.modelfile import write_model
+
+    known = {"CTCF": np.array([[2.0, -3, 1], [-3, 2, -1], [-3, -3, -1], [-3, -3, -1]], dtype=np.float32)}
+    scan = MotifScan([known["CTCF"], None], 5, 25)
+    facts = {
+        "architecture": "scbind", "version": "0", "genome": "g", "chromosomes": {}, "window": 200, "context": 1000,
+        "tfs": ["CTCF", "OTHER"], "cell_lines": ["K"], "assayed": [[True, True]], "modelled": [True, True],
+        "bound_train": {}, "mappability": False, "depth": {}, "splits": {},
+    }  # fmt: skip
+    with torch.no_grad():
+        scan.learned[0, 2, 2] = 0.5
+    write_model(tmp_path / "m.safetensors", {f"scan.{k}": v for k, v in scan.state_dict().items()}, facts, {})
+    found = read_learned(tmp_path / "m.safetensors", known)
+    expected = np.zeros((4, 5))
+    expected[:, 1:4] = known["CTCF"]
+    expected[2, 2] += RATE * 0.5 * 5  # the best match of the known motif scores 5
+    assert list(found) == ["CTCF"] and found["CTCF"] == pytest.approx(expected, abs=1e-5)
+    assert read_learned(None, known) == {}
+    write_model(tmp_path / "n.safetensors", {"other": torch.zeros(1)}, facts, {})
+    assert read_learned(tmp_path / "n.safetensors", known) == {}
+
+
+def warned(inputs, **changes):
+    return " ".join(" ".join(found) for found in cautions(Inputs(**vars(inputs) | changes)))
+
+
+def test_each_warning_has_its_cause(inputs):
+    (only,) = cautions(inputs)
+    assert only == Caution(only.warning, only.consequence, only.setting) and "2 of 3 TFs" in only.warning
+    cells = pd.DataFrame({"sample": ["good"] * 4 + ["bad"] * 4, "pass": [True] * 4 + [True] + [False] * 3})
+    found = warned(inputs, cells=cells)
+    assert "No TSS enrichment is known" in found and "genome.genes" in found
+    assert "bad (25%)" in found and "good" not in found
+    assert "TSS" not in warned(inputs, cells=cells.assign(tss_enrichment=3.0))
+    borrowed = (np.ones(10), np.r_[np.full(5, 100.0), np.full(5, 900.0)], np.ones(10))
+    assert "50% of the cells have fewer than 500 fragments" in warned(inputs, borrowed=borrowed, target=500)
+    assert "fragments even after" not in warned(inputs, borrowed=borrowed, target=50)
+    peaks = pd.DataFrame({"cell_type": ["B", "T"], "source": ["cell type", "samples"]})
+    assert "Cell types without peaks of their own: T." in warned(inputs, peaks=peaks)
+    tests = pd.DataFrame({"test": ["not tested: too few", "cells, no replicates: p-values describe"]})
+    assert "fewer than three replicates" in warned(inputs, tables={"differential": tests})
+    assert "replicates" not in warned(inputs, tables={"differential": tests.head(1)})
+    metrics = pd.DataFrame({"model": "accessibility", "tf": ["CTCF", "NONE"], "split": "test"})
+    assert "TFs without predictions in cells: NONE." in warned(inputs, tables={"metrics": metrics})
+    assert "of K562 is not known" in warned(inputs, frames={"K562": ["undetermined"], "HepG2": ["+4/-5"]})
+
+
+def test_a_large_figure_is_a_link(tmp_path, monkeypatch):
+    figure = new_figure(2, 2)
+    kept = drawer(tmp_path / "figures")("small", figure, "")
+    assert kept["src"].startswith("data:") and not kept["link"]
+    monkeypatch.setattr("scbind.report.read.MOST_BYTES", 10)
+    kept = drawer(tmp_path / "figures")("large", figure, "")
+    assert kept["link"] == "figures/large.png" and not kept["src"] and (tmp_path / kept["link"]).is_file()
+    assert drawer(None)("alone", figure, "")["src"]
+
+
+def test_a_run_ends_with_the_warnings_of_the_report_that_it_made(tmp_path):
+    report, table = tmp_path / "report.html", tmp_path / "warnings.tsv"
+    assert closing_lines(report, table, 0) == []
+    report.write_text("page")
+    table.write_text("warning\tconsequence\tsetting\nNo genes.\tNo targets.\tgenome.genes\n")
+    os.utime(report, (1000, 1000))
+    assert closing_lines(report, table, 999) == [
+        f"Report: {report}, with 1 warning:", "  * No genes. No targets. (setting: genome.genes)",
+    ]  # fmt: skip
+    assert closing_lines(report, table, 1001) == []
+    table.write_text("warning\tconsequence\tsetting\n")
+    os.utime(table)
+    assert closing_lines(report, table, 999) == [f"Report: {report}"]

@@ -1,0 +1,246 @@
+"""The page in a browser: every control is used, the console stays empty, and nothing is asked of any other place."""
+
+import importlib.util
+import json
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from browser import BROWSER, Page
+from scbind.report.page import write_report
+
+ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
+RUN_SHAPE = {"tfs": 8, "types": 5, "cells": 240, "samples": 2, "lines": 2, "targets": 12, "populations": 4}
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The path of a small report of all inputs."""
+    sys.path.insert(0, str(ROOT / "benchmarks"))
+    try:
+        where = importlib.util.spec_from_file_location("report_benchmark", ROOT / "benchmarks/report.py")
+        benchmark = importlib.util.module_from_spec(where)
+        sys.modules["report_benchmark"] = benchmark
+        where.loader.exec_module(benchmark)
+    finally:
+        sys.path.remove(str(ROOT / "benchmarks"))
+    folder = tmp_path_factory.mktemp("page")
+    write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**RUN_SHAPE)))
+    return folder / "report.html"
+
+
+@pytest.fixture
+def page(report):
+    with Page(report) as page:
+        page.until("document.documentElement.dataset.ready")
+        yield page
+        assert page.problems() == []
+
+
+def text(page, selector):
+    return page.run(f"return document.querySelector({json.dumps(selector)}).innerText")
+
+
+def click(page, selector):
+    page.run(f"document.querySelector({json.dumps(selector)}).click()")
+
+
+def drawn(page):
+    """A number that changes with the picture of the UMAP."""
+    return page.run(
+        "const c = document.getElementById('umap'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height)"
+        ".data; let sum = 0; for (let i = 0; i < d.length; i++) sum = (sum * 31 + d[i]) % 1000003; return sum"
+    )
+
+
+def asked(page, thing):
+    page.until(f"document.getElementById('panel').dataset.shows === {json.dumps(thing)}")
+
+
+def test_a_tf_is_found_by_typing_and_shown(page):
+    before = drawn(page)
+    page.run("document.getElementById('pick').focus()")
+    page.write("nf103")
+    page.until("document.querySelectorAll('#options li').length === 1")
+    assert text(page, "#options li").startswith("ZNF103")
+    page.key("Enter")
+    asked(page, "TF:ZNF103")
+    assert drawn(page) != before and page.run("return location.hash") == "#TF%3AZNF103"
+    words = text(page, "#panel")
+    for title in ("Activity by cell type", "Precision and recall", "Known motif", "Where ZNF103 differs",
+                  "Best sites of ZNF103", "Target genes of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
+        assert title in words, title
+    assert page.run("return document.querySelectorAll('#box svg rect').length") == 5, "a box per type"
+    assert (
+        page.run("return document.getElementById('colour').selectedOptions[0].text") == "activity of ZNF103"
+    )
+    assert "ZNF103" in text(page, "#legend")
+    page.run("document.getElementById('colour').value = '0';"
+             "document.getElementById('colour').dispatchEvent(new Event('change'))")  # fmt: skip
+    page.until("document.querySelectorAll('#legend button').length === 5")
+
+
+def test_the_list_of_names_obeys_the_keys(page):
+    page.run("document.getElementById('pick').focus()")
+    page.until("!document.getElementById('options').hidden")
+    page.key("ArrowDown")
+    page.key("ArrowDown")
+    page.key("ArrowUp")
+    chosen = page.run("return document.getElementById('pick').getAttribute('aria-activedescendant')")
+    assert chosen == "option-0"
+    page.key("Escape")
+    assert page.run("return document.getElementById('options').hidden")
+    page.write("no such name")
+    page.until("document.getElementById('options').hidden")
+
+
+@pytest.mark.parametrize(
+    ("thing", "titles"),
+    [("cell type:cell type 02", ["TFs that mark cell type 02", "Peaks of cell type 02", "Links in cell type 02"]),
+     ("sample:donor_2", ["Quality of donor_2", "Cell types in donor_2"]),
+     ("population:P1", ["Population P1", "Cell types in P1"]),
+     ("condition:treated", ["Conditions: treated", "Cell types in treated"])],
+)  # fmt: skip
+def test_groups_have_panels_and_stand_out(page, thing, titles):
+    before = drawn(page)
+    page.run(f"await scbindReport.ask({json.dumps(thing)})")
+    words = text(page, "#panel")
+    assert all(title in words for title in titles), words
+    assert drawn(page) != before
+    assert page.run("return document.querySelectorAll('#legend [aria-pressed=true]').length") == 1
+
+
+def test_a_gene_lists_its_regulators_and_links_lead_on(page):
+    gene = page.run("await new Promise((d) => setTimeout(d, 300)); await scbindReport.ask('TF:ZNF101');"
+                    "return document.querySelector('#panel [data-ask^=gene]').dataset.ask")  # fmt: skip
+    click(page, f"#panel [data-ask='{gene}']")
+    asked(page, gene)
+    assert "TFs that may regulate" in text(page, "#panel") and "Top sites around its start" in text(
+        page, "#panel"
+    )
+    link = page.run("return document.querySelector('#panel [data-ask^=TF]').dataset.ask")
+    click(page, f"#panel [data-ask='{link}']")
+    asked(page, link)
+    page.run("await scbindReport.ask('gene:NONE')")
+    assert "There is no gene named NONE" in text(page, "#panel")
+
+
+def test_every_colour_and_every_button_of_the_umap(page):
+    n = page.run("return document.getElementById('colour').options.length")
+    seen = set()
+    for i in range(n):
+        page.run(
+            f"const s = document.getElementById('colour'); s.value = '{i}'; s.dispatchEvent(new Event('change'))"
+        )
+        time.sleep(0.05)
+        seen.add(drawn(page))
+    assert len(seen) == n - 1 > 6, "here a sample is a condition, so these two look alike"
+    page.run(
+        "const s = document.getElementById('colour'); s.value = '0'; s.dispatchEvent(new Event('change'))"
+    )
+    time.sleep(0.1)
+    whole = drawn(page)
+    for button in ("in", "out", "names"):
+        click(page, f"#{button}")
+    assert drawn(page) != whole
+    click(page, "#names")
+    click(page, "#reset")
+    assert drawn(page) == whole
+    click(page, "#legend button")
+    assert drawn(page) != whole
+    click(page, "#legend button")
+    assert drawn(page) == whole
+    click(page, "#save")
+    page.run("document.getElementById('ask').scrollIntoView(); document.getElementById('umap').focus()")
+    page.key("+")
+    page.key("ArrowLeft")
+    assert drawn(page) != whole
+    page.key("0")
+    assert drawn(page) == whole
+    place = page.run(
+        "const b = document.getElementById('umap').getBoundingClientRect();"
+        "return [b.x, b.y, b.width, b.height]"
+    )
+    x, y = place[0] + place[2] / 2, place[1] + place[3] / 2
+    page.mouse("mouseWheel", x, y, deltaX=0, deltaY=-200)
+    page.mouse("mousePressed", x, y, button="left", clickCount=1)
+    page.mouse("mouseMoved", x + 40, y, button="left", buttons=1)
+    page.mouse("mouseReleased", x + 40, y, button="left", clickCount=1)
+    assert drawn(page) != whole
+    click(page, "#reset")
+    click(page, "#names")  # so that the first colour found is of a cell
+    cell = page.run("const c = document.getElementById('umap'), w = c.width;"
+        "const d = c.getContext('2d').getImageData(0, 0, w, c.height).data;"
+                    "for (let i = 0; i < d.length; i += 4)"
+                    "  if (d[i + 3] > 0) return [i / 4 % w, Math.floor(i / 4 / w)]")  # fmt: skip
+    page.mouse("mouseMoved", place[0] + cell[0], place[1] + cell[1] + 2)
+    page.until("!document.getElementById('tip').hidden")
+    assert "cell type" in text(page, "#tip") and "donor" in text(page, "#tip")
+
+
+def test_tables_are_searched_ordered_paged_and_saved(page):
+    box = "#differential .table"
+    page.run("document.querySelector('#differential .table').scrollIntoView()")
+    page.until(f"document.querySelector('{box} .tools')")
+    n = int(page.run(f"return document.querySelector('{box} .tools span').innerText").split(" of ")[1])
+    assert n > 20 and page.run(f"return document.querySelectorAll('{box} tbody tr').length") == 20
+    before, after, save = (f"{box} .tools button:nth-of-type({i})" for i in (1, 2, 3))
+    assert page.run(f"return document.querySelector('{before}').disabled")
+    first = text(page, f"{box} tbody")
+    click(page, after)
+    assert text(page, f"{box} tbody") != first and text(page, f"{box} .tools span").startswith("21–")
+    click(page, before)
+    assert text(page, f"{box} tbody") == first
+    heads = page.run(f"return [...document.querySelectorAll('{box} th')].map((head) => head.innerText)")
+    column = 1 + heads.index("effect size")
+    head = f"document.querySelector('{box} th:nth-child({column})')"
+    click(page, f"{box} th:nth-child({column}) button")
+    assert page.run(f"return {head}.getAttribute('aria-sort')") == "descending"
+    click(page, f"{box} th:nth-child({column}) button")
+    values = [float(value) for value in page.run(
+        f"return [...document.querySelectorAll('{box} td:nth-child({column})')].map((cell) => cell.innerText)"
+    )]  # fmt: skip
+    assert values == sorted(values) and values[0] < 0
+    page.run(
+        f"const s = document.querySelector('{box} input');"
+        "s.value = 'cell type 03'; s.dispatchEvent(new Event('input'))"
+    )
+    rows = page.run(f"return [...document.querySelectorAll('{box} tbody tr')].map((row) => row.innerText)")
+    assert rows and all("cell type 03" in row for row in rows)
+    page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
+    click(page, save)
+    lines = page.run("return await window.saved.text()").splitlines()
+    assert lines[0].split("\t")[:2] == ["contrast", "group"] and "cell type 03" in lines[1]
+    assert len(lines) - 1 == int(text(page, f"{box} .tools span").split(" of ")[1]) < n
+
+
+def test_small_tables_are_ordered_too(page):
+    box = "#quality .table"
+    page.run("document.querySelector('#quality .table').scrollIntoView()")
+    page.until(f"document.querySelector('{box} .tools')")
+    for _ in range(2):
+        click(page, f"{box} th:nth-child(2) button")
+    assert (
+        page.run(f"return document.querySelector('{box} th:nth-child(2)').getAttribute('aria-sort')")
+        == "ascending"
+    )
+
+
+def test_an_old_browser_is_told(report, tmp_path):
+    old = tmp_path / "old.html"
+    old.write_text(
+        report.read_text().replace("<head>", "<head><script>delete window.DecompressionStream</script>")
+    )
+    with Page(old) as page:
+        page.until("!document.getElementById('too-old').hidden")
+        assert page.run("return document.getElementById('explorer').hidden") and page.problems() == []
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_nothing_is_wider_than_the_window(report, width):
+    with Page(report, width=width) as page:
+        page.until("document.documentElement.dataset.ready")
+        page.run("await scbindReport.ask('TF:ZNF101')")
+        assert page.run("return document.documentElement.scrollWidth") <= width

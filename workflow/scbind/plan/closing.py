@@ -1,0 +1,21 @@
+"""What the terminal shows at the end of a run that made a report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from scbind.core.files import read_rows
+
+
+def closing_lines(report: str | Path, warnings: str | Path, since: float) -> list[str]:
+    """Return the path of the report and the warnings at its top, or nothing if it is older than ``since``.
+
+    ``warnings`` is the table that the report rule writes beside the page: ``warning, consequence, setting``. ``since``
+    is in seconds since 1970.
+    """
+    report, warnings = Path(report), Path(warnings)
+    if not (report.is_file() and warnings.is_file()) or report.stat().st_mtime < since:
+        return []
+    rows = read_rows(warnings)
+    lines = [f"Report: {report}" + (f", with {len(rows)} warning{'s' * (len(rows) != 1)}:" if rows else "")]
+    return lines + [f"  * {row['warning']} {row['consequence']} (setting: {row['setting']})" for row in rows]

@@ -1,0 +1,149 @@
+"""Warnings at the top of the report: what changes how results must be read, and which setting to change."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from scbind.evaluation.registry import COMPARATORS
+from scbind.formats.typestatus import OWN, STATUSES
+from scbind.report.read import Inputs
+from scbind.report.tables import MOST_NAMES, join_names
+
+SHOULD_PASS = 0.5  # fraction of the cells of a sample: below it, the sample gets a warning
+MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
+
+
+class Caution(NamedTuple):
+    """A warning: what was found, what follows from it, and the key of the configuration that changes it."""
+
+    warning: str
+    consequence: str
+    setting: str
+
+
+def cautions(inputs: Inputs) -> list[Caution]:
+    """Return the warnings about a run. Each function below returns one or None."""
+    return [found for make in CHECKS if (found := make(inputs)) is not None]
+
+
+def _no_genes(inputs: Inputs) -> Caution | None:
+    cells = inputs.cells
+    if cells is None or ("tss_enrichment" in cells and cells["tss_enrichment"].notna().any()):
+        return None
+    return Caution(
+        "No TSS enrichment is known, because no genes are configured.",
+        "Cells with a low TSS enrichment were not removed, and there are no target genes.",
+        "genome.genes",
+    )
+
+
+def _poor_samples(inputs: Inputs) -> Caution | None:
+    cells = inputs.cells
+    if cells is None or "pass" not in cells:
+        return None
+    share = cells["pass"].astype(bool).groupby(cells["sample"].astype(str)).mean()
+    poor = share[share < SHOULD_PASS].sort_values()
+    if poor.empty:
+        return None
+    named = join_names([f"{name} ({value:.0%})" for name, value in poor.items()], MOST_NAMES)
+    return Caution(
+        f"Few cells pass quality control: {named}.",
+        "The thresholds may not suit the data, or the sample is poor. See the section Quality of the cells.",
+        "cells.min_fragments, cells.min_tss",
+    )
+
+
+def _shallow_cells(inputs: Inputs) -> Caution | None:
+    if inputs.borrowed is None or not inputs.target:
+        return None
+    lacking = float((inputs.borrowed[1] < inputs.target).mean())
+    if lacking <= MAY_LACK:
+        return None
+    return Caution(
+        f"{lacking:.0%} of the cells have fewer than {inputs.target:,.0f} fragments even after borrowing.",
+        "Their predictions rest on less signal, and scbind abstains on more TFs in them.",
+        "infer.max_neighbours, infer.borrow_fragments",
+    )
+
+
+def _unmodelled(inputs: Inputs) -> Caution | None:
+    metrics = inputs.tables.get("metrics")
+    if metrics is None or not inputs.tested:
+        return None
+    part = metrics[metrics["model"].isin(COMPARATORS)] if "model" in metrics else metrics
+    named = sorted(set(part["tf"].astype(str)) - set(inputs.data.tfs))
+    if not named:
+        return None
+    return Caution(
+        f"TFs without predictions in cells: {join_names(named, MOST_NAMES)}.",
+        "No training window of these TFs is bound, so the model has no output for them.",
+        "sheets.chip, splits",
+    )
+
+
+def _abstained(inputs: Inputs) -> Caution | None:
+    data = inputs.data
+    named = [tf for tf, out in zip(data.tfs, data.abstained, strict=True) if out]
+    if not named:
+        return None
+    return Caution(
+        f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({join_names(named, MOST_NAMES)}).",
+        "The validation windows do not support the model for them. Do not interpret their values. They are left out of "
+        "tests, populations and tables of best results.",
+        "sheets.chip (more experiments), models",
+    )
+
+
+def _no_own_peaks(inputs: Inputs) -> Caution | None:
+    if inputs.peaks is None:
+        return None
+    fallen = inputs.peaks[inputs.peaks["source"] != STATUSES[OWN].source]
+    if fallen.empty:
+        return None
+    return Caution(
+        f"Cell types without peaks of their own: {join_names(fallen['cell_type'], MOST_NAMES)}.",
+        "They have too few cells or fragments. Sites that only they have may be missing from the windows.",
+        "peaks.min_cells, peaks.small_types",
+    )
+
+
+def _no_replicates(inputs: Inputs) -> Caution | None:
+    table = inputs.tables.get("differential")
+    if table is None or not table["test"].astype(str).str.contains("no replicates").any():
+        return None
+    return Caution(
+        "There are fewer than three replicates.",
+        "The p-values describe these cells. They do not show that other donors would give the same result.",
+        "sheets.samples (column donor)",
+    )
+
+
+def _unknown_frame(inputs: Inputs) -> Caution | None:
+    lines = [line for line, frames in inputs.frames.items() if "undetermined" in frames]
+    if not lines:
+        return None
+    return Caution(
+        f"The Tn5 shift of the bulk tracks of {join_names(lines, MOST_NAMES)} is not known.",
+        "Fragments were taken as shifted by +4/-5 bp, reads of a BAM file as not shifted. If that is wrong, insertions "
+        "are off by up to 5 bp.",
+        "sheets.tracks",
+    )
+
+
+def _other_species(inputs: Inputs) -> Caution | None:
+    origin = inputs.origin
+    theirs = origin.about.get("species") if origin is not None else None
+    if not theirs or not origin.species or theirs.lower() == origin.species.lower():
+        return None
+    return Caution(
+        f"The model was trained on {theirs} and is applied to {origin.species}.",
+        "Its accuracy there is not known, unless it was tested in this run.",
+        "infer.model",
+    )
+
+
+CHECKS: tuple[Callable[[Inputs], Caution | None], ...] = (
+    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _no_replicates, _abstained, _unmodelled, _unknown_frame,
+    _other_species,
+)  # fmt: skip

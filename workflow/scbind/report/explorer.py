@@ -1,0 +1,227 @@
+"""What the part of the page that can be asked knows: cells in the UMAP, TFs, genes, cell types, samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
+from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
+from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
+from scbind.report.pack import codes, pack, pack_json, rounded
+from scbind.report.read import Inputs
+from scbind.report.style import NEUTRAL, colours_of
+from scbind.report.tables import NAMES, join_names, number
+
+MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
+# Steps of the colour scale of activity: the more values there are, the fewer, because they make most of the page.
+STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 9))
+QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+GROUPS = {"cell_type": "cell type", "sample": "sample", "donor": "donor", "condition": "condition"}
+
+
+def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
+    """Return the index of the explorer, for JSON, and its packs: name to text (:func:`scbind.report.pack.pack`).
+
+    The index has ``cells`` (number of cells, shown and in all), ``colourings`` (what the UMAP can be coloured by),
+    ``tfs``, ``types``, ``samples`` and ``populations`` with what is known of each. Packs: ``xy`` (uint16 pairs),
+    ``c-{number}`` per colouring, ``z-{number}`` per TF, ``boxes`` (quantiles of z per TF and type) and ``curves``.
+    """
+    shown, seen = _shown(inputs)
+    packs: dict[str, str] = {}
+    steps = next(n for most, n in STEPS if len(shown) * len(inputs.data.tfs) <= most)
+    if len(shown):
+        packs["xy"] = pack(_places(inputs.data.umap[shown]).tobytes())
+    colourings = _colourings(inputs, shown, packs)
+    index = {
+        "cells": {"shown": len(shown), "seen": seen, "all": len(inputs.data.obs)},
+        "colourings": colourings,
+        "steps": steps,
+        "tfs": _tfs(inputs, shown, steps, packs),
+        "types": [{"name": name} for name in inputs.types],
+        "missing": NEUTRAL,
+        "models": inputs.model_colours,
+        "controls": list(CONTROLS),
+    }
+    packs["boxes"] = pack_json(boxes(inputs.data.readable, inputs.data.obs["cell_type"], inputs.types))
+    if inputs.curves:
+        packs["curves"] = pack_json(_curves(inputs.curves))
+    if inputs.matrices:
+        both = {"known": inputs.matrices, "learned": inputs.learned}
+        logos = {tf: {} for tf in inputs.matrices}
+        for name, matrices in both.items():
+            for tf, matrix in matrices.items():
+                logos[tf][name] = _letters(matrix)
+        packs["logos"] = pack_json(logos)
+    return index, packs
+
+
+def _shown(inputs: Inputs) -> tuple[np.ndarray, int]:
+    """Rows of the cells that the page shows, those of one type together, and the number of cells with a UMAP."""
+    rows = np.flatnonzero(np.isfinite(inputs.data.umap).all(axis=1))
+    n = len(rows)
+    if n > MOST_CELLS:
+        rows = np.random.default_rng(0).choice(rows, MOST_CELLS, replace=False)
+    kinds = inputs.data.obs["cell_type"].astype(object).fillna("").astype(str).to_numpy()[rows]
+    return rows[np.lexsort((rows, kinds))], n  # cells of one type are alike, and compress better side by side
+
+
+def _places(umap: np.ndarray) -> np.ndarray:
+    """Places (cells, 2) as uint16, with one scale for both axes. The second axis points up."""
+    low, span = umap.min(axis=0), max(float(np.ptp(umap, axis=0).max()), 1e-9)
+    middle = (span - np.ptp(umap, axis=0)) / 2
+    return np.round((umap - low + middle) / span * 65_535).astype("<u2")
+
+
+def _colourings(inputs: Inputs, shown: np.ndarray, packs: dict[str, str]) -> list[dict]:
+    """What the UMAP can be coloured by; adds one pack for each."""
+    obs, found = inputs.data.obs.iloc[shown], []
+    groups = {name: obs[name] for name in GROUPS if name in obs and obs[name].notna().any()}
+    table = inputs.tables.get("population_cells")
+    if table is not None and len(table):
+        keys = ["sample", "cell"]
+        owner = obs[keys].merge(table.astype(dict.fromkeys(keys, str)), on=keys, how="left")["population"]
+        groups["population"] = owner
+    for name, values in groups.items():
+        values = values.astype(object)
+        levels = sorted(values.dropna().astype(str).unique(), key=lambda text: (len(text), text))
+        levels = sorted(levels) if name != "population" else levels
+        if not levels:
+            continue
+        given = pd.Categorical(values.where(values.isna(), values.astype(str)), categories=levels).codes
+        packs[f"c-{len(found)}"] = pack(given.astype("<u2").tobytes())  # -1, no group, becomes 65,535
+        colours = colours_of(levels)
+        found.append(
+            {"name": GROUPS.get(name, name), "levels": levels, "colours": [colours[level] for level in levels],
+             "none": UNKNOWN_TYPE if name == "cell_type" else f"no {name}"}
+        )  # fmt: skip
+    for name, (label, logarithmic) in (QC_MEASURES | {"borrowed_depth": ("borrowed depth", True)}).items():
+        if name in obs and obs[name].notna().any():
+            values = pd.to_numeric(obs[name], errors="coerce").to_numpy(dtype=np.float64)
+            values = np.log10(np.where(values > 0, values, np.nan)) if logarithmic else values
+            known = values[np.isfinite(values)]
+            if len(known):
+                low, high = np.percentile(known, [1, 99])
+                packs[f"c-{len(found)}"] = pack(codes(values, low, high, 101).tobytes())
+                limits = rounded([10**low, 10**high] if logarithmic else [low, high])
+                found.append({"name": label, "limits": limits, "log": logarithmic})
+    return found
+
+
+def _tfs(inputs: Inputs, shown: np.ndarray, steps: int, packs: dict[str, str]) -> list[dict]:
+    """One entry per TF: its reliability and why, the limit of its colours; adds one pack for each."""
+    data, found = inputs.data, []
+    metrics = inputs.tables.get("metrics")
+    tested = {}
+    if metrics is not None and len(metrics):
+        model = next((name for name in inputs.models if name in set(metrics["model"])), None)
+        part = metrics[(metrics["split"] == "test") & (metrics["model"] == model)]
+        tested = part.groupby("tf")[["auprc", "prevalence"]].mean().round(4).to_dict("index")
+    for column, tf in enumerate(data.tfs):
+        z = np.where(data.shallow[shown, column], np.nan, data.z[shown, column])
+        known = np.abs(z[np.isfinite(z)])
+        limit = max(float(np.percentile(known, 99)), 1e-3) if len(known) else 1.0
+        if len(shown):
+            packs[f"z-{column}"] = pack(codes(z, -limit, limit, steps).tobytes())
+        facts = data.var.iloc[column]
+        entry = {
+            "name": tf, "limit": float(f"{limit:.3g}"), "abstained": bool(data.abstained[column]),
+            "level": str(facts["level"]) if "level" in facts else "", "why": why(facts),
+            "shallow": round(float(data.shallow[:, column].mean()), 4),
+        }  # fmt: skip
+        if known_score := tested.get(tf):
+            entry |= {key: value for key, value in known_score.items() if np.isfinite(value)}
+        found.append(entry)
+    return found
+
+
+def why(facts: pd.Series) -> str:
+    """Return why a TF has its level of reliability, and why scbind abstains. ``facts``: its row of ``var``."""
+    said = []
+    if "n_bound" in facts and pd.notna(facts["n_bound"]):
+        bound, auprc = int(facts["n_bound"]), facts.get("auprc_least", facts.get("auprc", np.nan))
+        prevalence = facts.get("prevalence", np.nan)
+        if bound < FEW_BOUND:
+            said.append(
+                f"Only {bound} validation windows are bound (at least {FEW_BOUND} are needed), so the accuracy is "
+                "unknown."
+            )
+        elif pd.notna(auprc):
+            level = "low (below" if auprc < LOW else "high (at least" if auprc >= HIGH else "medium (at least"
+            limit = HIGH if auprc >= HIGH else LOW
+            said.append(
+                f"On validation windows ({bound:,} of them bound) the AUPRC is {number(auprc)}: {level} {limit})."
+            )
+            if pd.notna(prevalence) and auprc < ABSTAIN_GAIN * prevalence:
+                said.append(
+                    f"That is less than {ABSTAIN_GAIN:g} times the prevalence ({number(prevalence)}), which is the "
+                    "AUPRC of random guessing."
+                )
+    if "min_depth" in facts and pd.notna(facts["min_depth"]):
+        said.append(
+            f"Half of this AUPRC remains at {number(facts['min_depth'])} insertions per base; scbind abstains in "
+            "shallower cells."
+        )
+    if bool(facts.get("abstained", False)):
+        said.insert(0, "scbind abstains on this TF: do not interpret its values.")
+    return " ".join(said)
+
+
+def boxes(z: np.ndarray, kinds: pd.Series, types: list[str]) -> list[list]:
+    """Return five quantiles of z and the number of cells, per TF and cell type: lists (TFs, types, 6).
+
+    ``z`` is float64 (cells, TFs), NaN where a cell is too shallow. A type without a cell has None. The quantiles are
+    10, 25, 50, 75 and 90 %, each the nearest cell.
+    """
+    found = np.full((z.shape[1], len(types), len(QUANTILES) + 1), np.nan)
+    kinds = kinds.astype(object).to_numpy()
+    for row, name in enumerate(types):
+        ordered = np.sort(z[kinds == name], axis=0)  # NaN come last
+        n = np.isfinite(ordered).sum(axis=0)
+        place = np.round(np.array(QUANTILES)[:, None] * np.maximum(n - 1, 0)).astype(int)
+        if len(ordered):
+            found[:, row, :-1] = np.take_along_axis(ordered, place, axis=0).T
+        found[:, row, -1] = n
+    flat = iter(np.array(rounded(np.round(found, 2)), dtype=object).reshape(-1, len(QUANTILES) + 1).tolist())
+    return [[next(flat) for _ in types] for _ in range(z.shape[1])]
+
+
+def _curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
+    """Precision at each recall, times 1,000, of each model and TF, and the prevalence."""
+    found = {}
+    for name, curve in curves.items():
+        if name not in NOT_DRAWN:
+            precision = np.round(1000 * np.nan_to_num(np.asarray(curve["precision"]))).astype(int)
+            tfs = np.asarray(curve["tfs"]).astype(str)
+            found[name] = {
+                "recall": rounded(curve["recall"]),
+                "tfs": dict(zip(tfs, precision.tolist(), strict=True)),
+                "prevalence": dict(zip(tfs, rounded(curve["prevalence"]), strict=True)),
+            }
+    return found
+
+
+def _letters(matrix: np.ndarray) -> list[list[float]]:
+    """Heights of A, C, G and T in bits, per position, of log2 odds (4, length) against a uniform background."""
+    share = 2.0 ** np.asarray(matrix, dtype=np.float64) / 4
+    share = share / share.sum(axis=0)
+    information = 2 + (share * np.log2(np.maximum(share, 1e-9))).sum(axis=0)
+    return np.round(share * information, 2).T.tolist()
+
+
+def described(index: dict) -> list[str]:
+    """Return the sentences that stand above the UMAP of the page."""
+    cells = index["cells"]
+    said = []
+    if cells["shown"] < cells["seen"]:
+        said.append(
+            f"The UMAP shows a random sample of {cells['shown']:,} of {cells['seen']:,} cells. All numbers in the "
+            "panels and tables are over all cells."
+        )
+    named = [each["name"] for each in index["colourings"]]
+    if named:
+        said.append(f"Cells can be coloured by {join_names(NAMES.get(name, name) for name in named)}, and by "
+                    "the activity of any TF.")  # fmt: skip
+    return said

@@ -1,0 +1,74 @@
+"""Data inside the page: compressed, as text, and opened by the browser that shows the page."""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import json
+import zlib
+
+import numpy as np
+import pandas as pd
+
+DIGITS = 4  # significant digits of numbers in the page; the files have more
+GZIP = 31  # largest window, with the header of gzip (and without a date)
+MISSING = 255  # code of a value that is not known
+
+
+def pack(content: bytes) -> str:
+    """Return ``content`` as gzip in base64. The same content always gives the same text.
+
+    Of two ways to compress it, the one is taken that makes less: with repeats, or, for noise, without.
+    """
+    ways = []
+    for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY):
+        way = zlib.compressobj(9, zlib.DEFLATED, GZIP, zlib.DEF_MEM_LEVEL, strategy)
+        ways.append(way.compress(content) + way.flush())
+    return base64.b64encode(min(ways, key=len)).decode("ascii")
+
+
+def pack_json(content) -> str:
+    """Return a value as JSON, packed. It must not hold NaN."""
+    return pack(json.dumps(content, separators=(",", ":"), allow_nan=False).encode())
+
+
+def unpack(text: str) -> bytes:
+    """Return the content of :func:`pack`, for tests."""
+    return gzip.decompress(base64.b64decode(text))
+
+
+def rounded(values) -> list:
+    """Return numbers as a list with four significant digits. Integers stay integers; what is not finite is None."""
+    values = np.asarray(values, dtype=np.float64)
+    texts = [f"{value:.{DIGITS}g}" if np.isfinite(value) else "" for value in values.ravel()]
+    found = [None if not text else float(text) for text in texts]
+    return [int(value) if value is not None and value.is_integer() else value for value in found]
+
+
+def columnar(table: pd.DataFrame) -> list[dict]:
+    """Return the columns of a table for the page.
+
+    A column of numbers is ``{"v": values}``. Any other column is ``{"l": distinct texts, "c": number of each row's
+    text}``; a missing value is an empty text, a bool is ``yes`` or ``no``.
+    """
+    columns = []
+    for _, column in table.items():
+        if pd.api.types.is_bool_dtype(column):
+            column = column.map({True: "yes", False: "no"})
+        if pd.api.types.is_numeric_dtype(column):
+            columns.append({"v": rounded(column.to_numpy(dtype=np.float64, na_value=np.nan))})
+        else:
+            codes, levels = pd.factorize(column.astype(object).where(column.notna(), "").astype(str))
+            columns.append({"l": levels.tolist(), "c": codes.tolist()})
+    return columns
+
+
+def codes(values: np.ndarray, low: float, high: float, steps: int) -> np.ndarray:
+    """Return the number of the step of each value between ``low`` and ``high``: uint8, ``MISSING`` if not finite.
+
+    Values outside the limits are in the first or last step. ``steps`` is at most 255.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    known = np.isfinite(values)
+    scaled = np.floor((np.where(known, values, low) - low) / max(high - low, 1e-12) * steps)
+    return np.where(known, np.clip(scaled, 0, steps - 1), MISSING).astype(np.uint8)

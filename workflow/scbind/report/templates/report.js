@@ -1,0 +1,656 @@
+(function () {
+"use strict";
+// ---- text and data ----
+const byId = (id) => document.getElementById(id);
+const escapes = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
+const safe = (text) => String(text).replace(/[&<>"]/g, (sign) => escapes[sign]);
+const count = (n) => n.toLocaleString("en-US");
+const MISSING = 255, NONE = 65535, PAGE = 20;
+
+// As scbind.report.tables.number.
+function number(value) {
+  if (value === null || value === undefined || Number.isNaN(value)) return "–";
+  if (Number.isInteger(value) && Math.abs(value) < 1e15) return count(value);
+  const size = Math.abs(value);
+  if (size >= 1000) return count(Math.round(value));
+  if (size < 1e-3) return value.toExponential(1).replace(/e([+-])(\d)$/, "e$10$2");
+  return value.toPrecision(3);
+}
+
+async function unpack(id) {
+  const text = atob(byId(id).textContent);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
+  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Response(stream).arrayBuffer();
+}
+const opened = new Map();
+function json(id) {
+  if (!byId(id)) return Promise.resolve(null);
+  if (!opened.has(id)) opened.set(id, unpack(id).then((buffer) => JSON.parse(new TextDecoder().decode(buffer))));
+  return opened.get(id);
+}
+
+// ---- tables ----
+const ASKED = { tf: "TF", gene: "gene", cell_type: "cell type", population: "population", sample: "sample" };
+
+class Table {
+  // A table: search, order, pages, download. `rows` are those to show, by default all; `columns` are keys to show.
+  constructor(box, title, table, options = {}) {
+    this.title = title; this.table = table; this.data = table.data; this.page = 0; this.words = "";
+    this.columns = table.columns.map((column, i) => ({ ...column, i })).filter((column) =>
+      options.columns ? options.columns.includes(column.key) : true);
+    this.base = options.rows || Array.from({ length: table.n }, (_, row) => row);
+    this.rows = this.base; this.order = null;
+    if (options.sort) this.order = { i: table.columns.findIndex((column) => column.key === options.sort), down: options.down };
+    this.make(box);
+    this.update();
+  }
+  raw(i, row) { const column = this.data[i]; return column.v ? column.v[row] : column.l[column.c[row]]; }
+  make(box) {
+    box.textContent = "";
+    const tools = document.createElement("div");
+    tools.className = "tools";
+    const label = safe(this.title);
+    tools.innerHTML = `<input type="search" aria-label="Search in ${label}" placeholder="Search">` +
+      `<button type="button" aria-label="Previous rows of ${label}">‹</button><span aria-live="polite"></span>` +
+      `<button type="button" aria-label="Next rows of ${label}">›</button>` +
+      `<button type="button" aria-label="Download TSV of ${label}">Download TSV</button>`;
+    const [before, after, save] = tools.querySelectorAll("button");
+    this.before = before; this.after = after; this.where = tools.querySelector("span");
+    const search = tools.querySelector("input");
+    search.addEventListener("input", () => { this.words = search.value.trim().toLowerCase(); this.page = 0; this.update(); });
+    before.addEventListener("click", () => { this.page--; this.show(); });
+    after.addEventListener("click", () => { this.page++; this.show(); });
+    save.addEventListener("click", () => this.save());
+    const scroll = document.createElement("div");
+    scroll.className = "scroll"; scroll.tabIndex = 0;
+    scroll.setAttribute("role", "region"); scroll.setAttribute("aria-label", this.title);
+    scroll.innerHTML = "<table><thead><tr>" + this.columns.map((column) => `<th scope="col"${column.numeric ? ' class="number"' : ""}>` +
+      `<button type="button">${safe(column.name)}</button></th>`).join("") + "</tr></thead><tbody></tbody></table>";
+    this.body = scroll.querySelector("tbody");
+    this.heads = [...scroll.querySelectorAll("th")];
+    this.heads.forEach((head, place) => head.firstChild.addEventListener("click", () => {
+      const i = this.columns[place].i;
+      this.order = { i, down: !(this.order && this.order.i === i && this.order.down) };
+      this.page = 0; this.update();
+    }));
+    if (this.base.length <= PAGE) [search, before, after].forEach((control) => { control.hidden = true; });
+    box.append(tools, scroll);
+  }
+  update() {
+    let rows = this.base;
+    if (this.words) {
+      const hits = this.columns.map(({ i }) => this.data[i]).map((column) =>
+        column.l ? column.l.map((text) => text.toLowerCase().includes(this.words)) : null);
+      rows = rows.filter((row) => this.columns.some(({ i }, place) =>
+        hits[place] ? hits[place][this.data[i].c[row]] : number(this.data[i].v[row]) === this.words));
+    }
+    if (this.order) {
+      const { i, down } = this.order, column = this.data[i], sign = down ? -1 : 1;
+      let key;
+      if (column.v) key = column.v;
+      else {
+        const rank = new Array(column.l.length);
+        column.l.map((text, n) => [text, n]).sort((a, b) => a[0].localeCompare(b[0], undefined, { numeric: true }))
+          .forEach(([, n], place) => { rank[n] = place; });
+        key = column.c.map((code) => rank[code]);
+      }
+      rows = rows.slice().sort((a, b) => {
+        const x = key[a], y = key[b];
+        if (x === null || y === null) return (x === null) - (y === null);
+        return sign * (x - y) || a - b;
+      });
+    }
+    this.rows = rows;
+    this.heads.forEach((head, place) => {
+      const mine = this.order && this.order.i === this.columns[place].i;
+      if (mine) head.setAttribute("aria-sort", this.order.down ? "descending" : "ascending"); else head.removeAttribute("aria-sort");
+    });
+    this.show();
+  }
+  show() {
+    const pages = Math.max(1, Math.ceil(this.rows.length / PAGE));
+    this.page = Math.min(Math.max(this.page, 0), pages - 1);
+    const from = this.page * PAGE, part = this.rows.slice(from, from + PAGE);
+    this.body.innerHTML = part.map((row) => "<tr>" + this.columns.map((column) => {
+      const value = this.raw(column.i, row);
+      if (column.numeric) return `<td class="number">${number(value)}</td>`;
+      const kind = ASKED[column.key];
+      if (kind && value && things.has(kind + ":" + value)) {
+        return `<td><button type="button" data-ask="${safe(kind + ":" + value)}">${safe(value)}</button></td>`;
+      }
+      return `<td${value.length > 40 ? ' class="long"' : ""}>${safe(value)}</td>`;
+    }).join("") + "</tr>").join("");
+    this.where.textContent = this.rows.length ? `${count(from + 1)}–${count(from + part.length)} of ${count(this.rows.length)}` : "no rows";
+    this.before.disabled = this.page === 0; this.after.disabled = this.page === pages - 1;
+  }
+  save() {
+    const lines = [this.columns.map((column) => column.key).join("\t")];
+    for (const row of this.rows) lines.push(this.columns.map(({ i }) => this.raw(i, row) ?? "").join("\t"));
+    download(new Blob([lines.join("\n") + "\n"], { type: "text/tab-separated-values" }), this.title.replace(/\W+/g, "_") + ".tsv");
+  }
+}
+function download(blob, name) {
+  const link = document.createElement("a");
+  link.href = URL.createObjectURL(blob); link.download = name;
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 1000);
+}
+// A table whose rows all stand in the page.
+function fromPage(box) {
+  const heads = [...box.querySelectorAll("th")], rows = [...box.querySelectorAll("tbody tr")];
+  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number") }));
+  const data = columns.map((column, i) => {
+    const cells = rows.map((row) => row.cells[i]);
+    if (column.numeric) return { v: cells.map((cell) => (Number(cell.dataset.sort) <= -1e300 ? null : Number(cell.dataset.sort))) };
+    return { l: cells.map((cell) => cell.textContent), c: cells.map((_, row) => row) };
+  });
+  return { n: rows.length, columns, data };
+}
+function whenSeen(box, act) {
+  const watch = new IntersectionObserver((found) => {
+    if (found.some((each) => each.isIntersecting)) { watch.disconnect(); act(); }
+  }, { rootMargin: "600px" });
+  watch.observe(box);
+}
+
+// ---- the UMAP ----
+class Scatter {
+  constructor(canvas, places) {
+    this.canvas = canvas; this.pen = canvas.getContext("2d", { willReadFrequently: true });
+    this.n = places.length / 2; this.x = new Float32Array(this.n); this.y = new Float32Array(this.n);
+    for (let i = 0; i < this.n; i++) { this.x[i] = places[2 * i] / 65535; this.y[i] = 1 - places[2 * i + 1] / 65535; }
+    let step = 7919;  // cells are stored type by type; in this order no type covers another
+    while (this.n % step === 0) step++;
+    this.order = new Uint32Array(this.n);
+    for (let i = 0, at = 0; i < this.n; i++, at = (at + step) % this.n) this.order[i] = at;
+    this.names = []; this.named = true; this.colour = () => MISSING; this.palette = new Uint32Array(256); this.only = null;
+    this.reset(false);
+    new ResizeObserver(() => this.draw()).observe(canvas);
+    this.listen();
+  }
+  reset(draw = true) { this.zoom = 1; this.cx = 0.5; this.cy = 0.5; if (draw) this.draw(); }
+  // codes: number of the colour of each cell in `colours` (#rrggbb); others get `none`
+  paint(codes, colours, none) {
+    const pack = (text) => (255 << 24 | parseInt(text.slice(5, 7), 16) << 16 | parseInt(text.slice(3, 5), 16) << 8 | parseInt(text.slice(1, 3), 16)) >>> 0;
+    this.codes = codes; this.palette = Uint32Array.from(colours, pack); this.css = colours; this.none = pack(none); this.noneCss = none;
+    this.draw();
+  }
+  focus(only) { this.only = only; this.draw(); }
+  size() {
+    const ratio = window.devicePixelRatio || 1, w = Math.round(this.canvas.clientWidth * ratio), h = Math.round(this.canvas.clientHeight * ratio);
+    if (this.canvas.width !== w || this.canvas.height !== h) { this.canvas.width = w; this.canvas.height = h; }
+    const scale = 0.94 * Math.min(w, h) * this.zoom;
+    return { ratio, w, h, scale, left: w / 2 - this.cx * scale, top: h / 2 - this.cy * scale };
+  }
+  draw() {
+    const { ratio, w, h, scale, left, top } = this.size();
+    if (!w || !h || !this.codes) return;
+    const { n, x, y, order, codes, palette, only, none } = this;
+    const radius = Math.min(7, Math.max(1, 110 / Math.sqrt(n)) * Math.sqrt(this.zoom)) * ratio;
+    const faint = 0xffe8e4e0;
+    const image = this.pen.createImageData(w, h), pixels = new Uint32Array(image.data.buffer);
+    const reach = Math.round(radius), spans = [];
+    for (let dy = -reach; dy <= reach; dy++) spans.push(Math.floor(Math.sqrt(Math.max(0, (radius + 0.3) ** 2 - dy * dy))));
+    for (let layer = 0; layer < 2; layer++) {  // first what is grey, then what is asked for
+      for (let k = 0; k < n; k++) {
+        const i = order[k], code = codes[i], kept = only === null || only[i] === 1, known = code < palette.length;
+        if ((kept && known) !== (layer === 1)) continue;
+        const colour = !kept ? faint : known ? palette[code] : none;
+        const px = Math.round(left + x[i] * scale), py = Math.round(top + y[i] * scale);
+        if (px < -reach || py < -reach || px >= w + reach || py >= h + reach) continue;
+        for (let dy = -reach; dy <= reach; dy++) {
+          const row = py + dy;
+          if (row < 0 || row >= h) continue;
+          const span = spans[dy + reach], from = row * w + Math.max(0, px - span), to = row * w + Math.min(w - 1, px + span);
+          for (let at = from; at <= to; at++) pixels[at] = colour;
+        }
+      }
+    }
+    this.pen.putImageData(image, 0, 0);
+    if (this.named) {
+      this.pen.font = `600 ${12 * ratio}px system-ui, sans-serif`; this.pen.textAlign = "center"; this.pen.textBaseline = "middle";
+      this.pen.lineWidth = 3.5 * ratio; this.pen.lineJoin = "round";
+      this.pen.strokeStyle = "#ffffff"; this.pen.fillStyle = "#1f2933";
+      const taken = [];
+      for (const name of this.names) {
+        const px = left + name.x * scale, py = top + name.y * scale, wide = this.pen.measureText(name.text).width / 2 + 2 * ratio;
+        if (px < wide || px > w - wide || taken.some((t) => Math.abs(t.px - px) < t.wide + wide && Math.abs(t.py - py) < 14 * ratio)) continue;
+        taken.push({ px, py, wide });
+        this.pen.strokeText(name.text, px, py); this.pen.fillText(name.text, px, py);
+      }
+    }
+  }
+  // Names at the median place of the cells of each group, the largest first.
+  label(codes, levels) {
+    const xs = levels.map(() => []), ys = levels.map(() => []);
+    for (let i = 0; i < this.n; i++) if (codes[i] < levels.length) { xs[codes[i]].push(this.x[i]); ys[codes[i]].push(this.y[i]); }
+    const middle = (values) => Float32Array.from(values).sort()[values.length >> 1];
+    this.names = levels.map((text, i) => ({ text, n: xs[i].length, x: middle(xs[i]), y: middle(ys[i]) }))
+      .filter((name) => name.n).sort((a, b) => b.n - a.n);
+  }
+  near(px, py) {
+    const { ratio, scale, left, top } = this.size();
+    let best = -1, least = (8 * ratio) ** 2;
+    for (let i = 0; i < this.n; i++) {
+      const dx = left + this.x[i] * scale - px * ratio, dy = top + this.y[i] * scale - py * ratio, d = dx * dx + dy * dy;
+      if (d < least && (this.only === null || this.only[i])) { least = d; best = i; }
+    }
+    return best;
+  }
+  by(factor, px, py) {
+    const { ratio, scale, left, top, w, h } = this.size(), x = (px ?? w / 2 / ratio) * ratio, y = (py ?? h / 2 / ratio) * ratio;
+    const ux = (x - left) / scale, uy = (y - top) / scale, zoom = Math.min(60, Math.max(0.8, this.zoom * factor));
+    const next = scale / this.zoom * zoom;
+    this.cx = ux + (w / 2 - x) / next; this.cy = uy + (h / 2 - y) / next; this.zoom = zoom;
+    this.draw();
+  }
+  move(dx, dy) { const { ratio, scale } = this.size(); this.cx -= dx * ratio / scale; this.cy -= dy * ratio / scale; this.draw(); }
+  listen() {
+    const canvas = this.canvas;
+    let held = null, waiting = false;
+    canvas.addEventListener("wheel", (event) => { event.preventDefault(); this.by(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.offsetX, event.offsetY); }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => { held = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId); });
+    canvas.addEventListener("pointerup", () => { held = null; });
+    canvas.addEventListener("pointermove", (event) => {
+      if (held) { this.move(event.clientX - held[0], event.clientY - held[1]); held = [event.clientX, event.clientY]; return; }
+      if (waiting) return;
+      waiting = true;
+      const { offsetX, offsetY } = event;
+      requestAnimationFrame(() => { waiting = false; if (this.hover) this.hover(this.near(offsetX, offsetY), offsetX, offsetY); });
+    });
+    canvas.addEventListener("pointerleave", () => { if (this.hover) this.hover(-1); });
+    canvas.addEventListener("keydown", (event) => {
+      const act = { "+": () => this.by(1.3), "=": () => this.by(1.3), "-": () => this.by(1 / 1.3), "0": () => this.reset(),
+        ArrowLeft: () => this.move(40, 0), ArrowRight: () => this.move(-40, 0), ArrowUp: () => this.move(0, 40), ArrowDown: () => this.move(0, -40) }[event.key];
+      if (act) { event.preventDefault(); act(); }
+    });
+  }
+}
+// Blue, pale, red: told apart with each kind of colour blindness. Numbers without a middle go from pale to dark blue.
+const DIVERGING = [[33, 102, 172], [103, 169, 207], [209, 229, 240], [219, 219, 219], [253, 219, 199], [239, 138, 98], [178, 24, 43]];
+const RISING = [[253, 231, 37], [94, 201, 98], [33, 145, 140], [59, 82, 139], [68, 1, 84]];
+function scale(stops, n) {
+  return Array.from({ length: n }, (_, i) => {
+    const at = (n === 1 ? 0 : i / (n - 1)) * (stops.length - 1), k = Math.min(stops.length - 2, Math.floor(at)), f = at - k;
+    return "#" + stops[k].map((low, c) => Math.round(low + f * (stops[k + 1][c] - low)).toString(16).padStart(2, "0")).join("");
+  });
+}
+
+// ---- what can be asked ----
+const things = new Map();  // "kind:name" -> { kind, name }
+let index, scatter, told, groups = {}, current = null, hoverText = () => "";
+
+function add(kind, name, about = "") { things.set(kind + ":" + name, { kind, name, about }); }
+
+async function start() {
+  index = JSON.parse(byId("index").textContent);
+  index.tfs.forEach((tf) => add("TF", tf.name, tf.abstained ? "abstained" : tf.level));
+  index.types.forEach((type) => add("cell type", type.name));
+  index.colourings.forEach((colouring) => {
+    if (["sample", "population", "condition", "donor"].includes(colouring.name)) colouring.levels.forEach((level) => add(colouring.name, level));
+  });
+  if (typeof DecompressionStream === "undefined") { byId("too-old").hidden = false; return; }
+  byId("explorer").hidden = false;
+  told = byId("told");
+  picker();
+  const select = byId("colour");
+  select.innerHTML = index.colourings.map((colouring, i) => `<option value="${i}">${safe(colouring.name)}</option>`).join("");
+  select.addEventListener("change", () => { if (select.value !== "TF") colourBy(Number(select.value)); else if (current) activity(current); });
+  if (index.cells.shown) {
+    scatter = new Scatter(byId("umap"), new Uint16Array(await unpack("pack-xy")));
+    scatter.hover = hover;
+    byId("in").addEventListener("click", () => scatter.by(1.4));
+    byId("out").addEventListener("click", () => scatter.by(1 / 1.4));
+    byId("reset").addEventListener("click", () => scatter.reset());
+    byId("names").addEventListener("click", (event) => {
+      scatter.named = !scatter.named; event.target.setAttribute("aria-pressed", scatter.named); scatter.draw();
+    });
+    byId("save").addEventListener("click", () => byId("umap").toBlob((blob) => download(blob, "umap.png")));
+    if (index.colourings.length) await colourBy(0);
+    await groupCodes("cell type").then((found) => { if (found) scatter.label(found.codes, found.levels); });
+    scatter.draw();
+  } else { byId("view").hidden = true; select.parentNode.hidden = true; }
+  window.addEventListener("hashchange", asked);
+  document.body.addEventListener("click", (event) => {
+    const link = event.target.closest("[data-ask]");
+    if (link) { ask(link.dataset.ask); byId("ask").scrollIntoView(); }
+  });
+  // Tables open when they come near, and what a panel needs once the page is still.
+  document.querySelectorAll(".table").forEach((box) => {
+    const pack = box.dataset.pack;
+    whenSeen(box, async () => { new Table(box, box.dataset.title, pack ? await json(pack) : fromPage(box)); });
+  });
+  await asked();
+  document.documentElement.dataset.ready = performance.now().toFixed(0);
+  const idle = window.requestIdleCallback || ((act) => setTimeout(act, 200));
+  idle(async () => {
+    await genes();
+    for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs", "table-sites"]) await json(id);
+    document.documentElement.dataset.still = "yes";
+  });
+}
+let genesKnown = null;
+function genes() {
+  genesKnown = genesKnown || json("table-targets").then((table) => {
+    if (table) table.data[table.columns.findIndex((column) => column.key === "gene")].l.forEach((gene) => add("gene", gene));
+  });
+  return genesKnown;
+}
+async function asked() {
+  const found = decodeURIComponent(location.hash.slice(1));
+  if (/^(TF|gene|cell type|sample|population|condition|donor):/.test(found)) await show(found);
+}
+function ask(thing) {
+  if (decodeURIComponent(location.hash.slice(1)) === thing) show(thing); else location.hash = encodeURIComponent(thing);
+}
+
+// ---- picker ----
+function picker() {
+  const input = byId("pick"), list = byId("options");
+  let at = -1;
+  const close = () => { list.hidden = true; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); at = -1; };
+  const choose = (thing) => { input.value = thing.slice(thing.indexOf(":") + 1); close(); ask(thing); };
+  const mark = (step) => {
+    const items = list.children;
+    if (!items.length) return;
+    if (items[at]) items[at].setAttribute("aria-selected", "false");
+    at = (at + step + items.length) % items.length;
+    items[at].setAttribute("aria-selected", "true"); items[at].scrollIntoView({ block: "nearest" });
+    input.setAttribute("aria-activedescendant", items[at].id);
+  };
+  const offer = async () => {
+    await genes();
+    const words = input.value.trim().toLowerCase(), first = [], then = [];
+    for (const [key, thing] of things) {
+      const place = thing.name.toLowerCase().indexOf(words);
+      if (place === 0) first.push([key, thing]); else if (place > 0) then.push([key, thing]);
+      if (first.length >= 40) break;
+    }
+    const found = [...first, ...then].slice(0, 40);
+    list.innerHTML = found.map(([key, thing], i) => `<li role="option" id="option-${i}" aria-selected="false" data-thing="${safe(key)}">` +
+      `<span>${safe(thing.name)}</span><small>${safe(thing.kind)}${thing.about ? ", " + safe(thing.about) : ""}</small></li>`).join("");
+    list.hidden = !found.length; at = -1; input.setAttribute("aria-expanded", String(!list.hidden)); input.removeAttribute("aria-activedescendant");
+    if (words && found.length) mark(1);
+  };
+  input.addEventListener("input", offer);
+  input.addEventListener("focus", () => { input.select(); offer(); });
+  input.addEventListener("blur", () => setTimeout(close, 150));
+  list.addEventListener("pointerdown", (event) => { const item = event.target.closest("li"); if (item) { event.preventDefault(); choose(item.dataset.thing); } });
+  input.addEventListener("keydown", (event) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); if (list.hidden) offer(); else mark(event.key === "ArrowDown" ? 1 : -1); }
+    else if (event.key === "Enter" && list.children[at]) { event.preventDefault(); choose(list.children[at].dataset.thing); }
+    else if (event.key === "Escape") close();
+  });
+}
+
+// ---- colours of the cells ----
+async function groupCodes(name) {
+  const i = index.colourings.findIndex((colouring) => colouring.name === name);
+  if (i < 0) return null;
+  if (!groups[name]) groups[name] = { codes: new Uint16Array(await unpack("pack-c-" + i)), levels: index.colourings[i].levels, colours: index.colourings[i].colours };
+  return groups[name];
+}
+async function colourBy(i, chosen = null) {
+  const colouring = index.colourings[i], legend = byId("legend");
+  byId("colour").value = String(i);
+  const option = byId("colour").querySelector('option[value="TF"]');
+  if (option) option.remove();
+  if (colouring.levels) {
+    const { codes, levels, colours } = await groupCodes(colouring.name);
+    scatter.only = chosen === null ? null : Uint8Array.from(codes, (code) => (code === chosen ? 1 : 0));
+    scatter.paint(codes, colours, index.missing);
+    const n = new Array(levels.length).fill(0);
+    let none = 0;
+    for (let k = 0; k < codes.length; k++) if (codes[k] < levels.length) n[codes[k]]++; else none++;
+    legend.innerHTML = `<b>${safe(colouring.name)}</b>` + levels.map((level, k) => `<button type="button" aria-pressed="${k === chosen}" data-level="${k}">` +
+      `<i style="background:${colours[k]}"></i><span>${safe(level)}</span><small>${count(n[k])}</small></button>`).join("") +
+      (none ? `<button type="button" aria-pressed="false" data-level="${NONE}"><i style="background:${index.missing}"></i><span>${safe(colouring.none)}</span><small>${count(none)}</small></button>` : "");
+    legend.querySelectorAll("button").forEach((button) => button.addEventListener("click", () => {
+      const on = button.getAttribute("aria-pressed") !== "true";
+      button.setAttribute("aria-pressed", String(on));
+      const wanted = new Set([...legend.querySelectorAll('[aria-pressed="true"]')].map((each) => Number(each.dataset.level)));
+      scatter.focus(wanted.size ? Uint8Array.from(codes, (code) => (wanted.has(code) ? 1 : 0)) : null);
+    }));
+    hoverText = (cell) => levels[codes[cell]] ?? colouring.none;
+    told.textContent = `Colour: ${colouring.name}. Choose names in the legend to see only these cells.`;
+  } else {
+    const codes = new Uint8Array(await unpack("pack-c-" + i)), [low, high] = colouring.limits;
+    scatter.paint(codes, scale(RISING, 101), index.missing);
+    const from = colouring.log ? Math.log10(low) : low, to = colouring.log ? Math.log10(high) : high;
+    bar(colouring.name, RISING, low, high, colouring.log ? "Logarithmic. The ends are the 1st and 99th percentile." : "The ends are the 1st and 99th percentile.");
+    hoverText = (cell) => {
+      if (codes[cell] === MISSING) return `${colouring.name}: unknown`;
+      const value = from + (codes[cell] + 0.5) / 101 * (to - from);
+      return `${colouring.name}: about ${number(colouring.log ? 10 ** value : value)}`;
+    };
+    told.textContent = `Colour: ${colouring.name}.`;
+  }
+}
+function bar(title, stops, low, high, note, middle = "") {
+  byId("legend").innerHTML = `<b>${safe(title)}</b><div class="bar" style="background:linear-gradient(to right,${scale(stops, 15).join(",")})"></div>` +
+    `<div class="ends"><span>${number(low)}</span><span>${middle}</span><span>${number(high)}</span></div><p class="note">${safe(note)}</p>`;
+}
+async function activity(name) {
+  if (!scatter) return;
+  const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
+  const codes = new Uint8Array(await unpack("pack-z-" + i));
+  scatter.only = null;
+  scatter.paint(codes, scale(DIVERGING, index.steps), index.missing);
+  const select = byId("colour");
+  let option = select.querySelector('option[value="TF"]');
+  if (!option) { option = document.createElement("option"); option.value = "TF"; select.append(option); }
+  option.textContent = `activity of ${name}`; select.value = "TF";
+  bar(`activity z of ${name}`, DIVERGING, -tf.limit, tf.limit, `0 is the average cell of the same depth. Grey: the cell is too shallow for ${name}. ` +
+    `The colours end at the 99th percentile of ${name}, in ${index.steps} steps.`, "0");
+  hoverText = (cell) => codes[cell] === MISSING ? `${name}: too shallow` : `${name}: z about ${number(((codes[cell] + 0.5) / index.steps * 2 - 1) * tf.limit)}`;
+  told.textContent = `Colour: activity of ${name}.` + (tf.abstained ? " scbind abstains on this TF: do not interpret it." : "");
+}
+function hover(cell, x, y) {
+  const tip = byId("tip");
+  if (cell < 0) { tip.hidden = true; return; }
+  const said = [hoverText(cell)];
+  for (const name of ["cell type", "sample"]) if (groups[name]) { const level = groups[name].levels[groups[name].codes[cell]]; if (level && !said.includes(level)) said.push(level); }
+  tip.textContent = said.join("\n"); tip.hidden = false;
+  tip.style.left = Math.min(x + 12, byId("umap").clientWidth - tip.offsetWidth) + "px"; tip.style.top = y + 14 + "px";
+}
+
+// ---- panels ----
+async function show(thing) {
+  const place = thing.indexOf(":"), kind = thing.slice(0, place), name = thing.slice(place + 1), panel = byId("panel");
+  if (kind === "gene") await genes();
+  if (!things.has(thing)) { panel.innerHTML = `<p>There is no ${safe(kind)} named ${safe(name)}.</p>`; return; }
+  current = kind === "TF" ? name : null;
+  byId("pick").value = name;
+  panel.dataset.shows = "";
+  if (kind === "TF") { await activity(name); await showTF(name, panel); }
+  else if (kind === "gene") await showGene(name, panel);
+  else { await only(kind, name); await showGroup(kind, name, panel); }
+  panel.dataset.shows = thing;
+}
+async function only(kind, name) {
+  const i = index.colourings.findIndex((colouring) => colouring.name === kind);
+  if (i < 0 || !scatter) return;
+  await colourBy(i, index.colourings[i].levels.indexOf(name));
+}
+// The rows of a table where a column has a value. They are sorted by value once.
+function rowsOf(table, key, value) {
+  const i = table.columns.findIndex((column) => column.key === key);
+  if (i < 0) return null;
+  const column = table.data[i];
+  if (!column.rows) {
+    column.rows = column.l.map(() => []);
+    column.c.forEach((code, row) => column.rows[code].push(row));
+  }
+  return column.rows[column.l.indexOf(value)] || [];
+}
+// A table of a panel: the rows where a column has a value.
+async function part(parent, pack, title, note, where, options = {}) {
+  const table = await json(pack);
+  if (!table) return false;
+  const [key, value] = where, rows = rowsOf(table, key, value);
+  if (!rows) return false;
+  const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
+  const head = document.createElement("div");
+  head.innerHTML = `<h4>${safe(title)}</h4>` + (note ? `<p class="note">${safe(note)}</p>` : "");
+  const box = document.createElement("div");
+  box.className = "table";
+  parent.append(head, box);
+  const made = new Table(box, title, table, { rows, columns, ...options });
+  if (!made.base.length) box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
+  return made.base.length > 0;
+}
+const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
+  `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
+
+async function showTF(name, panel) {
+  const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
+  panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
+    ["reliability", (tf.level || "unknown") + (tf.abstained ? ", abstained" : "")],
+    ["AUPRC, held-out windows", tf.auprc === undefined ? "" : number(tf.auprc)],
+    ["prevalence (AUPRC of guessing)", tf.prevalence === undefined ? "" : number(tf.prevalence)],
+    ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"]]) +
+    (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
+  const [quantiles, curves, logos] = await Promise.all([json("pack-boxes"), json("pack-curves"), json("pack-logos")]);
+  if (quantiles && index.types.length) byId("box").innerHTML = boxes(name, quantiles[i]);
+  if (curves) byId("curve").innerHTML = curve(name, curves);
+  if (logos && logos[name]) {
+    byId("logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
+      (logos[name].learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, logos[name].learned)}` +
+        '<p class="note">Training starts from the known motif and may change it.</p>' : "");
+  }
+  await genes();
+  const drop = ["reliability_level", "reliability_abstained"];
+  await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
+    ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
+  await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });
+  await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true });
+  await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
+    { drop, sort: "potential", down: true, empty: tf.abstained ? "No targets are listed, because scbind abstains on this TF." : "No targets." });
+  await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
+}
+async function showGene(name, panel) {
+  panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
+  const table = await json("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
+  const found = new Map();
+  for (const row of rowsOf(table, "gene", name)) {
+    const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], key = tf + d, p = at("top_window_binding").v[row];
+    if (!found.has(key) || found.get(key).p < p) found.set(key, { tf, d, p });
+  }
+  byId("around").innerHTML = around(name, [...found.values()]);
+  await part(panel, "table-targets", `TFs that may regulate ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
+}
+async function showGroup(kind, name, panel) {
+  const found = await groupCodes(kind);
+  let n = 0;
+  const code = found ? found.levels.indexOf(name) : -1;
+  if (found) for (const each of found.codes) if (each === code) n++;
+  panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
+  if (kind === "cell type") {
+    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { sort: "effect_size", down: true });
+    await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
+    await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
+    await part(panel, "table-targets", `Links in ${name}`, "", ["cell_type", name], { sort: "specificity", down: true });
+  } else {
+    if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
+    if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", ["population", name]);
+    if (kind === "condition") await part(panel, "table-differential", `Conditions: ${name}`, "Within each cell type, against the other conditions.", ["group", name], { sort: "effect_size", down: true });
+    const types = await groupCodes("cell type");
+    if (types && found) composition(panel, name, found.codes, code, types);
+  }
+}
+function composition(panel, name, codes, code, types) {
+  const n = new Array(types.levels.length).fill(0), all = n.slice();
+  for (let i = 0; i < codes.length; i++) if (types.codes[i] < n.length) { all[types.codes[i]]++; if (codes[i] === code) n[types.codes[i]]++; }
+  const head = document.createElement("h4"), box = document.createElement("div");
+  head.textContent = `Cell types in ${name}`; box.className = "table";
+  panel.append(head, box);
+  const rows = n.map((_, i) => i).filter((i) => n[i]);
+  new Table(box, head.textContent, { n: rows.length,
+    columns: [{ key: "cell_type", name: "cell type" }, { key: "cells", name: "cells", numeric: true }, { key: "share", name: "fraction of the type", numeric: true }],
+    data: [{ l: types.levels, c: rows }, { v: rows.map((i) => n[i]) }, { v: rows.map((i) => n[i] / all[i]) }] }, { sort: "cells", down: true });
+}
+
+// ---- drawings ----
+function boxes(name, quantiles) {
+  const rows = quantiles.map((q, i) => ({ q, name: index.types[i].name })).filter(({ q }) => q[5]).sort((a, b) => b.q[2] - a.q[2]);
+  if (!rows.length) return "<h4>Activity by cell type</h4><p>Every cell is too shallow for this TF.</p>";
+  const low = Math.min(0, ...rows.map(({ q }) => q[0])), high = Math.max(0, ...rows.map(({ q }) => q[4]));
+  const longest = Math.max(...rows.map((row) => row.name.length)), left = Math.min(190, 12 + 6.6 * longest), w = 520, line = 20, h = rows.length * line + 42;
+  const x = (v) => left + (v - low) / Math.max(high - low, 1e-9) * (w - left - 14);
+  const colour = (type) => { const c = index.colourings.find((each) => each.name === "cell type"); return c ? c.colours[c.levels.indexOf(type)] : "#0072B2"; };
+  const ticks = nice(low, high);
+  let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Activity of ${safe(name)} by cell type">`;
+  for (const t of ticks) svg += `<path class="grid" d="M${x(t)} 0V${h - 36}"/><text x="${x(t)}" y="${h - 20}" text-anchor="middle">${number(t)}</text>`;
+  svg += `<path class="axis" d="M${x(0)} 0V${h - 36}"/><text x="${(left + w) / 2}" y="${h - 4}" text-anchor="middle">activity z</text>`;
+  rows.forEach(({ q, name: type }, i) => {
+    const y = i * line + line / 2, fill = colour(type), short = type.length > 27 ? type.slice(0, 26) + "…" : type;
+    svg += `<text x="${left - 8}" y="${y + 4}" text-anchor="end">${safe(short)}<title>${safe(type)}: ${count(q[5])} cells, median ${number(q[2])}</title></text>` +
+      `<path class="axis" d="M${x(q[0])} ${y}H${x(q[4])}"/><rect x="${x(q[1])}" y="${y - 6}" width="${Math.max(1, x(q[3]) - x(q[1]))}" height="12" fill="${fill}" stroke="currentColor" stroke-width=".6"/>` +
+      `<path d="M${x(q[2])} ${y - 6}V${y + 6}" stroke="currentColor" stroke-width="2"/>`;
+  });
+  return `<h4>Activity by cell type</h4>${svg}</svg><p class="note">Box: half of the cells. Thick line: median. Thin line: 10 % to 90 %. 0 is the average cell of the same depth. ` +
+    "Compare z between cell types, not between TFs: a TF with more or stronger sites reaches larger z.</p>";
+}
+function nice(low, high) {
+  const raw = (high - low) / 5 || 1, power = 10 ** Math.floor(Math.log10(raw)), step = [1, 2, 5, 10].map((m) => m * power).find((s) => s >= raw);
+  const ticks = [];
+  for (let t = Math.ceil(low / step) * step; t <= high + 1e-9; t += step) ticks.push(Math.abs(t) < 1e-9 ? 0 : Number(t.toPrecision(6)));
+  return ticks;
+}
+function curve(name, curves) {
+  const w = 420, h = 280, left = 44, low = 240, x = (v) => left + v * (w - left - 10), y = (v) => low - v * (low - 10);
+  let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Precision and recall of ${safe(name)}">`, keys = "", prevalence = null;
+  for (const t of [0, 0.25, 0.5, 0.75, 1]) {
+    svg += `<path class="grid" d="M${x(t)} 10V${low}M${left} ${y(t)}H${w - 10}"/><text x="${x(t)}" y="${low + 16}" text-anchor="middle">${t}</text><text x="${left - 6}" y="${y(t) + 4}" text-anchor="end">${t}</text>`;
+  }
+  let any = false;
+  for (const [model, found] of Object.entries(curves)) {
+    const precision = found.tfs[name];
+    if (!precision) continue;
+    any = true; prevalence = prevalence ?? found.prevalence[name];
+    svg += `<path fill="none" stroke="${index.models[model]}" stroke-width="2"${index.controls.includes(model) ? ' stroke-dasharray="6 3"' : ""} d="M${precision.map((p, k) => `${x(found.recall[k]).toFixed(1)} ${y(p / 1000).toFixed(1)}`).join("L")}"/>`;
+    keys += `<li><i style="background:${index.models[model]}"></i>${safe(model)}</li>`;
+  }
+  if (!any) return "";
+  if (prevalence !== null) svg += `<path class="axis" stroke-dasharray="2 3" d="M${left} ${y(prevalence)}H${w - 10}"/>`;
+  svg += `<text x="${(left + w) / 2}" y="${h - 6}" text-anchor="middle">recall</text><text transform="translate(12 ${low / 2}) rotate(-90)" text-anchor="middle">precision</text></svg>`;
+  return `<h4>Precision and recall, held-out windows of bulk lines</h4>${svg}<ul class="keys">${keys}<li>dashed: controls</li><li>dotted: prevalence</li></ul>`;
+}
+const LETTERS = { A: "#009E73", C: "#0072B2", G: "#B07000", T: "#C04000" };
+function logo(name, heights) {
+  const wide = 24, high = 90, w = heights.length * wide + 34;
+  let svg = `<svg viewBox="0 0 ${w} ${high + 22}" width="${w}" role="img" aria-label="${safe(name)}"><path class="axis" d="M30 4V${high}H${w}"/>` +
+    `<text x="26" y="12" text-anchor="end">2</text><text x="26" y="${high}" text-anchor="end">0</text><text x="26" y="52" text-anchor="end">bits</text>`;
+  heights.forEach((four, i) => {
+    let top = high;
+    four.map((bits, k) => ["ACGT"[k], bits / 2 * (high - 6)]).sort((a, b) => a[1] - b[1]).forEach(([letter, size]) => {
+      if (size < 0.8) return;
+      svg += `<g transform="translate(${31 + i * wide} ${top}) scale(${wide / 17} ${size / 14.4})"><text style="font:700 20px Arial, sans-serif;fill:${LETTERS[letter]}" textLength="16" lengthAdjust="spacingAndGlyphs">${letter}</text></g>`;
+      top -= size;
+    });
+    svg += `<text x="${31 + i * wide + wide / 2}" y="${high + 16}" text-anchor="middle">${i + 1}</text>`;
+  });
+  return svg + "</svg>";
+}
+function around(name, sites) {
+  if (!sites.length) return "";
+  const reach = Math.max(1000, ...sites.map((site) => Math.abs(site.d))) * 1.1, w = 720, h = 190, base = 150;
+  const x = (d) => 24 + (d + reach) / (2 * reach) * (w - 48);
+  let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Top sites around the start of ${safe(name)}"><path class="axis" d="M24 ${base}H${w - 24}M${x(0)} ${base + 6}V20"/><text x="${x(0)}" y="14" text-anchor="middle">start of ${safe(name)}</text>`;
+  for (const t of nice(-reach, reach)) svg += `<text x="${x(t)}" y="${base + 20}" text-anchor="middle">${t === 0 ? "0" : (t / 1000) + " kb"}</text>`;
+  const named = [];
+  sites.sort((a, b) => b.p - a.p).slice(0, 60).forEach(({ tf, d, p }, i) => {
+    const y = base - 8 - p * (base - 40);
+    svg += `<path d="M${x(d)} ${base}V${y}" stroke="currentColor" stroke-width="1.2"/><circle cx="${x(d)}" cy="${y}" r="3.5" fill="#0072B2"><title>${safe(tf)}: ${d} bp, P(bound) ${number(p)}</title></circle>`;
+    if (named.every(([nx, ny]) => Math.abs(nx - x(d)) > 8 * tf.length + 8 || Math.abs(ny - y) > 13)) {
+      named.push([x(d), y]); svg += `<text x="${x(d) + 6}" y="${y + 4}">${safe(tf)}</text>`;
+    }
+  });
+  return `<h4>Top sites around its start</h4>${svg}</svg><p class="note">The site that contributes most, of each TF that has this gene among its strongest targets. Height: mean P(bound) in the cell type where it is highest. Negative distances are upstream.</p>`;
+}
+
+window.scbindReport = { ask: show };
+start();
+})();
