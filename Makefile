@@ -62,7 +62,7 @@ format: env
 
 lock:
 	@{ echo "# Everything that envs/requirements.txt brings, pinned; made by 'make lock', installed by envs/setup.sh."; \
-	  .venv/bin/python -m pip freeze --disable-pip-version-check --exclude uv | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
+	  .venv/bin/python -m pip freeze --disable-pip-version-check --exclude-editable --exclude uv | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
 
 docs: .venv-docs/done
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict

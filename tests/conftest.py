@@ -24,7 +24,7 @@ def use_demo(config: Path) -> None:
 
 
 class Project:
-    """A working folder whose ``config/`` is that of the demo, beside the examples; the workflow stays in the checkout."""
+    """A working folder whose ``config/`` is that of the demo; the workflow itself stays in the checkout."""
 
     def __init__(self, folder: Path):
         self.folder, self.root = folder, ROOT

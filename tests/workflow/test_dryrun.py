@@ -179,6 +179,14 @@ def test_what_streams_its_input_asks_for_no_more_memory_where_it_is_large(projec
     assert asked.pop("embed_cells") < 150_000 and max(asked.values()) == 4000
 
 
+def test_a_given_model_has_no_bundle_to_make_and_the_run_says_so(project):
+    as_shipped(project)
+    lay(project, {"path/to/fragments.tsv.gz": ""})
+    reply = project.snakemake("--dry-run", "bundle", check=False)
+    assert reply.returncode != 0
+    assert "ERROR config/config.yaml: no model is trained here, so there is no bundle to make" in reply.stdout
+
+
 EXAMPLES = {
     "one-line-one-sample": {"bulk_track": 1, "count_fragments": 1, "embed_cells": 1, "train_model": 1},
     "two-conditions": {"bulk_track": 2, "count_fragments": 6, "embed_cells": 1, "infer_binding": 12},
@@ -330,7 +338,9 @@ def test_the_full_demo_differs_in_the_sample_of_test_windows_alone(project):
     shipped = yaml.safe_load(config.read_text())["models"]["scfan"]
     assert yaml.safe_load(full.read_text()) == {"models": {"scfan": {"test_windows": None}}}
     assert shipped["test_windows"] > 0
-    assert project.jobs("--configfile", config, full) == project.jobs("--configfile", config) == project.jobs()
+    assert (
+        project.jobs("--configfile", config, full) == project.jobs("--configfile", config) == project.jobs()
+    )
 
 
 def test_bam_and_downloads_add_their_rules(project):
