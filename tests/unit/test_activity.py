@@ -306,14 +306,14 @@ def test_activity_file(tmp_path, shards):
     )
     activity_matrix(shards[::-1], tmp_path / "cells.h5ad", tmp_path / "a.h5ad", tmp_path / "metrics.tsv")
     got, cells = ad.read_h5ad(tmp_path / "a.h5ad"), ad.read_h5ad(tmp_path / "cells.h5ad")
-    assert got.obs_names.tolist() == ["c0", "c1", "c3", "c4", "c5"] and got.var_names.tolist() == TFS
+    assert got.obs_names.tolist() == ["c0", "c4", "c1", "c3", "c5"] and got.var_names.tolist() == TFS
     assert got.X.dtype == np.float32 and np.isfinite(got.X).all() and got.X.std() > 0
-    assert got.obs["cell_type"].tolist() == list("abbab")
-    assert got.obs["borrowed_depth"].tolist() == [0, 1, 3, 4, 5]
-    assert np.array_equal(got.obsm["X_umap"], cells.obsm["X_umap"][[0, 1, 3, 4, 5]])
+    assert got.obs["cell_type"].tolist() == list("aabbb"), "the order of the binding store"
+    assert got.obs["borrowed_depth"].tolist() == [0, 4, 1, 3, 5]
+    assert np.array_equal(got.obsm["X_umap"], cells.obsm["X_umap"][[0, 4, 1, 3, 5]])
     assert got.obsm["X_lsi"].shape == (5, 5)
     with np.load(shards[0]) as first:
-        assert np.allclose(got.layers["mean_binding"][:3], first["binding_sum"] / W, rtol=1e-6)
+        assert np.allclose(got.layers["mean_binding"][[0, 2, 3]], first["binding_sum"] / W, rtol=1e-6)
     assert np.allclose(got.layers["scfan_score"].sum(axis=1), 1)
     assert got.var["test_auprc"].iloc[0] == pytest.approx(0.3)
     assert got.var["test_auprc"].isna().tolist() == [False, True, True, True]
@@ -321,7 +321,7 @@ def test_activity_file(tmp_path, shards):
     shallow = got.layers["abstained"]
     assert shallow.dtype == bool and np.isfinite(got.X[shallow]).all()
     assert shallow.T.tolist() == [
-        [True, True, False, False, False],  # CTCF needs a depth of 2 insertions per base
+        [True, False, True, False, False],  # CTCF needs a depth of 2 insertions per base
         [True, True, True, True, False],
         [True] * 5,  # low
         [True] * 5,  # nothing is known

@@ -21,6 +21,7 @@ rule peaks:
         "results/peaks/consensus.bed",
         optional(PEAK_ANNOTATION),
         per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
+        per_sample("results/cells/{sample}/peaks.h5ad", PLAN.samples),
         per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
     localrule: True
 

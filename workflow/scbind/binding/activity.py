@@ -40,7 +40,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL
-from scbind.formats.celltable import read_passing_cells
+from scbind.formats.celltable import read_passing_cells, type_order
 from scbind.models.abstention import abstained, reliability_table
 
 # Lower limit of the standard deviation of log R_b. With very many windows the draws agree almost perfectly, and
@@ -196,8 +196,8 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     * Layer ``scfan_score``, float32: fraction of the cell's votes that the TF gets (:func:`top_two_votes`).
     * Layer ``abstained``, bool: True where z should not be used (:mod:`scbind.models.abstention`). The values there are
       finite like all others.
-    * ``obs``, ``X_umap`` and ``X_lsi``: copied from ``cells``. ``obs`` also has ``borrowed_depth``, in insertions per
-      base.
+    * ``obs``, ``X_umap`` and ``X_lsi``: copied from ``cells``, sorted by type as in the binding store. ``obs`` also has
+      ``borrowed_depth``, in insertions per base.
     * ``var``: reliability per TF from the calibration. With ``metrics``, also the AUPRC of each split, averaged over
       cell lines.
 
@@ -224,6 +224,9 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     )
     obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = depth
+    order = type_order(obs)  # as in the binding store
+    obs, obsm = obs.iloc[order].copy(), {name: array[order] for name, array in obsm.items()}
+    z, binding, votes = z[order], binding[order], votes[order]
     adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)
     adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
