@@ -163,6 +163,7 @@ def test_pseudobulks_are_planned_by_what_became_of_the_types(project):
         "call_peaks": 3,
         "pseudobulk_peaks": 2,
         "consensus_peaks": 1,
+        "peak_matrix": 2,
     }
     called = set(re.findall(r"output: results/pseudobulk/(\S+)/called.narrowPeak", text))
     assert called == {"B_cell", "B_cell/replicates/a", "B_cell/replicates/b"}
