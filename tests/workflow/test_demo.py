@@ -146,6 +146,13 @@ def test_every_log_has_its_job(demo):
     folders = {path.name for path in (demo.folder / "logs").iterdir()}
     assert {"train_model", "infer_binding", "write_report", "simulate_demo"} <= folders
     assert not list(demo.folder.glob("results/**/*.partial.*"))
+    logs = {path: path.read_text() for path in demo.folder.glob("logs/*/*.log")}
+    assert not [path for path, text in logs.items() if text.count("\n") < 2], (
+        "says nothing but its environment"
+    )
+    assert not [
+        path for path, text in logs.items() if "FutureWarning" in text or "DeprecationWarning" in text
+    ]
 
 
 def code_of(page: Path) -> str:
