@@ -217,6 +217,7 @@ rule peak_matrix:
         cells="results/cells/{sample}/cells.h5ad",
         peaks="results/peaks/consensus.bed",
         annotation=optional(PEAK_ANNOTATION),
+        types="results/cells/cell_types.tsv",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
         matrix="results/cells/{sample}/peaks.h5ad",

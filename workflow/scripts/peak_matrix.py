@@ -1,6 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0]):
+    from scbind.core.files import read_rows
     from scbind.peaks.matrix import peak_matrix
 
     peak_matrix(
@@ -11,4 +12,5 @@ with logged(snakemake.log[0]):
         snakemake.input.peaks,
         snakemake.output.matrix,
         annotation=snakemake.input.annotation or None,
+        types=[row["cell_type"] for row in read_rows(snakemake.input.types)],
     )

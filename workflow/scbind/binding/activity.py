@@ -26,6 +26,7 @@ is then exact in float64, so no bit depends on the order or the blocks in which 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -41,6 +42,7 @@ from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL
 from scbind.formats.celltable import read_passing_cells, type_order
+from scbind.formats.colours import type_colours
 from scbind.models.abstention import abstained, reliability_table
 
 # Lower limit of the standard deviation of log R_b. With very many windows the draws agree almost perfectly, and
@@ -188,7 +190,7 @@ def background_corrected(binding_sum, binding_expected, background_sum, backgrou
     return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
 
 
-def activity_matrix(shards: list, cells, output, metrics=None) -> None:
+def activity_matrix(shards: list, cells, output, metrics=None, types: Sequence[str] = ()) -> None:
     """Write ``results/activity/{sample}.h5ad``: passing cells x TFs.
 
     * ``X``, float32: z.
@@ -211,6 +213,8 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
         The ``.h5ad`` file to write.
     metrics
         ``metrics.tsv`` of the model, or ``None``.
+    types
+        Cell types of all samples, for ``uns["cell_type_colors"]``, the colours of the report.
 
     Raises
     ------
@@ -231,6 +235,7 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)
     adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
+    adata.uns |= type_colours(obs, types)
     adata.uns["about"] = {
         "X": "TF activity: z-score of predicted binding, relative to cells of the same depth and windows of similar GC "
         "content and accessibility",

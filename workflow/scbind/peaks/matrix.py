@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import anndata
@@ -16,6 +17,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs, read_passing_cells, type_order
+from scbind.formats.colours import type_colours
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import place_names, read_bed
 from scbind.formats.signal import CellSignal
@@ -33,6 +35,7 @@ def peak_matrix(
     peaks: str | Path,
     output: str | Path,
     annotation: str | Path | None = None,
+    types: Sequence[str] = (),
     insertions: int = INSERTIONS,
     entries: int = ENTRIES,
 ) -> None:
@@ -60,6 +63,8 @@ def peak_matrix(
         ``chrom.sizes``; ``consensus.bed``: sorted intervals that do not overlap.
     annotation
         ``annotation.tsv``, one row per peak in the order of ``peaks``, or None.
+    types
+        Cell types of all samples, for ``uns["cell_type_colors"]``.
 
     Raises
     ------
@@ -75,14 +80,14 @@ def peak_matrix(
     order = type_order(obs)
     row = np.full(len(passes), -1, dtype=np.int64)  # of each barcode in the matrix
     row[np.flatnonzero(passes)[order]] = np.arange(len(order))
-    obs, obsm = obs.iloc[order], {name: array[order] for name, array in obsm.items()}
-    obs = obs.loc[:, obs.notna().any() | (len(obs) == 0)].copy()
+    obs, obsm = obs.iloc[order].copy(), {name: array[order] for name, array in obsm.items()}
     signal = CellSignal.open(position, cell, len(row), sizes)
     with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".partial.peaks.") as folder:
         parts = _count(signal, row, starts, ends, len(obs), insertions, Path(folder))
         obs["n_insertions_in_peaks"] = sum((part.total for part in parts), np.zeros(len(obs), dtype=np.int64))
         adata = anndata.AnnData(obs=obs, var=_describe(table, peaks, annotation), obsm=obsm)
         adata.uns["about"] = {"X": "Tn5 insertions of the cell in the peak; a fragment has two"}
+        adata.uns |= type_colours(obs, types)
         with atomic(output) as scratch:
             adata.write_h5ad(scratch)
             with h5py.File(scratch, "r+") as file:

@@ -10,14 +10,10 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from scbind.core.files import atomic
+from scbind.formats.colours import PALETTE as PALETTE
+from scbind.formats.colours import colours_of as colours_of
 
 DPI = 144
-# The colours of Okabe and Ito (Wong 2011, Nature Methods 8:441) without black, then the muted colours of Tol. People
-# with common kinds of colour blindness can distinguish them. Yellow is last because its contrast on white is low.
-PALETTE = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#882255", "#332288",
-    "#117733", "#999933", "#88CCEE", "#AA4499", "#DDCC77", "#661100", "#44AA99", "#F0E442",
-)  # fmt: skip
 NEUTRAL = "#9A9A9A"
 STYLE = {
     "font.family": "sans-serif",
@@ -36,14 +32,6 @@ STYLE = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
-
-
-def colours_of(names: list[str], skip: int = 0) -> dict[str, str]:
-    """Return name to colour. Colours are assigned in the sorted order of names, and repeat after sixteen names.
-
-    ``skip`` is the number of colours to leave out at the start. It gives two kinds of groups different colours.
-    """
-    return {name: PALETTE[(i + skip) % len(PALETTE)] for i, name in enumerate(sorted(set(names)))}
 
 
 def new_figure(width: float, height: float) -> Figure:
