@@ -3,6 +3,7 @@
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CORES ?= 2
+DEMO := --configfile config/demo/config.yaml
 
 # Caches of libraries stay inside the checkout. An environment that the user has activated is ignored.
 ROOT := $(CURDIR)
@@ -34,18 +35,18 @@ env:
 	@XDG_CACHE_HOME= envs/setup.sh
 
 demo: env
-	snakemake --cores $(CORES)
+	snakemake --cores $(CORES) $(DEMO)
 	@echo "The report is in $(ROOT)/results/report.html"
 
 demo-full: env
-	snakemake --cores $(CORES) --configfile config/config.yaml config/demo-full.yaml
+	snakemake --cores $(CORES) $(DEMO) config/demo/full.yaml
 	@echo "The report is in $(ROOT)/results/report.html"
 
 lint: env
 	ruff check
 	ruff format --check
 	snakefmt --check Snakefile workflow
-	snakemake --lint
+	snakemake --lint $(DEMO)
 
 test-designs: env
 	pytest -q -m designs
@@ -64,7 +65,7 @@ format: env
 
 lock:
 	@{ echo "# Everything that envs/requirements.txt brings, pinned; made by 'make lock', installed by envs/setup.sh."; \
-	  .venv/bin/python -m pip freeze --disable-pip-version-check --exclude uv | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
+	  .venv/bin/python -m pip freeze --disable-pip-version-check --exclude-editable --exclude uv | sed -E 's/^(torch==[^+]*)\+.*/\1/'; } > envs/requirements.lock
 
 docs: .venv-docs/done
 	NO_MKDOCS_2_WARNING=1 .venv-docs/bin/mkdocs build --strict

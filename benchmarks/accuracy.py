@@ -1,7 +1,7 @@
 """Accuracy of trained models over several seeds and of the baselines, on all test windows and on sampled coverage.
 
     python benchmarks/accuracy.py FOLDER --dataset results/dataset --reference results/reference/{genome}
-        --motifs results/motifs/motifs.npz --config config/config.yaml [--models scbind scfan --seeds 1 2 3]
+        --motifs results/motifs/motifs.npz --config config/demo/config.yaml [--models scbind scfan --seeds 1 2 3]
         [--coverage LINE=coverage.bw --levels 1 0.1 0.01 0.001 --draws 4] [--baselines]
 
 The script trains and calibrates each model of the configuration once per seed, as the rules do, and writes it to

@@ -546,7 +546,7 @@ class _Seeds:
 
     def plan(self) -> dict[str, bytes]:
         """The configuration with its four sheets and the files that they name."""
-        config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
+        config = yaml.safe_load((ROOT / "config/demo/config.yaml").read_text(encoding="utf-8"))
         config["genome"] |= {"fasta": "d/x.fa", "exclude": "d/e.bed", "genes": "d/genes.bed"}
         config["evaluate"] |= {"truth": None, "sample": "s1"}
         config["splits"] = {"test": ["*:chr2", "L1:chr1:0-5000"], "valid": ["L2:chr1"]}
@@ -571,5 +571,6 @@ class _Seeds:
                 "s2\td/s2\tbam\tcells\tno\t\t\td2\t",
             ],
         }
+        config["sheets"] = {name: f"config/{name}.tsv" for name in sheets}
         files |= {f"config/{name}.tsv": ("\n".join(rows) + "\n").encode() for name, rows in sheets.items()}
         return files | {"config/config.yaml": yaml.safe_dump(config, sort_keys=False).encode()}

@@ -108,7 +108,8 @@ def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, f
         path.touch()
         lines.append(f"s{number}\tdata/{path.name}\tfragments")
     (folder / "config/samples.tsv").write_text("\n".join(lines) + "\n")
-    config = yaml.safe_load((folder / "config/config.yaml").read_text())
+    config = yaml.safe_load((folder / "config/demo/config.yaml").read_text())
+    config["sheets"]["samples"] = "config/samples.tsv"
     config["evaluate"]["truth"] = None  # known for one sample only
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
     if types:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Make .venv in this checkout from envs/requirements.lock. If .venv is up to date, return immediately.
+# Make .venv in this checkout from envs/requirements.lock, and install scbind in it. If .venv is up to date, return immediately.
 #
 # The script asks no questions. It needs bedtools, Python's venv module, and, to build macs3, a C++ compiler and
 # Python's headers. Missing system packages are installed with apt-get, if the user has the rights.
@@ -47,7 +47,19 @@ find_python() {
 
 command -v bedtools >/dev/null || apt "bedtools is not on the PATH (interval operations need it)" bedtools
 
+# Whether `import scbind` finds the package of this checkout.
+installed() {
+    grep -qsxF "$PWD/workflow" .venv/lib/python*/site-packages/__editable__.scbind-*.pth
+}
+
+# The package is installed in place, so an edit of it needs no new installation. setuptools comes with torch.
+install_scbind() {
+    .venv/bin/python -m pip install --disable-pip-version-check --no-input -q --no-deps --no-build-isolation -e . ||
+        die "pip could not install scbind itself into .venv; read the messages above and run this again"
+}
+
 if [ -e "$stamp" ] && cmp -s "$lock" "$stamp"; then
+    installed || install_scbind
     exit 0
 fi
 
@@ -88,4 +100,5 @@ with_uv() {
 with_uv ||
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q -r "$lock" ||
     die "neither uv nor pip could install $lock; read the messages above, check the package index and run this again"
+install_scbind
 cp "$lock" "$stamp"

@@ -16,13 +16,20 @@ ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as jobs have it: workers of pytest share the cores
 
 
+def use_demo(config: Path) -> None:
+    """Copy the folder ``config`` with the settings and sheets of the demo in the places of those of a user."""
+    shutil.copytree(ROOT / "config", config, dirs_exist_ok=True)
+    for path in (ROOT / "config/demo").iterdir():
+        (config / path.name).write_text(path.read_text().replace("config/demo/", "config/"))
+
+
 class Project:
-    """A working folder with a copy of the configuration; the workflow itself stays in the checkout."""
+    """A working folder whose ``config/`` is that of the demo; the workflow itself stays in the checkout."""
 
     def __init__(self, folder: Path):
         self.folder, self.root = folder, ROOT
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copytree(ROOT / "config", folder / "config", dirs_exist_ok=True)
+        use_demo(folder / "config")
 
     def call(self, *arguments) -> dict:
         """Return the arguments of :mod:`subprocess` that run the root Snakefile in this folder."""

@@ -15,6 +15,7 @@ from scbind.binding.activity import (
 from scbind.binding.profile import Profile, depth_levels, matched_background
 from scbind.binding.shards import ShardWriter
 from scbind.core.errors import InputError
+from scbind.formats.colours import colours_of
 
 TFS = ["CTCF", "GATA1", "SPI1", "TAL1"]
 W, DRAWS = 4000, 30
@@ -306,14 +307,14 @@ def test_activity_file(tmp_path, shards):
     )
     activity_matrix(shards[::-1], tmp_path / "cells.h5ad", tmp_path / "a.h5ad", tmp_path / "metrics.tsv")
     got, cells = ad.read_h5ad(tmp_path / "a.h5ad"), ad.read_h5ad(tmp_path / "cells.h5ad")
-    assert got.obs_names.tolist() == ["c0", "c1", "c3", "c4", "c5"] and got.var_names.tolist() == TFS
+    assert got.obs_names.tolist() == ["c0", "c4", "c1", "c3", "c5"] and got.var_names.tolist() == TFS
     assert got.X.dtype == np.float32 and np.isfinite(got.X).all() and got.X.std() > 0
-    assert got.obs["cell_type"].tolist() == list("abbab")
-    assert got.obs["borrowed_depth"].tolist() == [0, 1, 3, 4, 5]
-    assert np.array_equal(got.obsm["X_umap"], cells.obsm["X_umap"][[0, 1, 3, 4, 5]])
+    assert got.obs["cell_type"].tolist() == list("aabbb"), "the order of the binding store"
+    assert got.obs["borrowed_depth"].tolist() == [0, 4, 1, 3, 5]
+    assert np.array_equal(got.obsm["X_umap"], cells.obsm["X_umap"][[0, 4, 1, 3, 5]])
     assert got.obsm["X_lsi"].shape == (5, 5)
     with np.load(shards[0]) as first:
-        assert np.allclose(got.layers["mean_binding"][:3], first["binding_sum"] / W, rtol=1e-6)
+        assert np.allclose(got.layers["mean_binding"][[0, 2, 3]], first["binding_sum"] / W, rtol=1e-6)
     assert np.allclose(got.layers["scfan_score"].sum(axis=1), 1)
     assert got.var["test_auprc"].iloc[0] == pytest.approx(0.3)
     assert got.var["test_auprc"].isna().tolist() == [False, True, True, True]
@@ -321,7 +322,7 @@ def test_activity_file(tmp_path, shards):
     shallow = got.layers["abstained"]
     assert shallow.dtype == bool and np.isfinite(got.X[shallow]).all()
     assert shallow.T.tolist() == [
-        [True, True, False, False, False],  # CTCF needs a depth of 2 insertions per base
+        [True, False, True, False, False],  # CTCF needs a depth of 2 insertions per base
         [True, True, True, True, False],
         [True] * 5,  # low
         [True] * 5,  # nothing is known
@@ -332,6 +333,24 @@ def test_activity_file(tmp_path, shards):
     assert var["spread"].iloc[1:].tolist() == [0.02, 0.01] and np.isnan(var["spread"].iloc[0])
     assert var["min_depth"].iloc[[0, 2]].tolist() == [2.0, 4.5] and np.isnan(var["min_depth"].iloc[1])
     assert "Fu" in got.uns["about"]["scfan_score"]
+    assert list(got.uns["cell_type_colors"]) == [colours_of("ab")[name] for name in "ab"]
+
+
+def test_a_type_has_the_colour_of_the_report_in_every_sample(tmp_path, shards):
+    activity_matrix(shards, tmp_path / "cells.h5ad", tmp_path / "a.h5ad", types=["B", "a", "aa", "b"])
+    got = ad.read_h5ad(tmp_path / "a.h5ad")
+    known = colours_of(["B", "a", "aa", "b"])
+    assert list(got.uns["cell_type_colors"]) == [known["a"], known["b"]]
+    assert len(set(known.values())) == 4
+
+
+def test_columns_without_a_value_are_left_out(tmp_path, shards):
+    cells = ad.read_h5ad(tmp_path / "cells.h5ad")
+    cells.obs["donor"] = pd.Categorical([None, None, "d1", None, None, None])  # of a cell that failed
+    cells.obs["doublet_score"] = np.nan
+    cells.write_h5ad(tmp_path / "cells.h5ad")
+    activity_matrix(shards, tmp_path / "cells.h5ad", tmp_path / "a.h5ad")
+    assert list(ad.read_h5ad(tmp_path / "a.h5ad").obs) == ["pass", "cell_type", "borrowed_depth"]
 
 
 def test_a_missing_shard_is_refused(tmp_path, shards):

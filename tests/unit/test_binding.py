@@ -175,8 +175,12 @@ def test_what_the_reader_refuses(made):
         store[:, "chr9:1-2", "CTCF"]
     with pytest.raises(InputError, match="'chr1:1' is not a region"):
         store[:, "chr1:1", "CTCF"]
-    with pytest.raises(InputError, match="no cell 'zz'"):
+    with pytest.raises(InputError, match=r"no cell 'zz'; its obs has c\d, c\d, c\d, ... \(5\)"):
         store[["c0", "zz"], :, "CTCF"]
+    with pytest.raises(InputError, match=r"no TF 'ctcf'; did you mean CTCF\?"):
+        store[:, :, "ctcf"]
+    with pytest.raises(InputError, match=r"no chromosome '1'; did you mean chr1\?|choose one of chr1"):
+        store[:, "1", "CTCF"]
     zarr.open_group(folder / "s.zarr", mode="a", use_consolidated=False)["uns/format"][...] = 1
     zarr.consolidate_metadata(folder / "s.zarr")
     with pytest.raises(
@@ -400,6 +404,22 @@ def test_what_is_abstained_on_travels_with_a_part(stored, tmp_path):
     part.write_h5ad(tmp_path / "part.h5ad")
     again = ad.read_h5ad(tmp_path / "part.h5ad")
     assert again.obsm["abstained"].equals(unread) and json.loads(again.uns["reliability"]) == RELIABILITY
+
+
+def test_a_store_says_what_it_holds_and_knows_cells_by_their_barcodes(made):
+    folder, _, shards = made
+    cells = ad.read_h5ad(folder / "cells.h5ad")
+    cells.obs_names = [f"s#AAAC-{name}" for name in cells.obs_names]
+    cells.write_h5ad(folder / "cells.h5ad")
+    store = merge(folder, shards)
+    text = repr(store)
+    assert text.startswith(f"Binding of 5 cells, 10 windows and 2 TFs in {folder / 's.zarr'}\n")
+    assert "s#AAAC-c0" in text and "CTCF, GATA1" in text and "chr1" in text
+    names = ["AAAC-c4", "s#AAAC-c0"]
+    whole = [f"s#AAAC-{name}" for name in ("c4", "c0")]
+    assert (store[names, :, "CTCF"] != store[whole, :, "CTCF"]).nnz == 0
+    assert store.to_anndata(names, tfs=["CTCF"]).obs_names.tolist() == whole
+    assert eval(text[text.index("binding[") :].partition(" is ")[0], {"binding": store}).shape[0] == 1
 
 
 def test_importing_the_package_loads_nothing_heavy():

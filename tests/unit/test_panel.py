@@ -63,6 +63,21 @@ def test_only_what_the_panel_keeps_is_an_input(load):
     ]
 
 
+def test_a_panel_without_sheets_to_choose_from_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {
+        "genome": CONFIG["genome"],
+        "sheets": {"samples": "samples.tsv"},
+        "panel": "p",
+        "panels": {"p": {}},
+        "models": {"m": {"bundle": "m.zip"}},
+    }
+    with pytest.raises(
+        InputError, match="c.yaml, key panel: a panel chooses from the sheets of tracks and ChIP-seq"
+    ):
+        sheets.load_plan(settings.check_config(config), "c.yaml", {})
+
+
 def test_tfs_in_any_case_and_the_least_number_of_lines(load):
     assert pairs(load(lines=["A", "B"], tfs=["ctcf", "Spi1"])) == [
         ("A", "CTCF"),

@@ -288,6 +288,11 @@ def test_demo_files_are_made_not_missed(project):
         ),
         ({"chip": CHIP.replace("CTCF", "a/b")}, "chip.tsv, line 2: tf 'a/b' cannot be part of a file name"),
         (
+            {"chip": CHIP.replace("CTCF", "Su(H)")},
+            "tf 'Su(H)' cannot be part of a file name; write Su-H here, and name its motif in motifs.aliases: "
+            "{Su-H: 'Su(H)'}",
+        ),
+        (
             {"chip": CHIP + "B\tCTCF\tctcf.bed\n"},
             "chip.tsv: B has ChIP-seq peaks but no ATAC-seq track; add a row",
         ),

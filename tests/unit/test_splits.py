@@ -99,10 +99,10 @@ def test_kinds_of_holdout():
     assert list(kinds) == ["pair"] and kinds["pair"].all()
 
 
-def test_the_shipped_example_holds_out_chromosomes_and_a_line():
+def test_the_demo_holds_out_chromosomes_and_a_line():
     root = Path(__file__).parents[2]
-    rules = yaml.safe_load((root / "config/config.yaml").read_text())["splits"]
-    with open(root / "config/chip.tsv") as handle:
+    rules = yaml.safe_load((root / "config/demo/config.yaml").read_text())["splits"]
+    with open(root / "config/demo/chip.tsv") as handle:
         assays = {(row["cell_line"], row["tf"]) for row in csv.DictReader(handle, delimiter="\t")}
     lines, chroms = sorted({line for line, _ in assays}), ["chr1", "chr2", "chr3", "chr4"]
     splits = assign_splits(rules, lines, chroms, np.repeat(np.arange(4), 5), np.tile(START[:5], 4), 200)

@@ -225,8 +225,8 @@ def test_every_column_is_described():
     }
 
 
-def test_the_shipped_config_names_every_top_level_key():
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+def test_the_demo_names_every_top_level_key():
+    config = yaml.safe_load((ROOT / "config/demo/config.yaml").read_text())
     assert list(config) == list(settings.load_schema()["properties"])
     settings.check_config(config)
 

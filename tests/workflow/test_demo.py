@@ -1,13 +1,24 @@
 """One run of the whole demo, and what it promises: results, no second run, reruns of exactly what depends."""
 
 import csv
+import os
+import re
 import statistics
+import subprocess
+import sys
+import textwrap
 import zipfile
+from pathlib import Path
 
+import anndata
 import pytest
+from scbind import open_binding
 from scbind.evaluation.registry import BASELINES, CONTROLS
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
+
+ROOT = Path(__file__).parents[2]
+PAGES_WITH_CODE = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text()]
 
 # The record of settings changes with any setting, and the report shows it.
 ALWAYS = {"record_provenance", "write_report", "all"}
@@ -36,7 +47,11 @@ RERUN = [  # key, new value, the rules that run again
     ("infer.min_probability", 0.3, {"cell_type_tracks"}),
     ("infer.floor", 0.1, {"infer_binding"} | AFTER_BINDING),
     ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
-    ("peaks.consensus_width", 400, {"consensus_peaks", "annotate_peaks", "choose_windows"} | AFTER_WINDOWS),
+    (
+        "peaks.consensus_width",
+        400,
+        {"consensus_peaks", "annotate_peaks", "peak_matrix", "choose_windows"} | AFTER_WINDOWS,
+    ),
     ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
     (
         "infer.borrow_fragments",
@@ -137,6 +152,39 @@ def test_every_log_has_its_job(demo):
     folders = {path.name for path in (demo.folder / "logs").iterdir()}
     assert {"train_model", "infer_binding", "write_report", "simulate_demo"} <= folders
     assert not list(demo.folder.glob("results/**/*.partial.*"))
+    logs = {path: path.read_text() for path in demo.folder.glob("logs/*/*.log")}
+    assert not [path for path, text in logs.items() if text.count("\n") < 2], (
+        "says nothing but its environment"
+    )
+    assert not [
+        path for path, text in logs.items() if "FutureWarning" in text or "DeprecationWarning" in text
+    ]
+
+
+def code_of(page: Path) -> str:
+    """All Python blocks of a page, in their order."""
+    blocks = re.findall(r"^( *)```python\n(.*?)^\1```", page.read_text(), re.M | re.S)
+    return "\n".join(textwrap.dedent(block) for _, block in blocks)
+
+
+@pytest.mark.parametrize("page", PAGES_WITH_CODE, ids=lambda page: page.name)
+def test_the_code_of_the_documents_runs_on_the_demo(demo, page):
+    """As a user runs it, in the folder of the results; the set-up puts the package on the path."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT / "workflow")}
+    command = [sys.executable, "-c", code_of(page)]
+    reply = subprocess.run(command, cwd=demo.folder, env=environment, capture_output=True, text=True)
+    assert reply.returncode == 0, reply.stderr
+
+
+def test_files_of_a_sample_have_one_order_of_cells(demo):
+    names = {
+        kind: anndata.read_h5ad(
+            demo.folder / f"results/{kind}/demo{rest}.h5ad", backed="r"
+        ).obs_names.tolist()
+        for kind, rest in (("activity", ""), ("cells", "/peaks"))
+    }
+    store = open_binding(demo.folder / "results/binding/demo.zarr")
+    assert names["activity"] == names["cells"] == store.obs.index.tolist()
 
 
 def test_a_second_run_does_nothing(demo):

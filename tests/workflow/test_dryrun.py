@@ -4,9 +4,11 @@ import os
 import re
 import shutil
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import yaml
+from scbind.plan import settings
 
 pytestmark = pytest.mark.workflow
 
@@ -161,6 +163,7 @@ def test_pseudobulks_are_planned_by_what_became_of_the_types(project):
         "call_peaks": 3,
         "pseudobulk_peaks": 2,
         "consensus_peaks": 1,
+        "peak_matrix": 2,
     }
     called = set(re.findall(r"output: results/pseudobulk/(\S+)/called.narrowPeak", text))
     assert called == {"B_cell", "B_cell/replicates/a", "B_cell/replicates/b"}
@@ -175,6 +178,14 @@ def test_what_streams_its_input_asks_for_no_more_memory_where_it_is_large(projec
         for rule in rerun
     }
     assert asked.pop("embed_cells") < 150_000 and max(asked.values()) == 4000
+
+
+def test_a_given_model_has_no_bundle_to_make_and_the_run_says_so(project):
+    as_shipped(project)
+    lay(project, {"path/to/fragments.tsv.gz": ""})
+    reply = project.snakemake("--dry-run", "bundle", check=False)
+    assert reply.returncode != 0
+    assert "ERROR config/config.yaml: no model is trained here, so there is no bundle to make" in reply.stdout
 
 
 EXAMPLES = {
@@ -233,17 +244,49 @@ def test_the_mouse_plans_with_tracks_of_ones_own_and_with_a_given_model(project)
     assert "infer_binding" in given and not {"build_dataset", "train_model"} & given.keys()
 
 
-def test_a_trained_model_is_applied_without_cell_lines(project):
-    lay(project, {f"mine/{name}": "" for name in ("hg38.fa.gz", "pbmc.fragments.tsv.gz")})
+def as_shipped(project) -> None:
+    """Give the project the settings and sheets of a fresh clone, and the model that comes with it."""
+    shutil.copytree(project.root / "config", project.folder / "config", dirs_exist_ok=True)
     (project.folder / "resources/models").mkdir(parents=True)
     shutil.copy(project.root / "resources/models/starter.scbind.zip", project.folder / "resources/models")
-    options = ("--configfile", "config/examples/apply/config.yaml", "--config", "data=mine")
-    jobs = project.jobs(*options)
+
+
+def test_a_fresh_clone_asks_for_the_fragments_in_one_line(project):
+    as_shipped(project)
+    reply = project.snakemake("--dry-run", check=False)
+    assert reply.returncode != 0 and "Traceback" not in reply.stdout
+    assert (
+        "ERROR config/samples.tsv, line 2, column path: no such file: path/to/fragments.tsv.gz; write the path of your "
+        "file in its place (for the demo on simulated data: make demo)" in reply.stdout
+    )
+
+
+def test_the_shipped_configuration_is_the_one_in_the_readme_and_keeps_the_defaults():
+    root = Path(__file__).parents[2]
+    shown = yaml.safe_load(re.search(r"```yaml\n(.*?)```", (root / "README.md").read_text(), re.S)[1])
+    shipped = yaml.safe_load((root / "config/config.yaml").read_text())
+    assert shown == shipped
+    of_assay = settings.ASSAYS["10x_atac"]
+    assert of_assay.items() <= settings.check_config(shipped)["cells"].items()
+    chosen = {"assay", *of_assay}
+    rest = {key: value for key, value in settings.check_config(shipped)["cells"].items() if key not in chosen}
+    plain = {"genome": shipped["genome"], "sheets": shipped["sheets"], "models": shipped["models"]}
+    assert rest.items() <= settings.check_config(plain)["cells"].items()
+
+
+def test_a_trained_model_is_applied_without_cell_lines(project):
+    as_shipped(project)
+    sheet = project.folder / "config/samples.tsv"
+    lay(project, {"mine/fragments.tsv.gz": ""})
+    sheet.write_text(sheet.read_text().replace("path/to/", "mine/"))
+    jobs = project.jobs()
     assert {
         "unpack_bundle": 1,
         "infer_binding": 2,
         "activity_matrix": 1,
+        "tf_targets": 1,
         "write_report": 1,
+        "fetch_source": 3,
     }.items() <= jobs.items()
     of_lines = {
         "bulk_track",
@@ -262,7 +305,6 @@ def test_a_trained_model_is_applied_without_cell_lines(project):
 def test_examples_are_all_planned(project):
     assert {path.name for path in (project.folder / "config/examples").iterdir()} == {
         *EXAMPLES,
-        "apply",
         "hg38",
         "mm10",
     }
@@ -293,11 +335,13 @@ def test_only_the_models_of_the_config_given(project):
 
 
 def test_the_full_demo_differs_in_the_sample_of_test_windows_alone(project):
-    config, full = (project.folder / "config" / name for name in ("config.yaml", "demo-full.yaml"))
+    config, full = (project.folder / "config/demo" / name for name in ("config.yaml", "full.yaml"))
     shipped = yaml.safe_load(config.read_text())["models"]["scfan"]
     assert yaml.safe_load(full.read_text()) == {"models": {"scfan": {"test_windows": None}}}
     assert shipped["test_windows"] > 0
-    assert project.jobs("--configfile", config, full) == project.jobs()
+    assert (
+        project.jobs("--configfile", config, full) == project.jobs("--configfile", config) == project.jobs()
+    )
 
 
 def test_bam_and_downloads_add_their_rules(project):

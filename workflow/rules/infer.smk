@@ -181,6 +181,7 @@ rule activity_matrix:
         shards=gather.cells("results/binding/{{sample}}/shards/{scatteritem}.npz"),
         cells="results/cells/{sample}/cells.h5ad",
         metrics=ACCURACY,
+        types="results/cells/cell_types.tsv",
     output:
         activity="results/activity/{sample}.h5ad",
     log:

@@ -209,3 +209,30 @@ rule annotate_peaks:
         code=source_digest("peaks.annotation", script="annotate_peaks"),
     script:
         "../scripts/annotate_peaks.py"
+
+
+# Counts of each cell in the consensus peaks, for other tools.
+rule peak_matrix:
+    input:
+        position="results/cells/{sample}/position.npy",
+        cell="results/cells/{sample}/cell.npy",
+        cells="results/cells/{sample}/cells.h5ad",
+        peaks="results/peaks/consensus.bed",
+        annotation=optional(PEAK_ANNOTATION),
+        types="results/cells/cell_types.tsv",
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        matrix="results/cells/{sample}/peaks.h5ad",
+    log:
+        "logs/peak_matrix/{sample}.log",
+    benchmark:
+        "logs/peak_matrix/{sample}.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        code=source_digest("peaks.matrix"),
+    script:
+        "../scripts/peak_matrix.py"

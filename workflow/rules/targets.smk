@@ -1,5 +1,15 @@
 # Targets that a user can request by name: snakemake download, peaks, train, bundle, infer, evaluate, report. The
 # default target, rule all, is in the Snakefile.
+def bundles_to_make(wildcards):
+    """Return the bundle of each trained model. A model that was given as a bundle is not made again."""
+    if not TRAINED:
+        raise WorkflowError(
+            f"ERROR {CONFIG_FILE}: no model is trained here, so there is no bundle to make; {', '.join(GIVEN.values())} "
+            "is a bundle already"
+        )
+    return expand("results/models/{model}/{model}.scbind.zip", model=TRAINED)
+
+
 rule download:
     input:
         PLAN.downloads(),
@@ -11,6 +21,7 @@ rule peaks:
         "results/peaks/consensus.bed",
         optional(PEAK_ANNOTATION),
         per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
+        per_sample("results/cells/{sample}/peaks.h5ad", PLAN.samples),
         per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
     localrule: True
 
@@ -24,7 +35,7 @@ rule train:
 # One file per trained model, which others can apply without training.
 rule bundle:
     input:
-        expand("results/models/{model}/{model}.scbind.zip", model=TRAINED),
+        bundles_to_make,
     localrule: True
 
 

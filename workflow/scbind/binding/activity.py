@@ -26,6 +26,7 @@ is then exact in float64, so no bit depends on the order or the blocks in which 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -40,7 +41,8 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL
-from scbind.formats.celltable import read_passing_cells
+from scbind.formats.celltable import read_passing_cells, type_order
+from scbind.formats.colours import type_colours
 from scbind.models.abstention import abstained, reliability_table
 
 # Lower limit of the standard deviation of log R_b. With very many windows the draws agree almost perfectly, and
@@ -188,7 +190,7 @@ def background_corrected(binding_sum, binding_expected, background_sum, backgrou
     return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
 
 
-def activity_matrix(shards: list, cells, output, metrics=None) -> None:
+def activity_matrix(shards: list, cells, output, metrics=None, types: Sequence[str] = ()) -> None:
     """Write ``results/activity/{sample}.h5ad``: passing cells x TFs.
 
     * ``X``, float32: z.
@@ -196,8 +198,8 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     * Layer ``scfan_score``, float32: fraction of the cell's votes that the TF gets (:func:`top_two_votes`).
     * Layer ``abstained``, bool: True where z should not be used (:mod:`scbind.models.abstention`). The values there are
       finite like all others.
-    * ``obs``, ``X_umap`` and ``X_lsi``: copied from ``cells``. ``obs`` also has ``borrowed_depth``, in insertions per
-      base.
+    * ``obs``, ``X_umap`` and ``X_lsi``: copied from ``cells``, sorted by type as in the binding store. ``obs`` also has
+      ``borrowed_depth``, in insertions per base.
     * ``var``: reliability per TF from the calibration. With ``metrics``, also the AUPRC of each split, averaged over
       cell lines.
 
@@ -211,6 +213,8 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
         The ``.h5ad`` file to write.
     metrics
         ``metrics.tsv`` of the model, or ``None``.
+    types
+        Cell types of all samples, for ``uns["cell_type_colors"]``, the colours of the report.
 
     Raises
     ------
@@ -224,10 +228,14 @@ def activity_matrix(shards: list, cells, output, metrics=None) -> None:
     )
     obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = depth
+    order = type_order(obs)  # as in the binding store
+    obs, obsm = obs.iloc[order].copy(), {name: array[order] for name, array in obsm.items()}
+    z, binding, votes = z[order], binding[order], votes[order]
     adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)
     adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
+    adata.uns |= type_colours(obs, types)
     adata.uns["about"] = {
         "X": "TF activity: z-score of predicted binding, relative to cells of the same depth and windows of similar GC "
         "content and accessibility",

@@ -6,6 +6,7 @@ zeros are not written. Chunks divide both axes, so a cell, a region or a TF can 
 
 from __future__ import annotations
 
+import difflib
 import json
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
-from scbind.formats.celltable import read_passing_cells
+from scbind.formats.celltable import read_passing_cells, type_order
 from scbind.formats.genome import Genome
 from scbind.models.abstention import abstained, reliability_table
 
@@ -46,8 +47,8 @@ CODEC = Blosc("zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
 def merge_shards(shards: list, windows, cells, reference_dir, output, provenance: dict | None = None) -> None:
     """Write the binding of a sample as an AnnData zarr store. One column of chunks is in memory at a time.
 
-    * ``obs``: the passing cells with QC and type, sorted by type. Cells of a type are similar, so this order makes the
-      store one seventh smaller than the order of the shards. A type can be read without most of the others.
+    * ``obs``: the passing cells with QC and type, sorted by type (:func:`scbind.formats.celltable.type_order`). This
+      order makes the store one seventh smaller than that of the shards.
     * ``var``: the windows (``chrom``, ``start``, ``end``, ``peak``, ``gc``; 0-based half-open).
     * ``layers[tf]``: uint8 codes (cells, windows). P = 1 - (1 - code / ``scale``)^2, with an error of at most
       ``max_error``. 0 means below ``floor``.
@@ -81,9 +82,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
         raise InputError(first.path, f"has {first.n_windows} windows, but {windows} has {len(chosen)}", AGAIN)
     obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = np.concatenate([s.array("depth") for s in opened])
-    order = (
-        np.argsort(obs["cell_type"].astype(str), kind="stable") if "cell_type" in obs else np.arange(len(obs))
-    )
+    order = type_order(obs)
     place = np.argsort(order)
     obs, obsm = obs.iloc[order], {key: value[order] for key, value in obsm.items()}
     var = pd.DataFrame(
@@ -134,7 +133,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
 class Binding:
     """The binding of a sample, read on demand: ``binding[cells, region, tf]`` is a csr matrix of P(bound).
 
-    * ``cells``: ``:``, a slice, a bool mask, row numbers, or barcodes (names of ``obs``).
+    * ``cells``: ``:``, a slice, a bool mask, row numbers, names of ``obs`` (``sample#barcode``), or barcodes alone.
     * ``region``: ``:``, ``"chr1"``, ``"chr1:1000-2000"`` (windows that share a base with it; 0-based half-open), a
       slice, a bool mask, or numbers of windows.
     * ``tf``: one of ``tfs``. No other TF is read.
@@ -162,6 +161,20 @@ class Binding:
         self.max_error, self.tfs = float(uns["max_error"]), [str(tf) for tf in uns["tfs"]]
         self.provenance = json.loads(uns["provenance"])
         self.reliability = json.loads(uns.get("reliability", "{}"))
+
+    def __repr__(self) -> str:
+        chroms = [str(name) for name in self.var.chrom.unique()]
+        name = f'"{self.obs.index[0]}"' if len(self.obs) else ":"
+        tf = f'"{self.tfs[0]}"' if self.tfs else '"TF"'
+        lines = [
+            f"Binding of {len(self.obs):,} cells, {len(self.var):,} windows and {len(self.tfs)} TFs in {self.path}",
+            f"  cells (obs): {_listed(self.obs.index)}",
+            f"  windows (var) on: {_listed(chroms)}",
+            f"  tfs: {_listed(self.tfs, 12)}",
+            f"  binding[{name}, {chroms[0] if chroms else 'chr1'!r}, {tf}] is a csr matrix of P(bound); "
+            "to_anndata() gives a part with its cells and windows",
+        ]
+        return "\n".join(lines)
 
     @property
     def abstained(self) -> np.ndarray:
@@ -220,7 +233,7 @@ class Binding:
 
     def _layer(self, tf: str):
         if tf not in self.tfs:
-            raise InputError(self.path, f"has no TF {tf!r}", f"choose one of {', '.join(self.tfs)}")
+            raise InputError(self.path, f"has no TF {tf!r}", _choose(str(tf), self.tfs))
         return self._root["layers"][tf]
 
     def windows_in(self, region: str) -> np.ndarray:
@@ -232,9 +245,8 @@ class Binding:
         chrom, _, span = (region, "", "") if whole else region.rpartition(":")
         chrom = chrom or region
         if chrom not in self.var.chrom.cat.categories:
-            raise InputError(
-                self.path, f"has no chromosome {chrom!r}", "use a chromosome name of the reference"
-            )
+            known = [str(name) for name in self.var.chrom.cat.categories]
+            raise InputError(self.path, f"has no chromosome {chrom!r}", _choose(chrom, known))
         hit = (self.var.chrom == chrom).to_numpy()
         if span:
             start, dash, end = span.replace(",", "").partition("-")
@@ -249,9 +261,13 @@ class Binding:
             cells = np.atleast_1d(np.asarray(cells))
             if cells.dtype.kind in "UOST":
                 numbers = self.obs.index.get_indexer(cells)
+                if (numbers < 0).any():  # all cells are of one sample, so a barcode alone names a cell
+                    barcodes = pd.Index([name.rpartition("#")[2] for name in self.obs.index])
+                    numbers = np.where(numbers < 0, barcodes.get_indexer(cells), numbers)
                 if (numbers < 0).any():
-                    problem = f"has no cell {str(cells[numbers < 0][0])!r}"
-                    raise InputError(self.path, problem, "use names of its obs")
+                    name = str(cells[numbers < 0][0])
+                    remedy = f"its obs has {_listed(self.obs.index)}; cells that fail quality control are not in it"
+                    raise InputError(self.path, f"has no cell {name!r}", remedy)
                 cells = numbers
             cells = cells if cells.dtype == bool else cells.astype(np.int64)
         return np.arange(len(self.obs))[cells]
@@ -293,6 +309,19 @@ class Binding:
                 "reliability": json.dumps(known, sort_keys=True),
             },
         )
+
+
+def _listed(names, most: int = 3) -> str:
+    """Return the first names, and how many there are if there are more."""
+    shown = ", ".join(map(str, names[:most]))
+    return f"{shown}, ... ({len(names):,})" if len(names) > most else shown
+
+
+def _choose(name: str, known: list[str]) -> str:
+    """Return a remedy for an unknown name: the known name that is like it, or the known names."""
+    same = [other for other in known if other.casefold() == name.casefold()]
+    close = same or difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    return f"did you mean {close[0]}?" if close else f"choose one of {_listed(known, 40)}"
 
 
 def _read(layer, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -73,11 +73,31 @@ def read_whole(path: str | Path, maker: str) -> anndata.AnnData:
 
 
 def read_passing_cells(path: str | Path) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
-    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``; may be none."""
+    """Return ``obs`` of the cells that pass QC, in file order, and their obsm ``X_lsi`` and ``X_umap``; may be none.
+
+    Columns without a value in any of these cells are left out, apart from ``cell_type``, and so are unused categories.
+    """
     obs = read_obs(path, ["pass"])
     keep = obs["pass"].to_numpy(dtype=bool)
     obsm = {name: array[keep] for name, array in read_obsm(path, ("X_lsi", "X_umap")).items()}
-    return obs[keep].copy(), obsm
+    obs = obs[keep].copy()
+    empty = (
+        [column for column in obs if column != "cell_type" and obs[column].isna().all()] if len(obs) else []
+    )
+    obs = obs.drop(columns=empty)
+    for column in obs.select_dtypes("category"):
+        obs[column] = obs[column].cat.remove_unused_categories()
+    return obs, obsm
+
+
+def type_order(obs: pd.DataFrame) -> np.ndarray:
+    """Order of the cells in the files of a sample: by cell type, else as they are; int64 (cells,), of rows of ``obs``.
+
+    Cells of a type are similar, so a matrix in this order packs better, and a type can be read without the others.
+    """
+    if "cell_type" not in obs:
+        return np.arange(len(obs))
+    return np.argsort(obs["cell_type"].astype(str).to_numpy(), kind="stable")
 
 
 def passing_rows(path: str | Path) -> np.ndarray:

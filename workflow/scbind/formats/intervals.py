@@ -117,7 +117,8 @@ def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.Data
                 f"WARNING {path}, line {first}: {int(beyond.sum())} intervals end beyond their chromosome and are "
                 "cut there; make sure that the file is for this genome"
             )
-            table["end"] = table["end"].where(~beyond, length).astype(np.int64)
+            length = length.fillna(0).astype(np.int64)  # of a chromosome that is not in the genome: not used
+            table["end"] = np.where(beyond, length, table["end"])
             inside = (table["start"] < table["end"]) | ~beyond
             table, lines = table[inside].reset_index(drop=True), lines[inside.to_numpy()]
     return _inside(path, table, lines, sizes, "intervals")

@@ -101,6 +101,7 @@ def prepare_motifs(
     if not chosen:
         raise InputError(path or release, f"no matrix for any TF{'' if path else f' of {taxon}'}", remedy)
     write_motifs(output, chosen)
+    say(f"{len(chosen)} of {len(tfs)} TFs have a matrix in {place}")
 
 
 def _matrix_of(tf: str, profiles: list[Matrix], taxon: str) -> Matrix | None:

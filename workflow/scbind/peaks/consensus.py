@@ -82,6 +82,7 @@ def choose_type_peaks(
     with atomic(status_json) as scratch:
         scratch.write_text(json.dumps(status, indent=2) + "\n")
         write_narrowpeak(found, output, sizes)
+    say(f"{len(found):,} peaks")
 
 
 def consensus_peaks(

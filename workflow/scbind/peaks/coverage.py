@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.files import atomic
+from scbind.core.runlog import say
 from scbind.core.scratch import scratch_folder
 from scbind.formats.bigwigwriter import create_bigwig
 from scbind.formats.fragments import iter_pieces
@@ -46,6 +47,7 @@ def coverage_track(fragments: str | Path, sizes_path: str | Path, output: str | 
             for name in sizes.names:
                 if name in waiting:
                     _add_runs(bw, name, waiting[name], 1e6 / total)
+    say(f"coverage by {total:,} fragments on {len(waiting)} chromosomes")
 
 
 def _depth_runs(pieces: Iterable[tuple[np.ndarray, np.ndarray]]) -> Iterator[np.ndarray]:

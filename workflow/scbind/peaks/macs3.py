@@ -57,6 +57,7 @@ def call_track_peaks(
     )
     table = _call(pieces, insertions_bw, sizes, output, qvalue, extsize, genome_size=size)
     write_narrowpeak(table, output, sizes)
+    say(f"{len(table):,} peaks from {len(position):,} insertions")
 
 
 def call_fragment_peaks(
@@ -81,6 +82,7 @@ def call_fragment_peaks(
         say(f"WARNING {error}")
         table = pd.DataFrame(columns=COLUMNS)
     write_narrowpeak(table, output, sizes)
+    say(f"{len(table):,} peaks")
 
 
 def _cuts(fragments, sizes: ChromSizes) -> Insertions:

@@ -12,6 +12,7 @@ from scbind.core.errors import InputError, redacted
 
 DEMO_FOLDER = "resources/demo/"
 DATA_VARIABLE = "SCBIND_DATA"
+PLACEHOLDER = "path/to/"  # in the configuration that comes with scbind
 NOTHING = ("NA", "N/A", "None", "none", "null", "-", ".")  # written by some tools for an empty field
 RELATIVE = " (relative to the working folder)"
 SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
@@ -81,6 +82,8 @@ class Resolver:
 
 
 def _path_remedy(text: str) -> str:
+    if text.startswith(PLACEHOLDER):
+        return "write the path of your file in its place (for the demo on simulated data: make demo)"
     if "\\" in text and os.path.exists(text.replace("\\", "/")):
         return f"write {text.replace(chr(92), '/')}, with slashes"
     return f"correct the path{'' if os.path.isabs(text) else RELATIVE}"

@@ -10,6 +10,7 @@ import yaml
 
 from scbind.core.errors import redacted
 from scbind.core.files import atomic, file_sha256, split_lines, write_table
+from scbind.core.runlog import say
 from scbind.plan.digests import list_digests
 from scbind.plan.sheetrows import read_sheet
 
@@ -57,6 +58,7 @@ def record(
         files += sorted(p for p in found.rglob("*") if p.is_file()) if found.is_dir() else [found]
     rows = [(path, path.stat().st_size, file_sha256(path)) for path in files]
     _write_rows(inputs_out, ("path", "bytes", "sha256"), rows)
+    say(f"recorded the settings, {len(sheets)} sheets and {len(rows)} input files")
 
 
 def _write_rows(path: str | Path, header: tuple[str, ...], rows: Iterable[tuple]) -> None:

@@ -163,12 +163,11 @@ def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
 
 def _name(text: str, path: str, column: str, number: int) -> str:
     if not NAME.match(text):
-        raise InputError(
-            path,
-            f"{column} {text!r} cannot be part of a file name",
-            "use letters, digits, '_', '-', '+' and '.', starting with a letter or digit",
-            f"line {number}",
-        )
+        remedy = "use letters, digits, '_', '-', '+' and '.', starting with a letter or digit"
+        plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip("-_.+")
+        if column == "tf" and plain:  # such as Su(H) of the fly
+            remedy = f"write {plain} here, and name its motif in motifs.aliases: {{{plain}: {text!r}}}"
+        raise InputError(path, f"{column} {text!r} cannot be part of a file name", remedy, f"line {number}")
     return text
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 
+from scbind.core.errors import InputError
 from scbind.plan.checks import check_lines, check_models, check_samples, check_splits, refuse_braces
 from scbind.plan.inputs import CONFIG_PATHS, Plan
 from scbind.plan.panel import Panel, chosen_panel
@@ -37,6 +38,11 @@ def load_plan(
         plan.sheets["sources"] = resolver.place(names["sources"], label, "key sheets.sources")
         plan.sources.update(read_source_rows(plan.sheets["sources"]))
     panel = chosen_panel(config, label)
+    if panel and not names["chip"]:
+        problem = (
+            "a panel chooses from the sheets of tracks and ChIP-seq peaks, and the configuration has none"
+        )
+        raise InputError(label, problem, "remove the key, or give sheets.tracks and sheets.chip", "key panel")
     for sheet in ("tracks", "chip", "samples"):
         if names[sheet]:
             plan.sheets[sheet] = resolver.place(names[sheet], label, f"key sheets.{sheet}")

@@ -11,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 
 from scbind.core.files import atomic
+from scbind.core.runlog import say
 
 
 def list_versions() -> dict[str, str]:
@@ -38,9 +39,11 @@ def list_versions() -> dict[str, str]:
 
 def record_versions(output: str | Path) -> None:
     """Write :func:`list_versions` as a tab-separated table ``name, version``."""
+    versions = list_versions()
     with atomic(output) as scratch:
-        rows = [("name", "version"), *list_versions().items()]
+        rows = [("name", "version"), *versions.items()]
         scratch.write_text("".join(f"{name}\t{version}\n" for name, version in rows), encoding="utf-8")
+    say(f"listed {len(versions)} packages of {versions['environment']}")
 
 
 def _bedtools() -> str:

@@ -10,22 +10,10 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from scbind.core.files import atomic
+from scbind.formats.colours import PALETTE as PALETTE
+from scbind.formats.colours import colours_of as colours_of
 
 DPI = 144
-# Sixty colours. The first six are of Okabe and Ito (Wong 2011, Nature Methods 8:441). Each of the others is, of a grid,
-# the one whose least difference from those before it is largest, with normal sight and with each of the three kinds of
-# colour blindness (as simulated by Machado et al. 2009). So the first colours differ most: 9.4 or more among the first
-# sixteen, 4.9 or more among all (CIEDE2000). tests/unit/test_colours.py measures them.
-PALETTE = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#444444", "#663300",
-    "#114466", "#AACC99", "#776677", "#0000DD", "#995544", "#EEBBCC", "#8877FF", "#554433",
-    "#BBAA66", "#CC00AA", "#557766", "#BB4411", "#7722FF", "#888844", "#771199", "#CCCC66",
-    "#AACCEE", "#EE6688", "#445566", "#33DDCC", "#885588", "#BBBBAA", "#AA77CC", "#226655",
-    "#AA6699", "#7766DD", "#CC88CC", "#FFBB22", "#884422", "#FF88FF", "#CC8833", "#BBAACC",
-    "#774488", "#AA6655", "#558877", "#CC22CC", "#AA1155", "#999955", "#BB7766", "#EE8888",
-    "#446666", "#772222", "#7799AA", "#998888", "#667788", "#9988EE", "#991133", "#BBAAAA",
-    "#8811BB", "#CCAABB", "#117744", "#228855",
-)  # fmt: skip
 MANY = 16  # groups of a figure: with more, each has its name or number beside its cells
 NEUTRAL = "#9A9A9A"
 STYLE = {
@@ -45,14 +33,6 @@ STYLE = {
     "figure.facecolor": "white",
     "savefig.facecolor": "white",
 }
-
-
-def colours_of(names: list[str], skip: int = 0) -> dict[str, str]:
-    """Return name to colour. Colours are assigned in the sorted order of names, and repeat after sixty names.
-
-    ``skip`` is the number of colours to leave out at the start. It gives two kinds of groups different colours.
-    """
-    return {name: PALETTE[(i + skip) % len(PALETTE)] for i, name in enumerate(sorted(set(names)))}
 
 
 def new_figure(width: float, height: float) -> Figure:
