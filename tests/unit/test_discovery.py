@@ -8,7 +8,15 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.discovery import windows
-from scbind.discovery.find import COLUMNS, FoundFiles, auprc, consensus, find_motifs
+from scbind.discovery.find import (
+    COLUMNS,
+    FoundFiles,
+    _own_motifs,
+    _resampled_auprc,
+    auprc,
+    consensus,
+    find_motifs,
+)
 from scbind.discovery.refine import refine
 from scbind.discovery.words import BLANK, enriched_words
 from scbind.formats.genome import UNKNOWN
@@ -101,6 +109,39 @@ def test_a_motif_of_few_sites_does_not_praise_itself():
     assert np.mean(honest) < 0.8 * np.mean(naive), "a site scores in a matrix that it has made"
 
 
+def of_folds(bound, unbound):
+    """Windows without validation windows, in three folds."""
+    folds = (np.arange(len(codes)) % 3 for codes in (bound, unbound))
+    none = np.empty((0, bound.shape[1]), dtype=np.uint8)
+    return windows.Parts(
+        windows.Sequences(bound, unbound, *folds), windows.Sequences(none, none, *np.empty((2, 0)))
+    )
+
+
+def test_cross_fitting_praises_a_motif_and_no_chance():
+    """The first motif has the AUPRC that it would have in other windows."""
+    found, chance = [], []
+    for seed in range(4):
+        bound, unbound = random_windows(45, 80 + seed), random_windows(400, 90 + seed)
+        chance += [auprc(*_own_motifs("A", of_folds(bound, unbound))[0][3:])]
+        found += [auprc(*_own_motifs("A", of_folds(plant(bound, MOTIF, 0.8), unbound))[0][3:])]
+    assert np.mean(chance) < 1.6 * 45 / 445 < 0.5 < np.mean(found)
+
+
+def test_a_tf_of_few_windows_has_no_motif():
+    bound, unbound = plant(random_windows(7, 1), MOTIF, 1), random_windows(100, 2)
+    assert _own_motifs("A", of_folds(bound, unbound)) == []
+    assert _own_motifs("A", of_folds(bound[:0], unbound[:0])) == []
+
+
+def test_a_bootstrap_sample_has_the_auprc_of_its_windows():
+    rng = np.random.default_rng(5)
+    bound, unbound = np.round(rng.normal(1, 1, 30), 1), np.round(rng.normal(0, 1, 80), 1)
+    times = rng.multinomial(30, np.full(30, 1 / 30), 5), rng.multinomial(80, np.full(80, 1 / 80), 5)
+    expected = [auprc(np.repeat(bound, a), np.repeat(unbound, b)) for a, b in zip(*times, strict=True)]
+    np.testing.assert_allclose(_resampled_auprc(bound, unbound, *times), expected)
+
+
 def test_consensus_and_empty_scores():
     assert consensus(np.zeros((4, 3))) == "..."
     assert np.isnan(auprc(np.empty(0), np.ones(3)))
@@ -128,8 +169,19 @@ def test_bound_windows_are_those_of_the_labels(data):
     train = windows.draw_parts(data, tf, 1000, 0).train
     inside = (np.asarray(data.splits) == TRAIN) & (np.asarray(data.labels[:, :, tf]) == BOUND)
     assert len(train.bound) == inside.sum() and train.bound.shape[1] == 200 + 2 * windows.FLANK
+    assert set(train.bound_fold) <= {0, 1, 2}
     few = windows.draw_parts(data, tf, 5, 0)
     assert len(few.train.bound) == 5 and len(few.train.unbound) < len(train.unbound)
+
+
+def test_windows_of_one_stretch_stay_in_one_fold():
+    rng = np.random.default_rng(0)
+    bound, unbound = np.repeat(np.arange(40), 5), np.repeat(np.arange(30, 90), 3)
+    folds = windows._folds(bound, unbound, rng)
+    known = dict(zip(bound, folds[0], strict=True)) | dict(zip(unbound, folds[1], strict=True))
+    np.testing.assert_array_equal(folds[0], [known[each] for each in bound])
+    np.testing.assert_array_equal(folds[1], [known[each] for each in unbound])
+    assert np.ptp(np.bincount(folds[0], minlength=3)) <= 5 and len(set(folds[1])) == 3
 
 
 def run(tiny, dataset, known, folder):
@@ -156,8 +208,8 @@ def test_a_known_matrix_is_kept_unless_the_found_one_is_clearly_better(
     assert motif_names(found[1])["TF1"] == motif_names(tiny_motifs)["TF1"] == "M1:TF1"
     wrong = tmp_path / "wrong.npz"
     write_motifs(wrong, {"TF1": ("M9:wrong", read_motifs(tiny_motifs)["TF1"][[2, 3, 0, 1]])})
-    assert motif_names(run(tiny, tiny_dataset, wrong, tmp_path / "a")[1])["TF1"].startswith("found:TF1.")
-    assert motif_names(run(tiny, tiny_dataset, None, tmp_path / "b")[1])["TF1"].startswith("found:TF1.")
+    assert motif_names(run(tiny, tiny_dataset, wrong, tmp_path / "a")[1])["TF1"].startswith("found:")
+    assert motif_names(run(tiny, tiny_dataset, None, tmp_path / "b")[1])["TF1"].startswith("found:")
 
 
 def test_the_table_tells_what_each_file_has(found):
@@ -168,8 +220,7 @@ def test_the_table_tells_what_each_file_has(found):
         assert dict(zip(chosen["tf"], chosen["motif"], strict=True)) == motif_names(path)
     assert table["n_sites"].isna().equals(~table["motif"].str.startswith("found:"))
     assert (table["auprc"].between(0, 1) & (table["n_bound"] > 0)).all()
-    order = table.groupby("tf", sort=False)["auprc"].apply(lambda of: of.is_monotonic_decreasing)
-    assert order.all()
+    assert table.groupby("tf", sort=False)["auprc"].apply(lambda of: of.is_monotonic_decreasing).all()
 
 
 def test_the_same_bytes_each_time(found, tiny, tiny_dataset, tiny_motifs, tmp_path):

@@ -306,6 +306,7 @@ SECTIONS = {
     "evaluate_baselines": "evaluate",
     "evaluate_depth": "evaluate",
     "find_populations": "analysis.populations",
+    "find_motifs": "motifs",
     "motif_enrichment": "analysis.motifs",
     "prepare_motifs": "motifs",
     "score_types": "evaluate",

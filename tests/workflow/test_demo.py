@@ -38,13 +38,14 @@ RERUN = [  # key, new value, the rules that run again
     ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
     ("peaks.consensus_width", 400, {"consensus_peaks", "annotate_peaks", "choose_windows"} | AFTER_WINDOWS),
     ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
+    ("motifs.windows", 500, {"find_motifs", "train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
     ("models.scbind.workers", 2, set()),
     ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
     ("dataset.min_mappability", 0.9, set()),  # there is no mappability that it could be held against
     (  # the matrices of the network start from them
         "motifs.aliases",
         {"SPI1": "CTCF"},
-        {"prepare_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
+        {"prepare_motifs", "find_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
         | AFTER_TRAINING
         | AFTER_WINDOWS,
     ),

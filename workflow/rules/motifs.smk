@@ -45,7 +45,7 @@ rule find_motifs:
         runtime=120,
     params:
         reference=subpath(input[0], parent=True),
-        most=lookup("motifs/windows", within=SETTINGS),
+        windows=lookup("motifs/windows", within=SETTINGS),
         seed=lookup("motifs/seed", within=SETTINGS),
         code=source_digest("discovery.find"),
     script:

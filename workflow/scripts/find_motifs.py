@@ -12,6 +12,6 @@ with logged(snakemake.log[0]):
             snakemake.output.best,
             snakemake.output.table,
         ),
-        snakemake.params.most,
+        snakemake.params.windows,
         snakemake.params.seed,
     )

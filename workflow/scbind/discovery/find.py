@@ -12,14 +12,14 @@ import pandas as pd
 from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.dataset.trainingset import TrainingSet
-from scbind.discovery.refine import refine
-from scbind.discovery.windows import Parts, draw_parts
+from scbind.discovery.refine import Refined, refine
+from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts
 from scbind.discovery.words import enriched_words
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 
 SEEDS = 10  # words that are refined, per TF
 KEPT = 3  # motifs that are kept, per TF
-FEWEST = 8  # bound training windows, below which a TF has no motif of its own
+FEWEST = 8  # bound windows, below which no motif is searched
 LIKE = 0.8  # correlation of the scores of two motifs over the windows, above which they are the same
 RESAMPLED, SURE = (
     200,
@@ -64,15 +64,17 @@ class _Motif(NamedTuple):
     unbound: np.ndarray
 
 
-def find_motifs(files: FoundFiles, most: int = 1000, seed: int = 0) -> None:
+def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     """Find the motifs of every TF in its windows, and choose the matrix from which a network starts.
 
     For each TF, the words that distinguish its bound training windows from unbound ones of like openness and GC
     (:func:`draw_parts`, :func:`enriched_words`) are refined to matrices (:func:`refine`). At most ``KEPT`` different
-    ones are kept. They are tried on the same windows and on validation windows: by the AUPRC of their best match. The
-    motifs found for other TFs are tried, too, because a TF with few bound windows may share its sites with one that has
-    many. One of them is taken only if it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows, and
-    so is a found motif in place of the known one.
+    ones are kept. A motif is judged by the AUPRC of its best match. How good a search in these windows is, is measured
+    by cross-fitting: each fold of the training windows is scored by the best motif of the other folds, and the
+    validation windows by that of all. Else few windows would seem to have a good motif. The motifs found for other TFs
+    are tried, too, because a TF with few bound windows may share its sites with one that has many. One of them is taken
+    only if it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows, and so is a found motif in place
+    of the known one.
 
     The table has a row per TF and motif that was kept, best first: ``tf``; ``motif`` (``found:TF.NUMBER``, with the TF
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
@@ -82,7 +84,7 @@ def find_motifs(files: FoundFiles, most: int = 1000, seed: int = 0) -> None:
 
     Parameters
     ----------
-    most
+    windows
         Largest number of bound windows per TF and split. Time grows in proportion to it.
     seed
         Random seed of the draw of windows and of the bootstrap.
@@ -92,7 +94,7 @@ def find_motifs(files: FoundFiles, most: int = 1000, seed: int = 0) -> None:
     identities = motif_names(files.known) if files.known else {}
     parts, own = {}, {}
     for number, tf in enumerate(data.tfs):
-        parts[tf] = draw_parts(data, number, most, seed)
+        parts[tf] = draw_parts(data, number, windows, seed)
         own[tf] = _own_motifs(tf, parts[tf])
         say(f"{tf}: {len(own[tf])} motifs in {len(parts[tf].train.bound):,} bound windows")
     found, best, rows = {}, {}, []
@@ -135,25 +137,61 @@ COLUMNS = (
 
 
 def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
-    """The motifs found in the training windows of a TF, with their scores in all its windows; best first."""
-    if len(parts.train.bound) < FEWEST:
-        return []
-    refined = refine(*parts.train, enriched_words(*parts.train, SEEDS))
-    motifs = [
-        _Motif(
-            "",
-            each.n_sites,
-            each.matrix,
-            np.append(each.bound, _scores(parts.valid.bound, each.matrix)),
-            np.append(each.unbound, _scores(parts.valid.unbound, each.matrix)),
-        )
-        for each in refined
+    """The motifs found in the training windows of a TF, best first, with their scores in all its windows.
+
+    The scores of the first one are those of cross-fitting, the others' those of :func:`refine` in the training windows.
+    """
+    train = parts.train
+    motifs = _search(train.bound, train.unbound)
+    valid = [
+        _Motif("", each.n_sites, each.matrix, *(_scores(codes, each.matrix) for codes in parts.valid[:2]))
+        for each in motifs
     ]
-    kept: list[_Motif] = []
-    for motif in sorted(motifs, key=_rank):
-        if len(kept) < KEPT and not any(_alike(motif, other) for other in kept):
-            kept.append(motif._replace(name=f"found:{tf}.{len(kept) + 1}"))
-    return kept
+    whole = [
+        both._replace(bound=np.append(each.bound, both.bound), unbound=np.append(each.unbound, both.unbound))
+        for each, both in zip(motifs, valid, strict=True)
+    ]
+    kept: list[int] = []
+    for row, motif in enumerate(whole):
+        if len(kept) < KEPT and not any(_alike(motif, whole[other]) for other in kept):
+            kept.append(row)
+    found = [whole[row]._replace(name=f"found:{tf}.{number}") for number, row in enumerate(kept, 1)]
+    if found:
+        scores = (
+            np.append(*each) for each in zip(_cross_fit(train), _comparable(*valid[0][3:]), strict=True)
+        )
+        found[0] = found[0]._replace(**dict(zip(("bound", "unbound"), scores, strict=True)))
+    return found
+
+
+def _search(bound: np.ndarray, unbound: np.ndarray) -> list[Refined]:
+    """All motifs that are found in some windows, best first."""
+    if len(bound) < FEWEST or not len(unbound):
+        return []
+    return sorted(refine(bound, unbound, enriched_words(bound, unbound, SEEDS)), key=_rank)
+
+
+def _cross_fit(windows: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of bound and of unbound windows by the best motif of the other folds; 0 if these have none."""
+    bound, unbound = np.zeros(len(windows.bound)), np.zeros(len(windows.unbound))
+    for fold in range(FOLDS):
+        here, there = windows.bound_fold == fold, windows.unbound_fold == fold
+        motifs = _search(windows.bound[~here], windows.unbound[~there])
+        if motifs:
+            scores = (
+                _scores(windows.bound[here], motifs[0].matrix),
+                _scores(windows.unbound[there], motifs[0].matrix),
+            )
+            bound[here], unbound[there] = _comparable(*scores)
+    return bound, unbound
+
+
+def _comparable(bound: np.ndarray, unbound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of different matrices made comparable: minus the share of unbound windows that score as high."""
+    if not len(unbound):
+        return np.zeros(len(bound)), np.zeros(0)
+    ascending = np.sort(unbound)
+    return tuple(np.searchsorted(ascending, each, "left") / len(unbound) - 1 for each in (bound, unbound))
 
 
 def _others(tf: str, parts: Parts, own: dict[str, list[_Motif]]) -> list[_Motif]:
@@ -177,7 +215,7 @@ def _known(identity: str | None, matrix: np.ndarray | None, parts: Parts) -> _Mo
 
 def _windows(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
     """Bound and unbound windows of both splits."""
-    return tuple(np.concatenate(each) for each in zip(*parts, strict=True))
+    return tuple(np.concatenate(each) for each in zip(*(part[:2] for part in parts), strict=True))
 
 
 def _scores(codes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
@@ -199,16 +237,29 @@ def _alike(motif: _Motif, other: _Motif) -> bool:
 
 def _is_better(motif: _Motif, other: _Motif, rng: np.random.Generator) -> bool:
     """Whether a motif has the higher AUPRC in nearly all bootstrap samples of the windows."""
-    n_bound, n_unbound = len(other.bound), len(other.unbound)
-    if not n_bound or not n_unbound:
+    times = [
+        rng.multinomial(n, np.full(n, 1 / n), RESAMPLED) for n in (len(other.bound), len(other.unbound)) if n
+    ]
+    if len(times) < 2:
         return False
-    won = 0
-    for _ in range(RESAMPLED):
-        bound, unbound = rng.integers(n_bound, size=n_bound), rng.integers(n_unbound, size=n_unbound)
-        won += auprc(motif.bound[bound], motif.unbound[unbound]) > auprc(
-            other.bound[bound], other.unbound[unbound]
-        )
-    return won >= SURE * RESAMPLED
+    a, b = (_resampled_auprc(each.bound, each.unbound, *times) for each in (motif, other))
+    return (a > b).mean() >= SURE
+
+
+def _resampled_auprc(
+    bound: np.ndarray, unbound: np.ndarray, times_bound: np.ndarray, times_unbound: np.ndarray
+) -> np.ndarray:
+    """AUPRC as :func:`auprc`, of windows that count several times, int64 (samples, windows): float64 (samples,)."""
+    scores = -np.append(bound, unbound)
+    order = np.argsort(scores, kind="stable")
+    first = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # equal scores are one threshold
+    is_bound = (order < len(bound))[None]
+    times = np.concatenate([times_bound, times_unbound], axis=1)[:, order]
+    gained = np.add.reduceat(times * is_bound, first, axis=1)
+    precision = np.cumsum(gained, axis=1) / np.maximum(
+        1, np.cumsum(np.add.reduceat(times, first, axis=1), axis=1)
+    )
+    return (gained * precision).sum(axis=1) / gained.sum(axis=1)
 
 
 def auprc(bound: np.ndarray, unbound: np.ndarray) -> float:
@@ -221,7 +272,7 @@ def auprc(bound: np.ndarray, unbound: np.ndarray) -> float:
     return float(average_precision_score(truth, np.append(bound, unbound)))
 
 
-def _rank(motif: _Motif) -> float:
+def _rank(motif: _Motif | Refined) -> float:
     return -np.nan_to_num(auprc(motif.bound, motif.unbound))
 
 

@@ -14,14 +14,21 @@ FLANK = 50  # bp on each side of a window: a peak may cover it while its summit 
 UNBOUND_EACH = 2  # unbound windows per bound one
 LEAST_UNBOUND = 600  # they show how frequent words are, so a rare TF gets more of them
 STRATA = 5  # of openness, and of GC
+FOLDS, STRETCH = 3, 100_000  # number of folds, and bp that stay in one
 CANDIDATES = 50_000  # unbound windows of a line among which the matching ones are chosen
 
 
 class Sequences(NamedTuple):
-    """Bound windows of a TF and unbound ones like them: base codes, uint8 (windows, window + 2 FLANK)."""
+    """Bound windows of a TF and unbound ones like them: base codes, uint8 (windows, window + 2 FLANK).
+
+    ``bound_fold`` and ``unbound_fold``, int64 (windows,) from 0 to ``FOLDS`` - 1, divide the windows for cross-fitting.
+    Stretches of the genome stay whole, because neighbouring windows share a peak.
+    """
 
     bound: np.ndarray
     unbound: np.ndarray
+    bound_fold: np.ndarray
+    unbound_fold: np.ndarray
 
 
 class Parts(NamedTuple):
@@ -91,10 +98,25 @@ def _codes(data: TrainingSet, windows: np.ndarray) -> np.ndarray:
 
 def _sequences(data: TrainingSet, part: list, most: int, rng: np.random.Generator) -> Sequences:
     """The sequences of all lines' windows, thinned to ``most`` bound ones. The same window in two lines stays twice."""
-    if not part:
-        none = np.empty((0, len(_codes(data, np.arange(1))[0])), dtype=np.uint8)
-        return Sequences(none, none)
-    bound, unbound = (np.concatenate(each) for each in zip(*part, strict=True))
-    share = min(1, most / len(bound))
+    bound, unbound = (
+        (np.concatenate(each) for each in zip(*part, strict=True)) if part else np.empty((2, 0), int)
+    )
+    share = min(1, most / max(1, len(bound)))
     bound, unbound = (_sample(each, round(share * len(each)), rng) for each in (bound, unbound))
-    return Sequences(_codes(data, bound), _codes(data, unbound))
+    codes = (_codes(data, each) if len(each) else _codes(data, np.arange(1))[:0] for each in (bound, unbound))
+    return Sequences(*codes, *_folds(_stretch(data, bound), _stretch(data, unbound), rng))
+
+
+def _stretch(data: TrainingSet, windows: np.ndarray) -> np.ndarray:
+    return (data.genome.sizes.offsets[data.chrom[windows]] + data.start[windows].astype(np.int64)) // STRETCH
+
+
+def _folds(bound: np.ndarray, unbound: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Assign whole stretches to folds, so that all folds have about as many bound windows."""
+    stretches, row = np.unique(np.append(bound, unbound), return_inverse=True)
+    n_bound = np.bincount(row[: len(bound)], minlength=len(stretches))
+    fold, filled = np.empty(len(stretches), dtype=np.int64), np.zeros(FOLDS)
+    for stretch in np.lexsort((rng.random(len(stretches)), -n_bound)):
+        fold[stretch] = rng.integers(FOLDS) if not n_bound[stretch] else filled.argmin()
+        filled[fold[stretch]] += n_bound[stretch]
+    return fold[row[: len(bound)]], fold[row[len(bound) :]]
