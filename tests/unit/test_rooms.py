@@ -12,7 +12,7 @@ ORDER = [
     {"core"},
     {"formats"},
     {"reference", "bulk", "peaks", "dataset", "cells"},
-    {"models"},
+    {"models", "discovery"},
     {"evaluation"},
     {"binding"},
     {"analysis"},

@@ -333,6 +333,7 @@ SECTIONS = {
     "evaluate_depth": "evaluate",
     "fetch": "downloads",
     "find_populations": "analysis.populations",
+    "find_motifs": "motifs",
     "motif_enrichment": "analysis.motifs",
     "prepare_motifs": "motifs",
     "score_types": "evaluate",

@@ -58,6 +58,7 @@ RERUN = [  # key, new value, the rules that run again
         9000,
         {"find_lenders", "reference_profile", "infer_binding"} | AFTER_BINDING,
     ),
+    ("motifs.windows", 500, {"find_motifs", "train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
     ("models.scbind.workers", 2, set()),
     ("models.scbind.require_gpu", True, set()),
     ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
@@ -65,7 +66,7 @@ RERUN = [  # key, new value, the rules that run again
     (  # the matrices of the network start from them
         "motifs.aliases",
         {"SPI1": "CTCF"},
-        {"prepare_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
+        {"prepare_motifs", "find_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
         | AFTER_TRAINING
         | AFTER_WINDOWS,
     ),

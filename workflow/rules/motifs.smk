@@ -22,3 +22,32 @@ rule prepare_motifs:
         code=source_digest("formats.motiffiles", script="prepare_motifs"),
     script:
         "../scripts/prepare_motifs.py"
+
+
+# Finds the motifs of every TF in its bound windows, and tries them beside the known one. Test windows are not read.
+rule find_motifs:
+    input:
+        REFERENCE_FILES,
+        known="results/motifs/motifs.npz",
+        dataset="results/dataset",
+    output:
+        found="results/motifs/found.npz",
+        best="results/motifs/best.npz",
+        table="results/motifs/found.tsv",
+    log:
+        "logs/find_motifs/motifs.log",
+    benchmark:
+        "logs/find_motifs/motifs.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(3000),
+        runtime=120,
+    params:
+        reference=subpath(input[0], parent=True),
+        windows=lookup("motifs/windows", within=SETTINGS),
+        seed=lookup("motifs/seed", within=SETTINGS),
+        code=source_digest("discovery.find"),
+    script:
+        "../scripts/find_motifs.py"

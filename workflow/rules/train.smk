@@ -2,18 +2,20 @@
 NOT_OF_TRAINING = ("bundle", "licence", "motifs", "test_windows", "depth_windows", "workers", "require_gpu")
 
 
+# The matrices from which the network of each model starts; scfan has none.
+START_MOTIFS = {
+    name: f"results/motifs/{'best' if model['motifs'] else 'found'}.npz" if model["architecture"] == "scbind" else None
+    for name, model in SETTINGS["models"].items()
+}
+
+
 # Trains a model on a GPU if one is granted (resource gpu) and visible, otherwise on the CPU.
 rule train_model:
     input:
         REFERENCE_FILES,
         mappability=MAPPABILITY,
         dataset="results/dataset",
-        motifs=lambda wildcards: optional(
-            "results/motifs/motifs.npz"
-            if SETTINGS["models"][wildcards.model]["motifs"]
-            and SETTINGS["models"][wildcards.model]["architecture"] == "scbind"
-            else None
-        ),
+        motifs=lambda wildcards: optional(START_MOTIFS[wildcards.model]),
     output:
         weights="results/models/{model}/model.safetensors",
         history="results/models/{model}/training.csv",

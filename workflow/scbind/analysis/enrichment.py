@@ -99,7 +99,7 @@ def motif_enrichment(
     thresholds = np.array([hit_threshold(matrices[name], p_hit) for name in names])
     used = np.unique(np.concatenate([np.concatenate(pair[2:4]) for pair in pairs] or [np.empty(0, np.int64)]))
     hits = _scan(genome, means.windows, used, [matrices[name] for name in names], thresholds)
-    rows = [_test(pair, used, hits, means.windows.gc, names) for pair in pairs]
+    rows = [_test(pair, used, hits, means.windows.gc, names) for pair in pairs] if names else []
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
         table["p_adjusted"] = stats.false_discovery_control(table["p_value"])

@@ -57,7 +57,7 @@ CASE_MATTERS = "insects"  # taxon in which symbols of other case may be other ge
 def prepare_motifs(
     tfs: list[str],
     output: str | Path,
-    release: str = "JASPAR2024",
+    release: str | None = "JASPAR2024",
     taxon: str = "vertebrates",
     path: str | None = None,
     aliases: dict[str, str] | None = None,
@@ -72,7 +72,8 @@ def prepare_motifs(
         ``.npz``: ``tfs`` and ``matrix_ids`` (strings), and one float32 array (4, length) per TF with a matrix:
         log2 odds against a uniform background, rows A, C, G, T.
     release
-        JASPAR release that pyJASPAR contains (CORE). The network is not used.
+        JASPAR release that pyJASPAR contains (CORE). The network is not used. ``None`` without ``path``: no motif is
+        known, and the file has no TF.
     taxon
         Group of species of JASPAR, as pyJASPAR names it (``tax_group``).
     path
@@ -85,6 +86,10 @@ def prepare_motifs(
     InputError
         If the file is missing or malformed, the release is unknown, or no TF has a matrix.
     """
+    if not path and not release:
+        say("no motifs are known: motifs.release and motifs.path are empty")
+        write_motifs(output, {})
+        return
     profiles = read_profiles(path) if path else _jaspar_profiles(release, taxon)
     others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
     place = path or f"{release}, {taxon}"

@@ -69,7 +69,7 @@ def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 256) ->
     array([ True,  True, False])
     """
     length = codes.shape[1]
-    widest = max(matrix.shape[1] for matrix in matrices)
+    widest = max((matrix.shape[1] for matrix in matrices), default=0)
     if length < widest:
         raise ValueError(f"windows of {length} bp are shorter than a matrix of {widest}")
     # A sum over five bases is looked up by their word, so a match takes a fifth of the sums, and no product.

@@ -1,0 +1,299 @@
+"""The motifs of all TFs, found in the data, and the matrices from which a network starts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from scbind.core.files import atomic
+from scbind.core.runlog import say
+from scbind.dataset.trainingset import TrainingSet
+from scbind.discovery.refine import Refined, refine
+from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts
+from scbind.discovery.words import enriched_words
+from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
+
+SEEDS = 10  # words that are refined, per TF
+KEPT = 3  # motifs that are kept, per TF
+FEWEST = 8  # bound windows, below which no motif is searched
+LIKE = 0.8  # correlation of the scores of two motifs over the windows, above which they are the same
+RESAMPLED, SURE = (
+    200,
+    0.95,
+)  # bootstrap samples of the windows, and share of them in which a motif has to be better
+CONSENSUS, WEAK = 1.0, 0.5  # log2 odds of a base that is written in upper and in lower case
+
+
+@dataclass(frozen=True)
+class FoundFiles:
+    """Inputs and outputs of :func:`find_motifs`.
+
+    Attributes
+    ----------
+    dataset, reference
+        Folders of the training set and of the prepared genome.
+    known
+        ``motifs.npz`` of the known matrices, or ``None``.
+    found
+        Output: the best found motif of each TF, as :func:`scbind.formats.motifs.write_motifs` writes it.
+    best
+        Output: the same, with the known matrix of a TF unless the found one is better.
+    table
+        Output: a row per TF and motif (:func:`find_motifs`).
+    """
+
+    dataset: str | Path
+    reference: str | Path
+    known: str | Path | None
+    found: str | Path
+    best: str | Path
+    table: str | Path
+
+
+class _Motif(NamedTuple):
+    """A motif with its best match in each bound and each unbound window of the TF that it is tried on."""
+
+    name: str
+    n_sites: int | None
+    matrix: np.ndarray
+    bound: np.ndarray
+    unbound: np.ndarray
+
+
+def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
+    """Find the motifs of every TF in its windows, and choose the matrix from which a network starts.
+
+    For each TF, the words that distinguish its bound training windows from unbound ones of like openness and GC
+    (:func:`draw_parts`, :func:`enriched_words`) are refined to matrices (:func:`refine`). At most ``KEPT`` different
+    ones are kept. A motif is judged by the AUPRC of its best match. How good a search in these windows is, is measured
+    by cross-fitting: each fold of the training windows is scored by the best motif of the other folds, and the
+    validation windows by that of all. Else few windows would seem to have a good motif. The motifs found for other TFs
+    are tried, too, because a TF with few bound windows may share its sites with one that has many. One of them is taken
+    only if it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows, and so is a found motif in place
+    of the known one.
+
+    The table has a row per TF and motif that was kept, best first: ``tf``; ``motif`` (``found:TF.NUMBER``, with the TF
+    in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
+    base); ``width`` in bp; ``n_sites``, the windows that made it (empty if known); ``auprc`` of its best match in the
+    windows that it is tried on; their ``prevalence`` and number of bound ones, ``n_bound``; ``in_found`` and
+    ``in_best``, 1 if the file has this matrix for the TF.
+
+    Parameters
+    ----------
+    windows
+        Largest number of bound windows per TF and split. Time grows in proportion to it.
+    seed
+        Random seed of the draw of windows and of the bootstrap.
+    """
+    data = TrainingSet.open(files.dataset, files.reference)
+    known = read_motifs(files.known) if files.known else {}
+    identities = motif_names(files.known) if files.known else {}
+    parts, own = {}, {}
+    for number, tf in enumerate(data.tfs):
+        parts[tf] = draw_parts(data, number, windows, seed)
+        own[tf] = _own_motifs(tf, parts[tf])
+        say(f"{tf}: {len(own[tf])} motifs in {len(parts[tf].train.bound):,} bound windows")
+    found, best, rows = {}, {}, []
+    for number, tf in enumerate(data.tfs):
+        rng = np.random.default_rng([seed, number])
+        tried = own[tf] + _others(tf, parts[tf], own)
+        start = _choose(own[tf], tried[len(own[tf]) :], rng)
+        before = _known(identities.get(tf), known.get(tf), parts[tf])
+        chosen = start if start and (before is None or _is_better(start, before, rng)) else before
+        if start:
+            found[tf] = start.name, start.matrix
+        if chosen:
+            best[tf] = chosen.name, chosen.matrix
+        shown = [*own[tf], *(each for each in (start, before) if each and each not in own[tf])]
+        rows += [_row(tf, motif, motif is start, motif is chosen) for motif in sorted(shown, key=_rank)]
+    write_motifs(files.found, found)
+    write_motifs(files.best, best)
+    with atomic(files.table) as path:
+        pd.DataFrame(rows, columns=COLUMNS).to_csv(path, sep="\t", index=False, float_format="%.4g")
+    replaced = [tf for tf in best if tf in known and best[tf][0] != identities[tf]]
+    say(
+        f"motifs found for {len(found)} of {len(data.tfs)} TFs; better than the known matrix for {len(replaced)}"
+    )
+    if lacking := [tf for tf in data.tfs if tf not in found]:
+        say(f"no motif found for {', '.join(lacking)}: no bound windows, or no word that distinguishes them")
+
+
+COLUMNS = (
+    "tf",
+    "motif",
+    "consensus",
+    "width",
+    "n_sites",
+    "auprc",
+    "prevalence",
+    "n_bound",
+    "in_found",
+    "in_best",
+)
+
+
+def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
+    """The motifs found in the training windows of a TF, best first, with their scores in all its windows.
+
+    The scores of the first one are those of cross-fitting, the others' those of :func:`refine` in the training windows.
+    """
+    train = parts.train
+    motifs = _search(train.bound, train.unbound)
+    valid = [
+        _Motif("", each.n_sites, each.matrix, *(_scores(codes, each.matrix) for codes in parts.valid[:2]))
+        for each in motifs
+    ]
+    whole = [
+        both._replace(bound=np.append(each.bound, both.bound), unbound=np.append(each.unbound, both.unbound))
+        for each, both in zip(motifs, valid, strict=True)
+    ]
+    kept: list[int] = []
+    for row, motif in enumerate(whole):
+        if len(kept) < KEPT and not any(_alike(motif, whole[other]) for other in kept):
+            kept.append(row)
+    found = [whole[row]._replace(name=f"found:{tf}.{number}") for number, row in enumerate(kept, 1)]
+    if found:
+        scores = (
+            np.append(*each) for each in zip(_cross_fit(train), _comparable(*valid[0][3:]), strict=True)
+        )
+        found[0] = found[0]._replace(**dict(zip(("bound", "unbound"), scores, strict=True)))
+    return found
+
+
+def _search(bound: np.ndarray, unbound: np.ndarray) -> list[Refined]:
+    """All motifs that are found in some windows, best first."""
+    if len(bound) < FEWEST or not len(unbound):
+        return []
+    return sorted(refine(bound, unbound, enriched_words(bound, unbound, SEEDS)), key=_rank)
+
+
+def _cross_fit(windows: Sequences) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of bound and of unbound windows by the best motif of the other folds; 0 if these have none."""
+    bound, unbound = np.zeros(len(windows.bound)), np.zeros(len(windows.unbound))
+    for fold in range(FOLDS):
+        here, there = windows.bound_fold == fold, windows.unbound_fold == fold
+        motifs = _search(windows.bound[~here], windows.unbound[~there])
+        if motifs:
+            scores = (
+                _scores(windows.bound[here], motifs[0].matrix),
+                _scores(windows.unbound[there], motifs[0].matrix),
+            )
+            bound[here], unbound[there] = _comparable(*scores)
+    return bound, unbound
+
+
+def _comparable(bound: np.ndarray, unbound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of different matrices made comparable: minus the share of unbound windows that score as high."""
+    if not len(unbound):
+        return np.zeros(len(bound)), np.zeros(0)
+    ascending = np.sort(unbound)
+    return tuple(np.searchsorted(ascending, each, "left") / len(unbound) - 1 for each in (bound, unbound))
+
+
+def _others(tf: str, parts: Parts, own: dict[str, list[_Motif]]) -> list[_Motif]:
+    """The best motif of each other TF, with its scores in the windows of this one; best first."""
+    motifs = [motif for other, motifs in own.items() if other != tf for motif in motifs]
+    bound, unbound = _windows(parts)
+    if not motifs or not len(bound) or not len(unbound):
+        return []
+    matrices = [motif.matrix for motif in motifs]
+    scores = scan_all(bound, matrices).T, scan_all(unbound, matrices).T
+    tried = [motif._replace(bound=a, unbound=b) for motif, a, b in zip(motifs, *scores, strict=True)]
+    return sorted(tried, key=_rank)
+
+
+def _known(identity: str | None, matrix: np.ndarray | None, parts: Parts) -> _Motif | None:
+    """The known motif of a TF, with its scores; ``None`` if there is none."""
+    if matrix is None:
+        return None
+    return _Motif(identity, None, matrix, *(_scores(codes, matrix) for codes in _windows(parts)))
+
+
+def _windows(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
+    """Bound and unbound windows of both splits."""
+    return tuple(np.concatenate(each) for each in zip(*(part[:2] for part in parts), strict=True))
+
+
+def _scores(codes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
+    return scan_all(codes, [matrix])[:, 0] if len(codes) else np.empty(0, dtype=np.float32)
+
+
+def _choose(own: list[_Motif], others: list[_Motif], rng: np.random.Generator) -> _Motif | None:
+    """The best motif of the TF itself, unless the best of the others is clearly better."""
+    if own and others:
+        return others[0] if _is_better(others[0], own[0], rng) else own[0]
+    return next(iter(own + others), None)
+
+
+def _alike(motif: _Motif, other: _Motif) -> bool:
+    """Whether two motifs score the windows alike."""
+    a, b = (np.append(each.bound, each.unbound) for each in (motif, other))
+    return bool(np.corrcoef(a, b)[0, 1] > LIKE)
+
+
+def _is_better(motif: _Motif, other: _Motif, rng: np.random.Generator) -> bool:
+    """Whether a motif has the higher AUPRC in nearly all bootstrap samples of the windows."""
+    times = [
+        rng.multinomial(n, np.full(n, 1 / n), RESAMPLED) for n in (len(other.bound), len(other.unbound)) if n
+    ]
+    if len(times) < 2:
+        return False
+    a, b = (_resampled_auprc(each.bound, each.unbound, *times) for each in (motif, other))
+    return (a > b).mean() >= SURE
+
+
+def _resampled_auprc(
+    bound: np.ndarray, unbound: np.ndarray, times_bound: np.ndarray, times_unbound: np.ndarray
+) -> np.ndarray:
+    """AUPRC as :func:`auprc`, of windows that count several times, int64 (samples, windows): float64 (samples,)."""
+    scores = -np.append(bound, unbound)
+    order = np.argsort(scores, kind="stable")
+    first = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # equal scores are one threshold
+    is_bound = (order < len(bound))[None]
+    times = np.concatenate([times_bound, times_unbound], axis=1)[:, order]
+    gained = np.add.reduceat(times * is_bound, first, axis=1)
+    precision = np.cumsum(gained, axis=1) / np.maximum(
+        1, np.cumsum(np.add.reduceat(times, first, axis=1), axis=1)
+    )
+    return (gained * precision).sum(axis=1) / gained.sum(axis=1)
+
+
+def auprc(bound: np.ndarray, unbound: np.ndarray) -> float:
+    """AUPRC (average precision) of scores of bound and of unbound windows; NaN without either."""
+    if not len(bound) or not len(unbound):
+        return np.nan
+    from sklearn.metrics import average_precision_score  # a second to import
+
+    truth = np.repeat([True, False], [len(bound), len(unbound)])
+    return float(average_precision_score(truth, np.append(bound, unbound)))
+
+
+def _rank(motif: _Motif | Refined) -> float:
+    return -np.nan_to_num(auprc(motif.bound, motif.unbound))
+
+
+def consensus(matrix: np.ndarray) -> str:
+    """The bases of a matrix of log2 odds (4, length) as letters: lower case if weak, a dot if any base will do.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> consensus(np.array([[2, -2, 0.1], [-2, 0.7, 0.1], [-2, -2, 0], [-2, -2, 0]]))
+    'Ac.'
+    """
+    letters = ["." if column.max() < WEAK else "ACGT"[column.argmax()] for column in matrix.T]
+    return "".join(
+        letter if column.max() >= CONSENSUS else letter.lower()
+        for letter, column in zip(letters, matrix.T, strict=True)
+    )
+
+
+def _row(tf: str, motif: _Motif, in_found: bool, in_best: bool) -> tuple:
+    n, bound = len(motif.bound) + len(motif.unbound), len(motif.bound)
+    measured = auprc(motif.bound, motif.unbound), bound / n if n else np.nan, bound
+    shape = consensus(motif.matrix), motif.matrix.shape[1], "" if motif.n_sites is None else motif.n_sites
+    return tf, motif.name, *shape, *measured, int(in_found), int(in_best)

@@ -1,0 +1,17 @@
+from scbind.core.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.discovery.find import FoundFiles, find_motifs
+
+    find_motifs(
+        FoundFiles(
+            snakemake.input.dataset,
+            snakemake.params.reference,
+            snakemake.input.known,
+            snakemake.output.found,
+            snakemake.output.best,
+            snakemake.output.table,
+        ),
+        snakemake.params.windows,
+        snakemake.params.seed,
+    )
