@@ -183,7 +183,7 @@ def test_every_colour_and_every_button_of_the_umap(page):
 def test_tables_are_searched_ordered_paged_and_saved(page):
     box = "#differential .table"
     page.run("document.querySelector('#differential .table').scrollIntoView()")
-    page.until(f"document.querySelector('{box} .tools')")
+    page.until(f"document.querySelector('{box}').querySelector('.tools')")  # of the first table
     n = int(page.run(f"return document.querySelector('{box} .tools span').innerText").split(" of ")[1])
     assert n > 20 and page.run(f"return document.querySelectorAll('{box} tbody tr').length") == 20
     before, after, save = (f"{box} .tools button:nth-of-type({i})" for i in (1, 2, 3))
@@ -219,7 +219,7 @@ def test_tables_are_searched_ordered_paged_and_saved(page):
 def test_small_tables_are_ordered_too(page):
     box = "#quality .table"
     page.run("document.querySelector('#quality .table').scrollIntoView()")
-    page.until(f"document.querySelector('{box} .tools')")
+    page.until(f"document.querySelector('{box}').querySelector('.tools')")  # of the first table
     for _ in range(2):
         click(page, f"{box} th:nth-child(2) button")
     assert (

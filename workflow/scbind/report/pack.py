@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import gzip
 import json
+import math
 import zlib
 
 import numpy as np
@@ -38,11 +39,17 @@ def unpack(text: str) -> bytes:
 
 
 def rounded(values) -> list:
-    """Return numbers as a list with four significant digits. Integers stay integers; what is not finite is None."""
-    values = np.asarray(values, dtype=np.float64)
-    texts = [f"{value:.{DIGITS}g}" if np.isfinite(value) else "" for value in values.ravel()]
-    found = [None if not text else float(text) for text in texts]
-    return [int(value) if value is not None and value.is_integer() else value for value in found]
+    """Return numbers as a list. Integers are exact, others have four significant digits, what is not finite is None."""
+    found = []
+    for value in np.asarray(values, dtype=np.float64).ravel().tolist():
+        if not math.isfinite(value):
+            found.append(None)
+        elif value.is_integer():
+            found.append(int(value))
+        else:
+            short = float(f"{value:.{DIGITS}g}")
+            found.append(int(short) if short.is_integer() else short)
+    return found
 
 
 def columnar(table: pd.DataFrame) -> list[dict]:

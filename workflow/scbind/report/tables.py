@@ -12,7 +12,7 @@ import pandas as pd
 from scbind.evaluation.registry import CONTROLS
 from scbind.report.pack import columnar, pack_json
 
-MAX_ROWS = 100_000  # maximum number of rows of a table on the page; the files contain all rows
+MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
 FIRST_ROWS = 20  # rows that stand in the page as text; the browser opens the others
 MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
