@@ -20,7 +20,7 @@ unexport PYTHONHOME
 
 help:
 	@echo "make env     install scbind into .venv"
-	@echo "make demo    run the whole workflow on the embedded example"
+	@echo "make demo    run the whole workflow on a small simulated atlas (the demo)"
 	@echo "make demo-full  the same, but score scfan on all test windows (takes about twice as long)"
 	@echo "make test    run all checks and tests"
 	@echo "make lint    run only the format and lint checks"
