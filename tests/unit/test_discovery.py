@@ -186,7 +186,7 @@ def test_windows_of_one_stretch_stay_in_one_fold():
 
 def run(tiny, dataset, known, folder):
     folder.mkdir(exist_ok=True)
-    outputs = [folder / name for name in ("found.npz", "best.npz", "found.tsv")]
+    outputs = [folder / name for name in ("found.npz", "known_or_found.npz", "found.tsv")]
     find_motifs(FoundFiles(dataset, tiny["reference"], known, *outputs))
     return *outputs[:2], pd.read_csv(outputs[2], sep="\t")
 
@@ -202,20 +202,19 @@ def test_the_planted_motif_is_found_without_knowing_it(found, tiny_motifs):
     assert pearsonr(scan_all(codes, [matrix])[:, 0], scan_all(codes, [known])[:, 0])[0] > 0.8
 
 
-def test_a_known_matrix_is_kept_unless_the_found_one_is_clearly_better(
+def test_a_known_matrix_is_kept_and_a_found_one_fills_its_place(
     found, tiny, tiny_dataset, tiny_motifs, tmp_path
 ):
     assert motif_names(found[1])["TF1"] == motif_names(tiny_motifs)["TF1"] == "M1:TF1"
-    wrong = tmp_path / "wrong.npz"
-    write_motifs(wrong, {"TF1": ("M9:wrong", read_motifs(tiny_motifs)["TF1"][[2, 3, 0, 1]])})
-    assert motif_names(run(tiny, tiny_dataset, wrong, tmp_path / "a")[1])["TF1"].startswith("found:")
-    assert motif_names(run(tiny, tiny_dataset, None, tmp_path / "b")[1])["TF1"].startswith("found:")
+    assert "TF2" not in motif_names(tiny_motifs) and motif_names(found[1])["TF2"].startswith("found:")
+    without = run(tiny, tiny_dataset, None, tmp_path)
+    assert motif_names(without[0]) == motif_names(without[1]) == motif_names(found[0])
 
 
 def test_the_table_tells_what_each_file_has(found):
     table = found[2]
     assert tuple(table.columns) == COLUMNS
-    for path, column in ((found[0], "in_found"), (found[1], "in_best")):
+    for path, column in ((found[0], "starts_found"), (found[1], "starts_known")):
         chosen = table[table[column] == 1]
         assert dict(zip(chosen["tf"], chosen["motif"], strict=True)) == motif_names(path)
     assert table["n_sites"].isna().equals(~table["motif"].str.startswith("found:"))

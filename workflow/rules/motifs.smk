@@ -32,7 +32,7 @@ rule find_motifs:
         dataset="results/dataset",
     output:
         found="results/motifs/found.npz",
-        best="results/motifs/best.npz",
+        known_or_found="results/motifs/known_or_found.npz",
         table="results/motifs/found.tsv",
     log:
         "logs/find_motifs/motifs.log",

@@ -5,7 +5,7 @@ NOT_OF_TRAINING = ("bundle", "licence", "motifs", "test_windows", "depth_windows
 # The matrices from which the network of each model starts; scfan has none.
 START_MOTIFS = {
     name: (
-        f"results/motifs/{'best' if model['motifs'] else 'found'}.npz"
+        f"results/motifs/{'known_or_found' if model['motifs'] else 'found'}.npz"
         if model["architecture"] == "scbind"
         else None
     )

@@ -9,7 +9,7 @@ with logged(snakemake.log[0]):
             snakemake.params.reference,
             snakemake.input.known,
             snakemake.output.found,
-            snakemake.output.best,
+            snakemake.output.known_or_found,
             snakemake.output.table,
         ),
         snakemake.params.windows,

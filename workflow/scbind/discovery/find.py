@@ -40,8 +40,8 @@ class FoundFiles:
         ``motifs.npz`` of the known matrices, or ``None``.
     found
         Output: the best found motif of each TF, as :func:`scbind.formats.motifs.write_motifs` writes it.
-    best
-        Output: the same, with the known matrix of a TF unless the found one is better.
+    known_or_found
+        Output: the known matrix of each TF, or the best found motif if none is known.
     table
         Output: a row per TF and motif (:func:`find_motifs`).
     """
@@ -50,7 +50,7 @@ class FoundFiles:
     reference: str | Path
     known: str | Path | None
     found: str | Path
-    best: str | Path
+    known_or_found: str | Path
     table: str | Path
 
 
@@ -73,14 +73,14 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     by cross-fitting: each fold of the training windows is scored by the best motif of the other folds, and the
     validation windows by that of all. Else few windows would seem to have a good motif. The motifs found for other TFs
     are tried, too, because a TF with few bound windows may share its sites with one that has many. One of them is taken
-    only if it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows, and so is a found motif in place
-    of the known one.
+    only if it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows. A known matrix is not replaced:
+    networks that start from a found one in its place are not better (docs/notebooks/network.md).
 
     The table has a row per TF and motif that was kept, best first: ``tf``; ``motif`` (``found:TF.NUMBER``, with the TF
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
     base); ``width`` in bp; ``n_sites``, the windows that made it (empty if known); ``auprc`` of its best match in the
-    windows that it is tried on; their ``prevalence`` and number of bound ones, ``n_bound``; ``in_found`` and
-    ``in_best``, 1 if the file has this matrix for the TF.
+    windows that it is tried on; their ``prevalence`` and number of bound ones, ``n_bound``; ``starts_found`` and
+    ``starts_known``, 1 if networks start from it without and with the known matrices.
 
     Parameters
     ----------
@@ -97,27 +97,23 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
         parts[tf] = draw_parts(data, number, windows, seed)
         own[tf] = _own_motifs(tf, parts[tf])
         say(f"{tf}: {len(own[tf])} motifs in {len(parts[tf].train.bound):,} bound windows")
-    found, best, rows = {}, {}, []
+    found, known_or_found, rows = {}, {}, []
     for number, tf in enumerate(data.tfs):
         rng = np.random.default_rng([seed, number])
-        tried = own[tf] + _others(tf, parts[tf], own)
-        start = _choose(own[tf], tried[len(own[tf]) :], rng)
+        start = _choose(own[tf], _others(tf, parts[tf], own), rng)
         before = _known(identities.get(tf), known.get(tf), parts[tf])
-        chosen = start if start and (before is None or _is_better(start, before, rng)) else before
+        chosen = before or start
         if start:
             found[tf] = start.name, start.matrix
         if chosen:
-            best[tf] = chosen.name, chosen.matrix
+            known_or_found[tf] = chosen.name, chosen.matrix
         shown = [*own[tf], *(each for each in (start, before) if each and each not in own[tf])]
         rows += [_row(tf, motif, motif is start, motif is chosen) for motif in sorted(shown, key=_rank)]
     write_motifs(files.found, found)
-    write_motifs(files.best, best)
+    write_motifs(files.known_or_found, known_or_found)
     with atomic(files.table) as path:
         pd.DataFrame(rows, columns=COLUMNS).to_csv(path, sep="\t", index=False, float_format="%.4g")
-    replaced = [tf for tf in best if tf in known and best[tf][0] != identities[tf]]
-    say(
-        f"motifs found for {len(found)} of {len(data.tfs)} TFs; better than the known matrix for {len(replaced)}"
-    )
+    say(f"motifs found for {len(found)} of {len(data.tfs)} TFs; {len(known)} are known")
     if lacking := [tf for tf in data.tfs if tf not in found]:
         say(f"no motif found for {', '.join(lacking)}: no bound windows, or no word that distinguishes them")
 
@@ -131,8 +127,8 @@ COLUMNS = (
     "auprc",
     "prevalence",
     "n_bound",
-    "in_found",
-    "in_best",
+    "starts_found",
+    "starts_known",
 )
 
 
@@ -292,8 +288,8 @@ def consensus(matrix: np.ndarray) -> str:
     )
 
 
-def _row(tf: str, motif: _Motif, in_found: bool, in_best: bool) -> tuple:
+def _row(tf: str, motif: _Motif, starts_found: bool, starts_known: bool) -> tuple:
     n, bound = len(motif.bound) + len(motif.unbound), len(motif.bound)
     measured = auprc(motif.bound, motif.unbound), bound / n if n else np.nan, bound
     shape = consensus(motif.matrix), motif.matrix.shape[1], "" if motif.n_sites is None else motif.n_sites
-    return tf, motif.name, *shape, *measured, int(in_found), int(in_best)
+    return tf, motif.name, *shape, *measured, int(starts_found), int(starts_known)
