@@ -20,7 +20,7 @@ from scbind.discovery.find import (
 from scbind.discovery.refine import refine
 from scbind.discovery.words import BLANK, enriched_words
 from scbind.formats.genome import UNKNOWN
-from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
+from scbind.formats.motifs import motif_names, read_motifs, scan_all
 from scipy.stats import pearsonr
 
 MOTIF = np.array(["ACGT".index(base) for base in "GGCGCCATTA"], dtype=np.uint8)
