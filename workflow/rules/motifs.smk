@@ -48,6 +48,6 @@ rule find_motifs:
         reference=subpath(input[0], parent=True),
         windows=lookup("motifs/windows", within=SETTINGS),
         seed=lookup("motifs/seed", within=SETTINGS),
-        code=source_digest("discovery.find"),
+        code=source_digest("discovery.find", script="find_motifs"),
     script:
         "../scripts/find_motifs.py"

@@ -233,6 +233,6 @@ rule peak_matrix:
         mem_mb=memory(4000),
         runtime=240,
     params:
-        code=source_digest("peaks.matrix"),
+        code=source_digest("peaks.matrix", script="peak_matrix"),
     script:
         "../scripts/peak_matrix.py"

@@ -15,7 +15,8 @@ UNBOUND_EACH = 2  # unbound windows per bound one
 LEAST_UNBOUND = 600  # they show how frequent words are, so a rare TF gets more of them
 STRATA = 5  # of openness, and of GC
 FOLDS, STRETCH = 3, 100_000  # number of folds, and bp that stay in one
-CANDIDATES = 50_000  # unbound windows of a line among which the matching ones are chosen
+CANDIDATES = 50_000  # windows of a line and split among which the unbound ones are chosen
+BLOCK = 1 << 18  # windows whose labels are read at once
 
 
 class Sequences(NamedTuple):
@@ -38,25 +39,55 @@ class Parts(NamedTuple):
     valid: Sequences
 
 
-def draw_parts(data: TrainingSet, tf: int, most: int, seed: int) -> Parts:
+class Labelled(NamedTuple):
+    """Windows of one split in one line: those that each TF binds, and a sample of all with their labels.
+
+    ``bound`` has one int64 (windows,) per TF; ``sample`` is int64 (sampled,), ``labels`` int8 (sampled, TFs).
+    """
+
+    split: int
+    line: int
+    bound: list[np.ndarray]
+    sample: np.ndarray
+    labels: np.ndarray
+
+
+def read_labels(data: TrainingSet, seed: int) -> list[Labelled]:
+    """Read the labels of all training and validation windows once. Test windows are not read.
+
+    Memory: eight bytes per bound window and TF, and the labels of ``CANDIDATES`` windows per line and split.
+    """
+    found = []
+    for split in (TRAIN, VALID):
+        for line in range(len(data.lines)):
+            window = np.flatnonzero(np.asarray(data.splits[line]) == split)
+            bound: list[list[np.ndarray]] = [[] for _ in data.tfs]
+            for begin in range(0, len(window), BLOCK):
+                block = window[begin : begin + BLOCK]
+                row, tf = np.nonzero(np.asarray(data.labels[line, block]) == BOUND)
+                for number in np.unique(tf):
+                    bound[number].append(block[row[tf == number]])
+            sample = _sample(window, CANDIDATES, np.random.default_rng([seed, split, line]))
+            none = np.empty(0, dtype=np.int64)
+            joined = [np.concatenate(parts) if parts else none for parts in bound]
+            found.append(Labelled(split, line, joined, sample, np.asarray(data.labels[line, sample])))
+    return found
+
+
+def draw_parts(data: TrainingSet, labelled: list[Labelled], tf: int, most: int, seed: int) -> Parts:
     """Draw at most ``most`` bound windows of a TF from each of the two splits, and unbound windows like them.
 
-    Test windows are never used. Unbound windows are as open and as rich in GC as the bound ones of their line, so that
-    neither openness nor GC passes for a motif. The draw depends on ``seed`` and the TF only.
+    Unbound windows are as open and as rich in GC as the bound ones of their line, so that neither openness nor GC
+    passes for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of :func:`read_labels`.
     """
     rng = np.random.default_rng([seed, tf])
-    drawn = []
-    for split in (TRAIN, VALID):
-        part = []
-        for line in np.flatnonzero([row[tf] for row in data.manifest["assayed"]]):
-            inside = np.asarray(data.splits[line]) == split
-            label = np.asarray(data.labels[line, :, tf])
-            bound = _sample(np.flatnonzero(inside & (label == BOUND)), most, rng)
-            unbound = _sample(np.flatnonzero(inside & (label == UNBOUND)), CANDIDATES, rng)
-            if len(bound) and len(unbound):
-                part.append((bound, unbound[_alike(data, line, bound, unbound, rng)]))
-        drawn.append(_sequences(data, part, most, rng))
-    return Parts(*drawn)
+    drawn: dict[int, list] = {TRAIN: [], VALID: []}
+    for each in labelled:
+        bound = _sample(each.bound[tf], most, rng)
+        unbound = each.sample[each.labels[:, tf] == UNBOUND]
+        if len(bound) and len(unbound):
+            drawn[each.split].append((bound, unbound[_alike(data, each.line, bound, unbound, rng)]))
+    return Parts(*(_sequences(data, part, most, rng) for part in drawn.values()))
 
 
 def _sample(windows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
