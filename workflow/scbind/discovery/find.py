@@ -13,7 +13,7 @@ from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.dataset.trainingset import TrainingSet
 from scbind.discovery.refine import Refined, refine
-from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, read_labels
+from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, label_windows
 from scbind.discovery.words import enriched_words
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 
@@ -92,7 +92,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     data = TrainingSet.open(files.dataset, files.reference)
     known = read_motifs(files.known) if files.known else {}
     identities = motif_names(files.known) if files.known else {}
-    labelled, parts, own = read_labels(data, seed), {}, {}
+    labelled, parts, own = label_windows(data, seed), {}, {}
     for number, tf in enumerate(data.tfs):
         parts[tf] = draw_parts(data, labelled, number, windows, seed)
         own[tf] = _own_motifs(tf, parts[tf])

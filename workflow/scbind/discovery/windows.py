@@ -52,7 +52,7 @@ class Labelled(NamedTuple):
     labels: np.ndarray
 
 
-def read_labels(data: TrainingSet, seed: int) -> list[Labelled]:
+def label_windows(data: TrainingSet, seed: int) -> list[Labelled]:
     """Read the labels of all training and validation windows once. Test windows are not read.
 
     Memory: eight bytes per bound window and TF, and the labels of ``CANDIDATES`` windows per line and split.
@@ -78,7 +78,7 @@ def draw_parts(data: TrainingSet, labelled: list[Labelled], tf: int, most: int, 
     """Draw at most ``most`` bound windows of a TF from each of the two splits, and unbound windows like them.
 
     Unbound windows are as open and as rich in GC as the bound ones of their line, so that neither openness nor GC
-    passes for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of :func:`read_labels`.
+    passes for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of :func:`label_windows`.
     """
     rng = np.random.default_rng([seed, tf])
     drawn: dict[int, list] = {TRAIN: [], VALID: []}
