@@ -78,7 +78,8 @@ def draw_parts(data: TrainingSet, labelled: list[Labelled], tf: int, most: int, 
     """Draw at most ``most`` bound windows of a TF from each of the two splits, and unbound windows like them.
 
     Unbound windows are as open and as rich in GC as the bound ones of their line, so that neither openness nor GC
-    passes for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of :func:`label_windows`.
+    passes for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of
+    :func:`label_windows`.
     """
     rng = np.random.default_rng([seed, tf])
     drawn: dict[int, list] = {TRAIN: [], VALID: []}
