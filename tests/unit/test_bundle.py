@@ -3,6 +3,7 @@
 import json
 import zipfile
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,6 +19,8 @@ HEADER = "model\tcell_line\ttf\tsplit\tprevalence\tauprc"
 ROWS = (HEADER, "mine\tB\tTF1\ttest\t0.1\t0.5", "accessibility\tB\tTF1\ttest\t0.1\t0.25")
 METRICS = "".join(f"{row}\n" for row in (*ROWS, "other\tB\tTF1\ttest\t0.1\t0.9"))
 DATA = [{"cell_line": "A", "tf": "TF1", "file": "a.bed", "source": "ENCFF000XXX", "licence": "free"}]
+
+STARTER = Path(__file__).parents[2] / "resources/models/starter.scbind.zip"
 
 
 @pytest.fixture(scope="module")
@@ -359,3 +362,12 @@ def test_what_bundle_json_says_is_checked(bundle, tmp_path):
         refused(path, "does not list card.md with a size that can be", tmp_path / "out")
     altered(bundle, path, **{ABOUT: b'{"format": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"})
     refused(path, "bundle.json: not readable", tmp_path / "out")
+
+
+def test_the_starter_has_motifs_of_probabilities(tmp_path):
+    """Columns of log-odds over a uniform background stand for probabilities, which sum to 1."""
+    unpack(STARTER, tmp_path)
+    motifs = read_motifs(tmp_path / "motifs.npz")
+    assert len(motifs) > 40
+    for tf, matrix in motifs.items():
+        np.testing.assert_allclose((0.25 * 2.0**matrix).sum(axis=0), 1, atol=1e-4, err_msg=tf)
