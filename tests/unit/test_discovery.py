@@ -7,7 +7,7 @@ from scbind.core.errors import InputError
 from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
-from scbind.discovery import windows
+from scbind.discovery import find, windows
 from scbind.discovery.find import (
     COLUMNS,
     FoundFiles,
@@ -20,7 +20,7 @@ from scbind.discovery.find import (
 from scbind.discovery.refine import refine
 from scbind.discovery.words import BLANK, enriched_words
 from scbind.formats.genome import UNKNOWN
-from scbind.formats.motifs import motif_names, read_motifs, scan_all
+from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 from scipy.stats import pearsonr
 
 MOTIF = np.array(["ACGT".index(base) for base in "GGCGCCATTA"], dtype=np.uint8)
@@ -208,9 +208,29 @@ def test_a_known_matrix_is_kept_and_a_found_one_fills_its_place(
     found, tiny, tiny_dataset, tiny_motifs, tmp_path
 ):
     assert motif_names(found[1])["TF1"] == motif_names(tiny_motifs)["TF1"] == "M1:TF1"
-    assert "TF2" not in motif_names(tiny_motifs) and motif_names(found[1])["TF2"].startswith("found:")
+    assert "TF2" not in motif_names(tiny_motifs) and motif_names(found[1])["TF2"] == "found:TF2.1"
     without = run(tiny, tiny_dataset, None, tmp_path)
     assert motif_names(without[0]) == motif_names(without[1]) == motif_names(found[0])
+
+
+@pytest.mark.parametrize(("enough", "name"), [(5, "found:TF1.1"), (500, "M9:wrong")])
+def test_a_known_matrix_that_is_clearly_worse_is_replaced(
+    tiny, tiny_dataset, tiny_motifs, tmp_path, monkeypatch, enough, name
+):
+    """... by one of enough sites."""
+    monkeypatch.setattr(find, "ENOUGH", enough)
+    wrong = tmp_path / "wrong.npz"
+    write_motifs(wrong, {"TF1": ("M9:wrong", read_motifs(tiny_motifs)["TF1"][[2, 3, 0, 1]])})
+    result = run(tiny, tiny_dataset, wrong, tmp_path / "out")
+    assert motif_names(result[1])["TF1"] == name
+
+
+def test_a_tf_without_a_motif_takes_that_of_another(tiny, tiny_dataset, tiny_motifs, tmp_path, monkeypatch):
+    whole = find._own_motifs
+    monkeypatch.setattr(find, "_own_motifs", lambda tf, parts: whole(tf, parts) if tf == "TF1" else [])
+    found, _, table = run(tiny, tiny_dataset, None, tmp_path)
+    assert motif_names(found) == {"TF1": "found:TF1.1", "TF2": "found:TF1.1"}
+    assert table.loc[table["tf"] == "TF2", "auprc"].between(0, 1).all()
 
 
 def test_the_table_tells_what_each_file_has(found):

@@ -21,6 +21,7 @@ SEEDS = 10  # words that are refined, per TF
 KEPT = 3  # motifs that are kept, per TF
 FEWEST = 8  # bound windows, below which no motif is searched
 LIKE = 0.8  # correlation of the scores of two motifs over the windows, above which they are the same
+ENOUGH = 50  # sites of a motif that may replace a known one; with fewer, networks were worse for it
 RESAMPLED, SURE = (
     200,
     0.95,
@@ -41,7 +42,7 @@ class FoundFiles:
     found
         Output: the best found motif of each TF, as :func:`scbind.formats.motifs.write_motifs` writes it.
     known_or_found
-        Output: the known matrix of each TF, or the best found motif if none is known.
+        Output: the known matrix of each TF, or the found motif if none is known or the known one is clearly worse.
     table
         Output: a row per TF and motif (:func:`find_motifs`).
     """
@@ -71,10 +72,10 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     (:func:`draw_parts`, :func:`enriched_words`) are refined to matrices (:func:`refine`). At most ``KEPT`` different
     ones are kept. A motif is judged by the AUPRC of its best match. How good a search in these windows is, is measured
     by cross-fitting: each fold of the training windows is scored by the best motif of the other folds, and the
-    validation windows by that of all. Else few windows would seem to have a good motif. The motifs found for other TFs
-    are tried, too, because a TF with few bound windows may share its sites with one that has many. One of them is taken
-    only if it is better in ``SURE`` of ``RESAMPLED`` bootstrap samples of the windows. A known matrix is not replaced:
-    networks that start from a found one in its place are not better (docs/notebooks/network.md).
+    validation windows by that of all. Else few windows would seem to have a good motif. A TF for which no motif is
+    found takes the best one of the other TFs, because it may share its sites with one that has more bound windows. A
+    found motif of at least ``ENOUGH`` sites takes the place of the known one if it is better in ``SURE`` of
+    ``RESAMPLED`` bootstrap samples of the windows: it has the flanks and the weights of these data.
 
     The table has a row per TF and motif that was kept, best first: ``tf``; ``motif`` (``found:TF.NUMBER``, with the TF
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
@@ -100,9 +101,10 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     found, known_or_found, rows = {}, {}, []
     for number, tf in enumerate(data.tfs):
         rng = np.random.default_rng([seed, number])
-        start = _choose(own[tf], _others(tf, parts[tf], own), rng)
+        start = next(iter(own[tf] or _others(tf, parts[tf], own)), None)
         before = _known(identities.get(tf), known.get(tf), parts[tf])
-        chosen = before or start
+        replaced = start in own[tf] and start.n_sites >= ENOUGH and before and _is_better(start, before, rng)
+        chosen = start if replaced or not before else before
         if start:
             found[tf] = start.name, start.matrix
         if chosen:
@@ -113,7 +115,8 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     write_motifs(files.known_or_found, known_or_found)
     with atomic(files.table) as path:
         pd.DataFrame(rows, columns=COLUMNS).to_csv(path, sep="\t", index=False, float_format="%.4g")
-    say(f"motifs found for {len(found)} of {len(data.tfs)} TFs; {len(known)} are known")
+    better = [tf for tf, (name, _) in known_or_found.items() if tf in known and name != identities[tf]]
+    say(f"motifs found for {len(found)} of {len(data.tfs)} TFs, better than the known one for {len(better)}")
     if lacking := [tf for tf in data.tfs if tf not in found]:
         say(f"no motif found for {', '.join(lacking)}: no bound windows, or no word that distinguishes them")
 
@@ -216,13 +219,6 @@ def _windows(parts: Parts) -> tuple[np.ndarray, np.ndarray]:
 
 def _scores(codes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
     return scan_all(codes, [matrix])[:, 0] if len(codes) else np.empty(0, dtype=np.float32)
-
-
-def _choose(own: list[_Motif], others: list[_Motif], rng: np.random.Generator) -> _Motif | None:
-    """The best motif of the TF itself, unless the best of the others is clearly better."""
-    if own and others:
-        return others[0] if _is_better(others[0], own[0], rng) else own[0]
-    return next(iter(own + others), None)
 
 
 def _alike(motif: _Motif, other: _Motif) -> bool:

@@ -14,7 +14,7 @@ FLANK = 50  # bp on each side of a window: a peak may cover it while its summit 
 UNBOUND_EACH = 2  # unbound windows per bound one
 LEAST_UNBOUND = 600  # they show how frequent words are, so a rare TF gets more of them
 STRATA = 5  # of openness, and of GC
-FOLDS, STRETCH = 3, 100_000  # number of folds, and bp that stay in one
+FOLDS, STRETCH = 3, 10_000  # number of folds, and bp that stay in one
 CANDIDATES = 50_000  # windows of a line and split among which the unbound ones are chosen
 BLOCK = 1 << 18  # windows whose labels are read at once
 
