@@ -1,8 +1,9 @@
+import tempfile
+
 import numpy as np
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
-from scbind.formats import bedtools
 from scbind.formats.bedtools import nearest_start, overlapped
 from scbind.formats.genome import ChromSizes
 from scbind.peaks.annotation import COLUMNS, annotate_peaks
@@ -105,7 +106,7 @@ def test_bedtools_that_is_not_there_is_one_line(monkeypatch, tmp_path):
 
 
 def test_no_scratch_file_is_left(monkeypatch, tmp_path):
-    monkeypatch.setattr(bedtools.tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     some = pd.DataFrame({"chrom": ["chr1"], "start": [1], "end": [2]})
     assert overlapped(some, some).all() and list(tmp_path.iterdir()) == []
 

@@ -328,7 +328,7 @@ def test_design_of_lines_types_and_experiments():
 
 
 def test_sheets_name_the_demo_files():
-    config = Path(__file__).parents[2] / "config"
+    config = Path(__file__).parents[2] / "config/demo"
     files = {f"resources/demo/{name}" for name in demo_files()}
     chip = read(config, "chip.tsv")
     assert set(chip["path"]) | set(chip["relaxed"]) == {name for name in files if "/chip/" in name}

@@ -159,7 +159,7 @@ def test_windows_are_of_training_and_validation_and_alike(data, monkeypatch):
         "codes",
         lambda self, window, shift=0: seen.append(window) or np.zeros((len(window), 1000)),
     )
-    windows.draw_parts(data, windows.label_windows(data, 0), data.tfs.index("TF1"), 1000, 0)
+    windows.draw_parts(data, windows.gather_windows(data, 0), data.tfs.index("TF1"), 1000, 0)
     splits, used = np.asarray(data.splits), np.unique(np.concatenate(seen))
     assert len(used) and not (splits[:, used] == TEST).all(axis=0).any()
 
@@ -167,7 +167,7 @@ def test_windows_are_of_training_and_validation_and_alike(data, monkeypatch):
 def test_bound_windows_are_those_of_the_labels(data, monkeypatch):
     tf = data.tfs.index("TF1")
     monkeypatch.setattr(windows, "BLOCK", 37)
-    labelled = windows.label_windows(data, 0)
+    labelled = windows.gather_windows(data, 0)
     train = windows.draw_parts(data, labelled, tf, 1000, 0).train
     inside = (np.asarray(data.splits) == TRAIN) & (np.asarray(data.labels[:, :, tf]) == BOUND)
     assert len(train.bound) == inside.sum() and train.bound.shape[1] == 200 + 2 * windows.FLANK

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from processes import below, lives, waited
+from proctree import below, lives, waited
 from scipy.sparse import issparse
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("designs")]

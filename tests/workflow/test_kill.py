@@ -6,7 +6,7 @@ import signal
 import subprocess
 
 import pytest
-from processes import below, lives, waited
+from proctree import below, lives, waited
 
 pytestmark = pytest.mark.workflow
 

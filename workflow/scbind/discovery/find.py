@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from scbind.core.files import atomic
+from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.dataset.trainingset import TrainingSet
 from scbind.discovery.refine import Refined, refine
-from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, label_windows
+from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, gather_windows
 from scbind.discovery.words import enriched_words
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 
@@ -93,7 +93,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     data = TrainingSet.open(files.dataset, files.reference)
     known = read_motifs(files.known) if files.known else {}
     identities = motif_names(files.known) if files.known else {}
-    labelled, parts, own = label_windows(data, seed), {}, {}
+    labelled, parts, own = gather_windows(data, seed), {}, {}
     for number, tf in enumerate(data.tfs):
         parts[tf] = draw_parts(data, labelled, number, windows, seed)
         own[tf] = _own_motifs(tf, parts[tf])
@@ -113,8 +113,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
         rows += [_row(tf, motif, motif is start, motif is chosen) for motif in sorted(shown, key=_rank)]
     write_motifs(files.found, found)
     write_motifs(files.known_or_found, known_or_found)
-    with atomic(files.table) as path:
-        pd.DataFrame(rows, columns=COLUMNS).to_csv(path, sep="\t", index=False, float_format="%.4g")
+    write_table(files.table, pd.DataFrame(rows, columns=COLUMNS))
     better = [tf for tf, (name, _) in known_or_found.items() if tf in known and name != identities[tf]]
     say(f"motifs found for {len(found)} of {len(data.tfs)} TFs, better than the known one for {len(better)}")
     if lacking := [tf for tf in data.tfs if tf not in found]:

@@ -52,7 +52,7 @@ class Labelled(NamedTuple):
     labels: np.ndarray
 
 
-def label_windows(data: TrainingSet, seed: int) -> list[Labelled]:
+def gather_windows(data: TrainingSet, seed: int) -> list[Labelled]:
     """Read the labels of all training and validation windows once. Test windows are not read.
 
     Memory: eight bytes per bound window and TF, and the labels of ``CANDIDATES`` windows per line and split.
@@ -79,7 +79,7 @@ def draw_parts(data: TrainingSet, labelled: list[Labelled], tf: int, most: int, 
 
     Unbound windows are as open and as rich in GC as the bound ones of their line, so that neither openness nor GC
     passes for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of
-    :func:`label_windows`.
+    :func:`gather_windows`.
     """
     rng = np.random.default_rng([seed, tf])
     drawn: dict[int, list] = {TRAIN: [], VALID: []}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -82,15 +81,15 @@ def peak_matrix(
     row[np.flatnonzero(passes)[order]] = np.arange(len(order))
     obs, obsm = obs.iloc[order].copy(), {name: array[order] for name, array in obsm.items()}
     signal = CellSignal.open(position, cell, len(row), sizes)
-    with tempfile.TemporaryDirectory(dir=Path(output).parent, prefix=".partial.peaks.") as folder:
-        parts = _count(signal, row, starts, ends, len(obs), insertions, Path(folder))
+    with scratch_folder(output, "counts") as folder:
+        parts = _count(signal, row, starts, ends, len(obs), insertions, folder)
         obs["n_insertions_in_peaks"] = sum((part.total for part in parts), np.zeros(len(obs), dtype=np.int64))
         adata = anndata.AnnData(obs=obs, var=_describe(table, peaks, annotation), obsm=obsm)
         adata.uns["about"] = {"X": "Tn5 insertions of the cell in the peak; a fragment has two"}
         adata.uns |= type_colours(obs, types)
         with atomic(output) as scratch:
             adata.write_h5ad(scratch)
-            with h5py.File(scratch, "r+") as file:
+            with open_to_add(scratch) as file:
                 n_entries = _join(file, parts, adata.shape, entries)
     say(f"{n_entries:,} counts of {len(obs):,} cells in {len(table):,} peaks")
 

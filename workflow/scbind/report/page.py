@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
-from scbind.core.files import atomic, read_result
+from scbind.core.files import atomic, read_result, write_table
 from scbind.report.cautions import Caution, cautions
 from scbind.report.explorer import described, explorer
 from scbind.report.origin import read_origin
@@ -133,8 +133,7 @@ def write_report(
     ]
     page = _render(parts, inputs, found)
     if warnings is not None:
-        with atomic(warnings) as path:
-            pd.DataFrame(found, columns=list(Caution._fields)).to_csv(path, sep="\t", index=False)
+        write_table(warnings, pd.DataFrame(found, columns=list(Caution._fields)))
     with atomic(output) as path:
         path.write_text(page, encoding="utf-8")
 
