@@ -262,7 +262,7 @@ def test_a_shard_that_is_killed_in_the_middle_is_made_anew_and_the_other_stays(f
     other, killed, log = files / "0of2.npz", files / "1of2.npz", files / "log"
     before = other.stat().st_mtime_ns, other.read_bytes()
     inputs = {name: f"{files}/{name}.npy" for name in ("position", "cell", "readout")}
-    inputs |= {"weights": f"{files}/m", "calibration": None, "cells": f"{files}/cells.h5ad"}
+    inputs |= {"weights": f"{files}/m", "calibration": None, "lenders": f"{files}/cells.h5ad"}
     inputs |= {"windows": f"{files}/windows.npz", "profile": f"{files}/reference.npz"}
     options = {"floor": 0.1, "max_error": 0.05, "sites": True, "precision": "float32"}
     params = {"shard": [2, 2], "reference": f"{files}/ref", "options": options}

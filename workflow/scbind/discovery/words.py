@@ -39,8 +39,8 @@ def enriched_words(bound: np.ndarray, unbound: np.ndarray, most: int) -> list[np
     >>> import numpy as np
     >>> bound, unbound = np.random.default_rng(0).integers(4, size=(2, 60, 40)).astype(np.uint8)
     >>> bound[:, 10:18] = [0, 0, 3, 1, 0, 1, 2, 2]
-    >>> enriched_words(bound, unbound, 1)[0].tolist() in ([0, 0, 3, 1, 0, 1, 2, 2], [1, 1, 2, 3, 2, 0, 3, 3])
-    True
+    >>> enriched_words(bound, unbound, 1)  # a part of it
+    [array([0, 3, 1, 0, 1, 2], dtype=uint8)]
     """
     found = [_WordsOfWindows(bound, pattern) for pattern in PATTERNS]
     background = [_WordsOfWindows(unbound, pattern).share() for pattern in PATTERNS]

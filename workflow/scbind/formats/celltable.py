@@ -18,6 +18,11 @@ from scbind.core.files import require
 CELLS, ACTIVITY, GROUP = "the embedding of the sample", "the activity rule", "the embedding of the group"
 
 
+def open_to_add(path: str | Path) -> h5py.File:
+    """Open an ``.h5ad`` that is being made, to write a part of it in pieces. Close it, or use it in a ``with``."""
+    return h5py.File(path, "r+")
+
+
 def read_obs(path: str | Path, needs: Iterable[str] = (), maker: str = CELLS) -> pd.DataFrame:
     """Read ``obs`` of an ``.h5ad`` and nothing else: one row per cell, in the order of the file.
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import anndata
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
@@ -15,7 +14,8 @@ from anndata.io import sparse_dataset, write_elem
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
-from scbind.formats.celltable import read_obs, read_passing_cells, type_order
+from scbind.core.scratch import scratch_folder
+from scbind.formats.celltable import open_to_add, read_obs, read_passing_cells, type_order
 from scbind.formats.colours import type_colours
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import place_names, read_bed
@@ -131,7 +131,7 @@ def _count(signal, row, starts, ends, n_rows: int, insertions: int, folder: Path
     return parts
 
 
-def _join(file: h5py.File, parts: list[_Part], shape: tuple[int, int], entries: int) -> int:
+def _join(file, parts: list[_Part], shape: tuple[int, int], entries: int) -> int:
     """Write the sum of the parts as ``X``, some rows at a time; return the number of its entries."""
     upper = sum((part.indptr for part in parts), np.zeros(shape[0] + 1, dtype=np.int64))
     if "X" in file:
