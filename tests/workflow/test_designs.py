@@ -3,6 +3,7 @@
 import copy
 import csv
 import gzip
+import os
 import re
 import shutil
 import subprocess
@@ -375,6 +376,7 @@ def kill_in_every_rule(design: Design, *arguments: str) -> set[str]:
 
 
 @pytest.mark.designs
+@pytest.mark.skipif(not os.environ.get("SCBIND_KILLS"), reason="SCBIND_KILLS is not set; this takes an hour")
 def test_a_run_that_is_killed_in_every_rule_has_the_same_bytes(tmp_path, small_data, new_project):
     """In another folder, with another number of cores and of parts of a sample."""
     plain = Design(new_project(tmp_path / "plain"), small_data)
