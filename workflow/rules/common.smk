@@ -152,6 +152,16 @@ def sample_states(sample, *columns):
     return states(*(row[column] for column in columns))
 
 
+def bundles_to_make(wildcards):
+    """Return the bundle of each trained model. A model that was given as a bundle is not made again."""
+    if not TRAINED:
+        raise WorkflowError(
+            f"ERROR {CONFIG_FILE}: no model is trained here, so there is no bundle to make; {', '.join(GIVEN.values())} "
+            "is a bundle already"
+        )
+    return expand("results/models/{model}/{model}.scbind.zip", model=TRAINED)
+
+
 # The functions below run once per job, and there may be many thousands of jobs. Tables are therefore read once and
 # searched by key.
 def types_file():

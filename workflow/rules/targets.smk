@@ -1,13 +1,5 @@
 # Targets that a user can request by name: snakemake download, peaks, train, bundle, infer, evaluate, report. The
 # default target, rule all, is in the Snakefile.
-def bundles_to_make(wildcards):
-    """Return the bundle of each trained model. A model that was given as a bundle is not made again."""
-    if not TRAINED:
-        raise WorkflowError(
-            f"ERROR {CONFIG_FILE}: no model is trained here, so there is no bundle to make; {', '.join(GIVEN.values())} "
-            "is a bundle already"
-        )
-    return expand("results/models/{model}/{model}.scbind.zip", model=TRAINED)
 
 
 rule download:
