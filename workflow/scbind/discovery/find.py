@@ -22,10 +22,9 @@ KEPT = 3  # motifs that are kept, per TF
 FEWEST = 8  # bound windows, below which no motif is searched
 LIKE = 0.8  # correlation of the scores of two motifs over the windows, above which they are the same
 ENOUGH = 50  # sites of a motif that may replace a known one; with fewer, networks were worse for it
-RESAMPLED, SURE = (
-    200,
-    0.95,
-)  # bootstrap samples of the windows, and share of them in which a motif has to be better
+RESAMPLED = 200  # bootstrap samples of the windows
+SURE = 0.95  # share of them in which a motif has to be better
+LOWEST = -1.0  # score of a window in which no motif is seen, in cross-fitting
 CONSENSUS, WEAK = 1.0, 0.5  # log2 odds of a base that is written in upper and in lower case
 
 
@@ -170,8 +169,8 @@ def _search(bound: np.ndarray, unbound: np.ndarray) -> list[Refined]:
 
 
 def _cross_fit(windows: Sequences) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of bound and of unbound windows by the best motif of the other folds; 0 if these have none."""
-    bound, unbound = np.zeros(len(windows.bound)), np.zeros(len(windows.unbound))
+    """Scores of bound and of unbound windows by the best motif of the other folds; the lowest if these have none."""
+    bound, unbound = np.full(len(windows.bound), LOWEST), np.full(len(windows.unbound), LOWEST)
     for fold in range(FOLDS):
         here, there = windows.bound_fold == fold, windows.unbound_fold == fold
         motifs = _search(windows.bound[~here], windows.unbound[~there])
@@ -185,11 +184,13 @@ def _cross_fit(windows: Sequences) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _comparable(bound: np.ndarray, unbound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Scores of different matrices made comparable: minus the share of unbound windows that score as high."""
+    """Scores of different matrices made comparable: minus the share of unbound windows that score as high or higher."""
     if not len(unbound):
-        return np.zeros(len(bound)), np.zeros(0)
+        return np.full(len(bound), LOWEST), np.empty(0)
     ascending = np.sort(unbound)
-    return tuple(np.searchsorted(ascending, each, "left") / len(unbound) - 1 for each in (bound, unbound))
+    return tuple(
+        np.searchsorted(ascending, each, "left") / len(unbound) + LOWEST for each in (bound, unbound)
+    )
 
 
 def _others(tf: str, parts: Parts, own: dict[str, list[_Motif]]) -> list[_Motif]:
