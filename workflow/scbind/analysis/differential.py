@@ -94,6 +94,7 @@ def differential_tfs(
     else:
         say("differential TFs: there are no two groups of cells to compare, so the table is empty")
     write_table(output, table)
+    say(f"differential TFs: {len(table):,} rows")
 
 
 def _adjust(p_values: pd.Series) -> np.ndarray:

@@ -108,6 +108,9 @@ def motif_enrichment(
         table = _rank(table).join(means.marks, on="tf")
         table = table[table["own"] | (table["rank"] <= top_motifs)][COLUMNS]
     write_table(output, table)
+    say(
+        f"motif enrichment: {len(names)} motifs in the best windows of {len(pairs):,} pairs of TF and cell type"
+    )
 
 
 def hit_threshold(matrix: np.ndarray, p_value: float) -> float:

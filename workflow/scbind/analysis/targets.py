@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from scbind.analysis.typemeans import TypeMeans
 from scbind.core.errors import InputError
 from scbind.core.files import write_table
+from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
 
@@ -107,6 +108,7 @@ def tf_targets(
     table = table.join(means.marks, on="tf")
     table = table.sort_values(["cell_type", "tf", "rank"], kind="stable")
     write_table(output, table.reindex(columns=COLUMNS))
+    say(f"target genes: {len(table):,} rows")
 
 
 def potential_weights(

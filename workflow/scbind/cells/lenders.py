@@ -27,6 +27,7 @@ def sample_cells(embedding: str | Path, sample: str, output: str | Path) -> None
         raise InputError(embedding, f"has no cell of sample {sample} (only {known})", "embed its group again")
     with atomic(output) as path:
         cells[chosen].copy().write_h5ad(path)
+    say(f"{sample}: {int(chosen.sum()):,} cells of {len(chosen):,} in the embedding")
 
 
 def find_lenders(

@@ -77,6 +77,7 @@ def merge_depths(
     merged = stack_tables(tables, DEPTH_COLUMNS)
     write_table(output, merged)
     write_table(needed, fragments_needed(merged, int(Genome.open(reference).known_lengths().sum())))
+    say(f"{len(merged):,} rows of {merged['model'].nunique()} models and baselines over depths")
 
 
 def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:

@@ -15,6 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result, require
+from scbind.core.runlog import say
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.models.abstention import reliability_table
 from scbind.report.read import AGAIN
@@ -97,6 +98,7 @@ def write_card(
     )
     with atomic(output) as path:
         path.write_text(text, encoding="utf-8")
+    say(f"the card has {len(text.splitlines())} lines")
 
 
 def _facts(weights: Mapping | str | Path) -> Mapping:

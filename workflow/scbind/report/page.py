@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
 from scbind.core.files import atomic, read_result, write_table
+from scbind.core.runlog import say
 from scbind.report.cautions import Caution, cautions
 from scbind.report.explorer import described, explorer
 from scbind.report.origin import read_origin
@@ -136,6 +137,7 @@ def write_report(
         write_table(warnings, pd.DataFrame(found, columns=list(Caution._fields)))
     with atomic(output) as path:
         path.write_text(page, encoding="utf-8")
+    say(f"the report has {Path(output).stat().st_size / 1e6:.2f} MB and {len(found)} warnings")
 
 
 def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
