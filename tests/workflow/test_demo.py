@@ -206,7 +206,7 @@ def test_a_changed_setting_reruns_exactly_what_depends_on_it(demo, key, value, r
 def test_a_mappability_track_reruns_what_chooses_windows_and_what_follows(demo):
     (demo.folder / "map.bw").write_text("x")
     jobs = demo.jobs("--configfile", demo.edited("genome.mappability", "map.bw"))
-    first = {"prepare_mappability", "build_dataset", "choose_windows", "train_model"}
+    first = {"prepare_mappability", "build_dataset", "choose_windows", "find_motifs", "train_model"}
     first |= {"evaluate_baselines", "evaluate_oracle"}
     assert set(jobs) == first | AFTER_TRAINING | AFTER_WINDOWS | ALWAYS
 
