@@ -14,6 +14,7 @@ import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from scbind.core.scratch import began, machine, parent_of
 
@@ -36,6 +37,13 @@ def begin_run() -> None:
     """Make this process the main process of a run: the jobs that it starts find it in their environment."""
     pid = os.getpid()
     os.environ[VARIABLE] = f"{machine()}-{pid}-{began(pid)}"
+
+
+def share_package() -> None:
+    """Let Python in the processes that this one starts import this package, and not one that is installed elsewhere."""
+    own = str(Path(__file__).resolve().parents[2])
+    others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", own)]
+    os.environ["PYTHONPATH"] = os.pathsep.join([own, *others])
 
 
 def end_with_run() -> None:
