@@ -12,7 +12,6 @@ from scbind.discovery.find import (
     COLUMNS,
     FoundFiles,
     _own_motifs,
-    _resampled_auprc,
     auprc,
     consensus,
     find_motifs,
@@ -21,7 +20,9 @@ from scbind.discovery.refine import refine
 from scbind.discovery.words import BLANK, enriched_words
 from scbind.formats.genome import UNKNOWN
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
+from scbind.models.metrics import resampled_auprc
 from scipy.stats import pearsonr
+from sklearn.metrics import average_precision_score
 
 MOTIF = np.array(["ACGT".index(base) for base in "GGCGCCATTA"], dtype=np.uint8)
 
@@ -139,7 +140,10 @@ def test_a_bootstrap_sample_has_the_auprc_of_its_windows():
     bound, unbound = np.round(rng.normal(1, 1, 30), 1), np.round(rng.normal(0, 1, 80), 1)
     times = rng.multinomial(30, np.full(30, 1 / 30), 5), rng.multinomial(80, np.full(80, 1 / 80), 5)
     expected = [auprc(np.repeat(bound, a), np.repeat(unbound, b)) for a, b in zip(*times, strict=True)]
-    np.testing.assert_allclose(_resampled_auprc(bound, unbound, *times), expected)
+    truth, score = np.repeat([True, False], [30, 80]), np.append(bound, unbound)
+    found = resampled_auprc(truth, score, np.concatenate(times, axis=1))
+    np.testing.assert_allclose(found, expected)
+    np.testing.assert_allclose(auprc(bound, unbound), average_precision_score(truth, score))
 
 
 def test_consensus_and_empty_scores():

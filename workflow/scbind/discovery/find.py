@@ -16,6 +16,7 @@ from scbind.discovery.refine import Refined, refine
 from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, gather_windows
 from scbind.discovery.words import enriched_words
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
+from scbind.models.metrics import resampled_auprc
 
 SEEDS = 10  # words that are refined, per TF
 KEPT = 3  # motifs that are kept, per TF
@@ -194,7 +195,7 @@ def _comparable(bound: np.ndarray, unbound: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _others(tf: str, parts: Parts, own: dict[str, list[_Motif]]) -> list[_Motif]:
-    """The best motif of each other TF, with its scores in the windows of this one; best first."""
+    """The motifs of the other TFs, with their scores in the windows of this one; best first."""
     motifs = [motif for other, motifs in own.items() if other != tf for motif in motifs]
     bound, unbound = _windows(parts)
     if not motifs or not len(bound) or not len(unbound):
@@ -229,39 +230,25 @@ def _alike(motif: _Motif, other: _Motif) -> bool:
 
 def _is_better(motif: _Motif, other: _Motif, rng: np.random.Generator) -> bool:
     """Whether a motif has the higher AUPRC in nearly all bootstrap samples of the windows."""
-    times = [
-        rng.multinomial(n, np.full(n, 1 / n), RESAMPLED) for n in (len(other.bound), len(other.unbound)) if n
-    ]
-    if len(times) < 2:
+    n_bound, n_unbound = len(other.bound), len(other.unbound)
+    if not n_bound or not n_unbound:
         return False
-    a, b = (_resampled_auprc(each.bound, each.unbound, *times) for each in (motif, other))
+    drawn = [rng.multinomial(n, np.full(n, 1 / n), RESAMPLED) for n in (n_bound, n_unbound)]
+    times = np.concatenate(drawn, axis=1)
+    a, b = (resampled_auprc(*_truth_and_score(each.bound, each.unbound), times) for each in (motif, other))
     return (a > b).mean() >= SURE
-
-
-def _resampled_auprc(
-    bound: np.ndarray, unbound: np.ndarray, times_bound: np.ndarray, times_unbound: np.ndarray
-) -> np.ndarray:
-    """AUPRC as :func:`auprc`, of windows that count several times, int64 (samples, windows): float64 (samples,)."""
-    scores = -np.append(bound, unbound)
-    order = np.argsort(scores, kind="stable")
-    first = np.flatnonzero(np.diff(scores[order], prepend=-np.inf))  # equal scores are one threshold
-    is_bound = (order < len(bound))[None]
-    times = np.concatenate([times_bound, times_unbound], axis=1)[:, order]
-    gained = np.add.reduceat(times * is_bound, first, axis=1)
-    precision = np.cumsum(gained, axis=1) / np.maximum(
-        1, np.cumsum(np.add.reduceat(times, first, axis=1), axis=1)
-    )
-    return (gained * precision).sum(axis=1) / gained.sum(axis=1)
 
 
 def auprc(bound: np.ndarray, unbound: np.ndarray) -> float:
     """AUPRC (average precision) of scores of bound and of unbound windows; NaN without either."""
     if not len(bound) or not len(unbound):
         return np.nan
-    from sklearn.metrics import average_precision_score  # a second to import
+    truth, score = _truth_and_score(bound, unbound)
+    return float(resampled_auprc(truth, score, [np.ones(len(score))])[0])
 
-    truth = np.repeat([True, False], [len(bound), len(unbound)])
-    return float(average_precision_score(truth, np.append(bound, unbound)))
+
+def _truth_and_score(bound: np.ndarray, unbound: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    return np.repeat([True, False], [len(bound), len(unbound)]), np.append(bound, unbound)
 
 
 def _rank(motif: _Motif | Refined) -> float:

@@ -88,14 +88,41 @@ def sampling_error(
     spread = np.sqrt(1 - 1 / np.maximum(weight, 1))
     rng, found = np.random.default_rng(seed), []
     for _ in range(n):
-        changed = weight * (1 + spread * rng.choice([-1.0, 1.0], len(weight)))
-        positives = np.cumsum(changed * truth)[last]
-        if positives[-1] > 0:
-            counted = np.maximum(np.cumsum(changed)[last], positives)
-            gained = np.diff(positives, prepend=0.0)
-            shares = np.divide(positives, counted, out=np.zeros_like(counted), where=counted > 0)
-            found.append((gained * shares).sum() / positives[-1])
+        found.append(
+            _average_precision(truth, weight * (1 + spread * rng.choice([-1.0, 1.0], len(weight))), last)
+        )
+    found = [value for value in found if not np.isnan(value)]
     return float(np.std(found)) if len(found) > 1 else float("nan")
+
+
+def resampled_auprc(truth: np.ndarray, score: np.ndarray, weights: Iterable[np.ndarray]) -> np.ndarray:
+    """AUPRC (average precision) of the same windows under several weights: float64 (weights,).
+
+    ``truth`` and ``score`` are those of :func:`ranking_metrics`. Each of ``weights`` is (windows,), such as how often a
+    bootstrap sample has each window. NaN where no bound window has a weight. Windows are sorted once.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> truth, score = np.array([1, 0, 1, 0], bool), np.array([0.9, 0.8, 0.7, 0.1])
+    >>> resampled_auprc(truth, score, [np.ones(4), np.array([1, 0, 1, 0])]).round(3)
+    array([0.833, 1.   ])
+    """
+    order, last = _order(score)
+    return np.array(
+        [_average_precision(truth[order], np.asarray(each, float)[order], last) for each in weights]
+    )
+
+
+def _average_precision(truth: np.ndarray, weight: np.ndarray, last: np.ndarray) -> float:
+    """Average precision of sorted windows (:func:`_ranked`); NaN without a weighted positive."""
+    positives = np.cumsum(weight * truth)[last]
+    if not positives[-1] > 0:
+        return float("nan")
+    counted = np.maximum(np.cumsum(weight)[last], positives)
+    gained = np.diff(positives, prepend=0.0)
+    shares = np.divide(positives, counted, out=np.zeros_like(counted), where=counted > 0)
+    return float((gained * shares).sum() / positives[-1])
 
 
 def least_auprc(truth: np.ndarray, score: np.ndarray, weight: np.ndarray) -> float:
@@ -131,9 +158,14 @@ def _ranked(
     truth: np.ndarray, score: np.ndarray, weight: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Truth and weight (float64) sorted by decreasing score, and the index of the last window at each threshold."""
-    order = np.argsort(-score, kind="stable")
-    last = np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
+    order, last = _order(score)
     return truth[order], np.asarray(weight, dtype=float)[order], last
+
+
+def _order(score: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Windows by decreasing score, and the place of the last one at each threshold."""
+    order = np.argsort(-score, kind="stable")
+    return order, np.append(np.flatnonzero(np.diff(score[order])), len(score) - 1)
 
 
 def depth_that_keeps(log_depth: Sequence[float], auprc: Sequence[float], share: float) -> tuple[float, bool]:
