@@ -4,7 +4,8 @@ import itertools
 
 import numpy as np
 import pytest
-from scbind.report.style import NEUTRAL, PALETTE
+from scbind.formats.colours import PALETTE
+from scbind.report.style import NEUTRAL
 
 # Machado, Oliveira and Fernandes 2009, severity 1, on linear RGB.
 SIGHT = {

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
+from scbind.formats.colours import PALETTE, colours_of
 from scbind.report import cellplots, modelplots
-from scbind.report.style import PALETTE, as_png, colours_of, data_uri, save_png
+from scbind.report.style import as_png, data_uri, save_png
 
 TYPES = ["B", "T", "NK"]
 

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.analysis.activitytable import Activity
+from scbind.formats.colours import colours_of
 from scbind.report import sections
 from scbind.report import tables as report_tables
 from scbind.report.cautions import cautions
@@ -16,7 +17,7 @@ from scbind.report.models import evaluation
 from scbind.report.pack import unpack
 from scbind.report.page import _render
 from scbind.report.read import Inputs
-from scbind.report.style import DPI, MANY, colours_of
+from scbind.report.style import DPI, MANY
 from scbind.report.tables import join_names, within_budget
 
 TFS = [f"TF{number:03}" for number in range(300)]

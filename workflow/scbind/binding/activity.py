@@ -41,7 +41,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL
-from scbind.formats.celltable import read_passing_cells, type_order
+from scbind.formats.celltable import read_passing_cells, sort_by_type
 from scbind.formats.colours import type_colours
 from scbind.models.abstention import abstained, reliability_table
 
@@ -228,8 +228,7 @@ def activity_matrix(shards: list, cells, output, metrics=None, types: Sequence[s
     )
     obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = depth
-    order = type_order(obs)  # as in the binding store
-    obs, obsm = obs.iloc[order].copy(), {name: array[order] for name, array in obsm.items()}
+    obs, obsm, order = sort_by_type(obs, obsm)
     z, binding, votes = z[order], binding[order], votes[order]
     adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)

@@ -30,7 +30,7 @@ from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
-from scbind.formats.celltable import read_passing_cells, type_order
+from scbind.formats.celltable import read_passing_cells, sort_by_type
 from scbind.formats.genome import Genome
 from scbind.models.abstention import abstained, reliability_table
 
@@ -47,7 +47,7 @@ CODEC = Blosc("zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
 def merge_shards(shards: list, windows, cells, reference_dir, output, provenance: dict | None = None) -> None:
     """Write the binding of a sample as an AnnData zarr store. One column of chunks is in memory at a time.
 
-    * ``obs``: the passing cells with QC and type, sorted by type (:func:`scbind.formats.celltable.type_order`). This
+    * ``obs``: the passing cells with QC and type, sorted by type (:func:`scbind.formats.celltable.sort_by_type`). This
       order makes the store one seventh smaller than that of the shards.
     * ``var``: the windows (``chrom``, ``start``, ``end``, ``peak``, ``gc``; 0-based half-open).
     * ``layers[tf]``: uint8 codes (cells, windows). P = 1 - (1 - code / ``scale``)^2, with an error of at most
@@ -82,9 +82,8 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
         raise InputError(first.path, f"has {first.n_windows} windows, but {windows} has {len(chosen)}", AGAIN)
     obs, obsm = read_passing_cells(cells)
     obs["borrowed_depth"] = np.concatenate([s.array("depth") for s in opened])
-    order = type_order(obs)
+    obs, obsm, order = sort_by_type(obs, obsm)
     place = np.argsort(order)
-    obs, obsm = obs.iloc[order], {key: value[order] for key, value in obsm.items()}
     var = pd.DataFrame(
         {
             "chrom": pd.Categorical.from_codes(chosen.chrom.astype(int), categories=list(sizes.names)),

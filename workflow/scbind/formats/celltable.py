@@ -95,14 +95,18 @@ def read_passing_cells(path: str | Path) -> tuple[pd.DataFrame, dict[str, np.nda
     return obs, obsm
 
 
-def type_order(obs: pd.DataFrame) -> np.ndarray:
-    """Order of the cells in the files of a sample: by cell type, else as they are; int64 (cells,), of rows of ``obs``.
+def sort_by_type(
+    obs: pd.DataFrame, obsm: dict[str, np.ndarray]
+) -> tuple[pd.DataFrame, dict[str, np.ndarray], np.ndarray]:
+    """Put the cells into the order of the files of a sample: by cell type, else as they are.
 
-    Cells of a type are similar, so a matrix in this order packs better, and a type can be read without the others.
+    Returns ``obs`` and ``obsm`` in this order, and the order, int64 (cells,), of rows of what was given. Cells of a
+    type are similar, so a matrix in this order packs better, and a type can be read without the others.
     """
-    if "cell_type" not in obs:
-        return np.arange(len(obs))
-    return np.argsort(obs["cell_type"].astype(str).to_numpy(), kind="stable")
+    order = np.arange(len(obs))
+    if "cell_type" in obs:
+        order = np.argsort(obs["cell_type"].astype(str).to_numpy(), kind="stable")
+    return obs.iloc[order].copy(), {name: array[order] for name, array in obsm.items()}, order
 
 
 def passing_rows(path: str | Path) -> np.ndarray:

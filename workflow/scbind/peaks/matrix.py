@@ -15,7 +15,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.core.scratch import scratch_folder
-from scbind.formats.celltable import open_to_add, read_obs, read_passing_cells, type_order
+from scbind.formats.celltable import open_to_add, read_obs, read_passing_cells, sort_by_type
 from scbind.formats.colours import type_colours
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import place_names, read_bed
@@ -76,10 +76,9 @@ def peak_matrix(
     starts, ends = _global(table, sizes, peaks)
     passes = read_obs(cells, ["pass"])["pass"].to_numpy(dtype=bool)
     obs, obsm = read_passing_cells(cells)
-    order = type_order(obs)
+    obs, obsm, order = sort_by_type(obs, obsm)
     row = np.full(len(passes), -1, dtype=np.int64)  # of each barcode in the matrix
     row[np.flatnonzero(passes)[order]] = np.arange(len(order))
-    obs, obsm = obs.iloc[order].copy(), {name: array[order] for name, array in obsm.items()}
     signal = CellSignal.open(position, cell, len(row), sizes)
     with scratch_folder(output, "counts") as folder:
         parts = _count(signal, row, starts, ends, len(obs), insertions, folder)

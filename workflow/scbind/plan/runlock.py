@@ -32,7 +32,6 @@ class RunLock:
 
     def claim(self) -> list[str]:
         """Remove the locks of a run that has ended. Return their names; none if another run lives."""
-        removed = []
         with suppress(OSError):
             self.folder.mkdir(parents=True, exist_ok=True)
             self.handle = open(self.folder / FILE, "a+")  # noqa: SIM115  # held until this process ends
@@ -43,7 +42,7 @@ class RunLock:
         if self.handle:
             self.handle.close()
             self.handle = None
-        return removed
+        return []
 
     def note(self) -> None:
         """Note the locks that have come since :meth:`claim`. To be called when Snakemake has locked the folder."""

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster import hierarchy
 
-from scbind.report.style import MANY, NEUTRAL, PALETTE, colours_of, legend_outside, new_figure, styled
+from scbind.formats.colours import PALETTE, colours_of
+from scbind.report.style import MANY, NEUTRAL, legend_outside, new_figure, styled
 
 UNKNOWN_TYPE = "no type"
 QC_MEASURES = {  # column of the cell table: axis label, whether the axis is logarithmic

@@ -8,11 +8,12 @@ import numpy as np
 import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
+from scbind.formats.colours import colours_of
 from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
 from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
-from scbind.report.style import NEUTRAL, colours_of
+from scbind.report.style import NEUTRAL
 from scbind.report.tables import NAMES, join_names, number
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown

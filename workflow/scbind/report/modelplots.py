@@ -12,7 +12,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
-from scbind.report.style import NEUTRAL, colours_of, legend_outside, new_figure, styled
+from scbind.formats.colours import colours_of
+from scbind.report.style import NEUTRAL, legend_outside, new_figure, styled
 
 MARKERS = "osD^vP*Xh<>p"
 

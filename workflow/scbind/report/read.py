@@ -17,9 +17,10 @@ from scbind.core.errors import InputError
 from scbind.core.files import require
 from scbind.dataset.seen import trained_lines
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
+from scbind.formats.colours import colours_of
 from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.origin import Origin
-from scbind.report.style import DPI, as_png, colours_of, data_uri, save_png
+from scbind.report.style import DPI, as_png, data_uri, save_png
 from scbind.report.tables import join_names
 
 LIMITS = {  # parameter of the embedding that is a threshold: the measure that it applies to

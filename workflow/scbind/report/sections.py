@@ -6,12 +6,12 @@ import numpy as np
 import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
+from scbind.formats.colours import colours_of
 from scbind.report import cellplots
 from scbind.report.cells import pseudobulk, quality
 from scbind.report.choice import ROWS, spaced
 from scbind.report.models import evaluation, training, truth
 from scbind.report.read import Inputs
-from scbind.report.style import colours_of
 from scbind.report.tables import (
     MARKS,
     MOST_NAMES,

@@ -10,8 +10,6 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from scbind.core.files import atomic
-from scbind.formats.colours import PALETTE as PALETTE
-from scbind.formats.colours import colours_of as colours_of
 
 DPI = 144
 MANY = 16  # groups of a figure: with more, each has its name or number beside its cells
