@@ -1,4 +1,4 @@
-# make demo | demo-full | test | test-designs | test-reruns | lint | format | lock | docs | docs-reference | clean
+# make demo | demo-full | demo-cohort | test | test-designs | test-reruns | lint | format | lock | docs | docs-reference | clean
 # Use more cores: CORES=4 make demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -16,11 +16,12 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help env demo demo-full test test-designs test-reruns lint format lock docs docs-reference clean
+.PHONY: help env demo demo-full demo-cohort test test-designs test-reruns lint format lock docs docs-reference clean
 
 help:
 	@echo "make env     install scbind into .venv"
 	@echo "make demo    run the whole workflow on a small simulated atlas (the demo)"
+	@echo "make demo-cohort  analyse a simulated cohort of six donors with the demo's model"
 	@echo "make demo-full  the same, but score scfan on all test windows (takes about twice as long)"
 	@echo "make test    run all checks and tests"
 	@echo "make lint    run only the format and lint checks"
@@ -40,6 +41,10 @@ demo: env
 
 demo-full: env
 	snakemake --cores $(CORES) $(DEMO) config/demo/full.yaml
+	@echo "The report is in $(ROOT)/results/report.html"
+
+demo-cohort: env
+	snakemake --cores $(CORES) $(DEMO) config/demo/cohort.yaml
 	@echo "The report is in $(ROOT)/results/report.html"
 
 lint: env

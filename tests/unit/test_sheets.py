@@ -430,9 +430,10 @@ def test_a_misspelt_file_of_the_demo_is_found(project):
         {"genome": {"fasta": "resources/demo/genom.fa"}, "evaluate": {"truth": "resources/demo/truth"}}
     )
     with pytest.raises(
-        InputError, match="genom.fa: the demo makes no such file; did you mean resources/demo/genome.fa?"
+        InputError,
+        match="genom.fa: the simulation makes no such file; did you mean resources/demo/genome.fa?",
     ):
-        checks.check_demo(plan, demo_files())
+        checks.check_simulated(plan, {"resources/demo/": demo_files()})
 
 
 @pytest.mark.parametrize("packed", [False, True])

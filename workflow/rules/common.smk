@@ -13,6 +13,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import read_rows, rows_by
 from scbind.dataset.splitrules import parse_rule
 from scbind.demo.atlas import demo_files
+from scbind.demo.cohort import cohort_files
 from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import checks, settings, sheets
@@ -20,7 +21,7 @@ from scbind.plan.chromosomes import fasta_names
 from scbind.plan.cluster import check_slurm
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
-from scbind.plan.paths import DEMO_FOLDER
+from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
 from scbind.plan.pending import pending_line
 from scbind.plan.receipts import asked_for
 
@@ -43,7 +44,9 @@ def genome_names():
 
 try:
     PLAN = sheets.load_plan(settings.check_config(config, CONFIG_FILE), CONFIG_FILE)
-    checks.check_demo(PLAN, demo_files())
+    checks.check_simulated(
+        PLAN, {DEMO_FOLDER: demo_files(), COHORT_FOLDER: cohort_files(PLAN.config["cohort"]["donors"])}
+    )
     if workflow.is_main_process:  # not while a job runs
         checks.check_sizes(PLAN)
     GENOME_NAMES = genome_names()

@@ -17,3 +17,30 @@ rule simulate_demo:
         code=source_digest("demo.simulate", script="simulate_demo"),
     script:
         "../scripts/simulate_demo.py"
+
+
+# Simulates the cohort. It has the genome of the demo, so the demo's model serves it.
+rule simulate_cohort:
+    output:
+        [
+            f"resources/cohort/{name}"
+            for name in cohort_files(SETTINGS["cohort"]["donors"])
+            if not name.startswith("truth/")
+        ],
+        truth=directory("resources/cohort/truth"),
+    log:
+        "logs/simulate_cohort/cohort.log",
+    benchmark:
+        "logs/simulate_cohort/cohort.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=6000,
+        runtime=60,
+    params:
+        options=SETTINGS["cohort"],
+        seed=SETTINGS["demo"]["seed"],
+        chromosome_mb=SETTINGS["demo"]["chromosome_mb"],
+        code=source_digest("demo.simulate_cohort", script="simulate_cohort"),
+    script:
+        "../scripts/simulate_cohort.py"

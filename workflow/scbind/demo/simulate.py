@@ -6,31 +6,34 @@ More cells therefore change neither the genome nor the bulk data.
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pysam
 from scipy import sparse
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, table_text, write_bed, write_table
 from scbind.core.runlog import say
-from scbind.demo.atlas import ACTIVE, ASSAYED, DRIVERS, EVERYWHERE, LINES, SHARE, TFS, TYPES
-from scbind.demo.simulate_genome import SimulatedGenome, genes, simulate_genome
-from scbind.demo.simulate_motifs import Preference, true_preferences
+from scbind.demo.atlas import ASSAYED, LINES, SHARE, TYPES
+from scbind.demo.simulate_genome import SimulatedGenome
 from scbind.demo.simulate_reads import (
-    DUPLICATES,
     Library,
     bulk_library,
     cell_library,
-    element_levels,
     footprints,
     gc_share,
     tn5_weight,
 )
-from scbind.demo.simulate_sites import chip_peaks, find_sites, open_elements
+from scbind.demo.simulate_sites import chip_peaks
+from scbind.demo.world import (
+    activity_table,
+    random_streams,
+    simulate_world,
+    write_bgzip,
+    write_fragments,
+    write_truth,
+)
 
 BULK_FRAGMENTS = {"LINE_A": 400_000, "LINE_B": 250_000, "LINE_C": 400_000}
 GC_BIAS = {"LINE_A": 0.15, "LINE_B": 0.4, "LINE_C": 0.25, "cells": 0.25}
@@ -39,13 +42,6 @@ MIN_MB = 0.1  # a shorter chromosome has no room for its gaps, repeats and eleme
 POOR_PER_CELL = 1 / 8  # poor barcodes (low quality) per real cell
 DEPTH_SD = 0.45  # standard deviation of the natural logarithm of the fragments of a cell
 FRIP = 0.42  # mean fraction of the fragments of a cell that are drawn from open elements
-STREAMS = ("genome", "genes", "opening", "sites", "levels", "chip", "bulk", "cells", "duplicates", "barcodes")
-
-
-def activity_table() -> pd.DataFrame:
-    """Return which factors are active where: 0 or 1 (lines and cell types, factors)."""
-    rows = {name: [int(tf in EVERYWHERE or tf in active) for tf in TFS] for name, active in ACTIVE.items()}
-    return pd.DataFrame.from_dict(rows, orient="index", columns=TFS)
 
 
 def simulate(
@@ -88,28 +84,22 @@ def simulate(
         problem = f"{list(chromosome_mb)} is empty or has a chromosome shorter than {MIN_MB} Mb"
         raise InputError("chromosome_mb", problem, f"give chromosomes of {MIN_MB} Mb or more")
     outdir = Path(outdir)
-    rng = {name: np.random.default_rng([seed, number]) for number, name in enumerate(STREAMS)}
+    rng = random_streams(seed)
     activity = activity_table()
-    preferences = true_preferences()
-    lengths = [round(mb * 1e6) for mb in chromosome_mb]
-    genome = simulate_genome(rng["genome"], lengths, DRIVERS, preferences)
-    say(f"genome: {sum(lengths):,} bases, {len(genome.elements):,} elements")
-    openness = open_elements(rng["opening"], genome, activity)
-    sites = find_sites(rng["sites"], genome, preferences, openness, activity)
-    levels = element_levels(rng["levels"], genome, openness, sites)
-    say(f"sites: {len(sites):,}; {int(sites['bindable'].sum()):,} of them can be bound")
-    _write_reference(outdir, genome, genes(rng["genes"], genome, TFS))
+    world = simulate_world(rng, activity, chromosome_mb)
+    genome, sites, openness, levels = world.genome, world.sites, world.openness, world.levels
+    _write_reference(outdir, genome, world.genes)
     _write_chip(outdir, rng["chip"], genome, sites, openness)
-    _write_truth(outdir, genome, sites, openness, activity, preferences)
+    write_truth(outdir / "truth", world, activity)
 
     tn5, gc = tn5_weight(genome.codes), gc_share(genome.codes)
-    scale = sum(lengths) / (1e6 * sum(CHROMOSOMES_MB))
+    scale = sum(genome.lengths) / (1e6 * sum(CHROMOSOMES_MB))
     bulk_fragments = bulk_fragments or {line: round(n * scale) for line, n in BULK_FRAGMENTS.items()}
     for line in LINES:
         library = Library(genome, tn5, gc, GC_BIAS[line])
         level, mark = levels[line].to_numpy(), footprints(genome, sites, line)
         table = bulk_library(rng["bulk"], library, level, mark, bulk_fragments[line])
-        _write_fragments(outdir / f"bulk/{line}.fragments.tsv.gz", rng["duplicates"], genome, table, [line])
+        write_fragments(outdir / f"bulk/{line}.fragments.tsv.gz", rng["duplicates"], genome, table, [line])
         say(f"{line}: {len(table):,} fragments")
 
     cells = _cells(rng["barcodes"], n_cells, cell_fragments)
@@ -117,7 +107,7 @@ def simulate(
     marks = {name: footprints(genome, sites, name) for name in TYPES}
     table, is_open = cell_library(rng["cells"], library, cells, levels[TYPES], openness[TYPES], marks)
     barcodes = cells["barcode"].tolist()
-    _write_fragments(outdir / "sc/demo.fragments.tsv.gz", rng["duplicates"], genome, table, barcodes)
+    write_fragments(outdir / "sc/demo.fragments.tsv.gz", rng["duplicates"], genome, table, barcodes)
     cells["n_fragments"] = np.bincount(table["barcode"], minlength=len(cells))
     cells.loc[~cells["is_cell"], "cell_type"] = ""
     cells["is_cell"] = cells["is_cell"].astype(int)
@@ -184,54 +174,4 @@ def _write_chip(outdir: Path, rng, genome: SimulatedGenome, sites, openness: pd.
             strict, relaxed = chip_peaks(rng, genome, sites, openness[line], line, tf)
             for table, suffix in ((strict, ""), (relaxed, ".relaxed")):
                 text = table_text(table, header=False, float_format=None)
-                _write_bgzip(outdir / f"chip/{line}/{tf}{suffix}.narrowPeak.gz", text)
-
-
-def _write_truth(outdir: Path, genome, sites, openness, activity, preferences: dict[str, Preference]) -> None:
-    names = np.array(genome.names)
-    table = activity.rename_axis("name").reset_index()
-    table.insert(1, "kind", ["line" if name in LINES else "cell_type" for name in table["name"]])
-    write_table(outdir / "truth/activity.tsv", table, float_format=None)
-
-    elements = genome.elements
-    chrom, start = genome.locate(elements["start"].to_numpy())
-    bed = pd.DataFrame({"chrom": names[chrom], "start": start})
-    bed["end"] = start + elements["end"] - elements["start"]
-    bed["name"], bed["kind"] = elements["element"], elements["kind"]
-    bed["driver"] = elements["driver"].replace("", ".")
-    for name in openness.columns:
-        bed[f"open_{name}"] = openness[name].to_numpy().astype(int)
-    write_table(outdir / "truth/elements.bed", bed.rename(columns={"chrom": "#chrom"}), float_format=None)
-
-    table = sites.copy()
-    offset = genome.offsets[sites["chrom"]]
-    table["start"], table["end"] = sites["start"] - offset, sites["end"] - offset
-    table["chrom"] = names[sites["chrom"]]
-    table["strength"] = sites["strength"].round(4)
-    write_table(outdir / "truth/sites.tsv", table, float_format=None)
-    with atomic(outdir / "truth/motifs.npz") as scratch:
-        arrays = {tf: preference.probability for tf, preference in preferences.items()}
-        np.savez_compressed(scratch, **arrays)
-
-
-def _write_fragments(path: Path, rng, genome: SimulatedGenome, table, barcodes: list[str]) -> None:
-    """Write fragments with the columns of 10x (chrom, start, end, barcode, reads), bgzipped and indexed."""
-    table = pd.DataFrame(
-        {
-            "chrom": np.array(genome.names)[table["chrom"]],
-            "start": table["start"],
-            "end": table["end"],
-            "barcode": np.array(barcodes)[table["barcode"]],
-            "count": 1 + rng.poisson(DUPLICATES, len(table)),
-        }
-    )
-    _write_bgzip(path, table_text(table, header=False, float_format=None))
-    pysam.tabix_index(str(path), preset="bed", force=True)
-
-
-def _write_bgzip(path: Path, text: str) -> None:
-    """Write text as bgzip. It contains no time stamp, so the same text gives the same bytes."""
-    with atomic(path) as scratch, pysam.BGZFile(str(scratch), "w") as handle:
-        content = io.BytesIO(text.encode())
-        while block := content.read(1 << 20):
-            handle.write(block)
+                write_bgzip(outdir / f"chip/{line}/{tf}{suffix}.narrowPeak.gz", text)

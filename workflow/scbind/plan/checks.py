@@ -10,7 +10,6 @@ from scbind.core.errors import InputError
 from scbind.dataset.splitrules import parse_rule, refuse_overlaps
 from scbind.formats.bundlefile import check_widths, read_about
 from scbind.plan.inputs import Plan
-from scbind.plan.paths import DEMO_FOLDER
 from scbind.plan.receipts import receipt_of
 
 
@@ -55,18 +54,20 @@ def check_sizes(plan: Plan) -> None:
                 raise InputError(path, problem, "remove it, so that it is downloaded", row["place"])
 
 
-def check_demo(plan: Plan, made: Sequence[str]) -> None:
-    """Check that the files of the demo that the plan names are among those that it makes.
+def check_simulated(plan: Plan, made: dict[str, Sequence[str]]) -> None:
+    """Check that the simulated files that the plan names are among those that the workflow makes.
 
-    ``made``: their paths below ``resources/demo``. Raises :class:`InputError` for the first that is not.
+    ``made``: folder, such as ``resources/demo/``, to the paths below it. Raises :class:`InputError` for the first that
+    is not.
     """
-    known = {f"{DEMO_FOLDER}{name}" for name in made}
-    known |= {path.rpartition("/")[0] for path in known}
-    for path in plan.inputs():
-        if path.startswith(DEMO_FOLDER) and path.rstrip("/") not in known:
-            close = difflib.get_close_matches(path, known, n=1)
-            remedy = f"did you mean {close[0]}?" if close else "give a file of your own"
-            raise InputError(path, "the demo makes no such file", remedy)
+    for folder, names in made.items():
+        known = {f"{folder}{name}" for name in names}
+        known |= {path.rpartition("/")[0] for path in known}
+        for path in plan.inputs():
+            if path.startswith(folder) and path.rstrip("/") not in known:
+                close = difflib.get_close_matches(path, known, n=1)
+                remedy = f"did you mean {close[0]}?" if close else "give a file of your own"
+                raise InputError(path, "the simulation makes no such file", remedy)
 
 
 def check_models(plan: Plan, label: str) -> None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from scbind.core.errors import InputError, redacted
 
-DEMO_FOLDER = "resources/demo/"
+DEMO_FOLDER, COHORT_FOLDER = "resources/demo/", "resources/cohort/"
+SIMULATED = DEMO_FOLDER, COHORT_FOLDER  # folders of files that the workflow itself makes
 DATA_VARIABLE = "SCBIND_DATA"
 PLACEHOLDER = "path/to/"  # in the configuration that comes with scbind
 NOTHING = ("NA", "N/A", "None", "none", "null", "-", ".")  # written by some tools for an empty field
@@ -66,7 +67,7 @@ class Resolver:
             unknown = {"sha256": "", "md5": "", "size": None, "licence": ""}
             self.sources[name] = {"url": text, **unknown, "place": f"{file}, {where}"}
             return f"resources/{name}"
-        if text.startswith(DEMO_FOLDER):
+        if text.startswith(SIMULATED):
             return text
         text = os.path.expanduser(text)
         if not os.path.exists(text):
