@@ -12,13 +12,14 @@ import pandas as pd
 import pysam
 import pytest
 from scbind.core.errors import InputError
+from scbind.demo import atlas as atlas_design
 from scbind.demo import simulate as demo
-from scbind.demo import simulate_genome, simulate_motifs, simulate_reads, simulate_sites
+from scbind.demo import simulate_genome, simulate_motifs, simulate_reads, simulate_sites, world
 from scbind.demo.atlas import demo_files
 from scipy import sparse
 
 SMALL = {"n_cells": 50, "chromosome_mb": (0.2, 0.15), "cell_fragments": 300, "seed": 3}
-SMALL["bulk_fragments"] = dict.fromkeys(demo.LINES, 20_000)
+SMALL["bulk_fragments"] = dict.fromkeys(atlas_design.LINES, 20_000)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +96,7 @@ def test_elements_and_genes(atlas):
     steady = elements[elements["kind"].isin(simulate_genome.ALWAYS_OPEN)]
     assert (steady.filter(like="open_").to_numpy() == 1).all()
     counts = elements.loc[elements["kind"] == "enhancer", "driver"].value_counts()
-    assert set(counts.index) == set(demo.DRIVERS) and counts.max() - counts.min() <= 1
+    assert set(counts.index) == set(atlas_design.DRIVERS) and counts.max() - counts.min() <= 1
 
     names = ["chrom", "start", "end", "name", "score", "strand"]
     table = read(atlas, "genes.bed", header=None, names=names)
@@ -111,8 +112,8 @@ def test_elements_and_genes(atlas):
 def test_enhancers_open_with_their_driver():
     rng = np.random.default_rng(0)
     prefer = simulate_motifs.true_preferences()
-    genome = simulate_genome.simulate_genome(rng, [400_000, 400_000], demo.DRIVERS, prefer)
-    activity = demo.activity_table()
+    genome = simulate_genome.simulate_genome(rng, [400_000, 400_000], atlas_design.DRIVERS, prefer)
+    activity = world.activity_table()
     openness = simulate_sites.open_elements(rng, genome, activity)
     enhancers = (genome.elements["kind"] == "enhancer").to_numpy()
     driver = genome.elements["driver"].to_numpy()[enhancers]
@@ -131,13 +132,13 @@ def test_bound_means_bindable_open_and_active(atlas):
     assert (sites["chrom"].to_numpy() == at["#chrom"].to_numpy()).all()
     assert (sites["start"].to_numpy() >= at["start"].to_numpy()).all()
     assert (sites["end"].to_numpy() <= at["end"].to_numpy()).all()
-    for name in demo.LINES + demo.TYPES:
+    for name in atlas_design.LINES + atlas_design.TYPES:
         active = activity.loc[name, sites["tf"]].to_numpy().astype(int)
         expected = sites["bindable"].to_numpy() * at[f"open_{name}"].to_numpy() * active
         assert (sites[f"bound_{name}"].to_numpy() == expected).all()
     strong, weak = sites[sites["strength"] > 0.9], sites[sites["strength"] < 0.3]
     assert strong["bindable"].mean() > 0.9 and weak["bindable"].mean() < 0.35
-    assert set(sites["tf"]) == set(demo.TFS)
+    assert set(sites["tf"]) == set(atlas_design.TFS)
 
 
 def test_sites_carry_the_true_motif(atlas, preferences):
@@ -164,14 +165,14 @@ def test_score_by_hand():
 
 
 def test_true_preference_adds_flanks_and_partner(preferences):
-    assert list(preferences) == demo.TFS
+    assert list(preferences) == atlas_design.TFS
     for tf, preference in preferences.items():
         factor = preference.factor
         core = simulate_motifs.database_matrix(factor.matrix_id)
         assert np.allclose(preference.probability[preference.core], core)
         assert len(preference) == len(core) + len(factor.left) + len(factor.right)
         assert 3 <= len(factor.left) + len(factor.right) <= 5
-        assert factor.partner in {*demo.TFS, None} - {tf}
+        assert factor.partner in {*atlas_design.TFS, None} - {tf}
     conditional = [tf for tf, p in preferences.items() if p.factor.partner or p.factor.gc_context]
     assert 0.3 < len(conditional) / len(preferences) < 0.7
 
@@ -206,8 +207,8 @@ def test_unknown_matrix_is_refused():
 def test_chip_peaks_are_on_bound_sites(atlas):
     sites = read(atlas, "truth/sites.tsv")
     hits = total = found = bound_total = 0
-    for line in demo.LINES:
-        for tf in demo.ASSAYED[line]:
+    for line in atlas_design.LINES:
+        for tf in atlas_design.ASSAYED[line]:
             strict, relaxed = (
                 read(atlas, f"chip/{line}/{tf}{suffix}.narrowPeak.gz", header=None)
                 for suffix in ("", ".relaxed")
@@ -231,7 +232,7 @@ def test_chip_peaks_are_on_bound_sites(atlas):
 
 def test_fragments_are_sorted_indexed_and_inside(atlas):
     sizes = {name: len(text) for name, text in chromosomes(atlas).items()}
-    names = [f"bulk/{line}" for line in demo.LINES] + ["sc/demo"]
+    names = [f"bulk/{line}" for line in atlas_design.LINES] + ["sc/demo"]
     for name in names:
         table = fragments(atlas, f"{name}.fragments.tsv.gz")
         order = table.sort_values(["chrom", "start"], kind="stable").index
@@ -290,7 +291,7 @@ def test_cells_follow_the_truth_of_openness(atlas):
 
 def test_footprints_and_repeats_show(preferences):
     rng = np.random.default_rng(1)
-    genome = simulate_genome.simulate_genome(rng, [300_000], demo.DRIVERS, preferences)
+    genome = simulate_genome.simulate_genome(rng, [300_000], atlas_design.DRIVERS, preferences)
     library = simulate_reads.Library(
         genome, simulate_reads.tn5_weight(genome.codes), simulate_reads.gc_share(genome.codes), gc_bias=0.0
     )
@@ -313,18 +314,18 @@ def test_footprints_and_repeats_show(preferences):
 
 
 def test_design_of_lines_types_and_experiments():
-    activity = demo.activity_table()
+    activity = world.activity_table()
     assert not any(
-        (activity.loc[line] == activity.loc[name]).all() for line in demo.LINES for name in demo.TYPES
+        (activity.loc[line] == activity.loc[name]).all() for line in atlas_design.LINES for name in atlas_design.TYPES
     )
-    for first, second in combinations(demo.TYPES, 2):
+    for first, second in combinations(atlas_design.TYPES, 2):
         assert (activity.loc[first] != activity.loc[second]).sum() >= 2
-    trained = set(demo.ASSAYED["LINE_A"]) | set(demo.ASSAYED["LINE_B"])
-    assert trained == set(demo.TFS)
-    for line in demo.LINES:
+    trained = set(atlas_design.ASSAYED["LINE_A"]) | set(atlas_design.ASSAYED["LINE_B"])
+    assert trained == set(atlas_design.TFS)
+    for line in atlas_design.LINES:
         active = set(activity.columns[activity.loc[line] == 1])
-        assert set(demo.ASSAYED[line]) < active  # every line has an active factor that nobody assayed
-    assert sum(demo.SHARE.values()) == pytest.approx(1) and demo.SHARE["mast"] == 0.04
+        assert set(atlas_design.ASSAYED[line]) < active  # every line has an active factor that nobody assayed
+    assert sum(atlas_design.SHARE.values()) == pytest.approx(1) and atlas_design.SHARE["mast"] == 0.04
 
 
 def test_sheets_name_the_demo_files():
@@ -334,7 +335,7 @@ def test_sheets_name_the_demo_files():
     assert set(chip["path"]) | set(chip["relaxed"]) == {name for name in files if "/chip/" in name}
     for row in chip.itertuples():
         assert f"/{row.cell_line}/{row.tf}." in row.path
-    assert list(read(config, "tracks.tsv")["cell_line"]) == demo.LINES
+    assert list(read(config, "tracks.tsv")["cell_line"]) == atlas_design.LINES
     assert set(read(config, "tracks.tsv")["path"]) | set(read(config, "samples.tsv")["path"]) <= files
 
 
