@@ -316,7 +316,9 @@ def test_footprints_and_repeats_show(preferences):
 def test_design_of_lines_types_and_experiments():
     activity = world.activity_table()
     assert not any(
-        (activity.loc[line] == activity.loc[name]).all() for line in atlas_design.LINES for name in atlas_design.TYPES
+        (activity.loc[line] == activity.loc[name]).all()
+        for line in atlas_design.LINES
+        for name in atlas_design.TYPES
     )
     for first, second in combinations(atlas_design.TYPES, 2):
         assert (activity.loc[first] != activity.loc[second]).sum() >= 2
