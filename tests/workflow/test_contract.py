@@ -267,6 +267,7 @@ def test_the_snakefile_imports_only_light_modules():
         "evaluation.registry",
         "formats.typestatus",
         "demo.atlas",
+        "demo.cohort",
     }
 
 
@@ -338,6 +339,7 @@ SECTIONS = {
     "prepare_motifs": "motifs",
     "score_types": "evaluate",
     "simulate": "demo",
+    "simulate_cohort": "demo",
     "tf_targets": "analysis.targets",
 }
 
