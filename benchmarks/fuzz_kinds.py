@@ -190,7 +190,7 @@ def _fragments(inputs: Path, _: Path) -> None:
 
 
 def _counted(inputs: Path, out: Path) -> None:
-    outputs = [out / name for name in ("position.npy", "cell.npy", "barcodes.tsv")]
+    outputs = [out / name for name in ("position.npy", "cell.npy", "barcodes.tsv", "profile.tsv")]
     count_fragments(inputs / "f.tsv", inputs / "sizes", *outputs, min_fragments=2, genes=inputs / "genes.bed")
     position, cell = np.load(outputs[0]), np.load(outputs[1])
     table = pd.read_csv(

@@ -63,7 +63,7 @@ def measure(args: argparse.Namespace, folder: Path) -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     sizes = ChromSizes.read(sizes_path)
     n_lines = sum(len(frame) for frame in iter_fragments(path, sizes))
-    outputs = [folder / name for name in ("position.npy", "cell.npy", "barcodes.tsv")]
+    outputs = [folder / name for name in ("position.npy", "cell.npy", "barcodes.tsv", "profile.tsv")]
     ways: dict[str, Callable[[], object]] = {
         "zcat": lambda: subprocess.run(
             ["bash", "-c", 'zcat -- "$0" | wc -l', path], check=True, capture_output=True

@@ -108,7 +108,7 @@ def count(run: Run):
     yield
     for sample in run.shape.names:
         out = run.atlas / sample
-        files = *run.counted(sample).values(), out / "barcodes.tsv"
+        files = *run.counted(sample).values(), out / "barcodes.tsv", out / "profile.tsv"
         count_fragments(out / "fragments.tsv.gz", run.sizes, *files, min_fragments=100)
     return [path for sample in run.shape.names for path in run.counted(sample).values()]
 

@@ -33,7 +33,10 @@ def test_an_atlas_is_what_the_workflow_reads(benchmarks, tmp_path):
     assert len(read_bed(tmp_path / "a/elements.bed", sizes)) == 20 * shape.per_chromosome
     assert len(read_peaks(tmp_path / "a/elements.narrowPeak", sizes)) == 20 * shape.per_chromosome
     for sample in ("s1", "s2"):
-        out = [tmp_path / f"{sample}.{name}" for name in ("position.npy", "cell.npy", "barcodes.tsv")]
+        out = [
+            tmp_path / f"{sample}.{name}"
+            for name in ("position.npy", "cell.npy", "barcodes.tsv", "profile.tsv")
+        ]
         count_fragments(
             tmp_path / "a" / sample / "fragments.tsv.gz", reference / "chrom.sizes", *out, min_fragments=60
         )  # refuses what is not sorted or outside a chromosome

@@ -44,7 +44,7 @@ def random_fragments(tmp_path):
 
 
 def run(folder, fragments, sizes_path, min_fragments=1, **options):
-    outputs = folder / "position.npy", folder / "cell.npy", folder / "barcodes.tsv"
+    outputs = [folder / name for name in ("position.npy", "cell.npy", "barcodes.tsv", "profile.tsv")]
     count_fragments(fragments, sizes_path, *outputs, min_fragments, **options)
     return np.load(outputs[0]), np.load(outputs[1]), pd.read_csv(outputs[2], sep="\t")
 

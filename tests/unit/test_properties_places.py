@@ -180,7 +180,7 @@ def test_insertions_are_the_ends_of_the_fragments_of_cells(folder, rows, least):
     assume(cells)
     (folder / "sizes").write_text("".join(f"{name}\t{n}\n" for name, n in SIZES.as_dict().items()))
     (folder / "counted.tsv").write_text(fragments_text(rows, 5, [""] * len(rows), "\n"))
-    out = [folder / name for name in ("position.npy", "cell.npy", "barcodes.tsv")]
+    out = [folder / name for name in ("position.npy", "cell.npy", "barcodes.tsv", "profile.tsv")]
     count_fragments(folder / "counted.tsv", folder / "sizes", *out, min_fragments=least)
     offset = dict(zip(NAMES, SIZES.offsets.tolist(), strict=False))
     kept = [row for row in rows if row[3] in cells]

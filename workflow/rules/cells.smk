@@ -37,6 +37,7 @@ rule count_fragments:
         position="results/cells/{sample}/position.npy",
         cell="results/cells/{sample}/cell.npy",
         barcodes="results/cells/{sample}/barcodes.tsv",
+        profile="results/cells/{sample}/profile.tsv",
     log:
         "logs/count_fragments/{sample}.log",
     benchmark:
@@ -174,3 +175,26 @@ rule find_lenders:
         code=source_digest("cells.lenders", script="find_lenders"),
     script:
         "../scripts/find_lenders.py"
+
+
+# Quality measures of the samples, one row each, as MultiQC reads them.
+rule quality_table:
+    input:
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.samples),
+        profiles=per_sample("results/cells/{sample}/profile.tsv", PLAN.samples),
+    output:
+        table="results/cells/quality_mqc.tsv",
+    log:
+        "logs/quality_table/quality.log",
+    benchmark:
+        "logs/quality_table/quality.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=30,
+    params:
+        samples=list(PLAN.samples),
+        code=source_digest("cells.qualitytable", script="quality_table"),
+    script:
+        "../scripts/quality_table.py"

@@ -4,6 +4,7 @@ rule write_report:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
         cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
         lenders=per_sample("results/cells/{sample}/lenders.h5ad", PLAN.binding_samples),
+        profiles=per_sample("results/cells/{sample}/profile.tsv", PLAN.binding_samples),
         windows="results/binding/windows.npz",
         metrics=(
             "results/evaluation/metrics.tsv"
@@ -51,6 +52,7 @@ rule write_report:
         mem_mb=memory(4000, 1),
         runtime=60,
     params:
+        samples=PLAN.binding_samples,
         models=MODELS,
         tested=TESTED,
         applied_to={"genome": SETTINGS["genome"]["name"], "species": SETTINGS["genome"]["species"]},
@@ -62,3 +64,37 @@ rule write_report:
         code=source_digest("report.page", script="write_report"),
     script:
         "../scripts/write_report.py"
+
+
+# Opens the tracks of all cell types in IGV, or as a track hub in the browser of UCSC.
+rule write_browser:
+    input:
+        fasta=f"{REFERENCE}/genome.fa",
+        tracks=type_tracks(),
+        coverage=per_type("results/pseudobulk/{slug}/coverage.bw"),
+        peaks=per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
+        consensus="results/peaks/consensus.bed",
+        genes=optional(SETTINGS["genome"]["genes"]),
+        differential="results/analysis/differential_tfs.tsv",
+        sites=optional(SITE_TABLE),
+    output:
+        session="results/browser/igv_session.xml",
+        hub="results/browser/hub.txt",
+    log:
+        "logs/write_browser/browser.log",
+    benchmark:
+        "logs/write_browser/browser.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(1000),
+        runtime=30,
+    params:
+        genome=SETTINGS["genome"]["name"],
+        samples=PLAN.binding_samples if KEEP_SITES else [],
+        types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
+        slugs=lambda wildcards: [row["slug"] for row in pooled_types()],
+        files=key_states("genome/genes"),
+        code=source_digest("report.browser", script="write_browser"),
+    script:
+        "../scripts/write_browser.py"

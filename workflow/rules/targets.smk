@@ -50,5 +50,7 @@ rule evaluate:
 rule report:
     input:
         "results/report.html",
+        "results/browser/hub.txt",
+        "results/cells/quality_mqc.tsv",
         PROVENANCE,
     localrule: True

@@ -9,6 +9,7 @@ with logged(snakemake.log[0]):
         snakemake.output.position,
         snakemake.output.cell,
         snakemake.output.barcodes,
+        snakemake.output.profile,
         min_fragments=snakemake.params.min_fragments,
         barcodes=snakemake.input.barcodes or None,
         genes=snakemake.input.genes or None,

@@ -23,6 +23,7 @@ with logged(snakemake.log[0]):
         activity=given.activity,
         cells=given.cells,
         lenders=given.lenders,
+        profiles=dict(zip(snakemake.params.samples, given.profiles, strict=True)),
         windows=given.windows,
         tables={name: given[name] for name in names if given[name]} | truth,
         curves=dict(zip([*snakemake.params.tested, *snakemake.params.baselines], curves, strict=True)),

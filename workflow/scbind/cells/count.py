@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.cells.columns import COLUMNS
+from scbind.cells.profiles import Lengths, profile_table, tss_profile
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
@@ -39,6 +40,7 @@ def count_fragments(
     position_out: str | Path,
     cell_out: str | Path,
     barcodes_out: str | Path,
+    profile_out: str | Path,
     min_fragments: int,
     barcodes: str | Path | None = None,
     genes: str | Path | None = None,
@@ -65,6 +67,9 @@ def count_fragments(
         * ``nucleosome_signal``: number of fragments of 147 to 293 bp divided by number of those below 147 bp (Signac,
           Stuart et al. 2021); ``inf`` if there are none of the latter.
         * ``tss_enrichment``: see :func:`tss_enrichment`; empty without ``genes``.
+    profile_out
+        TSV of two curves (:func:`scbind.cells.profiles.profile_table`): the lengths of all fragments, barcodes that
+        are no cells included, and the insertions of the cells around start sites.
     min_fragments
         A barcode is a cell if it has at least this many unique fragments. Not used with ``barcodes``.
     barcodes
@@ -91,7 +96,8 @@ def count_fragments(
     allowed = None if barcodes is None else read_barcodes(barcodes)
     sites = None if genes is None else start_sites(genes, sizes)
     with scratch_folder(position_out, "spill") as folder:
-        table = _spill(fragments, sizes, folder)
+        lengths = Lengths()
+        table = _spill(fragments, sizes, folder, lengths)
         cells = _choose(table, fragments, min_fragments, barcodes, allowed, sample)
         row = np.full(len(table), LARGEST, dtype=np.uint32)
         row[cells.index] = np.arange(len(cells))
@@ -100,13 +106,16 @@ def count_fragments(
             atomic(position_out) as position_path,
             atomic(cell_out) as cell_path,
             atomic(barcodes_out) as table_path,
+            atomic(profile_out) as profile_path,
         ):
             _assemble(folder, sizes, row, n_insertions, position_path, cell_path)
-            cells = _quality(cells)
+            cells, profile = _quality(cells), None
             if sites is not None:
                 signal = CellSignal.open(position_path, cell_path, len(cells), sizes)
                 cells["tss_enrichment"] = tss_enrichment(signal, sites)
+                profile = tss_profile(signal, sites)
             write_table(table_path, cells[COLUMNS])
+            write_table(profile_path, profile_table(lengths, profile))
     median = int(cells["n_fragments"].median())
     say(f"{fragments}: {len(cells)} cells of {len(table)} barcodes, median {median} fragments per cell")
 
@@ -149,7 +158,7 @@ def tss_enrichment(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
     return 2 * (centre / TSS_CENTRE) / np.maximum(flanks / TSS_NORM, TSS_FLOOR)
 
 
-def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFrame:
+def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path, lengths: Lengths) -> pd.DataFrame:
     """Write sorted keys (global position << 32 | barcode code) per chromosome. Return the counts per barcode.
 
     Codes are in the order in which barcodes first occur. The keys of a chromosome are sorted for any chunk size: starts
@@ -164,6 +173,7 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path) -> pd.DataFra
         chrom = chunk["chrom"].cat.codes.to_numpy().astype(np.int64)
         start, end = chunk["start"].to_numpy(), chunk["end"].to_numpy()
         length = end - start
+        lengths.add(length)
         sums = np.pad(sums, ((0, 0), (0, len(codes) - sums.shape[1])))
         short = length < NUCLEOSOME
         mono = ~short & (length < 2 * NUCLEOSOME)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from scbind.formats.typestatus import STATUSES
 from scbind.report import cellplots
+from scbind.report.librarycurves import library_curves
 from scbind.report.read import Inputs
 from scbind.report.tables import Section, html_table
 
@@ -59,6 +60,16 @@ def quality(inputs: Inputs) -> Section | None:
             figure = cellplots.tss_against_fragments(obs, inputs.limits)
             caption = "TSS enrichment against unique fragments. The darker, the more cells. Dashed lines: thresholds."
             section.figures.append(inputs.draw("tss_fragments", figure, caption))
+    if inputs.profiles is not None:
+        known = set(inputs.profiles["sample"])
+        drawn = [name for name in cellplots.quality_samples(obs) if name in known]
+        caption = (
+            "Left: lengths of all fragments. A good library has a peak below 147 bp (between nucleosomes) and one near "
+            "200 bp (one nucleosome). Right: insertions of the cells around start sites of genes, relative to the ends "
+            "of the curve."
+        )
+        figure = library_curves(inputs.profiles, drawn)
+        section.figures.append(inputs.draw("library_curves", figure, caption))
     if inputs.borrowed is not None:
         figure = cellplots.borrowing(*inputs.borrowed)
         caption = (

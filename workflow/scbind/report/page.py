@@ -16,6 +16,7 @@ from scbind.core.files import atomic, read_result, write_table
 from scbind.core.runlog import say
 from scbind.report.cautions import Caution, cautions
 from scbind.report.explorer import described, explorer
+from scbind.report.librarycurves import read_library_curves
 from scbind.report.origin import read_origin
 from scbind.report.read import (
     AGAIN,
@@ -49,6 +50,8 @@ class ReportFiles:
         ``results/cells/{sample}/cells.h5ad`` of the same samples.
     lenders
         ``lenders.h5ad`` beside them.
+    profiles
+        Sample to its ``profile.tsv``.
     windows
         ``results/binding/windows.npz``. Only the number of windows is used.
     tables
@@ -86,6 +89,7 @@ class ReportFiles:
     activity: Sequence[str | Path]
     cells: Sequence[str | Path] = ()
     lenders: Sequence[str | Path] = ()
+    profiles: Mapping[str, str | Path] = field(default_factory=dict)
     windows: str | Path | None = None
     tables: Mapping[str, str | Path] = field(default_factory=dict)
     curves: Mapping[str, str | Path] = field(default_factory=dict)
@@ -167,6 +171,7 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         }
         | read_model_facts(files.weights),
         frames=read_frames(files.tracks),
+        profiles=read_library_curves(files.profiles),
         target=files.target,
     )
 

@@ -71,6 +71,8 @@ class Inputs:
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
     frames
         Cell line to the Tn5 shift of its input files, as its ``track.json`` says.
+    profiles
+        Curves of the libraries, see :func:`scbind.report.librarycurves.read_library_curves`.
     """
 
     data: Activity
@@ -91,6 +93,7 @@ class Inputs:
     about: dict[str, str] = field(default_factory=dict)
     target: float | None = None
     frames: dict[str, list[str]] = field(default_factory=dict)
+    profiles: pd.DataFrame | None = None
 
     @property
     def simulated(self) -> bool:

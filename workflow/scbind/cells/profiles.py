@@ -1,0 +1,60 @@
+"""Two curves that show the quality of a library: lengths of fragments, and insertions around start sites."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from scbind.formats.signal import CellSignal, window_blocks
+
+LONGEST = 1_000  # bp; longer fragments are counted as this long
+REACH, BIN = 2_000, 20  # bp around a start site, and bp per value of the curve
+BACKGROUND = 100  # bp at either end of the curve, whose mean is 1 (ENCODE, ArchR)
+BLOCK = 2_000  # start sites counted at once
+COLUMNS = ["curve", "position", "value"]
+
+
+class Lengths:
+    """Counts fragments by length while they are read.
+
+    Attributes
+    ----------
+    counts
+        int64 (``LONGEST`` + 1,): number of fragments of each length in bp. The last one includes longer fragments.
+    """
+
+    def __init__(self) -> None:
+        self.counts = np.zeros(LONGEST + 1, dtype=np.int64)
+
+    def add(self, length: np.ndarray) -> None:
+        """Add fragments of these lengths in bp, int64 (fragments,)."""
+        self.counts += np.bincount(np.minimum(length, LONGEST), minlength=LONGEST + 1)
+
+
+def tss_profile(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
+    """Return the insertions of all cells around start sites: float64 (2 * ``REACH`` / ``BIN``,).
+
+    The mean of the outer ``BACKGROUND`` bp on either side is 1. All values are NaN if there is no insertion there. The
+    direction of the genes is not used, so the curve is the mean of both. ``sites`` are global 0-based positions, int64
+    (sites,), at least ``REACH`` from the ends of their chromosomes.
+    """
+    bins = 2 * REACH // BIN
+    total = np.zeros(bins)
+    for part in window_blocks(len(sites), BLOCK):
+        counts = signal.counts(sites[part] - REACH, 2 * REACH, BIN).sum(axis=0).A1
+        total += counts.reshape(-1, bins).sum(axis=0)
+    ends = BACKGROUND // BIN
+    background = (total[:ends].mean() + total[-ends:].mean()) / 2
+    return total / background if background > 0 else np.full(bins, np.nan)
+
+
+def profile_table(lengths: Lengths, tss: np.ndarray | None) -> pd.DataFrame:
+    """Return both curves as one table: ``curve`` (``length`` or ``tss``), ``position`` (bp) and ``value``.
+
+    A position of ``tss`` is the centre of a bin, relative to the start site. Without start sites it has no rows.
+    """
+    tables = [pd.DataFrame({"curve": "length", "position": np.arange(LONGEST + 1), "value": lengths.counts})]
+    if tss is not None:
+        centre = np.arange(len(tss)) * BIN - REACH + BIN // 2
+        tables.append(pd.DataFrame({"curve": "tss", "position": centre, "value": tss}))
+    return pd.concat(tables, ignore_index=True)[COLUMNS]
