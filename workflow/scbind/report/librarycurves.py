@@ -52,5 +52,7 @@ def library_curves(profiles: pd.DataFrame, samples: list[str]) -> Figure:
         axis.set_axisbelow(True)
         if curve == "length":
             axis.set_xlim(0, LONGEST)
+        else:
+            axis.set_xticks(range(-2000, 2001, 1000))
     legend_outside(axes[-1], columns=-(-len(samples) // LEGEND_ROWS))
     return figure
