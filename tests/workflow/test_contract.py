@@ -330,6 +330,8 @@ SECTIONS = {
     "bam_to_fragments": "cells",
     "build_dataset": "dataset",
     "cell_type_tracks": "infer",
+    "chromvar_deviations": "evaluate",
+    "compare_activity": "evaluate",
     "differential_tfs": "analysis",
     "evaluate_baselines": "evaluate",
     "evaluate_depth": "evaluate",

@@ -156,6 +156,7 @@ rule score_types:
         truth=optional(SETTINGS["evaluate"]["truth"]),
         activity=f"results/activity/{TRUTH_SAMPLE}.h5ad",
         cells=f"results/cells/{TRUTH_SAMPLE}/cells.h5ad",
+        chromvar=optional(f"results/evaluation/chromvar/{TRUTH_SAMPLE}.h5ad" if ACTIVITY_TABLE else None),
     output:
         table="results/evaluation/types.tsv",
     log:
@@ -173,3 +174,52 @@ rule score_types:
         code=source_digest("demo.truth", script="score_types"),
     script:
         "../scripts/score_types.py"
+
+
+# chromVAR on the same cells, which TF activity is compared with. It uses motif matches and counts in peaks, and no network.
+rule chromvar:
+    input:
+        REFERENCE_FILES,
+        peaks="results/cells/{sample}/peaks.h5ad",
+        lenders="results/cells/{sample}/lenders.h5ad",
+        motifs=CELL_MOTIFS,
+    output:
+        deviations="results/evaluation/chromvar/{sample}.h5ad",
+    log:
+        "logs/chromvar/{sample}.log",
+    benchmark:
+        "logs/chromvar/{sample}.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        reference=subpath(input[0], parent=True),
+        seed=lookup("evaluate/seed", within=SETTINGS),
+        code=source_digest("analysis.chromvar", script="chromvar"),
+    script:
+        "../scripts/chromvar.py"
+
+
+rule compare_activity:
+    input:
+        activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        chromvar=per_sample("results/evaluation/chromvar/{sample}.h5ad", PLAN.binding_samples),
+    output:
+        table="results/evaluation/activity.tsv",
+    log:
+        "logs/compare_activity/activity.log",
+    benchmark:
+        "logs/compare_activity/activity.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000, 4),
+        runtime=60,
+    params:
+        samples=PLAN.binding_samples,
+        seed=lookup("evaluate/seed", within=SETTINGS),
+        code=source_digest("analysis.activitymethods", script="compare_activity"),
+    script:
+        "../scripts/compare_activity.py"

@@ -89,6 +89,8 @@ ORACLE = [registry.ORACLE] if SETTINGS["evaluate"]["truth"] and HAS_DATASET else
 PUBLISHED = [SETTINGS["evaluate"]["published"]] if SETTINGS["evaluate"]["published"] and HAS_DATASET else []
 TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] and KEEP_SITES else None
 PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] else None
+# chromVAR on the same cells, if evaluate.chromvar asks for it.
+ACTIVITY_TABLE = "results/evaluation/activity.tsv" if SETTINGS["evaluate"]["chromvar"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 SITE_TABLE = "results/analysis/best_sites.tsv" if KEEP_SITES else None
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")

@@ -43,6 +43,7 @@ rule evaluate:
     input:
         ["results/evaluation/metrics.tsv", "results/evaluation/depth.tsv"] if HAS_DATASET else [],
         expand("results/models/{model}/card.md", model=MODELS),
+        optional(ACTIVITY_TABLE),
         TRUTH_TABLES,
     localrule: True
 

@@ -9,4 +9,5 @@ with logged(snakemake.log[0]):
         snakemake.input.truth,
         snakemake.output.table,
         seed=snakemake.params.seed,
+        chromvar=snakemake.input.chromvar or None,
     )

@@ -9,6 +9,7 @@ with logged(snakemake.log[0]):
     names = (
         "metrics",
         "depth",
+        "methods",
         "needed",
         "differential",
         "populations",

@@ -16,6 +16,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
+from scbind.analysis.activitymethods import CHROMVAR
 from scbind.analysis.activitytable import abstained_tfs
 from scbind.analysis.grouping import group_cells
 from scbind.analysis.populations import MIN_TFS
@@ -294,7 +295,7 @@ def _mean_precision(events: np.ndarray, score: np.ndarray) -> dict:
     }
 
 
-def score_types(activity, cells, truth, output, seed: int = 0) -> None:
+def score_types(activity, cells, truth, output, seed: int = 0, chromvar=None) -> None:
     """Write ``types.tsv`` (quantity, name, value): cell types and TF activity against the truth.
 
     * ``ari``: adjusted Rand index between the true types and three groupings: ``cell_type`` (from ``cells.h5ad``),
@@ -307,7 +308,8 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
     * ``rarest_cells``: number of cells of the rarest type. ``name`` is that type.
     * ``activity_auroc``, ``scfan_auroc``: per TF, how well the activity z (or the vote) separates the cells of types
       in which the TF is active from the other cells. Only TFs that are active in some types but not in all have rows.
-      ``mean`` is the mean over these TFs.
+      ``mean`` is the mean over these TFs. With ``chromvar`` (:func:`scbind.analysis.chromvar.chromvar_deviations`),
+      there are also ``chromvar_auroc`` and ``chromvar_borrowed_auroc``, of the TFs that it has.
 
     Raises :class:`InputError` if a file is missing or damaged, or if no cell is a cell of the truth.
     """
@@ -336,11 +338,17 @@ def score_types(activity, cells, truth, output, seed: int = 0) -> None:
             ("rarest_precision", name, precision),
         ]
     active = known.table("activity.tsv", {"name"}).set_index("name")
-    for quantity, values in (("activity_auroc", adata.X), ("scfan_auroc", votes)):
-        scores = {}
-        for column, tf in enumerate(adata.var_names):
+    tables = {"activity": pd.DataFrame(adata.X, columns=adata.var_names)}
+    tables["scfan"] = pd.DataFrame(votes, columns=adata.var_names)
+    if chromvar is not None:
+        other = read_whole(chromvar, CHROMVAR)[adata.obs_names]
+        tables["chromvar"] = pd.DataFrame(other.X, columns=other.var_names)
+        tables["chromvar_borrowed"] = pd.DataFrame(other.layers["borrowed"], columns=other.var_names)
+    for name, table in tables.items():
+        quantity, scores = f"{name}_auroc", {}
+        for tf in table.columns[np.isfinite(table).all()]:
             if tf in active.columns and active.loc[np.unique(true), tf].nunique() > 1:
-                scores[tf] = roc_auc_score(active.loc[true, tf].to_numpy(), values[:, column])
+                scores[tf] = roc_auc_score(active.loc[true, tf].to_numpy(), table[tf])
         if scores:
             rows += [(quantity, tf, value) for tf, value in scores.items()]
             rows.append((quantity, "mean", np.mean(list(scores.values()))))

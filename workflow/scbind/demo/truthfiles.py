@@ -20,7 +20,7 @@ class Truth:
     def __init__(self, folder):
         self.folder = Path(folder)
         cells = self.table("cells.tsv", {"barcode", "cell_type", "is_cell"})
-        cells["row"] = np.arange(len(cells))
+        cells["row"] = np.cumsum(cells["is_cell"] == 1) - 1  # poor barcodes have no row in open.npz
         self.cells = cells[cells.is_cell == 1].set_index("barcode")
 
     def table(self, name: str, columns: set) -> pd.DataFrame:

@@ -56,9 +56,9 @@ class ReportFiles:
         ``results/binding/windows.npz``. Only the number of windows is used.
     tables
         Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
-        (``fragments_needed.tsv``), and, if the truth is known, ``truth_cells`` (``cells.tsv``) and ``truth_types``
-        (``types.tsv``). From ``results/analysis``: ``differential``, ``populations``, ``population_cells``,
-        ``targets``, ``motifs``.
+        (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), and, if the truth is known, ``truth_cells``
+        (``cells.tsv``) and ``truth_types`` (``types.tsv``). From ``results/analysis``: ``differential``,
+        ``populations``, ``population_cells``, ``targets``, ``motifs``.
     curves
         Name of a model or baseline to its ``curves.npz``.
     training

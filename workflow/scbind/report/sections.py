@@ -10,6 +10,7 @@ from scbind.formats.colours import colours_of
 from scbind.report import cellplots
 from scbind.report.cells import pseudobulk, quality
 from scbind.report.choice import ROWS, spaced
+from scbind.report.methods import methods
 from scbind.report.models import evaluation, training, truth
 from scbind.report.read import Inputs
 from scbind.report.tables import (
@@ -404,7 +405,7 @@ PARTS = (
         CELLS,
         (summary, quality, embedding, activities, differential, populations, targets, motifs, pseudobulk),
     ),
-    (TRUST, (truth, evaluation, training, reading)),
+    (TRUST, (truth, methods, evaluation, training, reading)),
     (ORIGIN, (provenance,)),
 )
 SECTIONS = tuple(make for _, makers in PARTS for make in makers)

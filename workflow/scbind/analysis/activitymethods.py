@@ -1,0 +1,127 @@
+"""TF activity of scbind beside that of other methods, in the same cells: what the values say about types and depth."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from sklearn.metrics import adjusted_rand_score, silhouette_score
+
+from scbind.analysis.activitytable import abstained_tfs
+from scbind.analysis.grouping import group_cells
+from scbind.core.errors import InputError
+from scbind.core.files import write_table
+from scbind.core.runlog import say
+from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
+
+COLUMNS = ["sample", "method", "n_cells", "n_tfs", "silhouette", "ari", "depth_correlation"]
+MOST_CELLS = 5_000  # of which the silhouette is computed
+FEWEST_CELLS, FEWEST_TFS = 10, 2  # below these there is nothing to compare
+CHROMVAR = "the chromvar rule"
+
+
+def compare_activity(
+    samples: Sequence[str],
+    activity: Sequence[str | Path],
+    chromvar: Sequence[str | Path],
+    output: str | Path,
+    seed: int = 0,
+) -> None:
+    """Write ``activity.tsv``: TF activity by several methods, on the same cells and TFs of each sample.
+
+    The methods are scbind, the vote of scFAN, and chromVAR without and with borrowed insertions.
+
+    Columns: ``sample, method, n_cells, n_tfs``; ``silhouette``, the mean silhouette of the cell types in the
+    standardised values; ``ari``, the adjusted Rand index of Leiden clusters of the values with the cell types; and
+    ``depth_correlation``, the median over TFs of the absolute rank correlation with the fragments of the cell, within
+    cell types (the median over them), so that types of different depth do not count. A field is empty if there is only
+    one type.
+
+    Parameters
+    ----------
+    samples, activity, chromvar
+        Names of the samples, and ``results/activity/{sample}.h5ad`` and
+        ``results/evaluation/chromvar/{sample}.h5ad`` of each.
+    output
+        The table to write.
+    seed
+        Of the clusters.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or those of a sample have other cells.
+
+    Notes
+    -----
+    TFs on which scbind abstains, or for which a method has no value in a cell, are left out of all methods. Cell types
+    that were found from accessibility are not independent of accessibility. Given labels (column ``labels`` of the
+    samples) are.
+    """
+    rows = []
+    for name, ours, theirs in zip(samples, activity, chromvar, strict=True):
+        data = read_whole(ours, ACTIVITY)
+        types = cell_types_of(data.obs, ours)
+        values = common_values(data, ours, theirs)
+        for method, table in values.items():
+            facts = {"sample": name, "method": method, "n_cells": len(table), "n_tfs": table.shape[1]}
+            rows.append(facts | _figures(table.to_numpy(), types.to_numpy(), data.obs["n_fragments"], seed))
+    write_table(output, pd.DataFrame(rows, columns=COLUMNS))
+    say(f"TF activity of {len(samples)} samples beside chromVAR and the vote of scFAN")
+
+
+def common_values(data, path: str | Path, chromvar: str | Path) -> Mapping[str, pd.DataFrame]:
+    """Return method -> its values, cells x TFs, of the TFs that all methods have.
+
+    ``data`` is the activity file at ``path``. Raises :class:`InputError` if the two files have other cells.
+    """
+    other = read_whole(chromvar, CHROMVAR)
+    if not other.obs_names.equals(data.obs_names):
+        raise InputError(chromvar, f"its cells are not those of {path}", "compute the deviations again")
+    tables = {
+        "scbind": pd.DataFrame(data.X, index=data.obs_names, columns=data.var_names),
+        "scfan_vote": pd.DataFrame(data.layers["scfan_score"], index=data.obs_names, columns=data.var_names),
+        "chromvar": pd.DataFrame(other.X, index=other.obs_names, columns=other.var_names),
+        "chromvar_borrowed": pd.DataFrame(
+            other.layers["borrowed"], index=other.obs_names, columns=other.var_names
+        ),
+    }
+    kept = data.var_names[~abstained_tfs(data.var)].intersection(other.var_names, sort=False)
+    kept = [tf for tf in kept if all(np.isfinite(table[tf]).all() for table in tables.values())]
+    return {name: table[kept].astype(np.float64) for name, table in tables.items()}
+
+
+def _figures(values: np.ndarray, types: np.ndarray, fragments: pd.Series, seed: int) -> dict:
+    """Figures of one method: values (cells, TFs), types with missing ones (cells,)."""
+    known = pd.notna(types)
+    names, depth = types[known].astype(str), fragments.to_numpy(dtype=np.float64)[known]
+    values = values[known]
+    if len(values) < FEWEST_CELLS or values.shape[1] < FEWEST_TFS:
+        return {}
+    spread = values.std(axis=0)
+    scaled = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1)
+    found = {"depth_correlation": _depth_correlation(values, names, depth)}
+    if len(set(names)) > 1:
+        chosen = np.random.default_rng(seed).permutation(len(names))[:MOST_CELLS]
+        if 1 < len(set(names[chosen])) < len(chosen):
+            found["silhouette"] = float(silhouette_score(scaled[chosen], names[chosen]))
+        found["ari"] = float(adjusted_rand_score(names, group_cells(scaled, seed)[0]))
+    return found
+
+
+def _depth_correlation(values: np.ndarray, names: np.ndarray, depth: np.ndarray) -> float:
+    """Median over TFs and types of the absolute rank correlation with depth; NaN if no type has enough cells."""
+    each = []
+    for name in np.unique(names):
+        here = names == name
+        if here.sum() < FEWEST_CELLS or np.ptp(depth[here]) == 0:
+            continue
+        each += [
+            abs(stats.spearmanr(column, depth[here]).statistic)
+            for column in values[here].T
+            if np.ptp(column) > 0
+        ]
+    return float(np.median(each)) if each else float("nan")

@@ -1,0 +1,13 @@
+from scbind.core.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.analysis.activitymethods import compare_activity
+
+    given = snakemake.input
+    compare_activity(
+        snakemake.params.samples,
+        given.activity,
+        given.chromvar,
+        snakemake.output.table,
+        seed=snakemake.params.seed,
+    )
