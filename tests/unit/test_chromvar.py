@@ -140,7 +140,9 @@ def compared(found, path, tmp_path, noise=0.0):
     random = np.random.default_rng(2)
     good = np.where(found.obs["cell_type"] == "a", 3.0, -3.0)[:, None] + random.normal(size=(N_CELLS, 2))
     data = anndata.AnnData(good, obs=found.obs, var=pd.DataFrame(index=["JUN", "GATA1"]))
-    depth = found.obs["n_fragments"] - found.obs.groupby("cell_type", observed=True)["n_fragments"].transform("mean")
+    depth = found.obs["n_fragments"] - found.obs.groupby("cell_type", observed=True)["n_fragments"].transform(
+        "mean"
+    )
     data.layers["scfan_score"] = random.normal(size=(N_CELLS, 2)) + noise * depth.to_numpy()[:, None]
     data.write_h5ad(tmp_path / "activity.h5ad")
     compare_activity(["s"], [tmp_path / "activity.h5ad"], [path], tmp_path / "activity.tsv")

@@ -156,6 +156,11 @@ def test_each_warning_has_its_cause(inputs):
     tests = pd.DataFrame({"test": ["not tested: too few", "cells, no replicates: p-values describe"]})
     assert "fewer than three replicates" in warned(inputs, tables={"differential": tests})
     assert "replicates" not in warned(inputs, tables={"differential": tests.head(1)})
+    some = pd.DataFrame(
+        {"test": ["Welch t-test over replicates", "cells, no replicates: p"], "cell_type": ["B", "T"]}
+    ).assign(contrast="condition")
+    said = "Fewer than three replicates have enough cells: conditions within T."
+    assert said in warned(inputs, tables={"differential": some})
     metrics = pd.DataFrame({"model": "accessibility", "tf": ["CTCF", "NONE"], "split": "test"})
     assert "TFs without predictions in cells: NONE." in warned(inputs, tables={"metrics": metrics})
     assert "of K562 is not known" in warned(inputs, frames={"K562": ["undetermined"], "HepG2": ["+4/-5"]})

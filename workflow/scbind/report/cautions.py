@@ -110,13 +110,27 @@ def _no_own_peaks(inputs: Inputs) -> Caution | None:
 
 def _no_replicates(inputs: Inputs) -> Caution | None:
     table = inputs.tables.get("differential")
-    if table is None or not table["test"].astype(str).str.contains("no replicates").any():
+    if table is None:
         return None
+    table = table[~table["test"].astype(str).str.startswith("not tested")]
+    without = table["test"].astype(str).str.contains("no replicates")
+    if not without.any():
+        return None
+    warning = "There are fewer than three replicates."
+    if not without.all():  # such as a type that only two donors have
+        warning = f"Fewer than three replicates have enough cells: {_comparisons(table[without])}."
     return Caution(
-        "There are fewer than three replicates.",
+        warning,
         "The p-values describe these cells. They do not show that other donors would give the same result.",
         "sheets.samples (column donor)",
     )
+
+
+def _comparisons(table) -> str:
+    """Return the comparisons of a table of differential TFs, by name."""
+    words = {"cell_type": "{} against other cells", "condition": "conditions within {}"}
+    pairs = table[["contrast", "cell_type"]].drop_duplicates()
+    return join_names([words[row.contrast].format(row.cell_type) for row in pairs.itertuples()], MOST_NAMES)
 
 
 def _unknown_frame(inputs: Inputs) -> Caution | None:
