@@ -99,7 +99,7 @@ def chromvar_deviations(
             lending = np.unique(mine.indices)
             counts = mine[:, lending] @ sp.csr_matrix(rows[lending])[:, used]
             borrowed[part] = model.of(counts, mine @ per_cell)
-    n_peaks = model.matched.sum(axis=0).astype(np.int64) if model else np.zeros(0, dtype=np.int64)
+    n_peaks = model.matched.sum(axis=0).A1.astype(np.int64) if model else np.zeros(0, dtype=np.int64)
     data = anndata.AnnData(own, obs=obs, var=pd.DataFrame({"n_peaks": n_peaks}, index=list(matrices)))
     data.layers["borrowed"] = borrowed
     with atomic(output) as scratch:
@@ -165,14 +165,12 @@ class _Deviations:
 
     def __init__(self, total: np.ndarray, matched: np.ndarray, background: np.ndarray):
         self.share = total / total.sum()
-        self.matched = matched.astype(np.float32)
-        sparse = sp.csr_matrix(self.matched)
+        self.matched = sp.csr_matrix(matched, dtype=np.float32)
         ones, peak = np.ones(len(total), dtype=np.float32), np.arange(len(total))
-        # how often each peak is drawn for the matched peaks of each TF: (peaks, TFs) per draw
-        self.drawn = [
-            (sp.csr_matrix((ones, (row, peak)), shape=(len(total), len(total))) @ sparse).toarray()
-            for row in background
-        ]
+        shape = len(total), len(total)
+        drawn = [sp.csr_matrix((ones, (row, peak)), shape=shape) @ self.matched for row in background]
+        # how often each peak is drawn for the matched peaks of each TF: (peaks, draws * TFs), sparse as few peaks match
+        self.drawn = sp.hstack(drawn, format="csr")
 
     @classmethod
     def of_peaks(
@@ -186,21 +184,15 @@ class _Deviations:
         """Return z-scores (cells, TFs). ``per_cell`` are the insertions of each cell in all peaks."""
         counts = counts.astype(np.float32)
         raw = self._deviation(counts, self.matched, per_cell)
-        sums, squares = np.zeros_like(raw), np.zeros_like(raw)
-        for drawn in self.drawn:
-            each = self._deviation(counts, drawn, per_cell)
-            sums += each
-            squares += each**2
-        n = len(self.drawn)
-        mean = sums / n
-        spread = np.sqrt(np.maximum(squares - n * mean**2, 0) / (n - 1))
+        drawn = self._deviation(counts, self.drawn, per_cell).reshape(len(raw), -1, raw.shape[1])
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(spread > 0, (raw - mean) / spread, np.nan)
+            spread = drawn.std(axis=1, ddof=1)
+            return np.where(spread > 0, (raw - drawn.mean(axis=1)) / spread, np.nan)
 
-    def _deviation(self, counts: sp.csr_matrix, matched: np.ndarray, per_cell: np.ndarray) -> np.ndarray:
-        expected = np.outer(per_cell, self.share @ matched)
+    def _deviation(self, counts: sp.csr_matrix, matched: sp.csr_matrix, per_cell: np.ndarray) -> np.ndarray:
+        expected = np.outer(per_cell, matched.T @ self.share)
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.where(expected > 0, (counts @ matched - expected) / expected, np.nan)
+            return np.where(expected > 0, ((counts @ matched).toarray() - expected) / expected, np.nan)
 
 
 def _weights(path: str | Path, names: pd.Index, peaks: str | Path) -> sp.csr_matrix:
