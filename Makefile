@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CORES ?= 2
 DEMO := --configfile config/demo/config.yaml
+# In a terminal, one bar per rule takes the place of a paragraph per job. The log file has all of it.
+PROGRESS := $(shell test -t 2 && echo --logger rich)
 
 # Caches of libraries stay inside the checkout. An environment that the user has activated is ignored.
 ROOT := $(CURDIR)
@@ -36,15 +38,15 @@ env:
 	@XDG_CACHE_HOME= envs/setup.sh
 
 demo: env
-	snakemake --cores $(CORES) $(DEMO)
+	snakemake --cores $(CORES) $(PROGRESS) $(DEMO)
 	@echo "The report is in $(ROOT)/results/report.html"
 
 demo-full: env
-	snakemake --cores $(CORES) $(DEMO) config/demo/full.yaml
+	snakemake --cores $(CORES) $(PROGRESS) $(DEMO) config/demo/full.yaml
 	@echo "The report is in $(ROOT)/results/report.html"
 
 demo-cohort: env
-	snakemake --cores $(CORES) $(DEMO) config/demo/cohort.yaml
+	snakemake --cores $(CORES) $(PROGRESS) $(DEMO) config/demo/cohort.yaml
 	@echo "The report is in $(ROOT)/results/report.html"
 
 lint: env
