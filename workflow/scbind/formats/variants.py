@@ -1,0 +1,177 @@
+"""The only reader of variants: a VCF, or a table with columns chrom, pos, ref and alt. Every allele becomes a row."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pysam
+
+from scbind.core.errors import InputError, said
+from scbind.core.runlog import say
+from scbind.formats.genome import Genome
+from scbind.formats.inputs import packed_with, read_lines
+from scbind.formats.names import match_names
+from scbind.formats.strays import Rule, Strays
+from scbind.formats.tables import SEPARATORS, header_of, read_columns
+
+COLUMNS = ["chrom", "start", "ref", "alt", "name", "line"]
+WANTED = ("chrom", "pos", "ref", "alt")
+LONGEST = 50  # bp; a longer allele is a structural variant, and the signal around it is not that of the reference
+BASES = "ACGT"
+LETTERS = re.compile(f"[{BASES}]{{1,{LONGEST}}}")
+CODES = np.full(256, len(BASES), dtype=np.uint8)  # of letters; see scbind.formats.genome
+CODES[[ord(base) for base in BASES]] = range(len(BASES))
+REMEDY = "give a VCF, or a table with the columns chrom, pos (1-based), ref and alt"
+BEYOND = Rule("the position is beyond the end of its chromosome", "use variants of this genome")
+DIFFERS = Rule(
+    "REF is not the base of the genome",
+    "use variants of this genome build, or lift them over (bcftools +liftover); bcftools norm -f GENOME.fa lists them",
+)
+TWICE = Rule("the variant is listed twice", "keep one of them: bcftools norm -d exact")
+
+
+def read_variants(path: str | Path, genome: Genome) -> pd.DataFrame:
+    """Read the alleles of a VCF or of a table, and check them against the genome.
+
+    A VCF is plain, gzip or BGZF; genotypes are not read. A table has a header with chrom, pos (1-based), ref, alt and,
+    if wanted, id. A record with several ALT alleles gives one row for each. Skipped and counted in the log: symbolic
+    alleles, ``*``, records without ALT, letters other than ACGT, and alleles of more than 50 bp. The file need not be
+    sorted. About 200 bytes per allele are held in memory.
+
+    Returns
+    -------
+    pandas.DataFrame
+        In the order of the genome: ``chrom`` (int64, index), ``start`` (int64, 0-based, first base of REF), ``ref``,
+        ``alt`` (letters ACGT), ``name`` (ID, or empty), ``line`` (of the file).
+
+    Raises
+    ------
+    InputError
+        If the file is missing, empty, damaged or neither of both, a position is no whole number from 1, no allele can
+        be used, chromosome names are of another style (:mod:`scbind.formats.names`), or more than 1 % of the alleles,
+        and more than one, lie beyond their chromosome, differ from the genome in REF or are listed twice.
+    """
+    rows = pd.DataFrame(_rows(path), columns=COLUMNS)
+    if rows.empty:
+        raise InputError(path, "there are no variants in it", "check how the file was made")
+    match_names(path, rows["chrom"].value_counts().to_dict(), genome.sizes, "variants")
+    rows["chrom"] = pd.Index(genome.sizes.names).get_indexer(rows["chrom"])
+    rows = _usable(path, rows, genome)
+    strays = Strays(path, "alleles")
+    end = rows["start"] + rows["ref"].str.len()
+    beyond = (end > genome.sizes.lengths[rows["chrom"]]).to_numpy()
+    differs = ref_differs(genome, rows)
+    twice = rows.duplicated(["chrom", "start", "ref", "alt"]).to_numpy()
+    dropped = strays.drop({BEYOND: beyond, DIFFERS: differs, TWICE: twice}, _place(rows, genome))
+    strays.settle(len(rows))
+    return rows[~dropped].sort_values(["chrom", "start"], kind="stable").reset_index(drop=True)
+
+
+def ref_differs(genome: Genome, rows: pd.DataFrame) -> np.ndarray:
+    """Return for each allele whether its REF is not the sequence of the genome: bool (alleles,)."""
+    differs = np.zeros(len(rows), dtype=bool)
+    width = rows["ref"].str.len().to_numpy()
+    for length in np.unique(width):
+        of_length = np.flatnonzero(width == length)
+        part = rows.iloc[of_length]
+        there = genome.window_codes(part["chrom"].to_numpy(), part["start"].to_numpy(), length)
+        differs[of_length] = (there != codes_of(part["ref"], length)).any(axis=1)
+    return differs
+
+
+def codes_of(alleles: pd.Series, length: int) -> np.ndarray:
+    """Return the base codes of alleles of one length: uint8 (alleles, length)."""
+    letters = np.frombuffer("".join(alleles).encode("ascii"), dtype=np.uint8)
+    return CODES[letters].reshape(len(alleles), length)
+
+
+def _rows(path) -> Iterator[tuple]:
+    """Yield the fields of ``COLUMNS`` of each allele, as the file has them."""
+    number, first = next(read_lines(path), (0, ""))
+    if first.startswith("##fileformat=VCF"):
+        yield from _of_vcf(path)
+    elif first.startswith("#"):
+        problem = "starts with #, but its first line is not ##fileformat=VCF"
+        raise InputError(path, problem, REMEDY, f"line {number}")
+    else:
+        yield from _of_table(path, first)
+
+
+def _of_vcf(path) -> Iterator[tuple]:
+    if packed_with(Path(path)) == "zstd":
+        raise InputError(path, "a VCF packed with zstd", "unpack it, or pack it with bgzip")
+    head = 0
+    for head, line in read_lines(path):  # noqa: B007 - also finds a file that ends in its header
+        if not line.startswith("#"):
+            head -= 1
+            break
+    verbosity, n = pysam.set_verbosity(0), 0
+    try:
+        with pysam.VariantFile(str(path), drop_samples=True) as records:
+            for n, record in enumerate(records, 1):
+                for alt in record.alts or (".",):
+                    where = record.chrom, record.pos - 1, (record.ref or "").upper(), alt.upper()
+                    yield *where, record.id or "", head + n
+    except (OSError, ValueError) as error:
+        problem = f"not a readable VCF ({said(error)})"
+        raise InputError(path, problem, "see bcftools view FILE > /dev/null", f"line {head + n + 1}") from error
+    finally:
+        pysam.set_verbosity(verbosity)
+
+
+def _of_table(path, first: str) -> Iterator[tuple]:
+    with_id = any("id" in header_of(first, separator) for separator in SEPARATORS)
+    table = read_columns(path, [*WANTED, "id"] if with_id else WANTED, REMEDY)
+    for number, row in zip(table.index, table.itertuples(index=False), strict=True):
+        if not re.fullmatch("[1-9][0-9]{0,14}", row.pos):
+            raise InputError(
+                path, f"pos is {row.pos!r}, not a whole number from 1", REMEDY, f"line {number}"
+            )
+        for alt in row.alt.upper().split(","):
+            name = row.id if with_id and row.id != "." else ""
+            yield row.chrom, int(row.pos) - 1, row.ref.upper(), alt, name, number
+
+
+def _usable(path, rows: pd.DataFrame, genome: Genome) -> pd.DataFrame:
+    """Leave out alleles that cannot be computed, and say how many of each kind."""
+    kinds = [_kind(ref, alt) for ref, alt in zip(rows["ref"], rows["alt"], strict=True)]
+    chrom = rows["chrom"].to_numpy()
+    kinds = np.where(chrom < 0, "", np.array(kinds, dtype=object))  # match_names has said it
+    kinds = np.where(chrom >= genome.n_sequenced, "chromosomes without sequence", kinds)
+    left_out = Counter(kind for kind in kinds if kind)
+    if left_out:
+        said_of = ", ".join(f"{number} {kind}" for kind, number in sorted(left_out.items()))
+        say(f"{path}: left out {left_out.total()} of {len(rows)} alleles: {said_of}")
+    used = rows[(kinds == "") & (chrom >= 0)]
+    if used.empty:
+        raise InputError(path, "no allele of it can be used", "give substitutions or short insertions and deletions")
+    return used.reset_index(drop=True)
+
+
+def _kind(ref: str, alt: str) -> str:
+    """Return why an allele cannot be computed; empty if it can."""
+    if alt in (".", "", ref):
+        return "without another allele"
+    if alt == "*" or not alt.isalpha():
+        return "symbolic or *"
+    if max(len(ref), len(alt)) > LONGEST:
+        return f"longer than {LONGEST} bp"
+    return "" if LETTERS.fullmatch(ref) and LETTERS.fullmatch(alt) else "with letters other than ACGT"
+
+
+def _place(rows: pd.DataFrame, genome: Genome):
+    """Return a function from the index of a row to its line, and what the file and the genome have there."""
+
+    def place(index: int) -> str:
+        row = rows.iloc[index]
+        codes = genome.window_codes([row["chrom"]], [row["start"]], len(row["ref"]))[0]
+        has = "".join((BASES + "N")[code] for code in codes)
+        name = genome.sizes.names[row["chrom"]]
+        return f"line {row['line']} ({name}:{row['start'] + 1} REF {row['ref']}, genome {has})"
+
+    return place
