@@ -18,7 +18,7 @@ from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 from scbind.formats.genome import Genome
 from scbind.formats.signal import borrowed, n_bins, window_blocks
-from scbind.formats.variants import codes_of, read_variants, ref_differs
+from scbind.formats.variants import read_variants, ref_differs
 from scbind.models.abstention import abstained, marks, reliability_table
 from scbind.models.predictor import Predictor, load_predictor
 
@@ -112,7 +112,9 @@ def variant_effects(
             rows_file.write(table_text(_rows(here, *alleles, kept, labels), header=not part.start))
             best_file.write(table_text(_strongest(here, *alleles, kept, labels), header=not part.start))
             n_rows += int(kept.sum())
-    say(f"{len(listed)} alleles in {len(signal.types)} cell types and {len(predictor.tfs)} TFs: {n_rows} rows")
+    say(
+        f"{len(listed)} alleles in {len(signal.types)} cell types and {len(predictor.tfs)} TFs: {n_rows} rows"
+    )
 
 
 def allele_probabilities(
@@ -189,10 +191,16 @@ def parse_variant(text: str, genome: Genome) -> pd.DataFrame:
     """
     form = "write chrom:position:REF:ALT with the 1-based position and letters ACGT, such as chr1:10177:A:AC"
     chrom, *rest = text.rsplit(":", 3)
-    if len(rest) != 3 or not rest[0].isdigit() or not all(set(each) <= set("ACGT") and each for each in rest[1:]):
+    if (
+        len(rest) != 3
+        or not rest[0].isdigit()
+        or not all(set(each) <= set("ACGT") and each for each in rest[1:])
+    ):
         raise InputError(text, "not a variant", form)
     if chrom not in genome.sequenced:
-        raise InputError(text, f"no chromosome {chrom!r} with sequence", f"such as {next(iter(genome.sequenced))}")
+        raise InputError(
+            text, f"no chromosome {chrom!r} with sequence", f"such as {next(iter(genome.sequenced))}"
+        )
     row = {"chrom": genome.sizes.index(chrom), "start": int(rest[0]) - 1, "ref": rest[1], "alt": rest[2]}
     one = pd.DataFrame([row | {"name": "", "line": 0}])
     if row["start"] < 0 or row["start"] + len(rest[1]) > genome.sequenced[chrom]:
@@ -261,7 +269,9 @@ def _rows(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarra
     return table[COLUMNS]
 
 
-def _strongest(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels) -> pd.DataFrame:
+def _strongest(
+    place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels
+) -> pd.DataFrame:
     """Return one row per variant; TF and type are empty if scbind abstains on all."""
     types, _, tfs, level, no = labels
     size = np.where(no[:, None], -1, np.abs(alt - ref)).transpose(1, 0, 2).reshape(len(place), -1)
@@ -271,5 +281,6 @@ def _strongest(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.n
     table["tf"], table["cell_type"] = np.array(tfs, dtype=object)[tf], np.array(types, dtype=object)[kind]
     table = table.assign(**_binding(ref[kind, variant, tf], alt[kind, variant, tf]))
     table["reliability_level"] = level[tf]
-    table.loc[no.all(), ["tf", "cell_type", *BINDING, "reliability_level"]] = None
+    if no.all():
+        table[["tf", "cell_type", *BINDING, "reliability_level"]] = None
     return table[STRONGEST]

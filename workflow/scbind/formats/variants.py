@@ -21,7 +21,9 @@ from scbind.formats.tables import SEPARATORS, header_of, read_columns
 
 COLUMNS = ["chrom", "start", "ref", "alt", "name", "line"]
 WANTED = ("chrom", "pos", "ref", "alt")
-LONGEST = 50  # bp; a longer allele is a structural variant, and the signal around it is not that of the reference
+LONGEST = (
+    50  # bp; a longer allele is a structural variant, and the signal around it is not that of the reference
+)
 BASES = "ACGT"
 LETTERS = re.compile(f"[{BASES}]{{1,{LONGEST}}}")
 CODES = np.full(256, len(BASES), dtype=np.uint8)  # of letters; see scbind.formats.genome
@@ -119,7 +121,9 @@ def _of_vcf(path) -> Iterator[tuple]:
                     yield *where, record.id or "", head + n
     except (OSError, ValueError) as error:
         problem = f"not a readable VCF ({said(error)})"
-        raise InputError(path, problem, "see bcftools view FILE > /dev/null", f"line {head + n + 1}") from error
+        raise InputError(
+            path, problem, "see bcftools view FILE > /dev/null", f"line {head + n + 1}"
+        ) from error
     finally:
         pysam.set_verbosity(verbosity)
 
@@ -129,9 +133,7 @@ def _of_table(path, first: str) -> Iterator[tuple]:
     table = read_columns(path, [*WANTED, "id"] if with_id else WANTED, REMEDY)
     for number, row in zip(table.index, table.itertuples(index=False), strict=True):
         if not re.fullmatch("[1-9][0-9]{0,14}", row.pos):
-            raise InputError(
-                path, f"pos is {row.pos!r}, not a whole number from 1", REMEDY, f"line {number}"
-            )
+            raise InputError(path, f"pos is {row.pos!r}, not a whole number from 1", REMEDY, f"line {number}")
         for alt in row.alt.upper().split(","):
             name = row.id if with_id and row.id != "." else ""
             yield row.chrom, int(row.pos) - 1, row.ref.upper(), alt, name, number
@@ -149,7 +151,9 @@ def _usable(path, rows: pd.DataFrame, genome: Genome) -> pd.DataFrame:
         say(f"{path}: left out {left_out.total()} of {len(rows)} alleles: {said_of}")
     used = rows[(kinds == "") & (chrom >= 0)]
     if used.empty:
-        raise InputError(path, "no allele of it can be used", "give substitutions or short insertions and deletions")
+        raise InputError(
+            path, "no allele of it can be used", "give substitutions or short insertions and deletions"
+        )
     return used.reset_index(drop=True)
 
 
