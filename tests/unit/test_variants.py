@@ -114,7 +114,7 @@ BAD = {
     "beyond": (lambda rows: rows + [("chr1", 2001 + i, ".", "A", "C") for i in range(2)], "line 13 .* beyond the end"),
     "twice": (lambda rows: [*rows, *rows[:2]], "line 13 .* listed twice .* keep one of them"),
     "empty": (lambda rows: [], "there are no variants"),
-    "position": (lambda rows: [*rows, ("chr1", "x", ".", "A", "C")], "line 13: not a readable VCF"),
+    "position": (lambda rows: [*rows, ("chr1", "x", ".", "A", "C")], "line 13: the position is 'x'"),
     "symbolic": (lambda rows: [(*row[:4], "<DUP>") for row in rows], "no allele of it can be used"),
 }  # fmt: skip
 
@@ -133,10 +133,10 @@ def test_bad_variants_end_in_one_line(genome, tmp_path, case):
     [
         ("", "empty"),
         ("#CHROM\tPOS\tID\tREF\tALT\n", "not ##fileformat=VCF"),
-        ("##fileformat=VCFv4.2\n", "line 2: not a readable VCF"),
-        (HEAD + "chr1\t600\n", "line 3: not a readable VCF"),
+        ("##fileformat=VCFv4.2\n", "there are no variants"),
+        (HEAD + "chr1\t600\n", "line 3: 2 columns"),
         ("chrom\tpos\tref\nchr1\t1\tA\n", "give a VCF, or a table"),
-        ("chrom\tpos\tref\talt\nchr1\t0\tA\tC\n", "line 2: pos is '0'"),
+        ("chrom\tpos\tref\talt\nchr1\t0\tA\tC\n", "line 2: the position is '0'"),
         ("chrom\tpos\tref\talt\n", "there are no variants"),
     ],
 )
@@ -149,7 +149,7 @@ def test_files_that_are_no_variants_end_in_one_line(genome, tmp_path, text, mess
 def test_a_truncated_file_is_refused(genome, tmp_path):
     vcf(tmp_path / "v.vcf", snvs(genome, "chr1", range(600, 1200)))
     (tmp_path / "v.vcf.gz").write_bytes(gzip.compress((tmp_path / "v.vcf").read_bytes())[:-900])
-    with pytest.raises(InputError, match=r"truncated|not a readable VCF"):
+    with pytest.raises(InputError, match="truncated"):
         read_variants(tmp_path / "v.vcf.gz", genome)
 
 
@@ -278,12 +278,12 @@ def test_tables_of_variants(tiny, tiny_model, cells, tmp_path):
     )
     assert shown["logit_difference"] == pytest.approx(logit.iloc[1] - logit.iloc[0], abs=1e-3)
     least = tmp_path / "some.tsv", tmp_path / "again.tsv"
-    variant_effects(*given, *least, VariantOptions(0.05, 0.2, 5), block=3)
+    size, larger = table["difference"].abs(), table[BINDING[:2]].max(axis=1)
+    minima = size.quantile(0.6), larger.quantile(0.6)
+    variant_effects(*given, *least, VariantOptions(*minima, 5), block=3)
     some, again = (read_result(each, "") for each in least)
-    assert (
-        len(expected := table[(table["difference"].abs() >= 0.05) & (table[BINDING[:2]].max(axis=1) >= 0.2)])
-        > 3
-    )
+    expected = table[(size >= minima[0]) & (larger >= minima[1])]
+    assert 10 < len(expected) < 48, "either minimum leaves out rows"
     pd.testing.assert_frame_equal(some, expected.reset_index(drop=True), rtol=1e-5)
     assert (
         again["n_listed"] == expected.groupby("start").size().reindex(again["start"], fill_value=0).to_numpy()
