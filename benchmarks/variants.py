@@ -114,6 +114,7 @@ def against_truth(args: argparse.Namespace) -> None:
     import numpy as np
     import pandas as pd
     from common import show
+    from scbind.analysis.logits import logit
     from scbind.analysis.typesignal import TypeSignal
     from scbind.formats.genome import Genome
     from scbind.models.predictor import load_predictor
@@ -132,7 +133,7 @@ def against_truth(args: argparse.Namespace) -> None:
     own = table["kind"].to_numpy(), np.arange(len(table))
     core, tf = table["core"].to_numpy(), table["tf"].to_numpy()
     ref, alt = found[0]
-    size, logit = np.abs(alt - ref), np.abs(_logit(alt) - _logit(ref))
+    size, logit = np.abs(alt - ref), np.abs(logit(alt) - logit(ref))
     elements = pd.read_csv(args.truth / "elements.bed", sep="\t").set_index("name")
     is_open = np.stack(
         [elements[f"open_{name}"].reindex(table["element"]).to_numpy() == 1 for name in true_types]
@@ -214,13 +215,6 @@ def effects(table, shift: int, genome, predictor, signal):
         predictor.probabilities(predictor.readout(codes), counts, signal.depth)[:, row, tf]
         for codes in (reference, alternative)
     )
-
-
-def _logit(probability):
-    import numpy as np
-
-    kept = np.clip(probability.astype(np.float64), 1e-7, 1 - 1e-7)
-    return np.log(kept / (1 - kept))
 
 
 if __name__ == "__main__":

@@ -93,6 +93,7 @@ VARIANT_TABLES = (
     if SETTINGS["variants"]["path"]
     else []
 )
+EXPLAINED = ["results/analysis/explain.tsv", "results/analysis/explain"] if SETTINGS["explain"] else []
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.analysis.alleles import allele_codes, context_starts
+from scbind.analysis.logits import logit
 from scbind.analysis.typesignal import TypeSignal
 from scbind.binding.samplecells import SampleCells
 from scbind.core.errors import InputError
@@ -27,7 +28,6 @@ BINDING = ["binding_ref", "binding_alt", "difference", "logit_difference"]
 COLUMNS = [*PLACE, "tf", "cell_type", "n_cells", *BINDING, "reliability_level", "abstained"]
 STRONGEST = [*PLACE, "n_listed", "tf", "cell_type", *BINDING, "reliability_level"]
 BLOCK = 256  # variants at a time
-LEAST = 1e-7  # probabilities are kept this far from 0 and 1 before their logits are taken
 
 
 @dataclass(frozen=True)
@@ -247,12 +247,7 @@ def _kept(ref: np.ndarray, alt: np.ndarray, options: VariantOptions) -> np.ndarr
 
 def _binding(ref: np.ndarray, alt: np.ndarray) -> dict[str, np.ndarray]:
     """Return the columns ``BINDING`` of arrays of one shape."""
-    return dict(zip(BINDING, (ref, alt, alt - ref, _logit(alt) - _logit(ref)), strict=True))
-
-
-def _logit(probability: np.ndarray) -> np.ndarray:
-    kept = np.clip(probability.astype(np.float64), LEAST, 1 - LEAST)
-    return np.log(kept / (1 - kept))
+    return dict(zip(BINDING, (ref, alt, alt - ref, logit(alt) - logit(ref)), strict=True))
 
 
 def _rows(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels) -> pd.DataFrame:
