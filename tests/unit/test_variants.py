@@ -2,11 +2,9 @@
 
 import gzip
 
-import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.sparse as sp
 from scbind.analysis.alleles import allele_codes, context_starts
 from scbind.analysis.typesignal import TypeSignal
 from scbind.analysis.variants import (
@@ -25,7 +23,6 @@ from sklearn.metrics import roc_auc_score
 
 HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\tFORMAT\tS1\n"
 BASES = "ACGT"
-N_CELLS = 24  # 11 of a type in which chromatin is open as in line A, 11 of one as in line C, one without, one failed
 ALL = VariantOptions(0, 0, 5)
 
 
@@ -169,47 +166,11 @@ def test_alleles_by_hand(genome):
             assert "".join(BASES[code] for code in codes[row]) == text[start : start + 40]
 
 
-@pytest.fixture(scope="module")
-def cells(tiny, tmp_path_factory):
-    """A sample of two cell types, with insertions where lines A and C of ``tiny`` are open: paths by name."""
-    folder, genome = tmp_path_factory.mktemp("cells"), Genome.open(tiny["reference"])
-    rng = np.random.default_rng(1)
-    kinds = ["like_A"] * 11 + ["like_C"] * 11 + [None, "like_A"]
-    position, cell = [], []
-    for row, kind in enumerate(kinds):
-        mine = [rng.integers(0, genome.sizes.total, 150)]
-        for chrom, sites in tiny["sites"].items():
-            is_open = (np.arange(len(sites)) // 2 + (kind == "like_C")) % 2 == 0
-            centres = rng.choice(sites[is_open], 250) + genome.sizes.offsets[genome.sizes.index(chrom)]
-            mine.append(centres + rng.integers(-150, 150, 250))
-        position.append(np.concatenate(mine))
-        cell.append(np.full(len(position[-1]), row))
-    position, cell = np.concatenate(position), np.concatenate(cell)
-    order = np.argsort(position, kind="stable")
-    np.save(folder / "position.npy", position[order].astype(np.uint32))
-    np.save(folder / "cell.npy", cell[order].astype(np.uint32))
-    obs = pd.DataFrame({"pass": [True] * 23 + [False]}, index=[f"c{i}" for i in range(N_CELLS)])
-    obs["cell_type"] = pd.Categorical(kinds)
-    ad.AnnData(obs=obs).write_h5ad(folder / "cells.h5ad")
-    lenders = ad.AnnData(obs=obs[["pass"]])
-    same = np.array(kinds, dtype=object)[:, None] == np.array(kinds, dtype=object)
-    lenders.obsp["borrow"] = sp.csr_matrix((same & obs["pass"].to_numpy()).astype(np.float32))
-    lenders.write_h5ad(folder / "lenders.h5ad")
-    return {name: folder / f"{name}{end}" for name, end in FILES}
-
-
-FILES = (("position", ".npy"), ("cell", ".npy"), ("cells", ".h5ad"), ("lenders", ".h5ad"))
-
-
-def of_types(cells):
-    return {"s": {name: cells[name] for name in ("position", "cell", "cells")}}
-
-
-def test_signal_of_types_by_hand(tiny, cells):
+def test_signal_of_types_by_hand(tiny, tiny_cells):
     genome = Genome.open(tiny["reference"])
-    signal = TypeSignal.open(of_types(cells), genome, 5, "test")
+    signal = TypeSignal.open(tiny_cells.types, genome, 5, "test")
     assert signal.types == ["like_A", "like_C"] and signal.n_cells.tolist() == [11, 11]
-    position, cell = np.load(cells["position"]).astype(int), np.load(cells["cell"])
+    position, cell = np.load(tiny_cells.lent["position"]).astype(int), np.load(tiny_cells.lent["cell"])
     starts = np.array([30_000, 5_000, 5_100])
     found = signal.counts(starts, 400, 100)
     for row, members in enumerate((range(11), range(11, 22))):
@@ -218,10 +179,10 @@ def test_signal_of_types_by_hand(tiny, cells):
         for window, start in enumerate(starts):
             expected = np.histogram(mine, start + np.arange(0, 401, 100) - 0.5)[0]
             assert found[row, window].tolist() == expected.tolist()
-    two = TypeSignal.open({"s": of_types(cells)["s"], "t": of_types(cells)["s"]}, genome, 5, "test")
+    two = TypeSignal.open(tiny_cells.types | {"t": tiny_cells.types["s"]}, genome, 5, "test")
     assert np.array_equal(two.counts(starts, 400, 100), 2 * found)
     with pytest.raises(InputError, match="no cell type has 12 cells"):
-        TypeSignal.open(of_types(cells), genome, 12, "test")
+        TypeSignal.open(tiny_cells.types, genome, 12, "test")
 
 
 def planted(tiny, genome, rng):
@@ -237,12 +198,12 @@ def planted(tiny, genome, rng):
     return rows
 
 
-def test_a_variant_in_a_bound_site_matters_and_more_where_it_is_open(tiny, tiny_model, cells, tmp_path):
+def test_a_variant_in_a_bound_site_matters_and_more_where_it_is_open(tiny, tiny_model, tiny_cells, tmp_path):
     """Against what was planted: TF1 binds its motif in open chromatin, and lines A and C alternate in openness."""
     genome = Genome.open(tiny["reference"])
     path = vcf(tmp_path / "v.vcf", planted(tiny, genome, np.random.default_rng(5)))
     out = tmp_path / "all.tsv", tmp_path / "strongest.tsv"
-    variant_effects(path, of_types(cells), *tiny_model[:2], tiny["reference"], *out, ALL)
+    variant_effects(path, tiny_cells.types, *tiny_model[:2], tiny["reference"], *out, ALL)
     table = read_result(out[0], "")
     table = table[table["tf"] == "TF1"]
     number = table["name"].str.partition("_")[0].astype(int)
@@ -258,11 +219,11 @@ def test_a_variant_in_a_bound_site_matters_and_more_where_it_is_open(tiny, tiny_
     assert (sites["tf"] == "TF1").mean() > 0.8 and (sites["cell_type"] == with_open).mean() > 0.8
 
 
-def test_tables_of_variants(tiny, tiny_model, cells, tmp_path):
+def test_tables_of_variants(tiny, tiny_model, tiny_cells, tmp_path):
     genome = Genome.open(tiny["reference"])
     rows = planted(tiny, genome, np.random.default_rng(5))[:30] + snvs(genome, "chr1", [100])
     path, out = vcf(tmp_path / "v.vcf", rows), (tmp_path / "all.tsv", tmp_path / "strongest.tsv")
-    given = path, of_types(cells), *tiny_model[:2], tiny["reference"]
+    given = path, tiny_cells.types, *tiny_model[:2], tiny["reference"]
     variant_effects(*given, *out, ALL)
     table, best = (read_result(each, "") for each in out)
     assert len(table) == 30 * 2 * 2 and len(best) == 30, (
@@ -291,25 +252,24 @@ def test_tables_of_variants(tiny, tiny_model, cells, tmp_path):
     pd.testing.assert_frame_equal(again.drop(columns="n_listed"), best.drop(columns="n_listed"), rtol=1e-5)
 
 
-def test_where_scbind_abstains_no_strongest_is_named(tiny, tiny_model, cells, tmp_path):
+def test_where_scbind_abstains_no_strongest_is_named(tiny, tiny_model, tiny_cells, tmp_path):
     """Without calibration nothing is known about reliability."""
     path = vcf(tmp_path / "v.vcf", snvs(Genome.open(tiny["reference"]), "chr1", [3000]))
     out = tmp_path / "all.tsv", tmp_path / "strongest.tsv"
-    variant_effects(path, of_types(cells), tiny_model[0], None, tiny["reference"], *out, ALL)
+    variant_effects(path, tiny_cells.types, tiny_model[0], None, tiny["reference"], *out, ALL)
     assert read_result(out[0], "")["abstained"].all()
     assert read_result(out[1], "")[["tf", "difference"]].isna().all(axis=None)
 
 
-def test_in_cells_that_borrow_from_their_whole_type_it_is_as_in_the_type(tiny, tiny_model, cells):
+def test_in_cells_that_borrow_from_their_whole_type_it_is_as_in_the_type(tiny, tiny_model, tiny_cells):
     genome, predictor = Genome.open(tiny["reference"]), load_predictor(*tiny_model[:2])
     chrom, position, _, ref, alt = planted(tiny, genome, np.random.default_rng(5))[0]
-    sample = {"position": cells["position"], "cell": cells["cell"], "cells": cells["lenders"]}
     found = cells_with_alleles(
-        f"{chrom}:{position}:{ref}:{alt}", "TF1", sample, *tiny_model[:2], tiny["reference"]
+        f"{chrom}:{position}:{ref}:{alt}", "TF1", tiny_cells.lent, *tiny_model[:2], tiny["reference"]
     )
     assert found.index.tolist() == [f"c{i}" for i in range(23)]
     one = pd.DataFrame({"chrom": [0], "start": [position - 1], "ref": [ref], "alt": [alt]})
-    types = allele_probabilities(predictor, genome, one, TypeSignal.open(of_types(cells), genome, 5, "test"))
+    types = allele_probabilities(predictor, genome, one, TypeSignal.open(tiny_cells.types, genome, 5, "test"))
     for column, by_type in zip(("binding_ref", "binding_alt"), types, strict=True):
         expected = np.repeat(by_type[:, 0, predictor.tfs.index("TF1")], 11)
         assert np.allclose(found[column].to_numpy()[:22], expected, atol=1e-5)
@@ -327,8 +287,9 @@ def test_in_cells_that_borrow_from_their_whole_type_it_is_as_in_the_type(tiny, t
         ("chr1:3000:A:C", "TF9", "'TF9' is not modelled; use one of TF1"),
     ],
 )
-def test_a_bad_question_about_cells_ends_in_one_line(tiny, tiny_model, cells, variant, tf, message):
+def test_a_bad_question_about_cells_ends_in_one_line(tiny, tiny_model, tiny_cells, variant, tf, message):
     wrong = other(at(Genome.open(tiny["reference"]), "chr1", 3000))
-    sample = {"position": cells["position"], "cell": cells["cell"], "cells": cells["lenders"]}
     with pytest.raises(InputError, match=message):
-        cells_with_alleles(variant.format(wrong=wrong), tf, sample, *tiny_model[:2], tiny["reference"])
+        cells_with_alleles(
+            variant.format(wrong=wrong), tf, tiny_cells.lent, *tiny_model[:2], tiny["reference"]
+        )
