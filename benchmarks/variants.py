@@ -157,6 +157,34 @@ def against_truth(args: argparse.Namespace) -> None:
     for shift, one in zip(SHIFTS, each, strict=True):
         print(f"window {shift:+} bp: AUROC {roc_auc_score(core, one):.3f}")
     print(f"largest difference of all these windows: AUROC {roc_auc_score(core, each.max(axis=0)):.3f}")
+    contributions(args, table[table["core"]], genome, predictor, signal)
+
+
+def contributions(args: argparse.Namespace, cores, genome, predictor, signal) -> None:
+    """Print how well contributions tell the bases of sites of the TF from others, for three sites per TF and type."""
+    import numpy as np
+    import pandas as pd
+    from scbind.analysis.explain import base_effects
+    from sklearn.metrics import roc_auc_score
+
+    sites = pd.read_csv(args.truth / "sites.tsv", sep="\t")
+    sites = sites[(sites["chrom"] == args.chrom) & (sites["bindable"] == 1)]
+    found = []
+    for row in cores.groupby(["tf", "kind"]).head(3).itertuples():
+        start = row.start - predictor.context // 2
+        positions, effects, _ = base_effects(
+            predictor, genome, row.chrom, start, signal, signal.types[row.kind], row.tf
+        )
+        height, place = -effects.sum(axis=1) / 3, start + positions
+        mine = sites[sites["tf"] == row.tf]
+        inside = (
+            (place[:, None] >= mine["start"].to_numpy()) & (place[:, None] < mine["end"].to_numpy())
+        ).any(1)
+        up = np.maximum(height, 0)
+        found.append((roc_auc_score(inside, height), up[inside].sum() / up.sum(), inside.mean()))
+    auroc, share, width = np.median(found, axis=0)
+    print(f"contributions at {len(found)} bound sites, bases of sites of the TF against others, medians:")
+    print(f"AUROC {auroc:.3f}; share of the positive contributions {share:.3f}, on {width:.3f} of the bases")
 
 
 def name_types(types: list[str], cells: Path, truth: Path) -> list[str]:

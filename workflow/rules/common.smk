@@ -88,12 +88,13 @@ TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] 
 PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 SITE_TABLE = "results/analysis/best_sites.tsv" if KEEP_SITES else None
-VARIANT_TABLES = (
-    expand("results/analysis/{table}.tsv", table=["variants", "variants_strongest"])
-    if SETTINGS["variants"]["path"]
-    else []
+VARIANT_TABLE, STRONGEST_TABLE = (
+    f"results/analysis/variants{part}.tsv" if SETTINGS["variants"]["path"] else None
+    for part in ("", "_strongest")
 )
-EXPLAINED = ["results/analysis/explain.tsv", "results/analysis/explain"] if SETTINGS["explain"] else []
+EXPLAIN_TABLE, EXPLAIN_FIGURES = (
+    f"results/analysis/explain{part}" if SETTINGS["explain"] else None for part in (".tsv", "")
+)
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 
 
