@@ -31,6 +31,7 @@ from scbind.demo.simulate_reads import (
     tn5_weight,
 )
 from scbind.demo.simulate_sites import chip_peaks, find_sites, open_elements
+from scbind.demo.simulate_variants import draw_variants
 
 BULK_FRAGMENTS = {"LINE_A": 400_000, "LINE_B": 250_000, "LINE_C": 400_000}
 GC_BIAS = {"LINE_A": 0.15, "LINE_B": 0.4, "LINE_C": 0.25, "cells": 0.25}
@@ -39,7 +40,19 @@ MIN_MB = 0.1  # a shorter chromosome has no room for its gaps, repeats and eleme
 POOR_PER_CELL = 1 / 8  # poor barcodes (low quality) per real cell
 DEPTH_SD = 0.45  # standard deviation of the natural logarithm of the fragments of a cell
 FRIP = 0.42  # mean fraction of the fragments of a cell that are drawn from open elements
-STREAMS = ("genome", "genes", "opening", "sites", "levels", "chip", "bulk", "cells", "duplicates", "barcodes")
+STREAMS = (
+    "genome",
+    "genes",
+    "opening",
+    "sites",
+    "levels",
+    "chip",
+    "bulk",
+    "cells",
+    "duplicates",
+    "barcodes",
+    "variants",
+)
 
 
 def activity_table() -> pd.DataFrame:
@@ -101,6 +114,8 @@ def simulate(
     _write_reference(outdir, genome, genes(rng["genes"], genome, TFS))
     _write_chip(outdir, rng["chip"], genome, sites, openness)
     _write_truth(outdir, genome, sites, openness, activity, preferences)
+    with atomic(outdir / "variants.vcf") as scratch:
+        scratch.write_text(draw_variants(rng["variants"], genome, sites))
 
     tn5, gc = tn5_weight(genome.codes), gc_share(genome.codes)
     scale = sum(lengths) / (1e6 * sum(CHROMOSOMES_MB))
