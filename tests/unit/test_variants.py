@@ -1,6 +1,7 @@
 """Reading variants, sequences of their alleles, and binding with either of them."""
 
 import gzip
+import json
 
 import numpy as np
 import pandas as pd
@@ -259,6 +260,18 @@ def test_where_scbind_abstains_no_strongest_is_named(tiny, tiny_model, tiny_cell
     variant_effects(path, tiny_cells.types, tiny_model[0], None, tiny["reference"], *out, ALL)
     assert read_result(out[0], "")["abstained"].all()
     assert read_result(out[1], "")[["tf", "difference"]].isna().all(axis=None)
+
+
+def test_the_strongest_is_of_a_tf_on_which_scbind_does_not_abstain(tiny, tiny_model, tiny_cells, tmp_path):
+    genome, out = Genome.open(tiny["reference"]), (tmp_path / "all.tsv", tmp_path / "strongest.tsv")
+    path = vcf(tmp_path / "v.vcf", planted(tiny, genome, np.random.default_rng(5)))
+    known = json.loads(tiny_model[1].read_text())
+    known["reliability"]["TF1"]["abstained"] = True
+    (tmp_path / "calibration.json").write_text(json.dumps(known))
+    given = path, tiny_cells.types, tiny_model[0], tmp_path / "calibration.json", tiny["reference"]
+    variant_effects(*given, *out, ALL)
+    assert set(read_result(out[1], "")["tf"]) == {"TF2"}
+    assert read_result(out[0], "").groupby("tf")["abstained"].first().to_dict() == {"TF1": True, "TF2": False}
 
 
 def test_in_cells_that_borrow_from_their_whole_type_it_is_as_in_the_type(tiny, tiny_model, tiny_cells):

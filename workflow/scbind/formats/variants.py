@@ -43,7 +43,7 @@ def read_variants(path: str | Path, genome: Genome) -> pd.DataFrame:
     A VCF is plain or packed; genotypes are not read. A table has a header with chrom, pos (1-based), ref, alt and,
     if wanted, id. A record with several ALT alleles gives one row for each. Skipped and counted in the log: symbolic
     alleles, ``*``, records without ALT, letters other than ACGT, and alleles of more than 50 bp. The file need not be
-    sorted. About 200 bytes per allele are held in memory.
+    sorted. About 650 bytes per allele are held in memory at most.
 
     Returns
     -------
