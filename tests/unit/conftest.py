@@ -2,12 +2,17 @@
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
+import anndata as ad
 import numpy as np
+import pandas as pd
 import pyBigWig
 import pytest
+import scipy.sparse as sp
 from hypothesis import Phase, settings
 from scbind.dataset.build import LineFiles, build_dataset
+from scbind.formats.genome import Genome
 from scbind.formats.geometry import Geometry
 from scbind.plan import digests
 from scbind.plan.settings import default_options
@@ -151,6 +156,41 @@ def tiny_model(tiny, tiny_dataset, tiny_motifs):
     train(files, options, code="")
     calibrate(paths[0], tiny_dataset, tiny["reference"], paths[1], max_windows=20_000, seed=1)
     return paths
+
+
+@pytest.fixture(scope="session")
+def tiny_cells(tiny, tmp_path_factory):
+    """A sample of cells with insertions where lines A and C of ``tiny`` are open.
+
+    11 cells of type ``like_A``, 11 of type ``like_C``, one without a type, and one that failed quality control. A cell
+    borrows from all cells of its type. Gives the paths ``types`` (by sample) and ``lent``.
+    """
+    folder, genome = tmp_path_factory.mktemp("cells"), Genome.open(tiny["reference"])
+    rng = np.random.default_rng(1)
+    kinds = ["like_A"] * 11 + ["like_C"] * 11 + [None, "like_A"]
+    position, cell = [], []
+    for row, kind in enumerate(kinds):
+        mine = [rng.integers(0, genome.sizes.total, 150)]
+        for chrom, sites in tiny["sites"].items():
+            is_open = (np.arange(len(sites)) // 2 + (kind == "like_C")) % 2 == 0
+            centres = rng.choice(sites[is_open], 250) + genome.sizes.offsets[genome.sizes.index(chrom)]
+            mine.append(centres + rng.integers(-150, 150, 250))
+        position.append(np.concatenate(mine))
+        cell.append(np.full(len(position[-1]), row))
+    position, cell = np.concatenate(position), np.concatenate(cell)
+    order = np.argsort(position, kind="stable")
+    np.save(folder / "position.npy", position[order].astype(np.uint32))
+    np.save(folder / "cell.npy", cell[order].astype(np.uint32))
+    obs = pd.DataFrame({"pass": [True] * 23 + [False]}, index=[f"c{i}" for i in range(len(kinds))])
+    obs["cell_type"] = pd.Categorical(kinds)
+    ad.AnnData(obs=obs).write_h5ad(folder / "cells.h5ad")
+    lenders = ad.AnnData(obs=obs[["pass"]])
+    same = np.array(kinds, dtype=object)[:, None] == np.array(kinds, dtype=object)
+    lenders.obsp["borrow"] = sp.csr_matrix((same & obs["pass"].to_numpy()).astype(np.float32))
+    lenders.write_h5ad(folder / "lenders.h5ad")
+    shared = {"position": folder / "position.npy", "cell": folder / "cell.npy"}
+    types = {"s": shared | {"cells": folder / "cells.h5ad"}}
+    return SimpleNamespace(types=types, lent=shared | {"cells": folder / "lenders.h5ad"})
 
 
 @pytest.fixture

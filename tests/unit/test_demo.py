@@ -155,6 +155,25 @@ def test_sites_carry_the_true_motif(atlas, preferences):
         assert simulate_motifs.score(codes, matrix)[0] >= preference.threshold
 
 
+def test_variants_are_in_and_beside_bound_sites(atlas):
+    rows = (atlas / "variants.vcf").read_text().splitlines()
+    assert rows[0] == "##fileformat=VCFv4.2"
+    table = pd.DataFrame(
+        [row.split("\t")[:5] for row in rows if row[0] != "#"], columns=["chrom", "pos", "id", "ref", "alt"]
+    )
+    table["pos"] = table["pos"].astype(int)
+    bases, sites = chromosomes(atlas), read(atlas, "truth/sites.tsv")
+    bound = sites.filter(regex=f"bound_({'|'.join(demo.TYPES)})").any(axis=1)
+    assert len(table) > 50 and table.sort_values(["chrom", "pos"]).index.is_monotonic_increasing
+    for row in table.itertuples():
+        assert bases[row.chrom][row.pos - 1] == row.ref != row.alt
+        tf, kind, element = row.id.split("_")
+        mine = sites[(sites["chrom"] == row.chrom) & (sites["tf"] == tf)]
+        inside = (mine["start"] < row.pos) & (mine["end"] >= row.pos)
+        assert inside.any() == (kind == "core")
+        assert kind == "beside" or (bound[mine.index] & inside & (mine["element"] == element)).any()
+
+
 def test_score_by_hand():
     matrix = np.array([[1, -1, -2, -3, -np.inf], [-5, 2, -6, -7, -np.inf]], dtype=np.float32)
     codes = np.array([0, 1, 4, 2, 3], dtype=np.uint8)  # A C N G T

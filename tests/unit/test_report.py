@@ -256,6 +256,32 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     )
 
 
+def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
+    effects = dict.fromkeys(("effect_A", "effect_C", "effect_T"), -1.0) | {"effect_G": 0.0}
+    rows = {"locus": "chr1:5-9", "tf": "SPI1", "cell_type": "B", "chrom": "chr1", "start": range(100)}
+    table = pd.DataFrame(
+        rows | {"ref": "G", "contribution": 1.0, "binding": 0.9, "abstained": False} | effects
+    )
+    table.to_csv(tmp_path / "explain.tsv", sep="\t", index=False)
+    best = {
+        "chrom": "chr1",
+        "start": [7, 8, 9],
+        "end": [8, 9, 10],
+        "name": ["rs1", "rs2", None],
+        "n_listed": [0, 2, 0],
+    }
+    best |= {"tf": ["SPI1", "PAX5", None], "difference": [0.01, -0.5, None]}
+    pd.DataFrame(best).to_csv(tmp_path / "best.tsv", sep="\t", index=False)
+    more = {"variants": tmp_path / "best.tsv", "explain": tmp_path / "explain.tsv"}
+    write(tmp_path / "report.html", **inputs, **more, figures_dir=tmp_path / "figures")
+    text = (tmp_path / "report.html").read_text()
+    page = Page(text)
+    assert {"variants", "explained"} <= set(page.ids)
+    assert "1 of 3 variants are in variants.tsv" in page.text
+    assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
+    assert "SPI1 at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
+
+
 def test_cells_that_fail_alike_are_one_row(full):
     page = Page((full / "report.html").read_text())
     assert page.text.count("nucleosome_signal") == 1

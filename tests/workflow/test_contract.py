@@ -125,7 +125,9 @@ def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
 READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"
 
 
-@pytest.mark.parametrize("name", [*READERS.split(), "sequence_readout", "score_cells"])
+@pytest.mark.parametrize(
+    "name", [*READERS.split(), "sequence_readout", "score_cells", "variant_effects", "explain_loci"]
+)
 def test_rules_that_may_read_mappability_wait_for_it(name):
     assert "        mappability=MAPPABILITY,\n" in RULES[name].partition("    output:\n")[0]
 

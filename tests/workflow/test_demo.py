@@ -31,6 +31,7 @@ AFTER_BINDING = {
 }
 AFTER_BINDING |= {"tf_targets", "motif_enrichment", "score_cells", "score_types"}
 AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
+AFTER_MODEL = AFTER_WINDOWS | {"variant_effects"}
 AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
 AFTER_TRAINING |= {"evaluate_depth", "merge_depths"}
 
@@ -58,17 +59,17 @@ RERUN = [  # key, new value, the rules that run again
         9000,
         {"find_lenders", "reference_profile", "infer_binding"} | AFTER_BINDING,
     ),
-    ("motifs.windows", 500, {"find_motifs", "train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
+    ("motifs.windows", 500, {"find_motifs", "train_model"} | AFTER_TRAINING | AFTER_MODEL),
     ("models.scbind.workers", 2, set()),
     ("models.scbind.require_gpu", True, set()),
-    ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_WINDOWS),
+    ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_MODEL),
     ("dataset.min_mappability", 0.9, set()),  # there is no mappability that it could be held against
     (  # the matrices of the network start from them
         "motifs.aliases",
         {"SPI1": "CTCF"},
         {"prepare_motifs", "find_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
         | AFTER_TRAINING
-        | AFTER_WINDOWS,
+        | AFTER_MODEL,
     ),
 ]
 

@@ -328,6 +328,15 @@ def test_a_mappability_track_adds_its_rule(project):
     assert "prepare_mappability" not in project.jobs("peaks", "--configfile", path, "--config", "data=data")
 
 
+def test_variants_and_questions_add_their_rules(project):
+    own = {"variant_effects", "explain_loci", "draw_explained"}
+    assert own & project.jobs().keys() == {"variant_effects"}
+    assert not own & project.jobs("--configfile", project.edited("variants.path", None)).keys()
+    question = {"locus": "chr1:1000-1200", "tf": "SPI1", "cell_type": "b_cell"}
+    jobs = project.jobs("--configfile", project.edited("explain", [question, question]))
+    assert own <= jobs.keys()
+
+
 def test_only_the_models_of_the_config_given(project):
     path = project.edited("models", {"one": {"epochs": 1}})
     path.write_text(path.read_text().replace("model: scbind", "model: one"))
@@ -364,6 +373,12 @@ def test_bam_and_downloads_add_their_rules(project):
             "key models.scbind.learnig_rate: unknown key; did you mean learning_rate?",
         ),
         ("genome.fasta", "gone.fa", "key genome.fasta: no such file: gone.fa; correct the path"),
+        ("variants.path", "gone.vcf", "key variants.path: no such file: gone.vcf; correct the path"),
+        (
+            "explain",
+            [{"locus": "chr1", "tf": "A", "cell_type": "b"}],
+            "key explain[0].locus: 'chr1' has a wrong form;",
+        ),
         ("genome.fasta", "{data}/g.fa", "key genome.fasta: {data}/g.fa needs the data folder; set data:"),
     ],
 )

@@ -77,6 +77,8 @@ VALUES = {
     "models.<name>.depth_windows": 500,
     "infer.max_error": 0.1,
     "evaluate.test_windows": 500,
+    "variants.path": "config/README.md",
+    "explain": [{"locus": "chr1:1000-1200", "tf": "SPI1", "cell_type": "B"}],
 }
 
 
@@ -88,6 +90,7 @@ TOGETHER = (
     "analysis.targets",
     "analysis.motifs",
     "demo",
+    "variants",
 )
 
 

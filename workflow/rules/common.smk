@@ -93,6 +93,13 @@ PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] 
 ACTIVITY_TABLE = "results/evaluation/activity.tsv" if SETTINGS["evaluate"]["chromvar"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 SITE_TABLE = "results/analysis/best_sites.tsv" if KEEP_SITES else None
+VARIANT_TABLE, STRONGEST_TABLE = (
+    f"results/analysis/variants{part}.tsv" if SETTINGS["variants"]["path"] else None
+    for part in ("", "_strongest")
+)
+EXPLAIN_TABLE, EXPLAIN_FIGURES = (
+    f"results/analysis/explain{part}" if SETTINGS["explain"] else None for part in (".tsv", "")
+)
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 
 

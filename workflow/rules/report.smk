@@ -25,6 +25,8 @@ rule write_report:
         targets=optional(TARGET_TABLE),
         motifs=optional(MOTIF_TABLE),
         sites=optional(SITE_TABLE),
+        variants=optional(STRONGEST_TABLE),
+        explain=optional(EXPLAIN_TABLE),
         matrices=CELL_MOTIFS,
         weights=f"results/models/{INFER_MODEL}/model.safetensors",
         types="results/cells/cell_types.tsv",

@@ -17,6 +17,8 @@ with logged(snakemake.log[0]):
         "targets",
         "motifs",
         "sites",
+        "variants",
+        "explain",
     )
     truth = {f"truth_{Path(table).stem}": table for table in given.truth}
     curves = [*given.curves, *given.baseline_curves, *given.oracle_curves]

@@ -74,7 +74,7 @@ ASSAYED: dict[str, list[str]] = {
 
 def demo_files() -> list[str]:
     """Return the files that :func:`scbind.demo.simulate.simulate` writes: sorted paths relative to its folder."""
-    files = ["genome.fa", "exclude.bed", "genes.bed"]
+    files = ["genome.fa", "exclude.bed", "genes.bed", "variants.vcf"]
     files += ["sc/demo.fragments.tsv.gz", "sc/demo.fragments.tsv.gz.tbi"]
     for line in LINES:
         files += [f"bulk/{line}.fragments.tsv.gz", f"bulk/{line}.fragments.tsv.gz.tbi"]

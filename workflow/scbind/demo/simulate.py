@@ -26,6 +26,7 @@ from scbind.demo.simulate_reads import (
     tn5_weight,
 )
 from scbind.demo.simulate_sites import chip_peaks
+from scbind.demo.simulate_variants import draw_variants
 from scbind.demo.world import (
     activity_table,
     random_streams,
@@ -91,6 +92,8 @@ def simulate(
     _write_reference(outdir, genome, world.genes)
     _write_chip(outdir, rng["chip"], genome, sites, openness)
     write_truth(outdir / "truth", world, activity)
+    with atomic(outdir / "variants.vcf") as scratch:
+        scratch.write_text(draw_variants(rng["variants"], genome, sites))
 
     tn5, gc = tn5_weight(genome.codes), gc_share(genome.codes)
     scale = sum(genome.lengths) / (1e6 * sum(CHROMOSOMES_MB))

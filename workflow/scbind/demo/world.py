@@ -18,7 +18,9 @@ from scbind.demo.simulate_motifs import Preference, true_preferences
 from scbind.demo.simulate_reads import DUPLICATES, element_levels
 from scbind.demo.simulate_sites import find_sites, open_elements
 
-STREAMS = ("genome", "genes", "opening", "sites", "levels", "chip", "bulk", "cells", "duplicates", "barcodes")
+STREAMS = (
+    "genome", "genes", "opening", "sites", "levels", "chip", "bulk", "cells", "duplicates", "barcodes", "variants",
+)  # fmt: skip
 
 
 def activity_table() -> pd.DataFrame:

@@ -14,6 +14,7 @@ CONFIG_PATHS = (
     ("genome", "mappability", False),
     ("genome", "genes", False),
     ("motifs", "path", False),
+    ("variants", "path", False),
     ("evaluate", "truth", True),
 )
 

@@ -25,6 +25,7 @@ from scbind.report.tables import (
     trusted,
     within_budget,
 )
+from scbind.report.variants import explained, variants
 
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = ROWS
@@ -403,7 +404,19 @@ CELLS, TRUST, ORIGIN = "Your cells", "How far to trust it", "Where it comes from
 PARTS = (
     (
         CELLS,
-        (summary, quality, embedding, activities, differential, populations, targets, motifs, pseudobulk),
+        (
+            summary,
+            quality,
+            embedding,
+            activities,
+            differential,
+            populations,
+            targets,
+            motifs,
+            variants,
+            explained,
+            pseudobulk,
+        ),
     ),
     (TRUST, (truth, methods, evaluation, training, reading)),
     (ORIGIN, (provenance,)),

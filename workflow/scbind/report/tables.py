@@ -31,7 +31,8 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
     "median frac_in_peaks": "median fraction in peaks", "reliability_level": "reliability",
-    "reliability_abstained": "abstained",
+    "reliability_abstained": "abstained", "binding_ref": "P(bound), reference",
+    "binding_alt": "P(bound), alternative", "n_listed": "rows in variants.tsv",
 }  # fmt: skip
 
 MARKS = ("reliability_level", "reliability_abstained")  # columns of the result tables

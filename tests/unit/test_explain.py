@@ -1,0 +1,96 @@
+"""Contributions of bases, against what was planted and against the prediction of a changed sequence."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scbind.analysis.explain import EFFECTS, Question, explain_loci
+from scbind.analysis.logits import logit
+from scbind.analysis.typesignal import TypeSignal
+from scbind.analysis.variants import allele_probabilities
+from scbind.core.errors import InputError
+from scbind.core.files import read_result
+from scbind.formats.genome import Genome
+from scbind.models.predictor import load_predictor
+from scbind.report.logoplot import draw_explained, strongest_part
+
+SITE, MOTIF = 25_500, "GGCGCCATTA"  # a planted site of chr1, open where line A is
+
+
+@pytest.fixture(scope="module")
+def explained(tiny, tiny_model, tiny_cells, tmp_path_factory):
+    """The table of two questions: the site in the type in which it is open, and in the other."""
+    output = tmp_path_factory.mktemp("explained") / "explain.tsv"
+    questions = [Question(f"chr1:{SITE}-{SITE + len(MOTIF)}", "TF1", name) for name in ("like_A", "like_C")]
+    explain_loci(questions, tiny_cells.types, *tiny_model[:2], tiny["reference"], output, 5)
+    return output
+
+
+def test_the_planted_motif_contributes_and_its_surroundings_do_not(tiny, explained):
+    assert SITE in tiny["sites"]["chr1"][::4]
+    table = read_result(explained, "")
+    for name, rows in table.groupby("cell_type"):
+        inside = (rows["start"] >= SITE) & (rows["end"] <= SITE + len(MOTIF))
+        assert "".join(rows["ref"][inside]) == MOTIF
+        total = rows["contribution"].clip(lower=0)
+        assert total[inside].sum() > 0.6 * total.sum(), name
+        assert rows["contribution"][inside].mean() > 20 * rows["contribution"][~inside].abs().mean()
+    assert (
+        table.groupby("cell_type")["binding"].first()["like_A"]
+        > 2 * table.groupby("cell_type")["binding"].first()["like_C"]
+    )
+
+
+def test_effects_are_those_of_the_changed_sequence(tiny, tiny_model, tiny_cells, explained):
+    """Against a variant at the centre of the same window."""
+    genome, predictor = Genome.open(tiny["reference"]), load_predictor(*tiny_model[:2])
+    signal = TypeSignal.open(tiny_cells.types, genome, 5, "test")
+    centre = SITE + len(MOTIF) // 2
+    table = read_result(explained, "")
+    row = table[(table["start"] == centre) & (table["cell_type"] == "like_A")].iloc[0]
+    assert row["contribution"] == pytest.approx(-row[EFFECTS].sum() / 3, abs=1e-4)
+    for letter in "ACGT":
+        one = pd.DataFrame({"chrom": [0], "start": [centre], "ref": [row["ref"]], "alt": [letter]})
+        ref, alt = (found[0, 0, 0] for found in allele_probabilities(predictor, genome, one, signal))
+        assert row["binding"] == pytest.approx(ref, rel=1e-4)
+        assert row[f"effect_{letter}"] == pytest.approx(logit(alt) - logit(ref), abs=1e-3)
+    assert row[f"effect_{row['ref']}"] == 0
+
+
+def test_only_bases_that_the_network_reads_are_listed(explained):
+    rows = read_result(explained, "").groupby("cell_type").get_group("like_C")
+    assert len(rows) == 600 and rows["start"].iloc[0] == SITE + len(MOTIF) // 2 - 300
+
+
+BAD = [
+    ({"locus": "chr1:25500"}, "'chr1:25500' is not a locus"),
+    ({"locus": "chr1:25500-25500"}, "is not a locus"),
+    ({"locus": "1:25500-25510"}, "no chromosome '1'; use one of chr1, chr2"),
+    ({"locus": "chr1:25500-25701"}, "wider than a window of 200 bp"),
+    ({"locus": "chr1:100-110"}, "within 500 bp of the end"),
+    ({"locus": "chr2:39900-39910"}, "within 500 bp of the end"),
+    ({"tf": "TF7"}, "no TF 'TF7'; use one of TF1, TF2"),
+    ({"cell_type": "like_B"}, "no cell type 'like_B'; use one of like_A, like_C"),
+]
+
+
+@pytest.mark.parametrize(("change", "message"), BAD)
+def test_bad_questions_end_in_one_line(tiny, tiny_model, tiny_cells, tmp_path, change, message):
+    good = {"locus": f"chr1:{SITE}-{SITE + 10}", "tf": "TF1", "cell_type": "like_A"}
+    questions = [Question(**good), Question(**good | change)]
+    with pytest.raises(InputError, match=message) as caught:
+        explain_loci(questions, tiny_cells.types, *tiny_model[:2], tiny["reference"], tmp_path / "x.tsv", 5)
+    assert "key explain[1]" in str(caught.value) and not (tmp_path / "x.tsv").exists()
+
+
+def test_figures_show_the_strongest_part(explained, tmp_path):
+    draw_explained(explained, tmp_path / "figures")
+    images = sorted((tmp_path / "figures").iterdir())
+    assert [image.name for image in images] == ["1_TF1.png", "2_TF1.png"]
+    assert all(
+        image.read_bytes().startswith(b"\x89PNG") and image.stat().st_size > 10_000 for image in images
+    )
+    rows = read_result(explained, "")
+    part = strongest_part(rows[rows["cell_type"] == "like_A"])
+    assert len(part) == 61 and MOTIF in "".join(part["ref"])
+    edge = pd.DataFrame({"contribution": np.r_[5.0, np.zeros(99)]})
+    assert strongest_part(edge).index.tolist() == list(range(61))

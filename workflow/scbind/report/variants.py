@@ -1,0 +1,59 @@
+"""Sections of the report on variants and explained loci. Each function returns a section, or None without its input."""
+
+from __future__ import annotations
+
+from scbind.report.logoplot import QUESTION, contribution_logo
+from scbind.report.read import Inputs
+from scbind.report.tables import Section, html_table
+
+SHOWN = 5_000  # variants in the table of the page
+FIGURES = 12  # loci that are drawn on the page
+
+
+def variants(inputs: Inputs) -> Section | None:
+    """Return the section with the variants that change predicted binding most."""
+    table = inputs.tables.get("variants")
+    if table is None or table.empty:
+        return None
+    section = Section("variants", "Variants")
+    known = table[table["tf"].notna()]
+    listed = int((table["n_listed"] > 0).sum())
+    section.text = [
+        "P(bound) is predicted with the reference and the alternative allele, with the signal of all cells of a type "
+        "together. What a variant does to the openness of chromatin itself is not predicted.",
+        f"{listed:,} of {len(table):,} variants are in variants.tsv with at least one TF and cell type.",
+    ]
+    order = known["difference"].abs().sort_values(ascending=False, kind="stable").index
+    shown = known.loc[order].drop(columns="end")
+    cut = f" The {SHOWN:,} largest of {len(shown):,} are shown." if len(shown) > SHOWN else ""
+    note = (
+        "Per variant the TF and cell type that change most, among those on which scbind does not abstain. start is "
+        f"0-based.{cut} All are in results/analysis/variants_strongest.tsv."
+    )
+    if len(shown):
+        section.tables = [html_table("Largest change of each variant", shown.head(SHOWN), note)]
+    return section
+
+
+def explained(inputs: Inputs) -> Section | None:
+    """Return the section with what each base contributes at the loci of the configuration."""
+    table = inputs.tables.get("explain")
+    if table is None or table.empty:
+        return None
+    section = Section("explained", "Why a TF binds here")
+    groups = list(table.groupby(QUESTION, sort=False))
+    section.text = [
+        "Each base was replaced by the three others. Its contribution is the mean loss of the logit of P(bound). "
+        "Contributions explain the sequence, not why chromatin is open."
+    ]
+    if len(groups) > FIGURES:
+        section.text.append(
+            f"The first {FIGURES} of {len(groups)} loci are shown; all are in results/analysis/explain."
+        )
+    for number, ((locus, tf, kind), rows) in enumerate(groups[:FIGURES], 1):
+        mark = " scbind abstains on this TF here." if rows["abstained"].any() else ""
+        caption = (
+            f"{tf} at {locus} in {kind}: contribution of each base, and the effect of every other base.{mark}"
+        )
+        section.figures.append(inputs.draw(f"explain_{number}_{tf}", contribution_logo(rows), caption))
+    return section
