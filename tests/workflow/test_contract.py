@@ -155,6 +155,7 @@ INSTALLED = {
 NOT_IMPORTED = {
     "snakemake",
     "snakemake-executor-plugin-slurm",
+    "snakemake-logger-plugin-rich",
     "macs3",
     "igraph",
     "snakefmt",
