@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.dataset.codes import BOUND
+from scbind.formats.evidence import CHIP
 from scbind.models.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
 FEW_BOUND = 10  # with fewer bound windows, the accuracy of a TF is unknown
@@ -24,6 +25,7 @@ KEPT = 0.5
 # Minimum ratio of AUPRC to prevalence. If sites are common, even an AUPRC above LOW may be hardly better than guessing.
 # The value is a choice: two doublings, which a ranking by accessibility alone does not reach.
 ABSTAIN_GAIN = 4.0
+TEXTS = "evidence", "motif_group"  # columns of a reliability table that describe the TF
 
 
 def reliability(
@@ -96,24 +98,29 @@ def reliability(
 def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
     """The reliability of each TF as a table: one row per TF, in the order of ``tfs``.
 
-    ``known`` is the result of :func:`reliability`; its lists are left out. The columns ``level`` (str) and
-    ``abstained`` (bool) are always present. A TF missing from ``known`` has level ``unknown`` and ``abstained`` True.
-    The other columns are float64, NaN where there is no number.
+    ``known`` is the result of :func:`reliability`; its lists are left out. The columns ``evidence`` (``chip`` or
+    ``motif``), ``level`` (str) and ``abstained`` (bool) are always present, and ``motif_group`` (str, see
+    :func:`scbind.formats.motifgroups.motif_groups`) for models with TFs without ChIP-seq. A TF missing from ``known``
+    has level ``unknown`` and ``abstained`` True. The other columns are float64, NaN where there is no number.
     """
     rows = [
         {name: value for name, value in (known.get(tf) or {}).items() if not isinstance(value, list | dict)}
         for tf in tfs
     ]
     table = pd.DataFrame(rows, index=pd.Index(np.asarray(tfs, dtype=object), name="tf"))
-    numbers = table.drop(columns=["level", "abstained"], errors="ignore").astype(np.float64)
+    numbers = table.drop(columns=["level", "abstained", *TEXTS], errors="ignore").astype(np.float64)
+    numbers["evidence"] = [row.get("evidence", CHIP) for row in rows]
+    if any("motif_group" in row for row in rows):
+        numbers["motif_group"] = [row.get("motif_group", tf) for row, tf in zip(rows, tfs, strict=True)]
     numbers["level"] = [row.get("level", "unknown") for row in rows]
     numbers["abstained"] = [bool(row.get("abstained", True)) for row in rows]
     return numbers
 
 
 def marks(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
-    """Columns ``reliability_level`` and ``reliability_abstained`` of each TF, for the tables of results."""
-    return reliability_table(known, tfs)[["level", "abstained"]].add_prefix("reliability_")
+    """Columns ``evidence``, ``reliability_level`` and ``reliability_abstained`` of each TF, for tables of results."""
+    table = reliability_table(known, tfs)
+    return table[["evidence"]].join(table[["level", "abstained"]].add_prefix("reliability_"))
 
 
 def abstained(table: pd.DataFrame, depth: np.ndarray) -> np.ndarray:
