@@ -72,7 +72,7 @@ def reliability(
         each = [ranking_metrics(bound, scores[known, column], weight[known]) for scores in logits]
         auprc, n_bound = each[0]["auprc"], each[0]["n_bound"]
         least = least_auprc(bound, logits[0][known, column], weight[known])
-        level = "low" if least < LOW else "high" if least >= HIGH else "medium"
+        level = level_of(least)
         # AUPRC is undefined without a negative window
         level = "unknown" if n_bound < FEW_BOUND or np.isnan(auprc) else level
         points = [
@@ -93,6 +93,11 @@ def reliability(
             "abstained": bool(not knows or least < ABSTAIN_GAIN * each[0]["prevalence"]),
         }
     return found
+
+
+def level_of(auprc: float) -> str:
+    """Level of reliability at a conservative AUPRC: ``low`` below ``LOW``, ``high`` at ``HIGH`` or above."""
+    return "low" if auprc < LOW else "high" if auprc >= HIGH else "medium"
 
 
 def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:

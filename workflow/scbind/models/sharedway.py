@@ -30,10 +30,15 @@ def matrix_facts(matrix: np.ndarray | None) -> np.ndarray:
         return np.zeros(N_FACTS, dtype=np.float32)
     matrix = np.asarray(matrix, dtype=np.float64)
     share = 2.0**matrix / (2.0**matrix).sum(axis=0)
-    information = (share * matrix).sum() / 20
     best = matrix.max(axis=0).sum() / 20
     strong = share[1:3].sum() / matrix.shape[1] - 0.5
-    return np.array([information, best, strong, *chance_scores(matrix)], dtype=np.float32)
+    return np.array([information(matrix) / 20, best, strong, *chance_scores(matrix)], dtype=np.float32)
+
+
+def information(matrix: np.ndarray) -> float:
+    """Information content of log2 odds over a uniform background, (4, length), in bits."""
+    odds = 2.0 ** np.asarray(matrix, dtype=np.float64)
+    return round(float((odds / odds.sum(axis=0) * matrix).sum()), 3)
 
 
 def chance_scores(matrix: np.ndarray) -> np.ndarray:
