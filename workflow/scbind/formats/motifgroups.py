@@ -28,7 +28,7 @@ def motif_groups(matrices: Mapping[str, np.ndarray]) -> dict[str, str]:
     tfs = list(matrices)
     if len(tfs) < 2:
         return dict(zip(tfs, tfs, strict=True))
-    distance = 1 - _correlations([matrices[tf] for tf in tfs])
+    distance = np.maximum(1 - _correlations([matrices[tf] for tf in tfs]), 0)
     np.fill_diagonal(distance, 0)
     group = fcluster(linkage(squareform(distance, checks=False), "complete"), 1 - ALIKE, "distance")
     first: dict[int, str] = {}

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.dataset.codes import BOUND
-from scbind.formats.evidence import CHIP
+from scbind.formats.evidence import CHIP, DESCRIBED
 from scbind.models.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
 FEW_BOUND = 10  # with fewer bound windows, the accuracy of a TF is unknown
@@ -25,7 +25,6 @@ KEPT = 0.5
 # Minimum ratio of AUPRC to prevalence. If sites are common, even an AUPRC above LOW may be hardly better than guessing.
 # The value is a choice: two doublings, which a ranking by accessibility alone does not reach.
 ABSTAIN_GAIN = 4.0
-TEXTS = "evidence", "motif_group"  # columns of a reliability table that describe the TF
 
 
 def reliability(
@@ -113,7 +112,7 @@ def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.Da
         for tf in tfs
     ]
     table = pd.DataFrame(rows, index=pd.Index(np.asarray(tfs, dtype=object), name="tf"))
-    numbers = table.drop(columns=["level", "abstained", *TEXTS], errors="ignore").astype(np.float64)
+    numbers = table.drop(columns=["level", "abstained", *DESCRIBED], errors="ignore").astype(np.float64)
     numbers["evidence"] = [row.get("evidence", CHIP) for row in rows]
     if any("motif_group" in row for row in rows):
         numbers["motif_group"] = [row.get("motif_group", tf) for row, tf in zip(rows, tfs, strict=True)]

@@ -55,8 +55,9 @@ def add_motif_calibration(stored: dict, facts: dict, parameters: np.ndarray, mea
     kinds = dict(zip(facts["tfs"], evidence(facts), strict=True))
     groups = dict(zip(facts["tfs"], facts["motif_group"], strict=True))
     information = dict(zip(facts["tfs"], facts["information"], strict=True))
-    for tf in [tf for tf, kind in kinds.items() if kind == MOTIF]:
-        stored["tfs"].append(tf)
+    new = [tf for tf, kind in kinds.items() if kind == MOTIF]
+    stored["tfs"] = [*stored["tfs"], *new]
+    for tf in new:
         stored["parameters"][tf] = [round(float(value), 6) for value in parameters]
         known[tf] = expected_reliability(information[tf], information, measured)
     for tf in known:
@@ -68,7 +69,8 @@ def expected_reliability(bits: float, information: Mapping[str, float | None], m
     usable = [tf for tf in measured if measured[tf]["level"] != "unknown" and information[tf] is not None]
     peers = [measured[tf] for tf in sorted(usable, key=lambda tf: abs(information[tf] - bits))[:PEERS]]
     if len(peers) < PEERS:
-        return {"level": "unknown", "abstained": True, "min_depth": None}
+        unknown = dict.fromkeys(("auprc_expected", "gain_expected", "min_depth"))
+        return unknown | {"level": "unknown", "abstained": True}
     least = float(np.median([peer["auprc_least"] for peer in peers]))
     gain = float(np.median([peer["auprc_least"] / peer["prevalence"] for peer in peers]))
     level = level_of(least)
