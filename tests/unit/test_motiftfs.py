@@ -82,7 +82,9 @@ def test_a_motif_tf_is_predicted_as_a_tf_whose_own_part_is_left_out(trained):
 def test_own_weights_that_are_left_out_are_as_zero(trained):
     keep = torch.zeros(2)
     left_out = logits_of(network_of(FACTS, trained), keep)
-    np.testing.assert_allclose(left_out, logits_of(network_of(FACTS, without_own(trained))), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(
+        left_out, logits_of(network_of(FACTS, without_own(trained))), rtol=0, atol=1e-5
+    )
 
 
 def test_training_leaves_out_whole_tfs(trained):

@@ -238,7 +238,9 @@ def activity_matrix(shards: list, cells, output, metrics=None, types: Sequence[s
     adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)
     score = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
-    adata.layers["scfan_score"] = np.where(adata.var["evidence"].to_numpy() == CHIP, score, np.float32(np.nan))
+    adata.layers["scfan_score"] = np.where(
+        adata.var["evidence"].to_numpy() == CHIP, score, np.float32(np.nan)
+    )
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
     adata.uns |= type_colours(obs, types)
     adata.uns["about"] = {

@@ -54,7 +54,7 @@ class MotifScan(nn.Module):
     def forward(self, bases: Tensor, keep: Tensor | None = None) -> Tensor:
         """Best match of each matrix in each bin: one-hot (windows, 4, length) to (windows, matrices, length / bin).
 
-        ``keep``, float32 (matrices,), is 0 for matrices without what was learned, and 1 for the others; ``None``: all 1.
+        ``keep``, float32 (matrices,), is 0 for matrices without what was learned and 1 for the others (``None``: all).
         """
         learned = RATE * (self.learned if keep is None else self.learned * keep[:, None, None])
         return _BestMatch.apply(bases, self.known + learned, self.bin_bp).clamp_min(0)

@@ -1,7 +1,7 @@
 """Add TFs without ChIP-seq to a trained network: each gets a matrix, and no weights of its own.
 
-The network was trained with ``strangers`` (:mod:`scbind.models.sharedway`). Adding TFs trains nothing, and the weights of
-the assayed TFs keep their bytes.
+The network was trained with ``strangers`` (:mod:`scbind.models.sharedway`). Adding TFs trains nothing, and the weights
+of the assayed TFs keep their bytes.
 """
 
 from __future__ import annotations
@@ -116,7 +116,11 @@ def assayed_part(state: Mapping[str, Tensor], facts: dict, options: dict) -> tup
     if n == len(facts["tfs"]):
         return dict(state), facts
     fewer = {
-        **{key: value for key, value in facts.items() if key not in ("evidence", "motif_group", "information")},
+        **{
+            key: value
+            for key, value in facts.items()
+            if key not in ("evidence", "motif_group", "information")
+        },
         "tfs": facts["tfs"][:n],
         "modelled": facts["modelled"][:n],
         "bound_train": {tf: facts["bound_train"][tf] for tf in facts["tfs"][:n]},

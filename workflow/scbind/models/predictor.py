@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from scbind.core.errors import InputError
-from scbind.formats.genome import Genome
 from scbind.formats.evidence import CHIP
+from scbind.formats.genome import Genome
 from scbind.models.base import build_network
 from scbind.models.modelfile import DAMAGE, read_calibration, read_model
 from scbind.models.motiftfs import assayed_part, evidence

@@ -81,5 +81,6 @@ class SharedWay(nn.Module):
             self.read[-1].bias[2 * units] = -4.0  # binding is rare
 
     def forward(self, facts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``scale``, ``shift`` and ``always`` of TFs with these facts; see above."""
         scale, shift, always = self.read(facts).split(self.parts, dim=1)
         return scale, shift, always.T

@@ -119,9 +119,7 @@ class TowerNetwork(BindingNetwork):
             _CellTower(self.n_tfs, signal_bins, direct, partners, bool(strangers)) for _ in range(members)
         )
 
-    def readout(
-        self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None
-    ) -> Tensor:
+    def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """Window embeddings: uint8 (windows, context) to float32 (windows, members, 1 + direct + partners, TFs).
 
         ``keep``, float32 (TFs,), is 0 for a TF whose own weights are left out and 1 for the others; ``None`` keeps all.
@@ -231,16 +229,14 @@ class _WindowTower(nn.Module):
             nn.init.zeros_(start)  # at the start, only a TF's own match contributes
         self.general = SharedWay(units, direct, hidden, partners) if general else None
 
-    def forward(
-        self, matches: Tensor, best: Tensor, facts: Tensor | None, keep: Tensor | None
-    ) -> Tensor:
+    def forward(self, matches: Tensor, best: Tensor, facts: Tensor | None, keep: Tensor | None) -> Tensor:
         scale, shift, own, always = self.scale, self.shift, self.own, self.always
         if keep is not None:
             each = keep[:, None]
             scale, shift, own, always = scale * each, shift * each, own * each[:, None], always * keep
         if self.general is not None:
-            parts = self.general(facts)
-            scale, shift, always = (own_part + part for own_part, part in zip((scale, shift, always), parts))
+            more = self.general(facts)
+            scale, shift, always = scale + more[0], shift + more[1], always + more[2]
         seen = gelu(self.mix(gelu(self.match(best) * (1 + scale) + shift)))
         direct = torch.einsum("wtu,tuk->wkt", seen, self.shared + own) + always
         known = matches[:, :, : self.n_assayed]

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from scbind.dataset.splits import UNKNOWN
-from scbind.formats.evidence import DESCRIBED
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
+from scbind.formats.evidence import DESCRIBED
 from scbind.report import modelplots
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.colours import colours_of
 from scbind.report import cellplots
@@ -190,7 +191,9 @@ def _most_informative(data, n: int) -> list[str]:
 def _warning(data, chosen: list[str]) -> str:
     """A sentence that names the chosen TFs on which scbind abstains (marked with *), or empty if there are none."""
     named = [tf for tf, abstained in zip(data.tfs, data.abstained, strict=True) if abstained and tf in chosen]
-    unread = f" * scbind abstains on {join_names(named, MOST_NAMES)}: do not interpret these." if named else ""
+    unread = (
+        f" * scbind abstains on {join_names(named, MOST_NAMES)}: do not interpret these." if named else ""
+    )
     by_motif = set(motif_tfs(data.var)) & set(chosen)
     return unread + " (motif): no ChIP-seq, predicted from the motif and what all TFs share." * bool(by_motif)
 
