@@ -14,7 +14,7 @@ from scbind.models.abstention import marks, reliability_table
 from scbind.models.base import build_network
 from scbind.models.calibration import calibrate
 from scbind.models.modelfile import read_model, write_model
-from scbind.models.motifcalibration import PEERS, expected_reliability
+from scbind.models.motifcalibration import FEWEST, expected_reliability
 from scbind.models.motiftfs import add_from_release, add_motif_tfs, assayed_part, without_own
 from scbind.models.predictor import load_predictor
 from scbind.models.sharedway import CHANCE, chance_scores, information, matrix_facts
@@ -200,7 +200,7 @@ def test_motif_tfs_are_calibrated_and_marked(tmp_path, tiny, tiny_dataset, tiny_
     assert after["tfs"] == [*before["tfs"], "Ab"]
     for tf in before["tfs"]:
         assert after["parameters"][tf] == before["parameters"][tf]
-    assert after["reliability"]["Ab"]["level"] == "unknown"  # there are fewer stand-ins than PEERS
+    assert after["reliability"]["Ab"]["level"] == "unknown"  # there are fewer stand-ins than FEWEST
     model = load_predictor(paths[1], paths[3])
     assert model.evidence == ["chip"] * model.n_assayed + ["motif"]
     assert marks(model.reliability, model.tfs)["evidence"].tolist() == model.evidence
@@ -209,14 +209,17 @@ def test_motif_tfs_are_calibrated_and_marked(tmp_path, tiny, tiny_dataset, tiny_
     assert read_model(paths[1])["facts"]["tfs"][-1] == "Ab"
 
 
-def test_the_reliability_of_a_motif_tf_is_that_of_like_matrices():
-    level = {"level": "medium", "min_depth": 0.01, "prevalence": 0.01}
-    measured = {f"T{n}": level | {"auprc_least": 0.02 * n} for n in range(20)}
-    bits = {tf: float(n) for n, tf in enumerate(measured)}
-    strong = expected_reliability(18, bits, measured)
-    assert strong["auprc_expected"] == pytest.approx(0.32) and strong["level"] == "medium"
-    assert strong["min_depth"] == 0.01 and not strong["abstained"]
-    weak = expected_reliability(2, bits, measured)
-    assert weak["level"] == "low" and weak["abstained"] and weak["min_depth"] is None
-    few = {tf: measured[tf] for tf in list(measured)[: PEERS - 1]}
-    assert expected_reliability(2, bits, few)["level"] == "unknown"
+def test_the_reliability_of_a_motif_tf_is_what_most_stand_ins_exceed():
+    entry = {"level": "medium", "min_depth": 0.01, "prevalence": 0.01}
+    measured = {f"T{n}": entry | {"auprc_least": 0.1 * n} for n in range(1, 10)}
+    found = expected_reliability(measured | {"U": entry | {"level": "unknown", "auprc_least": 0.9}})
+    assert (found["auprc_expected"], found["gain_expected"], found["level"]) == (0.5, 50, "medium")
+    assert found["min_depth"] == 0.01 and not found["abstained"]
+    weak = {tf: each | {"auprc_least": each["auprc_least"] / 4} for tf, each in measured.items()}
+    found = expected_reliability(weak)
+    assert (found["auprc_expected"], found["level"], found["min_depth"]) == (0.125, "low", None)
+    assert found["abstained"]
+    common = {tf: each | {"prevalence": 0.2} for tf, each in measured.items()}
+    assert expected_reliability(common)["abstained"] and expected_reliability(common)["level"] == "medium"
+    few = dict(list(measured.items())[: FEWEST - 1])
+    assert expected_reliability(few)["level"] == "unknown" and expected_reliability(few)["abstained"]

@@ -21,7 +21,6 @@ from scbind.formats.motifs import motif_names, read_motifs, write_motifs
 from scbind.formats.motiftfs import PLACE, matrices_of_motif_tfs
 from scbind.models.base import build_network
 from scbind.models.modelfile import read_model, write_model
-from scbind.models.sharedway import information
 
 OF_MATRIX = "scan.known", "facts"  # what a new TF has; its other rows are zero
 # The weights that a TF owns; those of a motif TF are zero.
@@ -65,9 +64,8 @@ def add_from_release(
     new = {tf: matrix for tf, (_, matrix) in found.items()}
     state, facts = add_motif_tfs(stored["state"], facts, stored["options"], new)
     own, names = read_motifs(known), motif_names(known)
-    groups, bits = motif_groups(own | new), {tf: information(m) for tf, m in (own | new).items()}
+    groups = motif_groups(own | new)
     facts["motif_group"] = [groups.get(tf, tf) for tf in facts["tfs"]]
-    facts["information"] = [bits.get(tf) for tf in facts["tfs"]]
     write_model(weights, state, facts, stored["options"])
     write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
     shared = sum(group != tf for tf, group in groups.items())
@@ -116,11 +114,7 @@ def assayed_part(state: Mapping[str, Tensor], facts: dict, options: dict) -> tup
     if n == len(facts["tfs"]):
         return dict(state), facts
     fewer = {
-        **{
-            key: value
-            for key, value in facts.items()
-            if key not in ("evidence", "motif_group", "information")
-        },
+        **{key: value for key, value in facts.items() if key not in ("evidence", "motif_group")},
         "tfs": facts["tfs"][:n],
         "modelled": facts["modelled"][:n],
         "bound_train": {tf: facts["bound_train"][tf] for tf in facts["tfs"][:n]},

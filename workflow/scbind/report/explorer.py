@@ -147,8 +147,8 @@ def why(facts: pd.Series) -> str:
         said.append("No ChIP-seq: the TF is predicted from its motif and what all TFs share.")
         if pd.notna(facts.get("auprc_expected")):
             said.append(
-                f"Its AUPRC is expected to be about {number(facts['auprc_expected'])}, as that of TFs with motifs of "
-                "similar information content that were predicted in the same way on validation windows."
+                "Half of the TFs with ChIP-seq, predicted in the same way on validation windows, have an AUPRC of "
+                f"{number(facts['auprc_expected'])} or more. This TF itself was not tested."
             )
         if (group := facts.get("motif_group", facts.name)) != facts.name:
             said.append(f"Its motif cannot be told from that of {group}.")
