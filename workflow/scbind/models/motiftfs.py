@@ -18,7 +18,6 @@ from scbind.core.runlog import say
 from scbind.formats.evidence import CHIP, MOTIF
 from scbind.formats.motifgroups import motif_groups
 from scbind.formats.motifs import motif_names, read_motifs, write_motifs
-from scbind.formats.motiftfs import PLACE, matrices_of_motif_tfs
 from scbind.models.base import build_network
 from scbind.models.modelfile import read_model, write_model
 
@@ -56,6 +55,8 @@ def add_from_release(
     InputError
         If the model was trained without a shared way, or as :func:`scbind.formats.motiftfs.matrices_of_motif_tfs`.
     """
+    from scbind.formats.motiftfs import PLACE, matrices_of_motif_tfs  # reads files, which predictors do not
+
     stored = read_model(trained)
     if not stored["options"].get("strangers"):
         raise InputError(trained, "cannot predict TFs without ChIP-seq", "train it with motif_tfs", PLACE)
