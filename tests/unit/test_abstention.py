@@ -101,7 +101,12 @@ def test_shallow_cells_are_abstained_on_and_deep_ones_are_not():
     found = abstained(table, np.array([0.001, 0.00999, 0.01, 5.0]))
     assert found.T.tolist() == [[False] * 4, [True, True, False, False], [True] * 4, [True] * 4]
     expected = pd.DataFrame(
-        {"reliability_level": ["low", "high"], "reliability_abstained": [True, False]}, index=["B", "A"]
+        {
+            "evidence": ["chip"] * 2,
+            "reliability_level": ["low", "high"],
+            "reliability_abstained": [True, False],
+        },
+        index=["B", "A"],
     )
     pd.testing.assert_frame_equal(marks(known, ["B", "A"]), expected, check_names=False)
 

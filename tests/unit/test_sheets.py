@@ -602,3 +602,18 @@ def test_keys_in_another_order_are_the_same_configuration():
     assert json.dumps(settings.check_config(turned(given))) == json.dumps(settings.check_config(given))
     two = CONFIG | {"models": {"b": {}, "a": {}}, "infer": {"model": "a"}}
     assert list(settings.check_config(two)["models"]) == ["b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("model", "more", "says"),
+    [
+        ({"motif_tfs": ["GATA1", "ctcf"]}, {}, "ctcf has ChIP-seq in the sheet"),
+        ({"motif_tfs": ["GATA1", "Gata1"]}, {}, "Gata1 is listed twice"),
+        ({"motif_tfs": "all", "architecture": "scfan"}, {}, "scfan predicts only TFs with ChIP-seq"),
+        ({"motif_tfs": "all"}, {"motifs": {"release": None}}, "no motif is known"),
+        ({"motif_tfs": "all", "options": {"strangers": 0}}, {}, "strangers is 0"),
+    ],
+)
+def test_motif_tfs_that_cannot_be_predicted_are_refused(project, model, more, says):
+    with pytest.raises(InputError, match=says):
+        project(CONFIG | more | {"models": {"m": model}})

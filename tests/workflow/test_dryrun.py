@@ -420,3 +420,9 @@ def test_an_edit_of_code_plans_the_rules_that_run_it(project):
     assert plan_after("bulk/shift.py", "\n\n\ndef ", "\n\nEDITED = 1\n\n\ndef ") == {}
     assert plan_after("formats/motifs.py", '"""Motif matrices', '"""The motif matrices') == {}
     assert plan_after("formats/motifs.py", "PSEUDOCOUNT = 0.8", "PSEUDOCOUNT = 0.9") == {"prepare_motifs": 1}
+
+
+def test_a_model_with_motif_tfs_is_trained_and_then_extended(project):
+    models = {"scbind": {"motif_tfs": "all"}}
+    jobs = project.jobs("--configfile", project.edited("models", models), "--", "train")
+    assert jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1

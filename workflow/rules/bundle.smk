@@ -6,7 +6,11 @@ rule make_bundle:
         calibration="results/models/{model}/calibration.json",
         history="results/models/{model}/training.csv",
         card="results/models/{model}/card.md",
-        motifs="results/motifs/motifs.npz",
+        motifs=lambda wildcards: (
+            f"results/models/{wildcards.model}/motifs.npz"
+            if wildcards.model in WITH_MOTIF_TFS
+            else "results/motifs/motifs.npz"
+        ),
         metrics="results/evaluation/metrics.tsv",
     output:
         bundle="results/models/{model}/{model}.scbind.zip",

@@ -66,6 +66,8 @@ MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappabilit
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 EXPERIMENTS = GEOMETRY.pop("experiments")  # how the ChIP-seq experiments of one TF and line are joined
 INFER_MODEL = SETTINGS["infer"]["model"]
+# Trained models that also predict TFs without ChIP-seq.
+WITH_MOTIF_TFS = [name for name in PLAN.trained if SETTINGS["models"][name]["motif_tfs"] != "none"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
 # Models that are trained here, and models that a bundle gives. Without cell lines, no model is trained or tested.
 TRAINED, GIVEN, HAS_DATASET = PLAN.trained, PLAN.given, PLAN.has_dataset
@@ -73,7 +75,9 @@ TESTED = MODELS if HAS_DATASET else []
 # Accuracy of the model for cells: measured here, or as its maker stated it.
 ACCURACY = f"results/models/{INFER_MODEL}/{'metrics' if HAS_DATASET else 'stated_metrics'}.tsv"
 CELL_MOTIFS = (
-    f"results/models/{INFER_MODEL}/motifs.npz" if INFER_MODEL in GIVEN else "results/motifs/motifs.npz"
+    f"results/models/{INFER_MODEL}/motifs.npz"
+    if INFER_MODEL in [*GIVEN, *WITH_MOTIF_TFS]
+    else "results/motifs/motifs.npz"
 )
 BASELINES = list(registry.BASELINES) if HAS_DATASET else []
 # Without evaluate.truth there is no comparison with the truth; without genome.genes there are no target genes. With

@@ -1,5 +1,14 @@
 # Settings of a model that do not affect its training.
-NOT_OF_TRAINING = ("bundle", "licence", "motifs", "test_windows", "depth_windows", "workers", "require_gpu")
+NOT_OF_TRAINING = (
+    "bundle",
+    "licence",
+    "motifs",
+    "motif_tfs",
+    "test_windows",
+    "depth_windows",
+    "workers",
+    "require_gpu",
+)
 
 
 # The matrices from which the network of each model starts; scfan has none.
@@ -28,7 +37,7 @@ rule train_model:
     benchmark:
         "logs/train_model/{model}.benchmark.tsv"
     wildcard_constraints:
-        model=one_of(TRAINED),
+        model=one_of(set(TRAINED) - set(WITH_MOTIF_TFS)),
     conda:
         "../../envs/train.yaml"
     threads: 16
@@ -48,6 +57,50 @@ rule train_model:
         code=source_digest("models.training", script="train_model"),
     script:
         "../scripts/train_model.py"
+
+
+# Trains a model to which TFs without ChIP-seq are added afterwards. Other TFs are added without training again.
+use rule train_model as train_shared_model with:
+    output:
+        weights="results/models/{model}/trained.safetensors",
+        history="results/models/{model}/training.csv",
+    log:
+        "logs/train_shared_model/{model}.log",
+    benchmark:
+        "logs/train_shared_model/{model}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(WITH_MOTIF_TFS),
+
+
+# Adds TFs of the motif release that have no ChIP-seq. They have a matrix, and no weights of their own.
+rule add_motif_tfs:
+    input:
+        trained="results/models/{model}/trained.safetensors",
+        known="results/motifs/motifs.npz",
+        matrices=optional(SETTINGS["motifs"]["path"]),
+    output:
+        weights="results/models/{model}/model.safetensors",
+        motifs="results/models/{model}/motifs.npz",
+    log:
+        "logs/add_motif_tfs/{model}.log",
+    benchmark:
+        "logs/add_motif_tfs/{model}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(WITH_MOTIF_TFS),
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        tfs=lambda wildcards: SETTINGS["models"][wildcards.model]["motif_tfs"],
+        release=lookup("motifs/release", within=SETTINGS),
+        taxon=lookup("motifs/taxon", within=SETTINGS),
+        aliases=SETTINGS["motifs"]["aliases"],
+        files=key_states("motifs/path"),
+        code=source_digest("models.motiftfs", script="add_motif_tfs"),
+    script:
+        "../scripts/add_motif_tfs.py"
 
 
 # Calibrates the probabilities of a model at any depth.

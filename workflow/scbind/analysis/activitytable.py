@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
+from scbind.formats.evidence import MOTIF
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,11 @@ def abstained_tfs(var: pd.DataFrame) -> np.ndarray:
     """
     given = "abstained" in var
     return var["abstained"].to_numpy(dtype=bool) if given else np.zeros(len(var), dtype=bool)
+
+
+def motif_tfs(var: pd.DataFrame) -> list[str]:
+    """Return the TFs without ChIP-seq. ``var`` is that of an activity file."""
+    return var.index[var["evidence"] == MOTIF].tolist() if "evidence" in var else []
 
 
 def _shallow(data: anndata.AnnData) -> np.ndarray:

@@ -22,6 +22,7 @@ from scbind.analysis.activitytable import Activity, read_activity
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
 from scbind.core.runlog import say
+from scbind.formats.evidence import DESCRIBED
 
 MIN_REPLICATES = 3
 PAIRED = "paired t-test over replicates"
@@ -85,7 +86,8 @@ def differential_tfs(
     if rows:
         tested = table[~table["test"].isin([ABSTAINED, SHALLOW])]
         table["p_adjusted"] = tested.groupby("contrast")["p_value"].transform(_adjust)
-        table = table[COLUMNS].join(data.var.add_prefix("reliability_"), on="tf")
+        var = data.var.rename(columns=lambda name: name if name in DESCRIBED else f"reliability_{name}")
+        table = table[COLUMNS].join(var, on="tf")
         table = table.sort_values(
             ["contrast", "cell_type", "group", "p_adjusted", "statistic"],
             ascending=[True, True, True, True, False],

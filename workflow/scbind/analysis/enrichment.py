@@ -23,7 +23,8 @@ from scbind.formats.motifs import motif_names, read_motifs, scan_all
 
 BEST_SITES = 20  # peaks listed per TF and cell type
 SITE_COLUMNS = [
-    "cell_type", "tf", "rank", "chrom", "start", "end", "binding", "reliability_level", "reliability_abstained",
+    "cell_type", "tf", "rank", "chrom", "start", "end", "binding", "evidence", "reliability_level",
+    "reliability_abstained",
 ]  # fmt: skip
 STEP = 0.01  # resolution (bits) of the exact distribution of scores
 CANDIDATES = 64  # number of nearest windows from which a site chooses its background window
@@ -31,7 +32,7 @@ WINDOWS_PER_SCAN = 20_000
 COLUMNS = [
     "cell_type", "tf", "motif", "motif_id", "own", "rank", "n_motifs", "n_sites", "n_background",
     "min_binding", "sites_with_motif", "background_with_motif", "odds_ratio", "p_value", "p_adjusted",
-    "gc_sites", "gc_background", "threshold", "reliability_level", "reliability_abstained",
+    "gc_sites", "gc_background", "threshold", "evidence", "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scbind.analysis.activitytable import Activity, read_activity
+from scbind.analysis.activitytable import Activity, motif_tfs, read_activity
 from scbind.analysis.grouping import group_cells
 from scbind.core.files import write_table
 from scbind.core.runlog import say
@@ -104,11 +104,14 @@ def find_populations(
 
 
 def _trusted(data: Activity) -> Activity:
-    """Leave out the TFs on which scbind abstains in all cells. The log names them."""
+    """Leave out the TFs on which scbind abstains in all cells, which the log names, and those without ChIP-seq.
+
+    There may be many more TFs without ChIP-seq than with, and whole families of them have one motif.
+    """
     if data.abstained.any():
         named = ", ".join(data.var.index[data.abstained])
         say(f"populations: TFs left out because scbind abstains on them: {named}")
-    return data.take(~data.abstained)
+    return data.take(~data.abstained & ~data.var.index.isin(motif_tfs(data.var)))
 
 
 def _name(clusters: np.ndarray, min_cells: int) -> np.ndarray:

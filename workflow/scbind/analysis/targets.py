@@ -25,8 +25,8 @@ from scbind.formats.genome import ChromSizes
 PSEUDOCOUNT = 0.1  # of the specificity ratio: the potential of a window at the start site with P(bound) 0.1
 COLUMNS = [
     "cell_type", "tf", "gene", "chrom", "tss", "strand", "potential", "rank", "specificity",
-    "top_window_start", "top_window_distance", "top_window_binding", "reliability_level",
-    "reliability_abstained",
+    "top_window_start", "top_window_distance", "top_window_binding", "evidence",
+    "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 
 

@@ -6,8 +6,8 @@ counts. The symbols are: P(c, w, t) is P(bound) in cell c of depth d, window w, 
 of reference cells thinned to depth d (:class:`scbind.binding.profile.Profile`). v is the mean of v_d over depths.
 
 * Response of the cell at the sites of TF t: R = sum_w P(c, w, t) / sum_w v_d(w, t).
-* General response of the cell at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t). It is the expected number of
-  bound TFs divided by that of the reference profile.
+* General response of the cell at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t), over TFs with ChIP-seq. It is
+  the expected number of bound TFs divided by that of the reference profile.
 * Background response, which any TF would show at similar sites: R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t).
   pi_b(w) is a window with the GC content and accessibility of w, drawn anew for each b.
 * z = (log R - mean_b log R_b) / sd_b(log R_b).
@@ -43,6 +43,7 @@ from scbind.core.runlog import say
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL
 from scbind.formats.celltable import read_passing_cells, sort_by_type
 from scbind.formats.colours import type_colours
+from scbind.formats.evidence import CHIP
 from scbind.models.abstention import abstained, reliability_table
 
 # Lower limit of the standard deviation of log R_b. With very many windows the draws agree almost perfectly, and
@@ -61,11 +62,13 @@ Q_STEPS, V_STEPS = 2.0**18, 2.0**15
 class ActivitySums:
     """Sums over windows from which TF activity is computed, added up block by block.
 
-    ``depth``, shape (cells,), is in insertions per base.
+    ``depth``, shape (cells,), is in insertions per base. Only the first ``n_assayed`` TFs, those with ChIP-seq, make up
+    the general response and get votes (``None``: all), so that TFs without ChIP-seq change no result of the others.
     """
 
     profile: Profile
     depth: np.ndarray
+    n_assayed: int | None = None
     arrays: dict = field(init=False)
 
     KEPT: ClassVar = ("z", "binding_sum", "votes", "background_draws")
@@ -124,10 +127,11 @@ class ActivitySums:
         self.arrays["binding_sum"][rows] += exact.sum(axis=1) / P_STEPS
         total = self.profile.total[:, window : window + probability.shape[1]]
         expected = expected_at(self._level[rows], total)
-        response = exact.sum(axis=2) / (P_STEPS * np.maximum(expected, TINY))
+        response = exact[:, :, : self.n_assayed].sum(axis=2) / (P_STEPS * np.maximum(expected, TINY))
         flat = np.rint(np.minimum(response, RESPONSE_CAP) * Q_STEPS) / Q_STEPS @ weights
         self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.profile.background), -1)
-        self.arrays["votes"][rows] += top_two_votes(probability, has_signal)
+        assayed = probability[:, :, : self.n_assayed]
+        self.arrays["votes"][rows, : self.n_assayed] += top_two_votes(assayed, has_signal)
 
     def kept(self) -> dict:
         """Return the arrays that a shard stores (``KEPT``). Call it after all blocks are added.
@@ -195,7 +199,8 @@ def activity_matrix(shards: list, cells, output, metrics=None, types: Sequence[s
 
     * ``X``, float32: z.
     * Layer ``mean_binding``, float32: mean P(bound) over all windows.
-    * Layer ``scfan_score``, float32: fraction of the cell's votes that the TF gets (:func:`top_two_votes`).
+    * Layer ``scfan_score``, float32: fraction of the cell's votes that the TF gets (:func:`top_two_votes`); NaN for TFs
+      without ChIP-seq, which get none.
     * Layer ``abstained``, bool: True where z should not be used (:mod:`scbind.models.abstention`). The values there are
       finite like all others.
     * ``obs``, ``X_umap`` and ``X_lsi``: copied from ``cells``, sorted by type as in the binding store. ``obs`` also has
@@ -232,7 +237,10 @@ def activity_matrix(shards: list, cells, output, metrics=None, types: Sequence[s
     z, binding, votes = z[order], binding[order], votes[order]
     adata = ad.AnnData(X=z, obs=obs, var=_reliability(first, metrics), obsm=obsm)
     adata.layers["mean_binding"] = (binding / first.n_windows).astype(np.float32)
-    adata.layers["scfan_score"] = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    score = (votes / np.maximum(votes.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+    adata.layers["scfan_score"] = np.where(
+        adata.var["evidence"].to_numpy() == CHIP, score, np.float32(np.nan)
+    )
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
     adata.uns |= type_colours(obs, types)
     adata.uns["about"] = {

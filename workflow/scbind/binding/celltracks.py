@@ -84,6 +84,7 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
             say(f"tracks of {tf} in {len(slugs)} cell types")
         for slug, level in levels.items():
             table = pd.DataFrame({"tf": level.keys(), "level": level.values()})
+            table["evidence"] = known["evidence"].loc[table["tf"]].to_numpy()
             write_table(folder / slug / "levels.tsv", table)
 
 

@@ -120,7 +120,7 @@ def infer_shard(
     cells = SampleCells.open(**sample, sizes=genome.sizes, known=genome.known_lengths())
     rows = _rows_of_shard(cells.passing, shard, n_shards, blocks.cells)
     depth = cells.depth(rows).astype(np.float32)
-    sums = ActivitySums(Profile.load(profile, network.made_with), depth)
+    sums = ActivitySums(Profile.load(profile, network.made_with), depth, predictor.n_assayed)
     with ShardWriter(predictor.tfs, options.floor, output, options.max_error, options.sites) as writer:
         if len(rows):
             n_windows = _windows_at_once(network, cells, len(sums.profile.background), blocks, device)

@@ -90,7 +90,7 @@ class Profile:
     binding
         float (windows, TFs): P(bound), averaged over the levels.
     total
-        float (levels, windows): sum over TFs of P(bound).
+        float (levels, windows): sum of P(bound) over the TFs with ChIP-seq.
     expected
         float (levels, TFs): sum over windows of P(bound).
     background

@@ -193,7 +193,7 @@ def _means(
         for number, found in enumerate(_level_means(network, cells, lending, part)):
             found = np.rint(found * P_STEPS) / P_STEPS  # makes sums exact in any order
             binding[part] += (found / n_levels).astype(np.float32)
-            total[number, part] = found.sum(axis=1)
+            total[number, part] = found[:, : network.predictor.n_assayed].sum(axis=1)
             expected[number] += found.sum(axis=0)
     return binding, total, expected
 

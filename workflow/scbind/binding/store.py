@@ -31,6 +31,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_passing_cells, sort_by_type
+from scbind.formats.evidence import CHIP
 from scbind.formats.genome import Genome
 from scbind.models.abstention import abstained, reliability_table
 
@@ -174,6 +175,16 @@ class Binding:
             "to_anndata() gives a part with its cells and windows",
         ]
         return "\n".join(lines)
+
+    @property
+    def evidence(self) -> dict[str, str]:
+        """TF -> what its predictions rest on: ``chip``, or ``motif`` for a TF without ChIP-seq."""
+        return reliability_table(self.reliability, self.tfs)["evidence"].to_dict()
+
+    @property
+    def assayed(self) -> list[str]:
+        """The TFs with ChIP-seq."""
+        return [tf for tf, kind in self.evidence.items() if kind == CHIP]
 
     @property
     def abstained(self) -> np.ndarray:

@@ -29,6 +29,7 @@ from scbind.core.runlog import say
 from scbind.demo.oracle import combined
 from scbind.demo.truthfiles import Truth, barcodes
 from scbind.formats.celltable import ACTIVITY, read_obs, read_passing_cells, read_whole
+from scbind.formats.evidence import CHIP
 from scbind.formats.genome import ChromSizes, Genome
 from scbind.formats.signal import borrowed, window_blocks
 
@@ -144,7 +145,7 @@ def score_cells(
         for name, paths in (networks or {}).items()
     }
     results = []
-    for tf in store.tfs:
+    for tf in store.assayed:
         events, predicted = true.events(tf), store[rows, :, tf].toarray()
         scored = {options.model: predicted, "accessibility": baseline, **true.oracles(tf)}
         for scope, inside in scopes.items():
@@ -257,7 +258,7 @@ def _predict(weights, calibration, sample: SampleCells, rows, genome: Genome, ch
     """Predictions of another network for the same cells and windows: TF to probabilities (cells, windows)."""
     from scbind.models.predictor import load_predictor
 
-    predictor = load_predictor(weights, calibration)
+    predictor = load_predictor(weights, calibration, motif_tfs=False)
     borrow = sample.borrow[rows]
     depth = (borrow @ sample.density).astype(np.float32)
     context = chosen.global_context_starts(genome.sizes)
@@ -314,7 +315,7 @@ def score_types(activity, cells, truth, output, seed: int = 0, chromvar=None) ->
     Raises :class:`InputError` if a file is missing or damaged, or if no cell is a cell of the truth.
     """
     known, adata = Truth(truth), read_whole(activity, ACTIVITY)
-    adata = adata[known.match(adata.obs, activity)].copy()
+    adata = adata[known.match(adata.obs, activity), (adata.var["evidence"] == CHIP).to_numpy()].copy()
     true = known.cells.loc[barcodes(adata.obs), "cell_type"].to_numpy()
     labels = read_obs(cells, ["cell_type"])
     votes, trusted = adata.layers["scfan_score"], ~abstained_tfs(adata.var)

@@ -48,7 +48,7 @@ def evaluate_depth(
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(weights, calibration)
+    predictor = load_predictor(weights, calibration, motif_tfs=False)
     check_model(data, predictor, weights, given)
     write_table(output, score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed))
 

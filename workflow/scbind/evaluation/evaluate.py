@@ -77,7 +77,7 @@ def evaluate_model(
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(weights, calibration, device)
+    predictor = load_predictor(weights, calibration, device, motif_tfs=False)
     check_model(data, predictor, weights, given)
     predict = partial(network_scores(predictor), data)
     kinds = partial(kinds_for_given, data, predictor.facts) if given else None

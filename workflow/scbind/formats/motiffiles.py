@@ -90,13 +90,12 @@ def prepare_motifs(
         say("no motifs are known: motifs.release and motifs.path are empty")
         write_motifs(output, {})
         return
-    profiles = read_profiles(path) if path else _jaspar_profiles(release, taxon)
+    profiles, place = load_profiles(path, release, taxon)
     others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
-    place = path or f"{release}, {taxon}"
     remedy = f"check {'motifs.path' if path else 'motifs.taxon'}, motifs.aliases and the symbols of the TFs"
     chosen: dict[str, tuple[str, np.ndarray]] = {}
     for tf in tfs:
-        best = _matrix_of((aliases or {}).get(tf) or others.get(tf.casefold(), tf), profiles, taxon)
+        best = matrix_of((aliases or {}).get(tf) or others.get(tf.casefold(), tf), profiles, taxon)
         if best:
             chosen[tf] = (f"{best.identity}:{best.name}", log_odds(best.counts))
         else:
@@ -109,7 +108,7 @@ def prepare_motifs(
     say(f"{len(chosen)} of {len(tfs)} TFs have a matrix in {place}")
 
 
-def _matrix_of(tf: str, profiles: list[Matrix], taxon: str) -> Matrix | None:
+def matrix_of(tf: str, profiles: list[Matrix], taxon: str) -> Matrix | None:
     """Return the first matrix of a TF, else of a dimer with it. The same spelling comes before another case."""
     spellings = (str,) if taxon == CASE_MATTERS else (str, str.upper)
     for fold in spellings:
@@ -119,6 +118,16 @@ def _matrix_of(tf: str, profiles: list[Matrix], taxon: str) -> Matrix | None:
         if found := next(exact, None) or next(dimer, None):
             return found
     return None
+
+
+def load_profiles(path: str | None, release: str | None, taxon: str) -> tuple[list[Matrix], str]:
+    """Return the matrices of a file, or else of a release of JASPAR, and where they are from, in words.
+
+    Raises :class:`InputError` as :func:`prepare_motifs`.
+    """
+    if path:
+        return read_profiles(path), str(path)
+    return _jaspar_profiles(release, taxon), f"{release}, {taxon}"
 
 
 def read_profiles(path: str | Path) -> list[Matrix]:

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.dataset.codes import BOUND
+from scbind.formats.evidence import CHIP, DESCRIBED
 from scbind.models.metrics import depth_that_keeps, least_auprc, ranking_metrics
 
 FEW_BOUND = 10  # with fewer bound windows, the accuracy of a TF is unknown
@@ -70,7 +71,7 @@ def reliability(
         each = [ranking_metrics(bound, scores[known, column], weight[known]) for scores in logits]
         auprc, n_bound = each[0]["auprc"], each[0]["n_bound"]
         least = least_auprc(bound, logits[0][known, column], weight[known])
-        level = "low" if least < LOW else "high" if least >= HIGH else "medium"
+        level = level_of(least)
         # AUPRC is undefined without a negative window
         level = "unknown" if n_bound < FEW_BOUND or np.isnan(auprc) else level
         points = [
@@ -93,27 +94,37 @@ def reliability(
     return found
 
 
+def level_of(auprc: float) -> str:
+    """Level of reliability at a conservative AUPRC: ``low`` below ``LOW``, ``high`` at ``HIGH`` or above."""
+    return "low" if auprc < LOW else "high" if auprc >= HIGH else "medium"
+
+
 def reliability_table(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
     """The reliability of each TF as a table: one row per TF, in the order of ``tfs``.
 
-    ``known`` is the result of :func:`reliability`; its lists are left out. The columns ``level`` (str) and
-    ``abstained`` (bool) are always present. A TF missing from ``known`` has level ``unknown`` and ``abstained`` True.
-    The other columns are float64, NaN where there is no number.
+    ``known`` is the result of :func:`reliability`; its lists are left out. The columns ``evidence`` (``chip`` or
+    ``motif``), ``level`` (str) and ``abstained`` (bool) are always present, and ``motif_group`` (str, see
+    :func:`scbind.formats.motifgroups.motif_groups`) for models with TFs without ChIP-seq. A TF missing from ``known``
+    has level ``unknown`` and ``abstained`` True. The other columns are float64, NaN where there is no number.
     """
     rows = [
         {name: value for name, value in (known.get(tf) or {}).items() if not isinstance(value, list | dict)}
         for tf in tfs
     ]
     table = pd.DataFrame(rows, index=pd.Index(np.asarray(tfs, dtype=object), name="tf"))
-    numbers = table.drop(columns=["level", "abstained"], errors="ignore").astype(np.float64)
+    numbers = table.drop(columns=["level", "abstained", *DESCRIBED], errors="ignore").astype(np.float64)
+    numbers["evidence"] = [row.get("evidence", CHIP) for row in rows]
+    if any("motif_group" in row for row in rows):
+        numbers["motif_group"] = [row.get("motif_group", tf) for row, tf in zip(rows, tfs, strict=True)]
     numbers["level"] = [row.get("level", "unknown") for row in rows]
     numbers["abstained"] = [bool(row.get("abstained", True)) for row in rows]
     return numbers
 
 
 def marks(known: Mapping[str, Mapping], tfs: Sequence[str]) -> pd.DataFrame:
-    """Columns ``reliability_level`` and ``reliability_abstained`` of each TF, for the tables of results."""
-    return reliability_table(known, tfs)[["level", "abstained"]].add_prefix("reliability_")
+    """Columns ``evidence``, ``reliability_level`` and ``reliability_abstained`` of each TF, for tables of results."""
+    table = reliability_table(known, tfs)
+    return table[["evidence"]].join(table[["level", "abstained"]].add_prefix("reliability_"))
 
 
 def abstained(table: pd.DataFrame, depth: np.ndarray) -> np.ndarray:

@@ -17,6 +17,8 @@ from scbind.dataset.splits import VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.models.abstention import reliability
 from scbind.models.batches import thinned
+from scbind.models.modelfile import read_model
+from scbind.models.motifcalibration import add_motif_calibration, shared_predictor
 from scbind.models.predictor import SMALLEST_SLOPE, Predictor, load_predictor
 
 DECADES = (0.0, 1.0, 2.0, 3.0)  # validation signal is thinned by these powers of ten
@@ -54,6 +56,9 @@ def calibrate(
     called bound. These are the most probable windows; their number equals the number of bound windows. ``spread`` is
     ``null`` for a TF without a bound window, and for a network of one member.
 
+    TFs without ChIP-seq have no label. Their calibration and reliability are those of
+    :func:`scbind.models.motifcalibration.add_motif_calibration`.
+
     Raises
     ------
     InputError
@@ -61,7 +66,7 @@ def calibrate(
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(weights)
+    predictor = load_predictor(weights, motif_tfs=False)
     data.check_model(predictor.facts, weights)
     line, window, weight = draw_windows(data, VALID, max_windows, seed)
     keeps = tuple(10.0**-decade for decade in DECADES)
@@ -71,9 +76,8 @@ def calibrate(
     # the same limits as in Predictor.calibrated
     x = np.log10(np.clip(depth.ravel(), 1e-7, predictor.facts["deepest"]))
     centre = float(x.mean())
-    parameters = fit_platt(
-        np.concatenate(logits), x - centre, np.tile(labels, (len(keeps), 1)), np.tile(weight, len(keeps))
-    )
+    observed = x - centre, np.tile(labels, (len(keeps), 1)), np.tile(weight, len(keeps))
+    parameters = fit_platt(np.concatenate(logits), *observed)
     stored = {
         "model_sha256": file_sha256(weights),
         "tfs": predictor.tfs,
@@ -87,6 +91,11 @@ def calibrate(
     called = _called(fitted.calibrated(logits[0], depth[0]), labels, weight)
     for tf, spread in zip(fitted.tfs, _mean_spread(fitted, data, line, window, called), strict=True):
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
+    if strangers := shared_predictor(weights):
+        logits, depth, labels = predict_pairs(strangers, data, line, window, keeps, seed)
+        one = fit_platt(np.concatenate(logits), *observed, shared=True)
+        measured = reliability(strangers.tfs, labels, logits, depth, weight)
+        add_motif_calibration(stored, read_model(weights)["facts"], one, measured)
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
     say(
         f"calibration: scbind abstains on {len(abstained)} of {len(known)} TFs: {', '.join(abstained) or 'none'}"
@@ -182,7 +191,9 @@ def _mean_spread(
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
 
-def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> np.ndarray:
+def fit_platt(
+    logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.ndarray, *, shared: bool = False
+) -> np.ndarray:
     """Fit slope, intercept and their changes with log10 depth for each TF.
 
     Minimises the weighted sum of the binary cross-entropy over all labelled entries, plus a quadratic penalty that
@@ -198,11 +209,14 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.
         int8 (N, TFs), negative where unknown.
     weight
         Number of windows that each row represents, (N,).
+    shared
+        Return the fit shared by all TFs, for TFs that have no label.
 
     Returns
     -------
     numpy.ndarray
-        float64 (TFs, 4): slope, intercept, change of the slope with ``x``, change of the intercept with ``x``.
+        float64 (TFs, 4), or (4,) if ``shared``: slope, intercept, change of the slope with ``x``, change of the
+        intercept with ``x``.
     """
     z = torch.from_numpy(logits).double()
     x = torch.from_numpy(np.asarray(x, dtype=np.float64))[:, None]
@@ -234,5 +248,5 @@ def fit_platt(logits: np.ndarray, x: np.ndarray, labels: np.ndarray, weight: np.
         optimiser.step(closure)
         return p.detach()
 
-    shared = fit(torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64), None)
-    return fit(shared.repeat(z.shape[1], 1), shared).numpy()
+    one = fit(torch.tensor([[1.0, 0.0, 0.0, 0.0]], dtype=torch.float64), None)
+    return one[0].numpy() if shared else fit(one.repeat(z.shape[1], 1), one).numpy()

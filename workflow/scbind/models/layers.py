@@ -51,9 +51,13 @@ class MotifScan(nn.Module):
         self.register_buffer("known", known)
         self.learned = nn.Parameter(torch.zeros_like(known))
 
-    def forward(self, bases: Tensor) -> Tensor:
-        """Best match of each matrix in each bin: one-hot (windows, 4, length) to (windows, matrices, length / bin)."""
-        return _BestMatch.apply(bases, self.known + RATE * self.learned, self.bin_bp).clamp_min(0)
+    def forward(self, bases: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Best match of each matrix in each bin: one-hot (windows, 4, length) to (windows, matrices, length / bin).
+
+        ``keep``, float32 (matrices,), is 0 for matrices without what was learned and 1 for the others (``None``: all).
+        """
+        learned = RATE * (self.learned if keep is None else self.learned * keep[:, None, None])
+        return _BestMatch.apply(bases, self.known + learned, self.bin_bp).clamp_min(0)
 
 
 class _BestMatch(torch.autograd.Function):

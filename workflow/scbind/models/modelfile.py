@@ -19,6 +19,7 @@ from safetensors.torch import load, save
 
 from scbind.core.errors import InputError, said
 from scbind.core.files import atomic, file_sha256, require
+from scbind.formats.evidence import CHIP, MOTIF
 
 KEY = "scbind"  # of the JSON text in the header; a single key, because safetensors does not keep the order of keys
 # Errors that a file may cause if it was truncated or edited, or is no model.
@@ -50,6 +51,7 @@ FACTS = {  # facts that are needed to build and compare models, and their types
     "depth": dict,
     "splits": dict,
 }
+ORDER = CHIP, MOTIF  # of the TFs of a model by their evidence
 PARAMETERS = 4  # calibration parameters per TF: slope, intercept, and the change of each with depth
 
 
@@ -94,6 +96,10 @@ def read_model(path: str | Path) -> dict:
         per_tf = facts["modelled"], facts["tfs"], *facts["assayed"]
         if any(len({len(part) for part in parts}) != 1 for parts in (per_line, per_tf)):
             raise ValueError("its lists of lines and TFs differ in length")
+        if "evidence" in facts and sorted(facts["evidence"], key=ORDER.index) != facts["evidence"]:
+            raise ValueError("its motif TFs do not come last")
+        if len(facts.get("evidence", facts["tfs"])) != len(facts["tfs"]):
+            raise ValueError("evidence is not known of every TF")
         if held.pop("sha256") != _digest(weights, held):
             raise ValueError("wrong checksum")
         broken = [name for name, values in weights.items() if not torch.isfinite(values).all()]

@@ -8,9 +8,11 @@ import numpy as np
 import torch
 
 from scbind.core.errors import InputError
+from scbind.formats.evidence import CHIP
 from scbind.formats.genome import Genome
 from scbind.models.base import build_network
 from scbind.models.modelfile import DAMAGE, read_calibration, read_model
+from scbind.models.motiftfs import assayed_part, evidence
 
 # Minimum slope of the calibration, in fit and prediction, so that a higher logit never gives a lower probability
 SMALLEST_SLOPE = 0.05
@@ -25,6 +27,8 @@ class Predictor:
     ----------
     tfs
         The modelled TFs. TFs without a bound training window are left out.
+    evidence, n_assayed
+        What each of these TFs rests on, ``chip`` or ``motif``, and how many are ``chip``. These come first.
     window, context, bin_bp
         Widths of window, context and bin in bp.
     reliability
@@ -60,13 +64,16 @@ class Predictor:
         self.tile = tile or (on_gpu and network.tile_cuda) or network.tile
         self.columns = np.flatnonzero(facts["modelled"])
         self.tfs = [facts["tfs"][column] for column in self.columns]
+        kinds = evidence(facts)
+        self.evidence = [kinds[column] for column in self.columns]
+        self.n_assayed = self.evidence.count(CHIP)
         self._all_modelled = len(self.tfs) == len(facts["tfs"])
         self._modelled = torch.from_numpy(self.columns).to(device)
         self.window, self.context, self.bin_bp = facts["window"], facts["context"], network.bin_bp
         self.reliability = (calibration or {}).get("reliability", {})
         self._calibration = None
         if calibration:
-            if calibration["tfs"] != self.tfs:
+            if calibration["tfs"][: len(self.tfs)] != self.tfs:
                 raise InputError("calibration", "its TFs are not those of the model", "calibrate again")
             self._calibration = np.array([calibration["parameters"][tf] for tf in self.tfs])
             self._centre = calibration["log10_depth_centre"]
@@ -213,6 +220,8 @@ def load_predictor(
     calibration: str | Path | None = None,
     device: str = "cpu",
     precision: str = "float32",
+    *,
+    motif_tfs: bool = True,
 ) -> Predictor:
     """Load a model for prediction, on any genome.
 
@@ -224,6 +233,8 @@ def load_predictor(
         PyTorch's name of the device.
     precision
         See :class:`Predictor`.
+    motif_tfs
+        Whether TFs without ChIP-seq are predicted. Without them, the network is the one that was trained.
 
     Raises
     ------
@@ -231,10 +242,12 @@ def load_predictor(
         If a file is damaged, or the calibration belongs to another model.
     """
     stored = read_model(model)
-    facts = stored["facts"]
+    state, facts = stored["state"], stored["facts"]
     try:
+        if not motif_tfs:
+            state, facts = assayed_part(state, facts, stored["options"])
         network = build_network(facts["architecture"], facts, stored["options"])
-        network.load_state_dict(stored["state"])
+        network.load_state_dict(state)
     except InputError:
         raise
     except DAMAGE as error:

@@ -8,9 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import gelu
 
 from scbind.core.errors import InputError
+from scbind.formats.evidence import CHIP
 from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import MotifScan
+from scbind.models.sharedway import SharedWay, matrix_facts
 
 SURROUNDINGS = (2, 4, 8)  # bins on each side of the window over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
@@ -55,6 +57,9 @@ class TowerNetwork(BindingNetwork):
         Width of the network for a TF's own match.
     members
         Number of networks in the ensemble. The spread of their predictions measures uncertainty.
+    strangers
+        Probability with which the own weights of a TF are left out of a training step, so that the shared weights learn
+        to serve TFs without ChIP-seq (:mod:`scbind.models.sharedway`). 0: the network serves assayed TFs only.
 
     Raises
     ------
@@ -81,6 +86,7 @@ class TowerNetwork(BindingNetwork):
         dropout: float = 0.3,
         units: int = 16,
         members: int = 3,
+        strangers: float = 0.0,
     ):
         super().__init__()
         self.bins, self.n_tfs, self.n_members = reach // self.bin_bp, len(facts["tfs"]), members
@@ -95,32 +101,52 @@ class TowerNetwork(BindingNetwork):
         self.within = facts["window"] // self.bin_bp
         self.register_buffer("deepest", torch.tensor(float(facts["deepest"])))
         self.pull = pull / max(1, sum(facts["bound_train"].values()))
-        self.scan = MotifScan([(motifs or {}).get(tf) for tf in facts["tfs"]], width, self.bin_bp)
+        self.strangers, self.n_assayed = strangers, facts.get("evidence", []).count(CHIP) or self.n_tfs
+        matrices = [(motifs or {}).get(tf) for tf in facts["tfs"]]
+        self.scan = MotifScan(matrices, width, self.bin_bp)
+        if strangers:
+            self.register_buffer("facts", torch.from_numpy(np.stack([matrix_facts(m) for m in matrices])))
         signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
-            _WindowTower(self.n_tfs, self.bins, direct, partners, channels, profiles, hidden, dropout, units)
+            _WindowTower(
+                (self.n_tfs, self.n_assayed, self.bins),
+                *(direct, partners, channels, profiles, hidden, dropout, units),
+                bool(strangers),
+            )
             for _ in range(members)
         )
         self.cells = nn.ModuleList(
-            _CellTower(self.n_tfs, signal_bins, direct, partners) for _ in range(members)
+            _CellTower(self.n_tfs, signal_bins, direct, partners, bool(strangers)) for _ in range(members)
         )
 
-    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
-        """Window embeddings: uint8 (windows, context) to float32 (windows, members, 1 + direct + partners, TFs)."""
+    def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """Window embeddings: uint8 (windows, context) to float32 (windows, members, 1 + direct + partners, TFs).
+
+        ``keep``, float32 (TFs,), is 0 for a TF whose own weights are left out and 1 for the others; ``None`` keeps all.
+        """
         skip = self.edge * self.bin_bp
-        matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip])).transpose(1, 2)
+        matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip]), keep).transpose(1, 2)
         own, first = matches, (self.bins - self.within) // 2
         best = torch.stack([own[:, first : first + self.within].amax(dim=1), own.amax(dim=1)], dim=2)
-        return torch.stack([tower(matches, best) for tower in self.windows], dim=1)
+        facts = self.facts if self.strangers else None
+        return torch.stack([tower(matches, best, facts, keep) for tower in self.windows], dim=1)
 
     def respond_each(
-        self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None
+        self,
+        readout: Tensor,
+        counts: Tensor,
+        depth: Tensor,
+        line: Tensor | None = None,
+        keep: Tensor | None = None,
     ) -> Tensor:
-        """Logits of every member, (members, batch, TFs); see :class:`BindingNetwork`. ``line`` is not used."""
+        """Logits of every member, (members, batch, TFs); see :class:`BindingNetwork`. ``line`` is not used.
+
+        ``keep`` is that of :meth:`readout`.
+        """
         signal = self._signal(counts, depth)
         logits = []
         for member, tower in enumerate(self.cells):
-            answer, alone = tower(*signal)
+            answer, alone = tower(*signal, keep)
             logits.append(torch.einsum("nk,nkt->nt", answer, readout[:, member]) + alone)
         return torch.stack(logits)
 
@@ -141,7 +167,10 @@ class TowerNetwork(BindingNetwork):
         self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor, mappability: Tensor | None = None
     ) -> Tensor:
         """Logits of every member, (members, batch, TFs). Each member learns from its own logits."""
-        return self.respond_each(self.readout(codes), counts, depth)
+        keep = None
+        if self.strangers and self.training:
+            keep = (torch.rand(self.n_tfs, device=counts.device) >= self.strangers).to(counts.dtype)
+        return self.respond_each(self.readout(codes, keep=keep), counts, depth, keep=keep)
 
     def penalty(self) -> Tensor:
         """Penalty that pulls the matrices towards the known ones. It is weaker if there are more bound windows."""
@@ -164,8 +193,7 @@ class _WindowTower(nn.Module):
 
     def __init__(
         self,
-        n_tfs: int,
-        bins: int,
+        sizes: tuple[int, int, int],
         direct: int,
         partners: int,
         channels: int,
@@ -173,8 +201,10 @@ class _WindowTower(nn.Module):
         hidden: int,
         dropout: float,
         units: int,
+        general: bool,
     ):
         super().__init__()
+        n_tfs, self.n_assayed, bins = sizes
         self.match = nn.Linear(2, units)
         self.scale = nn.Parameter(torch.zeros(n_tfs, units))
         self.shift = nn.Parameter(torch.zeros(n_tfs, units))
@@ -182,9 +212,10 @@ class _WindowTower(nn.Module):
         self.shared = nn.Parameter(torch.randn(units, 1 + direct) * (units * direct) ** -0.5)
         self.own = nn.Parameter(torch.zeros(n_tfs, units, 1 + direct))
         always = torch.zeros(1 + direct, n_tfs)
-        always[0] = -4.0  # binding is rare
+        if not general:
+            always[0] = -4.0  # binding is rare
         self.always = nn.Parameter(always)
-        self.project = nn.Linear(n_tfs, channels)
+        self.project = nn.Linear(self.n_assayed, channels)
         self.profiles = nn.Parameter(_bumps(profiles, bins))
         self.head = nn.Sequential(
             nn.Dropout(dropout),
@@ -196,29 +227,52 @@ class _WindowTower(nn.Module):
         )
         for start in (self.head[-2].weight, self.head[-2].bias):
             nn.init.zeros_(start)  # at the start, only a TF's own match contributes
+        self.general = SharedWay(units, direct, hidden, partners) if general else None
 
-    def forward(self, matches: Tensor, best: Tensor) -> Tensor:
-        seen = gelu(self.mix(gelu(self.match(best) * (1 + self.scale) + self.shift)))
-        direct = torch.einsum("wtu,tuk->wkt", seen, self.shared + self.own) + self.always
-        pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(matches)), self.profiles)
-        return torch.cat([direct, self.head(pooled.flatten(1))], dim=1)
+    def forward(self, matches: Tensor, best: Tensor, facts: Tensor | None, keep: Tensor | None) -> Tensor:
+        scale, shift, own, always = self.scale, self.shift, self.own, self.always
+        if keep is not None:
+            each = keep[:, None]
+            scale, shift, own, always = scale * each, shift * each, own * each[:, None], always * keep
+        if self.general is not None:
+            more = self.general(facts)
+            scale, shift, always = scale + more[0], shift + more[1], always + more[2]
+        seen = gelu(self.mix(gelu(self.match(best) * (1 + scale) + shift)))
+        direct = torch.einsum("wtu,tuk->wkt", seen, self.shared + own) + always
+        known = matches[:, :, : self.n_assayed]
+        pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(known)), self.profiles)
+        read = self.head[:-2](pooled.flatten(1))
+        partners = self.head[-2:](read)
+        if keep is not None:
+            partners = partners * keep
+        if self.general is not None:
+            partners = partners + self.general.partners(read)[:, :, None]
+        return torch.cat([direct, partners], dim=1)
 
 
 class _CellTower(nn.Module):
     """Maps signal features to the cell embedding and to a signal-only logit of each TF."""
 
-    def __init__(self, n_tfs: int, signal_bins: int, direct: int, partners: int):
+    def __init__(self, n_tfs: int, signal_bins: int, direct: int, partners: int, general: bool):
         super().__init__()
         width = PER_BIN * signal_bins + OVERALL + N_OPENNESS
         self.direct = nn.Sequential(nn.Linear(N_OPENNESS, 32), nn.GELU(), nn.Linear(32, direct))
         self.shape = nn.Sequential(nn.Linear(width, 48), nn.GELU())
         self.partners = nn.Linear(48, partners)
         self.alone = nn.Linear(48, n_tfs, bias=False)
+        self.general = nn.Linear(48, 1, bias=False) if general else None
 
-    def forward(self, openness: Tensor, everything: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, openness: Tensor, everything: Tensor, keep: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         shape = self.shape(everything)
         one = openness.new_ones(len(openness), 1)
-        return torch.cat([one, self.direct(openness), self.partners(shape)], dim=1), self.alone(shape)
+        alone = self.alone(shape)
+        if keep is not None:
+            alone = alone * keep
+        if self.general is not None:
+            alone = alone + self.general(shape)
+        return torch.cat([one, self.direct(openness), self.partners(shape)], dim=1), alone
 
 
 def _bumps(profiles: int, bins: int) -> Tensor:

@@ -84,6 +84,8 @@ def check_models(plan: Plan, label: str) -> None:
             remedy = f"give the key, or give a trained model: models.{plan.trained[0]}.bundle"
             problem = f"this key is missing, and the model {plan.trained[0]} is to be trained"
             raise InputError(label, problem, remedy, f"key {lacking[0]}")
+    for name in plan.trained:
+        _check_motif_tfs(plan, name, label)
     geometry = plan.config["dataset"]
     for path in plan.given.values():
         if not os.path.exists(path):  # it is fetched first, and then checked by the rule that unpacks it
@@ -97,6 +99,19 @@ def check_models(plan: Plan, label: str) -> None:
             problem = "its network reads mappability, and the genome has none"
             raise InputError(path, problem, "set genome.mappability, or use another bundle")
         check_widths(path, facts, geometry["window"], geometry["context"])
+
+
+def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
+    """Check that no TF without ChIP-seq of a model is listed twice, or has ChIP-seq. Case does not matter."""
+    asked, key = plan.config["models"][name]["motif_tfs"], f"key models.{name}.motif_tfs"
+    seen: set[str] = set()
+    assayed = {tf.casefold() for tf in plan.tfs}
+    for tf in asked if isinstance(asked, list) else ():
+        if tf.casefold() in assayed:
+            raise InputError(label, f"{tf} has ChIP-seq in the sheet", "remove it from the list", key)
+        if tf.casefold() in seen:
+            raise InputError(label, f"{tf} is listed twice", "remove one of them", key)
+        seen.add(tf.casefold())
 
 
 def check_samples(plan: Plan, label: str) -> None:

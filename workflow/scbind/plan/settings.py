@@ -22,6 +22,7 @@ SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Keys of a model that is not trained here.
 OF_GIVEN_MODELS = frozenset({"bundle", "test_windows", "depth_windows"})
+STRANGERS = 0.25  # default of options.strangers of a model with motif TFs
 DEEPEST = 20  # sections within sections
 SHEETS = SCHEMA.with_name("sheets.yaml")  # what the columns of the sheets mean
 WORDS = {
@@ -106,6 +107,8 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
         errors.sort(key=lambda error: (error.validator != "additionalProperties", _key(error.absolute_path)))
         problem, remedy, path = _explain(errors[0])
         raise InputError(label, problem, remedy, f"key {_key(path)}" if path else "top level")
+    for name, model in filled["models"].items():
+        _check_motif_tfs(name, model, filled["motifs"], label)
     filled["infer"]["model"] = filled["infer"]["model"] or next(iter(filled["models"]))
     for name in filled["models"]:
         if name in COMPARATORS:
@@ -123,6 +126,23 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
             "key dataset.context",
         )
     return _in_order(filled, schema)
+
+
+def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:
+    """Refuse TFs without ChIP-seq that a model cannot predict; set how it is trained for them."""
+    if model["motif_tfs"] == "none":
+        return
+    key = f"key models.{name}.motif_tfs"
+    if model["architecture"] != "scbind":
+        problem = f"{model['architecture']} predicts only TFs with ChIP-seq"
+        raise InputError(label, problem, "set motif_tfs: none, or use the architecture scbind", key)
+    if not motifs["release"] and not motifs["path"]:
+        problem = "no motif is known: motifs.release and motifs.path are empty"
+        raise InputError(label, problem, "give one of them, or set motif_tfs: none", key)
+    model["options"] = {"strangers": STRANGERS} | model["options"]
+    if not model["options"]["strangers"]:
+        problem = "TFs without ChIP-seq need a network that was trained for them, and strangers is 0"
+        raise InputError(label, problem, "remove options.strangers, or set motif_tfs: none", key)
 
 
 def _refuse_training_keys(models, label: str) -> None:

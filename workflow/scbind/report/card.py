@@ -17,6 +17,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result, require
 from scbind.core.runlog import say
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
+from scbind.formats.evidence import MOTIF
 from scbind.models.abstention import reliability_table
 from scbind.report.read import AGAIN
 from scbind.report.tables import comparison as comparison_of
@@ -79,6 +80,7 @@ def write_card(
     )
     test = table[table["split"] == "test"]
     known = fitted.get("reliability", {})
+    by_motif = {tf: entry for tf, entry in known.items() if (entry or {}).get("evidence") == MOTIF}
     text = environment.get_template("card.md.j2").render(
         name=names[0],
         facts=facts,
@@ -88,12 +90,15 @@ def write_card(
         splits=json.dumps(facts.get("splits", {}), indent=1, sort_keys=True),
         overall=_means(table),
         each=_per_factor(test, known),
-        levels=_levels(known),
+        levels=_levels({tf: entry for tf, entry in known.items() if tf not in by_motif}),
+        by_motif=by_motif,
         training=_flat(training or {}),
         compared=_beside(comparison, names[0]) if comparison else [],
         controls=CONTROLS,
         at_depth=_at_depth(known),
-        abstained=sorted(tf for tf, entry in known.items() if (entry or {}).get("abstained", True)),
+        abstained=sorted(
+            tf for tf, entry in known.items() if tf not in by_motif and (entry or {}).get("abstained", True)
+        ),
         number=number,
     )
     with atomic(output) as path:

@@ -9,6 +9,7 @@ import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
 from scbind.formats.colours import colours_of
+from scbind.formats.evidence import CHIP, MOTIF
 from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
 from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.pack import codes, pack, pack_json, rounded
@@ -130,6 +131,7 @@ def _tfs(inputs: Inputs, shown: np.ndarray, steps: int, packs: dict[str, str]) -
         entry = {
             "name": tf, "limit": float(f"{limit:.3g}"), "abstained": bool(data.abstained[column]),
             "level": str(facts["level"]) if "level" in facts else "", "why": why(facts),
+            "evidence": str(facts.get("evidence", CHIP)),
             "shallow": round(float(data.shallow[:, column].mean()), 4),
         }  # fmt: skip
         if known_score := tested.get(tf):
@@ -141,6 +143,15 @@ def _tfs(inputs: Inputs, shown: np.ndarray, steps: int, packs: dict[str, str]) -
 def why(facts: pd.Series) -> str:
     """Return why a TF has its level of reliability, and why scbind abstains. ``facts``: its row of ``var``."""
     said = []
+    if facts.get("evidence") == MOTIF:
+        said.append("No ChIP-seq: the TF is predicted from its motif and what all TFs share.")
+        if pd.notna(facts.get("auprc_expected")):
+            said.append(
+                "Half of the TFs with ChIP-seq, predicted in the same way on validation windows, have an AUPRC of "
+                f"{number(facts['auprc_expected'])} or more. This TF itself was not tested."
+            )
+        if (group := facts.get("motif_group", facts.name)) != facts.name:
+            said.append(f"Its motif cannot be told from that of {group}.")
     if "n_bound" in facts and pd.notna(facts["n_bound"]):
         bound, auprc = int(facts["n_bound"]), facts.get("auprc_least", facts.get("auprc", np.nan))
         prevalence = facts.get("prevalence", np.nan)

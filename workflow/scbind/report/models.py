@@ -9,6 +9,7 @@ import pandas as pd
 
 from scbind.dataset.splits import UNKNOWN
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
+from scbind.formats.evidence import DESCRIBED
 from scbind.report import modelplots
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs
@@ -153,7 +154,7 @@ def _beside_published(metrics: pd.DataFrame, models: list[str]) -> list[str]:
 
 def _marks(inputs: Inputs) -> pd.DataFrame:
     """Reliability of each TF from the activity files. Columns that these lack are left out."""
-    marks = inputs.data.var.add_prefix("reliability_")
+    marks = inputs.data.var.rename(columns=lambda name: name if name in DESCRIBED else f"reliability_{name}")
     return marks[[name for name in MARKS if name in marks]]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.colours import colours_of
 from scbind.report import cellplots
@@ -192,12 +193,18 @@ def _most_informative(data, n: int) -> list[str]:
 def _warning(data, chosen: list[str]) -> str:
     """A sentence that names the chosen TFs on which scbind abstains (marked with *), or empty if there are none."""
     named = [tf for tf, abstained in zip(data.tfs, data.abstained, strict=True) if abstained and tf in chosen]
-    return f" * scbind abstains on {join_names(named, MOST_NAMES)}: do not interpret these." if named else ""
+    unread = (
+        f" * scbind abstains on {join_names(named, MOST_NAMES)}: do not interpret these." if named else ""
+    )
+    by_motif = set(motif_tfs(data.var)) & set(chosen)
+    return unread + " (motif): no ChIP-seq, predicted from the motif and what all TFs share." * bool(by_motif)
 
 
 def _starred(data, chosen: list[str]) -> list[str]:
+    """Names of TFs with their marks: * if scbind abstains on the TF, (motif) if it has no ChIP-seq."""
     starred = set(data.var.index[data.abstained])
-    return [f"{tf} *" if tf in starred else tf for tf in chosen]
+    by_motif = set(motif_tfs(data.var))
+    return [f"{tf}{' (motif)' * (tf in by_motif)}{' *' * (tf in starred)}" for tf in chosen]
 
 
 def _type_means(data) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
+from scbind.formats.evidence import CHIP
 from scbind.report.pack import columnar, pack_json
 
 MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
@@ -35,7 +36,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "binding_alt": "P(bound), alternative", "n_listed": "rows in variants.tsv",
 }  # fmt: skip
 
-MARKS = ("reliability_level", "reliability_abstained")  # columns of the result tables
+MARKS = ("evidence", "reliability_level", "reliability_abstained")  # columns of the result tables
 
 
 @dataclass
@@ -88,14 +89,17 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
 
     The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can ask
     for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). At most ``MAX_ROWS`` rows are kept. If there
-    are more, the note says so. A column ``reliability_abstained`` without a True is left out. Raises ``ValueError`` if
+    are more, the note says so. A column ``reliability_abstained`` without a True is left out, and a column ``evidence``
+    if every TF was assayed by ChIP-seq. Raises ``ValueError`` if
     two columns would have the same heading.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
         table = table.head(MAX_ROWS)
-    if MARKS[1] in table and not table[MARKS[1]].fillna(False).astype(bool).any():
-        table = table.drop(columns=MARKS[1])
+    if MARKS[2] in table and not table[MARKS[2]].fillna(False).astype(bool).any():
+        table = table.drop(columns=MARKS[2])
+    if MARKS[0] in table and (table[MARKS[0]] == CHIP).all():
+        table = table.drop(columns=MARKS[0])
     numeric = [
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in table.dtypes
     ]

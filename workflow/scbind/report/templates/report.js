@@ -507,6 +507,7 @@ const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value 
 async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
+    ["evidence", tf.evidence === "motif" ? "motif only, no ChIP-seq" : "ChIP-seq"],
     ["reliability", (tf.level || "unknown") + (tf.abstained ? ", abstained" : "")],
     ["AUPRC, held-out windows", tf.auprc === undefined ? "" : number(tf.auprc)],
     ["prevalence (AUPRC of guessing)", tf.prevalence === undefined ? "" : number(tf.prevalence)],
@@ -521,7 +522,7 @@ async function showTF(name, panel) {
         '<p class="note">Training starts from the known motif and may change it.</p>' : "");
   }
   await genes();
-  const drop = ["reliability_level", "reliability_abstained"];
+  const drop = ["evidence", "reliability_level", "reliability_abstained"];
   await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
     ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
   await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });

@@ -1,0 +1,225 @@
+"""TFs without ChIP-seq: their matrices, the network that serves them, and what is said of them."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from scbind.core.errors import InputError
+from scbind.dataset.trainingset import TrainingSet
+from scbind.formats.motifgroups import motif_groups
+from scbind.formats.motifs import log_odds, motif_names, read_motifs
+from scbind.formats.motiftfs import matrices_of_motif_tfs
+from scbind.models.abstention import marks, reliability_table
+from scbind.models.base import build_network
+from scbind.models.calibration import calibrate
+from scbind.models.modelfile import read_model, write_model
+from scbind.models.motifcalibration import FEWEST, expected_reliability
+from scbind.models.motiftfs import add_from_release, add_motif_tfs, assayed_part, without_own
+from scbind.models.predictor import load_predictor
+from scbind.models.sharedway import CHANCE, chance_scores, information, matrix_facts
+from scbind.models.training import data_facts
+
+OPTIONS = {"channels": 8, "hidden": 8, "members": 2, "strangers": 0.5, "width": 12}
+FACTS = {
+    "architecture": "scbind", "tfs": ["A", "B"], "modelled": [True, True], "bound_train": {"A": 5, "B": 5},
+    "cell_lines": ["L"], "assayed": [[True, True]], "window": 200, "context": 1000, "deepest": 0.1,
+    "genome": "mini", "chromosomes": {"chr1": 9000}, "mappability": False, "depth": {}, "splits": {}, "version": "0",
+}  # fmt: skip
+
+
+def matrix(seed, width=8):
+    return log_odds(np.random.default_rng(seed).dirichlet([0.3] * 4, width).T * 100)
+
+
+def network_of(facts, state=None, motifs=None):
+    network = build_network("scbind", facts, OPTIONS, motifs)
+    if state is None:  # weights as of a training, none of them zero
+        generator = torch.Generator().manual_seed(1)
+        with torch.no_grad():
+            for values in network.parameters():
+                values += 0.3 * torch.randn(values.shape, generator=generator)
+    else:
+        network.load_state_dict(state)
+    return network.eval()
+
+
+@pytest.fixture(scope="module")
+def trained():
+    return network_of(FACTS, motifs={"A": matrix(1), "B": matrix(2)}).state_dict()
+
+
+def logits_of(network, keep=None):
+    rng = np.random.default_rng(4)
+    codes = torch.from_numpy(rng.integers(0, 4, (6, 1000), dtype=np.uint8))
+    counts = torch.from_numpy(rng.poisson(0.5, (6, 20)).astype(np.float32))
+    depth = torch.full((6,), 0.02)
+    with torch.inference_mode():
+        return network.respond_each(network.readout(codes, keep=keep), counts, depth, keep=keep).numpy()
+
+
+def test_a_motif_tf_is_predicted_as_a_tf_whose_own_part_is_left_out(trained):
+    state, facts = add_motif_tfs(trained, FACTS, OPTIONS, {"A2": matrix(1), "C": matrix(3)})
+    assert facts["tfs"] == ["A", "B", "A2", "C"] and facts["evidence"] == ["chip", "chip", "motif", "motif"]
+    assert facts["assayed"] == [[True, True, False, False]] and facts["modelled"] == [True] * 4
+    whole, before = logits_of(network_of(facts, state)), logits_of(network_of(FACTS, trained))
+    np.testing.assert_allclose(whole[:, :, :2], before, rtol=0, atol=1e-5)
+    # TF A without what it owns; the map of matches still reads it as trained
+    alone = dict(trained) | {
+        name: values
+        for name, values in without_own(trained).items()
+        if name != "scan.learned" and not name.startswith("scan")
+    }
+    alone["scan.learned"] = trained["scan.learned"]
+    untouched = dict(state) | {"scan.learned": state["scan.learned"].clone()}
+    untouched["scan.learned"][2] = trained["scan.learned"][0]  # the twin of A, with the matrix as learned
+    twin = logits_of(network_of(facts, untouched))[:, :, 2]
+    np.testing.assert_allclose(twin, logits_of(network_of(FACTS, alone))[:, :, 0], rtol=0, atol=1e-5)
+    assert np.abs(twin - whole[:, :, 0]).max() > 0.1
+    assert np.abs(whole[:, :, 3] - whole[:, :, 2]).max() > 0.01
+
+
+def test_own_weights_that_are_left_out_are_as_zero(trained):
+    keep = torch.zeros(2)
+    left_out = logits_of(network_of(FACTS, trained), keep)
+    np.testing.assert_allclose(
+        left_out, logits_of(network_of(FACTS, without_own(trained))), rtol=0, atol=1e-5
+    )
+
+
+def test_training_leaves_out_whole_tfs(trained):
+    network = network_of(FACTS, trained).train()
+    rows = torch.zeros(3, 1000, dtype=torch.uint8), torch.ones(3, 20), torch.full((3,), 0.02), None
+    torch.manual_seed(0)
+    network.windows[0].head.eval()
+    gradients = []
+    for _ in range(8):
+        network.zero_grad()
+        network.training_logits(*rows)[:, :, 0].sum().backward()
+        gradients.append(float(network.windows[0].always.grad[:, 0].abs().sum()))
+    assert 0 < sum(value == 0 for value in gradients) < 8
+
+
+def test_the_assayed_part_is_what_was_trained(trained):
+    state, facts = add_motif_tfs(trained, FACTS, OPTIONS, {"C": matrix(3)})
+    again, fewer = assayed_part(state, facts | {"motif_group": ["A", "B", "C"]}, OPTIONS)
+    assert fewer == FACTS
+    assert again.keys() == trained.keys()
+    assert all(torch.equal(again[name], trained[name]) for name in trained)
+
+
+def test_without_strangers_the_network_has_no_shared_way():
+    plain = build_network("scbind", FACTS, OPTIONS | {"strangers": 0.0}).state_dict()
+    assert not [name for name in plain if "general" in name or name == "facts"]
+
+
+def test_chance_scores_are_those_of_random_sites():
+    found = chance_scores(one := matrix(5, 10))
+    bases = np.random.default_rng(0).integers(0, 4, (400_000, 10))
+    scores = one[bases, np.arange(10)].sum(axis=1) / one.max(axis=0).sum()
+    for share, limit in zip(CHANCE[:2], found, strict=False):
+        assert (scores >= limit).mean() == pytest.approx(share, rel=0.5)
+    assert information(log_odds(np.array([[1e6], [0], [0], [0]]))) == pytest.approx(2, abs=0.001)
+    assert matrix_facts(None).tolist() == [0] * len(matrix_facts(one))
+
+
+def test_matrices_that_cannot_be_told_apart_are_one_group():
+    one, other = matrix(1, 9), matrix(2, 9)
+    shifted = np.concatenate([np.zeros((4, 2), np.float32), one[::-1, ::-1]], axis=1)
+    assert motif_groups({"X": one, "Y": other, "Z": shifted}) == {"X": "X", "Y": "Y", "Z": "X"}
+
+
+JASPAR = """>M1 TF1
+A [ 9 0 0 1 ]
+C [ 0 9 0 1 ]
+G [ 0 0 9 1 ]
+T [ 1 1 1 7 ]
+>M2 Ab
+A [ 0 9 9 1 ]
+C [ 0 0 0 1 ]
+G [ 9 0 0 1 ]
+T [ 1 1 1 7 ]
+>M3 AB
+A [ 0 9 9 1 ]
+C [ 9 0 0 1 ]
+G [ 0 0 0 1 ]
+T [ 1 1 1 7 ]
+>M4 TF1::Ab
+A [ 0 9 0 9 ]
+C [ 9 0 0 0 ]
+G [ 0 0 9 0 ]
+T [ 1 1 1 1 ]
+"""
+
+
+@pytest.fixture
+def release(tmp_path):
+    path = tmp_path / "release.jaspar"
+    path.write_text(JASPAR)
+    return str(path)
+
+
+def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
+    found = matrices_of_motif_tfs("all", ["TF1", "TF2"], None, "vertebrates", release)
+    assert {tf: name for tf, (name, _) in found.items()} == {"Ab": "M2:Ab"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "assayed", "says"),
+    [(["NONE"], ["TF1"], "NONE has no matrix"), ("all", ["TF1", "ab"], "every TF has ChIP-seq")],
+)
+def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):
+    with pytest.raises(InputError, match=says):
+        matrices_of_motif_tfs(asked, assayed, None, "vertebrates", release)
+
+
+def test_an_empty_release_is_refused():
+    with pytest.raises(InputError, match="holds no matrix"):
+        matrices_of_motif_tfs("all", [], "JASPAR2024", "no such taxon")
+
+
+def test_a_model_that_was_not_trained_for_it_gets_no_motif_tfs(tmp_path, trained, release):
+    write_model(tmp_path / "m", trained, FACTS, {"channels": 8})
+    with pytest.raises(InputError, match="cannot predict TFs without ChIP-seq"):
+        add_from_release(*[tmp_path / name for name in "mkwo"], "all", release=None, taxon="", path=release)
+
+
+def test_motif_tfs_are_calibrated_and_marked(tmp_path, tiny, tiny_dataset, tiny_motifs, release):
+    facts = data_facts(TrainingSet.open(tiny_dataset, tiny["reference"]), "scbind")
+    state = network_of(facts, motifs=read_motifs(tiny_motifs)).state_dict()
+    paths = [tmp_path / name for name in ("trained", "weights", "motifs.npz", "calibration", "before")]
+    write_model(paths[0], state, facts, OPTIONS)
+    add_from_release(
+        paths[0], tiny_motifs, paths[1], paths[2], ["Ab"], release=None, taxon="vertebrates", path=release
+    )
+    assert motif_names(paths[2])["Ab"] == "M2:Ab"
+    where = tiny_dataset, tiny["reference"]
+    calibrate(paths[1], *where, paths[3], max_windows=300, seed=1)
+    calibrate(paths[0], *where, paths[4], max_windows=300, seed=1)
+    after, before = (json.loads(path.read_text()) for path in (paths[3], paths[4]))
+    assert after["tfs"] == [*before["tfs"], "Ab"]
+    for tf in before["tfs"]:
+        assert after["parameters"][tf] == before["parameters"][tf]
+    assert after["reliability"]["Ab"]["level"] == "unknown"  # there are fewer stand-ins than FEWEST
+    model = load_predictor(paths[1], paths[3])
+    assert model.evidence == ["chip"] * model.n_assayed + ["motif"]
+    assert marks(model.reliability, model.tfs)["evidence"].tolist() == model.evidence
+    assert reliability_table(model.reliability, model.tfs).loc["Ab", "motif_group"] == "Ab"
+    assert load_predictor(paths[1], paths[3], motif_tfs=False).tfs == before["tfs"]
+    assert read_model(paths[1])["facts"]["tfs"][-1] == "Ab"
+
+
+def test_the_reliability_of_a_motif_tf_is_what_most_stand_ins_exceed():
+    entry = {"level": "medium", "min_depth": 0.01, "prevalence": 0.01}
+    measured = {f"T{n}": entry | {"auprc_least": 0.1 * n} for n in range(1, 10)}
+    found = expected_reliability(measured | {"U": entry | {"level": "unknown", "auprc_least": 0.9}})
+    assert (found["auprc_expected"], found["gain_expected"], found["level"]) == (0.5, 50, "medium")
+    assert found["min_depth"] == 0.01 and not found["abstained"]
+    weak = {tf: each | {"auprc_least": each["auprc_least"] / 4} for tf, each in measured.items()}
+    found = expected_reliability(weak)
+    assert (found["auprc_expected"], found["level"], found["min_depth"]) == (0.125, "low", None)
+    assert found["abstained"]
+    common = {tf: each | {"prevalence": 0.2} for tf, each in measured.items()}
+    assert expected_reliability(common)["abstained"] and expected_reliability(common)["level"] == "medium"
+    few = dict(list(measured.items())[: FEWEST - 1])
+    assert expected_reliability(few)["level"] == "unknown" and expected_reliability(few)["abstained"]

@@ -1,0 +1,70 @@
+"""The matrices of TFs without ChIP-seq: those of a motif release that the configuration asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+
+from scbind.core.errors import InputError
+from scbind.core.runlog import say
+from scbind.formats.motiffiles import CASE_MATTERS, Matrix, load_profiles, matrix_of
+from scbind.formats.motifs import log_odds
+
+ALL = "all"
+PLACE = "models.*.motif_tfs"
+
+
+def matrices_of_motif_tfs(
+    asked: str | Sequence[str],
+    assayed: Iterable[str],
+    release: str | None,
+    taxon: str,
+    path: str | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> dict[str, tuple[str, np.ndarray]]:
+    """Choose the matrices of TFs without ChIP-seq.
+
+    Parameters
+    ----------
+    asked
+        ``all``, or names of TFs. ``all`` leaves out TFs with ChIP-seq and matrices of dimers (``FOS::JUN``); of several
+        matrices of a TF, the first counts.
+    assayed
+        TFs with ChIP-seq.
+    release, taxon, path, aliases
+        See :func:`scbind.formats.motiffiles.prepare_motifs`.
+
+    Returns
+    -------
+    dict
+        TF -> ``matrix id:name`` and log2 odds, float32 (4, length), sorted by name.
+
+    Raises
+    ------
+    InputError
+        If there is no matrix at all, a TF that is asked for has none, or no TF is left.
+    """
+    profiles, place = load_profiles(path, release, taxon)
+    if not profiles:
+        raise InputError(place, "holds no matrix", "check motifs.taxon, or set motif_tfs: none", PLACE)
+    fold = str if taxon == CASE_MATTERS else str.upper
+    chosen: dict[str, Matrix] = {}
+    if asked == ALL:
+        known = {fold(tf) for tf in assayed}
+        for profile in profiles:
+            if "::" not in profile.name and fold(profile.name) not in known:
+                known.add(fold(profile.name))
+                chosen[profile.name] = profile
+    else:
+        for tf in asked:
+            found = matrix_of((aliases or {}).get(tf, tf), profiles, taxon)
+            if found is None:
+                raise InputError(
+                    "config", f"{tf} has no matrix in {place}", "correct its symbol, or remove it", PLACE
+                )
+            chosen[tf] = found
+    if not chosen:
+        raise InputError(place, "every TF has ChIP-seq", "set motif_tfs: none", PLACE)
+    say(f"{len(chosen)} TFs without ChIP-seq have a matrix in {place}")
+    return {tf: (f"{m.identity}:{m.name}", log_odds(m.counts)) for tf, m in sorted(chosen.items())}

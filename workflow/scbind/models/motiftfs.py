@@ -1,0 +1,156 @@
+"""Add TFs without ChIP-seq to a trained network: each gets a matrix, and no weights of its own.
+
+The network was trained with ``strangers`` (:mod:`scbind.models.sharedway`). Adding TFs trains nothing, and the weights
+of the assayed TFs keep their bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from scbind.core.errors import InputError
+from scbind.core.runlog import say
+from scbind.formats.evidence import CHIP, MOTIF
+from scbind.formats.motifgroups import motif_groups
+from scbind.formats.motifs import motif_names, read_motifs, write_motifs
+from scbind.models.base import build_network
+from scbind.models.modelfile import read_model, write_model
+
+OF_MATRIX = "scan.known", "facts"  # what a new TF has; its other rows are zero
+# The weights that a TF owns; those of a motif TF are zero.
+OWN = ".scan.learned.", ".scale.", ".shift.", ".own.", ".always.", ".head.4.", ".alone."
+PER_TF_INSIDE = "head.4."  # weights whose first axis is partners x TFs, with the TFs inside
+
+
+def add_from_release(
+    trained: str | Path,
+    known: str | Path,
+    weights: str | Path,
+    motifs: str | Path,
+    asked: str | Sequence[str],
+    *,
+    release: str | None,
+    taxon: str,
+    path: str | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> None:
+    """Write a trained model with TFs of a motif release added.
+
+    Parameters
+    ----------
+    trained, known
+        The trained model, and ``motifs.npz`` of the assayed TFs.
+    weights, motifs
+        Outputs: the model, and the matrices of all its TFs (:func:`scbind.formats.motifs.write_motifs`).
+    asked, release, taxon, path, aliases
+        See :func:`scbind.formats.motiftfs.matrices_of_motif_tfs`.
+
+    Raises
+    ------
+    InputError
+        If the model was trained without a shared way, or as :func:`scbind.formats.motiftfs.matrices_of_motif_tfs`.
+    """
+    from scbind.formats.motiftfs import PLACE, matrices_of_motif_tfs  # reads files, which predictors do not
+
+    stored = read_model(trained)
+    if not stored["options"].get("strangers"):
+        raise InputError(trained, "cannot predict TFs without ChIP-seq", "train it with motif_tfs", PLACE)
+    facts = stored["facts"]
+    found = matrices_of_motif_tfs(asked, facts["tfs"], release, taxon, path, aliases)
+    new = {tf: matrix for tf, (_, matrix) in found.items()}
+    state, facts = add_motif_tfs(stored["state"], facts, stored["options"], new)
+    own, names = read_motifs(known), motif_names(known)
+    groups = motif_groups(own | new)
+    facts["motif_group"] = [groups.get(tf, tf) for tf in facts["tfs"]]
+    write_model(weights, state, facts, stored["options"])
+    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
+    shared = sum(group != tf for tf, group in groups.items())
+    say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+
+
+def add_motif_tfs(
+    state: Mapping[str, Tensor], facts: dict, options: dict, matrices: Mapping[str, np.ndarray]
+) -> tuple[dict[str, Tensor], dict]:
+    """Append TFs to the weights and the facts of a network that was trained with ``strangers``.
+
+    Parameters
+    ----------
+    state, facts, options
+        Of the trained network (:func:`scbind.models.modelfile.read_model`).
+    matrices
+        TF -> log2 odds, (4, length), of each new TF.
+
+    Returns
+    -------
+    tuple
+        Weights and facts. The new TFs come last. Their ``evidence`` is ``motif``, and no line has assayed them. The
+        weights of the other TFs keep their bytes.
+    """
+    wider = {
+        **facts,
+        "tfs": [*facts["tfs"], *matrices],
+        "evidence": [*evidence(facts), *[MOTIF] * len(matrices)],
+        "modelled": [*facts["modelled"], *[True] * len(matrices)],
+        "bound_train": facts["bound_train"] | dict.fromkeys(matrices, 0),
+        "assayed": [[*row, *[False] * len(matrices)] for row in facts["assayed"]],
+    }
+    fresh = build_network(facts["architecture"], wider, options, dict(matrices)).state_dict()
+    sizes = len(facts["tfs"]), len(wider["tfs"])
+    return {name: _widened(name, state[name], fresh[name], *sizes) for name in fresh}, wider
+
+
+def evidence(facts: dict) -> list[str]:
+    """What each TF of a model rests on, in the order of ``tfs``; ``chip`` for all in models of older versions."""
+    return facts.get("evidence", [CHIP] * len(facts["tfs"]))
+
+
+def assayed_part(state: Mapping[str, Tensor], facts: dict, options: dict) -> tuple[dict[str, Tensor], dict]:
+    """Return weights and facts of a model without its motif TFs: what :func:`add_motif_tfs` was given."""
+    n = evidence(facts).count(CHIP)
+    if n == len(facts["tfs"]):
+        return dict(state), facts
+    fewer = {
+        **{key: value for key, value in facts.items() if key not in ("evidence", "motif_group")},
+        "tfs": facts["tfs"][:n],
+        "modelled": facts["modelled"][:n],
+        "bound_train": {tf: facts["bound_train"][tf] for tf in facts["tfs"][:n]},
+        "assayed": [row[:n] for row in facts["assayed"]],
+    }
+    fresh = build_network(facts["architecture"], fewer, options).state_dict()
+    sizes = len(facts["tfs"]), n
+    return {name: _narrowed(name, state[name], fresh[name], *sizes) for name in fresh}, fewer
+
+
+def without_own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the weights of a network in which every TF is predicted through what all TFs share."""
+    return {
+        name: torch.zeros_like(values) if any(own in f".{name}." for own in OWN) else values
+        for name, values in state.items()
+    }
+
+
+def _widened(name: str, old: Tensor, fresh: Tensor, before: int, after: int) -> Tensor:
+    """Weights ``old`` of ``before`` TFs in the shape of ``fresh``, which has ``after`` TFs."""
+    if old.shape == fresh.shape:
+        return old
+    wider = fresh.clone() if name in OF_MATRIX else torch.zeros_like(fresh)
+    if PER_TF_INSIDE in name:
+        narrow, wide = (values.unflatten(0, (-1, n)) for values, n in ((old, before), (wider, after)))
+        wide[:, :before] = narrow
+    else:
+        wider[tuple(slice(0, size) for size in old.shape)] = old
+    return wider
+
+
+def _narrowed(name: str, old: Tensor, fresh: Tensor, before: int, after: int) -> Tensor:
+    """Weights ``old`` of ``before`` TFs in the shape of ``fresh``, which has the first ``after`` of them."""
+    if old.shape == fresh.shape:
+        return old
+    if PER_TF_INSIDE in name:
+        return old.unflatten(0, (-1, before))[:, :after].flatten(0, 1).contiguous()
+    return old[tuple(slice(0, size) for size in fresh.shape)].contiguous()

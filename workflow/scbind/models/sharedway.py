@@ -1,0 +1,86 @@
+"""What all TFs share in the network, so that it also serves a TF that was never assayed.
+
+A TF without ChIP-seq has no weights of its own. What remains depends on facts of its matrix alone: how informative it
+is, and how high the scores of chance matches are. During training, the own weights of TFs are left out at random, so
+that the shared weights learn to predict without them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+CHANCE = (1e-3, 1e-4, 1e-5)  # probabilities of a chance match whose scores are facts of a matrix
+N_FACTS = 3 + len(CHANCE)  # made by matrix_facts
+STEPS = 400  # steps of the score of a matrix, from 0 to its best score, in the distribution of chance scores
+INNER = 8  # units of the network that reads the facts; there are only a few dozen TFs to learn from
+
+
+def matrix_facts(matrix: np.ndarray | None) -> np.ndarray:
+    """Facts of a matrix, float32 (``N_FACTS``,), scaled to about one; zeros if there is no matrix.
+
+    The facts are the information content (20 bits are 1), the best possible score (20 bits are 1), the fraction of G
+    and C minus one half, and for each probability in ``CHANCE`` the score that a random site reaches with this
+    probability, divided by the best possible score. The sites have a uniform background and one strand.
+
+    ``matrix`` is log2 odds over a uniform background, (4, length).
+    """
+    if matrix is None:
+        return np.zeros(N_FACTS, dtype=np.float32)
+    matrix = np.asarray(matrix, dtype=np.float64)
+    share = 2.0**matrix / (2.0**matrix).sum(axis=0)
+    best = matrix.max(axis=0).sum() / 20
+    strong = share[1:3].sum() / matrix.shape[1] - 0.5
+    return np.array([information(matrix) / 20, best, strong, *chance_scores(matrix)], dtype=np.float32)
+
+
+def information(matrix: np.ndarray) -> float:
+    """Information content of log2 odds over a uniform background, (4, length), in bits."""
+    odds = 2.0 ** np.asarray(matrix, dtype=np.float64)
+    return round(float((odds / odds.sum(axis=0) * matrix).sum()), 3)
+
+
+def chance_scores(matrix: np.ndarray) -> np.ndarray:
+    """Score that a random site reaches with each probability in ``CHANCE``, over the best score: (len(CHANCE),).
+
+    The distribution is exact up to the rounding of scores to ``STEPS`` steps (as in Touzet and Varre 2007,
+    doi:10.1186/1748-7188-2-15).
+    """
+    steps = np.rint(matrix / matrix.max(axis=0).sum() * STEPS).astype(int)
+    steps -= (lowest := steps.min(axis=0))
+    chance = np.ones(1)
+    for column in steps.T:
+        longer = np.zeros(len(chance) + column.max())
+        for step in column:
+            longer[step : step + len(chance)] += chance / 4
+        chance = longer
+    reached = np.cumsum(chance[::-1])[::-1]
+    first = np.array([np.argmax(reached <= p) if (reached <= p).any() else len(reached) for p in CHANCE])
+    return (first + lowest.sum()) / STEPS
+
+
+class SharedWay(nn.Module):
+    """What the window tower adds to the own weights of every TF.
+
+    ``scale`` and ``shift`` of the hidden units, (TFs, units), and ``always``, the constant part of the embedding,
+    (1 + direct, TFs), come from the facts of the matrices, (TFs, ``N_FACTS``). ``partners`` is the part of the
+    embedding that reads the map; it is the same for all TFs.
+    """
+
+    def __init__(self, units: int, direct: int, hidden: int, partners: int):
+        super().__init__()
+        self.partners = nn.Linear(hidden, partners)
+        nn.init.zeros_(self.partners.weight)
+        nn.init.zeros_(self.partners.bias)
+        self.parts = units, units, 1 + direct
+        self.read = nn.Sequential(nn.Linear(N_FACTS, INNER), nn.GELU(), nn.Linear(INNER, sum(self.parts)))
+        nn.init.zeros_(self.read[-1].weight)
+        nn.init.zeros_(self.read[-1].bias)
+        with torch.no_grad():
+            self.read[-1].bias[2 * units] = -4.0  # binding is rare
+
+    def forward(self, facts: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return ``scale``, ``shift`` and ``always`` of TFs with these facts; see above."""
+        scale, shift, always = self.read(facts).split(self.parts, dim=1)
+        return scale, shift, always.T
