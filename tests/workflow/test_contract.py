@@ -119,7 +119,7 @@ def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
         if re.search(of_user, block.partition("    input:\n")[2].partition("    output:")[0])
     }
     assert reading == {name for name, block in RULES.items() if re.search(r"^        files=", block, re.M)}
-    assert len(reading) == 19
+    assert len(reading) == 20
 
 
 READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"
@@ -301,7 +301,9 @@ def test_setup_demands_the_python_that_the_package_does():
 def test_settings_that_are_passed_on_are_taken(section, left_out, file, function):
     schema = yaml.safe_load((ROOT / "workflow/schemas/config.schema.yaml").read_text())["properties"][section]
     keys = set(schema.get("properties") or schema["additionalProperties"]["properties"])
-    named = re.search(rf"^{left_out} = (\(.*?\))$", (ROOT / "workflow/rules" / file).read_text(), flags=re.M)
+    named = re.search(
+        rf"^{left_out} = (\(.*?\))$", (ROOT / "workflow/rules" / file).read_text(), flags=re.M | re.S
+    )
     module, _, name = function.rpartition(".")
     taken = inspect.signature(getattr(importlib.import_module(f"scbind.{module}"), name)).parameters
     assert keys - set(ast.literal_eval(named[1])) == set(taken)

@@ -183,7 +183,14 @@ def small_types(design: Design) -> None:
     design.config["peaks"] |= {"min_cells": 1000, "min_fragments": 10**8}
 
 
+def tfs_without_chip(design: Design) -> None:
+    """Two of one family (FOS, FOSL1), one of another, and one that another line has had removed."""
+    design.sheets["chip"] = [row for row in design.sheets["chip"] if row["tf"] != "SPI1"]
+    design.config["models"]["scbind"]["motif_tfs"] = ["FOS", "FOSL1", "HNF4A", "SPI1"]
+
+
 DESIGNS = [
+    tfs_without_chip,
     one_line,
     one_tf,
     one_cell_type,
