@@ -26,6 +26,7 @@ rule differential_tfs:
 rule find_populations:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        peaks=per_sample("results/cells/{sample}/peaks.h5ad", PLAN.binding_samples),
     output:
         table=report(
             "results/analysis/populations.tsv",
@@ -41,8 +42,8 @@ rule find_populations:
         "../../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4000, 4),
-        runtime=120,
+        mem_mb=memory(4000, 8),
+        runtime=480,
     params:
         options=SETTINGS["analysis"]["populations"],
         code=source_digest("analysis.populations", script="find_populations"),
