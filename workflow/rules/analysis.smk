@@ -51,6 +51,29 @@ rule find_populations:
         "../scripts/find_populations.py"
 
 
+rule abundance:
+    input:
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        populations="results/analysis/population_cells.tsv",
+    output:
+        table=report(
+            "results/analysis/abundance.tsv",
+            caption="../report/abundance.rst",
+            category="Analysis",
+        ),
+    log:
+        "logs/abundance/abundance.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        code=source_digest("analysis.abundance", script="abundance"),
+    script:
+        "../scripts/abundance.py"
+
+
 # Runs only if the configuration sets genome.genes.
 rule tf_targets:
     input:
