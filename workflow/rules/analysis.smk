@@ -74,6 +74,38 @@ rule abundance:
         "../scripts/abundance.py"
 
 
+# Windows whose binding differs between types, or between conditions within a type.
+rule differential_sites:
+    input:
+        binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        windows="results/binding/windows.npz",
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        table="results/analysis/differential_sites.tsv",
+        counts=report(
+            "results/analysis/differential_site_counts.tsv",
+            caption="../report/differential_sites.rst",
+            category="Analysis",
+        ),
+        bed="results/analysis/differential_sites.bed",
+    log:
+        "logs/differential_sites/sites.log",
+    benchmark:
+        "logs/differential_sites/sites.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        options=SETTINGS["analysis"]["sites"],
+        min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        code=source_digest("analysis.sites", script="differential_sites"),
+    script:
+        "../scripts/differential_sites.py"
+
+
 # Runs only if the configuration sets genome.genes.
 rule tf_targets:
     input:
