@@ -1,13 +1,14 @@
-"""Find populations in simulated cohorts with known truth: what size can be found, what is found where there is nothing.
+"""Find populations in simulated cohorts with known truth: the smallest that are found, and what is found in none.
 
     python benchmarks/populations.py FOLDER [--seeds 1 2 3] [--shares 0.01 0.005 0.02 0.05] [--cells 2000] [--power]
 
-Each case is a cohort of six donors (`scbind.demo.simulate_cohort`): with a stem-like population of a given share, or
-without any population or effect (`null`). Peaks are the true elements, and activity is left out: only accessibility
-proposes and decides. The script prints recall, precision and F1 of the population that has most of the stem-like cells,
-the number of populations beyond the five types and the stem-like one, and p of its abundance. Finished cases are kept in
-FOLDER, so a run goes on where it was stopped. `--power` prints how often the test of abundance finds a population that is
-three times as frequent in one condition, from simulated counts, and how often it finds one that does not differ.
+Each case is a cohort of six donors (`scbind.demo.simulate_cohort`): with a stem-like population of a given share,
+or without any population or effect (`null`). Peaks are the true elements, and activity is left out: only
+accessibility proposes and decides. The script prints recall, precision and F1 of the population that matches the
+stem-like cells best, p of its abundance, and the populations that are neither it nor one of the five types.
+Finished cases are kept in FOLDER, so a run goes on where it was stopped. `--power` prints how often the test of
+abundance finds a population that is three times as frequent in one condition, from simulated counts, and how often
+it finds one that does not differ.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ from scbind.demo.cohort import NULL, RESPONDER, RESPONSE, STEM, Cohort
 from scbind.demo.simulate_cohort import simulate_cohort
 from scipy import sparse, stats
 
+SHOWN = (
+    "cells", "share", "seed", "n_stem", "recall", "precision", "f1", "stability", "p_abundance", "extra", "seconds",
+)  # fmt: skip
 WIDTH = 500  # bp around the middle of an element
 FOLD, DRAWS = 3, 400
 PER_DONOR = (333, 1000, 3000)
-CONCENTRATION = 60  # of the donors' shares, as in the cohort
+CONCENTRATION = 600  # of the beta distribution of a donor's share: it varies by 40 % around 1 %
 
 
 def open_elements(folder: Path, cells: pd.DataFrame) -> sparse.csr_matrix:
@@ -76,50 +80,51 @@ def measure(cohort: Cohort, seed: int) -> dict:
 
 def judge(leaves: list, cells: pd.DataFrame) -> dict:
     """Compare populations with the truth. ``extra`` describes those that are neither a type nor the stem-like one."""
-    stem, owner = (cells["state"] == STEM).to_numpy(), np.full(len(cells), -1)
+    owner = np.full(len(cells), -1)
     for number, part in enumerate(leaves):
         owner[part.rows] = number
-    sizes = np.bincount(owner[owner >= 0], minlength=len(leaves))
-    found = {"n_populations": len(leaves), "n_stem": int(stem.sum())}
-    known = {
-        int(np.bincount(owner[(cells["cell_type"] == name).to_numpy()], minlength=len(leaves)).argmax())
-        for name in SHARE
-    }
-    if stem.any():
-        shared = np.bincount(owner[stem], minlength=len(leaves))
-        f1 = 2 * shared / (sizes + stem.sum())
-        best = int(f1.argmax())
+    found = {"n_populations": len(leaves), "n_stem": int((cells["state"] == STEM).sum())}
+    known = {best_match(owner, (cells["cell_type"] == name).to_numpy())[0] for name in SHARE}
+    if found["n_stem"]:
+        stem = (cells["state"] == STEM).to_numpy()
+        best, f1 = best_match(owner, stem)
         known |= {best}
         inside = owner == best
-        side = (cells["condition"] == "disease").groupby(cells["sample"]).first().to_numpy()
-        k = pd.Series(inside).groupby(cells["sample"]).sum().to_numpy()
-        n = cells.groupby("sample").size().to_numpy()
         found |= {
-            "recall": shared[best] / stem.sum(),
-            "precision": shared[best] / sizes[best],
-            "f1": f1[best],
+            "recall": (inside & stem).sum() / stem.sum(),
+            "precision": (inside & stem).sum() / inside.sum(),
         }
-        found |= {"stability": leaves[best].stability, "p_abundance": compare(k, n, side)["p_value"]}
+        found |= {"f1": f1, "stability": leaves[best].stability, "p_abundance": p_of(inside, cells)}
     extra = [number for number in range(len(leaves)) if number not in known]
-    found["n_extra"] = len(extra)
     found["extra"] = "; ".join(describe(leaves[number], cells) for number in extra)
-    p = []
-    side = (cells["condition"] == "disease").groupby(cells["sample"]).first().to_numpy()
-    for name in SHARE:
-        k = (cells["cell_type"] == name).groupby(cells["sample"]).sum().to_numpy()
-        p.append(compare(k, cells.groupby("sample").size().to_numpy(), side)["p_value"])
-    found["p_types"] = p
+    found["p_types"] = [p_of((cells["cell_type"] == name).to_numpy(), cells) for name in SHARE]
     return {name: float(v) if isinstance(v, np.floating) else v for name, v in found.items()}
 
 
+def best_match(owner: np.ndarray, wanted: np.ndarray) -> tuple[int, float]:
+    """Return the population with the best F1 for the cells ``wanted``, bool (cells,), and this F1."""
+    shared = np.bincount(owner[wanted], minlength=owner.max() + 1)
+    f1 = 2 * shared / (np.bincount(owner) + wanted.sum())
+    return int(f1.argmax()), float(f1.max())
+
+
+def p_of(inside: np.ndarray, cells: pd.DataFrame) -> float:
+    """Return p of the abundance of cells, bool (cells,), between the conditions."""
+    of_donor = pd.DataFrame({"k": inside, "side": cells["condition"] == "disease"}).groupby(cells["sample"])
+    counts = of_donor.agg(k=("k", "sum"), n=("k", "size"), side=("side", "first"))
+    return compare(counts["k"].to_numpy(), counts["n"].to_numpy(), counts["side"].to_numpy())["p_value"]
+
+
 def describe(part, cells: pd.DataFrame) -> str:
+    """Return the size, the commonest state and the share of doublets of a population."""
     here = cells.iloc[part.rows]
     top = here["state"].replace(RESPONSE, RESPONDER).value_counts()
-    return f"{len(here)} cells, {top.index[0]} {top.iloc[0] / len(here):.2f}, doublets {(here['doublet_of'] != '').mean():.2f}"
+    doublets = (here["doublet_of"] != "").mean()
+    return f"{len(here)} cells, {top.index[0]} {top.iloc[0] / len(here):.2f}, doublets {doublets:.2f}"
 
 
-def power() -> pd.DataFrame:
-    """How often abundance is found at p < 0.05, over counts of donors: without a difference and with one of ``FOLD``."""
+def power() -> list[dict]:
+    """Return how often abundance is found at p < 0.05: without a difference and with one of ``FOLD``."""
     random, rows = np.random.default_rng(0), []
     for donors in (3, 5, 10):
         for n in PER_DONOR:
@@ -130,14 +135,14 @@ def power() -> pd.DataFrame:
                     mean = np.where(inside, low * FOLD, low) if fold > 1 else np.full(2 * donors, share)
                     p = []
                     for _ in range(DRAWS):
-                        own = random.beta(mean * CONCENTRATION * 10, (1 - mean) * CONCENTRATION * 10)
+                        own = random.beta(mean * CONCENTRATION, (1 - mean) * CONCENTRATION)
                         p.append(compare(random.binomial(n, own), np.full(2 * donors, n), inside)["p_value"])
                     row = {"donors": f"{donors}+{donors}", "cells_per_donor": n, "share": share, "fold": fold}
                     rows.append(
                         row
                         | {"found": np.mean(np.array(p) < 0.05), "ks_p": stats.kstest(p, "uniform").pvalue}
                     )
-    return pd.DataFrame(rows)
+    return rows
 
 
 def main() -> None:
@@ -160,7 +165,7 @@ def main() -> None:
             path.write_text(json.dumps(measure(cohort, seed)))
         rows.append({"cells": n, "share": share or "null", "seed": seed, **json.loads(path.read_text())})
         print(rows[-1], flush=True)
-    show(pd.DataFrame(rows).drop(columns="p_types"))
+    show([{name: row.get(name, "") for name in SHOWN} for row in rows])
     p = [value for row in rows if row["share"] == "null" for value in row["p_types"]]
     if p:
         print(

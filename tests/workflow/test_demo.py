@@ -36,7 +36,7 @@ AFTER_TRAINING |= {"evaluate_depth", "merge_depths"}
 
 RERUN = [  # key, new value, the rules that run again
     ("analysis.targets.top", 50, {"tf_targets"}),
-    ("analysis.populations.resolution", 0.5, {"find_populations"}),
+    ("analysis.populations.min_stability", 0.5, {"find_populations"}),
     ("analysis.motifs.n_sites", 150, {"motif_enrichment"}),
     ("evaluate.max_cells", 50, {"score_cells"}),
     (

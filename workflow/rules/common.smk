@@ -91,6 +91,7 @@ TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] 
 PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 SITE_TABLE = "results/analysis/best_sites.tsv" if KEEP_SITES else None
+DIFFERENTIAL_SITES = "results/analysis/differential_sites.tsv" if KEEP_SITES else None
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 
 

@@ -1,9 +1,9 @@
 """Cell types and populations that are more or less frequent in a condition.
 
-The unit is the donor if every cell has one, otherwise the sample: each has one count per type. The counts of donors vary
-more than those of dice, so the test is a quasi-binomial generalised linear model (McCullagh & Nelder 1989, Generalized
-Linear Models, chapter 4.5): the dispersion is estimated from the donors, and is at least 1. Cells are never the unit.
-Fractions sum to 1, so a type that grows makes the others shrink.
+The unit is the donor if every cell has one, otherwise the sample: each has one count per type. Donors differ by
+more than chance, so the test is a quasi-binomial generalised linear model (McCullagh & Nelder 1989, Generalized
+Linear Models, chapter 4.5): the dispersion is estimated from the donors, and is at least 1. Cells are never the
+unit. Fractions sum to 1, so a type that grows makes the others shrink.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def abundance(cells: list[str | Path], populations: str | Path, output: str | Pa
 
 
 def _read(cells: list[str | Path], populations: str | Path) -> pd.DataFrame:
-    """Return the passing cells with ``donor``, ``condition``, ``cell_type`` and ``population``; missing where unknown."""
+    """Return the passing cells: ``donor``, ``condition``, ``cell_type`` and ``population``; missing where unknown."""
     tables = [read_obs(path, ["sample", "pass", "cell_type"]) for path in cells]
     obs = pd.concat([table[table["pass"].astype(bool)] for table in tables])
     found = pd.read_csv(
@@ -105,6 +105,7 @@ def _contrasts(obs: pd.DataFrame) -> Iterator[tuple]:
                 side = (known["condition"] == value).rename("inside")
                 counts = (known[kind] == name).groupby([known["donor"], side]).agg(["sum", "count"])
                 counts = counts.set_axis(["k", "n"], axis=1).reset_index()
+                counts = counts.sort_values(["inside", "donor"], kind="stable", ignore_index=True)
                 others = ", ".join(other for other in conditions if other != value)
                 yield kind, name, value, others, counts
 

@@ -62,9 +62,9 @@ class Cautions:
         return self._named(ratio, changed) if segments >= EXPLAINED * peaks else ""
 
     def _ratios(self, mixture: DonorMixture, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the density of each segment in the group over that in its donors, by peaks without a change of their own.
+        """Return the density of each segment in the group over that in its donors; the median of the segments is 1.
 
-        The median of the segments is 1. Also returns which peaks these are: bool (peaks,).
+        Only peaks without a change of their own count. Also returns which peaks these are: bool (peaks,).
         """
         seen, expected = mixture.counts(inside)
         steady = mixture.unchanged(inside)

@@ -20,8 +20,9 @@ SHAPE = 1.0  # of the gamma distribution (mean 1) of the factor of peaks that di
 DONOR_CELLS = 5  # the share of a peak in a donor is shrunk to that of all cells, as if by so many mean cells
 FIRST_FRACTION, ROUNDS = 0.1, 6  # of peaks that differ: where its estimate starts, and its steps
 FRACTIONS = 1e-4, 0.9  # limits of this fraction
-ITERATIONS = 12  # of the choice of members
+EQUAL, ITERATIONS = 2, 12  # steps of the choice of members: at equal size, and until nothing changes
 LARGE = 0.1  # fraction of the cells
+LEAST_PEAKS = 10  # that differ; the cells in which one peak is open are a group, but not a population
 TINY = 1e-9
 
 
@@ -79,45 +80,67 @@ class DonorMixture:
         seen = np.asarray(self.peaks @ members, dtype=np.float64)
         expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
         fraction = _fraction(seen, expected)
-        factor = _factor(seen, expected, fraction)
-        outside = self._score(np.log(factor), self.donors @ (self.share.T @ (factor - 1)))
-        less = expected * (1 - 1 / np.maximum(members.sum(axis=0), 2))
-        here, elsewhere = (_factor(np.maximum(seen - gone, 0), less, fraction) for gone in (1, 0))
+        # Without the cell itself, its open peaks have one cell less among all, and one less in its own group.
+        less = self.n_open @ members / self.n_open.sum()
+        outside = self._score(seen, expected, fraction, 0, less)
+        expected = expected * (1 - 1 / np.maximum(members.sum(axis=0), 2))
+        return np.where(groups, self._score(seen, expected, fraction, 1, less), outside)
+
+    def _score(
+        self, seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray, own: int, less: np.ndarray
+    ) -> np.ndarray:
+        """Return the scores by factors that leave out the cell: ``own`` of ``seen`` and ``less`` of ``expected``."""
+        here = _factor(np.maximum(seen - own, 0), np.maximum(expected - less, TINY), fraction)
+        elsewhere = _factor(seen, expected, fraction)
         lost = self.donors @ (self.share.T @ (elsewhere - 1))
         lost += self.cells @ (self.share.mean(axis=1)[:, None] * (here - elsewhere))
-        return np.where(groups, self._score(np.log(here), lost), outside)
-
-    def _score(self, log_factor: np.ndarray, lost: np.ndarray) -> np.ndarray:
-        return self.cells @ log_factor - self.n_open[:, None] * lost
+        return self.cells @ np.log(here) - self.n_open[:, None] * lost
 
     def refine(
         self, groups: np.ndarray, least: int, among: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Move cells in and out of each group until nothing changes. Groups below ``least`` cells end, and so are lost.
 
+        In the first ``EQUAL`` steps a group keeps its size, so that its first wrong members do not end it. Groups that
+        differ in fewer than ``LEAST_PEAKS`` peaks end, too.
+
         ``groups`` and ``among``, bool (cells, groups): the groups, and the cells that may be members (None: all).
         Returns the groups that are left, and their :meth:`scores`.
         """
         groups = groups.copy()
         active = np.arange(groups.shape[1])
-        for _ in range(ITERATIONS):
+        for step in range(EQUAL + ITERATIONS):
             if not len(active):
                 break
-            odds = self.scores(groups[:, active]) + log_odds(groups[:, active].mean(axis=0))
-            new = odds > 0
-            if among is not None:
-                new &= among[:, active]
+            here, may = groups[:, active], None if among is None else among[:, active]
+            score = self.scores(here)
+            if may is not None:
+                score[~may] = -np.inf
+            new = _best(score, here.sum(axis=0)) if step < EQUAL else score + log_odds(here.mean(axis=0)) > 0
             new[:, new.sum(axis=0) < least] = False
             same = (new == groups[:, active]).all(axis=0)
             groups[:, active] = new
-            active = active[~same & new.any(axis=0)]
+            active = active[(step < EQUAL) | ~same & new.any(axis=0)]
+        groups[:, self.n_differing(groups) < LEAST_PEAKS] = False
         return groups, self.scores(groups)
+
+    def n_differing(self, groups: np.ndarray) -> np.ndarray:
+        """Return the estimated number of peaks that differ in each group, bool (cells, groups): float64 (groups,)."""
+        members = groups.astype(np.float32)
+        expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
+        return _fraction(np.asarray(self.peaks @ members, dtype=np.float64), expected) * len(self.share)
 
 
 def log_odds(share: np.ndarray) -> np.ndarray:
     """Return log(share / (1 - share)), kept finite."""
     share = np.clip(share, TINY, 1 - TINY)
     return np.log(share / (1 - share))
+
+
+def _best(score: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Return the ``number`` cells of the highest score in each column: bool, the shape of ``score``."""
+    rank = np.argsort(np.argsort(-score, axis=0, kind="stable"), axis=0, kind="stable")
+    return rank < number
 
 
 def separation(values: np.ndarray, inside: np.ndarray) -> float:

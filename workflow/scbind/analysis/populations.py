@@ -1,9 +1,10 @@
 """Populations of cells, large and small, with their size, evidence, stability, marker TFs and cautions.
 
-Cells are divided again and again (:mod:`scbind.analysis.tree`). Activity and accessibility propose populations; the open
-peaks of the cells themselves decide, because activity borrows fragments from like cells and would confirm any group of
-them. Cell types only name the populations afterwards. Markers have effect sizes but no p-values: the same cells defined
-the populations, so a test would be circular. TFs on which scbind abstains neither propose populations nor mark them.
+Cells are divided again and again (:mod:`scbind.analysis.tree`). Activity and accessibility propose populations;
+the open peaks of the cells themselves decide, because activity borrows fragments from like cells and would confirm
+any group of them. Cell types only name the populations afterwards. Markers have effect sizes but no p-values: the
+same cells defined the populations, so a test would be circular. TFs on which scbind abstains neither propose
+populations nor mark them.
 """
 
 from __future__ import annotations

@@ -149,7 +149,7 @@ class _Donors:
         return total, number
 
     def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple]:
-        """Yield what is compared, the means of the replicates of both sides (or None if too few), and if it is paired."""
+        """Yield what is compared, the means of the replicates of both sides (None if too few), and if it is paired."""
         units = self.units
         for index, name in enumerate(self.means.types):
             place = {"contrast": "cell_type", "cell_type": name, "group": name, "reference": "other types"}

@@ -1,9 +1,10 @@
 """Divide cells into populations, again and again within each part, until nothing is left that can be divided.
 
-No single resolution finds both the large and the small, so each part is clustered anew, at several resolutions and in
-three views of its cells. The clusters are proposals only. A proposal is kept if its cells have other open peaks than the
-other cells of their donors (:mod:`scbind.analysis.mixture`), if it lies farther apart than any cut through a continuum
-and than any split of simulated cells without structure, and if subsamples of the cells give it again.
+No single resolution finds both the large and the small, so each part is clustered anew, at several resolutions and
+in three views of its cells. The clusters are proposals only. A proposal is kept if its cells have other open peaks
+than the other cells of their donors (:mod:`scbind.analysis.mixture`), if it lies farther apart than any cut
+through a continuum and than any split of simulated cells without structure, and if subsamples of the cells give it
+again.
 """
 
 from __future__ import annotations
