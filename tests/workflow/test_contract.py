@@ -329,6 +329,7 @@ SECTIONS = {
     "bam_to_fragments": "cells",
     "build_dataset": "dataset",
     "cell_type_tracks": "infer",
+    "differential_sites": "analysis.sites",
     "differential_tfs": "analysis",
     "evaluate_baselines": "evaluate",
     "evaluate_depth": "evaluate",
