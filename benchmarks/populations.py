@@ -150,7 +150,7 @@ def main() -> None:
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     made.add_argument("folder", type=Path)
     made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    made.add_argument("--shares", type=float, nargs="+", default=[0.01, 0.005, 0.02, 0.05])
+    made.add_argument("--shares", type=float, nargs="*", default=[0.01, 0.005, 0.02, 0.05])
     made.add_argument("--cells", type=int, nargs="+", default=[2000])
     made.add_argument("--power", action="store_true")
     args = made.parse_args()

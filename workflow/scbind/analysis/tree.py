@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy.special import expit
 
 from scbind.analysis.grouping import groups_at
-from scbind.analysis.mixture import DonorMixture, largest_cut, separation
+from scbind.analysis.mixture import DonorMixture, largest_cut, log_odds, separation
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 ALIKE = 0.7  # proposals with a larger Jaccard index are one
@@ -111,16 +112,16 @@ def _children(part: Part, number: int, groups: list[Group], rest: float, least: 
     if not groups:
         return []
     inside = np.stack([group.inside for group in groups], axis=1)
-    share = np.append(inside.mean(axis=0), max(1 - inside.any(axis=1).mean(), 1 / len(inside)))
-    score = np.stack([group.score for group in groups] + [np.zeros(len(inside))], axis=1) + np.log(share)
-    chosen = score.argmax(axis=1)
+    score = np.stack([group.score for group in groups], axis=1) + log_odds(inside.mean(axis=0))
+    member = expit(score)
+    chosen = np.where(inside.any(axis=1), np.where(inside, score, -np.inf).argmax(axis=1), len(groups))
     if (chosen == len(groups)).sum() < least:  # too few are left: each goes to its best group
-        score = score[:, :-1]
         chosen = score.argmax(axis=1)
-    odds = np.exp(score - score.max(axis=1, keepdims=True))
-    confidence = part.confidence * (1 / odds.sum(axis=1))
+    of_rest = (1 - member).prod(axis=1)
+    sure = np.column_stack([member, of_rest])[np.arange(len(chosen)), chosen]
+    confidence = part.confidence * sure
     found = []
-    for index in range(score.shape[1]):
+    for index in range(len(groups) + 1):
         mine = chosen == index
         left = index == len(groups)
         worst = min(groups, key=lambda group: group.separation)
