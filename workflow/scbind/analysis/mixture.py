@@ -59,7 +59,7 @@ class DonorMixture:
     def unchanged(self, inside: np.ndarray) -> np.ndarray:
         """Return which peaks are not more or less open in a group by themselves: bool (peaks,)."""
         seen, expected = (values[:, None] for values in self.counts(inside))
-        odds = _log_ratio(seen, expected) + log_odds(_fraction(seen, expected))
+        odds = _log_ratio(seen, expected) + prior_odds(_fraction(seen, expected))
         return odds[:, 0] < 0
 
     def scores(self, groups: np.ndarray) -> np.ndarray:
@@ -116,7 +116,9 @@ class DonorMixture:
             score = self.scores(here)
             if may is not None:
                 score[~may] = -np.inf
-            new = _best(score, here.sum(axis=0)) if step < EQUAL else score + log_odds(here.mean(axis=0)) > 0
+            new = (
+                _best(score, here.sum(axis=0)) if step < EQUAL else score + prior_odds(here.mean(axis=0)) > 0
+            )
             new[:, new.sum(axis=0) < least] = False
             same = (new == groups[:, active]).all(axis=0)
             groups[:, active] = new
@@ -138,7 +140,7 @@ class DonorMixture:
         return part.sum(axis=0) ** 2 / np.maximum((part**2).sum(axis=0), TINY**2)
 
 
-def log_odds(share: np.ndarray) -> np.ndarray:
+def prior_odds(share: np.ndarray) -> np.ndarray:
     """Return log(share / (1 - share)), kept finite."""
     share = np.clip(share, TINY, 1 - TINY)
     return np.log(share / (1 - share))
@@ -181,11 +183,11 @@ def _fraction(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Estimate the fraction of peaks that differ, per group, by expectation-maximisation: float64 (groups,)."""
     ratio, fraction = _log_ratio(seen, expected), np.full(seen.shape[1], FIRST_FRACTION)
     for _ in range(ROUNDS):
-        fraction = np.clip(expit(ratio + log_odds(fraction)).mean(axis=0), *FRACTIONS)
+        fraction = np.clip(expit(ratio + prior_odds(fraction)).mean(axis=0), *FRACTIONS)
     return fraction
 
 
 def _factor(seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray) -> np.ndarray:
     """Return the posterior mean of the factor of every peak: float64 (peaks, groups)."""
-    differs = expit(_log_ratio(seen, expected) + log_odds(fraction))
+    differs = expit(_log_ratio(seen, expected) + prior_odds(fraction))
     return 1 - differs + differs * (seen + SHAPE) / (expected + SHAPE)

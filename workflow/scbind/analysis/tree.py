@@ -18,7 +18,7 @@ import scipy.sparse as sp
 from scipy.special import expit
 
 from scbind.analysis.grouping import groups_at
-from scbind.analysis.mixture import DonorMixture, largest_cut, log_odds, separation
+from scbind.analysis.mixture import DonorMixture, largest_cut, prior_odds, separation
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 ALIKE = 0.7  # proposals with a larger Jaccard index are one
@@ -112,7 +112,7 @@ def _children(part: Part, number: int, groups: list[Group], rest: float, least: 
     if not groups:
         return []
     inside = np.stack([group.inside for group in groups], axis=1)
-    score = np.stack([group.score for group in groups], axis=1) + log_odds(inside.mean(axis=0))
+    score = np.stack([group.score for group in groups], axis=1) + prior_odds(inside.mean(axis=0))
     member = expit(score)
     chosen = np.where(inside.any(axis=1), np.where(inside, score, -np.inf).argmax(axis=1), len(groups))
     if (chosen == len(groups)).sum() < least:  # too few are left: each goes to its best group
