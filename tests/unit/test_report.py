@@ -110,6 +110,7 @@ def inputs(tmp_path_factory):
         for model, base in (("scbind", 0.3), ("accessibility", 0.2))
         for tf in TFS for keep in (1.0, 0.1)
     ]  # fmt: skip
+    from scbind.analysis.abundance import COLUMNS as ABUNDANCE
     from scbind.analysis.differential import COLUMNS as DIFFERENTIAL
     from scbind.analysis.enrichment import COLUMNS as MOTIFS
     from scbind.analysis.populations import COLUMNS as POPULATIONS
@@ -143,12 +144,50 @@ def inputs(tmp_path_factory):
         "populations": table(
             "populations.tsv",
             pd.DataFrame(
-                [("P1", 56, 0.03, True, 0.9, "B", 0.8, 2, "one", 0.5, "CTCF:2.00;SPI1:1.00", np.nan)],
+                [
+                    {
+                        "population": "P1",
+                        "n_cells": 56,
+                        "fraction": 0.03,
+                        "small": True,
+                        "stability": 0.9,
+                        "separation": 5.0,
+                        "separation_limit": 2.6,
+                        "evidence": "accessibility",
+                        "confidence": 0.9,
+                        "cell_type": "B",
+                        "cell_type_share": 0.8,
+                        "n_samples": 2,
+                        "top_sample": "one",
+                        "top_sample_share": 0.5,
+                        "n_donors": 2,
+                        "top_donor_share": 0.5,
+                        "markers": "CTCF:2.00;SPI1:1.00",
+                    }
+                ],
                 columns=POPULATIONS,
             ),
         ),
         "population_cells": table(
             "cells.tsv", pd.DataFrame(barcodes, columns=["sample", "cell", "population"])
+        ),
+        "abundance": table(
+            "abundance.tsv",
+            pd.DataFrame(
+                [
+                    {
+                        "kind": "population",
+                        "name": "P1",
+                        "group": "d",
+                        "reference": "c",
+                        "n_donors": 1,
+                        "n_donors_reference": 1,
+                        "test": "not tested",
+                        "counts": "one:28/30;two:0/30",
+                    }
+                ],
+                columns=ABUNDANCE,
+            ),
         ),
         "targets": table(
             "targets.tsv",

@@ -337,6 +337,7 @@ SECTIONS = {
     "cell_type_tracks": "infer",
     "chromvar_deviations": "evaluate",
     "compare_activity": "evaluate",
+    "differential_sites": "analysis.sites",
     "differential_tfs": "analysis",
     "evaluate_baselines": "evaluate",
     "evaluate_depth": "evaluate",

@@ -27,7 +27,9 @@ AFTER_BINDING = {
     "activity_matrix",
     "cell_type_tracks",
     "differential_tfs",
+    "differential_sites",
     "find_populations",
+    "abundance",
 }
 AFTER_BINDING |= {"tf_targets", "motif_enrichment", "score_cells", "score_types"}
 AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
@@ -37,7 +39,7 @@ AFTER_TRAINING |= {"evaluate_depth", "merge_depths"}
 
 RERUN = [  # key, new value, the rules that run again
     ("analysis.targets.top", 50, {"tf_targets"}),
-    ("analysis.populations.resolution", 0.5, {"find_populations"}),
+    ("analysis.populations.min_stability", 0.5, {"find_populations", "abundance"}),
     ("analysis.motifs.n_sites", 150, {"motif_enrichment"}),
     ("evaluate.max_cells", 50, {"score_cells"}),
     (

@@ -87,6 +87,7 @@ TOGETHER = (
     "models.scbind.options",
     "models.scbind.sampling",
     "analysis.populations",
+    "analysis.sites",
     "analysis.targets",
     "analysis.motifs",
     "demo",

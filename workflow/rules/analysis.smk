@@ -26,6 +26,7 @@ rule differential_tfs:
 rule find_populations:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        peaks=per_sample("results/cells/{sample}/peaks.h5ad", PLAN.binding_samples),
     output:
         table=report(
             "results/analysis/populations.tsv",
@@ -41,13 +42,68 @@ rule find_populations:
         "../../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4000, 4),
-        runtime=120,
+        mem_mb=memory(4000, 8),
+        runtime=480,
     params:
         options=SETTINGS["analysis"]["populations"],
         code=source_digest("analysis.populations", script="find_populations"),
     script:
         "../scripts/find_populations.py"
+
+
+rule abundance:
+    input:
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        populations="results/analysis/population_cells.tsv",
+    output:
+        table=report(
+            "results/analysis/abundance.tsv",
+            caption="../report/abundance.rst",
+            category="Analysis",
+        ),
+    log:
+        "logs/abundance/abundance.log",
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=60,
+    params:
+        code=source_digest("analysis.abundance", script="abundance"),
+    script:
+        "../scripts/abundance.py"
+
+
+# Windows whose binding differs between types, or between conditions within a type.
+rule differential_sites:
+    input:
+        binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        windows="results/binding/windows.npz",
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        table="results/analysis/differential_sites.tsv",
+        counts=report(
+            "results/analysis/differential_site_counts.tsv",
+            caption="../report/differential_sites.rst",
+            category="Analysis",
+        ),
+        bed="results/analysis/differential_sites.bed",
+    log:
+        "logs/differential_sites/sites.log",
+    benchmark:
+        "logs/differential_sites/sites.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=240,
+    params:
+        options=SETTINGS["analysis"]["sites"],
+        min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        code=source_digest("analysis.sites", script="differential_sites"),
+    script:
+        "../scripts/differential_sites.py"
 
 
 # Runs only if the configuration sets genome.genes.

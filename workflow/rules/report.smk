@@ -22,6 +22,7 @@ rule write_report:
         differential="results/analysis/differential_tfs.tsv",
         populations="results/analysis/populations.tsv",
         population_cells="results/analysis/population_cells.tsv",
+        abundance="results/analysis/abundance.tsv",
         targets=optional(TARGET_TABLE),
         motifs=optional(MOTIF_TABLE),
         sites=optional(SITE_TABLE),

@@ -5,6 +5,7 @@ with logged(snakemake.log[0]):
 
     find_populations(
         list(snakemake.input.activity),
+        list(snakemake.input.peaks),
         snakemake.output.table,
         cells_output=snakemake.output.cells,
         **snakemake.params.options,

@@ -14,6 +14,7 @@ with logged(snakemake.log[0]):
         "differential",
         "populations",
         "population_cells",
+        "abundance",
         "targets",
         "motifs",
         "sites",

@@ -96,6 +96,11 @@ def read_activity(paths: list[str | Path]) -> Activity:
     return Activity(z, binding, obs, files[0].var, umap, shallow).take(finite)
 
 
+def replicates(obs: pd.DataFrame) -> pd.Series:
+    """Return the name of each cell's replicate: its donor if every cell has one, otherwise its sample."""
+    return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
+
+
 def _read_one(path: Path) -> anndata.AnnData:
     data = read_whole(path, ACTIVITY)
     if "mean_binding" not in data.layers:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import Activity, read_activity
+from scbind.analysis.activitytable import Activity, read_activity, replicates
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
 from scbind.core.runlog import say
@@ -78,7 +78,7 @@ def differential_tfs(
     Benjamini-Hochberg adjustment covers all tested rows of one contrast.
     """
     data = read_activity(activity)
-    data.obs["replicate"] = _replicates(data.obs)
+    data.obs["replicate"] = replicates(data.obs)
     rows = _between_types(data, min_cells, min_cells_per_replicate)
     if "condition" in data.obs and data.obs["condition"].notna().any():
         rows += _between_conditions(data, min_cells, min_cells_per_replicate)
@@ -102,11 +102,6 @@ def differential_tfs(
 def _adjust(p_values: pd.Series) -> np.ndarray:
     """Adjust by Benjamini-Hochberg. A test that could not be computed (constant values) counts as p = 1."""
     return stats.false_discovery_control(p_values.fillna(1.0).to_numpy())
-
-
-def _replicates(obs: pd.DataFrame) -> pd.Series:
-    """Return the name of each cell's replicate: its donor if every cell has one, otherwise its sample."""
-    return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
 
 
 def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:

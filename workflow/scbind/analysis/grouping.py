@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator, Sequence
 
 import anndata
 import numpy as np
@@ -69,6 +70,33 @@ def group_cells(
             if score > best[0]:
                 best = (score, tried, found)
     return best[2], best[1]
+
+
+def groups_at(
+    points: np.ndarray, resolutions: Sequence[float], n_neighbours: int, seed: int
+) -> Iterator[np.ndarray]:
+    """Yield the Leiden clusters of points at each resolution: int (cells,). Distances are Euclidean.
+
+    ``points``: float (cells, dimensions). The arguments are those of :func:`group_cells`.
+    """
+    import scanpy
+
+    cells = anndata.AnnData(np.asarray(points, dtype=np.float32))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        k = min(n_neighbours, len(points) - 1)
+        search = Search(_descent, k - 1, seed) if len(points) > EXACT_CELLS else "sklearn"
+        scanpy.pp.neighbors(cells, n_neighbors=k, use_rep="X", transformer=search, random_state=seed)
+        for resolution in resolutions:
+            scanpy.tl.leiden(
+                cells,
+                resolution=resolution,
+                flavor="igraph",
+                n_iterations=-1,
+                directed=False,
+                random_state=seed,
+            )
+            yield cells.obs["leiden"].astype(int).to_numpy()
 
 
 def _descent(points: np.ndarray, k: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

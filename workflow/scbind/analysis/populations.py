@@ -1,106 +1,258 @@
-"""Populations of cells, found from TF activity alone, with their size, stability and marker TFs.
+"""Populations of cells, large and small, with their size, evidence, stability, marker TFs and cautions.
 
-Clustering does not use cell types; they only name the populations afterwards. Markers have effect sizes but no
-p-values: the same activities defined the populations, so a test would be circular. TFs on which scbind abstains are
-used neither for clustering nor as markers.
+Cells are divided again and again (:mod:`scbind.analysis.tree`). Activity and accessibility propose populations;
+the open peaks of the cells themselves decide, because activity borrows fragments from like cells and would confirm
+any group of them. Cell types only name the populations afterwards. Markers have effect sizes but no p-values: the
+same cells defined the populations, so a test would be circular. TFs on which scbind abstains neither propose
+populations nor mark them.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import scipy.sparse as sp
 
-from scbind.analysis.activitytable import Activity, motif_tfs, read_activity
-from scbind.analysis.grouping import group_cells
+from scbind.analysis.activitytable import Activity, motif_tfs, read_activity, replicates
+from scbind.analysis.cautions import Cautions
+from scbind.analysis.mixture import largest_cut, separation
+from scbind.analysis.peakcounts import read_open_peaks
+from scbind.analysis.tree import Options, Part, divide
+from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 
 MIN_CELLS = 5  # smallest size of a population, for any min_fraction
 MIN_TFS = 2  # smallest number of TFs on which scbind does not abstain
-SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
+FOLDS = 5  # parts of the cells in the cross-validation of the evidence in activity
 COLUMNS = [
-    "population", "n_cells", "fraction", "small", "stability", "cell_type", "cell_type_share", "n_samples",
-    "top_sample", "top_sample_share", "markers", "markers_within_type",
+    "population", "n_cells", "fraction", "small", "stability", "separation", "separation_limit", "evidence",
+    "confidence", "split_from", "nearest", "cell_type", "cell_type_share", "n_samples", "top_sample",
+    "top_sample_share", "n_donors", "top_donor_share", "doublet_score", "cautions", "markers",
+    "markers_within_type", "markers_against_nearest",
 ]  # fmt: skip
 
 
 def find_populations(
     activity: list[str | Path],
+    peaks: list[str | Path],
     output: str | Path,
     cells_output: str | Path | None = None,
     min_fraction: float = 0.005,
     small_fraction: float = 0.05,
-    resolution: float | None = None,
+    resolutions: tuple[float, ...] = (0.3, 1.0, 3.0),
     n_neighbours: int = 15,
     n_components: int = 20,
     n_markers: int = 5,
     repeats: int = 10,
+    null_draws: int = 3,
+    min_stability: float = 0.6,
+    max_peaks: int = 25_000,
     seed: int = 0,
 ) -> None:
-    """Cluster cells by the Leiden method on principal components of their TF activity z.
+    """Find populations of cells at every scale.
 
     Parameters
     ----------
-    activity
-        ``results/activity/{sample}.h5ad`` files. All their cells are clustered together.
+    activity, peaks
+        ``results/activity/{sample}.h5ad`` and ``results/cells/{sample}/peaks.h5ad`` of the same samples. All their
+        cells are divided together.
     output
         Table with one row per population, largest first; columns in ``docs/reference/outputs.md``.
     cells_output
-        Table ``sample, cell, population`` of all cells, or ``None``.
+        Table ``sample, cell, population, confidence`` of all cells, or ``None``.
     min_fraction
-        A cluster with a smaller fraction of the cells, or with fewer than five cells, is not reported. The log names
-        it, and ``population`` is empty in ``cells_output``.
+        Smallest fraction of all cells of a population, which has at least five cells.
     small_fraction
         Populations with a smaller fraction of the cells are marked ``small``.
-    resolution
-        Resolution of Leiden. ``None``: chosen by :func:`scbind.analysis.grouping.group_cells`.
-    n_neighbours, n_components
-        Number of neighbours in the graph, and number of principal components.
+    resolutions, n_neighbours, n_components
+        Of the Leiden clusters that propose populations: resolutions, neighbours in the graph, components of activity
+        and of accessibility.
     n_markers
         Number of TFs listed per population: those with the largest positive standardised differences of means.
-    repeats, seed
-        Number of repeats of the stability estimate, and seed. Each repeat clusters 80 % of the cells with another seed.
-        ``stability`` is the largest Jaccard index between the population and a cluster of the repeat, averaged over
-        repeats (Hennig 2007, Computational Statistics & Data Analysis 52:258). A population below 0.6 should not be
-        trusted; above 0.85 it is highly stable.
+    repeats, min_stability
+        Number of subsamples (80 % of the cells) of the stability estimate: the largest Jaccard index between the
+        population and a group of the subsample, averaged (Hennig 2007, Computational Statistics & Data Analysis
+        52:258). A split below ``min_stability`` is not made.
+    null_draws
+        Number of simulations of cells without structure. A split must be farther apart than all theirs.
+    max_peaks
+        Largest number of peaks; the most variable are used.
+    seed
+        Seed of all random numbers.
 
     Raises
     ------
     InputError
-        If the activity files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`).
+        If the files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`,
+        :func:`scbind.analysis.peakcounts.read_open_peaks`).
 
     Notes
     -----
-    TFs on which scbind abstains in all cells are left out. If fewer than two TFs are left, the table is empty and the
-    log says so. If scbind abstains on a TF in single cells only, the clustering still uses their values, because it
-    needs a value for every cell. The markers leave these cells out.
+    The unit of replication is the donor if every cell has one, else the sample. TFs on which scbind abstains in all
+    cells are left out. If fewer than two TFs are left, the table is empty and the log says so. Cells that are too
+    shallow for a TF are left out of its markers only.
 
     Leiden: Traag et al. 2019, Scientific Reports 9:5233, through scanpy and igraph.
     """
+    if len(activity) != len(peaks):
+        raise InputError(
+            "populations", f"{len(activity)} files of activity but {len(peaks)} of peaks", "give both"
+        )
     data = _trusted(read_activity(activity))
     n_cells = len(data.obs)
+    cells = data.obs[["sample", "cell"]].assign(population="", confidence=np.nan)
+    table = pd.DataFrame(columns=COLUMNS)
     if n_cells < 2 * MIN_CELLS or len(data.tfs) < MIN_TFS:
-        say(
-            f"populations: {n_cells} cells and {len(data.tfs)} TFs are too few to cluster; the table is empty"
-        )
-        table, names = pd.DataFrame(columns=COLUMNS), np.full(n_cells, "", dtype=object)
+        say(f"populations: {n_cells} cells and {len(data.tfs)} TFs are too few to divide; the table is empty")
     else:
-        options = {"n_neighbours": n_neighbours, "n_components": n_components}
-        clusters, resolution = group_cells(data.z, seed, resolution, **options)
-        say(f"populations: {clusters.max() + 1} clusters at resolution {resolution:g}")
-        options["resolution"] = resolution
-        names = _name(clusters, max(MIN_CELLS, int(np.ceil(min_fraction * n_cells))))
-        stability = _stability(data.z, names, repeats, seed, options)
-        rows = [
-            _describe(data, names, name, stability[name], small_fraction, n_markers)
-            for name in sorted(stability, key=_number)
-        ]
-        table = pd.DataFrame(rows, columns=COLUMNS)
+        matrix, places = read_open_peaks(peaks, data.obs, max_peaks)
+        least = max(MIN_CELLS, int(np.ceil(min_fraction * n_cells)))
+        options = Options(
+            least, tuple(resolutions), n_neighbours, n_components, repeats, null_draws, min_stability, seed
+        )
+        donor = replicates(data.obs).to_numpy()
+        tree = divide(matrix, data.z, donor, options)
+        found = Found(data, donor, matrix, tree, seed)
+        say(f"populations: {len(found.names)} of at least {least} cells")
+        table = _table(found, Cautions(matrix, places, donor), small_fraction, n_markers)
+        for name, part in found.parts.items():
+            cells.loc[part.rows, ["population", "confidence"]] = name, 0.0
+            cells.loc[part.rows, "confidence"] = part.confidence
     write_table(output, table)
     if cells_output is not None:
-        write_table(cells_output, data.obs[["sample", "cell"]].assign(population=names))
+        write_table(cells_output, cells)
+
+
+@dataclass(frozen=True)
+class Found:
+    """The populations, with what describes them. ``tree`` is the result of :func:`scbind.analysis.tree.divide`."""
+
+    data: Activity
+    donor: np.ndarray
+    matrix: sp.csr_matrix
+    tree: list[Part]
+    seed: int
+
+    @property
+    def parts(self) -> dict[str, Part]:
+        """The parts without parts, from the largest: P1, P2, ..."""
+        parents = {part.parent for part in self.tree}
+        leaves = [part for number, part in enumerate(self.tree) if number not in parents]
+        leaves.sort(key=lambda part: (-len(part.rows), part.rows[0]))
+        return {f"P{rank}": part for rank, part in enumerate(leaves, 1)}
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the populations, in the order of the table."""
+        return list(self.parts)
+
+    def inside(self, part: Part) -> np.ndarray:
+        """Return the cells of a part: bool (cells,)."""
+        mask = np.zeros(len(self.donor), dtype=bool)
+        mask[part.rows] = True
+        return mask
+
+    def split_from(self, part: Part) -> str:
+        """Return the largest other population in the part that this one was split from; empty for the first split."""
+        if part.parent <= 0:
+            return ""
+        whole = self.inside(self.tree[part.parent])
+        return next(
+            (name for name, other in self.parts.items() if other is not part and whole[other.rows[0]]), ""
+        )
+
+    def nearest(self) -> dict[str, str]:
+        """Return the population with the most similar mean profile (cosine of the square roots) of each population."""
+        parts = self.parts
+        mean = np.stack(
+            [np.sqrt(np.asarray(self.matrix[part.rows].mean(axis=0)).ravel()) for part in parts.values()]
+        )
+        mean /= np.linalg.norm(mean, axis=1, keepdims=True)
+        alike = mean @ mean.T
+        np.fill_diagonal(alike, -1)
+        names = np.array(list(parts), dtype=object)
+        if len(names) < 2:
+            return dict.fromkeys(names, "")
+        return dict(zip(names, names[alike.argmax(axis=1)], strict=True))
+
+
+def _table(found: Found, cautions: Cautions, small_fraction: float, n_markers: int) -> pd.DataFrame:
+    nearest, rows = found.nearest(), []
+    for name, part in found.parts.items():
+        row = {"population": name, "split_from": found.split_from(part), "nearest": nearest[name]}
+        row |= _describe(found, part, small_fraction) | _evidence(found, part)
+        row["cautions"] = cautions.of(found, part, row)
+        row |= _all_markers(found, part, row, n_markers)
+        rows.append(row)
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _describe(found: Found, part: Part, small_fraction: float) -> dict:
+    obs, rows = found.data.obs, part.rows
+    fraction = len(rows) / len(obs)
+    type_name, type_share = _most_frequent(obs["cell_type"].to_numpy()[rows])
+    sample, sample_share = _most_frequent(obs["sample"].to_numpy()[rows])
+    doublet = (
+        obs["doublet_score"].to_numpy(dtype=float)[rows] if "doublet_score" in obs else np.array([np.nan])
+    )
+    return {
+        "n_cells": len(rows),
+        "fraction": fraction,
+        "small": bool(fraction < small_fraction),
+        "confidence": part.confidence.mean(),
+        "cell_type": type_name,
+        "cell_type_share": type_share,
+        "n_samples": obs["sample"].iloc[rows].nunique(),
+        "top_sample": sample,
+        "top_sample_share": sample_share,
+        "n_donors": len(np.unique(found.donor[rows])),
+        "top_donor_share": _most_frequent(found.donor[rows])[1],
+        "doublet_score": float(np.median(doublet[np.isfinite(doublet)]))
+        if np.isfinite(doublet).any()
+        else np.nan,
+    }
+
+
+def _evidence(found: Found, part: Part) -> dict:
+    """Return what holds the population apart from the others of its parent, in accessibility and in activity."""
+    facts = {"stability": part.stability, "separation": part.separation, "separation_limit": part.limit}
+    if part.parent < 0:
+        return facts | {"evidence": "not divided"}
+    whole = found.tree[part.parent].rows
+    inside = np.isin(whole, part.rows, assume_unique=True)
+    seen = _seen_in_activity(found.data.z[whole], inside, found.seed)
+    kind = "accessibility and activity" if seen else "accessibility"
+    return facts | {"evidence": f"rest, {kind}" if part.rest else kind}
+
+
+def _seen_in_activity(z: np.ndarray, inside: np.ndarray, seed: int) -> bool:
+    """Tell whether activity separates the cells better than any cut of a continuum does.
+
+    The direction is that of a linear discriminant analysis with shrinkage (Ledoit & Wolf 2004). The value of each cell
+    comes from the other cells (cross-validation).
+    """
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis  # takes a second to import
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
+    if min(inside.sum(), (~inside).sum()) < FOLDS:
+        return False
+    model = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", priors=[0.5, 0.5])
+    folds = StratifiedKFold(FOLDS, shuffle=True, random_state=seed)
+    value = cross_val_predict(model, z, inside, cv=folds, method="decision_function")
+    return separation(value, inside) > largest_cut(len(inside), int(inside.sum()))
+
+
+def _all_markers(found: Found, part: Part, row: dict, n_markers: int) -> dict:
+    data, inside = found.data, found.inside(part)
+    of_type = (data.obs["cell_type"] == row["cell_type"]).to_numpy()
+    against = {"markers": ~inside, "markers_within_type": ~inside & of_type}
+    if row["nearest"]:
+        against["markers_against_nearest"] = found.inside(found.parts[row["nearest"]])
+    return {name: _markers(data, inside, others, n_markers) for name, others in against.items()}
 
 
 def _trusted(data: Activity) -> Activity:
@@ -112,65 +264,6 @@ def _trusted(data: Activity) -> Activity:
         named = ", ".join(data.var.index[data.abstained])
         say(f"populations: TFs left out because scbind abstains on them: {named}")
     return data.take(~data.abstained & ~data.var.index.isin(motif_tfs(data.var)))
-
-
-def _name(clusters: np.ndarray, min_cells: int) -> np.ndarray:
-    """Name clusters P1, P2, ... from the largest. Clusters with fewer than ``min_cells`` cells get an empty name."""
-    values, counts = np.unique(clusters, return_counts=True)
-    names = np.full(len(clusters), "", dtype=object)
-    order = np.lexsort([values, -counts])
-    for rank, which in enumerate(order, 1):
-        if counts[which] < min_cells:
-            say(f"populations: a cluster of {counts[which]} cells is left out, the minimum is {min_cells}")
-        else:
-            names[clusters == values[which]] = f"P{rank}"
-    return names
-
-
-def _number(name: str) -> int:
-    return int(name[1:])
-
-
-def _stability(z: np.ndarray, names: np.ndarray, repeats: int, seed: int, options: dict) -> dict[str, float]:
-    """Return the best Jaccard index of each named population, averaged over clusterings of subsamples."""
-    random = np.random.default_rng(seed)
-    found: dict[str, list[float]] = {name: [] for name in set(names) - {""}}
-    for repeat in range(repeats):
-        kept = np.sort(random.choice(len(z), size=max(2, round(SUBSAMPLE * len(z))), replace=False))
-        again = group_cells(z[kept], seed + 1 + repeat, **options)[0]
-        for name, values in found.items():
-            ours = names[kept] == name
-            if not ours.any():
-                values.append(0.0)
-                continue
-            shared = np.bincount(again[ours], minlength=again.max() + 1)
-            union = np.bincount(again) + ours.sum() - shared
-            values.append(float((shared / union).max()))
-    return {name: float(np.mean(values)) if values else float("nan") for name, values in found.items()}
-
-
-def _describe(
-    data: Activity, names: np.ndarray, name: str, stability: float, small_fraction: float, n_markers: int
-) -> dict:
-    inside = names == name
-    fraction = inside.mean()
-    types = data.obs["cell_type"].to_numpy()
-    type_name, type_share = _most_frequent(types[inside])
-    sample, sample_share = _most_frequent(data.obs["sample"].to_numpy()[inside])
-    return {
-        "population": name,
-        "n_cells": int(inside.sum()),
-        "fraction": fraction,
-        "small": bool(fraction < small_fraction),
-        "stability": stability,
-        "cell_type": type_name,
-        "cell_type_share": type_share,
-        "n_samples": data.obs["sample"][inside].nunique(),
-        "top_sample": sample,
-        "top_sample_share": sample_share,
-        "markers": _markers(data, inside, ~inside, n_markers),
-        "markers_within_type": _markers(data, inside, ~inside & (types == type_name), n_markers),
-    }
 
 
 def _most_frequent(values: np.ndarray) -> tuple[str, float]:

@@ -65,9 +65,10 @@ def write_bed(path: str | Path, table: pd.DataFrame) -> None:
 
 # Columns of our tables that name something. A name may look like a number or like NA, so no reader may guess its type.
 NAMES = (
-    "barcode", "cell_line", "cell_type", "chrom", "chromosomes", "contrast", "gene", "group", "markers",
-    "merged_into", "model", "motif", "motif_id", "name", "peak", "population", "pseudobulk", "quantity", "reference",
-    "replicate", "sample", "samples", "slug", "split", "strand", "test", "tf", "top_sample",
+    "barcode", "cautions", "cell_line", "cell_type", "chrom", "chromosomes", "contrast", "counts", "evidence",
+    "gene", "group", "kind", "markers", "merged_into", "model", "motif", "motif_id", "name", "nearest", "peak",
+    "population", "pseudobulk", "quantity", "reference", "replicate", "sample", "samples", "slug", "split",
+    "split_from", "strand", "test", "tf", "top_sample",
 )  # fmt: skip
 
 

@@ -214,7 +214,7 @@ def _draw_states(rng, cohort: Cohort, condition: str, last: bool, n: int) -> np.
     states = rng.permutation(np.concatenate([states, np.full(n - len(states), list(SHARE)[0], dtype=object)]))
     odds = 2 * cohort.stem_share / (1 + cohort.stem_fold)
     stem = odds * (cohort.stem_fold if condition == CONDITIONS[1] else 1)
-    states[: round(stem * n)] = STEM
+    states[: rng.binomial(n, stem)] = STEM  # donors differ by chance, as counts of cells do
     if last:
         origin = np.flatnonzero(states == CLONE_ORIGIN)
         states[origin[: round(cohort.clone_share * cohort.n_cells)]] = CLONE

@@ -334,7 +334,7 @@ def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
     left.set_xlim(0, 100 * table["fraction"].max() * 1.22)
     left.set_ylim(len(table) - 0.4, -0.6)
     left.set_xlabel("cells (%)")
-    left.set_title("Populations in TF activity")
+    left.set_title("Populations")
     right.axvspan(0, 0.6, color="#F1F1F1", zorder=0)
     right.scatter(table["stability"], position, color=shades, zorder=2)
     right.set(xlim=(0, 1.05), xlabel="stability (mean Jaccard)")

@@ -13,6 +13,7 @@ from scbind.report.cells import pseudobulk, quality
 from scbind.report.choice import ROWS, spaced
 from scbind.report.methods import methods
 from scbind.report.models import evaluation, training, truth
+from scbind.report.populations import populations
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     MARKS,
@@ -45,8 +46,7 @@ LIMITS = (
     "The signal of a cell consists of its own fragments and those that it borrows from its nearest cells. Two cells "
     "that borrow from each other are not independent. Without replicates, p-values describe these cells, not a "
     "population of donors.",
-    "The same activities define the populations and their markers. Markers therefore have effect sizes but no "
-    "p-values.",
+    "The same cells define the populations and their markers. Markers therefore have effect sizes but no p-values.",
     "scbind abstains on a TF if the validation windows do not support the model. It also abstains in cells that are "
     "too shallow for the TF. The files contain these values, but you should not interpret them.",
     "Target genes are ranked by the predicted sites around them. They are candidates. The ranking does not prove "
@@ -71,7 +71,7 @@ def summary(inputs: Inputs) -> Section:
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
         small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
-        text = f"TF activity alone divides the cells into {len(table)} populations."
+        text = f"The cells are divided into {len(table)} populations."
         named = [f"{row.population} ({row.n_cells:,} cells, {row.cell_type})" for row in small.itertuples()]
         section.points.append(
             f"{text} {len(small)} of them {'is' if len(small) == 1 else 'are'} small and stable: "
@@ -269,49 +269,6 @@ def differential(inputs: Inputs) -> Section | None:
 
 def _file(name: str) -> str:
     return f"All rows: results/analysis/{name}."
-
-
-def populations(inputs: Inputs) -> Section | None:
-    """Return the section with the populations from TF activity: size, stability and markers."""
-    table, n_out = inputs.tables.get("populations"), int(inputs.data.abstained.sum())
-    if table is None or (table.empty and not n_out):
-        return None
-    section = Section("populations", "Populations")
-    left_out = (
-        f"Left out: {n_out} of {len(inputs.data.tfs)} TFs, because scbind abstains on them." if n_out else ""
-    )
-    if table.empty:
-        section.text = [f"There are no populations. {left_out}"]
-        return section
-    section.text = [
-        "Populations are Leiden clusters of the cells by TF activity. The tables and figures give the most frequent "
-        "cell type of each. Stability shows how well subsamples of the cells reproduce the population (1: always; "
-        "below 0.6: unreliable). " + left_out,
-    ]
-    figure = cellplots.population_bars(table, colours_of(inputs.types))
-    section.figures = [
-        inputs.draw("populations", figure, "Size and stability. Colours show the most frequent cell type.")
-    ]
-    cells = inputs.tables.get("population_cells")
-    if cells is not None and np.isfinite(inputs.data.umap).all(axis=1).any():
-        keys = ["sample", "cell"]
-        names = inputs.data.obs[keys].merge(cells.astype(dict.fromkeys(keys, str)), on=keys, how="left")
-        seen = np.isfinite(inputs.data.umap).all(axis=1)
-        palette = colours_of(table["population"], len(inputs.types))
-        figure = cellplots.umap_types(
-            inputs.data.umap[seen], names["population"][seen], palette, "Populations", "no population"
-        )
-        section.figures.append(
-            inputs.draw(
-                "umap_populations", figure, "Populations in the UMAP, which is computed from accessibility."
-            )
-        )
-    note = f"Markers are given as TF:effect size (Cohen's d). {_file('populations.tsv')}"
-    shown = table.drop(columns=["n_samples", "top_sample"])
-    for column in ("markers", "markers_within_type"):
-        shown[column] = shown[column].astype(object).str.replace(";", "; ")
-    section.tables = [html_table("All populations", shown, note, "populations")]
-    return section
 
 
 def targets(inputs: Inputs) -> Section | None:

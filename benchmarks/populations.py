@@ -1,0 +1,179 @@
+"""Find populations in simulated cohorts with known truth: the smallest that are found, and what is found in none.
+
+    python benchmarks/populations.py FOLDER [--seeds 1 2 3] [--shares 0.01 0.005 0.02 0.05] [--cells 2000] [--power]
+
+Each case is a cohort of six donors (`scbind.demo.simulate_cohort`): with a stem-like population of a given share,
+or without any population or effect (`null`). Peaks are the true elements, and activity is left out: only
+accessibility proposes and decides. The script prints recall, precision and F1 of the population that matches the
+stem-like cells best, p of its abundance, and the populations that are neither it nor one of the five types.
+Finished cases are kept in FOLDER, so a run goes on where it was stopped. `--power` prints how often the test of
+abundance finds a population that is three times as frequent in one condition, from simulated counts, and how often
+it finds one that does not differ.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from common import show
+from scbind.analysis.abundance import compare
+from scbind.analysis.tree import Options, divide
+from scbind.demo.atlas import SHARE
+from scbind.demo.cohort import NULL, RESPONDER, RESPONSE, STEM, Cohort
+from scbind.demo.simulate_cohort import simulate_cohort
+from scipy import sparse, stats
+
+SHOWN = (
+    "cells", "share", "seed", "n_stem", "recall", "precision", "f1", "stability", "p_abundance", "extra", "seconds",
+)  # fmt: skip
+WIDTH = 500  # bp around the middle of an element
+FOLD, DRAWS = 3, 400
+PER_DONOR = (333, 1000, 3000)
+CONCENTRATION = 600  # of the beta distribution of a donor's share: it varies by 40 % around 1 %
+
+
+def open_elements(folder: Path, cells: pd.DataFrame) -> sparse.csr_matrix:
+    """Read which true elements are open in which cells: csr float32 of ones, (cells, elements)."""
+    elements = pd.read_csv(folder / "truth/elements.bed", sep="\t").rename(columns={"#chrom": "chrom"})
+    middle = (elements["start"] + elements["end"]) // 2
+    rows, columns = [], []
+    for sample, here in cells.groupby("sample"):
+        names = ["chrom", "start", "end", "barcode", "reads"]
+        table = pd.read_csv(folder / f"sc/{sample}.fragments.tsv.gz", sep="\t", names=names)
+        row = pd.Series(here.index, index=here["barcode"]).reindex(table["barcode"]).to_numpy()
+        for end in (table["start"].to_numpy(), table["end"].to_numpy() - 1):
+            for chrom, which in elements.groupby("chrom").indices.items():
+                which = which[np.argsort(middle.to_numpy()[which])]
+                mine = np.flatnonzero((table["chrom"] == chrom).to_numpy() & np.isfinite(row))
+                place = middle.to_numpy()[which]
+                near = np.clip(np.searchsorted(place, end[mine] - WIDTH // 2), 0, len(place) - 1)
+                inside = np.abs(place[near] - end[mine]) <= WIDTH // 2
+                rows.append(row[mine][inside].astype(int))
+                columns.append(which[near[inside]])
+    pairs = np.concatenate(rows), np.concatenate(columns)
+    matrix = sparse.coo_matrix((np.ones(len(pairs[0])), pairs), shape=(len(cells), len(elements))).tocsr()
+    matrix.data[:] = 1
+    return matrix.astype(np.float32)
+
+
+def measure(cohort: Cohort, seed: int) -> dict:
+    """Simulate a cohort and find its populations."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        simulate_cohort(folder, cohort, cell_seed=seed)
+        cells = pd.read_csv(folder / "truth/cells.tsv", sep="\t", keep_default_na=False)
+        cells = cells[cells["is_cell"] == 1].reset_index(drop=True)
+        matrix = open_elements(folder, cells)
+    begin = time.time()
+    options = Options(max(5, len(cells) // 200), (0.3, 1.0, 3.0), 15, 10, 5, 3, 0.6, 0)
+    tree = divide(matrix, np.zeros((len(cells), 0)), cells["sample"].to_numpy(), options)
+    parents = {part.parent for part in tree}
+    leaves = [part for number, part in enumerate(tree) if number not in parents]
+    return judge(leaves, cells) | {"seconds": round(time.time() - begin)}
+
+
+def judge(leaves: list, cells: pd.DataFrame) -> dict:
+    """Compare populations with the truth. ``extra`` describes those that are neither a type nor the stem-like one."""
+    owner = np.full(len(cells), -1)
+    for number, part in enumerate(leaves):
+        owner[part.rows] = number
+    found = {"n_populations": len(leaves), "n_stem": int((cells["state"] == STEM).sum())}
+    known = {best_match(owner, (cells["cell_type"] == name).to_numpy())[0] for name in SHARE}
+    if found["n_stem"]:
+        stem = (cells["state"] == STEM).to_numpy()
+        best, f1 = best_match(owner, stem)
+        known |= {best}
+        inside = owner == best
+        found |= {
+            "recall": (inside & stem).sum() / stem.sum(),
+            "precision": (inside & stem).sum() / inside.sum(),
+        }
+        found |= {"f1": f1, "stability": leaves[best].stability, "p_abundance": p_of(inside, cells)}
+    extra = [number for number in range(len(leaves)) if number not in known]
+    found["extra"] = "; ".join(describe(leaves[number], cells) for number in extra)
+    found["p_types"] = [p_of((cells["cell_type"] == name).to_numpy(), cells) for name in SHARE]
+    return {name: float(v) if isinstance(v, np.floating) else v for name, v in found.items()}
+
+
+def best_match(owner: np.ndarray, wanted: np.ndarray) -> tuple[int, float]:
+    """Return the population with the best F1 for the cells ``wanted``, bool (cells,), and this F1."""
+    shared = np.bincount(owner[wanted], minlength=owner.max() + 1)
+    f1 = 2 * shared / (np.bincount(owner) + wanted.sum())
+    return int(f1.argmax()), float(f1.max())
+
+
+def p_of(inside: np.ndarray, cells: pd.DataFrame) -> float:
+    """Return p of the abundance of cells, bool (cells,), between the conditions."""
+    of_donor = pd.DataFrame({"k": inside, "side": cells["condition"] == "disease"}).groupby(cells["sample"])
+    counts = of_donor.agg(k=("k", "sum"), n=("k", "size"), side=("side", "first"))
+    return compare(counts["k"].to_numpy(), counts["n"].to_numpy(), counts["side"].to_numpy())["p_value"]
+
+
+def describe(part, cells: pd.DataFrame) -> str:
+    """Return the size, the commonest state and the share of doublets of a population."""
+    here = cells.iloc[part.rows]
+    top = here["state"].replace(RESPONSE, RESPONDER).value_counts()
+    doublets = (here["doublet_of"] != "").mean()
+    return f"{len(here)} cells, {top.index[0]} {top.iloc[0] / len(here):.2f}, doublets {doublets:.2f}"
+
+
+def power() -> list[dict]:
+    """Return how often abundance is found at p < 0.05: without a difference and with one of ``FOLD``."""
+    random, rows = np.random.default_rng(0), []
+    for donors in (3, 5, 10):
+        for n in PER_DONOR:
+            for share in (0.01, 0.05):
+                inside = np.arange(2 * donors) >= donors
+                low = 2 * share / (1 + FOLD)
+                for fold in (1, FOLD):
+                    mean = np.where(inside, low * FOLD, low) if fold > 1 else np.full(2 * donors, share)
+                    p = []
+                    for _ in range(DRAWS):
+                        own = random.beta(mean * CONCENTRATION, (1 - mean) * CONCENTRATION)
+                        p.append(compare(random.binomial(n, own), np.full(2 * donors, n), inside)["p_value"])
+                    row = {"donors": f"{donors}+{donors}", "cells_per_donor": n, "share": share, "fold": fold}
+                    rows.append(
+                        row
+                        | {"found": np.mean(np.array(p) < 0.05), "ks_p": stats.kstest(p, "uniform").pvalue}
+                    )
+    return rows
+
+
+def main() -> None:
+    """Run the cases that are not in the folder yet, and print all."""
+    made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("folder", type=Path)
+    made.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
+    made.add_argument("--shares", type=float, nargs="*", default=[0.01, 0.005, 0.02, 0.05])
+    made.add_argument("--cells", type=int, nargs="+", default=[2000])
+    made.add_argument("--power", action="store_true")
+    args = made.parse_args()
+    args.folder.mkdir(parents=True, exist_ok=True)
+    cases = [(n, share, seed) for n in args.cells for share in (*args.shares, 0.0) for seed in args.seeds]
+    cases.sort(key=lambda case: (case[0], case[1] not in (0.01, 0.0), case[2]))
+    rows = []
+    for n, share, seed in cases:
+        path = args.folder / f"{n}_{share:g}_{seed}.json"
+        if not path.is_file():
+            cohort = Cohort(n_cells=n, **NULL) if share == 0 else Cohort(n_cells=n, stem_share=share)
+            path.write_text(json.dumps(measure(cohort, seed)))
+        rows.append({"cells": n, "share": share or "null", "seed": seed, **json.loads(path.read_text())})
+        print(rows[-1], flush=True)
+    show([{name: row.get(name, "") for name in SHOWN} for row in rows])
+    p = [value for row in rows if row["share"] == "null" for value in row["p_types"]]
+    if p:
+        print(
+            f"abundance of types without an effect: {len(p)} p-values, KS p = {stats.kstest(p, 'uniform').pvalue:.2f}"
+        )
+    if args.power:
+        show(power())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,124 @@
+"""Windows that differ: moderated tests over donors, on binding stores of which the means are known."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+from scbind.analysis import sites
+from scbind.analysis.moderated import fit_prior, moderated_t
+from scbind.binding.store import FORMAT
+from scipy import stats
+
+WINDOWS = 60
+KNOWN = '{"CTCF": {"level": "low", "abstained": true}, "JUND": {"level": "high", "abstained": false}}'
+
+
+def write_donor(folder, rng, name, condition, change):
+    """Write the store and the cells of a donor: 8 cells each of types A and B, codes about 60 of 255.
+
+    JUND: window 3 is bound in A in the disease if ``change``, and window 7 in all cells of B.
+    """
+    types = np.repeat(["A", "B"], 8)
+    codes = 60 + 4 * rng.normal(size=(1, WINDOWS)) + 6 * rng.normal(size=(16, WINDOWS))
+    codes[8:, 7] += 100
+    if change and condition == "disease":
+        codes[:8, 3] += 100
+    obs = pd.DataFrame(
+        {"cell_type": types, "pass": True, "sample": name, "donor": name, "condition": condition}
+    )
+    obs.index = [f"{name}#{i}" for i in range(16)]
+    obs["borrowed_depth"] = 1.0
+    for column in ("cell_type", "sample", "donor", "condition"):
+        obs[column] = obs[column].astype("category")
+    var = pd.DataFrame({"start": range(WINDOWS)}, index=[f"w{i}" for i in range(WINDOWS)])
+    uns = {"format": FORMAT, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}"}
+    uns |= {"reliability": KNOWN, "tfs": np.array(["JUND", "CTCF"], dtype=object)}
+    layers = dict.fromkeys(["JUND", "CTCF"], codes.round().astype(np.uint8))
+    anndata.AnnData(obs=obs, var=var, uns=uns, layers=layers).write_zarr(folder / f"{name}.zarr")
+    anndata.AnnData(obs=obs).write_h5ad(folder / f"{name}.h5ad")
+    return folder / f"{name}.zarr", folder / f"{name}.h5ad"
+
+
+def compared(folder, donors=6, change=True):
+    folder.mkdir(exist_ok=True)
+    rng = np.random.default_rng(0)
+    (folder / "chrom.sizes").write_text("chr1\t300000\n")
+    start = np.arange(WINDOWS, dtype=np.int32) * 1000
+    other = {"peak": start, "gc": np.full(WINDOWS, 0.5, dtype=np.float32), "window": 200, "context": 1000}
+    np.savez(folder / "windows.npz", chrom=np.zeros(WINDOWS, dtype=np.int16), start=start, **other)
+    conditions = ["control"] * (donors // 2) + ["disease"] * (donors - donors // 2)
+    pairs = [write_donor(folder, rng, f"D{i}", name, change) for i, name in enumerate(conditions)]
+    files = [folder / name for name in ("sites.tsv", "counts.tsv", "sites.bed")]
+    stores, cells = zip(*pairs, strict=True)
+    sites.differential_sites(
+        stores, cells, folder / "windows.npz", folder / "chrom.sizes", *files, min_cells=5
+    )
+    return pd.read_csv(files[0], sep="\t"), pd.read_csv(files[1], sep="\t"), files[2].read_text().splitlines()
+
+
+def test_windows_that_differ_are_listed_with_their_donors(tmp_path):
+    table, counts, bed = compared(tmp_path)
+    assert table.columns.tolist() == sites.COLUMNS and counts.columns.tolist() == sites.COUNTS
+    found = table[table.contrast == "condition"]
+    assert found[["cell_type", "group", "tf", "chrom", "start", "end"]].to_numpy().tolist() == [
+        ["A", "disease", "JUND", "chr1", 3000, 3200]
+    ]
+    assert found.binding[found.index[0]] - found.binding_reference[found.index[0]] > 0.2
+    types = table[(table.contrast == "cell_type") & (table.start == 7000)]
+    assert types.cell_type.tolist() == ["A", "B"] and (np.sign(types.difference) == [-1, 1]).all()
+    row = counts[(counts.contrast == "condition") & (counts.cell_type == "A") & (counts.tf == "JUND")].iloc[0]
+    assert (row.n_replicates, row.n_windows, row.n_more, row.n_less, row.test) == (
+        6,
+        WINDOWS,
+        1,
+        0,
+        sites.TWO,
+    )
+    assert "chr1\t3000\t3200\tJUND:A:disease\t" in "\n".join(bed) and len(bed) == len(table)
+    assert (counts[counts.tf == "CTCF"].test == sites.ABSTAINED).all() and "CTCF" not in set(table.tf)
+
+
+def test_nothing_is_listed_between_conditions_that_do_not_differ(tmp_path):
+    table, _, _ = compared(tmp_path, change=False)
+    assert not (table.contrast == "condition").any() and (table.contrast == "cell_type").any()
+
+
+def test_few_donors_are_not_tested(tmp_path):
+    table, counts, bed = compared(tmp_path, donors=2)
+    assert table.empty and not bed
+    assert (counts[counts.tf == "JUND"].test == sites.FEW).all()
+
+
+def test_the_prior_of_variances_is_found():
+    rng = np.random.default_rng(0)
+    true = 0.02 * 8 / rng.chisquare(8, 20_000)
+    found, location = fit_prior(true * rng.chisquare(4, 20_000) / 4, 4)
+    assert found == pytest.approx(8, rel=0.15) and location == pytest.approx(0.02, rel=0.05)
+    same, location = fit_prior(0.5 * rng.chisquare(4, 500) / 4 * 0 + 0.5, 4)
+    assert np.isinf(same)
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_p_is_uniform_without_a_difference_and_finds_one(paired):
+    rng = np.random.default_rng(1)
+    spread = np.sqrt(0.004 * 6 / rng.chisquare(6, 3000))
+    ours, theirs = (0.4 + spread * rng.normal(size=(3, 3000)) for _ in range(2))
+    table = sites._compare(ours, theirs, paired, 0.0)
+    assert stats.kstest(table["p_value"], "uniform").pvalue > 0.01
+    ours[:, :100] += 0.5
+    table = sites._compare(ours, theirs, paired, 0.0)
+    good = table["p_adjusted"] < 0.05
+    assert good[:100].mean() > 0.8 and good[100:].mean() < 0.01
+    plain = stats.ttest_ind(ours, theirs).pvalue if not paired else stats.ttest_rel(ours, theirs).pvalue
+    assert (stats.false_discovery_control(plain)[:100] < 0.05).mean() < good[:100].mean() - 0.2
+
+
+def test_windows_with_hardly_any_binding_are_not_tested():
+    ours, theirs = np.full((3, 4), 0.01), np.full((3, 4), 0.02)
+    theirs[:, 1] = 0.2
+    assert sites._compare(ours, theirs, False, 0.05)["window"].tolist() == [1]
+
+
+def test_equal_values_do_not_make_a_test_certain():
+    t, p = moderated_t(np.array([1e-4, 0.0, 0.0]), np.zeros(3), 4, 2 / 3)
+    assert np.isfinite(t).all() and p[0] > 0.5

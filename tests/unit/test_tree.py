@@ -1,0 +1,64 @@
+"""Division of cells at every scale: small populations are found, and nothing where there is nothing."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from scbind.analysis.tree import Options, divide
+
+# One process for all that numba compiles, which takes half a minute in each.
+pytestmark = pytest.mark.xdist_group("numba")
+OPTIONS = Options(5, (0.3, 1.0, 3.0), 10, 5, 2, 1, 0.6, 0)
+PEAKS = 400
+
+
+def atlas(seed, sizes, nested=()):
+    """Cells of types with 60 peaks each; ``nested``: numbers of cells of the first type with 40 peaks of their own."""
+    rng = np.random.default_rng(seed)
+    label = np.repeat(np.arange(len(sizes)), sizes)
+    n = len(label)
+    donor = rng.integers(0, 3, n)
+    rate = rng.lognormal(-2.5, 0.6, PEAKS) * rng.lognormal(0, 0.3, (3, PEAKS))[donor]
+    for number in range(len(sizes)):
+        rate[np.ix_(label == number, np.arange(60 * number, 60 * number + 60))] += 0.5
+    first = 0
+    for number, size in enumerate(nested):
+        rate[first : first + size, 300 + 40 * number : 340 + 40 * number] += 0.9
+        label[first : first + size] = 10 + number
+        first += size
+    return sp.csr_matrix((rng.poisson(rate) > 0).astype(np.float32)), donor.astype(str), label
+
+
+def populations(parts):
+    parents = {part.parent for part in parts}
+    return [part for number, part in enumerate(parts) if number not in parents]
+
+
+def test_types_and_a_small_population_within_one_are_found():
+    matrix, donor, label = atlas(0, (180, 120), nested=(12,))
+    found = populations(divide(matrix, np.zeros((300, 0)), donor, OPTIONS))
+    assert sorted(len(part.rows) for part in found)[0] == pytest.approx(12, abs=2) and len(found) == 3
+    small = min(found, key=lambda part: len(part.rows))
+    assert (label[small.rows] == 10).mean() >= 0.9 and small.stability >= 0.6
+    assert small.separation > small.limit and (small.confidence > 0.5).all()
+    assert sorted(np.concatenate([part.rows for part in found])) == list(range(300))
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_cells_of_one_kind_are_not_divided(seed):
+    matrix, donor, _ = atlas(seed, (250,))
+    z = np.random.default_rng(seed).normal(size=(250, 6))
+    parts = divide(matrix, z, donor, OPTIONS)
+    assert len(parts) == 1 and len(parts[0].rows) == 250
+
+
+def test_clusters_of_activity_alone_are_proposals_and_no_more():
+    matrix, donor, _ = atlas(0, (250,))
+    z = np.random.default_rng(0).normal(size=(250, 6))
+    z[:50, 0] += 8  # as borrowed fragments could do
+    assert len(divide(matrix, z, donor, OPTIONS)) == 1
+
+
+def test_a_population_that_subsamples_do_not_give_again_is_not_split_off():
+    matrix, donor, _ = atlas(0, (180, 120), nested=(12,))
+    strict = Options(5, (0.3, 1.0, 3.0), 10, 5, 2, 1, 1.01, 0)
+    assert len(divide(matrix, np.zeros((300, 0)), donor, strict)) == 1

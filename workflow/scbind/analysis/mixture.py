@@ -1,0 +1,193 @@
+"""Do some cells have other open peaks than the cells around them? A mixture of two profiles, per donor.
+
+A cell of donor d has peak j open at the rate n b(d, j) r(j): n is its number of open peaks, b(d, j) the share of peak j
+in the cells of the donor, and r(j) the factor of the population, which is the same in all donors. What differs between
+donors is thus in b, and cannot make a population. r is 1 for most peaks and gamma-distributed for the others; the
+fraction of the others is estimated for each population (empirical Bayes, as in Efron 2010, Large-Scale Inference). The
+factors of a member are estimated without this member. Cells that do not belong together therefore leave the group, and
+in cells without structure no group is left. Members are chosen by the classification EM algorithm (Celeux & Govaert
+1992, Computational Statistics & Data Analysis 14:315).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scipy.special import expit, gammaln
+
+SHAPE = 1.0  # of the gamma distribution (mean 1) of the factor of peaks that differ
+DONOR_CELLS = 5  # the share of a peak in a donor is shrunk to that of all cells, as if by so many mean cells
+FIRST_FRACTION, ROUNDS = 0.1, 6  # of peaks that differ: where its estimate starts, and its steps
+FRACTIONS = 1e-4, 0.9  # limits of this fraction
+EQUAL, ITERATIONS = 2, 12  # steps of the choice of members: at equal size, and until nothing changes
+LARGE = 0.1  # fraction of the cells
+LEAST_PEAKS = 10  # that differ; the cells in which one peak is open are a group, but not a population
+TINY = 1e-9
+
+
+class DonorMixture:
+    """Scores of groups of cells against the cells of their donors.
+
+    Parameters
+    ----------
+    matrix
+        csr (cells, peaks) of ones: open peaks.
+    donor
+        Names of the donors, (cells,).
+    """
+
+    def __init__(self, matrix: sp.csr_matrix, donor: np.ndarray):
+        self.cells, self.peaks = matrix, matrix.T.tocsr()
+        self.n_open = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
+        code = pd.factorize(donor)[0]
+        self.donors = np.eye(code.max() + 1, dtype=np.float32)[code]
+        counts = np.asarray(self.peaks @ self.donors, dtype=np.float64)
+        every = counts.sum(axis=1) / max(counts.sum(), 1)
+        weight = DONOR_CELLS * self.n_open.mean()
+        self.share = np.maximum((counts + weight * every[:, None]) / (counts.sum(axis=0) + weight), TINY)
+
+    def counts(self, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cells of a group in which each peak is open, and their expected number: float64 (peaks,).
+
+        ``inside``: bool (cells,).
+        """
+        members = inside.astype(np.float32)
+        expected = self.share @ (self.donors.T @ (self.n_open * members))
+        return np.asarray(self.peaks @ members, dtype=np.float64), expected
+
+    def unchanged(self, inside: np.ndarray) -> np.ndarray:
+        """Return which peaks are not more or less open in a group by themselves: bool (peaks,)."""
+        seen, expected = (values[:, None] for values in self.counts(inside))
+        odds = _log_ratio(seen, expected) + prior_odds(_fraction(seen, expected))
+        return odds[:, 0] < 0
+
+    def scores(self, groups: np.ndarray) -> np.ndarray:
+        """Return log P(cell | group) - log P(cell | other cells): float64 (cells, groups).
+
+        ``groups``: bool (cells, groups). The score of a cell comes from the factors of the other cells. A group with
+        less than ``LARGE`` of the cells hardly changes the shares of its donors, which then serve as the other cells.
+        """
+        found = self._against_donors(groups)
+        large = groups.mean(axis=0) > LARGE
+        if large.any():
+            found[:, large] -= self._against_donors(~groups[:, large])
+        return found
+
+    def _against_donors(self, groups: np.ndarray) -> np.ndarray:
+        """Return log P(cell | group) - log P(cell | donor): float64 (cells, groups)."""
+        members = groups.astype(np.float32)
+        seen = np.asarray(self.peaks @ members, dtype=np.float64)
+        expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
+        fraction = _fraction(seen, expected)
+        # Without the cell itself, its open peaks have one cell less among all, and one less in its own group.
+        less = self.n_open @ members / self.n_open.sum()
+        outside = self._score(seen, expected, fraction, 0, less)
+        expected = expected * (1 - 1 / np.maximum(members.sum(axis=0), 2))
+        return np.where(groups, self._score(seen, expected, fraction, 1, less), outside)
+
+    def _score(
+        self, seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray, own: int, less: np.ndarray
+    ) -> np.ndarray:
+        """Return the scores by factors that leave out the cell: ``own`` of ``seen`` and ``less`` of ``expected``."""
+        here = _factor(np.maximum(seen - own, 0), np.maximum(expected - less, TINY), fraction)
+        elsewhere = _factor(seen, expected, fraction)
+        lost = self.donors @ (self.share.T @ (elsewhere - 1))
+        lost += self.cells @ (self.share.mean(axis=1)[:, None] * (here - elsewhere))
+        return self.cells @ np.log(here) - self.n_open[:, None] * lost
+
+    def refine(
+        self, groups: np.ndarray, least: int, among: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Move cells in and out of each group until nothing changes. Groups below ``least`` cells end, and so are lost.
+
+        In the first ``EQUAL`` steps a group keeps its size, so that its first wrong members do not end it. Groups that
+        differ in fewer than ``LEAST_PEAKS`` peaks end, too.
+
+        ``groups`` and ``among``, bool (cells, groups): the groups, and the cells that may be members (None: all).
+        Returns the groups that are left, and their :meth:`scores`.
+        """
+        groups = groups.copy()
+        active = np.arange(groups.shape[1])
+        for step in range(EQUAL + ITERATIONS):
+            if not len(active):
+                break
+            here, may = groups[:, active], None if among is None else among[:, active]
+            score = self.scores(here)
+            if may is not None:
+                score[~may] = -np.inf
+            new = (
+                _best(score, here.sum(axis=0)) if step < EQUAL else score + prior_odds(here.mean(axis=0)) > 0
+            )
+            new[:, new.sum(axis=0) < least] = False
+            same = (new == groups[:, active]).all(axis=0)
+            groups[:, active] = new
+            active = active[(step < EQUAL) | ~same & new.any(axis=0)]
+        groups[:, self.n_differing(groups) < LEAST_PEAKS] = False
+        return groups, self.scores(groups)
+
+    def n_differing(self, groups: np.ndarray) -> np.ndarray:
+        """Return the effective number of peaks that tell each group from the others: float64 (groups,).
+
+        It is (sum of d)^2 / sum of d^2, where d is the part of a peak in the relative entropy of the group.
+        ``groups``: bool (cells, groups).
+        """
+        members = groups.astype(np.float32)
+        seen = np.asarray(self.peaks @ members, dtype=np.float64)
+        expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
+        factor = _factor(seen, expected, _fraction(seen, expected))
+        part = self.share.mean(axis=1)[:, None] * (factor * np.log(factor) - factor + 1)
+        return part.sum(axis=0) ** 2 / np.maximum((part**2).sum(axis=0), TINY**2)
+
+
+def prior_odds(share: np.ndarray) -> np.ndarray:
+    """Return log(share / (1 - share)), kept finite."""
+    share = np.clip(share, TINY, 1 - TINY)
+    return np.log(share / (1 - share))
+
+
+def _best(score: np.ndarray, number: np.ndarray) -> np.ndarray:
+    """Return the ``number`` cells of the highest score in each column: bool, the shape of ``score``."""
+    rank = np.argsort(np.argsort(-score, axis=0, kind="stable"), axis=0, kind="stable")
+    return rank < number
+
+
+def separation(values: np.ndarray, inside: np.ndarray) -> float:
+    """Return the difference of the means inside and outside, over the pooled standard deviation within both."""
+    ours, theirs = values[inside], values[~inside]
+    within = np.sqrt((ours.var() * len(ours) + theirs.var() * len(theirs)) / len(values))
+    return float((ours.mean() - theirs.mean()) / within) if within > 0 else 0.0
+
+
+def largest_cut(n_cells: int, n_inside: int, draws: int = 200, seed: int = 0) -> float:
+    """Return the largest :func:`separation` when the upper ``n_inside`` of ``n_cells`` normal values are cut off.
+
+    A continuum of cells can be cut anywhere, and both parts then differ. A population must be farther apart than that:
+    than in any of ``draws`` draws. Of more than 5,000 cells, 5,000 are drawn, and the part of them.
+    """
+    n = min(n_cells, 5_000)
+    top = min(max(2, round(n_inside * n / n_cells)), n - 2)
+    values = np.sort(np.random.default_rng(seed).normal(size=(draws, n)), axis=1)
+    ours, theirs = values[:, n - top :], values[:, : n - top]
+    within = np.sqrt((ours.var(axis=1) * top + theirs.var(axis=1) * (n - top)) / n)
+    return float(((ours.mean(axis=1) - theirs.mean(axis=1)) / within).max())
+
+
+def _log_ratio(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Return log P(seen | the peak differs) - log P(seen | it does not): negative binomial against Poisson."""
+    shape = gammaln(seen + SHAPE) - gammaln(SHAPE) + SHAPE * np.log(SHAPE)
+    return shape - (seen + SHAPE) * np.log(expected + SHAPE) + expected
+
+
+def _fraction(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+    """Estimate the fraction of peaks that differ, per group, by expectation-maximisation: float64 (groups,)."""
+    ratio, fraction = _log_ratio(seen, expected), np.full(seen.shape[1], FIRST_FRACTION)
+    for _ in range(ROUNDS):
+        fraction = np.clip(expit(ratio + prior_odds(fraction)).mean(axis=0), *FRACTIONS)
+    return fraction
+
+
+def _factor(seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of the factor of every peak: float64 (peaks, groups)."""
+    differs = expit(_log_ratio(seen, expected) + prior_odds(fraction))
+    return 1 - differs + differs * (seen + SHAPE) / (expected + SHAPE)

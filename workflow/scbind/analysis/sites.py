@@ -1,0 +1,226 @@
+"""Windows whose predicted binding differs between cell types, or between conditions within a type, per TF.
+
+Each donor (or sample) gives one mean per type and window, so cells are not replicates. Binding is compared between
+donors by moderated t-tests (:mod:`scbind.analysis.moderated`). The binding stores are read one TF at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from scbind.analysis.activitytable import replicates
+from scbind.analysis.moderated import moderated_t
+from scbind.analysis.typemeans import TypeMeans
+from scbind.core.files import write_bed, write_table
+from scbind.core.runlog import say
+from scbind.formats.genome import ChromSizes
+
+MIN_REPLICATES = 3
+MIN_CELLS = 5  # of a donor, on a side
+PAIRED = "paired moderated t-test over replicates"
+TWO = "moderated t-test over replicates"
+FEW = f"not tested: fewer than {MIN_REPLICATES} replicates"
+ABSTAINED = "not tested: scbind abstains on this TF"
+PLACE = ["contrast", "cell_type", "group", "reference", "tf"]
+COLUMNS = [
+    *PLACE, "chrom", "start", "end", "binding", "binding_reference", "difference", "statistic", "p_value",
+    "p_adjusted",
+]  # fmt: skip
+COUNTS = [*PLACE, "n_replicates", "n_windows", "n_more", "n_less", "n_listed", "test"]
+
+
+def differential_sites(
+    zarrs: list[str | Path],
+    cells: list[str | Path],
+    windows: str | Path,
+    sizes: str | Path,
+    output: str | Path,
+    counts: str | Path,
+    bed: str | Path,
+    min_cells: int = 20,
+    min_binding: float = 0.05,
+    min_difference: float = 0.05,
+    fdr: float = 0.05,
+    max_sites: int = 1000,
+) -> None:
+    """Compare the binding of each TF in each window between types and between conditions.
+
+    Parameters
+    ----------
+    zarrs, cells
+        ``results/binding/{sample}.zarr`` and ``results/cells/{sample}/cells.h5ad``, in the same order.
+    windows, sizes
+        ``results/binding/windows.npz``, and ``chrom.sizes`` of the genome.
+    output, counts, bed
+        Table of the windows that differ; table of how many do, with every comparison; the same windows as BED6 (0-based
+        half-open), score 1000 times the absolute difference. Columns in ``docs/reference/outputs.md``.
+    min_cells
+        Types with fewer cells are left out and named in the log.
+    min_binding
+        Windows are tested if their mean P(bound) over all replicates of both sides reaches this.
+    min_difference, fdr
+        Listed are windows with a difference of at least ``min_difference`` and an adjusted p below ``fdr``
+        (Benjamini-Hochberg over the windows of one TF and comparison).
+    max_sites
+        At most this many windows of a TF and comparison are listed: those with the largest differences.
+
+    Raises
+    ------
+    InputError
+        If the stores, cells and windows do not belong together.
+
+    Notes
+    -----
+    Types: each donor's mean in the type minus its mean in all other cells; paired, with three or more donors.
+    Conditions: means of donors of either side, with three or more donors a side and none on both. A donor counts on a
+    side with five or more cells that are deep enough for the TF. Memory: 4 bytes per donor, type and window.
+    """
+    means = TypeMeans.open(zarrs, cells, windows, min_cells, "differential sites")
+    donors = _Donors(means)
+    names, index = np.asarray(ChromSizes.read(sizes).names, dtype=object), means.windows
+    rows, tallies = [], []
+    silent = set(means.marks.index[means.marks["reliability_abstained"]])
+    for tf in means.tfs:
+        total, number = donors.sums(tf)
+        for place, ours, theirs, paired in donors.comparisons(total, number):
+            tally = place | {"tf": tf}
+            if tf in silent or ours is None:
+                tallies.append(tally | {"test": ABSTAINED if tf in silent else FEW})
+                continue
+            table = _compare(ours, theirs, paired, min_binding)
+            good = table[(table["p_adjusted"] < fdr) & (table["difference"].abs() >= min_difference)]
+            listed = good.loc[
+                good["difference"].abs().sort_values(ascending=False, kind="stable").index[:max_sites]
+            ]
+            more = int((good["difference"] > 0).sum())
+            tally |= {
+                "n_replicates": len(ours) if paired else len(ours) + len(theirs),
+                "n_windows": len(table),
+            }
+            tally |= {"n_more": more, "n_less": len(good) - more, "n_listed": len(listed)}
+            tallies.append(tally | {"test": PAIRED if paired else TWO})
+            rows.append(listed.assign(**place, tf=tf))
+    table = pd.concat(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "window"])
+    place = table.pop("window").to_numpy(dtype=np.int64)
+    table = table.assign(chrom=names[index.chrom[place]], start=index.start[place], end=index.end[place])
+    table = table.sort_values([*PLACE[:4], "tf", "p_value", "chrom", "start"], kind="stable")
+    write_table(output, table.reindex(columns=COLUMNS))
+    write_table(counts, pd.DataFrame(tallies, columns=COUNTS))
+    write_bed(bed, _bed(table, names))
+    say(f"differential sites: {len(table):,} listed, of {len(tallies)} comparisons of a TF")
+
+
+@dataclass(frozen=True)
+class _Donors:
+    """Sums of binding per type, condition and donor, from the stores behind ``means``."""
+
+    means: TypeMeans
+
+    def __post_init__(self):
+        obs = pd.concat([binding.obs for binding in self.means.stores], ignore_index=True)
+        obs["replicate"] = replicates(obs)
+        obs["condition"] = obs["condition"].astype(object) if "condition" in obs else None
+        obs["type"] = np.concatenate(self.means.members)
+        code, units = pd.factorize(
+            pd.MultiIndex.from_frame(obs[["type", "condition", "replicate"]].fillna(""))
+        )
+        object.__setattr__(self, "code", np.where(obs["type"] < 0, -1, code))
+        frame = pd.DataFrame(list(units), columns=["type", "condition", "replicate"])
+        object.__setattr__(self, "units", frame)
+
+    def sums(self, tf: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the sums of P(bound), float32 (units, windows), and the numbers of cells, of each unit."""
+        n, column, first = len(self.units), self.means.tfs.index(tf), 0
+        total, number = np.zeros((n, len(self.means.windows)), dtype=np.float32), np.zeros(n, dtype=np.int64)
+        for binding, deep in zip(self.means.stores, self.means.deep, strict=True):
+            code = self.code[first : first + len(deep)]
+            first += len(deep)
+            code = np.where(deep[:, column], code, -1)
+            here = np.unique(code[code >= 0])
+            local = np.where(code >= 0, np.searchsorted(here, code), -1)
+            total[here] += binding.sums(tf, local, len(here)).astype(np.float32)
+            number += np.bincount(code[code >= 0], minlength=n)
+        return total, number
+
+    def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple]:
+        """Yield what is compared, the means of the replicates of both sides (None if too few), and if it is paired."""
+        units = self.units
+        for index, name in enumerate(self.means.types):
+            place = {"contrast": "cell_type", "cell_type": name, "group": name, "reference": "other types"}
+            inside = (units["type"] == index).to_numpy()
+            outside = ~inside & (units["type"] >= 0).to_numpy()
+            ours, theirs = (self._side(side, total, number) for side in (inside, outside))
+            both = ours.index.intersection(theirs.index)
+            few = len(both) < MIN_REPLICATES
+            yield (
+                place,
+                *((None, None) if few else (ours.loc[both].to_numpy(), theirs.loc[both].to_numpy())),
+                True,
+            )
+        known = units["condition"] != ""
+        conditions = sorted(units["condition"][known].unique())
+        for index, name in enumerate(self.means.types):
+            of_type = ((units["type"] == index) & known).to_numpy()
+            for value in (
+                conditions[1:] if len(conditions) == 2 else conditions if len(conditions) > 2 else []
+            ):
+                inside = of_type & (units["condition"] == value).to_numpy()
+                others = ", ".join(other for other in conditions if other != value)
+                place = {"contrast": "condition", "cell_type": name, "group": value, "reference": others}
+                ours, theirs = (self._side(side, total, number) for side in (inside, of_type & ~inside))
+                few = min(len(ours), len(theirs)) < MIN_REPLICATES or len(
+                    ours.index.intersection(theirs.index)
+                )
+                yield place, *((None, None) if few else (ours.to_numpy(), theirs.to_numpy())), False
+
+    def _side(self, side: np.ndarray, total: np.ndarray, number: np.ndarray) -> pd.DataFrame:
+        """Return the mean binding of the replicates with enough cells on a side: replicates x windows."""
+        name = self.units["replicate"].to_numpy()[side]
+        cells = pd.Series(number[side]).groupby(name).sum()
+        sums = pd.DataFrame(total[side]).groupby(name).sum()
+        enough = cells[cells >= MIN_CELLS].index
+        return sums.loc[enough].div(cells[enough], axis=0)
+
+
+def _compare(ours: np.ndarray, theirs: np.ndarray, paired: bool, min_binding: float) -> pd.DataFrame:
+    """Test the windows with enough binding. One row per window: ``window`` is its number."""
+    binding, reference = ours.mean(axis=0), theirs.mean(axis=0)
+    window = np.flatnonzero((binding + reference) / 2 >= min_binding)
+    ours, theirs = ours[:, window].astype(np.float64), theirs[:, window].astype(np.float64)
+    if paired:
+        df, scale, variance = len(ours) - 1, 1 / len(ours), (ours - theirs).var(axis=0, ddof=1)
+    else:
+        df, scale = len(ours) + len(theirs) - 2, 1 / len(ours) + 1 / len(theirs)
+        variance = (ours.var(axis=0) * len(ours) + theirs.var(axis=0) * len(theirs)) / df
+    difference = ours.mean(axis=0) - theirs.mean(axis=0)
+    t, p = moderated_t(difference, variance, df, scale)
+    return pd.DataFrame(
+        {
+            "window": window,
+            "binding": binding[window],
+            "binding_reference": reference[window],
+            "difference": difference,
+            "statistic": t,
+            "p_value": p,
+            "p_adjusted": stats.false_discovery_control(p) if len(p) else p,
+        }
+    )
+
+
+def _bed(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
+    """Return the listed windows as BED6, sorted along the genome."""
+    text = table["tf"] + ":" + table["cell_type"] + ":" + table["group"]
+    score = (1000 * table["difference"].abs().astype(float)).round().clip(upper=1000).astype(int)
+    bed = pd.DataFrame(
+        {"chrom": table["chrom"], "start": table["start"], "end": table["end"], "name": text, "score": score}
+    )
+    bed["strand"] = np.where(table["difference"].astype(float) > 0, "+", "-")
+    rank = pd.Series(np.arange(len(names)), index=names)
+    order = np.lexsort([bed["name"], bed["start"], rank.reindex(bed["chrom"]).to_numpy()])
+    return bed.iloc[order]

@@ -1,0 +1,143 @@
+"""The section of the report on populations: their size, evidence, place in the UMAP, and abundance per donor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from scbind.formats.colours import PALETTE, colours_of
+from scbind.report import cellplots
+from scbind.report.read import Inputs
+from scbind.report.style import NEUTRAL, new_figure, styled
+from scbind.report.tables import Section, html_table
+
+MOST_SMALL = 8  # small populations that are marked in the UMAP
+MOST_DRAWN = 30  # populations in the figure of abundance
+LINES = ("markers", "markers_within_type", "markers_against_nearest")
+HIDDEN = ["n_samples", "top_sample", "top_sample_share"]
+
+
+def populations(inputs: Inputs) -> Section | None:
+    """Return the section with the populations: size, stability, evidence, markers, abundance between conditions."""
+    table, n_out = inputs.tables.get("populations"), int(inputs.data.abstained.sum())
+    if table is None or (table.empty and not n_out):
+        return None
+    section = Section("populations", "Populations")
+    left_out = (
+        f"Left out: {n_out} of {len(inputs.data.tfs)} TFs, because scbind abstains on them." if n_out else ""
+    )
+    if table.empty:
+        section.text = [f"There are no populations. {left_out}"]
+        return section
+    section.text = [
+        "The cells are divided again and again, as long as the open peaks of the cells themselves hold the parts "
+        "apart, farther than any cut through a continuum would, and subsamples give the same parts (stability; 1: "
+        "always). "
+        "The tables and figures give the most frequent cell type of each population. " + left_out,
+    ]
+    figure = cellplots.population_bars(table, colours_of(inputs.types))
+    section.figures = [
+        inputs.draw("populations", figure, "Size and stability. Colours show the most frequent cell type.")
+    ]
+    section.figures += _umap(inputs, table) + _per_donor(inputs)
+    note = (
+        "Markers are given as TF:effect size (Cohen's d). All rows: results/analysis/populations.tsv. Cells: "
+        "population_cells.tsv."
+    )
+    shown = table.drop(columns=HIDDEN)
+    for column in LINES:
+        shown[column] = shown[column].astype(object).str.replace(";", "; ")
+    section.tables = [html_table("All populations", shown, note, "populations")]
+    abundance = inputs.tables.get("abundance")
+    if abundance is not None and len(abundance):
+        note = "Tested over donors. All rows: results/analysis/abundance.tsv."
+        section.tables.append(
+            html_table("Abundance between conditions", abundance.drop(columns="counts"), note, "abundance")
+        )
+    return section
+
+
+def _umap(inputs: Inputs, table: pd.DataFrame) -> list:
+    cells, seen = inputs.tables.get("population_cells"), np.isfinite(inputs.data.umap).all(axis=1)
+    if cells is None or not seen.any():
+        return []
+    keys = ["sample", "cell"]
+    names = inputs.data.obs[keys].merge(cells.astype(dict.fromkeys(keys, str)), on=keys, how="left")[
+        "population"
+    ]
+    palette = colours_of(table["population"], len(inputs.types))
+    umap, names = inputs.data.umap[seen], names[seen].to_numpy(dtype=object)
+    figure = cellplots.umap_types(umap, names, palette, "Populations", "no population")
+    small = table.loc[table["small"].astype(bool), "population"].iloc[:MOST_SMALL]
+    for name in small:
+        inside = names == name
+        figure.axes[0].scatter(
+            *umap[inside].T, s=26, facecolors=palette[name], edgecolors="black", linewidths=0.6, zorder=3
+        )
+        if inside.any():
+            figure.axes[0].annotate(
+                name, np.median(umap[inside], axis=0), fontsize=9, weight="bold", zorder=4
+            )
+    text = "Populations in the UMAP, which is computed from accessibility."
+    text += " Cells of small populations have a black edge." if len(small) else ""
+    return [inputs.draw("umap_populations", figure, text)]
+
+
+def _per_donor(inputs: Inputs) -> list:
+    table = inputs.tables.get("abundance")
+    if table is None or table.empty:
+        return []
+    table = table[table["kind"] == "population"].drop_duplicates("name").iloc[:MOST_DRAWN]
+    if table.empty:
+        return []
+    figure = abundance_dots(table)
+    text = (
+        "Fraction of the cells of each donor in each population, on a logarithmic axis, by condition. p is adjusted; "
+        "it is over donors."
+    )
+    return [inputs.draw("population_abundance", figure, text)]
+
+
+@styled
+def abundance_dots(table: pd.DataFrame) -> Figure:
+    """Draw the fraction of each donor, by condition, for each row of ``results/analysis/abundance.tsv``.
+
+    Donors without a cell of the population are drawn as half a cell, with an open circle.
+    """
+    figure = new_figure(8.6, 0.42 * len(table) + 1.6)
+    axis = figure.subplots()
+    for row, line in enumerate(table.itertuples()):
+        inside = int(line.n_donors)
+        for side, fractions in enumerate(_fractions(line.counts, inside)):
+            value = [100 * max(k, 0.5) / n for k, n in fractions]
+            colour, y = PALETTE[side], np.full(len(value), row + 0.16 * (1 - 2 * side))
+            faces = [colour if k else "white" for k, _ in fractions]
+            axis.scatter(value, y, s=30, color=faces, edgecolors=colour, linewidths=1)
+        p = "not tested" if pd.isna(line.p_adjusted) else f"p {line.p_adjusted:.2g}"
+        axis.annotate(
+            p, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="#444444"
+        )
+    axis.set_yticks(range(len(table)), table["name"])
+    axis.set_ylim(len(table) - 0.4, -0.6)
+    axis.set_xscale("log")
+    axis.set_xlabel("cells of the donor (%)")
+    axis.set_title("Abundance per donor")
+    first = table.iloc[0]
+    labels = (str(first["reference"]), str(first["group"]))
+    handles = [
+        Line2D([], [], marker="o", linestyle="", color=PALETTE[side], label=label)
+        for side, label in enumerate(labels)
+    ]
+    axis.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.7 / (0.42 * len(table) + 1)), ncols=2
+    )
+    axis.grid(axis="y", color=NEUTRAL, alpha=0.3)
+    return figure
+
+
+def _fractions(counts: str, inside: int) -> tuple[list, list]:
+    """Return (cells, all cells) of the donors of the reference and of the group, whose number is ``inside``."""
+    each = [tuple(map(int, part.rpartition(":")[2].split("/"))) for part in counts.split(";")]
+    return each[: len(each) - inside], each[len(each) - inside :]

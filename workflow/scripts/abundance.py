@@ -1,0 +1,6 @@
+from scbind.core.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.analysis.abundance import abundance
+
+    abundance(list(snakemake.input.cells), snakemake.input.populations, snakemake.output.table)
