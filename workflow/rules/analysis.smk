@@ -82,7 +82,7 @@ rule tf_targets:
         "../scripts/tf_targets.py"
 
 
-# site_genes, tf_links and cell_regulation run only if the configuration sets genome.genes and binding is kept.
+# site_genes, tf_active, tf_links and cell_regulation run only if the configuration sets genome.genes and binding is kept.
 rule site_genes:
     input:
         peaks=per_sample("results/cells/{sample}/peaks.h5ad", PLAN.binding_samples),
@@ -105,12 +105,32 @@ rule site_genes:
         options={
             "half_decay": SETTINGS["analysis"]["targets"]["half_decay"],
             "max_distance": SETTINGS["analysis"]["targets"]["max_distance"],
-            "promoter": SETTINGS["peaks"]["promoter"],
         },
         files=key_states("genome/genes"),
         code=source_digest("analysis.sitegenes", script="site_genes"),
     script:
         "../scripts/site_genes.py"
+
+
+rule tf_active:
+    input:
+        activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        expression=optional(EXPRESSION_TABLE),
+    output:
+        matrix="results/analysis/tf_active.h5ad",
+    log:
+        "logs/tf_active/active.log",
+    benchmark:
+        "logs/tf_active/active.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000, 4),
+        runtime=60,
+    params:
+        code=source_digest("analysis.tfactive", script="tf_active"),
+    script:
+        "../scripts/tf_active.py"
 
 
 rule tf_links:
@@ -121,6 +141,7 @@ rule tf_links:
         genes=optional(SETTINGS["genome"]["genes"]),
         sizes=f"{REFERENCE}/chrom.sizes",
         sites="results/analysis/site_genes.npz",
+        active="results/analysis/tf_active.h5ad",
     output:
         table=report(
             "results/analysis/links.tsv",
@@ -158,6 +179,7 @@ rule cell_regulation:
         windows="results/binding/windows.npz",
         sites="results/analysis/site_genes.npz",
         links="results/analysis/links.tsv",
+        active="results/analysis/tf_active.h5ad",
     output:
         matrix="results/analysis/regulation/{sample}.h5ad",
     log:

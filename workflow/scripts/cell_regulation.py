@@ -8,6 +8,7 @@ with logged(snakemake.log[0]):
         snakemake.input.windows,
         snakemake.input.sites,
         snakemake.input.links,
+        snakemake.input.active,
         snakemake.output.matrix,
         **snakemake.params.options,
     )

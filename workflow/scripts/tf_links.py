@@ -10,6 +10,7 @@ with logged(snakemake.log[0]):
         snakemake.input.genes,
         snakemake.input.sizes,
         snakemake.input.sites,
+        snakemake.input.active,
         snakemake.output.table,
         snakemake.output.network,
         min_cells=snakemake.params.min_cells,

@@ -1,9 +1,9 @@
 """Links: which TF regulates which gene, per cell type, with evidence.
 
-A link needs two things: the TF binds a site, and the site regulates the gene. P(bound) of the model gives the first,
-:mod:`scbind.analysis.sitegenes` the second. The probability of a link is 1 - prod(1 - P(bound) * P(site regulates
-gene)) over the sites near the gene. The p-value tests association alone: it compares the gene with genes elsewhere, at
-the same sites.
+A link needs three things: the TF is active in the type (:mod:`scbind.analysis.tfactive`), it binds a site (P(bound) of
+the model), and the site regulates the gene (:mod:`scbind.analysis.sitegenes`). The probability of a link is
+P(active) * (1 - prod(1 - P(bound) * P(site regulates gene))), with the product over the sites near the gene. The p-value
+tests association alone: it compares the gene with genes elsewhere, at the same sites.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from scipy import stats
 
 from scbind.analysis.linkmodel import false_share, p_values
+from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.typemeans import TypeMeans
 from scbind.core.files import require, write_table
@@ -28,9 +29,10 @@ from scbind.models.abstention import marks
 
 CARRIES = 0.05  # a site carries a link if it alone would give it at least this probability
 LISTED = 3  # sites in the table
+ACTIVE = 0.5  # P(active) from which the association of a TF is tested
 BOUND = 0.3  # P(bound) from which a site counts in the test of association
 COLUMNS = [
-    "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "association", "p_value", "p_adjusted",
+    "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value", "p_adjusted",
     "evidence", "n_sites", "sites", "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
@@ -120,6 +122,7 @@ def tf_links(
     genes: str | Path,
     sizes: str | Path,
     arrays: str | Path,
+    active: str | Path,
     links: str | Path,
     network: str | Path,
     half_decay: float = 10_000,
@@ -137,6 +140,8 @@ def tf_links(
         As in :func:`scbind.analysis.targets.tf_targets`.
     arrays
         ``site_genes.npz`` of the same peaks, genes and distances.
+    active
+        ``tf_active.h5ad`` of :func:`scbind.analysis.tfactive.tf_active`.
     links
         All links, of each type and TF the ``top`` most probable. False discovery rates cover all candidates of a type.
     network
@@ -158,13 +163,16 @@ def tf_links(
     weight, _ = potential_weights(means.windows.chrom, centre, tss, half_decay, max_distance)
     of_gene = pd.Index(found.genes).get_indexer(tss["gene"])
     near = found.near_panel(2 * max_distance)
+    weights = active_in_types(active, means.types, means.tfs)
     rows = []
     for tf, binding in means:
         bound = site_binding(binding, means.windows.peak, len(found.null))
         potential = _largest(np.nan_to_num(binding) @ weight, of_gene, len(found.genes))
         for number in np.flatnonzero(~np.isnan(binding).any(axis=1)):
             chosen = np.flatnonzero(potential[number] >= min_potential)
-            part = _candidates(found, bound[number], chosen, near).assign(cell_type=means.types[number], tf=tf)
+            name = means.types[number]
+            part = _candidates(found, bound[number], chosen, near, weights.at[name, tf])
+            part = part.assign(cell_type=name, tf=tf)
             part["potential"] = potential[number][chosen]
             rows.append(part)
     table = _ranked(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS), top)
@@ -195,10 +203,16 @@ def _largest(potential: np.ndarray, of_gene: np.ndarray, n_genes: int) -> np.nda
     return found
 
 
-def _candidates(found: SiteGenes, binding: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> pd.DataFrame:
-    """Return the links of one TF in one type to the genes ``chosen``."""
-    table = pd.DataFrame({"gene": found.genes[chosen], "probability": found.link_probability(binding)[chosen]})
-    _, table["p_value"], table["association"] = found.tested(binding, chosen, near)
+def _candidates(
+    found: SiteGenes, binding: np.ndarray, chosen: np.ndarray, near: np.ndarray, active: float
+) -> pd.DataFrame:
+    """Return the links of one TF in one type to the genes ``chosen``. A TF that is not active has no tests."""
+    table = pd.DataFrame({"gene": found.genes[chosen], "tf_active": active})
+    table["probability"] = active * found.link_probability(binding)[chosen]
+    tested = np.full((3, len(chosen)), np.nan)
+    if active >= ACTIVE:
+        tested = found.tested(binding, chosen, near)
+    table["p_value"], table["association"] = tested[1], tested[2]
     carried = binding[found.site] * found.probability
     pull = np.where(np.isfinite(found.z), carried * np.nan_to_num(found.z), 0)
     pull = np.bincount(found.gene, pull, minlength=len(found.genes))

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from anndata.io import sparse_dataset, write_elem
 
 from scbind.analysis.links import EFFECTS, SiteGenes
+from scbind.analysis.tfactive import active_in_cells
 from scbind.binding.shards import decode
 from scbind.binding.store import CHUNK, Binding, open_binding
 from scbind.binding.windows import Windows
@@ -29,6 +30,7 @@ def cell_regulation(
     windows: str | Path,
     arrays: str | Path,
     links: str | Path,
+    active: str | Path,
     output: str | Path,
     max_fdr: float = 0.1,
     cell_links: int = 30_000,
@@ -36,7 +38,7 @@ def cell_regulation(
     """Write ``results/analysis/regulation/{sample}.h5ad``: cells x links, csr float32.
 
     The value is the sum over the windows near the gene of P(bound) in the cell times the probability that the site
-    regulates the gene. ``var``: ``tf``, ``gene``, ``probability``, ``potential``, ``fdr``, ``sign``, ``interaction``
+    regulates the gene, times the probability that the TF is active in the cell. ``var``: ``tf``, ``gene``, ``probability``, ``potential``, ``fdr``, ``sign``, ``interaction``
     and ``cell_types`` of each link (largest probability of any type). ``obs`` and ``obsm`` are those of the store.
 
     The store is read in blocks of :data:`scbind.binding.store.CHUNK` cells, and each is written before the next, so
@@ -46,6 +48,8 @@ def cell_regulation(
     ----------
     store, windows, arrays, links
         ``results/binding/{sample}.zarr``, ``windows.npz``, ``site_genes.npz`` and ``links.tsv`` of the same run.
+    active
+        ``tf_active.h5ad`` (:func:`scbind.analysis.tfactive.tf_active`).
     max_fdr, cell_links
         Links with a false discovery rate up to ``max_fdr`` in any type; of these at most the ``cell_links`` most
         probable.
@@ -67,7 +71,8 @@ def cell_regulation(
     with atomic(output) as scratch:
         adata.write_h5ad(scratch)
         with open_to_add(scratch) as file:
-            _write(file, _blocks(binding, weights, len(table)))
+            factor = active_in_cells(active, binding.obs.index, list(weights))
+            _write(file, _blocks(binding, weights, factor, len(table)))
     say(f"{len(table):,} links in {adata.n_obs:,} cells")
 
 
@@ -96,16 +101,19 @@ def _weights(table: pd.DataFrame, found: SiteGenes, peak: np.ndarray) -> dict[st
     }
 
 
-def _blocks(binding: Binding, weights: dict[str, sp.csr_matrix], n_links: int) -> Iterator[sp.csr_matrix]:
-    """Yield the values of ``CHUNK`` cells after the other: csr float32 (cells, links)."""
+def _blocks(
+    binding: Binding, weights: dict[str, sp.csr_matrix], factor: np.ndarray, n_links: int
+) -> Iterator[sp.csr_matrix]:
+    """Yield the values of ``CHUNK`` cells after the other: csr float32 (cells, links). ``factor``: (cells, TFs)."""
     value = decode(binding.scale).astype(np.float32)
     for first in range(0, max(len(binding.obs), 1), CHUNK[0]):
         rows = slice(first, min(first + CHUNK[0], len(binding.obs)))
         parts = []
-        for tf, weight in weights.items():
+        for number, (tf, weight) in enumerate(weights.items()):
             codes = binding.codes(tf, rows)
             bound = sp.csr_matrix((value[codes.data], codes.indices, codes.indptr), shape=codes.shape)
-            part = (bound @ weight).tocsr()
+            part = sp.diags_array(factor[rows, number]) @ (bound @ weight)
+            part = sp.csr_matrix(part, dtype=np.float32)
             part.data[part.data < LEAST] = 0
             part.eliminate_zeros()
             parts.append(part)

@@ -26,6 +26,7 @@ from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
 
 PANEL = 300  # genes that give the null of a site; spread evenly over the numbers of counts
+CORE = 500  # bp; a site whose centre is this near to a start site lies in its promoter
 MIN_COUNTS = 50  # of a gene in all cells; genes with fewer have no association
 COLUMNS = ["chrom", "start", "end", "gene", "distance", "place", "weight", "association", "z", "probability"]
 
@@ -43,7 +44,7 @@ class Pairs:
     distance
         int64 (pairs,): signed distance in bp of the centre from this start site, negative upstream.
     promoter
-        bool (pairs,): the centre lies in a promoter of the gene.
+        bool (pairs,): the centre is within :data:`CORE` of a start site of the gene.
     genes
         Names of all genes, in the order of their first start site.
     """
@@ -65,7 +66,6 @@ def site_genes(
     arrays: str | Path,
     half_decay: float = 10_000,
     max_distance: int = 100_000,
-    promoter: Sequence[int] = (2000, 100),
 ) -> None:
     """Write the pairs of site and gene as a table, and as arrays with their null for :mod:`scbind.analysis.links`.
 
@@ -81,8 +81,6 @@ def site_genes(
         ``site_genes.tsv``, see ``docs/reference/outputs.md``, and ``site_genes.npz``.
     half_decay, max_distance
         As in :func:`scbind.analysis.targets.tf_targets`, from the centre of the peak.
-    promoter
-        Extent of a promoter: bp upstream and downstream of a start site.
 
     Raises
     ------
@@ -92,7 +90,7 @@ def site_genes(
     known = ChromSizes.read(sizes)
     tss = read_tss(genes, known)
     var = read_whole(peaks[0], "the peak matrix").var
-    pairs = find_pairs(var, known, tss, half_decay, max_distance, promoter)
+    pairs = find_pairs(var, known, tss, half_decay, max_distance)
     found = _covariation(peaks, rna, pairs, var)
     z, null, probability = np.full(len(pairs.site), np.nan), np.zeros((len(var), 0), dtype=np.float32), None
     association = z
@@ -118,12 +116,7 @@ def site_genes(
 
 
 def find_pairs(
-    var: pd.DataFrame,
-    sizes: ChromSizes,
-    tss: pd.DataFrame,
-    half_decay: float,
-    max_distance: int,
-    promoter: Sequence[int],
+    var: pd.DataFrame, sizes: ChromSizes, tss: pd.DataFrame, half_decay: float, max_distance: int
 ) -> Pairs:
     """Return the pairs of peaks (``var``: ``chrom, start, end``) and genes of :func:`read_tss`."""
     chrom = pd.Index(sizes.names).get_indexer(var["chrom"].astype(str))
@@ -133,7 +126,7 @@ def find_pairs(
     column = np.repeat(np.arange(len(tss)), np.diff(weight.indptr))
     table = pd.DataFrame({"site": weight.indices.astype(np.int64), "gene": number[column]})
     table["distance"], table["weight"] = distance.data, np.exp2(-np.abs(distance.data) / half_decay)
-    table["promoter"] = table["distance"].between(-promoter[0], promoter[1])
+    table["promoter"] = table["distance"].abs() <= CORE
     table = table.sort_values(["gene", "site", "weight"], ascending=[True, True, False], kind="stable")
     in_any = table.groupby(["gene", "site"], sort=False)["promoter"].transform("max")
     table = table.assign(promoter=in_any).drop_duplicates(["gene", "site"])
