@@ -110,6 +110,8 @@ def _upper_level(z: np.ndarray) -> np.ndarray:
     """
     from sklearn.mixture import GaussianMixture  # takes a second to import
 
+    if np.ptp(z) < APART:
+        return np.ones(len(z))
     start = np.quantile(z, [0.05, 0.95])[:, None]
     mixture = GaussianMixture(2, means_init=start, covariance_type="tied", random_state=0).fit(z[:, None])
     low, high = np.argsort(mixture.means_[:, 0])
