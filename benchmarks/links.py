@@ -52,13 +52,22 @@ def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     obs = pd.DataFrame({"cell_type": "a", "borrowed_depth": 1.0}, index=[f"c{i}" for i in range(n_cells)])
     var = pd.DataFrame({"chrom": pd.Categorical(["chr1"] * WINDOWS), "start": np.arange(WINDOWS) * 200})
     var["end"], var.index = var["start"] + 200, var.index.astype(str)
-    uns = {"format": 2, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}", "reliability": "{}"}
+    uns = {
+        "format": 2,
+        "scale": 255,
+        "floor": 0.02,
+        "max_error": 0.004,
+        "provenance": "{}",
+        "reliability": "{}",
+    }
     uns["tfs"] = np.array(names, dtype=object)
     store = folder / "s.zarr"
     anndata.AnnData(obs=obs, var=var, uns=uns).write_zarr(store)
     layers = zarr.open_group(store, mode="r+").require_group("layers")
     for name in names:
-        layer = layers.create_array(name, shape=(n_cells, WINDOWS), chunks=(512, 2048), dtype="uint8", fill_value=0)
+        layer = layers.create_array(
+            name, shape=(n_cells, WINDOWS), chunks=(512, 2048), dtype="uint8", fill_value=0
+        )
         for first in range(0, n_cells, 512):
             shape = (min(512, n_cells - first), WINDOWS)
             layer[first : first + shape[0]] = rng.integers(1, 255, shape) * (rng.random(shape) < KEPT)
@@ -95,11 +104,15 @@ def one(folder: Path) -> None:
     cell_regulation(*files, output)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     found = anndata.read_h5ad(output, backed="r")
-    print(f"{time.time() - start:.0f} s, {peak:.2f} GiB, {found.X.group['data'].shape[0] / found.n_obs:.0f} values per cell")
+    print(
+        f"{time.time() - start:.0f} s, {peak:.2f} GiB, {found.X.group['data'].shape[0] / found.n_obs:.0f} values per cell"
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("results", nargs="?", type=Path)
     parser.add_argument("--truth", type=Path)
     parser.add_argument("--scale", nargs="+", type=int, default=[])

@@ -55,7 +55,9 @@ def test_association_is_within_types_only():
     rng = np.random.default_rng(0)
     kind = np.repeat([0, 1], 400)
     is_open = rng.random(800) < 0.5
-    sites = np.stack([rng.poisson(0.3 + 2 * is_open), rng.poisson(0.5 + 4 * kind), rng.poisson(60, 800)], axis=1)
+    sites = np.stack(
+        [rng.poisson(0.3 + 2 * is_open), rng.poisson(0.5 + 4 * kind), rng.poisson(60, 800)], axis=1
+    )
     genes = np.stack([rng.poisson(1 + 3 * is_open), rng.poisson(1 + 8 * kind), rng.poisson(60, 800)], axis=1)
     every = np.array([0, 1, 2])
     found = Covariation(every, every, every, 3, 3)
@@ -137,7 +139,9 @@ def folder(tmp_path_factory):
     expression.write_h5ad(path / "s/rna.h5ad")
     write_windows(path / "windows.npz", [0] * len(centre), centre - 100)
     codes = np.zeros((n, len(centre)), dtype=np.uint8)
-    codes[:, 1::4] = np.where(is_open[:, 0::2], 250, 0)  # TF A binds the sites of even genes where they are open
+    codes[:, 1::4] = np.where(
+        is_open[:, 0::2], 250, 0
+    )  # TF A binds the sites of even genes where they are open
     other = np.where(rng.random(codes.shape) < 0.5, 250, 0).astype(np.uint8)
     write_sample(path, "s", {"A": codes, "B": other}, types, known="{}")
     z = np.zeros((n, 2))
@@ -153,6 +157,7 @@ def folder(tmp_path_factory):
     tf_links(
         [path / "s.zarr"], [path / "s.cells.h5ad"], path / "windows.npz", path / "genes.bed",
         path / "chrom.sizes", path / "sites.npz", path / "active.h5ad", path / "links.tsv", path / "network.tsv",
+        half_decay=10_000, max_distance=100_000,
     )  # fmt: skip
     cell_regulation(
         path / "s.zarr", path / "windows.npz", path / "sites.npz", path / "links.tsv", path / "active.h5ad",

@@ -50,7 +50,9 @@ def tf_expression(
     expression.index = expression.index.droplevel(0)
     place = expression.index.get_indexer(data.obs["cell"])
     if (place < 0).any() or expression.index.duplicated().any():
-        raise InputError(rna[0], "its cells differ from those of the activity", "run the rule sample_rna again")
+        raise InputError(
+            rna[0], "its cells differ from those of the activity", "run the rule sample_rna again"
+        )
     values = expression.to_numpy()[place]
     measured = np.isfinite(values).any(axis=1)
     obs = data.obs[measured].reset_index(drop=True)
@@ -91,7 +93,9 @@ def _expression(path, tfs: list[str]) -> pd.DataFrame:
     return pd.DataFrame(values, index=data.obs_names, columns=tfs)
 
 
-def _correlations(tfs: list[str], values: np.ndarray, z: np.ndarray, points: list[np.ndarray]) -> pd.DataFrame:
+def _correlations(
+    tfs: list[str], values: np.ndarray, z: np.ndarray, points: list[np.ndarray]
+) -> pd.DataFrame:
     """Return Spearman's correlation of the means of each type in each sample, one row per TF."""
     rows = []
     for column, tf in enumerate(tfs):

@@ -19,7 +19,7 @@ STEPS = 200  # of the estimation
 LARGEST = 20.0  # limit of the logarithm of a likelihood ratio
 
 
-def calibrate(
+def scale_to_null(
     z: np.ndarray, null: np.ndarray, site: np.ndarray, level: np.ndarray, panel_level: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Scale associations so that those of unrelated pairs have mean 0 and standard deviation 1.

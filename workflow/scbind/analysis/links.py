@@ -125,8 +125,9 @@ def tf_links(
     active: str | Path,
     links: str | Path,
     network: str | Path,
-    half_decay: float = 10_000,
-    max_distance: int = 100_000,
+    *,
+    half_decay: float,
+    max_distance: int,
     min_potential: float = 0.1,
     max_fdr: float = 0.1,
     top: int = 1000,
@@ -181,7 +182,9 @@ def tf_links(
     write_table(links, table.reindex(columns=COLUMNS))
     edges = _network(table[table["fdr"] <= max_fdr])
     write_table(network, edges)
-    say(f"links: {len(table):,} rows; {len(edges):,} pairs of TF and gene at a false discovery rate of {max_fdr}")
+    say(
+        f"links: {len(table):,} rows; {len(edges):,} pairs of TF and gene at a false discovery rate of {max_fdr}"
+    )
 
 
 def site_binding(binding: np.ndarray, peak: np.ndarray, n_sites: int) -> np.ndarray:

@@ -61,7 +61,9 @@ def cell_regulation(
     """
     binding, chosen, found = open_binding(store), Windows.load(windows), SiteGenes.load(arrays)
     if len(binding.var) != len(chosen):
-        raise InputError(store, f"has {len(binding.var)} windows, but {windows} has {len(chosen)}", "infer again")
+        raise InputError(
+            store, f"has {len(binding.var)} windows, but {windows} has {len(chosen)}", "infer again"
+        )
     table = choose_links(read_result(links, "run the rule tf_links first"), max_fdr, cell_links)
     weights = _weights(table, found, chosen.peak)
     data = binding.to_anndata(region=np.zeros(0, dtype=np.int64), tfs=[])
@@ -85,7 +87,9 @@ def choose_links(links: pd.DataFrame, max_fdr: float, most: int) -> pd.DataFrame
     columns = ["tf", "gene", "probability", "potential", "fdr", "sign"]
     table = best[columns].set_index((best["tf"] + ":" + best["gene"]).rename("link"))
     table["interaction"] = [EFFECTS[value] for value in table["sign"]]
-    table["cell_types"] = types.reindex(pd.MultiIndex.from_frame(table[["tf", "gene"]])).to_numpy(dtype=object)
+    table["cell_types"] = types.reindex(pd.MultiIndex.from_frame(table[["tf", "gene"]])).to_numpy(
+        dtype=object
+    )
     return table.astype({"interaction": object, "cell_types": object})
 
 
@@ -96,9 +100,7 @@ def _weights(table: pd.DataFrame, found: SiteGenes, peak: np.ndarray) -> dict[st
     of_site = sp.csc_matrix((found.probability[good], (found.site[good], found.gene[good])), shape=shape)
     number = pd.Index(found.genes).get_indexer(table["gene"])
     by_tf = table.assign(number=number).groupby("tf", sort=False)["number"]
-    return {
-        str(tf): of_site[:, group.to_numpy()].tocsr()[peak].astype(np.float32) for tf, group in by_tf
-    }
+    return {str(tf): of_site[:, group.to_numpy()].tocsr()[peak].astype(np.float32) for tf, group in by_tf}
 
 
 def _blocks(
@@ -118,7 +120,9 @@ def _blocks(
             part.eliminate_zeros()
             parts.append(part)
         n_cells = rows.stop - rows.start
-        block = sp.hstack(parts, format="csr") if parts else sp.csr_matrix((n_cells, n_links), dtype=np.float32)
+        block = (
+            sp.hstack(parts, format="csr") if parts else sp.csr_matrix((n_cells, n_links), dtype=np.float32)
+        )
         block.sort_indices()
         yield block
 

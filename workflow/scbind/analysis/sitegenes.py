@@ -16,7 +16,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.analysis.covary import Counts, Covariation
-from scbind.analysis.linkmodel import PROMOTER, calibrate, posterior, shares
+from scbind.analysis.linkmodel import PROMOTER, posterior, scale_to_null, shares
 from scbind.analysis.targets import potential_weights
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
@@ -189,7 +189,9 @@ def _counts(path, rna, own, pairs: Pairs, var: pd.DataFrame) -> Counts:
 
 def _measured(expression: anndata.AnnData, data: anndata.AnnData, path) -> np.ndarray:
     if not expression.obs_names.equals(data.obs_names):
-        raise InputError(path, "its cells differ from those of the peak matrix", "run the rule sample_rna again")
+        raise InputError(
+            path, "its cells differ from those of the peak matrix", "run the rule sample_rna again"
+        )
     return expression.obs["n_molecules"].to_numpy() > 0
 
 
@@ -203,9 +205,7 @@ def _columns(expression: anndata.AnnData, genes: np.ndarray, path) -> sp.csr_mat
             f"none of its genes, such as {expression.var_names[0]}, is in the annotation, such as {genes[0]}",
             "name the genes as in genome.genes",
         )
-    chosen = sp.csr_matrix(
-        (np.ones(len(kept)), (np.arange(len(kept)), place[kept])), (len(kept), len(genes))
-    )
+    chosen = sp.csr_matrix((np.ones(len(kept)), (np.arange(len(kept)), place[kept])), (len(kept), len(genes)))
     return (sp.csr_matrix(expression.X)[:, kept].astype(np.float64) @ chosen).tocsr()
 
 
@@ -218,7 +218,9 @@ def _panel(level: np.ndarray) -> np.ndarray:
     return np.unique(order[np.linspace(0, len(order) - 1, min(PANEL, len(order))).round().astype(int)])
 
 
-def _calibrated(found: Covariation, pairs: Pairs, with_rna: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _calibrated(
+    found: Covariation, pairs: Pairs, with_rna: bool
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the correlation of each pair, its calibrated z, and the calibrated null."""
     raw, null, level = found.pairs(), found.null(), found.level
     raw[level[pairs.gene] < MIN_COUNTS] = np.nan
@@ -228,5 +230,5 @@ def _calibrated(found: Covariation, pairs: Pairs, with_rna: bool) -> tuple[np.nd
     column[found.panel] = np.arange(len(found.panel))
     near = column[pairs.gene] >= 0
     null[pairs.site[near], column[pairs.gene[near]]] = np.nan
-    z, null = calibrate(raw.copy(), null, pairs.site, level[pairs.gene], level[found.panel])
+    z, null = scale_to_null(raw.copy(), null, pairs.site, level[pairs.gene], level[found.panel])
     return raw / np.sqrt(max(found.n_cells, 1)), z, null

@@ -27,9 +27,7 @@ MAKER = "the rule tf_active"
 MIN_CELLS = 20  # with an activity, to look for two levels
 
 
-def tf_active(
-    activity: Sequence[str | Path], expression: str | Path | None, output: str | Path
-) -> None:
+def tf_active(activity: Sequence[str | Path], expression: str | Path | None, output: str | Path) -> None:
     """Write how probable it is that each TF is active in each cell: ``.h5ad``, cells x TFs, float32 in [0, 1].
 
     ``obs`` has ``sample`` and ``cell_type``. By activity: the probability that z is at the higher of two levels of all
@@ -62,7 +60,9 @@ def tf_active(
     obs["cell_type"] = obs["cell_type"].fillna("").astype(str)
     obs.index = data.obs["cell"].astype(str).to_numpy()
     with atomic(output) as scratch:
-        anndata.AnnData(found.astype(np.float32), obs=obs, var=pd.DataFrame(index=data.tfs)).write_h5ad(scratch)
+        anndata.AnnData(found.astype(np.float32), obs=obs, var=pd.DataFrame(index=data.tfs)).write_h5ad(
+            scratch
+        )
     two = [tf for tf, column in zip(data.tfs, found.T, strict=True) if column.min() < 1]
     say(f"TFs that are not active in all cells: {', '.join(two) or 'none'}")
 

@@ -73,7 +73,9 @@ def states_of(types: pd.Series, truth: LinkTruth) -> dict[str, list[str]]:
     return {str(name): row.index[row >= MIN_SHARE].tolist() for name, row in share.iterrows()}
 
 
-def score_links(links: pd.DataFrame, types: pd.Series, truth: LinkTruth, max_fdr: float = 0.1) -> pd.DataFrame:
+def score_links(
+    links: pd.DataFrame, types: pd.Series, truth: LinkTruth, max_fdr: float = 0.1
+) -> pd.DataFrame:
     """Score ``links.tsv`` among all pairs of a TF and a gene, one row per type.
 
     Columns: ``cell_type, states, prevalence``; ``auprc`` of the probability and ``auprc_distance`` of the potential;

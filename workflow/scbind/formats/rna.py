@@ -83,7 +83,9 @@ def _counts(path, data: anndata.AnnData) -> sp.csr_matrix:
             return counts
         example = counts.data[wrong][0]
     seen = "no matrix" if example is None else f"values such as {example:g}"
-    raise InputError(path, f"holds {seen}, which are no counts", "give raw counts: whole numbers, not normalized")
+    raise InputError(
+        path, f"holds {seen}, which are no counts", "give raw counts: whole numbers, not normalized"
+    )
 
 
 def _symbols(path, data: anndata.AnnData) -> np.ndarray:
