@@ -3,9 +3,9 @@
     python benchmarks/links.py RESULTS --truth resources/cohort/truth
     python benchmarks/links.py --scale 1000 5000 10000 --links 30000
 
-The first form reads the results of `make demo-cohort` and prints two tables: accuracy of `links.tsv` per type, and AUROC
-of the files per cell, by the fraction of cells in which a link is active. The second makes a binding store for each
-number of cells, writes links per cell from it, and prints time and peak memory.
+The first form reads the results of `make demo-cohort` and prints two tables: accuracy of `links.tsv` per type, and
+AUROC of the files per cell, by the fraction of cells in which a link is active. The second makes a binding store for
+each number of cells, writes links per cell from it, and prints time and peak memory.
 """
 
 from __future__ import annotations
@@ -104,9 +104,8 @@ def one(folder: Path) -> None:
     cell_regulation(*files, output)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024**2
     found = anndata.read_h5ad(output, backed="r")
-    print(
-        f"{time.time() - start:.0f} s, {peak:.2f} GiB, {found.X.group['data'].shape[0] / found.n_obs:.0f} values per cell"
-    )
+    values = found.X.group["data"].shape[0] / found.n_obs
+    print(f"{time.time() - start:.0f} s, {peak:.2f} GiB, {values:.0f} values per cell")
 
 
 def main() -> None:

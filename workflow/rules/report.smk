@@ -21,6 +21,7 @@ rule write_report:
         populations="results/analysis/populations.tsv",
         population_cells="results/analysis/population_cells.tsv",
         targets=optional(TARGET_TABLE),
+        links=optional(LINK_TABLE),
         motifs=optional(MOTIF_TABLE),
         sites=optional(SITE_TABLE),
         matrices=CELL_MOTIFS,

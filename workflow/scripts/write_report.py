@@ -14,6 +14,7 @@ with logged(snakemake.log[0]):
         "populations",
         "population_cells",
         "targets",
+        "links",
         "motifs",
         "sites",
     )

@@ -57,7 +57,7 @@ def tf_expression(
     measured = np.isfinite(values).any(axis=1)
     obs = data.obs[measured].reset_index(drop=True)
     values, z = values[measured], data.readable[measured]
-    points = [group for group in obs.groupby(["cell_type", "sample"], observed=True).indices.values()]
+    points = obs.groupby(["cell_type", "sample"], observed=True).indices.values()
     points = [group for group in points if len(group) >= MIN_CELLS]
     rows = []
     for name, cells in obs.groupby("cell_type", observed=True).indices.items():

@@ -1,9 +1,9 @@
 """Links: which TF regulates which gene, per cell type, with evidence.
 
-A link needs three things: the TF is active in the type (:mod:`scbind.analysis.tfactive`), it binds a site (P(bound) of
-the model), and the site regulates the gene (:mod:`scbind.analysis.sitegenes`). The probability of a link is
-P(active) * (1 - prod(1 - P(bound) * P(site regulates gene))), with the product over the sites near the gene. The p-value
-tests association alone: it compares the gene with genes elsewhere, at the same sites.
+A link needs three things: the TF is active in the type (:mod:`scbind.analysis.tfactive`), it binds a site (P(bound)
+of the model), and the site regulates the gene (:mod:`scbind.analysis.sitegenes`). The probability of a link is
+P(active) * (1 - prod(1 - P(bound) * P(site regulates gene))), with the product over the sites near the gene. The
+p-value tests association alone: it compares the gene with genes elsewhere, at the same sites.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import scipy.sparse as sp
 from scipy import stats
 
 from scbind.analysis.linkmodel import false_share, p_values
-from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.targets import potential_weights
+from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.typemeans import TypeMeans
 from scbind.core.files import require, write_table
 from scbind.core.runlog import say
@@ -32,8 +32,8 @@ LISTED = 3  # sites in the table
 ACTIVE = 0.5  # P(active) from which the association of a TF is tested
 BOUND = 0.3  # P(bound) from which a site counts in the test of association
 COLUMNS = [
-    "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value", "p_adjusted",
-    "evidence", "n_sites", "sites", "reliability_level", "reliability_abstained",
+    "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
+    "p_adjusted", "evidence", "n_sites", "sites", "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
 

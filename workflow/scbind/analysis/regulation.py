@@ -38,8 +38,9 @@ def cell_regulation(
     """Write ``results/analysis/regulation/{sample}.h5ad``: cells x links, csr float32.
 
     The value is the sum over the windows near the gene of P(bound) in the cell times the probability that the site
-    regulates the gene, times the probability that the TF is active in the cell. ``var``: ``tf``, ``gene``, ``probability``, ``potential``, ``fdr``, ``sign``, ``interaction``
-    and ``cell_types`` of each link (largest probability of any type). ``obs`` and ``obsm`` are those of the store.
+    regulates the gene, times the probability that the TF is active in the cell. ``var``: ``tf``, ``gene``,
+    ``probability``, ``potential``, ``fdr``, ``sign``, ``interaction`` and ``cell_types`` of each link (largest
+    probability of any type). ``obs`` and ``obsm`` are those of the store.
 
     The store is read in blocks of :data:`scbind.binding.store.CHUNK` cells, and each is written before the next, so
     memory does not depend on the number of cells.

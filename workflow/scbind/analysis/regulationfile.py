@@ -39,7 +39,7 @@ class Regulation:
         )
 
     def targets(self, tf: str, cell: str) -> pd.DataFrame:
-        """Return the genes that a TF regulates in a cell, strongest first: ``COLUMNS``. Links of value 0 are left out."""
+        """Return the genes that a TF regulates in a cell, strongest first: ``COLUMNS``."""
         return self._listed(cell, self._links("tf", tf))
 
     def regulators(self, gene: str, cell: str) -> pd.DataFrame:

@@ -1,8 +1,8 @@
 """Which TFs are active in which cells and cell types.
 
-A model that reads sequence and accessibility predicts binding of a TF at open sites with its motif, even in types that do
-not have the TF. Its predictions then are too high in these types, at every site. Two things tell: the activity of the TF
-over all sites and, where it was measured, the expression of its gene.
+A model that reads sequence and accessibility predicts binding of a TF at open sites with its motif, even in types that
+do not have the TF. Its predictions then are too high in these types, at every site. Two things tell: the activity of
+the TF over all sites and, where it was measured, the expression of its gene.
 """
 
 from __future__ import annotations

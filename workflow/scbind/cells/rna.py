@@ -47,7 +47,8 @@ def sample_rna(rna: str | Path, cells: str | Path, output: str | Path, sample: s
         shown = barcodes[0] if len(barcodes) else "none"
         raise InputError(
             rna,
-            f"none of its {data.n_obs:,} barcodes, such as {listed.iloc[0]}, is a cell of sample {sample}, such as {shown}",
+            f"none of its {data.n_obs:,} barcodes, such as {listed.iloc[0]}, is a cell of sample {sample}, such as "
+            f"{shown}",
             "give the RNA of the same cells; its barcodes must be those of the fragments",
         )
     rows = sp.csr_matrix((np.ones(len(known)), (place[known], known)), shape=(len(obs), data.n_obs))

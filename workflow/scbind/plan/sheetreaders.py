@@ -132,7 +132,7 @@ def _list_in(folder: str, path: str, number: int) -> str:
 
 
 def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
-    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", "condition"}``."""
+    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``."""
     samples: dict[str, dict] = {}
     fragments: dict[str, tuple[str, int]] = {}
     for number, row in read_table(path, "samples"):

@@ -55,7 +55,7 @@ class ReportFiles:
         Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
         (``fragments_needed.tsv``), and, if the truth is known, ``truth_cells`` (``cells.tsv``) and ``truth_types``
         (``types.tsv``). From ``results/analysis``: ``differential``, ``populations``, ``population_cells``,
-        ``targets``, ``motifs``.
+        ``targets``, ``links``, ``motifs``.
     curves
         Name of a model or baseline to its ``curves.npz``.
     training
