@@ -1,9 +1,9 @@
 """How probable it is that a site regulates a gene, from their distance and their association across cells.
 
 Two groups (Efron 2008, Statistical Science 23:1; with a prior that differs between pairs, as in FDR regression, Scott
-et al. 2015, JASA 110:459): the association z of an unrelated pair follows a standard normal distribution, which genes far
-from the site calibrate. That of a regulating pair follows a normal distribution that is estimated from the data. The
-prior falls with distance.
+et al. 2015, JASA 110:459). The association z of an unrelated pair follows a standard normal distribution, which genes
+far from the site calibrate. That of a regulating pair follows a normal distribution that is estimated from the data.
+The prior falls with distance.
 """
 
 from __future__ import annotations
