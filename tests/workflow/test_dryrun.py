@@ -313,11 +313,11 @@ def test_examples_are_all_planned(project):
 
 def test_rna_adds_its_rules(project):
     assert not {"sample_rna", "tf_expression"} & project.jobs().keys()
-    sheet = project.root / "config/demo/samples.tsv"
-    header, row = sheet.read_text().splitlines()[:2]
-    sheet.write_text(f"{header}\trna\n{row}\tmine.h5ad\n")
-    lay(project, {"mine.h5ad": ""})
-    jobs = project.jobs()
+    lay(project, {"mine.h5ad": "", "rna.tsv": ""})
+    path = project.folder / "rna.tsv"
+    row = "demo\tresources/demo/sc/demo.fragments.tsv.gz\tfragments\tmine.h5ad"
+    path.write_text(f"sample\tpath\tformat\trna\n{row}\n")
+    jobs = project.jobs("--configfile", project.edited("sheets.samples", "rna.tsv"))
     assert jobs["sample_rna"] == jobs["tf_expression"] == jobs["site_genes"] == 1
 
 
