@@ -118,7 +118,7 @@ def test_each_public_name_is_one_function():
 @pytest.mark.parametrize(
     ("word", "rooms"),
     [
-        ("targets", {"report"}),  # genes that a TF regulates; what a model learns is a label
+        ("targets", {"analysis", "report"}),  # genes that a TF regulates; what a model learns is a label
         ("references", set()),  # baselines that do not compete are controls
         ("rivals", set()),  # but competitors
         ("read_passing", set()),  # read_passing_cells, read_typed_cells and passing_rows say which

@@ -44,7 +44,7 @@ ENVIRONMENTS = ast.literal_eval(
 # A path that the user, or a rule, gives: a whole row of a sheet, a column or key that names a file, a result.
 PATHS = re.compile(
     r"""results/|resources/|=PLAN\.(?:chip|tracks|samples|sheets)|PLAN\.tracks\[[^]]*\],"""
-    r"""|(?<!bool\(row)\["(?:path|relaxed|labels|barcodes|fasta|exclude|chrom_sizes|mappability|genes|truth)"\]"""
+    r"""|(?<!bool\(row)\["(?:path|relaxed|labels|barcodes|rna|fasta|exclude|chrom_sizes|mappability|genes|truth)"\]"""
 )
 
 
@@ -112,14 +112,14 @@ def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
     """A file with an older time, as mv and rsync leave it, is not newer than the output."""
     of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|truth)"\]'
     of_user += r"|sample_fragments\(|(?:CHIP\b|PLAN\.(?:tracks\[|inputs\())|GIVEN\[wildcards"
-    of_user += r'|PLAN\.samples\[[\w.]+\]\["(?:path|barcodes|labels)"'
+    of_user += r'|PLAN\.samples\[[\w.]+\]\["(?:path|barcodes|labels|rna)"'
     reading = {
         name
         for name, block in RULES.items()
         if re.search(of_user, block.partition("    input:\n")[2].partition("    output:")[0])
     }
     assert reading == {name for name, block in RULES.items() if re.search(r"^        files=", block, re.M)}
-    assert len(reading) == 20
+    assert len(reading) == 23
 
 
 READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"
@@ -334,6 +334,7 @@ MAY_BE_ABSENT |= {
 SECTIONS = {
     "bam_to_fragments": "cells",
     "build_dataset": "dataset",
+    "cell_regulation": "analysis.links",
     "cell_type_tracks": "infer",
     "chromvar_deviations": "evaluate",
     "compare_activity": "evaluate",
@@ -348,7 +349,10 @@ SECTIONS = {
     "prepare_motifs": "motifs",
     "score_types": "evaluate",
     "simulate": "demo",
+    "site_genes": "analysis.targets",
     "simulate_cohort": "demo",
+    "tf_expression": "analysis",
+    "tf_links": "analysis.links",
     "tf_targets": "analysis.targets",
 }
 

@@ -32,6 +32,7 @@ AFTER_BINDING = {
     "abundance",
 }
 AFTER_BINDING |= {"tf_targets", "motif_enrichment", "score_cells", "score_types"}
+AFTER_BINDING |= {"tf_active", "tf_links", "cell_regulation"}
 AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
 AFTER_MODEL = AFTER_WINDOWS | {"variant_effects"}
 AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
@@ -40,6 +41,8 @@ AFTER_TRAINING |= {"evaluate_depth", "merge_depths"}
 RERUN = [  # key, new value, the rules that run again
     ("analysis.targets.top", 50, {"tf_targets"}),
     ("analysis.populations.min_stability", 0.5, {"find_populations", "abundance"}),
+    ("analysis.links.min_potential", 0.2, {"tf_links", "cell_regulation"}),
+    ("analysis.links.cell_links", 100, {"cell_regulation"}),
     ("analysis.motifs.n_sites", 150, {"motif_enrichment"}),
     ("evaluate.max_cells", 50, {"score_cells"}),
     (
@@ -53,7 +56,7 @@ RERUN = [  # key, new value, the rules that run again
     (
         "peaks.consensus_width",
         400,
-        {"consensus_peaks", "annotate_peaks", "peak_matrix", "choose_windows"} | AFTER_WINDOWS,
+        {"consensus_peaks", "annotate_peaks", "peak_matrix", "choose_windows", "site_genes"} | AFTER_WINDOWS,
     ),
     ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
     (

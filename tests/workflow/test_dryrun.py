@@ -80,7 +80,8 @@ def test_activity_alone_leaves_out_what_needs_the_sites(project):
     path = project.edited("infer.store", "activity")
     jobs = project.jobs("--configfile", path)
     assert {"infer_binding", "activity_matrix", "score_types", "write_report"} <= jobs.keys()
-    left = {"merge_shards", "cell_type_tracks", "tf_targets", "motif_enrichment", "score_cells"}
+    left = {"merge_shards", "cell_type_tracks", "tf_targets", "tf_links", "cell_regulation", "score_cells"}
+    left |= {"motif_enrichment", "site_genes"}
     assert not left & jobs.keys()
     assert not left & project.jobs("infer", "--configfile", path).keys()
 
@@ -310,12 +311,22 @@ def test_examples_are_all_planned(project):
     }
 
 
+def test_rna_adds_its_rules(project):
+    assert not {"sample_rna", "tf_expression"} & project.jobs().keys()
+    lay(project, {"mine.h5ad": "", "rna.tsv": ""})
+    path = project.folder / "rna.tsv"
+    row = "demo\tresources/demo/sc/demo.fragments.tsv.gz\tfragments\tmine.h5ad"
+    path.write_text(f"sample\tpath\tformat\trna\n{row}\n")
+    jobs = project.jobs("--configfile", project.edited("sheets.samples", "rna.tsv"))
+    assert jobs["sample_rna"] == jobs["tf_expression"] == jobs["site_genes"] == 1
+
+
 def test_absent_inputs_switch_features_off(project):
     first = project.edited("evaluate.truth", None)
     assert not {"score_cells", "score_types"} & project.jobs("--configfile", first).keys()
     second = project.edited("genome.genes", None)
     jobs = project.jobs("--configfile", second)
-    assert "tf_targets" not in jobs and "score_cells" in jobs
+    assert not {"tf_targets", "tf_links", "site_genes"} & jobs.keys() and "score_cells" in jobs
     assert "prepare_mappability" not in jobs
 
 

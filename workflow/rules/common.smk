@@ -92,6 +92,10 @@ ORACLE = [registry.ORACLE] if SETTINGS["evaluate"]["truth"] and HAS_DATASET else
 # Published figures that metrics and report show beside those of this run.
 PUBLISHED = [SETTINGS["evaluate"]["published"]] if SETTINGS["evaluate"]["published"] and HAS_DATASET else []
 TARGET_TABLE = "results/analysis/tf_targets.tsv" if SETTINGS["genome"]["genes"] and KEEP_SITES else None
+# Samples with RNA of the same cells; without any, no rule about RNA runs.
+RNA_SAMPLES = [name for name in PLAN.binding_samples if PLAN.samples[name]["rna"]]
+EXPRESSION_TABLE = "results/analysis/tf_expression.tsv" if RNA_SAMPLES else None
+LINK_TABLE = "results/analysis/links.tsv" if TARGET_TABLE else None
 PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] else None
 # chromVAR on the same cells, if evaluate.chromvar asks for it.
 ACTIVITY_TABLE = "results/evaluation/activity.tsv" if SETTINGS["evaluate"]["chromvar"] else None
@@ -250,6 +254,11 @@ def type_facts(wildcards):
 def binding_stores():
     """Return the binding store of each sample, or nothing if only TF activity is kept."""
     return per_sample("results/binding/{sample}.zarr", PLAN.binding_samples if KEEP_SITES else [])
+
+
+def regulation():
+    """Return the file of links per cell of each sample, or nothing if there are no links."""
+    return per_sample("results/analysis/regulation/{sample}.h5ad", PLAN.binding_samples if LINK_TABLE else [])
 
 
 def type_tracks():

@@ -24,6 +24,7 @@ rule write_report:
         population_cells="results/analysis/population_cells.tsv",
         abundance="results/analysis/abundance.tsv",
         targets=optional(TARGET_TABLE),
+        links=optional(LINK_TABLE),
         motifs=optional(MOTIF_TABLE),
         sites=optional(SITE_TABLE),
         variants=optional(STRONGEST_TABLE),

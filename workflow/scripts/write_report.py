@@ -16,6 +16,7 @@ with logged(snakemake.log[0]):
         "population_cells",
         "abundance",
         "targets",
+        "links",
         "motifs",
         "sites",
         "variants",

@@ -34,7 +34,7 @@ class Plan:
     chip
         One ``{"cell_line", "tf", "path", "relaxed", "source"}`` per experiment.
     samples
-        Sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "donor", "condition"}``.
+        Sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", "condition"}``.
     sheets
         Name -> path of each sheet in use.
     notes
@@ -103,7 +103,7 @@ class Plan:
         """Every input file, sorted."""
         paths = [t["path"] for rows in self.tracks.values() for t in rows]
         paths += [row[key] for row in self.chip for key in ("path", "relaxed")]
-        paths += [row[key] for row in self.samples.values() for key in ("path", "barcodes", "labels")]
+        paths += [row[key] for row in self.samples.values() for key in ("path", "barcodes", "labels", "rna")]
         paths += self.given.values()
         paths += [self.config[section][key] for section, key, _ in CONFIG_PATHS]
         return sorted({path for path in paths if path})

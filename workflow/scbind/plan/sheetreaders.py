@@ -132,7 +132,7 @@ def _list_in(folder: str, path: str, number: int) -> str:
 
 
 def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
-    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "donor", "condition"}``."""
+    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``."""
     samples: dict[str, dict] = {}
     fragments: dict[str, tuple[str, int]] = {}
     for number, row in read_table(path, "samples"):
@@ -145,7 +145,7 @@ def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
             column: resolve(row[column], path, f"line {number}, column {column}", column == "barcodes")
             if row[column]
             else None
-            for column in ("path", "barcodes", "labels")
+            for column in ("path", "barcodes", "labels", "rna")
         }
         if os.path.isdir(files["barcodes"] or ""):
             files["barcodes"] = _list_in(files["barcodes"], path, number)

@@ -16,7 +16,7 @@ COLUMNS = {  # sheet -> (required columns, optional columns)
     "chip": (("cell_line", "tf", "path"), ("relaxed", "motif", "source")),
     "samples": (
         ("sample", "path", "format"),
-        ("group", "binding", "barcodes", "labels", "donor", "condition", "note"),
+        ("group", "binding", "barcodes", "labels", "rna", "donor", "condition", "note"),
     ),
 }
 

@@ -58,8 +58,8 @@ class ReportFiles:
         Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
         (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), and, if the truth is known, ``truth_cells``
         (``cells.tsv``) and ``truth_types`` (``types.tsv``). From ``results/analysis``: ``differential``,
-        ``populations``, ``population_cells``, ``abundance``, ``targets``, ``motifs``, ``sites`` (``best_sites.tsv``),
-        ``variants`` (``variants_strongest.tsv``), ``explain``.
+        ``populations``, ``population_cells``, ``abundance``, ``targets``, ``links``, ``motifs``, ``sites``
+        (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``.
     curves
         Name of a model or baseline to its ``curves.npz``.
     training

@@ -31,6 +31,7 @@ from scbind.report.variants import explained, variants
 
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = ROWS
+SHOWN_FDR, SHOWN_LINKS = 0.1, 500
 Z = (
     "z is the predicted binding of a TF in a cell, relative to cells of similar depth and to windows of similar GC "
     "content and accessibility. 0 is the average cell of that depth. Compare z between cells and cell types for one "
@@ -299,6 +300,34 @@ def targets(inputs: Inputs) -> Section | None:
     return section
 
 
+def links(inputs: Inputs) -> Section | None:
+    """Return the section with the most probable links of TFs and genes, and their evidence."""
+    table = inputs.tables.get("links")
+    if table is None or table.empty:
+        return None
+    section = Section("links", "Links with evidence")
+    section.text = [
+        "The probability of a link comes from the activity of the TF in the cell type, its predicted binding near the "
+        "gene, and the association of these sites with the gene across cells of the same type and sample. The p-value "
+        "is that of the association alone.",
+    ]
+    table, left_out = trusted(table)
+    if left_out:
+        section.text.append(left_out)
+    table = table[table["fdr"] <= SHOWN_FDR]
+    if table.empty:
+        section.text.append(f"No link has a false discovery rate up to {SHOWN_FDR}.")
+        return section
+    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable").head(SHOWN_LINKS)
+    columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "tf_active", "association", "p_value"]
+    columns += ["evidence", "n_sites", "sites"]
+    columns += [name for name in MARKS[:1] if name in table]
+    note = f"The most probable links, at most {SHOWN_LINKS}. {_file('links.tsv')}"
+    shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))
+    section.tables = [html_table("Links and their evidence", shown, note, "links")]
+    return section
+
+
 def motifs(inputs: Inputs) -> Section | None:
     """Return the section with the motifs in the predicted sites."""
     table = inputs.tables.get("motifs")
@@ -376,6 +405,7 @@ PARTS = (
             differential,
             populations,
             targets,
+            links,
             motifs,
             variants,
             explained,

@@ -1,0 +1,250 @@
+"""Links of TFs and genes: association within types, its null, probabilities, tables, and links per cell."""
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+import scbind
+import scipy.sparse as sp
+from scbind.analysis.covary import Counts, Covariation, residuals
+from scbind.analysis.linkmodel import PROMOTER, p_values, posterior, shares
+from scbind.analysis.links import COLUMNS, SiteGenes, tf_links
+from scbind.analysis.regulation import cell_regulation
+from scbind.analysis.sitegenes import site_genes
+from scbind.analysis.tfactive import active_in_types, tf_active
+from scbind.binding.store import FORMAT
+from scbind.core.errors import InputError
+from scipy import stats
+
+N_GENES, SPACING, MB = 60, 30_000, 2_000_000
+
+
+def write_windows(path, chrom, start):
+    n = len(chrom)
+    np.savez(
+        path,
+        chrom=np.array(chrom, dtype=np.int16),
+        start=np.array(start, dtype=np.int32),
+        peak=np.arange(n, dtype=np.int32),
+        gc=np.full(n, 0.5, dtype=np.float32),
+        window=200,
+        context=1000,
+    )
+
+
+def write_sample(folder, name, layers, types, listed=None, depth=1.0, known="{}"):
+    """A binding store with ``layers`` (TF -> uint8 codes) and its table of cells."""
+    n_cells, n_windows = next(iter(layers.values())).shape
+    obs = pd.DataFrame({"cell_type": types, "pass": True}, index=[f"c{i}" for i in range(n_cells)])
+    obs["cell_type"], obs["borrowed_depth"] = obs["cell_type"].astype("category"), depth
+    var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
+    uns = {
+        "format": FORMAT, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}",
+        "reliability": known,
+        "tfs": np.array(list(layers), dtype=object),
+    }  # fmt: skip
+    matrices = {tf: np.asarray(codes, dtype=np.uint8) for tf, codes in layers.items()}
+    anndata.AnnData(obs=obs, var=var, uns=uns, layers=matrices).write_zarr(folder / f"{name}.zarr")
+    known = obs if listed is None else obs.iloc[:listed]
+    anndata.AnnData(obs=known[::-1]).write_h5ad(folder / f"{name}.cells.h5ad")
+    return folder / f"{name}.zarr", folder / f"{name}.cells.h5ad"
+
+
+def test_association_is_within_types_only():
+    """Site 0 makes gene 0 more active in each cell; site 1 and gene 1 only differ between types."""
+    rng = np.random.default_rng(0)
+    kind = np.repeat([0, 1], 400)
+    is_open = rng.random(800) < 0.5
+    sites = np.stack(
+        [rng.poisson(0.3 + 2 * is_open), rng.poisson(0.5 + 4 * kind), rng.poisson(60, 800)], axis=1
+    )
+    genes = np.stack([rng.poisson(1 + 3 * is_open), rng.poisson(1 + 8 * kind), rng.poisson(60, 800)], axis=1)
+    every = np.array([0, 1, 2])
+    found = Covariation(every, every, every, 3, 3)
+    found.add(Counts(sp.csr_matrix(sites * 1.0), sp.csr_matrix(genes * 1.0), kind))
+    assert found.pairs()[0] > 8 and abs(found.pairs()[1]) < 3
+    assert found.null()[0, 0] == pytest.approx(found.pairs()[0], rel=1e-4)
+    alone = Covariation(every, every, every, 3, 3)
+    alone.add(Counts(sp.csr_matrix(sites * 1.0), sp.csr_matrix(genes * 1.0), kind * 0))
+    assert alone.pairs()[1] > 8  # without types, they would be the strongest pair
+
+
+def test_samples_add_up_and_small_strata_are_left_out():
+    rng = np.random.default_rng(1)
+    counts = [sp.csr_matrix(rng.poisson(1.0, (50, 4)) * 1.0) for _ in range(4)]
+    every = np.arange(4)
+    found = Covariation(every, every, every[:0], 4, 4)
+    found.add(Counts(counts[0], counts[1], np.zeros(50, int)))
+    first = found.pairs().copy()
+    found.add(Counts(counts[2], counts[3], np.full(50, -1)))
+    found.add(Counts(counts[2][:5], counts[3][:5], np.zeros(5, int)))
+    assert (found.pairs() == first).all() and found.n_cells == 50
+
+
+def test_residuals_have_no_mean_within_a_stratum():
+    counts = np.random.default_rng(2).poisson(3.0, (60, 2)).astype(float)
+    stratum = np.repeat([0, 1], 30)
+    found = residuals(counts, np.ones(60), stratum)
+    assert np.allclose(found[:30].mean(axis=0), 0) and found.std() == pytest.approx(1, abs=0.2)
+
+
+def test_p_values_are_uniform_without_links():
+    rng = np.random.default_rng(3)
+    scale = rng.uniform(1, 5, 500)[:, None]
+    values = scale * rng.normal(2, 1, (500, 101))
+    assert stats.kstest(p_values(values[:, 0], values[:, 1:]), "uniform").pvalue > 0.01
+    assert p_values(values[:, 1:].mean(axis=1) + 8 * scale[:, 0], values[:, 1:]).max() < 0.001
+
+
+def test_probabilities_hold_without_and_with_evidence():
+    rng = np.random.default_rng(4)
+    share = shares(np.full(3000, 0.7), np.arange(3000) // 3, 1000)
+    assert share == pytest.approx(1 / 3)
+    linked = rng.random(3000) < 0.2
+    found, _ = posterior(np.where(linked, rng.normal(3, 1.5, 3000), rng.normal(0, 1, 3000)), share)
+    for low, high in ((0.1, 0.4), (0.4, 0.7), (0.9, 1.0)):
+        here = (found > low) & (found <= high)
+        assert linked[here].mean() == pytest.approx(found[here].mean(), abs=0.12)
+    unknown, _ = posterior(np.full(3000, np.nan), share)
+    assert unknown == pytest.approx(0.5 / 3)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Genes every 30 kb. The site 10 kb beside gene i regulates gene i (even i), or gene i + 1 (odd i)."""
+    path, rng = tmp_path_factory.mktemp("links"), np.random.default_rng(5)
+    tss = 50_000 + SPACING * np.arange(N_GENES)
+    (path / "chrom.sizes").write_text(f"chr1\t{MB}\n")
+    (path / "genes.bed").write_text("".join(f"chr1\t{x}\t{x + 100}\tG{i}\t0\t+\n" for i, x in enumerate(tss)))
+    centre = np.sort(np.concatenate([tss, tss + 10_000]))
+    var = pd.DataFrame({"chrom": pd.Categorical(["chr1"] * len(centre)), "start": centre - 250})
+    var["end"] = centre + 251
+    var.index = [f"chr1:{s}-{e}" for s, e in zip(var["start"], var["end"], strict=True)]
+    n = 600
+    types = np.repeat(["a", "b"], n // 2)
+    is_open = rng.random((n, N_GENES)) < 0.5
+    counts = np.zeros((n, len(centre)))
+    counts[:, 0::2], counts[:, 1::2] = rng.poisson(1, (n, N_GENES)), rng.poisson(0.1 + 2 * is_open)
+    target = np.arange(N_GENES) + np.arange(N_GENES) % 2
+    rate = np.ones((n, N_GENES + 1))
+    for site in range(N_GENES):
+        rate[:, target[site]] *= np.where(is_open[:, site], 3, 1)
+    rna = rng.poisson(3 * rate[:, :N_GENES])
+    obs = pd.DataFrame({"cell_type": types, "pass": True, "n_molecules": rna.sum(axis=1)})
+    obs.index = [f"c{i}" for i in range(n)]
+    (path / "s").mkdir()
+    anndata.AnnData(sp.csr_matrix(counts), obs=obs, var=var).write_h5ad(path / "s/peaks.h5ad")
+    expression = anndata.AnnData(sp.csr_matrix(rna), obs=obs)
+    expression.var_names = [f"G{i}" for i in range(N_GENES)]
+    expression.write_h5ad(path / "s/rna.h5ad")
+    write_windows(path / "windows.npz", [0] * len(centre), centre - 100)
+    codes = np.zeros((n, len(centre)), dtype=np.uint8)
+    codes[:, 1::4] = np.where(
+        is_open[:, 0::2], 250, 0
+    )  # TF A binds the sites of even genes where they are open
+    other = np.where(rng.random(codes.shape) < 0.5, 250, 0).astype(np.uint8)
+    write_sample(path, "s", {"A": codes, "B": other}, types, known="{}")
+    z = np.zeros((n, 2))
+    z[:, 1] = np.where(types == "a", 8, -8) + rng.normal(0, 1, n)
+    activity = anndata.AnnData(z, obs=obs, layers={"mean_binding": z * 0})
+    activity.var_names = ["A", "B"]
+    activity.write_h5ad(path / "activity.h5ad")
+    site_genes(
+        [path / "s/peaks.h5ad"], [path / "s/rna.h5ad"], path / "genes.bed", path / "chrom.sizes",
+        path / "sites.tsv", path / "sites.npz",
+    )  # fmt: skip
+    tf_active([path / "activity.h5ad"], None, path / "active.h5ad")
+    tf_links(
+        [path / "s.zarr"], [path / "s.cells.h5ad"], path / "windows.npz", path / "genes.bed",
+        path / "chrom.sizes", path / "sites.npz", path / "active.h5ad", path / "links.tsv", path / "network.tsv",
+        half_decay=10_000, max_distance=100_000,
+    )  # fmt: skip
+    cell_regulation(
+        path / "s.zarr", path / "windows.npz", path / "sites.npz", path / "links.tsv", path / "active.h5ad",
+        path / "cells.h5ad", max_fdr=0.9,
+    )  # fmt: skip
+    return path
+
+
+def test_the_gene_that_follows_the_site_gets_it_and_not_the_nearest(folder):
+    table = pd.read_csv(folder / "sites.tsv", sep="\t").set_index(["start", "gene"])
+    for i in range(1, N_GENES - 1, 2):  # 10 kb from gene i, 20 kb from gene i + 1
+        start = 50_000 + SPACING * i + 10_000 - 250
+        assert table.loc[(start, f"G{i + 1}"), "probability"] > 0.8
+        assert table.loc[(start, f"G{i}"), "probability"] < 0.3
+    promoters = table[table["place"] == "promoter"]
+    assert (promoters["probability"] == PROMOTER).all() and len(promoters) == N_GENES
+
+
+def test_without_rna_a_promoter_is_not_held_against_itself(folder, tmp_path):
+    site_genes(
+        [folder / "s/peaks.h5ad"], [], folder / "genes.bed", folder / "chrom.sizes", tmp_path / "t.tsv",
+        tmp_path / "t.npz",
+    )  # fmt: skip
+    table = pd.read_csv(tmp_path / "t.tsv", sep="\t")
+    assert table.loc[table["place"] == "promoter", "z"].isna().all() and table["z"].notna().any()
+
+
+def test_links_have_evidence_sign_and_sites(folder):
+    table = pd.read_csv(folder / "links.tsv", sep="\t")
+    assert table.columns.tolist() == COLUMNS and set(table["evidence"]) == {"rna"}
+    best = table[(table["cell_type"] == "a") & (table["tf"] == "A")].set_index("gene")
+    even = best.loc[[f"G{i}" for i in range(2, N_GENES, 2)]]
+    odd = best.reindex([f"G{i}" for i in range(1, N_GENES, 2)])
+    assert even["probability"].min() > odd["probability"].max()
+    assert (even["p_value"] < 0.05).mean() > 0.9 and (odd["p_value"].dropna() < 0.05).mean() < 0.2
+    assert (even["sign"] == 1).all() and "chr1:119750-120251" in even.loc["G2", "sites"]
+    assert (np.diff(best["probability"]) <= 0).all()
+
+
+def test_a_tf_that_is_not_active_in_a_type_has_no_links_there(folder):
+    weights = active_in_types(folder / "active.h5ad", ["a", "b"], ["A", "B"])
+    assert weights["A"].tolist() == [1, 1] and weights.loc["a", "B"] > 0.99 and weights.loc["b", "B"] < 0.01
+    table = pd.read_csv(folder / "links.tsv", sep="\t").groupby(["tf", "cell_type"])["probability"].max()
+    assert table["B", "a"] > 0.3 and table["B", "b"] < 0.01
+
+
+def test_the_network_lists_each_pair_once(folder):
+    edges = pd.read_csv(folder / "network.tsv", sep="\t")
+    assert edges.columns.tolist()[:3] == ["source", "target", "weight"]
+    assert not edges.duplicated(["source", "target"]).any()
+
+
+def test_links_per_cell_are_the_sum_over_sites(folder):
+    data = anndata.read_h5ad(folder / "cells.h5ad")
+    found, binding = SiteGenes.load(folder / "sites.npz"), scbind.open_binding(folder / "s.zarr")
+    bound = binding[:, :, "A"].toarray()
+    mine = found.gene == list(found.genes).index("G2")
+    weight = np.zeros(bound.shape[1])
+    weight[found.site[mine]] = np.where(found.probability[mine] >= 0.01, found.probability[mine], 0)
+    wanted = bound @ weight
+    assert data[:, "A:G2"].X.toarray().ravel() == pytest.approx(np.where(wanted < 0.01, 0, wanted), rel=1e-4)
+    assert data.X.dtype == np.float32 and data.obs["cell_type"].tolist() == ["a"] * 300 + ["b"] * 300
+
+
+def test_questions_have_answers_of_one_line(folder):
+    links = scbind.open_regulation(folder / "cells.h5ad")
+    values = links.cells("A", "G2")
+    assert values.is_monotonic_decreasing and values.iloc[0] > 0.5 and values.iloc[-1] < 0.2
+    best = values.index[0]
+    targets = links.targets("A", best)
+    assert "G2" in set(targets["gene"]) and set(targets["tf"]) == {"A"}
+    assert targets["value"].is_monotonic_decreasing
+    assert "A" in set(links.regulators("G2", best)["tf"])
+    with pytest.raises(InputError, match="no link of the tf 'GATA9'"):
+        links.targets("GATA9", best)
+    with pytest.raises(InputError, match="has no cell 'x'"):
+        links.targets("A", "x")
+    with pytest.raises(InputError, match="no such file"):
+        scbind.open_regulation(folder / "absent.h5ad")
+
+
+def test_samples_with_other_peaks_are_refused(folder, tmp_path):
+    data = anndata.read_h5ad(folder / "s/peaks.h5ad")[:, :20]
+    (tmp_path / "t").mkdir()
+    data.write_h5ad(tmp_path / "t/peaks.h5ad")
+    with pytest.raises(InputError, match="its peaks differ"):
+        site_genes(
+            [folder / "s/peaks.h5ad", tmp_path / "t/peaks.h5ad"], [], folder / "genes.bed",
+            folder / "chrom.sizes", tmp_path / "t.tsv", tmp_path / "t.npz",
+        )  # fmt: skip

@@ -1,0 +1,109 @@
+"""Expression of each TF beside its activity, where RNA was measured in the same cells."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scipy import stats
+
+from scbind.analysis.activitytable import read_activity
+from scbind.core.errors import InputError
+from scbind.core.files import write_table
+from scbind.core.runlog import say
+from scbind.formats.celltable import read_whole
+
+PER = 10_000  # molecules: expression is given per 10,000 molecules of the cell
+MIN_CELLS = 10  # of a type in a sample, for a point of the correlation
+MIN_POINTS = 5
+COLUMNS = [
+    "cell_type", "tf", "n_cells", "mean_activity", "mean_expression", "fraction_expressing", "correlation",
+    "correlation_p", "n_groups",
+]  # fmt: skip
+
+
+def tf_expression(
+    activity: Sequence[str | Path], rna: Sequence[str | Path], output: str | Path, min_cells: int = 20
+) -> None:
+    """Write mean activity and expression of every TF in every type, and their correlation.
+
+    Parameters
+    ----------
+    activity, rna
+        ``results/activity/{sample}.h5ad`` and ``results/cells/{sample}/rna.h5ad`` of the samples with RNA, in the same
+        order.
+    output
+        The table; columns in ``docs/reference/outputs.md``.
+    min_cells
+        Types with fewer cells with RNA are left out.
+
+    Raises
+    ------
+    InputError
+        If the cells of a pair of files differ.
+    """
+    data = read_activity(list(activity))
+    expression = pd.concat([_expression(path, data.tfs) for path in rna], keys=range(len(rna)))
+    expression.index = expression.index.droplevel(0)
+    place = expression.index.get_indexer(data.obs["cell"])
+    if (place < 0).any() or expression.index.duplicated().any():
+        raise InputError(
+            rna[0], "its cells differ from those of the activity", "run the rule sample_rna again"
+        )
+    values = expression.to_numpy()[place]
+    measured = np.isfinite(values).any(axis=1)
+    obs = data.obs[measured].reset_index(drop=True)
+    values, z = values[measured], data.readable[measured]
+    points = obs.groupby(["cell_type", "sample"], observed=True).indices.values()
+    points = [group for group in points if len(group) >= MIN_CELLS]
+    rows = []
+    for name, cells in obs.groupby("cell_type", observed=True).indices.items():
+        if len(cells) < min_cells:
+            continue
+        for column, tf in enumerate(data.tfs):
+            here = values[cells, column]
+            known = np.isfinite(z[cells, column])
+            rows.append(
+                {
+                    "cell_type": name, "tf": tf, "n_cells": len(cells),
+                    "mean_activity": z[cells, column][known].mean() if known.any() else np.nan,
+                    "mean_expression": here.mean(), "fraction_expressing": (here > 0).mean(),
+                }
+            )  # fmt: skip
+    table = pd.DataFrame(rows, columns=COLUMNS[:6]).merge(_correlations(data.tfs, values, z, points), on="tf")
+    absent = [tf for tf, column in zip(data.tfs, values.T, strict=True) if np.isnan(column).all()]
+    if absent:
+        say(f"TFs without a gene of their name in the RNA: {', '.join(absent)}")
+    table.loc[table["tf"].isin(absent), "fraction_expressing"] = np.nan
+    write_table(output, table.sort_values(["cell_type", "tf"], kind="stable")[COLUMNS])
+
+
+def _expression(path, tfs: list[str]) -> pd.DataFrame:
+    """Return molecules per ``PER`` of each TF: float64 (cells, TFs); NaN for cells without RNA, and TFs not in it."""
+    data = read_whole(path, "the RNA counts")
+    place = data.var_names.get_indexer(tfs)
+    counts = sp.csr_matrix(data.X)[:, np.maximum(place, 0)].toarray().astype(float)
+    total = data.obs["n_molecules"].to_numpy(dtype=float)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        values = np.where(total[:, None] > 0, PER * counts / total[:, None], np.nan)
+    values[:, place < 0] = np.nan
+    return pd.DataFrame(values, index=data.obs_names, columns=tfs)
+
+
+def _correlations(
+    tfs: list[str], values: np.ndarray, z: np.ndarray, points: list[np.ndarray]
+) -> pd.DataFrame:
+    """Return Spearman's correlation of the means of each type in each sample, one row per TF."""
+    rows = []
+    for column, tf in enumerate(tfs):
+        pairs = np.array([[np.nanmean(v[g, column]) if np.isfinite(v[g, column]).any() else np.nan
+                           for v in (values, z)] for g in points]).reshape(-1, 2)  # fmt: skip
+        pairs = pairs[np.isfinite(pairs).all(axis=1)]
+        rho = p = np.nan
+        if len(pairs) >= MIN_POINTS and (np.ptp(pairs, axis=0) > 0).all():
+            rho, p = stats.spearmanr(pairs[:, 0], pairs[:, 1])
+        rows.append({"tf": tf, "correlation": rho, "correlation_p": p, "n_groups": len(pairs)})
+    return pd.DataFrame(rows)

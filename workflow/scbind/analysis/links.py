@@ -1,0 +1,263 @@
+"""Links: which TF regulates which gene, per cell type, with evidence.
+
+A link needs three things: the TF is active in the type (:mod:`scbind.analysis.tfactive`), it binds a site (P(bound)
+of the model), and the site regulates the gene (:mod:`scbind.analysis.sitegenes`). The probability of a link is
+P(active) * (1 - prod(1 - P(bound) * P(site regulates gene))), with the product over the sites near the gene. The
+p-value tests association alone: it compares the gene with genes elsewhere, at the same sites.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scipy import stats
+
+from scbind.analysis.linkmodel import false_share, p_values
+from scbind.analysis.targets import potential_weights
+from scbind.analysis.tfactive import active_in_types
+from scbind.analysis.typemeans import TypeMeans
+from scbind.core.files import require, write_table
+from scbind.core.runlog import say
+from scbind.formats.genes import read_tss
+from scbind.formats.genome import ChromSizes
+from scbind.models.abstention import marks
+
+CARRIES = 0.05  # a site carries a link if it alone would give it at least this probability
+LISTED = 3  # sites in the table
+ACTIVE = 0.5  # P(active) from which the association of a TF is tested
+BOUND = 0.3  # P(bound) from which a site counts in the test of association
+COLUMNS = [
+    "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
+    "p_adjusted", "evidence", "n_sites", "sites", "reliability_level", "reliability_abstained",
+]  # fmt: skip
+EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
+
+
+@dataclass(frozen=True)
+class SiteGenes:
+    """The arrays of :func:`scbind.analysis.sitegenes.site_genes`; see there.
+
+    Attributes
+    ----------
+    site, gene, weight, z, association, probability
+        Per pair of site and gene, sorted by gene.
+    genes, sites, chrom, tss
+        Names of genes and of sites; of the chromosome, and first start site, of each gene.
+    null, panel
+        float32 (sites, panel): calibrated z of genes elsewhere, 0 where the gene is near; int64 (panel,): these genes.
+    evidence
+        ``rna`` or ``accessibility``.
+    """
+
+    site: np.ndarray
+    gene: np.ndarray
+    weight: np.ndarray
+    z: np.ndarray
+    association: np.ndarray
+    probability: np.ndarray
+    genes: np.ndarray
+    sites: np.ndarray
+    chrom: np.ndarray
+    tss: np.ndarray
+    null: np.ndarray
+    panel: np.ndarray
+    evidence: str
+
+    @classmethod
+    def load(cls, path: str | Path) -> SiteGenes:
+        """Read ``site_genes.npz``. Raises :class:`InputError` if it is missing."""
+        with np.load(require(path, "run the rule site_genes first")) as npz:
+            arrays = {name: npz[name] for name in cls.__dataclass_fields__}
+        arrays["null"] = np.nan_to_num(arrays["null"].astype(np.float32))
+        names = {name: arrays[name].astype(object) for name in ("genes", "sites")}
+        return cls(**arrays | names | {"evidence": str(arrays["evidence"])})
+
+    def near_panel(self, reach: int) -> np.ndarray:
+        """Whether a gene of the panel is within ``reach`` bp of each gene: bool (genes, panel)."""
+        chrom, tss = self.chrom[self.panel], self.tss[self.panel]
+        return (self.chrom[:, None] == chrom) & (np.abs(self.tss[:, None] - tss) <= reach)
+
+    def link_probability(self, binding: np.ndarray) -> np.ndarray:
+        """Return the probability that a TF regulates each gene: float64 (genes,). ``binding``: float (sites,)."""
+        missing = np.log1p(-np.minimum(binding[self.site] * self.probability, 1 - 1e-9))
+        return -np.expm1(np.bincount(self.gene, missing, minlength=len(self.genes)))
+
+    def tested(self, binding: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, ...]:
+        """Return statistic, p-value and mean association of the genes ``chosen``: each float64 (chosen,).
+
+        The statistic is the sum of z over the sites, weighted by binding and distance, over its standard deviation.
+        Only sites with P(bound) of at least :data:`BOUND` count. ``near`` is :meth:`near_panel`. NaN for genes without
+        such a site that has an association.
+        """
+        known = np.flatnonzero(self._testable & (binding[self.site] >= BOUND))
+        data = binding[self.site[known]] * self.weight[known]
+        shape = (len(self.genes), len(binding))
+        weights = sp.csr_matrix((data, (self.gene[known], self.site[known])), shape=shape)[chosen]
+        spread = np.sqrt(np.asarray(weights.multiply(weights).sum(axis=1)).ravel())
+        total = np.asarray(weights.sum(axis=1)).ravel()
+        sums = [
+            np.bincount(self.gene[known], data * values[known], minlength=len(self.genes))[chosen]
+            for values in (self.z, self.association)
+        ]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            null = np.asarray(weights @ self.null) / spread[:, None]
+            null[near[chosen]] = np.nan
+            statistic, association = sums[0] / spread, sums[1] / total
+        return statistic, p_values(statistic, null), association
+
+    @cached_property
+    def _testable(self) -> np.ndarray:
+        return np.isfinite(self.z)
+
+
+def tf_links(
+    zarrs: list[str | Path],
+    cells: list[str | Path],
+    windows: str | Path,
+    genes: str | Path,
+    sizes: str | Path,
+    arrays: str | Path,
+    active: str | Path,
+    links: str | Path,
+    network: str | Path,
+    *,
+    half_decay: float,
+    max_distance: int,
+    min_potential: float = 0.1,
+    max_fdr: float = 0.1,
+    top: int = 1000,
+    min_cells: int = 20,
+) -> None:
+    """Write ``links.tsv`` (columns in ``docs/reference/outputs.md``) and ``network.tsv``.
+
+    Parameters
+    ----------
+    zarrs, cells, windows, genes, sizes, half_decay, max_distance, min_cells
+        As in :func:`scbind.analysis.targets.tf_targets`.
+    arrays
+        ``site_genes.npz`` of the same peaks, genes and distances.
+    active
+        ``tf_active.h5ad`` of :func:`scbind.analysis.tfactive.tf_active`.
+    links
+        All links, of each type and TF the ``top`` most probable. False discovery rates cover all candidates of a type.
+    network
+        Links with a false discovery rate up to ``max_fdr`` in any type: ``source, target, weight`` as decoupler reads
+        them, and further columns for Cytoscape.
+    min_potential
+        Genes with a smaller regulatory potential are no candidates.
+
+    Raises
+    ------
+    InputError
+        As :func:`scbind.analysis.typemeans.TypeMeans.open`, or if ``arrays`` is missing.
+    """
+    known = ChromSizes.read(sizes)
+    tss = read_tss(genes, known)
+    means = TypeMeans.open(zarrs, cells, windows, min_cells, "links")
+    found = SiteGenes.load(arrays)
+    centre = means.windows.start.astype(np.int64) + means.windows.window // 2
+    weight, _ = potential_weights(means.windows.chrom, centre, tss, half_decay, max_distance)
+    of_gene = pd.Index(found.genes).get_indexer(tss["gene"])
+    near = found.near_panel(2 * max_distance)
+    weights = active_in_types(active, means.types, means.tfs)
+    rows = []
+    for tf, binding in means:
+        bound = site_binding(binding, means.windows.peak, len(found.null))
+        potential = _largest(np.nan_to_num(binding) @ weight, of_gene, len(found.genes))
+        for number in np.flatnonzero(~np.isnan(binding).any(axis=1)):
+            chosen = np.flatnonzero(potential[number] >= min_potential)
+            name = means.types[number]
+            part = _candidates(found, bound[number], chosen, near, weights.at[name, tf])
+            part = part.assign(cell_type=name, tf=tf)
+            part["potential"] = potential[number][chosen]
+            rows.append(part)
+    table = _ranked(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS), top)
+    table = table.join(marks(means.stores[0].reliability, means.tfs), on="tf")
+    table["evidence"] = found.evidence
+    write_table(links, table.reindex(columns=COLUMNS))
+    edges = _network(table[table["fdr"] <= max_fdr])
+    write_table(network, edges)
+    say(
+        f"links: {len(table):,} rows; {len(edges):,} pairs of TF and gene at a false discovery rate of {max_fdr}"
+    )
+
+
+def site_binding(binding: np.ndarray, peak: np.ndarray, n_sites: int) -> np.ndarray:
+    """Return the largest value of the windows of each site, 0 without windows: float (types, sites).
+
+    ``binding`` is float (types, windows); ``peak``, int (windows,), is the site of each window.
+    """
+    found = np.zeros((len(binding), n_sites), dtype=np.float64)
+    for row, values in zip(found, np.nan_to_num(binding), strict=True):
+        np.maximum.at(row, peak, values)
+    return found
+
+
+def _largest(potential: np.ndarray, of_gene: np.ndarray, n_genes: int) -> np.ndarray:
+    """Return the largest potential of the start sites of each gene: float (types, genes)."""
+    found = np.zeros((len(potential), n_genes))
+    for row, values in zip(found, potential, strict=True):
+        np.maximum.at(row, of_gene, values)
+    return found
+
+
+def _candidates(
+    found: SiteGenes, binding: np.ndarray, chosen: np.ndarray, near: np.ndarray, active: float
+) -> pd.DataFrame:
+    """Return the links of one TF in one type to the genes ``chosen``. A TF that is not active has no tests."""
+    table = pd.DataFrame({"gene": found.genes[chosen], "tf_active": active})
+    table["probability"] = active * found.link_probability(binding)[chosen]
+    tested = np.full((3, len(chosen)), np.nan)
+    if active >= ACTIVE:
+        tested = found.tested(binding, chosen, near)
+    table["p_value"], table["association"] = tested[1], tested[2]
+    carried = binding[found.site] * found.probability
+    pull = np.where(np.isfinite(found.z), carried * np.nan_to_num(found.z), 0)
+    pull = np.bincount(found.gene, pull, minlength=len(found.genes))
+    table["sign"] = np.sign(np.where(table["association"].notna(), pull[chosen], 0)).astype(int)
+    carriers = np.flatnonzero(carried >= CARRIES)
+    carriers = carriers[np.lexsort((-carried[carriers], found.gene[carriers]))]
+    listed = pd.Series(found.sites[found.site[carriers]]).groupby(found.gene[carriers])
+    table["n_sites"] = listed.size().reindex(chosen).fillna(0).to_numpy(dtype=int)
+    names = listed.agg(lambda sites: ",".join(sites[:LISTED]))
+    table["sites"] = names.reindex(chosen).fillna("").to_numpy()
+    return table
+
+
+def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
+    """Add false discovery rates per type, and keep the ``top`` links of each type and TF."""
+    if table.empty:
+        return table
+    by_type = table.groupby("cell_type")
+    table["fdr"] = by_type["probability"].transform(lambda values: false_share(values.to_numpy()))
+    table["p_adjusted"] = by_type["p_value"].transform(_adjusted)
+    table = table.sort_values(
+        ["cell_type", "tf", "probability", "potential"], ascending=[True, True, False, False], kind="stable"
+    )
+    return table.groupby(["cell_type", "tf"], sort=False).head(top).reset_index(drop=True)
+
+
+def _adjusted(p_values: pd.Series) -> pd.Series:
+    """Adjust by Benjamini-Hochberg; links without a test keep none."""
+    tested = p_values.dropna()
+    return pd.Series(stats.false_discovery_control(tested), index=tested.index).reindex(p_values.index)
+
+
+def _network(links: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per TF and gene: the type in which the link is most probable, and all its types."""
+    types = links.groupby(["tf", "gene"])["cell_type"].agg(lambda names: ",".join(sorted(set(names))))
+    best = links.sort_values(["probability", "cell_type"], ascending=[False, True], kind="stable")
+    best = best.drop_duplicates(["tf", "gene"]).sort_values(["tf", "gene"])
+    sign = best["sign"].to_numpy(dtype=int)
+    edges = pd.DataFrame({"source": best["tf"], "target": best["gene"]})
+    edges["weight"] = np.where(sign < 0, -1, 1) * best["probability"].to_numpy(dtype=float)
+    edges["interaction"] = [EFFECTS[value] for value in sign]
+    edges["fdr"], edges["potential"] = best["fdr"], best["potential"]
+    keys = pd.MultiIndex.from_frame(best[["tf", "gene"]])
+    edges["cell_types"] = types.reindex(keys).to_numpy()
+    return edges.reset_index(drop=True)

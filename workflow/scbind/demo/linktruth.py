@@ -1,0 +1,137 @@
+"""Links held against the truth of the simulated cohort: per cell type, and in single cells."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scbind.core.files import read_result
+
+MIN_SHARE = 0.1  # of the cells of a type, for a state to count as part of it
+MIN_CELLS = 5  # with and without the link, for an AUROC
+REMEDY = "simulate the cohort again"
+
+
+class LinkTruth:
+    """The truth of a cohort (:func:`scbind.demo.simulate_cohort.simulate_cohort`).
+
+    Attributes
+    ----------
+    cells
+        One row per real cell, indexed by ``sample#barcode``: ``state``, ``path`` and the other columns of the file.
+    links
+        ``tf, gene, cell_type`` (the state), ``n_sites``, ``sign``.
+    is_open
+        csr bool (real cells, elements).
+    """
+
+    def __init__(self, folder: str | Path):
+        folder = Path(folder)
+        cells = read_result(folder / "cells.tsv", REMEDY)
+        cells = cells[cells["is_cell"] == 1]
+        self.cells = cells.set_index(cells["sample"].astype(str) + "#" + cells["barcode"].astype(str))
+        self.links = read_result(folder / "links.tsv", REMEDY)
+        self.is_open = sp.csc_matrix(sp.load_npz(folder / "open.npz")).astype(bool)
+        elements = read_result(folder / "elements.bed", REMEDY)
+        number = pd.Series(np.arange(len(elements)), index=elements["name"])
+        pairs = read_result(folder / "element_genes.tsv", REMEDY)
+        self.genes = sorted(pairs["gene"].unique())
+        sites = read_result(folder / "sites.tsv", REMEDY).merge(pairs, on="element")
+        self._sites = sites.assign(row=number[sites["element"]].to_numpy()).groupby(["tf", "gene"])
+        self._known = set(self._sites.groups)
+
+    def of_states(self, states: list[str]) -> pd.DataFrame:
+        """Return the true links of any of these states: ``tf, gene, sign``, each pair once."""
+        here = self.links[self.links["cell_type"].isin(states)]
+        return here.drop_duplicates(["tf", "gene"])[["tf", "gene", "sign"]]
+
+    def active(self, tf: str, gene: str, names: pd.Index) -> np.ndarray:
+        """Return in which cells a site of the TF is bound in an open element of the gene: bool (cells,)."""
+        found = np.zeros(len(names), dtype=bool)
+        if (tf, gene) not in self._known:
+            return found
+        rows = self.cells.index.get_indexer(names)
+        state = self.cells["state"].to_numpy()[rows]
+        sites = self._sites.get_group((tf, gene))
+        for name in np.unique(state):
+            bound = sites["row"][sites[f"bound_{name}"] == 1].unique()
+            mine = np.flatnonzero(state == name)
+            found[mine] = np.asarray(self.is_open[:, bound].tocsr()[rows[mine]].sum(axis=1)).ravel() > 0
+        return found
+
+
+def states_of(types: pd.Series, truth: LinkTruth) -> dict[str, list[str]]:
+    """Return the states that make up each cell type; ``types`` is indexed by ``sample#barcode``."""
+    types = types.dropna()
+    known = types.index.isin(truth.cells.index)
+    state = truth.cells["state"].reindex(types.index[known])
+    share = pd.crosstab(types[known].to_numpy(), state.to_numpy(), normalize="index")
+    return {str(name): row.index[row >= MIN_SHARE].tolist() for name, row in share.iterrows()}
+
+
+def score_links(
+    links: pd.DataFrame, types: pd.Series, truth: LinkTruth, max_fdr: float = 0.1
+) -> pd.DataFrame:
+    """Score ``links.tsv`` among all pairs of a TF and a gene, one row per type.
+
+    Columns: ``cell_type, states, prevalence``; ``auprc`` of the probability and ``auprc_distance`` of the potential;
+    ``n_called``, ``fdr`` and ``recall`` of links with a false discovery rate up to ``max_fdr``, and the same, with
+    ``_distal``, of those that no site in a promoter can have; ``sign_right`` of those called and true.
+    """
+    from sklearn.metrics import average_precision_score
+
+    rows = []
+    for name, states in states_of(types, truth).items():
+        here = links[links["cell_type"].astype(str) == name]
+        if here.empty:
+            continue
+        every = pd.MultiIndex.from_product([sorted(links["tf"].unique()), truth.genes], names=["tf", "gene"])
+        table = here.set_index(["tf", "gene"]).reindex(every)
+        real = truth.of_states(states).set_index(["tf", "gene"])
+        is_true = every.isin(real.index)
+        row = {"cell_type": name, "states": ",".join(states), "prevalence": is_true.mean()}
+        row["auprc"] = average_precision_score(is_true, table["probability"].fillna(0))
+        row["auprc_distance"] = average_precision_score(is_true, table["potential"].fillna(0))
+        for tag, column in (("", "fdr"), ("_test", "p_adjusted")):
+            called = (table[column] <= max_fdr).to_numpy()
+            row[f"n_called{tag}"] = int(called.sum())
+            row[f"fdr{tag}"] = float((~is_true[called]).mean()) if called.any() else np.nan
+            row[f"recall{tag}"] = float(is_true[called].sum() / max(is_true.sum(), 1))
+        good = (table["fdr"] <= max_fdr).to_numpy() & is_true & (table["sign"] != 0).to_numpy()
+        right = table["sign"][good].to_numpy() == real["sign"].reindex(every[good]).to_numpy()
+        row["sign_right"] = float(right.mean()) if len(right) else np.nan
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def score_cell_links(path: str | Path, truth: LinkTruth) -> pd.DataFrame:
+    """Score ``results/analysis/regulation/{sample}.h5ad``: AUROC of the cells in which each true link is active.
+
+    Returns ``tf, gene, n_active, n_cells, auroc``, and ``auroc_ceiling``: that of the fraction of cells of the same
+    state in which the link is active, which knows the states but no single cell. Cells on the path are left out.
+    """
+    from sklearn.metrics import roc_auc_score
+
+    data = anndata.read_h5ad(path)
+    known = data.obs_names.isin(truth.cells.index)
+    known &= truth.cells["path"].reindex(data.obs_names).isna().to_numpy()
+    data = data[known]
+    state = truth.cells["state"].reindex(data.obs_names).to_numpy()
+    values, rows = sp.csc_matrix(data.X), []
+    for number, (tf, gene) in enumerate(zip(data.var["tf"], data.var["gene"], strict=True)):
+        active = truth.active(tf, gene, data.obs_names)
+        if min(active.sum(), (~active).sum()) < MIN_CELLS:
+            continue
+        share = pd.Series(active).groupby(state).transform("mean")
+        rows.append(
+            {
+                "tf": tf, "gene": gene, "n_active": int(active.sum()), "n_cells": len(active),
+                "auroc": roc_auc_score(active, values[:, [number]].toarray().ravel()),
+                "auroc_ceiling": roc_auc_score(active, share),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)

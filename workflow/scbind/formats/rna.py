@@ -1,0 +1,103 @@
+"""Read the RNA counts that a user brings: ``.h5`` of Cell Ranger, or an ``.h5ad`` with raw counts."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import anndata
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+
+from scbind.core.errors import InputError, said
+from scbind.core.runlog import say
+from scbind.formats.inputs import is_hdf5
+
+REMEDY = "give the filtered_feature_bc_matrix.h5 of Cell Ranger, or an .h5ad with raw counts"
+SYMBOLS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "feature_name", "symbol")
+IDENTIFIER = r"^ENS[A-Z]*G\d{11}"  # of Ensembl
+
+
+def read_rna(path: str | Path) -> anndata.AnnData:
+    """Read raw counts: csr float64 (cells, genes), ``obs_names`` barcodes, ``var_names`` gene symbols, each once.
+
+    Of an ``.h5ad``, the counts are the layer ``counts``, else ``X``, else ``raw``: the first that holds whole numbers.
+    If the genes are named by identifiers of Ensembl, a column of ``var`` must hold the symbols (one of ``SYMBOLS``).
+    A gene with several rows, as symbols have with several identifiers, gets the sum of them; the log tells how many.
+
+    Raises
+    ------
+    InputError
+        If the file cannot be read, holds no gene expression or no whole numbers >= 0, or a barcode twice.
+    """
+    if not Path(path).is_file():
+        raise InputError(path, "no such file", "correct the column rna of the samples sheet")
+    if not is_hdf5(path):
+        raise InputError(path, "is not an HDF5 file", REMEDY)
+    data = _read(path)
+    if not data.n_obs or not data.n_vars:
+        raise InputError(path, f"holds {data.n_obs} cells and {data.n_vars} genes", REMEDY)
+    counts = _counts(path, data)
+    twice = data.obs_names[data.obs_names.duplicated()]
+    if len(twice):
+        raise InputError(path, f"barcode {twice[0]} is there twice", "give each sample a file of its own")
+    names, number = np.unique(_symbols(path, data), return_inverse=True)
+    if len(names) < data.n_vars:
+        say(f"{path}: {data.n_vars - len(names)} genes have a name that another has; their counts are summed")
+    chosen = sp.csr_matrix((np.ones(data.n_vars), (np.arange(data.n_vars), number)))
+    found = anndata.AnnData((counts @ chosen).tocsr(), obs=pd.DataFrame(index=data.obs_names.astype(str)))
+    found.var_names = names
+    return found
+
+
+def _read(path) -> anndata.AnnData:
+    import h5py  # not needed where the file is refused
+
+    try:
+        with h5py.File(path) as stored:
+            is_10x = "matrix" in stored
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # names that are not unique
+            if not is_10x:
+                return anndata.read_h5ad(path)
+            import scanpy  # slow to import
+
+            return scanpy.read_10x_h5(path, gex_only=True)
+    except Exception as error:  # scanpy and anndata raise errors of many kinds for a damaged file
+        raise InputError(path, f"holds no readable counts ({said(error)})", REMEDY) from error
+
+
+def _counts(path, data: anndata.AnnData) -> sp.csr_matrix:
+    """Return the first matrix of whole numbers."""
+    found = [data.layers.get("counts"), data.X]
+    if data.raw is not None and data.raw.n_vars == data.n_vars:
+        found.append(data.raw.X)
+    example = None
+    for matrix in found:
+        if matrix is None:
+            continue
+        counts = sp.csr_matrix(matrix).astype(np.float64)
+        wrong = ~(np.isfinite(counts.data) & (counts.data >= 0) & (counts.data == np.round(counts.data)))
+        if not wrong.any():
+            return counts
+        example = counts.data[wrong][0]
+    seen = "no matrix" if example is None else f"values such as {example:g}"
+    raise InputError(
+        path, f"holds {seen}, which are no counts", "give raw counts: whole numbers, not normalized"
+    )
+
+
+def _symbols(path, data: anndata.AnnData) -> np.ndarray:
+    names = pd.Series(data.var_names.astype(str))
+    if not names.str.contains(IDENTIFIER).mean() > 0.5:
+        return names.to_numpy(dtype=str)
+    column = next((name for name in SYMBOLS if name in data.var), None)
+    if column is None:
+        raise InputError(
+            path,
+            f"names genes by identifiers such as {names[0]}",
+            f"add their symbols to var, in a column {SYMBOLS[0]}, or name the genes by symbols",
+        )
+    symbols = data.var[column].astype(object).reset_index(drop=True)
+    return symbols.where(symbols.notna() & (symbols != ""), names).to_numpy(dtype=str)

@@ -1,0 +1,6 @@
+from scbind.core.runlog import logged
+
+with logged(snakemake.log[0]):
+    from scbind.analysis.tfactive import tf_active
+
+    tf_active(list(snakemake.input.activity), snakemake.input.expression or None, snakemake.output.matrix)
