@@ -192,7 +192,7 @@ def inputs(tmp_path_factory):
         "targets": table(
             "targets.tsv",
             pd.DataFrame(
-                [("B", "CTCF", "GENE1", "chr1", 5, "+", 1.2, 1, 0.7, 3, -20, 0.9, "high", False)],
+                [("B", "CTCF", "GENE1", "chr1", 5, "+", 1.2, 1, 0.7, 3, -20, 0.9, "chip", "high", False)],
                 columns=TARGETS,
             ),
         ),
@@ -219,6 +219,7 @@ def inputs(tmp_path_factory):
                         0.5,
                         0.5,
                         9.0,
+                        "chip",
                         "high",
                         False,
                     )

@@ -16,6 +16,9 @@ from scbind.report.models import evaluation, training, truth
 from scbind.report.populations import populations
 from scbind.report.read import Inputs
 from scbind.report.tables import (
+    ABSTAINED,
+    EVIDENCE,
+    LEVEL,
     MARKS,
     MOST_NAMES,
     Section,
@@ -294,7 +297,7 @@ def targets(inputs: Inputs) -> Section | None:
         "cell_type", "tf", "gene", "potential", "rank", "specificity", "chrom", "top_window_start",
         "top_window_distance", "top_window_binding",
     ]  # fmt: skip
-    columns += [name for name in MARKS[:1] if name in table]
+    columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"The most specific links come first. {cut} {_file('tf_targets.tsv')}".replace("  ", " ")
     section.tables = [html_table("Links between TFs and genes", table[columns], note, "targets")]
     return section
@@ -321,7 +324,7 @@ def links(inputs: Inputs) -> Section | None:
     table = table.sort_values(["probability", "potential"], ascending=False, kind="stable").head(SHOWN_LINKS)
     columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "tf_active", "association", "p_value"]
     columns += ["evidence", "n_sites", "sites"]
-    columns += [name for name in MARKS[:1] if name in table]
+    columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"The most probable links, at most {SHOWN_LINKS}. {_file('links.tsv')}"
     shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))
     section.tables = [html_table("Links and their evidence", shown, note, "links")]
@@ -359,7 +362,7 @@ def motifs(inputs: Inputs) -> Section | None:
         "p_adjusted",
     ]  # fmt: skip
     columns += [name for name in MARKS if name in table]
-    last = [MARKS[1]] if MARKS[1] in table else []
+    last = [ABSTAINED] if ABSTAINED in table else []
     best = table[(table["rank"] == 1) | table["own"].astype(bool)]
     best = best.sort_values([*last, "cell_type", "tf", "rank"], kind="stable")
     note = f"The best motif of each TF and cell type, and the TF's own motif. {_file('motifs.tsv')}"
@@ -371,7 +374,7 @@ def motifs(inputs: Inputs) -> Section | None:
             "The peaks with the highest mean P(bound) of each TF and cell type, each by its best window. Coordinates "
             f"are 0-based half-open. {cut} {_file('best_sites.tsv')}".replace("  ", " ")
         )
-        section.tables.append(html_table("Best sites", sites.drop(columns=MARKS[1]), note, "sites"))
+        section.tables.append(html_table("Best sites", sites.drop(columns=ABSTAINED), note, "sites"))
     return section
 
 

@@ -36,7 +36,12 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "binding_alt": "P(bound), alternative", "n_listed": "rows in variants.tsv",
 }  # fmt: skip
 
-MARKS = ("evidence", "reliability_level", "reliability_abstained")  # columns of the result tables
+EVIDENCE, LEVEL, ABSTAINED = (
+    "evidence",
+    "reliability_level",
+    "reliability_abstained",
+)  # columns of the result tables
+MARKS = EVIDENCE, LEVEL, ABSTAINED
 
 
 @dataclass
@@ -96,10 +101,10 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
         table = table.head(MAX_ROWS)
-    if MARKS[2] in table and not table[MARKS[2]].fillna(False).astype(bool).any():
-        table = table.drop(columns=MARKS[2])
-    if MARKS[0] in table and (table[MARKS[0]] == CHIP).all():
-        table = table.drop(columns=MARKS[0])
+    if ABSTAINED in table and not table[ABSTAINED].fillna(False).astype(bool).any():
+        table = table.drop(columns=ABSTAINED)
+    if EVIDENCE in table and (table[EVIDENCE] == CHIP).all():
+        table = table.drop(columns=EVIDENCE)
     numeric = [
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in table.dtypes
     ]
@@ -196,9 +201,9 @@ def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
 
     If there are no other TFs, the sentence is empty.
     """
-    if MARKS[1] not in table:
+    if ABSTAINED not in table:
         return table, ""
-    out = table[MARKS[1]].astype(bool)
+    out = table[ABSTAINED].astype(bool)
     n, of = table.loc[out, "tf"].nunique(), table["tf"].nunique()
     return table[~out], f"Left out: {n} of {of} TFs, because scbind abstains on them." if n else ""
 
@@ -220,7 +225,7 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
         "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "p_adjusted",
         "n_replicates",
     ]  # fmt: skip
-    return table[[*lead, *kept, *(name for name in MARKS[:1] if name in table)]]
+    return table[[*lead, *kept, *(name for name in (EVIDENCE, LEVEL) if name in table)]]
 
 
 def join_names(names: Iterable[str], most: int | None = None) -> str:
