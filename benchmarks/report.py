@@ -67,7 +67,7 @@ def make_inputs(folder: Path, shape: Shape):
     lines = [f"LINE_{number + 1}" for number in range(shape.lines)]
     levels = rng.choice(["high", "medium", "low"], shape.tfs, p=[0.6, 0.3, 0.1])
     var = pd.DataFrame({"level": levels, "abstained": levels == "low", "auprc": rng.random(shape.tfs)}, tfs)
-    marks = var[["level", "abstained"]].add_prefix("reliability_")
+    marks = var[["level", "abstained"]].add_prefix("reliability_").assign(evidence="chip")
     skill = rng.beta(2, 3, shape.tfs)  # what makes a TF easy for all models
 
     def grid(**columns) -> pd.DataFrame:
@@ -144,9 +144,14 @@ def make_inputs(folder: Path, shape: Shape):
         {"population": groups, "n_cells": (share * shape.cells).astype(int), "fraction": share}
     )
     markers = [";".join(f"{tf}:{rng.uniform(0.5, 9):.2f}" for tf in rng.choice(tfs, 10)) for _ in groups]
-    found = fill(found, stability=(0.3, 1), cell_type_share=(0.3, 1), top_sample_share=(0.2, 1)).assign(
+    found = fill(
+        found, stability=(0.3, 1), cell_type_share=(0.3, 1), top_sample_share=(0.2, 1), confidence=(0.6, 1),
+        separation=(4, 9), separation_limit=(3, 4), top_donor_share=(0.2, 1), doublet_score=(0, 0.2),
+    )  # fmt: skip
+    found = found.assign(
         small=share < 0.02, cell_type=rng.choice(types, len(groups)), n_samples=shape.samples, markers=markers,
-        markers_within_type=markers, top_sample=samples[0],
+        markers_within_type=markers, top_sample=samples[0], markers_against_nearest=markers, nearest=groups[0],
+        evidence="accessibility and activity", split_from="", n_donors=shape.samples, cautions="",
     )  # fmt: skip
     links = fill(
         grid(cell_type=types, tf=tfs, rank=1 + np.arange(shape.targets)), potential=(0.5, 9), specificity=(-1, 2),

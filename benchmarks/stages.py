@@ -323,12 +323,17 @@ def tracks(run: Run):
 
 
 def populations(run: Run):
-    """Small populations, from the activity of all samples."""
+    """Populations, from the activity and the peaks of all samples. Uses the elements as peaks."""
     from scbind.analysis.populations import find_populations
+    from scbind.peaks.matrix import peak_matrix
 
+    peaks = [run.cells(sample).with_name("peaks.h5ad") for sample in run.shape.names]
+    for sample, path in zip(run.shape.names, peaks, strict=True):
+        counted = run.counted(sample).values()
+        peak_matrix(*counted, run.cells(sample), run.sizes, run.atlas / "elements.bed", path)
     yield
     out = run.grid / "populations.tsv"
-    find_populations([run.grid / f"{sample}.h5ad" for sample in run.shape.names], out)
+    find_populations([run.grid / f"{sample}.h5ad" for sample in run.shape.names], peaks, out)
     return [out]
 
 
