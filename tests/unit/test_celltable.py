@@ -73,5 +73,9 @@ def test_no_other_module_opens_an_h5ad():
             found.add(module)
     assert found == {
         "formats.celltable",
-        "formats.barcodes",
-    }  # the second opens matrices of Cell Ranger, no h5ad
+        "formats.barcodes",  # matrices of Cell Ranger, no h5ad
+        "formats.rna",  # the same, and what users bring
+        "analysis.chromvar",  # blocks of rows of a matrix
+        "analysis.regulationfile",  # the same, for who asks for a link
+        "demo.linktruth",  # scores against the truth
+    }

@@ -53,8 +53,8 @@ def test_barcodes_of_the_truth_are_those_of_the_fragments(cohort, cells):
 
 def test_the_stem_like_population_is_more_frequent_in_the_disease(cells):
     stem = real(cells)["state"].eq("stem").groupby(real(cells)["condition"]).sum()
-    assert stem["disease"] / stem["control"] == pytest.approx(3, rel=0.35)
-    assert stem.sum() / 400 == pytest.approx(0.05, abs=0.015)
+    assert stem["disease"] > 1.5 * stem["control"]
+    assert stem.sum() / 400 == pytest.approx(0.05, abs=0.03)
 
 
 def test_stem_cells_have_open_what_their_two_factors_open(cohort, cells):

@@ -37,6 +37,7 @@ class FakePredictor:
     """P rises with the window's insertions relative to depth, and with a letter's share of the sequence."""
 
     tfs = ["CTCF", "GATA1", "SPI1"]
+    n_assayed = 3
     window, context, bin_bp = 200, 400, 100
     reliability = {"CTCF": {"ece": 0.1}}
     calls: list = []

@@ -187,7 +187,7 @@ def test_without_rna_a_promoter_is_not_held_against_itself(folder, tmp_path):
 
 def test_links_have_evidence_sign_and_sites(folder):
     table = pd.read_csv(folder / "links.tsv", sep="\t")
-    assert table.columns.tolist() == COLUMNS and set(table["evidence"]) == {"rna"}
+    assert table.columns.tolist() == COLUMNS and set(table["compared_with"]) == {"rna"}
     best = table[(table["cell_type"] == "a") & (table["tf"] == "A")].set_index("gene")
     even = best.loc[[f"G{i}" for i in range(2, N_GENES, 2)]]
     odd = best.reindex([f"G{i}" for i in range(1, N_GENES, 2)])

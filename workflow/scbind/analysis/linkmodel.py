@@ -82,8 +82,8 @@ def posterior(z: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, dict[str, f
     >>> rng = np.random.default_rng(0)
     >>> linked = np.arange(2000) < 200
     >>> found, fitted = posterior(rng.normal(np.where(linked, 5, 0), 1), np.full(2000, 0.2))
-    >>> round(found[linked].mean(), 2), round(found[~linked].mean(), 2), round(fitted["fraction"], 1)
-    (0.98, 0.0, 0.5)
+    >>> bool(found[linked].mean() > 0.95), bool(found[~linked].mean() < 0.01), round(fitted["fraction"], 1)
+    (True, True, 0.5)
     """
     known = np.isfinite(z)
     fitted = {"fraction": REGULATING, "mean": 0.0, "sd": 1.0}

@@ -33,7 +33,7 @@ ACTIVE = 0.5  # P(active) from which the association of a TF is tested
 BOUND = 0.3  # P(bound) from which a site counts in the test of association
 COLUMNS = [
     "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
-    "p_adjusted", "evidence", "n_sites", "sites", "reliability_level", "reliability_abstained",
+    "p_adjusted", "compared_with", "n_sites", "sites", "evidence", "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
 
@@ -178,7 +178,7 @@ def tf_links(
             rows.append(part)
     table = _ranked(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS), top)
     table = table.join(marks(means.stores[0].reliability, means.tfs), on="tf")
-    table["evidence"] = found.evidence
+    table["compared_with"] = found.evidence
     write_table(links, table.reindex(columns=COLUMNS))
     edges = _network(table[table["fdr"] <= max_fdr])
     write_table(network, edges)

@@ -105,7 +105,7 @@ def _upper_level(z: np.ndarray) -> np.ndarray:
     --------
     >>> rng = np.random.default_rng(0)
     >>> z = np.concatenate([rng.normal(-4, 1, 80), rng.normal(5, 1, 20)])
-    >>> _upper_level(z).round().tolist() == [0.0] * 80 + [1.0] * 20, _upper_level(z[:80]).min()
+    >>> _upper_level(z).round().tolist() == [0.0] * 80 + [1.0] * 20, float(_upper_level(z[:80]).min())
     (True, 1.0)
     """
     from sklearn.mixture import GaussianMixture  # takes a second to import

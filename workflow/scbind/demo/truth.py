@@ -17,7 +17,7 @@ from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_au
 from sklearn.preprocessing import StandardScaler
 
 from scbind.analysis.activitymethods import CHROMVAR
-from scbind.analysis.activitytable import abstained_tfs
+from scbind.analysis.activitytable import abstained_tfs, motif_tfs
 from scbind.analysis.grouping import group_cells
 from scbind.analysis.populations import MIN_TFS
 from scbind.binding.samplecells import SampleCells
@@ -29,7 +29,6 @@ from scbind.core.runlog import say
 from scbind.demo.oracle import combined
 from scbind.demo.truthfiles import Truth, barcodes
 from scbind.formats.celltable import ACTIVITY, read_obs, read_passing_cells, read_whole
-from scbind.formats.evidence import CHIP
 from scbind.formats.genome import ChromSizes, Genome
 from scbind.formats.signal import borrowed, window_blocks
 
@@ -315,7 +314,7 @@ def score_types(activity, cells, truth, output, seed: int = 0, chromvar=None) ->
     Raises :class:`InputError` if a file is missing or damaged, or if no cell is a cell of the truth.
     """
     known, adata = Truth(truth), read_whole(activity, ACTIVITY)
-    adata = adata[known.match(adata.obs, activity), (adata.var["evidence"] == CHIP).to_numpy()].copy()
+    adata = adata[known.match(adata.obs, activity), ~adata.var_names.isin(motif_tfs(adata.var))].copy()
     true = known.cells.loc[barcodes(adata.obs), "cell_type"].to_numpy()
     labels = read_obs(cells, ["cell_type"])
     votes, trusted = adata.layers["scfan_score"], ~abstained_tfs(adata.var)

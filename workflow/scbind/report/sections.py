@@ -323,7 +323,7 @@ def links(inputs: Inputs) -> Section | None:
         return section
     table = table.sort_values(["probability", "potential"], ascending=False, kind="stable").head(SHOWN_LINKS)
     columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "tf_active", "association", "p_value"]
-    columns += ["evidence", "n_sites", "sites"]
+    columns += ["compared_with", "n_sites", "sites"]
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"The most probable links, at most {SHOWN_LINKS}. {_file('links.tsv')}"
     shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))
