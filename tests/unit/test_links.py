@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import scbind
 import scipy.sparse as sp
+from scbind.analysis import links
 from scbind.analysis.covary import Counts, Covariation, residuals
 from scbind.analysis.linkmodel import PROMOTER, p_values, posterior, shares
 from scbind.analysis.links import COLUMNS, SiteGenes, tf_links
@@ -248,3 +249,10 @@ def test_samples_with_other_peaks_are_refused(folder, tmp_path):
             [folder / "s/peaks.h5ad", tmp_path / "t/peaks.h5ad"], [], folder / "genes.bed",
             folder / "chrom.sizes", tmp_path / "t.tsv", tmp_path / "t.npz",
         )  # fmt: skip
+
+
+def test_without_a_candidate_both_tables_have_their_columns():
+    table = links._ranked(pd.DataFrame({name: [] for name in ("cell_type", "tf", "gene", "probability")}), 10)
+    assert table.columns.tolist() == COLUMNS[: COLUMNS.index("evidence")] and table.empty
+    edges = links._network(table[table["fdr"] <= 0.1])
+    assert edges.empty and edges.columns.tolist()[:3] == ["source", "target", "weight"]

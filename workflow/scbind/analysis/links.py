@@ -231,8 +231,8 @@ def _candidates(
 
 def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
     """Add false discovery rates per type, and keep the ``top`` links of each type and TF."""
-    if table.empty:
-        return table
+    if table.empty:  # no gene is near enough to a site
+        return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
     by_type = table.groupby("cell_type")
     table["fdr"] = by_type["probability"].transform(lambda values: false_share(values.to_numpy()))
     table["p_adjusted"] = by_type["p_value"].transform(_adjusted)
