@@ -10,6 +10,7 @@ import pandas as pd
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result, table_text
+from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 
 AGAIN = "count the fragments of the sample again"
@@ -54,6 +55,7 @@ def quality_table(
     ]
     with atomic(output) as scratch:
         scratch.write_text(HEADER + table_text(pd.DataFrame(rows)), encoding="utf-8")
+    say(f"quality of {len(rows)} samples, for MultiQC")
 
 
 def _cells(obs: pd.DataFrame) -> dict:
