@@ -32,7 +32,7 @@ AFTER_BINDING = {
     "abundance",
 }
 AFTER_BINDING |= {"tf_targets", "motif_enrichment", "score_cells", "score_types"}
-AFTER_BINDING |= {"tf_active", "tf_links", "cell_regulation"}
+AFTER_BINDING |= {"tf_active", "tf_links", "cell_regulation", "write_browser", "compare_activity"}
 AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
 AFTER_MODEL = AFTER_WINDOWS | {"variant_effects"}
 AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
@@ -43,26 +43,27 @@ RERUN = [  # key, new value, the rules that run again
     ("analysis.populations.min_stability", 0.5, {"find_populations", "abundance"}),
     ("analysis.links.min_potential", 0.2, {"tf_links", "cell_regulation"}),
     ("analysis.links.cell_links", 100, {"cell_regulation"}),
-    ("analysis.motifs.n_sites", 150, {"motif_enrichment"}),
+    ("analysis.motifs.n_sites", 150, {"motif_enrichment", "write_browser"}),
     ("evaluate.max_cells", 50, {"score_cells"}),
     (
         "evaluate.depth_windows",
         300,
         {"evaluate_depth", "evaluate_baselines", "merge_metrics", "merge_depths", "model_card"},
     ),
-    ("infer.min_probability", 0.3, {"cell_type_tracks"}),
+    ("infer.min_probability", 0.3, {"cell_type_tracks", "write_browser"}),
     ("infer.floor", 0.1, {"infer_binding"} | AFTER_BINDING),
     ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
     (
         "peaks.consensus_width",
         400,
-        {"consensus_peaks", "annotate_peaks", "peak_matrix", "choose_windows", "site_genes"} | AFTER_WINDOWS,
+        {"consensus_peaks", "annotate_peaks", "peak_matrix", "choose_windows", "site_genes", "chromvar"}
+        | AFTER_WINDOWS,
     ),
     ("models.scfan.seed", 2, {"train_model", "score_cells"} | AFTER_TRAINING),
     (
         "infer.borrow_fragments",
         9000,
-        {"find_lenders", "reference_profile", "infer_binding"} | AFTER_BINDING,
+        {"find_lenders", "reference_profile", "infer_binding", "chromvar"} | AFTER_BINDING,
     ),
     ("motifs.windows", 500, {"find_motifs", "train_model"} | AFTER_TRAINING | AFTER_MODEL),
     ("models.scbind.workers", 2, set()),
@@ -72,7 +73,7 @@ RERUN = [  # key, new value, the rules that run again
     (  # the matrices of the network start from them
         "motifs.aliases",
         {"SPI1": "CTCF"},
-        {"prepare_motifs", "find_motifs", "evaluate_baselines", "motif_enrichment", "train_model"}
+        {"prepare_motifs", "find_motifs", "evaluate_baselines", "motif_enrichment", "train_model", "chromvar"}
         | AFTER_TRAINING
         | AFTER_MODEL,
     ),
@@ -214,7 +215,7 @@ def test_a_mappability_track_reruns_what_chooses_windows_and_what_follows(demo):
     jobs = demo.jobs("--configfile", demo.edited("genome.mappability", "map.bw"))
     first = {"prepare_mappability", "build_dataset", "choose_windows", "find_motifs", "train_model"}
     first |= {"evaluate_baselines", "evaluate_oracle"}
-    assert set(jobs) == first | AFTER_TRAINING | AFTER_WINDOWS | ALWAYS
+    assert set(jobs) == first | AFTER_TRAINING | AFTER_MODEL | ALWAYS
 
 
 def test_a_changed_clustering_renews_the_cell_types(demo):
