@@ -11,21 +11,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import anndata
-import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from anndata.io import sparse_dataset
 
 from scbind.analysis.enrichment import hit_threshold
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, require
+from scbind.core.files import atomic
 from scbind.core.runlog import say
-from scbind.formats.celltable import read_borrow, read_obs
+from scbind.formats.celltable import open_rows, read_borrow, read_obs, read_var
 from scbind.formats.genome import UNKNOWN, Genome
 from scbind.formats.motifs import read_motifs, scan_all
 
-MAKER = "make the peak matrix again"
+MAKER = "the peak matrix"
 P_HIT = 5e-5  # of a match, as motifmatchr (p.cutoff)
 DRAWS = 50  # background peaks of a peak (niterations)
 GRID, WIDTH = (
@@ -76,29 +74,26 @@ def chromvar_deviations(
     file has no TF, and the log says so.
     """
     matrices = read_motifs(motifs)
-    genome, obs = Genome.open(reference_dir), read_obs(peaks, maker="the peak matrix")
+    genome, obs = Genome.open(reference_dir), read_obs(peaks, maker=MAKER)
     weights = _weights(lenders, obs.index, peaks)
-    with _counts(peaks) as stored:
-        rows = sparse_dataset(stored["X"])
-        total, per_cell = _sums(rows)
-        place = read_places(stored, peaks, genome)
-        used = np.flatnonzero((total > 0) & (place["chrom"].to_numpy() >= 0))
-        if len(used) < FEWEST or not len(obs):
-            say(
-                f"chromVAR: {len(obs)} cells and {len(used)} peaks with insertions are too few, so no TF has a value"
-            )
-            matrices = {}
-        model = (
-            _Deviations.of_peaks(total[used], genome, place.iloc[used], matrices, seed) if matrices else None
+    rows = open_rows(peaks, MAKER)
+    total, per_cell = _sums(rows)
+    place = _places(peaks, genome)
+    used = np.flatnonzero((total > 0) & (place["chrom"].to_numpy() >= 0))
+    if len(used) < FEWEST or not len(obs):
+        say(
+            f"chromVAR: {len(obs)} cells and {len(used)} peaks with insertions are too few, so no TF has a value"
         )
-        own, borrowed = (np.empty((len(obs), len(matrices)), dtype=np.float32) for _ in range(2))
-        for first in range(0, len(obs) if model else 0, CELLS):
-            part = slice(first, first + CELLS)
-            own[part] = model.of(sp.csr_matrix(rows[part])[:, used], per_cell[part])
-            mine = weights[part]
-            lending = np.unique(mine.indices)
-            counts = mine[:, lending] @ sp.csr_matrix(rows[lending])[:, used]
-            borrowed[part] = model.of(counts, mine @ per_cell)
+        matrices = {}
+    model = _Deviations.of_peaks(total[used], genome, place.iloc[used], matrices, seed) if matrices else None
+    own, borrowed = (np.empty((len(obs), len(matrices)), dtype=np.float32) for _ in range(2))
+    for first in range(0, len(obs) if model else 0, CELLS):
+        part = slice(first, first + CELLS)
+        own[part] = model.of(sp.csr_matrix(rows[part])[:, used], per_cell[part])
+        mine = weights[part]
+        lending = np.unique(mine.indices)
+        counts = mine[:, lending] @ sp.csr_matrix(rows[lending])[:, used]
+        borrowed[part] = model.of(counts, mine @ per_cell)
     n_peaks = model.matched.sum(axis=0).A1.astype(np.int64) if model else np.zeros(0, dtype=np.int64)
     data = anndata.AnnData(own, obs=obs, var=pd.DataFrame({"n_peaks": n_peaks}, index=list(matrices)))
     data.layers["borrowed"] = borrowed
@@ -206,14 +201,6 @@ def _weights(path: str | Path, names: pd.Index, peaks: str | Path) -> sp.csr_mat
     return borrow[row][:, row]
 
 
-def _counts(path: str | Path) -> h5py.File:
-    require(path, MAKER)
-    try:
-        return h5py.File(path, "r")
-    except OSError as error:
-        raise InputError(path, f"not a readable .h5ad ({error})", MAKER) from error
-
-
 def _sums(rows) -> tuple[np.ndarray, np.ndarray]:
     """Return the insertions of each peak and of each cell, float64, read in blocks of cells."""
     total, per_cell = np.zeros(rows.shape[1]), np.zeros(rows.shape[0])
@@ -224,14 +211,9 @@ def _sums(rows) -> tuple[np.ndarray, np.ndarray]:
     return total, per_cell
 
 
-def read_places(stored: h5py.File, path: str | Path, genome: Genome) -> pd.DataFrame:
+def _places(path: str | Path, genome: Genome) -> pd.DataFrame:
     """Return chrom (index of a chromosome with sequence, or -1), start and end of the peaks of ``peaks.h5ad``."""
-    from anndata.io import read_elem
-
-    var = read_elem(stored["var"])
-    missing = [name for name in ("chrom", "start", "end") if name not in var]
-    if missing:
-        raise InputError(path, f"var has no column {', '.join(missing)}", MAKER)
+    var = read_var(path, ("chrom", "start", "end"), MAKER)
     chrom = pd.Index(genome.sizes.names).get_indexer(var["chrom"].astype(str))
     chrom = np.where(chrom < genome.n_sequenced, chrom, -1)
     return pd.DataFrame({"chrom": chrom, "start": var["start"].to_numpy(), "end": var["end"].to_numpy()})

@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
+from scbind.formats.celltable import read_whole
 
+MAKER = "the rule of links in cells"
 COLUMNS = ["tf", "gene", "value", "sign", "probability", "fdr"]
 
 
@@ -23,14 +24,12 @@ class Regulation:
 
     def __init__(self, path: str | Path):
         self.path = Path(path)
-        if not self.path.is_file():
-            raise InputError(path, "no such file", "run the rule cell_regulation of the sample first")
-        try:
-            self._data = anndata.read_h5ad(path, backed="r")
-            self.obs, self.var = self._data.obs, self._data.var
-            self.var[["tf", "gene"]]  # noqa: B018 - raises KeyError
-        except (OSError, KeyError) as error:
-            raise InputError(path, f"is not a file of links ({error})", "make it again") from error
+        self._data = read_whole(path, MAKER, backed=True)
+        self.obs, self.var = self._data.obs, self._data.var
+        if not {"tf", "gene"} <= set(self.var):
+            raise InputError(
+                path, "is not a file of links: var has no columns tf and gene", f"run {MAKER} again"
+            )
 
     def __repr__(self) -> str:
         return (

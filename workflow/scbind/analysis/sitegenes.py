@@ -21,7 +21,7 @@ from scbind.analysis.targets import potential_weights
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
-from scbind.formats.celltable import cell_types_of, read_whole
+from scbind.formats.celltable import cell_types_of, read_var, read_whole
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
 
@@ -89,7 +89,7 @@ def site_genes(
     """
     known = ChromSizes.read(sizes)
     tss = read_tss(genes, known)
-    var = read_whole(peaks[0], "the peak matrix").var
+    var = read_var(peaks[0], ("chrom", "start", "end"), "the peak matrix")
     pairs = find_pairs(var, known, tss, half_decay, max_distance)
     found = _covariation(peaks, rna, pairs, var)
     z, null, probability = np.full(len(pairs.site), np.nan), np.zeros((len(var), 0), dtype=np.float32), None

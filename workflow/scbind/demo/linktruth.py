@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
 from scbind.core.files import read_result
+from scbind.formats.celltable import read_whole
 
 MIN_SHARE = 0.1  # of the cells of a type, for a state to count as part of it
 MIN_CELLS = 5  # with and without the link, for an AUROC
@@ -116,7 +116,7 @@ def score_cell_links(path: str | Path, truth: LinkTruth) -> pd.DataFrame:
     """
     from sklearn.metrics import roc_auc_score
 
-    data = anndata.read_h5ad(path)
+    data = read_whole(path, "the rule cell_regulation")
     known = data.obs_names.isin(truth.cells.index)
     known &= truth.cells["path"].reindex(data.obs_names).isna().to_numpy()
     data = data[known]

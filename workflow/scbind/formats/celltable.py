@@ -10,7 +10,7 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from anndata.io import read_elem
+from anndata.io import read_elem, sparse_dataset
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
@@ -29,11 +29,14 @@ def read_obs(path: str | Path, needs: Iterable[str] = (), maker: str = CELLS) ->
     Raises :class:`InputError` if the file is missing, damaged, or lacks a column that ``needs`` names; the remedy is
     to run ``maker``.
     """
-    obs = _read(path, "obs", maker)
-    missing = [column for column in needs if column not in obs]
+    return _with_columns(_read(path, "obs", maker), "obs", needs, path, maker)
+
+
+def _with_columns(table: pd.DataFrame, name: str, needs: Iterable[str], path, maker: str) -> pd.DataFrame:
+    missing = [column for column in needs if column not in table]
     if missing:
-        raise InputError(path, f"obs has no column {', '.join(missing)}", f"run {maker} again")
-    return obs
+        raise InputError(path, f"{name} has no column {', '.join(missing)}", f"run {maker} again")
+    return table
 
 
 def read_obsm(path: str | Path, names: Iterable[str]) -> dict[str, np.ndarray]:
@@ -68,11 +71,36 @@ def read_given_obs(path: str | Path, remedy: str) -> pd.DataFrame:
     return obs
 
 
-def read_whole(path: str | Path, maker: str) -> anndata.AnnData:
-    """Read all of an ``.h5ad``, matrices included; :class:`InputError` (remedy: run ``maker``) if it cannot be."""
+def read_var(path: str | Path, needs: Iterable[str], maker: str) -> pd.DataFrame:
+    """Read ``var`` of an ``.h5ad`` and nothing else; see :func:`read_obs`."""
+    return _with_columns(_read(path, "var", maker), "var", needs, path, maker)
+
+
+def open_rows(path: str | Path, maker: str):
+    """Return the sparse ``X`` of an ``.h5ad``, whose rows are read when they are asked for: :func:`sparse_dataset`.
+
+    The file is closed when the matrix is no longer used. Raises :class:`InputError` (remedy: run ``maker``).
+    """
     require(path, f"run {maker} first")
     try:
-        return anndata.read_h5ad(path)
+        return sparse_dataset(h5py.File(path, "r")["X"])
+    except (OSError, KeyError, ValueError) as error:
+        raise InputError(path, f"not a readable .h5ad ({error})", f"run {maker} again") from error
+
+
+def read_given(path: str | Path) -> anndata.AnnData:
+    """Read all of an ``.h5ad`` that a user brings. Its errors are those of anndata, which are of many kinds."""
+    return anndata.read_h5ad(path)
+
+
+def read_whole(path: str | Path, maker: str, backed: bool = False) -> anndata.AnnData:
+    """Read all of an ``.h5ad``, matrices included; :class:`InputError` (remedy: run ``maker``) if it cannot be.
+
+    With ``backed``, the rows of its matrices are read when they are asked for.
+    """
+    require(path, f"run {maker} first")
+    try:
+        return anndata.read_h5ad(path, backed="r" if backed else None)
     except (OSError, KeyError) as error:
         raise InputError(path, f"not a readable .h5ad ({error})", f"run {maker} again") from error
 

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 
 from scbind.core.errors import InputError, said
 from scbind.core.runlog import say
+from scbind.formats.celltable import read_given
 from scbind.formats.inputs import is_hdf5
 
 REMEDY = "give the filtered_feature_bc_matrix.h5 of Cell Ranger, or an .h5ad with raw counts"
@@ -60,7 +61,7 @@ def _read(path) -> anndata.AnnData:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # names that are not unique
             if not is_10x:
-                return anndata.read_h5ad(path)
+                return read_given(path)
             import scanpy  # slow to import
 
             return scanpy.read_10x_h5(path, gex_only=True)
