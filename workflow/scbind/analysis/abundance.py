@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import replicates
+from scbind.analysis.activitytable import compared_conditions, replicates
 from scbind.core.errors import InputError
 from scbind.core.files import require, write_table
 from scbind.core.runlog import say
@@ -101,7 +101,7 @@ def _contrasts(obs: pd.DataFrame) -> Iterator[tuple]:
     for kind in ("cell_type", "population"):
         known = obs[obs[kind].notna()] if kind == "cell_type" else obs
         for name in sorted(known[kind].dropna().unique(), key=_order):
-            for value in conditions[1:] if len(conditions) == 2 else conditions:
+            for value in compared_conditions(obs["condition"]):
                 side = (known["condition"] == value).rename("inside")
                 counts = (known[kind] == name).groupby([known["donor"], side]).agg(["sum", "count"])
                 counts = counts.set_axis(["k", "n"], axis=1).reset_index()

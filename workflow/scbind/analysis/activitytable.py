@@ -101,6 +101,15 @@ def replicates(obs: pd.DataFrame) -> pd.Series:
     return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
 
 
+def compared_conditions(condition: pd.Series) -> list[str]:
+    """Return the conditions that are compared with all others, sorted; missing ones do not count.
+
+    Of two, one is left out: its comparison would be that of the other with the opposite sign.
+    """
+    known = sorted(condition.dropna().unique())
+    return known[1:] if len(known) == 2 else known
+
+
 def _read_one(path: Path) -> anndata.AnnData:
     data = read_whole(path, ACTIVITY)
     if "mean_binding" not in data.layers:

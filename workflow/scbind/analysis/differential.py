@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import Activity, read_activity, replicates
+from scbind.analysis.activitytable import Activity, compared_conditions, read_activity, replicates
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
 from scbind.core.runlog import say
@@ -120,12 +120,9 @@ def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> li
 
 def _between_conditions(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
     types, condition = data.obs["cell_type"], data.obs["condition"]
-    conditions = sorted(condition.dropna().unique())
-    if len(conditions) == 2:  # the second comparison would be the first with the opposite sign
-        conditions = conditions[1:]
     rows = []
     for name in list_types(types, min_cells, "conditions"):
-        for value in conditions:
+        for value in compared_conditions(condition):
             of_type = (types == name).to_numpy()
             inside = of_type & (condition == value).to_numpy()
             outside = of_type & condition.notna().to_numpy() & ~inside

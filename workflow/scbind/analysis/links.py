@@ -248,16 +248,23 @@ def _adjusted(p_values: pd.Series) -> pd.Series:
     return pd.Series(stats.false_discovery_control(tested), index=tested.index).reindex(p_values.index)
 
 
-def _network(links: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per TF and gene: the type in which the link is most probable, and all its types."""
+def best_of_pairs(links: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per TF and gene, the most probable first: its row in the type in which it is most probable.
+
+    ``links`` has columns of ``links.tsv``. Two are added: ``interaction``, from the sign, and ``cell_types``, all types
+    of the pair, joined by commas.
+    """
     types = links.groupby(["tf", "gene"])["cell_type"].agg(lambda names: ",".join(sorted(set(names))))
     best = links.sort_values(["probability", "cell_type"], ascending=[False, True], kind="stable")
-    best = best.drop_duplicates(["tf", "gene"]).sort_values(["tf", "gene"])
-    sign = best["sign"].to_numpy(dtype=int)
-    edges = pd.DataFrame({"source": best["tf"], "target": best["gene"]})
-    edges["weight"] = np.where(sign < 0, -1, 1) * best["probability"].to_numpy(dtype=float)
-    edges["interaction"] = [EFFECTS[value] for value in sign]
-    edges["fdr"], edges["potential"] = best["fdr"], best["potential"]
-    keys = pd.MultiIndex.from_frame(best[["tf", "gene"]])
-    edges["cell_types"] = types.reindex(keys).to_numpy()
-    return edges.reset_index(drop=True)
+    best = best.drop_duplicates(["tf", "gene"])
+    best = best.assign(interaction=[EFFECTS[value] for value in best["sign"].astype(int)])
+    return best.assign(cell_types=types.reindex(pd.MultiIndex.from_frame(best[["tf", "gene"]])).to_numpy())
+
+
+def _network(links: pd.DataFrame) -> pd.DataFrame:
+    """Return the links as edges, one row per TF and gene, sorted."""
+    best = best_of_pairs(links).sort_values(["tf", "gene"])
+    weight = np.where(best["sign"].astype(int) < 0, -1, 1) * best["probability"].astype(float)
+    edges = best.rename(columns={"tf": "source", "gene": "target"}).assign(weight=weight)
+    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types"]
+    return edges[columns].reset_index(drop=True)

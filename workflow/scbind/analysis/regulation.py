@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import sparse_dataset, write_elem
 
-from scbind.analysis.links import EFFECTS, SiteGenes
+from scbind.analysis.links import SiteGenes, best_of_pairs
 from scbind.analysis.tfactive import active_in_cells
 from scbind.binding.shards import decode
 from scbind.binding.store import CHUNK, Binding, open_binding
@@ -82,15 +82,9 @@ def cell_regulation(
 def choose_links(links: pd.DataFrame, max_fdr: float, most: int) -> pd.DataFrame:
     """Return one row per TF and gene, sorted by both and named ``TF:gene``, from the rows of ``links.tsv``."""
     kept = links[links["fdr"] <= max_fdr].astype({"cell_type": str, "tf": str, "gene": str})
-    types = kept.groupby(["tf", "gene"])["cell_type"].agg(lambda names: ",".join(sorted(names)))
-    best = kept.sort_values(["probability", "cell_type"], ascending=[False, True], kind="stable")
-    best = best.drop_duplicates(["tf", "gene"]).head(most).sort_values(["tf", "gene"])
-    columns = ["tf", "gene", "probability", "potential", "fdr", "sign"]
+    best = best_of_pairs(kept).head(most).sort_values(["tf", "gene"])
+    columns = ["tf", "gene", "probability", "potential", "fdr", "sign", "interaction", "cell_types"]
     table = best[columns].set_index((best["tf"] + ":" + best["gene"]).rename("link"))
-    table["interaction"] = [EFFECTS[value] for value in table["sign"]]
-    table["cell_types"] = types.reindex(pd.MultiIndex.from_frame(table[["tf", "gene"]])).to_numpy(
-        dtype=object
-    )
     return table.astype({"interaction": object, "cell_types": object})
 
 

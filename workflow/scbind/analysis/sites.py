@@ -14,19 +14,18 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import replicates
+from scbind.analysis.activitytable import compared_conditions, replicates
+from scbind.analysis.differential import ABSTAINED, MIN_REPLICATES
 from scbind.analysis.moderated import moderated_t
 from scbind.analysis.typemeans import TypeMeans
 from scbind.core.files import write_bed, write_table
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 
-MIN_REPLICATES = 3
 MIN_CELLS = 5  # of a donor, on a side
 PAIRED = "paired moderated t-test over replicates"
 TWO = "moderated t-test over replicates"
 FEW = f"not tested: fewer than {MIN_REPLICATES} replicates"
-ABSTAINED = "not tested: scbind abstains on this TF"
 PLACE = ["contrast", "cell_type", "group", "reference", "tf"]
 COLUMNS = [
     *PLACE, "chrom", "start", "end", "binding", "binding_reference", "difference", "statistic", "p_value",
@@ -167,9 +166,7 @@ class _Donors:
         conditions = sorted(units["condition"][known].unique())
         for index, name in enumerate(self.means.types):
             of_type = ((units["type"] == index) & known).to_numpy()
-            for value in (
-                conditions[1:] if len(conditions) == 2 else conditions if len(conditions) > 2 else []
-            ):
+            for value in compared_conditions(units["condition"][known]) if len(conditions) > 1 else ():
                 inside = of_type & (units["condition"] == value).to_numpy()
                 others = ", ".join(other for other in conditions if other != value)
                 place = {"contrast": "condition", "cell_type": name, "group": value, "reference": others}
