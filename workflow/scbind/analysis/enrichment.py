@@ -19,7 +19,7 @@ from scbind.binding.windows import Windows
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.formats.genome import Genome
-from scbind.formats.motifs import motif_names, read_motifs, scan_all
+from scbind.formats.motifs import chance_distribution, motif_names, read_motifs, scan_all
 
 BEST_SITES = 20  # peaks listed per TF and cell type
 SITE_COLUMNS = [
@@ -117,10 +117,9 @@ def motif_enrichment(
 def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
     """Return the smallest score that a random position reaches with probability ``p_value`` or less, in bits.
 
-    ``matrix``, shape (4, length), holds log-odds in bits. The score of ``length`` independent bases, each with
-    probability 1/4, is distributed as the convolution of the distributions of the columns (Staden 1989, CABIOS 5:89).
-    It is computed on a grid of 0.01 bits. If even the best score is more probable than ``p_value``, because the motif
-    is short, the threshold is the best score.
+    ``matrix``, shape (4, length), holds log-odds in bits. The distribution of scores
+    (:func:`scbind.formats.motifs.chance_distribution`) is computed on a grid of 0.01 bits. If even the best score is
+    more probable than ``p_value``, because the motif is short, the threshold is the best score.
 
     Examples
     --------
@@ -131,12 +130,7 @@ def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
     """
     steps = np.rint(np.maximum(np.asarray(matrix, dtype=np.float64), -50) / STEP).astype(np.int64)
     lowest = steps.min(axis=0)
-    distribution = np.ones(1)
-    for column, low in zip(steps.T, lowest, strict=True):
-        wider = np.zeros(len(distribution) + column.max() - low)
-        for value in column:
-            wider[value - low : value - low + len(distribution)] += distribution / 4
-        distribution = wider
+    distribution = chance_distribution(steps - lowest)
     tail = np.cumsum(distribution[::-1])[::-1]  # P(score >= class)
     reached = np.flatnonzero(tail <= p_value)
     best = len(distribution) - 1

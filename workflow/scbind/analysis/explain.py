@@ -125,10 +125,9 @@ def base_effects(
     )  # a network may not read the whole context
     positions = np.arange(skipped, predictor.context - skipped)
     sequences = np.concatenate([codes, mutated(codes[0], positions)])
-    mappability = None
-    if predictor.network.reads_mappability and predictor.facts["mappability"]:
-        level = genome.window_mappability([chrom], [start], predictor.context)
-        mappability = np.repeat(level, len(sequences), axis=0)
+    mappability = predictor.mappability_of(genome, [chrom], [start])
+    if mappability is not None:
+        mappability = np.repeat(mappability, len(sequences), axis=0)
     kind = signal.types.index(cell_type)
     where = genome.sizes.offsets[chrom] + start
     counts = signal.counts([where], predictor.context, predictor.bin_bp)[[kind]]

@@ -224,10 +224,8 @@ def _with_context(variants: pd.DataFrame, genome: Genome, context: int, path) ->
 
 def _readouts(predictor: Predictor, genome: Genome, variants: pd.DataFrame) -> Iterator[np.ndarray]:
     """Yield the sequence readout with REF, then that with ALT; both with the mappability of the reference."""
-    mappability = None
-    if predictor.network.reads_mappability and predictor.facts["mappability"]:
-        where = variants["chrom"].to_numpy(), context_starts(variants, predictor.context)
-        mappability = genome.window_mappability(*where, predictor.context)
+    where = variants["chrom"].to_numpy(), context_starts(variants, predictor.context)
+    mappability = predictor.mappability_of(genome, *where)
     for codes in allele_codes(genome, variants, predictor.context):
         yield predictor.readout(codes, mappability)
 

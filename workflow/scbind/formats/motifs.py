@@ -54,6 +54,22 @@ def motif_names(path: str | Path) -> dict[str, str]:
         return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
 
 
+def chance_distribution(steps: np.ndarray) -> np.ndarray:
+    """Return the probabilities of the scores of a random site, float64 (scores,), from the lowest score up.
+
+    ``steps`` is int64 (4, length): the scores of a matrix in steps, 0 for the lowest of each column. The score of
+    independent bases, each with probability 1/4, is distributed as the convolution of the columns (Staden 1989, CABIOS
+    5:89).
+    """
+    distribution = np.ones(1)
+    for column in steps.T:
+        wider = np.zeros(len(distribution) + column.max())
+        for value in column:
+            wider[value : value + len(distribution)] += distribution / 4
+        distribution = wider
+    return distribution
+
+
 def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 256) -> np.ndarray:
     """Score the best match of each matrix in each window, on either strand.
 

@@ -86,10 +86,13 @@ class Predictor:
         :class:`InputError` if the genome has none.
         """
         codes = genome.window_codes(chrom, start, self.context)
-        with_mappability = self.network.reads_mappability and self.facts.get("mappability", False)
-        return self.readout(
-            codes, genome.window_mappability(chrom, start, self.context) if with_mappability else None
-        )
+        return self.readout(codes, self.mappability_of(genome, chrom, start))
+
+    def mappability_of(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray | None:
+        """Mappability that :meth:`readout` needs for contexts at ``start``; None if the network does not read it."""
+        if self.network.reads_mappability and self.facts.get("mappability", False):
+            return genome.window_mappability(chrom, start, self.context)
+        return None
 
     @torch.inference_mode()
     def readout(

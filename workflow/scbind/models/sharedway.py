@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from scbind.formats.motifs import chance_distribution
+
 CHANCE = (1e-3, 1e-4, 1e-5)  # probabilities of a chance match whose scores are facts of a matrix
 N_FACTS = 3 + len(CHANCE)  # made by matrix_facts
 STEPS = 400  # steps of the score of a matrix, from 0 to its best score, in the distribution of chance scores
@@ -44,17 +46,12 @@ def information(matrix: np.ndarray) -> float:
 def chance_scores(matrix: np.ndarray) -> np.ndarray:
     """Score that a random site reaches with each probability in ``CHANCE``, over the best score: (len(CHANCE),).
 
-    The distribution is exact up to the rounding of scores to ``STEPS`` steps (as in Touzet and Varre 2007,
-    doi:10.1186/1748-7188-2-15).
+    The distribution is exact up to the rounding of scores to ``STEPS`` steps
+    (:func:`scbind.formats.motifs.chance_distribution`).
     """
     steps = np.rint(matrix / matrix.max(axis=0).sum() * STEPS).astype(int)
     steps -= (lowest := steps.min(axis=0))
-    chance = np.ones(1)
-    for column in steps.T:
-        longer = np.zeros(len(chance) + column.max())
-        for step in column:
-            longer[step : step + len(chance)] += chance / 4
-        chance = longer
+    chance = chance_distribution(steps)
     reached = np.cumsum(chance[::-1])[::-1]
     first = np.array([np.argmax(reached <= p) if (reached <= p).any() else len(reached) for p in CHANCE])
     return (first + lowest.sum()) / STEPS
