@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.cells.columns import COLUMNS
-from scbind.cells.profiles import Lengths, profile_table, tss_profile
+from scbind.cells.profiles import NUCLEOSOME, Lengths, profile_table, tss_profile
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
@@ -26,7 +26,6 @@ from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
 from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
-NUCLEOSOME = 147  # bp of DNA around one nucleosome: shorter fragments are nucleosome-free (Signac)
 TSS_CENTRE = 101  # bp around a start site; this and the next three values are those of ArchR
 TSS_FLANK = 2000  # bp from the start site to the outer end of the background
 TSS_NORM = 100  # bp of background on each side

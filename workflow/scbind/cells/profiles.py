@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 
-from scbind.formats.signal import CellSignal, window_blocks
+from scbind.core.files import read_result
+from scbind.formats.signal import CellSignal, stretches
 
 LONGEST = 1_000  # bp; longer fragments are counted as this long
 REACH, BIN = 2_000, 20  # bp around a start site, and bp per value of the curve
 BACKGROUND = 100  # bp at either end of the curve, whose mean is 1 (ENCODE, ArchR)
-BLOCK = 2_000  # start sites counted at once
+NUCLEOSOME = 147  # bp of DNA around one nucleosome: shorter fragments are nucleosome-free (Signac)
 COLUMNS = ["curve", "position", "value"]
 
 
@@ -38,14 +41,19 @@ def tss_profile(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
     direction of the genes is not used, so the curve is the mean of both. ``sites`` are global 0-based positions, int64
     (sites,), at least ``REACH`` from the ends of their chromosomes.
     """
-    bins = 2 * REACH // BIN
+    bins, starts = 2 * REACH // BIN, sites - REACH
     total = np.zeros(bins)
-    for part in window_blocks(len(sites), BLOCK):
-        counts = signal.counts(sites[part] - REACH, 2 * REACH, BIN).sum(axis=0).A1
-        total += counts.reshape(-1, bins).sum(axis=0)
+    for _, window, index in stretches(signal.position, starts, 2 * REACH):
+        place = (signal.position[index].astype(np.int64) - starts[window]) // BIN
+        total += np.bincount(place, minlength=bins)
     ends = BACKGROUND // BIN
     background = (total[:ends].mean() + total[-ends:].mean()) / 2
     return total / background if background > 0 else np.full(bins, np.nan)
+
+
+def read_profile(path: str | Path) -> pd.DataFrame:
+    """Read ``profile.tsv``; :class:`scbind.core.errors.InputError` if it is missing or damaged."""
+    return read_result(path, "count the fragments of the sample again")
 
 
 def profile_table(lengths: Lengths, tss: np.ndarray | None) -> pd.DataFrame:

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from scbind.cells.profiles import NUCLEOSOME, read_profile
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_result, table_text
+from scbind.core.files import atomic, table_text
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 
-AGAIN = "count the fragments of the sample again"
-NUCLEOSOME = 147  # bp of DNA around one nucleosome: shorter fragments are nucleosome-free
 HEADER = """# id: "scbind_quality"
 # section_name: "scbind: quality of the cells"
 # description: "Quality of each sample. Medians are over the cells that pass."
@@ -48,9 +47,7 @@ def quality_table(
     if not str(output).endswith("_mqc.tsv"):
         raise InputError(output, "MultiQC finds only files that end with _mqc.tsv", "give it such a name")
     rows = [
-        {"sample": name}
-        | _cells(read_obs(cell, ["pass", "n_fragments"]))
-        | _library(read_result(profile, AGAIN))
+        {"sample": name} | _cells(read_obs(cell, ["pass", "n_fragments"])) | _library(read_profile(profile))
         for name, cell, profile in zip(samples, cells, profiles, strict=True)
     ]
     with atomic(output) as scratch:

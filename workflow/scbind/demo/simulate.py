@@ -29,6 +29,7 @@ from scbind.demo.simulate_sites import chip_peaks
 from scbind.demo.simulate_variants import draw_variants
 from scbind.demo.world import (
     activity_table,
+    draw_barcodes,
     random_streams,
     simulate_world,
     write_bgzip,
@@ -142,13 +143,9 @@ def _cells(rng, n_cells: int, median: float) -> pd.DataFrame:
     wanted[few] = median * rng.uniform(0.01, 0.08, few.sum())
     wanted[broken] *= 0.6
     in_elements[broken] = 0.03
-    letters = np.array(list("ACGT"))
-    barcodes: dict[str, None] = {}
-    while len(barcodes) < n:
-        barcodes["".join(letters[rng.integers(0, 4, 16)]) + "-1"] = None
     return pd.DataFrame(
         {
-            "barcode": list(barcodes),
+            "barcode": draw_barcodes(rng, n),
             "cell_type": np.concatenate([real, rng.choice(TYPES, n_poor)]).astype(object),
             "is_cell": np.arange(n) < n_cells,
             "wanted": np.maximum(np.round(wanted), 1).astype(int),

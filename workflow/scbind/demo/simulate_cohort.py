@@ -18,7 +18,7 @@ from scipy import sparse
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_bed, write_table
 from scbind.core.runlog import say
-from scbind.demo.atlas import DRIVERS, EVERYWHERE, SHARE, TFS
+from scbind.demo.atlas import DRIVERS, SHARE
 from scbind.demo.cohort import (
     CLONE,
     CLONE_ORIGIN,
@@ -46,9 +46,11 @@ from scbind.demo.simulate_reads import (
     tn5_weight,
 )
 from scbind.demo.simulate_rna import Expression, element_genes, true_links
+from scbind.demo.simulate_sites import bound_sites
 from scbind.demo.world import (
     World,
     activity_table,
+    draw_barcodes,
     random_streams,
     simulate_world,
     write_fragments,
@@ -138,10 +140,7 @@ def _states(rng, world: World) -> tuple[World, pd.DataFrame]:
     kind, driver = world.genome.elements["kind"].to_numpy(), world.genome.elements["driver"].to_numpy()
     changes = {STEM: (STEM_NEIGHBOUR, STEM_TFS, 0.92), CLONE: (CLONE_ORIGIN, (), 0.0)}
     changes[RESPONSE] = (RESPONDER, (RESPONSE_TF,), RESPONDING)
-    rows = {
-        name: [int(tf in EVERYWHERE or tf in active) for tf in TFS] for name, active in COHORT_ACTIVE.items()
-    }
-    activity = pd.DataFrame.from_dict(rows, orient="index", columns=TFS)
+    activity = activity_table(COHORT_ACTIVE)
     row_of = pd.Series(np.arange(len(openness)), index=openness.index)[sites["element"]].to_numpy()
     for name, (origin, gained, chance) in changes.items():
         new = (kind == "enhancer") & np.isin(driver, gained) & (rng.random(len(kind)) < chance)
@@ -149,8 +148,7 @@ def _states(rng, world: World) -> tuple[World, pd.DataFrame]:
         openness[name] = openness[origin].to_numpy() | new
         fresh = rng.lognormal(0.3, 0.6, len(kind))
         levels[name] = np.where(new, fresh, levels[origin].to_numpy())
-        bound = (sites["bindable"] == 1) & (sites["tf"].map(activity.loc[name]) == 1)
-        sites[f"bound_{name}"] = (bound & openness[name].to_numpy()[row_of]).astype(int)
+        sites[f"bound_{name}"] = bound_sites(sites, activity.loc[name], openness[name].to_numpy()[row_of])
     kept = list(STATES)
     columns = [c for c in sites if not c.startswith("bound_")] + [f"bound_{name}" for name in kept]
     world = World(world.genome, world.preferences, world.genes, openness[kept], levels[kept], sites[columns])
@@ -201,7 +199,7 @@ def _donor_cells(rng, cohort: Cohort, donor: str, number: int, n: int) -> pd.Dat
     table.loc[on_path, "path"] = rng.uniform(0, 1, len(on_path))
     nearest = np.array(PATH_ENDS)[(table["path"].to_numpy()[on_path] >= 0.5).astype(int)]
     table.loc[on_path, "cell_type"] = nearest
-    table["barcode"] = _barcodes(rng, total)
+    table["barcode"] = draw_barcodes(rng, total)
     return table
 
 
@@ -221,13 +219,6 @@ def _draw_states(rng, cohort: Cohort, condition: str, last: bool, n: int) -> np.
     if cohort.response and condition == CONDITIONS[1]:
         states[states == RESPONDER] = RESPONSE
     return rng.permutation(states)
-
-
-def _barcodes(rng, n: int) -> list[str]:
-    letters, found = np.array(list("ACGT")), {}
-    while len(found) < n:
-        found["".join(letters[rng.integers(0, 4, 16)]) + "-1"] = None
-    return list(found)
 
 
 class CellStates:

@@ -84,9 +84,17 @@ def find_sites(
     sites["element"] = elements["element"].to_numpy()[row]
     sites["bindable"] = (rng.random(len(sites)) < sites["strength"]).astype(int)
     for name in activity.index:
-        bound = (sites["bindable"] == 1) & (sites["tf"].map(activity.loc[name]) == 1)
-        sites[f"bound_{name}"] = (bound & openness[name].to_numpy()[row]).astype(int)
+        sites[f"bound_{name}"] = bound_sites(sites, activity.loc[name], openness[name].to_numpy()[row])
     return sites
+
+
+def bound_sites(sites: pd.DataFrame, active: pd.Series, is_open: np.ndarray) -> np.ndarray:
+    """Return whether each site is bound: 0 or 1 (sites,), if it is bindable, its element open and its factor active.
+
+    ``active`` is 0 or 1 per factor, ``is_open`` bool (sites,).
+    """
+    bound = (sites["bindable"] == 1) & (sites["tf"].map(active) == 1)
+    return (bound & is_open).to_numpy().astype(int)
 
 
 def chip_peaks(rng, genome: SimulatedGenome, sites: pd.DataFrame, openness: pd.Series, line: str, tf: str):

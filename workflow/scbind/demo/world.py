@@ -23,9 +23,9 @@ STREAMS = (
 )  # fmt: skip
 
 
-def activity_table() -> pd.DataFrame:
-    """Return which factors are active where: 0 or 1 (lines and cell types, factors)."""
-    rows = {name: [int(tf in EVERYWHERE or tf in active) for tf in TFS] for name, active in ACTIVE.items()}
+def activity_table(drivers: dict[str, tuple[str, ...]] = ACTIVE) -> pd.DataFrame:
+    """Return which factors are active where: 0 or 1 (names, factors). ``drivers``: name to its active drivers."""
+    rows = {name: [int(tf in EVERYWHERE or tf in active) for tf in TFS] for name, active in drivers.items()}
     return pd.DataFrame.from_dict(rows, orient="index", columns=TFS)
 
 
@@ -71,6 +71,15 @@ def simulate_world(
     levels = element_levels(rng["levels"], genome, openness, sites)
     say(f"sites: {len(sites):,}; {int(sites['bindable'].sum()):,} of them can be bound")
     return World(genome, preferences, genes(rng["genes"], genome, TFS), openness, levels, sites)
+
+
+def draw_barcodes(rng, n: int) -> list[str]:
+    """Draw different barcodes of 16 bases with the ending ``-1``."""
+    letters = np.array(list("ACGT"))
+    barcodes: dict[str, None] = {}
+    while len(barcodes) < n:
+        barcodes["".join(letters[rng.integers(0, 4, 16)]) + "-1"] = None
+    return list(barcodes)
 
 
 def write_truth(folder: Path, world: World, activity: pd.DataFrame) -> None:

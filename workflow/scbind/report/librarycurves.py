@@ -8,11 +8,10 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from scbind.core.files import read_result
+from scbind.cells.profiles import read_profile
 from scbind.formats.colours import colours_of
 from scbind.report.style import legend_outside, new_figure, styled
 
-AGAIN = "count the fragments of the sample again"
 LONGEST = 800  # bp in the figure; hardly any fragment is longer
 LEGEND_ROWS = 26  # rows of a legend beside the figure
 LABELS = {
@@ -27,7 +26,7 @@ def read_library_curves(paths: Mapping[str, str | Path]) -> pd.DataFrame | None:
     ``paths`` maps a sample to its ``profile.tsv``. Raises :class:`scbind.core.errors.InputError` if one is missing or
     damaged.
     """
-    tables = [read_result(path, AGAIN).assign(sample=sample) for sample, path in paths.items()]
+    tables = [read_profile(path).assign(sample=sample) for sample, path in paths.items()]
     return pd.concat(tables, ignore_index=True) if tables else None
 
 
