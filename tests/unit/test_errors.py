@@ -12,8 +12,7 @@ KEYS = [re.sub(r"<name>", "*", key) for key, _ in settings.list_keys()]
 SECTIONS = {".".join(key.split(".")[:depth]) for key in KEYS for depth in range(1, key.count(".") + 1)}
 ELSEWHERE = {column for required, optional in COLUMNS.values() for column in (*required, *optional)}
 ELSEWHERE |= {"cell_type", "gene_id", "gene_name", "transcript_id"}  # columns and attributes of files
-ELSEWHERE |= {"filtered_peak_bc_matrix", "motif_tfs"}  # a folder of Cell Ranger; the key of a model
-ELSEWHERE |= {"cell_regulation", "find_lenders", "sample_rna"}  # rules
+ELSEWHERE |= {"filtered_peak_bc_matrix", "find_lenders"}  # a folder of Cell Ranger; a rule
 WORD = re.compile(r"(?<![\w./{-])[a-z][a-z0-9_]*(?:\.(?:\*|[a-z][a-z0-9_]*))*(?![\w./}(-])")
 
 

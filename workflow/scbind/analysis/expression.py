@@ -51,7 +51,7 @@ def tf_expression(
     place = expression.index.get_indexer(data.obs["cell"])
     if (place < 0).any() or expression.index.duplicated().any():
         raise InputError(
-            rna[0], "its cells differ from those of the activity", "run the rule sample_rna again"
+            rna[0], "its cells differ from those of the activity", "read the RNA of the sample again"
         )
     values = expression.to_numpy()[place]
     measured = np.isfinite(values).any(axis=1)

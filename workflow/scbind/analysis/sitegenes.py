@@ -192,7 +192,7 @@ def _counts(path, rna, own, pairs: Pairs, var: pd.DataFrame) -> Counts:
 def _measured(expression: anndata.AnnData, data: anndata.AnnData, path) -> np.ndarray:
     if not expression.obs_names.equals(data.obs_names):
         raise InputError(
-            path, "its cells differ from those of the peak matrix", "run the rule sample_rna again"
+            path, "its cells differ from those of the peak matrix", "read the RNA of the sample again"
         )
     return expression.obs["n_molecules"].to_numpy() > 0
 

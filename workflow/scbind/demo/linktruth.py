@@ -80,7 +80,7 @@ def score_links(
 
     Columns: ``cell_type, states, prevalence``; ``auprc`` of the probability and ``auprc_distance`` of the potential;
     ``n_called``, ``fdr`` and ``recall`` of links with a false discovery rate up to ``max_fdr``, and the same, with
-    ``_distal``, of those that no site in a promoter can have; ``sign_right`` of those called and true.
+    ``_test``, of those with an adjusted p-value up to it; ``sign_right`` of those called by ``fdr`` and true.
     """
     from sklearn.metrics import average_precision_score
 
@@ -116,7 +116,7 @@ def score_cell_links(path: str | Path, truth: LinkTruth) -> pd.DataFrame:
     """
     from sklearn.metrics import roc_auc_score
 
-    data = read_whole(path, "the rule cell_regulation")
+    data = read_whole(path, "the rule of links in cells")
     known = data.obs_names.isin(truth.cells.index)
     known &= truth.cells["path"].reindex(data.obs_names).isna().to_numpy()
     data = data[known]

@@ -47,7 +47,9 @@ def matrices_of_motif_tfs(
     """
     profiles, place = load_profiles(path, release, taxon)
     if not profiles:
-        raise InputError(place, "holds no matrix", "check motifs.taxon, or set motif_tfs: none", PLACE)
+        raise InputError(
+            place, "holds no matrix", "check motifs.taxon, or set models.*.motif_tfs: none", PLACE
+        )
     fold = str if taxon == CASE_MATTERS else str.upper
     chosen: dict[str, Matrix] = {}
     if asked == ALL:
@@ -65,6 +67,6 @@ def matrices_of_motif_tfs(
                 )
             chosen[tf] = found
     if not chosen:
-        raise InputError(place, "every TF has ChIP-seq", "set motif_tfs: none", PLACE)
+        raise InputError(place, "every TF has ChIP-seq", "set models.*.motif_tfs: none", PLACE)
     say(f"{len(chosen)} TFs without ChIP-seq have a matrix in {place}")
     return {tf: (f"{m.identity}:{m.name}", log_odds(m.counts)) for tf, m in sorted(chosen.items())}

@@ -59,7 +59,9 @@ def add_from_release(
 
     stored = read_model(trained)
     if not stored["options"].get("strangers"):
-        raise InputError(trained, "cannot predict TFs without ChIP-seq", "train it with motif_tfs", PLACE)
+        raise InputError(
+            trained, "cannot predict TFs without ChIP-seq", "train it with models.*.motif_tfs", PLACE
+        )
     facts = stored["facts"]
     found = matrices_of_motif_tfs(asked, facts["tfs"], release, taxon, path, aliases)
     new = {tf: matrix for tf, (_, matrix) in found.items()}

@@ -135,14 +135,14 @@ def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:
     key = f"key models.{name}.motif_tfs"
     if model["architecture"] != "scbind":
         problem = f"{model['architecture']} predicts only TFs with ChIP-seq"
-        raise InputError(label, problem, "set motif_tfs: none, or use the architecture scbind", key)
+        raise InputError(label, problem, "set models.*.motif_tfs: none, or use the architecture scbind", key)
     if not motifs["release"] and not motifs["path"]:
         problem = "no motif is known: motifs.release and motifs.path are empty"
-        raise InputError(label, problem, "give one of them, or set motif_tfs: none", key)
+        raise InputError(label, problem, "give one of them, or set models.*.motif_tfs: none", key)
     model["options"] = {"strangers": STRANGERS} | model["options"]
     if not model["options"]["strangers"]:
         problem = "TFs without ChIP-seq need a network that was trained for them, and strangers is 0"
-        raise InputError(label, problem, "remove options.strangers, or set motif_tfs: none", key)
+        raise InputError(label, problem, "remove options.strangers, or set models.*.motif_tfs: none", key)
 
 
 def _refuse_training_keys(models, label: str) -> None:
