@@ -151,29 +151,6 @@ rule sample_cells:
         "../scripts/sample_cells.py"
 
 
-# Runs only for samples with RNA of the same cells.
-rule sample_rna:
-    input:
-        rna=lambda wildcards: optional(PLAN.samples[wildcards.sample]["rna"]),
-        cells="results/cells/{sample}/cells.h5ad",
-    output:
-        counts="results/cells/{sample}/rna.h5ad",
-    log:
-        "logs/sample_rna/{sample}.log",
-    benchmark:
-        "logs/sample_rna/{sample}.benchmark.tsv"
-    conda:
-        "../../envs/core.yaml"
-    resources:
-        mem_mb=memory(4000, 10),
-        runtime=60,
-    params:
-        files=lambda wildcards: sample_states(wildcards.sample, "rna"),
-        code=source_digest("cells.rna", script="sample_rna"),
-    script:
-        "../scripts/sample_rna.py"
-
-
 # The cells that each cell borrows from. Only what predicts binding reads this file: cell types and peaks do not depend on
 # what cells borrow.
 rule find_lenders:
