@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import scbind
 import scipy.sparse as sp
+from bindingstore import write_sample, write_windows
 from scbind.analysis import links
 from scbind.analysis.covary import Counts, Covariation, residuals
 from scbind.analysis.linkmodel import PROMOTER, p_values, posterior, shares
@@ -13,42 +14,10 @@ from scbind.analysis.links import COLUMNS, SiteGenes, tf_links
 from scbind.analysis.regulation import cell_regulation
 from scbind.analysis.sitegenes import site_genes
 from scbind.analysis.tfactive import active_in_types, tf_active
-from scbind.binding.store import FORMAT
 from scbind.core.errors import InputError
 from scipy import stats
 
 N_GENES, SPACING, MB = 60, 30_000, 2_000_000
-
-
-def write_windows(path, chrom, start):
-    n = len(chrom)
-    np.savez(
-        path,
-        chrom=np.array(chrom, dtype=np.int16),
-        start=np.array(start, dtype=np.int32),
-        peak=np.arange(n, dtype=np.int32),
-        gc=np.full(n, 0.5, dtype=np.float32),
-        window=200,
-        context=1000,
-    )
-
-
-def write_sample(folder, name, layers, types, listed=None, depth=1.0, known="{}"):
-    """A binding store with ``layers`` (TF -> uint8 codes) and its table of cells."""
-    n_cells, n_windows = next(iter(layers.values())).shape
-    obs = pd.DataFrame({"cell_type": types, "pass": True}, index=[f"c{i}" for i in range(n_cells)])
-    obs["cell_type"], obs["borrowed_depth"] = obs["cell_type"].astype("category"), depth
-    var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
-    uns = {
-        "format": FORMAT, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}",
-        "reliability": known,
-        "tfs": np.array(list(layers), dtype=object),
-    }  # fmt: skip
-    matrices = {tf: np.asarray(codes, dtype=np.uint8) for tf, codes in layers.items()}
-    anndata.AnnData(obs=obs, var=var, uns=uns, layers=matrices).write_zarr(folder / f"{name}.zarr")
-    known = obs if listed is None else obs.iloc[:listed]
-    anndata.AnnData(obs=known[::-1]).write_h5ad(folder / f"{name}.cells.h5ad")
-    return folder / f"{name}.zarr", folder / f"{name}.cells.h5ad"
 
 
 def test_association_is_within_types_only():

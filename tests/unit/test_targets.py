@@ -1,14 +1,16 @@
 import gzip
+from functools import partial
 
-import anndata
+import bindingstore
 import numpy as np
 import pandas as pd
 import pytest
 import zarr
+from bindingstore import write_windows
 from scbind.analysis.targets import COLUMNS, PSEUDOCOUNT, potential_weights, tf_targets
 from scbind.analysis.typemeans import TypeMeans
 from scbind.binding.shards import decode
-from scbind.binding.store import FORMAT, open_binding
+from scbind.binding.store import open_binding
 from scbind.core.errors import InputError
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
@@ -16,38 +18,8 @@ from scbind.formats.genome import ChromSizes
 SIZES = ChromSizes(("chr1", "chr2"), np.array([300_000, 200_000]))
 
 
-def write_windows(path, chrom, start):
-    n = len(chrom)
-    np.savez(
-        path,
-        chrom=np.array(chrom, dtype=np.int16),
-        start=np.array(start, dtype=np.int32),
-        peak=np.arange(n, dtype=np.int32),
-        gc=np.full(n, 0.5, dtype=np.float32),
-        window=200,
-        context=1000,
-    )
-
-
 KNOWN = '{"CTCF": {"level": "low", "abstained": true}}'
-
-
-def write_sample(folder, name, layers, types, listed=None, depth=1.0, known=KNOWN):
-    """A binding store with ``layers`` (TF -> uint8 codes) and its table of cells."""
-    n_cells, n_windows = next(iter(layers.values())).shape
-    obs = pd.DataFrame({"cell_type": types, "pass": True}, index=[f"c{i}" for i in range(n_cells)])
-    obs["cell_type"], obs["borrowed_depth"] = obs["cell_type"].astype("category"), depth
-    var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
-    uns = {
-        "format": FORMAT, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}",
-        "reliability": known,
-        "tfs": np.array(list(layers), dtype=object),
-    }  # fmt: skip
-    matrices = {tf: np.asarray(codes, dtype=np.uint8) for tf, codes in layers.items()}
-    anndata.AnnData(obs=obs, var=var, uns=uns, layers=matrices).write_zarr(folder / f"{name}.zarr")
-    known = obs if listed is None else obs.iloc[:listed]
-    anndata.AnnData(obs=known[::-1]).write_h5ad(folder / f"{name}.cells.h5ad")
-    return folder / f"{name}.zarr", folder / f"{name}.cells.h5ad"
+write_sample = partial(bindingstore.write_sample, known=KNOWN)
 
 
 @pytest.fixture

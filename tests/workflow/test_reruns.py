@@ -71,6 +71,8 @@ VALUES = {
     "cells.barcode_tag": "XB",
     "evaluate.depths": [1.0, 0.1],
     "models.<name>.licence": "MIT",
+    "models.<name>.motif_tfs": ["HNF4A"],
+    "analysis.populations.resolutions": [0.5, 2.0],
     "models.<name>.precision": "32-true",
     "models.<name>.options.reach": 800,
     "models.<name>.test_windows": 500,
