@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
+from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
 from scbind.report.models import _unknown
 from scbind.report.pack import unpack
@@ -320,6 +321,57 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     assert "1 of 3 variants are in variants.tsv" in page.text
     assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
     assert "SPI1 at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
+
+
+def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
+    group = {"contrast": "cell_type", "cell_type": "B", "group": "B", "reference": "other types"}
+    tested = group | {"n_replicates": 3, "n_windows": 50, "n_listed": 2, "test": "t"}
+    counts = [
+        tested | {"tf": "CTCF", "n_more": 0, "n_less": 0},
+        tested | {"tf": "SPI1", "n_more": 7, "n_less": 2},
+    ]
+    windows = [
+        group | {"tf": "SPI1", "chrom": "chr1", "start": start, "end": start + 200, "difference": size}
+        for start, size in ((400, 0.1), (800, -0.6))
+    ]
+    rna = {
+        "cell_type": "B",
+        "tf": ["SPI1", "CTCF"],
+        "n_cells": 9,
+        "mean_activity": 1.0,
+        "correlation": [0.2, 0.9],
+    }
+    given = {"site_counts": counts, "differential_sites": windows, "expression": rna}
+    paths = {name: tmp_path / f"{name}.tsv" for name in given}
+    for name, rows in given.items():
+        pd.DataFrame(rows, columns=SITES if name == "differential_sites" else None).to_csv(
+            paths[name], sep="\t", index=False
+        )
+    write(tmp_path / "report.html", **inputs, **paths)
+    page = Page((tmp_path / "report.html").read_text())
+    assert {"differential_sites", "expression"} <= set(page.ids)
+    part = page.text[page.text.index("Number of sites that differ") :]
+    assert part.index("SPI1") < part.index("CTCF"), "the TF with most sites is first"
+    part = page.text[page.text.index("Largest differences") :]
+    assert part.index("800") < part.index("400"), "the largest difference is first, whatever its sign"
+    part = page.text[page.text.index("Expression and activity") :]
+    assert part.index("CTCF") < part.index("SPI1")
+
+    counts = [row | {"n_windows": None, "test": "not tested: fewer than 3 replicates"} for row in counts]
+    pd.DataFrame(counts).to_csv(paths["site_counts"], sep="\t", index=False)
+    write(tmp_path / "report.html", **inputs, **paths)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "Sites were not compared (fewer than 3 replicates)." in page.text
+    assert "Number of sites that differ" not in page.text
+
+
+def test_headings_are_words_and_not_names_of_columns(full):
+    text = (full / "report.html").read_text()
+    headings = [re.sub("<[^>]*>", "", part) for part in re.findall("<th[^>]*>(.*?)</th>", text, re.DOTALL)]
+    assert len(headings) > 50
+    codes = {"n", "p", "tf", "tfs", "fdr", "auroc", "auprc", "ece", "frac", "tss", "chromvar", "ari"}
+    bad = [heading for heading in headings if codes & set(heading.replace("adjusted p", "").split())]
+    assert not bad, "add a name to NAMES of report.tables"
 
 
 def test_cells_that_fail_alike_are_one_row(full):
