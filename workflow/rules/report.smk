@@ -106,3 +106,40 @@ rule write_browser:
         code=source_digest("report.browser", script="write_browser"),
     script:
         "../scripts/write_browser.py"
+
+
+# The best sites of each TF with the tracks of all cell types, in one page that needs no other file.
+rule write_loci:
+    input:
+        fasta=f"{REFERENCE}/genome.fa",
+        index=f"{REFERENCE}/genome.fa.fai",
+        sizes=f"{REFERENCE}/chrom.sizes",
+        tracks=type_tracks(),
+        coverage=per_type("results/pseudobulk/{slug}/coverage.bw"),
+        consensus="results/peaks/consensus.bed",
+        genes=optional(SETTINGS["genome"]["genes"]),
+        sites=optional(SITE_TABLE),
+    output:
+        "results/browser/loci.html",
+    log:
+        "logs/write_loci/loci.log",
+    benchmark:
+        "logs/write_loci/loci.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=60,
+    params:
+        genome=SETTINGS["genome"]["name"],
+        samples=PLAN.binding_samples if KEEP_SITES else [],
+        types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
+        slugs=lambda wildcards: [row["slug"] for row in pooled_types()],
+        template=[
+            template_digest(name)
+            for name in ("loci.html.j2", "report.css", "loci.css", "loci.js", "igv.min.js", "igv.LICENSE.txt")
+        ],
+        files=key_states("genome/genes"),
+        code=source_digest("report.loci", script="write_loci"),
+    script:
+        "../scripts/write_loci.py"

@@ -52,6 +52,7 @@ rule report:
     input:
         "results/report.html",
         "results/browser/hub.txt",
+        optional(LOCI_PAGE),
         "results/cells/quality_mqc.tsv",
         PROVENANCE,
     localrule: True

@@ -1,0 +1,272 @@
+"""The page of loci: the best sites of every TF in igv.js, with the tracks of all cell types, in one file without requests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from scbind import __version__
+from scbind.core.files import atomic, read_result
+from scbind.core.runlog import say
+from scbind.formats.colours import colours_of
+from scbind.formats.evidence import CHIP
+from scbind.formats.genes import read_genes
+from scbind.formats.genome import ChromSizes
+from scbind.formats.intervals import read_bed
+from scbind.report.lociwindows import (
+    AGAIN,
+    BIN,
+    STEPS,
+    binding,
+    contig,
+    coverage,
+    ordered_sites,
+    sequences,
+    tracks_of,
+    windows_of,
+)
+from scbind.report.pack import codes, pack, pack_json, rounded
+from scbind.report.tables import trusted
+
+TEMPLATES = Path(__file__).with_name("templates")
+MOST_BYTES = 12_000_000  # of the page
+REACH = 10_000  # bp between the start of a gene and the centre of a site that the page lists for it
+LEAST_LOCUS, LEAST_TYPE, LEAST_PAIR = 1_500, 5, 80  # bytes; less than sequence, coverage per type and P(bound) need
+
+
+@dataclass(frozen=True)
+class LociFiles:
+    """Files that the page shows.
+
+    Attributes
+    ----------
+    genome, fasta, sizes
+        Name of the assembly, its indexed FASTA, and ``chrom.sizes``.
+    tracks
+        Sample to its folder of TF tracks (:func:`scbind.binding.celltracks.cell_type_tracks`).
+    types, coverage
+        Cell type to the name of its folder (``slug``), and to its ``coverage.bw``.
+    consensus, sites
+        ``consensus.bed`` and ``best_sites.tsv``.
+    genes
+        BED or GTF of genes, or None.
+    """
+
+    genome: str
+    fasta: str | Path
+    sizes: str | Path
+    tracks: Mapping[str, str | Path]
+    types: Mapping[str, str]
+    coverage: Mapping[str, str | Path]
+    consensus: str | Path
+    sites: str | Path
+    genes: str | Path | None = None
+
+
+def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTES) -> None:
+    """Write ``results/browser/loci.html``.
+
+    The page has the sequence of each locus, the coverage of all cell types, P(bound) of the TFs that have a site there,
+    consensus peaks and genes. If they do not fit into ``most_bytes``, each TF keeps the places that it takes first
+    (:func:`scbind.report.lociwindows.ordered_sites`), and the page says how many. TFs on which scbind abstains are left
+    out.
+
+    Raises
+    ------
+    InputError
+        If a file is missing, damaged, or of another genome.
+    """
+    sizes, types = ChromSizes.read(files.sizes), list(files.types)
+    table, left_out = trusted(read_result(files.sites, AGAIN))
+    sites = ordered_sites(files.sites, table, sizes, types)
+    peaks = read_bed(files.consensus, sizes)
+    genes = _genes(files.genes, sizes)
+    tried = _within(sites, _least(sites, len(types)), most_bytes)
+    packs = _packs(files, tried, sizes)
+    fixed = len(_render(files, sizes, tried.head(0), sites, peaks, genes, {}, left_out))
+    room = most_bytes - fixed
+    while True:
+        kept = _within(tried, _sizes(tried, packs), room)
+        page = _render(files, sizes, kept, sites, peaks, genes, packs, left_out)
+        over = len(page) - most_bytes
+        if over <= 0 or kept.empty:
+            break
+        room -= over + 1_000  # the list of sites needs bytes, too
+    with atomic(output) as path:
+        path.write_bytes(page)
+    say(
+        f"loci: {kept['locus'].nunique():,} places with {len(kept):,} of {len(sites):,} sites, {len(page) / 1e6:.2f} MB"
+    )
+
+
+def _genes(path: str | Path | None, sizes: ChromSizes) -> pd.DataFrame:
+    columns = ["gene", "chrom", "start", "end", "tss", "strand"]
+    if path is None:
+        return pd.DataFrame({name: pd.Series(dtype=object) for name in columns})
+    genes = read_genes(path, sizes)
+    return genes.assign(chrom=np.array(sizes.names, dtype=object)[genes["chrom"]])
+
+
+# ---- what fits ----
+def _pairs(sites: pd.DataFrame) -> pd.DataFrame:
+    """Return each (locus, TF) once, in the order of the sites, with ``new``: whether the locus was not there before."""
+    pairs = sites[["locus", "tf", "turn"]].drop_duplicates(["locus", "tf"], ignore_index=True)
+    return pairs.assign(new=~pairs["locus"].duplicated())
+
+
+def _least(sites: pd.DataFrame, n_types: int) -> np.ndarray:
+    """Return the fewest bytes that each pair may need."""
+    return LEAST_PAIR + _pairs(sites)["new"].to_numpy() * (LEAST_LOCUS + LEAST_TYPE * n_types)
+
+
+def _sizes(sites: pd.DataFrame, packs: Mapping[str, str]) -> np.ndarray:
+    """Return the bytes that each pair needs in the page."""
+    pairs, element = _pairs(sites), len('\n<script type="text/plain" id="pack-"></script>')
+    return np.array(
+        [
+            sum(len(packs[name]) + len(name) + element for name in _names(locus, tf, new))
+            for locus, tf, new in zip(pairs["locus"], pairs["tf"], pairs["new"], strict=True)
+        ],
+        dtype=np.int64,
+    )
+
+
+def _names(locus: int, tf: str, new: bool) -> list[str]:
+    """Return the names of the packs that a pair adds to the page."""
+    return [f"b{locus}-{tf}", *([f"s{locus}", f"c{locus}"] if new else [])]
+
+
+def _within(sites: pd.DataFrame, needed: np.ndarray, room: int) -> pd.DataFrame:
+    """Return the sites of the first pairs that need no more than ``room`` bytes together."""
+    pairs = _pairs(sites)[: int(np.searchsorted(np.cumsum(needed), room, side="right"))]
+    keys = pd.MultiIndex.from_frame(pairs[["locus", "tf"]])
+    return sites[pd.MultiIndex.from_frame(sites[["locus", "tf"]]).isin(keys)]
+
+
+def _said(kept: pd.DataFrame, sites: pd.DataFrame, left_out: str) -> list[str]:
+    """Return sentences on what the page holds."""
+    if len(kept) == len(sites):
+        text = f"The page has all {len(sites):,} best sites of results/analysis/best_sites.tsv."
+    else:
+        rest = sites[~sites.index.isin(kept.index)]
+        per_tf = f"the first {int(rest['turn'].min()):,} places of every TF, and more of some"
+        text = (
+            f"The page has room for {len(kept):,} of {len(sites):,} best sites: {per_tf}. A TF first takes the best "
+            "site of each cell type, the highest P(bound) first, then the second best. All are in results/analysis/best_sites.tsv."
+        )
+    return [text, *([left_out] if left_out else [])]
+
+
+# ---- what the tracks show ----
+def _packs(files: LociFiles, sites: pd.DataFrame, sizes: ChromSizes) -> dict[str, str]:
+    """Return the packs of all loci: ``s``: FASTA; ``c``: coverage, ``b``: P(bound) of a TF, uint8 (types, bins).
+
+    Coverage is in steps of the highest of the locus. A type without a track of the TF has 255.
+    """
+    windows = windows_of(sites, sizes)
+    packs = {
+        f"s{locus}": pack(text.encode("ascii"))
+        for locus, text in enumerate(sequences(files.fasta, windows, sizes))
+    }
+    depth = coverage([files.coverage[name] for name in files.types], windows)
+    for locus, values in enumerate(depth):
+        top = max(float(values.max(initial=0)), 1e-9)
+        packs[f"c{locus}"] = pack(np.float32(top).tobytes() + _steps(values, top))
+    packs |= dict(_binding_packs(files, sites, windows))
+    return packs
+
+
+def _binding_packs(
+    files: LociFiles, sites: pd.DataFrame, windows: pd.DataFrame
+) -> Iterator[tuple[str, str]]:
+    tracks = tracks_of(files.tracks, list(files.types.values()))
+    for tf, part in sites.groupby("tf"):
+        loci = np.sort(part["locus"].unique())
+        paths = tracks.get(tf, [[] for _ in files.types])
+        values = binding(paths, windows.iloc[loci].sort_values(["chrom", "start"]))
+        order = windows.iloc[loci].sort_values(["chrom", "start"]).index
+        for locus, value in zip(order, values, strict=True):
+            yield f"b{locus}-{tf}", pack(_steps(value, 1.0))
+
+
+def _steps(values: np.ndarray, top: float) -> bytes:
+    """Return values as steps from 0 (nothing) to ``STEPS`` (``top``), rounded; 255 where not known."""
+    return codes(values / top * STEPS + 0.5, 0, STEPS + 1, STEPS + 1).tobytes()
+
+
+# ---- the page ----
+def _render(files, sizes, kept, sites, peaks, genes, packs, left_out) -> bytes:
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
+    )  # fmt: skip
+    names = [
+        name
+        for pair in _pairs(kept).itertuples()
+        for name in _names(pair.locus, pair.tf, pair.new)
+    ]  # fmt: skip
+    page = environment.get_template("loci.html.j2").render(
+        genome=files.genome,
+        said=_said(kept, sites, left_out),
+        subtitle=f"{files.genome} · scbind {__version__}",
+        empty=kept.empty,
+        index=pack_json(_index(files, kept, sizes, peaks, genes)),
+        packs=[(name, packs[name]) for name in names],
+        css="".join(_template(name) for name in ("report.css", "loci.css")),
+        licence=_template("igv.LICENSE.txt"),
+        igv=_template("igv.min.js").partition("//# sourceMappingURL")[0],
+        js=_template("loci.js"),
+    )
+    return page.encode("utf-8")
+
+
+def _template(name: str) -> str:
+    return (TEMPLATES / name).read_text(encoding="utf-8")
+
+
+def _index(files: LociFiles, kept: pd.DataFrame, sizes: ChromSizes, peaks, genes) -> dict:
+    """Return what the page needs before a locus is opened. Coordinates are 0-based half-open."""
+    types, tfs = list(files.types), sorted(kept["tf"].unique())
+    loci = np.sort(kept["locus"].unique())
+    windows = windows_of(kept, sizes).assign(locus=loci) if len(kept) else pd.DataFrame()
+    evidence = kept.drop_duplicates("tf").set_index("tf").get("evidence", pd.Series(dtype=object))
+    colours = colours_of(types)
+    return {
+        "bin": BIN,
+        "steps": STEPS,
+        "reach": REACH,
+        "genome": files.genome,
+        "types": types,
+        "colours": [colours[name] for name in types],
+        "tfs": tfs,
+        "motif": [tf for tf in tfs if evidence.get(tf, CHIP) != CHIP],
+        "loci": {
+            int(row.locus): [contig(row.chrom), row.start, row.end] for row in windows.itertuples()
+        },
+        "sites": {
+            "tf": pd.Index(tfs).get_indexer(kept["tf"]).tolist(),
+            "type": pd.Index(types).get_indexer(kept["cell_type"]).tolist(),
+            **{name: kept[name].tolist() for name in ("locus", "rank", "start", "end")},
+            "binding": rounded(kept["binding"]),
+        },
+        "peaks": _near(peaks, windows, ["start", "end"]),
+        "genes": _near(genes, windows, ["gene", "start", "end", "tss", "strand"], REACH),
+    }  # fmt: skip
+
+
+def _near(table: pd.DataFrame, windows: pd.DataFrame, columns: list[str], reach: int = 0) -> dict[str, list]:
+    """Return the rows that share a base with a window or with ``reach`` bp around it, by the name of the chromosome."""
+    found: dict[str, list] = {}
+    for chrom, part in windows.groupby("chrom") if len(windows) else ():
+        rows = table[table["chrom"] == chrom]
+        low = np.sort(part["start"].to_numpy() - reach)
+        high = np.sort(part["end"].to_numpy() + reach)
+        begun = np.searchsorted(low, rows["end"].to_numpy(dtype=np.int64), side="left")
+        over = np.searchsorted(high, rows["start"].to_numpy(dtype=np.int64), side="right")
+        found[contig(chrom)] = rows.loc[begun > over, columns].to_numpy(dtype=object).tolist()
+    return found
+
