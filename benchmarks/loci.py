@@ -87,7 +87,7 @@ def make_inputs(folder: Path, shape: Shape):
     for tf in tfs:
         shared = rng.choice(shape.peaks, shape.sites // 2, replace=False)
         for name, slug in types.items():
-            own = rng.choice(shape.peaks, shape.sites - len(shared), replace=False)
+            own = rng.choice(np.setdiff1d(number, shared), shape.sites - len(shared), replace=False)
             of = rng.permutation(np.concatenate([shared, own]))
             for sample in samples:
                 bigwig(folder / sample / slug / f"{tf}.bw", np.unique(of), WIDTH, 2, 1.0)

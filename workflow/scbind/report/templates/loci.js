@@ -104,7 +104,7 @@ async function tracks(s, window) {
   }
   shown.push(marks("Peaks", "#444444", inside(index.peaks[chrom], window, 0, 1).map(([start, end]) => ({ chr: chrom, start, end }))));
   shown.push(marks("Best sites", "#A8003C", [...spots.values()].map((of) => ({ chr: chrom, start: of[0].start, end: of[0].end,
-    name: of.length > 2 ? `${of.length} cell types` : of.map((o) => index.types[o.type]).join(", ") }))));
+    name: of.length > 2 ? `in ${of.length} cell types` : `in ${of.map((o) => index.types[o.type]).join(", ")}` }))));
   const missing = [];
   order.forEach((type) => {
     const name = index.types[type], colour = index.colours[type];
@@ -135,7 +135,7 @@ async function show() {
   const window = index.loci[s.locus], found = await tracks(s, window);
   if (mine !== asked) return;
   byId("legend").textContent = `The window has data for ${place(...window)}. Per cell type, on one scale from 0 to ${found.top.toPrecision(3)}: fragments over a base per million fragments, mean of ${index.bin} bp. ` +
-    `Below it, from 0 to 1: P(bound) of ${s.tf}, the highest in ${index.bin} bp, mean of the samples. Peaks are the consensus peaks.` +
+    `Below it, from 0 to 1: P(bound) of ${s.tf}, the highest in ${index.bin} bp, mean of the samples. The cell type of the site comes first, then those with the highest P(bound) in the window. Peaks are the consensus peaks.` +
     (found.missing.length ? ` scbind abstains on ${s.tf}, or has no cells, in: ${found.missing.join(", ")}.` : "");
   const made = await igv.createBrowser(byId("igv"), {
     loadDefaultGenomes: false, queryParametersSupported: false, showNavigation: false, showIdeogram: false, showControls: false,
