@@ -36,7 +36,9 @@ from scbind.report.tables import trusted
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES = 12_000_000  # of the page
 REACH = 10_000  # bp between the start of a gene and the centre of a site that the page lists for it
-LEAST_LOCUS, LEAST_TYPE, LEAST_PAIR = 1_500, 5, 80  # bytes; less than sequence, coverage per type and P(bound) need
+# About the fewest bytes that sequence and coverage of a locus need, and P(bound) of a TF there: a number, and one for each
+# type. Files are read for no more sites than these let fit.
+LEAST_LOCUS, LEAST_PAIR = (1_800, 30), (100, 2)
 
 
 @dataclass(frozen=True)
@@ -120,8 +122,9 @@ def _pairs(sites: pd.DataFrame) -> pd.DataFrame:
 
 
 def _least(sites: pd.DataFrame, n_types: int) -> np.ndarray:
-    """Return the fewest bytes that each pair may need."""
-    return LEAST_PAIR + _pairs(sites)["new"].to_numpy() * (LEAST_LOCUS + LEAST_TYPE * n_types)
+    """Return about the fewest bytes that each pair may need."""
+    locus, pair = (base + each * n_types for base, each in (LEAST_LOCUS, LEAST_PAIR))
+    return pair + locus * _pairs(sites)["new"].to_numpy()
 
 
 def _sizes(sites: pd.DataFrame, packs: Mapping[str, str]) -> np.ndarray:

@@ -155,6 +155,11 @@ async function go(change) {
   await browser.search(`${chrom}:${from + 1}-${Math.round(Math.min(from + width, high))}`);
 }
 
+// For tests.
+globalThis.scbindLoci = {
+  window: () => index.loci[sites[at].locus].slice(1),
+  view: () => { const [frame] = browser.referenceFrameList; return [Math.round(frame.start), Math.round(frame.end)]; },
+};
 async function begin() {
   if (!byId("explorer")) return;
   if (typeof DecompressionStream === "undefined") { byId("too-old").hidden = false; return; }
