@@ -64,7 +64,9 @@ def make_inputs(folder: Path, shape: Shape):
     bed.to_csv(folder / "consensus.bed", sep="\t", header=False, index=False)
     at = rng.choice(shape.peaks, shape.genes, replace=shape.genes > shape.peaks)
     genes = pd.DataFrame({"chrom": chrom[at], "start": start[at] + 300, "end": start[at] + 5_000})
-    genes = genes.assign(name=[f"GENE{i}" for i in range(shape.genes)], score=0, strand=rng.choice(["+", "-"], shape.genes))
+    genes = genes.assign(
+        name=[f"GENE{i}" for i in range(shape.genes)], score=0, strand=rng.choice(["+", "-"], shape.genes)
+    )
     genes.to_csv(folder / "genes.bed", sep="\t", header=False, index=False)
 
     def bigwig(path: Path, of: np.ndarray, wide: int, runs: int, top: float) -> None:
@@ -76,7 +78,9 @@ def make_inputs(folder: Path, shape: Shape):
                 hill = np.sin(np.pi * (np.arange(len(left)) % runs + 0.5) / runs)
                 value = top * hill * rng.random(len(left))
                 if len(left):
-                    bw.addEntries([name] * len(left), left.tolist(), ends=(left + wide).tolist(), values=value.tolist())
+                    bw.addEntries(
+                        [name] * len(left), left.tolist(), ends=(left + wide).tolist(), values=value.tolist()
+                    )
 
     tfs = [f"ZNF{100 + i}" for i in range(shape.tfs)]
     types = {f"cell type {i + 1:02}": f"type_{i + 1:02}" for i in range(shape.types)}
@@ -92,9 +96,15 @@ def make_inputs(folder: Path, shape: Shape):
             for sample in samples:
                 bigwig(folder / sample / slug / f"{tf}.bw", np.unique(of), WIDTH, 2, 1.0)
             rows.append(
-                pd.DataFrame({"cell_type": name, "tf": tf, "rank": np.arange(len(of)) + 1, "chrom": chrom[of]})
+                pd.DataFrame(
+                    {"cell_type": name, "tf": tf, "rank": np.arange(len(of)) + 1, "chrom": chrom[of]}
+                )
                 .assign(start=start[of], end=start[of] + WIDTH, binding=np.sort(rng.random(len(of)))[::-1])
-                .assign(evidence="motif" if tf == tfs[-1] else "chip", reliability_level="high", reliability_abstained=False)
+                .assign(
+                    evidence="motif" if tf == tfs[-1] else "chip",
+                    reliability_level="high",
+                    reliability_abstained=False,
+                )
             )
     pd.concat(rows).to_csv(folder / "best_sites.tsv", sep="\t", index=False)
     return LociFiles(
@@ -148,7 +158,9 @@ def main() -> None:
         files = make_inputs(folder, Shape(**json.loads(sys.argv[3])))
         (folder / "files.pickle").write_bytes(pickle.dumps(files))
         return
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("folder", type=Path)
     for name, default in Shape.__dataclass_fields__.items():
         parser.add_argument(f"--{name}", type=int, default=default.default)

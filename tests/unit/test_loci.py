@@ -9,10 +9,11 @@ import pandas as pd
 import pysam
 import pytest
 from scbind.core.errors import InputError
+from scbind.core.files import file_sha256
 from scbind.formats.bigwigwriter import create_bigwig
 from scbind.formats.genome import ChromSizes
 from scbind.report import lociwindows
-from scbind.report.loci import LociFiles, write_loci
+from scbind.report.loci import TEMPLATES, LociFiles, write_loci
 from scbind.report.pack import unpack
 
 SIZES = ChromSizes(("chr1", "HLA:1"), np.array([30_000, 6_020]))
@@ -49,8 +50,14 @@ def files(tmp_path):
             handle.write(f">{name}\n{''.join(rng.choice(list('acgtN'), length))}\n")
     pysam.faidx(str(tmp_path / "genome.fa"))
     (tmp_path / "chrom.sizes").write_text("chr1\t30000\nHLA:1\t6020\n")
-    (tmp_path / "consensus.bed").write_text("chr1\t7500\t8000\nchr1\t7500\t8001\nchr1\t13000\t13500\nHLA:1\t5700\t6020\n")
-    genes = ["chr1\t13900\t14000\tNEAR\t0\t-", "chr1\t100\t200\tCLOSE\t0\t+", "chr1\t29000\t29500\tMINUS\t0\t-"]
+    (tmp_path / "consensus.bed").write_text(
+        "chr1\t7500\t8000\nchr1\t7500\t8001\nchr1\t13000\t13500\nHLA:1\t5700\t6020\n"
+    )
+    genes = [
+        "chr1\t13900\t14000\tNEAR\t0\t-",
+        "chr1\t100\t200\tCLOSE\t0\t+",
+        "chr1\t29000\t29500\tMINUS\t0\t-",
+    ]
     (tmp_path / "genes.bed").write_text("\n".join(genes) + "\n")
     table_of().to_csv(tmp_path / "best_sites.tsv", sep="\t", index=False)
     for sample, value in (("s1", 0.25), ("s2", 0.75)):
@@ -188,3 +195,17 @@ def test_bad_input_is_one_line_and_leaves_no_page(files, tmp_path, spoil, words)
     with pytest.raises(InputError, match=words) as error:
         write_loci(files, tmp_path / "loci.html")
     assert "\n" not in str(error.value) and not (tmp_path / "loci.html").exists()
+
+
+def test_igv_js_is_the_file_that_was_published():
+    """Of npm's package igv 3.8.10; the licence goes with it, into the page as well."""
+    published = "87b991ae2a720978172e269dd5127c495e56df5af31144dff19c83124e2f5744"
+    assert file_sha256(TEMPLATES / "igv.min.js") == published
+    assert published in (TEMPLATES.parents[3] / "docs/explanation/design.md").read_text()
+
+
+def test_the_page_holds_the_licence_and_asks_for_no_other_file(files, tmp_path):
+    write_loci(files, tmp_path / "loci.html")
+    text = (tmp_path / "loci.html").read_text()
+    assert "The MIT License" in text and "sourceMappingURL" not in text
+    assert not re.search(r"<(?:script|img|link)[^>]*(?:src|href)=", text.partition("<!-- igv.js")[0])

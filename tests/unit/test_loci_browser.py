@@ -83,7 +83,9 @@ def test_a_tf_a_type_and_a_site_are_chosen(page):
     choose(page, "pick", "ZNF103")
     assert "No ChIP-seq was used for ZNF103" in text(page, "told")
     choose(page, "type", "4")
-    rows = page.run("return [...document.querySelectorAll('#sites tr')].map((row) => row.innerText.split('\\t'))")
+    rows = page.run(
+        "return [...document.querySelectorAll('#sites tr')].map((row) => row.innerText.split('\\t'))"
+    )
     assert [row[3] for row in rows] == ["1", "2", "3", "4", "5", "6"]
     assert {row[2] for row in rows} == {"cell type 05"}
     click(page, "#sites tr:nth-child(3) button")
@@ -105,7 +107,9 @@ def test_all_types_are_shown_when_asked_for(page):
 
 
 def test_a_gene_lists_the_sites_around_its_start(page):
-    gene = page.run("return [...document.querySelectorAll('#names option')].find((o) => o.label === 'gene').value")
+    gene = page.run(
+        "return [...document.querySelectorAll('#names option')].find((o) => o.label === 'gene').value"
+    )
     choose(page, "pick", gene)
     assert f"within 10 kb of the start of {gene}" in text(page, "told")
     far = page.run("return [...document.querySelectorAll('#sites td:nth-child(6)')]"
@@ -125,7 +129,9 @@ def test_the_view_moves_within_its_window(page):
     seen = [page.run("return scbindLoci.view()")]
     for name in ("in", "right", "left", "out", "whole"):
         page.run(f"document.getElementById('{name}').click()")
-        page.until(f"JSON.stringify(scbindLoci.view()) !== {json.dumps(json.dumps(seen[-1], separators=(',', ':')))}")
+        page.until(
+            f"JSON.stringify(scbindLoci.view()) !== {json.dumps(json.dumps(seen[-1], separators=(',', ':')))}"
+        )
         seen.append(page.run("return scbindLoci.view()"))
     widths = [end - start for start, end in seen]
     assert widths[1] == pytest.approx(widths[0] / 2, abs=2) and widths[2] == pytest.approx(widths[1], abs=2)

@@ -32,7 +32,14 @@ AFTER_BINDING = {
     "abundance",
 }
 AFTER_BINDING |= {"tf_targets", "motif_enrichment", "score_cells", "score_types"}
-AFTER_BINDING |= {"tf_active", "tf_links", "cell_regulation", "write_browser", "compare_activity"}
+AFTER_BINDING |= {
+    "tf_active",
+    "tf_links",
+    "cell_regulation",
+    "write_browser",
+    "write_loci",
+    "compare_activity",
+}
 AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
 AFTER_MODEL = AFTER_WINDOWS | {"variant_effects"}
 AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
@@ -43,14 +50,14 @@ RERUN = [  # key, new value, the rules that run again
     ("analysis.populations.min_stability", 0.5, {"find_populations", "abundance"}),
     ("analysis.links.min_potential", 0.2, {"tf_links", "cell_regulation"}),
     ("analysis.links.cell_links", 100, {"cell_regulation"}),
-    ("analysis.motifs.n_sites", 150, {"motif_enrichment", "write_browser"}),
+    ("analysis.motifs.n_sites", 150, {"motif_enrichment", "write_browser", "write_loci"}),
     ("evaluate.max_cells", 50, {"score_cells"}),
     (
         "evaluate.depth_windows",
         300,
         {"evaluate_depth", "evaluate_baselines", "merge_metrics", "merge_depths", "model_card"},
     ),
-    ("infer.min_probability", 0.3, {"cell_type_tracks", "write_browser"}),
+    ("infer.min_probability", 0.3, {"cell_type_tracks", "write_browser", "write_loci"}),
     ("infer.floor", 0.1, {"infer_binding"} | AFTER_BINDING),
     ("infer.background_draws", 20, {"reference_profile", "infer_binding"} | AFTER_BINDING),
     (

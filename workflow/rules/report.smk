@@ -137,7 +137,14 @@ rule write_loci:
         slugs=lambda wildcards: [row["slug"] for row in pooled_types()],
         template=[
             template_digest(name)
-            for name in ("loci.html.j2", "report.css", "loci.css", "loci.js", "igv.min.js", "igv.LICENSE.txt")
+            for name in (
+                "loci.html.j2",
+                "report.css",
+                "loci.css",
+                "loci.js",
+                "igv.min.js",
+                "igv.LICENSE.txt",
+            )
         ],
         files=key_states("genome/genes"),
         code=source_digest("report.loci", script="write_loci"),

@@ -184,9 +184,7 @@ def _packs(files: LociFiles, sites: pd.DataFrame, sizes: ChromSizes) -> dict[str
     return packs
 
 
-def _binding_packs(
-    files: LociFiles, sites: pd.DataFrame, windows: pd.DataFrame
-) -> Iterator[tuple[str, str]]:
+def _binding_packs(files: LociFiles, sites: pd.DataFrame, windows: pd.DataFrame) -> Iterator[tuple[str, str]]:
     tracks = tracks_of(files.tracks, list(files.types.values()))
     for tf, part in sites.groupby("tf"):
         loci = np.sort(part["locus"].unique())
@@ -272,4 +270,3 @@ def _near(table: pd.DataFrame, windows: pd.DataFrame, columns: list[str], reach:
         over = np.searchsorted(high, rows["start"].to_numpy(dtype=np.int64), side="right")
         found[contig(chrom)] = rows.loc[begun > over, columns].to_numpy(dtype=object).tolist()
     return found
-

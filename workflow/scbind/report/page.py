@@ -192,6 +192,7 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         parts=[(title, sections) for title, sections in parts if sections],
         subtitle=f"{join_names(samples, MOST_NAMES)} · scbind {__version__}",
         simulated=inputs.simulated,
+        loci="sites" in inputs.tables,
         cautions=found,
         said=described(index),
         index=json.dumps(index, allow_nan=False).replace("<", "\\u003c"),

@@ -527,6 +527,7 @@ async function showTF(name, panel) {
     ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
   await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });
   await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true });
+  if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
     { drop, sort: "potential", down: true, empty: tf.abstained ? "No targets are listed, because scbind abstains on this TF." : "No targets." });
   await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
