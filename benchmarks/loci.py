@@ -130,7 +130,8 @@ def opened(page_path: Path, tf: str, picture: Path | None) -> dict[str, float]:
         page.until("document.documentElement.dataset.ready")
         found = {"first site, s": time.monotonic() - begin}
         begin = time.monotonic()
-        change = f"const pick = document.getElementById('pick'); pick.value = {json.dumps(tf)}; pick.dispatchEvent(new Event('change'));"
+        change = f"const pick = document.getElementById('pick'); pick.value = {json.dumps(tf)};"
+        change += "pick.dispatchEvent(new Event('change'));"
         page.run(f"delete document.documentElement.dataset.shows; {change}")
         page.until(f"(document.documentElement.dataset.shows || '').startsWith({json.dumps(tf + '@')})")
         found["a TF, s"] = time.monotonic() - begin

@@ -61,9 +61,11 @@ CANVASES = "[...document.getElementById('igv').shadowRoot.querySelectorAll('.igv
 def coloured(page):
     """The number of pixels of each canvas of igv.js that are neither transparent nor grey."""
     return page.run(
-        f"await new Promise((done) => setTimeout(done, 500)); return {CANVASES}.map((c) => {{ if (!c.width) return 0;"
+        "await new Promise((done) => setTimeout(done, 500));"
+        f"return {CANVASES}.map((c) => {{ if (!c.width) return 0;"
         "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data; let n = 0;"
-        "for (let i = 0; i < d.length; i += 4) if (d[i + 3] && (d[i] !== d[i + 1] || d[i] !== d[i + 2])) n++; return n; })"
+        "for (let i = 0; i < d.length; i += 4) if (d[i + 3] && (d[i] !== d[i + 1] || d[i] !== d[i + 2])) n++;"
+        "return n; })"
     )
 
 
@@ -72,7 +74,8 @@ def test_the_first_tf_is_drawn_with_sequence_and_tracks(page):
     drawn = coloured(page)
     assert sum(count > 50 for count in drawn) >= 10, drawn
     labels = page.run(
-        "return [...document.getElementById('igv').shadowRoot.querySelectorAll('.igv-track-label')].map((l) => l.innerText)"
+        "const root = document.getElementById('igv').shadowRoot;"
+        "return [...root.querySelectorAll('.igv-track-label')].map((label) => label.innerText)"
     )
     assert labels[:3] == ["Genes", "Peaks", "Best sites"] and labels[4:12:2] == ["ZNF100"] * 4
     assert len(labels) == 3 + 2 * 8

@@ -1,4 +1,4 @@
-"""The page of loci: the best sites of every TF in igv.js, with the tracks of all cell types, in one file without requests."""
+"""The page of loci: the best sites of every TF in igv.js, with the tracks of all cell types, in one file."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ from scbind.report.tables import trusted
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES = 12_000_000  # of the page
 REACH = 10_000  # bp between the start of a gene and the centre of a site that the page lists for it
-# About the fewest bytes that sequence and coverage of a locus need, and P(bound) of a TF there: a number, and one for each
-# type. Files are read for no more sites than these let fit.
+# About the fewest bytes that sequence and coverage of a locus need, and P(bound) of a TF there: a number, and one for
+# each type. Files are read for no more sites than these let fit.
 LEAST_LOCUS, LEAST_PAIR = (1_800, 30), (100, 2)
 
 
@@ -160,7 +160,8 @@ def _said(kept: pd.DataFrame, sites: pd.DataFrame, left_out: str) -> list[str]:
         per_tf = f"the first {int(rest['turn'].min()):,} places of every TF, and more of some"
         text = (
             f"The page has room for {len(kept):,} of {len(sites):,} best sites: {per_tf}. A TF first takes the best "
-            "site of each cell type, the highest P(bound) first, then the second best. All are in results/analysis/best_sites.tsv."
+            "site of each cell type, the highest P(bound) first, then the second best. "
+            "All are in results/analysis/best_sites.tsv."
         )
     return [text, *([left_out] if left_out else [])]
 

@@ -81,7 +81,10 @@ def _refuse(path, sites: pd.DataFrame, wrong: pd.Series, problem: str) -> None:
 
 
 def windows_of(sites: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
-    """Return the window of each locus: ``chrom`` (str), ``start``, ``end`` (int64, 0-based half-open), cut to the chromosome."""
+    """Return the window of each locus: ``chrom`` (str), ``start``, ``end`` (int64, 0-based half-open).
+
+    Windows are cut to the chromosome.
+    """
     loci = sites.drop_duplicates("locus").sort_values("locus", ignore_index=True)
     length = loci["chrom"].map(sizes.as_dict())
     start = np.maximum(loci["tile"] * TILE - FLANK, 0)
@@ -92,9 +95,9 @@ def windows_of(sites: pd.DataFrame, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def sequences(fasta: str | Path, windows: pd.DataFrame, sizes: ChromSizes) -> Iterator[str]:
-    """Yield the FASTA of each window. Its header says where it lies, as igv.js reads it: 1-based closed, and the length
-    of the chromosome.
+    """Yield the FASTA of each window.
 
+    The header says where it lies, as igv.js reads it: 1-based closed, with the length of the chromosome.
     Raises :class:`InputError` if the FASTA or its index is missing or of another genome.
     """
     require(fasta, AGAIN), require(f"{fasta}.fai", AGAIN)
@@ -112,7 +115,7 @@ def contig(name: str) -> str:
     return name.replace(":", "_")
 
 
-def n_bins(windows: pd.DataFrame) -> np.ndarray:
+def bins_of(windows: pd.DataFrame) -> np.ndarray:
     """Return the number of bins of each window, int64. The last bin of a window may be shorter."""
     return -(-(windows["end"] - windows["start"]).to_numpy() // BIN)
 
@@ -122,7 +125,7 @@ def coverage(paths: Sequence[str | Path], windows: pd.DataFrame) -> np.ndarray:
 
     ``paths`` are bigWigs, one per type. Raises :class:`InputError` if one is missing or damaged.
     """
-    found = np.zeros((len(windows), len(paths), int(n_bins(windows).max(initial=0))), np.float32)
+    found = np.zeros((len(windows), len(paths), int(bins_of(windows).max(initial=0))), np.float32)
     for column, path in enumerate(paths):
         for row, entries in _entries(path, windows):
             start, end = windows["start"].iat[row], windows["end"].iat[row]
@@ -138,7 +141,7 @@ def binding(paths: Sequence[Sequence[str | Path]], windows: pd.DataFrame) -> np.
     ``paths`` are the bigWigs of a TF: of each type, one per sample that has it. The mean of the samples is taken; a
     type without any is NaN. Raises :class:`InputError` if one is missing or damaged.
     """
-    bins = int(n_bins(windows).max(initial=0))
+    bins = int(bins_of(windows).max(initial=0))
     found = np.zeros((len(windows), len(paths), bins), np.float32)
     for column, of_type in enumerate(paths):
         found[:, column] = 0 if of_type else np.nan
