@@ -165,10 +165,18 @@ async function begin() {
   if (typeof DecompressionStream === "undefined") { byId("too-old").hidden = false; return; }
   index = JSON.parse(new TextDecoder().decode(await unpack("index")));
   index.allSites = index.sites.tf.map((_, i) => site(i));
-  const starts = new Map();
-  index.allSites.forEach((s) => starts.set(s.chrom, [...(starts.get(s.chrom) || []), (s.start + s.end - 1) / 2]));
-  starts.forEach((centres) => centres.sort((a, b) => a - b));
-  const near = (chrom, tss) => (starts.get(chrom) || []).some((centre) => Math.abs(centre - tss) <= index.reach);
+  const centres = new Map();
+  index.allSites.forEach((s) => {
+    if (!centres.has(s.chrom)) centres.set(s.chrom, []);
+    centres.get(s.chrom).push((s.start + s.end - 1) / 2);
+  });
+  centres.forEach((values, chrom) => centres.set(chrom, Float64Array.from(values).sort()));
+  const near = (chrom, tss) => {
+    const values = centres.get(chrom) || [];
+    let low = 0, high = values.length; // the first centre that is not before the reach
+    while (low < high) { const middle = (low + high) >> 1; if (values[middle] < tss - index.reach) low = middle + 1; else high = middle; }
+    return low < values.length && values[low] <= tss + index.reach;
+  };
   index.withGenes = Object.values(index.genes).some((rows) => rows.length);
   index.geneNames = new Set(Object.entries(index.genes).flatMap(([chrom, rows]) => rows.filter((row) => near(chrom, row[3])).map((row) => row[0])));
   const option = (text, value, label) => { const made = document.createElement("option"); made.value = value; made.textContent = text; if (label) made.label = label; return made; };
