@@ -207,5 +207,5 @@ def test_igv_js_is_the_file_that_was_published():
 def test_the_page_holds_the_licence_and_asks_for_no_other_file(files, tmp_path):
     write_loci(files, tmp_path / "loci.html")
     text = (tmp_path / "loci.html").read_text()
-    assert "The MIT License" in text and "sourceMappingURL" not in text
+    assert "The MIT License" in text and "igv.min.js.map" not in text
     assert not re.search(r"<(?:script|img|link)[^>]*(?:src|href)=", text.partition("<!-- igv.js")[0])

@@ -157,13 +157,15 @@ def test_nothing_is_wider_than_the_window_and_all_controls_have_names(loci, widt
             "return [...document.querySelectorAll('main button, main input, main select')].filter((c) => "
             "!(c.getAttribute('aria-label') || c.innerText || (c.labels && c.labels.length))).map((c) => c.id)"
         )
-        assert unnamed == [] and sum(count > 20 for count in coloured(page)) >= 10
+        assert unnamed == [] and sum(count > 20 for count in coloured(page)) >= 6
         assert page.problems() == []
 
 
 def test_an_old_browser_is_told(loci, tmp_path):
     old = tmp_path / "old.html"
-    page_text = loci.read_text().replace("<head>", "<head><script>delete window.DecompressionStream</script>")
+    page_text = loci.read_text().replace(
+        "<head>", "<head><script>delete window.DecompressionStream</script>", 1
+    )
     old.write_text(page_text)
     with Page(old) as page:
         page.until("!document.getElementById('too-old').hidden")
