@@ -100,7 +100,8 @@ def sequences(fasta: str | Path, windows: pd.DataFrame, sizes: ChromSizes) -> It
     The header says where it lies, as igv.js reads it: 1-based closed, with the length of the chromosome.
     Raises :class:`InputError` if the FASTA or its index is missing or of another genome.
     """
-    require(fasta, AGAIN), require(f"{fasta}.fai", AGAIN)
+    for path in (fasta, f"{fasta}.fai"):
+        require(path, AGAIN)
     length = sizes.as_dict()
     with pysam.FastaFile(str(fasta)) as handle:
         for row in windows.itertuples():
@@ -182,14 +183,15 @@ def _highest(entries: np.ndarray, start: int, bins: int) -> np.ndarray:
     return highest
 
 
-def tracks_of(
-    folders: Mapping[str, str | Path], slugs: Sequence[str], suffix: str = ".bw"
-) -> dict[str, list[list[Path]]]:
-    """Return TF to its bigWigs: of each type, one per sample. Tracks of TFs on which scbind abstains are left out."""
+def tracks_of(folders: Mapping[str, str | Path], slugs: Sequence[str]) -> dict[str, list[list[Path]]]:
+    """Return TF to its bigWigs: of each type, one per sample.
+
+    Where scbind abstains on a TF, the name of the file has a mark, so it is found under another name than the TF's.
+    Raises :class:`InputError` if a folder is missing.
+    """
     found: dict[str, list[list[Path]]] = {}
     for folder in folders.values():
         for column, slug in enumerate(slugs):
-            for path in sorted(require(folder, AGAIN).joinpath(slug).glob(f"*{suffix}")):
-                if not path.stem.endswith(".abstained"):
-                    found.setdefault(path.stem, [[] for _ in slugs])[column].append(path)
+            for path in sorted(require(folder, AGAIN).joinpath(slug).glob("*.bw")):
+                found.setdefault(path.stem, [[] for _ in slugs])[column].append(path)
     return found
