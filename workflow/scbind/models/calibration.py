@@ -13,6 +13,7 @@ from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
 from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
+from scbind.dataset.hidden import hide_tfs
 from scbind.dataset.splits import VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.models.abstention import reliability
@@ -35,6 +36,7 @@ def calibrate(
     max_windows: int,
     seed: int,
     threads: int = 1,
+    hidden: Sequence[str] = (),
 ) -> None:
     """Fit the calibration of a model on the validation split and store it with the reliability of each TF.
 
@@ -57,7 +59,8 @@ def calibrate(
     ``null`` for a TF without a bound window, and for a network of one member.
 
     TFs without ChIP-seq have no label. Their calibration and reliability are those of
-    :func:`scbind.models.motifcalibration.add_motif_calibration`.
+    :func:`scbind.models.motifcalibration.add_motif_calibration`. ``hidden`` are TFs of the dataset that the training
+    did not see (:mod:`scbind.dataset.hidden`). Their labels are not read.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def calibrate(
         If the weights are damaged or belong to another dataset.
     """
     torch.set_num_threads(max(1, threads))
-    data = TrainingSet.open(dataset, reference)
+    data = hide_tfs(TrainingSet.open(dataset, reference), hidden)
     predictor = load_predictor(weights, motif_tfs=False)
     data.check_model(predictor.facts, weights)
     line, window, weight = draw_windows(data, VALID, max_windows, seed)

@@ -65,14 +65,34 @@ def add_from_release(
     facts = stored["facts"]
     found = matrices_of_motif_tfs(asked, facts["tfs"], release, taxon, path, aliases)
     new = {tf: matrix for tf, (_, matrix) in found.items()}
-    state, facts = add_motif_tfs(stored["state"], facts, stored["options"], new)
     own, names = read_motifs(known), motif_names(known)
-    groups = motif_groups(own | new)
+    shared = _write_wider(stored, own, new, weights)
+    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
+    say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+
+
+def add_left_out(trained: str | Path, known: str | Path, weights: str | Path) -> None:
+    """Write a trained model with the TFs added that its training did not see, though they have ChIP-seq.
+
+    ``trained`` is the model, ``known`` the ``motifs.npz`` of all TFs with ChIP-seq, ``weights`` the output. The TFs are
+    those of ``known`` that the model lacks; they are added as TFs without ChIP-seq are.
+    """
+    stored, matrices = read_model(trained), read_motifs(known)
+    seen = set(stored["facts"]["tfs"])
+    own, new = ({tf: m for tf, m in matrices.items() if (tf in seen) == inside} for inside in (True, False))
+    _write_wider(stored, own, new, weights)
+    say(f"TFs that the training did not see: {', '.join(new)}")
+
+
+def _write_wider(
+    stored: Mapping, own: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], weights: str | Path
+) -> int:
+    """Write a stored model with the TFs ``new`` added; return how many TFs have the motif of another one."""
+    state, facts = add_motif_tfs(stored["state"], stored["facts"], stored["options"], new)
+    groups = motif_groups({**own, **new})
     facts["motif_group"] = [groups.get(tf, tf) for tf in facts["tfs"]]
     write_model(weights, state, facts, stored["options"])
-    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
-    shared = sum(group != tf for tf, group in groups.items())
-    say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+    return sum(group != tf for tf, group in groups.items())
 
 
 def add_motif_tfs(

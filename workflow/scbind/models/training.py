@@ -10,6 +10,7 @@ import logging
 import shutil
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scbind.core.devices import choose_device, lacks_gpu_memory
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
+from scbind.dataset.hidden import hide_tfs
 from scbind.dataset.splits import TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifs import read_motifs
@@ -125,6 +127,7 @@ def train(
     require_gpu: bool = False,
     threads: int = 1,
     workers: int = 0,
+    hidden: Sequence[str] = (),
 ) -> None:
     """Train a model on the training split and keep the epoch with the best validation AUPRC.
 
@@ -141,6 +144,8 @@ def train(
     workers
         Number of processes per device that prepare batches in advance; 0 prepares them in the main process. It does
         not change the result.
+    hidden
+        TFs of the dataset whose labels the training does not see (:mod:`scbind.dataset.hidden`).
 
     Raises
     ------
@@ -157,18 +162,25 @@ def train(
     warnings.filterwarnings("ignore", message=r".*`srun` command")
     torch.set_num_threads(max(1, threads))
     device = choose_device(gpus, require_gpu)
-    while not _fit(files, options, device, workers, code):
+    while not _fit(files, options, device, workers, code, hidden):
         options = _with_smaller_batches(options, device[1])
         gc.collect()  # trainer, module and batches refer to each other
         torch.cuda.empty_cache()
 
 
-def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], workers: int, code: str) -> bool:
+def _fit(
+    files: TrainFiles,
+    options: TrainOptions,
+    device: tuple[str, int],
+    workers: int,
+    code: str,
+    hidden: Sequence[str],
+) -> bool:
     """Train and write the outputs; return False if the batches do not fit into the memory of the GPU."""
     precision = options.precision
     if precision == "auto":
         precision = "bf16-mixed" if device[0] == "cuda" else "32-true"
-    data = TrainingSet.open(files.dataset, files.reference)
+    data = hide_tfs(TrainingSet.open(files.dataset, files.reference), hidden)
     known = read_motifs(files.motifs) if files.motifs else None
     module, batches = _prepare(data, options, known, workers, device[1])
     settings = {
