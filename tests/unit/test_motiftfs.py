@@ -149,6 +149,11 @@ A [ 0 9 0 9 ]
 C [ 9 0 0 0 ]
 G [ 0 0 9 0 ]
 T [ 1 1 1 1 ]
+>M5 XX::YY
+A [ 9 9 0 9 ]
+C [ 0 0 9 0 ]
+G [ 0 0 1 0 ]
+T [ 1 1 1 1 ]
 """
 
 
@@ -166,7 +171,11 @@ def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
 
 @pytest.mark.parametrize(
     ("asked", "assayed", "says"),
-    [(["NONE"], ["TF1"], "NONE has no matrix"), ("all", ["TF1", "ab"], "every TF has ChIP-seq")],
+    [
+        (["NONE"], ["TF1"], "NONE has no matrix"),
+        ("all", ["TF1", "ab"], "every TF has ChIP-seq"),
+        (["XX", "YY"], ["TF1"], "XX and YY both take the matrix M5 of XX::YY"),
+    ],
 )
 def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):
     with pytest.raises(InputError, match=says):

@@ -17,7 +17,10 @@ from scbind.evaluation.merge import DEPTH_COLUMNS, METRIC_COLUMNS, stack_tables
 SAID = ["fold", "motif_group", "auprc_expected", "reliability_level", "reliability_abstained"]
 FOLD_COLUMNS = [METRIC_COLUMNS[0], *SAID, *METRIC_COLUMNS[1:]]
 FOLD_DEPTH_COLUMNS = [DEPTH_COLUMNS[0], "fold", *DEPTH_COLUMNS[1:]]
-BESIDE = ("accessibility", "motif_x_accessibility")  # what a TF without ChIP-seq could be predicted by instead
+BESIDE = (
+    "accessibility",
+    "motif_x_accessibility",
+)  # what a TF without ChIP-seq could be predicted by instead
 PAIR = ["cell_line", "tf", "split"]
 
 

@@ -56,10 +56,10 @@ class ReportFiles:
         ``results/binding/windows.npz``. Only the number of windows is used.
     tables
         Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
-        (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), and, if the truth is known, ``truth_cells``
-        (``cells.tsv``) and ``truth_types`` (``types.tsv``). From ``results/analysis``: ``differential``,
-        ``populations``, ``population_cells``, ``abundance``, ``targets``, ``links``, ``motifs``, ``sites``
-        (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``.
+        (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), ``left_out`` (``left_out_tfs.tsv``), and, if the
+        truth is known, ``truth_cells`` (``cells.tsv``) and ``truth_types`` (``types.tsv``). From ``results/analysis``:
+        ``differential``, ``populations``, ``population_cells``, ``abundance``, ``targets``, ``links``, ``motifs``,
+        ``sites`` (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``.
     curves
         Name of a model or baseline to its ``curves.npz``.
     training
