@@ -14,6 +14,7 @@ with logged(snakemake.log[0]):
         # as in train_model
         Path(snakemake.output.weights).with_name("scratch"),
         snakemake.input.motifs or None,
+        snakemake.input.known,
     )
     train(
         files,

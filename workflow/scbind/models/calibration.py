@@ -19,7 +19,7 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.models.abstention import reliability
 from scbind.models.batches import thinned
 from scbind.models.modelfile import read_model
-from scbind.models.motifcalibration import add_motif_calibration, shared_predictor
+from scbind.models.motifcalibration import add_motif_calibration, stand_ins
 from scbind.models.predictor import SMALLEST_SLOPE, Predictor, load_predictor
 
 DECADES = (0.0, 1.0, 2.0, 3.0)  # validation signal is thinned by these powers of ten
@@ -94,10 +94,10 @@ def calibrate(
     called = _called(fitted.calibrated(logits[0], depth[0]), labels, weight)
     for tf, spread in zip(fitted.tfs, _mean_spread(fitted, data, line, window, called), strict=True):
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
-    if strangers := shared_predictor(weights):
-        logits, depth, labels = predict_pairs(strangers, data, line, window, keeps, seed)
+    if strangers := stand_ins(weights):
+        logits, depth = _pair_logits(strangers, data, line, window, keeps, seed)
         one = fit_platt(np.concatenate(logits), *observed, shared=True)
-        measured = reliability(strangers.tfs, labels, logits, depth, weight)
+        measured = reliability(predictor.tfs, labels, logits, depth, weight)
         add_motif_calibration(stored, read_model(weights)["facts"], one, measured)
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
     say(
@@ -127,13 +127,26 @@ def predict_pairs(
         Logits, float32 (keeps, N, TFs); depth in insertions per base, float32 (keeps, N); labels, int8 (N, TFs). The
         TFs are the modelled ones.
     """
+    labels = np.asarray(data.labels[line, window])[:, predictor.columns]
+    return *_pair_logits(predictor, data, line, window, keeps, seed, chunk), labels
+
+
+def _pair_logits(
+    predictor: Predictor,
+    data: TrainingSet,
+    line: np.ndarray,
+    window: np.ndarray,
+    keeps: Sequence[float],
+    seed: int,
+    chunk: int = 4096,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and depth of :func:`predict_pairs`."""
     logits = np.empty((len(keeps), len(line), len(predictor.tfs)), np.float32)
     depth = np.empty((len(keeps), len(line)), np.float32)
-    labels = np.asarray(data.labels[line, window])[:, predictor.columns]
     for k, at, inputs in _inputs(predictor, data, line, window, keeps, seed, chunk):
         depth[k, at] = inputs[2]
         logits[k, at] = predictor.logits(*inputs)
-    return logits, depth, labels
+    return logits, depth
 
 
 def _inputs(

@@ -108,6 +108,8 @@ class TrainFiles:
         Folder for the state from which a killed run resumes. It is removed on success.
     motifs
         ``motifs.npz`` with the matrices that the motif matrices start from, or ``None``.
+    released
+        ``motifs.npz`` with the matrices of the motif release, for a model that also predicts TFs without ChIP-seq.
     """
 
     dataset: str | Path
@@ -116,6 +118,7 @@ class TrainFiles:
     history: str | Path
     scratch: str | Path
     motifs: str | Path | None = None
+    released: str | Path | None = None
 
 
 def train(
@@ -181,14 +184,14 @@ def _fit(
     if precision == "auto":
         precision = "bf16-mixed" if device[0] == "cuda" else "32-true"
     data = hide_tfs(TrainingSet.open(files.dataset, files.reference), hidden)
-    known = read_motifs(files.motifs) if files.motifs else None
-    module, batches = _prepare(data, options, known, workers, device[1])
+    matrices = [read_motifs(path) if path else None for path in (files.motifs, files.released)]
+    module, batches = _prepare(data, options, matrices, workers, device[1])
     settings = {
         **asdict(options),
         "sampling": asdict(batches.sampling),
         "facts": module.hparams.facts,
         "data": data.manifest["sha256"],
-        "motifs": _digest_of_motifs(known),
+        "motifs": [_digest_of_motifs(each) for each in matrices],
         "precision": precision,
         "devices": device[1],
         "code": code,
@@ -214,14 +217,21 @@ def _fit(
 
 
 def _prepare(
-    data: TrainingSet, options: TrainOptions, known: dict[str, np.ndarray] | None, workers: int, devices: int
+    data: TrainingSet,
+    options: TrainOptions,
+    matrices: Sequence[dict[str, np.ndarray] | None],
+    workers: int,
+    devices: int,
 ) -> tuple[BindingModule, BindingData]:
     """Make the network with its learning-rate schedule, and the batches it learns from."""
     architecture = options.architecture
     pl.seed_everything(options.seed, workers=True, verbose=False)
     rates = options.learning_rate, options.weight_decay
     facts = data_facts(data, architecture)
-    module = BindingModule(architecture, dict(options.options), facts, known, options.seed, *rates)
+    known, released = matrices
+    module = BindingModule(
+        architecture, dict(options.options), facts, known, options.seed, *rates, released=released
+    )
     batches = BindingData(
         data,
         Sampling(**(SAMPLING[architecture] | options.sampling)),
