@@ -267,4 +267,4 @@ def _network(links: pd.DataFrame) -> pd.DataFrame:
     weight = np.where(best["sign"].astype(int) < 0, -1, 1) * best["probability"].astype(float)
     edges = best.rename(columns={"tf": "source", "gene": "target"}).assign(weight=weight)
     columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", "evidence"]
-    return edges[columns].reset_index(drop=True)
+    return edges.reindex(columns=columns).reset_index(drop=True)
