@@ -1,7 +1,7 @@
 """Calibration and expected reliability of TFs without ChIP-seq.
 
-No window is labelled for them. The assayed TFs stand in: they are predicted on the validation windows through what all
-TFs share, without their own weights, as if they had no ChIP-seq.
+No window is labelled for them. The assayed TFs stand in: each is added to the network once more as if it had no
+ChIP-seq, with its matrix of the motif release, and predicted on the validation windows.
 """
 
 from __future__ import annotations
