@@ -57,7 +57,7 @@ def join_left_out(
         table = table.merge(other.rename(columns={"auprc": f"auprc_{name}"}), on=PAIR, how="left")
     write_table(output, table)
     write_table(depth, stack_tables(depths, FOLD_DEPTH_COLUMNS))
-    for row in left_out_means(table).itertuples():
+    for row in left_out_means(table[table["split"] == "test"]).itertuples():
         say(
             f"{row.model}: mean AUPRC {row.auprc:.4f} of {row.n_pairs} pairs of line and TF whose TF was left out of "
             f"the training, {row.auprc_seen:.4f} if it is seen, {row.auprc_motif_x_accessibility:.4f} of motif x "
