@@ -21,6 +21,7 @@ from scbind.report.regulation import expression, links, targets
 from scbind.report.sites import sites
 from scbind.report.tables import (
     ABSTAINED,
+    EVIDENCE,
     MARKS,
     MOST_NAMES,
     Section,
