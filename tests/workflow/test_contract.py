@@ -97,7 +97,9 @@ def test_rule(name):
     assert imported <= reached(re.findall(r'"([\w.]+)"', code[1])) or name == "record_provenance"
 
 
-GPU_RULES = "train_model evaluate_model sequence_readout reference_profile infer_binding".split()
+GPU_RULES = (
+    "train_model evaluate_model train_left_out evaluate_left_out sequence_readout reference_profile infer_binding"
+).split()
 
 
 def test_rules_that_use_a_gpu_ask_for_it():

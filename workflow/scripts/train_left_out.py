@@ -16,6 +16,8 @@ with logged(snakemake.log[0]):
         snakemake.input.motifs or None,
         snakemake.input.known,
     )
+    fold = int(snakemake.wildcards.fold)
+    hidden = hidden_tfs(snakemake.input.known, fold, snakemake.params.folds, snakemake.params.seed)
     train(
         files,
         TrainOptions(**snakemake.params.options),
@@ -24,10 +26,5 @@ with logged(snakemake.log[0]):
         require_gpu=bool(snakemake.resources.require_gpu),
         threads=snakemake.threads,
         workers=snakemake.resources.workers,
-        hidden=hidden_tfs(
-            snakemake.input.known,
-            int(snakemake.wildcards.fold),
-            snakemake.params.folds,
-            snakemake.params.seed,
-        ),
+        hidden=hidden,
     )
