@@ -140,7 +140,7 @@ def motif_tfs(var: pd.DataFrame) -> list[str]:
     return var.index[var["evidence"] == MOTIF].tolist() if "evidence" in var else []
 
 
-def described(var: pd.DataFrame) -> pd.DataFrame:
+def evidence_by_tf(var: pd.DataFrame) -> pd.DataFrame:
     """Return what each TF rests on: ``evidence``, by TF. ``var`` is that of an activity file, which may lack it."""
     return pd.DataFrame(
         {"evidence": var["evidence"].astype(object) if "evidence" in var else CHIP}, index=var.index

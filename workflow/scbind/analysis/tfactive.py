@@ -14,7 +14,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from scbind.analysis.activitytable import described, read_activity
+from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
@@ -60,7 +60,7 @@ def tf_active(activity: Sequence[str | Path], expression: str | Path | None, out
     obs["cell_type"] = obs["cell_type"].fillna("").astype(str)
     obs.index = data.obs["cell"].astype(str).to_numpy()
     with atomic(output) as scratch:
-        anndata.AnnData(found.astype(np.float32), obs=obs, var=described(data.var)).write_h5ad(scratch)
+        anndata.AnnData(found.astype(np.float32), obs=obs, var=evidence_by_tf(data.var)).write_h5ad(scratch)
     two = [tf for tf, column in zip(data.tfs, found.T, strict=True) if column.min() < 1]
     say(f"TFs that are not active in all cells: {', '.join(two) or 'none'}")
 
