@@ -190,6 +190,12 @@ def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):
         matrices_of_motif_tfs(asked, assayed, None, "vertebrates", release)
 
 
+def test_matrices_may_share_an_identifier(tmp_path):
+    path = tmp_path / "release.jaspar"
+    path.write_text(JASPAR.replace(">M2", ">M1"))
+    assert list(matrices_of_motif_tfs(["TF1", "Ab"], [], None, "vertebrates", str(path))) == ["Ab", "TF1"]
+
+
 def test_an_empty_release_is_refused():
     with pytest.raises(InputError, match="holds no matrix"):
         matrices_of_motif_tfs("all", [], "JASPAR2024", "no such taxon")

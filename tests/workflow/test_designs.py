@@ -202,7 +202,7 @@ def tfs_without_chip(design: Design) -> None:
     with open(design.folder / "data/motifs.jaspar", "w") as handle:
         for name, counts in named.items():
             rows = [f"{base} [ {' '.join(map(str, row))} ]" for base, row in zip("ACGT", counts, strict=True)]
-            handle.write("\n".join([f">M {name}", *rows]) + "\n")
+            handle.write("\n".join([f">M_{name} {name}", *rows]) + "\n")
     design.config["motifs"] |= {"path": "data/motifs.jaspar", "release": None}
 
 
@@ -415,7 +415,7 @@ def test_tfs_without_chip_are_marked_in_every_output_and_come_with_the_bundle(
     for name in ("analysis/tf_active.h5ad", "analysis/regulation/demo.h5ad"):
         assert "evidence" in anndata.read_h5ad(results / name).var, name
     page, card = ((results / name).read_text() for name in ("report.html", "models/scbind/card.md"))
-    assert "5 of 18 TFs have no ChIP-seq" in page and "TFs without ChIP-seq: how accurate they can be" in page
+    assert "5 of 18 TFs have no ChIP-seq" in page and "Accuracy of TFs without ChIP-seq" in page
     assert "TFs with ChIP-seq were left out of a training" in card
     left_out = design.table("evaluation/left_out_tfs.tsv")
     assert {row["tf"] for row in left_out} == {row["tf"] for row in design.sheets["chip"]}

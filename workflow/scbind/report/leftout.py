@@ -20,7 +20,7 @@ def left_out(inputs: Inputs) -> Section | None:
     table = inputs.tables.get("left_out")
     if table is None or table.empty:
         return None
-    section = Section("left_out", "TFs without ChIP-seq: how accurate they can be")
+    section = Section("left_out", "Accuracy of TFs without ChIP-seq")
     section.text = [
         "TFs with ChIP-seq were left out of a training, one fold after the other, and then predicted as a TF without "
         "ChIP-seq is: from the motif and what all TFs share. TFs whose motifs cannot be told apart were left out "
