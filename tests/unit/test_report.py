@@ -605,6 +605,14 @@ def test_a_mark_that_no_row_has_is_no_column():
     assert html_table("t", rows)["rows"][1][1]["text"] == "yes"
 
 
+def test_what_a_tf_rests_on_stands_beside_its_name_if_not_all_have_chip_seq():
+    rows = pd.DataFrame({"tf": ["a", "b"], "value": 1.0, "evidence": "chip"})
+    assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf", "value"]
+    rows.loc[1, "evidence"] = "motif"
+    assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf", "evidence", "value"]
+    assert html_table("t", rows)["rows"][1][1]["text"] == "motif"
+
+
 def test_join_names():
     assert [join_names(x) for x in ("", "a", "ab", "abc")] == ["", "a", "a and b", "a, b and c"]
 
