@@ -197,7 +197,7 @@ def tfs_without_chip(design: Design) -> None:
     design.config["evaluate"] |= {"left_out_tfs": 2, "chromvar": False, "depths": [1.0, 0.1]}
     profiles, _ = load_profiles(None, "JASPAR2024", "vertebrates")
     wanted = {row["tf"] for row in design.sheets["chip"]} | set(MOTIF_TFS)
-    named = {m.name: m.counts for m in reversed(profiles) if wanted & set(m.name.split("::"))}
+    named = {m.name: m.counts for m in reversed(profiles) if wanted & set(m.name.upper().split("::"))}
     named["NOWHERE"] = 1000 * np.eye(4)[:, np.random.default_rng(0).integers(0, 4, 25)]
     with open(design.folder / "data/motifs.jaspar", "w") as handle:
         for name, counts in named.items():
