@@ -407,7 +407,7 @@ def test_tfs_without_chip_are_marked_in_every_output_and_come_with_the_bundle(
     results = design.folder / "results"
     wrong, seen = unmarked(results)
     assert not wrong
-    assert {"analysis/differential_tfs.tsv", "analysis/tf_targets.tsv", "analysis/motifs.tsv"} <= seen
+    assert {"analysis/differential_tfs.tsv", "analysis/differential_site_counts.tsv"} <= seen
     activity = anndata.read_h5ad(results / "activity/demo.h5ad")
     assert activity.var.index[activity.var["evidence"] == "motif"].tolist() == MOTIF_TFS
     assert activity.var.loc["FOSL1", "motif_group"] == activity.var.loc["FOS", "motif_group"]
