@@ -306,7 +306,9 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     effects = dict.fromkeys(("effect_A", "effect_C", "effect_T"), -1.0) | {"effect_G": 0.0}
     rows = {"locus": "chr1:5-9", "tf": "SPI1", "cell_type": "B", "chrom": "chr1", "start": range(100)}
     table = pd.DataFrame(
-        rows | {"ref": "G", "contribution": 1.0, "binding": 0.9, "abstained": False} | effects
+        rows
+        | {"ref": "G", "contribution": 1.0, "binding": 0.9, "evidence": "motif", "abstained": False}
+        | effects
     )
     table.to_csv(tmp_path / "explain.tsv", sep="\t", index=False)
     best = {
@@ -325,7 +327,7 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     assert {"variants", "explained"} <= set(page.ids)
     assert "1 of 3 variants are in variants.tsv" in page.text
     assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
-    assert "SPI1 at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
+    assert "SPI1 (motif) at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
 
 
 def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
@@ -425,6 +427,35 @@ def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inp
     )
     table = text[text.index("Motifs of each TF and cell type") :]
     assert table.index("B CTCF CTCF") < table.index("B AAA CTCF")
+
+
+def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
+    options = some(inputs, "training", "metrics", "curves")
+    options |= {"activity": [tmp_path / "s.h5ad"], "left_out": tmp_path / "left_out.tsv"}
+    data = anndata.read_h5ad(inputs["activity"][0])
+    data.var["evidence"] = ["motif" if tf == "PAX5" else "chip" for tf in TFS]
+    data.write_h5ad(tmp_path / "s.h5ad")
+    for name in ("differential", "targets", "motifs"):
+        table = pd.read_csv(inputs[name], sep="\t")
+        table["evidence"] = np.where(table["tf"] == "PAX5", "motif", "chip")
+        options[name] = tmp_path / f"{name}.tsv"
+        table.to_csv(options[name], sep="\t", index=False)
+    row = {"model": "scbind", "cell_line": "L", "motif_group": "X", "prevalence": 0.1, "ece": 0.01}
+    row |= {"auprc_seen": 0.8, "auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.2}
+    rows = [
+        row | {"tf": "CTCF", "split": "test", "auprc": 0.5},
+        row | {"tf": "SPI1", "split": "test", "auprc": 0.3},
+        row | {"tf": "SPI1", "split": "both", "auprc": 0.9},
+    ]
+    pd.DataFrame(rows).to_csv(options["left_out"], sep="\t", index=False)
+    write(tmp_path / "report.html", **options)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "6 transcription factors, 1 of them without ChIP-seq" in page.text
+    assert "1 of 6 TFs have no ChIP-seq (PAX5)." in page.text
+    assert "(adjusted p < 0.05): B: PAX5 (motif), EBF1, GATA1" in page.text
+    assert page.text.count("(motif): no ChIP-seq, predicted from the motif") == 2  # UMAP and heatmap
+    assert page.ids.index("left_out") == page.ids.index("evaluation") + 1
+    assert "the mean AUPRC is 0.400 for TFs that were left out, and 0.800 if they are seen (50%)" in page.text
 
 
 def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):
@@ -572,6 +603,14 @@ def test_a_mark_that_no_row_has_is_no_column():
     assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf"]
     rows.loc[1, "reliability_abstained"] = True
     assert html_table("t", rows)["rows"][1][1]["text"] == "yes"
+
+
+def test_what_a_tf_rests_on_stands_beside_its_name_if_not_all_have_chip_seq():
+    rows = pd.DataFrame({"tf": ["a", "b"], "value": 1.0, "evidence": "chip"})
+    assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf", "value"]
+    rows.loc[1, "evidence"] = "motif"
+    assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf", "evidence", "value"]
+    assert html_table("t", rows)["rows"][1][1]["text"] == "motif"
 
 
 def test_join_names():

@@ -28,7 +28,7 @@ LOCUS = re.compile(r"(?P<chrom>\S+):(?P<start>\d{1,15})-(?P<end>\d{1,15})")
 EFFECTS = [f"effect_{base}" for base in BASES]
 COLUMNS = [
     "locus", "tf", "cell_type", "chrom", "start", "end", "ref", "contribution", *EFFECTS, "binding",
-    "reliability_level", "abstained",
+    "evidence", "reliability_level", "abstained",
 ]  # fmt: skip
 
 
@@ -184,6 +184,7 @@ def _explained(
         ref=np.array(list(BASES + "N"))[codes],
         contribution=np.where(codes == UNKNOWN, np.nan, -effects.sum(axis=1) / 3),
         binding=binding,
+        evidence=known["evidence"].iloc[column],
         reliability_level=known["level"].iloc[column],
         abstained=bool(abstained(known, signal.depth)[kind, column]),
     )[COLUMNS]

@@ -10,7 +10,7 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import stats
 
-from scbind.analysis.activitytable import read_activity
+from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
@@ -21,7 +21,7 @@ MIN_CELLS = 10  # of a type in a sample, for a point of the correlation
 MIN_POINTS = 5
 COLUMNS = [
     "cell_type", "tf", "n_cells", "mean_activity", "mean_expression", "fraction_expressing", "correlation",
-    "correlation_p", "n_groups",
+    "correlation_p", "n_groups", "evidence",
 ]  # fmt: skip
 
 
@@ -74,6 +74,7 @@ def tf_expression(
                 }
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS[:6]).merge(_correlations(data.tfs, values, z, points), on="tf")
+    table = table.join(evidence_by_tf(data.var), on="tf")
     absent = [tf for tf, column in zip(data.tfs, values.T, strict=True) if np.isnan(column).all()]
     if absent:
         say(f"TFs without a gene of their name in the RNA: {', '.join(absent)}")

@@ -266,5 +266,5 @@ def _network(links: pd.DataFrame) -> pd.DataFrame:
     best = best_of_pairs(links).sort_values(["tf", "gene"])
     weight = np.where(best["sign"].astype(int) < 0, -1, 1) * best["probability"].astype(float)
     edges = best.rename(columns={"tf": "source", "gene": "target"}).assign(weight=weight)
-    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types"]
-    return edges[columns].reset_index(drop=True)
+    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", "evidence"]
+    return edges.reindex(columns=columns).reset_index(drop=True)

@@ -14,7 +14,7 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from scbind.analysis.activitytable import read_activity
+from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
@@ -30,11 +30,11 @@ MIN_CELLS = 20  # with an activity, to look for two levels
 def tf_active(activity: Sequence[str | Path], expression: str | Path | None, output: str | Path) -> None:
     """Write how probable it is that each TF is active in each cell: ``.h5ad``, cells x TFs, float32 in [0, 1].
 
-    ``obs`` has ``sample`` and ``cell_type``. By activity: the probability that z is at the higher of two levels of all
-    cells; 1 if there are no two levels that are :data:`APART`, or if z of the cell is not known. With expression: the
-    mean of this and of the expression in the cell's type over :data:`EXPRESSED` times that in the highest type, at most
-    1. Expression alone is too noisy for TFs with few molecules, and activity alone misses a TF whose sites other TFs
-    keep open.
+    ``obs`` has ``sample`` and ``cell_type``, ``var`` has ``evidence``. By activity: the probability that z is at the
+    higher of two levels of all cells; 1 if there are no two levels that are :data:`APART`, or if z of the cell is not
+    known. With expression: the mean of this and of the expression in the cell's type over :data:`EXPRESSED` times that
+    in the highest type, at most 1. Expression alone is too noisy for TFs with few molecules, and activity alone misses
+    a TF whose sites other TFs keep open.
 
     Parameters
     ----------
@@ -60,9 +60,7 @@ def tf_active(activity: Sequence[str | Path], expression: str | Path | None, out
     obs["cell_type"] = obs["cell_type"].fillna("").astype(str)
     obs.index = data.obs["cell"].astype(str).to_numpy()
     with atomic(output) as scratch:
-        anndata.AnnData(found.astype(np.float32), obs=obs, var=pd.DataFrame(index=data.tfs)).write_h5ad(
-            scratch
-        )
+        anndata.AnnData(found.astype(np.float32), obs=obs, var=evidence_by_tf(data.var)).write_h5ad(scratch)
     two = [tf for tf, column in zip(data.tfs, found.T, strict=True) if column.min() < 1]
     say(f"TFs that are not active in all cells: {', '.join(two) or 'none'}")
 

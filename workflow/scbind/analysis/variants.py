@@ -25,8 +25,8 @@ from scbind.models.predictor import Predictor, load_predictor
 
 PLACE = ["chrom", "start", "end", "name", "ref", "alt"]
 BINDING = ["binding_ref", "binding_alt", "difference", "logit_difference"]
-COLUMNS = [*PLACE, "tf", "cell_type", "n_cells", *BINDING, "reliability_level", "abstained"]
-STRONGEST = [*PLACE, "n_listed", "tf", "cell_type", *BINDING, "reliability_level"]
+COLUMNS = [*PLACE, "tf", "cell_type", "n_cells", *BINDING, "evidence", "reliability_level", "abstained"]
+STRONGEST = [*PLACE, "n_listed", "tf", "cell_type", *BINDING, "evidence", "reliability_level"]
 BLOCK = 256  # variants at a time
 
 
@@ -97,7 +97,7 @@ def variant_effects(
     predictor = load_predictor(weights, calibration)
     listed = _with_context(listed, genome, predictor.context, variants)
     signal = TypeSignal.open(samples, genome, options.min_cells, "variants")
-    level = marks(predictor.reliability, predictor.tfs)["reliability_level"].to_numpy()
+    known = marks(predictor.reliability, predictor.tfs)[["evidence", "reliability_level"]]
     no = abstained(reliability_table(predictor.reliability, predictor.tfs), signal.depth)
     n_rows = 0
     with (
@@ -108,7 +108,7 @@ def variant_effects(
             here = _named(listed[part], genome)
             alleles = allele_probabilities(predictor, genome, listed[part], signal)
             kept = _kept(*alleles, options)
-            labels = signal.types, signal.n_cells, predictor.tfs, level, no
+            labels = signal.types, signal.n_cells, predictor.tfs, known, no
             rows_file.write(table_text(_rows(here, *alleles, kept, labels), header=not part.start))
             best_file.write(table_text(_strongest(here, *alleles, kept, labels), header=not part.start))
             n_rows += int(kept.sum())
@@ -250,7 +250,7 @@ def _binding(ref: np.ndarray, alt: np.ndarray) -> dict[str, np.ndarray]:
 
 def _rows(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels) -> pd.DataFrame:
     """Return the listed rows, by variant and then by decreasing absolute difference."""
-    types, n_cells, tfs, level, no = labels
+    types, n_cells, tfs, known, no = labels
     kind, variant, tf = np.nonzero(kept)
     order = np.lexsort((-np.abs(alt - ref)[kept], variant))
     kind, variant, tf = kind[order], variant[order], tf[order]
@@ -258,7 +258,7 @@ def _rows(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarra
     table["tf"], table["cell_type"] = np.array(tfs, dtype=object)[tf], np.array(types, dtype=object)[kind]
     table["n_cells"] = n_cells[kind]
     table = table.assign(**_binding(ref[kind, variant, tf], alt[kind, variant, tf]))
-    table["reliability_level"], table["abstained"] = level[tf], no[kind, tf]
+    table[list(known)], table["abstained"] = known.to_numpy()[tf], no[kind, tf]
     return table[COLUMNS]
 
 
@@ -266,14 +266,14 @@ def _strongest(
     place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels
 ) -> pd.DataFrame:
     """Return one row per variant; TF and type are empty if scbind abstains on all."""
-    types, _, tfs, level, no = labels
+    types, _, tfs, known, no = labels
     size = np.where(no[:, None], -1, np.abs(alt - ref)).transpose(1, 0, 2).reshape(len(place), -1)
     kind, tf = np.divmod(size.argmax(axis=1), len(tfs))
     variant = np.arange(len(place))
     table = place.assign(n_listed=kept.sum(axis=(0, 2)))
     table["tf"], table["cell_type"] = np.array(tfs, dtype=object)[tf], np.array(types, dtype=object)[kind]
     table = table.assign(**_binding(ref[kind, variant, tf], alt[kind, variant, tf]))
-    table["reliability_level"] = level[tf]
+    table[list(known)] = known.to_numpy()[tf]
     if no.all():
-        table[["tf", "cell_type", *BINDING, "reliability_level"]] = None
+        table[["tf", "cell_type", *BINDING, *known]] = None
     return table[STRONGEST]
