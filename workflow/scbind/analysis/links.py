@@ -31,9 +31,10 @@ CARRIES = 0.05  # a site carries a link if it alone would give it at least this 
 LISTED = 3  # sites in the table
 ACTIVE = 0.5  # P(active) from which the association of a TF is tested
 BOUND = 0.3  # P(bound) from which a site counts in the test of association
+SIGNED = 0.1  # adjusted p-value up to which the sign of an association is believed
 COLUMNS = [
     "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
-    "p_adjusted", "compared_with", "n_sites", "sites", "evidence", "reliability_level", "reliability_abstained",
+    "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
 
@@ -44,7 +45,7 @@ class SiteGenes:
 
     Attributes
     ----------
-    site, gene, weight, z, association, probability
+    site, gene, weight, promoter, z, association, probability
         Per pair of site and gene, sorted by gene.
     genes, sites, chrom, tss
         Names of genes and of sites; of the chromosome, and first start site, of each gene.
@@ -57,6 +58,7 @@ class SiteGenes:
     site: np.ndarray
     gene: np.ndarray
     weight: np.ndarray
+    promoter: np.ndarray
     z: np.ndarray
     association: np.ndarray
     probability: np.ndarray
@@ -224,18 +226,25 @@ def _candidates(
     carriers = carriers[np.lexsort((-carried[carriers], found.gene[carriers]))]
     listed = pd.Series(found.sites[found.site[carriers]]).groupby(found.gene[carriers])
     table["n_sites"] = listed.size().reindex(chosen).fillna(0).to_numpy(dtype=int)
+    in_promoter = np.isin(chosen, found.gene[carriers][found.promoter[carriers]])
+    table["place"] = np.where(in_promoter, "promoter", np.where(table["n_sites"] > 0, "distal", ""))
     names = listed.agg(lambda sites: ",".join(sites[:LISTED]))
     table["sites"] = names.reindex(chosen).fillna("").to_numpy()
     return table
 
 
 def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
-    """Add false discovery rates per type, and keep the ``top`` links of each type and TF."""
+    """Add false discovery rates per type, and keep the ``top`` links of each type and TF.
+
+    A sign stays only where the association is significant (:data:`SIGNED`): that of chance would call every second
+    link a repression.
+    """
     if table.empty:  # no gene is near enough to a site
         return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
     by_type = table.groupby("cell_type")
     table["fdr"] = by_type["probability"].transform(lambda values: false_share(values.to_numpy()))
     table["p_adjusted"] = by_type["p_value"].transform(_adjusted)
+    table["sign"] = table["sign"].where(table["p_adjusted"] <= SIGNED, 0)
     table = table.sort_values(
         ["cell_type", "tf", "probability", "potential"], ascending=[True, True, False, False], kind="stable"
     )
