@@ -180,7 +180,9 @@ def test_links_tell_if_a_promoter_carries_them(folder):
     assert set(table["place"]) == {"promoter", "distal", ""}
     assert ((table["place"] == "") == (table["n_sites"] == 0)).all()
     tss = table["gene"].str[1:].astype(int) * SPACING + 50_000
-    own = [f"chr1:{x - 250}-{x + 251}" in sites.split(",") for x, sites in zip(tss, table["sites"], strict=True)]
+    own = [
+        f"chr1:{x - 250}-{x + 251}" in sites.split(",") for x, sites in zip(tss, table["sites"], strict=True)
+    ]
     few = table["n_sites"] <= 3
     assert ((table["place"] == "promoter") == own)[few].all()
 
@@ -193,7 +195,13 @@ def test_sites_that_share_fragments_with_the_promoter_have_no_association_withou
     tss = pd.DataFrame({"gene": ["G", "H"], "chrom": [0, 0], "tss": [5_000, 9_000], "strand": ["+", "+"]})
     pairs = find_pairs(var, ChromSizes.read(tmp_path / "sizes"), tss, 10_000, 100_000)
     found = dict(zip(zip(pairs.gene, pairs.site, strict=True), share_fragments(pairs, var), strict=True))
-    assert [found[0, site] for site in range(5)] == [True, True, True, False, False]  # 5,400 is in the promoter
+    assert [found[0, site] for site in range(5)] == [
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]  # 5,400 is in the promoter
     assert [found[1, site] for site in range(5)] == [False, False, False, False, True]
 
 
@@ -257,6 +265,19 @@ def test_questions_have_answers_of_one_line(folder):
         links.targets("A", "x")
     with pytest.raises(InputError, match="no such file"):
         scbind.open_regulation(folder / "absent.h5ad")
+
+
+def test_rna_of_another_species_is_refused(folder, tmp_path):
+    """A few symbols, such as C3 or H19, are those of mouse and man alike."""
+    (tmp_path / "s").mkdir()
+    data = anndata.read_h5ad(folder / "s/rna.h5ad")
+    data.var_names = [*data.var_names[:3], *data.var_names[3:].str.lower()]
+    data.write_h5ad(tmp_path / "s/rna.h5ad")
+    with pytest.raises(InputError, match="3 of its 60 genes, such as G0, are in the annotation of 60"):
+        site_genes(
+            [folder / "s/peaks.h5ad"], [tmp_path / "s/rna.h5ad"], folder / "genes.bed", folder / "chrom.sizes",
+            tmp_path / "t.tsv", tmp_path / "t.npz",
+        )  # fmt: skip
 
 
 def test_samples_with_other_peaks_are_refused(folder, tmp_path):

@@ -34,7 +34,8 @@ BOUND = 0.3  # P(bound) from which a site counts in the test of association
 SIGNED = 0.1  # adjusted p-value up to which the sign of an association is believed
 COLUMNS = [
     "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
-    "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level", "reliability_abstained",
+    "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level",
+    "reliability_abstained",
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
 

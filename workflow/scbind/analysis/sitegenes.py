@@ -28,8 +28,11 @@ from scbind.formats.genome import ChromSizes
 
 PANEL = 300  # genes that give the null of a site; spread evenly over the numbers of counts
 CORE = 500  # bp; a site whose centre is this near to a start site lies in its promoter
-BESIDE = 1_000  # bp between the centres of two sites, up to which one fragment may reach from one to the other
+BESIDE = (
+    1_000  # bp between the centres of two sites, up to which one fragment may reach from one to the other
+)
 MIN_COUNTS = 50  # of a gene in all cells; genes with fewer have no association
+KNOWN_GENES = 0.1  # of the genes of the shorter list, RNA or annotation; two species share a few symbols
 COLUMNS = ["chrom", "start", "end", "gene", "distance", "place", "weight", "association", "z", "probability"]
 
 
@@ -87,7 +90,7 @@ def site_genes(
     Raises
     ------
     InputError
-        If the samples have other peaks, or no gene of the RNA is in ``genes``.
+        If the samples have other peaks, or hardly any gene of the RNA is in ``genes``.
     """
     known = ChromSizes.read(sizes)
     tss = read_tss(genes, known)
@@ -219,11 +222,12 @@ def _columns(expression: anndata.AnnData, genes: np.ndarray, path) -> sp.csr_mat
     """Return the counts of ``genes``, 0 for those that were not measured."""
     place = pd.Index(genes).get_indexer(expression.var_names)
     kept = np.flatnonzero(place >= 0)
-    if not len(kept):
+    if len(kept) < KNOWN_GENES * min(expression.n_vars, len(genes)):
         raise InputError(
             path,
-            f"none of its genes, such as {expression.var_names[0]}, is in the annotation, such as {genes[0]}",
-            "name the genes as in genome.genes",
+            f"{len(kept)} of its {expression.n_vars:,} genes, such as {expression.var_names[0]}, are in the annotation "
+            f"of {len(genes):,}, such as {genes[0]}",
+            "use the annotation of this species (genome.genes), with genes named alike",
         )
     chosen = sp.csr_matrix((np.ones(len(kept)), (np.arange(len(kept)), place[kept])), (len(kept), len(genes)))
     return (sp.csr_matrix(expression.X)[:, kept].astype(np.float64) @ chosen).tocsr()
