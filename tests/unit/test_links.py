@@ -172,7 +172,8 @@ def test_a_sign_needs_a_significant_association(folder):
     table = pd.read_csv(folder / "links.tsv", sep="\t")
     doubtful = ~(table["p_adjusted"] <= 0.1)
     assert doubtful.any() and (table.loc[doubtful, "sign"] == 0).all()
-    assert (table.loc[~doubtful, "sign"] != 0).all()
+    sure = table[~doubtful]
+    assert set(np.sign(sure["association"]) * sure["sign"]) <= {0, 1} and (sure["sign"] != 0).mean() > 0.9
 
 
 def test_links_tell_if_a_promoter_carries_them(folder):
@@ -289,6 +290,16 @@ def test_samples_with_other_peaks_are_refused(folder, tmp_path):
             [folder / "s/peaks.h5ad", tmp_path / "t/peaks.h5ad"], [], folder / "genes.bed",
             folder / "chrom.sizes", tmp_path / "t.tsv", tmp_path / "t.npz",
         )  # fmt: skip
+
+
+def test_a_tf_that_binds_nowhere_has_candidates_without_evidence(folder):
+    found = SiteGenes.load(folder / "sites.npz")
+    for chosen in (np.arange(3), np.zeros(0, dtype=int)):
+        table = links._candidates(found, np.zeros(len(found.null)), chosen, found.near_panel(1000), 1.0)
+        assert len(table) == len(chosen) and not np.signbit(table["probability"]).any()
+        assert (
+            table["p_value"].isna().all() and (table["n_sites"] == 0).all() and (table["place"] == "").all()
+        )
 
 
 def test_without_a_candidate_both_tables_have_their_columns():

@@ -88,7 +88,7 @@ class SiteGenes:
     def link_probability(self, binding: np.ndarray) -> np.ndarray:
         """Return the probability that a TF regulates each gene: float64 (genes,). ``binding``: float (sites,)."""
         missing = np.log1p(-np.minimum(binding[self.site] * self.probability, 1 - 1e-9))
-        return -np.expm1(np.bincount(self.gene, missing, minlength=len(self.genes)))
+        return np.abs(np.expm1(np.bincount(self.gene, missing, minlength=len(self.genes))))
 
     def tested(self, binding: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return statistic, p-value and mean association of the genes ``chosen``: each float64 (chosen,).
@@ -237,15 +237,16 @@ def _candidates(
 def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
     """Add false discovery rates per type, and keep the ``top`` links of each type and TF.
 
-    A sign stays only where the association is significant (:data:`SIGNED`): that of chance would call every second
-    link a repression.
+    A sign stays only where the association is significant (:data:`SIGNED`) and has it, too: that of chance would call
+    many links repressions.
     """
     if table.empty:  # no gene is near enough to a site
         return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
     by_type = table.groupby("cell_type")
     table["fdr"] = by_type["probability"].transform(lambda values: false_share(values.to_numpy()))
     table["p_adjusted"] = by_type["p_value"].transform(_adjusted)
-    table["sign"] = table["sign"].where(table["p_adjusted"] <= SIGNED, 0)
+    sure = (table["p_adjusted"] <= SIGNED) & (np.sign(table["association"]) == table["sign"])
+    table["sign"] = table["sign"].where(sure, 0)
     table = table.sort_values(
         ["cell_type", "tf", "probability", "potential"], ascending=[True, True, False, False], kind="stable"
     )
