@@ -102,6 +102,8 @@ def test_the_hub_has_all_tfs_but_those_that_scbind_abstains_on(written):
         each["track"] for each in tracks if "superTrack" in each
     }
     assert not any("abstained" in each["bigDataUrl"] for each in with_data)
+    coverage = {each["longLabel"] for each in with_data if each["bigDataUrl"].endswith("coverage.bw")}
+    assert coverage == {"B cell: fragments per million", "T+: fragments per million"}
 
 
 def test_a_track_that_is_gone_is_one_line(files, tmp_path):

@@ -80,8 +80,8 @@ def score_links(
 
     Columns: ``cell_type, states, prevalence``; ``auprc`` of the probability and ``auprc_distance`` of the potential;
     ``n_called``, ``fdr`` and ``recall`` of links with a false discovery rate up to ``max_fdr``, the same, with
-    ``_test``, of those with an adjusted p-value up to it, and, with ``_distal``, of those by ``fdr`` whose sites are all
-    distal; ``n_signed`` and ``sign_right`` of those called by ``fdr`` and true that have a sign.
+    ``_test``, of those with an adjusted p-value up to it, and, with ``_distal``, of those by ``fdr`` whose sites are
+    all distal; ``n_signed`` and ``sign_right`` of those called by ``fdr`` and true that have a sign.
     """
     from sklearn.metrics import average_precision_score
 
