@@ -268,6 +268,28 @@ def test_questions_have_answers_of_one_line(folder):
         scbind.open_regulation(folder / "absent.h5ad")
 
 
+def test_a_file_without_links_says_so(folder, tmp_path):
+    cell_regulation(
+        folder / "s.zarr", folder / "windows.npz", folder / "sites.npz", folder / "links.tsv", folder / "active.h5ad",
+        tmp_path / "cells.h5ad", max_fdr=0,
+    )  # fmt: skip
+    links = scbind.open_regulation(tmp_path / "cells.h5ad")
+    assert len(links.obs) == 600 and len(links.var) == 0
+    with pytest.raises(InputError, match="no link at all: raise analysis.links.max_fdr"):
+        links.targets("A", links.obs.index[0])
+
+
+def test_arrays_that_cannot_be_read_end_in_one_line(folder, tmp_path):
+    whole = (folder / "sites.npz").read_bytes()
+    (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.npz").write_text("no array")
+    with np.load(folder / "sites.npz") as npz:
+        np.savez(tmp_path / "old.npz", **{name: npz[name] for name in npz.files if name != "promoter"})
+    for name in ("cut", "text", "old"):
+        with pytest.raises(InputError, match=f"{name}.npz: not readable .*; run the rule site_genes again"):
+            SiteGenes.load(tmp_path / f"{name}.npz")
+
+
 def test_rna_of_another_species_is_refused(folder, tmp_path):
     """A few symbols, such as C3 or H19, are those of mouse and man alike."""
     (tmp_path / "s").mkdir()

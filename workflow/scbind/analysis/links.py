@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.typemeans import TypeMeans
+from scbind.core.errors import InputError, said
 from scbind.core.files import require, write_table
 from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
@@ -73,9 +75,14 @@ class SiteGenes:
 
     @classmethod
     def load(cls, path: str | Path) -> SiteGenes:
-        """Read ``site_genes.npz``. Raises :class:`InputError` if it is missing."""
-        with np.load(require(path, "run the rule site_genes first")) as npz:
-            arrays = {name: npz[name] for name in cls.__dataclass_fields__}
+        """Read ``site_genes.npz``. Raises :class:`InputError` if it is missing, damaged, or lacks an array."""
+        try:
+            with np.load(require(path, "run the rule site_genes first")) as npz:
+                arrays = {name: npz[name] for name in cls.__dataclass_fields__}
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
+            raise InputError(
+                path, f"not readable ({said(error)})", "run the rule site_genes again"
+            ) from error
         arrays["null"] = np.nan_to_num(arrays["null"].astype(np.float32))
         names = {name: arrays[name].astype(object) for name in ("genes", "sites")}
         return cls(**arrays | names | {"evidence": str(arrays["evidence"])})
