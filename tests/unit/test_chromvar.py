@@ -169,7 +169,9 @@ def test_a_cell_without_insertions_in_peaks_does_not_end_the_comparison(made, tm
     found = deviations(folder, tmp_path / "z.h5ad", peaks=tmp_path / "peaks.h5ad")
     assert np.isnan(found.X[3]).all()
     table = compared(found[np.arange(N_CELLS)], tmp_path / "z.h5ad", tmp_path, noise=1.0)
-    assert (table["n_cells"] == N_CELLS - 1).all() and (table["n_tfs"] > 0).all() and table["ari"].notna().all()
+    assert (
+        (table["n_cells"] == N_CELLS - 1).all() and (table["n_tfs"] > 0).all() and table["ari"].notna().all()
+    )
 
 
 def test_other_cells_are_one_line(made, tmp_path):

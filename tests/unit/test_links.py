@@ -233,6 +233,27 @@ def test_a_tf_that_is_not_active_in_a_type_has_no_links_there(folder):
     assert table["B", "a"] > 0.3 and table["B", "b"] < 0.01
 
 
+@pytest.mark.parametrize("width", [4, 8, 20])
+def test_one_wide_level_of_activity_is_not_cut_in_two(tmp_path, width):
+    """A mixture of two fits any wide distribution better, and would call the TF inactive in half of its cells."""
+    z = np.random.default_rng(6).normal(0, width, (400, 1))
+    obs = pd.DataFrame({"cell_type": "a", "sample": "s"}, index=[f"c{i}" for i in range(400)])
+    data = anndata.AnnData(z, obs=obs, layers={"mean_binding": z * 0})
+    data.var_names = ["A"]
+    data.write_h5ad(tmp_path / "activity.h5ad")
+    tf_active([tmp_path / "activity.h5ad"], None, tmp_path / "active.h5ad")
+    assert (anndata.read_h5ad(tmp_path / "active.h5ad").X == 1).all()
+
+
+def test_without_cells_no_tf_is_judged(tmp_path):
+    obs = pd.DataFrame({"cell_type": pd.Series(dtype=str), "sample": pd.Series(dtype=str)})
+    data = anndata.AnnData(np.zeros((0, 1)), obs=obs, layers={"mean_binding": np.zeros((0, 1))})
+    data.var_names = ["A"]
+    data.write_h5ad(tmp_path / "activity.h5ad")
+    tf_active([tmp_path / "activity.h5ad"], None, tmp_path / "active.h5ad")
+    assert anndata.read_h5ad(tmp_path / "active.h5ad").shape == (0, 1)
+
+
 def test_the_network_lists_each_pair_once(folder):
     edges = pd.read_csv(folder / "network.tsv", sep="\t")
     assert edges.columns.tolist()[:3] == ["source", "target", "weight"]
