@@ -307,7 +307,7 @@ def test_arrays_that_cannot_be_read_end_in_one_line(folder, tmp_path):
     with np.load(folder / "sites.npz") as npz:
         np.savez(tmp_path / "old.npz", **{name: npz[name] for name in npz.files if name != "promoter"})
     for name in ("cut", "text", "old"):
-        with pytest.raises(InputError, match=f"{name}.npz: not readable .*; run the rule site_genes again"):
+        with pytest.raises(InputError, match=f"{name}.npz: not readable .*; pair the sites with genes again"):
             SiteGenes.load(tmp_path / f"{name}.npz")
 
 

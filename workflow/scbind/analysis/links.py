@@ -81,7 +81,7 @@ class SiteGenes:
                 arrays = {name: npz[name] for name in cls.__dataclass_fields__}
         except (OSError, KeyError, ValueError, BadZipFile) as error:
             raise InputError(
-                path, f"not readable ({said(error)})", "run the rule site_genes again"
+                path, f"not readable ({said(error)})", "pair the sites with genes again"
             ) from error
         arrays["null"] = np.nan_to_num(arrays["null"].astype(np.float32))
         names = {name: arrays[name].astype(object) for name in ("genes", "sites")}
