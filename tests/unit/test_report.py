@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
+from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
 from scbind.report.models import _unknown
 from scbind.report.pack import unpack
@@ -254,6 +255,11 @@ def write(page, figures_dir=None, **inputs):
     write_report(page, ReportFiles(**given, tables=tables), figures_dir)
 
 
+def some(inputs, *names):
+    """The activity and the inputs of these names: a page with less on it is drawn sooner."""
+    return {name: inputs[name] for name in ("activity", *names)}
+
+
 ALL = [
     "summary", "quality", "embedding", "activity", "differential", "populations", "targets", "motifs", "peaks",
     "truth", "evaluation", "training", "reading", "provenance",
@@ -313,13 +319,64 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     best |= {"tf": ["SPI1", "PAX5", None], "difference": [0.01, -0.5, None]}
     pd.DataFrame(best).to_csv(tmp_path / "best.tsv", sep="\t", index=False)
     more = {"variants": tmp_path / "best.tsv", "explain": tmp_path / "explain.tsv"}
-    write(tmp_path / "report.html", **inputs, **more, figures_dir=tmp_path / "figures")
+    write(tmp_path / "report.html", **some(inputs), **more, figures_dir=tmp_path / "figures")
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     assert {"variants", "explained"} <= set(page.ids)
     assert "1 of 3 variants are in variants.tsv" in page.text
     assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
     assert "SPI1 at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
+
+
+def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
+    group = {"contrast": "cell_type", "cell_type": "B", "group": "B", "reference": "other types"}
+    tested = group | {"n_replicates": 3, "n_windows": 50, "n_listed": 2, "test": "t"}
+    counts = [
+        tested | {"tf": "CTCF", "n_more": 0, "n_less": 0},
+        tested | {"tf": "SPI1", "n_more": 7, "n_less": 2},
+    ]
+    windows = [
+        group | {"tf": "SPI1", "chrom": "chr1", "start": start, "end": start + 200, "difference": size}
+        for start, size in ((400, 0.1), (800, -0.6))
+    ]
+    rna = {
+        "cell_type": "B",
+        "tf": ["SPI1", "CTCF"],
+        "n_cells": 9,
+        "mean_activity": 1.0,
+        "correlation": [0.2, 0.9],
+    }
+    given = {"site_counts": counts, "differential_sites": windows, "expression": rna}
+    paths = {name: tmp_path / f"{name}.tsv" for name in given}
+    for name, rows in given.items():
+        pd.DataFrame(rows, columns=SITES if name == "differential_sites" else None).to_csv(
+            paths[name], sep="\t", index=False
+        )
+    write(tmp_path / "report.html", **some(inputs), **paths)
+    page = Page((tmp_path / "report.html").read_text())
+    assert {"differential_sites", "expression"} <= set(page.ids)
+    part = page.text[page.text.index("Number of sites that differ") :]
+    assert part.index("SPI1") < part.index("CTCF"), "the TF with most sites is first"
+    part = page.text[page.text.index("Largest differences") :]
+    assert part.index("800") < part.index("400"), "the largest difference is first, whatever its sign"
+    part = page.text[page.text.index("Expression and activity") :]
+    assert part.index("CTCF") < part.index("SPI1")
+
+    counts = [row | {"n_windows": None, "test": "not tested: fewer than 3 replicates"} for row in counts]
+    pd.DataFrame(counts).to_csv(paths["site_counts"], sep="\t", index=False)
+    write(tmp_path / "report.html", **some(inputs), **paths)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "Sites were not compared (fewer than 3 replicates)." in page.text
+    assert "Number of sites that differ" not in page.text
+
+
+def test_headings_are_words_and_not_names_of_columns(full):
+    text = (full / "report.html").read_text()
+    headings = [re.sub("<[^>]*>", "", part) for part in re.findall("<th[^>]*>(.*?)</th>", text, re.DOTALL)]
+    assert len(headings) > 50
+    codes = {"n", "p", "tf", "tfs", "fdr", "auroc", "auprc", "ece", "frac", "tss", "chromvar", "ari"}
+    bad = [heading for heading in headings if codes & set(heading.replace("adjusted p", "").split())]
+    assert not bad, "add a name to NAMES of report.tables"
 
 
 def test_cells_that_fail_alike_are_one_row(full):
@@ -341,7 +398,7 @@ def test_only_activity_leaves_the_other_sections_out(inputs, tmp_path):
 
 
 def test_empty_tables_do_not_break_it(inputs, tmp_path):
-    options = dict(inputs)
+    options = some(inputs)
     for name in ("differential", "populations", "targets", "motifs"):
         options[name] = tmp_path / f"{name}.tsv"
         pd.read_csv(inputs[name], sep="\t").iloc[:0].to_csv(options[name], sep="\t", index=False)
@@ -351,7 +408,7 @@ def test_empty_tables_do_not_break_it(inputs, tmp_path):
 
 
 def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inputs, tmp_path):
-    options = dict(inputs)
+    options = some(inputs)
     for name, first in (("targets", "RUNX3"), ("motifs", "AAA")):  # better, and earlier in the alphabet
         known = pd.read_csv(inputs[name], sep="\t")
         other = known.assign(tf=first, reliability_abstained=True)
@@ -371,7 +428,7 @@ def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inp
 
 
 def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):
-    options = dict(inputs, activity=[tmp_path / "s.h5ad"])
+    options = some(inputs) | {"activity": [tmp_path / "s.h5ad"]}
     data = anndata.read_h5ad(inputs["activity"][0])
     data.var["abstained"] = True
     data.layers["abstained"] = np.ones(data.shape, dtype=bool)
@@ -442,7 +499,7 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, full, tmp_p
     table.assign(auprc_se=np.where(table["model"] == rival, 0.0123, np.nan)).to_csv(
         path, sep="\t", index=False
     )
-    write(tmp_path / "r.html", **inputs | {"metrics": path})
+    write(tmp_path / "r.html", **some(inputs, "training"), metrics=path)
     text = Page((tmp_path / "r.html").read_text()).text
     assert f"{rival}: scored on a sample of the test windows." in text and "0.0123" in text
 

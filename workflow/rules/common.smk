@@ -108,7 +108,9 @@ VARIANT_TABLE, STRONGEST_TABLE = (
 EXPLAIN_TABLE, EXPLAIN_FIGURES = (
     f"results/analysis/explain{part}" if SETTINGS["explain"] else None for part in (".tsv", "")
 )
-DIFFERENTIAL_SITES = "results/analysis/differential_sites.tsv" if KEEP_SITES else None
+DIFFERENTIAL_SITES, DIFFERENTIAL_COUNTS = (
+    f"results/analysis/differential_{part}.tsv" if KEEP_SITES else None for part in ("sites", "site_counts")
+)
 TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples), "none")
 
 

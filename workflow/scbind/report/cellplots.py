@@ -202,7 +202,7 @@ def quality_distributions(obs: pd.DataFrame, limits: dict[str, list[float]] | No
                 linewidth=1,
             )
         axis.set_yticks(range(len(samples)), samples)
-        axis.set_ylim(len(samples) - 0.4, -0.75)
+        axis.set_ylim(len(samples) - 0.85, -0.95)
         axis.set_xlabel(f"{label} (log10)" if logarithmic else label)
         axis.grid(axis="x", color="#E4E4E4", linewidth=0.6)
         axis.set_axisbelow(True)

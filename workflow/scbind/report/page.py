@@ -58,8 +58,9 @@ class ReportFiles:
         Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
         (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), and, if the truth is known, ``truth_cells``
         (``cells.tsv``) and ``truth_types`` (``types.tsv``). From ``results/analysis``: ``differential``,
-        ``populations``, ``population_cells``, ``abundance``, ``targets``, ``links``, ``motifs``, ``sites``
-        (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``.
+        ``differential_sites``, ``site_counts`` (``differential_site_counts.tsv``), ``populations``,
+        ``population_cells``, ``abundance``, ``targets``, ``links``, ``expression`` (``tf_expression.tsv``), ``motifs``,
+        ``sites`` (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``.
     curves
         Name of a model or baseline to its ``curves.npz``.
     training

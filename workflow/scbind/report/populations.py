@@ -32,9 +32,9 @@ def populations(inputs: Inputs) -> Section | None:
         section.text = [f"There are no populations. {left_out}"]
         return section
     section.text = [
-        "The cells are divided again and again, as long as the open peaks of the cells themselves hold the parts "
-        "apart, farther than any cut through a continuum would, and subsamples give the same parts (stability; 1: "
-        "always). "
+        "Groups of cells are split in two, again and again. A split is kept if the cells of the two parts differ in "
+        "their own open peaks by more than two halves of a continuum would (separation above its limit), and if "
+        "subsamples of the cells give the same parts (stability; 1: always). "
         "The tables and figures give the most frequent cell type of each population. " + left_out,
     ]
     figure = cellplots.population_bars(table, colours_of(inputs.types))

@@ -15,13 +15,14 @@ from scbind.report.methods import methods
 from scbind.report.models import evaluation, training, truth
 from scbind.report.populations import populations
 from scbind.report.read import Inputs
+from scbind.report.regulation import expression, links, targets
+from scbind.report.sites import sites
 from scbind.report.tables import (
     ABSTAINED,
-    EVIDENCE,
-    LEVEL,
     MARKS,
     MOST_NAMES,
     Section,
+    all_rows,
     comparison,
     html_table,
     join_names,
@@ -34,7 +35,6 @@ from scbind.report.variants import explained, variants
 
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = ROWS
-SHOWN_FDR, SHOWN_LINKS = 0.1, 500
 Z = (
     "z is the predicted binding of a TF in a cell, relative to cells of similar depth and to windows of similar GC "
     "content and accessibility. 0 is the average cell of that depth. Compare z between cells and cell types for one "
@@ -248,9 +248,9 @@ def differential(inputs: Inputs) -> Section | None:
     kept, left_out = trusted(table)
     tests = [f"{test} ({n:,} rows)" for test, n in kept["test"].value_counts().items()]
     section.text = [
-        f"{Z} Each cell type is compared with all other cells. The difference is in units of z. The effect size is the "
-        "difference divided by the standard deviation between cells. p-values are adjusted over all TFs and types "
-        "tested (Benjamini-Hochberg).",
+        "Each cell type is compared with all other cells. The difference is in units of z (see TF activity). The "
+        "effect size is the difference divided by the standard deviation between cells. p-values are adjusted over "
+        "all TFs and types tested (Benjamini-Hochberg).",
         f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
     ]
     if kept.empty:
@@ -263,76 +263,11 @@ def differential(inputs: Inputs) -> Section | None:
             section.text.append(f"{name}: no TF has a higher activity (adjusted p < 0.05).")
     note = (
         "All tested TFs. In each cell type, TFs with higher activity (adjusted p < 0.05) come first, by effect size. "
-        + _file("differential_tfs.tsv")
+        + all_rows("differential_tfs.tsv")
     )
     section.tables = [
         html_table("Differences of TF activity", ordered_differential(kept), note, "differential")
     ]
-    return section
-
-
-def _file(name: str) -> str:
-    return f"All rows: results/analysis/{name}."
-
-
-def targets(inputs: Inputs) -> Section | None:
-    """Return the section with the most specific target genes."""
-    table = inputs.tables.get("targets")
-    if table is None or table.empty:
-        return None
-    section = Section("targets", "Target genes")
-    section.text = [
-        "The regulatory potential of a TF for a gene is the weighted sum of its predicted binding around the "
-        "transcription start site. The weight decreases with distance. Specificity is the log2 ratio of the potential "
-        "to its mean in the other cell types.",
-    ]
-    table, left_out = trusted(table)
-    if left_out:
-        section.text.append(left_out)
-    if table.empty:
-        return section
-    table, cut = within_budget(table)
-    table = table.sort_values(["specificity", "potential"], ascending=False, kind="stable")
-    columns = [
-        "cell_type", "tf", "gene", "potential", "rank", "specificity", "chrom", "top_window_start",
-        "top_window_distance", "top_window_binding",
-    ]  # fmt: skip
-    columns += [name for name in (EVIDENCE, LEVEL) if name in table]
-    note = f"The most specific links come first. {cut} {_file('tf_targets.tsv')}".replace("  ", " ")
-    section.tables = [html_table("Links between TFs and genes", table[columns], note, "targets")]
-    return section
-
-
-def links(inputs: Inputs) -> Section | None:
-    """Return the section with the most probable links of TFs and genes, and their evidence."""
-    table = inputs.tables.get("links")
-    if table is None or table.empty:
-        return None
-    section = Section("links", "Links with evidence")
-    section.text = [
-        "The probability of a link comes from the activity of the TF in the cell type, its predicted binding near the "
-        "gene, and the association of these sites with the gene across cells of the same type and sample. The p-value "
-        "is that of the association alone. The sign is 0 where this association is not significant.",
-    ]
-    if (table["compared_with"] == "accessibility").any():
-        section.text.append(
-            "Without RNA, the false discovery rate is too low for links whose sites are all distal (place): on "
-            "simulated cells, a quarter of them were false."
-        )
-    table, left_out = trusted(table)
-    if left_out:
-        section.text.append(left_out)
-    table = table[table["fdr"] <= SHOWN_FDR]
-    if table.empty:
-        section.text.append(f"No link has a false discovery rate up to {SHOWN_FDR}.")
-        return section
-    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable").head(SHOWN_LINKS)
-    columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "tf_active", "association", "p_value"]
-    columns += ["compared_with", "place", "n_sites", "sites"]
-    columns += [name for name in (EVIDENCE, LEVEL) if name in table]
-    note = f"The most probable links, at most {SHOWN_LINKS}. {_file('links.tsv')}"
-    shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))
-    section.tables = [html_table("Links and their evidence", shown, note, "links")]
     return section
 
 
@@ -370,14 +305,14 @@ def motifs(inputs: Inputs) -> Section | None:
     last = [ABSTAINED] if ABSTAINED in table else []
     best = table[(table["rank"] == 1) | table["own"].astype(bool)]
     best = best.sort_values([*last, "cell_type", "tf", "rank"], kind="stable")
-    note = f"The best motif of each TF and cell type, and the TF's own motif. {_file('motifs.tsv')}"
+    note = f"The best motif of each TF and cell type, and the TF's own motif. {all_rows('motifs.tsv')}"
     section.tables = [html_table("Motifs of each TF and cell type", best[columns], note, "motifs")]
     if (sites := inputs.tables.get("sites")) is not None and len(sites):
         sites, cut = within_budget(trusted(sites)[0])
         sites = sites.sort_values(["tf", "binding"], ascending=[True, False], kind="stable")
         note = (
             "The peaks with the highest mean P(bound) of each TF and cell type, each by its best window. Coordinates "
-            f"are 0-based half-open. {cut} {_file('best_sites.tsv')}".replace("  ", " ")
+            f"are 0-based half-open. {cut} {all_rows('best_sites.tsv')}".replace("  ", " ")
         )
         section.tables.append(html_table("Best sites", sites.drop(columns=ABSTAINED), note, "sites"))
     return section
@@ -411,9 +346,11 @@ PARTS = (
             embedding,
             activities,
             differential,
+            sites,
             populations,
             targets,
             links,
+            expression,
             motifs,
             variants,
             explained,

@@ -31,9 +31,17 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
     "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
-    "median frac_in_peaks": "median fraction in peaks", "reliability_level": "reliability",
+    "median frac_in_peaks": "median fraction in peaks", "median frac_duplicates": "median fraction of duplicates",
+    "reliability_level": "reliability",
     "reliability_abstained": "abstained", "binding_ref": "P(bound), reference",
-    "binding_alt": "P(bound), alternative", "n_listed": "rows in variants.tsv",
+    "binding_alt": "P(bound), alternative", "n_listed": "rows in variants.tsv", "fdr": "FDR", "p_value": "p-value",
+    "tf_active": "P(TF active)", "n_sites": "number of sites", "n_tfs": "TFs", "n_called": "called peaks",
+    "n_donors": "donors", "top_donor_share": "fraction from one donor", "n_cells_reference": "cells, reference",
+    "n_donors_reference": "donors, reference", "fraction_reference": "fraction, reference",
+    "log2_odds_ratio": "log2 odds ratio", "log2_low": "lower bound", "log2_high": "upper bound",
+    "chromvar_auroc": "AUROC of chromVAR", "chromvar_borrowed_auroc": "AUROC of chromVAR, borrowed insertions",
+    "markers_against_nearest": "markers against the nearest", "ref": "reference", "alt": "alternative",
+    "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
 
 EVIDENCE, LEVEL, ABSTAINED = (
@@ -129,6 +137,11 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         "n": len(table),
         "pack": pack_json({"n": len(table), "columns": columns, "data": columnar(table)}) if whole else "",
     }
+
+
+def all_rows(name: str) -> str:
+    """Return the sentence that names the file of a table of ``results/analysis``."""
+    return f"All rows: results/analysis/{name}."
 
 
 def _cell(value, is_number: bool) -> dict:

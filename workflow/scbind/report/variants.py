@@ -25,6 +25,7 @@ def variants(inputs: Inputs) -> Section | None:
     ]
     order = known["difference"].abs().sort_values(ascending=False, kind="stable").index
     shown = known.loc[order].drop(columns="end")
+    shown.insert(len(shown.columns) - 1, "n_listed", shown.pop("n_listed"))
     cut = f" The {SHOWN:,} largest of {len(shown):,} are shown." if len(shown) > SHOWN else ""
     note = (
         "Per variant the TF and cell type that change most, among those on which scbind does not abstain. start is "

@@ -1,0 +1,87 @@
+"""Sections of the report on what TFs regulate. Each function returns a section, or None without its input."""
+
+from __future__ import annotations
+
+from scbind.report.read import Inputs
+from scbind.report.tables import EVIDENCE, LEVEL, Section, all_rows, html_table, trusted, within_budget
+
+SHOWN_FDR, SHOWN_LINKS = 0.1, 500
+
+
+def targets(inputs: Inputs) -> Section | None:
+    """Return the section with the most specific target genes."""
+    table = inputs.tables.get("targets")
+    if table is None or table.empty:
+        return None
+    section = Section("targets", "Target genes")
+    section.text = [
+        "The regulatory potential of a TF for a gene is the weighted sum of its predicted binding around the "
+        "transcription start site. The weight decreases with distance. Specificity is the log2 ratio of the potential "
+        "to its mean in the other cell types.",
+    ]
+    table, left_out = trusted(table)
+    if left_out:
+        section.text.append(left_out)
+    if table.empty:
+        return section
+    table, cut = within_budget(table)
+    table = table.sort_values(["specificity", "potential"], ascending=False, kind="stable")
+    columns = [
+        "cell_type", "tf", "gene", "potential", "rank", "specificity", "chrom", "top_window_start",
+        "top_window_distance", "top_window_binding",
+    ]  # fmt: skip
+    columns += [name for name in (EVIDENCE, LEVEL) if name in table]
+    note = f"The most specific links come first. {cut} {all_rows('tf_targets.tsv')}".replace("  ", " ")
+    section.tables = [html_table("Genes by regulatory potential", table[columns], note, "targets")]
+    return section
+
+
+def links(inputs: Inputs) -> Section | None:
+    """Return the section with the most probable links of TFs and genes, and their evidence."""
+    table = inputs.tables.get("links")
+    if table is None or table.empty:
+        return None
+    section = Section("links", "Links with evidence")
+    section.text = [
+        "The probability of a link comes from the activity of the TF in the cell type, its predicted binding near the "
+        "gene, and the association of these sites with the gene across cells of the same type and sample. The p-value "
+        "is that of the association alone. The sign is 0 where this association is not significant.",
+    ]
+    if (table["compared_with"] == "accessibility").any():
+        section.text.append(
+            "Without RNA, the false discovery rate is too low for links whose sites are all distal (place): on "
+            "simulated cells, a quarter of them were false."
+        )
+    table, left_out = trusted(table)
+    if left_out:
+        section.text.append(left_out)
+    table = table[table["fdr"] <= SHOWN_FDR]
+    if table.empty:
+        section.text.append(f"No link has a false discovery rate up to {SHOWN_FDR}.")
+        return section
+    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable").head(SHOWN_LINKS)
+    columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "tf_active", "association", "p_value"]
+    columns += ["compared_with", "place", "n_sites", "sites"]
+    columns += [name for name in (EVIDENCE, LEVEL) if name in table]
+    note = f"The most probable links, at most {SHOWN_LINKS}. {all_rows('links.tsv')}"
+    shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))
+    section.tables = [html_table("Links and their evidence", shown, note, "links")]
+    return section
+
+
+def expression(inputs: Inputs) -> Section | None:
+    """Return the section with the expression of TFs beside their activity. None without RNA."""
+    table = inputs.tables.get("expression")
+    if table is None or table.empty:
+        return None
+    section = Section("expression", "Expression of the TFs")
+    section.text = [
+        "Binding cannot tell TFs with like motifs apart. Expression can: a TF that a cell type does not express does "
+        "not regulate its genes. The correlation is that of mean activity and mean expression over cell types.",
+    ]
+    order = table.sort_values(
+        ["correlation", "tf", "cell_type"], ascending=[False, True, True], kind="stable"
+    )
+    note = f"Expression: molecules per 10,000 molecules of the cell. {all_rows('tf_expression.tsv')}"
+    section.tables = [html_table("Expression and activity", order, note, "expression")]
+    return section

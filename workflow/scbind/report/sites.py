@@ -1,0 +1,42 @@
+"""The section of the report on windows that a TF binds more in one group of cells than in another."""
+
+from __future__ import annotations
+
+from scbind.report.read import Inputs
+from scbind.report.tables import Section, all_rows, html_table
+
+SHOWN = 5_000  # windows in the table of the page
+GROUPS = ["contrast", "cell_type", "group", "reference", "tf"]
+
+
+def sites(inputs: Inputs) -> Section | None:
+    """Return the section with the windows that differ in binding, and how many there are of each TF."""
+    counts = inputs.tables.get("site_counts")
+    if counts is None or counts.empty:
+        return None
+    section = Section("differential_sites", "Sites that differ")
+    tested = counts[counts["n_windows"].notna()]
+    section.text = [
+        "The binding of a TF in a window is compared between donors: in one cell type against all others, or between "
+        "conditions within a cell type. TFs that bind where chromatin opens differ together. Take a site as a place to "
+        "look at."
+    ]
+    if tested.empty:
+        reasons = ", ".join(sorted(counts["test"].dropna().unique()))
+        section.text = [f"Sites were not compared ({reasons.removeprefix('not tested: ')})."]
+        return section
+    order = (tested["n_more"] + tested["n_less"]).sort_values(ascending=False, kind="stable").index
+    shown = tested.loc[order, [*GROUPS, "n_replicates", "n_windows", "n_more", "n_less"]]
+    note = f"Tested over donors. {all_rows('differential_site_counts.tsv')}"
+    section.tables = [html_table("Number of sites that differ", shown, note, "site_counts")]
+    table = inputs.tables.get("differential_sites")
+    if table is None or table.empty:
+        section.text.append("No window differs.")
+        return section
+    order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
+    columns = ["chrom", "start", "end", "binding", "binding_reference", "difference", "p_adjusted"]
+    largest = table.loc[order, [*GROUPS, *columns]].head(SHOWN)
+    cut = f" The {SHOWN:,} largest of {len(table):,} are shown." if len(table) > SHOWN else ""
+    note = f"Coordinates are 0-based half-open.{cut} {all_rows('differential_sites.tsv')}"
+    section.tables.append(html_table("Largest differences", largest, note))
+    return section
