@@ -109,6 +109,8 @@ def test_the_hub_has_all_tfs_but_those_that_scbind_abstains_on(written):
     for each in with_data:  # no ChIP-seq stands behind this one
         by_motif = "TCF7" in each["bigDataUrl"]
         assert ("TCF7 (motif)" in each["longLabel"]) == ("(motif)" in each["shortLabel"]) == by_motif
+    coverage = {each["longLabel"] for each in with_data if each["bigDataUrl"].endswith("coverage.bw")}
+    assert coverage == {"B cell: fragments per million", "T+: fragments per million"}
 
 
 def test_a_track_that_is_gone_is_one_line(files, tmp_path):

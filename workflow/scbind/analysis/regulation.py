@@ -70,7 +70,8 @@ def cell_regulation(
     data = binding.to_anndata(region=np.zeros(0, dtype=np.int64), tfs=[])
     obsm = {name: array for name, array in data.obsm.items() if name != "abstained"}
     adata = anndata.AnnData(obs=data.obs, var=table, obsm=obsm)
-    adata.uns["about"] = {"X": "sum over the sites of the gene of P(bound) x P(site regulates gene)"}
+    about = "sum over the windows near the gene of P(bound) x P(site regulates gene), times P(TF is active)"
+    adata.uns["about"] = {"X": about}
     with atomic(output) as scratch:
         adata.write_h5ad(scratch)
         with open_to_add(scratch) as file:

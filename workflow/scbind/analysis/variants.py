@@ -19,7 +19,7 @@ from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 from scbind.formats.genome import Genome
 from scbind.formats.signal import borrowed, n_bins, window_blocks
-from scbind.formats.variants import read_variants, ref_differs
+from scbind.formats.variants import LETTERS, LONGEST, POSITION, read_variants, ref_differs
 from scbind.models.abstention import abstained, marks, reliability_table
 from scbind.models.predictor import Predictor, load_predictor
 
@@ -189,12 +189,15 @@ def parse_variant(text: str, genome: Genome) -> pd.DataFrame:
 
     Raises :class:`InputError` if it has another form, or REF is not the base of the genome.
     """
-    form = "write chrom:position:REF:ALT with the 1-based position and letters ACGT, such as chr1:10177:A:AC"
+    form = (
+        "write chrom:position:REF:ALT with the 1-based position and alleles of ACGT, up to "
+        f"{LONGEST} bp, such as chr1:10177:A:AC"
+    )
     chrom, *rest = text.rsplit(":", 3)
     if (
         len(rest) != 3
-        or not rest[0].isdigit()
-        or not all(set(each) <= set("ACGT") and each for each in rest[1:])
+        or not POSITION.fullmatch(rest[0])
+        or not all(LETTERS.fullmatch(each) for each in rest[1:])
     ):
         raise InputError(text, "not a variant", form)
     if chrom not in genome.sequenced:
@@ -203,7 +206,7 @@ def parse_variant(text: str, genome: Genome) -> pd.DataFrame:
         )
     row = {"chrom": genome.sizes.index(chrom), "start": int(rest[0]) - 1, "ref": rest[1], "alt": rest[2]}
     one = pd.DataFrame([row | {"name": "", "line": 0}])
-    if row["start"] < 0 or row["start"] + len(rest[1]) > genome.sequenced[chrom]:
+    if row["start"] + len(rest[1]) > genome.sequenced[chrom]:
         raise InputError(text, "the position is not on the chromosome", form)
     if ref_differs(genome, one)[0]:
         raise InputError(text, "REF is not the base of the genome", "use the build of the genome")

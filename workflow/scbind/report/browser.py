@@ -199,7 +199,7 @@ def _hub(files: BrowserFiles, colours: Mapping[str, str], folder: Path) -> str:
         where = _relative(require(path, AGAIN), folder)
         stanzas.append(
             {"track": f"{parent}_coverage", "bigDataUrl": where, "shortLabel": f"{name[:8]} coverage"}
-            | {"longLabel": f"{name}: insertions", "visibility": "full", "autoScale": "on"}
+            | {"longLabel": f"{name}: fragments per million", "visibility": "full", "autoScale": "on"}
             | common
         )
         stanzas += [
