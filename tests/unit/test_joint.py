@@ -77,3 +77,10 @@ def test_one_group_has_all_cells():
     matrix, donor, _ = cells(3, (60, 0, 0))
     group, sure = everyone(DonorMixture(matrix, donor), np.ones((60, 1), dtype=bool))
     assert group.all() and (sure == 1).all()
+
+
+def test_cells_of_a_dissolved_group_do_not_swamp_a_small_one():
+    matrix, donor, kind = cells(0, (100, 90, 12, 120), doublets=20)
+    start = columns(*(kind == number for number in range(5)))
+    found, _ = settle(matrix, donor, start, np.ones(342))
+    assert not found[:, 4].any() and (found[:, 2] == (kind == 2)).all()

@@ -114,8 +114,8 @@ def settle(
     """Dissolve groups of several parts that are no populations of their own, from the smallest on.
 
     Of a group that pairs of other groups explain better than a profile of its own, each cell goes to its likeliest
-    group. A group that does not differ from the most similar larger one joins it: it is a population that was divided
-    between two parts.
+    larger group: a small one would be swamped. A group that does not differ from the most similar larger one joins it:
+    it is a population that was divided between two parts.
 
     Parameters
     ----------
@@ -133,17 +133,18 @@ def settle(
     groups, sure = groups.copy(), sure.copy()
     mixture = DonorMixture(matrix, donor)
     for group in np.argsort(groups.sum(axis=0), kind="stable"):
-        alive = np.flatnonzero(groups.any(axis=0))
-        inside, others = groups[:, group].copy(), alive[alive != group]
-        if not inside.any() or not len(others):
+        inside = groups[:, group].copy()
+        larger = np.flatnonzero(groups.sum(axis=0) >= max(inside.sum(), 1))
+        larger = larger[larger != group]
+        if not inside.any() or not len(larger):
             continue
-        score = scores(mixture, groups)
-        larger = others[groups[:, others].sum(axis=0) >= inside.sum()]
-        nearest = larger[score[np.ix_(inside, larger)].mean(axis=0).argmax()] if len(larger) else -1
+        nearest = larger[scores(mixture, groups)[np.ix_(inside, larger)].mean(axis=0).argmax()]
         if _of_pairs(mixture, groups, group):
-            moved, now = everyone(mixture, groups & ~inside[:, None])
+            homes = np.zeros_like(groups)
+            homes[:, larger] = groups[:, larger]
+            moved, now = everyone(mixture, homes)
             groups, sure = np.where(inside[:, None], moved, groups), np.where(inside, now, sure)
-        elif nearest >= 0 and not differ(matrix, donor, inside, groups[:, nearest]):
+        elif not differ(matrix, donor, inside, groups[:, nearest]):
             groups[inside, nearest] = True
         else:
             continue
