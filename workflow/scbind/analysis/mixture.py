@@ -91,18 +91,18 @@ class DonorMixture:
         here = _factor(np.maximum(seen - own, 0), np.maximum(expected - less, TINY), fraction)
         return self.score_of(_factor(seen, expected, fraction), here)
 
-    def score_of(
-        self, factor: np.ndarray, of_open: np.ndarray, rows: np.ndarray | slice = slice(None)
-    ) -> np.ndarray:
-        """Return log P(cell | factors) - log P(cell | donor): float64 (rows, groups).
+    def score_of(self, factor: np.ndarray, of_open: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return log P(cell | factors) - log P(cell | donor) of all cells, or of ``rows``: float64 (rows, groups).
 
         ``of_open``, float64 (peaks, groups), are the factors of the peaks that are open in the cell and may leave out
         the cell itself; ``factor``, of the same shape, are those of the others.
         """
-        cells = self.cells[rows]
-        lost = self.donors[rows] @ (self.share.T @ (factor - 1))
+        cells, donors, n_open = self.cells, self.donors, self.n_open
+        if rows is not None:
+            cells, donors, n_open = cells[rows], donors[rows], n_open[rows]
+        lost = donors @ (self.share.T @ (factor - 1))
         lost += cells @ (self.share.mean(axis=1)[:, None] * (of_open - factor))
-        return cells @ np.log(of_open) - self.n_open[rows, None] * lost
+        return cells @ np.log(of_open) - n_open[:, None] * lost
 
     def factors(self, groups: np.ndarray) -> np.ndarray:
         """Return the factor of every peak in each group: float64 (peaks, groups). ``groups``: bool (cells, groups)."""
