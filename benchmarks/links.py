@@ -81,8 +81,9 @@ def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     order = np.lexsort((site, gene))
     flat = np.full(len(site), 0.2)
     np.savez(
-        folder / "sites.npz", site=site[order], gene=gene[order], weight=flat, z=flat, association=flat,
-        probability=flat, genes=np.array([f"G{i}" for i in range(GENES)]), sites=np.array(var.index, dtype=str),
+        folder / "sites.npz", site=site[order], gene=gene[order], weight=flat, promoter=flat > 1, z=flat,
+        association=flat, probability=flat, genes=np.array([f"G{i}" for i in range(GENES)]),
+        sites=np.array(var.index, dtype=str),
         chrom=np.zeros(GENES), tss=np.zeros(GENES), null=np.zeros((WINDOWS, 1), np.float16), panel=np.zeros(1, int),
         evidence="rna",
     )  # fmt: skip

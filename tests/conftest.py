@@ -1,16 +1,20 @@
 """Fixtures that start Snakemake; every unit test makes its own small inputs."""
 
+import functools
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import yaml
+from planner import plan
 from publisher import Publisher
+from scbind.plan.digests import forget, keep_digests, list_digests
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as jobs have it: workers of pytest share the cores
@@ -23,6 +27,17 @@ def use_demo(config: Path) -> None:
         (config / path.name).write_text(path.read_text().replace("config/demo/", "config/"))
 
 
+@functools.cache
+def digests_of_code() -> str:
+    """The cache of the digests of all modules. Without it, the first plan in each working folder computes them."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "digests.json"
+        keep_digests(path)
+        list_digests()
+        forget()
+        return path.read_text()
+
+
 class Project:
     """A working folder whose ``config/`` is that of the demo; the workflow itself stays in the checkout."""
 
@@ -30,6 +45,8 @@ class Project:
         self.folder, self.root = folder, ROOT
         folder.mkdir(parents=True, exist_ok=True)
         use_demo(folder / "config")
+        (folder / ".snakemake").mkdir(exist_ok=True)
+        (folder / ".snakemake/scbind-digests.json").write_text(digests_of_code())
 
     def call(self, *arguments) -> dict:
         """Return the arguments of :mod:`subprocess` that run the root Snakefile in this folder."""
@@ -40,9 +57,11 @@ class Project:
 
     def snakemake(self, *arguments, check=True) -> subprocess.CompletedProcess:
         """Run the root Snakefile in this folder; stdout holds everything that was printed."""
-        reply = subprocess.run(
-            **self.call(*arguments), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        call = self.call(*arguments)
+        if "--dry-run" in arguments:
+            reply = plan(call["args"][3:], call["cwd"], call["env"])
+        else:
+            reply = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         assert not check or reply.returncode == 0, reply.stdout[-6000:]
         return reply
 

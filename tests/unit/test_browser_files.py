@@ -26,6 +26,10 @@ def files(tmp_path):
         for sample in ("s1", "s2"):
             for tf in ("SPI1", "PAX5", "EBF1", "TCF7", "GATA1.abstained"):
                 touch(f"binding/{sample}/tracks/{slug}/{tf}.bw")
+        touch(
+            f"binding/s1/tracks/{slug}/levels.tsv",
+            "tf\tlevel\tevidence\nSPI1\thigh\tchip\nTCF7\thigh\tmotif\n",
+        )
     rows = [
         ("cell_type", name, tf, 0.01, 1.0, effect, tf == "GATA1")
         for name in TYPES
@@ -80,7 +84,7 @@ def test_the_session_shows_the_strongest_tfs_of_each_type_and_opens_at_the_best_
     assert root.get("locus") == "chr1:1-6100"
     names = [track.get("name") for track in root.iter("Track")]
     assert [name for name in names if name.startswith("B cell: ") and "peaks" not in name] == [
-        f"B cell: {tf} ({sample})" for tf in ("TCF7", "EBF1", "PAX5") for sample in ("s1", "s2")
+        f"B cell: {tf} ({sample})" for tf in ("TCF7 (motif)", "EBF1", "PAX5") for sample in ("s1", "s2")
     ]
     assert "T+: peaks" in names and "B cell: peaks" not in names  # that file is empty
     assert "genes" in names and "consensus peaks" in names
@@ -102,6 +106,11 @@ def test_the_hub_has_all_tfs_but_those_that_scbind_abstains_on(written):
         each["track"] for each in tracks if "superTrack" in each
     }
     assert not any("abstained" in each["bigDataUrl"] for each in with_data)
+    for each in with_data:  # no ChIP-seq stands behind this one
+        by_motif = "TCF7" in each["bigDataUrl"]
+        assert ("TCF7 (motif)" in each["longLabel"]) == ("(motif)" in each["shortLabel"]) == by_motif
+    coverage = {each["longLabel"] for each in with_data if each["bigDataUrl"].endswith("coverage.bw")}
+    assert coverage == {"B cell: fragments per million", "T+: fragments per million"}
 
 
 def test_a_track_that_is_gone_is_one_line(files, tmp_path):

@@ -56,6 +56,34 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     assert "chr1" in text
 
 
+def test_card_says_how_accurate_left_out_tfs_are(tmp_path):
+    row = {
+        "model": "scbind",
+        "split": "test",
+        "prevalence": 0.01,
+        "auprc": 0.3,
+        "auprc_seen": 0.4,
+        "ece": 0.002,
+    }
+    row |= {"auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.2}
+    pd.DataFrame([row, row | {"model": "other", "auprc": 0.9}]).to_csv(
+        tmp_path / "l.tsv", sep="\t", index=False
+    )
+    motif = {
+        "level": "medium",
+        "abstained": False,
+        "min_depth": 0.01,
+        "evidence": "motif",
+        "motif_group": "FOS",
+    }
+    known = {"reliability": CALIBRATION["reliability"] | {"FOS": motif | {"auprc_expected": 0.35}}}
+    facts = FACTS | {"tfs": [*FACTS["tfs"], "FOS"], "modelled": [*FACTS["modelled"], True]}
+    write_card(facts, known, metrics(tmp_path / "m.tsv"), tmp_path / "card.md", left_out=tmp_path / "l.tsv")
+    part = (tmp_path / "card.md").read_text().partition("## TFs without ChIP-seq")[2].partition("\n## ")[0]
+    assert "| FOS | FOS | medium | 0.350 | 0.0100 |" in part
+    assert "| test | 1 | 0.0100 | 0.300 | 0.400 | 0.200 | 0.100 | 0.00200 |" in part and "0.9" not in part
+
+
 def test_card_compares_the_model_with_baselines_and_no_other_model(tmp_path):
     models = ("scbind", "accessibility", "permuted_labels", "another")
     compared = metrics(tmp_path / "all.tsv", models)

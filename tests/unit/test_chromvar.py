@@ -159,6 +159,21 @@ def test_the_table_tells_methods_apart(made, tmp_path):
     assert table.loc["scfan_vote", "depth_correlation"] > 0.9 > 0.4 > table.loc["scbind", "depth_correlation"]
 
 
+def test_a_cell_without_insertions_in_peaks_does_not_end_the_comparison(made, tmp_path):
+    folder, _, _ = made
+    peaks = anndata.read_h5ad(folder / "peaks.h5ad")
+    counts = peaks.X.tolil()
+    counts[3] = 0
+    peaks.X = counts.tocsr()
+    peaks.write_h5ad(tmp_path / "peaks.h5ad")
+    found = deviations(folder, tmp_path / "z.h5ad", peaks=tmp_path / "peaks.h5ad")
+    assert np.isnan(found.X[3]).all()
+    table = compared(found[np.arange(N_CELLS)], tmp_path / "z.h5ad", tmp_path, noise=1.0)
+    assert (
+        (table["n_cells"] == N_CELLS - 1).all() and (table["n_tfs"] > 0).all() and table["ari"].notna().all()
+    )
+
+
 def test_other_cells_are_one_line(made, tmp_path):
     folder, _, _ = made
     deviations(folder, tmp_path / "z.h5ad")

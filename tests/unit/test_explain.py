@@ -82,6 +82,13 @@ def test_bad_questions_end_in_one_line(tiny, tiny_model, tiny_cells, tmp_path, c
     assert "key explain[1]" in str(caught.value) and not (tmp_path / "x.tsv").exists()
 
 
+def test_a_question_asked_twice_is_answered_once(tiny, tiny_model, tiny_cells, tmp_path, capsys):
+    asked = [Question(f"chr1:{SITE}-{SITE + 10}", "TF1", name) for name in ("like_A", "like_C", "like_A")]
+    explain_loci(asked, tiny_cells.types, *tiny_model[:2], tiny["reference"], tmp_path / "x.tsv", 5)
+    assert read_result(tmp_path / "x.tsv", "")["cell_type"].tolist() == ["like_A"] * 600 + ["like_C"] * 600
+    assert "1 questions are asked again" in capsys.readouterr().err
+
+
 def test_figures_show_the_strongest_part(explained, tmp_path):
     draw_explained(explained, tmp_path / "figures")
     images = sorted((tmp_path / "figures").iterdir())

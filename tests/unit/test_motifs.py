@@ -64,6 +64,10 @@ def test_jaspar_needs_no_network(tmp_path, capfd):
         (">M1 TF9\n1 2 3 4\n", "no matrix for any TF"),
         (">M1 TF1\n1 -2 3 4\n", "line 1: matrix 'M1 TF1' has negative values: log-odds, not counts"),
         (">M1 TF1\n1 2 3 4\n0 0 0 0\n", "has a position without counts"),
+        (
+            ">M1 TF1\n5 5 5\n5 5 5\n5 5 5\n5 5 5\n",
+            "matrix 'M1 TF1' has the same share of all bases everywhere",
+        ),
         (">M1 TF1\n1 2 2 1\n2 1 1 2\n1 2 1 2\n2 1 2 1\n", "may have its positions in rows or in columns"),
         (
             "MEME version 4\nMOTIF a\nletter-probability matrix: alength= 4 w= 2\n0 0 0 1\n",

@@ -15,7 +15,7 @@ from scbind.models.base import build_network
 from scbind.models.calibration import calibrate
 from scbind.models.modelfile import read_model, write_model
 from scbind.models.motifcalibration import FEWEST, expected_reliability
-from scbind.models.motiftfs import add_from_release, add_motif_tfs, assayed_part, without_own
+from scbind.models.motiftfs import add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
 from scbind.models.predictor import load_predictor
 from scbind.models.sharedway import CHANCE, chance_scores, information, matrix_facts
 from scbind.models.training import data_facts
@@ -64,27 +64,35 @@ def test_a_motif_tf_is_predicted_as_a_tf_whose_own_part_is_left_out(trained):
     assert facts["assayed"] == [[True, True, False, False]] and facts["modelled"] == [True] * 4
     whole, before = logits_of(network_of(facts, state)), logits_of(network_of(FACTS, trained))
     np.testing.assert_allclose(whole[:, :, :2], before, rtol=0, atol=1e-5)
-    # TF A without what it owns; the map of matches still reads it as trained
-    alone = dict(trained) | {
-        name: values
-        for name, values in without_own(trained).items()
-        if name != "scan.learned" and not name.startswith("scan")
-    }
-    alone["scan.learned"] = trained["scan.learned"]
-    untouched = dict(state) | {"scan.learned": state["scan.learned"].clone()}
-    untouched["scan.learned"][2] = trained["scan.learned"][0]  # the twin of A, with the matrix as learned
-    twin = logits_of(network_of(facts, untouched))[:, :, 2]
-    np.testing.assert_allclose(twin, logits_of(network_of(FACTS, alone))[:, :, 0], rtol=0, atol=1e-5)
-    assert np.abs(twin - whole[:, :, 0]).max() > 0.1
+    # a twin of A with its matrix of the release, beside it
+    twins, named = as_motif_tfs(trained, FACTS, OPTIONS)
+    assert named["modelled"] == [False, False, True, True]
+    both = logits_of(network_of(named, twins))
+    np.testing.assert_allclose(both[:, :, 2], whole[:, :, 2], rtol=0, atol=1e-5)
+    np.testing.assert_allclose(both[:, :, :2], before, rtol=0, atol=1e-5)
+    assert np.abs(whole[:, :, 2] - whole[:, :, 0]).max() > 0.1
     assert np.abs(whole[:, :, 3] - whole[:, :, 2]).max() > 0.01
 
 
-def test_own_weights_that_are_left_out_are_as_zero(trained):
-    keep = torch.zeros(2)
-    left_out = logits_of(network_of(FACTS, trained), keep)
-    np.testing.assert_allclose(
-        left_out, logits_of(network_of(FACTS, without_own(trained))), rtol=0, atol=1e-5
-    )
+def test_a_tf_that_is_left_out_has_its_matrix_of_the_release_and_no_own_weights():
+    found, released = {"A": matrix(7), "B": matrix(8)}, {"A": matrix(1)}  # none is known of B
+    network = build_network("scbind", FACTS, OPTIONS, found, released)
+    generator = torch.Generator().manual_seed(1)
+    with torch.no_grad():
+        for values in network.parameters():
+            values += 0.3 * torch.randn(values.shape, generator=generator)
+    state = network.eval().state_dict()
+    own = ".scan.learned.", ".scale.", ".shift.", ".own.", ".always.", ".head.4.", ".alone."
+    bare = {
+        name: torch.zeros_like(values) if any(each in f".{name}." for each in own) else values
+        for name, values in state.items()
+    }
+    plain = build_network("scbind", FACTS, OPTIONS, {"A": matrix(1), "B": matrix(8)}).state_dict()
+    bare |= {name: plain[name] for name in ("scan.known", "facts")}
+    left_out = logits_of(network, torch.zeros(2))
+    np.testing.assert_allclose(left_out, logits_of(network_of(FACTS, bare)), rtol=0, atol=1e-5)
+    assert np.abs(left_out - logits_of(network)).max() > 0.1
+    np.testing.assert_array_equal(logits_of(network, torch.ones(2)), logits_of(network))
 
 
 def test_training_leaves_out_whole_tfs(trained):
@@ -149,6 +157,11 @@ A [ 0 9 0 9 ]
 C [ 9 0 0 0 ]
 G [ 0 0 9 0 ]
 T [ 1 1 1 1 ]
+>M5 XX::YY
+A [ 9 9 0 9 ]
+C [ 0 0 9 0 ]
+G [ 0 0 1 0 ]
+T [ 1 1 1 1 ]
 """
 
 
@@ -166,11 +179,21 @@ def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
 
 @pytest.mark.parametrize(
     ("asked", "assayed", "says"),
-    [(["NONE"], ["TF1"], "NONE has no matrix"), ("all", ["TF1", "ab"], "every TF has ChIP-seq")],
+    [
+        (["NONE"], ["TF1"], "NONE has no matrix"),
+        ("all", ["TF1", "ab"], "every TF has ChIP-seq"),
+        (["XX", "YY"], ["TF1"], "XX and YY both take the matrix M5 of XX::YY"),
+    ],
 )
 def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):
     with pytest.raises(InputError, match=says):
         matrices_of_motif_tfs(asked, assayed, None, "vertebrates", release)
+
+
+def test_matrices_may_share_an_identifier(tmp_path):
+    path = tmp_path / "release.jaspar"
+    path.write_text(JASPAR.replace(">M2", ">M1"))
+    assert list(matrices_of_motif_tfs(["TF1", "Ab"], [], None, "vertebrates", str(path))) == ["Ab", "TF1"]
 
 
 def test_an_empty_release_is_refused():

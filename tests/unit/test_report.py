@@ -255,6 +255,11 @@ def write(page, figures_dir=None, **inputs):
     write_report(page, ReportFiles(**given, tables=tables), figures_dir)
 
 
+def some(inputs, *names):
+    """The activity and the inputs of these names: a page with less on it is drawn sooner."""
+    return {name: inputs[name] for name in ("activity", *names)}
+
+
 ALL = [
     "summary", "quality", "embedding", "activity", "differential", "populations", "targets", "motifs", "peaks",
     "truth", "evaluation", "training", "reading", "provenance",
@@ -301,7 +306,9 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     effects = dict.fromkeys(("effect_A", "effect_C", "effect_T"), -1.0) | {"effect_G": 0.0}
     rows = {"locus": "chr1:5-9", "tf": "SPI1", "cell_type": "B", "chrom": "chr1", "start": range(100)}
     table = pd.DataFrame(
-        rows | {"ref": "G", "contribution": 1.0, "binding": 0.9, "abstained": False} | effects
+        rows
+        | {"ref": "G", "contribution": 1.0, "binding": 0.9, "evidence": "motif", "abstained": False}
+        | effects
     )
     table.to_csv(tmp_path / "explain.tsv", sep="\t", index=False)
     best = {
@@ -314,13 +321,13 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     best |= {"tf": ["SPI1", "PAX5", None], "difference": [0.01, -0.5, None]}
     pd.DataFrame(best).to_csv(tmp_path / "best.tsv", sep="\t", index=False)
     more = {"variants": tmp_path / "best.tsv", "explain": tmp_path / "explain.tsv"}
-    write(tmp_path / "report.html", **inputs, **more, figures_dir=tmp_path / "figures")
+    write(tmp_path / "report.html", **some(inputs), **more, figures_dir=tmp_path / "figures")
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     assert {"variants", "explained"} <= set(page.ids)
     assert "1 of 3 variants are in variants.tsv" in page.text
     assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
-    assert "SPI1 at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
+    assert "SPI1 (motif) at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
 
 
 def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
@@ -347,7 +354,7 @@ def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
         pd.DataFrame(rows, columns=SITES if name == "differential_sites" else None).to_csv(
             paths[name], sep="\t", index=False
         )
-    write(tmp_path / "report.html", **inputs, **paths)
+    write(tmp_path / "report.html", **some(inputs), **paths)
     page = Page((tmp_path / "report.html").read_text())
     assert {"differential_sites", "expression"} <= set(page.ids)
     part = page.text[page.text.index("Number of sites that differ") :]
@@ -359,7 +366,7 @@ def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
 
     counts = [row | {"n_windows": None, "test": "not tested: fewer than 3 replicates"} for row in counts]
     pd.DataFrame(counts).to_csv(paths["site_counts"], sep="\t", index=False)
-    write(tmp_path / "report.html", **inputs, **paths)
+    write(tmp_path / "report.html", **some(inputs), **paths)
     page = Page((tmp_path / "report.html").read_text())
     assert "Sites were not compared (fewer than 3 replicates)." in page.text
     assert "Number of sites that differ" not in page.text
@@ -393,7 +400,7 @@ def test_only_activity_leaves_the_other_sections_out(inputs, tmp_path):
 
 
 def test_empty_tables_do_not_break_it(inputs, tmp_path):
-    options = dict(inputs)
+    options = some(inputs)
     for name in ("differential", "populations", "targets", "motifs"):
         options[name] = tmp_path / f"{name}.tsv"
         pd.read_csv(inputs[name], sep="\t").iloc[:0].to_csv(options[name], sep="\t", index=False)
@@ -403,7 +410,7 @@ def test_empty_tables_do_not_break_it(inputs, tmp_path):
 
 
 def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inputs, tmp_path):
-    options = dict(inputs)
+    options = some(inputs)
     for name, first in (("targets", "RUNX3"), ("motifs", "AAA")):  # better, and earlier in the alphabet
         known = pd.read_csv(inputs[name], sep="\t")
         other = known.assign(tf=first, reliability_abstained=True)
@@ -422,8 +429,37 @@ def test_abstained_tfs_are_out_of_the_best_results_and_last_among_the_motifs(inp
     assert table.index("B CTCF CTCF") < table.index("B AAA CTCF")
 
 
+def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
+    options = some(inputs, "training", "metrics", "curves")
+    options |= {"activity": [tmp_path / "s.h5ad"], "left_out": tmp_path / "left_out.tsv"}
+    data = anndata.read_h5ad(inputs["activity"][0])
+    data.var["evidence"] = ["motif" if tf == "PAX5" else "chip" for tf in TFS]
+    data.write_h5ad(tmp_path / "s.h5ad")
+    for name in ("differential", "targets", "motifs"):
+        table = pd.read_csv(inputs[name], sep="\t")
+        table["evidence"] = np.where(table["tf"] == "PAX5", "motif", "chip")
+        options[name] = tmp_path / f"{name}.tsv"
+        table.to_csv(options[name], sep="\t", index=False)
+    row = {"model": "scbind", "cell_line": "L", "motif_group": "X", "prevalence": 0.1, "ece": 0.01}
+    row |= {"auprc_seen": 0.8, "auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.2}
+    rows = [
+        row | {"tf": "CTCF", "split": "test", "auprc": 0.5},
+        row | {"tf": "SPI1", "split": "test", "auprc": 0.3},
+        row | {"tf": "SPI1", "split": "both", "auprc": 0.9},
+    ]
+    pd.DataFrame(rows).to_csv(options["left_out"], sep="\t", index=False)
+    write(tmp_path / "report.html", **options)
+    page = Page((tmp_path / "report.html").read_text())
+    assert "6 transcription factors, 1 of them without ChIP-seq" in page.text
+    assert "1 of 6 TFs have no ChIP-seq (PAX5)." in page.text
+    assert "(adjusted p < 0.05): B: PAX5 (motif), EBF1, GATA1" in page.text
+    assert page.text.count("(motif): no ChIP-seq, predicted from the motif") == 2  # UMAP and heatmap
+    assert page.ids.index("left_out") == page.ids.index("evaluation") + 1
+    assert "the mean AUPRC is 0.400 for TFs that were left out, and 0.800 if they are seen (50%)" in page.text
+
+
 def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):
-    options = dict(inputs, activity=[tmp_path / "s.h5ad"])
+    options = some(inputs) | {"activity": [tmp_path / "s.h5ad"]}
     data = anndata.read_h5ad(inputs["activity"][0])
     data.var["abstained"] = True
     data.layers["abstained"] = np.ones(data.shape, dtype=bool)
@@ -494,7 +530,7 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, full, tmp_p
     table.assign(auprc_se=np.where(table["model"] == rival, 0.0123, np.nan)).to_csv(
         path, sep="\t", index=False
     )
-    write(tmp_path / "r.html", **inputs | {"metrics": path})
+    write(tmp_path / "r.html", **some(inputs, "training"), metrics=path)
     text = Page((tmp_path / "r.html").read_text()).text
     assert f"{rival}: scored on a sample of the test windows." in text and "0.0123" in text
 
@@ -567,6 +603,14 @@ def test_a_mark_that_no_row_has_is_no_column():
     assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf"]
     rows.loc[1, "reliability_abstained"] = True
     assert html_table("t", rows)["rows"][1][1]["text"] == "yes"
+
+
+def test_what_a_tf_rests_on_stands_beside_its_name_if_not_all_have_chip_seq():
+    rows = pd.DataFrame({"tf": ["a", "b"], "value": 1.0, "evidence": "chip"})
+    assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf", "value"]
+    rows.loc[1, "evidence"] = "motif"
+    assert [column["key"] for column in html_table("t", rows)["columns"]] == ["tf", "evidence", "value"]
+    assert html_table("t", rows)["rows"][1][1]["text"] == "motif"
 
 
 def test_join_names():

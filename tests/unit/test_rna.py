@@ -128,6 +128,74 @@ def test_a_matrix_of_cell_ranger_gives_its_genes_and_not_its_peaks(tmp_path):
     assert found.var_names.tolist() == GENES and (found.X.toarray() == COUNTS).all()
 
 
+@pytest.mark.parametrize("kind", ["Peaks", "ATAC"])
+def test_features_that_are_no_genes_are_left_out(tmp_path, kind, capsys):
+    """As scanpy and muon keep a multiome: peaks would count as molecules."""
+    var = pd.DataFrame({"feature_types": ["Gene Expression", kind, "Gene Expression"]}, index=GENES)
+    found = read_rna(write(tmp_path / "r.h5ad", var=var))
+    assert found.var_names.tolist() == ["GATA1", "TAL1"] and (found.X.toarray() == COUNTS[:, [0, 2]]).all()
+    assert "left out 1 of 3 features" in capsys.readouterr().err
+    with pytest.raises(InputError, match=f"no gene expression; its features are {kind}"):
+        read_rna(write(tmp_path / "r.h5ad", var=var.assign(feature_types=kind)))
+
+
+def test_raw_may_have_more_genes(tmp_path):
+    data = anndata.AnnData(sp.csr_matrix(COUNTS.astype(np.float32)))
+    data.obs_names, data.var_names = BARCODES, GENES
+    data.raw = data.copy()
+    data = data[:, :2].copy()
+    data.X = data.X * 0.3
+    data.write_h5ad(tmp_path / "r.h5ad")
+    found = read_rna(tmp_path / "r.h5ad")
+    assert found.var_names.tolist() == GENES and (found.X.toarray() == COUNTS).all()
+
+
+def test_numbers_beyond_32_bits_are_no_counts(tmp_path):
+    with pytest.raises(InputError, match="3e.09, which are no counts"):
+        read_rna(write(tmp_path / "r.h5ad", COUNTS * 1e9))
+
+
+def write_pair(folder, name, tfs, genes, counts):
+    """Activity and RNA of 20 cells of one type; return both paths."""
+    obs = pd.DataFrame(
+        {"cell_type": "a", "pass": True, "sample": name}, index=[f"{name}#{i}" for i in range(20)]
+    )
+    data = anndata.AnnData(
+        np.zeros((20, len(tfs))), obs=obs, layers={"mean_binding": np.zeros((20, len(tfs)))}
+    )
+    data.var_names = tfs
+    (folder / name).mkdir()
+    data.write_h5ad(folder / f"{name}.h5ad")
+    counts = np.tile(counts, (20, 1))
+    rna = anndata.AnnData(sp.csr_matrix(counts), obs=obs.assign(n_molecules=counts.sum(axis=1)))
+    rna.var_names = genes
+    rna.write_h5ad(folder / name / "rna.h5ad")
+    return folder / f"{name}.h5ad", folder / name / "rna.h5ad"
+
+
+def test_a_gene_that_one_sample_lacks_is_not_taken_as_silent_there(tmp_path):
+    pairs = [write_pair(tmp_path, "s1", ["SPI1", "TAL1"], ["SPI1", "TAL1"], [5, 5])]
+    pairs += [write_pair(tmp_path, "s2", ["SPI1", "TAL1"], ["SPI1", "OTHER"], [5, 5])]
+    tf_expression(*zip(*pairs, strict=True), tmp_path / "t.tsv")
+    table = pd.read_csv(tmp_path / "t.tsv", sep="\t").set_index("tf")
+    assert table.loc["TAL1", ["mean_expression", "fraction_expressing"]].tolist() == [5000, 1]
+
+
+def test_symbols_of_tfs_match_without_regard_to_case(tmp_path):
+    """A model of human TFs, applied to mouse cells."""
+    tf_expression(*zip(write_pair(tmp_path, "s", ["SPI1"], ["Spi1", "Gapdh"], [1, 3])), tmp_path / "t.tsv")
+    assert pd.read_csv(tmp_path / "t.tsv", sep="\t")["mean_expression"].tolist() == [2500]
+
+
+def test_rna_without_a_gene_of_any_tf_is_refused(tmp_path):
+    files = zip(write_pair(tmp_path, "s", ["SPI1"], ["GRCh38_SPI1", "GRCh38_X"], [1, 3]))
+    with pytest.raises(
+        InputError, match="no gene of any TF, such as SPI1; its genes are such as GRCh38_SPI1"
+    ):
+        tf_expression(*files, tmp_path / "t.tsv")
+    assert not (tmp_path / "t.tsv").exists()
+
+
 def test_expression_beside_activity(tmp_path):
     rng = np.random.default_rng(0)
     activity, rna = [], []

@@ -611,6 +611,23 @@ def test_keys_in_another_order_are_the_same_configuration():
         ({"motif_tfs": ["GATA1", "Gata1"]}, {}, "Gata1 is listed twice"),
         ({"motif_tfs": "all", "architecture": "scfan"}, {}, "scfan predicts only TFs with ChIP-seq"),
         ({"motif_tfs": "all"}, {"motifs": {"release": None}}, "no motif is known"),
+        ({"motif_tfs": "all", "motifs": False}, {}, "knows no matrix of the release"),
+        (
+            {"motif_tfs": ["PU.1", "SPI1"]},
+            {"motifs": {"aliases": {"Pu.1": "Spi1"}}},
+            "PU.1 and SPI1 are one TF by motifs.aliases",
+        ),
+        (
+            {"motif_tfs": ["RAD21"]},
+            {"motifs": {"aliases": {"RAD21": "CTCF"}}},
+            "motifs.aliases calls RAD21 CTCF, which has ChIP-seq",
+        ),
+        (
+            {},
+            {"evaluate": {"left_out_tfs": 2}},
+            "no model that is trained here predicts TFs without ChIP-seq",
+        ),
+        ({"motif_tfs": "all"}, {"evaluate": {"left_out_tfs": 1}}, "key evaluate.left_out_tfs"),
         ({"motif_tfs": "all", "options": {"strangers": 0}}, {}, "strangers is 0"),
     ],
 )

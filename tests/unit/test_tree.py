@@ -62,3 +62,19 @@ def test_a_population_that_subsamples_do_not_give_again_is_not_split_off():
     matrix, donor, _ = atlas(0, (180, 120), nested=(12,))
     strict = Options(5, (0.3, 1.0, 3.0), 10, 5, 2, 1, 1.01, 0)
     assert len(divide(matrix, np.zeros((300, 0)), donor, strict)) == 1
+
+
+def test_a_small_type_with_peaks_of_two_large_ones_is_not_divided_between_them():
+    rng = np.random.default_rng(0)
+    label = np.repeat([0, 1, 2], [200, 180, 14])
+    donor = rng.integers(0, 3, 394)
+    peaks = {0: range(200), 1: range(200, 400), 2: (*range(100, 200), *range(300, 400))}
+    base = rng.lognormal(-3, 0.6, 1500)
+    profile = np.stack(
+        [base * np.where(np.isin(np.arange(1500), peaks[number]), 6, 1) for number in range(3)]
+    )
+    rate = profile[label] * rng.lognormal(0, 0.3, (3, 1500))[donor] * rng.lognormal(0, 0.3, (394, 1))
+    matrix = sp.csr_matrix((rng.poisson(rate) > 0).astype(np.float32))
+    found = populations(divide(matrix, np.zeros((394, 0)), donor.astype(str), OPTIONS))
+    assert sorted(len(part.rows) for part in found) == pytest.approx([14, 180, 200], abs=1)
+    assert (label[min(found, key=lambda part: len(part.rows)).rows] == 2).all()

@@ -294,6 +294,8 @@ def test_in_cells_that_borrow_from_their_whole_type_it_is_as_in_the_type(tiny, t
     [
         ("chr1:3000:A", "TF1", "not a variant"),
         ("chr1:3000:A:<DEL>", "TF1", "not a variant"),
+        ("chr1:3\u00b2:A:C", "TF1", "not a variant"),
+        ("chr1:3000:A:" + "C" * 600, "TF1", "not a variant; write .* up to 50 bp"),
         ("1:3000:A:C", "TF1", "no chromosome '1'"),
         ("chr1:99999:A:C", "TF1", "not on the chromosome"),
         ("chr1:3000:{wrong}:A", "TF1", "REF is not"),

@@ -17,6 +17,7 @@ import pandas as pd
 import pytest
 import yaml
 from proctree import below, lives, waited
+from scbind.formats.motiffiles import load_profiles
 from scipy.sparse import issparse
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("designs")]
@@ -183,14 +184,29 @@ def small_types(design: Design) -> None:
     design.config["peaks"] |= {"min_cells": 1000, "min_fragments": 10**8}
 
 
+MOTIF_TFS = ["FOS", "FOSL1", "HNF4A", "NOWHERE", "SPI1"]
+
+
 def tfs_without_chip(design: Design) -> None:
-    """Two of one family (FOS, FOSL1), one of another, and one that another line has had removed."""
+    """Two of one family (FOS, FOSL1), one of another, one that no window matches, and one whose ChIP-seq is taken away.
+
+    Some of the other TFs are left out of a training and tested.
+    """
     design.sheets["chip"] = [row for row in design.sheets["chip"] if row["tf"] != "SPI1"]
-    design.config["models"]["scbind"]["motif_tfs"] = ["FOS", "FOSL1", "HNF4A", "SPI1"]
+    design.config["models"]["scbind"]["motif_tfs"] = MOTIF_TFS
+    design.config["evaluate"] |= {"left_out_tfs": 2, "chromvar": False, "depths": [1.0, 0.1]}
+    profiles, _ = load_profiles(None, "JASPAR2024", "vertebrates")
+    wanted = {row["tf"] for row in design.sheets["chip"]} | set(MOTIF_TFS)
+    named = {m.name: m.counts for m in reversed(profiles) if wanted & set(m.name.upper().split("::"))}
+    named["NOWHERE"] = 1000 * np.eye(4)[:, np.random.default_rng(0).integers(0, 4, 25)]
+    with open(design.folder / "data/motifs.jaspar", "w") as handle:
+        for name, counts in named.items():
+            rows = [f"{base} [ {' '.join(map(str, row))} ]" for base, row in zip("ACGT", counts, strict=True)]
+            handle.write("\n".join([f">M_{name} {name}", *rows]) + "\n")
+    design.config["motifs"] |= {"path": "data/motifs.jaspar", "release": None}
 
 
 DESIGNS = [
-    tfs_without_chip,
     one_line,
     one_tf,
     one_cell_type,
@@ -316,7 +332,8 @@ def same_results(here: Path, there: Path) -> None:
     one, other = (anndata.read_h5ad(folder / "results/activity/demo.h5ad") for folder in (here, there))
     pd.testing.assert_frame_equal(one.var, other.var, check_exact=True)
     for name in (None, *one.layers):
-        assert np.array_equal(*(each.layers[name] if name else each.X for each in (one, other))), name
+        values = (each.layers[name] if name else each.X for each in (one, other))
+        assert np.array_equal(*values, equal_nan=name == "scfan_score"), name
     binding = "results/binding/demo.zarr"
     one, other = (anndata.read_zarr(folder / binding) for folder in (here, there))
     assert list(one.layers) == list(other.layers) and one.n_vars > 100
@@ -356,6 +373,62 @@ def test_a_bundle_gives_the_results_of_the_model_it_was_made_from(tmp_path, smal
     kept = [[row for row in rows if (row["cell_line"], row["split"]) in held_out] for rows in (here, there)]
     assert len(kept[0]) > 10 and kept[0] == kept[1]
     assert "windows left out because the training of other saw them" in applied.log("build_dataset/dataset")
+
+
+OF_CHIP = re.compile(
+    r"evaluation/|models/\w+/(depth|metrics)|/found.tsv"
+)  # where only TFs with ChIP-seq stand
+
+
+def unmarked(results: Path) -> tuple[set[str], set[str]]:
+    """Tables in which a TF without ChIP-seq stands unmarked, and all tables in which one stands."""
+    wrong, seen = set(), set()
+    for path in results.rglob("*.tsv"):
+        table = pd.read_csv(path, sep="\t", comment="#", dtype=str, keep_default_na=False)
+        column = next((name for name in ("tf", "source") if name in table), None)
+        if "provenance" in path.parts or column is None:
+            continue
+        name, by_motif = str(path.relative_to(results)), table[column].isin(MOTIF_TFS)
+        if by_motif.any():
+            seen.add(name)
+        kind = table["evidence"] if "evidence" in table else pd.Series("", index=table.index)
+        if (kind[by_motif] != "motif").any() or (kind[~by_motif & (table[column] != "")] == "motif").any():
+            wrong.add(name)
+        assert not (OF_CHIP.search(name) and by_motif.any()), name
+    return wrong, seen
+
+
+@pytest.mark.designs
+def test_tfs_without_chip_are_marked_in_every_output_and_come_with_the_bundle(
+    tmp_path, small_data, new_project
+):
+    design = Design(new_project(tmp_path / "design"), small_data)
+    tfs_without_chip(design)
+    check(design)
+    results = design.folder / "results"
+    wrong, seen = unmarked(results)
+    assert not wrong
+    assert {"analysis/differential_tfs.tsv", "analysis/differential_site_counts.tsv"} <= seen
+    activity = anndata.read_h5ad(results / "activity/demo.h5ad")
+    assert activity.var.index[activity.var["evidence"] == "motif"].tolist() == MOTIF_TFS
+    assert activity.var.loc["FOSL1", "motif_group"] == activity.var.loc["FOS", "motif_group"]
+    assert np.isfinite(activity[:, "SPI1"].X).all()
+    for name in ("analysis/tf_active.h5ad", "analysis/regulation/demo.h5ad"):
+        assert "evidence" in anndata.read_h5ad(results / name).var, name
+    page, card = ((results / name).read_text() for name in ("report.html", "models/scbind/card.md"))
+    assert "5 of 18 TFs have no ChIP-seq" in page and "Accuracy of TFs without ChIP-seq" in page
+    assert "TFs with ChIP-seq were left out of a training" in card
+    left_out = design.table("evaluation/left_out_tfs.tsv")
+    assert {row["tf"] for row in left_out} == {row["tf"] for row in design.sheets["chip"]}
+    assert {row["fold"] for row in left_out} == {"1", "2"}
+
+    design.run("bundle")
+    applied = Design(new_project(tmp_path / "applied"), small_data)
+    given(applied, results / "models/scbind/scbind.scbind.zip")
+    applied.run("infer", "report")
+    same_results(design.folder, applied.folder)
+    there = applied.folder / "results"
+    assert not unmarked(there)[0] and "5 of 18 TFs have no ChIP-seq" in (there / "report.html").read_text()
 
 
 def kill_in_every_rule(design: Design, *arguments: str) -> set[str]:

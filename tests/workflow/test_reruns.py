@@ -44,6 +44,7 @@ LEFT_OUT = {
     "genome.chrom_sizes",
     "genome.mappability",
     "evaluate.truth",
+    "evaluate.left_out_tfs",  # only with models.<name>.motif_tfs
     "evaluate.published",  # cell lines that the demo lacks
     "evaluate.sample",
     "infer.model",

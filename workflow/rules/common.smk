@@ -68,6 +68,10 @@ EXPERIMENTS = GEOMETRY.pop("experiments")  # how the ChIP-seq experiments of one
 INFER_MODEL = SETTINGS["infer"]["model"]
 # Trained models that also predict TFs without ChIP-seq.
 WITH_MOTIF_TFS = [name for name in PLAN.trained if SETTINGS["models"][name]["motif_tfs"] != "none"]
+# Models that are trained again without some of the TFs, to test them on these, and the folds of TFs.
+FOLDS = range(1, SETTINGS["evaluate"]["left_out_tfs"] + 1)
+LEFT_OUT_OF = WITH_MOTIF_TFS if FOLDS else []
+LEFT_OUT_TABLE = "results/evaluation/left_out_tfs.tsv" if LEFT_OUT_OF else None
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
 # Models that are trained here, and models that a bundle gives. Without cell lines, no model is trained or tested.
 TRAINED, GIVEN, HAS_DATASET = PLAN.trained, PLAN.given, PLAN.has_dataset

@@ -70,6 +70,7 @@ rule model_card:
         calibration="results/models/{model}/calibration.json",
         metrics="results/models/{model}/metrics.tsv",
         comparison="results/evaluation/metrics.tsv",
+        left_out=lambda wildcards: optional(LEFT_OUT_TABLE if wildcards.model in LEFT_OUT_OF else None),
         dataset="results/dataset",
     output:
         card="results/models/{model}/card.md",

@@ -61,6 +61,12 @@ rule train_model:
 
 # Trains a model to which TFs without ChIP-seq are added afterwards. Other TFs are added without training again.
 use rule train_model as train_shared_model with:
+    input:
+        REFERENCE_FILES,
+        mappability=MAPPABILITY,
+        dataset="results/dataset",
+        motifs=lambda wildcards: optional(START_MOTIFS[wildcards.model]),
+        released="results/motifs/motifs.npz",
     output:
         weights="results/models/{model}/trained.safetensors",
         history="results/models/{model}/training.csv",

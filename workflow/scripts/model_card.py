@@ -10,4 +10,5 @@ with logged(snakemake.log[0]):
         snakemake.output.card,
         training=snakemake.params.training,
         comparison=snakemake.input.comparison,
+        left_out=snakemake.input.left_out or None,
     )

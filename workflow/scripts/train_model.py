@@ -13,6 +13,7 @@ with logged(snakemake.log[0]):
         # A killed training resumes from here. It is not an output, because Snakemake removes outputs of failed jobs.
         Path(snakemake.output.weights).with_name("scratch"),
         snakemake.input.motifs or None,
+        snakemake.input.get("released"),
     )
     train(
         files,

@@ -10,6 +10,7 @@ with logged(snakemake.log[0]):
         "metrics",
         "depth",
         "methods",
+        "left_out",
         "needed",
         "differential",
         "differential_sites",

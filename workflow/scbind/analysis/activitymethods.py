@@ -57,7 +57,8 @@ def compare_activity(
 
     Notes
     -----
-    TFs on which scbind abstains, or for which a method has no value in a cell, are left out of all methods. Cell types
+    TFs on which scbind abstains are left out. So are cells in which a method has no value at all, such as chromVAR in
+    cells without an insertion in a peak, and then TFs for which a method has no value in one of the others. Cell types
     that were found from accessibility are not independent of accessibility. Given labels (column ``labels`` of the
     samples) are.
     """
@@ -68,13 +69,14 @@ def compare_activity(
         values = common_values(data, ours, theirs)
         for method, table in values.items():
             facts = {"sample": name, "method": method, "n_cells": len(table), "n_tfs": table.shape[1]}
-            rows.append(facts | _figures(table.to_numpy(), types.to_numpy(), data.obs["n_fragments"], seed))
+            of_cells = types[table.index].to_numpy(), data.obs.loc[table.index, "n_fragments"]
+            rows.append(facts | _figures(table.to_numpy(), *of_cells, seed))
     write_table(output, pd.DataFrame(rows, columns=COLUMNS))
     say(f"TF activity of {len(samples)} samples beside chromVAR and the vote of scFAN")
 
 
 def common_values(data, path: str | Path, chromvar: str | Path) -> Mapping[str, pd.DataFrame]:
-    """Return method -> its values, cells x TFs, of the TFs that all methods have.
+    """Return method -> its values, cells x TFs, of the cells and TFs that all methods have.
 
     ``data`` is the activity file at ``path``. Raises :class:`InputError` if the two files have other cells.
     """
@@ -89,9 +91,17 @@ def common_values(data, path: str | Path, chromvar: str | Path) -> Mapping[str, 
             other.layers["borrowed"], index=other.obs_names, columns=other.var_names
         ),
     }
+    cells = _cells_with_values(tables)
+    tables = {name: table[cells] for name, table in tables.items()}
     kept = data.var_names[~abstained_tfs(data.var)].intersection(other.var_names, sort=False)
     kept = [tf for tf in kept if all(np.isfinite(table[tf]).all() for table in tables.values())]
     return {name: table[kept].astype(np.float64) for name, table in tables.items()}
+
+
+def _cells_with_values(tables: Mapping[str, pd.DataFrame]) -> np.ndarray:
+    """Tell in which cells each method that has any value has one: bool (cells,)."""
+    each = [np.isfinite(table.to_numpy(dtype=np.float64)).any(axis=1) for table in tables.values()]
+    return np.all([known for known in each if known.any()] or [each[0]], axis=0)
 
 
 def _figures(values: np.ndarray, types: np.ndarray, fragments: pd.Series, seed: int) -> dict:

@@ -13,7 +13,7 @@ import scipy.sparse as sp
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import CHIP, MOTIF
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,13 @@ def abstained_tfs(var: pd.DataFrame) -> np.ndarray:
 def motif_tfs(var: pd.DataFrame) -> list[str]:
     """Return the TFs without ChIP-seq. ``var`` is that of an activity file."""
     return var.index[var["evidence"] == MOTIF].tolist() if "evidence" in var else []
+
+
+def evidence_by_tf(var: pd.DataFrame) -> pd.DataFrame:
+    """Return what each TF rests on: ``evidence``, by TF. ``var`` is that of an activity file, which may lack it."""
+    return pd.DataFrame(
+        {"evidence": var["evidence"].astype(object) if "evidence" in var else CHIP}, index=var.index
+    )
 
 
 def _shallow(data: anndata.AnnData) -> np.ndarray:

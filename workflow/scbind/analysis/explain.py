@@ -28,7 +28,7 @@ LOCUS = re.compile(r"(?P<chrom>\S+):(?P<start>\d{1,15})-(?P<end>\d{1,15})")
 EFFECTS = [f"effect_{base}" for base in BASES]
 COLUMNS = [
     "locus", "tf", "cell_type", "chrom", "start", "end", "ref", "contribution", *EFFECTS, "binding",
-    "reliability_level", "abstained",
+    "evidence", "reliability_level", "abstained",
 ]  # fmt: skip
 
 
@@ -63,7 +63,7 @@ def explain_loci(
     Parameters
     ----------
     questions
-        What is asked. All are checked before the first is computed.
+        What is asked. All are checked before the first is computed. Each is answered once, however often it is asked.
     samples, weights, calibration, reference_dir
         As in :func:`scbind.analysis.variants.variant_effects`.
     output
@@ -79,6 +79,8 @@ def explain_loci(
     """
     genome, predictor = Genome.open(reference_dir), load_predictor(weights, calibration)
     signal = TypeSignal.open(samples, genome, min_cells, "explain")
+    if len(set(questions)) < len(questions):
+        say(f"{len(questions) - len(set(questions))} questions are asked again; each is answered once")
     where = []
     for number, question in enumerate(questions):
         place = f"key explain[{number}]"
@@ -87,7 +89,7 @@ def explain_loci(
         where.append(context_of(question.locus, genome, predictor, place))
     tables = [
         _explained(question, *context, genome, predictor, signal)
-        for question, context in zip(questions, where, strict=True)
+        for question, context in dict(zip(questions, where, strict=True)).items()
     ]
     write_table(output, pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS))
     say(f"explained {len(tables)} loci")
@@ -184,6 +186,7 @@ def _explained(
         ref=np.array(list(BASES + "N"))[codes],
         contribution=np.where(codes == UNKNOWN, np.nan, -effects.sum(axis=1) / 3),
         binding=binding,
+        evidence=known["evidence"].iloc[column],
         reliability_level=known["level"].iloc[column],
         abstained=bool(abstained(known, signal.depth)[kind, column]),
     )[COLUMNS]

@@ -10,18 +10,19 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy import stats
 
-from scbind.analysis.activitytable import read_activity
+from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_whole
+from scbind.formats.symbols import match_symbols
 
 PER = 10_000  # molecules: expression is given per 10,000 molecules of the cell
 MIN_CELLS = 10  # of a type in a sample, for a point of the correlation
 MIN_POINTS = 5
 COLUMNS = [
     "cell_type", "tf", "n_cells", "mean_activity", "mean_expression", "fraction_expressing", "correlation",
-    "correlation_p", "n_groups",
+    "correlation_p", "n_groups", "evidence",
 ]  # fmt: skip
 
 
@@ -43,7 +44,7 @@ def tf_expression(
     Raises
     ------
     InputError
-        If the cells of a pair of files differ.
+        If the cells of a pair of files differ, or the RNA has no gene of any TF.
     """
     data = read_activity(list(activity))
     expression = pd.concat([_expression(path, data.tfs) for path in rna], keys=range(len(rna)))
@@ -64,27 +65,40 @@ def tf_expression(
         if len(cells) < min_cells:
             continue
         for column, tf in enumerate(data.tfs):
-            here = values[cells, column]
             known = np.isfinite(z[cells, column])
             rows.append(
                 {
                     "cell_type": name, "tf": tf, "n_cells": len(cells),
                     "mean_activity": z[cells, column][known].mean() if known.any() else np.nan,
-                    "mean_expression": here.mean(), "fraction_expressing": (here > 0).mean(),
+                    **_level(values[cells, column]),
                 }
             )  # fmt: skip
     table = pd.DataFrame(rows, columns=COLUMNS[:6]).merge(_correlations(data.tfs, values, z, points), on="tf")
+    table = table.join(evidence_by_tf(data.var), on="tf")
     absent = [tf for tf, column in zip(data.tfs, values.T, strict=True) if np.isnan(column).all()]
     if absent:
         say(f"TFs without a gene of their name in the RNA: {', '.join(absent)}")
-    table.loc[table["tf"].isin(absent), "fraction_expressing"] = np.nan
     write_table(output, table.sort_values(["cell_type", "tf"], kind="stable")[COLUMNS])
+
+
+def _level(values: np.ndarray) -> dict[str, float]:
+    """Return mean and fraction above 0 of the cells (float, NaN where unknown) in which the gene was measured."""
+    known = values[np.isfinite(values)]
+    if not len(known):
+        return {"mean_expression": np.nan, "fraction_expressing": np.nan}
+    return {"mean_expression": known.mean(), "fraction_expressing": (known > 0).mean()}
 
 
 def _expression(path, tfs: list[str]) -> pd.DataFrame:
     """Return molecules per ``PER`` of each TF: float64 (cells, TFs); NaN for cells without RNA, and TFs not in it."""
     data = read_whole(path, "the RNA counts")
-    place = data.var_names.get_indexer(tfs)
+    same = match_symbols(tfs, data.var_names)
+    if not same:
+        raise InputError(
+            path, f"has no gene of any TF, such as {tfs[0]}; its genes are such as {data.var_names[0]}",
+            "name the genes by their symbols",
+        )  # fmt: skip
+    place = data.var_names.get_indexer([same.get(tf) for tf in tfs])
     counts = sp.csr_matrix(data.X)[:, np.maximum(place, 0)].toarray().astype(float)
     total = data.obs["n_molecules"].to_numpy(dtype=float)
     with np.errstate(invalid="ignore", divide="ignore"):

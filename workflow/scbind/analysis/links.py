@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -21,6 +22,7 @@ from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.typemeans import TypeMeans
+from scbind.core.errors import InputError, said
 from scbind.core.files import require, write_table
 from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
@@ -31,9 +33,11 @@ CARRIES = 0.05  # a site carries a link if it alone would give it at least this 
 LISTED = 3  # sites in the table
 ACTIVE = 0.5  # P(active) from which the association of a TF is tested
 BOUND = 0.3  # P(bound) from which a site counts in the test of association
+SIGNED = 0.1  # adjusted p-value up to which the sign of an association is believed
 COLUMNS = [
     "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
-    "p_adjusted", "compared_with", "n_sites", "sites", "evidence", "reliability_level", "reliability_abstained",
+    "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level",
+    "reliability_abstained",
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
 
@@ -44,7 +48,7 @@ class SiteGenes:
 
     Attributes
     ----------
-    site, gene, weight, z, association, probability
+    site, gene, weight, promoter, z, association, probability
         Per pair of site and gene, sorted by gene.
     genes, sites, chrom, tss
         Names of genes and of sites; of the chromosome, and first start site, of each gene.
@@ -57,6 +61,7 @@ class SiteGenes:
     site: np.ndarray
     gene: np.ndarray
     weight: np.ndarray
+    promoter: np.ndarray
     z: np.ndarray
     association: np.ndarray
     probability: np.ndarray
@@ -70,9 +75,14 @@ class SiteGenes:
 
     @classmethod
     def load(cls, path: str | Path) -> SiteGenes:
-        """Read ``site_genes.npz``. Raises :class:`InputError` if it is missing."""
-        with np.load(require(path, "run the rule site_genes first")) as npz:
-            arrays = {name: npz[name] for name in cls.__dataclass_fields__}
+        """Read ``site_genes.npz``. Raises :class:`InputError` if it is missing, damaged, or lacks an array."""
+        try:
+            with np.load(require(path, "run the rule site_genes first")) as npz:
+                arrays = {name: npz[name] for name in cls.__dataclass_fields__}
+        except (OSError, KeyError, ValueError, BadZipFile) as error:
+            raise InputError(
+                path, f"not readable ({said(error)})", "pair the sites with genes again"
+            ) from error
         arrays["null"] = np.nan_to_num(arrays["null"].astype(np.float32))
         names = {name: arrays[name].astype(object) for name in ("genes", "sites")}
         return cls(**arrays | names | {"evidence": str(arrays["evidence"])})
@@ -85,7 +95,7 @@ class SiteGenes:
     def link_probability(self, binding: np.ndarray) -> np.ndarray:
         """Return the probability that a TF regulates each gene: float64 (genes,). ``binding``: float (sites,)."""
         missing = np.log1p(-np.minimum(binding[self.site] * self.probability, 1 - 1e-9))
-        return -np.expm1(np.bincount(self.gene, missing, minlength=len(self.genes)))
+        return np.abs(np.expm1(np.bincount(self.gene, missing, minlength=len(self.genes))))
 
     def tested(self, binding: np.ndarray, chosen: np.ndarray, near: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return statistic, p-value and mean association of the genes ``chosen``: each float64 (chosen,).
@@ -224,18 +234,26 @@ def _candidates(
     carriers = carriers[np.lexsort((-carried[carriers], found.gene[carriers]))]
     listed = pd.Series(found.sites[found.site[carriers]]).groupby(found.gene[carriers])
     table["n_sites"] = listed.size().reindex(chosen).fillna(0).to_numpy(dtype=int)
+    in_promoter = np.isin(chosen, found.gene[carriers][found.promoter[carriers]])
+    table["place"] = np.where(in_promoter, "promoter", np.where(table["n_sites"] > 0, "distal", ""))
     names = listed.agg(lambda sites: ",".join(sites[:LISTED]))
     table["sites"] = names.reindex(chosen).fillna("").to_numpy()
     return table
 
 
 def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
-    """Add false discovery rates per type, and keep the ``top`` links of each type and TF."""
+    """Add false discovery rates per type, and keep the ``top`` links of each type and TF.
+
+    A sign stays only where the association is significant (:data:`SIGNED`) and has it, too: that of chance would call
+    many links repressions.
+    """
     if table.empty:  # no gene is near enough to a site
         return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
     by_type = table.groupby("cell_type")
     table["fdr"] = by_type["probability"].transform(lambda values: false_share(values.to_numpy()))
     table["p_adjusted"] = by_type["p_value"].transform(_adjusted)
+    sure = (table["p_adjusted"] <= SIGNED) & (np.sign(table["association"]) == table["sign"])
+    table["sign"] = table["sign"].where(sure, 0)
     table = table.sort_values(
         ["cell_type", "tf", "probability", "potential"], ascending=[True, True, False, False], kind="stable"
     )
@@ -266,5 +284,5 @@ def _network(links: pd.DataFrame) -> pd.DataFrame:
     best = best_of_pairs(links).sort_values(["tf", "gene"])
     weight = np.where(best["sign"].astype(int) < 0, -1, 1) * best["probability"].astype(float)
     edges = best.rename(columns={"tf": "source", "gene": "target"}).assign(weight=weight)
-    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types"]
-    return edges[columns].reset_index(drop=True)
+    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", "evidence"]
+    return edges.reindex(columns=columns).reset_index(drop=True)

@@ -52,9 +52,8 @@ class DonorMixture:
 
         ``inside``: bool (cells,).
         """
-        members = inside.astype(np.float32)
-        expected = self.share @ (self.donors.T @ (self.n_open * members))
-        return np.asarray(self.peaks @ members, dtype=np.float64), expected
+        seen, expected = self._counts(inside[:, None])
+        return seen[:, 0], expected[:, 0]
 
     def unchanged(self, inside: np.ndarray) -> np.ndarray:
         """Return which peaks are not more or less open in a group by themselves: bool (peaks,)."""
@@ -68,17 +67,16 @@ class DonorMixture:
         ``groups``: bool (cells, groups). The score of a cell comes from the factors of the other cells. A group with
         less than ``LARGE`` of the cells hardly changes the shares of its donors, which then serve as the other cells.
         """
-        found = self._against_donors(groups)
+        found = self.against_donors(groups)
         large = groups.mean(axis=0) > LARGE
         if large.any():
-            found[:, large] -= self._against_donors(~groups[:, large])
+            found[:, large] -= self.against_donors(~groups[:, large])
         return found
 
-    def _against_donors(self, groups: np.ndarray) -> np.ndarray:
-        """Return log P(cell | group) - log P(cell | donor): float64 (cells, groups)."""
+    def against_donors(self, groups: np.ndarray) -> np.ndarray:
+        """Return log P(cell | group) - log P(cell | donor): float64 (cells, groups), as in :meth:`scores`."""
         members = groups.astype(np.float32)
-        seen = np.asarray(self.peaks @ members, dtype=np.float64)
-        expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
+        seen, expected = self._counts(groups)
         fraction = _fraction(seen, expected)
         # Without the cell itself, its open peaks have one cell less among all, and one less in its own group.
         less = self.n_open @ members / self.n_open.sum()
@@ -91,10 +89,30 @@ class DonorMixture:
     ) -> np.ndarray:
         """Return the scores by factors that leave out the cell: ``own`` of ``seen`` and ``less`` of ``expected``."""
         here = _factor(np.maximum(seen - own, 0), np.maximum(expected - less, TINY), fraction)
-        elsewhere = _factor(seen, expected, fraction)
-        lost = self.donors @ (self.share.T @ (elsewhere - 1))
-        lost += self.cells @ (self.share.mean(axis=1)[:, None] * (here - elsewhere))
-        return self.cells @ np.log(here) - self.n_open[:, None] * lost
+        return self.score_of(_factor(seen, expected, fraction), here)
+
+    def score_of(self, factor: np.ndarray, of_open: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return log P(cell | factors) - log P(cell | donor) of all cells, or of ``rows``: float64 (rows, groups).
+
+        ``of_open``, float64 (peaks, groups), are the factors of the peaks that are open in the cell and may leave out
+        the cell itself; ``factor``, of the same shape, are those of the others.
+        """
+        cells, donors, n_open = self.cells, self.donors, self.n_open
+        if rows is not None:
+            cells, donors, n_open = cells[rows], donors[rows], n_open[rows]
+        lost = donors @ (self.share.T @ (factor - 1))
+        lost += cells @ (self.share.mean(axis=1)[:, None] * (of_open - factor))
+        return cells @ np.log(of_open) - n_open[:, None] * lost
+
+    def factors(self, groups: np.ndarray) -> np.ndarray:
+        """Return the factor of every peak in each group: float64 (peaks, groups). ``groups``: bool (cells, groups)."""
+        seen, expected = self._counts(groups)
+        return _factor(seen, expected, _fraction(seen, expected))
+
+    def _counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        members = groups.astype(np.float32)
+        expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
+        return np.asarray(self.peaks @ members, dtype=np.float64), expected
 
     def refine(
         self, groups: np.ndarray, least: int, among: np.ndarray | None = None
@@ -132,10 +150,7 @@ class DonorMixture:
         It is (sum of d)^2 / sum of d^2, where d is the part of a peak in the relative entropy of the group.
         ``groups``: bool (cells, groups).
         """
-        members = groups.astype(np.float32)
-        seen = np.asarray(self.peaks @ members, dtype=np.float64)
-        expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
-        factor = _factor(seen, expected, _fraction(seen, expected))
+        factor = self.factors(groups)
         part = self.share.mean(axis=1)[:, None] * (factor * np.log(factor) - factor + 1)
         return part.sum(axis=0) ** 2 / np.maximum((part**2).sum(axis=0), TINY**2)
 

@@ -225,8 +225,7 @@ def _evidence(found: Found, part: Part) -> dict:
     whole = found.tree[part.parent].rows
     inside = np.isin(whole, part.rows, assume_unique=True)
     seen = _seen_in_activity(found.data.z[whole], inside, found.seed)
-    kind = "accessibility and activity" if seen else "accessibility"
-    return facts | {"evidence": f"rest, {kind}" if part.rest else kind}
+    return facts | {"evidence": "accessibility and activity" if seen else "accessibility"}
 
 
 def _seen_in_activity(z: np.ndarray, inside: np.ndarray, seed: int) -> bool:

@@ -40,7 +40,7 @@ def cell_regulation(
     The value is the sum over the windows near the gene of P(bound) in the cell times the probability that the site
     regulates the gene, times the probability that the TF is active in the cell. ``var``: ``tf``, ``gene``,
     ``probability``, ``potential``, ``fdr``, ``sign``, ``interaction`` and ``cell_types`` of each link (largest
-    probability of any type). ``obs`` and ``obsm`` are those of the store.
+    probability of any type), and ``evidence`` of its TF. ``obs`` and ``obsm`` are those of the store.
 
     The store is read in blocks of :data:`scbind.binding.store.CHUNK` cells, and each is written before the next, so
     memory does not depend on the number of cells.
@@ -70,7 +70,8 @@ def cell_regulation(
     data = binding.to_anndata(region=np.zeros(0, dtype=np.int64), tfs=[])
     obsm = {name: array for name, array in data.obsm.items() if name != "abstained"}
     adata = anndata.AnnData(obs=data.obs, var=table, obsm=obsm)
-    adata.uns["about"] = {"X": "sum over the sites of the gene of P(bound) x P(site regulates gene)"}
+    about = "sum over the windows near the gene of P(bound) x P(site regulates gene), times P(TF is active)"
+    adata.uns["about"] = {"X": about}
     with atomic(output) as scratch:
         adata.write_h5ad(scratch)
         with open_to_add(scratch) as file:
@@ -83,9 +84,19 @@ def choose_links(links: pd.DataFrame, max_fdr: float, most: int) -> pd.DataFrame
     """Return one row per TF and gene, sorted by both and named ``TF:gene``, from the rows of ``links.tsv``."""
     kept = links[links["fdr"] <= max_fdr].astype({"cell_type": str, "tf": str, "gene": str})
     best = best_of_pairs(kept).head(most).sort_values(["tf", "gene"])
-    columns = ["tf", "gene", "probability", "potential", "fdr", "sign", "interaction", "cell_types"]
+    columns = [
+        "tf",
+        "gene",
+        "probability",
+        "potential",
+        "fdr",
+        "sign",
+        "interaction",
+        "cell_types",
+        "evidence",
+    ]
     table = best[columns].set_index((best["tf"] + ":" + best["gene"]).rename("link"))
-    return table.astype({"interaction": object, "cell_types": object})
+    return table.astype({"interaction": object, "cell_types": object, "evidence": object})
 
 
 def _weights(table: pd.DataFrame, found: SiteGenes, peak: np.ndarray) -> dict[str, sp.csr_matrix]:

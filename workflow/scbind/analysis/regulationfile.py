@@ -80,6 +80,7 @@ class Regulation:
             known = self.var[column].astype(str).unique().tolist()
             close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.6)
             remedy = f"did you mean {close[0]}?" if close else f"choose one of {', '.join(known[:10])}"
+            remedy = remedy if known else "it has no link at all: raise analysis.links.max_fdr"
             raise InputError(self.path, f"has no link of the {column} {name!r}", remedy)
         return found
 

@@ -1,7 +1,8 @@
 """Which gene each site (consensus peak) regulates: distance, association across cells, and the probability of both.
 
 With RNA of the same cells, association is with the expression of the gene. Without it, association is with the
-insertions in the gene's promoter; the sites inside this promoter then have none.
+insertions in the gene's promoter; the sites in or beside this promoter then have none, because one fragment can have
+an insertion in both.
 """
 
 from __future__ import annotations
@@ -27,7 +28,11 @@ from scbind.formats.genome import ChromSizes
 
 PANEL = 300  # genes that give the null of a site; spread evenly over the numbers of counts
 CORE = 500  # bp; a site whose centre is this near to a start site lies in its promoter
+BESIDE = (
+    1_000  # bp between the centres of two sites, up to which one fragment may reach from one to the other
+)
 MIN_COUNTS = 50  # of a gene in all cells; genes with fewer have no association
+KNOWN_GENES = 0.1  # of the genes of the shorter list, RNA or annotation; two species share a few symbols
 COLUMNS = ["chrom", "start", "end", "gene", "distance", "place", "weight", "association", "z", "probability"]
 
 
@@ -85,7 +90,7 @@ def site_genes(
     Raises
     ------
     InputError
-        If the samples have other peaks, or no gene of the RNA is in ``genes``.
+        If the samples have other peaks, or hardly any gene of the RNA is in ``genes``.
     """
     known = ChromSizes.read(sizes)
     tss = read_tss(genes, known)
@@ -95,7 +100,8 @@ def site_genes(
     z, null, probability = np.full(len(pairs.site), np.nan), np.zeros((len(var), 0), dtype=np.float32), None
     association = z
     if found is not None:
-        association, z, null = _calibrated(found, pairs, with_rna=bool(rna))
+        circular = np.zeros(len(pairs.site), dtype=bool) if rna else share_fragments(pairs, var)
+        association, z, null = _calibrated(found, pairs, circular)
     probability = probabilities(pairs, z, len(var))
     text = var[["chrom", "start", "end"]].iloc[pairs.site].reset_index(drop=True)
     text["gene"], text["distance"] = pairs.genes[pairs.gene], pairs.distance
@@ -151,6 +157,21 @@ def probabilities(pairs: Pairs, z: np.ndarray, n_sites: int) -> np.ndarray:
     return found
 
 
+def share_fragments(pairs: Pairs, var: pd.DataFrame) -> np.ndarray:
+    """Tell which sites lie in the promoter of the gene, or within :data:`BESIDE` of a site there: bool (pairs,).
+
+    Fragments have an insertion at either end. So the insertions of these sites and of the promoter go together even if
+    neither regulates the other. ``var``: ``chrom, start, end`` of the sites.
+    """
+    chrom = pd.factorize(var["chrom"])[0].astype(np.int64)
+    place = (var["start"].to_numpy(dtype=np.int64) + var["end"].to_numpy(dtype=np.int64)) // 2
+    place += chrom * (place.max(initial=0) + BESIDE + 1)  # chromosomes one after the other
+    key = pairs.gene.astype(np.int64) * (place.max(initial=0) + BESIDE + 1) + place[pairs.site]
+    own = np.sort(key[pairs.promoter])
+    first = np.searchsorted(own, key - BESIDE)
+    return np.searchsorted(own, key + BESIDE, side="right") > first
+
+
 def _covariation(peaks, rna, pairs: Pairs, var: pd.DataFrame) -> Covariation | None:
     """Sum the association over samples; None if too few genes have counts."""
     own = sp.csr_matrix(
@@ -201,11 +222,12 @@ def _columns(expression: anndata.AnnData, genes: np.ndarray, path) -> sp.csr_mat
     """Return the counts of ``genes``, 0 for those that were not measured."""
     place = pd.Index(genes).get_indexer(expression.var_names)
     kept = np.flatnonzero(place >= 0)
-    if not len(kept):
+    if len(kept) < KNOWN_GENES * min(expression.n_vars, len(genes)):
         raise InputError(
             path,
-            f"none of its genes, such as {expression.var_names[0]}, is in the annotation, such as {genes[0]}",
-            "name the genes as in genome.genes",
+            f"{len(kept)} of its {expression.n_vars:,} genes, such as {expression.var_names[0]}, are in the annotation "
+            f"of {len(genes):,}, such as {genes[0]}",
+            "use the annotation of this species (genome.genes), with genes named alike",
         )
     chosen = sp.csr_matrix((np.ones(len(kept)), (np.arange(len(kept)), place[kept])), (len(kept), len(genes)))
     return (sp.csr_matrix(expression.X)[:, kept].astype(np.float64) @ chosen).tocsr()
@@ -221,13 +243,12 @@ def _panel(level: np.ndarray) -> np.ndarray:
 
 
 def _calibrated(
-    found: Covariation, pairs: Pairs, with_rna: bool
+    found: Covariation, pairs: Pairs, circular: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the correlation of each pair, its calibrated z, and the calibrated null."""
+    """Return the correlation of each pair, its calibrated z, and the calibrated null. ``circular`` pairs have none."""
     raw, null, level = found.pairs(), found.null(), found.level
     raw[level[pairs.gene] < MIN_COUNTS] = np.nan
-    if not with_rna:  # the promoter would be held against itself
-        raw[pairs.promoter] = np.nan
+    raw[circular] = np.nan
     column = np.full(len(pairs.genes), -1)
     column[found.panel] = np.arange(len(found.panel))
     near = column[pairs.gene] >= 0

@@ -29,9 +29,9 @@ FEW = f"not tested: fewer than {MIN_REPLICATES} replicates"
 PLACE = ["contrast", "cell_type", "group", "reference", "tf"]
 COLUMNS = [
     *PLACE, "chrom", "start", "end", "binding", "binding_reference", "difference", "statistic", "p_value",
-    "p_adjusted",
+    "p_adjusted", "evidence",
 ]  # fmt: skip
-COUNTS = [*PLACE, "n_replicates", "n_windows", "n_more", "n_less", "n_listed", "test"]
+COUNTS = [*PLACE, "n_replicates", "n_windows", "n_more", "n_less", "n_listed", "test", "evidence"]
 
 
 def differential_sites(
@@ -84,11 +84,11 @@ def differential_sites(
     donors = _Donors(means)
     names, index = np.asarray(ChromSizes.read(sizes).names, dtype=object), means.windows
     rows, tallies = [], []
-    silent = set(means.marks.index[means.marks["reliability_abstained"]])
+    silent, kind = set(means.marks.index[means.marks["reliability_abstained"]]), means.marks["evidence"]
     for tf in means.tfs:
         total, number = donors.sums(tf)
         for place, ours, theirs, paired in donors.comparisons(total, number):
-            tally = place | {"tf": tf}
+            tally = place | {"tf": tf, "evidence": kind[tf]}
             if tf in silent or ours is None:
                 tallies.append(tally | {"test": ABSTAINED if tf in silent else FEW})
                 continue
@@ -104,7 +104,7 @@ def differential_sites(
             }
             tally |= {"n_more": more, "n_less": len(good) - more, "n_listed": len(listed)}
             tallies.append(tally | {"test": PAIRED if paired else TWO})
-            rows.append(listed.assign(**place, tf=tf))
+            rows.append(listed.assign(**place, tf=tf, evidence=kind[tf]))
     table = pd.concat(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "window"])
     place = table.pop("window").to_numpy(dtype=np.int64)
     table = table.assign(chrom=names[index.chrom[place]], start=index.start[place], end=index.end[place])

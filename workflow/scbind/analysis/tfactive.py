@@ -14,13 +14,16 @@ import anndata
 import numpy as np
 import pandas as pd
 
-from scbind.analysis.activitytable import read_activity
+from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_whole
 
 APART = 5.0  # z between two levels of activity from which the lower one counts as inactive
+BIMODAL = (
+    2.0  # standard deviations between them; below, it is one wide level (Ashman et al. 1994, AJ 108:2348)
+)
 EXPRESSED = 0.25  # fraction of the expression in the highest type from which a TF counts as fully active
 MIN_EXPRESSION = 0.2  # molecules per 10,000 in the highest type; below, expression is not used
 MAKER = "the rule tf_active"
@@ -30,11 +33,11 @@ MIN_CELLS = 20  # with an activity, to look for two levels
 def tf_active(activity: Sequence[str | Path], expression: str | Path | None, output: str | Path) -> None:
     """Write how probable it is that each TF is active in each cell: ``.h5ad``, cells x TFs, float32 in [0, 1].
 
-    ``obs`` has ``sample`` and ``cell_type``. By activity: the probability that z is at the higher of two levels of all
-    cells; 1 if there are no two levels that are :data:`APART`, or if z of the cell is not known. With expression: the
-    mean of this and of the expression in the cell's type over :data:`EXPRESSED` times that in the highest type, at most
-    1. Expression alone is too noisy for TFs with few molecules, and activity alone misses a TF whose sites other TFs
-    keep open.
+    ``obs`` has ``sample`` and ``cell_type``, ``var`` has ``evidence``. By activity: the probability that z is at the
+    higher of two levels of all cells; 1 if there are no two levels (:data:`APART`, :data:`BIMODAL`), or if z of the
+    cell is not known. With expression: the mean of this and of the expression in the cell's type over
+    :data:`EXPRESSED` times that in the highest type, at most 1. Expression alone is too noisy for TFs with few
+    molecules, and activity alone misses a TF whose sites other TFs keep open.
 
     Parameters
     ----------
@@ -60,10 +63,8 @@ def tf_active(activity: Sequence[str | Path], expression: str | Path | None, out
     obs["cell_type"] = obs["cell_type"].fillna("").astype(str)
     obs.index = data.obs["cell"].astype(str).to_numpy()
     with atomic(output) as scratch:
-        anndata.AnnData(found.astype(np.float32), obs=obs, var=pd.DataFrame(index=data.tfs)).write_h5ad(
-            scratch
-        )
-    two = [tf for tf, column in zip(data.tfs, found.T, strict=True) if column.min() < 1]
+        anndata.AnnData(found.astype(np.float32), obs=obs, var=evidence_by_tf(data.var)).write_h5ad(scratch)
+    two = [tf for tf, column in zip(data.tfs, found.T, strict=True) if column.min(initial=1) < 1]
     say(f"TFs that are not active in all cells: {', '.join(two) or 'none'}")
 
 
@@ -99,7 +100,8 @@ def _expressed(path: str | Path, tfs: list[str]) -> pd.DataFrame:
 def _upper_level(z: np.ndarray) -> np.ndarray:
     """Return the probability that each value belongs to the higher of two levels; 1 if there is only one level.
 
-    Two normal distributions, fitted by expectation maximization.
+    Two normal distributions of the same width, fitted by expectation maximization. They are one level if they are not
+    :data:`APART`, or overlap (:data:`BIMODAL`): any wide distribution can be cut in two.
 
     Examples
     --------
@@ -115,6 +117,7 @@ def _upper_level(z: np.ndarray) -> np.ndarray:
     start = np.quantile(z, [0.05, 0.95])[:, None]
     mixture = GaussianMixture(2, means_init=start, covariance_type="tied", random_state=0).fit(z[:, None])
     low, high = np.argsort(mixture.means_[:, 0])
-    if mixture.means_[high, 0] - mixture.means_[low, 0] < APART:
+    spread = float(np.sqrt(mixture.covariances_[0, 0]))
+    if mixture.means_[high, 0] - mixture.means_[low, 0] < max(APART, BIMODAL * spread):
         return np.ones(len(z))
     return mixture.predict_proba(z[:, None])[:, high]

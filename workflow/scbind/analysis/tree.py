@@ -10,20 +10,19 @@ again.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy.special import expit
 
 from scbind.analysis.grouping import groups_at
-from scbind.analysis.mixture import DonorMixture, largest_cut, prior_odds, separation
+from scbind.analysis.joint import assign, everyone, settle
+from scbind.analysis.mixture import DonorMixture, largest_cut, separation
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 ALIKE = 0.7  # proposals with a larger Jaccard index are one
 OVERLAP = 0.2  # a group that shares a larger fraction of its cells with a better one is left out
-RELATED = 0.05  # proposals of a subsample with a smaller Jaccard index cannot become the group
 NULL_CELLS = 2_000  # largest number of cells that are simulated
 
 
@@ -55,8 +54,6 @@ class Part:
         float64 (cells,): probability of the cell's membership, given the other parts.
     separation, limit, stability
         Of the split; NaN for all cells. See :class:`Group`.
-    rest
-        Whether it is what the other parts left.
     """
 
     rows: np.ndarray
@@ -65,13 +62,13 @@ class Part:
     separation: float = float("nan")
     limit: float = float("nan")
     stability: float = float("nan")
-    rest: bool = False
 
 
 @dataclass
 class Group:
-    """A proposal that is kept: its cells, bool (cells,), their scores against the others, and its evidence.
+    """A proposal that is kept: its cells, bool (cells,), the scores of all cells against the others, and its evidence.
 
+    ``sure``, float64 (cells,), is the probability of the membership of each cell, once cells are assigned.
     ``separation`` is that of the scores over the square root of the number of open peaks. ``limit`` is what cuts of a
     continuum and splits of cells without structure reach. ``stability`` is the mean best Jaccard index.
     """
@@ -81,10 +78,14 @@ class Group:
     separation: float
     limit: float
     stability: float = float("nan")
+    sure: np.ndarray | None = None
 
 
 def divide(matrix: sp.csr_matrix, z: np.ndarray, donor: np.ndarray, options: Options) -> list[Part]:
     """Divide cells into parts, and these into parts. The first part is all cells; parts without parts are populations.
+
+    The populations are then settled together (:func:`scbind.analysis.joint.settle`), because cells of one population
+    may have come into several parts.
 
     Parameters
     ----------
@@ -95,46 +96,54 @@ def divide(matrix: sp.csr_matrix, z: np.ndarray, donor: np.ndarray, options: Opt
     donor
         Names of the donors, (cells,).
     """
-    n = len(donor)
-    parts, number = [Part(np.arange(n), -1, np.ones(n))], 0
+    parts, number = [Part(np.arange(len(donor)), -1, np.ones(len(donor)))], 0
     while number < len(parts):
-        part = parts[number]
-        if len(part.rows) >= 2 * options.least:
-            rows = part.rows
-            groups, rest = split(matrix[rows], z[rows], donor[rows], options, whole=number == 0)
-            parts += _children(part, number, groups, rest, options.least)
+        rows = parts[number].rows
+        if len(rows) >= 2 * options.least:
+            for group in split(matrix[rows], z[rows], donor[rows], options, whole=number == 0):
+                facts = group.separation, group.limit, group.stability
+                sure = parts[number].confidence * group.sure
+                parts.append(Part(rows[group.inside], number, sure[group.inside], *facts))
         number += 1
-    return parts
+    return _settled(parts, matrix, donor)
 
 
-def _children(part: Part, number: int, groups: list[Group], rest: float, least: int) -> list[Part]:
-    """Return the parts of a part. ``rest`` is the stability of what the groups leave."""
-    if not groups:
-        return []
-    inside = np.stack([group.inside for group in groups], axis=1)
-    score = np.stack([group.score for group in groups], axis=1) + prior_odds(inside.mean(axis=0))
-    member = expit(score)
-    chosen = np.where(inside.any(axis=1), np.where(inside, score, -np.inf).argmax(axis=1), len(groups))
-    if (chosen == len(groups)).sum() < least:  # too few are left: each goes to its best group
-        chosen = score.argmax(axis=1)
-    of_rest = (1 - member).prod(axis=1)
-    sure = np.column_stack([member, of_rest])[np.arange(len(chosen)), chosen]
-    confidence = part.confidence * sure
-    found = []
-    for index in range(len(groups) + 1):
-        mine = chosen == index
-        left = index == len(groups)
-        worst = min(groups, key=lambda group: group.separation)
-        group = worst if left else groups[index]
-        facts = group.separation, group.limit, rest if left else group.stability
-        found.append(Part(part.rows[mine], number, confidence[mine], *facts, rest=left))
-    return [child for child in found if len(child.rows)]
+def _settled(parts: list[Part], matrix: sp.csr_matrix, donor: np.ndarray) -> list[Part]:
+    """Return the parts after the populations were settled: with other cells, and without those that were dissolved."""
+    parents = {part.parent for part in parts}
+    leaves = [number for number in range(len(parts)) if number not in parents]
+    if len(leaves) < 2:
+        return parts
+    groups = np.zeros((len(donor), len(parts)), dtype=bool)
+    confidence = np.ones(len(donor))
+    for number in leaves:
+        groups[parts[number].rows, number] = True
+        confidence[parts[number].rows] = parts[number].confidence
+    groups, confidence = settle(matrix, donor, groups, confidence)
+    for number in range(len(parts) - 1, 0, -1):  # a part has the cells of its parts
+        groups[:, parts[number].parent] |= groups[:, number]
+    return _renumbered(parts, groups, confidence)
+
+
+def _renumbered(parts: list[Part], groups: np.ndarray, confidence: np.ndarray) -> list[Part]:
+    """Return the parts that have cells, bool (cells, parts), and are not the same as the part that they are in."""
+    found: list[Part] = []
+    place: dict[int, int] = {-1: -1}
+    for number, part in enumerate(parts):
+        rows = np.flatnonzero(groups[:, number])
+        if number and len(rows) in (0, groups[:, part.parent].sum()):
+            place[number] = place[part.parent]
+            continue
+        place[number] = len(found)
+        sure = confidence[rows] if number else np.ones(len(rows))
+        found.append(replace(part, rows=rows, parent=place[part.parent], confidence=sure))
+    return found
 
 
 def split(
     matrix: sp.csr_matrix, z: np.ndarray, donor: np.ndarray, options: Options, whole: bool = False
-) -> tuple[list[Group], float]:
-    """Return the groups of cells that pass all tests, best first, and the stability of what they leave.
+) -> list[Group]:
+    """Return the groups into which cells are split: every cell is in one of them. Empty if there is no split.
 
     ``whole``: the cells are all cells. The means of donors are then kept in the views, because donors differ in the
     shares of their types; within a part they are removed.
@@ -143,15 +152,43 @@ def split(
     views = list(_views(matrix, z, donor, options, whole))
     proposals = _proposals(views, np.arange(len(donor)), options, options.seed)
     groups = _tested(mixture, proposals, options.least)
-    if groups:
-        limit = _null_separation(mixture, donor, options, whole)
-        groups = [group for group in groups if group.separation > limit]
-        for group in groups:
-            group.limit = max(group.limit, limit)
     if not groups:
-        return [], float("nan")
-    rest = _measure_stability(groups, mixture, views, options)
-    return [group for group in groups if group.stability >= options.min_stability], rest
+        return []
+    limit = _null_separation(mixture, donor, options, whole)
+    groups = [group for group in groups if group.separation > limit]
+    return _stable(groups, limit, mixture, views, options) if groups else []
+
+
+def _stable(
+    groups: list[Group], limit: float, mixture: DonorMixture, views: list[np.ndarray], options: Options
+) -> list[Group]:
+    """Return the groups and what they leave, each with the cells that are likeliest in it, if subsamples agree.
+
+    The least stable group is left out, and its cells go to the others, until all have ``min_stability``.
+    """
+    inside = np.stack([group.inside for group in groups], axis=1)
+    classes = np.column_stack([inside, ~inside.any(axis=1)])
+    classes = assign(mixture, assign(mixture, classes, options.least), options.least, pairs=True)
+    samples = list(_subsamples(views, options))
+    while (alive := np.flatnonzero(classes.any(axis=0))).size > 1:
+        stability = _stability(classes[:, alive], mixture, samples, options.least)
+        if stability.min() >= options.min_stability:
+            whole, sure = everyone(mixture, classes)
+            return [
+                _class(whole[:, index], sure, index, groups, limit, value)
+                for index, value in zip(alive, stability, strict=True)
+            ]
+        classes[:, alive[stability.argmin()]] = False
+        classes = assign(mixture, classes, options.least, pairs=True)
+    return []
+
+
+def _class(
+    inside: np.ndarray, sure: np.ndarray, index: int, groups: list[Group], limit: float, stability: float
+) -> Group:
+    """Return a class as a group. What the groups leave is as far from them as the nearest of them is."""
+    group = groups[index] if index < len(groups) else min(groups, key=lambda group: group.separation)
+    return replace(group, inside=inside, sure=sure, limit=max(group.limit, limit), stability=float(stability))
 
 
 def _views(
@@ -247,31 +284,31 @@ def _null_separation(mixture: DonorMixture, donor: np.ndarray, options: Options,
     return largest
 
 
-def _measure_stability(
-    groups: list[Group], mixture: DonorMixture, views: list[np.ndarray], options: Options
-) -> float:
-    """Set the stability of each group: its best Jaccard index in subsamples, on average. Return that of the rest."""
-    random, ours = np.random.default_rng(options.seed), np.stack([group.inside for group in groups], axis=1)
-    found, left = [], []
+def _subsamples(views: list[np.ndarray], options: Options) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the cells of each subsample, bool (cells,), and its proposals, bool (cells, proposals)."""
+    random, n = np.random.default_rng(options.seed), len(views[0])
     for repeat in range(options.repeats):
-        size = max(2 * options.least, round(SUBSAMPLE * len(ours)))
-        kept = np.sort(random.choice(len(ours), size, replace=False))
-        here = np.zeros(ours.shape, dtype=bool)
-        here[kept] = ours[kept]
-        again = _proposals(views, kept, options, options.seed + 1 + repeat)
-        again = again[:, _jaccard(again, here).max(axis=1, initial=0) >= RELATED]
-        among = np.zeros(again.shape, dtype=bool)
-        among[kept] = True
-        again, _ = mixture.refine(again, options.least, among)
-        index = _jaccard(here, again) if again.shape[1] else np.zeros((len(groups), 1))
-        found.append(index.max(axis=1))
-        best = (
-            [again[:, column] for column in index.argmax(axis=1)] if again.shape[1] else [here[:, 0] & False]
-        )
-        rest = np.zeros(len(ours), dtype=bool)
-        rest[kept] = True
-        both = [(rest & ~here.any(axis=1))[:, None], (rest & ~np.any(best, axis=0))[:, None]]
-        left.append(float(_jaccard(*both)[0, 0]))
-    for group, stability in zip(groups, np.mean(found, axis=0), strict=True):
-        group.stability = float(stability)
-    return float(np.mean(left))
+        size = max(2 * options.least, round(SUBSAMPLE * n))
+        rows = np.sort(random.choice(n, size, replace=False))
+        kept = np.zeros(n, dtype=bool)
+        kept[rows] = True
+        yield kept, _proposals(views, rows, options, options.seed + 1 + repeat)
+
+
+def _stability(
+    classes: np.ndarray, mixture: DonorMixture, samples: list[tuple[np.ndarray, np.ndarray]], least: int
+) -> np.ndarray:
+    """Return how well each class comes back from the proposals of subsamples: mean Jaccard index, float64 (classes,).
+
+    In a subsample, a class starts from the proposal that is most like it.
+    """
+    found, core = [], classes.any(axis=1)
+    for kept, proposals in samples:
+        if not proposals.shape[1]:
+            return np.zeros(classes.shape[1])
+        here = classes & kept[:, None]
+        start = proposals[:, _jaccard(here, proposals).argmax(axis=1)]
+        again = assign(mixture, start, least, kept & core)
+        shared, both = (here & again).sum(axis=0), (here | again).sum(axis=0)
+        found.append(shared / np.maximum(both, 1))
+    return np.mean(found, axis=0)

@@ -19,14 +19,14 @@ from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 from scbind.formats.genome import Genome
 from scbind.formats.signal import borrowed, n_bins, window_blocks
-from scbind.formats.variants import read_variants, ref_differs
+from scbind.formats.variants import LETTERS, LONGEST, POSITION, read_variants, ref_differs
 from scbind.models.abstention import abstained, marks, reliability_table
 from scbind.models.predictor import Predictor, load_predictor
 
 PLACE = ["chrom", "start", "end", "name", "ref", "alt"]
 BINDING = ["binding_ref", "binding_alt", "difference", "logit_difference"]
-COLUMNS = [*PLACE, "tf", "cell_type", "n_cells", *BINDING, "reliability_level", "abstained"]
-STRONGEST = [*PLACE, "n_listed", "tf", "cell_type", *BINDING, "reliability_level"]
+COLUMNS = [*PLACE, "tf", "cell_type", "n_cells", *BINDING, "evidence", "reliability_level", "abstained"]
+STRONGEST = [*PLACE, "n_listed", "tf", "cell_type", *BINDING, "evidence", "reliability_level"]
 BLOCK = 256  # variants at a time
 
 
@@ -97,7 +97,7 @@ def variant_effects(
     predictor = load_predictor(weights, calibration)
     listed = _with_context(listed, genome, predictor.context, variants)
     signal = TypeSignal.open(samples, genome, options.min_cells, "variants")
-    level = marks(predictor.reliability, predictor.tfs)["reliability_level"].to_numpy()
+    known = marks(predictor.reliability, predictor.tfs)[["evidence", "reliability_level"]]
     no = abstained(reliability_table(predictor.reliability, predictor.tfs), signal.depth)
     n_rows = 0
     with (
@@ -108,7 +108,7 @@ def variant_effects(
             here = _named(listed[part], genome)
             alleles = allele_probabilities(predictor, genome, listed[part], signal)
             kept = _kept(*alleles, options)
-            labels = signal.types, signal.n_cells, predictor.tfs, level, no
+            labels = signal.types, signal.n_cells, predictor.tfs, known, no
             rows_file.write(table_text(_rows(here, *alleles, kept, labels), header=not part.start))
             best_file.write(table_text(_strongest(here, *alleles, kept, labels), header=not part.start))
             n_rows += int(kept.sum())
@@ -189,12 +189,15 @@ def parse_variant(text: str, genome: Genome) -> pd.DataFrame:
 
     Raises :class:`InputError` if it has another form, or REF is not the base of the genome.
     """
-    form = "write chrom:position:REF:ALT with the 1-based position and letters ACGT, such as chr1:10177:A:AC"
+    form = (
+        "write chrom:position:REF:ALT with the 1-based position and alleles of ACGT, up to "
+        f"{LONGEST} bp, such as chr1:10177:A:AC"
+    )
     chrom, *rest = text.rsplit(":", 3)
     if (
         len(rest) != 3
-        or not rest[0].isdigit()
-        or not all(set(each) <= set("ACGT") and each for each in rest[1:])
+        or not POSITION.fullmatch(rest[0])
+        or not all(LETTERS.fullmatch(each) for each in rest[1:])
     ):
         raise InputError(text, "not a variant", form)
     if chrom not in genome.sequenced:
@@ -203,7 +206,7 @@ def parse_variant(text: str, genome: Genome) -> pd.DataFrame:
         )
     row = {"chrom": genome.sizes.index(chrom), "start": int(rest[0]) - 1, "ref": rest[1], "alt": rest[2]}
     one = pd.DataFrame([row | {"name": "", "line": 0}])
-    if row["start"] < 0 or row["start"] + len(rest[1]) > genome.sequenced[chrom]:
+    if row["start"] + len(rest[1]) > genome.sequenced[chrom]:
         raise InputError(text, "the position is not on the chromosome", form)
     if ref_differs(genome, one)[0]:
         raise InputError(text, "REF is not the base of the genome", "use the build of the genome")
@@ -250,7 +253,7 @@ def _binding(ref: np.ndarray, alt: np.ndarray) -> dict[str, np.ndarray]:
 
 def _rows(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels) -> pd.DataFrame:
     """Return the listed rows, by variant and then by decreasing absolute difference."""
-    types, n_cells, tfs, level, no = labels
+    types, n_cells, tfs, known, no = labels
     kind, variant, tf = np.nonzero(kept)
     order = np.lexsort((-np.abs(alt - ref)[kept], variant))
     kind, variant, tf = kind[order], variant[order], tf[order]
@@ -258,7 +261,7 @@ def _rows(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarra
     table["tf"], table["cell_type"] = np.array(tfs, dtype=object)[tf], np.array(types, dtype=object)[kind]
     table["n_cells"] = n_cells[kind]
     table = table.assign(**_binding(ref[kind, variant, tf], alt[kind, variant, tf]))
-    table["reliability_level"], table["abstained"] = level[tf], no[kind, tf]
+    table[list(known)], table["abstained"] = known.to_numpy()[tf], no[kind, tf]
     return table[COLUMNS]
 
 
@@ -266,14 +269,14 @@ def _strongest(
     place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels
 ) -> pd.DataFrame:
     """Return one row per variant; TF and type are empty if scbind abstains on all."""
-    types, _, tfs, level, no = labels
+    types, _, tfs, known, no = labels
     size = np.where(no[:, None], -1, np.abs(alt - ref)).transpose(1, 0, 2).reshape(len(place), -1)
     kind, tf = np.divmod(size.argmax(axis=1), len(tfs))
     variant = np.arange(len(place))
     table = place.assign(n_listed=kept.sum(axis=(0, 2)))
     table["tf"], table["cell_type"] = np.array(tfs, dtype=object)[tf], np.array(types, dtype=object)[kind]
     table = table.assign(**_binding(ref[kind, variant, tf], alt[kind, variant, tf]))
-    table["reliability_level"] = level[tf]
+    table[list(known)] = known.to_numpy()[tf]
     if no.all():
-        table[["tf", "cell_type", *BINDING, "reliability_level"]] = None
+        table[["tf", "cell_type", *BINDING, *known]] = None
     return table[STRONGEST]

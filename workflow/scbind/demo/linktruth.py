@@ -79,8 +79,9 @@ def score_links(
     """Score ``links.tsv`` among all pairs of a TF and a gene, one row per type.
 
     Columns: ``cell_type, states, prevalence``; ``auprc`` of the probability and ``auprc_distance`` of the potential;
-    ``n_called``, ``fdr`` and ``recall`` of links with a false discovery rate up to ``max_fdr``, and the same, with
-    ``_test``, of those with an adjusted p-value up to it; ``sign_right`` of those called by ``fdr`` and true.
+    ``n_called``, ``fdr`` and ``recall`` of links with a false discovery rate up to ``max_fdr``, the same, with
+    ``_test``, of those with an adjusted p-value up to it, and, with ``_distal``, of those by ``fdr`` whose sites are
+    all distal; ``n_signed`` and ``sign_right`` of those called by ``fdr`` and true that have a sign.
     """
     from sklearn.metrics import average_precision_score
 
@@ -96,13 +97,16 @@ def score_links(
         row = {"cell_type": name, "states": ",".join(states), "prevalence": is_true.mean()}
         row["auprc"] = average_precision_score(is_true, table["probability"].fillna(0))
         row["auprc_distance"] = average_precision_score(is_true, table["potential"].fillna(0))
-        for tag, column in (("", "fdr"), ("_test", "p_adjusted")):
-            called = (table[column] <= max_fdr).to_numpy()
+        every_call = (table["fdr"] <= max_fdr).to_numpy()
+        calls = {"": every_call, "_test": (table["p_adjusted"] <= max_fdr).to_numpy()}
+        calls["_distal"] = every_call & (table["place"] == "distal").to_numpy()
+        for tag, called in calls.items():
             row[f"n_called{tag}"] = int(called.sum())
             row[f"fdr{tag}"] = float((~is_true[called]).mean()) if called.any() else np.nan
             row[f"recall{tag}"] = float(is_true[called].sum() / max(is_true.sum(), 1))
-        good = (table["fdr"] <= max_fdr).to_numpy() & is_true & (table["sign"] != 0).to_numpy()
+        good = every_call & is_true & (table["sign"] != 0).to_numpy()
         right = table["sign"][good].to_numpy() == real["sign"].reindex(every[good]).to_numpy()
+        row["n_signed"] = len(right)
         row["sign_right"] = float(right.mean()) if len(right) else np.nan
         rows.append(row)
     return pd.DataFrame(rows)

@@ -32,6 +32,7 @@ OTHER_KINDS = (
     ),
     ((b"<?xml",), "an XML document, not data", "download the file again; the server may have sent an error"),
     ((b"bam\x01",), "a BAM file, not text", "set the format bam in the sheet, or give a text file"),
+    ((b"bcf\x02",), "a BCF file, not text", "convert it with bcftools view"),
     ((b"cram",), "a CRAM file, not text", "convert it with samtools view -b, and set the format bam in the sheet"),
     ((b"\x89hdf",), "an HDF5 file, not text", "give the table or the fragments file that lies beside it"),
     ((b"pk\x03\x04",), "a zip archive", "unpack it"),

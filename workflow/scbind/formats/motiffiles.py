@@ -24,6 +24,7 @@ from scbind.formats.motifs import log_odds, write_motifs
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
 LARGEST = 10**9  # sites, or positions, of a matrix
+FLAT = 0.01  # a matrix in which no two bases of a position differ more in share has no motif
 WHOLE = 0.02  # largest distance from 1 of the sum of a position, in a matrix of probabilities
 TRANSFAC_KEY = re.compile(r"^(AC|ID|NA|VV|XX|DE|P0|PO)\b")
 HOCOMOCO = re.compile(r"^(?P<tf>[^.]+?)(_HUMAN|_MOUSE)?\.H1\d")  # CTCF_HUMAN.H11MO.0.A, CTCF.H12CORE.0.P.B
@@ -142,7 +143,7 @@ def read_profiles(path: str | Path) -> list[Matrix]:
     ------
     InputError
         If the file is missing, empty or of no known format, or if a matrix is not four rows or columns of counts or
-        probabilities. Log-odds, with negative values, are refused.
+        probabilities, or all bases are alike in it. Log-odds, with negative values, are refused.
     """
     lines = [(number, line.strip()) for number, line in read_lines(path, "give a motif file") if line.strip()]
     lines = [(number, line) for number, line in lines if not line.startswith("#")]
@@ -176,6 +177,11 @@ def read_profiles(path: str | Path) -> list[Matrix]:
             raise InputError(
                 path, f"matrix {matrix.title!r} has a position without counts", REMEDY, f"line {matrix.line}"
             )
+        if np.ptp(counts / counts.sum(axis=0), axis=0).max() < FLAT:
+            problem = (
+                f"matrix {matrix.title!r} has the same share of all bases everywhere, so no site matches it"
+            )
+            raise InputError(path, problem, "remove it, or give its motif", f"line {matrix.line}")
         name, identity = _names(matrix.title)
         profiles.append(Matrix(name, identity, counts))
     if shares:

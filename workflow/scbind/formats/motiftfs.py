@@ -43,7 +43,7 @@ def matrices_of_motif_tfs(
     Raises
     ------
     InputError
-        If there is no matrix at all, a TF that is asked for has none, or no TF is left.
+        If there is no matrix at all, a TF that is asked for has none or that of another one, or no TF is left.
     """
     profiles, place = load_profiles(path, release, taxon)
     if not profiles:
@@ -59,14 +59,24 @@ def matrices_of_motif_tfs(
                 known.add(fold(profile.name))
                 chosen[profile.name] = profile
     else:
+        others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
         for tf in asked:
-            found = matrix_of((aliases or {}).get(tf, tf), profiles, taxon)
+            found = matrix_of(others.get(tf.casefold(), tf), profiles, taxon)
             if found is None:
                 raise InputError(
                     "config", f"{tf} has no matrix in {place}", "correct its symbol, or remove it", PLACE
                 )
+            _refuse_twin(tf, found, chosen)
             chosen[tf] = found
     if not chosen:
         raise InputError(place, "every TF has ChIP-seq", "set models.*.motif_tfs: none", PLACE)
     say(f"{len(chosen)} TFs without ChIP-seq have a matrix in {place}")
     return {tf: (f"{m.identity}:{m.name}", log_odds(m.counts)) for tf, m in sorted(chosen.items())}
+
+
+def _refuse_twin(tf: str, found: Matrix, chosen: Mapping[str, Matrix]) -> None:
+    """Refuse a TF that gets the matrix of one before it, such as of a dimer: nothing would tell the two apart."""
+    for other, matrix in chosen.items():
+        if matrix is found:  # identifiers of a file may repeat
+            problem = f"{other} and {tf} both take the matrix {found.identity} of {found.name}"
+            raise InputError("config", problem, "remove one of them", PLACE)

@@ -17,14 +17,21 @@ from scbind.formats.inputs import is_hdf5
 
 REMEDY = "give the filtered_feature_bc_matrix.h5 of Cell Ranger, or an .h5ad with raw counts"
 SYMBOLS = ("gene_symbols", "gene_symbol", "gene_name", "gene_names", "feature_name", "symbol")
+KIND = "feature_types"  # column of var, in the files of scanpy and muon
+OTHER_KINDS = {
+    "peaks", "atac", "antibody capture", "adt", "crispr guide capture", "multiplexing capture", "antigen capture",
+    "custom", "vdj",
+}  # fmt: skip
+MOST = np.iinfo(np.int32).max  # molecules of a cell; more is no count
 IDENTIFIER = r"^ENS[A-Z]*G\d{11}"  # of Ensembl
 
 
 def read_rna(path: str | Path) -> anndata.AnnData:
     """Read raw counts: csr float64 (cells, genes), ``obs_names`` barcodes, ``var_names`` gene symbols, each once.
 
-    Of an ``.h5ad``, the counts are the layer ``counts``, else ``X``, else ``raw``: the first that holds whole numbers.
-    If the genes are named by identifiers of Ensembl, a column of ``var`` must hold the symbols (one of ``SYMBOLS``).
+    Of an ``.h5ad``, the counts are the layer ``counts``, else ``X``, else ``raw`` with its own genes: the first that
+    holds whole numbers. Features of another kind, such as the peaks of a multiome, are left out. If the genes are named
+    by identifiers of Ensembl, a column of ``var`` must hold the symbols (one of ``SYMBOLS``).
     A gene with several rows, as symbols have with several identifiers, gets the sum of them; the log tells how many.
 
     Raises
@@ -39,14 +46,14 @@ def read_rna(path: str | Path) -> anndata.AnnData:
     data = _read(path)
     if not data.n_obs or not data.n_vars:
         raise InputError(path, f"holds {data.n_obs} cells and {data.n_vars} genes", REMEDY)
-    counts = _counts(path, data)
+    counts, var = _genes(path, *_counts(path, data))
     twice = data.obs_names[data.obs_names.duplicated()]
     if len(twice):
         raise InputError(path, f"barcode {twice[0]} is there twice", "give each sample a file of its own")
-    names, number = np.unique(_symbols(path, data), return_inverse=True)
-    if len(names) < data.n_vars:
-        say(f"{path}: {data.n_vars - len(names)} genes have a name that another has; their counts are summed")
-    chosen = sp.csr_matrix((np.ones(data.n_vars), (np.arange(data.n_vars), number)))
+    names, number = np.unique(_symbols(path, var), return_inverse=True)
+    if len(names) < len(var):
+        say(f"{path}: {len(var) - len(names)} genes have a name that another has; their counts are summed")
+    chosen = sp.csr_matrix((np.ones(len(var)), (np.arange(len(var)), number)))
     found = anndata.AnnData((counts @ chosen).tocsr(), obs=pd.DataFrame(index=data.obs_names.astype(str)))
     found.var_names = names
     return found
@@ -69,19 +76,20 @@ def _read(path) -> anndata.AnnData:
         raise InputError(path, f"holds no readable counts ({said(error)})", REMEDY) from error
 
 
-def _counts(path, data: anndata.AnnData) -> sp.csr_matrix:
-    """Return the first matrix of whole numbers."""
-    found = [data.layers.get("counts"), data.X]
-    if data.raw is not None and data.raw.n_vars == data.n_vars:
-        found.append(data.raw.X)
+def _counts(path, data: anndata.AnnData) -> tuple[sp.csr_matrix, pd.DataFrame]:
+    """Return the first matrix of counts, and its ``var``."""
+    found = [(data.layers.get("counts"), data.var), (data.X, data.var)]
+    if data.raw is not None:
+        found.append((data.raw.X, data.raw.var))
     example = None
-    for matrix in found:
+    for matrix, var in found:
         if matrix is None:
             continue
         counts = sp.csr_matrix(matrix).astype(np.float64)
         wrong = ~(np.isfinite(counts.data) & (counts.data >= 0) & (counts.data == np.round(counts.data)))
+        wrong |= counts.data > MOST
         if not wrong.any():
-            return counts
+            return counts, var
         example = counts.data[wrong][0]
     seen = "no matrix" if example is None else f"values such as {example:g}"
     raise InputError(
@@ -89,16 +97,29 @@ def _counts(path, data: anndata.AnnData) -> sp.csr_matrix:
     )
 
 
-def _symbols(path, data: anndata.AnnData) -> np.ndarray:
-    names = pd.Series(data.var_names.astype(str))
+def _genes(path, counts: sp.csr_matrix, var: pd.DataFrame) -> tuple[sp.csr_matrix, pd.DataFrame]:
+    """Leave out features that are no genes, and say how many."""
+    if KIND not in var:
+        return counts, var
+    kept = (~var[KIND].astype(str).str.casefold().isin(OTHER_KINDS)).to_numpy()
+    if not kept.any():
+        kinds = ", ".join(sorted(set(var[KIND].astype(str)))[:3])
+        raise InputError(path, f"holds no gene expression; its features are {kinds}", REMEDY)
+    if not kept.all():
+        say(f"{path}: left out {(~kept).sum()} of {len(var)} features, which are no genes")
+    return counts[:, kept], var[kept]
+
+
+def _symbols(path, var: pd.DataFrame) -> np.ndarray:
+    names = pd.Series(var.index.astype(str))
     if not names.str.contains(IDENTIFIER).mean() > 0.5:
         return names.to_numpy(dtype=str)
-    column = next((name for name in SYMBOLS if name in data.var), None)
+    column = next((name for name in SYMBOLS if name in var), None)
     if column is None:
         raise InputError(
             path,
             f"names genes by identifiers such as {names[0]}",
             f"add their symbols to var, in a column {SYMBOLS[0]}, or name the genes by symbols",
         )
-    symbols = data.var[column].astype(object).reset_index(drop=True)
+    symbols = var[column].astype(object).reset_index(drop=True)
     return symbols.where(symbols.notna() & (symbols != ""), names).to_numpy(dtype=str)

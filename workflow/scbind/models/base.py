@@ -104,7 +104,9 @@ class BindingNetwork(nn.Module):
         return 0.0
 
 
-def build_network(architecture: str, facts: dict, options: dict, motifs=None) -> BindingNetwork:
+def build_network(
+    architecture: str, facts: dict, options: dict, motifs=None, released=None
+) -> BindingNetwork:
     """Make an untrained network.
 
     Parameters
@@ -117,6 +119,9 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
         Settings of this architecture.
     motifs
         TF -> log-odds, (4, length); the motif matrices start from these.
+    released
+        TF -> log-odds, (4, length): those that TFs would have without ChIP-seq, for networks with ``strangers``. Motifs
+        found in the ChIP-seq of a TF are not among them. ``None``: those in ``motifs``.
 
     Raises
     ------
@@ -136,11 +141,14 @@ def build_network(architecture: str, facts: dict, options: dict, motifs=None) ->
     if architecture not in known:
         raise InputError("model", f"unknown architecture {architecture!r}", f"use one of {', '.join(known)}")
     network = known[architecture]
-    if strange := sorted(set(options) - (set(signature(network).parameters) - {"facts", "motifs"})):
+    if strange := sorted(
+        set(options) - (set(signature(network).parameters) - {"facts", "motifs", "released"})
+    ):
         raise InputError(
             "model",
             f"{architecture} has no option {strange[0]!r}",
             "see docs/reference/configuration.md",
             "options",
         )
-    return network(facts, motifs=motifs, **options)
+    more = {"released": released} if released is not None else {}
+    return network(facts, motifs=motifs, **more, **options)

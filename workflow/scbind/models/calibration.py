@@ -13,12 +13,13 @@ from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
 from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
+from scbind.dataset.hidden import hide_tfs
 from scbind.dataset.splits import VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.models.abstention import reliability
 from scbind.models.batches import thinned
 from scbind.models.modelfile import read_model
-from scbind.models.motifcalibration import add_motif_calibration, shared_predictor
+from scbind.models.motifcalibration import add_motif_calibration, stand_ins
 from scbind.models.predictor import SMALLEST_SLOPE, Predictor, load_predictor
 
 DECADES = (0.0, 1.0, 2.0, 3.0)  # validation signal is thinned by these powers of ten
@@ -35,6 +36,7 @@ def calibrate(
     max_windows: int,
     seed: int,
     threads: int = 1,
+    hidden: Sequence[str] = (),
 ) -> None:
     """Fit the calibration of a model on the validation split and store it with the reliability of each TF.
 
@@ -57,7 +59,8 @@ def calibrate(
     ``null`` for a TF without a bound window, and for a network of one member.
 
     TFs without ChIP-seq have no label. Their calibration and reliability are those of
-    :func:`scbind.models.motifcalibration.add_motif_calibration`.
+    :func:`scbind.models.motifcalibration.add_motif_calibration`. ``hidden`` are TFs of the dataset that the training
+    did not see (:mod:`scbind.dataset.hidden`). Their labels are not read.
 
     Raises
     ------
@@ -65,7 +68,7 @@ def calibrate(
         If the weights are damaged or belong to another dataset.
     """
     torch.set_num_threads(max(1, threads))
-    data = TrainingSet.open(dataset, reference)
+    data = hide_tfs(TrainingSet.open(dataset, reference), hidden)
     predictor = load_predictor(weights, motif_tfs=False)
     data.check_model(predictor.facts, weights)
     line, window, weight = draw_windows(data, VALID, max_windows, seed)
@@ -91,10 +94,10 @@ def calibrate(
     called = _called(fitted.calibrated(logits[0], depth[0]), labels, weight)
     for tf, spread in zip(fitted.tfs, _mean_spread(fitted, data, line, window, called), strict=True):
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
-    if strangers := shared_predictor(weights):
-        logits, depth, labels = predict_pairs(strangers, data, line, window, keeps, seed)
+    if strangers := stand_ins(weights):
+        logits, depth = _pair_logits(strangers, data, line, window, keeps, seed)
         one = fit_platt(np.concatenate(logits), *observed, shared=True)
-        measured = reliability(strangers.tfs, labels, logits, depth, weight)
+        measured = reliability(predictor.tfs, labels, logits, depth, weight)
         add_motif_calibration(stored, read_model(weights)["facts"], one, measured)
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
     say(
@@ -124,13 +127,26 @@ def predict_pairs(
         Logits, float32 (keeps, N, TFs); depth in insertions per base, float32 (keeps, N); labels, int8 (N, TFs). The
         TFs are the modelled ones.
     """
+    labels = np.asarray(data.labels[line, window])[:, predictor.columns]
+    return *_pair_logits(predictor, data, line, window, keeps, seed, chunk), labels
+
+
+def _pair_logits(
+    predictor: Predictor,
+    data: TrainingSet,
+    line: np.ndarray,
+    window: np.ndarray,
+    keeps: Sequence[float],
+    seed: int,
+    chunk: int = 4096,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Logits and depth of :func:`predict_pairs`."""
     logits = np.empty((len(keeps), len(line), len(predictor.tfs)), np.float32)
     depth = np.empty((len(keeps), len(line)), np.float32)
-    labels = np.asarray(data.labels[line, window])[:, predictor.columns]
     for k, at, inputs in _inputs(predictor, data, line, window, keeps, seed, chunk):
         depth[k, at] = inputs[2]
         logits[k, at] = predictor.logits(*inputs)
-    return logits, depth, labels
+    return logits, depth
 
 
 def _inputs(

@@ -31,11 +31,30 @@ class MotifScan(nn.Module):
         Length of every matrix in bp, flanks included. A longer known matrix is cut to its most informative part.
     bin_bp
         Width of the bins in bp. The scan keeps the best match of each bin.
+    released
+        Log-odds, (4, length) each, that the TFs would have without ChIP-seq (``None``: those in ``matrices``). Without
+        the argument, no TF is predicted so.
     """
 
-    def __init__(self, matrices: list[np.ndarray | None], width: int, bin_bp: int):
+    def __init__(
+        self,
+        matrices: list[np.ndarray | None],
+        width: int,
+        bin_bp: int,
+        released: list[np.ndarray | None] | None = None,
+    ):
         super().__init__()
         self.bin_bp = bin_bp
+        known = self._placed(matrices, width)
+        self.register_buffer("known", known)
+        if released is not None:
+            lacking = torch.tensor([matrix is None for matrix in released])[:, None, None]
+            self.register_buffer("released", torch.where(lacking, known, self._placed(released, width)))
+        self.learned = nn.Parameter(torch.zeros_like(known))
+
+    @staticmethod
+    def _placed(matrices: list[np.ndarray | None], width: int) -> Tensor:
+        """Scaled matrices in the middle of ``width`` positions: float32 (matrices, 4, width)."""
         known = torch.zeros(len(matrices), 4, width)
         for row, matrix in enumerate(matrices):
             if matrix is None:
@@ -48,16 +67,18 @@ class MotifScan(nn.Module):
             left = (width - matrix.shape[1]) // 2
             scaled = torch.from_numpy(np.ascontiguousarray(matrix)) / float(matrix.max(axis=0).sum())
             known[row, :, left : left + matrix.shape[1]] = scaled
-        self.register_buffer("known", known)
-        self.learned = nn.Parameter(torch.zeros_like(known))
+        return known
 
     def forward(self, bases: Tensor, keep: Tensor | None = None) -> Tensor:
         """Best match of each matrix in each bin: one-hot (windows, 4, length) to (windows, matrices, length / bin).
 
-        ``keep``, float32 (matrices,), is 0 for matrices without what was learned and 1 for the others (``None``: all).
+        ``keep``, float32 (matrices,), is 1 for matrices as learned, and 0 for those that a TF would have without
+        ChIP-seq (``None``: all as learned). It needs ``released``.
         """
-        learned = RATE * (self.learned if keep is None else self.learned * keep[:, None, None])
-        return _BestMatch.apply(bases, self.known + learned, self.bin_bp).clamp_min(0)
+        bank = self.known + RATE * self.learned
+        if keep is not None:
+            bank = torch.lerp(self.released, bank, keep[:, None, None])
+        return _BestMatch.apply(bases, bank, self.bin_bp).clamp_min(0)
 
 
 class _BestMatch(torch.autograd.Function):

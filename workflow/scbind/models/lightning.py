@@ -48,6 +48,8 @@ class BindingModule(pl.LightningModule):
     learning_rate, weight_decay, total_steps
         The optimiser is AdamW with a one-cycle schedule over ``total_steps``, or plain Adam if ``total_steps`` is
         ``None``.
+    released
+        See :func:`scbind.models.base.build_network`.
     """
 
     def __init__(
@@ -60,10 +62,11 @@ class BindingModule(pl.LightningModule):
         learning_rate: float,
         weight_decay: float,
         total_steps: int | None = None,
+        released: dict[str, np.ndarray] | None = None,
     ):
         super().__init__()
-        self.save_hyperparameters(ignore=["motifs"])
-        self.network = build_network(architecture, facts, options, motifs)
+        self.save_hyperparameters(ignore=["motifs", "released"])
+        self.network = build_network(architecture, facts, options, motifs, released)
         self._valid: list[tuple[Tensor, Tensor, Tensor]] = []
 
     def on_train_batch_start(self, *_) -> None:

@@ -1,7 +1,7 @@
 """Calibration and expected reliability of TFs without ChIP-seq.
 
-No window is labelled for them. The assayed TFs stand in: they are predicted on the validation windows through what all
-TFs share, without their own weights, as if they had no ChIP-seq.
+No window is labelled for them. The assayed TFs stand in: each is added to the network once more as if it had no
+ChIP-seq, with its matrix of the motif release, and predicted on the validation windows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from scbind.formats.evidence import MOTIF
 from scbind.models.abstention import ABSTAIN_GAIN, level_of
 from scbind.models.base import build_network
 from scbind.models.modelfile import read_model
-from scbind.models.motiftfs import assayed_part, evidence, without_own
+from scbind.models.motiftfs import as_motif_tfs, assayed_part, evidence
 from scbind.models.predictor import Predictor
 
 FEWEST = 5  # stand-ins of known accuracy, below which none is expected of a TF without ChIP-seq
@@ -23,14 +23,18 @@ FEWEST = 5  # stand-ins of known accuracy, below which none is expected of a TF 
 CAUTION = 0.25
 
 
-def shared_predictor(weights: str | Path) -> Predictor | None:
-    """Return the assayed TFs of a model as TFs without ChIP-seq; ``None`` for a model without motif TFs."""
+def stand_ins(weights: str | Path) -> Predictor | None:
+    """Return the assayed TFs of a model as TFs without ChIP-seq; ``None`` for a model without motif TFs.
+
+    The predictor has the modelled TFs of the model in the same order, with names of their own.
+    """
     stored = read_model(weights)
     if MOTIF not in evidence(stored["facts"]):
         return None
     state, facts = assayed_part(stored["state"], stored["facts"], stored["options"])
+    state, facts = as_motif_tfs(state, facts, stored["options"])
     network = build_network(facts["architecture"], facts, stored["options"])
-    network.load_state_dict(without_own(state))
+    network.load_state_dict(state)
     return Predictor(network, facts, None)
 
 

@@ -21,9 +21,8 @@ from scbind.formats.motifs import motif_names, read_motifs, write_motifs
 from scbind.models.base import build_network
 from scbind.models.modelfile import read_model, write_model
 
-OF_MATRIX = "scan.known", "facts"  # what a new TF has; its other rows are zero
-# The weights that a TF owns; those of a motif TF are zero.
-OWN = ".scan.learned.", ".scale.", ".shift.", ".own.", ".always.", ".head.4.", ".alone."
+# What a TF has of its matrix, and the same with the matrix of the release; the other rows of a new TF are zero.
+OF_MATRIX = {"scan.known": "scan.released", "facts": "facts_released"}
 PER_TF_INSIDE = "head.4."  # weights whose first axis is partners x TFs, with the TFs inside
 
 
@@ -65,14 +64,34 @@ def add_from_release(
     facts = stored["facts"]
     found = matrices_of_motif_tfs(asked, facts["tfs"], release, taxon, path, aliases)
     new = {tf: matrix for tf, (_, matrix) in found.items()}
-    state, facts = add_motif_tfs(stored["state"], facts, stored["options"], new)
     own, names = read_motifs(known), motif_names(known)
-    groups = motif_groups(own | new)
+    shared = _write_wider(stored, own, new, weights)
+    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
+    say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+
+
+def add_left_out(trained: str | Path, known: str | Path, weights: str | Path) -> None:
+    """Write a trained model with the TFs added that its training did not see, though they have ChIP-seq.
+
+    ``trained`` is the model, ``known`` the ``motifs.npz`` of all TFs with ChIP-seq, ``weights`` the output. The TFs are
+    those of ``known`` that the model lacks; they are added as TFs without ChIP-seq are.
+    """
+    stored, matrices = read_model(trained), read_motifs(known)
+    seen = set(stored["facts"]["tfs"])
+    own, new = ({tf: m for tf, m in matrices.items() if (tf in seen) == inside} for inside in (True, False))
+    _write_wider(stored, own, new, weights)
+    say(f"TFs that the training did not see: {', '.join(new)}")
+
+
+def _write_wider(
+    stored: Mapping, own: Mapping[str, np.ndarray], new: Mapping[str, np.ndarray], weights: str | Path
+) -> int:
+    """Write a stored model with the TFs ``new`` added; return how many TFs have the motif of another one."""
+    state, facts = add_motif_tfs(stored["state"], stored["facts"], stored["options"], new)
+    groups = motif_groups({**own, **new})
     facts["motif_group"] = [groups.get(tf, tf) for tf in facts["tfs"]]
     write_model(weights, state, facts, stored["options"])
-    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
-    shared = sum(group != tf for tf, group in groups.items())
-    say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+    return sum(group != tf for tf, group in groups.items())
 
 
 def add_motif_tfs(
@@ -128,19 +147,27 @@ def assayed_part(state: Mapping[str, Tensor], facts: dict, options: dict) -> tup
     return {name: _narrowed(name, state[name], fresh[name], *sizes) for name in fresh}, fewer
 
 
-def without_own(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the weights of a network in which every TF is predicted through what all TFs share."""
-    return {
-        name: torch.zeros_like(values) if any(own in f".{name}." for own in OWN) else values
-        for name, values in state.items()
-    }
+def as_motif_tfs(state: Mapping[str, Tensor], facts: dict, options: dict) -> tuple[dict[str, Tensor], dict]:
+    """Append every TF once more, as it would be added if it had no ChIP-seq; only these twins are modelled.
+
+    A twin has the matrix of the release, not one that was found in the ChIP-seq of the TF. The network that reads the
+    map of matches is the one that was trained. Returns weights and facts, as :func:`add_motif_tfs`.
+    """
+    n = len(facts["tfs"])
+    wider, twins = add_motif_tfs(
+        state, facts, options, dict.fromkeys(f"{tf} by motif" for tf in facts["tfs"])
+    )
+    for name, released in OF_MATRIX.items():
+        wider[name][n:] = wider[released][n:] = state[released]
+    return wider, twins | {"modelled": [*[False] * n, *facts["modelled"]]}
 
 
 def _widened(name: str, old: Tensor, fresh: Tensor, before: int, after: int) -> Tensor:
     """Weights ``old`` of ``before`` TFs in the shape of ``fresh``, which has ``after`` TFs."""
     if old.shape == fresh.shape:
         return old
-    wider = fresh.clone() if name in OF_MATRIX else torch.zeros_like(fresh)
+    of_matrix = name in OF_MATRIX or name in OF_MATRIX.values()
+    wider = fresh.clone() if of_matrix else torch.zeros_like(fresh)
     if PER_TF_INSIDE in name:
         narrow, wide = (values.unflatten(0, (-1, n)) for values, n in ((old, before), (wider, after)))
         wide[:, :before] = narrow

@@ -1,8 +1,8 @@
 """What all TFs share in the network, so that it also serves a TF that was never assayed.
 
 A TF without ChIP-seq has no weights of its own. What remains depends on facts of its matrix alone: how informative it
-is, and how high the scores of chance matches are. During training, the own weights of TFs are left out at random, so
-that the shared weights learn to predict without them.
+is, and how high the scores of chance matches are. During training, TFs are read at random without their
+own weights and with their matrix of the motif release, so that the shared weights learn to predict without ChIP-seq.
 """
 
 from __future__ import annotations

@@ -75,6 +75,7 @@ class TowerNetwork(BindingNetwork):
         self,
         facts: dict,
         motifs: dict[str, np.ndarray] | None = None,
+        released: dict[str, np.ndarray] | None = None,
         reach: int = 600,
         width: int = 25,
         pull: float = 0.5,
@@ -103,9 +104,11 @@ class TowerNetwork(BindingNetwork):
         self.pull = pull / max(1, sum(facts["bound_train"].values()))
         self.strangers, self.n_assayed = strangers, facts.get("evidence", []).count(CHIP) or self.n_tfs
         matrices = [(motifs or {}).get(tf) for tf in facts["tfs"]]
-        self.scan = MotifScan(matrices, width, self.bin_bp)
+        alone = [(released or motifs or {}).get(tf, m) for tf, m in zip(facts["tfs"], matrices, strict=True)]
+        self.scan = MotifScan(matrices, width, self.bin_bp, alone if strangers else None)
         if strangers:
-            self.register_buffer("facts", torch.from_numpy(np.stack([matrix_facts(m) for m in matrices])))
+            for name, given in (("facts", matrices), ("facts_released", alone)):
+                self.register_buffer(name, torch.from_numpy(np.stack([matrix_facts(m) for m in given])))
         signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
             _WindowTower(
@@ -122,13 +125,16 @@ class TowerNetwork(BindingNetwork):
     def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """Window embeddings: uint8 (windows, context) to float32 (windows, members, 1 + direct + partners, TFs).
 
-        ``keep``, float32 (TFs,), is 0 for a TF whose own weights are left out and 1 for the others; ``None`` keeps all.
+        ``keep``, float32 (TFs,), is 0 for a TF that is read as if it had no ChIP-seq, with its matrix of the release
+        and without its own weights, and 1 for the others; ``None`` keeps all.
         """
         skip = self.edge * self.bin_bp
         matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip]), keep).transpose(1, 2)
         own, first = matches, (self.bins - self.within) // 2
         best = torch.stack([own[:, first : first + self.within].amax(dim=1), own.amax(dim=1)], dim=2)
         facts = self.facts if self.strangers else None
+        if keep is not None:
+            facts = torch.lerp(self.facts_released, facts, keep[:, None])
         return torch.stack([tower(matches, best, facts, keep) for tower in self.windows], dim=1)
 
     def respond_each(

@@ -10,6 +10,7 @@ import logging
 import shutil
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scbind.core.devices import choose_device, lacks_gpu_memory
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
+from scbind.dataset.hidden import hide_tfs
 from scbind.dataset.splits import TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifs import read_motifs
@@ -106,6 +108,8 @@ class TrainFiles:
         Folder for the state from which a killed run resumes. It is removed on success.
     motifs
         ``motifs.npz`` with the matrices that the motif matrices start from, or ``None``.
+    released
+        ``motifs.npz`` with the matrices of the motif release, for a model that also predicts TFs without ChIP-seq.
     """
 
     dataset: str | Path
@@ -114,6 +118,7 @@ class TrainFiles:
     history: str | Path
     scratch: str | Path
     motifs: str | Path | None = None
+    released: str | Path | None = None
 
 
 def train(
@@ -125,6 +130,7 @@ def train(
     require_gpu: bool = False,
     threads: int = 1,
     workers: int = 0,
+    hidden: Sequence[str] = (),
 ) -> None:
     """Train a model on the training split and keep the epoch with the best validation AUPRC.
 
@@ -141,6 +147,8 @@ def train(
     workers
         Number of processes per device that prepare batches in advance; 0 prepares them in the main process. It does
         not change the result.
+    hidden
+        TFs of the dataset whose labels the training does not see (:mod:`scbind.dataset.hidden`).
 
     Raises
     ------
@@ -157,26 +165,33 @@ def train(
     warnings.filterwarnings("ignore", message=r".*`srun` command")
     torch.set_num_threads(max(1, threads))
     device = choose_device(gpus, require_gpu)
-    while not _fit(files, options, device, workers, code):
+    while not _fit(files, options, device, workers, code, hidden):
         options = _with_smaller_batches(options, device[1])
         gc.collect()  # trainer, module and batches refer to each other
         torch.cuda.empty_cache()
 
 
-def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], workers: int, code: str) -> bool:
+def _fit(
+    files: TrainFiles,
+    options: TrainOptions,
+    device: tuple[str, int],
+    workers: int,
+    code: str,
+    hidden: Sequence[str],
+) -> bool:
     """Train and write the outputs; return False if the batches do not fit into the memory of the GPU."""
     precision = options.precision
     if precision == "auto":
         precision = "bf16-mixed" if device[0] == "cuda" else "32-true"
-    data = TrainingSet.open(files.dataset, files.reference)
-    known = read_motifs(files.motifs) if files.motifs else None
-    module, batches = _prepare(data, options, known, workers, device[1])
+    data = hide_tfs(TrainingSet.open(files.dataset, files.reference), hidden)
+    matrices = [read_motifs(path) if path else None for path in (files.motifs, files.released)]
+    module, batches = _prepare(data, options, matrices, workers, device[1])
     settings = {
         **asdict(options),
         "sampling": asdict(batches.sampling),
         "facts": module.hparams.facts,
         "data": data.manifest["sha256"],
-        "motifs": _digest_of_motifs(known),
+        "motifs": [_digest_of_motifs(each) for each in matrices],
         "precision": precision,
         "devices": device[1],
         "code": code,
@@ -202,14 +217,21 @@ def _fit(files: TrainFiles, options: TrainOptions, device: tuple[str, int], work
 
 
 def _prepare(
-    data: TrainingSet, options: TrainOptions, known: dict[str, np.ndarray] | None, workers: int, devices: int
+    data: TrainingSet,
+    options: TrainOptions,
+    matrices: Sequence[dict[str, np.ndarray] | None],
+    workers: int,
+    devices: int,
 ) -> tuple[BindingModule, BindingData]:
     """Make the network with its learning-rate schedule, and the batches it learns from."""
     architecture = options.architecture
     pl.seed_everything(options.seed, workers=True, verbose=False)
     rates = options.learning_rate, options.weight_decay
     facts = data_facts(data, architecture)
-    module = BindingModule(architecture, dict(options.options), facts, known, options.seed, *rates)
+    known, released = matrices
+    module = BindingModule(
+        architecture, dict(options.options), facts, known, options.seed, *rates, released=released
+    )
     batches = BindingData(
         data,
         Sampling(**(SAMPLING[architecture] | options.sampling)),

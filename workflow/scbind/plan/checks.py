@@ -86,6 +86,11 @@ def check_models(plan: Plan, label: str) -> None:
             raise InputError(label, problem, remedy, f"key {lacking[0]}")
     for name in plan.trained:
         _check_motif_tfs(plan, name, label)
+    if plan.config["evaluate"]["left_out_tfs"] and not any(
+        plan.config["models"][name]["motif_tfs"] != "none" for name in plan.trained
+    ):
+        problem = "no model that is trained here predicts TFs without ChIP-seq"
+        raise InputError(label, problem, "set models.*.motif_tfs, or use 0", "key evaluate.left_out_tfs")
     geometry = plan.config["dataset"]
     for path in plan.given.values():
         if not os.path.exists(path):  # it is fetched first, and then checked by the rule that unpacks it
@@ -102,16 +107,25 @@ def check_models(plan: Plan, label: str) -> None:
 
 
 def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
-    """Check that no TF without ChIP-seq of a model is listed twice, or has ChIP-seq. Case does not matter."""
+    """Check that no TF without ChIP-seq of a model is listed twice, or has ChIP-seq, under this name or its alias.
+
+    Case does not matter. TFs that take the matrix of another one are predicted alike, to the last digit.
+    """
     asked, key = plan.config["models"][name]["motif_tfs"], f"key models.{name}.motif_tfs"
-    seen: set[str] = set()
-    assayed = {tf.casefold() for tf in plan.tfs}
+    seen: dict[str, str] = {}
+    assayed = {tf.casefold(): tf for tf in plan.tfs}
+    aliases = {tf.casefold(): other for tf, other in plan.config["motifs"]["aliases"].items()}
     for tf in asked if isinstance(asked, list) else ():
+        meant = aliases.get(tf.casefold(), tf)
         if tf.casefold() in assayed:
             raise InputError(label, f"{tf} has ChIP-seq in the sheet", "remove it from the list", key)
-        if tf.casefold() in seen:
-            raise InputError(label, f"{tf} is listed twice", "remove one of them", key)
-        seen.add(tf.casefold())
+        if meant.casefold() in assayed:
+            problem = f"motifs.aliases calls {tf} {meant}, which has ChIP-seq in the sheet"
+            raise InputError(label, problem, f"remove {tf} from the list, and use {meant}", key)
+        if (first := seen.setdefault(meant.casefold(), tf)) is not tf:
+            same = f"{tf} is listed twice" if first.casefold() == tf.casefold() else ""
+            problem = same or f"{first} and {tf} are one TF by motifs.aliases"
+            raise InputError(label, problem, "remove one of them", key)
 
 
 def check_samples(plan: Plan, label: str) -> None:

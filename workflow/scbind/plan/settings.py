@@ -139,6 +139,11 @@ def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:
     if not motifs["release"] and not motifs["path"]:
         problem = "no motif is known: motifs.release and motifs.path are empty"
         raise InputError(label, problem, "give one of them, or set models.*.motif_tfs: none", key)
+    if not model["motifs"]:
+        problem = (
+            "with motifs: false, the model knows no matrix of the release, and these TFs have nothing else"
+        )
+        raise InputError(label, problem, "set motifs: true, or models.*.motif_tfs: none", key)
     model["options"] = {"strangers": STRANGERS} | model["options"]
     if not model["options"]["strangers"]:
         problem = "TFs without ChIP-seq need a network that was trained for them, and strangers is 0"

@@ -17,6 +17,7 @@ import pandas as pd
 from scbind.core.files import atomic, read_result, require
 from scbind.core.runlog import say
 from scbind.formats.colours import colours_of
+from scbind.formats.evidence import MOTIF
 from scbind.report.tables import trusted
 
 AGAIN = "run the rule that makes it again"
@@ -112,9 +113,25 @@ def _found(files: BrowserFiles, name: str) -> list[tuple[str, str, Path]]:
     return found
 
 
+def _by_motif(files: BrowserFiles) -> set[str]:
+    """Return the TFs without ChIP-seq, from the tables beside the tracks."""
+    tables = [
+        read_result(path, AGAIN)
+        for folder in files.tracks.values()
+        for path in Path(folder).glob("*/levels.tsv")
+    ]
+    return {tf for table in tables for tf in table.loc[table["evidence"] == MOTIF, "tf"]}
+
+
+def _called(tf: str, by_motif: set[str]) -> str:
+    """Return the name of a TF as tracks show it."""
+    return f"{tf} (motif)" if tf in by_motif else tf
+
+
 def _session(
     files: BrowserFiles, colours, chosen: Mapping[str, Sequence[str]], folder: Path
 ) -> ElementTree.Element:
+    by_motif = _by_motif(files)
     rows = []  # path, name, colour, highest value
     for name, path in files.coverage.items():
         rows.append((path, name, colours[name], None))
@@ -126,7 +143,12 @@ def _session(
         )
         several = len(files.tracks) > 1
         rows += [
-            (path, f"{name}: {tf}" + (f" ({sample})" if several else ""), colours[name], HIGHEST)
+            (
+                path,
+                f"{name}: {_called(tf, by_motif)}" + (f" ({sample})" if several else ""),
+                colours[name],
+                HIGHEST,
+            )
             for _, sample, tf, path in found
         ]
     rows.append((files.consensus, "consensus peaks", "#444444", None))
@@ -161,6 +183,7 @@ def _locus(files: BrowserFiles) -> str:
 
 def _hub(files: BrowserFiles, colours: Mapping[str, str], folder: Path) -> str:
     about = {"hub": "scbind", "shortLabel": "scbind", "longLabel": "scbind: binding of TFs in cell types"}
+    by_motif = _by_motif(files)
     stanzas = [about | {"useOneFile": "on", "email": "not-given"}, {"genome": files.genome}]
     for name, path in files.coverage.items():
         parent = _identifier(name)
@@ -176,12 +199,13 @@ def _hub(files: BrowserFiles, colours: Mapping[str, str], folder: Path) -> str:
         where = _relative(require(path, AGAIN), folder)
         stanzas.append(
             {"track": f"{parent}_coverage", "bigDataUrl": where, "shortLabel": f"{name[:8]} coverage"}
-            | {"longLabel": f"{name}: insertions", "visibility": "full", "autoScale": "on"}
+            | {"longLabel": f"{name}: fragments per million", "visibility": "full", "autoScale": "on"}
             | common
         )
         stanzas += [
             {"track": _identifier(f"{name}_{sample}_{tf}"), "bigDataUrl": _relative(path, folder)}
-            | {"shortLabel": f"{tf} {name}"[:17], "longLabel": f"{name}: P(bound) of {tf} in sample {sample}"}
+            | {"shortLabel": f"{_called(tf, by_motif)} {name}"[:17]}
+            | {"longLabel": f"{name}: P(bound) of {_called(tf, by_motif)} in sample {sample}"}
             | {"visibility": "hide", "viewLimits": f"0:{HIGHEST:g}"}
             | common
             for sample, tf, path in _found(files, name)

@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result, require
 from scbind.core.runlog import say
+from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
 from scbind.models.abstention import reliability_table
@@ -37,6 +38,7 @@ def write_card(
     output: str | Path,
     training: Mapping | None = None,
     comparison: str | Path | None = None,
+    left_out: str | Path | None = None,
 ) -> None:
     """Write ``results/models/{model}/card.md``.
 
@@ -54,6 +56,8 @@ def write_card(
         Optional settings of the training: name to value, or to a mapping of further settings.
     comparison
         Optional table like ``metrics``, of this model and of what it is compared with.
+    left_out
+        Optional table of TFs that were left out of a training (:mod:`scbind.evaluation.leftouttable`).
 
     Raises
     ------
@@ -95,6 +99,7 @@ def write_card(
         training=_flat(training or {}),
         compared=_beside(comparison, names[0]) if comparison else [],
         controls=CONTROLS,
+        left_out=_left_out(left_out, names[0]) if left_out else [],
         at_depth=_at_depth(known),
         abstained=sorted(
             tf for tf, entry in known.items() if tf not in by_motif and (entry or {}).get("abstained", True)
@@ -159,6 +164,12 @@ def _beside(path: str | Path, name: str) -> list[dict]:
     """Mean metrics of this model and of baselines and controls on the same pairs, best AUPRC first."""
     table = read_result(path, AGAIN)
     return comparison_of(table[table["model"].isin([name, *COMPARATORS])]).to_dict("records")
+
+
+def _left_out(path: str | Path, name: str) -> list[dict]:
+    """Mean metrics of TFs that were left out of the training of this model, one row per split."""
+    means = left_out_means(read_result(path, AGAIN))
+    return means[means["model"] == name].to_dict("records")
 
 
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:

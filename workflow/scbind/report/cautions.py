@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.read import Inputs
@@ -95,6 +96,18 @@ def _abstained(inputs: Inputs) -> Caution | None:
     )
 
 
+def _by_motif(inputs: Inputs) -> Caution | None:
+    named = motif_tfs(inputs.data.var)
+    if not named:
+        return None
+    return Caution(
+        f"{len(named)} of {len(inputs.data.tfs)} TFs have no ChIP-seq ({join_names(named, MOST_NAMES)}).",
+        "They are predicted from their motif and what all TFs share, and no window tests them. They are marked as "
+        "motif, and take no part in the search for populations.",
+        "models.*.motif_tfs",
+    )
+
+
 def _no_own_peaks(inputs: Inputs) -> Caution | None:
     if inputs.peaks is None:
         return None
@@ -158,6 +171,6 @@ def _other_species(inputs: Inputs) -> Caution | None:
 
 
 CHECKS: tuple[Callable[[Inputs], Caution | None], ...] = (
-    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _no_replicates, _abstained, _unmodelled, _unknown_frame,
-    _other_species,
+    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _no_replicates, _abstained, _by_motif, _unmodelled,
+    _unknown_frame, _other_species,
 )  # fmt: skip

@@ -45,8 +45,13 @@ def links(inputs: Inputs) -> Section | None:
     section.text = [
         "The probability of a link comes from the activity of the TF in the cell type, its predicted binding near the "
         "gene, and the association of these sites with the gene across cells of the same type and sample. The p-value "
-        "is that of the association alone.",
+        "is that of the association alone. The sign is 0 where this association is not significant.",
     ]
+    if (table["compared_with"] == "accessibility").any():
+        section.text.append(
+            "Without RNA, the false discovery rate is too low for links whose sites are all distal (place): on "
+            "simulated cells, a quarter of them were false."
+        )
     table, left_out = trusted(table)
     if left_out:
         section.text.append(left_out)
@@ -56,7 +61,7 @@ def links(inputs: Inputs) -> Section | None:
         return section
     table = table.sort_values(["probability", "potential"], ascending=False, kind="stable").head(SHOWN_LINKS)
     columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "tf_active", "association", "p_value"]
-    columns += ["compared_with", "n_sites", "sites"]
+    columns += ["compared_with", "place", "n_sites", "sites"]
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"The most probable links, at most {SHOWN_LINKS}. {all_rows('links.tsv')}"
     shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))

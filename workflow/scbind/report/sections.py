@@ -8,9 +8,11 @@ import pandas as pd
 from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.colours import colours_of
+from scbind.formats.evidence import MOTIF
 from scbind.report import cellplots
 from scbind.report.cells import pseudobulk, quality
 from scbind.report.choice import ROWS, spaced
+from scbind.report.leftout import left_out
 from scbind.report.methods import methods
 from scbind.report.models import evaluation, training, truth
 from scbind.report.populations import populations
@@ -19,6 +21,7 @@ from scbind.report.regulation import expression, links, targets
 from scbind.report.sites import sites
 from scbind.report.tables import (
     ABSTAINED,
+    EVIDENCE,
     MARKS,
     MOST_NAMES,
     Section,
@@ -66,7 +69,7 @@ def summary(inputs: Inputs) -> Section:
     section.tiles = [
         (number(len(data.obs)), "cells" if n_samples == 1 else f"cells in {n_samples} samples"),
         (number(len(types)), "cell types"),
-        (number(len(data.tfs)), "transcription factors"),
+        (number(len(data.tfs)), _factors(data)),
     ]
     if inputs.n_windows is not None:
         section.tiles.append((number(inputs.n_windows), "windows in peaks"))
@@ -87,6 +90,12 @@ def summary(inputs: Inputs) -> Section:
         section.points += _model_points(inputs, section)
     section.points += _abstention_points(data)
     return section
+
+
+def _factors(data) -> str:
+    """What the number of TFs is a number of."""
+    n = len(motif_tfs(data.var))
+    return f"transcription factors, {n} of them without ChIP-seq" if n else "transcription factors"
 
 
 def _model_points(inputs: Inputs, section: Section) -> list[str]:
@@ -138,6 +147,8 @@ def _differential_points(table: pd.DataFrame) -> list[str]:
     table = trusted(table[table["contrast"] == "cell_type"])[0]
     if table.empty:
         return []
+    if EVIDENCE in table:
+        table = table.assign(tf=table["tf"].where(table[EVIDENCE] != MOTIF, table["tf"] + " (motif)"))
     up = table[(table["p_adjusted"] < 0.05) & (table["difference"] > 0)]
     tops = (
         up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
@@ -357,7 +368,7 @@ PARTS = (
             pseudobulk,
         ),
     ),
-    (TRUST, (truth, methods, evaluation, training, reading)),
+    (TRUST, (truth, methods, evaluation, left_out, training, reading)),
     (ORIGIN, (provenance,)),
 )
 SECTIONS = tuple(make for _, makers in PARTS for make in makers)

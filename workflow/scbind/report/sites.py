@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scbind.report.read import Inputs
-from scbind.report.tables import Section, all_rows, html_table
+from scbind.report.tables import EVIDENCE, Section, all_rows, html_table
 
 SHOWN = 5_000  # windows in the table of the page
 GROUPS = ["contrast", "cell_type", "group", "reference", "tf"]
@@ -26,7 +26,8 @@ def sites(inputs: Inputs) -> Section | None:
         section.text = [f"Sites were not compared ({reasons.removeprefix('not tested: ')})."]
         return section
     order = (tested["n_more"] + tested["n_less"]).sort_values(ascending=False, kind="stable").index
-    shown = tested.loc[order, [*GROUPS, "n_replicates", "n_windows", "n_more", "n_less"]]
+    mark = [EVIDENCE] if EVIDENCE in counts else []
+    shown = tested.loc[order, [*GROUPS, "n_replicates", "n_windows", "n_more", "n_less", *mark]]
     note = f"Tested over donors. {all_rows('differential_site_counts.tsv')}"
     section.tables = [html_table("Number of sites that differ", shown, note, "site_counts")]
     table = inputs.tables.get("differential_sites")
@@ -35,6 +36,7 @@ def sites(inputs: Inputs) -> Section | None:
         return section
     order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
     columns = ["chrom", "start", "end", "binding", "binding_reference", "difference", "p_adjusted"]
+    columns += [name for name in (EVIDENCE,) if name in table]
     largest = table.loc[order, [*GROUPS, *columns]].head(SHOWN)
     cut = f" The {SHOWN:,} largest of {len(table):,} are shown." if len(table) > SHOWN else ""
     note = f"Coordinates are 0-based half-open.{cut} {all_rows('differential_sites.tsv')}"

@@ -19,6 +19,8 @@ MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
     "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",
     "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
+    "auprc_seen": "AUPRC, seen", "share_of_seen": "fraction of AUPRC, seen",
+    "auprc_accessibility": "AUPRC of accessibility", "auprc_motif_x_accessibility": "AUPRC of motif x accessibility",
     "auprc_full": "AUPRC, full depth", "fragments_needed": "fragments needed", "depth_needed": "depth needed",
     "log2_gain": "log2 gain", "recall_at_fdr10": "recall at FDR 10 %",
     "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
@@ -103,7 +105,7 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
     The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can ask
     for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). At most ``MAX_ROWS`` rows are kept. If there
     are more, the note says so. A column ``reliability_abstained`` without a True is left out, and a column ``evidence``
-    if every TF was assayed by ChIP-seq. Raises ``ValueError`` if
+    if every TF was assayed by ChIP-seq; else it is moved beside the column ``tf``. Raises ``ValueError`` if
     two columns would have the same heading.
     """
     if len(table) > MAX_ROWS:
@@ -113,6 +115,10 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         table = table.drop(columns=ABSTAINED)
     if EVIDENCE in table and (table[EVIDENCE] == CHIP).all():
         table = table.drop(columns=EVIDENCE)
+    if EVIDENCE in table and "tf" in table:  # beside the name, where nobody overlooks it
+        names = [name for name in table if name != EVIDENCE]
+        names.insert(names.index("tf") + 1, EVIDENCE)
+        table = table[names]
     numeric = [
         pd.api.types.is_numeric_dtype(kind) and not pd.api.types.is_bool_dtype(kind) for kind in table.dtypes
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from scbind.formats.evidence import MOTIF
 from scbind.report.logoplot import QUESTION, contribution_logo
 from scbind.report.read import Inputs
 from scbind.report.tables import Section, html_table
@@ -53,8 +54,8 @@ def explained(inputs: Inputs) -> Section | None:
         )
     for number, ((locus, tf, kind), rows) in enumerate(groups[:FIGURES], 1):
         mark = " scbind abstains on this TF here." if rows["abstained"].any() else ""
-        caption = (
-            f"{tf} at {locus} in {kind}: contribution of each base, and the effect of every other base.{mark}"
-        )
+        motif = " (motif)" if (rows["evidence"] == MOTIF).any() else ""
+        what = "contribution of each base, and the effect of every other base"
+        caption = f"{tf}{motif} at {locus} in {kind}: {what}.{mark}"
         section.figures.append(inputs.draw(f"explain_{number}_{tf}", contribution_logo(rows), caption))
     return section

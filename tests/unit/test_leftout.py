@@ -1,0 +1,132 @@
+"""TFs that are left out of a training: what is hidden, that it stays hidden, and what is said of the test."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scbind.core.errors import InputError
+from scbind.core.files import write_table
+from scbind.dataset.draws import draw_windows
+from scbind.dataset.hidden import hidden_tfs, hide_tfs, tf_folds
+from scbind.dataset.splits import TEST, VALID
+from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.leftout import LeftOutFiles, evaluate_left_out
+from scbind.evaluation.leftouttable import FOLD_COLUMNS, FOLD_DEPTH_COLUMNS, join_left_out
+from scbind.evaluation.merge import METRIC_COLUMNS
+from scbind.formats.motifs import log_odds, read_motifs, write_motifs
+from scbind.models.batches import Pools
+from scbind.models.modelfile import read_model
+from scbind.models.training import TrainFiles, TrainOptions, train
+from scbind.plan.settings import default_options
+
+
+def matrix(seed):
+    return log_odds(np.random.default_rng(seed).dirichlet([0.3] * 4, 9).T * 100)
+
+
+def test_tfs_with_one_motif_are_left_out_together():
+    matrices = {f"T{seed}": matrix(seed) for seed in range(7)}
+    matrices |= {"TWIN": matrices["T3"][::-1, ::-1], "THIRD": matrices["T3"]}
+    parts = tf_folds(matrices, 3, seed=4)
+    assert sorted(tf for part in parts for tf in part) == sorted(matrices)
+    assert [len(part) for part in parts] == [3, 3, 3]
+    assert [{"T3", "TWIN", "THIRD"} <= set(part) for part in parts].count(True) == 1
+    assert parts == tf_folds(matrices, 3, seed=4) != tf_folds(matrices, 3, seed=5)
+    with pytest.raises(InputError, match="have 7 different motifs, too few for 8 folds"):
+        tf_folds(matrices, 8, seed=0)
+
+
+def test_a_hidden_tf_is_as_if_it_was_never_assayed(tiny, tiny_dataset):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    hidden = hide_tfs(data, ["TF1"])
+    assert hidden.tfs == ["TF2"] and hidden.manifest["bound_train"].keys() == {"TF2"}
+    assert hidden.trained == [[row[1]] for row in data.trained]
+    line, window = np.array([0, 0, 1]), np.array([3, 40, 60])
+    assert np.array_equal(hidden.labels[line, window], np.asarray(data.labels)[line, window][:, [1]])
+    # what the training reads is the same if the labels of the hidden TF are nonsense
+    nonsense = np.array(data.labels)
+    nonsense[:, :, 0] = np.random.default_rng(0).integers(0, 2, nonsense.shape[:2])
+    other = hide_tfs(replace(data, labels=nonsense), ["TF1"])
+    for one, two in zip(Pools.of(hidden).each, Pools.of(other).each, strict=True):
+        assert np.array_equal(one, two)
+    for one, two in zip(draw_windows(hidden, VALID, 30, 1), draw_windows(other, VALID, 30, 1), strict=True):
+        assert np.array_equal(one, two)
+    assert hide_tfs(data, ["CTCF"]) is data
+    with pytest.raises(InputError, match="no TF is left to train on"):
+        hide_tfs(data, ["TF1", "TF2"])
+
+
+@pytest.fixture(scope="module")
+def fold(tiny, tiny_dataset, tiny_motifs, tmp_path_factory):
+    """A model that was trained without TF1, and its test on TF1."""
+    folder = tmp_path_factory.mktemp("fold")
+    known = {"TF1": ("M1:TF1", read_motifs(tiny_motifs)["TF1"]), "TF2": ("M2:TF2", matrix(3))}
+    write_motifs(folder / "known.npz", known)
+    number = 1 + [hidden_tfs(folder / "known.npz", k, 2, 0) for k in (1, 2)].index(["TF1"])
+    where = tiny_dataset, tiny["reference"]
+    given = TrainFiles(
+        *where, folder / "trained", folder / "history", folder / "scratch", folder / "known.npz"
+    )
+    options = default_options(
+        TrainOptions,
+        "models",
+        options={"channels": 8, "hidden": 8, "members": 1, "strangers": 0.25},
+        epochs=6,
+        batch_size=16,
+        learning_rate=5e-3,
+    )
+    train(given, options, code="", hidden=hidden_tfs(folder / "known.npz", number, 2, 0))
+    outputs = [folder / name for name in ("weights", "calibration", "metrics.tsv", "depth.tsv")]
+    evaluate_left_out(
+        LeftOutFiles(folder / "trained", folder / "known.npz", *where, *outputs),
+        "m",
+        number,
+        valid_windows=300,
+        calibration_seed=1,
+        test_windows=None,
+        keeps=[0.1],
+        depth_windows=400,
+        seed=0,
+    )
+    return folder, number
+
+
+def test_a_left_out_tf_is_scored_as_a_motif_tf_on_all_test_windows(fold, tiny, tiny_dataset):
+    folder, number = fold
+    assert read_model(folder / "trained")["facts"]["tfs"] == ["TF2"]
+    facts = read_model(folder / "weights")["facts"]
+    assert (facts["tfs"], facts["evidence"]) == (["TF2", "TF1"], ["chip", "motif"])
+    table = pd.read_csv(folder / "metrics.tsv", sep="\t")
+    assert list(table.columns) == FOLD_COLUMNS
+    assert set(table["tf"]) == {"TF1"} and set(table["fold"]) == {number} and set(table["model"]) == {"m"}
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    whole = table[table["split"] == "test"].set_index("cell_line")
+    for line, name in enumerate(data.lines):
+        labels = np.asarray(data.labels[line])[np.asarray(data.splits[line]) == TEST, 0]
+        assert whole.at[name, "n_windows"] == (labels >= 0).sum()
+        assert whole.at[name, "n_bound"] == (labels == 1).sum()
+    assert (whole["auprc"] > 1.5 * whole["prevalence"]).all()  # from openness and the motif alone
+    depth = pd.read_csv(folder / "depth.tsv", sep="\t")
+    assert list(depth.columns) == FOLD_DEPTH_COLUMNS and set(depth["tf"]) == {"TF1"}
+    assert set(depth["keep"]) == {1.0, 0.1}
+
+
+def test_the_table_has_beside_it_what_others_reach(fold, tmp_path):
+    folder, _ = fold
+    left_out = pd.read_csv(folder / "metrics.tsv", sep="\t")
+    rows = [
+        row | {"model": model, "auprc": value}
+        for row in left_out.to_dict("records")
+        for model, value in (("m", 0.9), ("accessibility", 0.1), ("motif_x_accessibility", 0.2), ("n", 0.3))
+    ]
+    write_table(tmp_path / "metrics.tsv", pd.DataFrame(rows)[METRIC_COLUMNS])
+    outputs = tmp_path / "t.tsv", tmp_path / "d.tsv"
+    join_left_out([folder / "metrics.tsv"], [folder / "depth.tsv"], tmp_path / "metrics.tsv", *outputs)
+    table = pd.read_csv(outputs[0], sep="\t")
+    assert list(table.columns) == [
+        *FOLD_COLUMNS, "auprc_seen", "auprc_accessibility", "auprc_motif_x_accessibility",
+    ]  # fmt: skip
+    assert len(table) == len(left_out) and set(table["auprc_seen"]) == {0.9}
+    assert set(table["auprc_accessibility"]) == {0.1} and set(table["auprc_motif_x_accessibility"]) == {0.2}
+    assert np.allclose(table["auprc"], left_out["auprc"], equal_nan=True)

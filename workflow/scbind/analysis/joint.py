@@ -1,0 +1,169 @@
+"""Populations against each other: each cell goes to its likeliest population, and what is none of its own is dissolved.
+
+A group that is held against all other cells at once shares features with some of them. These then join it, or it is
+divided between them. Here a cell is held against every population, with the donor model of
+:mod:`scbind.analysis.mixture`. Cells that a pair of other populations explains better, such as doublets and cells on
+a path between two states, do not shape the profile of a population. So they are no population themselves.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from scipy.special import logsumexp
+
+from scbind.analysis.mixture import LEAST_PEAKS, DonorMixture, largest_cut, separation
+
+ROUNDS = 30  # largest number of steps until no cell moves
+PAIRED = 0.05  # prior probability that a cell is like a pair of populations
+
+
+def assign(
+    mixture: DonorMixture,
+    groups: np.ndarray,
+    least: int,
+    among: np.ndarray | None = None,
+    pairs: bool = False,
+) -> np.ndarray:
+    """Give each cell to its likeliest group, and repeat until no cell moves (classification EM with all groups).
+
+    Parameters
+    ----------
+    groups
+        bool (cells, groups): where the groups start. They may overlap.
+    least
+        Groups with fewer cells end, the smallest first. Their columns are then empty.
+    among
+        bool (cells,): the cells that are given to a group. None: all.
+    pairs
+        Whether cells that are explained better by a pair of other groups are left without a group.
+
+    Returns
+    -------
+    bool (cells, groups): at most one group for each cell.
+    """
+    number = np.arange(groups.shape[1])
+    for _ in range(ROUNDS):
+        score = scores(mixture, groups)
+        best = score.argmax(axis=1)
+        new = (best[:, None] == number) & groups.any(axis=0)
+        if among is not None:
+            new &= among[:, None]
+        if pairs:
+            prior = np.log(groups.sum(axis=0)[best] / groups.sum())  # size is no evidence against a pair
+            new &= (score.max(axis=1) - prior >= pair_scores(mixture, groups, best))[:, None]
+        size = new.sum(axis=0)
+        small = (size < least) & (size > 0)
+        if small.any():
+            new[:, np.where(small, size, len(new) + 1).argmin()] = False
+        elif (new == groups).all():
+            break
+        groups = new
+    return groups
+
+
+def scores(mixture: DonorMixture, groups: np.ndarray) -> np.ndarray:
+    """Return log P(cell, group) - log P(cell | donor): float64 (cells, groups); -inf for empty groups."""
+    with np.errstate(divide="ignore"):
+        return mixture.against_donors(groups) + np.log(groups.sum(axis=0) / max(groups.sum(), 1))
+
+
+def pair_scores(mixture: DonorMixture, groups: np.ndarray, best: np.ndarray) -> np.ndarray:
+    """Return log P(cell | pair) - log P(cell | donor) for the likeliest pair of other groups: float64 (cells,).
+
+    The profile of a pair is the mean of two. All pairs have the same probability. Without two other groups, the result
+    is -inf.
+
+    Parameters
+    ----------
+    groups
+        bool (cells, groups).
+    best
+        int (cells,): the group of each cell, which is in none of its pairs; -1 for none.
+    """
+    found = np.full(len(groups), -np.inf)
+    alive = np.flatnonzero(groups.any(axis=0))
+    factor = mixture.factors(groups)
+    for group in (*alive, -1):
+        others, rows = alive[alive != group], np.flatnonzero(best == group)
+        first, second = (others[side] for side in np.triu_indices(len(others), 1))
+        if len(first) and len(rows):
+            mean = (factor[:, first] + factor[:, second]) / 2
+            found[rows] = mixture.score_of(mean, mean, rows).max(axis=1) - np.log(len(first))
+    return found
+
+
+def everyone(mixture: DonorMixture, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Give the cells without a group to their likeliest one: bool (cells, groups), and P(group | cell).
+
+    The probability is low for a cell without a group that a pair of groups explains better, and for a cell of a group
+    that a pair of other groups explains better.
+    """
+    score = scores(mixture, groups)
+    chosen = np.where(groups, np.inf, score).argmax(axis=1)
+    own = np.where(groups.any(axis=1), chosen, -1)
+    paired = pair_scores(mixture, groups, own) + np.log(PAIRED)
+    total = logsumexp(np.column_stack([score, paired]), axis=1)
+    sure = np.exp(score[np.arange(len(chosen)), chosen] - total)
+    return chosen[:, None] == np.arange(groups.shape[1]), sure
+
+
+def settle(
+    matrix: sp.csr_matrix, donor: np.ndarray, groups: np.ndarray, sure: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Dissolve groups of several parts that are no populations of their own, from the smallest on.
+
+    Of a group that pairs of other groups explain better than a profile of its own, each cell goes to its likeliest
+    larger group: a small one would be swamped. A group that does not differ from the most similar larger one joins it:
+    it is a population that was divided between two parts.
+
+    Parameters
+    ----------
+    matrix, donor
+        Open peaks, csr (cells, peaks) of ones, and the donor of each cell.
+    groups
+        bool (cells, groups): the group of each cell. Columns may be empty.
+    sure
+        float64 (cells,): P(group | cell).
+
+    Returns
+    -------
+    Both, after the changes. Columns of dissolved groups are empty.
+    """
+    groups, sure = groups.copy(), sure.copy()
+    mixture = DonorMixture(matrix, donor)
+    for group in np.argsort(groups.sum(axis=0), kind="stable"):
+        inside = groups[:, group].copy()
+        larger = np.flatnonzero(groups.sum(axis=0) >= max(inside.sum(), 1))
+        larger = larger[larger != group]
+        if not inside.any() or not len(larger):
+            continue
+        nearest = larger[scores(mixture, groups)[np.ix_(inside, larger)].mean(axis=0).argmax()]
+        if _of_pairs(mixture, groups, group):
+            homes = np.zeros_like(groups)
+            homes[:, larger] = groups[:, larger]
+            moved, now = everyone(mixture, homes)
+            groups, sure = np.where(inside[:, None], moved, groups), np.where(inside, now, sure)
+        elif not differ(matrix, donor, inside, groups[:, nearest]):
+            groups[inside, nearest] = True
+        else:
+            continue
+        groups[:, group] = False
+    return groups, sure
+
+
+def _of_pairs(mixture: DonorMixture, groups: np.ndarray, group: int) -> bool:
+    """Tell whether pairs of other groups explain the cells of a group better than a profile of their own does."""
+    inside = groups[:, group]
+    own = mixture.against_donors(inside[:, None])[inside, 0]
+    return bool(pair_scores(mixture, groups, np.full(len(groups), group))[inside].sum() > own.sum())
+
+
+def differ(matrix: sp.csr_matrix, donor: np.ndarray, ours: np.ndarray, theirs: np.ndarray) -> bool:
+    """Tell whether two groups, bool (cells,), lie farther apart than any cut through a continuum of their cells."""
+    rows = np.flatnonzero(ours | theirs)
+    mixture, inside = DonorMixture(matrix[rows], donor[rows]), ours[rows]
+    if mixture.n_differing(inside[:, None])[0] < LEAST_PEAKS:
+        return False
+    score = mixture.scores(inside[:, None])[:, 0] / np.sqrt(np.maximum(mixture.n_open, 1))
+    return separation(score, inside) > largest_cut(len(rows), int(inside.sum()))

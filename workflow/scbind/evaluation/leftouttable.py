@@ -1,0 +1,91 @@
+"""Join the tables of all folds of TFs, and put what the same TFs reach when they are seen beside them.
+
+This module is separate from :mod:`scbind.evaluation.leftout`, because joining needs neither PyTorch nor a model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from scbind.core.files import read_result, write_table
+from scbind.core.runlog import say
+from scbind.evaluation.merge import DEPTH_COLUMNS, METRIC_COLUMNS, stack_tables
+
+SAID = ["fold", "motif_group", "auprc_expected", "reliability_level", "reliability_abstained"]
+FOLD_COLUMNS = [METRIC_COLUMNS[0], *SAID, *METRIC_COLUMNS[1:]]
+FOLD_DEPTH_COLUMNS = [DEPTH_COLUMNS[0], "fold", *DEPTH_COLUMNS[1:]]
+BESIDE = (
+    "accessibility",
+    "motif_x_accessibility",
+)  # what a TF without ChIP-seq could be predicted by instead
+PAIR = ["cell_line", "tf", "split"]
+
+
+def join_left_out(
+    folds: Sequence[str | Path],
+    depths: Sequence[str | Path],
+    metrics: str | Path,
+    output: str | Path,
+    depth: str | Path,
+) -> None:
+    """Write the tables of TFs that were left out of a training.
+
+    Parameters
+    ----------
+    folds, depths
+        The two tables of each fold (:func:`scbind.evaluation.leftout.evaluate_left_out`).
+    metrics
+        ``results/evaluation/metrics.tsv``: the same windows scored by the models that saw the TFs, and by baselines.
+    output, depth
+        Outputs: the columns ``FOLD_COLUMNS`` and ``auprc_seen``, ``auprc_accessibility``,
+        ``auprc_motif_x_accessibility``, empty where the other table has no value; and ``FOLD_DEPTH_COLUMNS``.
+
+    Raises
+    ------
+    InputError
+        If a table is missing, damaged, or has other columns.
+    """
+    table = stack_tables(folds, FOLD_COLUMNS)
+    known = read_result(metrics, "run the evaluation first")
+    seen = known.rename(columns={"auprc": "auprc_seen"})
+    table = table.merge(seen[["model", *PAIR, "auprc_seen"]], on=["model", *PAIR], how="left")
+    for name in BESIDE:
+        other = known.loc[known["model"] == name, [*PAIR, "auprc"]]
+        table = table.merge(other.rename(columns={"auprc": f"auprc_{name}"}), on=PAIR, how="left")
+    write_table(output, table)
+    write_table(depth, stack_tables(depths, FOLD_DEPTH_COLUMNS))
+    for row in left_out_means(table[table["split"] == "test"]).itertuples():
+        say(
+            f"{row.model}: mean AUPRC {row.auprc:.4f} of {row.n_pairs} pairs of line and TF whose TF was left out of "
+            f"the training, {row.auprc_seen:.4f} if it is seen, {row.auprc_motif_x_accessibility:.4f} of motif x "
+            "accessibility"
+        )
+
+
+def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
+    """Means of each model and kind of holdout over the pairs of line and TF that have every AUPRC.
+
+    ``table`` is that of :func:`join_left_out`. Returns ``model, split, n_pairs, prevalence, auprc, auprc_seen,
+    share_of_seen, auprc_accessibility, auprc_motif_x_accessibility, ece``, all test windows first. ``share_of_seen`` is
+    the ratio of the two means.
+
+    Examples
+    --------
+    >>> row = {'model': 'm', 'split': 'test', 'prevalence': 0.1, 'auprc': 0.3, 'auprc_seen': 0.4, 'ece': 0.01}
+    >>> row |= {'auprc_accessibility': 0.1, 'auprc_motif_x_accessibility': 0.2}
+    >>> lacking = row | {'auprc_seen': float('nan'), 'auprc': 0.9}
+    >>> left_out_means(pd.DataFrame([row, lacking]))[['n_pairs', 'auprc', 'share_of_seen']].round(2).values.tolist()
+    [[1.0, 0.3, 0.75]]
+    """
+    figures = ["prevalence", "auprc", "auprc_seen", *(f"auprc_{name}" for name in BESIDE)]
+    whole = table.dropna(subset=figures)
+    groups = whole.groupby(["model", "split"], sort=False)
+    means = groups[[*figures, "ece"]].mean()
+    means.insert(0, "n_pairs", groups.size())
+    means.insert(4, "share_of_seen", means["auprc"] / means["auprc_seen"])
+    means = means.reset_index()
+    first = means["split"] != "test"
+    return means.assign(first=first).sort_values(["model", "first"], kind="stable").drop(columns="first")
