@@ -63,7 +63,7 @@ test-reruns: env
 
 test: lint
 	pytest -q -n $(CORES) --dist loadgroup -m "not demo"
-	pytest -q -m "demo and not designs and not reruns"
+	pytest -q -n $(CORES) --dist loadgroup -m "demo and not designs and not reruns"
 
 format: env
 	ruff check --fix
