@@ -128,7 +128,8 @@ def rules():
         for name, block in re.findall(
             r"^(?:rule|checkpoint) (\w+):\n((?:(?:    .*)?\n)*)", path.read_text(), flags=re.M
         ):
-            modules = re.findall(r'source_digest\("([\w.]+)"(?:, script="\w+")?\)', block)
+            digest = re.search(r"source_digest\((.*?)\)", block)
+            modules = re.findall(r'(?<!=)"([\w.]+)"', digest[1]) if digest else []
             if modules:
                 found[name] = modules
     return found

@@ -3,7 +3,6 @@
 import importlib.util
 import json
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -53,6 +52,15 @@ def drawn(page):
         "const c = document.getElementById('umap'); const d = c.getContext('2d').getImageData(0, 0, c.width, c.height)"
         ".data; let sum = 0; for (let i = 0; i < d.length; i++) sum = (sum * 31 + d[i]) % 1000003; return sum"
     )
+
+
+def coloured(page, i):
+    """Choose a colour of the cells, and wait until it is drawn: the page says so below the picture."""
+    page.run("document.getElementById('told').textContent = ''")
+    page.run(
+        f"const s = document.getElementById('colour'); s.value = '{i}'; s.dispatchEvent(new Event('change'))"
+    )
+    page.until("document.getElementById('told').textContent.startsWith('Colour: ')")
 
 
 def asked(page, thing):
@@ -131,16 +139,10 @@ def test_every_colour_and_every_button_of_the_umap(page):
     n = page.run("return document.getElementById('colour').options.length")
     seen = set()
     for i in range(n):
-        page.run(
-            f"const s = document.getElementById('colour'); s.value = '{i}'; s.dispatchEvent(new Event('change'))"
-        )
-        time.sleep(0.05)
+        coloured(page, i)
         seen.add(drawn(page))
     assert len(seen) == n - 1 > 6, "here a sample is a condition, so these two look alike"
-    page.run(
-        "const s = document.getElementById('colour'); s.value = '0'; s.dispatchEvent(new Event('change'))"
-    )
-    time.sleep(0.1)
+    coloured(page, 0)
     whole = drawn(page)
     for button in ("in", "out", "names"):
         click(page, f"#{button}")

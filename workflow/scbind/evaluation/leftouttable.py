@@ -13,14 +13,13 @@ import pandas as pd
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.evaluation.merge import DEPTH_COLUMNS, METRIC_COLUMNS, stack_tables
+from scbind.evaluation.registry import ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
 
 SAID = ["fold", "motif_group", "auprc_expected", "reliability_level", "reliability_abstained"]
 FOLD_COLUMNS = [METRIC_COLUMNS[0], *SAID, *METRIC_COLUMNS[1:]]
 FOLD_DEPTH_COLUMNS = [DEPTH_COLUMNS[0], "fold", *DEPTH_COLUMNS[1:]]
-BESIDE = (
-    "accessibility",
-    "motif_x_accessibility",
-)  # what a TF without ChIP-seq could be predicted by instead
+# What a TF without ChIP-seq could be predicted by instead.
+BESIDE = ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
 PAIR = ["cell_line", "tf", "split"]
 
 

@@ -28,13 +28,12 @@ class Comparator:
     drawn: bool = True
 
 
+ACCESSIBILITY, MOTIF_X_ACCESSIBILITY = "accessibility", "motif_x_accessibility"
 ORACLE, OTHER_LINES, MAXATAC = "oracle", "other_lines_chip", "maxatac_published"
 # In the order of evaluation. Snakefile, evaluation, report and docs use this dict.
 BASELINES = {
-    "accessibility": Comparator("counts insertions in the window, divided by the depth"),
-    "motif_x_accessibility": Comparator(
-        "multiplies accessibility by the best match of the TF's matrix nearby"
-    ),
+    ACCESSIBILITY: Comparator("counts insertions in the window, divided by the depth"),
+    MOTIF_X_ACCESSIBILITY: Comparator("multiplies accessibility by the best match of the TF's matrix nearby"),
     "boosted_trees": Comparator(
         "fits small boosted trees per TF to insertions at four widths and motif matches", probability=True
     ),
