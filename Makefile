@@ -62,8 +62,8 @@ test-reruns: env
 	pytest -q -m reruns
 
 test: lint
-	pytest -q -n $(CORES) --dist loadgroup -m "not demo"
-	pytest -q -n $(CORES) --dist loadgroup -m "demo and not designs and not reruns"
+	pytest -q -n $(CORES) --dist loadfile -m "not demo"
+	pytest -q -n $(CORES) --dist loadfile -m "demo and not designs and not reruns"
 
 format: env
 	ruff check --fix

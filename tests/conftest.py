@@ -1,5 +1,6 @@
 """Fixtures that start Snakemake; every unit test makes its own small inputs."""
 
+import fcntl
 import functools
 import os
 import re
@@ -41,8 +42,10 @@ def digests_of_code() -> str:
 class Project:
     """A working folder whose ``config/`` is that of the demo; the workflow itself stays in the checkout."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, there: bool = False):
         self.folder, self.root = folder, ROOT
+        if there:
+            return
         folder.mkdir(parents=True, exist_ok=True)
         use_demo(folder / "config")
         (folder / ".snakemake").mkdir(exist_ok=True)
@@ -142,8 +145,15 @@ def shorten(project: Project) -> None:
 
 @pytest.fixture(scope="session")
 def demo(tmp_path_factory) -> Project:
-    """The whole demo with short trainings, run once per session."""
-    project = Project(tmp_path_factory.mktemp("demo"))
-    shorten(project)
-    project.snakemake()
+    """The whole demo with short trainings, run once per session: by one worker, while the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "demo"
+    with open(f"{folder}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = folder.with_suffix(".made")
+        project = Project(folder, there=made.exists())
+        if not made.exists():
+            shorten(project)
+            project.snakemake()
+            made.touch()
     return project

@@ -6,9 +6,6 @@ from scbind.analysis.differential import ABSTAINED, CELLS, COLUMNS, PAIRED, SHAL
 from scbind.core.errors import InputError
 from scipy import stats
 
-# One process for all that numba compiles, which takes half a minute in each.
-pytestmark = pytest.mark.xdist_group("numba")
-
 TFS = ["CTCF", "SPI1", "GATA1"]
 
 

@@ -16,9 +16,6 @@ from scbind.cells.lenders import find_lenders, sample_cells
 from scbind.core.errors import InputError
 from scbind.plan.settings import default_options
 
-# One process for all that numba compiles, which takes half a minute in each.
-pytestmark = pytest.mark.xdist_group("numba")
-
 LENGTHS = {"chr1": 60_000, "chr2": 40_000}
 SITES = np.arange(
     500, 99_000, 2000

@@ -4,9 +4,6 @@ from scbind.analysis.grouping import EXACT_CELLS, _descent, group_cells
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
-# One process for all that numba compiles, which takes half a minute in each.
-pytestmark = pytest.mark.xdist_group("numba")
-
 
 @pytest.mark.parametrize("n_types", [2, 4])
 def test_the_resolution_is_found_without_labels(n_types):

@@ -7,9 +7,6 @@ from scbind.analysis.cautions import Cautions
 from scbind.analysis.populations import COLUMNS, find_populations
 from scbind.core.errors import InputError
 
-# One process for all that numba compiles, which takes half a minute in each.
-pytestmark = pytest.mark.xdist_group("numba")
-
 TFS = [f"TF{i}" for i in range(8)]
 PEAKS = 320  # the peaks of a TF are the 40 from 40 times its number
 FAST = {"n_neighbours": 10, "n_components": 6, "repeats": 2, "null_draws": 1}

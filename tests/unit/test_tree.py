@@ -5,8 +5,6 @@ import pytest
 import scipy.sparse as sp
 from scbind.analysis.tree import Options, divide
 
-# One process for all that numba compiles, which takes half a minute in each.
-pytestmark = pytest.mark.xdist_group("numba")
 OPTIONS = Options(5, (0.3, 1.0, 3.0), 10, 5, 2, 1, 0.6, 0)
 PEAKS = 400
 

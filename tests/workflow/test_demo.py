@@ -15,7 +15,7 @@ import pytest
 from scbind import open_binding
 from scbind.evaluation.registry import BASELINES, CONTROLS
 
-pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.workflow, pytest.mark.demo]
 
 ROOT = Path(__file__).parents[2]
 PAGES_WITH_CODE = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text()]

@@ -33,7 +33,6 @@ def driver():
 
 @pytest.mark.workflow
 @pytest.mark.demo
-@pytest.mark.xdist_group("demo")
 def test_every_step_of_the_rehearsal(demo, driver, tmp_path):
     data = tmp_path / "data.tar.xz"
     collect = [

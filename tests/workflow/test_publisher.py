@@ -125,7 +125,6 @@ ASSAYS = [(line, tf) for line in ("LINE_A", "LINE_B") for tf in ("CTCF", "SPI1")
 
 
 @pytest.mark.demo
-@pytest.mark.xdist_group("demo")
 def test_from_the_sheet_of_sources_to_metrics(project, publisher):
     """Simulated files of a publisher with a table of MD5s: tables to write, one command, figures."""
     simulate(publisher.folder, n_cells=25, chromosome_mb=(0.3, 0.2, 0.2), cell_fragments=100)

@@ -20,7 +20,7 @@ import pytest
 import yaml
 from scbind.plan import settings
 
-pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.reruns, pytest.mark.xdist_group("reruns")]
+pytestmark = [pytest.mark.workflow, pytest.mark.demo, pytest.mark.reruns]
 
 TABLE = Path(__file__).with_name("reruns.tsv")
 WRITE = bool(os.environ.get("SCBIND_WRITE_RERUNS"))
