@@ -92,3 +92,18 @@ def test_what_led_to_an_error_counts():
     found = full_disk(outer)
     assert isinstance(found, InputError) and str(found).startswith("results/x.npy: cannot write: ")
     assert full_disk(RuntimeError("cannot close")) is None and full_disk(OSError(errno.EACCES, "no")) is None
+
+
+def test_libraries_use_the_threads_of_the_job_and_not_all_cores(tmp_path):
+    code = (
+        "import os\nfrom scbind.core.runlog import logged\nwith logged('x.log', {}):\n"
+        "    import numpy, threadpoolctl\n"
+        "    print(os.environ['OMP_NUM_THREADS'], *(each['num_threads'] for each in threadpoolctl.threadpool_info()))"
+    )
+    package = str(Path(scbind.__file__).parents[1])
+    environment = os.environ | {"OMP_NUM_THREADS": "2", "PYTHONPATH": package}
+    for threads, expected in ((1, "1 1"), (7, "7 ")):
+        subprocess.run(
+            [sys.executable, "-c", code.format(threads)], cwd=tmp_path, env=environment, check=True
+        )
+        assert (tmp_path / "x.log").read_text().splitlines()[-1].startswith(expected)

@@ -80,7 +80,9 @@ def test_rule(name):
     assert "mem_mb=" in block and "runtime=" in block
     text = (ROOT / f"workflow/scripts/{name}.py").read_text()
     assert "snakemake.config" not in text, "a value read there would not be tracked"
-    assert text.startswith("from scbind.core.runlog import logged\n\nwith logged(snakemake.log[0]):\n")
+    assert text.startswith(
+        "from scbind.core.runlog import logged\n\nwith logged(snakemake.log[0], snakemake.threads):\n"
+    )
     if name == "fetch_source":  # its result is fixed by the checksum
         return
     params = block.partition("    params:\n")[2].partition("    script:")[0]

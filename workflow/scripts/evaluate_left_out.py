@@ -1,6 +1,6 @@
 from scbind.core.runlog import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.threads):
     from scbind.core.devices import prediction_device
     from scbind.evaluation.leftout import LeftOutFiles, evaluate_left_out
 

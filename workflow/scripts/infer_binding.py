@@ -1,6 +1,6 @@
 from scbind.core.runlog import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.threads):
     from scbind.binding.inference import ShardOptions, infer_shard
     from scbind.binding.network import NetworkFiles
     from scbind.core.devices import prediction_device

@@ -1,6 +1,6 @@
 from scbind.core.runlog import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.threads):
     from scbind.binding.network import NetworkFiles
     from scbind.binding.referenceprofile import ProfileOptions, reference_profile
     from scbind.core.devices import prediction_device

@@ -1,6 +1,6 @@
 from scbind.core.runlog import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.threads):
     from scbind.analysis.sitegenes import site_genes
 
     site_genes(

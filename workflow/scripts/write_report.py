@@ -1,6 +1,6 @@
 from scbind.core.runlog import logged
 
-with logged(snakemake.log[0]):
+with logged(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
     from scbind.report.page import ReportFiles, write_report

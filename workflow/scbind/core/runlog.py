@@ -22,15 +22,23 @@ FELL_SHORT = re.compile(
 )
 
 
+# Where libraries read how many threads to use. Without them, BLAS and OpenMP use all cores of the machine in every job:
+# slower on small matrices, a hindrance to the other jobs, and sums in another order on another machine.
+THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
 @contextmanager
-def logged(log_path: str | Path) -> Iterator[None]:
+def logged(log_path: str | Path, threads: int = 1) -> Iterator[None]:
     """Send stdout and stderr, also those of child processes, to a log file. Its first line names the environment.
+
+    Libraries that are imported from now on use ``threads`` threads.
 
     An :class:`InputError` ends the process with its one line instead of a traceback. So does a disk that takes no more,
     and a file that this user may not read or write. Any other error keeps its traceback, because then the fault is
     ours. If the run ends, so does the job.
     """
     end_with_run()
+    os.environ |= dict.fromkeys(THREADS, str(threads))
     # a process that trains on a further GPU runs the same script again, and must not empty the log of the first
     empty = 0 if "LOCAL_RANK" in os.environ else os.O_TRUNC
     try:
