@@ -254,7 +254,7 @@ inference.infer_shard = partial(inference.infer_shard, blocks=inference.Blocks(c
 sys.modules["scbind.models.predictor"] = ModuleType("scbind.models.predictor")
 sys.modules["scbind.models.predictor"].load_predictor = lambda *_, **__: test_inference.FakePredictor()
 job = {name: SimpleNamespace(**values) for name, values in json.loads(sys.argv[3]).items()}
-runpy.run_path(sys.argv[2], init_globals={"snakemake": SimpleNamespace(log=[sys.argv[4]], **job)})
+runpy.run_path(sys.argv[2], init_globals={"snakemake": SimpleNamespace(log=[sys.argv[4]], threads=1, **job)})
 """
 
 
