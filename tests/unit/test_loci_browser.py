@@ -1,15 +1,12 @@
 """The page of loci in a browser: every control is used, igv.js draws, and nothing is asked of any other place."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from benchmark import load_benchmark
 from browser import BROWSER, Page
 from scbind.report.loci import write_loci
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
 RUN_SHAPE = {"tfs": 4, "types": 10, "samples": 2, "peaks": 60, "sites": 6, "genes": 12}
 SHOWN = "document.documentElement.dataset.shows"
@@ -18,14 +15,7 @@ SHOWN = "document.documentElement.dataset.shows"
 @pytest.fixture(scope="module")
 def loci(tmp_path_factory):
     """The path of a page of four TFs, the last of them known by its motif only."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        where = importlib.util.spec_from_file_location("loci_benchmark", ROOT / "benchmarks/loci.py")
-        benchmark = importlib.util.module_from_spec(where)
-        sys.modules["loci_benchmark"] = benchmark
-        where.loader.exec_module(benchmark)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+    benchmark = load_benchmark("loci")
     folder = tmp_path_factory.mktemp("loci")
     write_loci(benchmark.make_inputs(folder, benchmark.Shape(**RUN_SHAPE)), folder / "loci.html")
     return folder / "loci.html"

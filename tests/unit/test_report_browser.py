@@ -1,15 +1,12 @@
 """The page in a browser: every control is used, the console stays empty, and nothing is asked of any other place."""
 
-import importlib.util
 import json
-import sys
-from pathlib import Path
 
 import pytest
+from benchmark import load_benchmark
 from browser import BROWSER, Page
 from scbind.report.page import write_report
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
 RUN_SHAPE = {"tfs": 8, "types": 5, "cells": 240, "samples": 2, "lines": 2, "targets": 12, "populations": 4}
 
@@ -17,14 +14,7 @@ RUN_SHAPE = {"tfs": 8, "types": 5, "cells": 240, "samples": 2, "lines": 2, "targ
 @pytest.fixture(scope="module")
 def report(tmp_path_factory):
     """The path of a small report of all inputs."""
-    sys.path.insert(0, str(ROOT / "benchmarks"))
-    try:
-        where = importlib.util.spec_from_file_location("report_benchmark", ROOT / "benchmarks/report.py")
-        benchmark = importlib.util.module_from_spec(where)
-        sys.modules["report_benchmark"] = benchmark
-        where.loader.exec_module(benchmark)
-    finally:
-        sys.path.remove(str(ROOT / "benchmarks"))
+    benchmark = load_benchmark("report")
     folder = tmp_path_factory.mktemp("page")
     write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**RUN_SHAPE)))
     return folder / "report.html"

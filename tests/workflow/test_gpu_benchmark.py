@@ -1,17 +1,14 @@
 """The GPU benchmark, rehearsed on the CPU: collected from the demo, run in small, every step and its table."""
 
-import importlib.util
 import json
 import os
 import subprocess
 import sys
 import tarfile
-from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-
-BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+from benchmark import BENCHMARKS, load_benchmark
 
 
 def run(out, data, *options):
@@ -25,10 +22,7 @@ def run(out, data, *options):
 
 @pytest.fixture(scope="module")
 def driver():
-    spec = importlib.util.spec_from_file_location("gpu", BENCHMARKS / "gpu.py")
-    module = sys.modules["gpu"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_benchmark("gpu")
 
 
 @pytest.mark.workflow

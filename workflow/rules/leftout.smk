@@ -2,13 +2,7 @@
 # evaluate.left_out_tfs asks for it, because it trains a model once more per fold of TFs.
 
 
-rule train_left_out:
-    input:
-        REFERENCE_FILES,
-        mappability=MAPPABILITY,
-        dataset="results/dataset",
-        motifs=lambda wildcards: optional(START_MOTIFS[wildcards.model]),
-        known="results/motifs/motifs.npz",
+use rule train_shared_model as train_left_out with:
     output:
         weights="results/models/{model}/left_out/{fold}/trained.safetensors",
         history="results/models/{model}/left_out/{fold}/training.csv",
@@ -19,26 +13,9 @@ rule train_left_out:
     wildcard_constraints:
         model=one_of(LEFT_OUT_OF),
         fold=r"\d+",
-    conda:
-        "../../envs/train.yaml"
-    threads: 16
-    resources:
-        gpu=GPU,
-        mem_mb=memory(8000),
-        runtime=720,
-        # as of train_model
-        workers=lambda wildcards: SETTINGS["models"][wildcards.model]["workers"],
-        require_gpu=lambda wildcards: int(SETTINGS["models"][wildcards.model]["require_gpu"]),
     params:
-        reference=subpath(input[0], parent=True),
-        options=lambda wildcards: {
-            k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
-        },
         folds=lookup("evaluate/left_out_tfs", within=SETTINGS),
         seed=lookup("evaluate/seed", within=SETTINGS),
-        code=source_digest("models.training", "dataset.hidden", script="train_left_out"),
-    script:
-        "../scripts/train_left_out.py"
 
 
 # Adds the TFs that were left out as TFs without ChIP-seq are added, calibrates them alike, and scores them.

@@ -69,7 +69,9 @@ rule write_report:
         cell_types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
         cell_lines=list(PLAN.tracks),
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
-        template=[template_digest(f"report.{part}") for part in ("html.j2", "css", "js")],
+        template=[
+            template_digest(name) for name in ("report.html.j2", "report.css", "shared.js", "report.js")
+        ],
         code=source_digest("report.page", script="write_report"),
     script:
         "../scripts/write_report.py"
@@ -142,6 +144,7 @@ rule write_loci:
                 "loci.html.j2",
                 "report.css",
                 "loci.css",
+                "shared.js",
                 "loci.js",
                 "igv.min.js",
                 "igv.LICENSE.txt",

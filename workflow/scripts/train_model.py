@@ -3,6 +3,7 @@ from scbind.core.runlog import logged
 with logged(snakemake.log[0], snakemake.threads):
     from pathlib import Path
 
+    from scbind.dataset.hidden import hidden_tfs
     from scbind.models.training import TrainFiles, TrainOptions, train
 
     files = TrainFiles(
@@ -15,6 +16,10 @@ with logged(snakemake.log[0], snakemake.threads):
         snakemake.input.motifs or None,
         snakemake.input.get("released"),
     )
+    folds, hidden = snakemake.params.get("folds"), ()
+    if folds:  # the TFs of one fold are left out
+        fold = int(snakemake.wildcards.fold)
+        hidden = hidden_tfs(snakemake.input.released, fold, folds, snakemake.params.seed)
     train(
         files,
         TrainOptions(**snakemake.params.options),
@@ -23,4 +28,5 @@ with logged(snakemake.log[0], snakemake.threads):
         require_gpu=bool(snakemake.resources.require_gpu),
         threads=snakemake.threads,
         workers=snakemake.resources.workers,
+        hidden=hidden,
     )

@@ -17,7 +17,7 @@ import pandas as pd
 from scbind.core.files import atomic, read_result, require
 from scbind.core.runlog import say
 from scbind.formats.colours import colours_of
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, marked
 from scbind.report.tables import trusted
 
 AGAIN = "run the rule that makes it again"
@@ -123,11 +123,6 @@ def _by_motif(files: BrowserFiles) -> set[str]:
     return {tf for table in tables for tf in table.loc[table["evidence"] == MOTIF, "tf"]}
 
 
-def _called(tf: str, by_motif: set[str]) -> str:
-    """Return the name of a TF as tracks show it."""
-    return f"{tf} (motif)" if tf in by_motif else tf
-
-
 def _session(
     files: BrowserFiles, colours, chosen: Mapping[str, Sequence[str]], folder: Path
 ) -> ElementTree.Element:
@@ -145,7 +140,7 @@ def _session(
         rows += [
             (
                 path,
-                f"{name}: {_called(tf, by_motif)}" + (f" ({sample})" if several else ""),
+                f"{name}: {marked(tf, tf in by_motif)}" + (f" ({sample})" if several else ""),
                 colours[name],
                 HIGHEST,
             )
@@ -204,8 +199,8 @@ def _hub(files: BrowserFiles, colours: Mapping[str, str], folder: Path) -> str:
         )
         stanzas += [
             {"track": _identifier(f"{name}_{sample}_{tf}"), "bigDataUrl": _relative(path, folder)}
-            | {"shortLabel": f"{_called(tf, by_motif)} {name}"[:17]}
-            | {"longLabel": f"{name}: P(bound) of {_called(tf, by_motif)} in sample {sample}"}
+            | {"shortLabel": f"{marked(tf, tf in by_motif)} {name}"[:17]}
+            | {"longLabel": f"{name}: P(bound) of {marked(tf, tf in by_motif)} in sample {sample}"}
             | {"visibility": "hide", "viewLimits": f"0:{HIGHEST:g}"}
             | common
             for sample, tf, path in _found(files, name)

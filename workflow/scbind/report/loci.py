@@ -190,9 +190,8 @@ def _binding_packs(files: LociFiles, sites: pd.DataFrame, windows: pd.DataFrame)
     for tf, part in sites.groupby("tf"):
         loci = np.sort(part["locus"].unique())
         paths = tracks.get(tf, [[] for _ in files.types])
-        values = binding(paths, windows.iloc[loci].sort_values(["chrom", "start"]))
-        order = windows.iloc[loci].sort_values(["chrom", "start"]).index
-        for locus, value in zip(order, values, strict=True):
+        ordered = windows.iloc[loci].sort_values(["chrom", "start"])
+        for locus, value in zip(ordered.index, binding(paths, ordered), strict=True):
             yield f"b{locus}-{tf}", pack(_steps(value, 1.0))
 
 
@@ -221,7 +220,7 @@ def _render(files, sizes, kept, sites, peaks, genes, packs, left_out) -> bytes:
         css="".join(_template(name) for name in ("report.css", "loci.css")),
         licence=_template("igv.LICENSE.txt"),
         igv=_template("igv.min.js").partition("//# sourceMappingURL")[0],
-        js=_template("loci.js"),
+        js="".join(_template(name) for name in ("shared.js", "loci.js")),
     )
     return page.encode("utf-8")
 

@@ -198,5 +198,5 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         index=json.dumps(index, allow_nan=False).replace("<", "\\u003c"),
         packs=packs,
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
-        js=(TEMPLATES / "report.js").read_text(encoding="utf-8"),
+        js="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.js", "report.js")),
     )

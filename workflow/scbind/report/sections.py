@@ -8,7 +8,7 @@ import pandas as pd
 from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.colours import colours_of
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, marked
 from scbind.report import cellplots
 from scbind.report.cells import pseudobulk, quality
 from scbind.report.choice import ROWS, spaced
@@ -148,7 +148,8 @@ def _differential_points(table: pd.DataFrame) -> list[str]:
     if table.empty:
         return []
     if EVIDENCE in table:
-        table = table.assign(tf=table["tf"].where(table[EVIDENCE] != MOTIF, table["tf"] + " (motif)"))
+        names = [marked(*each) for each in zip(table["tf"], table[EVIDENCE] == MOTIF, strict=True)]
+        table = table.assign(tf=names)
     up = table[(table["p_adjusted"] < 0.05) & (table["difference"] > 0)]
     tops = (
         up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
@@ -219,7 +220,7 @@ def _starred(data, chosen: list[str]) -> list[str]:
     """Names of TFs with their marks: * if scbind abstains on the TF, (motif) if it has no ChIP-seq."""
     starred = set(data.var.index[data.abstained])
     by_motif = set(motif_tfs(data.var))
-    return [f"{tf}{' (motif)' * (tf in by_motif)}{' *' * (tf in starred)}" for tf in chosen]
+    return [marked(tf, tf in by_motif) + " *" * (tf in starred) for tf in chosen]
 
 
 def _type_means(data) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from scbind.report.read import Inputs
-from scbind.report.tables import EVIDENCE, Section, all_rows, html_table
+from scbind.report.tables import EVIDENCE, Section, all_rows, html_table, largest
 
 SHOWN = 5_000  # windows in the table of the page
 GROUPS = ["contrast", "cell_type", "group", "reference", "tf"]
@@ -34,11 +34,9 @@ def sites(inputs: Inputs) -> Section | None:
     if table is None or table.empty:
         section.text.append("No window differs.")
         return section
-    order = table["difference"].abs().sort_values(ascending=False, kind="stable").index
     columns = ["chrom", "start", "end", "binding", "binding_reference", "difference", "p_adjusted"]
-    columns += [name for name in (EVIDENCE,) if name in table]
-    largest = table.loc[order, [*GROUPS, *columns]].head(SHOWN)
-    cut = f" The {SHOWN:,} largest of {len(table):,} are shown." if len(table) > SHOWN else ""
+    columns += [EVIDENCE] if EVIDENCE in table else []
+    rows, cut = largest(table, "difference", SHOWN)
     note = f"Coordinates are 0-based half-open.{cut} {all_rows('differential_sites.tsv')}"
-    section.tables.append(html_table("Largest differences", largest, note))
+    section.tables.append(html_table("Largest differences", rows[[*GROUPS, *columns]], note))
     return section

@@ -215,6 +215,16 @@ def within_budget(table: pd.DataFrame, column: str = "rank") -> tuple[pd.DataFra
     return table[table[column] <= limit], f"Only rows with {column} {number(limit)} or lower are shown."
 
 
+def largest(table: pd.DataFrame, column: str, most: int) -> tuple[pd.DataFrame, str]:
+    """Return the ``most`` rows with the largest absolute ``column``, in this order, and a sentence on what is left out.
+
+    The sentence begins with a space. It is empty if all rows remain.
+    """
+    order = table[column].abs().sort_values(ascending=False, kind="stable").index
+    cut = f" The {most:,} largest of {len(table):,} are shown." if len(table) > most else ""
+    return table.loc[order].head(most), cut
+
+
 def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     """Return the rows of TFs on which scbind does not abstain, and a sentence with the number of the other TFs.
 

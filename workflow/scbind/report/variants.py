@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, marked
 from scbind.report.logoplot import QUESTION, contribution_logo
 from scbind.report.read import Inputs
-from scbind.report.tables import Section, html_table
+from scbind.report.tables import Section, html_table, largest
 
 SHOWN = 5_000  # variants in the table of the page
 FIGURES = 12  # loci that are drawn on the page
@@ -24,16 +24,15 @@ def variants(inputs: Inputs) -> Section | None:
         "together. What a variant does to the openness of chromatin itself is not predicted.",
         f"{listed:,} of {len(table):,} variants are in variants.tsv with at least one TF and cell type.",
     ]
-    order = known["difference"].abs().sort_values(ascending=False, kind="stable").index
-    shown = known.loc[order].drop(columns="end")
+    shown, cut = largest(known, "difference", SHOWN)
+    shown = shown.drop(columns="end")
     shown.insert(len(shown.columns) - 1, "n_listed", shown.pop("n_listed"))
-    cut = f" The {SHOWN:,} largest of {len(shown):,} are shown." if len(shown) > SHOWN else ""
     note = (
         "Per variant the TF and cell type that change most, among those on which scbind does not abstain. start is "
         f"0-based.{cut} All are in results/analysis/variants_strongest.tsv."
     )
     if len(shown):
-        section.tables = [html_table("Largest change of each variant", shown.head(SHOWN), note)]
+        section.tables = [html_table("Largest change of each variant", shown, note)]
     return section
 
 
@@ -54,8 +53,8 @@ def explained(inputs: Inputs) -> Section | None:
         )
     for number, ((locus, tf, kind), rows) in enumerate(groups[:FIGURES], 1):
         mark = " scbind abstains on this TF here." if rows["abstained"].any() else ""
-        motif = " (motif)" if (rows["evidence"] == MOTIF).any() else ""
+        called = marked(tf, (rows["evidence"] == MOTIF).any())
         what = "contribution of each base, and the effect of every other base"
-        caption = f"{tf}{motif} at {locus} in {kind}: {what}.{mark}"
+        caption = f"{called} at {locus} in {kind}: {what}.{mark}"
         section.figures.append(inputs.draw(f"explain_{number}_{tf}", contribution_logo(rows), caption))
     return section

@@ -2,19 +2,11 @@
 (() => {
 // The data of a locus is gzip in base64 and is opened when it is asked for. Coordinates are 0-based half-open, as
 // igv.js has them in features; text for people is 1-based closed.
-const byId = (id) => document.getElementById(id);
 const FEW = 8; // cell types with tracks, unless all are asked for
 const VIEW = 2000; // bp shown on either side of a site
 const NOT_KNOWN = 255;
 let index, browser, sites = [], at = 0, asked = 0;
 
-async function unpack(id) {
-  const text = atob(byId(id).textContent);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
 const place = (chrom, start, end) => `${chrom}:${(start + 1).toLocaleString("en")}-${end.toLocaleString("en")}`;
 const site = (i) => {
   const s = index.sites;

@@ -1,7 +1,6 @@
 (function () {
 "use strict";
 // ---- text and data ----
-const byId = (id) => document.getElementById(id);
 const escapes = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;" };
 const safe = (text) => String(text).replace(/[&<>"]/g, (sign) => escapes[sign]);
 const count = (n) => n.toLocaleString("en-US");
@@ -17,13 +16,6 @@ function number(value) {
   return value.toPrecision(3);
 }
 
-async function unpack(id) {
-  const text = atob(byId(id).textContent);
-  const bytes = new Uint8Array(text.length);
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i);
-  const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Response(stream).arrayBuffer();
-}
 const opened = new Map();
 function json(id) {
   if (!byId(id)) return Promise.resolve(null);
