@@ -316,12 +316,14 @@ async function start() {
   });
   await asked();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
-  const idle = window.requestIdleCallback || ((act) => setTimeout(act, 200));
-  idle(async () => {
-    await genes();
-    for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs", "table-sites"]) await json(id);
-    document.documentElement.dataset.still = "yes";
-  });
+  const idle = () => new Promise((done) => (window.requestIdleCallback || ((act) => setTimeout(act, 50)))(done));
+  for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-targets", "table-differential", "table-scores", "table-motifs", "table-sites"]) {
+    await idle();
+    await json(id);
+  }
+  await idle();
+  await genes();
+  document.documentElement.dataset.still = "yes";
 }
 let genesKnown = null;
 function genes() {
@@ -449,16 +451,22 @@ function hover(cell, x, y) {
 }
 
 // ---- panels ----
+let shown = 0;
 async function show(thing) {
   const place = thing.indexOf(":"), kind = thing.slice(0, place), name = thing.slice(place + 1), panel = byId("panel");
+  const mine = ++shown;
   if (kind === "gene") await genes();
+  if (mine !== shown) return;
   if (!things.has(thing)) { panel.innerHTML = `<p>There is no ${safe(kind)} named ${safe(name)}.</p>`; return; }
   current = kind === "TF" ? name : null;
   byId("pick").value = name;
   panel.dataset.shows = "";
-  if (kind === "TF") { await activity(name); await showTF(name, panel); }
-  else if (kind === "gene") await showGene(name, panel);
-  else { await only(kind, name); await showGroup(kind, name, panel); }
+  const next = document.createElement("div");  // what it holds goes into the page at once, so the page is laid out once
+  if (kind === "TF") await Promise.all([activity(name), showTF(name, next)]);
+  else if (kind === "gene") await showGene(name, next);
+  else await Promise.all([only(kind, name), showGroup(kind, name, next)]);
+  if (mine !== shown) return;  // something else was asked for in the meantime
+  panel.replaceChildren(...next.childNodes);
   panel.dataset.shows = thing;
 }
 async function only(kind, name) {
@@ -506,10 +514,10 @@ async function showTF(name, panel) {
     ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"]]) +
     (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
   const [quantiles, curves, logos] = await Promise.all([json("pack-boxes"), json("pack-curves"), json("pack-logos")]);
-  if (quantiles && index.types.length) byId("box").innerHTML = boxes(name, quantiles[i]);
-  if (curves) byId("curve").innerHTML = curve(name, curves);
+  if (quantiles && index.types.length) panel.querySelector("#box").innerHTML = boxes(name, quantiles[i]);
+  if (curves) panel.querySelector("#curve").innerHTML = curve(name, curves);
   if (logos && logos[name]) {
-    byId("logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
+    panel.querySelector("#logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
       (logos[name].learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, logos[name].learned)}` +
         '<p class="note">Training starts from the known motif and may change it.</p>' : "");
   }
@@ -532,7 +540,7 @@ async function showGene(name, panel) {
     const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], key = tf + d, p = at("top_window_binding").v[row];
     if (!found.has(key) || found.get(key).p < p) found.set(key, { tf, d, p });
   }
-  byId("around").innerHTML = around(name, [...found.values()]);
+  panel.querySelector("#around").innerHTML = around(name, [...found.values()]);
   await part(panel, "table-targets", `TFs that may regulate ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
 }
 async function showGroup(kind, name, panel) {
