@@ -579,7 +579,7 @@ function boxes(name, quantiles) {
   const rows = quantiles.map((q, i) => ({ q, name: index.types[i].name })).filter(({ q }) => q[5]).sort((a, b) => b.q[2] - a.q[2]);
   if (!rows.length) return "<h4>Activity by cell type</h4><p>Every cell is too shallow for this TF.</p>";
   const low = Math.min(0, ...rows.map(({ q }) => q[0])), high = Math.max(0, ...rows.map(({ q }) => q[4]));
-  const longest = Math.max(...rows.map((row) => row.name.length)), left = Math.min(190, 12 + 6.6 * longest), w = 520, line = 20, h = rows.length * line + 42;
+  const longest = Math.max(...rows.map((row) => row.name.length)), left = Math.min(190, 12 + 6.6 * longest), w = matchMedia("(max-width: 40rem)").matches ? 360 : 520, line = 20, h = rows.length * line + 42;
   const x = (v) => left + (v - low) / Math.max(high - low, 1e-9) * (w - left - 14);
   const colour = (type) => { const c = index.colourings.find((each) => each.name === "cell type"); return c ? c.colours[c.levels.indexOf(type)] : "#0072B2"; };
   const ticks = nice(low, high);
@@ -602,7 +602,7 @@ function nice(low, high) {
   return ticks;
 }
 function curve(name, curves) {
-  const w = 420, h = 280, left = 44, low = 240, x = (v) => left + v * (w - left - 10), y = (v) => low - v * (low - 10);
+  const w = matchMedia("(max-width: 40rem)").matches ? 360 : 420, h = 280, left = 44, low = 240, x = (v) => left + v * (w - left - 10), y = (v) => low - v * (low - 10);
   let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Precision and recall of ${safe(name)}">`, keys = "", prevalence = null;
   for (const t of [0, 0.25, 0.5, 0.75, 1]) {
     svg += `<path class="grid" d="M${x(t)} 10V${low}M${left} ${y(t)}H${w - 10}"/><text x="${x(t)}" y="${low + 16}" text-anchor="middle">${t}</text><text x="${left - 6}" y="${y(t) + 4}" text-anchor="end">${t}</text>`;
