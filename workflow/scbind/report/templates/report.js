@@ -19,8 +19,13 @@ function number(value) {
 const opened = new Map();
 function json(id) {
   if (!byId(id)) return Promise.resolve(null);
-  if (!opened.has(id)) opened.set(id, unpack(id).then((buffer) => JSON.parse(new TextDecoder().decode(buffer))));
+  if (!opened.has(id)) opened.set(id, open(id));
   return opened.get(id);
+}
+async function open(id) {
+  const buffer = await unpack(id);
+  await new Promise((done) => setTimeout(done, 0));  // between two packs the browser may draw and hear the user
+  return JSON.parse(new TextDecoder().decode(buffer));
 }
 
 // ---- tables ----
@@ -386,13 +391,15 @@ async function groupCodes(name) {
   if (!groups[name]) groups[name] = { codes: new Uint16Array(await unpack("pack-c-" + i)), levels: index.colourings[i].levels, colours: index.colourings[i].colours };
   return groups[name];
 }
+let painted = 0;  // a colour that is late must not cover one that was asked for after it
 async function colourBy(i, chosen = null) {
-  const colouring = index.colourings[i], legend = byId("legend");
+  const mine = ++painted, colouring = index.colourings[i], legend = byId("legend");
   byId("colour").value = String(i);
   const option = byId("colour").querySelector('option[value="TF"]');
   if (option) option.remove();
   if (colouring.levels) {
     const { codes, levels, colours } = await groupCodes(colouring.name);
+    if (mine !== painted) return;
     scatter.only = chosen === null ? null : Uint8Array.from(codes, (code) => (code === chosen ? 1 : 0));
     scatter.paint(codes, colours, index.missing);
     const n = new Array(levels.length).fill(0);
@@ -411,6 +418,7 @@ async function colourBy(i, chosen = null) {
     told.textContent = `Colour: ${colouring.name}. Choose names in the legend to see only these cells.`;
   } else {
     const codes = new Uint8Array(await unpack("pack-c-" + i)), [low, high] = colouring.limits;
+    if (mine !== painted) return;
     scatter.paint(codes, scale(RISING, 101), index.missing);
     const from = colouring.log ? Math.log10(low) : low, to = colouring.log ? Math.log10(high) : high;
     bar(colouring.name, RISING, low, high, colouring.log ? "Logarithmic. The ends are the 1st and 99th percentile." : "The ends are the 1st and 99th percentile.");
@@ -428,8 +436,9 @@ function bar(title, stops, low, high, note, middle = "") {
 }
 async function activity(name) {
   if (!scatter) return;
-  const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
+  const mine = ++painted, i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   const codes = new Uint8Array(await unpack("pack-z-" + i));
+  if (mine !== painted) return;
   scatter.only = null;
   scatter.paint(codes, scale(DIVERGING, index.steps), index.missing);
   const select = byId("colour");
@@ -462,12 +471,17 @@ async function show(thing) {
   byId("pick").value = name;
   panel.dataset.shows = "";
   const next = document.createElement("div");  // what it holds goes into the page at once, so the page is laid out once
-  if (kind === "TF") await Promise.all([activity(name), showTF(name, next)]);
+  let fresh = true;
+  const put = () => {  // false if something else was asked for in the meantime
+    if (mine !== shown) return false;
+    if (fresh) panel.replaceChildren(...next.childNodes); else panel.append(...next.childNodes);
+    fresh = false;
+    return true;
+  };
+  if (kind === "TF") await Promise.all([activity(name), showTF(name, next, put)]);
   else if (kind === "gene") await showGene(name, next);
   else await Promise.all([only(kind, name), showGroup(kind, name, next)]);
-  if (mine !== shown) return;  // something else was asked for in the meantime
-  panel.replaceChildren(...next.childNodes);
-  panel.dataset.shows = thing;
+  if (put()) panel.dataset.shows = thing;
 }
 async function only(kind, name) {
   const i = index.colourings.findIndex((colouring) => colouring.name === kind);
@@ -504,7 +518,7 @@ async function part(parent, pack, title, note, where, options = {}) {
 const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
   `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
 
-async function showTF(name, panel) {
+async function showTF(name, panel, put) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
     ["evidence", tf.evidence === "motif" ? "motif only, no ChIP-seq" : "ChIP-seq"],
@@ -520,6 +534,10 @@ async function showTF(name, panel) {
     panel.querySelector("#logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
       (logos[name].learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, logos[name].learned)}` +
         '<p class="note">Training starts from the known motif and may change it.</p>' : "");
+  }
+  if (!document.documentElement.dataset.still) {  // the tables are not all open yet: show the rest before
+    if (!put()) return;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   }
   await genes();
   const drop = ["evidence", "reliability_level", "reliability_abstained"];
