@@ -97,8 +97,8 @@ def refuse_same_file(
 ) -> None:
     """Refuse a file that two rows name, also by different paths or as a copy.
 
-    ``seen`` holds the rows so far (path, owner, line) by what identifies their files, and is extended. So the time grows
-    with the number of rows, and not with its square.
+    ``seen`` holds the rows so far (path, owner, line) by what identifies their files, and is extended. The time grows
+    with the number of rows, not with its square.
     """
     keys = _identities(path)
     for key in keys:
