@@ -34,8 +34,8 @@ def evaluation(inputs: Inputs) -> Section | None:
     if metrics is not None and UNKNOWN in set(metrics["split"]):
         unknown = join_names(metrics.loc[metrics["split"] == UNKNOWN, "model"].unique())
         held_out = (
-            f"The numbers are for windows that were held out of training, except those of {unknown}. What its training "
-            "saw of this assembly is not known, so its numbers may be too high."
+            f"The numbers are for windows that were held out of training, except those of {unknown}. It was "
+            f"trained on another assembly, so it may have seen some of these windows, and its numbers may be too high."
         )
     section.text = [
         f"{held_out} Sites are rare, so read AUPRC instead of AUROC. "
@@ -48,10 +48,11 @@ def evaluation(inputs: Inputs) -> Section | None:
         words = {
             "test": "all test windows", "chromosome": "new chromosomes, known lines",
             "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
-            "unknown": "another assembly than that of the training, so what the training saw is not known",
+            "unknown": "trained on another assembly, so the model may have seen some of these windows",
             "pair": "known lines and known chromosomes, but new combinations",
             "maxatac_protocol": "chr1 of new cell lines (as published for maxATAC)",
-            "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than a genome)",
+            "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than "
+            "all windows)",
         }  # fmt: skip
         named: set[str] = set()
         for split in sorted(splits, key=lambda name: (name != "test", name)):
@@ -90,7 +91,8 @@ def evaluation(inputs: Inputs) -> Section | None:
         chosen, said = spaced(order, PANELS, "mean precision")
         figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours, tfs=chosen)
         caption = (
-            "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed lines: controls, "
+            "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed "
+            "lines: controls, "
             "which do not compete with the models." + said
         )
         section.figures.append(inputs.draw("precision_recall", figure, caption))
@@ -146,7 +148,7 @@ def _beside_published(metrics: pd.DataFrame, models: list[str]) -> list[str]:
         if len(both):
             mean = both.mean()
             said.append(
-                f"Pairs of cell line and TF with a published figure: {len(both)}. Their mean AUPRC is "
+                f"Pairs of cell line and TF with a published value: {len(both)}. Their mean AUPRC is "
                 f"{number(mean['ours'])} for {model} and {number(mean['published'])} for {MAXATAC}."
             )
     return said
