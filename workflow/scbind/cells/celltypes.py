@@ -1,4 +1,4 @@
-"""Names of cells: labels that a user gives, and what they say about the cells and clusters without one.
+"""Names of cells: labels that a user gives, and their transfer to cells and clusters without a label.
 
 Labels name cells after these were embedded and clustered without them; nothing here is seen by signal, tiles or peaks.
 """
@@ -66,7 +66,7 @@ def name_cells(
     min_confidence: float,
     neighbours: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Name every cell: by the label it was given, else by those of cells like it, else by its cluster.
+    """Name every cell: by its given label, else by the labels of similar cells, else by its cluster.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The baselines, the oracle and published figures: what they are, and how evaluation and report treat them."""
+"""The baselines, the oracle and published results: what they are, and how evaluation and report treat them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparator:
-    """A baseline, the oracle or a published figure, which trained models are compared with.
+    """A baseline, the oracle or a published result with which trained models are compared.
 
     Attributes
     ----------
@@ -41,7 +41,7 @@ BASELINES = {
         "uses the TF's ChIP-seq in other lines at the same windows, if the TF was assayed in another line",
         control=True,
     ),
-    "permuted_labels": Comparator(  # not drawn: it lies on the prevalence, which every figure shows
+    "permuted_labels": Comparator(  # not drawn: it is close to the prevalence, which every figure shows
         "is boosted_trees fitted to permuted labels; an AUPRC above the prevalence is chance, or labels leak",
         probability=True,
         control=True,

@@ -20,9 +20,9 @@ LONGEST_LINE = 1 << 20  # bytes; a file with longer lines is not text, and would
 BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
-# How the first bytes of packed files begin. Arrow inflates these; it finds a cut gzip or zstd stream by its checksum.
+# First bytes of compressed files. Arrow decompresses them, and detects truncated gzip or zstd by the checksum.
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-# Files that are often given by mistake, by their first bytes (after inflating), and what to do about them.
+# First bytes (decompressed) of files that are often given by mistake, and the remedy.
 TRACK = "set the format of bigWig files in the sheet, or give a text file"
 OTHER_KINDS = (
     ((b"version https://git-lfs",), "a Git LFS pointer, not the file itself", "fetch the file with git lfs pull"),
@@ -115,7 +115,7 @@ def read_lines(
 
 
 def _refuse_other_kinds(path, handle: io.BufferedReader) -> None:
-    """Raise :class:`InputError` if the first bytes are those of a file that is no text."""
+    """Raise :class:`InputError` if the first bytes are those of a file that is not text."""
     head = handle.peek(64)[:64].lstrip().lower()
     for start, kind, remedy in OTHER_KINDS:
         if head.startswith(start):

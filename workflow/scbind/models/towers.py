@@ -58,8 +58,8 @@ class TowerNetwork(BindingNetwork):
     members
         Number of networks in the ensemble. The spread of their predictions measures uncertainty.
     strangers
-        Probability with which the own weights of a TF are left out of a training step, so that the shared weights learn
-        to serve TFs without ChIP-seq (:mod:`scbind.models.sharedway`). 0: the network serves assayed TFs only.
+        Probability that the own weights of a TF are left out of a training step, so that the shared weights learn to
+        predict TFs without ChIP-seq (:mod:`scbind.models.sharedway`). 0: the network predicts only assayed TFs.
 
     Raises
     ------

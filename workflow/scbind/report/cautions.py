@@ -33,7 +33,7 @@ def _no_genes(inputs: Inputs) -> Caution | None:
     if cells is None or ("tss_enrichment" in cells and cells["tss_enrichment"].notna().any()):
         return None
     return Caution(
-        "TSS enrichment is not known, because no genes are configured.",
+        "No TSS enrichment is known, because no genes are configured.",
         "Cells with a low TSS enrichment were not removed, and there are no target genes.",
         "genome.genes",
     )
