@@ -15,7 +15,6 @@ from scbind.core.runlog import say
 from scbind.formats.barcodes import ABSENT, FOREIGN, match_barcodes, refuse_repeats
 from scbind.formats.celllabels import read_label_table
 
-METHODS = ("neighbours", "cluster", "none")
 FAR = 0.01  # share of labelled cells that may lie farther from the other labelled ones than a cell that gets a label
 
 

@@ -89,8 +89,8 @@ class TrainingSet:
     def check_model(self, facts: dict, weights: str | Path) -> None:
         """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset.
 
-        The splits are compared, too: a window on which a model was trained is never a holdout, whatever the dataset says
-        now.
+        The splits are compared, too: a window on which a model was trained is never a holdout, whatever the dataset
+        says now.
         """
         known = self.manifest | {"assayed": self.trained, "mappability": self.has_mappability}
         for key in COMPARED:

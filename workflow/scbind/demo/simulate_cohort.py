@@ -1,7 +1,8 @@
 """Simulate a cohort with known truth: donors of two conditions, with single-cell ATAC-seq and RNA of the same cells.
 
 The genome, its elements and its sites are those of :func:`scbind.demo.simulate.simulate` with the same seed, so a model
-that was trained on the demo serves the cohort. What the demo lacks is here: donors, a batch effect, doublets, a
+that was trained on the demo can be applied to the cohort. The cohort has what the demo lacks: donors, a batch effect,
+doublets, a
 continuous path, a copy-number gain, a small stem-like population, a response to a condition, and genes whose
 expression follows the TFs that bind their elements.
 """

@@ -33,7 +33,7 @@ class Sequences(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Sequences of the training split, in which motifs are found, and of the validation split, on which they are tested."""
+    """Sequences of the training split, to find motifs in, and of the validation split, to test them on."""
 
     train: Sequences
     valid: Sequences

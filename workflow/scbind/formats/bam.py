@@ -36,7 +36,7 @@ def open_bam(path: str | Path, sizes: ChromSizes):
     """Open a position-sorted BAM.
 
     Gives an iterator of its placed reads, many at a time (:class:`Alignments`), and a dict from reference id to known
-    chromosome name. Raises :class:`InputError` if it is missing, not a BAM, truncated, not sorted, or of another genome.
+    chromosome name. Raises :class:`InputError` if it is missing, not a BAM, truncated, unsorted, or of another genome.
     """
     path = require(path, "check the path in the configuration")
     packed_with(path)

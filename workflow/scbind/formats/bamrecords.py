@@ -36,7 +36,7 @@ class Alignments:
     at
         Where each record begins in ``raw``: int64 (alignments,).
     fields
-        int32 (``FIELDS``, alignments). Positions are 0-based, ``end`` is exclusive. Without a CIGAR, a read counts as one
+        int32 (``FIELDS``, alignments). Positions are 0-based, ``end`` is exclusive. Without a CIGAR, a read has one
         base.
     keys
         Two keys of the name of each, uint64 (2, alignments): equal only for equal names (128 bits).

@@ -7,12 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-
-def reverse_complement(codes: Tensor) -> Tensor:
-    """Reverse complement of base codes, uint8 (..., length); N stays N."""
-    return torch.where(codes < 4, 3 - codes, codes).flip(-1)
-
-
 TOGETHER, TOGETHER_CUDA = 32, 256  # windows scored at once, on a CPU and on a GPU
 RATE = 0.2  # learning-rate multiplier for motif matrices, relative to the other weights
 

@@ -1,4 +1,4 @@
-"""Warnings at the top of the report: what changes how results must be read, and which setting to change."""
+"""Warnings at the top of the report: what to know before reading the results, and which setting to change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.read import Inputs
 from scbind.report.tables import MOST_NAMES, join_names
 
-SHOULD_PASS = 0.5  # fraction of the cells of a sample: below it, the sample gets a warning
+SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
 
 

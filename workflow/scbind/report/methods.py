@@ -1,4 +1,4 @@
-"""Section of the report that holds TF activity against that of other methods on the same cells."""
+"""Section of the report that compares TF activity with that of other methods on the same cells."""
 
 from __future__ import annotations
 
