@@ -231,7 +231,7 @@ def test_a_model_of_mappability_refuses_a_genome_without(tiny, mappable, tmp_pat
 
 def test_a_required_gpu_must_be_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="no CUDA device is visible; run where a GPU is"):
+    with pytest.raises(InputError, match="no CUDA device is visible; run on a machine with a GPU"):
         choose_device(1, require_gpu=True)
     assert choose_device(1) == ("cpu", 1) and choose_device(0) == ("cpu", 1)
 

@@ -41,7 +41,7 @@ def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarra
         if not (place >= 0).any():
             raise InputError(
                 path,
-                f"barcode {table['barcode'][line]} is no cell of sample {sample} (which has "
+                f"barcode {table['barcode'][line]} is not a cell of sample {sample} (which has "
                 f"{next(iter(barcodes), 'none')}), nor is any of its {len(table)} barcodes",
                 "spell barcodes as in the fragments, or give the labels of this sample",
                 f"line {line}",

@@ -142,7 +142,7 @@ class _Barcodes:
         if not text.isprintable():
             raise InputError(
                 self.bam,
-                f"the tag {self.tag} of a read is no text",
+                f"the tag {self.tag} of a read is not text",
                 "copy or make the file again",
                 f"read {reads.name(row)}",
             )

@@ -29,7 +29,10 @@ def choose_device(gpus: int, require_gpu: bool = False) -> tuple[str, int]:
     why = "no CUDA device is visible" if gpus > 0 else "no GPU was granted (--resources gpu=0)"
     if require_gpu:
         raise InputError(
-            "config", why, "run where a GPU is, or set models.*.require_gpu to false", "models.*.require_gpu"
+            "config",
+            why,
+            "run on a machine with a GPU, or set models.*.require_gpu to false",
+            "models.*.require_gpu",
         )
     say(f"device: CPU, {torch.get_num_threads()} threads ({why})")
     return "cpu", 1

@@ -48,7 +48,7 @@ def open_bam(path: str | Path, sizes: ChromSizes):
         try:
             contigs = dict(zip(handle.references, handle.lengths, strict=True))
         except UnicodeDecodeError as error:
-            raise InputError(path, "the name of a chromosome is no text", "copy or make it again") from error
+            raise InputError(path, "the name of a chromosome is not text", "copy or make it again") from error
         good = set(match_contigs(path, contigs, sizes, "BAM"))
         known = {index: name for index, name in enumerate(handle.references) if name in good}
         yield _sorted_reads(path, handle), known

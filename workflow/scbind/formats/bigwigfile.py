@@ -131,7 +131,7 @@ class BigWigFile:
             try:
                 found.append((chrom, bytes(name).rstrip(b"\0").decode(), length))
             except UnicodeDecodeError as error:
-                raise Damaged("the name of a chromosome is no text") from error
+                raise Damaged("the name of a chromosome is not text") from error
         return found
 
     def _all_leaves(self) -> np.ndarray:

@@ -137,7 +137,7 @@ def _opened(path: str | Path) -> zipfile.ZipFile:
         if name not in (ABOUT, *MEMBERS) or names.count(name) > 1:
             archive.close()
             twice = name in (ABOUT, *MEMBERS)
-            problem = "a member is there twice" if twice else "a bundle has no such member, so it is not read"
+            problem = "a member occurs twice" if twice else "a bundle has no such member, so it is not read"
             raise InputError(path, problem, "use bundles that scbind made", name)
     if ABOUT not in names:
         archive.close()
