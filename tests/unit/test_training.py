@@ -21,7 +21,7 @@ from scbind.evaluation.evaluate import network_scores, score_test_windows
 from scbind.formats.genome import Genome
 from scbind.formats.motifs import read_motifs
 from scbind.models.batches import FixedBatches
-from scbind.models.calibration import Pairs, predict_pairs
+from scbind.models.calibration import LineWindows, predict_pairs
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import read_model
 from scbind.models.predictor import load_predictor
@@ -207,7 +207,7 @@ def test_mappability_is_the_same_in_training_calibration_and_cells(tiny, mappabl
         expected = model.network(
             *(batch[key] for key in ("codes", "counts", "depth", "line")), mappability=batch["mappability"]
         )
-    logits, _ = predict_pairs(model, Pairs(data, line, window))
+    logits, _ = predict_pairs(model, LineWindows(data, line, window))
     np.testing.assert_allclose(logits[0], expected[:, model.columns], rtol=1e-4, atol=1e-5)
     (tmp_path / "consensus.bed").write_text("chr1\t22000\t26000\n")
     choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", tiny["geometry"])

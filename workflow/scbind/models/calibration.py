@@ -30,7 +30,7 @@ PRIOR = 5.0
 
 
 @dataclass(frozen=True)
-class Pairs:
+class LineWindows:
     """N (line, window) pairs of a dataset, and the shares of their fragments at which they are predicted.
 
     Attributes
@@ -105,7 +105,7 @@ def calibrate(
     line, window, weight = draw_windows(data, VALID, max_windows, seed)
     keeps = tuple(10.0**-decade for decade in DECADES)
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
-    pairs = Pairs(data, line, window, keeps, seed)
+    pairs = LineWindows(data, line, window, keeps, seed)
     labels = pairs.labels(predictor)
     logits, depth = predict_pairs(predictor, pairs)
     known = reliability(predictor.tfs, labels, logits, depth, weight)
@@ -140,7 +140,7 @@ def calibrate(
         path.write_text(json.dumps(stored, indent=1))
 
 
-def predict_pairs(predictor: Predictor, pairs: Pairs) -> tuple[np.ndarray, np.ndarray]:
+def predict_pairs(predictor: Predictor, pairs: LineWindows) -> tuple[np.ndarray, np.ndarray]:
     """Predict logits of N (line, window) pairs when a share of their fragments is kept, for each share.
 
     Networks with weights per line use those of the pair's line.
@@ -158,7 +158,7 @@ def predict_pairs(predictor: Predictor, pairs: Pairs) -> tuple[np.ndarray, np.nd
     return logits, depth
 
 
-def _inputs(predictor: Predictor, pairs: Pairs) -> Iterator[tuple[int, np.ndarray, tuple]]:
+def _inputs(predictor: Predictor, pairs: LineWindows) -> Iterator[tuple[int, np.ndarray, tuple]]:
     """Yield the index of the share, the indices of the pairs, and their readout, counts, depth and line."""
     data, line, window = pairs.data, pairs.line, pairs.window
     unique, place = np.unique(window, return_inverse=True)
@@ -187,7 +187,7 @@ def _called(probability: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> 
     return called * (labels >= 0)
 
 
-def _mean_spread(predictor: Predictor, pairs: Pairs, called: np.ndarray) -> np.ndarray:
+def _mean_spread(predictor: Predictor, pairs: LineWindows, called: np.ndarray) -> np.ndarray:
     """Mean spread of each TF over (line, window) pairs at full depth, float64 (TFs,).
 
     ``called`` (pairs, TFs) is the weight of each pair. NaN for a TF without a called pair or a network of one member.
@@ -197,7 +197,7 @@ def _mean_spread(predictor: Predictor, pairs: Pairs, called: np.ndarray) -> np.n
     if predictor.network.n_members == 1 or not len(some):
         return np.full(len(total), np.nan)
     called = called[some]
-    for _, at, inputs in _inputs(predictor, Pairs(pairs.data, pairs.line[some], pairs.window[some])):
+    for _, at, inputs in _inputs(predictor, LineWindows(pairs.data, pairs.line[some], pairs.window[some])):
         total += (predictor.spread(*inputs) * called[at]).sum(axis=0, dtype=np.float64)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 
