@@ -18,7 +18,7 @@ from scbind.core.runlog import say
 from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
 
 COLUMNS = ["sample", "method", "n_cells", "n_tfs", "silhouette", "ari", "depth_correlation"]
-MOST_CELLS = 5_000  # of which the silhouette is computed
+MOST_CELLS = 5_000  # maximum number for the silhouette
 FEWEST_CELLS, FEWEST_TFS = 10, 2  # with fewer, nothing is compared
 CHROMVAR = "the chromvar rule"
 

@@ -268,7 +268,7 @@ def _trusted(data: Activity) -> Activity:
 
 
 def _most_frequent(values: np.ndarray) -> tuple[str, float]:
-    """Return the most common value and its fraction of all values. Ties go to the first name; missing is no value."""
+    """Return the most common value and its fraction of all. Ties go to the first name; missing values do not count."""
     known = pd.Series(values).dropna().astype(str)
     if known.empty:
         return "", float("nan")

@@ -77,7 +77,7 @@ def name_cells(
         object (cells,), names of clusters.
     method
         Where some cells have a label and others none. ``neighbours``: :func:`transfer_labels`. ``cluster``: the
-        commonest label of the cell's cluster, with its share among the labelled cells there as the confidence.
+        most common label of the cell's cluster, with its share among the labelled cells there as the confidence.
         ``none``: clusters keep their names.
     min_confidence
         A transferred label needs at least this confidence, else the cell has the name of its cluster.
@@ -89,7 +89,7 @@ def name_cells(
     tuple
         By cell ``cell_type``, ``cell_type_source`` (``given``, ``transferred`` or ``cluster``) and
         ``label_confidence`` (1 where given, NaN where nothing was tried). By cluster in rising order ``cluster``,
-        ``n_cells``, ``n_labelled``, ``cell_type`` (its commonest label, of equals the first by name; empty without
+        ``n_cells``, ``n_labelled``, ``cell_type`` (its most common label, of equals the first by name; empty without
         any) and ``share`` of the labelled cells that have it.
     """
     label, cluster = pd.Series(label, dtype=object), pd.Series(cluster, dtype=object)
@@ -159,7 +159,7 @@ def _unit(points: np.ndarray) -> np.ndarray:
 
 
 def _majorities(label: pd.Series, cluster: pd.Series) -> pd.DataFrame:
-    """The commonest label of each cluster."""
+    """The most common label of each cluster."""
     rows = []
     for name, part in label.groupby(cluster):
         counts = part.value_counts().sort_index().sort_values(ascending=False, kind="stable")

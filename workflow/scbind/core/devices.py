@@ -91,7 +91,7 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
     Within each of them, PyTorch and the products of numpy use one thread. Small products gain nothing from more threads
     (two are slower than one for a tile of cells and windows), but several tiles at once do. At most :func:`in_flight`
-    results are waiting or in progress. The first error is raised in place of its result; items that have not started by
+    results are waiting or in progress. The first error is raised instead of its result; items that have not started by
     then are dropped.
     """
     import torch

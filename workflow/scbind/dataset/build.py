@@ -166,10 +166,10 @@ def _write_signal(folder: Path, lines: dict[str, LineFiles], grid: Grid) -> tupl
         positions = read_insertions(files.track, genome.sizes)
         np.save(folder / f"insertions.{line}.npy", positions)
         np.save(folder / f"fragments.{line}.npy", read_fragments(files.fragments, len(positions)))
-        speaks = read_regions(files.regions, genome.sizes)
-        depth = _depth(positions, speaks, genome)
+        covered = read_regions(files.regions, genome.sizes)
+        depth = _depth(positions, covered, genome)
         depths[line] = dict(zip(grid.chroms, depth.tolist(), strict=False))
-        usable[row] = (depth[grid.chrom] > 0) & _inside(context_start, geometry.context, speaks)
+        usable[row] = (depth[grid.chrom] > 0) & _inside(context_start, geometry.context, covered)
         is_open[row] = grid.covered(read_called(files.peaks, genome.sizes)) > 0
         say(f"{line}: {len(positions):,} insertions, {int(is_open[row].sum()):,} open windows")
     np.save(folder / "open.npy", is_open)

@@ -86,7 +86,7 @@ class Numbering:
 def read_barcodes(path: str | Path) -> pd.Series:
     """Read the barcodes that are cells, in the forms that pipelines write.
 
-    A list (the first column of a text file, with or without a header or quotes, plain or packed), ``singlecell.csv``
+    A list (the first column of a text file, with or without header and quotes, plain or compressed), ``singlecell.csv``
     and ``per_barcode_metrics.csv`` of Cell Ranger (only rows that are cells), or a matrix of Cell Ranger in HDF5.
 
     Returns the barcodes, indexed by line number. Raises :class:`InputError` if the file is empty, is not text, or

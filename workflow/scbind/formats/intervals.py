@@ -98,7 +98,7 @@ def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.DataFrame:
-    """Read the first three columns of a BED file, plain or packed; an empty file gives an empty table.
+    """Read the first three columns of a BED file, plain or compressed; an empty file gives an empty table.
 
     With ``clip``, intervals that extend beyond a chromosome are cut or dropped, with a warning. This allows an
     exclusion list of the whole assembly with a part of the genome.

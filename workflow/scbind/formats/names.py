@@ -115,7 +115,7 @@ def refuse_other_style(path, number: Mapping[str, int], sizes: ChromSizes, unit:
 
 @dataclass(frozen=True)
 class Renaming:
-    """A way to rename the chromosomes of a file: one prefix in place of another.
+    """A way to rename the chromosomes of a file: one prefix is replaced by another.
 
     Examples
     --------

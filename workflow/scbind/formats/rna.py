@@ -22,7 +22,7 @@ OTHER_KINDS = {
     "peaks", "atac", "antibody capture", "adt", "crispr guide capture", "multiplexing capture", "antigen capture",
     "custom", "vdj",
 }  # fmt: skip
-MOST = np.iinfo(np.int32).max  # molecules of a cell; more is no count
+MOST = np.iinfo(np.int32).max  # molecules of a cell; larger values are not counts
 IDENTIFIER = r"^ENS[A-Z]*G\d{11}"  # of Ensembl
 
 
@@ -98,7 +98,7 @@ def _counts(path, data: anndata.AnnData) -> tuple[sp.csr_matrix, pd.DataFrame]:
 
 
 def _genes(path, counts: sp.csr_matrix, var: pd.DataFrame) -> tuple[sp.csr_matrix, pd.DataFrame]:
-    """Leave out features that are no genes, and say how many."""
+    """Leave out features that are not genes, and say how many."""
     if KIND not in var:
         return counts, var
     kept = (~var[KIND].astype(str).str.casefold().isin(OTHER_KINDS)).to_numpy()

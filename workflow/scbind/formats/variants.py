@@ -40,7 +40,7 @@ TWICE = Rule("the variant is listed twice", "keep one of them: bcftools norm -d 
 def read_variants(path: str | Path, genome: Genome) -> pd.DataFrame:
     """Read the alleles of a VCF or of a table, and check them against the genome.
 
-    A VCF is plain or packed; genotypes are not read. A table has a header with chrom, pos (1-based), ref, alt and,
+    A VCF is plain or compressed; genotypes are not read. A table has a header with chrom, pos (1-based), ref, alt and,
     optionally, id. A record with several ALT alleles gives one row for each. Skipped and counted in the log: symbolic
     alleles, ``*``, records without ALT, letters other than ACGT, and alleles of more than 50 bp. The file need not be
     sorted. About 650 bytes per allele are held in memory at most.

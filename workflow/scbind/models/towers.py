@@ -30,7 +30,7 @@ class TowerNetwork(BindingNetwork):
 
     The *cell tower* computes the cell embedding, of the same length, from the insertions around the window and the
     depth. Its ``direct`` numbers depend on accessibility alone; the others also depend on the shape of the signal. The
-    cost per cell is therefore a tiny network and one matrix product. One set of weights serves all cell lines, because
+    cost per cell is therefore a tiny network and one matrix product. One set of weights fits all cell lines, because
     lines differ only in their signal.
 
     The logits of ``members`` such pairs of towers are averaged. All pairs share the matrices.
