@@ -90,8 +90,7 @@ def _abstained(inputs: Inputs) -> Caution | None:
         return None
     return Caution(
         f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({join_names(named, MOST_NAMES)}).",
-        "They are predicted poorly on the validation windows, or too few of these are bound. Do not "
-        "interpret their values. They are left out of "
+        "Validation does not support their predictions. Do not interpret their values. They are left out of "
         "tests, populations and tables of best results.",
         "sheets.chip (more experiments), models",
     )

@@ -55,7 +55,7 @@ LIMITS = (
     "that borrow from each other are not independent. Without replicates, p-values describe these cells, not a "
     "population of donors.",
     "The same cells define the populations and their markers. Markers therefore have effect sizes but no p-values.",
-    "scbind abstains on a TF if the TF is predicted poorly on the validation windows. It also abstains in "
+    "scbind abstains on a TF if validation does not support its predictions. It also abstains in "
     "cells that are "
     "too shallow for the TF. The files contain these values, but you should not interpret them.",
     "Target genes are ranked by the predicted sites around them. They are candidates. The ranking does not prove "
