@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -22,8 +21,7 @@ from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.typemeans import TypeMeans
-from scbind.core.errors import InputError, said
-from scbind.core.files import require, write_table
+from scbind.core.files import read_npz, require, write_table
 from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
@@ -76,13 +74,9 @@ class SiteGenes:
     @classmethod
     def load(cls, path: str | Path) -> SiteGenes:
         """Read ``site_genes.npz``. Raises :class:`InputError` if it is missing, damaged, or lacks an array."""
-        try:
-            with np.load(require(path, "run the rule site_genes first")) as npz:
-                arrays = {name: npz[name] for name in cls.__dataclass_fields__}
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
-            raise InputError(
-                path, f"not readable ({said(error)})", "pair the sites with genes again"
-            ) from error
+        arrays = read_npz(
+            require(path, "run the rule site_genes first"), "run the rule site_genes again", cls.__dataclass_fields__
+        )  # fmt: skip
         arrays["null"] = np.nan_to_num(arrays["null"].astype(np.float32))
         names = {name: arrays[name].astype(object) for name in ("genes", "sites")}
         return cls(**arrays | names | {"evidence": str(arrays["evidence"])})

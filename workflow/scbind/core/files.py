@@ -10,13 +10,13 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, said
 from scbind.core.scratch import remove, scratch_of
 
 if TYPE_CHECKING:  # the Snakefile imports this module and must start fast
@@ -88,6 +88,37 @@ def read_result(path: str | Path, remedy: str, separator: str = "\t", **options)
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table ({error})", remedy) from error
+
+
+@contextmanager
+def npz_errors(path: str | Path, remedy: str) -> Iterator[None]:
+    """Turn errors of reading an ``.npz`` that scbind wrote into :class:`InputError` with ``remedy``."""
+    import zipfile
+
+    try:
+        if not zipfile.is_zipfile(require(path, remedy)):
+            raise InputError(path, "is not a .npz file", remedy)
+        yield
+    except (InputError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # numpy and zipfile have no common error: a damaged header may end in a SyntaxError
+        raise InputError(path, f"not readable ({said(error)})", remedy) from error
+
+
+def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read arrays of an ``.npz`` that scbind wrote, by name; without ``names``, all of them.
+
+    Raises :class:`InputError`, with ``remedy``, if the file is missing, damaged, or lacks one of ``names``.
+    """
+    import numpy as np
+
+    with npz_errors(path, remedy), np.load(path) as stored:
+        names = stored.files if names is None else list(names)
+        if missing := set(names) - set(stored.files):
+            raise InputError(path, f"has no array {', '.join(sorted(missing))}", remedy)
+        return {name: stored[name] for name in names}
 
 
 def split_lines(text: str) -> list[str]:

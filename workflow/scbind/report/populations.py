@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from scbind.formats.colours import PALETTE, colours_of
 from scbind.report import cellplots
 from scbind.report.read import Inputs
-from scbind.report.style import NEUTRAL, new_figure, styled
+from scbind.report.style import NEUTRAL, SMALL, new_figure, styled
 from scbind.report.tables import Section, html_table
 
 MOST_SMALL = 8  # small populations that are marked in the UMAP
@@ -117,7 +117,7 @@ def abundance_dots(table: pd.DataFrame) -> Figure:
             axis.scatter(value, y, s=30, color=faces, edgecolors=colour, linewidths=1)
         p = "not tested" if pd.isna(line.p_adjusted) else f"p {line.p_adjusted:.2g}"
         axis.annotate(
-            p, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="#444444"
+            p, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL, color="#444444"
         )
     axis.set_yticks(range(len(table)), table["name"])
     axis.set_ylim(len(table) - 0.4, -0.6)
