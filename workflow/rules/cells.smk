@@ -131,7 +131,7 @@ rule embed_umap:
     input:
         embedding="results/embedding/{group}.h5ad",
     output:
-        umap="results/embedding/{group}.umap.h5ad",
+        umap="results/embedding/umap/{group}.h5ad",
     log:
         "logs/embed_umap/{group}.log",
     benchmark:
@@ -175,7 +175,7 @@ rule sample_cells:
 rule describe_cells:
     input:
         embedding="results/cells/{sample}/embedding.h5ad",
-        umap=lambda wildcards: f"results/embedding/{PLAN.samples[wildcards.sample]['group']}.umap.h5ad",
+        umap=lambda wildcards: f"results/embedding/umap/{PLAN.samples[wildcards.sample]['group']}.h5ad",
     output:
         cells="results/cells/{sample}/cells.h5ad",
     log:

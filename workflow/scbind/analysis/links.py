@@ -29,9 +29,9 @@ from scbind.models.abstention import marks
 
 CARRIES = 0.05  # a site carries a link if it alone would give it at least this probability
 LISTED = 3  # sites in the table
-ACTIVE = 0.5  # P(active) from which the association of a TF is tested
-BOUND = 0.3  # P(bound) from which a site counts in the test of association
-SIGNED = 0.1  # adjusted p-value up to which the sign of an association is believed
+ACTIVE = 0.5  # minimum P(active) of a TF whose association is tested
+BOUND = 0.3  # minimum P(bound) of a site in the test of association
+SIGNED = 0.1  # maximum adjusted p-value of an association whose sign is given
 COLUMNS = [
     "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
     "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level",
@@ -153,7 +153,7 @@ def tf_links(
         Links with a false discovery rate up to ``max_fdr`` in any type: ``source, target, weight`` as decoupler reads
         them, and further columns for Cytoscape.
     min_potential
-        Genes with a smaller regulatory potential are no candidates.
+        Genes with a smaller regulatory potential are not candidates.
 
     Raises
     ------
@@ -238,8 +238,8 @@ def _candidates(
 def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
     """Add false discovery rates per type, and keep the ``top`` links of each type and TF.
 
-    A sign stays only where the association is significant (:data:`SIGNED`) and has it, too: that of chance would call
-    many links repressions.
+    A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise, chance
+    would turn many links into repressions.
     """
     if table.empty:  # no gene is near enough to a site
         return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
@@ -255,7 +255,7 @@ def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
 
 
 def _adjusted(p_values: pd.Series) -> pd.Series:
-    """Adjust by Benjamini-Hochberg; links without a test keep none."""
+    """Adjust by Benjamini-Hochberg; links without a test have no adjusted value."""
     tested = p_values.dropna()
     return pd.Series(stats.false_discovery_control(tested), index=tested.index).reindex(p_values.index)
 

@@ -29,7 +29,7 @@ def describe_cells(
     embedding
         ``results/cells/{sample}/embedding.h5ad``.
     umap
-        ``results/embedding/{group}.umap.h5ad`` (:func:`scbind.cells.umap.embed_umap`).
+        ``results/embedding/umap/{group}.h5ad`` (:func:`scbind.cells.umap.embed_umap`).
     output
         The file to write.
     metadata

@@ -37,7 +37,7 @@ def find_lenders(
 ) -> None:
     """Write which cells each cell of a sample borrows from, in a file of its own.
 
-    It is no part of the sample's embedding, because cell types and peaks are made from that file, and do not depend on
+    It is not part of the sample's embedding, because cell types and peaks are made from that file, and do not depend on
     what cells borrow.
 
     Parameters

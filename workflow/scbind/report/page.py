@@ -1,4 +1,4 @@
-"""The report: one self-contained page that can be asked for a TF, gene, cell type or sample."""
+"""The report: one self-contained page with queries for a TF, gene, cell type or sample."""
 
 from __future__ import annotations
 
