@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from scbind.plan.leftovers import leftover_line, leftovers
+from scbind.plan.leftovers import find_leftovers, leftover_line
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ MADE = [
 
 
 def test_what_the_run_does_not_make_is_found_as_a_whole(results):
-    found = leftovers("results", MADE)
+    found = find_leftovers("results", MADE)
     assert list(map(str, found)) == ["results/binding/a/shards/1-of-3.npz", "results/cells/b"]
     line = leftover_line(found)
     assert line.startswith(
@@ -47,5 +47,5 @@ def test_what_the_run_does_not_make_is_found_as_a_whole(results):
 
 
 def test_nothing_is_left_over(results, tmp_path):
-    assert leftovers("results", [*MADE, "results/cells/b", "results/binding/a/shards/1-of-3.npz"]) == []
-    assert leftovers(tmp_path / "none", MADE) == [] and leftover_line([]) == ""
+    assert find_leftovers("results", [*MADE, "results/cells/b", "results/binding/a/shards/1-of-3.npz"]) == []
+    assert find_leftovers(tmp_path / "none", MADE) == [] and leftover_line([]) == ""

@@ -21,7 +21,7 @@ from scbind.plan.chromosomes import fasta_names
 from scbind.plan.cluster import check_slurm
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
-from scbind.plan.leftovers import leftover_line, leftovers
+from scbind.plan.leftovers import find_leftovers, leftover_line
 from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
 from scbind.plan.pending import pending_line
 from scbind.plan.receipts import asked_for
@@ -338,7 +338,7 @@ def left_over():
     bundles = expand(
         "results/models/{model}/{model}.scbind.zip", model=TRAINED
     )  # only the target `bundle` makes them
-    line = leftover_line(leftovers("results", [*bundles, *(path for job in jobs for path in job.output)]))
+    line = leftover_line(find_leftovers("results", [*bundles, *(path for job in jobs for path in job.output)]))
     return [line] if line else []
 
 

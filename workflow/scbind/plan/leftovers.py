@@ -10,7 +10,7 @@ SHOWN = 5  # the rest is counted
 OURS = "README.md"  # comes with scbind
 
 
-def leftovers(folder: str | Path, made: Iterable[str]) -> list[Path]:
+def find_leftovers(folder: str | Path, made: Iterable[str]) -> list[Path]:
     """Return what lies below ``folder`` and is not among the files and folders that the run makes, sorted.
 
     A folder of which the run makes nothing is one entry. Hidden files, empty folders and ``README.md`` do not count.
