@@ -39,7 +39,9 @@ def know_types(folder: Path, samples: list[str], types: int, genome: str) -> Non
     names = [f"results/reference/{genome}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
     names += [f"results/cells/{sample}/{name}" for sample in samples for name in made]
     names += ["results/embedding/cells.h5ad"]
-    names += [f"results/cells/{sample}/{name}.h5ad" for sample in samples for name in ("embedding", "lenders")]
+    names += [
+        f"results/cells/{sample}/{name}.h5ad" for sample in samples for name in ("embedding", "lenders")
+    ]
     rows, bulks = [], []
     for number in range(types):
         rows.append(f"t{number}\tt{number}\t900\t900000\t{','.join(samples)}\town\t\t")

@@ -141,7 +141,7 @@ def test_a_umap_of_other_cells_is_refused(atlas, umap, tmp_path):
     sample_cells(atlas[-1], "s2", tmp_path / "s2.h5ad")
     ad.read_h5ad(umap)[:60].copy().write_h5ad(tmp_path / "umap.h5ad")
     with pytest.raises(
-        InputError, match=r"umap.h5ad: has no cell s2#BC020-1, .*run the rule embed_umap again"
+        InputError, match=r"umap.h5ad: has no cell s2#BC020-1, .*run the embedding of the group again"
     ):
         describe_cells(tmp_path / "s2.h5ad", tmp_path / "umap.h5ad", tmp_path / "no.h5ad", {})
     assert not (tmp_path / "no.h5ad").exists()

@@ -259,6 +259,7 @@ def test_the_snakefile_imports_only_light_modules():
         "plan.checks",
         "plan.chromosomes",
         "plan.closing",
+        "plan.leftovers",
         "plan.cluster",
         "plan.paths",
         "plan.pending",

@@ -3,6 +3,7 @@
 import csv
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -204,6 +205,19 @@ def test_files_of_a_sample_have_one_order_of_cells(demo):
 
 def test_a_second_run_does_nothing(demo):
     assert "Nothing to be done" in demo.snakemake().stdout
+
+
+def test_results_of_an_earlier_configuration_are_named(demo):
+    old = demo.folder / "results/models/old/metrics.tsv"
+    run = ("--forcerun", "write_browser")
+    assert "Not of this configuration" not in demo.snakemake(*run).stdout
+    old.parent.mkdir()
+    old.write_text("x")
+    try:
+        line = "Not of this configuration: results/models/old (1 file, 0.0 MB)."
+        assert line in demo.snakemake(*run).stdout
+    finally:
+        shutil.rmtree(old.parent)
 
 
 @pytest.mark.parametrize("target", ["peaks", "train", "infer", "evaluate", "report"])

@@ -165,6 +165,8 @@ def test_pseudobulks_are_planned_by_what_became_of_the_types(project):
         "pseudobulk_peaks": 2,
         "consensus_peaks": 1,
         "peak_matrix": 2,
+        "embed_umap": 1,
+        "describe_cells": 2,
     }
     called = set(re.findall(r"output: results/pseudobulk/(\S+)/called.narrowPeak", text))
     assert called == {"B_cell", "B_cell/replicates/a", "B_cell/replicates/b"}

@@ -21,6 +21,7 @@ from scbind.plan.chromosomes import fasta_names
 from scbind.plan.cluster import check_slurm
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
+from scbind.plan.leftovers import leftover_line, leftovers
 from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
 from scbind.plan.pending import pending_line
 from scbind.plan.receipts import asked_for
@@ -327,6 +328,18 @@ def say_pending():
         rows = {name: PLAN.sources[name] for name in fetched if name in PLAN.sources}
         if rows:
             print(pending_line(rows), file=sys.stderr)
+
+
+def left_over():
+    """Return the line about results that the configuration no longer asks for. Only a run of all knows them."""
+    jobs = list(workflow.dag.jobs)
+    if not any(job.rule.name == "all" for job in jobs):
+        return []
+    bundles = expand(
+        "results/models/{model}/{model}.scbind.zip", model=TRAINED
+    )  # only the target `bundle` makes them
+    line = leftover_line(leftovers("results", [*bundles, *(path for job in jobs for path in job.output)]))
+    return [line] if line else []
 
 
 # Snakemake has no hook for the end of a dry run. Before, it is not known which files the targets need.

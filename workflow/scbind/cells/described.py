@@ -45,7 +45,7 @@ def describe_cells(
     missing = ~cells.obs_names.isin(drawn.obs_names)
     if missing.any():
         problem = f"has no cell {cells.obs_names[missing][0]}, which {embedding} has"
-        raise InputError(umap, problem, "run the rule embed_umap again")
+        raise InputError(umap, problem, f"run {GROUP} again")
     for place, (column, value) in enumerate(metadata.items(), start=1):
         cells.obs.insert(place, column, pd.Categorical([value] * cells.n_obs))
     cells.obsm["X_umap"] = drawn[cells.obs_names].obsm["X_umap"]

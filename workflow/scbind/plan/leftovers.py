@@ -1,0 +1,63 @@
+"""Results that the configuration no longer asks for: of a removed sample or model, or parts of another scatter."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+SHOWN = 5  # the rest is counted
+OURS = "README.md"  # comes with scbind
+
+
+def leftovers(folder: str | Path, made: Iterable[str]) -> list[Path]:
+    """Return what lies below ``folder`` and is not among the files and folders that the run makes, sorted.
+
+    A folder of which the run makes nothing is one entry. Hidden files, empty folders and ``README.md`` do not count.
+
+    Parameters
+    ----------
+    folder
+        Such as ``results``; it may be missing.
+    made
+        Paths of all files and folders that the jobs of the run make, also of those that did not have to run.
+    """
+    folder, kept = Path(folder), {Path(path) for path in made}
+    above = {parent for path in kept for parent in path.parents}
+    found, waiting = [], [folder] if folder.is_dir() else []
+    while waiting:
+        for path in waiting.pop().iterdir():
+            if path in kept or path.name.startswith(".") or path == folder / OURS:
+                continue
+            if path in above:
+                waiting.append(path)
+            elif _files(path):
+                found.append(path)
+    return sorted(found)
+
+
+def leftover_line(found: list[Path]) -> str:
+    """Return the line that names leftovers with their number of files and size; empty if there are none."""
+    if not found:
+        return ""
+    sizes = [[path.stat().st_size for path in _files(each)] for each in found]
+    names = ", ".join(map(str, found[:SHOWN])) + (
+        f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
+    )
+    n_files, size = sum(map(len, sizes)), sum(map(sum, sizes))
+    return (
+        f"Not of this configuration: {names} ({n_files:,} file{'s' * (n_files != 1)}, {_shown(size)}). "
+        "Remove what you do not need; snakemake --list-untracked lists all."
+    )
+
+
+def _files(path: Path) -> list[Path]:
+    if not path.is_dir() or path.is_symlink():
+        return [path] if path.exists() else []
+    return [
+        Path(root, name) for root, _, names in os.walk(path) for name in names if Path(root, name).exists()
+    ]
+
+
+def _shown(size: int) -> str:
+    return f"{size / 1e9:.1f} GB" if size >= 5e7 else f"{size / 1e6:.1f} MB"
