@@ -25,18 +25,21 @@ def corrected(sums):
     return sums.kept()["z"]
 
 
-def sums_for(binding, background, n_cells):
-    """Sums of cells that are all compared with one profile."""
-    total, expected = binding.sum(axis=1)[None], binding.sum(axis=0)[None]
-    return ActivitySums(Profile(np.ones(1), binding, total, expected, background), np.ones(n_cells))
+def sums_for(binding, background, n_cells, openness=None, depth=None):
+    openness = np.ones(len(binding)) if openness is None else openness
+    profile = Profile(np.ones(1), binding, openness, background)
+    return ActivitySums(profile, np.ones(n_cells) if depth is None else depth)
 
 
-def add_all(sums, probability, step=1000):
-    signal = np.ones(probability.shape[:2], dtype=bool)
-    for start in range(0, probability.shape[1], step):
-        stop = min(start + step, probability.shape[1])
-        block = slice(start, stop)
-        sums.add(0, start, probability[:, block], sums.weights(start, stop), signal[:, block])
+def add_all(sums, insertions, step=1000):
+    """Add insertions (cells, windows); predictions are irrelevant for z."""
+    n_cells, n_windows = insertions.shape
+    probability = np.full((n_cells, n_windows, sums.binding.shape[1]), 0.25, dtype=np.float32)
+    for start in range(0, n_windows, step):
+        block = slice(start, min(start + step, n_windows))
+        weights = sums.weights(block.start, block.stop)
+        seen = insertions[:, block] > 0
+        sums.add(0, start, probability[:, block], insertions[:, block], weights, seen)
     return sums
 
 
@@ -79,21 +82,24 @@ def test_background_of_few_windows(n):
 
 
 def test_sums_do_not_depend_on_blocks_and_follow_the_formula(world):
-    *_, binding, background = world
-    probability = np.random.default_rng(1).random((3, W, 4)).astype(np.float32)
-    sums = [add_all(sums_for(binding, background, 3), probability, step) for step in (W, 333)]
+    _, access, _, binding, background = world
+    depth = np.array([0.5, 1.0, 3.0])
+    insertions = np.random.default_rng(1).poisson(np.outer(depth, access)).astype(np.float32)
+    sums = [add_all(sums_for(binding, background, 3, access, depth), insertions, step) for step in (W, 333)]
     for name in sums[0].arrays:
         assert np.array_equal(sums[0].arrays[name], sums[1].arrays[name]), name
-    response = np.minimum(probability.sum(axis=2) / binding.sum(axis=1), 50)
-    expected = np.einsum("cw,wt->ct", response[:, background[3]], binding)
-    assert np.allclose(sums[0].arrays["background_sum"][:, 3], expected, rtol=1e-4)
-    assert np.allclose(sums[0].arrays["binding_sum"], probability.sum(axis=1), rtol=1e-4)
+    response = insertions / np.outer(depth, access)
+    assert response.max() < 50  # else it would be capped
+    found = sums[0].arrays
+    assert np.allclose(found["response_sum"], response @ binding, rtol=1e-3)
+    assert np.allclose(found["background_sum"][:, 3], response[:, background[3]] @ binding, rtol=1e-3)
+    assert np.allclose(found["binding_sum"], 0.25 * W)
 
 
 def test_cells_are_corrected_in_blocks_and_the_background_sums_are_not_kept(world, monkeypatch):
     *_, binding, background = world
-    probability = np.random.default_rng(3).random((5, W, 4)).astype(np.float32)
-    sums = add_all(sums_for(binding, background, 5), probability)
+    insertions = np.random.default_rng(3).poisson(2, (5, W)).astype(np.float32)
+    sums = add_all(sums_for(binding, background, 5), insertions)
     whole = sums.kept()
     assert tuple(whole) == ActivitySums.KEPT and whole["background_draws"] == DRAWS
     sizes = []
@@ -105,53 +111,58 @@ def test_cells_are_corrected_in_blocks_and_the_background_sums_are_not_kept(worl
     assert empty["z"].shape == (0, 4) and empty["z"].dtype == np.float32
 
 
-def test_a_cell_like_the_reference_has_no_activity_and_scale_is_no_activity(world):
-    *_, binding, background = world
-    cells = np.stack([binding, binding * np.float32(0.3), np.minimum(binding * 2, 1)])
-    z = corrected(add_all(sums_for(binding, background, 3), cells))
-    # exactly the reference, and the reference made fainter or stronger all over: the background takes it out
+def test_a_cell_like_the_others_has_no_activity_and_depth_is_no_activity(world):
+    _, access, _, binding, background = world
+    cells = np.outer([1, 0.3, 2], access).astype(np.float32)
+    z = corrected(add_all(sums_for(binding, background, 3, access), cells))
     assert np.abs(z).max() < 0.1 and z.dtype == np.float32
 
 
-def test_the_tf_whose_sites_gain_stands_out_and_the_cell_too(world):
-    _, _, bound, binding, background = world
-    cells = np.repeat(binding[None], 3, axis=0)
-    cells[1, bound[:, 2], 2] *= 1.5
-    z = corrected(add_all(sums_for(binding, background, 3), cells))
+def test_the_tf_whose_sites_open_stands_out_and_the_cell_too(world):
+    _, access, bound, binding, background = world
+    cells = np.repeat(access[None], 3, axis=0).astype(np.float32)
+    cells[1, bound[:, 2]] *= 1.5
+    z = corrected(add_all(sums_for(binding, background, 3, access), cells))
     assert z[1].argmax() == 2 and z[1, 2] > 3
     assert z[:, 2].argmax() == 1
     assert np.abs(z[[0, 2]]).max() < 0.1
 
 
 def test_accessibility_alone_is_no_activity_of_tfs_at_open_sites(world):
-    """A cell whose open windows respond more lifts TFs that bind open windows; matching takes that out."""
+    """A cell whose open windows gain lifts TFs that bind open windows; matching takes that out."""
     _, access, bound, _, background = world
     binding = np.where(bound, 0.3, 0.01).astype(np.float32)
     binding[:, 0] *= access > np.median(access)  # the first TF binds open windows only
-    rise = np.where(access > np.median(access), 1.6, 0.8).astype(np.float32)
-    cells = (binding * rise[:, None])[None]
-    sums = add_all(sums_for(binding, background, 1), cells)
-    ratio = np.log(sums.arrays["binding_sum"] / sums.arrays["binding_expected"])[0]
+    rise = np.where(access > np.median(access), 1.6, 0.8)
+    sums = add_all(sums_for(binding, background, 1, access), (access * rise)[None].astype(np.float32))
+    ratio = np.log(sums.arrays["response_sum"] / sums.binding.sum(axis=0))[0]
     assert ratio[0] > ratio[1:].max() + 0.2  # uncorrected, it looks most active
     assert np.abs(corrected(sums)[0]).max() < 3
 
 
-def test_thinning_does_not_shift_z_systematically(world):
-    """Poisson counts at three depths; P follows them, shrunk to the prior as calibrated models do."""
+def test_activity_keeps_its_level_at_low_depth_and_tells_types_apart(world):
+    """Poisson counts of cells at a tenth: no shift of cells without activity, and the active ones stay above."""
     _, access, bound, binding, background = world
     rng = np.random.default_rng(5)
-    level = rng.gamma(2.0, 0.5, (12, W))
-    means = {}
-    for depth in (10.0, 3.0, 1.0):
-        counts = rng.poisson(depth * level)
-        posterior = (counts + 2) / (depth + 2)  # posterior mean of level under its gamma prior
-        probability = np.minimum(binding * posterior[:, :, None], 1).astype(np.float32)
-        means[depth] = corrected(add_all(sums_for(binding, background, 12), probability)).mean(axis=0)
-    for depth in (3.0, 1.0):
-        assert np.abs(means[depth] - means[10.0]).max() < 1.0
+    rate = np.repeat((access / 20)[None], 40, axis=0)
+    rate[20:, bound[:, 1]] *= 1.6  # active in the second half
+    for depth in (1.0, 0.1):
+        cells = rng.poisson(depth * rate).astype(np.float32)
+        z = corrected(add_all(sums_for(binding, background, 40, access / 20, np.full(40, depth)), cells))
+        assert abs(z[:20].mean()) < 0.6
+        assert (z[20:, 1, None] > z[:20, 1]).mean() > 0.9
 
 
-def test_levels_and_their_weights():
+def test_activity_does_not_follow_depth(world):
+    _, access, _, binding, background = world
+    depth = np.geomspace(0.1, 3, 60)
+    cells = np.random.default_rng(6).poisson(np.outer(depth, access / 20)).astype(np.float32)
+    z = corrected(add_all(sums_for(binding, background, 60, access / 20, depth), cells))
+    trend = [np.corrcoef(np.log(depth), column)[0, 1] for column in z.T]
+    assert abs(np.mean(trend)) < 0.2 and np.abs(trend).max() < 0.4
+
+
+def test_levels():
     depth = np.array([0.01, 0.1, *[1.0] * 20, 50.0])
     levels = depth_levels(depth)
     assert np.allclose(levels, np.geomspace(0.01, 1, 5)) and levels.dtype == np.float32
@@ -163,74 +174,29 @@ def test_levels_and_their_weights():
         np.geomspace(1, 10, 5),
         rtol=0.25,
     )
-    profile = Profile(levels, np.zeros((1, 1)), np.zeros((5, 1)), np.zeros((5, 1)), np.zeros((0, 1)))
-    weight = profile.at(np.array([0.01, 10**-0.8, 1.0, 1.2, 1.5, 50.0])).toarray()
-    assert np.allclose(weight[[0, 2]], np.eye(5)[[0, 4]], atol=1e-6) and np.allclose(weight.sum(axis=1), 1)
-    x = np.log(levels)
-    assert weight[:4] @ x == pytest.approx(np.log([0.01, 10**-0.8, 1.0, 1.2]))  # straight lines stay so
-    assert np.array_equal(weight[4], weight[5])  # nothing is believed farther beyond
-    bent = weight[1] @ np.exp(x)
-    assert abs(bent - 10**-0.8) < 0.5 * abs(np.interp(np.log(10) * -0.8, x, np.exp(x)) - 10**-0.8)
-    one = Profile(levels[:1], *[np.zeros((1, 1))] * 4)
-    assert one.at(depth).toarray().tolist() == [[1.0]] * 23
 
 
-def test_activity_does_not_follow_depth_where_the_reference_does(world):
-    """A network that is bolder the more it sees, and not alike for all TFs: within a type no trend may be left."""
-    _, _, bound, binding, background = world
-    rng = np.random.default_rng(6)
-    depth = np.geomspace(0.1, 1, 40)
-    power = np.array([0.2, 0.6, 1.0, 1.5])  # how fast the P of each TF rises with depth
-
-    def cell(d):
-        return np.minimum(binding * d**power * rng.gamma(4, 0.25, binding.shape), 1).astype(np.float32)
-
-    cells = np.stack([cell(d) for d in depth])
-    levels = depth_levels(depth)
-    reference = np.stack([np.mean([cell(d) for _ in range(8)], axis=0) for d in levels])
-    means = reference.mean(axis=0), reference.sum(axis=2), reference.sum(axis=1)
-    profile = Profile(levels, *means, background)
-    matched = corrected(add_all(ActivitySums(profile, depth), cells))
-    single = corrected(add_all(sums_for(reference.mean(axis=0), background, 40), cells))
-    shallow = depth <= levels[-1]
-    trend = [np.corrcoef(np.log(depth[shallow]), z[shallow].T)[0, 1:] for z in (matched, single)]
-    assert np.abs(trend[1]).mean() > 0.7  # against one profile for all depths
-    assert np.abs(trend[0]).mean() < 0.25 and np.abs(trend[0]).max() < 0.45
-
-
-def test_nothing_predicted_and_nothing_expected_stay_finite():
-    expected, zero = np.array([2.0, 0.0]), np.zeros((1, 2))
-    z = background_corrected(zero, expected[None], np.ones((1, 3, 2)), expected)
-    assert np.isfinite(z).all() and z[0, 1] == 0 and z[0, 0] < 0
-
-
-def test_a_cell_for_which_nothing_is_expected_leaves_the_others_alone():
-    rng = np.random.default_rng(8)
-    binding, drawn = 1 + rng.random((2, 2)), 1 + rng.random((2, 6, 2))
-    expected = np.array([[1.0, 1.5], [0.0, 1.5]])  # none of the first TF at the depth of the second cell
-    z = background_corrected(binding, expected, drawn, np.ones(2))
-    alone = [
-        background_corrected(binding[i : i + 1], expected[i : i + 1], drawn[i : i + 1], np.ones(2))
-        for i in (0, 1)
-    ]
-    assert np.array_equal(z, np.concatenate(alone))
-    assert z[1, 0] == 0 and (z != 0).tolist() == [[True, True], [False, True]]
+def test_cells_without_insertions_and_tfs_without_sites_stay_finite():
+    drawn = np.ones((2, 3, 2))
+    drawn[1] = 0
+    drawn[:, :, 1] = 0
+    z = background_corrected(np.array([[0.5, 0.0], [0.0, 0.0]]), drawn)
+    assert np.isfinite(z).all() and z[0, 0] < 0
+    assert z[0, 1] == z[1, 0] == z[1, 1] == 0
 
 
 def test_tiny_spread_is_not_believed():
-    background = np.full((1, 5, 1), 1.0)
-    z = background_corrected(np.array([[1.01]]), np.ones((1, 1)), background, np.ones(1))
+    z = background_corrected(np.array([[1.01]]), np.full((1, 5, 1), 1.0))
     assert z[0, 0] == pytest.approx(np.log(1.01) / SD_FLOOR, rel=1e-5)
 
 
-def test_one_window_that_the_reference_hardly_binds_does_not_rule(world):
-    *_, binding, background = world
-    binding = binding.copy()
-    binding[7] = 1e-9
-    cells = binding[None].copy()
-    cells[0, 7] = 1.0  # a general response of a thousand million
-    sums = add_all(sums_for(binding, background, 1), cells)
-    ratio = sums.arrays["background_sum"] / sums.arrays["background_expected"]
+def test_one_window_that_is_closed_in_other_cells_does_not_rule(world):
+    _, access, _, binding, background = world
+    openness = access.copy()
+    openness[7] = 1e-9
+    cells = access[None].astype(np.float32)  # a response of a thousand million at this window
+    sums = add_all(sums_for(binding, background, 1, openness), cells)
+    ratio = sums.arrays["background_sum"] / sums.binding.sum(axis=0)
     assert 1 < ratio.max() < 1.5
 
 
@@ -253,7 +219,10 @@ def shards(tmp_path, world):
     paths = []
     for number, rows in enumerate(([0, 1, 3], [4, 5])):
         probability = (binding * rng.random((len(rows), W, 4))).astype(np.float32)
-        sums = add_all(sums_for(binding, background, len(rows)), probability)
+        counts = rng.poisson(3, (len(rows), W)).astype(np.float32)
+        sums = sums_for(binding, background, len(rows))
+        everywhere = np.ones(counts.shape, dtype=bool)
+        sums.add(0, 0, probability, counts, sums.weights(0, W), everywhere)
         with ShardWriter(TFS, 0.1, tmp_path / f"{number}.npz") as writer:
             writer.add(0, 0, probability)
             reliability = json.dumps(

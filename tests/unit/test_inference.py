@@ -179,21 +179,15 @@ def test_binding_is_that_of_each_cell_and_window_alone(files, predictor):
 
 
 def test_activity_follows_its_definition(files, predictor):
-    expected = by_hand(files, predictor)
     reference = np.load(files / "reference.npz")
     v, background = reference["binding"].astype(float), reference["background"]
-    shard = infer(files)
-    assert len(reference["depth"]) == 2  # between two levels, and beyond, a straight line
-
-    def at_depth(values):
-        low, high = np.log(reference["depth"])
-        share = (np.log(shard.array("depth"))[:, None] - low) / (high - low)
-        return np.exp((1 - share) * np.log(values[0]) + share * np.log(values[1]))
-
-    response = expected.sum(axis=2) / at_depth(reference["total"])
+    predictor.calls.clear()
+    shard = infer(files, blocks=Blocks(100))
+    counts = np.concatenate([block for block, _ in predictor.calls], axis=1).sum(axis=2)
+    response = counts / np.outer(shard.array("depth"), reference["openness"])
     assert response.max() < 50  # else it would be capped
-    own = np.log(expected.sum(axis=1) / at_depth(reference["expected"]))
-    drawn = np.log(np.stack([response[:, to] @ v for to in background]) / v.sum(axis=0))
+    own = np.log(response @ v)
+    drawn = np.log(np.stack([response[:, to] @ v for to in background]))
     spread = drawn.std(axis=0, ddof=1)
     assert spread.min() > 1e-3  # else it would not be believed
     assert np.allclose(shard.array("z"), (own - drawn.mean(axis=0)) / spread, rtol=0.02, atol=0.02)
@@ -321,8 +315,6 @@ def test_reference_is_the_mean_of_thinned_cells(files, predictor):
     for number, (counts, depth) in enumerate(calls[:2]):
         assert np.isclose(np.exp(np.log(depth).mean()), levels[number], rtol=1e-5)
         assert depth.min() >= 0.8 * levels[number]
-        assert np.allclose(reference["total"][number], each[number].mean(axis=0).sum(axis=1), rtol=1e-5)
-        assert np.allclose(reference["expected"][number], each[number].mean(axis=0).sum(axis=0), rtol=1e-5)
         density = counts.sum() / depth.sum()
         assert density == pytest.approx(
             calls[1][0].sum() / calls[1][1].sum(), rel=0.2
@@ -338,11 +330,22 @@ def test_accessibility_counts_each_insertion_of_passing_cells_once(files):
     assert np.load(files / "reference.npz")["accessibility"].tolist() == expected
 
 
+def test_openness_is_insertions_in_the_context_per_depth(files):
+    windows, sizes = Windows.load(files / "windows.npz"), ChromSizes.read(files / "ref/chrom.sizes")
+    position, cell = np.load(files / "position.npy").astype(int), np.load(files / "cell.npy")
+    mine = position[~np.isin(cell, [2, 9])]
+    starts = windows.global_context_starts(sizes)
+    counts = np.array([((mine >= s) & (mine < s + windows.context)).sum() for s in starts])
+    openness = np.load(files / "reference.npz")["openness"]
+    depth = counts.sum() / openness.sum()
+    assert depth > 0 and np.allclose(openness * depth, counts)
+
+
 def test_reference_does_not_depend_on_blocks_or_on_a_sample_given_twice(files):
     one = make_reference(files)
     small = make_reference(files, name="small.npz", block=3)
     twice = make_reference(files, {"a": sample(files), "b": sample(files)}, name="twice.npz")
-    for name in ("binding", "total", "expected", "depth", "accessibility", "background"):
+    for name in ("binding", "openness", "depth", "accessibility", "background"):
         assert np.array_equal(one[name], small[name])
     assert np.allclose(one["depth"], twice["depth"])
     assert np.array_equal(2 * one["accessibility"], twice["accessibility"])

@@ -51,8 +51,8 @@ rule sequence_readout:
         "../scripts/sequence_readout.py"
 
 
-# The reference for TF activity: the mean predicted binding of cells thinned to several depths, and for each window
-# background windows of similar GC content and accessibility.
+# The reference for TF activity: the mean predicted binding of cells thinned to several depths, the openness of each
+# window, and background windows of similar GC content and accessibility.
 rule reference_profile:
     input:
         REFERENCE_FILES,

@@ -1,23 +1,20 @@
-"""TF activity of a cell: predicted binding over all windows, corrected for the cell's general response.
+"""TF activity of a cell: its insertions at the sites that the network predicts, relative to similar windows.
 
-The correction is that of chromVAR (Schep et al. 2017, Methods, "Bias-corrected deviations"), with two changes.
-Predicted binding replaces motif matches and counts, and the mean of cells *of the same depth* replaces the expected
-counts. The symbols are: P(c, w, t) is P(bound) in cell c of depth d, window w, for TF t. v_d(w, t) is the mean P(bound)
-of reference cells thinned to depth d (:class:`scbind.binding.profile.Profile`). v is the mean of v_d over depths.
+The network tells where a TF can bind. How active the TF is in a cell is read from the insertions of the cell, own and
+borrowed, because their sum over many windows stays informative at low depth, where the predictions of a single cell
+move towards the prior. The correction is that of chromVAR (Schep et al. 2017, Methods, "Bias-corrected deviations"),
+with predicted binding as weights instead of motif matches. x(c, w) are the insertions in the context of window w. d(c)
+is the depth of the cell, and o(w) the openness: the mean of x over d of all cells. v(w, t) is the mean P(bound) of TF t
+in reference cells (:class:`scbind.binding.profile.Profile`).
 
-* Response of the cell at the sites of TF t: R = sum_w P(c, w, t) / sum_w v_d(w, t).
-* General response of the cell at a window: q(c, w) = sum_t P(c, w, t) / sum_t v_d(w, t), over TFs with ChIP-seq. It is
-  the expected number of bound TFs divided by that of the reference profile.
+* Response of the cell at a window: q(c, w) = x(c, w) / (d(c) o(w)).
+* Response of the cell at the sites of TF t: R = sum_w v(w, t) q(c, w) / sum_w v(w, t).
 * Background response, which any TF would show at similar sites: R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t).
   pi_b(w) is a window with the GC content and accessibility of w, drawn anew for each b.
 * z = (log R - mean_b log R_b) / sd_b(log R_b).
 
-With one profile for all depths, z would follow depth closely: a network predicts more binding when it sees more
-fragments, and this effect differs between TFs. The reference profile must come from thinned cells instead of one mean
-cell, because the mean prediction for noisy counts differs from the prediction for their mean.
-
-R is the mean of the TF's own response with weights v, so R_b must weigh windows by v alone. chromVAR's ratio of sums
-would weigh them by v(w, t) times the general binding at pi_b(w), which would favour open windows twice.
+The depth of the cell cancels in log R - log R_b. chromVAR's ratio of sums would weigh windows by openness, so that few
+windows that are open in all cells would dominate.
 
 The sum over w is computed as a sum over the drawn windows w' = pi_b(w). A block of windows then needs one matrix
 product, and no value is stored per window. All terms are rounded to binary fractions before they are added. Every sum
@@ -35,7 +32,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scbind.binding.profile import P_STEPS, TINY, Profile, expected_at
+from scbind.binding.profile import P_STEPS, TINY, Profile
 from scbind.binding.shards import Shard, check_shards
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
@@ -49,8 +46,8 @@ from scbind.models.abstention import abstained, reliability_table
 # Lower limit of the standard deviation of log R_b. With very many windows the draws agree almost perfectly, and
 # rounding would determine z. 0.001 is a change of the response by 0.1 %.
 SD_FLOOR = 1e-3
-# Upper limit of the general response. Without it, a window with hardly any binding in the reference profile could
-# dominate a draw.
+# Upper limit of the response at a window. Without it, a window in which other cells have hardly any insertion could
+# dominate a sum.
 RESPONSE_CAP = 50.0
 CELLS_AT_ONCE = 256  # cells per block when z is computed; it bounds the memory of temporary arrays
 # Terms are rounded to multiples of 1 / Q_STEPS and 1 / V_STEPS. A product of q and v is then a multiple of 2**-33, so
@@ -62,8 +59,8 @@ Q_STEPS, V_STEPS = 2.0**18, 2.0**15
 class ActivitySums:
     """Sums over windows from which TF activity is computed, added up block by block.
 
-    ``depth``, shape (cells,), is in insertions per base. Only the first ``n_assayed`` TFs, those with ChIP-seq, make up
-    the general response and get votes (``None``: all), so that TFs without ChIP-seq change no result of the others.
+    ``depth``, shape (cells,), is in insertions per base. Only the first ``n_assayed`` TFs, those with ChIP-seq, get
+    votes (``None``: all). Otherwise no TF changes the result of another.
     """
 
     profile: Profile
@@ -77,15 +74,13 @@ class ActivitySums:
         self.binding = np.rint(self.profile.binding.astype(np.float64) * V_STEPS) / V_STEPS
         background = self.profile.background
         n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(background)
-        self._level = self.profile.at(self.depth)
         # sorted by the drawn window, so that the windows of a block are one slice of each draw
         self._order = np.argsort(background, axis=1, kind="stable").astype(np.int32)
         self._hit = np.take_along_axis(background, self._order, axis=1)
         self.arrays = {
             "binding_sum": np.zeros((n_cells, n_tfs)),
-            "binding_expected": expected_at(self._level, self.profile.expected),
+            "response_sum": np.zeros((n_cells, n_tfs)),
             "background_sum": np.zeros((n_cells, draws, n_tfs)),
-            "background_expected": self.binding.sum(axis=0),
             "votes": np.zeros((n_cells, n_tfs), dtype=np.int64),
         }
 
@@ -105,9 +100,15 @@ class ActivitySums:
         return np.concatenate(columns, axis=1)
 
     def add(
-        self, row: int, window: int, probability: np.ndarray, weights: np.ndarray, has_signal: np.ndarray
+        self,
+        row: int,
+        window: int,
+        probability: np.ndarray,
+        insertions: np.ndarray,
+        weights: np.ndarray,
+        has_signal: np.ndarray,
     ) -> None:
-        """Add the predictions of a block of cells and windows to the sums.
+        """Add the predictions and insertions of a block of cells and windows to the sums.
 
         Parameters
         ----------
@@ -115,6 +116,8 @@ class ActivitySums:
             First cell (row of the sums) and first window of the block.
         probability
             P(bound): float32, shape (cells, windows, TFs).
+        insertions
+            Insertions in the context of each window, own and borrowed: float32, shape (cells, windows).
         weights
             Result of :meth:`weights` for these windows.
         has_signal
@@ -125,10 +128,12 @@ class ActivitySums:
         exact = np.multiply(probability, P_STEPS, dtype=np.float64)
         np.rint(exact, out=exact)
         self.arrays["binding_sum"][rows] += exact.sum(axis=1) / P_STEPS
-        total = self.profile.total[:, window : window + probability.shape[1]]
-        expected = expected_at(self._level[rows], total)
-        response = exact[:, :, : self.n_assayed].sum(axis=2) / (P_STEPS * np.maximum(expected, TINY))
-        flat = np.rint(np.minimum(response, RESPONSE_CAP) * Q_STEPS) / Q_STEPS @ weights
+        block = slice(window, window + probability.shape[1])
+        expected = np.outer(self.depth[rows].astype(np.float64), self.profile.openness[block])
+        response = np.minimum(insertions / np.maximum(expected, TINY), RESPONSE_CAP)
+        response = np.rint(response * Q_STEPS) / Q_STEPS
+        self.arrays["response_sum"][rows] += response @ self.binding[block]
+        flat = response @ weights
         self.arrays["background_sum"][rows] += flat.reshape(len(flat), len(self.profile.background), -1)
         assayed = probability[:, :, : self.n_assayed]
         self.arrays["votes"][rows, : self.n_assayed] += top_two_votes(assayed, has_signal)
@@ -143,8 +148,7 @@ class ActivitySums:
         sums, parts = self.arrays, []
         for first in range(0, max(len(self.depth), 1), CELLS_AT_ONCE):
             rows = slice(first, first + CELLS_AT_ONCE)
-            cells = (sums[name][rows] for name in ("binding_sum", "binding_expected", "background_sum"))
-            parts.append(background_corrected(*cells, sums["background_expected"]))
+            parts.append(background_corrected(sums["response_sum"][rows], sums["background_sum"][rows]))
         draws = np.int64(len(self.profile.background))
         return dict(
             zip(self.KEPT, (np.concatenate(parts), sums["binding_sum"], sums["votes"], draws), strict=True)
@@ -168,28 +172,23 @@ def top_two_votes(probability: np.ndarray, has_signal: np.ndarray) -> np.ndarray
     return votes
 
 
-def background_corrected(binding_sum, binding_expected, background_sum, background_expected) -> np.ndarray:
+def background_corrected(response_sum: np.ndarray, background_sum: np.ndarray) -> np.ndarray:
     """Return z: the response at a TF's sites, compared with matched sites.
 
-    The formula is in the docstring of :mod:`scbind.binding.activity`.
+    The formula is in the docstring of :mod:`scbind.binding.activity`; sum_w v(w, t) cancels.
 
     Parameters
     ----------
-    binding_sum, binding_expected
-        shape (cells, TFs): sum_w P(c, w, t), and its expected value at the depth of the cell.
-    background_sum, background_expected
-        shapes (cells, draws, TFs) and (TFs,): sum_w v(w, t) q(c, pi_b(w)), and sum_w v(w, t).
+    response_sum
+        shape (cells, TFs): sum_w v(w, t) q(c, w).
+    background_sum
+        shape (cells, draws, TFs): sum_w v(w, t) q(c, pi_b(w)).
 
     Returns
     -------
-    float32, shape (cells, TFs). z is 0 for a TF without binding in the reference profile at the depth of the cell.
+    float32, shape (cells, TFs). z is 0 where the cell has no insertion at any site, neither the TF's nor matched ones.
     """
-    seen = (np.asarray(background_expected) > TINY) & (np.asarray(binding_expected) > TINY)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        own = np.log(np.maximum(binding_sum / binding_expected, TINY))
-        drawn = np.log(np.maximum(background_sum / background_expected, TINY))
-    own[~seen] = 0
-    drawn[np.broadcast_to(~seen[:, None], drawn.shape)] = 0
+    own, drawn = (np.log(np.maximum(sums, TINY)) for sums in (response_sum, background_sum))
     spread = np.maximum(drawn.std(axis=1, ddof=1), SD_FLOOR)
     return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
 
@@ -244,8 +243,8 @@ def activity_matrix(shards: list, cells, output, metrics=None, types: Sequence[s
     adata.layers["abstained"] = abstained(adata.var, obs["borrowed_depth"].to_numpy())
     adata.uns |= type_colours(obs, types)
     adata.uns["about"] = {
-        "X": "TF activity: z-score of predicted binding, relative to cells of the same depth and windows of similar GC "
-        "content and accessibility",
+        "X": "TF activity: z-score of the insertions at predicted sites, relative to windows of similar GC content and "
+        "accessibility",
         "mean_binding": f"mean P(bound) over {first.n_windows} windows",
         "scfan_score": "fraction of votes; each window with signal votes for its two most probable TFs (Fu 2020)",
         "abstained": "True where accuracy for the TF is low or unknown, or the cell is shallower than var min_depth",

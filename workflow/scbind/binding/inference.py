@@ -150,14 +150,15 @@ def _predict(
         counts = signal.counts(context[part], windows.context, bin_bp, only, np.float32)
         weights, readout = sums.weights(part.start, part.stop), np.asarray(network.readout[part])
 
-        def predict(first: int, counts=counts, readout=readout) -> tuple[np.ndarray, np.ndarray]:
+        def predict(first: int, counts=counts, readout=readout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             here = slice(first, first + n_cells)
             mine = borrowed(counts, borrow[here], network.n_bins)
-            return network.probabilities(readout, mine, depth[here]), mine[:, :, core].any(axis=2)
+            probability = network.probabilities(readout, mine, depth[here])
+            return probability, mine.sum(axis=2), mine[:, :, core].any(axis=2)
 
-        for first, (probability, seen) in zip(firsts, in_threads(predict, firsts), strict=True):
+        for first, (probability, insertions, seen) in zip(firsts, in_threads(predict, firsts), strict=True):
             writer.add(first, part.start, probability)
-            sums.add(first, part.start, probability, weights, seen)
+            sums.add(first, part.start, probability, insertions, weights, seen)
         say(f"windows {part.stop}/{len(windows)}")
 
 

@@ -1,4 +1,4 @@
-"""The reference profile: mean predicted binding at several depths, and background windows matched to each window.
+"""The reference profile: mean predicted binding, openness, and background windows matched to each window.
 
 :mod:`scbind.binding.referenceprofile` computes it. :mod:`scbind.binding.activity` compares cells with it.
 """
@@ -10,8 +10,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import scipy.sparse as sp
-from scipy.interpolate import CubicSpline
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
@@ -22,10 +20,7 @@ TINY = 1e-12  # keeps the logarithm finite where predicted binding is 0
 P_STEPS = (
     2.0**24
 )  # P is rounded to multiples of 1 / P_STEPS: sums over up to 2**29 windows are then exact in float64
-LEVELS = (
-    5  # at most this many depths of the reference; log binding is interpolated over log depth between them
-)
-BEYOND = 1.5  # extrapolate at most this factor beyond the outermost levels
+LEVELS = 5  # at most this many depths of the reference
 APART = 1.5  # neighbouring levels differ at least by this factor
 
 
@@ -67,8 +62,8 @@ def depth_levels(depth: np.ndarray) -> np.ndarray:
 
     ``depth``, shape (cells,), is in insertions per base; not all values may be 0. The levels are evenly spaced in log
     depth, from the 2nd to the 90th percentile of the cells that have an insertion. The percentiles keep a few almost
-    empty cells from shifting the levels. :meth:`Profile.at` extrapolates beyond the levels. There are at least two
-    levels. Neighbouring levels differ at least by the factor ``APART``, so that the effect of depth exceeds the noise.
+    empty cells from shifting the levels. There are at least two levels. Neighbouring levels differ at least by the
+    factor ``APART``.
     """
     depth = depth[depth > 0]
     low, high = (
@@ -81,7 +76,7 @@ def depth_levels(depth: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Profile:
-    """Mean predicted binding of cells at several depths, and the background windows of each window.
+    """Mean predicted binding of cells, how open each window is, and its background windows.
 
     Attributes
     ----------
@@ -89,18 +84,15 @@ class Profile:
         float (levels,): depths in rising order, insertions per base.
     binding
         float (windows, TFs): P(bound), averaged over the levels.
-    total
-        float (levels, windows): sum of P(bound) over the TFs with ChIP-seq.
-    expected
-        float (levels, TFs): sum over windows of P(bound).
+    openness
+        float (windows,): insertions in the context per depth of the cell, mean over all passing cells.
     background
         int32 (draws, windows): see :func:`matched_background`.
     """
 
     depth: np.ndarray
     binding: np.ndarray
-    total: np.ndarray
-    expected: np.ndarray
+    openness: np.ndarray
     background: np.ndarray
 
     def save(self, path: str | Path, made_with: dict, **facts) -> None:
@@ -117,24 +109,3 @@ class Profile:
                 problem = "was made with other windows, another model or another precision"
                 raise InputError(path, problem, "run the reference profile again")
             return cls(*(npz[field.name] for field in fields(cls)))
-
-    def at(self, depth: np.ndarray) -> sp.csr_array:
-        """Return the weights that interpolate the logarithms of the levels at ``depth``, in insertions per base.
-
-        csr float64, shape (cells, levels); rows add up to 1. The weights are those of a natural cubic spline over log
-        depth. Linear interpolation would overestimate convex curves, more for some windows than for others, and z would
-        rise and fall with depth. Beyond the outermost levels the extrapolation is linear, up to a factor of ``BEYOND``;
-        further out the values stay constant.
-        """
-        levels, asked = (np.log(np.maximum(of, TINY)) for of in (self.depth, np.asarray(depth)))
-        if len(levels) == 1:
-            return sp.csr_array(np.ones((len(asked), 1)))
-        inside = np.clip(asked, levels[0], levels[-1])
-        further = np.clip(asked - inside, -np.log(BEYOND), np.log(BEYOND))
-        spline = CubicSpline(levels, np.eye(len(levels)), bc_type="natural")
-        return sp.csr_array(spline(inside) + spline(inside, 1) * further[:, None])
-
-
-def expected_at(weights: sp.csr_array, values: np.ndarray) -> np.ndarray:
-    """Interpolate ``values`` of shape (levels, ...) with the weights of :meth:`Profile.at`: float64 (cells, ...)."""
-    return np.exp(weights @ np.log(np.maximum(values, TINY)))

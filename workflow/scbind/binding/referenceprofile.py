@@ -53,7 +53,7 @@ def reference_profile(
     block: int = 256,
     device: str = "cpu",
 ) -> None:
-    """Write ``reference.npz``: mean predicted binding at several depths, and the background windows.
+    """Write ``reference.npz``: mean predicted binding, openness, and the background windows.
 
     For each depth of :func:`scbind.binding.profile.depth_levels`, up to ``REFERENCE_CELLS`` cells are drawn from the
     cells of all samples with at least ``ABOUT`` times this depth. Their insertions, own and borrowed, are thinned to
@@ -94,8 +94,9 @@ def reference_profile(
     opened = open_samples(samples, genome.sizes, genome.known_lengths())
     cells = DrawnCells.draw(opened, np.random.default_rng(options.seed))
     accessibility = _accessibility(network, opened, block)
+    openness = _openness(network, opened, block)
     background = matched_background(network.windows.gc, accessibility, draws, options.seed)
-    profile = Profile(cells.levels, *_means(network, cells, opened, block), background)
+    profile = Profile(cells.levels, _means(network, cells, opened, block), openness, background)
     n_drawn = len(np.unique(cells.cell))
     facts = {"tfs": np.asarray(network.predictor.tfs, dtype=str), "n_cells": np.int64(n_drawn)}
     profile.save(output, network.made_with, accessibility=accessibility, **facts)
@@ -173,29 +174,35 @@ class DrawnCells:
 def _accessibility(network: Network, samples: list[SampleCells], block: int) -> np.ndarray:
     """Count the insertions of all passing cells in each window: float64 (windows,)."""
     windows = network.windows
-    start, total = windows.global_starts(network.genome.sizes), np.zeros(len(windows))
-    for part in window_blocks(len(windows), block):
+    return _counts(samples, windows.global_starts(network.genome.sizes), windows.window, block)
+
+
+def _openness(network: Network, samples: list[SampleCells], block: int) -> np.ndarray:
+    """Return the insertions in each context per depth of the cell, mean over passing cells: float64 (windows,)."""
+    counts = _counts(samples, network.contexts, network.windows.context, block)
+    return counts / sum(sample.density[sample.passing].sum() for sample in samples)
+
+
+def _counts(samples: list[SampleCells], start: np.ndarray, width: int, block: int) -> np.ndarray:
+    """Count the insertions of all passing cells in intervals of ``width`` bases: float64 (intervals,)."""
+    total = np.zeros(len(start))
+    for part in window_blocks(len(start), block):
         for sample in samples:
-            inside = sample.signal.counts(start[part], windows.window, windows.window)
+            inside = sample.signal.counts(start[part], width, width)
             total[part] += np.asarray(inside[sample.passing].sum(axis=0)).ravel()
     return total
 
 
-def _means(
-    network: Network, cells: DrawnCells, samples: list[SampleCells], block: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Compute ``binding``, ``total`` and ``expected`` of a :class:`scbind.binding.profile.Profile`."""
+def _means(network: Network, cells: DrawnCells, samples: list[SampleCells], block: int) -> np.ndarray:
+    """Return P(bound), averaged over the drawn cells of each level and over levels: float32 (windows, TFs)."""
     n_windows, n_tfs, n_levels = len(network.windows), len(network.predictor.tfs), len(cells.levels)
     binding = np.zeros((n_windows, n_tfs), dtype=np.float32)
-    total, expected = np.zeros((n_levels, n_windows)), np.zeros((n_levels, n_tfs))
     lending = list(cells.lenders(samples))
     for part in window_blocks(n_windows, block):
-        for number, found in enumerate(_level_means(network, cells, lending, part)):
+        for found in _level_means(network, cells, lending, part):
             found = np.rint(found * P_STEPS) / P_STEPS  # makes sums exact in any order
             binding[part] += (found / n_levels).astype(np.float32)
-            total[number, part] = found[:, : network.predictor.n_assayed].sum(axis=1)
-            expected[number] += found.sum(axis=0)
-    return binding, total, expected
+    return binding
 
 
 def _level_means(network: Network, cells: DrawnCells, lending: list, part: slice) -> Iterator[np.ndarray]:

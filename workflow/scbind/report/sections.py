@@ -39,8 +39,8 @@ from scbind.report.variants import explained, variants
 UMAP_FACTORS = 12
 HEATMAP_FACTORS = ROWS
 Z = (
-    "z is the predicted binding of a TF in a cell, relative to cells of similar depth and to windows of similar GC "
-    "content and accessibility. 0 is the average cell of that depth. Compare z between cells and cell types for one "
+    "z compares the insertions of a cell at the predicted sites of a TF with those at windows of similar GC content "
+    "and accessibility. 0 is no difference from these windows. Compare z between cells and cell types for one "
     "TF. Between TFs, compare effect sizes instead, because a TF with more or stronger sites reaches larger z."
 )
 LIMITS = (

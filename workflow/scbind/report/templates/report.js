@@ -445,7 +445,7 @@ async function activity(name) {
   let option = select.querySelector('option[value="TF"]');
   if (!option) { option = document.createElement("option"); option.value = "TF"; select.append(option); }
   option.textContent = `activity of ${name}`; select.value = "TF";
-  bar(`activity z of ${name}`, DIVERGING, -tf.limit, tf.limit, `0 is the average cell of the same depth. Grey: the cell is too shallow for ${name}. ` +
+  bar(`activity z of ${name}`, DIVERGING, -tf.limit, tf.limit, `0 is no difference from similar windows. Grey: the cell is too shallow for ${name}. ` +
     `The colours end at the 99th percentile of ${name}, in ${index.steps} steps.`, "0");
   hoverText = (cell) => codes[cell] === MISSING ? `${name}: too shallow` : `${name}: z about ${number(((codes[cell] + 0.5) / index.steps * 2 - 1) * tf.limit)}`;
   told.textContent = `Colour: activity of ${name}.` + (tf.abstained ? " scbind abstains on this TF: do not interpret it." : "");
@@ -610,7 +610,7 @@ function boxes(name, quantiles) {
       `<path class="axis" d="M${x(q[0])} ${y}H${x(q[4])}"/><rect x="${x(q[1])}" y="${y - 6}" width="${Math.max(1, x(q[3]) - x(q[1]))}" height="12" fill="${fill}" stroke="currentColor" stroke-width=".6"/>` +
       `<path d="M${x(q[2])} ${y - 6}V${y + 6}" stroke="currentColor" stroke-width="2"/>`;
   });
-  return `<h4>Activity by cell type</h4>${svg}</svg><p class="note">Box: half of the cells. Thick line: median. Thin line: 10 % to 90 %. 0 is the average cell of the same depth. ` +
+  return `<h4>Activity by cell type</h4>${svg}</svg><p class="note">Box: half of the cells. Thick line: median. Thin line: 10 % to 90 %. 0 is no difference from similar windows. ` +
     "Compare z between cell types, not between TFs: a TF with more or stronger sites reaches larger z.</p>";
 }
 function nice(low, high) {
