@@ -18,7 +18,9 @@ BLOCKS = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | r
 
 pytestmark = [
     pytest.mark.workflow,
-    pytest.mark.skipif(not (DATA / "sc").is_dir(), reason=f"no pieces of real data in {DATA}: set SCBIND_DATA"),
+    pytest.mark.skipif(
+        not (DATA / "sc").is_dir(), reason=f"no pieces of real data in {DATA}: set SCBIND_DATA"
+    ),
 ]
 
 
@@ -68,4 +70,6 @@ def test_cellxgene_and_vitessce_find_what_they_need(applied, name, tmp_path):
     assert isinstance(adata.obs["cell_type"].dtype, pd.CategoricalDtype)
     assert len(adata.uns["cell_type_colors"]) == len(adata.obs["cell_type"].cat.categories)
     adata.write_zarr(tmp_path / "viewed.zarr")
-    assert (tmp_path / "viewed.zarr/obsm/X_umap").is_dir() and (tmp_path / "viewed.zarr/obs/cell_type").is_dir()
+    assert (tmp_path / "viewed.zarr/obsm/X_umap").is_dir() and (
+        tmp_path / "viewed.zarr/obs/cell_type"
+    ).is_dir()
