@@ -313,6 +313,7 @@ def test_examples_are_all_planned(project):
 
 
 def test_the_example_of_blood_cells_downloads_all_and_trains_nothing(project):
+    as_shipped(project)
     jobs = project.jobs("--configfile", "config/examples/pbmc/config.yaml")
     # sequence, exclusion list, genes, fragments, cell types
     assert jobs["fetch_source"] == 5 and jobs["unpack_bundle"] == 1
