@@ -29,7 +29,7 @@ from common import show
 from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST, VALID
 from scbind.dataset.trainingset import TrainingSet
-from scbind.models.calibration import DECADES, PRIOR, fit_platt, predict_pairs
+from scbind.models.calibration import DECADES, PRIOR, LineWindows, fit_platt, predict_pairs
 from scbind.models.metrics import calibration_error, ranking_metrics
 from scbind.models.predictor import SMALLEST_SLOPE, load_predictor
 from sklearn.isotonic import IsotonicRegression
@@ -183,7 +183,9 @@ def main() -> None:
 
     def predict(split: int, limit: int, keeps: list[float]) -> tuple:
         where = windows_of(data, split, limit, args.seed)
-        logits, depth, labels = predict_pairs(predictor, data, *where, keeps, args.seed)
+        pairs = LineWindows(data, *where, keeps, args.seed)
+        labels = pairs.labels(predictor)
+        logits, depth = predict_pairs(predictor, pairs)
         return logits, np.log10(np.clip(depth, 1e-7, predictor.facts["deepest"])).astype(float), labels
 
     logits, x, labels = predict(VALID, args.valid_windows, [10.0**-decade for decade in DECADES])

@@ -5,21 +5,20 @@
 The script makes all inputs from a seed: a genome, its peaks and genes, the coverage of each cell type, a track of each
 TF in each type and sample, and the best sites, of which half are the same in all types. The numbers mean nothing. It
 prints seconds, processor seconds and peak memory of `write_loci`, the size of the page and its number of sites. With
-Chromium or Chrome it also prints the seconds until the first site is drawn, and from asking for a TF until it is drawn.
+Chromium or Chrome it also prints the seconds until the first site is drawn, and from asking for a TF until it is drawn:
+medians of `--rounds` fresh starts.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-import pickle
-import subprocess
+import statistics
 import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from processes import measure
+from processes import measure_page, show_row
 
 ROOT = Path(__file__).resolve().parents[1]
 STEP = 10_000  # bp between peaks
@@ -142,45 +141,22 @@ def opened(page_path: Path, tf: str, picture: Path | None) -> dict[str, float]:
     return found
 
 
+def write(folder: Path, files) -> None:
+    """Write the page of inputs that were made before."""
+    from scbind.report.loci import write_loci
+
+    write_loci(files, folder / "loci.html")
+
+
 def main() -> None:
     """Make the inputs and the page, open it and print."""
-    sys.path.insert(0, str(ROOT / "workflow"))
-    if sys.argv[1:2] == ["--child"]:
-        from scbind.report.loci import write_loci
-
-        folder = Path(sys.argv[2])
-        files = pickle.loads((folder / "files.pickle").read_bytes())
-        begin, used = time.perf_counter(), time.process_time()
-        write_loci(files, folder / "loci.html")
-        print(json.dumps({"seconds": time.perf_counter() - begin, "cpu": time.process_time() - used}))
-        return
-    if sys.argv[1:2] == ["--make"]:
-        folder = Path(sys.argv[2])
-        files = make_inputs(folder, Shape(**json.loads(sys.argv[3])))
-        (folder / "files.pickle").write_bytes(pickle.dumps(files))
-        return
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("folder", type=Path)
-    for name, default in Shape.__dataclass_fields__.items():
-        parser.add_argument(f"--{name}", type=int, default=default.default)
-    parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--no-browser", action="store_true")
-    parser.add_argument("--picture", type=Path)
-    args = parser.parse_args()
-    shape = {name: getattr(args, name) for name in Shape.__dataclass_fields__}
-    # In processes of their own: the peak memory of a child starts at the memory of its parent.
-    if not (args.folder / "files.pickle").exists():
-        subprocess.run([sys.executable, __file__, "--make", args.folder, json.dumps(shape)], check=True)
-    spent = measure([sys.executable, __file__, "--child", str(args.folder)], args.threads)
+    args, found = measure_page(__doc__, Shape, make_inputs, write, threads=1)
     page = args.folder / "loci.html"
-    found = {"seconds": spent["seconds"], "CPU s": spent["cpu"], "peak, MiB": spent["peak"] / 2**20}
     found |= {"page, MB": page.stat().st_size / 1e6, "packs": page.read_text().count('id="pack-')}
     if not args.no_browser:
-        found |= opened(page, "ZNF101", args.picture)
-    print("| " + " | ".join(found) + " |\n" + "|---" * len(found) + "|")
-    print("| " + " | ".join(f"{v:,.3g}" if isinstance(v, float) else f"{v:,}" for v in found.values()) + " |")
+        rounds = [opened(page, "ZNF101", args.picture if i == 0 else None) for i in range(args.rounds)]
+        found |= {name: statistics.median(each[name] for each in rounds) for name in rounds[0]}
+    show_row(found)
 
 
 if __name__ == "__main__":

@@ -8,8 +8,9 @@ number of jobs. It prints the same for one sample, which shows the cost of readi
 twice: from the start, where no cell type is known yet; and `snakemake peaks` when the tables of types exist. These
 tables are simulated: every sample has cells of every type.
 
-`--bare` plans a minimal workflow instead, with the same jobs, inputs and outputs per sample. It has no functions,
-parameters, resources, logs, scripts or checkpoints. It shows the time that Snakemake itself needs.
+`--bare` plans a minimal workflow instead, with the same jobs, inputs and outputs. It is written from the plan of scbind
+for one sample, and has no functions, parameters, resources, logs, scripts or checkpoints. It shows the time that
+Snakemake itself needs.
 
 `--panel full` plans the training on ENCODE (config/examples/hg38) with this panel, before anything was downloaded.
 """
@@ -29,47 +30,7 @@ from pathlib import Path
 import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
-BARE = """
-S = [f"s{number}" for number in range(int(config["samples"]))]
-SHARDS = range(int(config["scatter"]))
-rule all:
-    input: expand("r/binding/{s}.zarr", s=S), expand("r/activity/{s}.h5ad", s=S)
-rule shared:
-    output: expand("r/shared{i}", i=range(9))
-    shell: "touch {output}"
-rule count:
-    input: "data/{s}.tsv.gz", "r/shared0"
-    output: multiext("r/{s}/", "position", "cell", "barcodes")
-    shell: "touch {output}"
-rule peaks:
-    input: "data/{s}.tsv.gz", "r/shared0"
-    output: "r/{s}/peaks"
-    shell: "touch {output}"
-rule embed:
-    input: expand("r/{s}/{kind}", s=S, kind=["position", "cell", "barcodes", "peaks"])
-    output: "r/embedding"
-    shell: "touch {output}"
-rule cells:
-    input: "r/embedding"
-    output: "r/{s}/cells"
-    shell: "touch {output}"
-rule reference:
-    input: expand("r/{s}/{kind}", s=S, kind=["position", "cell", "cells"])
-    output: "r/reference"
-    shell: "touch {output}"
-rule infer:
-    input: expand("r/shared{i}", i=range(8)), "r/reference", multiext("r/{s}/", "position", "cell", "cells")
-    output: "r/shards/{s}/{k}.npz"
-    shell: "touch {output}"
-rule merge:
-    input: expand("r/shards/{{s}}/{k}.npz", k=SHARDS), "r/{s}/cells"
-    output: "r/binding/{s}.zarr"
-    shell: "touch {output}"
-rule activity:
-    input: expand("r/shards/{{s}}/{k}.npz", k=SHARDS), "r/{s}/cells"
-    output: "r/activity/{s}.h5ad"
-    shell: "touch {output}"
-"""
+NAME = re.compile(r"\bs0\b")  # the first sample
 
 
 def know_types(folder: Path, samples: list[str], types: int, genome: str) -> None:
@@ -78,7 +39,9 @@ def know_types(folder: Path, samples: list[str], types: int, genome: str) -> Non
     names = [f"results/reference/{genome}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
     names += [f"results/cells/{sample}/{name}" for sample in samples for name in made]
     names += ["results/embedding/cells.h5ad"]
-    names += [f"results/cells/{sample}/{name}.h5ad" for sample in samples for name in ("cells", "lenders")]
+    names += [
+        f"results/cells/{sample}/{name}.h5ad" for sample in samples for name in ("embedding", "lenders")
+    ]
     rows, bulks = [], []
     for number in range(types):
         rows.append(f"t{number}\tt{number}\t900\t900000\t{','.join(samples)}\town\t\t")
@@ -101,7 +64,22 @@ def know_types(folder: Path, samples: list[str], types: int, genome: str) -> Non
 def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, float, int]:
     """Seconds, processor seconds and jobs of one dry-run in a new folder, with ``types`` known cell types."""
     shutil.copytree(ROOT / "config", folder / "config")
-    (folder / "data").mkdir()
+    options = lay_config(folder, samples, scatter)
+    if types:
+        names = [f"s{number}" for number in range(samples)]
+        know_types(
+            folder,
+            names,
+            types,
+            yaml.safe_load((folder / "config/config.yaml").read_text())["genome"]["name"],
+        )
+    # other targets would first make the genome of the example, and then the tables again
+    return dry_run(folder, options + (["--", "peaks"] if types else []))
+
+
+def lay_config(folder: Path, samples: int, scatter: int) -> list[str]:
+    """Write the configuration of the demo with so many samples; return the options of Snakemake for it."""
+    (folder / "data").mkdir(exist_ok=True)
     lines = ["sample\tpath\tformat"]
     for number in range(samples):
         path = folder / "data" / f"s{number}.tsv.gz"
@@ -112,12 +90,7 @@ def plan(folder: Path, samples: int, scatter: int, types: int) -> tuple[float, f
     config["sheets"]["samples"] = "config/samples.tsv"
     config["evaluate"]["truth"] = None  # known for one sample only
     (folder / "config/config.yaml").write_text(yaml.safe_dump(config))
-    if types:
-        names = [f"s{number}" for number in range(samples)]
-        know_types(folder, names, types, config["genome"]["name"])
-    options = ["--set-scatter", f"cells={scatter}", "--configfile", str(folder / "config/config.yaml")]
-    # other targets would first make the genome of the example, and then the tables again
-    return dry_run(folder, options + (["--", "peaks"] if types else []))
+    return ["--set-scatter", f"cells={scatter}", "--configfile", str(folder / "config/config.yaml")]
 
 
 def plan_panel(folder: Path, samples: int, scatter: int, panel: str) -> tuple[float, float, int]:
@@ -130,18 +103,48 @@ def plan_panel(folder: Path, samples: int, scatter: int, panel: str) -> tuple[fl
     return dry_run(folder, [*options, "--configfile", str(folder / "config/examples/hg38/config.yaml")])
 
 
+def bare(text: str, samples: int) -> str:
+    """Return a Snakefile with the jobs of a plan for the sample s0, repeated for more samples.
+
+    ``text`` is what Snakemake prints. A job whose outputs name the sample becomes a rule with a wildcard. Other jobs
+    get the inputs of all samples. Inputs that a checkpoint determines (``<TBD>``) are left out.
+    """
+    lines = [f"S = [f's{{n}}' for n in range({samples})]"]
+    jobs = re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):\n((?:    .*\n)*)", text, re.M)
+    for number, (rule, body) in enumerate(sorted(jobs, key=lambda job: job[0] != "all")):
+        files = {
+            key: [name.split(" (")[0] for name in value.split(", ")]
+            for key, value in re.findall(r"    (input|output): (.*)", body)
+        }
+        each = any(map(NAME.search, files.get("output", [])))
+        lines.append(f"rule {rule}_{number}:")
+        for key, names in files.items():
+            names = [name for name in names if not name.startswith("<")]
+            parts = [repr(NAME.sub("{s}", name)) for name in names]
+            if not each:
+                parts = [f"expand({part}, s=S)" if "{s}" in part else part for part in parts]
+            lines.append(f"    {key}: {', '.join(parts)}")
+        if "output" in files:
+            lines.append("    shell: 'touch {output}'")
+    return "\n".join(lines) + "\n"
+
+
 def plan_bare(folder: Path, samples: int, scatter: int) -> tuple[float, float, int]:
     """Seconds, processor seconds and jobs of one dry-run of the minimal workflow."""
-    (folder / "data").mkdir(parents=True)
-    for number in range(samples):
-        (folder / "data" / f"s{number}.tsv.gz").touch()
-    (folder / "Snakefile").write_text(BARE)
-    options = ["--snakefile", str(folder / "Snakefile"), "--workflow-profile", "none"]
-    return dry_run(folder, [*options, "--config", f"samples={samples}", f"scatter={scatter}"])
+    shutil.copytree(ROOT / "config", folder / "config")
+    text = run_dry(folder, lay_config(folder, 1, scatter))[0]
+    lay_config(folder, samples, scatter)
+    (folder / "Snakefile").write_text(bare(text, samples))
+    return dry_run(folder, ["--snakefile", str(folder / "Snakefile"), "--workflow-profile", "none"])
 
 
 def dry_run(folder: Path, options: list[str]) -> tuple[float, float, int]:
     """Seconds, processor seconds and jobs of `snakemake -n` with these options."""
+    return run_dry(folder, options)[1]
+
+
+def run_dry(folder: Path, options: list[str]) -> tuple[str, tuple[float, float, int]]:
+    """Return what `snakemake -n` prints with these options, and its seconds, processor seconds and jobs."""
     command = [sys.executable, "-m", "snakemake", "-n", "--cores", "1", "--directory", str(folder)]
     command += ["--rerun-triggers", "mtime", *options]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
@@ -152,9 +155,10 @@ def dry_run(folder: Path, options: list[str]) -> tuple[float, float, int]:
     seconds, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     if reply.returncode:
         sys.exit(reply.stdout[-3000:] + reply.stderr[-3000:])
-    jobs = re.search(r"^total +(\d+)", reply.stdout + reply.stderr, re.M)
+    text = reply.stdout + reply.stderr
+    jobs = re.search(r"^total +(\d+)", text, re.M)
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return seconds, used, int(jobs[1])
+    return text, (seconds, used, int(jobs[1]))
 
 
 def main() -> None:

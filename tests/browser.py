@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+AXE = os.environ.get("AXE_CORE")  # axe.min.js of the npm package axe-core
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 
 
@@ -125,7 +126,7 @@ class Page:
 
     def key(self, name: str) -> None:
         """Press a key: Enter, ArrowDown, Escape, or a sign."""
-        codes = {"Enter": 13, "ArrowDown": 40, "ArrowUp": 38, "Escape": 27, "ArrowLeft": 37}
+        codes = {"Enter": 13, "Tab": 9, "ArrowDown": 40, "ArrowUp": 38, "Escape": 27, "ArrowLeft": 37}
         about = {"key": name, "windowsVirtualKeyCode": codes.get(name, ord(name[0]))}
         text = {"text": "\r"} if name == "Enter" else {"text": name} if len(name) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", **about, **text)
@@ -156,6 +157,14 @@ class Page:
                 if params.get("type") != "Document" and not address.startswith(("data:", "blob:")):
                     found.append(f"request: {address[:200]}")
         return found
+
+    def violations(self) -> list[str]:
+        """What axe-core finds wrong in the page as it is now, shadow trees included: rule and places."""
+        self.run(Path(AXE).read_text(encoding="utf-8"))
+        return self.run(
+            "const found = await axe.run(document, {resultTypes: ['violations']}); return found.violations.map((v) => "
+            "v.id + ': ' + v.nodes.slice(0, 5).map((node) => node.target.flat().join(' ')).join(', '))"
+        )
 
     def picture(self, path: str | Path, whole: bool = False) -> None:
         """Save a PNG of the window, or of the whole page."""

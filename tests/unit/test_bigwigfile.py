@@ -94,7 +94,7 @@ DAMAGES = {
     "number of chromosomes": (put("<Q", lambda c: struct.unpack_from("<Q", c, 8)[0] + 16, 1 << 40), "items, but"),
     "size of the names": (put("<I", lambda c: struct.unpack_from("<Q", c, 8)[0] + 8, 1 << 31), "no list"),
     "a name twice": (put("<5s", lambda c: c.index(b"chr10"), b"chr2\0"), "a chromosome is listed twice"),
-    "a name that is no text": (put("<5s", lambda c: c.index(b"chr10"), b"\xff\xfe\xff\xff\xff"), "no text"),
+    "a name that is not text": (put("<5s", lambda c: c.index(b"chr10"), b"\xff\xfe\xff\xff\xff"), "not text"),
     "place of the index": (put("<Q", lambda _: 24, 100), "no index"),
     "loop in the index": (put("<Q", lambda c: section(c)[3] + 48 + 4 + 16, 0), "no index|back to itself"),
     "number of sections": (put("<H", lambda c: section(c)[2] - 2, 3), "items, but"),

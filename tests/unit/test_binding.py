@@ -203,7 +203,7 @@ def test_what_merging_refuses(made):
     with pytest.raises(InputError, match="2.npz: was made with another model than .*0.npz"):
         merge(folder, [shards[0], write_shard(folder / "2.npz", ROWS[1], probability[2:], made_with="n")])
     (folder / "2.npz").write_bytes(b"x" * 100)
-    with pytest.raises(InputError, match="2.npz: is not a shard of binding"):
+    with pytest.raises(InputError, match="2.npz: is not a .npz file; "):
         merge(folder, [shards[0], folder / "2.npz"])
     short = [write_shard(folder / f"{i}.npz", ROWS[i], probability[:2, :9]) for i in (0,)]
     short.append(write_shard(folder / "1.npz", ROWS[1], probability[2:, :9]))

@@ -174,7 +174,7 @@ def test_a_member_that_is_there_twice_is_refused(bundle, tmp_path):
     path.write_bytes(bundle.read_bytes())
     with pytest.warns(UserWarning), zipfile.ZipFile(path, "a") as archive:
         archive.writestr("card.md", "other")
-    refused(path, "a member is there twice", tmp_path / "out")
+    refused(path, "a member occurs twice", tmp_path / "out")
 
 
 def test_a_member_that_would_fill_the_memory_is_not_unpacked(bundle, tmp_path):

@@ -30,18 +30,20 @@ def test_a_tf_without_positives_takes_the_shared_fit():
 def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny, tiny_dataset):
     from scbind.dataset.splits import VALID
     from scbind.dataset.trainingset import TrainingSet
-    from scbind.models.calibration import predict_pairs
+    from scbind.models.calibration import LineWindows, predict_pairs
     from scbind.models.predictor import load_predictor
 
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     model = load_predictor(*tiny_model[:2])
     line, window = np.nonzero(np.asarray(data.splits) == VALID)
-    logits, depth, labels = predict_pairs(model, data, line, window, (1.0, 0.1), chunk=64)
+    pairs = LineWindows(data, line, window, (1.0, 0.1), chunk=64)
+    labels = pairs.labels(model)
+    logits, depth = predict_pairs(model, pairs)
     known = labels[:, 0] >= 0
     for z, d in zip(logits, depth, strict=True):
         # of two TFs and 192 windows, each TF is pulled far towards the other
         assert calibration_error(labels[known, 0] == 1, model.calibrated(z, d)[known, 0]) < 0.12
-    again = predict_pairs(model, data, line, window)[0][0]
+    again = predict_pairs(model, LineWindows(data, line, window))[0][0]
     np.testing.assert_array_equal(again, logits[0])
     stored = json.loads(tiny_model[1].read_text())
     assert stored["reliability"]["TF1"]["level"] in {"low", "medium", "high", "unknown"}
@@ -56,7 +58,7 @@ def test_calibrated_model_is_calibrated_and_says_what_it_knows(tiny_model, tiny,
 def test_spread_is_that_of_the_calibrated_members(tiny_model, tiny, tiny_dataset):
     from scbind.dataset.splits import VALID
     from scbind.dataset.trainingset import TrainingSet
-    from scbind.models.calibration import _inputs, _mean_spread
+    from scbind.models.calibration import LineWindows, _inputs, _mean_spread
     from scbind.models.predictor import load_predictor
 
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
@@ -64,9 +66,10 @@ def test_spread_is_that_of_the_calibrated_members(tiny_model, tiny, tiny_dataset
     line, window = (found[:40] for found in np.nonzero(np.asarray(data.splits) == VALID))
     called = np.zeros((40, len(model.tfs)), bool)
     called[3:9, 0] = True
-    mean = _mean_spread(model, data, line, window, called)
+    pairs = LineWindows(data, line, window)
+    mean = _mean_spread(model, pairs, called)
     assert 0 < mean[0] < 0.5 and np.isnan(mean[1:]).all()
-    (_, at, inputs), *_ = _inputs(model, data, line, window, (1.0,), 0, 4096)
+    (_, at, inputs), *_ = _inputs(model, pairs)
     spread = model.spread(*inputs)
     assert spread.dtype == np.float32 and spread.shape == (len(at), len(model.tfs))
     probability = []

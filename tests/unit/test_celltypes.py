@@ -158,7 +158,7 @@ def test_labels_stay_as_they_are_written(tmp_path, label):
     [
         (
             "barcode\tcell_type\nY\tx\nZ\ty\n",
-            r"labels.tsv, line 2: barcode Y is no cell of sample s1 \(which has A\), nor is any of its 2 barcodes",
+            r"labels.tsv, line 2: barcode Y is not a cell of sample s1 \(which has A\), nor is any of its 2 barcodes",
         ),
         ("barcode\tcell_type\nA\tx\nA\ty\n", "line 3: barcode A is listed twice"),
         ("barcode type\nA x\n", "line 1: the header is barcode, type, not barcode and cell_type"),

@@ -16,7 +16,6 @@ from scbind.models.batches import (
     draw_examples,
     thinned,
 )
-from scbind.models.layers import reverse_complement
 
 
 @pytest.fixture
@@ -167,9 +166,8 @@ def test_mappability_moves_and_turns_with_the_sequence(data, mappable):
     assert torch.equal(fixed["mappability"].int(), 200 + 10 * fixed["codes"].int())
 
 
-def test_one_hot_and_reverse_complement():
+def test_one_hot():
     codes = torch.tensor([[0, 1, 4, 3]], dtype=torch.uint8)
-    assert reverse_complement(codes).tolist() == [[0, 4, 2, 3]]
     assert one_hot(codes).sum(dim=1).tolist() == [[1, 1, 0, 1]]
     assert one_hot(codes)[0, 1].tolist() == [0, 1, 0, 0]
 

@@ -8,11 +8,15 @@ import anndata as ad
 import numpy as np
 import pandas as pd
 import pytest
+import scanpy as sc
 import scbind
-from scbind.cells.clusters import cluster, corrected
+from scbind.cells.clusters import Search, cluster, corrected
 from scbind.cells.columns import COLUMNS
+from scbind.cells.described import describe_cells
 from scbind.cells.embedding import EmbedOptions, embed, reasons
 from scbind.cells.lenders import find_lenders, sample_cells
+from scbind.cells.neighbours import nearest
+from scbind.cells.umap import embed_umap
 from scbind.core.errors import InputError
 from scbind.plan.settings import default_options
 
@@ -20,7 +24,6 @@ LENGTHS = {"chr1": 60_000, "chr2": 40_000}
 SITES = np.arange(
     500, 99_000, 2000
 )  # global; even ones are open in type A, odd ones in B, every fifth in both
-METADATA = {"s1": {"donor": "d1", "condition": None}, "s2": {"donor": "d2", "condition": "ill"}}
 BORROW = {"target_fragments": 400, "max_neighbours": 12, "weights": "uniform"}
 
 
@@ -93,7 +96,7 @@ def atlas(tmp_path_factory):
     sizes = write_sizes(folder)
     output = folder / "pbmc.h5ad"
     given = {"s1": None, "s2": labels}
-    embed(samples, sizes, output, PBMC, group="pbmc", labels=given, metadata=METADATA)
+    embed(samples, sizes, output, PBMC, group="pbmc", labels=given)
     return folder, samples, sizes, output
 
 
@@ -101,7 +104,7 @@ def test_cells_and_columns(atlas):
     folder, samples, _, output = atlas
     cells = ad.read_h5ad(output)
     assert cells.shape == (80, 0)
-    order = ["sample", "donor", "condition", *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
+    order = ["sample", *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
     order += ["cluster", "label", "cell_type", "cell_type_source", "label_confidence"]
     assert cells.obs.columns.tolist() == order
     assert cells.obs_names[0] == "s1#BC000-1" and cells.obs_names[-1] == "s2#BC039-1"
@@ -114,15 +117,51 @@ def test_cells_and_columns(atlas):
     assert 0 < share.min() < share.max() < 1
 
 
-def test_metadata_reach_every_cell(atlas, tmp_path):
-    obs = ad.read_h5ad(atlas[-1]).obs
-    assert obs.groupby("sample", observed=True)["donor"].unique().map(list).to_dict() == {
-        "s1": ["d1"],
-        "s2": ["d2"],
-    }
-    assert obs["condition"].isna()[:40].all() and (obs["condition"][40:] == "ill").all()
-    sample_cells(atlas[-1], "s2", tmp_path / "cells.h5ad")
-    assert (ad.read_h5ad(tmp_path / "cells.h5ad").obs["donor"] == "d2").all()
+@pytest.fixture(scope="module")
+def umap(atlas):
+    """The UMAP of the cells of the atlas."""
+    path = atlas[0] / "pbmc.umap.h5ad"
+    embed_umap(atlas[-1], path, 0.3, 3)
+    return path
+
+
+def test_the_cells_of_a_sample_with_donor_and_umap(atlas, umap, tmp_path):
+    paths = [tmp_path / name for name in ("embedding.h5ad", "cells.h5ad")]
+    sample_cells(atlas[-1], "s2", paths[0])
+    describe_cells(paths[0], umap, paths[1], {"donor": "d2", "condition": None})
+    before, cells = map(ad.read_h5ad, paths)
+    assert cells.obs.columns.tolist()[:4] == ["sample", "donor", "condition", "barcode"]
+    assert (cells.obs["donor"] == "d2").all() and cells.obs["condition"].isna().all()
+    pd.testing.assert_frame_equal(cells.obs.drop(columns=["donor", "condition"]), before.obs)
+    np.testing.assert_array_equal(cells.obsm["X_umap"], ad.read_h5ad(umap).obsm["X_umap"][40:])
+    np.testing.assert_array_equal(cells.obsm["X_lsi"], before.obsm["X_lsi"])
+
+
+def test_a_umap_of_other_cells_is_refused(atlas, umap, tmp_path):
+    sample_cells(atlas[-1], "s2", tmp_path / "s2.h5ad")
+    ad.read_h5ad(umap)[:60].copy().write_h5ad(tmp_path / "umap.h5ad")
+    with pytest.raises(
+        InputError, match=r"umap.h5ad: has no cell s2#BC020-1, .*run the rule embed_umap again"
+    ):
+        describe_cells(tmp_path / "s2.h5ad", tmp_path / "umap.h5ad", tmp_path / "no.h5ad", {})
+    assert not (tmp_path / "no.h5ad").exists()
+
+
+def test_the_graph_joins_passing_cells_only(atlas):
+    cells = ad.read_h5ad(atlas[-1])
+    graph, passing = cells.obsp["connectivities"], cells.obs["pass"].to_numpy()
+    assert graph.dtype == np.float32 and graph[~passing].nnz == 0 and graph[:, ~passing].nnz == 0
+    assert (np.diff(graph.indptr)[passing] > 0).all()
+
+
+def test_the_umap_is_that_of_scanpy(atlas, umap):
+    cells = ad.read_h5ad(atlas[-1])
+    passing = cells[cells.obs["pass"]].copy()
+    search, seed = Search(nearest, PBMC.neighbours - 1, PBMC.seed), PBMC.seed
+    sc.pp.neighbors(passing, PBMC.neighbours, use_rep="X_lsi", transformer=search, random_state=seed)
+    sc.tl.umap(passing, min_dist=0.3, random_state=seed)
+    place = ad.read_h5ad(umap).obsm["X_umap"][cells.obs["pass"]]
+    np.testing.assert_array_equal(place, passing.obsm["X_umap"])
 
 
 def test_two_samples_may_have_the_same_barcodes(atlas):
@@ -145,7 +184,6 @@ def test_labels_travel_to_like_cells_and_move_no_other_column(atlas, tmp_path):
         replace(PBMC, label_transfer="neighbours"),
         group="pbmc",
         labels={"s1": labels},
-        metadata=METADATA,
     )
     cells, before = ad.read_h5ad(tmp_path / "e.h5ad"), ad.read_h5ad(output)
     named = ["label", "cell_type", "cell_type_source", "label_confidence"]
@@ -180,16 +218,18 @@ def test_a_sample_of_doublets_alone_is_refused(tmp_path, monkeypatch):
         embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", options(max_doublet_score=0.8), group="g")
 
 
-def test_failed_cells_say_why_and_lie_nowhere(atlas):
+def test_failed_cells_say_why_and_lie_nowhere(atlas, umap):
     cells = ad.read_h5ad(atlas[-1])
     failed = cells.obs.loc[["s2#BC005-1", "s2#BC006-1"]]
     assert cells.obs["pass"].sum() == 78 and not failed["pass"].any()
     assert failed["reason"].tolist() == ["nucleosome_signal inf > 2.0", "nucleosome_signal 2.346 > 2.0"]
     assert (cells.obs.loc[cells.obs["pass"], "reason"] == "").all()
     assert failed["cluster"].isna().all() and failed["cell_type"].isna().all()
-    assert 1 <= cells.obsm["X_lsi"].shape[1] <= 5 and cells.obsm["X_umap"].shape == (80, 2)
-    for key in ("X_lsi", "X_umap"):
-        np.testing.assert_array_equal(np.isnan(cells.obsm[key]).any(axis=1), ~cells.obs["pass"])
+    assert 1 <= cells.obsm["X_lsi"].shape[1] <= 5
+    drawn = ad.read_h5ad(umap).obsm["X_umap"]
+    assert drawn.shape == (80, 2) and drawn.dtype == np.float32
+    for values in (cells.obsm["X_lsi"], drawn):
+        np.testing.assert_array_equal(np.isnan(values).any(axis=1), ~cells.obs["pass"])
 
 
 def test_clusters_are_the_types_of_both_samples(atlas):
@@ -212,22 +252,24 @@ def test_labels_win_over_clusters(atlas):
     assert (obs["cell_type"][unlabelled].astype(str) == obs["cluster"][unlabelled].astype(str)).all()
 
 
-def test_a_fresh_process_gives_the_same_values(atlas):
+def test_a_fresh_process_gives_the_same_values(atlas, umap):
     folder, samples, sizes, output = atlas
-    again = folder / "again.h5ad"
+    again, drawn = folder / "again.h5ad", folder / "again.umap.h5ad"
     code = (
         "from scbind.cells.embedding import EmbedOptions, embed\n"
         f"labels = {{'s2': {str(folder / 'labels.tsv')!r}}}\n"
-        f"embed({samples!r}, {sizes!r}, {str(again)!r}, {PBMC!r}, group='pbmc', "
-        f"labels=labels, metadata={METADATA!r})\n"
+        f"embed({samples!r}, {sizes!r}, {str(again)!r}, {PBMC!r}, group='pbmc', labels=labels)\n"
+        "from scbind.cells.umap import embed_umap\n"
+        f"embed_umap({str(again)!r}, {str(drawn)!r}, 0.3, 3)\n"
     )
     package = str(Path(scbind.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONHASHSEED": "7"}
     subprocess.run([sys.executable, "-W", "ignore", "-c", code], check=True, env=environment)
     first, second = ad.read_h5ad(output), ad.read_h5ad(again)
     pd.testing.assert_frame_equal(first.obs, second.obs)
-    for key in ("X_lsi", "X_umap"):
-        assert first.obsm[key].tobytes() == second.obsm[key].tobytes()
+    assert first.obsm["X_lsi"].tobytes() == second.obsm["X_lsi"].tobytes()
+    assert (first.obsp["connectivities"] != second.obsp["connectivities"]).nnz == 0
+    assert ad.read_h5ad(umap).obsm["X_umap"].tobytes() == ad.read_h5ad(drawn).obsm["X_umap"].tobytes()
 
 
 def lend(embedding, sample, folder, **options):
@@ -328,8 +370,10 @@ def test_tiny_samples(tmp_path, capsys, n_cells):
     embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", chosen, group="g")
     cells = ad.read_h5ad(tmp_path / "e.h5ad")
     assert cells.obs["pass"].all() and cells.obs["cell_type"].notna().all()
-    assert np.isfinite(cells.obsm["X_lsi"]).all() and np.isfinite(cells.obsm["X_umap"]).all()
-    assert cells.obsm["X_umap"].shape == (n_cells, 2)
+    embed_umap(tmp_path / "e.h5ad", tmp_path / "u.h5ad", 0.3, 3)
+    place = ad.read_h5ad(tmp_path / "u.h5ad").obsm["X_umap"]
+    assert np.isfinite(cells.obsm["X_lsi"]).all() and np.isfinite(place).all()
+    assert place.shape == (n_cells, 2)
     expected = "too few to cluster" if n_cells < 10 else f"{n_cells - 1} neighbours instead of 15"
     assert expected in capsys.readouterr().err and expected in cells.uns["embedding"]["message"]
     _, lenders = lend(tmp_path / "e.h5ad", "s", tmp_path, target_fragments=1e9, max_neighbours=50)
@@ -371,8 +415,8 @@ def test_excluded_regions_have_no_tiles(tmp_path):
 def test_clusters_come_by_size():
     random = np.random.default_rng(0)
     points = np.repeat(np.eye(3), [12, 30, 20], axis=0) + random.normal(scale=0.03, size=(62, 3))
-    number, place, message = cluster(points, 10, 0.1, 0.3, 0)
-    assert message == "" and place.shape == (62, 2)
+    number, graph, message = cluster(points, 10, 0.1, 0)
+    assert message == "" and graph.shape == (62, 62)
     assert number.tolist() == [2] * 12 + [0] * 30 + [1] * 20
 
 

@@ -8,7 +8,7 @@ import pytest
 import scbind
 from scbind.core import files
 from scbind.core.errors import InputError
-from scbind.core.files import read_result, read_rows, rows_by, write_bed, write_table
+from scbind.core.files import read_npz, read_result, read_rows, rows_by, write_bed, write_table
 from scbind.plan import digests
 
 
@@ -89,3 +89,30 @@ def test_no_reader_of_the_package_guesses_the_type_of_a_name():
         for call in ast.walk(ast.parse(path.read_text())):
             if isinstance(call, ast.Call) and ast.unparse(call.func) == "pd.read_csv":
                 assert "dtype" in {keyword.arg for keyword in call.keywords}, f"{path}, line {call.lineno}"
+
+
+def test_arrays_are_read_by_name_or_refused_in_one_line(tmp_path):
+    path = tmp_path / "a.npz"
+    np.savez_compressed(path, one=np.arange(1000), two=np.array("x"))
+    assert set(read_npz(path, "make it again")) == {"one", "two"}
+    found = read_npz(path, "make it again", ["one"])
+    assert list(found) == ["one"] and found["one"].tolist() == list(range(1000))
+    with pytest.raises(InputError, match="a.npz: has no array four, three; make it again"):
+        read_npz(path, "make it again", ["one", "three", "four"])
+    with pytest.raises(InputError, match="none.npz: no such file; make it again"):
+        read_npz(tmp_path / "none.npz", "make it again")
+    whole = bytearray(path.read_bytes())
+    (tmp_path / "cut.npz").write_bytes(whole[:500])
+    np.save(tmp_path / "one.npy", np.arange(3))
+    for name in ("cut.npz", "one.npy"):
+        with pytest.raises(InputError, match=f"{name}: is not a .npz file; make it again"):
+            read_npz(tmp_path / name, "make it again")
+    for place in range(60, 400, 20):
+        whole[place] ^= 255
+        (tmp_path / "flipped.npz").write_bytes(whole)
+        with pytest.raises(InputError, match="flipped.npz: not readable .*; make it again"):
+            read_npz(tmp_path / "flipped.npz", "make it again")
+        whole[place] ^= 255
+    np.savez(tmp_path / "objects.npz", one=np.array([{}]))
+    with pytest.raises(InputError, match="objects.npz: not readable .*; make it again"):
+        read_npz(tmp_path / "objects.npz", "make it again")

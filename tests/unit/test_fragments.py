@@ -181,7 +181,7 @@ def test_zstd_is_read_and_a_cut_one_refused(tmp_path):
         (b"\n<!DOCTYPE html>\n<html>", "an HTML page.*login"),
         (gzip.compress(b"BCF\2\2\0\0\0\0", mtime=0), "a BCF file, not text; convert it with bcftools view"),
         (gzip.compress(b"BAM\1\0\0\0\0", mtime=0), "a BAM file, not text; set the format bam"),
-        (b"\xfd7zXZ\0\0", "packed with xz; unpack it"),
+        (b"\xfd7zXZ\0\0", "compressed with xz; decompress it"),
         (b"PK\x03\x04\0\0", "a zip archive; unpack it"),
     ],
 )
@@ -339,7 +339,7 @@ def test_bad_bams_are_refused_and_leave_nothing(bam, tmp_path, pairs, options, m
 @pytest.mark.parametrize("barcode", ["AC\tGT", "AC\nGT", "AC\xa0GT"])
 def test_a_barcode_that_cannot_stand_in_a_text_is_refused(bam, tmp_path, barcode):
     files = bam([(100, 200, "A", {}), (150, 250, barcode, {})])
-    with pytest.raises(InputError, match="in.bam, read .*: the tag CB of a read is no text"):
+    with pytest.raises(InputError, match="in.bam, read .*: the tag CB of a read is not text"):
         bam_to_fragments(files.path, files.out, SIZES)
     assert [file.name for file in tmp_path.iterdir()] == ["in.bam"]
 
@@ -355,7 +355,7 @@ def test_what_tools_write_for_no_barcode_is_no_cell(bam, capsys, none):
 @pytest.mark.parametrize(
     ("at", "new", "message"),
     [
-        (b"chr1\0", b"ch\xff1\0", "the name of a chromosome is no text"),
+        (b"chr1\0", b"ch\xff1\0", "the name of a chromosome is not text"),
         (b"BAM\1", b"BAM\7", "cannot be read as BAM"),
     ],
 )

@@ -306,8 +306,9 @@ def test_arrays_that_cannot_be_read_end_in_one_line(folder, tmp_path):
     (tmp_path / "text.npz").write_text("no array")
     with np.load(folder / "sites.npz") as npz:
         np.savez(tmp_path / "old.npz", **{name: npz[name] for name in npz.files if name != "promoter"})
-    for name in ("cut", "text", "old"):
-        with pytest.raises(InputError, match=f"{name}.npz: not readable .*; pair the sites with genes again"):
+    said = {"cut": "is not a .npz file", "text": "is not a .npz file", "old": "has no array promoter"}
+    for name, problem in said.items():
+        with pytest.raises(InputError, match=f"{name}.npz: {problem}; run the rule site_genes again"):
             SiteGenes.load(tmp_path / f"{name}.npz")
 
 

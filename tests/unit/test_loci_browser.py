@@ -4,7 +4,7 @@ import json
 
 import pytest
 from benchmark import load_benchmark
-from browser import BROWSER, Page
+from browser import AXE, BROWSER, Page
 from scbind.report.loci import write_loci
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -149,6 +149,85 @@ def test_nothing_is_wider_than_the_window_and_all_controls_have_names(loci, widt
         )
         assert unnamed == [] and sum(count > 20 for count in coloured(page)) >= 6
         assert page.problems() == []
+
+
+ROOT = "document.getElementById('igv').shadowRoot"
+FOCUS = f"return (({{ localName, textContent }}) => localName + ' ' + textContent.trim())({ROOT}.activeElement || {{}})"
+OPEN = (
+    f'return [...{ROOT}.querySelectorAll(\'.igv-menu-popup, [class*="-dialog-container"], '
+    ".igv-ui-colorpicker-container')].filter((box) => box.getClientRects().length).length"
+)
+
+
+def test_the_menus_of_tracks_work_by_keyboard(page):
+    gears = f"{ROOT}.querySelectorAll('.igv-gear-menu-column > div > div > svg')"
+    names = page.run(f"return [...{gears}].map((gear) => gear.getAttribute('aria-label'))")
+    assert names[:3] == ["Menu of track 1, sequence", "Menu of track 2, Genes", "Menu of track 3, Peaks"]
+    assert len(names) == len(set(names)) == 1 + 3 + 2 * 8 and names[5].endswith(", ZNF100")
+    page.run("document.getElementById('whole').focus()")
+    page.key("Tab")
+    page.key("Tab")
+    assert page.run(f"return {ROOT}.activeElement === {gears}[1]"), "in the order of Tab, after the buttons"
+    page.run(f"{gears}[4].focus()")
+    page.key("Enter")
+    assert page.run(FOCUS) == "div Set track height" and page.run(OPEN) == 1
+    page.key("ArrowDown")
+    page.key("ArrowDown")
+    assert page.run(FOCUS) == "div Set track color"
+    page.key("ArrowUp")
+    page.key("Escape")
+    assert page.run(OPEN) == 0 and page.run(f"return {ROOT}.activeElement === {gears}[4]")
+    page.key("Enter")
+    page.key("Enter")
+    assert page.run(FOCUS) == "input " and page.run(OPEN) == 1, "the dialog of the height"
+    page.write("9")
+    page.key("Tab")
+    assert page.run(FOCUS) == "div OK"
+    page.key("Tab")
+    assert page.run(FOCUS) == "div Cancel"
+    page.key("Enter")
+    assert page.run(OPEN) == 0 and page.run(f"return {ROOT}.activeElement === {gears}[4]")
+    page.key("Enter")
+    page.key("ArrowDown")
+    page.key("ArrowDown")
+    page.key("Enter")
+    assert page.run(FOCUS).startswith("div") and page.run(OPEN) == 1, "the choice of a colour"
+    page.key("Escape")
+    assert page.run(OPEN) == 0 and page.run(f"return {ROOT}.activeElement === {gears}[4]")
+    page.key("Enter")
+    page.key("ArrowDown")
+    assert page.run(FOCUS) == "div Set track name"
+    page.key("Enter")
+    page.write("a name of mine, ")
+    page.key("Tab")
+    page.key("Enter")
+    assert page.run(OPEN) == 0
+    label = page.run(f"return {ROOT}.querySelectorAll('.igv-track-label')[3].innerText")
+    assert "a name of mine" in label, "what was chosen by keys is done"
+
+
+def test_what_igv_leaves_to_the_mouse_is_known(page):
+    """Each part that asks for a click can be reached by Tab, apart from these; the guide names them."""
+    left = page.run(
+        f"return [...{ROOT}.querySelectorAll('*')].filter((each) => each.getClientRects().length && "
+        "['pointer', 'move', 'grab', 'ns-resize'].includes(getComputedStyle(each).cursor) && "
+        "!each.closest('[tabindex=\"0\"], svg[role=button]') && !each.querySelector('[tabindex=\"0\"]')"
+        ").map((each) => each.className.baseVal ?? each.className)"
+    )
+    assert set(left) <= {"igv-track-label", "igv-track-drag-handle igv-track-drag-handle-color"}
+
+
+@pytest.mark.skipif(AXE is None, reason="the environment variable AXE_CORE does not name axe.min.js")
+@pytest.mark.parametrize(("width", "dark"), [(w, d) for w in (1400, 400) for d in (False, True)])
+def test_axe_finds_nothing(loci, width, dark):
+    with Page(loci, width=width, dark=dark, wait=120) as page:
+        page.until("document.documentElement.dataset.ready")
+        assert page.violations() == []
+        page.run(f"{ROOT}.querySelectorAll('.igv-gear-menu-column > div > div > svg')[4].focus()")
+        page.key("Enter")
+        assert page.run(OPEN) == 1 and page.violations() == [], "with the menu of a track"
+        page.key("Enter")
+        assert page.run(OPEN) == 1 and page.violations() == [], "with a dialog"
 
 
 def test_an_old_browser_is_told(loci, tmp_path):

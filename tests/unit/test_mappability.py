@@ -89,7 +89,7 @@ def test_a_rounding_error_above_1_is_no_percentage(tmp_path, reference):
         ),
         (
             {"entries": [("chr1", 2, 4, 0.5), ("chr2", 3, 6, 1.5)]},
-            "m.bw: the largest value is 1.5, neither a share .* nor a percentage; give values from 0 to 1",
+            "m.bw: the largest value is 1.5, neither a fraction .* nor a percentage; give values from 0 to 1",
         ),
         (
             {"entries": [("chr1", 2, 4, 0.5), ("chr2", 3, 6, 101.0)]},

@@ -113,7 +113,7 @@ def test_metrics_and_report_take_the_rows(tmp_path):
     assert means["n_pairs"].to_dict() == {"scbind": 2, "accessibility": 2, MAXATAC: 1}
     assert MAXATAC not in set(comparison(metrics)["model"])
     assert _beside_published(metrics, ["scbind"]) == [
-        "Pairs of cell line and TF with a published figure: 1. Their mean AUPRC is 0.800 for scbind and 0.600 for "
+        "Pairs of cell line and TF with a published value: 1. Their mean AUPRC is 0.800 for scbind and 0.600 for "
         "maxatac_published."
     ]
 

@@ -289,7 +289,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
         "(adjusted p < 0.05): B: PAX5, EBF1, GATA1; T <script>: PAX5," in page.text
     )  # RUNX3 is abstained on
     assert page.text.count("* scbind abstains on RUNX3: do not interpret these.") == 2
-    assert "scbind abstains on 1 of 6 TFs (RUNX3). The validation windows do not" in page.text
+    assert "scbind abstains on 1 of 6 TFs (RUNX3). Validation does not support" in page.text
     assert page.text.count("Left out: 1 of 6 TFs, because scbind abstains on them.") == 2
     assert "12 rows" not in page.text and "cells, no replicates (10 rows)" in page.text
     assert "1 of them is small and stable: P1 (56 cells, B)" in page.text

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from benchmark import load_benchmark
-from browser import BROWSER, Page
+from browser import AXE, BROWSER, Page
 from scbind.report.page import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -17,6 +17,18 @@ def report(tmp_path_factory):
     benchmark = load_benchmark("report")
     folder = tmp_path_factory.mktemp("page")
     write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**RUN_SHAPE)))
+    return folder / "report.html"
+
+
+MANY_SHAPE = {"tfs": 60, "types": 30, "cells": 600, "samples": 2, "lines": 2, "targets": 4, "populations": 40}
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory):
+    """The path of a report of many TFs, types and populations, and few cells."""
+    benchmark = load_benchmark("report")
+    folder = tmp_path_factory.mktemp("many")
+    write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**MANY_SHAPE)))
     return folder / "report.html"
 
 
@@ -236,3 +248,47 @@ def test_nothing_is_wider_than_the_window(report, width):
         page.until("document.documentElement.dataset.ready")
         page.run("await scbindReport.ask('TF:ZNF101')")
         assert page.run("return document.documentElement.scrollWidth") <= width
+
+
+def test_of_two_names_asked_for_the_last_is_shown(page):
+    """A panel that is late must not cover the one that was asked for after it."""
+    page.run(
+        "await Promise.all(['TF:ZNF101', 'cell type:cell type 02', 'TF:ZNF104'].map((each) => scbindReport.ask(each)))"
+    )
+    assert page.run("return document.getElementById('panel').dataset.shows") == "TF:ZNF104"
+    assert page.run("return [...document.querySelectorAll('#panel > h3')].map((head) => head.innerText)") == [
+        "ZNF104"
+    ]
+    assert (
+        page.run("return document.getElementById('colour').selectedOptions[0].text") == "activity of ZNF104"
+    )
+    assert "ZNF104" in text(page, "#legend")
+
+
+SIZES = [(width, dark) for width in (1400, 400) for dark in (False, True)]
+
+
+@pytest.mark.parametrize(("width", "dark"), SIZES)
+def test_many_tfs_and_types_fit_and_every_panel_opens(many, width, dark):
+    with Page(many, width=width, dark=dark) as page:
+        page.until("document.documentElement.dataset.ready")
+        for thing in ("TF:ZNF130", "cell type:cell type 17", "population:P33", "sample:donor_1"):
+            page.run(f"await scbindReport.ask({json.dumps(thing)})")
+            asked(page, thing)
+            assert page.run("return document.documentElement.scrollWidth") <= width
+        assert page.problems() == []
+
+
+@pytest.mark.skipif(AXE is None, reason="the environment variable AXE_CORE does not name axe.min.js")
+@pytest.mark.parametrize(("width", "dark"), SIZES)
+def test_axe_finds_nothing(report, many, width, dark):
+    for path in (report, many):
+        with Page(path, width=width, dark=dark) as page:
+            page.until("document.documentElement.dataset.ready")
+            page.run("const style = document.createElement('style');"  # so that axe sees what is far below, too
+                     "style.textContent = 'section, .table { content-visibility: visible !important; }';"
+                     "document.head.append(style);"
+                     "document.querySelectorAll('details').forEach((each) => { each.open = true; })")  # fmt: skip
+            for thing in ("TF:ZNF101", "cell type:cell type 02", "population:P1", "gene:NONE"):
+                page.run(f"await scbindReport.ask({json.dumps(thing)})")
+                assert page.violations() == []

@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 from scbind.analysis.activitytable import Activity
 from scbind.formats.colours import colours_of
 from scbind.report import sections
@@ -109,6 +110,19 @@ def test_the_page_of_many_tfs_stays_small(large, made):
     words = re.sub(r"<script.*?</script>", "", page, flags=re.DOTALL)
     longest = max(re.findall(r"<(?:p|li|figcaption)[^>]*>(.*?)</", words, re.DOTALL), key=len)
     assert len(longest) < 1_000, longest
+
+
+def test_text_in_figures_can_be_read(made):
+    """At least 11 px in a window of 1,400 px, where the page has 1,096 px for a figure."""
+    small = set()
+    for section in made.values():
+        for each in section.figures:
+            figure = each["figure"]
+            shown = min(1, 1096 / (figure.get_size_inches()[0] * 96)) * 96 / 72
+            for text in figure.findobj(Text):
+                if text.get_visible() and text.get_text().strip() and text.get_fontsize() * shown < 11:
+                    small.add((each["src"], text.get_text(), text.get_fontsize() * shown))
+    assert not small
 
 
 def test_figures_show_the_whole_range_of_tfs_and_say_which(large, made):

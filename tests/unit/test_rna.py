@@ -90,7 +90,7 @@ def test_identifiers_need_symbols(tmp_path):
 
 @pytest.mark.parametrize("counts", [COUNTS * 0.5, -COUNTS])
 def test_values_that_are_no_counts(tmp_path, counts):
-    with pytest.raises(InputError, match="which are no counts"):
+    with pytest.raises(InputError, match="which are not counts"):
         read_rna(write(tmp_path / "r.h5ad", counts))
 
 
@@ -151,7 +151,7 @@ def test_raw_may_have_more_genes(tmp_path):
 
 
 def test_numbers_beyond_32_bits_are_no_counts(tmp_path):
-    with pytest.raises(InputError, match="3e.09, which are no counts"):
+    with pytest.raises(InputError, match="3e.09, which are not counts"):
         read_rna(write(tmp_path / "r.h5ad", COUNTS * 1e9))
 
 

@@ -179,8 +179,13 @@ def test_only_the_blocks_that_are_asked_for_are_read(tmp_path):
 
 def test_damaged_shards_are_refused(tmp_path):
     (tmp_path / "x.npz").write_bytes(b"x" * 100)
-    with pytest.raises(InputError, match="x.npz: is not a shard of binding"):
+    with pytest.raises(InputError, match="x.npz: is not a .npz file; run the inference of the sample again"):
         Shard.open(tmp_path / "x.npz")
+    np.savez(tmp_path / "other.npz", rows=np.arange(3))
+    with pytest.raises(
+        InputError, match="other.npz: not readable .no tfs.*; run the inference of the sample again"
+    ):
+        Shard.open(tmp_path / "other.npz")
     with pytest.raises(InputError, match="y.npz: no such file; run the inference of the sample again"):
         Shard.open(tmp_path / "y.npz")
 

@@ -21,7 +21,7 @@ from scbind.evaluation.evaluate import network_scores, score_test_windows
 from scbind.formats.genome import Genome
 from scbind.formats.motifs import read_motifs
 from scbind.models.batches import FixedBatches
-from scbind.models.calibration import predict_pairs
+from scbind.models.calibration import LineWindows, predict_pairs
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import read_model
 from scbind.models.predictor import load_predictor
@@ -207,7 +207,7 @@ def test_mappability_is_the_same_in_training_calibration_and_cells(tiny, mappabl
         expected = model.network(
             *(batch[key] for key in ("codes", "counts", "depth", "line")), mappability=batch["mappability"]
         )
-    logits, _, _ = predict_pairs(model, data, line, window)
+    logits, _ = predict_pairs(model, LineWindows(data, line, window))
     np.testing.assert_allclose(logits[0], expected[:, model.columns], rtol=1e-4, atol=1e-5)
     (tmp_path / "consensus.bed").write_text("chr1\t22000\t26000\n")
     choose_windows(tmp_path / "consensus.bed", reference, None, tmp_path / "windows.npz", tiny["geometry"])
@@ -231,7 +231,7 @@ def test_a_model_of_mappability_refuses_a_genome_without(tiny, mappable, tmp_pat
 
 def test_a_required_gpu_must_be_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(InputError, match="no CUDA device is visible; run where a GPU is"):
+    with pytest.raises(InputError, match="no CUDA device is visible; run on a machine with a GPU"):
         choose_device(1, require_gpu=True)
     assert choose_device(1) == ("cpu", 1) and choose_device(0) == ("cpu", 1)
 

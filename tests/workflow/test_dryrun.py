@@ -141,7 +141,7 @@ def after_the_checkpoint(project, size=None):
         "resources/demo/genes.bed",
         *names,
         "results/embedding/cells.h5ad",
-        *(f"results/cells/{sample}/cells.h5ad" for sample in "ab"),
+        *(f"results/cells/{sample}/embedding.h5ad" for sample in "ab"),
     ]
     tables = {"results/cells/cell_types.tsv": TYPES, "results/cells/pseudobulks.tsv": PSEUDOBULKS}
     tables = {name: text.replace(",", "\t").replace("+", ",") for name, text in tables.items()}

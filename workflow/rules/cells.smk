@@ -1,5 +1,5 @@
 # Settings of the section `cells` that the embedding does not use.
-NOT_OF_EMBEDDING = ("assay", "barcode_tag", "harmony", "min_barcode")
+NOT_OF_EMBEDDING = ("assay", "barcode_tag", "harmony", "min_barcode", "min_dist")
 
 
 # Converts the BAM of a sample to a fragments file.
@@ -116,10 +116,6 @@ rule embed_cells:
     params:
         samples=lambda wildcards: PLAN.groups[wildcards.group],
         labelled=lambda wildcards: labelled_samples(wildcards.group),
-        metadata=lambda wildcards: {
-            sample: {key: PLAN.samples[sample][key] for key in ("donor", "condition")}
-            for sample in PLAN.groups[wildcards.group]
-        },
         options={key: value for key, value in SETTINGS["cells"].items() if key not in NOT_OF_EMBEDDING},
         batches=lambda wildcards: harmony_batches(PLAN.groups[wildcards.group]),
         files=lambda wildcards: [
@@ -130,12 +126,36 @@ rule embed_cells:
         "../scripts/embed_cells.py"
 
 
-# The cells of one sample.
+# Where figures place the cells of a group. Nothing that is computed from cells depends on it.
+rule embed_umap:
+    input:
+        embedding="results/embedding/{group}.h5ad",
+    output:
+        umap="results/embedding/umap/{group}.h5ad",
+    log:
+        "logs/embed_umap/{group}.log",
+    benchmark:
+        "logs/embed_umap/{group}.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(4000, 4),
+        runtime=240,
+    params:
+        min_dist=lookup("cells/min_dist", within=SETTINGS),
+        seed=lookup("cells/seed", within=SETTINGS),
+        code=source_digest("cells.umap", script="embed_umap"),
+    script:
+        "../scripts/embed_umap.py"
+
+
+# The embedding of the cells of one sample.
 rule sample_cells:
     input:
         embedding=lambda wildcards: f"results/embedding/{PLAN.samples[wildcards.sample]['group']}.h5ad",
     output:
-        cells="results/cells/{sample}/cells.h5ad",
+        embedding="results/cells/{sample}/embedding.h5ad",
     log:
         "logs/sample_cells/{sample}.log",
     benchmark:
@@ -151,11 +171,36 @@ rule sample_cells:
         "../scripts/sample_cells.py"
 
 
+# The cells of one sample with their donor, condition and UMAP. What is inferred from cells does not read this file.
+rule describe_cells:
+    input:
+        embedding="results/cells/{sample}/embedding.h5ad",
+        umap=lambda wildcards: f"results/embedding/umap/{PLAN.samples[wildcards.sample]['group']}.h5ad",
+    output:
+        cells="results/cells/{sample}/cells.h5ad",
+    log:
+        "logs/describe_cells/{sample}.log",
+    benchmark:
+        "logs/describe_cells/{sample}.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000, 4),
+        runtime=60,
+    params:
+        metadata=lambda wildcards: {
+            key: PLAN.samples[wildcards.sample][key] for key in ("donor", "condition")
+        },
+        code=source_digest("cells.described", script="describe_cells"),
+    script:
+        "../scripts/describe_cells.py"
+
+
 # The cells that each cell borrows from. Only what predicts binding reads this file: cell types and peaks do not depend on
 # what cells borrow.
 rule find_lenders:
     input:
-        cells="results/cells/{sample}/cells.h5ad",
+        cells="results/cells/{sample}/embedding.h5ad",
     output:
         lenders="results/cells/{sample}/lenders.h5ad",
     log:
@@ -180,7 +225,7 @@ rule find_lenders:
 # Quality measures of the samples, one row each, as MultiQC reads them.
 rule quality_table:
     input:
-        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.samples),
+        cells=per_sample("results/cells/{sample}/embedding.h5ad", PLAN.samples),
         profiles=per_sample("results/cells/{sample}/profile.tsv", PLAN.samples),
     output:
         table="results/cells/quality_mqc.tsv",

@@ -2,7 +2,7 @@
 # decides what happens to a type that is too small.
 checkpoint cell_types:
     input:
-        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.samples),
+        cells=per_sample("results/cells/{sample}/embedding.h5ad", PLAN.samples),
     output:
         table="results/cells/cell_types.tsv",
         pseudobulks="results/cells/pseudobulks.tsv",
@@ -32,7 +32,7 @@ rule split_sample:
     input:
         table="results/cells/cell_types.tsv",
         fragments=lambda wildcards: sample_fragments(wildcards.sample),
-        cells="results/cells/{sample}/cells.h5ad",
+        cells="results/cells/{sample}/embedding.h5ad",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
         pieces=temp(directory("results/cells/{sample}/pieces")),

@@ -16,7 +16,6 @@ with logged(snakemake.log[0], snakemake.threads):
         EmbedOptions(**snakemake.params.options),
         group=snakemake.wildcards.group,
         labels=dict(zip(snakemake.params.labelled, snakemake.input.labels, strict=True)) or None,
-        metadata=snakemake.params.metadata,
         exclude=snakemake.input.exclude,
         batches=snakemake.params.batches or None,
     )

@@ -3,7 +3,7 @@
 The unit is the donor if every cell has one, otherwise the sample: each has one count per type. Donors differ by
 more than chance, so the test is a quasi-binomial generalised linear model (McCullagh & Nelder 1989, Generalized
 Linear Models, chapter 4.5): the dispersion is estimated from the donors, and is at least 1. Cells are never the
-unit. Fractions sum to 1, so a type that grows makes the others shrink.
+unit. Fractions sum to 1, so if one type increases, others decrease.
 """
 
 from __future__ import annotations

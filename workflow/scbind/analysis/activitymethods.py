@@ -1,4 +1,4 @@
-"""TF activity of scbind beside that of other methods, in the same cells: what the values say about types and depth."""
+"""Compare TF activity of scbind with that of other methods in the same cells: separation of types, effect of depth."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from scbind.core.runlog import say
 from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
 
 COLUMNS = ["sample", "method", "n_cells", "n_tfs", "silhouette", "ari", "depth_correlation"]
-MOST_CELLS = 5_000  # of which the silhouette is computed
-FEWEST_CELLS, FEWEST_TFS = 10, 2  # below these there is nothing to compare
+MOST_CELLS = 5_000  # maximum number for the silhouette
+FEWEST_CELLS, FEWEST_TFS = 10, 2  # with fewer, nothing is compared
 CHROMVAR = "the chromvar rule"
 
 
@@ -59,8 +59,8 @@ def compare_activity(
     -----
     TFs on which scbind abstains are left out. So are cells in which a method has no value at all, such as chromVAR in
     cells without an insertion in a peak, and then TFs for which a method has no value in one of the others. Cell types
-    that were found from accessibility are not independent of accessibility. Given labels (column ``labels`` of the
-    samples) are.
+    that come from clusters of accessibility are not independent of accessibility, but given labels (column ``labels``
+    of the samples) are.
     """
     rows = []
     for name, ours, theirs in zip(samples, activity, chromvar, strict=True):

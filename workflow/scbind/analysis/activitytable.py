@@ -104,7 +104,7 @@ def replicates(obs: pd.DataFrame) -> pd.Series:
 def compared_conditions(condition: pd.Series) -> list[str]:
     """Return the conditions that are compared with all others, sorted; missing ones do not count.
 
-    Of two, one is left out: its comparison would be that of the other with the opposite sign.
+    Of two conditions, one is left out: its comparison would equal that of the other with the opposite sign.
     """
     known = sorted(condition.dropna().unique())
     return known[1:] if len(known) == 2 else known
@@ -141,7 +141,7 @@ def motif_tfs(var: pd.DataFrame) -> list[str]:
 
 
 def evidence_by_tf(var: pd.DataFrame) -> pd.DataFrame:
-    """Return what each TF rests on: ``evidence``, by TF. ``var`` is that of an activity file, which may lack it."""
+    """Return the evidence of each TF: ``evidence``, by TF. ``var`` is that of an activity file, which may lack it."""
     return pd.DataFrame(
         {"evidence": var["evidence"].astype(object) if "evidence" in var else CHIP}, index=var.index
     )

@@ -20,8 +20,8 @@ def context_starts(variants: pd.DataFrame, context: int) -> np.ndarray:
 def allele_codes(genome: Genome, variants: pd.DataFrame, context: int) -> tuple[np.ndarray, np.ndarray]:
     """Return the base codes of the contexts with REF and with ALT: two uint8 (variants, context).
 
-    An insertion pushes bases out of the context at its right end, and a deletion draws bases in there, so the sequence
-    to the left of the variant stays in place.
+    The sequence to the left of the variant stays in place: at its right end, the context loses bases if there is an
+    insertion, and gains bases if there is a deletion.
     """
     chrom, start = variants["chrom"].to_numpy(), context_starts(variants, context)
     reference = genome.window_codes(chrom, start, context)

@@ -9,12 +9,14 @@ import scipy.sparse as sp
 from scbind.analysis.mixture import DonorMixture, separation
 from scbind.core.runlog import say
 
-MOST_OF_ONE_DONOR = 0.8  # share of one donor; a caution if there are at least three donors
+MOST_OF_ONE_DONOR = (
+    0.8  # fraction of cells of one donor from which there is a caution, if there are at least three donors
+)
 DOUBLETS = 0.1  # median doublet score; twice the rate that the scores assume
-SEGMENT_PEAKS = 25  # smallest number of neighbouring peaks that are judged together
-SEGMENTS = 100  # largest number of segments of the genome
+SEGMENT_PEAKS = 25  # minimum number of neighbouring peaks in a segment
+SEGMENTS = 100  # maximum number of segments of the genome
 CHANGE = 0.25  # change of log2 of the copies of a segment: one copy more or less in half of the cells
-EXPLAINED = 0.5  # of the separation, by segments alone
+EXPLAINED = 0.5  # fraction of the separation that the segments explain
 
 
 class Cautions:
@@ -64,7 +66,7 @@ class Cautions:
     def _ratios(self, mixture: DonorMixture, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the density of each segment in the group over that in its donors; the median of the segments is 1.
 
-        Only peaks without a change of their own count. Also returns which peaks these are: bool (peaks,).
+        Only peaks that do not differ on their own are used. Also returns which peaks these are: bool (peaks,).
         """
         seen, expected = mixture.counts(inside)
         steady = mixture.unchanged(inside)

@@ -1,4 +1,4 @@
-"""chromVAR's deviations of the same cells, as a baseline for TF activity: motif matches and counts, without a network.
+"""chromVAR's deviations for the same cells, as a baseline for TF activity: motif matches and counts, without a network.
 
 The method is that of Schep et al. 2017 (Nature Methods 14:975) and of the R package chromVAR 1.x: the deviation of a
 cell's insertions in peaks with a motif from the expected number, minus that in background peaks of similar GC content
@@ -46,7 +46,7 @@ def chromvar_deviations(
     """Write the deviations of every cell of a sample for every TF with a matrix.
 
     They are computed twice: from the cell's own insertions, as chromVAR does, and with those that it borrows, as scbind
-    does. So what borrowing alone brings can be told from what the network brings.
+    does. This separates the gain from borrowing from the gain from the network.
 
     Memory holds the peaks, and the counts of ``CELLS`` cells and of their lenders. Time is proportional to the
     insertions in peaks, the number of TFs and ``DRAWS``.

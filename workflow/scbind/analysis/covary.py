@@ -1,13 +1,13 @@
 """Association of the accessibility of sites with genes, across the cells of each type in each sample.
 
 A site that regulates a gene is open in more of the cells in which the gene is active. Types and samples differ in
-thousands of sites and genes at once, so differences between them are no evidence for any single pair. Therefore a cell
+thousands of sites and genes at once, so differences between them are not evidence for any single pair. Therefore a cell
 is compared only with cells of its own type and sample (a *stratum*).
 
 The statistic is the score test of a log-linear model: the sum over cells of (x - E[x]) * r. x are the insertions of the
 cell in the site, with mean proportional to depth within a stratum. r is the Pearson residual of the counts of the gene
 (Lause et al. 2021, Genome Biology 22:258). Single cells are used instead of means of similar cells, as in SCENT
-(Sakaue et al. 2024, Nature Genetics 56:615): a mean over like cells removes the very differences that are the signal.
+(Sakaue et al. 2024, Nature Genetics 56:615): a mean over similar cells removes the differences that are the signal.
 """
 
 from __future__ import annotations

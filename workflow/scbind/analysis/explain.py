@@ -1,7 +1,7 @@
-"""Why a TF is predicted to bind at a locus in a cell type: what each base contributes, by in-silico mutagenesis.
+"""Explain why a TF is predicted to bind at a locus: the contribution of each base, by in-silico mutagenesis.
 
-Each base in reach of the network is replaced by the three others, one at a time. The effects are therefore exact:
-nothing is approximated by gradients.
+Each base in reach of the network is replaced by the three others, one at a time. The effects are therefore exact,
+unlike attributions from gradients.
 """
 
 from __future__ import annotations
@@ -63,13 +63,13 @@ def explain_loci(
     Parameters
     ----------
     questions
-        What is asked. All are checked before the first is computed. Each is answered once, however often it is asked.
+        The questions. All are checked before the first is computed. Repeated questions are answered once.
     samples, weights, calibration, reference_dir
         As in :func:`scbind.analysis.variants.variant_effects`.
     output
         Table with one row per question and base in reach of the network; columns in ``docs/reference/outputs.md``.
     min_cells
-        Cell types with fewer cells cannot be asked for.
+        Cell types with fewer cells cannot be used.
 
     Raises
     ------

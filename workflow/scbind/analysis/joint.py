@@ -1,9 +1,10 @@
-"""Populations against each other: each cell goes to its likeliest population, and what is none of its own is dissolved.
+"""Compare populations with each other: assign cells to the most probable one; dissolve groups that are not distinct.
 
-A group that is held against all other cells at once shares features with some of them. These then join it, or it is
-divided between them. Here a cell is held against every population, with the donor model of
+A group that is compared with all other cells at once shares features with some of them. These then join it, or it is
+divided between them. Here a cell is compared with every population, with the donor model of
 :mod:`scbind.analysis.mixture`. Cells that a pair of other populations explains better, such as doublets and cells on
-a path between two states, do not shape the profile of a population. So they are no population themselves.
+a path between two states, are not used to estimate the profile of a population, so they do not form
+one.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from scipy.special import logsumexp
 
 from scbind.analysis.mixture import LEAST_PEAKS, DonorMixture, largest_cut, separation
 
-ROUNDS = 30  # largest number of steps until no cell moves
+ROUNDS = 30  # maximum number of steps until no cell moves
 PAIRED = 0.05  # prior probability that a cell is like a pair of populations
 
 
@@ -25,14 +26,14 @@ def assign(
     among: np.ndarray | None = None,
     pairs: bool = False,
 ) -> np.ndarray:
-    """Give each cell to its likeliest group, and repeat until no cell moves (classification EM with all groups).
+    """Assign each cell to its most probable group, and repeat until no cell moves (classification EM with all groups).
 
     Parameters
     ----------
     groups
         bool (cells, groups): where the groups start. They may overlap.
     least
-        Groups with fewer cells end, the smallest first. Their columns are then empty.
+        Groups with fewer cells are dropped, the smallest first. Their columns are then empty.
     among
         bool (cells,): the cells that are given to a group. None: all.
     pairs
@@ -50,7 +51,9 @@ def assign(
         if among is not None:
             new &= among[:, None]
         if pairs:
-            prior = np.log(groups.sum(axis=0)[best] / groups.sum())  # size is no evidence against a pair
+            prior = np.log(
+                groups.sum(axis=0)[best] / groups.sum()
+            )  # the size of a group is not evidence against a pair
             new &= (score.max(axis=1) - prior >= pair_scores(mixture, groups, best))[:, None]
         size = new.sum(axis=0)
         small = (size < least) & (size > 0)
@@ -69,7 +72,7 @@ def scores(mixture: DonorMixture, groups: np.ndarray) -> np.ndarray:
 
 
 def pair_scores(mixture: DonorMixture, groups: np.ndarray, best: np.ndarray) -> np.ndarray:
-    """Return log P(cell | pair) - log P(cell | donor) for the likeliest pair of other groups: float64 (cells,).
+    """Return log P(cell | pair) - log P(cell | donor) for the most probable pair of other groups: float64 (cells,).
 
     The profile of a pair is the mean of two. All pairs have the same probability. Without two other groups, the result
     is -inf.
@@ -94,7 +97,7 @@ def pair_scores(mixture: DonorMixture, groups: np.ndarray, best: np.ndarray) -> 
 
 
 def everyone(mixture: DonorMixture, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Give the cells without a group to their likeliest one: bool (cells, groups), and P(group | cell).
+    """Assign cells without a group to the most probable one: bool (cells, groups), and P(group | cell).
 
     The probability is low for a cell without a group that a pair of groups explains better, and for a cell of a group
     that a pair of other groups explains better.
@@ -111,11 +114,11 @@ def everyone(mixture: DonorMixture, groups: np.ndarray) -> tuple[np.ndarray, np.
 def settle(
     matrix: sp.csr_matrix, donor: np.ndarray, groups: np.ndarray, sure: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Dissolve groups of several parts that are no populations of their own, from the smallest on.
+    """Dissolve groups of several parts that are not distinct populations, from the smallest on.
 
-    Of a group that pairs of other groups explain better than a profile of its own, each cell goes to its likeliest
-    larger group: a small one would be swamped. A group that does not differ from the most similar larger one joins it:
-    it is a population that was divided between two parts.
+    If pairs of other groups explain a group better than a profile of its own, its cells are assigned to the most
+    probable larger group; a small group would be swamped. A group that does not differ from the most similar larger one
+    is merged with it: it is a population that was divided between two parts.
 
     Parameters
     ----------

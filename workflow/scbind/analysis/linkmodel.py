@@ -1,4 +1,4 @@
-"""How probable it is that a site regulates a gene, from their distance and their association across cells.
+"""The probability that a site regulates a gene, from their distance and their association across cells.
 
 Two groups (Efron 2008, Statistical Science 23:1; with a prior that differs between pairs, as in FDR regression, Scott
 et al. 2015, JASA 110:459). The association z of an unrelated pair follows a standard normal distribution, which genes
@@ -12,8 +12,8 @@ import numpy as np
 from scipy.stats import norm
 
 PROMOTER = 0.9  # probability that a site in a promoter regulates its gene; association does not change it
-REGULATING = 0.5  # fraction of other sites that regulate a gene nearby, if the data cannot tell
-MIN_PAIRS = 200  # pairs with an association; with fewer, association is not used
+REGULATING = 0.5  # fraction of other sites that regulate a gene nearby, if it cannot be estimated
+MIN_PAIRS = 200  # minimum number of pairs with an association; with fewer, association is not used
 BINS = 5  # of genes by their counts, with a null spread each
 STEPS = 200  # of the estimation
 LARGEST = 20.0  # limit of the logarithm of a likelihood ratio
@@ -118,7 +118,7 @@ def p_values(observed: np.ndarray, null: np.ndarray) -> np.ndarray:
     observed
         float (tests,).
     null
-        float (tests, panel); NaN for genes that are no null for the test.
+        float (tests, panel); NaN for genes that are not part of the null of the test.
     """
     if not len(observed):
         return np.zeros(0)

@@ -11,7 +11,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -22,8 +21,7 @@ from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.typemeans import TypeMeans
-from scbind.core.errors import InputError, said
-from scbind.core.files import require, write_table
+from scbind.core.files import read_npz, require, write_table
 from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
@@ -31,9 +29,9 @@ from scbind.models.abstention import marks
 
 CARRIES = 0.05  # a site carries a link if it alone would give it at least this probability
 LISTED = 3  # sites in the table
-ACTIVE = 0.5  # P(active) from which the association of a TF is tested
-BOUND = 0.3  # P(bound) from which a site counts in the test of association
-SIGNED = 0.1  # adjusted p-value up to which the sign of an association is believed
+ACTIVE = 0.5  # minimum P(active) of a TF whose association is tested
+BOUND = 0.3  # minimum P(bound) of a site in the test of association
+SIGNED = 0.1  # maximum adjusted p-value of an association whose sign is given
 COLUMNS = [
     "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
     "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level",
@@ -76,13 +74,9 @@ class SiteGenes:
     @classmethod
     def load(cls, path: str | Path) -> SiteGenes:
         """Read ``site_genes.npz``. Raises :class:`InputError` if it is missing, damaged, or lacks an array."""
-        try:
-            with np.load(require(path, "run the rule site_genes first")) as npz:
-                arrays = {name: npz[name] for name in cls.__dataclass_fields__}
-        except (OSError, KeyError, ValueError, BadZipFile) as error:
-            raise InputError(
-                path, f"not readable ({said(error)})", "pair the sites with genes again"
-            ) from error
+        arrays = read_npz(
+            require(path, "run the rule site_genes first"), "run the rule site_genes again", cls.__dataclass_fields__
+        )  # fmt: skip
         arrays["null"] = np.nan_to_num(arrays["null"].astype(np.float32))
         names = {name: arrays[name].astype(object) for name in ("genes", "sites")}
         return cls(**arrays | names | {"evidence": str(arrays["evidence"])})
@@ -159,7 +153,7 @@ def tf_links(
         Links with a false discovery rate up to ``max_fdr`` in any type: ``source, target, weight`` as decoupler reads
         them, and further columns for Cytoscape.
     min_potential
-        Genes with a smaller regulatory potential are no candidates.
+        Genes with a smaller regulatory potential are not candidates.
 
     Raises
     ------
@@ -244,8 +238,8 @@ def _candidates(
 def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
     """Add false discovery rates per type, and keep the ``top`` links of each type and TF.
 
-    A sign stays only where the association is significant (:data:`SIGNED`) and has it, too: that of chance would call
-    many links repressions.
+    A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise, chance
+    would turn many links into repressions.
     """
     if table.empty:  # no gene is near enough to a site
         return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
@@ -261,7 +255,7 @@ def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
 
 
 def _adjusted(p_values: pd.Series) -> pd.Series:
-    """Adjust by Benjamini-Hochberg; links without a test keep none."""
+    """Adjust by Benjamini-Hochberg; links without a test have no adjusted value."""
     tested = p_values.dropna()
     return pd.Series(stats.false_discovery_control(tested), index=tested.index).reindex(p_values.index)
 

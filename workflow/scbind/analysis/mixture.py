@@ -1,11 +1,12 @@
-"""Do some cells have other open peaks than the cells around them? A mixture of two profiles, per donor.
+"""A mixture of two profiles per donor, to test whether some cells have other open peaks than the cells around them.
 
-A cell of donor d has peak j open at the rate n b(d, j) r(j): n is its number of open peaks, b(d, j) the share of peak j
-in the cells of the donor, and r(j) the factor of the population, which is the same in all donors. What differs between
-donors is thus in b, and cannot make a population. r is 1 for most peaks and gamma-distributed for the others; the
+In a cell of donor d, peak j is open at the rate n b(d, j) r(j): n is its number of open peaks, b(d, j) the share of
+peak j in the cells of the donor, and r(j) the factor of the population, which is the same in all donors. Differences
+between donors are part of b, so they cannot make a population. r is 1 for most peaks and gamma-distributed for the
+others; the
 fraction of the others is estimated for each population (empirical Bayes, as in Efron 2010, Large-Scale Inference). The
-factors of a member are estimated without this member. Cells that do not belong together therefore leave the group, and
-in cells without structure no group is left. Members are chosen by the classification EM algorithm (Celeux & Govaert
+factors of a member are estimated without this member. Cells that do not fit therefore leave the group, and in cells
+without structure, no group remains. Members are chosen by the classification EM algorithm (Celeux & Govaert
 1992, Computational Statistics & Data Analysis 14:315).
 """
 
@@ -117,10 +118,10 @@ class DonorMixture:
     def refine(
         self, groups: np.ndarray, least: int, among: np.ndarray | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Move cells in and out of each group until nothing changes. Groups below ``least`` cells end, and so are lost.
+        """Move cells in and out of each group until nothing changes. Groups below ``least`` cells are dropped.
 
-        In the first ``EQUAL`` steps a group keeps its size, so that its first wrong members do not end it. Groups that
-        differ in fewer than ``LEAST_PEAKS`` peaks end, too.
+        In the first ``EQUAL`` steps a group keeps its size, so that wrong members at the start do not break it up.
+        Groups that differ in fewer than ``LEAST_PEAKS`` peaks are dropped as well.
 
         ``groups`` and ``among``, bool (cells, groups): the groups, and the cells that may be members (None: all).
         Returns the groups that are left, and their :meth:`scores`.
@@ -145,7 +146,7 @@ class DonorMixture:
         return groups, self.scores(groups)
 
     def n_differing(self, groups: np.ndarray) -> np.ndarray:
-        """Return the effective number of peaks that tell each group from the others: float64 (groups,).
+        """Return the effective number of peaks that distinguish each group from the others: float64 (groups,).
 
         It is (sum of d)^2 / sum of d^2, where d is the part of a peak in the relative entropy of the group.
         ``groups``: bool (cells, groups).

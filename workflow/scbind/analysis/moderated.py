@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import optimize, special, stats
 
-LEAST = 1e-6  # smallest variance of a mean P(bound); below it is the rounding of the binding store
+LEAST = 1e-6  # smallest variance of a mean P(bound); smaller differences are rounding of the binding store
 
 
 def moderated_t(

@@ -1,8 +1,9 @@
 """Populations of cells, large and small, with their size, evidence, stability, marker TFs and cautions.
 
 Cells are divided again and again (:mod:`scbind.analysis.tree`). Activity and accessibility propose populations;
-the open peaks of the cells themselves decide, because activity borrows fragments from like cells and would confirm
-any group of them. Cell types only name the populations afterwards. Markers have effect sizes but no p-values: the
+the open peaks of the cells themselves decide, because activity uses borrowed fragments of similar cells and would
+confirm any group of them. Cell types only name the populations afterwards. Markers have effect sizes but no p-values:
+the
 same cells defined the populations, so a test would be circular. TFs on which scbind abstains neither propose
 populations nor mark them.
 """
@@ -76,11 +77,12 @@ def find_populations(
     repeats, min_stability
         Number of subsamples (80 % of the cells) of the stability estimate: the largest Jaccard index between the
         population and a group of the subsample, averaged (Hennig 2007, Computational Statistics & Data Analysis
-        52:258). A split below ``min_stability`` is not made.
+        52:258). Groups below ``min_stability`` are dropped.
     null_draws
-        Number of simulations of cells without structure. A split must be farther apart than all theirs.
+        Number of simulated data sets without structure. The separation of a group must be larger than
+        that of all splits in them.
     max_peaks
-        Largest number of peaks; the most variable are used.
+        Maximum number of peaks; the most variable are used.
     seed
         Seed of all random numbers.
 
@@ -129,7 +131,7 @@ def find_populations(
 
 @dataclass(frozen=True)
 class Found:
-    """The populations, with what describes them. ``tree`` is the result of :func:`scbind.analysis.tree.divide`."""
+    """The populations and their description. ``tree`` is the result of :func:`scbind.analysis.tree.divide`."""
 
     data: Activity
     donor: np.ndarray
@@ -218,7 +220,7 @@ def _describe(found: Found, part: Part, small_fraction: float) -> dict:
 
 
 def _evidence(found: Found, part: Part) -> dict:
-    """Return what holds the population apart from the others of its parent, in accessibility and in activity."""
+    """Return what separates the population from the others of its parent: accessibility, or also activity."""
     facts = {"stability": part.stability, "separation": part.separation, "separation_limit": part.limit}
     if part.parent < 0:
         return facts | {"evidence": "not divided"}
@@ -257,7 +259,7 @@ def _all_markers(found: Found, part: Part, row: dict, n_markers: int) -> dict:
 def _trusted(data: Activity) -> Activity:
     """Leave out the TFs on which scbind abstains in all cells, which the log names, and those without ChIP-seq.
 
-    There may be many more TFs without ChIP-seq than with, and whole families of them have one motif.
+    There may be many more TFs without ChIP-seq than with it, and whole families of them share one motif.
     """
     if data.abstained.any():
         named = ", ".join(data.var.index[data.abstained])
@@ -266,7 +268,7 @@ def _trusted(data: Activity) -> Activity:
 
 
 def _most_frequent(values: np.ndarray) -> tuple[str, float]:
-    """Return the commonest value and its fraction of all values. Ties go to the first name; missing is no value."""
+    """Return the most common value and its fraction of all. Ties go to the first name; missing values do not count."""
     known = pd.Series(values).dropna().astype(str)
     if known.empty:
         return "", float("nan")

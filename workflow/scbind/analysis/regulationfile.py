@@ -1,4 +1,4 @@
-"""Ask the file of links in single cells: targets of a TF, regulators of a gene, cells with a link."""
+"""Read the file of links in single cells: targets of a TF, regulators of a gene, cells with a link."""
 
 from __future__ import annotations
 

@@ -62,7 +62,7 @@ def differential_sites(
     min_cells
         Types with fewer cells are left out and named in the log.
     min_binding
-        Windows are tested if their mean P(bound) over all replicates of both sides reaches this.
+        Windows are tested if their mean P(bound) over all replicates of both sides is at least this.
     min_difference, fdr
         Listed are windows with a difference of at least ``min_difference`` and an adjusted p below ``fdr``
         (Benjamini-Hochberg over the windows of one TF and comparison).
@@ -148,7 +148,7 @@ class _Donors:
         return total, number
 
     def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple]:
-        """Yield what is compared, the means of the replicates of both sides (None if too few), and if it is paired."""
+        """Yield comparisons, the means of the replicates of both sides (None if too few), and whether it is paired."""
         units = self.units
         for index, name in enumerate(self.means.types):
             place = {"contrast": "cell_type", "cell_type": name, "group": name, "reference": "other types"}

@@ -1,4 +1,4 @@
-"""Target genes, which a transcription factor is likely to regulate, per cell type.
+"""Target genes: genes that a transcription factor probably regulates, per cell type.
 
 Regulatory potential of a gene: the sum over windows of P(bound) * 2^(-d / half_decay). d is the distance (bp) between
 window and transcription start site. The idea is that of Tang et al. 2011 (Cancer Research 71:6940). The formula is that

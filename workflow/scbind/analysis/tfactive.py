@@ -1,8 +1,8 @@
 """Which TFs are active in which cells and cell types.
 
 A model that reads sequence and accessibility predicts binding of a TF at open sites with its motif, even in types that
-do not have the TF. Its predictions then are too high in these types, at every site. Two things tell: the activity of
-the TF over all sites and, where it was measured, the expression of its gene.
+do not have the TF. Its predictions are then too high in these types, at every site. Two measures show whether a TF is
+active: its activity over all sites and, where it was measured, the expression of its gene.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_whole
 
-APART = 5.0  # z between two levels of activity from which the lower one counts as inactive
+APART = 5.0  # minimum difference in z of two levels of activity; then the lower one counts as inactive
 BIMODAL = (
     2.0  # standard deviations between them; below, it is one wide level (Ashman et al. 1994, AJ 108:2348)
 )
@@ -31,7 +31,7 @@ MIN_CELLS = 20  # with an activity, to look for two levels
 
 
 def tf_active(activity: Sequence[str | Path], expression: str | Path | None, output: str | Path) -> None:
-    """Write how probable it is that each TF is active in each cell: ``.h5ad``, cells x TFs, float32 in [0, 1].
+    """Write the probability that each TF is active in each cell: ``.h5ad``, cells x TFs, float32 in [0, 1].
 
     ``obs`` has ``sample`` and ``cell_type``, ``var`` has ``evidence``. By activity: the probability that z is at the
     higher of two levels of all cells; 1 if there are no two levels (:data:`APART`, :data:`BIMODAL`), or if z of the

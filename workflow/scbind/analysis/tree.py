@@ -1,10 +1,10 @@
-"""Divide cells into populations, again and again within each part, until nothing is left that can be divided.
+"""Divide cells into populations, and each part again, until no part can be divided.
 
-No single resolution finds both the large and the small, so each part is clustered anew, at several resolutions and
+No single resolution finds both large and small populations, so each part is clustered again, at several resolutions and
 in three views of its cells. The clusters are proposals only. A proposal is kept if its cells have other open peaks
-than the other cells of their donors (:mod:`scbind.analysis.mixture`), if it lies farther apart than any cut
-through a continuum and than any split of simulated cells without structure, and if subsamples of the cells give it
-again.
+than the other cells of their donors (:mod:`scbind.analysis.mixture`), if its separation is larger than that of any cut
+through a continuum and of any split of simulated cells without structure, and if it is found again in subsamples of the
+cells.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from scbind.analysis.joint import assign, everyone, settle
 from scbind.analysis.mixture import DonorMixture, largest_cut, separation
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
-ALIKE = 0.7  # proposals with a larger Jaccard index are one
+ALIKE = 0.7  # proposals with a larger Jaccard index count as one
 OVERLAP = 0.2  # a group that shares a larger fraction of its cells with a better one is left out
-NULL_CELLS = 2_000  # largest number of cells that are simulated
+NULL_CELLS = 2_000  # maximum number of cells that are simulated
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ class Group:
 def divide(matrix: sp.csr_matrix, z: np.ndarray, donor: np.ndarray, options: Options) -> list[Part]:
     """Divide cells into parts, and these into parts. The first part is all cells; parts without parts are populations.
 
-    The populations are then settled together (:func:`scbind.analysis.joint.settle`), because cells of one population
-    may have come into several parts.
+    The populations are then settled together (:func:`scbind.analysis.joint.settle`), because the cells of one
+    population may be in several parts.
 
     Parameters
     ----------
@@ -162,7 +162,7 @@ def split(
 def _stable(
     groups: list[Group], limit: float, mixture: DonorMixture, views: list[np.ndarray], options: Options
 ) -> list[Group]:
-    """Return the groups and what they leave, each with the cells that are likeliest in it, if subsamples agree.
+    """Return the groups and the remaining cells, each with the cells that are most probable in it, if subsamples agree.
 
     The least stable group is left out, and its cells go to the others, until all have ``min_stability``.
     """
@@ -186,7 +186,7 @@ def _stable(
 def _class(
     inside: np.ndarray, sure: np.ndarray, index: int, groups: list[Group], limit: float, stability: float
 ) -> Group:
-    """Return a class as a group. What the groups leave is as far from them as the nearest of them is."""
+    """Return a class as a group. The separation of the remaining cells is that of the nearest group."""
     group = groups[index] if index < len(groups) else min(groups, key=lambda group: group.separation)
     return replace(group, inside=inside, sure=sure, limit=max(group.limit, limit), stability=float(stability))
 
@@ -298,7 +298,7 @@ def _subsamples(views: list[np.ndarray], options: Options) -> Iterator[tuple[np.
 def _stability(
     classes: np.ndarray, mixture: DonorMixture, samples: list[tuple[np.ndarray, np.ndarray]], least: int
 ) -> np.ndarray:
-    """Return how well each class comes back from the proposals of subsamples: mean Jaccard index, float64 (classes,).
+    """Return how well each class is found again in the proposals of subsamples: mean Jaccard index, float64 (classes,).
 
     In a subsample, a class starts from the proposal that is most like it.
     """

@@ -1,4 +1,4 @@
-"""The signal of cell types at any place: insertions of all cells of a type, and the depth of their sum."""
+"""The signal of cell types at any locus: pooled insertions of all cells of a type, and their depth."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from scbind.formats.signal import CellSignal, n_bins, stretches
 class TypeSignal:
     """The pooled insertions of the cells of each type, over all samples.
 
-    A type is read as one bulk track of its cells, such as the network was trained on. Its prediction costs as much as
-    that of one cell, and borrowing is not needed.
+    A type is read as one bulk track of its cells, like the tracks on which the network was trained. Its prediction
+    takes as long as that of one cell, and borrowing is not needed.
 
     Attributes
     ----------

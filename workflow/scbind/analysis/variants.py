@@ -1,4 +1,4 @@
-"""Binding with either allele of variants, by TF and cell type; and in single cells, for one variant and TF."""
+"""Predict binding with either allele of variants, per TF and cell type; and in single cells, for one variant and TF."""
 
 from __future__ import annotations
 
@@ -37,9 +37,9 @@ class VariantOptions:
     Attributes
     ----------
     min_difference
-        Smallest change of P(bound) between the alleles, in either direction.
+        Minimum difference in P(bound) between the alleles, in either direction.
     min_probability
-        Smallest P(bound) of the allele that is bound more.
+        Minimum P(bound) of the allele that is bound more strongly.
     min_cells
         Cell types with fewer cells are left out.
     """
@@ -63,8 +63,8 @@ def variant_effects(
     """Write P(bound) of each TF in each cell type with the reference and the alternative allele of variants.
 
     The window is centred on the variant. The signal of a type is that of all its cells together
-    (:class:`scbind.analysis.typesignal.TypeSignal`), with either allele: what a variant does to the openness of
-    chromatin itself is not predicted. Sequence is read once per allele, in blocks.
+    (:class:`scbind.analysis.typesignal.TypeSignal`), with either allele: effects of a variant on accessibility are not
+    predicted. Sequence is read once per allele, in blocks.
 
     Parameters
     ----------

@@ -24,7 +24,7 @@ import numpy as np
 from numcodecs import Blosc
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import npz_errors, require
 from scbind.core.runlog import FULL
 from scbind.formats.celltable import passing_rows
 
@@ -211,10 +211,8 @@ class Shard:
     def open(cls, path) -> Shard:
         """Open a shard. Raises :class:`InputError` if the file is missing or damaged."""
         file = open(require(path, AGAIN), "rb", buffering=READ_AHEAD)
-        try:
+        with npz_errors(path, AGAIN):
             return cls(path, file)
-        except (zipfile.BadZipFile, KeyError, ValueError) as error:
-            raise InputError(path, f"is not a shard of binding ({error})", AGAIN) from None
 
     @property
     def kind(self) -> tuple:

@@ -178,7 +178,7 @@ class Binding:
 
     @property
     def evidence(self) -> dict[str, str]:
-        """TF -> what its predictions rest on: ``chip``, or ``motif`` for a TF without ChIP-seq."""
+        """TF -> evidence of its predictions: ``chip``, or ``motif`` for a TF without ChIP-seq."""
         return reliability_table(self.reliability, self.tfs)["evidence"].to_dict()
 
     @property
@@ -328,7 +328,7 @@ def _listed(names, most: int = 3) -> str:
 
 
 def _choose(name: str, known: list[str]) -> str:
-    """Return a remedy for an unknown name: the known name that is like it, or the known names."""
+    """Return a remedy for an unknown name: the most similar known name, or the known names."""
     same = [other for other in known if other.casefold() == name.casefold()]
     close = same or difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     return f"did you mean {close[0]}?" if close else f"choose one of {_listed(known, 40)}"

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import read_npz, require
 from scbind.formats.genome import ChromSizes
 
 
@@ -35,14 +34,11 @@ class Windows:
     @classmethod
     def load(cls, path: str | Path) -> Windows:
         """Read ``windows.npz``. Raises :class:`InputError` if the file is missing or lacks an array."""
-        with np.load(require(path, "run the rule that chooses windows first")) as npz:
-            missing = {"chrom", "start", "peak", "gc", "window", "context"} - set(npz.files)
-            if missing:
-                raise InputError(
-                    path, f"has no array {', '.join(sorted(missing))}", "choose the windows again"
-                )
-            arrays = {name: npz[name] for name in ("chrom", "start", "peak", "gc")}
-            return cls(**arrays, window=int(npz["window"]), context=int(npz["context"]))
+        names = ["chrom", "start", "peak", "gc", "window", "context"]
+        arrays = read_npz(
+            require(path, "run the rule that chooses windows first"), "choose the windows again", names
+        )
+        return cls(**arrays | {name: int(arrays[name]) for name in ("window", "context")})
 
     def __len__(self) -> int:
         return len(self.start)

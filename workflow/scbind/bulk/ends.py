@@ -15,13 +15,13 @@ from scbind.formats.bigwig import _bigwig_chromosomes, bigwig_bases
 from scbind.formats.fragments import iter_chromosomes
 from scbind.formats.genome import ChromSizes
 
-PAIRED = ("fragments", "bam")  # formats that tell which two ends belong to one fragment
+PAIRED = ("fragments", "bam")  # formats that record which two ends belong to one fragment
 MIN_MAPQ = 30
-# A sum of steps up and down tells the mean length of what a track counts: of single insertions a few bp, because counts
-# of neighbouring bases differ by chance; of fragments 100 bp or more.
+# The sum of all steps up and down gives the mean length of the counted items: a few bp for single insertions, because
+# counts of neighbouring bases differ by chance; 100 bp or more for fragments.
 INSERTION_LENGTH, COVERAGE_LENGTH = 3, 50
 LEAST_BIN = 5  # bp; edges at multiples of this or more are those of bins
-ENOUGH_BASES = 1000  # with values, or steps, from which the length is judged
+ENOUGH_BASES = 1000  # minimum number of bases with values, or of steps, to estimate the length
 
 
 class Ends(NamedTuple):

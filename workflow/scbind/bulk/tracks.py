@@ -197,7 +197,7 @@ def _say_frame(path, kind: str, offset: int | None, move: tuple[int, int]) -> st
 
 
 def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarray) -> np.ndarray:
-    """Divide weights by the unit, int64; :class:`InputError` for a weight that is no multiple of it, or too large."""
+    """Divide weights by the unit, int64; :class:`InputError` for a weight that is not a multiple, or too large."""
     ratio = weights / unit
     row = int(np.argmax(ratio))
     if ratio[row] > MOST_AT_A_BASE:

@@ -1,4 +1,4 @@
-"""Names of cells: labels that a user gives, and what they say about the cells and clusters without one.
+"""Names of cells: labels that a user gives, and their transfer to cells and clusters without a label.
 
 Labels name cells after these were embedded and clustered without them; nothing here is seen by signal, tiles or peaks.
 """
@@ -15,7 +15,6 @@ from scbind.core.runlog import say
 from scbind.formats.barcodes import ABSENT, FOREIGN, match_barcodes, refuse_repeats
 from scbind.formats.celllabels import read_label_table
 
-METHODS = ("neighbours", "cluster", "none")
 FAR = 0.01  # share of labelled cells that may lie farther from the other labelled ones than a cell that gets a label
 
 
@@ -42,7 +41,7 @@ def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarra
         if not (place >= 0).any():
             raise InputError(
                 path,
-                f"barcode {table['barcode'][line]} is no cell of sample {sample} (which has "
+                f"barcode {table['barcode'][line]} is not a cell of sample {sample} (which has "
                 f"{next(iter(barcodes), 'none')}), nor is any of its {len(table)} barcodes",
                 "spell barcodes as in the fragments, or give the labels of this sample",
                 f"line {line}",
@@ -66,7 +65,7 @@ def name_cells(
     min_confidence: float,
     neighbours: int,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Name every cell: by the label it was given, else by those of cells like it, else by its cluster.
+    """Name every cell: by its given label, else by the labels of similar cells, else by its cluster.
 
     Parameters
     ----------
@@ -78,7 +77,7 @@ def name_cells(
         object (cells,), names of clusters.
     method
         Where some cells have a label and others none. ``neighbours``: :func:`transfer_labels`. ``cluster``: the
-        commonest label of the cell's cluster, with its share among the labelled cells there as the confidence.
+        most common label of the cell's cluster, with its share among the labelled cells there as the confidence.
         ``none``: clusters keep their names.
     min_confidence
         A transferred label needs at least this confidence, else the cell has the name of its cluster.
@@ -90,7 +89,7 @@ def name_cells(
     tuple
         By cell ``cell_type``, ``cell_type_source`` (``given``, ``transferred`` or ``cluster``) and
         ``label_confidence`` (1 where given, NaN where nothing was tried). By cluster in rising order ``cluster``,
-        ``n_cells``, ``n_labelled``, ``cell_type`` (its commonest label, of equals the first by name; empty without
+        ``n_cells``, ``n_labelled``, ``cell_type`` (its most common label, of equals the first by name; empty without
         any) and ``share`` of the labelled cells that have it.
     """
     label, cluster = pd.Series(label, dtype=object), pd.Series(cluster, dtype=object)
@@ -160,7 +159,7 @@ def _unit(points: np.ndarray) -> np.ndarray:
 
 
 def _majorities(label: pd.Series, cluster: pd.Series) -> pd.DataFrame:
-    """The commonest label of each cluster."""
+    """The most common label of each cluster."""
     rows = []
     for name, part in label.groupby(cluster):
         counts = part.value_counts().sort_index().sort_values(ascending=False, kind="stable")

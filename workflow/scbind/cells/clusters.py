@@ -1,4 +1,4 @@
-"""Clusters and UMAP of cells, computed from their coordinates. Batch effects are removed first if requested."""
+"""Clusters of cells, computed from their coordinates. Batch effects are removed first if requested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scipy import sparse
 from scbind.cells.neighbours import nearest
 from scbind.core.runlog import say
 
-FEW_CELLS = 10  # with fewer cells, neighbours, clusters and UMAP are meaningless
+FEW_CELLS = 10  # with fewer cells, neighbours, clusters and UMAP mean nothing
 
 
 def corrected(points: np.ndarray, batch: np.ndarray, seed: int) -> np.ndarray:
@@ -64,21 +64,19 @@ class Search:
 
 
 def cluster(
-    points: np.ndarray, neighbours: int, resolution: float, min_dist: float, seed: int
-) -> tuple[np.ndarray, np.ndarray, str]:
-    """Cluster cells (Leiden) and compute their UMAP, by cosine similarity.
+    points: np.ndarray, neighbours: int, resolution: float, seed: int
+) -> tuple[np.ndarray, sparse.csr_matrix, str]:
+    """Cluster cells (Leiden) in scanpy's graph of neighbours, by cosine similarity.
 
-    ``points``: float (cells, components). Returns the cluster of each cell (int64 (cells,), 0 is the largest), its UMAP
-    coordinates (float32 (cells, 2)), and a message, which is empty if all options were used as given. Fewer than ten
-    cells form one cluster; their coordinates are the first two components.
+    ``points``: float (cells, components). Returns the cluster of each cell (int64 (cells,), 0 is the largest), the
+    connectivities of the graph (csr float32 (cells, cells)), and a message, which is empty if all options were used as
+    given. Fewer than ten cells form one cluster, and their graph is empty.
     """
     n_cells = len(points)
     if n_cells < FEW_CELLS:
-        plane = np.zeros((n_cells, 2), dtype=np.float32)
-        plane[:, : min(2, points.shape[1])] = points[:, :2]
         return (
             np.zeros(n_cells, dtype=np.int64),
-            plane,
+            sparse.csr_matrix((n_cells, n_cells), dtype=np.float32),
             f"{n_cells} cells are too few to cluster, so they form one cluster",
         )
     import scanpy as sc  # takes seconds to import
@@ -93,11 +91,10 @@ def cluster(
     sc.tl.leiden(
         graph, resolution=resolution, flavor="igraph", directed=False, n_iterations=-1, random_state=seed
     )
-    sc.tl.umap(graph, min_dist=min_dist, random_state=seed)
     found, first, number, size = np.unique(
         graph.obs["leiden"].astype(int), return_index=True, return_inverse=True, return_counts=True
     )
     by_size = np.lexsort((first, -size))  # equal sizes: by the first cell
     place = np.empty(len(found), dtype=np.int64)
     place[by_size] = np.arange(len(found))
-    return place[number], np.asarray(graph.obsm["X_umap"], dtype=np.float32), message
+    return place[number], graph.obsp["connectivities"], message

@@ -15,6 +15,7 @@ from pathlib import Path
 import anndata as ad
 import numpy as np
 import pandas as pd
+from scipy import sparse
 
 from scbind.cells.celltypes import name_cells
 from scbind.cells.clusters import cluster, corrected
@@ -30,7 +31,6 @@ from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_bed
 from scbind.formats.signal import CellSignal
 
-METADATA = ("donor", "condition")  # columns of the sample sheet that every cell gets
 DOUBLET_TILES = 25_000  # number of tiles for doublet scores; in memory for one batch of cells at a time
 
 
@@ -52,14 +52,13 @@ class EmbedOptions:
         Tile width (bp), largest number of tiles, smallest number of cells in which a tile is open, and number of
         dimensions of the embedding (:mod:`scbind.cells.lsi`). With few cells, a tile needs to be open only in one
         tenth of the cells.
-    neighbours, resolution, min_dist
-        Number of neighbours in scanpy's graph (cosine), resolution of Leiden (Traag et al. 2019), and ``min_dist`` of
-        UMAP.
+    neighbours, resolution
+        Number of neighbours in scanpy's graph (cosine), and resolution of Leiden (Traag et al. 2019).
     neighbour_chromosomes
         Lenders are chosen by a second embedding, from the tiles of these chromosomes only. An evaluation on other
         chromosomes is then independent of the choice of lenders. None: there is no second embedding.
     seed
-        Seed of doublets, components, clusters and UMAP.
+        Seed of doublets, components and clusters.
     """
 
     min_fragments: int
@@ -76,7 +75,6 @@ class EmbedOptions:
     components: int
     neighbours: int
     resolution: float
-    min_dist: float
     neighbour_chromosomes: Sequence[str] | None
     seed: int
 
@@ -99,7 +97,6 @@ def embed(
     *,
     group: str,
     labels: dict[str, str | Path | None] | None = None,
-    metadata: dict[str, dict[str, str | None]] | None = None,
     exclude: str | Path | None = None,
     batches: dict[str, str] | None = None,
 ) -> None:
@@ -117,23 +114,22 @@ def embed(
         Name of the group. Its clusters are ``{group}_c0``, ``{group}_c1``, ..., the largest first.
     labels
         Sample name to a TSV with the header columns ``barcode`` and ``cell_type``, or None.
-    metadata
-        Sample name to its ``donor`` and ``condition``, or None.
     exclude
         BED of regions whose tiles are not used (exclusion list, or chromosomes to be scored later).
     batches
-        Sample to its batch (the sample itself, or its donor). Batch effects are removed before clustering and UMAP
+        Sample to its batch (the sample itself, or its donor). Batch effects are removed before clustering
         (:func:`scbind.cells.clusters.corrected`). None: they are not removed.
 
     Writes
     ------
     h5ad without ``X``, with one row per barcode of each sample, in the order of its table, named ``sample#barcode``.
 
-    * ``obs``: sample, donor, condition, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal,
+    * ``obs``: sample, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal,
       tss_enrichment, frac_in_peaks (fraction of insertions), doublet_score, pass, reason (each threshold that the cell
       does not meet), cluster, label, cell_type, cell_type_source, label_confidence (see
       :func:`scbind.cells.celltypes.name_cells`).
-    * ``obsm``: ``X_lsi``, ``X_umap``; ``X_neighbours`` (with ``neighbour_chromosomes``), ``X_harmony`` (with batches).
+    * ``obsm``: ``X_lsi``; ``X_neighbours`` (with ``neighbour_chromosomes``), ``X_harmony`` (with batches).
+    * ``obsp``: ``connectivities`` of scanpy's graph of neighbours.
     * ``uns``: params, embedding, clusters.
 
     Cells that do not pass have no cluster, no cell_type, and NaN coordinates. Cells that meet all thresholds except
@@ -147,7 +143,7 @@ def embed(
     """
     sizes = ChromSizes.read(sizes_path)
     _check_chromosomes(options.neighbour_chromosomes, sizes, sizes_path)
-    obs, signals = read_samples(samples, sizes, labels or {}, metadata or {})
+    obs, signals = read_samples(samples, sizes, labels or {})
     obs["reason"] = reasons(obs, options.limits())
     _set_pass(obs, samples)
     say(f"{group}: {obs['pass'].sum()} of {len(obs)} cells pass")
@@ -160,9 +156,7 @@ def embed(
     if batches is not None:
         batch = obs.loc[obs["pass"], "sample"].map(batches).to_numpy()
         points = obsm["X_harmony"] = corrected(points, batch, options.seed)
-    number, obsm["X_umap"], message = cluster(
-        points, options.neighbours, options.resolution, options.min_dist, options.seed
-    )
+    number, graph, message = cluster(points, options.neighbours, options.resolution, options.seed)
     if message:
         say(f"{group}: {message}")
     obs, clusters = _name(obs, points, [f"{group}_c{i}" for i in number], options)
@@ -172,9 +166,11 @@ def embed(
         "embedding": {"n_tiles": n_tiles, "message": message},
         "clusters": clusters,
     }
-    obsm = {key: _spread(values, obs["pass"].to_numpy()) for key, values in obsm.items()}
+    passes = obs["pass"].to_numpy()
+    obsm = {key: _spread(values, passes) for key, values in obsm.items()}
+    obsp = {"connectivities": _spread_graph(graph, passes)}
     with atomic(output) as path:
-        ad.AnnData(obs=_typed(obs), obsm=obsm, uns=uns).write_h5ad(path)
+        ad.AnnData(obs=_typed(obs), obsm=obsm, obsp=obsp, uns=uns).write_h5ad(path)
 
 
 @dataclass(frozen=True)
@@ -300,12 +296,21 @@ def _spread(values: np.ndarray, passes: np.ndarray) -> np.ndarray:
     return result
 
 
+def _spread_graph(graph: sparse.csr_matrix, passes: np.ndarray) -> sparse.csr_matrix:
+    """Extend a graph of passing cells to all cells: csr float32 (cells, cells), without neighbours for the others."""
+    graph, place = graph.tocoo(), np.flatnonzero(passes)
+    shape = (len(passes),) * 2
+    return sparse.csr_matrix(
+        (graph.data, (place[graph.row], place[graph.col])), shape=shape, dtype=np.float32
+    )
+
+
 def _typed(obs: pd.DataFrame) -> pd.DataFrame:
     """Return the table in its final form: rows named, columns in order, text as categories."""
     obs.index = obs["sample"] + "#" + obs["barcode"]
-    for column in ("sample", *METADATA, "cluster", "label", "cell_type", "cell_type_source"):
+    for column in ("sample", "cluster", "label", "cell_type", "cell_type_source"):
         obs[column] = pd.Categorical(obs[column].astype(object))
-    order = ["sample", *METADATA, *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
+    order = ["sample", *COLUMNS, "frac_in_peaks", "doublet_score", "pass", "reason"]
     return obs[[*order, "cluster", "label", "cell_type", "cell_type_source", "label_confidence"]]
 
 

@@ -32,8 +32,8 @@ def bam_to_fragments(
     A fragment runs from the plus-strand end to the minus-strand end of a proper pair, moved by
     ``shift`` (bp; Buenrostro et al. 2013, Methods: +4 and -5 centre the 9-bp duplication of Tn5).
     Pairs with one barcode and the same two ends are one fragment, counted in column 5. Reads that are
-    secondary, supplementary, failed or below ``min_mapq`` are left out; duplicate flags are not
-    looked at, because a tool unaware of barcodes may have set them. Only the left read of a pair is
+    secondary, supplementary, failed or below ``min_mapq`` are left out; duplicate flags are ignored, because a tool
+    unaware of barcodes may have set them. Only the left read of a pair is
     used, so the output comes sorted, and some thousand pairs are held in memory.
 
     Pairs without a barcode are left out and counted: without the tag, or with one of the values that tools
@@ -142,7 +142,7 @@ class _Barcodes:
         if not text.isprintable():
             raise InputError(
                 self.bam,
-                f"the tag {self.tag} of a read is no text",
+                f"the tag {self.tag} of a read is not text",
                 "copy or make the file again",
                 f"read {reads.name(row)}",
             )

@@ -15,7 +15,7 @@ from scbind.formats.celltable import CELLS, GROUP, read_whole
 
 
 def sample_cells(embedding: str | Path, sample: str, output: str | Path) -> None:
-    """Write the part of an embedding that belongs to one sample.
+    """Write the part of an embedding that belongs to one sample, without the graph of neighbours.
 
     Rows are in the order of the sample's ``barcodes.tsv`` and include failed cells, so row ``i`` is cell ``i`` of its
     :class:`scbind.formats.signal.CellSignal`. Raises :class:`InputError` if the embedding does not contain the sample.
@@ -25,8 +25,10 @@ def sample_cells(embedding: str | Path, sample: str, output: str | Path) -> None
     if not chosen.any():
         known = ", ".join(map(str, cells.obs["sample"].cat.categories))
         raise InputError(embedding, f"has no cell of sample {sample} (only {known})", "embed its group again")
+    del cells.obsp["connectivities"]
+    part = cells[chosen].copy()
     with atomic(output) as path:
-        cells[chosen].copy().write_h5ad(path)
+        part.write_h5ad(path)
     say(f"{sample}: {int(chosen.sum()):,} cells of {len(chosen):,} in the embedding")
 
 
@@ -35,14 +37,14 @@ def find_lenders(
 ) -> None:
     """Write which cells each cell of a sample borrows from, in a file of its own.
 
-    It is no part of ``cells.h5ad``, because cell types and peaks are made from that file, and do not depend on what
-    cells borrow.
+    It is not part of the sample's embedding, because cell types and peaks are made from that file, and do not depend on
+    what cells borrow.
 
     Parameters
     ----------
     cells
-        The sample's ``cells.h5ad``. Only cells of one sample are compared, so batch effects do not matter. Cells are
-        near in ``X_neighbours`` if there is one, otherwise in ``X_lsi``.
+        The sample's ``embedding.h5ad``. Only cells of one sample are compared, so batch effects do not matter. Cells
+        are near in ``X_neighbours`` if there is one, otherwise in ``X_lsi``.
     output
         An ``.h5ad`` with the same rows: ``obs`` with ``n_fragments`` and ``pass``, and ``obsp["borrow"]``, the float32
         csr matrix of :func:`scbind.cells.neighbours.borrow`. The row of a failed cell is empty.

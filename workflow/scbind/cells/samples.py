@@ -15,21 +15,18 @@ from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_called
 from scbind.formats.signal import CellSignal
 
-METADATA = ("donor", "condition")  # of the sample sheet, for every cell
 SAME_CELLS = 20  # of two samples: fewer may be alike by chance
 
 
 def read_samples(
-    samples: dict[str, dict], sizes: ChromSizes, labels: dict, metadata: dict
+    samples: dict[str, dict], sizes: ChromSizes, labels: dict
 ) -> tuple[pd.DataFrame, dict[str, CellSignal]]:
-    """Return one table of the barcodes of all samples, with labels and metadata, and the insertions of each sample."""
+    """Return one table of the barcodes of all samples, with labels, and the insertions of each sample."""
     signals, tables = {}, []
     for sample, paths in samples.items():
         table, signals[sample] = _read_sample(sample, paths, sizes)
         path = labels.get(sample)
         table["label"] = np.nan if path is None else read_labels(path, table["barcode"], sample)
-        for column in METADATA:
-            table[column] = metadata.get(sample, {}).get(column)
         tables.append(table)
     obs = pd.concat(tables, ignore_index=True)
     _refuse_same_cells(obs, samples)
@@ -39,7 +36,7 @@ def read_samples(
 def _refuse_same_cells(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
     """Raise :class:`InputError` if two samples have the same cells: barcodes with the same number of fragments.
 
-    This finds a sample that was given twice, for example plain and packed, or sorted anew.
+    This finds a sample that was given twice, for example plain and compressed, or sorted anew.
     """
     key = ["barcode", "n_fragments"]
     twice = obs[obs.duplicated(key, keep=False)]

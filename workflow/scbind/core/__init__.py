@@ -1,1 +1,1 @@
-"""What everything uses: one-line refusals, whole files or none, the log of a job, devices."""
+"""What all rooms use: one-line errors, files that are written whole or not at all, the log of a job, devices."""

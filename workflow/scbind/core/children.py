@@ -1,6 +1,6 @@
-"""Processes that end with the one that started them, so that nothing runs on after a run was killed.
+"""Processes that end with the process that started them, so that no process stays after a run was killed.
 
-A process that is killed (SIGKILL, out of memory) cannot stop its children. So the children watch.
+A process that is killed (SIGKILL, out of memory) cannot stop its children, so the children watch their parent.
 """
 
 from __future__ import annotations
@@ -40,17 +40,17 @@ def begin_run() -> None:
 
 
 def share_package() -> None:
-    """Let Python in the processes that this one starts import this package, and not one that is installed elsewhere."""
+    """Make child processes import this copy of the package, not one that is installed elsewhere."""
     own = str(Path(__file__).resolve().parents[2])
     others = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path not in ("", own)]
     os.environ["PYTHONPATH"] = os.pathsep.join([own, *others])
 
 
 def end_with_run() -> None:
-    """Kill this process as soon as the run that it is a job of has ended, or a process between the two.
+    """Make the kernel kill this process as soon as its run, or a process between the two, has ended.
 
-    Does nothing where there is no such run, or where it is not above this process: a job on a cluster belongs to the
-    cluster's scheduler.
+    Does nothing if there is no such run, or if the run is not an ancestor of this process: a job on a cluster belongs
+    to the cluster's scheduler.
     """
     watched = []
     with suppress(OSError):
@@ -82,7 +82,7 @@ def _watch(handles: list[int]) -> None:
 
 
 def _die_with_parent():
-    """Return what a child has to call before its program starts; None where the system has no such call."""
+    """Return the function that a child must call before its program starts; None if the system has no such call."""
     if not sys.platform.startswith("linux"):
         return None
     prctl, parent = ctypes.CDLL(None).prctl, os.getpid()  # loaded here, because the child must not take locks

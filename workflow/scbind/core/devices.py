@@ -1,4 +1,4 @@
-"""CPU or GPU, decided by what the scheduler granted."""
+"""The choice of CPU or GPU, from what the scheduler granted."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 
 
 def choose_device(gpus: int, require_gpu: bool = False) -> tuple[str, int]:
-    """Decide for ``("cuda", number of GPUs)`` or ``("cpu", 1)`` by the GPUs that were granted and are visible.
+    """Return ``("cuda", number of GPUs)`` or ``("cpu", 1)``, from the GPUs that were granted and are visible.
 
-    PyTorch and Lightning both take the name. The log says what was chosen, and why.
+    The name is valid for PyTorch and Lightning. The log says what was chosen, and why.
     Raises :class:`InputError` if a GPU is required and there is none.
     """
     import torch
@@ -29,7 +29,10 @@ def choose_device(gpus: int, require_gpu: bool = False) -> tuple[str, int]:
     why = "no CUDA device is visible" if gpus > 0 else "no GPU was granted (--resources gpu=0)"
     if require_gpu:
         raise InputError(
-            "config", why, "run where a GPU is, or set models.*.require_gpu to false", "models.*.require_gpu"
+            "config",
+            why,
+            "run on a machine with a GPU, or set models.*.require_gpu to false",
+            "models.*.require_gpu",
         )
     say(f"device: CPU, {torch.get_num_threads()} threads ({why})")
     return "cpu", 1
@@ -47,10 +50,10 @@ def prediction_device(gpus: int) -> str:
 
 
 def lacks_gpu_memory(error: RuntimeError) -> bool:
-    """Whether a GPU's memory did not suffice, in the words of PyTorch, CUDA or its libraries.
+    """Tell whether an error of PyTorch, CUDA or its libraries means that the memory of the GPU was too small.
 
-    PyTorch's own error is only one of them: cuBLAS and cuDNN say what they could not allocate, and a convolution that
-    finds no room for any of its algorithms says that there is none.
+    PyTorch has its own error, cuBLAS and cuDNN have theirs, and a convolution without memory for any of its algorithms
+    reports that no algorithm was found.
     """
     said = str(error)
     words = "out of memory", "STATUS_ALLOC_FAILED", "unable to find an engine to execute this computation"
@@ -59,10 +62,10 @@ def lacks_gpu_memory(error: RuntimeError) -> bool:
 
 @contextmanager
 def enough_gpu_memory() -> Iterator[None]:
-    """Raise :class:`InputError` where a GPU's memory does not suffice; also to be used as a decorator.
+    """Raise :class:`InputError` if the memory of the GPU is too small. Can be used as a decorator.
 
-    There is nothing to halve in prediction: a network is given tiles of one size, since its rounding depends on it, and
-    the blocks around them lie in the memory of the machine.
+    Prediction cannot use smaller batches: the size of the tiles is fixed, because rounding depends on it, and the
+    blocks around them are in the memory of the machine.
     """
     try:
         yield
@@ -84,12 +87,12 @@ def in_flight() -> int:
 
 
 def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """Yield ``function(item)`` in the order of the items, several at once: in as many threads as PyTorch may use.
+    """Yield ``function(item)`` in the order of the items, computed in as many threads as PyTorch may use.
 
-    Each of them has one thread of PyTorch's, and numpy's products have one meanwhile. Small products gain nothing from
-    more (two threads are slower than one for a tile of cells and windows), while tiles side by side do. At most
-    :func:`in_flight` results wait or are made. The first error is raised where its result would be; what has not begun
-    by then never does.
+    Within each of them, PyTorch and the products of numpy use one thread. Small products gain nothing from more threads
+    (two are slower than one for a tile of cells and windows), but several tiles at once do. At most :func:`in_flight`
+    results are waiting or in progress. The first error is raised instead of its result; items that have not started by
+    then are dropped.
     """
     import torch
     from threadpoolctl import threadpool_limits
@@ -98,9 +101,9 @@ def in_threads(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
     if threads == 1:
         yield from map(function, items)
         return
-    # threads of numpy's products would wait for their next one by turning in place, on cores that are needed here
+    # idle threads of numpy would wait in a busy loop, on cores that are needed here
     with threadpool_limits(1, user_api="blas"):
-        torch.set_num_threads(1)  # holds for the threads that start below
+        torch.set_num_threads(1)  # applies to the threads that start below
         pool, waiting = ThreadPoolExecutor(threads), deque()
         try:
             for item in items:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 
-MOST = 500  # characters of a problem, half as many of a place: a damaged file may have a field of any length
+MOST = 500  # maximum characters of a problem; half as many of a place. A damaged file may have a field of any length
 
 
-# In an address: a user and a password before the host, and the values of parameters that let their bearer in.
+# Parts of an address: user and password before the host, and the values of parameters that grant access.
 LOGIN = re.compile(r"(?<=://)[^/\s@?#]+(?:@[^/\s@?#]+)*(?=@)")
 BEARER = re.compile(
     r"""([?&;][^=&;\s'"<>]*(?:auth|credential|expires|key|passw|policy|secret|session|sig|token)[^=&;\s'"<>]*=)[^&;#\s'"<>)]+""",
@@ -18,7 +18,7 @@ BEARER = re.compile(
 def redacted(text: str) -> str:
     """Return text without the passwords and signatures of addresses in it.
 
-    Messages, logs, provenance and bundles are passed on; an address with a password or a signature opens a door.
+    Messages, logs, provenance and bundles are passed on to others, who must not get access.
 
     Examples
     --------
@@ -60,7 +60,7 @@ def said(error: Exception) -> str:
 
 
 class InputError(ValueError):
-    """Bad input, said in one line: the file, the place in it, what is wrong, what to do.
+    """Bad input, reported in one line: the file, the place in it, what is wrong, what to do.
 
     Parameters
     ----------

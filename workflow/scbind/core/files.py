@@ -1,4 +1,4 @@
-"""Whole files or none: write beside the target, then move into place. Small tables, read once."""
+"""Write files whole or not at all: beside the target, then moved into place. Read small tables once."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from scbind.core.errors import InputError
+from scbind.core.errors import InputError, said
 from scbind.core.scratch import remove, scratch_of
 
-if TYPE_CHECKING:  # the Snakefile imports this module and has to start at once
+if TYPE_CHECKING:  # the Snakefile imports this module and must start fast
     import numpy as np
     import pandas as pd
 
@@ -63,7 +63,7 @@ def write_bed(path: str | Path, table: pd.DataFrame) -> None:
     write_table(path, table, header=False, float_format=None)
 
 
-# Columns of our tables that name something. A name may look like a number or like NA, so no reader may guess its type.
+# Columns of our tables that hold names. A name may look like a number or like NA, so readers must not guess the type.
 NAMES = (
     "barcode", "cautions", "cell_line", "cell_type", "chrom", "chromosomes", "contrast", "counts", "evidence",
     "gene", "group", "kind", "markers", "merged_into", "model", "motif", "motif_id", "name", "nearest", "peak",
@@ -76,8 +76,8 @@ def read_result(path: str | Path, remedy: str, separator: str = "\t", **options)
     """Read a table that scbind wrote; it may have no rows.
 
     Columns in ``NAMES`` are text, and only empty fields are NaN: a chromosome ``1`` and a TF ``NA`` stay what they are.
-    ``options`` go to :func:`pandas.read_csv`. Raises :class:`InputError` for a missing file and for one that is no
-    table, with ``remedy``.
+    ``options`` go to :func:`pandas.read_csv`. Raises :class:`InputError` with ``remedy`` if the file is missing or is
+    not a table.
     """
     import pandas as pd
 
@@ -88,6 +88,37 @@ def read_result(path: str | Path, remedy: str, separator: str = "\t", **options)
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table ({error})", remedy) from error
+
+
+@contextmanager
+def npz_errors(path: str | Path, remedy: str) -> Iterator[None]:
+    """Turn errors of reading an ``.npz`` that scbind wrote into :class:`InputError` with ``remedy``."""
+    import zipfile
+
+    try:
+        if not zipfile.is_zipfile(require(path, remedy)):
+            raise InputError(path, "is not a .npz file", remedy)
+        yield
+    except (InputError, MemoryError):
+        raise
+    except (
+        Exception
+    ) as error:  # numpy and zipfile have no common error: a damaged header may end in a SyntaxError
+        raise InputError(path, f"not readable ({said(error)})", remedy) from error
+
+
+def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
+    """Read arrays of an ``.npz`` that scbind wrote, by name; without ``names``, all of them.
+
+    Raises :class:`InputError`, with ``remedy``, if the file is missing, damaged, or lacks one of ``names``.
+    """
+    import numpy as np
+
+    with npz_errors(path, remedy), np.load(path) as stored:
+        names = stored.files if names is None else list(names)
+        if missing := set(names) - set(stored.files):
+            raise InputError(path, f"has no array {', '.join(sorted(missing))}", remedy)
+        return {name: stored[name] for name in names}
 
 
 def split_lines(text: str) -> list[str]:
@@ -106,8 +137,8 @@ def split_lines(text: str) -> list[str]:
 def remember(path: str | Path, key, make: Callable[[], object]):
     """Return what ``make()`` returns, from the JSON file ``path`` if that was written with the same ``key``.
 
-    Key and value must be made of what JSON holds. If the file cannot be read or written, the value is made each time,
-    and no error is raised. Errors of ``make`` are raised.
+    Key and value must be valid JSON. If the file cannot be read or written, the value is made each time, and no error
+    is raised. Errors of ``make`` are raised.
     """
     try:
         kept = json.loads(Path(path).read_text())
@@ -124,7 +155,7 @@ def remember(path: str | Path, key, make: Callable[[], object]):
 def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None:
     """Write the header of a ``.npy`` file (C order), whose bytes the caller then writes in turn.
 
-    A memory map would do as well until the disk is full: then it kills the process (SIGBUS), where writing raises.
+    A memory map would also work, but on a full disk it kills the process (SIGBUS), whereas writing raises an error.
     """
     import numpy as np
 
@@ -133,10 +164,10 @@ def begin_npy(handle: BinaryIO, dtype: np.dtype, shape: tuple[int, ...]) -> None
 
 
 def scratch_array(folder: str | Path, shape: tuple[int, ...], dtype: str) -> np.ndarray:
-    """An array (C order) that lies on disk in place of memory, in a file of ``folder`` that ends with it.
+    """Return an array (C order) on disk instead of in memory, in a file in ``folder`` that is removed with the array.
 
-    What it holds at first is zero. Its room is taken at once, because a map over a full disk kills the process
-    (SIGBUS), where this raises :class:`OSError`. The shape must not be empty.
+    All values are 0 at first. The disk space is reserved at once: this raises :class:`OSError` on a full disk, where a
+    memory map would kill the process (SIGBUS). The shape must not be empty.
     """
     import numpy as np
 
@@ -178,7 +209,7 @@ def _rows_by(path: str, written: tuple[int, int], key: str) -> dict[str, tuple[d
 
 
 def require(path: str | Path, remedy: str) -> Path:
-    """Return ``path`` if it is a file that holds something, else raise :class:`InputError`."""
+    """Return ``path`` if it is a file that is not empty, else raise :class:`InputError`."""
     path = Path(path)
     if not path.exists():
         raise InputError(path, "no such file", remedy)

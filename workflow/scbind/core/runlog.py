@@ -1,4 +1,4 @@
-"""One log per job, and one readable line when the input is at fault."""
+"""One log per job, and one readable line if the input is wrong."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scbind.core.errors import InputError, printable, redacted
 
 DENIED = (errno.EACCES, errno.EPERM)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
-# What numpy, pysam and torch say of a write that fell short; they give no number.
+# Messages of numpy, pysam and torch for an incomplete write; they give no error number.
 FELL_SHORT = re.compile(
     r"\d+ requested and \d+ written|BGZFile write failed|inline_container.*unexpected pos"
 )
@@ -33,9 +33,9 @@ def logged(log_path: str | Path, threads: int = 1) -> Iterator[None]:
 
     Libraries that are imported from now on use ``threads`` threads.
 
-    An :class:`InputError` ends the process with its one line instead of a traceback. So does a disk that takes no more,
-    and a file that this user may not read or write. Any other error keeps its traceback, because then the fault is
-    ours. If the run ends, so does the job.
+    An :class:`InputError` ends the process with its one line instead of a traceback. So does a full disk, and a file
+    that this user may not read or write. Any other error keeps its traceback, because it is a bug of scbind. If the run
+    ends, the job ends, too.
     """
     end_with_run()
     os.environ |= dict.fromkeys(THREADS, str(threads))
@@ -68,7 +68,7 @@ def logged(log_path: str | Path, threads: int = 1) -> Iterator[None]:
 
 
 def denied(error: BaseException) -> InputError | None:
-    """Return what to say if this user may not read or write a file, else None."""
+    """Return the message if this user may not read or write a file; else None."""
     path = getattr(error, "filename", None)
     if getattr(error, "errno", None) not in DENIED or not path:
         return None
@@ -77,7 +77,7 @@ def denied(error: BaseException) -> InputError | None:
 
 
 def full_disk(error: BaseException) -> InputError | None:
-    """What to say where an error, or one that led to it, is a disk that is full, over quota or read-only; else None."""
+    """Return the message for a disk that is full, over quota or read-only, if this caused the error; else None."""
     seen = []
     while error is not None and error not in seen:
         seen.append(error)
@@ -94,5 +94,5 @@ def full_disk(error: BaseException) -> InputError | None:
 
 
 def say(message: str) -> None:
-    """Print one line of progress, without passwords, at once, so that a log can be followed while it grows."""
+    """Print one line of progress, without passwords. It is written at once, so that the log can be followed."""
     print(printable(redacted(message)), file=sys.stderr, flush=True)

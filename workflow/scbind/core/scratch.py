@@ -1,7 +1,7 @@
-"""Scratch files and folders beside their target. The next writer of the same target removes what a killed one left.
+"""Scratch files and folders beside their target. The next process that writes the target removes those of a killed one.
 
 A scratch name says which target it belongs to and which process made it: ``.{owner}.partial.{target}``. A process
-number alone does not name a process: numbers are used again, and every container counts from 1. The owner is therefore
+number alone does not identify a process: numbers are reused, and every container counts from 1. The owner is therefore
 the machine since its last start (with the container), the number, and the time at which the process began.
 """
 
@@ -92,13 +92,13 @@ def machine() -> str:
 
 
 def began(pid: int) -> int | None:
-    """Return when a process began (clock ticks since the start of the machine); None if that cannot be told."""
+    """Return when a process began (clock ticks since the start of the machine); None if this is not known."""
     fields = _stat(pid)
     return int(fields[19]) if fields else None
 
 
 def parent_of(pid: int) -> int | None:
-    """Return the number of the parent of a process; None if that cannot be told."""
+    """Return the number of the parent of a process; None if this is not known."""
     fields = _stat(pid)
     return int(fields[1]) if fields else None
 

@@ -35,12 +35,12 @@ class LineFiles:
     track, peaks
         bigWig of insertions; narrowPeak of open chromatin.
     regions
-        The ``track.json`` that says where the track speaks (:func:`scbind.formats.insertions.read_regions`). Depth is
-        taken there, and only windows whose context lies inside are used: outside, missing data would look like closed
-        chromatin. ``None``: the track speaks for the whole genome.
+        The ``track.json`` with the regions that the track covers (:func:`scbind.formats.insertions.read_regions`).
+        Depth is measured there, and only windows whose context lies inside are used: outside, missing data would look
+        like closed chromatin. ``None``: the track covers the whole genome.
     fragments
-        The file that says which fragment each insertion is of (:func:`scbind.formats.insertions.read_fragments`).
-        ``None``: each insertion is on its own.
+        The file with the fragment of each insertion (:func:`scbind.formats.insertions.read_fragments`).
+        ``None``: each insertion counts as a fragment of its own.
     """
 
     track: str | Path
@@ -81,7 +81,7 @@ def build_dataset(
     training
         Whether a model is to be trained on it. If not, only the test split must hold windows.
     given
-        Name -> facts of models that were trained elsewhere. Windows that their training saw are taken out of the test
+        Name -> facts of models that were trained elsewhere. Windows that their training saw are removed from the test
         split, so that all models are tested on the same windows.
     experiments
         How several experiments of one line and TF are joined; see :func:`scbind.dataset.labels.join_labels`.
@@ -166,10 +166,10 @@ def _write_signal(folder: Path, lines: dict[str, LineFiles], grid: Grid) -> tupl
         positions = read_insertions(files.track, genome.sizes)
         np.save(folder / f"insertions.{line}.npy", positions)
         np.save(folder / f"fragments.{line}.npy", read_fragments(files.fragments, len(positions)))
-        speaks = read_regions(files.regions, genome.sizes)
-        depth = _depth(positions, speaks, genome)
+        covered = read_regions(files.regions, genome.sizes)
+        depth = _depth(positions, covered, genome)
         depths[line] = dict(zip(grid.chroms, depth.tolist(), strict=False))
-        usable[row] = (depth[grid.chrom] > 0) & _inside(context_start, geometry.context, speaks)
+        usable[row] = (depth[grid.chrom] > 0) & _inside(context_start, geometry.context, covered)
         is_open[row] = grid.covered(read_called(files.peaks, genome.sizes)) > 0
         say(f"{line}: {len(positions):,} insertions, {int(is_open[row].sum()):,} open windows")
     np.save(folder / "open.npy", is_open)
@@ -229,7 +229,7 @@ def _write_splits(
 
 
 def _take_out_seen(split: np.ndarray, name: str, facts: Mapping, lines: list[str], grid: Grid) -> None:
-    """Take windows that the training of a given model saw out of the test split, in place."""
+    """Remove windows that the training of a given model saw from the test split, in place."""
     if not is_same_assembly(facts, grid.genome.name, grid.genome.sequenced):
         say(
             f"WARNING {name} was trained on {facts['genome']}. Which of the test windows its training saw there is not "

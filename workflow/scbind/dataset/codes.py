@@ -1,4 +1,4 @@
-"""What a label of a window says."""
+"""Codes of the labels of a window."""
 
 from __future__ import annotations
 

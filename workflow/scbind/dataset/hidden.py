@@ -22,7 +22,7 @@ def hidden_tfs(motifs: str | Path, fold: int, folds: int, seed: int) -> list[str
 
 
 def tf_folds(matrices: Mapping[str, np.ndarray], folds: int, seed: int) -> list[list[str]]:
-    """Divide TFs into folds of similar size. TFs whose motifs cannot be told apart are in the same fold.
+    """Divide TFs into folds of similar size. TFs whose motifs cannot be distinguished are in the same fold.
 
     Groups (:func:`scbind.formats.motifgroups.motif_groups`) are dealt out in random order, large ones first, each to
     the fold that has the fewest TFs so far. ``matrices``: TF -> log2 odds, (4, length).

@@ -1,4 +1,4 @@
-"""What the training of a given model saw of a dataset, so that it never counts as held out."""
+"""Which windows of a dataset the training of a given model saw, so that they never count as held out."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def seen_windows(
     width: int,
     validated: bool = True,
 ) -> np.ndarray:
-    """Whose context a model was trained or validated on, wholly or partly: bool (lines, windows).
+    """Tell on which windows a model was trained or validated, wholly or partly: bool (lines, windows).
 
     Parameters
     ----------
@@ -69,7 +69,7 @@ def seen_windows(
         if line in trained:
             if (
                 facts["splits"].get("train") is None
-            ):  # then a model is trained on all that its other rules leave
+            ):  # then a model is trained on everything that is in no other rule
                 left = ~regions("test", line, partly=False)
                 if not validated:
                     left &= ~regions("valid", line, partly=False)

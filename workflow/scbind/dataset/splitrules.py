@@ -1,6 +1,6 @@
-"""Rules of ``splits``: which cell line and which part of the genome a split takes.
+"""Rules of ``splits``: which cell lines and which parts of the genome belong to a split.
 
-The plan of a run checks the rules with this module, so it stays light (no numpy).
+Snakemake checks the rules with this module when it plans a run, so it imports only light packages (no numpy).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Which (cell line, window) pairs train, validate and test.
 
 A rule is ``LINE:CHROM`` or ``LINE:CHROM:START-END`` (0-based half-open, bp); ``*`` stands for any line or
-any chromosome. A window belongs to a region if it lies wholly inside. Test and validation rules must not
-claim the same pair; training takes what they leave, or only what its own rules name. Where regions of two
+any chromosome. A window belongs to a region if it lies wholly inside. Test and validation rules must not contain the
+same pair. Training uses the other pairs, or only those of its own rules. Where regions of two
 splits of one line meet, windows whose context reaches into the other split are not used: they would share
 sequence and signal with it.
 """

@@ -44,7 +44,7 @@ class TrainingSet:
     fragments
         Per line, the number of each insertion's fragment, uint32: the two ends of one share it.
     depth
-        float32 (lines, chromosomes): insertions per known base of the regions that the line's track speaks for.
+        float32 (lines, chromosomes): insertions per known base of the regions that the track of the line covers.
     """
 
     genome: Genome
@@ -89,7 +89,8 @@ class TrainingSet:
     def check_model(self, facts: dict, weights: str | Path) -> None:
         """Raise :class:`InputError`, naming the first difference, if a model with these facts saw another dataset.
 
-        The split counts: what a model was trained on is no holdout for it, whatever the dataset says now.
+        The splits are compared, too: a window on which a model was trained is never a holdout, whatever the dataset
+        says now.
         """
         known = self.manifest | {"assayed": self.trained, "mappability": self.has_mappability}
         for key in COMPARED:
@@ -175,7 +176,7 @@ class TrainingSet:
         keep: np.ndarray,
         salt: np.ndarray,
     ) -> np.ndarray:
-        """Count as :meth:`counts` what ``keep`` and ``salt`` of each window leave (:mod:`scbind.formats.thinning`)."""
+        """As :meth:`counts`, thinned with ``keep`` and ``salt`` of each window (:mod:`scbind.formats.thinning`)."""
         track = self.insertions[line], self.fragments[line]
         starts, width = self._global_start(windows, shift), self.manifest["context"]
         return thinned_counts(*track, starts, width, bin_bp, keep, salt)

@@ -1,4 +1,4 @@
-"""Links held against the truth of the simulated cohort: per cell type, and in single cells."""
+"""Compare links with the truth of the simulated cohort: per cell type, and in single cells."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from scbind.core.files import read_result
 from scbind.formats.celltable import read_whole
 
-MIN_SHARE = 0.1  # of the cells of a type, for a state to count as part of it
-MIN_CELLS = 5  # with and without the link, for an AUROC
+MIN_SHARE = 0.1  # minimum fraction of the cells of a type, for a state to count as part of it
+MIN_CELLS = 5  # minimum number of cells with and without the link, for an AUROC
 REMEDY = "simulate the cohort again"
 
 

@@ -1,7 +1,8 @@
 """Simulate a cohort with known truth: donors of two conditions, with single-cell ATAC-seq and RNA of the same cells.
 
 The genome, its elements and its sites are those of :func:`scbind.demo.simulate.simulate` with the same seed, so a model
-that was trained on the demo serves the cohort. What the demo lacks is here: donors, a batch effect, doublets, a
+that was trained on the demo can be applied to the cohort. The cohort has what the demo lacks: donors, a batch effect,
+doublets, a
 continuous path, a copy-number gain, a small stem-like population, a response to a condition, and genes whose
 expression follows the TFs that bind their elements.
 """
@@ -61,7 +62,7 @@ OPENED = 0.95  # probability that an enhancer whose driver is as active as it ca
 LEVEL = (6.0, 1.2)  # parameters of the beta distribution of a driver's level in a cell: mean 0.83, sd 0.13
 STEADY = 0.9  # probability that an element without a driver is open in a cell in which its type has it open
 RESPONDING = 0.5  # fraction of the enhancers of RESPONSE_TF that open in the disease
-GAIN = 1.5  # three copies in place of two
+GAIN = 1.5  # three copies instead of two
 DONOR_CONCENTRATION = (
     60.0  # of the Dirichlet distribution of the types of a donor: shares vary by about a third
 )

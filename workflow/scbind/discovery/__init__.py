@@ -1,1 +1,1 @@
-"""Motifs found in the training windows: enriched words, refined to matrices, tried on other windows."""
+"""Motifs found in the training windows: enriched words, refined to matrices, tested on other windows."""

@@ -1,4 +1,4 @@
-"""The motifs of all TFs, found in the data, and the matrices from which a network starts."""
+"""Find the motifs of all TFs in the data, and choose the matrices from which a network starts."""
 
 from __future__ import annotations
 
@@ -20,13 +20,15 @@ from scbind.models.metrics import resampled_auprc
 
 SEEDS = 10  # words that are refined, per TF
 KEPT = 3  # motifs that are kept, per TF
-FEWEST = 8  # bound windows, below which no motif is searched
-LIKE = 0.8  # correlation of the scores of two motifs over the windows, above which they are the same
-ENOUGH = 50  # sites of a motif that may replace a known one; with fewer, networks were worse for it
+FEWEST = 8  # minimum number of bound windows to search for a motif
+LIKE = 0.8  # correlation of the scores of two motifs over the windows from which they count as the same
+ENOUGH = (
+    50  # minimum number of sites of a motif that may replace a known one; with fewer, networks were worse
+)
 RESAMPLED = 200  # bootstrap samples of the windows
-SURE = 0.95  # share of them in which a motif has to be better
-LOWEST = -1.0  # score of a window in which no motif is seen, in cross-fitting
-CONSENSUS, WEAK = 1.0, 0.5  # log2 odds of a base that is written in upper and in lower case
+SURE = 0.95  # fraction of these in which a motif must be better
+LOWEST = -1.0  # score of a window without a match, in cross-fitting
+CONSENSUS, WEAK = 1.0, 0.5  # log2 odds from which a base is written in upper and in lower case
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class FoundFiles:
 
 
 class _Motif(NamedTuple):
-    """A motif with its best match in each bound and each unbound window of the TF that it is tried on."""
+    """A motif, with its best match in each bound and each unbound window of the TF for which it is tested."""
 
     name: str
     n_sites: int | None
@@ -68,14 +70,14 @@ class _Motif(NamedTuple):
 def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     """Find the motifs of every TF in its windows, and choose the matrix from which a network starts.
 
-    For each TF, the words that distinguish its bound training windows from unbound ones of like openness and GC
+    For each TF, the words that distinguish its bound training windows from unbound ones of similar openness and GC
     (:func:`draw_parts`, :func:`enriched_words`) are refined to matrices (:func:`refine`). At most ``KEPT`` different
-    ones are kept. A motif is judged by the AUPRC of its best match. How good a search in these windows is, is measured
-    by cross-fitting: each fold of the training windows is scored by the best motif of the other folds, and the
-    validation windows by that of all. Else few windows would seem to have a good motif. A TF for which no motif is
+    ones are kept. A motif is judged by the AUPRC of its best match. The AUPRC is cross-fitted: each fold of the
+    training windows is scored with the best motif of the other folds, and the validation windows with that of all.
+    Otherwise, the motif of a TF with few windows would be overestimated. A TF for which no motif is
     found takes the best one of the other TFs, because it may share its sites with one that has more bound windows. A
-    found motif of at least ``ENOUGH`` sites takes the place of the known one if it is better in ``SURE`` of
-    ``RESAMPLED`` bootstrap samples of the windows: it has the flanks and the weights of these data.
+    found motif of at least ``ENOUGH`` sites replaces the known one if it is better in ``SURE`` of ``RESAMPLED``
+    bootstrap samples of the windows, because its flanks and weights come from these data.
 
     The table has a row per TF and motif that was kept, best first: ``tf``; ``motif`` (``found:TF.NUMBER``, with the TF
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
@@ -86,7 +88,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     Parameters
     ----------
     windows
-        Largest number of bound windows per TF and split. Time grows in proportion to it.
+        Maximum number of bound windows per TF and split. The time is proportional to it.
     seed
         Random seed of the draw of windows and of the bootstrap.
     """
@@ -223,7 +225,7 @@ def _scores(codes: np.ndarray, matrix: np.ndarray) -> np.ndarray:
 
 
 def _alike(motif: _Motif, other: _Motif) -> bool:
-    """Whether two motifs score the windows alike."""
+    """Whether the scores of two motifs over the windows are similar."""
     a, b = (np.append(each.bound, each.unbound) for each in (motif, other))
     return bool(np.corrcoef(a, b)[0, 1] > LIKE)
 

@@ -1,4 +1,4 @@
-"""From the seed of a motif to its matrix."""
+"""Refine the seed of a motif to a matrix."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ from scbind.formats.motifs import PSEUDOCOUNT
 WIDTH = 25  # of a matrix while it is refined, as wide as those of the network
 ROUNDS = 6
 PRUNED, KEPT = 2, 5  # after so many rounds, only the best matrices are refined further
-CENTRED = (1, 3)  # rounds (from 0) after which a matrix is moved so that its information is in the middle
+CENTRED = (1, 3)  # rounds (from 0) after which a matrix is shifted so that its information is in the middle
 START = 0.7  # probability of the base of a seed
 FEWEST = 8  # sites that make a matrix
-NOISE = 5.0  # G statistic of a column that chance and the choice of the sites explain; see _log_odds
-LEAST = 0.1  # bits of a column, below which it is cut off at the ends
+NOISE = (
+    5.0  # G statistic of a column that is explained by chance and by the choice of the sites; see _log_odds
+)
+LEAST = 0.1  # minimum information of a column at the ends, in bits
 BATCH = 16  # windows scored at once; they stay in cache
 
 
 class Refined(NamedTuple):
     """A matrix, float32 (4, length), and its best match in each window, in bits.
 
-    ``n_sites`` is the number of bound windows whose matches made it. A site does not score with its own help: its bases
-    are taken out of the matrix first, so that few sites look less like a good motif. (They still look better than they
-    are, because they were chosen.)
+    ``n_sites`` is the number of bound windows from whose matches it was made. For the score of a site, its own bases
+    are removed from the matrix first, so that a motif from few sites is overestimated less. (It is still overestimated,
+    because the sites were chosen.)
     """
 
     matrix: np.ndarray
@@ -36,7 +38,7 @@ class Refined(NamedTuple):
 
 
 def refine(bound: np.ndarray, unbound: np.ndarray, seeds: list[np.ndarray]) -> list[Refined]:
-    """Refine seeds to matrices that tell bound from unbound windows.
+    """Refine seeds to matrices that distinguish bound from unbound windows.
 
     In every round, the best match in each window is scored. The threshold is chosen at which the bound windows above it
     are most enriched, as in STREME (Bailey 2021, Bioinformatics 37:2834). The best matches of these bound windows are
@@ -174,11 +176,11 @@ def _odds(counts: np.ndarray, background: np.ndarray) -> np.ndarray:
 def _without_itself(
     bases: np.ndarray, counts: np.ndarray, matrix: np.ndarray, background: np.ndarray
 ) -> np.ndarray:
-    """Scores of sites in the matrix that the other sites make: float32 (sites,)."""
+    """Score of each site with the matrix made from the other sites: float32 (sites,)."""
     whole = _odds(counts, background)
     kept = np.divide(matrix, whole, out=np.zeros_like(whole), where=whole != 0).max(
         axis=0
-    )  # what shrinking left
+    )  # the factor of the shrinkage
     return (bases * _odds(counts - bases, background) * kept).sum(axis=(1, 2))
 
 

@@ -1,4 +1,4 @@
-"""The windows from which the motif of a TF is found, and those on which it is tried."""
+"""The windows in which the motif of a TF is found, and those on which it is tested."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scbind.dataset.trainingset import TrainingSet
 
 FLANK = 50  # bp on each side of a window: a peak may cover it while its summit lies beyond
 UNBOUND_EACH = 2  # unbound windows per bound one
-LEAST_UNBOUND = 600  # they show how frequent words are, so a rare TF gets more of them
+LEAST_UNBOUND = 600  # they show the frequency of words, so a TF with few bound windows gets more of them
 STRATA = 5  # of openness, and of GC
 FOLDS, STRETCH = 3, 10_000  # number of folds, and bp that stay in one
 CANDIDATES = 50_000  # windows of a line and split among which the unbound ones are chosen
@@ -20,7 +20,7 @@ BLOCK = 1 << 18  # windows whose labels are read at once
 
 
 class Sequences(NamedTuple):
-    """Bound windows of a TF and unbound ones like them: base codes, uint8 (windows, window + 2 FLANK).
+    """Bound windows of a TF and similar unbound ones: base codes, uint8 (windows, window + 2 FLANK).
 
     ``bound_fold`` and ``unbound_fold``, int64 (windows,) from 0 to ``FOLDS`` - 1, divide the windows for cross-fitting.
     Stretches of the genome stay whole, because neighbouring windows share a peak.
@@ -33,7 +33,7 @@ class Sequences(NamedTuple):
 
 
 class Parts(NamedTuple):
-    """Sequences of the training split, to find motifs in, and of the validation split, to try them on."""
+    """Sequences of the training split, to find motifs in, and of the validation split, to test them on."""
 
     train: Sequences
     valid: Sequences
@@ -77,8 +77,8 @@ def gather_windows(data: TrainingSet, seed: int) -> list[Labelled]:
 def draw_parts(data: TrainingSet, labelled: list[Labelled], tf: int, most: int, seed: int) -> Parts:
     """Draw at most ``most`` bound windows of a TF from each of the two splits, and unbound windows like them.
 
-    Unbound windows are as open and as rich in GC as the bound ones of their line, so that neither openness nor GC
-    passes for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of
+    Unbound windows are as open and as rich in GC as the bound ones of their line, so that neither openness nor GC is
+    mistaken for a motif. The draw depends on ``seed`` and the TF only. ``labelled`` is the result of
     :func:`gather_windows`.
     """
     rng = np.random.default_rng([seed, tf])

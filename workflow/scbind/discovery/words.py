@@ -10,9 +10,9 @@ from scbind.formats.genome import UNKNOWN
 PATTERNS = tuple(np.arange(length) for length in (6, 7, 8)) + tuple(
     np.r_[0:3, 3 + gap : 6 + gap] for gap in range(2, 13)
 )
-BLANK = UNKNOWN  # in a seed: any base
-FEWEST = 8  # bound windows that are left, below which no further word is looked for
-LEAST = 3.0  # standard errors by which a word has to be more frequent
+BLANK = UNKNOWN  # any base, in a seed
+FEWEST = 8  # minimum number of remaining bound windows to search for another word
+LEAST = 3.0  # minimum number of standard errors by which a word must be more frequent
 
 
 def enriched_words(bound: np.ndarray, unbound: np.ndarray, most: int) -> list[np.ndarray]:

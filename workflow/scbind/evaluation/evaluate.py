@@ -95,7 +95,7 @@ def check_model(data: TrainingSet, predictor: Predictor, weights: str | Path, gi
 def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
     """Kinds of holdout as in :func:`scbind.dataset.splits.kinds_of_holdout`, for a model that was trained elsewhere.
 
-    If it was trained on another assembly, what it saw is not known, and the only kind is ``unknown``.
+    If it was trained on another assembly, it is not known which windows it saw, and the only kind is ``unknown``.
     """
     if not is_same_assembly(facts, data.genome.name, data.genome.sequenced):
         return {UNKNOWN: np.ones(len(window), dtype=bool)}
@@ -176,7 +176,7 @@ def score_test_windows(
         - ``split`` is ``test`` for all test windows of a line; a kind of holdout
           (:func:`scbind.dataset.splits.kinds_of_holdout`) for a part of them; or ``CHR1_PROTOCOL`` or ``PROTOCOL`` for
           windows as other authors chose theirs (:mod:`scbind.evaluation.protocols`). ``PROTOCOL`` has no calibration
-          error, because bound windows are too frequent there for probabilities to be right.
+          error, because probabilities cannot be right where bound windows are so frequent.
         - ``auprc_se`` is the standard error of the AUPRC due to sampling; NaN if all windows were scored.
     """
     lines = score_lines(data, predict, folder, model, max_windows, seed)

@@ -1,7 +1,7 @@
-"""How well TFs without ChIP-seq are predicted: TFs that have ChIP-seq are left out of a training and tested.
+"""Accuracy for TFs without ChIP-seq: TFs with ChIP-seq are left out of the training and then tested.
 
-A model is trained once per fold of TFs (:mod:`scbind.dataset.hidden`). The TFs of the fold are then added as TFs
-without ChIP-seq are, calibrated as these are, and scored on the same test windows as all models.
+A model is trained once per fold of TFs (:mod:`scbind.dataset.hidden`). The TFs of the fold are then added and
+calibrated like TFs without ChIP-seq, and scored on the same test windows as all models.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ def _only(tfs: Sequence[str], scores: Scores) -> Scores:
 
 
 def _described(table: pd.DataFrame, predictor: Predictor, fold: int) -> pd.DataFrame:
-    """Put the fold, and what the calibration says of each TF, behind the name of the model."""
+    """Insert the fold, and what the calibration says about each TF, after the name of the model."""
     known = [predictor.reliability[tf] for tf in table["tf"]]
     said = {
         "fold": fold,

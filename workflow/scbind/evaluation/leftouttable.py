@@ -1,4 +1,4 @@
-"""Join the tables of all folds of TFs, and put what the same TFs reach when they are seen beside them.
+"""Join the tables of all folds of TFs, and add the AUPRC of models that saw the same TFs, and of baselines.
 
 This module is separate from :mod:`scbind.evaluation.leftout`, because joining needs neither PyTorch nor a model.
 """
@@ -18,7 +18,7 @@ from scbind.evaluation.registry import ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
 SAID = ["fold", "motif_group", "auprc_expected", "reliability_level", "reliability_abstained"]
 FOLD_COLUMNS = [METRIC_COLUMNS[0], *SAID, *METRIC_COLUMNS[1:]]
 FOLD_DEPTH_COLUMNS = [DEPTH_COLUMNS[0], "fold", *DEPTH_COLUMNS[1:]]
-# What a TF without ChIP-seq could be predicted by instead.
+# Baselines that could predict a TF without ChIP-seq instead.
 BESIDE = ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
 PAIR = ["cell_line", "tf", "split"]
 

@@ -1,4 +1,4 @@
-"""Test windows as other authors chose theirs, so that figures can be set beside the published ones."""
+"""Test windows chosen as other authors chose theirs, for comparison with published values."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.testscores import BLOCK
 
-# Windows of the figures that maxATAC's authors published
+# Windows for which the authors of maxATAC published results
 ASSEMBLIES = ("hg38", "grch38")
 CHROMOSOME, WINDOW = "chr1", 200
 WHOLE = 0.9  # of the windows; a few are not used, such as those that the track does not cover
@@ -19,7 +19,7 @@ def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
     """Test windows of a line chosen as in the published evaluation of scFAN: int64 (windows,).
 
     These are all windows that any TF binds, and the same number of random windows that are at least a window's width
-    away from any peak (bound or ambiguous). They are easier than a whole genome. The choice follows
+    away from any peak (bound or ambiguous). They are easier than all windows of a genome. The choice follows
     ``make_features_multiTask`` and ``load_chip_multiTask`` in ``utils.py`` of scFAN (Fu et al. 2020), but it uses the
     grid of the dataset and takes no window twice. Memory: three arrays over the test windows of the line.
     """
@@ -47,7 +47,7 @@ def protocol_windows(data: TrainingSet, line: int, seed: int = 0) -> np.ndarray:
 
 
 def as_published(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-    """Which windows are of the kind that was published: bool (windows asked for,).
+    """Which windows are like those of the published test: bool (windows asked for,).
 
     None, unless the genome is called hg38, windows have 200 bp, and all of the chromosome tests the line, as far as it
     can be used (``WHOLE`` of its windows). ``window``: int (windows asked for,).

@@ -1,4 +1,4 @@
-"""Published figures of another method, for the windows that were held out in the same way.
+"""Published results of another method, for windows that were held out in the same way.
 
 maxATAC's authors tested every TF on chr1 of hg38 in a cell line that was held out of training, in windows of 200 bp.
 """
@@ -21,7 +21,7 @@ TABLES = Path(__file__).with_name("tables")
 
 
 def match_published(published: str, metrics: Sequence[str | Path], output: str | Path) -> None:
-    """Write the published figures of the pairs of cell line and TF that this run evaluated in the same way.
+    """Write the published results for the pairs of cell line and TF that this run evaluated in the same way.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""The baselines, the oracle and published figures: what they are, and how evaluation and report treat them."""
+"""The baselines, the oracle and published results: what they are, and how evaluation and report treat them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Comparator:
-    """A baseline, the oracle or a published figure, which trained models are compared with.
+    """A baseline, the oracle or a published result with which trained models are compared.
 
     Attributes
     ----------
@@ -41,8 +41,8 @@ BASELINES = {
         "uses the TF's ChIP-seq in other lines at the same windows, if the TF was assayed in another line",
         control=True,
     ),
-    "permuted_labels": Comparator(  # not drawn: it lies on the prevalence, which every figure shows
-        "is boosted_trees fitted to permuted labels; anything it reaches above the prevalence is chance",
+    "permuted_labels": Comparator(  # not drawn: it is close to the prevalence, which every figure shows
+        "is boosted_trees fitted to permuted labels; an AUPRC above the prevalence is chance, or labels leak",
         probability=True,
         control=True,
         drawn=False,
@@ -55,9 +55,9 @@ COMPARATORS = BASELINES | {
         control=True,
     ),
     MAXATAC: Comparator(
-        "repeats the AUPRC that the authors of maxATAC published for chr1 of this cell line, held out of training; "
-        "their windows of 200 bp, their peaks called bound and the lines that they trained on are not those of this "
-        "run, so the figures can only be set side by side",
+        "is the AUPRC that the authors of maxATAC published for chr1 of this cell line, which they held out of "
+        "training; their windows of 200 bp, the peaks that they call bound and their training lines differ from those "
+        "of this run, so the values can be compared only roughly",
         control=True,
     ),
 }

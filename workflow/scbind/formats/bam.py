@@ -23,7 +23,7 @@ PART = 100_000  # alignments of a SAM or CRAM that become a BAM at a time
 
 
 def usable(reads: Alignments, min_mapq: int, duplicates: bool) -> np.ndarray:
-    """Tell which reads are mapped, primary, not failed and of enough mapping quality: bool (reads,).
+    """Tell which reads are mapped, primary, not failed and of sufficient mapping quality: bool (reads,).
 
     ``duplicates`` allows reads marked as duplicates.
     """
@@ -36,7 +36,7 @@ def open_bam(path: str | Path, sizes: ChromSizes):
     """Open a position-sorted BAM.
 
     Gives an iterator of its placed reads, many at a time (:class:`Alignments`), and a dict from reference id to known
-    chromosome name. Raises :class:`InputError` if it is missing, no BAM, truncated, not sorted, or of another genome.
+    chromosome name. Raises :class:`InputError` if it is missing, not a BAM, truncated, unsorted, or of another genome.
     """
     path = require(path, "check the path in the configuration")
     packed_with(path)
@@ -48,12 +48,12 @@ def open_bam(path: str | Path, sizes: ChromSizes):
         try:
             contigs = dict(zip(handle.references, handle.lengths, strict=True))
         except UnicodeDecodeError as error:
-            raise InputError(path, "the name of a chromosome is no text", "copy or make it again") from error
+            raise InputError(path, "the name of a chromosome is not text", "copy or make it again") from error
         good = set(match_contigs(path, contigs, sizes, "BAM"))
         known = {index: name for index, name in enumerate(handle.references) if name in good}
         yield _sorted_reads(path, handle), known
     finally:
-        with suppress(OSError):  # raised again on closing, in place of the error of the damaged block
+        with suppress(OSError):  # raised again on closing, instead of the error of the damaged block
             handle.close()
 
 

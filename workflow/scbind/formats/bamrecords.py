@@ -1,4 +1,4 @@
-"""Alignments of a BAM as arrays. A Python object per read, as pysam makes it, takes longer than inflating the file.
+"""Alignments of a BAM as arrays. One Python object per read, as in pysam, takes longer than decompressing the file.
 
 numba compiles the loops over records. The layout of a record is that of the SAM specification, section 4.2.
 """
@@ -22,7 +22,7 @@ _HALF = np.uint64(32)
 
 
 class DamagedRecord(Exception):
-    """The bytes at a place of a BAM are no record."""
+    """The bytes at a place of a BAM are not a valid record."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,10 @@ class Alignments:
     at
         Where each record begins in ``raw``: int64 (alignments,).
     fields
-        int32 (``FIELDS``, alignments). Positions are 0-based, ``end`` is exclusive. Without a CIGAR, a read has a base.
+        int32 (``FIELDS``, alignments). Positions are 0-based, ``end`` is exclusive. Without a CIGAR, a read has one
+        base.
     keys
-        Two keys of the name of each, uint64 (2, alignments): equal for equal names, and for no others (128 bits).
+        Two keys of the name of each, uint64 (2, alignments): equal only for equal names (128 bits).
     """
 
     raw: np.ndarray
@@ -90,7 +91,7 @@ def read_alignments(read, n_contigs: int) -> Iterator[Alignments]:
     """Yield the alignments of a BAM, some megabytes at a time.
 
     ``read(n)`` gives the next ``n`` bytes after the header, inflated, fewer only at the end; ``n_contigs``: number of
-    contigs in the header. Raises :class:`DamagedRecord` at bytes that are no record, and at the end of a cut file.
+    contigs in the header. Raises :class:`DamagedRecord` at an invalid record, and at the end of a truncated file.
     """
     rest = b""
     while block := read(BLOCK):
@@ -138,7 +139,7 @@ def _text_keys(raw, begin, end):
 
 @njit(cache=True)
 def _scan(raw, n_contigs, at, fields, keys):
-    """Fill in the records of ``raw``; returns their number, the end of the last whole one, and whether one is none."""
+    """Fill in the records of ``raw``; return their number, the end of the last complete one, and if one is invalid."""
     n, place, stop = 0, 0, len(raw)
     while place + 4 <= stop:
         after = place + 4 + _word(raw, place)
@@ -227,17 +228,17 @@ def _width(code):
 def match_mates(keys, later):
     """Find the mate of each read among the reads before it.
 
-    A read belongs to the one before it that has the same name and awaits a mate. It awaits one itself if it has found
-    none and ``later`` says that its mate comes after it.
+    The mate is the read before it with the same name that still waits for a mate. A read without such a mate waits
+    itself, if ``later`` says that its mate comes after it.
 
     ``keys``: of names, uint64 (2, reads); ``later``: bool (reads,). Returns the row of the mate, or -1: int64 (reads,);
-    and whether a read awaits its mate at the end: bool (reads,).
+    and whether a read still waits for its mate at the end: bool (reads,).
     """
     n = keys.shape[1]
     size = 4
     while size < 2 * n:
         size *= 2
-    last = np.full(size, -1)  # by a part of its key, the last read of a name that came to await a mate
+    last = np.full(size, -1)  # part of a key -> the last read with this name that waits for a mate
     mate, waiting = np.full(n, -1), np.zeros(n, np.bool_)
     for row in range(n):
         slot = np.int64(keys[0, row] & np.uint64(size - 1))

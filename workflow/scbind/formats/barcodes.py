@@ -25,13 +25,18 @@ ENDINGS = (r"-\d+$", r"_\d+$", r"([-_]\d+)+$")
 NUMBERED = r"^(?:.*[^A-Za-z])?[ACGTN]{3,}((?:[-_]\d+)+)$"
 CLEAR = ("barcode", "barcodes", "cellbarcode", "cellid")  # names of the column of barcodes, best first
 HEADERS = (*CLEAR, "cell", "cells", "bc", "index", "x")  # those after CLEAR only of a single column
-# Columns that tell what is a cell: of Cell Ranger ATAC (one for each species of a mixed reference), and of ARC.
+# Columns that say which barcodes are cells: of Cell Ranger ATAC (one for each species of a mixed reference), of ARC.
 CALLED = re.compile(r"is_\w*_cell_barcode|is_cell")
-FIRST = ("-0", "-1", "_0", "_1")  # numbers that every library may have; another tells which library it is
+FIRST = (
+    "-0",
+    "-1",
+    "_0",
+    "_1",
+)  # numbers that every library may have; any other number identifies the library
 YES = ("1", "1.0", "true", "t")
 
 
-# What tools write in place of a barcode that could not be read: STARsolo, sinto and Cell Ranger among them.
+# What tools write instead of a barcode that could not be read: STARsolo, sinto and Cell Ranger among them.
 # In small letters and without "_".
 NO_BARCODE = {"", "-", "0", "*", ".", "na", "n/a", "nan", "none", "null", "nobarcode", "nobc"}
 NO_BARCODE |= {"unknown", "undetermined", "undefined", "unassigned", "unmatched"}
@@ -39,7 +44,7 @@ UNREAD = re.compile(r"N+([-_]\d+)?")  # no base was read
 
 
 def is_no_barcode(name: str) -> bool:
-    """Tell whether a barcode is what tools write if they could not read one.
+    """Tell whether a barcode stands for a barcode that could not be read.
 
     Examples
     --------
@@ -50,7 +55,7 @@ def is_no_barcode(name: str) -> bool:
 
 
 class Numbering:
-    """Numbers names in the order of their first appearance, for very many names that come in parts.
+    """Numbers names in the order of their first appearance, for many names that arrive in parts.
 
     Most names of a part are already known. A pandas index finds them much faster than a dict would. New names go to a
     dict, and move to the pandas index when they are many.
@@ -81,8 +86,8 @@ class Numbering:
 def read_barcodes(path: str | Path) -> pd.Series:
     """Read the barcodes that are cells, in the forms that pipelines write.
 
-    A list (the first column of a text file, with or without a header or quotes, plain or packed), ``singlecell.csv``
-    and ``per_barcode_metrics.csv`` of Cell Ranger (only rows that it calls cells), or a matrix of Cell Ranger in HDF5.
+    A list (the first column of a text file, with or without header and quotes, plain or compressed), ``singlecell.csv``
+    and ``per_barcode_metrics.csv`` of Cell Ranger (only rows that are cells), or a matrix of Cell Ranger in HDF5.
 
     Returns the barcodes, indexed by line number. Raises :class:`InputError` if the file is empty, is not text, or
     lists a barcode twice.
@@ -104,7 +109,7 @@ def read_barcodes(path: str | Path) -> pd.Series:
 
 
 def _barcode_column(header: str) -> str | None:
-    """Return the name of the column of barcodes in a line of column names; None if the line is no such line."""
+    """Return the name of the column of barcodes in a line of column names; None if it is not such a line."""
     for separator in SEPARATORS:
         names = header_of(header, separator) - {""}
         found = next((name for name in HEADERS if name in names), None)
@@ -160,8 +165,8 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
     Several spellings are tried: as listed; without the name of the sample in front (``sample#barcode``,
     ``sample_barcode``, ``sample:barcode``), or another name if all barcodes share it; each also without the number of
     the library at the end (``-1`` of 10x, ``_1`` of Signac), on both sides. The spelling that fits most barcodes is
-    used. One line of the log tells what was removed. If all barcodes of the fragments have one number above 1, it tells
-    which library of the list is the sample.
+    used. One line of the log says what was removed. If all barcodes of the fragments have the same number above 1, this
+    number identifies the library of the sample.
 
     Parameters
     ----------
@@ -182,8 +187,9 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
     Raises
     ------
     InputError
-        If the list holds several libraries (numbers at the end, or names in front) and does not tell which is this
-        sample; if some barcodes fit as listed, but more would in another spelling; or if two barcodes fit one cell.
+        If the list holds several libraries (numbers at the end, or names in front) and it is not clear which one is
+        this sample; if some barcodes match as listed, but more would match in another spelling; or if two barcodes
+        match one cell.
     """
     ours = _numbers(pd.Series(present, dtype=object))
     number = listed.str.extract(NUMBERED, expand=False)
@@ -218,7 +224,7 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
 
 @dataclass(frozen=True)
 class _Spelling:
-    """One way to spell listed barcodes and those of the fragments alike."""
+    """One way to spell listed barcodes and those of the fragments in the same way."""
 
     theirs: pd.Series  # listed barcodes
     ours: pd.Index  # barcodes of the fragments
@@ -249,7 +255,7 @@ def _spellings(listed: pd.Series, present: pd.Index, sample: str) -> Iterator[_S
 
 
 def _refuse_several(path, best: _Spelling, listed: pd.Series, ours: list[str], sample: str) -> None:
-    """Refuse a list of several libraries that does not tell which of them is the sample.
+    """Refuse a list of several libraries if it is not clear which of them is the sample.
 
     A barcode of another library may also occur in this one, as another cell. ``ours``: the numbers that follow the
     barcodes of the fragments.

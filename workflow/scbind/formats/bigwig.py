@@ -19,7 +19,7 @@ from scbind.formats.names import match_contigs
 def open_any_bigwig(path: str | Path):
     """Open a bigWig of any genome (:class:`scbind.formats.bigwigfile.BigWigFile`).
 
-    Raises :class:`InputError` if it is missing or no bigWig.
+    Raises :class:`InputError` if it is missing or not a bigWig.
     """
     path = require(path, "check the path in the configuration")
     try:
@@ -36,7 +36,7 @@ def open_any_bigwig(path: str | Path):
 def open_bigwig(path: str | Path, sizes: ChromSizes):
     """Open a bigWig; gives the handle and the names it shares with ``sizes``, in their order.
 
-    Raises :class:`InputError` if it is missing, no bigWig, or of another genome (:mod:`scbind.formats.names`).
+    Raises :class:`InputError` if it is missing, not a bigWig, or of another genome (:mod:`scbind.formats.names`).
     """
     with open_any_bigwig(path) as bw:
         yield bw, match_contigs(path, bw.chroms, sizes, "bigWig")

@@ -1,7 +1,7 @@
 """Read the bytes of a bigWig (Kent et al. 2010, Bioinformatics, supplement), with every offset and count checked.
 
-The library behind pyBigWig trusts what a file says of itself: a damaged file crashes the process, or gives entries of
-memory that is not the file's. Therefore only writing uses pyBigWig. Zoom levels are not looked at.
+The library behind pyBigWig trusts offsets and counts in the file: a damaged file crashes the process, or returns memory
+outside the file. Therefore pyBigWig is used only for writing. Zoom levels are not read.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ ENTRIES = {  # form of a section -> its items
 
 
 class Damaged(ValueError):
-    """The bytes contradict the format, with what is wrong in a few words."""
+    """The bytes contradict the format; the message says what is wrong."""
 
 
 class BigWigFile:
@@ -131,7 +131,7 @@ class BigWigFile:
             try:
                 found.append((chrom, bytes(name).rstrip(b"\0").decode(), length))
             except UnicodeDecodeError as error:
-                raise Damaged("the name of a chromosome is no text") from error
+                raise Damaged("the name of a chromosome is not text") from error
         return found
 
     def _all_leaves(self) -> np.ndarray:

@@ -58,7 +58,7 @@ def rename_chromosomes(source: str | Path, target: str | Path, old: str, new: st
     """Copy a bigWig with the prefix ``old`` of its chromosome names replaced by ``new``.
 
     Names without the prefix stay. Memory holds the entries of ``BLOCK`` bases. Raises :class:`InputError` if the source
-    is no bigWig, or if two names become equal.
+    is not a bigWig, or if two names become equal.
     """
     with open_any_bigwig(source) as bw, atomic(target) as scratch:
         renaming, length = Renaming(old, new), bw.chroms

@@ -1,9 +1,9 @@
-"""A bundle: one zip file that holds a trained model and says what it is. Nothing in it can be executed.
+"""A bundle: one zip file with a trained model and its description. Nothing in it can be executed.
 
 ``bundle.json`` describes the model and lists size and SHA-256 of every other member. The names of the members are
 fixed, so that a bundle can neither write outside its folder nor carry a file of another kind.
 
-The plan of a run reads bundles with this module, so it stays light (no numpy).
+Snakemake reads bundles with this module when it plans a run, so it imports only light packages (no numpy).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ METRICS, HISTORY, CARD = "metrics.tsv", "training.csv", "card.md"
 IDENTITIES = "scbind"  # key of the header of MOTIFS that holds TF -> matrix id and name
 MEMBERS = (WEIGHTS, CALIBRATION, MOTIFS, METRICS, HISTORY, CARD)
 LARGEST = 1 << 30  # bytes of any member; the largest that scbind makes have some 10 MB
-MADE = (1980, 1, 1, 0, 0, 0)  # the oldest date of a zip file; a real one would change the bytes each time
+MADE = (1980, 1, 1, 0, 0, 0)  # the oldest date of a zip file; the real date would change the bytes each time
 NEEDED = {  # what bundle.json must say, and its type
     "name": str,
     "version": str,
@@ -93,7 +93,7 @@ def read_bundle(path: str | Path) -> Bundle:
     Raises
     ------
     InputError
-        If the file is absent, cut off, altered or of a newer format, or holds other members than a bundle does.
+        If the file is missing, truncated, altered or of a newer format, or has members that a bundle does not have.
     """
     with _opened(path) as archive:
         about = _about(path, archive)
@@ -124,7 +124,7 @@ def check_widths(bundle: str | Path, facts: Mapping, window: int, context: int) 
 
 
 def _opened(path: str | Path) -> zipfile.ZipFile:
-    """Open the zip file. Raises :class:`InputError` if it is none, or has a member that a bundle does not have."""
+    """Open the zip file. Raises :class:`InputError` if it is not one, or has a member that a bundle does not have."""
     path = require(path, "correct models.NAME.bundle, or make the bundle with snakemake bundle")
     if path.is_dir():
         raise InputError(path, "a folder, not a bundle", "give the file NAME.scbind.zip")
@@ -137,7 +137,7 @@ def _opened(path: str | Path) -> zipfile.ZipFile:
         if name not in (ABOUT, *MEMBERS) or names.count(name) > 1:
             archive.close()
             twice = name in (ABOUT, *MEMBERS)
-            problem = "a member is there twice" if twice else "a bundle has no such member, so it is not read"
+            problem = "a member occurs twice" if twice else "a bundle has no such member, so it is not read"
             raise InputError(path, problem, "use bundles that scbind made", name)
     if ABOUT not in names:
         archive.close()
@@ -150,7 +150,7 @@ def _about(path: str | Path, archive: zipfile.ZipFile) -> dict:
     try:
         about = json.loads(content)
         found = about["format"]
-    except DAMAGE as error:  # also of sections within sections without end
+    except DAMAGE as error:  # also for endlessly nested sections
         raise InputError(path, f"not readable ({said(error)})", AGAIN, ABOUT) from error
     if found != FORMAT:
         newer = isinstance(found, int) and found > FORMAT

@@ -57,7 +57,7 @@ def read_params(path: str | Path) -> dict:
 
 
 def read_given_obs(path: str | Path, remedy: str) -> pd.DataFrame:
-    """Read ``obs`` of an ``.h5ad`` that a user brings. Raises :class:`InputError` with ``remedy`` if it cannot be."""
+    """Read ``obs`` of an ``.h5ad`` of a user. Raises :class:`InputError` with ``remedy`` if this is not possible."""
     try:
         with h5py.File(path, "r") as stored:
             obs = read_elem(stored["obs"])
@@ -129,7 +129,7 @@ def sort_by_type(
     """Put the cells into the order of the files of a sample: by cell type, else as they are.
 
     Returns ``obs`` and ``obsm`` in this order, and the order, int64 (cells,), of rows of what was given. Cells of a
-    type are similar, so a matrix in this order packs better, and a type can be read without the others.
+    type are similar, so a matrix in this order compresses better, and a type can be read without the others.
     """
     order = np.arange(len(obs))
     if "cell_type" in obs:

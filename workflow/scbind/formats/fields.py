@@ -1,10 +1,10 @@
-"""Split a line of a table into fields. Light: every job imports it when it parses the workflow."""
+"""Split a line of a table into fields. Few imports, because every job imports it when it parses the workflow."""
 
 from __future__ import annotations
 
 import csv
 
-csv.field_size_limit(1 << 30)  # fields of any length are read; a wrong one is refused by what it should be
+csv.field_size_limit(1 << 30)  # fields of any length are read; their values are checked later
 
 
 def split_fields(line: str, separator: str) -> list[str]:

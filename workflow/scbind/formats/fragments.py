@@ -46,8 +46,8 @@ def iter_fragments(
     ----------
     path
         Tab-separated, 4 columns or more (chromosome, start, end, barcode[, read pairs]); further columns, such as the
-        strand that Cell Ranger ATAC 2.2 writes, are not looked at. Plain, gzip, BGZF or zstd. Comment lines (``#``)
-        and empty lines are passed over. Sorted means that the lines of a chromosome are adjacent and that their
+        strand that Cell Ranger ATAC 2.2 writes, are ignored. Plain, gzip, BGZF or zstd. Comment lines (``#``)
+        and empty lines are skipped. Sorted means that the lines of a chromosome are adjacent and that their
         starts do not decrease.
     sizes
         The chromosomes. Fragments on other chromosomes (decoys, unplaced, chrM) and fragments longer than
@@ -201,7 +201,7 @@ def _tables(path, chunk_bytes: int) -> Iterator[tuple[int, pa.Table]]:
 
 
 def _parts(text: bytes) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of data between comments and empty lines, each with the number of lines passed over before."""
+    """Yield the lines of data between comments and empty lines, each with the number of lines skipped before."""
     begin, passed_over = 0, 0
     for match in PASSED_OVER.finditer(text):
         if match.start() == len(text):  # the end of the text matches as an empty line
@@ -229,7 +229,7 @@ def _count_columns(path, text: bytes, line: int) -> int:
 
 
 def _parse(path, text: bytes, columns: int, line: int) -> Iterator[tuple[int, pa.Table | None]]:
-    """Yield tables, or None at the end, each with the number of lines passed over before it.
+    """Yield tables, or None at the end, each with the number of lines skipped before it.
 
     ``line`` is the number of the first line.
     """

@@ -47,7 +47,7 @@ def read_tss(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read genes from GTF, GFF3 or BED6, plain or packed; the content tells the format, not the name of the file.
+    """Read genes from GTF, GFF3 or BED6, plain or compressed; the content tells the format, not the name of the file.
 
     Returns ``gene, chrom, start, end, tss, strand``, sorted by place: ``gene`` text; ``chrom`` int64 index into
     ``sizes``; ``start``, ``end`` int64, 0-based half-open; ``tss`` int64, 0-based position of the first transcribed
@@ -112,7 +112,7 @@ def _data_lines(path) -> Iterator[tuple[int, str]]:
 
 
 def _from_bed(number: int, fields: list[str], lines, strays: Strays) -> tuple[list[tuple], int]:
-    """Read BED6; a first line of column names is passed over. Returns rows of ``COLUMNS`` and the number of genes."""
+    """Read BED6; a first line of column names is skipped. Returns rows of ``COLUMNS`` and the number of genes."""
     rows, seen = [], 0
     if re.search("start|begin", fields[1], re.IGNORECASE):
         number, line = next(lines, (number, ""))
@@ -182,7 +182,7 @@ def _attributes(text: str) -> dict[str, str]:
 
 
 def _span(fields: list[str], first: int) -> tuple[int, int] | None:
-    """Return start and end, 0-based half-open, of a span that counts from ``first``; None if it is no span."""
+    """Return start and end, 0-based half-open, of a span that counts from ``first``; None if it is not a span."""
     if len(fields) < 2 or not all(re.fullmatch(r"[0-9]{1,1000}", field.strip()) for field in fields):
         return None
     start, end = int(fields[0]) - first, int(fields[1])

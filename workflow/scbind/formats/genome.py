@@ -45,7 +45,7 @@ class ChromSizes:
 
     @classmethod
     def parse(cls, path: str | Path, lines: Iterable[tuple[int, str]]) -> ChromSizes:
-        """Make sizes from numbered lines: name and length, separated by tabs or spaces; empty lines are passed over.
+        """Make sizes from numbered lines: name and length, separated by tabs or spaces; empty lines are skipped.
 
         Raises :class:`InputError` on a malformed line and on a chromosome listed twice. ``path`` is for messages.
         """

@@ -20,9 +20,9 @@ LONGEST_LINE = 1 << 20  # bytes; a file with longer lines is not text, and would
 BGZF_EOF = bytes.fromhex("1f8b08040000000000ff0600424302001b0003000000000000000000")
 
 
-# How the first bytes of packed files begin. Arrow inflates these; it finds a cut gzip or zstd stream by its checksum.
+# First bytes of compressed files. Arrow decompresses them, and detects truncated gzip or zstd by the checksum.
 PACKED = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd"}
-# Files that are often given by mistake, by their first bytes (after inflating), and what to do about them.
+# First bytes (decompressed) of files that are often given by mistake, and the remedy.
 TRACK = "set the format of bigWig files in the sheet, or give a text file"
 OTHER_KINDS = (
     ((b"version https://git-lfs",), "a Git LFS pointer, not the file itself", "fetch the file with git lfs pull"),
@@ -36,8 +36,8 @@ OTHER_KINDS = (
     ((b"cram",), "a CRAM file, not text", "convert it with samtools view -b, and set the format bam in the sheet"),
     ((b"\x89hdf",), "an HDF5 file, not text", "give the table or the fragments file that lies beside it"),
     ((b"pk\x03\x04",), "a zip archive", "unpack it"),
-    ((b"\xfd7zxz",), "packed with xz", "unpack it with xz -d, and pack it with bgzip"),
-    ((b"bzh",), "packed with bzip2", "unpack it with bzip2 -d, and pack it with bgzip"),
+    ((b"\xfd7zxz",), "compressed with xz", "decompress it with xz -d, and compress it with bgzip"),
+    ((b"bzh",), "compressed with bzip2", "decompress it with bzip2 -d, and compress it with bgzip"),
     ((b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26"), "a bigWig, not text", TRACK),
     ((b"\xeb\xf2\x89\x87", b"\x87\x89\xf2\xeb"), "a bigBed, not text", "convert it with bigBedToBed"),
     ((b"%pdf",), "a PDF document", "give a text file"),
@@ -115,7 +115,7 @@ def read_lines(
 
 
 def _refuse_other_kinds(path, handle: io.BufferedReader) -> None:
-    """Raise :class:`InputError` if the first bytes are those of a file that is no text."""
+    """Raise :class:`InputError` if the first bytes are those of a file that is not text."""
     head = handle.peek(64)[:64].lstrip().lower()
     for start, kind, remedy in OTHER_KINDS:
         if head.startswith(start):

@@ -31,10 +31,10 @@ LARGEST = 2**53  # up to which float64 holds every whole number
 
 
 def read_peaks(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
-    """Read peaks as people have them: the first three columns of any BED-like file, plain or packed.
+    """Read peaks of users: the first three columns of any BED-like file, plain or compressed.
 
-    Other columns are not looked at: BED3 to BED12, narrowPeak, broadPeak, the output of IDR. Lines that begin with
-    ``#``, ``track`` or ``browser`` are passed over, and so is one line of column names at the top.
+    Other columns of BED3 to BED12, narrowPeak, broadPeak and the output of IDR are ignored. Lines that begin with
+    ``#``, ``track`` or ``browser`` are skipped, and so is one line of column names at the top.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def read_peaks(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     Raises
     ------
     InputError
-        On a missing, empty or truncated file, a line without three columns, a start or end that is no whole number,
+        On a missing, empty or truncated file, a line without three columns, a start or end that is not a whole number,
         foreign chromosome names, and many peaks with impossible coordinates.
     """
     lines, rows = _rows(path)
@@ -68,7 +68,7 @@ def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     Raises
     ------
     InputError
-        On a missing or truncated file, other than 10 columns, values that are no finite numbers, intervals or summits
+        On a missing or truncated file, other than 10 columns, values that are not finite numbers, intervals or summits
         outside, and foreign chromosome names.
     """
     lines, rows = (
@@ -98,7 +98,7 @@ def read_called(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
 
 
 def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.DataFrame:
-    """Read the first three columns of a BED file, plain or packed; an empty file gives an empty table.
+    """Read the first three columns of a BED file, plain or compressed; an empty file gives an empty table.
 
     With ``clip``, intervals that extend beyond a chromosome are cut or dropped, with a warning. This allows an
     exclusion list of the whole assembly with a part of the genome.
@@ -125,7 +125,7 @@ def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.Data
 
 
 def _has_content(path) -> bool:
-    """Tell whether the file has any byte, so that one which this workflow left empty can be read."""
+    """Tell whether the file is not empty, because an empty file of this workflow is valid."""
     return not Path(path).exists() or Path(path).stat().st_size > 0
 
 

@@ -2,7 +2,7 @@
 
 Files may be of JASPAR, HOCOMOCO, HOMER, CIS-BP, MEME or TRANSFAC.
 
-TRANSFAC is read with Biopython. Its reader of MEME rounds probabilities to whole sites, of which a file often gives 20,
+TRANSFAC is read with Biopython. Its reader of MEME rounds probabilities to whole sites, often only 20 in a file,
 and its readers of the other formats take a matrix of 4 x 4 for positions whatever its columns sum to.
 """
 
@@ -132,7 +132,7 @@ def load_profiles(path: str | None, release: str | None, taxon: str) -> tuple[li
 
 
 def read_profiles(path: str | Path) -> list[Matrix]:
-    """Read the matrices of a file, plain or packed; the content tells the format.
+    """Read the matrices of a file, plain or compressed; the content tells the format.
 
     JASPAR and CIS-BP (rows ``A [ 1 2 ]``), four rows or four columns of numbers below each ``>`` (HOCOMOCO, HOMER),
     MEME (text), and TRANSFAC. Matrices of probabilities become counts of the number of sites that MEME gives, or of
@@ -307,7 +307,7 @@ def _whole(path, found: dict[str, str], key: str, line: int) -> int:
 
 
 def _number(text: str | None) -> float:
-    """Return a number, 0 for nothing, NaN for what is no number."""
+    """Return a number, 0 for nothing, NaN for what is not a number."""
     try:
         return float(text or 0)
     except ValueError:

@@ -1,4 +1,4 @@
-"""TFs whose matrices cannot be told apart, such as those of one family."""
+"""Groups of TFs whose matrices cannot be distinguished, such as those of one family."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
-ALIKE = 0.95  # correlation of two aligned matrices from which on they count as the same motif
+ALIKE = 0.95  # minimum correlation of two aligned matrices that count as the same motif
 
 
 def motif_groups(matrices: Mapping[str, np.ndarray]) -> dict[str, str]:

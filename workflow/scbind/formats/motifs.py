@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.core.files import atomic, require
+from scbind.core.files import atomic, read_npz, require
 from scbind.formats.genome import UNKNOWN
 
 WORD, LETTERS = 5, UNKNOWN + 1  # bases that are scored at once; A, C, G, T and N
@@ -44,14 +44,16 @@ def write_motifs(path: str | Path, chosen: Mapping[str, tuple[str, np.ndarray]])
 
 def read_motifs(path: str | Path) -> dict[str, np.ndarray]:
     """Read what :func:`write_motifs` wrote: TF -> float32 (4, length) log-odds."""
-    with np.load(require(path, "run the motifs rule first")) as stored:
-        return {str(tf): stored[f"matrix/{tf}"] for tf in stored["tfs"]}
+    stored = read_npz(require(path, "run the motifs rule first"), "run the motifs rule again")
+    return {str(tf): stored[f"matrix/{tf}"] for tf in stored["tfs"]}
 
 
 def motif_names(path: str | Path) -> dict[str, str]:
     """Return TF -> ``matrix id:name`` of its matrix."""
-    with np.load(require(path, "run the motifs rule first")) as stored:
-        return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
+    stored = read_npz(
+        require(path, "run the motifs rule first"), "run the motifs rule again", ["tfs", "matrix_ids"]
+    )
+    return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
 
 
 def chance_distribution(steps: np.ndarray) -> np.ndarray:

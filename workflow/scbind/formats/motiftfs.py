@@ -75,7 +75,7 @@ def matrices_of_motif_tfs(
 
 
 def _refuse_twin(tf: str, found: Matrix, chosen: Mapping[str, Matrix]) -> None:
-    """Refuse a TF that gets the matrix of one before it, such as of a dimer: nothing would tell the two apart."""
+    """Refuse a TF that gets the matrix of a TF before it, such as of a dimer: the two could not be distinguished."""
     for other, matrix in chosen.items():
         if matrix is found:  # identifiers of a file may repeat
             problem = f"{other} and {tf} both take the matrix {found.identity} of {found.name}"

@@ -1,4 +1,4 @@
-"""Chromosome names: how many records of a file lie on chromosomes of the genome, and what to do if too few do."""
+"""Chromosome names: count the records of a file on chromosomes of the genome; refuse the file if there are too few."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ PREFIX = re.compile(r"^(?!chr)[A-Za-z0-9.]+?_+(?=[A-Za-z0-9])")
 def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -> None:
     """Compare the chromosome names of a file with those of the genome, by the share of records that fit.
 
-    Mitochondrial DNA decides nothing, because its name and length differ between assemblies that are otherwise equal.
+    Mitochondrial DNA does not count, because its name and length differ between assemblies that are otherwise equal.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ def refuse_other_style(path, number: Mapping[str, int], sizes: ChromSizes, unit:
 
 @dataclass(frozen=True)
 class Renaming:
-    """A way to rename the chromosomes of a file: one prefix in place of another.
+    """A way to rename the chromosomes of a file: one prefix is replaced by another.
 
     Examples
     --------
@@ -187,7 +187,7 @@ def _renaming(strange: Mapping[str, int], known: set[str]) -> Renaming | None:
 
 
 def _fits_any(strange, known: set[str], other: str, prefix: str, old: str, new: str) -> bool:
-    """Tell whether names with another prefix are those of the genome too, if they are renamed alike."""
+    """Tell whether names with another prefix also become names of the genome if they are renamed in the same way."""
     way = Renaming(other + old.removeprefix(prefix), new)
     return any(name.startswith(way.old) and way.of(name) in known for name in strange)
 

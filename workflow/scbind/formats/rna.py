@@ -22,7 +22,7 @@ OTHER_KINDS = {
     "peaks", "atac", "antibody capture", "adt", "crispr guide capture", "multiplexing capture", "antigen capture",
     "custom", "vdj",
 }  # fmt: skip
-MOST = np.iinfo(np.int32).max  # molecules of a cell; more is no count
+MOST = np.iinfo(np.int32).max  # molecules of a cell; larger values are not counts
 IDENTIFIER = r"^ENS[A-Z]*G\d{11}"  # of Ensembl
 
 
@@ -49,10 +49,10 @@ def read_rna(path: str | Path) -> anndata.AnnData:
     counts, var = _genes(path, *_counts(path, data))
     twice = data.obs_names[data.obs_names.duplicated()]
     if len(twice):
-        raise InputError(path, f"barcode {twice[0]} is there twice", "give each sample a file of its own")
+        raise InputError(path, f"barcode {twice[0]} occurs twice", "give each sample a file of its own")
     names, number = np.unique(_symbols(path, var), return_inverse=True)
     if len(names) < len(var):
-        say(f"{path}: {len(var) - len(names)} genes have a name that another has; their counts are summed")
+        say(f"{path}: {len(var) - len(names)} genes share their name with another; their counts are summed")
     chosen = sp.csr_matrix((np.ones(len(var)), (np.arange(len(var)), number)))
     found = anndata.AnnData((counts @ chosen).tocsr(), obs=pd.DataFrame(index=data.obs_names.astype(str)))
     found.var_names = names
@@ -93,12 +93,12 @@ def _counts(path, data: anndata.AnnData) -> tuple[sp.csr_matrix, pd.DataFrame]:
         example = counts.data[wrong][0]
     seen = "no matrix" if example is None else f"values such as {example:g}"
     raise InputError(
-        path, f"holds {seen}, which are no counts", "give raw counts: whole numbers, not normalized"
+        path, f"holds {seen}, which are not counts", "give raw counts: whole numbers, not normalized"
     )
 
 
 def _genes(path, counts: sp.csr_matrix, var: pd.DataFrame) -> tuple[sp.csr_matrix, pd.DataFrame]:
-    """Leave out features that are no genes, and say how many."""
+    """Leave out features that are not genes, and say how many."""
     if KIND not in var:
         return counts, var
     kept = (~var[KIND].astype(str).str.casefold().isin(OTHER_KINDS)).to_numpy()
@@ -106,7 +106,7 @@ def _genes(path, counts: sp.csr_matrix, var: pd.DataFrame) -> tuple[sp.csr_matri
         kinds = ", ".join(sorted(set(var[KIND].astype(str)))[:3])
         raise InputError(path, f"holds no gene expression; its features are {kinds}", REMEDY)
     if not kept.all():
-        say(f"{path}: left out {(~kept).sum()} of {len(var)} features, which are no genes")
+        say(f"{path}: left out {(~kept).sum()} of {len(var)} features that are not genes")
     return counts[:, kept], var[kept]
 
 

@@ -1,4 +1,4 @@
-"""How many bad records a file may have: a stray record is dropped and counted, many of them refuse the file."""
+"""How many bad records a file may have: a few are dropped and counted; with many, the file is refused."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import numpy as np
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 
-LIMIT = 0.01  # largest share of the records of a file that may be dropped
+LIMIT = 0.01  # maximum fraction of the records of a file that may be dropped
 ALLOWED = 1  # this many may be dropped from any file, however small
 ENOUGH = 100_000  # records after which a file that breaks the limit is refused before its end
 
 
 @dataclass(frozen=True)
 class Rule:
-    """What a record must not be, and what the user can do about it.
+    """One way in which a record can be wrong, and what the user can do about it.
 
     Attributes
     ----------
@@ -31,7 +31,7 @@ class Rule:
 
 
 class Strays:
-    """Counts the records of one file that break a rule, and decides whether the rest of the file is used.
+    """Counts the records of a file that break a rule, and decides whether the file is used.
 
     Up to 1 % of the records of a file, and one record of any file, may break a rule. They are dropped, with one line in
     the log. A file with more of them is refused: it was made for another genome, or by a broken tool.

@@ -17,12 +17,12 @@ LEFT_OUT = re.compile(r"[\s._-]")  # cell_type, cell.type and "Cell Type" are on
 
 
 def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.DataFrame:
-    """Read some columns of a table with a header; others are not looked at.
+    """Read some columns of a table with a header; others are ignored.
 
     Separated by tabs, commas, semicolons or spaces; fields may be quoted. Row names, as R and pandas write them (a
-    column more than the header has, or one with an empty name), are passed over; they stand for the first wanted column
-    if that has no name of its own. Case, spaces, ``.``, ``_`` and ``-`` in column names do not matter. Empty lines are
-    passed over, missing fields at the end of a line are empty.
+    column more than the header has, or one with an empty name), are ignored, unless the first wanted column has no
+    name: then they are this column. Case, spaces, ``.``, ``_`` and ``-`` in column names do not matter. Empty lines are
+    skipped, missing fields at the end of a line are empty.
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """Thin the fragments of a track to a lower depth. A shallow cell lacks whole fragments, so both cuts go together.
 
 The choice depends only on the number of the fragment and on a salt. It is therefore the same for all sizes of windows,
-bins and batches. The fragments kept at a small share are a subset of those kept at a larger share. An insertion that is
-the only one of its fragment is kept or dropped on its own.
+bins and batches. The fragments kept at a small share are a subset of those kept at a larger share. An insertion without
+a partner is kept or dropped on its own.
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Status:
-    """``source``: where its peaks come from, as ``peaks.json`` and the report say; ``sentence``: what it means."""
+    """``source``: where the peaks come from, in ``peaks.json`` and the report; ``sentence``: what the status means."""
 
     source: str
     sentence: str

@@ -21,7 +21,7 @@ from scbind.formats.tables import SEPARATORS, header_of, read_columns
 COLUMNS = ["chrom", "start", "ref", "alt", "name", "line"]
 WANTED = ("chrom", "pos", "ref", "alt")
 LONGEST = (
-    50  # bp; a longer allele is a structural variant, and the signal around it is not that of the reference
+    50  # bp; a longer allele is a structural variant, for which the signal of the reference cannot be used
 )
 BASES = "ACGT"
 POSITION = re.compile("[1-9][0-9]{0,14}")
@@ -40,8 +40,8 @@ TWICE = Rule("the variant is listed twice", "keep one of them: bcftools norm -d 
 def read_variants(path: str | Path, genome: Genome) -> pd.DataFrame:
     """Read the alleles of a VCF or of a table, and check them against the genome.
 
-    A VCF is plain or packed; genotypes are not read. A table has a header with chrom, pos (1-based), ref, alt and,
-    if wanted, id. A record with several ALT alleles gives one row for each. Skipped and counted in the log: symbolic
+    A VCF is plain or compressed; genotypes are not read. A table has a header with chrom, pos (1-based), ref, alt and,
+    optionally, id. A record with several ALT alleles gives one row for each. Skipped and counted in the log: symbolic
     alleles, ``*``, records without ALT, letters other than ACGT, and alleles of more than 50 bp. The file need not be
     sorted. About 650 bytes per allele are held in memory at most.
 
@@ -54,8 +54,8 @@ def read_variants(path: str | Path, genome: Genome) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If the file is missing, empty, damaged or neither of both, a position is no whole number from 1, no allele can
-        be used, chromosome names are of another style (:mod:`scbind.formats.names`), or more than 1 % of the alleles,
+        If the file is missing, empty, damaged or in neither format, a position is not a whole number from 1, no allele
+        can be used, chromosome names are of another style (:mod:`scbind.formats.names`), or more than 1 % of alleles,
         and more than one, lie beyond their chromosome, differ from the genome in REF or are listed twice.
     """
     rows = pd.DataFrame(_rows(path), columns=COLUMNS)

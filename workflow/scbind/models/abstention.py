@@ -1,7 +1,7 @@
 """How reliable the predictions of a TF are, and when scbind abstains.
 
-scbind abstains on a TF if the validation windows do not support the model: too few of them are bound, the AUPRC is low,
-or the AUPRC is hardly above the prevalence, which is the AUPRC of random guessing. In a single cell, scbind also
+scbind abstains on a TF if too few validation windows are bound, if the AUPRC on them is low, or if it is hardly above
+the prevalence, which is the AUPRC of random guessing. In a single cell, scbind also
 abstains on TFs that need more insertions than the cell has, including borrowed ones. Predictions that scbind abstains
 on are still written, and marked.
 """

@@ -31,7 +31,8 @@ class BindingNetwork(nn.Module):
     n_members
         Number of networks whose logits are averaged.
     reads_mappability
-        Whether :meth:`readout` uses the mappability of the genome. If not, a model serves genomes without it too.
+        Whether :meth:`readout` uses the mappability of the genome. If not, the model can be used with any
+        genome.
     """
 
     bin_bp: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,36 @@ DECADES = (0.0, 1.0, 2.0, 3.0)  # validation signal is thinned by these powers o
 FIT_ROWS = 4096  # rows of logits fitted at a time, so that they stay in the processor's cache
 # Penalty on the parameters of a TF per squared distance from the shared fit, in units of log likelihood
 PRIOR = 5.0
+
+
+@dataclass(frozen=True)
+class LineWindows:
+    """N (line, window) pairs of a dataset, and the shares of their fragments at which they are predicted.
+
+    Attributes
+    ----------
+    data
+        The dataset.
+    line, window
+        Index of the line and of the window of each pair, int (N,).
+    keeps
+        Shares of the fragments, in (0, 1].
+    seed
+        Seed of the thinning.
+    chunk
+        Number of windows whose sequence is read at a time. The sequence of each window is read once.
+    """
+
+    data: TrainingSet
+    line: np.ndarray
+    window: np.ndarray
+    keeps: Sequence[float] = (1.0,)
+    seed: int = 0
+    chunk: int = 4096
+
+    def labels(self, predictor: Predictor) -> np.ndarray:
+        """Return the labels of the modelled TFs: int8 (N, TFs)."""
+        return np.asarray(self.data.labels[self.line, self.window])[:, predictor.columns]
 
 
 def calibrate(
@@ -74,7 +105,9 @@ def calibrate(
     line, window, weight = draw_windows(data, VALID, max_windows, seed)
     keeps = tuple(10.0**-decade for decade in DECADES)
     say(f"calibration: {len(line):,} validation windows, each at {len(keeps)} depths")
-    logits, depth, labels = predict_pairs(predictor, data, line, window, keeps, seed)
+    pairs = LineWindows(data, line, window, keeps, seed)
+    labels = pairs.labels(predictor)
+    logits, depth = predict_pairs(predictor, pairs)
     known = reliability(predictor.tfs, labels, logits, depth, weight)
     # the same limits as in Predictor.calibrated
     x = np.log10(np.clip(depth.ravel(), 1e-7, predictor.facts["deepest"]))
@@ -92,10 +125,10 @@ def calibrate(
     }
     fitted = Predictor(predictor.network, predictor.facts, stored, predictor.device)
     called = _called(fitted.calibrated(logits[0], depth[0]), labels, weight)
-    for tf, spread in zip(fitted.tfs, _mean_spread(fitted, data, line, window, called), strict=True):
+    for tf, spread in zip(fitted.tfs, _mean_spread(fitted, pairs, called), strict=True):
         known[tf]["spread"] = None if np.isnan(spread) else round(float(spread), 6)
     if strangers := stand_ins(weights):
-        logits, depth = _pair_logits(strangers, data, line, window, keeps, seed)
+        logits, depth = predict_pairs(strangers, pairs)
         one = fit_platt(np.concatenate(logits), *observed, shared=True)
         measured = reliability(predictor.tfs, labels, logits, depth, weight)
         add_motif_calibration(stored, read_model(weights)["facts"], one, measured)
@@ -107,67 +140,36 @@ def calibrate(
         path.write_text(json.dumps(stored, indent=1))
 
 
-def predict_pairs(
-    predictor: Predictor,
-    data: TrainingSet,
-    line: np.ndarray,
-    window: np.ndarray,
-    keeps: Sequence[float] = (1.0,),
-    seed: int = 0,
-    chunk: int = 4096,
-):
-    """Predict logits of N (line, window) pairs when a share of their fragments is kept, for each share in ``keeps``.
+def predict_pairs(predictor: Predictor, pairs: LineWindows) -> tuple[np.ndarray, np.ndarray]:
+    """Predict logits of N (line, window) pairs when a share of their fragments is kept, for each share.
 
-    Networks with weights per line use those of the pair's line. The sequence of each window is read once, ``chunk``
-    windows at a time.
+    Networks with weights per line use those of the pair's line.
 
     Returns
     -------
     tuple
-        Logits, float32 (keeps, N, TFs); depth in insertions per base, float32 (keeps, N); labels, int8 (N, TFs). The
-        TFs are the modelled ones.
+        Logits, float32 (keeps, N, TFs), of the modelled TFs; depth in insertions per base, float32 (keeps, N).
     """
-    labels = np.asarray(data.labels[line, window])[:, predictor.columns]
-    return *_pair_logits(predictor, data, line, window, keeps, seed, chunk), labels
-
-
-def _pair_logits(
-    predictor: Predictor,
-    data: TrainingSet,
-    line: np.ndarray,
-    window: np.ndarray,
-    keeps: Sequence[float],
-    seed: int,
-    chunk: int = 4096,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Logits and depth of :func:`predict_pairs`."""
-    logits = np.empty((len(keeps), len(line), len(predictor.tfs)), np.float32)
-    depth = np.empty((len(keeps), len(line)), np.float32)
-    for k, at, inputs in _inputs(predictor, data, line, window, keeps, seed, chunk):
+    logits = np.empty((len(pairs.keeps), len(pairs.line), len(predictor.tfs)), np.float32)
+    depth = np.empty((len(pairs.keeps), len(pairs.line)), np.float32)
+    for k, at, inputs in _inputs(predictor, pairs):
         depth[k, at] = inputs[2]
         logits[k, at] = predictor.logits(*inputs)
     return logits, depth
 
 
-def _inputs(
-    predictor: Predictor,
-    data: TrainingSet,
-    line: np.ndarray,
-    window: np.ndarray,
-    keeps: Sequence[float],
-    seed: int,
-    chunk: int,
-) -> Iterator[tuple[int, np.ndarray, tuple]]:
+def _inputs(predictor: Predictor, pairs: LineWindows) -> Iterator[tuple[int, np.ndarray, tuple]]:
     """Yield the index of the share, the indices of the pairs, and their readout, counts, depth and line."""
+    data, line, window = pairs.data, pairs.line, pairs.window
     unique, place = np.unique(window, return_inverse=True)
-    for begin in range(0, len(unique), chunk):
-        here = unique[begin : begin + chunk]
+    for begin in range(0, len(unique), pairs.chunk):
+        here = unique[begin : begin + pairs.chunk]
         readout = predictor.read_windows(data.genome, data.chrom[here], data.context_start(here))
-        inside = (place >= begin) & (place < begin + chunk)
+        inside = (place >= begin) & (place < begin + pairs.chunk)
         for row in np.unique(line[inside]):
             at = np.flatnonzero(inside & (line == row))
-            for k, keep in enumerate(keeps):
-                counts, depth = thinned(data, line[at], window[at], predictor.bin_bp, keep, seed)
+            for k, keep in enumerate(pairs.keeps):
+                counts, depth = thinned(data, line[at], window[at], predictor.bin_bp, keep, pairs.seed)
                 yield k, at, (readout[place[at] - begin], counts, depth, int(row))
 
 
@@ -185,15 +187,8 @@ def _called(probability: np.ndarray, labels: np.ndarray, weight: np.ndarray) -> 
     return called * (labels >= 0)
 
 
-def _mean_spread(
-    predictor: Predictor,
-    data: TrainingSet,
-    line: np.ndarray,
-    window: np.ndarray,
-    called: np.ndarray,
-    chunk: int = 4096,
-) -> np.ndarray:
-    """Mean spread of each TF over (line, window) pairs, float64 (TFs,).
+def _mean_spread(predictor: Predictor, pairs: LineWindows, called: np.ndarray) -> np.ndarray:
+    """Mean spread of each TF over (line, window) pairs at full depth, float64 (TFs,).
 
     ``called`` (pairs, TFs) is the weight of each pair. NaN for a TF without a called pair or a network of one member.
     """
@@ -202,7 +197,7 @@ def _mean_spread(
     if predictor.network.n_members == 1 or not len(some):
         return np.full(len(total), np.nan)
     called = called[some]
-    for _, at, inputs in _inputs(predictor, data, line[some], window[some], (1.0,), 0, chunk):
+    for _, at, inputs in _inputs(predictor, LineWindows(pairs.data, pairs.line[some], pairs.window[some])):
         total += (predictor.spread(*inputs) * called[at]).sum(axis=0, dtype=np.float64)
     return np.divide(total, count, out=np.full(len(total), np.nan), where=count > 0)
 

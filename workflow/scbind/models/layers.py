@@ -7,12 +7,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-
-def reverse_complement(codes: Tensor) -> Tensor:
-    """Reverse complement of base codes, uint8 (..., length); N stays N."""
-    return torch.where(codes < 4, 3 - codes, codes).flip(-1)
-
-
 TOGETHER, TOGETHER_CUDA = 32, 256  # windows scored at once, on a CPU and on a GPU
 RATE = 0.2  # learning-rate multiplier for motif matrices, relative to the other weights
 
@@ -120,7 +114,7 @@ class _BestMatch(torch.autograd.Function):
         seen = _places(padded, ctx.width)
         there = seen[torch.arange(n, device=place.device)[:, None], place]
         strands = torch.stack([gradient * ~on_reverse, gradient * on_reverse], dim=1).to(there.dtype)
-        # matrices first: one batched product serves all of them
+        # matrices first: one batched product for all of them
         product = torch.bmm(strands.reshape(matrices, 2, -1), there.reshape(matrices, n * bins, -1))
         forward, reverse = product.view(matrices, 2, ctx.width, 4).transpose(2, 3).unbind(1)
         return None, forward + reverse.flip(1, 2), None

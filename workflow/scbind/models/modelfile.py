@@ -22,7 +22,7 @@ from scbind.core.files import atomic, file_sha256, require
 from scbind.formats.evidence import CHIP, MOTIF
 
 KEY = "scbind"  # of the JSON text in the header; a single key, because safetensors does not keep the order of keys
-# Errors that a file may cause if it was truncated or edited, or is no model.
+# Errors that a file may cause if it was truncated or edited, or is not a model.
 DAMAGE = (
     SafetensorError,
     struct.error,

@@ -18,8 +18,8 @@ from scbind.models.modelfile import read_model
 from scbind.models.motiftfs import as_motif_tfs, assayed_part, evidence
 from scbind.models.predictor import Predictor
 
-FEWEST = 5  # stand-ins of known accuracy, below which none is expected of a TF without ChIP-seq
-# Fraction of the stand-ins that may be less accurate than a TF without ChIP-seq is taken to be.
+FEWEST = 5  # minimum number of stand-ins of known accuracy; with fewer, no accuracy is expected
+# Fraction of the stand-ins that are less accurate than what is assumed for a TF without ChIP-seq.
 CAUTION = 0.25
 
 
@@ -39,7 +39,7 @@ def stand_ins(weights: str | Path) -> Predictor | None:
 
 
 def add_motif_calibration(stored: dict, facts: dict, parameters: np.ndarray, measured: Mapping) -> None:
-    """Add the TFs without ChIP-seq to a calibration, and say of all TFs what they rest on.
+    """Add the TFs without ChIP-seq to a calibration, and record the evidence of all TFs.
 
     All of them get the same ``parameters``, (4,), fitted to the stand-ins, and the same expected reliability
     (:func:`expected_reliability`), with ``evidence`` ``motif`` and ``motif_group``
@@ -68,8 +68,8 @@ def expected_reliability(measured: Mapping[str, Mapping]) -> dict:
     """Return the reliability that a TF without ChIP-seq is expected to have.
 
     The information content of a matrix does not predict how accurate its TF will be: among 29 TFs left out of the
-    training on real data, its correlation with AUPRC was -0.2. So all TFs are expected to be alike. The level and
-    whether scbind abstains are decided by the value that all but ``CAUTION`` of the stand-ins exceed.
+    training on real data, its correlation with AUPRC was -0.2. So the same accuracy is expected of all such TFs.
+    The value that all but ``CAUTION`` of the stand-ins exceed decides about the level, and whether scbind abstains.
 
     Parameters
     ----------

@@ -126,7 +126,7 @@ def add_motif_tfs(
 
 
 def evidence(facts: dict) -> list[str]:
-    """What each TF of a model rests on, in the order of ``tfs``; ``chip`` for all in models of older versions."""
+    """Evidence of each TF of a model, in the order of ``tfs``; ``chip`` for all in models of older versions."""
     return facts.get("evidence", [CHIP] * len(facts["tfs"]))
 
 

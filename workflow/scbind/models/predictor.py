@@ -28,7 +28,7 @@ class Predictor:
     tfs
         The modelled TFs. TFs without a bound training window are left out.
     evidence, n_assayed
-        What each of these TFs rests on, ``chip`` or ``motif``, and how many are ``chip``. These come first.
+        Evidence of each of these TFs, ``chip`` or ``motif``, and the number of those with ``chip``. These come first.
     window, context, bin_bp
         Widths of window, context and bin in bp.
     reliability

@@ -1,4 +1,4 @@
-"""What all TFs share in the network, so that it also serves a TF that was never assayed.
+"""The part of the network that all TFs share, so that it can also predict a TF that was never assayed.
 
 A TF without ChIP-seq has no weights of its own. What remains depends on facts of its matrix alone: how informative it
 is, and how high the scores of chance matches are. During training, TFs are read at random without their

@@ -30,7 +30,7 @@ class TowerNetwork(BindingNetwork):
 
     The *cell tower* computes the cell embedding, of the same length, from the insertions around the window and the
     depth. Its ``direct`` numbers depend on accessibility alone; the others also depend on the shape of the signal. The
-    cost per cell is therefore a tiny network and one matrix product. One set of weights serves all cell lines, because
+    cost per cell is therefore a tiny network and one matrix product. One set of weights fits all cell lines, because
     lines differ only in their signal.
 
     The logits of ``members`` such pairs of towers are averaged. All pairs share the matrices.
@@ -58,8 +58,8 @@ class TowerNetwork(BindingNetwork):
     members
         Number of networks in the ensemble. The spread of their predictions measures uncertainty.
     strangers
-        Probability with which the own weights of a TF are left out of a training step, so that the shared weights learn
-        to serve TFs without ChIP-seq (:mod:`scbind.models.sharedway`). 0: the network serves assayed TFs only.
+        Probability that the own weights of a TF are left out of a training step, so that the shared weights learn to
+        predict TFs without ChIP-seq (:mod:`scbind.models.sharedway`). 0: the network predicts only assayed TFs.
 
     Raises
     ------

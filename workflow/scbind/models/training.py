@@ -141,7 +141,7 @@ def train(
     gpus
         Number of GPUs to use; 0 trains on the CPU.
     require_gpu
-        If true, refuse to train on a CPU. It does not change the result, so it is no option of the model.
+        If true, refuse to train on a CPU. It does not change the result, so it is not an option of the model.
     threads
         Number of CPU threads.
     workers

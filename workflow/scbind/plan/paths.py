@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +18,7 @@ PLACEHOLDER = "path/to/"  # in the configuration that comes with scbind
 NOTHING = ("NA", "N/A", "None", "none", "null", "-", ".")  # written by some tools for an empty field
 RELATIVE = " (relative to the working folder)"
 SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
+SIZE = "size"
 LEAST_COPY = 1000  # bytes; smaller files of one size may be alike by chance
 
 
@@ -91,30 +93,44 @@ def _path_remedy(text: str) -> str:
 
 
 def refuse_same_file(
-    seen: dict[str, tuple[str, int]], path: str, owner: str, sheet: str, number: int
+    seen: dict[tuple, list[tuple[str, str, int]]], path: str, owner: str, sheet: str, number: int
 ) -> None:
-    """Refuse a file that two rows name, also by different paths or as a copy. ``seen``: file -> owner and line."""
-    for other, (name, line) in seen.items():
-        if _is_same_file(path, other):
-            raise InputError(
-                sheet,
-                f"{owner} has the same file as {name} (line {line}): {path}",
-                "give each row its own file, or remove one of them",
-                f"line {number}",
-            )
-    seen[path] = owner, number
+    """Refuse a file that two rows name, also by different paths or as a copy.
+
+    ``seen`` holds the rows so far (path, owner, line) by what identifies their files, and is extended. The time grows
+    with the number of rows, not with its square.
+    """
+    keys = _identities(path)
+    for key in keys:
+        for other, name, line in seen.get(key, ()):
+            if key[0] != SIZE or _same_ends(path, other):
+                raise InputError(
+                    sheet,
+                    f"{owner} has the same file as {name} (line {line}): {path}",
+                    "give each row its own file, or remove one of them",
+                    f"line {number}",
+                )
+    for key in keys:
+        seen.setdefault(key, []).append((path, owner, number))
 
 
-def _is_same_file(one: str, other: str) -> bool:
-    """Tell whether two paths are one file, or two files of the same size with the same first and last bytes."""
-    if os.path.normpath(one) == os.path.normpath(other):
-        return True
+def _identities(path: str) -> list[tuple]:
+    """Return what two rows with one file share. A copy has the same size, and the same first and last bytes."""
+    keys: list[tuple] = [("path", os.path.normpath(path))]
     try:
-        if os.path.samefile(one, other):
-            return True
-        size = os.path.getsize(one)
-        return size >= LEAST_COPY and size == os.path.getsize(other) and _ends(one) == _ends(other)
+        found = os.stat(path)
     except OSError:  # not there yet
+        return keys
+    keys.append(("file", found.st_dev, found.st_ino))
+    if stat.S_ISREG(found.st_mode) and found.st_size >= LEAST_COPY:
+        keys.append((SIZE, found.st_size))
+    return keys
+
+
+def _same_ends(one: str, other: str) -> bool:
+    try:
+        return _ends(one) == _ends(other)
+    except OSError:  # not readable; the rule that reads it says so
         return False
 
 

@@ -54,7 +54,7 @@ def read_source_rows(path: str) -> dict[str, dict]:
 def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> dict[str, list[dict]]:
     """Return cell line -> list of ``{"path", "format", "region", "note"}``, empty if ``panel`` leaves it out."""
     tracks: dict[str, list[dict]] = {}
-    files: dict[str, tuple[str, int]] = {}
+    files: dict[tuple, list] = {}
     for number, row in read_table(path, "tracks"):
         line = _name(row["cell_line"], path, "cell_line", number)
         rows = tracks.setdefault(line, [])
@@ -134,7 +134,7 @@ def _list_in(folder: str, path: str, number: int) -> str:
 def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
     """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``."""
     samples: dict[str, dict] = {}
-    fragments: dict[str, tuple[str, int]] = {}
+    fragments: dict[tuple, list] = {}
     for number, row in read_table(path, "samples"):
         sample = _name(row["sample"], path, "sample", number)
         if sample in samples:

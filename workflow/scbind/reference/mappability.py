@@ -82,7 +82,7 @@ def _write_levels(path, bw, names: list[str], genome: Genome, target: Path, full
     if full > 1 and largest < LEAST_PERCENT:
         raise InputError(
             path,
-            f"the largest value is {largest:g}, neither a share (up to 1) nor a percentage",
+            f"the largest value is {largest:g}, neither a fraction (up to 1) nor a percentage",
             "give values from 0 to 1",
         )
     return total

@@ -1,4 +1,4 @@
-"""Warnings at the top of the report: what changes how results must be read, and which setting to change."""
+"""Warnings at the top of the report: what to know before reading the results, and which setting to change."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.read import Inputs
 from scbind.report.tables import MOST_NAMES, join_names
 
-SHOULD_PASS = 0.5  # fraction of the cells of a sample: below it, the sample gets a warning
+SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
 
 
@@ -63,7 +63,7 @@ def _shallow_cells(inputs: Inputs) -> Caution | None:
         return None
     return Caution(
         f"{lacking:.0%} of the cells have fewer than {inputs.target:,.0f} fragments even after borrowing.",
-        "Their predictions rest on less signal, and scbind abstains on more TFs in them.",
+        "Their predictions use less signal, and scbind abstains on more TFs in them.",
         "infer.max_neighbours, infer.borrow_fragments",
     )
 
@@ -90,7 +90,7 @@ def _abstained(inputs: Inputs) -> Caution | None:
         return None
     return Caution(
         f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({join_names(named, MOST_NAMES)}).",
-        "The validation windows do not support the model for them. Do not interpret their values. They are left out of "
+        "Validation does not support their predictions. Do not interpret their values. They are left out of "
         "tests, populations and tables of best results.",
         "sheets.chip (more experiments), models",
     )
@@ -102,8 +102,8 @@ def _by_motif(inputs: Inputs) -> Caution | None:
         return None
     return Caution(
         f"{len(named)} of {len(inputs.data.tfs)} TFs have no ChIP-seq ({join_names(named, MOST_NAMES)}).",
-        "They are predicted from their motif and what all TFs share, and no window tests them. They are marked as "
-        "motif, and take no part in the search for populations.",
+        "They are predicted from their motif and the weights that all TFs share, and cannot be tested. They "
+        "are marked as motif, and have no influence on the populations.",
         "models.*.motif_tfs",
     )
 
@@ -152,7 +152,8 @@ def _unknown_frame(inputs: Inputs) -> Caution | None:
         return None
     return Caution(
         f"The Tn5 shift of the bulk tracks of {join_names(lines, MOST_NAMES)} is not known.",
-        "Fragments were taken as shifted by +4/-5 bp, reads of a BAM file as not shifted. If that is wrong, insertions "
+        "scbind assumes that fragments are shifted by +4/-5 bp and that reads of a BAM file are not. If "
+        "this is wrong, insertions "
         "are off by up to 5 bp.",
         "sheets.tracks",
     )

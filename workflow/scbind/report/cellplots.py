@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from scipy.cluster import hierarchy
 
 from scbind.formats.colours import PALETTE, colours_of
-from scbind.report.style import MANY, NEUTRAL, legend_outside, new_figure, styled
+from scbind.report.style import MANY, NEUTRAL, SMALL, WIDEST, legend_outside, new_figure, styled
 
 UNKNOWN_TYPE = "no type"
 QC_MEASURES = {  # column of the cell table: axis label, whether the axis is logarithmic
@@ -24,6 +24,7 @@ QC_MEASURES = {  # column of the cell table: axis label, whether the axis is log
 LEGEND_ROWS = 26  # rows of a legend beside the UMAP
 SHORT_NAME = 4  # letters of a name that fits between the dots
 OUTLINE = [patheffects.withStroke(linewidth=2.5, foreground="white")]
+MOST_LABELS = 64  # names of columns that fit below a heatmap of the greatest width
 MOST_SAMPLES = 40  # samples in the quality figure: the height of an image is limited
 
 
@@ -137,12 +138,15 @@ def activity_heatmap(means: pd.DataFrame, title: str = "Mean TF activity per cel
     """Draw mean activity z (cell types, TFs) as a heatmap. Both axes are in clustered order. NaN is blank."""
     filled = means.fillna(0).to_numpy()
     means = means.iloc[cluster_order(filled), cluster_order(filled.T)]
-    size = max(5.0, min(0.27 * means.shape[1] + 3.2, 16)), 0.34 * len(means) + 2.2
+    size = max(5.0, min(0.27 * means.shape[1] + 3.2, WIDEST)), 0.34 * len(means) + 2.2
     return _heatmap(means, size, title, "mean z")
 
 
 def _heatmap(values: pd.DataFrame, size: tuple[float, float], title: str, label: str) -> Figure:
-    """Draw a table with a symmetric colour scale. NaN is blank. ``size`` is in inches."""
+    """Draw a table with a symmetric colour scale. NaN is blank. ``size`` is in inches.
+
+    Of more than ``MOST_LABELS`` columns, only every second, third, ... has its name.
+    """
     figure = new_figure(*size)
     axis = figure.subplots()
     limit = max(float(np.abs(values.fillna(0).to_numpy()).max()), 1e-6)
@@ -150,13 +154,13 @@ def _heatmap(values: pd.DataFrame, size: tuple[float, float], title: str, label:
         values, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest"
     )
     axis.set_yticks(range(len(values)), values.index)
-    small = {"fontsize": 8 if values.shape[1] <= 60 else 5}
-    axis.set_xticks(range(values.shape[1]), values.columns, rotation=90, **small)
+    step = -(-values.shape[1] // MOST_LABELS)
+    axis.set_xticks(range(0, values.shape[1], step), values.columns[::step], rotation=90, fontsize=SMALL)
     axis.tick_params(length=0)
     for spine in axis.spines.values():
         spine.set_visible(False)
     axis.set_title(title)
-    figure.colorbar(image, ax=axis, label=label, aspect=12, pad=0.01)
+    figure.colorbar(image, ax=axis, label=label, aspect=max(12, 3 * size[1]), pad=0.01)
     return figure
 
 
@@ -306,7 +310,7 @@ def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure
     left.scatter(own, total, s=point_size(len(own)), color=PALETTE[0], alpha=0.5, linewidths=0)
     low, high = max(min(own.min(), total.min()), 1), max(own.max(), total.max())
     left.plot([low, high], [low, high], color=NEUTRAL, linewidth=1, linestyle="--")
-    left.annotate("nothing borrowed", (high, high), ha="right", va="top", color="#666666", fontsize=8)
+    left.annotate("nothing borrowed", (high, high), ha="right", va="top", color="#666666", fontsize=SMALL)
     left.set(xscale="log", yscale="log", xlabel="own fragments", ylabel="own and borrowed fragments")
     left.set_title("Fragments used for each cell")
     edges = np.arange(0.5, n_cells.max() + 1.5, max(1, n_cells.max() // 30))
@@ -328,7 +332,7 @@ def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
     shades = [colours.get(name, NEUTRAL) for name in table["cell_type"].fillna("").astype(str)]
     left.barh(position, 100 * table["fraction"], color=shades)
     for row, (share, n) in enumerate(zip(table["fraction"], table["n_cells"], strict=True)):
-        left.annotate(f" {n:,} cells", (100 * share, row), va="center", fontsize=8, color="#444444")
+        left.annotate(f" {n:,} cells", (100 * share, row), va="center", fontsize=SMALL, color="#444444")
     names = table["population"] + "  " + table["cell_type"].fillna("").astype(str)
     left.set_yticks(position, names)
     left.set_xlim(0, 100 * table["fraction"].max() * 1.22)
@@ -383,7 +387,7 @@ def _motif_heatmap(own: pd.DataFrame, order: pd.Index) -> Figure:
     odds, p = (
         own.pivot_table(name, "tf", "cell_type").reindex(order) for name in ("odds_ratio", "p_adjusted")
     )
-    size = max(5.0, min(0.24 * odds.shape[1] + 3.2, 16)), 0.22 * len(odds) + 2.2
+    size = max(5.0, min(0.24 * odds.shape[1] + 3.2, WIDEST)), 0.22 * len(odds) + 2.2
     figure = _heatmap(
         np.log2(odds), size, "Own motif in predicted sites (x: adjusted p >= 0.05)", "log2 odds ratio"
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from scbind.formats.typestatus import STATUSES
 from scbind.report import cellplots
 from scbind.report.librarycurves import library_curves
@@ -14,32 +16,63 @@ def quality(inputs: Inputs) -> Section | None:
     if inputs.cells is None:
         return None
     section = Section("quality", "Quality of the cells")
+    if "pass" in inputs.cells:
+        _passing(inputs.cells, section)
+    _measures(inputs, section)
+    if inputs.profiles is not None:
+        known = set(inputs.profiles["sample"])
+        drawn = [name for name in cellplots.quality_samples(inputs.cells) if name in known]
+        caption = (
+            "Left: lengths of all fragments. A good library has a peak below 147 bp (between nucleosomes) and one near "
+            "200 bp (one nucleosome). Right: insertions of the cells around start sites of genes, relative to the ends "
+            "of the curve."
+        )
+        figure = library_curves(inputs.profiles, drawn)
+        section.figures.append(inputs.draw("library_curves", figure, caption))
+    if inputs.borrowed is not None:
+        figure = cellplots.borrowing(*inputs.borrowed)
+        caption = (
+            "Cells with few fragments borrow fragments from their nearest cells, until they have "
+            "infer.borrow_fragments or have used infer.max_neighbours cells."
+        )
+        section.figures.append(inputs.draw("borrowing", figure, caption))
+    return section
+
+
+def _known_measures(obs: pd.DataFrame) -> list[str]:
+    """Return the quality measures that have a value."""
+    return [name for name in cellplots.QC_MEASURES if name in obs and obs[name].notna().any()]
+
+
+def _passing(obs: pd.DataFrame, section: Section) -> None:
+    """Add to a section how many cells pass, the tables per sample and cell type, and why cells fail."""
+    passing = obs["pass"].astype(bool)
+    section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass."]
+    kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
+    measures = _known_measures(obs)
+    table = obs.groupby("sample").agg(**kept)
+    table["fraction passing"] = table["pass"] / table["cells"]
+    medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
+    section.tables = [
+        html_table(
+            "Per sample (medians over passing cells)", table.join(medians).reset_index(), name="samples"
+        )
+    ]
+    if "cell_type" in obs and obs.loc[passing, "cell_type"].notna().any():
+        each = obs[passing].groupby("cell_type", observed=True)
+        kinds = each.size().to_frame("cells").join(each[measures].median().add_prefix("median "))
+        section.tables.append(html_table("Per cell type (medians over passing cells)", kinds.reset_index()))
+    if "reason" in obs and (~passing).any():
+        # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
+        reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
+        counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
+        section.tables.append(html_table("Why cells fail", counts))
+
+
+def _measures(inputs: Inputs, section: Section) -> None:
+    """Add to a section the figures of the quality measures of the cells."""
     obs = inputs.cells
-    if "pass" in obs:
-        passing = obs["pass"].astype(bool)
-        section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass."]
-        kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
-        measures = [name for name in cellplots.QC_MEASURES if name in obs and obs[name].notna().any()]
-        table = obs.groupby("sample").agg(**kept)
-        table["fraction passing"] = table["pass"] / table["cells"]
-        medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
-        section.tables = [
-            html_table(
-                "Per sample (medians over passing cells)", table.join(medians).reset_index(), name="samples"
-            )
-        ]
-        if "cell_type" in obs and obs.loc[passing, "cell_type"].notna().any():
-            each = obs[passing].groupby("cell_type", observed=True)
-            kinds = each.size().to_frame("cells").join(each[measures].median().add_prefix("median "))
-            section.tables.append(
-                html_table("Per cell type (medians over passing cells)", kinds.reset_index())
-            )
-        if "reason" in obs and (~passing).any():
-            # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
-            reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
-            counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
-            section.tables.append(html_table("Why cells fail", counts))
-    if any(name in obs and obs[name].notna().any() for name in cellplots.QC_MEASURES):
+    if _known_measures(obs):
         caption = (
             "Distribution and median per sample. Passing and failing cells are scaled separately. "
             "Dashed lines: thresholds."
@@ -60,24 +93,6 @@ def quality(inputs: Inputs) -> Section | None:
             figure = cellplots.tss_against_fragments(obs, inputs.limits)
             caption = "TSS enrichment against unique fragments. The darker, the more cells. Dashed lines: thresholds."
             section.figures.append(inputs.draw("tss_fragments", figure, caption))
-    if inputs.profiles is not None:
-        known = set(inputs.profiles["sample"])
-        drawn = [name for name in cellplots.quality_samples(obs) if name in known]
-        caption = (
-            "Left: lengths of all fragments. A good library has a peak below 147 bp (between nucleosomes) and one near "
-            "200 bp (one nucleosome). Right: insertions of the cells around start sites of genes, relative to the ends "
-            "of the curve."
-        )
-        figure = library_curves(inputs.profiles, drawn)
-        section.figures.append(inputs.draw("library_curves", figure, caption))
-    if inputs.borrowed is not None:
-        figure = cellplots.borrowing(*inputs.borrowed)
-        caption = (
-            "Cells with few fragments borrow fragments from their nearest cells, until they have "
-            "infer.borrow_fragments or have used infer.max_neighbours cells."
-        )
-        section.figures.append(inputs.draw("borrowing", figure, caption))
-    return section
 
 
 def pseudobulk(inputs: Inputs) -> Section | None:

@@ -1,4 +1,4 @@
-"""Which TFs a figure shows if there are more than a reader can take in."""
+"""Choose the TFs that a figure shows if there are too many for a reader."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def spaced(names: Sequence[str], most: int, order: str) -> tuple[list[str], str]
     """Return at most ``most`` of the ordered ``names``, and a sentence that says so. It is empty if all are chosen.
 
     The chosen names are evenly spaced. They include the first and the last, so that they show the whole range instead
-    of the best. ``order`` is what the names are ordered by.
+    of the best. ``order`` says how the names are ordered.
 
     Examples
     --------

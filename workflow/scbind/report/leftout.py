@@ -22,9 +22,9 @@ def left_out(inputs: Inputs) -> Section | None:
         return None
     section = Section("left_out", "Accuracy of TFs without ChIP-seq")
     section.text = [
-        "TFs with ChIP-seq were left out of a training, one fold after the other, and then predicted as a TF without "
-        "ChIP-seq is: from the motif and what all TFs share. TFs whose motifs cannot be told apart were left out "
-        "together. The windows are the held-out windows of the other tables."
+        "TFs with ChIP-seq were left out of the training, one fold after the other, and then predicted like "
+        "TFs without ChIP-seq: from the motif and the weights that all TFs share. TFs whose motifs cannot "
+        "be distinguished were left out together. The windows are the held-out windows of the other tables."
     ]
     means = left_out_means(table)
     section.text += _said(means[means["split"] == "test"])
@@ -39,7 +39,7 @@ def left_out(inputs: Inputs) -> Section | None:
 def _said(means: pd.DataFrame) -> list[str]:
     return [
         f"{row.model}: the mean AUPRC is {number(row.auprc)} for TFs that were left out, and {number(row.auprc_seen)} "
-        f"if they are seen ({row.share_of_seen:.0%}). The motif times accessibility reaches "
+        f"if they are seen ({row.share_of_seen:.0%}). Motif x accessibility reaches "
         f"{number(row.auprc_motif_x_accessibility)}, accessibility alone {number(row.auprc_accessibility)}."
         for row in means.itertuples()
     ]

@@ -90,15 +90,24 @@ def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTE
     genes = _genes(files.genes, sizes)
     tried = _within(sites, _least(sites, len(types)), most_bytes)
     packs = _packs(files, tried, sizes)
-    fixed = len(_render(files, sizes, tried.head(0), sites, peaks, genes, {}, left_out))
+    needed = _sizes(tried, packs)
+    fixed = (
+        len(_render(files, _said(sites.head(1), sites, left_out), "", [])) + 100
+    )  # of numbers in the sentences
     room = most_bytes - fixed
     while True:
-        kept = _within(tried, _sizes(tried, packs), room)
-        page = _render(files, sizes, kept, sites, peaks, genes, packs, left_out)
-        over = len(page) - most_bytes
+        kept = _within(tried, needed, room)
+        index = pack_json(_index(files, kept, sizes, peaks, genes))
+        over = fixed + len(index) + int(needed[: len(_pairs(kept))].sum()) - most_bytes
         if over <= 0 or kept.empty:
             break
         room -= over + 1_000  # the list of sites needs bytes, too
+    names = [
+        name for pair in _pairs(kept).itertuples() for name in _names(pair.locus, pair.tf, pair.new)
+    ]  # fmt: skip
+    page = _render(
+        files, _said(kept, sites, left_out), index, [(name, packs[name]) for name in names], kept.empty
+    )
     with atomic(output) as path:
         path.write_bytes(page)
     say(
@@ -201,22 +210,19 @@ def _steps(values: np.ndarray, top: float) -> bytes:
 
 
 # ---- the page ----
-def _render(files, sizes, kept, sites, peaks, genes, packs, left_out) -> bytes:
+def _render(
+    files: LociFiles, said: list[str], index: str, packs: list[tuple[str, str]], empty: bool = False
+) -> bytes:
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, keep_trailing_newline=True
     )  # fmt: skip
-    names = [
-        name
-        for pair in _pairs(kept).itertuples()
-        for name in _names(pair.locus, pair.tf, pair.new)
-    ]  # fmt: skip
     page = environment.get_template("loci.html.j2").render(
         genome=files.genome,
-        said=_said(kept, sites, left_out),
+        said=said,
         subtitle=f"{files.genome} · scbind {__version__}",
-        empty=kept.empty,
-        index=pack_json(_index(files, kept, sizes, peaks, genes)),
-        packs=[(name, packs[name]) for name in names],
+        empty=empty,
+        index=index,
+        packs=packs,
         css="".join(_template(name) for name in ("report.css", "loci.css")),
         licence=_template("igv.LICENSE.txt"),
         igv=_template("igv.min.js").partition("//# sourceMappingURL")[0],

@@ -112,7 +112,7 @@ def sequences(fasta: str | Path, windows: pd.DataFrame, sizes: ChromSizes) -> It
 
 
 def contig(name: str) -> str:
-    """Return the name of a chromosome for igv.js, which takes what follows a colon for a place."""
+    """Return the name of a chromosome for igv.js, which reads the text after a colon as a position."""
     return name.replace(":", "_")
 
 

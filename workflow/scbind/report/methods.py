@@ -1,4 +1,4 @@
-"""Section of the report that holds TF activity against that of other methods on the same cells."""
+"""Section of the report that compares TF activity with that of other methods on the same cells."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ TEXT = (
     "TF activity of scbind beside that of other methods, in the same cells and for the same TFs. chromVAR uses motif "
     "matches and counts, without a network. It is shown with a cell's own insertions, and with those that scbind "
     "borrows. "
-    "Silhouette: how far cell types lie apart (-1 to 1). ARI: agreement of clusters of the values with cell "
+    "Silhouette: how well cell types are separated (-1 to 1). ARI: agreement of clusters of the values with cell "
     "types (1: equal). "
     "Depth correlation: how much the values follow the number of fragments within a type (0: not at all).",
-    "These figures say how well the values separate cell types and not whether a TF is bound. Cell types that "
+    "These figures show how well the values separate cell types, not whether a TF is bound. Cell types that "
     "were found from accessibility favour methods that smooth over similar cells. Give labels to avoid this (column "
     "labels of the samples).",
 )

@@ -23,6 +23,16 @@ from scbind.report.tables import (
     number,
 )
 
+# Kind of holdout -> what its windows are.
+SPLITS = {
+    "test": "all test windows", "chromosome": "new chromosomes, known lines",
+    "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
+    "unknown": "trained on another assembly, so the model may have seen some of these windows",
+    "pair": "known lines and known chromosomes, but new combinations",
+    "maxatac_protocol": "chr1 of new cell lines (as published for maxATAC)",
+    "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than all windows)",
+}  # fmt: skip
+
 
 def evaluation(inputs: Inputs) -> Section | None:
     """Return the section that compares models and baselines on held-out windows. None without metrics and curves."""
@@ -30,99 +40,114 @@ def evaluation(inputs: Inputs) -> Section | None:
     if metrics is None and not inputs.curves:
         return None
     section = Section("evaluation", "In bulk cell lines: accuracy of the models")
-    held_out = "All numbers are for windows that were held out of training."
-    if metrics is not None and UNKNOWN in set(metrics["split"]):
-        unknown = join_names(metrics.loc[metrics["split"] == UNKNOWN, "model"].unique())
-        held_out = (
-            f"The numbers are for windows that were held out of training, except those of {unknown}. What its training "
-            "saw of this assembly is not known, so its numbers may be too high."
-        )
     section.text = [
-        f"{held_out} Sites are rare, so read AUPRC instead of AUROC. "
+        f"{_held_out(metrics)} Sites are rare, so read AUPRC instead of AUROC. "
         "Compare it with the prevalence, which is the AUPRC of random guessing.",
     ]
     if inputs.origin is not None:
         section.text = inputs.origin.sentences(inputs.tested) + section.text
     if metrics is not None:
-        splits = metrics["split"].drop_duplicates().tolist()
-        words = {
-            "test": "all test windows", "chromosome": "new chromosomes, known lines",
-            "cell_line": "new cell lines, known chromosomes", "both": "new cell lines and new chromosomes",
-            "unknown": "another assembly than that of the training, so what the training saw is not known",
-            "pair": "known lines and known chromosomes, but new combinations",
-            "maxatac_protocol": "chr1 of new cell lines (as published for maxATAC)",
-            "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than a genome)",
-        }  # fmt: skip
-        named: set[str] = set()
-        for split in sorted(splits, key=lambda name: (name != "test", name)):
-            table = comparison(metrics, split)
-            if len(table):
-                named |= set(table["model"])
-                note = ""
-                if "auprc_se" in table:
-                    drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
-                    note = (
-                        f"{drawn}: scored on a sample of the test windows. The standard error comes from this "
-                        "sampling."
-                    )
-                section.tables.append(
-                    html_table(f"Models and baselines: {words.get(split, split)}", table, note)
-                )
-        section.text.append(
-            "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is "
-            f"the log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
-        )
-        section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
-        test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
-        if len(test):
-            chosen, said = spaced(in_order(test, inputs.models, "auprc"), ROWS, "AUPRC")
-            test = test[test["tf"].isin(chosen)]
-            figure = modelplots.auprc_dots(
-                test, inputs.models, "AUPRC per TF, held-out windows", inputs.model_colours
-            )
-            caption = (
-                "Mean over cell lines. Filled points: trained models. Hollow points: baselines. Ticks: prevalence. "
-                "permuted_labels is not shown because it is close to the prevalence." + said
-            )
-            section.figures.append(inputs.draw("auprc", figure, caption))
+        _compared(inputs, metrics, section)
+        _auprc_per_tf(inputs, metrics, section)
     if inputs.curves:
-        order = in_order(_precisions(inputs.curves), inputs.models, "precision")
-        chosen, said = spaced(order, PANELS, "mean precision")
-        figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours, tfs=chosen)
-        caption = (
-            "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed lines: controls, "
-            "which do not compete with the models." + said
-        )
-        section.figures.append(inputs.draw("precision_recall", figure, caption))
-        ours = {
-            name: curve for name, curve in inputs.curves.items() if name in inputs.models or not inputs.models
-        }
-        if ours:
-            caption = (
-                "Fraction of windows that are bound, against the predicted probability. On the diagonal, the "
-                "probabilities are calibrated. Larger points represent more windows."
-            )
-            section.figures.append(
-                inputs.draw("reliability", modelplots.calibration_curves(ours, inputs.model_colours), caption)
-            )
+        _curves(inputs, section)
     _depths(inputs, section)
     if metrics is not None:
-        name = next((m for m in inputs.models if m in set(metrics["model"])), None)
-        every = metrics[metrics["split"] == "test"]
-        every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
-        title = f"Every TF{f' ({name})' if name else ''}"
-        every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
-        section.tables.append(html_table(title, every, "All rows: results/evaluation/metrics.tsv."))
-        scores = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
-        scores = scores.groupby(["tf", "model"])[["auprc", "prevalence"]].mean().reset_index()
-        scores = scores.sort_values(["tf", "auprc"], ascending=[True, False], kind="stable")
-        note = "Means over the cell lines, all test windows."
-        section.tables.append(html_table("Every TF, all models and baselines", scores, note, "scores"))
+        _every_tf(inputs, metrics, section)
     return section
 
 
+def _held_out(metrics: pd.DataFrame | None) -> str:
+    """Return a sentence on which windows were held out of training."""
+    if metrics is None or UNKNOWN not in set(metrics["split"]):
+        return "All numbers are for windows that were held out of training."
+    unknown = join_names(metrics.loc[metrics["split"] == UNKNOWN, "model"].unique())
+    return (
+        f"The numbers are for windows that were held out of training, except those of {unknown}. It was "
+        f"trained on another assembly, so it may have seen some of these windows, and its numbers may be too high."
+    )
+
+
+def _compared(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
+    """Add to a section the tables that compare models and baselines, one per kind of holdout, and what they mean."""
+    named: set[str] = set()
+    for split in sorted(metrics["split"].drop_duplicates(), key=lambda name: (name != "test", name)):
+        table = comparison(metrics, split)
+        if len(table):
+            named |= set(table["model"])
+            note = ""
+            if "auprc_se" in table:
+                drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
+                note = (
+                    f"{drawn}: scored on a sample of the test windows. The standard error comes from this "
+                    "sampling."
+                )
+            section.tables.append(
+                html_table(f"Models and baselines: {SPLITS.get(split, split)}", table, note)
+            )
+    section.text.append(
+        "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is "
+        f"the log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
+    )
+    section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
+
+
+def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
+    """Add to a section the figure of the AUPRC of each TF."""
+    test = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
+    if test.empty:
+        return
+    chosen, said = spaced(in_order(test, inputs.models, "auprc"), ROWS, "AUPRC")
+    test = test[test["tf"].isin(chosen)]
+    figure = modelplots.auprc_dots(
+        test, inputs.models, "AUPRC per TF, held-out windows", inputs.model_colours
+    )
+    caption = (
+        "Mean over cell lines. Filled points: trained models. Hollow points: baselines. Ticks: prevalence. "
+        "permuted_labels is not shown because it is close to the prevalence." + said
+    )
+    section.figures.append(inputs.draw("auprc", figure, caption))
+
+
+def _curves(inputs: Inputs, section: Section) -> None:
+    """Add to a section the precision-recall curves, and the calibration curves of the trained models."""
+    order = in_order(_precisions(inputs.curves), inputs.models, "precision")
+    chosen, said = spaced(order, PANELS, "mean precision")
+    figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours, tfs=chosen)
+    caption = (
+        "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed lines: controls, "
+        "which do not compete with the models." + said
+    )
+    section.figures.append(inputs.draw("precision_recall", figure, caption))
+    ours = {
+        name: curve for name, curve in inputs.curves.items() if name in inputs.models or not inputs.models
+    }
+    if ours:
+        caption = (
+            "Fraction of windows that are bound, against the predicted probability. On the diagonal, the "
+            "probabilities are calibrated. Larger points represent more windows."
+        )
+        figure = modelplots.calibration_curves(ours, inputs.model_colours)
+        section.figures.append(inputs.draw("reliability", figure, caption))
+
+
+def _every_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
+    """Add to a section the tables of every TF: of the leading model, and the scores of all models and baselines."""
+    name = next((m for m in inputs.models if m in set(metrics["model"])), None)
+    every = metrics[metrics["split"] == "test"]
+    every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
+    title = f"Every TF{f' ({name})' if name else ''}"
+    every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
+    section.tables.append(html_table(title, every, "All rows: results/evaluation/metrics.tsv."))
+    scores = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
+    scores = scores.groupby(["tf", "model"])[["auprc", "prevalence"]].mean().reset_index()
+    scores = scores.sort_values(["tf", "auprc"], ascending=[True, False], kind="stable")
+    note = "Means over the cell lines, all test windows."
+    section.tables.append(html_table("Every TF, all models and baselines", scores, note, "scores"))
+
+
 def _unknown(metrics: pd.DataFrame) -> list[str]:
-    """Say what the design of the training data does not tell."""
+    """Return sentences on what cannot be evaluated with these training data."""
     test = metrics[metrics["split"] == "test"]
     unbound = sorted(set(test.loc[test["n_bound"] == 0, "tf"]) - set(test.loc[test["n_bound"] > 0, "tf"]))
     said = []
@@ -146,7 +171,7 @@ def _beside_published(metrics: pd.DataFrame, models: list[str]) -> list[str]:
         if len(both):
             mean = both.mean()
             said.append(
-                f"Pairs of cell line and TF with a published figure: {len(both)}. Their mean AUPRC is "
+                f"Pairs of cell line and TF with a published value: {len(both)}. Their mean AUPRC is "
                 f"{number(mean['ours'])} for {model} and {number(mean['published'])} for {MAXATAC}."
             )
     return said

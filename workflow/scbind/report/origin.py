@@ -1,4 +1,4 @@
-"""Where a model comes from that was trained elsewhere, and what that means for the reader of the report."""
+"""The origin of a model that was trained elsewhere, and what it means for the reader of the report."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MISSING = 255  # code of a value that is not known
 def pack(content: bytes) -> str:
     """Return ``content`` as gzip in base64. The same content always gives the same text.
 
-    Of two ways to compress it, the one is taken that makes less: with repeats, or, for noise, without.
+    It is compressed in two ways, with and without search for repeats (for noise); the shorter result is used.
     """
     ways = []
     for strategy in (zlib.Z_DEFAULT_STRATEGY, zlib.Z_HUFFMAN_ONLY):

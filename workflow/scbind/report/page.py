@@ -1,4 +1,4 @@
-"""The report: one self-contained page that can be asked for a TF, gene, cell type or sample."""
+"""The report: one self-contained page with queries for a TF, gene, cell type or sample."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
-from scbind.core.files import atomic, read_result, write_table
+from scbind.core.files import atomic, read_npz, read_result, write_table
 from scbind.core.runlog import say
 from scbind.report.cautions import Caution, cautions
 from scbind.report.explorer import described, explorer
@@ -28,7 +28,6 @@ from scbind.report.read import (
     read_limits,
     read_matrices,
     read_model_facts,
-    read_npz,
     read_peak_status,
     read_text,
 )
@@ -154,11 +153,13 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         cells=obs,
         borrowed=borrowed,
         tables={name: read_result(path, AGAIN) for name, path in files.tables.items()},
-        curves={name: read_npz(path) for name, path in files.curves.items()},
+        curves={name: read_npz(path, AGAIN) for name, path in files.curves.items()},
         training={name: read_result(path, AGAIN, ",") for name, path in files.training.items()},
         models=list(files.models) or list(files.training),
         origin=read_origin(files.bundle, files.applied_to) if files.bundle else None,
-        n_windows=len(read_npz(files.windows)["start"]) if files.windows is not None else None,
+        n_windows=len(read_npz(files.windows, AGAIN, ["start"])["start"])
+        if files.windows is not None
+        else None,
         peaks=read_peak_status(files.peaks, files.types),
         provenance=[read_text(path) for path in files.provenance],
         draw=drawer(figures_dir),

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from scbind.formats.colours import PALETTE, colours_of
 from scbind.report import cellplots
 from scbind.report.read import Inputs
-from scbind.report.style import NEUTRAL, new_figure, styled
+from scbind.report.style import NEUTRAL, SMALL, new_figure, styled
 from scbind.report.tables import Section, html_table
 
 MOST_SMALL = 8  # small populations that are marked in the UMAP
@@ -32,9 +32,9 @@ def populations(inputs: Inputs) -> Section | None:
         section.text = [f"There are no populations. {left_out}"]
         return section
     section.text = [
-        "Groups of cells are split in two, again and again. A split is kept if the cells of the two parts differ in "
-        "their own open peaks by more than two halves of a continuum would (separation above its limit), and if "
-        "subsamples of the cells give the same parts (stability; 1: always). "
+        "The cells are divided into groups, and each group is divided again. A group is kept if its own "
+        "open peaks differ from those of the other cells by more than a cut through a continuum would give "
+        "(separation above its limit), and if it is found again in subsamples of the cells (stability; 1: always). "
         "The tables and figures give the most frequent cell type of each population. " + left_out,
     ]
     figure = cellplots.population_bars(table, colours_of(inputs.types))
@@ -94,8 +94,8 @@ def _per_donor(inputs: Inputs) -> list:
         return []
     figure = abundance_dots(table)
     text = (
-        "Fraction of the cells of each donor in each population, on a logarithmic axis, by condition. p is adjusted; "
-        "it is over donors."
+        "Fraction of the cells of each donor in each population, on a logarithmic axis, by condition. "
+        "p-values are adjusted; the tests are over donors."
     )
     return [inputs.draw("population_abundance", figure, text)]
 
@@ -117,7 +117,7 @@ def abundance_dots(table: pd.DataFrame) -> Figure:
             axis.scatter(value, y, s=30, color=faces, edgecolors=colour, linewidths=1)
         p = "not tested" if pd.isna(line.p_adjusted) else f"p {line.p_adjusted:.2g}"
         axis.annotate(
-            p, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=8, color="#444444"
+            p, (1.01, row), xycoords=("axes fraction", "data"), va="center", fontsize=SMALL, color="#444444"
         )
     axis.set_yticks(range(len(table)), table["name"])
     axis.set_ylim(len(table) - 0.4, -0.6)

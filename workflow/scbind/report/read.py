@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +13,7 @@ from matplotlib.figure import Figure
 
 from scbind.analysis.activitytable import Activity
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import read_npz, require
 from scbind.dataset.seen import trained_lines
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.colours import colours_of
@@ -31,7 +30,7 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
     "min_frac_in_peaks": "frac_in_peaks",
     "max_doublet_score": "doublet_score",
 }
-MOST_BYTES = 700_000  # a larger PNG is not in the page, which links to it
+MOST_BYTES = 600_000  # a larger PNG is not in the page, which links to it
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 
 AGAIN = "run the rule that makes it again"
@@ -159,16 +158,6 @@ def read_cells(
     return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
 
 
-def read_npz(path: str | Path) -> dict[str, np.ndarray]:
-    """Read all arrays of an ``.npz``, by name. Raises :class:`InputError` if the file is missing or damaged."""
-    require(path, "run the rule that makes it first")
-    try:
-        with np.load(path, allow_pickle=False) as data:
-            return dict(data)
-    except (OSError, ValueError, zipfile.BadZipFile) as error:
-        raise InputError(path, f"is not a .npz file ({error})", "run the rule that makes it again") from error
-
-
 def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None = None) -> pd.DataFrame | None:
     """Return a table with one row per cell type: its ``peaks.json``, or from ``cell_types.tsv`` why it has no peaks.
 
@@ -198,7 +187,7 @@ def read_matrices(path: str | Path | None) -> dict[str, np.ndarray]:
     """Return the known motif of each TF from ``motifs.npz``: log2 odds (4, length). Empty without a path."""
     if path is None:
         return {}
-    return {name[7:]: matrix for name, matrix in read_npz(path).items() if name.startswith("matrix/")}
+    return {name[7:]: matrix for name, matrix in read_npz(path, AGAIN).items() if name.startswith("matrix/")}
 
 
 def read_learned(path: str | Path | None, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:

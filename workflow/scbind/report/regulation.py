@@ -76,7 +76,8 @@ def expression(inputs: Inputs) -> Section | None:
         return None
     section = Section("expression", "Expression of the TFs")
     section.text = [
-        "Binding cannot tell TFs with like motifs apart. Expression can: a TF that a cell type does not express does "
+        "Predicted binding cannot distinguish TFs with similar motifs, but expression can: a TF that a cell "
+        "type does not express does "
         "not regulate its genes. The correlation is that of mean activity and mean expression over cell types.",
     ]
     order = table.sort_values(

@@ -46,7 +46,8 @@ Z = (
 LIMITS = (
     "A predicted site is a probability, not an observation. The probability is the fraction of windows with such "
     "sequence and accessibility that had a ChIP-seq peak in the training lines.",
-    "Before you use a TF, look at its row in the evaluation. Compare its AUPRC with the prevalence, which is the AUPRC "
+    "Before you use a TF, look at its row in the evaluation. Compare its AUPRC with the prevalence, which "
+    "is the AUPRC "
     "of random guessing. AUROC is high for almost any method when sites are rare.",
     "scbind can predict binding in a cell that does not express the TF, because accessibility and sequence do not "
     "show the protein. TFs of one family share a motif and cannot be distinguished.",
@@ -54,7 +55,8 @@ LIMITS = (
     "that borrow from each other are not independent. Without replicates, p-values describe these cells, not a "
     "population of donors.",
     "The same cells define the populations and their markers. Markers therefore have effect sizes but no p-values.",
-    "scbind abstains on a TF if the validation windows do not support the model. It also abstains in cells that are "
+    "scbind abstains on a TF if validation does not support its predictions. It also abstains in "
+    "cells that are "
     "too shallow for the TF. The files contain these values, but you should not interpret them.",
     "Target genes are ranked by the predicted sites around them. They are candidates. The ranking does not prove "
     "regulation.",
@@ -213,7 +215,9 @@ def _warning(data, chosen: list[str]) -> str:
         f" * scbind abstains on {join_names(named, MOST_NAMES)}: do not interpret these." if named else ""
     )
     by_motif = set(motif_tfs(data.var)) & set(chosen)
-    return unread + " (motif): no ChIP-seq, predicted from the motif and what all TFs share." * bool(by_motif)
+    if by_motif:
+        unread += " (motif): no ChIP-seq, predicted from the motif and the weights that all TFs share."
+    return unread
 
 
 def _starred(data, chosen: list[str]) -> list[str]:
@@ -236,7 +240,7 @@ def activities(inputs: Inputs) -> Section | None:
     section = Section("activity", "TF activity")
     chosen = _most_informative(inputs.data, HEATMAP_FACTORS)
     left_out = len(inputs.data.tfs) - len(chosen)
-    caption = "Mean z per cell type. Rows and columns are in clustered order."
+    caption = "Mean z per cell type. Rows and columns are ordered by clustering."
     if left_out:
         caption += f" Only the {len(chosen)} TFs that differ most are shown. {left_out} are left out."
     caption += _warning(inputs.data, chosen)
@@ -291,15 +295,16 @@ def motifs(inputs: Inputs) -> Section | None:
     section = Section("motifs", "Motifs in the predicted sites")
     section.text = [
         "The windows with the highest predicted binding of a TF are compared with windows of similar GC content and "
-        "accessibility. A model that uses only accessibility would not enrich the TF's own motif.",
+        "accessibility. Predictions from accessibility alone would not be enriched for the TF's own motif.",
     ]
     own, left_out = trusted(table[table["own"].astype(bool)])
     if len(own):
         sure = own.groupby("tf")["p_adjusted"].min() < 0.05
         first = own.groupby("tf")["rank"].min() == 1
         section.text.append(
-            f"TFs with a motif: {len(sure)}. Their own motif is enriched in at least one cell type (adjusted p < 0.05) "
-            f"for {int(sure.sum())} of them. It is the first of all {int(own['n_motifs'].max())} motifs in at least "
+            f"TFs with a motif: {len(sure)}. Their own motif is enriched in at least one cell type "
+            f"(adjusted p < 0.05) "
+            f"for {int(sure.sum())} of them. It ranks first among all {int(own['n_motifs'].max())} motifs in at least "
             f"one cell type for {int(first.sum())} of them. {left_out}".strip()
         )
     if table["own"].any():
@@ -323,7 +328,8 @@ def motifs(inputs: Inputs) -> Section | None:
         sites, cut = within_budget(trusted(sites)[0])
         sites = sites.sort_values(["tf", "binding"], ascending=[True, False], kind="stable")
         note = (
-            "The peaks with the highest mean P(bound) of each TF and cell type, each by its best window. Coordinates "
+            "The peaks with the highest mean P(bound) of each TF and cell type, each represented by its "
+            "best window. Coordinates "
             f"are 0-based half-open. {cut} {all_rows('best_sites.tsv')}".replace("  ", " ")
         )
         section.tables.append(html_table("Best sites", sites.drop(columns=ABSTAINED), note, "sites"))

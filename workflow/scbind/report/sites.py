@@ -18,8 +18,8 @@ def sites(inputs: Inputs) -> Section | None:
     tested = counts[counts["n_windows"].notna()]
     section.text = [
         "The binding of a TF in a window is compared between donors: in one cell type against all others, or between "
-        "conditions within a cell type. TFs that bind where chromatin opens differ together. Take a site as a place to "
-        "look at."
+        "conditions within a cell type. Where chromatin opens, several TFs differ together. Take a site as "
+        "a place to look at, not as a result."
     ]
     if tested.empty:
         reasons = ", ".join(sorted(counts["test"].dropna().unique()))

@@ -12,6 +12,8 @@ from matplotlib.figure import Figure
 from scbind.core.files import atomic
 
 DPI = 144
+WIDEST = 11.4  # inches: the page shows them in full where its window is 1,400 px wide
+SMALL = 8.5  # points: 11 px in the page
 MANY = 16  # groups of a figure: with more, each has its name or number beside its cells
 NEUTRAL = "#9A9A9A"
 STYLE = {

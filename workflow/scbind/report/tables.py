@@ -14,7 +14,7 @@ from scbind.formats.evidence import CHIP
 from scbind.report.pack import columnar, pack_json
 
 MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
-FIRST_ROWS = 20  # rows that stand in the page as text; the browser opens the others
+FIRST_ROWS = 20  # rows that are in the page as text; the browser opens the others
 MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
     "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",

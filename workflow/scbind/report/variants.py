@@ -20,15 +20,16 @@ def variants(inputs: Inputs) -> Section | None:
     known = table[table["tf"].notna()]
     listed = int((table["n_listed"] > 0).sum())
     section.text = [
-        "P(bound) is predicted with the reference and the alternative allele, with the signal of all cells of a type "
-        "together. What a variant does to the openness of chromatin itself is not predicted.",
+        "P(bound) is predicted with the reference and the alternative allele, with the pooled signal of all "
+        "cells of a type. Effects of a variant on accessibility are not predicted.",
         f"{listed:,} of {len(table):,} variants are in variants.tsv with at least one TF and cell type.",
     ]
     shown, cut = largest(known, "difference", SHOWN)
     shown = shown.drop(columns="end")
     shown.insert(len(shown.columns) - 1, "n_listed", shown.pop("n_listed"))
     note = (
-        "Per variant the TF and cell type that change most, among those on which scbind does not abstain. start is "
+        "For each variant, the TF and cell type with the largest change, among those on which scbind does "
+        "not abstain. start is "
         f"0-based.{cut} All are in results/analysis/variants_strongest.tsv."
     )
     if len(shown):

@@ -137,6 +137,8 @@ async function show() {
   });
   if (mine !== asked) { igv.removeBrowser(made); return; }
   browser = made;
+  reachable();
+  watch.observe(byId("igv").shadowRoot, { childList: true, subtree: true });
   document.documentElement.dataset.shows = `${s.tf}@${s.chrom}:${s.start}`;
 }
 async function go(change) {
@@ -145,6 +147,68 @@ async function go(change) {
   const [start, width] = change(frame.start, frame.end - frame.start, low, high);
   const from = Math.round(Math.min(Math.max(start, low), high - Math.min(width, high - low)));
   await browser.search(`${chrom}:${from + 1}-${Math.round(Math.min(from + width, high))}`);
+}
+
+// ---- igv.js by keyboard ----
+// The controls of igv.js are <div> and <svg> without a role. Here they get a role, a name and a place in the order of Tab.
+const MENU = ".igv-menu-popup", DIALOG = '[class*="-dialog-container"], .igv-ui-colorpicker-container';
+const CLOSE = ".igv-menu-popup-header > div, [class*='-dialog-header'] > div, .igv-ui-colorpicker-container > div:first-child > div";
+const ITEM = ".igv-menu-popup > div:last-child > div, .igv-menu-popup-check-container";
+const CONTROLS = [
+  [".igv-gear-menu-column > div > div > svg", "button", (gear) => {
+    const i = [...gear.closest(".igv-gear-menu-column").children].indexOf(gear.parentNode.parentNode);
+    gear.setAttribute("aria-haspopup", "menu");
+    return `Menu of track ${i}, ${browser.trackViews[i].track.name || "sequence"}`;
+  }],
+  [".igv-menu-popup > div:last-child", "menu", () => "Track"],
+  [ITEM, "menuitem", null],
+  [CLOSE, "button", () => "Close"],
+  ["[class*='-dialog-ok-cancel'] > div, [class*='-dialog-container'] [class*='-ok'] > div, .igv-ui-color-swatch, .igv-ui-color-more-colors", "button", null],
+];
+const seen = (element) => element.getClientRects().length > 0;
+let opener = null; // the gear of the menu that was opened by a key
+function reachable() {
+  const root = byId("igv").shadowRoot;
+  if (!root || !browser) return;
+  for (const [selector, role, name] of CONTROLS) for (const element of root.querySelectorAll(selector)) {
+    if (element.hasAttribute("role")) continue;
+    element.setAttribute("role", role);
+    if (name) element.setAttribute("aria-label", name(element));
+    else if (!element.textContent.trim()) element.setAttribute("aria-label", element.style.backgroundColor || "Choose");
+    if (role !== "menu") element.setAttribute("tabindex", "0");
+  }
+  for (const input of root.querySelectorAll(`:is(${DIALOG}) :is(input, select)`)) {  // a dialog is used again with another title
+    const title = input.closest("tr")?.cells[0] || input.closest(DIALOG).querySelector("[class*='one-liner']");
+    if (!input.labels?.length) input.setAttribute("aria-label", title?.textContent.trim() || "Value");
+  }
+  if (!root.getElementById("by-key")) {
+    const style = document.createElement("style");
+    style.id = "by-key";
+    style.textContent = "[tabindex]:focus-visible { outline: 2px solid #0b5c8a; outline-offset: 1px; }";
+    root.append(style);
+  }
+}
+const watch = new MutationObserver(reachable);
+function byKey(event) {
+  const [target] = event.composedPath(), root = byId("igv").shadowRoot;
+  if (!(target instanceof Element) || target.closest("input, select") && event.key !== "Escape") return;
+  const box = target.closest(`${MENU}, ${DIALOG}`);
+  const items = box ? [...box.querySelectorAll('[role="menuitem"]')] : [], place = items.indexOf(target);
+  if (event.key === "Escape" && box) {
+    const close = box.querySelector(CLOSE);
+    if (close) close.click(); else box.style.display = "none";
+    if (opener) opener.focus();
+  } else if (place >= 0 && ["ArrowDown", "ArrowUp"].includes(event.key)) {
+    items[(place + (event.key === "ArrowDown" ? 1 : items.length - 1)) % items.length].focus();
+  } else if (["Enter", " "].includes(event.key) && target.hasAttribute("role")) {
+    if (target.getAttribute("aria-haspopup")) opener = target;
+    target.dispatchEvent(new MouseEvent("click", { bubbles: true, composed: true, cancelable: true }));
+    reachable();
+    const open = [...root.querySelectorAll(DIALOG), ...root.querySelectorAll(MENU)].find(seen);
+    const first = open && [...open.querySelectorAll('input, select, [role="menuitem"], [role="button"]')].find((each) => seen(each) && !each.matches(CLOSE));
+    if (first) first.focus(); else if (opener) opener.focus();
+  } else return;
+  event.preventDefault();
 }
 
 // For tests.
@@ -189,6 +253,7 @@ async function begin() {
   byId("in").addEventListener("click", () => go((start, width) => [start + width / 4, width / 2]));
   byId("out").addEventListener("click", () => go((start, width, low, high) => [start - width / 2, Math.min(width * 2, high - low)]));
   byId("whole").addEventListener("click", () => go((start, width, low, high) => [low, high - low]));
+  byId("igv").addEventListener("keydown", byKey);
   window.addEventListener("hashchange", () => ask(decodeURIComponent(location.hash.slice(1))));
   const wanted = decodeURIComponent(location.hash.slice(1));
   await ask(wanted || index.tfs[0]);

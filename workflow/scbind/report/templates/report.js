@@ -19,8 +19,13 @@ function number(value) {
 const opened = new Map();
 function json(id) {
   if (!byId(id)) return Promise.resolve(null);
-  if (!opened.has(id)) opened.set(id, unpack(id).then((buffer) => JSON.parse(new TextDecoder().decode(buffer))));
+  if (!opened.has(id)) opened.set(id, open(id));
   return opened.get(id);
+}
+async function open(id) {
+  const buffer = await unpack(id);
+  await new Promise((done) => setTimeout(done, 0));  // between two packs the browser may draw and hear the user
+  return JSON.parse(new TextDecoder().decode(buffer));
 }
 
 // ---- tables ----
@@ -316,12 +321,14 @@ async function start() {
   });
   await asked();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
-  const idle = window.requestIdleCallback || ((act) => setTimeout(act, 200));
-  idle(async () => {
-    await genes();
-    for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-differential", "table-scores", "table-motifs", "table-sites"]) await json(id);
-    document.documentElement.dataset.still = "yes";
-  });
+  const idle = () => new Promise((done) => (window.requestIdleCallback || ((act) => setTimeout(act, 50)))(done));
+  for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-targets", "table-differential", "table-scores", "table-motifs", "table-sites"]) {
+    await idle();
+    await json(id);
+  }
+  await idle();
+  await genes();
+  document.documentElement.dataset.still = "yes";
 }
 let genesKnown = null;
 function genes() {
@@ -384,13 +391,15 @@ async function groupCodes(name) {
   if (!groups[name]) groups[name] = { codes: new Uint16Array(await unpack("pack-c-" + i)), levels: index.colourings[i].levels, colours: index.colourings[i].colours };
   return groups[name];
 }
+let painted = 0;  // a colour that is late must not cover one that was asked for after it
 async function colourBy(i, chosen = null) {
-  const colouring = index.colourings[i], legend = byId("legend");
+  const mine = ++painted, colouring = index.colourings[i], legend = byId("legend");
   byId("colour").value = String(i);
   const option = byId("colour").querySelector('option[value="TF"]');
   if (option) option.remove();
   if (colouring.levels) {
     const { codes, levels, colours } = await groupCodes(colouring.name);
+    if (mine !== painted) return;
     scatter.only = chosen === null ? null : Uint8Array.from(codes, (code) => (code === chosen ? 1 : 0));
     scatter.paint(codes, colours, index.missing);
     const n = new Array(levels.length).fill(0);
@@ -409,6 +418,7 @@ async function colourBy(i, chosen = null) {
     told.textContent = `Colour: ${colouring.name}. Choose names in the legend to see only these cells.`;
   } else {
     const codes = new Uint8Array(await unpack("pack-c-" + i)), [low, high] = colouring.limits;
+    if (mine !== painted) return;
     scatter.paint(codes, scale(RISING, 101), index.missing);
     const from = colouring.log ? Math.log10(low) : low, to = colouring.log ? Math.log10(high) : high;
     bar(colouring.name, RISING, low, high, colouring.log ? "Logarithmic. The ends are the 1st and 99th percentile." : "The ends are the 1st and 99th percentile.");
@@ -426,8 +436,9 @@ function bar(title, stops, low, high, note, middle = "") {
 }
 async function activity(name) {
   if (!scatter) return;
-  const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
+  const mine = ++painted, i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   const codes = new Uint8Array(await unpack("pack-z-" + i));
+  if (mine !== painted) return;
   scatter.only = null;
   scatter.paint(codes, scale(DIVERGING, index.steps), index.missing);
   const select = byId("colour");
@@ -449,17 +460,28 @@ function hover(cell, x, y) {
 }
 
 // ---- panels ----
+let shown = 0;
 async function show(thing) {
   const place = thing.indexOf(":"), kind = thing.slice(0, place), name = thing.slice(place + 1), panel = byId("panel");
+  const mine = ++shown;
   if (kind === "gene") await genes();
+  if (mine !== shown) return;
   if (!things.has(thing)) { panel.innerHTML = `<p>There is no ${safe(kind)} named ${safe(name)}.</p>`; return; }
   current = kind === "TF" ? name : null;
   byId("pick").value = name;
   panel.dataset.shows = "";
-  if (kind === "TF") { await activity(name); await showTF(name, panel); }
-  else if (kind === "gene") await showGene(name, panel);
-  else { await only(kind, name); await showGroup(kind, name, panel); }
-  panel.dataset.shows = thing;
+  const next = document.createElement("div");  // what it holds goes into the page at once, so the page is laid out once
+  let fresh = true;
+  const put = () => {  // false if something else was asked for in the meantime
+    if (mine !== shown) return false;
+    if (fresh) panel.replaceChildren(...next.childNodes); else panel.append(...next.childNodes);
+    fresh = false;
+    return true;
+  };
+  if (kind === "TF") await Promise.all([activity(name), showTF(name, next, put)]);
+  else if (kind === "gene") await showGene(name, next);
+  else await Promise.all([only(kind, name), showGroup(kind, name, next)]);
+  if (put()) panel.dataset.shows = thing;
 }
 async function only(kind, name) {
   const i = index.colourings.findIndex((colouring) => colouring.name === kind);
@@ -496,7 +518,7 @@ async function part(parent, pack, title, note, where, options = {}) {
 const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
   `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
 
-async function showTF(name, panel) {
+async function showTF(name, panel, put) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
     ["evidence", tf.evidence === "motif" ? "motif only, no ChIP-seq" : "ChIP-seq"],
@@ -506,12 +528,16 @@ async function showTF(name, panel) {
     ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"]]) +
     (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
   const [quantiles, curves, logos] = await Promise.all([json("pack-boxes"), json("pack-curves"), json("pack-logos")]);
-  if (quantiles && index.types.length) byId("box").innerHTML = boxes(name, quantiles[i]);
-  if (curves) byId("curve").innerHTML = curve(name, curves);
+  if (quantiles && index.types.length) panel.querySelector("#box").innerHTML = boxes(name, quantiles[i]);
+  if (curves) panel.querySelector("#curve").innerHTML = curve(name, curves);
   if (logos && logos[name]) {
-    byId("logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
+    panel.querySelector("#logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
       (logos[name].learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, logos[name].learned)}` +
         '<p class="note">Training starts from the known motif and may change it.</p>' : "");
+  }
+  if (!document.documentElement.dataset.still) {  // the tables are not all open yet: show the rest before
+    if (!put()) return;
+    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   }
   await genes();
   const drop = ["evidence", "reliability_level", "reliability_abstained"];
@@ -532,7 +558,7 @@ async function showGene(name, panel) {
     const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], key = tf + d, p = at("top_window_binding").v[row];
     if (!found.has(key) || found.get(key).p < p) found.set(key, { tf, d, p });
   }
-  byId("around").innerHTML = around(name, [...found.values()]);
+  panel.querySelector("#around").innerHTML = around(name, [...found.values()]);
   await part(panel, "table-targets", `TFs that may regulate ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
 }
 async function showGroup(kind, name, panel) {
@@ -571,7 +597,7 @@ function boxes(name, quantiles) {
   const rows = quantiles.map((q, i) => ({ q, name: index.types[i].name })).filter(({ q }) => q[5]).sort((a, b) => b.q[2] - a.q[2]);
   if (!rows.length) return "<h4>Activity by cell type</h4><p>Every cell is too shallow for this TF.</p>";
   const low = Math.min(0, ...rows.map(({ q }) => q[0])), high = Math.max(0, ...rows.map(({ q }) => q[4]));
-  const longest = Math.max(...rows.map((row) => row.name.length)), left = Math.min(190, 12 + 6.6 * longest), w = 520, line = 20, h = rows.length * line + 42;
+  const longest = Math.max(...rows.map((row) => row.name.length)), left = Math.min(190, 12 + 6.6 * longest), w = matchMedia("(max-width: 40rem)").matches ? 360 : 520, line = 20, h = rows.length * line + 42;
   const x = (v) => left + (v - low) / Math.max(high - low, 1e-9) * (w - left - 14);
   const colour = (type) => { const c = index.colourings.find((each) => each.name === "cell type"); return c ? c.colours[c.levels.indexOf(type)] : "#0072B2"; };
   const ticks = nice(low, high);
@@ -594,7 +620,7 @@ function nice(low, high) {
   return ticks;
 }
 function curve(name, curves) {
-  const w = 420, h = 280, left = 44, low = 240, x = (v) => left + v * (w - left - 10), y = (v) => low - v * (low - 10);
+  const w = matchMedia("(max-width: 40rem)").matches ? 360 : 420, h = 280, left = 44, low = 240, x = (v) => left + v * (w - left - 10), y = (v) => low - v * (low - 10);
   let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Precision and recall of ${safe(name)}">`, keys = "", prevalence = null;
   for (const t of [0, 0.25, 0.5, 0.75, 1]) {
     svg += `<path class="grid" d="M${x(t)} 10V${low}M${left} ${y(t)}H${w - 10}"/><text x="${x(t)}" y="${low + 16}" text-anchor="middle">${t}</text><text x="${left - 6}" y="${y(t) + 4}" text-anchor="end">${t}</text>`;

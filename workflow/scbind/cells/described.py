@@ -1,0 +1,53 @@
+"""The cells of a sample with all that is known of them: their embedding, donor and condition, and UMAP.
+
+What is inferred from cells reads the embedding alone. A donor that is filled in later, or another UMAP, then costs only
+the files that show them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from scbind.core.errors import InputError
+from scbind.core.files import atomic
+from scbind.formats.celltable import CELLS, GROUP, read_whole
+
+
+def describe_cells(
+    embedding: str | Path, umap: str | Path, output: str | Path, metadata: Mapping[str, str | None]
+) -> None:
+    """Write ``results/cells/{sample}/cells.h5ad``.
+
+    It is the sample's embedding with the columns of ``metadata`` in ``obs``, behind ``sample``, and ``X_umap`` in
+    ``obsm``.
+
+    Parameters
+    ----------
+    embedding
+        ``results/cells/{sample}/embedding.h5ad``.
+    umap
+        ``results/embedding/umap/{group}.h5ad`` (:func:`scbind.cells.umap.embed_umap`).
+    output
+        The file to write.
+    metadata
+        Column -> value for all cells of the sample, such as its donor; None if it is not known.
+
+    Raises
+    ------
+    InputError
+        If a file is missing or damaged, or the UMAP is of other cells.
+    """
+    cells = read_whole(embedding, CELLS)
+    drawn = read_whole(umap, GROUP)
+    missing = ~cells.obs_names.isin(drawn.obs_names)
+    if missing.any():
+        problem = f"has no cell {cells.obs_names[missing][0]}, which {embedding} has"
+        raise InputError(umap, problem, "run the rule embed_umap again")
+    for place, (column, value) in enumerate(metadata.items(), start=1):
+        cells.obs.insert(place, column, pd.Categorical([value] * cells.n_obs))
+    cells.obsm["X_umap"] = drawn[cells.obs_names].obsm["X_umap"]
+    with atomic(output) as path:
+        cells.write_h5ad(path)
