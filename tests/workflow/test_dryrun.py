@@ -310,7 +310,16 @@ def test_examples_are_all_planned(project):
         *EXAMPLES,
         "hg38",
         "mm10",
+        "pbmc",
     }
+
+
+def test_the_example_of_blood_cells_downloads_all_and_trains_nothing(project):
+    as_shipped(project)
+    jobs = project.jobs("--configfile", "config/examples/pbmc/config.yaml")
+    # sequence, exclusion list, genes, fragments, cell types
+    assert jobs["fetch_source"] == 5 and jobs["unpack_bundle"] == 1
+    assert not {"train_model", "bulk_track"} & jobs.keys()
 
 
 def test_rna_adds_its_rules(project):

@@ -226,7 +226,7 @@ def _set_pass(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
         raise InputError(
             next(iter(samples.values()))["barcodes"],
             f"no cell passes quality control (first cell: {obs['reason'].iloc[0]})",
-            "relax the thresholds of quality control",
+            "relax the thresholds in the section cells of the configuration, such as cells.min_fragments",
         )
 
 
