@@ -36,7 +36,8 @@ NAME = re.compile(r"\bs0\b")  # the first sample
 def know_types(folder: Path, samples: list[str], types: int, genome: str) -> None:
     """Write the tables of types and empty files of everything before them; each file is newer than its inputs."""
     made = ("position.npy", "cell.npy", "barcodes.tsv", "peaks.narrowPeak")
-    names = [f"results/reference/{genome}/{name}" for name in ("chrom.sizes", "sequence.npy", "exclude.bed")]
+    names = ["resources/demo/genes.bed"]
+    names += [f"results/reference/{genome}/{name}" for name in ("chrom.sizes", "exclude.bed")]
     names += [f"results/cells/{sample}/{name}" for sample in samples for name in made]
     names += ["results/embedding/cells.h5ad"]
     names += [

@@ -14,8 +14,11 @@ import pytest
 from scbind.core.errors import InputError
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genome import ChromSizes
-from scbind.peaks import pooling
+from scbind.peaks import pooling, replicates
+from scbind.peaks.coverage import coverage_track
+from scbind.peaks.macs3 import call_fragment_peaks
 from scbind.peaks.pooling import merge_pieces, split_sample
+from scbind.peaks.replicates import CallOptions, make_replicates
 
 SIZES = ChromSizes(("chr2", "chr1"), np.array([1000, 2000]))
 
@@ -228,3 +231,57 @@ def test_a_full_disk_leaves_no_partial_output(tmp_path, sizes_path, step):
     assert done.returncode == 1 and "Traceback" not in "".join(lines)
     assert ": cannot write: " in lines[-1] and "; free space (or quota) there" in lines[-1]
     assert list((tmp_path / "out").iterdir()) == []
+
+
+CALL = {"qvalue": 0.05, "extsize": 150, "max_fragments": None}
+
+
+@pytest.fixture
+def given_replicates(tmp_path):
+    """Pieces of three samples with a peak each, and the sizes of the chromosomes."""
+    sizes = tmp_path / "chrom.sizes"
+    sizes.write_text("chr1\t50000\n")
+    types = table(tmp_path, [("T", "T", "own", "")])
+    for number in range(3):
+        rng = np.random.default_rng(number)
+        start = np.sort(np.r_[rng.integers(0, 49_000, 200), rng.integers(20_000, 20_300, 200)])
+        lines = [("chr1", place, place + 100, "AB"[i % 2], 1) for i, place in enumerate(start)]
+        kinds = dict.fromkeys("AB", "T")
+        path = text(tmp_path, f"s{number}", lines)
+        split_sample(path, cells(tmp_path, f"s{number}", kinds), types, sizes, tmp_path / f"p{number}")
+    pieces = {"d1": [tmp_path / "p0/T.parquet", tmp_path / "p1/T.parquet"], "d2": [tmp_path / "p2/T.parquet"]}
+    return pieces, sizes
+
+
+@pytest.mark.parametrize("threads", [1, 3])
+def test_each_replicate_is_as_if_it_were_alone(tmp_path, given_replicates, threads):
+    pieces, sizes = given_replicates
+    output = tmp_path / "replicates"
+    make_replicates(pieces, sizes, output, ["d1"], CallOptions(**CALL), threads=threads)
+    found = sorted(str(path.relative_to(output)) for path in output.rglob("*") if path.is_file())
+    each = ["coverage.bw", "fragments.tsv.gz", "fragments.tsv.gz.tbi"]
+    assert found == [
+        "d1/called.narrowPeak",
+        *(f"d1/{name}" for name in each),
+        *(f"d2/{name}" for name in each),
+    ]
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    merge_pieces(pieces["d1"], sizes, alone / "fragments.tsv.gz")
+    coverage_track(alone / "fragments.tsv.gz", sizes, alone / "coverage.bw")
+    call_fragment_peaks(alone / "fragments.tsv.gz", sizes, alone / "called.narrowPeak", **CALL)
+    for name in (*each, "called.narrowPeak"):
+        assert (alone / name).read_bytes() == (output / "d1" / name).read_bytes(), name
+    assert (alone / "called.narrowPeak").read_text()
+
+
+def test_an_error_in_one_replicate_leaves_nothing(tmp_path, given_replicates, monkeypatch):
+    pieces, sizes = given_replicates
+
+    def fail(*_):
+        raise InputError("d1", "is broken", "mend it")
+
+    monkeypatch.setattr(replicates, "coverage_track", fail)
+    with pytest.raises(InputError, match="d1: is broken"):
+        make_replicates(pieces | {"d3": pieces["d2"]}, sizes, tmp_path / "out", [], CallOptions(**CALL))
+    assert not list(tmp_path.glob("*out*"))

@@ -223,15 +223,16 @@ def pseudobulk_row(folder):
     return rows_by(pseudobulks_file(), "pseudobulk")[folder][0]
 
 
-def per_pseudobulk(pattern):
-    """Return a function that gives one path per pseudobulk, of types and of replicates."""
-    return lambda wildcards: expand(pattern, bulk=list(rows_by(pseudobulks_file(), "pseudobulk")))
-
-
-def large_replicates(slug):
-    """Return the folders of the replicates of a type that are large enough for peak calling."""
+def replicate_rows(slug):
+    """Return the rows of the replicates of a type in pseudobulks.tsv, by the name of their folder."""
     rows = rows_by(pseudobulks_file(), "cell_type")[type_row(slug)["cell_type"]]
-    return [row["pseudobulk"] for row in rows if row["replicate"] and row["large"] == "yes"]
+    return {row["pseudobulk"].rpartition("/")[2]: row for row in rows if row["replicate"]}
+
+
+def replicate_folders(wildcards):
+    """Return the folder of the replicates of each type that has some."""
+    slugs = [row["slug"] for row in pooled_types() if replicate_rows(row["slug"])]
+    return expand("results/pseudobulk/{slug}/replicates", slug=slugs)
 
 
 def called_peaks(wildcards):
@@ -242,7 +243,8 @@ def called_peaks(wildcards):
 
 def compared_replicates(wildcards):
     """Return the replicates whose peaks decide which peaks of the type are kept, or nothing if they are too few."""
-    least, found = SETTINGS["peaks"]["min_replicates"], large_replicates(wildcards.slug)
+    least = SETTINGS["peaks"]["min_replicates"]
+    found = [name for name, row in replicate_rows(wildcards.slug).items() if row["large"] == "yes"]
     return found if called_peaks(wildcards) and 1 < least <= len(found) else []
 
 
@@ -338,7 +340,9 @@ def left_over():
     bundles = expand(
         "results/models/{model}/{model}.scbind.zip", model=TRAINED
     )  # only the target `bundle` makes them
-    line = leftover_line(find_leftovers("results", [*bundles, *(path for job in jobs for path in job.output)]))
+    line = leftover_line(
+        find_leftovers("results", [*bundles, *(path for job in jobs for path in job.output)])
+    )
     return [line] if line else []
 
 

@@ -52,29 +52,28 @@ rule split_sample:
         "../scripts/split_sample.py"
 
 
-# Merges the pieces of a pseudobulk (a cell type, or one replicate of it) from all its samples.
+# Merges the pieces of a cell type from all its samples.
 rule merge_pieces:
     input:
         table="results/cells/pseudobulks.tsv",
         pieces=lambda wildcards: per_sample(
             "results/cells/{sample}/pieces",
-            pseudobulk_row(wildcards.bulk)["samples"].split(","),
+            pseudobulk_row(wildcards.slug)["samples"].split(","),
         ),
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
-        fragments="results/pseudobulk/{bulk}/fragments.tsv.gz",
-        index="results/pseudobulk/{bulk}/fragments.tsv.gz.tbi",
+        fragments="results/pseudobulk/{slug}/fragments.tsv.gz",
+        index="results/pseudobulk/{slug}/fragments.tsv.gz.tbi",
     log:
-        "logs/merge_pieces/{bulk}.log",
+        "logs/merge_pieces/{slug}.log",
     benchmark:
-        "logs/merge_pieces/{bulk}.benchmark.tsv"
+        "logs/merge_pieces/{slug}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
         runtime=480,
     params:
-        slug=lambda wildcards: wildcards.bulk.partition("/")[0],
         code=source_digest("peaks.pooling", script="merge_pieces"),
     script:
         "../scripts/merge_pieces.py"
@@ -82,14 +81,14 @@ rule merge_pieces:
 
 rule pseudobulk_coverage:
     input:
-        fragments="results/pseudobulk/{bulk}/fragments.tsv.gz",
+        fragments="results/pseudobulk/{slug}/fragments.tsv.gz",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
-        bigwig="results/pseudobulk/{bulk}/coverage.bw",
+        bigwig="results/pseudobulk/{slug}/coverage.bw",
     log:
-        "logs/pseudobulk_coverage/{bulk}.log",
+        "logs/pseudobulk_coverage/{slug}.log",
     benchmark:
-        "logs/pseudobulk_coverage/{bulk}.benchmark.tsv"
+        "logs/pseudobulk_coverage/{slug}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
     resources:
@@ -101,17 +100,17 @@ rule pseudobulk_coverage:
         "../scripts/pseudobulk_coverage.py"
 
 
-# Calls the peaks of a pseudobulk with MACS3. The file is empty if there are none.
+# Calls the peaks of a cell type with MACS3. The file is empty if there are none.
 rule call_peaks:
     input:
-        fragments="results/pseudobulk/{bulk}/fragments.tsv.gz",
+        fragments="results/pseudobulk/{slug}/fragments.tsv.gz",
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
-        peaks="results/pseudobulk/{bulk}/called.narrowPeak",
+        peaks="results/pseudobulk/{slug}/called.narrowPeak",
     log:
-        "logs/call_peaks/{bulk}.log",
+        "logs/call_peaks/{slug}.log",
     benchmark:
-        "logs/call_peaks/{bulk}.benchmark.tsv"
+        "logs/call_peaks/{slug}.benchmark.tsv"
     conda:
         "../../envs/peaks.yaml"
     resources:
@@ -126,14 +125,47 @@ rule call_peaks:
         "../scripts/call_peaks.py"
 
 
+# Fragments, coverage and peaks of all replicates of a cell type, in one job: a cohort may have thousands.
+rule type_replicates:
+    input:
+        table="results/cells/pseudobulks.tsv",
+        pieces=lambda wildcards: per_sample(
+            "results/cells/{sample}/pieces",
+            pseudobulk_row(wildcards.slug)["samples"].split(","),
+        ),
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        replicates=directory("results/pseudobulk/{slug}/replicates"),
+    log:
+        "logs/type_replicates/{slug}.log",
+    benchmark:
+        "logs/type_replicates/{slug}.benchmark.tsv"
+    conda:
+        "../../envs/peaks.yaml"
+    threads: 4
+    resources:
+        mem_mb=memory(8000),
+        runtime=720,
+    params:
+        of_type=lambda wildcards: pseudobulk_row(wildcards.slug)["samples"].split(","),
+        samples=lambda wildcards: {
+            name: row["samples"].split(",") for name, row in replicate_rows(wildcards.slug).items()
+        },
+        compared=compared_replicates,
+        options={key: SETTINGS["peaks"][key] for key in ("qvalue", "extsize", "max_fragments")},
+        code=source_digest("peaks.replicates", script="type_replicates"),
+    script:
+        "../scripts/type_replicates.py"
+
+
 # Keeps the peaks of a type that enough of its replicates have. A type that is too small gets the peaks of its samples,
 # and peaks.json records this.
 rule pseudobulk_peaks:
     input:
         table="results/cells/pseudobulks.tsv",
         called=called_peaks,
-        replicates=lambda wildcards: expand(
-            "results/pseudobulk/{bulk}/called.narrowPeak", bulk=compared_replicates(wildcards)
+        replicates=lambda wildcards: (
+            f"results/pseudobulk/{wildcards.slug}/replicates" if compared_replicates(wildcards) else []
         ),
         samples=lambda wildcards: per_sample(
             "results/cells/{sample}/peaks.narrowPeak",

@@ -14,7 +14,8 @@ rule peaks:
         optional(PEAK_ANNOTATION),
         per_type("results/pseudobulk/{slug}/peaks.narrowPeak"),
         per_sample("results/cells/{sample}/peaks.h5ad", PLAN.samples),
-        per_pseudobulk("results/pseudobulk/{bulk}/coverage.bw"),
+        per_type("results/pseudobulk/{slug}/coverage.bw"),
+        replicate_folders,
     localrule: True
 
 

@@ -6,7 +6,7 @@ with logged(snakemake.log[0], snakemake.threads):
     given = snakemake.input
     choose_type_peaks(
         given.called or None,
-        dict(zip(snakemake.params.replicates, given.replicates, strict=True)),
+        {name: f"{given.replicates}/{name}/called.narrowPeak" for name in snakemake.params.replicates},
         list(given.samples),
         given.sizes,
         snakemake.output.peaks,
