@@ -1,4 +1,4 @@
-# make demo | demo-full | demo-cohort | test | test-designs | test-reruns | lint | format | lock | docs | docs-reference | clean
+# make demo | demo-full | demo-cohort | test | test-designs | test-reruns | test-slurm | lint | format | lock | docs | docs-reference | clean
 # Use more cores: CORES=4 make demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help env demo demo-full demo-cohort test test-designs test-reruns lint format lock docs docs-reference clean
+.PHONY: help env demo demo-full demo-cohort test test-designs test-reruns test-slurm lint format lock docs docs-reference clean
 
 help:
 	@echo "make env     install scbind into .venv"
@@ -60,6 +60,10 @@ test-designs: env
 
 test-reruns: env
 	pytest -q -m reruns
+
+# As root, with the Debian packages slurm-wlm, slurm-client and munge: the tests start a SLURM of one node.
+test-slurm: env
+	SCBIND_SLURM=1 pytest -q tests/workflow/test_slurm.py
 
 test: lint
 	pytest -q -n $(CORES) --dist loadfile -m "not demo"

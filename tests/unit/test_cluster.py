@@ -2,14 +2,17 @@ import os
 
 import pytest
 from scbind.core.errors import InputError
-from scbind.plan.cluster import check_slurm
+from scbind.plan.cluster import Needs, check_slurm
 
 
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
-    """Commands of a made-up SLURM with nodes of 4 and 8 CPUs and without accounts."""
+    """Commands of a made-up SLURM without accounts: partitions of 4 and 8 CPUs, and of 16 CPUs and GPUs."""
     commands = {
-        "sinfo": "echo '4'; echo '8+'",
+        # without -e, sinfo tells the smallest node of a partition: 4+
+        "sinfo": """case " $* " in *" -e "*) ;; *) echo 'cpu|4+|(null)'; exit;; esac
+echo 'cpu|4|(null)'; echo 'cpu|8|(null)'; echo 'gpu|16|gpu:a100:2(S:0-1),shard:9'
+echo 'mixed|2|gpu:v100:1,gpu:a100:3'""",
         "sacct": "echo 'Slurm accounting storage is disabled' >&2; exit 1",
     }
     for name, text in commands.items():
@@ -20,10 +23,31 @@ def slurm(tmp_path, monkeypatch):
 
 
 def test_a_job_that_fits_on_no_node_is_named(slurm):
-    message = "rule train_model asks for 16 threads, but the largest node has 8, .*; add max-threads: 8"
+    message = (
+        "train_model asks for 16 threads, but the largest node of partition cpu has 8, .*; add max-threads: 8"
+    )
     with pytest.raises(InputError, match=message):
-        check_slurm({"other": 2, "train_model": 16}, "squeue")
-    check_slurm({"train_model": 8}, "squeue")
+        check_slurm({"other": Needs(2), "train_model": Needs(16, partition="cpu")}, "squeue")
+    check_slurm({"train_model": Needs(8, partition="cpu")}, "squeue")
+    check_slurm({"train_model": Needs(16, partition="cpu,gpu")}, "squeue")
+    check_slurm({"train_model": Needs(16)}, "squeue")
+    with pytest.raises(InputError, match="17 threads, but the largest node has 16, "):
+        check_slurm({"train_model": Needs(17)}, "squeue")
+
+
+def test_a_partition_that_does_not_exist_is_named(slurm):
+    message = "rule a asks for the partition fast, but SLURM has only cpu, gpu, mixed; write one of these"
+    with pytest.raises(InputError, match=message):
+        check_slurm({"a": Needs(1, partition="fast")}, "squeue")
+
+
+def test_a_rule_that_asks_for_more_gpus_than_a_node_has_is_named(slurm):
+    message = "rule a asks for 1 GPU, but the nodes of partition cpu have none, .* or add resources: gpu: 0 to use CPUs"
+    with pytest.raises(InputError, match=message):
+        check_slurm({"a": Needs(1, 1, "cpu")}, "squeue")
+    with pytest.raises(InputError, match="rule a asks for 3 GPUs, but the nodes of partition gpu have 2, "):
+        check_slurm({"a": Needs(1, 3, "gpu")}, "squeue")
+    check_slurm({"a": Needs(1, 2, "gpu"), "b": Needs(1, 0, "cpu"), "c": Needs(2, 4, "mixed")}, "squeue")
 
 
 def test_without_accounts_the_end_of_jobs_would_not_be_noticed(slurm):
@@ -37,4 +61,4 @@ def test_without_accounts_the_end_of_jobs_would_not_be_noticed(slurm):
 
 def test_without_slurm_nothing_is_checked(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
-    check_slurm({"train_model": 1000}, None)
+    check_slurm({"train_model": Needs(1000, 1, "gpu")}, None)

@@ -77,7 +77,8 @@ def test_rule(name):
         assert environment == "{environment}"
     else:
         assert environment in ENVIRONMENTS and (ROOT / f"envs/{environment}.yaml").is_file()
-    assert "mem_mb=" in block and "runtime=" in block
+    assert "mem_mb=memory(" in block, "memory doubles on a retry"
+    assert "runtime=" in block
     text = (ROOT / f"workflow/scripts/{name}.py").read_text()
     assert "snakemake.config" not in text, "a value read there would not be tracked"
     assert text.startswith(

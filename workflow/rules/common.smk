@@ -18,7 +18,7 @@ from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
-from scbind.plan.cluster import check_slurm
+from scbind.plan.cluster import Needs, check_slurm
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
 from scbind.plan.leftovers import find_leftovers, leftover_line
@@ -312,11 +312,15 @@ def held_out_chromosomes():
 
 
 def check_cluster():
-    """Refuse a run on SLURM whose jobs would wait for ever."""
+    """Refuse a run on SLURM whose jobs would wait for ever, or that SLURM would refuse."""
     if workflow.executor_plugin.name == "slurm":
-        threads = {job.rule.name: job.threads for job in workflow.dag.needrun_jobs() if not job.is_local}
+        rules = {}
+        for job in workflow.dag.needrun_jobs():
+            if not job.is_local:
+                gpus, partition = (job.resources.get(name) for name in ("gpu", "slurm_partition"))
+                rules[job.rule.name] = Needs(job.threads, gpus or 0, partition)
         try:
-            check_slurm(threads, getattr(workflow.executor_settings, "status_command", None))
+            check_slurm(rules, getattr(workflow.executor_settings, "status_command", None))
         except InputError as error:
             raise WorkflowError(f"ERROR {error}") from None
 

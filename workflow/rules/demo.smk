@@ -10,7 +10,7 @@ rule simulate_demo:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=3000,
+        mem_mb=memory(3000),
         runtime=30,
     params:
         options=SETTINGS["demo"],
@@ -35,7 +35,7 @@ rule simulate_cohort:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=6000,
+        mem_mb=memory(6000),
         runtime=60,
     params:
         options=SETTINGS["cohort"],

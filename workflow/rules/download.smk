@@ -24,7 +24,7 @@ rule fetch_source:
     # A download waits for the network, so it takes no core from other jobs.
     threads: 0
     resources:
-        mem_mb=500,
+        mem_mb=memory(500),
         runtime=240,
         downloads=1,
     params:

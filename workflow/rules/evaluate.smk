@@ -83,7 +83,7 @@ rule model_card:
     conda:
         "../../envs/train.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=20,
     params:
         training=lambda wildcards: {
@@ -169,7 +169,7 @@ rule match_published:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         table=lambda wildcards: table_digest(wildcards.published),
@@ -197,7 +197,7 @@ rule merge_metrics:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         code=source_digest("evaluation.merge", script="merge_metrics"),

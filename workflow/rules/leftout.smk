@@ -76,7 +76,7 @@ rule join_left_out:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=10,
     params:
         code=source_digest("evaluation.leftouttable", script="join_left_out"),

@@ -11,7 +11,7 @@ rule prepare_motifs:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=2000,
+        mem_mb=memory(2000),
         runtime=20,
     params:
         tfs=PLAN.tfs,

@@ -26,7 +26,7 @@ rule record_provenance:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=memory(1000),
         runtime=120,
     params:
         config=SETTINGS,
@@ -50,7 +50,7 @@ rule record_versions:
     conda:
         "../../envs/{environment}.yaml"
     resources:
-        mem_mb=500,
+        mem_mb=memory(500),
         runtime=10,
     params:
         code=source_digest("plan.versions", script="record_versions"),

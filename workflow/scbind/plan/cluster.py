@@ -1,4 +1,4 @@
-"""Checks of a SLURM cluster before the first job: what would let a run wait for ever without a word."""
+"""Checks of a SLURM cluster before the first job: what SLURM would refuse, or would let a run wait for ever."""
 
 from __future__ import annotations
 
@@ -6,40 +6,78 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from typing import NamedTuple
 
 from scbind.core.errors import InputError
 
 PROFILE = "the profile"
 
 
-def check_slurm(threads: Mapping[str, int], status_command: str | None) -> None:
+class Needs(NamedTuple):
+    """What the jobs of a rule ask SLURM for."""
+
+    threads: int
+    gpus: int = 0
+    partition: str | None = None  # names, separated by commas; None: the partition that SLURM chooses
+
+
+def check_slurm(rules: Mapping[str, Needs], status_command: str | None) -> None:
     """Check that jobs fit on a node, and that the end of a job is noticed.
 
     Parameters
     ----------
-    threads
-        Rule -> the threads that its jobs ask for.
+    rules
+        Rule -> what its jobs ask for.
     status_command
         The command that the executor asks for the state of jobs: ``sacct``, ``squeue`` or None (its own choice).
 
     Raises
     ------
     InputError
-        If a rule asks for more threads than the largest node has, or if ``sacct`` is asked and SLURM keeps no accounts.
+        If a rule asks for a partition that does not exist, or for more threads or GPUs than any node of its partition
+        has, or if ``sacct`` is asked and SLURM keeps no accounts.
     """
-    _, nodes = _answer("sinfo", "-h", "-o", "%c")  # CPUs of each kind of node, such as 64 or 64+
-    largest = max(map(int, re.findall(r"^\s*(\d+)", nodes, re.M)), default=0)
-    rule = max(threads, key=threads.get, default="")
-    if largest and rule and threads[rule] > largest:
-        asked = f"rule {rule} asks for {threads[rule]} threads, but the largest node has {largest}"
-        problem = f"{asked}, so its job would wait for ever"
-        raise InputError(PROFILE, problem, f"add max-threads: {largest}")
+    # -a: hidden partitions, too; -e: a line for each kind of node, where sinfo otherwise tells the smallest of them
+    code, said = _answer("sinfo", "-a", "-e", "-h", "-o", "%R|%c|%G")
+    nodes = [line.strip().split("|", 2) for line in said.splitlines() if line.count("|") >= 2]
+    if not code and nodes:
+        for rule in sorted(rules, key=lambda rule: -rules[rule].threads):
+            _check_rule(rule, rules[rule], nodes)
     if status_command != "squeue":
         code, said = _answer("sacct", "-n", "-X", "-j", "1")
         if code:
             why = f"SLURM keeps no accounts here ({' '.join(said.split())})"
             problem = f"{why}, so the end of a job would not be noticed"
             raise InputError(PROFILE, problem, "add slurm-status-command: squeue")
+
+
+def _check_rule(rule: str, needs: Needs, nodes: list[list[str]]) -> None:
+    """Check one rule against the nodes: partition, CPUs and generic resources (``gpu:a100:4``) of each kind."""
+    wanted = needs.partition.split(",") if needs.partition else None
+    there = sorted({partition for partition, _, _ in nodes})
+    if wanted and not set(wanted) & set(there):
+        problem = (
+            f"rule {rule} asks for the partition {needs.partition}, but SLURM has only {', '.join(there)}"
+        )
+        raise InputError(PROFILE, problem, "write one of these as slurm_partition of the rule")
+    own = [(cpus, devices) for partition, cpus, devices in nodes if not wanted or partition in wanted]
+    where = f" of partition {needs.partition}" if wanted else ""
+    largest = max(int(re.match(r"\d+", cpus)[0]) for cpus, _ in own)
+    if needs.threads > largest:
+        asked = f"rule {rule} asks for {needs.threads} threads, but the largest node{where} has {largest}"
+        raise InputError(PROFILE, f"{asked}, so its job would wait for ever", f"add max-threads: {largest}")
+    most = max(_gpus(devices) for _, devices in own)
+    if needs.gpus > most:
+        asked = f"rule {rule} asks for {needs.gpus} GPU{'s'[: needs.gpus > 1]}"
+        problem = f"{asked}, but the nodes{where} have {most or 'none'}, so SLURM would refuse its job"
+        remedy = "name a partition that has them as slurm_partition of the rule, or add resources: gpu: 0 to use CPUs"
+        raise InputError(PROFILE, problem, remedy)
+
+
+def _gpus(devices: str) -> int:
+    """Count the GPUs in what sinfo says of a node, such as ``gpu:a100:4(S:0-1),shard:8``."""
+    found = re.findall(r"(?:^|,)gpu(?::[^:,(]+)*?:(\d+)(?=[,(]|$)", devices)
+    return sum(map(int, found))
 
 
 def _answer(*command: str) -> tuple[int, str]:
