@@ -2,7 +2,7 @@ import os
 
 import pytest
 from scbind.core.errors import InputError
-from scbind.plan.cluster import Needs, check_slurm
+from scbind.plan.cluster import Needs, check_slurm, unseen_reasons
 
 
 @pytest.fixture
@@ -62,3 +62,25 @@ def test_without_accounts_the_end_of_jobs_would_not_be_noticed(slurm):
 def test_without_slurm_nothing_is_checked(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     check_slurm({"train_model": Needs(1000, 1, "gpu")}, None)
+
+
+def test_the_log_of_slurm_is_shown_where_that_of_the_job_is_empty(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    logs = tmp_path / "slurm/rule_a"
+    logs.mkdir(parents=True)
+    text = "Building\nrule a:\n    log: {}.log (check log file(s) for details)\n    resources: mem_mb=1\nbroken\n"
+    for number, name in enumerate(("missing", "empty", "full", "old")):
+        (logs / f"{number}.log").write_text(text.format(name))
+    (tmp_path / "empty.log").touch()
+    (tmp_path / "full.log").write_text("ERROR told already\n")
+    os.utime(logs / "3.log", (1000, 1000))
+    (logs / "4.log").write_text("sh: python: not found\n")
+    shown = unseen_reasons("slurm", 2000)
+    assert shown[:4] == [
+        "Log of SLURM slurm/rule_a/0.log:",
+        "  broken",
+        "Log of SLURM slurm/rule_a/1.log:",
+        "  broken",
+    ]
+    assert shown[4:] == ["Log of SLURM slurm/rule_a/4.log:", "  sh: python: not found"]
+    assert unseen_reasons("nothing", 0) == []

@@ -224,7 +224,7 @@ def test_results_are_those_of_a_local_run(slurm, new_project, tmp_path):
 def test_a_failed_job_says_why_and_returns_with_twice_the_memory(slurm, project):
     (project.folder / "bad.txt").write_text("nonsense\n")
     config = project.edited("motifs", {"release": None, "path": "bad.txt"})
-    arguments = options(project, "--retries", "1", "--configfile", config)
+    arguments = options(project, "--retries", "1", "--configfile", config, "--")
     reply = project.snakemake(*arguments, MOTIFS, check=False)
     assert reply.returncode and "ERROR bad.txt: holds no matrix; give matrices" in reply.stdout
     jobs = [asked("scontrol", "show", "job", number) for number in submitted(reply.stdout)]

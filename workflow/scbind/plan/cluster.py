@@ -6,11 +6,13 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from scbind.core.errors import InputError
 
 PROFILE = "the profile"
+LINES = 40  # shown of a log of SLURM
 
 
 class Needs(NamedTuple):
@@ -49,6 +51,30 @@ def check_slurm(rules: Mapping[str, Needs], status_command: str | None) -> None:
             why = f"SLURM keeps no accounts here ({' '.join(said.split())})"
             problem = f"{why}, so the end of a job would not be noticed"
             raise InputError(PROFILE, problem, "add slurm-status-command: squeue")
+
+
+def unseen_reasons(logs: str | Path, since: float) -> list[str]:
+    """Return what SLURM logged of the jobs that failed before their own log began.
+
+    Snakemake shows the logs of a failed job only up to the first that is empty or missing, which is the job's own.
+
+    Parameters
+    ----------
+    logs
+        Folder of the logs of SLURM. The executor removes those of jobs that succeeded.
+    since
+        Older logs are of other runs (seconds since 1970).
+    """
+    found = []
+    for path in sorted(Path(logs).rglob("*.log")):
+        text = path.read_text(errors="replace") if path.stat().st_mtime >= since else ""
+        own = re.findall(r"^    log: ([^\n,]+?)(?: \(check log.*)?(?:,.*)?$", text, re.M)
+        if not text or any(Path(log).is_file() and Path(log).stat().st_size for log in own):
+            continue
+        # Snakemake announces the job last of all with its resources; what follows is of the job
+        said = re.split(r"^    resources: .*\n", text, flags=re.M)[-1].strip()
+        found += [f"Log of SLURM {path}:", *(f"  {line}" for line in said.splitlines()[:LINES])]
+    return found
 
 
 def _check_rule(rule: str, needs: Needs, nodes: list[list[str]]) -> None:
