@@ -13,6 +13,7 @@ import pandas as pd
 
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
+from scbind.core.runlog import say
 from scbind.formats.celltable import CELLS, GROUP, read_whole
 
 
@@ -51,3 +52,5 @@ def describe_cells(
     cells.obsm["X_umap"] = drawn[cells.obs_names].obsm["X_umap"]
     with atomic(output) as path:
         cells.write_h5ad(path)
+    known = ", ".join(f"{column} {value}" for column, value in metadata.items() if value)
+    say(f"{cells.n_obs:,} cells{f' of {known}' if known else ''}")
