@@ -149,8 +149,10 @@ def options(project, *more, gpu_partition: str = "cpu", gpus: int | None = 0) ->
     profile = yaml.safe_load((project.root / "profiles/slurm/profile.yaml").read_text())
     for resources in profile["set-resources"].values():
         resources["slurm_partition"] = gpu_partition
-    for rule in ("insertion_track", "call_track_peaks", "build_dataset", "train_model"):
-        profile["set-resources"].setdefault(rule, {})["mem_mb"] = 2000  # the data are small, and so is the node
+    for rule in ("build_dataset", "train_model"):
+        profile["set-resources"].setdefault(rule, {})["mem_mb"] = (
+            2000  # the data are small, and so is the node
+        )
     profile |= {"slurm-status-command": "squeue", "max-threads": CPUS, "latency-wait": 10}
     profile |= {"slurm-init-seconds-before-status-checks": 2, "seconds-between-status-checks": 2}
     if gpus is not None:
