@@ -167,7 +167,7 @@ def types(run: Run):
 
 def split(run: Run):
     """The fragments of each sample, read once and split into one file per cell type."""
-    from scbind.peaks.pooling import split_sample
+    from scbind.peaks.splitting import split_sample
 
     yield
     out = [run.cells(sample).with_name("pieces") for sample in run.shape.names]

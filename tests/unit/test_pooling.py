@@ -14,11 +14,12 @@ import pytest
 from scbind.core.errors import InputError
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genome import ChromSizes
-from scbind.peaks import pooling, replicates
+from scbind.peaks import pooling, replicates, splitting
 from scbind.peaks.coverage import coverage_track
 from scbind.peaks.macs3 import call_fragment_peaks
-from scbind.peaks.pooling import merge_pieces, split_sample
+from scbind.peaks.pooling import merge_pieces
 from scbind.peaks.replicates import CallOptions, make_replicates
+from scbind.peaks.splitting import split_sample
 
 SIZES = ChromSizes(("chr2", "chr1"), np.array([1000, 2000]))
 
@@ -116,8 +117,8 @@ def test_any_block_size_gives_the_same_bytes(tmp_path, sizes_path, monkeypatch, 
     rng = np.random.default_rng(4)
     kinds = {f"B{i}": None if i > 27 else "xyz"[i % 3] for i in range(30)}
     types = table(tmp_path, [(name, name, "own", "") for name in "xyz"])
-    monkeypatch.setattr(pooling, "ROWS", rows)
-    monkeypatch.setattr(pooling, "iter_fragments", lambda path, sizes: iter_fragments(path, sizes, chunk))
+    monkeypatch.setattr(splitting, "ROWS", rows)
+    monkeypatch.setattr(splitting, "iter_fragments", lambda path, sizes: iter_fragments(path, sizes, chunk))
     expected = {name: [] for name in "xyz"}
     for sample in ("s1", "s10", "s2"):
         # Few starts, so that many fragments share one, also across blocks; chr1 first, unlike the genome.
@@ -217,7 +218,8 @@ def test_a_full_disk_leaves_no_partial_output(tmp_path, sizes_path, step):
         "merge": f"merge_pieces([{str(folder / 'T.parquet')!r}], {str(sizes_path)!r}, {str(tmp_path / 'out/f.gz')!r})",
     }
     split_sample(source, path, types, sizes_path, folder)
-    code = "from scbind.core.runlog import logged\nfrom scbind.peaks.pooling import *\n"
+    code = "from scbind.core.runlog import logged\n"
+    code += "from scbind.peaks.pooling import *\nfrom scbind.peaks.splitting import *\n"
     code += f"with logged({str(tmp_path / 'log')!r}):\n    {calls[step]}"
     # No file may grow beyond 5 kB: writing fails in the middle, as on a full disk.
     done = subprocess.run(

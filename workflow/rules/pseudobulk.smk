@@ -47,7 +47,7 @@ rule split_sample:
         runtime=480,
     params:
         files=lambda wildcards: sample_states(wildcards.sample, "fragments"),
-        code=source_digest("peaks.pooling", script="split_sample"),
+        code=source_digest("peaks.splitting", script="split_sample"),
     script:
         "../scripts/split_sample.py"
 

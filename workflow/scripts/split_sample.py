@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0], snakemake.threads):
-    from scbind.peaks.pooling import split_sample
+    from scbind.peaks.splitting import split_sample
 
     split_sample(
         snakemake.input.fragments,

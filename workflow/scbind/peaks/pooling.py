@@ -1,7 +1,7 @@
-"""Fragments of pseudobulks: split each sample once into its types, then merge the pieces of a type as streams.
+"""Fragments of pseudobulks: the pieces of a type from its samples, merged as streams.
 
-A piece is a Parquet file. Each of its row groups holds at most ``ROWS`` fragments of one chromosome, in the order of
-the fragments file. Merging holds one row group of each sample in memory.
+A piece is a Parquet file of :mod:`scbind.peaks.splitting`. Each of its row groups holds at most ``ROWS`` fragments of
+one chromosome, in the order of the fragments file. Merging holds one row group of each sample in memory.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
@@ -19,84 +18,11 @@ import pysam
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, require
 from scbind.core.runlog import say
-from scbind.formats.fragments import iter_fragments
 from scbind.formats.genome import ChromSizes
-from scbind.peaks.pseudobulk import read_pools, read_typed_cells
 
 ROWS = 1 << 15
 PIECE = pa.schema([(name, pa.int32()) for name in ("chrom", "start", "end", "barcode", "count")])
 LINES = pacsv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
-
-
-def split_sample(
-    fragments: str | Path,
-    cells: str | Path,
-    types: str | Path,
-    sizes_path: str | Path,
-    output: str | Path,
-) -> None:
-    """Split the fragments of a sample's passing cells into one piece per pooled type, in one pass.
-
-    Parameters
-    ----------
-    fragments, cells, types
-        The sample's fragments file and ``cells.h5ad``; ``cell_types.tsv``. Cells of a merged type go to the type that
-        it is merged into. Cells of skipped types are left out.
-    output
-        Folder with ``{slug}.parquet`` for every type that has cells in the sample: int32 ``chrom`` (row in
-        ``chrom.sizes``), ``start``, ``end`` (bp, 0-based half-open), ``barcode`` (row in the list of names
-        ``sample#barcode`` in the metadata), ``count``. Memory holds one chunk of the fragments file.
-
-    Raises
-    ------
-    InputError
-        On bad fragments, or if none of the cells has a fragment in them.
-    """
-    sizes, pools = ChromSizes.read(sizes_path), read_pools(types)
-    obs = read_typed_cells(cells)
-    obs = obs.assign(slug=obs["cell_type"].map(pools)).dropna(subset="slug").sort_values(["slug", "barcode"])
-    slugs = sorted(obs["slug"].unique())
-    place = pd.Index(obs["barcode"])
-    pool = pd.Index(slugs).get_indexer(obs["slug"])
-    first = np.searchsorted(pool, np.arange(len(slugs)))
-    written = np.zeros(len(slugs), dtype=np.int64)
-    with atomic(output) as folder:
-        folder.mkdir()
-        names = (obs["sample"] + "#" + obs["barcode"]).to_numpy()
-        writers = []
-        try:
-            for number, name in enumerate(slugs):
-                listed = "\n".join(names[pool == number])
-                schema = PIECE.with_metadata({"barcodes": listed})
-                writers.append(pq.ParquetWriter(folder / f"{name}.parquet", schema, compression="zstd"))
-            for frame in iter_fragments(fragments, sizes):
-                cell = place.get_indexer(frame["barcode"].cat.categories)[frame["barcode"].cat.codes]
-                kept = np.flatnonzero(cell >= 0)
-                kept = kept[np.argsort(pool[cell[kept]], kind="stable")]
-                cell = cell[kept]
-                columns = [frame["chrom"].cat.codes, frame["start"], frame["end"], None, frame["count"]]
-                rows = [
-                    (cell - first[pool[cell]] if column is None else column.to_numpy()[kept]).astype(np.int32)
-                    for column in columns
-                ]
-                edges = np.flatnonzero((np.diff(pool[cell]) != 0) | (np.diff(rows[0]) != 0)) + 1
-                for low, high in zip(np.r_[0, edges], np.r_[edges, len(cell)], strict=True):
-                    if high > low:
-                        number = pool[cell[low]]
-                        written[number] += high - low
-                        part = pa.table([column[low:high] for column in rows], schema=writers[number].schema)
-                        writers[number].write_table(part, row_group_size=ROWS)
-        finally:
-            for writer in writers:
-                writer.close()
-        missing = np.flatnonzero((written == 0) & (np.bincount(pool, obs["n_fragments"]) > 0))
-        if len(missing):
-            raise InputError(
-                fragments,
-                f"cells of {slugs[missing[0]]!r} have no fragments in it",
-                "check that barcodes are written alike in both files",
-            )
-    say(f"{written.sum()} fragments of {len(obs)} cells in {len(slugs)} types")
 
 
 def merge_pieces(pieces: list[str | Path], sizes_path: str | Path, output: str | Path) -> None:
@@ -105,7 +31,7 @@ def merge_pieces(pieces: list[str | Path], sizes_path: str | Path, output: str |
     Parameters
     ----------
     pieces
-        Files of :func:`split_sample`, one per sample.
+        Files of :func:`scbind.peaks.splitting.split_sample`, one per sample.
     output
         BGZF, five columns, sorted by chromosome (in genome order), start, end and barcode. Barcodes are
         ``sample#barcode``. The tabix index (``.tbi``) is written beside it. Memory holds ``ROWS`` rows (about 1 MB)

@@ -40,7 +40,7 @@ def make_replicates(
     Parameters
     ----------
     pieces
-        Replicate -> pieces of its samples (:func:`scbind.peaks.pooling.split_sample`).
+        Replicate -> pieces of its samples (:func:`scbind.peaks.splitting.split_sample`).
     sizes_path
         ``chrom.sizes``.
     output
