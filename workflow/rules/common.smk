@@ -226,7 +226,7 @@ def pseudobulk_row(folder):
 def replicate_rows(slug):
     """Return the rows of the replicates of a type in pseudobulks.tsv, by the name of their folder."""
     rows = rows_by(pseudobulks_file(), "cell_type")[type_row(slug)["cell_type"]]
-    return {row["pseudobulk"].rpartition("/")[2]: row for row in rows if row["replicate"]}
+    return {Path(row["pseudobulk"]).name: row for row in rows if row["replicate"]}
 
 
 def replicate_folders(wildcards):
