@@ -11,25 +11,26 @@ pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome o
 RUN_SHAPE = {"tfs": 8, "types": 5, "cells": 240, "samples": 2, "lines": 2, "targets": 12, "populations": 4}
 
 
-@pytest.fixture(scope="module")
-def report(tmp_path_factory):
-    """The path of a small report of all inputs."""
+MANY_SHAPE = {"tfs": 60, "types": 30, "cells": 600, "samples": 2, "lines": 2, "targets": 4, "populations": 40}
+
+
+def write_in(folder, shape):
+    """Write the report of made-up inputs of a shape; return its path."""
     benchmark = load_benchmark("report")
-    folder = tmp_path_factory.mktemp("page")
-    write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**RUN_SHAPE)))
+    write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**shape)))
     return folder / "report.html"
 
 
-MANY_SHAPE = {"tfs": 60, "types": 30, "cells": 600, "samples": 2, "lines": 2, "targets": 4, "populations": 40}
+@pytest.fixture(scope="module")
+def report(tmp_path_factory):
+    """The path of a small report of all inputs."""
+    return write_in(tmp_path_factory.mktemp("page"), RUN_SHAPE)
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
     """The path of a report of many TFs, types and populations, and few cells."""
-    benchmark = load_benchmark("report")
-    folder = tmp_path_factory.mktemp("many")
-    write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**MANY_SHAPE)))
-    return folder / "report.html"
+    return write_in(tmp_path_factory.mktemp("many"), MANY_SHAPE)
 
 
 @pytest.fixture

@@ -223,6 +223,16 @@ def pseudobulk_row(folder):
     return rows_by(pseudobulks_file(), "pseudobulk")[folder][0]
 
 
+def type_samples(wildcards):
+    """Return the samples whose cells are in a type."""
+    return pseudobulk_row(wildcards.slug)["samples"].split(",")
+
+
+def type_pieces(wildcards):
+    """Return the folder of the pieces of each of these samples."""
+    return per_sample("results/cells/{sample}/pieces", type_samples(wildcards))
+
+
 def replicate_rows(slug):
     """Return the rows of the replicates of a type in pseudobulks.tsv, by the name of their folder."""
     rows = rows_by(pseudobulks_file(), "cell_type")[type_row(slug)["cell_type"]]

@@ -56,10 +56,7 @@ rule split_sample:
 rule merge_pieces:
     input:
         table="results/cells/pseudobulks.tsv",
-        pieces=lambda wildcards: per_sample(
-            "results/cells/{sample}/pieces",
-            pseudobulk_row(wildcards.slug)["samples"].split(","),
-        ),
+        pieces=type_pieces,
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
         fragments="results/pseudobulk/{slug}/fragments.tsv.gz",
@@ -129,10 +126,7 @@ rule call_peaks:
 rule type_replicates:
     input:
         table="results/cells/pseudobulks.tsv",
-        pieces=lambda wildcards: per_sample(
-            "results/cells/{sample}/pieces",
-            pseudobulk_row(wildcards.slug)["samples"].split(","),
-        ),
+        pieces=type_pieces,
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
         replicates=directory("results/pseudobulk/{slug}/replicates"),
@@ -147,7 +141,7 @@ rule type_replicates:
         mem_mb=memory(8000),
         runtime=720,
     params:
-        of_type=lambda wildcards: pseudobulk_row(wildcards.slug)["samples"].split(","),
+        of_type=type_samples,
         samples=lambda wildcards: {
             name: row["samples"].split(",") for name, row in replicate_rows(wildcards.slug).items()
         },
@@ -168,8 +162,7 @@ rule pseudobulk_peaks:
             f"results/pseudobulk/{wildcards.slug}/replicates" if compared_replicates(wildcards) else []
         ),
         samples=lambda wildcards: per_sample(
-            "results/cells/{sample}/peaks.narrowPeak",
-            pseudobulk_row(wildcards.slug)["samples"].split(","),
+            "results/cells/{sample}/peaks.narrowPeak", type_samples(wildcards)
         ),
         sizes=f"{REFERENCE}/chrom.sizes",
     output:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 SHOWN = 5  # the rest is counted
@@ -31,7 +31,7 @@ def find_leftovers(folder: str | Path, made: Iterable[str]) -> list[Path]:
                 continue
             if path in above:
                 waiting.append(path)
-            elif _files(path):
+            elif any(_files(path)):
                 found.append(path)
     return sorted(found)
 
@@ -51,12 +51,11 @@ def leftover_line(found: list[Path]) -> str:
     )
 
 
-def _files(path: Path) -> list[Path]:
-    if not path.is_dir() or path.is_symlink():
-        return [path] if path.exists() else []
-    return [
-        Path(root, name) for root, _, names in os.walk(path) for name in names if Path(root, name).exists()
-    ]
+def _files(path: Path) -> Iterator[Path]:
+    """Yield the files of a folder, or the file itself; links that lead nowhere are left out."""
+    inside = path.is_dir() and not path.is_symlink()
+    listed = (Path(root, name) for root, _, names in os.walk(path) for name in names) if inside else [path]
+    return (file for file in listed if file.exists())
 
 
 def _shown(size: int) -> str:
