@@ -10,7 +10,7 @@ import numpy as np
 from scbind.binding.windows import Windows
 from scbind.core.devices import enough_gpu_memory
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, begin_npy, digests, require
+from scbind.core.files import atomic, begin_npy, digests, map_npy, require
 from scbind.core.runlog import say
 from scbind.formats.genome import Genome
 from scbind.formats.signal import window_blocks
@@ -49,7 +49,7 @@ def open_readout(readout, chosen: Windows, windows, weights) -> np.ndarray:
     """
     again = "run the sequence readout again"
     made_with = json.loads(require(_key(readout), again).read_text())
-    trunk = np.load(require(readout, "run the sequence readout first"), mmap_mode="r")
+    trunk = map_npy(readout, again)
     if made_with != digests(weights=weights, windows=windows) or len(trunk) != len(chosen):
         raise InputError(readout, f"was not made with {weights} and {windows}", again)
     return trunk
