@@ -132,5 +132,7 @@ def test_an_array_is_mapped_or_refused_in_one_line(tmp_path):
     }.items():  # fmt: skip
         (tmp_path / f"{name}.npy").write_bytes(damaged)
     for name in ("empty", "cut", "header", "flipped", "objects"):
-        with pytest.raises(InputError, match=f"{name}.npy: not readable .*; make it again"):
+        with pytest.raises(
+            InputError, match=rf"^\S+{name}.npy: (not readable .*|the file is empty); make it again$"
+        ):
             map_npy(tmp_path / f"{name}.npy", "make it again")
