@@ -376,10 +376,16 @@ def test_only_the_chunks_asked_for_are_read(wide, tmp_path, cells, region, neede
     columns = store.windows_in(region) if isinstance(region, str) else region
     got = store[cells, region, "CTCF"]
     assert np.allclose(got.toarray(), expected[rows][:, columns], atol=1e-7) and got.nnz
-    with pytest.raises((RuntimeError, ValueError)):
-        for name in chunks_of(copy) & needed:
-            (copy / "layers/CTCF" / name).write_bytes(b"broken")
+    for name in chunks_of(copy) & needed:
+        (copy / "layers/CTCF" / name).write_bytes(b"broken")
+    refused = r"s.zarr: not readable \(.*\); merge its shards again$"
+    with pytest.raises(InputError, match=refused):
         store[cells, region, "CTCF"]
+    with pytest.raises(InputError, match=refused):
+        store.sums("CTCF", np.zeros(len(store.obs), dtype=np.int64), 1)
+    next((copy / "obs").rglob("0")).write_bytes(b"broken")
+    with pytest.raises(InputError, match=refused):
+        open_binding(copy)
 
 
 def test_part_of_a_store_as_anndata(wide):

@@ -57,10 +57,18 @@ def test_absent_parts_and_files_are_told_once(cells, tmp_path):
         celltable.read_whole(tmp_path / "none.h5ad", celltable.ACTIVITY)
     (tmp_path / "torn.h5ad").write_bytes(cells.read_bytes()[:700])
     for read in (celltable.read_obs, celltable.read_borrow, celltable.read_params):
-        with pytest.raises(
-            InputError, match="torn.h5ad: not a readable .h5ad .*; run the embedding of the sample"
-        ):
+        with pytest.raises(InputError, match="torn.h5ad: not readable .*; run the embedding of the sample"):
             read(tmp_path / "torn.h5ad")
+
+
+def test_a_whole_file_must_have_the_parts_that_are_needed(cells):
+    celltable.read_whole(cells, celltable.GROUP, ["obs/pass", "obsp/borrow"])
+    for needed in ("obs/depth", "obsm/X_umap", "obsp/connectivities", "layers/mean_binding", "var/tf"):
+        part, name = needed.split("/")
+        with pytest.raises(
+            InputError, match=f"{cells.name}: {part} has no {name}; run the embedding of the group again$"
+        ):
+            celltable.read_whole(cells, celltable.GROUP, ["obs/pass", needed])
 
 
 def test_no_other_module_opens_an_h5ad():

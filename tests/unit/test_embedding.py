@@ -1,10 +1,12 @@
 import os
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
 
 import anndata as ad
+import h5py
 import numpy as np
 import pandas as pd
 import pytest
@@ -141,10 +143,33 @@ def test_a_umap_of_other_cells_is_refused(atlas, umap, tmp_path):
     sample_cells(atlas[-1], "s2", tmp_path / "s2.h5ad")
     ad.read_h5ad(umap)[:60].copy().write_h5ad(tmp_path / "umap.h5ad")
     with pytest.raises(
-        InputError, match=r"umap.h5ad: has no cell s2#BC020-1, .*run the embedding of the group again"
+        InputError, match=r"umap.h5ad: has no cell s2#BC020-1, .*run the UMAP of the group again"
     ):
         describe_cells(tmp_path / "s2.h5ad", tmp_path / "umap.h5ad", tmp_path / "no.h5ad", {})
     assert not (tmp_path / "no.h5ad").exists()
+
+
+def test_an_embedding_or_umap_that_lacks_a_part_is_refused(atlas, umap, tmp_path):
+    paths = {name: tmp_path / f"{name}.h5ad" for name in ("group", "sample", "umap", "out")}
+    for name, source, part in (("group", atlas[-1], "obsp/connectivities"), ("umap", umap, "obsm/X_umap")):
+        shutil.copy(source, paths[name])
+        with h5py.File(paths[name], "a") as file:
+            del file[part]
+    sample_cells(atlas[-1], "s2", paths["sample"])
+    refused = r"group.h5ad: obsp has no connectivities; run the embedding of the group again$"
+    with pytest.raises(InputError, match=refused):
+        sample_cells(paths["group"], "s2", paths["out"])
+    with pytest.raises(InputError, match=refused):
+        embed_umap(paths["group"], paths["out"], 0.3, 3)
+    with pytest.raises(InputError, match=r"umap.h5ad: obsm has no X_umap; run the UMAP of the group again$"):
+        describe_cells(paths["sample"], paths["umap"], paths["out"], {})
+    with h5py.File(paths["sample"], "a") as file:
+        del file["obsm/X_lsi"]
+    with pytest.raises(
+        InputError, match=r"sample.h5ad: obsm has no X_lsi; run the embedding of the sample again$"
+    ):
+        find_lenders(paths["sample"], paths["out"], **BORROW)
+    assert not paths["out"].exists()
 
 
 def test_the_graph_joins_passing_cells_only(atlas):

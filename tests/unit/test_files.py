@@ -8,7 +8,16 @@ import pytest
 import scbind
 from scbind.core import files
 from scbind.core.errors import InputError
-from scbind.core.files import map_npy, read_npz, read_result, read_rows, rows_by, write_bed, write_table
+from scbind.core.files import (
+    map_npy,
+    read_json,
+    read_npz,
+    read_result,
+    read_rows,
+    rows_by,
+    write_bed,
+    write_table,
+)
 from scbind.plan import digests
 
 
@@ -116,6 +125,55 @@ def test_arrays_are_read_by_name_or_refused_in_one_line(tmp_path):
     np.savez(tmp_path / "objects.npz", one=np.array([{}]))
     with pytest.raises(InputError, match="objects.npz: not readable .*; make it again"):
         read_npz(tmp_path / "objects.npz", "make it again")
+
+
+@pytest.mark.parametrize(
+    ("content", "problem"),
+    [
+        (None, "no such file"), (b"", "the file is empty"), (b'{"a": ', r"is not JSON \(.*\)"),
+        (b'{"a": "\xff"}', r"is not JSON \(.*\)"), (b"[" * 100_000, r"is not JSON \(.*\)"),
+        (b"[1]", "holds a list instead of an object"), (b'{"a": 1}', "has no b, c"),
+    ],
+)  # fmt: skip
+def test_json_of_ours_is_read_or_refused_in_one_line(tmp_path, content, problem):
+    path = tmp_path / "a.json"
+    path.write_bytes('{"a": "é", "b": 2}'.encode())
+    assert read_json(path, "make it again", ["a"]) == {"a": "é", "b": 2}
+    path.unlink() if content is None else path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"^\S+a.json: {problem}; make it again$"):
+        read_json(path, "make it again", ["a", "b", "c"])
+
+
+def test_no_module_reads_json_of_ours_without_read_json():
+    """These read JSON in other files, or of others, and have errors of their own."""
+    found = set()
+    for module in digests.list_modules():
+        tree = ast.parse((digests.PACKAGE / f"{module.replace('.', '/')}.py").read_text())
+        for call in ast.walk(tree):
+            if isinstance(call, ast.Call) and ast.unparse(call.func) in ("json.load", "json.loads"):
+                if any(name in ast.unparse(call) for name in ("read_text", "handle")):
+                    found.add(module)
+    assert found == {
+        "core.files", "models.modelfile", "plan.receipts", "plan.runlock", "plan.transfer", "plan.versions"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("content", [b"type\tslug\n\xff\xfe\ta\n", b"kind\tslug\nB\tb\n"])
+def test_rows_that_cannot_be_read_are_refused_in_one_line(tmp_path, content):
+    (tmp_path / "t.tsv").write_bytes(content)
+    with pytest.raises(InputError, match=r"^\S+t.tsv: (not a table .*|has no column type); remove the file"):
+        rows_by(tmp_path / "t.tsv", "type")
+    with pytest.raises(InputError, match=r"^\S+t.tsv: has no column|not a table"):
+        rows_by(tmp_path / "t.tsv", "type")
+
+
+def test_a_table_of_text_has_no_missing_values(tmp_path):
+    (tmp_path / "t.tsv").write_text("status\tn\tmerged_into\nNA\t05\t\n")
+    found = read_result(tmp_path / "t.tsv", "again", text=True)
+    assert found.to_dict("records") == [{"status": "NA", "n": "05", "merged_into": ""}]
+    (tmp_path / "t.tsv").write_bytes(b"a\tb\n\xff\t1\n")
+    with pytest.raises(InputError, match="t.tsv: not a table .*; again"):
+        read_result(tmp_path / "t.tsv", "again", text=True)
 
 
 def test_an_array_is_mapped_or_refused_in_one_line(tmp_path):

@@ -198,11 +198,22 @@ def test_a_sample_of_three_cells_one_of_them_without_fragments(tmp_path, sizes_p
 
 def test_what_is_no_piece_is_refused(tmp_path, sizes_path):
     (tmp_path / "x.parquet").write_text("no")
-    with pytest.raises(InputError, match="x.parquet: not a piece of a sample; split the sample again"):
+    with pytest.raises(InputError, match=r"x.parquet: not readable \(.*\); split the sample again"):
         merge_pieces([tmp_path / "x.parquet"], sizes_path, tmp_path / "o" / "f.gz")
     with pytest.raises(InputError, match="no such file; split the sample again"):
         merge_pieces([tmp_path / "none.parquet"], sizes_path, tmp_path / "o" / "f.gz")
     assert not (tmp_path / "o").exists()
+
+
+def test_a_piece_with_damaged_pages_is_refused(tmp_path, sizes_path):
+    types, path = table(tmp_path, [("T", "T", "own", "")]), cells(tmp_path, "s", {"A": "T"})
+    split_sample(text(tmp_path, "f", FIRST), path, types, sizes_path, tmp_path / "p")
+    piece = tmp_path / "p/T.parquet"
+    data = piece.read_bytes()
+    piece.write_bytes(data[:8] + b"\xff" * 40 + data[48:])
+    with pytest.raises(InputError, match=r"^\S+T.parquet: not readable \(.*\); split the sample again$"):
+        merge_pieces([piece], sizes_path, tmp_path / "t.gz")
+    assert not list(tmp_path.glob("*t.gz*"))
 
 
 @pytest.mark.parametrize("step", ["split", "merge"])

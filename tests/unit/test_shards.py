@@ -1,8 +1,10 @@
 import errno
+import json
 import os
 import subprocess
 import sys
 import textwrap
+import zipfile
 from pathlib import Path
 
 import anndata as ad
@@ -188,6 +190,26 @@ def test_damaged_shards_are_refused(tmp_path):
         Shard.open(tmp_path / "other.npz")
     with pytest.raises(InputError, match="y.npz: no such file; run the inference of the sample again"):
         Shard.open(tmp_path / "y.npz")
+
+
+@pytest.mark.parametrize("member", ["z", "reliability", "index1"])
+def test_a_shard_whose_further_arrays_are_damaged_is_refused(tmp_path, member):
+    with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
+        writer.add(0, 0, made())
+        writer.finish(np.arange(7), 40, {"z": np.zeros((7, len(TFS))), "reliability": json.dumps({"a": 1})})
+    with zipfile.ZipFile(tmp_path / "x.npz") as archive:
+        start = archive.getinfo(f"{member}.npy").header_offset
+    with open(tmp_path / "x.npz", "r+b") as handle:
+        handle.seek(start + 60)
+        handle.write(b"\xff" * 30)
+    shard = Shard.open(tmp_path / "x.npz")
+    read = {"z": lambda: shard.array("z"), "reliability": lambda: shard.reliability}.get(
+        member, lambda: shard.codes(1)
+    )
+    with pytest.raises(InputError, match=r"^\S+x.npz: not readable \(.*\); run the inference of the sample"):
+        read()
+    with pytest.raises(InputError, match="x.npz: not readable .no votes"):
+        shard.array("votes")
 
 
 def test_cells_without_a_pass_column_or_without_a_passing_cell(tmp_path):

@@ -18,7 +18,7 @@ from scipy import stats
 
 from scbind.analysis.activitytable import compared_conditions, replicates
 from scbind.core.errors import InputError
-from scbind.core.files import require, write_table
+from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 
@@ -75,9 +75,7 @@ def _read(cells: list[str | Path], populations: str | Path) -> pd.DataFrame:
     """Return the passing cells: ``donor``, ``condition``, ``cell_type`` and ``population``; missing where unknown."""
     tables = [read_obs(path, ["sample", "pass", "cell_type"]) for path in cells]
     obs = pd.concat([table[table["pass"].astype(bool)] for table in tables])
-    found = pd.read_csv(
-        require(populations, "run the populations rule first"), sep="\t", dtype=str, keep_default_na=False
-    )
+    found = read_result(populations, "run the populations rule again", text=True)
     if {"cell", "population"} - set(found):
         raise InputError(populations, "has no columns cell and population", "run the populations rule again")
     named = found.set_index("cell")["population"]

@@ -64,7 +64,7 @@ def compare_activity(
     """
     rows = []
     for name, ours, theirs in zip(samples, activity, chromvar, strict=True):
-        data = read_whole(ours, ACTIVITY)
+        data = read_whole(ours, ACTIVITY, ["layers/scfan_score", "obs/n_fragments"])
         types = cell_types_of(data.obs, ours)
         values = common_values(data, ours, theirs)
         for method, table in values.items():
@@ -80,7 +80,7 @@ def common_values(data, path: str | Path, chromvar: str | Path) -> Mapping[str, 
 
     ``data`` is the activity file at ``path``. Raises :class:`InputError` if the two files have other cells.
     """
-    other = read_whole(chromvar, CHROMVAR)
+    other = read_whole(chromvar, CHROMVAR, ["layers/borrowed"])
     if not other.obs_names.equals(data.obs_names):
         raise InputError(chromvar, f"its cells are not those of {path}", "compute the deviations again")
     tables = {

@@ -111,9 +111,7 @@ def compared_conditions(condition: pd.Series) -> list[str]:
 
 
 def _read_one(path: Path) -> anndata.AnnData:
-    data = read_whole(path, ACTIVITY)
-    if "mean_binding" not in data.layers:
-        raise InputError(path, "has no layer mean_binding", "make it again with the activity rule")
+    data = read_whole(path, ACTIVITY, ["layers/mean_binding"])
     obs = data.obs.copy()
     obs["cell_type"] = cell_types_of(obs, path)
     obs["cell"] = obs.index.astype(str)

@@ -91,7 +91,7 @@ def _level(values: np.ndarray) -> dict[str, float]:
 
 def _expression(path, tfs: list[str]) -> pd.DataFrame:
     """Return molecules per ``PER`` of each TF: float64 (cells, TFs); NaN for cells without RNA, and TFs not in it."""
-    data = read_whole(path, "the RNA counts")
+    data = read_whole(path, "the RNA counts", ["obs/n_molecules"])
     same = match_symbols(tfs, data.var_names)
     if not same:
         raise InputError(

@@ -42,7 +42,7 @@ def read_open_peaks(
     parts, places, peaks = [], [], None
     of_sample = {str(name): rows for name, rows in cells.groupby(cells["sample"].astype(str)).indices.items()}
     for path in paths:
-        data = read_whole(path, MAKER)
+        data = read_whole(path, MAKER, ["obs/sample", "var/chrom", "var/start", "var/end"])
         if peaks is not None and not data.var_names.equals(peaks.index):
             raise InputError(
                 path, f"its peaks differ from those of {paths[0]}", "make both peak matrices again"

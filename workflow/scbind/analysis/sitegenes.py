@@ -205,7 +205,7 @@ def _counts(path, rna, own, pairs: Pairs, var: pd.DataFrame) -> Counts:
     sites = sp.csr_matrix(data.X).astype(np.float64)
     if rna is None:
         return Counts(sites, (sites @ own).tocsr(), stratum)
-    expression = read_whole(rna, "the RNA counts")
+    expression = read_whole(rna, "the RNA counts", ["obs/n_molecules"])
     stratum = np.where(_measured(expression, data, rna), stratum, -1)
     return Counts(sites, _columns(expression, pairs.genes, rna), stratum)
 

@@ -73,7 +73,7 @@ def active_in_types(path: str | Path, types: list[str], tfs: list[str]) -> pd.Da
 
     TFs that the file does not have, because their activity is not finite, count as active.
     """
-    data = read_whole(path, MAKER)
+    data = read_whole(path, MAKER, ["obs/cell_type"])
     means = pd.DataFrame(data.X, columns=data.var_names).groupby(data.obs["cell_type"].astype(str).to_numpy())
     return means.mean().reindex(index=types, columns=tfs).fillna(1.0)
 

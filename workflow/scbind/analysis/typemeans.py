@@ -157,12 +157,7 @@ def _count(member: np.ndarray, n_types: int) -> np.ndarray:
 
 def _open_store(store: Path, table: Path) -> tuple[Binding, pd.Series]:
     """Return the store and the type of each of its cells."""
-    try:
-        binding = open_binding(store)
-    except (FileNotFoundError, KeyError, TypeError, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(store, f"is not a binding store ({error})", "merge its shards again") from error
+    binding = open_binding(store)
     known = read_obs(table)
     unknown = binding.obs.index.difference(known.index)
     if len(unknown):

@@ -106,6 +106,6 @@ class Profile:
         """Read a file that :meth:`save` wrote. Raises :class:`InputError` if damaged or made with others."""
         remedy, names = "run the reference profile again", [field.name for field in fields(cls)]
         arrays = read_npz(path, remedy, [*names, "made_with"])
-        if json.loads(str(arrays["made_with"])) != made_with:
+        if str(arrays["made_with"]) != json.dumps(made_with):
             raise InputError(path, "was made with other windows, another model or another precision", remedy)
         return cls(*(arrays[name] for name in names))

@@ -10,7 +10,7 @@ import numpy as np
 from scbind.binding.windows import Windows
 from scbind.core.devices import enough_gpu_memory
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, begin_npy, digests, map_npy, require
+from scbind.core.files import atomic, begin_npy, digests, map_npy, read_json
 from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.genome import Genome
@@ -51,7 +51,7 @@ def open_readout(readout, chosen: Windows, windows, weights) -> np.ndarray:
     Raises :class:`InputError` if the readout was made with other weights or windows.
     """
     again = "run the sequence readout again"
-    made_with = json.loads(require(_key(readout), again).read_text())
+    made_with = read_json(_key(readout), again)
     trunk = map_npy(readout, again)
     if made_with != digests(weights=weights, windows=windows) or len(trunk) != len(chosen):
         raise InputError(readout, f"was not made with {weights} and {windows}", again)

@@ -24,7 +24,7 @@ import numpy as np
 from numcodecs import Blosc
 
 from scbind.core.errors import InputError
-from scbind.core.files import npz_errors, require
+from scbind.core.files import damage_errors, npz_errors, require
 from scbind.core.runlog import FULL
 from scbind.formats.celltable import passing_rows
 
@@ -220,22 +220,25 @@ class Shard:
         return self.tfs, self.n_windows, self.floor, self.scale, self.sites, self.made_with
 
     def array(self, name: str) -> np.ndarray:
-        """Read one of the arrays given to :meth:`ShardWriter.finish`."""
-        return self._npz[name]
+        """Read one of the arrays given to :meth:`ShardWriter.finish`. Raises :class:`InputError` if it is damaged."""
+        with damage_errors(self.path, AGAIN):
+            return self._npz[name]
 
     @property
     def reliability(self) -> dict:
         """TF -> its reliability from the calibration (see :func:`scbind.models.abstention.reliability`)."""
-        return json.loads(str(self._npz["reliability"]))
+        with damage_errors(self.path, AGAIN):
+            return json.loads(str(self._npz["reliability"]))
 
     def codes(self, tf: int, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return the codes of a TF, given by its index, in windows ``[start, stop)``: uint8 (cells, windows).
 
-        Raises :class:`InputError` if a block is damaged.
+        Raises :class:`InputError` if a block, or the table of blocks, is damaged.
         """
         stop = self.n_windows if stop is None else stop
         if self._held[0] != tf:
-            self._held = (tf, self._npz[f"index{tf}"], self._begin(f"blocks{tf}.npy"))
+            with damage_errors(self.path, AGAIN):
+                self._held = (tf, self._npz[f"index{tf}"], self._begin(f"blocks{tf}.npy"))
         _, index, begin = self._held
         found = np.zeros((len(self.rows), stop - start), dtype=np.uint8)
         here = (index[:, 1] < stop) & (index[:, 1] + index[:, 3] > start)

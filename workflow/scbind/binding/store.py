@@ -28,7 +28,7 @@ from scbind.binding.shards import (
 )
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
-from scbind.core.files import atomic
+from scbind.core.files import atomic, damage_errors
 from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_passing_cells, sort_by_type
@@ -36,6 +36,7 @@ from scbind.formats.evidence import CHIP
 from scbind.formats.genome import Genome
 from scbind.models.abstention import abstained, reliability_table
 
+MERGE = "merge its shards again"
 FORMAT = 2  # version of the store; increase it if the meaning of the codes changes
 CHUNK = (
     512,
@@ -151,19 +152,21 @@ class Binding:
             raise InputError(
                 path, "this binding store does not exist", "run the binding rule of the sample first"
             )
-        self._root = zarr.open_group(self.path, mode="r")
-        self.obs, self.var = read_elem(self._root["obs"]), read_elem(self._root["var"])
-        uns = read_elem(self._root["uns"])
+        with damage_errors(path, MERGE):
+            self._root = zarr.open_group(self.path, mode="r")
+            self.obs, self.var = read_elem(self._root["obs"]), read_elem(self._root["var"])
+            uns = read_elem(self._root["uns"])
         if (found := int(uns.get("format", 1))) != FORMAT:
             raise InputError(
                 path,
                 f"is a binding store of format {found}, but this version reads format {FORMAT}",
-                "merge its shards again",
+                MERGE,
             )
-        self.scale, self.floor = int(uns["scale"]), float(uns["floor"])
-        self.max_error, self.tfs = float(uns["max_error"]), [str(tf) for tf in uns["tfs"]]
-        self.provenance = json.loads(uns["provenance"])
-        self.reliability = json.loads(uns.get("reliability", "{}"))
+        with damage_errors(path, MERGE):
+            self.scale, self.floor = int(uns["scale"]), float(uns["floor"])
+            self.max_error, self.tfs = float(uns["max_error"]), [str(tf) for tf in uns["tfs"]]
+            self.provenance = json.loads(uns["provenance"])
+            self.reliability = json.loads(uns.get("reliability", "{}"))
 
     def __repr__(self) -> str:
         chroms = [str(name) for name in self.var.chrom.unique()]
@@ -214,7 +217,8 @@ class Binding:
         ):  # one row of chunks at a time keeps dense blocks small
             mine = wanted[0][wanted[0] // CHUNK[0] == first // CHUNK[0]]
             if len(mine) and len(wanted[1]):
-                parts.append(sp.csr_matrix(_read(layer, mine, wanted[1])))
+                with damage_errors(self.path, MERGE):
+                    parts.append(sp.csr_matrix(_read(layer, mine, wanted[1])))
         if not parts:
             return sp.csr_matrix(tuple(map(len, wanted)), dtype=np.uint8)
         order = np.argsort(wanted[0] // CHUNK[0], kind="stable")
@@ -236,7 +240,9 @@ class Binding:
                 continue
             member = (mine[:, None] == np.arange(n_groups)).astype(np.float32)
             for start in range(0, layer.shape[1], width):
-                left = layer[first : first + height, start : start + width].T / np.float32(-self.scale)
+                with damage_errors(self.path, MERGE):
+                    codes = layer[first : first + height, start : start + width]
+                left = codes.T / np.float32(-self.scale)
                 left += 1
                 probability = 1 - np.square(
                     left, out=left
@@ -247,7 +253,8 @@ class Binding:
     def _layer(self, tf: str):
         if tf not in self.tfs:
             raise InputError(self.path, f"has no TF {tf!r}", _choose(str(tf), self.tfs))
-        return self._root["layers"][tf]
+        with damage_errors(self.path, MERGE):
+            return self._root["layers"][tf]
 
     def windows_in(self, region: str) -> np.ndarray:
         """Return the numbers of the windows that share a base with ``chrom`` or ``chrom:start-end``: int64.
@@ -355,6 +362,6 @@ def _read(layer, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
 def open_binding(path) -> Binding:
     """Open ``results/binding/{sample}.zarr`` as :class:`Binding`. This reads only cells and windows.
 
-    Raises :class:`InputError` if the store does not exist or has another format.
+    Raises :class:`InputError` if the store does not exist, is damaged, or has another format.
     """
     return Binding(path)

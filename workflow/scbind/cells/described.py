@@ -14,7 +14,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
-from scbind.formats.celltable import CELLS, GROUP, read_whole
+from scbind.formats.celltable import CELLS, UMAP, read_whole
 
 
 def describe_cells(
@@ -42,11 +42,11 @@ def describe_cells(
         If a file is missing or damaged, or the UMAP is of other cells.
     """
     cells = read_whole(embedding, CELLS)
-    drawn = read_whole(umap, GROUP)
+    drawn = read_whole(umap, UMAP, ["obsm/X_umap"])
     missing = ~cells.obs_names.isin(drawn.obs_names)
     if missing.any():
         problem = f"has no cell {cells.obs_names[missing][0]}, which {embedding} has"
-        raise InputError(umap, problem, f"run {GROUP} again")
+        raise InputError(umap, problem, f"run {UMAP} again")
     for place, (column, value) in enumerate(metadata.items(), start=1):
         cells.obs.insert(place, column, pd.Categorical([value] * cells.n_obs))
     cells.obsm["X_umap"] = drawn[cells.obs_names].obsm["X_umap"]

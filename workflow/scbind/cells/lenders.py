@@ -20,7 +20,7 @@ def sample_cells(embedding: str | Path, sample: str, output: str | Path) -> None
     Rows are in the order of the sample's ``barcodes.tsv`` and include failed cells, so row ``i`` is cell ``i`` of its
     :class:`scbind.formats.signal.CellSignal`. Raises :class:`InputError` if the embedding does not contain the sample.
     """
-    cells = read_whole(embedding, GROUP)
+    cells = read_whole(embedding, GROUP, ["obs/sample", "obsp/connectivities"])
     chosen = (cells.obs["sample"] == sample).to_numpy()
     if not chosen.any():
         known = ", ".join(map(str, cells.obs["sample"].cat.categories))
@@ -51,7 +51,7 @@ def find_lenders(
     target_fragments, max_neighbours, weights
         See :func:`scbind.cells.neighbours.borrow`.
     """
-    given = read_whole(cells, CELLS)
+    given = read_whole(cells, CELLS, ["obs/sample", "obs/n_fragments", "obs/pass", "obsm/X_lsi"])
     obs = given.obs[["n_fragments", "pass"]].copy()
     points = given.obsm["X_neighbours" if "X_neighbours" in given.obsm else "X_lsi"]
     n_fragments, passing = obs["n_fragments"].to_numpy(), obs["pass"].to_numpy()

@@ -40,7 +40,7 @@ def embed_umap(embedding: str | Path, output: str | Path, min_dist: float, seed:
     InputError
         If the embedding is missing or damaged.
     """
-    cells = read_whole(embedding, GROUP)
+    cells = read_whole(embedding, GROUP, ["obs/sample", "obs/pass", "obsm/X_lsi", "obsp/connectivities"])
     passes = cells.obs["pass"].to_numpy(dtype=bool)
     used = "X_harmony" if "X_harmony" in cells.obsm else "X_lsi"
     points = np.ascontiguousarray(cells.obsm[used][passes])

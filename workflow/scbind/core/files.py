@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # the Snakefile imports this module and must start fast
     import numpy as np
     import pandas as pd
 
+ANEW = "remove the file and run again"
 csv.field_size_limit(1 << 30)  # characters; the limit of Python, 131,072, would end in a traceback
 
 
@@ -72,22 +73,39 @@ NAMES = (
 )  # fmt: skip
 
 
-def read_result(path: str | Path, remedy: str, separator: str = "\t", **options) -> pd.DataFrame:
+def read_result(
+    path: str | Path, remedy: str, separator: str = "\t", text: bool = False, **options
+) -> pd.DataFrame:
     """Read a table that scbind wrote; it may have no rows.
 
     Columns in ``NAMES`` are text, and only empty fields are NaN: a chromosome ``1`` and a TF ``NA`` stay what they are.
-    ``options`` go to :func:`pandas.read_csv`. Raises :class:`InputError` with ``remedy`` if the file is missing or is
-    not a table.
+    With ``text``, all columns are text, and empty fields are empty text. ``options`` go to :func:`pandas.read_csv`.
+    Raises :class:`InputError` with ``remedy`` if the file is missing or is not a table.
     """
     import pandas as pd
 
     try:
         return pd.read_csv(
-            require(path, remedy), sep=separator, keep_default_na=False, na_values=[""],
-            dtype=dict.fromkeys(NAMES, str), **options,
+            require(path, remedy), sep=separator, keep_default_na=False, na_values=[] if text else [""],
+            dtype=str if text else dict.fromkeys(NAMES, str), **options,
         )  # fmt: skip
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(path, f"not a table ({error})", remedy) from error
+
+
+@contextmanager
+def damage_errors(path: str | Path, remedy: str) -> Iterator[None]:
+    """Turn the errors that a library raises for a damaged file of scbind into :class:`InputError` with ``remedy``.
+
+    Libraries have no common error for damage: numpy may raise a SyntaxError, h5py a KeyError or OSError, zarr a
+    RuntimeError. The block must only read.
+    """
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(path, f"not readable ({said(error)})", remedy) from error
 
 
 @contextmanager
@@ -95,16 +113,27 @@ def npz_errors(path: str | Path, remedy: str) -> Iterator[None]:
     """Turn errors of reading an ``.npz`` that scbind wrote into :class:`InputError` with ``remedy``."""
     import zipfile
 
-    try:
+    with damage_errors(path, remedy):
         if not zipfile.is_zipfile(require(path, remedy)):
             raise InputError(path, "is not a .npz file", remedy)
         yield
-    except (InputError, MemoryError):
-        raise
-    except (
-        Exception
-    ) as error:  # numpy and zipfile have no common error: a damaged header may end in a SyntaxError
-        raise InputError(path, f"not readable ({said(error)})", remedy) from error
+
+
+def read_json(path: str | Path, remedy: str, names: Iterable[str] = ()) -> dict:
+    """Read the object of a JSON file that scbind wrote.
+
+    Raises :class:`InputError`, with ``remedy``, if the file is missing, is not a JSON object, or lacks one of
+    ``names``.
+    """
+    try:
+        found = json.loads(require(path, remedy).read_text(encoding="utf-8"))
+    except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
+        raise InputError(path, f"is not JSON ({said(error)})", remedy) from error
+    if not isinstance(found, dict):
+        raise InputError(path, f"holds a {type(found).__name__} instead of an object", remedy)
+    if missing := [name for name in names if name not in found]:
+        raise InputError(path, f"has no {', '.join(missing)}", remedy)
+    return found
 
 
 def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) -> dict[str, np.ndarray]:
@@ -210,14 +239,19 @@ def _written(path: str | Path) -> tuple[int, int]:
 
 @cache
 def _rows(path: str, written: tuple[int, int]) -> tuple[dict[str, str], ...]:
-    with open(path, newline="") as handle:
-        return tuple(csv.DictReader(handle, delimiter="\t"))
+    try:
+        with open(path, newline="", encoding="utf-8") as handle:
+            return tuple(csv.DictReader(handle, delimiter="\t"))
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(path, f"not a table ({said(error)})", ANEW) from error
 
 
 @cache
 def _rows_by(path: str, written: tuple[int, int], key: str) -> dict[str, tuple[dict[str, str], ...]]:
     groups: dict[str, list[dict[str, str]]] = {}
     for row in _rows(path, written):
+        if key not in row:
+            raise InputError(path, f"has no column {key}", ANEW)
         groups.setdefault(row[key], []).append(row)
     return {name: tuple(rows) for name, rows in groups.items()}
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.files import map_npy, read_npz, require
+from scbind.core.files import map_npy, read_json, read_npz
 from scbind.core.runlog import say
 from scbind.dataset.splits import TRAIN
 from scbind.formats.genome import Genome
@@ -63,7 +62,9 @@ class TrainingSet:
     def open(cls, folder: str | Path, reference: str | Path) -> TrainingSet:
         """Open a dataset beside its genome; refuses a dataset made from another genome."""
         folder = Path(folder)
-        manifest = json.loads(require(folder / "manifest.json", AGAIN).read_text())
+        manifest = read_json(
+            folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "depth"]
+        )
         genome = Genome.open(reference)
         if manifest["format"] != FORMAT:
             raise InputError(folder, f"dataset format {manifest['format']}, expected {FORMAT}", AGAIN)

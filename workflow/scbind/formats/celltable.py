@@ -13,9 +13,10 @@ import scipy.sparse as sp
 from anndata.io import read_elem, sparse_dataset
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import damage_errors, require
 
-CELLS, ACTIVITY, GROUP = "the embedding of the sample", "the activity rule", "the embedding of the group"
+CELLS, ACTIVITY = "the embedding of the sample", "the activity rule"
+GROUP, UMAP = "the embedding of the group", "the UMAP of the group"
 
 
 def open_to_add(path: str | Path) -> h5py.File:
@@ -82,10 +83,8 @@ def open_rows(path: str | Path, maker: str):
     The file is closed when the matrix is no longer used. Raises :class:`InputError` (remedy: run ``maker``).
     """
     require(path, f"run {maker} first")
-    try:
+    with damage_errors(path, f"run {maker} again"):
         return sparse_dataset(h5py.File(path, "r")["X"])
-    except (OSError, KeyError, ValueError) as error:
-        raise InputError(path, f"not a readable .h5ad ({error})", f"run {maker} again") from error
 
 
 def read_given(path: str | Path) -> anndata.AnnData:
@@ -93,16 +92,23 @@ def read_given(path: str | Path) -> anndata.AnnData:
     return anndata.read_h5ad(path)
 
 
-def read_whole(path: str | Path, maker: str, backed: bool = False) -> anndata.AnnData:
-    """Read all of an ``.h5ad``, matrices included; :class:`InputError` (remedy: run ``maker``) if it cannot be.
+def read_whole(
+    path: str | Path, maker: str, needs: Iterable[str] = (), backed: bool = False
+) -> anndata.AnnData:
+    """Read all of an ``.h5ad``, matrices included.
 
-    With ``backed``, the rows of its matrices are read when they are asked for.
+    ``needs``: parts that the file must have, such as ``obs/pass`` or ``obsm/X_umap``. With ``backed``, the rows of its
+    matrices are read when they are asked for. Raises :class:`InputError` if the file is missing, damaged, or lacks a
+    part; the remedy is to run ``maker``.
     """
     require(path, f"run {maker} first")
-    try:
-        return anndata.read_h5ad(path, backed="r" if backed else None)
-    except (OSError, KeyError) as error:
-        raise InputError(path, f"not a readable .h5ad ({error})", f"run {maker} again") from error
+    with damage_errors(path, f"run {maker} again"):
+        data = anndata.read_h5ad(path, backed="r" if backed else None)
+    for element in needs:
+        part, name = element.split("/")
+        if name not in getattr(data, part):
+            raise InputError(path, f"{part} has no {name}", f"run {maker} again")
+    return data
 
 
 def read_passing_cells(path: str | Path) -> tuple[pd.DataFrame, dict[str, np.ndarray]]:
@@ -153,8 +159,5 @@ def cell_types_of(obs: pd.DataFrame, path: str | Path) -> pd.Series:
 def _read(path: str | Path, element: str, maker: str, optional: bool = False):
     """One element of the file, or None where it is ``optional`` and absent."""
     require(path, f"run {maker} first")
-    try:
-        with h5py.File(path, "r") as file:
-            return None if optional and element not in file else read_elem(file[element])
-    except (OSError, KeyError) as error:
-        raise InputError(path, f"not a readable .h5ad ({error})", f"run {maker} again") from error
+    with damage_errors(path, f"run {maker} again"), h5py.File(path, "r") as file:
+        return None if optional and element not in file else read_elem(file[element])

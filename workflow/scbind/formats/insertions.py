@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.files import map_npy, require
+from scbind.core.files import map_npy, read_json
 from scbind.formats.bigwig import bigwig_bases
 from scbind.formats.genome import ChromSizes
 
@@ -23,8 +22,8 @@ def read_regions(facts: str | Path | None, sizes: ChromSizes) -> np.ndarray:
     if facts is None:
         return np.stack([sizes.offsets[:-1], sizes.offsets[1:]], axis=1)
     remedy = "make the track again"
+    listed = read_json(facts, remedy, ["regions"])["regions"]
     try:
-        listed = json.loads(require(facts, "run the track rule first").read_text())["regions"]
         spans = sorted((sizes.index(name), int(low), int(high)) for name, low, high in listed)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(facts, f"holds no regions of this genome ({error})", remedy) from error

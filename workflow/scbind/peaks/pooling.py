@@ -15,12 +15,12 @@ import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 import pysam
 
-from scbind.core.errors import InputError
-from scbind.core.files import atomic, require
+from scbind.core.files import atomic, damage_errors, require
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 
 ROWS = 1 << 15
+AGAIN = "split the sample again"
 PIECE = pa.schema([(name, pa.int32()) for name in ("chrom", "start", "end", "barcode", "count")])
 LINES = pacsv.WriteOptions(include_header=False, delimiter="\t", quoting_style="none")
 
@@ -63,26 +63,28 @@ class _Piece:
     """One piece: its barcodes, and its row groups by chromosome. The file is open only during reads."""
 
     def __init__(self, path):
-        self.path = require(path, "split the sample again")
-        try:
+        self.path = require(path, AGAIN)
+        self.groups: dict[int, list[int]] = {}
+        with damage_errors(path, AGAIN):
             with pq.ParquetFile(path) as file:
                 self.metadata = file.metadata
                 listed = file.schema_arrow.metadata[b"barcodes"].decode()
-        except (OSError, pa.ArrowInvalid, KeyError, TypeError) as error:
-            raise InputError(path, "not a piece of a sample", "split the sample again") from error
+            for group in range(self.metadata.num_row_groups):
+                code = self.metadata.row_group(group).column(0).statistics.min
+                self.groups.setdefault(code, []).append(group)
         self.names = np.array(listed.split("\n"), dtype=object)
-        self.groups: dict[int, list[int]] = {}
-        for group in range(self.metadata.num_row_groups):
-            code = self.metadata.row_group(group).column(0).statistics.min
-            self.groups.setdefault(code, []).append(group)
 
     def stream(self, code: int, rank: np.ndarray) -> Iterator[np.ndarray]:
         """Yield the fragments of one chromosome in blocks, int32 (4, rows): start, end, rank of the barcode, count."""
         for group in self.groups.get(code, []):
-            with pq.ParquetFile(self.path, metadata=self.metadata) as file:
+            with (
+                damage_errors(self.path, AGAIN),
+                pq.ParquetFile(self.path, metadata=self.metadata) as file,
+            ):
                 table = file.read_row_group(group)
-            start, end, barcode, count = (column.to_numpy() for column in table.columns[1:])
-            yield np.stack([start, end, rank[barcode], count])
+                start, end, barcode, count = (column.to_numpy() for column in table.columns[1:])
+                block = np.stack([start, end, rank[barcode], count])
+            yield block
 
 
 def _merged(streams: list[Iterator[np.ndarray]]) -> Iterator[np.ndarray]:

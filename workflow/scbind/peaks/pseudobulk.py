@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.core.errors import InputError
-from scbind.core.files import require, write_table
+from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs, read_obsm
 from scbind.formats.typestatus import FROM_SAMPLES, MERGED, OWN, POOLED, SKIPPED, SMALL_TYPES
@@ -59,8 +59,7 @@ def list_cell_types(
     Raises
     ------
     InputError
-        If a file is missing or lacks a column, no cell passes, two types or two donors get the same slug, or no type
-        is left.
+        If a file is missing or lacks a column, no cell passes, or no type is left.
     """
     paths = list(cells.values())
     table = pd.concat([_with_group(path, groups) for path in paths])
@@ -106,9 +105,7 @@ def list_cell_types(
 
 def read_pools(types: str | Path) -> dict[str, str]:
     """Read ``cell_types.tsv`` and return cell type -> slug of the pool that it belongs to, without skipped types."""
-    table = pd.read_csv(
-        require(types, "list the cell types first"), sep="\t", dtype=str, keep_default_na=False
-    )
+    table = read_result(types, "list the cell types again", text=True)
     into = table["merged_into"].where(table["status"] == MERGED, table["cell_type"])
     slugs = into.map(dict(zip(table["cell_type"], table["slug"], strict=True)))
     return {

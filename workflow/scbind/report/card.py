@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_result, require
+from scbind.core.files import atomic, read_json, read_result
 from scbind.core.runlog import say
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
@@ -65,7 +65,7 @@ def write_card(
         A file is missing or damaged, a fact is missing, or ``metrics`` does not hold exactly one model.
     """
     facts = _facts(weights)
-    fitted = calibration if isinstance(calibration, Mapping) else _read_json(calibration)
+    fitted = calibration if isinstance(calibration, Mapping) else read_json(calibration, AGAIN)
     table = read_result(metrics, AGAIN)
     if missing := sorted(COLUMNS - set(table.columns)):
         raise InputError(metrics, f"has no column {missing[0]}", "evaluate the model again")
@@ -115,7 +115,7 @@ def _facts(weights: Mapping | str | Path) -> Mapping:
     if isinstance(weights, Mapping):
         facts, where = weights, "facts"
     elif Path(weights).suffix == ".json":
-        facts, where = _read_json(weights), weights
+        facts, where = read_json(weights, AGAIN), weights
     else:
         from scbind.models.modelfile import read_model  # imports torch, so only if needed
 
@@ -123,13 +123,6 @@ def _facts(weights: Mapping | str | Path) -> Mapping:
     if missing := [key for key in NEEDED if key not in facts]:
         raise InputError(where, f"has no {', '.join(missing)}", "train the model again")
     return facts
-
-
-def _read_json(path: str | Path) -> Mapping:
-    try:
-        return json.loads(require(path, "run the rule that makes it first").read_text(encoding="utf-8"))
-    except json.JSONDecodeError as error:
-        raise InputError(path, f"is not JSON ({error})", "run the rule that makes it again") from error
 
 
 def _modelled(facts: Mapping) -> list[str]:

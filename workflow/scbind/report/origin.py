@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from scbind.core.files import require
+from scbind.core.files import read_json
 from scbind.dataset.seen import trained_lines
 from scbind.report.tables import join_names
 
@@ -60,5 +59,5 @@ class Origin:
 
 def read_origin(bundle: str | Path, applied_to: Mapping[str, str | None]) -> Origin:
     """Read ``bundle.json``. ``applied_to`` has ``genome`` and ``species`` of this run."""
-    about = json.loads(require(bundle, "run the rule unpack_bundle again").read_text(encoding="utf-8"))
+    about = read_json(bundle, "run the rule unpack_bundle again")
     return Origin(about, applied_to.get("genome"), applied_to.get("species"))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,8 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scbind.analysis.activitytable import Activity
-from scbind.core.errors import InputError
-from scbind.core.files import read_npz, require
+from scbind.core.files import read_json, read_npz, read_result, require
 from scbind.dataset.seen import trained_lines
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.colours import colours_of
@@ -166,16 +164,11 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
     """
     rows = []
     for name, path in paths.items():
-        try:
-            found = json.loads(require(path, "call the peaks first").read_text())
-        except json.JSONDecodeError as error:
-            raise InputError(path, f"is not JSON ({error})", "call the peaks of the type again") from error
+        found = read_json(path, "call the peaks of the type again")
         merged = {"merged": ", ".join(found["merged"])} if "merged" in found else {}
         rows.append({"cell_type": name} | found | merged)
     if types is not None:
-        listed = pd.read_csv(
-            require(types, "list the cell types"), sep="\t", dtype=str, keep_default_na=False
-        )
+        listed = read_result(types, "list the cell types again", text=True)
         for row in listed[~listed["status"].isin(POOLED)].itertuples():
             source = " ".join(filter(None, (STATUSES[row.status].source, row.merged_into)))
             facts = {"reason": row.reason, "n_cells": int(row.n_cells), "n_fragments": int(row.n_fragments)}
@@ -228,10 +221,7 @@ def read_frames(paths: Mapping[str, str | Path]) -> dict[str, list[str]]:
     """Return the Tn5 shift of the input files of each cell line. ``paths`` maps a line to its ``track.json``."""
     found = {}
     for line, path in paths.items():
-        try:
-            about = json.loads(require(path, AGAIN).read_text())
-        except json.JSONDecodeError as error:
-            raise InputError(path, f"is not JSON ({error})", AGAIN) from error
+        about = read_json(path, AGAIN)
         found[line] = [str(each.get("frame", "")) for each in about.get("inputs", [])]
     return found
 
