@@ -226,7 +226,7 @@ def test_bad_inputs(tmp_path):
         differential_tfs([a, b], tmp_path / "o.tsv")
     del data.layers["mean_binding"]
     data.write_h5ad(b)
-    with pytest.raises(InputError, match="no layer mean_binding"):
+    with pytest.raises(InputError, match="layers has no mean_binding"):
         differential_tfs([b], tmp_path / "o.tsv")
     data.obs = data.obs.drop(columns="cell_type")
     data.layers["mean_binding"] = data.X

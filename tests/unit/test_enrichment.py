@@ -154,6 +154,12 @@ def test_bad_inputs(inputs, tmp_path):
              context=1000, peak=np.zeros(1, np.int32), gc=np.zeros(1, np.float32))  # fmt: skip
     with pytest.raises(InputError, match="has 1 windows, but the stores have 600"):
         motif_enrichment(**inputs | {"windows": tmp_path / "w.npz"})
-    with pytest.raises(InputError, match="no cell type has 31 cells"):
-        motif_enrichment(**inputs | {"min_cells": 31})
     assert not inputs["output"].exists()
+
+
+def test_without_a_type_of_enough_cells_the_tables_have_no_row(inputs, tmp_path, capsys):
+    motif_enrichment(**inputs | {"min_cells": 31, "best": tmp_path / "best.tsv"})
+    for path, columns in ((inputs["output"], COLUMNS), (tmp_path / "best.tsv", SITE_COLUMNS)):
+        assert path.read_text() == "\t".join(columns) + "\n"
+    said = capsys.readouterr().err
+    assert "WARNING motif enrichment: no cell type has 31 cells, so there are no rows" in said

@@ -3,7 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
-from scbind.analysis.explain import EFFECTS, Question, explain_loci
+from scbind.analysis.explain import COLUMNS, EFFECTS, Question, explain_loci
 from scbind.analysis.logits import logit
 from scbind.analysis.typesignal import TypeSignal
 from scbind.analysis.variants import allele_probabilities
@@ -87,6 +87,15 @@ def test_a_question_asked_twice_is_answered_once(tiny, tiny_model, tiny_cells, t
     explain_loci(asked, tiny_cells.types, *tiny_model[:2], tiny["reference"], tmp_path / "x.tsv", 5)
     assert read_result(tmp_path / "x.tsv", "")["cell_type"].tolist() == ["like_A"] * 600 + ["like_C"] * 600
     assert "1 questions are asked again" in capsys.readouterr().err
+
+
+def test_a_type_with_few_cells_is_not_explained(tiny, tiny_model, tiny_cells, tmp_path, capsys):
+    asked = [Question(f"chr1:{SITE}-{SITE + 10}", "TF1", "like_A")]
+    explain_loci(asked, tiny_cells.types, *tiny_model[:2], tiny["reference"], tmp_path / "x.tsv", 12)
+    assert (tmp_path / "x.tsv").read_text() == "\t".join(COLUMNS) + "\n"
+    assert "WARNING explain: like_A has fewer than 12 cells" in capsys.readouterr().err
+    draw_explained(tmp_path / "x.tsv", tmp_path / "figures")
+    assert not list((tmp_path / "figures").iterdir())
 
 
 def test_figures_show_the_strongest_part(explained, tmp_path):

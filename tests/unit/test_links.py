@@ -300,6 +300,22 @@ def test_a_file_without_links_says_so(folder, tmp_path):
         links.targets("A", links.obs.index[0])
 
 
+def test_without_a_type_of_enough_cells_there_are_no_links(folder, tmp_path):
+    tf_links(
+        [folder / "s.zarr"], [folder / "s.cells.h5ad"], folder / "windows.npz", folder / "genes.bed",
+        folder / "chrom.sizes", folder / "sites.npz", folder / "active.h5ad", tmp_path / "links.tsv",
+        tmp_path / "network.tsv", half_decay=10_000, max_distance=100_000, min_cells=301,
+    )  # fmt: skip
+    assert (tmp_path / "links.tsv").read_text() == "\t".join(COLUMNS) + "\n"
+    header, *rows = (tmp_path / "network.tsv").read_text().splitlines()
+    assert header == (folder / "network.tsv").read_text().splitlines()[0] and not rows
+    cell_regulation(
+        folder / "s.zarr", folder / "windows.npz", folder / "sites.npz", tmp_path / "links.tsv",
+        folder / "active.h5ad", tmp_path / "cells.h5ad",
+    )  # fmt: skip
+    assert scbind.open_regulation(tmp_path / "cells.h5ad").var.empty
+
+
 def test_arrays_that_cannot_be_read_end_in_one_line(folder, tmp_path):
     whole = (folder / "sites.npz").read_bytes()
     (tmp_path / "cut.npz").write_bytes(whole[: len(whole) // 2])

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scbind.analysis.expression import tf_expression
+from scbind.analysis.tfactive import tf_active
 from scbind.cells.rna import sample_rna
 from scbind.core.errors import InputError
 from scbind.formats.rna import read_rna
@@ -215,7 +216,11 @@ def test_expression_beside_activity(tmp_path):
         found.write_h5ad(tmp_path / sample / "rna.h5ad")
         activity.append(tmp_path / f"{sample}.h5ad")
         rna.append(tmp_path / sample / "rna.h5ad")
+    tf_expression(activity, rna, tmp_path / "none.tsv", min_cells=61)
+    header, *rows = (tmp_path / "none.tsv").read_text().splitlines()
+    tf_active(activity, tmp_path / "none.tsv", tmp_path / "active.h5ad")
     tf_expression(activity, rna, tmp_path / "t.tsv")
+    assert header == (tmp_path / "t.tsv").read_text().splitlines()[0] and not rows
     table = pd.read_csv(tmp_path / "t.tsv", sep="\t").set_index(["cell_type", "tf"])
     assert table.loc[("b", "SPI1"), "mean_expression"] > 3 * table.loc[("a", "SPI1"), "mean_expression"]
     assert table.loc[("b", "SPI1"), "correlation"] > 0.5 and table.loc[("b", "SPI1"), "n_groups"] == 6

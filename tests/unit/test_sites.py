@@ -39,7 +39,7 @@ def write_donor(folder, rng, name, condition, change):
     return folder / f"{name}.zarr", folder / f"{name}.h5ad"
 
 
-def compared(folder, donors=6, change=True):
+def compared(folder, donors=6, change=True, min_cells=5):
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     (folder / "chrom.sizes").write_text("chr1\t300000\n")
@@ -51,7 +51,7 @@ def compared(folder, donors=6, change=True):
     files = [folder / name for name in ("sites.tsv", "counts.tsv", "sites.bed")]
     stores, cells = zip(*pairs, strict=True)
     sites.differential_sites(
-        stores, cells, folder / "windows.npz", folder / "chrom.sizes", *files, min_cells=5
+        stores, cells, folder / "windows.npz", folder / "chrom.sizes", *files, min_cells=min_cells
     )
     return pd.read_csv(files[0], sep="\t"), pd.read_csv(files[1], sep="\t"), files[2].read_text().splitlines()
 
@@ -87,6 +87,12 @@ def test_few_donors_are_not_tested(tmp_path):
     table, counts, bed = compared(tmp_path, donors=2)
     assert table.empty and not bed
     assert (counts[counts.tf == "JUND"].test == sites.FEW).all()
+
+
+def test_without_a_type_of_enough_cells_nothing_is_compared(tmp_path):
+    table, counts, bed = compared(tmp_path, min_cells=49)
+    assert table.empty and counts.empty and not bed
+    assert table.columns.tolist() == sites.COLUMNS and counts.columns.tolist() == sites.COUNTS
 
 
 def test_the_prior_of_variances_is_found():

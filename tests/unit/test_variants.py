@@ -10,6 +10,8 @@ from scbind.analysis.alleles import allele_codes, context_starts
 from scbind.analysis.typesignal import TypeSignal
 from scbind.analysis.variants import (
     BINDING,
+    COLUMNS,
+    STRONGEST,
     VariantOptions,
     allele_probabilities,
     cells_with_alleles,
@@ -182,8 +184,8 @@ def test_signal_of_types_by_hand(tiny, tiny_cells):
             assert found[row, window].tolist() == expected.tolist()
     two = TypeSignal.open(tiny_cells.types | {"t": tiny_cells.types["s"]}, genome, 5, "test")
     assert np.array_equal(two.counts(starts, 400, 100), 2 * found)
-    with pytest.raises(InputError, match="no cell type has 12 cells"):
-        TypeSignal.open(tiny_cells.types, genome, 12, "test")
+    none = TypeSignal.open(tiny_cells.types, genome, 12, "test")
+    assert none.types == [] and none.small == ["like_A", "like_C"] and none.depth.shape == (0,)
 
 
 def planted(tiny, genome, rng):
@@ -260,6 +262,20 @@ def test_where_scbind_abstains_no_strongest_is_named(tiny, tiny_model, tiny_cell
     variant_effects(path, tiny_cells.types, tiny_model[0], None, tiny["reference"], *out, ALL)
     assert read_result(out[0], "")["abstained"].all()
     assert read_result(out[1], "")[["tf", "difference"]].isna().all(axis=None)
+
+
+def test_without_a_type_of_enough_cells_a_variant_has_no_effect_listed(
+    tiny, tiny_model, tiny_cells, tmp_path, capsys
+):
+    path = vcf(tmp_path / "v.vcf", snvs(Genome.open(tiny["reference"]), "chr1", [3000, 4000]))
+    out = tmp_path / "all.tsv", tmp_path / "strongest.tsv"
+    few = VariantOptions(0, 0, 12)
+    variant_effects(path, tiny_cells.types, *tiny_model[:2], tiny["reference"], *out, few, block=1)
+    assert out[0].read_text() == "\t".join(COLUMNS) + "\n"
+    best = read_result(out[1], "")
+    assert best.columns.tolist() == STRONGEST and best["n_listed"].tolist() == [0, 0]
+    assert best[["tf", "cell_type", "difference"]].isna().all(axis=None)
+    assert "WARNING variants: no cell type has 12 cells, so there are no rows" in capsys.readouterr().err
 
 
 def test_the_strongest_is_of_a_tf_on_which_scbind_does_not_abstain(tiny, tiny_model, tiny_cells, tmp_path):

@@ -69,6 +69,7 @@ rule write_report:
         cell_types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
         cell_lines=list(PLAN.tracks),
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
+        min_cells=lookup("analysis/min_cells", within=SETTINGS),
         template=[
             template_digest(name) for name in ("report.html.j2", "report.css", "shared.js", "report.js")
         ],

@@ -69,7 +69,7 @@ def explain_loci(
     output
         Table with one row per question and base in reach of the network; columns in ``docs/reference/outputs.md``.
     min_cells
-        Cell types with fewer cells cannot be used.
+        Questions about cell types with fewer cells have no rows; the log names them.
 
     Raises
     ------
@@ -85,11 +85,15 @@ def explain_loci(
     for number, question in enumerate(questions):
         place = f"key explain[{number}]"
         _refuse_unknown(question.tf, predictor.tfs, "TF", place)
-        _refuse_unknown(question.cell_type, signal.types, "cell type", place)
+        _refuse_unknown(question.cell_type, [*signal.types, *signal.small], "cell type", place)
         where.append(context_of(question.locus, genome, predictor, place))
+    asked = dict(zip(questions, where, strict=True))
+    for small in sorted({question.cell_type for question in asked} & set(signal.small)):
+        say(f"WARNING explain: {small} has fewer than {min_cells} cells, so its loci are not explained")
     tables = [
         _explained(question, *context, genome, predictor, signal)
-        for question, context in dict(zip(questions, where, strict=True)).items()
+        for question, context in asked.items()
+        if question.cell_type in signal.types
     ]
     write_table(output, pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=COLUMNS))
     say(f"explained {len(tables)} loci")

@@ -103,7 +103,8 @@ def tf_targets(
                 kept["specificity"] = specificity[row, order]
             if len(order):
                 rows.append(kept.join(_strongest(order, binding[row], weight, distance, start)))
-    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS[:-2])
+    columns = COLUMNS[: COLUMNS.index("evidence")]
+    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=columns)
     table["chrom"] = np.asarray(table_sizes.names, dtype=object)[table["chrom"].to_numpy(dtype=np.int64)]
     table = table.join(means.marks, on="tf")
     table = table.sort_values(["cell_type", "tf", "rank"], kind="stable")

@@ -24,10 +24,15 @@ from scbind.models.abstention import marks
 
 
 def list_types(types: pd.Series, min_cells: int, what: str) -> list[str]:
-    """Return the sorted names of the types with at least ``min_cells`` cells. Log the other types, after ``what``."""
+    """Return the sorted names of the types with at least ``min_cells`` cells; there may be none.
+
+    The log names the other types, after ``what``.
+    """
     counts = types.dropna().value_counts()
     for name in sorted(counts.index[counts < min_cells].astype(str)):
         say(f"{what}: {name} is skipped, because it has {counts[name]} cells (minimum {min_cells})")
+    if not (counts >= min_cells).any():
+        say(f"WARNING {what}: no cell type has {min_cells} cells, so there are no rows")
     return sorted(counts.index[counts >= min_cells].astype(str))
 
 
@@ -38,7 +43,7 @@ class TypeMeans:
     Attributes
     ----------
     types, tfs
-        Names of the cell types and of the TFs.
+        Names of the cell types, of which there may be none, and of the TFs.
     n_cells
         int64 (types,): number of cells of each type.
     windows
@@ -75,8 +80,8 @@ class TypeMeans:
         """Open each ``results/binding/{sample}.zarr`` with the ``cells.h5ad`` of the same sample, in the same order.
 
         ``windows`` is ``results/binding/windows.npz``. ``what`` names the analysis in log lines. Raises
-        :class:`InputError` if the lists differ in length, a store lacks a part, stores differ in TFs or windows, a cell
-        of a store is not in its ``cells.h5ad``, or no type has ``min_cells`` cells.
+        :class:`InputError` if the lists differ in length, a store lacks a part, stores differ in TFs or windows, or a
+        cell of a store is not in its ``cells.h5ad``.
         """
         if len(zarrs) != len(cells) or not zarrs:
             raise InputError(
@@ -101,12 +106,6 @@ class TypeMeans:
                 "run the inference again",
             )
         types = list_types(pd.concat([labels for _, labels in read]), min_cells, what)
-        if not types:
-            raise InputError(
-                cells[0],
-                f"no cell type has {min_cells} cells",
-                "lower analysis.min_cells or use broader cell types",
-            )
         stores = tuple(binding for binding, _ in read)
         members = tuple(pd.Categorical(labels, categories=types).codes.astype(np.int64) for _, labels in read)
         n_cells = sum(_count(member, len(types)) for member in members)

@@ -26,7 +26,9 @@ class TypeSignal:
     Attributes
     ----------
     types
-        Names of the cell types.
+        Names of the cell types with enough cells; there may be none.
+    small
+        Names of the types with fewer cells.
     n_cells
         int64 (types,): cells of each type.
     depth
@@ -36,6 +38,7 @@ class TypeSignal:
     """
 
     types: list[str]
+    small: list[str]
     n_cells: np.ndarray
     depth: np.ndarray
     samples: tuple[tuple[CellSignal, np.ndarray], ...]
@@ -45,14 +48,12 @@ class TypeSignal:
         """Open the cells of samples that pass quality control and have a type of at least ``min_cells`` cells.
 
         ``samples``: name -> ``position``, ``cell`` and ``cells``, paths of ``results/cells/{sample}``. ``what`` names
-        the analysis in log lines. Raises :class:`InputError` if the files of a sample do not belong together, or no
-        type has enough cells.
+        the analysis in log lines. Raises :class:`InputError` if the files of a sample do not belong together.
         """
         labels = {name: _labels(files["cells"]) for name, files in samples.items()}
-        types = list_types(pd.concat(labels.values()), min_cells, what)
-        if not types:
-            problem = f"no cell type has {min_cells} cells"
-            raise InputError(next(iter(samples.values()))["cells"], problem, "lower analysis.min_cells")
+        together = pd.concat(labels.values())
+        types = list_types(together, min_cells, what)
+        small = sorted(set(together.dropna().astype(str)) - set(types))
         known, opened = genome.known_lengths(), []
         n_cells, depth = np.zeros(len(types), dtype=np.int64), np.zeros(len(types))
         for name, files in samples.items():
@@ -65,7 +66,7 @@ class TypeSignal:
             n_cells += np.bincount(member[mine], minlength=len(types))
             depth += np.bincount(member[mine], signal.density(known)[mine], minlength=len(types))
             opened.append((signal, member))
-        return cls(types, n_cells, depth.astype(np.float32), tuple(opened))
+        return cls(types, small, n_cells, depth.astype(np.float32), tuple(opened))
 
     def counts(self, global_starts: np.ndarray, width: int, bin_bp: int) -> np.ndarray:
         """Count the insertions of each type in the bins of windows: float32 (types, windows, width // bin_bp).

@@ -91,7 +91,7 @@ def variant_effects(
     Raises
     ------
     InputError
-        If the variants do not fit the genome, no type has enough cells, or files do not belong together.
+        If the variants do not fit the genome, or files do not belong together.
     """
     genome = Genome.open(reference_dir)
     listed = read_variants(variants, genome)
@@ -126,6 +126,9 @@ def allele_probabilities(
 
     ``variants`` as from :func:`scbind.formats.variants.read_variants`, with contexts inside their chromosomes.
     """
+    if not signal.types:
+        nothing = np.zeros((0, len(variants), len(predictor.tfs)), dtype=np.float32)
+        return nothing, nothing
     start = context_starts(variants, predictor.context)
     where = genome.sizes.offsets[variants["chrom"].to_numpy()] + start
     counts = signal.counts(where, predictor.context, predictor.bin_bp)
@@ -270,15 +273,15 @@ def _rows(place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarra
 def _strongest(
     place: pd.DataFrame, ref: np.ndarray, alt: np.ndarray, kept: np.ndarray, labels
 ) -> pd.DataFrame:
-    """Return one row per variant; TF and type are empty if scbind abstains on all."""
+    """Return one row per variant; TF and type are empty if scbind abstains on all, or no type has enough cells."""
     types, _, tfs, known, no = labels
+    table = place.assign(n_listed=kept.sum(axis=(0, 2)))
+    if no.all():
+        return table.reindex(columns=STRONGEST)
     size = np.where(no[:, None], -1, np.abs(alt - ref)).transpose(1, 0, 2).reshape(len(place), -1)
     kind, tf = np.divmod(size.argmax(axis=1), len(tfs))
     variant = np.arange(len(place))
-    table = place.assign(n_listed=kept.sum(axis=(0, 2)))
     table["tf"], table["cell_type"] = np.array(tfs, dtype=object)[tf], np.array(types, dtype=object)[kind]
     table = table.assign(**_binding(ref[kind, variant, tf], alt[kind, variant, tf]))
     table[list(known)] = known.to_numpy()[tf]
-    if no.all():
-        table[["tf", "cell_type", *BINDING, *known]] = None
     return table[STRONGEST]

@@ -121,6 +121,19 @@ def _no_own_peaks(inputs: Inputs) -> Caution | None:
     )
 
 
+def _small_types(inputs: Inputs) -> Caution | None:
+    counts = inputs.data.obs["cell_type"].value_counts()
+    if inputs.min_cells is None or (counts >= inputs.min_cells).any():
+        return None
+    largest = f"; the largest is {counts.index[0]} with {counts.iloc[0]:,}" if len(counts) else ""
+    return Caution(
+        f"No cell type has {inputs.min_cells:,} cells{largest}.",
+        "So no cell type is compared, and the tables of cell types have no rows: differential TFs and sites, motifs, "
+        "best sites, target genes, links and effects of variants.",
+        "analysis.min_cells",
+    )
+
+
 def _no_replicates(inputs: Inputs) -> Caution | None:
     table = inputs.tables.get("differential")
     if table is None:
@@ -172,6 +185,6 @@ def _other_species(inputs: Inputs) -> Caution | None:
 
 
 CHECKS: tuple[Callable[[Inputs], Caution | None], ...] = (
-    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _no_replicates, _abstained, _by_motif, _unmodelled,
-    _unknown_frame, _other_species,
+    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _small_types, _no_replicates, _abstained, _by_motif,
+    _unmodelled, _unknown_frame, _other_species,
 )  # fmt: skip
