@@ -69,6 +69,18 @@ def test_a_table_that_cannot_be_written_leaves_the_old_one(tmp_path):
     assert (tmp_path / "t.tsv").read_text() == "a\n1\n" and len(list(tmp_path.iterdir())) == 1
 
 
+def test_a_folder_takes_the_place_of_a_link_to_a_folder(tmp_path):
+    elsewhere, target = tmp_path / "elsewhere", tmp_path / "out"
+    elsewhere.mkdir()
+    (elsewhere / "kept").write_text("x")
+    target.symlink_to(elsewhere)
+    with atomic(target) as scratch:
+        scratch.mkdir()
+        (scratch / "new").write_text("y")
+    assert not target.is_symlink() and [path.name for path in target.iterdir()] == ["new"]
+    assert (elsewhere / "kept").read_text() == "x" and len(list(tmp_path.iterdir())) == 2
+
+
 def test_no_other_module_writes_tables():
     """Lightning's history, a CSV of its own, is the one exception."""
     writing = {

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 import pytest
-from scbind.plan.leftovers import find_leftovers, leftover_line
+from scbind.plan.leftovers import find_leftovers, list_leftovers
 
 
 @pytest.fixture
@@ -39,13 +39,29 @@ MADE = [
 def test_what_the_run_does_not_make_is_found_as_a_whole(results):
     found = find_leftovers("results", MADE)
     assert list(map(str, found)) == ["results/binding/a/shards/1-of-3.npz", "results/cells/b"]
-    line = leftover_line(found)
+    listed = Path("logs/leftovers.txt")
+    line = list_leftovers(found, listed)
     assert line.startswith(
         "Not of this configuration: results/binding/a/shards/1-of-3.npz, results/cells/b (3 files, 0.0 MB). "
+        "logs/leftovers.txt lists all."
     )
-    assert "and 1 more (" in leftover_line([*found, *found, *found])
+    assert listed.read_text() == "results/binding/a/shards/1-of-3.npz\nresults/cells/b\n"
+    assert "and 1 more (" in list_leftovers([*found, *found, *found], listed)
+    assert len(listed.read_text().splitlines()) == 6
+
+
+def test_the_folder_may_be_a_link_and_a_name_may_hold_a_line_end(results):
+    Path("results/cells/b").rename("results/cells/a\nb\t")
+    Path("results").rename("elsewhere")
+    Path("results").symlink_to("elsewhere")
+    found = find_leftovers("results", MADE)
+    line = list_leftovers(found, "leftovers.txt")
+    assert r"results/cells/a\nb\t (3 files" in line and "\n" not in line
+    assert Path("leftovers.txt").read_text().splitlines()[1] == r"results/cells/a\nb\t"
 
 
 def test_nothing_is_left_over(results, tmp_path):
     assert find_leftovers("results", [*MADE, "results/cells/b", "results/binding/a/shards/1-of-3.npz"]) == []
-    assert find_leftovers(tmp_path / "none", MADE) == [] and leftover_line([]) == ""
+    assert find_leftovers(tmp_path / "none", MADE) == [] and list_leftovers([], "none/leftovers.txt") == ""
+    Path("leftovers.txt").write_text("of the last run")
+    assert list_leftovers([], "leftovers.txt") == "" and not Path("leftovers.txt").exists()

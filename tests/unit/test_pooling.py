@@ -288,6 +288,22 @@ def test_each_replicate_is_as_if_it_were_alone(tmp_path, given_replicates, threa
     assert (alone / "called.narrowPeak").read_text()
 
 
+def test_the_log_names_the_replicate_and_its_final_path(tmp_path, given_replicates, capfd):
+    pieces, sizes = given_replicates
+    output = tmp_path / "replicates"
+    few = CallOptions(**CALL | {"qvalue": 1e-300})
+    make_replicates(pieces, sizes, output, ["d1", "d2"], few, threads=2)
+    *lines, last = capfd.readouterr().err.splitlines()
+    assert len(lines) == 10 and last == "2 replicates, 2 of them with peaks"
+    for name in pieces:
+        own = [line for line in lines if line.startswith(f"replicate {name}: ")]
+        assert len(own) == 5
+        assert (
+            f"replicate {name}: WARNING {output}/{name}/fragments.tsv.gz: MACS3 found no peak"
+            in "\n".join(own)
+        )
+
+
 def test_an_error_in_one_replicate_leaves_nothing(tmp_path, given_replicates, monkeypatch):
     pieces, sizes = given_replicates
 

@@ -10,7 +10,7 @@ import pytest
 import scbind
 from scbind.core.errors import InputError
 from scbind.core.progress import Progress
-from scbind.core.runlog import full_disk, say
+from scbind.core.runlog import about, full_disk, say
 
 WRITERS = {
     "text": "open('x', 'w').write('x' * 200_000)",
@@ -82,6 +82,9 @@ def test_a_log_begins_with_the_environment(tmp_path):
 
 
 def test_a_line_of_the_log_is_one_line_that_can_be_read(capsys):
+    with about("replicate 1"), about("peaks"):
+        say("found")
+    assert capsys.readouterr().err == "replicate 1: peaks: found\n"
     say("x.tsv: T\t1\u2028\x00\ufeff cells, naïve")
     assert capsys.readouterr().err == "x.tsv: T\\t1\\u2028\\x00\\ufeff cells, naïve\n"
 

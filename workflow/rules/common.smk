@@ -21,7 +21,7 @@ from scbind.plan.chromosomes import fasta_names
 from scbind.plan.cluster import Needs, check_slurm
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
-from scbind.plan.leftovers import find_leftovers, leftover_line
+from scbind.plan.leftovers import find_leftovers, list_leftovers
 from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
 from scbind.plan.pending import pending_line
 from scbind.plan.receipts import asked_for
@@ -347,16 +347,20 @@ def say_pending():
 
 
 def left_over():
-    """Return the line about results that the configuration no longer asks for. Only a run of all knows them."""
-    jobs = list(workflow.dag.jobs)
-    if not any(job.rule.name == "all" for job in jobs):
+    """Write logs/leftovers.txt, the results that the configuration no longer asks for, and return the line about them.
+
+    Only a run of all knows them: with a part of the jobs, such as those of a batch, results of the others seem left.
+    """
+    jobs, chosen = list(workflow.dag.jobs), workflow.dag_settings
+    partial = chosen.batch or chosen.until or chosen.omit_from or chosen.allowed_rules or chosen.target_jobs
+    if partial or not any(job.rule.name == "all" for job in jobs):
         return []
     # Only the target `bundle` makes bundles.
     made = expand("results/models/{model}/{model}.scbind.zip", model=TRAINED)
     made += [path for job in jobs for path in job.output]
     try:
-        line = leftover_line(find_leftovers("results", made))
-    except OSError:  # a folder that may not be read; the run itself has succeeded
+        line = list_leftovers(find_leftovers("results", made), "logs/leftovers.txt")
+    except OSError:  # a folder that may not be read or written; the run itself has succeeded
         return []
     return [line] if line else []
 

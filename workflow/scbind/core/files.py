@@ -32,14 +32,17 @@ def atomic(path: str | Path, shared: bool = False) -> Iterator[Path]:
     """Yield a scratch path in the target's folder; move it onto ``path`` when the block succeeds.
 
     The scratch name keeps the target's suffixes, because some writers choose a format from them.
-    Works for a file or a folder. On any error the scratch is removed and ``path`` is untouched. A killed process leaves
+    Works for a file or a folder. A link at ``path`` is replaced, and what it leads to stays. On any error the scratch
+    is removed and ``path`` is untouched. A killed process leaves
     its scratch; the next writer of ``path`` removes it. ``shared``: see :func:`scbind.core.scratch.scratch_of`.
     """
     path = Path(path)
     scratch = scratch_of(path, shared)
     try:
         yield scratch
-        if scratch.is_dir() and path.is_dir():
+        if scratch.is_dir() and path.is_symlink():
+            path.unlink()
+        elif scratch.is_dir() and path.is_dir():
             shutil.rmtree(path)
         os.replace(scratch, path)
     finally:

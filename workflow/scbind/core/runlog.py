@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from pathlib import Path
 
 from scbind.core.children import end_with_run
@@ -25,6 +26,9 @@ FELL_SHORT = re.compile(
 # Where libraries read how many threads to use. Without them, BLAS and OpenMP use all cores of the machine in every job:
 # slower on small matrices, a hindrance to the other jobs, and sums in another order on another machine.
 THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+
+
+_about: ContextVar[str] = ContextVar("about", default="")
 
 
 @contextmanager
@@ -93,6 +97,21 @@ def full_disk(error: BaseException) -> InputError | None:
     return None
 
 
+@contextmanager
+def about(what: str) -> Iterator[None]:
+    """Begin all lines of this thread with ``what``, for jobs that do several things at the same time."""
+    before = _about.set(f"{_about.get()}{what}: ")
+    try:
+        yield
+    finally:
+        _about.reset(before)
+
+
 def say(message: str) -> None:
-    """Print one line of progress, without passwords. It is written at once, so that the log can be followed."""
-    print(printable(redacted(message)), file=sys.stderr, flush=True)
+    """Print one line of progress, without passwords. It is written at once, so that the log can be followed.
+
+    Lines of several threads do not run into each other.
+    """
+    line = printable(redacted(f"{_about.get()}{message}"))
+    sys.stderr.write(f"{line}\n")  # one write for text and line end
+    sys.stderr.flush()

@@ -67,17 +67,19 @@ def call_fragment_peaks(
     qvalue: float,
     extsize: int,
     max_fragments: int | None,
+    shown: str | Path | None = None,
 ) -> None:
     """Call peaks on all cells of a sample, or on all cells of a type, and write a sorted narrowPeak file.
 
     ``extsize`` is in bp. If there are more than ``max_fragments`` fragments, a random subset is used, as in ArchR's
     group coverages (Granja et al. 2021), because MACS3 holds all insertions in memory. If MACS3 finds no peak, for
-    example because cells are few or poor, the file is empty and the log has a warning. Raises :class:`InputError` on
-    bad fragments.
+    example because cells are few or poor, the file is empty and the log has a warning. ``shown`` is the path that
+    messages name, if it is not ``fragments``. Raises :class:`InputError` on bad fragments.
     """
     sizes = ChromSizes.read(sizes_path)
     try:
-        table = _call(_cuts(fragments, sizes), fragments, sizes, output, qvalue, extsize, max_fragments)
+        cuts = _cuts(fragments, sizes)
+        table = _call(cuts, shown or fragments, sizes, output, qvalue, extsize, max_fragments)
     except NoPeaksError as error:
         say(f"WARNING {error}")
         table = pd.DataFrame(columns=COLUMNS)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scbind.core.files import atomic
-from scbind.core.runlog import say
+from scbind.core.runlog import about, say
 from scbind.peaks.coverage import coverage_track
 from scbind.peaks.macs3 import call_fragment_peaks
 from scbind.peaks.pooling import merge_pieces
@@ -75,11 +75,16 @@ def make_replicates(
                     qvalue=options.qvalue,
                     extsize=options.extsize,
                     max_fragments=options.max_fragments,
+                    shown=Path(output, name, fragments.name),
                 )
-            say(f"replicate {name} is made")
+            say("made")
+
+        def make_one(name: str) -> None:
+            with about(f"replicate {name}"):  # several are in work at a time, and all write to one log
+                make(name)
 
         with ThreadPoolExecutor(threads) as pool:
-            jobs = [pool.submit(make, name) for name in pieces]
+            jobs = [pool.submit(make_one, name) for name in pieces]
             try:
                 for job in jobs:
                     job.result()

@@ -6,7 +6,10 @@ import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-SHOWN = 5  # the rest is counted
+from scbind.core.errors import printable
+from scbind.core.files import atomic
+
+SHOWN = 5  # named on the terminal; the file has all
 OURS = "README.md"  # comes with scbind
 
 
@@ -36,18 +39,25 @@ def find_leftovers(folder: str | Path, made: Iterable[str]) -> list[Path]:
     return sorted(found)
 
 
-def leftover_line(found: list[Path]) -> str:
-    """Return the line that names leftovers with their number of files and size; empty if there are none."""
-    if not found:
+def list_leftovers(found: list[Path], output: str | Path) -> str:
+    """Write all leftovers to ``output``, one path a line, and return the line about them for the terminal.
+
+    A line of the file is a file or a folder with all that it holds. Characters that do not show are escaped. Without
+    leftovers, ``output`` is removed, and the line is empty. The line names the first :data:`SHOWN`, the number of files
+    and their size.
+    """
+    names = [printable(str(path)) for path in found]
+    if not names:
+        Path(output).unlink(missing_ok=True)
         return ""
+    with atomic(output) as scratch:
+        scratch.write_text("".join(f"{name}\n" for name in names), encoding="utf-8")
     sizes = [[path.stat().st_size for path in _files(each)] for each in found]
-    names = ", ".join(map(str, found[:SHOWN])) + (
-        f" and {len(found) - SHOWN} more" if len(found) > SHOWN else ""
-    )
     n_files, size = sum(map(len, sizes)), sum(map(sum, sizes))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return (
-        f"Not of this configuration: {names} ({n_files:,} file{'s' * (n_files != 1)}, {_shown(size)}). "
-        "Remove what you do not need; snakemake --list-untracked lists all."
+        f"Not of this configuration: {', '.join(names[:SHOWN])}{more} ({n_files:,} file{'s' * (n_files != 1)}, "
+        f"{_shown(size)}). {output} lists all. Remove what you do not need."
     )
 
 

@@ -25,13 +25,13 @@ def pending_line(rows: Mapping[str, Mapping], folder: str | Path = "resources") 
     there = sum(part.stat().st_size for part in parts if part.is_file())
     unsized = len(rows) - len(known)
     bare = sum(not any(row[key] for key in CHECKSUMS) for row in rows.values())
-    facts = [f"{len(rows)} file{'s' * (len(rows) != 1)}"]
-    if known:
-        facts.append(readable(sum(known)))
+    facts = [_files(len(rows))]
+    sizes = [readable(sum(known))] if known else []
+    if unsized:
+        sizes.append(f"{_files(unsized)} of unknown size")
+    facts.append(" and ".join(sizes))
     if there:
         facts.append(f"{readable(there)} of them are there in part")
-    if unsized:
-        facts.append(f"{unsized} of unknown size")
     if bare:
         facts.append(f"{bare} without a checksum, so their bytes are not verified")
     nearest = next(
@@ -40,3 +40,7 @@ def pending_line(rows: Mapping[str, Mapping], folder: str | Path = "resources") 
     free = shutil.disk_usage(nearest).free
     facts.append(f"{readable(free)} free" + (", too little" if sum(known) - there > free else ""))
     return f"To download: {'; '.join(facts)}"
+
+
+def _files(number: int) -> str:
+    return f"{number} file{'s' * (number != 1)}"
