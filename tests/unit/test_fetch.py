@@ -463,7 +463,8 @@ def test_progress_of_a_file_of_unknown_size(capsys):
 def test_line_of_what_is_to_be_downloaded(tmp_path, monkeypatch):
     monkeypatch.setattr(transfer.shutil, "disk_usage", full(5_000_000_000))
     rows = {"a": row("", SHA, size=3_000_000_000), "b": row("", md5=MD5), "c": row("", size=2_000_500_000)}
-    line = "To download: 3 files; 5 GB and 1 file of unknown size; 1 without a checksum, so their bytes are not verified; "
+    line = "To download: 3 files; 5 GB and 1 file of unknown size; "
+    line += "1 without a checksum, so their bytes are not verified; "
     assert pending_line(rows, tmp_path / "none") == line + "5 GB free, too little"
     (tmp_path / "a.partial").write_bytes(bytes(1_000_000))
     line = line.replace("size;", "size; 1 MB of them are there in part;")

@@ -9,6 +9,7 @@ import scbind
 from scbind.core import files
 from scbind.core.errors import InputError
 from scbind.core.files import (
+    atomic,
     map_npy,
     read_json,
     read_npz,

@@ -294,14 +294,11 @@ def test_the_log_names_the_replicate_and_its_final_path(tmp_path, given_replicat
     few = CallOptions(**CALL | {"qvalue": 1e-300})
     make_replicates(pieces, sizes, output, ["d1", "d2"], few, threads=2)
     *lines, last = capfd.readouterr().err.splitlines()
-    assert len(lines) == 10 and last == "2 replicates, 2 of them with peaks"
-    for name in pieces:
-        own = [line for line in lines if line.startswith(f"replicate {name}: ")]
-        assert len(own) == 5
-        assert (
-            f"replicate {name}: WARNING {output}/{name}/fragments.tsv.gz: MACS3 found no peak"
-            in "\n".join(own)
-        )
+    assert last == "2 replicates, 2 of them with peaks" and ".partial." not in "".join(lines)
+    starts = [line.partition(": ")[0] for line in lines]  # of d1 a peak is found, of d2 none
+    assert starts.count("replicate d1") == 4 and starts.count("replicate d2") == 5 and len(lines) == 9
+    warning = f"replicate d2: WARNING {output}/d2/fragments.tsv.gz: MACS3 found no peak"
+    assert any(line.startswith(warning) for line in lines)
 
 
 def test_an_error_in_one_replicate_leaves_nothing(tmp_path, given_replicates, monkeypatch):
