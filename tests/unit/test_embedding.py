@@ -481,6 +481,11 @@ def test_bad_samples_are_refused(tmp_path):
     table.drop(columns="n_reads").to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match="columns barcode, n_fragments, frac_duplicates"):
         embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")
+    samples["s"]["barcodes"].write_bytes(b"barcode\tn_fragments\n\xff\t1\n")
+    with pytest.raises(
+        InputError, match=r"barcodes.tsv: not a table \(.*; count the sample's fragments again"
+    ):
+        embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")
 
 
 def test_a_sample_given_twice_is_refused(tmp_path):

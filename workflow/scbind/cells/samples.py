@@ -10,7 +10,7 @@ import pandas as pd
 from scbind.cells.celltypes import read_labels
 from scbind.cells.columns import COLUMNS
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import read_result
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_called
 from scbind.formats.signal import CellSignal
@@ -57,9 +57,8 @@ def _refuse_same_cells(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
 def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFrame, CellSignal]:
     """Return the table of a sample's barcodes, with their fraction of insertions in peaks, and its insertions."""
     remedy = "count the sample's fragments again"
-    path = require(paths["barcodes"], remedy)
-    unknown = dict.fromkeys(("nucleosome_signal", "tss_enrichment"), [""])
-    table = pd.read_csv(path, sep="\t", dtype={"barcode": str}, keep_default_na=False, na_values=unknown)
+    path = paths["barcodes"]
+    table = read_result(path, remedy)
     if list(table.columns) != COLUMNS:
         raise InputError(path, f"has columns {', '.join(table.columns)}, not {', '.join(COLUMNS)}", remedy)
     signal = CellSignal.open(paths["position"], paths["cell"], len(table), sizes)

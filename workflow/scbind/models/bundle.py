@@ -12,7 +12,7 @@ from safetensors.numpy import save
 
 from scbind import __version__
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import damage_errors, require
 from scbind.core.runlog import say
 from scbind.formats.bundlefile import (
     CALIBRATION,
@@ -89,7 +89,8 @@ def make_bundle(
     # safetensors writes the memory of an array as it lies, and takes it for row after row.
     matrices = {tf: np.ascontiguousarray(known[tf]) for tf in sorted(known) if tf in facts["tfs"]}
     identities = json.dumps({tf: names[tf] for tf in matrices}, sort_keys=True)
-    table = require(files.metrics, "evaluate the model first").read_text(encoding="utf-8").splitlines()
+    with damage_errors(files.metrics, "evaluate the model again"):
+        table = require(files.metrics, "evaluate the model first").read_text(encoding="utf-8").splitlines()
     rows = [line for line in table[1:] if line.partition("\t")[0] in (name, *comparators)]
     if not any(line.startswith(f"{name}\t") for line in rows):
         raise InputError(files.metrics, f"no row of the model {name}", "evaluate the model again")

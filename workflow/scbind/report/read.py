@@ -235,7 +235,7 @@ def read_text(path: str | Path) -> tuple[str, str]:
     A last line gives the number of lines left out. Raises :class:`InputError` if the file is missing.
     """
     path = require(path, "run the rule that makes it first")
-    lines = path.read_text(encoding="utf-8").splitlines()
+    lines = path.read_text(encoding="utf-8", errors="replace").splitlines()
     if len(lines) > MAX_LINES:
         lines = [*lines[:MAX_LINES], f"... the file has {len(lines) - MAX_LINES:,} more lines"]
     return f"{path.parent.name}/{path.name}", "\n".join(lines)
