@@ -481,7 +481,7 @@ def test_bad_samples_are_refused(tmp_path):
     table.drop(columns="n_reads").to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match="columns barcode, n_fragments, frac_duplicates"):
         embed(samples, sizes, tmp_path / "e.h5ad", options(), group="g")
-    samples["s"]["barcodes"].write_bytes(b"barcode\tn_fragments\n\xff\t1\n")
+    Path(samples["s"]["barcodes"]).write_bytes(b"barcode\tn_fragments\n\xff\t1\n")
     with pytest.raises(
         InputError, match=r"barcodes.tsv: not a table \(.*; count the sample's fragments again"
     ):
