@@ -1,5 +1,6 @@
 # Reads and checks the configuration and the sheets. Defines the helpers that several rule files use.
 import atexit
+import difflib
 import os
 import re
 import sys
@@ -67,6 +68,7 @@ MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappabilit
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 EXPERIMENTS = GEOMETRY.pop("experiments")  # how the ChIP-seq experiments of one TF and line are joined
 INFER_MODEL = SETTINGS["infer"]["model"]
+GROUPS = PLAN.groups  # once: it is made anew each time that it is asked for
 # Trained models that also predict TFs without ChIP-seq.
 WITH_MOTIF_TFS = [name for name in PLAN.trained if SETTINGS["models"][name]["motif_tfs"] != "none"]
 # Models that are trained again without some of the TFs, to test them on these, and the folds of TFs.
@@ -134,6 +136,11 @@ envvars:
     "SCBIND_GPU",
 
 
+# Samples and groups may be thousands, and Snakemake puts the pattern into each path. The names themselves are therefore
+# not in it: `sample_row` and `group_samples` refuse those that no sheet has.
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+
+
 def one_of(names):
     """Return a regular expression that matches exactly these names."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
@@ -151,7 +158,14 @@ def memory(base, factor=0):
     """
     if not factor:
         return lambda wildcards, attempt: base * 2 ** (attempt - 1)
-    return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * 2 ** (attempt - 1))
+    return lambda wildcards, input, attempt: int((base + factor * size_mb(input)) * 2 ** (attempt - 1))
+
+
+def size_mb(paths):
+    """Return the size of input files in MB. ``paths.size_mb`` does the same, but starts an event loop for each job."""
+    if any(path.is_storage for path in paths):
+        return paths.size_mb
+    return sum(map(os.path.getsize, paths)) / 2**20
 
 
 # What Snakemake follows itself: files that rules make, and downloads.
@@ -177,8 +191,27 @@ def track_states(cell_line):
 
 def sample_states(sample, *columns):
     """Return :func:`states` of the files in these columns of a sample; of a converted BAM, only bam_fragments reads it."""
-    row = PLAN.samples[sample] | {"fragments": sample_fragments(sample)}
+    row = sample_row(sample) | {"fragments": sample_fragments(sample)}
     return states(*(row[column] for column in columns))
+
+
+def known(name, names, kind):
+    """Return what ``names`` has for a sample or group. Raise an error of one line if there is no such name."""
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(list(names)[:5])}"
+        raise WorkflowError(f"ERROR {PLAN.sheets['samples']}: no {kind} {name!r}; {remedy}")
+    return names[name]
+
+
+def sample_row(sample):
+    """Return the row of a sample in the sheet."""
+    return known(sample, PLAN.samples, "sample")
+
+
+def group_samples(group):
+    """Return the samples of a group, which are embedded together."""
+    return known(group, GROUPS, "group")
 
 
 def bundles_to_make(wildcards):
@@ -293,7 +326,7 @@ def per_sample(pattern, samples):
 
 def labelled_samples(group):
     """Return the samples of a group that have a file of cell labels."""
-    return [sample for sample in PLAN.groups[group] if PLAN.samples[sample]["labels"]]
+    return [sample for sample in group_samples(group) if PLAN.samples[sample]["labels"]]
 
 
 def harmony_batches(samples):
@@ -306,7 +339,7 @@ def harmony_batches(samples):
 
 def sample_fragments(sample):
     """Return the fragments file of a sample: the file of the user, or the one converted from a BAM."""
-    row = PLAN.samples[sample]
+    row = sample_row(sample)
     return row["path"] if row["format"] == "fragments" else f"results/cells/{sample}/fragments.tsv.gz"
 
 
