@@ -4,6 +4,7 @@ import difflib
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -19,7 +20,7 @@ from scbind.evaluation import registry
 from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
-from scbind.plan.cluster import Needs, check_slurm
+from scbind.plan.cluster import Needs, check_slurm, find_partition
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
 from scbind.plan.leftovers import find_leftovers, leftover_line
@@ -357,13 +358,19 @@ def held_out_chromosomes():
 def check_cluster():
     """Refuse a run on SLURM whose jobs would wait for ever, or that SLURM would refuse."""
     if workflow.executor_plugin.name == "slurm":
-        rules = {}
-        for job in workflow.dag.needrun_jobs():
-            if not job.is_local:
-                gpus, partition = (job.resources.get(name) for name in ("gpu", "slurm_partition"))
-                rules[job.rule.name] = Needs(job.threads, gpus or 0, partition)
+        from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
+
+        settings, rules = workflow.executor_settings, {}
+        table = settings.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
+        choose = partial(get_best_partition, read_partition_file(Path(table))) if table else None
         try:
-            check_slurm(rules, getattr(workflow.executor_settings, "status_command", None))
+            for job in workflow.dag.needrun_jobs():
+                if not job.is_local and job.rule.name not in rules:
+                    gpus, partition = (job.resources.get(name) for name in ("gpu", "slurm_partition"))
+                    if not partition and choose:
+                        partition = find_partition(job, table, choose)
+                    rules[job.rule.name] = Needs(job.threads, gpus or 0, partition)
+            check_slurm(rules, getattr(settings, "status_command", None))
         except InputError as error:
             raise WorkflowError(f"ERROR {error}") from None
 

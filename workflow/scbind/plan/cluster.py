@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +22,36 @@ class Needs(NamedTuple):
     threads: int
     gpus: int = 0
     partition: str | None = None  # names, separated by commas; None: the partition that SLURM chooses
+
+
+def find_partition(job, table: str | Path, choose: Callable) -> str:
+    """Return the name of the partition that the executor chooses for a job of Snakemake.
+
+    Parameters
+    ----------
+    job
+        A job that does not name its partition itself (``slurm_partition``).
+    table
+        ``profiles/slurm/partitions.yaml``.
+    choose
+        The function of the executor that gets the job and a logger. It returns None if no partition fits.
+
+    Raises
+    ------
+    InputError
+        If no partition of the table has what the job asks for. The executor would take the default partition.
+    """
+    quiet = logging.getLogger(__name__)  # the executor says a line for each job, once more when it submits it
+    quiet.disabled = True
+    found = choose(job, quiet)
+    if found:
+        return found
+    asked = [f"{job.threads} threads", f"{job.resources.get('gpu') or 0} GPUs"]
+    asked += [f"{key} {job.resources[key]}" for key in ("mem_mb", "runtime") if key in job.resources.keys()]
+    problem = f"no partition has what rule {job.rule.name} asks for ({', '.join(asked)})"
+    raise InputError(
+        table, problem, "correct the partitions, or add resources: gpu: 0 to the profile to use CPUs"
+    )
 
 
 def check_slurm(rules: Mapping[str, Needs], status_command: str | None) -> None:
@@ -85,7 +116,7 @@ def _check_rule(rule: str, needs: Needs, nodes: list[list[str]]) -> None:
         problem = (
             f"rule {rule} asks for the partition {needs.partition}, but SLURM has only {', '.join(there)}"
         )
-        raise InputError(PROFILE, problem, "write one of these as slurm_partition of the rule")
+        raise InputError(PROFILE, problem, "write one of these into partitions.yaml of the profile")
     own = [(cpus, devices) for partition, cpus, devices in nodes if not wanted or partition in wanted]
     where = f" of partition {needs.partition}" if wanted else ""
     largest = max(int(re.match(r"\d+", cpus)[0]) for cpus, _ in own)
@@ -96,7 +127,7 @@ def _check_rule(rule: str, needs: Needs, nodes: list[list[str]]) -> None:
     if needs.gpus > most:
         asked = f"rule {rule} asks for {needs.gpus} GPU{'s'[: needs.gpus > 1]}"
         problem = f"{asked}, but the nodes{where} have {most or 'none'}, so SLURM would refuse its job"
-        remedy = "name a partition that has them as slurm_partition of the rule, or add resources: gpu: 0 to use CPUs"
+        remedy = "correct partitions.yaml of the profile, or add resources: gpu: 0 to use CPUs"
         raise InputError(PROFILE, problem, remedy)
 
 
