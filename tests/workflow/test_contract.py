@@ -156,7 +156,6 @@ INSTALLED = {
 }  # import name -> name on the index, where they differ
 # Commands, plug-ins, and what another package calls.
 NOT_IMPORTED = {
-    "snakemake-executor-plugin-slurm",
     "snakemake-logger-plugin-rich",
     "macs3",
     "igraph",

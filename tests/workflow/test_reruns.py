@@ -234,3 +234,33 @@ def test_a_change_reruns_exactly_what_depends_on_it(laid, change):
 def test_the_table_has_a_row_for_every_change():
     if not WRITE:
         assert list(expected()) == list(CASES)
+
+
+def test_a_renamed_model_keeps_training_and_inference(laid, new_project, tmp_path):
+    """The commands of docs/how-to/rerun.md. Tables and stores that contain the name are made again."""
+    shutil.copytree(laid.folder, tmp_path / "renamed", symlinks=True)
+    project = new_project(tmp_path / "renamed", there=True)
+    path = project.folder / "config/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["models"] = {{"scbind": "mine"}.get(name, name): model for name, model in config["models"].items()}
+    config["infer"]["model"] = "mine"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    assert "train_model" in project.jobs()
+    (project.folder / "results/models/scbind").rename(project.folder / "results/models/mine")
+    text = (project.root / "docs/how-to/rerun.md").read_text()
+    touch, again = re.findall(r"^    snakemake (--touch|-R .*)$", text, re.M)[:2]
+    project.snakemake(touch)
+    jobs = project.jobs(*again.split())
+    named = {
+        "evaluate_model",
+        "evaluate_depth",
+        "merge_metrics",
+        "model_card",
+        "merge_shards",
+        "write_report",
+    }
+    assert named | {"record_provenance"} <= jobs.keys()
+    slow = {"train_model", "calibrate_model", "sequence_readout", "reference_profile", "infer_binding"}
+    assert not slow & jobs.keys()
+    project.snakemake("--touch", *again.split())
+    assert project.jobs() == {}
