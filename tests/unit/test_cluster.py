@@ -1,6 +1,6 @@
 import os
+from functools import partial
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 from scbind.core.errors import InputError
@@ -57,22 +57,18 @@ def test_a_rule_that_asks_for_more_gpus_than_a_node_has_is_named(slurm):
 
 @pytest.mark.parametrize(("gpus", "partition"), [(None, "cpu"), (0, "cpu"), (1, "gpu"), (8, "gpu")])
 def test_a_job_goes_to_the_partition_that_has_what_it_asks_for(gpus, partition):
-    assert find_partition(job(gpus), TABLE, choose) == partition
+    assert found_for({} if gpus is None else {"gpu": gpus}) == partition
 
 
 def test_a_job_that_no_partition_can_run_is_named():
     message = r"partitions.yaml: no partition has what rule a asks for \(2 threads, 9 GPUs, mem_mb 4000\); .* gpu: 0"
     with pytest.raises(InputError, match=message):
-        find_partition(job(9), TABLE, choose)
+        found_for({"mem_mb": 4000, "gpu": 9})
 
 
-def choose(job, logger):
-    return get_best_partition(read_partition_file(TABLE), job, logger)
-
-
-def job(gpus):
-    resources = {"mem_mb": 4000} | ({} if gpus is None else {"gpu": gpus})
-    return SimpleNamespace(name="a", rule=SimpleNamespace(name="a"), threads=2, resources=resources)
+def found_for(resources):
+    choose = partial(get_best_partition, read_partition_file(TABLE))
+    return find_partition("a", 2, resources, TABLE, choose)
 
 
 def test_without_accounts_the_end_of_jobs_would_not_be_noticed(slurm):

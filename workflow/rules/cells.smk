@@ -188,9 +188,7 @@ rule describe_cells:
         mem_mb=memory(4000, 4),
         runtime=60,
     params:
-        metadata=lambda wildcards: {
-            key: sample_row(wildcards.sample)[key] for key in ("donor", "condition")
-        },
+        metadata=lambda wildcards: {key: sample_row(wildcards.sample)[key] for key in ("donor", "condition")},
         code=source_digest("cells.described", script="describe_cells"),
     script:
         "../scripts/describe_cells.py"

@@ -358,6 +358,7 @@ def held_out_chromosomes():
 def check_cluster():
     """Refuse a run on SLURM whose jobs would wait for ever, or that SLURM would refuse."""
     if workflow.executor_plugin.name == "slurm":
+        from snakemake.common import TBDString
         from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 
         settings, rules = workflow.executor_settings, {}
@@ -365,11 +366,15 @@ def check_cluster():
         choose = partial(get_best_partition, read_partition_file(Path(table))) if table else None
         try:
             for job in workflow.dag.needrun_jobs():
-                if not job.is_local and job.rule.name not in rules:
-                    gpus, partition = (job.resources.get(name) for name in ("gpu", "slurm_partition"))
+                name = job.rule.name
+                if not job.is_local and name not in rules:
+                    asked = {
+                        key: value for key, value in job.resources.items() if not isinstance(value, TBDString)
+                    }
+                    partition = asked.get("slurm_partition")
                     if not partition and choose:
-                        partition = find_partition(job, table, choose)
-                    rules[job.rule.name] = Needs(job.threads, gpus or 0, partition)
+                        partition = find_partition(name, job.threads, asked, table, choose)
+                    rules[name] = Needs(job.threads, asked.get("gpu") or 0, partition)
             check_slurm(rules, getattr(settings, "status_command", None))
         except InputError as error:
             raise WorkflowError(f"ERROR {error}") from None

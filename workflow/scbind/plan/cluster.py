@@ -8,6 +8,7 @@ import shutil
 import subprocess
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from scbind.core.errors import InputError
@@ -24,13 +25,16 @@ class Needs(NamedTuple):
     partition: str | None = None  # names, separated by commas; None: the partition that SLURM chooses
 
 
-def find_partition(job, table: str | Path, choose: Callable) -> str:
-    """Return the name of the partition that the executor chooses for a job of Snakemake.
+def find_partition(
+    rule: str, threads: int, resources: Mapping, table: str | Path, choose: Callable[..., str | None]
+) -> str:
+    """Return the name of the partition that the executor chooses for a job that does not name its partition itself.
 
     Parameters
     ----------
-    job
-        A job that does not name its partition itself (``slurm_partition``).
+    rule, threads, resources
+        Rule of the job, and what it asks for, such as ``{"gpu": 1, "runtime": 60}``. What is not known before the job
+        starts is left out.
     table
         ``profiles/slurm/partitions.yaml``.
     choose
@@ -41,14 +45,14 @@ def find_partition(job, table: str | Path, choose: Callable) -> str:
     InputError
         If no partition of the table has what the job asks for. The executor would take the default partition.
     """
-    quiet = logging.getLogger(__name__)  # the executor says a line for each job, once more when it submits it
+    quiet = logging.getLogger(__name__)  # the executor says the partition of each job when it submits it
     quiet.disabled = True
-    found = choose(job, quiet)
+    found = choose(SimpleNamespace(name=rule, threads=threads, resources=resources), quiet)
     if found:
         return found
-    asked = [f"{job.threads} threads", f"{job.resources.get('gpu') or 0} GPUs"]
-    asked += [f"{key} {job.resources[key]}" for key in ("mem_mb", "runtime") if key in job.resources.keys()]
-    problem = f"no partition has what rule {job.rule.name} asks for ({', '.join(asked)})"
+    asked = [f"{threads} threads", f"{resources.get('gpu') or 0} GPUs"]
+    asked += [f"{key} {resources[key]}" for key in ("mem_mb", "runtime") if key in resources]
+    problem = f"no partition has what rule {rule} asks for ({', '.join(asked)})"
     raise InputError(
         table, problem, "correct the partitions, or add resources: gpu: 0 to the profile to use CPUs"
     )
