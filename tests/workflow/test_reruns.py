@@ -16,6 +16,8 @@ import re
 import shutil
 from pathlib import Path
 
+import anndata
+import pandas as pd
 import pytest
 import yaml
 from scbind.plan import settings
@@ -264,3 +266,22 @@ def test_a_renamed_model_keeps_training_and_inference(laid, new_project, tmp_pat
     assert not slow & jobs.keys()
     project.snakemake("--touch", *again.split())
     assert project.jobs() == {}
+
+
+def test_a_threshold_that_changes_no_cell_type_repeats_no_peak_calling(laid, new_project, tmp_path):
+    """The list of cell types is made again. It is the same, so Snakemake stops there."""
+    shutil.copytree(laid.folder, tmp_path / "same", symlinks=True)
+    project = new_project(tmp_path / "same", there=True)
+    obs = {"sample": "demo", "barcode": [f"b{row}" for row in range(180)], "pass": True}
+    obs |= {"cell_type": ["B", "T"] * 90, "n_fragments": 10_000}
+    table = pd.DataFrame(obs, index=[f"c{row}" for row in range(180)])
+    anndata.AnnData(obs=table).write_h5ad(project.folder / "results/cells/demo/embedding.h5ad")
+    target = "results/peaks/consensus.bed"
+    project.snakemake("--touch", "--forceall")
+    project.snakemake("--forcerun", "cell_types", "--until", "cell_types", "--", target)
+    project.snakemake("--touch", "--forceall")
+    options = ("--configfile", project.edited("peaks.min_cells", 21), "--", target)
+    assert "consensus_peaks" in project.jobs(*options), "before the list is known"
+    said = project.snakemake(*options).stdout  # all other files are empty, so another job would fail
+    assert re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", said, re.M) == ["cell_types"]
+    assert project.jobs(*options) == {}
