@@ -358,7 +358,7 @@ def held_out_chromosomes():
 def check_cluster():
     """Refuse a run on SLURM whose jobs would wait for ever, or that SLURM would refuse."""
     if workflow.executor_plugin.name == "slurm":
-        from snakemake.common import TBDString
+        from snakemake.common.tbdstring import TBDString
         from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
 
         settings, rules = workflow.executor_settings, {}
