@@ -40,6 +40,47 @@ def test_a_job_that_fits_on_no_node_is_named(slurm):
         check_slurm({"train_model": Needs(17)}, "squeue")
 
 
+def test_threads_and_gpus_must_be_on_one_node(slurm):
+    sinfo(slurm, "cpu*|64|(null)", "gpu|16|gpu:a100:2", "gpu|8|gpu:4")
+    message = (
+        r"asks for 32 threads and 1 GPU, but no node of partition gpu,cpu has both, .*; add max-threads: 16"
+    )
+    with pytest.raises(InputError, match=message):
+        check_slurm({"a": Needs(32, 1, "gpu,cpu")}, "squeue")
+    with pytest.raises(InputError, match=r"16 threads and 4 GPUs, .* has both, .*; add max-threads: 8"):
+        check_slurm({"a": Needs(16, 4, "gpu,cpu")}, "squeue")
+    check_slurm({"a": Needs(16, 2, "gpu,cpu"), "b": Needs(64, 0, "gpu,cpu")}, "squeue")
+
+
+def test_a_job_without_a_partition_goes_to_the_default_one(slurm):
+    sinfo(slurm, "cpu*|8|(null)", "gpu|16|gpu:a100:2")
+    with pytest.raises(
+        InputError, match="9 threads, but the largest node of the default partition cpu has 8"
+    ):
+        check_slurm({"a": Needs(9)}, "squeue")
+    with pytest.raises(InputError, match="1 GPU, but the nodes of the default partition cpu have none"):
+        check_slurm({"a": Needs(1, 1)}, "squeue")
+    check_slurm({"a": Needs(8), "b": Needs(16, 2, "gpu")}, "squeue")
+
+
+def test_lines_that_are_no_node_and_gpus_as_text_do_no_harm(slurm):
+    sinfo(slurm, "error: a|b|c", "cpu*|n/a|(null)", "cpu*|8|(null)", "|||", "gpu|16+|gpu:2")
+    check_slurm({"a": Needs(8), "b": Needs(16, "2", "gpu")}, "squeue")
+    with pytest.raises(InputError, match="rule a asks for 3 GPUs, but the nodes of partition gpu have 2"):
+        check_slurm({"a": Needs(1, "3", "gpu")}, "squeue")
+    with pytest.raises(
+        InputError, match="rule a asks for gpu: a100:1, which is not a whole number; .* gpu_model"
+    ):
+        check_slurm({"a": Needs(1, "a100:1", "gpu")}, "squeue")
+    sinfo(slurm, "nothing|is|known")
+    check_slurm({"a": Needs(1000, 9, "gpu")}, "squeue")
+
+
+def sinfo(folder, *lines):
+    """Let the made-up SLURM have other nodes."""
+    (folder / "sinfo").write_text("#!/bin/sh\ncat <<END\n" + "\n".join(lines) + "\nEND\n")
+
+
 def test_a_partition_that_does_not_exist_is_named(slurm):
     message = "rule a asks for the partition fast, but SLURM has only cpu, gpu, mixed; write one of these"
     with pytest.raises(InputError, match=message):

@@ -21,8 +21,17 @@ class Needs(NamedTuple):
     """What the jobs of a rule ask SLURM for."""
 
     threads: int
-    gpus: int = 0
-    partition: str | None = None  # names, separated by commas; None: the partition that SLURM chooses
+    gpus: int | str = 0
+    partition: str | None = None  # names, separated by commas; None: the default partition
+
+
+class Node(NamedTuple):
+    """A kind of node of a partition."""
+
+    partition: str
+    default: bool  # whether the partition is the default one
+    cpus: int
+    gpus: int
 
 
 def find_partition(
@@ -71,12 +80,12 @@ def check_slurm(rules: Mapping[str, Needs], status_command: str | None) -> None:
     Raises
     ------
     InputError
-        If a rule asks for a partition that does not exist, or for more threads or GPUs than any node of its partition
+        If a rule asks for a partition that does not exist, or for threads and GPUs that no single node of its partition
         has, or if ``sacct`` is asked and SLURM keeps no accounts.
     """
     # -a: hidden partitions, too; -e: a line for each kind of node, where sinfo otherwise tells the smallest of them
-    code, said = _answer("sinfo", "-a", "-e", "-h", "-o", "%R|%c|%G")
-    nodes = [line.strip().split("|", 2) for line in said.splitlines() if line.count("|") >= 2]
+    code, said = _answer("sinfo", "-a", "-e", "-h", "-o", "%P|%c|%G")
+    nodes = _nodes(said)
     if not code and nodes:
         for rule in sorted(rules, key=lambda rule: -rules[rule].threads):
             _check_rule(rule, rules[rule], nodes)
@@ -112,27 +121,53 @@ def unseen_reasons(logs: str | Path, since: float) -> list[str]:
     return found
 
 
-def _check_rule(rule: str, needs: Needs, nodes: list[list[str]]) -> None:
-    """Check one rule against the nodes: partition, CPUs and generic resources (``gpu:a100:4``) of each kind."""
-    wanted = needs.partition.split(",") if needs.partition else None
-    there = sorted({partition for partition, _, _ in nodes})
-    if wanted and not set(wanted) & set(there):
+def _check_rule(rule: str, needs: Needs, nodes: list[Node]) -> None:
+    """Check one rule against the nodes: a job runs on one node, in one partition."""
+    gpus = _number(rule, needs.gpus)
+    there = sorted({node.partition for node in nodes})
+    if needs.partition:
+        wanted = set(needs.partition.split(","))
+        where = f" of partition {needs.partition}"
+    else:  # without a default partition, it is not known where SLURM would put the job
+        wanted = {node.partition for node in nodes if node.default}
+        where = f" of the default partition {', '.join(sorted(wanted))}" if wanted else ""
+        wanted = wanted or set(there)
+    own = [node for node in nodes if node.partition in wanted]
+    if not own:
         problem = (
             f"rule {rule} asks for the partition {needs.partition}, but SLURM has only {', '.join(there)}"
         )
         raise InputError(PROFILE, problem, "write one of these into partitions.yaml of the profile")
-    own = [(cpus, devices) for partition, cpus, devices in nodes if not wanted or partition in wanted]
-    where = f" of partition {needs.partition}" if wanted else ""
-    largest = max(int(re.match(r"\d+", cpus)[0]) for cpus, _ in own)
+    largest, most = max(node.cpus for node in own), max(node.gpus for node in own)
+    of_gpus = f"{gpus} GPU{'s'[: gpus > 1]}"
     if needs.threads > largest:
         asked = f"rule {rule} asks for {needs.threads} threads, but the largest node{where} has {largest}"
         raise InputError(PROFILE, f"{asked}, so its job would wait for ever", f"add max-threads: {largest}")
-    most = max(_gpus(devices) for _, devices in own)
-    if needs.gpus > most:
-        asked = f"rule {rule} asks for {needs.gpus} GPU{'s'[: needs.gpus > 1]}"
+    if gpus > most:
+        asked = f"rule {rule} asks for {of_gpus}"
         problem = f"{asked}, but the nodes{where} have {most or 'none'}, so SLURM would refuse its job"
         remedy = "correct partitions.yaml of the profile, or add resources: gpu: 0 to use CPUs"
         raise InputError(PROFILE, problem, remedy)
+    beside = max(node.cpus for node in own if node.gpus >= gpus)
+    if needs.threads > beside:
+        asked = f"rule {rule} asks for {needs.threads} threads and {of_gpus}, but no node{where} has both"
+        remedy = f"add max-threads: {beside}, or resources: gpu: 0 to use CPUs"
+        raise InputError(PROFILE, f"{asked}, so SLURM would refuse its job", remedy)
+
+
+def _nodes(text: str) -> list[Node]:
+    """Read what sinfo says, a line per kind of node. Other lines, such as warnings, do not count."""
+    found = (re.fullmatch(r"\s*([^|*]+)(\*?)\|(\d+)\+?\|([^|]*)", line) for line in text.splitlines())
+    return [Node(each[1], bool(each[2]), int(each[3]), _gpus(each[4])) for each in found if each]
+
+
+def _number(rule: str, gpus: int | str) -> int:
+    """Return a number of GPUs, which a profile may hold as text."""
+    try:
+        return int(gpus)
+    except (TypeError, ValueError):
+        problem = f"rule {rule} asks for gpu: {gpus}, which is not a whole number"
+        raise InputError(PROFILE, problem, "write the number as gpu, and a model as gpu_model") from None
 
 
 def _gpus(devices: str) -> int:
