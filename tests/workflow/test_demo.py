@@ -221,6 +221,12 @@ def test_results_of_an_earlier_configuration_are_named(demo):
     try:
         line = "Not of this configuration: results/models/old (1 file, 0.0 MB)."
         assert line in demo.snakemake(*run).stdout
+        listed = demo.folder / "logs/leftovers.txt"
+        assert listed.read_text() == "results/models/old\n"
+        # a part of the jobs does not know what the others make
+        part = demo.snakemake("--forcerun", "write_report", "--batch", "all=3/3").stdout
+        assert "Report: results/report.html" in part and "Not of this configuration" not in part
+        assert listed.read_text() == "results/models/old\n"
     finally:
         shutil.rmtree(old.parent)
 
