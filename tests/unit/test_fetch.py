@@ -232,6 +232,29 @@ def test_a_file_that_is_not_public_is_said(publisher, url, out):
         fetch(url, out, SHA, wait=0)
 
 
+def test_a_login_in_netrc_is_used(publisher, url, out, tmp_path, monkeypatch):
+    """The how-to guide on downloads names it, so that no password is in an address."""
+    publisher.login = ("me", "secret")
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login me password secret\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="the server answers 401; the file is not public"):
+        fetch(url, out, SHA, wait=0)
+    monkeypatch.setenv("NETRC", str(path))
+    fetch(url, out, SHA, wait=0)
+    assert out.read_bytes() == DATA
+
+
+def test_a_server_that_stays_silent_is_asked_again_after_the_timeout(publisher, url, out, capsys):
+    publisher.faults["file"] = ["stall"]
+    fetch(url, out, SHA, wait=0, timeout=0.2)
+    assert out.read_bytes() == DATA and len(publisher.seen) == 2
+    publisher.faults["file"] = ["stall"]
+    fetch(url, out.with_name("other"), SHA, wait=0, timeout=60)
+    assert len(publisher.seen) == 3, "with time enough, once"
+
+
 @pytest.mark.parametrize("fault", ["login", "login as a file"])
 @pytest.mark.parametrize("facts", [{}, {"md5": MD5, "size": len(DATA)}])
 def test_a_login_page_is_refused(publisher, url, out, fault, facts):
