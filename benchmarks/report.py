@@ -10,8 +10,8 @@ and type, motifs, peaks per type, model cards. Their numbers are random and mean
 It prints seconds, processor seconds and peak memory of `write_report`, the size of the page, the sizes of its parts
 and its number of table rows. With Chromium or Chrome it also prints the seconds from the start of the navigation to the
 first contentful paint and to the UMAP, and the seconds from asking until all is drawn: for a TF as soon as the UMAP is
-shown (the UMAP and the drawings of its panel; the tables below them), and, once the page has prepared all parts, for
-five TFs, a cell type and a gene. Each is the median and the worst of `--rounds` fresh starts.
+shown, and, once the page has prepared all tables, for five TFs, a cell type and a gene. Each is the median and the
+worst of `--rounds` fresh starts.
 `--picture` keeps a picture of the page with a TF.
 """
 
@@ -33,12 +33,6 @@ ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 120  # seconds that a browser may need
 DRAWN = "await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));"
 ASK = f"""const begin = performance.now(); await scbindReport.ask(%s); {DRAWN} return performance.now() - begin;"""
-PICTURE = f"""const begin = performance.now(), all = scbindReport.ask("TF:%s");
-  const colour = document.getElementById("colour");
-  while (!document.querySelector("#box svg[aria-label*='%s ']") || colour.selectedOptions[0].text !== "activity of %s")
-    await new Promise((done) => setTimeout(done, 1));
-  {DRAWN} const picture = performance.now() - begin;
-  await all; {DRAWN} return [picture, performance.now() - begin];"""
 FIRST = "ZNF103"  # asked for as soon as the UMAP is shown
 ASKED = {
     "a TF": [f"TF:ZNF{number}" for number in (110, 150, 222, 301, 399)],
@@ -307,16 +301,13 @@ def opened(path: Path, picture: Path | None = None) -> dict[str, list[float]]:
             page.run(f"while (!({condition})) await new Promise((done) => setTimeout(done, 1));")
 
         until("document.documentElement.dataset.ready")
-        first, whole = page.run(PICTURE.replace("%s", FIRST))
+        first = page.run(ASK % json.dumps(f"TF:{FIRST}"))
         until("document.documentElement.dataset.still")
         found = page.run(
             "return {paint: performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? 0, "
             "UMAP: Number(document.documentElement.dataset.ready)}"
         )
-        found = {name: [value] for name, value in found.items()} | {
-            "a TF at once": [first],
-            "its tables": [whole],
-        }
+        found = {name: [value] for name, value in found.items()} | {"a TF at once": [first]}
         for label, things in ASKED.items():
             found[label] = [page.run(ASK % json.dumps(thing)) for thing in things]
         if picture is not None:

@@ -1,10 +1,13 @@
 """The page in a browser: every control is used, the console stays empty, and nothing is asked of any other place."""
 
+import io
 import json
 
+import pandas as pd
 import pytest
 from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
+from scbind.report import tables
 from scbind.report.page import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -29,8 +32,10 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """The path of a report of many TFs, types and populations, and few cells."""
-    return write_in(tmp_path_factory.mktemp("many"), MANY_SHAPE)
+    """The path of a report of many TFs, types and populations, and few cells. Its tables are in small blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "BLOCK_ROWS", 300)
+        return write_in(tmp_path_factory.mktemp("many"), MANY_SHAPE)
 
 
 @pytest.fixture
@@ -264,6 +269,37 @@ def test_of_two_names_asked_for_the_last_is_shown(page):
         page.run("return document.getElementById('colour').selectedOptions[0].text") == "activity of ZNF104"
     )
     assert "ZNF104" in text(page, "#legend")
+
+
+def test_a_tf_from_its_block_is_the_tf_from_the_whole_table(many, tmp_path):
+    """A TF is shown from a block of a large table, before the whole table is open; both show and hold the same."""
+    show = "await scbindReport.ask('TF:ZNF130'); return document.getElementById('panel').innerHTML"
+    busy = tmp_path / "busy.html"  # a browser that is never idle opens only what is asked for
+    busy.write_text(
+        many.read_text().replace("<head>", "<head><script>requestIdleCallback = () => 0</script>")
+    )
+    with Page(busy) as page:
+        page.until("document.documentElement.dataset.ready")
+        part = page.run(show)
+        rows = page.run(
+            "return [...document.querySelectorAll('#panel .tools span')].map((each) => each.textContent)"
+        )
+        box = "[data-pack=table-sites]"
+        page.run(f"document.querySelector('{box}').scrollIntoView()")
+        page.until(f"document.querySelector('{box} .tools')")
+        page.run("await scbindReport.ask('cell type:cell type 02')")  # opens the other tables
+        assert page.run(show) == part
+        assert "1–20 of 300" in rows and "1–20 of 120" in rows, rows
+        page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
+        click(page, f"{box} .tools button:last-of-type")
+        saved = pd.read_csv(io.StringIO(page.run("return await window.saved.text()")), sep="\t")
+        assert page.problems() == []
+    made = pd.read_csv(many.parent / "best_sites.tsv", sep="\t")
+    made = made[~made["reliability_abstained"]].sort_values(
+        ["tf", "binding"], ascending=[True, False], kind="stable"
+    )
+    keys = ["cell_type", "tf", "rank", "chrom", "start", "end"]
+    pd.testing.assert_frame_equal(saved[keys], made[keys].reset_index(drop=True))
 
 
 SIZES = [(width, dark) for width in (1400, 400) for dark in (False, True)]

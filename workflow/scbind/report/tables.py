@@ -11,9 +11,10 @@ import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.evidence import CHIP
-from scbind.report.pack import columnar, pack_json
+from scbind.report.pack import columnar, pack_blocks, pack_json
 
 MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
+BLOCK_ROWS = 4_000  # rows of a large table that the browser opens together for a TF
 FIRST_ROWS = 20  # rows that are in the page as text; the browser opens the others
 MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
@@ -103,8 +104,9 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
     """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
 
     The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can ask
-    for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). At most ``MAX_ROWS`` rows are kept. If there
-    are more, the note says so. A column ``reliability_abstained`` without a True is left out, and a column ``evidence``
+    for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). If these are many, and the table has a ``name``
+    and a column ``tf``, they are in ``blocks`` (:func:`scbind.report.pack.pack_blocks`). At most ``MAX_ROWS`` rows are
+    kept. If there are more, the note says so. A column ``reliability_abstained`` without a True is left out, and a column ``evidence``
     if every TF was assayed by ChIP-seq; else it is moved beside the column ``tf``. Raises ``ValueError`` if
     two columns would have the same heading.
     """
@@ -133,7 +135,12 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         [_cell(value, is_number) for value, is_number in zip(row, numeric, strict=True)]
         for row in table.head(FIRST_ROWS).itertuples(index=False)
     ]
-    whole = name or len(table) > FIRST_ROWS
+    packed, blocks = "", []
+    head = {"n": len(table), "columns": columns}
+    if name and "tf" in table and len(table) > BLOCK_ROWS:
+        packed, blocks = pack_blocks(table, head, "tf", BLOCK_ROWS)
+    elif name or len(table) > FIRST_ROWS:
+        packed = pack_json({**head, "data": columnar(table)})
     return {
         "title": title,
         "note": note,
@@ -141,7 +148,8 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         "columns": columns,
         "rows": rows,
         "n": len(table),
-        "pack": pack_json({"n": len(table), "columns": columns, "data": columnar(table)}) if whole else "",
+        "pack": packed,
+        "blocks": blocks,
     }
 
 

@@ -16,16 +16,57 @@ function number(value) {
   return value.toPrecision(3);
 }
 
-const opened = new Map();
-function json(id) {
-  if (!byId(id)) return Promise.resolve(null);
-  if (!opened.has(id)) opened.set(id, open(id));
+const opened = new Map(), finished = new Set();
+function once(id, open) {
+  if (!opened.has(id)) opened.set(id, open());
   return opened.get(id);
 }
-async function open(id) {
+async function parse(id) {
   const buffer = await unpack(id);
   await new Promise((done) => setTimeout(done, 0));  // between two packs the browser may draw and hear the user
   return JSON.parse(new TextDecoder().decode(buffer));
+}
+const json = (id) => (byId(id) ? once(id, () => parse(id)) : Promise.resolve(null));
+// A table. A large one has its rows in blocks of some TFs, see scbind.report.pack.pack_blocks.
+async function whole(id) {
+  const head = await json(id);
+  if (!head) return null;
+  if (!head.blocks) return derived(head);
+  return once("whole:" + id, async () => {
+    const parts = [];
+    for (let k = 0; k < head.blocks; k++) parts.push(await parse(`${id}-${k}`));
+    finished.add(id);
+    return assembled(head, parts, true);
+  });
+}
+function assembled(head, parts, placed) {
+  const n = parts.reduce((sum, part) => sum + part.rows.length, 0);
+  const data = head.data.map((column) => (column.l ? { l: column.l, c: new Array(n) } : column.add === undefined ? { v: new Array(n) } : { ...column }));
+  let first = 0;
+  for (const part of parts) {
+    let last = 0;
+    const rows = part.rows.map((step, k) => { last += step; return placed ? last : first + k; });
+    part.data.forEach((column, i) => {
+      const to = data[i].v || data[i].c, from = column.v || column.c;
+      if (from) for (let k = 0; k < rows.length; k++) to[rows[k]] = from[k];
+    });
+    first += rows.length;
+  }
+  return derived({ n, columns: head.columns, data });
+}
+// Fills the columns that are another column plus a number.
+function derived(table) {
+  for (const column of table.data) if (!column.v && !column.l) column.v = table.data[column.from].v.map((value) => value + column.add);
+  return table;
+}
+// A table with at least all rows of a TF.
+async function ofTF(id, name) {
+  const head = await json(id);
+  if (!head || !head.blocks || finished.has(id)) return whole(id);
+  const number = head.data[head.by].l.indexOf(name);
+  if (number < 0) return assembled(head, [], false);
+  const block = Math.floor(number / head.per);
+  return once(`block:${id}-${block}`, async () => assembled(head, [await parse(`${id}-${block}`)], false));
 }
 
 // ---- tables ----
@@ -317,14 +358,14 @@ async function start() {
   // Tables open when they come near, and what a panel needs once the page is still.
   document.querySelectorAll(".table").forEach((box) => {
     const pack = box.dataset.pack;
-    whenSeen(box, async () => { new Table(box, box.dataset.title, pack ? await json(pack) : fromPage(box)); });
+    whenSeen(box, async () => { new Table(box, box.dataset.title, pack ? await whole(pack) : fromPage(box)); });
   });
   await asked();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   const idle = () => new Promise((done) => (window.requestIdleCallback || ((act) => setTimeout(act, 50)))(done));
-  for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-targets", "table-differential", "table-scores", "table-motifs", "table-sites"]) {
+  for (const id of ["table-targets", "table-differential", "table-scores", "table-motifs", "table-sites"]) {
     await idle();
-    await json(id);
+    await whole(id);
   }
   await idle();
   await genes();
@@ -471,17 +512,12 @@ async function show(thing) {
   byId("pick").value = name;
   panel.dataset.shows = "";
   const next = document.createElement("div");  // what it holds goes into the page at once, so the page is laid out once
-  let fresh = true;
-  const put = () => {  // false if something else was asked for in the meantime
-    if (mine !== shown) return false;
-    if (fresh) panel.replaceChildren(...next.childNodes); else panel.append(...next.childNodes);
-    fresh = false;
-    return true;
-  };
-  if (kind === "TF") await Promise.all([activity(name), showTF(name, next, put)]);
+  if (kind === "TF") await Promise.all([activity(name), showTF(name, next)]);
   else if (kind === "gene") await showGene(name, next);
   else await Promise.all([only(kind, name), showGroup(kind, name, next)]);
-  if (put()) panel.dataset.shows = thing;
+  if (mine !== shown) return;  // something else was asked for in the meantime
+  panel.replaceChildren(...next.childNodes);
+  panel.dataset.shows = thing;
 }
 async function only(kind, name) {
   const i = index.colourings.findIndex((colouring) => colouring.name === kind);
@@ -501,9 +537,9 @@ function rowsOf(table, key, value) {
 }
 // A table of a panel: the rows where a column has a value.
 async function part(parent, pack, title, note, where, options = {}) {
-  const table = await json(pack);
+  const [key, value] = where, table = await (key === "tf" ? ofTF(pack, value) : whole(pack));
   if (!table) return false;
-  const [key, value] = where, rows = rowsOf(table, key, value);
+  const rows = rowsOf(table, key, value);
   if (!rows) return false;
   const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
   const head = document.createElement("div");
@@ -518,7 +554,7 @@ async function part(parent, pack, title, note, where, options = {}) {
 const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
   `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
 
-async function showTF(name, panel, put) {
+async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
     ["evidence", tf.evidence === "motif" ? "motif only, no ChIP-seq" : "ChIP-seq"],
@@ -527,17 +563,13 @@ async function showTF(name, panel, put) {
     ["prevalence (AUPRC of guessing)", tf.prevalence === undefined ? "" : number(tf.prevalence)],
     ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"]]) +
     (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
-  const [quantiles, curves, logos] = await Promise.all([json("pack-boxes"), json("pack-curves"), json("pack-logos")]);
-  if (quantiles && index.types.length) panel.querySelector("#box").innerHTML = boxes(name, quantiles[i]);
-  if (curves) panel.querySelector("#curve").innerHTML = curve(name, curves);
-  if (logos && logos[name]) {
-    panel.querySelector("#logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
-      (logos[name].learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, logos[name].learned)}` +
+  const drawn = (await json("pack-t-" + Math.floor(i / index.per_pack)))[i % index.per_pack], { known, learned } = drawn.motifs;
+  if (index.types.length) panel.querySelector("#box").innerHTML = boxes(name, drawn.box);
+  panel.querySelector("#curve").innerHTML = curve(name, drawn);
+  if (known) {
+    panel.querySelector("#logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, known)}` +
+      (learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, learned)}` +
         '<p class="note">Training starts from the known motif and may change it.</p>' : "");
-  }
-  if (!document.documentElement.dataset.still) {  // the tables are not all open yet: show the rest before
-    if (!put()) return;
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
   }
   await genes();
   const drop = ["evidence", "reliability_level", "reliability_abstained"];
@@ -552,7 +584,7 @@ async function showTF(name, panel, put) {
 }
 async function showGene(name, panel) {
   panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
-  const table = await json("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
+  const table = await whole("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
   const found = new Map();
   for (const row of rowsOf(table, "gene", name)) {
     const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], key = tf + d, p = at("top_window_binding").v[row];
@@ -619,21 +651,20 @@ function nice(low, high) {
   for (let t = Math.ceil(low / step) * step; t <= high + 1e-9; t += step) ticks.push(Math.abs(t) < 1e-9 ? 0 : Number(t.toPrecision(6)));
   return ticks;
 }
-function curve(name, curves) {
+function curve(name, drawn) {
   const w = matchMedia("(max-width: 40rem)").matches ? 360 : 420, h = 280, left = 44, low = 240, x = (v) => left + v * (w - left - 10), y = (v) => low - v * (low - 10);
-  let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Precision and recall of ${safe(name)}">`, keys = "", prevalence = null;
+  let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Precision and recall of ${safe(name)}">`, keys = "";
   for (const t of [0, 0.25, 0.5, 0.75, 1]) {
     svg += `<path class="grid" d="M${x(t)} 10V${low}M${left} ${y(t)}H${w - 10}"/><text x="${x(t)}" y="${low + 16}" text-anchor="middle">${t}</text><text x="${left - 6}" y="${y(t) + 4}" text-anchor="end">${t}</text>`;
   }
-  let any = false;
-  for (const [model, found] of Object.entries(curves)) {
-    const precision = found.tfs[name];
-    if (!precision) continue;
-    any = true; prevalence = prevalence ?? found.prevalence[name];
-    svg += `<path fill="none" stroke="${index.models[model]}" stroke-width="2"${index.controls.includes(model) ? ' stroke-dasharray="6 3"' : ""} d="M${precision.map((p, k) => `${x(found.recall[k]).toFixed(1)} ${y(p / 1000).toFixed(1)}`).join("L")}"/>`;
+  for (const [model, steps] of Object.entries(drawn.precision)) {
+    let last = 0;
+    const precision = steps.map((step) => { last += step; return last; });
+    svg += `<path fill="none" stroke="${index.models[model]}" stroke-width="2"${index.controls.includes(model) ? ' stroke-dasharray="6 3"' : ""} d="M${precision.map((p, k) => `${x(index.recall[model][k]).toFixed(1)} ${y(p / 1000).toFixed(1)}`).join("L")}"/>`;
     keys += `<li><i style="background:${index.models[model]}"></i>${safe(model)}</li>`;
   }
-  if (!any) return "";
+  if (!keys) return "";
+  const prevalence = drawn.prevalence ?? null;
   if (prevalence !== null) svg += `<path class="axis" stroke-dasharray="2 3" d="M${left} ${y(prevalence)}H${w - 10}"/>`;
   svg += `<text x="${(left + w) / 2}" y="${h - 6}" text-anchor="middle">recall</text><text transform="translate(12 ${low / 2}) rotate(-90)" text-anchor="middle">precision</text></svg>`;
   return `<h4>Precision and recall, held-out windows of bulk lines</h4>${svg}<ul class="keys">${keys}<li>dashed: controls</li><li>dotted: prevalence</li></ul>`;
