@@ -167,6 +167,16 @@ def make_inputs(folder: Path, shape: Shape):
         gene=rng.choice([f"GENE{i}" for i in range(20_000)], len(links)), chrom="chr1", tss=place, strand="+",
         top_window_start=place - 500, top_window_distance=-400,
     ).join(marks, on="tf")  # fmt: skip
+    linked = fill(
+        links.sample(min(len(links), 40_000), random_state=shape.seed)[["cell_type", "tf", "gene"]],
+        probability=(0.5, 1), fdr=(0, 0.1), potential=(0.5, 9), tf_active=(0.5, 1), association=(-1, 1), p_value=(0, 1),
+    )  # fmt: skip
+    place = rng.integers(1, 2 * 10**8, (len(linked), 3))
+    linked = linked.assign(
+        sign=rng.integers(-1, 2, len(linked)), compared_with="accessibility", n_sites=rng.integers(1, 9, len(linked)),
+        place=rng.choice(["promoter", "distal"], len(linked)), p_adjusted=1.0,
+        sites=[",".join(f"chr1:{start}-{start + 500}" for start in row) for row in place],
+    ).join(marks, on="tf")  # fmt: skip
     sites = fill(
         grid(cell_type=types, tf=tfs, rank=1 + np.arange(6)), sites_with_motif=(0, 1), background_with_motif=(0, 1),
         odds_ratio=(0.5, 30), min_binding=(0.3, 1), gc_sites=(0.4, 0.6), gc_background=(0.4, 0.6),
@@ -215,6 +225,7 @@ def make_inputs(folder: Path, shape: Shape):
             "populations": save("populations.tsv", found, populations.COLUMNS),
             "population_cells": save("population_cells.tsv", owner),
             "targets": save("targets.tsv", links, targets.COLUMNS),
+            "links": save("links.tsv", linked),
             "motifs": save("motifs.tsv", sites, enrichment.COLUMNS),
             "sites": save("best_sites.tsv", best, enrichment.SITE_COLUMNS),
         },

@@ -86,7 +86,8 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     assert drawn(page) != before and page.run("return location.hash") == "#TF%3AZNF103"
     words = text(page, "#panel")
     for title in ("Activity by cell type", "Precision and recall", "Known motif", "Where ZNF103 differs",
-                  "Best sites of ZNF103", "Target genes of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
+                  "Genes that ZNF103 probably regulates", "Best sites of ZNF103",
+                  "Genes with the most predicted binding of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
         assert title in words, title
     assert page.run("return document.querySelectorAll('#box svg rect').length") == 5, "a box per type"
     assert (
@@ -114,7 +115,8 @@ def test_the_list_of_names_obeys_the_keys(page):
 
 @pytest.mark.parametrize(
     ("thing", "titles"),
-    [("cell type:cell type 02", ["TFs that mark cell type 02", "Peaks of cell type 02", "Links in cell type 02"]),
+    [("cell type:cell type 02", ["TFs that mark cell type 02", "Peaks of cell type 02",
+                                 "Links of TFs and genes in cell type 02"]),
      ("sample:donor_2", ["Quality of donor_2", "Cell types in donor_2"]),
      ("population:P1", ["Population P1", "Cell types in P1"]),
      ("condition:treated", ["Conditions: treated", "Cell types in treated"])],
@@ -133,14 +135,34 @@ def test_a_gene_lists_its_regulators_and_links_lead_on(page):
                     "return document.querySelector('#panel [data-ask^=gene]').dataset.ask")  # fmt: skip
     click(page, f"#panel [data-ask='{gene}']")
     asked(page, gene)
-    assert "TFs that may regulate" in text(page, "#panel") and "Top sites around its start" in text(
-        page, "#panel"
-    )
+    words = text(page, "#panel")
+    assert "TFs that probably regulate" in words and "Top sites around its start" in words
+    assert page.run("return document.getElementById('colour').selectedOptions[0].text") == "cell type"
+    place = page.run("return document.querySelector('#panel a[href^=\"browser/loci\"]').getAttribute('href')")
+    assert place == "browser/loci.html#" + gene.removeprefix("gene:")
     link = page.run("return document.querySelector('#panel [data-ask^=TF]').dataset.ask")
     click(page, f"#panel [data-ask='{link}']")
     asked(page, link)
     page.run("await scbindReport.ask('gene:NONE')")
     assert "There is no gene named NONE" in text(page, "#panel")
+
+
+def test_the_tables_of_a_tf_can_be_kept_to_one_cell_type(page):
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    count = "return [...document.querySelectorAll('#panel .tools span')].map((each) => each.textContent)"
+    kinds = ("return [...document.querySelectorAll('#panel .table')].flatMap((box) => [...box.querySelectorAll("
+             "'tbody [data-ask^=\"cell type\"]')].map((each) => each.textContent))")  # fmt: skip
+    choose = ("const s = document.querySelector('#panel select'); s.value = '{}';"
+              "s.dispatchEvent(new Event('change'));")  # fmt: skip
+    before = page.run(count)
+    assert len(set(page.run(kinds))) == 5
+    assert page.run("return document.querySelector('#panel select').options.length") == 6, (
+        "all, and five types"
+    )
+    page.run(choose.format("cell type 03"))
+    assert set(page.run(kinds)) == {"cell type 03"} and page.run(count) != before
+    page.run(choose.format(""))
+    assert page.run(count) == before
 
 
 def test_every_colour_and_every_button_of_the_umap(page):

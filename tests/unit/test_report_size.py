@@ -95,7 +95,14 @@ def made(large):
 def column_of(table, key):
     """All values of a column, as the browser opens them."""
     found = json.loads(unpack(table["pack"]))
-    column = found["data"][[column["key"] for column in found["columns"]].index(key)]
+    place = [column["key"] for column in found["columns"]].index(key)
+    column = found["data"][place]
+    for block in table["blocks"]:
+        block = json.loads(unpack(block))
+        for name, values in block["data"][place].items():
+            whole = column.setdefault(name, [None] * found["n"])
+            for row, value in zip(np.cumsum(block["rows"]), values, strict=True):
+                whole[row] = value
     return column["v"] if "v" in column else [column["l"][code] for code in column["c"]]
 
 

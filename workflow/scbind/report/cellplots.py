@@ -310,7 +310,14 @@ def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure
     left.scatter(own, total, s=point_size(len(own)), color=PALETTE[0], alpha=0.5, linewidths=0)
     low, high = max(min(own.min(), total.min()), 1), max(own.max(), total.max())
     left.plot([low, high], [low, high], color=NEUTRAL, linewidth=1, linestyle="--")
-    left.annotate("nothing borrowed", (high, high), ha="right", va="top", color="#666666", fontsize=SMALL)
+    left.annotate(
+        "nothing borrowed",
+        (0.97, 0.06),
+        xycoords="axes fraction",
+        ha="right",
+        color="#666666",
+        fontsize=SMALL,
+    )
     left.set(xscale="log", yscale="log", xlabel="own fragments", ylabel="own and borrowed fragments")
     left.set_title("Fragments used for each cell")
     edges = np.arange(0.5, n_cells.max() + 1.5, max(1, n_cells.max() // 30))

@@ -103,12 +103,12 @@ def number(value: float) -> str:
 def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") -> dict:
     """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
 
-    The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can ask
-    for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). If these are many, and the table has a ``name``
-    and a column ``tf``, they are in ``blocks`` (:func:`scbind.report.pack.pack_blocks`). At most ``MAX_ROWS`` rows are
-    kept. If there are more, the note says so. A column ``reliability_abstained`` without a True is left out, and a column ``evidence``
-    if every TF was assayed by ChIP-seq; else it is moved beside the column ``tf``. Raises ``ValueError`` if
-    two columns would have the same heading.
+    The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can
+    ask for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). If these are many, and the table has a
+    ``name`` and a column ``tf``, they are in ``blocks`` (:func:`scbind.report.pack.pack_blocks`). At most
+    ``MAX_ROWS`` rows are kept. If there are more, the note says so. A column ``reliability_abstained`` without a
+    True is left out, and a column ``evidence`` if every TF was assayed by ChIP-seq; else it is moved beside the
+    column ``tf``. Raises ``ValueError`` if two columns would have the same heading.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
@@ -265,9 +265,9 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     return table[[*lead, *kept, *(name for name in (EVIDENCE, LEVEL) if name in table)]]
 
 
-def join_names(names: Iterable[str], most: int | None = None) -> str:
+def join_names(names: Iterable[str], most: int | None = None, last: str = "and") -> str:
     """Join names as in ``a, b and c``. If there are more than ``most``, the end is ``and 7 more``."""
     names = list(names)
     if most is not None and len(names) > most:
         names = [*names[:most], f"{len(names) - most:,} more"]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

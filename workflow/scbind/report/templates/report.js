@@ -116,8 +116,14 @@ class Table {
     if (this.base.length <= PAGE) [search, before, after].forEach((control) => { control.hidden = true; });
     box.append(tools, scroll);
   }
+  // Shows only the rows of a cell type; all if it is empty.
+  keep(type) { this.type = type; this.page = 0; this.update(); }
   update() {
     let rows = this.base;
+    if (this.type) {
+      const column = this.data[this.columns.find(({ key }) => key === "cell_type").i], code = column.l.indexOf(this.type);
+      rows = rows.filter((row) => column.c[row] === code);
+    }
     if (this.words) {
       const hits = this.columns.map(({ i }) => this.data[i]).map((column) =>
         column.l ? column.l.map((text) => text.toLowerCase().includes(this.words)) : null);
@@ -306,8 +312,8 @@ class Scatter {
     });
   }
 }
-// Blue, pale, red: told apart with each kind of colour blindness. Numbers without a middle go from pale to dark blue.
-const DIVERGING = [[33, 102, 172], [103, 169, 207], [209, 229, 240], [219, 219, 219], [253, 219, 199], [239, 138, 98], [178, 24, 43]];
+// Blue, pale yellow, red: told apart with each kind of colour blindness, and from the grey of cells without a value.
+const DIVERGING = [[33, 102, 172], [103, 169, 207], [196, 222, 232], [245, 233, 176], [253, 205, 175], [239, 138, 98], [178, 24, 43]];
 const RISING = [[253, 231, 37], [94, 201, 98], [33, 145, 140], [59, 82, 139], [68, 1, 84]];
 function scale(stops, n) {
   return Array.from({ length: n }, (_, i) => {
@@ -363,7 +369,7 @@ async function start() {
   await asked();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   const idle = () => new Promise((done) => (window.requestIdleCallback || ((act) => setTimeout(act, 50)))(done));
-  for (const id of ["table-targets", "table-differential", "table-scores", "table-motifs", "table-sites"]) {
+  for (const id of ["table-targets", "table-differential", "table-links", "table-scores", "table-motifs", "table-sites"]) {
     await idle();
     await whole(id);
   }
@@ -513,7 +519,7 @@ async function show(thing) {
   panel.dataset.shows = "";
   const next = document.createElement("div");  // what it holds goes into the page at once, so the page is laid out once
   if (kind === "TF") await Promise.all([activity(name), showTF(name, next)]);
-  else if (kind === "gene") await showGene(name, next);
+  else if (kind === "gene") await Promise.all([scatter && index.colourings.length && colourBy(0), showGene(name, next)]);
   else await Promise.all([only(kind, name), showGroup(kind, name, next)]);
   if (mine !== shown) return;  // something else was asked for in the meantime
   panel.replaceChildren(...next.childNodes);
@@ -535,12 +541,12 @@ function rowsOf(table, key, value) {
   }
   return column.rows[column.l.indexOf(value)] || [];
 }
-// A table of a panel: the rows where a column has a value.
+// A table of a panel: the rows where a column has a value. Returns it; null if there is no such table or no row.
 async function part(parent, pack, title, note, where, options = {}) {
   const [key, value] = where, table = await (key === "tf" ? ofTF(pack, value) : whole(pack));
-  if (!table) return false;
+  if (!table) return null;
   const rows = rowsOf(table, key, value);
-  if (!rows) return false;
+  if (!rows) return null;
   const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
   const head = document.createElement("div");
   head.innerHTML = `<h4>${safe(title)}</h4>` + (note ? `<p class="note">${safe(note)}</p>` : "");
@@ -548,12 +554,27 @@ async function part(parent, pack, title, note, where, options = {}) {
   box.className = "table";
   parent.append(head, box);
   const made = new Table(box, title, table, { rows, columns, ...options });
-  if (!made.base.length) box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
-  return made.base.length > 0;
+  if (made.base.length) return made;
+  box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
+  return null;
+}
+// A choice of one cell type for the tables below, in place of `box`.
+function oneType(box, tables) {
+  const kept = tables.filter((table) => table && table.columns.some(({ key }) => key === "cell_type")), found = new Set();
+  for (const { data, columns, base } of kept) {
+    const { l, c } = data[columns.find(({ key }) => key === "cell_type").i];
+    for (const row of base) if (l[c[row]]) found.add(l[c[row]]);
+  }
+  if (found.size < 2) { box.remove(); return; }
+  const names = [...found].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+  box.innerHTML = `<label>Cell type in the tables below <select><option value="">all</option>${names.map((name) => `<option>${safe(name)}</option>`).join("")}</select></label>`;
+  const select = box.querySelector("select");
+  select.addEventListener("change", () => kept.forEach((table) => table.keep(select.value)));
 }
 const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
   `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
 
+const LINKS = "From the activity of the TF in the cell type, its predicted binding near the gene, and the association of these sites with the gene over cells. FDR: false discovery rate.";
 async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
@@ -572,26 +593,37 @@ async function showTF(name, panel) {
         '<p class="note">Training starts from the known motif and may change it.</p>' : "");
   }
   await genes();
-  const drop = ["evidence", "reliability_level", "reliability_abstained"];
-  await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
-    ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
-  await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });
-  await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true });
+  const drop = ["evidence", "reliability_level", "reliability_abstained"], choice = document.createElement("p");
+  panel.append(choice);
+  const tables = [
+    await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
+      ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." }),
+    await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
+      { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; links.tsv has all." }),
+    await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
+      { drop, sort: "potential", down: true, empty: tf.abstained ? "No genes are listed, because scbind abstains on this TF." : "No genes." }),
+    await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true })];
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
-  await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
-    { drop, sort: "potential", down: true, empty: tf.abstained ? "No targets are listed, because scbind abstains on this TF." : "No targets." });
+  tables.push(await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true }));
   await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
+  oneType(choice, tables);
 }
 async function showGene(name, panel) {
   panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
   const table = await whole("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
-  const found = new Map();
+  const found = new Map();  // by place: the TFs there, and the highest P(bound) of each
   for (const row of rowsOf(table, "gene", name)) {
-    const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], key = tf + d, p = at("top_window_binding").v[row];
-    if (!found.has(key) || found.get(key).p < p) found.set(key, { tf, d, p });
+    const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], p = at("top_window_binding").v[row];
+    if (!found.has(d)) found.set(d, new Map());
+    found.get(d).set(tf, Math.max(p, found.get(d).get(tf) || 0));
   }
-  panel.querySelector("#around").innerHTML = around(name, [...found.values()]);
-  await part(panel, "table-targets", `TFs that may regulate ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
+  panel.querySelector("#around").innerHTML = around(name, [...found].map(([d, tfs]) => ({ d, tfs: [...tfs].sort((a, b) => b[1] - a[1]) })));
+  if (byId("table-sites") && !things.has("TF:" + name)) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites around ${safe(name)}</a></p>`);
+  const choice = document.createElement("p");
+  panel.append(choice);
+  const linked = await part(panel, "table-links", `TFs that probably regulate ${name}`, LINKS, ["gene", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
+  const near = await part(panel, "table-targets", `TFs with much predicted binding around ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
+  oneType(choice, [linked, near]);
 }
 async function showGroup(kind, name, panel) {
   const found = await groupCodes(kind);
@@ -603,7 +635,8 @@ async function showGroup(kind, name, panel) {
     await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { sort: "effect_size", down: true });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
-    await part(panel, "table-targets", `Links in ${name}`, "", ["cell_type", name], { sort: "specificity", down: true });
+    await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
+    await part(panel, "table-targets", `Genes with the most specific predicted binding in ${name}`, "Specificity: log2 ratio of the regulatory potential to its mean in the other cell types.", ["cell_type", name], { sort: "specificity", down: true });
   } else {
     if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
     if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", ["population", name]);
@@ -671,7 +704,7 @@ function curve(name, drawn) {
 }
 const LETTERS = { A: "#009E73", C: "#0072B2", G: "#B07000", T: "#C04000" };
 function logo(name, heights) {
-  const wide = 24, high = 90, w = heights.length * wide + 34;
+  const wide = heights.length > 20 ? 20 : 24, high = 90, w = heights.length * wide + 34;
   let svg = `<svg viewBox="0 0 ${w} ${high + 22}" width="${w}" role="img" aria-label="${safe(name)}"><path class="axis" d="M30 4V${high}H${w}"/>` +
     `<text x="26" y="12" text-anchor="end">2</text><text x="26" y="${high}" text-anchor="end">0</text><text x="26" y="52" text-anchor="end">bits</text>`;
   heights.forEach((four, i) => {
@@ -685,21 +718,23 @@ function logo(name, heights) {
   });
   return svg + "</svg>";
 }
-function around(name, sites) {
-  if (!sites.length) return "";
-  const reach = Math.max(1000, ...sites.map((site) => Math.abs(site.d))) * 1.1, w = 720, h = 190, base = 150;
-  const x = (d) => 24 + (d + reach) / (2 * reach) * (w - 48);
+function around(name, places) {
+  if (!places.length) return "";
+  const narrow = matchMedia("(max-width: 40rem)").matches, w = narrow ? 360 : 720, h = 190, base = 150;
+  const reach = Math.max(1000, ...places.map(({ d }) => Math.abs(d))) * 1.1, x = (d) => 24 + (d + reach) / (2 * reach) * (w - 48);
   let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Top sites around the start of ${safe(name)}"><path class="axis" d="M24 ${base}H${w - 24}M${x(0)} ${base + 6}V20"/><text x="${x(0)}" y="14" text-anchor="middle">start of ${safe(name)}</text>`;
-  for (const t of nice(-reach, reach)) svg += `<text x="${x(t)}" y="${base + 20}" text-anchor="middle">${t === 0 ? "0" : (t / 1000) + " kb"}</text>`;
+  for (const t of nice(-reach, reach).filter((_, i) => !narrow || i % 2 === 0)) svg += `<text x="${x(t)}" y="${base + 20}" text-anchor="middle">${t === 0 ? "0" : (t / 1000) + " kb"}</text>`;
   const named = [];
-  sites.sort((a, b) => b.p - a.p).slice(0, 60).forEach(({ tf, d, p }, i) => {
-    const y = base - 8 - p * (base - 40);
-    svg += `<path d="M${x(d)} ${base}V${y}" stroke="currentColor" stroke-width="1.2"/><circle cx="${x(d)}" cy="${y}" r="3.5" fill="#0072B2"><title>${safe(tf)}: ${d} bp, P(bound) ${number(p)}</title></circle>`;
-    if (named.every(([nx, ny]) => Math.abs(nx - x(d)) > 8 * tf.length + 8 || Math.abs(ny - y) > 13)) {
-      named.push([x(d), y]); svg += `<text x="${x(d) + 6}" y="${y + 4}">${safe(tf)}</text>`;
+  places.sort((a, b) => b.tfs[0][1] - a.tfs[0][1]).slice(0, 60).forEach(({ d, tfs }) => {
+    const y = base - 8 - tfs[0][1] * (base - 40), few = narrow ? 1 : 3;
+    const text = tfs.slice(0, few).map(([tf]) => tf).join(", ") + (tfs.length > few ? ` and ${tfs.length - few} more` : "");
+    const wide = 7.2 * text.length, left = x(d) + 8 + wide > w - 4, from = left ? x(d) - 6 - wide : x(d) + 6;  // on the side with room
+    svg += `<path d="M${x(d)} ${base}V${y}" stroke="currentColor" stroke-width="1.2"/><circle cx="${x(d)}" cy="${y}" r="3.5" fill="#0072B2"><title>${safe(tfs.map(([tf, p]) => `${tf}: ${d} bp, P(bound) ${number(p)}`).join("\n"))}</title></circle>`;
+    if (from > 0 && named.every(([low, high, ny]) => low > from + wide || high < from || Math.abs(ny - y) > 13)) {
+      named.push([from, from + wide, y]); svg += `<text x="${left ? x(d) - 6 : x(d) + 6}" y="${y + 4}"${left ? ' text-anchor="end"' : ""}>${safe(text)}</text>`;
     }
   });
-  return `<h4>Top sites around its start</h4>${svg}</svg><p class="note">The site that contributes most, of each TF that has this gene among its strongest targets. Height: mean P(bound) in the cell type where it is highest. Negative distances are upstream.</p>`;
+  return `<h4>Top sites around its start</h4>${svg}</svg><p class="note">For each TF that has this gene among its strongest targets, the site that contributes most. Height: mean P(bound) in the cell type where it is highest. Negative distances are upstream.</p>`;
 }
 
 window.scbindReport = { ask: show };
