@@ -115,11 +115,12 @@ def test_the_list_of_names_obeys_the_keys(page):
 
 @pytest.mark.parametrize(
     ("thing", "titles"),
-    [("cell type:cell type 02", ["TFs that mark cell type 02", "Peaks of cell type 02",
+    [("cell type:cell type 02", ["TFs that mark cell type 02",
+                                 "TFs that differ between conditions in cell type 02", "Peaks of cell type 02",
                                  "Links of TFs and genes in cell type 02"]),
      ("sample:donor_2", ["Quality of donor_2", "Cell types in donor_2"]),
      ("population:P1", ["Population P1", "Cell types in P1"]),
-     ("condition:treated", ["Conditions: treated", "Cell types in treated"])],
+     ("condition:treated", ["TFs that differ in treated", "Cell types in treated"])],
 )  # fmt: skip
 def test_groups_have_panels_and_stand_out(page, thing, titles):
     before = drawn(page)
@@ -163,6 +164,22 @@ def test_the_tables_of_a_tf_can_be_kept_to_one_cell_type(page):
     assert set(page.run(kinds)) == {"cell type 03"} and page.run(count) != before
     page.run(choose.format(""))
     assert page.run(count) == before
+
+
+def test_tests_between_conditions_are_apart_from_those_between_cell_types(page):
+    """A TF that differs between conditions within a type does not mark the type."""
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    rows = page.run(
+        "return [...document.querySelectorAll('#panel .tools span')].slice(0, 2).map((e) => e.textContent)"
+    )
+    heads = page.run("return [...document.querySelectorAll('#panel .table')].slice(0, 2).map((box) => "
+                     "[...box.querySelectorAll('th')].map((head) => head.textContent))")  # fmt: skip
+    kept = sum(
+        not tf["abstained"]
+        for tf in page.run("return JSON.parse(document.getElementById('index').textContent)")["tfs"]
+    )
+    assert rows == [f"1–{kept} of {kept}"] * 2
+    assert "reference" not in heads[0] and "group" not in heads[0] and {"group", "reference"} <= set(heads[1])
 
 
 def test_every_colour_and_every_button_of_the_umap(page):

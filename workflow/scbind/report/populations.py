@@ -58,7 +58,12 @@ def populations(inputs: Inputs) -> Section | None:
     if abundance is not None and len(abundance):
         note = "Tested over donors. All rows: results/analysis/abundance.tsv."
         section.tables.append(
-            html_table("Abundance between conditions", abundance.drop(columns="counts"), note, "abundance")
+            html_table(
+                "Abundance between conditions",
+                abundance.drop(columns="counts").replace({"kind": {"cell_type": "cell type"}}),
+                note,
+                "abundance",
+            )
         )
     return section
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scbind.report.read import Inputs
 from scbind.report.tables import EVIDENCE, LEVEL, Section, all_rows, html_table, trusted, within_budget
 
-SHOWN_FDR, SHOWN_LINKS = 0.1, 8_000
+SHOWN_FDR, SHOWN_LINKS = 0.1, 5_000
 
 
 def targets(inputs: Inputs) -> Section | None:

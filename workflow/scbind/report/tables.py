@@ -251,7 +251,7 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     Within each contrast, cell type and group, rows with a positive difference and an adjusted p below 0.05 come first,
     by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``.
     """
-    table, _ = trusted(table)
+    table = trusted(table)[0].replace({"contrast": {"cell_type": "cell type"}})
     up = (table["difference"] > 0) & (table["p_adjusted"] < 0.05)
     table = table.assign(up=~up).sort_values(
         ["contrast", "cell_type", "group", "up", "effect_size", "p_adjusted"],

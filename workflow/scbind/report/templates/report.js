@@ -379,8 +379,8 @@ async function start() {
 }
 let genesKnown = null;
 function genes() {
-  genesKnown = genesKnown || json("table-targets").then((table) => {
-    if (table) table.data[table.columns.findIndex((column) => column.key === "gene")].l.forEach((gene) => add("gene", gene));
+  genesKnown = genesKnown || Promise.all(["table-targets", "table-links"].map(json)).then((tables) => {
+    for (const table of tables) if (table) table.data[table.columns.findIndex((column) => column.key === "gene")].l.forEach((gene) => add("gene", gene));
   });
   return genesKnown;
 }
@@ -541,12 +541,19 @@ function rowsOf(table, key, value) {
   }
   return column.rows[column.l.indexOf(value)] || [];
 }
+const TYPES = "cell type", CONDITIONS = "condition";  // the contrasts of table-differential
 // A table of a panel: the rows where a column has a value. Returns it; null if there is no such table or no row.
 async function part(parent, pack, title, note, where, options = {}) {
   const [key, value] = where, table = await (key === "tf" ? ofTF(pack, value) : whole(pack));
   if (!table) return null;
-  const rows = rowsOf(table, key, value);
+  let rows = rowsOf(table, key, value);
   if (!rows) return null;
+  if (options.contrast) {  // without a column, all are between cell types
+    const column = table.data[table.columns.findIndex((each) => each.key === "contrast")];
+    if (column) rows = rows.filter((row) => column.l[column.c[row]] === options.contrast);
+    else if (options.contrast !== TYPES) return null;
+    if (!rows.length && options.contrast !== TYPES) return null;
+  }
   const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
   const head = document.createElement("div");
   head.innerHTML = `<h4>${safe(title)}</h4>` + (note ? `<p class="note">${safe(note)}</p>` : "");
@@ -596,8 +603,10 @@ async function showTF(name, panel) {
   const drop = ["evidence", "reliability_level", "reliability_abstained"], choice = document.createElement("p");
   panel.append(choice);
   const tables = [
-    await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
-      ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." }),
+    await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells. The difference is in z. Adjusted p over all TFs and types.",
+      ["tf", name], { contrast: TYPES, drop: [...drop, "contrast", "group", "reference"], sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." }),
+    await part(panel, "table-differential", `${name} between conditions`, "Within each cell type. Adjusted p over all TFs and types.",
+      ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast"], sort: "effect_size", down: true }),
     await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
       { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; links.tsv has all." }),
     await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
@@ -612,7 +621,7 @@ async function showGene(name, panel) {
   panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
   const table = await whole("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
   const found = new Map();  // by place: the TFs there, and the highest P(bound) of each
-  for (const row of rowsOf(table, "gene", name)) {
+  for (const row of table ? rowsOf(table, "gene", name) : []) {
     const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], p = at("top_window_binding").v[row];
     if (!found.has(d)) found.set(d, new Map());
     found.get(d).set(tf, Math.max(p, found.get(d).get(tf) || 0));
@@ -632,7 +641,8 @@ async function showGroup(kind, name, panel) {
   if (found) for (const each of found.codes) if (each === code) n++;
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
   if (kind === "cell type") {
-    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, "The largest effects first.", ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
     await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
@@ -640,7 +650,7 @@ async function showGroup(kind, name, panel) {
   } else {
     if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
     if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", ["population", name]);
-    if (kind === "condition") await part(panel, "table-differential", `Conditions: ${name}`, "Within each cell type, against the other conditions.", ["group", name], { sort: "effect_size", down: true });
+    if (kind === "condition") await part(panel, "table-differential", `TFs that differ in ${name}`, "Within each cell type, against the reference.", ["group", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
     const types = await groupCodes("cell type");
     if (types && found) composition(panel, name, found.codes, code, types);
   }
