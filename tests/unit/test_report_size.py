@@ -214,6 +214,18 @@ def test_groups_without_a_colour_of_their_own_are_numbered():
     assert [text.get_text() for text in legend][9:12] == ["P9 (10)", "P10 (10)", "P11 (10)"]
 
 
+@pytest.mark.parametrize("prefix", ["P", "cell type ", "a long name of a cell type, number "])
+def test_the_legend_leaves_the_umap_its_room(prefix):
+    points, kinds = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300) % 60
+    names = np.array([f"{prefix}{kind:02}" for kind in kinds])
+    figure = umap_types(points, names, colours_of(names), "x")
+    figure.draw_without_rendering()
+    axis, dpi = figure.axes[0], figure.dpi
+    assert min(axis.bbox.width, axis.bbox.height) / dpi > 4
+    legend = axis.get_legend().get_window_extent()
+    assert legend.width / dpi < 8.6 and legend.y1 <= axis.bbox.y0 + 1 and legend.y0 >= 0
+
+
 def test_motifs_of_many_types_are_a_heatmap(large):
     table = large.tables["motifs"]
     table = table[table["tf"] < "TF010"]
