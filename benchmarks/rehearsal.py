@@ -1,12 +1,14 @@
 """The whole workflow on made-up files of the size of the human genome, from a publisher's server to the report.
 
     python benchmarks/rehearsal.py FOLDER [--scale 0.01 --until bulk_track --cores 2 --make-only --table-only ...]
+    python benchmarks/rehearsal.py FOLDER --apply [...]
 
 In FOLDER/published, the script writes what a publisher and a sequencing core would hand over (`rehearsal_data.py`): a
 genome with the 455 contigs of hg38, three lines with 20 million pairs of reads each as BAM, 60 TFs in each, genes,
 an exclusion list, and 10,000 cells with 10,000 fragments each. It serves these files from a local server and runs the
 workflow on them in FOLDER/run; the configuration is in FOLDER/run/config. With --scale, contigs are shorter and there
-are fewer reads, peaks and cells.
+are fewer reads, peaks and cells. With --apply, the run is that of `config/config.yaml`: the starter model is applied to
+the cells, without lines, TFs and labels.
 
 Everything can be done in parts: files that are there are not made again, and `--until RULE` runs the workflow up to a
 rule. At the end, the script prints a table of the rules that have run: jobs, seconds, CPU seconds, peak memory (of the
@@ -35,16 +37,20 @@ from rehearsal_data import LINES, Publisher, Shape, md5  # noqa: E402
 
 SAMPLE = "cells"
 EXAMPLE = REPOSITORY / "config" / "examples" / "hg38" / "config.yaml"
+TEMPLATE = REPOSITORY / "config" / "config.yaml"
 SHEETS = ("sources", "tracks", "chip", "samples")
+APPLIED = (
+    "hg38.fa.gz",
+    "hg38.exclude.bed.gz",
+    "gencode.gtf.gz",
+    "cells.fragments.tsv.gz",
+)  # files of --apply
 REPLACED = {
-    "genome": {
-        "name": "hg38",
-        "fasta": "source:hg38.fa.gz",
-        "exclude": "source:hg38.exclude.bed.gz",
-        "genes": "source:gencode.gtf.gz",
-    },
-    "sheets": {name: f"config/{name}.tsv" for name in SHEETS},
-}  # what differs from the configuration of the example
+    "name": "hg38",
+    "fasta": "source:hg38.fa.gz",
+    "exclude": "source:hg38.exclude.bed.gz",
+    "genes": "source:gencode.gtf.gz",
+}  # keys of the genome that differ from the example
 
 
 def main() -> None:
@@ -57,6 +63,7 @@ def main() -> None:
     made.add_argument("--fragments", type=int, default=10_000, help="mean number of fragments of a cell")
     made.add_argument("--seed", type=int, default=1)
     made.add_argument("--cores", type=int, default=2)
+    made.add_argument("--apply", action="store_true", help="apply the starter model; no lines and no labels")
     made.add_argument("--make-only", action="store_true", help="make the files and the configuration")
     made.add_argument("--table-only", action="store_true", help="print the table of what has run")
     made.add_argument(
@@ -70,10 +77,11 @@ def main() -> None:
     run = args.folder / "run"
     if not args.table_only:
         publisher = Publisher(shape_of(args), args.folder / "published")
-        sums = make_files(publisher)
+        sums = make_files(publisher, APPLIED if args.apply else publisher.files)
         if not args.make_only:
             with serve(publisher.folder) as address:
-                write_config(run, address, publisher, sums, dict(each.split("=", 1) for each in args.set))
+                changes = dict(each.split("=", 1) for each in args.set)
+                write_config(run, address, publisher, sums, changes, TEMPLATE if args.apply else EXAMPLE)
                 if args.link:
                     link_files(publisher.folder, run / "resources", sums)
                 code = run_workflow(run, args.cores, args.until, args.snakemake)
@@ -94,11 +102,11 @@ def shape_of(args: argparse.Namespace) -> Shape:
     )
 
 
-def make_files(publisher: Publisher) -> dict[str, str]:
-    """Make the files that are not there; returns the MD5 of each. Sums are kept beside the files."""
+def make_files(publisher: Publisher, names: Iterable[str]) -> dict[str, str]:
+    """Make the named files that are not there; returns the MD5 of each. Sums are kept beside the files."""
     kept = publisher.folder / "md5.tsv"
     sums = dict(line.split("\t") for line in kept.read_text().splitlines()) if kept.exists() else {}
-    for name in publisher.files:
+    for name in names:
         there = (publisher.folder / name).exists()
         path = publisher.make(name)
         if not there or name not in sums:
@@ -106,7 +114,7 @@ def make_files(publisher: Publisher) -> dict[str, str]:
             kept.write_text("".join(f"{key}\t{value}\n" for key, value in sums.items()))
             if "bed" not in name:
                 print(f"{name}: {path.stat().st_size / 1e6:,.1f} MB", flush=True)
-    return sums
+    return {name: sums[name] for name in names}
 
 
 class _Handler(http.server.SimpleHTTPRequestHandler):
@@ -131,36 +139,60 @@ class serve:
 
 
 def write_config(
-    run: Path, address: str, publisher: Publisher, sums: dict[str, str], changes: dict[str, str]
+    run: Path,
+    address: str,
+    publisher: Publisher,
+    sums: dict[str, str],
+    changes: dict[str, str],
+    example: Path,
 ) -> None:
-    """Write the configuration and the sheets. ``changes``: settings by their keys with dots, as text of YAML."""
+    """Write a configuration like ``example``, and its sheets. ``changes``: settings by keys with dots, as YAML."""
     folder = run / "config"
     folder.mkdir(parents=True, exist_ok=True)
-    config = yaml.safe_load(EXAMPLE.read_text()) | yaml.safe_load(yaml.safe_dump(REPLACED))
-    config["splits"] = {
-        part: [rule for rule in rules if rule.partition(":")[0] in ("*", *LINES)]
-        for part, rules in config["splits"].items()
-    }
+    config = yaml.safe_load(example.read_text())
+    config["genome"] |= REPLACED
+    config["sheets"] = {name: f"config/{name}.tsv" for name in config["sheets"]}
+    if "splits" in config:
+        config["splits"] = {
+            part: [rule for rule in rules if rule.partition(":")[0] in ("*", *LINES)]
+            for part, rules in config["splits"].items()
+        }
+    for given in config["models"].values():
+        if "bundle" in given:
+            given["bundle"] = str(REPOSITORY / given["bundle"])
     for key, value in changes.items():
         *parents, last = key.split(".")
         place = functools.reduce(lambda inner, parent: inner.setdefault(parent, {}), parents, config)
         place[last] = yaml.safe_load(value)
     (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
-    size_of = {name: (publisher.folder / name).stat().st_size for name in sums}
-    sheets = {
-        "sources": [("name", "url", "md5", "size")]
-        + [(name, f"{address}/{name}", md5_sum, size_of[name]) for name, md5_sum in sums.items()],
-        "tracks": [("cell_line", "path", "format")]
-        + [(line, f"source:{line}.ATAC.bam", "bam") for line in LINES],
-        "chip": [("cell_line", "tf", "path", "motif")]
-        + [(line, tf, f"source:{line}.{tf}.bed.gz", "yes") for line in LINES for tf in publisher.tfs],
-        "samples": [
-            ("sample", "path", "format", "labels"),
-            (SAMPLE, "source:cells.fragments.tsv.gz", "fragments", "source:cells.labels.tsv"),
-        ],
-    }
-    for name, rows in sheets.items():
+    for name in config["sheets"]:
+        rows = sheet_rows(name, address, publisher, sums)
         (folder / f"{name}.tsv").write_text("".join("\t".join(map(str, row)) + "\n" for row in rows))
+
+
+def sheet_rows(name: str, address: str, publisher: Publisher, sums: dict[str, str]) -> list[tuple]:
+    """The rows of a sheet, the names of the columns first. Only files in ``sums`` are named."""
+    if name == "sources":
+        sizes = {name: (publisher.folder / name).stat().st_size for name in sums}
+        return [
+            ("name", "url", "md5", "size"),
+            *((name, f"{address}/{name}", md5_sum, sizes[name]) for name, md5_sum in sums.items()),
+        ]
+    if name == "tracks":
+        return [
+            ("cell_line", "path", "format"),
+            *((line, f"source:{line}.ATAC.bam", "bam") for line in LINES),
+        ]
+    if name == "chip":
+        return [
+            ("cell_line", "tf", "path", "motif"),
+            *((line, tf, f"source:{line}.{tf}.bed.gz", "yes") for line in LINES for tf in publisher.tfs),
+        ]
+    labels = "source:cells.labels.tsv" if "cells.labels.tsv" in sums else ""
+    return [
+        ("sample", "path", "format", "labels"),
+        (SAMPLE, "source:cells.fragments.tsv.gz", "fragments", labels),
+    ]
 
 
 def link_files(published: Path, resources: Path, names: Iterable[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 import scbind
 from scbind.core import files
 from scbind.core.errors import InputError
-from scbind.core.files import read_npz, read_result, read_rows, rows_by, write_bed, write_table
+from scbind.core.files import map_npy, read_npz, read_result, read_rows, rows_by, write_bed, write_table
 from scbind.plan import digests
 
 
@@ -116,3 +116,23 @@ def test_arrays_are_read_by_name_or_refused_in_one_line(tmp_path):
     np.savez(tmp_path / "objects.npz", one=np.array([{}]))
     with pytest.raises(InputError, match="objects.npz: not readable .*; make it again"):
         read_npz(tmp_path / "objects.npz", "make it again")
+
+
+def test_an_array_is_mapped_or_refused_in_one_line(tmp_path):
+    path = tmp_path / "a.npy"
+    np.save(path, np.arange(1000))
+    found = map_npy(path, "make it again")
+    assert isinstance(found, np.memmap) and found[999] == 999 and not found.flags.writeable
+    with pytest.raises(InputError, match=r"^\S+none.npy: no such file; make it again$"):
+        map_npy(tmp_path / "none.npy", "make it again")
+    whole = bytearray(path.read_bytes())
+    np.save(tmp_path / "objects.npy", np.array([{}]))
+    for name, damaged in {
+        "empty": b"", "cut": whole[:500], "header": whole[:40], "flipped": whole[:20] + b"\xff" + whole[21:]
+    }.items():  # fmt: skip
+        (tmp_path / f"{name}.npy").write_bytes(damaged)
+    for name in ("empty", "cut", "header", "flipped", "objects"):
+        with pytest.raises(
+            InputError, match=rf"^\S+{name}.npy: (not readable .*|the file is empty); make it again$"
+        ):
+            map_npy(tmp_path / f"{name}.npy", "make it again")

@@ -341,8 +341,8 @@ def test_numbers_of_several_inputs_and_chromosomes_do_not_collide(groups, tmp_pa
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (None, "no such file; run the track rule"),
-        (b"x", "cannot be read as an array"),
+        (None, "no such file; make the track again"),
+        (b"x", "not readable"),
         (
             np.zeros(7, np.uint32),
             r"expected uint32 of 8 insertions, got uint32 of shape \(7,\); make the track",

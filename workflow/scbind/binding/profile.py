@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, require
+from scbind.core.files import atomic, read_npz
 
 BACKGROUND_BINS = 50  # at most this many classes of accessibility, and of GC in each (chromVAR: 50 x 50 grid)
 WINDOWS_PER_BIN = 50  # approximate number of windows in a class, which are each other's possible matches
@@ -103,9 +103,9 @@ class Profile:
 
     @classmethod
     def load(cls, path: str | Path, made_with: dict) -> Profile:
-        """Read a file that :meth:`save` wrote. Raises :class:`InputError` if its ``made_with`` differs."""
-        with np.load(require(path, "run the reference profile first")) as npz:
-            if "made_with" not in npz or json.loads(str(npz["made_with"])) != made_with:
-                problem = "was made with other windows, another model or another precision"
-                raise InputError(path, problem, "run the reference profile again")
-            return cls(*(npz[field.name] for field in fields(cls)))
+        """Read a file that :meth:`save` wrote. Raises :class:`InputError` if damaged or made with others."""
+        remedy, names = "run the reference profile again", [field.name for field in fields(cls)]
+        arrays = read_npz(path, remedy, [*names, "made_with"])
+        if json.loads(str(arrays["made_with"])) != made_with:
+            raise InputError(path, "was made with other windows, another model or another precision", remedy)
+        return cls(*(arrays[name] for name in names))

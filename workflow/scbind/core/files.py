@@ -121,6 +121,20 @@ def read_npz(path: str | Path, remedy: str, names: Iterable[str] | None = None) 
         return {name: stored[name] for name in names}
 
 
+def map_npy(path: str | Path, remedy: str) -> np.ndarray:
+    """Map an array of an ``.npy`` that scbind wrote into memory, read-only.
+
+    Raises :class:`InputError`, with ``remedy``, if the file is missing, damaged or shorter than its header says.
+    """
+    import numpy as np
+
+    path = require(path, remedy)
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except (ValueError, EOFError, SyntaxError) as error:  # a damaged header may end in a SyntaxError
+        raise InputError(path, f"not readable ({said(error)})", remedy) from error
+
+
 def split_lines(text: str) -> list[str]:
     r"""Split text at the line ends of Unix, Windows and old Macs only.
 

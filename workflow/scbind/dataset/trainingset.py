@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import map_npy, read_npz, require
 from scbind.core.runlog import say
 from scbind.dataset.splits import TRAIN
 from scbind.formats.genome import Genome
@@ -20,6 +20,7 @@ from scbind.formats.thinning import thinned_counts
 
 FORMAT = 3  # raise when the files of a dataset change meaning
 # Facts of a model and of a dataset that have to be the same; in this order, because later ones name earlier ones.
+AGAIN = "build the dataset again"
 COMPARED = (
     "chromosomes", "cell_lines", "tfs", "window", "context", "mappability", "splits", "assayed",
 )  # fmt: skip
@@ -62,27 +63,26 @@ class TrainingSet:
     def open(cls, folder: str | Path, reference: str | Path) -> TrainingSet:
         """Open a dataset beside its genome; refuses a dataset made from another genome."""
         folder = Path(folder)
-        manifest = json.loads(require(folder / "manifest.json", "run the dataset rule first").read_text())
+        manifest = json.loads(require(folder / "manifest.json", AGAIN).read_text())
         genome = Genome.open(reference)
         if manifest["format"] != FORMAT:
-            raise InputError(folder, f"dataset format {manifest['format']}, expected {FORMAT}", "rebuild it")
+            raise InputError(folder, f"dataset format {manifest['format']}, expected {FORMAT}", AGAIN)
         here = genome.sequenced
         if here != manifest["chromosomes"]:
-            raise InputError(folder, "made from another genome", "rebuild the dataset")
-        with np.load(folder / "windows.npz") as windows:
-            chrom, start = windows["chrom"], windows["start"]
+            raise InputError(folder, "made from another genome", AGAIN)
+        windows = read_npz(folder / "windows.npz", AGAIN, ["chrom", "start"])
         lines = manifest["cell_lines"]
         depth = np.array([[manifest["depth"][line][c] for c in here] for line in lines], dtype=np.float32)
         return cls(
             genome,
             manifest,
-            chrom,
-            start,
-            np.load(folder / "labels.npy", mmap_mode="r"),
-            np.load(folder / "splits.npy", mmap_mode="r"),
-            np.load(folder / "open.npy", mmap_mode="r"),
-            [np.load(folder / f"insertions.{line}.npy", mmap_mode="r") for line in lines],
-            [np.load(folder / f"fragments.{line}.npy", mmap_mode="r") for line in lines],
+            windows["chrom"],
+            windows["start"],
+            *(map_npy(folder / f"{name}.npy", AGAIN) for name in ("labels", "splits", "open")),
+            *(
+                [map_npy(folder / f"{kind}.{line}.npy", AGAIN) for line in lines]
+                for kind in ("insertions", "fragments")
+            ),
             depth,
         )
 

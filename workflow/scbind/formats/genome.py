@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import map_npy, require
 
 UNKNOWN = 4  # code of N; A, C, G, T are 0, 1, 2, 3
 FULL = 255  # level of a mappability of 1
@@ -114,7 +114,7 @@ class Genome:
         """Open ``results/reference/{genome}`` without reading the sequence into memory."""
         folder = Path(folder)
         sizes = ChromSizes.read(folder / "chrom.sizes")
-        codes = np.load(require(folder / "sequence.npy", "run the reference rule first"), mmap_mode="r")
+        codes = map_npy(folder / "sequence.npy", "run the reference rule again")
         return cls(folder.name, sizes, codes, folder)
 
     @property
@@ -134,8 +134,8 @@ class Genome:
         The file exists only if the configuration names a bigWig of mappability. Raises :class:`InputError` if it is
         missing or of another genome.
         """
-        path = require(self.folder / "mappability.npy", "set genome.mappability and run its rule")
-        levels = np.load(path, mmap_mode="r")
+        path = self.folder / "mappability.npy"
+        levels = map_npy(path, "set genome.mappability and run its rule")
         if levels.shape != self.codes.shape or levels.dtype != np.uint8:
             raise InputError(path, "made from another genome", "run its rule again")
         return levels

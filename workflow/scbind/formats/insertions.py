@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import map_npy, require
 from scbind.formats.bigwig import bigwig_bases
 from scbind.formats.genome import ChromSizes
 
@@ -66,10 +66,7 @@ def read_fragments(path: str | Path | None, insertions: int) -> np.ndarray:
     if path is None:
         return np.arange(insertions, dtype=np.uint32)
     remedy = "make the track again"
-    try:
-        found = np.load(require(path, "run the track rule first"), mmap_mode="r")
-    except (ValueError, EOFError) as error:
-        raise InputError(path, f"cannot be read as an array ({error})", remedy) from error
+    found = map_npy(path, remedy)
     if found.dtype != np.uint32 or found.shape != (insertions,):
         problem = f"expected uint32 of {insertions} insertions, got {found.dtype} of shape {found.shape}"
         raise InputError(path, problem, remedy)

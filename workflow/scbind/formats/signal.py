@@ -20,7 +20,7 @@ import numpy as np
 from scipy import sparse
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import map_npy
 from scbind.formats.genome import ChromSizes
 
 LARGEST = np.iinfo(np.uint32).max  # genomes are shorter than this, so no insertion has this position
@@ -114,7 +114,7 @@ class CellSignal:
         remedy = "count the sample's fragments again"
         maps = []
         for path in (position, cell):
-            maps.append(np.load(require(path, remedy), mmap_mode="r"))
+            maps.append(map_npy(path, remedy))
             if maps[-1].dtype != np.uint32 or maps[-1].ndim != 1:
                 raise InputError(
                     path, f"expected a uint32 vector, got {maps[-1].dtype} {maps[-1].shape}", remedy
