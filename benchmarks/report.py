@@ -138,7 +138,7 @@ def make_inputs(folder: Path, shape: Shape):
     p = 10.0 ** -rng.uniform(0, 30, len(tests))
     tests = tests.assign(
         reference="others", n_cells=800, n_cells_reference=19_200, n_replicates=shape.samples, p_value=p, p_adjusted=p,
-        effect_size=tests["difference"] / 2, test="pseudobulks of samples",
+        effect_size=tests["difference"] / 2, design_effect=1.0, test="pseudobulks of samples",
     )  # fmt: skip
     share = rng.dirichlet(np.ones(shape.populations))
     best = fill(grid(cell_type=types, tf=tfs, rank=1 + np.arange(10)), binding=(0.3, 1))
