@@ -102,7 +102,7 @@ def inputs(tmp_path_factory):
     (folder / "peaks.json").write_text(json.dumps({"source": "samples", "reason": "3 cells, fewer than 20"}))
     (folder / "config.yaml").write_text("genome: <toy>\n" * 500)
     differential = [
-        ("cell_type", name, name, "other types", tf, 30, 30, 0, 1.0, 0.0, 1.0 + i, 2.0 + i, 0.1, 0.05, 3.0, 1e-4,
+        ("cell_type", name, name, "other types", tf, 30, 30, 0, 1.0, 0.0, 1.0 + i, 2.0 + i, 0.1, 0.05, 1.0, 3.0, 1e-4,
          1e-3, "cells, no replicates")
         for name in ("B", "T <script>") for i, tf in enumerate(TFS)
     ]  # fmt: skip

@@ -324,8 +324,11 @@ def test_a_tf_from_its_block_is_the_tf_from_the_whole_table(many, tmp_path):
             "return [...document.querySelectorAll('#panel .tools span')].map((each) => each.textContent)"
         )
         box = "[data-pack=table-sites]"
-        page.run(f"document.querySelector('{box}').scrollIntoView()")
-        page.until(f"document.querySelector('{box} .tools')")
+        # Again and again, because the page grows when what comes into view is laid out.
+        page.until(
+            f"(document.querySelector('{box}').scrollIntoView({{behavior: 'instant'}}),"
+            f"document.querySelector('{box} .tools'))"
+        )
         page.run("await scbindReport.ask('cell type:cell type 02')")  # opens the other tables
         assert page.run(show) == part
         assert "1–20 of 300" in rows and "1–20 of 120" in rows, rows
