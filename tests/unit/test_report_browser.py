@@ -293,6 +293,9 @@ def test_nothing_is_wider_than_the_window(report, width):
         page.until("document.documentElement.dataset.ready")
         page.run("await scbindReport.ask('TF:ZNF101')")
         assert page.run("return document.documentElement.scrollWidth") <= width
+        scales = page.run("return [...document.querySelectorAll('figure img')].map((image) => "
+                          "image.getBoundingClientRect().width / image.getAttribute('width'))")  # fmt: skip
+        assert scales and min(scales) == 1, "text of figures has its size; on a phone they are moved sideways"
 
 
 def test_of_two_names_asked_for_the_last_is_shown(page):

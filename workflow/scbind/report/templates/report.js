@@ -337,6 +337,9 @@ async function start() {
   });
   if (typeof DecompressionStream === "undefined") { byId("too-old").hidden = false; return; }
   byId("explorer").hidden = false;
+  if (matchMedia("(max-width: 40rem)").matches) {  // figures that are moved sideways, by keyboard too
+    document.querySelectorAll(".pan").forEach((box) => { box.tabIndex = 0; box.setAttribute("role", "group"); box.setAttribute("aria-label", "Figure"); });
+  }
   told = byId("told");
   picker();
   const select = byId("colour");
