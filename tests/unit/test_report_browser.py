@@ -202,7 +202,9 @@ def test_every_colour_and_every_button_of_the_umap(page):
     click(page, "#legend button")
     assert drawn(page) == whole
     click(page, "#save")
-    page.run("document.getElementById('ask').scrollIntoView(); document.getElementById('umap').focus()")
+    page.run(
+        "document.getElementById('ask').scrollIntoView({behavior: 'instant'}); document.getElementById('umap').focus()"
+    )
     page.key("+")
     page.key("ArrowLeft")
     assert drawn(page) != whole
