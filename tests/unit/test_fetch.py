@@ -9,7 +9,7 @@ from scbind.core.errors import InputError
 from scbind.plan import transfer
 from scbind.plan.fetch import fetch, read_facts
 from scbind.plan.pending import pending_line
-from scbind.plan.progress import Progress
+from scbind.plan.progress import DownloadProgress
 from scbind.plan.receipts import asked_for
 
 DATA = bytes(range(256)) * 40
@@ -299,12 +299,12 @@ def test_a_download_larger_than_its_size_stops(publisher, out):
     publisher.faults["file"] = ["no length"]
     written = []
 
-    class Counted(Progress):
+    class Counted(DownloadProgress):
         def tell(self, got):
             written.append(got)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer, "Progress", Counted)
+        patch.setattr(transfer, "DownloadProgress", Counted)
         with pytest.raises(InputError, match="sends more than 5000 bytes, but its size in the sheet is 5000"):
             fetch(url, out, size=5000)
     assert max(written) <= 5000
@@ -356,7 +356,7 @@ def test_a_disk_that_fills_up_is_not_tried_again(publisher, url, out, monkeypatc
     def tell(self, got):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Progress, "tell", tell)
+    monkeypatch.setattr(DownloadProgress, "tell", tell)
     with pytest.raises(InputError, match="cannot write out.partial: No space left on device; free space"):
         fetch(url, out, SHA)
     assert len(publisher.seen) == 1
@@ -468,7 +468,7 @@ def test_a_damaged_receipt_is_no_receipt(url, out, text):
 
 def test_progress_is_a_line_now_and_then(capsys):
     ticks = iter(range(100))
-    progress = Progress("a.gz", 0, 4_000_000, every=30, clock=lambda: next(ticks))
+    progress = DownloadProgress("a.gz", 0, 4_000_000, every=30, clock=lambda: next(ticks))
     for block in range(1, 62):
         progress.tell(block * 50_000)
     assert capsys.readouterr().err.splitlines() == [
@@ -479,7 +479,7 @@ def test_progress_is_a_line_now_and_then(capsys):
 
 def test_progress_of_a_file_of_unknown_size(capsys):
     ticks = iter([0, 30])
-    Progress("a.gz", 1000, None, every=30, clock=lambda: next(ticks)).tell(61_000)
+    DownloadProgress("a.gz", 1000, None, every=30, clock=lambda: next(ticks)).tell(61_000)
     assert capsys.readouterr().err == "a.gz: 61 kB, 2 kB/s\n"
 
 

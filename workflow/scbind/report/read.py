@@ -28,7 +28,7 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
     "min_frac_in_peaks": "frac_in_peaks",
     "max_doublet_score": "doublet_score",
 }
-MOST_BYTES = 600_000  # a larger PNG is not in the page, which links to it
+MOST_BYTES = 550_000  # a larger PNG is not in the page, which links to it
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 
 AGAIN = "run the rule that makes it again"
