@@ -188,8 +188,8 @@ def test_each_warning_has_its_cause(inputs):
     assert "bad (25%)" in found and "good" not in found
     assert "TSS" not in warned(inputs, cells=cells.assign(tss_enrichment=3.0))
     most = inputs.data.obs["cell_type"].value_counts().max()
-    assert "cell type" not in warned(inputs, min_cells=most)
-    found = warned(inputs, min_cells=most + 1)
+    assert "cell type" not in warned(inputs, smallest_type=most)
+    found = warned(inputs, smallest_type=most + 1)
     assert f"No cell type has {most + 1} cells; the largest is" in found and "analysis.min_cells" in found
     borrowed = (np.ones(10), np.r_[np.full(5, 100.0), np.full(5, 900.0)], np.ones(10))
     assert "50% of the cells have fewer than 500 fragments" in warned(inputs, borrowed=borrowed, target=500)

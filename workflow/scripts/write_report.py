@@ -47,6 +47,6 @@ with logged(snakemake.log[0], snakemake.threads):
         weights=given.weights,
         tracks=dict(zip(snakemake.params.cell_lines, given.tracks, strict=True)),
         target=snakemake.params.borrow_fragments,
-        min_cells=snakemake.params.min_cells,
+        smallest_type=snakemake.params.min_cells,
     )
     write_report(snakemake.output.page, files, snakemake.output.figures, snakemake.output.warnings)

@@ -123,11 +123,11 @@ def _no_own_peaks(inputs: Inputs) -> Caution | None:
 
 def _small_types(inputs: Inputs) -> Caution | None:
     counts = inputs.data.obs["cell_type"].value_counts()
-    if inputs.min_cells is None or (counts >= inputs.min_cells).any():
+    if inputs.smallest_type is None or (counts >= inputs.smallest_type).any():
         return None
     largest = f"; the largest is {counts.index[0]} with {counts.iloc[0]:,}" if len(counts) else ""
     return Caution(
-        f"No cell type has {inputs.min_cells:,} cells{largest}.",
+        f"No cell type has {inputs.smallest_type:,} cells{largest}.",
         "So no cell type is compared, and the tables of cell types have no rows: differential TFs and sites, motifs, "
         "best sites, target genes, links and effects of variants.",
         "analysis.min_cells",

@@ -85,7 +85,7 @@ class ReportFiles:
         Cell line to its ``track.json``.
     target
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
-    min_cells
+    smallest_type
         Cell types with fewer cells are left out of comparisons (``analysis.min_cells``).
     """
 
@@ -107,7 +107,7 @@ class ReportFiles:
     weights: str | Path | None = None
     tracks: Mapping[str, str | Path] = field(default_factory=dict)
     target: float | None = None
-    min_cells: int | None = None
+    smallest_type: int | None = None
 
 
 def write_report(
@@ -179,7 +179,7 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         frames=read_frames(files.tracks),
         profiles=read_library_curves(files.profiles),
         target=files.target,
-        min_cells=files.min_cells,
+        smallest_type=files.smallest_type,
     )
 
 

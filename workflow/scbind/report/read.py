@@ -66,7 +66,7 @@ class Inputs:
         Facts of the run for the section on provenance: name to value.
     target
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
-    min_cells
+    smallest_type
         Cell types with fewer cells are left out of comparisons (``analysis.min_cells``).
     frames
         Cell line to the Tn5 shift of its input files, as its ``track.json`` says.
@@ -91,7 +91,7 @@ class Inputs:
     learned: dict[str, np.ndarray] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
     target: float | None = None
-    min_cells: int | None = None
+    smallest_type: int | None = None
     frames: dict[str, list[str]] = field(default_factory=dict)
     profiles: pd.DataFrame | None = None
 
