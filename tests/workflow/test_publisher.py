@@ -54,7 +54,7 @@ def test_download_fetches_what_the_configuration_needs_and_once(shelf):
     shelf.rows["c"] |= {"md5": "", "size": ""}
     shelf.write()
     line = shelf.planned()[1]
-    assert "; 1 of unknown size; 1 without a checksum, so their bytes are not verified; " in line
+    assert " and 1 file of unknown size; 1 without a checksum, so their bytes are not verified; " in line
     assert shelf.planned("peaks")[1].startswith("To download: 2 files; 800 bytes; ")
 
     shelf.publisher.faults = {"a.bed": [503, "slow"], "b.bed": ["cut"]}
