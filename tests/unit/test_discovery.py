@@ -193,7 +193,7 @@ def test_windows_of_one_stretch_stay_in_one_fold():
 def run(tiny, dataset, known, folder):
     folder.mkdir(exist_ok=True)
     outputs = [folder / name for name in ("found.npz", "known_or_found.npz", "found.tsv")]
-    find_motifs(FoundFiles(dataset, tiny["reference"], known, *outputs))
+    find_motifs(FoundFiles(dataset, tiny["reference"], known, *outputs), release=None, taxon="vertebrates")
     return *outputs[:2], pd.read_csv(outputs[2], sep="\t")
 
 
@@ -258,5 +258,6 @@ def test_the_same_bytes_each_time(found, tiny, tiny_dataset, tiny_motifs, tmp_pa
 
 def test_a_dataset_of_another_genome_is_refused(tiny, tiny_dataset, mappable, tmp_path):
     with pytest.raises(InputError):
-        find_motifs(FoundFiles(tmp_path, tiny["reference"], None, *[tmp_path / name for name in "abc"]))
+        files = FoundFiles(tmp_path, tiny["reference"], None, *[tmp_path / name for name in "abc"])
+        find_motifs(files, release=None, taxon="vertebrates")
     assert not list(tmp_path.iterdir())

@@ -50,12 +50,11 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
     packs["boxes"] = pack_json(boxes(inputs.data.readable, inputs.data.obs["cell_type"], inputs.types))
     if inputs.curves:
         packs["curves"] = pack_json(_curves(inputs.curves))
-    if inputs.matrices:
-        both = {"known": inputs.matrices, "learned": inputs.learned}
-        logos = {tf: {} for tf in inputs.matrices}
-        for name, matrices in both.items():
-            for tf, matrix in matrices.items():
-                logos[tf][name] = _letters(matrix)
+    logos: dict[str, dict] = {}
+    for name, matrices in (("known", inputs.matrices), ("found", inputs.found), ("learned", inputs.learned)):
+        for tf, matrix in matrices.items():
+            logos.setdefault(tf, {})[name] = _letters(matrix)
+    if logos:
         packs["logos"] = pack_json(logos)
     return index, packs
 

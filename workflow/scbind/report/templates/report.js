@@ -530,11 +530,7 @@ async function showTF(name, panel, put) {
   const [quantiles, curves, logos] = await Promise.all([json("pack-boxes"), json("pack-curves"), json("pack-logos")]);
   if (quantiles && index.types.length) panel.querySelector("#box").innerHTML = boxes(name, quantiles[i]);
   if (curves) panel.querySelector("#curve").innerHTML = curve(name, curves);
-  if (logos && logos[name]) {
-    panel.querySelector("#logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, logos[name].known)}` +
-      (logos[name].learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, logos[name].learned)}` +
-        '<p class="note">Training starts from the known motif and may change it.</p>' : "");
-  }
+  panel.querySelector("#logo").innerHTML = motifLogos(name, (logos && logos[name]) || {});
   if (!document.documentElement.dataset.still) {  // the tables are not all open yet: show the rest before
     if (!put()) return;
     await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
@@ -544,6 +540,8 @@ async function showTF(name, panel, put) {
   await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
     ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
   await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });
+  await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true });
+  await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop });
   await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true });
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
@@ -639,6 +637,11 @@ function curve(name, curves) {
   return `<h4>Precision and recall, held-out windows of bulk lines</h4>${svg}<ul class="keys">${keys}<li>dashed: controls</li><li>dotted: prevalence</li></ul>`;
 }
 const LETTERS = { A: "#009E73", C: "#0072B2", G: "#B07000", T: "#C04000" };
+function motifLogos(name, motifs) {
+  const titles = { known: "Known motif", found: "Motif found in the data", learned: "Motif as the model has learned it" };
+  return Object.keys(titles).filter((key) => motifs[key]).map((key) => `<h4>${titles[key]}</h4>${logo(`${titles[key]}, ${name}`, motifs[key])}`).join("") +
+    (motifs.learned ? '<p class="note">Training starts from the known or the found motif and may change it. A found motif may be on the other strand than the known one.</p>' : "");
+}
 function logo(name, heights) {
   const wide = 24, high = 90, w = heights.length * wide + 34;
   let svg = `<svg viewBox="0 0 ${w} ${high + 22}" width="${w}" role="img" aria-label="${safe(name)}"><path class="axis" d="M30 4V${high}H${w}"/>` +
