@@ -46,7 +46,7 @@ with logged(snakemake.log[0], snakemake.threads):
         types=given.types,
         provenance=[*given.cards, *given.provenance],
         matrices=given.matrices,
-        found=given.found_matrices or None,
+        found_matrices=given.found_matrices or None,
         weights=given.weights,
         tracks=dict(zip(snakemake.params.cell_lines, given.tracks, strict=True)),
         target=snakemake.params.borrow_fragments,

@@ -80,7 +80,7 @@ class ReportFiles:
         Text files that are shown folded at the end.
     matrices
         ``motifs.npz``: the known motifs.
-    found
+    found_matrices
         ``found.npz``: the motifs that were found in the data.
     weights
         ``model.safetensors`` of the model that predicts binding in cells, for the motifs that it has learned.
@@ -105,7 +105,7 @@ class ReportFiles:
     types: str | Path | None = None
     provenance: Sequence[str | Path] = ()
     matrices: str | Path | None = None
-    found: str | Path | None = None
+    found_matrices: str | Path | None = None
     weights: str | Path | None = None
     tracks: Mapping[str, str | Path] = field(default_factory=dict)
     target: float | None = None
@@ -168,7 +168,7 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         draw=drawer(figures_dir),
         limits=read_limits(files.cells),
         matrices=read_matrices(files.matrices),
-        found=read_matrices(files.found),
+        found=read_matrices(files.found_matrices),
         learned=read_learned(files.weights),
         about={
             "scbind": __version__,
