@@ -330,7 +330,7 @@ MAY_BE_ABSENT = {
     "peaks",
 }
 MAY_BE_ABSENT |= {"sha256", "md5", "size", "place", "asked", "cells_output", "bulk_fragments", "aliases"}
-MAY_BE_ABSENT |= {"profiles"}  # of the report
+MAY_BE_ABSENT |= {"profiles", "start"}  # of the report; of the card: from which motifs the training started
 MAY_BE_ABSENT |= {"given", "bundle", "applied_to"}  # models that were trained elsewhere
 MAY_BE_ABSENT |= {
     "tracks",

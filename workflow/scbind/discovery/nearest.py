@@ -59,8 +59,8 @@ def nearest_known(
         return found
     from memelite import tomtom  # imported here because compiling takes seconds
 
-    targets = [frequencies(log_odds(motif.counts)) for motif in known]
-    p = tomtom([trimmed[row] for row in rows], targets, n_jobs=1)[0]
+    compared = [frequencies(log_odds(motif.counts)) for motif in known]
+    p = tomtom([trimmed[row] for row in rows], compared, n_jobs=1)[0]
     adjusted = np.minimum(p * len(known), 1)
     names = [f"{motif.identity}:{motif.name}" for motif in known]
     place = {name: column for column, name in reversed(list(enumerate(names)))}
