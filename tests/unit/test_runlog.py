@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import scbind
 from scbind.core.errors import InputError
+from scbind.core.progress import Progress
 from scbind.core.runlog import full_disk, say
 
 WRITERS = {
@@ -107,3 +108,23 @@ def test_libraries_use_the_threads_of_the_job_and_not_all_cores(tmp_path):
             [sys.executable, "-c", code.format(threads)], cwd=tmp_path, env=environment, check=True
         )
         assert (tmp_path / "x.log").read_text().splitlines()[-1].startswith(expected)
+
+
+def test_a_long_step_says_how_far_it_is_and_a_short_one_nothing(monkeypatch, capsys):
+    clock = [0.0]
+    monkeypatch.setattr("scbind.core.progress.monotonic", lambda: clock[0])
+    known, unknown = Progress("windows", 1_000), Progress("fragments")
+    for done in range(100, 1_001, 100):
+        clock[0] += 12
+        known.reached(done)
+        unknown.reached(done * 1_000)
+    assert capsys.readouterr().err.splitlines() == [
+        "windows: 300 of 1,000, about 1 min left",
+        "fragments: 300,000 so far",
+        "windows: 600 of 1,000, about 48 s left",
+        "fragments: 600,000 so far",
+        "windows: 900 of 1,000, about 12 s left",
+        "fragments: 900,000 so far",
+    ]
+    Progress("cells", 0).reached(0)
+    assert not capsys.readouterr().err

@@ -18,6 +18,7 @@ import scipy.sparse as sp
 from scbind.analysis.enrichment import hit_threshold
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.celltable import open_rows, read_borrow, read_obs, read_var
 from scbind.formats.genome import UNKNOWN, Genome
@@ -87,7 +88,9 @@ def chromvar_deviations(
         matrices = {}
     model = _Deviations.of_peaks(total[used], genome, place.iloc[used], matrices, seed) if matrices else None
     own, borrowed = (np.empty((len(obs), len(matrices)), dtype=np.float32) for _ in range(2))
+    progress = Progress("cells", len(obs))
     for first in range(0, len(obs) if model else 0, CELLS):
+        progress.reached(first)
         part = slice(first, first + CELLS)
         own[part] = model.of(sp.csr_matrix(rows[part])[:, used], per_cell[part])
         mine = weights[part]
@@ -224,7 +227,9 @@ def _sequence(genome: Genome, place: pd.DataFrame, matrices: dict) -> tuple[np.n
     thresholds = np.array([hit_threshold(matrix, P_HIT) for matrix in matrices.values()])
     width = int((place["end"] - place["start"]).max())
     gc, matched = np.empty(len(place)), np.zeros((len(place), len(matrices)), dtype=bool)
+    progress = Progress("peaks", len(place))
     for first in range(0, len(place), PEAKS):
+        progress.reached(first)
         part = place.iloc[first : first + PEAKS]
         codes = genome.window_codes(part["chrom"].to_numpy(), part["start"].to_numpy(), width)
         beyond = np.arange(width) >= (part["end"] - part["start"]).to_numpy()[:, None]

@@ -18,6 +18,7 @@ from scbind.binding.store import CHUNK, Binding, open_binding
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.celltable import open_to_add
 
@@ -113,7 +114,7 @@ def _blocks(
     binding: Binding, weights: dict[str, sp.csr_matrix], factor: np.ndarray, n_links: int
 ) -> Iterator[sp.csr_matrix]:
     """Yield the values of ``CHUNK`` cells after the other: csr float32 (cells, links). ``factor``: (cells, TFs)."""
-    value = decode(binding.scale).astype(np.float32)
+    value, progress = decode(binding.scale).astype(np.float32), Progress("cells", len(binding.obs))
     for first in range(0, max(len(binding.obs), 1), CHUNK[0]):
         rows = slice(first, min(first + CHUNK[0], len(binding.obs)))
         parts = []
@@ -130,6 +131,7 @@ def _blocks(
             sp.hstack(parts, format="csr") if parts else sp.csr_matrix((n_cells, n_links), dtype=np.float32)
         )
         block.sort_indices()
+        progress.reached(rows.stop)
         yield block
 
 

@@ -19,6 +19,7 @@ from scbind.analysis.differential import ABSTAINED, MIN_REPLICATES
 from scbind.analysis.moderated import moderated_t
 from scbind.analysis.typemeans import TypeMeans
 from scbind.core.files import write_bed, write_table
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 
@@ -85,7 +86,9 @@ def differential_sites(
     names, index = np.asarray(ChromSizes.read(sizes).names, dtype=object), means.windows
     rows, tallies = [], []
     silent, kind = set(means.marks.index[means.marks["reliability_abstained"]]), means.marks["evidence"]
-    for tf in means.tfs:
+    progress = Progress("TFs", len(means.tfs))
+    for done, tf in enumerate(means.tfs):
+        progress.reached(done)
         total, number = donors.sums(tf)
         for place, ours, theirs, paired in donors.comparisons(total, number):
             tally = place | {"tf": tf, "evidence": kind[tf]}

@@ -17,6 +17,7 @@ import pandas as pd
 from scbind.binding.store import Binding, open_binding
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.celltable import cell_types_of, read_obs
 from scbind.models.abstention import marks
@@ -143,7 +144,9 @@ class TypeMeans:
 
     def __iter__(self) -> Iterator[tuple[str, np.ndarray]]:
         """Yield the name and the means of every TF."""
-        for tf in self.tfs:
+        progress = Progress("TFs", len(self.tfs))
+        for done, tf in enumerate(self.tfs):
+            progress.reached(done)
             yield tf, self.means(tf)
 
 

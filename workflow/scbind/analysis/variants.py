@@ -15,6 +15,7 @@ from scbind.analysis.typesignal import TypeSignal
 from scbind.binding.samplecells import SampleCells
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, table_text
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 from scbind.formats.genome import Genome
@@ -99,7 +100,7 @@ def variant_effects(
     signal = TypeSignal.open(samples, genome, options.min_cells, "variants")
     known = marks(predictor.reliability, predictor.tfs)[["evidence", "reliability_level"]]
     no = abstained(reliability_table(predictor.reliability, predictor.tfs), signal.depth)
-    n_rows = 0
+    n_rows, progress = 0, Progress("alleles", len(listed))
     with (
         atomic(output) as rows_path, atomic(strongest) as best_path,
         open(rows_path, "w", encoding="utf-8") as rows_file, open(best_path, "w", encoding="utf-8") as best_file,
@@ -112,6 +113,7 @@ def variant_effects(
             rows_file.write(table_text(_rows(here, *alleles, kept, labels), header=not part.start))
             best_file.write(table_text(_strongest(here, *alleles, kept, labels), header=not part.start))
             n_rows += int(kept.sum())
+            progress.reached(part.stop)
     say(
         f"{len(listed)} alleles in {len(signal.types)} cell types and {len(predictor.tfs)} TFs: {n_rows} rows"
     )

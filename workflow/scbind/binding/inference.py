@@ -22,6 +22,7 @@ from scbind.binding.windows import Windows
 from scbind.core.devices import enough_gpu_memory, in_flight, in_threads
 from scbind.core.errors import InputError
 from scbind.core.files import digests
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.signal import borrowed, window_blocks
 
@@ -129,6 +130,7 @@ def infer_shard(
         extra = {"depth": depth, "reliability": np.str_(reliability), **sums.kept()}
         made_with = json.dumps(network.made_with | digests(reference=profile))
         writer.finish(rows, len(network.windows), extra, made_with)
+    say(f"binding of {len(predictor.tfs)} TFs in {len(rows):,} cells and {len(network.windows):,} windows")
 
 
 def _predict(
@@ -145,7 +147,7 @@ def _predict(
     windows, bin_bp, context = network.windows, network.predictor.bin_bp, network.contexts
     borrow, core = cells.borrow[rows], _core_bins(windows, bin_bp)
     signal, only = cells.lenders(rows, context, windows.context, writer.folder)
-    firsts = range(0, len(rows), n_cells)
+    firsts, progress = range(0, len(rows), n_cells), Progress("windows", len(windows))
     for part in window_blocks(len(windows), n_windows):
         counts = signal.counts(context[part], windows.context, bin_bp, only, np.float32)
         weights, readout = sums.weights(part.start, part.stop), np.asarray(network.readout[part])
@@ -159,7 +161,7 @@ def _predict(
         for first, (probability, insertions, seen) in zip(firsts, in_threads(predict, firsts), strict=True):
             writer.add(first, part.start, probability)
             sums.add(first, part.start, probability, insertions, weights, seen)
-        say(f"windows {part.stop}/{len(windows)}")
+        progress.reached(part.stop)
 
 
 def _rows_of_shard(passing: np.ndarray, shard: int, n_shards: int, n_cells: int) -> np.ndarray:

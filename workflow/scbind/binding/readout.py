@@ -11,6 +11,7 @@ from scbind.binding.windows import Windows
 from scbind.core.devices import enough_gpu_memory
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, begin_npy, digests, map_npy, require
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.genome import Genome
 from scbind.formats.signal import window_blocks
@@ -30,6 +31,7 @@ def sequence_readout(weights, windows, reference_dir, output, batch: int = 256, 
     predictor = load_predictor(weights, None, device)
     check_geometry(predictor, chosen, windows, weights)
     start = chosen.start.astype(np.int64) - (chosen.context - chosen.window) // 2
+    progress = Progress("windows", len(chosen))
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         for block in window_blocks(len(chosen), batch):
             part = np.ascontiguousarray(predictor.read_windows(genome, chosen.chrom[block], start[block]))
@@ -37,6 +39,7 @@ def sequence_readout(weights, windows, reference_dir, output, batch: int = 256, 
             if not block.start:
                 begin_npy(handle, part.dtype, shape)
             handle.write(part.tobytes())
+            progress.reached(block.stop)
     with atomic(_key(output)) as scratch:
         scratch.write_text(json.dumps(digests(weights=weights, windows=windows)) + "\n")
     say(f"sequence readout of {len(chosen)} windows: {part.dtype} {shape}")

@@ -14,6 +14,7 @@ from scbind.binding.profile import P_STEPS, Profile, depth_levels, matched_backg
 from scbind.binding.samplecells import SampleCells, open_samples
 from scbind.core.devices import enough_gpu_memory, in_threads
 from scbind.core.errors import InputError
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.signal import CellSignal, window_blocks
 from scbind.formats.thinning import thinned_borrowed
@@ -197,11 +198,12 @@ def _means(network: Network, cells: DrawnCells, samples: list[SampleCells], bloc
     """Return P(bound), averaged over the drawn cells of each level and over levels: float32 (windows, TFs)."""
     n_windows, n_tfs, n_levels = len(network.windows), len(network.predictor.tfs), len(cells.levels)
     binding = np.zeros((n_windows, n_tfs), dtype=np.float32)
-    lending = list(cells.lenders(samples))
+    lending, progress = list(cells.lenders(samples)), Progress("windows", n_windows)
     for part in window_blocks(n_windows, block):
         for found in _level_means(network, cells, lending, part):
             found = np.rint(found * P_STEPS) / P_STEPS  # makes sums exact in any order
             binding[part] += (found / n_levels).astype(np.float32)
+        progress.reached(part.stop)
     return binding
 
 

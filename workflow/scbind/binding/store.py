@@ -29,6 +29,7 @@ from scbind.binding.shards import (
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_passing_cells, sort_by_type
 from scbind.formats.evidence import CHIP
@@ -109,6 +110,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
     with written_to(Path(output).parent), atomic(output) as scratch:
         root = zarr.open_group(scratch, mode="w", zarr_format=2)  # all readers know version 2
         write_elem(root, "/", ad.AnnData(obs=obs, var=var, uns=uns, obsm=obsm))
+        progress = Progress("TFs", len(first.tfs))
         for number, tf in enumerate(first.tfs):
             layer = root["layers"].create_array(
                 tf,
@@ -126,6 +128,7 @@ def merge_shards(shards: list, windows, cells, reference_dir, output, provenance
                 for shard, low, high in zip(opened, bounds, bounds[1:], strict=False):
                     codes[place[low:high]] = shard.codes(number, part.start, part.stop)
                 layer[:, part] = codes
+            progress.reached(number + 1)
         zarr.consolidate_metadata(root.store)
     say(f"binding of {len(first.tfs)} TFs in {len(obs)} cells and {len(var)} windows")
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.files import scratch_array
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
@@ -113,13 +114,12 @@ def score_lines(
         drawn = "" if scores.weight is None else f" of {tested[scores.line].sum():,}"
         say(f"{model}: {len(scores.window):,}{drawn} test windows of {data.lines[scores.line]}")
     used = np.unique(np.concatenate([scores.window for scores in lines])) if lines else np.empty(0, int)
+    progress = Progress(f"{model}, windows", len(used))
     for begin in range(0, len(used), BLOCK):
         block = used[begin : begin + BLOCK]
         for scores in lines:
             scores.add(data, predict, int(block[-1]) + 1)
-        done = begin + len(block)
-        if len(used) > BLOCK and 10 * done // len(used) > 10 * begin // len(used):
-            say(f"{model}: {done:,} of {len(used):,} windows")
+        progress.reached(begin + len(block))
     return lines
 
 

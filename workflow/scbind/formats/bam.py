@@ -12,6 +12,7 @@ import pysam
 
 from scbind.core.errors import InputError
 from scbind.core.files import require
+from scbind.core.progress import Progress
 from scbind.core.scratch import scratch_folder
 from scbind.formats.bamrecords import Alignments, DamagedRecord, read_alignments
 from scbind.formats.genome import ChromSizes
@@ -58,9 +59,10 @@ def open_bam(path: str | Path, sizes: ChromSizes):
 
 
 def _sorted_reads(path, handle: pysam.AlignmentFile) -> Iterator[Alignments]:
-    last = -1
+    last, seen, progress = -1, 0, Progress("reads")
     try:
         for reads in _records(path, handle):
+            progress.reached(seen := seen + len(reads))
             placed = reads.contig >= 0
             if not placed.all():
                 reads = reads[placed]

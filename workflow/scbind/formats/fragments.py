@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 
 from scbind.core.errors import InputError
+from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 from scbind.formats.inputs import LONGEST_LINE, open_plain, print_command
@@ -82,6 +83,7 @@ def iter_fragments(
     """
     kept, long, on = 0, 0, Counter()
     order, strays = _OrderCheck(path), Strays(path, "fragments")
+    progress = Progress("fragments")
     for first_line, table in _tables(path, chunk_bytes):
         raw_chrom = table["chrom"].combine_chunks()
         labels = raw_chrom.dictionary.to_pylist()
@@ -121,6 +123,7 @@ def iter_fragments(
         if not used.all():
             frame = frame[used].reset_index(drop=True)
         kept += len(frame)
+        progress.reached(kept)
         if len(frame):
             yield frame
     if not on:
