@@ -65,6 +65,15 @@ def test_random_motifs_have_no_neighbour(known):
     assert nearest_known(random_matrices(1, 2), [None], known)["nearest_known"][0] == ""
 
 
+def test_a_gap_is_no_similarity(known):
+    """Matrices of CTCF with a long gap are similar to any motif with a gap, so they are not compared."""
+    shares = np.full((4, 20), 0.25)
+    shares[:, [0, 1, 18, 19]] = np.array([[0.01, 0.97, 0.01, 0.01], [0.97, 0.01, 0.01, 0.01]] * 2).T
+    found = nearest_known([log_odds(100 * shares)], ["MA1929.2:CTCF"], known)
+    assert any(motif.identity == "MA1929.2" for motif in known)
+    assert found["nearest_known"][0] != "MA1929.2:CTCF" and np.isnan(found["own_p_adjusted"][0])
+
+
 def test_the_same_result_each_time(known):
     matrices = random_matrices(5, 3) + [noisy(chosen(known, "CTCF")[0], 4)]
     first = nearest_known(matrices, [None] * 6, known)
@@ -91,7 +100,7 @@ def test_an_unknown_release_ends_in_one_line():
 
 
 def test_ends_without_information_are_cut():
-    flat, weak, sure = [0.25] * 4, [0.4, 0.2, 0.2, 0.2], [0.97, 0.01, 0.01, 0.01]
+    flat, weak, sure = [0.25] * 4, [0.55, 0.15, 0.15, 0.15], [0.97, 0.01, 0.01, 0.01]
     assert (
         trim(np.array([flat, weak, sure, flat, sure, weak]).T).tolist()
         == np.array([sure, flat, sure]).T.tolist()
