@@ -16,9 +16,11 @@ from scbind.discovery.find import (
     consensus,
     find_motifs,
 )
+from scbind.discovery.nearest import COLUMNS as NEAREST
 from scbind.discovery.refine import refine
 from scbind.discovery.words import BLANK, enriched_words
 from scbind.formats.genome import UNKNOWN
+from scbind.formats.motiffiles import Matrix
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 from scbind.models.metrics import resampled_auprc
 from scipy.stats import pearsonr
@@ -208,6 +210,23 @@ def test_the_planted_motif_is_found_without_knowing_it(found, tiny_motifs):
     assert pearsonr(scan_all(codes, [matrix])[:, 0], scan_all(codes, [known])[:, 0])[0] > 0.8
 
 
+def test_the_known_motif_that_is_nearest_to_each_found_one(
+    tiny, tiny_dataset, tiny_motifs, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    planted = 97 * np.eye(4)[MOTIF].T + 1
+    release = [Matrix("TF1", "M1", planted)]
+    release += [Matrix(f"X{i}", f"M{i}", 50 * rng.dirichlet([0.3] * 4, size=10).T) for i in range(2, 62)]
+    monkeypatch.setattr(find, "released_motifs", lambda *asked: release)
+    table = run(tiny, tiny_dataset, tiny_motifs, tmp_path)[2].set_index(["tf", "motif"])
+    first = table.loc["TF1", "found:TF1.1"]
+    assert (
+        first["nearest_known"] == "M1:TF1" and first["nearest_p_adjusted"] == first["own_p_adjusted"] < 1e-3
+    )
+    assert table.loc[("TF1", "M1:TF1"), list(NEAREST)].isna().all(), "a known motif is not compared"
+    assert table.loc["TF2", "own_p_adjusted"].isna().all(), "TF2 has no known motif"
+
+
 def test_a_known_matrix_is_kept_and_a_found_one_fills_its_place(
     found, tiny, tiny_dataset, tiny_motifs, tmp_path
 ):
@@ -239,7 +258,8 @@ def test_a_tf_without_a_motif_takes_that_of_another(tiny, tiny_dataset, tiny_mot
 
 def test_the_table_tells_what_each_file_has(found):
     table = found[2]
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == (*COLUMNS, *NEAREST)
+    assert table[list(NEAREST)].isna().all(axis=None), "no release, no neighbours"
     for path, column in ((found[0], "starts_found"), (found[1], "starts_known")):
         chosen = table[table[column] == 1]
         assert dict(zip(chosen["tf"], chosen["motif"], strict=True)) == motif_names(path)
