@@ -81,6 +81,7 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     assert drawn(page) != before and page.run("return location.hash") == "#TF%3AZNF103"
     words = text(page, "#panel")
     for title in ("Activity by cell type", "Precision and recall", "Known motif", "Where ZNF103 differs",
+                  "Motif found in the data", "Motifs found for ZNF103",
                   "Best sites of ZNF103", "Target genes of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
         assert title in words, title
     assert page.run("return document.querySelectorAll('#box svg rect').length") == 5, "a box per type"
