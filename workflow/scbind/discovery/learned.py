@@ -44,10 +44,9 @@ def describe_learned(
     InputError
         A file is missing or damaged, or the release is unknown.
     """
-    from scbind.models.learnedmotifs import assayed_tfs, learned_motifs  # imports torch
+    from scbind.models.learnedmotifs import learned_motifs  # imports torch
 
-    assayed, identities = set(assayed_tfs(weights)), motif_names(motifs)
-    learned = {tf: matrix for tf, matrix in learned_motifs(weights).items() if tf in assayed}
+    learned, identities = learned_motifs(weights), motif_names(motifs)
     table = pd.DataFrame(
         {"tf": list(learned), "consensus": [consensus(m).strip(".") for m in learned.values()]}
     )

@@ -22,8 +22,9 @@ def learned_motifs(path: str | Path) -> dict[str, np.ndarray]:
     odds, the base frequencies must sum to 1. This is exact for known motifs. For found ones, whose columns may be
     shrunk and whose background has the GC content of the windows, it is nearly exact.
 
-    TFs that the model does not predict, and those whose matrix started at random, are left out. Empty if the model has
-    no motif matrices. ``path`` is ``model.safetensors``; raises as :func:`scbind.models.modelfile.read_model`.
+    Left out are TFs that the model does not predict, TFs without ChIP-seq, whose matrix is that of the motif release,
+    and TFs whose matrix started at random. Empty if the model has no motif matrices. ``path`` is ``model.safetensors``;
+    raises as :func:`scbind.models.modelfile.read_model`.
     """
     model = read_model(path)
     state, facts = model["state"], model["facts"]
@@ -31,16 +32,12 @@ def learned_motifs(path: str | Path) -> dict[str, np.ndarray]:
         return {}
     starts = state["scan.known"].double().numpy()
     learned = starts + RATE * state["scan.learned"].double().numpy()
-    rows = zip(facts["tfs"], facts["modelled"], starts, learned, strict=True)
-    scales = {tf: (scale_of(start), matrix) for tf, modelled, start, matrix in rows if modelled}
-    return {tf: scale * matrix for tf, (scale, matrix) in scales.items() if scale}
-
-
-def assayed_tfs(path: str | Path) -> list[str]:
-    """Return the TFs of a model that have ChIP-seq in its training data."""
-    facts = read_model(path)["facts"]
     evidence = facts.get("evidence", [CHIP] * len(facts["tfs"]))
-    return [tf for tf, kind in zip(facts["tfs"], evidence, strict=True) if kind == CHIP]
+    found = {}
+    for row, tf in enumerate(facts["tfs"]):
+        if facts["modelled"][row] and evidence[row] == CHIP and (scale := scale_of(starts[row])):
+            found[tf] = scale * learned[row]
+    return found
 
 
 def scale_of(matrix: np.ndarray) -> float | None:

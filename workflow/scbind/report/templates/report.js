@@ -540,8 +540,10 @@ async function showTF(name, panel, put) {
   await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
     ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
   await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });
-  await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true });
-  await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop });
+  if (tf.evidence !== "motif") {
+    await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true, empty: "No motif was found." });
+    await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop, empty: "The model has no motif of this TF." });
+  }
   await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true });
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
