@@ -8,6 +8,7 @@ adjusted p-value of 0.05; without them 8 % (44 TFs of ENCODE, each shuffled 10 a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -44,7 +45,8 @@ def nearest_known(
     matrices
         Log2 odds over a uniform background, (4, length) each. Columns of less than ``LEAST_BITS`` at both ends are cut.
     own
-        ``ID:name`` of the known motif of the TF of each matrix, or ``None``.
+        ``ID:name`` of the known motif of the TF of each matrix, or ``None``. Another version of the same JASPAR matrix
+        also counts as this motif.
     known
         The known motifs. Those wider than ``WIDTH`` are left out. With fewer than ``FEWEST_TARGETS``, nothing is
         compared.
@@ -72,14 +74,21 @@ def nearest_known(
     p = tomtom([trimmed[row] for row in rows], compared, n_jobs=1)[0]
     adjusted = np.minimum(p * len(known), 1)
     names = [f"{motif.identity}:{motif.name}" for motif in known]
-    place = {name: column for column, name in reversed(list(enumerate(names)))}
+    place = {_unversioned(name): column for column, name in reversed(list(enumerate(names)))}
+    place |= {name: column for column, name in reversed(list(enumerate(names)))}
     for row, each in zip(rows, adjusted, strict=True):
         best = int(each.argmin())
         if each[best] <= SIMILAR:
             found.loc[row, ["nearest_known", "nearest_p_adjusted"]] = names[best], each[best]
-        if own[row] in place:
-            found.loc[row, "own_p_adjusted"] = each[place[own[row]]]
+        column = place.get(own[row] or "", place.get(_unversioned(own[row] or "")))
+        if column is not None:
+            found.loc[row, "own_p_adjusted"] = each[column]
     return found
+
+
+def _unversioned(name: str) -> str:
+    """``ID:name`` without the version of a JASPAR matrix."""
+    return re.sub(r"^(MA\d+)\.\d+:", r"\1:", name)
 
 
 def frequencies(matrix: np.ndarray) -> np.ndarray:
