@@ -180,14 +180,35 @@ def test_cells_without_insertions_and_tfs_without_sites_stay_finite():
     drawn = np.ones((2, 3, 2))
     drawn[1] = 0
     drawn[:, :, 1] = 0
-    z = background_corrected(np.array([[0.5, 0.0], [0.0, 0.0]]), drawn)
+    z = background_corrected(np.array([[0.5, 0.0], [0.0, 0.0]]), drawn, np.full((2, 2), 100.0))
     assert np.isfinite(z).all() and z[0, 0] < 0
     assert z[0, 1] == z[1, 0] == z[1, 1] == 0
 
 
 def test_tiny_spread_is_not_believed():
-    z = background_corrected(np.array([[1.01]]), np.full((1, 5, 1), 1.0))
+    z = background_corrected(np.array([[1.01]]), np.full((1, 5, 1), 1.0), np.full((1, 1), 1e6))
     assert z[0, 0] == pytest.approx(np.log(1.01) / SD_FLOOR, rel=1e-5)
+
+
+def test_a_cell_that_the_openness_was_made_of_has_no_activity_though_most_windows_are_empty(world):
+    _, _, _, binding, background = world
+    cell = np.random.default_rng(0).poisson(0.3, (1, W)).astype(np.float32)
+    sums = add_all(sums_for(binding, background, 1, cell[0].astype(float)), cell)
+    assert np.abs(corrected(sums)).max() < 1e-3
+
+
+@pytest.mark.parametrize("insertions", [5, 40, 300])
+def test_few_insertions_do_not_make_an_extreme_z(insertions):
+    """A TF with 20 sites and one with 2,000, in cells with few insertions in 20,000 windows that do not differ."""
+    rng, n, cells = np.random.default_rng(0), 20_000, 200
+    binding = np.zeros((n, 2), dtype=np.float32)
+    binding[rng.choice(n, 20, replace=False), 0] = binding[rng.choice(n, 2_000, replace=False), 1] = 1
+    openness = rng.lognormal(0, 1, n)
+    background = matched_background(rng.normal(0.45, 0.08, n), openness, DRAWS, 1)
+    counts = rng.multinomial(insertions, openness / openness.sum(), cells).astype(np.float32)
+    sums = sums_for(binding, background, cells, openness, np.full(cells, insertions / openness.sum()))
+    z = corrected(add_all(sums, counts, step=5_000))
+    assert np.abs(z).max() < 8 and np.abs(np.median(z, axis=0)).max() < 1
 
 
 def test_one_window_that_is_closed_in_other_cells_does_not_rule(world):

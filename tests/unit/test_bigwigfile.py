@@ -9,6 +9,8 @@ import pytest
 from scbind.core.errors import InputError
 from scbind.formats.bigwig import bigwig_intervals, open_any_bigwig
 from scbind.formats.bigwigfile import BigWigFile
+from scbind.formats.bigwigwriter import create_bigwig
+from scbind.formats.genome import ChromSizes
 
 LENGTHS = {"chr1": 900_000, "chr10": 50_000, "chr2": 40_000, "chrM": 10}
 
@@ -30,6 +32,16 @@ def made(tmp_path_factory):
         out.addEntries("chr10", start.tolist(), values=rng.random(len(start)).tolist(), span=4)
         out.addEntries("chr2", 1000, values=rng.random(5000).tolist(), span=3, step=7)
     return path
+
+
+def test_a_track_without_entries_can_be_read(tmp_path):
+    sizes = ChromSizes(tuple(LENGTHS), np.array(list(LENGTHS.values())))
+    with create_bigwig(tmp_path / "x.bw", sizes, 0):
+        pass
+    with open_any_bigwig(tmp_path / "x.bw") as bw:
+        assert bigwig_intervals("x.bw", bw, "chr1", 0, 900_000).tolist() == [[0, 1, 0]]
+    with pyBigWig.open(str(tmp_path / "x.bw")) as bw:
+        assert bw.chroms() == LENGTHS and bw.intervals("chr1") == ((0, 1, 0.0),)
 
 
 def unpacked(content):

@@ -2,6 +2,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse as sp
 from scbind.analysis.differential import ABSTAINED, CELLS, COLUMNS, PAIRED, SHALLOW, WELCH, differential_tfs
 from scbind.core.errors import InputError
 from scipy import stats
@@ -166,6 +167,62 @@ def test_conditions_within_a_type(tmp_path):
     assert set(table.test) == {WELCH, ABSTAINED}
     best = table.sort_values("p_adjusted").iloc[0]
     assert (best.cell_type, best.tf) == ("B", "SPI1") and best.difference == pytest.approx(2, abs=0.5)
+
+
+def test_donors_that_were_measured_in_both_conditions_are_compared_in_pairs(tmp_path):
+    """Donors differ by much more than conditions do. Cells as replicates would make that significant."""
+    files = []
+    for donor in range(4):
+        for condition in ("control", "treated"):
+            path, values = (
+                tmp_path / f"{donor}{condition}.h5ad",
+                {"donor": f"D{donor}", "condition": condition},
+            )
+            write_sample(path, path.stem, ["A"] * 40 + ["B"] * 40, 0, len(files), **values)
+            data = anndata.read_h5ad(path)
+            data.X[:, 0] += 5 * donor + (condition == "treated")  # CTCF
+            data.X[:, 1] += [0, 3, -2, 1][donor] * (condition == "treated")  # SPI1: no common change
+            data.write_h5ad(path)
+            files.append(path)
+    table = run(tmp_path, files).query("contrast == 'condition'")
+    assert set(table.test) == {PAIRED, ABSTAINED} and set(table[table.test == PAIRED].n_replicates) == {4}
+    assert (table[table.tf == "CTCF"].p_adjusted < 0.05).all()
+    assert table[table.tf == "CTCF"].difference.to_numpy() == pytest.approx(1, abs=0.3)
+    assert (table[table.tf == "SPI1"].p_value > 0.3).all()
+
+
+def write_lenders(path, names, weights, fragments):
+    obs = pd.DataFrame({"n_fragments": fragments, "pass": True}, index=names)
+    anndata.AnnData(obs=obs, obsp={"borrow": sp.csr_matrix(weights, dtype=np.float32)}).write_h5ad(path)
+    return path
+
+
+def test_cells_that_borrow_from_each_other_are_not_independent(tmp_path):
+    """Two types of 50 cells, each of which borrows from all of its type: one value each."""
+    rng, types = np.random.default_rng(0), ["A"] * 50 + ["B"] * 50
+    path, names = tmp_path / "s.h5ad", [f"cell{i}" for i in range(100)]
+    alone = write_lenders(tmp_path / "alone.h5ad", names[::-1], np.eye(100), np.full(100, 1_000))
+    weights = np.kron(np.eye(2), 0.9 + 0.1 * np.eye(50))
+    shared = write_lenders(tmp_path / "shared.h5ad", names[::-1], weights, np.full(100, 1_000))
+    found = {alone: [], shared: [], None: []}
+    for seed in range(40):
+        write_sample(path, "s", types, 0, seed)
+        data = anndata.read_h5ad(path)
+        noise = rng.normal(size=(100, 3))
+        data.X = ((weights @ noise) / np.linalg.norm(weights, axis=1)[:, None]).astype(np.float32)
+        data.write_h5ad(path)
+        for lenders, rows in found.items():
+            table = run(tmp_path, [path], lenders=[lenders] if lenders else None)
+            rows.append(table[(table.cell_type == "A") & (table.test == CELLS)])
+    found = {lenders: pd.concat(rows) for lenders, rows in found.items()}
+    pd.testing.assert_frame_equal(found[alone], found[None])
+    assert (found[alone].p_value < 0.05).mean() > 0.6 and (found[alone].design_effect == 1).all()
+    assert (found[shared].p_value < 0.05).mean() < 0.15
+    assert found[shared].design_effect.to_numpy() == pytest.approx(50, rel=0.05)
+    with pytest.raises(
+        InputError, match="the cells differ from those of the activity; run find_lenders again"
+    ):
+        run(tmp_path, [path], lenders=[write_lenders(tmp_path / "x.h5ad", ["a"], [[1]], [1])])
 
 
 def test_donors_and_conditions_are_those_of_the_cells(tmp_path):

@@ -145,7 +145,7 @@ def test_each_warning_has_its_cause(inputs):
     some = pd.DataFrame(
         {"test": ["Welch t-test over replicates", "cells, no replicates: p"], "cell_type": ["B", "T"]}
     ).assign(contrast="condition")
-    said = "Fewer than three replicates have enough cells: conditions within T."
+    said = "Fewer than three replicates can be compared: conditions within T."
     assert said in warned(inputs, tables={"differential": some})
     metrics = pd.DataFrame({"model": "accessibility", "tf": ["CTCF", "NONE"], "split": "test"})
     assert "TFs without predictions in cells: NONE." in warned(inputs, tables={"metrics": metrics})

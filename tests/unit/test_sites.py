@@ -13,7 +13,7 @@ WINDOWS = 60
 KNOWN = '{"CTCF": {"level": "low", "abstained": true}, "JUND": {"level": "high", "abstained": false}}'
 
 
-def write_donor(folder, rng, name, condition, change):
+def write_donor(folder, rng, name, condition, change, donor):
     """Write the store and the cells of a donor: 8 cells each of types A and B, codes about 60 of 255.
 
     JUND: window 3 is bound in A in the disease if ``change``, and window 7 in all cells of B.
@@ -24,7 +24,7 @@ def write_donor(folder, rng, name, condition, change):
     if change and condition == "disease":
         codes[:8, 3] += 100
     obs = pd.DataFrame(
-        {"cell_type": types, "pass": True, "sample": name, "donor": name, "condition": condition}
+        {"cell_type": types, "pass": True, "sample": name, "donor": donor, "condition": condition}
     )
     obs.index = [f"{name}#{i}" for i in range(16)]
     obs["borrowed_depth"] = 1.0
@@ -39,7 +39,7 @@ def write_donor(folder, rng, name, condition, change):
     return folder / f"{name}.zarr", folder / f"{name}.h5ad"
 
 
-def compared(folder, donors=6, change=True):
+def compared(folder, donors=6, change=True, paired=False):
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     (folder / "chrom.sizes").write_text("chr1\t300000\n")
@@ -47,7 +47,10 @@ def compared(folder, donors=6, change=True):
     other = {"peak": start, "gc": np.full(WINDOWS, 0.5, dtype=np.float32), "window": 200, "context": 1000}
     np.savez(folder / "windows.npz", chrom=np.zeros(WINDOWS, dtype=np.int16), start=start, **other)
     conditions = ["control"] * (donors // 2) + ["disease"] * (donors - donors // 2)
-    pairs = [write_donor(folder, rng, f"D{i}", name, change) for i, name in enumerate(conditions)]
+    pairs = [
+        write_donor(folder, rng, f"D{i}", name, change, f"D{i % 3 if paired else i}")
+        for i, name in enumerate(conditions)
+    ]
     files = [folder / name for name in ("sites.tsv", "counts.tsv", "sites.bed")]
     stores, cells = zip(*pairs, strict=True)
     sites.differential_sites(
@@ -81,6 +84,12 @@ def test_windows_that_differ_are_listed_with_their_donors(tmp_path):
 def test_nothing_is_listed_between_conditions_that_do_not_differ(tmp_path):
     table, _, _ = compared(tmp_path, change=False)
     assert not (table.contrast == "condition").any() and (table.contrast == "cell_type").any()
+
+
+def test_donors_that_were_measured_in_both_conditions_are_compared_in_pairs(tmp_path):
+    _, counts, _ = compared(tmp_path, donors=6, paired=True)
+    row = counts[(counts.contrast == "condition") & (counts.cell_type == "A") & (counts.tf == "JUND")].iloc[0]
+    assert (row.test, row.n_replicates, row.n_more) == (sites.PAIRED, 3, 1)
 
 
 def test_few_donors_are_not_tested(tmp_path):

@@ -1,6 +1,7 @@
 rule differential_tfs:
     input:
         activity=per_sample("results/activity/{sample}.h5ad", PLAN.binding_samples),
+        lenders=per_sample("results/cells/{sample}/lenders.h5ad", PLAN.binding_samples),
     output:
         table=report(
             "results/analysis/differential_tfs.tsv",

@@ -7,4 +7,5 @@ with logged(snakemake.log[0], snakemake.threads):
         list(snakemake.input.activity),
         snakemake.output.table,
         min_cells=snakemake.params.min_cells,
+        lenders=list(snakemake.input.lenders),
     )

@@ -15,6 +15,8 @@ from scbind.core.runlog import say
 from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
 from scbind.formats.evidence import CHIP, MOTIF
 
+MIN_REPLICATES = 3  # on either side of a comparison
+
 
 @dataclass(frozen=True)
 class Activity:
@@ -99,6 +101,20 @@ def read_activity(paths: list[str | Path]) -> Activity:
 def replicates(obs: pd.DataFrame) -> pd.Series:
     """Return the name of each cell's replicate: its donor if every cell has one, otherwise its sample."""
     return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
+
+
+def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, bool] | None:
+    """Choose the replicates with which two sides are compared; one row per replicate, named by the index.
+
+    With ``MIN_REPLICATES`` or more on both sides, these alone are compared, in pairs. If no replicate is on both sides
+    and each side has as many, all are. Returns the rows of both sides and whether they are paired, or ``None``.
+    """
+    both = ours.index.intersection(theirs.index)
+    if len(both) >= MIN_REPLICATES:
+        return ours.loc[both], theirs.loc[both], True
+    if both.empty and min(len(ours), len(theirs)) >= MIN_REPLICATES:
+        return ours, theirs, False
+    return None
 
 
 def compared_conditions(condition: pd.Series) -> list[str]:

@@ -3,7 +3,9 @@
 The unit of replication is the donor if every cell has one, otherwise the sample. Cells of one sample are not
 replicates: a test that treats them as replicates finds almost everything significant (Squair et al. 2021, Nature
 Communications 12:5692). With three or more replicates, the test compares their means. With fewer, it compares cells,
-and the column ``test`` states that the p-values describe this sample only. A TF on which scbind abstains is described
+and the column ``test`` states that the p-values describe this sample only. Cells that borrow insertions from the same
+cells are not independent either: the statistic is divided by the square root of the design effect
+(:mod:`scbind.analysis.designeffect`). A TF on which scbind abstains is described
 but not tested. A cell that is too shallow for a TF is left out for this TF.
 """
 
@@ -11,6 +13,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anndata
@@ -18,13 +22,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import Activity, compared_conditions, read_activity, replicates
+from scbind.analysis.activitytable import Activity, compared_conditions, matched, read_activity, replicates
+from scbind.analysis.designeffect import Borrowing
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.formats.evidence import DESCRIBED
 
-MIN_REPLICATES = 3
 PAIRED = "paired t-test over replicates"
 WELCH = "Welch t-test over replicates"
 CELLS = "cells, no replicates: p-values describe this sample only"
@@ -33,7 +37,7 @@ SHALLOW = "not tested: too few cells are deep enough for this TF"
 COLUMNS = [
     "contrast", "cell_type", "group", "reference", "tf", "n_cells", "n_cells_reference", "n_replicates",
     "mean_z", "mean_z_reference", "difference", "effect_size", "mean_binding", "mean_binding_reference",
-    "statistic", "p_value", "p_adjusted", "test",
+    "design_effect", "statistic", "p_value", "p_adjusted", "test",
 ]  # fmt: skip
 NAMING = (
     "contrast",
@@ -49,6 +53,7 @@ def differential_tfs(
     output: str | Path,
     min_cells: int = 20,
     min_cells_per_replicate: int = 5,
+    lenders: list[str | Path] | None = None,
 ) -> None:
     """Compare each cell type with all other cells, and each condition with the others within a type.
 
@@ -63,25 +68,32 @@ def differential_tfs(
         are deep enough for a TF, the row of this TF has no values.
     min_cells_per_replicate
         A side of a comparison includes a replicate only if it has at least this many cells there.
+    lenders
+        ``results/cells/{sample}/lenders.h5ad`` of the same samples. ``None``: no cell borrows.
 
     Raises
     ------
     InputError
-        If the activity files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`).
+        If the activity files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`), or the
+        lenders are of other cells.
 
     Notes
     -----
-    Cell types: if at least three replicates have cells of the type and other cells, a paired t-test over the
-    differences of replicate means. A signed-rank test could not reach p < 0.05 with fewer than six replicates.
-    Conditions: Welch's t-test over replicate means, if each side has at least three replicates and no replicate is on
-    both sides. Otherwise: a Wilcoxon rank-sum test over cells (``scanpy.tl.rank_genes_groups``, tie-corrected). The
-    Benjamini-Hochberg adjustment covers all tested rows of one contrast.
+    If at least three replicates have cells on both sides, a paired t-test over the differences of replicate means: as a
+    rule for cell types, and for conditions if each donor was measured in several. A signed-rank test could not reach
+    p < 0.05 with fewer than six replicates. If no replicate is on both sides and each side has at least three, Welch's
+    t-test over replicate means. Otherwise: a Wilcoxon rank-sum test over cells (``scanpy.tl.rank_genes_groups``,
+    tie-corrected), whose statistic is divided by the square root of the design effect. The Benjamini-Hochberg
+    adjustment covers all tested rows of one contrast.
     """
     data = read_activity(activity)
     data.obs["replicate"] = replicates(data.obs)
-    rows = _between_types(data, min_cells, min_cells_per_replicate)
+    limits = _Limits(
+        min_cells, min_cells_per_replicate, Borrowing.read(lenders, data.obs) if lenders else None
+    )
+    rows = _between_types(data, limits)
     if "condition" in data.obs and data.obs["condition"].notna().any():
-        rows += _between_conditions(data, min_cells, min_cells_per_replicate)
+        rows += _between_conditions(data, limits)
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
         tested = table[~table["test"].isin([ABSTAINED, SHALLOW])]
@@ -99,13 +111,22 @@ def differential_tfs(
     say(f"differential TFs: {len(table):,} rows")
 
 
+@dataclass(frozen=True)
+class _Limits:
+    """How many cells a side and a replicate need, and what the cells borrow (``None``: nothing)."""
+
+    min_cells: int
+    min_per_replicate: int
+    borrowing: Borrowing | None
+
+
 def _adjust(p_values: pd.Series) -> np.ndarray:
     """Adjust by Benjamini-Hochberg. A test that could not be computed (constant values) counts as p = 1."""
     return stats.false_discovery_control(p_values.fillna(1.0).to_numpy())
 
 
-def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
-    types = data.obs["cell_type"]
+def _between_types(data: Activity, limits: _Limits) -> list[pd.DataFrame]:
+    types, min_cells = data.obs["cell_type"], limits.min_cells
     rows = []
     for name in list_types(types, min_cells, "differential TFs"):
         inside = (types == name).to_numpy()
@@ -113,13 +134,13 @@ def _between_types(data: Activity, min_cells: int, min_per_replicate: int) -> li
         if outside.sum() < min_cells:
             say(f"differential TFs: {name} is skipped, because there are fewer than {min_cells} other cells")
             continue
-        table = _compare(data, inside, outside, min_cells, min_per_replicate, paired=True)
+        table = _compare(data, inside, outside, limits)
         rows.append(table.assign(contrast="cell_type", cell_type=name, group=name, reference="other types"))
     return rows
 
 
-def _between_conditions(data: Activity, min_cells: int, min_per_replicate: int) -> list[pd.DataFrame]:
-    types, condition = data.obs["cell_type"], data.obs["condition"]
+def _between_conditions(data: Activity, limits: _Limits) -> list[pd.DataFrame]:
+    types, condition, min_cells = data.obs["cell_type"], data.obs["condition"], limits.min_cells
     rows = []
     for name in list_types(types, min_cells, "conditions"):
         for value in compared_conditions(condition):
@@ -132,20 +153,13 @@ def _between_conditions(data: Activity, min_cells: int, min_per_replicate: int) 
                 )
                 continue
             others = sorted(condition[outside].unique())
-            table = _compare(data, inside, outside, min_cells, min_per_replicate, paired=False)
+            table = _compare(data, inside, outside, limits)
             reference = ", ".join(others)
             rows.append(table.assign(contrast="condition", cell_type=name, group=value, reference=reference))
     return rows
 
 
-def _compare(
-    data: Activity,
-    inside: np.ndarray,
-    outside: np.ndarray,
-    min_cells: int,
-    min_per_replicate: int,
-    paired: bool,
-) -> pd.DataFrame:
+def _compare(data: Activity, inside: np.ndarray, outside: np.ndarray, limits: _Limits) -> pd.DataFrame:
     """Compare cells inside with cells outside, both bool (cells,). Return one row per TF."""
     parts = []
     for tfs, readable in _read_alike(data, inside | outside):
@@ -155,10 +169,10 @@ def _compare(
         )
         if part.abstained.all():
             found = _described(part, ours, theirs).assign(test=ABSTAINED, n_replicates=0)
-        elif min(ours.sum(), theirs.sum()) < min_cells:
+        elif min(ours.sum(), theirs.sum()) < limits.min_cells:
             found = pd.DataFrame({"test": SHALLOW, "n_replicates": 0}, index=counts.index)
         else:
-            found = _tested(part, ours, theirs, min_per_replicate, paired)
+            found = _tested(part, ours, theirs, limits)
         parts.append(counts.join(found))
     table = pd.concat(parts).set_index("tf").loc[data.tfs].reset_index()
     return table.reindex(columns=[name for name in COLUMNS if name not in NAMING])
@@ -199,32 +213,27 @@ def _over_spread(difference: np.ndarray, z_in: np.ndarray, z_out: np.ndarray) ->
     return np.divide(difference, pooled, out=np.zeros_like(difference), where=pooled > 0)
 
 
-def _tested(
-    data: Activity, inside: np.ndarray, outside: np.ndarray, min_per_replicate: int, paired: bool
-) -> pd.DataFrame:
+def _tested(data: Activity, inside: np.ndarray, outside: np.ndarray, limits: _Limits) -> pd.DataFrame:
     """Return :func:`_described` with the test that the replicates allow. ``difference`` is the tested difference."""
     table, z_in, z_out = _described(data, inside, outside), data.z[inside], data.z[outside]
-    difference = table["difference"].to_numpy()
-    ours, theirs = (_replicate_means(data, side, min_per_replicate) for side in (inside, outside))
-    both = ours.index.intersection(theirs.index)
+    difference, design_effect, n_replicates = table["difference"].to_numpy(), np.nan, 0
+    sides = matched(*(_replicate_means(data, side, limits.min_per_replicate) for side in (inside, outside)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constant columns: NaN, adjusted as p = 1
-        if paired and len(both) >= MIN_REPLICATES:
-            test, n_replicates = PAIRED, len(both)
-            difference = (ours.loc[both] - theirs.loc[both]).to_numpy().mean(axis=0)
-            outcome = stats.ttest_rel(ours.loc[both], theirs.loc[both], axis=0)
-        elif not paired and min(len(ours), len(theirs)) >= MIN_REPLICATES and both.empty:
-            test, n_replicates = WELCH, len(ours) + len(theirs)
-            difference = (ours.mean() - theirs.mean()).to_numpy()
-            outcome = stats.ttest_ind(ours, theirs, axis=0, equal_var=False)
+        if sides is None:
+            test, design_effect = CELLS, limits.borrowing.effect(inside, outside) if limits.borrowing else 1.0
+            statistic, p_value = _wilcoxon(z_in, z_out, design_effect)
         else:
-            test, n_replicates = CELLS, 0
-            outcome = None
-    statistic, p_value = (outcome.statistic, outcome.pvalue) if outcome else _wilcoxon(z_in, z_out)
+            ours, theirs, paired = sides
+            test, n_replicates = (PAIRED, len(ours)) if paired else (WELCH, len(ours) + len(theirs))
+            difference = (ours.mean() - theirs.mean()).to_numpy()
+            compare = stats.ttest_rel if paired else partial(stats.ttest_ind, equal_var=False)
+            statistic, p_value = compare(ours, theirs, axis=0)
     return table.assign(
         difference=difference,
         effect_size=_over_spread(difference, z_in, z_out),
         n_replicates=n_replicates,
+        design_effect=design_effect,
         statistic=np.asarray(statistic, dtype=np.float64),
         p_value=np.asarray(p_value, dtype=np.float64),
         test=test,
@@ -238,8 +247,8 @@ def _replicate_means(data: Activity, side: np.ndarray, min_cells: int) -> pd.Dat
     return grouped.mean()[grouped.size() >= min_cells]
 
 
-def _wilcoxon(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rank-sum z-score and two-sided p-value per TF, over cells."""
+def _wilcoxon(inside: np.ndarray, outside: np.ndarray, design_effect: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return the rank-sum z-score per TF, over cells, over the root of the design effect, and its two-sided p-value."""
     import scanpy  # slow to import, and needed only without replicates
 
     group = pd.Categorical(["in"] * len(inside) + ["out"] * len(outside))
@@ -251,4 +260,5 @@ def _wilcoxon(inside: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.n
             cells, "group", groups=["in"], reference="out", method="wilcoxon", tie_correct=True
         )
     result = scanpy.get.rank_genes_groups_df(cells, "in").set_index("names").loc[cells.var_names]
-    return result["scores"].to_numpy(), result["pvals"].to_numpy()
+    score = result["scores"].to_numpy() / np.sqrt(design_effect)
+    return score, 2 * stats.norm.sf(np.abs(score))

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import compared_conditions, replicates
-from scbind.analysis.differential import ABSTAINED, MIN_REPLICATES
+from scbind.analysis.activitytable import MIN_REPLICATES, compared_conditions, matched, replicates
+from scbind.analysis.differential import ABSTAINED
 from scbind.analysis.moderated import moderated_t
 from scbind.analysis.typemeans import TypeMeans
 from scbind.core.files import write_bed, write_table
@@ -77,9 +77,10 @@ def differential_sites(
 
     Notes
     -----
-    Types: each donor's mean in the type minus its mean in all other cells; paired, with three or more donors.
-    Conditions: means of donors of either side, with three or more donors a side and none on both. A donor counts on a
-    side with five or more cells that are deep enough for the TF. Memory: 4 bytes per donor, type and window.
+    Means of donors are compared: in pairs if three or more donors have cells on both sides (as a rule for types, and
+    for conditions if each donor was measured in several), otherwise those of either side, with three or more a side and
+    none on both. A donor counts on a side with five or more cells that are deep enough for the TF. Memory: 4 bytes per
+    donor, type and window.
     """
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "differential sites")
     donors = _Donors(means)
@@ -158,13 +159,7 @@ class _Donors:
             inside = (units["type"] == index).to_numpy()
             outside = ~inside & (units["type"] >= 0).to_numpy()
             ours, theirs = (self._side(side, total, number) for side in (inside, outside))
-            both = ours.index.intersection(theirs.index)
-            few = len(both) < MIN_REPLICATES
-            yield (
-                place,
-                *((None, None) if few else (ours.loc[both].to_numpy(), theirs.loc[both].to_numpy())),
-                True,
-            )
+            yield place, *_arrays(ours, theirs)
         known = units["condition"] != ""
         conditions = sorted(units["condition"][known].unique())
         for index, name in enumerate(self.means.types):
@@ -174,10 +169,7 @@ class _Donors:
                 others = ", ".join(other for other in conditions if other != value)
                 place = {"contrast": "condition", "cell_type": name, "group": value, "reference": others}
                 ours, theirs = (self._side(side, total, number) for side in (inside, of_type & ~inside))
-                few = min(len(ours), len(theirs)) < MIN_REPLICATES or len(
-                    ours.index.intersection(theirs.index)
-                )
-                yield place, *((None, None) if few else (ours.to_numpy(), theirs.to_numpy())), False
+                yield place, *_arrays(ours, theirs)
 
     def _side(self, side: np.ndarray, total: np.ndarray, number: np.ndarray) -> pd.DataFrame:
         """Return the mean binding of the replicates with enough cells on a side: replicates x windows."""
@@ -186,6 +178,12 @@ class _Donors:
         sums = pd.DataFrame(total[side]).groupby(name).sum()
         enough = cells[cells >= MIN_CELLS].index
         return sums.loc[enough].div(cells[enough], axis=0)
+
+
+def _arrays(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
+    """Return the replicates that are compared, as arrays (None if too few), and whether they are paired."""
+    sides = matched(ours, theirs)
+    return (None, None, False) if sides is None else (sides[0].to_numpy(), sides[1].to_numpy(), sides[2])
 
 
 def _compare(ours: np.ndarray, theirs: np.ndarray, paired: bool, min_binding: float) -> pd.DataFrame:

@@ -7,11 +7,15 @@ with predicted binding as weights instead of motif matches. x(c, w) are the inse
 is the depth of the cell, and o(w) the openness: the mean of x over d of all cells. v(w, t) is the mean P(bound) of TF t
 in reference cells (:class:`scbind.binding.profile.Profile`).
 
-* Response of the cell at a window: q(c, w) = x(c, w) / (d(c) o(w)).
+* Response of the cell at a window: q(c, w) = x(c, w) / (d(c) o(w)). Windows with o(w) = 0 are left out of all sums.
 * Response of the cell at the sites of TF t: R = sum_w v(w, t) q(c, w) / sum_w v(w, t).
 * Background response, which any TF would show at similar sites: R_b = sum_w v(w, t) q(c, pi_b(w)) / sum_w v(w, t).
   pi_b(w) is a window with the GC content and accessibility of w, drawn anew for each b.
-* z = (log R - mean_b log R_b) / sd_b(log R_b).
+* z = (log R - mean_b log R_b) / sd_b(log R_b). It is no standard score: windows overlap and sites of a TF lie together,
+  so that z of cells that do not differ has a standard deviation of about 1.2.
+* A cell with few insertions has none in some of the sums. No response is therefore taken to be below that of half an
+  insertion, r = 1 / (2 e), where e = d(c) sum_w v(w, t) o(w) is the number of insertions expected at the sites. If a
+  background response was below r, sd_b is at least 1 / sqrt(e), that of counts.
 
 The depth of the cell cancels in log R - log R_b. chromVAR's ratio of sums would weigh windows by openness, so that few
 windows that are open in all cells would dominate.
@@ -75,6 +79,9 @@ class ActivitySums:
         background = self.profile.background
         n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(background)
         # sorted by the drawn window, so that the windows of a block are one slice of each draw
+        known = self.profile.openness > 0
+        self._sites = known @ self.binding
+        self._drawn = np.stack([known[drawn] @ self.binding for drawn in background])
         self._order = np.argsort(background, axis=1, kind="stable").astype(np.int32)
         self._hit = np.take_along_axis(background, self._order, axis=1)
         self.arrays = {
@@ -130,7 +137,8 @@ class ActivitySums:
         self.arrays["binding_sum"][rows] += exact.sum(axis=1) / P_STEPS
         block = slice(window, window + probability.shape[1])
         expected = np.outer(self.depth[rows].astype(np.float64), self.profile.openness[block])
-        response = np.minimum(insertions / np.maximum(expected, TINY), RESPONSE_CAP)
+        response = np.divide(insertions, expected, out=np.zeros(expected.shape), where=expected > 0)
+        np.minimum(response, RESPONSE_CAP, out=response)
         response = np.rint(response * Q_STEPS) / Q_STEPS
         self.arrays["response_sum"][rows] += response @ self.binding[block]
         flat = response @ weights
@@ -146,9 +154,13 @@ class ActivitySums:
         larger by a factor of the number of draws.
         """
         sums, parts = self.arrays, []
+        at_sites = np.einsum("w,wt->t", self.profile.openness, self.binding)  # in one order, unlike BLAS
         for first in range(0, max(len(self.depth), 1), CELLS_AT_ONCE):
             rows = slice(first, first + CELLS_AT_ONCE)
-            parts.append(background_corrected(sums["response_sum"][rows], sums["background_sum"][rows]))
+            response = sums["response_sum"][rows] / np.maximum(self._sites, TINY)
+            drawn = sums["background_sum"][rows] / np.maximum(self._drawn, TINY)
+            expected = np.outer(self.depth[rows], at_sites)
+            parts.append(background_corrected(response, drawn, expected))
         draws = np.int64(len(self.profile.background))
         return dict(
             zip(self.KEPT, (np.concatenate(parts), sums["binding_sum"], sums["votes"], draws), strict=True)
@@ -172,24 +184,31 @@ def top_two_votes(probability: np.ndarray, has_signal: np.ndarray) -> np.ndarray
     return votes
 
 
-def background_corrected(response_sum: np.ndarray, background_sum: np.ndarray) -> np.ndarray:
+def background_corrected(response: np.ndarray, background: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Return z: the response at a TF's sites, compared with matched sites.
 
-    The formula is in the docstring of :mod:`scbind.binding.activity`; sum_w v(w, t) cancels.
+    The formula is in the docstring of :mod:`scbind.binding.activity`.
 
     Parameters
     ----------
-    response_sum
-        shape (cells, TFs): sum_w v(w, t) q(c, w).
-    background_sum
-        shape (cells, draws, TFs): sum_w v(w, t) q(c, pi_b(w)).
+    response
+        shape (cells, TFs): R.
+    background
+        shape (cells, draws, TFs): R_b.
+    expected
+        shape (cells, TFs): insertions expected at the sites, e.
 
     Returns
     -------
-    float32, shape (cells, TFs). z is 0 where the cell has no insertion at any site, neither the TF's nor matched ones.
+    float32, shape (cells, TFs). z is 0 where neither the TF's sites nor matched ones have an insertion.
     """
-    own, drawn = (np.log(np.maximum(sums, TINY)) for sums in (response_sum, background_sum))
+    expected = np.maximum(expected, TINY)
+    least = 0.5 / expected
+    own = np.log(np.maximum(response, least))
+    drawn = np.log(np.maximum(background, least[:, None]))
     spread = np.maximum(drawn.std(axis=1, ddof=1), SD_FLOOR)
+    rare = (background < least[:, None]).any(axis=1)
+    spread = np.where(rare, np.maximum(spread, 1 / np.sqrt(expected)), spread)
     return ((own - drawn.mean(axis=1)) / spread).astype(np.float32)
 
 

@@ -35,16 +35,33 @@ def create_bigwig(path: str | Path, sizes: ChromSizes, entries: int):
     If the disk fills up, pyBigWig crashes or hangs. Therefore the free space is first compared with the largest
     possible file; :class:`OSError` (ENOSPC) is raised if it is too small. Quotas, and files that other programs write
     at the same time, are not considered.
+
+    A bigWig needs an entry: without one, pyBigWig leaves out the index, and no program can read the file. If nothing is
+    added, the first base gets the value 0.
     """
     folder, most = Path(path).parent, ENTRY_BYTES * (entries + len(sizes.names)) + OVERHEAD
     if shutil.disk_usage(folder).free < most:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder))
-    bw = pyBigWig.open(str(path), "w")
+    bw = _Writer(path)
     try:
-        bw.addHeader(list(sizes.as_dict().items()))
+        bw.file.addHeader(list(sizes.as_dict().items()))
         yield bw
+        if bw.empty:
+            bw.addEntries([sizes.names[0]], [0], ends=[1], values=[0.0])
     finally:
-        bw.close()
+        bw.file.close()
+
+
+class _Writer:
+    """A bigWig to which entries are added; ``empty`` is true as long as it has none."""
+
+    def __init__(self, path: str | Path):
+        self.file, self.empty = pyBigWig.open(str(path), "w"), True
+
+    def addEntries(self, *entries, **options) -> None:
+        """Add entries: the arguments of :meth:`pyBigWig.bigWigFile.addEntries`."""
+        self.file.addEntries(*entries, **options)
+        self.empty = False
 
 
 def add_bases(bw, name: str, position: np.ndarray, value: np.ndarray) -> None:

@@ -131,7 +131,7 @@ def _no_replicates(inputs: Inputs) -> Caution | None:
         return None
     warning = "There are fewer than three replicates."
     if not without.all():  # such as a type that only two donors have
-        warning = f"Fewer than three replicates have enough cells: {_comparisons(table[without])}."
+        warning = f"Fewer than three replicates can be compared: {_comparisons(table[without])}."
     return Caution(
         warning,
         "The p-values describe these cells. They do not show that other donors would give the same result.",
