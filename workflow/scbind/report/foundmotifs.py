@@ -8,7 +8,7 @@ from scbind.discovery.nearest import SIMILAR
 from scbind.report.read import Inputs
 from scbind.report.tables import Section, html_table, join_names
 
-TITLE = "Motifs found in the data, and as the model has learned them"
+TITLE = "Motifs found in the data"
 NEAREST = (
     "The nearest known motif is the most similar one of the motif release (Tomtom). Its p-value is multiplied by the "
     f"number of known motifs; no motif is named if this adjusted p-value is above {SIMILAR:g}. Known motifs of one "
