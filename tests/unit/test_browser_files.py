@@ -109,6 +109,13 @@ def test_the_hub_has_all_tfs_but_those_that_scbind_abstains_on(written):
     for each in with_data:  # no ChIP-seq stands behind this one
         by_motif = "TCF7" in each["bigDataUrl"]
         assert ("TCF7 (motif)" in each["longLabel"]) == ("(motif)" in each["shortLabel"]) == by_motif
+    assert stanzas[0].keys() >= {"hub", "shortLabel", "longLabel", "email"} and " " not in stanzas[0]["hub"]
+    seen = set()
+    for each in tracks:  # what UCSC asks for
+        assert each["shortLabel"] and len(each["shortLabel"]) <= 17 and len(each["longLabel"]) <= 80
+        assert "parent" not in each or each["parent"] in seen, "a parent comes before its tracks"
+        assert each.get("type", "bigWig") == "bigWig" and ("bigDataUrl" in each) == ("type" in each)
+        seen.add(each["track"])
     coverage = {each["longLabel"] for each in with_data if each["bigDataUrl"].endswith("coverage.bw")}
     assert coverage == {"B cell: fragments per million", "T+: fragments per million"}
 

@@ -1,5 +1,6 @@
 """What the page can be asked: packs of cells and TFs, the warnings, and the lines that end a run."""
 
+import dataclasses
 import json
 import os
 
@@ -10,7 +11,7 @@ from scbind.analysis.activitytable import Activity
 from scbind.plan.closing import closing_lines
 from scbind.report import explorer as asked
 from scbind.report.cautions import Caution, cautions
-from scbind.report.pack import MISSING, codes, columnar, pack, rounded, unpack
+from scbind.report.pack import MISSING, codes, columnar, pack, pack_blocks, rounded, unpack
 from scbind.report.read import Inputs, drawer, read_learned
 from scbind.report.style import new_figure
 
@@ -78,7 +79,7 @@ def test_many_cells_are_a_stated_sample(inputs, monkeypatch):
 
 def test_boxes_are_quantiles_over_the_cells_that_can_be_read(inputs):
     index, packs = asked.explorer(inputs)
-    found = json.loads(unpack(packs["boxes"]))
+    found = [entry["box"] for entry in json.loads(unpack(packs["t-0"]))]
     values = inputs.data.readable[:, 0][(inputs.data.obs["cell_type"] == "B").to_numpy()]
     values = np.sort(values[np.isfinite(values)])
     assert found[0][0][5] == len(values) == 15
@@ -101,9 +102,47 @@ def test_packed_values():
     assert rounded([1.23456, np.nan, 3.0, 20_140_450, 123456.5]) == [1.235, None, 3, 20_140_450, 123500]
     assert codes(np.array([-9, -1, 0, 0.99, 9, np.nan]), -1, 1, 4).tolist() == [0, 0, 2, 3, 3, MISSING]
     table = pd.DataFrame({"a": ["x", None, "x"], "b": [True, False, True], "c": [1.5, np.nan, 2]})
+    places = pd.DataFrame({"start": [5, 2], "x": [0.5, 1.5], "end": [205, 202], "other": [205, 203]})
+    assert columnar(places)[2:] == [{"from": 0, "add": 200}, {"v": [205, 203]}]
     assert columnar(table) == [
         {"l": ["x", ""], "c": [0, 1, 0]}, {"l": ["yes", "no"], "c": [0, 1, 0]}, {"v": [1.5, None, 2]},
     ]  # fmt: skip
+
+
+def test_blocks_hold_every_row_of_their_tfs_once():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"tf": rng.choice([f"T{i}" for i in range(7)], 60), "start": np.arange(60) * 3})
+    table = table.assign(end=table["start"] + 200, score=rng.random(60).round(3))
+    head, blocks = pack_blocks(table, {"n": 60}, "tf", 20)
+    head = json.loads(unpack(head))
+    assert head["n"] == 60 and head["blocks"] == len(blocks) == 4 and head["per"] == 2
+    assert head["data"][2] == {"from": 1, "add": 200} and head["data"][1] == {}
+    seen = {}
+    for number, block in enumerate(blocks):
+        block = json.loads(unpack(block))
+        for row, code, start, score in zip(
+            np.cumsum(block["rows"]), block["data"][0]["c"], block["data"][1]["v"], block["data"][3]["v"], strict=True
+        ):  # fmt: skip
+            assert code // head["per"] == number
+            seen[row] = head["data"][head["by"]]["l"][code], start, score
+    assert [seen[row] for row in range(60)] == list(
+        table[["tf", "start", "score"]].itertuples(index=False, name=None)
+    )
+
+
+def test_what_the_panel_of_a_tf_draws(inputs):
+    recall = np.linspace(0, 1, 3)
+    curves = {
+        name: {"tfs": np.array(["SPI1", "CTCF"]), "recall": recall, "precision": np.array([[1, 0.5, by], [1, 1, 0.25]]),
+               "prevalence": np.array([by, 0.02])} for name, by in (("scbind", 0.01), ("other", 0.2))
+    }  # fmt: skip
+    inputs = dataclasses.replace(inputs, curves=curves, matrices={"CTCF": np.zeros((4, 2))})
+    index, packs = asked.explorer(inputs)
+    ctcf, spi1, rare = json.loads(unpack(packs["t-0"]))
+    assert index["recall"] == {"scbind": [0, 0.5, 1], "other": [0, 0.5, 1]}
+    assert np.cumsum(spi1["precision"]["other"]).tolist() == [1000, 500, 200] and spi1["prevalence"] == 0.01
+    assert np.cumsum(ctcf["precision"]["scbind"]).tolist() == [1000, 1000, 250]
+    assert ctcf["motifs"] == {"known": [[0, 0, 0, 0]] * 2} and rare["motifs"] == rare["precision"] == {}
 
 
 def test_letters_of_a_logo_are_as_high_as_their_information():
@@ -114,11 +153,12 @@ def test_letters_of_a_logo_are_as_high_as_their_information():
 def test_logos_of_a_tf(inputs):
     one, two = np.zeros((4, 2)), np.zeros((4, 3))
     inputs.matrices, inputs.found, inputs.learned = {"CTCF": one}, {"CTCF": two, "SPI1": one}, {"SPI1": two}
-    logos = json.loads(unpack(asked.explorer(inputs)[1]["logos"]))
-    assert {tf: {name: len(matrix) for name, matrix in each.items()} for tf, each in logos.items()} == {
-        "CTCF": {"known": 2, "found": 3},
-        "SPI1": {"found": 2, "learned": 3},
-    }
+    drawn = json.loads(unpack(asked.explorer(inputs)[1]["t-0"]))
+    assert [{name: len(matrix) for name, matrix in tf["motifs"].items()} for tf in drawn] == [
+        {"known": 2, "found": 3},
+        {"found": 2, "learned": 3},
+        {},
+    ]
     assert read_learned(None) == {}
 
 

@@ -2,6 +2,7 @@ import json
 import re
 from dataclasses import fields
 from html.parser import HTMLParser
+from types import SimpleNamespace
 
 import anndata
 import numpy as np
@@ -11,6 +12,8 @@ import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
+from scbind.report import regulation
+from scbind.report.cells import poor_samples, sample_quality
 from scbind.report.models import _unknown
 from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, write_report
@@ -99,7 +102,7 @@ def inputs(tmp_path_factory):
     (folder / "peaks.json").write_text(json.dumps({"source": "samples", "reason": "3 cells, fewer than 20"}))
     (folder / "config.yaml").write_text("genome: <toy>\n" * 500)
     differential = [
-        ("cell_type", name, name, "other types", tf, 30, 30, 0, 1.0, 0.0, 1.0 + i, 2.0 + i, 0.1, 0.05, 3.0, 1e-4,
+        ("cell_type", name, name, "other types", tf, 30, 30, 0, 1.0, 0.0, 1.0 + i, 2.0 + i, 0.1, 0.05, 1.0, 3.0, 1e-4,
          1e-3, "cells, no replicates")
         for name in ("B", "T <script>") for i, tf in enumerate(TFS)
     ]  # fmt: skip
@@ -293,7 +296,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     assert page.text.count("Left out: 1 of 6 TFs, because scbind abstains on them.") == 2
     assert "12 rows" not in page.text and "cells, no replicates (10 rows)" in page.text
     assert "1 of them is small and stable: P1 (56 cells, B)" in page.text
-    assert "54 of 60 cells pass" in page.text and "n_fragments … < 1000" in page.text
+    assert "54 of 60 cells pass" in page.text and "unique fragments < 1000" in page.text
     assert "3 cells, fewer than 20" in page.text and "the file has 100 more lines" in page.text
     names = {path.stem for path in (full / "figures").iterdir()}
     assert (
@@ -383,8 +386,46 @@ def test_headings_are_words_and_not_names_of_columns(full):
 
 def test_cells_that_fail_alike_are_one_row(full):
     page = Page((full / "report.html").read_text())
-    assert page.text.count("nucleosome_signal") == 1
-    assert "n_fragments … < 1000; nucleosome_signal … > 4.5 6" in page.text
+    assert "nucleosome_signal" not in page.text
+    assert "unique fragments < 1000; nucleosome signal > 4.5 6" in page.text
+
+
+def test_poor_samples_are_named():
+    good = {"pass": True, "n_fragments": 3000, "tss_enrichment": 9.0, "frac_duplicates": 0.3}
+    rows = [{"sample": name, **good} for name in "ABCD" for _ in range(4)]
+    for row in rows[:4]:
+        row |= {"n_fragments": 1400, "frac_duplicates": 0.7}
+    for row in rows[4:7]:
+        row["pass"] = False
+    table = sample_quality(pd.DataFrame(rows))
+    flags = dict(zip(table["sample"], table["flags"], strict=True))
+    assert flags == {
+        "A": "low unique fragments; high fraction of duplicates", "B": "few cells pass", "C": "", "D": ""
+    }  # fmt: skip
+    assert poor_samples(table) == (
+        "Samples of poor quality: A (low unique fragments; high fraction of duplicates) and B (few cells pass)."
+    )
+    two = sample_quality(pd.DataFrame(rows[:4] + rows[8:12]))
+    assert two["flags"].tolist() == ["", ""], "two samples do not show which of them is unusual"
+    assert poor_samples(two) == "No sample is flagged for poor quality."
+    none = sample_quality(pd.DataFrame(rows).assign(**{"pass": False}))
+    assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
+
+
+def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
+    monkeypatch.setattr(regulation, "SHOWN_LINKS", 6)
+    rows = [(kind, tf, f"G{i}", 0.9 - 0.01 * i - 0.3 * (tf == "WEAK")) for kind in "AB" for tf in ("WEAK", "STRONG")
+            for i in range(5)]  # fmt: skip
+    table = pd.DataFrame(rows, columns=["cell_type", "tf", "gene", "probability"]).assign(
+        fdr=0.05, sign=0, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
+        compared_with="RNA", potential=1.0, reliability_level="high", reliability_abstained=False,
+    )  # fmt: skip
+    section = regulation.links(SimpleNamespace(tables={"links": table}))
+    shown = [[cell["text"] for cell in row[:4]] for row in section.tables[0]["rows"]]
+    assert [row[1:3] for row in shown] == [
+        ["STRONG", "G0"], ["STRONG", "G0"], ["STRONG", "G1"], ["STRONG", "G1"], ["WEAK", "G0"], ["WEAK", "G0"]
+    ]  # fmt: skip
+    assert "6 of 20 are shown: the most probable of each TF and cell type." in section.tables[0]["note"]
 
 
 def test_names_are_escaped(full):

@@ -1,10 +1,13 @@
 """The page in a browser: every control is used, the console stays empty, and nothing is asked of any other place."""
 
+import io
 import json
 
+import pandas as pd
 import pytest
 from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
+from scbind.report import tables
 from scbind.report.page import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -29,8 +32,10 @@ def report(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory):
-    """The path of a report of many TFs, types and populations, and few cells."""
-    return write_in(tmp_path_factory.mktemp("many"), MANY_SHAPE)
+    """The path of a report of many TFs, types and populations, and few cells. Its tables are in small blocks."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tables, "BLOCK_ROWS", 300)
+        return write_in(tmp_path_factory.mktemp("many"), MANY_SHAPE)
 
 
 @pytest.fixture
@@ -82,7 +87,8 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     words = text(page, "#panel")
     for title in ("Activity by cell type", "Precision and recall", "Known motif", "Where ZNF103 differs",
                   "Motif found in the data", "Motifs found for ZNF103",
-                  "Best sites of ZNF103", "Target genes of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
+                  "Genes that ZNF103 probably regulates", "Best sites of ZNF103",
+                  "Genes with the most predicted binding of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
         assert title in words, title
     assert page.run("return document.querySelectorAll('#box svg rect').length") == 5, "a box per type"
     assert (
@@ -110,10 +116,12 @@ def test_the_list_of_names_obeys_the_keys(page):
 
 @pytest.mark.parametrize(
     ("thing", "titles"),
-    [("cell type:cell type 02", ["TFs that mark cell type 02", "Peaks of cell type 02", "Links in cell type 02"]),
+    [("cell type:cell type 02", ["TFs that mark cell type 02",
+                                 "TFs that differ between conditions in cell type 02", "Peaks of cell type 02",
+                                 "Links of TFs and genes in cell type 02"]),
      ("sample:donor_2", ["Quality of donor_2", "Cell types in donor_2"]),
      ("population:P1", ["Population P1", "Cell types in P1"]),
-     ("condition:treated", ["Conditions: treated", "Cell types in treated"])],
+     ("condition:treated", ["TFs that differ in treated", "Cell types in treated"])],
 )  # fmt: skip
 def test_groups_have_panels_and_stand_out(page, thing, titles):
     before = drawn(page)
@@ -129,14 +137,50 @@ def test_a_gene_lists_its_regulators_and_links_lead_on(page):
                     "return document.querySelector('#panel [data-ask^=gene]').dataset.ask")  # fmt: skip
     click(page, f"#panel [data-ask='{gene}']")
     asked(page, gene)
-    assert "TFs that may regulate" in text(page, "#panel") and "Top sites around its start" in text(
-        page, "#panel"
-    )
+    words = text(page, "#panel")
+    assert "TFs that probably regulate" in words and "Top sites around its start" in words
+    assert page.run("return document.getElementById('colour').selectedOptions[0].text") == "cell type"
+    place = page.run("return document.querySelector('#panel a[href^=\"browser/loci\"]').getAttribute('href')")
+    assert place == "browser/loci.html#" + gene.removeprefix("gene:")
     link = page.run("return document.querySelector('#panel [data-ask^=TF]').dataset.ask")
     click(page, f"#panel [data-ask='{link}']")
     asked(page, link)
     page.run("await scbindReport.ask('gene:NONE')")
     assert "There is no gene named NONE" in text(page, "#panel")
+
+
+def test_the_tables_of_a_tf_can_be_kept_to_one_cell_type(page):
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    count = "return [...document.querySelectorAll('#panel .tools span')].map((each) => each.textContent)"
+    kinds = ("return [...document.querySelectorAll('#panel .table')].flatMap((box) => [...box.querySelectorAll("
+             "'tbody [data-ask^=\"cell type\"]')].map((each) => each.textContent))")  # fmt: skip
+    choose = ("const s = document.querySelector('#panel select'); s.value = '{}';"
+              "s.dispatchEvent(new Event('change'));")  # fmt: skip
+    before = page.run(count)
+    assert len(set(page.run(kinds))) == 5
+    assert page.run("return document.querySelector('#panel select').options.length") == 6, (
+        "all, and five types"
+    )
+    page.run(choose.format("cell type 03"))
+    assert set(page.run(kinds)) == {"cell type 03"} and page.run(count) != before
+    page.run(choose.format(""))
+    assert page.run(count) == before
+
+
+def test_tests_between_conditions_are_apart_from_those_between_cell_types(page):
+    """A TF that differs between conditions within a type does not mark the type."""
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    rows = page.run(
+        "return [...document.querySelectorAll('#panel .tools span')].slice(0, 2).map((e) => e.textContent)"
+    )
+    heads = page.run("return [...document.querySelectorAll('#panel .table')].slice(0, 2).map((box) => "
+                     "[...box.querySelectorAll('th')].map((head) => head.textContent))")  # fmt: skip
+    kept = sum(
+        not tf["abstained"]
+        for tf in page.run("return JSON.parse(document.getElementById('index').textContent)")["tfs"]
+    )
+    assert rows == [f"1–{kept} of {kept}"] * 2
+    assert "reference" not in heads[0] and "group" not in heads[0] and {"group", "reference"} <= set(heads[1])
 
 
 def test_every_colour_and_every_button_of_the_umap(page):
@@ -250,6 +294,9 @@ def test_nothing_is_wider_than_the_window(report, width):
         page.until("document.documentElement.dataset.ready")
         page.run("await scbindReport.ask('TF:ZNF101')")
         assert page.run("return document.documentElement.scrollWidth") <= width
+        scales = page.run("return [...document.querySelectorAll('figure img')].map((image) => "
+                          "image.getBoundingClientRect().width / image.getAttribute('width'))")  # fmt: skip
+        assert scales and min(scales) == 1, "text of figures has its size; on a phone they are moved sideways"
 
 
 def test_of_two_names_asked_for_the_last_is_shown(page):
@@ -265,6 +312,40 @@ def test_of_two_names_asked_for_the_last_is_shown(page):
         page.run("return document.getElementById('colour').selectedOptions[0].text") == "activity of ZNF104"
     )
     assert "ZNF104" in text(page, "#legend")
+
+
+def test_a_tf_from_its_block_is_the_tf_from_the_whole_table(many, tmp_path):
+    """A TF is shown from a block of a large table, before the whole table is open; both show and hold the same."""
+    show = "await scbindReport.ask('TF:ZNF130'); return document.getElementById('panel').innerHTML"
+    busy = tmp_path / "busy.html"  # a browser that is never idle opens only what is asked for
+    busy.write_text(
+        many.read_text().replace("<head>", "<head><script>requestIdleCallback = () => 0</script>")
+    )
+    with Page(busy) as page:
+        page.until("document.documentElement.dataset.ready")
+        part = page.run(show)
+        rows = page.run(
+            "return [...document.querySelectorAll('#panel .tools span')].map((each) => each.textContent)"
+        )
+        box = "[data-pack=table-sites]"
+        # Again and again, because the page grows when what comes into view is laid out.
+        page.until(
+            f"(document.querySelector('{box}').scrollIntoView({{behavior: 'instant'}}),"
+            f"document.querySelector('{box} .tools'))"
+        )
+        page.run("await scbindReport.ask('cell type:cell type 02')")  # opens the other tables
+        assert page.run(show) == part
+        assert "1–20 of 300" in rows and "1–20 of 120" in rows, rows
+        page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
+        click(page, f"{box} .tools button:last-of-type")
+        saved = pd.read_csv(io.StringIO(page.run("return await window.saved.text()")), sep="\t")
+        assert page.problems() == []
+    made = pd.read_csv(many.parent / "best_sites.tsv", sep="\t")
+    made = made[~made["reliability_abstained"]].sort_values(
+        ["tf", "binding"], ascending=[True, False], kind="stable"
+    )
+    keys = ["cell_type", "tf", "rank", "chrom", "start", "end"]
+    pd.testing.assert_frame_equal(saved[keys], made[keys].reset_index(drop=True))
 
 
 SIZES = [(width, dark) for width in (1400, 400) for dark in (False, True)]

@@ -95,7 +95,14 @@ def made(large):
 def column_of(table, key):
     """All values of a column, as the browser opens them."""
     found = json.loads(unpack(table["pack"]))
-    column = found["data"][[column["key"] for column in found["columns"]].index(key)]
+    place = [column["key"] for column in found["columns"]].index(key)
+    column = found["data"][place]
+    for block in table["blocks"]:
+        block = json.loads(unpack(block))
+        for name, values in block["data"][place].items():
+            whole = column.setdefault(name, [None] * found["n"])
+            for row, value in zip(np.cumsum(block["rows"]), values, strict=True):
+                whole[row] = value
     return column["v"] if "v" in column else [column["l"][code] for code in column["c"]]
 
 
@@ -205,6 +212,18 @@ def test_groups_without_a_colour_of_their_own_are_numbered():
     names = [f"P{kind}" for kind in kinds]
     legend = umap_types(points, names, colours_of(names), "x").axes[0].get_legend().get_texts()
     assert [text.get_text() for text in legend][9:12] == ["P9 (10)", "P10 (10)", "P11 (10)"]
+
+
+@pytest.mark.parametrize("prefix", ["P", "cell type ", "a long name of a cell type, number "])
+def test_the_legend_leaves_the_umap_its_room(prefix):
+    points, kinds = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300) % 60
+    names = np.array([f"{prefix}{kind:02}" for kind in kinds])
+    figure = umap_types(points, names, colours_of(names), "x")
+    figure.draw_without_rendering()
+    axis, dpi = figure.axes[0], figure.dpi
+    assert min(axis.bbox.width, axis.bbox.height) / dpi > 4
+    legend = axis.get_legend().get_window_extent()
+    assert legend.width / dpi < 8.6 and legend.y1 <= axis.bbox.y0 + 1 and legend.y0 >= 0
 
 
 def test_motifs_of_many_types_are_a_heatmap(large):

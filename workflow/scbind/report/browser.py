@@ -25,6 +25,7 @@ TOP = 3  # TFs per cell type in the session: those with the largest effect size
 SIGNIFICANT = 0.05
 FLANK = 5_000  # bp shown on either side of the site that the session opens at
 HIGHEST = 1.0  # P(bound) at the top of a track
+LONGEST = 80  # letters of a long label of UCSC
 MARK = ".abstained"  # in the names of tracks of TFs on which scbind abstains
 
 
@@ -187,20 +188,24 @@ def _hub(files: BrowserFiles, colours: Mapping[str, str], folder: Path) -> str:
                 "track": parent,
                 "superTrack": "on show",
                 "shortLabel": name[:17],
-                "longLabel": f"Cell type {name}",
+                "longLabel": f"Cell type {name}"[:LONGEST],
             }
         )
         common = {"parent": parent, "type": "bigWig", "color": _rgb(colours[name])}
         where = _relative(require(path, AGAIN), folder)
         stanzas.append(
             {"track": f"{parent}_coverage", "bigDataUrl": where, "shortLabel": f"{name[:8]} coverage"}
-            | {"longLabel": f"{name}: fragments per million", "visibility": "full", "autoScale": "on"}
+            | {"longLabel": f"{name[:50]}: fragments per million", "visibility": "full", "autoScale": "on"}
             | common
         )
         stanzas += [
             {"track": _identifier(f"{name}_{sample}_{tf}"), "bigDataUrl": _relative(path, folder)}
             | {"shortLabel": f"{marked(tf, tf in by_motif)} {name}"[:17]}
-            | {"longLabel": f"{name}: P(bound) of {marked(tf, tf in by_motif)} in sample {sample}"}
+            | {
+                "longLabel": f"{name[:30]}: P(bound) of {marked(tf, tf in by_motif)} in sample {sample}"[
+                    :LONGEST
+                ]
+            }
             | {"visibility": "hide", "viewLimits": f"0:{HIGHEST:g}"}
             | common
             for sample, tf, path in _found(files, name)

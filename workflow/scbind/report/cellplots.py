@@ -22,6 +22,7 @@ QC_MEASURES = {  # column of the cell table: axis label, whether the axis is log
     "doublet_score": ("doublet score", False),
 }
 LEGEND_ROWS = 26  # rows of a legend beside the UMAP
+UMAP_WIDTH = 8.6  # inches, with the legend
 SHORT_NAME = 4  # letters of a name that fits between the dots
 OUTLINE = [patheffects.withStroke(linewidth=2.5, foreground="white")]
 MOST_LABELS = 64  # names of columns that fit below a heatmap of the greatest width
@@ -52,7 +53,7 @@ def umap_types(
     """Draw cells in UMAP, coloured by group.
 
     If there are more than sixteen groups, each group has a number in the legend and at the median of its cells. Short
-    names stand there instead of numbers.
+    names stand there instead of numbers. A legend of more than ``LEGEND_ROWS`` groups is below the UMAP.
 
     Parameters
     ----------
@@ -69,14 +70,17 @@ def umap_types(
     """
     labels = pd.Series(labels, dtype=object).fillna(unknown).astype(str).to_numpy()
     order = shuffled(len(umap))
-    figure = new_figure(8.6, 5.6)
+    counts = pd.Series(labels).value_counts().sort_index()
+    longest, below = int(counts.index.str.len().max()), len(counts) > LEGEND_ROWS
+    columns = max(1, int(UMAP_WIDTH / (0.08 * longest + 1.2))) if below else 1
+    rows = -(-len(counts) // columns) if below else 0
+    figure = new_figure(UMAP_WIDTH, 5.6 + 0.2 * rows)
     axis = figure.subplots()
     points = [colours.get(name, NEUTRAL) for name in labels[order]]
     axis.scatter(*umap[order].T, c=points, s=point_size(len(umap)), linewidths=0)
     _bare(axis)
     axis.set_title(title)
-    counts = pd.Series(labels).value_counts().sort_index()
-    crowded, short = len(counts) > MANY, counts.index.str.len().max() <= SHORT_NAME
+    crowded, short = len(counts) > MANY, longest <= SHORT_NAME
     if crowded and short:  # P2 before P10
         counts = counts.sort_index(key=lambda names: names.str.len(), kind="stable")
     handles = []
@@ -88,7 +92,10 @@ def umap_types(
         handles.append(
             Line2D([], [], marker="o", linestyle="", color=colours.get(name, NEUTRAL), label=legend)
         )
-    legend_outside(axis, handles, columns=-(-len(handles) // LEGEND_ROWS))
+    if below:  # beside the UMAP, so many names would leave it no room
+        axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), ncols=columns)
+    else:
+        legend_outside(axis, handles)
     return figure
 
 
@@ -310,7 +317,14 @@ def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure
     left.scatter(own, total, s=point_size(len(own)), color=PALETTE[0], alpha=0.5, linewidths=0)
     low, high = max(min(own.min(), total.min()), 1), max(own.max(), total.max())
     left.plot([low, high], [low, high], color=NEUTRAL, linewidth=1, linestyle="--")
-    left.annotate("nothing borrowed", (high, high), ha="right", va="top", color="#666666", fontsize=SMALL)
+    left.annotate(
+        "nothing borrowed",
+        (0.97, 0.06),
+        xycoords="axes fraction",
+        ha="right",
+        color="#666666",
+        fontsize=SMALL,
+    )
     left.set(xscale="log", yscale="log", xlabel="own fragments", ylabel="own and borrowed fragments")
     left.set_title("Fragments used for each cell")
     edges = np.arange(0.5, n_cells.max() + 1.5, max(1, n_cells.max() // 30))

@@ -6,9 +6,18 @@ import pandas as pd
 
 from scbind.formats.typestatus import STATUSES
 from scbind.report import cellplots
+from scbind.report.cellplots import QC_MEASURES
 from scbind.report.librarycurves import library_curves
 from scbind.report.read import Inputs
-from scbind.report.tables import Section, html_table
+from scbind.report.tables import MOST_NAMES, Section, html_table, join_names
+
+FEW_PASS = 0.5  # fraction of the cells of a sample that should pass
+COMPARED = 3  # samples that are needed to compare each with the others
+TIMES = 2  # a median this much worse than that of the samples is flagged
+WORSE = {  # measure of quality: whether high values are bad
+    "n_fragments": False, "tss_enrichment": False, "frac_in_peaks": False, "nucleosome_signal": True,
+    "frac_duplicates": True,
+}  # fmt: skip
 
 
 def quality(inputs: Inputs) -> Section | None:
@@ -44,27 +53,69 @@ def _known_measures(obs: pd.DataFrame) -> list[str]:
     return [name for name in cellplots.QC_MEASURES if name in obs and obs[name].notna().any()]
 
 
+def sample_quality(obs: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per sample: flags, cells, passing cells, and medians of the quality measures over passing cells.
+
+    A sample has a flag if fewer than ``FEW_PASS`` of its cells pass, and, with at least ``COMPARED`` samples, for each
+    measure of ``WORSE`` whose median is ``TIMES`` as bad as the median of the samples. ``flags`` is empty if there is
+    nothing to check.
+    """
+    passing, measures = obs["pass"].astype(bool), _known_measures(obs)
+    table = obs.groupby("sample", observed=True).agg(**{"cells": ("pass", "size"), "pass": ("pass", "sum")})
+    table["fraction passing"] = table["pass"] / table["cells"]
+    medians = obs[passing].groupby("sample", observed=True)[measures].median().reindex(table.index)
+    flags = {
+        name: ["few cells pass"] * (share < FEW_PASS) for name, share in table["fraction passing"].items()
+    }
+    for name in [name for name in measures if name in WORSE and len(table) >= COMPARED]:
+        if medians[name].isna().all():
+            continue
+        high, typical = WORSE[name], medians[name].median()
+        bad = medians[name] > TIMES * typical if high else medians[name] < typical / TIMES
+        for sample in table.index[bad]:
+            flags[sample].append(f"{'high' if high else 'low'} {QC_MEASURES[name][0]}")
+    table.insert(0, "flags", ["; ".join(flags[name]) for name in table.index])
+    return table.join(medians.add_prefix("median ")).reset_index()
+
+
+def poor_samples(table: pd.DataFrame) -> str:
+    """Return a sentence that names the flagged samples of :func:`sample_quality`."""
+    named = [f"{row.sample} ({row.flags})" for row in table[["sample", "flags"]].itertuples() if row.flags]
+    if named:
+        return f"Samples of poor quality: {join_names(named, MOST_NAMES)}."
+    return (
+        "No sample is flagged for poor quality."
+        if len(table) > 1
+        else "The sample is not flagged for poor quality."
+    )
+
+
 def _passing(obs: pd.DataFrame, section: Section) -> None:
     """Add to a section how many cells pass, the tables per sample and cell type, and why cells fail."""
     passing = obs["pass"].astype(bool)
-    section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass."]
-    kept = {"cells": ("pass", "size"), "pass": ("pass", "sum")}
-    measures = _known_measures(obs)
-    table = obs.groupby("sample").agg(**kept)
-    table["fraction passing"] = table["pass"] / table["cells"]
-    medians = obs[passing].groupby("sample")[measures].median().add_prefix("median ")
-    section.tables = [
-        html_table(
-            "Per sample (medians over passing cells)", table.join(medians).reset_index(), name="samples"
-        )
-    ]
+    measures, samples = _known_measures(obs), sample_quality(obs)
+    section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass. {poor_samples(samples)}"]
+    note = (
+        f"Medians are over passing cells. A sample is flagged if fewer than {FEW_PASS:.0%} of its cells pass"
+    )
+    compared = [name for name in measures if name in WORSE]
+    if len(samples) >= COMPARED and compared:
+        for high, word in ((False, "less than half"), (True, "more than twice")):
+            labels = [QC_MEASURES[name][0] for name in compared if WORSE[name] == high]
+            if labels:
+                note += f", or if its median of {join_names(labels, last='or')} is {word} that of the samples"
+    if not samples["flags"].any():
+        samples = samples.drop(columns="flags")
+    section.tables = [html_table("Per sample", samples, note + ".", name="samples")]
     if "cell_type" in obs and obs.loc[passing, "cell_type"].notna().any():
         each = obs[passing].groupby("cell_type", observed=True)
         kinds = each.size().to_frame("cells").join(each[measures].median().add_prefix("median "))
         section.tables.append(html_table("Per cell type (medians over passing cells)", kinds.reset_index()))
     if "reason" in obs and (~passing).any():
         # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
-        reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\S+(?= [<>] )", "…", regex=True)
+        reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\s\S+(?= [<>] )", "", regex=True)
+        for name, (label, _) in QC_MEASURES.items():
+            reasons = reasons.str.replace(rf"\b{name}\b", label, regex=True)
         counts = reasons.value_counts().rename_axis("reason").reset_index(name="cells")
         section.tables.append(html_table("Why cells fail", counts))
 
@@ -106,5 +157,8 @@ def pseudobulk(inputs: Inputs) -> Section | None:
         "If a type has several large replicates, a peak is kept only if enough of them have it "
         "(peaks.min_replicates)."
     ]
-    section.tables = [html_table("Source of the peaks", inputs.peaks, name="peaks")]
+    known = [
+        name for name, column in inputs.peaks.items() if (column.notna() & (column.astype(str) != "")).any()
+    ]
+    section.tables = [html_table("Source of the peaks", inputs.peaks[known], name="peaks")]
     return section

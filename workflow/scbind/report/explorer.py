@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 import pandas as pd
 
@@ -20,6 +18,7 @@ from scbind.report.tables import NAMES, join_names, number
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: the more values there are, the fewer, because they make most of the page.
 STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 9))
+PER_PACK = 8  # TFs whose drawings the browser opens together: alone, they would take a third more room
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 GROUPS = {"cell_type": "cell type", "sample": "sample", "donor": "donor", "condition": "condition"}
 
@@ -29,7 +28,8 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
 
     The index has ``cells`` (number of cells, shown and in all), ``colourings`` (what the UMAP can be coloured by),
     ``tfs``, ``types``, ``samples`` and ``populations`` with what is known of each. Packs: ``xy`` (uint16 pairs),
-    ``c-{number}`` per colouring, ``z-{number}`` per TF, ``boxes`` (quantiles of z per TF and type) and ``curves``.
+    ``c-{number}`` per colouring, ``z-{number}`` per TF, and ``t-{number}``, which has what the panels of ``PER_PACK``
+    TFs draw.
     """
     shown, seen = _shown(inputs)
     packs: dict[str, str] = {}
@@ -41,21 +41,14 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
         "cells": {"shown": len(shown), "seen": seen, "all": len(inputs.data.obs)},
         "colourings": colourings,
         "steps": steps,
+        "per_pack": PER_PACK,
         "tfs": _tfs(inputs, shown, steps, packs),
         "types": [{"name": name} for name in inputs.types],
         "missing": NEUTRAL,
         "models": inputs.model_colours,
         "controls": list(CONTROLS),
     }
-    packs["boxes"] = pack_json(boxes(inputs.data.readable, inputs.data.obs["cell_type"], inputs.types))
-    if inputs.curves:
-        packs["curves"] = pack_json(_curves(inputs.curves))
-    logos: dict[str, dict] = {}
-    for name, matrices in (("known", inputs.matrices), ("found", inputs.found), ("learned", inputs.learned)):
-        for tf, matrix in matrices.items():
-            logos.setdefault(tf, {})[name] = _letters(matrix)
-    if logos:
-        packs["logos"] = pack_json(logos)
+    index["recall"] = _drawings(inputs, packs)
     return index, packs
 
 
@@ -199,19 +192,32 @@ def boxes(z: np.ndarray, kinds: pd.Series, types: list[str]) -> list[list]:
     return [[next(flat) for _ in types] for _ in range(z.shape[1])]
 
 
-def _curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> dict:
-    """Precision at each recall, times 1,000, of each model and TF, and the prevalence."""
-    found = {}
-    for name, curve in curves.items():
-        if name not in NOT_DRAWN:
-            precision = np.round(1000 * np.nan_to_num(np.asarray(curve["precision"]))).astype(int)
-            tfs = np.asarray(curve["tfs"]).astype(str)
-            found[name] = {
-                "recall": rounded(curve["recall"]),
-                "tfs": dict(zip(tfs, precision.tolist(), strict=True)),
-                "prevalence": dict(zip(tfs, rounded(curve["prevalence"]), strict=True)),
-            }
-    return found
+def _drawings(inputs: Inputs, packs: dict[str, str]) -> dict[str, list[float]]:
+    """Add what the panels of TFs draw, one pack per ``PER_PACK`` TFs. Return recall per model.
+
+    A pack is a list with ``box`` (one per type), ``precision``, ``prevalence`` and ``motifs`` of each TF. Precision is
+    given per model, times 1,000, as differences from one recall to the next. Prevalence is that of the first model.
+    """
+    quantiles = boxes(inputs.data.readable, inputs.data.obs["cell_type"], inputs.types)
+    found = [{"box": box, "precision": {}, "motifs": {}} for box in quantiles]
+    place, recall = {tf: column for column, tf in enumerate(inputs.data.tfs)}, {}
+    for name, curve in inputs.curves.items():
+        if name in NOT_DRAWN:
+            continue
+        recall[name] = rounded(curve["recall"])
+        precision = np.round(1000 * np.nan_to_num(np.asarray(curve["precision"]))).astype(int)
+        prevalence = rounded(curve["prevalence"])
+        for row, tf in enumerate(np.asarray(curve["tfs"]).astype(str)):
+            if tf in place:
+                found[place[tf]]["precision"][name] = np.diff(precision[row], prepend=0).tolist()
+                found[place[tf]].setdefault("prevalence", prevalence[row])
+    for name, matrices in (("known", inputs.matrices), ("found", inputs.found), ("learned", inputs.learned)):
+        for tf, matrix in (matrices or {}).items():
+            if tf in place:
+                found[place[tf]]["motifs"][name] = _letters(matrix)
+    for first in range(0, len(found), PER_PACK):
+        packs[f"t-{first // PER_PACK}"] = pack_json(found[first : first + PER_PACK])
+    return recall
 
 
 def _letters(matrix: np.ndarray) -> list[list[float]]:

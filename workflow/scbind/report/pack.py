@@ -7,6 +7,7 @@ import gzip
 import json
 import math
 import zlib
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -55,19 +56,53 @@ def rounded(values) -> list:
 def columnar(table: pd.DataFrame) -> list[dict]:
     """Return the columns of a table for the page.
 
-    A column of numbers is ``{"v": values}``. Any other column is ``{"l": distinct texts, "c": number of each row's
+    A column of numbers is ``{"v": values}``, or ``{"from": i, "add": n}`` if it is column ``i`` plus ``n`` in all rows,
+    as the ends of windows are. Any other column is ``{"l": distinct texts, "c": number of each row's
     text}``; a missing value is an empty text, a bool is ``yes`` or ``no``.
     """
-    columns = []
-    for _, column in table.items():
+    columns, whole = [], {}  # whole numbers by number of the column
+    for i, (_, column) in enumerate(table.items()):
         if pd.api.types.is_bool_dtype(column):
             column = column.map({True: "yes", False: "no"})
         if pd.api.types.is_numeric_dtype(column):
+            if len(column) > 1 and pd.api.types.is_integer_dtype(column) and not column.hasnans:
+                values = column.to_numpy(dtype=np.int64)
+                like = next((k for k, other in whole.items() if np.ptp(values - other) == 0), None)
+                whole[i] = values
+                if like is not None:
+                    columns.append({"from": like, "add": int(values[0] - whole[like][0])})
+                    continue
             columns.append({"v": rounded(column.to_numpy(dtype=np.float64, na_value=np.nan))})
         else:
             codes, levels = pd.factorize(column.astype(object).where(column.notna(), "").astype(str))
             columns.append({"l": levels.tolist(), "c": codes.tolist()})
     return columns
+
+
+def pack_blocks(table: pd.DataFrame, head: Mapping, key: str, most: int) -> tuple[str, list[str]]:
+    """Return a table as a head and blocks of rows, so that the rows of one value of ``key`` are opened alone.
+
+    Each block has all rows of some values of ``key``, about ``most`` rows. The head is ``head`` with ``blocks`` (their
+    number), ``by`` (number of the column ``key``), ``per`` (values per block: block ``b`` has the values from
+    ``b * per`` to before ``(b + 1) * per``) and ``data``: the columns of :func:`columnar` without ``v`` and ``c``. A
+    block has ``v`` and ``c`` of its rows as ``data``, and ``rows``, the differences between the places of its rows in
+    the table.
+    """
+    columns, by = columnar(table), table.columns.get_loc(key)
+    owner = np.array(columns[by]["c"])
+    per = max(1, int(len(columns[by]["l"]) * most / max(len(table), 1)))
+    n = -(-len(columns[by]["l"]) // per)
+    data = [{name: values for name, values in column.items() if name not in ("v", "c")} for column in columns]
+    kept = [
+        {name: np.array(values, dtype=object) for name, values in column.items() if name in ("v", "c")}
+        for column in columns
+    ]
+    blocks = []
+    for block in range(n):
+        rows = np.flatnonzero(owner // per == block)
+        part = [{name: values[rows].tolist() for name, values in column.items()} for column in kept]
+        blocks.append(pack_json({"rows": np.diff(rows, prepend=0).tolist(), "data": part}))
+    return pack_json({**head, "blocks": n, "by": by, "per": per, "data": data}), blocks
 
 
 def codes(values: np.ndarray, low: float, high: float, steps: int) -> np.ndarray:

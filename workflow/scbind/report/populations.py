@@ -16,6 +16,7 @@ from scbind.report.tables import Section, html_table
 MOST_SMALL = 8  # small populations that are marked in the UMAP
 MOST_DRAWN = 30  # populations in the figure of abundance
 LINES = ("markers", "markers_within_type", "markers_against_nearest")
+FIRST = ["population", "cell_type", "n_cells", "fraction", "small", "stability", "markers"]
 HIDDEN = ["n_samples", "top_sample", "top_sample_share"]
 
 
@@ -46,15 +47,23 @@ def populations(inputs: Inputs) -> Section | None:
         "Markers are given as TF:effect size (Cohen's d). All rows: results/analysis/populations.tsv. Cells: "
         "population_cells.tsv."
     )
-    shown = table.drop(columns=HIDDEN)
-    for column in LINES:
+    shown = table[[*FIRST, *(name for name in table if name not in (*FIRST, *HIDDEN))]]
+    shown = shown[
+        [name for name in shown if not (shown[name].isna() | (shown[name].astype(str) == "")).all()]
+    ].copy()
+    for column in [name for name in LINES if name in shown]:
         shown[column] = shown[column].astype(object).str.replace(";", "; ")
     section.tables = [html_table("All populations", shown, note, "populations")]
     abundance = inputs.tables.get("abundance")
     if abundance is not None and len(abundance):
         note = "Tested over donors. All rows: results/analysis/abundance.tsv."
         section.tables.append(
-            html_table("Abundance between conditions", abundance.drop(columns="counts"), note, "abundance")
+            html_table(
+                "Abundance between conditions",
+                abundance.drop(columns="counts").replace({"kind": {"cell_type": "cell type"}}),
+                note,
+                "abundance",
+            )
         )
     return section
 

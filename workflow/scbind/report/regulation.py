@@ -5,7 +5,7 @@ from __future__ import annotations
 from scbind.report.read import Inputs
 from scbind.report.tables import EVIDENCE, LEVEL, Section, all_rows, html_table, trusted, within_budget
 
-SHOWN_FDR, SHOWN_LINKS = 0.1, 500
+SHOWN_FDR, SHOWN_LINKS = 0.1, 5_000
 
 
 def targets(inputs: Inputs) -> Section | None:
@@ -59,11 +59,16 @@ def links(inputs: Inputs) -> Section | None:
     if table.empty:
         section.text.append(f"No link has a false discovery rate up to {SHOWN_FDR}.")
         return section
-    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable").head(SHOWN_LINKS)
-    columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "tf_active", "association", "p_value"]
-    columns += ["compared_with", "place", "n_sites", "sites"]
+    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable")
+    cut = ""
+    if len(table) > SHOWN_LINKS:  # each TF and cell type has a part of the table
+        rank = table.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
+        cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
+        table = table.loc[table.index.isin(rank.index[:SHOWN_LINKS])]
+    columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "place", "n_sites", "sites"]
+    columns += ["tf_active", "association", "p_value", "compared_with"]
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
-    note = f"The most probable links, at most {SHOWN_LINKS}. {all_rows('links.tsv')}"
+    note = f"Links with a false discovery rate up to {SHOWN_FDR}, the most probable first.{cut} {all_rows('links.tsv')}"
     shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))
     section.tables = [html_table("Links and their evidence", shown, note, "links")]
     return section

@@ -10,7 +10,7 @@ from scbind.evaluation.registry import CONTROLS
 from scbind.formats.colours import colours_of
 from scbind.formats.evidence import MOTIF, marked
 from scbind.report import cellplots
-from scbind.report.cells import pseudobulk, quality
+from scbind.report.cells import poor_samples, pseudobulk, quality, sample_quality
 from scbind.report.choice import ROWS, spaced
 from scbind.report.foundmotifs import found_motifs
 from scbind.report.leftout import left_out
@@ -76,6 +76,8 @@ def summary(inputs: Inputs) -> Section:
     ]
     if inputs.n_windows is not None:
         section.tiles.append((number(inputs.n_windows), "windows in peaks"))
+    if inputs.cells is not None and "pass" in inputs.cells:
+        section.points.append(poor_samples(sample_quality(inputs.cells)))
     if "differential" in inputs.tables:
         section.points += _differential_points(inputs.tables["differential"])
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
@@ -195,8 +197,8 @@ def embedding(inputs: Inputs) -> Section | None:
         draw("umap_activity",
              cellplots.umap_activity(umap, data.readable[seen][:, columns], _starred(data, chosen)),
              f"The same cells, by the activity of the {len(chosen)} TFs that vary most between cell types. The "
-             "z-score is corrected for GC content and accessibility. Red: above the average cell. Blue: below it. "
-             "Grey: the cell is too shallow for the TF." + _warning(data, chosen))
+             "z-score is corrected for GC content and accessibility. Red: more insertions at the sites of the TF than "
+             "at similar windows. Blue: fewer. Grey: the cell is too shallow for the TF." + _warning(data, chosen))
     )  # fmt: skip
     return section
 

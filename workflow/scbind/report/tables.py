@@ -11,9 +11,10 @@ import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.evidence import CHIP
-from scbind.report.pack import columnar, pack_json
+from scbind.report.pack import columnar, pack_blocks, pack_json
 
 MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
+BLOCK_ROWS = 4_000  # rows of a large table that the browser opens together for a TF
 FIRST_ROWS = 20  # rows that are in the page as text; the browser opens the others
 MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
@@ -105,11 +106,12 @@ def number(value: float) -> str:
 def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") -> dict:
     """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
 
-    The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can ask
-    for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). At most ``MAX_ROWS`` rows are kept. If there
-    are more, the note says so. A column ``reliability_abstained`` without a True is left out, and a column ``evidence``
-    if every TF was assayed by ChIP-seq; else it is moved beside the column ``tf``. Raises ``ValueError`` if
-    two columns would have the same heading.
+    The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can
+    ask for it, ``pack`` has all rows (:func:`scbind.report.pack.columnar`). If these are many, and the table has a
+    ``name`` and a column ``tf``, they are in ``blocks`` (:func:`scbind.report.pack.pack_blocks`). At most
+    ``MAX_ROWS`` rows are kept. If there are more, the note says so. A column ``reliability_abstained`` without a
+    True is left out, and a column ``evidence`` if every TF was assayed by ChIP-seq; else it is moved beside the
+    column ``tf``. Raises ``ValueError`` if two columns would have the same heading.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
@@ -136,7 +138,12 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         [_cell(value, is_number) for value, is_number in zip(row, numeric, strict=True)]
         for row in table.head(FIRST_ROWS).itertuples(index=False)
     ]
-    whole = name or len(table) > FIRST_ROWS
+    packed, blocks = "", []
+    head = {"n": len(table), "columns": columns}
+    if name and "tf" in table and len(table) > BLOCK_ROWS:
+        packed, blocks = pack_blocks(table, head, "tf", BLOCK_ROWS)
+    elif name or len(table) > FIRST_ROWS:
+        packed = pack_json({**head, "data": columnar(table)})
     return {
         "title": title,
         "note": note,
@@ -144,7 +151,8 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         "columns": columns,
         "rows": rows,
         "n": len(table),
-        "pack": pack_json({"n": len(table), "columns": columns, "data": columnar(table)}) if whole else "",
+        "pack": packed,
+        "blocks": blocks,
     }
 
 
@@ -246,7 +254,7 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     Within each contrast, cell type and group, rows with a positive difference and an adjusted p below 0.05 come first,
     by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``.
     """
-    table, _ = trusted(table)
+    table = trusted(table)[0].replace({"contrast": {"cell_type": "cell type"}})
     up = (table["difference"] > 0) & (table["p_adjusted"] < 0.05)
     table = table.assign(up=~up).sort_values(
         ["contrast", "cell_type", "group", "up", "effect_size", "p_adjusted"],
@@ -260,9 +268,9 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     return table[[*lead, *kept, *(name for name in (EVIDENCE, LEVEL) if name in table)]]
 
 
-def join_names(names: Iterable[str], most: int | None = None) -> str:
+def join_names(names: Iterable[str], most: int | None = None, last: str = "and") -> str:
     """Join names as in ``a, b and c``. If there are more than ``most``, the end is ``and 7 more``."""
     names = list(names)
     if most is not None and len(names) > most:
         names = [*names[:most], f"{len(names) - most:,} more"]
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+    return f" {last} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)

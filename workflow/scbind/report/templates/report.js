@@ -16,16 +16,57 @@ function number(value) {
   return value.toPrecision(3);
 }
 
-const opened = new Map();
-function json(id) {
-  if (!byId(id)) return Promise.resolve(null);
-  if (!opened.has(id)) opened.set(id, open(id));
+const opened = new Map(), finished = new Set();
+function once(id, open) {
+  if (!opened.has(id)) opened.set(id, open());
   return opened.get(id);
 }
-async function open(id) {
+async function parse(id) {
   const buffer = await unpack(id);
   await new Promise((done) => setTimeout(done, 0));  // between two packs the browser may draw and hear the user
   return JSON.parse(new TextDecoder().decode(buffer));
+}
+const json = (id) => (byId(id) ? once(id, () => parse(id)) : Promise.resolve(null));
+// A table. A large one has its rows in blocks of some TFs, see scbind.report.pack.pack_blocks.
+async function whole(id) {
+  const head = await json(id);
+  if (!head) return null;
+  if (!head.blocks) return derived(head);
+  return once("whole:" + id, async () => {
+    const parts = [];
+    for (let k = 0; k < head.blocks; k++) parts.push(await parse(`${id}-${k}`));
+    finished.add(id);
+    return assembled(head, parts, true);
+  });
+}
+function assembled(head, parts, placed) {
+  const n = parts.reduce((sum, part) => sum + part.rows.length, 0);
+  const data = head.data.map((column) => (column.l ? { l: column.l, c: new Array(n) } : column.add === undefined ? { v: new Array(n) } : { ...column }));
+  let first = 0;
+  for (const part of parts) {
+    let last = 0;
+    const rows = part.rows.map((step, k) => { last += step; return placed ? last : first + k; });
+    part.data.forEach((column, i) => {
+      const to = data[i].v || data[i].c, from = column.v || column.c;
+      if (from) for (let k = 0; k < rows.length; k++) to[rows[k]] = from[k];
+    });
+    first += rows.length;
+  }
+  return derived({ n, columns: head.columns, data });
+}
+// Fills the columns that are another column plus a number.
+function derived(table) {
+  for (const column of table.data) if (!column.v && !column.l) column.v = table.data[column.from].v.map((value) => value + column.add);
+  return table;
+}
+// A table with at least all rows of a TF.
+async function ofTF(id, name) {
+  const head = await json(id);
+  if (!head || !head.blocks || finished.has(id)) return whole(id);
+  const number = head.data[head.by].l.indexOf(name);
+  if (number < 0) return assembled(head, [], false);
+  const block = Math.floor(number / head.per);
+  return once(`block:${id}-${block}`, async () => assembled(head, [await parse(`${id}-${block}`)], false));
 }
 
 // ---- tables ----
@@ -75,8 +116,14 @@ class Table {
     if (this.base.length <= PAGE) [search, before, after].forEach((control) => { control.hidden = true; });
     box.append(tools, scroll);
   }
+  // Shows only the rows of a cell type; all if it is empty.
+  keep(type) { this.type = type; this.page = 0; this.update(); }
   update() {
     let rows = this.base;
+    if (this.type) {
+      const column = this.data[this.columns.find(({ key }) => key === "cell_type").i], code = column.l.indexOf(this.type);
+      rows = rows.filter((row) => column.c[row] === code);
+    }
     if (this.words) {
       const hits = this.columns.map(({ i }) => this.data[i]).map((column) =>
         column.l ? column.l.map((text) => text.toLowerCase().includes(this.words)) : null);
@@ -265,8 +312,8 @@ class Scatter {
     });
   }
 }
-// Blue, pale, red: told apart with each kind of colour blindness. Numbers without a middle go from pale to dark blue.
-const DIVERGING = [[33, 102, 172], [103, 169, 207], [209, 229, 240], [219, 219, 219], [253, 219, 199], [239, 138, 98], [178, 24, 43]];
+// Blue, pale yellow, red: told apart with each kind of colour blindness, and from the grey of cells without a value.
+const DIVERGING = [[33, 102, 172], [103, 169, 207], [196, 222, 232], [245, 233, 176], [253, 205, 175], [239, 138, 98], [178, 24, 43]];
 const RISING = [[253, 231, 37], [94, 201, 98], [33, 145, 140], [59, 82, 139], [68, 1, 84]];
 function scale(stops, n) {
   return Array.from({ length: n }, (_, i) => {
@@ -290,6 +337,9 @@ async function start() {
   });
   if (typeof DecompressionStream === "undefined") { byId("too-old").hidden = false; return; }
   byId("explorer").hidden = false;
+  if (matchMedia("(max-width: 40rem)").matches) {  // figures that are moved sideways, by keyboard too
+    document.querySelectorAll(".pan").forEach((box) => { box.tabIndex = 0; box.setAttribute("role", "group"); box.setAttribute("aria-label", "Figure"); });
+  }
   told = byId("told");
   picker();
   const select = byId("colour");
@@ -317,14 +367,14 @@ async function start() {
   // Tables open when they come near, and what a panel needs once the page is still.
   document.querySelectorAll(".table").forEach((box) => {
     const pack = box.dataset.pack;
-    whenSeen(box, async () => { new Table(box, box.dataset.title, pack ? await json(pack) : fromPage(box)); });
+    whenSeen(box, async () => { new Table(box, box.dataset.title, pack ? await whole(pack) : fromPage(box)); });
   });
   await asked();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   const idle = () => new Promise((done) => (window.requestIdleCallback || ((act) => setTimeout(act, 50)))(done));
-  for (const id of ["pack-boxes", "pack-curves", "pack-logos", "table-targets", "table-differential", "table-scores", "table-motifs", "table-sites"]) {
+  for (const id of ["table-targets", "table-differential", "table-links", "table-scores", "table-motifs", "table-sites"]) {
     await idle();
-    await json(id);
+    await whole(id);
   }
   await idle();
   await genes();
@@ -332,8 +382,8 @@ async function start() {
 }
 let genesKnown = null;
 function genes() {
-  genesKnown = genesKnown || json("table-targets").then((table) => {
-    if (table) table.data[table.columns.findIndex((column) => column.key === "gene")].l.forEach((gene) => add("gene", gene));
+  genesKnown = genesKnown || Promise.all(["table-targets", "table-links"].map(json)).then((tables) => {
+    for (const table of tables) if (table) table.data[table.columns.findIndex((column) => column.key === "gene")].l.forEach((gene) => add("gene", gene));
   });
   return genesKnown;
 }
@@ -471,17 +521,12 @@ async function show(thing) {
   byId("pick").value = name;
   panel.dataset.shows = "";
   const next = document.createElement("div");  // what it holds goes into the page at once, so the page is laid out once
-  let fresh = true;
-  const put = () => {  // false if something else was asked for in the meantime
-    if (mine !== shown) return false;
-    if (fresh) panel.replaceChildren(...next.childNodes); else panel.append(...next.childNodes);
-    fresh = false;
-    return true;
-  };
-  if (kind === "TF") await Promise.all([activity(name), showTF(name, next, put)]);
-  else if (kind === "gene") await showGene(name, next);
+  if (kind === "TF") await Promise.all([activity(name), showTF(name, next)]);
+  else if (kind === "gene") await Promise.all([scatter && index.colourings.length && colourBy(0), showGene(name, next)]);
   else await Promise.all([only(kind, name), showGroup(kind, name, next)]);
-  if (put()) panel.dataset.shows = thing;
+  if (mine !== shown) return;  // something else was asked for in the meantime
+  panel.replaceChildren(...next.childNodes);
+  panel.dataset.shows = thing;
 }
 async function only(kind, name) {
   const i = index.colourings.findIndex((colouring) => colouring.name === kind);
@@ -499,12 +544,19 @@ function rowsOf(table, key, value) {
   }
   return column.rows[column.l.indexOf(value)] || [];
 }
-// A table of a panel: the rows where a column has a value.
+const TYPES = "cell type", CONDITIONS = "condition";  // the contrasts of table-differential
+// A table of a panel: the rows where a column has a value. Returns it; null if there is no such table or no row.
 async function part(parent, pack, title, note, where, options = {}) {
-  const table = await json(pack);
-  if (!table) return false;
-  const [key, value] = where, rows = rowsOf(table, key, value);
-  if (!rows) return false;
+  const [key, value] = where, table = await (key === "tf" ? ofTF(pack, value) : whole(pack));
+  if (!table) return null;
+  let rows = rowsOf(table, key, value);
+  if (!rows) return null;
+  if (options.contrast) {  // without a column, all are between cell types
+    const column = table.data[table.columns.findIndex((each) => each.key === "contrast")];
+    if (column) rows = rows.filter((row) => column.l[column.c[row]] === options.contrast);
+    else if (options.contrast !== TYPES) return null;
+    if (!rows.length && options.contrast !== TYPES) return null;
+  }
   const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
   const head = document.createElement("div");
   head.innerHTML = `<h4>${safe(title)}</h4>` + (note ? `<p class="note">${safe(note)}</p>` : "");
@@ -512,13 +564,28 @@ async function part(parent, pack, title, note, where, options = {}) {
   box.className = "table";
   parent.append(head, box);
   const made = new Table(box, title, table, { rows, columns, ...options });
-  if (!made.base.length) box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
-  return made.base.length > 0;
+  if (made.base.length) return made;
+  box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
+  return null;
+}
+// A choice of one cell type for the tables below, in place of `box`.
+function oneType(box, tables) {
+  const kept = tables.filter((table) => table && table.columns.some(({ key }) => key === "cell_type")), found = new Set();
+  for (const { data, columns, base } of kept) {
+    const { l, c } = data[columns.find(({ key }) => key === "cell_type").i];
+    for (const row of base) if (l[c[row]]) found.add(l[c[row]]);
+  }
+  if (found.size < 2) { box.remove(); return; }
+  const names = [...found].sort((a, b) => a.localeCompare(b, undefined, { numeric: true }));
+  box.innerHTML = `<label>Cell type in the tables below <select><option value="">all</option>${names.map((name) => `<option>${safe(name)}</option>`).join("")}</select></label>`;
+  const select = box.querySelector("select");
+  select.addEventListener("change", () => kept.forEach((table) => table.keep(select.value)));
 }
 const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
   `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
 
-async function showTF(name, panel, put) {
+const LINKS = "From the activity of the TF in the cell type, its predicted binding near the gene, and the association of these sites with the gene over cells. FDR: false discovery rate.";
+async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
     ["evidence", tf.evidence === "motif" ? "motif only, no ChIP-seq" : "ChIP-seq"],
@@ -527,39 +594,48 @@ async function showTF(name, panel, put) {
     ["prevalence (AUPRC of guessing)", tf.prevalence === undefined ? "" : number(tf.prevalence)],
     ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"]]) +
     (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
-  const [quantiles, curves, logos] = await Promise.all([json("pack-boxes"), json("pack-curves"), json("pack-logos")]);
-  if (quantiles && index.types.length) panel.querySelector("#box").innerHTML = boxes(name, quantiles[i]);
-  if (curves) panel.querySelector("#curve").innerHTML = curve(name, curves);
-  panel.querySelector("#logo").innerHTML = motifLogos(name, (logos && logos[name]) || {});
-  if (!document.documentElement.dataset.still) {  // the tables are not all open yet: show the rest before
-    if (!put()) return;
-    await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-  }
+  const drawn = (await json("pack-t-" + Math.floor(i / index.per_pack)))[i % index.per_pack];
+  if (index.types.length) panel.querySelector("#box").innerHTML = boxes(name, drawn.box);
+  panel.querySelector("#curve").innerHTML = curve(name, drawn);
+  panel.querySelector("#logo").innerHTML = motifLogos(name, drawn.motifs);
   await genes();
-  const drop = ["evidence", "reliability_level", "reliability_abstained"];
-  await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells (or conditions within a type). The difference is in z. Adjusted p over all TFs and types.",
-    ["tf", name], { drop, sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." });
-  await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true });
+  const drop = ["evidence", "reliability_level", "reliability_abstained"], choice = document.createElement("p");
+  panel.append(choice);
+  const tables = [
+    await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells. The difference is in z. Adjusted p over all TFs and types.",
+      ["tf", name], { contrast: TYPES, drop: [...drop, "contrast", "group", "reference"], sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." }),
+    await part(panel, "table-differential", `${name} between conditions`, "Within each cell type. Adjusted p over all TFs and types.",
+      ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast"], sort: "effect_size", down: true }),
+    await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
+      { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; links.tsv has all." }),
+    await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
+      { drop, sort: "potential", down: true, empty: tf.abstained ? "No genes are listed, because scbind abstains on this TF." : "No genes." }),
+    await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true })];
+  if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
+  tables.push(await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true }));
   if (tf.evidence !== "motif") {
     await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true, empty: "No motif was found." });
     await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop, empty: "The model has no motif of this TF." });
   }
-  await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true });
-  if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
-  await part(panel, "table-targets", `Target genes of ${name}`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
-    { drop, sort: "potential", down: true, empty: tf.abstained ? "No targets are listed, because scbind abstains on this TF." : "No targets." });
   await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
+  oneType(choice, tables);
 }
 async function showGene(name, panel) {
   panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
-  const table = await json("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
-  const found = new Map();
-  for (const row of rowsOf(table, "gene", name)) {
-    const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], key = tf + d, p = at("top_window_binding").v[row];
-    if (!found.has(key) || found.get(key).p < p) found.set(key, { tf, d, p });
+  const table = await whole("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
+  const found = new Map();  // by place: the TFs there, and the highest P(bound) of each
+  for (const row of table ? rowsOf(table, "gene", name) : []) {
+    const d = at("top_window_distance").v[row], tf = at("tf").l[at("tf").c[row]], p = at("top_window_binding").v[row];
+    if (!found.has(d)) found.set(d, new Map());
+    found.get(d).set(tf, Math.max(p, found.get(d).get(tf) || 0));
   }
-  panel.querySelector("#around").innerHTML = around(name, [...found.values()]);
-  await part(panel, "table-targets", `TFs that may regulate ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
+  panel.querySelector("#around").innerHTML = around(name, [...found].map(([d, tfs]) => ({ d, tfs: [...tfs].sort((a, b) => b[1] - a[1]) })));
+  if (byId("table-sites") && !things.has("TF:" + name)) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites around ${safe(name)}</a></p>`);
+  const choice = document.createElement("p");
+  panel.append(choice);
+  const linked = await part(panel, "table-links", `TFs that probably regulate ${name}`, LINKS, ["gene", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
+  const near = await part(panel, "table-targets", `TFs with much predicted binding around ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
+  oneType(choice, [linked, near]);
 }
 async function showGroup(kind, name, panel) {
   const found = await groupCodes(kind);
@@ -568,14 +644,16 @@ async function showGroup(kind, name, panel) {
   if (found) for (const each of found.codes) if (each === code) n++;
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
   if (kind === "cell type") {
-    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, "The largest effects first.", ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
-    await part(panel, "table-targets", `Links in ${name}`, "", ["cell_type", name], { sort: "specificity", down: true });
+    await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
+    await part(panel, "table-targets", `Genes with the most specific predicted binding in ${name}`, "Specificity: log2 ratio of the regulatory potential to its mean in the other cell types.", ["cell_type", name], { sort: "specificity", down: true });
   } else {
     if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
     if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", ["population", name]);
-    if (kind === "condition") await part(panel, "table-differential", `Conditions: ${name}`, "Within each cell type, against the other conditions.", ["group", name], { sort: "effect_size", down: true });
+    if (kind === "condition") await part(panel, "table-differential", `TFs that differ in ${name}`, "Within each cell type, against the reference.", ["group", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
     const types = await groupCodes("cell type");
     if (types && found) composition(panel, name, found.codes, code, types);
   }
@@ -619,21 +697,20 @@ function nice(low, high) {
   for (let t = Math.ceil(low / step) * step; t <= high + 1e-9; t += step) ticks.push(Math.abs(t) < 1e-9 ? 0 : Number(t.toPrecision(6)));
   return ticks;
 }
-function curve(name, curves) {
+function curve(name, drawn) {
   const w = matchMedia("(max-width: 40rem)").matches ? 360 : 420, h = 280, left = 44, low = 240, x = (v) => left + v * (w - left - 10), y = (v) => low - v * (low - 10);
-  let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Precision and recall of ${safe(name)}">`, keys = "", prevalence = null;
+  let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Precision and recall of ${safe(name)}">`, keys = "";
   for (const t of [0, 0.25, 0.5, 0.75, 1]) {
     svg += `<path class="grid" d="M${x(t)} 10V${low}M${left} ${y(t)}H${w - 10}"/><text x="${x(t)}" y="${low + 16}" text-anchor="middle">${t}</text><text x="${left - 6}" y="${y(t) + 4}" text-anchor="end">${t}</text>`;
   }
-  let any = false;
-  for (const [model, found] of Object.entries(curves)) {
-    const precision = found.tfs[name];
-    if (!precision) continue;
-    any = true; prevalence = prevalence ?? found.prevalence[name];
-    svg += `<path fill="none" stroke="${index.models[model]}" stroke-width="2"${index.controls.includes(model) ? ' stroke-dasharray="6 3"' : ""} d="M${precision.map((p, k) => `${x(found.recall[k]).toFixed(1)} ${y(p / 1000).toFixed(1)}`).join("L")}"/>`;
+  for (const [model, steps] of Object.entries(drawn.precision)) {
+    let last = 0;
+    const precision = steps.map((step) => { last += step; return last; });
+    svg += `<path fill="none" stroke="${index.models[model]}" stroke-width="2"${index.controls.includes(model) ? ' stroke-dasharray="6 3"' : ""} d="M${precision.map((p, k) => `${x(index.recall[model][k]).toFixed(1)} ${y(p / 1000).toFixed(1)}`).join("L")}"/>`;
     keys += `<li><i style="background:${index.models[model]}"></i>${safe(model)}</li>`;
   }
-  if (!any) return "";
+  if (!keys) return "";
+  const prevalence = drawn.prevalence ?? null;
   if (prevalence !== null) svg += `<path class="axis" stroke-dasharray="2 3" d="M${left} ${y(prevalence)}H${w - 10}"/>`;
   svg += `<text x="${(left + w) / 2}" y="${h - 6}" text-anchor="middle">recall</text><text transform="translate(12 ${low / 2}) rotate(-90)" text-anchor="middle">precision</text></svg>`;
   return `<h4>Precision and recall, held-out windows of bulk lines</h4>${svg}<ul class="keys">${keys}<li>dashed: controls</li><li>dotted: prevalence</li></ul>`;
@@ -645,7 +722,7 @@ function motifLogos(name, motifs) {
     (motifs.learned ? '<p class="note">Training starts from the known or the found motif and may change it. A found motif may be on the other strand than the known one.</p>' : "");
 }
 function logo(name, heights) {
-  const wide = 24, high = 90, w = heights.length * wide + 34;
+  const wide = heights.length > 20 ? 20 : 24, high = 90, w = heights.length * wide + 34;
   let svg = `<svg viewBox="0 0 ${w} ${high + 22}" width="${w}" role="img" aria-label="${safe(name)}"><path class="axis" d="M30 4V${high}H${w}"/>` +
     `<text x="26" y="12" text-anchor="end">2</text><text x="26" y="${high}" text-anchor="end">0</text><text x="26" y="52" text-anchor="end">bits</text>`;
   heights.forEach((four, i) => {
@@ -659,21 +736,23 @@ function logo(name, heights) {
   });
   return svg + "</svg>";
 }
-function around(name, sites) {
-  if (!sites.length) return "";
-  const reach = Math.max(1000, ...sites.map((site) => Math.abs(site.d))) * 1.1, w = 720, h = 190, base = 150;
-  const x = (d) => 24 + (d + reach) / (2 * reach) * (w - 48);
+function around(name, places) {
+  if (!places.length) return "";
+  const narrow = matchMedia("(max-width: 40rem)").matches, w = narrow ? 360 : 720, h = 190, base = 150;
+  const reach = Math.max(1000, ...places.map(({ d }) => Math.abs(d))) * 1.1, x = (d) => 24 + (d + reach) / (2 * reach) * (w - 48);
   let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Top sites around the start of ${safe(name)}"><path class="axis" d="M24 ${base}H${w - 24}M${x(0)} ${base + 6}V20"/><text x="${x(0)}" y="14" text-anchor="middle">start of ${safe(name)}</text>`;
-  for (const t of nice(-reach, reach)) svg += `<text x="${x(t)}" y="${base + 20}" text-anchor="middle">${t === 0 ? "0" : (t / 1000) + " kb"}</text>`;
+  for (const t of nice(-reach, reach).filter((_, i) => !narrow || i % 2 === 0)) svg += `<text x="${x(t)}" y="${base + 20}" text-anchor="middle">${t === 0 ? "0" : (t / 1000) + " kb"}</text>`;
   const named = [];
-  sites.sort((a, b) => b.p - a.p).slice(0, 60).forEach(({ tf, d, p }, i) => {
-    const y = base - 8 - p * (base - 40);
-    svg += `<path d="M${x(d)} ${base}V${y}" stroke="currentColor" stroke-width="1.2"/><circle cx="${x(d)}" cy="${y}" r="3.5" fill="#0072B2"><title>${safe(tf)}: ${d} bp, P(bound) ${number(p)}</title></circle>`;
-    if (named.every(([nx, ny]) => Math.abs(nx - x(d)) > 8 * tf.length + 8 || Math.abs(ny - y) > 13)) {
-      named.push([x(d), y]); svg += `<text x="${x(d) + 6}" y="${y + 4}">${safe(tf)}</text>`;
+  places.sort((a, b) => b.tfs[0][1] - a.tfs[0][1]).slice(0, 60).forEach(({ d, tfs }) => {
+    const y = base - 8 - tfs[0][1] * (base - 40), few = narrow ? 1 : 3;
+    const text = tfs.slice(0, few).map(([tf]) => tf).join(", ") + (tfs.length > few ? ` and ${tfs.length - few} more` : "");
+    const wide = 7.2 * text.length, left = x(d) + 8 + wide > w - 4, from = left ? x(d) - 6 - wide : x(d) + 6;  // on the side with room
+    svg += `<path d="M${x(d)} ${base}V${y}" stroke="currentColor" stroke-width="1.2"/><circle cx="${x(d)}" cy="${y}" r="3.5" fill="#0072B2"><title>${safe(tfs.map(([tf, p]) => `${tf}: ${d} bp, P(bound) ${number(p)}`).join("\n"))}</title></circle>`;
+    if (from > 0 && named.every(([low, high, ny]) => low > from + wide || high < from || Math.abs(ny - y) > 13)) {
+      named.push([from, from + wide, y]); svg += `<text x="${left ? x(d) - 6 : x(d) + 6}" y="${y + 4}"${left ? ' text-anchor="end"' : ""}>${safe(text)}</text>`;
     }
   });
-  return `<h4>Top sites around its start</h4>${svg}</svg><p class="note">The site that contributes most, of each TF that has this gene among its strongest targets. Height: mean P(bound) in the cell type where it is highest. Negative distances are upstream.</p>`;
+  return `<h4>Top sites around its start</h4>${svg}</svg><p class="note">For each TF that has this gene among its strongest targets, the site that contributes most. Height: mean P(bound) in the cell type where it is highest. Negative distances are upstream.</p>`;
 }
 
 window.scbindReport = { ask: show };
