@@ -1,7 +1,9 @@
 """A made-up publisher: a local HTTP server with ranges, checksums of its files, and faults on demand."""
 
+import base64
 import hashlib
 import threading
+import time
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +29,12 @@ class Handler(BaseHTTPRequestHandler):
             self.send_header("Retry-After", publisher.retry_after)
             self.send_header("Content-Length", "0")
             return self.end_headers()
+        if publisher.login:
+            told = base64.b64encode(":".join(publisher.login).encode()).decode()
+            if self.headers.get("Authorization") != f"Basic {told}":
+                return self.send_error(401)
+        if fault == "stall":
+            time.sleep(publisher.stall)
         path = publisher.folder / name
         if fault in ("login", "login as a file"):
             return self.reply(
@@ -81,7 +89,8 @@ class Publisher:
 
     ``faults``: file -> what goes wrong with its next requests, in turn: a status, ``"cut"`` (after 100 bytes),
     ``"half"``, ``"slow"`` (in many pieces), ``"no length"``, ``"chunks"``, ``"no chunk"`` (chunks, but none comes),
-    ``"login"``, ``"login as a file"``, or None.
+    ``"login"``, ``"login as a file"``, ``"stall"`` (silent for ``stall`` seconds), or None.
+    ``login``: user and password, without which all files are refused.
     ``moved``: file -> where it is now. ``seen``: ``(file, Range)`` of every request.
     """
 
@@ -90,6 +99,8 @@ class Publisher:
         folder.mkdir(parents=True, exist_ok=True)
         self.faults, self.moved, self.seen = {}, {}, []
         self.ranges, self.versions, self.kind, self.retry_after = True, True, "binary/octet-stream", "0"
+        self.login: tuple[str, str] | None = None
+        self.stall = 1.0
         self.coding = None  # what the server says of how the body is packed
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.publisher = self

@@ -1,8 +1,13 @@
 import os
+from functools import partial
+from pathlib import Path
 
 import pytest
 from scbind.core.errors import InputError
-from scbind.plan.cluster import Needs, check_slurm, unseen_reasons
+from scbind.plan.cluster import Needs, check_slurm, find_partition, unseen_reasons
+from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
+
+TABLE = Path(__file__).parents[2] / "profiles/slurm/partitions.yaml"
 
 
 @pytest.fixture
@@ -48,6 +53,22 @@ def test_a_rule_that_asks_for_more_gpus_than_a_node_has_is_named(slurm):
     with pytest.raises(InputError, match="rule a asks for 3 GPUs, but the nodes of partition gpu have 2, "):
         check_slurm({"a": Needs(1, 3, "gpu")}, "squeue")
     check_slurm({"a": Needs(1, 2, "gpu"), "b": Needs(1, 0, "cpu"), "c": Needs(2, 4, "mixed")}, "squeue")
+
+
+@pytest.mark.parametrize(("gpus", "partition"), [(None, "cpu"), (0, "cpu"), (1, "gpu"), (8, "gpu")])
+def test_a_job_goes_to_the_partition_that_has_what_it_asks_for(gpus, partition):
+    assert found_for({} if gpus is None else {"gpu": gpus}) == partition
+
+
+def test_a_job_that_no_partition_can_run_is_named():
+    message = r"partitions.yaml: no partition has what rule a asks for \(2 threads, 9 GPUs, mem_mb 4000\); .* gpu: 0"
+    with pytest.raises(InputError, match=message):
+        found_for({"mem_mb": 4000, "gpu": 9})
+
+
+def found_for(resources):
+    choose = partial(get_best_partition, read_partition_file(TABLE))
+    return find_partition("a", 2, resources, TABLE, choose)
 
 
 def test_without_accounts_the_end_of_jobs_would_not_be_noticed(slurm):

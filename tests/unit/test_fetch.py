@@ -9,7 +9,7 @@ from scbind.core.errors import InputError
 from scbind.plan import transfer
 from scbind.plan.fetch import fetch, read_facts
 from scbind.plan.pending import pending_line
-from scbind.plan.progress import Progress
+from scbind.plan.progress import DownloadProgress
 from scbind.plan.receipts import asked_for
 
 DATA = bytes(range(256)) * 40
@@ -232,6 +232,29 @@ def test_a_file_that_is_not_public_is_said(publisher, url, out):
         fetch(url, out, SHA, wait=0)
 
 
+def test_a_login_in_netrc_is_used(publisher, url, out, tmp_path, monkeypatch):
+    """The how-to guide on downloads names it, so that no password is in an address."""
+    publisher.login = ("me", "secret")
+    path = tmp_path / "netrc"
+    path.write_text("machine 127.0.0.1 login me password secret\n")
+    path.chmod(0o600)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    with pytest.raises(InputError, match="the server answers 401; the file is not public"):
+        fetch(url, out, SHA, wait=0)
+    monkeypatch.setenv("NETRC", str(path))
+    fetch(url, out, SHA, wait=0)
+    assert out.read_bytes() == DATA
+
+
+def test_a_server_that_stays_silent_is_asked_again_after_the_timeout(publisher, url, out, capsys):
+    publisher.faults["file"] = ["stall"]
+    fetch(url, out, SHA, wait=0, timeout=0.2)
+    assert out.read_bytes() == DATA and len(publisher.seen) == 2
+    publisher.faults["file"] = ["stall"]
+    fetch(url, out.with_name("other"), SHA, wait=0, timeout=60)
+    assert len(publisher.seen) == 3, "with time enough, once"
+
+
 @pytest.mark.parametrize("fault", ["login", "login as a file"])
 @pytest.mark.parametrize("facts", [{}, {"md5": MD5, "size": len(DATA)}])
 def test_a_login_page_is_refused(publisher, url, out, fault, facts):
@@ -276,12 +299,12 @@ def test_a_download_larger_than_its_size_stops(publisher, out):
     publisher.faults["file"] = ["no length"]
     written = []
 
-    class Counted(Progress):
+    class Counted(DownloadProgress):
         def tell(self, got):
             written.append(got)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(transfer, "Progress", Counted)
+        patch.setattr(transfer, "DownloadProgress", Counted)
         with pytest.raises(InputError, match="sends more than 5000 bytes, but its size in the sheet is 5000"):
             fetch(url, out, size=5000)
     assert max(written) <= 5000
@@ -333,7 +356,7 @@ def test_a_disk_that_fills_up_is_not_tried_again(publisher, url, out, monkeypatc
     def tell(self, got):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(Progress, "tell", tell)
+    monkeypatch.setattr(DownloadProgress, "tell", tell)
     with pytest.raises(InputError, match="cannot write out.partial: No space left on device; free space"):
         fetch(url, out, SHA)
     assert len(publisher.seen) == 1
@@ -445,7 +468,7 @@ def test_a_damaged_receipt_is_no_receipt(url, out, text):
 
 def test_progress_is_a_line_now_and_then(capsys):
     ticks = iter(range(100))
-    progress = Progress("a.gz", 0, 4_000_000, every=30, clock=lambda: next(ticks))
+    progress = DownloadProgress("a.gz", 0, 4_000_000, every=30, clock=lambda: next(ticks))
     for block in range(1, 62):
         progress.tell(block * 50_000)
     assert capsys.readouterr().err.splitlines() == [
@@ -456,7 +479,7 @@ def test_progress_is_a_line_now_and_then(capsys):
 
 def test_progress_of_a_file_of_unknown_size(capsys):
     ticks = iter([0, 30])
-    Progress("a.gz", 1000, None, every=30, clock=lambda: next(ticks)).tell(61_000)
+    DownloadProgress("a.gz", 1000, None, every=30, clock=lambda: next(ticks)).tell(61_000)
     assert capsys.readouterr().err == "a.gz: 61 kB, 2 kB/s\n"
 
 

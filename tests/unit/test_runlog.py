@@ -119,7 +119,7 @@ def test_a_long_step_says_how_far_it_is_and_a_short_one_nothing(monkeypatch, cap
         known.reached(done)
         unknown.reached(done * 1_000)
     assert capsys.readouterr().err.splitlines() == [
-        "windows: 300 of 1,000, about 1 min left",
+        "windows: 300 of 1,000, about 1 min 24 s left",
         "fragments: 300,000 so far",
         "windows: 600 of 1,000, about 48 s left",
         "fragments: 600,000 so far",

@@ -425,6 +425,13 @@ def test_chromosomes_that_do_not_exist_are_found_before_any_job(project, config,
     assert str(caught.value).startswith(message)
 
 
+@pytest.mark.parametrize("path", ["resources/demo/../../genome.fa", "resources/demo/../demo/genome.fa"])
+def test_a_path_through_the_folder_of_the_demo_is_refused(project, path):
+    plan = project({"genome": {"fasta": path}, "evaluate": {"truth": "resources/demo/truth"}})
+    with pytest.raises(InputError, match="genome.fa: the simulation makes no such file"):
+        checks.check_simulated(plan, {"resources/demo/": demo_files()})
+
+
 def test_a_misspelt_file_of_the_demo_is_found(project):
     plan = project(
         {"genome": {"fasta": "resources/demo/genom.fa"}, "evaluate": {"truth": "resources/demo/truth"}}
@@ -484,6 +491,8 @@ def test_names_of_a_fasta_damaged_inside_are_not_known(tmp_path):
         ),
         ("a: 0x_\n", "c.yaml: not valid YAML"),
         ("a: !!timestamp x\n", "c.yaml: not valid YAML"),
+        ("a: !!python/tuple [1]\n", "c.yaml, line 1, column 4: not valid YAML"),
+        ("a: !!python/object/apply:os.getcwd []\n", "c.yaml, line 1, column 4: not valid YAML"),
         (f"a: {'9' * 5000}\n", "c.yaml: not valid YAML"),
         (f"a: {'[' * 5000}\n", "c.yaml: not valid YAML"),
     ],

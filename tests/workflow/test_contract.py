@@ -109,17 +109,13 @@ def test_rules_that_use_a_gpu_ask_for_it():
     assert {name for name, block in RULES.items() if "gpu=GPU" in block} == set(GPU_RULES)
     for name in GPU_RULES:
         assert "snakemake.resources.gpu" in (ROOT / f"workflow/scripts/{name}.py").read_text()
-    slurm = yaml.safe_load((ROOT / "profiles/slurm/profile.yaml").read_text())["set-resources"]
-    # the last two are train_model with other outputs
-    on_gpu = {*GPU_RULES, "train_shared_model", "train_left_out"}
-    assert {name for name, own in slurm.items() if own["slurm_partition"] == "gpu"} == on_gpu
 
 
 def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
     """A file with an older time, as mv and rsync leave it, is not newer than the output."""
     of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|truth)"\]'
     of_user += r"|sample_fragments\(|(?:CHIP\b|PLAN\.(?:tracks\[|inputs\())|GIVEN\[wildcards"
-    of_user += r'|PLAN\.samples\[[\w.]+\]\["(?:path|barcodes|labels|rna)"'
+    of_user += r'|sample_row\([\w.]+\)\["(?:path|barcodes|labels|rna)"|PLAN\.samples\[[\w.]+\]\["labels"'
     reading = {
         name
         for name, block in RULES.items()
@@ -160,7 +156,6 @@ INSTALLED = {
 }  # import name -> name on the index, where they differ
 # Commands, plug-ins, and what another package calls.
 NOT_IMPORTED = {
-    "snakemake-executor-plugin-slurm",
     "snakemake-logger-plugin-rich",
     "macs3",
     "igraph",

@@ -424,9 +424,42 @@ def test_a_bad_sheet_is_one_line(project):
     assert message in reply.stdout
 
 
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("results/activity/dmo.h5ad", "no sample 'dmo'; did you mean demo?"),
+        ("results/cells/zzz/barcodes.tsv", "no sample 'zzz'; use one of: demo"),
+        ("results/embedding/cels.h5ad", "no group 'cels'; did you mean cells?"),
+    ],
+)
+def test_a_target_of_an_unknown_sample_is_refused_in_one_line(project, target, message):
+    reply = project.snakemake("--dry-run", target, check=False)
+    assert reply.returncode != 0
+    said = [line.strip() for line in reply.stdout.splitlines() if "ERROR" in line]
+    assert said == [f"ERROR config/samples.tsv: {message}"]
+
+
 def test_a_misspelled_target_fails(project):
-    reply = project.snakemake("--dry-run", "results/activity/dmo.h5ad", check=False)
+    reply = project.snakemake("--dry-run", "results/activty/demo.h5ad", check=False)
     assert reply.returncode != 0 and "MissingRuleException" in reply.stdout
+
+
+def test_patterns_of_paths_do_not_grow_with_the_number_of_samples(project):
+    """Snakemake puts the pattern of a wildcard into each path, so a list of all names made planning slow."""
+    lines = ["sample\tpath\tformat\tgroup"]
+    for number in range(40):
+        path = project.folder / f"data/{number}.tsv.gz"
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+        lines.append(f"sample{number}\tdata/{path.name}\tfragments\tgroup{number}")
+    (project.folder / "config/samples.tsv").write_text("\n".join(lines) + "\n")
+    show = "longest = max((str(path) for rule in workflow.rules for path in rule.output), key=len)\n"
+    path = project.folder / "shown.smk"
+    include = f'include: "{project.root}/Snakefile"\n'
+    path.write_text(f'{include}{show}print("LONGEST", longest)\nworkflow.default_target = "all"\n')
+    config = project.edited("evaluate.truth", None)
+    text = project.snakemake("--dry-run", "-s", path, "--configfile", config).stdout
+    assert "sample39" not in re.search(r"LONGEST (.*)", text)[1]
 
 
 def test_an_edit_of_code_plans_the_rules_that_run_it(project):

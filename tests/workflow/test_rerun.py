@@ -92,3 +92,26 @@ def test_a_job_on_a_cluster_without_gpus_asks_for_none(project, monkeypatch):
     target = "results/models/scbind/model.safetensors"
     remote = project.snakemake("--dry-run", "--mode", "remote", target).stdout
     assert granted(remote)["train_model"] == 0
+
+
+def test_a_cluster_without_gpus_needs_one_switch(project, monkeypatch):
+    """A made-up SLURM whose only partition is that for CPUs; it refuses to take a job."""
+    tools = project.folder / "tools"
+    tools.mkdir()
+    texts = {"sinfo": "echo 'cpu|64|(null)'", "sbatch": "echo no job is taken >&2; exit 1", "sacct": "exit 0"}
+    for name, text in texts.items():
+        (tools / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tools / name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+
+    def said(*options):
+        profile = ("--profile", project.root / "profiles/slurm", "--retries", "0")
+        target = "results/models/scbind/model.safetensors"
+        reply = project.snakemake(*profile, *options, "--", target, check=False)
+        assert reply.returncode
+        return reply.stdout
+
+    refused = "ERROR the profile: rule train_model asks for the partition gpu, but SLURM has only cpu; "
+    assert refused in said() and "no job is taken" not in said()
+    text = said("--resources", "gpu=0")
+    assert "ERROR the profile" not in text and "no job is taken" in text, text[-3000:]

@@ -16,6 +16,8 @@ import re
 import shutil
 from pathlib import Path
 
+import anndata
+import pandas as pd
 import pytest
 import yaml
 from scbind.plan import settings
@@ -234,3 +236,52 @@ def test_a_change_reruns_exactly_what_depends_on_it(laid, change):
 def test_the_table_has_a_row_for_every_change():
     if not WRITE:
         assert list(expected()) == list(CASES)
+
+
+def test_a_renamed_model_keeps_training_and_inference(laid, new_project, tmp_path):
+    """The commands of docs/how-to/rerun.md. Tables and stores that contain the name are made again."""
+    shutil.copytree(laid.folder, tmp_path / "renamed", symlinks=True)
+    project = new_project(tmp_path / "renamed", there=True)
+    path = project.folder / "config/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["models"] = {{"scbind": "mine"}.get(name, name): model for name, model in config["models"].items()}
+    config["infer"]["model"] = "mine"
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    assert "train_model" in project.jobs()
+    (project.folder / "results/models/scbind").rename(project.folder / "results/models/mine")
+    text = (project.root / "docs/how-to/rerun.md").read_text()
+    touch, again = re.findall(r"^    snakemake (--touch|-R .*)$", text, re.M)[:2]
+    project.snakemake(touch)
+    jobs = project.jobs(*again.split())
+    named = {
+        "evaluate_model",
+        "evaluate_depth",
+        "merge_metrics",
+        "model_card",
+        "merge_shards",
+        "write_report",
+    }
+    assert named | {"record_provenance"} <= jobs.keys()
+    slow = {"train_model", "calibrate_model", "sequence_readout", "reference_profile", "infer_binding"}
+    assert not slow & jobs.keys()
+    project.snakemake("--touch", *again.split())
+    assert project.jobs() == {}
+
+
+def test_a_threshold_that_changes_no_cell_type_repeats_no_peak_calling(laid, new_project, tmp_path):
+    """The list of cell types is made again. It is the same, so Snakemake stops there."""
+    shutil.copytree(laid.folder, tmp_path / "same", symlinks=True)
+    project = new_project(tmp_path / "same", there=True)
+    obs = {"sample": "demo", "barcode": [f"b{row}" for row in range(180)], "pass": True}
+    obs |= {"cell_type": ["B", "T"] * 90, "n_fragments": 10_000}
+    table = pd.DataFrame(obs, index=[f"c{row}" for row in range(180)])
+    anndata.AnnData(obs=table).write_h5ad(project.folder / "results/cells/demo/embedding.h5ad")
+    target = "results/peaks/consensus.bed"
+    project.snakemake("--touch", "--forceall")
+    project.snakemake("--forcerun", "cell_types", "--until", "cell_types", "--", target)
+    project.snakemake("--touch", "--forceall")
+    options = ("--configfile", project.edited("peaks.min_cells", 21), "--", target)
+    assert "consensus_peaks" in project.jobs(*options), "before the list is known"
+    said = project.snakemake(*options).stdout  # all other files are empty, so another job would fail
+    assert re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", said, re.M) == ["cell_types"]
+    assert project.jobs(*options) == {}

@@ -144,15 +144,15 @@ def slurm():
         shutil.rmtree(cluster.folder)
 
 
-def options(project, *more, gpu_partition: str = "cpu", gpus: int | None = 0) -> list:
-    """The options of a run: profiles/slurm, changed as docs/how-to/gpus-and-clusters.md says for this cluster."""
-    profile = yaml.safe_load((project.root / "profiles/slurm/profile.yaml").read_text())
-    for resources in profile["set-resources"].values():
-        resources["slurm_partition"] = gpu_partition
-    for rule in ("build_dataset", "train_model"):
-        profile["set-resources"].setdefault(rule, {})["mem_mb"] = (
-            2000  # the data are small, and so is the node
-        )
+def options(project, *more, partitions: dict | None = None, gpus: int | None = 0) -> list:
+    """The options of a run: profiles/slurm, changed as docs/how-to/gpus-and-clusters.md says for this cluster.
+
+    Its partitions are as shipped, or those given. With ``gpus=0``, the one switch for a cluster without GPUs is set.
+    """
+    shipped = project.root / "profiles/slurm"
+    profile = yaml.safe_load((shipped / "profile.yaml").read_text())
+    # the data are small, and so is the node
+    profile["set-resources"] = dict.fromkeys(("build_dataset", "train_model"), {"mem_mb": 2000})
     profile |= {"slurm-status-command": "squeue", "max-threads": CPUS, "latency-wait": 10}
     profile |= {"slurm-init-seconds-before-status-checks": 2, "seconds-between-status-checks": 2}
     if gpus is not None:
@@ -160,6 +160,10 @@ def options(project, *more, gpu_partition: str = "cpu", gpus: int | None = 0) ->
     folder = project.folder / "slurm"
     folder.mkdir(exist_ok=True)
     (folder / "profile.yaml").write_text(yaml.safe_dump(profile))
+    table = yaml.safe_load((shipped / "partitions.yaml").read_text())
+    (folder / "partitions.yaml").write_text(
+        yaml.safe_dump({"partitions": partitions} if partitions else table)
+    )
     return ["--profile", folder, *more]
 
 
@@ -270,18 +274,23 @@ def test_an_interrupted_run_leaves_no_job(slurm, project):
 
 
 def test_without_gpus_a_rule_that_asks_for_one_is_refused_before_the_first_job(slurm, project):
-    def refused(**changed):
-        reply = project.snakemake(*options(project, **changed), MODEL, check=False)
+    def refused(partitions):
+        reply = project.snakemake(*options(project, partitions=partitions, gpus=None), MODEL, check=False)
         assert reply.returncode and not submitted(reply.stdout)
         return reply.stdout
 
+    problem = r"ERROR the profile: rule train_model asks for the partition gpu, but SLURM has only cpu; "
+    assert re.search(problem + r"write one of these into partitions.yaml of the profile\n", refused(None))
     problem = (
         r"ERROR the profile: rule train_model asks for 1 GPU, but the nodes of partition cpu have none, .*; "
     )
-    assert re.search(problem + r".* or add resources: gpu: 0 to use CPUs\n", refused(gpus=None))
-    problem = r"ERROR the profile: rule train_model asks for the partition gpu, but SLURM has only cpu; "
+    remedy = r"correct partitions.yaml of the profile, or add resources: gpu: 0 to use CPUs\n"
+    assert re.search(problem + remedy, refused({"cpu": {"max_gpu": 1}}))
+    problem = (
+        r"partitions.yaml: no partition has what rule train_model asks for \(\d+ threads, 1 GPUs, .*\); "
+    )
     assert re.search(
-        problem + r"write one of these as slurm_partition of the rule\n", refused(gpu_partition="gpu")
+        problem + r".* or add resources: gpu: 0 to the profile to use CPUs\n", refused({"cpu": {}})
     )
 
 
@@ -289,12 +298,14 @@ def test_a_job_gets_the_gpu_that_its_rule_asks_for(slurm, project):
     slurm.stop()
     slurm.start(gpus=1)
     try:
-        own = ["prepare_motifs:slurm_partition=gpu"]
-        arguments = options(project, "--set-resources", *own, "prepare_motifs:gpu=2", "--", MOTIFS, gpus=None)
-        said = project.snakemake(*arguments, check=False).stdout
+
+        def run(gpus, check=True):
+            own = ["--set-resources", f"prepare_motifs:gpu={gpus}", "--"]
+            return project.snakemake(*options(project, *own, MOTIFS, gpus=None), check=check).stdout
+
+        said = run(2, check=False)
         assert re.search("rule prepare_motifs asks for 2 GPUs, but the nodes of partition gpu have 1, ", said)
-        arguments = options(project, "--set-resources", *own, "prepare_motifs:gpu=1", "--", MOTIFS, gpus=None)
-        (job,) = submitted(project.snakemake(*arguments).stdout)
+        (job,) = submitted(run(1))
         about = asked("scontrol", "show", "job", job)
         assert re.search(r"Partition=gpu\b", about) and re.search(r"gpu:1\b", about)
     finally:

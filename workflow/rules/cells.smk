@@ -5,7 +5,7 @@ NOT_OF_EMBEDDING = ("assay", "barcode_tag", "harmony", "min_barcode", "min_dist"
 # Converts the BAM of a sample to a fragments file.
 rule bam_fragments:
     input:
-        bam=lambda wildcards: PLAN.samples[wildcards.sample]["path"],
+        bam=lambda wildcards: sample_row(wildcards.sample)["path"],
         sizes=f"{REFERENCE}/chrom.sizes",
     output:
         fragments="results/cells/{sample}/fragments.tsv.gz",
@@ -31,7 +31,7 @@ rule count_fragments:
     input:
         fragments=lambda wildcards: sample_fragments(wildcards.sample),
         sizes=f"{REFERENCE}/chrom.sizes",
-        barcodes=lambda wildcards: optional(PLAN.samples[wildcards.sample]["barcodes"]),
+        barcodes=lambda wildcards: optional(sample_row(wildcards.sample)["barcodes"]),
         genes=optional(SETTINGS["genome"]["genes"]),
     output:
         position="results/cells/{sample}/position.npy",
@@ -87,14 +87,14 @@ rule sample_peaks:
 rule embed_cells:
     input:
         barcodes=lambda wildcards: per_sample(
-            "results/cells/{sample}/barcodes.tsv", PLAN.groups[wildcards.group]
+            "results/cells/{sample}/barcodes.tsv", group_samples(wildcards.group)
         ),
         position=lambda wildcards: per_sample(
-            "results/cells/{sample}/position.npy", PLAN.groups[wildcards.group]
+            "results/cells/{sample}/position.npy", group_samples(wildcards.group)
         ),
-        cell=lambda wildcards: per_sample("results/cells/{sample}/cell.npy", PLAN.groups[wildcards.group]),
+        cell=lambda wildcards: per_sample("results/cells/{sample}/cell.npy", group_samples(wildcards.group)),
         peaks=lambda wildcards: per_sample(
-            "results/cells/{sample}/peaks.narrowPeak", PLAN.groups[wildcards.group]
+            "results/cells/{sample}/peaks.narrowPeak", group_samples(wildcards.group)
         ),
         labels=lambda wildcards: [
             PLAN.samples[sample]["labels"] for sample in labelled_samples(wildcards.group)
@@ -114,12 +114,12 @@ rule embed_cells:
         mem_mb=memory(4000, 0.1),
         runtime=480,
     params:
-        samples=lambda wildcards: PLAN.groups[wildcards.group],
+        samples=lambda wildcards: group_samples(wildcards.group),
         labelled=lambda wildcards: labelled_samples(wildcards.group),
         options={key: value for key, value in SETTINGS["cells"].items() if key not in NOT_OF_EMBEDDING},
-        batches=lambda wildcards: harmony_batches(PLAN.groups[wildcards.group]),
+        batches=lambda wildcards: harmony_batches(group_samples(wildcards.group)),
         files=lambda wildcards: [
-            state for sample in PLAN.groups[wildcards.group] for state in sample_states(sample, "labels")
+            state for sample in group_samples(wildcards.group) for state in sample_states(sample, "labels")
         ],
         code=source_digest("cells.embedding", script="embed_cells"),
     script:
@@ -153,7 +153,7 @@ rule embed_umap:
 # The embedding of the cells of one sample.
 rule sample_cells:
     input:
-        embedding=lambda wildcards: f"results/embedding/{PLAN.samples[wildcards.sample]['group']}.h5ad",
+        embedding=lambda wildcards: f"results/embedding/{sample_row(wildcards.sample)['group']}.h5ad",
     output:
         embedding="results/cells/{sample}/embedding.h5ad",
     log:
@@ -175,7 +175,7 @@ rule sample_cells:
 rule describe_cells:
     input:
         embedding="results/cells/{sample}/embedding.h5ad",
-        umap=lambda wildcards: f"results/embedding/umap/{PLAN.samples[wildcards.sample]['group']}.h5ad",
+        umap=lambda wildcards: f"results/embedding/umap/{sample_row(wildcards.sample)['group']}.h5ad",
     output:
         cells="results/cells/{sample}/cells.h5ad",
     log:
@@ -188,9 +188,7 @@ rule describe_cells:
         mem_mb=memory(4000, 4),
         runtime=60,
     params:
-        metadata=lambda wildcards: {
-            key: PLAN.samples[wildcards.sample][key] for key in ("donor", "condition")
-        },
+        metadata=lambda wildcards: {key: sample_row(wildcards.sample)[key] for key in ("donor", "condition")},
         code=source_digest("cells.described", script="describe_cells"),
     script:
         "../scripts/describe_cells.py"

@@ -1,8 +1,10 @@
 # Reads and checks the configuration and the sheets. Defines the helpers that several rule files use.
 import atexit
+import difflib
 import os
 import re
 import sys
+from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -10,15 +12,13 @@ from snakemake.logging import logger
 
 
 from scbind.core.errors import InputError
-from scbind.core.files import read_rows, rows_by
 from scbind.dataset.splitrules import parse_rule
 from scbind.demo.atlas import demo_files
 from scbind.demo.cohort import cohort_files
 from scbind.evaluation import registry
-from scbind.formats.typestatus import OWN, POOLED
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
-from scbind.plan.cluster import Needs, check_slurm
+from scbind.plan.cluster import Needs, check_slurm, find_partition
 from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
 from scbind.plan.filestate import file_states
 from scbind.plan.leftovers import find_leftovers, leftover_line
@@ -67,6 +67,7 @@ MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappabilit
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 EXPERIMENTS = GEOMETRY.pop("experiments")  # how the ChIP-seq experiments of one TF and line are joined
 INFER_MODEL = SETTINGS["infer"]["model"]
+GROUPS = PLAN.groups  # once: it is made anew each time that it is asked for
 # Trained models that also predict TFs without ChIP-seq.
 WITH_MOTIF_TFS = [name for name in PLAN.trained if SETTINGS["models"][name]["motif_tfs"] != "none"]
 # Models that are trained again without some of the TFs, to test them on these, and the folds of TFs.
@@ -136,6 +137,11 @@ envvars:
     "SCBIND_GPU",
 
 
+# Samples and groups may be thousands, and Snakemake puts the pattern into each path. The names themselves are therefore
+# not in it: `sample_row` and `group_samples` refuse those that no sheet has.
+NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]*"
+
+
 def one_of(names):
     """Return a regular expression that matches exactly these names."""
     return "|".join(map(re.escape, sorted(names))) or "(?!)"
@@ -153,7 +159,14 @@ def memory(base, factor=0):
     """
     if not factor:
         return lambda wildcards, attempt: base * 2 ** (attempt - 1)
-    return lambda wildcards, input, attempt: int((base + factor * input.size_mb) * 2 ** (attempt - 1))
+    return lambda wildcards, input, attempt: int((base + factor * size_mb(input)) * 2 ** (attempt - 1))
+
+
+def size_mb(paths):
+    """Return the size of input files in MB. ``paths.size_mb`` does the same, but starts an event loop for each job."""
+    if any(path.is_storage for path in paths):
+        return paths.size_mb
+    return sum(map(os.path.getsize, paths)) / 2**20
 
 
 # What Snakemake follows itself: files that rules make, and downloads.
@@ -179,8 +192,27 @@ def track_states(cell_line):
 
 def sample_states(sample, *columns):
     """Return :func:`states` of the files in these columns of a sample; of a converted BAM, only bam_fragments reads it."""
-    row = PLAN.samples[sample] | {"fragments": sample_fragments(sample)}
+    row = sample_row(sample) | {"fragments": sample_fragments(sample)}
     return states(*(row[column] for column in columns))
+
+
+def known(name, names, kind):
+    """Return what ``names`` has for a sample or group. Raise an error of one line if there is no such name."""
+    if name not in names:
+        close = difflib.get_close_matches(name, names, n=1)
+        remedy = f"did you mean {close[0]}?" if close else f"use one of: {', '.join(list(names)[:5])}"
+        raise WorkflowError(f"ERROR {PLAN.sheets['samples']}: no {kind} {name!r}; {remedy}")
+    return names[name]
+
+
+def sample_row(sample):
+    """Return the row of a sample in the sheet."""
+    return known(sample, PLAN.samples, "sample")
+
+
+def group_samples(group):
+    """Return the samples of a group, which are embedded together."""
+    return known(group, GROUPS, "group")
 
 
 def bundles_to_make(wildcards):
@@ -191,86 +223,6 @@ def bundles_to_make(wildcards):
             "is a bundle already"
         )
     return expand("results/models/{model}/{model}.scbind.zip", model=TRAINED)
-
-
-# The functions below run once per job, and there may be many thousands of jobs. Tables are therefore read once and
-# searched by key.
-def types_file():
-    """Return the path of cell_types.tsv, when it exists. Every job of a cell type waits for it."""
-    return checkpoints.cell_types.get().output.table
-
-
-def pseudobulks_file():
-    """Return the path of pseudobulks.tsv (types and their replicates), when it exists."""
-    return checkpoints.cell_types.get().output.pseudobulks
-
-
-def type_row(slug):
-    """Return the row of a cell type in cell_types.tsv, by its slug (the name that paths use)."""
-    return rows_by(types_file(), "slug")[slug][0]
-
-
-def pooled_types():
-    """Return the rows of the types that have their own pseudobulk: neither merged nor skipped."""
-    return [row for row in read_rows(types_file()) if row["status"] in POOLED]
-
-
-def per_type(pattern):
-    """Return a function that gives one path per cell type with its own pseudobulk."""
-    return lambda wildcards: expand(pattern, slug=[row["slug"] for row in pooled_types()])
-
-
-def pseudobulk_row(folder):
-    """Return the row of a pseudobulk in pseudobulks.tsv, by its folder."""
-    return rows_by(pseudobulks_file(), "pseudobulk")[folder][0]
-
-
-def type_samples(wildcards):
-    """Return the samples whose cells are in a type."""
-    return pseudobulk_row(wildcards.slug)["samples"].split(",")
-
-
-def type_pieces(wildcards):
-    """Return the folder of the pieces of each of these samples."""
-    return per_sample("results/cells/{sample}/pieces", type_samples(wildcards))
-
-
-def replicate_rows(slug):
-    """Return the rows of the replicates of a type in pseudobulks.tsv, by the name of their folder."""
-    rows = rows_by(pseudobulks_file(), "cell_type")[type_row(slug)["cell_type"]]
-    return {Path(row["pseudobulk"]).name: row for row in rows if row["replicate"]}
-
-
-def replicate_folders(wildcards):
-    """Return the folder of the replicates of each type that has some."""
-    slugs = [row["slug"] for row in pooled_types() if replicate_rows(row["slug"])]
-    return expand("results/pseudobulk/{slug}/replicates", slug=slugs)
-
-
-def called_peaks(wildcards):
-    """Return the file with the called peaks of a type, or nothing if the type is too small for peak calling."""
-    own = type_row(wildcards.slug)["status"] == OWN
-    return f"results/pseudobulk/{wildcards.slug}/called.narrowPeak" if own else []
-
-
-def compared_replicates(wildcards):
-    """Return the replicates whose peaks decide which peaks of the type are kept, or nothing if they are too few."""
-    least = SETTINGS["peaks"]["min_replicates"]
-    found = [name for name, row in replicate_rows(wildcards.slug).items() if row["large"] == "yes"]
-    return found if called_peaks(wildcards) and 1 < least <= len(found) else []
-
-
-def type_facts(wildcards):
-    """Return further facts for peaks.json. Cells and fragments include those of the types merged into this one."""
-    row = pseudobulk_row(wildcards.slug)
-    return {
-        "reason": type_row(wildcards.slug)["reason"],
-        "n_cells": int(row["n_cells"]),
-        "n_fragments": int(row["n_fragments"]),
-        "merged": [
-            other["cell_type"] for other in rows_by(types_file(), "merged_into").get(row["cell_type"], ())
-        ],
-    }
 
 
 def binding_stores():
@@ -295,7 +247,7 @@ def per_sample(pattern, samples):
 
 def labelled_samples(group):
     """Return the samples of a group that have a file of cell labels."""
-    return [sample for sample in PLAN.groups[group] if PLAN.samples[sample]["labels"]]
+    return [sample for sample in group_samples(group) if PLAN.samples[sample]["labels"]]
 
 
 def harmony_batches(samples):
@@ -308,7 +260,7 @@ def harmony_batches(samples):
 
 def sample_fragments(sample):
     """Return the fragments file of a sample: the file of the user, or the one converted from a BAM."""
-    row = PLAN.samples[sample]
+    row = sample_row(sample)
     return row["path"] if row["format"] == "fragments" else f"results/cells/{sample}/fragments.tsv.gz"
 
 
@@ -326,13 +278,24 @@ def held_out_chromosomes():
 def check_cluster():
     """Refuse a run on SLURM whose jobs would wait for ever, or that SLURM would refuse."""
     if workflow.executor_plugin.name == "slurm":
-        rules = {}
-        for job in workflow.dag.needrun_jobs():
-            if not job.is_local:
-                gpus, partition = (job.resources.get(name) for name in ("gpu", "slurm_partition"))
-                rules[job.rule.name] = Needs(job.threads, gpus or 0, partition)
+        from snakemake.common.tbdstring import TBDString
+        from snakemake_executor_plugin_slurm.partitions import get_best_partition, read_partition_file
+
+        settings, rules = workflow.executor_settings, {}
+        table = settings.partition_config or os.environ.get("SNAKEMAKE_SLURM_PARTITIONS")
+        choose = partial(get_best_partition, read_partition_file(Path(table))) if table else None
         try:
-            check_slurm(rules, getattr(workflow.executor_settings, "status_command", None))
+            for job in workflow.dag.needrun_jobs():
+                name = job.rule.name
+                if not job.is_local and name not in rules:
+                    asked = {
+                        key: value for key, value in job.resources.items() if not isinstance(value, TBDString)
+                    }
+                    partition = asked.get("slurm_partition")
+                    if not partition and choose:
+                        partition = find_partition(name, job.threads, asked, table, choose)
+                    rules[name] = Needs(job.threads, asked.get("gpu") or 0, partition)
+            check_slurm(rules, getattr(settings, "status_command", None))
         except InputError as error:
             raise WorkflowError(f"ERROR {error}") from None
 

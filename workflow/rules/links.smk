@@ -1,7 +1,7 @@
 # Runs only for samples with RNA of the same cells.
 rule sample_rna:
     input:
-        rna=lambda wildcards: optional(PLAN.samples[wildcards.sample]["rna"]),
+        rna=lambda wildcards: optional(sample_row(wildcards.sample)["rna"]),
         cells="results/cells/{sample}/cells.h5ad",
     output:
         counts="results/cells/{sample}/rna.h5ad",

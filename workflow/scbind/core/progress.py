@@ -16,7 +16,7 @@ class Progress:
     --------
     >>> progress = Progress("windows", 1000)
     >>> for done in range(100, 1001, 100):
-    ...     progress.reached(done)  # after half a minute: "windows: 300 of 1,000, about 1 min left"
+    ...     progress.reached(done)  # after half a minute: "windows: 300 of 1,000, about 1 min 24 s left"
     """
 
     def __init__(self, what: str, total: int | None = None):
@@ -37,14 +37,14 @@ class Progress:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration as people say it.
+    """Return a time in hours and minutes, minutes and seconds, or seconds.
 
     Examples
     --------
-    >>> duration(44.6), duration(130), duration(5_000)
-    ('45 s', '2 min', '1 h 23 min')
+    >>> duration(5), duration(80), duration(7300)
+    ('5 s', '1 min 20 s', '2 h 1 min')
     """
-    minutes = round(seconds / 60)
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes >= 60:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

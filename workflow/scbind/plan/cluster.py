@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 from scbind.core.errors import InputError
@@ -21,6 +23,39 @@ class Needs(NamedTuple):
     threads: int
     gpus: int = 0
     partition: str | None = None  # names, separated by commas; None: the partition that SLURM chooses
+
+
+def find_partition(
+    rule: str, threads: int, resources: Mapping, table: str | Path, choose: Callable[..., str | None]
+) -> str:
+    """Return the name of the partition that the executor chooses for a job that does not name its partition itself.
+
+    Parameters
+    ----------
+    rule, threads, resources
+        Rule of the job, and what it asks for, such as ``{"gpu": 1, "runtime": 60}``. What is not known before the job
+        starts is left out.
+    table
+        ``profiles/slurm/partitions.yaml``.
+    choose
+        The function of the executor that gets the job and a logger. It returns None if no partition fits.
+
+    Raises
+    ------
+    InputError
+        If no partition of the table has what the job asks for. The executor would take the default partition.
+    """
+    quiet = logging.getLogger(__name__)  # the executor says the partition of each job when it submits it
+    quiet.disabled = True
+    found = choose(SimpleNamespace(name=rule, threads=threads, resources=resources), quiet)
+    if found:
+        return found
+    asked = [f"{threads} threads", f"{resources.get('gpu') or 0} GPUs"]
+    asked += [f"{key} {resources[key]}" for key in ("mem_mb", "runtime") if key in resources]
+    problem = f"no partition has what rule {rule} asks for ({', '.join(asked)})"
+    raise InputError(
+        table, problem, "correct the partitions, or add resources: gpu: 0 to the profile to use CPUs"
+    )
 
 
 def check_slurm(rules: Mapping[str, Needs], status_command: str | None) -> None:
@@ -85,7 +120,7 @@ def _check_rule(rule: str, needs: Needs, nodes: list[list[str]]) -> None:
         problem = (
             f"rule {rule} asks for the partition {needs.partition}, but SLURM has only {', '.join(there)}"
         )
-        raise InputError(PROFILE, problem, "write one of these as slurm_partition of the rule")
+        raise InputError(PROFILE, problem, "write one of these into partitions.yaml of the profile")
     own = [(cpus, devices) for partition, cpus, devices in nodes if not wanted or partition in wanted]
     where = f" of partition {needs.partition}" if wanted else ""
     largest = max(int(re.match(r"\d+", cpus)[0]) for cpus, _ in own)
@@ -96,7 +131,7 @@ def _check_rule(rule: str, needs: Needs, nodes: list[list[str]]) -> None:
     if needs.gpus > most:
         asked = f"rule {rule} asks for {needs.gpus} GPU{'s'[: needs.gpus > 1]}"
         problem = f"{asked}, but the nodes{where} have {most or 'none'}, so SLURM would refuse its job"
-        remedy = "name a partition that has them as slurm_partition of the rule, or add resources: gpu: 0 to use CPUs"
+        remedy = "correct partitions.yaml of the profile, or add resources: gpu: 0 to use CPUs"
         raise InputError(PROFILE, problem, remedy)
 
 

@@ -129,12 +129,25 @@ def _run_by(module: str) -> list[str]:
 @functools.cache
 def _read(module: str) -> tuple[str, tuple[tuple[str, ...], ...]]:
     """Hash a module's own code without names of modules, and list the modules that its imports load, in order."""
-    tree = _Plain(module).visit(_tree(module))
-    imports = []
-    for node in ast.walk(tree):
-        if isinstance(node, _Ours):
-            imports.append(node.modules)
+    tree = _tree(module)
+    for block in _blocks(tree):
+        block[:] = _plain(block, module)
+    imports = [node.modules for block in _blocks(tree) for node in block if isinstance(node, _Ours)]
     return hashlib.sha256(ast.dump(tree).encode()).hexdigest(), tuple(imports)
+
+
+def _blocks(tree: ast.AST) -> Iterator[list]:
+    """Yield each list of statements in the tree, level by level; what it yields may be changed in place.
+
+    Imports and docstrings are statements. Expressions, which are most of a tree, hold none.
+    """
+    waiting = [tree]
+    for node in waiting:  # the loop appends to it
+        for field in ("body", "orelse", "finalbody", "handlers", "cases"):
+            block = getattr(node, field, None)
+            if isinstance(block, list):  # the body of a lambda is an expression
+                yield block
+                waiting += block
 
 
 class _Ours(ast.Import):
@@ -143,56 +156,44 @@ class _Ours(ast.Import):
     modules: tuple[str, ...] = ()
 
 
-class _Plain(ast.NodeTransformer):
-    """Splits imports from this package into one per bound name, sorts them, and removes the names of modules.
+def _plain(block: list[ast.AST], module: str) -> list[ast.AST]:
+    """Split imports from this package into one per bound name, sort them, and remove the names of modules.
 
     Formatters sort and join imports by the names of modules, so order and grouping must not count. Order cannot change
     a result either, because no module of this package has side effects on others when it is imported.
     """
+    plain: list[ast.AST] = []
+    run: list[_Ours] = []
+    for node in block:
+        ours, others = _split(node, module)
+        if others:
+            plain += [*sorted(run, key=ast.dump), *others]
+            run = []
+        run += ours
+    return [*plain, *sorted(run, key=ast.dump)]
 
-    def __init__(self, module: str):
-        self.module = module
 
-    def generic_visit(self, node: ast.AST) -> ast.AST:
-        """Replace runs of imports from this package in every block of the node."""
-        for field in ("body", "orelse", "finalbody"):
-            block = getattr(node, field, None)
-            if isinstance(block, list):
-                setattr(node, field, list(self._block(block)))
-        return super().generic_visit(node)
+def _split(node: ast.AST, module: str) -> tuple[list[_Ours], list[ast.AST]]:
+    """Split an import into the names from this package and the rest. Return other statements unchanged."""
+    if isinstance(node, ast.ImportFrom):
+        base = _base(module, node)
+        if base.split(".")[0] == "scbind":
+            return [_from(base, alias) for alias in node.names], []
+    if isinstance(node, ast.Import):
+        ours = [alias for alias in node.names if alias.name.split(".")[0] == "scbind"]
+        rest = [alias for alias in node.names if alias not in ours]
+        # Without `as`, the code spells the module's name at each use, so the name counts.
+        names = [(ast.alias("" if a.asname else a.name, a.asname), (a.name,)) for a in ours]
+        return [_ours(*name) for name in names], [ast.Import(rest)] if rest else []
+    return [], [node]
 
-    def _block(self, block: list[ast.AST]) -> Iterator[ast.AST]:
-        run: list[_Ours] = []
-        for node in block:
-            ours, others = self._split(node)
-            if others:
-                yield from sorted(run, key=ast.dump)
-                run = []
-                yield from others
-            run += ours
-        yield from sorted(run, key=ast.dump)
 
-    def _split(self, node: ast.AST) -> tuple[list[_Ours], list[ast.AST]]:
-        """Split an import into the names from this package and the rest. Return other statements unchanged."""
-        if isinstance(node, ast.ImportFrom):
-            base = _base(self.module, node)
-            if base.split(".")[0] == "scbind":
-                return [self._from(base, alias) for alias in node.names], []
-        if isinstance(node, ast.Import):
-            ours = [alias for alias in node.names if alias.name.split(".")[0] == "scbind"]
-            rest = [alias for alias in node.names if alias not in ours]
-            # Without `as`, the code spells the module's name at each use, so the name counts.
-            names = [(ast.alias("" if a.asname else a.name, a.asname), (a.name,)) for a in ours]
-            return [_ours(*name) for name in names], [ast.Import(rest)] if rest else []
-        return [], [node]
-
-    @staticmethod
-    def _from(base: str, alias: ast.alias) -> _Ours:
-        bound, inner = alias.asname or alias.name, f"{base}.{alias.name}"
-        # `from scbind.peaks import macs3` names a module, `from scbind.peaks.macs3 import call` does not.
-        if _path(inner) is not None:
-            return _ours(ast.alias("", bound), (inner,))
-        return _ours(ast.alias(alias.name, bound), (base,))
+def _from(base: str, alias: ast.alias) -> _Ours:
+    bound, inner = alias.asname or alias.name, f"{base}.{alias.name}"
+    # `from scbind.peaks import macs3` names a module, `from scbind.peaks.macs3 import call` does not.
+    if _path(inner) is not None:
+        return _ours(ast.alias("", bound), (inner,))
+    return _ours(ast.alias(alias.name, bound), (base,))
 
 
 def _ours(alias: ast.alias, modules: tuple[str, ...]) -> _Ours:
@@ -228,13 +229,13 @@ def _tree(module: str) -> ast.Module:
     if path is None:
         raise InputError(module, "no such module", f"look for its name in {PACKAGE.name}/")
     tree = ast.parse(path.read_text(encoding="utf-8"), filename=str(path))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) and body:
-            first = body[0]
+    documented = ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef
+    for node in [tree, *(node for block in _blocks(tree) for node in block)]:
+        if isinstance(node, documented) and node.body:
+            first = node.body[0]
             if isinstance(first, ast.Expr) and isinstance(first.value, ast.Constant):
                 if isinstance(first.value.value, str):
-                    node.body = body[1:]
+                    del node.body[0]
     return tree
 
 

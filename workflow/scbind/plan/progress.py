@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+from scbind.core.progress import duration
 from scbind.core.runlog import say
 
 UNITS = ((1e12, "TB"), (1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
@@ -24,21 +25,7 @@ def readable(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
-def duration(seconds: float) -> str:
-    """Return a time in hours and minutes, minutes and seconds, or seconds.
-
-    Examples
-    --------
-    >>> duration(5), duration(80), duration(7300)
-    ('5 s', '1 min 20 s', '2 h 1 min')
-    """
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return f"{minutes // 60} h {minutes % 60} min"
-    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-class Progress:
+class DownloadProgress:
     """Says how far a download is: once every some seconds, however many blocks arrive.
 
     Parameters

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from scbind.core.errors import InputError, redacted
 from scbind.core.files import atomic
 from scbind.core.runlog import FULL, say
-from scbind.plan.progress import Progress, readable
+from scbind.plan.progress import DownloadProgress, readable
 
 BLOCK = 1 << 20  # bytes
 HEAD = 1024  # bytes looked at before any is written
@@ -230,7 +230,7 @@ class Transfer:
             say(f"{self.url}: continued at byte {begin}")
         else:
             self._begin_anew(reply)
-        size, progress = begin, Progress(self.name, begin, goal, self.every)
+        size, progress = begin, DownloadProgress(self.name, begin, goal, self.every)
         with open(self.partial, "ab") as handle:
             block = head
             while block:
