@@ -212,6 +212,18 @@ def make_inputs(folder: Path, shape: Shape):
             json.dumps({"source": "cell type", "reason": "", "n_cells": 800, "n_peaks": 60_000})
         )
     np.savez(folder / "windows.npz", start=np.zeros(300_000, dtype=np.int32))
+    np.savez(folder / "found.npz", **{f"matrix/{tf}": rng.normal(size=(4, 15)) for tf in tfs})
+    letters = np.array(list("ACGTacgt."))
+    found_motifs = fill(
+        grid(tf=tfs, number=[1, 2, 3]), auprc=(0, 1), prevalence=(0.2, 0.3), nearest_p_adjusted=(0, 0.05),
+        own_p_adjusted=(0, 1),
+    )  # fmt: skip
+    found_motifs = found_motifs.assign(
+        motif=[f"found:{tf}.{n}" for tf, n in zip(found_motifs["tf"], found_motifs.pop("number"), strict=True)],
+        consensus=["".join(row) for row in letters[rng.integers(9, size=(len(found_motifs), 15))]],
+        width=15, n_sites=200, n_bound=400, starts_found=1, starts_known=0,
+        nearest_known=[f"MA0001.1:{tf}" for tf in rng.choice(tfs, len(found_motifs))],
+    )  # fmt: skip
     return ReportFiles(
         activity=activity,
         cells=cells,
@@ -228,6 +240,7 @@ def make_inputs(folder: Path, shape: Shape):
             "links": save("links.tsv", linked),
             "motifs": save("motifs.tsv", sites, enrichment.COLUMNS),
             "sites": save("best_sites.tsv", best, enrichment.SITE_COLUMNS),
+            "found": save("found.tsv", found_motifs),
         },
         curves=curves,
         training=training,
@@ -235,6 +248,7 @@ def make_inputs(folder: Path, shape: Shape):
         peaks=peaks,
         provenance=cards,
         matrices=folder / "matrices.npz",
+        found_matrices=folder / "found.npz",
         target=20_000,
     )
 

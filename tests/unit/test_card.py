@@ -101,6 +101,37 @@ def test_card_compares_the_model_with_baselines_and_no_other_model(tmp_path):
     assert "Beside the baselines" not in (tmp_path / "card.md").read_text()
 
 
+FOUND = """tf\tmotif\tconsensus\tstarts_found\tstarts_known\tnearest_known\tnearest_p_adjusted\town_p_adjusted
+SPI1\tfound:SPI1.1\tAGGAAGTG\t1\t0\tMA0080.7:Spi1\t1.2e-8\t1.2e-8
+SPI1\tMA0080.7:Spi1\tAGGAAGTGG\t0\t1\t\t\t
+CTCF\tfound:CTCF.1\tCCACtAG\t1\t1\t\t\t0.3
+"""
+LEARNED = """tf\tconsensus\tnearest_known\tnearest_p_adjusted\town_p_adjusted
+SPI1\tAGGAAGTGa\tMA0473.4:ELF1\t0.0123\t0.02
+CTCF\tCCACtAGa\t\t\t0.3
+"""
+
+
+@pytest.mark.parametrize(
+    ("start", "first"),
+    [
+        ("starts_known", "MA0080.7:Spi1 | AGGAAGTGG |  "),
+        ("starts_found", "found:SPI1.1 | AGGAAGTG | MA0080.7:Spi1 (1.2e-08) "),
+    ],
+)
+def test_card_lists_from_which_motifs_the_training_started(tmp_path, start, first):
+    (tmp_path / "found.tsv").write_text(FOUND)
+    (tmp_path / "learned.tsv").write_text(LEARNED)
+    files = FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md"
+    write_card(*files, found=tmp_path / "found.tsv", learned=tmp_path / "learned.tsv", start=start)
+    part = (tmp_path / "card.md").read_text().partition("## Motifs")[2].partition("\n## ")[0]
+    rows = [line for line in part.splitlines() if line.startswith("|")]
+    assert rows[2] == "| CTCF | found:CTCF.1 | CCACtAG |  | CCACtAGa |  |"
+    assert rows[3] == f"| SPI1 | {first}| AGGAAGTGa | MA0473.4:ELF1 (0.0123) |" and len(rows) == 4
+    write_card(*files)
+    assert "## Motifs" not in (tmp_path / "card.md").read_text()
+
+
 def test_card_says_how_accuracy_falls_with_depth(tmp_path):
     write_card(FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md")
     lines = (tmp_path / "card.md").read_text().partition("## Accuracy against depth")[2].splitlines()

@@ -16,9 +16,11 @@ from scbind.discovery.find import (
     consensus,
     find_motifs,
 )
+from scbind.discovery.nearest import COLUMNS as NEAREST
 from scbind.discovery.refine import refine
 from scbind.discovery.words import BLANK, enriched_words
 from scbind.formats.genome import UNKNOWN
+from scbind.formats.motiffiles import Matrix
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 from scbind.models.metrics import resampled_auprc
 from scipy.stats import pearsonr
@@ -193,7 +195,7 @@ def test_windows_of_one_stretch_stay_in_one_fold():
 def run(tiny, dataset, known, folder):
     folder.mkdir(exist_ok=True)
     outputs = [folder / name for name in ("found.npz", "known_or_found.npz", "found.tsv")]
-    find_motifs(FoundFiles(dataset, tiny["reference"], known, *outputs))
+    find_motifs(FoundFiles(dataset, tiny["reference"], known, *outputs), release=None, taxon="vertebrates")
     return *outputs[:2], pd.read_csv(outputs[2], sep="\t")
 
 
@@ -206,6 +208,23 @@ def test_the_planted_motif_is_found_without_knowing_it(found, tiny_motifs):
     matrix, known = (read_motifs(path)["TF1"] for path in (found[0], tiny_motifs))
     codes = plant(random_windows(300, 60), MOTIF, 0.5)
     assert pearsonr(scan_all(codes, [matrix])[:, 0], scan_all(codes, [known])[:, 0])[0] > 0.8
+
+
+def test_the_known_motif_that_is_nearest_to_each_found_one(
+    tiny, tiny_dataset, tiny_motifs, tmp_path, monkeypatch
+):
+    rng = np.random.default_rng(0)
+    planted = 97 * np.eye(4)[MOTIF].T + 1
+    release = [Matrix("TF1", "M1", planted)]
+    release += [Matrix(f"X{i}", f"M{i}", 50 * rng.dirichlet([0.3] * 4, size=10).T) for i in range(2, 62)]
+    monkeypatch.setattr(find, "released_motifs", lambda *asked: release)
+    table = run(tiny, tiny_dataset, tiny_motifs, tmp_path)[2].set_index(["tf", "motif"])
+    first = table.loc["TF1", "found:TF1.1"]
+    assert (
+        first["nearest_known"] == "M1:TF1" and first["nearest_p_adjusted"] == first["own_p_adjusted"] < 1e-3
+    )
+    assert table.loc[("TF1", "M1:TF1"), list(NEAREST)].isna().all(), "a known motif is not compared"
+    assert table.loc["TF2", "own_p_adjusted"].isna().all(), "TF2 has no known motif"
 
 
 def test_a_known_matrix_is_kept_and_a_found_one_fills_its_place(
@@ -239,7 +258,8 @@ def test_a_tf_without_a_motif_takes_that_of_another(tiny, tiny_dataset, tiny_mot
 
 def test_the_table_tells_what_each_file_has(found):
     table = found[2]
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == (*COLUMNS, *NEAREST)
+    assert table[list(NEAREST)].isna().all(axis=None), "no release, no neighbours"
     for path, column in ((found[0], "starts_found"), (found[1], "starts_known")):
         chosen = table[table[column] == 1]
         assert dict(zip(chosen["tf"], chosen["motif"], strict=True)) == motif_names(path)
@@ -258,5 +278,6 @@ def test_the_same_bytes_each_time(found, tiny, tiny_dataset, tiny_motifs, tmp_pa
 
 def test_a_dataset_of_another_genome_is_refused(tiny, tiny_dataset, mappable, tmp_path):
     with pytest.raises(InputError):
-        find_motifs(FoundFiles(tmp_path, tiny["reference"], None, *[tmp_path / name for name in "abc"]))
+        files = FoundFiles(tmp_path, tiny["reference"], None, *[tmp_path / name for name in "abc"])
+        find_motifs(files, release=None, taxon="vertebrates")
     assert not list(tmp_path.iterdir())

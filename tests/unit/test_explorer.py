@@ -150,29 +150,16 @@ def test_letters_of_a_logo_are_as_high_as_their_information():
     assert asked._letters(np.stack([certain, even], axis=1)) == [[2, 0, 0, 0], [0, 0, 0, 0]]
 
 
-def test_learned_motifs_are_those_of_the_model(tmp_path):
-    torch = pytest.importorskip("torch")
-    from scbind.models.layers import RATE, MotifScan
-    from scbind.models.modelfile import write_model
-
-    known = {"CTCF": np.array([[2.0, -3, 1], [-3, 2, -1], [-3, -3, -1], [-3, -3, -1]], dtype=np.float32)}
-    scan = MotifScan([known["CTCF"], None], 5, 25)
-    facts = {
-        "architecture": "scbind", "version": "0", "genome": "g", "chromosomes": {}, "window": 200, "context": 1000,
-        "tfs": ["CTCF", "OTHER"], "cell_lines": ["K"], "assayed": [[True, True]], "modelled": [True, True],
-        "bound_train": {}, "mappability": False, "depth": {}, "splits": {},
-    }  # fmt: skip
-    with torch.no_grad():
-        scan.learned[0, 2, 2] = 0.5
-    write_model(tmp_path / "m.safetensors", {f"scan.{k}": v for k, v in scan.state_dict().items()}, facts, {})
-    found = read_learned(tmp_path / "m.safetensors", known)
-    expected = np.zeros((4, 5))
-    expected[:, 1:4] = known["CTCF"]
-    expected[2, 2] += RATE * 0.5 * 5  # the best match of the known motif scores 5
-    assert list(found) == ["CTCF"] and found["CTCF"] == pytest.approx(expected, abs=1e-5)
-    assert read_learned(None, known) == {}
-    write_model(tmp_path / "n.safetensors", {"other": torch.zeros(1)}, facts, {})
-    assert read_learned(tmp_path / "n.safetensors", known) == {}
+def test_logos_of_a_tf(inputs):
+    one, two = np.zeros((4, 2)), np.zeros((4, 3))
+    inputs.matrices, inputs.found, inputs.learned = {"CTCF": one}, {"CTCF": two, "SPI1": one}, {"SPI1": two}
+    drawn = json.loads(unpack(asked.explorer(inputs)[1]["t-0"]))
+    assert [{name: len(matrix) for name, matrix in tf["motifs"].items()} for tf in drawn] == [
+        {"known": 2, "found": 3},
+        {"found": 2, "learned": 3},
+        {},
+    ]
+    assert read_learned(None) == {}
 
 
 def warned(inputs, **changes):

@@ -669,3 +669,32 @@ def test_what_a_design_does_not_tell_is_said():
     alone = metrics[metrics["model"] == "scbind"]
     assert _unknown(alone)[1] == "other_lines_chip has no value, because no TF was assayed in two cell lines."
     assert _unknown(alone.assign(n_bound=1, model="other_lines_chip")) == []
+
+
+def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
+    columns = "tf motif consensus width n_sites auprc prevalence n_bound starts_found starts_known"
+    columns = [*columns.split(), "nearest_known", "nearest_p_adjusted", "own_p_adjusted"]
+    rows = [
+        ("CTCF", "found:CTCF.1", "CCAcTAG", 7, 60, 0.8, 0.2, 90, 1, 1, "MA0139.2:CTCF", 1e-9, 1e-9),
+        ("CTCF", "MA0139.2:CTCF", "CCACTAGG", 8, None, 0.7, 0.2, 90, 0, 0, None, None, None),
+        ("SPI1", "found:SPI1.1", "GATTA", 5, 30, 0.4, 0.2, 90, 1, 0, "MA1.1:OTX2", 0.01, 0.9),
+        ("RUNX3", "found:RUNX3.1", "TTTTT", 5, 30, 0.4, 0.2, 90, 1, 0, None, None, 0.9),
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "found.tsv", sep="\t", index=False)
+    learned = pd.DataFrame(
+        [("CTCF", "CCACT", "MA0139.2:CTCF", 1e-9, 1e-9)], columns=["tf", "consensus", *columns[-3:]]
+    )
+    learned.to_csv(tmp_path / "learned.tsv", sep="\t", index=False)
+    tables = {"found": tmp_path / "found.tsv", "learned": tmp_path / "learned.tsv"}
+    write(tmp_path / "report.html", **some(inputs), **tables)
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert (
+        "Motifs were found for 3 TFs. The best one is similar to the TF's own known motif for 1 of them."
+        in text
+    )
+    assert "only similar to the known motif of another TF for SPI1 (OTX2)." in text
+    assert "CTCF found:CTCF.1 CCAcTAG" in text and "nan" not in text.lower()
+    learned.iloc[:0].to_csv(tmp_path / "found.tsv", sep="\t", index=False)
+    learned.iloc[:0].to_csv(tmp_path / "learned.tsv", sep="\t", index=False)
+    write(tmp_path / "report.html", **some(inputs), **tables)
+    assert "Motifs found in the data" not in Page((tmp_path / "report.html").read_text()).text

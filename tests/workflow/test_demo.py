@@ -47,7 +47,7 @@ AFTER_BINDING |= {
     "compare_activity",
 }
 AFTER_WINDOWS = {"sequence_readout", "reference_profile", "infer_binding"} | AFTER_BINDING
-AFTER_MODEL = AFTER_WINDOWS | {"variant_effects"}
+AFTER_MODEL = AFTER_WINDOWS | {"variant_effects", "learned_motifs"}
 AFTER_TRAINING = {"calibrate_model", "evaluate_model", "model_card", "merge_metrics"}
 AFTER_TRAINING |= {"evaluate_depth", "merge_depths"}
 

@@ -377,7 +377,7 @@ def test_a_bundle_gives_the_results_of_the_model_it_was_made_from(tmp_path, smal
 
 
 OF_CHIP = re.compile(
-    r"evaluation/|models/\w+/(depth|metrics)|/found.tsv"
+    r"evaluation/|models/\w+/(depth|metrics|learned_motifs)|/found.tsv"
 )  # where only TFs with ChIP-seq stand
 
 

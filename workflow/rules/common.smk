@@ -74,6 +74,8 @@ WITH_MOTIF_TFS = [name for name in PLAN.trained if SETTINGS["models"][name]["mot
 FOLDS = range(1, SETTINGS["evaluate"]["left_out_tfs"] + 1)
 LEFT_OUT_OF = WITH_MOTIF_TFS if FOLDS else []
 LEFT_OUT_TABLE = "results/evaluation/left_out_tfs.tsv" if LEFT_OUT_OF else None
+# Trained models that start from motif matrices; scfan has none.
+STARTS_FROM_MOTIFS = [name for name in PLAN.trained if SETTINGS["models"][name]["architecture"] == "scbind"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
 # Models that are trained here, and models that a bundle gives. Without cell lines, no model is trained or tested.
 TRAINED, GIVEN, HAS_DATASET = PLAN.trained, PLAN.given, PLAN.has_dataset

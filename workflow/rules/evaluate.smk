@@ -71,6 +71,14 @@ rule model_card:
         metrics="results/models/{model}/metrics.tsv",
         comparison="results/evaluation/metrics.tsv",
         left_out=lambda wildcards: optional(LEFT_OUT_TABLE if wildcards.model in LEFT_OUT_OF else None),
+        found=lambda wildcards: optional(
+            "results/motifs/found.tsv" if wildcards.model in STARTS_FROM_MOTIFS else None
+        ),
+        learned=lambda wildcards: optional(
+            f"results/models/{wildcards.model}/learned_motifs.tsv"
+            if wildcards.model in STARTS_FROM_MOTIFS
+            else None
+        ),
         dataset="results/dataset",
     output:
         card="results/models/{model}/card.md",
@@ -89,6 +97,9 @@ rule model_card:
         training=lambda wildcards: {
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
         },
+        start=lambda wildcards: (
+            "starts_known" if SETTINGS["models"][wildcards.model]["motifs"] else "starts_found"
+        ),
         template=template_digest("card.md.j2"),
         code=source_digest("report.card", script="model_card"),
     script:

@@ -24,12 +24,13 @@ rule prepare_motifs:
         "../scripts/prepare_motifs.py"
 
 
-# Finds the motifs of every TF in its bound windows, and tries them beside the known one. Test windows are not read.
+# Finds the motifs of every TF in its bound windows, tries them beside the known one, and names the known motif that is most similar. Test windows are not read.
 rule find_motifs:
     input:
         REFERENCE_FILES,
         known="results/motifs/motifs.npz",
         dataset="results/dataset",
+        matrices=optional(SETTINGS["motifs"]["path"]),
     output:
         found="results/motifs/found.npz",
         known_or_found="results/motifs/known_or_found.npz",
@@ -48,6 +49,41 @@ rule find_motifs:
         reference=subpath(input[0], parent=True),
         windows=lookup("motifs/windows", within=SETTINGS),
         seed=lookup("motifs/seed", within=SETTINGS),
+        release=lookup("motifs/release", within=SETTINGS),
+        taxon=lookup("motifs/taxon", within=SETTINGS),
+        files=key_states("motifs/path"),
         code=source_digest("discovery.find", script="find_motifs"),
     script:
         "../scripts/find_motifs.py"
+
+
+# The motifs that a network has learned, and the known motif that is most similar to each.
+rule learned_motifs:
+    input:
+        weights="results/models/{model}/model.safetensors",
+        motifs=lambda wildcards: (
+            f"results/models/{wildcards.model}/motifs.npz"
+            if wildcards.model in GIVEN
+            else "results/motifs/motifs.npz"
+        ),
+        matrices=optional(SETTINGS["motifs"]["path"]),
+    output:
+        table="results/models/{model}/learned_motifs.tsv",
+    log:
+        "logs/learned_motifs/{model}.log",
+    benchmark:
+        "logs/learned_motifs/{model}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(MODELS),
+    conda:
+        "../../envs/train.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=20,
+    params:
+        release=lookup("motifs/release", within=SETTINGS),
+        taxon=lookup("motifs/taxon", within=SETTINGS),
+        files=key_states("motifs/path"),
+        code=source_digest("discovery.learned", script="learned_motifs"),
+    script:
+        "../scripts/learned_motifs.py"

@@ -34,6 +34,13 @@ rule write_report:
         variants=optional(STRONGEST_TABLE),
         explain=optional(EXPLAIN_TABLE),
         matrices=CELL_MOTIFS,
+        found=optional("results/motifs/found.tsv" if INFER_MODEL in STARTS_FROM_MOTIFS else None),
+        found_matrices=optional("results/motifs/found.npz" if INFER_MODEL in STARTS_FROM_MOTIFS else None),
+        learned=optional(
+            f"results/models/{INFER_MODEL}/learned_motifs.tsv"
+            if INFER_MODEL in [*GIVEN, *STARTS_FROM_MOTIFS]
+            else None
+        ),
         weights=f"results/models/{INFER_MODEL}/model.safetensors",
         types="results/cells/cell_types.tsv",
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),

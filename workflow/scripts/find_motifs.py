@@ -14,4 +14,7 @@ with logged(snakemake.log[0], snakemake.threads):
         ),
         snakemake.params.windows,
         snakemake.params.seed,
+        release=snakemake.params.release,
+        taxon=snakemake.params.taxon,
+        path=snakemake.input.matrices or None,
     )

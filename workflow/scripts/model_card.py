@@ -11,4 +11,7 @@ with logged(snakemake.log[0], snakemake.threads):
         training=snakemake.params.training,
         comparison=snakemake.input.comparison,
         left_out=snakemake.input.left_out or None,
+        found=snakemake.input.found or None,
+        learned=snakemake.input.learned or None,
+        start=snakemake.params.start,
     )

@@ -25,6 +25,8 @@ with logged(snakemake.log[0], snakemake.threads):
         "sites",
         "variants",
         "explain",
+        "found",
+        "learned",
     )
     truth = {f"truth_{Path(table).stem}": table for table in given.truth}
     curves = [*given.curves, *given.baseline_curves, *given.oracle_curves]
@@ -44,6 +46,7 @@ with logged(snakemake.log[0], snakemake.threads):
         types=given.types,
         provenance=[*given.cards, *given.provenance],
         matrices=given.matrices,
+        found_matrices=given.found_matrices or None,
         weights=given.weights,
         tracks=dict(zip(snakemake.params.cell_lines, given.tracks, strict=True)),
         target=snakemake.params.borrow_fragments,

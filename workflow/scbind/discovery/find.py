@@ -12,9 +12,12 @@ import pandas as pd
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.dataset.trainingset import TrainingSet
+from scbind.discovery.nearest import COLUMNS as NEAREST
+from scbind.discovery.nearest import nearest_known, released_motifs
 from scbind.discovery.refine import Refined, refine
 from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, gather_windows
 from scbind.discovery.words import enriched_words
+from scbind.formats.motiffiles import Matrix
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 from scbind.models.metrics import resampled_auprc
 
@@ -28,6 +31,7 @@ ENOUGH = (
 RESAMPLED = 200  # bootstrap samples of the windows
 SURE = 0.95  # fraction of these in which a motif must be better
 LOWEST = -1.0  # score of a window without a match, in cross-fitting
+FOUND = "found:"  # the names of found motifs start with this
 CONSENSUS, WEAK = 1.0, 0.5  # log2 odds from which a base is written in upper and in lower case
 
 
@@ -67,7 +71,15 @@ class _Motif(NamedTuple):
     unbound: np.ndarray
 
 
-def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
+def find_motifs(
+    files: FoundFiles,
+    windows: int = 1000,
+    seed: int = 0,
+    *,
+    release: str | None,
+    taxon: str,
+    path: str | None = None,
+) -> None:
     """Find the motifs of every TF in its windows, and choose the matrix from which a network starts.
 
     For each TF, the words that distinguish its bound training windows from unbound ones of similar openness and GC
@@ -83,7 +95,8 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
     base); ``width`` in bp; ``n_sites``, the windows that made it (empty if known); ``auprc`` of its best match in the
     windows that it is tried on; their ``prevalence`` and number of bound ones, ``n_bound``; ``starts_found`` and
-    ``starts_known``, 1 if networks start from it without and with the known matrices.
+    ``starts_known``, 1 if networks start from it without and with the known matrices; and, of found motifs, the columns
+    of :func:`scbind.discovery.nearest.nearest_known`.
 
     Parameters
     ----------
@@ -91,6 +104,8 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
         Maximum number of bound windows per TF and split. The time is proportional to it.
     seed
         Random seed of the draw of windows and of the bootstrap.
+    release, taxon, path
+        Known motifs with which the found ones are compared, see :func:`scbind.formats.motiffiles.prepare_motifs`.
     """
     data = TrainingSet.open(files.dataset, files.reference)
     known = read_motifs(files.known) if files.known else {}
@@ -100,7 +115,7 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
         parts[tf] = draw_parts(data, labelled, number, windows, seed)
         own[tf] = _own_motifs(tf, parts[tf])
         say(f"{tf}: {len(own[tf])} motifs in {len(parts[tf].train.bound):,} bound windows")
-    found, known_or_found, rows = {}, {}, []
+    found, known_or_found, rows, matrices = {}, {}, [], []
     for number, tf in enumerate(data.tfs):
         rng = np.random.default_rng([seed, number])
         start = next(iter(own[tf] or _others(tf, parts[tf], own)), None)
@@ -112,10 +127,15 @@ def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
         if chosen:
             known_or_found[tf] = chosen.name, chosen.matrix
         shown = [*own[tf], *(each for each in (start, before) if each and each not in own[tf])]
-        rows += [_row(tf, motif, motif is start, motif is chosen) for motif in sorted(shown, key=_rank)]
+        for motif in sorted(shown, key=_rank):
+            rows.append(_row(tf, motif, motif is start, motif is chosen))
+            matrices.append(motif.matrix)
     write_motifs(files.found, found)
     write_motifs(files.known_or_found, known_or_found)
-    write_table(files.table, pd.DataFrame(rows, columns=COLUMNS))
+    table = pd.DataFrame(rows, columns=COLUMNS)
+    write_table(
+        files.table, _with_nearest(table, matrices, identities, released_motifs(path, release, taxon))
+    )
     better = [tf for tf, (name, _) in known_or_found.items() if tf in known and name != identities[tf]]
     say(f"motifs found for {len(found)} of {len(data.tfs)} TFs, better than the known one for {len(better)}")
     if lacking := [tf for tf in data.tfs if tf not in found]:
@@ -134,6 +154,16 @@ COLUMNS = (
     "starts_found",
     "starts_known",
 )
+
+
+def _with_nearest(
+    table: pd.DataFrame, matrices: list[np.ndarray], identities: dict[str, str], known: list[Matrix]
+) -> pd.DataFrame:
+    """The table with the nearest known motif of each found one. ``matrices``: one per row."""
+    rows = np.flatnonzero(table["motif"].str.startswith(FOUND))
+    own = [identities.get(tf) for tf in table["tf"].iloc[rows]]
+    near = nearest_known([matrices[row] for row in rows], own, known)
+    return table.join(near[list(NEAREST)].set_index(rows))
 
 
 def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
@@ -155,7 +185,7 @@ def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
     for row, motif in enumerate(whole):
         if len(kept) < KEPT and not any(_alike(motif, whole[other]) for other in kept):
             kept.append(row)
-    found = [whole[row]._replace(name=f"found:{tf}.{number}") for number, row in enumerate(kept, 1)]
+    found = [whole[row]._replace(name=f"{FOUND}{tf}.{number}") for number, row in enumerate(kept, 1)]
     if found:
         scores = (
             np.append(*each) for each in zip(_cross_fit(train), _comparable(*valid[0][3:]), strict=True)

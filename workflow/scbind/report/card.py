@@ -16,6 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_json, read_result
 from scbind.core.runlog import say
+from scbind.discovery.nearest import SIMILAR
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
@@ -39,6 +40,9 @@ def write_card(
     training: Mapping | None = None,
     comparison: str | Path | None = None,
     left_out: str | Path | None = None,
+    found: str | Path | None = None,
+    learned: str | Path | None = None,
+    start: str = "starts_known",
 ) -> None:
     """Write ``results/models/{model}/card.md``.
 
@@ -58,6 +62,11 @@ def write_card(
         Optional table like ``metrics``, of this model and of what it is compared with.
     left_out
         Optional table of TFs that were left out of a training (:mod:`scbind.evaluation.leftouttable`).
+    found, learned
+        Optional tables of the motifs that were found in the data (:func:`scbind.discovery.find.find_motifs`) and of
+        those that the model has learned (:func:`scbind.discovery.learned.describe_learned`).
+    start
+        Column of ``found`` that tells from which motif the training of this model started.
 
     Raises
     ------
@@ -100,11 +109,13 @@ def write_card(
         compared=_beside(comparison, names[0]) if comparison else [],
         controls=CONTROLS,
         left_out=_left_out(left_out, names[0]) if left_out else [],
+        motifs=_motifs(found, learned, start) if found and learned else [],
         at_depth=_at_depth(known),
         abstained=sorted(
             tf for tf, entry in known.items() if tf not in by_motif and (entry or {}).get("abstained", True)
         ),
         number=number,
+        similar=SIMILAR,
     )
     with atomic(output) as path:
         path.write_text(text, encoding="utf-8")
@@ -163,6 +174,15 @@ def _left_out(path: str | Path, name: str) -> list[dict]:
     """Mean metrics of TFs that were left out of the training of this model, one row per split."""
     means = left_out_means(read_result(path, AGAIN))
     return means[means["model"] == name].to_dict("records")
+
+
+def _motifs(found: str | Path, learned: str | Path, start: str) -> list[dict]:
+    """The motif from which each TF started and the learned one, each with its nearest known motif; sorted by TF."""
+    first = read_result(found, AGAIN)
+    rows = first[first[start] == 1].merge(
+        read_result(learned, AGAIN), on="tf", how="left", suffixes=("", "_learned")
+    )
+    return rows.astype(object).where(rows.notna(), "").sort_values("tf").to_dict("records")
 
 
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:

@@ -211,7 +211,7 @@ def _drawings(inputs: Inputs, packs: dict[str, str]) -> dict[str, list[float]]:
             if tf in place:
                 found[place[tf]]["precision"][name] = np.diff(precision[row], prepend=0).tolist()
                 found[place[tf]].setdefault("prevalence", prevalence[row])
-    for name, matrices in (("known", inputs.matrices), ("learned", inputs.learned)):
+    for name, matrices in (("known", inputs.matrices), ("found", inputs.found), ("learned", inputs.learned)):
         for tf, matrix in (matrices or {}).items():
             if tf in place:
                 found[place[tf]]["motifs"][name] = _letters(matrix)

@@ -59,7 +59,8 @@ class ReportFiles:
         truth is known, ``truth_cells`` (``cells.tsv``) and ``truth_types`` (``types.tsv``). From ``results/analysis``:
         ``differential``, ``differential_sites``, ``site_counts`` (``differential_site_counts.tsv``), ``populations``,
         ``population_cells``, ``abundance``, ``targets``, ``links``, ``expression`` (``tf_expression.tsv``), ``motifs``,
-        ``sites`` (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``.
+        ``sites`` (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``. Of motifs: ``found``
+        (``results/motifs/found.tsv``), ``learned`` (``learned_motifs.tsv`` of the model that predicts binding).
     curves
         Name of a model or baseline to its ``curves.npz``.
     training
@@ -79,6 +80,8 @@ class ReportFiles:
         Text files that are shown folded at the end.
     matrices
         ``motifs.npz``: the known motifs.
+    found_matrices
+        ``found.npz``: the motifs that were found in the data.
     weights
         ``model.safetensors`` of the model that predicts binding in cells, for the motifs that it has learned.
     tracks
@@ -104,6 +107,7 @@ class ReportFiles:
     types: str | Path | None = None
     provenance: Sequence[str | Path] = ()
     matrices: str | Path | None = None
+    found_matrices: str | Path | None = None
     weights: str | Path | None = None
     tracks: Mapping[str, str | Path] = field(default_factory=dict)
     target: float | None = None
@@ -150,7 +154,6 @@ def write_report(
 
 def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
     obs, borrowed = read_cells(files.cells, files.lenders)
-    matrices = read_matrices(files.matrices)
     return Inputs(
         data=read_activity(list(files.activity)),
         cells=obs,
@@ -167,8 +170,9 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         provenance=[read_text(path) for path in files.provenance],
         draw=drawer(figures_dir),
         limits=read_limits(files.cells),
-        matrices=matrices,
-        learned=read_learned(files.weights, matrices),
+        matrices=read_matrices(files.matrices),
+        found=read_matrices(files.found_matrices),
+        learned=read_learned(files.weights),
         about={
             "scbind": __version__,
             "genome": files.applied_to.get("genome") or "",

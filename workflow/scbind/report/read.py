@@ -60,6 +60,8 @@ class Inputs:
         Where the model for cells comes from, if it was trained elsewhere.
     matrices
         Known motif of each TF: log2 odds, float32 (4, length).
+    found
+        Best motif that was found for each TF: log2 odds, float32 (4, length).
     learned
         Motif of each TF as the model for cells has learned it: log2 odds, float64 (4, width).
     about
@@ -88,6 +90,7 @@ class Inputs:
     limits: dict[str, list[float]] = field(default_factory=dict)
     origin: Origin | None = None
     matrices: dict[str, np.ndarray] = field(default_factory=dict)
+    found: dict[str, np.ndarray] = field(default_factory=dict)
     learned: dict[str, np.ndarray] = field(default_factory=dict)
     about: dict[str, str] = field(default_factory=dict)
     target: float | None = None
@@ -180,29 +183,19 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
 
 
 def read_matrices(path: str | Path | None) -> dict[str, np.ndarray]:
-    """Return the known motif of each TF from ``motifs.npz``: log2 odds (4, length). Empty without a path."""
+    """Return the motif of each TF from a file like ``motifs.npz``: log2 odds (4, length). Empty without a path."""
     if path is None:
         return {}
     return {name[7:]: matrix for name, matrix in read_npz(path, AGAIN).items() if name.startswith("matrix/")}
 
 
-def read_learned(path: str | Path | None, known: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Return the motif of each TF in ``known`` as a model has learned it: log2 odds, float64 (4, width).
-
-    A model scales each known matrix so that its best match scores 1 (:class:`scbind.models.layers.MotifScan`). Here
-    this is undone. Empty without a path, or if the model has no motif matrices.
-    """
+def read_learned(path: str | Path | None) -> dict[str, np.ndarray]:
+    """Return :func:`scbind.models.learnedmotifs.learned_motifs`. Empty without a path."""
     if path is None:
         return {}
-    from scbind.models.layers import RATE  # imports torch, so only if needed
-    from scbind.models.modelfile import read_model
+    from scbind.models.learnedmotifs import learned_motifs  # imports torch, so only if needed
 
-    model = read_model(path)
-    if "scan.learned" not in model["state"]:
-        return {}
-    scaled = (model["state"]["scan.known"] + RATE * model["state"]["scan.learned"]).double().numpy()
-    rows = zip(model["facts"]["tfs"], scaled, strict=True)
-    return {tf: row * float(known[tf].max(axis=0).sum()) for tf, row in rows if tf in known}
+    return learned_motifs(path)
 
 
 def read_model_facts(path: str | Path | None) -> dict[str, str]:

@@ -12,6 +12,7 @@ from scbind.formats.evidence import MOTIF, marked
 from scbind.report import cellplots
 from scbind.report.cells import poor_samples, pseudobulk, quality, sample_quality
 from scbind.report.choice import ROWS, spaced
+from scbind.report.foundmotifs import found_motifs
 from scbind.report.leftout import left_out
 from scbind.report.methods import methods
 from scbind.report.models import evaluation, training, truth
@@ -372,6 +373,7 @@ PARTS = (
             links,
             expression,
             motifs,
+            found_motifs,
             variants,
             explained,
             pseudobulk,

@@ -44,6 +44,9 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "log2_odds_ratio": "log2 odds ratio", "log2_low": "lower bound", "log2_high": "upper bound",
     "chromvar_auroc": "AUROC of chromVAR", "chromvar_borrowed_auroc": "AUROC of chromVAR, borrowed insertions",
     "markers_against_nearest": "markers against the nearest", "ref": "reference", "alt": "alternative",
+    "nearest_known": "nearest known motif", "nearest_p_adjusted": "adjusted p of the nearest",
+    "own_p_adjusted": "adjusted p of the TF's known motif", "starts_found": "start if motifs: false",
+    "starts_known": "start if motifs: true", "width": "width (bp)",
     "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
 

@@ -594,14 +594,10 @@ async function showTF(name, panel) {
     ["prevalence (AUPRC of guessing)", tf.prevalence === undefined ? "" : number(tf.prevalence)],
     ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"]]) +
     (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
-  const drawn = (await json("pack-t-" + Math.floor(i / index.per_pack)))[i % index.per_pack], { known, learned } = drawn.motifs;
+  const drawn = (await json("pack-t-" + Math.floor(i / index.per_pack)))[i % index.per_pack];
   if (index.types.length) panel.querySelector("#box").innerHTML = boxes(name, drawn.box);
   panel.querySelector("#curve").innerHTML = curve(name, drawn);
-  if (known) {
-    panel.querySelector("#logo").innerHTML = `<h4>Known motif</h4>${logo("Known motif of " + name, known)}` +
-      (learned ? `<h4>The same as the model has learned it</h4>${logo("Learned motif of " + name, learned)}` +
-        '<p class="note">Training starts from the known motif and may change it.</p>' : "");
-  }
+  panel.querySelector("#logo").innerHTML = motifLogos(name, drawn.motifs);
   await genes();
   const drop = ["evidence", "reliability_level", "reliability_abstained"], choice = document.createElement("p");
   panel.append(choice);
@@ -617,6 +613,10 @@ async function showTF(name, panel) {
     await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true })];
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   tables.push(await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true }));
+  if (tf.evidence !== "motif") {
+    await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true, empty: "No motif was found." });
+    await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop, empty: "The model has no motif of this TF." });
+  }
   await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
   oneType(choice, tables);
 }
@@ -716,6 +716,11 @@ function curve(name, drawn) {
   return `<h4>Precision and recall, held-out windows of bulk lines</h4>${svg}<ul class="keys">${keys}<li>dashed: controls</li><li>dotted: prevalence</li></ul>`;
 }
 const LETTERS = { A: "#009E73", C: "#0072B2", G: "#B07000", T: "#C04000" };
+function motifLogos(name, motifs) {
+  const titles = { known: "Known motif", found: "Motif found in the data", learned: "Motif as the model has learned it" };
+  return Object.keys(titles).filter((key) => motifs[key]).map((key) => `<h4>${titles[key]}</h4>${logo(`${titles[key]}, ${name}`, motifs[key])}`).join("") +
+    (motifs.learned ? '<p class="note">Training starts from the known or the found motif and may change it. A found motif may be on the other strand than the known one.</p>' : "");
+}
 function logo(name, heights) {
   const wide = heights.length > 20 ? 20 : 24, high = 90, w = heights.length * wide + 34;
   let svg = `<svg viewBox="0 0 ${w} ${high + 22}" width="${w}" role="img" aria-label="${safe(name)}"><path class="axis" d="M30 4V${high}H${w}"/>` +
