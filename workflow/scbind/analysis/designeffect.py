@@ -1,4 +1,4 @@
-"""How much less cells say that share borrowed insertions than as many independent cells."""
+"""Compare groups of cells that borrow insertions from the same cells, and so are not independent."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from scipy import stats
+from scipy.sparse import linalg
 
 from scbind.core.errors import InputError
 from scbind.formats.celltable import read_borrow, read_obs
@@ -46,17 +48,47 @@ class Borrowing:
             place = lenders[0] if lenders else "lenders"
             raise InputError(place, "the cells differ from those of the activity", AGAIN)
         noise = sp.block_diag(parts, format="csr")[row]
-        return cls(
-            sp.csr_matrix(noise.multiply(1 / np.maximum(sp.linalg.norm(noise, axis=1), TINY)[:, None]))
-        )
+        return cls(sp.csr_matrix(noise.multiply(1 / np.maximum(linalg.norm(noise, axis=1), TINY)[:, None])))
 
-    def effect(self, inside: np.ndarray, outside: np.ndarray) -> float:
-        """Return the design effect (Kish 1965) of the difference of the means of two groups of cells, at least 1.
+    def overlap(self, inside: np.ndarray, outside: np.ndarray) -> Overlap:
+        """Return how much noise the cells of two groups share: bool (cells,), neither of them empty."""
+        ours, theirs = (self.noise.T @ (side / side.sum()) for side in (inside, outside))
+        return Overlap(float(ours @ ours), float(theirs @ theirs), float(ours @ theirs))
 
-        It is the variance of the difference over that of as many independent cells. ``inside`` and ``outside`` are bool
-        (cells,). If no cell borrows, it is 1.
-        """
-        n_inside, n_outside = inside.sum(), outside.sum()
-        contrast = inside / n_inside - outside / n_outside
-        shared = self.noise.T @ contrast
-        return max(1.0, float(shared @ shared) / (1 / n_inside + 1 / n_outside))
+
+@dataclass(frozen=True)
+class Overlap:
+    """Variance of the mean of two groups of cells, and the covariance of both means, if a cell has a variance of 1.
+
+    Without borrowing, the variances are one over the number of cells, and the covariance is 0.
+    """
+
+    inside: float
+    outside: float
+    between: float = 0.0
+
+    def effect(self, n_inside: int, n_outside: int) -> float:
+        """Return the variance of the difference of the means over that of as many independent cells (Kish 1965)."""
+        return (self.inside + self.outside - 2 * self.between) / (1 / n_inside + 1 / n_outside)
+
+
+def compare_means(inside: np.ndarray, outside: np.ndarray, overlap: Overlap) -> tuple[np.ndarray, np.ndarray]:
+    """Compare the means of two groups of cells that may share noise; without shared noise, this is Welch's t-test.
+
+    The variance of a cell is the sum of squares around the mean of its group, over that expected for a variance of 1.
+    One over the variance of a mean is the effective number of cells of a group, from which the degrees of freedom
+    follow (Welch-Satterthwaite); each group has at least one. ``inside`` and ``outside`` are (cells, TFs).
+
+    Returns
+    -------
+    t and two-sided p-value, each float64 (TFs,); NaN where nothing varies.
+    """
+    parts = []
+    for side, share in ((inside, overlap.inside), (outside, overlap.outside)):
+        variance = side.var(axis=0) / max(1 - share, TINY)
+        parts.append((variance, share * variance, max(1 / share - 1, 1)))
+    (ours, of_ours, df_ours), (theirs, of_theirs, df_theirs) = parts
+    variance = of_ours + of_theirs - 2 * overlap.between * np.sqrt(ours * theirs)
+    t = (inside.mean(axis=0) - outside.mean(axis=0)) / np.sqrt(np.maximum(variance, 0))
+    df = (of_ours + of_theirs) ** 2 / (of_ours**2 / df_ours + of_theirs**2 / df_theirs)
+    return t, 2 * stats.t.sf(np.abs(t), df)

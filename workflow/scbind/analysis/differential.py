@@ -4,9 +4,8 @@ The unit of replication is the donor if every cell has one, otherwise the sample
 replicates: a test that treats them as replicates finds almost everything significant (Squair et al. 2021, Nature
 Communications 12:5692). With three or more replicates, the test compares their means. With fewer, it compares cells,
 and the column ``test`` states that the p-values describe this sample only. Cells that borrow insertions from the same
-cells are not independent either: the statistic is divided by the square root of the design effect
-(:mod:`scbind.analysis.designeffect`). A TF on which scbind abstains is described
-but not tested. A cell that is too shallow for a TF is left out for this TF.
+cells are not independent either, which that test takes into account (:mod:`scbind.analysis.designeffect`). A TF on
+which scbind abstains is described but not tested. A cell that is too shallow for a TF is left out for this TF.
 """
 
 from __future__ import annotations
@@ -17,13 +16,12 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 from scipy import stats
 
 from scbind.analysis.activitytable import Activity, compared_conditions, matched, read_activity, replicates
-from scbind.analysis.designeffect import Borrowing
+from scbind.analysis.designeffect import Borrowing, Overlap, compare_means
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
 from scbind.core.runlog import say
@@ -82,9 +80,8 @@ def differential_tfs(
     If at least three replicates have cells on both sides, a paired t-test over the differences of replicate means: as a
     rule for cell types, and for conditions if each donor was measured in several. A signed-rank test could not reach
     p < 0.05 with fewer than six replicates. If no replicate is on both sides and each side has at least three, Welch's
-    t-test over replicate means. Otherwise: a Wilcoxon rank-sum test over cells (``scanpy.tl.rank_genes_groups``,
-    tie-corrected), whose statistic is divided by the square root of the design effect. The Benjamini-Hochberg
-    adjustment covers all tested rows of one contrast.
+    t-test over replicate means. Otherwise: a t-test over cells (:func:`scbind.analysis.designeffect.compare_means`).
+    The Benjamini-Hochberg adjustment covers all tested rows of one contrast.
     """
     data = read_activity(activity)
     data.obs["replicate"] = replicates(data.obs)
@@ -221,8 +218,11 @@ def _tested(data: Activity, inside: np.ndarray, outside: np.ndarray, limits: _Li
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constant columns: NaN, adjusted as p = 1
         if sides is None:
-            test, design_effect = CELLS, limits.borrowing.effect(inside, outside) if limits.borrowing else 1.0
-            statistic, p_value = _wilcoxon(z_in, z_out, design_effect)
+            overlap = Overlap(1 / len(z_in), 1 / len(z_out))
+            if limits.borrowing:
+                overlap = limits.borrowing.overlap(inside, outside)
+            test, design_effect = CELLS, overlap.effect(len(z_in), len(z_out))
+            statistic, p_value = compare_means(z_in, z_out, overlap)
         else:
             ours, theirs, paired = sides
             test, n_replicates = (PAIRED, len(ours)) if paired else (WELCH, len(ours) + len(theirs))
@@ -245,20 +245,3 @@ def _replicate_means(data: Activity, side: np.ndarray, min_cells: int) -> pd.Dat
     replicate = data.obs["replicate"].to_numpy()[side]
     grouped = pd.DataFrame(data.z[side]).groupby(replicate)
     return grouped.mean()[grouped.size() >= min_cells]
-
-
-def _wilcoxon(inside: np.ndarray, outside: np.ndarray, design_effect: float) -> tuple[np.ndarray, np.ndarray]:
-    """Return the rank-sum z-score per TF, over cells, over the root of the design effect, and its two-sided p-value."""
-    import scanpy  # slow to import, and needed only without replicates
-
-    group = pd.Categorical(["in"] * len(inside) + ["out"] * len(outside))
-    obs = pd.DataFrame({"group": group}, index=np.arange(len(group)).astype(str))
-    cells = anndata.AnnData(np.vstack([inside, outside]), obs=obs)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # fold changes of z are undefined and not used here
-        scanpy.tl.rank_genes_groups(
-            cells, "group", groups=["in"], reference="out", method="wilcoxon", tie_correct=True
-        )
-    result = scanpy.get.rank_genes_groups_df(cells, "in").set_index("names").loc[cells.var_names]
-    score = result["scores"].to_numpy() / np.sqrt(design_effect)
-    return score, 2 * stats.norm.sf(np.abs(score))
