@@ -94,7 +94,9 @@ def test_cells_too_shallow_for_a_tf_do_not_count_for_it(tmp_path):
     assert row.difference == pytest.approx(ours.mean() - theirs.mean(), rel=1e-4)
     assert row.p_value == pytest.approx(stats.ttest_ind(ours, theirs, equal_var=False).pvalue, rel=0.01)
     assert (other.n_cells, other.n_cells_reference) == (40, 50)
-    assert other.p_value == pytest.approx(stats.ttest_ind(z[:40, 0], z[40:, 0], equal_var=False).pvalue, rel=0.01)
+    assert other.p_value == pytest.approx(
+        stats.ttest_ind(z[:40, 0], z[40:, 0], equal_var=False).pvalue, rel=0.01
+    )
 
 
 def test_too_few_deep_cells_leave_a_row_without_figures_that_does_not_count(tmp_path):
