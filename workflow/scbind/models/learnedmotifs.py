@@ -50,7 +50,7 @@ def scale_of(matrix: np.ndarray) -> float | None:
     --------
     >>> import numpy as np
     >>> odds = np.log2(np.array([[0.7, 0.1], [0.1, 0.7], [0.1, 0.1], [0.1, 0.1]]) * 4)
-    >>> round(scale_of(odds / odds.max(axis=0).sum()), 3), round(odds.max(axis=0).sum(), 3)
+    >>> round(scale_of(odds / odds.max(axis=0).sum()), 3), round(float(odds.max(axis=0).sum()), 3)
     (2.971, 2.971)
     """
     columns = matrix[:, np.abs(matrix).sum(axis=0) > 0]
