@@ -187,6 +187,6 @@ def test_other_cells_are_one_line(made, tmp_path):
     with pytest.raises(InputError, match="its cells are not those of"):
         deviations(folder, tmp_path / "w.h5ad", lenders=tmp_path / "lenders.h5ad")
     (tmp_path / "cut.h5ad").write_bytes((folder / "peaks.h5ad").read_bytes()[:3000])
-    with pytest.raises(InputError, match=r"cut\.h5ad: not a readable"):
+    with pytest.raises(InputError, match=r"cut\.h5ad: not readable"):
         deviations(folder, tmp_path / "w.h5ad", peaks=tmp_path / "cut.h5ad")
     assert not (tmp_path / "w.h5ad").exists() and not (tmp_path / "t.tsv").exists()
