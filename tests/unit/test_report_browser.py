@@ -2,6 +2,7 @@
 
 import io
 import json
+import time
 
 import pandas as pd
 import pytest
@@ -278,6 +279,36 @@ def test_small_tables_are_ordered_too(page):
         page.run(f"return document.querySelector('{box} th:nth-child(2)').getAttribute('aria-sort')")
         == "ascending"
     )
+
+
+def test_the_menu_leads_to_its_sections(page):
+    """Sections get their height when they are first drawn, so a plain jump would miss those further down."""
+    links = page.run(
+        "return [...document.querySelectorAll(\"nav a[href^='#']\")].map((a) => a.getAttribute('href'))"
+    )
+    assert len(links) > 5
+    for link in [links[-2], links[len(links) // 2], links[3]]:
+        click(page, f"nav a[href='{link}']")
+        place = f"document.querySelector('{link}').getBoundingClientRect().top"
+        bottom = "document.documentElement.scrollHeight - window.innerHeight - window.scrollY"
+        page.until(f"Math.abs({place}) < 30 || {bottom} < 3")
+        time.sleep(0.6)  # it stays there
+        assert page.run(f"return Math.abs({place}) < 30 || {bottom} < 3"), link
+        assert page.run("return location.hash") == link
+
+
+def test_an_answer_comes_into_view_and_an_unknown_name_is_told(page):
+    page.run("document.getElementById('pick').focus()")
+    page.write("nf103")
+    page.until("document.querySelectorAll('#options li').length === 1")
+    page.key("Enter")
+    page.until("document.getElementById('panel').dataset.shows")
+    page.until("document.getElementById('panel').getBoundingClientRect().top < 0.8 * window.innerHeight")
+    page.run("const pick = document.getElementById('pick'); pick.value = ''; pick.blur(); pick.focus()")
+    page.write("nosuchname")
+    page.until("document.getElementById('options').hidden")
+    page.key("Enter")
+    page.until("document.getElementById('panel').innerText.includes('Nothing here is named nosuchname.')")
 
 
 def test_an_old_browser_is_told(report, tmp_path):

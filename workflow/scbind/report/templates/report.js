@@ -363,6 +363,8 @@ async function start() {
   document.body.addEventListener("click", (event) => {
     const link = event.target.closest("[data-ask]");
     if (link) { ask(link.dataset.ask); byId("ask").scrollIntoView(); }
+    const jump = event.target.closest("a[href^='#']"), place = jump && byId(jump.getAttribute("href").slice(1));
+    if (place && place.tagName === "SECTION") { event.preventDefault(); history.pushState(null, "", jump.getAttribute("href")); land(place); }
   });
   // Tables open when they come near, and what a panel needs once the page is still.
   document.querySelectorAll(".table").forEach((box) => {
@@ -391,6 +393,19 @@ async function asked() {
   const found = decodeURIComponent(location.hash.slice(1));
   if (/^(TF|gene|cell type|sample|population|condition|donor):/.test(found)) await show(found);
 }
+// Sections get their height when they are first drawn, which moves those below them. So go there until it stands still.
+function land(place) {
+  let frames = 0, still = 0, stopped = false;
+  const stop = () => { stopped = true; };
+  ["wheel", "touchstart", "keydown", "pointerdown"].forEach((name) => window.addEventListener(name, stop, { once: true, passive: true }));
+  const step = () => {
+    const before = window.scrollY;
+    place.scrollIntoView({ behavior: "instant" });
+    still = Math.abs(window.scrollY - before) < 2 ? still + 1 : 0;
+    if (!stopped && still < 20 && frames++ < 180) requestAnimationFrame(step);
+  };
+  step();
+}
 function ask(thing) {
   if (decodeURIComponent(location.hash.slice(1)) === thing) show(thing); else location.hash = encodeURIComponent(thing);
 }
@@ -400,7 +415,7 @@ function picker() {
   const input = byId("pick"), list = byId("options");
   let at = -1;
   const close = () => { list.hidden = true; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); at = -1; };
-  const choose = (thing) => { input.value = thing.slice(thing.indexOf(":") + 1); close(); ask(thing); };
+  const choose = (thing) => { input.value = thing.slice(thing.indexOf(":") + 1); close(); followed = true; ask(thing); };
   const mark = (step) => {
     const items = list.children;
     if (!items.length) return;
@@ -430,6 +445,7 @@ function picker() {
   input.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); if (list.hidden) offer(); else mark(event.key === "ArrowDown" ? 1 : -1); }
     else if (event.key === "Enter" && list.children[at]) { event.preventDefault(); choose(list.children[at].dataset.thing); }
+    else if (event.key === "Enter" && input.value.trim()) byId("panel").innerHTML = `<p>Nothing here is named ${safe(input.value.trim())}.</p>`;
     else if (event.key === "Escape") close();
   });
 }
@@ -510,7 +526,7 @@ function hover(cell, x, y) {
 }
 
 // ---- panels ----
-let shown = 0;
+let shown = 0, followed = false;  // followed: chosen in the picker, so the start of the answer comes into view
 async function show(thing) {
   const place = thing.indexOf(":"), kind = thing.slice(0, place), name = thing.slice(place + 1), panel = byId("panel");
   const mine = ++shown;
@@ -527,6 +543,9 @@ async function show(thing) {
   if (mine !== shown) return;  // something else was asked for in the meantime
   panel.replaceChildren(...next.childNodes);
   panel.dataset.shows = thing;
+  const top = panel.getBoundingClientRect().top;
+  if (followed && top > 0.8 * window.innerHeight) window.scrollBy({ top: top - 0.6 * window.innerHeight, behavior: "instant" });
+  followed = false;
 }
 async function only(kind, name) {
   const i = index.colourings.findIndex((colouring) => colouring.name === kind);
