@@ -24,7 +24,8 @@ rule prepare_motifs:
         "../scripts/prepare_motifs.py"
 
 
-# Finds the motifs of every TF in its bound windows, tries them beside the known one, and names the known motif that is most similar. Test windows are not read.
+# Finds the motifs of every TF in its bound windows, tries them beside the known one, and names the known motif that is
+# most similar. Test windows are not read.
 rule find_motifs:
     input:
         REFERENCE_FILES,

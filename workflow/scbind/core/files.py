@@ -160,11 +160,8 @@ def map_npy(path: str | Path, remedy: str) -> np.ndarray:
     """
     import numpy as np
 
-    path = require(path, remedy)
-    try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)
-    except (ValueError, EOFError, SyntaxError) as error:  # a damaged header may end in a SyntaxError
-        raise InputError(path, f"not readable ({said(error)})", remedy) from error
+    with damage_errors(path, remedy):
+        return np.load(require(path, remedy), mmap_mode="r", allow_pickle=False)
 
 
 def split_lines(text: str) -> list[str]:
