@@ -17,7 +17,7 @@ import pandas as pd
 from scbind.core.runlog import say
 from scbind.discovery.refine import WIDTH
 from scbind.formats.motiffiles import Matrix, load_profiles
-from scbind.formats.motifs import log_odds
+from scbind.formats.motifs import column_bits, frequencies, log_odds
 
 SIMILAR = 0.05  # largest adjusted p-value of a motif that counts as similar
 FEWEST_TARGETS = (
@@ -91,24 +91,7 @@ def _unversioned(name: str) -> str:
     return re.sub(r"^(MA\d+)\.\d+:", r"\1:", name)
 
 
-def frequencies(matrix: np.ndarray) -> np.ndarray:
-    """Return the base frequencies, float64 (4, length), of log2 odds over a uniform background.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> frequencies(np.array([[2, 0], [-9, 0], [-9, 0], [-9, 0]])).round(2)
-    array([[1.  , 0.25],
-           [0.  , 0.25],
-           [0.  , 0.25],
-           [0.  , 0.25]])
-    """
-    odds = 2.0 ** np.asarray(matrix, dtype=np.float64)
-    return odds / odds.sum(axis=0)
-
-
 def trim(shares: np.ndarray) -> np.ndarray:
     """Cut the columns of less than ``LEAST_BITS`` bits at both ends of base frequencies (4, length); may leave none."""
-    information = 2 + (shares * np.log2(np.maximum(shares, 1e-9))).sum(axis=0)
-    kept = np.flatnonzero(information >= LEAST_BITS)
+    kept = np.flatnonzero(column_bits(shares) >= LEAST_BITS)
     return shares[:, kept[0] : kept[-1] + 1] if len(kept) else shares[:, :0]

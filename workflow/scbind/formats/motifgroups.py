@@ -8,6 +8,8 @@ import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
+from scbind.formats.motifs import frequencies
+
 ALIKE = 0.95  # minimum correlation of two aligned matrices that count as the same motif
 
 
@@ -40,8 +42,7 @@ def _correlations(matrices: list[np.ndarray]) -> np.ndarray:
     widest = max(matrix.shape[1] for matrix in matrices)
     placed = np.zeros((len(matrices), 4, 3 * widest))
     for row, matrix in enumerate(matrices):
-        odds = 2.0 ** np.asarray(matrix, dtype=np.float64)
-        share = odds / odds.sum(axis=0) - 0.25
+        share = frequencies(matrix) - 0.25
         placed[row, :, widest : widest + share.shape[1]] = share / np.linalg.norm(share)
     inside = placed[:, :, widest : 2 * widest].reshape(len(matrices), -1)
     strands = inside, placed[:, ::-1, widest : 2 * widest][:, :, ::-1].reshape(len(matrices), -1)

@@ -28,6 +28,27 @@ def log_odds(counts: np.ndarray) -> np.ndarray:
     return np.log2(frequency / 0.25).astype(np.float32)
 
 
+def frequencies(matrix: np.ndarray) -> np.ndarray:
+    """Return the base frequencies, float64 (4, length), of log2 odds over a uniform background.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> frequencies(np.array([[2, 0], [-9, 0], [-9, 0], [-9, 0]])).round(2)
+    array([[1.  , 0.25],
+           [0.  , 0.25],
+           [0.  , 0.25],
+           [0.  , 0.25]])
+    """
+    odds = 2.0 ** np.asarray(matrix, dtype=np.float64)
+    return odds / odds.sum(axis=0)
+
+
+def column_bits(shares: np.ndarray) -> np.ndarray:
+    """Return the information content of each column of base frequencies (4, length), in bits: float64 (length,)."""
+    return 2 + (shares * np.log2(np.maximum(shares, 1e-9))).sum(axis=0)
+
+
 def write_motifs(path: str | Path, chosen: Mapping[str, tuple[str, np.ndarray]]) -> None:
     """Write the matrices of TFs: TF -> ``matrix id:name`` and float32 (4, length) log-odds.
 

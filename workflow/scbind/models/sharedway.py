@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scbind.formats.motifs import chance_distribution
+from scbind.formats.motifs import chance_distribution, frequencies
 
 CHANCE = (1e-3, 1e-4, 1e-5)  # probabilities of a chance match whose scores are facts of a matrix
 N_FACTS = 3 + len(CHANCE)  # made by matrix_facts
@@ -31,7 +31,7 @@ def matrix_facts(matrix: np.ndarray | None) -> np.ndarray:
     if matrix is None:
         return np.zeros(N_FACTS, dtype=np.float32)
     matrix = np.asarray(matrix, dtype=np.float64)
-    share = 2.0**matrix / (2.0**matrix).sum(axis=0)
+    share = frequencies(matrix)
     best = matrix.max(axis=0).sum() / 20
     strong = share[1:3].sum() / matrix.shape[1] - 0.5
     return np.array([information(matrix) / 20, best, strong, *chance_scores(matrix)], dtype=np.float32)
@@ -39,8 +39,7 @@ def matrix_facts(matrix: np.ndarray | None) -> np.ndarray:
 
 def information(matrix: np.ndarray) -> float:
     """Information content of log2 odds over a uniform background, (4, length), in bits."""
-    odds = 2.0 ** np.asarray(matrix, dtype=np.float64)
-    return round(float((odds / odds.sum(axis=0) * matrix).sum()), 3)
+    return round(float((frequencies(matrix) * matrix).sum()), 3)
 
 
 def chance_scores(matrix: np.ndarray) -> np.ndarray:

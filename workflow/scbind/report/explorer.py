@@ -8,6 +8,7 @@ import pandas as pd
 from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
 from scbind.formats.colours import colours_of
 from scbind.formats.evidence import CHIP, MOTIF
+from scbind.formats.motifs import column_bits, frequencies
 from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
 from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.pack import codes, pack, pack_json, rounded
@@ -222,10 +223,8 @@ def _drawings(inputs: Inputs, packs: dict[str, str]) -> dict[str, list[float]]:
 
 def _letters(matrix: np.ndarray) -> list[list[float]]:
     """Heights of A, C, G and T in bits, per position, of log2 odds (4, length) against a uniform background."""
-    share = 2.0 ** np.asarray(matrix, dtype=np.float64) / 4
-    share = share / share.sum(axis=0)
-    information = 2 + (share * np.log2(np.maximum(share, 1e-9))).sum(axis=0)
-    return np.round(share * information, 2).T.tolist()
+    share = frequencies(matrix)
+    return np.round(share * column_bits(share), 2).T.tolist()
 
 
 def described(index: dict) -> list[str]:
