@@ -231,7 +231,7 @@ class Shard:
             return json.loads(str(self._npz["reliability"]))
 
     def codes(self, tf: int, start: int = 0, stop: int | None = None) -> np.ndarray:
-        """Return the codes of a TF, given by its index, in windows ``[start, stop)``: uint8 (cells, windows).
+        """Return the codes of a TF, given by its index, in windows ``[start, stop)``: uint8 (cells, windows), order F.
 
         Raises :class:`InputError` if a block, or the table of blocks, is damaged.
         """
@@ -240,7 +240,7 @@ class Shard:
             with damage_errors(self.path, AGAIN):
                 self._held = (tf, self._npz[f"index{tf}"], self._begin(f"blocks{tf}.npy"))
         _, index, begin = self._held
-        found = np.zeros((len(self.rows), stop - start), dtype=np.uint8)
+        found = np.zeros((stop - start, len(self.rows)), dtype=np.uint8)
         here = (index[:, 1] < stop) & (index[:, 1] + index[:, 3] > start)
         for row, window, cells, windows, offset, size, crc in index[here].tolist():
             self._file.seek(begin + offset)
@@ -250,8 +250,8 @@ class Shard:
             block = np.frombuffer(CODEC.decode(packed), dtype=np.uint8)
             first, last = max(window, start), min(window + windows, stop)
             part = block.reshape(windows, cells)[first - window : last - window]
-            found[row : row + cells, first - start : last - start] = part.T
-        return found
+            found[first - start : last - start, row : row + cells] = part
+        return found.T
 
     def _begin(self, member: str) -> int:
         """Return the position in the file of the first entry of an array that the zip holds uncompressed."""
