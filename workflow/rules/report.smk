@@ -46,6 +46,8 @@ rule write_report:
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
         tracks=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
         truth=TRUTH_TABLES,
+        genes=optional(SETTINGS["genome"]["genes"]),
+        sizes=f"{REFERENCE}/chrom.sizes",
         cards=expand("results/models/{model}/card.md", model=MODELS),
         provenance=["results/provenance/config.yaml", "results/provenance/sheets.tsv"],
     output:
@@ -77,6 +79,7 @@ rule write_report:
         cell_lines=list(PLAN.tracks),
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        files=key_states("genome/genes"),
         template=[
             template_digest(name) for name in ("report.html.j2", "report.css", "shared.js", "report.js")
         ],

@@ -51,5 +51,7 @@ with logged(snakemake.log[0], snakemake.threads):
         tracks=dict(zip(snakemake.params.cell_lines, given.tracks, strict=True)),
         target=snakemake.params.borrow_fragments,
         smallest_type=snakemake.params.min_cells,
+        genes=given.genes or None,
+        sizes=given.sizes,
     )
     write_report(snakemake.output.page, files, snakemake.output.figures, snakemake.output.warnings)

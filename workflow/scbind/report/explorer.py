@@ -13,8 +13,9 @@ from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
 from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
+from scbind.report.regulation import shown_links, shown_targets
 from scbind.report.style import NEUTRAL
-from scbind.report.tables import NAMES, join_names, number
+from scbind.report.tables import DEPTH, NAMES, join_names, number
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: the more values there are, the fewer, because they make most of the page.
@@ -29,8 +30,8 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
 
     The index has ``cells`` (number of cells, shown and in all), ``colourings`` (what the UMAP can be coloured by),
     ``tfs``, ``types``, ``samples`` and ``populations`` with what is known of each. Packs: ``xy`` (uint16 pairs),
-    ``c-{number}`` per colouring, ``z-{number}`` per TF, and ``t-{number}``, which has what the panels of ``PER_PACK``
-    TFs draw.
+    ``c-{number}`` per colouring, ``z-{number}`` per TF, ``t-{number}``, which has what the panels of ``PER_PACK``
+    TFs draw, and ``genes`` (:func:`gene_places`).
     """
     shown, seen = _shown(inputs)
     packs: dict[str, str] = {}
@@ -47,10 +48,33 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
         "types": [{"name": name} for name in inputs.types],
         "missing": NEUTRAL,
         "models": inputs.model_colours,
-        "controls": list(CONTROLS),
+        "controls": [name for name in CONTROLS if name in inputs.model_colours],
+        "depth": DEPTH,
     }
     index["recall"] = _drawings(inputs, packs)
+    if (genes := gene_places(inputs)) is not None:
+        packs["genes"] = pack_json(genes)
     return index, packs
+
+
+def gene_places(inputs: Inputs) -> dict[str, list] | None:
+    """Return where the genes of the page are: ``gene``, ``chrom`` (number in ``chroms``), ``start``, ``end``, ``plus``.
+
+    0-based half-open, sorted by name; a gene may have several rows. Only genes of the tables of target genes and links
+    are given. None without an annotation or these tables.
+    """
+    tables = [make(inputs) for make in (shown_targets, shown_links)]
+    named = [table["gene"] for table, _ in tables if table is not None]
+    if inputs.genes is None or not named:
+        return None
+    rows = inputs.genes[inputs.genes["gene"].isin(pd.unique(pd.concat(named)))]
+    rows = rows.sort_values(["gene", "chrom", "start"], kind="stable")
+    numbers, chroms = pd.factorize(rows["chrom"])
+    plus = (rows["strand"] == "+").astype(int)
+    return {
+        "chroms": chroms.tolist(), "gene": rows["gene"].tolist(), "chrom": numbers.tolist(),
+        "start": rows["start"].tolist(), "end": rows["end"].tolist(), "plus": plus.tolist(),
+    }  # fmt: skip
 
 
 def _shown(inputs: Inputs) -> tuple[np.ndarray, int]:
@@ -167,7 +191,7 @@ def why(facts: pd.Series) -> str:
     if "min_depth" in facts and pd.notna(facts["min_depth"]):
         said.append(
             f"Half of this AUPRC remains at {number(facts['min_depth'])} insertions per base; scbind abstains in "
-            "shallower cells."
+            f"shallower cells. {DEPTH}"
         )
     if bool(facts.get("abstained", False)):
         said.insert(0, "scbind abstains on this TF: do not interpret its values.")

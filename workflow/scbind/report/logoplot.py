@@ -14,6 +14,7 @@ from matplotlib.transforms import Affine2D
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.report.style import as_png, new_figure, styled
+from scbind.report.tables import regions
 
 LETTER_COLOURS = {"A": "#2C9B4B", "C": "#2F6DB5", "G": "#E0A100", "T": "#C8372D"}
 SHOWN = 61  # bases around the strongest
@@ -56,13 +57,15 @@ def contribution_logo(rows: pd.DataFrame) -> Figure:
     logo.tick_params(bottom=False)
     first = rows.iloc[0]
     logo.set_title(
-        f"{first['tf']} in {first['cell_type']}, P(bound) {first['binding']:.2f} at {first['locus']}"
+        f"{first['tf']} in {first['cell_type']}, P(bound) {first['binding']:.2f} at {regions(first['locus'])}"
     )
     _others(figure, others, rows)
     others.set_xlim(-0.6, len(rows) - 0.4)
-    ticks = [place for place, start in enumerate(rows["start"]) if start % 10 == 0]
-    others.set_xticks(ticks, [f"{start:,}" for start in rows["start"].iloc[ticks]])
-    others.set_xlabel(f"position on {first['chrom']} (0-based)")
+    ticks = [
+        place for place, end in enumerate(rows["end"]) if end % 10 == 0
+    ]  # the end of a base is its 1-based place
+    others.set_xticks(ticks, [f"{end:,}" for end in rows["end"].iloc[ticks]])
+    others.set_xlabel(f"position on {first['chrom']}")
     return figure
 
 

@@ -14,6 +14,7 @@ from scbind.report import modelplots
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs
 from scbind.report.tables import (
+    DEPTH,
     MARKS,
     MOST_NAMES,
     Section,
@@ -32,6 +33,14 @@ SPLITS = {
     "maxatac_protocol": "chr1 of new cell lines (as published for maxATAC)",
     "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than all windows)",
 }  # fmt: skip
+
+
+ORACLES = {  # sentences of the glossary, too; a test compares them
+    "oracle": "oracle is no model: it knows the simulated motifs and which elements are open in the cell itself, but "
+    "not the random draws",
+    "oracle_type": "oracle_type is no model: it knows the simulated motifs and which elements are open in the type of "
+    "the cell, which is the most that borrowing from cells of the same type can show",
+}
 
 
 def evaluation(inputs: Inputs) -> Section | None:
@@ -208,7 +217,7 @@ def _depths(inputs: Inputs, section: Section) -> None:
             "Mean AUPRC if only a fraction of the bulk fragments is kept, down to the depth of single cells. All "
             "models read the same fragments. Filled points: trained models, which take the depth as input. Hollow "
             "points: baselines. boosted_trees is fitted at full depth. Dashed line: ChIP-seq of other lines, which "
-            "does not depend on depth."
+            f"does not depend on depth. {DEPTH}"
         )
         section.figures.append(inputs.draw("auprc_depth", figure, caption))
     if needed is not None and needed["fragments_needed"].notna().any():
@@ -249,6 +258,8 @@ def truth(inputs: Inputs) -> Section | None:
         "such data. They do not show how well it works on your data.",
     ]
     if cells is not None and len(cells):
+        shown = set(cells["model"])
+        section.text += [f"{sentence}." for name, sentence in ORACLES.items() if name in shown]
         columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
         table = cells.groupby(["chromosomes", "cells", "model"], sort=False)[columns].mean().reset_index()
         table = table.assign(n_cells=table["n_cells"].round().astype(int))

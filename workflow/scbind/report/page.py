@@ -29,10 +29,11 @@ from scbind.report.read import (
     read_matrices,
     read_model_facts,
     read_peak_status,
+    read_places,
     read_text,
 )
 from scbind.report.sections import PARTS
-from scbind.report.tables import MOST_NAMES, join_names
+from scbind.report.tables import MOST_NAMES, PLACE_FORM, join_names
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -52,7 +53,7 @@ class ReportFiles:
     profiles
         Sample to its ``profile.tsv``.
     windows
-        ``results/binding/windows.npz``. Only the number of windows is used.
+        ``results/binding/windows.npz``. The number of windows and their width are used.
     tables
         Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
         (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), ``left_out`` (``left_out_tfs.tsv``), and, if the
@@ -90,6 +91,8 @@ class ReportFiles:
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
     smallest_type
         Cell types with fewer cells are left out of comparisons (``analysis.min_cells``).
+    genes, sizes
+        BED or GTF of genes, and ``chrom.sizes`` of the genome, for the places of the genes.
     """
 
     activity: Sequence[str | Path]
@@ -112,6 +115,8 @@ class ReportFiles:
     tracks: Mapping[str, str | Path] = field(default_factory=dict)
     target: float | None = None
     smallest_type: int | None = None
+    genes: str | Path | None = None
+    sizes: str | Path | None = None
 
 
 def write_report(
@@ -154,6 +159,7 @@ def write_report(
 
 def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
     obs, borrowed = read_cells(files.cells, files.lenders)
+    windows = None if files.windows is None else read_npz(files.windows, AGAIN, ["start", "window"])
     return Inputs(
         data=read_activity(list(files.activity)),
         cells=obs,
@@ -163,9 +169,9 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         training={name: read_result(path, AGAIN, ",") for name, path in files.training.items()},
         models=list(files.models) or list(files.training),
         origin=read_origin(files.bundle, files.applied_to) if files.bundle else None,
-        n_windows=len(read_npz(files.windows, AGAIN, ["start"])["start"])
-        if files.windows is not None
-        else None,
+        n_windows=None if windows is None else len(windows["start"]),
+        window=None if windows is None else int(windows["window"]),
+        genes=read_places(files.genes, files.sizes),
         peaks=read_peak_status(files.peaks, files.types),
         provenance=[read_text(path) for path in files.provenance],
         draw=drawer(figures_dir),
@@ -203,9 +209,15 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         simulated=inputs.simulated,
         loci="sites" in inputs.tables,
         cautions=found,
-        said=described(index),
+        said=[*described(index), *([PLACE_FORM] if _has_places(parts) else [])],
         index=json.dumps(index, allow_nan=False).replace("<", "\\u003c"),
         packs=packs,
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         js="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.js", "report.js")),
     )
+
+
+def _has_places(parts: list[tuple[str, list]]) -> bool:
+    """Return whether a table of the page has a column of places or regions."""
+    tables = [table for _, sections in parts for section in sections for table in section.tables]
+    return any("place" in column or "regions" in column for table in tables for column in table["columns"])

@@ -35,7 +35,8 @@ def populations(inputs: Inputs) -> Section | None:
     section.text = [
         "The cells are divided into groups, and each group is divided again. A group is kept if its own "
         "open peaks differ from those of the other cells by more than a cut through a continuum would give "
-        "(separation above its limit), and if it is found again in subsamples of the cells (stability; 1: always). "
+        "(the separation is above the separation limit), and if it is found again in subsamples of the cells "
+        "(stability; 1: always). "
         "The tables and figures give the most frequent cell type of each population. " + left_out,
     ]
     figure = cellplots.population_bars(table, colours_of(inputs.types))

@@ -15,6 +15,8 @@ from scbind.core.files import read_json, read_npz, read_result, require
 from scbind.dataset.seen import trained_lines
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.colours import colours_of
+from scbind.formats.genes import read_genes
+from scbind.formats.genome import ChromSizes
 from scbind.formats.typestatus import POOLED, STATUSES
 from scbind.report.origin import Origin
 from scbind.report.style import DPI, as_png, data_uri, save_png
@@ -48,8 +50,8 @@ class Inputs:
         What the passing cells borrow, see :func:`read_cells`.
     tables, curves, training, models, provenance
         Content of the files of the same names in :class:`scbind.report.page.ReportFiles`.
-    n_windows
-        Number of windows in which binding is predicted.
+    n_windows, window
+        Number of windows in which binding is predicted, and their width in bp.
     peaks
         One row per cell type, see :func:`read_peak_status`.
     draw
@@ -74,6 +76,9 @@ class Inputs:
         Cell line to the Tn5 shift of its input files, as its ``track.json`` says.
     profiles
         Curves of the libraries, see :func:`scbind.report.librarycurves.read_library_curves`.
+    genes
+        Genes of the annotation: ``gene, chrom`` (text), ``start, end`` (0-based half-open), ``strand``. None without
+        an annotation.
     """
 
     data: Activity
@@ -97,6 +102,8 @@ class Inputs:
     smallest_type: int | None = None
     frames: dict[str, list[str]] = field(default_factory=dict)
     profiles: pd.DataFrame | None = None
+    window: int | None = None
+    genes: pd.DataFrame | None = None
 
     @property
     def simulated(self) -> bool:
@@ -118,6 +125,18 @@ class Inputs:
         """Colour of each model and baseline, the same in all figures."""
         scored = self.tables["metrics"]["model"].unique() if "metrics" in self.tables else []
         return colours_of([*self.models, *self.training, *self.curves, *scored])
+
+
+def read_places(genes: str | Path | None, sizes: str | Path | None) -> pd.DataFrame | None:
+    """Return the genes of an annotation: ``gene, chrom, start, end, strand``, with names of chromosomes.
+
+    None without an annotation. Raises :class:`InputError` like :func:`scbind.formats.genes.read_genes`.
+    """
+    if genes is None:
+        return None
+    known = ChromSizes.read(sizes)
+    table = read_genes(genes, known)[["gene", "chrom", "start", "end", "strand"]]
+    return table.assign(chrom=np.array(known.names, dtype=object)[table["chrom"]])
 
 
 def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
 from scbind.report.read import Inputs
 from scbind.report.tables import EVIDENCE, LEVEL, Section, all_rows, html_table, trusted, within_budget
 
 SHOWN_FDR, SHOWN_LINKS = 0.1, 5_000
+
+
+def shown_targets(inputs: Inputs) -> tuple[pd.DataFrame | None, str]:
+    """Return the rows of ``tf_targets.tsv`` that the page shows, if any, and a sentence on what is left out."""
+    table = inputs.tables.get("targets")
+    return (None, "") if table is None else within_budget(trusted(table)[0])
+
+
+def shown_links(inputs: Inputs) -> tuple[pd.DataFrame | None, str]:
+    """Return the rows of ``links.tsv`` that the page shows, if any, and a sentence on what is left out."""
+    table = inputs.tables.get("links")
+    if table is None or table.empty:
+        return None, ""
+    table = trusted(table)[0]
+    table = table[table["fdr"] <= SHOWN_FDR]
+    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable")
+    if len(table) <= SHOWN_LINKS:
+        return table, ""
+    rank = (
+        table.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
+    )  # each TF and type has a part
+    cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
+    return table.loc[table.index.isin(rank.index[:SHOWN_LINKS])], cut
 
 
 def targets(inputs: Inputs) -> Section | None:
@@ -15,22 +40,24 @@ def targets(inputs: Inputs) -> Section | None:
         return None
     section = Section("targets", "Target genes")
     section.text = [
-        "The regulatory potential of a TF for a gene is the weighted sum of its predicted binding around the "
-        "transcription start site. The weight decreases with distance. Specificity is the log2 ratio of the potential "
+        "Genes are ranked by the regulatory potential of the TF: the predicted binding around the start of the gene, "
+        "summed over windows that count less with distance. Specificity is the log2 ratio of the potential "
         "to its mean in the other cell types.",
     ]
-    table, left_out = trusted(table)
+    left_out = trusted(table)[1]
     if left_out:
         section.text.append(left_out)
+    table, cut = shown_targets(inputs)
     if table.empty:
         return section
-    table, cut = within_budget(table)
+    if inputs.window is not None:
+        table = table.assign(top_window_end=table["top_window_start"] + inputs.window)
     table = table.sort_values(["specificity", "potential"], ascending=False, kind="stable")
     columns = [
         "cell_type", "tf", "gene", "potential", "rank", "specificity", "chrom", "top_window_start",
-        "top_window_distance", "top_window_binding",
+        "top_window_end", "top_window_distance", "top_window_binding",
     ]  # fmt: skip
-    columns += [name for name in (EVIDENCE, LEVEL) if name in table]
+    columns = [name for name in [*columns, EVIDENCE, LEVEL] if name in table]
     note = f"The most specific links come first. {cut} {all_rows('tf_targets.tsv')}".replace("  ", " ")
     section.tables = [html_table("Genes by regulatory potential", table[columns], note, "targets")]
     return section
@@ -52,25 +79,18 @@ def links(inputs: Inputs) -> Section | None:
             "Without RNA, the false discovery rate is too low for links whose sites are all distal (place): on "
             "simulated cells, a quarter of them were false."
         )
-    table, left_out = trusted(table)
+    left_out = trusted(table)[1]
     if left_out:
         section.text.append(left_out)
-    table = table[table["fdr"] <= SHOWN_FDR]
+    table, cut = shown_links(inputs)
     if table.empty:
         section.text.append(f"No link has a false discovery rate up to {SHOWN_FDR}.")
         return section
-    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable")
-    cut = ""
-    if len(table) > SHOWN_LINKS:  # each TF and cell type has a part of the table
-        rank = table.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
-        cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
-        table = table.loc[table.index.isin(rank.index[:SHOWN_LINKS])]
     columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "place", "n_sites", "sites"]
     columns += ["tf_active", "association", "p_value", "compared_with"]
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"Links with a false discovery rate up to {SHOWN_FDR}, the most probable first.{cut} {all_rows('links.tsv')}"
-    shown = table[columns].assign(sites=table["sites"].fillna("").astype(str).str.replace(",", ", "))
-    section.tables = [html_table("Links and their evidence", shown, note, "links")]
+    section.tables = [html_table("Links and their evidence", table[columns], note, "links")]
     return section
 
 
@@ -83,7 +103,8 @@ def expression(inputs: Inputs) -> Section | None:
     section.text = [
         "Predicted binding cannot distinguish TFs with similar motifs, but expression can: a TF that a cell "
         "type does not express does "
-        "not regulate its genes. The correlation is that of mean activity and mean expression over cell types.",
+        "not regulate its genes. Correlation: Spearman's, of mean activity and mean expression over the cell types of "
+        "each sample (groups).",
     ]
     order = table.sort_values(
         ["correlation", "tf", "cell_type"], ascending=[False, True, True], kind="stable"

@@ -332,8 +332,7 @@ def motifs(inputs: Inputs) -> Section | None:
         sites = sites.sort_values(["tf", "binding"], ascending=[True, False], kind="stable")
         note = (
             "The peaks with the highest mean P(bound) of each TF and cell type, each represented by its "
-            "best window. Coordinates "
-            f"are 0-based half-open. {cut} {all_rows('best_sites.tsv')}".replace("  ", " ")
+            f"best window. {cut} {all_rows('best_sites.tsv')}".replace("  ", " ")
         )
         section.tables.append(html_table("Best sites", sites.drop(columns=ABSTAINED), note, "sites"))
     return section

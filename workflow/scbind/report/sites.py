@@ -37,6 +37,6 @@ def sites(inputs: Inputs) -> Section | None:
     columns = ["chrom", "start", "end", "binding", "binding_reference", "difference", "p_adjusted"]
     columns += [EVIDENCE] if EVIDENCE in table else []
     rows, cut = largest(table, "difference", SHOWN)
-    note = f"Coordinates are 0-based half-open.{cut} {all_rows('differential_sites.tsv')}"
+    note = f"{cut} {all_rows('differential_sites.tsv')}".strip()
     section.tables.append(html_table("Largest differences", rows[[*GROUPS, *columns]], note))
     return section

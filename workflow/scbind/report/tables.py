@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -29,7 +30,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "fraction of this type",
     "top_sample_share": "fraction from one sample", "markers_within_type": "markers within the type",
     "top_window_distance": "distance of top site", "top_window_binding": "P(bound) of top site",
-    "top_window_start": "start of top site",
+    "top_window_start": "start of top site", "top_window_end": "end of top site",
     "sites_with_motif": "sites with motif", "background_with_motif": "background with motif",
     "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
     "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
@@ -49,6 +50,32 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "starts_known": "start if motifs: true", "width": "width (bp)",
     "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
+
+DEPTH = (  # sentences of the glossary, too; a test compares them
+    "Insertions per base: Tn5 insertions divided by the known bases of the genome (not N); for a cell, its own and "
+    "those that it borrows."
+)
+MEANINGS = {  # column -> what its heading means, shown below each table that has the column
+    "potential": "Potential (regulatory potential): the predicted binding of a TF around the start of a gene, summed "
+    "over windows that count less with distance.",
+    "separation": "Separation: how far the open peaks of a population differ from those of the other cells of its "
+    "parent group, in standard deviations.",
+    "separation_limit": "Separation limit: the largest separation that arises without structure; a population is "
+    "above it.",
+    "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity "
+    "alone.",
+}
+# Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
+PLACES = {
+    ("chrom", "start", "end"): "place",
+    ("chrom", "top_window_start", "top_window_end"): "top site",
+}
+WITH_REGIONS = ("sites", "cautions")  # columns of texts with regions, 0-based half-open as in the files
+REGION = re.compile(r"([^\s,;:]+):(\d+)-(\d+)")
+PLACE_FORM = (
+    "Places are written as genome browsers take them: chr1:1,001-1,200 counts from 1 and includes both ends. "
+    "Downloaded tables have chrom, start and end as BED has them: from 0, without the end."
+)
 
 EVIDENCE, LEVEL, ABSTAINED = (
     "evidence",
@@ -112,6 +139,11 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
     ``MAX_ROWS`` rows are kept. If there are more, the note says so. A column ``reliability_abstained`` without a
     True is left out, and a column ``evidence`` if every TF was assayed by ChIP-seq; else it is moved beside the
     column ``tf``. Raises ``ValueError`` if two columns would have the same heading.
+
+    The columns of a place (``PLACES``; 0-based half-open) are shown as one, in the form of :func:`place`: the column of
+    the chromosome has ``place``, the numbers of the columns of start and end, and these are ``hidden``. A column of
+    ``WITH_REGIONS`` has ``regions``: its texts are shown as :func:`regions` writes them. Such tables always have a
+    ``pack``, because downloads have what the files have. A column of ``MEANINGS`` has ``about``.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
@@ -131,18 +163,26 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         {"key": str(column), "name": NAMES.get(column, str(column).replace("_", " ")), "numeric": is_number}
         for column, is_number in zip(table.columns, numeric, strict=True)
     ]
-    headings = [column["name"] for column in columns]
+    for column in columns:
+        if column["key"] in MEANINGS:
+            column["about"] = MEANINGS[column["key"]]
+        if column["key"] in WITH_REGIONS:
+            column["regions"] = True
+    keys = [column["key"] for column in columns]
+    for (chrom, *ends), heading in PLACES.items():
+        if {chrom, *ends} <= set(keys):
+            columns[keys.index(chrom)] |= {"name": heading, "place": [keys.index(end) for end in ends]}
+            for end in ends:
+                columns[keys.index(end)]["hidden"] = True
+    headings = [column["name"] for column in columns if not column.get("hidden")]
     if len(set(headings)) < len(headings):
         raise ValueError(f"table {title!r} has two columns with one heading: {headings}")
-    rows = [
-        [_cell(value, is_number) for value, is_number in zip(row, numeric, strict=True)]
-        for row in table.head(FIRST_ROWS).itertuples(index=False)
-    ]
+    rows = [_row(row, columns) for row in table.head(FIRST_ROWS).itertuples(index=False, name=None)]
     packed, blocks = "", []
     head = {"n": len(table), "columns": columns}
     if name and "tf" in table and len(table) > BLOCK_ROWS:
         packed, blocks = pack_blocks(table, head, "tf", BLOCK_ROWS)
-    elif name or len(table) > FIRST_ROWS:
+    elif name or len(table) > FIRST_ROWS or any("place" in each or "regions" in each for each in columns):
         packed = pack_json({**head, "data": columnar(table)})
     return {
         "title": title,
@@ -159,6 +199,38 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
 def all_rows(name: str) -> str:
     """Return the sentence that names the file of a table of ``results/analysis``."""
     return f"All rows: results/analysis/{name}."
+
+
+def place(chrom: str, start: int, end: int) -> str:
+    """Return a place (0-based half-open) as genome browsers take it: ``chr1:1,001-1,200``, 1-based, with both ends.
+
+    A single base is ``chr1:1,001``.
+    """
+    return f"{chrom}:{start + 1:,}" + (f"-{end:,}" if end - start != 1 else "")
+
+
+def regions(text: str) -> str:
+    """Return a text in which each region ``chr1:1000-1200`` (0-based half-open) is written as :func:`place` does.
+
+    Regions that a comma without a space divides are divided by a semicolon, because numbers have commas.
+    """
+    divided = re.sub(r",(?=\S)", "; ", text)
+    return REGION.sub(lambda found: place(found[1], int(found[2]), int(found[3])), divided)
+
+
+def _row(values: tuple, columns: list[dict]) -> list[dict]:
+    """Return the visible cells of a row."""
+    cells = []
+    for value, column in zip(values, columns, strict=True):
+        if column.get("hidden"):
+            continue
+        if "place" in column and not pd.isna(value):
+            start, end = (values[i] for i in column["place"])
+            value = "" if pd.isna(start) or pd.isna(end) else place(value, int(start), int(end))
+        elif "regions" in column and not pd.isna(value):
+            value = regions(str(value))
+        cells.append(_cell(value, column["numeric"]))
+    return cells
 
 
 def _cell(value, is_number: bool) -> dict:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from scbind.formats.evidence import MOTIF, marked
 from scbind.report.logoplot import QUESTION, contribution_logo
 from scbind.report.read import Inputs
-from scbind.report.tables import Section, html_table, largest
+from scbind.report.tables import Section, html_table, largest, regions
 
 SHOWN = 5_000  # variants in the table of the page
 FIGURES = 12  # loci that are drawn on the page
@@ -25,12 +25,10 @@ def variants(inputs: Inputs) -> Section | None:
         f"{listed:,} of {len(table):,} variants are in variants.tsv with at least one TF and cell type.",
     ]
     shown, cut = largest(known, "difference", SHOWN)
-    shown = shown.drop(columns="end")
     shown.insert(len(shown.columns) - 1, "n_listed", shown.pop("n_listed"))
     note = (
         "For each variant, the TF and cell type with the largest change, among those on which scbind does "
-        "not abstain. start is "
-        f"0-based.{cut} All are in results/analysis/variants_strongest.tsv."
+        f"not abstain.{cut} All are in results/analysis/variants_strongest.tsv."
     )
     if len(shown):
         section.tables = [html_table("Largest change of each variant", shown, note)]
@@ -56,6 +54,6 @@ def explained(inputs: Inputs) -> Section | None:
         mark = " scbind abstains on this TF here." if rows["abstained"].any() else ""
         called = marked(tf, (rows["evidence"] == MOTIF).any())
         what = "contribution of each base, and the effect of every other base"
-        caption = f"{called} at {locus} in {kind}: {what}.{mark}"
+        caption = f"{called} at {regions(locus)} in {kind}: {what}.{mark}"
         section.figures.append(inputs.draw(f"explain_{number}_{tf}", contribution_logo(rows), caption))
     return section

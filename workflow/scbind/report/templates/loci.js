@@ -1,13 +1,12 @@
 "use strict";
 (() => {
 // The data of a locus is gzip in base64 and is opened when it is asked for. Coordinates are 0-based half-open, as
-// igv.js has them in features; text for people is 1-based closed.
+// igv.js has them in features; `place` writes them for people.
 const FEW = 8; // cell types with tracks, unless all are asked for
 const VIEW = 2000; // bp shown on either side of a site
 const NOT_KNOWN = 255;
 let index, browser, sites = [], at = 0, asked = 0;
 
-const place = (chrom, start, end) => `${chrom}:${(start + 1).toLocaleString("en")}-${end.toLocaleString("en")}`;
 const site = (i) => {
   const s = index.sites;
   return { tf: index.tfs[s.tf[i]], type: s.type[i], locus: s.locus[i], rank: s.rank[i], start: s.start[i], end: s.end[i],
@@ -243,6 +242,7 @@ async function begin() {
   const few = Math.min(FEW, index.types.length);
   byId("shown").replaceChildren(...(few < index.types.length ? [option(`${few} cell types with the highest P(bound)`, "few")] : []), option(`all ${index.types.length} cell types`, "all"));
   byId("explorer").hidden = false;
+  edges(document.querySelector(".scroll"));
   byId("pick").addEventListener("change", () => ask(byId("pick").value.trim()));
   byId("type").addEventListener("change", () => ask(byId("pick").value.trim()));
   byId("shown").addEventListener("change", show);

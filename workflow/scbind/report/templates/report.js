@@ -76,8 +76,9 @@ class Table {
   // A table: search, order, pages, download. `rows` are those to show, by default all; `columns` are keys to show.
   constructor(box, title, table, options = {}) {
     this.title = title; this.table = table; this.data = table.data; this.page = 0; this.words = "";
-    this.columns = table.columns.map((column, i) => ({ ...column, i })).filter((column) =>
+    this.kept = table.columns.map((column, i) => ({ ...column, i })).filter((column) =>
       options.columns ? options.columns.includes(column.key) : true);
+    this.columns = this.kept.filter((column) => !column.hidden);
     this.base = options.rows || Array.from({ length: table.n }, (_, row) => row);
     this.rows = this.base; this.order = null;
     if (options.sort) this.order = { i: table.columns.findIndex((column) => column.key === options.sort), down: options.down };
@@ -85,6 +86,15 @@ class Table {
     this.update();
   }
   raw(i, row) { const column = this.data[i]; return column.v ? column.v[row] : column.l[column.c[row]]; }
+  // The text of a cell. A place is a column of the page, and three of a download.
+  text(column, row) {
+    const value = this.raw(column.i, row);
+    if (column.place) {
+      const [start, end] = column.place.map((i) => this.data[i].v[row]);
+      return value && start !== null && end !== null ? place(value, start, end) : "";
+    }
+    return column.regions ? regions(value) : value;
+  }
   make(box) {
     box.textContent = "";
     const tools = document.createElement("div");
@@ -105,7 +115,7 @@ class Table {
     scroll.className = "scroll"; scroll.tabIndex = 0;
     scroll.setAttribute("role", "region"); scroll.setAttribute("aria-label", this.title);
     scroll.innerHTML = "<table><thead><tr>" + this.columns.map((column) => `<th scope="col"${column.numeric ? ' class="number"' : ""}>` +
-      `<button type="button">${safe(column.name)}</button></th>`).join("") + "</tr></thead><tbody></tbody></table>";
+      `<button type="button"${column.about ? ` title="${safe(column.about)}"` : ""}>${safe(column.name)}</button></th>`).join("") + "</tr></thead><tbody></tbody></table>";
     this.body = scroll.querySelector("tbody");
     this.heads = [...scroll.querySelectorAll("th")];
     this.heads.forEach((head, place) => head.firstChild.addEventListener("click", () => {
@@ -114,7 +124,16 @@ class Table {
       this.page = 0; this.update();
     }));
     if (this.base.length <= PAGE) [search, before, after].forEach((control) => { control.hidden = true; });
-    box.append(tools, scroll);
+    const edge = document.createElement("div");
+    edge.className = "edge";
+    edge.append(scroll);
+    box.append(tools, edge);
+    this.columns.filter((column) => column.about).forEach((column) => {
+      const words = document.createElement("p");
+      words.className = "note words"; words.textContent = column.about;
+      box.append(words);
+    });
+    edges(scroll);
   }
   // Shows only the rows of a cell type; all if it is empty.
   keep(type) { this.type = type; this.page = 0; this.update(); }
@@ -125,10 +144,15 @@ class Table {
       rows = rows.filter((row) => column.c[row] === code);
     }
     if (this.words) {
-      const hits = this.columns.map(({ i }) => this.data[i]).map((column) =>
-        column.l ? column.l.map((text) => text.toLowerCase().includes(this.words)) : null);
-      rows = rows.filter((row) => this.columns.some(({ i }, place) =>
-        hits[place] ? hits[place][this.data[i].c[row]] : number(this.data[i].v[row]) === this.words));
+      const hits = this.columns.map((column) => this.data[column.i].l && !column.place
+        ? this.data[column.i].l.map((text) => (column.regions ? regions(text) : text).toLowerCase().includes(this.words)) : null);
+      const plain = this.words.replace(/,/g, "");  // places are searched without the commas of their numbers
+      const at = (column, row) => {
+        const [start, end] = column.place.map((i) => this.data[i].v[row]);
+        return `${this.raw(column.i, row)}:${start + 1}-${end}`.toLowerCase().includes(plain);
+      };
+      rows = rows.filter((row) => this.columns.some((column, k) => column.place ? at(column, row)
+        : hits[k] ? hits[k][this.data[column.i].c[row]] : number(this.data[column.i].v[row]) === this.words));
     }
     if (this.order) {
       const { i, down } = this.order, column = this.data[i], sign = down ? -1 : 1;
@@ -139,6 +163,8 @@ class Table {
         column.l.map((text, n) => [text, n]).sort((a, b) => a[0].localeCompare(b[0], undefined, { numeric: true }))
           .forEach(([, n], place) => { rank[n] = place; });
         key = column.c.map((code) => rank[code]);
+        const placed = this.table.columns[i].place;
+        if (placed) key = key.map((chrom, row) => (this.data[placed[0]].v[row] === null ? null : chrom * 1e10 + this.data[placed[0]].v[row]));
       }
       rows = rows.slice().sort((a, b) => {
         const x = key[a], y = key[b];
@@ -158,7 +184,7 @@ class Table {
     this.page = Math.min(Math.max(this.page, 0), pages - 1);
     const from = this.page * PAGE, part = this.rows.slice(from, from + PAGE);
     this.body.innerHTML = part.map((row) => "<tr>" + this.columns.map((column) => {
-      const value = this.raw(column.i, row);
+      const value = this.text(column, row);
       if (column.numeric) return `<td class="number">${number(value)}</td>`;
       const kind = ASKED[column.key];
       if (kind && value && things.has(kind + ":" + value)) {
@@ -170,8 +196,8 @@ class Table {
     this.before.disabled = this.page === 0; this.after.disabled = this.page === pages - 1;
   }
   save() {
-    const lines = [this.columns.map((column) => column.key).join("\t")];
-    for (const row of this.rows) lines.push(this.columns.map(({ i }) => this.raw(i, row) ?? "").join("\t"));
+    const lines = [this.kept.map((column) => column.key).join("\t")];
+    for (const row of this.rows) lines.push(this.kept.map(({ i }) => this.raw(i, row) ?? "").join("\t"));
     download(new Blob([lines.join("\n") + "\n"], { type: "text/tab-separated-values" }), this.title.replace(/\W+/g, "_") + ".tsv");
   }
 }
@@ -184,7 +210,7 @@ function download(blob, name) {
 // A table whose rows all stand in the page.
 function fromPage(box) {
   const heads = [...box.querySelectorAll("th")], rows = [...box.querySelectorAll("tbody tr")];
-  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number") }));
+  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number"), about: head.firstChild.title }));
   const data = columns.map((column, i) => {
     const cells = rows.map((row) => row.cells[i]);
     if (column.numeric) return { v: cells.map((cell) => (Number(cell.dataset.sort) <= -1e300 ? null : Number(cell.dataset.sort))) };
@@ -293,21 +319,41 @@ class Scatter {
   move(dx, dy) { const { ratio, scale } = this.size(); this.cx -= dx * ratio / scale; this.cy -= dy * ratio / scale; this.draw(); }
   listen() {
     const canvas = this.canvas;
-    let held = null, waiting = false;
-    canvas.addEventListener("wheel", (event) => { event.preventDefault(); this.by(event.deltaY < 0 ? 1.2 : 1 / 1.2, event.offsetX, event.offsetY); }, { passive: false });
-    canvas.addEventListener("pointerdown", (event) => { held = [event.clientX, event.clientY]; canvas.setPointerCapture(event.pointerId); });
-    canvas.addEventListener("pointerup", () => { held = null; });
+    const held = new Map();  // the mouse or the fingers that are down: number to place
+    let waiting = false, wheel = false;  // wheel: it zooms without a key, because the map was clicked or has the focus
+    canvas.addEventListener("focus", () => { wheel = true; });
+    canvas.addEventListener("blur", () => { wheel = false; });
+    canvas.addEventListener("wheel", (event) => {  // without a key it scrolls the page. A pinch on a touchpad comes with ctrlKey.
+      if (!event.ctrlKey && !event.metaKey && !wheel) { if (this.hint) this.hint(); return; }
+      event.preventDefault();
+      const turn = -event.deltaY * (event.deltaMode ? 0.05 : 0.002) * (event.ctrlKey ? 10 : 1);
+      this.by(2 ** Math.max(-0.35, Math.min(0.35, turn)), event.offsetX, event.offsetY);
+    }, { passive: false });
+    canvas.addEventListener("touchmove", (event) => { if (event.touches.length > 1 && event.cancelable) event.preventDefault(); }, { passive: false });
+    canvas.addEventListener("pointerdown", (event) => {
+      held.set(event.pointerId, [event.clientX, event.clientY]); canvas.setPointerCapture(event.pointerId); wheel = true;
+    });
+    ["pointerup", "pointercancel", "lostpointercapture"].forEach((name) => canvas.addEventListener(name, (event) => held.delete(event.pointerId)));
     canvas.addEventListener("pointermove", (event) => {
-      if (held) { this.move(event.clientX - held[0], event.clientY - held[1]); held = [event.clientX, event.clientY]; return; }
+      const before = held.get(event.pointerId);
+      if (before) {
+        const now = [event.clientX, event.clientY], other = [...held].find(([id]) => id !== event.pointerId)?.[1];
+        held.set(event.pointerId, now);
+        if (!other) { this.move(now[0] - before[0], now[1] - before[1]); return; }
+        const apart = ([x, y]) => Math.max(20, Math.hypot(x - other[0], y - other[1])), frame = canvas.getBoundingClientRect();
+        this.by(apart(now) / apart(before), (now[0] + other[0]) / 2 - frame.left, (now[1] + other[1]) / 2 - frame.top);
+        this.move((now[0] - before[0]) / 2, (now[1] - before[1]) / 2);
+        return;
+      }
       if (waiting) return;
       waiting = true;
       const { offsetX, offsetY } = event;
       requestAnimationFrame(() => { waiting = false; if (this.hover) this.hover(this.near(offsetX, offsetY), offsetX, offsetY); });
     });
-    canvas.addEventListener("pointerleave", () => { if (this.hover) this.hover(-1); });
+    canvas.addEventListener("pointerleave", () => { wheel = false; if (this.hover) this.hover(-1); });
     canvas.addEventListener("keydown", (event) => {
       const act = { "+": () => this.by(1.3), "=": () => this.by(1.3), "-": () => this.by(1 / 1.3), "0": () => this.reset(),
-        ArrowLeft: () => this.move(40, 0), ArrowRight: () => this.move(-40, 0), ArrowUp: () => this.move(0, 40), ArrowDown: () => this.move(0, -40) }[event.key];
+        ArrowLeft: () => this.move(40, 0), ArrowRight: () => this.move(-40, 0), ArrowUp: () => this.move(0, 40), ArrowDown: () => this.move(0, -40), Escape: () => canvas.blur() }[event.key];
       if (act) { event.preventDefault(); act(); }
     });
   }
@@ -337,9 +383,7 @@ async function start() {
   });
   if (typeof DecompressionStream === "undefined") { byId("too-old").hidden = false; return; }
   byId("explorer").hidden = false;
-  if (matchMedia("(max-width: 40rem)").matches) {  // figures that are moved sideways, by keyboard too
-    document.querySelectorAll(".pan").forEach((box) => { box.tabIndex = 0; box.setAttribute("role", "group"); box.setAttribute("aria-label", "Figure"); });
-  }
+  pans(document);
   told = byId("told");
   picker();
   const select = byId("colour");
@@ -348,6 +392,10 @@ async function start() {
   if (index.cells.shown) {
     scatter = new Scatter(byId("umap"), new Uint16Array(await unpack("pack-xy")));
     scatter.hover = hover;
+    let shownUntil;
+    const hint = byId("hint");
+    hint.textContent = `${/Mac|iPad|iPhone/.test(navigator.platform) ? "⌘" : "Ctrl"} + wheel zooms`;
+    scatter.hint = () => { hint.hidden = false; clearTimeout(shownUntil); shownUntil = setTimeout(() => { hint.hidden = true; }, 1200); };
     byId("in").addEventListener("click", () => scatter.by(1.4));
     byId("out").addEventListener("click", () => scatter.by(1 / 1.4));
     byId("reset").addEventListener("click", () => scatter.reset());
@@ -374,13 +422,21 @@ async function start() {
   await asked();
   document.documentElement.dataset.ready = performance.now().toFixed(0);
   const idle = () => new Promise((done) => (window.requestIdleCallback || ((act) => setTimeout(act, 50)))(done));
-  for (const id of ["table-targets", "table-differential", "table-links", "table-scores", "table-motifs", "table-sites"]) {
+  for (const id of ["table-targets", "table-differential", "table-links", "table-scores", "table-motifs", "table-sites", "table-expression"]) {
     await idle();
     await whole(id);
   }
   await idle();
   await genes();
   document.documentElement.dataset.still = "yes";
+}
+// Figures that are moved sideways on a phone, by keyboard too.
+function pans(parent) {
+  const narrow = matchMedia("(max-width: 40rem)").matches;
+  parent.querySelectorAll(".pan").forEach((box) => {
+    if (narrow) { box.tabIndex = 0; box.setAttribute("role", "group"); box.setAttribute("aria-label", "Figure"); }
+    edges(box);
+  });
 }
 let genesKnown = null;
 function genes() {
@@ -487,7 +543,7 @@ async function colourBy(i, chosen = null) {
     if (mine !== painted) return;
     scatter.paint(codes, scale(RISING, 101), index.missing);
     const from = colouring.log ? Math.log10(low) : low, to = colouring.log ? Math.log10(high) : high;
-    bar(colouring.name, RISING, low, high, colouring.log ? "Logarithmic. The ends are the 1st and 99th percentile." : "The ends are the 1st and 99th percentile.");
+    bar(colouring.name, RISING, low, high, colouring.log ? "Logarithmic. The ends are the 1st and 99th percentile." : "The ends are the 1st and 99th percentile.", "", colouring.name === "borrowed depth" ? index.depth : "");
     hoverText = (cell) => {
       if (codes[cell] === MISSING) return `${colouring.name}: unknown`;
       const value = from + (codes[cell] + 0.5) / 101 * (to - from);
@@ -496,9 +552,9 @@ async function colourBy(i, chosen = null) {
     told.textContent = `Colour: ${colouring.name}.`;
   }
 }
-function bar(title, stops, low, high, note, middle = "") {
+function bar(title, stops, low, high, note, middle = "", about = "") {
   byId("legend").innerHTML = `<b>${safe(title)}</b><div class="bar" style="background:linear-gradient(to right,${scale(stops, 15).join(",")})"></div>` +
-    `<div class="ends"><span>${number(low)}</span><span>${middle}</span><span>${number(high)}</span></div><p class="note">${safe(note)}</p>`;
+    `<div class="ends"><span>${number(low)}</span><span>${middle}</span><span>${number(high)}</span></div><p class="note">${safe(note)}</p>` + (about ? `<p class="note">${safe(about)}</p>` : "");
 }
 async function activity(name) {
   if (!scatter) return;
@@ -542,6 +598,7 @@ async function show(thing) {
   else await Promise.all([only(kind, name), showGroup(kind, name, next)]);
   if (mine !== shown) return;  // something else was asked for in the meantime
   panel.replaceChildren(...next.childNodes);
+  pans(panel);
   panel.dataset.shows = thing;
   const top = panel.getBoundingClientRect().top;
   if (followed && top > 0.8 * window.innerHeight) window.scrollBy({ top: top - 0.6 * window.innerHeight, behavior: "instant" });
@@ -568,8 +625,9 @@ const TYPES = "cell type", CONDITIONS = "condition";  // the contrasts of table-
 async function part(parent, pack, title, note, where, options = {}) {
   const [key, value] = where, table = await (key === "tf" ? ofTF(pack, value) : whole(pack));
   if (!table) return null;
-  let rows = rowsOf(table, key, value);
-  if (!rows) return null;
+  let rows = [].concat(key).map((each) => rowsOf(table, each, value));  // of one column, or of any of several
+  if (rows.includes(null)) return null;
+  rows = rows.length === 1 ? rows[0] : [...new Set(rows.flat())].sort((a, b) => a - b);
   if (options.contrast) {  // without a column, all are between cell types
     const column = table.data[table.columns.findIndex((each) => each.key === "contrast")];
     if (column) rows = rows.filter((row) => column.l[column.c[row]] === options.contrast);
@@ -586,6 +644,22 @@ async function part(parent, pack, title, note, where, options = {}) {
   if (made.base.length) return made;
   box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
   return null;
+}
+// The comparisons of conditions in a table that have `name` on either side, or all: [group, reference].
+function comparisons(table, name = null) {
+  const found = new Map(), of = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
+  const [contrast, group, reference] = ["contrast", "group", "reference"].map(of);
+  if (group && reference) for (let row = 0; row < table.n; row++) {
+    if (contrast && contrast.l[contrast.c[row]] !== CONDITIONS) continue;
+    const pair = [group.l[group.c[row]], reference.l[reference.c[row]]];
+    if (name === null || pair.includes(name)) found.set(pair.join("\t"), pair);
+  }
+  return [...found.values()];
+}
+// What the sign of a comparison means.
+function signs(pairs, what, values = "difference or effect size") {
+  const [group, reference] = pairs.length === 1 ? pairs[0] : ["the condition in the column group", "the one in the column reference"];
+  return `A positive ${values}: ${what} in ${group} than in ${reference}. A negative one: less.`;
 }
 // A choice of one cell type for the tables below, in place of `box`.
 function oneType(box, tables) {
@@ -605,33 +679,38 @@ const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value 
 
 const LINKS = "From the activity of the TF in the cell type, its predicted binding near the gene, and the association of these sites with the gene over cells. FDR: false discovery rate.";
 async function showTF(name, panel) {
-  const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
+  const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i], expressed = await expression(name);
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
     ["evidence", tf.evidence === "motif" ? "motif only, no ChIP-seq" : "ChIP-seq"],
     ["reliability", (tf.level || "unknown") + (tf.abstained ? ", abstained" : "")],
     ["AUPRC, held-out windows", tf.auprc === undefined ? "" : number(tf.auprc)],
     ["prevalence (AUPRC of guessing)", tf.prevalence === undefined ? "" : number(tf.prevalence)],
-    ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"]]) +
+    ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"],
+    ["correlation of activity and expression", expressed ? expressed.correlation : ""]]) +
     (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
   const drawn = (await json("pack-t-" + Math.floor(i / index.per_pack)))[i % index.per_pack];
-  if (index.types.length) panel.querySelector("#box").innerHTML = boxes(name, drawn.box);
+  if (index.types.length) panel.querySelector("#box").innerHTML = boxes(name, drawn.box, expressed && expressed.types);
   panel.querySelector("#curve").innerHTML = curve(name, drawn);
   panel.querySelector("#logo").innerHTML = motifLogos(name, drawn.motifs);
   await genes();
   const drop = ["evidence", "reliability_level", "reliability_abstained"], choice = document.createElement("p");
   panel.append(choice);
+  const tested = await whole("table-differential"), pairs = tested ? comparisons(tested) : [];
+  const between = pairs.length ? signs(pairs, "more activity") + " " : "";
   const tables = [
     await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells. The difference is in z. Adjusted p over all TFs and types.",
       ["tf", name], { contrast: TYPES, drop: [...drop, "contrast", "group", "reference"], sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." }),
-    await part(panel, "table-differential", `${name} between conditions`, "Within each cell type. Adjusted p over all TFs and types.",
+    await part(panel, "table-differential", `${name} between conditions`, `Within each cell type. ${between}Adjusted p over all TFs and types.`,
       ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast"], sort: "effect_size", down: true }),
     await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
       { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; links.tsv has all." }),
-    await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation. The start of the top site is 0-based.", ["tf", name],
+    await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation.", ["tf", name],
       { drop, sort: "potential", down: true, empty: tf.abstained ? "No genes are listed, because scbind abstains on this TF." : "No genes." }),
     await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true })];
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   tables.push(await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true }));
+  tables.push(await part(panel, "table-expression", `Activity and expression of ${name}`, "Expression: molecules of the TF's gene per 10,000 molecules of the cell.",
+    ["tf", name], { drop: [...drop, "correlation", "correlation_p", "n_groups"], sort: "mean_expression", down: true }));
   if (tf.evidence !== "motif") {
     await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true, empty: "No motif was found." });
     await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop, empty: "The model has no motif of this TF." });
@@ -639,8 +718,26 @@ async function showTF(name, panel) {
   await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
   oneType(choice, tables);
 }
+// The correlation of the activity of a TF with its expression, and the expression by cell type. Null without RNA.
+async function expression(name) {
+  const table = await ofTF("table-expression", name);
+  const rows = table ? rowsOf(table, "tf", name) : [];
+  if (!rows || !rows.length) return null;
+  const at = (key, row) => { const column = table.data[table.columns.findIndex((each) => each.key === key)]; return column.v ? column.v[row] : column.l[column.c[row]]; };
+  const types = new Map(rows.map((row) => [at("cell_type", row), { mean: at("mean_expression", row), fraction: at("fraction_expressing", row) }]));
+  const r = at("correlation", rows[0]);
+  const correlation = r === null ? "not known" : `${number(r)} (p ${number(at("correlation_p", rows[0]))}, ${number(at("n_groups", rows[0]))} groups)`;
+  return { correlation, types: [...types.values()].some(({ mean }) => mean !== null) ? types : null };
+}
+async function geneFacts(name) {
+  const table = await json("pack-genes");
+  const rows = table ? table.gene.flatMap((gene, row) => (gene === name ? [row] : [])) : [];
+  const each = (write) => [...new Set(rows.map((row) => write(table.chroms[table.chrom[row]], table.start[row], table.end[row], table.plus[row])))].join("; ");
+  return facts([["place", each((chrom, start, end) => place(chrom, start, end))], ["strand", each((chrom, start, end, plus) => (plus ? "+" : "−"))],
+    ["TSS", each((chrom, start, end, plus) => (plus ? place(chrom, start, start + 1) : place(chrom, end - 1, end)))]]);
+}
 async function showGene(name, panel) {
-  panel.innerHTML = `<h3>${safe(name)}</h3><div id="around"></div>`;
+  panel.innerHTML = `<h3>${safe(name)}</h3>${await geneFacts(name)}<div id="around"></div>`;
   const table = await whole("table-targets"), at = (key) => table.data[table.columns.findIndex((column) => column.key === key)];
   const found = new Map();  // by place: the TFs there, and the highest P(bound) of each
   for (const row of table ? rowsOf(table, "gene", name) : []) {
@@ -653,7 +750,7 @@ async function showGene(name, panel) {
   const choice = document.createElement("p");
   panel.append(choice);
   const linked = await part(panel, "table-links", `TFs that probably regulate ${name}`, LINKS, ["gene", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
-  const near = await part(panel, "table-targets", `TFs with much predicted binding around ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets. The start of the top site is 0-based.", ["gene", name], { sort: "potential", down: true });
+  const near = await part(panel, "table-targets", `TFs with much predicted binding around ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets.", ["gene", name], { sort: "potential", down: true });
   oneType(choice, [linked, near]);
 }
 async function showGroup(kind, name, panel) {
@@ -664,7 +761,8 @@ async function showGroup(kind, name, panel) {
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
   if (kind === "cell type") {
     await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
-    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, "The largest effects first.", ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
+    const tested = await whole("table-differential"), pairs = tested ? comparisons(tested) : [];
+    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, `The largest effects first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
     await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
@@ -672,10 +770,27 @@ async function showGroup(kind, name, panel) {
   } else {
     if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
     if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", ["population", name]);
-    if (kind === "condition") await part(panel, "table-differential", `TFs that differ in ${name}`, "Within each cell type, against the reference.", ["group", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
+    if (kind === "condition") await compared(name, panel);
     const types = await groupCodes("cell type");
     if (types && found) composition(panel, name, found.codes, code, types);
   }
+}
+// What differs between a condition and those that it was compared with, whichever side of the comparison it is on.
+async function compared(name, panel) {
+  const tested = await whole("table-differential"), counted = await whole("table-abundance");
+  const pairs = [tested, counted].flatMap((table) => (table ? comparisons(table, name) : []))
+    .filter((pair, i, all) => all.findIndex((each) => each.join("\t") === pair.join("\t")) === i);
+  if (!pairs.length) { panel.insertAdjacentHTML("beforeend", `<p>${safe(name)} was not compared with another condition.</p>`); return; }
+  const one = pairs.length === 1, sides = one ? `${pairs[0][0]} and ${pairs[0][1]}` : `${name} and the conditions that it was compared with`;
+  const drop = ["contrast", ...(one ? ["group", "reference"] : [])], where = [["group", "reference"], name];
+  const down = !one || pairs[0][0] === name;  // what is more in the condition that was asked for comes first
+  const sorted = { contrast: CONDITIONS, drop, down };
+  await part(panel, "table-differential", `TFs that differ between ${sides}`, `Within each cell type. ${signs(pairs, "more activity")}${one ? ` First: more in ${name}.` : ""}`,
+    where, { ...sorted, sort: "effect_size" });
+  await part(panel, "table-site_counts", `Sites that differ between ${sides}`, one ? `More binding: windows that the TF binds more in ${pairs[0][0]} than in ${pairs[0][1]}. Less binding: the reverse.`
+    : "More binding: windows that the TF binds more in the condition in the column group than in the one in the column reference. Less binding: the reverse.", where, { ...sorted, down: true, sort: down ? "n_more" : "n_less" });
+  await part(panel, "table-abundance", `Abundance of cell types and populations in ${sides}`, signs(pairs, "a larger fraction of the cells", "log2 odds ratio"),
+    where, { drop, sort: "p_adjusted" });
 }
 function composition(panel, name, codes, code, types) {
   const n = new Array(types.levels.length).fill(0), all = n.slice();
@@ -690,24 +805,36 @@ function composition(panel, name, codes, code, types) {
 }
 
 // ---- drawings ----
-function boxes(name, quantiles) {
+// Boxes of activity by cell type and, if RNA was measured, bars of expression beside them (on a phone: below).
+function boxes(name, quantiles, expressed) {
   const rows = quantiles.map((q, i) => ({ q, name: index.types[i].name })).filter(({ q }) => q[5]).sort((a, b) => b.q[2] - a.q[2]);
   if (!rows.length) return "<h4>Activity by cell type</h4><p>Every cell is too shallow for this TF.</p>";
   const low = Math.min(0, ...rows.map(({ q }) => q[0])), high = Math.max(0, ...rows.map(({ q }) => q[4]));
   const longest = Math.max(...rows.map((row) => row.name.length)), left = Math.min(190, 12 + 6.6 * longest), w = matchMedia("(max-width: 40rem)").matches ? 360 : 520, line = 20, h = rows.length * line + 42;
-  const x = (v) => left + (v - low) / Math.max(high - low, 1e-9) * (w - left - 14);
+  const narrow = w === 360, beside = expressed && !narrow ? 130 : 0, most = expressed ? Math.max(1e-9, ...rows.map((row) => (expressed.get(row.name) || {}).mean || 0)) : 0;
+  const right = w - beside, x = (v) => left + (v - low) / Math.max(high - low, 1e-9) * (right - left - 14);
   const colour = (type) => { const c = index.colourings.find((each) => each.name === "cell type"); return c ? c.colours[c.levels.indexOf(type)] : "#0072B2"; };
   const ticks = nice(low, high);
   let svg = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Activity of ${safe(name)} by cell type">`;
   for (const t of ticks) svg += `<path class="grid" d="M${x(t)} 0V${h - 36}"/><text x="${x(t)}" y="${h - 20}" text-anchor="middle">${number(t)}</text>`;
-  svg += `<path class="axis" d="M${x(0)} 0V${h - 36}"/><text x="${(left + w) / 2}" y="${h - 4}" text-anchor="middle">activity z</text>`;
+  svg += `<path class="axis" d="M${x(0)} 0V${h - 36}"/><text x="${(left + right) / 2}" y="${h - 4}" text-anchor="middle">activity z</text>`;
   rows.forEach(({ q, name: type }, i) => {
     const y = i * line + line / 2, fill = colour(type), short = type.length > 27 ? type.slice(0, 26) + "…" : type;
     svg += `<text x="${left - 8}" y="${y + 4}" text-anchor="end">${safe(short)}<title>${safe(type)}: ${count(q[5])} cells, median ${number(q[2])}</title></text>` +
       `<path class="axis" d="M${x(q[0])} ${y}H${x(q[4])}"/><rect x="${x(q[1])}" y="${y - 6}" width="${Math.max(1, x(q[3]) - x(q[1]))}" height="12" fill="${fill}" stroke="currentColor" stroke-width=".6"/>` +
       `<path d="M${x(q[2])} ${y - 6}V${y + 6}" stroke="currentColor" stroke-width="2"/>`;
   });
-  return `<h4>Activity by cell type</h4>${svg}</svg><p class="note">Box: half of the cells. Thick line: median. Thin line: 10 % to 90 %. 0 is no difference from similar windows. ` +
+  const bars = (from, to) => `<path class="axis" d="M${from} 0V${h - 36}"/>` + [0, most].map((v, k) => `<text x="${k ? to : from}" y="${h - 20}" text-anchor="${k ? "end" : "start"}">${number(v)}</text>`).join("") +
+    `<text x="${(from + to) / 2}" y="${h - 4}" text-anchor="middle">expression</text>` + rows.map((row, i) => {
+      const { mean, fraction } = expressed.get(row.name) || {}, y = i * line + line / 2;
+      return mean === undefined || mean === null ? `<text x="${from + 4}" y="${y + 4}">–</text>` : `<rect x="${from}" y="${y - 6}" width="${(mean / most * (to - from)).toFixed(1)}" height="12" fill="#56626b">` +
+        `<title>${safe(row.name)}: mean ${number(mean)}, in ${number(100 * fraction)} % of the cells</title></rect>`;
+    }).join("");
+  let below = "";
+  if (beside) svg += bars(right + 6, w - 8);
+  else if (expressed) below = `<svg viewBox="0 0 ${w} ${h}" role="img" aria-label="Expression of ${safe(name)} by cell type">` + rows.map((row, i) =>
+    `<text x="${left - 8}" y="${i * line + line / 2 + 4}" text-anchor="end">${safe(row.name.length > 27 ? row.name.slice(0, 26) + "…" : row.name)}</text>`).join("") + bars(left, w - 14) + "</svg>";
+  return `<h4>Activity ${expressed ? "and expression " : ""}by cell type</h4>${svg}</svg>${below}<p class="note">${expressed ? "Expression: mean molecules of the TF's gene per 10,000 molecules of the cell. " : ""}Box: half of the cells. Thick line: median. Thin line: 10 % to 90 %. 0 is no difference from similar windows. ` +
     "Compare z between cell types, not between TFs: a TF with more or stronger sites reaches larger z.</p>";
 }
 function nice(low, high) {
@@ -737,7 +864,7 @@ function curve(name, drawn) {
 const LETTERS = { A: "#009E73", C: "#0072B2", G: "#B07000", T: "#C04000" };
 function motifLogos(name, motifs) {
   const titles = { known: "Known motif", found: "Motif found in the data", learned: "Motif as the model has learned it" };
-  return Object.keys(titles).filter((key) => motifs[key]).map((key) => `<h4>${titles[key]}</h4>${logo(`${titles[key]}, ${name}`, motifs[key])}`).join("") +
+  return Object.keys(titles).filter((key) => motifs[key]).map((key) => `<h4>${titles[key]}</h4><div class="edge"><div class="pan">${logo(`${titles[key]}, ${name}`, motifs[key])}</div></div>`).join("") +
     (motifs.learned ? '<p class="note">Training starts from the known or the found motif and may change it. A found motif may be on the other strand than the known one.</p>' : "");
 }
 function logo(name, heights) {
