@@ -137,7 +137,8 @@ def make_inputs(folder: Path, shape: Shape):
     )  # fmt: skip
     p = 10.0 ** -rng.uniform(0, 30, len(tests))
     tests = tests.assign(
-        reference="others", n_cells=800, n_cells_reference=19_200, n_replicates=shape.samples, p_value=p, p_adjusted=p,
+        reference=tests["contrast"].map({"cell_type": "others", "condition": "control"}), n_cells=800,
+        n_cells_reference=19_200, n_replicates=shape.samples, p_value=p, p_adjusted=p,
         effect_size=tests["difference"] / 2, design_effect=1.0, test="pseudobulks of samples",
     )  # fmt: skip
     share = rng.dirichlet(np.ones(shape.populations))
@@ -167,6 +168,13 @@ def make_inputs(folder: Path, shape: Shape):
         gene=rng.choice([f"GENE{i}" for i in range(20_000)], len(links)), chrom="chr1", tss=place, strand="+",
         top_window_start=place - 500, top_window_distance=-400,
     ).join(marks, on="tf")  # fmt: skip
+    body = rng.integers(1, 2 * 10**8, 20_000)
+    genes = pd.DataFrame({"chrom": "chr1", "start": body, "end": body + rng.integers(500, 10**5, len(body))})
+    genes = genes.assign(
+        name=[f"GENE{i}" for i in range(len(body))], score=0, strand=rng.choice(["+", "-"], len(body))
+    )
+    genes.to_csv(folder / "genes.bed", sep="\t", index=False, header=False)
+    (folder / "chrom.sizes").write_text("chr1\t248956422\n")
     linked = fill(
         links.sample(min(len(links), 40_000), random_state=shape.seed)[["cell_type", "tf", "gene"]],
         probability=(0.5, 1), fdr=(0, 0.1), potential=(0.5, 9), tf_active=(0.5, 1), association=(-1, 1), p_value=(0, 1),
@@ -211,7 +219,7 @@ def make_inputs(folder: Path, shape: Shape):
         peaks[name].write_text(
             json.dumps({"source": "cell type", "reason": "", "n_cells": 800, "n_peaks": 60_000})
         )
-    np.savez(folder / "windows.npz", start=np.zeros(300_000, dtype=np.int32))
+    np.savez(folder / "windows.npz", start=np.zeros(300_000, dtype=np.int32), window=200)
     np.savez(folder / "found.npz", **{f"matrix/{tf}": rng.normal(size=(4, 15)) for tf in tfs})
     letters = np.array(list("ACGTacgt."))
     found_motifs = fill(
@@ -250,6 +258,8 @@ def make_inputs(folder: Path, shape: Shape):
         matrices=folder / "matrices.npz",
         found_matrices=folder / "found.npz",
         target=20_000,
+        genes=folder / "genes.bed",
+        sizes=folder / "chrom.sizes",
     )
 
 

@@ -98,7 +98,7 @@ def inputs(tmp_path_factory):
         prevalence=np.full(6, 0.01), reliability_predicted=recall[:10], reliability_observed=recall[:10],
         reliability_count=np.ones(10),
     )  # fmt: skip
-    np.savez(folder / "windows.npz", start=np.zeros(4321))
+    np.savez(folder / "windows.npz", start=np.zeros(4321), window=200)
     (folder / "peaks.json").write_text(json.dumps({"source": "samples", "reason": "3 cells, fewer than 20"}))
     (folder / "config.yaml").write_text("genome: <toy>\n" * 500)
     differential = [
@@ -330,7 +330,7 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     assert {"variants", "explained"} <= set(page.ids)
     assert "1 of 3 variants are in variants.tsv" in page.text
     assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
-    assert "SPI1 (motif) at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
+    assert "SPI1 (motif) at chr1:6-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
 
 
 def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
@@ -363,7 +363,9 @@ def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
     part = page.text[page.text.index("Number of sites that differ") :]
     assert part.index("SPI1") < part.index("CTCF"), "the TF with most sites is first"
     part = page.text[page.text.index("Largest differences") :]
-    assert part.index("800") < part.index("400"), "the largest difference is first, whatever its sign"
+    assert part.index("chr1:801-1,000") < part.index("chr1:401-600"), (
+        "the largest difference is first, whatever its sign"
+    )
     part = page.text[page.text.index("Expression and activity") :]
     assert part.index("CTCF") < part.index("SPI1")
 

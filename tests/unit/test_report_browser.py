@@ -1,5 +1,6 @@
 """The page in a browser: every control is used, the console stays empty, and nothing is asked of any other place."""
 
+import dataclasses
 import io
 import json
 import time
@@ -19,9 +20,20 @@ MANY_SHAPE = {"tfs": 60, "types": 30, "cells": 600, "samples": 2, "lines": 2, "t
 
 
 def write_in(folder, shape):
-    """Write the report of made-up inputs of a shape; return its path."""
+    """Write the report of made-up inputs of a shape, and of made-up expression; return its path."""
     benchmark = load_benchmark("report")
-    write_report(folder / "report.html", benchmark.make_inputs(folder, benchmark.Shape(**shape)))
+    files = benchmark.make_inputs(folder, benchmark.Shape(**shape))
+    kinds = [f"cell type {number + 1:02}" for number in range(shape["types"])]
+    rna = pd.MultiIndex.from_product(
+        [kinds, [f"ZNF{100 + i}" for i in range(shape["tfs"])]], names=["cell_type", "tf"]
+    )
+    rna = rna.to_frame(index=False).assign(
+        n_cells=50, mean_activity=0.5, mean_expression=range(len(rna)), fraction_expressing=0.25, correlation=0.62,
+        correlation_p=0.004, n_groups=10, evidence="chip",
+    )  # fmt: skip
+    rna.to_csv(folder / "expression.tsv", sep="\t", index=False)
+    tables = {**files.tables, "expression": folder / "expression.tsv"}
+    write_report(folder / "report.html", dataclasses.replace(files, tables=tables))
     return folder / "report.html"
 
 
@@ -122,7 +134,7 @@ def test_the_list_of_names_obeys_the_keys(page):
                                  "Links of TFs and genes in cell type 02"]),
      ("sample:donor_2", ["Quality of donor_2", "Cell types in donor_2"]),
      ("population:P1", ["Population P1", "Cell types in P1"]),
-     ("condition:treated", ["TFs that differ in treated", "Cell types in treated"])],
+     ("condition:treated", ["TFs that differ between treated and control", "Cell types in treated"])],
 )  # fmt: skip
 def test_groups_have_panels_and_stand_out(page, thing, titles):
     before = drawn(page)
@@ -181,7 +193,8 @@ def test_tests_between_conditions_are_apart_from_those_between_cell_types(page):
         for tf in page.run("return JSON.parse(document.getElementById('index').textContent)")["tfs"]
     )
     assert rows == [f"1–{kept} of {kept}"] * 2
-    assert "reference" not in heads[0] and "group" not in heads[0] and {"group", "reference"} <= set(heads[1])
+    assert not {"group", "reference"} & {head for each in heads for head in each}, "the sides are in the note"
+    assert "more activity in treated than in control" in text(page, "#panel")
 
 
 def test_every_colour_and_every_button_of_the_umap(page):
@@ -205,7 +218,8 @@ def test_every_colour_and_every_button_of_the_umap(page):
     assert drawn(page) == whole
     click(page, "#save")
     page.run(
-        "document.getElementById('ask').scrollIntoView({behavior: 'instant'}); document.getElementById('umap').focus()"
+        "document.getElementById('ask').scrollIntoView({behavior: 'instant'});"
+        "document.getElementById('umap').focus({preventScroll: true})"
     )
     page.key("+")
     page.key("ArrowLeft")
@@ -349,7 +363,10 @@ def test_of_two_names_asked_for_the_last_is_shown(page):
 
 def test_a_tf_from_its_block_is_the_tf_from_the_whole_table(many, tmp_path):
     """A TF is shown from a block of a large table, before the whole table is open; both show and hold the same."""
-    show = "await scbindReport.ask('TF:ZNF130'); return document.getElementById('panel').innerHTML"
+    show = (
+        "await scbindReport.ask('TF:ZNF130');"
+        "return document.getElementById('panel').innerHTML.replace(/ data-more=.[^\"]*./g, '')"
+    )
     busy = tmp_path / "busy.html"  # a browser that is never idle opens only what is asked for
     busy.write_text(
         many.read_text().replace("<head>", "<head><script>requestIdleCallback = () => 0</script>")
@@ -379,6 +396,210 @@ def test_a_tf_from_its_block_is_the_tf_from_the_whole_table(many, tmp_path):
     )
     keys = ["cell_type", "tf", "rank", "chrom", "start", "end"]
     pd.testing.assert_frame_equal(saved[keys], made[keys].reset_index(drop=True))
+
+
+def middle(page, selector):
+    """The middle of an element in the window, after it was brought there."""
+    return page.run(
+        f"const e = document.querySelector({json.dumps(selector)});"
+        "e.scrollIntoView({behavior: 'instant', block: 'center'}); await new Promise((d) => setTimeout(d, 100));"
+        "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + b.height / 2]"
+    )
+
+
+def turn(page, place, **more):
+    """Turn the wheel at a place. Return how far the page went, and whether the UMAP has changed."""
+    before, was = page.run("return window.scrollY"), drawn(page)
+    page.mouse("mouseWheel", *place, deltaX=0, deltaY=-90, **more)
+    time.sleep(0.5)  # the page scrolls smoothly
+    return page.run("return window.scrollY") - before, drawn(page) != was
+
+
+def test_the_wheel_scrolls_the_page_past_the_umap(page):
+    hint = "return !document.getElementById('hint').hidden"
+    place = middle(page, "#umap")
+    assert not page.run(hint)
+    assert turn(page, place) == (-90, False) and page.run(hint)
+    assert text(page, "#hint") == "Ctrl + wheel zooms"
+    page.until("document.getElementById('hint').hidden")
+    for key in (2, 4):  # Ctrl, Cmd
+        assert turn(page, place, modifiers=key) == (0, True)
+    assert not page.run(hint)
+    page.mouse("mousePressed", *place, button="left", clickCount=1)
+    page.mouse("mouseReleased", *place, button="left", clickCount=1)
+    assert turn(page, place) == (0, True), "a map that was clicked zooms"
+    page.mouse("mouseMoved", place[0], 5)
+    assert turn(page, place) == (-90, False), "until the pointer has left it"
+    page.run(
+        "document.getElementById('umap').blur(); document.getElementById('umap').focus({preventScroll: true})"
+    )
+    assert turn(page, place) == (0, True)
+    page.key("Escape")
+    assert turn(page, place) == (-90, False)
+
+
+def test_two_fingers_zoom_the_umap_and_one_scrolls_the_page(report):
+    with Page(report, width=400) as page:
+        page.until("document.documentElement.dataset.ready")
+        page.call("Emulation.setTouchEmulationEnabled", enabled=True, maxTouchPoints=2)
+        x, y = middle(page, "#umap")
+        whole = drawn(page)
+
+        def touch(kind, *points):
+            points = [{"x": px, "y": py, "id": i} for i, (px, py) in enumerate(points)]
+            page.call("Input.dispatchTouchEvent", type=kind, touchPoints=points)
+
+        touch("touchStart", (x - 30, y), (x + 30, y))
+        for step in (10, 20, 30, 40):
+            touch("touchMove", (x - 30 - step, y), (x + 30 + step, y))
+        touch("touchEnd")
+        near = drawn(page)
+        assert near != whole and page.run("return document.getElementById('hint').hidden")
+        before = page.run("return window.scrollY")
+        touch("touchStart", (x, y))
+        for step in range(20, 200, 20):
+            touch("touchMove", (x, y - step))
+        touch("touchEnd")
+        page.until(f"window.scrollY > {before} + 50")
+        assert drawn(page) == near
+
+
+@pytest.mark.parametrize(("width", "dark"), [(1400, True), (400, False), (400, True)])
+def test_what_goes_on_sideways_says_so(report, width, dark):
+    """An arrow over a fade of the colour of the page, until the end is reached; the first column stays in view."""
+    with Page(report, width=width, dark=dark) as page:
+        page.until("document.documentElement.dataset.ready")
+        page.run("await scbindReport.ask('cell type:cell type 02')")
+        page.run("window.wide = [...document.querySelectorAll('#panel .edge')].find((e) => e.firstChild.scrollWidth > "
+                 "e.clientWidth); wide.scrollIntoView({behavior: 'instant'})")  # fmt: skip
+        edge = "window.wide"
+        page.until("wide.dataset.more === 'right'")
+        assert page.run(f"return getComputedStyle({edge}, '::after').content") == '"›"'
+        paper = page.run("return getComputedStyle(document.body).backgroundColor")
+        assert paper in page.run(f"return getComputedStyle({edge}, '::after').backgroundImage")
+        left = f"{edge}.querySelector('td').getBoundingClientRect().left"
+        before = page.run(f"return {left}")
+        page.run(f"{edge}.firstChild.scrollLeft = 99999")
+        page.until(f"{edge}.dataset.more === 'left '")
+        assert page.run(f"return getComputedStyle({edge}, '::after').content") == "none"
+        assert page.run(f"return {left}") == before
+        fits = "[...document.querySelectorAll('#panel .edge')].filter((e) => e.firstChild.scrollWidth <= e.clientWidth)"
+        assert page.run(f"return {fits}.every((e) => !e.dataset.more)")
+        if width == 400:
+            figure = "document.querySelector('figure .edge')"
+            page.run(f"{figure}.scrollIntoView({{behavior: 'instant'}})")
+            page.until(f"{figure}.dataset.more === 'right'")
+            assert page.run(f"return getComputedStyle({figure}, '::after').content") == '"›"'
+
+
+@pytest.mark.parametrize("width", [1400, 400])
+def test_no_text_of_a_drawing_is_too_small(many, width):
+    """At least 11 px."""
+    with Page(many, width=width) as page:
+        page.until("document.documentElement.dataset.ready")
+        gene = page.run("await scbindReport.ask('TF:ZNF130');"
+                        "return document.querySelector('#panel [data-ask^=gene]').dataset.ask")  # fmt: skip
+        for thing in ("TF:ZNF130", gene):
+            page.run(f"await scbindReport.ask({json.dumps(thing)})")
+            sizes = page.run("return [...document.querySelectorAll('#panel svg')].map((s) => 12 * "
+                             "s.getBoundingClientRect().width / s.viewBox.baseVal.width)")  # fmt: skip
+            assert sizes and min(sizes) >= 11, sizes
+
+
+def test_a_condition_is_answered_from_either_side(page):
+    """The rows are stored under the other condition than the reference."""
+    words, first = {}, {}
+    for name in ("treated", "control"):
+        page.run(f"await scbindReport.ask('condition:{name}')")
+        words[name] = text(page, "#panel")
+        first[name] = float(page.run("return document.querySelector('#panel tbody tr').cells[3].textContent"))
+        assert "TFs that differ between treated and control" in words[name]
+        assert (
+            "A positive difference or effect size: more activity in treated than in control." in words[name]
+        )
+        assert f"First: more in {name}." in words[name] and "No rows" not in words[name]
+    rows = "return document.querySelector('#panel .tools span').textContent"
+    assert first["treated"] > 0 > first["control"] and page.run(rows).startswith("1–20 of ")
+
+
+def test_a_tf_shows_its_expression_beside_its_activity(page):
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    words = text(page, "#panel")
+    assert "Activity and expression by cell type" in words and "Activity and expression of ZNF101" in words
+    assert "correlation of activity and expression" in words and "0.620 (p 0.00400, 10 groups)" in words
+    titles = page.run(
+        "return [...document.querySelectorAll('#box rect title')].map((each) => each.textContent)"
+    )
+    assert sorted(titles) == [
+        f"cell type {i + 1:02}: mean {8 * i + 1}, in 25 % of the cells" for i in range(5)
+    ], "the expression of this TF in every type"
+
+
+def test_places_have_one_form_and_downloads_that_of_bed(page):
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
+    tables = page.run("return [...document.querySelectorAll('#panel .table')].map((box) => box.querySelector('.scroll')"
+                      ".getAttribute('aria-label'))")  # fmt: skip
+    for title, heading, keys in (
+        ("Best sites of ZNF101", "place", ("chrom", "start", "end")),
+        ("Genes with the most predicted binding of ZNF101 around them", "top site",
+         ("chrom", "top_window_start", "top_window_end")),
+    ):  # fmt: skip
+        box = f"document.querySelectorAll('#panel .table')[{tables.index(title)}]"
+        heads = page.run(f"return [...{box}.querySelectorAll('th')].map((head) => head.textContent)")
+        assert heading in heads and not {"chrom", "start", "end", "end of top site"} & set(heads)
+        cells = f"[...{box}.querySelectorAll('tbody tr')].map((row) => row.cells[{heads.index(heading)}].textContent)"
+        for _ in range(2):
+            page.run(f"{box}.querySelectorAll('th button')[{heads.index(heading)}].click()")
+        shown = page.run(f"return {cells}")
+        page.run(f"[...{box}.querySelectorAll('.tools button')].pop().click()")
+        saved = pd.read_csv(io.StringIO(page.run("return await window.saved.text()")), sep="\t")
+        chrom, start, end = (saved[key] for key in keys)
+        assert (end - start == 200).all() and start.is_monotonic_increasing
+        written = [f"{c}:{s + 1:,}-{e:,}" for c, s, e in zip(chrom, start, end, strict=True)]
+        assert shown == written[:20]
+        for words in (shown[3], shown[3].replace(",", "")):
+            page.run(
+                f"const s = {box}.querySelector('input'); s.value = '{words}'; s.dispatchEvent(new Event('input'))"
+            )
+            assert page.run(f"return {cells}") == [shown[3]]
+    linked = page.run("return document.querySelector('#panel .whole').textContent")
+    low, high = (int(each) for each in linked.replace(",", "").removeprefix("chr1:").split("-"))
+    assert high - low == 499, "500 bp, both ends included"
+    assert "chr1:1,001-1,200 counts from 1 and includes both ends" in text(page, "#place-form")
+
+
+def test_a_gene_says_where_it_is(report, page):
+    genes = pd.read_csv(
+        report.parent / "genes.bed", sep="\t", names="chrom start end name score strand".split()
+    )
+    seen = set()
+    for name in page.run("await scbindReport.ask('TF:ZNF101'); return [...new Set([...document.querySelectorAll("
+                         "'#panel [data-ask^=gene]')].map((each) => each.textContent))].slice(0, 12)"):  # fmt: skip
+        gene = genes.set_index("name").loc[name]
+        page.run(f"await scbindReport.ask('gene:{name}')")
+        first = gene["start"] + 1 if gene["strand"] == "+" else gene["end"]
+        found = page.run(
+            "return [...document.querySelectorAll('#panel .facts dd')].map((each) => each.textContent)"
+        )
+        sign = {"+": "+", "-": "−"}[gene["strand"]]
+        assert found == [f"chr1:{gene['start'] + 1:,}-{gene['end']:,}", sign, f"chr1:{first:,}"]
+        seen.add(sign)
+    assert len(seen) == 2
+
+
+def test_words_are_explained_where_they_are_shown(page):
+    sentences, words = tables.MEANINGS, "return document.getElementById('panel').textContent"
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    heads = "[...document.querySelectorAll('#panel th button')]"
+    for key, name in (("potential", "potential"), ("tf_active", "P(TF active)")):
+        assert (
+            page.run(f"return {heads}.find((each) => each.textContent === '{name}').title") == sentences[key]
+        )
+        assert sentences[key] in page.run(words)
+    page.run("await scbindReport.ask('population:P1')")
+    for key in ("separation", "separation_limit"):
+        assert sentences[key] in page.run(words)
 
 
 SIZES = [(width, dark) for width in (1400, 400) for dark in (False, True)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,6 @@ from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
 from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
-from scbind.report.regulation import shown_links, shown_targets
 from scbind.report.style import NEUTRAL
 from scbind.report.tables import DEPTH, NAMES, join_names, number
 
@@ -25,8 +26,10 @@ QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 GROUPS = {"cell_type": "cell type", "sample": "sample", "donor": "donor", "condition": "condition"}
 
 
-def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
+def explorer(inputs: Inputs, genes: Sequence[str] = ()) -> tuple[dict, dict[str, str]]:
     """Return the index of the explorer, for JSON, and its packs: name to text (:func:`scbind.report.pack.pack`).
+
+    ``genes`` are the names of the genes that the tables of the page have.
 
     The index has ``cells`` (number of cells, shown and in all), ``colourings`` (what the UMAP can be coloured by),
     ``tfs``, ``types``, ``samples`` and ``populations`` with what is known of each. Packs: ``xy`` (uint16 pairs),
@@ -52,28 +55,26 @@ def explorer(inputs: Inputs) -> tuple[dict, dict[str, str]]:
         "depth": DEPTH,
     }
     index["recall"] = _drawings(inputs, packs)
-    if (genes := gene_places(inputs)) is not None:
-        packs["genes"] = pack_json(genes)
+    packs["genes"] = pack_json(gene_places(genes, inputs.genes))
     return index, packs
 
 
-def gene_places(inputs: Inputs) -> dict[str, list] | None:
-    """Return where the genes of the page are: ``gene``, ``chrom`` (number in ``chroms``), ``start``, ``end``, ``plus``.
+def gene_places(names: Sequence[str], genes: pd.DataFrame | None) -> dict[str, list]:
+    """Return where genes are: ``chroms`` and, per row of the annotation, ``gene, chrom, start, length, plus``.
 
-    0-based half-open, sorted by name; a gene may have several rows. Only genes of the tables of target genes and links
-    are given. None without an annotation or these tables.
+    ``gene`` is the number in ``sorted(names)``, as the difference from the row before: the page has the names already.
+    ``chrom`` is the number in ``chroms``. ``start`` is 0-based. A gene may have several rows, or none.
     """
-    tables = [make(inputs) for make in (shown_targets, shown_links)]
-    named = [table["gene"] for table, _ in tables if table is not None]
-    if inputs.genes is None or not named:
-        return None
-    rows = inputs.genes[inputs.genes["gene"].isin(pd.unique(pd.concat(named)))]
-    rows = rows.sort_values(["gene", "chrom", "start"], kind="stable")
+    if genes is None:
+        genes = pd.DataFrame(columns=["gene", "chrom", "start", "end", "strand"])
+    number = genes["gene"].map({name: number for number, name in enumerate(sorted(names))})
+    rows = genes[number.notna()].assign(number=number.dropna().astype(int))
+    rows = rows.sort_values(["number", "chrom", "start"], kind="stable")
     numbers, chroms = pd.factorize(rows["chrom"])
-    plus = (rows["strand"] == "+").astype(int)
     return {
-        "chroms": chroms.tolist(), "gene": rows["gene"].tolist(), "chrom": numbers.tolist(),
-        "start": rows["start"].tolist(), "end": rows["end"].tolist(), "plus": plus.tolist(),
+        "chroms": chroms.tolist(), "chrom": numbers.tolist(), "start": rows["start"].tolist(),
+        "gene": np.diff(rows["number"], prepend=0).tolist(), "length": (rows["end"] - rows["start"]).tolist(),
+        "plus": (rows["strand"] == "+").astype(int).tolist(),
     }  # fmt: skip
 
 

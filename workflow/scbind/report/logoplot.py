@@ -61,10 +61,9 @@ def contribution_logo(rows: pd.DataFrame) -> Figure:
     )
     _others(figure, others, rows)
     others.set_xlim(-0.6, len(rows) - 0.4)
-    ticks = [
-        place for place, end in enumerate(rows["end"]) if end % 10 == 0
-    ]  # the end of a base is its 1-based place
-    others.set_xticks(ticks, [f"{end:,}" for end in rows["end"].iloc[ticks]])
+    at = rows["start"] + 1  # as genome browsers count
+    ticks = [place for place, base in enumerate(at) if base % 10 == 0]
+    others.set_xticks(ticks, [f"{base:,}" for base in at.iloc[ticks]])
     others.set_xlabel(f"position on {first['chrom']}")
     return figure
 

@@ -35,7 +35,7 @@ def pack_json(content) -> str:
 
 
 def unpack(text: str) -> bytes:
-    """Return the content of :func:`pack`, for tests."""
+    """Return the content of :func:`pack`."""
     return gzip.decompress(base64.b64decode(text))
 
 

@@ -18,6 +18,7 @@ from scbind.report.cautions import Caution, cautions
 from scbind.report.explorer import described, explorer
 from scbind.report.librarycurves import read_library_curves
 from scbind.report.origin import read_origin
+from scbind.report.pack import unpack
 from scbind.report.read import (
     AGAIN,
     Inputs,
@@ -200,7 +201,7 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
-    index, packs = explorer(inputs)
+    index, packs = explorer(inputs, _genes(parts))
     samples = sorted(inputs.data.obs["sample"].unique())
     return environment.get_template("report.html.j2").render(
         title="scbind report",
@@ -209,12 +210,23 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         simulated=inputs.simulated,
         loci="sites" in inputs.tables,
         cautions=found,
-        said=[*described(index), *([PLACE_FORM] if _has_places(parts) else [])],
+        said=described(index),
+        place_form=PLACE_FORM if _has_places(parts) else "",
         index=json.dumps(index, allow_nan=False).replace("<", "\\u003c"),
         packs=packs,
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         js="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.js", "report.js")),
     )
+
+
+def _genes(parts: list[tuple[str, list]]) -> set[str]:
+    """Return the names in the columns ``gene`` of the tables of target genes and links, as the page has them."""
+    found: set[str] = set()
+    for table in (table for _, sections in parts for section in sections for table in section.tables):
+        if table["name"] in ("targets", "links"):
+            head = json.loads(unpack(table["pack"]))
+            found.update(head["data"][[column["key"] for column in head["columns"]].index("gene")]["l"])
+    return found
 
 
 def _has_places(parts: list[tuple[str, list]]) -> bool:

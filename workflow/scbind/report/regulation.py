@@ -2,35 +2,10 @@
 
 from __future__ import annotations
 
-import pandas as pd
-
 from scbind.report.read import Inputs
 from scbind.report.tables import EVIDENCE, LEVEL, Section, all_rows, html_table, trusted, within_budget
 
 SHOWN_FDR, SHOWN_LINKS = 0.1, 5_000
-
-
-def shown_targets(inputs: Inputs) -> tuple[pd.DataFrame | None, str]:
-    """Return the rows of ``tf_targets.tsv`` that the page shows, if any, and a sentence on what is left out."""
-    table = inputs.tables.get("targets")
-    return (None, "") if table is None else within_budget(trusted(table)[0])
-
-
-def shown_links(inputs: Inputs) -> tuple[pd.DataFrame | None, str]:
-    """Return the rows of ``links.tsv`` that the page shows, if any, and a sentence on what is left out."""
-    table = inputs.tables.get("links")
-    if table is None or table.empty:
-        return None, ""
-    table = trusted(table)[0]
-    table = table[table["fdr"] <= SHOWN_FDR]
-    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable")
-    if len(table) <= SHOWN_LINKS:
-        return table, ""
-    rank = (
-        table.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
-    )  # each TF and type has a part
-    cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
-    return table.loc[table.index.isin(rank.index[:SHOWN_LINKS])], cut
 
 
 def targets(inputs: Inputs) -> Section | None:
@@ -44,12 +19,12 @@ def targets(inputs: Inputs) -> Section | None:
         "summed over windows that count less with distance. Specificity is the log2 ratio of the potential "
         "to its mean in the other cell types.",
     ]
-    left_out = trusted(table)[1]
+    table, left_out = trusted(table)
     if left_out:
         section.text.append(left_out)
-    table, cut = shown_targets(inputs)
     if table.empty:
         return section
+    table, cut = within_budget(table)
     if inputs.window is not None:
         table = table.assign(top_window_end=table["top_window_start"] + inputs.window)
     table = table.sort_values(["specificity", "potential"], ascending=False, kind="stable")
@@ -79,13 +54,19 @@ def links(inputs: Inputs) -> Section | None:
             "Without RNA, the false discovery rate is too low for links whose sites are all distal (place): on "
             "simulated cells, a quarter of them were false."
         )
-    left_out = trusted(table)[1]
+    table, left_out = trusted(table)
     if left_out:
         section.text.append(left_out)
-    table, cut = shown_links(inputs)
+    table = table[table["fdr"] <= SHOWN_FDR]
     if table.empty:
         section.text.append(f"No link has a false discovery rate up to {SHOWN_FDR}.")
         return section
+    table = table.sort_values(["probability", "potential"], ascending=False, kind="stable")
+    cut = ""
+    if len(table) > SHOWN_LINKS:  # each TF and cell type has a part of the table
+        rank = table.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
+        cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
+        table = table.loc[table.index.isin(rank.index[:SHOWN_LINKS])]
     columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "place", "n_sites", "sites"]
     columns += ["tf_active", "association", "p_value", "compared_with"]
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]

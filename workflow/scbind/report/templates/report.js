@@ -72,6 +72,8 @@ async function ofTF(id, name) {
 // ---- tables ----
 const ASKED = { tf: "TF", gene: "gene", cell_type: "cell type", population: "population", sample: "sample" };
 
+const broad = (text) => (text.length > 16 ? ' class="broad"' : "");  // in the first column, which stays in view, it is wrapped on a phone
+
 class Table {
   // A table: search, order, pages, download. `rows` are those to show, by default all; `columns` are keys to show.
   constructor(box, title, table, options = {}) {
@@ -99,7 +101,7 @@ class Table {
     box.textContent = "";
     const tools = document.createElement("div");
     tools.className = "tools";
-    const label = safe(this.title);
+    const label = safe(this.title), form = byId("place-form") ? byId("place-form").textContent : "";
     tools.innerHTML = `<input type="search" aria-label="Search in ${label}" placeholder="Search">` +
       `<button type="button" aria-label="Previous rows of ${label}">‹</button><span aria-live="polite"></span>` +
       `<button type="button" aria-label="Next rows of ${label}">›</button>` +
@@ -115,7 +117,7 @@ class Table {
     scroll.className = "scroll"; scroll.tabIndex = 0;
     scroll.setAttribute("role", "region"); scroll.setAttribute("aria-label", this.title);
     scroll.innerHTML = "<table><thead><tr>" + this.columns.map((column) => `<th scope="col"${column.numeric ? ' class="number"' : ""}>` +
-      `<button type="button"${column.about ? ` title="${safe(column.about)}"` : ""}>${safe(column.name)}</button></th>`).join("") + "</tr></thead><tbody></tbody></table>";
+      `<button type="button"${(column.title = column.about || (column.place || column.regions ? form : "")) ? ` title="${safe(column.title)}"` : ""}>${safe(column.name)}</button></th>`).join("") + "</tr></thead><tbody></tbody></table>";
     this.body = scroll.querySelector("tbody");
     this.heads = [...scroll.querySelectorAll("th")];
     this.heads.forEach((head, place) => head.firstChild.addEventListener("click", () => {
@@ -188,9 +190,10 @@ class Table {
       if (column.numeric) return `<td class="number">${number(value)}</td>`;
       const kind = ASKED[column.key];
       if (kind && value && things.has(kind + ":" + value)) {
-        return `<td><button type="button" data-ask="${safe(kind + ":" + value)}">${safe(value)}</button></td>`;
+        return `<td${broad(value)}><button type="button" data-ask="${safe(kind + ":" + value)}">${safe(value)}</button></td>`;
       }
-      return `<td${value.length > 40 ? ' class="long"' : ""}>${safe(value)}</td>`;
+      const shown = column.regions ? safe(value).replace(/[^\s;]+:[\d,]+-[\d,]+/g, '<span class="whole">$&</span>') : safe(value);
+      return `<td${value.length > 40 ? ' class="long"' : broad(value)}>${shown}</td>`;
     }).join("") + "</tr>").join("");
     this.where.textContent = this.rows.length ? `${count(from + 1)}–${count(from + part.length)} of ${count(this.rows.length)}` : "no rows";
     this.before.disabled = this.page === 0; this.after.disabled = this.page === pages - 1;
@@ -285,8 +288,11 @@ class Scatter {
       this.pen.strokeStyle = "#ffffff"; this.pen.fillStyle = "#1f2933";
       const taken = [];
       for (const name of this.names) {
-        const px = left + name.x * scale, py = top + name.y * scale, wide = this.pen.measureText(name.text).width / 2 + 2 * ratio;
-        if (px < wide || px > w - wide || taken.some((t) => Math.abs(t.px - px) < t.wide + wide && Math.abs(t.py - py) < 14 * ratio)) continue;
+        let px = left + name.x * scale;
+        const py = top + name.y * scale, wide = this.pen.measureText(name.text).width / 2 + 2 * ratio;
+        if (px < 0 || px > w) continue;
+        px = Math.min(Math.max(px, wide), w - wide);  // a name beside the edge stays whole
+        if (taken.some((t) => Math.abs(t.px - px) < t.wide + wide && Math.abs(t.py - py) < 14 * ratio)) continue;
         taken.push({ px, py, wide });
         this.pen.strokeText(name.text, px, py); this.pen.fillText(name.text, px, py);
       }
@@ -320,18 +326,17 @@ class Scatter {
   listen() {
     const canvas = this.canvas;
     const held = new Map();  // the mouse or the fingers that are down: number to place
-    let waiting = false, wheel = false;  // wheel: it zooms without a key, because the map was clicked or has the focus
-    canvas.addEventListener("focus", () => { wheel = true; });
-    canvas.addEventListener("blur", () => { wheel = false; });
-    canvas.addEventListener("wheel", (event) => {  // without a key it scrolls the page. A pinch on a touchpad comes with ctrlKey.
-      if (!event.ctrlKey && !event.metaKey && !wheel) { if (this.hint) this.hint(); return; }
+    let waiting = false, left = false;  // left: the pointer went away from the map after it was clicked
+    canvas.addEventListener("focus", () => { left = false; });
+    canvas.addEventListener("wheel", (event) => {  // zooms with a key, or while the map has the focus; else the page scrolls. A pinch on a touchpad comes with ctrlKey.
+      if (!event.ctrlKey && !event.metaKey && (left || document.activeElement !== canvas)) { if (this.hint) this.hint(); return; }
       event.preventDefault();
       const turn = -event.deltaY * (event.deltaMode ? 0.05 : 0.002) * (event.ctrlKey ? 10 : 1);
       this.by(2 ** Math.max(-0.35, Math.min(0.35, turn)), event.offsetX, event.offsetY);
     }, { passive: false });
     canvas.addEventListener("touchmove", (event) => { if (event.touches.length > 1 && event.cancelable) event.preventDefault(); }, { passive: false });
     canvas.addEventListener("pointerdown", (event) => {
-      held.set(event.pointerId, [event.clientX, event.clientY]); canvas.setPointerCapture(event.pointerId); wheel = true;
+      held.set(event.pointerId, [event.clientX, event.clientY]); canvas.setPointerCapture(event.pointerId); left = false;
     });
     ["pointerup", "pointercancel", "lostpointercapture"].forEach((name) => canvas.addEventListener(name, (event) => held.delete(event.pointerId)));
     canvas.addEventListener("pointermove", (event) => {
@@ -339,7 +344,7 @@ class Scatter {
       if (before) {
         const now = [event.clientX, event.clientY], other = [...held].find(([id]) => id !== event.pointerId)?.[1];
         held.set(event.pointerId, now);
-        if (!other) { this.move(now[0] - before[0], now[1] - before[1]); return; }
+        if (!other) { this.move(now[0] - before[0], event.pointerType === "touch" ? 0 : now[1] - before[1]); return; }  // up and down, a finger moves the page
         const apart = ([x, y]) => Math.max(20, Math.hypot(x - other[0], y - other[1])), frame = canvas.getBoundingClientRect();
         this.by(apart(now) / apart(before), (now[0] + other[0]) / 2 - frame.left, (now[1] + other[1]) / 2 - frame.top);
         this.move((now[0] - before[0]) / 2, (now[1] - before[1]) / 2);
@@ -350,7 +355,7 @@ class Scatter {
       const { offsetX, offsetY } = event;
       requestAnimationFrame(() => { waiting = false; if (this.hover) this.hover(this.near(offsetX, offsetY), offsetX, offsetY); });
     });
-    canvas.addEventListener("pointerleave", () => { wheel = false; if (this.hover) this.hover(-1); });
+    canvas.addEventListener("pointerleave", () => { left = true; if (this.hover) this.hover(-1); });
     canvas.addEventListener("keydown", (event) => {
       const act = { "+": () => this.by(1.3), "=": () => this.by(1.3), "-": () => this.by(1 / 1.3), "0": () => this.reset(),
         ArrowLeft: () => this.move(40, 0), ArrowRight: () => this.move(-40, 0), ArrowUp: () => this.move(0, 40), ArrowDown: () => this.move(0, -40), Escape: () => canvas.blur() }[event.key];
@@ -441,7 +446,9 @@ function pans(parent) {
 let genesKnown = null;
 function genes() {
   genesKnown = genesKnown || Promise.all(["table-targets", "table-links"].map(json)).then((tables) => {
-    for (const table of tables) if (table) table.data[table.columns.findIndex((column) => column.key === "gene")].l.forEach((gene) => add("gene", gene));
+    const names = tables.flatMap((table) => (table ? table.data[table.columns.findIndex((column) => column.key === "gene")].l : []));
+    names.forEach((gene) => add("gene", gene));
+    return [...new Set(names)].sort();
   });
   return genesKnown;
 }
@@ -656,6 +663,8 @@ function comparisons(table, name = null) {
   }
   return [...found.values()];
 }
+// Columns that a table of one comparison does not need, because its note names both sides.
+const sides = (pairs) => (pairs.length === 1 ? ["group", "reference"] : []);
 // What the sign of a comparison means.
 function signs(pairs, what, values = "difference or effect size") {
   const [group, reference] = pairs.length === 1 ? pairs[0] : ["the condition in the column group", "the one in the column reference"];
@@ -701,7 +710,7 @@ async function showTF(name, panel) {
     await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells. The difference is in z. Adjusted p over all TFs and types.",
       ["tf", name], { contrast: TYPES, drop: [...drop, "contrast", "group", "reference"], sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." }),
     await part(panel, "table-differential", `${name} between conditions`, `Within each cell type. ${between}Adjusted p over all TFs and types.`,
-      ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast"], sort: "effect_size", down: true }),
+      ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast", ...sides(pairs)], sort: "effect_size", down: true }),
     await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
       { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; links.tsv has all." }),
     await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation.", ["tf", name],
@@ -730,9 +739,10 @@ async function expression(name) {
   return { correlation, types: [...types.values()].some(({ mean }) => mean !== null) ? types : null };
 }
 async function geneFacts(name) {
-  const table = await json("pack-genes");
-  const rows = table ? table.gene.flatMap((gene, row) => (gene === name ? [row] : [])) : [];
-  const each = (write) => [...new Set(rows.map((row) => write(table.chroms[table.chrom[row]], table.start[row], table.end[row], table.plus[row])))].join("; ");
+  const table = await json("pack-genes"), wanted = (await genes()).indexOf(name), rows = [];  // see scbind.report.explorer.gene_places
+  let last = 0;
+  table.gene.forEach((step, row) => { last += step; if (last === wanted) rows.push(row); });
+  const each = (write) => [...new Set(rows.map((row) => write(table.chroms[table.chrom[row]], table.start[row], table.start[row] + table.length[row], table.plus[row])))].join("; ");
   return facts([["place", each((chrom, start, end) => place(chrom, start, end))], ["strand", each((chrom, start, end, plus) => (plus ? "+" : "−"))],
     ["TSS", each((chrom, start, end, plus) => (plus ? place(chrom, start, start + 1) : place(chrom, end - 1, end)))]]);
 }
@@ -762,7 +772,7 @@ async function showGroup(kind, name, panel) {
   if (kind === "cell type") {
     await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
     const tested = await whole("table-differential"), pairs = tested ? comparisons(tested) : [];
-    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, `The largest effects first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, `The largest effects first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast", ...sides(pairs)], sort: "effect_size", down: true });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
     await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
@@ -781,15 +791,15 @@ async function compared(name, panel) {
   const pairs = [tested, counted].flatMap((table) => (table ? comparisons(table, name) : []))
     .filter((pair, i, all) => all.findIndex((each) => each.join("\t") === pair.join("\t")) === i);
   if (!pairs.length) { panel.insertAdjacentHTML("beforeend", `<p>${safe(name)} was not compared with another condition.</p>`); return; }
-  const one = pairs.length === 1, sides = one ? `${pairs[0][0]} and ${pairs[0][1]}` : `${name} and the conditions that it was compared with`;
-  const drop = ["contrast", ...(one ? ["group", "reference"] : [])], where = [["group", "reference"], name];
+  const one = pairs.length === 1, both = one ? `${pairs[0][0]} and ${pairs[0][1]}` : `${name} and the conditions that it was compared with`;
+  const drop = ["contrast", ...sides(pairs)], where = [["group", "reference"], name];
   const down = !one || pairs[0][0] === name;  // what is more in the condition that was asked for comes first
   const sorted = { contrast: CONDITIONS, drop, down };
-  await part(panel, "table-differential", `TFs that differ between ${sides}`, `Within each cell type. ${signs(pairs, "more activity")}${one ? ` First: more in ${name}.` : ""}`,
+  await part(panel, "table-differential", `TFs that differ between ${both}`, `Within each cell type. ${signs(pairs, "more activity")}${one ? ` First: more in ${name}.` : ""}`,
     where, { ...sorted, sort: "effect_size" });
-  await part(panel, "table-site_counts", `Sites that differ between ${sides}`, one ? `More binding: windows that the TF binds more in ${pairs[0][0]} than in ${pairs[0][1]}. Less binding: the reverse.`
+  await part(panel, "table-site_counts", `Sites that differ between ${both}`, one ? `More binding: windows that the TF binds more in ${pairs[0][0]} than in ${pairs[0][1]}. Less binding: the reverse.`
     : "More binding: windows that the TF binds more in the condition in the column group than in the one in the column reference. Less binding: the reverse.", where, { ...sorted, down: true, sort: down ? "n_more" : "n_less" });
-  await part(panel, "table-abundance", `Abundance of cell types and populations in ${sides}`, signs(pairs, "a larger fraction of the cells", "log2 odds ratio"),
+  await part(panel, "table-abundance", `Abundance of cell types and populations in ${both}`, signs(pairs, "a larger fraction of the cells", "log2 odds ratio"),
     where, { drop, sort: "p_adjusted" });
 }
 function composition(panel, name, codes, code, types) {
