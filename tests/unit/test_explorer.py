@@ -145,6 +145,17 @@ def test_what_the_panel_of_a_tf_draws(inputs):
     assert ctcf["motifs"] == {"known": [[0, 0, 0, 0]] * 2} and rare["motifs"] == rare["precision"] == {}
 
 
+def test_where_genes_are_by_the_number_of_their_name():
+    genes = pd.DataFrame(
+        [("B", "chr2", 30, 90, "-"), ("C", "chr1", 5, 7, "+"), ("A", "chr1", 100, 160, "+"), ("B", "chr1", 8, 9, "+")],
+        columns=["gene", "chrom", "start", "end", "strand"],
+    )  # fmt: skip
+    found = asked.gene_places({"b", "C", "B"}, genes)
+    assert found == {"chroms": ["chr1", "chr2"], "chrom": [0, 1, 0], "start": [8, 30, 5], "gene": [0, 0, 1],
+                     "length": [1, 60, 2], "plus": [1, 0, 1]}, "sorted: B, C, b; A is not in the page"  # fmt: skip
+    assert asked.gene_places(["A"], None)["gene"] == []
+
+
 def test_letters_of_a_logo_are_as_high_as_their_information():
     certain, even = np.array([2.0, -20, -20, -20]), np.zeros(4)
     assert asked._letters(np.stack([certain, even], axis=1)) == [[2, 0, 0, 0], [0, 0, 0, 0]]

@@ -72,6 +72,27 @@ def test_the_first_tf_is_drawn_with_sequence_and_tracks(page):
     assert labels[3] == page.run("return document.querySelector('#sites tr td:nth-child(3)').innerText")
 
 
+def test_the_wheel_scrolls_the_page_past_the_tracks(page):
+    x, y = page.run(
+        "const e = document.getElementById('igv'); e.scrollIntoView({behavior: 'instant'});"
+        "const b = e.getBoundingClientRect(); return [b.x + b.width / 2, b.y + 200]"
+    )
+    view, before = page.run("return scbindLoci.view()"), page.run("return window.scrollY")
+    page.mouse("mouseWheel", x, y, deltaX=0, deltaY=-90)
+    page.until(f"window.scrollY === {before} - 90")
+    assert page.run("return scbindLoci.view()") == view
+
+
+def test_a_list_wider_than_a_phone_says_so(loci):
+    with Page(loci, width=400, wait=120) as page:
+        page.until("document.documentElement.dataset.ready")
+        page.until("document.querySelector('.edge').dataset.more === 'right'")
+        assert (
+            page.run("return getComputedStyle(document.querySelector('.edge'), '::after').content") == '"›"'
+        )
+        assert page.run("return document.documentElement.scrollWidth") <= 400
+
+
 def test_a_tf_a_type_and_a_site_are_chosen(page):
     choose(page, "pick", "ZNF103")
     assert "No ChIP-seq was used for ZNF103" in text(page, "told")

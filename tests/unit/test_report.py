@@ -2,6 +2,7 @@ import json
 import re
 from dataclasses import fields
 from html.parser import HTMLParser
+from pathlib import Path
 from types import SimpleNamespace
 
 import anndata
@@ -14,11 +15,22 @@ from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
 from scbind.report import regulation
 from scbind.report.cells import poor_samples, sample_quality
-from scbind.report.models import _unknown
+from scbind.report.models import ORACLES, _unknown
 from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, write_report
 from scbind.report.sections import _type_means
-from scbind.report.tables import FIRST_ROWS, comparison, html_table, join_names, number, ordered_differential
+from scbind.report.tables import (
+    DEPTH,
+    FIRST_ROWS,
+    MEANINGS,
+    comparison,
+    html_table,
+    join_names,
+    number,
+    ordered_differential,
+    place,
+    regions,
+)
 
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
 METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
@@ -700,3 +712,58 @@ def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
     learned.iloc[:0].to_csv(tmp_path / "learned.tsv", sep="\t", index=False)
     write(tmp_path / "report.html", **some(inputs), **tables)
     assert "Motifs found in the data" not in Page((tmp_path / "report.html").read_text()).text
+
+
+def test_places_are_written_as_genome_browsers_take_them():
+    assert (
+        place("chr1", 1000, 1200) == "chr1:1,001-1,200"
+        and place("chrX", 999_999, 1_000_000) == "chrX:1,000,000"
+    )
+    assert regions("chr4:618315-618815,HLA-A:7-9") == "chr4:618,316-618,815; HLA-A:8-9"
+    assert regions("like doublets; copy number of chr7:0-2000 x1.50, chr8:10-30 x0.50") == (
+        "like doublets; copy number of chr7:1-2,000 x1.50, chr8:11-30 x0.50"
+    )
+
+
+def test_a_table_shows_places_and_holds_the_columns_of_the_file():
+    table = pd.DataFrame(
+        {"chrom": ["chr1", "chr2"], "start": [1000, 7], "end": [1200, 8], "sites": ["chr1:5-9", None]}
+    )
+    made = html_table("Title", table)
+    assert [column["name"] for column in made["columns"] if not column.get("hidden")] == ["place", "sites"]
+    assert [[cell["text"] for cell in row] for row in made["rows"]] == [
+        ["chr1:1,001-1,200", "chr1:6-9"], ["chr2:8", ""]
+    ]  # fmt: skip
+    packed = json.loads(unpack(made["pack"]))
+    assert [column["key"] for column in packed["columns"]] == list(table) and packed["columns"][0][
+        "place"
+    ] == [1, 2]
+    assert packed["data"][1] == {"v": [1000, 7]} and packed["data"][3]["l"][0] == "chr1:5-9", "as in the file"
+    assert html_table("Title", table[["start"]])["pack"] == "", "a small table without places needs none"
+
+
+def test_no_page_says_that_coordinates_are_zero_based(full):
+    text = (full / "report.html").read_text()
+    shown = text[: text.index("<script")] if "<script" in text else text
+    assert "0-based" not in re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL) and "place" in shown
+
+
+def test_words_have_one_sentence_in_page_and_glossary():
+    glossary = (Path(__file__).parents[2] / "docs/glossary.md").read_text().replace("**", "")
+    glossary = " ".join(glossary.split()).casefold()
+    for sentence in (*MEANINGS.values(), DEPTH, *ORACLES.values()):
+        term, _, meaning = sentence.partition(": ")
+        assert meaning.casefold() in glossary and term.casefold() in glossary, sentence
+
+
+def test_the_oracle_is_explained_and_only_where_the_truth_is_known(inputs, tmp_path):
+    rows = pd.DataFrame(
+        [(name, "CTCF", "all", "few", 5, 9, 0.01, 0.5, 0.5) for name in ("oracle_type", "scbind")],
+        columns="model tf chromosomes cells n_cells n_windows prevalence auprc_mean auprc_median".split(),
+    )  # fmt: skip
+    rows.to_csv(tmp_path / "cells.tsv", sep="\t", index=False)
+    write(tmp_path / "report.html", **some(inputs), truth_cells=tmp_path / "cells.tsv")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert ORACLES["oracle_type"] + "." in text and ORACLES["oracle"] not in text
+    write(tmp_path / "report.html", **some(inputs))
+    assert "oracle" not in (tmp_path / "report.html").read_text()

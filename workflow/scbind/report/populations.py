@@ -57,7 +57,10 @@ def populations(inputs: Inputs) -> Section | None:
     section.tables = [html_table("All populations", shown, note, "populations")]
     abundance = inputs.tables.get("abundance")
     if abundance is not None and len(abundance):
-        note = "Tested over donors. All rows: results/analysis/abundance.tsv."
+        note = (
+            "Tested over donors. A positive log2 odds ratio: a larger fraction of the cells in the group than in the "
+            "reference. All rows: results/analysis/abundance.tsv."
+        )
         section.tables.append(
             html_table(
                 "Abundance between conditions",

@@ -280,6 +280,11 @@ def differential(inputs: Inputs) -> Section | None:
                 "Between cell types" if contrast == "cell_type" else "Between conditions, within a cell type"
             )
             section.text.append(f"{name}: no TF has a higher activity (adjusted p < 0.05).")
+    if (kept["contrast"] == "condition").any():
+        section.text.append(
+            "Conditions are compared within each cell type. A positive difference: more activity in the group than in "
+            "the reference."
+        )
     note = (
         "All tested TFs. In each cell type, TFs with higher activity (adjusted p < 0.05) come first, by effect size. "
         + all_rows("differential_tfs.tsv")

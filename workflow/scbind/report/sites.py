@@ -15,7 +15,8 @@ def sites(inputs: Inputs) -> Section | None:
     if counts is None or counts.empty:
         return None
     section = Section("differential_sites", "Sites that differ")
-    tested = counts[counts["n_windows"].notna()]
+    named = {"contrast": {"cell_type": "cell type"}}
+    tested = counts[counts["n_windows"].notna()].replace(named)
     section.text = [
         "The binding of a TF in a window is compared between donors: in one cell type against all others, or between "
         "conditions within a cell type. Where chromatin opens, several TFs differ together. Take a site as "
@@ -36,7 +37,7 @@ def sites(inputs: Inputs) -> Section | None:
         return section
     columns = ["chrom", "start", "end", "binding", "binding_reference", "difference", "p_adjusted"]
     columns += [EVIDENCE] if EVIDENCE in table else []
-    rows, cut = largest(table, "difference", SHOWN)
+    rows, cut = largest(table.replace(named), "difference", SHOWN)
     note = f"{cut} {all_rows('differential_sites.tsv')}".strip()
     section.tables.append(html_table("Largest differences", rows[[*GROUPS, *columns]], note))
     return section

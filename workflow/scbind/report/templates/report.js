@@ -389,6 +389,7 @@ async function start() {
   if (typeof DecompressionStream === "undefined") { byId("too-old").hidden = false; return; }
   byId("explorer").hidden = false;
   pans(document);
+  document.querySelectorAll(".edge > .scroll").forEach(edges);
   told = byId("told");
   picker();
   const select = byId("colour");
