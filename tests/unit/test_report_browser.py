@@ -98,7 +98,7 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     asked(page, "TF:ZNF103")
     assert drawn(page) != before and page.run("return location.hash") == "#TF%3AZNF103"
     words = text(page, "#panel")
-    for title in ("Activity by cell type", "Precision and recall", "Known motif", "Where ZNF103 differs",
+    for title in ("Activity and expression by cell type", "Precision and recall", "Known motif", "Where ZNF103 differs",
                   "Motif found in the data", "Motifs found for ZNF103",
                   "Genes that ZNF103 probably regulates", "Best sites of ZNF103",
                   "Genes with the most predicted binding of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
