@@ -5,6 +5,7 @@ import io
 import json
 import time
 
+import numpy as np
 import pandas as pd
 import pytest
 from benchmark import load_benchmark
@@ -32,6 +33,8 @@ def write_in(folder, shape):
         correlation_p=0.004, n_groups=10, evidence="chip",
     )  # fmt: skip
     rna.to_csv(folder / "expression.tsv", sep="\t", index=False)
+    wide = np.random.default_rng(0).normal(size=(4, 25))
+    np.savez(folder / "found.npz", **{f"matrix/ZNF{100 + i}": wide for i in range(shape["tfs"])})
     tables = {**files.tables, "expression": folder / "expression.tsv"}
     write_report(folder / "report.html", dataclasses.replace(files, tables=tables))
     return folder / "report.html"
