@@ -106,7 +106,7 @@ def test_a_tf_is_found_by_typing_and_shown(page):
                   "Genes that ZNF103 probably regulates", "Best sites of ZNF103",
                   "Genes with the most predicted binding of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
         assert title in words, title
-    assert page.run("return document.querySelectorAll('#box svg rect').length") == 5, "a box per type"
+    assert page.run("return document.querySelectorAll('#box svg rect[stroke]').length") == 5, "a box per type"
     assert (
         page.run("return document.getElementById('colour').selectedOptions[0].text") == "activity of ZNF103"
     )
