@@ -705,7 +705,7 @@ async function showTF(name, panel) {
   await genes();
   const drop = ["evidence", "reliability_level", "reliability_abstained"], choice = document.createElement("p");
   panel.append(choice);
-  const tested = await whole("table-differential"), pairs = tested ? comparisons(tested) : [];
+  const tested = await ofTF("table-differential", name), pairs = tested ? comparisons(tested) : [];
   const between = pairs.length ? signs(pairs, "more activity") + " " : "";
   const tables = [
     await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells. The difference is in z. Adjusted p over all TFs and types.",
