@@ -16,6 +16,9 @@ from scbind.formats.motifs import chance_distribution, frequencies
 CHANCE = (1e-3, 1e-4, 1e-5)  # probabilities of a chance match whose scores are facts of a matrix
 N_FACTS = 3 + len(CHANCE)  # made by matrix_facts
 STEPS = 400  # steps of the score of a matrix, from 0 to its best score, in the distribution of chance scores
+KNOTS = 65  # scores from 0 to 1 of which a network knows how rare they are
+SURPRISING = 4  # a match that chance gives once in 10,000 sites is 1
+N_SURPRISE = 2  # of the best match in the window and of that in reach
 INNER = 8  # units of the network that reads the facts; there are only a few dozen TFs to learn from
 
 
@@ -54,6 +57,32 @@ def chance_scores(matrix: np.ndarray) -> np.ndarray:
     reached = np.cumsum(chance[::-1])[::-1]
     first = np.array([np.argmax(reached <= p) if (reached <= p).any() else len(reached) for p in CHANCE])
     return (first + lowest.sum()) / STEPS
+
+
+def surprise_table(matrix: np.ndarray) -> np.ndarray:
+    """How rarely chance gives a match at least as good, for evenly spaced scores: float32 (``KNOTS``,).
+
+    The values are -log10 of the probability that a random site on one strand reaches a score of 0 to 1, over
+    ``SURPRISING``. ``matrix`` is log2 odds over the best possible score, (4, length); all zeros give zeros.
+    """
+    steps = np.rint(np.asarray(matrix, dtype=np.float64) * STEPS).astype(int)
+    steps -= (lowest := steps.min(axis=0))
+    reached = np.cumsum(chance_distribution(steps)[::-1])[::-1]
+    score = (np.arange(len(reached)) + lowest.sum()) / STEPS
+    return np.interp(np.linspace(0, 1, KNOTS), score, -np.log10(reached) / SURPRISING).astype(np.float32)
+
+
+def surprise(score: Tensor, table: Tensor) -> Tensor:
+    """Look up how rare scores (windows, TFs, N) are in tables of :func:`surprise_table`, (TFs, ``KNOTS``).
+
+    Between the knots, and above a score of 1, the values continue in straight lines.
+    """
+    place = score * (KNOTS - 1)
+    low = place.detach().long().clamp(0, KNOTS - 2)
+    windows, tfs, n = score.shape
+    wide = table.expand(windows, tfs, KNOTS)
+    left, right = wide.gather(2, low), wide.gather(2, low + 1)
+    return left + (place - low) * (right - left)
 
 
 class SharedWay(nn.Module):
