@@ -17,7 +17,16 @@ from scbind.models.modelfile import read_model, write_model
 from scbind.models.motifcalibration import FEWEST, expected_reliability
 from scbind.models.motiftfs import add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
 from scbind.models.predictor import load_predictor
-from scbind.models.sharedway import CHANCE, chance_scores, information, matrix_facts
+from scbind.models.sharedway import (
+    CHANCE,
+    KNOTS,
+    P_UNIT,
+    chance_scores,
+    information,
+    log_p_table,
+    log_p_values,
+    matrix_facts,
+)
 from scbind.models.training import data_facts
 
 OPTIONS = {"channels": 8, "hidden": 8, "members": 2, "strangers": 0.5, "width": 12}
@@ -88,7 +97,7 @@ def test_a_tf_that_is_left_out_has_its_matrix_of_the_release_and_no_own_weights(
         for name, values in state.items()
     }
     plain = build_network("scbind", FACTS, OPTIONS, {"A": matrix(1), "B": matrix(8)}).state_dict()
-    bare |= {name: plain[name] for name in ("scan.known", "facts")}
+    bare |= {name: plain[name] for name in ("scan.known", "facts", "log_p")}
     left_out = logits_of(network, torch.zeros(2))
     np.testing.assert_allclose(left_out, logits_of(network_of(FACTS, bare)), rtol=0, atol=1e-5)
     assert np.abs(left_out - logits_of(network)).max() > 0.1
@@ -129,6 +138,36 @@ def test_chance_scores_are_those_of_random_sites():
         assert (scores >= limit).mean() == pytest.approx(share, rel=0.5)
     assert information(log_odds(np.array([[1e6], [0], [0], [0]]))) == pytest.approx(2, abs=0.001)
     assert matrix_facts(None).tolist() == [0] * len(matrix_facts(one))
+
+
+def test_log_p_is_that_of_all_sites():
+    one = matrix(5, 6)
+    scaled = one / one.max(axis=0).sum()
+    bases = np.indices([4] * 6).reshape(6, -1)  # all sites of 6 bp
+    scores = scaled[bases, np.arange(6)[:, None]].sum(axis=0)
+    table = log_p_table(scaled)
+    for knot, limit in enumerate(np.linspace(0, 1, KNOTS)):
+        # scores are rounded to steps, so a site near the limit may be on either side
+        most, least = ((scores >= limit + shift).mean() for shift in (-0.02, 0.02))
+        assert -np.log10(most) - 1e-6 <= P_UNIT * table[knot] <= -np.log10(max(least, 4.0**-6)) + 1e-6
+    assert P_UNIT * table[-1] == pytest.approx(6 * np.log10(4))
+    wider = np.concatenate([np.zeros((4, 3)), scaled, np.zeros((4, 2))], axis=1)
+    np.testing.assert_allclose(log_p_table(wider), table, rtol=1e-6)
+
+
+def test_log_p_of_a_score_is_read_from_the_table_of_its_tf():
+    tables = torch.stack([torch.linspace(0, 1, KNOTS), torch.linspace(0, 1, KNOTS).square()])
+    scores = torch.tensor([[[0.5, 1.2], [0.5, 1.0]], [[0.0, 0.3], [0.3, 0.0]]], requires_grad=True)
+    found = log_p_values(scores, tables)
+    expected = [[[0.5, 1.2], [0.25, 1.0]], [[0.0, 0.3], [0.09, 0.0]]]
+    np.testing.assert_allclose(found.detach(), expected, atol=1e-4)
+    found[0, 1, 0].backward()  # the slope at 0.5, so that the matrix can learn
+    assert float(scores.grad[0, 1, 0]) == pytest.approx(1, abs=0.02)
+
+
+def test_a_long_motif_is_trusted_more_than_a_short_one_with_the_same_score():
+    long, short = (log_p_table(m / m.max(axis=0).sum()) for m in (matrix(1, 14), matrix(1, 6)))
+    assert (long[KNOTS // 2 :] > 1.5 * short[KNOTS // 2 :]).all()
 
 
 def test_matrices_that_cannot_be_told_apart_are_one_group():

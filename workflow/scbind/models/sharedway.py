@@ -16,9 +16,8 @@ from scbind.formats.motifs import chance_distribution, frequencies
 CHANCE = (1e-3, 1e-4, 1e-5)  # probabilities of a chance match whose scores are facts of a matrix
 N_FACTS = 3 + len(CHANCE)  # made by matrix_facts
 STEPS = 400  # steps of the score of a matrix, from 0 to its best score, in the distribution of chance scores
-KNOTS = 65  # scores from 0 to 1 of which a network knows how rare they are
-SURPRISING = 4  # a match that chance gives once in 10,000 sites is 1
-N_SURPRISE = 2  # of the best match in the window and of that in reach
+KNOTS = 65  # scores from 0 to 1 whose p-values are tabulated; between them they are interpolated
+P_UNIT = 4  # a p-value of 1e-4 is 1 for the network
 INNER = 8  # units of the network that reads the facts; there are only a few dozen TFs to learn from
 
 
@@ -46,41 +45,44 @@ def information(matrix: np.ndarray) -> float:
 
 
 def chance_scores(matrix: np.ndarray) -> np.ndarray:
-    """Score that a random site reaches with each probability in ``CHANCE``, over the best score: (len(CHANCE),).
+    """Score that a random site reaches with each probability in ``CHANCE``, over the best score: (len(CHANCE),)."""
+    score, reached = _chance_of_scores(matrix / matrix.max(axis=0).sum())
+    step = score[1] - score[0]
+    first = [np.argmax(reached <= p) if (reached <= p).any() else len(reached) for p in CHANCE]
+    return score[0] + step * np.array(first)
 
-    The distribution is exact up to the rounding of scores to ``STEPS`` steps
-    (:func:`scbind.formats.motifs.chance_distribution`).
+
+def log_p_table(matrix: np.ndarray) -> np.ndarray:
+    """Return -log10 of the p-value of a match, for evenly spaced scores from 0 to 1: float32 (``KNOTS``,).
+
+    The p-value is the probability that a random site scores at least as high, on a uniform background and one strand
+    (Grant, Bailey, Noble 2011, Bioinformatics 27:1017). 1 stands for a p-value of 10^-``P_UNIT``. ``matrix`` is log
+    odds over the best possible score, (4, length); zero columns change nothing.
     """
-    steps = np.rint(matrix / matrix.max(axis=0).sum() * STEPS).astype(int)
+    score, reached = _chance_of_scores(matrix)
+    return np.interp(np.linspace(0, 1, KNOTS), score, -np.log10(reached) / P_UNIT).astype(np.float32)
+
+
+def _chance_of_scores(scaled: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return all scores of a matrix, ascending, and the probabilities that a random site reaches them.
+
+    ``scaled`` is log odds over the best possible score, (4, length). The distribution is exact up to the rounding of
+    scores to ``STEPS`` steps (:func:`scbind.formats.motifs.chance_distribution`).
+    """
+    steps = np.rint(np.asarray(scaled, dtype=np.float64) * STEPS).astype(int)
     steps -= (lowest := steps.min(axis=0))
     chance = chance_distribution(steps)
-    reached = np.cumsum(chance[::-1])[::-1]
-    first = np.array([np.argmax(reached <= p) if (reached <= p).any() else len(reached) for p in CHANCE])
-    return (first + lowest.sum()) / STEPS
+    return (np.arange(len(chance)) + lowest.sum()) / STEPS, np.cumsum(chance[::-1])[::-1]
 
 
-def surprise_table(matrix: np.ndarray) -> np.ndarray:
-    """How rarely chance gives a match at least as good, for evenly spaced scores: float32 (``KNOTS``,).
+def log_p_values(score: Tensor, table: Tensor) -> Tensor:
+    """Look up the p-values of scores, (windows, TFs, N), in tables of :func:`log_p_table`, (TFs, ``KNOTS``).
 
-    The values are -log10 of the probability that a random site on one strand reaches a score of 0 to 1, over
-    ``SURPRISING``. ``matrix`` is log2 odds over the best possible score, (4, length); all zeros give zeros.
-    """
-    steps = np.rint(np.asarray(matrix, dtype=np.float64) * STEPS).astype(int)
-    steps -= (lowest := steps.min(axis=0))
-    reached = np.cumsum(chance_distribution(steps)[::-1])[::-1]
-    score = (np.arange(len(reached)) + lowest.sum()) / STEPS
-    return np.interp(np.linspace(0, 1, KNOTS), score, -np.log10(reached) / SURPRISING).astype(np.float32)
-
-
-def surprise(score: Tensor, table: Tensor) -> Tensor:
-    """Look up how rare scores (windows, TFs, N) are in tables of :func:`surprise_table`, (TFs, ``KNOTS``).
-
-    Between the knots, and above a score of 1, the values continue in straight lines.
+    Between the knots, and above a score of 1, the result continues in straight lines.
     """
     place = score * (KNOTS - 1)
     low = place.detach().long().clamp(0, KNOTS - 2)
-    windows, tfs, n = score.shape
-    wide = table.expand(windows, tfs, KNOTS)
+    wide = table.expand(len(score), *table.shape)
     left, right = wide.gather(2, low), wide.gather(2, low + 1)
     return left + (place - low) * (right - left)
 

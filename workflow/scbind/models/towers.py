@@ -12,7 +12,7 @@ from scbind.formats.evidence import CHIP
 from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import MotifScan
-from scbind.models.sharedway import N_SURPRISE, SharedWay, matrix_facts, surprise, surprise_table
+from scbind.models.sharedway import SharedWay, log_p_table, log_p_values, matrix_facts
 
 SURROUNDINGS = (2, 4, 8)  # bins on each side of the window over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
@@ -109,8 +109,8 @@ class TowerNetwork(BindingNetwork):
         if strangers:
             for name, given in (("facts", matrices), ("facts_released", alone)):
                 self.register_buffer(name, torch.from_numpy(np.stack([matrix_facts(m) for m in given])))
-            for name, given in (("surprise", self.scan.known), ("surprise_released", self.scan.released)):
-                self.register_buffer(name, torch.from_numpy(np.stack([surprise_table(m) for m in given.numpy()])))
+            for name, bank in (("log_p", self.scan.known), ("log_p_released", self.scan.released)):
+                self.register_buffer(name, torch.from_numpy(np.stack([log_p_table(m) for m in bank.numpy()])))
         signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
             _WindowTower(
@@ -136,11 +136,11 @@ class TowerNetwork(BindingNetwork):
         best = torch.stack([own[:, first : first + self.within].amax(dim=1), own.amax(dim=1)], dim=2)
         facts = None
         if self.strangers:
-            facts, table = self.facts, self.surprise
+            facts, table = self.facts, self.log_p
             if keep is not None:
                 facts = torch.lerp(self.facts_released, facts, keep[:, None])
-                table = torch.lerp(self.surprise_released, table, keep[:, None])
-            best = torch.cat([best, surprise(best, table)], dim=2)
+                table = torch.lerp(self.log_p_released, table, keep[:, None])
+            best = torch.cat([best, log_p_values(best, table)], dim=2)
         return torch.stack([tower(matches, best, facts, keep) for tower in self.windows], dim=1)
 
     def respond_each(
@@ -217,7 +217,7 @@ class _WindowTower(nn.Module):
     ):
         super().__init__()
         n_tfs, self.n_assayed, bins = sizes
-        self.match = nn.Linear(2 + (N_SURPRISE if general else 0), units)
+        self.match = nn.Linear(4 if general else 2, units)  # scores and, of all TFs alike, their p-values
         self.scale = nn.Parameter(torch.zeros(n_tfs, units))
         self.shift = nn.Parameter(torch.zeros(n_tfs, units))
         self.mix = nn.Linear(units, units)
