@@ -17,16 +17,7 @@ from scbind.models.modelfile import read_model, write_model
 from scbind.models.motifcalibration import FEWEST, expected_reliability
 from scbind.models.motiftfs import add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
 from scbind.models.predictor import load_predictor
-from scbind.models.sharedway import (
-    CHANCE,
-    KNOTS,
-    P_UNIT,
-    chance_scores,
-    information,
-    log_p_table,
-    log_p_values,
-    matrix_facts,
-)
+from scbind.models.sharedway import KNOTS, P_UNIT, log_p_table, log_p_values
 from scbind.models.training import data_facts
 
 OPTIONS = {"channels": 8, "hidden": 8, "members": 2, "strangers": 0.5, "width": 12}
@@ -97,7 +88,7 @@ def test_a_tf_that_is_left_out_has_its_matrix_of_the_release_and_no_own_weights(
         for name, values in state.items()
     }
     plain = build_network("scbind", FACTS, OPTIONS, {"A": matrix(1), "B": matrix(8)}).state_dict()
-    bare |= {name: plain[name] for name in ("scan.known", "facts", "log_p")}
+    bare |= {name: plain[name] for name in ("scan.known", "log_p")}
     left_out = logits_of(network, torch.zeros(2))
     np.testing.assert_allclose(left_out, logits_of(network_of(FACTS, bare)), rtol=0, atol=1e-5)
     assert np.abs(left_out - logits_of(network)).max() > 0.1
@@ -127,17 +118,7 @@ def test_the_assayed_part_is_what_was_trained(trained):
 
 def test_without_strangers_the_network_has_no_shared_way():
     plain = build_network("scbind", FACTS, OPTIONS | {"strangers": 0.0}).state_dict()
-    assert not [name for name in plain if "general" in name or name == "facts"]
-
-
-def test_chance_scores_are_those_of_random_sites():
-    found = chance_scores(one := matrix(5, 10))
-    bases = np.random.default_rng(0).integers(0, 4, (400_000, 10))
-    scores = one[bases, np.arange(10)].sum(axis=1) / one.max(axis=0).sum()
-    for share, limit in zip(CHANCE[:2], found, strict=False):
-        assert (scores >= limit).mean() == pytest.approx(share, rel=0.5)
-    assert information(log_odds(np.array([[1e6], [0], [0], [0]]))) == pytest.approx(2, abs=0.001)
-    assert matrix_facts(None).tolist() == [0] * len(matrix_facts(one))
+    assert not [name for name in plain if "general" in name or "log_p" in name]
 
 
 def test_log_p_is_that_of_all_sites():

@@ -22,7 +22,7 @@ from scbind.models.base import build_network
 from scbind.models.modelfile import read_model, write_model
 
 # What a TF has of its matrix, and the same with the matrix of the release; the other rows of a new TF are zero.
-OF_MATRIX = {"scan.known": "scan.released", "facts": "facts_released", "log_p": "log_p_released"}
+OF_MATRIX = {"scan.known": "scan.released", "log_p": "log_p_released"}
 PER_TF_INSIDE = "head.4."  # weights whose first axis is partners x TFs, with the TFs inside
 
 
