@@ -38,7 +38,7 @@ def add_from_release(
     path: str | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a trained model with TFs of a motif release added.
+    """Write a trained model with TFs of a motif release added; the same bytes if none is asked for.
 
     Parameters
     ----------
@@ -61,13 +61,16 @@ def add_from_release(
         raise InputError(
             trained, "cannot predict TFs without ChIP-seq", "train it with models.*.motif_tfs", PLACE
         )
-    facts = stored["facts"]
-    found = matrices_of_motif_tfs(asked, facts["tfs"], release, taxon, path, aliases)
+    found = matrices_of_motif_tfs(asked, stored["facts"]["tfs"], release, taxon, path, aliases)
     new = {tf: matrix for tf, (_, matrix) in found.items()}
     own, names = read_motifs(known), motif_names(known)
-    shared = _write_wider(stored, own, new, weights)
+    if new:
+        shared = _write_wider(stored, own, new, weights)
+        say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+    else:
+        write_model(weights, **stored)
+        say("no TF without ChIP-seq was asked for")
     write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
-    say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
 
 
 def add_left_out(trained: str | Path, known: str | Path, weights: str | Path) -> None:
