@@ -8,10 +8,11 @@ import torch
 from scbind.core.errors import InputError
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifgroups import motif_groups
-from scbind.formats.motifs import log_odds, motif_names, read_motifs
+from scbind.formats.motifs import log_odds, motif_names, read_motifs, write_motifs
 from scbind.formats.motiftfs import matrices_of_motif_tfs
 from scbind.models.abstention import marks, reliability_table
 from scbind.models.base import build_network
+from scbind.models.bundle import BundleFiles, make_bundle
 from scbind.models.calibration import calibrate
 from scbind.models.modelfile import read_model, write_model
 from scbind.models.motifcalibration import FEWEST, expected_reliability
@@ -19,6 +20,7 @@ from scbind.models.motiftfs import add_from_release, add_motif_tfs, as_motif_tfs
 from scbind.models.predictor import load_predictor
 from scbind.models.sharedway import KNOTS, P_UNIT, log_p_table, log_p_values
 from scbind.models.training import data_facts
+from scbind.models.unpack import unpack_bundle
 
 OPTIONS = {"channels": 8, "hidden": 8, "members": 2, "strangers": 0.5, "width": 12}
 FACTS = {
@@ -203,11 +205,16 @@ def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
         (["NONE"], ["TF1"], "NONE has no matrix"),
         ("all", ["TF1", "ab"], "every TF has ChIP-seq"),
         (["XX", "YY"], ["TF1"], "XX and YY both take the matrix M5 of XX::YY"),
+        (["Ab", "tf1", "TF2"], ["TF1", "TF2"], "the model has tf1, TF2 already, with ChIP-seq; remove"),
     ],
 )
 def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):
     with pytest.raises(InputError, match=says):
         matrices_of_motif_tfs(asked, assayed, None, "vertebrates", release)
+
+
+def test_none_is_asked_for_without_a_release():
+    assert matrices_of_motif_tfs("none", ["TF1"], None, "vertebrates") == {}
 
 
 def test_matrices_may_share_an_identifier(tmp_path):
@@ -250,6 +257,73 @@ def test_motif_tfs_are_calibrated_and_marked(tmp_path, tiny, tiny_dataset, tiny_
     assert reliability_table(model.reliability, model.tfs).loc["Ab", "motif_group"] == "Ab"
     assert load_predictor(paths[1], paths[3], motif_tfs=False).tfs == before["tfs"]
     assert read_model(paths[1])["facts"]["tfs"][-1] == "Ab"
+
+
+def test_a_model_to_which_none_is_added_is_the_trained_one(tmp_path, trained, release):
+    write_motifs(tmp_path / "known", {tf: (tf, matrix(n)) for n, tf in enumerate("AB")})
+    write_model(tmp_path / "trained", trained, FACTS, OPTIONS)
+    paths = [tmp_path / name for name in ("trained", "known", "weights", "motifs")]
+    add_from_release(*paths, "none", release=None, taxon="", path=release)
+    assert paths[2].read_bytes() == paths[0].read_bytes()
+    assert motif_names(paths[3]) == motif_names(paths[1])
+
+
+def given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, options=OPTIONS):
+    """A bundle of a model and the folder with its files."""
+    facts = data_facts(TrainingSet.open(tiny_dataset, tiny["reference"]), "scbind")
+    network = build_network("scbind", facts, options, read_motifs(tiny_motifs))
+    write_model(tmp_path / "weights", network.state_dict(), facts, options)
+    calibrate(tmp_path / "weights", tiny_dataset, tiny["reference"], tmp_path / "calibration", 300, seed=1)
+    (tmp_path / "history").write_text("epoch,loss\n0,1\n")
+    (tmp_path / "card").write_text("card\n")
+    (tmp_path / "metrics").write_text(
+        "model\tcell_line\ttf\tsplit\tauprc\tprevalence\nm\tB\tTF1\ttest\t1\t1\n"
+    )
+    files = [tmp_path / name for name in ("weights", "calibration", "history", "card")]
+    about = {"comparators": [], "species": None, "licence": None, "training_data": []}
+    make_bundle(
+        BundleFiles(*files, tiny_motifs, tmp_path / "metrics"), tmp_path / "m.scbind.zip", "m", **about
+    )
+    return tmp_path / "m.scbind.zip"
+
+
+def unpacked(bundle, folder, **asked):
+    tables = {name: folder / f"{name}.tsv" for name in ("metrics", "evaluation")}
+    added = {"release": None, "taxon": "vertebrates", "aliases": {}} | asked
+    unpack_bundle(bundle, folder, "m", window=200, context=1000, motif_tfs=added if asked else None, **tables)
+    return {name: folder / name for name in ("model.safetensors", "calibration.json", "motifs.npz")}
+
+
+def test_tfs_added_to_a_bundle_are_those_added_where_it_was_trained(
+    tmp_path, tiny, tiny_dataset, tiny_motifs, release
+):
+    bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
+    plain = unpacked(bundle, tmp_path / "plain")
+    assert plain["model.safetensors"].read_bytes() == (tmp_path / "weights").read_bytes()
+    wider = unpacked(bundle, tmp_path / "wider", asked=["Ab"], path=release)
+    # in place: the TFs are added first, then the model is calibrated
+    add_from_release(
+        tmp_path / "weights", tiny_motifs, tmp_path / "w", tmp_path / "o", ["Ab"], release=None, taxon="vertebrates",
+        path=release,
+    )  # fmt: skip
+    calibrate(tmp_path / "w", tiny_dataset, tiny["reference"], tmp_path / "c", 300, seed=1)
+    assert wider["model.safetensors"].read_bytes() == (tmp_path / "w").read_bytes()
+    assert json.loads(wider["calibration.json"].read_text()) == json.loads((tmp_path / "c").read_text())
+    assert motif_names(wider["motifs.npz"]) == motif_names(tmp_path / "o")
+    assert load_predictor(wider["model.safetensors"], wider["calibration.json"]).evidence[-1] == "motif"
+
+
+def test_tfs_that_cannot_be_added_to_a_bundle_leave_no_file(
+    tmp_path, tiny, tiny_dataset, tiny_motifs, release
+):
+    bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
+    with pytest.raises(InputError, match="NONE has no matrix"):
+        unpacked(bundle, tmp_path / "out", asked=["NONE"], path=release)
+    plain = {key: value for key, value in OPTIONS.items() if key != "strangers"}
+    other = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, plain)
+    with pytest.raises(InputError, match=r"m.scbind.zip.*its model cannot predict TFs without ChIP-seq; set"):
+        unpacked(other, tmp_path / "out", asked=["Ab"], path=release)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_reliability_of_a_motif_tf_is_what_most_stand_ins_exceed():
