@@ -196,7 +196,8 @@ def release(tmp_path):
 
 def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
     found = matrices_of_motif_tfs("all", ["TF1", "TF2"], None, "vertebrates", release)
-    assert {tf: name for tf, (name, _) in found.items()} == {"Ab": "M2:Ab"}
+    assert {tf: name for tf, (name, _) in found.items()} == {"AB": "M2:Ab"}  # as a human symbol
+    assert list(matrices_of_motif_tfs("all", ["Tf1", "Tf2"], None, "vertebrates", release)) == ["Ab"]
 
 
 @pytest.mark.parametrize(

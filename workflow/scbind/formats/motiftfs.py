@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -17,7 +17,7 @@ PLACE = "models.*.motif_tfs"
 
 def matrices_of_motif_tfs(
     asked: str | Sequence[str],
-    assayed: Iterable[str],
+    assayed: Collection[str],
     release: str | None,
     taxon: str,
     path: str | None = None,
@@ -29,7 +29,8 @@ def matrices_of_motif_tfs(
     ----------
     asked
         ``none``, ``all``, or names of TFs. ``all`` leaves out the TFs in ``assayed`` and matrices of dimers
-        (``FOS::JUN``); of several matrices of a TF, the first counts.
+        (``FOS::JUN``); of several matrices of a TF, the first counts. If all TFs in ``assayed`` are upper-case, so are
+        the names.
     assayed
         TFs that the model has without them.
     release, taxon, path, aliases
@@ -56,11 +57,13 @@ def matrices_of_motif_tfs(
     fold = str if taxon == CASE_MATTERS else str.upper
     chosen: dict[str, Matrix] = {}
     known = {fold(tf) for tf in assayed}
+    # The release has mouse matrices, too: Gata3 is GATA3 beside TFs with human symbols.
+    symbol = fold if all(tf.isupper() for tf in assayed) else str
     if asked == ALL:
         for profile in profiles:
             if "::" not in profile.name and fold(profile.name) not in known:
                 known.add(fold(profile.name))
-                chosen[profile.name] = profile
+                chosen[symbol(profile.name)] = profile
     else:
         if there := [tf for tf in asked if fold(tf) in known]:
             problem = f"the model has {', '.join(there)} already, with ChIP-seq"
