@@ -22,12 +22,14 @@ from scbind.report.regulation import expression, links, targets
 from scbind.report.sites import sites
 from scbind.report.tables import (
     ABSTAINED,
+    DISAGREE,
     EVIDENCE,
     MARKS,
     MOST_NAMES,
     Section,
     all_rows,
     comparison,
+    directions,
     html_table,
     join_names,
     number,
@@ -274,6 +276,7 @@ def differential(inputs: Inputs) -> Section | None:
     ]
     if kept.empty:
         return section
+    section.text += _two_measures(kept)
     for contrast, part in kept.groupby("contrast"):
         if not ((part["difference"] > 0) & (part["p_adjusted"] < 0.05)).any():
             name = (
@@ -288,6 +291,19 @@ def differential(inputs: Inputs) -> Section | None:
         html_table("Differences of TF activity", ordered_differential(kept), note, "differential")
     ]
     return section
+
+
+def _two_measures(table: pd.DataFrame) -> list[str]:
+    """Say what z and mean binding measure, and in how many rows they disagree."""
+    tested = directions(table[table["p_adjusted"] < 0.05])
+    n = int((tested == DISAGREE).sum())
+    where = f" They disagree in {n} of {len(tested)} rows with adjusted p < 0.05: go by z there." if n else ""
+    return [
+        "Two columns can rank TFs differently. z is corrected for accessibility: use it to ask which TFs mark a cell "
+        "type or a condition. Mean binding is the mean P(bound) over all windows and is not corrected: it is also "
+        "higher in cells with more accessible chromatin. Use it to ask how much binding is predicted. The column z and "
+        f"mean binding says whether both differ in the same direction.{where}"
+    ]
 
 
 def motifs(inputs: Inputs) -> Section | None:
@@ -369,8 +385,8 @@ PARTS = (
             differential,
             sites,
             populations,
-            targets,
             links,
+            targets,
             expression,
             motifs,
             found_motifs,
