@@ -365,6 +365,11 @@ def provenance(inputs: Inputs) -> Section | None:
     if not inputs.provenance:
         return None
     section = Section("provenance", "Provenance", files=inputs.provenance)
+    section.text = [
+        "The results have no date, so that two runs on the same inputs give the same bytes. logs/runs.tsv says when "
+        "each run in this folder started and ended, and with which command. results/provenance has the settings, the "
+        "checksums of the inputs, and the versions of all programs."
+    ]
     if inputs.about:
         known = {name: value for name, value in inputs.about.items() if value}
         section.tables = [
