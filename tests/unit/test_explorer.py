@@ -183,6 +183,11 @@ def test_each_warning_has_its_cause(inputs):
     assert "fragments even after" not in warned(inputs, borrowed=borrowed, target=50)
     peaks = pd.DataFrame({"cell_type": ["B", "T"], "source": ["cell type", "samples"]})
     assert "Cell types without peaks of their own: T." in warned(inputs, peaks=peaks)
+    assert "doublets" not in warned(inputs, peaks=peaks)
+    peaks["caution"] = ["", "probably doublets of A and B"]
+    n = int((inputs.data.obs["cell_type"] == "T").sum())
+    said = f"Groups of doublets among the cell types: T ({n} cells; probably doublets of A and B)."
+    assert said in warned(inputs, peaks=peaks)
     tests = pd.DataFrame({"test": ["not tested: too few", "cells, no replicates: p-values describe"]})
     assert "fewer than three replicates" in warned(inputs, tables={"differential": tests})
     assert "replicates" not in warned(inputs, tables={"differential": tests.head(1)})

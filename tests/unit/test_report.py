@@ -13,13 +13,15 @@ from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
 from scbind.report import regulation, sections
-from scbind.report.cells import poor_samples, sample_quality
+from scbind.report.cells import _passing, poor_samples, sample_quality
 from scbind.report.models import _unknown
 from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, write_report
+from scbind.report.read import read_peak_status
 from scbind.report.sections import SECTIONS, _type_means
 from scbind.report.tables import (
     FIRST_ROWS,
+    Section,
     comparison,
     directions,
     html_table,
@@ -418,6 +420,29 @@ def test_poor_samples_are_named():
     assert poor_samples(two) == "No sample is flagged for poor quality."
     none = sample_quality(pd.DataFrame(rows).assign(**{"pass": False}))
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
+
+
+def test_types_of_doublets_are_marked_in_the_tables_of_types(tmp_path):
+    (tmp_path / "peaks.json").write_text('{"source": "samples", "n_cells": 2}')
+    columns = "cell_type n_cells n_fragments status merged_into reason caution".split()
+    rows = [
+        ("T", 9, 9, "own", "", "", ""),
+        ("odd", 2, 9, "skipped", "", "few", "probably doublets of T and B"),
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "types.tsv", sep="\t", index=False)
+    peaks = read_peak_status({"T": tmp_path / "peaks.json"}, tmp_path / "types.tsv")
+    expected = {"T": "", "odd": "probably doublets of T and B"}
+    assert dict(zip(peaks["cell_type"], peaks["caution"], strict=True)) == expected
+    cells = pd.DataFrame(
+        {"sample": "s", "pass": True, "cell_type": ["T"] * 9 + ["odd"] * 2, "n_fragments": 5.0}
+    )
+    section = Section("quality", "")
+    _passing(SimpleNamespace(cells=cells, peaks=peaks), section)
+    table = next(table for table in section.tables if table["title"].startswith("Per cell type"))
+    assert [row[1]["text"] for row in table["rows"]] == ["", "probably doublets of T and B"]
+    section = Section("quality", "")
+    _passing(SimpleNamespace(cells=cells, peaks=peaks.drop(columns="caution")), section)
+    assert "caution" not in [column["key"] for table in section.tables for column in table["columns"]]
 
 
 def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):

@@ -60,14 +60,14 @@ def test_the_same_command_continues_after_a_kill(project):
 
 def test_a_failed_run_and_its_overrides_are_recorded(project):
     table = "results/provenance/versions/core.tsv"
-    project.snakemake(table, "--config", "cells={min_tss: 2}", "--dry-run")
+    project.snakemake(table, "--config", "genome={name: toy}", "--dry-run")
     assert not (project.folder / "logs/runs.tsv").exists(), "a dry run"
     package = project.copy_workflow()
     (package / "plan/versions.py").write_text("raise SystemExit(1)\n")
-    assert project.snakemake(table, "--config", "cells={min_tss: 2}", check=False).returncode
+    assert project.snakemake(table, "--config", "genome={name: toy}", check=False).returncode
     first, last = (project.folder / "logs/runs.tsv").read_text().splitlines()[1:]
     assert first.split("\t")[1] == "started" and last.split("\t")[1] == "failed"
-    assert last.endswith(f"{table} --config 'cells={{min_tss: 2}}'")
+    assert last.endswith(f"{table} --config 'genome={{name: toy}}'")
 
 
 def test_a_run_that_lives_keeps_its_locks(project):

@@ -86,7 +86,11 @@ def summary(inputs: Inputs) -> Section:
         table = inputs.tables["populations"]
         small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
         text = f"The cells are divided into {len(table)} populations."
-        named = [f"{row.population} ({row.n_cells:,} cells, {row.cell_type})" for row in small.itertuples()]
+        doubts = small["cautions"].fillna("").astype(str) if "cautions" in small else [""] * len(small)
+        named = [
+            f"{row.population} ({row.n_cells:,} cells, {row.cell_type}{', see its cautions' if doubt else ''})"
+            for row, doubt in zip(small.itertuples(), doubts, strict=True)
+        ]
         section.points.append(
             f"{text} {len(small)} of them {'is' if len(small) == 1 else 'are'} small and stable: "
             f"{join_names(named, MOST_NAMES)}." if named else f"{text} None of them is both small and stable."
