@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scbind.formats.doublets import LIKELY, doublet_groups
+from scbind.formats.doubletgroups import LIKELY, doublet_groups
 
 PROFILES = {"A": [1, 0, 0, 0.1], "B": [0, 1, 0, 0.1], "C": [0, 0, 1, 0.1], "odd": [0.7, 0, 0.3, 0.1]}
 PROFILES = {name: np.array(profile, dtype=float) for name, profile in PROFILES.items()}

@@ -186,7 +186,7 @@ def test_each_warning_has_its_cause(inputs):
     assert "doublets" not in warned(inputs, peaks=peaks)
     peaks["caution"] = ["", "probably doublets of A and B"]
     n = int((inputs.data.obs["cell_type"] == "T").sum())
-    said = f"Groups of doublets among the cell types: T ({n} cells; probably doublets of A and B)."
+    said = f"Cell types that are probably not real: T ({n} cells, probably doublets of A and B)."
     assert said in warned(inputs, peaks=peaks)
     tests = pd.DataFrame({"test": ["not tested: too few", "cells, no replicates: p-values describe"]})
     assert "fewer than three replicates" in warned(inputs, tables={"differential": tests})

@@ -297,7 +297,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     assert (
         "scbind has a mean AUPRC of 0.325 over 6 pairs of cell line and TF. This is 0.100 above" in page.text
     )
-    assert "Predicted best: RUNX3 (0.350), PAX5 (0.340) and EBF1 (0.330)." in page.text
+    assert "TFs with the highest AUPRC: RUNX3 (0.350), PAX5 (0.340) and EBF1 (0.330)." in page.text
     assert (
         "(adjusted p < 0.05): B: PAX5, EBF1, GATA1; T <script>: PAX5," in page.text
     )  # RUNX3 is abstained on
@@ -338,7 +338,7 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     assert {"variants", "explained"} <= set(page.ids)
-    assert "1 of 3 variants are in variants.tsv" in page.text
+    assert "variants.tsv lists 1 of 3 variants" in page.text
     assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
     assert "SPI1 (motif) at chr1:5-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
 

@@ -36,7 +36,7 @@ class Cautions:
     def of(self, found, part, row: dict) -> str:
         """Return the cautions about a population, joined by ``; ``. ``row`` is its row of the table so far.
 
-        ``row["doublets"]`` is its text of :func:`scbind.formats.doublets.doublet_groups`, or empty.
+        ``row["doublets"]`` is its text of :func:`scbind.formats.doubletgroups.doublet_groups`, or empty.
         """
         texts = []
         if len(np.unique(self.donor)) >= 3 and row["top_donor_share"] >= MOST_OF_ONE_DONOR:

@@ -25,7 +25,7 @@ from scbind.analysis.tree import Options, Part, divide
 from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
-from scbind.formats.doublets import doublet_groups
+from scbind.formats.doubletgroups import doublet_groups
 
 MIN_CELLS = 5  # smallest size of a population, for any min_fraction
 MIN_TFS = 2  # smallest number of TFs on which scbind does not abstain

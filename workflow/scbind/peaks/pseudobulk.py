@@ -14,7 +14,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs, read_obsm
-from scbind.formats.doublets import LIKELY, doublet_groups
+from scbind.formats.doubletgroups import LIKELY, doublet_groups
 from scbind.formats.typestatus import FROM_SAMPLES, MERGED, OWN, POOLED, SKIPPED, SMALL_TYPES
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
@@ -46,7 +46,7 @@ def list_cell_types(
         ``_.-``), ``n_cells``, ``n_fragments`` (sum over its cells), ``samples`` (comma-separated), ``status`` (a key
         of :data:`scbind.formats.typestatus.STATUSES`), ``merged_into`` (a ``cell_type`` with status ``own``),
         ``reason`` (empty for ``own``), ``doublet_score`` (median of its cells; empty if unknown) and ``caution`` (the
-        text of :func:`scbind.formats.doublets.doublet_groups` if the cells of the type are probably doublets).
+        text of :func:`scbind.formats.doubletgroups.doublet_groups` if the cells of the type are probably doublets).
     pseudobulks_output
         TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` if the
         type has several replicates), ``cell_type``, ``replicate``, ``samples``, ``n_cells``, ``n_fragments``, and

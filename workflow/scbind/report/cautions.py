@@ -125,13 +125,13 @@ def _no_own_peaks(inputs: Inputs) -> Caution | None:
 def _doublets(inputs: Inputs) -> Caution | None:
     counts = inputs.data.obs["cell_type"].value_counts()
     named = [
-        f"{name} ({counts.get(name, 0):,} cells; {text})" for name, text in type_cautions(inputs).items()
+        f"{name} ({counts.get(name, 0):,} cells, {text})" for name, text in type_cautions(inputs).items()
     ]
     if not named:
         return None
     return Caution(
-        f"Groups of doublets among the cell types: {join_names(named, MOST_NAMES)}.",
-        "They are probably no cell types of the tissue: two cells shared a barcode. Do not interpret them.",
+        f"Cell types that are probably not real: {join_names(named, MOST_NAMES)}.",
+        "A doublet is a barcode with the fragments of two cells. Do not interpret these types.",
         "cells.max_doublet_score",
     )
 

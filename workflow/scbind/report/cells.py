@@ -141,7 +141,7 @@ def _measures(inputs: Inputs, section: Section) -> None:
     obs = inputs.cells
     if _known_measures(obs):
         caption = (
-            "Distribution and median per sample. Passing and failing cells are scaled separately. "
+            "Distribution and median per sample. Passing and failing cells each have their own scale. "
             "Dashed lines: thresholds."
         )
         drawn, samples = len(cellplots.quality_samples(obs)), obs["sample"].nunique()
@@ -151,10 +151,7 @@ def _measures(inputs: Inputs, section: Section) -> None:
             inputs.draw("quality", cellplots.quality_distributions(obs, inputs.limits), caption)
         ]
     if "n_fragments" in obs and len(obs):
-        caption = (
-            "Each line is a sample, from its barcode with the most fragments to that with the fewest. Dots: cells that "
-            "pass."
-        )
+        caption = "Fragments of each barcode, in order of their number. Each line is a sample. Dots: cells that pass."
         section.figures.append(inputs.draw("barcode_ranks", cellplots.barcode_ranks(obs), caption))
         if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():
             figure = cellplots.tss_against_fragments(obs, inputs.limits)

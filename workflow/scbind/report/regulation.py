@@ -76,8 +76,8 @@ def links(inputs: Inputs) -> Section | None:
     ]
     if (table["compared_with"] == "accessibility").any():
         section.text.append(
-            "Without RNA, the false discovery rate is too low for links whose sites are all distal (place): on "
-            "simulated cells, a quarter of them were false."
+            "Without RNA, the true false discovery rate of links whose sites are all distal (column place) is higher "
+            "than stated: on simulated cells, a quarter of them were false."
         )
     table, left_out = trusted(table)
     if left_out:
@@ -119,7 +119,7 @@ def expression(inputs: Inputs) -> Section | None:
     section.text = [
         "Predicted binding cannot distinguish TFs with similar motifs, but expression can: a TF that a cell "
         "type does not express does "
-        "not regulate its genes. The correlation is that of mean activity and mean expression over cell types.",
+        "not regulate its genes. Correlation: of mean activity with mean expression, over cell types.",
     ]
     order = table.sort_values(
         ["correlation", "tf", "cell_type"], ascending=[False, True, True], kind="stable"
