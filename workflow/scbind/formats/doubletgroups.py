@@ -8,7 +8,7 @@ from itertools import combinations
 import numpy as np
 
 LIKELY = 0.1  # median doublet score of a group of doublets; twice the rate that the scores assume
-MIXED = np.linspace(0.2, 0.8, 13)  # fraction of the first of the two groups in a doublet
+MIXED = np.linspace(0.2, 0.8, 13)  # fraction of the first of two groups in a mixture
 
 
 def doublet_groups(
@@ -34,29 +34,31 @@ def doublet_groups(
     >>> doublet_groups(profiles, {"A": 90, "B": 80, "C": 7}, {"A": 0.02, "B": 0.03, "C": 0.2})
     {'C': 'probably doublets of A and B'}
     """
-    found = [name for name in n_cells if score[name] >= LIKELY]
+    found = {name for name in n_cells if score[name] >= LIKELY}
     units = {name: _unit(profile) for name, profile in profiles.items()}
     texts = {}
-    for name in found:
-        larger = [
-            other
-            for other in units
-            if other not in found and n_cells[other] > n_cells[name] and name in units
-        ]
-        pair = _parents(units, name, sorted(larger, key=lambda other: (-n_cells[other], other)))
+    for name in [name for name in n_cells if name in found]:
+        larger = [other for other in units if other not in found and n_cells[other] > n_cells[name]]
+        larger.sort(key=lambda other: (-n_cells[other], other))
+        pair = _parents(units[name], {other: units[other] for other in larger}) if name in units else None
         texts[name] = "probably doublets" + (f" of {pair[0]} and {pair[1]}" if pair else "")
     return texts
 
 
-def _parents(units: Mapping[str, np.ndarray], name: str, larger: list[str]) -> tuple[str, str] | None:
-    """Return the two of the groups ``larger`` whose mixture is most like a group; None if one alone is as much."""
-    alone = max((float(units[name] @ units[other]) for other in larger), default=0.0)
-    best, pair = alone, None
-    for one, other in combinations(larger, 2):
-        mixtures = MIXED[:, None] * units[one] + (1 - MIXED[:, None]) * units[other]
-        alike = mixtures @ units[name] / np.maximum(np.linalg.norm(mixtures, axis=1), 1e-12)
-        if alike.max() > best + 1e-9:
-            best, pair = float(alike.max()), (one, other)
+def _parents(profile: np.ndarray, others: Mapping[str, np.ndarray]) -> tuple[str, str] | None:
+    """Return the two groups whose mixture is most like a profile; None if one of them alone is as much like it.
+
+    All profiles have unit length. The cosine of a mixture follows from those of its two parts.
+    """
+    alike = {name: float(profile @ other) for name, other in others.items()}
+    best, pair = max(alike.values(), default=0.0), None
+    for one, other in combinations(others, 2):
+        length = np.sqrt(
+            MIXED**2 + (1 - MIXED) ** 2 + 2 * MIXED * (1 - MIXED) * (others[one] @ others[other])
+        )
+        cosine = (MIXED * alike[one] + (1 - MIXED) * alike[other]) / np.maximum(length, 1e-12)
+        if cosine.max() > best + 1e-9:
+            best, pair = float(cosine.max()), (one, other)
     return pair
 
 
