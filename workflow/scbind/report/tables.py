@@ -47,6 +47,8 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "nearest_known": "nearest known motif", "nearest_p_adjusted": "adjusted p of the nearest",
     "own_p_adjusted": "adjusted p of the TF's known motif", "starts_found": "start if motifs: false",
     "starts_known": "start if motifs: true", "width": "width (bp)",
+    "z_and_binding": "z and mean binding", "link_probability": "probability of the link",
+    "potential": "regulatory potential",
     "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
 
@@ -56,6 +58,7 @@ EVIDENCE, LEVEL, ABSTAINED = (
     "reliability_abstained",
 )  # columns of the result tables
 MARKS = EVIDENCE, LEVEL, ABSTAINED
+AGREE, DISAGREE = "agree", "disagree"  # directions of the differences in z and in mean binding
 
 
 @dataclass
@@ -252,9 +255,11 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     """Return the tested rows of TFs on which scbind does not abstain, the largest effects of each group first.
 
     Within each contrast, cell type and group, rows with a positive difference and an adjusted p below 0.05 come first,
-    by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``.
+    by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``. The column ``z_and_binding`` is added
+    (:func:`directions`).
     """
     table = trusted(table)[0].replace({"contrast": {"cell_type": "cell type"}})
+    table["z_and_binding"] = directions(table)
     up = (table["difference"] > 0) & (table["p_adjusted"] < 0.05)
     table = table.assign(up=~up).sort_values(
         ["contrast", "cell_type", "group", "up", "effect_size", "p_adjusted"],
@@ -262,10 +267,20 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
     lead = ["contrast", "group", "reference"] if (table["contrast"] == "condition").any() else []
     kept = [
-        "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "p_adjusted",
-        "n_replicates",
+        "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "z_and_binding",
+        "p_adjusted", "n_replicates",
     ]  # fmt: skip
     return table[[*lead, *kept, *(name for name in (EVIDENCE, LEVEL) if name in table)]]
+
+
+def directions(table: pd.DataFrame) -> pd.Series:
+    """Return whether z and mean binding of rows differ in the same direction: ``agree``, ``disagree``, or empty.
+
+    It is empty where one of them does not differ or is not known. ``table`` has rows of
+    ``results/analysis/differential_tfs.tsv``.
+    """
+    product = np.sign(table["difference"]) * np.sign(table["mean_binding"] - table["mean_binding_reference"])
+    return product.map({1.0: AGREE, -1.0: DISAGREE}).fillna("").astype(object)
 
 
 def join_names(names: Iterable[str], most: int | None = None, last: str = "and") -> str:

@@ -663,7 +663,7 @@ async function showGroup(kind, name, panel) {
   if (found) for (const each of found.codes) if (each === code) n++;
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
   if (kind === "cell type") {
-    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first. Where z and mean binding disagree, go by z: mean binding is not corrected for accessibility.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
     await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, "The largest effects first.", ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast"], sort: "effect_size", down: true });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
