@@ -84,6 +84,18 @@ def test_card_says_how_accurate_left_out_tfs_are(tmp_path):
     assert "| test | 1 | 0.0100 | 0.300 | 0.400 | 0.200 | 0.100 | 0.00200 |" in part and "0.9" not in part
 
 
+def test_card_says_that_tfs_can_be_added(tmp_path):
+    write_card(FACTS, CALIBRATION, metrics(tmp_path / "m.tsv"), tmp_path / "card.md")
+    assert "TFs without ChIP-seq" not in (tmp_path / "card.md").read_text()
+    any_tf = {"auprc_expected": 0.27, "level": "medium", "abstained": False, "min_depth": 0.0002}
+    known = CALIBRATION | {"motif_tfs": {"parameters": [1, 0, 0, 0], "reliability": any_tf}}
+    write_card(FACTS, known, tmp_path / "m.tsv", tmp_path / "card.md")
+    part = (tmp_path / "card.md").read_text().partition("## TFs without ChIP-seq")[2].partition("\n## ")[0]
+    assert (
+        "Expected AUPRC:\n0.270. Reliability: medium. Minimum depth: 2.0e-04." in part and "| FOS" not in part
+    )
+
+
 def test_card_compares_the_model_with_baselines_and_no_other_model(tmp_path):
     models = ("scbind", "accessibility", "permuted_labels", "another")
     compared = metrics(tmp_path / "all.tsv", models)

@@ -194,6 +194,11 @@ def test_each_warning_has_its_cause(inputs):
     assert "fragments even after" not in warned(inputs, borrowed=borrowed, target=50)
     peaks = pd.DataFrame({"cell_type": ["B", "T"], "source": ["cell type", "samples"]})
     assert "Cell types without peaks of their own: T." in warned(inputs, peaks=peaks)
+    assert "doublets" not in warned(inputs, peaks=peaks)
+    peaks["caution"] = ["", "probably doublets of A and B"]
+    n = int((inputs.data.obs["cell_type"] == "T").sum())
+    said = f"Cell types that are probably not real: T ({n} cells, probably doublets of A and B)."
+    assert said in warned(inputs, peaks=peaks)
     tests = pd.DataFrame({"test": ["not tested: too few", "cells, no replicates: p-values describe"]})
     assert "fewer than three replicates" in warned(inputs, tables={"differential": tests})
     assert "replicates" not in warned(inputs, tables={"differential": tests.head(1)})
@@ -219,14 +224,18 @@ def test_a_large_figure_is_a_link(tmp_path, monkeypatch):
 
 def test_a_run_ends_with_the_warnings_of_the_report_that_it_made(tmp_path):
     report, table = tmp_path / "report.html", tmp_path / "warnings.tsv"
-    assert closing_lines(report, table, 0) == []
+    assert closing_lines(report, table, 0, "runs.tsv") == []
     report.write_text("page")
     table.write_text("warning\tconsequence\tsetting\nNo genes.\tNo targets.\tgenome.genes\n")
     os.utime(report, (1000, 1000))
-    assert closing_lines(report, table, 999) == [
+    assert closing_lines(report, table, 999, "runs.tsv") == [
         f"Report: {report}, with 1 warning:", "  * No genes. No targets. (setting: genome.genes)",
+        "Start, end and command of this run: runs.tsv",
     ]  # fmt: skip
-    assert closing_lines(report, table, 1001) == []
+    assert closing_lines(report, table, 1001, "runs.tsv") == []
     table.write_text("warning\tconsequence\tsetting\n")
     os.utime(table)
-    assert closing_lines(report, table, 999) == [f"Report: {report}"]
+    assert closing_lines(report, table, 999, "runs.tsv") == [
+        f"Report: {report}",
+        "Start, end and command of this run: runs.tsv",
+    ]

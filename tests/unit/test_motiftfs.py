@@ -8,17 +8,19 @@ import torch
 from scbind.core.errors import InputError
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifgroups import motif_groups
-from scbind.formats.motifs import log_odds, motif_names, read_motifs
+from scbind.formats.motifs import log_odds, motif_names, read_motifs, write_motifs
 from scbind.formats.motiftfs import matrices_of_motif_tfs
 from scbind.models.abstention import marks, reliability_table
 from scbind.models.base import build_network
+from scbind.models.bundle import BundleFiles, make_bundle
 from scbind.models.calibration import calibrate
 from scbind.models.modelfile import read_model, write_model
 from scbind.models.motifcalibration import FEWEST, expected_reliability
 from scbind.models.motiftfs import add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
 from scbind.models.predictor import load_predictor
-from scbind.models.sharedway import CHANCE, chance_scores, information, matrix_facts
+from scbind.models.sharedway import KNOTS, P_UNIT, log_p_table, log_p_values
 from scbind.models.training import data_facts
+from scbind.models.unpack import unpack_bundle
 
 OPTIONS = {"channels": 8, "hidden": 8, "members": 2, "strangers": 0.5, "width": 12}
 FACTS = {
@@ -88,7 +90,7 @@ def test_a_tf_that_is_left_out_has_its_matrix_of_the_release_and_no_own_weights(
         for name, values in state.items()
     }
     plain = build_network("scbind", FACTS, OPTIONS, {"A": matrix(1), "B": matrix(8)}).state_dict()
-    bare |= {name: plain[name] for name in ("scan.known", "facts")}
+    bare |= {name: plain[name] for name in ("scan.known", "log_p")}
     left_out = logits_of(network, torch.zeros(2))
     np.testing.assert_allclose(left_out, logits_of(network_of(FACTS, bare)), rtol=0, atol=1e-5)
     assert np.abs(left_out - logits_of(network)).max() > 0.1
@@ -118,17 +120,37 @@ def test_the_assayed_part_is_what_was_trained(trained):
 
 def test_without_strangers_the_network_has_no_shared_way():
     plain = build_network("scbind", FACTS, OPTIONS | {"strangers": 0.0}).state_dict()
-    assert not [name for name in plain if "general" in name or name == "facts"]
+    assert not [name for name in plain if "general" in name or "log_p" in name]
 
 
-def test_chance_scores_are_those_of_random_sites():
-    found = chance_scores(one := matrix(5, 10))
-    bases = np.random.default_rng(0).integers(0, 4, (400_000, 10))
-    scores = one[bases, np.arange(10)].sum(axis=1) / one.max(axis=0).sum()
-    for share, limit in zip(CHANCE[:2], found, strict=False):
-        assert (scores >= limit).mean() == pytest.approx(share, rel=0.5)
-    assert information(log_odds(np.array([[1e6], [0], [0], [0]]))) == pytest.approx(2, abs=0.001)
-    assert matrix_facts(None).tolist() == [0] * len(matrix_facts(one))
+def test_log_p_is_that_of_all_sites():
+    one = matrix(5, 6)
+    scaled = one / one.max(axis=0).sum()
+    bases = np.indices([4] * 6).reshape(6, -1)  # all sites of 6 bp
+    scores = scaled[bases, np.arange(6)[:, None]].sum(axis=0)
+    table = log_p_table(scaled)
+    for knot, limit in enumerate(np.linspace(0, 1, KNOTS)):
+        # scores are rounded to steps, so a site near the limit may be on either side
+        most, least = ((scores >= limit + shift).mean() for shift in (-0.02, 0.02))
+        assert -np.log10(most) - 1e-6 <= P_UNIT * table[knot] <= -np.log10(max(least, 4.0**-6)) + 1e-6
+    assert P_UNIT * table[-1] == pytest.approx(6 * np.log10(4))
+    wider = np.concatenate([np.zeros((4, 3)), scaled, np.zeros((4, 2))], axis=1)
+    np.testing.assert_allclose(log_p_table(wider), table, rtol=1e-6)
+
+
+def test_log_p_of_a_score_is_read_from_the_table_of_its_tf():
+    tables = torch.stack([torch.linspace(0, 1, KNOTS), torch.linspace(0, 1, KNOTS).square()])
+    scores = torch.tensor([[[0.5, 1.2], [0.5, 1.0]], [[0.0, 0.3], [0.3, 0.0]]], requires_grad=True)
+    found = log_p_values(scores, tables)
+    expected = [[[0.5, 1.2], [0.25, 1.0]], [[0.0, 0.3], [0.09, 0.0]]]
+    np.testing.assert_allclose(found.detach(), expected, atol=1e-4)
+    found[0, 1, 0].backward()  # the slope at 0.5, so that the matrix can learn
+    assert float(scores.grad[0, 1, 0]) == pytest.approx(1, abs=0.02)
+
+
+def test_a_long_motif_is_trusted_more_than_a_short_one_with_the_same_score():
+    long, short = (log_p_table(m / m.max(axis=0).sum()) for m in (matrix(1, 14), matrix(1, 6)))
+    assert (long[KNOTS // 2 :] > 1.5 * short[KNOTS // 2 :]).all()
 
 
 def test_matrices_that_cannot_be_told_apart_are_one_group():
@@ -174,7 +196,8 @@ def release(tmp_path):
 
 def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
     found = matrices_of_motif_tfs("all", ["TF1", "TF2"], None, "vertebrates", release)
-    assert {tf: name for tf, (name, _) in found.items()} == {"Ab": "M2:Ab"}
+    assert {tf: name for tf, (name, _) in found.items()} == {"AB": "M2:Ab"}  # as a human symbol
+    assert list(matrices_of_motif_tfs("all", ["Tf1", "Tf2"], None, "vertebrates", release)) == ["Ab"]
 
 
 @pytest.mark.parametrize(
@@ -183,11 +206,16 @@ def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
         (["NONE"], ["TF1"], "NONE has no matrix"),
         ("all", ["TF1", "ab"], "every TF has ChIP-seq"),
         (["XX", "YY"], ["TF1"], "XX and YY both take the matrix M5 of XX::YY"),
+        (["Ab", "tf1", "TF2"], ["TF1", "TF2"], "the model has tf1, TF2 already, with ChIP-seq; remove"),
     ],
 )
 def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):
     with pytest.raises(InputError, match=says):
         matrices_of_motif_tfs(asked, assayed, None, "vertebrates", release)
+
+
+def test_none_is_asked_for_without_a_release():
+    assert matrices_of_motif_tfs("none", ["TF1"], None, "vertebrates") == {}
 
 
 def test_matrices_may_share_an_identifier(tmp_path):
@@ -230,6 +258,73 @@ def test_motif_tfs_are_calibrated_and_marked(tmp_path, tiny, tiny_dataset, tiny_
     assert reliability_table(model.reliability, model.tfs).loc["Ab", "motif_group"] == "Ab"
     assert load_predictor(paths[1], paths[3], motif_tfs=False).tfs == before["tfs"]
     assert read_model(paths[1])["facts"]["tfs"][-1] == "Ab"
+
+
+def test_a_model_to_which_none_is_added_is_the_trained_one(tmp_path, trained, release):
+    write_motifs(tmp_path / "known", {tf: (tf, matrix(n)) for n, tf in enumerate("AB")})
+    write_model(tmp_path / "trained", trained, FACTS, OPTIONS)
+    paths = [tmp_path / name for name in ("trained", "known", "weights", "motifs")]
+    add_from_release(*paths, "none", release=None, taxon="", path=release)
+    assert paths[2].read_bytes() == paths[0].read_bytes()
+    assert motif_names(paths[3]) == motif_names(paths[1])
+
+
+def given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, options=OPTIONS):
+    """A bundle of a model and the folder with its files."""
+    facts = data_facts(TrainingSet.open(tiny_dataset, tiny["reference"]), "scbind")
+    network = build_network("scbind", facts, options, read_motifs(tiny_motifs))
+    write_model(tmp_path / "weights", network.state_dict(), facts, options)
+    calibrate(tmp_path / "weights", tiny_dataset, tiny["reference"], tmp_path / "calibration", 300, seed=1)
+    (tmp_path / "history").write_text("epoch,loss\n0,1\n")
+    (tmp_path / "card").write_text("card\n")
+    (tmp_path / "metrics").write_text(
+        "model\tcell_line\ttf\tsplit\tauprc\tprevalence\nm\tB\tTF1\ttest\t1\t1\n"
+    )
+    files = [tmp_path / name for name in ("weights", "calibration", "history", "card")]
+    about = {"comparators": [], "species": None, "licence": None, "training_data": []}
+    make_bundle(
+        BundleFiles(*files, tiny_motifs, tmp_path / "metrics"), tmp_path / "m.scbind.zip", "m", **about
+    )
+    return tmp_path / "m.scbind.zip"
+
+
+def unpacked(bundle, folder, **asked):
+    tables = {name: folder / f"{name}.tsv" for name in ("metrics", "evaluation")}
+    added = {"release": None, "taxon": "vertebrates", "aliases": {}} | asked
+    unpack_bundle(bundle, folder, "m", window=200, context=1000, motif_tfs=added if asked else None, **tables)
+    return {name: folder / name for name in ("model.safetensors", "calibration.json", "motifs.npz")}
+
+
+def test_tfs_added_to_a_bundle_are_those_added_where_it_was_trained(
+    tmp_path, tiny, tiny_dataset, tiny_motifs, release
+):
+    bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
+    plain = unpacked(bundle, tmp_path / "plain")
+    assert plain["model.safetensors"].read_bytes() == (tmp_path / "weights").read_bytes()
+    wider = unpacked(bundle, tmp_path / "wider", asked=["Ab"], path=release)
+    # in place: the TFs are added first, then the model is calibrated
+    add_from_release(
+        tmp_path / "weights", tiny_motifs, tmp_path / "w", tmp_path / "o", ["Ab"], release=None, taxon="vertebrates",
+        path=release,
+    )  # fmt: skip
+    calibrate(tmp_path / "w", tiny_dataset, tiny["reference"], tmp_path / "c", 300, seed=1)
+    assert wider["model.safetensors"].read_bytes() == (tmp_path / "w").read_bytes()
+    assert json.loads(wider["calibration.json"].read_text()) == json.loads((tmp_path / "c").read_text())
+    assert motif_names(wider["motifs.npz"]) == motif_names(tmp_path / "o")
+    assert load_predictor(wider["model.safetensors"], wider["calibration.json"]).evidence[-1] == "motif"
+
+
+def test_tfs_that_cannot_be_added_to_a_bundle_leave_no_file(
+    tmp_path, tiny, tiny_dataset, tiny_motifs, release
+):
+    bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
+    with pytest.raises(InputError, match="NONE has no matrix"):
+        unpacked(bundle, tmp_path / "out", asked=["NONE"], path=release)
+    plain = {key: value for key, value in OPTIONS.items() if key != "strangers"}
+    other = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, plain)
+    with pytest.raises(InputError, match=r"m.scbind.zip.*its model cannot predict TFs without ChIP-seq; set"):
+        unpacked(other, tmp_path / "out", asked=["Ab"], path=release)
+    assert not (tmp_path / "out").exists()
 
 
 def test_the_reliability_of_a_motif_tf_is_what_most_stand_ins_exceed():

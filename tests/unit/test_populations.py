@@ -4,7 +4,8 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scbind.analysis.cautions import Cautions
-from scbind.analysis.populations import COLUMNS, find_populations
+from scbind.analysis.populations import COLUMNS, Found, find_populations
+from scbind.analysis.tree import Part
 from scbind.core.errors import InputError
 
 TFS = [f"TF{i}" for i in range(8)]
@@ -117,8 +118,43 @@ def test_cautions_name_doublets_and_a_single_donor(tmp_path):
     activity, peaks = ([file for pair in files for file in pair[side]] for side in (0, 1))
     find_populations(activity, peaks, tmp_path / "o.tsv", **FAST)
     table = read(tmp_path / "o.tsv")
-    assert "like doublets of two other populations" in table.cautions[0]
-    assert table.cautions[1].startswith("100% of its cells are of one donor; like doublets")
+    assert "probably doublets" in table.cautions[0]
+    assert table.cautions[1].startswith("100% of its cells are of one donor; probably doublets")
+
+
+def test_a_population_of_doublets_is_named_with_the_two_that_it_is_between(tmp_path):
+    """The open peaks of the third group are those of both others, and its cells have high scores."""
+    (activity,), (peaks,) = write(tmp_path, [("T", 80, 0), ("B", 60, 1), ("odd", 30, 2)])
+    adata = anndata.read_h5ad(peaks)
+    counts = adata.X.toarray()
+    counts[140:, 80:120] = counts[:30, 80:120]
+    counts[140:, :40], counts[140:, 40:80] = counts[:30, :40], counts[80:110, 40:80]
+    adata.X = sp.csr_matrix(counts)
+    adata.write_h5ad(peaks)
+    adata = anndata.read_h5ad(activity)
+    adata.obs["doublet_score"] = np.repeat([0.02, 0.3], [140, 30])
+    adata.write_h5ad(activity)
+    find_populations([activity], [peaks], tmp_path / "o.tsv", **FAST)
+    cautions = read(tmp_path / "o.tsv").set_index("cell_type")["cautions"].fillna("")
+    assert cautions["odd"].startswith("probably doublets of P1 and P2")
+    assert "doublets" not in cautions["T"] + cautions["B"]
+
+
+def test_a_population_is_split_from_a_larger_one_and_never_in_a_circle():
+    """All cells -> (A, B); A -> (C, D); C -> (E, F). F is the largest of A, and D is larger than E."""
+    parts, start = [], 0
+    rows = {}
+    for name, n in (("B", 90), ("D", 30), ("E", 10), ("F", 60)):
+        rows[name], start = np.arange(start, start + n), start + n
+    rows["C"] = np.concatenate([rows["E"], rows["F"]])
+    rows["A"] = np.concatenate([rows["D"], rows["C"]])
+    for name, parent in (("all", -1), ("A", 0), ("B", 0), ("C", 1), ("D", 1), ("E", 3), ("F", 3)):
+        mine = rows.get(name, np.arange(190))
+        parts.append(Part(mine, parent, np.ones(len(mine))))
+    found = Found(None, np.repeat("d", 190), None, parts, 0)
+    assert [len(part.rows) for part in found.parts.values()] == [90, 60, 30, 10]  # B, F, D, E
+    parent = {name: found.split_from(part) for name, part in found.parts.items()}
+    assert parent == {"P1": "", "P2": "", "P3": "P2", "P4": "P2"}
 
 
 def test_a_gain_of_copies_is_named():

@@ -10,10 +10,12 @@ from scbind.peaks.pseudobulk import list_cell_types, read_pools
 NO_MINIMUM = {"min_cells": 1, "min_fragments": 1, "small_types": "sample_peaks"}
 
 
-def cells(tmp_path, sample, rows, drop=(), points=None, harmony=None):
-    """Rows are (barcode, pass, cell type or None, fragments)."""
+def cells(tmp_path, sample, rows, drop=(), points=None, harmony=None, doublet=None):
+    """Rows are (barcode, pass, cell type or None, fragments). ``doublet``: the scores of the cells."""
     obs = pd.DataFrame(rows, columns=["barcode", "pass", "cell_type", "n_fragments"])
     obs.insert(0, "sample", sample)
+    if doublet is not None:
+        obs["doublet_score"] = doublet
     obs.index = [f"{sample}#{barcode}" for barcode in obs["barcode"]]
     obs["cell_type"] = pd.Categorical(obs["cell_type"])
     path = tmp_path / f"{sample}.h5ad"
@@ -40,8 +42,8 @@ def test_types_and_their_replicates_are_listed(tmp_path):
     }
     listed(tmp_path, paths, min_fragments=6)
     assert (tmp_path / "out/types.tsv").read_text() == (
-        "cell_type\tslug\tn_cells\tn_fragments\tsamples\tstatus\tmerged_into\treason\n"
-        "B/naive\tB_naive\t1\t7\ts1\town\t\t\nT cell\tT_cell\t2\t7\ts1,s2\town\t\t\n"
+        "cell_type\tslug\tn_cells\tn_fragments\tsamples\tstatus\tmerged_into\treason\tdoublet_score\tcaution\n"
+        "B/naive\tB_naive\t1\t7\ts1\town\t\t\t\t\nT cell\tT_cell\t2\t7\ts1,s2\town\t\t\t\t\n"
     )
     assert (tmp_path / "out/bulks.tsv").read_text() == (
         "pseudobulk\tcell_type\treplicate\tsamples\tn_cells\tn_fragments\tlarge\n"
@@ -147,6 +149,30 @@ def test_types_are_merged_only_within_an_embedding(tmp_path, capfd):
     assert "alone" in bulks["pseudobulk"].tolist()
     types, _ = listed(tmp_path, paths, groups={"s1": "g", "s2": "g"}, **options)
     assert types.set_index("cell_type").loc["alone", "merged_into"] == "east"
+
+
+def test_a_type_of_doublets_is_named_with_the_two_types_that_it_is_between(tmp_path, capfd):
+    rows = [
+        (f"{name}{i}", True, name, 9)
+        for name, n in (("T", 5), ("B", 4), ("NK", 3), ("odd", 2))
+        for i in range(n)
+    ]
+    points = [[1, 0, 0]] * 5 + [[0, 1, 0]] * 4 + [[0, 0, 1]] * 3 + [[1, 1, 0.1], [1, 0.8, 0]]
+    score = [0.02] * 12 + [0.2, 0.15]
+    types, _ = listed(tmp_path, {"s": cells(tmp_path, "s", rows, points=points, doublet=score)})
+    types = types.set_index("cell_type")
+    assert types["caution"].to_dict() == {"B": "", "NK": "", "T": "", "odd": "probably doublets of T and B"}
+    assert float(types.loc["odd", "doublet_score"]) == pytest.approx(0.175)
+    assert "WARNING cell type odd (2 cells): probably doublets of T and B" in capfd.readouterr().err
+    low = cells(tmp_path, "low", rows, points=points, doublet=[0.02] * 14)
+    assert not listed(tmp_path, {"low": low})[0]["caution"].any()
+    # Types that were embedded apart have no common space, so the two are not named.
+    apart = {
+        "s1": cells(tmp_path, "s1", rows[:12], points=points[:12], doublet=score[:12]),
+        "s2": cells(tmp_path, "s2", rows[12:], points=points[12:], doublet=score[12:]),
+    }
+    types, _ = listed(tmp_path, apart, groups={"s1": "g", "s2": "h"})
+    assert types.set_index("cell_type").loc["odd", "caution"] == "probably doublets"
 
 
 def test_types_are_compared_where_they_were_clustered(tmp_path):

@@ -13,17 +13,20 @@ import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
-from scbind.report import regulation
-from scbind.report.cells import poor_samples, sample_quality
+from scbind.report import regulation, sections
+from scbind.report.cells import _passing, poor_samples, sample_quality
 from scbind.report.models import ORACLES, _unknown
 from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, write_report
-from scbind.report.sections import _type_means
+from scbind.report.read import read_peak_status
+from scbind.report.sections import SECTIONS, _type_means
 from scbind.report.tables import (
     DEPTH,
     FIRST_ROWS,
     MEANINGS,
+    Section,
     comparison,
+    directions,
     html_table,
     join_names,
     number,
@@ -299,7 +302,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     assert (
         "scbind has a mean AUPRC of 0.325 over 6 pairs of cell line and TF. This is 0.100 above" in page.text
     )
-    assert "Predicted best: RUNX3 (0.350), PAX5 (0.340) and EBF1 (0.330)." in page.text
+    assert "TFs with the highest AUPRC: RUNX3 (0.350), PAX5 (0.340) and EBF1 (0.330)." in page.text
     assert (
         "(adjusted p < 0.05): B: PAX5, EBF1, GATA1; T <script>: PAX5," in page.text
     )  # RUNX3 is abstained on
@@ -340,7 +343,7 @@ def test_variants_and_explained_loci_are_on_the_page(inputs, tmp_path):
     text = (tmp_path / "report.html").read_text()
     page = Page(text)
     assert {"variants", "explained"} <= set(page.ids)
-    assert "1 of 3 variants are in variants.tsv" in page.text
+    assert "variants.tsv lists 1 of 3 variants" in page.text
     assert page.text.index("rs2") < page.text.index("rs1"), "the largest difference is first"
     assert "SPI1 (motif) at chr1:6-9 in B" in text and (tmp_path / "figures/explain_1_SPI1.png").is_file()
 
@@ -426,6 +429,29 @@ def test_poor_samples_are_named():
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
 
 
+def test_types_of_doublets_are_marked_in_the_tables_of_types(tmp_path):
+    (tmp_path / "peaks.json").write_text('{"source": "samples", "n_cells": 2}')
+    columns = "cell_type n_cells n_fragments status merged_into reason caution".split()
+    rows = [
+        ("T", 9, 9, "own", "", "", ""),
+        ("odd", 2, 9, "skipped", "", "few", "probably doublets of T and B"),
+    ]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "types.tsv", sep="\t", index=False)
+    peaks = read_peak_status({"T": tmp_path / "peaks.json"}, tmp_path / "types.tsv")
+    expected = {"T": "", "odd": "probably doublets of T and B"}
+    assert dict(zip(peaks["cell_type"], peaks["caution"], strict=True)) == expected
+    cells = pd.DataFrame(
+        {"sample": "s", "pass": True, "cell_type": ["T"] * 9 + ["odd"] * 2, "n_fragments": 5.0}
+    )
+    section = Section("quality", "")
+    _passing(SimpleNamespace(cells=cells, peaks=peaks), section)
+    table = next(table for table in section.tables if table["title"].startswith("Per cell type"))
+    assert [row[1]["text"] for row in table["rows"]] == ["", "probably doublets of T and B"]
+    section = Section("quality", "")
+    _passing(SimpleNamespace(cells=cells, peaks=peaks.drop(columns="caution")), section)
+    assert "caution" not in [column["key"] for table in section.tables for column in table["columns"]]
+
+
 def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
     monkeypatch.setattr(regulation, "SHOWN_LINKS", 6)
     rows = [(kind, tf, f"G{i}", 0.9 - 0.01 * i - 0.3 * (tf == "WEAK")) for kind in "AB" for tf in ("WEAK", "STRONG")
@@ -440,6 +466,34 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
         ["STRONG", "G0"], ["STRONG", "G0"], ["STRONG", "G1"], ["STRONG", "G1"], ["WEAK", "G0"], ["WEAK", "G0"]
     ]  # fmt: skip
     assert "6 of 20 are shown: the most probable of each TF and cell type." in section.tables[0]["note"]
+    # Without a significant association the effect of no link is known: there is no column of zeros.
+    assert "effect" not in keys(section) and "sign" not in keys(section)
+    assert "The effect of none of these links is known." in section.text
+
+
+def keys(section):
+    return [column["key"] for column in section.tables[0]["columns"]]
+
+
+def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
+    table = pd.DataFrame({"cell_type": "T", "tf": "X", "gene": list("abc"), "probability": [0.9, 0.8, 0.7],
+                          "sign": [1, np.nan, -1]}).assign(
+        fdr=0.05, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
+        compared_with="rna", potential=1.0,
+    )  # fmt: skip
+    section = regulation.links(SimpleNamespace(tables={"links": table}))
+    column = keys(section).index("effect")
+    assert [row[column]["text"] for row in section.tables[0]["rows"]] == ["activates", "unknown", "represses"]
+    assert {"potential", "p_value"} < set(keys(section))
+    genes = pd.DataFrame({"cell_type": "T", "tf": "X", "gene": list("ad"), "potential": 2.0, "rank": [1, 2],
+                          "specificity": [2.0, 1.0], "chrom": "chr1", "top_window_start": 1, "top_window_distance": 2,
+                          "top_window_binding": 0.5})  # fmt: skip
+    section = regulation.targets(SimpleNamespace(tables={"targets": genes, "links": table}))
+    assert keys(section)[-1] == "link_probability" and "Links with evidence" in section.text[1]
+    assert [row[-1]["text"] for row in section.tables[0]["rows"]] == ["0.900", "–"]
+    assert keys(regulation.targets(SimpleNamespace(tables={"targets": genes})))[-1] == "top_window_binding"
+    order = [make.__name__ for make in SECTIONS]
+    assert order.index("links") < order.index("targets"), "the evidence comes first"
 
 
 def test_names_are_escaped(full):
@@ -613,6 +667,17 @@ def test_differences_start_with_the_largest_effects_of_each_type():
     assert "reliability_abstained" not in ordered_differential(marked)
 
 
+def test_rows_in_which_z_and_mean_binding_disagree_are_marked():
+    frame = pd.DataFrame({"difference": [1.0, -1, 1, 0, np.nan], "mean_binding": [0.2, 0.2, 0.1, 0.3, 0.3],
+                          "mean_binding_reference": 0.1})  # fmt: skip
+    assert directions(frame).tolist() == ["agree", "disagree", "", "", ""]
+    whole = frame.assign(contrast="cell_type", cell_type="B", group="B", reference="", tf=list("abcde"),
+                         effect_size=frame["difference"], p_adjusted=0.01, n_replicates=0, test="t")  # fmt: skip
+    section = sections.differential(SimpleNamespace(tables={"differential": whole}))
+    assert "z_and_binding" in keys(section)
+    assert "They disagree in 1 of 5 rows with adjusted p < 0.05: go by z there." in section.text[2]
+
+
 @pytest.mark.parametrize(
     ("value", "text"),
     [(np.nan, "–"), (3.0, "3"), (12345, "12,345"), (1234.56, "1,235"), (0.1, "0.100"), (0.00363, "0.00363"),
@@ -720,8 +785,8 @@ def test_places_are_written_as_genome_browsers_take_them():
         and place("chrX", 999_999, 1_000_000) == "chrX:1,000,000"
     )
     assert regions("chr4:618315-618815,HLA-A:7-9") == "chr4:618,316-618,815; HLA-A:8-9"
-    assert regions("like doublets; copy number of chr7:0-2000 x1.50, chr8:10-30 x0.50") == (
-        "like doublets; copy number of chr7:1-2,000 x1.50, chr8:11-30 x0.50"
+    assert regions("1,234 doublets; copy number of chr7:0-2000 x1.50, chr8:10-30 x0.50") == (
+        "1,234 doublets; copy number of chr7:1-2,000 x1.50, chr8:11-30 x0.50"
     )
 
 

@@ -595,7 +595,7 @@ def test_words_are_explained_where_they_are_shown(page):
     sentences, words = tables.MEANINGS, "return document.getElementById('panel').textContent"
     page.run("await scbindReport.ask('TF:ZNF101')")
     heads = "[...document.querySelectorAll('#panel th button')]"
-    for key, name in (("potential", "potential"), ("tf_active", "P(TF active)")):
+    for key, name in (("potential", "regulatory potential"), ("tf_active", "P(TF active)")):
         assert (
             page.run(f"return {heads}.find((each) => each.textContent === '{name}').title") == sentences[key]
         )

@@ -634,7 +634,7 @@ def test_keys_in_another_order_are_the_same_configuration():
         (
             {},
             {"evaluate": {"left_out_tfs": 2}},
-            "no model that is trained here predicts TFs without ChIP-seq",
+            "no model that is trained here can predict TFs without ChIP-seq",
         ),
         ({"motif_tfs": "all"}, {"evaluate": {"left_out_tfs": 1}}, "key evaluate.left_out_tfs"),
         ({"motif_tfs": "all", "options": {"strangers": 0}}, {}, "strangers is 0"),

@@ -261,6 +261,7 @@ def test_the_snakefile_imports_only_light_modules():
         "plan.pending",
         "plan.receipts",
         "plan.runlock",
+        "plan.runrecord",
         "dataset.splitrules",
         "plan.settings",
         "plan.sheets",

@@ -482,3 +482,22 @@ def test_a_model_with_motif_tfs_is_trained_and_then_extended(project):
     models = {"scbind": {"motif_tfs": "all"}}
     jobs = project.jobs("--configfile", project.edited("models", models), "--", "train")
     assert jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
+
+
+def test_a_model_can_be_trained_so_that_tfs_are_added_later(project):
+    models = {"scbind": {"options": {"strangers": 0.25}}}
+    jobs = project.jobs("--configfile", project.edited("models", models), "--", "train")
+    assert jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
+
+
+def test_tfs_are_added_to_a_given_model_as_it_is_unpacked(project):
+    given = {"bundle": str(project.root / "resources/models/starter.scbind.zip")}
+    target = "results/models/starter/model.safetensors"
+    project.edited("models", {"scbind": {}, "starter": given | {"motif_tfs": ["GATA1", "TCF7"]}})
+    jobs = project.jobs("--configfile", project.folder / "edited.yaml", "--", target)
+    assert jobs["unpack_bundle"] == 1 and "add_motif_tfs" not in jobs
+    project.edited("models", {"scbind": {}, "starter": given | {"motif_tfs": ["GATA1", "gata1"]}})
+    reply = project.snakemake(
+        "--dry-run", "--configfile", project.folder / "edited.yaml", "--", target, check=False
+    )
+    assert "gata1 is listed twice" in reply.stdout

@@ -53,6 +53,21 @@ def test_the_same_command_continues_after_a_kill(project):
     assert "The last run here was killed." in said and (project.folder / TARGET).exists()
     assert not locks.exists() or not list(locks.iterdir())
     assert "Nothing to be done" in project.snakemake(TARGET).stdout
+    rows = [line.split("\t") for line in (project.folder / "logs/runs.tsv").read_text().splitlines()[1:]]
+    assert [row[1] for row in rows[:3]] == ["started", "started", "finished"], "the killed run has no end"
+    assert rows[0][3].startswith("snakemake --cores 2") and rows[0][3].endswith(TARGET)
+
+
+def test_a_failed_run_and_its_overrides_are_recorded(project):
+    table = "results/provenance/versions/core.tsv"
+    project.snakemake(table, "--config", "genome={name: toy}", "--dry-run")
+    assert not (project.folder / "logs/runs.tsv").exists(), "a dry run"
+    package = project.copy_workflow()
+    (package / "plan/versions.py").write_text("raise SystemExit(1)\n")
+    assert project.snakemake(table, "--config", "genome={name: toy}", check=False).returncode
+    first, last = (project.folder / "logs/runs.tsv").read_text().splitlines()[1:]
+    assert first.split("\t")[1] == "started" and last.split("\t")[1] == "failed"
+    assert last.endswith(f"{table} --config 'genome={{name: toy}}'")
 
 
 def test_a_run_that_lives_keeps_its_locks(project):

@@ -1,3 +1,15 @@
+def added_tfs(wildcards):
+    """Return which TFs without ChIP-seq are added to a given model, and from which release; None if none are."""
+    asked = SETTINGS["models"][wildcards.model]["motif_tfs"]
+    release = {key: SETTINGS["motifs"][key] for key in ("release", "taxon", "aliases")}
+    return None if asked == "none" else {"asked": asked, **release}
+
+
+def added_matrices(wildcards):
+    """Return the user's file of matrices, if TFs are added from it."""
+    return [SETTINGS["motifs"]["path"]] if added_tfs(wildcards) and SETTINGS["motifs"]["path"] else []
+
+
 # A trained model as one file, and the files of a model that was given so. A given model is not trained: its files take the
 # places of those that training and calibration write.
 rule make_bundle:
@@ -8,7 +20,7 @@ rule make_bundle:
         card="results/models/{model}/card.md",
         motifs=lambda wildcards: (
             f"results/models/{wildcards.model}/motifs.npz"
-            if wildcards.model in WITH_MOTIF_TFS
+            if wildcards.model in SHARED
             else "results/motifs/motifs.npz"
         ),
         metrics="results/evaluation/metrics.tsv",
@@ -35,10 +47,11 @@ rule make_bundle:
         "../scripts/make_bundle.py"
 
 
-# Verifies a bundle before anything is read from it.
+# Verifies a bundle before anything is read from it, and adds the TFs that models.*.motif_tfs asks for.
 rule unpack_bundle:
     input:
         bundle=lambda wildcards: GIVEN[wildcards.model],
+        matrices=added_matrices,
     output:
         weights="results/models/{model}/model.safetensors",
         calibration="results/models/{model}/calibration.json",
@@ -63,7 +76,8 @@ rule unpack_bundle:
         folder=subpath(output.weights, parent=True),
         window=SETTINGS["dataset"]["window"],
         context=SETTINGS["dataset"]["context"],
-        files=lambda wildcards: states(GIVEN[wildcards.model]),
+        motif_tfs=added_tfs,
+        files=lambda wildcards: states(GIVEN[wildcards.model], *added_matrices(wildcards)),
         code=source_digest("models.unpack", script="unpack_bundle"),
     script:
         "../scripts/unpack_bundle.py"

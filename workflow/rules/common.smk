@@ -67,24 +67,23 @@ MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappabilit
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 EXPERIMENTS = GEOMETRY.pop("experiments")  # how the ChIP-seq experiments of one TF and line are joined
 INFER_MODEL = SETTINGS["infer"]["model"]
+# Models that are trained here, those of them to which TFs without ChIP-seq can be added, and models that a bundle gives.
+# Without cell lines, no model is trained or tested.
+TRAINED, SHARED, GIVEN, HAS_DATASET = PLAN.trained, PLAN.shared, PLAN.given, PLAN.has_dataset
 GROUPS = PLAN.groups  # once: it is made anew each time that it is asked for
-# Trained models that also predict TFs without ChIP-seq.
-WITH_MOTIF_TFS = [name for name in PLAN.trained if SETTINGS["models"][name]["motif_tfs"] != "none"]
 # Models that are trained again without some of the TFs, to test them on these, and the folds of TFs.
 FOLDS = range(1, SETTINGS["evaluate"]["left_out_tfs"] + 1)
-LEFT_OUT_OF = WITH_MOTIF_TFS if FOLDS else []
+LEFT_OUT_OF = SHARED if FOLDS else []
 LEFT_OUT_TABLE = "results/evaluation/left_out_tfs.tsv" if LEFT_OUT_OF else None
 # Trained models that start from motif matrices; scfan has none.
 STARTS_FROM_MOTIFS = [name for name in PLAN.trained if SETTINGS["models"][name]["architecture"] == "scbind"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
-# Models that are trained here, and models that a bundle gives. Without cell lines, no model is trained or tested.
-TRAINED, GIVEN, HAS_DATASET = PLAN.trained, PLAN.given, PLAN.has_dataset
 TESTED = MODELS if HAS_DATASET else []
 # Accuracy of the model for cells: measured here, or as its maker stated it.
 ACCURACY = f"results/models/{INFER_MODEL}/{'metrics' if HAS_DATASET else 'stated_metrics'}.tsv"
 CELL_MOTIFS = (
     f"results/models/{INFER_MODEL}/motifs.npz"
-    if INFER_MODEL in [*GIVEN, *WITH_MOTIF_TFS]
+    if INFER_MODEL in [*GIVEN, *SHARED]
     else "results/motifs/motifs.npz"
 )
 BASELINES = list(registry.BASELINES) if HAS_DATASET else []

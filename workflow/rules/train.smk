@@ -37,7 +37,7 @@ rule train_model:
     benchmark:
         "logs/train_model/{model}.benchmark.tsv"
     wildcard_constraints:
-        model=one_of(set(TRAINED) - set(WITH_MOTIF_TFS)),
+        model=one_of(set(TRAINED) - set(SHARED)),
     conda:
         "../../envs/train.yaml"
     threads: 16
@@ -59,7 +59,7 @@ rule train_model:
         "../scripts/train_model.py"
 
 
-# Trains a model to which TFs without ChIP-seq are added afterwards. Other TFs are added without training again.
+# Trains a model to which TFs without ChIP-seq can be added. Other TFs are added without training again.
 use rule train_model as train_shared_model with:
     input:
         REFERENCE_FILES,
@@ -75,10 +75,10 @@ use rule train_model as train_shared_model with:
     benchmark:
         "logs/train_shared_model/{model}.benchmark.tsv"
     wildcard_constraints:
-        model=one_of(WITH_MOTIF_TFS),
+        model=one_of(SHARED),
 
 
-# Adds TFs of the motif release that have no ChIP-seq. They have a matrix, and no weights of their own.
+# Adds the TFs of the motif release that models.*.motif_tfs asks for. They have a matrix, and no weights of their own.
 rule add_motif_tfs:
     input:
         trained="results/models/{model}/trained.safetensors",
@@ -92,7 +92,7 @@ rule add_motif_tfs:
     benchmark:
         "logs/add_motif_tfs/{model}.benchmark.tsv"
     wildcard_constraints:
-        model=one_of(WITH_MOTIF_TFS),
+        model=one_of(SHARED),
     conda:
         "../../envs/train.yaml"
     resources:

@@ -3,6 +3,7 @@ from scbind.core.runlog import logged
 with logged(snakemake.log[0], snakemake.threads):
     from scbind.models.unpack import unpack_bundle
 
+    added = snakemake.params.motif_tfs
     unpack_bundle(
         snakemake.input.bundle,
         snakemake.params.folder,
@@ -11,4 +12,5 @@ with logged(snakemake.log[0], snakemake.threads):
         context=snakemake.params.context,
         metrics=snakemake.output.metrics,
         evaluation=snakemake.output.evaluation,
+        motif_tfs=added and {**added, "path": snakemake.input.matrices or None},
     )

@@ -12,7 +12,6 @@ from scbind.core.runlog import say
 MOST_OF_ONE_DONOR = (
     0.8  # fraction of cells of one donor from which there is a caution, if there are at least three donors
 )
-DOUBLETS = 0.1  # median doublet score; twice the rate that the scores assume
 SEGMENT_PEAKS = 25  # minimum number of neighbouring peaks in a segment
 SEGMENTS = 100  # maximum number of segments of the genome
 CHANGE = 0.25  # change of log2 of the copies of a segment: one copy more or less in half of the cells
@@ -35,12 +34,15 @@ class Cautions:
         self.segment = _segments(self.peaks["chrom"].to_numpy())
 
     def of(self, found, part, row: dict) -> str:
-        """Return the cautions about a population, joined by ``; ``. ``row`` is its row of the table so far."""
+        """Return the cautions about a population, joined by ``; ``. ``row`` is its row of the table so far.
+
+        ``row["doublets"]`` is its text of :func:`scbind.formats.doubletgroups.doublet_groups`, or empty.
+        """
         texts = []
         if len(np.unique(self.donor)) >= 3 and row["top_donor_share"] >= MOST_OF_ONE_DONOR:
             texts.append(f"{row['top_donor_share']:.0%} of its cells are of one donor")
-        if row["doublet_score"] >= DOUBLETS:
-            texts.append("like doublets of two other populations")
+        if row["doublets"]:
+            texts.append(row["doublets"])
         if part.parent >= 0 and (region := self._copies(found.tree[part.parent].rows, part.rows)):
             texts.append(f"copy number of {region}")
         if texts:

@@ -37,7 +37,8 @@ COLUMNS = [
     "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level",
     "reliability_abstained",
 ]  # fmt: skip
-EFFECTS = {1: "activates", -1: "represses", 0: "regulates"}
+EFFECTS = {1: "activates", -1: "represses"}
+REGULATES = "regulates"  # in the network, where the sign is not known
 
 
 @dataclass(frozen=True)
@@ -238,8 +239,8 @@ def _candidates(
 def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
     """Add false discovery rates per type, and keep the ``top`` links of each type and TF.
 
-    A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise, chance
-    would turn many links into repressions.
+    A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise it is not
+    known, and missing: chance would turn many links into repressions.
     """
     if table.empty:  # no gene is near enough to a site
         return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
@@ -247,7 +248,7 @@ def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
     table["fdr"] = by_type["probability"].transform(lambda values: false_share(values.to_numpy()))
     table["p_adjusted"] = by_type["p_value"].transform(_adjusted)
     sure = (table["p_adjusted"] <= SIGNED) & (np.sign(table["association"]) == table["sign"])
-    table["sign"] = table["sign"].where(sure, 0)
+    table["sign"] = table["sign"].where(sure & (table["sign"] != 0)).astype("Int64")
     table = table.sort_values(
         ["cell_type", "tf", "probability", "potential"], ascending=[True, True, False, False], kind="stable"
     )
@@ -263,20 +264,20 @@ def _adjusted(p_values: pd.Series) -> pd.Series:
 def best_of_pairs(links: pd.DataFrame) -> pd.DataFrame:
     """Return one row per TF and gene, the most probable first: its row in the type in which it is most probable.
 
-    ``links`` has columns of ``links.tsv``. Two are added: ``interaction``, from the sign, and ``cell_types``, all types
-    of the pair, joined by commas.
+    ``links`` has columns of ``links.tsv``. Two are added: ``interaction``, from the sign (which may be missing), and
+    ``cell_types``, all types of the pair, joined by commas.
     """
     types = links.groupby(["tf", "gene"])["cell_type"].agg(lambda names: ",".join(sorted(set(names))))
     best = links.sort_values(["probability", "cell_type"], ascending=[False, True], kind="stable")
     best = best.drop_duplicates(["tf", "gene"])
-    best = best.assign(interaction=[EFFECTS[value] for value in best["sign"].astype(int)])
+    best = best.assign(interaction=best["sign"].map(EFFECTS).fillna(REGULATES).astype(object))
     return best.assign(cell_types=types.reindex(pd.MultiIndex.from_frame(best[["tf", "gene"]])).to_numpy())
 
 
 def _network(links: pd.DataFrame) -> pd.DataFrame:
     """Return the links as edges, one row per TF and gene, sorted."""
     best = best_of_pairs(links).sort_values(["tf", "gene"])
-    weight = np.where(best["sign"].astype(int) < 0, -1, 1) * best["probability"].astype(float)
+    weight = np.where(best["interaction"] == EFFECTS[-1], -1, 1) * best["probability"].astype(float)
     edges = best.rename(columns={"tf": "source", "gene": "target"}).assign(weight=weight)
     columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", "evidence"]
     return edges.reindex(columns=columns).reset_index(drop=True)

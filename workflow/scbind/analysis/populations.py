@@ -25,6 +25,7 @@ from scbind.analysis.tree import Options, Part, divide
 from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
+from scbind.formats.doubletgroups import doublet_groups
 
 MIN_CELLS = 5  # smallest size of a population, for any min_fraction
 MIN_TFS = 2  # smallest number of TFs on which scbind does not abstain
@@ -159,20 +160,30 @@ class Found:
         return mask
 
     def split_from(self, part: Part) -> str:
-        """Return the largest other population in the part that this one was split from; empty for the first split."""
-        if part.parent <= 0:
-            return ""
-        whole = self.inside(self.tree[part.parent])
-        return next(
-            (name for name, other in self.parts.items() if other is not part and whole[other.rows[0]]), ""
-        )
+        """Return the larger population that this one was split from; empty if there is none.
+
+        It is the largest population in the smallest part of the tree that holds this one and a larger one. The part of
+        all cells does not count, because its first split has no parent.
+        """
+        number = part.parent
+        while number > 0:
+            whole = self.inside(self.tree[number])
+            name, largest = next((name, other) for name, other in self.parts.items() if whole[other.rows[0]])
+            if largest is not part:
+                return name
+            number = self.tree[number].parent
+        return ""
+
+    def profiles(self) -> dict[str, np.ndarray]:
+        """Return the mean profile of each population: fraction of its cells in which each peak is open."""
+        return {
+            name: np.asarray(self.matrix[part.rows].mean(axis=0)).ravel() for name, part in self.parts.items()
+        }
 
     def nearest(self) -> dict[str, str]:
         """Return the population with the most similar mean profile (cosine of the square roots) of each population."""
         parts = self.parts
-        mean = np.stack(
-            [np.sqrt(np.asarray(self.matrix[part.rows].mean(axis=0)).ravel()) for part in parts.values()]
-        )
+        mean = np.sqrt(np.stack(list(self.profiles().values())))
         mean /= np.linalg.norm(mean, axis=1, keepdims=True)
         alike = mean @ mean.T
         np.fill_diagonal(alike, -1)
@@ -184,9 +195,15 @@ class Found:
 
 def _table(found: Found, cautions: Cautions, small_fraction: float, n_markers: int) -> pd.DataFrame:
     nearest, rows = found.nearest(), []
+    described = {name: _describe(found, part, small_fraction) for name, part in found.parts.items()}
+    doublets = doublet_groups(
+        found.profiles(),
+        {name: row["n_cells"] for name, row in described.items()},
+        {name: row["doublet_score"] for name, row in described.items()},
+    )
     for name, part in found.parts.items():
         row = {"population": name, "split_from": found.split_from(part), "nearest": nearest[name]}
-        row |= _describe(found, part, small_fraction) | _evidence(found, part)
+        row |= described[name] | _evidence(found, part) | {"doublets": doublets.get(name, "")}
         row["cautions"] = cautions.of(found, part, row)
         row |= _all_markers(found, part, row, n_markers)
         rows.append(row)

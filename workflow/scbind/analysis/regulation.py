@@ -40,8 +40,8 @@ def cell_regulation(
 
     The value is the sum over the windows near the gene of P(bound) in the cell times the probability that the site
     regulates the gene, times the probability that the TF is active in the cell. ``var``: ``tf``, ``gene``,
-    ``probability``, ``potential``, ``fdr``, ``sign``, ``interaction`` and ``cell_types`` of each link (largest
-    probability of any type), and ``evidence`` of its TF. ``obs`` and ``obsm`` are those of the store.
+    ``probability``, ``potential``, ``fdr``, ``sign`` (NaN if unknown), ``interaction`` and ``cell_types`` of each link
+    (largest probability of any type), and ``evidence`` of its TF. ``obs`` and ``obsm`` are those of the store.
 
     The store is read in blocks of :data:`scbind.binding.store.CHUNK` cells, and each is written before the next, so
     memory does not depend on the number of cells.
@@ -97,7 +97,7 @@ def choose_links(links: pd.DataFrame, max_fdr: float, most: int) -> pd.DataFrame
         "evidence",
     ]
     table = best[columns].set_index((best["tf"] + ":" + best["gene"]).rename("link"))
-    return table.astype({"interaction": object, "cell_types": object, "evidence": object})
+    return table.astype({"sign": float, "interaction": object, "cell_types": object, "evidence": object})
 
 
 def _weights(table: pd.DataFrame, found: SiteGenes, peak: np.ndarray) -> dict[str, sp.csr_matrix]:

@@ -104,7 +104,7 @@ def score_links(
             row[f"n_called{tag}"] = int(called.sum())
             row[f"fdr{tag}"] = float((~is_true[called]).mean()) if called.any() else np.nan
             row[f"recall{tag}"] = float(is_true[called].sum() / max(is_true.sum(), 1))
-        good = every_call & is_true & (table["sign"] != 0).to_numpy()
+        good = every_call & is_true & table["sign"].notna().to_numpy()
         right = table["sign"][good].to_numpy() == real["sign"].reindex(every[good]).to_numpy()
         row["n_signed"] = len(right)
         row["sign_right"] = float(right.mean()) if len(right) else np.nan

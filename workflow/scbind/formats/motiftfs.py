@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
@@ -11,13 +11,13 @@ from scbind.core.runlog import say
 from scbind.formats.motiffiles import CASE_MATTERS, Matrix, load_profiles, matrix_of
 from scbind.formats.motifs import log_odds
 
-ALL = "all"
+ALL, NONE = "all", "none"
 PLACE = "models.*.motif_tfs"
 
 
 def matrices_of_motif_tfs(
     asked: str | Sequence[str],
-    assayed: Iterable[str],
+    assayed: Collection[str],
     release: str | None,
     taxon: str,
     path: str | None = None,
@@ -28,10 +28,11 @@ def matrices_of_motif_tfs(
     Parameters
     ----------
     asked
-        ``all``, or names of TFs. ``all`` leaves out TFs with ChIP-seq and matrices of dimers (``FOS::JUN``); of several
-        matrices of a TF, the first counts.
+        ``none``, ``all``, or names of TFs. ``all`` leaves out the TFs in ``assayed`` and matrices of dimers
+        (``FOS::JUN``); of several matrices of a TF, the first counts. If all TFs in ``assayed`` are upper-case, so are
+        the names.
     assayed
-        TFs with ChIP-seq.
+        TFs that the model has without them.
     release, taxon, path, aliases
         See :func:`scbind.formats.motiffiles.prepare_motifs`.
 
@@ -43,8 +44,11 @@ def matrices_of_motif_tfs(
     Raises
     ------
     InputError
-        If there is no matrix at all, a TF that is asked for has none or that of another one, or no TF is left.
+        If there is no matrix at all, a TF that is asked for has none or that of another one or is in ``assayed``, or no
+        TF is left.
     """
+    if asked == NONE:
+        return {}
     profiles, place = load_profiles(path, release, taxon)
     if not profiles:
         raise InputError(
@@ -52,13 +56,18 @@ def matrices_of_motif_tfs(
         )
     fold = str if taxon == CASE_MATTERS else str.upper
     chosen: dict[str, Matrix] = {}
+    known = {fold(tf) for tf in assayed}
+    # The release has mouse matrices, too: Gata3 is GATA3 beside TFs with human symbols.
+    symbol = fold if all(tf.isupper() for tf in assayed) else str
     if asked == ALL:
-        known = {fold(tf) for tf in assayed}
         for profile in profiles:
             if "::" not in profile.name and fold(profile.name) not in known:
                 known.add(fold(profile.name))
-                chosen[profile.name] = profile
+                chosen[symbol(profile.name)] = profile
     else:
+        if there := [tf for tf in asked if fold(tf) in known]:
+            problem = f"the model has {', '.join(there)} already, with ChIP-seq"
+            raise InputError("config", problem, "remove the name from the list", PLACE)
         others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
         for tf in asked:
             found = matrix_of(others.get(tf.casefold(), tf), profiles, taxon)

@@ -20,7 +20,7 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.models.abstention import reliability
 from scbind.models.batches import thinned
 from scbind.models.modelfile import read_model
-from scbind.models.motifcalibration import add_motif_calibration, stand_ins
+from scbind.models.motifcalibration import add_motif_calibration, of_any_motif_tf, stand_ins
 from scbind.models.predictor import SMALLEST_SLOPE, Predictor, load_predictor
 
 DECADES = (0.0, 1.0, 2.0, 3.0)  # validation signal is thinned by these powers of ten
@@ -89,8 +89,9 @@ def calibrate(
     called bound. These are the most probable windows; their number equals the number of bound windows. ``spread`` is
     ``null`` for a TF without a bound window, and for a network of one member.
 
-    TFs without ChIP-seq have no label. Their calibration and reliability are those of
-    :func:`scbind.models.motifcalibration.add_motif_calibration`. ``hidden`` are TFs of the dataset that the training
+    TFs without ChIP-seq have no label. If the model can predict such TFs, ``motif_tfs`` holds what serves all of them
+    (:func:`scbind.models.motifcalibration.of_any_motif_tf`), and those that the model has are in the entries above.
+    ``hidden`` are TFs of the dataset that the training
     did not see (:mod:`scbind.dataset.hidden`). Their labels are not read.
 
     Raises
@@ -131,7 +132,8 @@ def calibrate(
         logits, depth = predict_pairs(strangers, pairs)
         one = fit_platt(np.concatenate(logits), *observed, shared=True)
         measured = reliability(predictor.tfs, labels, logits, depth, weight)
-        add_motif_calibration(stored, read_model(weights)["facts"], one, measured)
+        stored["motif_tfs"] = of_any_motif_tf(one, measured)
+        add_motif_calibration(stored, read_model(weights)["facts"])
     abstained = sorted(tf for tf in known if known[tf]["abstained"])
     say(
         f"calibration: scbind abstains on {len(abstained)} of {len(known)} TFs: {', '.join(abstained) or 'none'}"

@@ -138,13 +138,18 @@ def read_calibration(path: str | Path, model: str | Path) -> dict:
         stored = json.loads(path.read_text(encoding="utf-8"), parse_constant=_refuse)
         whose = stored["model_sha256"]
         numbers = [stored["log10_depth_centre"]]
-        for tf in stored["tfs"]:
-            if len(stored["parameters"][tf]) != PARAMETERS:
+        parameters = {tf: stored["parameters"][tf] for tf in stored["tfs"]}
+        reliability = [stored["reliability"]]
+        if "motif_tfs" in stored:  # of any TF without ChIP-seq that is added
+            parameters["motif_tfs"] = stored["motif_tfs"]["parameters"]
+            reliability.append(stored["motif_tfs"]["reliability"])
+        for tf, own in parameters.items():
+            if len(own) != PARAMETERS:
                 raise ValueError(f"{tf} does not have {PARAMETERS} parameters")
-            numbers += stored["parameters"][tf]
+            numbers += own
         if not all(math.isfinite(number) for number in numbers):
             raise ValueError("a parameter is not finite")
-        if not isinstance(stored["reliability"], dict):
+        if not all(isinstance(each, dict) for each in reliability):
             raise TypeError("reliability is not a mapping")
     except DAMAGE as error:
         raise InputError(path, f"not a readable calibration ({said(error)})", "calibrate again") from error

@@ -1,7 +1,7 @@
 """Calibration and expected reliability of TFs without ChIP-seq.
 
-No window is labelled for them. The assayed TFs stand in: each is added to the network once more as if it had no
-ChIP-seq, with its matrix of the motif release, and predicted on the validation windows.
+No window is labelled for them. When a model is calibrated, the assayed TFs stand in: each is added to the network once
+more as if it had no ChIP-seq, with its matrix of the motif release, and predicted on the validation windows.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ CAUTION = 0.25
 
 
 def stand_ins(weights: str | Path) -> Predictor | None:
-    """Return the assayed TFs of a model as TFs without ChIP-seq; ``None`` for a model without motif TFs.
+    """Return the assayed TFs of a model as TFs without ChIP-seq; ``None`` if it was not trained to predict such TFs.
 
     The predictor has the modelled TFs of the model in the same order, with names of their own.
     """
     stored = read_model(weights)
-    if MOTIF not in evidence(stored["facts"]):
+    if not stored["options"].get("strangers"):
         return None
     state, facts = assayed_part(stored["state"], stored["facts"], stored["options"])
     state, facts = as_motif_tfs(state, facts, stored["options"])
@@ -38,28 +38,38 @@ def stand_ins(weights: str | Path) -> Predictor | None:
     return Predictor(network, facts, None)
 
 
-def add_motif_calibration(stored: dict, facts: dict, parameters: np.ndarray, measured: Mapping) -> None:
-    """Add the TFs without ChIP-seq to a calibration, and record the evidence of all TFs.
+def of_any_motif_tf(parameters: np.ndarray, measured: Mapping[str, Mapping]) -> dict:
+    """Return what a calibration says of any TF without ChIP-seq that is added to the model.
 
-    All of them get the same ``parameters``, (4,), fitted to the stand-ins, and the same expected reliability
-    (:func:`expected_reliability`), with ``evidence`` ``motif`` and ``motif_group``
-    (:func:`scbind.formats.motifgroups.motif_groups`). ``measured`` is that of the stand-ins.
+    ``parameters``, (4,), are fitted to the stand-ins, and ``measured`` is their reliability. The result has
+    ``parameters`` and ``reliability`` (:func:`expected_reliability`).
+    """
+    rounded = [round(float(value), 6) for value in parameters]
+    return {"parameters": rounded, "reliability": expected_reliability(measured)}
+
+
+def add_motif_calibration(stored: dict, facts: dict) -> None:
+    """Add the TFs without ChIP-seq of a model to its calibration, and record the evidence of all TFs.
+
+    All of them get what the calibration says of any such TF (:func:`of_any_motif_tf`, under ``motif_tfs``), with
+    ``evidence`` ``motif`` and ``motif_group`` (:func:`scbind.formats.motifgroups.motif_groups`).
 
     Parameters
     ----------
     stored
-        The calibration of the assayed TFs (:func:`scbind.models.calibration.calibrate`); it is changed.
+        The calibration (:func:`scbind.models.calibration.calibrate`); it is changed.
     facts
         Facts of the whole model.
     """
-    known = stored["reliability"]
-    kinds = dict(zip(facts["tfs"], evidence(facts), strict=True))
-    groups = dict(zip(facts["tfs"], facts["motif_group"], strict=True))
-    new = [tf for tf, kind in kinds.items() if kind == MOTIF]
+    known, kinds = stored["reliability"], dict(zip(facts["tfs"], evidence(facts), strict=True))
+    new = [tf for tf, kind in kinds.items() if kind == MOTIF and tf not in known]
+    if not new:
+        return
     stored["tfs"] = [*stored["tfs"], *new]
     for tf in new:
-        stored["parameters"][tf] = [round(float(value), 6) for value in parameters]
-        known[tf] = expected_reliability(measured)
+        stored["parameters"][tf] = stored["motif_tfs"]["parameters"]
+        known[tf] = dict(stored["motif_tfs"]["reliability"])
+    groups = dict(zip(facts["tfs"], facts["motif_group"], strict=True))
     for tf in known:
         known[tf] |= {"evidence": kinds[tf], "motif_group": groups[tf]}
 

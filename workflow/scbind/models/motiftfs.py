@@ -22,7 +22,7 @@ from scbind.models.base import build_network
 from scbind.models.modelfile import read_model, write_model
 
 # What a TF has of its matrix, and the same with the matrix of the release; the other rows of a new TF are zero.
-OF_MATRIX = {"scan.known": "scan.released", "facts": "facts_released"}
+OF_MATRIX = {"scan.known": "scan.released", "log_p": "log_p_released"}
 PER_TF_INSIDE = "head.4."  # weights whose first axis is partners x TFs, with the TFs inside
 
 
@@ -38,7 +38,7 @@ def add_from_release(
     path: str | None = None,
     aliases: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a trained model with TFs of a motif release added.
+    """Write a trained model with TFs of a motif release added; the same bytes if none is asked for.
 
     Parameters
     ----------
@@ -61,13 +61,16 @@ def add_from_release(
         raise InputError(
             trained, "cannot predict TFs without ChIP-seq", "train it with models.*.motif_tfs", PLACE
         )
-    facts = stored["facts"]
-    found = matrices_of_motif_tfs(asked, facts["tfs"], release, taxon, path, aliases)
+    found = matrices_of_motif_tfs(asked, stored["facts"]["tfs"], release, taxon, path, aliases)
     new = {tf: matrix for tf, (_, matrix) in found.items()}
     own, names = read_motifs(known), motif_names(known)
-    shared = _write_wider(stored, own, new, weights)
+    if new:
+        shared = _write_wider(stored, own, new, weights)
+        say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+    else:
+        write_model(weights, **stored)
+        say("no TF without ChIP-seq was asked for")
     write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
-    say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
 
 
 def add_left_out(trained: str | Path, known: str | Path, weights: str | Path) -> None:

@@ -12,7 +12,7 @@ from scbind.formats.evidence import CHIP
 from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import MotifScan
-from scbind.models.sharedway import SharedWay, matrix_facts
+from scbind.models.sharedway import SharedWay, log_p_table, log_p_values
 
 SURROUNDINGS = (2, 4, 8)  # bins on each side of the window over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
@@ -107,8 +107,8 @@ class TowerNetwork(BindingNetwork):
         alone = [(released or motifs or {}).get(tf, m) for tf, m in zip(facts["tfs"], matrices, strict=True)]
         self.scan = MotifScan(matrices, width, self.bin_bp, alone if strangers else None)
         if strangers:
-            for name, given in (("facts", matrices), ("facts_released", alone)):
-                self.register_buffer(name, torch.from_numpy(np.stack([matrix_facts(m) for m in given])))
+            for name, bank in (("log_p", self.scan.known), ("log_p_released", self.scan.released)):
+                self.register_buffer(name, torch.from_numpy(np.stack([log_p_table(m) for m in bank.numpy()])))
         signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
             _WindowTower(
@@ -132,10 +132,12 @@ class TowerNetwork(BindingNetwork):
         matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip]), keep).transpose(1, 2)
         own, first = matches, (self.bins - self.within) // 2
         best = torch.stack([own[:, first : first + self.within].amax(dim=1), own.amax(dim=1)], dim=2)
-        facts = self.facts if self.strangers else None
-        if keep is not None:
-            facts = torch.lerp(self.facts_released, facts, keep[:, None])
-        return torch.stack([tower(matches, best, facts, keep) for tower in self.windows], dim=1)
+        if self.strangers:
+            table = self.log_p
+            if keep is not None:
+                table = torch.lerp(self.log_p_released, table, keep[:, None])
+            best = torch.cat([best, log_p_values(best, table)], dim=2)
+        return torch.stack([tower(matches, best, keep) for tower in self.windows], dim=1)
 
     def respond_each(
         self,
@@ -194,7 +196,8 @@ class TowerNetwork(BindingNetwork):
 class _WindowTower(nn.Module):
     """Window embedding: (windows, 1 + direct + partners, TFs).
 
-    Reads the matches in bins (windows, bins, TFs) and the best matches in the window and in reach (windows, TFs, 2).
+    Reads the matches in bins (windows, bins, TFs) and the best matches in the window and in reach (windows, TFs, 2), in
+    a network for TFs without ChIP-seq followed by their p-values (windows, TFs, 4).
     """
 
     def __init__(
@@ -211,7 +214,7 @@ class _WindowTower(nn.Module):
     ):
         super().__init__()
         n_tfs, self.n_assayed, bins = sizes
-        self.match = nn.Linear(2, units)
+        self.match = nn.Linear(4 if general else 2, units)
         self.scale = nn.Parameter(torch.zeros(n_tfs, units))
         self.shift = nn.Parameter(torch.zeros(n_tfs, units))
         self.mix = nn.Linear(units, units)
@@ -233,16 +236,15 @@ class _WindowTower(nn.Module):
         )
         for start in (self.head[-2].weight, self.head[-2].bias):
             nn.init.zeros_(start)  # at the start, only a TF's own match contributes
-        self.general = SharedWay(units, direct, hidden, partners) if general else None
+        self.general = SharedWay(direct, hidden, partners) if general else None
 
-    def forward(self, matches: Tensor, best: Tensor, facts: Tensor | None, keep: Tensor | None) -> Tensor:
+    def forward(self, matches: Tensor, best: Tensor, keep: Tensor | None) -> Tensor:
         scale, shift, own, always = self.scale, self.shift, self.own, self.always
         if keep is not None:
             each = keep[:, None]
             scale, shift, own, always = scale * each, shift * each, own * each[:, None], always * keep
         if self.general is not None:
-            more = self.general(facts)
-            scale, shift, always = scale + more[0], shift + more[1], always + more[2]
+            always = always + self.general.constant
         seen = gelu(self.mix(gelu(self.match(best) * (1 + scale) + shift)))
         direct = torch.einsum("wtu,tuk->wkt", seen, self.shared + own) + always
         known = matches[:, :, : self.n_assayed]

@@ -1,4 +1,7 @@
-"""Take a bundle apart into the files that the other steps read, as a training in place would have written them."""
+"""Take a bundle apart into the files that the other steps read, as a training in place would have written them.
+
+TFs without ChIP-seq can be added to its model on the way.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ import numpy as np
 from safetensors.numpy import load
 
 from scbind.core.errors import InputError, said
-from scbind.core.files import atomic
+from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
 from scbind.core.scratch import scratch_folder
 from scbind.formats.bundlefile import (
@@ -28,11 +31,15 @@ from scbind.formats.bundlefile import (
     read_bundle,
 )
 from scbind.formats.motifs import write_motifs
+from scbind.formats.motiftfs import PLACE
 from scbind.models.abstention import reliability_table
 from scbind.models.base import build_network
 from scbind.models.modelfile import DAMAGE, read_calibration, read_model
+from scbind.models.motifcalibration import add_motif_calibration
+from scbind.models.motiftfs import add_from_release
 from scbind.models.predictor import Predictor
 
+KNOWN = "motifs.npz"  # the matrices, in the form that the other steps read
 COLUMNS = ("model", "cell_line", "tf", "split", "auprc", "prevalence")  # that a table of accuracy must have
 
 
@@ -45,6 +52,7 @@ def unpack_bundle(
     context: int,
     metrics: str | Path,
     evaluation: str | Path,
+    motif_tfs: Mapping | None = None,
 ) -> None:
     """Verify a bundle and write its files.
 
@@ -62,25 +70,35 @@ def unpack_bundle(
     metrics, evaluation
         The new tables of the accuracy that the maker measured: of the model alone, and also of what it was compared
         with.
+    motif_tfs
+        TFs without ChIP-seq to add: ``asked``, ``release``, ``taxon``, ``path`` and ``aliases`` of
+        :func:`scbind.models.motiftfs.add_from_release`. ``None`` adds none.
 
     Raises
     ------
     InputError
-        If the bundle is damaged, of another format, or of another geometry. Then nothing is written.
+        If the bundle is damaged, of another format, or of another geometry, or TFs cannot be added. Then nothing is
+        written.
     """
     found = read_bundle(bundle)
     about, members, folder = found.about, found.members, Path(folder)
     check_widths(bundle, about["facts"], window, context)
-    facts = _check_model(bundle, members, about)
     matrices, identities = _matrices(bundle, members[MOTIFS])
     table = _table(bundle, members, about["name"], name)
     for member in (HISTORY, CARD):
         _text(bundle, members, member)
+    with scratch_folder(None, "bundle") as scratch:
+        for member in (WEIGHTS, CALIBRATION):
+            (scratch / member).write_bytes(members[member])
+        facts = _check_model(bundle, scratch, about)
+        write_motifs(scratch / KNOWN, {tf: (identities[tf], matrix) for tf, matrix in matrices.items()})
+        if motif_tfs:
+            facts = _add_motif_tfs(bundle, scratch, **motif_tfs)
+        made = {name: (scratch / name).read_bytes() for name in (WEIGHTS, CALIBRATION, KNOWN)}
 
-    write_motifs(folder / "motifs.npz", {tf: (identities[tf], matrix) for tf, matrix in matrices.items()})
-    for member in (WEIGHTS, CALIBRATION, HISTORY, CARD):
+    for member, content in (made | {name: members[name] for name in (HISTORY, CARD)}).items():
         with atomic(folder / member) as path:
-            path.write_bytes(members[member])
+            path.write_bytes(content)
     own = [line for line in table[1:] if line.startswith(f"{name}\t")]
     for output, lines in ((metrics, [table[0], *own]), (evaluation, table)):
         with atomic(output) as path:
@@ -93,30 +111,44 @@ def unpack_bundle(
     )
 
 
-def _check_model(bundle: str | Path, members: Mapping[str, bytes], about: Mapping) -> dict:
-    """Return the facts of the model. Raises :class:`InputError` if the files of a bundle do not belong together."""
-    member = WEIGHTS
-    with scratch_folder(None, "bundle") as scratch:
-        files = scratch / WEIGHTS, scratch / CALIBRATION
-        for file in files:
-            file.write_bytes(members[file.name])
-        try:
-            stored = read_model(files[0])
-            network = build_network(stored["facts"]["architecture"], stored["facts"], stored["options"])
-            network.load_state_dict(stored["state"])
-            member = CALIBRATION
-            calibration = read_calibration(files[1], files[0])
-            model = Predictor(network, stored["facts"], calibration)
-            reliability_table(model.reliability, model.tfs)
-        except InputError as error:
-            raise InputError(bundle, error.problem, AGAIN, member) from error
-        except DAMAGE as error:
-            raise InputError(bundle, f"does not fit ({said(error)})", AGAIN, member) from error
+def _check_model(bundle: str | Path, folder: Path, about: Mapping) -> dict:
+    """Return the facts of the model in ``folder``.
+
+    Raises :class:`InputError` if the files of a bundle do not belong together.
+    """
+    member, weights = WEIGHTS, folder / WEIGHTS
+    try:
+        stored = read_model(weights)
+        network = build_network(stored["facts"]["architecture"], stored["facts"], stored["options"])
+        network.load_state_dict(stored["state"])
+        member = CALIBRATION
+        calibration = read_calibration(folder / CALIBRATION, weights)
+        model = Predictor(network, stored["facts"], calibration)
+        reliability_table(model.reliability, model.tfs)
+    except InputError as error:
+        raise InputError(bundle, error.problem, AGAIN, member) from error
+    except DAMAGE as error:
+        raise InputError(bundle, f"does not fit ({said(error)})", AGAIN, member) from error
     facts = stored["facts"]
     if json.loads(json.dumps(facts)) != about["facts"] or facts["genome"] != about["genome"]:
         raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
     if not all(isinstance(each, dict) for each in about["training_data"]):
         raise InputError(bundle, "training_data is no list of sections", AGAIN, ABOUT)
+    return facts
+
+
+def _add_motif_tfs(bundle: str | Path, folder: Path, **asked) -> dict:
+    """Add TFs without ChIP-seq to the model in ``folder`` and to its calibration; return its new facts."""
+    weights, known = folder / WEIGHTS, folder / KNOWN
+    calibration = read_calibration(folder / CALIBRATION, weights)
+    if "motif_tfs" not in calibration:
+        problem = "its model cannot predict TFs without ChIP-seq"
+        raise InputError(bundle, problem, "set models.*.motif_tfs: none, or use another bundle", PLACE)
+    add_from_release(weights, known, weights, known, **asked)
+    facts = read_model(weights)["facts"]
+    add_motif_calibration(calibration, facts)
+    calibration["model_sha256"] = file_sha256(weights)
+    (folder / CALIBRATION).write_text(json.dumps(calibration, indent=1))
     return facts
 
 

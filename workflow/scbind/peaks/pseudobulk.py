@@ -14,6 +14,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs, read_obsm
+from scbind.formats.doubletgroups import LIKELY, doublet_groups
 from scbind.formats.typestatus import FROM_SAMPLES, MERGED, OWN, POOLED, SKIPPED, SMALL_TYPES
 
 OBS = ("sample", "barcode", "pass", "cell_type", "n_fragments")
@@ -43,8 +44,9 @@ def list_cell_types(
     types_output
         TSV, sorted by ``cell_type``: ``cell_type``, ``slug`` (its name in file names: letters, digits and
         ``_.-``), ``n_cells``, ``n_fragments`` (sum over its cells), ``samples`` (comma-separated), ``status`` (a key
-        of :data:`scbind.formats.typestatus.STATUSES`), ``merged_into`` (a ``cell_type`` with status ``own``) and
-        ``reason`` (empty for ``own``).
+        of :data:`scbind.formats.typestatus.STATUSES`), ``merged_into`` (a ``cell_type`` with status ``own``),
+        ``reason`` (empty for ``own``), ``doublet_score`` (median of its cells; empty if unknown) and ``caution`` (the
+        text of :func:`scbind.formats.doubletgroups.doublet_groups` if the cells of the type are probably doublets).
     pseudobulks_output
         TSV, one row per pseudobulk: ``pseudobulk`` (its folder: ``SLUG``, or ``SLUG/replicates/REPLICATE`` if the
         type has several replicates), ``cell_type``, ``replicate``, ``samples``, ``n_cells``, ``n_fragments``, and
@@ -72,9 +74,12 @@ def list_cell_types(
     _judge(types, min_cells, min_fragments, small_types)
     if SMALL_TYPES[small_types] == MERGED:
         _merge(types, table, cells)
+    _warn_of_doublets(types, table, cells)
     for row in types[types["reason"] != ""].itertuples():
         into = f" into {row.merged_into}" if row.merged_into else ""
         say(f"WARNING cell type {row.cell_type} ({row.reason}): {row.status}{into}")
+    for row in types[types["caution"] != ""].itertuples():
+        say(f"WARNING cell type {row.cell_type} ({row.n_cells:,} cells): {row.caution}")
     pooled = types[types["status"].isin(POOLED)]
     if pooled.empty:
         raise InputError(
@@ -118,11 +123,14 @@ def read_pools(types: str | Path) -> dict[str, str]:
 def read_typed_cells(path: str | Path) -> pd.DataFrame:
     """Read the cells of a ``cells.h5ad`` that pass and have a type. Only ``obs`` is read.
 
-    Returns the columns ``sample``, ``barcode``, ``pass``, ``cell_type``, ``n_fragments``, indexed by row in the
-    file. Raises :class:`InputError` if the file is missing or damaged, or lacks one of these columns.
+    Returns the columns ``sample``, ``barcode``, ``pass``, ``cell_type``, ``n_fragments`` and ``doublet_score`` (NaN if
+    the file has none), indexed by row in the file. Raises :class:`InputError` if the file is missing or damaged, or
+    lacks one of the other columns.
     """
     obs = read_obs(path, OBS)
+    score = obs["doublet_score"].to_numpy(dtype=np.float64) if "doublet_score" in obs else np.nan
     obs = obs[list(OBS)].astype({"sample": str, "barcode": str, "pass": bool}).reset_index(drop=True)
+    obs["doublet_score"] = score
     typed = obs["cell_type"].notna() & (obs["cell_type"].astype(str) != "")
     return obs[obs["pass"] & typed].astype({"cell_type": str})
 
@@ -202,6 +210,28 @@ def _merge(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | P
                 break
         else:
             types.at[row, "reason"] += "; no larger type was embedded with it"
+
+
+def _warn_of_doublets(types: pd.DataFrame, table: pd.DataFrame, cells: Mapping[str, str | Path]) -> None:
+    """Add ``doublet_score`` and ``caution``. A type is compared in the group with most of its cells."""
+    types["doublet_score"] = types["cell_type"].map(table.groupby("cell_type")["doublet_score"].median())
+    types["caution"] = ""
+    score = dict(zip(types["cell_type"], types["doublet_score"], strict=True))
+    if not (types["doublet_score"] >= LIKELY).any():
+        return
+    centroids = _centroids(cells, table)
+    for group, part in table.groupby("group"):
+        here = part["cell_type"].value_counts().to_dict()
+        profiles = {name: centroids[group, name] for name in here}
+        for name, text in doublet_groups(profiles, here, score).items():
+            own = (
+                table.loc[table["cell_type"] == name, "group"]
+                .value_counts()
+                .sort_index(kind="stable")
+                .idxmax()
+            )
+            if own == group:
+                types.loc[types["cell_type"] == name, "caution"] = text
 
 
 def _centroids(cells: Mapping[str, str | Path], table: pd.DataFrame) -> dict[tuple[str, str], np.ndarray]:

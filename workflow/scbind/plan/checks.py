@@ -84,12 +84,10 @@ def check_models(plan: Plan, label: str) -> None:
             remedy = f"give the key, or give a trained model: models.{plan.trained[0]}.bundle"
             problem = f"this key is missing, and the model {plan.trained[0]} is to be trained"
             raise InputError(label, problem, remedy, f"key {lacking[0]}")
-    for name in plan.trained:
+    for name in plan.config["models"]:
         _check_motif_tfs(plan, name, label)
-    if plan.config["evaluate"]["left_out_tfs"] and not any(
-        plan.config["models"][name]["motif_tfs"] != "none" for name in plan.trained
-    ):
-        problem = "no model that is trained here predicts TFs without ChIP-seq"
+    if plan.config["evaluate"]["left_out_tfs"] and not plan.shared:
+        problem = "no model that is trained here can predict TFs without ChIP-seq"
         raise InputError(label, problem, "set models.*.motif_tfs, or use 0", "key evaluate.left_out_tfs")
     geometry = plan.config["dataset"]
     for path in plan.given.values():
@@ -113,7 +111,7 @@ def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
     """
     asked, key = plan.config["models"][name]["motif_tfs"], f"key models.{name}.motif_tfs"
     seen: dict[str, str] = {}
-    assayed = {tf.casefold(): tf for tf in plan.tfs}
+    assayed = {tf.casefold(): tf for tf in plan.tfs} if name in plan.trained else {}
     aliases = {tf.casefold(): other for tf, other in plan.config["motifs"]["aliases"].items()}
     for tf in asked if isinstance(asked, list) else ():
         meant = aliases.get(tf.casefold(), tf)

@@ -7,8 +7,10 @@ from pathlib import Path
 from scbind.core.files import read_rows
 
 
-def closing_lines(report: str | Path, warnings: str | Path, since: float) -> list[str]:
-    """Return the path of the report and the warnings at its top, or nothing if it is older than ``since``.
+def closing_lines(report: str | Path, warnings: str | Path, since: float, record: str | Path) -> list[str]:
+    """Return the path of the report, the warnings at its top, and the path of the record of the runs (``record``).
+
+    Nothing is returned if the report is older than ``since``.
 
     ``warnings`` is the table that the report rule writes beside the page: ``warning, consequence, setting``. ``since``
     is in seconds since 1970.
@@ -18,4 +20,5 @@ def closing_lines(report: str | Path, warnings: str | Path, since: float) -> lis
         return []
     rows = read_rows(warnings)
     lines = [f"Report: {report}" + (f", with {len(rows)} warning{'s' * (len(rows) != 1)}:" if rows else "")]
-    return lines + [f"  * {row['warning']} {row['consequence']} (setting: {row['setting']})" for row in rows]
+    lines += [f"  * {row['warning']} {row['consequence']} (setting: {row['setting']})" for row in rows]
+    return [*lines, f"Start, end and command of this run: {record}"]

@@ -60,6 +60,12 @@ class Plan:
         return [name for name, each in self.config["models"].items() if not each["bundle"]]
 
     @property
+    def shared(self) -> list[str]:
+        """Models that are trained here so that TFs without ChIP-seq can be added to them."""
+        models = self.config["models"]
+        return [name for name in self.trained if models[name]["options"].get("strangers")]
+
+    @property
     def has_dataset(self) -> bool:
         """Whether there are cell lines to train or test models on."""
         return bool(self.config["sheets"]["chip"])

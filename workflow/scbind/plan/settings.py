@@ -21,7 +21,7 @@ SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 # Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Keys of a model that is not trained here.
-OF_GIVEN_MODELS = frozenset({"bundle", "test_windows", "depth_windows"})
+OF_GIVEN_MODELS = frozenset({"bundle", "motif_tfs", "test_windows", "depth_windows"})
 STRANGERS = 0.25  # default of options.strangers of a model with motif TFs
 DEEPEST = 20  # sections within sections
 SHEETS = SCHEMA.with_name("sheets.yaml")  # what the columns of the sheets mean
@@ -139,6 +139,8 @@ def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:
     if not motifs["release"] and not motifs["path"]:
         problem = "no motif is known: motifs.release and motifs.path are empty"
         raise InputError(label, problem, "give one of them, or set models.*.motif_tfs: none", key)
+    if model["bundle"]:
+        return
     if not model["motifs"]:
         problem = (
             "with motifs: false, the model knows no matrix of the release, and these TFs have nothing else"

@@ -105,6 +105,7 @@ def write_card(
         each=_per_factor(test, known),
         levels=_levels({tf: entry for tf, entry in known.items() if tf not in by_motif}),
         by_motif=by_motif,
+        added=fitted.get("motif_tfs", {}).get("reliability"),
         training=_flat(training or {}),
         compared=_beside(comparison, names[0]) if comparison else [],
         controls=CONTROLS,

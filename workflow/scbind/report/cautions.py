@@ -8,6 +8,7 @@ from typing import NamedTuple
 from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.typestatus import OWN, STATUSES
+from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
 from scbind.report.tables import MOST_NAMES, join_names
 
@@ -121,6 +122,20 @@ def _no_own_peaks(inputs: Inputs) -> Caution | None:
     )
 
 
+def _doublets(inputs: Inputs) -> Caution | None:
+    counts = inputs.data.obs["cell_type"].value_counts()
+    named = [
+        f"{name} ({counts.get(name, 0):,} cells, {text})" for name, text in type_cautions(inputs).items()
+    ]
+    if not named:
+        return None
+    return Caution(
+        f"Cell types that are probably not real: {join_names(named, MOST_NAMES)}.",
+        "A doublet is a barcode with the fragments of two cells. Do not interpret these types.",
+        "cells.max_doublet_score",
+    )
+
+
 def _small_types(inputs: Inputs) -> Caution | None:
     counts = inputs.data.obs["cell_type"].value_counts()
     if inputs.smallest_type is None or (counts >= inputs.smallest_type).any():
@@ -185,6 +200,6 @@ def _other_species(inputs: Inputs) -> Caution | None:
 
 
 CHECKS: tuple[Callable[[Inputs], Caution | None], ...] = (
-    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _small_types, _no_replicates, _abstained, _by_motif,
-    _unmodelled, _unknown_frame, _other_species,
+    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _doublets, _small_types, _no_replicates, _abstained,
+    _by_motif, _unmodelled, _unknown_frame, _other_species,
 )  # fmt: skip

@@ -26,7 +26,7 @@ def quality(inputs: Inputs) -> Section | None:
         return None
     section = Section("quality", "Quality of the cells")
     if "pass" in inputs.cells:
-        _passing(inputs.cells, section)
+        _passing(inputs, section)
     _measures(inputs, section)
     if inputs.profiles is not None:
         known = set(inputs.profiles["sample"])
@@ -90,8 +90,20 @@ def poor_samples(table: pd.DataFrame) -> str:
     )
 
 
-def _passing(obs: pd.DataFrame, section: Section) -> None:
+def type_cautions(inputs: Inputs) -> dict[str, str]:
+    """Return the cell types that have a caution, such as "probably doublets of A and B"."""
+    if inputs.peaks is None or "caution" not in inputs.peaks:
+        return {}
+    return {
+        name: text
+        for name, text in zip(inputs.peaks["cell_type"], inputs.peaks["caution"], strict=True)
+        if text
+    }
+
+
+def _passing(inputs: Inputs, section: Section) -> None:
     """Add to a section how many cells pass, the tables per sample and cell type, and why cells fail."""
+    obs = inputs.cells
     passing = obs["pass"].astype(bool)
     measures, samples = _known_measures(obs), sample_quality(obs)
     section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass. {poor_samples(samples)}"]
@@ -109,8 +121,12 @@ def _passing(obs: pd.DataFrame, section: Section) -> None:
     section.tables = [html_table("Per sample", samples, note + ".", name="samples")]
     if "cell_type" in obs and obs.loc[passing, "cell_type"].notna().any():
         each = obs[passing].groupby("cell_type", observed=True)
-        kinds = each.size().to_frame("cells").join(each[measures].median().add_prefix("median "))
-        section.tables.append(html_table("Per cell type (medians over passing cells)", kinds.reset_index()))
+        kinds = (
+            each.size().to_frame("cells").join(each[measures].median().add_prefix("median ")).reset_index()
+        )
+        if known := type_cautions(inputs):
+            kinds.insert(1, "caution", kinds["cell_type"].astype(str).map(known).fillna(""))
+        section.tables.append(html_table("Per cell type (medians over passing cells)", kinds))
     if "reason" in obs and (~passing).any():
         # Replace the value of the cell but keep the threshold: one row for all cells that fail for one reason.
         reasons = obs.loc[~passing, "reason"].astype(str).str.replace(r"\s\S+(?= [<>] )", "", regex=True)
@@ -125,7 +141,7 @@ def _measures(inputs: Inputs, section: Section) -> None:
     obs = inputs.cells
     if _known_measures(obs):
         caption = (
-            "Distribution and median per sample. Passing and failing cells are scaled separately. "
+            "Distribution and median per sample. Passing and failing cells each have their own scale. "
             "Dashed lines: thresholds."
         )
         drawn, samples = len(cellplots.quality_samples(obs)), obs["sample"].nunique()
@@ -135,10 +151,7 @@ def _measures(inputs: Inputs, section: Section) -> None:
             inputs.draw("quality", cellplots.quality_distributions(obs, inputs.limits), caption)
         ]
     if "n_fragments" in obs and len(obs):
-        caption = (
-            "Each line is a sample, from its barcode with the most fragments to that with the fewest. Dots: cells that "
-            "pass."
-        )
+        caption = "Fragments of each barcode, in order of their number. Each line is a sample. Dots: cells that pass."
         section.figures.append(inputs.draw("barcode_ranks", cellplots.barcode_ranks(obs), caption))
         if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():
             figure = cellplots.tss_against_fragments(obs, inputs.limits)

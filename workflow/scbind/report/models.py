@@ -227,8 +227,8 @@ def _depths(inputs: Inputs, section: Section) -> None:
         figure = modelplots.fragments_needed_dots(shown, inputs.models, inputs.model_colours)
         caption = (
             "Number of fragments at which a TF still has 90 % of its AUPRC at full depth. An arrow marks an upper "
-            "bound: even the lowest depth tested sufficed. A poorly predicted TF trivially needs few fragments, so "
-            "read this with its AUPRC." + said
+            "bound: even the lowest depth tested was enough. A TF with a low AUPRC at full depth needs few fragments "
+            "to keep 90 % of it, so also look at its AUPRC." + said
         )
         section.figures.append(inputs.draw("fragments_needed", figure, caption))
 

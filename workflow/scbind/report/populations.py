@@ -33,10 +33,11 @@ def populations(inputs: Inputs) -> Section | None:
         section.text = [f"There are no populations. {left_out}"]
         return section
     section.text = [
-        "The cells are divided into groups, and each group is divided again. A group is kept if its own "
-        "open peaks differ from those of the other cells by more than a cut through a continuum would give "
-        "(the separation is above the separation limit), and if it is found again in subsamples of the cells "
-        "(stability; 1: always). "
+        "The cells are divided into groups, and each group is divided again. A group is kept if it meets two "
+        "conditions. First, its open peaks differ from those of the other cells more than those of two halves of a "
+        "continuum would (the separation is above the separation limit). Second, it is found again in subsamples of "
+        "the cells (stability; 1: always). The column split from names the larger population that a population was "
+        "part of, and the column cautions says what else could explain it, such as doublets. "
         "The tables and figures give the most frequent cell type of each population. " + left_out,
     ]
     figure = cellplots.population_bars(table, colours_of(inputs.types))
@@ -58,8 +59,8 @@ def populations(inputs: Inputs) -> Section | None:
     abundance = inputs.tables.get("abundance")
     if abundance is not None and len(abundance):
         note = (
-            "Tested over donors. A positive log2 odds ratio: a larger fraction of the cells in the group than in the "
-            "reference. All rows: results/analysis/abundance.tsv."
+            "The tests compare donors, not cells. A positive log2 odds ratio: a larger fraction of the cells in the "
+            "group than in the reference. All rows: results/analysis/abundance.tsv."
         )
         section.tables.append(
             html_table(
@@ -108,7 +109,7 @@ def _per_donor(inputs: Inputs) -> list:
     figure = abundance_dots(table)
     text = (
         "Fraction of the cells of each donor in each population, on a logarithmic axis, by condition. "
-        "p-values are adjusted; the tests are over donors."
+        "p-values are adjusted. The tests compare donors, not cells."
     )
     return [inputs.draw("population_abundance", figure, text)]
 

@@ -184,6 +184,8 @@ def read_cells(
 def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None = None) -> pd.DataFrame | None:
     """Return a table with one row per cell type: its ``peaks.json``, or from ``cell_types.tsv`` why it has no peaks.
 
+    It has a column ``caution`` if a type has one, such as "probably doublets of A and B".
+
     ``paths`` maps a cell type to its ``peaks.json``. Returns None if there are no cell types. Raises
     :class:`InputError` if a file is missing or damaged.
     """
@@ -194,10 +196,14 @@ def read_peak_status(paths: Mapping[str, str | Path], types: str | Path | None =
         rows.append({"cell_type": name} | found | merged)
     if types is not None:
         listed = read_result(types, "list the cell types again", text=True)
+        texts = listed["caution"] if "caution" in listed else [""] * len(listed)
+        caution = {name: text for name, text in zip(listed["cell_type"], texts, strict=True) if text}
         for row in listed[~listed["status"].isin(POOLED)].itertuples():
             source = " ".join(filter(None, (STATUSES[row.status].source, row.merged_into)))
             facts = {"reason": row.reason, "n_cells": int(row.n_cells), "n_fragments": int(row.n_fragments)}
             rows.append({"cell_type": row.cell_type, "source": source} | facts)
+        for row in rows if caution else ():
+            row["caution"] = caution.get(row["cell_type"], "")
     return pd.DataFrame(rows) if rows else None
 
 

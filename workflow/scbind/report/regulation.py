@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
+from scbind.analysis.links import EFFECTS, SIGNED
 from scbind.report.read import Inputs
 from scbind.report.tables import EVIDENCE, LEVEL, Section, all_rows, html_table, trusted, within_budget
 
 SHOWN_FDR, SHOWN_LINKS = 0.1, 5_000
+UNKNOWN = "unknown"
 
 
 def targets(inputs: Inputs) -> Section | None:
-    """Return the section with the most specific target genes."""
+    """Return the section with the most specific target genes, with the probability of their links if there are any."""
     table = inputs.tables.get("targets")
     if table is None or table.empty:
         return None
     section = Section("targets", "Target genes")
     section.text = [
-        "Genes are ranked by the regulatory potential of the TF: the predicted binding around the start of the gene, "
-        "summed over windows that count less with distance. Specificity is the log2 ratio of the potential "
-        "to its mean in the other cell types.",
+        "Which genes have much predicted binding of a TF around them? Genes are ranked by the regulatory potential of "
+        "the TF: the predicted binding around the start of the gene, summed over windows that count less with "
+        "distance. Specificity is the log2 ratio of the potential to its mean in the other cell types.",
     ]
+    if has_links(inputs):
+        section.text.append(
+            "The potential uses binding and distance only. To ask which genes a TF regulates, use the section Links "
+            "with evidence: its probability also uses the activity of the TF and the association of its sites with the "
+            "gene, so the two orders differ. The last column gives this probability."
+        )
     table, left_out = trusted(table)
     if left_out:
         section.text.append(left_out)
@@ -33,26 +43,43 @@ def targets(inputs: Inputs) -> Section | None:
         "top_window_end", "top_window_distance", "top_window_binding",
     ]  # fmt: skip
     columns = [name for name in [*columns, EVIDENCE, LEVEL] if name in table]
-    note = f"The most specific links come first. {cut} {all_rows('tf_targets.tsv')}".replace("  ", " ")
+    if has_links(inputs):
+        keys = ["cell_type", "tf", "gene"]
+        known = inputs.tables["links"][[*keys, "probability"]].rename(
+            columns={"probability": "link_probability"}
+        )
+        table = table.merge(known.drop_duplicates(keys), on=keys, how="left")
+        columns.append("link_probability")
+    note = f"The most specific targets come first. {cut} {all_rows('tf_targets.tsv')}".replace("  ", " ")
     section.tables = [html_table("Genes by regulatory potential", table[columns], note, "targets")]
     return section
 
 
+def has_links(inputs: Inputs) -> bool:
+    """Tell whether there is a table of links with rows."""
+    table = inputs.tables.get("links")
+    return table is not None and not table.empty
+
+
 def links(inputs: Inputs) -> Section | None:
     """Return the section with the most probable links of TFs and genes, and their evidence."""
-    table = inputs.tables.get("links")
-    if table is None or table.empty:
+    if not has_links(inputs):
         return None
+    table = inputs.tables["links"]
     section = Section("links", "Links with evidence")
     section.text = [
-        "The probability of a link comes from the activity of the TF in the cell type, its predicted binding near the "
-        "gene, and the association of these sites with the gene across cells of the same type and sample. The p-value "
-        "is that of the association alone. The sign is 0 where this association is not significant.",
+        "Which genes does a TF probably regulate? A link joins a TF and a gene in a cell type. Its probability comes "
+        "from the activity of the TF in the cell type, its predicted binding near the gene, and the probability that "
+        "these sites regulate the gene: from their distance and from their association with the gene across cells of "
+        "the same type and sample. The p-value is that of the association alone.",
+        "The effect (activates or represses) is the sign of the association. It is unknown where the association is "
+        f"not significant (adjusted p above {SIGNED:g}). Such a link can still be probable, because the other evidence "
+        "supports it.",
     ]
     if (table["compared_with"] == "accessibility").any():
         section.text.append(
-            "Without RNA, the false discovery rate is too low for links whose sites are all distal (place): on "
-            "simulated cells, a quarter of them were false."
+            "Without RNA, the true false discovery rate of links whose sites are all distal (column place) is higher "
+            "than stated: on simulated cells, a quarter of them were false."
         )
     table, left_out = trusted(table)
     if left_out:
@@ -67,12 +94,21 @@ def links(inputs: Inputs) -> Section | None:
         rank = table.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
         cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
         table = table.loc[table.index.isin(rank.index[:SHOWN_LINKS])]
-    columns = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "place", "n_sites", "sites"]
-    columns += ["tf_active", "association", "p_value", "compared_with"]
+    table = table.assign(effect=effects(table["sign"]))
+    columns = ["cell_type", "tf", "gene", "probability", "fdr", "effect", "place", "n_sites", "sites"]
+    columns += ["tf_active", "association", "p_value", "potential", "compared_with"]
+    if (table["effect"] == UNKNOWN).all():
+        section.text.append("The effect of none of these links is known.")
+        columns.remove("effect")
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"Links with a false discovery rate up to {SHOWN_FDR}, the most probable first.{cut} {all_rows('links.tsv')}"
     section.tables = [html_table("Links and their evidence", table[columns], note, "links")]
     return section
+
+
+def effects(sign: pd.Series) -> pd.Series:
+    """Return the effect of links in words, from their sign: 1, -1, or missing (0 in tables of earlier versions)."""
+    return sign.map(EFFECTS).fillna(UNKNOWN).astype(object)
 
 
 def expression(inputs: Inputs) -> Section | None:

@@ -22,12 +22,14 @@ from scbind.report.regulation import expression, links, targets
 from scbind.report.sites import sites
 from scbind.report.tables import (
     ABSTAINED,
+    DISAGREE,
     EVIDENCE,
     MARKS,
     MOST_NAMES,
     Section,
     all_rows,
     comparison,
+    directions,
     html_table,
     join_names,
     number,
@@ -41,15 +43,15 @@ UMAP_FACTORS = 12
 HEATMAP_FACTORS = ROWS
 Z = (
     "z compares the insertions of a cell at the predicted sites of a TF with those at windows of similar GC content "
-    "and accessibility. 0 is no difference from these windows. Compare z between cells and cell types for one "
+    "and accessibility. 0 means that they do not differ. Compare z between cells and cell types for one "
     "TF. Between TFs, compare effect sizes instead, because a TF with more or stronger sites reaches larger z."
 )
 LIMITS = (
     "A predicted site is a probability, not an observation. The probability is the fraction of windows with such "
     "sequence and accessibility that had a ChIP-seq peak in the training lines.",
-    "Before you use a TF, look at its row in the evaluation. Compare its AUPRC with the prevalence, which "
-    "is the AUPRC "
-    "of random guessing. AUROC is high for almost any method when sites are rare.",
+    "Before you use a TF, type its name at the top of this page and read its AUPRC on held-out windows. Compare it "
+    "with the prevalence, which is the AUPRC of random guessing. AUROC is high for almost any method when sites are "
+    "rare.",
     "scbind can predict binding in a cell that does not express the TF, because accessibility and sequence do not "
     "show the protein. TFs of one family share a motif and cannot be distinguished.",
     "The signal of a cell consists of its own fragments and those that it borrows from its nearest cells. Two cells "
@@ -57,9 +59,9 @@ LIMITS = (
     "population of donors.",
     "The same cells define the populations and their markers. Markers therefore have effect sizes but no p-values.",
     "scbind abstains on a TF if validation does not support its predictions. It also abstains in "
-    "cells that are "
-    "too shallow for the TF. The files contain these values, but you should not interpret them.",
-    "Target genes are ranked by the predicted sites around them. They are candidates. The ranking does not prove "
+    "cells that are too shallow for the TF, which means that they have too few insertions. The files contain these "
+    "values, but you should not interpret them.",
+    "Links and target genes are candidates. Neither the probability of a link nor a regulatory potential proves "
     "regulation.",
 )
 
@@ -84,7 +86,11 @@ def summary(inputs: Inputs) -> Section:
         table = inputs.tables["populations"]
         small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
         text = f"The cells are divided into {len(table)} populations."
-        named = [f"{row.population} ({row.n_cells:,} cells, {row.cell_type})" for row in small.itertuples()]
+        doubts = small["cautions"].fillna("").astype(str) if "cautions" in small else [""] * len(small)
+        named = [
+            f"{row.population} ({row.n_cells:,} cells, {row.cell_type}{', see its cautions' if doubt else ''})"
+            for row, doubt in zip(small.itertuples(), doubts, strict=True)
+        ]
         section.points.append(
             f"{text} {len(small)} of them {'is' if len(small) == 1 else 'are'} small and stable: "
             f"{join_names(named, MOST_NAMES)}." if named else f"{text} None of them is both small and stable."
@@ -133,7 +139,7 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
     each = table.groupby("tf")["auprc"].mean().dropna().sort_values(ascending=False)
     if len(each) > 5:
         said = [join_names(f"{tf} ({number(v)})" for tf, v in part.items()) for part in (each[:3], each[-3:])]
-        points.append(f"Predicted best: {said[0]}. Predicted worst: {said[1]}.")
+        points.append(f"TFs with the highest AUPRC: {said[0]}. With the lowest: {said[1]}.")
     return points
 
 
@@ -267,13 +273,15 @@ def differential(inputs: Inputs) -> Section | None:
     kept, left_out = trusted(table)
     tests = [f"{test} ({n:,} rows)" for test, n in kept["test"].value_counts().items()]
     section.text = [
-        "Each cell type is compared with all other cells. The difference is in units of z (see TF activity). The "
+        "Each cell type is compared with all other cells, and, if there are conditions, they are compared within each "
+        "cell type. The difference is in units of z (see TF activity). The "
         "effect size is the difference divided by the standard deviation between cells. p-values are adjusted over "
         "all TFs and types tested (Benjamini-Hochberg).",
         f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
     ]
     if kept.empty:
         return section
+    section.text += _two_measures(kept)
     for contrast, part in kept.groupby("contrast"):
         if not ((part["difference"] > 0) & (part["p_adjusted"] < 0.05)).any():
             name = (
@@ -295,6 +303,19 @@ def differential(inputs: Inputs) -> Section | None:
     return section
 
 
+def _two_measures(table: pd.DataFrame) -> list[str]:
+    """Say what z and mean binding measure, and in how many rows they disagree."""
+    tested = directions(table[table["p_adjusted"] < 0.05])
+    n = int((tested == DISAGREE).sum())
+    where = f" They disagree in {n} of {len(tested)} rows with adjusted p < 0.05: go by z there." if n else ""
+    return [
+        "Two columns can rank TFs differently. z is corrected for accessibility: use it to ask which TFs mark a cell "
+        "type or a condition. Mean binding is the mean P(bound) over all windows and is not corrected: it is also "
+        "higher in cells with more accessible chromatin. Use it to ask how much binding is predicted. The column z and "
+        f"mean binding says whether both differ in the same direction.{where}"
+    ]
+
+
 def motifs(inputs: Inputs) -> Section | None:
     """Return the section with the motifs in the predicted sites."""
     table = inputs.tables.get("motifs")
@@ -310,10 +331,9 @@ def motifs(inputs: Inputs) -> Section | None:
         sure = own.groupby("tf")["p_adjusted"].min() < 0.05
         first = own.groupby("tf")["rank"].min() == 1
         section.text.append(
-            f"TFs with a motif: {len(sure)}. Their own motif is enriched in at least one cell type "
-            f"(adjusted p < 0.05) "
-            f"for {int(sure.sum())} of them. It ranks first among all {int(own['n_motifs'].max())} motifs in at least "
-            f"one cell type for {int(first.sum())} of them. {left_out}".strip()
+            f"TFs with a motif: {len(sure)}. For {int(sure.sum())} of them, their own motif is enriched in at least "
+            f"one cell type (adjusted p < 0.05). For {int(first.sum())} of them, it ranks first among all "
+            f"{int(own['n_motifs'].max())} motifs in at least one cell type. {left_out}".strip()
         )
     if table["own"].any():
         medians = table[table["own"].astype(bool)].groupby("tf")["odds_ratio"].median()
@@ -353,6 +373,11 @@ def provenance(inputs: Inputs) -> Section | None:
     if not inputs.provenance:
         return None
     section = Section("provenance", "Provenance", files=inputs.provenance)
+    section.text = [
+        "The results have no date, so that two runs on the same inputs give the same bytes. logs/runs.tsv says when "
+        "each run in this folder started and ended, and with which command. results/provenance has the settings, the "
+        "checksums of the inputs, and the versions of all programs."
+    ]
     if inputs.about:
         known = {name: value for name, value in inputs.about.items() if value}
         section.tables = [
@@ -373,8 +398,8 @@ PARTS = (
             differential,
             sites,
             populations,
-            targets,
             links,
+            targets,
             expression,
             motifs,
             found_motifs,

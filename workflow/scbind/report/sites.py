@@ -29,7 +29,7 @@ def sites(inputs: Inputs) -> Section | None:
     order = (tested["n_more"] + tested["n_less"]).sort_values(ascending=False, kind="stable").index
     mark = [EVIDENCE] if EVIDENCE in counts else []
     shown = tested.loc[order, [*GROUPS, "n_replicates", "n_windows", "n_more", "n_less", *mark]]
-    note = f"Tested over donors. {all_rows('differential_site_counts.tsv')}"
+    note = f"The tests compare donors, not cells. {all_rows('differential_site_counts.tsv')}"
     section.tables = [html_table("Number of sites that differ", shown, note, "site_counts")]
     table = inputs.tables.get("differential_sites")
     if table is None or table.empty:

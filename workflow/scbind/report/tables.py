@@ -48,6 +48,8 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "nearest_known": "nearest known motif", "nearest_p_adjusted": "adjusted p of the nearest",
     "own_p_adjusted": "adjusted p of the TF's known motif", "starts_found": "start if motifs: false",
     "starts_known": "start if motifs: true", "width": "width (bp)",
+    "z_and_binding": "z and mean binding", "link_probability": "probability of the link",
+    "potential": "regulatory potential",
     "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
 
@@ -56,7 +58,7 @@ DEPTH = (  # sentences of the glossary, too; a test compares them
     "those that it borrows."
 )
 MEANINGS = {  # column -> what its heading means, shown below each table that has the column
-    "potential": "Potential (regulatory potential): the predicted binding of a TF around the start of a gene, summed "
+    "potential": "Regulatory potential: the predicted binding of a TF around the start of a gene, summed "
     "over windows that count less with distance.",
     "separation": "Separation: how far the open peaks of a population differ from those of the other cells of its "
     "parent group, in standard deviations.",
@@ -83,6 +85,7 @@ EVIDENCE, LEVEL, ABSTAINED = (
     "reliability_abstained",
 )  # columns of the result tables
 MARKS = EVIDENCE, LEVEL, ABSTAINED
+AGREE, DISAGREE = "agree", "disagree"  # directions of the differences in z and in mean binding
 
 
 @dataclass
@@ -214,7 +217,7 @@ def regions(text: str) -> str:
 
     Regions that a comma without a space divides are divided by a semicolon, because numbers have commas.
     """
-    divided = re.sub(r",(?=\S)", "; ", text)
+    divided = re.sub(r",(?=[^\s,;:]+:\d+-\d)", "; ", text)
     return REGION.sub(lambda found: place(found[1], int(found[2]), int(found[3])), divided)
 
 
@@ -324,9 +327,11 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     """Return the tested rows of TFs on which scbind does not abstain, the largest effects of each group first.
 
     Within each contrast, cell type and group, rows with a positive difference and an adjusted p below 0.05 come first,
-    by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``.
+    by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``. The column ``z_and_binding`` is added
+    (:func:`directions`).
     """
     table = trusted(table)[0].replace({"contrast": {"cell_type": "cell type"}})
+    table["z_and_binding"] = directions(table)
     up = (table["difference"] > 0) & (table["p_adjusted"] < 0.05)
     table = table.assign(up=~up).sort_values(
         ["contrast", "cell_type", "group", "up", "effect_size", "p_adjusted"],
@@ -334,10 +339,20 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
     )  # fmt: skip
     lead = ["contrast", "group", "reference"] if (table["contrast"] == "condition").any() else []
     kept = [
-        "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "p_adjusted",
-        "n_replicates",
+        "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "z_and_binding",
+        "p_adjusted", "n_replicates",
     ]  # fmt: skip
     return table[[*lead, *kept, *(name for name in (EVIDENCE, LEVEL) if name in table)]]
+
+
+def directions(table: pd.DataFrame) -> pd.Series:
+    """Return whether z and mean binding of rows differ in the same direction: ``agree``, ``disagree``, or empty.
+
+    It is empty where one of them does not differ or is not known. ``table`` has rows of
+    ``results/analysis/differential_tfs.tsv``.
+    """
+    product = np.sign(table["difference"]) * np.sign(table["mean_binding"] - table["mean_binding_reference"])
+    return product.map({1.0: AGREE, -1.0: DISAGREE}).fillna("").astype(object)
 
 
 def join_names(names: Iterable[str], most: int | None = None, last: str = "and") -> str:

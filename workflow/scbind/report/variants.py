@@ -22,7 +22,9 @@ def variants(inputs: Inputs) -> Section | None:
     section.text = [
         "P(bound) is predicted with the reference and the alternative allele, with the pooled signal of all "
         "cells of a type. Effects of a variant on accessibility are not predicted.",
-        f"{listed:,} of {len(table):,} variants are in variants.tsv with at least one TF and cell type.",
+        f"variants.tsv lists {listed:,} of {len(table):,} variants: those that change the binding of at least one TF "
+        "in at least one cell type enough (variants.min_difference and "
+        "variants.min_probability).",
     ]
     shown, cut = largest(known, "difference", SHOWN)
     shown.insert(len(shown.columns) - 1, "n_listed", shown.pop("n_listed"))

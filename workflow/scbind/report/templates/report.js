@@ -771,7 +771,7 @@ async function showGroup(kind, name, panel) {
   if (found) for (const each of found.codes) if (each === code) n++;
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
   if (kind === "cell type") {
-    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first. Where z and mean binding disagree, go by z: mean binding is not corrected for accessibility.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
     const tested = await whole("table-differential"), pairs = tested ? comparisons(tested) : [];
     await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, `The largest effects first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast", ...sides(pairs)], sort: "effect_size", down: true });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
