@@ -488,10 +488,13 @@ def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
     genes = pd.DataFrame({"cell_type": "T", "tf": "X", "gene": list("ad"), "potential": 2.0, "rank": [1, 2],
                           "specificity": [2.0, 1.0], "chrom": "chr1", "top_window_start": 1, "top_window_distance": 2,
                           "top_window_binding": 0.5})  # fmt: skip
-    section = regulation.targets(SimpleNamespace(tables={"targets": genes, "links": table}))
+    section = regulation.targets(SimpleNamespace(tables={"targets": genes, "links": table}, window=200))
     assert keys(section)[-1] == "link_probability" and "Links with evidence" in section.text[1]
     assert [row[-1]["text"] for row in section.tables[0]["rows"]] == ["0.900", "–"]
-    assert keys(regulation.targets(SimpleNamespace(tables={"targets": genes})))[-1] == "top_window_binding"
+    assert (
+        keys(regulation.targets(SimpleNamespace(tables={"targets": genes}, window=200)))[-1]
+        == "top_window_binding"
+    )
     order = [make.__name__ for make in SECTIONS]
     assert order.index("links") < order.index("targets"), "the evidence comes first"
 
