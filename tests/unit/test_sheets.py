@@ -636,7 +636,17 @@ def test_keys_in_another_order_are_the_same_configuration():
             {"evaluate": {"left_out_tfs": 2}},
             "no model that is trained here can predict TFs without ChIP-seq",
         ),
-        ({"motif_tfs": "all"}, {"evaluate": {"left_out_tfs": 1}}, "key evaluate.left_out_tfs"),
+        (
+            {"motif_tfs": "all"},
+            {"evaluate": {"left_out_tfs": 1}},
+            "key evaluate.left_out_tfs: 1 is not one of the choices; use one of: 0, 2 or more",
+        ),
+        (
+            {"motif_tfs": "GATA1"},
+            {},
+            "motif_tfs: 'GATA1' is not one of the choices; use one of: none, all, a list, such as",
+        ),
+        ({"bundle": "x", "motif_tfs": ["GATA1", "gata1"]}, {}, "gata1 is listed twice"),
         ({"motif_tfs": "all", "options": {"strangers": 0}}, {}, "strangers is 0"),
     ],
 )

@@ -354,6 +354,12 @@ def _explain(error) -> tuple[str, str, list]:
     if rule == "enum":
         allowed = ", ".join("null" if v is None else str(v) for v in error.validator_value)
         return f"{value!r} is not one of the choices", f"use one of: {allowed}", path
+    if rule == "anyOf":
+        parts = error.validator_value
+        allowed = [str(choice) for part in parts for choice in part.get("enum", [])]
+        allowed += [f"{part['minimum']} or more" for part in parts if "minimum" in part]
+        allowed += ["a list, such as [A, B]" for part in parts if part.get("type") == "array"]
+        return f"{value!r} is not one of the choices", f"use one of: {', '.join(allowed)}", path
     limits = {
         "minimum": ("below", "at least"),
         "maximum": ("above", "at most"),
