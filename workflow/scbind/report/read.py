@@ -31,6 +31,7 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
     "max_doublet_score": "doublet_score",
 }
 MOST_BYTES = 550_000  # a larger PNG is not in the page, which links to it
+SIMULATED = "resources/demo/sc/", "resources/cohort/sc/"  # folders of simulated cells
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 
 AGAIN = "run the rule that makes it again"
@@ -107,8 +108,9 @@ class Inputs:
 
     @property
     def simulated(self) -> bool:
-        """Whether the cells are simulated: only then is the truth known."""
-        return any(name.startswith("truth_") for name in self.tables)
+        """Whether the cells are simulated: their truth is known, or their sheet names files of a simulation."""
+        known = any(name.startswith("truth_") for name in self.tables)
+        return known or any(folder in text for _, text in self.provenance for folder in SIMULATED)
 
     @property
     def tested(self) -> bool:

@@ -26,7 +26,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "auprc_full": "AUPRC, full depth", "fragments_needed": "fragments needed", "depth_needed": "depth needed",
     "log2_gain": "log2 gain", "recall_at_fdr10": "recall at FDR 10 %",
     "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
-    "mean_binding_reference": "mean binding, others", "p_adjusted": "adjusted p", "n_replicates": "replicates",
+    "mean_binding_reference": "mean binding, reference", "p_adjusted": "adjusted p", "n_replicates": "replicates",
     "n_fragments": "fragments", "n_peaks": "peaks", "cell_type_share": "fraction of this type",
     "top_sample_share": "fraction from one sample", "markers_within_type": "markers within the type",
     "top_window_distance": "distance of top site", "top_window_binding": "P(bound) of top site",

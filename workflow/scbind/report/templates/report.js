@@ -649,7 +649,14 @@ async function part(parent, pack, title, note, where, options = {}) {
   box.className = "table";
   parent.append(head, box);
   const made = new Table(box, title, table, { rows, columns, ...options });
-  if (made.base.length) return made;
+  if (made.base.length) {
+    const i = columns.includes("p_adjusted") ? table.columns.findIndex((column) => column.key === "p_adjusted") : -1;
+    if (i >= 0) {
+      const n = made.base.filter((row) => table.data[i].v[row] !== null && table.data[i].v[row] < 0.05).length, all = count(made.base.length);
+      head.insertAdjacentHTML("beforeend", `<p class="note"><strong>${n ? `${count(n)} of ${all} ${all === "1" ? "row has" : "rows have"}` : "No row has"} an adjusted p below 0.05.</strong></p>`);
+    }
+    return made;
+  }
   box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
   return null;
 }
@@ -687,7 +694,7 @@ function oneType(box, tables) {
 const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
   `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
 
-const LINKS = "From the activity of the TF in the cell type, its predicted binding near the gene, and the association of these sites with the gene over cells. FDR: false discovery rate.";
+const LINKS = "From the activity of the TF in the cell type, its predicted binding near the gene, and the association of these sites with the gene over cells. A probable link may have an association that is not significant. FDR: false discovery rate.";
 async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i], expressed = await expression(name);
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
@@ -764,16 +771,24 @@ async function showGene(name, panel) {
   const near = await part(panel, "table-targets", `TFs with much predicted binding around ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets.", ["gene", name], { sort: "potential", down: true });
   oneType(choice, [linked, near]);
 }
+// What a table says of a group in a column of texts, such as cautions.
+async function said(pack, kind, name, key) {
+  const table = await whole(pack), i = table ? table.columns.findIndex((column) => column.key === key) : -1;
+  const rows = i < 0 ? null : rowsOf(table, kind, name);
+  return rows && rows.length ? table.data[i].l[table.data[i].c[rows[0]]] : "";
+}
 async function showGroup(kind, name, panel) {
   const found = await groupCodes(kind);
   let n = 0;
   const code = found ? found.levels.indexOf(name) : -1;
   if (found) for (const each of found.codes) if (each === code) n++;
-  panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]);
+  const caution = kind === "cell type" ? await said("table-peaks", "cell_type", name, "caution") : kind === "population" ? await said("table-populations", "population", name, "cautions") : "";
+  panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]) + (caution ? `<p><strong>Caution:</strong> ${safe(caution)}</p>` : "");
   if (kind === "cell type") {
-    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first. Where z and mean binding disagree, go by z: mean binding is not corrected for accessibility.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true });
+    const few = "Not tested: too few cells (analysis.min_cells).";
+    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first. Where z and mean binding disagree, go by z: mean binding is not corrected for accessibility.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true, empty: few });
     const tested = await whole("table-differential"), pairs = tested ? comparisons(tested) : [];
-    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, `The largest effects first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast", ...sides(pairs)], sort: "effect_size", down: true });
+    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, `The smallest adjusted p first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast", ...sides(pairs)], sort: "p_adjusted", empty: few });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
     await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
@@ -795,11 +810,10 @@ async function compared(name, panel) {
   const one = pairs.length === 1, both = one ? `${pairs[0][0]} and ${pairs[0][1]}` : `${name} and the conditions that it was compared with`;
   const drop = ["contrast", ...sides(pairs)], where = [["group", "reference"], name];
   const down = !one || pairs[0][0] === name;  // what is more in the condition that was asked for comes first
-  const sorted = { contrast: CONDITIONS, drop, down };
-  await part(panel, "table-differential", `TFs that differ between ${both}`, `Within each cell type. ${signs(pairs, "more activity")}${one ? ` First: more in ${name}.` : ""}`,
-    where, { ...sorted, sort: "effect_size" });
+  await part(panel, "table-differential", `TFs that differ between ${both}`, `Within each cell type, the smallest adjusted p first. ${signs(pairs, "more activity")}`,
+    where, { contrast: CONDITIONS, drop, sort: "p_adjusted" });
   await part(panel, "table-site_counts", `Sites that differ between ${both}`, one ? `More binding: windows that the TF binds more in ${pairs[0][0]} than in ${pairs[0][1]}. Less binding: the reverse.`
-    : "More binding: windows that the TF binds more in the condition in the column group than in the one in the column reference. Less binding: the reverse.", where, { ...sorted, down: true, sort: down ? "n_more" : "n_less" });
+    : "More binding: windows that the TF binds more in the condition in the column group than in the one in the column reference. Less binding: the reverse.", where, { contrast: CONDITIONS, drop, down: true, sort: down ? "n_more" : "n_less" });
   await part(panel, "table-abundance", `Abundance of cell types and populations in ${both}`, signs(pairs, "a larger fraction of the cells", "log2 odds ratio"),
     where, { drop, sort: "p_adjusted" });
 }
@@ -811,8 +825,8 @@ function composition(panel, name, codes, code, types) {
   panel.append(head, box);
   const rows = n.map((_, i) => i).filter((i) => n[i]);
   new Table(box, head.textContent, { n: rows.length,
-    columns: [{ key: "cell_type", name: "cell type" }, { key: "cells", name: "cells", numeric: true }, { key: "share", name: "fraction of the type", numeric: true }],
-    data: [{ l: types.levels, c: rows }, { v: rows.map((i) => n[i]) }, { v: rows.map((i) => n[i] / all[i]) }] }, { sort: "cells", down: true });
+    columns: [{ key: "cell_type", name: "cell type" }, { key: "cells", name: "cells", numeric: true }, { key: "part", name: `fraction of ${name}`, numeric: true }, { key: "share", name: "fraction of the type", numeric: true }],
+    data: [{ l: types.levels, c: rows }, { v: rows.map((i) => n[i]) }, { v: rows.map((i) => n[i] / n.reduce((sum, each) => sum + each, 0)) }, { v: rows.map((i) => n[i] / all[i]) }] }, { sort: "cells", down: true });
 }
 
 // ---- drawings ----
