@@ -157,7 +157,8 @@ def make_inputs(folder: Path, shape: Shape):
     found = found.assign(
         small=share < 0.02, cell_type=rng.choice(types, len(groups)), n_samples=shape.samples, markers=markers,
         markers_within_type=markers, top_sample=samples[0], markers_against_nearest=markers, nearest=groups[0],
-        evidence="accessibility and activity", split_from="", n_donors=shape.samples, cautions="",
+        evidence="accessibility and activity", split_from="", n_donors=shape.samples,
+        cautions=["probably doublets of A and B", *[""] * (shape.populations - 1)],
     )  # fmt: skip
     links = fill(
         grid(cell_type=types, tf=tfs, rank=1 + np.arange(shape.targets)), potential=(0.5, 9), specificity=(-1, 2),

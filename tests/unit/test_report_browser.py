@@ -509,6 +509,27 @@ def test_no_text_of_a_drawing_is_too_small(many, width):
             assert sizes and min(sizes) >= 11, sizes
 
 
+def test_a_caution_stands_below_the_name_of_a_group(page):
+    for name, said in (("P1", True), ("P2", False)):
+        page.run(f"await scbindReport.ask('population:{name}')")
+        assert ("Caution: probably doublets of A and B" in text(page, "#panel")) is said
+
+
+def test_the_composition_of_a_group_adds_up(page):
+    page.run("await scbindReport.ask('population:P1')")
+    page.run(
+        "window.box = [...document.querySelectorAll('#panel .table')].find((box) => "
+        "box.querySelector('.scroll').getAttribute('aria-label') === 'Cell types in P1')"
+    )
+    at = page.run(
+        "return [...box.querySelectorAll('th')].findIndex((e) => e.textContent === 'fraction of P1')"
+    )
+    shown = page.run(
+        f"return [...box.querySelectorAll('tbody tr')].map((row) => Number(row.cells[{at}].textContent))"
+    )
+    assert sum(shown) == pytest.approx(1, abs=0.01)
+
+
 def test_a_condition_is_answered_from_either_side(page):
     """The rows are stored under the other condition than the reference."""
     words = {}

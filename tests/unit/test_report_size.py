@@ -2,6 +2,7 @@
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -90,6 +91,12 @@ def large():
 @pytest.fixture(scope="module")
 def made(large):
     return {section.id: section for make in sections.SECTIONS if (section := make(large)) is not None}
+
+
+def test_cells_of_a_simulation_are_known_by_their_truth_or_their_files(large):
+    sheet = ("sheets.tsv", "samples\t2\tD1\tresources/cohort/sc/D1.fragments.tsv.gz")
+    assert not large.simulated and replace(large, provenance=[sheet]).simulated
+    assert replace(large, tables=large.tables | {"truth_cells": pd.DataFrame()}).simulated
 
 
 def column_of(table, key):
