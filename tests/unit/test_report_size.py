@@ -99,6 +99,21 @@ def test_cells_of_a_simulation_are_known_by_their_truth_or_their_files(large):
     assert replace(large, tables=large.tables | {"truth_cells": pd.DataFrame()}).simulated
 
 
+def test_the_summary_says_what_differs_between_conditions():
+    columns = {"contrast": "condition", "group": "sick", "reference": "well"}
+    tests = ("JUND", 1.0, 0.001), ("CTCF", -2.0, 0.01), ("SPI1", 3.0, 0.5), ("YY1", 0.1, None)
+    rows = [columns | {"tf": tf, "cell_type": "B", "difference": d, "p_adjusted": p} for tf, d, p in tests]
+    counted = pd.DataFrame([columns | {"name": "B", "log2_odds_ratio": 1.0, "p_adjusted": 0.3}])
+    found = sections._condition_points({"differential": pd.DataFrame(rows), "abundance": counted})
+    assert found == [
+        "Conditions, sick against well: differences in the activity of a TF within a cell type (adjusted p < 0.05, "
+        "3 tests): JUND in B (more in sick) and CTCF in B (less in sick).",
+        "Conditions, sick against well: differences in the frequency of a cell type or population (adjusted p < 0.05, "
+        "1 test): none.",
+    ]
+    assert sections._condition_points({}) == []
+
+
 def column_of(table, key):
     """All values of a column, as the browser opens them."""
     found = json.loads(unpack(table["pack"]))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 
@@ -82,6 +84,7 @@ def summary(inputs: Inputs) -> Section:
         section.points.append(poor_samples(sample_quality(inputs.cells)))
     if "differential" in inputs.tables:
         section.points += _differential_points(inputs.tables["differential"])
+    section.points += _condition_points(inputs.tables)
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
         small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
@@ -175,6 +178,39 @@ def _differential_points(table: pd.DataFrame) -> list[str]:
     return [
         f"TFs with the largest positive effect size in each cell type (adjusted p < 0.05): {listed}.{warning}"
     ]
+
+
+def _condition_points(tables: Mapping[str, pd.DataFrame]) -> list[str]:
+    """What differs between conditions: TFs within a cell type, and the frequency of types and populations."""
+    points = []
+    if "differential" in tables:
+        tested = tables["differential"]
+        tested = trusted(tested[tested["contrast"] == "condition"])[0]
+        tested = tested.assign(what=tested["tf"] + " in " + tested["cell_type"].astype(str))
+        points += _significant(tested, "the activity of a TF within a cell type", "difference")
+    if "abundance" in tables:
+        counted = tables["abundance"]
+        counted = counted.assign(what=counted["name"])
+        points += _significant(counted, "the frequency of a cell type or population", "log2_odds_ratio")
+    return points
+
+
+def _significant(table: pd.DataFrame, measured: str, sign: str) -> list[str]:
+    """For each comparison of a table: the significant rows, by their column ``what``, and their direction."""
+    points = []
+    for group, reference in table[["group", "reference"]].drop_duplicates().itertuples(index=False):
+        rows = table[(table["group"] == group) & (table["reference"] == reference)]
+        found = rows[rows["p_adjusted"] < 0.05].sort_values("p_adjusted", kind="stable")
+        ways = np.where(found[sign] > 0, f"more in {group}", f"less in {group}")
+        named = [f"{what} ({way})" for what, way in zip(found["what"], ways, strict=True)]
+        listed = join_names(named, MOST_NAMES) if named else "none"
+        tests = int(rows["p_adjusted"].notna().sum())
+        word = "test" if tests == 1 else "tests"
+        points.append(
+            f"Conditions, {group} against {reference}: differences in {measured} (adjusted p < 0.05, {tests:,} {word}): "
+            f"{listed}."
+        )
+    return points
 
 
 def embedding(inputs: Inputs) -> Section | None:
