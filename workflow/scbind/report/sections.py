@@ -204,11 +204,10 @@ def _significant(table: pd.DataFrame, measured: str, sign: str) -> list[str]:
         ways = np.where(found[sign] > 0, f"more in {group}", f"less in {group}")
         named = [f"{what} ({way})" for what, way in zip(found["what"], ways, strict=True)]
         listed = join_names(named, MOST_NAMES) if named else "none"
-        tests = int(rows["p_adjusted"].notna().sum())
-        word = "test" if tests == 1 else "tests"
+        n = int(rows["p_adjusted"].notna().sum())
+        limit = f"adjusted p < 0.05, {n:,} {'test' if n == 1 else 'tests'}"
         points.append(
-            f"Conditions, {group} against {reference}: differences in {measured} (adjusted p < 0.05, {tests:,} {word}): "
-            f"{listed}."
+            f"Conditions, {group} against {reference}: differences in {measured} ({limit}): {listed}."
         )
     return points
 
