@@ -1,15 +1,3 @@
-def added_tfs(wildcards):
-    """Return which TFs without ChIP-seq are added to a given model, and from which release; None if none are."""
-    asked = SETTINGS["models"][wildcards.model]["motif_tfs"]
-    release = {key: SETTINGS["motifs"][key] for key in ("release", "taxon", "aliases")}
-    return None if asked == "none" else {"asked": asked, **release}
-
-
-def added_matrices(wildcards):
-    """Return the user's file of matrices, if TFs are added from it."""
-    return [SETTINGS["motifs"]["path"]] if added_tfs(wildcards) and SETTINGS["motifs"]["path"] else []
-
-
 # A trained model as one file, and the files of a model that was given so. A given model is not trained: its files take the
 # places of those that training and calibration write.
 rule make_bundle:

@@ -184,6 +184,18 @@ def key_states(*keys):
     return states(*(SETTINGS[section][name] for section, name in parts))
 
 
+def added_tfs(wildcards):
+    """Return which TFs without ChIP-seq are added to a given model, and from which release; None if none are."""
+    asked = SETTINGS["models"][wildcards.model]["motif_tfs"]
+    release = {key: SETTINGS["motifs"][key] for key in ("release", "taxon", "aliases")}
+    return None if asked == "none" else {"asked": asked, **release}
+
+
+def added_matrices(wildcards):
+    """Return the user's file of matrices, if TFs are added from it."""
+    return [SETTINGS["motifs"]["path"]] if added_tfs(wildcards) and SETTINGS["motifs"]["path"] else []
+
+
 def track_states(cell_line):
     """Return :func:`states` of the tracks of a cell line."""
     return states(*(row["path"] for row in PLAN.tracks[cell_line]))
