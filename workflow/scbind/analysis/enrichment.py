@@ -19,7 +19,7 @@ from scbind.binding.windows import Windows
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.formats.genome import Genome
-from scbind.formats.motifs import chance_distribution, motif_names, read_motifs, scan_all
+from scbind.formats.motifs import chance_of_scores, motif_names, read_motifs, scan_all
 
 BEST_SITES = 20  # peaks listed per TF and cell type
 SITE_COLUMNS = [
@@ -118,7 +118,7 @@ def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
     """Return the smallest score that a random position reaches with probability ``p_value`` or less, in bits.
 
     ``matrix``, shape (4, length), holds log-odds in bits. The distribution of scores
-    (:func:`scbind.formats.motifs.chance_distribution`) is computed on a grid of 0.01 bits. If even the best score is
+    (:func:`scbind.formats.motifs.chance_of_scores`) is computed on a grid of 0.01 bits. If even the best score is
     more probable than ``p_value``, because the motif is short, the threshold is the best score.
 
     Examples
@@ -129,15 +129,13 @@ def hit_threshold(matrix: np.ndarray, p_value: float) -> float:
     (2.02, 7.67)
     """
     steps = np.rint(np.maximum(np.asarray(matrix, dtype=np.float64), -50) / STEP).astype(np.int64)
-    lowest = steps.min(axis=0)
-    distribution = chance_distribution(steps - lowest)
-    tail = np.cumsum(distribution[::-1])[::-1]  # P(score >= class)
+    lowest, tail = chance_of_scores(steps)
     reached = np.flatnonzero(tail <= p_value)
-    best = len(distribution) - 1
+    best = len(tail) - 1
     index = min(int(reached[0]) if len(reached) else best, best)
     # rounding changes a score by up to half a step per base: make sure that the best match is always a hit
     highest = float(np.asarray(matrix, dtype=np.float64).max(axis=0).sum())
-    return min(STEP * (int(lowest.sum()) + index), highest - STEP)
+    return min(STEP * (lowest + index), highest - STEP)
 
 
 def match_background(

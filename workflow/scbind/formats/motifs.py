@@ -77,20 +77,20 @@ def motif_names(path: str | Path) -> dict[str, str]:
     return dict(zip(stored["tfs"].tolist(), stored["matrix_ids"].tolist(), strict=True))
 
 
-def chance_distribution(steps: np.ndarray) -> np.ndarray:
-    """Return the probabilities of the scores of a random site, float64 (scores,), from the lowest score up.
+def chance_of_scores(steps: np.ndarray) -> tuple[int, np.ndarray]:
+    """Return the lowest score of a matrix, and the probabilities that a random site reaches it and each step above.
 
-    ``steps`` is int64 (4, length): the scores of a matrix in steps, 0 for the lowest of each column. The score of
-    independent bases, each with probability 1/4, is distributed as the convolution of the columns (Staden 1989, CABIOS
-    5:89).
+    ``steps`` is int64 (4, length): the scores of the matrix in steps. The probabilities are float64 (scores,), from 1
+    down. The score of independent bases, each with probability 1/4, is distributed as the convolution of the columns
+    (Staden 1989, CABIOS 5:89).
     """
-    distribution = np.ones(1)
-    for column in steps.T:
+    lowest, distribution = steps.min(axis=0), np.ones(1)
+    for column in (steps - lowest).T:
         wider = np.zeros(len(distribution) + column.max())
         for value in column:
             wider[value : value + len(distribution)] += distribution / 4
         distribution = wider
-    return distribution
+    return int(lowest.sum()), np.cumsum(distribution[::-1])[::-1]
 
 
 def scan_all(codes: np.ndarray, matrices: list[np.ndarray], batch: int = 256) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from scbind.formats.motifs import chance_distribution
+from scbind.formats.motifs import chance_of_scores
 
 STEPS = 400  # steps of the score of a matrix, from 0 to its best score, in the distribution of chance scores
 KNOTS = 65  # scores from 0 to 1 whose p-values are tabulated; between them they are interpolated
@@ -24,13 +24,11 @@ def log_p_table(matrix: np.ndarray) -> np.ndarray:
 
     The p-value is the probability that a random site scores at least as high, on a uniform background and one strand
     (Grant, Bailey, Noble 2011, Bioinformatics 27:1017). A p-value of 10^-``P_UNIT`` gives 1. The distribution of the
-    scores is exact up to their rounding to ``STEPS`` steps (:func:`scbind.formats.motifs.chance_distribution`).
+    scores is exact up to their rounding to ``STEPS`` steps (:func:`scbind.formats.motifs.chance_of_scores`).
     ``matrix`` is log odds over the best possible score, (4, length); zero columns change nothing.
     """
-    steps = np.rint(np.asarray(matrix, dtype=np.float64) * STEPS).astype(int)
-    steps -= (lowest := steps.min(axis=0))
-    reached = np.cumsum(chance_distribution(steps)[::-1])[::-1]
-    score = (np.arange(len(reached)) + lowest.sum()) / STEPS
+    lowest, reached = chance_of_scores(np.rint(np.asarray(matrix, dtype=np.float64) * STEPS).astype(int))
+    score = (np.arange(len(reached)) + lowest) / STEPS
     return np.interp(np.linspace(0, 1, KNOTS), score, -np.log10(reached) / P_UNIT).astype(np.float32)
 
 

@@ -823,10 +823,10 @@ function composition(panel, name, codes, code, types) {
   const head = document.createElement("h4"), box = document.createElement("div");
   head.textContent = `Cell types in ${name}`; box.className = "table";
   panel.append(head, box);
-  const rows = n.map((_, i) => i).filter((i) => n[i]);
+  const rows = n.map((_, i) => i).filter((i) => n[i]), whole = n.reduce((sum, each) => sum + each, 0);
   new Table(box, head.textContent, { n: rows.length,
     columns: [{ key: "cell_type", name: "cell type" }, { key: "cells", name: "cells", numeric: true }, { key: "part", name: `fraction of ${name}`, numeric: true }, { key: "share", name: "fraction of the type", numeric: true }],
-    data: [{ l: types.levels, c: rows }, { v: rows.map((i) => n[i]) }, { v: rows.map((i) => n[i] / n.reduce((sum, each) => sum + each, 0)) }, { v: rows.map((i) => n[i] / all[i]) }] }, { sort: "cells", down: true });
+    data: [{ l: types.levels, c: rows }, { v: rows.map((i) => n[i]) }, { v: rows.map((i) => n[i] / whole) }, { v: rows.map((i) => n[i] / all[i]) }] }, { sort: "cells", down: true });
 }
 
 // ---- drawings ----
