@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
-from scbind.analysis.grouping import EXACT_CELLS, _descent, group_cells
+from scbind.analysis import grouping
+from scbind.analysis.grouping import _descent, group_cells
 from sklearn.metrics import adjusted_rand_score
 from sklearn.neighbors import NearestNeighbors
 
@@ -23,12 +24,15 @@ def test_a_given_resolution_is_kept():
     assert used == 0.01 and coarse.max() < fine.max()
 
 
-def test_more_cells_than_are_all_compared():
+def test_more_cells_than_are_all_compared(monkeypatch):
+    monkeypatch.setattr(grouping, "EXACT_CELLS", 900)
+    asked = []
+    monkeypatch.setattr(grouping, "_descent", lambda *given: asked.append(len(given[0])) or _descent(*given))
     rng = np.random.default_rng(1)
-    true = np.repeat(np.arange(3), EXACT_CELLS // 3 + 1)
+    true = np.repeat(np.arange(3), 301)
     values = 6 * rng.normal(size=(3, 8))[true] + rng.normal(size=(len(true), 8))
     groups, _ = group_cells(values, 0, resolution=0.01)
-    assert len(groups) > EXACT_CELLS and adjusted_rand_score(true, groups) > 0.99
+    assert asked == [903] and adjusted_rand_score(true, groups) > 0.99
 
 
 def test_a_search_finds_nearly_all_neighbours_and_repeats():

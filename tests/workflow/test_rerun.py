@@ -105,7 +105,8 @@ def test_a_cluster_without_gpus_needs_one_switch(project, monkeypatch):
     monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
 
     def said(*options):
-        profile = ("--profile", project.root / "profiles/slurm", "--retries", "0")
+        status = ("--slurm-init-seconds-before-status-checks", "1", "--seconds-between-status-checks", "1")
+        profile = ("--profile", project.root / "profiles/slurm", "--retries", "0", *status)
         target = "results/models/scbind/model.safetensors"
         reply = project.snakemake(*profile, *options, "--", target, check=False)
         assert reply.returncode
