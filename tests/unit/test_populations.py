@@ -157,20 +157,33 @@ def test_a_population_is_split_from_a_larger_one_and_never_in_a_circle():
     assert parent == {"P1": "", "P2": "", "P3": "P2", "P4": "P2"}
 
 
-def test_a_gain_of_copies_is_named():
-    rng = np.random.default_rng(0)
+def copies(n_cells, gain=1.0, other_peaks=0, seed=0, n_donors=1):
+    """The caution about the copy number of the first of 200 cells: a gain of 100 peaks, and other peaks that open."""
+    rng = np.random.default_rng(seed)
     rate = np.full((200, 400), 0.3)
-    rate[:40, 100:200] *= 2
+    rate[:n_cells, 100:200] *= gain
+    rate[:n_cells, rng.choice(400, other_peaks, replace=False)] = 2
     matrix = sp.csr_matrix((rng.poisson(rate) > 0).astype(np.float32))
     start = 1000 * np.arange(400)
     places = pd.DataFrame({"chrom": np.repeat(["chr1", "chr2"], 200), "start": start, "end": start + 500})
-    cautions = Cautions(matrix, places, np.repeat("d", 200))
-    whole = np.arange(200)
-    assert cautions._copies(whole, whole[:40]).startswith("chr1:100000-199500 x1.")
-    rate[:40, 100:200] /= 2
-    rate[:40, rng.choice(400, 60, replace=False)] = 2  # other peaks are open: no matter of copies
-    matrix = sp.csr_matrix((rng.poisson(rate) > 0).astype(np.float32))
-    assert Cautions(matrix, places, np.repeat("d", 200))._copies(whole, whole[:40]) == ""
+    cautions = Cautions(matrix, places, np.arange(200) % n_donors)
+    return cautions._copies(np.arange(200), np.arange(n_cells))
+
+
+def test_a_gain_of_copies_is_named_with_what_chance_makes():
+    for seed in range(5):
+        found = copies(40, gain=2, seed=seed, n_donors=2)
+        assert found.startswith("copy number of chr1:100000-199500 x1.") and "(by chance: up to x1." in found
+    assert copies(40, other_peaks=60) == ""  # no matter of copies
+
+
+def test_few_cells_are_no_gain_of_copies():
+    """Of so few cells, some segment always differs by more than half a copy."""
+    found = [copies(n_cells, other_peaks=60, seed=seed) for n_cells in (6, 10, 16) for seed in range(8)]
+    assert not [text for text in found if text.startswith("copy number")]
+    assert [
+        text for text in found if text.startswith("too few cells to tell copy numbers (by chance: up to x")
+    ]
 
 
 def test_too_few_cells_give_a_header_only(tmp_path, capsys):

@@ -16,6 +16,9 @@ SEGMENT_PEAKS = 25  # minimum number of neighbouring peaks in a segment
 SEGMENTS = 100  # maximum number of segments of the genome
 CHANGE = 0.25  # change of log2 of the copies of a segment: one copy more or less in half of the cells
 EXPLAINED = 0.5  # fraction of the separation that the segments explain
+ONE_COPY = np.log2(1.5)  # log2 ratio of three copies in every cell
+DRAWS = 100  # by chance; a segment must differ more than all segments in all of them
+AT_ONCE = 25  # draws whose peaks are held in memory together
 
 
 class Cautions:
@@ -43,43 +46,82 @@ class Cautions:
             texts.append(f"{row['top_donor_share']:.0%} of its cells are of one donor")
         if row["doublets"]:
             texts.append(row["doublets"])
-        if part.parent >= 0 and (region := self._copies(found.tree[part.parent].rows, part.rows)):
-            texts.append(f"copy number of {region}")
+        if part.parent >= 0 and (copies := self._copies(found.tree[part.parent].rows, part.rows)):
+            texts.append(copies)
         if texts:
             say(f"populations: {row['population']}: {'; '.join(texts)}")
         return "; ".join(texts)
 
     def _copies(self, whole: np.ndarray, rows: np.ndarray) -> str:
-        """Return the segments whose copy number explains at least half of the separation; empty if none does."""
+        """Return the caution about copy numbers: of segments that explain at least half of the separation, or empty.
+
+        A segment counts if it differs by at least :data:`CHANGE`, and more than chance makes any segment differ: in
+        random groups of as many cells of the same donors, and among the peaks of the group in random order. If random
+        groups differ by more than one copy more of two, the caution is that there are too few cells to tell.
+        """
         inside = np.isin(whole, rows, assume_unique=True)
         mixture = DonorMixture(self.matrix[whole], self.donor[whole])
-        ratio, steady = self._ratios(mixture, inside)
-        changed = np.abs(np.log2(ratio)) >= CHANGE
-        if not changed.any():
+        seen, expected, steady = mixture.counts(inside[:, None])
+        change = self._changes(seen * steady, expected * steady)[:, 0]
+        if not (np.abs(change) >= CHANGE).any():
             return ""
-        weight = np.where(steady & changed[self.segment], np.log(ratio)[self.segment], 0.0)
+        chance = max(
+            self._random_cells(mixture, self.donor[whole], inside),
+            self._random_order(seen * steady, expected * steady),
+        )
+        changed = np.abs(change) >= max(CHANGE, chance)
+        if changed.any() and self._explain(mixture, inside, np.where(changed, change, 0), steady[:, 0]):
+            return f"copy number of {self._named(change, changed)} (by chance: up to x{2**chance:.2f})"
+        if chance > ONE_COPY:
+            return f"too few cells to tell copy numbers (by chance: up to x{2**chance:.2f})"
+        return ""
+
+    def _explain(
+        self, mixture: DonorMixture, inside: np.ndarray, change: np.ndarray, steady: np.ndarray
+    ) -> bool:
+        """Tell whether the segments separate the group at least half as well as all peaks do."""
+        weight = np.where(steady, np.log(2) * change[self.segment], 0.0)
         root = np.sqrt(np.maximum(mixture.n_open, 1))
         segments = separation(
-            (self.matrix[whole] @ weight) / root - root * (mixture.share.mean(axis=1) @ weight), inside
+            (mixture.cells @ weight) / root - root * (mixture.share.mean(axis=1) @ weight), inside
         )
-        peaks = separation(mixture.scores(inside[:, None])[:, 0] / root, inside)
-        return self._named(ratio, changed) if segments >= EXPLAINED * peaks else ""
+        return segments >= EXPLAINED * separation(mixture.scores(inside[:, None])[:, 0] / root, inside)
 
-    def _ratios(self, mixture: DonorMixture, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the density of each segment in the group over that in its donors; the median of the segments is 1.
+    def _changes(self, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
+        """Return log2 of the density of each segment over that in the donors: float64 (segments, groups); median 0."""
+        of_segment = sp.csr_matrix((np.ones(len(self.segment)), (self.segment, np.arange(len(self.segment)))))
+        ratio = np.log2((of_segment @ seen + 1) / (of_segment @ expected + 1))
+        return ratio - np.median(ratio, axis=0)
 
-        Only peaks that do not differ on their own are used. Also returns which peaks these are: bool (peaks,).
-        """
-        seen, expected = mixture.counts(inside)
-        steady = mixture.unchanged(inside)
-        number = self.segment.max() + 1
-        ours = np.bincount(self.segment, seen * steady, number) + 1
-        theirs = np.bincount(self.segment, expected * steady, number) + 1
-        return ours / theirs / np.median(ours / theirs), steady
+    def _random_cells(self, mixture: DonorMixture, donor: np.ndarray, inside: np.ndarray) -> float:
+        """Return the largest change of a segment in random groups with as many cells of each donor, as log2."""
+        rng, largest = np.random.default_rng(0), 0.0
+        names, numbers = np.unique(donor[inside].astype(str), return_counts=True)
+        pools = [
+            (np.flatnonzero(donor.astype(str) == name), n) for name, n in zip(names, numbers, strict=True)
+        ]
+        for _ in range(0, DRAWS, AT_ONCE):
+            groups = np.zeros((len(inside), AT_ONCE), dtype=bool)
+            for column in range(AT_ONCE):
+                for cells, n in pools:
+                    groups[rng.choice(cells, n, replace=False), column] = True
+            seen, expected, steady = mixture.counts(groups)
+            change = self._changes(seen * steady, expected * steady)
+            largest = max(largest, float(np.abs(change).max()))
+        return largest
 
-    def _named(self, ratio: np.ndarray, changed: np.ndarray) -> str:
+    def _random_order(self, seen: np.ndarray, expected: np.ndarray) -> float:
+        """Return the largest change of a segment if the peaks of a group, (peaks, 1), are in random order, as log2."""
+        rng, largest = np.random.default_rng(0), 0.0
+        for _ in range(DRAWS):
+            order = rng.permutation(len(seen))
+            change = self._changes(seen[order], expected[order])
+            largest = max(largest, float(np.abs(change).max()))
+        return largest
+
+    def _named(self, change: np.ndarray, changed: np.ndarray) -> str:
         """Name runs of changed segments of one direction, as ``chrom:start-end x1.5``."""
-        sign, texts = np.where(changed, np.sign(np.log(ratio)), 0), []
+        sign, ratio, texts = np.where(changed, np.sign(change), 0), 2**change, []
         chrom = self.peaks["chrom"].to_numpy()[np.searchsorted(self.segment, np.arange(len(ratio)))]
         breaks = np.flatnonzero((np.diff(sign) != 0) | (chrom[1:] != chrom[:-1])) + 1
         for run in np.split(np.arange(len(ratio)), breaks):

@@ -48,19 +48,15 @@ class DonorMixture:
         weight = DONOR_CELLS * self.n_open.mean()
         self.share = np.maximum((counts + weight * every[:, None]) / (counts.sum(axis=0) + weight), TINY)
 
-    def counts(self, inside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the cells of a group in which each peak is open, and their expected number: float64 (peaks,).
+    def counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the cells of groups in which each peak is open, their expected number, and which peaks are unchanged.
 
-        ``inside``: bool (cells,).
+        A peak is unchanged if it is not more or less open in the group by itself. ``groups``: bool (cells, groups). All
+        three are (peaks, groups): float64, float64 and bool.
         """
-        seen, expected = self._counts(inside[:, None])
-        return seen[:, 0], expected[:, 0]
-
-    def unchanged(self, inside: np.ndarray) -> np.ndarray:
-        """Return which peaks are not more or less open in a group by themselves: bool (peaks,)."""
-        seen, expected = (values[:, None] for values in self.counts(inside))
+        seen, expected = self._counts(groups)
         odds = _log_ratio(seen, expected) + prior_odds(_fraction(seen, expected))
-        return odds[:, 0] < 0
+        return seen, expected, odds < 0
 
     def scores(self, groups: np.ndarray) -> np.ndarray:
         """Return log P(cell | group) - log P(cell | other cells): float64 (cells, groups).
