@@ -129,7 +129,7 @@ def test_borrowing_populations_and_motifs(random):
         {"tf": ["CTCF", "CTCF", "SPI1"], "cell_type": ["B", "T", "B"], "own": [True, True, False],
          "odds_ratio": [8.0, 4.0, 9.0], "p_adjusted": [1e-9, 0.5, 0.5]}
     )  # fmt: skip
-    words = texts(cellplots.motif_support(motifs))
+    words = texts(cellplots.motif_support(motifs, colours_of(TYPES)))
     assert {"CTCF", "B", "T"} <= words and "SPI1" not in words
 
 

@@ -53,7 +53,7 @@ def test_without_genes_or_background_there_is_no_curve(tmp_path):
     table = profile_table(Lengths(), np.full(200, np.nan))
     path = tmp_path / "profile.tsv"
     table.to_csv(path, sep="\t", index=False)
-    figure = library_curves(read_library_curves({"s": path}), ["s"])
+    figure = library_curves(read_library_curves({"s": path}), ["s"], {"s": "#0072B2"})
     assert len([axis for axis in figure.axes if axis.lines]) == 1
 
 

@@ -295,7 +295,14 @@ def full(inputs, tmp_path_factory):
 def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     text = (full / "report.html").read_text()
     page = Page(text)
-    assert page.ids == ["ask", *ALL] and page.links == [f"#{name}" for name in page.ids]
+    places, files = (
+        [link for link in page.links if link.startswith("#") == inside] for inside in (True, False)
+    )
+    assert page.ids == ["ask", *ALL] and places == [f"#{name}" for name in page.ids]
+    assert {"analysis/differential_tfs.tsv", "analysis/populations.tsv", "../logs/runs.tsv"} <= set(files)
+    assert not re.search(
+        r"(?<!>)results/analysis/\w+\.tsv", re.sub("<script.*?</script>", "", text, flags=re.DOTALL)
+    )
     assert page.sources and all(source.startswith("data:image/png;base64,") for source in page.sources)
     assert "http" not in re.sub(r"data:image/png;base64,[^\"]+", "", text)
     assert "60 cells in 2 samples" in page.text and "4,321 windows" in page.text

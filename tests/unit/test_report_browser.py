@@ -101,7 +101,8 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     asked(page, "TF:ZNF103")
     assert drawn(page) != before and page.run("return location.hash") == "#TF%3AZNF103"
     words = text(page, "#panel")
-    for title in ("Activity and expression by cell type", "Precision and recall", "Known motif", "Where ZNF103 differs",
+    for title in ("Activity and expression by cell type", "Precision and recall", "Known motif",
+                  "ZNF103 in each cell type, tests",
                   "Motif found in the data", "Motifs found for ZNF103",
                   "Genes that ZNF103 probably regulates", "Best sites of ZNF103",
                   "Genes with the most predicted binding of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
@@ -167,8 +168,10 @@ def test_a_gene_lists_its_regulators_and_links_lead_on(page):
 
 def test_the_tables_of_a_tf_can_be_kept_to_one_cell_type(page):
     page.run("await scbindReport.ask('TF:ZNF101')")
-    count = "return [...document.querySelectorAll('#panel .tools span')].map((each) => each.textContent)"
-    kinds = ("return [...document.querySelectorAll('#panel .table')].flatMap((box) => [...box.querySelectorAll("
+    count = (
+        "return [...document.querySelectorAll('#panel > .table .tools span')].map((each) => each.textContent)"
+    )
+    kinds = ("return [...document.querySelectorAll('#panel > .table')].flatMap((box) => [...box.querySelectorAll("
              "'tbody [data-ask^=\"cell type\"]')].map((each) => each.textContent))")  # fmt: skip
     choose = ("const s = document.querySelector('#panel select'); s.value = '{}';"
               "s.dispatchEvent(new Event('change'));")  # fmt: skip

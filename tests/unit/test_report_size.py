@@ -107,9 +107,10 @@ def test_the_summary_says_what_differs_between_conditions():
     found = sections._condition_points({"differential": pd.DataFrame(rows), "abundance": counted})
     assert found == [
         "Conditions, sick against well: differences in the activity of a TF within a cell type (adjusted p < 0.05, "
-        "3 tests): JUND in B (more in sick) and CTCF in B (less in sick).",
+        "3 tests): JUND in B (more in sick, difference of z 1, adjusted p 0.00100) and CTCF in B (less in sick, "
+        "difference of z -2, adjusted p 0.0100).",
         "Conditions, sick against well: differences in the frequency of a cell type or population (adjusted p < 0.05, "
-        "1 test): none.",
+        "1 test): none; the smallest p: B (more in sick, log2 odds ratio 1, adjusted p 0.300).",
     ]
     assert sections._condition_points({}) == []
 
@@ -251,7 +252,7 @@ def test_the_legend_leaves_the_umap_its_room(prefix):
 def test_motifs_of_many_types_are_a_heatmap(large):
     table = large.tables["motifs"]
     table = table[table["tf"] < "TF010"]
-    axis = motif_support(table).axes[0]
+    axis = motif_support(table, colours_of(TYPES)).axes[0]
     own = table[table["own"]].set_index(["tf", "cell_type"])
     rows, columns = (
         [t.get_text() for t in labels] for labels in (axis.get_yticklabels(), axis.get_xticklabels())
@@ -261,7 +262,7 @@ def test_motifs_of_many_types_are_a_heatmap(large):
     assert shown[3, 4] == pytest.approx(np.log2(own.loc[(rows[3], columns[4]), "odds_ratio"]))
     crossed = {(rows[round(y)], columns[round(x)]) for x, y in axis.collections[0].get_offsets()}
     assert crossed == set(own.index[own["p_adjusted"] >= 0.05]) and crossed
-    assert not motif_support(table[table["cell_type"] < TYPES[16]]).axes[0].images
+    assert not motif_support(table[table["cell_type"] < TYPES[16]], colours_of(TYPES)).axes[0].images
 
 
 def test_order_is_that_of_the_leading_model():

@@ -116,6 +116,7 @@ rule write_browser:
         samples=PLAN.binding_samples if KEEP_SITES else [],
         types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
         slugs=lambda wildcards: [row["slug"] for row in pooled_types()],
+        all_types=lambda wildcards: [row["cell_type"] for row in read_rows(types_file())],
         files=key_states("genome/genes"),
         code=source_digest("report.browser", script="write_browser"),
     script:
@@ -149,6 +150,7 @@ rule write_loci:
         samples=PLAN.binding_samples if KEEP_SITES else [],
         types=lambda wildcards: [row["cell_type"] for row in pooled_types()],
         slugs=lambda wildcards: [row["slug"] for row in pooled_types()],
+        all_types=lambda wildcards: [row["cell_type"] for row in read_rows(types_file())],
         template=[
             template_digest(name)
             for name in (

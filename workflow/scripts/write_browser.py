@@ -10,6 +10,7 @@ with logged(snakemake.log[0], snakemake.threads):
         fasta=given.fasta,
         tracks=dict(zip(snakemake.params.samples, given.tracks, strict=True)),
         types=dict(zip(types, snakemake.params.slugs, strict=True)),
+        all_types=snakemake.params.all_types,
         coverage=dict(zip(types, given.coverage, strict=True)),
         peaks=dict(zip(types, given.peaks, strict=True)),
         consensus=given.consensus,

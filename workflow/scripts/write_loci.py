@@ -11,6 +11,7 @@ with logged(snakemake.log[0], snakemake.threads):
         sizes=given.sizes,
         tracks=dict(zip(snakemake.params.samples, given.tracks, strict=True)),
         types=dict(zip(types, snakemake.params.slugs, strict=True)),
+        all_types=snakemake.params.all_types,
         coverage=dict(zip(types, given.coverage, strict=True)),
         consensus=given.consensus,
         sites=given.sites,

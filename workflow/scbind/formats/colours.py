@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import pandas as pd
 
-# Sixty colours. The first six are of Okabe and Ito (Wong 2011, Nature Methods 8:441). Each of the others is, of a grid,
-# the one whose least difference from those before it is largest, with normal sight and with each of the three kinds of
-# colour blindness (as simulated by Machado et al. 2009). So the first colours differ most: 9.4 or more among the first
-# sixteen, 4.9 or more among all (CIEDE2000). tests/unit/test_colours.py measures them.
+# Sixty colours. The first six are of Okabe and Ito (Wong 2011, Nature Methods 8:441). Each of the others is, of a grid
+# of colours that show on white and on the dark page (L* from 42.5 to 80), the one whose least difference from those
+# before it is largest, with normal sight and with each of the three kinds of colour blindness (as simulated by Machado
+# et al. 2009). So the first colours differ most: 8.6 or more among the first sixteen, 4.0 or more among all
+# (CIEDE2000). tests/unit/test_colours.py measures them.
 PALETTE = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#444444", "#663300",
-    "#114466", "#AACC99", "#776677", "#0000DD", "#995544", "#EEBBCC", "#8877FF", "#554433",
-    "#BBAA66", "#CC00AA", "#557766", "#BB4411", "#7722FF", "#888844", "#771199", "#CCCC66",
-    "#AACCEE", "#EE6688", "#445566", "#33DDCC", "#885588", "#BBBBAA", "#AA77CC", "#226655",
-    "#AA6699", "#7766DD", "#CC88CC", "#FFBB22", "#884422", "#FF88FF", "#CC8833", "#BBAACC",
-    "#774488", "#AA6655", "#558877", "#CC22CC", "#AA1155", "#999955", "#BB7766", "#EE8888",
-    "#446666", "#772222", "#7799AA", "#998888", "#667788", "#9988EE", "#991133", "#BBAAAA",
-    "#8811BB", "#CCAABB", "#117744", "#228855",
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#AACC99", "#666666",
+    "#995544", "#DDBBCC", "#8877FF", "#BB3300", "#CC0099", "#BBAA66", "#AA6688", "#888844",
+    "#8811FF", "#EE6688", "#99CCEE", "#BBBBAA", "#008866", "#AA77CC", "#885577", "#CCCC55",
+    "#BB33CC", "#CC88CC", "#7799FF", "#EE88BB", "#CC8833", "#117755", "#999955", "#BBCC77",
+    "#BBAAAA", "#776622", "#9944FF", "#BB6666", "#889988", "#667777", "#885599", "#00AAAA",
+    "#668811", "#558877", "#BBAACC", "#CC3355", "#88BB88", "#22DDCC", "#9977AA", "#AAAA99",
+    "#AABB44", "#888899", "#CCBBBB", "#55CCFF", "#777733", "#FF3377", "#2277DD", "#AA5588",
+    "#CC9977", "#EEBB00", "#DD5599", "#88AABB",
 )  # fmt: skip
 
 

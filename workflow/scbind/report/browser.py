@@ -51,6 +51,8 @@ class BrowserFiles:
         BED or GTF of genes, or None.
     differential, sites
         ``differential_tfs.tsv``, and ``best_sites.tsv`` or None.
+    all_types
+        Also those without a pseudobulk, so that a type has the same colour as in the report.
     """
 
     genome: str
@@ -63,6 +65,7 @@ class BrowserFiles:
     genes: str | Path | None
     differential: str | Path
     sites: str | Path | None = None
+    all_types: Sequence[str] = ()
 
 
 def write_browser(files: BrowserFiles, session: str | Path, hub: str | Path) -> None:
@@ -84,7 +87,7 @@ def write_browser(files: BrowserFiles, session: str | Path, hub: str | Path) -> 
     InputError
         If a file is missing.
     """
-    colours = colours_of(list(files.types))
+    colours = colours_of([*files.all_types, *files.types])
     chosen = _chosen(read_result(files.differential, AGAIN))
     shown = _session(files, colours, chosen, Path(session).parent)
     text = _hub(files, colours, Path(hub).parent)

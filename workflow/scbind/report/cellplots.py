@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps, patheffects
@@ -9,7 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.cluster import hierarchy
 
-from scbind.formats.colours import PALETTE, colours_of
+from scbind.formats.colours import PALETTE
 from scbind.report.style import MANY, NEUTRAL, SMALL, WIDEST, legend_outside, new_figure, styled
 
 UNKNOWN_TYPE = "no type"
@@ -24,6 +26,12 @@ QC_MEASURES = {  # column of the cell table: axis label, whether the axis is log
 LEGEND_ROWS = 26  # rows of a legend beside the UMAP
 UMAP_WIDTH = 8.6  # inches, with the legend
 SHORT_NAME = 4  # letters of a name that fits between the dots
+MARK_SIZE = 9  # points: the marks of groups
+BESIDE = [(0.0, 0.0)] + [  # where a mark may stand, in points from the median of its cells: the nearest first
+    (float(reach * np.sin(turn)), float(reach * np.cos(turn)))
+    for reach in (13, 20, 28, 38)
+    for turn in np.linspace(0, 2 * np.pi, 12, endpoint=False)
+]
 OUTLINE = [patheffects.withStroke(linewidth=2.5, foreground="white")]
 MOST_LABELS = 64  # names of columns that fit below a heatmap of the greatest width
 MOST_SAMPLES = 40  # samples in the quality figure: the height of an image is limited
@@ -48,12 +56,19 @@ def _bare(axis) -> None:
 
 @styled
 def umap_types(
-    umap: np.ndarray, labels: np.ndarray, colours: dict[str, str], title: str, unknown: str = UNKNOWN_TYPE
+    umap: np.ndarray,
+    labels: np.ndarray,
+    colours: dict[str, str],
+    title: str,
+    unknown: str = UNKNOWN_TYPE,
+    named: Sequence[str] = (),
 ) -> Figure:
     """Draw cells in UMAP, coloured by group.
 
     If there are more than sixteen groups, each group has a number in the legend and at the median of its cells. Short
-    names stand there instead of numbers. A legend of more than ``LEGEND_ROWS`` groups is below the UMAP.
+    names stand there instead of numbers. A mark that would cover another one is moved beside it, with a line to the
+    median; if there is no room, it is left out, and only the legend has it. A legend of more than ``LEGEND_ROWS``
+    groups is below the UMAP.
 
     Parameters
     ----------
@@ -67,6 +82,8 @@ def umap_types(
         Title of the figure.
     unknown
         Name of the group of cells without a label.
+    named
+        Groups whose names stand at their cells in any case. They come first, then the largest groups.
     """
     labels = pd.Series(labels, dtype=object).fillna(unknown).astype(str).to_numpy()
     order = shuffled(len(umap))
@@ -83,12 +100,12 @@ def umap_types(
     crowded, short = len(counts) > MANY, longest <= SHORT_NAME
     if crowded and short:  # P2 before P10
         counts = counts.sort_index(key=lambda names: names.str.len(), kind="stable")
-    handles = []
+    handles, marks = [], {}
     for number, (name, n) in enumerate(counts.items(), 1):
         legend = f"{name} ({n:,})"
-        if crowded:
-            _mark(axis, np.median(umap[labels == name], axis=0), name if short else str(number))
-            legend = legend if short else f"{number}: {legend}"
+        if crowded or name in named:
+            marks[name] = name if short or not crowded else str(number)
+            legend = legend if short or not crowded else f"{number}: {legend}"
         handles.append(
             Line2D([], [], marker="o", linestyle="", color=colours.get(name, NEUTRAL), label=legend)
         )
@@ -96,11 +113,36 @@ def umap_types(
         axis.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, 0), ncols=columns)
     else:
         legend_outside(axis, handles)
+    order = sorted(marks, key=lambda name: (name not in named, -counts[name]))
+    _mark(axis, [(marks[name], np.median(umap[labels == name], axis=0)) for name in order])
     return figure
 
 
-def _mark(axis, place: np.ndarray, text: str) -> None:
-    axis.annotate(text, place, ha="center", va="center", fontsize=9, weight="bold", path_effects=OUTLINE)
+def _mark(axis, marks: list[tuple[str, np.ndarray]]) -> None:
+    """Write texts at places in the data, the first first. None covers another one: see :func:`umap_types`."""
+    axis.figure.draw_without_rendering()  # this fixes where places are
+    taken: list[tuple[float, float, float]] = []  # middle and half width of each text, in points
+    for text, place in marks:
+        x, y = axis.transData.transform(place) * 72 / axis.figure.dpi
+        wide = 0.36 * MARK_SIZE * len(text) + 2
+        free = [
+            (right, up)
+            for right, up in BESIDE
+            if all(
+                abs(x + right - tx) > wide + half or abs(y + up - ty) > 1.25 * MARK_SIZE
+                for tx, ty, half in taken
+            )
+        ]
+        if not free:
+            continue
+        right, up = free[0]
+        taken.append((x + right, y + up, wide))
+        line = {"arrowstyle": "-", "color": "#444444", "linewidth": 0.7, "shrinkA": 0, "shrinkB": 0}
+        mark = axis.annotate(
+            text, place, (right, up), textcoords="offset points", ha="center", va="center", fontsize=MARK_SIZE,
+            weight="bold", path_effects=OUTLINE, arrowprops=line if right or up else None, zorder=4,
+        )  # fmt: skip
+        mark.set_in_layout(False)
 
 
 @styled
@@ -242,16 +284,15 @@ def _half_violin(axis, values: np.ndarray, base: float, colour: str) -> None:
 
 
 @styled
-def barcode_ranks(obs: pd.DataFrame) -> Figure:
+def barcode_ranks(obs: pd.DataFrame, colours: dict[str, str]) -> Figure:
     """Draw the unique fragments of the barcodes of each sample, highest first, on logarithmic axes.
 
-    ``obs`` has ``sample``, ``n_fragments`` and optionally ``pass``. Dots are barcodes that pass. The samples are
-    those of :func:`quality_samples`.
+    ``obs`` has ``sample``, ``n_fragments`` and optionally ``pass``; ``colours`` maps a sample to a colour. Dots are
+    barcodes that pass. The samples are those of :func:`quality_samples`.
     """
     figure = new_figure(7.6, 4.2)
     axis = figure.subplots()
     samples = quality_samples(obs)
-    colours = colours_of(samples)
     for name in samples:
         part = obs[obs["sample"].astype(str) == name].sort_values(
             "n_fragments", ascending=False, kind="stable"
@@ -361,11 +402,11 @@ def population_bars(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
 
 
 @styled
-def motif_support(table: pd.DataFrame) -> Figure:
+def motif_support(table: pd.DataFrame, colours: dict[str, str]) -> Figure:
     """Draw the odds ratio of each TF's own motif per cell type (colour). Points are filled if adjusted p < 0.05.
 
-    ``table`` is ``results/analysis/motifs.tsv``. The axis is logarithmic. If there are more than sixteen cell types,
-    the figure is a heatmap of TFs and types.
+    ``table`` is ``results/analysis/motifs.tsv``, ``colours`` maps a cell type to a colour. The axis is logarithmic. If
+    there are more than sixteen cell types, the figure is a heatmap of TFs and types.
     """
     own = table[table["own"].astype(bool)]
     order = own.groupby("tf")["odds_ratio"].median().sort_values().index
@@ -374,7 +415,6 @@ def motif_support(table: pd.DataFrame) -> Figure:
         return _motif_heatmap(own, order[::-1])
     figure = new_figure(8.6, 0.26 * len(order) + 1.5)
     axis = figure.subplots()
-    colours = colours_of(kinds)
     rows = {tf: row for row, tf in enumerate(order)}
     for name, part in own.groupby("cell_type"):
         sure = part["p_adjusted"] < 0.05

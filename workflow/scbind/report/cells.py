@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from scbind.formats.doubletgroups import LIKELY
 from scbind.formats.typestatus import STATUSES
 from scbind.report import cellplots
 from scbind.report.cellplots import QC_MEASURES
@@ -36,7 +37,7 @@ def quality(inputs: Inputs) -> Section | None:
             "200 bp (one nucleosome). Right: insertions of the cells around start sites of genes, relative to the ends "
             "of the curve."
         )
-        figure = library_curves(inputs.profiles, drawn)
+        figure = library_curves(inputs.profiles, drawn, inputs.colours["sample"])
         section.figures.append(inputs.draw("library_curves", figure, caption))
     if inputs.borrowed is not None:
         figure = cellplots.borrowing(*inputs.borrowed)
@@ -101,6 +102,19 @@ def type_cautions(inputs: Inputs) -> dict[str, str]:
     }
 
 
+def doublet_shares(obs: pd.DataFrame) -> pd.Series:
+    """Return the fraction of doublet-like cells of each cell type: those with a score of at least ``LIKELY``.
+
+    NaN without a score. A type is flagged if the median of its cells is as high, which takes half of them.
+    """
+    if "doublet_score" not in obs or "cell_type" not in obs:
+        return pd.Series(dtype=float)
+    score = pd.to_numeric(obs["doublet_score"], errors="coerce")
+    return (
+        (score >= LIKELY).where(score.notna()).astype(float).groupby(obs["cell_type"], observed=True).mean()
+    )
+
+
 def _passing(inputs: Inputs, section: Section) -> None:
     """Add to a section how many cells pass, the tables per sample and cell type, and why cells fail."""
     obs = inputs.cells
@@ -124,6 +138,9 @@ def _passing(inputs: Inputs, section: Section) -> None:
         kinds = (
             each.size().to_frame("cells").join(each[measures].median().add_prefix("median ")).reset_index()
         )
+        shares = doublet_shares(obs[passing])
+        if shares.notna().any():
+            kinds.insert(2, "doublet_like", kinds["cell_type"].map(shares).astype(float))
         if known := type_cautions(inputs):
             kinds.insert(1, "caution", kinds["cell_type"].astype(str).map(known).fillna(""))
         section.tables.append(html_table("Per cell type (medians over passing cells)", kinds))
@@ -152,7 +169,8 @@ def _measures(inputs: Inputs, section: Section) -> None:
         ]
     if "n_fragments" in obs and len(obs):
         caption = "Fragments of each barcode, in order of their number. Each line is a sample. Dots: cells that pass."
-        section.figures.append(inputs.draw("barcode_ranks", cellplots.barcode_ranks(obs), caption))
+        figure = cellplots.barcode_ranks(obs, inputs.colours["sample"])
+        section.figures.append(inputs.draw("barcode_ranks", figure, caption))
         if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():
             figure = cellplots.tss_against_fragments(obs, inputs.limits)
             caption = "TSS enrichment against unique fragments. The darker, the more cells. Dashed lines: thresholds."

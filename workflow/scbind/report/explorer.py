@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
-from scbind.formats.colours import colours_of
 from scbind.formats.evidence import CHIP, MOTIF
 from scbind.formats.motifs import column_bits, frequencies
 from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
 from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
+from scbind.report.cells import doublet_shares
 from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
 from scbind.report.style import NEUTRAL
@@ -42,13 +42,18 @@ def explorer(inputs: Inputs, genes: Sequence[str] = ()) -> tuple[dict, dict[str,
     if len(shown):
         packs["xy"] = pack(_places(inputs.data.umap[shown]).tobytes())
     colourings = _colourings(inputs, shown, packs)
+    shares = doublet_shares(inputs.data.obs)
     index = {
         "cells": {"shown": len(shown), "seen": seen, "all": len(inputs.data.obs)},
         "colourings": colourings,
         "steps": steps,
         "per_pack": PER_PACK,
         "tfs": _tfs(inputs, shown, steps, packs),
-        "types": [{"name": name} for name in inputs.types],
+        "types": [
+            {"name": name} | ({"doublets": round(shares[name], 4)} if pd.notna(shares.get(name)) else {})
+            for name in inputs.types
+        ],
+        "cell_depth": None if np.isnan(cell_depth(inputs)) else float(f"{cell_depth(inputs):.3g}"),
         "missing": NEUTRAL,
         "models": inputs.model_colours,
         "controls": [name for name in CONTROLS if name in inputs.model_colours],
@@ -112,7 +117,7 @@ def _colourings(inputs: Inputs, shown: np.ndarray, packs: dict[str, str]) -> lis
             continue
         given = pd.Categorical(values.where(values.isna(), values.astype(str)), categories=levels).codes
         packs[f"c-{len(found)}"] = pack(given.astype("<u2").tobytes())  # -1, no group, becomes 65,535
-        colours = colours_of(levels)
+        colours = inputs.colours[name]
         found.append(
             {"name": GROUPS.get(name, name), "levels": levels, "colours": [colours[level] for level in levels],
              "none": UNKNOWN_TYPE if name == "cell_type" else f"no {name}"}
@@ -139,6 +144,7 @@ def _tfs(inputs: Inputs, shown: np.ndarray, steps: int, packs: dict[str, str]) -
         model = next((name for name in inputs.models if name in set(metrics["model"])), None)
         part = metrics[(metrics["split"] == "test") & (metrics["model"] == model)]
         tested = part.groupby("tf")[["auprc", "prevalence"]].mean().round(4).to_dict("index")
+    at_depth = depth_scores(inputs)
     for column, tf in enumerate(data.tfs):
         z = np.where(data.shallow[shown, column], np.nan, data.z[shown, column])
         known = np.abs(z[np.isfinite(z)])
@@ -152,10 +158,44 @@ def _tfs(inputs: Inputs, shown: np.ndarray, steps: int, packs: dict[str, str]) -
             "evidence": str(facts.get("evidence", CHIP)),
             "shallow": round(float(data.shallow[:, column].mean()), 4),
         }  # fmt: skip
+        if tf in at_depth.index:
+            entry["at"] = [float(f"{value:.3g}") for value in at_depth.loc[tf]]
         if known_score := tested.get(tf):
             entry |= {key: value for key, value in known_score.items() if np.isfinite(value)}
         found.append(entry)
     return found
+
+
+def cell_depth(inputs: Inputs) -> float:
+    """Return the median depth of the cells with what they borrow, in insertions per base; NaN if it is not known."""
+    obs = inputs.data.obs
+    depth = (
+        pd.to_numeric(obs["borrowed_depth"], errors="coerce")
+        if "borrowed_depth" in obs
+        else pd.Series(dtype=float)
+    )
+    return float(depth.median())
+
+
+def depth_scores(inputs: Inputs) -> pd.DataFrame:
+    """Return the AUPRC of each TF on bulk data at the depth of the cells, and at the full depth of the bulk data.
+
+    Columns ``cells, full``, index: TFs; means over cell lines. Between the depths tested, the AUPRC is interpolated in
+    log depth; beyond them, that of the nearest depth is taken. Empty if the depth or the AUPRC is not known.
+    """
+    table, depth = inputs.tables.get("depth"), cell_depth(inputs)
+    found = pd.DataFrame(columns=["cells", "full"], dtype=float)
+    model = next((name for name in inputs.models if table is not None and name in set(table["model"])), None)
+    if model is None or not depth > 0:
+        return found
+    table = table[(table["model"] == model) & table["auprc"].notna() & (table["depth"] > 0)].sort_values(
+        "depth"
+    )
+    rows = [
+        (tf, np.interp(np.log(depth), np.log(part["depth"]), part["auprc"]), part["auprc"].iloc[-1])
+        for (tf, _), part in table.groupby(["tf", "cell_line"], observed=True)
+    ]
+    return pd.DataFrame(rows, columns=["tf", *found.columns]).groupby("tf").mean() if rows else found
 
 
 def why(facts: pd.Series) -> str:
@@ -182,7 +222,8 @@ def why(facts: pd.Series) -> str:
             level = "low (below" if auprc < LOW else "high (at least" if auprc >= HIGH else "medium (at least"
             limit = HIGH if auprc >= HIGH else LOW
             said.append(
-                f"On validation windows ({bound:,} of them bound) the AUPRC is {number(auprc)}: {level} {limit})."
+                f"On validation windows of bulk lines at full depth ({bound:,} of them bound) the AUPRC is "
+                f"{number(auprc)}: {level} {limit})."
             )
             if pd.notna(prevalence) and auprc < ABSTAIN_GAIN * prevalence:
                 said.append(

@@ -9,7 +9,6 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scbind.cells.profiles import read_profile
-from scbind.formats.colours import colours_of
 from scbind.report.style import legend_outside, new_figure, styled
 
 LONGEST = 800  # bp in the figure; hardly any fragment is longer
@@ -31,13 +30,15 @@ def read_library_curves(paths: Mapping[str, str | Path]) -> pd.DataFrame | None:
 
 
 @styled
-def library_curves(profiles: pd.DataFrame, samples: list[str]) -> Figure:
-    """Draw both curves of ``samples``, one line per sample. ``profiles``: see :func:`read_library_curves`."""
+def library_curves(profiles: pd.DataFrame, samples: list[str], colours: Mapping[str, str]) -> Figure:
+    """Draw both curves of ``samples``, one line per sample in its colour.
+
+    ``profiles``: see :func:`read_library_curves`.
+    """
     known = profiles.dropna(subset="value")
     curves = [name for name in LABELS if (known["curve"] == name).any()]
     figure = new_figure(4.6 * len(curves) + 1.6, 3.6)
     axes = figure.subplots(1, len(curves), squeeze=False)[0]
-    colours = colours_of(samples)
     for axis, curve in zip(axes, curves, strict=True):
         title, xlabel, ylabel = LABELS[curve]
         for name in samples:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +57,8 @@ class LociFiles:
         ``consensus.bed`` and ``best_sites.tsv``.
     genes
         BED or GTF of genes, or None.
+    all_types
+        Also those without a pseudobulk, so that a type has the same colour as in the report.
     """
 
     genome: str
@@ -68,6 +70,7 @@ class LociFiles:
     consensus: str | Path
     sites: str | Path
     genes: str | Path | None = None
+    all_types: Sequence[str] = ()
 
 
 def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTES) -> None:
@@ -241,7 +244,7 @@ def _index(files: LociFiles, kept: pd.DataFrame, sizes: ChromSizes, peaks, genes
     loci = np.sort(kept["locus"].unique())
     windows = windows_of(kept, sizes).assign(locus=loci) if len(kept) else pd.DataFrame()
     evidence = kept.drop_duplicates("tf").set_index("tf").get("evidence", pd.Series(dtype=object))
-    colours = colours_of(types)
+    colours = colours_of([*files.all_types, *types])
     return {
         "bin": BIN,
         "steps": STEPS,

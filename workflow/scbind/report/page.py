@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
@@ -201,6 +203,7 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         undefined=StrictUndefined,
         keep_trailing_newline=True,
     )
+    environment.filters["linked"] = linked
     index, packs = explorer(inputs, _genes(parts))
     samples = sorted(inputs.data.obs["sample"].unique())
     return environment.get_template("report.html.j2").render(
@@ -217,6 +220,16 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         css=(TEMPLATES / "report.css").read_text(encoding="utf-8"),
         js="".join((TEMPLATES / name).read_text(encoding="utf-8") for name in ("shared.js", "report.js")),
     )
+
+
+def linked(text: str) -> Markup:
+    """Return a text for the page in which each file of the run, such as ``results/analysis/links.tsv``, is a link.
+
+    The page is in ``results``. The text is escaped.
+    """
+    text = str(escape(text))
+    text = re.sub(r"\bresults/([\w/-]+\.(?:tsv|bed))\b", r'<a href="\1">\g<0></a>', text)
+    return Markup(re.sub(r"\blogs/runs\.tsv\b", r'<a href="../\g<0>">\g<0></a>', text))
 
 
 def _genes(parts: list[tuple[str, list]]) -> set[str]:

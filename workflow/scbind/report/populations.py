@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scbind.formats.colours import PALETTE, colours_of
 from scbind.report import cellplots
 from scbind.report.read import Inputs
 from scbind.report.style import NEUTRAL, SMALL, new_figure, styled
@@ -17,6 +18,11 @@ MOST_SMALL = 8  # small populations that are marked in the UMAP
 MOST_DRAWN = 30  # populations in the figure of abundance
 LINES = ("markers", "markers_within_type", "markers_against_nearest")
 FIRST = ["population", "cell_type", "n_cells", "fraction", "small", "stability", "markers"]
+ABUNDANCE = [  # columns of the table: the ratio and its p-value are side by side
+    "kind", "name", "group", "reference", "log2_odds_ratio", "p_adjusted", "p_value", "log2_low", "log2_high",
+    "fraction", "fraction_reference", "n_cells", "n_cells_reference", "n_donors", "n_donors_reference",
+    "dispersion", "statistic", "test",
+]  # fmt: skip
 HIDDEN = ["n_samples", "top_sample", "top_sample_share"]
 
 
@@ -40,14 +46,14 @@ def populations(inputs: Inputs) -> Section | None:
         "part of, and the column cautions says what else could explain it, such as doublets. "
         "The tables and figures give the most frequent cell type of each population. " + left_out,
     ]
-    figure = cellplots.population_bars(table, colours_of(inputs.types))
+    figure = cellplots.population_bars(table, inputs.colours["cell_type"])
     section.figures = [
         inputs.draw("populations", figure, "Size and stability. Colours show the most frequent cell type.")
     ]
     section.figures += _umap(inputs, table) + _per_donor(inputs)
     note = (
         "Markers are given as TF:effect size (Cohen's d). All rows: results/analysis/populations.tsv. Cells: "
-        "population_cells.tsv."
+        "results/analysis/population_cells.tsv."
     )
     shown = table[[*FIRST, *(name for name in table if name not in (*FIRST, *HIDDEN))]]
     shown = shown[
@@ -65,7 +71,9 @@ def populations(inputs: Inputs) -> Section | None:
         section.tables.append(
             html_table(
                 "Abundance between conditions",
-                abundance.drop(columns="counts").replace({"kind": {"cell_type": "cell type"}}),
+                abundance[[name for name in ABUNDANCE if name in abundance]].replace(
+                    {"kind": {"cell_type": "cell type"}}
+                ),
                 note,
                 "abundance",
             )
@@ -81,19 +89,15 @@ def _umap(inputs: Inputs, table: pd.DataFrame) -> list:
     names = inputs.data.obs[keys].merge(cells.astype(dict.fromkeys(keys, str)), on=keys, how="left")[
         "population"
     ]
-    palette = colours_of(table["population"], len(inputs.types))
+    palette = inputs.colours["population"]
     umap, names = inputs.data.umap[seen], names[seen].to_numpy(dtype=object)
-    figure = cellplots.umap_types(umap, names, palette, "Populations", "no population")
     small = table.loc[table["small"].astype(bool), "population"].iloc[:MOST_SMALL]
+    figure = cellplots.umap_types(umap, names, palette, "Populations", "no population", list(small))
     for name in small:
         inside = names == name
         figure.axes[0].scatter(
             *umap[inside].T, s=26, facecolors=palette[name], edgecolors="black", linewidths=0.6, zorder=3
         )
-        if inside.any():
-            figure.axes[0].annotate(
-                name, np.median(umap[inside], axis=0), fontsize=9, weight="bold", zorder=4
-            )
     text = "Populations in the UMAP, which is computed from accessibility."
     text += " Cells of small populations have a black edge." if len(small) else ""
     return [inputs.draw("umap_populations", figure, text)]
@@ -106,7 +110,7 @@ def _per_donor(inputs: Inputs) -> list:
     table = table[table["kind"] == "population"].drop_duplicates("name").iloc[:MOST_DRAWN]
     if table.empty:
         return []
-    figure = abundance_dots(table)
+    figure = abundance_dots(table, inputs.colours["condition"])
     text = (
         "Fraction of the cells of each donor in each population, on a logarithmic axis, by condition. "
         "p-values are adjusted. The tests compare donors, not cells."
@@ -115,8 +119,8 @@ def _per_donor(inputs: Inputs) -> list:
 
 
 @styled
-def abundance_dots(table: pd.DataFrame) -> Figure:
-    """Draw the fraction of each donor, by condition, for each row of ``results/analysis/abundance.tsv``.
+def abundance_dots(table: pd.DataFrame, colours: Mapping[str, str]) -> Figure:
+    """Draw the fraction of each donor, by condition (``colours``), for each row of ``results/analysis/abundance.tsv``.
 
     Donors without a cell of the population are drawn as half a cell, with an open circle.
     """
@@ -126,7 +130,8 @@ def abundance_dots(table: pd.DataFrame) -> Figure:
         inside = int(line.n_donors)
         for side, fractions in enumerate(_fractions(line.counts, inside)):
             value = [100 * max(k, 0.5) / n for k, n in fractions]
-            colour, y = PALETTE[side], np.full(len(value), row + 0.16 * (1 - 2 * side))
+            colour = colours.get(str((line.reference, line.group)[side]), NEUTRAL)
+            y = np.full(len(value), row + 0.16 * (1 - 2 * side))
             faces = [colour if k else "white" for k, _ in fractions]
             axis.scatter(value, y, s=30, color=faces, edgecolors=colour, linewidths=1)
         p = "not tested" if pd.isna(line.p_adjusted) else f"p {line.p_adjusted:.2g}"
@@ -141,8 +146,8 @@ def abundance_dots(table: pd.DataFrame) -> Figure:
     first = table.iloc[0]
     labels = (str(first["reference"]), str(first["group"]))
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=PALETTE[side], label=label)
-        for side, label in enumerate(labels)
+        Line2D([], [], marker="o", linestyle="", color=colours.get(label, NEUTRAL), label=label)
+        for label in labels
     ]
     axis.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, -0.7 / (0.42 * len(table) + 1)), ncols=2

@@ -123,6 +123,27 @@ class Inputs:
         return sorted(self.data.obs["cell_type"].dropna().astype(str).unique())
 
     @property
+    def colours(self) -> dict[str, dict[str, str]]:
+        """Colour of every cell type, population, sample, donor and condition, the same in all figures and on the page.
+
+        Keys: ``cell_type, population, sample, donor, condition``. Populations and samples do not begin with the colours
+        of the cell types.
+        """
+        cells, found = self.tables.get("population_cells"), {"cell_type": colours_of(self.types)}
+        named = {name: [self.data.obs] for name in ("sample", "donor", "condition")}
+        named["sample"].append(self.cells)
+        for side in ("group", "reference") if "abundance" in self.tables else ():
+            named["condition"].append(self.tables["abundance"][[side]].set_axis(["condition"], axis=1))
+        named["population"] = [cells, self.tables.get("populations")]
+        for name, tables in named.items():
+            parts = [
+                table[name].dropna().astype(str) for table in tables if table is not None and name in table
+            ]
+            names = sorted({each for part in parts for each in part.unique()} - {""})
+            found[name] = colours_of(names, len(self.types) if name in ("population", "sample") else 0)
+        return found
+
+    @property
     def model_colours(self) -> dict[str, str]:
         """Colour of each model and baseline, the same in all figures."""
         scored = self.tables["metrics"]["model"].unique() if "metrics" in self.tables else []

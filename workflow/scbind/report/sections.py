@@ -9,7 +9,6 @@ import pandas as pd
 
 from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import CONTROLS
-from scbind.formats.colours import colours_of
 from scbind.formats.evidence import MOTIF, marked
 from scbind.report import cellplots
 from scbind.report.cells import poor_samples, pseudobulk, quality, sample_quality
@@ -42,6 +41,7 @@ from scbind.report.tables import (
 from scbind.report.variants import explained, variants
 
 UMAP_FACTORS = 12
+MOST_TESTS = 8  # significant rows that the summary names, with their numbers
 HEATMAP_FACTORS = ROWS
 Z = (
     "z compares the insertions of a cell at the predicted sites of a TF with those at windows of similar GC content "
@@ -187,24 +187,34 @@ def _condition_points(tables: Mapping[str, pd.DataFrame]) -> list[str]:
         tested = tables["differential"]
         tested = trusted(tested[tested["contrast"] == "condition"])[0]
         tested = tested.assign(what=tested["tf"] + " in " + tested["cell_type"].astype(str))
-        points += _significant(tested, "the activity of a TF within a cell type", "difference")
+        points += _significant(
+            tested, "the activity of a TF within a cell type", "difference", "difference of z"
+        )
     if "abundance" in tables:
         counted = tables["abundance"]
         counted = counted.assign(what=counted["name"])
-        points += _significant(counted, "the frequency of a cell type or population", "log2_odds_ratio")
+        measured = "the frequency of a cell type or population"
+        points += _significant(counted, measured, "log2_odds_ratio", "log2 odds ratio")
     return points
 
 
-def _significant(table: pd.DataFrame, measured: str, sign: str) -> list[str]:
-    """For each comparison of a table: the significant rows, by their column ``what``, and their direction."""
+def _significant(table: pd.DataFrame, measured: str, sign: str, called: str) -> list[str]:
+    """For each comparison of a table: the significant rows, by their column ``what``, with value and adjusted p.
+
+    ``sign`` is the column of the value, and ``called`` its name. If no row is significant, the first one is given.
+    """
     points = []
     for group, reference in table[["group", "reference"]].drop_duplicates().itertuples(index=False):
         rows = table[(table["group"] == group) & (table["reference"] == reference)]
-        found = rows[rows["p_adjusted"] < 0.05].sort_values("p_adjusted", kind="stable")
-        ways = np.where(found[sign] > 0, f"more in {group}", f"less in {group}")
-        named = [f"{what} ({way})" for what, way in zip(found["what"], ways, strict=True)]
-        listed = join_names(named, MOST_NAMES) if named else "none"
-        n = int(rows["p_adjusted"].notna().sum())
+        rows = rows[rows["p_adjusted"].notna()].sort_values("p_adjusted", kind="stable")
+        n_found, n = int((rows["p_adjusted"] < 0.05).sum()), len(rows)
+        ways = np.where(rows[sign] > 0, f"more in {group}", f"less in {group}")
+        named = [
+            f"{what} ({way}, {called} {number(value)}, adjusted p {number(p)})"
+            for what, way, value, p in zip(rows["what"], ways, rows[sign], rows["p_adjusted"], strict=True)
+        ]
+        nearest = f"none; the smallest p: {named[0]}" if named else "none"
+        listed = join_names(named[:n_found], MOST_TESTS) if n_found else nearest
         limit = f"adjusted p < 0.05, {n:,} {'test' if n == 1 else 'tests'}"
         points.append(
             f"Conditions, {group} against {reference}: differences in {measured} ({limit}): {listed}."
@@ -223,14 +233,14 @@ def embedding(inputs: Inputs) -> Section | None:
         "UMAP of the cells, computed from their accessibility alone. It does not depend on predicted binding."
     ]
     umap, obs = data.umap[seen], data.obs[seen]
-    draw, kinds = inputs.draw, colours_of(inputs.types)
+    draw, kinds = inputs.draw, inputs.colours["cell_type"]
     section.figures = [
         draw("umap_cell_types", cellplots.umap_types(umap, obs["cell_type"], kinds, "Cell types"),
              "Cells by cell type. Numbers of cells are in brackets."),
     ]  # fmt: skip
     samples = sorted(obs["sample"].unique())
     if len(samples) > 1:
-        figure = cellplots.umap_types(umap, obs["sample"], colours_of(samples, len(inputs.types)), "Samples")
+        figure = cellplots.umap_types(umap, obs["sample"], inputs.colours["sample"], "Samples")
         section.figures.append(draw("umap_samples", figure, "The same cells, by sample."))
     chosen = _most_informative(data, UMAP_FACTORS)
     columns = [data.tfs.index(tf) for tf in chosen]
@@ -376,7 +386,9 @@ def motifs(inputs: Inputs) -> Section | None:
         caption = f"Odds ratio of each TF's own motif, per cell type.{said}{_warning(inputs.data, chosen)}"
         shown = table[table["tf"].isin(chosen)]
         shown = shown.assign(tf=_starred(inputs.data, shown["tf"].tolist()))
-        section.figures = [inputs.draw("motifs", cellplots.motif_support(shown), caption)]
+        section.figures = [
+            inputs.draw("motifs", cellplots.motif_support(shown, inputs.colours["cell_type"]), caption)
+        ]
     columns = [
         "cell_type", "tf", "motif", "rank", "sites_with_motif", "background_with_motif", "odds_ratio",
         "p_adjusted",

@@ -50,6 +50,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "starts_known": "start if motifs: true", "width": "width (bp)",
     "z_and_binding": "z and mean binding", "link_probability": "probability of the link",
     "potential": "regulatory potential",
+    "doublet_like": "fraction doublet-like",
     "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
 
@@ -66,6 +67,10 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "above it.",
     "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity "
     "alone.",
+    "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of 0.1 or more. "
+    "A type is flagged as doublets if its median score is 0.1 or more, which takes half of its cells.",
+    "sites": "Sites: the sites that contribute most to the link, the largest contribution first. Promoter: the middle "
+    "of the site is within 500 bp of a start of the gene. Distances are from the nearest start; upstream is negative.",
 }
 # Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
 PLACES = {

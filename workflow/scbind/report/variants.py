@@ -22,8 +22,8 @@ def variants(inputs: Inputs) -> Section | None:
     section.text = [
         "P(bound) is predicted with the reference and the alternative allele, with the pooled signal of all "
         "cells of a type. Effects of a variant on accessibility are not predicted.",
-        f"variants.tsv lists {listed:,} of {len(table):,} variants: those that change the binding of at least one TF "
-        "in at least one cell type enough (variants.min_difference and "
+        f"results/analysis/variants.tsv lists {listed:,} of {len(table):,} variants: those that change the binding of "
+        "at least one TF in at least one cell type enough (variants.min_difference and "
         "variants.min_probability).",
     ]
     shown, cut = largest(known, "difference", SHOWN)

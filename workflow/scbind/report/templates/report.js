@@ -31,8 +31,13 @@ const json = (id) => (byId(id) ? once(id, () => parse(id)) : Promise.resolve(nul
 async function whole(id) {
   const head = await json(id);
   if (!head) return null;
+  if (id === "table-links") await genePlaces();
+  if (id === "table-targets") return once("whole:" + id, async () => withActivity(await allRows(id, head), await whole("table-differential")));
+  return allRows(id, head);
+}
+function allRows(id, head) {
   if (!head.blocks) return derived(head);
-  return once("whole:" + id, async () => {
+  return once("all:" + id, async () => {
     const parts = [];
     for (let k = 0; k < head.blocks; k++) parts.push(await parse(`${id}-${k}`));
     finished.add(id);
@@ -63,11 +68,58 @@ function derived(table) {
 async function ofTF(id, name) {
   const head = await json(id);
   if (!head || !head.blocks || finished.has(id)) return whole(id);
+  if (id === "table-links") await genePlaces();
+  const table = await blockOf(id, head, name);
+  return id === "table-targets" ? withActivity(table, await ofTF("table-differential", name)) : table;
+}
+async function blockOf(id, head, name) {
   const number = head.data[head.by].l.indexOf(name);
   if (number < 0) return assembled(head, [], false);
   const block = Math.floor(number / head.per);
   return once(`block:${id}-${block}`, async () => assembled(head, [await parse(`${id}-${block}`)], false));
 }
+
+// The table of target genes with a column: whether the TF is more or less active in the cell type than in the other cells.
+const MORE = "more active", LESS = "less active", MARKS = [MORE, "no difference", LESS, "not tested"];
+function withActivity(table, tests) {
+  if (!table || !tests) return table;
+  const of = (from, key) => from.data[from.columns.findIndex((column) => column.key === key)], known = new Map();
+  const [contrast, kind, tf, difference, p] = ["contrast", "cell_type", "tf", "difference", "p_adjusted"].map((key) => of(tests, key));
+  for (let row = 0; row < tests.n; row++) {
+    if ((contrast && contrast.l[contrast.c[row]] !== TYPES) || p.v[row] === null) continue;
+    known.set(tf.l[tf.c[row]] + "\t" + kind.l[kind.c[row]], p.v[row] >= 0.05 ? 1 : difference.v[row] > 0 ? 0 : 2);
+  }
+  const [type, factor] = ["cell_type", "tf"].map((key) => of(table, key)), c = new Array(table.n);
+  for (let row = 0; row < table.n; row++) c[row] = known.get(factor.l[factor.c[row]] + "\t" + type.l[type.c[row]]) ?? 3;
+  const columns = [...table.columns, { key: "tf_in_type", name: "TF in this type", about: "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p below 0.05." }];
+  return { ...table, columns, data: [...table.data, { l: MARKS, c }] };
+}
+// The distance of a site of a link from the nearest start of its gene, and whether it is in the promoter: as scbind.analysis.sitegenes.
+const CORE = 500;
+let starts = null;  // gene -> [[chromosome, start site, strand], ...]
+function genePlaces() {
+  return once("starts", async () => {
+    const table = await json("pack-genes"), names = await genes();
+    let last = 0;
+    starts = new Map();
+    if (table) table.gene.forEach((step, row) => {
+      last += step;
+      const plus = table.plus[row], start = table.start[row], gene = names[last];
+      if (!starts.has(gene)) starts.set(gene, []);
+      starts.get(gene).push([table.chroms[table.chrom[row]], plus ? start : start + table.length[row] - 1, plus ? 1 : -1]);
+    });
+  });
+}
+function withDistance(site, gene) {
+  const [, chrom, start, end] = /^(.+):(\d+)-(\d+)$/.exec(site) || [];
+  const known = starts && chrom ? (starts.get(gene) || []).filter(([name]) => name === chrom) : [];
+  if (!known.length) return regions(site);
+  const middle = Math.floor((Number(start) + Number(end)) / 2);
+  const d = known.map(([, tss, sign]) => sign * (middle - tss)).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
+  return `${regions(site)} (${Math.abs(d) <= CORE ? "promoter" : "distal"}, ${d < 0 ? "−" : "+"}${count(Math.abs(d))} bp)`;
+}
+// Names of files of the run become links. The page is in the folder results.
+const linked = (text) => safe(text).replace(/\bresults\/([\w\/-]+\.(?:tsv|bed))\b/g, '<a href="$1">$&</a>');
 
 // ---- tables ----
 const ASKED = { tf: "TF", gene: "gene", cell_type: "cell type", population: "population", sample: "sample" };
@@ -81,6 +133,8 @@ class Table {
     this.kept = table.columns.map((column, i) => ({ ...column, i })).filter((column) =>
       options.columns ? options.columns.includes(column.key) : true);
     this.columns = this.kept.filter((column) => !column.hidden);
+    const gene = table.columns.findIndex((column) => column.key === "gene");
+    this.gene = gene < 0 ? null : { i: gene };
     this.base = options.rows || Array.from({ length: table.n }, (_, row) => row);
     this.rows = this.base; this.order = null;
     if (options.sort) this.order = { i: table.columns.findIndex((column) => column.key === options.sort), down: options.down };
@@ -95,6 +149,7 @@ class Table {
       const [start, end] = column.place.map((i) => this.data[i].v[row]);
       return value && start !== null && end !== null ? place(value, start, end) : "";
     }
+    if (column.key === "sites" && this.gene) return value.split(",").filter(Boolean).map((site) => withDistance(site, this.raw(this.gene.i, row) || "")).join("; ");
     return column.regions ? regions(value) : value;
   }
   make(box) {
@@ -201,9 +256,10 @@ class Table {
   save() {
     const lines = [this.kept.map((column) => column.key).join("\t")];
     for (const row of this.rows) lines.push(this.kept.map(({ i }) => this.raw(i, row) ?? "").join("\t"));
-    download(new Blob([lines.join("\n") + "\n"], { type: "text/tab-separated-values" }), this.title.replace(/\W+/g, "_") + ".tsv");
+    download(new Blob([lines.join("\n") + "\n"], { type: "text/tab-separated-values" }), stem(this.title) + ".tsv");
   }
 }
+const stem = (title) => title.replace(/[^\p{L}\p{N}.-]+/gu, "_");
 function download(blob, name) {
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob); link.download = name;
@@ -408,7 +464,7 @@ async function start() {
     byId("names").addEventListener("click", (event) => {
       scatter.named = !scatter.named; event.target.setAttribute("aria-pressed", scatter.named); scatter.draw();
     });
-    byId("save").addEventListener("click", () => byId("umap").toBlob((blob) => download(blob, "umap.png")));
+    byId("save").addEventListener("click", () => byId("umap").toBlob((blob) => download(blob, `umap_${stem(byId("colour").selectedOptions[0].text)}.png`)));
     if (index.colourings.length) await colourBy(0);
     await groupCodes("cell type").then((found) => { if (found) scatter.label(found.codes, found.levels); });
     scatter.draw();
@@ -545,7 +601,7 @@ async function colourBy(i, chosen = null) {
       scatter.focus(wanted.size ? Uint8Array.from(codes, (code) => (wanted.has(code) ? 1 : 0)) : null);
     }));
     hoverText = (cell) => levels[codes[cell]] ?? colouring.none;
-    told.textContent = `Colour: ${colouring.name}. Choose names in the legend to see only these cells.`;
+    told.textContent = `Colour: ${colouring.name}. Choose names in the legend to see only these cells. Names that would cover others are left out; zoom in to see them.`;
   } else {
     const codes = new Uint8Array(await unpack("pack-c-" + i)), [low, high] = colouring.limits;
     if (mine !== painted) return;
@@ -567,7 +623,7 @@ function bar(title, stops, low, high, note, middle = "", about = "") {
 async function activity(name) {
   if (!scatter) return;
   const mine = ++painted, i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
-  const codes = new Uint8Array(await unpack("pack-z-" + i));
+  const codes = await zCodes(i);
   if (mine !== painted) return;
   scatter.only = null;
   scatter.paint(codes, scale(DIVERGING, index.steps), index.missing);
@@ -642,23 +698,45 @@ async function part(parent, pack, title, note, where, options = {}) {
     else if (options.contrast !== TYPES) return null;
     if (!rows.length && options.contrast !== TYPES) return null;
   }
+  if (options.order) rows = options.order(table, rows);
   const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
   const head = document.createElement("div");
-  head.innerHTML = `<h4>${safe(title)}</h4>` + (note ? `<p class="note">${safe(note)}</p>` : "");
+  head.innerHTML = `<h4>${safe(title)}</h4>` + (note ? `<p class="note">${linked(note)}</p>` : "");
+  const more = pack === "table-links" ? [...document.querySelectorAll("#links > p")].slice(1) : [];  // the notes of the section
+  if (more.length) head.insertAdjacentHTML("beforeend", `<details><summary>How to read links</summary>${more.map((each) => `<p>${each.innerHTML}</p>`).join("")}</details>`);
   const box = document.createElement("div");
   box.className = "table";
   parent.append(head, box);
   const made = new Table(box, title, table, { rows, columns, ...options });
   if (made.base.length) {
     const i = columns.includes("p_adjusted") ? table.columns.findIndex((column) => column.key === "p_adjusted") : -1;
-    if (i >= 0) {
+    if (i >= 0 && !options.significant) {
       const n = made.base.filter((row) => table.data[i].v[row] !== null && table.data[i].v[row] < 0.05).length, all = count(made.base.length);
       head.insertAdjacentHTML("beforeend", `<p class="note"><strong>${n ? `${count(n)} of ${all} ${all === "1" ? "row has" : "rows have"}` : "No row has"} an adjusted p below 0.05.</strong></p>`);
     }
     return made;
   }
-  box.outerHTML = `<p>${safe(options.empty || "No rows.")}</p>`;
+  box.outerHTML = `<p>${linked(options.empty || "No rows.")}</p>`;
   return null;
+}
+// The rows of a table of tests that are significant and, if asked for, positive. If there is none, the strongest, and `said` says so.
+const STRONGEST = 5;
+function significant(way, said) {
+  return (table, rows) => {
+    const of = (key) => table.data[table.columns.findIndex((column) => column.key === key)].v, p = of("p_adjusted"), d = of("difference"), effect = of("effect_size");
+    const kept = rows.filter((row) => way === "any" || d[row] > 0), found = kept.filter((row) => p[row] !== null && p[row] < 0.05);
+    said(found.length, rows.length);
+    if (found.length || !rows.length) return found;
+    return (kept.length ? kept : rows).slice().sort((a, b) => (way === "any" ? (p[a] ?? 2) - (p[b] ?? 2) : 0) || effect[b] - effect[a]).slice(0, STRONGEST);
+  };
+}
+// A table of tests with only the significant rows, or the strongest ones and a sentence that none is significant.
+async function tests(panel, title, note, where, way, options) {
+  let found = 0, all = 0;
+  const made = await part(panel, "table-differential", title, note, where, { ...options, significant: true, order: significant(way, (n, of) => { found = n; all = of; }) });
+  if (made) panel.lastElementChild.insertAdjacentHTML("beforebegin", `<p class="note"><strong>${found ? `${count(found)} of ${count(all)} TFs ${found === 1 ? "is" : "are"} significant${way === "any" ? "" : " and more active"} (adjusted p below 0.05); only these are shown.`
+    : `None ${way === "any" ? "is significant" : "is significantly more active"} (adjusted p below 0.05). The strongest of ${count(all)} are:`}</strong></p>`);
+  return made;
 }
 // The comparisons of conditions in a table that have `name` on either side, or all: [group, reference].
 function comparisons(table, name = null) {
@@ -699,28 +777,30 @@ async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i], expressed = await expression(name);
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
     ["evidence", tf.evidence === "motif" ? "motif only, no ChIP-seq" : "ChIP-seq"],
-    ["reliability", (tf.level || "unknown") + (tf.abstained ? ", abstained" : "")],
-    ["AUPRC, held-out windows", tf.auprc === undefined ? "" : number(tf.auprc)],
+    ["reliability on bulk lines, full depth", (tf.level || "unknown") + (tf.abstained ? ", abstained" : "")],
+    ["AUPRC on bulk lines, held-out windows", tf.auprc === undefined ? "" : number(tf.auprc)],
+    ["AUPRC at the depth of these cells", tf.at ? number(tf.at[0]) : ""],
     ["prevalence (AUPRC of guessing)", tf.prevalence === undefined ? "" : number(tf.prevalence)],
     ["cells too shallow", (100 * tf.shallow).toFixed(1) + " %"],
     ["correlation of activity and expression", expressed ? expressed.correlation : ""]]) +
-    (tf.why ? `<p>${safe(tf.why)}</p>` : "") + '<div class="pair"><div id="box"></div><div><div id="curve"></div><div id="logo"></div></div></div>';
+    (tf.why ? `<p>${safe(tf.why)}</p>` : "") + `<p>${safe(depthOf(tf))}</p>` + '<div class="pair"><div><div id="box"></div><div id="by-condition"></div></div><div><div id="curve"></div><div id="logo"></div></div></div>';
   const drawn = (await json("pack-t-" + Math.floor(i / index.per_pack)))[i % index.per_pack];
   if (index.types.length) panel.querySelector("#box").innerHTML = boxes(name, drawn.box, expressed && expressed.types);
   panel.querySelector("#curve").innerHTML = curve(name, drawn);
   panel.querySelector("#logo").innerHTML = motifLogos(name, drawn.motifs);
+  await byCondition(name, i, panel.querySelector("#by-condition"));
   await genes();
   const drop = ["evidence", "reliability_level", "reliability_abstained"], choice = document.createElement("p");
   panel.append(choice);
   const tested = await ofTF("table-differential", name), pairs = tested ? comparisons(tested) : [];
   const between = pairs.length ? signs(pairs, "more activity") + " " : "";
   const tables = [
-    await part(panel, "table-differential", `Where ${name} differs`, "Each cell type against all other cells. The difference is in z. Adjusted p over all TFs and types.",
+    await part(panel, "table-differential", `${name} in each cell type, tests`, "Each cell type against all other cells. The difference is in z. Adjusted p over all TFs and types.",
       ["tf", name], { contrast: TYPES, drop: [...drop, "contrast", "group", "reference"], sort: "effect_size", down: true, empty: tf.abstained ? "No tests, because scbind abstains on this TF." : "No tests." }),
     await part(panel, "table-differential", `${name} between conditions`, `Within each cell type. ${between}Adjusted p over all TFs and types.`,
       ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast", ...sides(pairs)], sort: "effect_size", down: true }),
     await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
-      { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; links.tsv has all." }),
+      { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; results/analysis/links.tsv has all." }),
     await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation.", ["tf", name],
       { drop, sort: "potential", down: true, empty: tf.abstained ? "No genes are listed, because scbind abstains on this TF." : "No genes." }),
     await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true })];
@@ -734,6 +814,41 @@ async function showTF(name, panel) {
   }
   await part(panel, "table-scores", `Models and baselines on ${name}`, "AUPRC on held-out windows of the bulk lines, mean over lines.", ["tf", name], { drop, sort: "auprc", down: true });
   oneType(choice, tables);
+}
+// What the reliability does not say: at which depth these cells are, and the accuracy there.
+function depthOf(tf) {
+  const where = "The reliability is that of bulk data at full depth, not of these cells.";
+  if (!index.cell_depth) return `${where} The depth of these cells is not known.`;
+  const cells = `${where} Half of these cells have ${number(index.cell_depth)} insertions per base or more, with those that they borrow.`;
+  return tf.at ? `${cells} On bulk data of held-out windows thinned to this depth, the AUPRC is ${number(tf.at[0])} (at full depth: ${number(tf.at[1])}). Single cells can be worse: their depth is uneven, and they borrow from similar cells.`
+    : `${cells} The accuracy at this depth was not measured${tf.evidence === "motif" ? ", because there is no ChIP-seq" : ""}.`;
+}
+// The median activity of a TF by cell type and condition, from the colours of the UMAP. Each is interpolated within its step.
+async function byCondition(name, i, box) {
+  if (!scatter) return;
+  const types = await groupCodes("cell type"), sides = await groupCodes("condition");
+  if (!types || !sides || sides.levels.length < 2) return;
+  const z = await zCodes(i), { steps } = index, { limit } = index.tfs[i], wide = sides.levels.length;
+  const seen = types.levels.map(() => sides.levels.map(() => new Uint32Array(steps)));
+  for (let k = 0; k < z.length; k++) if (z[k] < steps && types.codes[k] < types.levels.length && sides.codes[k] < wide) seen[types.codes[k]][sides.codes[k]][z[k]]++;
+  const n = seen.map((each) => each.map((steps) => steps.reduce((sum, more) => sum + more, 0)));
+  const median = (counts, all) => {
+    let before = 0;
+    for (let k = 0; k < steps; k++) { if (before + counts[k] >= all / 2) return Number((((k + (all / 2 - before) / counts[k]) / steps * 2 - 1) * limit).toPrecision(3)); before += counts[k]; }
+    return null;
+  };
+  const rows = types.levels.map((_, k) => k).filter((k) => n[k].some((each) => each)), title = `Activity of ${name} by cell type and condition`;
+  if (!rows.length) return;
+  box.innerHTML = `<h4>${safe(title)}</h4><p class="note">Median z of the cells in the UMAP, without those that are too shallow. Values beyond ${number(limit)} are cut there. ` +
+    `Whether conditions differ is tested between donors, not cells: see the tests below.</p><div class="table"></div>`;
+  new Table(box.lastElementChild, title, { n: rows.length,
+    columns: [{ key: "cell_type", name: "cell type" }, ...sides.levels.flatMap((level) => [{ key: "z_" + level, name: "z, " + level, numeric: true }, { key: "cells_" + level, name: "cells, " + level, numeric: true }])],
+    data: [{ l: types.levels, c: rows }, ...sides.levels.flatMap((_, c) => [{ v: rows.map((k) => (n[k][c] ? median(seen[k][c], n[k][c]) : null)) }, { v: rows.map((k) => n[k][c]) }])] });
+}
+let lastZ = [-1, null];
+async function zCodes(i) {
+  if (lastZ[0] !== i) lastZ = [i, unpack("pack-z-" + i).then((found) => new Uint8Array(found))];
+  return lastZ[1];
 }
 // The correlation of the activity of a TF with its expression, and the expression by cell type. Null without RNA.
 async function expression(name) {
@@ -767,7 +882,7 @@ async function showGene(name, panel) {
   if (byId("table-sites") && !things.has("TF:" + name)) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites around ${safe(name)}</a></p>`);
   const choice = document.createElement("p");
   panel.append(choice);
-  const linked = await part(panel, "table-links", `TFs that probably regulate ${name}`, LINKS, ["gene", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
+  const linked = await part(panel, "table-links", `TFs that probably regulate ${name}`, LINKS, ["gene", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; results/analysis/links.tsv has all." });
   const near = await part(panel, "table-targets", `TFs with much predicted binding around ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets.", ["gene", name], { sort: "potential", down: true });
   oneType(choice, [linked, near]);
 }
@@ -783,16 +898,16 @@ async function showGroup(kind, name, panel) {
   const code = found ? found.levels.indexOf(name) : -1;
   if (found) for (const each of found.codes) if (each === code) n++;
   const caution = kind === "cell type" ? await said("table-peaks", "cell_type", name, "caution") : kind === "population" ? await said("table-populations", "population", name, "cautions") : "";
-  panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]) + (caution ? `<p><strong>Caution:</strong> ${safe(caution)}</p>` : "");
+  panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([["kind", kind], ["cells in the UMAP", count(n)]]) + (caution ? `<p><strong>Caution:</strong> ${safe(regions(caution))}</p>` : "") + `<p>${safe(await doublets(kind, name, caution))}</p>`;
   if (kind === "cell type") {
     const few = "Not tested: too few cells (analysis.min_cells).";
-    await part(panel, "table-differential", `TFs that mark ${name}`, "This type against all other cells, the largest effects first. Where z and mean binding disagree, go by z: mean binding is not corrected for accessibility.", ["cell_type", name], { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true, empty: few });
+    await tests(panel, `TFs that mark ${name}`, "This type against all other cells, the largest effects first. Where z and mean binding disagree, go by z: mean binding is not corrected for accessibility.", ["cell_type", name], "more", { contrast: TYPES, drop: ["contrast", "group", "reference"], sort: "effect_size", down: true, empty: few });
     const tested = await whole("table-differential"), pairs = tested ? comparisons(tested) : [];
-    await part(panel, "table-differential", `TFs that differ between conditions in ${name}`, `The smallest adjusted p first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], { contrast: CONDITIONS, drop: ["contrast", ...sides(pairs)], sort: "p_adjusted", empty: few });
+    await tests(panel, `TFs that differ between conditions in ${name}`, `The smallest adjusted p first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], "any", { contrast: CONDITIONS, drop: ["contrast", ...sides(pairs)], sort: "p_adjusted", empty: few });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
-    await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; links.tsv has all." });
-    await part(panel, "table-targets", `Genes with the most specific predicted binding in ${name}`, "Specificity: log2 ratio of the regulatory potential to its mean in the other cell types.", ["cell_type", name], { sort: "specificity", down: true });
+    await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; results/analysis/links.tsv has all." });
+    await part(panel, "table-targets", `Genes with the most specific predicted binding in ${name}`, "Specificity: log2 ratio of the regulatory potential to its mean in the other cell types. The most specific come first, but those of TFs that are less active in this type come last: sites can be open without the TF.", ["cell_type", name], { order: activeFirst });
   } else {
     if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
     if (kind === "population") await part(panel, "table-populations", `Population ${name}`, "Markers are given as TF:effect size (Cohen's d).", ["population", name]);
@@ -800,6 +915,25 @@ async function showGroup(kind, name, panel) {
     const types = await groupCodes("cell type");
     if (types && found) composition(panel, name, found.codes, code, types);
   }
+}
+// Rows of target genes, the most specific first, those of TFs that are less active in the type last.
+function activeFirst(table, rows) {
+  const of = (key) => table.data[table.columns.findIndex((column) => column.key === key)], { v } = of("specificity"), mark = of("tf_in_type");
+  const last = (row) => (mark && mark.l[mark.c[row]] === LESS ? 1 : 0);
+  return rows.slice().sort((a, b) => last(a) - last(b) || v[b] - v[a] || a - b);
+}
+// Whether a type or population is flagged as doublets, and the number behind it. As scbind.formats.doubletgroups.
+async function doublets(kind, name, caution) {
+  const flagged = /doublets/.test(caution) ? "It is flagged as doublets" : "It is not flagged as doublets";
+  if (kind === "cell type") {
+    const { doublets: share } = index.types.find((type) => type.name === name);
+    return share === undefined ? "Doublets: not known, because the cells have no doublet scores."
+      : `Doublets: ${(100 * share).toFixed(1)} % of its cells have a doublet score of 0.1 or more. ${flagged}: that takes half of the cells.`;
+  }
+  if (kind !== "population") return "";
+  const table = await whole("table-populations"), i = table ? table.columns.findIndex((column) => column.key === "doublet_score") : -1, rows = i < 0 ? null : rowsOf(table, "population", name);
+  const score = rows && rows.length ? table.data[i].v[rows[0]] : null;
+  return score === null ? "Doublets: not known, because the cells have no doublet scores." : `Doublets: the median doublet score of its cells is ${number(score)}. ${flagged}: that takes 0.1 or more.`;
 }
 // What differs between a condition and those that it was compared with, whichever side of the comparison it is on.
 async function compared(name, panel) {
@@ -810,8 +944,8 @@ async function compared(name, panel) {
   const one = pairs.length === 1, both = one ? `${pairs[0][0]} and ${pairs[0][1]}` : `${name} and the conditions that it was compared with`;
   const drop = ["contrast", ...sides(pairs)], where = [["group", "reference"], name];
   const down = !one || pairs[0][0] === name;  // what is more in the condition that was asked for comes first
-  await part(panel, "table-differential", `TFs that differ between ${both}`, `Within each cell type, the smallest adjusted p first. ${signs(pairs, "more activity")}`,
-    where, { contrast: CONDITIONS, drop, sort: "p_adjusted" });
+  await tests(panel, `TFs that differ between ${both}`, `Within each cell type, the smallest adjusted p first. ${signs(pairs, "more activity")}`,
+    where, "any", { contrast: CONDITIONS, drop, sort: "p_adjusted" });
   await part(panel, "table-site_counts", `Sites that differ between ${both}`, one ? `More binding: windows that the TF binds more in ${pairs[0][0]} than in ${pairs[0][1]}. Less binding: the reverse.`
     : "More binding: windows that the TF binds more in the condition in the column group than in the one in the column reference. Less binding: the reverse.", where, { contrast: CONDITIONS, drop, down: true, sort: down ? "n_more" : "n_less" });
   await part(panel, "table-abundance", `Abundance of cell types and populations in ${both}`, signs(pairs, "a larger fraction of the cells", "log2 odds ratio"),
