@@ -95,6 +95,21 @@ def test_why_a_tf_is_reliable_or_not(inputs):
     assert "Only 3 validation windows are bound (at least 10 are needed)" in said[2]
 
 
+def test_accuracy_at_the_depth_of_the_cells(inputs):
+    inputs.data.obs["borrowed_depth"] = 0.01
+    rows = [("m", "K", "CTCF", 0.1, 0.8), ("m", "K", "CTCF", 0.001, 0.4), ("m", "L", "CTCF", 0.02, 0.2),
+            ("other", "K", "CTCF", 0.01, 0.9), ("m", "K", "SPI1", 0.01, np.nan)]  # fmt: skip
+    depth = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "depth", "auprc"])
+    changed = dataclasses.replace(inputs, tables={"depth": depth}, models=["m"])
+    found = asked.depth_scores(changed)
+    assert list(found.index) == ["CTCF"] and found.loc["CTCF"].tolist() == pytest.approx(
+        [(0.6 + 0.2) / 2, 0.5]
+    )
+    index, _ = asked.explorer(changed)
+    assert index["cell_depth"] == 0.01 and index["tfs"][0]["at"] == [0.4, 0.5] and "at" not in index["tfs"][1]
+    assert asked.depth_scores(inputs).empty, "nothing was thinned"
+
+
 def test_packed_values():
     assert unpack(pack(b"abc" * 100)) == b"abc" * 100 and pack(b"x") == pack(b"x")
     noise = np.random.default_rng(0).integers(0, 11, 100_000).astype(np.uint8).tobytes()

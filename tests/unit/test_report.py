@@ -13,11 +13,13 @@ import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
+from scbind.report import page as page_module
+from scbind.report import populations as populations_module
 from scbind.report import regulation, sections
-from scbind.report.cells import _passing, poor_samples, sample_quality
+from scbind.report.cells import _passing, doublet_shares, poor_samples, sample_quality
 from scbind.report.models import ORACLES, _unknown
 from scbind.report.pack import unpack
-from scbind.report.page import ReportFiles, write_report
+from scbind.report.page import ReportFiles, linked, write_report
 from scbind.report.read import read_peak_status
 from scbind.report.sections import SECTIONS, _type_means
 from scbind.report.tables import (
@@ -457,6 +459,58 @@ def test_types_of_doublets_are_marked_in_the_tables_of_types(tmp_path):
     section = Section("quality", "")
     _passing(SimpleNamespace(cells=cells, peaks=peaks.drop(columns="caution")), section)
     assert "caution" not in [column["key"] for table in section.tables for column in table["columns"]]
+
+
+def test_every_type_has_its_fraction_of_doublet_like_cells():
+    cells = pd.DataFrame(
+        {"sample": "s", "pass": True, "cell_type": ["B"] * 4 + ["T"] * 2, "n_fragments": 5.0,
+         "doublet_score": [0.1, 0.0, 0.0, np.nan, 0.3, 0.2]}
+    )  # fmt: skip
+    assert doublet_shares(cells).to_dict() == pytest.approx({"B": 1 / 3, "T": 1.0})
+    section = Section("quality", "")
+    _passing(SimpleNamespace(cells=cells, peaks=None), section)
+    table = next(table for table in section.tables if table["title"].startswith("Per cell type"))
+    heads = [column["name"] for column in table["columns"]]
+    assert [row[heads.index("fraction doublet-like")]["text"] for row in table["rows"]] == ["0.333", "1"]
+    assert doublet_shares(cells.drop(columns="doublet_score")).empty
+
+
+def test_a_group_has_one_colour_in_every_figure_and_on_the_page(full, inputs):
+    """Also a group that one of the tables lacks."""
+    text = (full / "report.html").read_text()
+    index = json.loads(re.search(r'id="index">(.*?)</script>', text, re.DOTALL)[1])
+    on_page = {each["name"]: dict(zip(each["levels"], each["colours"], strict=True))
+               for each in index["colourings"] if "levels" in each}  # fmt: skip
+    known = {name: inputs[name] for name in inputs if name in {each.name for each in fields(ReportFiles)}}
+    tables = {name: path for name, path in inputs.items() if name not in known}
+    found = page_module._read(ReportFiles(**known, tables=tables), None)
+    for name, kind in {"cell_type": "cell type", "population": "population", "sample": "sample"}.items():
+        assert on_page[kind].items() <= found.colours[name].items(), name
+    drawn = {}
+    for make in SECTIONS:
+        found.draw = lambda name, figure, caption: drawn.setdefault(name, figure) and {}
+        make(found)
+    for name, kind in {"umap_cell_types": "cell_type", "umap_populations": "population",
+                       "umap_samples": "sample", "motifs": "cell_type"}.items():  # fmt: skip
+        legend = drawn[name].axes[0].get_legend()
+        shown = {text.get_text().rpartition(" (")[0] or text.get_text(): handle.get_color()
+                 for text, handle in zip(legend.get_texts(), legend.legend_handles, strict=True)}  # fmt: skip
+        shared = shown.keys() & found.colours[kind]
+        assert shared and all(shown[each] == found.colours[kind][each] for each in shared), name
+    lines = {line.get_label(): line.get_color() for line in drawn["barcode_ranks"].axes[0].lines}
+    assert lines and all(lines[name] == found.colours["sample"][name] for name in lines)
+
+
+def test_files_of_the_run_become_links_and_the_rest_is_escaped():
+    assert linked("See results/analysis/links.tsv, <b>.") == (
+        'See <a href="analysis/links.tsv">results/analysis/links.tsv</a>, &lt;b&gt;.'
+    )
+    assert linked("logs/runs.tsv says") == '<a href="../logs/runs.tsv">logs/runs.tsv</a> says'
+
+
+def test_the_ratio_and_its_p_value_are_side_by_side():
+    keys = populations_module.ABUNDANCE
+    assert keys.index("p_adjusted") == keys.index("log2_odds_ratio") + 1
 
 
 def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):

@@ -3,13 +3,16 @@
 import dataclasses
 import io
 import json
+import re
 import time
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
 from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
+from scbind.analysis.activitytable import read_activity
 from scbind.report import tables
 from scbind.report.page import write_report
 
@@ -35,7 +38,14 @@ def write_in(folder, shape):
     rna.to_csv(folder / "expression.tsv", sep="\t", index=False)
     wide = np.random.default_rng(0).normal(size=(4, 25))
     np.savez(folder / "found.npz", **{f"matrix/ZNF{100 + i}": wide for i in range(shape["tfs"])})
-    tables = {**files.tables, "expression": folder / "expression.tsv"}
+    for path in files.activity:
+        data = anndata.read_h5ad(path)
+        data.obs["borrowed_depth"] = np.linspace(0.01, 0.02, data.n_obs)
+        data.write_h5ad(path)
+    tests = pd.read_csv(files.tables["differential"], sep="\t")
+    tests.loc[tests["cell_type"] == f"cell type {shape['types']:02}", ["p_value", "p_adjusted"]] = 0.6
+    tests.to_csv(folder / "tests.tsv", sep="\t", index=False)
+    tables = {**files.tables, "expression": folder / "expression.tsv", "differential": folder / "tests.tsv"}
     write_report(folder / "report.html", dataclasses.replace(files, tables=tables))
     return folder / "report.html"
 
@@ -186,7 +196,145 @@ def test_the_tables_of_a_tf_can_be_kept_to_one_cell_type(page):
     assert page.run(count) == before
 
 
-def test_tests_between_conditions_are_apart_from_those_between_cell_types(page):
+def known_tests(report, kind):
+    """The tests of a cell type that the page has: not of TFs on which scbind abstains."""
+    table = pd.read_csv(report.with_name("tests.tsv"), sep="\t")
+    return table[(table["cell_type"] == kind) & ~table["reliability_abstained"].astype(bool)]
+
+
+def rows_of(page, title):
+    """The rows of a table of the panel: a dictionary each, by heading."""
+    found = page.run(
+        "const box = [...document.querySelectorAll('#panel .table')].find((each) => each.querySelector('.scroll')"
+        f".getAttribute('aria-label') === {json.dumps(title)});"
+        "return [box.querySelector('thead tr'), ...box.querySelectorAll('tbody tr')].map((row) => [...row.cells])"
+        ".map((cells) => cells.map((cell) => cell.textContent))"
+    )
+    return [dict(zip(found[0], row, strict=True)) for row in found[1:]]
+
+
+def test_only_significant_tfs_mark_a_type_and_if_there_is_none_the_page_says_so(page):
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    rows = rows_of(page, "TFs that mark cell type 02")
+    assert rows and all(float(row["adjusted p"]) < 0.05 and float(row["difference"]) > 0 for row in rows)
+    assert "significant and more active (adjusted p below 0.05); only these are shown" in text(page, "#panel")
+    page.run("await scbindReport.ask('cell type:cell type 05')")
+    assert "None is significantly more active (adjusted p below 0.05). The strongest of" in text(
+        page, "#panel"
+    )
+    assert "None is significant (adjusted p below 0.05)." in text(page, "#panel")
+    effects = [float(row["effect size"]) for row in rows_of(page, "TFs that mark cell type 05")]
+    assert 0 < len(effects) <= 5 and effects == sorted(effects, reverse=True)
+
+
+def test_genes_of_tfs_that_are_less_active_in_the_type_come_last(report, page):
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    tests = known_tests(report, "cell type 02")
+    tests = tests[tests["contrast"] == "cell_type"].set_index("tf")
+    rows = rows_of(page, "Genes with the most specific predicted binding in cell type 02")
+    words = [row["TF in this type"] for row in rows]
+    for row in rows:
+        more = tests.loc[row["TF"], "difference"] > 0
+        sure = tests.loc[row["TF"], "p_adjusted"] < 0.05
+        assert row["TF in this type"] == (
+            ("less active", "more active")[int(more)] if sure else "no difference"
+        )
+    assert "less active" not in words[: len(words) - words.count("less active")]
+    page.run("await scbindReport.ask('cell type:cell type 05')")
+    rows = rows_of(page, "Genes with the most specific predicted binding in cell type 05")
+    assert {row["TF in this type"] for row in rows} == {"no difference"}
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    rows = rows_of(page, "Genes with the most predicted binding of ZNF101 around them")
+    assert len({row["TF in this type"] for row in rows}) > 1
+
+
+def test_each_site_of_a_link_has_its_distance_from_the_start_of_the_gene(report, page):
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    genes = pd.read_csv(
+        report.with_name("genes.bed"), sep="\t", header=None, names="chrom start end name x strand".split()
+    )
+    genes = genes.set_index("name")
+    rows = rows_of(page, "Links of TFs and genes in cell type 02")
+    assert rows
+    for row in rows:
+        gene = genes.loc[row["gene"]]
+        for site in row["sites"].split("; "):
+            place, where, distance = re.fullmatch(r"chr1:([\d,-]+) \((\w+), ([+−][\d,]+) bp\)", site).groups()
+            start, end = (int(value.replace(",", "")) for value in place.split("-"))
+            middle = (start - 1 + end) // 2
+            d = middle - gene.start if gene.strand == "+" else gene.end - 1 - middle
+            assert int(distance.replace(",", "").replace("−", "-")) == d
+            assert where == ("promoter" if abs(d) <= 500 else "distal")
+    assert "the largest contribution first" in page.run("return document.getElementById('panel').textContent")
+
+
+def test_links_in_a_panel_have_the_notes_of_their_section(page):
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    notes = page.run("return document.querySelector('#panel details').textContent")
+    assert (
+        "It is unknown where the association is not significant" in notes
+        and "a quarter of them were false" in notes
+    )
+
+
+def test_a_type_says_whether_it_is_flagged_as_doublets(page):
+    shares = {
+        each["name"]: each["doublets"]
+        for each in page.run("return JSON.parse(document.getElementById('index').textContent)")["types"]
+    }
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    said = f"Doublets: {100 * shares['cell type 02']:.1f} % of its cells have a doublet score of 0.1 or more. It is not"
+    assert said in text(page, "#panel")
+    page.run("await scbindReport.ask('population:P1')")
+    assert re.search(r"Doublets: the median doublet score .* It is flagged as doublets", text(page, "#panel"))
+
+
+def test_the_activity_of_a_tf_is_split_by_condition(report, page):
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    rows = rows_of(page, "Activity of ZNF101 by cell type and condition")
+    data = read_activity([report.with_name(f"donor_{number}.h5ad") for number in (1, 2)])
+    z = pd.Series(data.readable[:, data.tfs.index("ZNF101")], index=data.obs.index)
+    keys = [data.obs["cell_type"].astype(str), data.obs["condition"].astype(str)]
+    expected = z.groupby(keys).median()
+    limit = np.percentile(np.abs(z.dropna()), 99)
+    assert len(rows) == 5
+    for row in rows:
+        for side in ("control", "treated"):
+            value = np.clip(expected[row["cell type"], side], -limit, limit)
+            assert float(row[f"z, {side}"]) == pytest.approx(value, abs=4 * limit / 101)
+            assert int(row[f"cells, {side}"]) == z.groupby(keys).count()[row["cell type"], side]
+
+
+def test_the_reliability_of_a_tf_says_that_it_is_not_of_these_cells(page):
+    page.run("await scbindReport.ask('TF:ZNF101')")
+    words = text(page, "#panel")
+    assert "reliability on bulk lines, full depth" in words
+    assert (
+        "not of these cells" in words and "insertions per base or more, with those that they borrow" in words
+    )
+    found = re.search(r"thinned to this depth, the AUPRC is (0\.\d+) \(at full depth: (0\.\d+)\)", words)
+    assert 0 < float(found[1]) < float(found[2]) < 1
+
+
+def test_downloads_are_named_by_what_they_show(page):
+    page.run("window.names = []; HTMLAnchorElement.prototype.click = function () { names.push(this.download); };"
+             "await scbindReport.ask('TF:ZNF101'); document.getElementById('save').click()")  # fmt: skip
+    page.run("document.querySelector('#panel .tools button:last-child').click()")
+    page.until("window.names.length === 2")
+    assert page.run("return window.names.sort()") == [
+        "Activity_of_ZNF101_by_cell_type_and_condition.tsv", "umap_activity_of_ZNF101.png",
+    ]  # fmt: skip
+
+
+def test_files_of_the_run_are_links(page):
+    found = page.run(
+        "return [...document.querySelectorAll('main a')].map((link) => [link.textContent, link.getAttribute('href')])"
+    )
+    assert ["results/analysis/links.tsv", "analysis/links.tsv"] in found
+    assert ["logs/runs.tsv", "../logs/runs.tsv"] in found
+
+
+def test_tests_between_conditions_are_apart_from_those_between_cell_types(report, page):
     """A TF that differs between conditions within a type does not mark the type."""
     page.run("await scbindReport.ask('cell type:cell type 02')")
     rows = page.run(
@@ -194,11 +342,11 @@ def test_tests_between_conditions_are_apart_from_those_between_cell_types(page):
     )
     heads = page.run("return [...document.querySelectorAll('#panel .table')].slice(0, 2).map((box) => "
                      "[...box.querySelectorAll('th')].map((head) => head.textContent))")  # fmt: skip
-    kept = sum(
-        not tf["abstained"]
-        for tf in page.run("return JSON.parse(document.getElementById('index').textContent)")["tfs"]
-    )
-    assert rows == [f"1–{kept} of {kept}"] * 2
+    tests = known_tests(report, "cell type 02")
+    sure = tests[tests["p_adjusted"] < 0.05]
+    marks = int((sure[sure["contrast"] == "cell_type"]["difference"] > 0).sum())
+    differ = int((sure["contrast"] == "condition").sum())
+    assert marks != differ and rows == [f"1–{n} of {n}" for n in (marks, differ)]
     assert not {"group", "reference"} & {head for each in heads for head in each}, "the sides are in the note"
     assert "more activity in treated than in control" in text(page, "#panel")
 
@@ -209,7 +357,7 @@ def test_every_colour_and_every_button_of_the_umap(page):
     for i in range(n):
         coloured(page, i)
         seen.add(drawn(page))
-    assert len(seen) == n - 1 > 6, "here a sample is a condition, so these two look alike"
+    assert len(seen) == n > 6
     coloured(page, 0)
     whole = drawn(page)
     for button in ("in", "out", "names"):
@@ -545,7 +693,7 @@ def test_a_condition_is_answered_from_either_side(page):
         shown = page.run("return [...document.querySelector('#panel tbody').rows].map((row) => "
                          f"row.cells[{heads.index('adjusted p')}].textContent)")  # fmt: skip
         assert [float(p) for p in shown] == sorted(float(p) for p in shown), "the smallest adjusted p first"
-        assert "adjusted p below 0.05." in words[name]
+        assert "are significant (adjusted p below 0.05); only these are shown." in words[name]
         assert "TFs that differ between treated and control" in words[name]
         assert (
             "A positive difference or effect size: more activity in treated than in control." in words[name]

@@ -237,6 +237,21 @@ def test_groups_without_a_colour_of_their_own_are_numbered():
     assert [text.get_text() for text in legend][9:12] == ["P9 (10)", "P10 (10)", "P11 (10)"]
 
 
+def test_no_mark_covers_another_one():
+    rng = np.random.default_rng(0)
+    kinds = np.arange(2000) % 40
+    places = rng.normal(size=(40, 2))[kinds] + rng.normal(0, 0.05, (2000, 2))
+    names = np.array([f"P{kind + 1}" for kind in kinds])
+    figure = umap_types(places, names, colours_of(names), "x", named=["P40"])
+    figure.draw_without_rendering()
+    marks = figure.axes[0].texts
+    boxes = [Text.get_window_extent(mark) for mark in marks]
+    assert len(boxes) > 30 and marks[0].get_text() == "P40"
+    assert not [1 for i, one in enumerate(boxes) for other in boxes[:i] if one.overlaps(other)]
+    moved = [mark for mark in marks if mark.get_position() != (0, 0)]
+    assert moved and all(mark.arrow_patch is not None for mark in moved)
+
+
 @pytest.mark.parametrize("prefix", ["P", "cell type ", "a long name of a cell type, number "])
 def test_the_legend_leaves_the_umap_its_room(prefix):
     points, kinds = np.random.default_rng(0).normal(size=(300, 2)), np.arange(300) % 60

@@ -8,10 +8,10 @@ import pandas as pd
 # of colours that show on white and on the dark page (L* from 42.5 to 80), the one whose least difference from those
 # before it is largest, with normal sight and with each of the three kinds of colour blindness (as simulated by Machado
 # et al. 2009). So the first colours differ most: 8.6 or more among the first sixteen, 4.0 or more among all
-# (CIEDE2000). tests/unit/test_colours.py measures them.
+# (CIEDE2000). Among the first sixteen, strong colours come first. tests/unit/test_colours.py measures them.
 PALETTE = (
-    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#AACC99", "#666666",
-    "#995544", "#DDBBCC", "#8877FF", "#BB3300", "#CC0099", "#BBAA66", "#AA6688", "#888844",
+    "#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#8877FF", "#995544",
+    "#666666", "#CC0099", "#AACC99", "#BB3300", "#BBAA66", "#DDBBCC", "#AA6688", "#888844",
     "#8811FF", "#EE6688", "#99CCEE", "#BBBBAA", "#008866", "#AA77CC", "#885577", "#CCCC55",
     "#BB33CC", "#CC88CC", "#7799FF", "#EE88BB", "#CC8833", "#117755", "#999955", "#BBCC77",
     "#BBAAAA", "#776622", "#9944FF", "#BB6666", "#889988", "#667777", "#885599", "#00AAAA",
