@@ -91,8 +91,10 @@ function withActivity(table, tests) {
   }
   const [type, factor] = ["cell_type", "tf"].map((key) => of(table, key)), c = new Array(table.n);
   for (let row = 0; row < table.n; row++) c[row] = known.get(factor.l[factor.c[row]] + "\t" + type.l[type.c[row]]) ?? 3;
-  const columns = [...table.columns, { key: "tf_in_type", name: "TF in this type", about: "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p below 0.05." }];
-  return { ...table, columns, data: [...table.data, { l: MARKS, c }] };
+  const after = table.columns.findIndex((column) => column.key === "gene") + 1;  // beside the gene, where nobody overlooks it
+  const columns = table.columns.map((column) => (column.place ? { ...column, place: column.place.map((i) => i + (i >= after)) } : column));
+  columns.splice(after, 0, { key: "tf_in_type", name: "TF in this type", about: "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p below 0.05." });
+  return { ...table, columns, data: [...table.data.slice(0, after), { l: MARKS, c }, ...table.data.slice(after)] };
 }
 // The distance of a site of a link from the nearest start of its gene, and whether it is in the promoter: as scbind.analysis.sitegenes.
 const CORE = 500;
