@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save
 from scbind.core.errors import InputError
 from scbind.formats.onehot import one_hot
+from scbind.models import towers
 from scbind.models.base import build_network
 from scbind.models.layers import RATE, MotifScan
 from scbind.models.lightning import BindingModule, masked_loss
@@ -63,6 +64,7 @@ def test_probabilities_do_not_depend_on_blocks(architecture):
     cells, windows = {"scbind": (5, 7), "scfan": (2, 5)}[architecture]  # scfan is slow; its tiles are smaller
     codes = CODES[:windows]
     counts = RNG.poisson(0.5, (cells, windows, 1000 // model.bin_bp)).astype(np.float32)
+    counts *= RNG.random((cells, windows, 1)) < 0.6  # the others have no insertion
     depth = np.full(cells, 0.01, np.float32)
     readout = model.readout(codes)
     whole = model.probabilities(readout, counts, depth)
@@ -82,7 +84,8 @@ def test_probabilities_do_not_depend_on_blocks(architecture):
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
-def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
+def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture, monkeypatch):
+    monkeypatch.setattr(towers, "TOGETHER", 4)  # the pairs with insertions are computed in several parts
     torch.manual_seed(0)
     fitted = {"tfs": ["T1", "T3"], "log10_depth_centre": -2.5}
     fitted["parameters"] = {
@@ -95,6 +98,7 @@ def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
     model = Predictor(network, FACTS, fitted, tile=TILES[architecture])
     depth = np.array([0.03, 0.001, 0.0], np.float32)  # above what was trained on, below it, nothing
     counts = RNG.poisson(1.0, (3, 7, 1000 // model.bin_bp)).astype(np.float32)
+    counts[[0, 0, 1, 1, 1, 2], [0, 3, 1, 2, 6, 5]] = 0
     readout = model.readout(CODES)
     found = model.probabilities(readout, counts, depth)
     for cell in range(3):
@@ -102,6 +106,30 @@ def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
         expected = model.calibrated(model.logits(readout, counts[cell], depths), depths)
         np.testing.assert_allclose(found[cell], expected, atol=2e-6)
     assert np.ptp(found) > 0.01
+
+
+def signal_of(network):
+    counts = torch.from_numpy(np.random.default_rng(4).poisson(1.0, (7, 1000 // network.bin_bp)))
+    return counts.float(), torch.full((7,), 0.01)
+
+
+def test_what_is_stored_of_a_window_is_small_and_gives_its_readout():
+    facts = FACTS | {"tfs": [f"T{number}" for number in range(300)], "modelled": [True] * 300}
+    facts |= {"assayed": [[True] * 300], "bound_train": dict.fromkeys(facts["tfs"], 10)}
+    torch.manual_seed(0)
+    network = build_network("scbind", facts, {})
+    for weights in network.parameters():
+        nn.init.normal_(weights, std=0.2)
+    model = Predictor(network, facts, None)
+    stored, exact = model.trunk(CODES), network(torch.from_numpy(CODES), *signal_of(network)).detach().numpy()
+    assert stored.dtype == np.float16 and stored.shape == (
+        7,
+        2 * 300 + 3 * 128,
+    )  # the readout has 22,500 numbers
+    found = model.logits(model.unfold(stored), *(each.numpy() for each in signal_of(network)))
+    assert np.abs(found - exact).max() < 3e-3 * exact.std()
+    np.testing.assert_array_equal(model.unfold(stored), model.readout(CODES))
+    np.testing.assert_array_equal(model.unfold(stored[2:4]), model.readout(CODES)[2:4])
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])

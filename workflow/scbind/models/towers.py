@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, pad
 
 from scbind.core.errors import InputError
 from scbind.formats.evidence import CHIP
@@ -16,6 +16,10 @@ from scbind.models.sharedway import SharedWay, log_p_table, log_p_values
 
 SURROUNDINGS = (2, 4, 8)  # bins on each side of the window over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
+TOGETHER, TOGETHER_CUDA = (
+    1024,
+    1 << 14,
+)  # pairs with insertions that are computed at once, on a CPU and on a GPU
 PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and per example
 
 
@@ -68,7 +72,7 @@ class TowerNetwork(BindingNetwork):
     """
 
     bin_bp = 50
-    tile = (64, 64)  # fastest of 16 to 128 windows by 32 or 64 cells that small samples still fill
+    tile = (128, 64)  # nearly as fast as 256 windows, and many TFs still fit in memory
     tile_cuda = (512, 64)  # larger, so that a GPU starts far fewer kernels; the size is not tuned yet
 
     def __init__(
@@ -109,7 +113,7 @@ class TowerNetwork(BindingNetwork):
         if strangers:
             for name, bank in (("log_p", self.scan.known), ("log_p_released", self.scan.released)):
                 self.register_buffer(name, torch.from_numpy(np.stack([log_p_table(m) for m in bank.numpy()])))
-        signal_bins = facts["context"] // self.bin_bp
+        self.signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
             _WindowTower(
                 (self.n_tfs, self.n_assayed, self.bins),
@@ -119,25 +123,43 @@ class TowerNetwork(BindingNetwork):
             for _ in range(members)
         )
         self.cells = nn.ModuleList(
-            _CellTower(self.n_tfs, signal_bins, direct, partners, bool(strangers)) for _ in range(members)
+            _CellTower(self.n_tfs, self.signal_bins, direct, partners, bool(strangers))
+            for _ in range(members)
         )
 
-    def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
-        """Window embeddings: uint8 (windows, context) to float32 (windows, members, 1 + direct + partners, TFs).
+    def trunk(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """Best matches, and what was read from the map: uint8 (windows, context) to float32 (windows, length).
 
-        ``keep``, float32 (TFs,), is 0 for a TF that is read as if it had no ChIP-seq, with its matrix of the release
-        and without its own weights, and 1 for the others; ``None`` keeps all.
+        The first 2 * TFs numbers are what the best match in the window, and the best one in reach, lack of a score of
+        1. (Predictors store them as float16, which is finest near 0.) Then follows, for each member, the hidden layer
+        that has read the map. ``keep``, float32 (TFs,), is 0 for a TF that is read as if it had no ChIP-seq, with its
+        matrix of the release and without its own weights, and 1 for the others; ``None`` keeps all.
         """
         skip = self.edge * self.bin_bp
         matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip]), keep).transpose(1, 2)
-        own, first = matches, (self.bins - self.within) // 2
-        best = torch.stack([own[:, first : first + self.within].amax(dim=1), own.amax(dim=1)], dim=2)
+        first = (self.bins - self.within) // 2
+        best = torch.stack([matches[:, first : first + self.within].amax(dim=1), matches.amax(dim=1)], dim=2)
+        return torch.cat([1 - best.flatten(1), *(tower.read(matches) for tower in self.windows)], dim=1)
+
+    def unfold(self, trunk: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Window embeddings: result of :meth:`trunk` to float32 (windows, members, 1 + direct + partners, TFs).
+
+        ``keep`` is that of :meth:`trunk`.
+        """
+        of_tfs = 2 * self.n_tfs
+        best, read = 1 - trunk[:, :of_tfs].view(-1, self.n_tfs, 2), trunk[:, of_tfs:].chunk(self.n_members, 1)
         if self.strangers:
             table = self.log_p
             if keep is not None:
                 table = torch.lerp(self.log_p_released, table, keep[:, None])
             best = torch.cat([best, log_p_values(best, table)], dim=2)
-        return torch.stack([tower(matches, best, keep) for tower in self.windows], dim=1)
+        return torch.stack(
+            [tower(best, seen, keep) for tower, seen in zip(self.windows, read, strict=True)], dim=1
+        )
+
+    def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """Window embeddings of base codes; see :meth:`trunk` and :meth:`unfold`."""
+        return self.unfold(self.trunk(codes, mappability, keep), keep)
 
     def respond_each(
         self,
@@ -149,7 +171,7 @@ class TowerNetwork(BindingNetwork):
     ) -> Tensor:
         """Logits of every member, (members, batch, TFs); see :class:`BindingNetwork`. ``line`` is not used.
 
-        ``keep`` is that of :meth:`readout`.
+        ``keep`` is that of :meth:`trunk`.
         """
         signal = self._signal(counts, depth)
         logits = []
@@ -162,14 +184,38 @@ class TowerNetwork(BindingNetwork):
         """Mean logits of the members, (batch, TFs); same arguments as :meth:`respond_each`."""
         return self.respond_each(readout, counts, depth, line).mean(dim=0)
 
-    def respond_grid(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
-        """Mean logits of every cell in every window; see :class:`BindingNetwork`. One matrix product per window."""
+    def respond_unseen(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Cell embeddings and signal-only logits of windows without insertions; see :class:`BindingNetwork`."""
+        return self._cell_side(depth.new_zeros(len(depth), self.signal_bins), depth)
+
+    def respond_grid(
+        self, readout: Tensor, counts: Tensor, depth: Tensor, unseen: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Mean logits of every cell in every window; see :class:`BindingNetwork`. One matrix product per window.
+
+        Most windows of a cell have no insertion. Their cell embeddings depend on the depth alone and are computed once
+        per cell. The others are computed in parts of ``TOGETHER`` pairs. As all parts have the same size, a result does
+        not depend on the other pairs.
+        """
         windows, cells, bins = counts.shape
-        signal = self._signal(counts.reshape(-1, bins), depth.repeat(windows))
+        answer, alone = (part.repeat(windows, 1) for part in unseen or self.respond_unseen(depth))
+        seen = (counts.sum(dim=2) > 0).flatten().nonzero().squeeze(1)
+        size = TOGETHER_CUDA if counts.is_cuda else TOGETHER
+        lacking = -len(seen) % size
+        signal = pad(counts.view(-1, bins)[seen], (0, 0, 0, lacking)), pad(depth[seen % cells], (0, lacking))
+        for begin in range(0, len(seen), size):
+            pairs = seen[begin : begin + size]
+            found = self._cell_side(*(each[begin : begin + size] for each in signal))
+            answer[pairs], alone[pairs] = (each[: len(pairs)] for each in found)
+        answer, alone = answer.view(windows, cells, -1), alone.view(windows, cells, -1)
+        share = 1 / self.n_members
+        return torch.baddbmm(alone, answer, readout.flatten(1, 2), beta=share, alpha=share)
+
+    def _cell_side(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Cell embeddings of all members side by side, (batch, members * length), and the sum of their other terms."""
+        signal = self._signal(counts, depth)
         towers = [tower(*signal) for tower in self.cells]
-        answer = torch.cat([answer for answer, _ in towers], dim=1).view(windows, cells, -1)
-        alone = sum(alone for _, alone in towers).view(windows, cells, -1)
-        return torch.baddbmm(alone, answer, readout.flatten(1, 2)) / self.n_members
+        return torch.cat([answer for answer, _ in towers], dim=1), sum(alone for _, alone in towers)
 
     def training_logits(
         self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor, mappability: Tensor | None = None
@@ -196,8 +242,9 @@ class TowerNetwork(BindingNetwork):
 class _WindowTower(nn.Module):
     """Window embedding: (windows, 1 + direct + partners, TFs).
 
-    Reads the matches in bins (windows, bins, TFs) and the best matches in the window and in reach (windows, TFs, 2), in
-    a network for TFs without ChIP-seq followed by their p-values (windows, TFs, 4).
+    :meth:`read` reads the map, the matches in bins (windows, bins, TFs). The embedding is made from the result and from
+    the best matches in the window and in reach (windows, TFs, 2), in a network for TFs without ChIP-seq followed by
+    their p-values (windows, TFs, 4).
     """
 
     def __init__(
@@ -238,7 +285,13 @@ class _WindowTower(nn.Module):
             nn.init.zeros_(start)  # at the start, only a TF's own match contributes
         self.general = SharedWay(direct, hidden, partners) if general else None
 
-    def forward(self, matches: Tensor, best: Tensor, keep: Tensor | None) -> Tensor:
+    def read(self, matches: Tensor) -> Tensor:
+        """Hidden layer of the map, (windows, hidden)."""
+        known = matches[:, :, : self.n_assayed]
+        pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(known)), self.profiles)
+        return self.head[:-2](pooled.flatten(1))
+
+    def forward(self, best: Tensor, read: Tensor, keep: Tensor | None) -> Tensor:
         scale, shift, own, always = self.scale, self.shift, self.own, self.always
         if keep is not None:
             each = keep[:, None]
@@ -247,9 +300,6 @@ class _WindowTower(nn.Module):
             always = always + self.general.constant
         seen = gelu(self.mix(gelu(self.match(best) * (1 + scale) + shift)))
         direct = torch.einsum("wtu,tuk->wkt", seen, self.shared + own) + always
-        known = matches[:, :, : self.n_assayed]
-        pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(known)), self.profiles)
-        read = self.head[:-2](pooled.flatten(1))
         partners = self.head[-2:](read)
         if keep is not None:
             partners = partners * keep
