@@ -112,6 +112,7 @@ def make_inputs(folder: Path, shape: Shape):
         sizes=folder / "chrom.sizes",
         tracks={sample: folder / sample for sample in samples},
         types=types,
+        all_types=list(types),
         coverage={name: folder / slug / "coverage.bw" for name, slug in types.items()},
         consensus=folder / "consensus.bed",
         sites=folder / "best_sites.tsv",

@@ -1,12 +1,14 @@
 """The session of IGV and the track hub: every track that they name is there, and nothing on which scbind abstains."""
 
 import re
+from dataclasses import replace
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
+from scbind.formats.colours import colours_of
 from scbind.report.browser import BrowserFiles, write_browser
 
 TYPES = {"B cell": "b_cell", "T+": "t"}
@@ -53,6 +55,7 @@ def files(tmp_path):
         fasta=touch("reference/hg38/genome.fa"),
         tracks={sample: results / f"binding/{sample}/tracks" for sample in ("s1", "s2")},
         types=TYPES,
+        all_types=list(TYPES),
         coverage={name: touch(f"pseudobulk/{slug}/coverage.bw") for name, slug in TYPES.items()},
         peaks={name: touch(f"pseudobulk/{slug}/peaks.narrowPeak") for name, slug in TYPES.items()}
         | {"B cell": touch("pseudobulk/b_cell/peaks.narrowPeak", "")},
@@ -125,3 +128,14 @@ def test_a_track_that_is_gone_is_one_line(files, tmp_path):
     with pytest.raises(InputError, match=r"t/coverage\.bw"):
         write_browser(files, tmp_path / "s.xml", tmp_path / "hub.txt")
     assert not (tmp_path / "s.xml").exists() and not (tmp_path / "hub.txt").exists()
+
+
+def test_a_type_has_the_colour_of_the_report_even_if_another_type_has_no_tracks(files, tmp_path):
+    session, hub = tmp_path / "results/browser/igv_session.xml", tmp_path / "results/browser/hub.txt"
+    write_browser(replace(files, all_types=["A without peaks", *TYPES]), session, hub)
+    wanted = colours_of(["A without peaks", *TYPES])["T+"]
+    expected = ",".join(str(int(wanted[i : i + 2], 16)) for i in (1, 3, 5))
+    tracks = [
+        each for each in ElementTree.parse(session).iter("Track") if each.get("name", "").startswith("T+")
+    ]
+    assert tracks and {each.get("color") for each in tracks} == {expected}

@@ -11,6 +11,7 @@ import pytest
 from scbind.core.errors import InputError
 from scbind.core.files import file_sha256
 from scbind.formats.bigwigwriter import create_bigwig
+from scbind.formats.colours import colours_of
 from scbind.formats.genome import ChromSizes
 from scbind.report import lociwindows
 from scbind.report.loci import TEMPLATES, LociFiles, write_loci
@@ -71,7 +72,8 @@ def files(tmp_path):
     }
     return LociFiles(
         genome="made up", fasta=tmp_path / "genome.fa", sizes=tmp_path / "chrom.sizes",
-        tracks={sample: tmp_path / sample for sample in ("s1", "s2")}, types=TYPES, coverage=coverage,
+        tracks={sample: tmp_path / sample for sample in ("s1", "s2")}, types=TYPES, all_types=list(TYPES),
+        coverage=coverage,
         consensus=tmp_path / "consensus.bed", sites=tmp_path / "best_sites.tsv", genes=tmp_path / "genes.bed",
     )  # fmt: skip
 
@@ -209,3 +211,9 @@ def test_the_page_holds_the_licence_and_asks_for_no_other_file(files, tmp_path):
     text = (tmp_path / "loci.html").read_text()
     assert "The MIT License" in text and "igv.min.js.map" not in text
     assert not re.search(r"<(?:script|img|link)[^>]*(?:src|href)=", text.partition("<!-- igv.js")[0])
+
+
+def test_a_type_has_the_colour_of_the_report_even_if_another_type_has_no_tracks(files, tmp_path):
+    write_loci(replace(files, all_types=["A without peaks", *TYPES]), tmp_path / "page.html")
+    colours = packs(tmp_path / "page.html")[0]["colours"]
+    assert colours == [colours_of(["A without peaks", *TYPES])[name] for name in TYPES]

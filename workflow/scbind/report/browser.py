@@ -43,6 +43,8 @@ class BrowserFiles:
         Sample to its folder of TF tracks (:func:`scbind.binding.celltracks.cell_type_tracks`).
     types
         Cell type to the name of its folder (``slug``).
+    all_types
+        Also those without a pseudobulk, so that a type has the same colour as in the report.
     coverage, peaks
         Cell type to its ``coverage.bw`` and ``peaks.narrowPeak``.
     consensus
@@ -51,21 +53,19 @@ class BrowserFiles:
         BED or GTF of genes, or None.
     differential, sites
         ``differential_tfs.tsv``, and ``best_sites.tsv`` or None.
-    all_types
-        Also those without a pseudobulk, so that a type has the same colour as in the report.
     """
 
     genome: str
     fasta: str | Path
     tracks: Mapping[str, str | Path]
     types: Mapping[str, str]
+    all_types: Sequence[str]
     coverage: Mapping[str, str | Path]
     peaks: Mapping[str, str | Path]
     consensus: str | Path
     genes: str | Path | None
     differential: str | Path
     sites: str | Path | None = None
-    all_types: Sequence[str] = ()
 
 
 def write_browser(files: BrowserFiles, session: str | Path, hub: str | Path) -> None:

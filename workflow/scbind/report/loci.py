@@ -53,12 +53,12 @@ class LociFiles:
         Sample to its folder of TF tracks (:func:`scbind.binding.celltracks.cell_type_tracks`).
     types, coverage
         Cell type to the name of its folder (``slug``), and to its ``coverage.bw``.
+    all_types
+        Also those without a pseudobulk, so that a type has the same colour as in the report.
     consensus, sites
         ``consensus.bed`` and ``best_sites.tsv``.
     genes
         BED or GTF of genes, or None.
-    all_types
-        Also those without a pseudobulk, so that a type has the same colour as in the report.
     """
 
     genome: str
@@ -66,11 +66,11 @@ class LociFiles:
     sizes: str | Path
     tracks: Mapping[str, str | Path]
     types: Mapping[str, str]
+    all_types: Sequence[str]
     coverage: Mapping[str, str | Path]
     consensus: str | Path
     sites: str | Path
     genes: str | Path | None = None
-    all_types: Sequence[str] = ()
 
 
 def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTES) -> None:

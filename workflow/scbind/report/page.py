@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -10,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup, escape
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
@@ -222,14 +222,14 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
     )
 
 
-def linked(text: str) -> Markup:
-    """Return a text for the page in which each file of the run, such as ``results/analysis/links.tsv``, is a link.
+def linked(text: str) -> str:
+    """Return the HTML of a text in which each file of the run, such as ``results/analysis/links.tsv``, is a link.
 
-    The page is in ``results``. The text is escaped.
+    The page is in ``results``. The text is escaped, so the HTML is safe.
     """
-    text = str(escape(text))
+    text = html.escape(text)
     text = re.sub(r"\bresults/([\w/-]+\.(?:tsv|bed))\b", r'<a href="\1">\g<0></a>', text)
-    return Markup(re.sub(r"\blogs/runs\.tsv\b", r'<a href="../\g<0>">\g<0></a>', text))
+    return re.sub(r"\blogs/runs\.tsv\b", r'<a href="../\g<0>">\g<0></a>', text)
 
 
 def _genes(parts: list[tuple[str, list]]) -> set[str]:
