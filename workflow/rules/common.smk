@@ -192,8 +192,8 @@ def added_tfs(wildcards):
 
 
 def added_matrices(wildcards):
-    """Return the user's file of matrices, if TFs are added from it."""
-    return [SETTINGS["motifs"]["path"]] if added_tfs(wildcards) and SETTINGS["motifs"]["path"] else []
+    """Return the user's file of matrices, if TFs are added from it. A list of one path would reach the script as a list."""
+    return optional(added_tfs(wildcards) and SETTINGS["motifs"]["path"])
 
 
 def track_states(cell_line):
@@ -298,14 +298,18 @@ def check_cluster():
         try:
             for job in workflow.dag.needrun_jobs():
                 name = job.rule.name
-                if not job.is_local and name not in rules:
-                    asked = {
-                        key: value for key, value in job.resources.items() if not isinstance(value, TBDString)
-                    }
+                if job.is_local:
+                    continue
+                asked = {
+                    key: value for key, value in job.resources.items() if not isinstance(value, TBDString)
+                }
+                if name not in rules:
                     partition = asked.get("slurm_partition")
                     if not partition and choose:
                         partition = find_partition(name, job.threads, asked, table, choose)
                     rules[name] = Needs(job.threads, asked.get("gpu") or 0, partition)
+                memory = max(rules[name].memory, int(asked.get("mem_mb") or 0))  # it may depend on the input
+                rules[name] = rules[name]._replace(memory=memory)
             check_slurm(rules, getattr(settings, "status_command", None))
         except InputError as error:
             raise WorkflowError(f"ERROR {error}") from None
