@@ -464,7 +464,7 @@ def everything(design: Design, publisher) -> list[str]:
     models["plain"] = {key: value for key, value in models["scbind"].items() if key != "motif_tfs"}
     models["starter"] = {"bundle": "data/starter.scbind.zip", "motif_tfs": ["NOWHERE"]}
     config["evaluate"] |= {"chromvar": True, "truth": "data/truth", "sample": "demo", "published": "maxatac"}
-    config["explain"] = [{"locus": "chr1:1000-1200", "tf": "CTCF", "cell_type": "b_cell"}]
+    config["explain"] = [{"locus": "chr1:1000-1200", "tf": "CTCF", "cell_type": "cells_c0"}]
     config["cohort"] = {"donors": 4, "n_cells": 100, "cell_fragments": 100}
     with pyBigWig.open(str(data / "map.bw"), "w") as bigwig:
         bigwig.addHeader(list(lengths(data).items()))

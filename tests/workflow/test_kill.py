@@ -95,3 +95,17 @@ def test_locks_of_a_run_on_another_machine_stay(project):
     assert "LockException" in project.snakemake(TARGET, check=False).stdout
     note.write_text(text)
     project.snakemake(TARGET)
+
+
+def test_an_edit_in_the_middle_of_a_run_is_told_at_its_end(project):
+    slow(project)
+    run = started(project, TARGET)
+    log, said = project.folder / "logs/prepare_motifs/motifs.log", project.folder / "said.txt"
+    assert waited(lambda: log.exists() and "Python" in log.read_text()), said.read_text()
+    for path in (project.folder / "config/config.yaml", project.root / "workflow/scbind/formats/motifs.py"):
+        path.write_text(path.read_text() + "\n# edited\n")
+    (project.folder / "wait").unlink()
+    assert run.wait() == 0
+    told = "Changed while this run was under way: checkout/workflow/scbind/formats/motifs.py, config/config.yaml. "
+    assert told in said.read_text()
+    assert "Changed while" not in project.snakemake("--forcerun", "prepare_motifs", "--", TARGET).stdout

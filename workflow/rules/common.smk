@@ -19,8 +19,15 @@ from scbind.evaluation import registry
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
 from scbind.plan.cluster import Needs, check_slurm, find_partition
-from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
-from scbind.plan.filestate import file_states
+from scbind.plan.digests import (
+    keep_digests,
+    list_code,
+    list_modules,
+    source_digest,
+    table_digest,
+    template_digest,
+)
+from scbind.plan.filestate import changed_line, file_states, note_states
 from scbind.plan.leftovers import find_leftovers, list_leftovers
 from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
 from scbind.plan.pending import pending_line
@@ -182,6 +189,18 @@ def key_states(*keys):
     """Return :func:`states` of the files that these keys of the configuration name, such as genome/fasta."""
     parts = (key.split("/") for key in keys)
     return states(*(SETTINGS[section][name] for section, name in parts))
+
+
+def current_states():
+    """Return :func:`note_states` of the user's files, the configuration, the sheets and the code."""
+    configs = workflow.overwrite_configfiles or ["config/config.yaml"]
+    return note_states(PLAN.inputs(), states(*PLAN.inputs()), [*configs, *PLAN.sheets.values(), *list_code()])
+
+
+def changed_meanwhile():
+    """Return the line about what was edited while the run was under way, or nothing."""
+    line = "" if BEFORE is None else changed_line(BEFORE, current_states())
+    return [line] if line else []
 
 
 def added_tfs(wildcards):
