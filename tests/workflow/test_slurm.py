@@ -200,7 +200,7 @@ def submitted(text: str) -> list[str]:
 
 
 def test_results_are_those_of_a_local_run(slurm, new_project, tmp_path):
-    """The whole small demo, from the simulation to the report."""
+    """The whole small demo, from the simulation to the report. The profile infers a sample in 8 parts instead of 2."""
     sums = []
     for name in ("here", "there"):
         project = new_project(tmp_path / name)
@@ -211,6 +211,7 @@ def test_results_are_those_of_a_local_run(slurm, new_project, tmp_path):
         here = ("--max-threads", CPUS, "--resources", "gpu=0")
         said = project.snakemake(*(here if name == "here" else options(project))).stdout
         files = [path for path in (project.folder / "results").rglob("*") if path.is_file()]
+        files = [path for path in files if "shards" not in path.parts]
         sums.append(
             {
                 str(path.relative_to(project.folder)): hashlib.sha256(path.read_bytes()).hexdigest()

@@ -90,9 +90,10 @@ def full_disk(error: BaseException) -> InputError | None:
         if number in FULL or short:
             problem = f"cannot write: {os.strerror(number) if number in FULL else short[0]}"
             place = getattr(error, "filename", None) or Path.cwd()
-            return InputError(
-                place, problem, "free space (or quota) there and run again; the step starts anew"
-            )
+            remedy = "free space (or quota) there and run again; the step starts anew"
+            if number == errno.EROFS:
+                remedy = "use a folder that can be written, or make this one writable, and run again"
+            return InputError(place, problem, remedy)
         error = error.__cause__ or error.__context__
     return None
 
