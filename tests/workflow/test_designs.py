@@ -464,7 +464,10 @@ def everything(design: Design, publisher) -> list[str]:
     models["plain"] = {key: value for key, value in models["scbind"].items() if key != "motif_tfs"}
     models["starter"] = {"bundle": "data/starter.scbind.zip", "motif_tfs": ["NOWHERE"]}
     config["evaluate"] |= {"chromvar": True, "truth": "data/truth", "sample": "demo", "published": "maxatac"}
-    config["explain"] = [{"locus": "chr1:1000-1200", "tf": "CTCF", "cell_type": "cells_c0"}]
+    asked = {"tf": "CTCF", "cell_type": "cells_c0"}
+    config["explain"] = [
+        {"locus": f"chr1:{at}-{at + 200}", **asked} for at in (1000, 100_000)
+    ]  # the first is all N
     config["cohort"] = {"donors": 4, "n_cells": 100, "cell_fragments": 100}
     with pyBigWig.open(str(data / "map.bw"), "w") as bigwig:
         bigwig.addHeader(list(lengths(data).items()))
