@@ -542,7 +542,7 @@ def test_every_rule_is_part_of_the_kill_matrix(design, publisher):
 
 
 @pytest.mark.designs
-@pytest.mark.skipif(not os.environ.get("SCBIND_KILLS"), reason="SCBIND_KILLS is not set; this takes an hour")
+@pytest.mark.skipif(not os.environ.get("SCBIND_KILLS"), reason="SCBIND_KILLS is not set: make test-kills")
 def test_a_run_that_is_killed_in_every_rule_has_the_same_bytes(tmp_path, small_data, new_project, publisher):
     """In another folder, with another number of cores and of parts of a sample, and as many threads of each job.
 
