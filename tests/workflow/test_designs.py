@@ -547,7 +547,7 @@ def one_thread() -> list[str]:
 
 
 def same_bytes(here: Path, there: Path) -> None:
-    """All results of two runs are the same, but for the parts of the cells of a sample: there are as many as asked for."""
+    """All results of two runs are the same, but for the parts of a sample: there are as many as asked for."""
     files = [
         {path.relative_to(folder / "results") for path in (folder / "results").rglob("*") if path.is_file()}
         for folder in (here, there)
