@@ -38,7 +38,7 @@ class FakePredictor:
 
     tfs = ["CTCF", "GATA1", "SPI1"]
     n_assayed = 3
-    window, context, bin_bp = 200, 400, 100
+    window, context, bin_bp, tile = 200, 400, 100, (1, 64)
     reliability = {"CTCF": {"ece": 0.1}}
     calls: list = []
 

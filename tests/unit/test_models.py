@@ -6,6 +6,7 @@ import torch
 from safetensors.torch import save
 from scbind.core.errors import InputError
 from scbind.formats.onehot import one_hot
+from scbind.models import towers
 from scbind.models.base import build_network
 from scbind.models.layers import RATE, MotifScan
 from scbind.models.lightning import BindingModule, masked_loss
@@ -63,6 +64,7 @@ def test_probabilities_do_not_depend_on_blocks(architecture):
     cells, windows = {"scbind": (5, 7), "scfan": (2, 5)}[architecture]  # scfan is slow; its tiles are smaller
     codes = CODES[:windows]
     counts = RNG.poisson(0.5, (cells, windows, 1000 // model.bin_bp)).astype(np.float32)
+    counts *= RNG.random((cells, windows, 1)) < 0.6  # the others have no insertion
     depth = np.full(cells, 0.01, np.float32)
     readout = model.readout(codes)
     whole = model.probabilities(readout, counts, depth)
@@ -82,7 +84,8 @@ def test_probabilities_do_not_depend_on_blocks(architecture):
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
-def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
+def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture, monkeypatch):
+    monkeypatch.setattr(towers, "TOGETHER", 4)  # the pairs with insertions are computed in several parts
     torch.manual_seed(0)
     fitted = {"tfs": ["T1", "T3"], "log10_depth_centre": -2.5}
     fitted["parameters"] = {
@@ -95,6 +98,7 @@ def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture):
     model = Predictor(network, FACTS, fitted, tile=TILES[architecture])
     depth = np.array([0.03, 0.001, 0.0], np.float32)  # above what was trained on, below it, nothing
     counts = RNG.poisson(1.0, (3, 7, 1000 // model.bin_bp)).astype(np.float32)
+    counts[[0, 0, 1, 1, 1, 2], [0, 3, 1, 2, 6, 5]] = 0
     readout = model.readout(CODES)
     found = model.probabilities(readout, counts, depth)
     for cell in range(3):

@@ -132,9 +132,9 @@ class ActivitySums:
             Only these windows vote.
         """
         rows = slice(row, row + len(probability))
-        exact = np.multiply(probability, P_STEPS, dtype=np.float64)
+        exact = np.multiply(probability, np.float32(P_STEPS))  # exact: a power of two
         np.rint(exact, out=exact)
-        self.arrays["binding_sum"][rows] += exact.sum(axis=1) / P_STEPS
+        self.arrays["binding_sum"][rows] += exact.sum(axis=1, dtype=np.float64) / P_STEPS
         block = slice(window, window + probability.shape[1])
         expected = np.outer(self.depth[rows].astype(np.float64), self.profile.openness[block])
         response = np.divide(insertions, expected, out=np.zeros(expected.shape), where=expected > 0)

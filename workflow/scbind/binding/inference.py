@@ -64,8 +64,8 @@ class Blocks:
         Cells predicted at once.
     max_bytes
         Memory limit, in bytes, of the dense arrays of all blocks in work. Their number is that of PyTorch's threads
-        plus one. The counts of all cells may take four times this limit. On a GPU a block fills at least one tile,
-        even above the limit. The number of windows per block follows from the limit and the sample; it does not depend
+        plus one. The counts of all cells may take four times this limit. A block fills at least one tile, even above
+        the limit. The number of windows per block follows from the limit and the sample; it does not depend
         on the shard.
     """
 
@@ -124,7 +124,7 @@ def infer_shard(
     sums = ActivitySums(Profile.load(profile, network.made_with), depth, predictor.n_assayed)
     with ShardWriter(predictor.tfs, options.floor, output, options.max_error, options.sites) as writer:
         if len(rows):
-            n_windows = _windows_at_once(network, cells, len(sums.profile.background), blocks, device)
+            n_windows = _windows_at_once(network, cells, len(sums.profile.background), blocks)
             _predict(network, cells, rows, depth, sums, writer, n_windows, blocks.cells)
         reliability = json.dumps(predictor.reliability or {})
         extra = {"depth": depth, "reliability": np.str_(reliability), **sums.kept()}
@@ -170,7 +170,7 @@ def _rows_of_shard(passing: np.ndarray, shard: int, n_shards: int, n_cells: int)
     return np.concatenate([passing[b : b + n_cells] for b in begins] or [np.zeros(0, np.int64)])
 
 
-def _windows_at_once(network: Network, cells: SampleCells, draws: int, blocks: Blocks, device: str) -> int:
+def _windows_at_once(network: Network, cells: SampleCells, draws: int, blocks: Blocks) -> int:
     """Return the windows per block that keep all blocks in work within the memory limit."""
     insertions = cells.signal.within(network.contexts, network.windows.context) / len(network.windows)
     shape = network.n_bins, len(network.predictor.tfs), draws
@@ -178,9 +178,7 @@ def _windows_at_once(network: Network, cells: SampleCells, draws: int, blocks: B
         _window_block(blocks.max_bytes / in_flight(), blocks.cells, *shape),
         _signal_block(blocks.max_bytes, insertions),
     )
-    if device != "cpu":  # a GPU computes whole tiles, so a smaller block would save nothing
-        number = max(number, network.predictor.tile[0])
-    return number
+    return max(number, network.predictor.tile[0])  # whole tiles are computed, so less would save nothing
 
 
 def _core_bins(chosen: Windows, bin_bp: int) -> slice:

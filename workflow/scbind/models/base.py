@@ -71,12 +71,21 @@ class BindingNetwork(nn.Module):
         """Logits of every member, (members, batch, TFs); same arguments as :meth:`respond`."""
         return self.respond(readout, counts, depth, line)[None]
 
-    def respond_grid(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
+    def respond_unseen(self, depth: Tensor) -> tuple[Tensor, ...] | None:
+        """Compute what :meth:`respond_grid` needs for windows without insertions, once for many windows.
+
+        ``depth`` is float32 (cells,), in insertions per base. ``None`` if the network has no use for it.
+        """
+        return None
+
+    def respond_grid(
+        self, readout: Tensor, counts: Tensor, depth: Tensor, unseen: tuple[Tensor, ...] | None = None
+    ) -> Tensor:
         """Predict logits of every cell in every window, (windows, cells, TFs).
 
         ``readout`` is (windows, ...), ``counts`` float32 (windows, cells, context / bin_bp), ``depth`` float32 (cells,)
-        in insertions per base. This version computes each pair on its own. A network that can share work between the
-        cells of a window overrides it.
+        in insertions per base, ``unseen`` the result of :meth:`respond_unseen` for these cells. This version computes
+        each pair on its own. A network that can share work between cells or windows overrides it.
         """
         windows, cells, bins = counts.shape
         each = readout.repeat_interleave(cells, dim=0)

@@ -187,18 +187,20 @@ class Predictor:
             rows = slice(begin, begin + tile_cells)
             depths = _pad(np.asarray(depth[rows], dtype=np.float32), tile_cells)
             depths = torch.from_numpy(depths).to(self.device)
-            cell_blocks.append((rows, depths, self._platt(depths)))
+            with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
+                unseen = self.network.respond_unseen(depths)
+            cell_blocks.append((rows, depths, unseen, self._platt(depths)))
         for begin in range(0, windows, tile_windows):
             columns = slice(begin, begin + tile_windows)
             asked = torch.from_numpy(_pad(readout[columns], tile_windows)).to(self.device)
             asked = asked.float() if asked.is_floating_point() else asked
-            for rows, depths, platt in cell_blocks:
+            for rows, depths, unseen, platt in cell_blocks:
                 block = counts[rows, columns].astype(np.float32, copy=False)
                 padded = np.zeros((tile_windows, tile_cells, counts.shape[2]), dtype=np.float32)
                 padded[: block.shape[1], : block.shape[0]] = block.transpose(1, 0, 2)
                 given = torch.from_numpy(padded).to(self.device)
                 with torch.autocast(kind, torch.bfloat16, enabled=self.precision == "bfloat16"):
-                    logits = self.network.respond_grid(asked, given, depths)
+                    logits = self.network.respond_grid(asked, given, depths, unseen)
                 logits = logits if self._all_modelled else logits[:, :, self._modelled]
                 if platt is not None:
                     logits = torch.addcmul(platt[1], platt[0], logits.float())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, pad
 
 from scbind.core.errors import InputError
 from scbind.formats.evidence import CHIP
@@ -16,6 +16,10 @@ from scbind.models.sharedway import SharedWay, log_p_table, log_p_values
 
 SURROUNDINGS = (2, 4, 8)  # bins on each side of the window over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
+TOGETHER, TOGETHER_CUDA = (
+    1024,
+    1 << 14,
+)  # pairs with insertions that are computed at once, on a CPU and on a GPU
 PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and per example
 
 
@@ -68,7 +72,7 @@ class TowerNetwork(BindingNetwork):
     """
 
     bin_bp = 50
-    tile = (64, 64)  # fastest of 16 to 128 windows by 32 or 64 cells that small samples still fill
+    tile = (128, 64)  # nearly as fast as 256 windows, and many TFs still fit in memory
     tile_cuda = (512, 64)  # larger, so that a GPU starts far fewer kernels; the size is not tuned yet
 
     def __init__(
@@ -109,7 +113,7 @@ class TowerNetwork(BindingNetwork):
         if strangers:
             for name, bank in (("log_p", self.scan.known), ("log_p_released", self.scan.released)):
                 self.register_buffer(name, torch.from_numpy(np.stack([log_p_table(m) for m in bank.numpy()])))
-        signal_bins = facts["context"] // self.bin_bp
+        self.signal_bins = facts["context"] // self.bin_bp
         self.windows = nn.ModuleList(
             _WindowTower(
                 (self.n_tfs, self.n_assayed, self.bins),
@@ -119,7 +123,8 @@ class TowerNetwork(BindingNetwork):
             for _ in range(members)
         )
         self.cells = nn.ModuleList(
-            _CellTower(self.n_tfs, signal_bins, direct, partners, bool(strangers)) for _ in range(members)
+            _CellTower(self.n_tfs, self.signal_bins, direct, partners, bool(strangers))
+            for _ in range(members)
         )
 
     def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
@@ -162,14 +167,38 @@ class TowerNetwork(BindingNetwork):
         """Mean logits of the members, (batch, TFs); same arguments as :meth:`respond_each`."""
         return self.respond_each(readout, counts, depth, line).mean(dim=0)
 
-    def respond_grid(self, readout: Tensor, counts: Tensor, depth: Tensor) -> Tensor:
-        """Mean logits of every cell in every window; see :class:`BindingNetwork`. One matrix product per window."""
+    def respond_unseen(self, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Cell embeddings and signal-only logits of windows without insertions; see :class:`BindingNetwork`."""
+        return self._cell_side(depth.new_zeros(len(depth), self.signal_bins), depth)
+
+    def respond_grid(
+        self, readout: Tensor, counts: Tensor, depth: Tensor, unseen: tuple[Tensor, Tensor] | None = None
+    ) -> Tensor:
+        """Mean logits of every cell in every window; see :class:`BindingNetwork`. One matrix product per window.
+
+        Most windows of a cell have no insertion. Their cell embeddings depend on the depth alone and are computed once
+        per cell. The others are computed in parts of ``TOGETHER`` pairs. As all parts have the same size, a result does
+        not depend on the other pairs.
+        """
         windows, cells, bins = counts.shape
-        signal = self._signal(counts.reshape(-1, bins), depth.repeat(windows))
+        answer, alone = (part.repeat(windows, 1) for part in unseen or self.respond_unseen(depth))
+        seen = (counts.sum(dim=2) > 0).flatten().nonzero().squeeze(1)
+        size = TOGETHER_CUDA if counts.is_cuda else TOGETHER
+        lacking = -len(seen) % size
+        signal = pad(counts.view(-1, bins)[seen], (0, 0, 0, lacking)), pad(depth[seen % cells], (0, lacking))
+        for begin in range(0, len(seen), size):
+            pairs = seen[begin : begin + size]
+            found = self._cell_side(*(each[begin : begin + size] for each in signal))
+            answer[pairs], alone[pairs] = (each[: len(pairs)] for each in found)
+        answer, alone = answer.view(windows, cells, -1), alone.view(windows, cells, -1)
+        share = 1 / self.n_members
+        return torch.baddbmm(alone, answer, readout.flatten(1, 2), beta=share, alpha=share)
+
+    def _cell_side(self, counts: Tensor, depth: Tensor) -> tuple[Tensor, Tensor]:
+        """Cell embeddings of all members side by side, (batch, members * length), and the sum of their other terms."""
+        signal = self._signal(counts, depth)
         towers = [tower(*signal) for tower in self.cells]
-        answer = torch.cat([answer for answer, _ in towers], dim=1).view(windows, cells, -1)
-        alone = sum(alone for _, alone in towers).view(windows, cells, -1)
-        return torch.baddbmm(alone, answer, readout.flatten(1, 2)) / self.n_members
+        return torch.cat([answer for answer, _ in towers], dim=1), sum(alone for _, alone in towers)
 
     def training_logits(
         self, codes: Tensor, counts: Tensor, depth: Tensor, line: Tensor, mappability: Tensor | None = None
