@@ -163,7 +163,7 @@ def prediction_speed(bench: Bench) -> None:
     codes = rng.integers(0, 4, (n, predictor.context), dtype=np.uint8)
     batches = (256, 1024, 4096) if on_gpu else (256,)
     for batch in batches:
-        found = rate(lambda b=batch: predictor.readout(codes, batch=b), n, seconds)
+        found = rate(lambda b=batch: predictor.trunk(codes, batch=b), n, seconds)
         bench.row(f"trunk, batch {batch}", found, "windows/s")
     readout, bins = predictor.readout(codes), predictor.context // predictor.bin_bp
     cells, windows = 64, bench.size(2048 if on_gpu else 512, 64)

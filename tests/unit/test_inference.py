@@ -42,11 +42,14 @@ class FakePredictor:
     reliability = {"CTCF": {"ece": 0.1}}
     calls: list = []
 
-    def read_windows(self, genome, chrom, start):
-        return self.readout(genome.window_codes(chrom, start, self.context))
+    def read_trunk(self, genome, chrom, start):
+        return self.trunk(genome.window_codes(chrom, start, self.context))
 
-    def readout(self, codes):
+    def trunk(self, codes):
         return np.stack([(codes == i).mean(axis=1) for i in range(3)], axis=1).astype(np.float16)
+
+    def unfold(self, trunk):
+        return trunk
 
     def probabilities(self, readout, counts, depth):
         self.calls.append((counts, depth))
@@ -160,7 +163,7 @@ def test_readout_is_that_of_each_window_whatever_the_batch(files, predictor):
     got = np.load(files / "readout.npy")
     assert got.dtype == np.float16 and got.shape == (len(windows), 3)
     for w, start in enumerate(windows.global_context_starts(sizes)):
-        assert np.array_equal(got[w], predictor.readout(codes[None, start : start + 400])[0])
+        assert np.array_equal(got[w], predictor.trunk(codes[None, start : start + 400])[0])
     sequence_readout(files / "m", files / "windows.npz", files / "ref", files / "again.npy", batch=1000)
     assert np.array_equal(np.load(files / "again.npy"), got)
 
@@ -466,7 +469,7 @@ def test_a_model_that_gives_no_probability_is_an_error(files, predictor, monkeyp
 
 def test_too_little_gpu_memory_is_said_in_one_line(files, predictor):
     what = "^device: the memory of the GPU does not suffice; .* with --resources gpu=0$"
-    predictor.probabilities = predictor.read_windows = out_of_memory
+    predictor.probabilities = predictor.read_trunk = out_of_memory
     with pytest.raises(InputError, match=what):
         sequence_readout("m", files / "windows.npz", files / "ref", files / "again.npy")
     with pytest.raises(InputError, match=what):

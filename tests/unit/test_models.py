@@ -108,6 +108,30 @@ def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture, monkeyp
     assert np.ptp(found) > 0.01
 
 
+def signal_of(network):
+    counts = torch.from_numpy(np.random.default_rng(4).poisson(1.0, (7, 1000 // network.bin_bp)))
+    return counts.float(), torch.full((7,), 0.01)
+
+
+def test_what_is_stored_of_a_window_is_small_and_gives_its_readout():
+    facts = FACTS | {"tfs": [f"T{number}" for number in range(300)], "modelled": [True] * 300}
+    facts |= {"assayed": [[True] * 300], "bound_train": dict.fromkeys(facts["tfs"], 10)}
+    torch.manual_seed(0)
+    network = build_network("scbind", facts, {})
+    for weights in network.parameters():
+        nn.init.normal_(weights, std=0.2)
+    model = Predictor(network, facts, None)
+    stored, exact = model.trunk(CODES), network(torch.from_numpy(CODES), *signal_of(network)).detach().numpy()
+    assert stored.dtype == np.float16 and stored.shape == (
+        7,
+        2 * 300 + 3 * 128,
+    )  # the readout has 22,500 numbers
+    found = model.logits(model.unfold(stored), *(each.numpy() for each in signal_of(network)))
+    assert np.abs(found - exact).max() < 3e-3 * exact.std()
+    np.testing.assert_array_equal(model.unfold(stored), model.readout(CODES))
+    np.testing.assert_array_equal(model.unfold(stored[2:4]), model.readout(CODES)[2:4])
+
+
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
 def test_bfloat16_moves_a_probability_by_little(architecture):
     torch.manual_seed(0)

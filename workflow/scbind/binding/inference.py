@@ -150,7 +150,7 @@ def _predict(
     firsts, progress = range(0, len(rows), n_cells), Progress("windows", len(windows))
     for part in window_blocks(len(windows), n_windows):
         counts = signal.counts(context[part], windows.context, bin_bp, only, np.float32)
-        weights, readout = sums.weights(part.start, part.stop), np.asarray(network.readout[part])
+        weights, readout = sums.weights(part.start, part.stop), network.readout(part)
 
         def predict(first: int, counts=counts, readout=readout) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
             here = slice(first, first + n_cells)

@@ -36,7 +36,7 @@ class Network:
         The prepared genome and the windows to predict.
     predictor
         A :class:`scbind.models.predictor.Predictor`.
-    readout
+    trunk
         Memory map of shape (windows, ...), in the dtype of the model.
     made_with
         Digests of the files, and the precision. The reference profile and all shards of a run must have the same.
@@ -45,7 +45,7 @@ class Network:
     genome: Genome
     windows: Windows
     predictor: object
-    readout: np.ndarray
+    trunk: np.ndarray
     made_with: dict
 
     @classmethod
@@ -59,9 +59,9 @@ class Network:
         genome, windows = Genome.open(files.reference), Windows.load(files.windows)
         predictor = load_predictor(files.weights, files.calibration, device, precision)
         check_geometry(predictor, windows, files.windows, files.weights)
-        readout = open_readout(files.readout, windows, files.windows, files.weights)
+        trunk = open_readout(files.readout, windows, files.windows, files.weights)
         used = {name: getattr(files, name) for name in ("weights", "calibration", "windows")}
-        return cls(genome, windows, predictor, readout, digests(**used) | {"precision": precision})
+        return cls(genome, windows, predictor, trunk, digests(**used) | {"precision": precision})
 
     @property
     def n_bins(self) -> int:
@@ -72,6 +72,10 @@ class Network:
     def contexts(self) -> np.ndarray:
         """Global start of each context (0-based): int64, shape (windows,)."""
         return self.windows.global_context_starts(self.genome.sizes)
+
+    def readout(self, part: slice) -> np.ndarray:
+        """Sequence readout of some of the windows, for :meth:`probabilities`."""
+        return self.predictor.unfold(np.asarray(self.trunk[part]))
 
     def probabilities(self, readout: np.ndarray, counts: np.ndarray, depth: np.ndarray) -> np.ndarray:
         """Return P(bound) of a block: float32, shape (cells, windows, TFs).

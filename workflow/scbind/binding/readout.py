@@ -1,4 +1,4 @@
-"""The sequence readout: the costly part of a network, computed once per window instead of once per cell."""
+"""The sequence readout on disk: the costly part of a network, computed once per window instead of once per cell."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from scbind.formats.signal import window_blocks
 
 @enough_gpu_memory()
 def sequence_readout(weights, windows, reference_dir, output, batch: int = 256, device: str = "cpu") -> None:
-    """Run the sequence trunk once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
+    """Run the trunk of a network once per window; write ``readout.npy`` (windows, ...), in the model's dtype.
 
     The array is written in blocks of ``batch`` windows. ``readout.json`` beside it holds the digests of weights and
     windows, so that a readout of another model or of other windows is recognized. Raises :class:`InputError` if the
@@ -34,7 +34,7 @@ def sequence_readout(weights, windows, reference_dir, output, batch: int = 256, 
     progress = Progress("windows", len(chosen))
     with atomic(output) as scratch, open(scratch, "wb") as handle:
         for block in window_blocks(len(chosen), batch):
-            part = np.ascontiguousarray(predictor.read_windows(genome, chosen.chrom[block], start[block]))
+            part = np.ascontiguousarray(predictor.read_trunk(genome, chosen.chrom[block], start[block]))
             shape = (len(chosen), *part.shape[1:])
             if not block.start:
                 begin_npy(handle, part.dtype, shape)
@@ -46,7 +46,7 @@ def sequence_readout(weights, windows, reference_dir, output, batch: int = 256, 
 
 
 def open_readout(readout, chosen: Windows, windows, weights) -> np.ndarray:
-    """Open the readout as a memory map of shape (windows, ...). ``chosen`` are the windows of the file ``windows``.
+    """Open the trunk of windows as a memory map of shape (windows, ...). ``chosen`` are those of the file ``windows``.
 
     Raises :class:`InputError` if the readout was made with other weights or windows.
     """

@@ -214,7 +214,7 @@ def _level_means(network: Network, cells: DrawnCells, lending: list, part: slice
     for signal, mine, lenders in lending:
         where = context, network.windows.context, network.predictor.bin_bp
         thinned[mine] = thinned_borrowed(signal, lenders, *where, cells.share[mine], cells.salt[mine])
-    readout = np.asarray(network.readout[part])
+    readout = network.readout(part)
 
     def mean_of(rows: slice) -> np.ndarray:
         found = network.probabilities(readout, thinned[rows], cells.depth[rows])

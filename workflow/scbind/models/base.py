@@ -17,6 +17,9 @@ class BindingNetwork(nn.Module):
     A network works in two steps, so that the sequence of a window is read once for all cells. :meth:`readout` reads
     the sequence alone. :meth:`respond` combines the readout with the signal of one cell.
 
+    The readout consists of two steps, too. :meth:`trunk` is slow, and its result is small enough to be stored for all
+    windows. :meth:`unfold` computes the readout from it.
+
     Attributes
     ----------
     bin_bp
@@ -31,7 +34,7 @@ class BindingNetwork(nn.Module):
     n_members
         Number of networks whose logits are averaged.
     reads_mappability
-        Whether :meth:`readout` uses the mappability of the genome. If not, the model can be used with any
+        Whether :meth:`trunk` uses the mappability of the genome. If not, the model can be used with any
         genome.
     """
 
@@ -42,12 +45,20 @@ class BindingNetwork(nn.Module):
     n_members: int = 1
     reads_mappability: bool = False
 
-    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
-        """Compute the sequence readout of windows: base codes, uint8 (windows, context), to (windows, ...).
+    def trunk(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
+        """Compute what is stored of windows: base codes, uint8 (windows, context), to (windows, ...).
 
         ``mappability`` is uint8 (windows, context), times 255; ``None`` if the genome has none.
         """
         raise NotImplementedError
+
+    def unfold(self, trunk: Tensor) -> Tensor:
+        """Compute the sequence readout, (windows, ...), from the result of :meth:`trunk`. Here they are the same."""
+        return trunk
+
+    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
+        """Compute the sequence readout of windows; arguments of :meth:`trunk`, result of :meth:`unfold`."""
+        return self.unfold(self.trunk(codes, mappability))
 
     def respond(self, readout: Tensor, counts: Tensor, depth: Tensor, line: Tensor | None = None) -> Tensor:
         """Predict logits, (batch, TFs), from readout and signal.

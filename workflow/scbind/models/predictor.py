@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from scbind.models.motiftfs import assayed_part, evidence
 # Minimum slope of the calibration, in fit and prediction, so that a higher logit never gives a lower probability
 SMALLEST_SLOPE = 0.05
 PRECISIONS = "float32", "bfloat16"
+AT_ONCE = 256  # windows in each call of the trunk; fixed, so that no result depends on blocks
 NAN_SIGNAL = "the counts of a window contain NaN"
 
 
@@ -80,37 +82,51 @@ class Predictor:
             self._deepest = facts["deepest"]  # calibration treats deeper signal as this deep
 
     def read_windows(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray:
-        """Sequence readout (W, ...) of windows whose *contexts* start at ``start`` (0-based); see :meth:`readout`.
+        """Sequence readout (W, ...) of windows; see :meth:`read_trunk` and :meth:`unfold`."""
+        return self.unfold(self.read_trunk(genome, chrom, start))
+
+    def read_trunk(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray:
+        """Trunk (W, ...) of windows whose *contexts* start at ``start`` (0-based); see :meth:`trunk`.
 
         A network that reads mappability, and was trained with it, also reads that of the genome. Raises
         :class:`InputError` if the genome has none.
         """
         codes = genome.window_codes(chrom, start, self.context)
-        return self.readout(codes, self.mappability_of(genome, chrom, start))
+        return self.trunk(codes, self.mappability_of(genome, chrom, start))
 
     def mappability_of(self, genome: Genome, chrom: np.ndarray, start: np.ndarray) -> np.ndarray | None:
-        """Mappability that :meth:`readout` needs for contexts at ``start``; None if the network does not read it."""
+        """Mappability that :meth:`trunk` needs for contexts at ``start``; None if the network does not read it."""
         if self.network.reads_mappability and self.facts.get("mappability", False):
             return genome.window_mappability(chrom, start, self.context)
         return None
 
-    @torch.inference_mode()
-    def readout(
-        self, codes: np.ndarray, mappability: np.ndarray | None = None, batch: int = 256
-    ) -> np.ndarray:
-        """Sequence readout of windows, computed once for all cells: base codes, uint8 (W, context), to (W, ...).
+    def readout(self, codes: np.ndarray, mappability: np.ndarray | None = None) -> np.ndarray:
+        """Sequence readout of windows; arguments of :meth:`trunk`, result of :meth:`unfold`."""
+        return self.unfold(self.trunk(codes, mappability))
 
-        ``mappability``, uint8 (W, context), times 255, is for models trained with it. A float readout is returned as
-        float16, because it is cached on disk. The readout is uint8 if the network keeps the sequence itself.
+    def trunk(
+        self, codes: np.ndarray, mappability: np.ndarray | None = None, batch: int = AT_ONCE
+    ) -> np.ndarray:
+        """Compute what is stored of windows: base codes, uint8 (W, context), to (W, ...), float16 or uint8.
+
+        ``mappability``, uint8 (W, context), times 255, is for models trained with it. The result is uint8 if the
+        network keeps the sequence itself. ``batch`` is the number of windows in each call of the network.
         """
-        parts = []
-        for begin in range(0, len(codes), batch):
-            blocks = [
-                torch.from_numpy(_pad(rows[begin : begin + batch], batch)).to(self.device)
-                for rows in (codes, mappability)
-                if rows is not None
-            ]
-            out = self.network.readout(*blocks).cpu()[: len(codes) - begin]
+        return self._in_batches(self.network.trunk, batch, codes, mappability)
+
+    def unfold(self, trunk: np.ndarray) -> np.ndarray:
+        """Sequence readout of windows, (W, ...), float16 or uint8, from :meth:`trunk`. It serves all cells."""
+        return self._in_batches(self.network.unfold, AT_ONCE, trunk)
+
+    @torch.inference_mode()
+    def _in_batches(self, step: Callable, batch: int, *rows: np.ndarray | None) -> np.ndarray:
+        """Apply a step of the network to windows, (W, ...), ``batch`` at a time; floats become float16."""
+        given, parts = [each for each in rows if each is not None], []
+        for begin in range(0, len(given[0]), batch):
+            here = slice(begin, begin + batch)
+            blocks = [torch.from_numpy(_pad(each[here], batch)).to(self.device) for each in given]
+            out = step(*(block.float() if block.is_floating_point() else block for block in blocks))
+            out = out[: len(given[0]) - begin].cpu()
             parts.append((out.half() if out.is_floating_point() else out).numpy())
         return np.concatenate(parts)
 

@@ -47,7 +47,7 @@ class ScfanNetwork(BindingNetwork):
         )
         self.register_buffer("assayed", torch.tensor(facts["assayed"], dtype=torch.bool), persistent=False)
 
-    def readout(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
+    def trunk(self, codes: Tensor, mappability: Tensor | None = None) -> Tensor:
         """Stack the base codes and, if given, the mappability: uint8 (windows, 1 or 2, context).
 
         Nothing can be computed from the sequence alone, because the first layer already mixes sequence and signal.

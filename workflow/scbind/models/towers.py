@@ -127,22 +127,39 @@ class TowerNetwork(BindingNetwork):
             for _ in range(members)
         )
 
-    def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
-        """Window embeddings: uint8 (windows, context) to float32 (windows, members, 1 + direct + partners, TFs).
+    def trunk(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """Best matches, and what was read from the map: uint8 (windows, context) to float32 (windows, length).
 
-        ``keep``, float32 (TFs,), is 0 for a TF that is read as if it had no ChIP-seq, with its matrix of the release
-        and without its own weights, and 1 for the others; ``None`` keeps all.
+        The first 2 * TFs numbers are what the best match in the window, and the best one in reach, lack of a score of
+        1. (Predictors store them as float16, which is finest near 0.) Then follows, for each member, the hidden layer
+        that has read the map. ``keep``, float32 (TFs,), is 0 for a TF that is read as if it had no ChIP-seq, with its
+        matrix of the release and without its own weights, and 1 for the others; ``None`` keeps all.
         """
         skip = self.edge * self.bin_bp
         matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip]), keep).transpose(1, 2)
-        own, first = matches, (self.bins - self.within) // 2
-        best = torch.stack([own[:, first : first + self.within].amax(dim=1), own.amax(dim=1)], dim=2)
+        first = (self.bins - self.within) // 2
+        best = torch.stack([matches[:, first : first + self.within].amax(dim=1), matches.amax(dim=1)], dim=2)
+        return torch.cat([1 - best.flatten(1), *(tower.read(matches) for tower in self.windows)], dim=1)
+
+    def unfold(self, trunk: Tensor, keep: Tensor | None = None) -> Tensor:
+        """Window embeddings: result of :meth:`trunk` to float32 (windows, members, 1 + direct + partners, TFs).
+
+        ``keep`` is that of :meth:`trunk`.
+        """
+        of_tfs = 2 * self.n_tfs
+        best, read = 1 - trunk[:, :of_tfs].view(-1, self.n_tfs, 2), trunk[:, of_tfs:].chunk(self.n_members, 1)
         if self.strangers:
             table = self.log_p
             if keep is not None:
                 table = torch.lerp(self.log_p_released, table, keep[:, None])
             best = torch.cat([best, log_p_values(best, table)], dim=2)
-        return torch.stack([tower(matches, best, keep) for tower in self.windows], dim=1)
+        return torch.stack(
+            [tower(best, seen, keep) for tower, seen in zip(self.windows, read, strict=True)], dim=1
+        )
+
+    def readout(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
+        """Window embeddings of base codes; see :meth:`trunk` and :meth:`unfold`."""
+        return self.unfold(self.trunk(codes, mappability, keep), keep)
 
     def respond_each(
         self,
@@ -154,7 +171,7 @@ class TowerNetwork(BindingNetwork):
     ) -> Tensor:
         """Logits of every member, (members, batch, TFs); see :class:`BindingNetwork`. ``line`` is not used.
 
-        ``keep`` is that of :meth:`readout`.
+        ``keep`` is that of :meth:`trunk`.
         """
         signal = self._signal(counts, depth)
         logits = []
@@ -225,8 +242,9 @@ class TowerNetwork(BindingNetwork):
 class _WindowTower(nn.Module):
     """Window embedding: (windows, 1 + direct + partners, TFs).
 
-    Reads the matches in bins (windows, bins, TFs) and the best matches in the window and in reach (windows, TFs, 2), in
-    a network for TFs without ChIP-seq followed by their p-values (windows, TFs, 4).
+    :meth:`read` reads the map, the matches in bins (windows, bins, TFs). The embedding is made from the result and from
+    the best matches in the window and in reach (windows, TFs, 2), in a network for TFs without ChIP-seq followed by
+    their p-values (windows, TFs, 4).
     """
 
     def __init__(
@@ -267,7 +285,13 @@ class _WindowTower(nn.Module):
             nn.init.zeros_(start)  # at the start, only a TF's own match contributes
         self.general = SharedWay(direct, hidden, partners) if general else None
 
-    def forward(self, matches: Tensor, best: Tensor, keep: Tensor | None) -> Tensor:
+    def read(self, matches: Tensor) -> Tensor:
+        """Hidden layer of the map, (windows, hidden)."""
+        known = matches[:, :, : self.n_assayed]
+        pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(known)), self.profiles)
+        return self.head[:-2](pooled.flatten(1))
+
+    def forward(self, best: Tensor, read: Tensor, keep: Tensor | None) -> Tensor:
         scale, shift, own, always = self.scale, self.shift, self.own, self.always
         if keep is not None:
             each = keep[:, None]
@@ -276,9 +300,6 @@ class _WindowTower(nn.Module):
             always = always + self.general.constant
         seen = gelu(self.mix(gelu(self.match(best) * (1 + scale) + shift)))
         direct = torch.einsum("wtu,tuk->wkt", seen, self.shared + own) + always
-        known = matches[:, :, : self.n_assayed]
-        pooled = torch.einsum("wbc,pb->wpc", gelu(self.project(known)), self.profiles)
-        read = self.head[:-2](pooled.flatten(1))
         partners = self.head[-2:](read)
         if keep is not None:
             partners = partners * keep
