@@ -157,7 +157,8 @@ def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray]
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
         identities, loaded = json.loads(header["__metadata__"][IDENTITIES]), load(content)
-        matrices = {tf: loaded[tf] for tf in sorted(loaded)}  # safetensors gives them in another order each time
+        # safetensors gives them in another order each time
+        matrices = {tf: loaded[tf] for tf in sorted(loaded)}
         for tf, matrix in matrices.items():
             whole = matrix.dtype == np.float32 and matrix.ndim == 2 and len(matrix) == 4 and matrix.size
             if not whole or not np.isfinite(matrix).all() or not isinstance(identities[tf], str):
