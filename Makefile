@@ -1,4 +1,4 @@
-# make demo | demo-full | demo-cohort | test | test-designs | test-reruns | test-slurm | lint | format | lock | docs | docs-reference | clean
+# make demo | demo-full | demo-cohort | test | test-designs | test-kills | test-reruns | test-slurm | lint | format | lock | docs | docs-reference | clean
 # Use more cores: CORES=4 make demo
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -18,7 +18,7 @@ export PYTHONNOUSERSITE := 1
 unexport PYTHONPATH
 unexport PYTHONHOME
 
-.PHONY: help env demo demo-full demo-cohort test test-designs test-reruns test-slurm lint format lock docs docs-reference clean
+.PHONY: help env demo demo-full demo-cohort test test-designs test-kills test-reruns test-slurm lint format lock docs docs-reference clean
 
 help:
 	@echo "make env     install scbind into .venv"
@@ -57,6 +57,10 @@ lint: env
 
 test-designs: env
 	pytest -q -m designs
+
+# Kills a run once in every rule. Takes about half an hour.
+test-kills: env
+	SCBIND_KILLS=1 pytest -q tests/workflow/test_designs.py -k killed_in_every_rule
 
 test-reruns: env
 	pytest -q -m reruns

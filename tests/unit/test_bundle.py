@@ -371,3 +371,11 @@ def test_the_starter_has_motifs_of_probabilities(tmp_path):
     assert len(motifs) > 40
     for tf, matrix in motifs.items():
         np.testing.assert_allclose((0.25 * 2.0**matrix).sum(axis=0), 1, atol=1e-4, err_msg=tf)
+
+
+def test_a_bundle_is_unpacked_to_the_same_bytes_each_time(tmp_path):
+    """safetensors gives the arrays of a file in another order each time."""
+    for name in ("first", "again"):
+        unpack(STARTER, tmp_path / name)
+    for path in (tmp_path / "first").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes(), path.name

@@ -52,6 +52,19 @@ def test_threads_and_gpus_must_be_on_one_node(slurm):
     check_slurm({"a": Needs(16, 2, "gpu,cpu"), "b": Needs(64, 0, "gpu,cpu")}, "squeue")
 
 
+def test_memory_that_no_node_has_is_named(slurm):
+    sinfo(slurm, "cpu*|8|(null)|16000", "cpu*|64|(null)|8000", "gpu|8|gpu:2|64000")
+    message = (
+        "rule a asks for 17000 MB, but the largest node of partition cpu has 16000, .*: a: mem_mb: 16000, "
+    )
+    with pytest.raises(InputError, match=message):
+        check_slurm({"a": Needs(2, 0, "cpu", 17000)}, "squeue")
+    message = "of the default partition cpu with as many threads and GPUs has 8000, "
+    with pytest.raises(InputError, match=message):
+        check_slurm({"a": Needs(16, memory=9000)}, "squeue")
+    check_slurm({"a": Needs(8, 0, "cpu", 16000), "b": Needs(8, 1, "gpu", 64000), "c": Needs(9)}, "squeue")
+
+
 def test_a_job_without_a_partition_goes_to_the_default_one(slurm):
     sinfo(slurm, "cpu*|8|(null)", "gpu|16|gpu:a100:2")
     with pytest.raises(

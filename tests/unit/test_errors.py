@@ -13,7 +13,7 @@ SECTIONS = {".".join(key.split(".")[:depth]) for key in KEYS for depth in range(
 ELSEWHERE = {column for required, optional in COLUMNS.values() for column in (*required, *optional)}
 ELSEWHERE |= {"cell_type", "gene_id", "gene_name", "transcript_id"}  # columns and attributes of files
 ELSEWHERE |= {"filtered_peak_bc_matrix", "find_lenders"}  # a folder of Cell Ranger; a rule
-ELSEWHERE |= {"slurm_partition", "gpu_model"}  # resources
+ELSEWHERE |= {"slurm_partition", "gpu_model", "mem_mb"}  # resources
 WORD = re.compile(r"(?<![\w./{-])[a-z][a-z0-9_]*(?:\.(?:\*|[a-z][a-z0-9_]*))*(?![\w./}(-])")
 
 

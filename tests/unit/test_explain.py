@@ -8,7 +8,7 @@ from scbind.analysis.logits import logit
 from scbind.analysis.typesignal import TypeSignal
 from scbind.analysis.variants import allele_probabilities
 from scbind.core.errors import InputError
-from scbind.core.files import read_result
+from scbind.core.files import read_result, write_table
 from scbind.formats.genome import Genome
 from scbind.models.predictor import load_predictor
 from scbind.report.logoplot import draw_explained, strongest_part
@@ -110,3 +110,13 @@ def test_figures_show_the_strongest_part(explained, tmp_path):
     assert len(part) == 61 and MOTIF in "".join(part["ref"])
     edge = pd.DataFrame({"contribution": np.r_[5.0, np.zeros(99)]})
     assert strongest_part(edge).index.tolist() == list(range(61))
+
+
+def test_a_locus_of_unknown_bases_has_a_figure(explained, tmp_path):
+    """Such as the first bases of a chromosome. No contribution is known, and the other questions are drawn as well."""
+    rows = read_result(explained, "")
+    first = rows["cell_type"] == "like_A"
+    rows.loc[first, ["ref", "contribution"]] = ["N", np.nan]
+    write_table(tmp_path / "x.tsv", rows)
+    draw_explained(tmp_path / "x.tsv", tmp_path / "figures")
+    assert sorted(path.name for path in (tmp_path / "figures").iterdir()) == ["1_TF1.png", "2_TF1.png"]

@@ -105,6 +105,14 @@ def test_what_may_be_of_another_file_is_not_continued_without_a_checksum(publish
     assert asked(publisher) == [None]
 
 
+def test_what_came_from_another_address_is_not_continued_without_a_checksum(publisher, url, out):
+    version = f'"{MD5}"'  # two files may have one date, which stands for the version where there is no tag
+    leave(out, b"x" * 5000, url=f"{url}/other", version=version)
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [None]
+
+
 def test_a_file_that_changed_meanwhile_starts_again(publisher, url, out):
     leave(out, b"x" * 5000, url=url, version='"of another day"')
     fetch(url, out)

@@ -2,7 +2,7 @@ import os
 import zipfile
 
 import pytest
-from scbind.plan.filestate import file_states
+from scbind.plan.filestate import changed_line, file_states, note_states
 from scbind.plan.receipts import write_receipt
 
 
@@ -50,3 +50,21 @@ def test_what_rules_make_and_fetch_is_not_looked_at(path, tmp_path):
 
 def test_no_file_yet_or_not_on_this_disk():
     assert file_states(["gone.bed", "s3://bucket/a.bed"]) == ["", ""]
+
+
+def test_what_changes_in_the_middle_of_a_run_is_named(path, tmp_path):
+    code = tmp_path / "a.py"
+    code.write_text("1\n")
+
+    def noted():
+        return note_states([str(path), "made"], file_states([str(path), "made"], ("made",)), [code])
+
+    before = noted()
+    os.utime(code)
+    assert changed_line(before, noted()) == ""
+    path.write_text("other bytes")
+    assert changed_line(before, noted()).startswith(f"Changed while this run was under way: {path}. ")
+    code.unlink()
+    assert f"under way: {code}, {path}. " in changed_line(before, noted())
+    many = {f"{number}": "there" for number in range(7)}
+    assert "run was under way: 0, 1, 2, 3, 4 and 2 more. " in changed_line({}, many)

@@ -1,6 +1,5 @@
 """Small and lopsided designs run to the end: each through `all`, and what cannot be told is marked as such."""
 
-import copy
 import csv
 import gzip
 import os
@@ -14,40 +13,18 @@ from pathlib import Path
 import anndata
 import numpy as np
 import pandas as pd
+import pyBigWig
+import pysam
 import pytest
 import yaml
 from proctree import below, lives, waited
 from scbind.formats.motiffiles import load_profiles
-from scipy.sparse import issparse
+from scipy.sparse import csr_matrix, issparse
+from smalldemo import SMALL, make_small
 
 pytestmark = [pytest.mark.workflow, pytest.mark.demo]
 
 ROOT = Path(__file__).parents[2]
-SMALL = {
-    "demo": {"n_cells": 80, "chromosome_mb": [0.35, 0.25, 0.2], "cell_fragments": 900},
-    "genome": {"name": "small"},
-    "models": {
-        "scbind": {
-            "epochs": 1,
-            "batch_size": 64,
-            "valid_windows": 200,
-            "options": {"members": 1},
-            "sampling": {"examples_per_epoch": 256, "depth_min": 0.001},
-        }
-    },
-    "splits": {"test": ["*:chr3", "LINE_C:*"], "valid": ["LINE_A:chr2", "LINE_B:chr2"]},
-    "peaks": {"min_cells": 10, "min_fragments": 2000},
-    "cells": {
-        "min_barcode": 50,
-        "min_fragments": 100,
-        "min_tss": None,
-        "neighbour_chromosomes": ["chr1", "chr2"],
-    },
-    "infer": {"background_draws": 5, "borrow_fragments": 5000},
-    "analysis": {"min_cells": 5, "motifs": {"n_sites": 20}},
-    "evaluate": {"truth": None, "max_cells": 10},
-}
-WHOLE = ("models", "splits")  # sections that stand in place of the demo's
 
 
 class Design:
@@ -57,8 +34,7 @@ class Design:
         self.project, self.folder = project, project.folder
         shutil.copytree(data, self.folder / "data")
         self.config = yaml.safe_load((self.folder / "config/config.yaml").read_text())
-        for section, values in copy.deepcopy(SMALL).items():
-            self.config[section] = values if section in WHOLE else self.config[section] | values
+        make_small(self.config)
         self.config["genome"] |= {
             "fasta": "data/genome.fa",
             "exclude": "data/exclude.bed",
@@ -70,11 +46,14 @@ class Design:
         text = (self.folder / f"config/{name}.tsv").read_text().replace("resources/demo/", "data/")
         return list(csv.DictReader(text.splitlines(), delimiter="\t"))
 
-    def run(self, *arguments):
+    def write(self):
         (self.folder / "config/config.yaml").write_text(yaml.safe_dump(self.config))
         for name, rows in self.sheets.items():
             lines = ["\t".join(rows[0])] + ["\t".join(row.values()) for row in rows]
             (self.folder / f"config/{name}.tsv").write_text("\n".join(lines) + "\n")
+
+    def run(self, *arguments):
+        self.write()
         return self.project.snakemake(*arguments)
 
     def log(self, name: str) -> str:
@@ -432,6 +411,74 @@ def test_tfs_without_chip_are_marked_in_every_output_and_come_with_the_bundle(
     assert not unmarked(there)[0] and "5 of 18 TFs have no ChIP-seq" in (there / "report.html").read_text()
 
 
+def lengths(data: Path) -> dict[str, int]:
+    """Return the length of each chromosome."""
+    with pysam.FastxFile(str(data / "genome.fa")) as fasta:
+        return {record.name: len(record.sequence) for record in fasta}
+
+
+def with_rna_and_donors(design: Design) -> None:
+    """Give the sample RNA, and add a second one of another donor and condition, as a BAM."""
+    data = design.folder / "data"
+    with gzip.open(data / "sc/demo.fragments.tsv.gz", "rt") as handle:
+        rows = [line.split("\t") for line in handle if not line.startswith("#")]
+    rows = [(row[0], int(row[1]), int(row[2]), row[3]) for row in rows]
+    names = [line.split("\t")[3] for line in (data / "genes.bed").read_text().splitlines()]
+    genes = sorted({row["tf"] for row in design.sheets["chip"]} | set(names))
+    cells = sorted({row[3] for row in rows})
+    counts = np.random.default_rng(0).poisson(2, (len(cells), len(genes)))
+    rna = anndata.AnnData(csr_matrix(counts.astype(np.float32)))
+    rna.obs_names, rna.var_names = cells, genes
+    rna.write_h5ad(data / "rna.h5ad")
+    header = pysam.AlignmentHeader.from_references(*zip(*lengths(data).items(), strict=True))
+    reads = []
+    for number, (chrom, start, end, barcode) in enumerate(
+        rows[::-2][::-1]
+    ):  # half of them: not the same library
+        left, right = max(start - 4, 0), min(end + 5, header.get_reference_length(chrom))
+        for flag, begin, mate in ((99, left, right - 20), (147, right - 20, left)):
+            read = pysam.AlignedSegment(header)
+            read.query_name, read.query_sequence, read.mapping_quality = f"r{number}", "A" * 20, 60
+            read.flag, read.cigartuples = flag, [(0, 20)]
+            read.reference_id = read.next_reference_id = header.get_tid(chrom)
+            read.reference_start, read.next_reference_start = max(begin, 0), max(mate, 0)
+            read.template_length = (right - left) * (1 if flag == 99 else -1)
+            read.set_tag("CB", barcode)
+            reads.append(read)
+    reads.sort(key=lambda read: (read.reference_id, read.reference_start))
+    with pysam.AlignmentFile(str(data / "other.bam"), "wb", header=header) as out:
+        for read in reads:
+            out.write(read)
+    first = design.sheets["samples"][0] | {"rna": "data/rna.h5ad", "donor": "d1", "condition": "c1"}
+    second = {"sample": "other", "path": "data/other.bam", "format": "bam", "donor": "d2", "condition": "c2"}
+    design.sheets["samples"] = [first, first | second]
+
+
+def everything(design: Design, publisher) -> list[str]:
+    """Turn on all that the workflow can do; return the targets of which each rule is a part."""
+    tfs_without_chip(design)
+    with_rna_and_donors(design)
+    data, config = design.folder / "data", design.config
+    shutil.copy(ROOT / "resources/models/starter.scbind.zip", data)
+    models = config["models"]
+    models["plain"] = {key: value for key, value in models["scbind"].items() if key != "motif_tfs"}
+    models["starter"] = {"bundle": "data/starter.scbind.zip", "motif_tfs": ["NOWHERE"]}
+    config["evaluate"] |= {"chromvar": True, "truth": "data/truth", "sample": "demo", "published": "maxatac"}
+    asked = {"tf": "CTCF", "cell_type": "cells_c0"}
+    config["explain"] = [
+        {"locus": f"chr1:{at}-{at + 200}", **asked} for at in (1000, 100_000)
+    ]  # the first is all N
+    config["cohort"] = {"donors": 4, "n_cells": 100, "cell_fragments": 100}
+    with pyBigWig.open(str(data / "map.bw"), "w") as bigwig:
+        bigwig.addHeader(list(lengths(data).items()))
+        for name, end in lengths(data).items():
+            bigwig.addEntries([name], [0], ends=[end], values=[1.0])
+    config["genome"] |= {"mappability": "data/map.bw", "exclude": "source:exclude.bed"}
+    url = publisher.put("exclude.bed", (data / "exclude.bed").read_bytes())
+    (design.folder / "config/sources.tsv").write_text(f"name\turl\nexclude.bed\t{url}\n")
+    return ["all", "evaluate", "bundle", "simulate_cohort"]
+
+
 def kill_in_every_rule(design: Design, *arguments: str) -> set[str]:
     """Run the design, and kill the main process soon after the first job of each rule begins; return these rules."""
     killed, moments = set(), np.random.default_rng(0)
@@ -456,33 +503,86 @@ def kill_in_every_rule(design: Design, *arguments: str) -> set[str]:
         killed |= begun
 
 
-def rules_with_threads() -> list[str]:
-    """Rules whose jobs use several threads."""
+# Rules that are planned when the cell types are known.
+BEHIND_TYPES = {
+    "split_sample",
+    "merge_pieces",
+    "pseudobulk_coverage",
+    "call_peaks",
+    "type_replicates",
+    "pseudobulk_peaks",
+}
+NOT_KILLED: dict[str, str] = {}  # rule that is in no design -> why
+
+
+def rules_that_run() -> dict[str, bool]:
+    """Rule that runs a script -> whether its jobs use several threads. A rule may take its script from another one."""
     text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
     blocks = re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:(?:    .*)?\n)*)", text, re.M)
-    return [name for name, block in blocks if re.search(r"^    threads: [1-9]", block, re.M)]
+    found = {
+        name: bool(re.search(r"^    threads: [1-9]", block, re.M))
+        for name, block in blocks
+        if "script:" in block
+    }
+    copies = {new: old for old, new in re.findall(r"^use rule (\w+) as (\w+) with:", text, re.M)}
+    for new, old in copies.items():
+        while old in copies:
+            old = copies[old]
+        found[new] = found[old]
+    return found
+
+
+def test_every_rule_is_part_of_the_kill_matrix(design, publisher):
+    """A new rule needs a place in :func:`everything`, or an entry with its reason."""
+    targets = everything(design, publisher)
+    design.write()
+    planned = design.project.jobs(*targets).keys() & rules_that_run().keys()
+    assert not planned & NOT_KILLED.keys() and not planned & BEHIND_TYPES
+    assert rules_that_run().keys() == planned | BEHIND_TYPES | NOT_KILLED.keys()
+
+
+def one_thread() -> list[str]:
+    """Options that give all jobs one thread. With other threads, sums of floats may be in another order."""
+    return ["--set-threads", *(f"{rule}=1" for rule, several in rules_that_run().items() if several)]
+
+
+def same_bytes(here: Path, there: Path) -> None:
+    """All results of two runs are the same, but for the parts of a sample: there are as many as asked for."""
+    files = [
+        {path.relative_to(folder / "results") for path in (folder / "results").rglob("*") if path.is_file()}
+        for folder in (here, there)
+    ]
+    files = [{path for path in each if "shards" not in path.parts} for each in files]
+    assert files[0] == files[1] and len(files[0]) > 100
+    differ = [
+        str(path)
+        for path in sorted(files[0])
+        if (here / "results" / path).read_bytes() != (there / "results" / path).read_bytes()
+    ]
+    assert not differ
 
 
 @pytest.mark.designs
-@pytest.mark.skipif(not os.environ.get("SCBIND_KILLS"), reason="SCBIND_KILLS is not set; this takes an hour")
-def test_a_run_that_is_killed_in_every_rule_has_the_same_bytes(tmp_path, small_data, new_project):
-    """In another folder, with another number of cores and of parts of a sample, and as many threads of each job.
+def test_two_runs_have_the_same_bytes(tmp_path, small_data, new_project):
+    """In folders with other names, with another number of cores and of parts of a sample."""
+    runs = {"plain": ["--cores", "2"], "a b {c} ü": ["--cores", "1", "--set-scatter", "cells=3"]}
+    for name, options in runs.items():
+        Design(new_project(tmp_path / name), small_data).run(*options, *one_thread())
+    same_bytes(*(tmp_path / name for name in runs))
 
-    With other threads, sums of floats are in another order, and trained weights differ in their last digits.
-    """
-    threads = ["--set-threads", *(f"{rule}=1" for rule in rules_with_threads())]
+
+@pytest.mark.designs
+@pytest.mark.skipif(not os.environ.get("SCBIND_KILLS"), reason="SCBIND_KILLS is not set: make test-kills")
+def test_a_run_that_is_killed_in_every_rule_has_the_same_bytes(tmp_path, small_data, new_project, publisher):
+    """In another folder, with another number of cores and of parts of a sample, and as many threads of each job."""
+    threads = one_thread()
     plain = Design(new_project(tmp_path / "plain"), small_data)
-    plain.run(*threads)
+    targets = everything(plain, publisher)
+    plain.run(*threads, "--", *targets)
     other = Design(new_project(tmp_path / "other" / "longer"), small_data)
-    other.run("--dry-run")
-    rules = kill_in_every_rule(other, "--cores", "1", *threads, "--set-scatter", "cells=3")
-    assert (
-        rules >= {path.name for path in (plain.folder / "logs").iterdir() if path.is_dir()}
-        and len(rules) > 30
-    )
-    here, there = (design.folder / "results" for design in (plain, other))
-    files = [path.relative_to(here) for path in sorted(here.rglob("*")) if path.is_file()]
-    files = [path for path in files if "shards" not in path.parts]  # as many as were asked for
-    differ = [str(path) for path in files if (here / path).read_bytes() != (there / path).read_bytes()]
-    assert len(files) > 100 and not differ
-    assert not list(there.rglob("*.partial.*"))
+    everything(other, publisher)
+    other.write()
+    rules = kill_in_every_rule(other, "--cores", "1", *threads, "--set-scatter", "cells=3", "--", *targets)
+    assert rules == rules_that_run().keys() - NOT_KILLED.keys()
+    same_bytes(plain.folder, other.folder)
+    assert not list(other.folder.rglob("*.partial.*"))

@@ -501,3 +501,20 @@ def test_tfs_are_added_to_a_given_model_as_it_is_unpacked(project):
         "--dry-run", "--configfile", project.folder / "edited.yaml", "--", target, check=False
     )
     assert "gata1 is listed twice" in reply.stdout
+
+
+def test_a_file_of_matrices_adds_tfs_to_a_given_model(project):
+    """The job itself: a rule may pass its script a list where it expects a path."""
+    rows = "A [ 90 1 1 1 90 1 ]\nC [ 1 90 1 1 1 1 ]\nG [ 1 1 90 1 1 90 ]\nT [ 1 1 1 90 1 1 ]\n"
+    (project.folder / "mine.jaspar").write_text(
+        "".join(f">M{n} {name}\n{rows}" for n, name in enumerate(("CTCF", "NOWHERE")))
+    )
+    bundle = project.root / "resources/models/starter.scbind.zip"
+    path = project.folder / "config/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["models"] = {"starter": {"bundle": str(bundle), "motif_tfs": ["NOWHERE"]}}
+    config["infer"]["model"] = "starter"
+    config["motifs"] |= {"path": "mine.jaspar", "release": None}
+    path.write_text(yaml.safe_dump(config))
+    project.snakemake("results/models/starter/model.safetensors")
+    assert b"NOWHERE" in (project.folder / "results/models/starter/model.safetensors").read_bytes()

@@ -2,8 +2,10 @@
 
 import os
 import re
+import resource
 import signal
 import subprocess
+from functools import partial
 
 import pytest
 from proctree import below, lives, waited
@@ -95,3 +97,29 @@ def test_locks_of_a_run_on_another_machine_stay(project):
     assert "LockException" in project.snakemake(TARGET, check=False).stdout
     note.write_text(text)
     project.snakemake(TARGET)
+
+
+def test_an_edit_in_the_middle_of_a_run_is_told_at_its_end(project):
+    slow(project)
+    run = started(project, TARGET)
+    log, said = project.folder / "logs/prepare_motifs/motifs.log", project.folder / "said.txt"
+    assert waited(lambda: log.exists() and "Python" in log.read_text()), said.read_text()
+    for path in (project.folder / "config/config.yaml", project.root / "workflow/scbind/formats/motifs.py"):
+        path.write_text(path.read_text() + "\n# edited\n")
+    (project.folder / "wait").unlink()
+    assert run.wait() == 0
+    told = "Changed while this run was under way: checkout/workflow/scbind/formats/motifs.py, config/config.yaml. "
+    assert told in said.read_text()
+    assert "Changed while" not in project.snakemake("--forcerun", "prepare_motifs", "--", TARGET).stdout
+
+
+def test_a_full_disk_is_one_line_before_the_first_job(project):
+    """No file may grow beyond 6,000 bytes: writing fails in the middle, as on a full disk."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (6000, 6000))
+    reply = subprocess.run(
+        **project.call(TARGET), preexec_fn=limit, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    said = (
+        f"ERROR {project.folder}/.snakemake: cannot write: File too large; free space (or quota) there and "
+    )
+    assert reply.returncode and said in reply.stdout and "Traceback" not in reply.stdout

@@ -65,7 +65,7 @@ rule unpack_bundle:
         window=SETTINGS["dataset"]["window"],
         context=SETTINGS["dataset"]["context"],
         motif_tfs=added_tfs,
-        files=lambda wildcards: states(GIVEN[wildcards.model], *added_matrices(wildcards)),
+        files=lambda wildcards: states(GIVEN[wildcards.model], added_matrices(wildcards)),
         code=source_digest("models.unpack", script="unpack_bundle"),
     script:
         "../scripts/unpack_bundle.py"

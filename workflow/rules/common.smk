@@ -19,8 +19,15 @@ from scbind.evaluation import registry
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
 from scbind.plan.cluster import Needs, check_slurm, find_partition
-from scbind.plan.digests import keep_digests, list_modules, source_digest, table_digest, template_digest
-from scbind.plan.filestate import file_states
+from scbind.plan.digests import (
+    keep_digests,
+    list_code,
+    list_modules,
+    source_digest,
+    table_digest,
+    template_digest,
+)
+from scbind.plan.filestate import changed_line, file_states, note_states
 from scbind.plan.leftovers import find_leftovers, list_leftovers
 from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
 from scbind.plan.pending import pending_line
@@ -184,6 +191,18 @@ def key_states(*keys):
     return states(*(SETTINGS[section][name] for section, name in parts))
 
 
+def current_states():
+    """Return :func:`note_states` of the user's files, the configuration, the sheets and the code."""
+    configs = workflow.overwrite_configfiles or ["config/config.yaml"]
+    return note_states(PLAN.inputs(), states(*PLAN.inputs()), [*configs, *PLAN.sheets.values(), *list_code()])
+
+
+def changed_meanwhile():
+    """Return the line about what was edited while the run was under way, or nothing."""
+    line = "" if BEFORE is None else changed_line(BEFORE, current_states())
+    return [line] if line else []
+
+
 def added_tfs(wildcards):
     """Return which TFs without ChIP-seq are added to a given model, and from which release; None if none are."""
     asked = SETTINGS["models"][wildcards.model]["motif_tfs"]
@@ -192,8 +211,8 @@ def added_tfs(wildcards):
 
 
 def added_matrices(wildcards):
-    """Return the user's file of matrices, if TFs are added from it."""
-    return [SETTINGS["motifs"]["path"]] if added_tfs(wildcards) and SETTINGS["motifs"]["path"] else []
+    """Return the user's file of matrices, if TFs are added from it. A list of one path would reach the script as a list."""
+    return optional(added_tfs(wildcards) and SETTINGS["motifs"]["path"])
 
 
 def track_states(cell_line):
@@ -298,14 +317,18 @@ def check_cluster():
         try:
             for job in workflow.dag.needrun_jobs():
                 name = job.rule.name
-                if not job.is_local and name not in rules:
-                    asked = {
-                        key: value for key, value in job.resources.items() if not isinstance(value, TBDString)
-                    }
+                if job.is_local:
+                    continue
+                asked = {
+                    key: value for key, value in job.resources.items() if not isinstance(value, TBDString)
+                }
+                if name not in rules:
                     partition = asked.get("slurm_partition")
                     if not partition and choose:
                         partition = find_partition(name, job.threads, asked, table, choose)
                     rules[name] = Needs(job.threads, asked.get("gpu") or 0, partition)
+                memory = max(rules[name].memory, int(asked.get("mem_mb") or 0))  # it may depend on the input
+                rules[name] = rules[name]._replace(memory=memory)
             check_slurm(rules, getattr(settings, "status_command", None))
         except InputError as error:
             raise WorkflowError(f"ERROR {error}") from None

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from scbind.core.children import end_with_run
 from scbind.core.errors import InputError, printable, redacted
+from scbind.core.scratch import remove_own
 
 DENIED = (errno.EACCES, errno.EPERM)
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
@@ -21,6 +22,8 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 FELL_SHORT = re.compile(
     r"\d+ requested and \d+ written|BGZFile write failed|inline_container.*unexpected pos"
 )
+# HDF5 may write only when it closes the file, and gives the number in the text of a RuntimeError.
+OF_HDF5 = re.compile(r"file write failed: .*?, errno = (\d+), ", re.S)
 
 
 # Where libraries read how many threads to use. Without them, BLAS and OpenMP use all cores of the machine in every job:
@@ -60,6 +63,7 @@ def logged(log_path: str | Path, threads: int = 1) -> Iterator[None]:
     if empty:
         with suppress(OSError):
             say(f"Python {platform.python_version()} in {sys.prefix}")
+    _end_on_full_disk()
     try:
         yield
     except Exception as error:
@@ -69,6 +73,25 @@ def logged(log_path: str | Path, threads: int = 1) -> Iterator[None]:
         with suppress(OSError):  # the log may lie on the full disk
             say(f"ERROR {known}")
         sys.exit(1)
+
+
+def _end_on_full_disk() -> None:
+    """Let this process end as soon as a write fails on a full disk while an object is freed.
+
+    Python cannot raise such an error. It prints it and goes on: the file would lack a part, or HDF5 would crash when it
+    closes the file.
+    """
+
+    def end(error: BaseException | None) -> None:
+        if error and (known := full_disk(error)):
+            with suppress(OSError):
+                say(f"ERROR {known}")
+            remove_own()
+            os._exit(1)
+
+    # Cython shows such an error by one hook, and then by the other
+    sys.unraisablehook = lambda each: end(each.exc_value) or sys.__unraisablehook__(each)
+    sys.excepthook = lambda kind, error, trace: end(error) or sys.__excepthook__(kind, error, trace)
 
 
 def denied(error: BaseException) -> InputError | None:
@@ -86,13 +109,16 @@ def full_disk(error: BaseException) -> InputError | None:
     while error is not None and error not in seen:
         seen.append(error)
         number = getattr(error, "errno", None)
+        if of_hdf5 := OF_HDF5.search(str(error)):
+            number = int(of_hdf5[1])
         short = FELL_SHORT.search(str(error))
         if number in FULL or short:
             problem = f"cannot write: {os.strerror(number) if number in FULL else short[0]}"
             place = getattr(error, "filename", None) or Path.cwd()
-            return InputError(
-                place, problem, "free space (or quota) there and run again; the step starts anew"
-            )
+            remedy = "free space (or quota) there and run again; the step starts anew"
+            if number == errno.EROFS:
+                remedy = "use a folder that can be written, or make this one writable, and run again"
+            return InputError(place, problem, remedy)
         error = error.__cause__ or error.__context__
     return None
 

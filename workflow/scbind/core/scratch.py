@@ -23,6 +23,8 @@ NAME = re.compile(
     r"\.(?P<machine>[0-9a-f]{8})-(?P<pid>\d+)-(?P<began>\d+)-[0-9a-f]{8}\.partial\.(?P<target>.+)", re.S
 )
 
+_own: set[Path] = set()  # scratch of this process that has not been removed
+
 
 def scratch_of(target: Path, shared: bool = False) -> Path:
     """Return a new scratch path beside ``target``, after removing those that killed writers of it left.
@@ -36,7 +38,9 @@ def scratch_of(target: Path, shared: bool = False) -> Path:
             remove(path)
     pid = os.getpid()
     owner = f"{machine()}-{pid}-{began(pid) or 0}-{secrets.token_hex(4)}"
-    return target.with_name(f".{owner}.partial.{target.name}")
+    scratch = target.with_name(f".{owner}.partial.{target.name}")
+    _own.add(scratch)
+    return scratch
 
 
 def leftovers(target: Path, shared: bool = False) -> list[Path]:
@@ -72,8 +76,16 @@ def scratch_folder(target: str | Path | None, kind: str) -> Iterator[Path]:
         remove(scratch)
 
 
+def remove_own() -> None:
+    """Remove all scratch of this process, for an end that skips what would remove it."""
+    for path in tuple(_own):
+        with suppress(OSError):
+            remove(path)
+
+
 def remove(path: Path) -> None:
     """Remove a file or a folder with all that it holds, if it is there."""
+    _own.discard(path)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:

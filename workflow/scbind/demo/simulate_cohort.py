@@ -95,10 +95,10 @@ def simulate_cohort(
     """
     cohort = cohort or Cohort()
     if cohort.donors < 4:
-        raise InputError("demo.cohort.donors", f"is {cohort.donors}", "set 4 or more, two of each condition")
+        raise InputError("cohort.donors", f"is {cohort.donors}", "set 4 or more, two of each condition")
     if cohort.n_cells < 25 * cohort.donors:
         raise InputError(
-            "demo.cohort.n_cells", f"is {cohort.n_cells}", f"set {25 * cohort.donors} or more, 25 per donor"
+            "cohort.n_cells", f"is {cohort.n_cells}", f"set {25 * cohort.donors} or more, 25 per donor"
         )
     outdir = Path(outdir)
     world = simulate_world(random_streams(seed), activity_table(), tuple(chromosome_mb))

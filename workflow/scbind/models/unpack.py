@@ -153,10 +153,12 @@ def _add_motif_tfs(bundle: str | Path, folder: Path, **asked) -> dict:
 
 
 def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:
-    """Matrices by TF, float32 (4, length), and their identities."""
+    """Matrices by TF, float32 (4, length), sorted, and their identities."""
     try:
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
-        identities, matrices = json.loads(header["__metadata__"][IDENTITIES]), load(content)
+        identities, loaded = json.loads(header["__metadata__"][IDENTITIES]), load(content)
+        # safetensors gives them in another order each time
+        matrices = {tf: loaded[tf] for tf in sorted(loaded)}
         for tf, matrix in matrices.items():
             whole = matrix.dtype == np.float32 and matrix.ndim == 2 and len(matrix) == 4 and matrix.size
             if not whole or not np.isfinite(matrix).all() or not isinstance(identities[tf], str):

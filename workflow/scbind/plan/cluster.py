@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import re
 import shutil
 import subprocess
@@ -23,6 +24,7 @@ class Needs(NamedTuple):
     threads: int
     gpus: int | str = 0
     partition: str | None = None  # names, separated by commas; None: the default partition
+    memory: int = 0  # MB; 0: not known before the job starts
 
 
 class Node(NamedTuple):
@@ -32,6 +34,7 @@ class Node(NamedTuple):
     default: bool  # whether the partition is the default one
     cpus: int
     gpus: int
+    memory: float  # MB; infinite: not told
 
 
 def find_partition(
@@ -80,11 +83,11 @@ def check_slurm(rules: Mapping[str, Needs], status_command: str | None) -> None:
     Raises
     ------
     InputError
-        If a rule asks for a partition that does not exist, or for threads and GPUs that no single node of its partition
-        has, or if ``sacct`` is asked and SLURM keeps no accounts.
+        If a rule asks for a partition that does not exist, or for threads, GPUs and memory that no single node of its
+        partition has, or if ``sacct`` is asked and SLURM keeps no accounts.
     """
     # -a: hidden partitions, too; -e: a line for each kind of node, where sinfo otherwise tells the smallest of them
-    code, said = _answer("sinfo", "-a", "-e", "-h", "-o", "%P|%c|%G")
+    code, said = _answer("sinfo", "-a", "-e", "-h", "-o", "%P|%c|%G|%m")
     nodes = _nodes(said)
     if not code and nodes:
         for rule in sorted(rules, key=lambda rule: -rules[rule].threads):
@@ -153,12 +156,23 @@ def _check_rule(rule: str, needs: Needs, nodes: list[Node]) -> None:
         asked = f"rule {rule} asks for {needs.threads} threads and {of_gpus}, but no node{where} has both"
         remedy = f"add max-threads: {beside}, or resources: gpu: 0 to use CPUs"
         raise InputError(PROFILE, f"{asked}, so SLURM would refuse its job", remedy)
+    roomy = max(node.memory for node in own if node.gpus >= gpus and node.cpus >= needs.threads)
+    if needs.memory > roomy:
+        beside = " with as many threads and GPUs" if any(node.memory > roomy for node in own) else ""
+        asked = f"rule {rule} asks for {needs.memory} MB, but the largest node{where}{beside} has {roomy}"
+        remedy = f"add set-resources: {rule}: mem_mb: {roomy}, which may suffice for small data"
+        raise InputError(PROFILE, f"{asked}, so SLURM would refuse its job", remedy)
 
 
 def _nodes(text: str) -> list[Node]:
     """Read what sinfo says, a line per kind of node. Other lines, such as warnings, do not count."""
-    found = (re.fullmatch(r"\s*([^|*]+)(\*?)\|(\d+)\+?\|([^|]*)", line) for line in text.splitlines())
-    return [Node(each[1], bool(each[2]), int(each[3]), _gpus(each[4])) for each in found if each]
+    form = r"\s*([^|*]+)(\*?)\|(\d+)\+?\|([^|]*)(?:\|(\d+)\+?)?"
+    found = (re.fullmatch(form, line) for line in text.splitlines())
+    return [
+        Node(each[1], bool(each[2]), int(each[3]), _gpus(each[4]), int(each[5]) if each[5] else math.inf)
+        for each in found
+        if each
+    ]
 
 
 def _number(rule: str, gpus: int | str) -> int:

@@ -95,6 +95,15 @@ def list_modules() -> list[str]:
     return sorted(".".join(parts) for parts in paths if parts[-1] != "__init__")
 
 
+def list_code() -> list[Path]:
+    """Return the files of the workflow that hold code: modules, scripts and rules, sorted."""
+    return sorted(
+        path
+        for path in PACKAGE.parent.rglob("*")
+        if path.suffix in (".py", ".smk") or path.name == "Snakefile"
+    )
+
+
 def list_digests() -> dict[str, str]:
     """Return name -> :func:`source_digest` (16 hexadecimal digits) of every module of the package."""
     return {name: source_digest(name) for name in list_modules()}

@@ -9,12 +9,14 @@ Every job imports this module when it parses the workflow, so the module stays l
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
+from scbind.core.errors import printable
 from scbind.core.files import file_sha256
 from scbind.plan.receipts import receipt_of
 
+SHOWN = 5  # names in the line about changed files
 HASHED = 20_000_000  # bytes; a model bundle of at most this size is compared by what it holds
 
 
@@ -42,6 +44,42 @@ def file_states(
             ours = path.startswith(begins) or (path in fetched and receipt_of(path).exists())
             texts.append("" if ours else _state(Path(path)))
     return texts
+
+
+def note_states(files: Iterable[str], states: Iterable[str], read: Iterable[str | Path]) -> dict[str, str]:
+    """Return path -> text that changes if the file changes, of all that a run depends on.
+
+    Parameters
+    ----------
+    files, states
+        Files of the user, and what :func:`file_states` returned for them.
+    read
+        Files that are compared by what they hold: configuration, sheets and the code. A fresh checkout changes their
+        times.
+    """
+    noted, here = dict(zip(files, states, strict=True)), Path.cwd()
+    for path in map(Path, read):
+        name = str(path.relative_to(here) if path.is_relative_to(here) else path)
+        try:
+            noted[name] = file_sha256(path)
+        except OSError:
+            noted[name] = ""
+    return noted
+
+
+def changed_line(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return the line that names what changed between two calls of :func:`note_states`; empty if nothing did.
+
+    A job may have read the file before or after the change. The next run compares with the state before it.
+    """
+    names = [printable(path) for path in sorted(before | after) if before.get(path) != after.get(path)]
+    if not names:
+        return ""
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return (
+        f"Changed while this run was under way: {', '.join(names[:SHOWN])}{more}. Results may mix both states. "
+        "Run the same command again: what depends on the change is made again."
+    )
 
 
 def _state(path: Path) -> str:

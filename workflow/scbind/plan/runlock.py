@@ -10,10 +10,30 @@ from __future__ import annotations
 import fcntl
 import json
 import platform
+import tempfile
 from contextlib import suppress
 from pathlib import Path
 
+from scbind.core.runlog import denied, full_disk
+
 FILE = "scbind-run.json"
+PROBE = 8192  # bytes, about what Snakemake writes before the first job
+
+
+def check_writable(folder: str | Path) -> None:
+    """Raise :class:`InputError` if nothing can be written into ``folder``, which is made if it is missing.
+
+    Snakemake would end with a traceback.
+    """
+    try:
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder) as probe:
+            probe.write(bytes(PROBE))
+    except OSError as error:
+        error.filename = Path(folder).resolve()
+        if known := denied(error) or full_disk(error):
+            raise known from None
+        raise
 
 
 class RunLock:

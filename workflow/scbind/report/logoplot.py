@@ -46,11 +46,11 @@ def contribution_logo(rows: pd.DataFrame) -> Figure:
     rows = strongest_part(rows)
     figure = new_figure(11, 3.9)
     logo, others = figure.subplots(2, 1, sharex=True, height_ratios=(3, 2))
-    for place, (base, height) in enumerate(zip(rows["ref"], rows["contribution"].fillna(0), strict=True)):
+    heights = rows["contribution"].fillna(0)  # of an unknown base, nothing is known
+    for place, (base, height) in enumerate(zip(rows["ref"], heights, strict=True)):
         if base in LETTER_COLOURS and height:
             _letter(logo, base, place, height)
-    low, high = rows["contribution"].min(), rows["contribution"].max()
-    logo.set_ylim(min(1.1 * low, -0.05), max(1.1 * high, 0.05))
+    logo.set_ylim(min(1.1 * heights.min(), -0.05), max(1.1 * heights.max(), 0.05))
     logo.axhline(0, color="#555555", linewidth=0.8)
     logo.set_ylabel("contribution (logit)")
     logo.spines["bottom"].set_visible(False)
