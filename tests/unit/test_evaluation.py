@@ -24,6 +24,7 @@ from scbind.evaluation.merge import merge_metrics
 from scbind.evaluation.protocols import protocol_windows
 from scbind.evaluation.registry import BASELINES
 from scbind.formats.motifs import read_motifs
+from scbind.models.modelfile import read_model, write_model
 
 ALL = {"max_windows": None, "seed": 0}  # test windows are scored
 
@@ -202,6 +203,23 @@ def test_a_model_of_another_dataset_is_refused(tiny, tiny_dataset, tiny_model, t
         [[True, False], [True, True]],
         "trained with other assayed: it alone has A TF2, the dataset none",
     )
+
+
+def test_a_model_fits_its_dataset_whatever_the_order_of_the_chromosomes(
+    tiny, tiny_dataset, tiny_model, tmp_path
+):
+    """Names in a model file are sorted as text; chromosomes of a genome are not."""
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    genome = {"chromosomes": {"chr1": 100, "chr2": 90, "chr10": 50}}
+    data = replace(data, manifest=data.manifest | genome)
+    stored = read_model(tiny_model[0])
+    write_model(tmp_path / "model", stored["state"], stored["facts"] | genome, stored["options"])
+    facts = read_model(tmp_path / "model")["facts"]
+    assert list(facts["chromosomes"]) == ["chr1", "chr10", "chr2"]
+    data.check_model(facts, "model")
+    other = facts | {"chromosomes": {"chr1": 100, "chr2": 90}}
+    with pytest.raises(InputError, match="it alone has none, the dataset chr10 of 50 bp"):
+        data.check_model(other, "model")
 
 
 def test_lines_without_a_training_window_are_no_part_of_what_was_trained(tiny, tiny_dataset):

@@ -199,8 +199,8 @@ class TrainingSet:
 def _comparable(key: str, known: dict) -> int | list[str]:
     """One fact of a model or a dataset as a number, or as words that can be listed."""
     value = known[key]
-    if key == "chromosomes":
-        return [f"{name} of {length} bp" for name, length in value.items()]
+    if key == "chromosomes":  # sorted, because a model file keeps no order of names
+        return sorted(f"{name} of {length} bp" for name, length in value.items())
     if key == "splits":
         return sorted(f"{name} {rule}" for name in value for rule in value[name] or ["what is left"])
     if key == "assayed":
