@@ -12,6 +12,7 @@ import torch
 
 from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import atomic, write_table
+from scbind.core.progress import Progress
 from scbind.dataset.codes import BOUND
 from scbind.dataset.seen import is_same_assembly, seen_windows, trained_lines
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, UNKNOWN, kinds_of_holdout, name_kinds
@@ -191,8 +192,10 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
     parts |= kinds(scores.line, scores.window)
     parts |= _chr1_part(data, scores.line, scores.window, parts)
     parts[PROTOCOL] = np.isin(scores.window, protocol_windows(data, scores.line))
-    rows = []
-    for row in np.flatnonzero(scores.covered):
+    rows, covered = [], np.flatnonzero(scores.covered)
+    progress = Progress(f"metrics of {model} in {data.lines[scores.line]}, TFs", len(covered))
+    for number, row in enumerate(covered):
+        progress.reached(number)
         label, score, tf = scores.labels[row], scores.scores[row], data.tfs[scores.columns[row]]
         known, bound = label >= 0, label == BOUND
         is_probability = score.min() >= 0 and score.max() <= 1
