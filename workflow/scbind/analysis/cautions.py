@@ -35,6 +35,8 @@ class Cautions:
     def __init__(self, matrix: sp.csr_matrix, peaks: pd.DataFrame, donor: np.ndarray):
         self.matrix, self.peaks, self.donor = matrix, peaks.reset_index(drop=True), donor
         self.segment = _segments(self.peaks["chrom"].to_numpy())
+        number = len(self.segment)
+        self.of_segment = sp.csr_matrix((np.ones(number), (self.segment, np.arange(number))))
 
     def of(self, found, part, row: dict) -> str:
         """Return the cautions about a population, joined by ``; ``. ``row`` is its row of the table so far.
@@ -89,17 +91,15 @@ class Cautions:
 
     def _changes(self, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
         """Return log2 of the density of each segment over that in the donors: float64 (segments, groups); median 0."""
-        of_segment = sp.csr_matrix((np.ones(len(self.segment)), (self.segment, np.arange(len(self.segment)))))
-        ratio = np.log2((of_segment @ seen + 1) / (of_segment @ expected + 1))
+        ratio = np.log2((self.of_segment @ seen + 1) / (self.of_segment @ expected + 1))
         return ratio - np.median(ratio, axis=0)
 
     def _random_cells(self, mixture: DonorMixture, donor: np.ndarray, inside: np.ndarray) -> float:
         """Return the largest change of a segment in random groups with as many cells of each donor, as log2."""
         rng, largest = np.random.default_rng(0), 0.0
-        names, numbers = np.unique(donor[inside].astype(str), return_counts=True)
-        pools = [
-            (np.flatnonzero(donor.astype(str) == name), n) for name, n in zip(names, numbers, strict=True)
-        ]
+        donor = donor.astype(str)
+        names, numbers = np.unique(donor[inside], return_counts=True)
+        pools = [(np.flatnonzero(donor == name), n) for name, n in zip(names, numbers, strict=True)]
         for _ in range(0, DRAWS, AT_ONCE):
             groups = np.zeros((len(inside), AT_ONCE), dtype=bool)
             for column in range(AT_ONCE):
