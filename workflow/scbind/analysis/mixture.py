@@ -1,10 +1,9 @@
 """A mixture of two profiles per donor, to test whether some cells have other open peaks than the cells around them.
 
-In a cell of donor d, peak j is open at the rate n b(d, j) r(j): n is its number of open peaks, b(d, j) the share of
-peak j in the cells of the donor, and r(j) the factor of the population, which is the same in all donors. Differences
-between donors are part of b, so they cannot make a population. r is 1 for most peaks and gamma-distributed for the
-others; the
-fraction of the others is estimated for each population (empirical Bayes, as in Efron 2010, Large-Scale Inference). The
+In a cell, the odds that a peak is open are those of its donor and its depth (:mod:`scbind.analysis.saturation`), times
+the factor of the population, which is the same in all donors. Differences between donors and depths can therefore not
+make a population. The factor is 1 for most peaks and gamma-distributed for the others; the fraction of the others is
+estimated for each population (empirical Bayes, as in Efron 2010, Large-Scale Inference). The
 factors of a member are estimated without this member. Cells that do not fit therefore leave the group, and in cells
 without structure, no group remains. Members are chosen by the classification EM algorithm (Celeux & Govaert
 1992, Computational Statistics & Data Analysis 14:315).
@@ -17,12 +16,15 @@ import pandas as pd
 import scipy.sparse as sp
 from scipy.special import expit, gammaln
 
+from scbind.analysis.saturation import Saturation
+
 SHAPE = 1.0  # of the gamma distribution (mean 1) of the factor of peaks that differ
 DONOR_CELLS = 5  # the share of a peak in a donor is shrunk to that of all cells, as if by so many mean cells
 FIRST_FRACTION, ROUNDS = 0.1, 6  # of peaks that differ: where its estimate starts, and its steps
 FRACTIONS = 1e-4, 0.9  # limits of this fraction
 EQUAL, ITERATIONS = 2, 12  # steps of the choice of members: at equal size, and until nothing changes
 LARGE = 0.1  # fraction of the cells
+LEAST_CLOSED = 0.05  # limits the factor of peaks that are open in nearly all cells of a group
 LEAST_PEAKS = 10  # that differ; the cells in which one peak is open are a group, but not a population
 TINY = 1e-9
 
@@ -42,11 +44,15 @@ class DonorMixture:
         self.cells, self.peaks = matrix, matrix.T.tocsr()
         self.n_open = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
         code = pd.factorize(donor)[0]
-        self.donors = np.eye(code.max() + 1, dtype=np.float32)[code]
-        counts = np.asarray(self.peaks @ self.donors, dtype=np.float64)
+        counts = np.asarray(self.peaks @ np.eye(code.max() + 1, dtype=np.float32)[code], dtype=np.float64)
         every = counts.sum(axis=1) / max(counts.sum(), 1)
         weight = DONOR_CELLS * self.n_open.mean()
         self.share = np.maximum((counts + weight * every[:, None]) / (counts.sum(axis=0) + weight), TINY)
+        self.saturation = Saturation(matrix, code, self.share * counts.sum(axis=0))
+        mean = self.saturation.of_open.sum(axis=0) / np.maximum(counts.sum(axis=1), 1)
+        self.where_open = np.asarray(mean).reshape(
+            -1, 1
+        )  # mean P(open) of a peak in the cells in which it is open
 
     def counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the cells of groups in which each peak is open, their expected number, and which peaks are unchanged.
@@ -54,7 +60,7 @@ class DonorMixture:
         A peak is unchanged if it is not more or less open in the group by itself. ``groups``: bool (cells, groups). All
         three are (peaks, groups): float64, float64 and bool.
         """
-        seen, expected = self._counts(groups)
+        seen, expected, _ = self._counts(groups)
         odds = _log_ratio(seen, expected) + prior_odds(_fraction(seen, expected))
         return seen, expected, odds < 0
 
@@ -72,21 +78,16 @@ class DonorMixture:
 
     def against_donors(self, groups: np.ndarray) -> np.ndarray:
         """Return log P(cell | group) - log P(cell | donor): float64 (cells, groups), as in :meth:`scores`."""
-        members = groups.astype(np.float32)
-        seen, expected = self._counts(groups)
+        seen, expected, often = self._counts(groups)
         fraction = _fraction(seen, expected)
         # Without the cell itself, its open peaks have one cell less among all, and one less in its own group.
-        less = self.n_open @ members / self.n_open.sum()
-        outside = self._score(seen, expected, fraction, 0, less)
-        expected = expected * (1 - 1 / np.maximum(members.sum(axis=0), 2))
-        return np.where(groups, self._score(seen, expected, fraction, 1, less), outside)
-
-    def _score(
-        self, seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray, own: int, less: np.ndarray
-    ) -> np.ndarray:
-        """Return the scores by factors that leave out the cell: ``own`` of ``seen`` and ``less`` of ``expected``."""
-        here = _factor(np.maximum(seen - own, 0), np.maximum(expected - less, TINY), fraction)
-        return self.score_of(_factor(seen, expected, fraction), here)
+        less = self.n_open @ groups / self.n_open.sum()
+        factor = _factor(seen, expected, often, fraction)
+        outside = self.score_of(factor, _factor(seen, _positive(expected - less), often, fraction))
+        expected = expected * (1 - 1 / np.maximum(groups.sum(axis=0), 2))
+        factor = _factor(seen, expected, often, fraction)
+        own = _factor(np.maximum(seen - 1, 0), _positive(expected - less), often, fraction)
+        return np.where(groups, self.score_of(factor, own), outside)
 
     def score_of(self, factor: np.ndarray, of_open: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Return log P(cell | factors) - log P(cell | donor) of all cells, or of ``rows``: float64 (rows, groups).
@@ -94,22 +95,21 @@ class DonorMixture:
         ``of_open``, float64 (peaks, groups), are the factors of the peaks that are open in the cell and may leave out
         the cell itself; ``factor``, of the same shape, are those of the others.
         """
-        cells, donors, n_open = self.cells, self.donors, self.n_open
+        cells, chance = self.cells, self.saturation.of_open
         if rows is not None:
-            cells, donors, n_open = cells[rows], donors[rows], n_open[rows]
-        lost = donors @ (self.share.T @ (factor - 1))
-        lost += cells @ (self.share.mean(axis=1)[:, None] * (of_open - factor))
-        return cells @ np.log(of_open) - n_open[:, None] * lost
+            cells, chance = cells[rows], chance[rows]
+        change = (of_open - factor) / (1 + self.where_open * (factor - 1))
+        return cells @ np.log(of_open) - chance @ change - self.saturation.log_sums(factor, rows)
 
     def factors(self, groups: np.ndarray) -> np.ndarray:
         """Return the factor of every peak in each group: float64 (peaks, groups). ``groups``: bool (cells, groups)."""
-        seen, expected = self._counts(groups)
-        return _factor(seen, expected, _fraction(seen, expected))
+        seen, expected, often = self._counts(groups)
+        return _factor(seen, expected, often, _fraction(seen, expected))
 
-    def _counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        members = groups.astype(np.float32)
-        expected = self.share @ (self.donors.T @ (self.n_open[:, None] * members))
-        return np.asarray(self.peaks @ members, dtype=np.float64), expected
+    def _counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the cells in which each peak is open, and :meth:`Saturation.expected`: float64 (peaks, groups)."""
+        seen = np.asarray(self.peaks @ groups.astype(np.float32), dtype=np.float64)
+        return seen, *self.saturation.expected(groups)
 
     def refine(
         self, groups: np.ndarray, least: int, among: np.ndarray | None = None
@@ -199,7 +199,15 @@ def _fraction(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return fraction
 
 
-def _factor(seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-    """Return the posterior mean of the factor of every peak: float64 (peaks, groups)."""
+def _factor(seen: np.ndarray, expected: np.ndarray, often: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of the factor of every peak: float64 (peaks, groups).
+
+    ``often`` is P(open) where the peak is expected. If it is the same in all cells, the odds ratio is ``seen / base``.
+    """
     differs = expit(_log_ratio(seen, expected) + prior_odds(fraction))
-    return 1 - differs + differs * (seen + SHAPE) / (expected + SHAPE)
+    base = np.maximum((expected - often * seen) / (1 - often), LEAST_CLOSED * expected)
+    return 1 - differs + differs * (seen + SHAPE) / (base + SHAPE)
+
+
+def _positive(values: np.ndarray) -> np.ndarray:
+    return np.maximum(values, TINY)

@@ -275,8 +275,8 @@ def _null_separation(mixture: DonorMixture, donor: np.ndarray, options: Options,
     largest = 0.0
     for _ in range(options.null_draws):
         chosen = np.sort(random.permutation(len(donor))[:NULL_CELLS])
-        rates = mixture.n_open[chosen, None] * mixture.share.T[mixture.donors[chosen].argmax(axis=1)]
-        matrix = sp.csr_matrix((random.poisson(rates) > 0).astype(np.float32))
+        chance = mixture.saturation.of_cells(chosen)
+        matrix = sp.csr_matrix((random.random(chance.shape) < chance).astype(np.float32))
         views = list(_views(matrix, np.zeros((len(chosen), 0)), donor[chosen], options, whole))
         proposals = _proposals(views, np.arange(len(chosen)), options, options.seed)
         groups = _tested(DonorMixture(matrix, donor[chosen]), proposals, options.least)

@@ -1,0 +1,166 @@
+"""P(open) of peaks in cells that differ in depth: 1 - exp(-depth of the cell x rate of the peak in the donor).
+
+A peak is open or not. In a deep cell, frequent peaks are open nearly always, so rare peaks have a larger share of its
+open peaks. Rates and depths are such that a cell has its number of open peaks, and a peak its number of cells. What
+this form does not explain, for example peaks that are closed in some cells at any depth, is measured for peaks of
+similar frequency together. P(open) is computed for a few numbers of open peaks (levels) and interpolated between them,
+so memory does not grow with cells x peaks.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+
+STEP, MOST_LEVELS = (
+    1.4,
+    16,
+)  # ratio of the numbers of open peaks of neighbouring levels, unless there are too many
+ROUNDS = 8  # Newton steps of depths and rates in turn
+CLOSED = 1e-3  # smallest fraction of cells in which a peak is closed, and of peaks that are closed at a level
+BINS, PRIOR = (
+    20,
+    20.0,
+)  # bins of peaks of similar frequency; open peaks added to what is seen and expected of a bin
+LINEAR = 0.01  # up to this x, log(1 + x) is taken as x
+BLOCK = 1 << 22  # open peaks at once
+TINY = 1e-12
+
+
+class Saturation:
+    """P(open) of every peak in every cell.
+
+    Parameters
+    ----------
+    matrix
+        csr (cells, peaks) of ones: open peaks.
+    code
+        Number of the donor of each cell, int (cells,); every donor has cells.
+    wanted
+        Expected number of cells of each donor in which each peak is open: float64 (peaks, donors).
+
+    Attributes
+    ----------
+    chance
+        P(open) at the levels of the donors: float64 (peaks, donors x levels).
+    of_open
+        P(open) of the open peaks only: csr float32 (cells, peaks), with the entries of ``matrix``.
+    """
+
+    def __init__(self, matrix: sp.csr_matrix, code: np.ndarray, wanted: np.ndarray):
+        n_open = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
+        level = _levels(n_open)
+        self.n_levels = len(level)
+        below = np.clip(np.searchsorted(level, n_open) - 1, 0, max(len(level) - 2, 0))
+        above = np.minimum(below + 1, len(level) - 1)
+        part = np.clip((n_open - level[below]) / np.maximum(level[above] - level[below], TINY), 0, 1)
+        weight = np.column_stack([1 - part, part]) * (n_open > 0)[:, None]
+        column = np.column_stack([below, above]) + len(level) * code[:, None]
+        row = np.repeat(np.arange(len(code)), 2)
+        shape = len(code), wanted.shape[1] * len(level)
+        self._mean = sp.csr_matrix((weight.ravel(), (row, column.ravel())), shape=shape)
+        n_cells = np.asarray(self._mean.sum(axis=0)).reshape(-1, len(level))
+        donors = zip(wanted.T, n_cells, strict=True)
+        self.chance = np.concatenate([_chance(*donor, level) for donor in donors], axis=1)
+        self.chance = np.minimum(self.chance * self._unexplained(matrix, wanted.sum(axis=1)), 1 - CLOSED)
+        self.of_open = self._of_open(matrix, column, weight)
+
+    def _unexplained(self, matrix: sp.csr_matrix, wanted: np.ndarray) -> np.ndarray:
+        """Return seen over expected open peaks at each level, of bins of peaks: float64 (peaks, donors x levels).
+
+        ``wanted``, (peaks,), orders the peaks. A bin has equally many peaks. All donors are taken together.
+        """
+        rank = np.argsort(np.argsort(wanted, kind="stable"))
+        place = np.arange(len(rank)), rank * BINS // len(rank)
+        of_bin = sp.csr_matrix((np.ones(len(rank)), place), shape=(len(rank), BINS))
+        seen = self._mean.T @ (matrix @ of_bin).toarray()
+        expected = self._mean.T @ (self._mean @ (of_bin.T @ self.chance).T)
+        seen, expected = (side.reshape(-1, self.n_levels, BINS).sum(axis=0) for side in (seen, expected))
+        ratio = (seen + PRIOR) / (expected + PRIOR)
+        return np.tile(ratio.T[place[1]], self._mean.shape[1] // self.n_levels)
+
+    def _of_open(self, matrix: sp.csr_matrix, column: np.ndarray, weight: np.ndarray) -> sp.csr_matrix:
+        value = np.empty(matrix.nnz, dtype=np.float32)
+        row = np.repeat(np.arange(matrix.shape[0], dtype=np.int32), np.diff(matrix.indptr))
+        for begin in range(0, matrix.nnz, BLOCK):
+            here = slice(begin, begin + BLOCK)
+            peak, cell = matrix.indices[here], row[here]
+            low, high = (weight[cell, side] * self.chance[peak, column[cell, side]] for side in (0, 1))
+            value[here] = low + high
+        return sp.csr_matrix((value, matrix.indices, matrix.indptr), shape=matrix.shape)
+
+    def expected(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the expected number of cells of groups in which each peak is open, and P(open) in such a cell.
+
+        ``groups``: bool (cells, groups). Both are float64 (peaks, groups).
+        """
+        n_cells = self._mean.T @ groups.astype(np.float64)
+        number = self.chance @ n_cells
+        often = np.zeros_like(number)
+        for begin in range(0, len(n_cells), self.n_levels):
+            here = slice(begin, begin + self.n_levels)
+            often += self.chance[:, here] ** 2 @ n_cells[here]
+        return number, np.minimum(often / np.maximum(number, TINY), 1 - CLOSED)
+
+    def sums(self, values: np.ndarray) -> np.ndarray:
+        """Return the sum over peaks of P(open) x ``values``: float64 (cells,). ``values``: float64 (peaks,)."""
+        return self._mean @ (self.chance.T @ values)
+
+    def log_sums(self, factor: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the sum over peaks of log(1 + P(open) x (factor - 1)) in all cells, or in ``rows``.
+
+        It is the logarithm of what probabilities sum to if the odds of every peak are multiplied by its factor.
+        ``factor``: float64 (peaks, groups). Returns float64 (rows, groups).
+        """
+        more = factor - 1
+        total = self.chance.T @ more
+        peak, group = np.nonzero(self.chance.max(axis=1)[:, None] * np.abs(more) > LINEAR)
+        value = more[peak, group]
+        for row, chance in enumerate(self.chance.T):
+            change = chance[peak] * value
+            total[row] += np.bincount(group, np.log1p(change) - change, minlength=len(total[row]))
+        return (self._mean if rows is None else self._mean[rows]) @ total
+
+    def of_cells(self, rows: np.ndarray) -> np.ndarray:
+        """Return P(open) of all peaks in the cells ``rows``: float64 (rows, peaks)."""
+        return self._mean[rows] @ self.chance.T
+
+
+def _levels(n_open: np.ndarray) -> np.ndarray:
+    """Return numbers of open peaks, from the lowest above 0 to the highest, in equal ratios: float64 (levels,)."""
+    some = n_open[n_open > 0]
+    low, high = (some.min(), some.max()) if len(some) else (1.0, 1.0)
+    number = 1 + int(np.ceil(np.log(high / low) / np.log(STEP)))
+    return np.geomspace(low, high, min(number, MOST_LEVELS))
+
+
+def _chance(wanted: np.ndarray, n_cells: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """Return P(open) of the peaks of a donor at each level: float64 (peaks, levels).
+
+    ``wanted``: expected number of cells with the peak open, (peaks,). ``n_cells``: number of cells at each level.
+    """
+    if not wanted.any():
+        return np.zeros((len(wanted), len(level)))
+    cells, peaks = n_cells / n_cells.sum(), np.full(len(wanted), 1 / len(wanted))
+    of_peak = np.minimum(wanted / n_cells.sum(), 1 - CLOSED)
+    of_level = np.minimum(level / len(wanted), 1 - CLOSED)
+    depth = -np.log1p(-of_level)
+    rate = np.maximum(-np.log1p(-of_peak), TINY) / (cells @ depth)
+    for _ in range(ROUNDS):
+        depth = _newton(depth, rate, peaks, of_level)
+        rate = _newton(rate, depth, cells, of_peak)
+    depth = _newton(depth, rate, peaks, of_level)
+    return -np.expm1(-np.outer(rate, depth))
+
+
+def _newton(value: np.ndarray, factor: np.ndarray, weight: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Return one Newton step to the ``value`` for which the weighted mean of exp(-value x factor) is 1 - ``fraction``.
+
+    The step is on the logarithm of the mean, which is almost linear. ``value`` and ``fraction``: float64 (n,);
+    ``factor`` and ``weight``, with the sum 1: float64 (m,).
+    """
+    closed = np.exp(-np.outer(factor, value))
+    mean = weight @ closed
+    slope = (weight * factor) @ closed
+    step = mean * (np.log(mean) - np.log1p(-fraction)) / np.maximum(slope, TINY)
+    return np.maximum(value + step, value / 10)
