@@ -44,6 +44,39 @@ def test_donors_are_no_groups():
     assert found.any(axis=0).all()
 
 
+def deep_and_shallow(seed, types=1, n=600):
+    """Cells whose depths vary much and in which a third of the peaks are open, their types and their depths."""
+    rng = np.random.default_rng(seed)
+    kind, depth = rng.integers(0, types, n), rng.lognormal(0, 0.8, n)
+    rate = np.tile(0.25 * rng.lognormal(0, 1, 1000), (types, 1))
+    for number in range(types if types > 1 else 0):
+        rate[number, rng.permutation(1000)[:80]] *= 5
+    return sp.csr_matrix((rng.poisson(rate[kind] * depth[:, None]) > 0).astype(np.float32)), kind, depth
+
+
+def test_deep_cells_are_no_group():
+    matrix, _, depth = deep_and_shallow(0)
+    start = np.stack([depth >= np.quantile(depth, 1 - part) for part in (0.1, 0.3, 0.5)], axis=1)
+    assert not DonorMixture(matrix, np.full(600, "one")).refine(start, 5)[0].any()
+
+
+def test_deep_cells_are_members_of_their_own_type():
+    matrix, kind, _ = deep_and_shallow(1, types=3)
+    start = kind[:, None] == np.arange(3)
+    found, _ = DonorMixture(matrix, np.full(600, "one")).refine(start, 5)
+    assert (found == start).mean() > 0.98
+
+
+def test_doublets_lack_a_peak_that_neither_of_their_cells_has():
+    matrix, donor = cells(4)
+    mixture = DonorMixture(matrix, donor)
+    once = np.ones((PEAKS, 1))
+    assert mixture.mean_factor(once, once) == pytest.approx(once)
+    odds = mixture.mean_factor(0 * once, 3 * once) * mixture.frequency / (1 - mixture.frequency)
+    wanted = 3 * mixture.frequency / (1 + 2 * mixture.frequency)  # in one of the two, at full depth
+    assert odds / (1 + odds) == pytest.approx(1 - np.sqrt(1 - wanted))
+
+
 def test_a_large_group_is_found_like_its_complement():
     matrix, donor = cells(2, members=240)
     start = np.zeros((400, 2), dtype=bool)

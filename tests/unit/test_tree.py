@@ -49,6 +49,15 @@ def test_cells_of_one_kind_are_not_divided(seed):
     assert len(parts) == 1 and len(parts[0].rows) == 250
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_deep_cells_are_no_population(seed):
+    rng = np.random.default_rng(seed)
+    rate = 0.3 * rng.lognormal(0, 1, 1000) * rng.lognormal(0, 0.8, (500, 1))  # a third of the peaks is open
+    matrix = sp.csr_matrix((rng.poisson(rate) > 0).astype(np.float32))
+    donor = rng.integers(0, 3, 500).astype(str)
+    assert len(divide(matrix, np.zeros((500, 0)), donor, OPTIONS)) == 1
+
+
 def test_clusters_of_activity_alone_are_proposals_and_no_more():
     matrix, donor, _ = atlas(0, (250,))
     z = np.random.default_rng(0).normal(size=(250, 6))

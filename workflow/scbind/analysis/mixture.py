@@ -24,7 +24,7 @@ FIRST_FRACTION, ROUNDS = 0.1, 6  # of peaks that differ: where its estimate star
 FRACTIONS = 1e-4, 0.9  # limits of this fraction
 EQUAL, ITERATIONS = 2, 12  # steps of the choice of members: at equal size, and until nothing changes
 LARGE = 0.1  # fraction of the cells
-LEAST_CLOSED = 0.05  # limits the factor of peaks that are open in nearly all cells of a group
+HIGHEST = 0.999  # of the fraction of cells in which a peak is open
 LEAST_PEAKS = 10  # that differ; the cells in which one peak is open are a group, but not a population
 TINY = 1e-9
 
@@ -47,8 +47,9 @@ class DonorMixture:
         counts = np.asarray(self.peaks @ np.eye(code.max() + 1, dtype=np.float32)[code], dtype=np.float64)
         every = counts.sum(axis=1) / max(counts.sum(), 1)
         weight = DONOR_CELLS * self.n_open.mean()
-        self.share = np.maximum((counts + weight * every[:, None]) / (counts.sum(axis=0) + weight), TINY)
-        self.saturation = Saturation(matrix, code, self.share * counts.sum(axis=0))
+        share = np.maximum((counts + weight * every[:, None]) / (counts.sum(axis=0) + weight), TINY)
+        self.saturation = Saturation(matrix, code, share * counts.sum(axis=0))
+        self.frequency = np.clip(counts.sum(axis=1) / max(len(code), 1), TINY, HIGHEST)[:, None]
         mean = self.saturation.of_open.sum(axis=0) / np.maximum(counts.sum(axis=1), 1)
         self.where_open = np.asarray(mean).reshape(
             -1, 1
@@ -106,6 +107,18 @@ class DonorMixture:
         seen, expected, often = self._counts(groups)
         return _factor(seen, expected, often, _fraction(seen, expected))
 
+    def mean_factor(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        """Return the factors of cells with half of the fragments from each of two populations: float64, like these.
+
+        A peak is closed in them if it has no fragment of either. ``first`` and ``second``: float64 (peaks, groups).
+        """
+        closed = np.sqrt((1 - self._opened(first)) * (1 - self._opened(second)))
+        return (1 - closed) / closed * (1 - self.frequency) / self.frequency
+
+    def _opened(self, factor: np.ndarray) -> np.ndarray:
+        """Return the fraction of the cells of populations in which each peak is open, at the mean depth."""
+        return self.frequency * factor / (1 + self.frequency * (factor - 1))
+
     def _counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the cells in which each peak is open, and :meth:`Saturation.expected`: float64 (peaks, groups)."""
         seen = np.asarray(self.peaks @ groups.astype(np.float32), dtype=np.float64)
@@ -148,7 +161,7 @@ class DonorMixture:
         ``groups``: bool (cells, groups).
         """
         factor = self.factors(groups)
-        part = self.share.mean(axis=1)[:, None] * (factor * np.log(factor) - factor + 1)
+        part = self._opened(factor) * np.log(factor) - np.log1p(self.frequency * (factor - 1))
         return part.sum(axis=0) ** 2 / np.maximum((part**2).sum(axis=0), TINY**2)
 
 
@@ -202,11 +215,14 @@ def _fraction(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
 def _factor(seen: np.ndarray, expected: np.ndarray, often: np.ndarray, fraction: np.ndarray) -> np.ndarray:
     """Return the posterior mean of the factor of every peak: float64 (peaks, groups).
 
-    ``often`` is P(open) where the peak is expected. If it is the same in all cells, the odds ratio is ``seen / base``.
+    For a peak that differs it is r = (seen + SHAPE) / (e + SHAPE), the mean of a gamma distribution. e is ``expected``
+    without the cells that a factor r fills up: expected / (1 - often + often r), with P(open) ``often``.
     """
     differs = expit(_log_ratio(seen, expected) + prior_odds(fraction))
-    base = np.maximum((expected - often * seen) / (1 - often), LEAST_CLOSED * expected)
-    return 1 - differs + differs * (seen + SHAPE) / (base + SHAPE)
+    closed = (seen + SHAPE) * (1 - often)
+    slope = SHAPE * (1 - often) + expected - often * (seen + SHAPE)
+    factor = 2 * closed / (slope + np.sqrt(slope**2 + 4 * SHAPE * often * closed))
+    return 1 - differs + differs * factor
 
 
 def _positive(values: np.ndarray) -> np.ndarray:

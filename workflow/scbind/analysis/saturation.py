@@ -1,10 +1,9 @@
 """P(open) of peaks in cells that differ in depth: 1 - exp(-depth of the cell x rate of the peak in the donor).
 
 A peak is open or not. In a deep cell, frequent peaks are open nearly always, so rare peaks have a larger share of its
-open peaks. Rates and depths are such that a cell has its number of open peaks, and a peak its number of cells. What
-this form does not explain, for example peaks that are closed in some cells at any depth, is measured for peaks of
-similar frequency together. P(open) is computed for a few numbers of open peaks (levels) and interpolated between them,
-so memory does not grow with cells x peaks.
+open peaks. Rates and depths are such that a cell has its number of open peaks, and a peak its number of cells. P(open)
+is computed for a few numbers of open peaks (levels) and interpolated between them, so memory does not grow with
+cells x peaks.
 """
 
 from __future__ import annotations
@@ -12,16 +11,10 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-STEP, MOST_LEVELS = (
-    1.4,
-    16,
-)  # ratio of the numbers of open peaks of neighbouring levels, unless there are too many
+STEP = 1.4  # ratio of the numbers of open peaks of neighbouring levels
+MOST_LEVELS = 16
 ROUNDS = 8  # Newton steps of depths and rates in turn
 CLOSED = 1e-3  # smallest fraction of cells in which a peak is closed, and of peaks that are closed at a level
-BINS, PRIOR = (
-    20,
-    20.0,
-)  # bins of peaks of similar frequency; open peaks added to what is seen and expected of a bin
 LINEAR = 0.01  # up to this x, log(1 + x) is taken as x
 BLOCK = 1 << 22  # open peaks at once
 TINY = 1e-12
@@ -62,22 +55,7 @@ class Saturation:
         n_cells = np.asarray(self._mean.sum(axis=0)).reshape(-1, len(level))
         donors = zip(wanted.T, n_cells, strict=True)
         self.chance = np.concatenate([_chance(*donor, level) for donor in donors], axis=1)
-        self.chance = np.minimum(self.chance * self._unexplained(matrix, wanted.sum(axis=1)), 1 - CLOSED)
         self.of_open = self._of_open(matrix, column, weight)
-
-    def _unexplained(self, matrix: sp.csr_matrix, wanted: np.ndarray) -> np.ndarray:
-        """Return seen over expected open peaks at each level, of bins of peaks: float64 (peaks, donors x levels).
-
-        ``wanted``, (peaks,), orders the peaks. A bin has equally many peaks. All donors are taken together.
-        """
-        rank = np.argsort(np.argsort(wanted, kind="stable"))
-        place = np.arange(len(rank)), rank * BINS // len(rank)
-        of_bin = sp.csr_matrix((np.ones(len(rank)), place), shape=(len(rank), BINS))
-        seen = self._mean.T @ (matrix @ of_bin).toarray()
-        expected = self._mean.T @ (self._mean @ (of_bin.T @ self.chance).T)
-        seen, expected = (side.reshape(-1, self.n_levels, BINS).sum(axis=0) for side in (seen, expected))
-        ratio = (seen + PRIOR) / (expected + PRIOR)
-        return np.tile(ratio.T[place[1]], self._mean.shape[1] // self.n_levels)
 
     def _of_open(self, matrix: sp.csr_matrix, column: np.ndarray, weight: np.ndarray) -> sp.csr_matrix:
         value = np.empty(matrix.nnz, dtype=np.float32)
@@ -150,7 +128,7 @@ def _chance(wanted: np.ndarray, n_cells: np.ndarray, level: np.ndarray) -> np.nd
         depth = _newton(depth, rate, peaks, of_level)
         rate = _newton(rate, depth, cells, of_peak)
     depth = _newton(depth, rate, peaks, of_level)
-    return -np.expm1(-np.outer(rate, depth))
+    return np.minimum(-np.expm1(-np.outer(rate, depth)), 1 - CLOSED)
 
 
 def _newton(value: np.ndarray, factor: np.ndarray, weight: np.ndarray, fraction: np.ndarray) -> np.ndarray:
