@@ -67,16 +67,6 @@ def test_deep_cells_are_members_of_their_own_type():
     assert (found == start).mean() > 0.98
 
 
-def test_doublets_lack_a_peak_that_neither_of_their_cells_has():
-    matrix, donor = cells(4)
-    mixture = DonorMixture(matrix, donor)
-    once = np.ones((PEAKS, 1))
-    assert mixture.mean_factor(once, once) == pytest.approx(once)
-    odds = mixture.mean_factor(0 * once, 3 * once) * mixture.frequency / (1 - mixture.frequency)
-    wanted = 3 * mixture.frequency / (1 + 2 * mixture.frequency)  # in one of the two, at full depth
-    assert odds / (1 + odds) == pytest.approx(1 - np.sqrt(1 - wanted))
-
-
 def test_a_large_group_is_found_like_its_complement():
     matrix, donor = cells(2, members=240)
     start = np.zeros((400, 2), dtype=bool)

@@ -84,7 +84,8 @@ class Cautions:
         """Tell whether the segments separate the group at least half as well as all peaks do."""
         weight = np.where(steady, np.log(2) * change[self.segment], 0.0)
         root = np.sqrt(np.maximum(mixture.n_open, 1))
-        segments = separation((mixture.cells @ weight - mixture.saturation.sums(weight)) / root, inside)
+        expected = mixture.saturation.over_peaks(weight[:, None])[:, 0]
+        segments = separation((mixture.cells @ weight - expected) / root, inside)
         return segments >= EXPLAINED * separation(mixture.scores(inside[:, None])[:, 0] / root, inside)
 
     def _changes(self, seen: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -91,7 +91,7 @@ def pair_scores(mixture: DonorMixture, groups: np.ndarray, best: np.ndarray) -> 
         others, rows = alive[alive != group], np.flatnonzero(best == group)
         first, second = (others[side] for side in np.triu_indices(len(others), 1))
         if len(first) and len(rows):
-            mean = mixture.mean_factor(factor[:, first], factor[:, second])
+            mean = (factor[:, first] + factor[:, second]) / 2
             found[rows] = mixture.score_of(mean, mean, rows).max(axis=1) - np.log(len(first))
     return found
 

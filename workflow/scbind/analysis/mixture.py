@@ -1,9 +1,10 @@
 """A mixture of two profiles per donor, to test whether some cells have other open peaks than the cells around them.
 
-In a cell, the odds that a peak is open are those of its donor and its depth (:mod:`scbind.analysis.saturation`), times
-the factor of the population, which is the same in all donors. Differences between donors and depths can therefore not
-make a population. The factor is 1 for most peaks and gamma-distributed for the others; the fraction of the others is
-estimated for each population (empirical Bayes, as in Efron 2010, Large-Scale Inference). The
+In cell c, peak j is open at the rate p(c, j) r(j). p(c, j) is P(open) in cells of its donor and its depth
+(:mod:`scbind.analysis.saturation`), and r(j) the factor of the population, which is the same in all donors. Differences
+between donors and depths are part of p, so they cannot make a population. r is 1 for most peaks and gamma-distributed
+for the others; the fraction of the others is estimated for each population (empirical Bayes, as in Efron 2010,
+Large-Scale Inference). The
 factors of a member are estimated without this member. Cells that do not fit therefore leave the group, and in cells
 without structure, no group remains. Members are chosen by the classification EM algorithm (Celeux & Govaert
 1992, Computational Statistics & Data Analysis 14:315).
@@ -24,7 +25,6 @@ FIRST_FRACTION, ROUNDS = 0.1, 6  # of peaks that differ: where its estimate star
 FRACTIONS = 1e-4, 0.9  # limits of this fraction
 EQUAL, ITERATIONS = 2, 12  # steps of the choice of members: at equal size, and until nothing changes
 LARGE = 0.1  # fraction of the cells
-HIGHEST = 0.999  # of the fraction of cells in which a peak is open
 LEAST_PEAKS = 10  # that differ; the cells in which one peak is open are a group, but not a population
 TINY = 1e-9
 
@@ -47,13 +47,8 @@ class DonorMixture:
         counts = np.asarray(self.peaks @ np.eye(code.max() + 1, dtype=np.float32)[code], dtype=np.float64)
         every = counts.sum(axis=1) / max(counts.sum(), 1)
         weight = DONOR_CELLS * self.n_open.mean()
-        share = np.maximum((counts + weight * every[:, None]) / (counts.sum(axis=0) + weight), TINY)
-        self.saturation = Saturation(matrix, code, share * counts.sum(axis=0))
-        self.frequency = np.clip(counts.sum(axis=1) / max(len(code), 1), TINY, HIGHEST)[:, None]
-        mean = self.saturation.of_open.sum(axis=0) / np.maximum(counts.sum(axis=1), 1)
-        self.where_open = np.asarray(mean).reshape(
-            -1, 1
-        )  # mean P(open) of a peak in the cells in which it is open
+        self.share = np.maximum((counts + weight * every[:, None]) / (counts.sum(axis=0) + weight), TINY)
+        self.saturation = Saturation(matrix, code, self.share * counts.sum(axis=0))
 
     def counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the cells of groups in which each peak is open, their expected number, and which peaks are unchanged.
@@ -61,7 +56,7 @@ class DonorMixture:
         A peak is unchanged if it is not more or less open in the group by itself. ``groups``: bool (cells, groups). All
         three are (peaks, groups): float64, float64 and bool.
         """
-        seen, expected, _ = self._counts(groups)
+        seen, expected = self._counts(groups)
         odds = _log_ratio(seen, expected) + prior_odds(_fraction(seen, expected))
         return seen, expected, odds < 0
 
@@ -79,16 +74,21 @@ class DonorMixture:
 
     def against_donors(self, groups: np.ndarray) -> np.ndarray:
         """Return log P(cell | group) - log P(cell | donor): float64 (cells, groups), as in :meth:`scores`."""
-        seen, expected, often = self._counts(groups)
+        members = groups.astype(np.float32)
+        seen, expected = self._counts(groups)
         fraction = _fraction(seen, expected)
         # Without the cell itself, its open peaks have one cell less among all, and one less in its own group.
-        less = self.n_open @ groups / self.n_open.sum()
-        factor = _factor(seen, expected, often, fraction)
-        outside = self.score_of(factor, _factor(seen, _positive(expected - less), often, fraction))
-        expected = expected * (1 - 1 / np.maximum(groups.sum(axis=0), 2))
-        factor = _factor(seen, expected, often, fraction)
-        own = _factor(np.maximum(seen - 1, 0), _positive(expected - less), often, fraction)
-        return np.where(groups, self.score_of(factor, own), outside)
+        less = self.n_open @ members / self.n_open.sum()
+        outside = self._score(seen, expected, fraction, 0, less)
+        expected = expected * (1 - 1 / np.maximum(members.sum(axis=0), 2))
+        return np.where(groups, self._score(seen, expected, fraction, 1, less), outside)
+
+    def _score(
+        self, seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray, own: int, less: np.ndarray
+    ) -> np.ndarray:
+        """Return the scores by factors that leave out the cell: ``own`` of ``seen`` and ``less`` of ``expected``."""
+        here = _factor(np.maximum(seen - own, 0), np.maximum(expected - less, TINY), fraction)
+        return self.score_of(_factor(seen, expected, fraction), here)
 
     def score_of(self, factor: np.ndarray, of_open: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
         """Return log P(cell | factors) - log P(cell | donor) of all cells, or of ``rows``: float64 (rows, groups).
@@ -99,30 +99,17 @@ class DonorMixture:
         cells, chance = self.cells, self.saturation.of_open
         if rows is not None:
             cells, chance = cells[rows], chance[rows]
-        change = (of_open - factor) / (1 + self.where_open * (factor - 1))
-        return cells @ np.log(of_open) - chance @ change - self.saturation.log_sums(factor, rows)
+        lost = self.saturation.over_peaks(factor - 1, rows) + chance @ (of_open - factor)
+        return cells @ np.log(of_open) - lost
 
     def factors(self, groups: np.ndarray) -> np.ndarray:
         """Return the factor of every peak in each group: float64 (peaks, groups). ``groups``: bool (cells, groups)."""
-        seen, expected, often = self._counts(groups)
-        return _factor(seen, expected, often, _fraction(seen, expected))
+        seen, expected = self._counts(groups)
+        return _factor(seen, expected, _fraction(seen, expected))
 
-    def mean_factor(self, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        """Return the factors of cells with half of the fragments from each of two populations: float64, like these.
-
-        A peak is closed in them if it has no fragment of either. ``first`` and ``second``: float64 (peaks, groups).
-        """
-        closed = np.sqrt((1 - self._opened(first)) * (1 - self._opened(second)))
-        return (1 - closed) / closed * (1 - self.frequency) / self.frequency
-
-    def _opened(self, factor: np.ndarray) -> np.ndarray:
-        """Return the fraction of the cells of populations in which each peak is open, at the mean depth."""
-        return self.frequency * factor / (1 + self.frequency * (factor - 1))
-
-    def _counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Return the cells in which each peak is open, and :meth:`Saturation.expected`: float64 (peaks, groups)."""
-        seen = np.asarray(self.peaks @ groups.astype(np.float32), dtype=np.float64)
-        return seen, *self.saturation.expected(groups)
+    def _counts(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        members = groups.astype(np.float32)
+        return np.asarray(self.peaks @ members, dtype=np.float64), self.saturation.over_cells(members)
 
     def refine(
         self, groups: np.ndarray, least: int, among: np.ndarray | None = None
@@ -161,7 +148,7 @@ class DonorMixture:
         ``groups``: bool (cells, groups).
         """
         factor = self.factors(groups)
-        part = self._opened(factor) * np.log(factor) - np.log1p(self.frequency * (factor - 1))
+        part = self.share.mean(axis=1)[:, None] * (factor * np.log(factor) - factor + 1)
         return part.sum(axis=0) ** 2 / np.maximum((part**2).sum(axis=0), TINY**2)
 
 
@@ -212,18 +199,7 @@ def _fraction(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:
     return fraction
 
 
-def _factor(seen: np.ndarray, expected: np.ndarray, often: np.ndarray, fraction: np.ndarray) -> np.ndarray:
-    """Return the posterior mean of the factor of every peak: float64 (peaks, groups).
-
-    For a peak that differs it is r = (seen + SHAPE) / (e + SHAPE), the mean of a gamma distribution. e is ``expected``
-    without the cells that a factor r fills up: expected / (1 - often + often r), with P(open) ``often``.
-    """
+def _factor(seen: np.ndarray, expected: np.ndarray, fraction: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of the factor of every peak: float64 (peaks, groups)."""
     differs = expit(_log_ratio(seen, expected) + prior_odds(fraction))
-    closed = (seen + SHAPE) * (1 - often)
-    slope = SHAPE * (1 - often) + expected - often * (seen + SHAPE)
-    factor = 2 * closed / (slope + np.sqrt(slope**2 + 4 * SHAPE * often * closed))
-    return 1 - differs + differs * factor
-
-
-def _positive(values: np.ndarray) -> np.ndarray:
-    return np.maximum(values, TINY)
+    return 1 - differs + differs * (seen + SHAPE) / (expected + SHAPE)

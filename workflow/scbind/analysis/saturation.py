@@ -15,7 +15,6 @@ STEP = 1.4  # ratio of the numbers of open peaks of neighbouring levels
 MOST_LEVELS = 16
 ROUNDS = 8  # Newton steps of depths and rates in turn
 CLOSED = 1e-3  # smallest fraction of cells in which a peak is closed, and of peaks that are closed at a level
-LINEAR = 0.01  # up to this x, log(1 + x) is taken as x
 BLOCK = 1 << 22  # open peaks at once
 TINY = 1e-12
 
@@ -43,7 +42,6 @@ class Saturation:
     def __init__(self, matrix: sp.csr_matrix, code: np.ndarray, wanted: np.ndarray):
         n_open = np.asarray(matrix.sum(axis=1), dtype=np.float64).ravel()
         level = _levels(n_open)
-        self.n_levels = len(level)
         below = np.clip(np.searchsorted(level, n_open) - 1, 0, max(len(level) - 2, 0))
         above = np.minimum(below + 1, len(level) - 1)
         part = np.clip((n_open - level[below]) / np.maximum(level[above] - level[below], TINY), 0, 1)
@@ -67,37 +65,19 @@ class Saturation:
             value[here] = low + high
         return sp.csr_matrix((value, matrix.indices, matrix.indptr), shape=matrix.shape)
 
-    def expected(self, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return the expected number of cells of groups in which each peak is open, and P(open) in such a cell.
+    def over_cells(self, members: np.ndarray) -> np.ndarray:
+        """Return the sum of P(open) over the cells of groups: float64 (peaks, groups).
 
-        ``groups``: bool (cells, groups). Both are float64 (peaks, groups).
+        ``members``: (cells, groups), 1 for a cell of the group and 0 for others.
         """
-        n_cells = self._mean.T @ groups.astype(np.float64)
-        number = self.chance @ n_cells
-        often = np.zeros_like(number)
-        for begin in range(0, len(n_cells), self.n_levels):
-            here = slice(begin, begin + self.n_levels)
-            often += self.chance[:, here] ** 2 @ n_cells[here]
-        return number, np.minimum(often / np.maximum(number, TINY), 1 - CLOSED)
+        return self.chance @ (self._mean.T @ members)
 
-    def sums(self, values: np.ndarray) -> np.ndarray:
-        """Return the sum over peaks of P(open) x ``values``: float64 (cells,). ``values``: float64 (peaks,)."""
-        return self._mean @ (self.chance.T @ values)
+    def over_peaks(self, values: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
+        """Return the sum over peaks of P(open) x ``values`` in all cells, or in ``rows``: float64 (rows, groups).
 
-    def log_sums(self, factor: np.ndarray, rows: np.ndarray | None = None) -> np.ndarray:
-        """Return the sum over peaks of log(1 + P(open) x (factor - 1)) in all cells, or in ``rows``.
-
-        It is the logarithm of what probabilities sum to if the odds of every peak are multiplied by its factor.
-        ``factor``: float64 (peaks, groups). Returns float64 (rows, groups).
+        ``values``: float64 (peaks, groups).
         """
-        more = factor - 1
-        total = self.chance.T @ more
-        peak, group = np.nonzero(self.chance.max(axis=1)[:, None] * np.abs(more) > LINEAR)
-        value = more[peak, group]
-        for row, chance in enumerate(self.chance.T):
-            change = chance[peak] * value
-            total[row] += np.bincount(group, np.log1p(change) - change, minlength=len(total[row]))
-        return (self._mean if rows is None else self._mean[rows]) @ total
+        return (self._mean if rows is None else self._mean[rows]) @ (self.chance.T @ values)
 
     def of_cells(self, rows: np.ndarray) -> np.ndarray:
         """Return P(open) of all peaks in the cells ``rows``: float64 (rows, peaks)."""
