@@ -1,6 +1,7 @@
 """Find populations in simulated cohorts with known truth: the smallest that are found, and what is found in none.
 
-    python benchmarks/populations.py FOLDER [--seeds 1 2 3] [--shares 0.01 0.005 0.02 0.05] [--cells 2000] [--power]
+    python benchmarks/populations.py FOLDER [--seeds 1 2 3] [--shares 0.01 0.005 0.02 0.05] [--cells 2000]
+                                            [--power] [--depths]
 
 Each case is a cohort of six donors (`scbind.demo.simulate_cohort`): with a stem-like population of a given share,
 or without any population or effect (`null`). Peaks are the true elements, and activity is left out: only
@@ -8,7 +9,7 @@ accessibility proposes and decides. The script prints recall, precision and F1 o
 stem-like cells best, p of its abundance, and the populations that are neither it nor one of the five types.
 Finished cases are kept in FOLDER, so a run goes on where it was stopped. `--power` prints how often the test of
 abundance finds a population that is three times as frequent in one condition, from simulated counts, and how often
-it finds one that does not differ.
+it finds one that does not differ. `--depths` prints how many populations too many there are in cells whose depths vary.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import argparse
 import json
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +30,7 @@ from scbind.demo.atlas import SHARE
 from scbind.demo.cohort import NULL, RESPONDER, RESPONSE, STEM, Cohort
 from scbind.demo.simulate_cohort import simulate_cohort
 from scipy import sparse, stats
+from scipy.optimize import brentq
 
 SHOWN = (
     "cells", "share", "seed", "n_stem", "recall", "precision", "f1", "stability", "p_abundance", "extra", "seconds",
@@ -145,6 +148,37 @@ def power() -> list[dict]:
     return rows
 
 
+def cells_of_depths(seed: int, n: int, types: int, depth_sd: float, open_share: float) -> tuple:
+    """Simulate open peaks of types whose cells differ in depth: csr float32 (cells, 2,000), and their three donors."""
+    random, peaks = np.random.default_rng(seed), 2000
+    kind, donor = random.integers(0, types, n), random.integers(0, 3, n)
+    profile = np.tile(random.lognormal(0, 1, peaks), (types, 1))
+    for number in range(types if types > 1 else 0):
+        profile[number, random.permutation(peaks)[: peaks // 12]] *= 5
+    rate = profile[kind] * random.lognormal(0, 0.3, (3, peaks))[donor] * random.lognormal(0, depth_sd, (n, 1))
+    scale = brentq(lambda log: -np.expm1(-rate * np.exp(log)).mean() - open_share, -15, 15)
+    chance = -np.expm1(-rate * np.exp(scale))
+    return sparse.csr_matrix((random.random(chance.shape) < chance).astype(np.float32)), donor.astype(str)
+
+
+def depths(seeds: list[int]) -> list[dict]:
+    """Return the number of populations too many in cells of one and three types, and the rank of their depths."""
+    rows = []
+    for seed, (types, n), share, sd in product(
+        seeds, ((1, 1000), (3, 1500)), (0.05, 0.15, 0.33), (0.4, 0.8, 1.0)
+    ):
+        matrix, donor = cells_of_depths(seed, n, types, sd, share)
+        options = Options(max(5, n // 200), (0.3, 1.0, 3.0), 15, 10, 5, 3, 0.6, 0)
+        tree = divide(matrix, np.zeros((n, 0)), donor, options)
+        parents = {part.parent for part in tree}
+        leaves = [part for number, part in enumerate(tree) if number not in parents]
+        rank = stats.rankdata(matrix.sum(axis=1)) / n
+        deep = "; ".join(f"{rank[part.rows].mean():.2f} ({len(part.rows)} cells)" for part in leaves)
+        row = {"types": types, "open": share, "depth_sd": sd, "seed": seed, "too_many": len(leaves) - types}
+        rows.append(row | {"mean_rank_of_depth": deep})
+    return rows
+
+
 def main() -> None:
     """Run the cases that are not in the folder yet, and print all."""
     made = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -153,6 +187,7 @@ def main() -> None:
     made.add_argument("--shares", type=float, nargs="*", default=[0.01, 0.005, 0.02, 0.05])
     made.add_argument("--cells", type=int, nargs="+", default=[2000])
     made.add_argument("--power", action="store_true")
+    made.add_argument("--depths", action="store_true")
     args = made.parse_args()
     args.folder.mkdir(parents=True, exist_ok=True)
     cases = [(n, share, seed) for n in args.cells for share in (*args.shares, 0.0) for seed in args.seeds]
@@ -173,6 +208,8 @@ def main() -> None:
         )
     if args.power:
         show(power())
+    if args.depths:
+        show(depths(args.seeds))
 
 
 if __name__ == "__main__":
