@@ -178,8 +178,8 @@ def test_letters_of_a_logo_are_as_high_as_their_information():
 
 def test_logos_of_a_tf(inputs):
     one, two = np.zeros((4, 2)), np.zeros((4, 3))
-    inputs.matrices, inputs.found, inputs.learned = {"CTCF": one}, {"CTCF": two, "SPI1": one}, {"SPI1": two}
-    drawn = json.loads(unpack(asked.explorer(inputs)[1]["t-0"]))
+    motifs = {"matrices": {"CTCF": one}, "found": {"CTCF": two, "SPI1": one}, "learned": {"SPI1": two}}
+    drawn = json.loads(unpack(asked.explorer(dataclasses.replace(inputs, **motifs))[1]["t-0"]))
     assert [{name: len(matrix) for name, matrix in tf["motifs"].items()} for tf in drawn] == [
         {"known": 2, "found": 3},
         {"found": 2, "learned": 3},
@@ -189,7 +189,7 @@ def test_logos_of_a_tf(inputs):
 
 
 def warned(inputs, **changes):
-    return " ".join(" ".join(found) for found in cautions(Inputs(**vars(inputs) | changes)))
+    return " ".join(" ".join(found) for found in cautions(dataclasses.replace(inputs, **changes)))
 
 
 def test_each_warning_has_its_cause(inputs):

@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -487,8 +487,8 @@ def test_a_group_has_one_colour_in_every_figure_and_on_the_page(full, inputs):
     for name, kind in {"cell_type": "cell type", "population": "population", "sample": "sample"}.items():
         assert on_page[kind].items() <= found.colours[name].items(), name
     drawn = {}
+    found = replace(found, draw=lambda name, figure, caption: drawn.setdefault(name, figure) and {})
     for make in SECTIONS:
-        found.draw = lambda name, figure, caption: drawn.setdefault(name, figure) and {}
         make(found)
     for name, kind in {"umap_cell_types": "cell_type", "umap_populations": "population",
                        "umap_samples": "sample", "motifs": "cell_type"}.items():  # fmt: skip
@@ -521,7 +521,7 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
         fdr=0.05, sign=0, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
         compared_with="RNA", potential=1.0, reliability_level="high", reliability_abstained=False,
     )  # fmt: skip
-    section = regulation.links(SimpleNamespace(tables={"links": table}))
+    section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     shown = [[cell["text"] for cell in row[:4]] for row in section.tables[0]["rows"]]
     assert [row[1:3] for row in shown] == [
         ["STRONG", "G0"], ["STRONG", "G0"], ["STRONG", "G1"], ["STRONG", "G1"], ["WEAK", "G0"], ["WEAK", "G0"]
@@ -542,7 +542,7 @@ def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
         fdr=0.05, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
         compared_with="rna", potential=1.0,
     )  # fmt: skip
-    section = regulation.links(SimpleNamespace(tables={"links": table}))
+    section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     column = keys(section).index("effect")
     assert [row[column]["text"] for row in section.tables[0]["rows"]] == ["activates", "unknown", "represses"]
     assert {"potential", "p_value"} < set(keys(section))

@@ -5,6 +5,7 @@ import io
 import json
 import re
 import time
+from html.parser import HTMLParser
 
 import anndata
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
 from scbind.analysis.activitytable import read_activity
-from scbind.report import tables
+from scbind.report import explorer, tables
 from scbind.report.page import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -266,6 +267,109 @@ def test_each_site_of_a_link_has_its_distance_from_the_start_of_the_gene(report,
             assert int(distance.replace(",", "").replace("−", "-")) == d
             assert where == ("promoter" if abs(d) <= 500 else "distal")
     assert "the largest contribution first" in page.run("return document.getElementById('panel').textContent")
+
+
+def test_limits_and_words_of_the_analysis_are_not_repeated_in_the_page(tmp_path, monkeypatch):
+    """They are in the index: with other ones, the page says other things."""
+    monkeypatch.setattr(explorer, "LIKELY", 0.25)
+    monkeypatch.setattr(explorer, "CORE", 10**9)
+    with Page(write_in(tmp_path, RUN_SHAPE)) as page:
+        page.until("document.documentElement.dataset.ready")
+        page.run("await scbindReport.ask('cell type:cell type 02')")
+        assert "a doublet score of 0.25 or more" in text(page, "#panel")
+        rows = rows_of(page, "Links of TFs and genes in cell type 02")
+        assert rows and all("(promoter, " in row["sites"] and "distal" not in row["sites"] for row in rows)
+        page.run("await scbindReport.ask('population:P1')")
+        assert "that takes 0.25 or more" in text(page, "#panel")
+
+
+class Cells(HTMLParser):
+    """The texts of the rows of each table of a page without scripts: title to rows."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.found, self.rows, self.inside = {}, [], False
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if given.get("class") == "table":
+            self.rows = self.found.setdefault(given["data-title"], [])
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.inside = self.inside or tag in ("td", "th")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self.inside:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_first_rows_are_the_same_without_javascript(report, page):
+    """Headings and texts; numbers may differ in their last digit, because the page has four digits of them."""
+    plain = Cells(report.read_text()).found
+    assert {"Links and their evidence", "Genes by regulatory potential", "Per sample"} <= plain.keys()
+    assert any("(promoter, " in cell or "(distal, " in cell for cell in plain["Links and their evidence"][1])
+    assert "TF in this type" in plain["Genes by regulatory potential"][0]
+    for title, rows in plain.items():
+        made = page.run(
+            f"const box = document.querySelector('[data-title={json.dumps(title)}]'); box.scrollIntoView();"
+            "while (!box.querySelector('.tools')) await new Promise((done) => setTimeout(done, 20));"
+            "return [...box.querySelectorAll('tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        )
+        assert len(made) == len(rows), title
+        for one, other in zip(made, rows, strict=True):
+            for mine, theirs in zip(one, other, strict=True):
+                if mine != theirs:
+                    values = [float(value.replace(",", "")) for value in (mine, theirs)]
+                    assert values[0] == pytest.approx(values[1], rel=0.011), (title, mine, theirs)
+
+
+def names_on_map(page, act):
+    """The names that are drawn on the map while the page acts, in the order in which they are drawn."""
+    return page.run(
+        "const names = [], pen = CanvasRenderingContext2D.prototype, write = pen.fillText;"
+        "pen.fillText = function (text, ...rest) { names.push(text); write.call(this, text, ...rest); };"
+        f"document.getElementById('told').textContent = ''; {act};"
+        "while (!document.getElementById('told').textContent) await new Promise((done) => setTimeout(done, 20));"
+        "pen.fillText = write; return names"
+    )
+
+
+def test_names_on_the_map_are_those_of_the_colour(page):
+    index = page.run("return JSON.parse(document.getElementById('index').textContent)")
+    levels = {each["name"]: each.get("levels") for each in index["colourings"]}
+    choose = (
+        "const s = document.getElementById('colour'); s.value = '{}'; s.dispatchEvent(new Event('change'))"
+    )
+    for i, name in enumerate(levels):
+        names = names_on_map(page, choose.format(i))
+        kind = "population" if name == "population" else "cell type"
+        assert names and set(names) <= set(levels[kind]), name
+        assert text(page, "#told").startswith(f"Colour: {name}. Names on the map: {kind}."), name
+    assert set(names_on_map(page, "await scbindReport.ask('TF:ZNF101')")) <= set(levels["cell type"])
+    for thing in ("population:P4", "cell type:cell type 05"):
+        names = names_on_map(page, f"await scbindReport.ask('{thing}')")
+        assert names[0] == thing.partition(":")[2], "what was asked for is never covered by another name"
+        other = page.run("return document.querySelector('#legend button[data-level=\"1\"] span').textContent")
+        names = names_on_map(page, "document.getElementById('told').textContent = '-';"
+                             "document.querySelector('#legend [aria-pressed=true]').click();"
+                             "document.querySelector('#legend button[data-level=\"1\"]').click()")  # fmt: skip
+        assert other in names
+
+
+def test_a_measure_is_shown_of_all_cells_after_a_group_was_asked_for(page):
+    number = page.run("return JSON.parse(document.getElementById('index').textContent).colourings"
+                      ".findIndex((each) => each.name === 'doublet score')")  # fmt: skip
+    coloured(page, number)
+    before = drawn(page)
+    page.run("await scbindReport.ask('population:P1')")
+    coloured(page, number)
+    assert drawn(page) == before
 
 
 def test_links_in_a_panel_have_the_notes_of_their_section(page):
