@@ -124,6 +124,22 @@ def test_packed_values():
     ]  # fmt: skip
 
 
+def test_a_text_that_follows_from_tf_and_type_is_stored_once_for_them():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"tf": rng.choice(["A", "B", "C"], 60), "cell_type": rng.choice(["x", "y"], 60)})
+    table["level"] = table["tf"].map({"A": "high", "B": "low", "C": "high"})
+    table["mark"] = table["tf"].str.cat(table["cell_type"])
+    table["free"] = rng.choice(["one", "two"], 60)
+    tf, kind, level, mark, free = columnar(table)
+    assert (level["of"], mark["of"]) == ([0], [0, 1]) and "of" not in free and "of" not in kind
+    for row in range(60):
+        assert level["l"][level["m"][tf["c"][row]]] == table["level"][row]
+        assert mark["l"][mark["m"][2 * tf["c"][row] + kind["c"][row]]] == table["mark"][row]
+    assert "of" not in columnar(table.head(5))[3], "shorter as it is"
+    table.loc[7, "level"] = "unlike the others of its TF"
+    assert "of" not in columnar(table)[2]
+
+
 def test_blocks_hold_every_row_of_their_tfs_once():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"tf": rng.choice([f"T{i}" for i in range(7)], 60), "start": np.arange(60) * 3})

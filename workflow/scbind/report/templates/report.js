@@ -45,7 +45,7 @@ function allRows(id, head) {
 }
 function assembled(head, parts, placed) {
   const n = parts.reduce((sum, part) => sum + part.rows.length, 0);
-  const data = head.data.map((column) => (column.l ? { l: column.l, c: new Array(n) } : column.add === undefined ? { v: new Array(n) } : { ...column }));
+  const data = head.data.map((column) => (column.of ? { ...column } : column.l ? { l: column.l, c: new Array(n) } : column.add === undefined ? { v: new Array(n) } : { ...column }));
   let first = 0;
   for (const part of parts) {
     let last = 0;
@@ -58,8 +58,12 @@ function assembled(head, parts, placed) {
   }
   return derived({ n, columns: head.columns, data });
 }
-// Fills the columns that are another column plus a number.
+// Fills the columns that are another column plus a number, and those that follow from the TF or from TF and cell type.
 function derived(table) {
+  for (const column of table.data) if (column.of && !column.c) {
+    const [tf, type] = column.of.map((i) => table.data[i]);
+    column.c = tf.c.map((code, row) => column.m[type ? code * type.l.length + type.c[row] : code]);
+  }
   for (const column of table.data) if (!column.v && !column.l) column.v = table.data[column.from].v.map((value) => value + column.add);
   return table;
 }
