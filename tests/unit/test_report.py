@@ -438,6 +438,22 @@ def test_poor_samples_are_named():
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
 
 
+def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs, tmp_path):
+    cells = pd.DataFrame({"sample": list("AAAB"), "pass": [True, True, False, True], "n_fragments": 3000})
+    table = sample_quality(cells)
+    assert "doublet_rate" not in table and "median frac_mitochondrial" not in table, "not known"
+    cells = cells.assign(doublet_score=[0.02, 0.04, np.nan, 0.5], frac_mitochondrial=[0.1, 0.3, 0.9, 0.4])
+    table = sample_quality(cells)
+    assert table["doublet_rate"].tolist() == pytest.approx([0.03, 0.5])
+    assert table["median frac_mitochondrial"].tolist() == pytest.approx([0.2, 0.4])
+    data = anndata.read_h5ad(inputs["cells"][0])
+    data.obs["frac_mitochondrial"], data.obs["doublet_score"] = 0.25, 0.125
+    data.write_h5ad(tmp_path / "c.h5ad")
+    write(tmp_path / "report.html", **some(inputs) | {"cells": [tmp_path / "c.h5ad"]})
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "median fraction mitochondrial" in text and "Expected doublet rate: the mean doublet score" in text
+
+
 def test_types_of_doublets_are_marked_in_the_tables_of_types(tmp_path):
     (tmp_path / "peaks.json").write_text('{"source": "samples", "n_cells": 2}')
     columns = "cell_type n_cells n_fragments status merged_into reason caution".split()

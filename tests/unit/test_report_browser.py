@@ -537,7 +537,7 @@ def test_tables_are_searched_ordered_paged_and_saved(page):
     page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
     click(page, save)
     lines = page.run("return await window.saved.text()").splitlines()
-    assert lines[0].split("\t")[:2] == ["contrast", "group"] and "cell type 03" in lines[1]
+    assert lines[0].split("\t")[:4] == ["cell_type", "tf", "contrast", "group"] and "cell type 03" in lines[1]
     assert len(lines) - 1 == int(text(page, f"{box} .tools span").split(" of ")[1]) < n
 
 

@@ -38,6 +38,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
     "median frac_in_peaks": "median fraction in peaks", "median frac_duplicates": "median fraction of duplicates",
+    "median frac_mitochondrial": "median fraction mitochondrial", "doublet_rate": "expected doublet rate",
     "reliability_level": "reliability",
     "reliability_abstained": "abstained", "binding_ref": "P(bound), reference",
     "binding_alt": "P(bound), alternative", "n_listed": "rows in variants.tsv", "fdr": "FDR", "p_value": "p-value",
@@ -69,6 +70,8 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "above it.",
     "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity "
     "alone.",
+    "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
+    "the expected fraction of doublets of two cell types.",
     "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of "
     f"{LIKELY:g} or more. A type is flagged as doublets if its median score is {LIKELY:g} or more, which takes half of "
     "its cells.",
@@ -359,7 +362,7 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
         "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "z_and_binding",
         "p_adjusted", "n_replicates",
     ]  # fmt: skip
-    return table[[*lead, *kept, *(name for name in (EVIDENCE, LEVEL) if name in table)]]
+    return table[[*kept[:2], *lead, *kept[2:], *(name for name in (EVIDENCE, LEVEL) if name in table)]]
 
 
 def directions(table: pd.DataFrame) -> pd.Series:

@@ -115,7 +115,9 @@ class Table {
     this.title = title; this.table = table; this.data = table.data; this.page = 0; this.words = "";
     this.kept = table.columns.map((column, i) => ({ ...column, i })).filter((column) =>
       options.columns ? options.columns.includes(column.key) : true);
-    this.columns = this.kept.filter((column) => !column.hidden);
+    // Of a part of a table, columns without any text are in the download only.
+    const empty = ({ i, place }) => !place && this.data[i].l && options.rows && options.rows.every((row) => !this.raw(i, row));
+    this.columns = this.kept.filter((column) => !column.hidden && !empty(column));
     const gene = table.columns.findIndex((column) => column.key === "gene");
     this.gene = gene < 0 ? null : { i: gene };
     this.base = options.rows || Array.from({ length: table.n }, (_, row) => row);
@@ -718,16 +720,17 @@ function significant(way, said) {
   return (table, rows) => {
     const of = (key) => table.data[table.columns.findIndex((column) => column.key === key)].v, p = of("p_adjusted"), d = of("difference"), effect = of("effect_size");
     const kept = rows.filter((row) => way === "any" || d[row] > 0), found = kept.filter((row) => p[row] !== null && p[row] < 0.05);
-    said(found.length, rows.length);
+    const tf = table.data[table.columns.findIndex((column) => column.key === "tf")], one = new Set(rows.map((row) => tf.c[row])).size === rows.length;
+    said(found.length, rows.length, one ? "TFs" : "tests");
     if (found.length || !rows.length) return found;
     return (kept.length ? kept : rows).slice().sort((a, b) => (way === "any" ? (p[a] ?? 2) - (p[b] ?? 2) : 0) || effect[b] - effect[a]).slice(0, STRONGEST);
   };
 }
 // A table of tests with only the significant rows, or the strongest ones and a sentence that none is significant.
 async function tests(panel, title, note, where, way, options) {
-  let found = 0, all = 0;
-  const made = await part(panel, "table-differential", title, note, where, { ...options, significant: true, order: significant(way, (n, of) => { found = n; all = of; }) });
-  if (made) panel.lastElementChild.insertAdjacentHTML("beforebegin", `<p class="note"><strong>${found ? `${count(found)} of ${count(all)} TFs ${found === 1 ? "is" : "are"} significant${way === "any" ? "" : " and more active"} (adjusted p below 0.05); only these are shown.`
+  let found = 0, all = 0, what = "";
+  const made = await part(panel, "table-differential", title, note, where, { ...options, significant: true, order: significant(way, (n, of, things) => { found = n; all = of; what = things; }) });
+  if (made) panel.lastElementChild.insertAdjacentHTML("beforebegin", `<p class="note"><strong>${found ? `${count(found)} of ${count(all)} ${what} ${found === 1 ? "is" : "are"} significant${way === "any" ? "" : " and more active"} (adjusted p below 0.05); only these are shown.`
     : `None ${way === "any" ? "is significant" : "is significantly more active"} (adjusted p below 0.05). The strongest of ${count(all)} are:`}</strong></p>`);
   return made;
 }
