@@ -246,7 +246,7 @@ def test_each_warning_has_its_cause(inputs):
 def test_a_large_figure_is_a_link(tmp_path, monkeypatch):
     figure = new_figure(2, 2)
     kept = drawer(tmp_path / "figures")("small", figure, "")
-    assert kept["src"].startswith("data:") and not kept["link"]
+    assert kept["src"].startswith("data:") and not kept["link"] and kept["file"] == "figures/small.png"
     monkeypatch.setattr("scbind.report.read.MOST_BYTES", 10)
     kept = drawer(tmp_path / "figures")("large", figure, "")
     assert kept["link"] == "figures/large.png" and not kept["src"] and (tmp_path / kept["link"]).is_file()

@@ -325,6 +325,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     names = {path.stem for path in (full / "figures").iterdir()}
     assert (
         len(names) == len(page.sources)
+        and {f"figures/{name}.png" for name in names} <= set(files)
         and {"umap_cell_types", "activity_heatmap", "auprc", "auprc_depth", "fragments_needed"} <= names
     )
 

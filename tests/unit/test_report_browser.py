@@ -128,6 +128,29 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     page.until("document.querySelectorAll('#legend button').length === 5")
 
 
+@pytest.mark.parametrize(
+    ("typed", "thing"),
+    [("znf104", "TF:ZNF104"), ("type 03", "cell type:cell type 03"), ("p3", "population:P3"),
+     ("donor_2", "sample:donor_2"), ("treat", "condition:treated")],
+)  # fmt: skip
+def test_all_that_can_be_asked_is_found_by_typing(page, typed, thing):
+    page.run("document.getElementById('pick').focus()")
+    page.write(typed)
+    page.until(f"document.querySelector('#options li[data-thing={json.dumps(thing)}]')")
+    click(page, "#pick")
+    page.key("Enter")
+    asked(page, thing)
+
+
+def test_a_gene_is_found_by_typing(page):
+    gene = page.run(
+        "await scbindReport.ask('TF:ZNF101'); return document.querySelector('#panel [data-ask^=gene]').dataset.ask"
+    )
+    page.run("document.getElementById('pick').value = ''; document.getElementById('pick').focus()")
+    page.write(gene.removeprefix("gene:").lower())
+    page.until(f"document.querySelector('#options li[data-thing={json.dumps(gene)}]')")
+
+
 def test_the_list_of_names_obeys_the_keys(page):
     page.run("document.getElementById('pick').focus()")
     page.until("!document.getElementById('options').hidden")

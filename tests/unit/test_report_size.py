@@ -79,7 +79,15 @@ def large():
 
     def draw(name, figure, caption):
         width, height = (round(side * DPI) for side in figure.get_size_inches())
-        kept = {"src": name, "link": "", "alt": caption, "caption": caption, "width": width, "height": height}
+        kept = {
+            "src": name,
+            "link": "",
+            "file": "",
+            "alt": caption,
+            "caption": caption,
+            "width": width,
+            "height": height,
+        }
         return kept | {"figure": figure}
 
     return Inputs(

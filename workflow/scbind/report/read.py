@@ -289,19 +289,19 @@ def read_text(path: str | Path) -> tuple[str, str]:
 def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:
     """Return a function that prepares a figure for the template, from its name, figure and caption.
 
-    The function returns ``src``, ``link``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``, it also
-    saves the figure there as ``{name}.png``; if it is larger than ``MOST_BYTES``, ``src`` is empty and ``link`` is the
-    path from the page.
+    The function returns ``src``, ``link``, ``file``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``,
+    it also saves the figure there as ``{name}.png``, and ``file`` is its path from the page; if it is larger than
+    ``MOST_BYTES``, ``src`` is empty and ``link`` is this path.
     """
 
     def draw(name: str, figure: Figure, caption: str) -> dict:
         image = as_png(figure)  # this fixes the layout, and so the size that is read below
-        link = ""
+        file = "" if folder is None else f"{Path(folder).name}/{name}.png"
         if folder is not None:
             save_png(image, Path(folder) / f"{name}.png")
-            link = f"{Path(folder).name}/{name}.png" if len(image) > MOST_BYTES else ""
+        link = file if len(image) > MOST_BYTES else ""
         width, height = (round(side * DPI * 2 / 3) for side in figure.get_size_inches())
-        kept = {"alt": caption, "caption": caption, "width": width, "height": height}
+        kept = {"file": file, "alt": caption, "caption": caption, "width": width, "height": height}
         return {"src": "" if link else data_uri(image), "link": link} | kept
 
     return draw
