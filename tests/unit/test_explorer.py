@@ -204,6 +204,14 @@ def test_logos_of_a_tf(inputs):
     assert read_learned(None) == {}
 
 
+def test_frozen_inputs_compute_their_colours_once(inputs):
+    assert inputs.colours is inputs.colours
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        inputs.models = ["other"]
+    more = dataclasses.replace(inputs, training={"m": None}, models=["m"])
+    assert set(more.model_colours) == {"m"} and inputs.model_colours == {}
+
+
 def warned(inputs, **changes):
     return " ".join(" ".join(found) for found in cautions(dataclasses.replace(inputs, **changes)))
 

@@ -251,6 +251,29 @@ def test_only_significant_tfs_mark_a_type_and_if_there_is_none_the_page_says_so(
     assert 0 < len(effects) <= 5 and effects == sorted(effects, reverse=True)
 
 
+def test_tests_of_a_condition_are_not_counted_as_tfs(report, page):
+    """A condition is compared within each cell type, so a TF has several tests."""
+    page.run("await scbindReport.ask('condition:treated')")
+    known = pd.read_csv(report.with_name("tests.tsv"), sep="\t")
+    known = known[(known["contrast"] == "condition") & ~known["reliability_abstained"].astype(bool)]
+    n = int((known["p_adjusted"] < 0.05).sum())
+    assert f"{n} of {len(known)} tests are significant" in text(page, "#panel")
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    assert re.search(r"\d+ of \d+ TFs (is|are) significant and more active", text(page, "#panel"))
+
+
+def test_a_panel_has_no_empty_column_and_its_download_has_all(page):
+    page.run("await scbindReport.ask('population:P2')")
+    (row,) = rows_of(page, "Population P2")
+    assert "cautions" not in row and all(value.strip() for value in row.values())
+    page.run("await scbindReport.ask('population:P1')")
+    assert rows_of(page, "Population P1")[0]["cautions"] == "probably doublets of A and B"
+    page.run("await scbindReport.ask('population:P2')")
+    page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
+    page.run("document.querySelector('[aria-label=\"Download TSV of Population P2\"]').click()")
+    assert "cautions" in page.run("return await window.saved.text()").splitlines()[0].split("\t")
+
+
 def test_genes_of_tfs_that_are_less_active_in_the_type_come_last(report, page):
     page.run("await scbindReport.ask('cell type:cell type 02')")
     tests = known_tests(report, "cell type 02")
