@@ -408,6 +408,26 @@ def test_names_on_the_map_are_those_of_the_colour(page):
         assert other in names
 
 
+def test_a_name_on_the_map_is_where_its_cells_are(many):
+    """Also of a population in several places: between them, there would be none of its cells."""
+    with Page(many) as page:
+        page.until("document.documentElement.dataset.ready")
+        colouring = page.run("return JSON.parse(document.getElementById('index').textContent).colourings"
+                             ".find((each) => each.name === 'population')")  # fmt: skip
+        for name, colour in list(zip(colouring["levels"], colouring["colours"], strict=True))[:20]:
+            near = page.run(
+                "const pen = CanvasRenderingContext2D.prototype, write = pen.fillText, at = {};"
+                "pen.fillText = function (text, x, y) { at[text] = [x, y]; write.call(this, text, x, y); };"
+                f"await scbindReport.ask({json.dumps('population:' + name)}); pen.fillText = write;"
+                f"document.getElementById('names').click(); const [x, y] = at[{json.dumps(name)}];"
+                "const { data } = document.getElementById('umap').getContext('2d').getImageData(x - 6, y - 6, 12, 12);"
+                "document.getElementById('names').click(); let n = 0;"
+                f"const rgb = [1, 3, 5].map((k) => parseInt({json.dumps(colour)}.slice(k, k + 2), 16));"
+                "for (let k = 0; k < data.length; k += 4) n += rgb.every((v, c) => data[k + c] === v); return n"
+            )
+            assert near, name
+
+
 def test_a_measure_is_shown_of_all_cells_after_a_group_was_asked_for(page):
     number = page.run("return JSON.parse(document.getElementById('index').textContent).colourings"
                       ".findIndex((each) => each.name === 'doublet score')")  # fmt: skip

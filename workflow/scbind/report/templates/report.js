@@ -339,12 +339,18 @@ class Scatter {
       }
     }
   }
-  // The names of groups, each at the median place of its cells, the largest group first.
+  // The names of groups, the largest group first. Each is where most of its cells are: the median of those in and around the fullest field of a grid.
   middles(codes, levels) {
-    const xs = levels.map(() => []), ys = levels.map(() => []);
-    for (let i = 0; i < this.n; i++) if (codes[i] < levels.length) { xs[codes[i]].push(this.x[i]); ys[codes[i]].push(this.y[i]); }
+    const side = 24, field = (v) => Math.min(side - 1, Math.floor(v * side)), n = levels.map(() => new Uint32Array(side * side));
+    for (let i = 0; i < this.n; i++) if (codes[i] < levels.length) n[codes[i]][field(this.y[i]) * side + field(this.x[i])]++;
+    const most = n.map((fields) => fields.indexOf(Math.max(...fields))), xs = levels.map(() => []), ys = levels.map(() => []);
+    for (let i = 0; i < this.n; i++) {
+      const k = codes[i];
+      if (k >= levels.length || Math.abs(field(this.x[i]) - most[k] % side) > 1 || Math.abs(field(this.y[i]) - Math.floor(most[k] / side)) > 1) continue;
+      xs[k].push(this.x[i]); ys[k].push(this.y[i]);
+    }
     const middle = (values) => Float32Array.from(values).sort()[values.length >> 1];
-    return levels.map((text, i) => ({ text, n: xs[i].length, x: middle(xs[i]), y: middle(ys[i]) }))
+    return levels.map((text, i) => ({ text, n: n[i].reduce((sum, each) => sum + each, 0), x: middle(xs[i]), y: middle(ys[i]) }))
       .filter((name) => name.n).sort((a, b) => b.n - a.n);
   }
   near(px, py) {
