@@ -443,16 +443,40 @@ def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs
     cells = pd.DataFrame({"sample": list("AAAB"), "pass": [True, True, False, True], "n_fragments": 3000})
     table = sample_quality(cells)
     assert "doublet_rate" not in table and "median frac_mitochondrial" not in table, "not known"
-    cells = cells.assign(doublet_score=[0.02, 0.04, np.nan, 0.5], frac_mitochondrial=[0.1, 0.3, 0.9, 0.4])
+    cells = cells.assign(doublet_score=[0.0, 0.0, 0.9, 0.5], frac_mitochondrial=[0.1, 0.3, 0.9, 0.4])
     table = sample_quality(cells)
-    assert table["doublet_rate"].tolist() == pytest.approx([0.03, 0.5])
-    assert table["median frac_mitochondrial"].tolist() == pytest.approx([0.2, 0.4])
+    assert table["doublet_rate"].tolist() == pytest.approx([0.3, 0.5]), "means, not medians"
+    assert table["median frac_mitochondrial"].tolist() == pytest.approx([0.2, 0.4]), "of passing cells"
     data = anndata.read_h5ad(inputs["cells"][0])
     data.obs["frac_mitochondrial"], data.obs["doublet_score"] = 0.25, 0.125
     data.write_h5ad(tmp_path / "c.h5ad")
     write(tmp_path / "report.html", **some(inputs) | {"cells": [tmp_path / "c.h5ad"]})
     text = Page((tmp_path / "report.html").read_text()).text
     assert "median fraction mitochondrial" in text and "Expected doublet rate: the mean doublet score" in text
+
+
+def test_each_part_that_a_reader_looks_for_is_there(inputs, full, tmp_path):
+    text = Page((full / "report.html").read_text()).text
+    assert "Compare z between cells and cell types for one TF" in text, "z is explained where it is shown"
+    assert "what value scbind" in text, "the table of the run"
+    data = anndata.read_h5ad(inputs["cells"][0])
+    data.obs["tss_enrichment"] = 5.0
+    data.write_h5ad(tmp_path / "c.h5ad")
+    rows = [("length", 100, 5), ("length", 200, 3), ("tss", -10, 4.0), ("tss", 10, 4.5)]
+    pd.DataFrame(rows, columns=["curve", "position", "value"]).to_csv(
+        tmp_path / "p.tsv", sep="\t", index=False
+    )
+    sample = str(data.obs["sample"].iloc[0]) if "sample" in data.obs else "s"
+    given = some(inputs) | {"cells": [tmp_path / "c.h5ad"], "profiles": {sample: tmp_path / "p.tsv"}}
+    write(tmp_path / "report.html", **given, figures_dir=tmp_path / "figures")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "TSS enrichment against unique fragments." in text and "Left: lengths of all fragments." in text
+    made = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"quality", "barcode_ranks", "tss_fragments", "library_curves"} <= made
+    assert "Simulated data." not in text
+    (tmp_path / "sheets.tsv").write_text("samples\t2\tD1\tresources/demo/sc/demo.fragments.tsv.gz\n")
+    write(tmp_path / "report.html", **some(inputs), provenance=[tmp_path / "sheets.tsv"])
+    assert "Simulated data." in Page((tmp_path / "report.html").read_text()).text
 
 
 def test_types_of_doublets_are_marked_in_the_tables_of_types(tmp_path):

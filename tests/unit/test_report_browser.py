@@ -118,6 +118,11 @@ def test_a_tf_is_found_by_typing_and_shown(page):
                   "Genes that ZNF103 probably regulates", "Best sites of ZNF103",
                   "Genes with the most predicted binding of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
         assert title in words, title
+    assert "Compare z between cell types, not between TFs" in words
+    about = page.run(
+        "return JSON.parse(document.getElementById('index').textContent).tfs.find((each) => each.name === 'ZNF103')"
+    )
+    assert f"AUPRC on bulk lines, held-out windows\n{about['auprc']:#.3g}\n" in words
     assert page.run("return document.querySelectorAll('#box svg rect[stroke]').length") == 5, "a box per type"
     assert (
         page.run("return document.getElementById('colour').selectedOptions[0].text") == "activity of ZNF103"
@@ -486,6 +491,13 @@ def test_the_reliability_of_a_tf_says_that_it_is_not_of_these_cells(page):
     assert 0 < float(found[1]) < float(found[2]) < 1
 
 
+def test_a_tf_says_why_it_is_reliable_or_not(page):
+    tfs = page.run("return JSON.parse(document.getElementById('index').textContent).tfs")
+    known = next(tf for tf in tfs if tf["why"])
+    page.run(f"await scbindReport.ask('TF:{known['name']}')")
+    assert known["why"] in text(page, "#panel") and "do not interpret its values" in known["why"]
+
+
 def test_downloads_are_named_by_what_they_show(page):
     page.run("window.names = []; HTMLAnchorElement.prototype.click = function () { names.push(this.download); };"
              "await scbindReport.ask('TF:ZNF101'); document.getElementById('save').click()")  # fmt: skip
@@ -589,10 +601,13 @@ def test_tables_are_searched_ordered_paged_and_saved(page):
     head = f"document.querySelector('{box} th:nth-child({column})')"
     click(page, f"{box} th:nth-child({column}) button")
     assert page.run(f"return {head}.getAttribute('aria-sort')") == "descending"
-    click(page, f"{box} th:nth-child({column}) button")
-    values = [float(value) for value in page.run(
+    cells = (
         f"return [...document.querySelectorAll('{box} td:nth-child({column})')].map((cell) => cell.innerText)"
-    )]  # fmt: skip
+    )
+    values = [float(value) for value in page.run(cells)]
+    assert values == sorted(values, reverse=True) and values[0] > 0
+    click(page, f"{box} th:nth-child({column}) button")
+    values = [float(value) for value in page.run(cells)]
     assert values == sorted(values) and values[0] < 0
     page.run(
         f"const s = document.querySelector('{box} input');"
