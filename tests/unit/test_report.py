@@ -455,6 +455,12 @@ def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs
     assert "median fraction mitochondrial" in text and "Expected doublet rate: the mean doublet score" in text
 
 
+def test_trust_begins_with_single_cells():
+    makers = [make.__name__ for make in dict(sections.PARTS)[sections.TRUST]]
+    assert makers[:3] == ["truth", "methods", "evaluation"], "bulk lines come after the cells"
+    assert [title for title, _ in sections.PARTS] == [sections.CELLS, sections.TRUST, sections.ORIGIN]
+
+
 def test_each_part_that_a_reader_looks_for_is_there(inputs, full, tmp_path):
     text = Page((full / "report.html").read_text()).text
     assert "Compare z between cells and cell types for one TF" in text, "z is explained where it is shown"
