@@ -85,7 +85,7 @@ def test_probabilities_do_not_depend_on_blocks(architecture):
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
 def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture, monkeypatch):
-    monkeypatch.setattr(towers, "TOGETHER", 4)  # the pairs with insertions are computed in several parts
+    monkeypatch.setattr(towers, "SEEN_AT_ONCE", 4)  # the pairs with insertions are computed in several parts
     torch.manual_seed(0)
     fitted = {"tfs": ["T1", "T3"], "log10_depth_centre": -2.5}
     fitted["parameters"] = {
