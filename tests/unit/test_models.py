@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save
 from scbind.core.errors import InputError
 from scbind.formats.onehot import one_hot
-from scbind.models import towers
+from scbind.models import layers, towers
 from scbind.models.base import build_network
 from scbind.models.layers import RATE, MotifScan
 from scbind.models.lightning import BindingModule, masked_loss
@@ -40,7 +40,9 @@ def predictor(architecture):
     return Predictor(build_network(architecture, FACTS, {}), FACTS, None, tile=TILES[architecture])
 
 
-def test_matches_and_their_gradient_equal_the_general_convolution():
+@pytest.mark.parametrize("windows", [1, 3])
+def test_matches_and_their_gradient_equal_the_general_convolution(windows, monkeypatch):
+    monkeypatch.setattr(layers, "SCORES_AT_ONCE", windows * 2 * 6 * 50)
     torch.manual_seed(0)
     scan, bases = (
         MotifScan([None] * 6, 19, bin_bp=10),
@@ -56,6 +58,14 @@ def test_matches_and_their_gradient_equal_the_general_convolution():
     torch.testing.assert_close(scan.learned.grad, RATE * bank.grad, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(scan(bases), got)
+
+
+def test_parts_of_a_scan_have_fewer_windows_if_there_are_more_matrices(monkeypatch):
+    seen, places = [], layers._places
+    monkeypatch.setattr(layers, "_places", lambda part, width: seen.append(len(part)) or places(part, width))
+    for number in (40, 800):
+        MotifScan([None] * number, 25, bin_bp=50)(one_hot(torch.zeros(64, 600, dtype=torch.uint8)))
+    assert seen == [43, 21, *[2] * 32]
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
