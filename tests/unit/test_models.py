@@ -142,6 +142,15 @@ def test_what_is_stored_of_a_window_is_small_and_gives_its_readout():
     np.testing.assert_array_equal(model.unfold(stored[2:4]), model.readout(CODES)[2:4])
 
 
+@pytest.mark.parametrize("scale", [1e7, float("nan")])
+def test_a_network_beyond_the_range_of_float16_is_refused(scale):
+    model = predictor("scbind")
+    with torch.no_grad():
+        model.network.windows[1].head[1].weight *= scale
+    with pytest.raises(InputError, match="^model: what it computes from .* is beyond 65504; train the model"):
+        model.readout(CODES)
+
+
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
 def test_bfloat16_moves_a_probability_by_little(architecture):
     torch.manual_seed(0)

@@ -19,6 +19,8 @@ from scbind.models.motiftfs import assayed_part, evidence
 SMALLEST_SLOPE = 0.05
 PRECISIONS = "float32", "bfloat16"
 AT_ONCE = 256  # windows in each call of the trunk; fixed, so that no result depends on blocks
+LARGEST = torch.finfo(torch.float16).max
+TOO_LARGE = f"what it computes from the sequence of a window is beyond {LARGEST:g}"
 NAN_SIGNAL = "the counts of a window contain NaN"
 
 
@@ -120,14 +122,23 @@ class Predictor:
 
     @torch.inference_mode()
     def _in_batches(self, step: Callable, batch: int, *rows: np.ndarray | None) -> np.ndarray:
-        """Apply a step of the network to windows, (W, ...), ``batch`` at a time; floats become float16."""
+        """Apply a step of the network to windows, (W, ...), ``batch`` at a time; floats become float16.
+
+        Raises :class:`InputError` if a result is beyond the range of float16. It would make predictions NaN, and an
+        evaluation would leave out the TF.
+        """
         given, parts = [each for each in rows if each is not None], []
         for begin in range(0, len(given[0]), batch):
             here = slice(begin, begin + batch)
             blocks = [torch.from_numpy(_pad(each[here], batch)).to(self.device) for each in given]
             out = step(*(block.float() if block.is_floating_point() else block for block in blocks))
-            out = out[: len(given[0]) - begin].cpu()
-            parts.append((out.half() if out.is_floating_point() else out).numpy())
+            out = out[: len(given[0]) - begin]
+            if out.is_floating_point():
+                low, high = out.aminmax()
+                if not -LARGEST <= low <= high <= LARGEST:  # also if they are NaN
+                    raise InputError("model", TOO_LARGE, "train the model again, or use another one")
+                out = out.half()
+            parts.append(out.cpu().numpy())
         return np.concatenate(parts)
 
     @torch.inference_mode()
