@@ -142,6 +142,15 @@ def test_what_is_stored_of_a_window_is_small_and_gives_its_readout():
     np.testing.assert_array_equal(model.unfold(stored[2:4]), model.readout(CODES)[2:4])
 
 
+def test_what_is_stored_is_unfolded_in_batches_of_a_tile(monkeypatch):
+    model, sizes = predictor("scbind"), []
+    unfold, stored = model.network.unfold, np.repeat(model.trunk(CODES), 40, axis=0)
+    monkeypatch.setattr(model.network, "unfold", lambda trunk: sizes.append(len(trunk)) or unfold(trunk))
+    found = model.unfold(stored)
+    assert sizes == [128, 128, 128] and model.tile[0] == 128
+    np.testing.assert_array_equal(found, np.repeat(model.readout(CODES), 40, axis=0))
+
+
 @pytest.mark.parametrize("scale", [1e7, float("nan")])
 def test_a_network_beyond_the_range_of_float16_is_refused(scale):
     model = predictor("scbind")

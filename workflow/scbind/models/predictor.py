@@ -44,8 +44,8 @@ class Predictor:
         ``bfloat16`` is faster on processors with instructions for it, and changes a probability by at most about 0.01
         (docs/notebooks/performance.md). All other computations use float32.
     tile
-        Number of windows and of cells per call of the network in :meth:`probabilities`. The default is the network's
-        tile for the device.
+        Number of windows and of cells per call of the network in :meth:`probabilities`, and of windows in
+        :meth:`unfold`. The default is the network's tile for the device.
     """
 
     def __init__(
@@ -117,8 +117,11 @@ class Predictor:
         return self._in_batches(self.network.trunk, batch, codes, mappability)
 
     def unfold(self, trunk: np.ndarray) -> np.ndarray:
-        """Sequence readout of windows, (W, ...), float16 or uint8, from :meth:`trunk`. It serves all cells."""
-        return self._in_batches(self.network.unfold, AT_ONCE, trunk)
+        """Sequence readout of windows, (W, ...), float16 or uint8, from :meth:`trunk`. It serves all cells.
+
+        It is computed in batches of the windows of a tile, so that the blocks of :meth:`probabilities` need no padding.
+        """
+        return self._in_batches(self.network.unfold, self.tile[0], trunk)
 
     @torch.inference_mode()
     def _in_batches(self, step: Callable, batch: int, *rows: np.ndarray | None) -> np.ndarray:
