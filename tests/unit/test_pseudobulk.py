@@ -121,10 +121,11 @@ def test_what_becomes_of_small_types(tmp_path, capfd, policy, status, into, bulk
     assert types["cell_type"].tolist() == ["east", "north", "one cell", "poor"]
     assert types["status"].tolist() == status
     assert types["merged_into"].tolist() == into
-    assert types["reason"].tolist() == ["", "", "1 cells, fewer than 2", "3 fragments, fewer than 20"]
+    few = ["1 cells, fewer than peaks.min_cells", "3 fragments, fewer than peaks.min_fragments"]
+    assert types["reason"].tolist() == ["", "", *few]
     assert len(pseudobulks) == bulks
     said = capfd.readouterr().err
-    assert "WARNING cell type one cell (1 cells, fewer than 2): " + status[2] in said
+    assert "WARNING cell type one cell (1 cells, fewer than peaks.min_cells): " + status[2] in said
     assert ("merged into north" in said) == (policy == "merge")
     pools = read_pools(tmp_path / "out/types.tsv")
     if policy == "merge":
@@ -190,7 +191,7 @@ def test_merging_needs_an_embedding_and_leaving_out_leaves_something(tmp_path):
     with pytest.raises(InputError, match="obsm has no X_lsi; run the embedding"):
         listed(tmp_path, {"s": path}, min_cells=2, small_types="merge")
     with pytest.raises(
-        InputError, match="no cell type is left .1 cells, fewer than 2.; lower peaks.min_cells"
+        InputError, match="no cell type is left .1 cells, fewer than peaks.min_cells.; lower peaks.min_cells"
     ):
         listed(tmp_path, {"s": path}, min_cells=2, small_types="skip")
 

@@ -22,11 +22,12 @@ def started(project, *arguments):
 
 
 def slow(project):
-    """Let a job wait as long as there is a file ``wait`` in the working folder."""
+    """Let a job wait, but not for ever, as long as there is a file ``wait`` in the working folder."""
     package = project.copy_workflow()
     path = package / "formats/motiffiles.py"
     text = path.read_text()
-    wait = "\nimport os as _os, time as _time\nwhile _os.path.exists('wait'):\n    _time.sleep(0.1)\n"
+    wait = "\nimport os as _os, time as _time\n_end = _time.monotonic() + 180\n"
+    wait += "while _os.path.exists('wait') and _time.monotonic() < _end:\n    _time.sleep(0.1)\n"
     path.write_text(text + wait)
     (project.folder / "wait").touch()
 
@@ -58,6 +59,19 @@ def test_the_same_command_continues_after_a_kill(project):
     rows = [line.split("\t") for line in (project.folder / "logs/runs.tsv").read_text().splitlines()[1:]]
     assert [row[1] for row in rows[:3]] == ["started", "started", "finished"], "the killed run has no end"
     assert rows[0][3].startswith("snakemake --cores 2") and rows[0][3].endswith(TARGET)
+
+
+def test_a_working_folder_without_space_is_told_before_the_first_job(project):
+    """A limit of the size of files stands for the disk: the log of Snakemake is smaller, the probe is larger."""
+    limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY))
+    run = project.call(TARGET)
+    reply = subprocess.run(
+        **run, preexec_fn=limit, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    place = project.folder / ".snakemake"
+    assert reply.returncode
+    assert f"ERROR {place}: cannot write: File too large; free space (or quota) there and run" in reply.stdout
+    assert "Traceback" not in reply.stdout
 
 
 def test_a_failed_run_and_its_overrides_are_recorded(project):

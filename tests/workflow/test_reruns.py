@@ -269,16 +269,17 @@ def test_a_renamed_model_keeps_training_and_inference(laid, new_project, tmp_pat
 
 
 def test_a_threshold_that_changes_no_cell_type_repeats_no_peak_calling(laid, new_project, tmp_path):
-    """The list of cell types is made again. It is the same, so Snakemake stops there."""
+    """The list of cell types is made again. It is the same, although one type is small, so Snakemake stops there."""
     shutil.copytree(laid.folder, tmp_path / "same", symlinks=True)
     project = new_project(tmp_path / "same", there=True)
     obs = {"sample": "demo", "barcode": [f"b{row}" for row in range(180)], "pass": True}
-    obs |= {"cell_type": ["B", "T"] * 90, "n_fragments": 10_000}
+    obs |= {"cell_type": ["B", "T"] * 85 + ["NK"] * 10, "n_fragments": 10_000}
     table = pd.DataFrame(obs, index=[f"c{row}" for row in range(180)])
     anndata.AnnData(obs=table).write_h5ad(project.folder / "results/cells/demo/embedding.h5ad")
     target = "results/peaks/consensus.bed"
     project.snakemake("--touch", "--forceall")
     project.snakemake("--forcerun", "cell_types", "--until", "cell_types", "--", target)
+    lay(project, project.snakemake("--dry-run").stdout)
     project.snakemake("--touch", "--forceall")
     options = ("--configfile", project.edited("peaks.min_cells", 21), "--", target)
     assert "consensus_peaks" in project.jobs(*options), "before the list is known"
