@@ -495,6 +495,7 @@ def test_a_tf_says_why_it_is_reliable_or_not(page):
     tfs = page.run("return JSON.parse(document.getElementById('index').textContent).tfs")
     known = next(tf for tf in tfs if tf["why"])
     page.run(f"await scbindReport.ask('TF:{known['name']}')")
+    assert "scbind abstains on this TF: do not interpret it." in text(page, "#told")
     assert known["why"] in text(page, "#panel") and "do not interpret its values" in known["why"]
 
 
