@@ -195,16 +195,16 @@ def tiny_cells(tiny, tmp_path_factory):
 
 @pytest.fixture
 def windows_read(monkeypatch):
-    """How many windows each call of ``Predictor.read_windows`` was asked for, as a list that grows."""
+    """How many windows each call of ``Predictor.read_trunk`` was asked for, as a list that grows."""
     from scbind.models.predictor import Predictor
 
-    read, asked = Predictor.read_windows, []
+    read, asked = Predictor.read_trunk, []
 
     def counted(self, genome, chrom, start):
         asked.append(len(chrom))
         return read(self, genome, chrom, start)
 
-    monkeypatch.setattr(Predictor, "read_windows", counted)
+    monkeypatch.setattr(Predictor, "read_trunk", counted)
     return asked
 
 

@@ -1,4 +1,5 @@
 import json
+import tracemalloc
 
 import anndata as ad
 import numpy as np
@@ -53,6 +54,17 @@ def world():
         np.float32
     )
     return gc, access, affinity > 0.9, binding, matched_background(gc, access, DRAWS, 1)
+
+
+def test_the_sums_hold_one_copy_of_the_reference(world, monkeypatch):
+    monkeypatch.setattr(activity, "WINDOWS_AT_ONCE", 256)
+    binding, background = np.full((W, 300), 0.3, np.float32), world[-1][:2]
+    tracemalloc.start()
+    sums = sums_for(binding, background, 1)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sums.profile.binding is sums.binding and sums.binding.dtype == np.float32
+    assert peak < 1.5 * binding.nbytes + 20 * background.size, "four times this before"
 
 
 def test_background_is_alike_never_itself_and_seeded(world):

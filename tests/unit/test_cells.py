@@ -110,6 +110,17 @@ def test_quality_by_hand(tmp_path, sizes_path):
     assert table["n_fragments"].tolist() == [6, 1, 1, 1]
 
 
+def test_the_mitochondrial_fraction_is_that_of_the_fragments_and_unknown_if_there_are_none(tmp_path):
+    sizes = tmp_path / "chrom.sizes"
+    sizes.write_text("chr1\t9000\nchrM\t900\n")
+    rows = [("chr1", 10 * i, 10 * i + 50, "AB"[i % 2], 1) for i in range(6)]
+    _, _, table = run(tmp_path, write_fragments(tmp_path / "f.tsv.gz", rows), sizes)
+    assert table["frac_mitochondrial"].isna().all(), "left out by the program that made the file"
+    rows.append(("chrM", 5, 90, "B", 3))
+    _, _, table = run(tmp_path, write_fragments(tmp_path / "f.tsv.gz", rows), sizes)
+    assert table["frac_mitochondrial"].tolist() == [0, 0.25]
+
+
 @pytest.mark.parametrize("packed", [False, True])
 def test_allow_list_replaces_the_threshold(tmp_path, random_fragments, sizes_path, capsys, packed):
     path, rows = random_fragments

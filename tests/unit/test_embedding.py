@@ -54,7 +54,8 @@ def write_sample(folder, types, seed, n_fragments=60):
     order = np.argsort(position, kind="stable")
     table = pd.DataFrame({"barcode": [f"BC{i:03d}-1" for i in range(len(types))], "n_fragments": depth})
     table["n_reads"] = 2 * depth
-    table["frac_duplicates"], table["nucleosome_signal"], table["tss_enrichment"] = 0.5, 0.8, np.nan
+    table["frac_duplicates"], table["nucleosome_signal"] = 0.5, 0.8
+    table["tss_enrichment"], table["frac_mitochondrial"] = np.nan, np.nan
     save(folder, position[order], cell[order], table)
     (folder / "peaks.narrowPeak").write_text(
         "chr1\t400\t900\tp1\t10\t.\t1\t1\t1\t5\n"

@@ -222,6 +222,15 @@ def test_a_model_fits_its_dataset_whatever_the_order_of_the_chromosomes(
         data.check_model(other, "model")
 
 
+def test_a_dataset_of_the_same_chromosomes_in_another_order_is_refused(tiny, tiny_dataset, tmp_path):
+    reference = tmp_path / "mini"
+    shutil.copytree(tiny["reference"], reference)
+    sizes = (reference / "chrom.sizes").read_text().splitlines(keepends=True)
+    (reference / "chrom.sizes").write_text("".join(reversed(sizes)))
+    with pytest.raises(InputError, match="made from another genome; build the dataset again"):
+        TrainingSet.open(tiny_dataset, reference)
+
+
 def test_lines_without_a_training_window_are_no_part_of_what_was_trained(tiny, tiny_dataset):
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     assert data.trained == [[True, True], [False, False]]

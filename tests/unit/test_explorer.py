@@ -124,6 +124,22 @@ def test_packed_values():
     ]  # fmt: skip
 
 
+def test_a_text_that_follows_from_tf_and_type_is_stored_once_for_them():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"tf": rng.choice(["A", "B", "C"], 60), "cell_type": rng.choice(["x", "y"], 60)})
+    table["level"] = table["tf"].map({"A": "high", "B": "low", "C": "high"})
+    table["mark"] = table["tf"].str.cat(table["cell_type"])
+    table["free"] = rng.choice(["one", "two"], 60)
+    tf, kind, level, mark, free = columnar(table)
+    assert (level["of"], mark["of"]) == ([0], [0, 1]) and "of" not in free and "of" not in kind
+    for row in range(60):
+        assert level["l"][level["m"][tf["c"][row]]] == table["level"][row]
+        assert mark["l"][mark["m"][2 * tf["c"][row] + kind["c"][row]]] == table["mark"][row]
+    assert "of" not in columnar(table.head(5))[3], "shorter as it is"
+    table.loc[7, "level"] = "unlike the others of its TF"
+    assert "of" not in columnar(table)[2]
+
+
 def test_blocks_hold_every_row_of_their_tfs_once():
     rng = np.random.default_rng(0)
     table = pd.DataFrame({"tf": rng.choice([f"T{i}" for i in range(7)], 60), "start": np.arange(60) * 3})
@@ -178,8 +194,8 @@ def test_letters_of_a_logo_are_as_high_as_their_information():
 
 def test_logos_of_a_tf(inputs):
     one, two = np.zeros((4, 2)), np.zeros((4, 3))
-    inputs.matrices, inputs.found, inputs.learned = {"CTCF": one}, {"CTCF": two, "SPI1": one}, {"SPI1": two}
-    drawn = json.loads(unpack(asked.explorer(inputs)[1]["t-0"]))
+    motifs = {"matrices": {"CTCF": one}, "found": {"CTCF": two, "SPI1": one}, "learned": {"SPI1": two}}
+    drawn = json.loads(unpack(asked.explorer(dataclasses.replace(inputs, **motifs))[1]["t-0"]))
     assert [{name: len(matrix) for name, matrix in tf["motifs"].items()} for tf in drawn] == [
         {"known": 2, "found": 3},
         {"found": 2, "learned": 3},
@@ -188,8 +204,16 @@ def test_logos_of_a_tf(inputs):
     assert read_learned(None) == {}
 
 
+def test_frozen_inputs_compute_their_colours_once(inputs):
+    assert inputs.colours is inputs.colours
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        inputs.models = ["other"]
+    more = dataclasses.replace(inputs, training={"m": None}, models=["m"])
+    assert set(more.model_colours) == {"m"} and inputs.model_colours == {}
+
+
 def warned(inputs, **changes):
-    return " ".join(" ".join(found) for found in cautions(Inputs(**vars(inputs) | changes)))
+    return " ".join(" ".join(found) for found in cautions(dataclasses.replace(inputs, **changes)))
 
 
 def test_each_warning_has_its_cause(inputs):
@@ -230,7 +254,7 @@ def test_each_warning_has_its_cause(inputs):
 def test_a_large_figure_is_a_link(tmp_path, monkeypatch):
     figure = new_figure(2, 2)
     kept = drawer(tmp_path / "figures")("small", figure, "")
-    assert kept["src"].startswith("data:") and not kept["link"]
+    assert kept["src"].startswith("data:") and not kept["link"] and kept["file"] == "figures/small.png"
     monkeypatch.setattr("scbind.report.read.MOST_BYTES", 10)
     kept = drawer(tmp_path / "figures")("large", figure, "")
     assert kept["link"] == "figures/large.png" and not kept["src"] and (tmp_path / kept["link"]).is_file()

@@ -374,10 +374,22 @@ def test_bad_input_is_refused(files, predictor):
         infer(files)
 
 
+def test_a_readout_in_another_format_is_refused(files, predictor):
+    """Before, a readout held the embeddings of windows."""
+    made_with = json.loads((files / "readout.json").read_text())
+    del made_with["format"]
+    (files / "readout.json").write_text(json.dumps(made_with))
+    with pytest.raises(InputError, match="readout.npy: was not made with .*, or by another version; run the"):
+        infer(files)
+
+
 def test_what_another_model_made_is_refused(files):
     whole, part = infer(files), infer(files, 0, 2, blocks=Blocks(2))
     (files / "m").write_text("trained again")
-    with pytest.raises(InputError, match="readout.npy: was not made with .*m and .*windows.npz; run the seq"):
+    with pytest.raises(
+        InputError,
+        match="readout.npy: was not made with .*m and .*windows.npz, or by another version; run the seq",
+    ):
         infer(files)
     with pytest.raises(InputError, match="readout.npy: was not made with"):
         make_reference(files)

@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import save
 from scbind.core.errors import InputError
 from scbind.formats.onehot import one_hot
-from scbind.models import towers
+from scbind.models import layers, towers
 from scbind.models.base import build_network
 from scbind.models.layers import RATE, MotifScan
 from scbind.models.lightning import BindingModule, masked_loss
@@ -40,7 +40,9 @@ def predictor(architecture):
     return Predictor(build_network(architecture, FACTS, {}), FACTS, None, tile=TILES[architecture])
 
 
-def test_matches_and_their_gradient_equal_the_general_convolution():
+@pytest.mark.parametrize("windows", [1, 3])
+def test_matches_and_their_gradient_equal_the_general_convolution(windows, monkeypatch):
+    monkeypatch.setattr(layers, "SCORES_AT_ONCE", windows * 2 * 6 * 50)
     torch.manual_seed(0)
     scan, bases = (
         MotifScan([None] * 6, 19, bin_bp=10),
@@ -56,6 +58,14 @@ def test_matches_and_their_gradient_equal_the_general_convolution():
     torch.testing.assert_close(scan.learned.grad, RATE * bank.grad, rtol=1e-4, atol=1e-4)
     with torch.no_grad():
         torch.testing.assert_close(scan(bases), got)
+
+
+def test_parts_of_a_scan_have_fewer_windows_if_there_are_more_matrices(monkeypatch):
+    seen, places = [], layers._places
+    monkeypatch.setattr(layers, "_places", lambda part, width: seen.append(len(part)) or places(part, width))
+    for number in (40, 800):
+        MotifScan([None] * number, 25, bin_bp=50)(one_hot(torch.zeros(64, 600, dtype=torch.uint8)))
+    assert seen == [43, 21, *[2] * 32]
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
@@ -85,7 +95,7 @@ def test_probabilities_do_not_depend_on_blocks(architecture):
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])
 def test_a_grid_of_cells_and_windows_is_what_its_pairs_are(architecture, monkeypatch):
-    monkeypatch.setattr(towers, "TOGETHER", 4)  # the pairs with insertions are computed in several parts
+    monkeypatch.setattr(towers, "SEEN_AT_ONCE", 4)  # the pairs with insertions are computed in several parts
     torch.manual_seed(0)
     fitted = {"tfs": ["T1", "T3"], "log10_depth_centre": -2.5}
     fitted["parameters"] = {
@@ -130,6 +140,24 @@ def test_what_is_stored_of_a_window_is_small_and_gives_its_readout():
     assert np.abs(found - exact).max() < 3e-3 * exact.std()
     np.testing.assert_array_equal(model.unfold(stored), model.readout(CODES))
     np.testing.assert_array_equal(model.unfold(stored[2:4]), model.readout(CODES)[2:4])
+
+
+def test_what_is_stored_is_unfolded_in_batches_of_a_tile(monkeypatch):
+    model, sizes = predictor("scbind"), []
+    unfold, stored = model.network.unfold, np.repeat(model.trunk(CODES), 40, axis=0)
+    monkeypatch.setattr(model.network, "unfold", lambda trunk: sizes.append(len(trunk)) or unfold(trunk))
+    found = model.unfold(stored)
+    assert sizes == [128, 128, 128] and model.tile[0] == 128
+    np.testing.assert_array_equal(found, np.repeat(model.readout(CODES), 40, axis=0))
+
+
+@pytest.mark.parametrize("scale", [1e7, float("nan")])
+def test_a_network_beyond_the_range_of_float16_is_refused(scale):
+    model = predictor("scbind")
+    with torch.no_grad():
+        model.network.windows[1].head[1].weight *= scale
+    with pytest.raises(InputError, match="^model: what it computes from .* is beyond 65504; train the model"):
+        model.readout(CODES)
 
 
 @pytest.mark.parametrize("architecture", ["scbind", "scfan"])

@@ -204,9 +204,9 @@ def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
     ("asked", "assayed", "says"),
     [
         (["NONE"], ["TF1"], "NONE has no matrix"),
-        ("all", ["TF1", "ab"], "every TF has ChIP-seq"),
+        ("all", ["TF1", "ab"], "the model has every TF already"),
         (["XX", "YY"], ["TF1"], "XX and YY both take the matrix M5 of XX::YY"),
-        (["Ab", "tf1", "TF2"], ["TF1", "TF2"], "the model has tf1, TF2 already, with ChIP-seq; remove"),
+        (["Ab", "tf1", "TF2"], ["TF1", "TF2"], "the model has tf1, TF2 already; remove"),
     ],
 )
 def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):

@@ -5,6 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
+from scbind.formats.colours import colours_of
 from scbind.peaks.matrix import peak_matrix
 
 LENGTHS = {"chr1": 5000, "chr2": 3000}
@@ -99,3 +100,9 @@ def test_peaks_that_overlap_are_refused(counted):
     with pytest.raises(InputError, match="peaks.bed: its peaks overlap or are not sorted"):
         make(folder)
     assert not (folder / "out.h5ad").exists()
+
+
+def test_types_have_the_colours_of_the_report(counted):
+    colours = colours_of(["A", "B", "T"])
+    found = make(counted[0], types=["A", "B", "T"])
+    assert list(found.uns["cell_type_colors"]) == [colours["B"], colours["T"]], "this sample lacks A"

@@ -63,6 +63,7 @@ def cells(tmp_path):
         {
             "n_fragments": [1000.0, 3000.0, 50.0],
             "tss_enrichment": [8.0, 10.0, 1.0],
+            "frac_mitochondrial": [0.1, 0.3, 0.9],
             "nucleosome_signal": [0.5, np.inf, 1.0],
             "doublet_score": [0.25, 0.5, np.nan],
             "pass": [True, True, False],
@@ -82,6 +83,7 @@ def test_the_quality_table_is_what_multiqc_reads(tmp_path, cells, counted):
     (row,) = pd.read_csv(output, sep="\t", comment="#").to_dict("records")
     assert row["sample"] == "s1" and row["cells"] == 3 and row["passing"] == 2
     assert row["median_n_fragments"] == 2000 and row["median_tss_enrichment"] == 9
+    assert row["median_frac_mitochondrial"] == 0.2
     assert row["median_nucleosome_signal"] == 0.5  # infinite: no short fragment
     assert row["expected_doublets"] == 0.75
     assert np.isnan(row["median_frac_in_peaks"])

@@ -1,6 +1,6 @@
 import json
 import re
-from dataclasses import fields
+from dataclasses import fields, replace
 from html.parser import HTMLParser
 from pathlib import Path
 from types import SimpleNamespace
@@ -325,6 +325,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     names = {path.stem for path in (full / "figures").iterdir()}
     assert (
         len(names) == len(page.sources)
+        and {f"figures/{name}.png" for name in names} <= set(files)
         and {"umap_cell_types", "activity_heatmap", "auprc", "auprc_depth", "fragments_needed"} <= names
     )
 
@@ -438,6 +439,52 @@ def test_poor_samples_are_named():
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
 
 
+def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs, tmp_path):
+    cells = pd.DataFrame({"sample": list("AAAB"), "pass": [True, True, False, True], "n_fragments": 3000})
+    table = sample_quality(cells)
+    assert "doublet_rate" not in table and "median frac_mitochondrial" not in table, "not known"
+    cells = cells.assign(doublet_score=[0.0, 0.0, 0.9, 0.5], frac_mitochondrial=[0.1, 0.3, 0.9, 0.4])
+    table = sample_quality(cells)
+    assert table["doublet_rate"].tolist() == pytest.approx([0.3, 0.5]), "means, not medians"
+    assert table["median frac_mitochondrial"].tolist() == pytest.approx([0.2, 0.4]), "of passing cells"
+    data = anndata.read_h5ad(inputs["cells"][0])
+    data.obs["frac_mitochondrial"], data.obs["doublet_score"] = 0.25, 0.125
+    data.write_h5ad(tmp_path / "c.h5ad")
+    write(tmp_path / "report.html", **some(inputs) | {"cells": [tmp_path / "c.h5ad"]})
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "median fraction mitochondrial" in text and "Expected doublet rate: the mean doublet score" in text
+
+
+def test_trust_begins_with_single_cells():
+    makers = [make.__name__ for make in dict(sections.PARTS)[sections.TRUST]]
+    assert makers[:3] == ["truth", "methods", "evaluation"], "bulk lines come after the cells"
+    assert [title for title, _ in sections.PARTS] == [sections.CELLS, sections.TRUST, sections.ORIGIN]
+
+
+def test_each_part_that_a_reader_looks_for_is_there(inputs, full, tmp_path):
+    text = Page((full / "report.html").read_text()).text
+    assert "Compare z between cells and cell types for one TF" in text, "z is explained where it is shown"
+    assert "what value scbind" in text, "the table of the run"
+    data = anndata.read_h5ad(inputs["cells"][0])
+    data.obs["tss_enrichment"] = 5.0
+    data.write_h5ad(tmp_path / "c.h5ad")
+    rows = [("length", 100, 5), ("length", 200, 3), ("tss", -10, 4.0), ("tss", 10, 4.5)]
+    pd.DataFrame(rows, columns=["curve", "position", "value"]).to_csv(
+        tmp_path / "p.tsv", sep="\t", index=False
+    )
+    sample = str(data.obs["sample"].iloc[0]) if "sample" in data.obs else "s"
+    given = some(inputs) | {"cells": [tmp_path / "c.h5ad"], "profiles": {sample: tmp_path / "p.tsv"}}
+    write(tmp_path / "report.html", **given, figures_dir=tmp_path / "figures")
+    text = Page((tmp_path / "report.html").read_text()).text
+    assert "TSS enrichment against unique fragments." in text and "Left: lengths of all fragments." in text
+    made = {path.stem for path in (tmp_path / "figures").iterdir()}
+    assert {"quality", "barcode_ranks", "tss_fragments", "library_curves"} <= made
+    assert "Simulated data." not in text
+    (tmp_path / "sheets.tsv").write_text("samples\t2\tD1\tresources/demo/sc/demo.fragments.tsv.gz\n")
+    write(tmp_path / "report.html", **some(inputs), provenance=[tmp_path / "sheets.tsv"])
+    assert "Simulated data." in Page((tmp_path / "report.html").read_text()).text
+
+
 def test_types_of_doublets_are_marked_in_the_tables_of_types(tmp_path):
     (tmp_path / "peaks.json").write_text('{"source": "samples", "n_cells": 2}')
     columns = "cell_type n_cells n_fragments status merged_into reason caution".split()
@@ -487,8 +534,8 @@ def test_a_group_has_one_colour_in_every_figure_and_on_the_page(full, inputs):
     for name, kind in {"cell_type": "cell type", "population": "population", "sample": "sample"}.items():
         assert on_page[kind].items() <= found.colours[name].items(), name
     drawn = {}
+    found = replace(found, draw=lambda name, figure, caption: drawn.setdefault(name, figure) and {})
     for make in SECTIONS:
-        found.draw = lambda name, figure, caption: drawn.setdefault(name, figure) and {}
         make(found)
     for name, kind in {"umap_cell_types": "cell_type", "umap_populations": "population",
                        "umap_samples": "sample", "motifs": "cell_type"}.items():  # fmt: skip
@@ -521,7 +568,7 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
         fdr=0.05, sign=0, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
         compared_with="RNA", potential=1.0, reliability_level="high", reliability_abstained=False,
     )  # fmt: skip
-    section = regulation.links(SimpleNamespace(tables={"links": table}))
+    section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     shown = [[cell["text"] for cell in row[:4]] for row in section.tables[0]["rows"]]
     assert [row[1:3] for row in shown] == [
         ["STRONG", "G0"], ["STRONG", "G0"], ["STRONG", "G1"], ["STRONG", "G1"], ["WEAK", "G0"], ["WEAK", "G0"]
@@ -542,7 +589,7 @@ def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
         fdr=0.05, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
         compared_with="rna", potential=1.0,
     )  # fmt: skip
-    section = regulation.links(SimpleNamespace(tables={"links": table}))
+    section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     column = keys(section).index("effect")
     assert [row[column]["text"] for row in section.tables[0]["rows"]] == ["activates", "unknown", "represses"]
     assert {"potential", "p_value"} < set(keys(section))

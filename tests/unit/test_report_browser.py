@@ -5,6 +5,7 @@ import io
 import json
 import re
 import time
+from html.parser import HTMLParser
 
 import anndata
 import numpy as np
@@ -13,7 +14,7 @@ import pytest
 from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
 from scbind.analysis.activitytable import read_activity
-from scbind.report import tables
+from scbind.report import explorer, tables
 from scbind.report.page import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -117,6 +118,11 @@ def test_a_tf_is_found_by_typing_and_shown(page):
                   "Genes that ZNF103 probably regulates", "Best sites of ZNF103",
                   "Genes with the most predicted binding of ZNF103", "Models and baselines on ZNF103"):  # fmt: skip
         assert title in words, title
+    assert "Compare z between cell types, not between TFs" in words
+    about = page.run(
+        "return JSON.parse(document.getElementById('index').textContent).tfs.find((each) => each.name === 'ZNF103')"
+    )
+    assert f"AUPRC on bulk lines, held-out windows\n{about['auprc']:#.3g}\n" in words
     assert page.run("return document.querySelectorAll('#box svg rect[stroke]').length") == 5, "a box per type"
     assert (
         page.run("return document.getElementById('colour').selectedOptions[0].text") == "activity of ZNF103"
@@ -125,6 +131,29 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     page.run("document.getElementById('colour').value = '0';"
              "document.getElementById('colour').dispatchEvent(new Event('change'))")  # fmt: skip
     page.until("document.querySelectorAll('#legend button').length === 5")
+
+
+@pytest.mark.parametrize(
+    ("typed", "thing"),
+    [("znf104", "TF:ZNF104"), ("type 03", "cell type:cell type 03"), ("p3", "population:P3"),
+     ("donor_2", "sample:donor_2"), ("treat", "condition:treated")],
+)  # fmt: skip
+def test_all_that_can_be_asked_is_found_by_typing(page, typed, thing):
+    page.run("document.getElementById('pick').focus()")
+    page.write(typed)
+    page.until(f"document.querySelector('#options li[data-thing={json.dumps(thing)}]')")
+    click(page, "#pick")
+    page.key("Enter")
+    asked(page, thing)
+
+
+def test_a_gene_is_found_by_typing(page):
+    gene = page.run(
+        "await scbindReport.ask('TF:ZNF101'); return document.querySelector('#panel [data-ask^=gene]').dataset.ask"
+    )
+    page.run("document.getElementById('pick').value = ''; document.getElementById('pick').focus()")
+    page.write(gene.removeprefix("gene:").lower())
+    page.until(f"document.querySelector('#options li[data-thing={json.dumps(gene)}]')")
 
 
 def test_the_list_of_names_obeys_the_keys(page):
@@ -227,6 +256,29 @@ def test_only_significant_tfs_mark_a_type_and_if_there_is_none_the_page_says_so(
     assert 0 < len(effects) <= 5 and effects == sorted(effects, reverse=True)
 
 
+def test_tests_of_a_condition_are_not_counted_as_tfs(report, page):
+    """A condition is compared within each cell type, so a TF has several tests."""
+    page.run("await scbindReport.ask('condition:treated')")
+    known = pd.read_csv(report.with_name("tests.tsv"), sep="\t")
+    known = known[(known["contrast"] == "condition") & ~known["reliability_abstained"].astype(bool)]
+    n = int((known["p_adjusted"] < 0.05).sum())
+    assert f"{n} of {len(known)} tests are significant" in text(page, "#panel")
+    page.run("await scbindReport.ask('cell type:cell type 02')")
+    assert re.search(r"\d+ of \d+ TFs (is|are) significant and more active", text(page, "#panel"))
+
+
+def test_a_panel_has_no_empty_column_and_its_download_has_all(page):
+    page.run("await scbindReport.ask('population:P2')")
+    (row,) = rows_of(page, "Population P2")
+    assert "cautions" not in row and all(value.strip() for value in row.values())
+    page.run("await scbindReport.ask('population:P1')")
+    assert rows_of(page, "Population P1")[0]["cautions"] == "probably doublets of A and B"
+    page.run("await scbindReport.ask('population:P2')")
+    page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
+    page.run("document.querySelector('[aria-label=\"Download TSV of Population P2\"]').click()")
+    assert "cautions" in page.run("return await window.saved.text()").splitlines()[0].split("\t")
+
+
 def test_genes_of_tfs_that_are_less_active_in_the_type_come_last(report, page):
     page.run("await scbindReport.ask('cell type:cell type 02')")
     tests = known_tests(report, "cell type 02")
@@ -266,6 +318,129 @@ def test_each_site_of_a_link_has_its_distance_from_the_start_of_the_gene(report,
             assert int(distance.replace(",", "").replace("−", "-")) == d
             assert where == ("promoter" if abs(d) <= 500 else "distal")
     assert "the largest contribution first" in page.run("return document.getElementById('panel').textContent")
+
+
+def test_limits_and_words_of_the_analysis_are_not_repeated_in_the_page(tmp_path, monkeypatch):
+    """They are in the index: with other ones, the page says other things."""
+    monkeypatch.setattr(explorer, "LIKELY", 0.25)
+    monkeypatch.setattr(explorer, "CORE", 10**9)
+    with Page(write_in(tmp_path, RUN_SHAPE)) as page:
+        page.until("document.documentElement.dataset.ready")
+        page.run("await scbindReport.ask('cell type:cell type 02')")
+        assert "a doublet score of 0.25 or more" in text(page, "#panel")
+        rows = rows_of(page, "Links of TFs and genes in cell type 02")
+        assert rows and all("(promoter, " in row["sites"] and "distal" not in row["sites"] for row in rows)
+        page.run("await scbindReport.ask('population:P1')")
+        assert "that takes 0.25 or more" in text(page, "#panel")
+
+
+class Cells(HTMLParser):
+    """The texts of the rows of each table of a page without scripts: title to rows."""
+
+    def __init__(self, source):
+        super().__init__()
+        self.found, self.rows, self.inside = {}, [], False
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        given = dict(attributes)
+        if given.get("class") == "table":
+            self.rows = self.found.setdefault(given["data-title"], [])
+        if tag == "tr":
+            self.rows.append([])
+        if tag in ("td", "th"):
+            self.rows[-1].append("")
+        self.inside = self.inside or tag in ("td", "th")
+
+    def handle_endtag(self, tag):
+        self.inside = self.inside and tag not in ("td", "th")
+
+    def handle_data(self, data):
+        if self.inside:
+            self.rows[-1][-1] += data.strip()
+
+
+def test_first_rows_are_the_same_without_javascript(report, page):
+    """Headings and texts; numbers may differ in their last digit, because the page has four digits of them."""
+    plain = Cells(report.read_text()).found
+    assert {"Links and their evidence", "Genes by regulatory potential", "Per sample"} <= plain.keys()
+    assert any("(promoter, " in cell or "(distal, " in cell for cell in plain["Links and their evidence"][1])
+    assert "TF in this type" in plain["Genes by regulatory potential"][0]
+    for title, rows in plain.items():
+        made = page.run(
+            f"const box = document.querySelector('[data-title={json.dumps(title)}]'); box.scrollIntoView();"
+            "while (!box.querySelector('.tools')) await new Promise((done) => setTimeout(done, 20));"
+            "return [...box.querySelectorAll('tr')].map((row) => [...row.cells].map((cell) => cell.textContent))"
+        )
+        assert len(made) == len(rows), title
+        for one, other in zip(made, rows, strict=True):
+            for mine, theirs in zip(one, other, strict=True):
+                if mine != theirs:
+                    values = [float(value.replace(",", "")) for value in (mine, theirs)]
+                    assert values[0] == pytest.approx(values[1], rel=0.011), (title, mine, theirs)
+
+
+def names_on_map(page, act):
+    """The names that are drawn on the map while the page acts, in the order in which they are drawn."""
+    return page.run(
+        "const names = [], pen = CanvasRenderingContext2D.prototype, write = pen.fillText;"
+        "pen.fillText = function (text, ...rest) { names.push(text); write.call(this, text, ...rest); };"
+        f"document.getElementById('told').textContent = ''; {act};"
+        "while (!document.getElementById('told').textContent) await new Promise((done) => setTimeout(done, 20));"
+        "pen.fillText = write; return names"
+    )
+
+
+def test_names_on_the_map_are_those_of_the_colour(page):
+    index = page.run("return JSON.parse(document.getElementById('index').textContent)")
+    levels = {each["name"]: each.get("levels") for each in index["colourings"]}
+    choose = (
+        "const s = document.getElementById('colour'); s.value = '{}'; s.dispatchEvent(new Event('change'))"
+    )
+    for i, name in enumerate(levels):
+        names = names_on_map(page, choose.format(i))
+        kind = "population" if name == "population" else "cell type"
+        assert names and set(names) <= set(levels[kind]), name
+        assert text(page, "#told").startswith(f"Colour: {name}. Names on the map: {kind}."), name
+    assert set(names_on_map(page, "await scbindReport.ask('TF:ZNF101')")) <= set(levels["cell type"])
+    for thing in ("population:P4", "cell type:cell type 05"):
+        names = names_on_map(page, f"await scbindReport.ask('{thing}')")
+        assert names[0] == thing.partition(":")[2], "what was asked for is never covered by another name"
+        other = page.run("return document.querySelector('#legend button[data-level=\"1\"] span').textContent")
+        names = names_on_map(page, "document.getElementById('told').textContent = '-';"
+                             "document.querySelector('#legend [aria-pressed=true]').click();"
+                             "document.querySelector('#legend button[data-level=\"1\"]').click()")  # fmt: skip
+        assert other in names
+
+
+def test_a_name_on_the_map_is_where_its_cells_are(many):
+    """Also of a population in several places: between them, there would be none of its cells."""
+    with Page(many) as page:
+        page.until("document.documentElement.dataset.ready")
+        colouring = page.run("return JSON.parse(document.getElementById('index').textContent).colourings"
+                             ".find((each) => each.name === 'population')")  # fmt: skip
+        for name, colour in list(zip(colouring["levels"], colouring["colours"], strict=True))[:20]:
+            near = page.run(
+                "const pen = CanvasRenderingContext2D.prototype, write = pen.fillText, at = {};"
+                "pen.fillText = function (text, x, y) { at[text] = [x, y]; write.call(this, text, x, y); };"
+                f"await scbindReport.ask({json.dumps('population:' + name)}); pen.fillText = write;"
+                f"document.getElementById('names').click(); const [x, y] = at[{json.dumps(name)}];"
+                "const { data } = document.getElementById('umap').getContext('2d').getImageData(x - 6, y - 6, 12, 12);"
+                "document.getElementById('names').click(); let n = 0;"
+                f"const rgb = [1, 3, 5].map((k) => parseInt({json.dumps(colour)}.slice(k, k + 2), 16));"
+                "for (let k = 0; k < data.length; k += 4) n += rgb.every((v, c) => data[k + c] === v); return n"
+            )
+            assert near, name
+
+
+def test_a_measure_is_shown_of_all_cells_after_a_group_was_asked_for(page):
+    number = page.run("return JSON.parse(document.getElementById('index').textContent).colourings"
+                      ".findIndex((each) => each.name === 'doublet score')")  # fmt: skip
+    coloured(page, number)
+    before = drawn(page)
+    page.run("await scbindReport.ask('population:P1')")
+    coloured(page, number)
+    assert drawn(page) == before
 
 
 def test_links_in_a_panel_have_the_notes_of_their_section(page):
@@ -314,6 +489,14 @@ def test_the_reliability_of_a_tf_says_that_it_is_not_of_these_cells(page):
     )
     found = re.search(r"thinned to this depth, the AUPRC is (0\.\d+) \(at full depth: (0\.\d+)\)", words)
     assert 0 < float(found[1]) < float(found[2]) < 1
+
+
+def test_a_tf_says_why_it_is_reliable_or_not(page):
+    tfs = page.run("return JSON.parse(document.getElementById('index').textContent).tfs")
+    known = next(tf for tf in tfs if tf["why"])
+    page.run(f"await scbindReport.ask('TF:{known['name']}')")
+    assert "scbind abstains on this TF: do not interpret it." in text(page, "#told")
+    assert known["why"] in text(page, "#panel") and "do not interpret its values" in known["why"]
 
 
 def test_downloads_are_named_by_what_they_show(page):
@@ -419,10 +602,13 @@ def test_tables_are_searched_ordered_paged_and_saved(page):
     head = f"document.querySelector('{box} th:nth-child({column})')"
     click(page, f"{box} th:nth-child({column}) button")
     assert page.run(f"return {head}.getAttribute('aria-sort')") == "descending"
-    click(page, f"{box} th:nth-child({column}) button")
-    values = [float(value) for value in page.run(
+    cells = (
         f"return [...document.querySelectorAll('{box} td:nth-child({column})')].map((cell) => cell.innerText)"
-    )]  # fmt: skip
+    )
+    values = [float(value) for value in page.run(cells)]
+    assert values == sorted(values, reverse=True) and values[0] > 0
+    click(page, f"{box} th:nth-child({column}) button")
+    values = [float(value) for value in page.run(cells)]
     assert values == sorted(values) and values[0] < 0
     page.run(
         f"const s = document.querySelector('{box} input');"
@@ -433,7 +619,7 @@ def test_tables_are_searched_ordered_paged_and_saved(page):
     page.run("window.saved = null; URL.createObjectURL = (blob) => { window.saved = blob; return '#'; }")
     click(page, save)
     lines = page.run("return await window.saved.text()").splitlines()
-    assert lines[0].split("\t")[:2] == ["contrast", "group"] and "cell type 03" in lines[1]
+    assert lines[0].split("\t")[:4] == ["cell_type", "tf", "contrast", "group"] and "cell type 03" in lines[1]
     assert len(lines) - 1 == int(text(page, f"{box} .tools span").split(" of ")[1]) < n
 
 

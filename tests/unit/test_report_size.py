@@ -79,7 +79,15 @@ def large():
 
     def draw(name, figure, caption):
         width, height = (round(side * DPI) for side in figure.get_size_inches())
-        kept = {"src": name, "link": "", "alt": caption, "caption": caption, "width": width, "height": height}
+        kept = {
+            "src": name,
+            "link": "",
+            "file": "",
+            "alt": caption,
+            "caption": caption,
+            "width": width,
+            "height": height,
+        }
         return kept | {"figure": figure}
 
     return Inputs(
@@ -205,7 +213,7 @@ def test_few_tfs_are_all_shown_and_nothing_is_said(large):
     few = {name: table[table["tf"] < "TF009"] for name, table in large.tables.items()}
     curve = large.curves["scbind"]
     kept = {name: curve[name][:9] for name in ("tfs", "precision", "prevalence")}
-    section = evaluation(Inputs(**vars(large) | {"tables": few, "curves": {"scbind": curve | kept}}))
+    section = evaluation(replace(large, tables=few, curves={"scbind": curve | kept}))
     figures = {figure["src"]: figure for figure in section.figures}
     assert not any("Shown" in figure["caption"] for figure in figures.values())
     assert len(figures["auprc"]["figure"].axes[0].get_yticklabels()) == 9
@@ -215,9 +223,7 @@ def test_few_tfs_are_all_shown_and_nothing_is_said(large):
 
 
 def test_a_table_of_several_models_names_them(large):
-    section = evaluation(
-        Inputs(**vars(large) | {"models": [], "curves": {}, "tables": {"metrics": large.tables["metrics"]}})
-    )
+    section = evaluation(replace(large, models=[], curves={}, tables={"metrics": large.tables["metrics"]}))
     table = section.tables[-2]
     assert table["title"] == "Every TF" and set(column_of(table, "model")) == {"scbind", "accessibility"}
 

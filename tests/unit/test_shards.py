@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import textwrap
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -86,6 +87,21 @@ def test_shard_holds_what_was_added_whatever_the_blocks(tmp_path, cells, windows
     assert [path.name for path in tmp_path.iterdir()] == ["x.npz"]  # the spilled blocks are gone
 
 
+def test_memory_does_not_grow_with_the_blocks(tmp_path):
+    """With hundreds of TFs, blocks are small, and a shard of a few hundred cells has millions of them."""
+    probability = np.full((2, 1, 3), 0.9, np.float32)
+    with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
+        tracemalloc.start()
+        for window in range(2000):
+            writer.add(0, window, probability)
+        grown, _ = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        writer.finish(np.arange(2), 2000, {})
+    shard = Shard.open(tmp_path / "x.npz")
+    assert (shard.codes(2) == quantise(probability, 0.1, SCALE)[0, 0, 0]).all()
+    assert grown < 1e5, "1.1 MB before, for 6,000 blocks"
+
+
 def test_without_sites_nothing_is_spilled(tmp_path):
     with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02, sites=False) as writer:
         writer.add(0, 0, made())
@@ -97,7 +113,7 @@ def test_without_sites_nothing_is_spilled(tmp_path):
 
 
 def test_a_disk_that_fills_up_in_the_middle_of_a_shard(tmp_path):
-    """/dev/full takes no byte: the second block of a TF meets a disk that is really full."""
+    """/dev/full takes no byte: the second blocks meet a disk that is really full."""
     if not Path("/dev/full").exists():
         pytest.skip("this system has no /dev/full")
     done = tmp_path / "0.npz"
@@ -105,7 +121,7 @@ def test_a_disk_that_fills_up_in_the_middle_of_a_shard(tmp_path):
     with pytest.raises(InputError) as error:
         with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02) as writer:
             writer.add(0, 0, made())
-            spill = writer.folder / "1"
+            spill = writer.folder / "blocks"
             spill.unlink()
             spill.symlink_to("/dev/full")
             writer.add(0, 0, made())

@@ -7,7 +7,7 @@ from scbind.core.files import scratch_array
 from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation import protocols, testscores
+from scbind.evaluation import evaluate, protocols, testscores
 from scbind.evaluation.evaluate import network_scores, score_test_windows, write_curves
 from scbind.evaluation.testscores import ByTF, score_lines
 from scbind.models.predictor import load_predictor
@@ -68,6 +68,16 @@ def test_sequence_that_lines_share_is_read_once(data, tiny_model, tmp_path, monk
     score_lines(data, lambda *where: scores(data, *where), tmp_path, "m")
     tested = np.asarray(data.splits) == TEST
     assert tested.any(axis=0).sum() <= sum(windows_read) < tested.sum()
+
+
+def test_embeddings_of_few_windows_are_in_memory_at_a_time(data, tiny_model, monkeypatch):
+    """They are many times larger than what is kept of the sequence of all windows."""
+    model, unfolded = load_predictor(*tiny_model[:2]), []
+    unfold = model.unfold
+    monkeypatch.setattr(evaluate, "READ_AT_ONCE", 64)
+    monkeypatch.setattr(model, "unfold", lambda trunk: unfolded.append(len(trunk)) or unfold(trunk))
+    network_scores(model)(data, 0, np.arange(200))
+    assert unfolded == [64, 64, 64, 8]
 
 
 def test_memory_holds_one_tf_at_a_time(data, tmp_path, monkeypatch):

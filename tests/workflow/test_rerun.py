@@ -52,6 +52,17 @@ def test_a_fresh_checkout_reruns_nothing_and_an_edited_script_its_rule(project, 
     assert made() == {"prepare_motifs": 1}
 
 
+def test_only_files_that_no_rule_makes_are_compared_by_size_and_date(project):
+    """Others change while a run makes them, and its last line would say that the user has edited them."""
+    files = ["resources/demo/x", "resources/cohort/x", "results/x", "mine/x"]
+    for name in files:
+        (project.folder / name).parent.mkdir(parents=True)
+        (project.folder / name).touch()
+    path = project.folder / "shown.smk"
+    path.write_text(f'include: "{project.root}/Snakefile"\nprint("STATES", *map(bool, states(*{files})))\n')
+    assert "STATES False False False True\n" in project.snakemake("--dry-run", "-s", path, "download").stdout
+
+
 GPU_RULES = "train_model evaluate_model sequence_readout reference_profile infer_binding".split()
 
 

@@ -29,7 +29,7 @@ from scbind.plan.digests import (
 )
 from scbind.plan.filestate import changed_line, file_states, note_states
 from scbind.plan.leftovers import find_leftovers, list_leftovers
-from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER
+from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER, SIMULATED
 from scbind.plan.pending import pending_line
 from scbind.plan.receipts import asked_for
 
@@ -176,7 +176,7 @@ def size_mb(paths):
 
 
 # What Snakemake follows itself: files that rules make, and downloads.
-MADE = ("results/", DEMO_FOLDER)
+MADE = ("results/", *SIMULATED)
 FETCHED = {f"resources/{name}" for name in PLAN.sources}
 
 

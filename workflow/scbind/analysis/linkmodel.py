@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.stats import norm
 
+CORE = 500  # bp; a site whose centre is this near to a start site lies in its promoter
 PROMOTER = 0.9  # probability that a site in a promoter regulates its gene; association does not change it
 REGULATING = 0.5  # fraction of other sites that regulate a gene nearby, if it cannot be estimated
 MIN_PAIRS = 200  # minimum number of pairs with an association; with fewer, association is not used

@@ -17,7 +17,7 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.analysis.covary import Counts, Covariation
-from scbind.analysis.linkmodel import PROMOTER, posterior, scale_to_null, shares
+from scbind.analysis.linkmodel import CORE, PROMOTER, posterior, scale_to_null, shares
 from scbind.analysis.targets import potential_weights
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
@@ -27,7 +27,6 @@ from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
 
 PANEL = 300  # genes that give the null of a site; spread evenly over the numbers of counts
-CORE = 500  # bp; a site whose centre is this near to a start site lies in its promoter
 BESIDE = (
     1_000  # bp between the centres of two sites, up to which one fragment may reach from one to the other
 )
@@ -49,7 +48,7 @@ class Pairs:
     distance
         int64 (pairs,): signed distance in bp of the centre from this start site, negative upstream.
     promoter
-        bool (pairs,): the centre is within :data:`CORE` of a start site of the gene.
+        bool (pairs,): the centre is within ``CORE`` of a start site of the gene.
     genes
         Names of all genes, in the order of their first start site.
     """

@@ -28,7 +28,7 @@ is then exact in float64, so no bit depends on the order or the blocks in which 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import ClassVar
 
 import anndata as ad
@@ -54,6 +54,7 @@ SD_FLOOR = 1e-3
 # dominate a sum.
 RESPONSE_CAP = 50.0
 CELLS_AT_ONCE = 256  # cells per block when z is computed; it bounds the memory of temporary arrays
+WINDOWS_AT_ONCE = 4096  # windows per block when binding is summed; likewise
 # Terms are rounded to multiples of 1 / Q_STEPS and 1 / V_STEPS. A product of q and v is then a multiple of 2**-33, so
 # sums below 2**20 are exact. The sums are about as large as the number of bound windows.
 Q_STEPS, V_STEPS = 2.0**18, 2.0**15
@@ -70,18 +71,26 @@ class ActivitySums:
     profile: Profile
     depth: np.ndarray
     n_assayed: int | None = None
+    binding: np.ndarray = field(init=False)  # of the profile, rounded: float32 (windows, TFs), which is exact
     arrays: dict = field(init=False)
 
     KEPT: ClassVar = ("z", "binding_sum", "votes", "background_draws")
 
     def __post_init__(self):
-        self.binding = np.rint(self.profile.binding.astype(np.float64) * V_STEPS) / V_STEPS
+        steps = self.profile.binding * V_STEPS
+        self.binding = np.divide(np.rint(steps, out=steps), V_STEPS, out=steps).astype(np.float32, copy=False)
+        self.profile = replace(
+            self.profile, binding=self.binding
+        )  # frees the other, which may have gigabytes
         background = self.profile.background
         n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(background)
         # sorted by the drawn window, so that the windows of a block are one slice of each draw
         known = self.profile.openness > 0
-        self._sites = known @ self.binding
-        self._drawn = np.stack([known[drawn] @ self.binding for drawn in background])
+        counted, total = np.concatenate([known[None], known[background]]), np.zeros((1 + draws, n_tfs))
+        for first in range(0, len(known), WINDOWS_AT_ONCE):
+            part = slice(first, first + WINDOWS_AT_ONCE)
+            total += counted[:, part].astype(np.float64) @ self.binding[part].astype(np.float64)
+        self._sites, self._drawn = total[0], total[1:]
         self._order = np.argsort(background, axis=1, kind="stable").astype(np.int32)
         self._hit = np.take_along_axis(background, self._order, axis=1)
         self.arrays = {

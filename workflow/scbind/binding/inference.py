@@ -26,9 +26,7 @@ from scbind.core.progress import Progress
 from scbind.core.runlog import say
 from scbind.formats.signal import borrowed, window_blocks
 
-SIGNAL_BYTES = (
-    32  # memory of one insertion while it is counted: as a (row, column, value) triple and in a csr matrix
-)
+SIGNAL_BYTES = 32  # of an insertion while it is counted: as a (row, column, value) triple and in a csr matrix
 SIGNAL_SHARE = 4  # memory limit of the counts of a block, relative to that of its dense arrays
 
 
@@ -65,8 +63,8 @@ class Blocks:
     max_bytes
         Memory limit, in bytes, of the dense arrays of all blocks in work. Their number is that of PyTorch's threads
         plus one. The counts of all cells may take four times this limit. A block fills at least one tile, even above
-        the limit. The number of windows per block follows from the limit and the sample; it does not depend
-        on the shard.
+        the limit. The number of windows per block follows from the limit and the sample; it does not depend on the
+        shard.
     """
 
     cells: int = 64
@@ -190,7 +188,7 @@ def _core_bins(chosen: Windows, bin_bp: int) -> slice:
 def _window_block(max_bytes: float, cells: int, bins: int, tfs: int, draws: int) -> int:
     """Return the windows per block that the memory limit of the dense arrays allows.
 
-    The arrays are the counts (twice), the probabilities (as float32, float64 and codes) and the background weights.
+    The arrays are the counts (twice), the probabilities (32 bytes each, with copies) and the background weights.
     The result is a power of two, so that blocks fill the batches of fixed size of a network.
     """
     per_window = cells * (8 * bins + 32 * tfs) + 16 * draws * tfs

@@ -24,7 +24,7 @@ import numpy as np
 from numcodecs import Blosc
 
 from scbind.core.errors import InputError
-from scbind.core.files import damage_errors, npz_errors, require
+from scbind.core.files import begin_npy, damage_errors, npz_errors, require
 from scbind.core.runlog import FULL
 from scbind.formats.celltable import passing_rows
 
@@ -44,6 +44,7 @@ INDEX = (
 LOCAL = struct.Struct(
     "<4s22xHH"
 )  # header of a member of a zip: magic; lengths of the name and of the extra field
+WRITTEN_AT_ONCE = 1 << 12  # blocks
 READ_AHEAD = 1 << 18  # bytes per read; the blocks of one range of windows are next to each other
 AGAIN = "run the inference of the sample again"
 
@@ -108,8 +109,8 @@ class ShardWriter:
 
     Blocks may come in any order. Without ``sites``, blocks are not stored, and the shard holds only the arrays given to
     :meth:`finish`. A full disk raises :class:`InputError` and leaves no files behind. Until the shard is finished, all
-    its data are in :attr:`folder`, next to the output and named after it. The next run removes what a killed run left
-    there.
+    its data are in :attr:`folder`, next to the output and named after it: the blocks as they were added, and a table of
+    them. The next run removes what a killed run left there.
 
     Parameters
     ----------
@@ -132,8 +133,6 @@ class ShardWriter:
         with written_to(self.output.parent):
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder.mkdir(parents=True)
-        self._index = [[] for _ in self.tfs]
-        self._offset = [0] * len(self.tfs)
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -149,15 +148,14 @@ class ShardWriter:
         codes = quantise(probability, self.floor, self.scale)
         codes = np.ascontiguousarray(codes.reshape(-1, len(self.tfs)).T)
         cells, windows = probability.shape[:2]
-        with written_to(self.output.parent):
-            for tf in np.flatnonzero(codes.any(axis=1)):
-                block = np.ascontiguousarray(codes[tf].reshape(cells, windows).T)
-                packed = CODEC.encode(block)
-                with open(self.folder / str(tf), "ab") as handle:
-                    handle.write(packed)
-                entry = (row, window, cells, windows, self._offset[tf], len(packed), zlib.crc32(packed))
-                self._index[tf].append(entry)
-                self._offset[tf] += len(packed)
+        found, entries = np.flatnonzero(codes.any(axis=1)).tolist(), []
+        with written_to(self.output.parent), open(self.folder / "blocks", "ab") as handle:
+            for tf in found:
+                packed = CODEC.encode(np.ascontiguousarray(codes[tf].reshape(cells, windows).T))
+                entries.append((tf, row, window, cells, windows, len(packed), zlib.crc32(packed)))
+                handle.write(packed)
+        with written_to(self.output.parent), open(self.folder / "index", "ab") as handle:
+            handle.write(np.array(entries, dtype=np.int64).tobytes())
 
     def finish(self, rows: np.ndarray, n_windows: int, arrays: dict, made_with: str = "") -> None:
         """Write the shard of the cells ``rows`` of ``cells.h5ad``, with ``arrays`` (name to array or text).
@@ -180,14 +178,30 @@ class ShardWriter:
             put("made_with", np.str_(made_with))
             for name, array in arrays.items():
                 put(name, array)
-            for tf in range(len(self.tfs)) if self.sites else ():
-                put(f"index{tf}", np.array(self._index[tf], dtype=np.int64).reshape(-1, len(INDEX)))
-                path = self.folder / str(tf)
-                put(
-                    f"blocks{tf}",
-                    np.memmap(path, dtype=np.uint8, mode="r") if path.exists() else np.zeros(0, np.uint8),
-                )
+            for tf, (index, parts) in enumerate(self._by_tf()) if self.sites else ():
+                put(f"index{tf}", index)
+                with archive.open(f"blocks{tf}.npy", "w", force_zip64=True) as handle:
+                    begin_npy(handle, np.dtype(np.uint8), (int(index[:, 5].sum()),))
+                    for part in parts:
+                        handle.write(part)
         os.replace(finished, self.output)
+
+    def _by_tf(self) -> Iterator[tuple[np.ndarray, Iterator[bytes]]]:
+        """Yield the table of blocks of each TF, and its blocks in parts, in the order in which they were added."""
+        entries, blocks = np.zeros((0, len(INDEX)), np.int64), b""
+        if (self.folder / "blocks").exists() and (self.folder / "blocks").stat().st_size:
+            entries = np.memmap(self.folder / "index", np.int64, "r").reshape(-1, len(INDEX))
+            blocks = memoryview(np.memmap(self.folder / "blocks", np.uint8, "r"))
+        tf, end = entries[:, 0].astype(np.int32), np.cumsum(entries[:, 5])
+        order = np.argsort(tf, kind="stable")
+        for rows in np.split(order, np.searchsorted(tf[order], np.arange(1, len(self.tfs)))):
+            place, (size, crc) = entries[rows, 1:5], entries[rows, 5:].T
+            ends = list(zip((end[rows] - size).tolist(), end[rows].tolist(), strict=True))
+            parts = (
+                b"".join(blocks[begin:stop] for begin, stop in ends[first : first + WRITTEN_AT_ONCE])
+                for first in range(0, len(ends), WRITTEN_AT_ONCE)
+            )
+            yield np.column_stack([place, np.cumsum(size) - size, size, crc]), parts
 
 
 class Shard:

@@ -9,4 +9,5 @@ COLUMNS = [
     "frac_duplicates",
     "nucleosome_signal",
     "tss_enrichment",
+    "frac_mitochondrial",
 ]

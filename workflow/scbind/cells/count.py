@@ -24,6 +24,7 @@ from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, is_no_barcode, m
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
+from scbind.formats.names import MITOCHONDRIAL
 from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
 TSS_CENTRE = 101  # bp around a start site; this and the next three values are those of ArchR
@@ -66,6 +67,8 @@ def count_fragments(
         * ``nucleosome_signal``: number of fragments of 147 to 293 bp divided by number of those below 147 bp (Signac,
           Stuart et al. 2021); ``inf`` if there are none of the latter.
         * ``tss_enrichment``: see :func:`tss_enrichment`; empty without ``genes``.
+        * ``frac_mitochondrial``: fraction of the fragments that are mitochondrial; empty if no fragment is, because
+          the genome has no mitochondrial chromosome or the program that made the fragments has left them out.
     profile_out
         TSV of two curves (:func:`scbind.cells.profiles.profile_table`): the lengths of all fragments, barcodes that
         are no cells included, and the insertions of the cells around start sites.
@@ -164,7 +167,10 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path, lengths: Leng
     never decrease, so no later key can come before the last start read.
     """
     codes = Numbering()
-    sums = np.zeros((4, 0), dtype=np.int64)  # fragments, reads, nucleosome-free, mononucleosomal
+    sums = np.zeros(
+        (5, 0), dtype=np.int64
+    )  # fragments, reads, nucleosome-free, mononucleosomal, mitochondrial
+    mitochondrial = np.array([name in MITOCHONDRIAL for name in sizes.names])
     pending, current = np.empty(0, dtype=np.uint64), -1
     for chunk in iter_fragments(fragments, sizes):
         local, unique = pd.factorize(chunk["barcode"])
@@ -176,7 +182,7 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path, lengths: Leng
         sums = np.pad(sums, ((0, 0), (0, len(codes) - sums.shape[1])))
         short = length < NUCLEOSOME
         mono = ~short & (length < 2 * NUCLEOSOME)
-        for row, weight in enumerate((None, chunk["count"].to_numpy(), short, mono)):
+        for row, weight in enumerate((None, chunk["count"].to_numpy(), short, mono, mitochondrial[chrom])):
             # float64 sums of integers are exact up to 2**53
             sums[row] += np.bincount(code, weight, minlength=len(codes)).astype(np.int64)
         offset = sizes.offsets[chrom]
@@ -197,7 +203,7 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path, lengths: Leng
             _append(folder, current, pending[:final])
             pending = pending[final:]
     _append(folder, current, pending)
-    table = pd.DataFrame(sums.T, columns=["n_fragments", "n_reads", "short", "mono"])
+    table = pd.DataFrame(sums.T, columns=["n_fragments", "n_reads", "short", "mono", "mitochondrial"])
     table.insert(0, "barcode", codes.names)
     return table
 
@@ -271,4 +277,6 @@ def _quality(cells: pd.DataFrame) -> pd.DataFrame:
     cells["frac_duplicates"] = 1 - cells["n_fragments"] / cells["n_reads"].clip(lower=1)
     cells["nucleosome_signal"] = cells["mono"] / cells["short"]  # 0 / 0 is NaN: unknown
     cells["tss_enrichment"] = np.nan
+    known = cells["mitochondrial"].any()
+    cells["frac_mitochondrial"] = cells["mitochondrial"] / cells["n_fragments"] if known else np.nan
     return cells

@@ -124,9 +124,9 @@ def embed(
     ------
     h5ad without ``X``, with one row per barcode of each sample, in the order of its table, named ``sample#barcode``.
 
-    * ``obs``: sample, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal,
-      tss_enrichment, frac_in_peaks (fraction of insertions), doublet_score, pass, reason (each threshold that the cell
-      does not meet), cluster, label, cell_type, cell_type_source, label_confidence (see
+    * ``obs``: sample, barcode, n_fragments, n_reads, frac_duplicates, nucleosome_signal, tss_enrichment,
+      frac_mitochondrial, frac_in_peaks (fraction of insertions), doublet_score, pass, reason (each threshold that the
+      cell does not meet), cluster, label, cell_type, cell_type_source, label_confidence (see
       :func:`scbind.cells.celltypes.name_cells`).
     * ``obsm``: ``X_lsi``; ``X_neighbours`` (with ``neighbour_chromosomes``), ``X_harmony`` (with batches).
     * ``obsp``: ``connectivities`` of scanpy's graph of neighbours.

@@ -23,6 +23,10 @@ HEADER = """# id: "scbind_quality"
 #     namespace: "scbind"
 """  # MultiQC: Custom Content, "Data as part of a file"
 
+MEASURES = (
+    "n_fragments", "tss_enrichment", "frac_in_peaks", "nucleosome_signal", "frac_duplicates", "frac_mitochondrial"
+)  # fmt: skip
+
 
 def quality_table(
     samples: Sequence[str], cells: Sequence[str | Path], profiles: Sequence[str | Path], output: str | Path
@@ -59,7 +63,7 @@ def _cells(obs: pd.DataFrame) -> dict:
     """Measures of the cells of one sample; ``obs`` has one row per cell."""
     passing = obs[obs["pass"].astype(bool)]
     row = {"cells": len(obs), "passing": len(passing), "fraction_passing": len(passing) / max(len(obs), 1)}
-    for name in ("n_fragments", "tss_enrichment", "frac_in_peaks", "nucleosome_signal", "frac_duplicates"):
+    for name in MEASURES:
         known = passing[name].replace(np.inf, np.nan).dropna() if name in passing else ()
         row[f"median_{name}"] = float(np.median(known)) if len(known) else np.nan
     scores = (

@@ -60,7 +60,7 @@ class TrainingSet:
 
     @classmethod
     def open(cls, folder: str | Path, reference: str | Path) -> TrainingSet:
-        """Open a dataset beside its genome; refuses a dataset made from another genome."""
+        """Open a dataset beside its genome; refuses one made from another genome or another order of chromosomes."""
         folder = Path(folder)
         manifest = read_json(
             folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "depth"]
@@ -69,7 +69,8 @@ class TrainingSet:
         if manifest["format"] != FORMAT:
             raise InputError(folder, f"dataset format {manifest['format']}, expected {FORMAT}", AGAIN)
         here = genome.sequenced
-        if here != manifest["chromosomes"]:
+        there = manifest["chromosomes"]
+        if here != there or list(here) != list(there):  # windows name chromosomes by their number
             raise InputError(folder, "made from another genome", AGAIN)
         windows = read_npz(folder / "windows.npz", AGAIN, ["chrom", "start"])
         lines = manifest["cell_lines"]

@@ -111,21 +111,19 @@ def network_scores(predictor: Predictor) -> Scores:
     """Make a function (data, line, windows) -> probabilities, float32 (windows, TFs), NaN for TFs not modelled.
 
     Lines of model and dataset are matched by name, TFs by :func:`scbind.formats.symbols.match_symbols`. The function
-    caches the sequence readout of the last windows requested (some kB per window). The same windows in another line or
-    with other signal need no second readout.
+    caches what the network stores of the sequence of the last windows requested (1 to 2 kB per window). The same
+    windows in another line or with other signal are not read again.
     """
-    known = readout = np.empty(0)
+    known = trunk = np.empty(0)
     lines = predictor.facts["cell_lines"]
 
     def scores_of(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-        nonlocal known, readout
+        nonlocal known, trunk
         blocks = [slice(begin, begin + READ_AT_ONCE) for begin in range(0, len(window), READ_AT_ONCE)]
         if not np.array_equal(known, window):
             starts = data.context_start(window)
             known, chrom = window, data.chrom[window]
-            readout = np.concatenate(
-                [predictor.read_windows(data.genome, chrom[b], starts[b]) for b in blocks]
-            )
+            trunk = np.concatenate([predictor.read_trunk(data.genome, chrom[b], starts[b]) for b in blocks])
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
         matched = match_symbols(data.tfs, predictor.tfs)
         columns = [data.tfs.index(tf) for tf in matched]
@@ -135,7 +133,7 @@ def network_scores(predictor: Predictor) -> Scores:
         for block in blocks:
             counts = data.counts(line, window[block], predictor.bin_bp)
             depth = data.window_depth(line, window[block])
-            logits = predictor.logits(readout[block], counts, depth, own)
+            logits = predictor.logits(predictor.unfold(trunk[block]), counts, depth, own)
             scores[block, columns] = predictor.calibrated(logits, depth)[:, rows]
         return scores
 

@@ -32,7 +32,7 @@ def matrices_of_motif_tfs(
         (``FOS::JUN``); of several matrices of a TF, the first counts. If all TFs in ``assayed`` are upper-case, so are
         the names.
     assayed
-        TFs that the model has without them.
+        TFs that the model has already. In a bundle, some may have no ChIP-seq either.
     release, taxon, path, aliases
         See :func:`scbind.formats.motiffiles.prepare_motifs`.
 
@@ -66,7 +66,7 @@ def matrices_of_motif_tfs(
                 chosen[symbol(profile.name)] = profile
     else:
         if there := [tf for tf in asked if fold(tf) in known]:
-            problem = f"the model has {', '.join(there)} already, with ChIP-seq"
+            problem = f"the model has {', '.join(there)} already"
             raise InputError("config", problem, "remove the name from the list", PLACE)
         others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
         for tf in asked:
@@ -78,7 +78,7 @@ def matrices_of_motif_tfs(
             _refuse_twin(tf, found, chosen)
             chosen[tf] = found
     if not chosen:
-        raise InputError(place, "every TF has ChIP-seq", "set models.*.motif_tfs: none", PLACE)
+        raise InputError(place, "the model has every TF already", "set models.*.motif_tfs: none", PLACE)
     say(f"{len(chosen)} TFs without ChIP-seq have a matrix in {place}")
     return {tf: (f"{m.identity}:{m.name}", log_odds(m.counts)) for tf, m in sorted(chosen.items())}
 

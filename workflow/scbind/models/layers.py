@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-TOGETHER, TOGETHER_CUDA = 32, 256  # windows scored at once, on a CPU and on a GPU
+# At once are computed so many scores (of a matrix at a place) on a CPU, whose caches hold them, and windows on a GPU.
+SCORES_AT_ONCE, WINDOWS_AT_ONCE_CUDA = 1 << 21, 256
 RATE = 0.2  # learning-rate multiplier for motif matrices, relative to the other weights
 
 
@@ -89,9 +90,9 @@ class _BestMatch(torch.autograd.Function):
         matrices, _, width = bank.shape
         padded = pad(bases, (width // 2, (width - 1) // 2)).transpose(1, 2).contiguous()
         strands = torch.cat([bank, bank.flip(1, 2)]).permute(2, 1, 0).reshape(4 * width, 2 * matrices)
-        found = []
+        found, fitting = [], max(1, SCORES_AT_ONCE // (2 * matrices * length))
         # A matrix product over all positions is nearly twice as fast as conv1d on a CPU; its blocks stay in cache.
-        for part in padded.split(TOGETHER_CUDA if padded.is_cuda else TOGETHER):
+        for part in padded.split(WINDOWS_AT_ONCE_CUDA if padded.is_cuda else fitting):
             scores = _places(part, width) @ strands
             scores = scores.view(len(part), length // bin_bp, bin_bp, 2 * matrices)
             found.append(scores.max(dim=2) if bank.requires_grad else (scores.amax(dim=2),))

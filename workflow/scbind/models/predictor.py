@@ -19,6 +19,8 @@ from scbind.models.motiftfs import assayed_part, evidence
 SMALLEST_SLOPE = 0.05
 PRECISIONS = "float32", "bfloat16"
 AT_ONCE = 256  # windows in each call of the trunk; fixed, so that no result depends on blocks
+LARGEST = torch.finfo(torch.float16).max
+TOO_LARGE = f"what it computes from the sequence of a window is beyond {LARGEST:g}"
 NAN_SIGNAL = "the counts of a window contain NaN"
 
 
@@ -42,8 +44,8 @@ class Predictor:
         ``bfloat16`` is faster on processors with instructions for it, and changes a probability by at most about 0.01
         (docs/notebooks/performance.md). All other computations use float32.
     tile
-        Number of windows and of cells per call of the network in :meth:`probabilities`. The default is the network's
-        tile for the device.
+        Number of windows and of cells per call of the network in :meth:`probabilities`, and of windows in
+        :meth:`unfold`. The default is the network's tile for the device.
     """
 
     def __init__(
@@ -115,19 +117,31 @@ class Predictor:
         return self._in_batches(self.network.trunk, batch, codes, mappability)
 
     def unfold(self, trunk: np.ndarray) -> np.ndarray:
-        """Sequence readout of windows, (W, ...), float16 or uint8, from :meth:`trunk`. It serves all cells."""
-        return self._in_batches(self.network.unfold, AT_ONCE, trunk)
+        """Sequence readout of windows, (W, ...), float16 or uint8, from :meth:`trunk`. It serves all cells.
+
+        It is computed in batches of the windows of a tile, so that the blocks of :meth:`probabilities` need no padding.
+        """
+        return self._in_batches(self.network.unfold, self.tile[0], trunk)
 
     @torch.inference_mode()
     def _in_batches(self, step: Callable, batch: int, *rows: np.ndarray | None) -> np.ndarray:
-        """Apply a step of the network to windows, (W, ...), ``batch`` at a time; floats become float16."""
+        """Apply a step of the network to windows, (W, ...), ``batch`` at a time; floats become float16.
+
+        Raises :class:`InputError` if a result is beyond the range of float16. It would make predictions NaN, and an
+        evaluation would leave out the TF.
+        """
         given, parts = [each for each in rows if each is not None], []
         for begin in range(0, len(given[0]), batch):
             here = slice(begin, begin + batch)
             blocks = [torch.from_numpy(_pad(each[here], batch)).to(self.device) for each in given]
             out = step(*(block.float() if block.is_floating_point() else block for block in blocks))
-            out = out[: len(given[0]) - begin].cpu()
-            parts.append((out.half() if out.is_floating_point() else out).numpy())
+            out = out[: len(given[0]) - begin]
+            if out.is_floating_point():
+                low, high = out.aminmax()
+                if not -LARGEST <= low <= high <= LARGEST:  # also if they are NaN
+                    raise InputError("model", TOO_LARGE, "train the model again, or use another one")
+                out = out.half()
+            parts.append(out.cpu().numpy())
         return np.concatenate(parts)
 
     @torch.inference_mode()

@@ -16,10 +16,7 @@ from scbind.models.sharedway import SharedWay, log_p_table, log_p_values
 
 SURROUNDINGS = (2, 4, 8)  # bins on each side of the window over which insertions are summed
 N_OPENNESS = 2 * (len(SURROUNDINGS) + 1) + 1  # features made by openness_features
-TOGETHER, TOGETHER_CUDA = (
-    1024,
-    1 << 14,
-)  # pairs with insertions that are computed at once, on a CPU and on a GPU
+SEEN_AT_ONCE, SEEN_AT_ONCE_CUDA = 1024, 1 << 14  # pairs with insertions, on a CPU and on a GPU
 PER_BIN, OVERALL = 3, 2  # features made by shape_features, per bin and per example
 
 
@@ -194,18 +191,16 @@ class TowerNetwork(BindingNetwork):
         """Mean logits of every cell in every window; see :class:`BindingNetwork`. One matrix product per window.
 
         Most windows of a cell have no insertion. Their cell embeddings depend on the depth alone and are computed once
-        per cell. The others are computed in parts of ``TOGETHER`` pairs. As all parts have the same size, a result does
-        not depend on the other pairs.
+        per cell. The others are computed in parts of ``SEEN_AT_ONCE`` pairs. As all parts have the same size, a result
+        does not depend on the other pairs.
         """
         windows, cells, bins = counts.shape
         answer, alone = (part.repeat(windows, 1) for part in unseen or self.respond_unseen(depth))
-        seen = (counts.sum(dim=2) > 0).flatten().nonzero().squeeze(1)
-        size = TOGETHER_CUDA if counts.is_cuda else TOGETHER
-        lacking = -len(seen) % size
-        signal = pad(counts.view(-1, bins)[seen], (0, 0, 0, lacking)), pad(depth[seen % cells], (0, lacking))
-        for begin in range(0, len(seen), size):
-            pairs = seen[begin : begin + size]
-            found = self._cell_side(*(each[begin : begin + size] for each in signal))
+        signal, size = counts.view(-1, bins), SEEN_AT_ONCE_CUDA if counts.is_cuda else SEEN_AT_ONCE
+        seen = (signal.sum(dim=1) > 0).nonzero().squeeze(1)
+        for pairs in seen.split(size) if len(seen) else ():
+            filled = pad(pairs, (0, size - len(pairs)))
+            found = self._cell_side(signal[filled], depth[filled % cells])
             answer[pairs], alone[pairs] = (each[: len(pairs)] for each in found)
         answer, alone = answer.view(windows, cells, -1), alone.view(windows, cells, -1)
         share = 1 / self.n_members

@@ -21,6 +21,7 @@ QC_MEASURES = {  # column of the cell table: axis label, whether the axis is log
     "frac_in_peaks": ("fraction of fragments in peaks", False),
     "nucleosome_signal": ("nucleosome signal", False),
     "frac_duplicates": ("fraction of duplicates", False),
+    "frac_mitochondrial": ("fraction of mitochondrial fragments", False),
     "doublet_score": ("doublet score", False),
 }
 LEGEND_ROWS = 26  # rows of a legend beside the UMAP

@@ -55,7 +55,7 @@ def _known_measures(obs: pd.DataFrame) -> list[str]:
 
 
 def sample_quality(obs: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per sample: flags, cells, passing cells, and medians of the quality measures over passing cells.
+    """Return a row per sample: flags, cells, passing cells, medians over passing cells, and the expected doublet rate.
 
     A sample has a flag if fewer than ``FEW_PASS`` of its cells pass, and, with at least ``COMPARED`` samples, for each
     measure of ``WORSE`` whose median is ``TIMES`` as bad as the median of the samples. ``flags`` is empty if there is
@@ -76,7 +76,11 @@ def sample_quality(obs: pd.DataFrame) -> pd.DataFrame:
         for sample in table.index[bad]:
             flags[sample].append(f"{'high' if high else 'low'} {QC_MEASURES[name][0]}")
     table.insert(0, "flags", ["; ".join(flags[name]) for name in table.index])
-    return table.join(medians.add_prefix("median ")).reset_index()
+    table = table.join(medians.add_prefix("median "))
+    if "doublet_score" in measures:  # of cells that meet all other thresholds
+        scores = pd.to_numeric(obs["doublet_score"], errors="coerce")
+        table["doublet_rate"] = scores.groupby(obs["sample"], observed=True).mean()
+    return table.reset_index()
 
 
 def poor_samples(table: pd.DataFrame) -> str:

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
+from scbind.analysis.linkmodel import CORE
 from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
+from scbind.formats.doubletgroups import LIKELY
 from scbind.formats.evidence import CHIP, MOTIF
 from scbind.formats.motifs import column_bits, frequencies
 from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
@@ -16,7 +18,7 @@ from scbind.report.cells import doublet_shares
 from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
 from scbind.report.style import NEUTRAL
-from scbind.report.tables import DEPTH, NAMES, join_names, number
+from scbind.report.tables import DEPTH, LESS, NAMES, join_names, number
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: the more values there are, the fewer, because they make most of the page.
@@ -32,9 +34,9 @@ def explorer(inputs: Inputs, genes: Sequence[str] = ()) -> tuple[dict, dict[str,
     ``genes`` are the names of the genes that the tables of the page have.
 
     The index has ``cells`` (number of cells, shown and in all), ``colourings`` (what the UMAP can be coloured by),
-    ``tfs``, ``types``, ``samples`` and ``populations`` with what is known of each. Packs: ``xy`` (uint16 pairs),
-    ``c-{number}`` per colouring, ``z-{number}`` per TF, ``t-{number}``, which has what the panels of ``PER_PACK``
-    TFs draw, and ``genes`` (:func:`gene_places`).
+    ``tfs`` and ``types`` with what is known of each, and limits and words that the analysis defines. Packs: ``xy``
+    (uint16 pairs), ``c-{number}`` per colouring, ``z-{number}`` per TF, ``t-{number}``, which has what the panels of
+    ``PER_PACK`` TFs draw, and ``genes`` (:func:`gene_places`).
     """
     shown, seen = _shown(inputs)
     packs: dict[str, str] = {}
@@ -58,6 +60,9 @@ def explorer(inputs: Inputs, genes: Sequence[str] = ()) -> tuple[dict, dict[str,
         "models": inputs.model_colours,
         "controls": [name for name in CONTROLS if name in inputs.model_colours],
         "depth": DEPTH,
+        "doublet": LIKELY,
+        "promoter": CORE,
+        "less": LESS,
     }
     index["recall"] = _drawings(inputs, packs)
     packs["genes"] = pack_json(gene_places(genes, inputs.genes))

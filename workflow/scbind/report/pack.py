@@ -14,6 +14,7 @@ import pandas as pd
 
 DIGITS = 4  # significant digits of numbers in the page; the files have more
 GZIP = 31  # largest window, with the header of gzip (and without a date)
+FOLLOWS = 2  # rows per TF, or per TF and cell type, from which on a column that follows from them is stored for them
 MISSING = 255  # code of a value that is not known
 
 
@@ -58,7 +59,9 @@ def columnar(table: pd.DataFrame) -> list[dict]:
 
     A column of numbers is ``{"v": values}``, or ``{"from": i, "add": n}`` if it is column ``i`` plus ``n`` in all rows,
     as the ends of windows are. Any other column is ``{"l": distinct texts, "c": number of each row's
-    text}``; a missing value is an empty text, a bool is ``yes`` or ``no``.
+    text}``; a missing value is an empty text, a bool is ``yes`` or ``no``. If such a column of many rows follows from
+    the TF, or from TF and cell type, it is ``{"l": distinct texts, "of": numbers of these columns, "m": number of the
+    text of each TF}``, or of each TF and cell type, those of one TF side by side.
     """
     columns, whole = [], {}  # whole numbers by number of the column
     for i, (_, column) in enumerate(table.items()):
@@ -76,7 +79,28 @@ def columnar(table: pd.DataFrame) -> list[dict]:
         else:
             codes, levels = pd.factorize(column.astype(object).where(column.notna(), "").astype(str))
             columns.append({"l": levels.tolist(), "c": codes.tolist()})
+    names = list(table)
+    for keys in (["tf"], ["tf", "cell_type"]):
+        places = [names.index(key) for key in keys if key in names]
+        if len(places) == len(keys) and all("c" in columns[i] for i in places):
+            for i in range(len(columns)):
+                if i not in places and "c" in columns[i] and names[i] not in ("tf", "cell_type"):
+                    columns[i] = _followed(columns, i, places)
     return columns
+
+
+def _followed(columns: list[dict], i: int, places: list[int]) -> dict:
+    """Return column ``i`` by the values of the columns ``places``, if it follows from them and this is shorter."""
+    group, n = np.zeros(len(columns[i]["c"]), dtype=np.int64), 1
+    for place in places:
+        group, n = group * len(columns[place]["l"]) + columns[place]["c"], n * len(columns[place]["l"])
+    if FOLLOWS * n > len(group):
+        return columns[i]
+    values, found = np.array(columns[i]["c"]), np.zeros(n, dtype=np.int64)
+    found[group] = values
+    if not np.array_equal(found[group], values):
+        return columns[i]
+    return {"l": columns[i]["l"], "of": places, "m": found.tolist()}
 
 
 def pack_blocks(table: pd.DataFrame, head: Mapping, key: str, most: int) -> tuple[str, list[str]]:

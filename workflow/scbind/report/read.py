@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -37,9 +38,12 @@ MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 AGAIN = "run the rule that makes it again"
 
 
-@dataclass
+@dataclass(frozen=True)
 class Inputs:
     """The content of the input files of the report. Fields without input are None or empty.
+
+    The fields do not change, so that what is computed from them is computed once. ``dataclasses.replace`` makes a copy
+    with other fields.
 
     Attributes
     ----------
@@ -117,12 +121,12 @@ class Inputs:
         """Whether the accuracy of the models was measured in this run. If not, a bundle states it."""
         return self.origin is None or bool(self.curves)
 
-    @property
+    @cached_property
     def types(self) -> list[str]:
         """Sorted names of the cell types."""
         return sorted(self.data.obs["cell_type"].dropna().astype(str).unique())
 
-    @property
+    @cached_property
     def colours(self) -> dict[str, dict[str, str]]:
         """Colour of every cell type, population, sample, donor and condition, the same in all figures and on the page.
 
@@ -143,7 +147,7 @@ class Inputs:
             found[name] = colours_of(names, len(self.types) if name in ("population", "sample") else 0)
         return found
 
-    @property
+    @cached_property
     def model_colours(self) -> dict[str, str]:
         """Colour of each model and baseline, the same in all figures."""
         scored = self.tables["metrics"]["model"].unique() if "metrics" in self.tables else []
@@ -285,19 +289,19 @@ def read_text(path: str | Path) -> tuple[str, str]:
 def drawer(folder: str | Path | None) -> Callable[[str, Figure, str], dict]:
     """Return a function that prepares a figure for the template, from its name, figure and caption.
 
-    The function returns ``src``, ``link``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``, it also
-    saves the figure there as ``{name}.png``; if it is larger than ``MOST_BYTES``, ``src`` is empty and ``link`` is the
-    path from the page.
+    The function returns ``src``, ``link``, ``file``, ``alt``, ``caption``, ``width`` and ``height``. With ``folder``,
+    it also saves the figure there as ``{name}.png``, and ``file`` is its path from the page; if it is larger than
+    ``MOST_BYTES``, ``src`` is empty and ``link`` is this path.
     """
 
     def draw(name: str, figure: Figure, caption: str) -> dict:
         image = as_png(figure)  # this fixes the layout, and so the size that is read below
-        link = ""
+        file = "" if folder is None else f"{Path(folder).name}/{name}.png"
         if folder is not None:
             save_png(image, Path(folder) / f"{name}.png")
-            link = f"{Path(folder).name}/{name}.png" if len(image) > MOST_BYTES else ""
+        link = file if len(image) > MOST_BYTES else ""
         width, height = (round(side * DPI * 2 / 3) for side in figure.get_size_inches())
-        kept = {"alt": caption, "caption": caption, "width": width, "height": height}
+        kept = {"file": file, "alt": caption, "caption": caption, "width": width, "height": height}
         return {"src": "" if link else data_uri(image), "link": link} | kept
 
     return draw

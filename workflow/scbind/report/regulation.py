@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import pandas as pd
 
+from scbind.analysis.linkmodel import CORE
 from scbind.analysis.links import EFFECTS, SIGNED
 from scbind.report.read import Inputs
-from scbind.report.tables import EVIDENCE, LEVEL, Section, all_rows, html_table, trusted, within_budget
+from scbind.report.tables import (
+    EVIDENCE,
+    FIRST_ROWS,
+    LESS,
+    LEVEL,
+    MORE,
+    REGION,
+    Section,
+    all_rows,
+    html_table,
+    regions,
+    trusted,
+    within_budget,
+)
 
 SHOWN_FDR, SHOWN_LINKS = 0.1, 5_000
 UNKNOWN = "unknown"
@@ -38,8 +52,10 @@ def targets(inputs: Inputs) -> Section | None:
     if inputs.window is not None:
         table = table.assign(top_window_end=table["top_window_start"] + inputs.window)
     table = table.sort_values(["specificity", "potential"], ascending=False, kind="stable")
+    if (tests := inputs.tables.get("differential")) is not None:
+        table = table.assign(tf_in_type=activity_in_type(table, tests))
     columns = [
-        "cell_type", "tf", "gene", "potential", "rank", "specificity", "chrom", "top_window_start",
+        "cell_type", "tf", "gene", "tf_in_type", "potential", "rank", "specificity", "chrom", "top_window_start",
         "top_window_end", "top_window_distance", "top_window_binding",
     ]  # fmt: skip
     columns = [name for name in [*columns, EVIDENCE, LEVEL] if name in table]
@@ -53,6 +69,22 @@ def targets(inputs: Inputs) -> Section | None:
     note = f"The most specific targets come first. {cut} {all_rows('tf_targets.tsv')}".replace("  ", " ")
     section.tables = [html_table("Genes by regulatory potential", table[columns], note, "targets")]
     return section
+
+
+def activity_in_type(table: pd.DataFrame, tests: pd.DataFrame) -> pd.Series:
+    """Return in words whether the TF of each row is more or less active in its cell type than in the other cells.
+
+    ``table`` has ``cell_type`` and ``tf``; ``tests`` is ``results/analysis/differential_tfs.tsv``. The words are
+    ``MORE``, ``LESS``, ``no difference`` (adjusted p of 0.05 or more) and ``not tested``.
+    """
+    keys, words = ["cell_type", "tf"], pd.Series("not tested", index=table.index, dtype=object)
+    tests = tests[(tests["contrast"] == "cell_type") & tests["p_adjusted"].notna()].drop_duplicates(keys)
+    found = table[keys].merge(tests[[*keys, "difference", "p_adjusted"]], on=keys, how="left")
+    known, sure = found["p_adjusted"].notna().to_numpy(), (found["p_adjusted"] < 0.05).to_numpy()
+    words[known] = "no difference"
+    words[sure & (found["difference"] > 0).to_numpy()] = MORE
+    words[sure & (found["difference"] <= 0).to_numpy()] = LESS
+    return words
 
 
 def has_links(inputs: Inputs) -> bool:
@@ -102,8 +134,40 @@ def links(inputs: Inputs) -> Section | None:
         columns.remove("effect")
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"Links with a false discovery rate up to {SHOWN_FDR}, the most probable first.{cut} {all_rows('links.tsv')}"
-    section.tables = [html_table("Links and their evidence", table[columns], note, "links")]
+    table = table[columns]
+    shown = with_distances(table.head(FIRST_ROWS), inputs.genes)
+    section.tables = [html_table("Links and their evidence", table, note, "links", shown)]
     return section
+
+
+def with_distances(table: pd.DataFrame, genes: pd.DataFrame | None) -> pd.DataFrame:
+    """Return links with the distance of each of their sites from the nearest start of the gene, as the page shows them.
+
+    ``table`` has ``gene`` and ``sites``; ``genes`` is that of :class:`scbind.report.read.Inputs`. Sites of genes whose
+    start is not known keep their text. Distances are those of :func:`scbind.analysis.sitegenes.find_pairs`.
+    """
+    if genes is None:
+        return table
+    starts: dict[tuple[str, str], list[tuple[int, int]]] = {}
+    for gene in genes[genes["gene"].isin(table["gene"])].itertuples():
+        plus = gene.strand == "+"
+        tss = (gene.start, 1) if plus else (gene.end - 1, -1)
+        starts.setdefault((gene.gene, gene.chrom), []).append(tss)
+
+    def written(gene: str, text: str) -> str:
+        known = REGION.fullmatch(text)
+        if known is None or (gene, known[1]) not in starts:
+            return regions(text)
+        middle = (int(known[2]) + int(known[3])) // 2
+        distance = min((sign * (middle - tss) for tss, sign in starts[gene, known[1]]), key=abs)
+        where, side = "promoter" if abs(distance) <= CORE else "distal", "−" if distance < 0 else "+"
+        return f"{regions(text)} ({where}, {side}{abs(distance):,} bp)"
+
+    sites = [
+        "; ".join(written(gene, site) for site in str(text).split(",") if site) if pd.notna(text) else text
+        for gene, text in zip(table["gene"], table["sites"], strict=True)
+    ]
+    return table.assign(sites=sites)
 
 
 def effects(sign: pd.Series) -> pd.Series:

@@ -6,7 +6,7 @@ from scbind.report.read import Inputs
 from scbind.report.tables import EVIDENCE, Section, all_rows, html_table, largest
 
 SHOWN = 5_000  # windows in the table of the page
-GROUPS = ["contrast", "cell_type", "group", "reference", "tf"]
+GROUPS = ["cell_type", "tf", "contrast", "group", "reference"]
 
 
 def sites(inputs: Inputs) -> Section | None:
@@ -28,7 +28,7 @@ def sites(inputs: Inputs) -> Section | None:
         return section
     order = (tested["n_more"] + tested["n_less"]).sort_values(ascending=False, kind="stable").index
     mark = [EVIDENCE] if EVIDENCE in counts else []
-    shown = tested.loc[order, [*GROUPS, "n_replicates", "n_windows", "n_more", "n_less", *mark]]
+    shown = tested.loc[order, [*GROUPS, "n_more", "n_less", "n_windows", "n_replicates", *mark]]
     note = f"The tests compare donors, not cells. {all_rows('differential_site_counts.tsv')}"
     section.tables = [html_table("Number of sites that differ", shown, note, "site_counts")]
     table = inputs.tables.get("differential_sites")

@@ -10,7 +10,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from scbind.analysis.linkmodel import CORE
 from scbind.evaluation.registry import CONTROLS
+from scbind.formats.doubletgroups import LIKELY
 from scbind.formats.evidence import CHIP
 from scbind.report.pack import columnar, pack_blocks, pack_json
 
@@ -36,6 +38,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
     "median frac_in_peaks": "median fraction in peaks", "median frac_duplicates": "median fraction of duplicates",
+    "median frac_mitochondrial": "median fraction mitochondrial", "doublet_rate": "expected doublet rate",
     "reliability_level": "reliability",
     "reliability_abstained": "abstained", "binding_ref": "P(bound), reference",
     "binding_alt": "P(bound), alternative", "n_listed": "rows in variants.tsv", "fdr": "FDR", "p_value": "p-value",
@@ -50,7 +53,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "starts_known": "start if motifs: true", "width": "width (bp)",
     "z_and_binding": "z and mean binding", "link_probability": "probability of the link",
     "potential": "regulatory potential",
-    "doublet_like": "fraction doublet-like",
+    "doublet_like": "fraction doublet-like", "tf_in_type": "TF in this type",
     "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
 
@@ -67,10 +70,16 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "above it.",
     "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity "
     "alone.",
-    "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of 0.1 or more. "
-    "A type is flagged as doublets if its median score is 0.1 or more, which takes half of its cells.",
+    "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
+    "the expected fraction of doublets of two cell types.",
+    "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of "
+    f"{LIKELY:g} or more. A type is flagged as doublets if its median score is {LIKELY:g} or more, which takes half of "
+    "its cells.",
     "sites": "Sites: the sites that contribute most to the link, the largest contribution first. Promoter: the middle "
-    "of the site is within 500 bp of a start of the gene. Distances are from the nearest start; upstream is negative.",
+    f"of the site is within {CORE} bp of a start of the gene. Distances are from the nearest start; upstream is "
+    "negative.",
+    "tf_in_type": "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p "
+    "below 0.05.",
 }
 # Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
 PLACES = {
@@ -90,6 +99,7 @@ EVIDENCE, LEVEL, ABSTAINED = (
     "reliability_abstained",
 )  # columns of the result tables
 MARKS = EVIDENCE, LEVEL, ABSTAINED
+MORE, LESS = "more active", "less active"  # values of the column tf_in_type
 AGREE, DISAGREE = "agree", "disagree"  # directions of the differences in z and in mean binding
 
 
@@ -138,7 +148,9 @@ def number(value: float) -> str:
     return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:#.3g}".rstrip(".")
 
 
-def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") -> dict:
+def html_table(
+    title: str, table: pd.DataFrame, note: str = "", name: str = "", shown: pd.DataFrame | None = None
+) -> dict:
     """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
 
     The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can
@@ -152,6 +164,8 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
     the chromosome has ``place``, the numbers of the columns of start and end, and these are ``hidden``. A column of
     ``WITH_REGIONS`` has ``regions``: its texts are shown as :func:`regions` writes them. Such tables always have a
     ``pack``, because downloads have what the files have. A column of ``MEANINGS`` has ``about``.
+
+    ``shown`` has the first rows of ``table`` with the texts that the page shows, where these are not those of the file.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
@@ -185,7 +199,8 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
     headings = [column["name"] for column in columns if not column.get("hidden")]
     if len(set(headings)) < len(headings):
         raise ValueError(f"table {title!r} has two columns with one heading: {headings}")
-    rows = [_row(row, columns) for row in table.head(FIRST_ROWS).itertuples(index=False, name=None)]
+    first = (table if shown is None else shown[table.columns]).head(FIRST_ROWS)
+    rows = [_row(row, columns) for row in first.itertuples(index=False, name=None)]
     packed, blocks = "", []
     head = {"n": len(table), "columns": columns}
     if name and "tf" in table and len(table) > BLOCK_ROWS:
@@ -347,7 +362,7 @@ def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
         "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "z_and_binding",
         "p_adjusted", "n_replicates",
     ]  # fmt: skip
-    return table[[*lead, *kept, *(name for name in (EVIDENCE, LEVEL) if name in table)]]
+    return table[[*kept[:2], *lead, *kept[2:], *(name for name in (EVIDENCE, LEVEL) if name in table)]]
 
 
 def directions(table: pd.DataFrame) -> pd.Series:

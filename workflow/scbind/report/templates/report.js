@@ -32,7 +32,6 @@ async function whole(id) {
   const head = await json(id);
   if (!head) return null;
   if (id === "table-links") await genePlaces();
-  if (id === "table-targets") return once("whole:" + id, async () => withActivity(await allRows(id, head), await whole("table-differential")));
   return allRows(id, head);
 }
 function allRows(id, head) {
@@ -46,7 +45,7 @@ function allRows(id, head) {
 }
 function assembled(head, parts, placed) {
   const n = parts.reduce((sum, part) => sum + part.rows.length, 0);
-  const data = head.data.map((column) => (column.l ? { l: column.l, c: new Array(n) } : column.add === undefined ? { v: new Array(n) } : { ...column }));
+  const data = head.data.map((column) => (column.of ? { ...column } : column.l ? { l: column.l, c: new Array(n) } : column.add === undefined ? { v: new Array(n) } : { ...column }));
   let first = 0;
   for (const part of parts) {
     let last = 0;
@@ -59,8 +58,12 @@ function assembled(head, parts, placed) {
   }
   return derived({ n, columns: head.columns, data });
 }
-// Fills the columns that are another column plus a number.
+// Fills the columns that are another column plus a number, and those that follow from the TF or from TF and cell type.
 function derived(table) {
+  for (const column of table.data) if (column.of && !column.c) {
+    const [tf, type] = column.of.map((i) => table.data[i]);
+    column.c = tf.c.map((code, row) => column.m[type ? code * type.l.length + type.c[row] : code]);
+  }
   for (const column of table.data) if (!column.v && !column.l) column.v = table.data[column.from].v.map((value) => value + column.add);
   return table;
 }
@@ -69,35 +72,13 @@ async function ofTF(id, name) {
   const head = await json(id);
   if (!head || !head.blocks || finished.has(id)) return whole(id);
   if (id === "table-links") await genePlaces();
-  const table = await blockOf(id, head, name);
-  return id === "table-targets" ? withActivity(table, await ofTF("table-differential", name)) : table;
-}
-async function blockOf(id, head, name) {
   const number = head.data[head.by].l.indexOf(name);
   if (number < 0) return assembled(head, [], false);
   const block = Math.floor(number / head.per);
   return once(`block:${id}-${block}`, async () => assembled(head, [await parse(`${id}-${block}`)], false));
 }
 
-// The table of target genes with a column: whether the TF is more or less active in the cell type than in the other cells.
-const MORE = "more active", LESS = "less active", MARKS = [MORE, "no difference", LESS, "not tested"];
-function withActivity(table, tests) {
-  if (!table || !tests) return table;
-  const of = (from, key) => from.data[from.columns.findIndex((column) => column.key === key)], known = new Map();
-  const [contrast, kind, tf, difference, p] = ["contrast", "cell_type", "tf", "difference", "p_adjusted"].map((key) => of(tests, key));
-  for (let row = 0; row < tests.n; row++) {
-    if ((contrast && contrast.l[contrast.c[row]] !== TYPES) || p.v[row] === null) continue;
-    known.set(tf.l[tf.c[row]] + "\t" + kind.l[kind.c[row]], p.v[row] >= 0.05 ? 1 : difference.v[row] > 0 ? 0 : 2);
-  }
-  const [type, factor] = ["cell_type", "tf"].map((key) => of(table, key)), c = new Array(table.n);
-  for (let row = 0; row < table.n; row++) c[row] = known.get(factor.l[factor.c[row]] + "\t" + type.l[type.c[row]]) ?? 3;
-  const after = table.columns.findIndex((column) => column.key === "gene") + 1;  // beside the gene, where nobody overlooks it
-  const columns = table.columns.map((column) => (column.place ? { ...column, place: column.place.map((i) => i + (i >= after)) } : column));
-  columns.splice(after, 0, { key: "tf_in_type", name: "TF in this type", about: "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p below 0.05." });
-  return { ...table, columns, data: [...table.data.slice(0, after), { l: MARKS, c }, ...table.data.slice(after)] };
-}
-// The distance of a site of a link from the nearest start of its gene, and whether it is in the promoter: as scbind.analysis.sitegenes.
-const CORE = 500;
+// The distance of a site of a link from the nearest start of its gene, and whether it is in the promoter: as scbind.report.regulation.with_distances.
 let starts = null;  // gene -> [[chromosome, start site, strand], ...]
 function genePlaces() {
   return once("starts", async () => {
@@ -118,7 +99,7 @@ function withDistance(site, gene) {
   if (!known.length) return regions(site);
   const middle = Math.floor((Number(start) + Number(end)) / 2);
   const d = known.map(([, tss, sign]) => sign * (middle - tss)).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
-  return `${regions(site)} (${Math.abs(d) <= CORE ? "promoter" : "distal"}, ${d < 0 ? "−" : "+"}${count(Math.abs(d))} bp)`;
+  return `${regions(site)} (${Math.abs(d) <= index.promoter ? "promoter" : "distal"}, ${d < 0 ? "−" : "+"}${count(Math.abs(d))} bp)`;
 }
 // Names of files of the run become links. The page is in the folder results.
 const linked = (text) => safe(text).replace(/\bresults\/([\w\/-]+\.(?:tsv|bed))\b/g, '<a href="$1">$&</a>');
@@ -134,7 +115,9 @@ class Table {
     this.title = title; this.table = table; this.data = table.data; this.page = 0; this.words = "";
     this.kept = table.columns.map((column, i) => ({ ...column, i })).filter((column) =>
       options.columns ? options.columns.includes(column.key) : true);
-    this.columns = this.kept.filter((column) => !column.hidden);
+    // Of a part of a table, columns without any text are in the download only.
+    const empty = ({ i, place }) => !place && this.data[i].l && options.rows && options.rows.every((row) => !this.raw(i, row));
+    this.columns = this.kept.filter((column) => !column.hidden && !empty(column));
     const gene = table.columns.findIndex((column) => column.key === "gene");
     this.gene = gene < 0 ? null : { i: gene };
     this.base = options.rows || Array.from({ length: table.n }, (_, row) => row);
@@ -296,7 +279,7 @@ class Scatter {
     while (this.n % step === 0) step++;
     this.order = new Uint32Array(this.n);
     for (let i = 0, at = 0; i < this.n; i++, at = (at + step) % this.n) this.order[i] = at;
-    this.names = []; this.named = true; this.colour = () => MISSING; this.palette = new Uint32Array(256); this.only = null;
+    this.names = []; this.chosen = null; this.named = true; this.colour = () => MISSING; this.palette = new Uint32Array(256); this.only = null;
     this.reset(false);
     new ResizeObserver(() => this.draw()).observe(canvas);
     this.listen();
@@ -344,8 +327,8 @@ class Scatter {
       this.pen.font = `600 ${12 * ratio}px system-ui, sans-serif`; this.pen.textAlign = "center"; this.pen.textBaseline = "middle";
       this.pen.lineWidth = 3.5 * ratio; this.pen.lineJoin = "round";
       this.pen.strokeStyle = "#ffffff"; this.pen.fillStyle = "#1f2933";
-      const taken = [];
-      for (const name of this.names) {
+      const taken = [], first = ({ text }) => (this.chosen && this.chosen.has(text) ? 0 : 1);  // what was asked for has its name
+      for (const name of this.names.slice().sort((a, b) => first(a) - first(b))) {
         let px = left + name.x * scale;
         const py = top + name.y * scale, wide = this.pen.measureText(name.text).width / 2 + 2 * ratio;
         if (px < 0 || px > w) continue;
@@ -356,12 +339,18 @@ class Scatter {
       }
     }
   }
-  // Names at the median place of the cells of each group, the largest first.
-  label(codes, levels) {
-    const xs = levels.map(() => []), ys = levels.map(() => []);
-    for (let i = 0; i < this.n; i++) if (codes[i] < levels.length) { xs[codes[i]].push(this.x[i]); ys[codes[i]].push(this.y[i]); }
+  // The names of groups, the largest group first. Each is where most of its cells are: the median of those in and around the fullest field of a grid.
+  middles(codes, levels) {
+    const side = 24, field = (v) => Math.min(side - 1, Math.floor(v * side)), n = levels.map(() => new Uint32Array(side * side));
+    for (let i = 0; i < this.n; i++) if (codes[i] < levels.length) n[codes[i]][field(this.y[i]) * side + field(this.x[i])]++;
+    const most = n.map((fields) => fields.indexOf(Math.max(...fields))), xs = levels.map(() => []), ys = levels.map(() => []);
+    for (let i = 0; i < this.n; i++) {
+      const k = codes[i];
+      if (k >= levels.length || Math.abs(field(this.x[i]) - most[k] % side) > 1 || Math.abs(field(this.y[i]) - Math.floor(most[k] / side)) > 1) continue;
+      xs[k].push(this.x[i]); ys[k].push(this.y[i]);
+    }
     const middle = (values) => Float32Array.from(values).sort()[values.length >> 1];
-    this.names = levels.map((text, i) => ({ text, n: xs[i].length, x: middle(xs[i]), y: middle(ys[i]) }))
+    return levels.map((text, i) => ({ text, n: n[i].reduce((sum, each) => sum + each, 0), x: middle(xs[i]), y: middle(ys[i]) }))
       .filter((name) => name.n).sort((a, b) => b.n - a.n);
   }
   near(px, py) {
@@ -468,8 +457,7 @@ async function start() {
     });
     byId("save").addEventListener("click", () => byId("umap").toBlob((blob) => download(blob, `umap_${stem(byId("colour").selectedOptions[0].text)}.png`)));
     if (index.colourings.length) await colourBy(0);
-    await groupCodes("cell type").then((found) => { if (found) scatter.label(found.codes, found.levels); });
-    scatter.draw();
+    else scatter.draw();
   } else { byId("view").hidden = true; select.parentNode.hidden = true; }
   window.addEventListener("hashchange", asked);
   document.body.addEventListener("click", (event) => {
@@ -579,9 +567,17 @@ async function groupCodes(name) {
   if (!groups[name]) groups[name] = { codes: new Uint16Array(await unpack("pack-c-" + i)), levels: index.colourings[i].levels, colours: index.colourings[i].colours };
   return groups[name];
 }
+// The names on the map: of the populations where they are the colour, else of the cell types, because the cells of a sample, donor or condition lie all over it.
+const PLACED = ["cell type", "population"];
+async function namesOf(colouring) {
+  const kind = PLACED.includes(colouring) ? colouring : "cell type", found = await groupCodes(kind);
+  if (found && !found.names) found.names = scatter.middles(found.codes, found.levels);
+  return { names: found ? found.names : [], said: found ? ` Names on the map: ${kind}.` : "" };
+}
 let painted = 0;  // a colour that is late must not cover one that was asked for after it
 async function colourBy(i, chosen = null) {
-  const mine = ++painted, colouring = index.colourings[i], legend = byId("legend");
+  const mine = ++painted, colouring = index.colourings[i], legend = byId("legend"), { names, said } = await namesOf(colouring.name);
+  if (mine !== painted) return;
   byId("colour").value = String(i);
   const option = byId("colour").querySelector('option[value="TF"]');
   if (option) option.remove();
@@ -589,6 +585,7 @@ async function colourBy(i, chosen = null) {
     const { codes, levels, colours } = await groupCodes(colouring.name);
     if (mine !== painted) return;
     scatter.only = chosen === null ? null : Uint8Array.from(codes, (code) => (code === chosen ? 1 : 0));
+    scatter.names = names; scatter.chosen = chosen === null ? null : new Set([levels[chosen]]);
     scatter.paint(codes, colours, index.missing);
     const n = new Array(levels.length).fill(0);
     let none = 0;
@@ -600,13 +597,15 @@ async function colourBy(i, chosen = null) {
       const on = button.getAttribute("aria-pressed") !== "true";
       button.setAttribute("aria-pressed", String(on));
       const wanted = new Set([...legend.querySelectorAll('[aria-pressed="true"]')].map((each) => Number(each.dataset.level)));
+      scatter.chosen = new Set([...wanted].map((k) => levels[k]));
       scatter.focus(wanted.size ? Uint8Array.from(codes, (code) => (wanted.has(code) ? 1 : 0)) : null);
     }));
     hoverText = (cell) => levels[codes[cell]] ?? colouring.none;
-    told.textContent = `Colour: ${colouring.name}. Choose names in the legend to see only these cells. Names that would cover others are left out; zoom in to see them.`;
+    told.textContent = `Colour: ${colouring.name}.${said} Choose names in the legend to see only these cells. Names that would cover others are left out; zoom in to see them.`;
   } else {
     const codes = new Uint8Array(await unpack("pack-c-" + i)), [low, high] = colouring.limits;
     if (mine !== painted) return;
+    scatter.names = names; scatter.only = scatter.chosen = null;
     scatter.paint(codes, scale(RISING, 101), index.missing);
     const from = colouring.log ? Math.log10(low) : low, to = colouring.log ? Math.log10(high) : high;
     bar(colouring.name, RISING, low, high, colouring.log ? "Logarithmic. The ends are the 1st and 99th percentile." : "The ends are the 1st and 99th percentile.", "", colouring.name === "borrowed depth" ? index.depth : "");
@@ -615,7 +614,7 @@ async function colourBy(i, chosen = null) {
       const value = from + (codes[cell] + 0.5) / 101 * (to - from);
       return `${colouring.name}: about ${number(colouring.log ? 10 ** value : value)}`;
     };
-    told.textContent = `Colour: ${colouring.name}.`;
+    told.textContent = `Colour: ${colouring.name}.${said}`;
   }
 }
 function bar(title, stops, low, high, note, middle = "", about = "") {
@@ -625,9 +624,9 @@ function bar(title, stops, low, high, note, middle = "", about = "") {
 async function activity(name) {
   if (!scatter) return;
   const mine = ++painted, i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i];
-  const codes = await zCodes(i);
+  const [codes, { names, said }] = await Promise.all([zCodes(i), namesOf("")]);
   if (mine !== painted) return;
-  scatter.only = null;
+  scatter.only = scatter.chosen = null; scatter.names = names;
   scatter.paint(codes, scale(DIVERGING, index.steps), index.missing);
   const select = byId("colour");
   let option = select.querySelector('option[value="TF"]');
@@ -636,7 +635,7 @@ async function activity(name) {
   bar(`activity z of ${name}`, DIVERGING, -tf.limit, tf.limit, `0 is no difference from similar windows. Grey: the cell is too shallow for ${name}. ` +
     `The colours end at the 99th percentile of ${name}, in ${index.steps} steps.`, "0");
   hoverText = (cell) => codes[cell] === MISSING ? `${name}: too shallow` : `${name}: z about ${number(((codes[cell] + 0.5) / index.steps * 2 - 1) * tf.limit)}`;
-  told.textContent = `Colour: activity of ${name}.` + (tf.abstained ? " scbind abstains on this TF: do not interpret it." : "");
+  told.textContent = `Colour: activity of ${name}.${said}` + (tf.abstained ? " scbind abstains on this TF: do not interpret it." : "");
 }
 function hover(cell, x, y) {
   const tip = byId("tip");
@@ -727,16 +726,17 @@ function significant(way, said) {
   return (table, rows) => {
     const of = (key) => table.data[table.columns.findIndex((column) => column.key === key)].v, p = of("p_adjusted"), d = of("difference"), effect = of("effect_size");
     const kept = rows.filter((row) => way === "any" || d[row] > 0), found = kept.filter((row) => p[row] !== null && p[row] < 0.05);
-    said(found.length, rows.length);
+    const tf = table.data[table.columns.findIndex((column) => column.key === "tf")], one = new Set(rows.map((row) => tf.c[row])).size === rows.length;
+    said(found.length, rows.length, one ? "TFs" : "tests");
     if (found.length || !rows.length) return found;
     return (kept.length ? kept : rows).slice().sort((a, b) => (way === "any" ? (p[a] ?? 2) - (p[b] ?? 2) : 0) || effect[b] - effect[a]).slice(0, STRONGEST);
   };
 }
 // A table of tests with only the significant rows, or the strongest ones and a sentence that none is significant.
 async function tests(panel, title, note, where, way, options) {
-  let found = 0, all = 0;
-  const made = await part(panel, "table-differential", title, note, where, { ...options, significant: true, order: significant(way, (n, of) => { found = n; all = of; }) });
-  if (made) panel.lastElementChild.insertAdjacentHTML("beforebegin", `<p class="note"><strong>${found ? `${count(found)} of ${count(all)} TFs ${found === 1 ? "is" : "are"} significant${way === "any" ? "" : " and more active"} (adjusted p below 0.05); only these are shown.`
+  let found = 0, all = 0, what = "";
+  const made = await part(panel, "table-differential", title, note, where, { ...options, significant: true, order: significant(way, (n, of, things) => { found = n; all = of; what = things; }) });
+  if (made) panel.lastElementChild.insertAdjacentHTML("beforebegin", `<p class="note"><strong>${found ? `${count(found)} of ${count(all)} ${what} ${found === 1 ? "is" : "are"} significant${way === "any" ? "" : " and more active"} (adjusted p below 0.05); only these are shown.`
     : `None ${way === "any" ? "is significant" : "is significantly more active"} (adjusted p below 0.05). The strongest of ${count(all)} are:`}</strong></p>`);
   return made;
 }
@@ -921,7 +921,7 @@ async function showGroup(kind, name, panel) {
 // Rows of target genes, the most specific first, those of TFs that are less active in the type last.
 function activeFirst(table, rows) {
   const of = (key) => table.data[table.columns.findIndex((column) => column.key === key)], { v } = of("specificity"), mark = of("tf_in_type");
-  const last = (row) => (mark && mark.l[mark.c[row]] === LESS ? 1 : 0);
+  const last = (row) => (mark && mark.l[mark.c[row]] === index.less ? 1 : 0);
   return rows.slice().sort((a, b) => last(a) - last(b) || v[b] - v[a] || a - b);
 }
 // Whether a type or population is flagged as doublets, and the number behind it. As scbind.formats.doubletgroups.
@@ -930,12 +930,12 @@ async function doublets(kind, name, caution) {
   if (kind === "cell type") {
     const { doublets: share } = index.types.find((type) => type.name === name);
     return share === undefined ? "Doublets: not known, because the cells have no doublet scores."
-      : `Doublets: ${(100 * share).toFixed(1)} % of its cells have a doublet score of 0.1 or more. ${flagged}: that takes half of the cells.`;
+      : `Doublets: ${(100 * share).toFixed(1)} % of its cells have a doublet score of ${index.doublet} or more. ${flagged}: that takes half of the cells.`;
   }
   if (kind !== "population") return "";
   const table = await whole("table-populations"), i = table ? table.columns.findIndex((column) => column.key === "doublet_score") : -1, rows = i < 0 ? null : rowsOf(table, "population", name);
   const score = rows && rows.length ? table.data[i].v[rows[0]] : null;
-  return score === null ? "Doublets: not known, because the cells have no doublet scores." : `Doublets: the median doublet score of its cells is ${number(score)}. ${flagged}: that takes 0.1 or more.`;
+  return score === null ? "Doublets: not known, because the cells have no doublet scores." : `Doublets: the median doublet score of its cells is ${number(score)}. ${flagged}: that takes ${index.doublet} or more.`;
 }
 // What differs between a condition and those that it was compared with, whichever side of the comparison it is on.
 async function compared(name, panel) {
