@@ -136,6 +136,7 @@ def test_a_text_that_follows_from_tf_and_type_is_stored_once_for_them():
         assert level["l"][level["m"][tf["c"][row]]] == table["level"][row]
         assert mark["l"][mark["m"][2 * tf["c"][row] + kind["c"][row]]] == table["mark"][row]
     assert "of" not in columnar(table.head(5))[3], "shorter as it is"
+    assert columnar(table.head(0)) == [{"l": [], "c": []}] * 5, "no rows"
     table.loc[7, "level"] = "unlike the others of its TF"
     assert "of" not in columnar(table)[2]
 

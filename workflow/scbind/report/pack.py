@@ -94,7 +94,7 @@ def _followed(columns: list[dict], i: int, places: list[int]) -> dict:
     group, n = np.zeros(len(columns[i]["c"]), dtype=np.int64), 1
     for place in places:
         group, n = group * len(columns[place]["l"]) + columns[place]["c"], n * len(columns[place]["l"])
-    if FOLLOWS * n > len(group):
+    if not len(group) or FOLLOWS * n > len(group):
         return columns[i]
     values, found = np.array(columns[i]["c"]), np.zeros(n, dtype=np.int64)
     found[group] = values
