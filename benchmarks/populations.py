@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 from common import show
 from scbind.analysis.abundance import compare
-from scbind.analysis.tree import Options, divide
+from scbind.analysis.tree import Options, Part, divide, undivided
 from scbind.demo.atlas import SHARE
 from scbind.demo.cohort import NULL, RESPONDER, RESPONSE, STEM, Cohort
 from scbind.demo.simulate_cohort import simulate_cohort
@@ -74,11 +74,16 @@ def measure(cohort: Cohort, seed: int) -> dict:
         cells = cells[cells["is_cell"] == 1].reset_index(drop=True)
         matrix = open_elements(folder, cells)
     begin = time.time()
-    options = Options(max(5, len(cells) // 200), (0.3, 1.0, 3.0), 15, 10, 5, 3, 0.6, 0)
-    tree = divide(matrix, np.zeros((len(cells), 0)), cells["sample"].to_numpy(), options)
-    parents = {part.parent for part in tree}
-    leaves = [part for number, part in enumerate(tree) if number not in parents]
-    return judge(leaves, cells) | {"seconds": round(time.time() - begin)}
+    found = populations_of(matrix, cells["sample"].to_numpy())
+    return judge(found, cells) | {"seconds": round(time.time() - begin)}
+
+
+def populations_of(matrix: sparse.csr_matrix, donor: np.ndarray) -> list[Part]:
+    """Return the populations of cells, from their open peaks alone."""
+    n = len(donor)
+    options = Options(max(5, n // 200), (0.3, 1.0, 3.0), 15, 10, 5, 3, 0.6, 0)
+    tree = divide(matrix, np.zeros((n, 0)), donor, options)
+    return [tree[number] for number in undivided(tree)]
 
 
 def judge(leaves: list, cells: pd.DataFrame) -> dict:
@@ -168,10 +173,7 @@ def depths(seeds: list[int]) -> list[dict]:
         seeds, ((1, 1000), (3, 1500)), (0.05, 0.15, 0.33), (0.4, 0.8, 1.0)
     ):
         matrix, donor = cells_of_depths(seed, n, types, sd, share)
-        options = Options(max(5, n // 200), (0.3, 1.0, 3.0), 15, 10, 5, 3, 0.6, 0)
-        tree = divide(matrix, np.zeros((n, 0)), donor, options)
-        parents = {part.parent for part in tree}
-        leaves = [part for number, part in enumerate(tree) if number not in parents]
+        leaves = populations_of(matrix, donor)
         rank = stats.rankdata(matrix.sum(axis=1)) / n
         deep = "; ".join(f"{rank[part.rows].mean():.2f} ({len(part.rows)} cells)" for part in leaves)
         row = {"types": types, "open": share, "depth_sd": sd, "seed": seed, "too_many": len(leaves) - types}

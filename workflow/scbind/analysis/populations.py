@@ -21,7 +21,7 @@ from scbind.analysis.activitytable import Activity, motif_tfs, read_activity, re
 from scbind.analysis.cautions import Cautions
 from scbind.analysis.mixture import largest_cut, separation
 from scbind.analysis.peakcounts import read_open_peaks
-from scbind.analysis.tree import Options, Part, divide
+from scbind.analysis.tree import Options, Part, divide, undivided
 from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
@@ -143,8 +143,7 @@ class Found:
     @property
     def parts(self) -> dict[str, Part]:
         """The parts without parts, from the largest: P1, P2, ..."""
-        parents = {part.parent for part in self.tree}
-        leaves = [part for number, part in enumerate(self.tree) if number not in parents]
+        leaves = [self.tree[number] for number in undivided(self.tree)]
         leaves.sort(key=lambda part: (-len(part.rows), part.rows[0]))
         return {f"P{rank}": part for rank, part in enumerate(leaves, 1)}
 

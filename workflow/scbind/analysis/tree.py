@@ -108,15 +108,20 @@ def divide(matrix: sp.csr_matrix, z: np.ndarray, donor: np.ndarray, options: Opt
     return _settled(parts, matrix, donor)
 
 
+def undivided(parts: list[Part]) -> list[int]:
+    """Return the numbers of the parts that have no parts: the populations."""
+    parents = {part.parent for part in parts}
+    return [number for number in range(len(parts)) if number not in parents]
+
+
 def _settled(parts: list[Part], matrix: sp.csr_matrix, donor: np.ndarray) -> list[Part]:
     """Return the parts after the populations were settled: with other cells, and without those that were dissolved."""
-    parents = {part.parent for part in parts}
-    leaves = [number for number in range(len(parts)) if number not in parents]
-    if len(leaves) < 2:
+    ends = undivided(parts)
+    if len(ends) < 2:
         return parts
     groups = np.zeros((len(donor), len(parts)), dtype=bool)
     confidence = np.ones(len(donor))
-    for number in leaves:
+    for number in ends:
         groups[parts[number].rows, number] = True
         confidence[parts[number].rows] = parts[number].confidence
     groups, confidence = settle(matrix, donor, groups, confidence)

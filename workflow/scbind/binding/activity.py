@@ -79,9 +79,7 @@ class ActivitySums:
     def __post_init__(self):
         steps = self.profile.binding * V_STEPS
         self.binding = np.divide(np.rint(steps, out=steps), V_STEPS, out=steps).astype(np.float32, copy=False)
-        self.profile = replace(
-            self.profile, binding=self.binding
-        )  # frees the other, which may have gigabytes
+        self.profile = replace(self.profile, binding=self.binding)  # frees the other: it may have gigabytes
         background = self.profile.background
         n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(background)
         # sorted by the drawn window, so that the windows of a block are one slice of each draw

@@ -167,9 +167,8 @@ def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path, lengths: Leng
     never decrease, so no later key can come before the last start read.
     """
     codes = Numbering()
-    sums = np.zeros(
-        (5, 0), dtype=np.int64
-    )  # fragments, reads, nucleosome-free, mononucleosomal, mitochondrial
+    # Rows: fragments, reads, nucleosome-free, mononucleosomal and mitochondrial fragments.
+    sums = np.zeros((5, 0), dtype=np.int64)
     mitochondrial = np.array([name in MITOCHONDRIAL for name in sizes.names])
     pending, current = np.empty(0, dtype=np.uint64), -1
     for chunk in iter_fragments(fragments, sizes):
