@@ -65,7 +65,7 @@ def test_card_says_how_accurate_left_out_tfs_are(tmp_path):
         "auprc_seen": 0.4,
         "ece": 0.002,
     }
-    row |= {"auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.2}
+    row |= {"auprc_pooled_trees": 0.15, "auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.2}
     pd.DataFrame([row, row | {"model": "other", "auprc": 0.9}]).to_csv(
         tmp_path / "l.tsv", sep="\t", index=False
     )
@@ -81,7 +81,10 @@ def test_card_says_how_accurate_left_out_tfs_are(tmp_path):
     write_card(facts, known, metrics(tmp_path / "m.tsv"), tmp_path / "card.md", left_out=tmp_path / "l.tsv")
     part = (tmp_path / "card.md").read_text().partition("## TFs without ChIP-seq")[2].partition("\n## ")[0]
     assert "| FOS | FOS | medium | 0.350 | 0.0100 |" in part
-    assert "| test | 1 | 0.0100 | 0.300 | 0.400 | 0.200 | 0.100 | 0.00200 |" in part and "0.9" not in part
+    assert (
+        "| test | 1 | 0.0100 | 0.300 | 0.400 | 0.150 | 0.200 | 0.100 | 0.00200 |" in part
+        and "0.9" not in part
+    )
 
 
 def test_card_says_that_tfs_can_be_added(tmp_path):

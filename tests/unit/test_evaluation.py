@@ -256,7 +256,7 @@ def test_trees_scan_no_more_windows_than_they_are_fitted_to(
     trees.fit_trees(data, features, 100, 0)
     assert scanned == [(100, 1)] * 2, "line A; TF2 has no matrix"
     window = np.flatnonzero(np.asarray(data.splits[0]) == TEST)
-    expected = features.table(features.signal(data, 0, window), window, 0)
+    expected = features.table(trees.signal_table(data, 0, window), window, 0)
     np.testing.assert_array_equal(features.training_table(data, 0, window, 0), expected)
 
 

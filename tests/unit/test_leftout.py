@@ -9,16 +9,19 @@ from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.hidden import hidden_tfs, hide_tfs, tf_folds
-from scbind.dataset.splits import TEST, VALID
+from scbind.dataset.splits import TEST, TRAIN, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.leftout import LeftOutFiles, evaluate_left_out
 from scbind.evaluation.leftouttable import FOLD_COLUMNS, FOLD_DEPTH_COLUMNS, join_left_out
 from scbind.evaluation.merge import METRIC_COLUMNS
+from scbind.evaluation.pooledtrees import pooled_trees
+from scbind.evaluation.trees import training_windows
 from scbind.formats.motifs import log_odds, read_motifs, write_motifs
 from scbind.models.batches import Pools
 from scbind.models.modelfile import read_model
 from scbind.models.training import TrainFiles, TrainOptions, train
 from scbind.plan.settings import default_options
+from sklearn.metrics import average_precision_score
 
 
 def matrix(seed):
@@ -128,5 +131,35 @@ def test_the_table_has_beside_it_what_others_reach(fold, tmp_path):
         *FOLD_COLUMNS, "auprc_seen", "auprc_accessibility", "auprc_motif_x_accessibility",
     ]  # fmt: skip
     assert len(table) == len(left_out) and set(table["auprc_seen"]) == {0.9}
+    assert table["auprc_pooled_trees"].between(0, 1).all()
     assert set(table["auprc_accessibility"]) == {0.1} and set(table["auprc_motif_x_accessibility"]) == {0.2}
     assert np.allclose(table["auprc"], left_out["auprc"], equal_nan=True)
+
+
+def test_pooled_trees_do_not_see_the_tfs_that_they_score(tiny, tiny_dataset, tiny_motifs, tmp_path):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    matrices = {"TF1": read_motifs(tiny_motifs)["TF1"], "TF2": matrix(3)}
+    window = np.flatnonzero((np.asarray(data.splits[0]) == TEST) & (np.asarray(data.labels[0, :, 0]) >= 0))
+    scores = pooled_trees(data, matrices, ["TF1"], 0)(data, 0, window)
+    assert scores.shape == (len(window), 2) and np.isnan(scores[:, 1]).all()
+    assert ((scores[:, 0] > 0) & (scores[:, 0] < 1)).all()
+    bound = np.asarray(data.labels[0, window, 0]) == 1
+    assert (
+        average_precision_score(bound, scores[:, 0]) > 1.5 * bound.mean()
+    )  # openness and the match carry over
+    nonsense = np.array(data.labels)
+    nonsense[:, :, 0] = np.random.default_rng(0).integers(0, 2, nonsense.shape[:2])
+    again = pooled_trees(replace(data, labels=nonsense), matrices, ["TF1"], 0)(data, 0, window)
+    np.testing.assert_array_equal(scores, again)
+
+
+def test_at_most_half_of_the_pooled_windows_are_bound(tiny, tiny_dataset):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    labels = np.array(data.labels)
+    labels[0, :, 0] = np.where(np.arange(labels.shape[1]) % 3, 1, 0)
+    data = replace(data, labels=labels)
+    window = training_windows(data, 0, 0, 40, np.random.default_rng(0), most_bound=20)
+    assert len(window) == 40 and (np.diff(window) > 0).all()
+    assert (labels[0, window, 0] == 1).sum() == 20 and (np.asarray(data.splits[0])[window] == TRAIN).all()
+    every = training_windows(data, 0, 0, 40, np.random.default_rng(0))
+    assert len(every) > 40 and (labels[0, every, 0] == 1).all()

@@ -661,7 +661,12 @@ def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
         options[name] = tmp_path / f"{name}.tsv"
         table.to_csv(options[name], sep="\t", index=False)
     row = {"model": "scbind", "cell_line": "L", "motif_group": "X", "prevalence": 0.1, "ece": 0.01}
-    row |= {"auprc_seen": 0.8, "auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.2}
+    row |= {
+        "auprc_seen": 0.8,
+        "auprc_pooled_trees": 0.15,
+        "auprc_accessibility": 0.1,
+        "auprc_motif_x_accessibility": 0.2,
+    }
     rows = [
         row | {"tf": "CTCF", "split": "test", "auprc": 0.5},
         row | {"tf": "SPI1", "split": "test", "auprc": 0.3},
@@ -676,6 +681,7 @@ def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
     assert page.text.count("(motif): no ChIP-seq, predicted from the motif") == 2  # UMAP and heatmap
     assert page.ids.index("left_out") == page.ids.index("evaluation") + 1
     assert "the mean AUPRC is 0.400 for TFs that were left out, and 0.800 if they are seen (50%)" in page.text
+    assert "trees that were fitted to the other TFs 0.150" in page.text
 
 
 def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):

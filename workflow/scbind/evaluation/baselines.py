@@ -16,7 +16,7 @@ from scbind.evaluation.depth import score_depths
 from scbind.evaluation.evaluate import Scores, score_test_windows, write_curves
 from scbind.evaluation.registry import PROBABILITIES
 from scbind.evaluation.testscores import sample_test
-from scbind.evaluation.trees import Features, fit_trees
+from scbind.evaluation.trees import Features, fit_trees, signal_table
 from scbind.formats.motifs import read_motifs
 
 
@@ -112,7 +112,7 @@ def fit_baselines(
     features = Features(data, read_motifs(motifs), folder, used)
     trees, permuted = fit_trees(data, features, max_train, seed)
     return {
-        "accessibility": partial(_accessibility, features),
+        "accessibility": _accessibility,
         "motif_x_accessibility": partial(_motif_x_accessibility, features),
         "boosted_trees": partial(_tree_scores, features, trees),
         "other_lines_chip": other_lines_chip,
@@ -120,14 +120,14 @@ def fit_baselines(
     }
 
 
-def _accessibility(features: Features, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-    return np.repeat(features.signal(data, line, window)[:, :1], len(data.tfs), axis=1)
+def _accessibility(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
+    return np.repeat(signal_table(data, line, window)[:, :1], len(data.tfs), axis=1)
 
 
 def _motif_x_accessibility(
     features: Features, data: TrainingSet, line: int, window: np.ndarray
 ) -> np.ndarray:
-    openness = features.signal(data, line, window)[:, :1]
+    openness = signal_table(data, line, window)[:, :1]
     near = features.near(window)
     return np.where(np.isnan(near), openness, np.maximum(near, 0) * openness).astype(np.float32)
 
@@ -136,7 +136,7 @@ def _tree_scores(
     features: Features, trees: dict, data: TrainingSet, line: int, window: np.ndarray
 ) -> np.ndarray:
     scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
-    signal = features.signal(data, line, window)
+    signal = signal_table(data, line, window)
     for column, tree in trees.items():
         scores[:, column] = tree.predict_proba(features.table(signal, window, column))[:, 1]
     return scores

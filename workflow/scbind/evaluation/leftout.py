@@ -20,7 +20,10 @@ from scbind.core.files import write_table
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.depth import score_depths
 from scbind.evaluation.evaluate import Scores, network_scores, score_test_windows
+from scbind.evaluation.leftouttable import PAIR, POOLED_TREES
+from scbind.evaluation.pooledtrees import pooled_trees
 from scbind.formats.evidence import MOTIF
+from scbind.formats.motifs import read_motifs
 from scbind.models.calibration import calibrate
 from scbind.models.motiftfs import add_left_out, evidence
 from scbind.models.predictor import Predictor, load_predictor
@@ -70,8 +73,9 @@ def evaluate_left_out(
     """Test a model on the TFs that its training did not see, and write two tables of them.
 
     ``metrics`` has ``model, fold, motif_group``, what the calibration expects of a TF without ChIP-seq
-    (``auprc_expected, reliability_level, reliability_abstained``), and the columns
-    :data:`scbind.evaluation.merge.METRIC_COLUMNS`. ``depth`` has ``fold`` and the columns
+    (``auprc_expected, reliability_level, reliability_abstained``), the columns
+    :data:`scbind.evaluation.merge.METRIC_COLUMNS`, and the AUPRC of trees that were fitted to the other TFs
+    (:func:`scbind.evaluation.pooledtrees.pooled_trees`). ``depth`` has ``fold`` and the columns
     :data:`scbind.evaluation.merge.DEPTH_COLUMNS`.
 
     Parameters
@@ -95,8 +99,10 @@ def evaluate_left_out(
     calibrate(files.weights, *given, valid_windows, calibration_seed, threads, hidden)
     predictor = load_predictor(files.weights, files.calibration, device)
     scores = _only(hidden, network_scores(predictor))
-    folder = Path(files.metrics).parent
-    table, _ = score_test_windows(data, partial(scores, data), model, folder, test_windows, seed)
+    trees = pooled_trees(data, read_motifs(files.known), hidden, calibration_seed)
+    tested = partial(_tested, data, Path(files.metrics).parent, test_windows, seed)
+    beside = tested(trees)[[*PAIR, "auprc"]].rename(columns={"auprc": POOLED_TREES})
+    table = tested(scores).assign(model=model).merge(beside, on=PAIR)
     write_table(files.metrics, _described(table, predictor, fold))
     thinned = score_depths(data, {model: scores}, keeps, depth_windows, seed)
     thinned.insert(1, "fold", fold)
@@ -106,6 +112,12 @@ def evaluate_left_out(
 def _hidden(predictor: Predictor) -> list[str]:
     kinds = evidence(predictor.facts)
     return [tf for tf, kind in zip(predictor.facts["tfs"], kinds, strict=True) if kind == MOTIF]
+
+
+def _tested(
+    data: TrainingSet, folder: Path, test_windows: int | None, seed: int, scores: Scores
+) -> pd.DataFrame:
+    return score_test_windows(data, partial(scores, data), "left out", folder, test_windows, seed)[0]
 
 
 def _only(tfs: Sequence[str], scores: Scores) -> Scores:

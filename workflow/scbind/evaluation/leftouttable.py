@@ -16,7 +16,8 @@ from scbind.evaluation.merge import DEPTH_COLUMNS, METRIC_COLUMNS, stack_tables
 from scbind.evaluation.registry import ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
 
 SAID = ["fold", "motif_group", "auprc_expected", "reliability_level", "reliability_abstained"]
-FOLD_COLUMNS = [METRIC_COLUMNS[0], *SAID, *METRIC_COLUMNS[1:]]
+POOLED_TREES = "auprc_pooled_trees"  # of trees that did not see the TF either (scbind.evaluation.pooledtrees)
+FOLD_COLUMNS = [METRIC_COLUMNS[0], *SAID, *METRIC_COLUMNS[1:], POOLED_TREES]
 FOLD_DEPTH_COLUMNS = [DEPTH_COLUMNS[0], "fold", *DEPTH_COLUMNS[1:]]
 # Baselines that could predict a TF without ChIP-seq instead.
 BESIDE = ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
@@ -60,7 +61,7 @@ def join_left_out(
         say(
             f"{row.model}: mean AUPRC {row.auprc:.4f} of {row.n_pairs} pairs of line and TF whose TF was left out of "
             f"the training, {row.auprc_seen:.4f} if it is seen, {row.auprc_motif_x_accessibility:.4f} of motif x "
-            "accessibility"
+            f"accessibility, {row.auprc_pooled_trees:.4f} of trees fitted to other TFs"
         )
 
 
@@ -68,18 +69,18 @@ def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
     """Means of each model and kind of holdout over the pairs of line and TF that have every AUPRC.
 
     ``table`` is that of :func:`join_left_out`. Returns ``model, split, n_pairs, prevalence, auprc, auprc_seen,
-    share_of_seen, auprc_accessibility, auprc_motif_x_accessibility, ece``, all test windows first. ``share_of_seen`` is
-    the ratio of the two means.
+    share_of_seen, auprc_pooled_trees, auprc_accessibility, auprc_motif_x_accessibility, ece``, all test windows first.
+    ``share_of_seen`` is the ratio of the two means.
 
     Examples
     --------
     >>> row = {'model': 'm', 'split': 'test', 'prevalence': 0.1, 'auprc': 0.3, 'auprc_seen': 0.4, 'ece': 0.01}
-    >>> row |= {'auprc_accessibility': 0.1, 'auprc_motif_x_accessibility': 0.2}
+    >>> row |= {'auprc_pooled_trees': 0.2, 'auprc_accessibility': 0.1, 'auprc_motif_x_accessibility': 0.2}
     >>> lacking = row | {'auprc_seen': float('nan'), 'auprc': 0.9}
     >>> left_out_means(pd.DataFrame([row, lacking]))[['n_pairs', 'auprc', 'share_of_seen']].round(2).values.tolist()
     [[1.0, 0.3, 0.75]]
     """
-    figures = ["prevalence", "auprc", "auprc_seen", *(f"auprc_{name}" for name in BESIDE)]
+    figures = ["prevalence", "auprc", "auprc_seen", POOLED_TREES, *(f"auprc_{name}" for name in BESIDE)]
     whole = table.dropna(subset=figures)
     groups = whole.groupby(["model", "split"], sort=False)
     means = groups[[*figures, "ece"]].mean()

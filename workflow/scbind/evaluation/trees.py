@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -53,27 +52,11 @@ class Features:
         """Best match in ``MOTIF_WIDTH`` bp at test windows, in bits: float32 (windows, TFs), NaN without a matrix."""
         return self.best[1, np.searchsorted(self.used, window)]
 
-    def signal(self, data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
-        """log(1 + observed / expected insertions) in each of ``WIDTHS``: float32 (windows, widths).
-
-        The expected number is depth times width. ``data`` is the dataset given at the start, or a thinned one
-        (:func:`scbind.evaluation.depth.thin`).
-        """
-        depth = data.window_depth(line, window)
-        centre = (
-            data.genome.sizes.offsets[data.chrom[window]] + data.start[window] + data.manifest["window"] // 2
-        )
-        columns = []
-        for width in WIDTHS:
-            counts = track_counts(data.insertions[line], centre - width // 2, width, width)[:, 0]
-            columns.append(np.log1p(counts / np.maximum(depth * width, 1e-9)))
-        return np.stack(columns, axis=1).astype(np.float32)
-
     def table(self, signal: np.ndarray, window: np.ndarray, column: int) -> np.ndarray:
         """Features of test windows for the trees of the TF in ``column``: float32 (windows, 6).
 
-        The first four are ``signal``, the result of :meth:`signal` for these windows. The last two are the best matches
-        in and near the window. A TF without a matrix has only the first four.
+        The first four are ``signal``, the result of :func:`signal_table` for these windows. The last two are the best
+        matches in and near the window. A TF without a matrix has only the first four.
         """
         if column not in self.matrices:
             return signal
@@ -81,10 +64,46 @@ class Features:
 
     def training_table(self, data: TrainingSet, line: int, window: np.ndarray, column: int) -> np.ndarray:
         """Features as in :meth:`table`, for any windows of a line."""
-        signal = self.signal(data, line, window)
+        signal = signal_table(data, line, window)
         if column not in self.matrices:
             return signal
         return np.column_stack([signal, best_matches(data, window, [self.matrices[column]])[:, :, 0].T])
+
+
+def signal_table(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray:
+    """log(1 + observed / expected insertions) in each of ``WIDTHS``: float32 (windows, widths).
+
+    The expected number is depth times width. ``data`` may be a thinned dataset (:func:`scbind.evaluation.depth.thin`).
+    """
+    depth = data.window_depth(line, window)
+    centre = data.genome.sizes.offsets[data.chrom[window]] + data.start[window] + data.manifest["window"] // 2
+    columns = []
+    for width in WIDTHS:
+        counts = track_counts(data.insertions[line], centre - width // 2, width, width)[:, 0]
+        columns.append(np.log1p(counts / np.maximum(depth * width, 1e-9)))
+    return np.stack(columns, axis=1).astype(np.float32)
+
+
+def training_windows(
+    data: TrainingSet,
+    line: int,
+    column: int,
+    most: int,
+    rng: np.random.Generator,
+    most_bound: int | None = None,
+) -> np.ndarray:
+    """Return training windows of a TF in a line: all bound ones, and random unbound ones up to ``most`` in total.
+
+    Of more than ``most_bound`` bound windows, so many are drawn. Ambiguous windows are left out. int64, ascending.
+    """
+    labels = np.asarray(data.labels[line, :, column])
+    window = np.flatnonzero((np.asarray(data.splits[line]) == TRAIN) & (labels >= 0))
+    is_bound = labels[window] == BOUND
+    bound, unbound = np.flatnonzero(is_bound), np.flatnonzero(~is_bound)
+    if most_bound is not None and len(bound) > most_bound:
+        bound = rng.permutation(bound)[:most_bound]
+    unbound = rng.permutation(unbound)[: max(0, most - len(bound))]
+    return window[np.sort(np.concatenate([bound, unbound]))]
 
 
 def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
@@ -105,48 +124,51 @@ def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarra
 def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) -> tuple[dict, dict]:
     """Fit boosted trees (scikit-learn) for each TF to the labels, and to permuted labels.
 
-    The trees are fitted on training windows of the lines in which the TF was assayed. From each line come all bound
-    windows, and random unbound ones up to ``max_train`` windows in total. This limits memory. Permuted labels are
-    permuted among these windows of each line.
+    The trees are fitted on training windows of the lines in which the TF was assayed: at most ``max_train`` per line
+    (:func:`training_windows`), which limits memory. Permuted labels are permuted among these windows of each line.
 
     Returns two dicts, column of the TF -> classifier: for the labels and for the permuted ones. A TF without a bound
     or without an unbound window is missing.
     """
-    from sklearn.ensemble import HistGradientBoostingClassifier
-
     rng, shuffle = np.random.default_rng(seed), np.random.default_rng([seed, 1])
-    splits = np.asarray(data.splits)
     trees, permuted = {}, {}
     for column, tf in enumerate(data.tfs):
         tables, truths, controls = [], [], []
         for line in range(len(data.lines)):
             if not data.manifest["assayed"][line][column]:
                 continue
-            labels = np.asarray(data.labels[line, :, column])
-            window = np.flatnonzero((splits[line] == TRAIN) & (labels >= 0))
-            bound = labels[window] == BOUND
-            spare = max(0, max_train - int(bound.sum()))
-            unbound = rng.permutation(np.flatnonzero(~bound))[:spare]
-            window = window[np.sort(np.concatenate([np.flatnonzero(bound), unbound]))]
+            window = training_windows(data, line, column, max_train, rng)
             tables.append(features.training_table(data, line, window, column))
-            truths.append(labels[window] == BOUND)
+            truths.append(np.asarray(data.labels[line, window, column]) == BOUND)
             controls.append(shuffle.permutation(truths[-1]))
         truth = np.concatenate(truths) if truths else np.zeros(0, bool)
         if truth.any() and not truth.all():
             table = np.concatenate(tables)
-            tree = partial(
-                HistGradientBoostingClassifier,
-                max_iter=100,
-                learning_rate=0.05,
-                max_leaf_nodes=6,
-                l2_regularization=1.0,
-                early_stopping=False,
-                random_state=seed,
-            )
-            # Constraint: more insertions or a better match never lower the prediction. Without it, or with larger
-            # trees, TFs with few bound windows would be overfitted, and the baseline would be weak.
-            trees[column] = tree(monotonic_cst=[1] * table.shape[1]).fit(table, truth)
+            trees[column] = fit_monotone(table, truth, seed)
             # The constraint is prior knowledge, so the control does not use it.
-            permuted[column] = tree().fit(table, np.concatenate(controls))
+            permuted[column] = _small_trees(seed).fit(table, np.concatenate(controls))
         say(f"boosted trees {column + 1}/{len(data.tfs)} {tf}: {int(truth.sum())} bound of {len(truth):,}")
     return trees, permuted
+
+
+def fit_monotone(table: np.ndarray, truth: np.ndarray, seed: int):
+    """Fit small boosted trees (scikit-learn) to bool labels. A higher feature never lowers the prediction.
+
+    Without this constraint, or with larger trees, TFs with few bound windows would be overfitted, and the baseline
+    would be weak.
+    """
+    return _small_trees(seed, monotonic_cst=[1] * table.shape[1]).fit(table, truth)
+
+
+def _small_trees(seed: int, **options):
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    return HistGradientBoostingClassifier(
+        max_iter=100,
+        learning_rate=0.05,
+        max_leaf_nodes=6,
+        l2_regularization=1.0,
+        early_stopping=False,
+        random_state=seed,
+        **options,
+    )

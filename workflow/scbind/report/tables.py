@@ -25,6 +25,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
     "auprc_seen": "AUPRC, seen", "share_of_seen": "fraction of AUPRC, seen",
     "auprc_accessibility": "AUPRC of accessibility", "auprc_motif_x_accessibility": "AUPRC of motif x accessibility",
+    "auprc_pooled_trees": "AUPRC of trees of other TFs",
     "auprc_full": "AUPRC, full depth", "fragments_needed": "fragments needed", "depth_needed": "depth needed",
     "log2_gain": "log2 gain", "recall_at_fdr10": "recall at FDR 10 %",
     "recall_at_fdr50": "recall at FDR 50 %", "n_cells": "cells", "n_windows": "windows", "n_bound": "bound",
