@@ -169,7 +169,7 @@ def make_inputs(folder: Path, shape: Shape):
         gene=rng.choice([f"GENE{i}" for i in range(20_000)], len(links)), chrom="chr1", tss=place, strand="+",
         top_window_start=place - 500, top_window_distance=-400,
     ).join(marks, on="tf")  # fmt: skip
-    body = rng.integers(1, 2 * 10**8, 20_000)
+    body = rng.integers(2 * 10**5, 2 * 10**8, 20_000)
     genes = pd.DataFrame({"chrom": "chr1", "start": body, "end": body + rng.integers(500, 10**5, len(body))})
     genes = genes.assign(
         name=[f"GENE{i}" for i in range(len(body))], score=0, strand=rng.choice(["+", "-"], len(body))
@@ -180,11 +180,16 @@ def make_inputs(folder: Path, shape: Shape):
         links.sample(min(len(links), 40_000), random_state=shape.seed)[["cell_type", "tf", "gene"]],
         probability=(0.5, 1), fdr=(0, 0.1), potential=(0.5, 9), tf_active=(0.5, 1), association=(-1, 1), p_value=(0, 1),
     )  # fmt: skip
-    place = rng.integers(1, 2 * 10**8, (len(linked), 3))
+    far = rng.integers(-(10**5), 10**5, (len(linked), 3))
+    of_gene = genes.set_index("name").loc[linked["gene"]]
+    plus = (of_gene["strand"] == "+").to_numpy()
+    tss = np.where(plus, of_gene["start"], of_gene["end"] - 1)[:, None]
+    place = tss + np.where(plus[:, None], far, -far) - 250
     linked = linked.assign(
         sign=rng.integers(-1, 2, len(linked)), compared_with="accessibility", n_sites=rng.integers(1, 9, len(linked)),
         place=rng.choice(["promoter", "distal"], len(linked)), p_adjusted=1.0,
         sites=[",".join(f"chr1:{start}-{start + 500}" for start in row) for row in place],
+        distances=[",".join(map(str, row)) for row in far],
     ).join(marks, on="tf")  # fmt: skip
     sites = fill(
         grid(cell_type=types, tf=tfs, rank=1 + np.arange(6)), sites_with_motif=(0, 1), background_with_motif=(0, 1),

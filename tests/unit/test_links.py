@@ -1,5 +1,7 @@
 """Links of TFs and genes: association within types, its null, probabilities, tables, and links per cell."""
 
+import re
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -187,6 +189,9 @@ def test_links_tell_if_a_promoter_carries_them(folder):
     own = [
         f"chr1:{x - 250}-{x + 251}" in sites.split(",") for x, sites in zip(tss, table["sites"], strict=True)
     ]
+    for gene, sites, far in zip(tss, table["sites"], table["distances"], strict=True):
+        middles = [(int(x) + int(y)) // 2 for x, y in re.findall(r":(\d+)-(\d+)", sites)]
+        assert far == ",".join(str(middle - gene) for middle in middles)
     few = table["n_sites"] <= 3
     assert ((table["place"] == "promoter") == own)[few].all()
 

@@ -565,8 +565,8 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
     rows = [(kind, tf, f"G{i}", 0.9 - 0.01 * i - 0.3 * (tf == "WEAK")) for kind in "AB" for tf in ("WEAK", "STRONG")
             for i in range(5)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["cell_type", "tf", "gene", "probability"]).assign(
-        fdr=0.05, sign=0, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
-        compared_with="RNA", potential=1.0, reliability_level="high", reliability_abstained=False,
+        fdr=0.05, sign=0, place="promoter", n_sites=1, sites="chr1:5-6", distances="7", tf_active=1.0, association=0.1,
+        p_value=0.5, compared_with="RNA", potential=1.0, reliability_level="high", reliability_abstained=False,
     )  # fmt: skip
     section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     shown = [[cell["text"] for cell in row[:4]] for row in section.tables[0]["rows"]]
@@ -586,8 +586,8 @@ def keys(section):
 def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
     table = pd.DataFrame({"cell_type": "T", "tf": "X", "gene": list("abc"), "probability": [0.9, 0.8, 0.7],
                           "sign": [1, np.nan, -1]}).assign(
-        fdr=0.05, place="promoter", n_sites=1, sites="chr1:5-6", tf_active=1.0, association=0.1, p_value=0.5,
-        compared_with="rna", potential=1.0,
+        fdr=0.05, place="promoter", n_sites=1, sites="chr1:5-6", distances="7", tf_active=1.0, association=0.1,
+        p_value=0.5, compared_with="rna", potential=1.0,
     )  # fmt: skip
     section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     column = keys(section).index("effect")
@@ -922,6 +922,26 @@ def test_a_table_shows_places_and_holds_the_columns_of_the_file():
     ] == [1, 2]
     assert packed["data"][1] == {"v": [1000, 7]} and packed["data"][3]["l"][0] == "chr1:5-9", "as in the file"
     assert html_table("Title", table[["start"]])["pack"] == "", "a small table without places needs none"
+
+
+def test_the_distances_of_sites_stand_behind_them_and_are_a_column_of_the_file():
+    table = pd.DataFrame(
+        {
+            "gene": ["A", "B"],
+            "sites": ["chr1:1000-1500,chr:x:0-9", None],
+            "distances": ["-500,12345", None],
+        }
+    )
+    made = html_table("Title", table)
+    assert [column["name"] for column in made["columns"] if not column.get("hidden")] == ["gene", "sites"]
+    assert [row[1]["text"] for row in made["rows"]] == [
+        "chr1:1,001-1,500 (promoter, −500 bp); chr:x:1-9 (distal, +12,345 bp)",
+        "",
+    ]
+    packed = json.loads(unpack(made["pack"]))
+    assert [column["key"] for column in packed["columns"]] == list(table) and packed["columns"][1][
+        "distances"
+    ] == 2
 
 
 def test_no_page_says_that_coordinates_are_zero_based(full):

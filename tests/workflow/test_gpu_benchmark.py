@@ -27,6 +27,7 @@ def driver():
 
 @pytest.mark.workflow
 @pytest.mark.demo
+@pytest.mark.designs
 def test_every_step_of_the_rehearsal(demo, driver, tmp_path):
     data = tmp_path / "data.tar.xz"
     collect = [

@@ -34,8 +34,8 @@ BOUND = 0.3  # minimum P(bound) of a site in the test of association
 SIGNED = 0.1  # maximum adjusted p-value of an association whose sign is given
 COLUMNS = [
     "cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "tf_active", "association", "p_value",
-    "p_adjusted", "compared_with", "place", "n_sites", "sites", "evidence", "reliability_level",
-    "reliability_abstained",
+    "p_adjusted", "compared_with", "place", "n_sites", "sites", "distances", "evidence",
+    "reliability_level", "reliability_abstained",
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses"}
 REGULATES = "regulates"  # in the network, where the sign is not known
@@ -47,7 +47,7 @@ class SiteGenes:
 
     Attributes
     ----------
-    site, gene, weight, promoter, z, association, probability
+    site, gene, weight, distance, promoter, z, association, probability
         Per pair of site and gene, sorted by gene.
     genes, sites, chrom, tss
         Names of genes and of sites; of the chromosome, and first start site, of each gene.
@@ -60,6 +60,7 @@ class SiteGenes:
     site: np.ndarray
     gene: np.ndarray
     weight: np.ndarray
+    distance: np.ndarray
     promoter: np.ndarray
     z: np.ndarray
     association: np.ndarray
@@ -227,12 +228,14 @@ def _candidates(
     table["sign"] = np.sign(np.where(table["association"].notna(), pull[chosen], 0)).astype(int)
     carriers = np.flatnonzero(carried >= CARRIES)
     carriers = carriers[np.lexsort((-carried[carriers], found.gene[carriers]))]
-    listed = pd.Series(found.sites[found.site[carriers]]).groupby(found.gene[carriers])
+    listed = pd.DataFrame({"sites": found.sites[found.site[carriers]], "distances": found.distance[carriers]})
+    listed = listed.astype(str).groupby(found.gene[carriers])
     table["n_sites"] = listed.size().reindex(chosen).fillna(0).to_numpy(dtype=int)
     in_promoter = np.isin(chosen, found.gene[carriers][found.promoter[carriers]])
     table["place"] = np.where(in_promoter, "promoter", np.where(table["n_sites"] > 0, "distal", ""))
-    names = listed.agg(lambda sites: ",".join(sites[:LISTED]))
-    table["sites"] = names.reindex(chosen).fillna("").to_numpy()
+    for name in ("sites", "distances"):
+        text = listed[name].agg(lambda values: ",".join(values[:LISTED]))
+        table[name] = text.reindex(chosen).fillna("").to_numpy()
     return table
 
 

@@ -112,9 +112,9 @@ def site_genes(
     with atomic(arrays) as scratch, open(scratch, "wb") as handle:
         np.savez(
             handle,
-            site=pairs.site, gene=pairs.gene, weight=pairs.weight, promoter=pairs.promoter, z=z,
-            association=association, probability=probability, genes=pairs.genes.astype(str),
-            sites=var.index.to_numpy(dtype=str), null=null.astype(np.float16),
+            site=pairs.site, gene=pairs.gene, weight=pairs.weight, distance=pairs.distance,
+            promoter=pairs.promoter, z=z, association=association, probability=probability,
+            genes=pairs.genes.astype(str), sites=var.index.to_numpy(dtype=str), null=null.astype(np.float16),
             panel=found.panel if found is not None else np.zeros(0, dtype=np.int64),
             chrom=first["chrom"].to_numpy(), tss=first["tss"].to_numpy(),
             evidence="rna" if rna else "accessibility",

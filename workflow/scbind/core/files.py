@@ -69,9 +69,9 @@ def write_bed(path: str | Path, table: pd.DataFrame) -> None:
 
 # Columns of our tables that hold names. A name may look like a number or like NA, so readers must not guess the type.
 NAMES = (
-    "barcode", "cautions", "cell_line", "cell_type", "chrom", "chromosomes", "contrast", "counts", "evidence",
-    "gene", "group", "kind", "markers", "merged_into", "model", "motif", "motif_id", "name", "nearest", "peak",
-    "population", "pseudobulk", "quantity", "reference", "replicate", "sample", "samples", "slug", "split",
+    "barcode", "cautions", "cell_line", "cell_type", "chrom", "chromosomes", "contrast", "counts", "distances",
+    "evidence", "gene", "group", "kind", "markers", "merged_into", "model", "motif", "motif_id", "name", "nearest",
+    "peak", "population", "pseudobulk", "quantity", "reference", "replicate", "sample", "samples", "slug", "split",
     "split_from", "strand", "test", "tf", "top_sample",
 )  # fmt: skip
 

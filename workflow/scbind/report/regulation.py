@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import pandas as pd
 
-from scbind.analysis.linkmodel import CORE
 from scbind.analysis.links import EFFECTS, SIGNED
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     EVIDENCE,
-    FIRST_ROWS,
     LESS,
     LEVEL,
     MORE,
-    REGION,
     Section,
     all_rows,
     html_table,
-    regions,
     trusted,
     within_budget,
 )
@@ -127,47 +123,17 @@ def links(inputs: Inputs) -> Section | None:
         cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
         table = table.loc[table.index.isin(rank.index[:SHOWN_LINKS])]
     table = table.assign(effect=effects(table["sign"]))
-    columns = ["cell_type", "tf", "gene", "probability", "fdr", "effect", "place", "n_sites", "sites"]
-    columns += ["tf_active", "association", "p_value", "potential", "compared_with"]
+    columns = [
+        "cell_type", "tf", "gene", "probability", "fdr", "effect", "place", "n_sites", "sites", "distances",
+        "tf_active", "association", "p_value", "potential", "compared_with",
+    ]  # fmt: skip
     if (table["effect"] == UNKNOWN).all():
         section.text.append("The effect of none of these links is known.")
         columns.remove("effect")
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"Links with a false discovery rate up to {SHOWN_FDR}, the most probable first.{cut} {all_rows('links.tsv')}"
-    table = table[columns]
-    shown = with_distances(table.head(FIRST_ROWS), inputs.genes)
-    section.tables = [html_table("Links and their evidence", table, note, "links", shown)]
+    section.tables = [html_table("Links and their evidence", table[columns], note, "links")]
     return section
-
-
-def with_distances(table: pd.DataFrame, genes: pd.DataFrame | None) -> pd.DataFrame:
-    """Return links with the distance of each of their sites from the nearest start of the gene, as the page shows them.
-
-    ``table`` has ``gene`` and ``sites``; ``genes`` is that of :class:`scbind.report.read.Inputs`. Sites of genes whose
-    start is not known keep their text. Distances are those of :func:`scbind.analysis.sitegenes.find_pairs`.
-    """
-    if genes is None:
-        return table
-    starts: dict[tuple[str, str], list[tuple[int, int]]] = {}
-    for gene in genes[genes["gene"].isin(table["gene"])].itertuples():
-        plus = gene.strand == "+"
-        tss = (gene.start, 1) if plus else (gene.end - 1, -1)
-        starts.setdefault((gene.gene, gene.chrom), []).append(tss)
-
-    def written(gene: str, text: str) -> str:
-        known = REGION.fullmatch(text)
-        if known is None or (gene, known[1]) not in starts:
-            return regions(text)
-        middle = (int(known[2]) + int(known[3])) // 2
-        distance = min((sign * (middle - tss) for tss, sign in starts[gene, known[1]]), key=abs)
-        where, side = "promoter" if abs(distance) <= CORE else "distal", "−" if distance < 0 else "+"
-        return f"{regions(text)} ({where}, {side}{abs(distance):,} bp)"
-
-    sites = [
-        "; ".join(written(gene, site) for site in str(text).split(",") if site) if pd.notna(text) else text
-        for gene, text in zip(table["gene"], table["sites"], strict=True)
-    ]
-    return table.assign(sites=sites)
 
 
 def effects(sign: pd.Series) -> pd.Series:

@@ -149,9 +149,7 @@ def number(value: float) -> str:
     return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:#.3g}".rstrip(".")
 
 
-def html_table(
-    title: str, table: pd.DataFrame, note: str = "", name: str = "", shown: pd.DataFrame | None = None
-) -> dict:
+def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") -> dict:
     """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
 
     The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can
@@ -163,10 +161,9 @@ def html_table(
 
     The columns of a place (``PLACES``; 0-based half-open) are shown as one, in the form of :func:`place`: the column of
     the chromosome has ``place``, the numbers of the columns of start and end, and these are ``hidden``. A column of
-    ``WITH_REGIONS`` has ``regions``: its texts are shown as :func:`regions` writes them. Such tables always have a
-    ``pack``, because downloads have what the files have. A column of ``MEANINGS`` has ``about``.
-
-    ``shown`` has the first rows of ``table`` with the texts that the page shows, where these are not those of the file.
+    ``WITH_REGIONS`` has ``regions``: its texts are shown as :func:`regions` writes them. A column ``sites`` shows the
+    column ``distances``, which is hidden, as :func:`placed_sites` does. Such tables always have a ``pack``, because
+    downloads have what the files have. A column of ``MEANINGS`` has ``about``.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
@@ -197,11 +194,13 @@ def html_table(
             columns[keys.index(chrom)] |= {"name": heading, "place": [keys.index(end) for end in ends]}
             for end in ends:
                 columns[keys.index(end)]["hidden"] = True
+    if {"sites", "distances"} <= set(keys):
+        columns[keys.index("sites")]["distances"] = keys.index("distances")
+        columns[keys.index("distances")]["hidden"] = True
     headings = [column["name"] for column in columns if not column.get("hidden")]
     if len(set(headings)) < len(headings):
         raise ValueError(f"table {title!r} has two columns with one heading: {headings}")
-    first = (table if shown is None else shown[table.columns]).head(FIRST_ROWS)
-    rows = [_row(row, columns) for row in first.itertuples(index=False, name=None)]
+    rows = [_row(row, columns) for row in table.head(FIRST_ROWS).itertuples(index=False, name=None)]
     packed, blocks = "", []
     head = {"n": len(table), "columns": columns}
     if name and "tf" in table and len(table) > BLOCK_ROWS:
@@ -242,6 +241,18 @@ def regions(text: str) -> str:
     return REGION.sub(lambda found: place(found[1], int(found[2]), int(found[3])), divided)
 
 
+def placed_sites(sites: str, distances: str) -> str:
+    """Return the sites of a link with their distances from the start of the gene, divided by semicolons.
+
+    Both are divided by commas in the file. The script of the page writes the same (``placedSites``).
+    """
+    found = []
+    for site, text in zip(sites.split(","), distances.split(","), strict=True):
+        where, side = "promoter" if abs(int(text)) <= CORE else "distal", "−" if int(text) < 0 else "+"
+        found.append(f"{regions(site)} ({where}, {side}{abs(int(text)):,} bp)")
+    return "; ".join(found)
+
+
 def _row(values: tuple, columns: list[dict]) -> list[dict]:
     """Return the visible cells of a row."""
     cells = []
@@ -251,6 +262,8 @@ def _row(values: tuple, columns: list[dict]) -> list[dict]:
         if "place" in column and not pd.isna(value):
             start, end = (values[i] for i in column["place"])
             value = "" if pd.isna(start) or pd.isna(end) else place(value, int(start), int(end))
+        elif "distances" in column and not pd.isna(value):
+            value = placed_sites(value, values[column["distances"]])
         elif "regions" in column and not pd.isna(value):
             value = regions(str(value))
         cells.append(_cell(value, column["numeric"]))

@@ -31,7 +31,6 @@ const json = (id) => (byId(id) ? once(id, () => parse(id)) : Promise.resolve(nul
 async function whole(id) {
   const head = await json(id);
   if (!head) return null;
-  if (id === "table-links") await genePlaces();
   return allRows(id, head);
 }
 function allRows(id, head) {
@@ -71,35 +70,17 @@ function derived(table) {
 async function ofTF(id, name) {
   const head = await json(id);
   if (!head || !head.blocks || finished.has(id)) return whole(id);
-  if (id === "table-links") await genePlaces();
   const number = head.data[head.by].l.indexOf(name);
   if (number < 0) return assembled(head, [], false);
   const block = Math.floor(number / head.per);
   return once(`block:${id}-${block}`, async () => assembled(head, [await parse(`${id}-${block}`)], false));
 }
 
-// The distance of a site of a link from the nearest start of its gene, and whether it is in the promoter: as scbind.report.regulation.with_distances.
-let starts = null;  // gene -> [[chromosome, start site, strand], ...]
-function genePlaces() {
-  return once("starts", async () => {
-    const table = await json("pack-genes"), names = await genes();
-    let last = 0;
-    starts = new Map();
-    if (table) table.gene.forEach((step, row) => {
-      last += step;
-      const plus = table.plus[row], start = table.start[row], gene = names[last];
-      if (!starts.has(gene)) starts.set(gene, []);
-      starts.get(gene).push([table.chroms[table.chrom[row]], plus ? start : start + table.length[row] - 1, plus ? 1 : -1]);
-    });
-  });
-}
-function withDistance(site, gene) {
-  const [, chrom, start, end] = /^(.+):(\d+)-(\d+)$/.exec(site) || [];
-  const known = starts && chrom ? (starts.get(gene) || []).filter(([name]) => name === chrom) : [];
-  if (!known.length) return regions(site);
-  const middle = Math.floor((Number(start) + Number(end)) / 2);
-  const d = known.map(([, tss, sign]) => sign * (middle - tss)).sort((a, b) => Math.abs(a) - Math.abs(b))[0];
-  return `${regions(site)} (${Math.abs(d) <= index.promoter ? "promoter" : "distal"}, ${d < 0 ? "−" : "+"}${count(Math.abs(d))} bp)`;
+// The sites of a link and their distances from the start of the gene, as scbind.report.tables.placed_sites writes them.
+function placedSites(sites, distances) {
+  const far = distances.split(",").map(Number);
+  return sites.split(",").map((site, i) =>
+    `${regions(site)} (${Math.abs(far[i]) <= index.promoter ? "promoter" : "distal"}, ${far[i] < 0 ? "−" : "+"}${count(Math.abs(far[i]))} bp)`).join("; ");
 }
 // Names of files of the run become links. The page is in the folder results.
 const linked = (text) => safe(text).replace(/\bresults\/([\w\/-]+\.(?:tsv|bed))\b/g, '<a href="$1">$&</a>');
@@ -118,8 +99,6 @@ class Table {
     // Of a part of a table, columns without any text are in the download only.
     const empty = ({ i, place }) => !place && this.data[i].l && options.rows && options.rows.every((row) => !this.raw(i, row));
     this.columns = this.kept.filter((column) => !column.hidden && !empty(column));
-    const gene = table.columns.findIndex((column) => column.key === "gene");
-    this.gene = gene < 0 ? null : { i: gene };
     this.base = options.rows || Array.from({ length: table.n }, (_, row) => row);
     this.rows = this.base; this.order = null;
     if (options.sort) this.order = { i: table.columns.findIndex((column) => column.key === options.sort), down: options.down };
@@ -134,7 +113,7 @@ class Table {
       const [start, end] = column.place.map((i) => this.data[i].v[row]);
       return value && start !== null && end !== null ? place(value, start, end) : "";
     }
-    if (column.key === "sites" && this.gene) return value.split(",").filter(Boolean).map((site) => withDistance(site, this.raw(this.gene.i, row) || "")).join("; ");
+    if (column.distances !== undefined) return value ? placedSites(value, this.raw(column.distances, row)) : "";
     return column.regions ? regions(value) : value;
   }
   make(box) {
