@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scbind.analysis.joint import assign, everyone, settle
+from scbind.analysis.joint import assign, everyone, of_same_size, settle
 from scbind.analysis.mixture import DonorMixture
 
 PEAKS, LEAST = 1500, 5
@@ -66,11 +66,36 @@ def test_a_population_with_peaks_of_two_others_is_no_doublet():
     assert (found[:, 2] & (kind == 2)).sum() >= 11 and (found[:, 2] & (kind != 2)).sum() <= 1
 
 
-def test_small_groups_end_and_only_some_cells_are_assigned():
+def test_small_groups_end():
     matrix, donor, kind = cells(2, (150, 120, 4))
-    among = np.arange(274) % 2 == 0
-    found = assign(DonorMixture(matrix, donor), columns(kind == 0, kind == 1, kind == 2), LEAST, among)
-    assert not found[:, 2].any() and not found[~among].any() and (found[among].sum(axis=1) == 1).all()
+    found = assign(DonorMixture(matrix, donor), columns(kind == 0, kind == 1, kind == 2), LEAST)
+    assert not found[:, 2].any() and (found.sum(axis=1) == 1).all()
+
+
+def test_a_group_is_found_again_at_its_size_among_some_cells():
+    matrix, donor, kind = cells(4, (150, 120, 12))
+    mixture, kept = DonorMixture(matrix, donor), np.random.default_rng(0).random(282) < 0.8
+    third = np.flatnonzero((kind == 2) & kept)
+    wrong = np.isin(np.arange(282), third[:-2]) | np.isin(
+        np.arange(282), np.flatnonzero((kind == 0) & kept)[:2]
+    )
+    found = of_same_size(mixture, columns((kind == 0) & kept, (kind == 1) & kept, wrong), kept)
+    assert found.sum(axis=0).tolist() == [((kind == 0) & kept).sum(), ((kind == 1) & kept).sum(), len(third)]
+    assert not found[~kept].any() and (np.flatnonzero(found[:, 2]) == third).all()
+    # Cells that have nothing in common are not found again.
+    chance = np.isin(
+        np.arange(282), np.random.default_rng(1).choice(np.flatnonzero(kind == 0), 12, replace=False)
+    )
+    again = of_same_size(mixture, columns(~chance, chance), np.ones(282, dtype=bool))
+    assert (again[:, 1] & chance).sum() <= 3
+
+
+def test_a_population_of_few_cells_is_not_merged_with_a_group_of_doublets():
+    """The doublets are like it to half; they have to be dissolved first."""
+    matrix, donor, kind = cells(0, (100, 90, 8, 120), doublets=40)
+    start = columns(*(kind == number for number in range(5)))
+    found, _ = settle(matrix, donor, start, np.ones(len(kind)))
+    assert not found[:, 4].any() and (found[:, 2] == (kind == 2)).all()
 
 
 def test_one_group_has_all_cells():

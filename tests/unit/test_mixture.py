@@ -76,14 +76,6 @@ def test_a_large_group_is_found_like_its_complement():
     assert (found[:, 0] == truth).mean() > 0.98 and (found[:, 1] == ~truth).mean() > 0.98
 
 
-def test_only_cells_that_may_become_members_do():
-    matrix, donor = cells(3, members=20)
-    may = np.ones((400, 1), dtype=bool)
-    may[:5] = False
-    found, _ = DonorMixture(matrix, donor).refine((np.arange(400) < 20)[:, None] & may, 5, may)
-    assert not found[:5].any() and found[5:20].sum() >= 14
-
-
 def test_cuts_of_a_continuum_are_within_the_limit():
     rng = np.random.default_rng(5)
     for n, top in ((500, 250), (500, 10), (20_000, 200)):

@@ -1,9 +1,11 @@
 """Division of cells at every scale: small populations are found, and nothing where there is nothing."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scbind.analysis.tree import Options, divide
+from scbind.analysis.tree import Group, Options, distinct_groups, divide
 
 OPTIONS = Options(5, (0.3, 1.0, 3.0), 10, 5, 2, 1, 0.6, 0)
 PEAKS = 400
@@ -69,6 +71,24 @@ def test_a_population_that_subsamples_do_not_give_again_is_not_split_off():
     matrix, donor, _ = atlas(0, (180, 120), nested=(12,))
     strict = Options(5, (0.3, 1.0, 3.0), 10, 5, 2, 1, 1.01, 0)
     assert len(divide(matrix, np.zeros((300, 0)), donor, strict)) == 1
+
+
+def test_a_population_of_hardly_more_than_the_least_number_of_cells_is_stable():
+    """A subsample has fewer of its cells than the smallest size of a population."""
+    matrix, donor, label = atlas(0, (180, 120), nested=(6,))
+    found = populations(divide(matrix, np.zeros((300, 0)), donor, replace(OPTIONS, least=6)))
+    small = min(found, key=lambda part: len(part.rows))
+    assert len(found) == 3 and (label[small.rows] == 10).all() and len(small.rows) == 6
+
+
+def test_a_small_group_stands_beside_a_large_one_that_holds_its_cells_but_fits_them_worse():
+    score = np.zeros((100, 3))
+    score[:60, 0], score[50:60, 0] = 10, 3  # the large group has ten cells of the small one
+    score[50:62, 1] = 20
+    score[:60, 2] = 8  # the large group once more
+    groups = [Group(score[:, k] > 0, score[:, k], 5.0, 3.0) for k in range(3)]
+    assert [group.inside.sum() for group in distinct_groups(groups)] == [60, 12]
+    assert distinct_groups([]) == []
 
 
 def test_a_small_type_with_peaks_of_two_large_ones_is_not_divided_between_them():

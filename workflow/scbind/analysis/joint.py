@@ -9,23 +9,19 @@ one.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import scipy.sparse as sp
 from scipy.special import logsumexp
 
-from scbind.analysis.mixture import LEAST_PEAKS, DonorMixture, largest_cut, separation
+from scbind.analysis.mixture import LEAST_PEAKS, DonorMixture, largest_cut, separation, top_cells
 
 ROUNDS = 30  # maximum number of steps until no cell moves
 PAIRED = 0.05  # prior probability that a cell is like a pair of populations
 
 
-def assign(
-    mixture: DonorMixture,
-    groups: np.ndarray,
-    least: int,
-    among: np.ndarray | None = None,
-    pairs: bool = False,
-) -> np.ndarray:
+def assign(mixture: DonorMixture, groups: np.ndarray, least: int, pairs: bool = False) -> np.ndarray:
     """Assign each cell to its most probable group, and repeat until no cell moves (classification EM with all groups).
 
     Parameters
@@ -34,8 +30,6 @@ def assign(
         bool (cells, groups): where the groups start. They may overlap.
     least
         Groups with fewer cells are dropped, the smallest first. Their columns are then empty.
-    among
-        bool (cells,): the cells that are given to a group. None: all.
     pairs
         Whether cells that are explained better by a pair of other groups are left without a group.
 
@@ -48,8 +42,6 @@ def assign(
         score = scores(mixture, groups)
         best = score.argmax(axis=1)
         new = (best[:, None] == number) & groups.any(axis=0)
-        if among is not None:
-            new &= among[:, None]
         if pairs:
             prior = np.log(
                 groups.sum(axis=0)[best] / groups.sum()
@@ -63,6 +55,20 @@ def assign(
             break
         groups = new
     return groups
+
+
+def of_same_size(mixture: DonorMixture, groups: np.ndarray, among: np.ndarray) -> np.ndarray:
+    """Return for each group as many cells as it has: those that it explains best, compared with the other groups.
+
+    The profile of a group leaves out the cell that is judged. ``groups``: bool (cells, groups), at least two;
+    ``among``, bool (cells,): the cells that can be chosen. A cell may be in no group, or in several.
+    """
+    score = mixture.against_donors(groups)
+    margin = np.full(score.shape, -np.inf)
+    for group in range(score.shape[1]):
+        others = np.delete(score, group, axis=1).max(axis=1)
+        margin[among, group] = (score[:, group] - others)[among]
+    return top_cells(margin, groups.sum(axis=0))
 
 
 def scores(mixture: DonorMixture, groups: np.ndarray) -> np.ndarray:
@@ -117,8 +123,8 @@ def settle(
     """Dissolve groups of several parts that are not distinct populations, from the smallest on.
 
     If pairs of other groups explain a group better than a profile of its own, its cells are assigned to the most
-    probable larger group; a small group would be swamped. A group that does not differ from the most similar larger one
-    is merged with it: it is a population that was divided between two parts.
+    probable larger group; a small group would be swamped. Then, a group that does not differ from the most similar
+    larger one is merged with it: it is a population that was divided between two parts.
 
     Parameters
     ----------
@@ -135,24 +141,32 @@ def settle(
     """
     groups, sure = groups.copy(), sure.copy()
     mixture = DonorMixture(matrix, donor)
-    for group in np.argsort(groups.sum(axis=0), kind="stable"):
-        inside = groups[:, group].copy()
-        larger = np.flatnonzero(groups.sum(axis=0) >= max(inside.sum(), 1))
-        larger = larger[larger != group]
-        if not inside.any() or not len(larger):
-            continue
-        nearest = larger[scores(mixture, groups)[np.ix_(inside, larger)].mean(axis=0).argmax()]
+    for group, larger in _rising(groups):
         if _of_pairs(mixture, groups, group):
-            homes = np.zeros_like(groups)
+            inside, homes = groups[:, group].copy(), np.zeros_like(groups)
             homes[:, larger] = groups[:, larger]
             moved, now = everyone(mixture, homes)
-            groups, sure = np.where(inside[:, None], moved, groups), np.where(inside, now, sure)
-        elif not differ(matrix, donor, inside, groups[:, nearest]):
+            groups[inside], sure[inside] = moved[inside], now[inside]
+    for group, larger in _rising(groups):
+        inside = groups[:, group]
+        nearest = larger[scores(mixture, groups)[np.ix_(inside, larger)].mean(axis=0).argmax()]
+        if not differ(matrix, donor, inside, groups[:, nearest]):
             groups[inside, nearest] = True
-        else:
-            continue
-        groups[:, group] = False
+            groups[:, group] = False
     return groups, sure
+
+
+def _rising(groups: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Yield each group that has cells, the smallest first, and the others that are not smaller at that time.
+
+    ``groups`` may be changed in place meanwhile.
+    """
+    for group in np.argsort(groups.sum(axis=0), kind="stable"):
+        size = groups.sum(axis=0)
+        larger = np.flatnonzero(size >= max(size[group], 1))
+        larger = larger[larger != group]
+        if size[group] and len(larger):
+            yield int(group), larger
 
 
 def _of_pairs(mixture: DonorMixture, groups: np.ndarray, group: int) -> bool:

@@ -23,7 +23,7 @@ SHAPE = 1.0  # of the gamma distribution (mean 1) of the factor of peaks that di
 DONOR_CELLS = 5  # the share of a peak in a donor is shrunk to that of all cells, as if by so many mean cells
 FIRST_FRACTION, ROUNDS = 0.1, 6  # of peaks that differ: where its estimate starts, and its steps
 FRACTIONS = 1e-4, 0.9  # limits of this fraction
-EQUAL, ITERATIONS = 2, 12  # steps of the choice of members: at equal size, and until nothing changes
+EQUAL, ITERATIONS = 8, 12  # steps of the choice of members: at equal size, and until nothing changes
 LARGE = 0.1  # fraction of the cells
 LEAST_PEAKS = 10  # that differ; the cells in which one peak is open are a group, but not a population
 TINY = 1e-9
@@ -111,28 +111,25 @@ class DonorMixture:
         members = groups.astype(np.float32)
         return np.asarray(self.peaks @ members, dtype=np.float64), self.saturation.over_cells(members)
 
-    def refine(
-        self, groups: np.ndarray, least: int, among: np.ndarray | None = None
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def refine(self, groups: np.ndarray, least: int) -> tuple[np.ndarray, np.ndarray]:
         """Move cells in and out of each group until nothing changes. Groups below ``least`` cells are dropped.
 
         In the first ``EQUAL`` steps a group keeps its size, so that wrong members at the start do not break it up.
         Groups that differ in fewer than ``LEAST_PEAKS`` peaks are dropped as well.
 
-        ``groups`` and ``among``, bool (cells, groups): the groups, and the cells that may be members (None: all).
-        Returns the groups that are left, and their :meth:`scores`.
+        ``groups``: bool (cells, groups). Returns the groups that are left, and their :meth:`scores`.
         """
         groups = groups.copy()
         active = np.arange(groups.shape[1])
         for step in range(EQUAL + ITERATIONS):
             if not len(active):
                 break
-            here, may = groups[:, active], None if among is None else among[:, active]
+            here = groups[:, active]
             score = self.scores(here)
-            if may is not None:
-                score[~may] = -np.inf
             new = (
-                _best(score, here.sum(axis=0)) if step < EQUAL else score + prior_odds(here.mean(axis=0)) > 0
+                top_cells(score, here.sum(axis=0))
+                if step < EQUAL
+                else score + prior_odds(here.mean(axis=0)) > 0
             )
             new[:, new.sum(axis=0) < least] = False
             same = (new == groups[:, active]).all(axis=0)
@@ -158,7 +155,7 @@ def prior_odds(share: np.ndarray) -> np.ndarray:
     return np.log(share / (1 - share))
 
 
-def _best(score: np.ndarray, number: np.ndarray) -> np.ndarray:
+def top_cells(score: np.ndarray, number: np.ndarray) -> np.ndarray:
     """Return the ``number`` cells of the highest score in each column: bool, the shape of ``score``."""
     rank = np.argsort(np.argsort(-score, axis=0, kind="stable"), axis=0, kind="stable")
     return rank < number

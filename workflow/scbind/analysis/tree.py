@@ -17,12 +17,13 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.analysis.grouping import groups_at
-from scbind.analysis.joint import assign, everyone, settle
+from scbind.analysis.joint import assign, everyone, of_same_size, settle
 from scbind.analysis.mixture import DonorMixture, largest_cut, separation
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
+AGAIN = 3  # steps in which a class is found again
 ALIKE = 0.7  # proposals with a larger Jaccard index count as one
-OVERLAP = 0.2  # a group that shares a larger fraction of its cells with a better one is left out
+OVERLAP = 0.2  # a group is left out if better ones explain a larger fraction of it
 NULL_CELLS = 2_000  # maximum number of cells that are simulated
 
 
@@ -79,6 +80,10 @@ class Group:
     limit: float
     stability: float = float("nan")
     sure: np.ndarray | None = None
+
+    def gain(self, best: np.ndarray | float) -> float:
+        """Return the sum of what the scores of its cells are above ``best``, float64 (cells,) or one number."""
+        return float(np.maximum(self.score - best, 0)[self.inside].sum())
 
 
 def divide(matrix: sp.csr_matrix, z: np.ndarray, donor: np.ndarray, options: Options) -> list[Part]:
@@ -155,18 +160,15 @@ def split(
     """
     mixture = DonorMixture(matrix, donor)
     views = list(_views(matrix, z, donor, options, whole))
-    proposals = _proposals(views, np.arange(len(donor)), options, options.seed)
-    groups = _tested(mixture, proposals, options.least)
+    groups = _tested(mixture, _proposals(views, options), options.least)
     if not groups:
         return []
     limit = _null_separation(mixture, donor, options, whole)
     groups = [group for group in groups if group.separation > limit]
-    return _stable(groups, limit, mixture, views, options) if groups else []
+    return _stable(groups, limit, mixture, options) if groups else []
 
 
-def _stable(
-    groups: list[Group], limit: float, mixture: DonorMixture, views: list[np.ndarray], options: Options
-) -> list[Group]:
+def _stable(groups: list[Group], limit: float, mixture: DonorMixture, options: Options) -> list[Group]:
     """Return the groups and the remaining cells, each with the cells that are most probable in it, if subsamples agree.
 
     The least stable group is left out, and its cells go to the others, until all have ``min_stability``.
@@ -174,9 +176,8 @@ def _stable(
     inside = np.stack([group.inside for group in groups], axis=1)
     classes = np.column_stack([inside, ~inside.any(axis=1)])
     classes = assign(mixture, assign(mixture, classes, options.least), options.least, pairs=True)
-    samples = list(_subsamples(views, options))
     while (alive := np.flatnonzero(classes.any(axis=0))).size > 1:
-        stability = _stability(classes[:, alive], mixture, samples, options.least)
+        stability = _stability(classes[:, alive], mixture, options)
         if stability.min() >= options.min_stability:
             whole, sure = everyone(mixture, classes)
             return [
@@ -228,17 +229,16 @@ def _activity(z: np.ndarray, options: Options) -> np.ndarray:
     return PCA(number, svd_solver="full").fit_transform(z)
 
 
-def _proposals(views: list[np.ndarray], kept: np.ndarray, options: Options, seed: int) -> np.ndarray:
-    """Return clusters of the cells ``kept`` in all views and at all resolutions: bool (all cells, proposals)."""
-    found, none = [], np.zeros((len(views[0]), 0), dtype=bool)
+def _proposals(views: list[np.ndarray], options: Options) -> np.ndarray:
+    """Return clusters of the cells in all views and at all resolutions: bool (cells, proposals)."""
+    n = len(views[0])
+    found = []
     for view in views:
-        for labels in groups_at(view[kept], options.resolutions, options.n_neighbours, seed):
-            for label in range(labels.max() + 1):
-                inside = np.zeros(len(view), dtype=bool)
-                inside[kept[labels == label]] = True
-                if options.least <= inside.sum() <= len(kept) - options.least:
-                    found.append(inside)
-    return _distinct(np.stack(found, axis=1), ALIKE) if found else none
+        for labels in groups_at(view, options.resolutions, options.n_neighbours, options.seed):
+            clusters = labels[:, None] == np.arange(labels.max() + 1)
+            size = clusters.sum(axis=0)
+            found.append(clusters[:, (options.least <= size) & (size <= n - options.least)])
+    return _distinct(np.concatenate(found, axis=1), ALIKE)
 
 
 def _distinct(groups: np.ndarray, alike: float) -> np.ndarray:
@@ -257,7 +257,7 @@ def _jaccard(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 
 def _tested(mixture: DonorMixture, proposals: np.ndarray, least: int) -> list[Group]:
-    """Return the groups that proposals become and that no cut of a continuum explains, best first, disjoint."""
+    """Return the groups that proposals become and that no cut of a continuum explains, best first."""
     if not proposals.shape[1]:
         return []
     groups, scores = mixture.refine(proposals, least)
@@ -266,11 +266,24 @@ def _tested(mixture: DonorMixture, proposals: np.ndarray, least: int) -> list[Gr
         if least <= inside.sum() <= n - least:
             group = Group(inside, score, separation(score / root, inside), largest_cut(n, int(inside.sum())))
             found += [group] if group.separation > group.limit else []
+    return distinct_groups(found)
+
+
+def distinct_groups(groups: list[Group]) -> list[Group]:
+    """Choose groups, best first, that explain their cells better than the groups chosen before.
+
+    A group is chosen if at most ``OVERLAP`` of its score is lost when each cell counts only what its score is above
+    that in the chosen groups. So a small group is kept if a large one holds its cells, too, but fits them worse.
+    """
     chosen: list[Group] = []
-    for group in sorted(found, key=lambda group: -np.maximum(group.score, 0).sum()):
-        taken = np.any([other.inside for other in chosen], axis=0) if chosen else np.zeros(n, dtype=bool)
-        if (group.inside & taken).sum() <= OVERLAP * group.inside.sum():
+    left = [(group, group.gain(0.0)) for group in groups]
+    best: np.ndarray | float = 0.0
+    while left:
+        gains = [group.gain(best) for group, _ in left]
+        group, own = left.pop(int(np.argmax(gains)))
+        if max(gains) >= (1 - OVERLAP) * own:
             chosen.append(group)
+            best = np.maximum(best, np.where(group.inside, group.score, 0))
     return chosen
 
 
@@ -283,37 +296,26 @@ def _null_separation(mixture: DonorMixture, donor: np.ndarray, options: Options,
         chance = mixture.saturation.of_cells(chosen)
         matrix = sp.csr_matrix((random.random(chance.shape) < chance).astype(np.float32))
         views = list(_views(matrix, np.zeros((len(chosen), 0)), donor[chosen], options, whole))
-        proposals = _proposals(views, np.arange(len(chosen)), options, options.seed)
-        groups = _tested(DonorMixture(matrix, donor[chosen]), proposals, options.least)
+        groups = _tested(DonorMixture(matrix, donor[chosen]), _proposals(views, options), options.least)
         largest = max([largest, *(group.separation for group in groups)])
     return largest
 
 
-def _subsamples(views: list[np.ndarray], options: Options) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yield the cells of each subsample, bool (cells,), and its proposals, bool (cells, proposals)."""
-    random, n = np.random.default_rng(options.seed), len(views[0])
-    for repeat in range(options.repeats):
-        size = max(2 * options.least, round(SUBSAMPLE * n))
-        rows = np.sort(random.choice(n, size, replace=False))
-        kept = np.zeros(n, dtype=bool)
-        kept[rows] = True
-        yield kept, _proposals(views, rows, options, options.seed + 1 + repeat)
+def _stability(classes: np.ndarray, mixture: DonorMixture, options: Options) -> np.ndarray:
+    """Return how well each class is found again from a part of its cells: mean Jaccard index, float64 (classes,).
 
-
-def _stability(
-    classes: np.ndarray, mixture: DonorMixture, samples: list[tuple[np.ndarray, np.ndarray]], least: int
-) -> np.ndarray:
-    """Return how well each class is found again in the proposals of subsamples: mean Jaccard index, float64 (classes,).
-
-    In a subsample, a class starts from the proposal that is most like it.
+    In a subsample, each class has as many cells as before: those that are most probable in it by the profiles of the
+    classes, which leave out the cell itself. This is repeated, so that cells of other kinds can take over a class.
     """
-    found, core = [], classes.any(axis=1)
-    for kept, proposals in samples:
-        if not proposals.shape[1]:
-            return np.zeros(classes.shape[1])
+    random, core = np.random.default_rng(options.seed), np.flatnonzero(classes.any(axis=1))
+    found = []
+    for _ in range(options.repeats):
+        kept = np.zeros(len(classes), dtype=bool)
+        kept[random.choice(core, round(SUBSAMPLE * len(core)), replace=False)] = True
         here = classes & kept[:, None]
-        start = proposals[:, _jaccard(here, proposals).argmax(axis=1)]
-        again = assign(mixture, start, least, kept & core)
+        again = here
+        for _ in range(AGAIN):
+            again = of_same_size(mixture, again, kept)
         shared, both = (here & again).sum(axis=0), (here | again).sum(axis=0)
         found.append(shared / np.maximum(both, 1))
     return np.mean(found, axis=0)
