@@ -102,6 +102,26 @@ def test_memory_does_not_grow_with_the_blocks(tmp_path):
     assert grown < 1e5, "1.1 MB before, for 6,000 blocks"
 
 
+def test_the_blocks_are_not_in_the_memory_of_the_process_while_a_shard_is_finished(tmp_path):
+    """Mapped files would count, too."""
+    code = """
+import resource, sys, numpy as np
+from scbind.binding.shards import ShardWriter
+def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+with ShardWriter([f"T{i}" for i in range(20)], 0.1, sys.argv[1], 0.004) as writer:
+    for start in range(0, 75_000, 1_000):
+        writer.add(0, start, np.random.default_rng(start).random((64, 1_000, 20), dtype=np.float32))
+    size, before = (writer.folder / "blocks").stat().st_size / 2**20, peak()
+    writer.finish(np.arange(64), 75_000, {})
+    print(size, peak() - before)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "s.npz"], capture_output=True, text=True, check=True
+    )
+    size, grown = map(float, done.stdout.split())
+    assert size > 60 and grown < size / 4
+
+
 def test_without_sites_nothing_is_spilled(tmp_path):
     with ShardWriter(TFS, 0.1, tmp_path / "x.npz", 0.02, sites=False) as writer:
         writer.add(0, 0, made())

@@ -178,28 +178,32 @@ class ShardWriter:
             put("made_with", np.str_(made_with))
             for name, array in arrays.items():
                 put(name, array)
-            for tf, (index, parts) in enumerate(self._by_tf()) if self.sites else ():
-                put(f"index{tf}", index)
-                with archive.open(f"blocks{tf}.npy", "w", force_zip64=True) as handle:
-                    begin_npy(handle, np.dtype(np.uint8), (int(index[:, 5].sum()),))
-                    for part in parts:
-                        handle.write(part)
+            with open(self.folder / "blocks", "a+b") as blocks:  # absent if no block has a code
+                for tf, (index, parts) in enumerate(self._by_tf(blocks.fileno())) if self.sites else ():
+                    put(f"index{tf}", index)
+                    with archive.open(f"blocks{tf}.npy", "w", force_zip64=True) as handle:
+                        begin_npy(handle, np.dtype(np.uint8), (int(index[:, 5].sum()),))
+                        for part in parts:
+                            handle.write(part)
         os.replace(finished, self.output)
 
-    def _by_tf(self) -> Iterator[tuple[np.ndarray, Iterator[bytes]]]:
-        """Yield the table of blocks of each TF, and its blocks in parts, in the order in which they were added."""
-        entries, blocks = np.zeros((0, len(INDEX)), np.int64), b""
-        if (self.folder / "blocks").exists() and (self.folder / "blocks").stat().st_size:
+    def _by_tf(self, blocks: int) -> Iterator[tuple[np.ndarray, Iterator[bytes]]]:
+        """Yield the table of blocks of each TF, and its blocks in parts, in the order in which they were added.
+
+        ``blocks`` is the descriptor of their file. It is read, not mapped: the blocks of each TF are all over the file,
+        so the whole file would count as memory of the process, and some clusters would kill it.
+        """
+        entries = np.zeros((0, len(INDEX)), np.int64)
+        if os.fstat(blocks).st_size:
             entries = np.memmap(self.folder / "index", np.int64, "r").reshape(-1, len(INDEX))
-            blocks = memoryview(np.memmap(self.folder / "blocks", np.uint8, "r"))
         tf, end = entries[:, 0].astype(np.int32), np.cumsum(entries[:, 5])
         order = np.argsort(tf, kind="stable")
         for rows in np.split(order, np.searchsorted(tf[order], np.arange(1, len(self.tfs)))):
             place, (size, crc) = entries[rows, 1:5], entries[rows, 5:].T
-            ends = list(zip((end[rows] - size).tolist(), end[rows].tolist(), strict=True))
+            where = list(zip(size.tolist(), (end[rows] - size).tolist(), strict=True))
             parts = (
-                b"".join(blocks[begin:stop] for begin, stop in ends[first : first + WRITTEN_AT_ONCE])
-                for first in range(0, len(ends), WRITTEN_AT_ONCE)
+                b"".join(os.pread(blocks, *each) for each in where[first : first + WRITTEN_AT_ONCE])
+                for first in range(0, len(where), WRITTEN_AT_ONCE)
             )
             yield np.column_stack([place, np.cumsum(size) - size, size, crc]), parts
 
