@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scbind.analysis.joint import assign, everyone, of_same_size, settle
+from scbind.analysis.joint import assign, everyone, of_size, settle
 from scbind.analysis.mixture import DonorMixture
 
 PEAKS, LEAST = 1500, 5
@@ -66,10 +66,12 @@ def test_a_population_with_peaks_of_two_others_is_no_doublet():
     assert (found[:, 2] & (kind == 2)).sum() >= 11 and (found[:, 2] & (kind != 2)).sum() <= 1
 
 
-def test_small_groups_end():
+def test_small_groups_end_and_only_some_cells_are_assigned():
     matrix, donor, kind = cells(2, (150, 120, 4))
-    found = assign(DonorMixture(matrix, donor), columns(kind == 0, kind == 1, kind == 2), LEAST)
-    assert not found[:, 2].any() and (found.sum(axis=1) == 1).all()
+    among = np.arange(274) % 2 == 0
+    start = columns(kind == 0, kind == 1, kind == 2)
+    found = assign(DonorMixture(matrix, donor), start, LEAST, among=among)
+    assert not found[:, 2].any() and not found[~among].any() and (found[among].sum(axis=1) == 1).all()
 
 
 def test_a_group_is_found_again_at_its_size_among_some_cells():
@@ -79,14 +81,15 @@ def test_a_group_is_found_again_at_its_size_among_some_cells():
     wrong = np.isin(np.arange(282), third[:-2]) | np.isin(
         np.arange(282), np.flatnonzero((kind == 0) & kept)[:2]
     )
-    found = of_same_size(mixture, columns((kind == 0) & kept, (kind == 1) & kept, wrong), kept)
+    start = columns((kind == 0) & kept, (kind == 1) & kept, wrong)
+    found = of_size(mixture, start, kept, start.sum(axis=0))
     assert found.sum(axis=0).tolist() == [((kind == 0) & kept).sum(), ((kind == 1) & kept).sum(), len(third)]
     assert not found[~kept].any() and (np.flatnonzero(found[:, 2]) == third).all()
     # Cells that have nothing in common are not found again.
     chance = np.isin(
         np.arange(282), np.random.default_rng(1).choice(np.flatnonzero(kind == 0), 12, replace=False)
     )
-    again = of_same_size(mixture, columns(~chance, chance), np.ones(282, dtype=bool))
+    again = of_size(mixture, columns(~chance, chance), np.ones(282, dtype=bool), np.array([270, 12]))
     assert (again[:, 1] & chance).sum() <= 3
 
 

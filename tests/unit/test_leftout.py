@@ -9,13 +9,14 @@ from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.hidden import hidden_tfs, hide_tfs, tf_folds
-from scbind.dataset.splits import TEST, TRAIN, VALID
+from scbind.dataset.splits import TEST, VALID
 from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation import pooledtrees
 from scbind.evaluation.leftout import LeftOutFiles, evaluate_left_out
 from scbind.evaluation.leftouttable import FOLD_COLUMNS, FOLD_DEPTH_COLUMNS, join_left_out
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.pooledtrees import pooled_trees
-from scbind.evaluation.trees import training_windows
+from scbind.evaluation.trees import rows_to_fit
 from scbind.formats.motifs import log_odds, read_motifs, write_motifs
 from scbind.models.batches import Pools
 from scbind.models.modelfile import read_model
@@ -109,6 +110,13 @@ def test_a_left_out_tf_is_scored_as_a_motif_tf_on_all_test_windows(fold, tiny, t
         labels = np.asarray(data.labels[line])[np.asarray(data.splits[line]) == TEST, 0]
         assert whole.at[name, "n_windows"] == (labels >= 0).sum()
         assert whole.at[name, "n_bound"] == (labels == 1).sum()
+    trees = pooled_trees(data, read_motifs(folder / "known.npz"), ["TF1"], 1)
+    for line, name in enumerate(data.lines):
+        window = np.flatnonzero((np.asarray(data.splits[line]) == TEST) & (data.labels[line, :, 0] >= 0))
+        bound, score = data.labels[line, window, 0] == 1, trees(data, line, window)[:, 0]
+        assert whole.at[name, "auprc_pooled_trees"] == pytest.approx(
+            average_precision_score(bound, score), rel=1e-4
+        )
     assert (whole["auprc"] > 1.5 * whole["prevalence"]).all()  # from openness and the motif alone
     depth = pd.read_csv(folder / "depth.tsv", sep="\t")
     assert list(depth.columns) == FOLD_DEPTH_COLUMNS and set(depth["tf"]) == {"TF1"}
@@ -153,13 +161,36 @@ def test_pooled_trees_do_not_see_the_tfs_that_they_score(tiny, tiny_dataset, tin
     np.testing.assert_array_equal(scores, again)
 
 
-def test_at_most_half_of_the_pooled_windows_are_bound(tiny, tiny_dataset):
+def test_pooled_trees_need_bound_windows_of_other_tfs(tiny, tiny_dataset, capsys):
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     labels = np.array(data.labels)
-    labels[0, :, 0] = np.where(np.arange(labels.shape[1]) % 3, 1, 0)
-    data = replace(data, labels=labels)
-    window = training_windows(data, 0, 0, 40, np.random.default_rng(0), most_bound=20)
-    assert len(window) == 40 and (np.diff(window) > 0).all()
-    assert (labels[0, window, 0] == 1).sum() == 20 and (np.asarray(data.splits[0])[window] == TRAIN).all()
-    every = training_windows(data, 0, 0, 40, np.random.default_rng(0))
-    assert len(every) > 40 and (labels[0, every, 0] == 1).all()
+    labels[:, :, 1] = np.minimum(labels[:, :, 1], 0)
+    window = np.arange(20)
+    for matrices in ({"TF1": matrix(1), "TF2": matrix(3)}, {"TF1": matrix(1)}):
+        assert np.isnan(
+            pooled_trees(replace(data, labels=labels), matrices, ["TF1"], 0)(data, 0, window)
+        ).all()
+        assert "cannot be fitted without bound and unbound windows" in capsys.readouterr().err
+
+
+def test_windows_of_all_tfs_are_pooled_within_a_limit(tiny, tiny_dataset, monkeypatch):
+    """Each assay has the same part of them, and at most half are bound."""
+    data, seen = TrainingSet.open(tiny_dataset, tiny["reference"]), []
+    labels = np.where(
+        np.asarray(data.labels) == 0, np.arange(data.labels.shape[1])[None, :, None] % 2, data.labels
+    )
+    monkeypatch.setattr(pooledtrees, "MAX_TRAIN", 120)
+    monkeypatch.setattr(pooledtrees, "fit_monotone", lambda *given: seen.append(given))
+    pooled_trees(replace(data, labels=labels), {"TF1": matrix(1), "TF2": matrix(3)}, ["TF1"], 0)
+    ((table, truth, _),) = seen
+    assert table.shape[1] == 8 and len(table) <= 120 and truth.sum() <= 60
+    most = matrix(3).max(axis=0).sum()
+    np.testing.assert_allclose(table[:, 6:], table[:, 4:6] / most, rtol=1e-5)
+
+
+def test_windows_to_fit_trees_to():
+    labels = np.array([1, 1, 0, -1, 1, 0, 0, 0, -2, 1, 0], dtype=np.int8)
+    chosen = rows_to_fit(labels, 6, np.random.default_rng(0), most_bound=3)
+    assert len(chosen) == 6 and (np.diff(chosen) > 0).all() and (labels[chosen] == 1).sum() == 3
+    assert (labels[chosen] == 0).sum() == 3
+    assert rows_to_fit(labels, 2, np.random.default_rng(0)).tolist() == [0, 1, 4, 9]  # all bound ones

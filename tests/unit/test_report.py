@@ -13,6 +13,7 @@ import scipy.sparse as sp
 from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
+from scbind.core.files import read_result
 from scbind.report import page as page_module
 from scbind.report import populations as populations_module
 from scbind.report import regulation, sections
@@ -942,6 +943,12 @@ def test_the_distances_of_sites_stand_behind_them_and_are_a_column_of_the_file()
     assert [column["key"] for column in packed["columns"]] == list(table) and packed["columns"][1][
         "distances"
     ] == 2
+
+
+def test_distances_are_text_even_if_each_link_has_one_site(tmp_path):
+    (tmp_path / "links.tsv").write_text("gene\tsites\tdistances\nA\tchr1:0-9\t-7\nB\t\t\nC\tchr1:5-6\t\n")
+    made = html_table("Title", read_result(tmp_path / "links.tsv", "run again"))
+    assert [row[1]["text"] for row in made["rows"]] == ["chr1:1-9 (promoter, −7 bp)", "", "chr1:6"]
 
 
 def test_no_page_says_that_coordinates_are_zero_based(full):

@@ -5,7 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from scbind.analysis.tree import Group, Options, distinct_groups, divide
+from scbind.analysis.joint import assign
+from scbind.analysis.mixture import DonorMixture
+from scbind.analysis.tree import Group, Options, _stability, _subsamples, _views, distinct_groups, divide
 
 OPTIONS = Options(5, (0.3, 1.0, 3.0), 10, 5, 2, 1, 0.6, 0)
 PEAKS = 400
@@ -79,6 +81,24 @@ def test_a_population_of_hardly_more_than_the_least_number_of_cells_is_stable():
     found = populations(divide(matrix, np.zeros((300, 0)), donor, replace(OPTIONS, least=6)))
     small = min(found, key=lambda part: len(part.rows))
     assert len(found) == 3 and (label[small.rows] == 10).all() and len(small.rows) == 6
+
+
+def stability(matrix, donor, classes):
+    views = list(_views(matrix, np.zeros((len(donor), 0)), donor, OPTIONS, True))
+    samples = list(_subsamples(views, replace(OPTIONS, repeats=4)))
+    return _stability(classes, DonorMixture(matrix, donor), samples, OPTIONS.least)
+
+
+def test_classes_that_clusters_of_subsamples_do_not_give_are_not_stable():
+    matrix, donor, label = atlas(0, (180, 120), nested=(12,))
+    assert stability(matrix, donor, np.stack([label == 0, label == 1, label == 10], axis=1)).min() > 0.8
+    matrix, donor, _ = atlas(1, (300,))
+    rng = np.random.default_rng(0)
+    for size in (150, 12):  # of one kind of cells, some that fit together by chance
+        inside = rng.permutation(300) < size
+        classes = assign(DonorMixture(matrix, donor), np.stack([inside, ~inside], axis=1), 5)
+        classes = classes if classes.any(axis=0).all() else np.stack([inside, ~inside], axis=1)
+        assert stability(matrix, donor, classes).min() < 0.6
 
 
 def test_a_small_group_stands_beside_a_large_one_that_holds_its_cells_but_fits_them_worse():

@@ -21,7 +21,13 @@ ROUNDS = 30  # maximum number of steps until no cell moves
 PAIRED = 0.05  # prior probability that a cell is like a pair of populations
 
 
-def assign(mixture: DonorMixture, groups: np.ndarray, least: int, pairs: bool = False) -> np.ndarray:
+def assign(
+    mixture: DonorMixture,
+    groups: np.ndarray,
+    least: int,
+    pairs: bool = False,
+    among: np.ndarray | None = None,
+) -> np.ndarray:
     """Assign each cell to its most probable group, and repeat until no cell moves (classification EM with all groups).
 
     Parameters
@@ -32,6 +38,8 @@ def assign(mixture: DonorMixture, groups: np.ndarray, least: int, pairs: bool = 
         Groups with fewer cells are dropped, the smallest first. Their columns are then empty.
     pairs
         Whether cells that are explained better by a pair of other groups are left without a group.
+    among
+        bool (cells,): the cells that are given to a group. None: all.
 
     Returns
     -------
@@ -42,6 +50,8 @@ def assign(mixture: DonorMixture, groups: np.ndarray, least: int, pairs: bool = 
         score = scores(mixture, groups)
         best = score.argmax(axis=1)
         new = (best[:, None] == number) & groups.any(axis=0)
+        if among is not None:
+            new &= among[:, None]
         if pairs:
             prior = np.log(
                 groups.sum(axis=0)[best] / groups.sum()
@@ -57,18 +67,20 @@ def assign(mixture: DonorMixture, groups: np.ndarray, least: int, pairs: bool = 
     return groups
 
 
-def of_same_size(mixture: DonorMixture, groups: np.ndarray, among: np.ndarray) -> np.ndarray:
-    """Return for each group as many cells as it has: those that it explains best, compared with the other groups.
+def of_size(mixture: DonorMixture, groups: np.ndarray, among: np.ndarray, size: np.ndarray) -> np.ndarray:
+    """Return the cells that each group explains best, compared with the other groups: bool (cells, groups).
 
-    The profile of a group leaves out the cell that is judged. ``groups``: bool (cells, groups), at least two;
-    ``among``, bool (cells,): the cells that can be chosen. A cell may be in no group, or in several.
+    The profile of a group leaves out the cell that is judged. A cell may be chosen for several groups.
+
+    ``groups``: bool (cells, groups), at least two; ``among``, bool (cells,): the cells that can be chosen; ``size``,
+    int (groups,): how many.
     """
     score = mixture.against_donors(groups)
     margin = np.full(score.shape, -np.inf)
     for group in range(score.shape[1]):
         others = np.delete(score, group, axis=1).max(axis=1)
         margin[among, group] = (score[:, group] - others)[among]
-    return top_cells(margin, groups.sum(axis=0))
+    return top_cells(margin, size)
 
 
 def scores(mixture: DonorMixture, groups: np.ndarray) -> np.ndarray:

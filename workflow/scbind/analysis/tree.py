@@ -17,11 +17,11 @@ import pandas as pd
 import scipy.sparse as sp
 
 from scbind.analysis.grouping import groups_at
-from scbind.analysis.joint import assign, everyone, of_same_size, settle
-from scbind.analysis.mixture import DonorMixture, largest_cut, separation
+from scbind.analysis.joint import assign, everyone, of_size, settle
+from scbind.analysis.mixture import EQUAL, DonorMixture, largest_cut, separation
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
-AGAIN = 3  # steps in which a class is found again
+FEW = 5  # a class of fewer times the smallest size keeps its size in subsamples
 ALIKE = 0.7  # proposals with a larger Jaccard index count as one
 OVERLAP = 0.2  # a group is left out if better ones explain a larger fraction of it
 NULL_CELLS = 2_000  # maximum number of cells that are simulated
@@ -71,7 +71,7 @@ class Group:
 
     ``sure``, float64 (cells,), is the probability of the membership of each cell, once cells are assigned.
     ``separation`` is that of the scores over the square root of the number of open peaks. ``limit`` is what cuts of a
-    continuum and splits of cells without structure reach. ``stability`` is the mean best Jaccard index.
+    continuum and splits of cells without structure reach. ``stability`` is that of :func:`_stability`.
     """
 
     inside: np.ndarray
@@ -165,10 +165,12 @@ def split(
         return []
     limit = _null_separation(mixture, donor, options, whole)
     groups = [group for group in groups if group.separation > limit]
-    return _stable(groups, limit, mixture, options) if groups else []
+    return _stable(groups, limit, mixture, views, options) if groups else []
 
 
-def _stable(groups: list[Group], limit: float, mixture: DonorMixture, options: Options) -> list[Group]:
+def _stable(
+    groups: list[Group], limit: float, mixture: DonorMixture, views: list[np.ndarray], options: Options
+) -> list[Group]:
     """Return the groups and the remaining cells, each with the cells that are most probable in it, if subsamples agree.
 
     The least stable group is left out, and its cells go to the others, until all have ``min_stability``.
@@ -176,8 +178,9 @@ def _stable(groups: list[Group], limit: float, mixture: DonorMixture, options: O
     inside = np.stack([group.inside for group in groups], axis=1)
     classes = np.column_stack([inside, ~inside.any(axis=1)])
     classes = assign(mixture, assign(mixture, classes, options.least), options.least, pairs=True)
+    samples = list(_subsamples(views, options))
     while (alive := np.flatnonzero(classes.any(axis=0))).size > 1:
-        stability = _stability(classes[:, alive], mixture, options)
+        stability = _stability(classes[:, alive], mixture, samples, options.least)
         if stability.min() >= options.min_stability:
             whole, sure = everyone(mixture, classes)
             return [
@@ -281,7 +284,7 @@ def distinct_groups(groups: list[Group]) -> list[Group]:
     while left:
         gains = [group.gain(best) for group, _ in left]
         group, own = left.pop(int(np.argmax(gains)))
-        if max(gains) >= (1 - OVERLAP) * own:
+        if max(gains) > 0 and max(gains) >= (1 - OVERLAP) * own:
             chosen.append(group)
             best = np.maximum(best, np.where(group.inside, group.score, 0))
     return chosen
@@ -301,21 +304,45 @@ def _null_separation(mixture: DonorMixture, donor: np.ndarray, options: Options,
     return largest
 
 
-def _stability(classes: np.ndarray, mixture: DonorMixture, options: Options) -> np.ndarray:
-    """Return how well each class is found again from a part of its cells: mean Jaccard index, float64 (classes,).
+def _subsamples(views: list[np.ndarray], options: Options) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yield the cells of each subsample, bool (cells,), and its clusters, bool (cells, proposals)."""
+    random, n = np.random.default_rng(options.seed), len(views[0])
+    for repeat in range(options.repeats):
+        rows = np.sort(random.choice(n, max(2 * options.least, round(SUBSAMPLE * n)), replace=False))
+        kept = np.zeros(n, dtype=bool)
+        kept[rows] = True
+        part = replace(options, seed=options.seed + 1 + repeat, least=max(2, options.least // 2))
+        found = _proposals([view[rows] for view in views], part)
+        clusters = np.zeros((n, found.shape[1]), dtype=bool)
+        clusters[rows] = found
+        yield kept, clusters
 
-    In a subsample, each class has as many cells as before: those that are most probable in it by the profiles of the
-    classes, which leave out the cell itself. This is repeated, so that cells of other kinds can take over a class.
+
+def _stability(
+    classes: np.ndarray, mixture: DonorMixture, samples: list[tuple[np.ndarray, np.ndarray]], least: int
+) -> np.ndarray:
+    """Return how well each class is found again in the clusters of subsamples: mean Jaccard index, float64 (classes,).
+
+    In a subsample, each class starts from the cluster that is most like it, and cells are assigned to the classes. A
+    class of few cells may then lose them all, because the profile of even fewer cells is too uncertain to outweigh
+    their rarity. It therefore keeps its size: as many cells as it has are chosen, those that it explains best.
     """
-    random, core = np.random.default_rng(options.seed), np.flatnonzero(classes.any(axis=1))
-    found = []
-    for _ in range(options.repeats):
-        kept = np.zeros(len(classes), dtype=bool)
-        kept[random.choice(core, round(SUBSAMPLE * len(core)), replace=False)] = True
+    found, core, small = [], classes.any(axis=1), classes.sum(axis=0) < FEW * least
+    for kept, clusters in samples:
+        if not clusters.shape[1]:
+            return np.zeros(classes.shape[1])
         here = classes & kept[:, None]
-        again = here
-        for _ in range(AGAIN):
-            again = of_same_size(mixture, again, kept)
-        shared, both = (here & again).sum(axis=0), (here | again).sum(axis=0)
-        found.append(shared / np.maximum(both, 1))
+        start = clusters[:, _jaccard(here, clusters).argmax(axis=1)]
+        index = _matched(here, assign(mixture, start, max(2, least // 2), among=kept & core))
+        if small.any():
+            again = np.where(small, start, here)
+            for _ in range(EQUAL):
+                again = of_size(mixture, again, kept & core, here.sum(axis=0))
+            index = np.where(small, np.maximum(index, _matched(here, again)), index)
+        found.append(index)
     return np.mean(found, axis=0)
+
+
+def _matched(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the Jaccard index of each column of ``left`` and the same of ``right``, bool (cells, groups)."""
+    return (left & right).sum(axis=0) / np.maximum((left | right).sum(axis=0), 1)

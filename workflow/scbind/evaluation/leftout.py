@@ -101,8 +101,8 @@ def evaluate_left_out(
     scores = _only(hidden, network_scores(predictor))
     trees = pooled_trees(data, read_motifs(files.known), hidden, calibration_seed)
     tested = partial(_tested, data, Path(files.metrics).parent, test_windows, seed)
-    beside = tested(trees)[[*PAIR, "auprc"]].rename(columns={"auprc": POOLED_TREES})
-    table = tested(scores).assign(model=model).merge(beside, on=PAIR)
+    beside = tested("pooled trees", trees)[[*PAIR, "auprc"]].rename(columns={"auprc": POOLED_TREES})
+    table = tested(model, scores).merge(beside, on=PAIR, how="left", validate="one_to_one")
     write_table(files.metrics, _described(table, predictor, fold))
     thinned = score_depths(data, {model: scores}, keeps, depth_windows, seed)
     thinned.insert(1, "fold", fold)
@@ -115,9 +115,9 @@ def _hidden(predictor: Predictor) -> list[str]:
 
 
 def _tested(
-    data: TrainingSet, folder: Path, test_windows: int | None, seed: int, scores: Scores
+    data: TrainingSet, folder: Path, test_windows: int | None, seed: int, name: str, scores: Scores
 ) -> pd.DataFrame:
-    return score_test_windows(data, partial(scores, data), "left out", folder, test_windows, seed)[0]
+    return score_test_windows(data, partial(scores, data), name, folder, test_windows, seed)[0]
 
 
 def _only(tfs: Sequence[str], scores: Scores) -> Scores:

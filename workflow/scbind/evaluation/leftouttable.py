@@ -81,7 +81,7 @@ def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
     [[1.0, 0.3, 0.75]]
     """
     figures = ["prevalence", "auprc", "auprc_seen", POOLED_TREES, *(f"auprc_{name}" for name in BESIDE)]
-    whole = table.dropna(subset=figures)
+    whole = table.dropna(subset=[name for name in figures if name != POOLED_TREES])
     groups = whole.groupby(["model", "split"], sort=False)
     means = groups[[*figures, "ece"]].mean()
     means.insert(0, "n_pairs", groups.size())

@@ -8,7 +8,7 @@ import numpy as np
 
 from scbind.core.files import scratch_array
 from scbind.core.runlog import say
-from scbind.dataset.codes import BOUND
+from scbind.dataset.codes import BOUND, UNBOUND
 from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifs import scan_all
@@ -84,26 +84,19 @@ def signal_table(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def training_windows(
-    data: TrainingSet,
-    line: int,
-    column: int,
-    most: int,
-    rng: np.random.Generator,
-    most_bound: int | None = None,
+def rows_to_fit(
+    labels: np.ndarray, most: int, rng: np.random.Generator, most_bound: int | None = None
 ) -> np.ndarray:
-    """Return training windows of a TF in a line: all bound ones, and random unbound ones up to ``most`` in total.
+    """Choose windows to fit trees to: all bound ones, and random unbound ones up to ``most`` in total.
 
-    Of more than ``most_bound`` bound windows, so many are drawn. Ambiguous windows are left out. int64, ascending.
+    ``labels``: the codes of the windows, int8. Returns their numbers, rising int64. Of more than ``most_bound`` bound
+    windows, so many are drawn. Ambiguous windows are left out.
     """
-    labels = np.asarray(data.labels[line, :, column])
-    window = np.flatnonzero((np.asarray(data.splits[line]) == TRAIN) & (labels >= 0))
-    is_bound = labels[window] == BOUND
-    bound, unbound = np.flatnonzero(is_bound), np.flatnonzero(~is_bound)
+    bound, unbound = np.flatnonzero(labels == BOUND), np.flatnonzero(labels == UNBOUND)
     if most_bound is not None and len(bound) > most_bound:
         bound = rng.permutation(bound)[:most_bound]
     unbound = rng.permutation(unbound)[: max(0, most - len(bound))]
-    return window[np.sort(np.concatenate([bound, unbound]))]
+    return np.sort(np.concatenate([bound, unbound]))
 
 
 def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarray]) -> np.ndarray:
@@ -125,21 +118,24 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
     """Fit boosted trees (scikit-learn) for each TF to the labels, and to permuted labels.
 
     The trees are fitted on training windows of the lines in which the TF was assayed: at most ``max_train`` per line
-    (:func:`training_windows`), which limits memory. Permuted labels are permuted among these windows of each line.
+    (:func:`rows_to_fit`), which limits memory. Permuted labels are permuted among these windows of each line.
 
     Returns two dicts, column of the TF -> classifier: for the labels and for the permuted ones. A TF without a bound
     or without an unbound window is missing.
     """
     rng, shuffle = np.random.default_rng(seed), np.random.default_rng([seed, 1])
+    splits = np.asarray(data.splits)
     trees, permuted = {}, {}
     for column, tf in enumerate(data.tfs):
         tables, truths, controls = [], [], []
         for line in range(len(data.lines)):
             if not data.manifest["assayed"][line][column]:
                 continue
-            window = training_windows(data, line, column, max_train, rng)
-            tables.append(features.training_table(data, line, window, column))
-            truths.append(np.asarray(data.labels[line, window, column]) == BOUND)
+            window = np.flatnonzero(splits[line] == TRAIN)
+            labels = np.asarray(data.labels[line, :, column])[window]
+            chosen = rows_to_fit(labels, max_train, rng)
+            tables.append(features.training_table(data, line, window[chosen], column))
+            truths.append(labels[chosen] == BOUND)
             controls.append(shuffle.permutation(truths[-1]))
         truth = np.concatenate(truths) if truths else np.zeros(0, bool)
         if truth.any() and not truth.all():

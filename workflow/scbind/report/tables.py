@@ -263,7 +263,8 @@ def _row(values: tuple, columns: list[dict]) -> list[dict]:
             start, end = (values[i] for i in column["place"])
             value = "" if pd.isna(start) or pd.isna(end) else place(value, int(start), int(end))
         elif "distances" in column and not pd.isna(value):
-            value = placed_sites(value, values[column["distances"]])
+            far = values[column["distances"]]
+            value = regions(str(value)) if pd.isna(far) else placed_sites(str(value), str(far))
         elif "regions" in column and not pd.isna(value):
             value = regions(str(value))
         cells.append(_cell(value, column["numeric"]))

@@ -113,7 +113,10 @@ class Table {
       const [start, end] = column.place.map((i) => this.data[i].v[row]);
       return value && start !== null && end !== null ? place(value, start, end) : "";
     }
-    if (column.distances !== undefined) return value ? placedSites(value, this.raw(column.distances, row)) : "";
+    if (column.distances !== undefined) {
+      const far = this.raw(column.distances, row);
+      return far ? placedSites(value, far) : regions(value);
+    }
     return column.regions ? regions(value) : value;
   }
   make(box) {
