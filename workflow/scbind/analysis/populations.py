@@ -77,8 +77,8 @@ def find_populations(
         Number of TFs listed per population: those with the largest positive standardised differences of means.
     repeats, min_stability
         Number of subsamples (80 % of the cells) of the stability estimate: the mean Jaccard index of the population and
-        the group that is found again from a cluster of the subsample (after Hennig 2007, Computational Statistics & Data Analysis
-        52:258). Groups below ``min_stability`` are dropped.
+        the group that is found again from a cluster of the subsample (after Hennig 2007, Computational Statistics &
+        Data Analysis 52:258). Groups below ``min_stability`` are dropped.
     null_draws
         Number of simulated data sets without structure. The separation of a group must be larger than
         that of all splits in them.
