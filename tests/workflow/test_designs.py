@@ -401,7 +401,7 @@ def test_tfs_without_chip_are_marked_in_every_output_and_come_with_the_bundle(
         assert "evidence" in anndata.read_h5ad(results / name).var, name
     page, card = ((results / name).read_text() for name in ("report.html", "models/scbind/card.md"))
     assert "5 of 18 TFs have no ChIP-seq" in page and "Accuracy of TFs without ChIP-seq" in page
-    assert "AUPRC, left out" in card
+    assert "TFs with ChIP-seq were left out of the training" in card and "AUPRC, left out" in card
     left_out = design.table("evaluation/left_out_tfs.tsv")
     assert {row["tf"] for row in left_out} == {row["tf"] for row in design.sheets["chip"]}
     assert {row["fold"] for row in left_out} == {"1", "2"}

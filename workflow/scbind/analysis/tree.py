@@ -254,6 +254,7 @@ def _distinct(groups: np.ndarray, alike: float) -> np.ndarray:
 
 
 def _jaccard(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the Jaccard index of each column of ``left`` with each of ``right``, bool (cells, groups)."""
     shared = left.astype(np.float32).T @ right.astype(np.float32)
     union = left.sum(axis=0)[:, None] + right.sum(axis=0)[None, :] - shared
     return shared / np.maximum(union, 1)
@@ -283,8 +284,9 @@ def distinct_groups(groups: list[Group]) -> list[Group]:
     best: np.ndarray | float = 0.0
     while left:
         gains = [group.gain(best) for group, _ in left]
-        group, own = left.pop(int(np.argmax(gains)))
-        if max(gains) > 0 and max(gains) >= (1 - OVERLAP) * own:
+        first = int(np.argmax(gains))
+        group, own = left.pop(first)
+        if gains[first] > 0 and gains[first] >= (1 - OVERLAP) * own:
             chosen.append(group)
             best = np.maximum(best, np.where(group.inside, group.score, 0))
     return chosen
@@ -311,11 +313,16 @@ def _subsamples(views: list[np.ndarray], options: Options) -> Iterator[tuple[np.
         rows = np.sort(random.choice(n, max(2 * options.least, round(SUBSAMPLE * n)), replace=False))
         kept = np.zeros(n, dtype=bool)
         kept[rows] = True
-        part = replace(options, seed=options.seed + 1 + repeat, least=max(2, options.least // 2))
+        part = replace(options, seed=options.seed + 1 + repeat, least=_least_in_part(options.least))
         found = _proposals([view[rows] for view in views], part)
         clusters = np.zeros((n, found.shape[1]), dtype=bool)
         clusters[rows] = found
         yield kept, clusters
+
+
+def _least_in_part(least: int) -> int:
+    """Return the smallest size of a class in a subsample, which lacks some of its cells."""
+    return max(2, least // 2)
 
 
 def _stability(
@@ -333,16 +340,12 @@ def _stability(
             return np.zeros(classes.shape[1])
         here = classes & kept[:, None]
         start = clusters[:, _jaccard(here, clusters).argmax(axis=1)]
-        index = _matched(here, assign(mixture, start, max(2, least // 2), among=kept & core))
+        again = assign(mixture, start, _least_in_part(least), among=kept & core)
+        index = _jaccard(here, again).diagonal()
         if small.any():
             again = np.where(small, start, here)
             for _ in range(EQUAL):
                 again = of_size(mixture, again, kept & core, here.sum(axis=0))
-            index = np.where(small, np.maximum(index, _matched(here, again)), index)
+            index = np.where(small, np.maximum(index, _jaccard(here, again).diagonal()), index)
         found.append(index)
     return np.mean(found, axis=0)
-
-
-def _matched(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the Jaccard index of each column of ``left`` and the same of ``right``, bool (cells, groups)."""
-    return (left & right).sum(axis=0) / np.maximum((left | right).sum(axis=0), 1)

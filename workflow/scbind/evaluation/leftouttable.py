@@ -66,7 +66,7 @@ def join_left_out(
 
 
 def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
-    """Means of each model and kind of holdout over the pairs of line and TF that have every AUPRC.
+    """Means of each model and kind of holdout over the pairs of line and TF that have every AUPRC but that of trees.
 
     ``table`` is that of :func:`join_left_out`. Returns ``model, split, n_pairs, prevalence, auprc, auprc_seen,
     share_of_seen, auprc_pooled_trees, auprc_accessibility, auprc_motif_x_accessibility, ece``, all test windows first.
