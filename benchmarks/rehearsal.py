@@ -72,7 +72,7 @@ def main() -> None:
     made.add_argument("--until", nargs="*", default=[], help="run the workflow up to these rules")
     made.add_argument("--set", nargs="*", default=[], metavar="KEY=VALUE", help="settings, as a.b=1")
     made.add_argument("snakemake", nargs="*", help="further arguments of Snakemake, after --")
-    args = made.parse_args()
+    args = made.parse_intermixed_args()  # options may stand between the folder and --
     args.folder = args.folder.resolve()
     run = args.folder / "run"
     if not args.table_only:

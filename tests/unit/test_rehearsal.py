@@ -86,5 +86,8 @@ def test_the_table_sums_the_jobs_of_a_rule(publisher, tmp_path, capsys, monkeypa
         header = "s\th:m:s\tmax_rss\tmax_vms\tmax_uss\tmax_pss\tio_in\tio_out\tmean_load\tcpu_time\n"
         (logs / f"{line}.benchmark.tsv").write_text(header + values + "\n")
     monkeypatch.setattr(rehearsal, "written_by_rule", lambda run: {"bulk_track": 2_000_000_000})
-    rehearsal.print_table(tmp_path / "run", tmp_path)
+    monkeypatch.setattr(
+        sys, "argv", ["rehearsal.py", str(tmp_path), "--table-only", "--cores", "1", "--", "-n"]
+    )
+    rehearsal.main()
     assert "| bulk_track | 2 | 10 | 10 | 9 | 100 | 80 | 2.00 |" in capsys.readouterr().out
