@@ -562,7 +562,8 @@ def test_the_ratio_and_its_p_value_are_side_by_side():
 
 
 def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
-    monkeypatch.setattr(regulation, "SHOWN_LINKS", 6)
+    monkeypatch.setattr(regulation, "LEAST_LINKS", 6)
+    monkeypatch.setattr(regulation, "MAX_ROWS", 5)
     rows = [(kind, tf, f"G{i}", 0.9 - 0.01 * i - 0.3 * (tf == "WEAK")) for kind in "AB" for tf in ("WEAK", "STRONG")
             for i in range(5)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["cell_type", "tf", "gene", "probability"]).assign(
@@ -574,10 +575,25 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
     assert [row[1:3] for row in shown] == [
         ["STRONG", "G0"], ["STRONG", "G0"], ["STRONG", "G1"], ["STRONG", "G1"], ["WEAK", "G0"], ["WEAK", "G0"]
     ]  # fmt: skip
-    assert "6 of 20 are shown: the most probable of each TF and cell type." in section.tables[0]["note"]
+    assert (
+        "6 of 20 are on this page: the most probable of each TF and cell type." in section.tables[0]["note"]
+    )
+    # For each answer that is not complete, the page knows how many links there are, also of genes without a row.
+    totals = json.loads(unpack(section.tables[0]["pack"]))["totals"]
+    assert totals == {"tf": {"STRONG": 10, "WEAK": 10}, "cell_type": {"A": 10, "B": 10},
+                      "gene": {"G1": 4, "G2": 4, "G3": 4, "G4": 4}}  # fmt: skip
     # Without a significant association the effect of no link is known: there is no column of zeros.
     assert "effect" not in keys(section) and "sign" not in keys(section)
     assert "The effect of none of these links is known." in section.text
+
+
+def test_links_fill_the_room_that_target_genes_leave(monkeypatch):
+    monkeypatch.setattr(regulation, "LEAST_LINKS", 6)
+    monkeypatch.setattr(regulation, "MAX_ROWS", 20)
+    most = [regulation.most_links(SimpleNamespace(tables=tables)) for tables in (
+        {}, {"targets": pd.DataFrame({"tf": ["X"] * 8})}, {"targets": pd.DataFrame({"tf": ["X"] * 18, "rank": 1})},
+    )]  # fmt: skip
+    assert most == [20, 12, 6]
 
 
 def keys(section):

@@ -17,6 +17,7 @@ from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.cells import doublet_shares
 from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
+from scbind.report.regulation import SHOWN_FDR
 from scbind.report.style import NEUTRAL
 from scbind.report.tables import DEPTH, LESS, NAMES, join_names, number
 
@@ -63,6 +64,7 @@ def explorer(inputs: Inputs, genes: Sequence[str] = ()) -> tuple[dict, dict[str,
         "doublet": LIKELY,
         "promoter": CORE,
         "less": LESS,
+        "fdr": SHOWN_FDR,
     }
     index["recall"] = _drawings(inputs, packs)
     packs["genes"] = pack_json(gene_places(genes, inputs.genes))
