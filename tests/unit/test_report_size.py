@@ -40,6 +40,7 @@ def tables(rng):
     )  # fmt: skip
     needed = grid(model=["scbind", "accessibility"], tf=TFS)
     needed = needed.assign(fragments_needed=1000.0 + np.arange(600) % 300, at_most=needed["tf"] > "TF290")
+    needed["depth_needed"] = 1e-6 * needed["fragments_needed"]
     tests = grid(contrast=["cell_type", "condition"], cell_type=TYPES, group=["one", "two"], tf=TFS)
     effect = rng.uniform(-1, 3, len(tests))
     tests = tests.assign(
