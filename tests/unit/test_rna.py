@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 from scbind.analysis.expression import tf_expression
-from scbind.analysis.tfactive import tf_active
+from scbind.analysis.tfactive import active_in_types, tf_active
 from scbind.cells.rna import sample_rna
 from scbind.core.errors import InputError
 from scbind.formats.rna import read_rna
@@ -225,3 +225,19 @@ def test_expression_beside_activity(tmp_path):
     assert table.loc[("b", "SPI1"), "mean_expression"] > 3 * table.loc[("a", "SPI1"), "mean_expression"]
     assert table.loc[("b", "SPI1"), "correlation"] > 0.5 and table.loc[("b", "SPI1"), "n_groups"] == 6
     assert table.loc[("a", "ABSENT"), ["mean_expression", "fraction_expressing", "correlation"]].isna().all()
+
+
+def test_a_tf_that_a_type_does_not_express_is_half_as_probable_there(tmp_path):
+    """GATA1 is expressed in b alone, SPI1 hardly anywhere; the activity of both has one level, so it says active."""
+    obs = pd.DataFrame({"cell_type": np.repeat(["a", "b"], 30), "pass": True, "sample": "s"})
+    obs.index = [f"s#{i}" for i in range(60)]
+    z = np.random.default_rng(0).normal(0, 0.1, (60, 3))
+    data = anndata.AnnData(z, obs=obs, layers={"mean_binding": z * 0})
+    data.var_names = ["SPI1", "GATA1", "ABSENT"]
+    data.write_h5ad(tmp_path / "s.h5ad")
+    rows = [("a", "GATA1", 1.0), ("b", "GATA1", 40.0), ("a", "SPI1", 0.0), ("b", "SPI1", 0.1)]
+    table = pd.DataFrame(rows, columns=["cell_type", "tf", "mean_expression"])
+    table.to_csv(tmp_path / "expression.tsv", sep="\t", index=False)
+    tf_active([tmp_path / "s.h5ad"], tmp_path / "expression.tsv", tmp_path / "active.h5ad")
+    found = active_in_types(tmp_path / "active.h5ad", ["a", "b"], ["SPI1", "GATA1", "ABSENT"])
+    np.testing.assert_allclose(found, [[1, (1 + 1 / (0.25 * 40)) / 2, 1], [1, 1, 1]], rtol=1e-6)
