@@ -85,9 +85,9 @@ def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
 
     A cell, including its borrowed fragments, needs this number of equivalent (unweighted) fragments. ``table`` has the
     columns of ``DEPTH_COLUMNS``. AUPRC is averaged over the lines with at least ``FEW_BOUND`` bound windows; depth is
-    their geometric mean. The depth at which AUPRC falls below the limit is interpolated in log depth between the two tested
-    depths. The number of fragments is this depth times ``known_bases`` (the genome without N) divided by two, because a
-    fragment has two insertions.
+    their geometric mean. The depth at which AUPRC falls below the limit is interpolated in log depth between the two
+    tested depths. The number of fragments is this depth times ``known_bases`` (the genome without N) divided by two,
+    because a fragment has two insertions.
 
     Returns
     -------

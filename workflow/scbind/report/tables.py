@@ -69,8 +69,8 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "parent group, in standard deviations.",
     "separation_limit": "Separation limit: the largest separation that arises without structure; a population is "
     "above it.",
-    "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity "
-    "alone.",
+    "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity. "
+    "With RNA, its activity and its expression count half each, if it has enough molecules.",
     "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
     "the expected fraction of doublets of two cell types.",
     "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of "

@@ -762,7 +762,7 @@ const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value 
 // Options of a table of links. They are chosen as in scbind.report.regulation.links.
 const links = () => ({ sort: "probability", down: true, file: "results/analysis/links.tsv", what: `links with a false discovery rate up to ${index.fdr}`,
   empty: `No link has a false discovery rate up to ${index.fdr}.${index.tfs.some((tf) => tf.abstained) ? " Links of TFs on which scbind abstains are left out." : ""}` });
-const LINKS = "From the activity of the TF in the cell type, its predicted binding near the gene, and the association of these sites with the gene over cells. A probable link may have an association that is not significant. FDR: false discovery rate.";
+const LINKS = "From the activity of the TF in the cell type (with RNA, also its expression), its predicted binding near the gene, and the association of these sites with the gene over cells. A probable link may have an association that is not significant. FDR: false discovery rate.";
 async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i], expressed = await expression(name);
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
