@@ -892,6 +892,7 @@ def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
         ("CTCF", "MA0139.2:CTCF", "CCACTAGG", 8, None, 0.7, 0.2, 90, 0, 0, None, None, None),
         ("SPI1", "found:SPI1.1", "GATTA", 5, 30, 0.4, 0.2, 90, 1, 0, "MA1.1:OTX2", 0.01, 0.9),
         ("RUNX3", "found:RUNX3.1", "TTTTT", 5, 30, 0.4, 0.2, 90, 1, 0, None, None, 0.9),
+        ("NFE2", "found:CTCF.1", "CCAcTAG", 7, 60, 0.6, 0.2, 9, 1, 0, "MA0139.2:CTCF", 1e-9, 1e-3),
     ]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "found.tsv", sep="\t", index=False)
     learned = pd.DataFrame(
@@ -906,6 +907,10 @@ def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
         in text
     )
     assert "only similar to the known motif of another TF for SPI1 (OTX2)." in text
+    assert (
+        "No motif was found for NFE2 (that of CTCF): the motif that was found for another TF and fits best is"
+        in text
+    )
     assert "CTCF found:CTCF.1 CCAcTAG" in text and "nan" not in text.lower()
     learned.iloc[:0].to_csv(tmp_path / "found.tsv", sep="\t", index=False)
     learned.iloc[:0].to_csv(tmp_path / "learned.tsv", sep="\t", index=False)

@@ -100,16 +100,16 @@ def links(inputs: Inputs) -> Section | None:
     section.text = [
         "Which genes does a TF probably regulate? A link joins a TF and a gene in a cell type. Its probability comes "
         "from the activity of the TF in the cell type (with RNA, also its expression), its predicted binding near the "
-        "gene, and the probability that these sites regulate the gene: from their distance and from their association with the gene across cells of "
-        "the same type and sample. The p-value is that of the association alone.",
+        "gene, and the probability that these sites regulate the gene: from their distance and from their association "
+        "with the gene across cells of the same type and sample. The p-value is that of the association alone.",
         "The effect (activates or represses) is the sign of the association. It is unknown where the association is "
         f"not significant (adjusted p above {SIGNED:g}). Such a link can still be probable, because the other evidence "
         "supports it.",
     ]
     if (table["compared_with"] == "accessibility").any():
         section.text.append(
-            "Without RNA, few links have only distal sites (column place). In simulated cells of three seeds, 60 to 101 of "
-            "them had a false discovery rate up to 0.1, and 8 to 13 % of these were false."
+            "Without RNA, few links have only distal sites (column place). In simulated cells of three seeds, 60 to "
+            "101 of them had a false discovery rate up to 0.1, and 8 to 13 % of these were false."
         )
     table, left_out = trusted(table)
     if left_out:
