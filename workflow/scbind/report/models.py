@@ -140,7 +140,8 @@ def _curves(inputs: Inputs, section: Section) -> None:
     if ours:
         caption = (
             "Fraction of windows that are bound, against the predicted probability. On the diagonal, the "
-            "probabilities are calibrated. Larger points represent more windows."
+            "probabilities are calibrated. Larger points represent more windows. Nearly all windows are in the first "
+            "point and decide the calibration error; the others show how far to trust the probability of a site."
         )
         figure = modelplots.calibration_curves(ours, inputs.model_colours)
         section.figures.append(inputs.draw("reliability", figure, caption))

@@ -71,6 +71,9 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "above it.",
     "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity. "
     "With RNA, its activity and its expression count half each, if it has enough molecules.",
+    "ece": "Calibration error: the mean difference between P(bound) and the fraction of windows that are bound, over "
+    "ten bins of P(bound). Nearly all windows are unbound, so a prediction of 0 for every window has an error as large "
+    "as the prevalence: compare the two.",
     "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
     "the expected fraction of doublets of two cell types.",
     "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of "
