@@ -46,8 +46,8 @@ def evaluate_baselines(
     * ``other_lines_chip``: mean label of the TF at the same window in the other lines in which it was assayed. It uses
       ChIP-seq of the test windows, which no network sees. It shows how much cell-type-invariant binding alone
       explains. A TF that was assayed in no other line is left out.
-    * ``permuted_labels``: trees fitted to labels permuted among the training windows of each line. An AUPRC above the
-    prevalence comes from the protocol, not from the labels.
+    * ``permuted_labels``: trees fitted to labels permuted among the training windows of each line. A mean AUROC well
+      above 0.5 comes from the protocol, not from the labels.
 
     Parameters
     ----------
