@@ -61,7 +61,7 @@ def test_organelle_dna_is_left_out(build, capfd):
     fasta = ">chr1\nACGTACGT\n>chrM\nACGTAC\n"
     assert (build(fasta) / "exclude.bed").read_text() == "chrM\t0\t6\n"
     assert "does not count as depth: chrM" in capfd.readouterr().err
-    out = build(fasta, exclude="chrM\t2\t4\nchr1\t0\t2\n", chrom_sizes="Pt\t9\n", name="b.fa")
+    out = build(fasta, exclude="chrM\t2\t4\nchr1\t0\t2\n", chrom_sizes="chr1\t8\nPt\t9\n", name="b.fa")
     assert (out / "exclude.bed").read_text() == "chr1\t0\t2\nchrM\t0\t6\nPt\t0\t9\n"
 
 
