@@ -36,7 +36,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "top_window_start": "start of top site", "top_window_end": "end of top site",
     "sites_with_motif": "sites with motif", "background_with_motif": "background with motif",
     "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
-    "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
+    "n_types": "cell types", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
     "median frac_in_peaks": "median fraction in peaks", "median frac_duplicates": "median fraction of duplicates",
     "median frac_mitochondrial": "median fraction mitochondrial", "doublet_rate": "expected doublet rate",
