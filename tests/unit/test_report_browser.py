@@ -34,7 +34,7 @@ def write_in(folder, shape):
     )
     rna = rna.to_frame(index=False).assign(
         n_cells=50, mean_activity=0.5, mean_expression=range(len(rna)), fraction_expressing=0.25, correlation=0.62,
-        correlation_p=0.004, n_groups=10, evidence="chip",
+        correlation_p=0.004, n_types=10, evidence="chip",
     )  # fmt: skip
     rna.to_csv(folder / "expression.tsv", sep="\t", index=False)
     wide = np.random.default_rng(0).normal(size=(4, 25))
@@ -922,7 +922,7 @@ def test_a_tf_shows_its_expression_beside_its_activity(page):
     page.run("await scbindReport.ask('TF:ZNF101')")
     words = text(page, "#panel")
     assert "Activity and expression by cell type" in words and "Activity and expression of ZNF101" in words
-    assert "correlation of activity and expression" in words and "0.620 (p 0.00400, 10 groups)" in words
+    assert "correlation of activity and expression" in words and "0.620 (p 0.00400, 10 cell types)" in words
     titles = page.run(
         "return [...document.querySelectorAll('#box rect title')].map((each) => each.textContent)"
     )
