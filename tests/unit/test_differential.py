@@ -56,6 +56,26 @@ def test_adjustment_is_benjamini_hochberg_over_the_whole_contrast(tmp_path):
     np.testing.assert_allclose(tested.p_adjusted, stats.false_discovery_control(tested.p_value), rtol=1e-4)
 
 
+def test_p_values_over_cells_and_over_replicates_are_adjusted_apart(tmp_path):
+    """Types A and B are in six donors, type C in two, where its cells have tiny p-values."""
+    files = []
+    for i in range(6):
+        types = ["A"] * 20 + ["B"] * 20 + ["C"] * 40 * (i in (0, 3))
+        write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", types, 0.3, i, condition="sick" if i > 2 else "well")
+        data = anndata.read_h5ad(tmp_path / f"s{i}.h5ad")
+        data.X[40:, :2] += 3 * (i > 2)
+        data.write_h5ad(tmp_path / f"s{i}.h5ad")
+        files.append(tmp_path / f"s{i}.h5ad")
+    table = run(tmp_path, files).query("contrast == 'condition'")
+    assert (table[table.test == CELLS].p_value < 1e-6).all()
+    for test, type_count in ((WELCH, 2), (CELLS, 1)):
+        rows = table[table.test == test]
+        assert set(rows.tf) == {"CTCF", "SPI1"} and len(rows) == 2 * type_count
+        np.testing.assert_allclose(
+            rows.p_adjusted, stats.false_discovery_control(rows.p_value.to_numpy()), rtol=1e-4
+        )
+
+
 def test_an_abstained_tf_keeps_its_row_but_has_no_p_value_and_does_not_count(tmp_path):
     options = {"shift": 1.0, "seed": 3, "types": ["A"] * 30 + ["B"] * 30 + ["C"] * 30}
     write_sample(tmp_path / "s.h5ad", "s", abstained=(), **options)

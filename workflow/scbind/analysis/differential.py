@@ -81,7 +81,8 @@ def differential_tfs(
     rule for cell types, and for conditions if each donor was measured in several. A signed-rank test could not reach
     p < 0.05 with fewer than six replicates. If no replicate is on both sides and each side has at least three, Welch's
     t-test over replicate means. Otherwise: a t-test over cells (:func:`scbind.analysis.designeffect.compare_means`).
-    The Benjamini-Hochberg adjustment covers all tested rows of one contrast.
+    The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells
+    are adjusted apart, so that the small p-values over cells do not make those over replicates significant.
     """
     data = read_activity(activity)
     data.obs["replicate"] = replicates(data.obs)
@@ -94,7 +95,8 @@ def differential_tfs(
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
         tested = table[~table["test"].isin([ABSTAINED, SHALLOW])]
-        table["p_adjusted"] = tested.groupby("contrast")["p_value"].transform(_adjust)
+        families = tested.groupby(["contrast", tested["test"] == CELLS])
+        table["p_adjusted"] = families["p_value"].transform(_adjust)
         var = data.var.rename(columns=lambda name: name if name in DESCRIBED else f"reliability_{name}")
         table = table[COLUMNS].join(var, on="tf")
         table = table.sort_values(
