@@ -397,6 +397,8 @@ def test_the_folder_of_cell_ranger_gives_its_barcodes(project, tmp_path):
 def test_several_tracks_of_one_file_need_regions(project):
     rows = "cell_line\tpath\tformat\tregion\nA\ta.bw\tbam\tchr1:0-5\nA\ta.bw\tbam\tHLA-A*01:01:0-9\n"
     assert [row["region"] for row in project(tracks=rows).tracks["A"]] == ["chr1:0-5", "HLA-A*01:01:0-9"]
+    with pytest.raises(InputError, match="tracks.tsv, line 3: track of A has the same file as track of A"):
+        project(tracks=rows.replace("HLA-A*01:01:0-9", "chr1:0-5"))
 
 
 @pytest.mark.parametrize(

@@ -46,8 +46,9 @@ def insertion_track(
           and are lost. If values are not whole numbers, the smallest step counts as one fragment. If they are whole,
           many, and all multiples of a number, that number counts as one.
 
-        ``region`` (``chrom:start-end``, 0-based half-open) limits an input. Without it, the input covers every
-        chromosome on which it has data. Ends with another known shift are moved to +4/-5.
+        ``region`` (``chrom:start-end``, 0-based half-open) limits an input. Inputs with the same region are summed,
+        and so are all inputs without one, such as replicates. Together, inputs without a region cover every chromosome
+        on which at least one of them has data. Ends with another known shift are moved to +4/-5.
     sizes_path
         ``chrom.sizes``.
     output_bw
@@ -65,7 +66,8 @@ def insertion_track(
     ------
     InputError
         On an unreadable or malformed input, NaN or negative values, values that are not multiples of one unit,
-        chromosomes that are unknown or of another length, inputs that overlap, or no insertion at all.
+        chromosomes that are unknown or of another length, regions that overlap without being the same, two inputs
+        with the same insertions, or no insertion at all.
     """
     sizes = ChromSizes.read(sizes_path)
     for item in inputs:
@@ -221,22 +223,43 @@ def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarr
 
 
 def _covered(inputs, regions, parts, sizes: ChromSizes) -> list[list]:
-    """List the regions that the inputs cover, sorted; :class:`InputError` if two inputs cover the same base."""
-    spans = []
-    for item, region, part in zip(inputs, regions, parts, strict=True):
+    """List the regions that the inputs cover, sorted and disjoint.
+
+    Raises :class:`InputError` if two inputs overlap without having the same region, because the depth would then differ
+    along the chromosome, or if two inputs of one region have the same insertions.
+    """
+    spans: dict[tuple[int, int, int, bool], str] = {}  # with the input that is named in messages
+    for number, (item, region, part) in enumerate(zip(inputs, regions, parts, strict=True)):
+        for other in range(number):
+            if regions[other] == region and _same_insertions(parts[other], part):
+                raise InputError(
+                    item["path"],
+                    f"has the same insertions as {inputs[other]['path']}",
+                    "list each file once for a cell line",
+                )
         for name in [region[0]] if region else part:
             low, high = region[1:] if region else (0, sizes.as_dict()[name])
-            spans.append((sizes.index(name), low, high, str(item["path"])))
-    spans.sort()
-    for left, right in zip(spans, spans[1:], strict=False):
+            spans.setdefault((sizes.index(name), low, high, region is None), str(item["path"]))
+    found = sorted(spans)
+    for left, right in zip(found, found[1:], strict=False):
         if left[0] == right[0] and right[1] < left[2]:
             raise InputError(
-                right[3],
-                f"covers the same bases as {left[3]}",
-                "give each input a region of its own",
+                spans[right],
+                f"overlaps {spans[left]}, but has another region",
+                "to sum them, give both the same region, or none; else give them regions that do not overlap",
                 f"{sizes.names[right[0]]}:{right[1]}-{min(left[2], right[2])}",
             )
-    return [[sizes.names[chrom], low, high] for chrom, low, high, _ in spans]
+    return [[sizes.names[chrom], low, high] for chrom, low, high, _ in found]
+
+
+def _same_insertions(one: dict[str, Path], other: dict[str, Path]) -> bool:
+    """Tell whether two inputs have insertions, and have the same ones: one file twice, or a copy of it."""
+    if not one or one.keys() != other.keys():
+        return False
+    pairs = [[np.load(part[name], mmap_mode="r")[0] for part in (one, other)] for name in one]
+    if any(len(here) != len(there) for here, there in pairs):
+        return False
+    return all(np.array_equal(np.sort(here), np.sort(there)) for here, there in pairs)
 
 
 def _join(files: list[Path], known: int) -> tuple[np.ndarray, np.ndarray, int]:

@@ -54,7 +54,7 @@ def read_source_rows(path: str) -> dict[str, dict]:
 def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> dict[str, list[dict]]:
     """Return cell line -> list of ``{"path", "format", "region", "note"}``, empty if ``panel`` leaves it out."""
     tracks: dict[str, list[dict]] = {}
-    files: dict[tuple, list] = {}
+    files: dict[str | None, dict[tuple, list]] = {}  # by region: a file may be listed once for each
     for number, row in read_table(path, "tracks"):
         line = _name(row["cell_line"], path, "cell_line", number)
         rows = tracks.setdefault(line, [])
@@ -66,8 +66,7 @@ def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) ->
                 path, f"region {region!r} is not CHROM:START-END", "write chr1:0-1000", f"line {number}"
             )
         track = resolve(row["path"], path, f"line {number}, column path")
-        if not region:
-            refuse_same_file(files, track, f"track of {line}", path, number)
+        refuse_same_file(files.setdefault(region, {}), track, f"track of {line}", path, number)
         rows.append(
             {
                 "path": track,
