@@ -467,12 +467,6 @@ def test_bad_bigwigs_are_refused_and_nothing_is_left(run, tmp_path, runs, option
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_bins_are_said(run, tmp_path, capsys):
-    runs = [(i * 50, i * 50 + 50, float(1 + i % 3)) for i in range(1100)]
-    run((save_bigwig(tmp_path / "x.bw", runs), "coverage"))
-    assert "WARNING" in (said := capsys.readouterr().err) and "averages of bins of 50 bp" in said
-
-
 def test_nan_is_no_value(tmp_path, sizes_path):
     bw = save_bigwig(tmp_path / "x.bw", [(1, 2, 1), (7, 8, np.nan), (9, 10, 2)])
     assert read_insertions(bw, ChromSizes.read(sizes_path)).tolist() == [1, 9, 9]
