@@ -6,6 +6,7 @@ import os
 import re
 
 from scbind.core.errors import InputError
+from scbind.formats.fields import NOT_AVAILABLE
 from scbind.plan.panel import Panel
 from scbind.plan.paths import Resolver, refuse_same_file
 from scbind.plan.sheetrows import read_table
@@ -131,7 +132,10 @@ def _list_in(folder: str, path: str, number: int) -> str:
 
 
 def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
-    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``."""
+    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``.
+
+    A donor or condition that is empty, or ``NA`` and the like, is None.
+    """
     samples: dict[str, dict] = {}
     fragments: dict[tuple, list] = {}
     for number, row in read_table(path, "samples"):
@@ -154,8 +158,7 @@ def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
             "format": _choice(row["format"], SAMPLE_FORMATS, path, "format", number),
             "group": _name(row["group"] or "cells", path, "group", number),
             "binding": YES_NO[_choice(row["binding"] or "yes", tuple(YES_NO), path, "binding", number)],
-            "donor": row["donor"] or None,
-            "condition": row["condition"] or None,
+            **{key: None if row[key] in {"", *NOT_AVAILABLE} else row[key] for key in ("donor", "condition")},
         }
     return samples
 
