@@ -49,9 +49,10 @@ def tf_active(activity: Sequence[str | Path], expression: str | Path | None, out
         The file to write.
     """
     data = read_activity(list(activity))
-    found = np.ones(data.z.shape)
+    readable = data.readable  # computed anew each time it is asked for
+    found = np.ones(readable.shape)
     for column in range(len(data.tfs)):
-        z = data.readable[:, column]
+        z = readable[:, column]
         known = np.isfinite(z)
         if known.sum() >= MIN_CELLS:
             found[known, column] = _upper_level(z[known])
@@ -94,7 +95,7 @@ def _expressed(path: str | Path, tfs: list[str]) -> pd.DataFrame:
     level = table.astype({"cell_type": str}).pivot(index="cell_type", columns="tf", values="mean_expression")
     level = level.reindex(columns=tfs)
     ratio = (level / (EXPRESSED * level.max())).clip(upper=1)
-    return ratio.where(level.max() >= MIN_EXPRESSION)
+    return ratio.loc[:, level.max() >= MIN_EXPRESSION].reindex(columns=tfs)
 
 
 def _upper_level(z: np.ndarray) -> np.ndarray:
