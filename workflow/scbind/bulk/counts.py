@@ -19,7 +19,7 @@ import numpy as np
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.names import MITOCHONDRIAL
+from scbind.formats.genome import MITOCHONDRIAL, PLASTID
 
 ENOUGH = 1000  # steps of a track that are needed to judge it
 SAMPLE, PIECES, MOST = (
@@ -45,7 +45,7 @@ REMEDY = (
 class CountCheck:
     """Collects the steps of a coverage, or the values of insertions, and refuses a track that holds no counts.
 
-    ``kind`` is ``coverage`` or ``insertions``. Mitochondrial DNA is left out, because it is too deep to judge.
+    ``kind`` is ``coverage`` or ``insertions``. DNA of organelles is left out, because it is too deep to judge.
     """
 
     def __init__(self, kind: str):
@@ -54,7 +54,7 @@ class CountCheck:
 
     def add(self, name: str, place: np.ndarray, value: np.ndarray, length: int) -> None:
         """Add a chromosome: sorted, unique 0-based places, int64, and their steps or values, float64, not 0."""
-        if name in MITOCHONDRIAL:
+        if name in MITOCHONDRIAL | PLASTID:
             return
         inside = place < length  # where the last bin ends is not a multiple of its width
         place, value = place[inside], value[inside]
