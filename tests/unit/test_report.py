@@ -443,6 +443,22 @@ def test_poor_samples_are_named():
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
 
 
+def test_samples_without_counts_of_reads_do_not_flag_others():
+    rows = [{"sample": name, "pass": True, "frac_duplicates": 0.3 + 0.1 * (name == "C")} for name in "ABCDE"]
+    cells = pd.DataFrame(rows * 4)
+    cells.loc[cells["sample"].isin(["D", "E"]), "frac_duplicates"] = np.nan
+    table = sample_quality(cells).set_index("sample")
+    assert (
+        set(table["flags"]) == {""}
+        and table["median frac_duplicates"].isna().tolist() == [False] * 3 + [True] * 2
+    )
+    cells.loc[cells["sample"] == "C", "frac_duplicates"] = 0.9
+    flags = sample_quality(cells).set_index("sample")["flags"]
+    assert flags.to_dict() == dict.fromkeys("ABDE", "") | {"C": "high fraction of duplicates"}
+    two = pd.DataFrame({"sample": list("ABC"), "pass": True, "tss_enrichment": [9.0, 1.0, np.nan]})
+    assert set(sample_quality(two)["flags"]) == {""}, "two known samples do not show which of them is unusual"
+
+
 def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs, tmp_path):
     cells = pd.DataFrame({"sample": list("AAAB"), "pass": [True, True, False, True], "n_fragments": 3000})
     table = sample_quality(cells)

@@ -6,6 +6,7 @@ import os
 import re
 
 from scbind.core.errors import InputError
+from scbind.formats.fields import NOT_AVAILABLE
 from scbind.plan.panel import Panel
 from scbind.plan.paths import Resolver, refuse_same_file
 from scbind.plan.sheetrows import read_table
@@ -54,7 +55,7 @@ def read_source_rows(path: str) -> dict[str, dict]:
 def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> dict[str, list[dict]]:
     """Return cell line -> list of ``{"path", "format", "region", "note"}``, empty if ``panel`` leaves it out."""
     tracks: dict[str, list[dict]] = {}
-    files: dict[tuple, list] = {}
+    files: dict[str | None, dict[tuple, list]] = {}  # by region: a file may be listed once for each
     for number, row in read_table(path, "tracks"):
         line = _name(row["cell_line"], path, "cell_line", number)
         rows = tracks.setdefault(line, [])
@@ -66,8 +67,7 @@ def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) ->
                 path, f"region {region!r} is not CHROM:START-END", "write chr1:0-1000", f"line {number}"
             )
         track = resolve(row["path"], path, f"line {number}, column path")
-        if not region:
-            refuse_same_file(files, track, f"track of {line}", path, number)
+        refuse_same_file(files.setdefault(region, {}), track, f"track of {line}", path, number)
         rows.append(
             {
                 "path": track,
@@ -132,7 +132,10 @@ def _list_in(folder: str, path: str, number: int) -> str:
 
 
 def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
-    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``."""
+    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``.
+
+    A donor or condition that is empty, or ``NA`` and the like, is None.
+    """
     samples: dict[str, dict] = {}
     fragments: dict[tuple, list] = {}
     for number, row in read_table(path, "samples"):
@@ -155,8 +158,7 @@ def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
             "format": _choice(row["format"], SAMPLE_FORMATS, path, "format", number),
             "group": _name(row["group"] or "cells", path, "group", number),
             "binding": YES_NO[_choice(row["binding"] or "yes", tuple(YES_NO), path, "binding", number)],
-            "donor": row["donor"] or None,
-            "condition": row["condition"] or None,
+            **{key: None if row[key] in {"", *NOT_AVAILABLE} else row[key] for key in ("donor", "condition")},
         }
     return samples
 
