@@ -73,6 +73,7 @@ def test_one_thread_needs_no_others():
     ("granted", "there", "chosen"), [(0, 2, ("cpu", 1)), (1, 2, ("cuda", 1)), (4, 2, ("cuda", 2))]
 )
 def test_training_and_prediction_choose_the_same_device(monkeypatch, granted, there, chosen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # there is nothing to choose
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
