@@ -543,3 +543,32 @@ def test_each_analysis_has_its_own_folder_as_documented(tmp_path, project):
         assert reply.returncode == 0, reply.stdout + reply.stderr
         assert "snakemake" not in line or re.search(r"^unpack_bundle +1$", reply.stdout + reply.stderr, re.M)
     assert not (tmp_path / "results").exists() and (tmp_path / "my_analysis/.snakemake").exists()
+
+
+PLUGIN = """
+from snakemake_interface_storage_plugins.storage_object import StorageObjectRead, StorageObjectWrite
+from snakemake_interface_storage_plugins.storage_provider import StorageProviderBase
+
+
+class StorageProvider(StorageProviderBase):
+    pass
+
+
+class StorageObject(StorageObjectRead, StorageObjectWrite):
+    pass
+
+
+for each in StorageProvider, StorageObject:
+    each.__abstractmethods__ = frozenset()  # none of them is called
+"""
+
+
+def test_storage_plugins_are_refused_in_one_line(project):
+    (project.folder / "snakemake_storage_plugin_bucket").mkdir()
+    (project.folder / "snakemake_storage_plugin_bucket/__init__.py").write_text(PLUGIN)
+    call = project.call("-n", "--default-storage-provider", "bucket", "--default-storage-prefix", "b")
+    call["env"] |= {"PYTHONPATH": str(project.folder)}
+    reply = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = [line for line in reply.stdout.splitlines() if "ERROR" in line]
+    assert reply.returncode == 1 and "Traceback" not in reply.stdout
+    assert len(said) == 1 and "scbind does not work with storage plugins; leave the option out" in said[0]
