@@ -95,7 +95,8 @@ def read_activity(paths: list[str | Path]) -> Activity:
     if not finite.all():
         say(f"TFs left out because their activity is not finite in every cell: {', '.join(names[~finite])}")
     shallow = np.vstack([_shallow(data) for data in files])
-    return Activity(z, binding, obs, files[0].var, umap, shallow).take(finite)
+    found = Activity(z, binding, obs, files[0].var, umap, shallow)
+    return found if finite.all() else found.take(finite)  # a copy of all cells needs as much memory again
 
 
 def replicates(obs: pd.DataFrame) -> pd.Series:

@@ -23,8 +23,7 @@ from scbind.core.scratch import scratch_folder
 from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, is_no_barcode, match_barcodes, read_barcodes
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genes import read_tss
-from scbind.formats.genome import ChromSizes
-from scbind.formats.names import MITOCHONDRIAL
+from scbind.formats.genome import MITOCHONDRIAL, ChromSizes
 from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
 TSS_CENTRE = 101  # bp around a start site; this and the next three values are those of ArchR

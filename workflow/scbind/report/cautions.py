@@ -63,7 +63,8 @@ def _shallow_cells(inputs: Inputs) -> Caution | None:
     if lacking <= MAY_LACK:
         return None
     return Caution(
-        f"{lacking:.0%} of the cells have fewer than {inputs.target:,.0f} fragments even after borrowing.",
+        f"{lacking:.0%} of the cells have fewer than {inputs.target:,.0f} fragments even after borrowing (sum of "
+        "weights).",
         "Their predictions use less signal, and scbind abstains on more TFs in them.",
         "infer.max_neighbours, infer.borrow_fragments",
     )

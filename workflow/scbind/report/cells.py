@@ -43,7 +43,8 @@ def quality(inputs: Inputs) -> Section | None:
         figure = cellplots.borrowing(*inputs.borrowed)
         caption = (
             "Cells with few fragments borrow fragments from their nearest cells, until they have "
-            "infer.borrow_fragments or have used infer.max_neighbours cells."
+            "infer.borrow_fragments or have used infer.max_neighbours cells. Left: a borrowed fragment counts by its "
+            "weight, at most 1. The fragments that a TF needs are in another unit, equivalent fragments."
         )
         section.figures.append(inputs.draw("borrowing", figure, caption))
     return section
