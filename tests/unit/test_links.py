@@ -1,5 +1,6 @@
 """Links of TFs and genes: association within types, its null, probabilities, tables, and links per cell."""
 
+import pickle
 import re
 
 import anndata
@@ -262,6 +263,22 @@ def test_without_cells_no_tf_is_judged(tmp_path):
     assert anndata.read_h5ad(tmp_path / "active.h5ad").shape == (0, 1)
 
 
+def test_of_candidates_that_are_not_listed_only_two_numbers_are_kept(folder):
+    """A human genome has 10 million candidates, with 44 TFs and 20 types; with their text they would take 10 GB."""
+    found = SiteGenes.load(folder / "sites.npz")
+    binding, genes = np.full(len(found.null), 0.9), np.arange(N_GENES)
+    sizes = {}
+    for chosen in (genes[:20], genes):
+        near, potential = found.near_panel(1000), np.ones(len(chosen))
+        part = links._candidates(found, "A", binding, chosen, near, 1.0, potential, 2)
+        (table,) = links._ranked(found, [part])
+        assert len(table) == 2 and (table["sites"] != "").all()
+        sizes[len(chosen)] = len(pickle.dumps(part))
+    assert sizes[N_GENES] - sizes[20] == pytest.approx((N_GENES - 20) * 2 * 8, abs=50), (
+        "probability and p-value"
+    )
+
+
 def test_the_network_lists_each_pair_once(folder):
     edges = pd.read_csv(folder / "network.tsv", sep="\t")
     assert edges.columns.tolist()[:3] == ["source", "target", "weight"]
@@ -363,7 +380,11 @@ def test_samples_with_other_peaks_are_refused(folder, tmp_path):
 def test_a_tf_that_binds_nowhere_has_candidates_without_evidence(folder):
     found = SiteGenes.load(folder / "sites.npz")
     for chosen in (np.arange(3), np.zeros(0, dtype=int)):
-        table = links._candidates(found, np.zeros(len(found.null)), chosen, found.near_panel(1000), 1.0)
+        near = found.near_panel(1000)
+        part = links._candidates(
+            found, "A", np.zeros(len(found.null)), chosen, near, 1.0, np.ones(len(chosen)), 10
+        )
+        (table,) = links._ranked(found, [part])
         assert len(table) == len(chosen) and not np.signbit(table["probability"]).any()
         assert (
             table["p_value"].isna().all() and (table["n_sites"] == 0).all() and (table["place"] == "").all()
@@ -371,7 +392,6 @@ def test_a_tf_that_binds_nowhere_has_candidates_without_evidence(folder):
 
 
 def test_without_a_candidate_both_tables_have_their_columns():
-    table = links._ranked(pd.DataFrame({name: [] for name in ("cell_type", "tf", "gene", "probability")}), 10)
-    assert table.columns.tolist() == COLUMNS[: COLUMNS.index("evidence")] and table.empty
-    edges = links._network(table[table["fdr"] <= 0.1])
+    assert not list(links._ranked(None, []))
+    edges = links._network(pd.DataFrame(columns=COLUMNS))
     assert edges.empty and edges.columns.tolist()[:3] == ["source", "target", "weight"]
