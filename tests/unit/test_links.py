@@ -2,6 +2,7 @@
 
 import pickle
 import re
+import tracemalloc
 
 import anndata
 import numpy as np
@@ -16,7 +17,7 @@ from scbind.analysis.linkmodel import PROMOTER, p_values, posterior, shares
 from scbind.analysis.links import COLUMNS, SiteGenes, tf_links
 from scbind.analysis.regulation import cell_regulation
 from scbind.analysis.sitegenes import find_pairs, share_fragments, site_genes
-from scbind.analysis.tfactive import active_in_types, tf_active
+from scbind.analysis.tfactive import active_in_cells, active_in_types, tf_active
 from scbind.core.errors import InputError
 from scbind.formats.genome import ChromSizes
 from scipy import stats
@@ -252,6 +253,27 @@ def test_one_wide_level_of_activity_is_not_cut_in_two(tmp_path, width):
     data.write_h5ad(tmp_path / "activity.h5ad")
     tf_active([tmp_path / "activity.h5ad"], None, tmp_path / "active.h5ad")
     assert (anndata.read_h5ad(tmp_path / "active.h5ad").X == 1).all()
+
+
+def test_of_the_cells_of_all_samples_only_those_of_one_are_read(tmp_path):
+    values = np.random.default_rng(7).random((5_000, 400), dtype=np.float32)
+    names, tfs = [f"s{i % 50}#c{i}" for i in range(5_000)], [f"T{i}" for i in range(400)]
+    data = anndata.AnnData(values, obs=pd.DataFrame(index=names), var=pd.DataFrame(index=tfs))
+    data.write_h5ad(tmp_path / "active.h5ad")
+    cells = pd.Index(names)[7::50][::-1]
+    tracemalloc.start()
+    found = active_in_cells(tmp_path / "active.h5ad", cells, ["T3", "new", "T1"])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    mine = values[7::50][::-1]
+    assert (
+        found.dtype == np.float32
+        and (found == np.stack([mine[:, 3], mine[:, 0] * 0 + 1, mine[:, 1]], 1)).all()
+    )
+    assert most < values.nbytes / 2
+    assert active_in_cells(tmp_path / "active.h5ad", cells[:0], ["T3"]).shape == (0, 1)
+    with pytest.raises(InputError, match="lacks 2 cells, such as s1#d; run the rule tf_active again"):
+        active_in_cells(tmp_path / "active.h5ad", pd.Index(["s2#d", "s1#d", "s1#c1"]), ["T3"])
 
 
 def test_without_cells_no_tf_is_judged(tmp_path):
