@@ -477,7 +477,7 @@ def test_links_in_a_panel_have_the_notes_of_their_section(page):
     notes = page.run("return document.querySelector('#panel details').textContent")
     assert (
         "It is unknown where the association is not significant" in notes
-        and "8 to 13 % of them were false" in notes
+        and "8 to 13 % of these were false" in notes
     )
 
 
