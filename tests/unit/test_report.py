@@ -395,11 +395,14 @@ def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
     part = page.text[page.text.index("Expression and activity") :]
     assert part.index("CTCF") < part.index("SPI1")
 
-    counts = [row | {"n_windows": None, "test": "not tested: fewer than 3 replicates"} for row in counts]
+    reasons = ["fewer than 3 replicates", "replicates on both sides"]
+    counts = [
+        row | {"n_windows": None, "test": f"not tested: {why}"} for row in counts[:1] for why in reasons
+    ]
     pd.DataFrame(counts).to_csv(paths["site_counts"], sep="\t", index=False)
     write(tmp_path / "report.html", **some(inputs), **paths)
     page = Page((tmp_path / "report.html").read_text())
-    assert "Sites were not compared (fewer than 3 replicates)." in page.text
+    assert "Sites were not compared (fewer than 3 replicates; replicates on both sides)." in page.text
     assert "Number of sites that differ" not in page.text
 
 
@@ -438,6 +441,22 @@ def test_poor_samples_are_named():
     assert poor_samples(two) == "No sample is flagged for poor quality."
     none = sample_quality(pd.DataFrame(rows).assign(**{"pass": False}))
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
+
+
+def test_samples_without_counts_of_reads_do_not_flag_others():
+    rows = [{"sample": name, "pass": True, "frac_duplicates": 0.3 + 0.1 * (name == "C")} for name in "ABCDE"]
+    cells = pd.DataFrame(rows * 4)
+    cells.loc[cells["sample"].isin(["D", "E"]), "frac_duplicates"] = np.nan
+    table = sample_quality(cells).set_index("sample")
+    assert (
+        set(table["flags"]) == {""}
+        and table["median frac_duplicates"].isna().tolist() == [False] * 3 + [True] * 2
+    )
+    cells.loc[cells["sample"] == "C", "frac_duplicates"] = 0.9
+    flags = sample_quality(cells).set_index("sample")["flags"]
+    assert flags.to_dict() == dict.fromkeys("ABDE", "") | {"C": "high fraction of duplicates"}
+    two = pd.DataFrame({"sample": list("ABC"), "pass": True, "tss_enrichment": [9.0, 1.0, np.nan]})
+    assert set(sample_quality(two)["flags"]) == {""}, "two known samples do not show which of them is unusual"
 
 
 def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs, tmp_path):
