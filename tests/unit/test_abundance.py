@@ -61,6 +61,25 @@ def test_without_a_difference_p_is_uniform_and_cells_are_not_the_unit():
     assert np.mean(np.array(naive) < 0.05) > 0.3  # what a test over cells would find
 
 
+def test_the_donor_with_most_cells_does_not_decide():
+    rng, inside, n = np.random.default_rng(0), np.arange(6) >= 3, np.tile([10_000, 2_000, 500], 2)
+    counts = rng.binomial(n, rng.beta(0.05 * 150, 0.95 * 150, (300, 6)))
+    p = np.array([compare(k, n, inside)["p_value"] for k in counts])
+    assert (p < 0.05).mean() < 0.08 and stats.kstest(p, "uniform").pvalue > 0.01
+
+
+def test_donors_of_equal_size_give_the_quasi_binomial_test():
+    k, inside = np.array([12, 30, 51, 40, 88, 70]), np.arange(6) >= 3
+    found = compare(k, np.full(6, 300), inside)
+    fraction, mean = k / 300, np.array([93, 198]) / 900
+    each = mean[inside.astype(int)]
+    dispersion = (300 * (fraction - each) ** 2 / (each * (1 - each))).sum() / 4
+    both = stats.binom.logpmf(k, 300, each).sum() - stats.binom.logpmf(k, 300, 291 / 1800).sum()
+    assert found["dispersion"] == pytest.approx(dispersion)
+    assert found["statistic"] == pytest.approx(2 * both / dispersion)
+    assert found["p_value"] == pytest.approx(stats.f.sf(2 * both / dispersion, 1, 4))
+
+
 def test_equal_counts_do_not_make_a_test_certain():
     found = compare(np.array([2, 2, 2, 5, 5, 5]), np.full(6, 333), np.arange(6) >= 3)
     assert found["dispersion"] == 1 and 0.05 < found["p_value"] < 0.3

@@ -3,7 +3,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.analysis.differential import ABSTAINED, CELLS, COLUMNS, PAIRED, SHALLOW, WELCH, differential_tfs
+from scbind.analysis.differential import (
+    ABSTAINED,
+    CELLS,
+    CELLS_SHARED,
+    COLUMNS,
+    OTHERS,
+    PAIRED,
+    SHALLOW,
+    WELCH,
+    differential_tfs,
+)
 from scbind.core.errors import InputError
 from scipy import stats
 
@@ -54,6 +64,26 @@ def test_adjustment_is_benjamini_hochberg_over_the_whole_contrast(tmp_path):
     assert len(table) == 9
     tested = table[table.tf != "GATA1"]
     np.testing.assert_allclose(tested.p_adjusted, stats.false_discovery_control(tested.p_value), rtol=1e-4)
+
+
+def test_p_values_over_cells_and_over_replicates_are_adjusted_apart(tmp_path):
+    """Types A and B are in six donors, type C in two, where its cells have tiny p-values."""
+    files = []
+    for i in range(6):
+        types = ["A"] * 20 + ["B"] * 20 + ["C"] * 40 * (i in (0, 3))
+        write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", types, 0.3, i, condition="sick" if i > 2 else "well")
+        data = anndata.read_h5ad(tmp_path / f"s{i}.h5ad")
+        data.X[40:, :2] += 3 * (i > 2)
+        data.write_h5ad(tmp_path / f"s{i}.h5ad")
+        files.append(tmp_path / f"s{i}.h5ad")
+    table = run(tmp_path, files).query("contrast == 'condition'")
+    assert (table[table.test == CELLS].p_value < 1e-6).all()
+    for test, type_count in ((WELCH, 2), (CELLS, 1)):
+        rows = table[table.test == test]
+        assert set(rows.tf) == {"CTCF", "SPI1"} and len(rows) == 2 * type_count
+        np.testing.assert_allclose(
+            rows.p_adjusted, stats.false_discovery_control(rows.p_value.to_numpy()), rtol=1e-4
+        )
 
 
 def test_an_abstained_tf_keeps_its_row_but_has_no_p_value_and_does_not_count(tmp_path):
@@ -191,6 +221,49 @@ def test_donors_that_were_measured_in_both_conditions_are_compared_in_pairs(tmp_
     assert (table[table.tf == "CTCF"].p_adjusted < 0.05).all()
     assert table[table.tf == "CTCF"].difference.to_numpy() == pytest.approx(1, abs=0.3)
     assert (table[table.tf == "SPI1"].p_value > 0.3).all()
+
+
+@pytest.mark.parametrize("shared", [0, 1, 2, 3])
+def test_one_or_two_donors_in_both_conditions_do_not_make_cells_the_unit(tmp_path, capsys, shared):
+    """Donors differ, conditions do not; donors 0, 1, .. of the controls were sampled in the disease, too."""
+    files, means = [], {}
+    level = np.random.default_rng(5).normal(0, 2, 6)
+    sampled = [(d, "control" if d < 3 + shared else "disease") for d in range(6 + shared)]
+    level = np.r_[level, np.zeros(shared)]
+    for donor, condition in [*sampled, *((d, "disease") for d in range(shared))]:
+        path = tmp_path / f"{donor}{condition}.h5ad"
+        write_sample(path, path.stem, ["A"] * 40, 0, len(files), donor=f"D{donor}", condition=condition)
+        data = anndata.read_h5ad(path)
+        data.X[:, 0] += level[donor]
+        means[donor, condition] = data.X[:, 0].mean()
+        data.write_h5ad(path)
+        files.append(path)
+    row = run(tmp_path, files).query("contrast == 'condition' and tf == 'CTCF'").iloc[0]
+    told = (
+        "disease against control in A: the replicates on both sides are left out" in capsys.readouterr().err
+    )
+    assert told == (shared in (1, 2))
+    if shared == 3:
+        assert (row.test, row.n_replicates) == (PAIRED, 3)
+        return
+    assert (row.test, row.n_replicates) == (OTHERS if shared else WELCH, 6)
+    ours, theirs = (
+        [means[d, c] for d, c in sampled[shared:] if c == side] for side in ("disease", "control")
+    )
+    assert row.p_value == pytest.approx(stats.ttest_ind(ours, theirs, equal_var=False).pvalue, rel=1e-3)
+    assert row.difference == pytest.approx(np.mean(ours) - np.mean(theirs), rel=1e-3)
+
+
+def test_where_too_few_donors_are_on_one_side_alone_the_test_names_this_reason(tmp_path):
+    files = []
+    for donor, condition in [*((d, "control") for d in range(3)), *((d, "disease") for d in range(2, 5))]:
+        path = tmp_path / f"{donor}{condition}.h5ad"
+        write_sample(path, path.stem, ["A"] * 40, 0, len(files), donor=f"D{donor}", condition=condition)
+        files.append(path)
+    table = run(tmp_path, files).query("contrast == 'condition' and tf != 'GATA1'")
+    assert set(table.test) == {CELLS_SHARED} and set(table.n_replicates) == {0}
+    table = run(tmp_path, files[:5]).query("contrast == 'condition' and tf != 'GATA1'")
+    assert set(table.test) == {CELLS}
 
 
 def write_lenders(path, names, weights, fragments):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.analysis.activitytable import Activity
+from scbind.analysis.differential import CELLS, CELLS_SHARED
 from scbind.plan.closing import closing_lines
 from scbind.report import explorer as asked
 from scbind.report.cautions import Caution, cautions
@@ -251,13 +252,23 @@ def test_each_warning_has_its_cause(inputs):
     said = f"Cell types that are probably not real: T ({n} cells, probably doublets of A and B)."
     assert said in warned(inputs, peaks=peaks)
     tests = pd.DataFrame({"test": ["not tested: too few", "cells, no replicates: p-values describe"]})
-    assert "fewer than three replicates" in warned(inputs, tables={"differential": tests})
+    tests = tests.assign(contrast="cell_type", cell_type="B")
+    assert "There are fewer than three replicates on a side." in warned(
+        inputs, tables={"differential": tests}
+    )
     assert "replicates" not in warned(inputs, tables={"differential": tests.head(1)})
     some = pd.DataFrame(
         {"test": ["Welch t-test over replicates", "cells, no replicates: p"], "cell_type": ["B", "T"]}
     ).assign(contrast="condition")
-    said = "Fewer than three replicates can be compared: conditions within T."
+    said = "There are fewer than three replicates on a side: conditions within T."
     assert said in warned(inputs, tables={"differential": some})
+    some["test"] = ["Welch t-test over replicates, without those on both sides", CELLS_SHARED]
+    said = "Replicates are on both sides, and fewer than three others on a side: conditions within T."
+    found = warned(inputs, tables={"differential": some})
+    assert said in found and "There are fewer than three replicates" not in found
+    both = pd.concat([some, some.tail(1).assign(test=CELLS, cell_type="NK")])
+    found = warned(inputs, tables={"differential": both})
+    assert f"There are fewer than three replicates on a side: conditions within NK. {said}" in found
     metrics = pd.DataFrame({"model": "accessibility", "tf": ["CTCF", "NONE"], "split": "test"})
     assert "TFs without predictions in cells: NONE." in warned(inputs, tables={"metrics": metrics})
     assert "of K562 is not known" in warned(inputs, frames={"K562": ["undetermined"], "HepG2": ["+4/-5"]})

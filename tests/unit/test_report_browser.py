@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
+from scbind.analysis import expression
 from scbind.analysis.activitytable import read_activity
 from scbind.report import explorer, regulation, tables
 from scbind.report.page import write_report
@@ -34,8 +35,9 @@ def write_in(folder, shape):
     )
     rna = rna.to_frame(index=False).assign(
         n_cells=50, mean_activity=0.5, mean_expression=range(len(rna)), fraction_expressing=0.25, correlation=0.62,
-        correlation_p=0.004, n_groups=10, evidence="chip",
+        correlation_p=0.004, n_types=10, evidence="chip",
     )  # fmt: skip
+    assert list(rna) == expression.COLUMNS
     rna.to_csv(folder / "expression.tsv", sep="\t", index=False)
     wide = np.random.default_rng(0).normal(size=(4, 25))
     np.savez(folder / "found.npz", **{f"matrix/ZNF{100 + i}": wide for i in range(shape["tfs"])})
@@ -477,7 +479,7 @@ def test_links_in_a_panel_have_the_notes_of_their_section(page):
     notes = page.run("return document.querySelector('#panel details').textContent")
     assert (
         "It is unknown where the association is not significant" in notes
-        and "8 to 13 % of them were false" in notes
+        and "8 to 13 % of these were false" in notes
     )
 
 
@@ -922,7 +924,7 @@ def test_a_tf_shows_its_expression_beside_its_activity(page):
     page.run("await scbindReport.ask('TF:ZNF101')")
     words = text(page, "#panel")
     assert "Activity and expression by cell type" in words and "Activity and expression of ZNF101" in words
-    assert "correlation of activity and expression" in words and "0.620 (p 0.00400, 10 groups)" in words
+    assert "correlation of activity and expression" in words and "0.620 (p 0.00400, 10 cell types)" in words
     titles = page.run(
         "return [...document.querySelectorAll('#box rect title')].map((each) => each.textContent)"
     )

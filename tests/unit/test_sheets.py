@@ -660,6 +660,12 @@ def test_keys_in_another_order_are_the_same_configuration():
             "motif_tfs: 'GATA1' is not one of the choices; use one of: none, all, a list, such as",
         ),
         ({"bundle": STARTER, "motif_tfs": ["GATA1", "gata1"]}, {}, "gata1 is listed twice"),
+        (
+            {"motif_tfs": ["GATA1", "Etv1/4/5"]},
+            {},
+            "key models.m.motif_tfs: 'Etv1/4/5' cannot be part of a file name; write Etv1-4-5 here, and name its motif "
+            "in motifs.aliases: {Etv1-4-5: 'Etv1/4/5'}",
+        ),
         ({"motif_tfs": "all", "options": {"strangers": 0}}, {}, "strangers is 0"),
     ],
 )

@@ -39,7 +39,8 @@ def write_donor(folder, rng, name, condition, change, donor):
     return folder / f"{name}.zarr", folder / f"{name}.h5ad"
 
 
-def compared(folder, donors=6, change=True, paired=False, min_cells=5):
+def compared(folder, donors=6, change=True, of_sample=range(12), min_cells=5):
+    """``donors`` samples, half of them of the disease; ``of_sample`` lists the donor of each."""
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     (folder / "chrom.sizes").write_text("chr1\t300000\n")
@@ -48,7 +49,7 @@ def compared(folder, donors=6, change=True, paired=False, min_cells=5):
     np.savez(folder / "windows.npz", chrom=np.zeros(WINDOWS, dtype=np.int16), start=start, **other)
     conditions = ["control"] * (donors // 2) + ["disease"] * (donors - donors // 2)
     pairs = [
-        write_donor(folder, rng, f"D{i}", name, change, f"D{i % 3 if paired else i}")
+        write_donor(folder, rng, f"D{i}", name, change, f"D{of_sample[i]}")
         for i, name in enumerate(conditions)
     ]
     files = [folder / name for name in ("sites.tsv", "counts.tsv", "sites.bed")]
@@ -87,15 +88,26 @@ def test_nothing_is_listed_between_conditions_that_do_not_differ(tmp_path):
 
 
 def test_donors_that_were_measured_in_both_conditions_are_compared_in_pairs(tmp_path):
-    _, counts, _ = compared(tmp_path, donors=6, paired=True)
+    _, counts, _ = compared(tmp_path, donors=6, of_sample=[0, 1, 2, 0, 1, 2])
     row = counts[(counts.contrast == "condition") & (counts.cell_type == "A") & (counts.tf == "JUND")].iloc[0]
     assert (row.test, row.n_replicates, row.n_more) == (sites.PAIRED, 3, 1)
+
+
+def test_one_donor_in_both_conditions_is_left_out(tmp_path, capsys):
+    _, counts, _ = compared(tmp_path, donors=8, of_sample=[0, 1, 2, 3, 3, 4, 5, 6])
+    row = counts[(counts.contrast == "condition") & (counts.cell_type == "A") & (counts.tf == "JUND")].iloc[0]
+    assert (row.test, row.n_replicates, row.n_more) == (sites.OTHERS, 6, 1)
+    log = capsys.readouterr().err
+    assert log.count("disease against control in A: the replicates on both sides are left out") == 1
+    _, counts, _ = compared(tmp_path, donors=6, of_sample=[0, 1, 2, 2, 3, 4])
+    tests = counts[(counts.contrast == "condition") & (counts.tf == "JUND")].test
+    assert set(tests) == {"not tested: replicates on both sides, and fewer than 3 others on a side"}
 
 
 def test_few_donors_are_not_tested(tmp_path):
     table, counts, bed = compared(tmp_path, donors=2)
     assert table.empty and not bed
-    assert (counts[counts.tf == "JUND"].test == sites.FEW).all()
+    assert (counts[counts.tf == "JUND"].test == "not tested: fewer than 3 replicates on a side").all()
 
 
 def test_without_a_type_of_enough_cells_nothing_is_compared(tmp_path):

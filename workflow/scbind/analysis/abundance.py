@@ -1,9 +1,11 @@
 """Cell types and populations that are more or less frequent in a condition.
 
 The unit is the donor if every cell has one, otherwise the sample: each has one count per type. Donors differ by
-more than chance, so the test is a quasi-binomial generalised linear model (McCullagh & Nelder 1989, Generalized
-Linear Models, chapter 4.5): the dispersion is estimated from the donors, and is at least 1. Cells are never the
-unit. Fractions sum to 1, so if one type increases, others decrease.
+more than chance, so the test is a binomial generalised linear model with Williams' weights (Williams 1982, Applied
+Statistics 31:144): cells of a donor are correlated, so a donor with n cells has the weight of
+n / (1 + (n - 1) * correlation) independent cells. A donor with many cells therefore does not dominate. The correlation
+is estimated from the donors, and is at least 0. Cells are never the unit. Fractions sum to 1, so if one type
+increases, others decrease.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
 from scbind.analysis.activitytable import compared_conditions, replicates
 from scbind.core.errors import InputError
@@ -23,7 +25,7 @@ from scbind.core.runlog import say
 from scbind.formats.celltable import read_obs
 
 MIN_DONORS = 3  # a side
-TEST = "quasi-binomial F-test over donors"
+TEST = "F-test over donors, with Williams' weights"
 FEW = f"not tested: fewer than {MIN_DONORS} donors on a side"
 BOTH = "not tested: a donor is on both sides"
 COLUMNS = [
@@ -53,9 +55,10 @@ def abundance(cells: list[str | Path], populations: str | Path, output: str | Pa
 
     Notes
     -----
-    F-test of the deviance over the dispersion (Pearson's statistic over its degrees of freedom, at least 1), with 1 and
-    donors - 2 degrees of freedom. The interval is of 95 %, by Student's t. Each kind and contrast is adjusted by itself
-    (Benjamini-Hochberg).
+    F-test of the weighted deviance, with 1 and donors - 2 degrees of freedom. The correlation is the one at which
+    Pearson's statistic equals its degrees of freedom (method of moments). If all donors have the same number of cells,
+    this equals the quasi-binomial F-test. The interval is of 95 %, by Student's t. Each kind and contrast is adjusted
+    by itself (Benjamini-Hochberg).
     """
     obs = _read(cells, populations)
     rows = [_row(*contrast) for contrast in _contrasts(obs)]
@@ -137,23 +140,37 @@ def compare(k: np.ndarray, n: np.ndarray, inside: np.ndarray) -> dict:
     """
     import statsmodels.api as sm  # takes a second to import
 
-    if 0 < k.sum() < n.sum():
-        both, design = np.column_stack([k, n - k]), np.column_stack([np.ones(len(k)), inside])
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # a side without such cells: the odds ratio has no limit
-            null, full = (
-                sm.GLM(both, x, family=sm.families.Binomial()).fit() for x in (design[:, :1], design)
-            )
-            dispersion = max(1.0, full.pearson_chi2 / full.df_resid)
-            error = full.bse[1] * np.sqrt(dispersion)
-        statistic = max(null.deviance - full.deviance, 0.0) / dispersion
-        p_value = float(stats.f.sf(statistic, 1, full.df_resid))
-        reach = stats.t.ppf(0.975, full.df_resid) * error
-    else:
+    if not 0 < k.sum() < n.sum():
         return {"dispersion": 1.0, "statistic": 0.0, "p_value": 1.0}
-    found = {"dispersion": dispersion, "statistic": statistic, "p_value": p_value}
+    design, inflation = np.column_stack([np.ones(len(k)), inside]), 1 + (n - 1) * _correlation(k, n, inside)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a side without such cells: the odds ratio has no limit
+        family, weights = sm.families.Binomial(), n / inflation
+        null, full = (sm.GLM(k / n, x, family, var_weights=weights).fit() for x in (design[:, :1], design))
+        rest = max(1.0, full.pearson_chi2 / full.df_resid)  # above 1 only if the correlation is 1
+        error = full.bse[1] * np.sqrt(rest)
+    statistic = max(null.deviance - full.deviance, 0.0) / rest
+    p_value = float(stats.f.sf(statistic, 1, full.df_resid))
+    found = {"dispersion": float(inflation.mean() * rest), "statistic": statistic, "p_value": p_value}
     bare = [k[side].sum() in (0, n[side].sum()) for side in (inside, ~inside)]
     if not any(bare):
+        reach = stats.t.ppf(0.975, full.df_resid) * error
         effect = np.array([full.params[1], full.params[1] - reach, full.params[1] + reach]) / np.log(2)
         found |= dict(zip(["log2_odds_ratio", "log2_low", "log2_high"], effect, strict=True))
     return found
+
+
+def _correlation(k: np.ndarray, n: np.ndarray, inside: np.ndarray) -> float:
+    """Return the correlation between cells of a donor, 0 to 1, at which Pearson's statistic is its expected value."""
+
+    def excess(correlation: float) -> float:
+        weights, statistic = n / (1 + (n - 1) * correlation), 0.0
+        for side in (inside, ~inside):
+            mean = np.average(k[side] / n[side], weights=weights[side])
+            if 0 < mean < 1:
+                statistic += np.sum(weights[side] * (k[side] / n[side] - mean) ** 2) / (mean * (1 - mean))
+        return statistic - (len(k) - 2)
+
+    if excess(0.0) <= 0:
+        return 0.0
+    return 1.0 if excess(1.0) >= 0 else float(optimize.brentq(excess, 0.0, 1.0))

@@ -16,6 +16,8 @@ from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
 from scbind.formats.evidence import CHIP, MOTIF
 
 MIN_REPLICATES = 3  # on either side of a comparison
+FEW = f"fewer than {MIN_REPLICATES} replicates on a side"
+SHARED = f"replicates on both sides, and fewer than {MIN_REPLICATES} others on a side"
 
 
 @dataclass(frozen=True)
@@ -104,18 +106,48 @@ def replicates(obs: pd.DataFrame) -> pd.Series:
     return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
 
 
-def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame, bool] | None:
+@dataclass(frozen=True)
+class Sides:
+    """Replicates with which two sides are compared: one row each, named by the index.
+
+    ``left_out`` replicates are on both sides and in neither table, because they are too few for pairs.
+    """
+
+    ours: pd.DataFrame
+    theirs: pd.DataFrame
+    paired: bool
+    left_out: int = 0
+
+    @property
+    def n_replicates(self) -> int:
+        """Number of replicates in the test."""
+        return len(self.ours) if self.paired else len(self.ours) + len(self.theirs)
+
+
+def matched(ours: pd.DataFrame, theirs: pd.DataFrame) -> Sides | str:
     """Choose the replicates with which two sides are compared; one row per replicate, named by the index.
 
-    With ``MIN_REPLICATES`` or more on both sides, these alone are compared, in pairs. If no replicate is on both sides
-    and each side has as many, all are. Returns the rows of both sides and whether they are paired, or ``None``.
+    With ``MIN_REPLICATES`` or more on both sides, these alone are compared, in pairs. With fewer, they are left out,
+    and the others are compared if each side has ``MIN_REPLICATES`` or more of them. Otherwise, the answer is why
+    replicates cannot be compared: ``FEW`` or ``SHARED``.
     """
     both = ours.index.intersection(theirs.index)
     if len(both) >= MIN_REPLICATES:
-        return ours.loc[both], theirs.loc[both], True
-    if both.empty and min(len(ours), len(theirs)) >= MIN_REPLICATES:
-        return ours, theirs, False
-    return None
+        return Sides(ours.loc[both], theirs.loc[both], True)
+    if min(len(ours), len(theirs)) < MIN_REPLICATES:
+        return FEW
+    if min(len(ours), len(theirs)) - len(both) < MIN_REPLICATES:
+        return SHARED
+    return Sides(ours.drop(both), theirs.drop(both), False, len(both))
+
+
+def say_left_out(step: str, cell_type: str, group: str, reference: str) -> None:
+    """Say in the log of which comparison replicates are left out (:class:`Sides`)."""
+    inside = "" if group == cell_type else f" in {cell_type}"
+    say(
+        f"{step}: {group} against {reference}{inside}: the replicates on both sides are left out, because they are too "
+        f"few for pairs (minimum {MIN_REPLICATES})"
+    )
 
 
 def compared_conditions(condition: pd.Series) -> list[str]:

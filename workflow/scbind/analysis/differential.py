@@ -20,7 +20,15 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import Activity, compared_conditions, matched, read_activity, replicates
+from scbind.analysis.activitytable import (
+    SHARED,
+    Activity,
+    compared_conditions,
+    matched,
+    read_activity,
+    replicates,
+    say_left_out,
+)
 from scbind.analysis.designeffect import Borrowing, Overlap, compare_means
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
@@ -29,7 +37,9 @@ from scbind.formats.evidence import DESCRIBED
 
 PAIRED = "paired t-test over replicates"
 WELCH = "Welch t-test over replicates"
+OTHERS = f"{WELCH}, without those on both sides"
 CELLS = "cells, no replicates: p-values describe this sample only"
+CELLS_SHARED = f"cells, {SHARED}: p-values describe these samples only"
 ABSTAINED = "not tested: scbind abstains on this TF"
 SHALLOW = "not tested: too few cells are deep enough for this TF"
 COLUMNS = [
@@ -79,9 +89,11 @@ def differential_tfs(
     -----
     If at least three replicates have cells on both sides, a paired t-test over the differences of replicate means: as a
     rule for cell types, and for conditions if each donor was measured in several. A signed-rank test could not reach
-    p < 0.05 with fewer than six replicates. If no replicate is on both sides and each side has at least three, Welch's
-    t-test over replicate means. Otherwise: a t-test over cells (:func:`scbind.analysis.designeffect.compare_means`).
-    The Benjamini-Hochberg adjustment covers all tested rows of one contrast.
+    p < 0.05 with fewer than six replicates. Otherwise, replicates on both sides are left out, and if each side has at
+    least three others, Welch's t-test over replicate means. If not, a t-test over cells
+    (:func:`scbind.analysis.designeffect.compare_means`).
+    The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells
+    are adjusted apart, so that the small p-values over cells do not make those over replicates significant.
     """
     data = read_activity(activity)
     data.obs["replicate"] = replicates(data.obs)
@@ -94,7 +106,8 @@ def differential_tfs(
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
         tested = table[~table["test"].isin([ABSTAINED, SHALLOW])]
-        table["p_adjusted"] = tested.groupby("contrast")["p_value"].transform(_adjust)
+        families = tested.groupby(["contrast", tested["test"].isin([CELLS, CELLS_SHARED])])
+        table["p_adjusted"] = families["p_value"].transform(_adjust)
         var = data.var.rename(columns=lambda name: name if name in DESCRIBED else f"reliability_{name}")
         table = table[COLUMNS].join(var, on="tf")
         table = table.sort_values(
@@ -105,6 +118,9 @@ def differential_tfs(
     else:
         say("differential TFs: there are no two groups of cells to compare, so the table is empty")
     write_table(output, table)
+    apart = table[table["test"] == OTHERS]
+    for names in apart[["cell_type", "group", "reference"]].drop_duplicates().itertuples(index=False):
+        say_left_out("differential TFs", *names)
     say(f"differential TFs: {len(table):,} rows")
 
 
@@ -217,18 +233,19 @@ def _tested(data: Activity, inside: np.ndarray, outside: np.ndarray, limits: _Li
     sides = matched(*(_replicate_means(data, side, limits.min_per_replicate) for side in (inside, outside)))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # constant columns: NaN, adjusted as p = 1
-        if sides is None:
+        if isinstance(sides, str):
             overlap = Overlap(1 / len(z_in), 1 / len(z_out))
             if limits.borrowing:
                 overlap = limits.borrowing.overlap(inside, outside)
-            test, design_effect = CELLS, overlap.effect(len(z_in), len(z_out))
+            test = CELLS_SHARED if sides == SHARED else CELLS
+            design_effect = overlap.effect(len(z_in), len(z_out))
             statistic, p_value = compare_means(z_in, z_out, overlap)
         else:
-            ours, theirs, paired = sides
-            test, n_replicates = (PAIRED, len(ours)) if paired else (WELCH, len(ours) + len(theirs))
-            difference = (ours.mean() - theirs.mean()).to_numpy()
-            compare = stats.ttest_rel if paired else partial(stats.ttest_ind, equal_var=False)
-            statistic, p_value = compare(ours, theirs, axis=0)
+            test, n_replicates = PAIRED if sides.paired else WELCH, sides.n_replicates
+            test = OTHERS if sides.left_out else test
+            difference = (sides.ours.mean() - sides.theirs.mean()).to_numpy()
+            compare = stats.ttest_rel if sides.paired else partial(stats.ttest_ind, equal_var=False)
+            statistic, p_value = compare(sides.ours, sides.theirs, axis=0)
     return table.assign(
         difference=difference,
         effect_size=_over_spread(difference, z_in, z_out),

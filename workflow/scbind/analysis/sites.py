@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from scbind.analysis.activitytable import MIN_REPLICATES, compared_conditions, matched, replicates
+from scbind.analysis.activitytable import Sides, compared_conditions, matched, replicates, say_left_out
 from scbind.analysis.differential import ABSTAINED
 from scbind.analysis.moderated import moderated_t
 from scbind.analysis.typemeans import TypeMeans
@@ -26,7 +26,8 @@ from scbind.formats.genome import ChromSizes
 MIN_CELLS = 5  # of a donor, on a side
 PAIRED = "paired moderated t-test over replicates"
 TWO = "moderated t-test over replicates"
-FEW = f"not tested: fewer than {MIN_REPLICATES} replicates"
+OTHERS = f"{TWO}, without those on both sides"
+NOT = "not tested: {}"  # the reason
 PLACE = ["contrast", "cell_type", "group", "reference", "tf"]
 COLUMNS = [
     *PLACE, "chrom", "start", "end", "binding", "binding_reference", "difference", "statistic", "p_value",
@@ -78,36 +79,37 @@ def differential_sites(
     Notes
     -----
     Means of donors are compared: in pairs if three or more donors have cells on both sides (as a rule for types, and
-    for conditions if each donor was measured in several), otherwise those of either side, with three or more a side and
-    none on both. A donor counts on a side with five or more cells that are deep enough for the TF. Memory: 4 bytes per
+    for conditions if each donor was measured in several), otherwise those that are on one side alone, with three or
+    more a side. A donor counts on a side with five or more cells that are deep enough for the TF. Memory: 4 bytes per
     donor, type and window.
     """
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "differential sites")
     donors = _Donors(means)
     names, index = np.asarray(ChromSizes.read(sizes).names, dtype=object), means.windows
-    rows, tallies = [], []
+    rows, tallies, told = [], [], set()
     silent, kind = set(means.marks.index[means.marks["reliability_abstained"]]), means.marks["evidence"]
     progress = Progress("TFs", len(means.tfs))
     for done, tf in enumerate(means.tfs):
         progress.reached(done)
         total, number = donors.sums(tf)
-        for place, ours, theirs, paired in donors.comparisons(total, number):
+        for place, sides in donors.comparisons(total, number):
             tally = place | {"tf": tf, "evidence": kind[tf]}
-            if tf in silent or ours is None:
-                tallies.append(tally | {"test": ABSTAINED if tf in silent else FEW})
+            if tf in silent or isinstance(sides, str):
+                tallies.append(tally | {"test": ABSTAINED if tf in silent else NOT.format(sides)})
                 continue
-            table = _compare(ours, theirs, paired, min_binding)
+            compared = tuple(place[name] for name in PLACE[1:4])
+            if sides.left_out and compared not in told:
+                told.add(compared)
+                say_left_out("differential sites", *compared)
+            table = _compare(sides.ours.to_numpy(), sides.theirs.to_numpy(), sides.paired, min_binding)
             good = table[(table["p_adjusted"] < fdr) & (table["difference"].abs() >= min_difference)]
             listed = good.loc[
                 good["difference"].abs().sort_values(ascending=False, kind="stable").index[:max_sites]
             ]
             more = int((good["difference"] > 0).sum())
-            tally |= {
-                "n_replicates": len(ours) if paired else len(ours) + len(theirs),
-                "n_windows": len(table),
-            }
+            tally |= {"n_replicates": sides.n_replicates, "n_windows": len(table)}
             tally |= {"n_more": more, "n_less": len(good) - more, "n_listed": len(listed)}
-            tallies.append(tally | {"test": PAIRED if paired else TWO})
+            tallies.append(tally | {"test": PAIRED if sides.paired else OTHERS if sides.left_out else TWO})
             rows.append(listed.assign(**place, tf=tf, evidence=kind[tf]))
     table = pd.concat(rows) if rows else pd.DataFrame(columns=[*COLUMNS, "window"])
     place = table.pop("window").to_numpy(dtype=np.int64)
@@ -151,15 +153,14 @@ class _Donors:
             number += np.bincount(code[code >= 0], minlength=n)
         return total, number
 
-    def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple]:
-        """Yield comparisons, the means of the replicates of both sides (None if too few), and whether it is paired."""
+    def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple[dict, Sides | str]]:
+        """Yield comparisons, and the means of the replicates of both sides, or why they cannot be tested."""
         units = self.units
         for index, name in enumerate(self.means.types):
             place = {"contrast": "cell_type", "cell_type": name, "group": name, "reference": "other types"}
             inside = (units["type"] == index).to_numpy()
             outside = ~inside & (units["type"] >= 0).to_numpy()
-            ours, theirs = (self._side(side, total, number) for side in (inside, outside))
-            yield place, *_arrays(ours, theirs)
+            yield place, matched(*(self._side(side, total, number) for side in (inside, outside)))
         known = units["condition"] != ""
         conditions = sorted(units["condition"][known].unique())
         for index, name in enumerate(self.means.types):
@@ -168,8 +169,8 @@ class _Donors:
                 inside = of_type & (units["condition"] == value).to_numpy()
                 others = ", ".join(other for other in conditions if other != value)
                 place = {"contrast": "condition", "cell_type": name, "group": value, "reference": others}
-                ours, theirs = (self._side(side, total, number) for side in (inside, of_type & ~inside))
-                yield place, *_arrays(ours, theirs)
+                sides = (inside, of_type & ~inside)
+                yield place, matched(*(self._side(side, total, number) for side in sides))
 
     def _side(self, side: np.ndarray, total: np.ndarray, number: np.ndarray) -> pd.DataFrame:
         """Return the mean binding of the replicates with enough cells on a side: replicates x windows."""
@@ -178,12 +179,6 @@ class _Donors:
         sums = pd.DataFrame(total[side]).groupby(name).sum()
         enough = cells[cells >= MIN_CELLS].index
         return sums.loc[enough].div(cells[enough], axis=0)
-
-
-def _arrays(ours: pd.DataFrame, theirs: pd.DataFrame) -> tuple[np.ndarray | None, np.ndarray | None, bool]:
-    """Return the replicates that are compared, as arrays (None if too few), and whether they are paired."""
-    sides = matched(ours, theirs)
-    return (None, None, False) if sides is None else (sides[0].to_numpy(), sides[1].to_numpy(), sides[2])
 
 
 def _compare(ours: np.ndarray, theirs: np.ndarray, paired: bool, min_binding: float) -> pd.DataFrame:

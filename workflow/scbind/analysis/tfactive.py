@@ -16,7 +16,7 @@ import pandas as pd
 
 from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_result
+from scbind.core.files import atomic, damage_errors, read_result
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_whole
 
@@ -80,13 +80,18 @@ def active_in_types(path: str | Path, types: list[str], tfs: list[str]) -> pd.Da
 
 
 def active_in_cells(path: str | Path, cells: pd.Index, tfs: list[str]) -> np.ndarray:
-    """Return the rows of ``cells`` of the file of :func:`tf_active`: float32 (cells, TFs)."""
-    data = read_whole(path, MAKER)
-    table = pd.DataFrame(data.X, index=data.obs_names, columns=data.var_names)
-    missing = cells.difference(table.index)
+    """Return the rows of ``cells`` of the file of :func:`tf_active`: float32 (cells, TFs). Only these are read."""
+    data = read_whole(path, MAKER, backed=True)
+    row = data.obs_names.get_indexer(cells)
+    missing = cells[row < 0].unique().sort_values()
     if len(missing):
         raise InputError(path, f"lacks {len(missing)} cells, such as {missing[0]}", f"run {MAKER} again")
-    return table.reindex(index=cells, columns=tfs).fillna(1.0).to_numpy(dtype=np.float32)
+    rows, back = np.unique(row, return_inverse=True)
+    with damage_errors(path, f"run {MAKER} again"):
+        found = data.X[rows]
+    data.file.close()
+    table = pd.DataFrame(found[back], columns=data.var_names)
+    return table.reindex(columns=tfs).fillna(1.0).to_numpy(dtype=np.float32)
 
 
 def _expressed(path: str | Path, tfs: list[str]) -> pd.DataFrame:

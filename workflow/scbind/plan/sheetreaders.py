@@ -6,14 +6,13 @@ import os
 import re
 
 from scbind.core.errors import InputError
+from scbind.core.filenames import RULE, fits_file_name, renamed_motif
 from scbind.formats.fields import NOT_AVAILABLE
 from scbind.plan.panel import Panel
 from scbind.plan.paths import Resolver, refuse_same_file
 from scbind.plan.sheetrows import read_table
 from scbind.plan.symbols import unify_symbols
 
-# Names become parts of file names and of wildcards.
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
 REGION = re.compile(r"^\S+:\d{1,18}-\d{1,18}$")  # names of HLA contigs hold colons
 BARCODE_LISTS = ("barcodes.tsv", "barcodes.tsv.gz")  # in filtered_peak_bc_matrix of Cell Ranger ATAC
 YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
@@ -164,11 +163,8 @@ def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
 
 
 def _name(text: str, path: str, column: str, number: int) -> str:
-    if not NAME.match(text):
-        remedy = "use letters, digits, '_', '-', '+' and '.', starting with a letter or digit"
-        plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip("-_.+")
-        if column == "tf" and plain:  # such as Su(H) of the fly
-            remedy = f"write {plain} here, and name its motif in motifs.aliases: {{{plain}: {text!r}}}"
+    if not fits_file_name(text):
+        remedy = renamed_motif(text) if column == "tf" else RULE  # such as Su(H) of the fly
         raise InputError(path, f"{column} {text!r} cannot be part of a file name", remedy, f"line {number}")
     return text
 

@@ -155,14 +155,19 @@ def _no_replicates(inputs: Inputs) -> Caution | None:
     if table is None:
         return None
     table = table[~table["test"].astype(str).str.startswith("not tested")]
-    without = table["test"].astype(str).str.contains("no replicates")
-    if not without.any():
+    over_cells = table[table["test"].astype(str).str.startswith("cells")]
+    if over_cells.empty:
         return None
-    warning = "There are fewer than three replicates."
-    if not without.all():  # such as a type that only two donors have
-        warning = f"Fewer than three replicates can be compared: {_comparisons(table[without])}."
+    shared = over_cells["test"].str.contains("on both sides")
+    warnings = []
+    for why, rows in (
+        ("There are fewer than three replicates on a side", over_cells[~shared]),
+        ("Replicates are on both sides, and fewer than three others on a side", over_cells[shared]),
+    ):
+        if len(rows):  # of all comparisons, or such as a type that only two donors have
+            warnings.append(f"{why}." if len(rows) == len(table) else f"{why}: {_comparisons(rows)}.")
     return Caution(
-        warning,
+        " ".join(warnings),
         "The p-values describe these cells. They do not show that other donors would give the same result.",
         "sheets.samples (column donor)",
     )

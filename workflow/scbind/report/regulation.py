@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
+from scbind.analysis.expression import MIN_TYPES
 from scbind.analysis.links import EFFECTS, SIGNED
 from scbind.report.read import Inputs
 from scbind.report.tables import (
@@ -172,10 +173,9 @@ def expression(inputs: Inputs) -> Section | None:
         return None
     section = Section("expression", "Expression of the TFs")
     section.text = [
-        "Predicted binding cannot distinguish TFs with similar motifs, but expression can: a TF that a cell "
-        "type does not express does "
-        "not regulate its genes. Correlation: Spearman's, of mean activity and mean expression over the cell types of "
-        "each sample (groups).",
+        "Predicted binding cannot distinguish TFs with similar motifs, but expression can: a TF that a cell type does "
+        "not express does not regulate its genes. Correlation: Spearman's, of mean activity and mean expression over "
+        f"cell types, if there are at least {MIN_TYPES}.",
     ]
     order = table.sort_values(
         ["correlation", "tf", "cell_type"], ascending=[False, True, True], kind="stable"

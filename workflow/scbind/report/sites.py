@@ -23,8 +23,8 @@ def sites(inputs: Inputs) -> Section | None:
         "a place to look at, not as a result."
     ]
     if tested.empty:
-        reasons = ", ".join(sorted(counts["test"].dropna().unique()))
-        section.text = [f"Sites were not compared ({reasons.removeprefix('not tested: ')})."]
+        reasons = sorted(test.removeprefix("not tested: ") for test in counts["test"].dropna().unique())
+        section.text = [f"Sites were not compared ({'; '.join(reasons)})."]
         return section
     order = (tested["n_more"] + tested["n_less"]).sort_values(ascending=False, kind="stable").index
     mark = [EVIDENCE] if EVIDENCE in counts else []

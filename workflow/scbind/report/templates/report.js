@@ -797,7 +797,7 @@ async function showTF(name, panel) {
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   tables.push(await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true }));
   tables.push(await part(panel, "table-expression", `Activity and expression of ${name}`, "Expression: molecules of the TF's gene per 10,000 molecules of the cell.",
-    ["tf", name], { drop: [...drop, "correlation", "correlation_p", "n_groups"], sort: "mean_expression", down: true }));
+    ["tf", name], { drop: [...drop, "correlation", "correlation_p", "n_types"], sort: "mean_expression", down: true }));
   if (tf.evidence !== "motif") {
     await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true, empty: "No motif was found." });
     await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop, empty: "The model has no motif of this TF." });
@@ -848,7 +848,7 @@ async function expression(name) {
   const at = (key, row) => { const column = table.data[table.columns.findIndex((each) => each.key === key)]; return column.v ? column.v[row] : column.l[column.c[row]]; };
   const types = new Map(rows.map((row) => [at("cell_type", row), { mean: at("mean_expression", row), fraction: at("fraction_expressing", row) }]));
   const r = at("correlation", rows[0]);
-  const correlation = r === null ? "not known" : `${number(r)} (p ${number(at("correlation_p", rows[0]))}, ${number(at("n_groups", rows[0]))} groups)`;
+  const correlation = r === null ? "not known" : `${number(r)} (p ${number(at("correlation_p", rows[0]))}, ${number(at("n_types", rows[0]))} cell types)`;
   return { correlation, types: [...types.values()].some(({ mean }) => mean !== null) ? types : null };
 }
 async function geneFacts(name) {
