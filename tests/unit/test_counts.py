@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from functools import cache
 
 import numpy as np
 import pyBigWig
@@ -14,6 +15,7 @@ from scbind.formats.genome import ChromSizes
 LENGTH = 400_000
 
 
+@cache
 def draw(per_base, seed=3):
     """Fragments of varying length between cut sites that Tn5 prefers, denser in peaks: int64 starts and ends."""
     rng = np.random.default_rng(seed)
@@ -31,9 +33,6 @@ def draw(per_base, seed=3):
     chance = liked[near].cumsum(axis=1)
     chosen = (chance > chance[:, -1:] * rng.random((len(start), 1))).argmax(axis=1)
     return start, near[np.arange(len(start)), chosen] + 1
-
-
-FRAGMENTS = {depth: draw(depth) for depth in (0.01, 0.1, 10)}
 
 
 def depth_of(start, end, width=1):
@@ -135,7 +134,7 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_what_holds_no_counts_is_refused(make, tmp_path, name, depth):
     values, kind, message = REFUSED[name]
-    file = save(tmp_path / "t.bw", values(FRAGMENTS[depth]))
+    file = save(tmp_path / "t.bw", values(draw(depth)))
     with pytest.raises(InputError, match=rf"t\.bw: .*{message}") as caught:
         make(file, kind)
     assert "\n" not in str(caught.value) and not (tmp_path / "o.json").exists()
@@ -149,19 +148,19 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("depth", FRAGMENTS)
+@pytest.mark.parametrize("depth", [0.01, 0.1, 3])
 @pytest.mark.parametrize("name", COUNTS)
 def test_counts_are_read_at_any_depth(make, tmp_path, capsys, name, depth):
     values, kind, least = COUNTS[name]
-    facts = make(save(tmp_path / "t.bw", values(*FRAGMENTS[depth])), kind)
-    true = 2 * len(FRAGMENTS[depth][0])
+    facts = make(save(tmp_path / "t.bw", values(*draw(depth))), kind)
+    true = 2 * len(draw(depth)[0])
     # where several ends meet at a base, starts and ends cancel in coverage
     assert (least if depth < 1 else 0.1) * true <= facts["total"] <= true
     assert "bins" not in capsys.readouterr().err
 
 
 def test_coverage_by_reads_of_different_lengths_and_by_copies_of_fragments_is_read(make, tmp_path):
-    given = FRAGMENTS[0.1]
+    given = draw(0.1)
     assert make(save(tmp_path / "r.bw", reads(given, 75, 36)), "coverage")["total"]
     copies = np.random.default_rng(2).integers(1, 6, len(given[0]))  # duplicates of the PCR
     file = save(tmp_path / "d.bw", depth_of(*(np.repeat(each, copies) for each in given)))
@@ -171,23 +170,23 @@ def test_coverage_by_reads_of_different_lengths_and_by_copies_of_fragments_is_re
 @pytest.mark.parametrize("scale", [1, 0.0371])
 @pytest.mark.parametrize("width", [2, 10, 50])
 def test_counts_in_bins_are_said_once(make, tmp_path, capsys, width, scale):
-    values = depth_of(*FRAGMENTS[0.01], width) * scale
+    values = depth_of(*draw(0.01), width) * scale
     # the last bin of a chromosome may be shorter
     file = save(tmp_path / "t.bw", values, more=[("chr2", np.r_[values, np.full(7, 2 * scale)])])
-    assert make(file, "coverage")["total"] < 8 * len(FRAGMENTS[0.01][0])
+    assert make(file, "coverage")["total"] < 8 * len(draw(0.01)[0])
     said = capsys.readouterr().err
     assert said.count("values are counts in bins of") == 1 and f"in bins of {width} bp, so ends" in said
 
 
 def test_rounding_of_the_deep_mitochondrial_dna_does_not_change_the_unit(make, tmp_path):
-    true, deep = depth_of(*FRAGMENTS[0.01]) * 0.02, depth_of(*FRAGMENTS[10])
+    true, deep = depth_of(*draw(0.01)) * 0.02, depth_of(*draw(3))
     deep = np.rint(deep * 40_000 / deep.max()) * 0.02  # float32 holds 800 in steps of 0.00006
     facts = make(save(tmp_path / "m.bw", true, more=[("chrM", deep)]), "coverage")
     assert facts["inputs"][0]["unit"] == pytest.approx(0.02, rel=1e-5)
 
 
 def test_mitochondrial_dna_and_few_steps_are_not_judged(make, tmp_path):
-    smooth = running_mean(true := depth_of(*FRAGMENTS[0.01]), 10) * 10
+    smooth = running_mean(true := depth_of(*draw(0.01)), 10) * 10
     make(save(tmp_path / "m.bw", true[:20_000], more=[("chrM", smooth)]), "coverage")
     with pytest.raises(InputError, match=GRADUAL):
         make(save(tmp_path / "m.bw", true[:20_000], more=[("chr2", smooth)]), "coverage")
