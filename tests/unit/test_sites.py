@@ -104,6 +104,25 @@ def test_one_donor_in_both_conditions_is_left_out(tmp_path, capsys):
     assert set(tests) == {"not tested: replicates on both sides, and fewer than 3 others on a side"}
 
 
+def test_windows_without_binding_are_not_held_and_change_nothing(tmp_path, monkeypatch):
+    compared(tmp_path)
+    inputs = [[tmp_path / f"D{i}.{end}" for i in range(6)] for end in ("zarr", "h5ad")]
+    inputs += [tmp_path / "windows.npz", tmp_path / "chrom.sizes"]
+    held = []
+
+    def run(name):
+        files = [tmp_path / f"{name}.{i}" for i in range(3)]
+        sites.differential_sites(*inputs, *files, min_cells=5, min_binding=0.3)
+        return [file.read_bytes() for file in files]
+
+    own = sites._may_be_tested
+    monkeypatch.setattr(sites, "_may_be_tested", lambda *given: held.append(own(*given)) or held[-1])
+    few = run("few")
+    monkeypatch.setattr(sites, "_may_be_tested", lambda total, *_: np.arange(total.shape[1]))
+    assert run("all") == few and few[0].count(b"\n") > 2
+    assert [windows.tolist() for windows in held] == [[3, 7]] * 2
+
+
 def test_few_donors_are_not_tested(tmp_path):
     table, counts, bed = compared(tmp_path, donors=2)
     assert table.empty and not bed
