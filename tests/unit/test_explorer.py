@@ -237,6 +237,12 @@ def test_each_warning_has_its_cause(inputs):
     assert "No TSS enrichment is known" in found and "genome.genes" in found
     assert "bad (25%)" in found and "good" not in found
     assert "TSS" not in warned(inputs, cells=cells.assign(tss_enrichment=3.0))
+    obs = inputs.data.obs.assign(donor=None)
+    assert "donor is not given" not in warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))
+    obs = obs.assign(sample="s1", donor="d1")
+    obs.iloc[0, obs.columns.get_indexer(["sample", "donor"])] = ["s2", None]
+    said = warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))
+    assert "The donor is not given for s2, but for other samples." in said and "column donor" in said
     most = inputs.data.obs["cell_type"].value_counts().max()
     assert "cell type" not in warned(inputs, smallest_type=most)
     found = warned(inputs, smallest_type=most + 1)

@@ -140,6 +140,43 @@ def test_p_is_uniform_without_a_difference_and_finds_one(paired):
     assert (stats.false_discovery_control(plain)[:100] < 0.05).mean() < good[:100].mean() - 0.2
 
 
+@pytest.mark.parametrize("between", [0.0, 0.3])
+def test_donors_with_few_cells_on_one_side_do_not_make_windows_differ(between):
+    """``between`` is the variance of donors, that of a cell is 1. Before, p < 0.05 in 28 % without a difference."""
+    rng, cells, reference = np.random.default_rng(2), np.full(3, 6), np.full(10, 40)
+    spread = 0.1 * np.sqrt(6 / rng.chisquare(6, 3000))
+    ours, theirs = (
+        0.4 + spread * np.sqrt(between + 1 / n[:, None]) * rng.normal(size=(len(n), 3000))
+        for n in (cells, reference)
+    )
+    assert 0.03 < (sites._compare(ours, theirs, False, 0.0, cells, reference)["p_value"] < 0.05).mean() < 0.07
+    ours[:, :100] += 0.5
+    table = sites._compare(ours, theirs, False, 0.0, cells, reference)
+    good = table["p_adjusted"] < 0.05
+    assert good[:100].mean() > 0.8 and good[100:].mean() < 0.01
+
+
+def test_the_variance_of_donors_is_found():
+    rng, n = np.random.default_rng(3), np.array([5, 20, 80, 320, 10, 40, 160, 640])
+    for between in (0.0, 0.05, 1.0):
+        true = between + (1 - between) / n
+        sides = np.split(np.sqrt(true)[:, None] * rng.normal(size=(8, 3000)), [4])
+        assert sites._relative_variance(tuple(sides), n) == pytest.approx(true / true.mean(), rel=0.1)
+
+
+def test_with_equal_numbers_of_cells_donors_weigh_alike():
+    rng = np.random.default_rng(4)
+    ours, theirs = 0.4 + 0.1 * rng.normal(size=(3, 500)), 0.4 + 0.1 * rng.normal(size=(4, 500))
+    alike = sites._compare(ours, theirs, False, 0.0)
+    pd.testing.assert_frame_equal(
+        sites._compare(ours, theirs, False, 0.0, np.full(3, 9), np.full(4, 9)), alike
+    )
+    unequal = sites._compare(ours, theirs, False, 0.0, np.array([5, 50, 500]), np.full(4, 9))
+    assert (unequal["p_value"] >= alike["p_value"]).all() and (
+        unequal["difference"] == alike["difference"]
+    ).all()
+
+
 def test_windows_with_hardly_any_binding_are_not_tested():
     ours, theirs = np.full((3, 4), 0.01), np.full((3, 4), 0.02)
     theirs[:, 1] = 0.2

@@ -102,8 +102,10 @@ def read_activity(paths: list[str | Path]) -> Activity:
 
 
 def replicates(obs: pd.DataFrame) -> pd.Series:
-    """Return the name of each cell's replicate: its donor if every cell has one, otherwise its sample."""
-    return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
+    """Return the name of each cell's replicate: its donor or, if this is not known, its sample."""
+    if "donor" not in obs:
+        return obs["sample"].astype(str)
+    return obs["donor"].astype(object).where(obs["donor"].notna(), obs["sample"].astype(object)).astype(str)
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,8 @@
 """Windows whose predicted binding differs between cell types, or between conditions within a type, per TF.
 
 Each donor (or sample) gives one mean per type and window, so cells are not replicates. Binding is compared between
-donors by moderated t-tests (:mod:`scbind.analysis.moderated`). The binding stores are read one TF at a time.
+donors by moderated t-tests (:mod:`scbind.analysis.moderated`). A mean of few cells varies more than one of many, which
+the comparison of different donors takes into account. The binding stores are read one TF at a time.
 """
 
 from __future__ import annotations
@@ -12,11 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
+from scipy import optimize, stats
 
 from scbind.analysis.activitytable import Sides, compared_conditions, matched, replicates, say_left_out
 from scbind.analysis.differential import ABSTAINED
-from scbind.analysis.moderated import moderated_t
+from scbind.analysis.moderated import LEAST, moderated_t
 from scbind.analysis.typemeans import TypeMeans
 from scbind.core.files import write_bed, write_table
 from scbind.core.progress import Progress
@@ -24,6 +25,7 @@ from scbind.core.runlog import say
 from scbind.formats.genome import ChromSizes
 
 MIN_CELLS = 5  # of a donor, on a side
+MOST_WINDOWS = 5_000  # that the variance of donors is estimated from
 PAIRED = "paired moderated t-test over replicates"
 TWO = "moderated t-test over replicates"
 OTHERS = f"{TWO}, without those on both sides"
@@ -80,8 +82,11 @@ def differential_sites(
     -----
     Means of donors are compared: in pairs if three or more donors have cells on both sides (as a rule for types, and
     for conditions if each donor was measured in several), otherwise those that are on one side alone, with three or
-    more a side. A donor counts on a side with five or more cells that are deep enough for the TF. Memory: 4 bytes per
-    donor, type and window.
+    more a side. A donor counts on a side with five or more cells that are deep enough for the TF. If different donors
+    are compared and do not have the same number of cells, p is the larger of two: all donors have the same weight, or
+    each has the inverse of its variance, c + (1 - c) / cells (:func:`_relative_variance`). The first alone is too small
+    if the donors with few cells are on the side with fewer donors; the second, if c is estimated too low. Memory: 4
+    bytes per donor, type and window.
     """
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "differential sites")
     donors = _Donors(means)
@@ -92,7 +97,7 @@ def differential_sites(
     for done, tf in enumerate(means.tfs):
         progress.reached(done)
         total, number = donors.sums(tf)
-        for place, sides in donors.comparisons(total, number):
+        for place, sides, cells_of in donors.comparisons(total, number):
             tally = place | {"tf": tf, "evidence": kind[tf]}
             if tf in silent or isinstance(sides, str):
                 tallies.append(tally | {"test": ABSTAINED if tf in silent else NOT.format(sides)})
@@ -101,7 +106,11 @@ def differential_sites(
             if sides.left_out and compared not in told:
                 told.add(compared)
                 say_left_out("differential sites", *compared)
-            table = _compare(sides.ours.to_numpy(), sides.theirs.to_numpy(), sides.paired, min_binding)
+            means_of = [side.to_numpy() for side in (sides.ours, sides.theirs)]
+            n_cells = [
+                n[side.index].to_numpy() for n, side in zip(cells_of, (sides.ours, sides.theirs), strict=True)
+            ]
+            table = _compare(*means_of, sides.paired, min_binding, *n_cells)
             good = table[(table["p_adjusted"] < fdr) & (table["difference"].abs() >= min_difference)]
             listed = good.loc[
                 good["difference"].abs().sort_values(ascending=False, kind="stable").index[:max_sites]
@@ -153,14 +162,14 @@ class _Donors:
             number += np.bincount(code[code >= 0], minlength=n)
         return total, number
 
-    def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple[dict, Sides | str]]:
-        """Yield comparisons, and the means of the replicates of both sides, or why they cannot be tested."""
+    def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple]:
+        """Yield comparisons: names, means of the replicates of both sides or why not, and cells of the replicates."""
         units = self.units
         for index, name in enumerate(self.means.types):
             place = {"contrast": "cell_type", "cell_type": name, "group": name, "reference": "other types"}
             inside = (units["type"] == index).to_numpy()
             outside = ~inside & (units["type"] >= 0).to_numpy()
-            yield place, matched(*(self._side(side, total, number) for side in (inside, outside)))
+            yield place, *self._matched(inside, outside, total, number)
         known = units["condition"] != ""
         conditions = sorted(units["condition"][known].unique())
         for index, name in enumerate(self.means.types):
@@ -169,41 +178,99 @@ class _Donors:
                 inside = of_type & (units["condition"] == value).to_numpy()
                 others = ", ".join(other for other in conditions if other != value)
                 place = {"contrast": "condition", "cell_type": name, "group": value, "reference": others}
-                sides = (inside, of_type & ~inside)
-                yield place, matched(*(self._side(side, total, number) for side in sides))
+                yield place, *self._matched(inside, of_type & ~inside, total, number)
 
-    def _side(self, side: np.ndarray, total: np.ndarray, number: np.ndarray) -> pd.DataFrame:
-        """Return the mean binding of the replicates with enough cells on a side: replicates x windows."""
-        name = self.units["replicate"].to_numpy()[side]
-        cells = pd.Series(number[side]).groupby(name).sum()
-        sums = pd.DataFrame(total[side]).groupby(name).sum()
-        enough = cells[cells >= MIN_CELLS].index
-        return sums.loc[enough].div(cells[enough], axis=0)
+    def _matched(
+        self, inside: np.ndarray, outside: np.ndarray, total: np.ndarray, number: np.ndarray
+    ) -> tuple[Sides | str, list[pd.Series]]:
+        """Return the mean binding of the replicates that are compared, or why not, and the cells of all, by side."""
+        means, cells = [], []
+        for side in (inside, outside):
+            name = self.units["replicate"].to_numpy()[side]
+            n = pd.Series(number[side]).groupby(name).sum()
+            enough = n[n >= MIN_CELLS]
+            means.append(pd.DataFrame(total[side]).groupby(name).sum().loc[enough.index].div(enough, axis=0))
+            cells.append(enough)
+        return matched(*means), cells
 
 
-def _compare(ours: np.ndarray, theirs: np.ndarray, paired: bool, min_binding: float) -> pd.DataFrame:
-    """Test the windows with enough binding. One row per window: ``window`` is its number."""
+def _compare(
+    ours: np.ndarray,
+    theirs: np.ndarray,
+    paired: bool,
+    min_binding: float,
+    cells: np.ndarray | None = None,
+    cells_reference: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Test the windows with enough binding. One row per window: ``window`` is its number.
+
+    ``ours`` and ``theirs`` are (donors, windows), ``cells`` and ``cells_reference`` the numbers of cells of these
+    donors, int (donors,). Without them, all have the same.
+    """
     binding, reference = ours.mean(axis=0), theirs.mean(axis=0)
     window = np.flatnonzero((binding + reference) / 2 >= min_binding)
     ours, theirs = ours[:, window].astype(np.float64), theirs[:, window].astype(np.float64)
     if paired:
-        df, scale, variance = len(ours) - 1, 1 / len(ours), (ours - theirs).var(axis=0, ddof=1)
+        change, df = ours - theirs, len(ours) - 1
+        t, p = moderated_t(change.mean(axis=0), change.var(axis=0, ddof=1), df, 1 / len(ours))
     else:
-        df, scale = len(ours) + len(theirs) - 2, 1 / len(ours) + 1 / len(theirs)
-        variance = (ours.var(axis=0) * len(ours) + theirs.var(axis=0) * len(theirs)) / df
-    difference = ours.mean(axis=0) - theirs.mean(axis=0)
-    t, p = moderated_t(difference, variance, df, scale)
+        sides, df = (ours, theirs), len(ours) + len(theirs) - 2
+        difference, variance, scale = _fit(sides, [np.ones(len(side)) for side in sides])
+        t, p = moderated_t(difference, variance, df, scale)
+        n = None if cells is None else np.concatenate([cells, cells_reference])
+        if n is not None and len(window) and np.ptp(n):
+            weighted = _fit(sides, np.split(_relative_variance(sides, n), [len(ours)]))
+            other_t, other_p = moderated_t(*weighted[:2], df, weighted[2])
+            t, p = np.where(other_p > p, other_t, t), np.maximum(p, other_p)
     return pd.DataFrame(
         {
             "window": window,
             "binding": binding[window],
             "binding_reference": reference[window],
-            "difference": difference,
+            "difference": binding[window].astype(np.float64) - reference[window],
             "statistic": t,
             "p_value": p,
             "p_adjusted": stats.false_discovery_control(p) if len(p) else p,
         }
     )
+
+
+def _fit(sides: tuple[np.ndarray, ...], relative: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray, float]:
+    """Fit the mean of either side by weighted least squares.
+
+    ``sides`` are two float64 (donors, windows); ``relative`` are the variances of their donors, up to a factor of the
+    window, (donors,). Returns per window the difference of the means and that factor, and the variance of the
+    difference divided by that factor.
+    """
+    means = [np.average(side, axis=0, weights=1 / h) for side, h in zip(sides, relative, strict=True)]
+    squares = sum(
+        ((side - mean) ** 2 / h[:, None]).sum(axis=0)
+        for side, mean, h in zip(sides, means, relative, strict=True)
+    )
+    return means[0] - means[1], squares / (sum(map(len, sides)) - 2), sum(1 / (1 / h).sum() for h in relative)
+
+
+def _relative_variance(sides: tuple[np.ndarray, ...], n: np.ndarray) -> np.ndarray:
+    """Return the variance of the mean of each donor relative to the mean over donors: float64 (donors,).
+
+    ``n`` is the number of cells, of the donors of both sides. The variance is c + (1 - c) / n, times a factor of the
+    window: c is the correlation between cells of a donor. One c for all windows is estimated by restricted maximum
+    likelihood (Patterson & Thompson 1971, Biometrika 58:545).
+    """
+    few = [side[:, :: -(-side.shape[1] // MOST_WINDOWS)] for side in sides]
+
+    def relative(log_c: float) -> np.ndarray:
+        found = np.exp(log_c) + (1 - np.exp(log_c)) / n
+        return found / found.mean()
+
+    def loss(log_c: float) -> float:
+        every = np.split(relative(log_c), [len(sides[0])])
+        variance = np.maximum(_fit(few, every)[1], LEAST)
+        return (len(n) - 2) * np.log(variance).mean() + sum(
+            np.log(h).sum() + np.log((1 / h).sum()) for h in every
+        )
+
+    return relative(optimize.minimize_scalar(loss, bounds=(np.log(1e-6), 0), method="bounded").x)
 
 
 def _bed(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:

@@ -19,14 +19,11 @@ import numpy as np
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.genome import MITOCHONDRIAL, PLASTID
+from scbind.formats.genome import ORGANELLES
 
 ENOUGH = 1000  # steps of a track that are needed to judge it
-SAMPLE, PIECES, MOST = (
-    50_000,
-    10,
-    300_000,
-)  # steps of a chromosome that are read, in how many pieces; of a track
+SAMPLE, PIECES = 50_000, 10  # steps of a chromosome that are read, and in how many pieces
+MOST = 300_000  # steps of a track that are read
 APART = 2  # k of insertions, because a cut gives two insertions side by side; k is 1 for coverage
 SHORTEST, LONGEST = 20, 1000  # bp; lengths that many items may have in common
 # Least R(k) / R(0) of a smoothed track, and the largest share of the fall from R(0) to R(2 k) that lies before R(k). In
@@ -54,7 +51,7 @@ class CountCheck:
 
     def add(self, name: str, place: np.ndarray, value: np.ndarray, length: int) -> None:
         """Add a chromosome: sorted, unique 0-based places, int64, and their steps or values, float64, not 0."""
-        if name in MITOCHONDRIAL | PLASTID:
+        if name in ORGANELLES:
             return
         inside = place < length  # where the last bin ends is not a multiple of its width
         place, value = place[inside], value[inside]

@@ -19,9 +19,8 @@ DEVICE = re.compile(r"\d+|(GPU|MIG)-\S+")
 LISTED = re.compile(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)")
 MOST_JOBS = 64  # that share a GPU
 SECONDS = 60  # for nvidia-smi
-_held: list[
-    int
-] = []  # files that stay open until the process ends, however it ends; the system then removes the locks
+# Files that stay open until the process ends, however it ends. The system then removes the locks.
+_held: list[int] = []
 
 
 def claim_gpus(gpus: int) -> None:

@@ -26,6 +26,7 @@ BLOCK = 1 << 22  # bases whose mappability is summed at a time
 MITOCHONDRIAL = {"chrM", "ChrM", "chrMT", "chrmt", "MT", "M", "Mt", "Mito", "mitochondrion_genome", "MtDNA"}
 MITOCHONDRIAL |= {"NC_012920.1", "NC_005089.1"}
 PLASTID = {"Pt", "chrPt", "chrC", "ChrC", "Pltd", "plastid", "chloroplast"}
+ORGANELLES = MITOCHONDRIAL | PLASTID
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class ChromSizes:
         Organelle DNA has no nucleosomes and thousands of copies per cell, so its insertions say nothing about binding
         and would dominate the depth of a cell.
         """
-        nuclear = np.array([name not in MITOCHONDRIAL | PLASTID for name in self.names], dtype=bool)
+        nuclear = np.array([name not in ORGANELLES for name in self.names], dtype=bool)
         nuclear.flags.writeable = False
         return nuclear
 
