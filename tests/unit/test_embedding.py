@@ -97,7 +97,7 @@ def atlas(tmp_path_factory):
     table.loc[6, "nucleosome_signal"] = 2.345678
     table.to_csv(folder / "s2" / "barcodes.tsv", sep="\t", index=False)
     labels = folder / "labels.tsv"
-    labels.write_bytes(b"barcode\tnote\tcell_type\r\nBC000-1\tx\tmono\r\nBC005-1\ty\tNA\r\nBC007-1\tz\t\r\n")
+    labels.write_bytes(b"barcode\tnote\tcell_type\r\nBC000-1\tx\tmono\r\nBC005-1\ty\t1e5\r\nBC007-1\tz\t\r\n")
     sizes = write_sizes(folder)
     output = folder / "pbmc.h5ad"
     given = {"s1": None, "s2": labels}
@@ -286,7 +286,7 @@ def test_clusters_are_the_types_of_both_samples(atlas):
 def test_labels_win_over_clusters(atlas):
     obs = ad.read_h5ad(atlas[-1]).obs
     assert obs["cell_type"]["s2#BC000-1"] == "mono" and obs["cluster"]["s2#BC000-1"].startswith("pbmc_c")
-    assert obs["label"]["s2#BC005-1"] == "NA"  # kept as a name; it failed, so it has no cell type
+    assert obs["label"]["s2#BC005-1"] == "1e5"  # kept as a name; it failed, so it has no cell type
     unlabelled = obs["label"].isna() & obs["pass"]
     assert unlabelled.sum() == 77
     assert (obs["cell_type"][unlabelled].astype(str) == obs["cluster"][unlabelled].astype(str)).all()

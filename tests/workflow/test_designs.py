@@ -110,7 +110,7 @@ def one_cell_type(design: Design) -> None:
     with gzip.open(design.folder / "data/sc/demo.fragments.tsv.gz", "rt") as handle:
         barcodes = sorted({line.split("\t")[3] for line in handle if not line.startswith("#")})
     cells.write_text("barcode\tcell_type\n" + "".join(f"{name}\tαβ T\n" for name in barcodes))
-    design.sheets["samples"][0] |= {"labels": "data/labels.tsv", "donor": "01", "condition": "NA"}
+    design.sheets["samples"][0] |= {"labels": "data/labels.tsv", "donor": "01", "condition": "1e5"}
 
 
 def no_bound_test_window(design: Design) -> None:
