@@ -12,11 +12,13 @@ COPY pyproject.toml README.md LICENSE Snakefile ./
 COPY workflow workflow
 RUN PYTHON=/usr/local/bin/python3 envs/setup.sh
 COPY profiles profiles
-COPY resources resources
+COPY resources/models resources/models
 COPY config config
 
-# Caches of libraries are written where any user may write.
-ENV PATH=/opt/scbind/.venv/bin:$PATH XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/cache/matplotlib NUMBA_CACHE_DIR=/tmp/cache/numba
+# docker run -u gives a user that the image does not know: Snakemake asks for the name. Caches of libraries are written
+# where any user may write.
+ENV PATH=/opt/scbind/.venv/bin:$PATH
+ENV USER=scbind HOME=/tmp XDG_CACHE_HOME=/tmp/cache MPLCONFIGDIR=/tmp/cache/matplotlib NUMBA_CACHE_DIR=/tmp/cache/numba
 WORKDIR /data
 ENTRYPOINT ["snakemake", "-s", "/opt/scbind/Snakefile"]
 CMD ["--cores", "all"]

@@ -147,3 +147,29 @@ def test_a_sam_is_read_as_before(path, tmp_path):
         if file == path:
             expected = np.concatenate(rows, axis=1)
     assert np.array_equal(np.concatenate(rows, axis=1), expected)
+
+
+def test_a_cram_is_read_like_a_bam_but_names_its_reference_if_that_is_gone(path, tmp_path):
+    reference, text = tmp_path / "g.fa", ""
+    rng = np.random.default_rng(0)
+    with pysam.AlignmentFile(str(path)) as handle:
+        for name, length in zip(handle.references, handle.lengths, strict=True):
+            text += f">{name}\n{''.join(rng.choice(list('ACGT'), length))}\n"
+        reference.write_text(text)
+        cram = tmp_path / "x y.cram"
+        with pysam.AlignmentFile(
+            str(cram), "wc", header=handle.header, reference_filename=str(reference)
+        ) as out:
+            for read in handle:
+                out.write(read)
+    expected = dict(READERS["bam"](path, SIZES, None))
+    for name, found in READERS["bam"](cram, SIZES, None):
+        assert all(np.array_equal(*pair) for pair in zip(found, expected.pop(name), strict=True))
+    assert not expected
+    reference.unlink()
+    (tmp_path / "g.fa.fai").unlink()
+    with pytest.raises(
+        InputError, match="x y.cram: this CRAM cannot be decoded .*reference genome is not found"
+    ) as caught:
+        list(READERS["bam"](cram, SIZES, None))
+    assert caught.value.remedy.endswith(f"samtools view -b -T GENOME.fa -o 'x y.bam' '{cram}'")

@@ -196,6 +196,12 @@ def test_other_formats_and_geometries_are_refused(bundle, tmp_path):
     refused(
         with_about(bundle, path, facts=other), "describes another model than the weights", tmp_path / "out"
     )
+    strange = read_about(bundle)["facts"] | {"tfs": ["CTCF", "../GATA1"]}
+    refused(
+        with_about(bundle, path, facts=strange),
+        "its TF '../GATA1' cannot be part of a file name",
+        tmp_path / "out",
+    )
     with pytest.raises(
         InputError, match="windows of 200 in 1000 bp, this run has 100 in 1000; set dataset.window: 200"
     ):

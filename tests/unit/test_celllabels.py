@@ -20,11 +20,17 @@ def write(path, obs, index=BARCODES):
 @pytest.mark.parametrize("name", ["cell_type", "Cell type", "celltype", "CELL.TYPE"])
 @pytest.mark.parametrize("category", [True, False])
 def test_the_column_of_cell_types_is_found_and_named(tmp_path, capfd, name, category):
-    types = pd.Series(["T 1", None, "NA"], index=BARCODES, dtype="category" if category else object)
+    types = pd.Series(["T 1", None, "1e5"], index=BARCODES, dtype="category" if category else object)
     path = write(tmp_path / "a.h5ad", {name: types, "leiden": list("001"), "n": [1, 2, 3]})
     found = read_labels(path, pd.Series(["GGGTTTAA-1", "AAACGGTT-1", "CCCATTGA-1", "TTTTTTTT-1"]), "s1")
-    assert found[:2].tolist() == ["NA", "T 1"] and pd.isna(found[2:]).all()
+    assert found[:2].tolist() == ["1e5", "T 1"] and pd.isna(found[2:]).all()
     assert f"cell types of 3 cells from the column {name}" in capfd.readouterr().err
+
+
+def test_a_type_named_nan_is_a_missing_one(tmp_path):
+    types = pd.Series(["T 1", None, "x"], index=BARCODES).astype(str).replace("None", "nan")
+    found = read_labels(write(tmp_path / "a.h5ad", {"cell_type": types}), pd.Series(BARCODES), "s1")
+    assert found[[0, 2]].tolist() == ["T 1", "x"] and pd.isna(found[1])
 
 
 def test_the_only_column_of_text_will_do(tmp_path):

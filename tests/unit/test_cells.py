@@ -110,6 +110,16 @@ def test_quality_by_hand(tmp_path, sizes_path):
     assert table["n_fragments"].tolist() == [6, 1, 1, 1]
 
 
+@pytest.mark.parametrize("counted", [True, False])
+def test_the_fraction_of_duplicates_is_unknown_if_every_fragment_has_one_read(tmp_path, sizes_path, counted):
+    rows = [("chr1", 10 * i, 10 * i + 50, "AB"[i % 2], *[1] * counted) for i in range(6)]
+    _, _, table = run(tmp_path, write_fragments(tmp_path / "f.tsv.gz", rows), sizes_path)
+    assert table["frac_duplicates"].isna().all() and table["n_fragments"].tolist() == [3, 3]
+    rows = [(*row[:4], 1 + (row[3] == "B")) for row in rows]
+    _, _, table = run(tmp_path, write_fragments(tmp_path / "g.tsv.gz", rows), sizes_path)
+    assert table["frac_duplicates"].tolist() == [0, 0.5]
+
+
 def test_the_mitochondrial_fraction_is_that_of_the_fragments_and_unknown_if_there_are_none(tmp_path):
     sizes = tmp_path / "chrom.sizes"
     sizes.write_text("chr1\t9000\nchrM\t900\n")

@@ -106,8 +106,8 @@ def test_a_field_of_any_length_is_read(tmp_path):
 
 def test_labels_of_several_samples_in_one_table(tmp_path, capsys):
     path = tmp_path / "labels.tsv"
-    path.write_bytes(b"barcode\tcell_type\r\ns1#A\tx\r\ns2#A\ty\r\ns1#B\tNA\r\n")
-    assert read_labels(path, pd.Series(["B-1", "A-1", "C-1"]), "s1").tolist()[:2] == ["NA", "x"]
+    path.write_bytes(b"barcode\tcell_type\r\ns1#A\tx\r\ns2#A\ty\r\ns1#B\tz\r\n")
+    assert read_labels(path, pd.Series(["B-1", "A-1", "C-1"]), "s1").tolist()[:2] == ["z", "x"]
     assert read_labels(path, pd.Series(["A-1"]), "s2").tolist() == ["y"]
     assert "2 barcodes of s1 found without s1# in front and a number" in capsys.readouterr().err
 
@@ -124,16 +124,16 @@ def test_a_barcode_with_too_few_fragments_does_not_stop_the_labels(tmp_path, cap
 
 
 TABLES = {
-    "plain": "barcode\tcell_type\nA\tT 1\nB\tnan\n",
-    "CSV": 'barcode,cell_type,x\nA,T 1,"1,5"\nB,nan,2\n',
-    "semicolons": "Barcode;Cell Type\nA;T 1\nB;nan\n",
-    "R, quoted, with row names": '"barcode"\t"cell_type"\n"1"\t"A"\t"T 1"\n"2"\t"B"\t"nan"\n',
-    "R, barcodes as row names": '"","n","cell.type"\n"A",3,"T 1"\n"B",4,"nan"\n',
-    "R, spaces": '"barcode" "cell_type"\n"1" "A" "T 1"\n"2" "B" "nan"\n',
-    "R, without a name for row names": "n\tcell_type\nA\t3\tT 1\nB\t4\tnan\n",
-    "pandas with its index": "\tbarcode\tcell_type\n0\tA\tT 1\n1\tB\tnan\n",
-    "tabs at the end, empty lines": "barcode\tcell_type\nA\tT 1\t\nB\tnan\t\n\n\t\n",
-    "the same row twice": "barcode\tcell_type\nA\tT 1\nB\tnan\nA\tT 1\n",
+    "plain": "barcode\tcell_type\nA\tT 1\nB\t1e5\n",
+    "CSV": 'barcode,cell_type,x\nA,T 1,"1,5"\nB,1e5,2\n',
+    "semicolons": "Barcode;Cell Type\nA;T 1\nB;1e5\n",
+    "R, quoted, with row names": '"barcode"\t"cell_type"\n"1"\t"A"\t"T 1"\n"2"\t"B"\t"1e5"\n',
+    "R, barcodes as row names": '"","n","cell.type"\n"A",3,"T 1"\n"B",4,"1e5"\n',
+    "R, spaces": '"barcode" "cell_type"\n"1" "A" "T 1"\n"2" "B" "1e5"\n',
+    "R, without a name for row names": "n\tcell_type\nA\t3\tT 1\nB\t4\t1e5\n",
+    "pandas with its index": "\tbarcode\tcell_type\n0\tA\tT 1\n1\tB\t1e5\n",
+    "tabs at the end, empty lines": "barcode\tcell_type\nA\tT 1\t\nB\t1e5\t\n\n\t\n",
+    "the same row twice": "barcode\tcell_type\nA\tT 1\nB\t1e5\nA\tT 1\n",
 }
 
 
@@ -142,10 +142,20 @@ TABLES = {
 def test_label_tables_as_people_have_them(tmp_path, kind, encoding):
     path = tmp_path / "labels"
     path.write_bytes(TABLES[kind].encode(encoding))
-    assert read_labels(path, pd.Series(["B", "A"]), "s1").tolist() == ["nan", "T 1"]
+    assert read_labels(path, pd.Series(["B", "A"]), "s1").tolist() == ["1e5", "T 1"]
 
 
-@pytest.mark.parametrize("label", ['"activated T', 'layer 2"', "NA", "None", "1e5", "#1", "M\xfcller glia"])
+@pytest.mark.parametrize("missing", ["NA", "N/A", "<NA>", "nan", "NaN", ""])
+def test_a_missing_label_of_r_or_pandas_is_no_cell_type(tmp_path, capsys, missing):
+    path = tmp_path / "labels.csv"
+    path.write_text(f'"","orig.ident","cell_type"\n"A-1","x","B cell"\n"B-1","x",{missing}\n"C-1","x",NK\n')
+    found = read_labels(path, pd.Series(["A-1", "B-1", "C-1"]), "s1")
+    assert found[[0, 2]].tolist() == ["B cell", "NK"] and pd.isna(found[1])
+    said = f"1 of 3 barcodes have the label {missing}, which counts as no label"
+    assert (said in capsys.readouterr().err) == bool(missing)
+
+
+@pytest.mark.parametrize("label", ['"activated T', 'layer 2"', "NAN+", "None", "1e5", "#1", "M\xfcller glia"])
 def test_labels_stay_as_they_are_written(tmp_path, label):
     path = tmp_path / "labels.tsv"
     for encoding in ("utf-8", "latin-1"):

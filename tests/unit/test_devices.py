@@ -1,6 +1,8 @@
 """Work in several threads, each with one of PyTorch's."""
 
 import ast
+import os
+import tempfile
 import threading
 
 import pytest
@@ -73,6 +75,7 @@ def test_one_thread_needs_no_others():
     ("granted", "there", "chosen"), [(0, 2, ("cpu", 1)), (1, 2, ("cuda", 1)), (4, 2, ("cuda", 2))]
 )
 def test_training_and_prediction_choose_the_same_device(monkeypatch, granted, there, chosen):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # there is nothing to choose
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: there)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda _: "a card")
@@ -81,6 +84,16 @@ def test_training_and_prediction_choose_the_same_device(monkeypatch, granted, th
     assert torch.backends.cudnn.allow_tf32, "training may be fast"
     assert prediction_device(granted) == chosen[0]
     assert not torch.backends.cudnn.allow_tf32
+
+
+def test_a_gpu_is_chosen_before_cuda_is_asked(monkeypatch, tmp_path):
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    seen = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: seen.append(os.environ["CUDA_VISIBLE_DEVICES"]))
+    choose_device(0)
+    choose_device(1)
+    assert seen == ["5"]
 
 
 def test_no_other_module_asks_whether_there_is_a_gpu():

@@ -174,6 +174,8 @@ def test_samples_of_one_donor_are_not_replicates(tmp_path):
         write_sample(tmp_path / f"s{i}.h5ad", f"s{i}", types, 2.0, i, donor="one")
         files.append(tmp_path / f"s{i}.h5ad")
     assert set(run(tmp_path, files)["test"]) == {CELLS, ABSTAINED}
+    write_sample(tmp_path / "s4.h5ad", "s4", types, 2.0, 4)  # its donor is not given
+    assert set(run(tmp_path, [*files, tmp_path / "s4.h5ad"])["test"]) == {CELLS, ABSTAINED}, "two replicates"
 
 
 def test_pseudoreplication_is_not_called(tmp_path):

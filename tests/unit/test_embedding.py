@@ -18,8 +18,10 @@ from scbind.cells.described import describe_cells
 from scbind.cells.embedding import EmbedOptions, embed, reasons
 from scbind.cells.lenders import find_lenders, sample_cells
 from scbind.cells.neighbours import nearest
+from scbind.cells.samples import _read_sample
 from scbind.cells.umap import embed_umap
 from scbind.core.errors import InputError
+from scbind.formats.genome import ChromSizes
 from scbind.plan.settings import default_options
 
 LENGTHS = {"chr1": 60_000, "chr2": 40_000}
@@ -118,6 +120,18 @@ def test_cells_and_columns(atlas):
     share = np.bincount(cell[inside], minlength=40) / np.bincount(cell, minlength=40)
     np.testing.assert_allclose(cells.obs["frac_in_peaks"][:40], share)
     assert 0 < share.min() < share.max() < 1
+
+
+def test_peaks_of_mitochondrial_dna_are_no_peaks(atlas, tmp_path):
+    _, samples, _, _ = atlas
+    paths = samples["s1"] | {"peaks": str(tmp_path / "p")}
+    (tmp_path / "p").write_text(Path(samples["s1"]["peaks"]).read_text().replace("chr2", "chrM"))
+    table, _ = _read_sample("s1", paths, ChromSizes(("chr1", "chrM"), np.array(list(LENGTHS.values()))))
+    position, cell = np.load(paths["position"]), np.load(paths["cell"])
+    inside = (position >= 400) & (position < 3000)
+    np.testing.assert_allclose(
+        table["frac_in_peaks"], np.bincount(cell[inside], minlength=40) / np.bincount(cell)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 import torch
 from scbind.core.errors import InputError
 from scbind.dataset.codes import AMBIGUOUS, BOUND
-from scbind.dataset.splits import PROTOCOL, TEST
+from scbind.dataset.splits import PROTOCOL, TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation import trees
 from scbind.evaluation.baselines import evaluate_baselines
@@ -258,6 +258,22 @@ def test_trees_scan_no_more_windows_than_they_are_fitted_to(
     window = np.flatnonzero(np.asarray(data.splits[0]) == TEST)
     expected = features.table(trees.signal_table(data, 0, window), window, 0)
     np.testing.assert_array_equal(features.training_table(data, 0, window, 0), expected)
+
+
+def test_trees_of_a_tf_with_many_bound_windows_have_unbound_ones_and_the_true_odds(
+    tiny, tiny_dataset, tiny_motifs, tmp_path
+):
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    labels = np.array(data.labels)
+    window = np.flatnonzero(np.asarray(data.splits[0]) == TRAIN)
+    labels[0, window, 0] = np.arange(len(window)) % 10 == 0
+    many = replace(data, labels=labels)
+    features = trees.Features(many, read_motifs(tiny_motifs), tmp_path)
+    bound = int((labels[0, window, 0] == 1).sum())
+    fitted, permuted = trees.fit_trees(many, features, bound, 0)  # fewer windows than twice the bound ones
+    table = features.training_table(many, 0, window, 0)
+    for tree in (fitted[0], permuted[0]):
+        assert tree.probability(table).mean() == pytest.approx(0.1, abs=0.03)
 
 
 def test_curves_hold_one_tf_at_a_time(tmp_path):

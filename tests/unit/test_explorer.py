@@ -96,6 +96,17 @@ def test_why_a_tf_is_reliable_or_not(inputs):
     assert "Only 3 validation windows are bound (at least 10 are needed)" in said[2]
 
 
+def test_the_auprc_and_the_conservative_auprc_have_their_own_names(inputs):
+    """The level follows from the conservative AUPRC, and the minimum depth from the other one."""
+    var = inputs.data.var.assign(auprc=[0.65, 0.09, np.nan])
+    said = [asked.why(row) for _, row in var.iterrows()]
+    assert "the AUPRC is 0.650. The conservative AUPRC, 0.600, decides: high (at least 0.5)." in said[0]
+    assert "Half of the AUPRC remains at 0.0100 insertions per base" in said[0]
+    assert "The conservative AUPRC is less than 4 times the prevalence" in said[1]
+    said = asked.why(inputs.data.var.assign(auprc=0.6).iloc[0])  # all windows were used: there is one value
+    assert "the AUPRC is 0.600: high (at least 0.5)." in said and "conservative" not in said
+
+
 def test_accuracy_at_the_depth_of_the_cells(inputs):
     inputs.data.obs["borrowed_depth"] = 0.01
     rows = [("m", "K", "CTCF", 0.1, 0.8), ("m", "K", "CTCF", 0.001, 0.4), ("m", "L", "CTCF", 0.02, 0.2),
@@ -226,6 +237,12 @@ def test_each_warning_has_its_cause(inputs):
     assert "No TSS enrichment is known" in found and "genome.genes" in found
     assert "bad (25%)" in found and "good" not in found
     assert "TSS" not in warned(inputs, cells=cells.assign(tss_enrichment=3.0))
+    obs = inputs.data.obs.assign(donor=None)
+    assert "donor is not given" not in warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))
+    obs = obs.assign(sample="s1", donor="d1")
+    obs.iloc[0, obs.columns.get_indexer(["sample", "donor"])] = ["s2", None]
+    said = warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))
+    assert "The donor is not given for s2, but for other samples." in said and "column donor" in said
     most = inputs.data.obs["cell_type"].value_counts().max()
     assert "cell type" not in warned(inputs, smallest_type=most)
     found = warned(inputs, smallest_type=most + 1)

@@ -87,6 +87,14 @@ def test_sequence_covers_the_first_chromosomes(genome):
     assert genome.known_lengths().tolist() == [5, 3, 0]
 
 
+def test_organelle_dna_is_no_part_of_the_nucleus(tmp_path):
+    write(tmp_path, "chr1\t6\nchrM\t3\nPt\t1\n")
+    np.save(tmp_path / "sequence.npy", np.zeros(10, dtype=np.uint8))
+    genome = Genome.open(tmp_path)
+    assert genome.sizes.nuclear.tolist() == [True, False, False]
+    assert genome.known_lengths().tolist() == [6, 0, 0]  # so insertions of a cell in them are no depth
+
+
 def test_windows_are_n_beyond_the_ends_and_never_spill_over(genome):
     codes = genome.window_codes(np.array([0, 0, 1]), np.array([-2, 4, 0]), 5)
     assert codes.tolist() == [[4, 4, 0, 1, 2], [4, 0, 4, 4, 4], [3, 3, 2, 4, 4]]

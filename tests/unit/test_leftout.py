@@ -57,6 +57,9 @@ def test_a_hidden_tf_is_as_if_it_was_never_assayed(tiny, tiny_dataset):
     for one, two in zip(draw_windows(hidden, VALID, 30, 1), draw_windows(other, VALID, 30, 1), strict=True):
         assert np.array_equal(one, two)
     assert hide_tfs(data, ["CTCF"]) is data
+    only = replace(data, manifest=data.manifest | {"assayed": [[True, False], [True, True]]})
+    splits = np.asarray(hide_tfs(only, ["TF1"]).splits)
+    assert not splits[0].any() and np.array_equal(splits[1], data.splits[1]), "the first line has no TF left"
     with pytest.raises(InputError, match="no TF is left to train on"):
         hide_tfs(data, ["TF1", "TF2"])
 
@@ -190,7 +193,8 @@ def test_windows_of_all_tfs_are_pooled_within_a_limit(tiny, tiny_dataset, monkey
 
 def test_windows_to_fit_trees_to():
     labels = np.array([1, 1, 0, -1, 1, 0, 0, 0, -2, 1, 0], dtype=np.int8)
-    chosen = rows_to_fit(labels, 6, np.random.default_rng(0), most_bound=3)
+    chosen = rows_to_fit(labels, 6, np.random.default_rng(0))
     assert len(chosen) == 6 and (np.diff(chosen) > 0).all() and (labels[chosen] == 1).sum() == 3
     assert (labels[chosen] == 0).sum() == 3
-    assert rows_to_fit(labels, 2, np.random.default_rng(0)).tolist() == [0, 1, 4, 9]  # all bound ones
+    assert rows_to_fit(labels, 99, np.random.default_rng(0)).tolist() == [0, 1, 2, 4, 5, 6, 7, 9, 10]
+    assert (labels[rows_to_fit(labels, 2, np.random.default_rng(0))] == 1).sum() == 1

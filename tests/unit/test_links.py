@@ -1,6 +1,8 @@
 """Links of TFs and genes: association within types, its null, probabilities, tables, and links per cell."""
 
+import pickle
 import re
+import tracemalloc
 
 import anndata
 import numpy as np
@@ -15,7 +17,7 @@ from scbind.analysis.linkmodel import PROMOTER, p_values, posterior, shares
 from scbind.analysis.links import COLUMNS, SiteGenes, tf_links
 from scbind.analysis.regulation import cell_regulation
 from scbind.analysis.sitegenes import find_pairs, share_fragments, site_genes
-from scbind.analysis.tfactive import active_in_types, tf_active
+from scbind.analysis.tfactive import active_in_cells, active_in_types, tf_active
 from scbind.core.errors import InputError
 from scbind.formats.genome import ChromSizes
 from scipy import stats
@@ -253,6 +255,27 @@ def test_one_wide_level_of_activity_is_not_cut_in_two(tmp_path, width):
     assert (anndata.read_h5ad(tmp_path / "active.h5ad").X == 1).all()
 
 
+def test_of_the_cells_of_all_samples_only_those_of_one_are_read(tmp_path):
+    values = np.random.default_rng(7).random((5_000, 400), dtype=np.float32)
+    names, tfs = [f"s{i % 50}#c{i}" for i in range(5_000)], [f"T{i}" for i in range(400)]
+    data = anndata.AnnData(values, obs=pd.DataFrame(index=names), var=pd.DataFrame(index=tfs))
+    data.write_h5ad(tmp_path / "active.h5ad")
+    cells = pd.Index(names)[7::50][::-1]
+    tracemalloc.start()
+    found = active_in_cells(tmp_path / "active.h5ad", cells, ["T3", "new", "T1"])
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    mine = values[7::50][::-1]
+    assert (
+        found.dtype == np.float32
+        and (found == np.stack([mine[:, 3], mine[:, 0] * 0 + 1, mine[:, 1]], 1)).all()
+    )
+    assert most < values.nbytes / 2
+    assert active_in_cells(tmp_path / "active.h5ad", cells[:0], ["T3"]).shape == (0, 1)
+    with pytest.raises(InputError, match="lacks 2 cells, such as s1#d; run the rule tf_active again"):
+        active_in_cells(tmp_path / "active.h5ad", pd.Index(["s2#d", "s1#d", "s1#c1"]), ["T3"])
+
+
 def test_without_cells_no_tf_is_judged(tmp_path):
     obs = pd.DataFrame({"cell_type": pd.Series(dtype=str), "sample": pd.Series(dtype=str)})
     data = anndata.AnnData(np.zeros((0, 1)), obs=obs, layers={"mean_binding": np.zeros((0, 1))})
@@ -260,6 +283,22 @@ def test_without_cells_no_tf_is_judged(tmp_path):
     data.write_h5ad(tmp_path / "activity.h5ad")
     tf_active([tmp_path / "activity.h5ad"], None, tmp_path / "active.h5ad")
     assert anndata.read_h5ad(tmp_path / "active.h5ad").shape == (0, 1)
+
+
+def test_of_candidates_that_are_not_listed_only_two_numbers_are_kept(folder):
+    """A human genome has 10 million candidates, with 44 TFs and 20 types; with their text they would take 10 GB."""
+    found = SiteGenes.load(folder / "sites.npz")
+    binding, genes = np.full(len(found.null), 0.9), np.arange(N_GENES)
+    sizes = {}
+    for chosen in (genes[:20], genes):
+        near, potential = found.near_panel(1000), np.ones(len(chosen))
+        part = links._candidates(found, "A", binding, chosen, near, 1.0, potential, 2)
+        (table,) = links._ranked(found, [part])
+        assert len(table) == 2 and (table["sites"] != "").all()
+        sizes[len(chosen)] = len(pickle.dumps(part))
+    assert sizes[N_GENES] - sizes[20] == pytest.approx((N_GENES - 20) * 2 * 8, abs=50), (
+        "probability and p-value"
+    )
 
 
 def test_the_network_lists_each_pair_once(folder):
@@ -363,7 +402,11 @@ def test_samples_with_other_peaks_are_refused(folder, tmp_path):
 def test_a_tf_that_binds_nowhere_has_candidates_without_evidence(folder):
     found = SiteGenes.load(folder / "sites.npz")
     for chosen in (np.arange(3), np.zeros(0, dtype=int)):
-        table = links._candidates(found, np.zeros(len(found.null)), chosen, found.near_panel(1000), 1.0)
+        near = found.near_panel(1000)
+        part = links._candidates(
+            found, "A", np.zeros(len(found.null)), chosen, near, 1.0, np.ones(len(chosen)), 10
+        )
+        (table,) = links._ranked(found, [part])
         assert len(table) == len(chosen) and not np.signbit(table["probability"]).any()
         assert (
             table["p_value"].isna().all() and (table["n_sites"] == 0).all() and (table["place"] == "").all()
@@ -371,7 +414,6 @@ def test_a_tf_that_binds_nowhere_has_candidates_without_evidence(folder):
 
 
 def test_without_a_candidate_both_tables_have_their_columns():
-    table = links._ranked(pd.DataFrame({name: [] for name in ("cell_type", "tf", "gene", "probability")}), 10)
-    assert table.columns.tolist() == COLUMNS[: COLUMNS.index("evidence")] and table.empty
-    edges = links._network(table[table["fdr"] <= 0.1])
+    assert not list(links._ranked(None, []))
+    edges = links._network(pd.DataFrame(columns=COLUMNS))
     assert edges.empty and edges.columns.tolist()[:3] == ["source", "target", "weight"]

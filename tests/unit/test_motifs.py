@@ -156,6 +156,13 @@ def test_probabilities_are_recognised(tmp_path, capsys, header):
         ("M00111_2.00 (TF1)_(Homo_sapiens)_(DBD_0.97)", "TF1", "M00111_2.00"),  # CIS-BP in the MEME suite
         ("MA0004.1 MA0004.1.TF1", "TF1", "MA0004.1"),  # JASPAR
         ("MA0489.1 TF1(var.2)", "TF1(var.2)", "MA0489.1"),  # another mode of binding than that of TF1
+        ("MA0085.1 Su(H)", "Su(H)", "MA0085.1"),
+        ("UN0001.1 Etv1/4/5", "Etv1/4/5", "UN0001.1"),
+        ("TF1(Zf)/CD4+-TF1-ChIP-Seq(GSE12889)/Homer", "TF1", "TF1(Zf)/CD4+-TF1-ChIP-Seq(GSE12889)/Homer"),
+        ("TF1(bHLH),near_X/Bcell/Homer", "TF1", "TF1(bHLH),near_X/Bcell/Homer"),
+        ("TF1/Promoter/Homer", "TF1", "TF1/Promoter/Homer"),
+        ("AC0001:HLH/E-box", "AC0001:HLH/E-box", "AC0001:HLH/E-box"),
+        ("AYAGTG TF1(Zf)/CD4+/Homer", "TF1", "TF1(Zf)/CD4+/Homer"),
         ("AYAGTG MEME-1\twidth =   5  sites =  20", "MEME-1", "AYAGTG"),
     ],
 )

@@ -214,6 +214,23 @@ def test_tfs_that_cannot_be_added_are_refused(release, asked, assayed, says):
         matrices_of_motif_tfs(asked, assayed, None, "vertebrates", release)
 
 
+def test_names_of_all_fit_into_file_names(tmp_path, capsys):
+    path = tmp_path / "release.jaspar"
+    path.write_text(JASPAR.replace("M2 Ab", "MA0002.1 Etv1/4/5").replace("M3 AB", "MA0003.1 ETV1/4/5"))
+    found = matrices_of_motif_tfs("all", ["Tf1", "Tf2"], None, "urochordates", str(path))
+    assert {tf: name for tf, (name, _) in found.items()} == {"Etv1-4-5": "MA0002.1:Etv1/4/5"}
+    assert "renamed, for file names: Etv1/4/5 to Etv1-4-5" in capsys.readouterr().err
+    aliases = {"Etv1-4-5": "Etv1/4/5"}  # as an error tells the user to write
+    listed = matrices_of_motif_tfs(["Etv1-4-5"], [], None, "urochordates", str(path), aliases)
+    assert listed["Etv1-4-5"][0] == "MA0002.1:Etv1/4/5"
+    with pytest.raises(InputError, match=r"'Etv1/4/5' cannot be part of a file name; write Etv1-4-5 here"):
+        matrices_of_motif_tfs(["Etv1/4/5"], [], None, "urochordates", str(path))
+    with pytest.raises(
+        InputError, match="the model has every TF already"
+    ):  # it has ChIP-seq under the other name
+        matrices_of_motif_tfs("all", ["Tf1", "Tf2", "Etv1-4-5"], None, "urochordates", str(path))
+
+
 def test_none_is_asked_for_without_a_release():
     assert matrices_of_motif_tfs("none", ["TF1"], None, "vertebrates") == {}
 

@@ -1,4 +1,5 @@
 import io
+from types import SimpleNamespace
 
 import matplotlib
 import numpy as np
@@ -8,6 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 from scbind.formats.colours import PALETTE, colours_of
 from scbind.report import cellplots, modelplots
+from scbind.report.models import _enough, equivalent_fragments
 from scbind.report.style import as_png, data_uri, save_png
 
 TYPES = ["B", "T", "NK"]
@@ -214,6 +216,27 @@ def test_fragments_figure_leaves_out_what_is_unknown_and_points_where_it_is_a_bo
     ours, trees = axis.collections
     assert ours.get_facecolors().size and not trees.get_facecolors().size
     assert sorted(ours.get_offsets()[:, 0]) == [300, 3000]
+    cells = np.array([100.0, 1000.0, 1000.0, 5000.0])
+    figure = modelplots.fragments_needed_dots(
+        pd.DataFrame(rows, columns=NEEDED_COLUMNS), ["scbind"], None, cells
+    )
+    axis = figure.axes[0]
+    assert axis.get_xlabel() == "equivalent fragments"
+    assert [line.get_xdata()[0] for line in axis.lines] == [1000], "the median of the cells"
+
+
+def test_fragments_of_cells_are_in_the_unit_of_the_fragments_that_tfs_need():
+    """Each cell has 50,000 equivalent fragments, however small the sum of the weights of its fragments is."""
+    needed = pd.DataFrame({"model": "scbind", "tf": list("ABC"), "depth_needed": [0.01, 0.02, 0.03],
+                           "fragments_needed": [20_000.0, 40_000.0, 60_000.0]})  # fmt: skip
+    obs = pd.DataFrame({"borrowed_depth": [0.025, 0.025, np.nan]})
+    inputs = SimpleNamespace(tables={"needed": needed}, data=SimpleNamespace(obs=obs), models=["scbind"])
+    cells = equivalent_fragments(inputs)
+    assert cells == pytest.approx([50_000, 50_000])
+    said = _enough(needed, inputs, cells)
+    assert "the median of the cells, 50,000." in said and "For 2 of 3 TFs, scbind needs at most" in said
+    inputs.data.obs = obs.drop(columns="borrowed_depth")
+    assert equivalent_fragments(inputs) is None
 
 
 def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random):

@@ -54,7 +54,7 @@ def test_types_and_their_replicates_are_listed(tmp_path):
     )
 
 
-def test_replicates_are_donors_where_every_sample_has_one(tmp_path):
+def test_replicates_are_donors_and_samples_whose_donor_is_not_known(tmp_path, capfd):
     paths = {name: cells(tmp_path, name, [("A", True, "T", 5)]) for name in ("s1", "s2", "s3")}
     _, bulks = listed(tmp_path, paths, donors={"s1": "d 1", "s2": "d2", "s3": "d 1"})
     assert bulks[["pseudobulk", "samples", "n_cells"]].to_numpy().tolist() == [
@@ -63,7 +63,8 @@ def test_replicates_are_donors_where_every_sample_has_one(tmp_path):
         ["T/replicates/d2", "s2", "1"],
     ]
     _, bulks = listed(tmp_path, paths, donors={"s1": "d1", "s2": None, "s3": "d1"})
-    assert bulks["replicate"].tolist() == ["", "s1", "s2", "s3"]
+    assert bulks["replicate"].tolist() == ["", "d1", "s2"]
+    assert "without a donor count as replicates of their own: s2" in capfd.readouterr().err
     _, bulks = listed(tmp_path, paths, donors={"s1": "d 1", "s2": "d_1", "s3": "d2"})
     assert bulks["pseudobulk"].tolist() == ["T", "T/replicates/d_1_2", "T/replicates/d2", "T/replicates/d_1"]
 

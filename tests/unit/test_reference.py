@@ -57,6 +57,14 @@ def test_exclusion_list_is_sorted_and_merged(build):
     assert (build(exclude=bed) / "exclude.bed").read_text() == "chr2\t0\t4\nchr2\t5\t7\nchr1\t1\t2\n"
 
 
+def test_organelle_dna_is_left_out(build, capfd):
+    fasta = ">chr1\nACGTACGT\n>chrM\nACGTAC\n"
+    assert (build(fasta) / "exclude.bed").read_text() == "chrM\t0\t6\n"
+    assert "does not count as depth: chrM" in capfd.readouterr().err
+    out = build(fasta, exclude="chrM\t2\t4\nchr1\t0\t2\n", chrom_sizes="chr1\t8\nPt\t9\n", name="b.fa")
+    assert (out / "exclude.bed").read_text() == "chr1\t0\t2\nchrM\t0\t6\nPt\t0\t9\n"
+
+
 def test_unsequenced_chromosomes_come_last(build):
     out = build(chrom_sizes="chr7\t50\nchr1\t4\nchr3\t60\n")
     assert (out / "chrom.sizes").read_text() == "chr2\t12\nchr1\t4\nchr7\t50\nchr3\t60\n"

@@ -443,6 +443,22 @@ def test_poor_samples_are_named():
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
 
 
+def test_samples_without_counts_of_reads_do_not_flag_others():
+    rows = [{"sample": name, "pass": True, "frac_duplicates": 0.3 + 0.1 * (name == "C")} for name in "ABCDE"]
+    cells = pd.DataFrame(rows * 4)
+    cells.loc[cells["sample"].isin(["D", "E"]), "frac_duplicates"] = np.nan
+    table = sample_quality(cells).set_index("sample")
+    assert (
+        set(table["flags"]) == {""}
+        and table["median frac_duplicates"].isna().tolist() == [False] * 3 + [True] * 2
+    )
+    cells.loc[cells["sample"] == "C", "frac_duplicates"] = 0.9
+    flags = sample_quality(cells).set_index("sample")["flags"]
+    assert flags.to_dict() == dict.fromkeys("ABDE", "") | {"C": "high fraction of duplicates"}
+    two = pd.DataFrame({"sample": list("ABC"), "pass": True, "tss_enrichment": [9.0, 1.0, np.nan]})
+    assert set(sample_quality(two)["flags"]) == {""}, "two known samples do not show which of them is unusual"
+
+
 def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs, tmp_path):
     cells = pd.DataFrame({"sample": list("AAAB"), "pass": [True, True, False, True], "n_fragments": 3000})
     table = sample_quality(cells)
@@ -565,7 +581,8 @@ def test_the_ratio_and_its_p_value_are_side_by_side():
 
 
 def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
-    monkeypatch.setattr(regulation, "SHOWN_LINKS", 6)
+    monkeypatch.setattr(regulation, "LEAST_LINKS", 6)
+    monkeypatch.setattr(regulation, "MAX_ROWS", 5)
     rows = [(kind, tf, f"G{i}", 0.9 - 0.01 * i - 0.3 * (tf == "WEAK")) for kind in "AB" for tf in ("WEAK", "STRONG")
             for i in range(5)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["cell_type", "tf", "gene", "probability"]).assign(
@@ -577,10 +594,25 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
     assert [row[1:3] for row in shown] == [
         ["STRONG", "G0"], ["STRONG", "G0"], ["STRONG", "G1"], ["STRONG", "G1"], ["WEAK", "G0"], ["WEAK", "G0"]
     ]  # fmt: skip
-    assert "6 of 20 are shown: the most probable of each TF and cell type." in section.tables[0]["note"]
+    assert (
+        "6 of 20 are on this page: the most probable of each TF and cell type." in section.tables[0]["note"]
+    )
+    # For each answer that is not complete, the page knows how many links there are, also of genes without a row.
+    totals = json.loads(unpack(section.tables[0]["pack"]))["totals"]
+    assert totals == {"tf": {"STRONG": 10, "WEAK": 10}, "cell_type": {"A": 10, "B": 10},
+                      "gene": {"G1": 4, "G2": 4, "G3": 4, "G4": 4}}  # fmt: skip
     # Without a significant association the effect of no link is known: there is no column of zeros.
     assert "effect" not in keys(section) and "sign" not in keys(section)
     assert "The effect of none of these links is known." in section.text
+
+
+def test_links_fill_the_room_that_target_genes_leave(monkeypatch):
+    monkeypatch.setattr(regulation, "LEAST_LINKS", 6)
+    monkeypatch.setattr(regulation, "MAX_ROWS", 20)
+    most = [regulation.most_links(SimpleNamespace(tables=tables)) for tables in (
+        {}, {"targets": pd.DataFrame({"tf": ["X"] * 8})}, {"targets": pd.DataFrame({"tf": ["X"] * 18, "rank": 1})},
+    )]  # fmt: skip
+    assert most == [20, 12, 6]
 
 
 def keys(section):
@@ -879,6 +911,7 @@ def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
         ("CTCF", "MA0139.2:CTCF", "CCACTAGG", 8, None, 0.7, 0.2, 90, 0, 0, None, None, None),
         ("SPI1", "found:SPI1.1", "GATTA", 5, 30, 0.4, 0.2, 90, 1, 0, "MA1.1:OTX2", 0.01, 0.9),
         ("RUNX3", "found:RUNX3.1", "TTTTT", 5, 30, 0.4, 0.2, 90, 1, 0, None, None, 0.9),
+        ("NFE2", "found:CTCF.1", "CCAcTAG", 7, 60, 0.6, 0.2, 9, 1, 0, "MA0139.2:CTCF", 1e-9, 1e-3),
     ]
     pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "found.tsv", sep="\t", index=False)
     learned = pd.DataFrame(
@@ -893,6 +926,10 @@ def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
         in text
     )
     assert "only similar to the known motif of another TF for SPI1 (OTX2)." in text
+    assert (
+        "No motif was found for NFE2 (that of CTCF): the motif that was found for another TF and fits best is"
+        in text
+    )
     assert "CTCF found:CTCF.1 CCAcTAG" in text and "nan" not in text.lower()
     learned.iloc[:0].to_csv(tmp_path / "found.tsv", sep="\t", index=False)
     learned.iloc[:0].to_csv(tmp_path / "learned.tsv", sep="\t", index=False)

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
+from scbind.analysis import expression
 from scbind.analysis.activitytable import read_activity
-from scbind.report import explorer, tables
+from scbind.report import explorer, regulation, tables
 from scbind.report.page import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -34,8 +35,9 @@ def write_in(folder, shape):
     )
     rna = rna.to_frame(index=False).assign(
         n_cells=50, mean_activity=0.5, mean_expression=range(len(rna)), fraction_expressing=0.25, correlation=0.62,
-        correlation_p=0.004, n_groups=10, evidence="chip",
+        correlation_p=0.004, n_types=10, evidence="chip",
     )  # fmt: skip
+    assert list(rna) == expression.COLUMNS
     rna.to_csv(folder / "expression.tsv", sep="\t", index=False)
     wide = np.random.default_rng(0).normal(size=(4, 25))
     np.savez(folder / "found.npz", **{f"matrix/ZNF{100 + i}": wide for i in range(shape["tfs"])})
@@ -62,6 +64,8 @@ def many(tmp_path_factory):
     """The path of a report of many TFs, types and populations, and few cells. Its tables are in small blocks."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tables, "BLOCK_ROWS", 300)
+        patch.setattr(regulation, "MAX_ROWS", 0)
+        patch.setattr(regulation, "LEAST_LINKS", 1_500)
         return write_in(tmp_path_factory.mktemp("many"), MANY_SHAPE)
 
 
@@ -203,6 +207,33 @@ def test_a_gene_lists_its_regulators_and_links_lead_on(page):
     asked(page, link)
     page.run("await scbindReport.ask('gene:NONE')")
     assert "There is no gene named NONE" in text(page, "#panel")
+
+
+def test_an_answer_says_how_many_links_are_not_on_the_page(many):
+    """The page has some of the links. Each answer counts them. None says "no link" where the file has some."""
+    links = pd.read_csv(many.with_name("links.tsv"), sep="\t")
+    links = links[(links["fdr"] <= 0.1) & ~links["reliability_abstained"]]
+    best = links.sort_values(["probability", "potential"], ascending=False, kind="stable")
+    rank = best.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
+    shown = best.loc[best.index.isin(rank.index[:1_500])]
+    genes = links["gene"].value_counts()
+    cut = genes - shown["gene"].value_counts().reindex(genes.index, fill_value=0)
+    told = "with a false discovery rate up to 0.1"
+    with Page(many) as page:
+        page.until("document.documentElement.dataset.ready")
+        for key, name in [("tf", links["tf"].iloc[0]), ("cell_type", links["cell_type"].iloc[0]),
+                          ("gene", cut.index[(cut > 0) & (cut == genes)][0]),
+                          ("gene", cut.index[(cut > 0) & (cut < genes)][0])]:  # fmt: skip
+            kind = {"tf": "TF", "cell_type": "cell type"}.get(key, key)
+            page.run(f"await scbindReport.ask({json.dumps(f'{kind}:{name}')})")
+            n, every = ((table[key] == name).sum() for table in (shown, links))
+            said = f"{n} of {every} links {told} {'is' if every == 1 else 'are'} on this page"
+            assert n < every and said in text(page, "#panel")
+            assert "No link has" not in text(page, "#panel")
+        complete = cut.index[cut == 0][0]
+        page.run(f"await scbindReport.ask({json.dumps(f'gene:{complete}')})")
+        assert told not in text(page, "#panel")
+        assert len(rows_of(page, f"TFs that probably regulate {complete}")) == genes[complete]
 
 
 def test_the_tables_of_a_tf_can_be_kept_to_one_cell_type(page):
@@ -448,7 +479,7 @@ def test_links_in_a_panel_have_the_notes_of_their_section(page):
     notes = page.run("return document.querySelector('#panel details').textContent")
     assert (
         "It is unknown where the association is not significant" in notes
-        and "a quarter of them were false" in notes
+        and "8 to 13 % of these were false" in notes
     )
 
 
@@ -893,7 +924,7 @@ def test_a_tf_shows_its_expression_beside_its_activity(page):
     page.run("await scbindReport.ask('TF:ZNF101')")
     words = text(page, "#panel")
     assert "Activity and expression by cell type" in words and "Activity and expression of ZNF101" in words
-    assert "correlation of activity and expression" in words and "0.620 (p 0.00400, 10 groups)" in words
+    assert "correlation of activity and expression" in words and "0.620 (p 0.00400, 10 cell types)" in words
     titles = page.run(
         "return [...document.querySelectorAll('#box rect title')].map((each) => each.textContent)"
     )

@@ -40,6 +40,7 @@ def tables(rng):
     )  # fmt: skip
     needed = grid(model=["scbind", "accessibility"], tf=TFS)
     needed = needed.assign(fragments_needed=1000.0 + np.arange(600) % 300, at_most=needed["tf"] > "TF290")
+    needed["depth_needed"] = 1e-6 * needed["fragments_needed"]
     tests = grid(contrast=["cell_type", "condition"], cell_type=TYPES, group=["one", "two"], tf=TFS)
     effect = rng.uniform(-1, 3, len(tests))
     tests = tests.assign(
@@ -121,6 +122,22 @@ def test_the_summary_says_what_differs_between_conditions():
         "1 test): none; the smallest p: B (more in sick, log2 odds ratio 1, adjusted p 0.300).",
     ]
     assert sections._condition_points({}) == []
+
+
+def test_the_summary_names_the_types_that_no_tf_marks():
+    rows = [
+        ("B", "PAX5", 3.0, 0.001),
+        ("T", "PAX5", 1.0, 0.4),
+        ("NK", "PAX5", -1.0, 0.01),
+        ("pDC", "PAX5", 1.0, None),
+    ]
+    table = pd.DataFrame(rows, columns=["cell_type", "tf", "difference", "p_adjusted"])
+    table = table.assign(contrast="cell_type", effect_size=table["difference"], n_replicates=3)
+    assert sections._differential_points(table, ["B", "NK", "T", "mast", "pDC"]) == [
+        "TFs with the largest positive effect size in each cell type (adjusted p < 0.05): B: PAX5. No TF is "
+        "significantly more active in NK or T. Not tested: mast and pDC (too few cells, "
+        "analysis.min_cells)."
+    ]
 
 
 def column_of(table, key):

@@ -5,8 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.analysis.expression import tf_expression
-from scbind.analysis.tfactive import tf_active
+from scbind.analysis.expression import _correlations, tf_expression
+from scbind.analysis.tfactive import active_in_types, tf_active
 from scbind.cells.rna import sample_rna
 from scbind.core.errors import InputError
 from scbind.formats.rna import read_rna
@@ -201,14 +201,14 @@ def test_expression_beside_activity(tmp_path):
     rng = np.random.default_rng(0)
     activity, rna = [], []
     for sample in ("s1", "s2", "s3"):
-        level = np.repeat([0.0, 1.0], 20)
-        obs = pd.DataFrame({"cell_type": np.repeat(["a", "b"], 20), "pass": True, "sample": sample})
-        obs.index = [f"{sample}#{i}" for i in range(40)]
-        z = np.stack([level, level], axis=1) + rng.normal(0, 0.1, (40, 2))
+        level = np.repeat(np.linspace(0, 1, 6), 20)
+        obs = pd.DataFrame({"cell_type": np.repeat(list("abcdef"), 20), "pass": True, "sample": sample})
+        obs.index = [f"{sample}#{i}" for i in range(120)]
+        z = np.stack([level, level], axis=1) + rng.normal(0, 0.1, (120, 2))
         data = anndata.AnnData(z, obs=obs, layers={"mean_binding": z * 0})
         data.var_names = ["SPI1", "ABSENT"]
         data.write_h5ad(tmp_path / f"{sample}.h5ad")
-        counts = np.stack([rng.poisson(5 * level + 1), np.full(40, 94)], axis=1)
+        counts = np.stack([rng.poisson(5 * level + 1), np.full(120, 94)], axis=1)
         obs = obs.assign(n_molecules=counts.sum(axis=1))
         found = anndata.AnnData(sp.csr_matrix(counts), obs=obs)
         found.var_names = ["SPI1", "OTHER"]
@@ -222,6 +222,35 @@ def test_expression_beside_activity(tmp_path):
     tf_expression(activity, rna, tmp_path / "t.tsv")
     assert header == (tmp_path / "t.tsv").read_text().splitlines()[0] and not rows
     table = pd.read_csv(tmp_path / "t.tsv", sep="\t").set_index(["cell_type", "tf"])
-    assert table.loc[("b", "SPI1"), "mean_expression"] > 3 * table.loc[("a", "SPI1"), "mean_expression"]
-    assert table.loc[("b", "SPI1"), "correlation"] > 0.5 and table.loc[("b", "SPI1"), "n_groups"] == 6
+    assert table.loc[("f", "SPI1"), "mean_expression"] > 3 * table.loc[("a", "SPI1"), "mean_expression"]
+    found = table.loc[("b", "SPI1")]
+    assert found["correlation"] > 0.8 and found["n_types"] == 6, "types, not types in samples"
     assert table.loc[("a", "ABSENT"), ["mean_expression", "fraction_expressing", "correlation"]].isna().all()
+
+
+def test_a_tf_that_a_type_does_not_express_is_half_as_probable_there(tmp_path):
+    """GATA1 is expressed in b alone, SPI1 hardly anywhere; the activity of both has one level, so it says active."""
+    obs = pd.DataFrame({"cell_type": np.repeat(["a", "b"], 30), "pass": True, "sample": "s"})
+    obs.index = [f"s#{i}" for i in range(60)]
+    z = np.random.default_rng(0).normal(0, 0.1, (60, 3))
+    data = anndata.AnnData(z, obs=obs, layers={"mean_binding": z * 0})
+    data.var_names = ["SPI1", "GATA1", "ABSENT"]
+    data.write_h5ad(tmp_path / "s.h5ad")
+    rows = [("a", "GATA1", 1.0), ("b", "GATA1", 40.0), ("a", "SPI1", 0.0), ("b", "SPI1", 0.1)]
+    table = pd.DataFrame(rows, columns=["cell_type", "tf", "mean_expression"])
+    table.to_csv(tmp_path / "expression.tsv", sep="\t", index=False)
+    tf_active([tmp_path / "s.h5ad"], tmp_path / "expression.tsv", tmp_path / "active.h5ad")
+    found = active_in_types(tmp_path / "active.h5ad", ["a", "b"], ["SPI1", "GATA1", "ABSENT"])
+    np.testing.assert_allclose(found, [[1, (1 + 1 / (0.25 * 40)) / 2, 1], [1, 1, 1]], rtol=1e-6)
+
+
+def test_samples_of_a_type_are_no_points_of_the_correlation():
+    """Levels of types at random: over the points of types in samples, half of the p-values would be below 0.05."""
+    rng = np.random.default_rng(0)
+    tfs = [f"T{i}" for i in range(200)]
+    groups = {(f"t{i}", f"s{j}"): np.arange(20) + 20 * (5 * i + j) for i in range(7) for j in range(5)}
+    made = [np.repeat(rng.normal(size=(7, 200)), 100, axis=0) + rng.normal(0, 0.3, (700, 200)) for _ in "ez"]
+    table = _correlations(tfs, *made, groups)
+    assert (table["n_types"] == 7).all() and 0.01 < (table["correlation_p"] < 0.05).mean() < 0.1
+    few = {place: cells for place, cells in groups.items() if place[0] < "t4"}
+    assert _correlations(tfs, *made, few)["correlation"].isna().all()

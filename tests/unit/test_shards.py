@@ -102,6 +102,24 @@ def test_memory_does_not_grow_with_the_blocks(tmp_path):
     assert grown < 1e5, "1.1 MB before, for 6,000 blocks"
 
 
+def test_the_table_of_all_blocks_is_never_in_memory(tmp_path, monkeypatch):
+    """It has 56 bytes per block: 5 GB for a shard with 753 TFs. It is sorted in pieces, and read TF by TF."""
+    monkeypatch.setattr(shards, "SORTED_AT_ONCE", 1000)
+    names, n_windows = [f"T{number}" for number in range(40)], 1500
+    probability = np.full((1, 1, 40), 0.9, np.float32)
+    probability[:, :, 7] = 0
+    with ShardWriter(names, 0.1, tmp_path / "x.npz", 0.02) as writer:
+        for window in range(n_windows):
+            writer.add(0, window, probability)
+        tracemalloc.start()
+        writer.finish(np.arange(1), n_windows, {})
+        most = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    shard = Shard.open(tmp_path / "x.npz")
+    assert [bool(shard.codes(tf).all()) for tf in range(40)] == [tf != 7 for tf in range(40)]
+    assert most < 1e6, "all of its 58,500 entries: 3.3 MB"
+
+
 def test_the_blocks_are_not_in_the_memory_of_the_process_while_a_shard_is_finished(tmp_path):
     """Mapped files would count, too."""
     code = """

@@ -387,6 +387,16 @@ def test_sheets_as_spreadsheets_save_them(project, tmp_path, text, encoding):
     assert row == plan.samples["s1"] | {"binding": False, "donor": "01"}
 
 
+@pytest.mark.parametrize("missing", ["NA", "N/A", "<NA>", "nan", "NaN", ""])
+def test_a_missing_donor_or_condition_is_none_but_a_sample_may_be_called_so(project, missing):
+    header = "sample\tpath\tformat\tgroup\tdonor\tcondition\n"
+    plan = project(samples=f"{header}NA\tf.tsv.gz\tfragments\tNA\t{missing}\t{missing}\n")
+    row = plan.samples["NA"]
+    assert row["donor"] is None and row["condition"] is None and row["group"] == "NA"
+    plan = project(samples=f"{header}s\tf.tsv.gz\tfragments\tg\tNone\tnone\n")
+    assert (plan.samples["s"]["donor"], plan.samples["s"]["condition"]) == ("None", "none")
+
+
 def test_the_folder_of_cell_ranger_gives_its_barcodes(project, tmp_path):
     (tmp_path / "filtered_peak_bc_matrix").mkdir()
     (tmp_path / "filtered_peak_bc_matrix/barcodes.tsv").write_text("A-1\n")
@@ -397,6 +407,8 @@ def test_the_folder_of_cell_ranger_gives_its_barcodes(project, tmp_path):
 def test_several_tracks_of_one_file_need_regions(project):
     rows = "cell_line\tpath\tformat\tregion\nA\ta.bw\tbam\tchr1:0-5\nA\ta.bw\tbam\tHLA-A*01:01:0-9\n"
     assert [row["region"] for row in project(tracks=rows).tracks["A"]] == ["chr1:0-5", "HLA-A*01:01:0-9"]
+    with pytest.raises(InputError, match="tracks.tsv, line 3: track of A has the same file as track of A"):
+        project(tracks=rows.replace("HLA-A*01:01:0-9", "chr1:0-5"))
 
 
 @pytest.mark.parametrize(
@@ -648,6 +660,12 @@ def test_keys_in_another_order_are_the_same_configuration():
             "motif_tfs: 'GATA1' is not one of the choices; use one of: none, all, a list, such as",
         ),
         ({"bundle": STARTER, "motif_tfs": ["GATA1", "gata1"]}, {}, "gata1 is listed twice"),
+        (
+            {"motif_tfs": ["GATA1", "Etv1/4/5"]},
+            {},
+            "key models.m.motif_tfs: 'Etv1/4/5' cannot be part of a file name; write Etv1-4-5 here, and name its motif "
+            "in motifs.aliases: {Etv1-4-5: 'Etv1/4/5'}",
+        ),
         ({"motif_tfs": "all", "options": {"strangers": 0}}, {}, "strangers is 0"),
     ],
 )

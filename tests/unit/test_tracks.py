@@ -1,3 +1,4 @@
+import gzip
 import json
 import shutil
 import subprocess
@@ -16,11 +17,13 @@ from scbind.core.errors import InputError
 from scbind.core.runlog import full_disk
 from scbind.formats.bigwigwriter import ENTRY_BYTES, OVERHEAD, add_bases, create_bigwig
 from scbind.formats.genome import ChromSizes
-from scbind.formats.insertions import read_fragments, read_insertions
+from scbind.formats.insertions import read_fragments, read_insertions, read_regions
 from scbind.formats.names import match_contigs
 from scbind.peaks.coverage import coverage_track
+from scbind.plan.sheetreaders import read_track_rows
 
 LENGTH = 60_000
+EXAMPLES = Path(__file__).parents[2] / "config/examples"
 
 
 @pytest.fixture
@@ -186,6 +189,77 @@ def test_inputs_on_different_chromosomes_need_no_region(run, tmp_path):
     positions, facts = run((two, "fragments"), (one, "fragments"))
     assert positions == [1, 8, LENGTH + 1, LENGTH + 8]
     assert facts["regions"] == [["chr1", 0, LENGTH], ["chr2", 0, 500]]
+
+
+OTHER = [(3, 61), (10, 70), (500, 700), (LENGTH - 9000, LENGTH - 50)]
+
+
+def save_track(path, kind, pairs):
+    """Write the fragments as a track of one of the four formats; gives the path."""
+    if kind == "fragments":
+        return save_fragments(path, pairs)
+    if kind == "bam":
+        return save_bam(path, pairs, paired=True)
+    if kind == "coverage":
+        return save_bigwig(path, coverage_runs(pairs))
+    cuts, count = np.unique([end for a, b in pairs for end in (a, b - 1)], return_counts=True)
+    return save_bigwig(path, [(int(p), int(p) + 1, int(c)) for p, c in zip(cuts, count, strict=True)])
+
+
+@pytest.mark.parametrize("region", [None, f"chr1:0-{LENGTH}", "chr1:10-700"])
+@pytest.mark.parametrize("kind", ["fragments", "bam", "insertions", "coverage"])
+def test_replicates_are_summed_and_their_region_is_listed_once(run, tmp_path, kind, region):
+    files = [save_track(tmp_path / f"{n}.in", kind, pairs) for n, pairs in enumerate([PAIRS, OTHER])]
+    alone = [run((file, kind, region)) for file in files]
+    positions, facts = run(*((file, kind, region) for file in files))
+    assert positions == sorted(alone[0][0] + alone[1][0])
+    assert facts["regions"] == alone[0][1]["regions"] and len(facts["regions"]) == 1
+    assert facts["total"] == facts["insertions"]["chr1"] == sum(each[1]["total"] for each in alone)
+    assert facts["inputs"] == [each[1]["inputs"][0] for each in alone]
+    track, (regions,) = tmp_path / "out" / "i.json", facts["regions"]
+    assert read_regions(track, ChromSizes.read(tmp_path / "chrom.sizes")).tolist() == [regions[1:]]
+
+
+@pytest.mark.parametrize("kind", ["fragments", "bam"])
+def test_fragments_of_replicates_keep_numbers_of_their_own(groups, tmp_path, kind):
+    files = [save_track(tmp_path / f"{n}.in", kind, pairs) for n, pairs in enumerate([PAIRS, OTHER])]
+    apart = [groups((file, kind)) for file in files]
+    assert groups(*((file, kind) for file in files)) == sorted(apart[0] + apart[1])
+
+
+def test_a_replicate_without_data_on_a_chromosome_covers_it_all_the_same(run, tmp_path):
+    one = save_fragments(tmp_path / "a.tsv", PAIRS)
+    two = save_fragments(tmp_path / "b.tsv", OTHER)
+    with open(two, "a") as handle:
+        handle.write("chr2\t7\t90\tA\t1\n")
+    positions, facts = run((one, "fragments"), (two, "fragments"))
+    assert len(positions) == 18 and facts["insertions"] == {"chr1": 16, "chr2": 2}
+    assert facts["regions"] == [["chr1", 0, LENGTH], ["chr2", 0, 500]]
+
+
+@pytest.mark.parametrize("sheet", sorted(EXAMPLES.glob("*/tracks.tsv")), ids=lambda path: path.parent.name)
+def test_the_tracks_of_each_example_can_be_made(run, tmp_path, sheet):
+    """The rows of each line are read as the workflow reads them; each file is replaced by a small one of its format."""
+    lines = read_track_rows(sheet, lambda text, *_: text)
+    assert lines
+    for line, rows in lines.items():
+        items, total = [], 0
+        for number, row in enumerate(rows):
+            pairs = [(a + number, b - 30 * number) for a, b in [(900, 1200), (1500, 1900), (5000, 5400)]]
+            file = save_track(tmp_path / f"{line}.{number}.in", row["format"], pairs)
+            assert row["region"] is None
+            items.append((file, row["format"]))
+            total += 2 * len(pairs)
+        facts = run(*items)[1]
+        assert facts["total"] == total and facts["regions"] == [["chr1", 0, LENGTH]]
+
+
+def test_a_copy_of_a_replicate_is_refused(run, tmp_path):
+    one = save_fragments(tmp_path / "a.tsv", PAIRS)
+    (tmp_path / "b.tsv.gz").write_bytes(gzip.compress(one.read_bytes()))
+    two = save_fragments(tmp_path / "c.tsv", OTHER)
+    with pytest.raises(InputError, match="b.tsv.gz: has the same insertions as .*a.tsv; list each file once"):
+        run((one, "fragments"), (two, "fragments"), (tmp_path / "b.tsv.gz", "fragments"))
 
 
 SHIFTS = {"none": (0, 0), "+4/-4": (4, -4), "+4/-5": (4, -5)}
@@ -393,12 +467,6 @@ def test_bad_bigwigs_are_refused_and_nothing_is_left(run, tmp_path, runs, option
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_bins_are_said(run, tmp_path, capsys):
-    runs = [(i * 50, i * 50 + 50, float(1 + i % 3)) for i in range(1100)]
-    run((save_bigwig(tmp_path / "x.bw", runs), "coverage"))
-    assert "WARNING" in (said := capsys.readouterr().err) and "averages of bins of 50 bp" in said
-
-
 def test_nan_is_no_value(tmp_path, sizes_path):
     bw = save_bigwig(tmp_path / "x.bw", [(1, 2, 1), (7, 8, np.nan), (9, 10, 2)])
     assert read_insertions(bw, ChromSizes.read(sizes_path)).tolist() == [1, 9, 9]
@@ -437,16 +505,19 @@ def test_a_bigwig_damaged_inside_is_refused(run, tmp_path):
 
 
 def test_other_refusals(run, tmp_path):
-    file = save_fragments(tmp_path / "f.tsv", PAIRS)
+    file, other = save_fragments(tmp_path / "f.tsv", PAIRS), save_fragments(tmp_path / "o.tsv", OTHER)
     cases = [
         ([(file, "bed")], "unknown format 'bed'; use one of fragments"),
         ([(file, "coverage")], "cannot be read as bigWig"),
         ([(tmp_path / "none.bw", "coverage")], "no such file"),
-        ([(file, "fragments"), (file, "fragments")], "chr1:0-60000: covers the same bases as"),
+        ([(file, "fragments"), (file, "fragments")], "f.tsv: has the same insertions as .*f.tsv; list each"),
+        ([(file, "fragments", "chr1:0-60")] * 2, "f.tsv: has the same insertions as .*f.tsv; list each"),
         (
             [(file, "fragments", "chr1:0-60"), (file, "fragments", "chr1:59-90")],
-            "chr1:59-60: covers the same",
+            "chr1:59-60: overlaps .*, but has another region; to sum them, give both the same region, or none",
         ),
+        ([(file, "fragments"), (other, "fragments", "chr1:5-90")], "chr1:5-90: overlaps"),
+        ([(file, "fragments"), (other, "fragments", "chr1:0-60000")], "chr1:0-60000: overlaps"),
         ([(file, "fragments", "chr1:,-9")], "region 'chr1:,-9' is not chrom:start-end"),
         ([(file, "fragments", f"chr1:0-{'9' * 5000}")], "region .* is not chrom:start-end"),
         ([(file, "fragments", "chr1")], "region 'chr1' is not chrom:start-end"),

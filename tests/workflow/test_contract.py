@@ -4,6 +4,7 @@ import ast
 import dataclasses
 import importlib
 import inspect
+import os
 import re
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 from scbind.plan import digests, settings, sheetrows
+from snakemake.iocontainers import InputFiles
 
 ROOT = Path(__file__).parent.parent.parent
 RULE_FILES = sorted((ROOT / "workflow/rules").glob("*.smk"))
@@ -78,7 +80,7 @@ def test_rule(name):
     else:
         assert environment in ENVIRONMENTS and (ROOT / f"envs/{environment}.yaml").is_file()
     assert "mem_mb=memory(" in block, "memory doubles on a retry"
-    assert "runtime=" in block
+    assert "runtime=runtime(" in block, "a job that did not end in time gets more of it on a retry"
     text = (ROOT / f"workflow/scripts/{name}.py").read_text()
     assert "snakemake.config" not in text, "a value read there would not be tracked"
     assert text.startswith(
@@ -98,6 +100,34 @@ def test_rule(name):
     imported = set(re.findall(r"from scbind\.([\w.]+) import", text))
     imported -= {"core.runlog", "formats.genome", "core.devices"}
     assert imported <= reached(re.findall(r'"([\w.]+)"', code[1])) or name == "record_provenance"
+
+
+class Local(str):
+    is_storage = False
+
+
+def test_memory_and_time_double_on_a_retry_but_no_retry_asks_for_more_than_a_day(tmp_path):
+    """Many partitions have a limit of a day. Where the inputs are large, even the first attempt may ask for more."""
+    text = (ROOT / "workflow/rules/common.smk").read_text()
+    helpers = {"os": os, "InputFiles": InputFiles}
+    exec(text[text.index("DAY = ") : text.index("# What Snakemake follows itself")], helpers)
+    memory, runtime = helpers["memory"], helpers["runtime"]
+
+    def asked(function):
+        return [function({}, input=files, attempt=n) if sized else function({}, attempt=n) for n in (1, 2, 3)]
+
+    sized = False
+    assert asked(memory(4000)) == [4000, 8000, 16000] and asked(runtime(60)) == [60, 120, 240]
+    assert asked(runtime(720)) == [720, 1440, 1440] and asked(runtime(2000)) == [2000, 2000, 2000]
+    for name in ("a", "b", "c"):
+        (tmp_path / name).write_bytes(bytes(1 << 20))
+    files = InputFiles(toclone=[Local(tmp_path / name) for name in ("a", "b", "c")])
+    files._set_name("one", 0)
+    files._set_name("two", 1, end=3)
+    sized = True
+    assert asked(memory(10, 1)) == [13, 26, 52]
+    assert asked(memory(10, 1, one=5, two=100)) == [218, 436, 872]
+    assert asked(runtime(30, two=10)) == [50, 100, 200] and asked(runtime(30, two=1000)) == [2030] * 3
 
 
 GPU_RULES = (

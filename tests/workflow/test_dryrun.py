@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -175,13 +176,15 @@ def test_pseudobulks_are_planned_by_what_became_of_the_types(project):
 
 def test_what_streams_its_input_asks_for_no_more_memory_where_it_is_large(project):
     options = after_the_checkpoint(project, 100 << 30)
+    for sample in "ab":  # about a million barcodes each: the eigenvectors take 9 kB per cell
+        os.truncate(project.folder / f"results/cells/{sample}/barcodes.tsv", 64 << 20)
     rerun = ("count_fragments", "sample_peaks", "embed_cells")
     text = project.snakemake("--dry-run", *options, "--forcerun", *rerun, "--", "peaks").stdout
     asked = {
         rule: int(re.search(rf"^(?:local)?rule {rule}:.*?mem_mb=(\d+)", text, re.M | re.S)[1])
         for rule in rerun
     }
-    assert asked.pop("embed_cells") < 150_000 and max(asked.values()) == 4000
+    assert 2 * 9_000 < asked.pop("embed_cells") < 150_000 and max(asked.values()) == 4000
 
 
 def test_a_given_model_has_no_bundle_to_make_and_the_run_says_so(project):
@@ -518,3 +521,56 @@ def test_a_file_of_matrices_adds_tfs_to_a_given_model(project):
     path.write_text(yaml.safe_dump(config))
     project.snakemake("results/models/starter/model.safetensors")
     assert b"NOWHERE" in (project.folder / "results/models/starter/model.safetensors").read_bytes()
+
+
+def test_each_analysis_has_its_own_folder_as_documented(tmp_path, project):
+    """The commands of the documents, as they stand; the last of the run only lists the jobs."""
+    for name in ("workflow", "envs", "profiles", "resources/models"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copytree(project.root / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(project.root / "config", tmp_path / "config")
+    shutil.copy(project.root / "Snakefile", tmp_path)
+    (tmp_path / "f.tsv.gz").write_bytes(b"x")
+    samples = f"sample\tpath\tformat\ns1\t{tmp_path}/f.tsv.gz\tfragments\n"
+    (tmp_path / "config/samples.tsv").write_text(samples)
+    (tmp_path / "config/mine").mkdir()
+    shutil.copy(tmp_path / "config/config.yaml", tmp_path / "config/mine")
+    text = (project.root / "docs/how-to/your-data.md").read_text().partition("## Several analyses")[2]
+    commands = re.findall(r"^    (.*)$", text, re.M)
+    assert [line.split()[0] for line in commands] == ["mkdir", "cp", "ln", "snakemake", "snakemake"]
+    environment = project.call()["env"]
+    for line in commands:
+        dry = line.replace("snakemake ", "snakemake --dry-run ")
+        reply = subprocess.run(dry, shell=True, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert reply.returncode == 0, reply.stdout + reply.stderr
+        assert "snakemake" not in line or re.search(r"^unpack_bundle +1$", reply.stdout + reply.stderr, re.M)
+    assert not (tmp_path / "results").exists() and (tmp_path / "my_analysis/.snakemake").exists()
+
+
+PLUGIN = """
+from snakemake_interface_storage_plugins.storage_object import StorageObjectRead, StorageObjectWrite
+from snakemake_interface_storage_plugins.storage_provider import StorageProviderBase
+
+
+class StorageProvider(StorageProviderBase):
+    pass
+
+
+class StorageObject(StorageObjectRead, StorageObjectWrite):
+    pass
+
+
+for each in StorageProvider, StorageObject:
+    each.__abstractmethods__ = frozenset()  # none of them is called
+"""
+
+
+def test_storage_plugins_are_refused_in_one_line(project):
+    (project.folder / "snakemake_storage_plugin_bucket").mkdir()
+    (project.folder / "snakemake_storage_plugin_bucket/__init__.py").write_text(PLUGIN)
+    call = project.call("-n", "--default-storage-provider", "bucket", "--default-storage-prefix", "b")
+    call["env"] |= {"PYTHONPATH": str(project.folder)}
+    reply = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    said = [line for line in reply.stdout.splitlines() if "ERROR" in line]
+    assert reply.returncode == 1 and "Traceback" not in reply.stdout
+    assert len(said) == 1 and "scbind does not work with storage plugins; leave the option out" in said[0]

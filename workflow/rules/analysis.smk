@@ -16,7 +16,7 @@ rule differential_tfs:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 4),
-        runtime=60,
+        runtime=runtime(60),
     params:
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
         code=source_digest("analysis.differential", script="differential_tfs"),
@@ -44,7 +44,7 @@ rule find_populations:
     threads: 4
     resources:
         mem_mb=memory(4000, 8),
-        runtime=480,
+        runtime=runtime(480),
     params:
         options=SETTINGS["analysis"]["populations"],
         code=source_digest("analysis.populations", script="find_populations"),
@@ -68,7 +68,7 @@ rule abundance:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         code=source_digest("analysis.abundance", script="abundance"),
     script:
@@ -98,7 +98,7 @@ rule differential_sites:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240, cells=4),
     params:
         options=SETTINGS["analysis"]["sites"],
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
@@ -129,7 +129,7 @@ rule tf_targets:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=120,
+        runtime=runtime(120, cells=4),
     params:
         options=SETTINGS["analysis"]["targets"],
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
@@ -161,7 +161,7 @@ rule motif_enrichment:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=120,
+        runtime=runtime(120, cells=4),
     params:
         reference=subpath(input[0], parent=True),
         options=SETTINGS["analysis"]["motifs"],

@@ -15,7 +15,7 @@ rule bulk_track:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 0.5),
-        runtime=240,
+        runtime=runtime(240),
     params:
         tracks=lambda wildcards: [
             {"format": track["format"], "region": track["region"]}
@@ -43,7 +43,7 @@ rule bulk_peaks:
         "../../envs/peaks.yaml"
     resources:
         mem_mb=memory(4000, 20),
-        runtime=240,
+        runtime=runtime(240),
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),

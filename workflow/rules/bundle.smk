@@ -24,7 +24,7 @@ rule make_bundle:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         comparators=[*BASELINES, *ORACLE],
         species=SETTINGS["genome"]["species"],
@@ -59,7 +59,7 @@ rule unpack_bundle:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         folder=subpath(output.weights, parent=True),
         window=SETTINGS["dataset"]["window"],

@@ -17,7 +17,7 @@ rule bam_fragments:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=480,
+        runtime=runtime(480),
     params:
         barcode_tag=lookup("cells/barcode_tag", within=SETTINGS),
         files=lambda wildcards: sample_states(wildcards.sample, "path"),
@@ -46,7 +46,7 @@ rule count_fragments:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=480,
+        runtime=runtime(480),
     params:
         min_fragments=lookup("cells/min_barcode", within=SETTINGS),
         files=lambda wildcards: sample_states(wildcards.sample, "fragments", "barcodes")
@@ -72,7 +72,7 @@ rule sample_peaks:
         "../../envs/peaks.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=480,
+        runtime=runtime(480),
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
@@ -111,8 +111,8 @@ rule embed_cells:
         "../../envs/core.yaml"
     threads: 4
     resources:
-        mem_mb=memory(4000, 0.1),
-        runtime=480,
+        mem_mb=memory(4000, 0.1, barcodes=150),
+        runtime=runtime(480),
     params:
         samples=lambda wildcards: group_samples(wildcards.group),
         labelled=lambda wildcards: labelled_samples(wildcards.group),
@@ -141,7 +141,7 @@ rule embed_umap:
     threads: 4
     resources:
         mem_mb=memory(4000, 4),
-        runtime=240,
+        runtime=runtime(240),
     params:
         min_dist=lookup("cells/min_dist", within=SETTINGS),
         seed=lookup("cells/seed", within=SETTINGS),
@@ -164,7 +164,7 @@ rule sample_cells:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 4),
-        runtime=60,
+        runtime=runtime(60),
     params:
         code=source_digest("cells.lenders", script="sample_cells"),
     script:
@@ -186,7 +186,7 @@ rule describe_cells:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 4),
-        runtime=60,
+        runtime=runtime(60),
     params:
         metadata=lambda wildcards: {key: sample_row(wildcards.sample)[key] for key in ("donor", "condition")},
         code=source_digest("cells.described", script="describe_cells"),
@@ -210,7 +210,7 @@ rule find_lenders:
     threads: 4
     resources:
         mem_mb=memory(4000, 4),
-        runtime=240,
+        runtime=runtime(240),
     params:
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         max_neighbours=lookup("infer/max_neighbours", within=SETTINGS),
@@ -235,7 +235,7 @@ rule quality_table:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=30,
+        runtime=runtime(30),
     params:
         samples=list(PLAN.samples),
         code=source_digest("cells.qualitytable", script="quality_table"),

@@ -23,7 +23,7 @@ rule score_cells:
     threads: 4
     resources:
         mem_mb=memory(4000),
-        runtime=120,
+        runtime=runtime(120),
     params:
         reference=subpath(input[0], parent=True),
         options={key: SETTINGS["evaluate"][key] for key in ("max_cells", "network_cells", "seed")}
@@ -51,7 +51,7 @@ rule score_types:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         seed=lookup("evaluate/seed", within=SETTINGS),
         files=key_states("evaluate/truth"),
@@ -77,7 +77,7 @@ rule chromvar:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         seed=lookup("evaluate/seed", within=SETTINGS),
@@ -100,7 +100,7 @@ rule compare_activity:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 4),
-        runtime=60,
+        runtime=runtime(60),
     params:
         samples=PLAN.binding_samples,
         seed=lookup("evaluate/seed", within=SETTINGS),

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.iocontainers import InputFiles
 from snakemake.logging import logger
 
 
@@ -158,21 +159,45 @@ def optional(path):
     return path or []
 
 
-def memory(base, factor=0):
+DAY = 24 * 60  # minutes
+
+
+def memory(base, factor=0, **parts):
     """Return a function that gives memory in MB: ``base`` plus ``factor`` times the size of the input.
 
-    Memory doubles on each retry. Most rules stream or memory-map large files, so they need only the base.
+    ``parts`` are further factors, each for the size of a named part of the input. Memory doubles on each retry. Most
+    rules stream or memory-map large files, so they need only the base.
     """
-    if not factor:
-        return lambda wildcards, attempt: base * 2 ** (attempt - 1)
-    return lambda wildcards, input, attempt: int((base + factor * size_mb(input)) * 2 ** (attempt - 1))
+    return growing(base, factor, parts)
+
+
+def runtime(minutes, **parts):
+    """Return a function that gives the time limit in minutes: ``minutes`` plus factors times the MB of ``parts``.
+
+    Time doubles on each retry, but not beyond a day: many partitions allow no more, and the job would wait for ever.
+    """
+    return growing(minutes, 0, parts, DAY)
+
+
+def growing(base, factor, parts, most=float("inf")):
+    """Return the function of :func:`memory` or :func:`runtime`. Only a first attempt may ask for more than ``most``."""
+
+    def grown(first, attempt):
+        return int(max(first, min(first * 2 ** (attempt - 1), most)))
+
+    def sized(wildcards, input, attempt):
+        named = sum(times * size_mb(input[name]) for name, times in parts.items())
+        return grown(base + (factor and factor * size_mb(input)) + named, attempt)
+
+    return sized if factor or parts else lambda wildcards, attempt: grown(base, attempt)
 
 
 def size_mb(paths):
-    """Return the size of input files in MB. ``paths.size_mb`` does the same, but starts an event loop for each job."""
-    if any(path.is_storage for path in paths):
-        return paths.size_mb
-    return sum(map(os.path.getsize, paths)) / 2**20
+    """Return the MB of a file or of files. ``input.size_mb`` does the same, but starts an event loop for each job."""
+    files = [paths] if isinstance(paths, str) else paths
+    if any(path.is_storage for path in files):
+        return InputFiles(toclone=files).size_mb
+    return sum(map(os.path.getsize, files)) / 2**20
 
 
 # What Snakemake follows itself: files that rules make, and downloads.

@@ -24,7 +24,7 @@ rule build_dataset:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(8000, 1),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         cell_lines=list(PLAN.tracks),

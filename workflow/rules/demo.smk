@@ -11,7 +11,7 @@ rule simulate_demo:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(3000),
-        runtime=30,
+        runtime=runtime(30),
     params:
         options=SETTINGS["demo"],
         code=source_digest("demo.simulate", script="simulate_demo"),
@@ -36,7 +36,7 @@ rule simulate_cohort:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(6000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         options=SETTINGS["cohort"],
         seed=SETTINGS["demo"]["seed"],

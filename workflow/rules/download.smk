@@ -25,7 +25,7 @@ rule fetch_source:
     threads: 0
     resources:
         mem_mb=memory(500),
-        runtime=240,
+        runtime=runtime(240),
         downloads=1,
     params:
         asked=lambda wildcards: asked_for(PLAN.sources[wildcards.source], f"resources/{wildcards.source}"),

@@ -19,7 +19,7 @@ rule evaluate_model:
     resources:
         gpu=GPU,
         mem_mb=memory(6000),
-        runtime=720,
+        runtime=runtime(720),
     params:
         reference=subpath(input[0], parent=True),
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["test_windows"]
@@ -50,7 +50,7 @@ rule evaluate_depth:
     threads: 8
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         depths=lookup("evaluate/depths", within=SETTINGS),
@@ -92,7 +92,7 @@ rule model_card:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         training=lambda wildcards: {
             k: v for k, v in SETTINGS["models"][wildcards.model].items() if k not in NOT_OF_TRAINING
@@ -125,7 +125,7 @@ rule evaluate_baselines:
     threads: 8
     resources:
         mem_mb=memory(8000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         names=BASELINES,
@@ -155,7 +155,7 @@ rule evaluate_oracle:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         reference=subpath(input[0], parent=True),
         files=key_states("evaluate/truth"),
@@ -181,7 +181,7 @@ rule match_published:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         table=lambda wildcards: table_digest(wildcards.published),
         code=source_digest("evaluation.published", script="match_published"),
@@ -209,7 +209,7 @@ rule merge_metrics:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         code=source_digest("evaluation.merge", script="merge_metrics"),
     script:
@@ -233,7 +233,7 @@ rule merge_depths:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         reference=subpath(input[0], parent=True),
         code=source_digest("evaluation.merge", script="merge_depths"),

@@ -14,7 +14,7 @@ rule choose_windows:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         reference=subpath(input[0], parent=True),
         geometry=GEOMETRY,
@@ -43,7 +43,7 @@ rule sequence_readout:
     resources:
         gpu=GPU,
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         code=source_digest("binding.readout", script="sequence_readout"),
@@ -75,8 +75,8 @@ rule reference_profile:
     threads: 8
     resources:
         gpu=GPU,
-        mem_mb=memory(6000),
-        runtime=240,
+        mem_mb=memory(6000, readout=2),
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         samples=PLAN.binding_samples,
@@ -111,8 +111,8 @@ rule infer_binding:
     threads: 8
     resources:
         gpu=GPU,
-        mem_mb=memory(6000),
-        runtime=720,
+        mem_mb=memory(6000, profile=3, readout=1),
+        runtime=runtime(720, profile=0.2),
     params:
         reference=subpath(input[0], parent=True),
         shard=lambda wildcards: [int(part) for part in wildcards.scatteritem.split("-of-")],
@@ -139,7 +139,7 @@ rule merge_shards:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240, shards=0.005),
     params:
         reference=subpath(input[0], parent=True),
         provenance={
@@ -168,7 +168,7 @@ rule cell_type_tracks:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         min_probability=lookup("infer/min_probability", within=SETTINGS),
         code=source_digest("binding.celltracks", script="cell_type_tracks"),
@@ -192,7 +192,7 @@ rule activity_matrix:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         code=source_digest("binding.activity", script="activity_matrix"),
     script:

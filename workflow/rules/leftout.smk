@@ -44,7 +44,7 @@ rule evaluate_left_out:
     resources:
         gpu=GPU,
         mem_mb=memory(6000),
-        runtime=720,
+        runtime=runtime(720),
     params:
         reference=subpath(input[0], parent=True),
         valid_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["valid_windows"],
@@ -77,7 +77,7 @@ rule join_left_out:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000),
-        runtime=10,
+        runtime=runtime(10),
     params:
         code=source_digest("evaluation.leftouttable", script="join_left_out"),
     script:

@@ -13,7 +13,7 @@ rule sample_rna:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 10),
-        runtime=60,
+        runtime=runtime(60),
     params:
         files=lambda wildcards: sample_states(wildcards.sample, "rna"),
         code=source_digest("cells.rna", script="sample_rna"),
@@ -39,7 +39,7 @@ rule site_genes:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 4),
-        runtime=240,
+        runtime=runtime(240),
     params:
         options={
             "half_decay": SETTINGS["analysis"]["targets"]["half_decay"],
@@ -65,7 +65,7 @@ rule tf_active:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 4),
-        runtime=60,
+        runtime=runtime(60),
     params:
         code=source_digest("analysis.tfactive", script="tf_active"),
     script:
@@ -96,7 +96,7 @@ rule tf_links:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(8000),
-        runtime=240,
+        runtime=runtime(240, cells=4),
     params:
         options={
             "half_decay": SETTINGS["analysis"]["targets"]["half_decay"],
@@ -129,7 +129,7 @@ rule cell_regulation:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         options={key: SETTINGS["analysis"]["links"][key] for key in ("max_fdr", "cell_links")},
         code=source_digest("analysis.regulation", script="cell_regulation"),
@@ -156,7 +156,7 @@ rule tf_expression:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000, 4),
-        runtime=60,
+        runtime=runtime(60),
     params:
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
         code=source_digest("analysis.expression", script="tf_expression"),

@@ -12,7 +12,7 @@ rule prepare_motifs:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         tfs=PLAN.tfs,
         release=lookup("motifs/release", within=SETTINGS),
@@ -45,7 +45,7 @@ rule find_motifs:
     threads: 4
     resources:
         mem_mb=memory(3000),
-        runtime=120,
+        runtime=runtime(120),
     params:
         reference=subpath(input[0], parent=True),
         windows=lookup("motifs/windows", within=SETTINGS),
@@ -80,7 +80,7 @@ rule learned_motifs:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(3000),
-        runtime=20,
+        runtime=runtime(20),
     params:
         release=lookup("motifs/release", within=SETTINGS),
         taxon=lookup("motifs/taxon", within=SETTINGS),

@@ -27,7 +27,7 @@ rule record_provenance:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000),
-        runtime=120,
+        runtime=runtime(120),
     params:
         config=SETTINGS,
         sheets=list(PLAN.sheets),
@@ -51,7 +51,7 @@ rule record_versions:
         "../../envs/{environment}.yaml"
     resources:
         mem_mb=memory(500),
-        runtime=10,
+        runtime=runtime(10),
     params:
         code=source_digest("plan.versions", script="record_versions"),
     script:

@@ -14,7 +14,7 @@ checkpoint cell_types:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(2000, 1),
-        runtime=20,
+        runtime=runtime(20),
     params:
         samples=list(PLAN.samples),
         groups={name: row["group"] for name, row in PLAN.samples.items()},
@@ -44,7 +44,7 @@ rule split_sample:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(3000),
-        runtime=480,
+        runtime=runtime(480),
     params:
         files=lambda wildcards: sample_states(wildcards.sample, "fragments"),
         code=source_digest("peaks.splitting", script="split_sample"),
@@ -69,7 +69,7 @@ rule merge_pieces:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=480,
+        runtime=runtime(480),
     params:
         code=source_digest("peaks.pooling", script="merge_pieces"),
     script:
@@ -90,7 +90,7 @@ rule pseudobulk_coverage:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(3000),
-        runtime=480,
+        runtime=runtime(480),
     params:
         code=source_digest("peaks.coverage", script="pseudobulk_coverage"),
     script:
@@ -112,7 +112,7 @@ rule call_peaks:
         "../../envs/peaks.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         qvalue=lookup("peaks/qvalue", within=SETTINGS),
         extsize=lookup("peaks/extsize", within=SETTINGS),
@@ -139,7 +139,7 @@ rule type_replicates:
     threads: 4
     resources:
         mem_mb=memory(8000),
-        runtime=720,
+        runtime=runtime(720),
     params:
         of_type=type_samples,
         samples=lambda wildcards: {
@@ -176,7 +176,7 @@ rule pseudobulk_peaks:
         "../../envs/peaks.yaml"
     resources:
         mem_mb=memory(2000, 20),
-        runtime=60,
+        runtime=runtime(60),
     params:
         replicates=compared_replicates,
         min_replicates=lookup("peaks/min_replicates", within=SETTINGS),
@@ -203,7 +203,7 @@ rule consensus_peaks:
         "../../envs/peaks.yaml"
     resources:
         mem_mb=memory(4000, 0.5),
-        runtime=60,
+        runtime=runtime(60),
     params:
         width=lookup("peaks/consensus_width", within=SETTINGS),
         code=source_digest("peaks.consensus", script="consensus_peaks"),
@@ -227,7 +227,7 @@ rule annotate_peaks:
         "../../envs/peaks.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=30,
+        runtime=runtime(30),
     params:
         promoter=lookup("peaks/promoter", within=SETTINGS),
         files=key_states("genome/genes"),
@@ -256,7 +256,7 @@ rule peak_matrix:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         code=source_digest("peaks.matrix", script="peak_matrix"),
     script:

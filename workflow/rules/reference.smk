@@ -18,7 +18,7 @@ rule prepare_reference:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(2000, 1),
-        runtime=60,
+        runtime=runtime(60),
     params:
         files=key_states("genome/fasta", "genome/exclude", "genome/chrom_sizes"),
         code=source_digest("reference.prepare", script="prepare_reference"),
@@ -41,7 +41,7 @@ rule prepare_mappability:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         files=key_states("genome/mappability"),

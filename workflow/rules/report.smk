@@ -68,7 +68,7 @@ rule write_report:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000, 1),
-        runtime=60,
+        runtime=runtime(60),
     params:
         samples=PLAN.binding_samples,
         models=MODELS,
@@ -110,7 +110,7 @@ rule write_browser:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(1000),
-        runtime=30,
+        runtime=runtime(30),
     params:
         genome=SETTINGS["genome"]["name"],
         samples=PLAN.binding_samples if KEEP_SITES else [],
@@ -144,7 +144,7 @@ rule write_loci:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         genome=SETTINGS["genome"]["name"],
         samples=PLAN.binding_samples if KEEP_SITES else [],

@@ -44,7 +44,7 @@ rule train_model:
     resources:
         gpu=GPU,
         mem_mb=memory(8000),
-        runtime=720,
+        runtime=runtime(720),
         # The model depends on neither of the next two. They are resources, because a change of params would rerun the
         # training, and a change of resources does not.
         workers=lambda wildcards: SETTINGS["models"][wildcards.model]["workers"],
@@ -97,7 +97,7 @@ rule add_motif_tfs:
         "../../envs/train.yaml"
     resources:
         mem_mb=memory(4000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         tfs=lambda wildcards: SETTINGS["models"][wildcards.model]["motif_tfs"],
         release=lookup("motifs/release", within=SETTINGS),
@@ -129,7 +129,7 @@ rule calibrate_model:
     threads: 8
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         max_windows=lambda wildcards: SETTINGS["models"][wildcards.model]["valid_windows"],

@@ -25,7 +25,7 @@ rule variant_effects:
     threads: 4
     resources:
         mem_mb=memory(4000),
-        runtime=240,
+        runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
         samples=PLAN.binding_samples,
@@ -56,7 +56,7 @@ rule explain_loci:
     threads: 4
     resources:
         mem_mb=memory(4000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         reference=subpath(input[0], parent=True),
         samples=PLAN.binding_samples,
@@ -84,7 +84,7 @@ rule draw_explained:
         "../../envs/core.yaml"
     resources:
         mem_mb=memory(2000),
-        runtime=60,
+        runtime=runtime(60),
     params:
         code=source_digest("report.logoplot", script="draw_explained"),
     script:

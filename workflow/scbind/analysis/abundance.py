@@ -1,6 +1,6 @@
 """Cell types and populations that are more or less frequent in a condition.
 
-The unit is the donor if every cell has one, otherwise the sample: each has one count per type. Donors differ by
+The unit is the donor or, if it is not known, the sample: each has one count per type. Donors differ by
 more than chance, so the test is a binomial generalised linear model with Williams' weights (Williams 1982, Applied
 Statistics 31:144): cells of a donor are correlated, so a donor with n cells has the weight of
 n / (1 + (n - 1) * correlation) independent cells. A donor with many cells therefore does not dominate. The correlation

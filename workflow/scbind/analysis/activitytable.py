@@ -97,12 +97,15 @@ def read_activity(paths: list[str | Path]) -> Activity:
     if not finite.all():
         say(f"TFs left out because their activity is not finite in every cell: {', '.join(names[~finite])}")
     shallow = np.vstack([_shallow(data) for data in files])
-    return Activity(z, binding, obs, files[0].var, umap, shallow).take(finite)
+    found = Activity(z, binding, obs, files[0].var, umap, shallow)
+    return found if finite.all() else found.take(finite)  # a copy of all cells needs as much memory again
 
 
 def replicates(obs: pd.DataFrame) -> pd.Series:
-    """Return the name of each cell's replicate: its donor if every cell has one, otherwise its sample."""
-    return obs["donor" if "donor" in obs and obs["donor"].notna().all() else "sample"].astype(str)
+    """Return the name of each cell's replicate: its donor or, if this is not known, its sample."""
+    if "donor" not in obs:
+        return obs["sample"].astype(str)
+    return obs["donor"].astype(object).where(obs["donor"].notna(), obs["sample"].astype(object)).astype(str)
 
 
 @dataclass(frozen=True)

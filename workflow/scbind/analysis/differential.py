@@ -1,6 +1,6 @@
 """Transcription factors whose activity differs between cell types, or between conditions within a type.
 
-The unit of replication is the donor if every cell has one, otherwise the sample. Cells of one sample are not
+The unit of replication is the donor or, if it is not known, the sample. Cells of one sample are not
 replicates: a test that treats them as replicates finds almost everything significant (Squair et al. 2021, Nature
 Communications 12:5692). With three or more replicates, the test compares their means. With fewer, it compares cells,
 and the column ``test`` states that the p-values describe this sample only. Cells that borrow insertions from the same

@@ -100,14 +100,12 @@ def motif_enrichment(
     thresholds = np.array([hit_threshold(matrices[name], p_hit) for name in names])
     used = np.unique(np.concatenate([np.concatenate(pair[2:4]) for pair in pairs] or [np.empty(0, np.int64)]))
     hits = _scan(genome, means.windows, used, [matrices[name] for name in names], thresholds)
-    rows = [_test(pair, used, hits, means.windows.gc, names) for pair in pairs] if names else []
-    table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
-    if rows:
-        table["p_adjusted"] = stats.false_discovery_control(table["p_value"])
+    table = pd.DataFrame(columns=COLUMNS)
+    if pairs and names:
+        table = _list_motifs(pairs, used, hits, means.windows.gc, names, top_motifs)
         table["motif_id"] = table["motif"].map(identities)
         table["threshold"] = table["motif"].map(dict(zip(names, thresholds, strict=True)))
-        table = _rank(table).join(means.marks, on="tf")
-        table = table[table["own"] | (table["rank"] <= top_motifs)][COLUMNS]
+        table = table.join(means.marks, on="tf")[COLUMNS]
     write_table(output, table)
     say(
         f"motif enrichment: {len(names)} motifs in the best windows of {len(pairs):,} pairs of TF and cell type"
@@ -228,36 +226,61 @@ def _scan(genome: Genome, windows: Windows, used: np.ndarray, matrices: list, th
     return hits
 
 
-def _test(pair: tuple, used: np.ndarray, hits: np.ndarray, gc: np.ndarray, names: list[str]) -> pd.DataFrame:
-    """Test all motifs in the sites and background of one TF in one type. Return one row per motif."""
+def _list_motifs(
+    pairs: list[tuple], used: np.ndarray, hits: np.ndarray, gc: np.ndarray, names: list[str], top: int
+) -> pd.DataFrame:
+    """Test all motifs for each pair of type and TF. Return its ``top`` best motifs and its own, sorted by type and TF.
+
+    Of all other tests, only the p-values are kept, for the adjustment: their number grows with the square of that of
+    the TFs.
+    """
+    p_values, listed = np.empty((len(pairs), len(names))), []
+    for number, pair in enumerate(pairs):
+        p_values[number], table = _test(pair, used, hits, gc, names, top)
+        listed.append(table)
+    adjusted = stats.false_discovery_control(p_values.ravel()).reshape(p_values.shape)
+    order = sorted(range(len(pairs)), key=lambda number: pairs[number][:2])
+    for number in order:
+        listed[number]["p_adjusted"] = adjusted[number][listed[number].index]
+    return pd.concat([listed[number] for number in order], ignore_index=True)
+
+
+def _test(
+    pair: tuple, used: np.ndarray, hits: np.ndarray, gc: np.ndarray, names: list[str], top: int
+) -> tuple[np.ndarray, pd.DataFrame]:
+    """Test all motifs in the sites and background of one TF in one type.
+
+    Returns the p-values, float64 (motifs,), and a row for each of the ``top`` best motifs and for the TF's own, best
+    first, with the number of the motif as index. Motifs are ordered by p-value, then odds ratio.
+    """
     cell_type, tf, sites, background, least = pair
     ours = hits[np.searchsorted(used, sites)].sum(axis=0)
     theirs = hits[np.searchsorted(used, background)].sum(axis=0)
     n, m = len(sites), len(background)
-    return pd.DataFrame(
+    p_value = stats.hypergeom.sf(ours - 1, n + m, ours + theirs, n)
+    odds_ratio = (ours + 0.5) * (m - theirs + 0.5) / ((n - ours + 0.5) * (theirs + 0.5))
+    own = np.array([name == tf for name in names])
+    order = np.lexsort((-odds_ratio, p_value))
+    rank = np.flatnonzero(own[order] | (np.arange(len(names)) < top))
+    here = order[rank]
+    table = pd.DataFrame(
         {
             "cell_type": cell_type,
             "tf": tf,
-            "motif": names,
-            "own": [name == tf for name in names],
+            "motif": [names[motif] for motif in here],
+            "own": own[here],
+            "rank": rank + 1,
             "n_motifs": len(names),
             "n_sites": n,
             "n_background": m,
             "min_binding": least,
-            "sites_with_motif": ours / n,
-            "background_with_motif": theirs / m,
-            "odds_ratio": (ours + 0.5) * (m - theirs + 0.5) / ((n - ours + 0.5) * (theirs + 0.5)),
-            "p_value": stats.hypergeom.sf(ours - 1, n + m, ours + theirs, n),
+            "sites_with_motif": ours[here] / n,
+            "background_with_motif": theirs[here] / m,
+            "odds_ratio": odds_ratio[here],
+            "p_value": p_value[here],
             "gc_sites": gc[sites].mean(),
             "gc_background": gc[background].mean(),
-        }
+        },
+        index=here,
     )
-
-
-def _rank(table: pd.DataFrame) -> pd.DataFrame:
-    """Order the motifs of each TF and type by p-value, then odds ratio, and number them from 1."""
-    table = table.sort_values(
-        ["cell_type", "tf", "p_value", "odds_ratio"], ascending=[True, True, True, False], kind="stable"
-    )
-    table["rank"] = table.groupby(["cell_type", "tf"]).cumcount() + 1
-    return table
+    return p_value, table

@@ -18,11 +18,11 @@ from scbind.formats.celltable import read_whole
 from scbind.formats.symbols import match_symbols
 
 PER = 10_000  # molecules: expression is given per 10,000 molecules of the cell
-MIN_CELLS = 10  # of a type in a sample, for a point of the correlation
-MIN_POINTS = 5
+MIN_CELLS = 10  # of a type in a sample, to be part of the mean of the type
+MIN_TYPES = 5  # for a correlation
 COLUMNS = [
     "cell_type", "tf", "n_cells", "mean_activity", "mean_expression", "fraction_expressing", "correlation",
-    "correlation_p", "n_groups", "evidence",
+    "correlation_p", "n_types", "evidence",
 ]  # fmt: skip
 
 
@@ -58,8 +58,8 @@ def tf_expression(
     measured = np.isfinite(values).any(axis=1)
     obs = data.obs[measured].reset_index(drop=True)
     values, z = values[measured], data.readable[measured]
-    points = obs.groupby(["cell_type", "sample"], observed=True).indices.values()
-    points = [group for group in points if len(group) >= MIN_CELLS]
+    groups = obs.groupby(["cell_type", "sample"], observed=True).indices
+    groups = {place: cells for place, cells in groups.items() if len(cells) >= MIN_CELLS}
     rows = []
     for name, cells in obs.groupby("cell_type", observed=True).indices.items():
         if len(cells) < min_cells:
@@ -73,7 +73,7 @@ def tf_expression(
                     **_level(values[cells, column]),
                 }
             )  # fmt: skip
-    table = pd.DataFrame(rows, columns=COLUMNS[:6]).merge(_correlations(data.tfs, values, z, points), on="tf")
+    table = pd.DataFrame(rows, columns=COLUMNS[:6]).merge(_correlations(data.tfs, values, z, groups), on="tf")
     table = table.join(evidence_by_tf(data.var), on="tf")
     absent = [tf for tf, column in zip(data.tfs, values.T, strict=True) if np.isnan(column).all()]
     if absent:
@@ -108,16 +108,26 @@ def _expression(path, tfs: list[str]) -> pd.DataFrame:
 
 
 def _correlations(
-    tfs: list[str], values: np.ndarray, z: np.ndarray, points: list[np.ndarray]
+    tfs: list[str], values: np.ndarray, z: np.ndarray, groups: dict[tuple, np.ndarray]
 ) -> pd.DataFrame:
-    """Return Spearman's correlation of the means of each type in each sample, one row per TF."""
+    """Return Spearman's correlation of expression and activity over cell types, one row per TF.
+
+    ``groups``: (type, sample) -> numbers of its cells. The value of a type is the mean over its samples. Samples are
+    not points of their own: those of one type repeat its level, so they would make any p-value small.
+    """
     rows = []
+    types = [name for name, _ in groups]
     for column, tf in enumerate(tfs):
-        pairs = np.array([[np.nanmean(v[g, column]) if np.isfinite(v[g, column]).any() else np.nan
-                           for v in (values, z)] for g in points]).reshape(-1, 2)  # fmt: skip
-        pairs = pairs[np.isfinite(pairs).all(axis=1)]
+        means = [[_mean(each[cells, column]) for each in (values, z)] for cells in groups.values()]
+        pairs = pd.DataFrame(means, columns=["expression", "activity"], dtype=float).dropna()
+        pairs = pairs.groupby(pd.Series(types, index=range(len(types)), dtype=object)).mean()
         rho = p = np.nan
-        if len(pairs) >= MIN_POINTS and (np.ptp(pairs, axis=0) > 0).all():
-            rho, p = stats.spearmanr(pairs[:, 0], pairs[:, 1])
-        rows.append({"tf": tf, "correlation": rho, "correlation_p": p, "n_groups": len(pairs)})
+        if len(pairs) >= MIN_TYPES and (np.ptp(pairs, axis=0) > 0).all():
+            rho, p = stats.spearmanr(pairs["expression"], pairs["activity"])
+        rows.append({"tf": tf, "correlation": rho, "correlation_p": p, "n_types": len(pairs)})
     return pd.DataFrame(rows)
+
+
+def _mean(values: np.ndarray) -> float:
+    known = values[np.isfinite(values)]
+    return known.mean() if len(known) else np.nan

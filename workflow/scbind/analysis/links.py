@@ -8,6 +8,7 @@ p-value tests association alone: it compares the gene with genes elsewhere, at t
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
 from scbind.analysis.typemeans import TypeMeans
-from scbind.core.files import read_npz, require, write_table
+from scbind.core.files import atomic, read_npz, require, table_text, write_table
 from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
 from scbind.formats.genome import ChromSizes
@@ -39,6 +40,8 @@ COLUMNS = [
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses"}
 REGULATES = "regulates"  # in the network, where the sign is not known
+# columns of the links that the network is made of
+OF_NETWORK = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "evidence"]
 
 
 @dataclass(frozen=True)
@@ -171,26 +174,30 @@ def tf_links(
     of_gene = pd.Index(found.genes).get_indexer(tss["gene"])
     near = found.near_panel(2 * max_distance)
     weights = active_in_types(active, means.types, means.tfs)
-    rows = []
+    by_type: list[list[_Candidates]] = [[] for _ in means.types]
     for tf, binding in means:
         bound = site_binding(binding, means.windows.peak, len(found.null))
         potential = _largest(np.nan_to_num(binding) @ weight, of_gene, len(found.genes))
         for number in np.flatnonzero(~np.isnan(binding).any(axis=1)):
             chosen = np.flatnonzero(potential[number] >= min_potential)
-            name = means.types[number]
-            part = _candidates(found, bound[number], chosen, near, weights.at[name, tf])
-            part = part.assign(cell_type=name, tf=tf)
-            part["potential"] = potential[number][chosen]
-            rows.append(part)
-    table = _ranked(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS), top)
-    table = table.join(marks(means.stores[0].reliability, means.tfs), on="tf")
-    table["compared_with"] = found.evidence
-    write_table(links, table.reindex(columns=COLUMNS))
-    edges = _network(table[table["fdr"] <= max_fdr])
+            active = weights.at[means.types[number], tf]
+            by_type[number].append(
+                _candidates(found, tf, bound[number], chosen, near, active, potential[number][chosen], top)
+            )
+    known_tfs = marks(means.stores[0].reliability, means.tfs)
+    kept, n_rows = [pd.DataFrame(columns=COLUMNS)], 0
+    with atomic(links) as scratch, open(scratch, "w", encoding="utf-8", newline="") as handle:
+        handle.write(table_text(kept[0]))
+        for name, parts in zip(means.types, by_type, strict=True):
+            for table in _ranked(found, parts):
+                table = table.assign(cell_type=name, compared_with=found.evidence).join(known_tfs, on="tf")
+                handle.write(table_text(table.reindex(columns=COLUMNS), header=False))
+                kept.append(table.loc[table["fdr"] <= max_fdr, OF_NETWORK])
+                n_rows += len(table)
+            parts.clear()
+    edges = _network(pd.concat(kept[1:] or kept, ignore_index=True))
     write_table(network, edges)
-    say(
-        f"links: {len(table):,} rows; {len(edges):,} pairs of TF and gene at a false discovery rate of {max_fdr}"
-    )
+    say(f"links: {n_rows:,} rows; {len(edges):,} pairs of TF and gene at a false discovery rate of {max_fdr}")
 
 
 def site_binding(binding: np.ndarray, peak: np.ndarray, n_sites: int) -> np.ndarray:
@@ -212,56 +219,121 @@ def _largest(potential: np.ndarray, of_gene: np.ndarray, n_genes: int) -> np.nda
     return found
 
 
+@dataclass(frozen=True)
+class _Candidates:
+    """Links of one TF in one type: of all candidates what false discovery rates need, and of the listed ones the rest.
+
+    Attributes
+    ----------
+    tf, active
+        Name of the TF, and P(active) in the type.
+    probability, p_value
+        float64 (candidates,); the p-value is NaN without a test.
+    row
+        int32 (listed,): which candidates are listed, the most probable first.
+    numbers
+        Further columns for the listed ones, without text: name to array (listed,).
+    carriers
+        int32 (listed, :data:`LISTED`): pairs of site and gene that carry the link, the strongest first; -1: no more.
+    """
+
+    tf: str
+    active: float
+    probability: np.ndarray
+    p_value: np.ndarray
+    row: np.ndarray
+    numbers: dict[str, np.ndarray]
+    carriers: np.ndarray
+
+
 def _candidates(
-    found: SiteGenes, binding: np.ndarray, chosen: np.ndarray, near: np.ndarray, active: float
-) -> pd.DataFrame:
-    """Return the links of one TF in one type to the genes ``chosen``. A TF that is not active has no tests."""
-    table = pd.DataFrame({"gene": found.genes[chosen], "tf_active": active})
-    table["probability"] = active * found.link_probability(binding)[chosen]
-    tested = np.full((3, len(chosen)), np.nan)
+    found: SiteGenes,
+    tf: str,
+    binding: np.ndarray,
+    chosen: np.ndarray,
+    near: np.ndarray,
+    active: float,
+    potential: np.ndarray,
+    top: int,
+) -> _Candidates:
+    """Return the links of one TF in one type to the genes ``chosen``, of which the ``top`` most probable are listed.
+
+    ``potential`` is float (chosen,). A TF that is not active has no tests.
+    """
+    probability = active * found.link_probability(binding)[chosen]
+    p_value = association = np.full(len(chosen), np.nan)
     if active >= ACTIVE:
-        tested = found.tested(binding, chosen, near)
-    table["p_value"], table["association"] = tested[1], tested[2]
+        _, p_value, association = found.tested(binding, chosen, near)
+    row = np.lexsort((-potential, -probability))[:top]
+    listed, association = chosen[row], association[row]
     carried = binding[found.site] * found.probability
     pull = np.where(np.isfinite(found.z), carried * np.nan_to_num(found.z), 0)
-    pull = np.bincount(found.gene, pull, minlength=len(found.genes))
-    table["sign"] = np.sign(np.where(table["association"].notna(), pull[chosen], 0)).astype(int)
-    carriers = np.flatnonzero(carried >= CARRIES)
-    carriers = carriers[np.lexsort((-carried[carriers], found.gene[carriers]))]
-    listed = pd.DataFrame({"sites": found.sites[found.site[carriers]], "distances": found.distance[carriers]})
-    listed = listed.astype(str).groupby(found.gene[carriers])
-    table["n_sites"] = listed.size().reindex(chosen).fillna(0).to_numpy(dtype=int)
-    in_promoter = np.isin(chosen, found.gene[carriers][found.promoter[carriers]])
-    table["place"] = np.where(in_promoter, "promoter", np.where(table["n_sites"] > 0, "distal", ""))
-    for name in ("sites", "distances"):
-        text = listed[name].agg(lambda values: ",".join(values[:LISTED]))
-        table[name] = text.reindex(chosen).fillna("").to_numpy()
-    return table
+    pull = np.bincount(found.gene, pull, minlength=len(found.genes))[listed]
+    carriers, n_sites = _carriers(found, carried, listed)
+    promoter = np.bincount(found.gene, (carried >= CARRIES) & found.promoter, minlength=len(found.genes)) > 0
+    numbers = {
+        "gene": listed.astype(np.int32),
+        "potential": potential[row],
+        "association": association,
+        "sign": np.sign(np.where(np.isnan(association), 0, pull)).astype(np.int8),
+        "n_sites": n_sites.astype(np.int32),
+        "promoter": promoter[listed],
+    }
+    return _Candidates(
+        tf, active, probability, p_value, row.astype(np.int32), numbers, carriers.astype(np.int32)
+    )
 
 
-def _ranked(table: pd.DataFrame, top: int) -> pd.DataFrame:
-    """Add false discovery rates per type, and keep the ``top`` links of each type and TF.
+def _carriers(found: SiteGenes, carried: np.ndarray, genes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the :data:`LISTED` pairs that carry most of the link to each gene, and the number of such pairs.
+
+    ``carried``, float (pairs,), is what each pair alone would give the link. Returns int64 (genes, LISTED), numbers of
+    pairs, -1 where there are no more; and int64 (genes,).
+    """
+    wanted = np.zeros(len(found.genes), dtype=bool)
+    wanted[genes] = True
+    pairs = np.flatnonzero((carried >= CARRIES) & wanted[found.gene])
+    pairs = pairs[np.lexsort((-carried[pairs], found.gene[pairs]))]
+    first, end = (np.searchsorted(found.gene[pairs], genes, side=side) for side in ("left", "right"))
+    place = first[:, None] + np.arange(LISTED)
+    carriers = np.append(pairs, -1)[np.minimum(place, len(pairs))]
+    return np.where(place < end[:, None], carriers, -1), end - first
+
+
+def _ranked(found: SiteGenes, parts: list[_Candidates]) -> Iterator[pd.DataFrame]:
+    """Yield the listed links of each TF in one type, TFs by name, with false discovery rates over all candidates.
 
     A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise it is not
     known, and missing: chance would turn many links into repressions.
     """
-    if table.empty:  # no gene is near enough to a site
-        return table.reindex(columns=COLUMNS[: COLUMNS.index("evidence")])
-    by_type = table.groupby("cell_type")
-    table["fdr"] = by_type["probability"].transform(lambda values: false_share(values.to_numpy()))
-    table["p_adjusted"] = by_type["p_value"].transform(_adjusted)
-    sure = (table["p_adjusted"] <= SIGNED) & (np.sign(table["association"]) == table["sign"])
-    table["sign"] = table["sign"].where(sure & (table["sign"] != 0)).astype("Int64")
-    table = table.sort_values(
-        ["cell_type", "tf", "probability", "potential"], ascending=[True, True, False, False], kind="stable"
-    )
-    return table.groupby(["cell_type", "tf"], sort=False).head(top).reset_index(drop=True)
+    if not parts:
+        return
+    fdr = false_share(np.concatenate([part.probability for part in parts]))
+    adjusted = _adjusted(np.concatenate([part.p_value for part in parts]))
+    end = np.cumsum([len(part.probability) for part in parts])
+    for part, last in sorted(zip(parts, end.tolist(), strict=True), key=lambda each: each[0].tf):
+        here = last - len(part.probability) + part.row
+        table = pd.DataFrame(part.numbers)
+        table = table.assign(tf=part.tf, tf_active=part.active, fdr=fdr[here], p_adjusted=adjusted[here])
+        table["probability"], table["p_value"] = part.probability[part.row], part.p_value[part.row]
+        sure = (table["p_adjusted"] <= SIGNED) & (np.sign(table["association"]) == table["sign"])
+        table["sign"] = table["sign"].where(sure & (table["sign"] != 0)).astype("Int64")
+        table["place"] = np.where(table["promoter"], "promoter", np.where(table["n_sites"] > 0, "distal", ""))
+        pairs = part.carriers.tolist()
+        table["sites"] = [
+            ",".join(found.sites[found.site[pair]] for pair in row if pair >= 0) for row in pairs
+        ]
+        table["distances"] = [
+            ",".join(str(found.distance[pair]) for pair in row if pair >= 0) for row in pairs
+        ]
+        yield table.assign(gene=found.genes[table["gene"]])
 
 
-def _adjusted(p_values: pd.Series) -> pd.Series:
-    """Adjust by Benjamini-Hochberg; links without a test have no adjusted value."""
-    tested = p_values.dropna()
-    return pd.Series(stats.false_discovery_control(tested), index=tested.index).reindex(p_values.index)
+def _adjusted(p_values: np.ndarray) -> np.ndarray:
+    """Adjust by Benjamini-Hochberg, float (links,); links without a test have no adjusted value."""
+    tested, found = ~np.isnan(p_values), np.full(len(p_values), np.nan)
+    found[tested] = stats.false_discovery_control(p_values[tested])
+    return found
 
 
 def best_of_pairs(links: pd.DataFrame) -> pd.DataFrame:

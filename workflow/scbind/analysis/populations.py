@@ -95,7 +95,7 @@ def find_populations(
 
     Notes
     -----
-    The unit of replication is the donor if every cell has one, else the sample. TFs on which scbind abstains in all
+    The unit of replication is the donor or, if it is not known, the sample. TFs on which scbind abstains in all
     cells are left out. If fewer than two TFs are left, the table is empty and the log says so. Cells that are too
     shallow for a TF are left out of its markers only.
 

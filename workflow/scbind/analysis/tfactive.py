@@ -16,7 +16,7 @@ import pandas as pd
 
 from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_result
+from scbind.core.files import atomic, damage_errors, read_result
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_whole
 
@@ -49,9 +49,10 @@ def tf_active(activity: Sequence[str | Path], expression: str | Path | None, out
         The file to write.
     """
     data = read_activity(list(activity))
-    found = np.ones(data.z.shape)
+    readable = data.readable  # computed anew each time it is asked for
+    found = np.ones(readable.shape)
     for column in range(len(data.tfs)):
-        z = data.readable[:, column]
+        z = readable[:, column]
         known = np.isfinite(z)
         if known.sum() >= MIN_CELLS:
             found[known, column] = _upper_level(z[known])
@@ -79,13 +80,18 @@ def active_in_types(path: str | Path, types: list[str], tfs: list[str]) -> pd.Da
 
 
 def active_in_cells(path: str | Path, cells: pd.Index, tfs: list[str]) -> np.ndarray:
-    """Return the rows of ``cells`` of the file of :func:`tf_active`: float32 (cells, TFs)."""
-    data = read_whole(path, MAKER)
-    table = pd.DataFrame(data.X, index=data.obs_names, columns=data.var_names)
-    missing = cells.difference(table.index)
+    """Return the rows of ``cells`` of the file of :func:`tf_active`: float32 (cells, TFs). Only these are read."""
+    data = read_whole(path, MAKER, backed=True)
+    row = data.obs_names.get_indexer(cells)
+    missing = cells[row < 0].unique().sort_values()
     if len(missing):
         raise InputError(path, f"lacks {len(missing)} cells, such as {missing[0]}", f"run {MAKER} again")
-    return table.reindex(index=cells, columns=tfs).fillna(1.0).to_numpy(dtype=np.float32)
+    rows, back = np.unique(row, return_inverse=True)
+    with damage_errors(path, f"run {MAKER} again"):
+        found = data.X[rows]
+    data.file.close()
+    table = pd.DataFrame(found[back], columns=data.var_names)
+    return table.reindex(columns=tfs).fillna(1.0).to_numpy(dtype=np.float32)
 
 
 def _expressed(path: str | Path, tfs: list[str]) -> pd.DataFrame:
@@ -94,7 +100,7 @@ def _expressed(path: str | Path, tfs: list[str]) -> pd.DataFrame:
     level = table.astype({"cell_type": str}).pivot(index="cell_type", columns="tf", values="mean_expression")
     level = level.reindex(columns=tfs)
     ratio = (level / (EXPRESSED * level.max())).clip(upper=1)
-    return ratio.where(level.max() >= MIN_EXPRESSION)
+    return ratio.loc[:, level.max() >= MIN_EXPRESSION].reindex(columns=tfs)
 
 
 def _upper_level(z: np.ndarray) -> np.ndarray:

@@ -65,7 +65,8 @@ class ActivitySums:
     """Sums over windows from which TF activity is computed, added up block by block.
 
     ``depth``, shape (cells,), is in insertions per base. Only the first ``n_assayed`` TFs, those with ChIP-seq, get
-    votes (``None``: all). Otherwise no TF changes the result of another.
+    votes (``None``: all). Otherwise no TF changes the result of another. The binding of the ``profile`` is rounded in
+    place.
     """
 
     profile: Profile
@@ -77,9 +78,12 @@ class ActivitySums:
     KEPT: ClassVar = ("z", "binding_sum", "votes", "background_draws")
 
     def __post_init__(self):
-        steps = self.profile.binding * V_STEPS
-        self.binding = np.divide(np.rint(steps, out=steps), V_STEPS, out=steps).astype(np.float32, copy=False)
-        self.profile = replace(self.profile, binding=self.binding)  # frees the other: it may have gigabytes
+        # in place, because it may have gigabytes; a reference of an older version is float64
+        self.binding = self.profile.binding.astype(np.float32, copy=False)
+        for first in range(0, len(self.binding), WINDOWS_AT_ONCE):
+            part = slice(first, first + WINDOWS_AT_ONCE)
+            self.binding[part] = np.rint(self.profile.binding[part] * V_STEPS) / V_STEPS
+        self.profile = replace(self.profile, binding=self.binding)
         background = self.profile.background
         n_cells, n_tfs, draws = len(self.depth), self.binding.shape[1], len(background)
         # sorted by the drawn window, so that the windows of a block are one slice of each draw

@@ -45,6 +45,7 @@ LOCAL = struct.Struct(
     "<4s22xHH"
 )  # header of a member of a zip: magic; lengths of the name and of the extra field
 WRITTEN_AT_ONCE = 1 << 12  # blocks
+SORTED_AT_ONCE = 1 << 16  # entries of the table of blocks
 READ_AHEAD = 1 << 18  # bytes per read; the blocks of one range of windows are next to each other
 AGAIN = "run the inference of the sample again"
 
@@ -193,19 +194,54 @@ class ShardWriter:
         ``blocks`` is the descriptor of their file. It is read, not mapped: the blocks of each TF are all over the file,
         so the whole file would count as memory of the process, and some clusters would kill it.
         """
-        entries = np.zeros((0, len(INDEX)), np.int64)
-        if os.fstat(blocks).st_size:
-            entries = np.memmap(self.folder / "index", np.int64, "r").reshape(-1, len(INDEX))
-        tf, end = entries[:, 0].astype(np.int32), np.cumsum(entries[:, 5])
-        order = np.argsort(tf, kind="stable")
-        for rows in np.split(order, np.searchsorted(tf[order], np.arange(1, len(self.tfs)))):
-            place, (size, crc) = entries[rows, 1:5], entries[rows, 5:].T
-            where = list(zip(size.tolist(), (end[rows] - size).tolist(), strict=True))
-            parts = (
-                b"".join(os.pread(blocks, *each) for each in where[first : first + WRITTEN_AT_ONCE])
-                for first in range(0, len(where), WRITTEN_AT_ONCE)
-            )
-            yield np.column_stack([place, np.cumsum(size) - size, size, crc]), parts
+        counts = self._sort_index()
+        with open(self.folder / "sorted", "rb") as handle:
+            for count in counts.tolist():
+                index = np.fromfile(handle, np.int64, count * len(INDEX)).reshape(-1, len(INDEX))
+                start, size = index[:, 4].copy(), index[:, 5]
+                index[:, 4] = np.cumsum(size) - size
+                parts = (
+                    b"".join(
+                        os.pread(blocks, *each)
+                        for each in zip(size[here].tolist(), start[here].tolist(), strict=True)
+                    )
+                    for here in (slice(n, n + WRITTEN_AT_ONCE) for n in range(0, count, WRITTEN_AT_ONCE))
+                )
+                yield index, parts
+
+    def _sort_index(self) -> np.ndarray:
+        """Replace the table of all blocks by one sorted by TF, on disk, and return the number of blocks of each TF.
+
+        A shard of 10,000 cells has tens of millions of blocks; :data:`SORTED_AT_ONCE` of them are in memory at a time.
+        Instead of the TF, the new table has the place of the block in the file of blocks; its columns are row, window,
+        cells, windows, place, bytes and crc.
+        """
+        counts = np.zeros(len(self.tfs), dtype=np.int64)
+        for piece in self._index_pieces():
+            counts += np.bincount(piece[:, 0], minlength=len(self.tfs))
+        row, end = np.cumsum(counts) - counts, 0
+        with open(self.folder / "sorted", "wb") as handle:
+            for piece in self._index_pieces():
+                tf, size = piece[:, 0], piece[:, 5]
+                place = end + np.cumsum(size) - size
+                end += int(size.sum())
+                order = np.argsort(tf, kind="stable")
+                entries = np.column_stack([piece[:, 1:5], place, piece[:, 5:]])[order]
+                here = np.bincount(tf, minlength=len(self.tfs))
+                last = np.cumsum(here)
+                for number in np.flatnonzero(here).tolist():
+                    handle.seek(int(row[number]) * entries.itemsize * len(INDEX))
+                    handle.write(entries[last[number] - here[number] : last[number]].tobytes())
+                row += here
+        (self.folder / "index").unlink()
+        return counts
+
+    def _index_pieces(self) -> Iterator[np.ndarray]:
+        """Yield the table of all blocks in the order in which they were added: int64 (entries, 7), see :meth:`add`."""
+        with open(self.folder / "index", "a+b") as handle:  # absent if no block has a code
+            handle.seek(0)
+            while len(piece := np.fromfile(handle, np.int64, SORTED_AT_ONCE * len(INDEX))):
+                yield piece.reshape(-1, len(INDEX))
 
 
 class Shard:

@@ -8,10 +8,9 @@ from typing import NamedTuple
 import numpy as np
 
 from scbind.core.errors import InputError
-from scbind.core.runlog import say
 from scbind.formats.bam import PROPER, REVERSE, open_bam, usable
 from scbind.formats.bamrecords import Alignments, match_mates
-from scbind.formats.bigwig import _bigwig_chromosomes, bigwig_bases
+from scbind.formats.bigwig import _bigwig_chromosomes, expand_runs
 from scbind.formats.fragments import iter_chromosomes
 from scbind.formats.genome import ChromSizes
 
@@ -20,7 +19,6 @@ MIN_MAPQ = 30
 # The sum of all steps up and down gives the mean length of the counted items: a few bp for single insertions, because
 # counts of neighbouring bases differ by chance; 100 bp or more for fragments.
 INSERTION_LENGTH, COVERAGE_LENGTH = 3, 50
-LEAST_BIN = 5  # bp; edges at multiples of this or more are those of bins
 ENOUGH_BASES = 1000  # minimum number of bases with values, or of steps, to estimate the length
 
 
@@ -108,18 +106,22 @@ class _BamEnds:
 
 def _from_bases(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]]:
     none = np.zeros(0, dtype=np.int64)
-    for name, position, value in bigwig_bases(path, sizes, region):
-        if len(position) >= ENOUGH_BASES:
-            gap = np.diff(position) > 1
-            change = np.abs(np.diff(value))
-            change[gap] = (value[1:] + value[:-1])[gap]
-            if 2 * value.sum() > COVERAGE_LENGTH * (change.sum() + value[0] + value[-1]):
+    for name, blocks in _bigwig_chromosomes(path, sizes, region):
+        start, end, value = (np.concatenate(column) for column in zip(*blocks, strict=True))
+        keep = value > 0
+        start, end, value = start[keep], end[keep], value[keep]
+        area = float((value * (end - start)).sum())
+        # judged by runs of equal values, because a coverage would need 50 times the memory base by base
+        if (end - start).sum() >= ENOUGH_BASES:
+            change = np.where(start[1:] > end[:-1], value[1:] + value[:-1], np.abs(np.diff(value)))
+            if 2 * area > COVERAGE_LENGTH * (change.sum() + value[0] + value[-1]):
                 raise InputError(
                     path,
                     "values change as little from base to base as coverage does",
-                    "set the format coverage",
+                    "set the format coverage if these are counts of fragments over each base",
                     name,
                 )
+        position, value = expand_runs(start, end, value)
         yield name, Ends(position, none, value)
 
 
@@ -137,13 +139,6 @@ def _from_coverage(path, sizes: ChromSizes, region) -> Iterator[tuple[str, Ends]
                 "values are counts of single bases, not of fragments over each base",
                 "set the format insertions",
                 name,
-            )
-        width = int(np.gcd.reduce(edge[step != 0]))
-        if len(edge) >= ENOUGH_BASES and width >= LEAST_BIN:
-            say(
-                f"WARNING {path}, {name}: values are averages of bins of {width} bp, so ends of fragments are known to "
-                f"{width} bp only; better make the track with bins of 1 bp (bamCoverage --binSize 1), or give the "
-                "fragments or the BAM"
             )
         up, down = step > 0, step < 0
         yield name, Ends(edge[up], edge[down] - 1, np.concatenate([step[up], -step[down]]))

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from scbind.bulk.counts import CountCheck
 from scbind.bulk.ends import ENOUGH_BASES, PAIRED, READERS, Ends
 from scbind.bulk.shift import CORRECTION, FRAMES, LAGS, count_lags, estimate_frame
 from scbind.core.errors import InputError
@@ -44,10 +45,12 @@ def insertion_track(
         * ``coverage``: bigWig of fragment coverage. A step of +k at x means that k fragments start at x. A step of -k
           means that k fragments end there, which gives k insertions at x - 1. A start and an end at the same x cancel
           and are lost. If values are not whole numbers, the smallest step counts as one fragment. If they are whole,
-          many, and all multiples of a number, that number counts as one.
+          many, and all multiples of a number, that number counts as one. Tracks that are smoothed, averaged over bins,
+          or made of items of one length are refused (:mod:`scbind.bulk.counts`).
 
-        ``region`` (``chrom:start-end``, 0-based half-open) limits an input. Without it, the input covers every
-        chromosome on which it has data. Ends with another known shift are moved to +4/-5.
+        ``region`` (``chrom:start-end``, 0-based half-open) limits an input. Inputs with the same region are summed,
+        and so are all inputs without one, such as replicates. Together, inputs without a region cover every chromosome
+        on which at least one of them has data. Ends with another known shift are moved to +4/-5.
     sizes_path
         ``chrom.sizes``.
     output_bw
@@ -64,8 +67,9 @@ def insertion_track(
     Raises
     ------
     InputError
-        On an unreadable or malformed input, NaN or negative values, values that are not multiples of one unit,
-        chromosomes that are unknown or of another length, inputs that overlap, or no insertion at all.
+        On an unreadable or malformed input, negative values, values that are smoothed or not multiples of one unit,
+        chromosomes that are unknown or of another length, regions that overlap without being the same, two inputs
+        with the same insertions, or no insertion at all.
     """
     sizes = ChromSizes.read(sizes_path)
     for item in inputs:
@@ -135,7 +139,7 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
     path, kind = item["path"], item["format"]
     lags, looked, smallest, whole = np.zeros(len(LAGS), dtype=np.int64), 0, np.inf, True
     common = weighed = 0  # what all whole numbers are multiples of, and how many they are
-    spilled = {}
+    spilled, counts = {}, CountCheck(kind)
     for name, ends in READERS[kind](path, sizes, region):
         if not len(ends.of):
             continue
@@ -146,6 +150,7 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
                 exact = np.minimum(ends.of, 2**53).astype(np.int64)  # larger ones are refused below
                 common = int(np.gcd.reduce(exact, initial=common))
                 weighed += len(ends.of)
+            counts.add(name, *_steps(ends), sizes.as_dict()[name])
         if looked < ENOUGH_ENDS:
             start, last = np.unique(ends.start), np.unique(ends.last)
             lags += count_lags(start, start if kind == "insertions" else last)
@@ -156,9 +161,12 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
     move = CORRECTION.get(offset, (4, -5) if kind == "bam" and offset is None else (0, 0))
     if kind == "insertions":
         move = (0, 0)
-    unit = 1.0 if whole else float(smallest)
+    unit = 1.0 if whole else counts.refine(float(smallest))
     if whole and common > 1 and weighed >= ENOUGH_BASES:
         unit = float(common)
+    if kind not in PAIRED:
+        counts.check(path, unit)
+    if unit > 1 and whole:
         say(f"WARNING {path}: all steps are multiples of {common}, which counts as one fragment")
     elif not whole:
         say(
@@ -181,6 +189,13 @@ def _read_input(item: dict, region, sizes: ChromSizes, folder: Path) -> tuple[di
     frame = _say_frame(path, kind, offset, move)
     fact = {"path": str(path), "format": kind, "region": item.get("region"), "frame": frame, "offset": offset}
     return final, fact | {"evidence": evidence, "correction": list(move), "unit": unit, "insertions": totals}
+
+
+def _steps(ends: Ends) -> tuple[np.ndarray, np.ndarray]:
+    """Return sorted places, int64, and the steps of a coverage, or the values of insertions: float64."""
+    place = np.concatenate([ends.start, ends.last + 1])
+    order = np.argsort(place, kind="stable")
+    return place[order], np.where(order < len(ends.start), ends.of[order], -ends.of[order])
 
 
 def _say_frame(path, kind: str, offset: int | None, move: tuple[int, int]) -> str:
@@ -221,22 +236,43 @@ def _whole(weights: np.ndarray, unit: float, path, name: str, position: np.ndarr
 
 
 def _covered(inputs, regions, parts, sizes: ChromSizes) -> list[list]:
-    """List the regions that the inputs cover, sorted; :class:`InputError` if two inputs cover the same base."""
-    spans = []
-    for item, region, part in zip(inputs, regions, parts, strict=True):
+    """List the regions that the inputs cover, sorted and disjoint.
+
+    Raises :class:`InputError` if two inputs overlap without having the same region, because the depth would then differ
+    along the chromosome, or if two inputs of one region have the same insertions.
+    """
+    spans: dict[tuple[int, int, int, bool], str] = {}  # with the input that is named in messages
+    for number, (item, region, part) in enumerate(zip(inputs, regions, parts, strict=True)):
+        for other in range(number):
+            if regions[other] == region and _same_insertions(parts[other], part):
+                raise InputError(
+                    item["path"],
+                    f"has the same insertions as {inputs[other]['path']}",
+                    "list each file once for a cell line",
+                )
         for name in [region[0]] if region else part:
             low, high = region[1:] if region else (0, sizes.as_dict()[name])
-            spans.append((sizes.index(name), low, high, str(item["path"])))
-    spans.sort()
-    for left, right in zip(spans, spans[1:], strict=False):
+            spans.setdefault((sizes.index(name), low, high, region is None), str(item["path"]))
+    found = sorted(spans)
+    for left, right in zip(found, found[1:], strict=False):
         if left[0] == right[0] and right[1] < left[2]:
             raise InputError(
-                right[3],
-                f"covers the same bases as {left[3]}",
-                "give each input a region of its own",
+                spans[right],
+                f"overlaps {spans[left]}, but has another region",
+                "to sum them, give both the same region, or none; else give them regions that do not overlap",
                 f"{sizes.names[right[0]]}:{right[1]}-{min(left[2], right[2])}",
             )
-    return [[sizes.names[chrom], low, high] for chrom, low, high, _ in spans]
+    return [[sizes.names[chrom], low, high] for chrom, low, high, _ in found]
+
+
+def _same_insertions(one: dict[str, Path], other: dict[str, Path]) -> bool:
+    """Tell whether two inputs have insertions, and have the same ones: one file twice, or a copy of it."""
+    if not one or one.keys() != other.keys():
+        return False
+    pairs = [[np.load(part[name], mmap_mode="r")[0] for part in (one, other)] for name in one]
+    if any(len(here) != len(there) for here, there in pairs):
+        return False
+    return all(np.array_equal(np.sort(here), np.sort(there)) for here, there in pairs)
 
 
 def _join(files: list[Path], known: int) -> tuple[np.ndarray, np.ndarray, int]:

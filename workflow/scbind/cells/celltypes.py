@@ -14,6 +14,7 @@ from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.barcodes import ABSENT, FOREIGN, match_barcodes, refuse_repeats
 from scbind.formats.celllabels import read_label_table
+from scbind.formats.fields import NOT_AVAILABLE
 
 FAR = 0.01  # share of labelled cells that may lie farther from the other labelled ones than a cell that gets a label
 
@@ -24,10 +25,18 @@ def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarra
     The file is a table or an ``.h5ad`` (:func:`scbind.formats.celllabels.read_label_table`). It may list several
     samples as ``sample#barcode``, and spell barcodes as :func:`scbind.formats.barcodes.match_barcodes` allows. Barcodes
     that the sample does not have, for example because they have too few fragments, are left out and counted in the log.
+    An empty label, or ``NA`` and the like, is none.
     Raises :class:`InputError` for missing columns, a barcode with two labels, or if the sample has none of the
     barcodes.
     """
     table = read_label_table(path)
+    missing = table["cell_type"].isin(NOT_AVAILABLE)
+    if missing.any():
+        word = table["cell_type"][missing].iloc[0]
+        say(
+            f"{path}: {int(missing.sum()):,} of {len(table):,} barcodes have the label {word}, which counts as no label"
+        )
+        table["cell_type"] = table["cell_type"].mask(missing, "")
     table = table[table["barcode"] != ""].drop_duplicates()
     if table.empty:
         raise InputError(

@@ -23,8 +23,7 @@ from scbind.core.scratch import scratch_folder
 from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, is_no_barcode, match_barcodes, read_barcodes
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genes import read_tss
-from scbind.formats.genome import ChromSizes
-from scbind.formats.names import MITOCHONDRIAL
+from scbind.formats.genome import MITOCHONDRIAL, ChromSizes
 from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
 TSS_CENTRE = 101  # bp around a start site; this and the next three values are those of ArchR
@@ -62,8 +61,9 @@ def count_fragments(
         TSV sorted by barcode, with these columns:
 
         * ``n_fragments``: number of unique fragments (lines).
-        * ``n_reads``: sum of the read counts of the fragments.
-        * ``frac_duplicates``: 1 - fragments / reads.
+        * ``n_reads``: sum of the read counts of the fragments, or ``n_fragments`` if the file has no such counts.
+        * ``frac_duplicates``: 1 - fragments / reads; empty in the whole sample if each fragment has one read, because
+          the file then has no counts, or duplicates were removed before.
         * ``nucleosome_signal``: number of fragments of 147 to 293 bp divided by number of those below 147 bp (Signac,
           Stuart et al. 2021); ``inf`` if there are none of the latter.
         * ``tss_enrichment``: see :func:`tss_enrichment`; empty without ``genes``.
@@ -273,7 +273,8 @@ def _assemble(folder, sizes, row, n_insertions, position_path, cell_path) -> Non
 def _quality(cells: pd.DataFrame) -> pd.DataFrame:
     """Add the quality columns that are computed from the counts."""
     cells = cells.reset_index(drop=True)
-    cells["frac_duplicates"] = 1 - cells["n_fragments"] / cells["n_reads"].clip(lower=1)
+    counted = (cells["n_reads"] != cells["n_fragments"]).any()
+    cells["frac_duplicates"] = 1 - cells["n_fragments"] / cells["n_reads"] if counted else np.nan
     cells["nucleosome_signal"] = cells["mono"] / cells["short"]  # 0 / 0 is NaN: unknown
     cells["tss_enrichment"] = np.nan
     known = cells["mitochondrial"].any()

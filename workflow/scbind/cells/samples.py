@@ -70,7 +70,9 @@ def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFr
             remedy,
         )
     peaks = read_called(paths["peaks"], sizes)
-    offset = sizes.offsets[pd.Index(sizes.names).get_indexer(peaks["chrom"])]
+    chrom = pd.Index(sizes.names).get_indexer(peaks["chrom"])
+    peaks, chrom = peaks[sizes.nuclear[chrom]], chrom[sizes.nuclear[chrom]]
+    offset = sizes.offsets[chrom]
     within = signal.totals_within(offset + peaks["start"].to_numpy(), offset + peaks["end"].to_numpy())
     table["frac_in_peaks"] = within / np.maximum(2 * table["n_fragments"], 1)
     table["sample"] = sample

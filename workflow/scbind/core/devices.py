@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from scbind.core.errors import InputError
+from scbind.core.gpulocks import claim_gpus
 from scbind.core.runlog import say
 
 Item, Result = TypeVar("Item"), TypeVar("Result")
@@ -17,11 +18,13 @@ Item, Result = TypeVar("Item"), TypeVar("Result")
 def choose_device(gpus: int, require_gpu: bool = False) -> tuple[str, int]:
     """Return ``("cuda", number of GPUs)`` or ``("cpu", 1)``, from the GPUs that were granted and are visible.
 
-    The name is valid for PyTorch and Lightning. The log says what was chosen, and why.
+    The name is valid for PyTorch and Lightning. The log says what was chosen, and why. Of several GPUs, this process
+    then sees only those that it uses (:func:`scbind.core.gpulocks.claim_gpus`).
     Raises :class:`InputError` if a GPU is required and there is none.
     """
     import torch
 
+    claim_gpus(gpus)
     if gpus > 0 and torch.cuda.is_available():
         count = min(gpus, torch.cuda.device_count())
         say(f"device: CUDA, {torch.cuda.get_device_name(0)} x {count}")

@@ -271,11 +271,12 @@ def _bound_train(labels: np.ndarray, split: np.ndarray, block: int = 1_000_000) 
 
 
 def _depth(positions: np.ndarray, regions: np.ndarray, genome: Genome) -> np.ndarray:
-    """Insertions per known base inside a track's regions: float64 (chromosomes with sequence,)."""
+    """Insertions per known base inside a track's regions: float64 (chromosomes with sequence,); 0 if there is none."""
     per_region = np.diff(rank(positions, regions), axis=1)[:, 0]
     inside = np.zeros(len(genome.sizes.names), dtype=np.int64)
     np.add.at(inside, np.searchsorted(genome.sizes.offsets, regions[:, 0], side="right") - 1, per_region)
-    return (inside / np.maximum(genome.known_lengths(regions), 1))[: genome.n_sequenced]
+    known = genome.known_lengths(regions)
+    return np.where(known > 0, inside / np.maximum(known, 1), 0)[: genome.n_sequenced]
 
 
 def _inside(start: np.ndarray, width: int, regions: np.ndarray) -> np.ndarray:

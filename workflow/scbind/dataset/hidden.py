@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from scbind.core.errors import InputError
+from scbind.dataset.splits import UNUSED
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifgroups import motif_groups
 from scbind.formats.motifs import read_motifs
@@ -47,7 +48,7 @@ def tf_folds(matrices: Mapping[str, np.ndarray], folds: int, seed: int) -> list[
 
 
 def hide_tfs(data: TrainingSet, tfs: Sequence[str]) -> TrainingSet:
-    """Return the dataset without the labels of some TFs; the other arrays are the same ones.
+    """Return the dataset without the labels of some TFs; windows of a line without any other TF are ``UNUSED``.
 
     Raises :class:`InputError` if no TF is left.
     """
@@ -62,7 +63,10 @@ def hide_tfs(data: TrainingSet, tfs: Sequence[str]) -> TrainingSet:
         "assayed": [[row[column] for column in columns] for row in data.manifest["assayed"]],
         "bound_train": {tf: data.manifest["bound_train"][tf] for tf in left},
     }
-    return replace(data, manifest=manifest, labels=_Columns(data.labels, columns))
+    # A line without a label would fill the draws of training and validation with windows that teach nothing.
+    assayed = np.array(manifest["assayed"], dtype=bool).any(axis=1)
+    splits = data.splits if assayed.all() else np.where(assayed[:, None], data.splits, UNUSED)
+    return replace(data, manifest=manifest, labels=_Columns(data.labels, columns), splits=splits)
 
 
 class _Columns:

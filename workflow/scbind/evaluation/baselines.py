@@ -42,12 +42,12 @@ def evaluate_baselines(
       TF without a matrix gets ``accessibility`` alone.
     * ``boosted_trees``: small monotone gradient-boosted trees per TF. The features are insertions at four widths and
       the best match in and near the window. The trees are fitted on training windows of all lines in which the TF was
-      assayed: at most ``max_train`` per line, and always all bound ones (:func:`scbind.evaluation.trees.fit_trees`).
+      assayed: at most ``max_train`` per line, at most half of them bound (:func:`scbind.evaluation.trees.fit_trees`).
     * ``other_lines_chip``: mean label of the TF at the same window in the other lines in which it was assayed. It uses
       ChIP-seq of the test windows, which no network sees. It shows how much cell-type-invariant binding alone
       explains. A TF that was assayed in no other line is left out.
-    * ``permuted_labels``: trees fitted to labels permuted among the training windows of each line. An AUPRC above the
-    prevalence comes from the protocol, not from the labels.
+    * ``permuted_labels``: trees fitted to labels permuted among the training windows of each line. A mean AUROC well
+      above 0.5 comes from the protocol, not from the labels.
 
     Parameters
     ----------
@@ -138,7 +138,7 @@ def _tree_scores(
     scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
     signal = signal_table(data, line, window)
     for column, tree in trees.items():
-        scores[:, column] = tree.predict_proba(features.table(signal, window, column))[:, 1]
+        scores[:, column] = tree.probability(features.table(signal, window, column))
     return scores
 
 

@@ -83,11 +83,11 @@ def merge_depths(
 def fragments_needed(table: pd.DataFrame, known_bases: int) -> pd.DataFrame:
     """Number of fragments at which AUPRC is still ``ENOUGH`` times its full-depth value, for each model and TF.
 
-    A cell, including its borrowed fragments, or a pseudobulk needs this number of fragments. ``table`` has the columns
-    of ``DEPTH_COLUMNS``. AUPRC is averaged over the lines with at least ``FEW_BOUND`` bound windows; depth is their
-    geometric mean. The depth at which AUPRC falls below the limit is interpolated in log depth between the two tested
-    depths. The number of fragments is this depth times ``known_bases`` (the genome without N) divided by two, because a
-    fragment has two insertions.
+    A cell, including its borrowed fragments, needs this number of equivalent (unweighted) fragments. ``table`` has the
+    columns of ``DEPTH_COLUMNS``. AUPRC is averaged over the lines with at least ``FEW_BOUND`` bound windows; depth is
+    their geometric mean. The depth at which AUPRC falls below the limit is interpolated in log depth between the two
+    tested depths. The number of fragments is this depth times ``known_bases`` (the genome without N) divided by two,
+    because a fragment has two insertions.
 
     Returns
     -------

@@ -44,7 +44,7 @@ def pooled_trees(
         window = np.sort(rng.permutation(np.flatnonzero(splits[line] == TRAIN))[:MAX_WINDOWS])
         labels = np.asarray(data.labels[line, window])  # of all TFs at once, as they lie on disk
         for column in np.flatnonzero(assayed[line]):
-            chosen = rows_to_fit(labels[:, column], most, rng, most_bound=most // 2)
+            chosen = rows_to_fit(labels[:, column], most, rng)
             tables.append(features(data, line, window[chosen], [matrices[data.tfs[column]]])[0])
             truths.append(labels[chosen, column] == BOUND)
     truth = np.concatenate(truths)

@@ -41,8 +41,9 @@ BASELINES = {
         "uses the TF's ChIP-seq in other lines at the same windows, if the TF was assayed in another line",
         control=True,
     ),
-    "permuted_labels": Comparator(  # not drawn: it is close to the prevalence, which every figure shows
-        "is boosted_trees fitted to permuted labels; an AUPRC above the prevalence is chance, or labels leak",
+    "permuted_labels": Comparator(  # not drawn: it is near the prevalence, which every figure shows
+        "is boosted_trees fitted to permuted labels; by chance, its mean AUPRC is somewhat above the prevalence; "
+        "suspect that labels leak if its mean AUROC is well above 0.5, or its mean AUPRC near that of accessibility",
         probability=True,
         control=True,
         drawn=False,

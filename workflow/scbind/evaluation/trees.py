@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import expit, logit
 
 from scbind.core.files import scratch_array
 from scbind.core.runlog import say
@@ -13,6 +16,9 @@ from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifs import scan_all
 from scbind.formats.signal import track_counts
+
+if TYPE_CHECKING:  # takes a second to import
+    from sklearn.ensemble import HistGradientBoostingClassifier
 
 WIDTHS = (200, 400, 600, 1000)  # bp centred on the window in which insertions are counted
 MOTIF_WIDTH = 400  # bp centred on the window in which the best motif match is searched
@@ -84,17 +90,14 @@ def signal_table(data: TrainingSet, line: int, window: np.ndarray) -> np.ndarray
     return np.stack(columns, axis=1).astype(np.float32)
 
 
-def rows_to_fit(
-    labels: np.ndarray, most: int, rng: np.random.Generator, most_bound: int | None = None
-) -> np.ndarray:
-    """Choose windows to fit trees to: all bound ones, and random unbound ones up to ``most`` in total.
+def rows_to_fit(labels: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    """Choose at most ``most`` windows to fit trees to: bound ones, at most half of them, and random unbound ones.
 
-    ``labels``: the codes of the windows, int8. Returns their numbers, rising int64. Of more than ``most_bound`` bound
-    windows, so many are drawn. Ambiguous windows are left out.
+    ``labels``: the codes of the windows, int8. Returns their numbers, rising int64. Ambiguous windows are left out.
     """
     bound, unbound = np.flatnonzero(labels == BOUND), np.flatnonzero(labels == UNBOUND)
-    if most_bound is not None and len(bound) > most_bound:
-        bound = rng.permutation(bound)[:most_bound]
+    if len(bound) > most // 2:
+        bound = rng.permutation(bound)[: most // 2]
     unbound = rng.permutation(unbound)[: max(0, most - len(bound))]
     return np.sort(np.concatenate([bound, unbound]))
 
@@ -120,14 +123,14 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
     The trees are fitted on training windows of the lines in which the TF was assayed: at most ``max_train`` per line
     (:func:`rows_to_fit`), which limits memory. Permuted labels are permuted among these windows of each line.
 
-    Returns two dicts, column of the TF -> classifier: for the labels and for the permuted ones. A TF without a bound
-    or without an unbound window is missing.
+    Returns two dicts, column of the TF -> :class:`Trees`: for the labels and for the permuted ones. A TF without a
+    bound or without an unbound window is missing.
     """
     rng, shuffle = np.random.default_rng(seed), np.random.default_rng([seed, 1])
     splits = np.asarray(data.splits)
     trees, permuted = {}, {}
     for column, tf in enumerate(data.tfs):
-        tables, truths, controls = [], [], []
+        tables, truths, controls, known = [], [], [], []
         for line in range(len(data.lines)):
             if not data.manifest["assayed"][line][column]:
                 continue
@@ -137,14 +140,37 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
             tables.append(features.training_table(data, line, window[chosen], column))
             truths.append(labels[chosen] == BOUND)
             controls.append(shuffle.permutation(truths[-1]))
+            known.append(labels[(labels == BOUND) | (labels == UNBOUND)] == BOUND)
         truth = np.concatenate(truths) if truths else np.zeros(0, bool)
         if truth.any() and not truth.all():
             table = np.concatenate(tables)
-            trees[column] = fit_monotone(table, truth, seed)
+            offset = _log_odds(np.concatenate(known)) - _log_odds(truth)
+            trees[column] = Trees(fit_monotone(table, truth, seed), offset)
             # The constraint is prior knowledge, so the control does not use it.
-            permuted[column] = _small_trees(seed).fit(table, np.concatenate(controls))
+            permuted[column] = Trees(_small_trees(seed).fit(table, np.concatenate(controls)), offset)
+        else:
+            say(f"WARNING {tf}: trees cannot be fitted without bound and unbound training windows")
         say(f"boosted trees {column + 1}/{len(data.tfs)} {tf}: {int(truth.sum())} bound of {len(truth):,}")
     return trees, permuted
+
+
+@dataclass(frozen=True)
+class Trees:
+    """Boosted trees that were fitted to a sample in which bound windows are more frequent than in all windows.
+
+    ``offset`` corrects their log odds for it (King & Zeng 2001, Political Analysis 9:137, section 4.1).
+    """
+
+    fitted: HistGradientBoostingClassifier
+    offset: float
+
+    def probability(self, table: np.ndarray) -> np.ndarray:
+        """P(bound) of the rows of a table of features, float64 (rows,)."""
+        return expit(self.fitted.decision_function(table) + self.offset)
+
+
+def _log_odds(truth: np.ndarray) -> float:
+    return float(logit(truth.mean()))
 
 
 def fit_monotone(table: np.ndarray, truth: np.ndarray, seed: int):

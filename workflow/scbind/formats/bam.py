@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
@@ -34,7 +35,7 @@ def usable(reads: Alignments, min_mapq: int, duplicates: bool) -> np.ndarray:
 
 @contextmanager
 def open_bam(path: str | Path, sizes: ChromSizes):
-    """Open a position-sorted BAM.
+    """Open a position-sorted BAM, a SAM, or a CRAM whose reference htslib finds.
 
     Gives an iterator of its placed reads, many at a time (:class:`Alignments`), and a dict from reference id to known
     chromosome name. Raises :class:`InputError` if it is missing, not a BAM, truncated, unsorted, or of another genome.
@@ -76,6 +77,13 @@ def _sorted_reads(path, handle: pysam.AlignmentFile) -> Iterator[Alignments]:
             last = int(key[-1])
             yield reads
     except (OSError, DamagedRecord) as error:
+        if handle.is_cram:  # the error is the same in both cases
+            made = shlex.quote(path.with_suffix(".bam").name)
+            problem = (
+                f"this CRAM cannot be decoded ({error}): its reference genome is not found, or it is damaged"
+            )
+            remedy = f"convert it with its reference: samtools view -b -T GENOME.fa -o {made} {shlex.quote(str(path))}"
+            raise InputError(path, problem, remedy) from error
         raise InputError(path, f"truncated or damaged ({error})", "copy or make it again") from error
 
 

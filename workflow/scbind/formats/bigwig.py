@@ -67,11 +67,17 @@ def bigwig_bases(path, sizes: ChromSizes, region=None) -> Iterator[tuple[str, np
         positions, values = [np.zeros(0, dtype=np.int64)], [np.zeros(0)]
         for start, end, value in blocks:
             keep = value > 0
-            start, width, value = start[keep], (end - start)[keep], value[keep]
-            first = np.repeat(np.cumsum(width) - width, width)
-            positions.append(np.repeat(start, width) + np.arange(len(first)) - first)
-            values.append(np.repeat(value, width))
+            position, value = expand_runs(start[keep], end[keep], value[keep])
+            positions.append(position)
+            values.append(value)
         yield name, np.concatenate(positions), np.concatenate(values)
+
+
+def expand_runs(start: np.ndarray, end: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the position (int64) and the value of every base of runs ``[start, end)`` of equal values."""
+    width = end - start
+    first = np.repeat(np.cumsum(width) - width, width)
+    return np.repeat(start, width) + np.arange(len(first)) - first, np.repeat(value, width)
 
 
 def _bigwig_chromosomes(path, sizes: ChromSizes, region=None):

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scbind.core.errors import InputError, said
+from scbind.core.filenames import fits_file_name
 from scbind.core.files import atomic, require
 
 FORMAT = 1  # raise it when the meaning of a member changes
@@ -121,6 +122,13 @@ def check_widths(bundle: str | Path, facts: Mapping, window: int, context: int) 
             f"its model reads windows of {theirs[0]} in {theirs[1]} bp, this run has {window} in {context}",
             f"set dataset.window: {theirs[0]} and dataset.context: {theirs[1]}",
         )
+
+
+def check_names(bundle: str | Path, facts: Mapping) -> None:
+    """Raise :class:`InputError` if a TF of the model has a name that cannot be part of a file name, such as ``A/B``."""
+    for tf in facts.get("tfs") or ():
+        if not fits_file_name(str(tf)):
+            raise InputError(bundle, f"its TF {tf!r} cannot be part of a file name", AGAIN, ABOUT)
 
 
 def _opened(path: str | Path) -> zipfile.ZipFile:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 
 csv.field_size_limit(1 << 30)  # fields of any length are read; their values are checked later
+NOT_AVAILABLE = {"NA", "N/A", "<NA>", "nan", "NaN"}  # what R and pandas write for a missing value
 
 
 def split_fields(line: str, separator: str) -> list[str]:

@@ -22,6 +22,12 @@ UNKNOWN = 4  # code of N; A, C, G, T are 0, 1, 2, 3
 FULL = 255  # level of a mappability of 1
 BLOCK = 1 << 22  # bases whose mappability is summed at a time
 
+# Names of organelle DNA at UCSC, Ensembl, TAIR, SGD and RefSeq (human and mouse).
+MITOCHONDRIAL = {"chrM", "ChrM", "chrMT", "chrmt", "MT", "M", "Mt", "Mito", "mitochondrion_genome", "MtDNA"}
+MITOCHONDRIAL |= {"NC_012920.1", "NC_005089.1"}
+PLASTID = {"Pt", "chrPt", "chrC", "ChrC", "Pltd", "plastid", "chloroplast"}
+ORGANELLES = MITOCHONDRIAL | PLASTID
+
 
 @dataclass(frozen=True)
 class ChromSizes:
@@ -73,6 +79,17 @@ class ChromSizes:
         offsets = np.concatenate([[0], np.cumsum(self.lengths)])
         offsets.flags.writeable = False
         return offsets
+
+    @cached_property
+    def nuclear(self) -> np.ndarray:
+        """Which chromosomes belong to the nucleus: read-only bool (chromosomes,). Organelle DNA is told by its name.
+
+        Organelle DNA has no nucleosomes and thousands of copies per cell, so its insertions say nothing about binding
+        and would dominate the depth of a cell.
+        """
+        nuclear = np.array([name not in ORGANELLES for name in self.names], dtype=bool)
+        nuclear.flags.writeable = False
+        return nuclear
 
     @property
     def total(self) -> int:
@@ -180,7 +197,7 @@ class Genome:
         return found
 
     def known_lengths(self, regions: np.ndarray | None = None) -> np.ndarray:
-        """Number of bases that are not N, per chromosome, int64; 0 without sequence.
+        """Number of bases that are not N, per chromosome, int64; 0 without sequence and for organelle DNA.
 
         ``regions``: integer (regions, 2), global half-open, disjoint, each in one chromosome; only these are counted.
         """
@@ -189,4 +206,4 @@ class Genome:
         for start, end in np.stack([offsets[:-1], offsets[1:]], axis=1) if regions is None else regions:
             index = np.searchsorted(offsets, start, side="right") - 1
             known[index] += np.count_nonzero(self.codes[start:end] != UNKNOWN)
-        return known
+        return known * self.sizes.nuclear

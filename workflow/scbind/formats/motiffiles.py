@@ -32,6 +32,9 @@ CISBP = re.compile(
     r"^\S+\s+\((?P<tf>[^()\s]+)\)_\("
 )  # of MEME: M00111_2.00 (TFAP2B)_(Homo_sapiens)_(DBD_0.97)
 HOMER = re.compile(r"^[A-Za-z]+\t[^\t]+\t-?\d")  # consensus, name, threshold
+# Titles of HOMER, also in files of MEME: CTCF(Zf)/CD4+-CTCF-ChIP-Seq(GSE12889)/Homer, Sp1(Zf)/Promoter/Homer
+HOMER_TITLE = re.compile(r"^(?P<tf>[^(/]+)(\([^/]*/|.*/Homer$)")
+JASPAR = re.compile(r"^[A-Z]{2}\d{4}\.\d+$")  # identifier; the name after it is whole: Etv1/4/5, Su(H)
 GIMME = re.compile(r"^(?P<identity>MA\d+\.\d+)_MA\d+\.\d+\.(?P<tf>.+)$")  # MA0004.1_MA0004.1.Arnt
 
 
@@ -200,8 +203,10 @@ def _names(title: str) -> tuple[str, str]:
         return match["tf"], fields[0]
     if match := CISBP.match(title):
         return match["tf"], fields[0]
+    if len(fields) == 1 and (match := HOMER_TITLE.match(title)):
+        return match["tf"], title
     # HOMER: consensus, CTCF(Zf)/experiment/Homer, ...; not the variants of JASPAR, as JUN(var.2)
-    if len(fields) > 1 and re.search(r"/|\((?!var\.)", fields[1]):
+    if len(fields) > 1 and not JASPAR.match(fields[0]) and re.search(r"/|\((?!var\.)", fields[1]):
         return re.split(r"[(/]", fields[1])[0], fields[1]
     identity, _, name = title.replace("\t", " ").partition(" ")
     if HOMER.match(title):

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 
 from scbind.core.errors import InputError
+from scbind.core.filenames import as_file_name, fits_file_name, renamed_motif
 from scbind.core.runlog import say
 from scbind.formats.motiffiles import CASE_MATTERS, Matrix, load_profiles, matrix_of
 from scbind.formats.motifs import log_odds
@@ -30,7 +31,8 @@ def matrices_of_motif_tfs(
     asked
         ``none``, ``all``, or names of TFs. ``all`` leaves out the TFs in ``assayed`` and matrices of dimers
         (``FOS::JUN``); of several matrices of a TF, the first counts. If all TFs in ``assayed`` are upper-case, so are
-        the names.
+        the names. In names that cannot be part of a file name, hyphens replace what does not fit (``Etv1-4-5`` for
+        ``Etv1/4/5``), and the log lists them.
     assayed
         TFs that the model has already. In a bundle, some may have no ChIP-seq either.
     release, taxon, path, aliases
@@ -44,8 +46,8 @@ def matrices_of_motif_tfs(
     Raises
     ------
     InputError
-        If there is no matrix at all, a TF that is asked for has none or that of another one or is in ``assayed``, or no
-        TF is left.
+        If there is no matrix at all, a TF that is asked for has none or that of another one or is in ``assayed`` or
+        cannot be part of a file name, or no TF is left.
     """
     if asked == NONE:
         return {}
@@ -60,14 +62,22 @@ def matrices_of_motif_tfs(
     # The release has mouse matrices, too: Gata3 is GATA3 beside TFs with human symbols.
     symbol = fold if all(tf.isupper() for tf in assayed) else str
     if asked == ALL:
+        renamed = {}
         for profile in profiles:
-            if "::" not in profile.name and fold(profile.name) not in known:
-                known.add(fold(profile.name))
-                chosen[symbol(profile.name)] = profile
+            name = as_file_name(profile.name)
+            if name and "::" not in profile.name and fold(name) not in known:
+                known.add(fold(name))
+                chosen[symbol(name)] = profile
+                renamed |= {profile.name: symbol(name)} if name != profile.name else {}
+        if renamed:
+            say("renamed, for file names: " + ", ".join(f"{old} to {new}" for old, new in renamed.items()))
     else:
         if there := [tf for tf in asked if fold(tf) in known]:
             problem = f"the model has {', '.join(there)} already"
             raise InputError("config", problem, "remove the name from the list", PLACE)
+        if unfit := [tf for tf in asked if not fits_file_name(tf)]:
+            problem = f"{unfit[0]!r} cannot be part of a file name"
+            raise InputError("config", problem, renamed_motif(unfit[0]), PLACE)
         others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
         for tf in asked:
             found = matrix_of(others.get(tf.casefold(), tf), profiles, taxon)

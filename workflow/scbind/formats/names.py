@@ -12,12 +12,11 @@ from typing import NoReturn
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.genome import ChromSizes
+from scbind.formats.genome import MITOCHONDRIAL, ChromSizes
 from scbind.formats.inputs import packed_with, print_command
 from scbind.formats.strays import LIMIT
 
 TEXT = "text"
-MITOCHONDRIAL = {"chrM", "chrMT", "MT", "M", "Mt", "Mito", "mitochondrion_genome", "MtDNA"}
 # The prefix of an assembly or species, as in GRCh38_chr1 and hg38_1; not the chrUn_ of unplaced sequences.
 PREFIX = re.compile(r"^(?!chr)[A-Za-z0-9.]+?_+(?=[A-Za-z0-9])")
 

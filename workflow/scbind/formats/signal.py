@@ -248,8 +248,8 @@ class CellSignal:
         """Return the insertions per base of each cell, float64 (n_cells,).
 
         Only chromosomes with sequence and with insertions of the sample count. ``known`` int64 (chromosomes,): bases
-        that are not N (:meth:`scbind.formats.genome.Genome.known_lengths`), 0 for a chromosome without sequence. The
-        depth of a cell is the weighted sum of the densities of its lenders, itself included.
+        that are not N (:meth:`scbind.formats.genome.Genome.known_lengths`), 0 for a chromosome without sequence and
+        for organelle DNA. The depth of a cell is the weighted sum of the densities of its lenders, itself included.
         """
         offsets = self.sizes.offsets
         bounds = rank(self.position, offsets)

@@ -27,6 +27,7 @@ from scbind.formats.bundlefile import (
     METRICS,
     MOTIFS,
     WEIGHTS,
+    check_names,
     check_widths,
     read_bundle,
 )
@@ -83,6 +84,7 @@ def unpack_bundle(
     found = read_bundle(bundle)
     about, members, folder = found.about, found.members, Path(folder)
     check_widths(bundle, about["facts"], window, context)
+    check_names(bundle, about["facts"])
     matrices, identities = _matrices(bundle, members[MOTIFS])
     table = _table(bundle, members, about["name"], name)
     for member in (HISTORY, CARD):

@@ -40,7 +40,7 @@ def list_cell_types(
     ----------
     cells, groups, donors
         Sample -> its ``cells.h5ad``; sample -> the group that it was embedded with; sample -> its donor. A replicate
-        is a donor if every sample with cells has a donor, otherwise a sample.
+        is a donor or, if the donor is not known, a sample.
     types_output
         TSV, sorted by ``cell_type``: ``cell_type``, ``slug`` (its name in file names: letters, digits and
         ``_.-``), ``n_cells``, ``n_fragments`` (sum over its cells), ``samples`` (comma-separated), ``status`` (a key
@@ -67,8 +67,10 @@ def list_cell_types(
     table = pd.concat([_with_group(path, groups) for path in paths])
     if table.empty:
         raise InputError(paths[0], "no cell passes quality control in any sample", "lower the thresholds")
-    known = all(donors.get(sample) for sample in table["sample"].unique())
-    table["replicate"] = table["sample"].map(donors) if known else table["sample"]
+    unknown = [sample for sample in table["sample"].unique() if not donors.get(sample)]
+    if 0 < len(unknown) < table["sample"].nunique():
+        say(f"WARNING samples without a donor count as replicates of their own: {', '.join(unknown)}")
+    table["replicate"] = table["sample"].map(lambda sample: donors.get(sample) or sample)
     types = _summary(table, "cell_type")
     types.insert(1, "slug", slugs(types["cell_type"].tolist()))
     _judge(types, min_cells, min_fragments, small_types)

@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping, Sequence
 
 from scbind.core.errors import InputError
+from scbind.core.filenames import fits_file_name, renamed_motif
 from scbind.dataset.splitrules import parse_rule, refuse_overlaps
-from scbind.formats.bundlefile import check_widths, read_about
+from scbind.formats.bundlefile import check_names, check_widths, read_about
 from scbind.plan.inputs import Plan
 from scbind.plan.receipts import receipt_of
 
@@ -102,18 +103,22 @@ def check_models(plan: Plan, label: str) -> None:
             problem = "its network reads mappability, and the genome has none"
             raise InputError(path, problem, "set genome.mappability, or use another bundle")
         check_widths(path, facts, geometry["window"], geometry["context"])
+        check_names(path, facts)
 
 
 def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
-    """Check that no TF without ChIP-seq of a model is listed twice, or has ChIP-seq, under this name or its alias.
+    """Check the names of the TFs without ChIP-seq of a model. They are parts of file names.
 
-    Case does not matter. TFs that take the matrix of another one are predicted alike, to the last digit.
+    No TF is listed twice, or has ChIP-seq, under its name or its alias. Case does not matter. TFs that take the matrix
+    of another one are predicted alike, to the last digit.
     """
     asked, key = plan.config["models"][name]["motif_tfs"], f"key models.{name}.motif_tfs"
     seen: dict[str, str] = {}
     assayed = {tf.casefold(): tf for tf in plan.tfs} if name in plan.trained else {}
     aliases = {tf.casefold(): other for tf, other in plan.config["motifs"]["aliases"].items()}
     for tf in asked if isinstance(asked, list) else ():
+        if not fits_file_name(tf):
+            raise InputError(label, f"{tf!r} cannot be part of a file name", renamed_motif(tf), key)
         meant = aliases.get(tf.casefold(), tf)
         if tf.casefold() in assayed:
             raise InputError(label, f"{tf} has ChIP-seq in the sheet", "remove it from the list", key)

@@ -6,13 +6,13 @@ import os
 import re
 
 from scbind.core.errors import InputError
+from scbind.core.filenames import RULE, fits_file_name, renamed_motif
+from scbind.formats.fields import NOT_AVAILABLE
 from scbind.plan.panel import Panel
 from scbind.plan.paths import Resolver, refuse_same_file
 from scbind.plan.sheetrows import read_table
 from scbind.plan.symbols import unify_symbols
 
-# Names become parts of file names and of wildcards.
-NAME = re.compile(r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")
 REGION = re.compile(r"^\S+:\d{1,18}-\d{1,18}$")  # names of HLA contigs hold colons
 BARCODE_LISTS = ("barcodes.tsv", "barcodes.tsv.gz")  # in filtered_peak_bc_matrix of Cell Ranger ATAC
 YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0": False}
@@ -54,7 +54,7 @@ def read_source_rows(path: str) -> dict[str, dict]:
 def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> dict[str, list[dict]]:
     """Return cell line -> list of ``{"path", "format", "region", "note"}``, empty if ``panel`` leaves it out."""
     tracks: dict[str, list[dict]] = {}
-    files: dict[tuple, list] = {}
+    files: dict[str | None, dict[tuple, list]] = {}  # by region: a file may be listed once for each
     for number, row in read_table(path, "tracks"):
         line = _name(row["cell_line"], path, "cell_line", number)
         rows = tracks.setdefault(line, [])
@@ -66,8 +66,7 @@ def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) ->
                 path, f"region {region!r} is not CHROM:START-END", "write chr1:0-1000", f"line {number}"
             )
         track = resolve(row["path"], path, f"line {number}, column path")
-        if not region:
-            refuse_same_file(files, track, f"track of {line}", path, number)
+        refuse_same_file(files.setdefault(region, {}), track, f"track of {line}", path, number)
         rows.append(
             {
                 "path": track,
@@ -132,7 +131,10 @@ def _list_in(folder: str, path: str, number: int) -> str:
 
 
 def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
-    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``."""
+    """Return sample -> ``{"path", "format", "group", "binding", "barcodes", "labels", "rna", "donor", ...}``.
+
+    A donor or condition that is empty, or ``NA`` and the like, is None.
+    """
     samples: dict[str, dict] = {}
     fragments: dict[tuple, list] = {}
     for number, row in read_table(path, "samples"):
@@ -155,18 +157,14 @@ def read_sample_rows(path: str, resolve: Resolver) -> dict[str, dict]:
             "format": _choice(row["format"], SAMPLE_FORMATS, path, "format", number),
             "group": _name(row["group"] or "cells", path, "group", number),
             "binding": YES_NO[_choice(row["binding"] or "yes", tuple(YES_NO), path, "binding", number)],
-            "donor": row["donor"] or None,
-            "condition": row["condition"] or None,
+            **{key: None if row[key] in {"", *NOT_AVAILABLE} else row[key] for key in ("donor", "condition")},
         }
     return samples
 
 
 def _name(text: str, path: str, column: str, number: int) -> str:
-    if not NAME.match(text):
-        remedy = "use letters, digits, '_', '-', '+' and '.', starting with a letter or digit"
-        plain = re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip("-_.+")
-        if column == "tf" and plain:  # such as Su(H) of the fly
-            remedy = f"write {plain} here, and name its motif in motifs.aliases: {{{plain}: {text!r}}}"
+    if not fits_file_name(text):
+        remedy = renamed_motif(text) if column == "tf" else RULE  # such as Su(H) of the fly
         raise InputError(path, f"{column} {text!r} cannot be part of a file name", remedy, f"line {number}")
     return text
 

@@ -48,7 +48,7 @@ def prepare_reference(
     codes_out
         ``.npy``, uint8, shape (sequenced bases,): A 0, C 1, G 2, T 3, other 4. Written chromosome by chromosome.
     exclude_out
-        BED, merged and in genome order. Empty if ``exclude`` is ``None``.
+        BED, merged and in genome order: ``exclude`` and organelle DNA (:attr:`ChromSizes.nuclear`).
     exclude
         BED of regions to leave out, e.g. the ENCODE exclusion list (Amemiya et al. 2019). Regions on chromosomes
         outside the genome are ignored. A region that ends beyond its chromosome is cut, with a warning.
@@ -76,10 +76,17 @@ def prepare_reference(
                     handle.write(f"{name}\t{length}\n")
         sizes = ChromSizes.read(sizes_file)
         _write_codes(fasta, plain, index, codes_file, lengths)
-        merged = _merge(read_bed(exclude, sizes, clip=True), sizes) if exclude is not None else pd.DataFrame()
+        organelles = [name for name, nuclear in zip(sizes.names, sizes.nuclear, strict=True) if not nuclear]
+        excluded = pd.DataFrame({"chrom": organelles, "start": 0})
+        excluded["end"] = [sizes.as_dict()[name] for name in organelles]
+        if exclude is not None:
+            excluded = pd.concat([excluded, read_bed(exclude, sizes, clip=True)], ignore_index=True)
+        merged = _merge(excluded, sizes)
         write_bed(exclude_file, merged)
         if merged.empty:
             exclude_file.write_text("")
+        if organelles:
+            say(f"organelle DNA has no windows and does not count as depth: {', '.join(organelles)}")
         bases = sum(lengths.values())
         say(f"{len(sizes.names)} chromosomes, {bases} bp sequenced, {len(merged)} excluded regions")
 

@@ -63,7 +63,8 @@ def _shallow_cells(inputs: Inputs) -> Caution | None:
     if lacking <= MAY_LACK:
         return None
     return Caution(
-        f"{lacking:.0%} of the cells have fewer than {inputs.target:,.0f} fragments even after borrowing.",
+        f"{lacking:.0%} of the cells have fewer than {inputs.target:,.0f} fragments even after borrowing (sum of "
+        "weights).",
         "Their predictions use less signal, and scbind abstains on more TFs in them.",
         "infer.max_neighbours, infer.borrow_fragments",
     )
@@ -172,6 +173,19 @@ def _no_replicates(inputs: Inputs) -> Caution | None:
     )
 
 
+def _unknown_donors(inputs: Inputs) -> Caution | None:
+    """Samples without a donor beside samples with one: an empty field is easily overlooked."""
+    obs = inputs.data.obs
+    if "donor" not in obs or obs["donor"].isna().all() or obs["donor"].notna().all():
+        return None
+    lacking = sorted(obs.loc[obs["donor"].isna(), "sample"].astype(str).unique())
+    return Caution(
+        f"The donor is not given for {join_names(lacking, MOST_NAMES)}, but for other samples.",
+        "Each of these samples counts as a donor of its own. If two samples are of one donor, p-values are too small.",
+        "sheets.samples (column donor)",
+    )
+
+
 def _comparisons(table) -> str:
     """Return the comparisons of a table of differential TFs, by name."""
     words = {"cell_type": "{} against other cells", "condition": "conditions within {}"}
@@ -205,6 +219,6 @@ def _other_species(inputs: Inputs) -> Caution | None:
 
 
 CHECKS: tuple[Callable[[Inputs], Caution | None], ...] = (
-    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _doublets, _small_types, _no_replicates, _abstained,
-    _by_motif, _unmodelled, _unknown_frame, _other_species,
+    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _doublets, _small_types, _no_replicates,
+    _unknown_donors, _abstained, _by_motif, _unmodelled, _unknown_frame, _other_species,
 )  # fmt: skip

@@ -351,7 +351,7 @@ def tss_against_fragments(
 def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure:
     """Draw what cells borrow: total against own fragments, and the number of cells that contribute.
 
-    All arguments are (cells,). ``own`` counts the fragments of a cell, ``total`` includes borrowed fragments,
+    All arguments are (cells,). ``own`` counts the fragments of a cell, ``total`` adds the weights of borrowed ones,
     ``n_cells`` counts the cells that contribute, including the cell itself.
     """
     figure = new_figure(9, 3.4)
@@ -367,7 +367,12 @@ def borrowing(own: np.ndarray, total: np.ndarray, n_cells: np.ndarray) -> Figure
         color="#666666",
         fontsize=SMALL,
     )
-    left.set(xscale="log", yscale="log", xlabel="own fragments", ylabel="own and borrowed fragments")
+    left.set(
+        xscale="log",
+        yscale="log",
+        xlabel="own fragments",
+        ylabel="own and borrowed fragments, sum of weights",
+    )
     left.set_title("Fragments used for each cell")
     edges = np.arange(0.5, n_cells.max() + 1.5, max(1, n_cells.max() // 30))
     right.hist(n_cells, bins=edges, color=PALETTE[0], alpha=0.8)

@@ -43,7 +43,8 @@ def quality(inputs: Inputs) -> Section | None:
         figure = cellplots.borrowing(*inputs.borrowed)
         caption = (
             "Cells with few fragments borrow fragments from their nearest cells, until they have "
-            "infer.borrow_fragments or have used infer.max_neighbours cells."
+            "infer.borrow_fragments or have used infer.max_neighbours cells. Left: a borrowed fragment counts by its "
+            "weight, at most 1. The fragments that a TF needs are in another unit, equivalent fragments."
         )
         section.figures.append(inputs.draw("borrowing", figure, caption))
     return section
@@ -57,9 +58,9 @@ def _known_measures(obs: pd.DataFrame) -> list[str]:
 def sample_quality(obs: pd.DataFrame) -> pd.DataFrame:
     """Return a row per sample: flags, cells, passing cells, medians over passing cells, and the expected doublet rate.
 
-    A sample has a flag if fewer than ``FEW_PASS`` of its cells pass, and, with at least ``COMPARED`` samples, for each
-    measure of ``WORSE`` whose median is ``TIMES`` as bad as the median of the samples. ``flags`` is empty if there is
-    nothing to check.
+    A sample has a flag if fewer than ``FEW_PASS`` of its cells pass, and for each measure of ``WORSE`` whose median is
+    ``TIMES`` as bad as the median of the samples, if the measure is known of ``COMPARED`` samples or more. ``flags`` is
+    empty if there is nothing to check.
     """
     passing, measures = obs["pass"].astype(bool), _known_measures(obs)
     table = obs.groupby("sample", observed=True).agg(**{"cells": ("pass", "size"), "pass": ("pass", "sum")})
@@ -68,9 +69,7 @@ def sample_quality(obs: pd.DataFrame) -> pd.DataFrame:
     flags = {
         name: ["few cells pass"] * (share < FEW_PASS) for name, share in table["fraction passing"].items()
     }
-    for name in [name for name in measures if name in WORSE and len(table) >= COMPARED]:
-        if medians[name].isna().all():
-            continue
+    for name in _compared(medians):
         high, typical = WORSE[name], medians[name].median()
         bad = medians[name] > TIMES * typical if high else medians[name] < typical / TIMES
         for sample in table.index[bad]:
@@ -81,6 +80,11 @@ def sample_quality(obs: pd.DataFrame) -> pd.DataFrame:
         scores = pd.to_numeric(obs["doublet_score"], errors="coerce")
         table["doublet_rate"] = scores.groupby(obs["sample"], observed=True).mean()
     return table.reset_index()
+
+
+def _compared(medians: pd.DataFrame) -> list[str]:
+    """Return the measures that samples are compared by; ``medians`` has a row per sample."""
+    return [name for name in WORSE if name in medians and medians[name].notna().sum() >= COMPARED]
 
 
 def poor_samples(table: pd.DataFrame) -> str:
@@ -128,8 +132,10 @@ def _passing(inputs: Inputs, section: Section) -> None:
     note = (
         f"Medians are over passing cells. A sample is flagged if fewer than {FEW_PASS:.0%} of its cells pass"
     )
-    compared = [name for name in measures if name in WORSE]
-    if len(samples) >= COMPARED and compared:
+    compared = _compared(
+        samples.filter(like="median ").rename(columns=lambda name: name.removeprefix("median "))
+    )
+    if compared:
         for high, word in ((False, "less than half"), (True, "more than twice")):
             labels = [QC_MEASURES[name][0] for name in compared if WORSE[name] == high]
             if labels:

@@ -17,6 +17,7 @@ from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.cells import doublet_shares
 from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
+from scbind.report.regulation import SHOWN_FDR
 from scbind.report.style import NEUTRAL
 from scbind.report.tables import DEPTH, LESS, NAMES, join_names, number
 
@@ -63,6 +64,7 @@ def explorer(inputs: Inputs, genes: Sequence[str] = ()) -> tuple[dict, dict[str,
         "doublet": LIKELY,
         "promoter": CORE,
         "less": LESS,
+        "fdr": SHOWN_FDR,
     }
     index["recall"] = _drawings(inputs, packs)
     packs["genes"] = pack_json(gene_places(genes, inputs.genes))
@@ -210,34 +212,38 @@ def why(facts: pd.Series) -> str:
         said.append("No ChIP-seq: the TF is predicted from its motif and what all TFs share.")
         if pd.notna(facts.get("auprc_expected")):
             said.append(
-                "Half of the TFs with ChIP-seq, predicted in the same way on validation windows, have an AUPRC of "
-                f"{number(facts['auprc_expected'])} or more. This TF itself was not tested."
+                "Half of the TFs with ChIP-seq, predicted in the same way on validation windows, have a conservative "
+                f"AUPRC of {number(facts['auprc_expected'])} or more. This TF itself was not tested."
             )
         if (group := facts.get("motif_group", facts.name)) != facts.name:
             said.append(f"Its motif cannot be told from that of {group}.")
     if "n_bound" in facts and pd.notna(facts["n_bound"]):
-        bound, auprc = int(facts["n_bound"]), facts.get("auprc_least", facts.get("auprc", np.nan))
+        bound, auprc = int(facts["n_bound"]), facts.get("auprc", np.nan)
+        least = facts.get("auprc_least", np.nan)
+        least = auprc if pd.isna(least) else least  # decides on the level
         prevalence = facts.get("prevalence", np.nan)
         if bound < FEW_BOUND:
             said.append(
                 f"Only {bound} validation windows are bound (at least {FEW_BOUND} are needed), so the accuracy is "
                 "unknown."
             )
-        elif pd.notna(auprc):
-            level = "low (below" if auprc < LOW else "high (at least" if auprc >= HIGH else "medium (at least"
-            limit = HIGH if auprc >= HIGH else LOW
+        elif pd.notna(least):
+            level = "low (below" if least < LOW else "high (at least" if least >= HIGH else "medium (at least"
+            limit = HIGH if least >= HIGH else LOW
+            same = pd.isna(auprc) or number(auprc) == number(least)
+            decides = ":" if same else f". The conservative AUPRC, {number(least)}, decides:"
             said.append(
                 f"On validation windows of bulk lines at full depth ({bound:,} of them bound) the AUPRC is "
-                f"{number(auprc)}: {level} {limit})."
+                f"{number(least if same else auprc)}{decides} {level} {limit})."
             )
-            if pd.notna(prevalence) and auprc < ABSTAIN_GAIN * prevalence:
+            if pd.notna(prevalence) and least < ABSTAIN_GAIN * prevalence:
                 said.append(
-                    f"That is less than {ABSTAIN_GAIN:g} times the prevalence ({number(prevalence)}), which is the "
-                    "AUPRC of random guessing."
+                    f"{'That' if same else 'The conservative AUPRC'} is less than {ABSTAIN_GAIN:g} times the "
+                    f"prevalence ({number(prevalence)}), which is the AUPRC of random guessing."
                 )
     if "min_depth" in facts and pd.notna(facts["min_depth"]):
         said.append(
-            f"Half of this AUPRC remains at {number(facts['min_depth'])} insertions per base; scbind abstains in "
+            f"Half of the AUPRC remains at {number(facts['min_depth'])} insertions per base; scbind abstains in "
             f"shallower cells. {DEPTH}"
         )
     if bool(facts.get("abstained", False)):

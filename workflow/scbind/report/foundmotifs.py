@@ -43,8 +43,12 @@ def _rows(inputs: Inputs, name: str) -> pd.DataFrame | None:
 
 
 def _summary(found: pd.DataFrame) -> str:
-    """How many TFs have a found motif, and for how many it is their known one."""
+    """How many TFs have a found motif, for how many it is their known one, and which have that of another TF."""
     first = found[found["starts_found"] == 1]
+    finder = (
+        first["motif"].str.removeprefix("found:").str.rpartition(".")[0]
+    )  # the TF in whose windows it was found
+    borrowed, first = first.assign(finder=finder)[finder != first["tf"]], first[finder == first["tf"]]
     own = first["own_p_adjusted"] <= SIMILAR
     other = first[~own & (first["nearest_known"] != "")]
     said = (
@@ -54,4 +58,7 @@ def _summary(found: pd.DataFrame) -> str:
     if len(other):
         named = join_names(f"{row.tf} ({row.nearest_known.partition(':')[2]})" for row in other.itertuples())
         said += f" It is only similar to the known motif of another TF for {named}."
+    if len(borrowed):
+        named = join_names(f"{row.tf} (that of {row.finder})" for row in borrowed.itertuples())
+        said += f" No motif was found for {named}: the motif that was found for another TF and fits best is listed."
     return f"{said} A TF may bind beside another one, and the found motif may be that of the other TF."

@@ -149,12 +149,16 @@ def spread(heights: Mapping[str, float], gap: float) -> dict[str, float]:
 
 @styled
 def fragments_needed_dots(
-    table: pd.DataFrame, models: list[str], colours: Mapping[str, str] | None = None
+    table: pd.DataFrame,
+    models: list[str],
+    colours: Mapping[str, str] | None = None,
+    cells: np.ndarray | None = None,
 ) -> Figure:
     """Draw the number of fragments with which each TF keeps 90 % of its AUPRC at full depth.
 
     ``table`` is ``results/evaluation/fragments_needed.tsv``. Points of models are filled, those of baselines hollow. An
-    arrow marks an upper bound.
+    arrow marks an upper bound. ``cells`` (cells,) are the equivalent fragments of cells, with those that they borrow: a
+    line is at their median, and a band from their 10 % to their 90 % quantile.
     """
     table = table[table["fragments_needed"].notna()]
     colours = colours or colours_of(list(table["model"].unique()))
@@ -175,7 +179,12 @@ def fragments_needed_dots(
         for x, y in zip(part["fragments_needed"][bounds], height[bounds], strict=True):
             arrow = {"arrowstyle": "->", "color": colours[name], "linewidth": 1}
             axis.annotate("", (x / 1.45, y), (x, y), arrowprops=arrow, annotation_clip=False)
-    axis.set(xscale="log", ylim=(-0.7, len(order) - 0.3), xlabel="fragments of a cell, including borrowed")
+    axis.set(xscale="log", ylim=(-0.7, len(order) - 0.3), xlabel="equivalent fragments")
+    if cells is not None and len(cells):
+        low, middle, high = np.quantile(cells, [0.1, 0.5, 0.9])
+        axis.axvspan(low, high, color=NEUTRAL, alpha=0.25, linewidth=0, zorder=0)
+        label = "the cells with what they borrow"
+        axis.axvline(middle, color="#444444", linewidth=1.3, linestyle=":", label=label, zorder=1)
     axis.set_yticks(np.arange(len(order)), order)
     axis.margins(x=0.09)
     axis.grid(axis="both", color="#EEEEEE")

@@ -42,6 +42,12 @@ ORACLES = {  # sentences of the glossary, too; a test compares them
     "the cell, which is the most that borrowing from cells of the same type can show",
 }
 
+EQUIVALENT = (
+    "Equivalent fragments of a cell: the number of unweighted fragments whose counts vary as much as those of its own "
+    "and borrowed fragments, which have weights. It is larger than the sum of the weights that the section Quality of "
+    "the cells shows. For bulk data: the fragments that are kept."
+)
+
 
 def evaluation(inputs: Inputs) -> Section | None:
     """Return the section that compares models and baselines on held-out windows. None without metrics and curves."""
@@ -134,7 +140,8 @@ def _curves(inputs: Inputs, section: Section) -> None:
     if ours:
         caption = (
             "Fraction of windows that are bound, against the predicted probability. On the diagonal, the "
-            "probabilities are calibrated. Larger points represent more windows."
+            "probabilities are calibrated. Larger points represent more windows. Nearly all windows are in the first "
+            "point and decide the calibration error; the others show how far to trust the probability of a site."
         )
         figure = modelplots.calibration_curves(ours, inputs.model_colours)
         section.figures.append(inputs.draw("reliability", figure, caption))
@@ -224,13 +231,42 @@ def _depths(inputs: Inputs, section: Section) -> None:
         known = needed[needed["fragments_needed"].notna()]
         chosen, said = spaced(in_order(known, inputs.models, "fragments_needed"), ROWS, "this number")
         shown = known[known["tf"].isin(chosen)]
-        figure = modelplots.fragments_needed_dots(shown, inputs.models, inputs.model_colours)
+        cells = equivalent_fragments(inputs)
+        figure = modelplots.fragments_needed_dots(shown, inputs.models, inputs.model_colours, cells)
         caption = (
             "Number of fragments at which a TF still has 90 % of its AUPRC at full depth. An arrow marks an upper "
             "bound: even the lowest depth tested was enough. A TF with a low AUPRC at full depth needs few fragments "
-            "to keep 90 % of it, so also look at its AUPRC." + said
+            f"to keep 90 % of it, so also look at its AUPRC.{said} {EQUIVALENT}{_enough(known, inputs, cells)}"
         )
         section.figures.append(inputs.draw("fragments_needed", figure, caption))
+
+
+def equivalent_fragments(inputs: Inputs) -> np.ndarray | None:
+    """Return the equivalent fragments of the cells with what they borrow, float64 (cells with a depth,).
+
+    They are comparable with ``fragments_needed``: the depth of a cell, times the same number of bases, divided by two.
+    None if no depth is known.
+    """
+    needed, obs = inputs.tables["needed"], inputs.data.obs
+    per_depth = (needed["fragments_needed"] / needed["depth_needed"]).median()
+    if "borrowed_depth" not in obs or not per_depth > 0:
+        return None
+    found = pd.to_numeric(obs["borrowed_depth"], errors="coerce").to_numpy(dtype=np.float64) * per_depth
+    found = found[np.isfinite(found)]
+    return found if len(found) else None
+
+
+def _enough(known: pd.DataFrame, inputs: Inputs, cells: np.ndarray | None) -> str:
+    """Say how many equivalent fragments the cells have, and for how many TFs this is enough. Begins with a space."""
+    if cells is None:
+        return ""
+    half = float(np.median(cells))
+    said = f" Dotted line: the median of the cells, {number(round(half))}. Band: 10 % to 90 % of the cells."
+    model = next((name for name in inputs.models if name in set(known["model"])), None)
+    if model is None:
+        return said
+    needs = known.loc[known["model"] == model, "fragments_needed"]
+    return f"{said} For {(needs <= half).sum()} of {len(needs)} TFs, {model} needs at most this median."
 
 
 def training(inputs: Inputs) -> Section | None:

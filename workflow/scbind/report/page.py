@@ -233,12 +233,16 @@ def linked(text: str) -> str:
 
 
 def _genes(parts: list[tuple[str, list]]) -> set[str]:
-    """Return the names in the columns ``gene`` of the tables of target genes and links, as the page has them."""
+    """Return the names in the columns ``gene`` of the tables of target genes and links, as the page has them.
+
+    Genes of links that are not on the page are among them.
+    """
     found: set[str] = set()
     for table in (table for _, sections in parts for section in sections for table in section.tables):
         if table["name"] in ("targets", "links"):
             head = json.loads(unpack(table["pack"]))
             found.update(head["data"][[column["key"] for column in head["columns"]].index("gene")]["l"])
+            found.update(head.get("totals", {}).get("gene", {}))
     return found
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pandas as pd
 
+from scbind.analysis.expression import MIN_TYPES
 from scbind.analysis.links import EFFECTS, SIGNED
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     EVIDENCE,
     LESS,
     LEVEL,
+    MAX_ROWS,
     MORE,
     Section,
     all_rows,
@@ -18,7 +20,8 @@ from scbind.report.tables import (
     within_budget,
 )
 
-SHOWN_FDR, SHOWN_LINKS = 0.1, 5_000
+SHOWN_FDR = 0.1
+LEAST_LINKS = 3_000  # links on the page even if the target genes fill it
 UNKNOWN = "unknown"
 
 
@@ -97,17 +100,17 @@ def links(inputs: Inputs) -> Section | None:
     section = Section("links", "Links with evidence")
     section.text = [
         "Which genes does a TF probably regulate? A link joins a TF and a gene in a cell type. Its probability comes "
-        "from the activity of the TF in the cell type, its predicted binding near the gene, and the probability that "
-        "these sites regulate the gene: from their distance and from their association with the gene across cells of "
-        "the same type and sample. The p-value is that of the association alone.",
+        "from the activity of the TF in the cell type (with RNA, also its expression), its predicted binding near the "
+        "gene, and the probability that these sites regulate the gene: from their distance and from their association "
+        "with the gene across cells of the same type and sample. The p-value is that of the association alone.",
         "The effect (activates or represses) is the sign of the association. It is unknown where the association is "
         f"not significant (adjusted p above {SIGNED:g}). Such a link can still be probable, because the other evidence "
         "supports it.",
     ]
     if (table["compared_with"] == "accessibility").any():
         section.text.append(
-            "Without RNA, the true false discovery rate of links whose sites are all distal (column place) is higher "
-            "than stated: on simulated cells, a quarter of them were false."
+            "Without RNA, few links have only distal sites (column place). In simulated cells of three seeds, 60 to "
+            "101 of them had a false discovery rate up to 0.1, and 8 to 13 % of these were false."
         )
     table, left_out = trusted(table)
     if left_out:
@@ -117,11 +120,12 @@ def links(inputs: Inputs) -> Section | None:
         section.text.append(f"No link has a false discovery rate up to {SHOWN_FDR}.")
         return section
     table = table.sort_values(["probability", "potential"], ascending=False, kind="stable")
-    cut = ""
-    if len(table) > SHOWN_LINKS:  # each TF and cell type has a part of the table
+    every, cut, most = table, "", most_links(inputs)
+    if len(table) > most:  # each TF and cell type has a part of the table
         rank = table.groupby(["cell_type", "tf"]).cumcount().sort_values(kind="stable")
-        cut = f" {SHOWN_LINKS:,} of {len(table):,} are shown: the most probable of each TF and cell type."
-        table = table.loc[table.index.isin(rank.index[:SHOWN_LINKS])]
+        cut = f" {most:,} of {len(table):,} are on this page: the most probable of each TF and cell type."
+        table = table.loc[table.index.isin(rank.index[:most])]
+    totals = incomplete(table, every, ["tf", "gene", "cell_type"])
     table = table.assign(effect=effects(table["sign"]))
     columns = [
         "cell_type", "tf", "gene", "probability", "fdr", "effect", "place", "n_sites", "sites", "distances",
@@ -132,8 +136,29 @@ def links(inputs: Inputs) -> Section | None:
         columns.remove("effect")
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
     note = f"Links with a false discovery rate up to {SHOWN_FDR}, the most probable first.{cut} {all_rows('links.tsv')}"
-    section.tables = [html_table("Links and their evidence", table[columns], note, "links")]
+    section.tables = [html_table("Links and their evidence", table[columns], note, "links", totals)]
     return section
+
+
+def most_links(inputs: Inputs) -> int:
+    """Return how many links the page may have: ``MAX_ROWS`` less the target genes, at least ``LEAST_LINKS``."""
+    targets = inputs.tables.get("targets")
+    rows = 0 if targets is None or targets.empty else len(within_budget(trusted(targets)[0])[0])
+    return max(LEAST_LINKS, MAX_ROWS - rows)
+
+
+def incomplete(shown: pd.DataFrame, every: pd.DataFrame, columns: list[str]) -> dict[str, dict[str, int]]:
+    """Return, per column, the number of rows of ``every`` of each value of which ``shown`` lacks some rows.
+
+    ``shown`` has some of the rows of ``every``. A column of which all values are complete is left out.
+    """
+    found = {}
+    for column in columns:
+        n, kept = every[column].value_counts(), shown[column].value_counts()
+        lacking = n[n > kept.reindex(n.index, fill_value=0)].sort_index()
+        if len(lacking):
+            found[column] = {str(name): int(count) for name, count in lacking.items()}
+    return found
 
 
 def effects(sign: pd.Series) -> pd.Series:
@@ -148,10 +173,9 @@ def expression(inputs: Inputs) -> Section | None:
         return None
     section = Section("expression", "Expression of the TFs")
     section.text = [
-        "Predicted binding cannot distinguish TFs with similar motifs, but expression can: a TF that a cell "
-        "type does not express does "
-        "not regulate its genes. Correlation: Spearman's, of mean activity and mean expression over the cell types of "
-        "each sample (groups).",
+        "Predicted binding cannot distinguish TFs with similar motifs, but expression can: a TF that a cell type does "
+        "not express does not regulate its genes. Correlation: Spearman's, of mean activity and mean expression over "
+        f"cell types, if there are at least {MIN_TYPES}.",
     ]
     order = table.sort_values(
         ["correlation", "tf", "cell_type"], ascending=[False, True, True], kind="stable"

@@ -83,7 +83,7 @@ def summary(inputs: Inputs) -> Section:
     if inputs.cells is not None and "pass" in inputs.cells:
         section.points.append(poor_samples(sample_quality(inputs.cells)))
     if "differential" in inputs.tables:
-        section.points += _differential_points(inputs.tables["differential"])
+        section.points += _differential_points(inputs.tables["differential"], types)
     section.points += _condition_points(inputs.tables)
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
@@ -157,7 +157,8 @@ def _abstention_points(data) -> list[str]:
     return points
 
 
-def _differential_points(table: pd.DataFrame) -> list[str]:
+def _differential_points(table: pd.DataFrame, types: list[str]) -> list[str]:
+    """The TFs that mark each of the cell types ``types``, and the types that none marks or that were not tested."""
     table = trusted(table[table["contrast"] == "cell_type"])[0]
     if table.empty:
         return []
@@ -173,6 +174,15 @@ def _differential_points(table: pd.DataFrame) -> list[str]:
     listed = "; ".join(f"{name}: {', '.join(tfs)}" for name, tfs in tops.head(MOST_NAMES).items())
     if len(tops) > MOST_NAMES:
         listed += f"; {len(tops) - MOST_NAMES} more cell types are in the table of differential TFs"
+    tested = set(table.loc[table["p_adjusted"].notna(), "cell_type"].astype(str))
+    none = [name for name in types if name in tested and name not in tops.index]
+    untested = [name for name in types if name not in tested]
+    listed += f". No TF is significantly more active in {join_names(none, MOST_NAMES, 'or')}" if none else ""
+    listed += (
+        f". Not tested: {join_names(untested, MOST_NAMES)} (too few cells, analysis.min_cells)"
+        if untested
+        else ""
+    )
     without = (table["n_replicates"] == 0).any()
     warning = " Without replicates, the p-values describe only these cells." if without else ""
     return [

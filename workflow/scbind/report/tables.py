@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -36,7 +36,8 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "top_window_start": "start of top site", "top_window_end": "end of top site",
     "sites_with_motif": "sites with motif", "background_with_motif": "background with motif",
     "auprc_mean": "AUPRC, mean of cells", "auprc_median": "AUPRC, median of cells", "ari": "adjusted Rand index",
-    "n_groups": "groups", "activity_auroc": "AUROC of z", "scfan_auroc": "AUROC of the scFAN vote",
+    "n_groups": "groups", "n_types": "cell types", "activity_auroc": "AUROC of z",
+    "scfan_auroc": "AUROC of the scFAN vote",
     "median n_fragments": "median fragments", "median tss_enrichment": "median TSS enrichment",
     "median frac_in_peaks": "median fraction in peaks", "median frac_duplicates": "median fraction of duplicates",
     "median frac_mitochondrial": "median fraction mitochondrial", "doublet_rate": "expected doublet rate",
@@ -69,8 +70,11 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "parent group, in standard deviations.",
     "separation_limit": "Separation limit: the largest separation that arises without structure; a population is "
     "above it.",
-    "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity "
-    "alone.",
+    "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity. "
+    "With RNA, its activity and its expression count half each, if it has enough molecules.",
+    "ece": "Calibration error: the mean difference between P(bound) and the fraction of windows that are bound, over "
+    "ten bins of P(bound). Nearly all windows are unbound, so a prediction of 0 for every window has an error as large "
+    "as the prevalence: compare the two.",
     "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
     "the expected fraction of doublets of two cell types.",
     "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of "
@@ -149,7 +153,13 @@ def number(value: float) -> str:
     return f"{value:.1e}" if abs(value) < 1e-3 else f"{value:#.3g}".rstrip(".")
 
 
-def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") -> dict:
+def html_table(
+    title: str,
+    table: pd.DataFrame,
+    note: str = "",
+    name: str = "",
+    totals: Mapping[str, Mapping[str, int]] | None = None,
+) -> dict:
     """Return a table in the form that the template shows: cells with a text and, for numbers, a value for sorting.
 
     The first ``FIRST_ROWS`` rows are cells. If there are more, or if the table has a ``name`` by which the page can
@@ -157,7 +167,8 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
     ``name`` and a column ``tf``, they are in ``blocks`` (:func:`scbind.report.pack.pack_blocks`). At most
     ``MAX_ROWS`` rows are kept. If there are more, the note says so. A column ``reliability_abstained`` without a
     True is left out, and a column ``evidence`` if every TF was assayed by ChIP-seq; else it is moved beside the
-    column ``tf``. Raises ``ValueError`` if two columns would have the same heading.
+    column ``tf``. ``totals`` goes into ``pack``: column to value to the number of rows that the value has in the file,
+    for the values of which the table lacks some rows. Raises ``ValueError`` if two columns would have the same heading.
 
     The columns of a place (``PLACES``; 0-based half-open) are shown as one, in the form of :func:`place`: the column of
     the chromosome has ``place``, the numbers of the columns of start and end, and these are ``hidden``. A column of
@@ -202,7 +213,7 @@ def html_table(title: str, table: pd.DataFrame, note: str = "", name: str = "") 
         raise ValueError(f"table {title!r} has two columns with one heading: {headings}")
     rows = [_row(row, columns) for row in table.head(FIRST_ROWS).itertuples(index=False, name=None)]
     packed, blocks = "", []
-    head = {"n": len(table), "columns": columns}
+    head = {"n": len(table), "columns": columns} | ({"totals": totals} if totals else {})
     if name and "tf" in table and len(table) > BLOCK_ROWS:
         packed, blocks = pack_blocks(table, head, "tf", BLOCK_ROWS)
     elif name or len(table) > FIRST_ROWS or any("place" in each or "regions" in each for each in columns):

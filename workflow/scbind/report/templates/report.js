@@ -55,7 +55,7 @@ function assembled(head, parts, placed) {
     });
     first += rows.length;
   }
-  return derived({ n, columns: head.columns, data });
+  return derived({ n, columns: head.columns, data, totals: head.totals });
 }
 // Fills the columns that are another column plus a number, and those that follow from the TF or from TF and cell type.
 function derived(table) {
@@ -475,7 +475,7 @@ function pans(parent) {
 let genesKnown = null;
 function genes() {
   genesKnown = genesKnown || Promise.all(["table-targets", "table-links"].map(json)).then((tables) => {
-    const names = tables.flatMap((table) => (table ? table.data[table.columns.findIndex((column) => column.key === "gene")].l : []));
+    const names = tables.flatMap((table) => (table ? [...table.data[table.columns.findIndex((column) => column.key === "gene")].l, ...Object.keys((table.totals || {}).gene || {})] : []));
     names.forEach((gene) => add("gene", gene));
     return [...new Set(names)].sort();
   });
@@ -681,6 +681,9 @@ async function part(parent, pack, title, note, where, options = {}) {
     else if (options.contrast !== TYPES) return null;
     if (!rows.length && options.contrast !== TYPES) return null;
   }
+  // A table with totals lacks rows of some values, and then says so.
+  const all = table.totals && table.totals[key] && table.totals[key][value];
+  if (all) note = `${count(rows.length)} of ${count(all)} ${options.what} ${all === 1 ? "is" : "are"} on this page; ${options.file} has all. ${note}`;
   if (options.order) rows = options.order(table, rows);
   const columns = table.columns.map((column) => column.key).filter((each) => each !== key && !(options.drop || []).includes(each));
   const head = document.createElement("div");
@@ -699,7 +702,7 @@ async function part(parent, pack, title, note, where, options = {}) {
     }
     return made;
   }
-  box.outerHTML = `<p>${linked(options.empty || "No rows.")}</p>`;
+  box.outerHTML = all ? "" : `<p>${linked(options.empty || "No rows.")}</p>`;
   return null;
 }
 // The rows of a table of tests that are significant and, if asked for, positive. If there is none, the strongest, and `said` says so.
@@ -756,7 +759,10 @@ function oneType(box, tables) {
 const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value !== undefined && value !== "").map(([label, value]) =>
   `<div><dt>${safe(label)}</dt><dd>${safe(value)}</dd></div>`).join("")}</dl>`;
 
-const LINKS = "From the activity of the TF in the cell type, its predicted binding near the gene, and the association of these sites with the gene over cells. A probable link may have an association that is not significant. FDR: false discovery rate.";
+// Options of a table of links. They are chosen as in scbind.report.regulation.links.
+const links = () => ({ sort: "probability", down: true, file: "results/analysis/links.tsv", what: `links with a false discovery rate up to ${index.fdr}`,
+  empty: `No link has a false discovery rate up to ${index.fdr}.${index.tfs.some((tf) => tf.abstained) ? " Links of TFs on which scbind abstains are left out." : ""}` });
+const LINKS = "From the activity of the TF in the cell type (with RNA, also its expression), its predicted binding near the gene, and the association of these sites with the gene over cells. A probable link may have an association that is not significant. FDR: false discovery rate.";
 async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i], expressed = await expression(name);
   panel.innerHTML = `<h3>${safe(name)}</h3>` + facts([
@@ -784,14 +790,14 @@ async function showTF(name, panel) {
     await part(panel, "table-differential", `${name} between conditions`, `Within each cell type. ${between}Adjusted p over all TFs and types.`,
       ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast", ...sides(pairs)], sort: "effect_size", down: true }),
     await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
-      { drop, sort: "probability", down: true, empty: tf.abstained ? "No links are listed, because scbind abstains on this TF." : "No link is probable enough for this page; results/analysis/links.tsv has all." }),
+      { ...links(), drop, ...(tf.abstained ? { empty: "No links are listed, because scbind abstains on this TF." } : {}) }),
     await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation.", ["tf", name],
       { drop, sort: "potential", down: true, empty: tf.abstained ? "No genes are listed, because scbind abstains on this TF." : "No genes." }),
     await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true })];
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   tables.push(await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true }));
   tables.push(await part(panel, "table-expression", `Activity and expression of ${name}`, "Expression: molecules of the TF's gene per 10,000 molecules of the cell.",
-    ["tf", name], { drop: [...drop, "correlation", "correlation_p", "n_groups"], sort: "mean_expression", down: true }));
+    ["tf", name], { drop: [...drop, "correlation", "correlation_p", "n_types"], sort: "mean_expression", down: true }));
   if (tf.evidence !== "motif") {
     await part(panel, "table-found", `Motifs found for ${name}`, "Motifs found in its bound windows, the known one, and the known motif that is most similar to each.", ["tf", name], { drop, sort: "auprc", down: true, empty: "No motif was found." });
     await part(panel, "table-learned", `Motif of ${name} as the model has learned it`, "", ["tf", name], { drop, empty: "The model has no motif of this TF." });
@@ -842,7 +848,7 @@ async function expression(name) {
   const at = (key, row) => { const column = table.data[table.columns.findIndex((each) => each.key === key)]; return column.v ? column.v[row] : column.l[column.c[row]]; };
   const types = new Map(rows.map((row) => [at("cell_type", row), { mean: at("mean_expression", row), fraction: at("fraction_expressing", row) }]));
   const r = at("correlation", rows[0]);
-  const correlation = r === null ? "not known" : `${number(r)} (p ${number(at("correlation_p", rows[0]))}, ${number(at("n_groups", rows[0]))} groups)`;
+  const correlation = r === null ? "not known" : `${number(r)} (p ${number(at("correlation_p", rows[0]))}, ${number(at("n_types", rows[0]))} cell types)`;
   return { correlation, types: [...types.values()].some(({ mean }) => mean !== null) ? types : null };
 }
 async function geneFacts(name) {
@@ -866,7 +872,7 @@ async function showGene(name, panel) {
   if (byId("table-sites") && !things.has("TF:" + name)) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites around ${safe(name)}</a></p>`);
   const choice = document.createElement("p");
   panel.append(choice);
-  const linked = await part(panel, "table-links", `TFs that probably regulate ${name}`, LINKS, ["gene", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; results/analysis/links.tsv has all." });
+  const linked = await part(panel, "table-links", `TFs that probably regulate ${name}`, LINKS, ["gene", name], links());
   const near = await part(panel, "table-targets", `TFs with much predicted binding around ${name}`, "Each row is a TF in a cell type that has this gene among its strongest targets.", ["gene", name], { sort: "potential", down: true });
   oneType(choice, [linked, near]);
 }
@@ -890,7 +896,7 @@ async function showGroup(kind, name, panel) {
     await tests(panel, `TFs that differ between conditions in ${name}`, `The smallest adjusted p first. ${pairs.length ? signs(pairs, "more activity") : ""}`, ["cell_type", name], "any", { contrast: CONDITIONS, drop: ["contrast", ...sides(pairs)], sort: "p_adjusted", empty: few });
     await part(panel, "table-peaks", `Peaks of ${name}`, "", ["cell_type", name]);
     await part(panel, "table-populations", `Populations that are mostly ${name}`, "", ["cell_type", name]);
-    await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], { sort: "probability", down: true, empty: "No link is probable enough for this page; results/analysis/links.tsv has all." });
+    await part(panel, "table-links", `Links of TFs and genes in ${name}`, LINKS, ["cell_type", name], links());
     await part(panel, "table-targets", `Genes with the most specific predicted binding in ${name}`, "Specificity: log2 ratio of the regulatory potential to its mean in the other cell types. The most specific come first, but those of TFs that are less active in this type come last: sites can be open without the TF.", ["cell_type", name], { order: activeFirst });
   } else {
     if (kind === "sample") await part(panel, "table-samples", `Quality of ${name}`, "Medians over passing cells.", ["sample", name]);
