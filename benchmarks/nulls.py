@@ -12,9 +12,9 @@ p below 0.05, and p of a Kolmogorov-Smirnov test that the p-values are uniform. 
 the windows of a TF its donors, so p-values are not independent: `ks_one` is the test on one random row per type.
 
 `--deal` tests sites between donors that have different numbers of cells, in any run: the cells of the commonest type
-of the first RESULTS are dealt at random to simulated donors, so nothing differs. In 100 random windows, P(bound) is then
-changed by 0.1; `found` is the fraction of these that is listed. Columns are means over draws and TFs; `listed` counts
-windows, with the default thresholds, before the change.
+of the first RESULTS are dealt at random to simulated donors, so nothing differs. In 100 random windows, P(bound) is
+then changed by 0.1; `found` is the fraction of these that is listed. Columns are means over draws and TFs; `listed`
+counts windows, with the default thresholds, before the change.
 """
 
 from __future__ import annotations
