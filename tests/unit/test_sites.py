@@ -112,7 +112,7 @@ def test_windows_without_binding_are_not_held_and_change_nothing(tmp_path, monke
 
     def run(name):
         files = [tmp_path / f"{name}.{i}" for i in range(3)]
-        sites.differential_sites(*inputs, *files, min_cells=5, min_binding=0.3)
+        sites.differential_sites(*inputs, *files, min_cells=5, min_binding=0.55)
         return [file.read_bytes() for file in files]
 
     own = sites._may_be_tested
