@@ -137,7 +137,10 @@ def find_motifs(
         files.table, _with_nearest(table, matrices, identities, released_motifs(path, release, taxon))
     )
     better = [tf for tf, (name, _) in known_or_found.items() if tf in known and name != identities[tf]]
-    say(f"motifs found for {len(found)} of {len(data.tfs)} TFs, better than the known one for {len(better)}")
+    with_own = [tf for tf in data.tfs if own[tf]]
+    say(f"motifs found for {len(with_own)} of {len(data.tfs)} TFs, better than the known one for {len(better)}")
+    if borrowing := [f"{tf} ({found[tf][0]})" for tf in found if not own[tf]]:
+        say(f"TFs with the motif of another TF: {', '.join(borrowing)}")
     if lacking := [tf for tf in data.tfs if tf not in found]:
         say(f"no motif found for {', '.join(lacking)}: no bound windows, or no word that distinguishes them")
 
