@@ -76,7 +76,7 @@ rule chromvar:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(8000),
         runtime=runtime(240),
     params:
         reference=subpath(input[0], parent=True),
