@@ -138,7 +138,9 @@ def find_motifs(
     )
     better = [tf for tf, (name, _) in known_or_found.items() if tf in known and name != identities[tf]]
     with_own = [tf for tf in data.tfs if own[tf]]
-    say(f"motifs found for {len(with_own)} of {len(data.tfs)} TFs, better than the known one for {len(better)}")
+    say(
+        f"motifs found for {len(with_own)} of {len(data.tfs)} TFs, better than the known one for {len(better)}"
+    )
     if borrowing := [f"{tf} ({found[tf][0]})" for tf in found if not own[tf]]:
         say(f"TFs with the motif of another TF: {', '.join(borrowing)}")
     if lacking := [tf for tf in data.tfs if tf not in found]:
