@@ -115,6 +115,8 @@ REFUSED = {
     "running mean of 5 bp": (lambda given: running_mean(depth_of(*given), 5), "coverage", GRADUAL),
     "running mean of 50 bp": (lambda given: running_mean(depth_of(*given), 50), "coverage", GRADUAL),
     "bell curve": (lambda given: bell(depth_of(*given)), "coverage", GRADUAL),
+    "means of 2 bp": (lambda given: mean_of_bins(depth_of(*given), 2), "coverage", AVERAGE.format(2)),
+    "means of 4 bp": (lambda given: mean_of_bins(depth_of(*given), 4), "coverage", AVERAGE.format(4)),
     "means of 10 bp": (lambda given: mean_of_bins(depth_of(*given), 10), "coverage", AVERAGE.format(10)),
     "means of 50 bp": (lambda given: mean_of_bins(depth_of(*given), 50), "coverage", AVERAGE.format(50)),
     "pileup of MACS": (lambda given: pileup(given, 75), "coverage", SAME.format(150)),
@@ -169,13 +171,24 @@ def test_coverage_by_reads_of_different_lengths_and_by_copies_of_fragments_is_re
 
 @pytest.mark.parametrize("scale", [1, 0.0371])
 @pytest.mark.parametrize("width", [2, 10, 50])
-def test_counts_in_bins_are_said_once(make, tmp_path, capsys, width, scale):
-    values = depth_of(*draw(0.01), width) * scale
+@pytest.mark.parametrize("depth", [0.01, 0.05, 0.1, 0.3])
+def test_counts_in_bins_are_said_once(make, tmp_path, capsys, width, scale, depth):
+    values = depth_of(*draw(depth), width) * scale
     # the last bin of a chromosome may be shorter
     file = save(tmp_path / "t.bw", values, more=[("chr2", np.r_[values, np.full(7, 2 * scale)])])
-    assert make(file, "coverage")["total"] < 8 * len(draw(0.01)[0])
+    assert make(file, "coverage")["total"] < 8 * len(draw(depth)[0])
     said = capsys.readouterr().err
     assert said.count("values are counts in bins of") == 1 and f"in bins of {width} bp, so ends" in said
+
+
+@pytest.mark.parametrize("depth", [0.01, 0.1])
+@pytest.mark.parametrize("width", [10, 50])
+def test_bins_may_begin_anew_behind_a_region_that_was_left_out(make, tmp_path, capsys, width, depth):
+    values = depth_of(*draw(depth), width)
+    values[100_000:100_007] = 0
+    values[100_007:] = values[100_000:-7].copy()
+    assert make(save(tmp_path / "t.bw", values), "coverage")["total"]
+    assert f"in bins of {width} bp, so ends" in capsys.readouterr().err
 
 
 def test_rounding_of_the_deep_mitochondrial_dna_does_not_change_the_unit(make, tmp_path):

@@ -124,13 +124,16 @@ def test_cells_and_columns(atlas):
 
 def test_peaks_of_mitochondrial_dna_are_no_peaks(atlas, tmp_path):
     _, samples, _, _ = atlas
-    paths = samples["s1"] | {"peaks": str(tmp_path / "p")}
+    paths = samples["s1"] | {"peaks": str(tmp_path / "p"), "barcodes": str(tmp_path / "b")}
     (tmp_path / "p").write_text(Path(samples["s1"]["peaks"]).read_text().replace("chr2", "chrM"))
-    table, _ = _read_sample("s1", paths, ChromSizes(("chr1", "chrM"), np.array(list(LENGTHS.values()))))
     position, cell = np.load(paths["position"]), np.load(paths["cell"])
+    given = pd.read_csv(samples["s1"]["barcodes"], sep="\t")
+    given["frac_mitochondrial"] = 0.25
+    given.to_csv(tmp_path / "b", sep="\t", index=False)
+    table, _ = _read_sample("s1", paths, ChromSizes(("chr1", "chrM"), np.array(list(LENGTHS.values()))))
     inside = (position >= 400) & (position < 3000)
     np.testing.assert_allclose(
-        table["frac_in_peaks"], np.bincount(cell[inside], minlength=40) / np.bincount(cell)
+        table["frac_in_peaks"], np.bincount(cell[inside], minlength=40) / np.bincount(cell) / 0.75, rtol=0.03
     )
 
 
@@ -317,6 +320,18 @@ def lend(embedding, sample, folder, **options):
     sample_cells(embedding, sample, folder / "cells.h5ad")
     find_lenders(folder / "cells.h5ad", folder / "lenders.h5ad", **BORROW | options)
     return ad.read_h5ad(folder / "cells.h5ad"), ad.read_h5ad(folder / "lenders.h5ad")
+
+
+def test_mitochondrial_fragments_count_neither_as_own_nor_as_borrowed(atlas, tmp_path):
+    sample_cells(atlas[3], "s1", tmp_path / "cells.h5ad")
+    find_lenders(tmp_path / "cells.h5ad", tmp_path / "all.h5ad", **BORROW)
+    given = ad.read_h5ad(tmp_path / "cells.h5ad")
+    given.obs["frac_mitochondrial"] = 0.5
+    given.write_h5ad(tmp_path / "half.h5ad")
+    find_lenders(tmp_path / "half.h5ad", tmp_path / "few.h5ad", **BORROW)
+    every, few = (ad.read_h5ad(tmp_path / name) for name in ("all.h5ad", "few.h5ad"))
+    np.testing.assert_array_equal(few.obs["n_fragments"], np.rint(every.obs["n_fragments"] / 2))
+    assert few.obsp["borrow"].nnz > every.obsp["borrow"].nnz
 
 
 def test_sample_cells(atlas, tmp_path):

@@ -61,6 +61,14 @@ def test_each_job_has_its_own_gpu_until_its_process_ends(start):
     assert start(1).sees == "GPU-1a-b"  # which fewer jobs use than the first
 
 
+def test_a_gpu_is_not_free_because_the_first_of_its_jobs_has_ended(start):
+    first, second, _third = (start(1, FOUR[:2]) for _ in range(3))  # on GPU 0, 1 and 0
+    for job in (first, second):
+        job.kill()
+        job.wait()
+    assert start(1, FOUR[:2]).sees == "GPU-1a-b"
+
+
 def test_a_training_on_two_gpus_takes_two_that_are_free(start):
     assert start(1).sees == "GPU-0a-b"
     assert start(2).sees == "GPU-1a-b,GPU-2a-b"

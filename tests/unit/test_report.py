@@ -931,6 +931,9 @@ def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
         in text
     )
     assert "CTCF found:CTCF.1 CCAcTAG" in text and "nan" not in text.lower()
+    pd.DataFrame(rows[1:2], columns=columns).to_csv(tmp_path / "found.tsv", sep="\t", index=False)
+    write(tmp_path / "none.html", **some(inputs), **tables)  # only a known motif, as of TFs with few windows
+    assert "Motifs were found for 0 TFs." in Page((tmp_path / "none.html").read_text()).text
     learned.iloc[:0].to_csv(tmp_path / "found.tsv", sep="\t", index=False)
     learned.iloc[:0].to_csv(tmp_path / "learned.tsv", sep="\t", index=False)
     write(tmp_path / "report.html", **some(inputs), **tables)

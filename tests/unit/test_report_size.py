@@ -133,10 +133,10 @@ def test_the_summary_names_the_types_that_no_tf_marks():
     ]
     table = pd.DataFrame(rows, columns=["cell_type", "tf", "difference", "p_adjusted"])
     table = table.assign(contrast="cell_type", effect_size=table["difference"], n_replicates=3)
+    table.loc[3, "n_replicates"] = 0  # not tested, so it does not say that there are no replicates
     assert sections._differential_points(table, ["B", "NK", "T", "mast", "pDC"]) == [
         "TFs with the largest positive effect size in each cell type (adjusted p < 0.05): B: PAX5. No TF is "
-        "significantly more active in NK or T. Not tested: mast and pDC (too few cells, "
-        "analysis.min_cells)."
+        "significantly more active in NK or T. Not tested: mast and pDC (too few cells)."
     ]
 
 

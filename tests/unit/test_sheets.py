@@ -581,6 +581,12 @@ def test_harmony_by_donor_needs_the_donor_of_every_sample(project):
         InputError, match="samples.tsv, column donor: sample s2 has no donor, but .* donor; fill"
     ):
         project(config, samples=donors.format(""))
+    samples = donors.format("").replace("d1", "s2")  # two donors, or one?
+    with pytest.raises(
+        InputError, match="s2 has no donor, but is called like the donor of another sample; fill"
+    ):
+        project({}, samples=samples)
+    assert project({}, samples=donors.format("")).samples["s2"]["donor"] is None
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,8 @@ R(k), the sum of ``s(x) s(x + k)`` over all bases ``x``, and hardly on depth or 
   makes it fall gradually: a running mean over w bases gives R(k) = (1 - k / w) R(0).
 * An item of length L has a step up and, L bases later, a step down. If a share f of the items has the same length,
   -2 R(L) exceeds that of lengths beside it by f R(0). Lengths of fragments vary: f was 0.024 or less.
-* In counts, most steps are of one fragment. In averages over w bases, they are of w units of 1 / w fragments.
+* In counts, most steps are of one fragment. In averages over bins of w bases, the smallest step is 1 / w, and most are
+  larger. Bins are not judged by the first property: those of peaks are alike without smoothing.
 
 The values of insertions per base are judged by the first property.
 """
@@ -29,9 +30,9 @@ SHORTEST, LONGEST = 20, 1000  # bp; lengths that many items may have in common
 # Least R(k) / R(0) of a smoothed track, and the largest share of the fall from R(0) to R(2 k) that lies before R(k). In
 # counts, the share was 0.97 or more up to 30 insertions per base; in smoothed tracks of 0.2 per base, 0.69 or less.
 LEAST_LIKE, MOST_AT_ONCE = 0.25, 0.75
-LEAST_LIKE_BINS, MOST_AT_ONCE_BINS = 0.6, 0.6  # bins of a deep track are alike without smoothing
+ON_GRID = 0.95  # share of the steps of bins that are a multiple of their width apart
 MOST_SAME_LENGTH = 0.5  # share of items; 0.9 or more in pileups of MACS and in coverage by single reads
-MOST_UNITS = 2.5  # median step of bins, in fragments; 5 or more in averages over 10 bp
+MOST_UNITS = 2.5  # median step of bins, in fragments; 5 or more in averages over 10 bp, about 1 over 2 bp
 LEAST_IN_ONE_BIN = -0.15  # R(1) / R(0) of bins; -0.5 if each item is in one bin, -0.03 or more in coverage
 REMEDY = (
     "give the BAM or the fragments, or coverage of fragments at 1 bp without smoothing "
@@ -46,7 +47,10 @@ class CountCheck:
     """
 
     def __init__(self, kind: str):
-        self.kind, self.seen, self.width = kind, 0, 0
+        self.kind, self.seen = kind, 0
+        self.gaps = np.zeros(
+            LONGEST + 1, dtype=np.int64
+        )  # number of steps by the distance from the step before
         self.pieces: list[tuple[np.ndarray, np.ndarray]] = []
 
     def add(self, name: str, place: np.ndarray, value: np.ndarray, length: int) -> None:
@@ -57,7 +61,8 @@ class CountCheck:
         place, value = place[inside], value[inside]
         if len(place) < 2:
             return
-        self.width = int(np.gcd.reduce(np.diff(place), initial=self.width))
+        gap = np.diff(place)
+        self.gaps += np.bincount(gap[gap <= LONGEST], minlength=LONGEST + 1)
         if self.seen >= MOST:
             return
         most = np.quantile(np.abs(value), 0.9)  # a few large values must not outweigh all others
@@ -86,7 +91,7 @@ class CountCheck:
         """
         if self.seen < ENOUGH:
             return
-        width = self.width if self.kind == "coverage" else 1
+        width = self._width() if self.kind == "coverage" else 1
         longest = LONGEST if self.kind == "coverage" and width == 1 else 2 * APART
         products = sum(
             _products((place - place[0]) // width, value / np.abs(value).max(), longest)
@@ -103,7 +108,7 @@ class CountCheck:
                 remedy = "give unsmoothed counts of cut sites per base, the BAM or the fragments"
                 raise InputError(path, f"{problem} several times", remedy)
         elif width > 1:
-            self._check_bins(path, unit, like)
+            self._check_bins(path, unit, like[1], width)
         elif smooth:
             problem = "values change gradually, as in a smoothed track; their steps are not ends of fragments"
             raise InputError(path, problem, REMEDY)
@@ -114,16 +119,24 @@ class CountCheck:
                 problem = f"most items are {best} bp long, like cut sites that MACS extends, or single reads"
                 raise InputError(path, f"{problem}; their ends are not cut sites", REMEDY)
 
-    def _check_bins(self, path, unit: float, like: np.ndarray) -> None:
-        units = float(np.median(np.abs(np.concatenate([value for _, value in self.pieces])))) / unit
-        bins = f"{self.width} bp"
-        if like[1] < LEAST_IN_ONE_BIN:
+    def _width(self) -> int:
+        """Return the width of bins in bp, 1 if there are none: nearly all steps are a multiple of it apart.
+
+        Not all, because the grid may begin anew, as behind a region that was left out.
+        """
+        total = self.gaps.sum()
+        widths = (width for width in range(LONGEST, 1, -1) if self.gaps[::width].sum() >= ON_GRID * total)
+        return next(widths, 1) if total else 1
+
+    def _check_bins(self, path, unit: float, like: float, width: int) -> None:
+        size = np.abs(np.concatenate([value for _, value in self.pieces]))
+        units, bins = float(np.median(size)) / unit, f"{width} bp"
+        if like < LEAST_IN_ONE_BIN:
             problem = f"most items lie in only one bin of {bins}: cut sites, reads, or bins that are too wide"
             raise InputError(path, problem, REMEDY)
-        smooth = like[1] > LEAST_LIKE_BINS and (1 - like[1]) < MOST_AT_ONCE_BINS * (1 - like[2])
-        if smooth or units > MOST_UNITS:
+        if units > MOST_UNITS or abs(unit * width - 1) < 0.001:
             problem = (
-                f"values are averages of bins of {bins}, or smoothed (a typical step is {units:.0f} times the"
+                f"values are averages of bins of {bins}, or smoothed (a typical step is {units:.1f} times the"
             )
             raise InputError(path, f"{problem} smallest); their steps are not ends of fragments", REMEDY)
         say(

@@ -6,7 +6,9 @@ from pathlib import Path
 
 import anndata
 import numpy as np
+import pandas as pd
 
+from scbind.cells.columns import nuclear_fragments
 from scbind.cells.neighbours import borrow
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
@@ -46,13 +48,14 @@ def find_lenders(
         The sample's ``embedding.h5ad``. Only cells of one sample are compared, so batch effects do not matter. Cells
         are near in ``X_neighbours`` if there is one, otherwise in ``X_lsi``.
     output
-        An ``.h5ad`` with the same rows: ``obs`` with ``n_fragments`` and ``pass``, and ``obsp["borrow"]``, the float32
+        An ``.h5ad`` with the same rows: ``obs`` with ``pass`` and ``n_fragments``, without
+        those of mitochondrial DNA (:func:`scbind.cells.columns.nuclear_fragments`), and ``obsp["borrow"]``, the float32
         csr matrix of :func:`scbind.cells.neighbours.borrow`. The row of a failed cell is empty.
     target_fragments, max_neighbours, weights
         See :func:`scbind.cells.neighbours.borrow`.
     """
     given = read_whole(cells, CELLS, ["obs/sample", "obs/n_fragments", "obs/pass", "obsm/X_lsi"])
-    obs = given.obs[["n_fragments", "pass"]].copy()
+    obs = pd.DataFrame({"n_fragments": nuclear_fragments(given.obs), "pass": given.obs["pass"]})
     points = given.obsm["X_neighbours" if "X_neighbours" in given.obsm else "X_lsi"]
     n_fragments, passing = obs["n_fragments"].to_numpy(), obs["pass"].to_numpy()
     lent = borrow(points, n_fragments, target_fragments, max_neighbours, weights)

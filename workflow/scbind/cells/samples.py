@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.cells.celltypes import read_labels
-from scbind.cells.columns import COLUMNS
+from scbind.cells.columns import COLUMNS, nuclear_fragments
 from scbind.core.errors import InputError
 from scbind.core.files import read_result
 from scbind.formats.genome import ChromSizes
@@ -74,6 +74,6 @@ def _read_sample(sample: str, paths: dict, sizes: ChromSizes) -> tuple[pd.DataFr
     peaks, chrom = peaks[sizes.nuclear[chrom]], chrom[sizes.nuclear[chrom]]
     offset = sizes.offsets[chrom]
     within = signal.totals_within(offset + peaks["start"].to_numpy(), offset + peaks["end"].to_numpy())
-    table["frac_in_peaks"] = within / np.maximum(2 * table["n_fragments"], 1)
+    table["frac_in_peaks"] = within / np.maximum(2 * nuclear_fragments(table), 1)
     table["sample"] = sample
     return table, signal

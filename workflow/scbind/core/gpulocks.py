@@ -8,6 +8,8 @@ import re
 import stat
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import takewhile
 from pathlib import Path
 
@@ -27,29 +29,25 @@ def claim_gpus(gpus: int) -> None:
     """Show CUDA only ``gpus`` GPUs, if there are more. To be called before CUDA starts.
 
     A job locks a file for each of its GPUs until its process ends. GPUs that no job of this user holds are taken first,
-    then those that the fewest jobs hold; the call never waits. If ``CUDA_VISIBLE_DEVICES`` is set, as by SLURM, its
-    GPUs are those to choose from. Nothing is changed if there are not more GPUs than are asked for, if ``nvidia-smi``
-    is missing, or if there is no safe folder for the locks.
+    then those that the fewest jobs hold. The call waits only while another job chooses. If ``CUDA_VISIBLE_DEVICES`` is
+    set, as by SLURM, its GPUs are those to choose from. Nothing is changed if there are not more GPUs than are asked
+    for, if ``nvidia-smi`` is missing, or if there is no safe folder for the locks.
     """
-    there = visible_gpus()
-    if not 0 < gpus < len(there) or gpus > 1 and any(gpu.startswith("MIG") for gpu in there):
+    there = visible_gpus() if gpus > 0 else []
+    if gpus >= len(there) or gpus > 1 and any(gpu.startswith("MIG") for gpu in there):
         return  # CUDA uses only one part of a divided GPU
     folder = _lock_folder()
     if folder is None:
         say("every job uses the first GPU, because the folder for locks of GPUs cannot be made")
         return
-    chosen: list[str] = []
-    for jobs in range(MOST_JOBS):  # number of other jobs that use the GPU
-        free = (gpu for gpu in there if gpu not in chosen)
-        while len(chosen) < gpus and (gpu := next(free, None)):
-            if _lock(folder / f"{as_file_name(gpu)}.{jobs}"):
-                chosen.append(gpu)
-        if len(chosen) == gpus:
-            os.environ[VARIABLE] = ",".join(chosen)
-            say(
-                f"GPU {', '.join(chosen)} of {len(there)}{'; too few are free, so jobs share one' * (jobs > 0)}"
-            )
-            return
+    with _turn(folder):  # two jobs that choose at the same time would choose the same
+        jobs = {gpu: _jobs_of(folder, gpu) for gpu in there}
+        chosen = sorted(there, key=jobs.get)[:gpus]
+        for gpu in chosen:
+            any(map(_lock, _places(folder, gpu)))  # until one is free
+    os.environ[VARIABLE] = ",".join(chosen)
+    shared = "; too few are free, so jobs share one" if any(jobs[gpu] for gpu in chosen) else ""
+    say(f"GPU {', '.join(chosen)} of {len(there)}{shared}")
 
 
 def visible_gpus() -> list[str]:
@@ -83,6 +81,35 @@ def _lock_folder() -> Path | None:
         return None
     own = stat.S_ISDIR(state.st_mode) and state.st_uid == os.getuid() and not state.st_mode & 0o022
     return folder if own else None
+
+
+@contextmanager
+def _turn(folder: Path) -> Iterator[None]:
+    """Let one job choose at a time. It takes milliseconds, and the lock of a killed job is gone."""
+    try:
+        handle = os.open(folder / "choosing", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    except OSError:  # such as a full disk; two jobs may then choose the same
+        yield
+        return
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)
+
+
+def _places(folder: Path, gpu: str) -> list[Path]:
+    """Return the files of a GPU. Each job that uses it locks one of them, as a rule the first that is free."""
+    return [folder / f"{as_file_name(gpu)}.{number}" for number in range(MOST_JOBS)]
+
+
+def _jobs_of(folder: Path, gpu: str) -> int:
+    """Return how many jobs use a GPU. A job may go on after one that began before it, so all files are tried."""
+    there = [place for place in _places(folder, gpu) if place.exists()]
+    free = [_lock(place) for place in there]
+    for _ in range(sum(free)):
+        os.close(_held.pop())
+    return len(there) - sum(free)
 
 
 def _lock(path: Path) -> bool:

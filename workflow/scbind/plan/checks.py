@@ -139,12 +139,17 @@ def check_samples(plan: Plan, label: str) -> None:
         raise InputError(
             label, f"no sample {sample!r} with binding", f"use one of: {known}", "key evaluate.sample"
         )
-    if plan.config["cells"]["harmony"] == "donor":
-        for name, row in plan.samples.items():
-            if not row["donor"]:
-                problem = f"sample {name} has no donor, but cells.harmony is donor"
-                file = plan.config["sheets"]["samples"]
-                raise InputError(file, problem, "fill in the column donor", "column donor")
+    donors = {row["donor"] for row in plan.samples.values()}
+    for name, row in plan.samples.items():
+        problem = ""
+        if not row["donor"] and plan.config["cells"]["harmony"] == "donor":
+            problem = f"sample {name} has no donor, but cells.harmony is donor"
+        elif not row["donor"] and name in donors:  # it would be taken for a sample of this donor
+            problem = f"sample {name} has no donor, but is called like the donor of another sample"
+        if problem:
+            raise InputError(
+                plan.config["sheets"]["samples"], problem, "fill in the column donor", "column donor"
+            )
 
 
 def check_lines(plan: Plan) -> None:

@@ -45,9 +45,8 @@ def _rows(inputs: Inputs, name: str) -> pd.DataFrame | None:
 def _summary(found: pd.DataFrame) -> str:
     """How many TFs have a found motif, for how many it is their known one, and which have that of another TF."""
     first = found[found["starts_found"] == 1]
-    finder = (
-        first["motif"].str.removeprefix("found:").str.rpartition(".")[0]
-    )  # the TF in whose windows it was found
+    # the TF in whose windows it was found
+    finder = first["motif"].map(lambda name: name.removeprefix("found:").rpartition(".")[0])
     borrowed, first = first.assign(finder=finder)[finder != first["tf"]], first[finder == first["tf"]]
     own = first["own_p_adjusted"] <= SIMILAR
     other = first[~own & (first["nearest_known"] != "")]

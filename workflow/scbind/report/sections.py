@@ -178,12 +178,8 @@ def _differential_points(table: pd.DataFrame, types: list[str]) -> list[str]:
     none = [name for name in types if name in tested and name not in tops.index]
     untested = [name for name in types if name not in tested]
     listed += f". No TF is significantly more active in {join_names(none, MOST_NAMES, 'or')}" if none else ""
-    listed += (
-        f". Not tested: {join_names(untested, MOST_NAMES)} (too few cells, analysis.min_cells)"
-        if untested
-        else ""
-    )
-    without = (table["n_replicates"] == 0).any()
+    listed += f". Not tested: {join_names(untested, MOST_NAMES)} (too few cells)" if untested else ""
+    without = (table.loc[table["p_adjusted"].notna(), "n_replicates"] == 0).any()
     warning = " Without replicates, the p-values describe only these cells." if without else ""
     return [
         f"TFs with the largest positive effect size in each cell type (adjusted p < 0.05): {listed}.{warning}"
