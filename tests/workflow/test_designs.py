@@ -274,7 +274,8 @@ def check(design: Design) -> None:
     assert not list(design.folder.glob("results/**/*.partial.*"))
 
 
-@pytest.mark.parametrize("name", ["one of each", pytest.param("uneven", marks=pytest.mark.designs)])
+@pytest.mark.designs
+@pytest.mark.parametrize("name", TOGETHER)
 def test_small_and_lopsided_designs_run_to_the_end(design, name):
     for change in TOGETHER[name]:
         change(design)
