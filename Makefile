@@ -25,7 +25,7 @@ help:
 	@echo "make demo    run the whole workflow on a small simulated atlas (the demo)"
 	@echo "make demo-cohort  analyse a simulated cohort of six donors with the demo's model"
 	@echo "make demo-full  the same, but score scfan on all test windows (takes about twice as long)"
-	@echo "make test    run all checks and tests"
+	@echo "make test    run the checks and tests"
 	@echo "make lint    run only the format and lint checks"
 	@echo "make format  reformat the source files"
 	@echo "make lock    write envs/requirements.lock from .venv"
