@@ -11,6 +11,7 @@ import signal
 import subprocess
 import tempfile
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -178,7 +179,10 @@ def waiting(project):
 def begun(project, *arguments):
     """Start a run and return its process when its first job runs."""
     with open(project.folder / "said.txt", "w") as said:
-        run = subprocess.Popen(**project.call(*arguments), stdout=said, stderr=subprocess.STDOUT)
+        # a shell starts what runs in its background with Ctrl-C ignored, and its children inherit this
+        heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+        call = project.call(*arguments)
+        run = subprocess.Popen(**call, stdout=said, stderr=subprocess.STDOUT, preexec_fn=heed)
     log = project.folder / "logs/prepare_motifs/motifs.log"
     there = waited(lambda: log.exists() and "Python" in log.read_text(), 60)
     assert there, (project.folder / "said.txt").read_text()
