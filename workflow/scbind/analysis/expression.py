@@ -65,11 +65,10 @@ def tf_expression(
         if len(cells) < min_cells:
             continue
         for column, tf in enumerate(data.tfs):
-            known = np.isfinite(z[cells, column])
             rows.append(
                 {
                     "cell_type": name, "tf": tf, "n_cells": len(cells),
-                    "mean_activity": z[cells, column][known].mean() if known.any() else np.nan,
+                    "mean_activity": _mean(z[cells, column]),
                     **_level(values[cells, column]),
                 }
             )  # fmt: skip
@@ -84,9 +83,7 @@ def tf_expression(
 def _level(values: np.ndarray) -> dict[str, float]:
     """Return mean and fraction above 0 of the cells (float, NaN where unknown) in which the gene was measured."""
     known = values[np.isfinite(values)]
-    if not len(known):
-        return {"mean_expression": np.nan, "fraction_expressing": np.nan}
-    return {"mean_expression": known.mean(), "fraction_expressing": (known > 0).mean()}
+    return {"mean_expression": _mean(known), "fraction_expressing": _mean(known > 0)}
 
 
 def _expression(path, tfs: list[str]) -> pd.DataFrame:
@@ -129,5 +126,6 @@ def _correlations(
 
 
 def _mean(values: np.ndarray) -> float:
+    """Return the mean of the values that are known; NaN if there are none."""
     known = values[np.isfinite(values)]
     return known.mean() if len(known) else np.nan

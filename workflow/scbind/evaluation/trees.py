@@ -130,7 +130,8 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
     splits = np.asarray(data.splits)
     trees, permuted = {}, {}
     for column, tf in enumerate(data.tfs):
-        tables, truths, controls, known = [], [], [], []
+        tables, truths, controls = [], [], []
+        n_bound = n_known = 0  # of all training windows
         for line in range(len(data.lines)):
             if not data.manifest["assayed"][line][column]:
                 continue
@@ -140,11 +141,12 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
             tables.append(features.training_table(data, line, window[chosen], column))
             truths.append(labels[chosen] == BOUND)
             controls.append(shuffle.permutation(truths[-1]))
-            known.append(labels[(labels == BOUND) | (labels == UNBOUND)] == BOUND)
+            n_bound += int(np.count_nonzero(labels == BOUND))
+            n_known += int(np.count_nonzero((labels == BOUND) | (labels == UNBOUND)))
         truth = np.concatenate(truths) if truths else np.zeros(0, bool)
         if truth.any() and not truth.all():
             table = np.concatenate(tables)
-            offset = _log_odds(np.concatenate(known)) - _log_odds(truth)
+            offset = float(logit(n_bound / n_known) - logit(truth.mean()))
             trees[column] = Trees(fit_monotone(table, truth, seed), offset)
             # The constraint is prior knowledge, so the control does not use it.
             permuted[column] = Trees(_small_trees(seed).fit(table, np.concatenate(controls)), offset)
@@ -167,10 +169,6 @@ class Trees:
     def probability(self, table: np.ndarray) -> np.ndarray:
         """P(bound) of the rows of a table of features, float64 (rows,)."""
         return expit(self.fitted.decision_function(table) + self.offset)
-
-
-def _log_odds(truth: np.ndarray) -> float:
-    return float(logit(truth.mean()))
 
 
 def fit_monotone(table: np.ndarray, truth: np.ndarray, seed: int):

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scbind.core.errors import InputError, redacted
+from scbind.formats.fields import NOT_AVAILABLE
 
 DEMO_FOLDER, COHORT_FOLDER = "resources/demo/", "resources/cohort/"
 SIMULATED = DEMO_FOLDER, COHORT_FOLDER  # folders of files that the workflow itself makes
 DATA_VARIABLE = "SCBIND_DATA"
 PLACEHOLDER = "path/to/"  # in the configuration that comes with scbind
-NOTHING = ("NA", "N/A", "None", "none", "null", "-", ".")  # written by some tools for an empty field
+NOTHING = {*NOT_AVAILABLE, "None", "none", "null", "-", "."}  # written by some tools for an empty field
 RELATIVE = " (relative to the working folder)"
 SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
 SIZE = "size"

@@ -76,16 +76,15 @@ def prepare_reference(
                     handle.write(f"{name}\t{length}\n")
         sizes = ChromSizes.read(sizes_file)
         _write_codes(fasta, plain, index, codes_file, lengths)
-        organelles = [name for name, nuclear in zip(sizes.names, sizes.nuclear, strict=True) if not nuclear]
-        excluded = pd.DataFrame({"chrom": organelles, "start": 0})
-        excluded["end"] = [sizes.as_dict()[name] for name in organelles]
+        organelles = np.asarray(sizes.names, dtype=object)[~sizes.nuclear]
+        excluded = pd.DataFrame({"chrom": organelles, "start": 0, "end": sizes.lengths[~sizes.nuclear]})
         if exclude is not None:
             excluded = pd.concat([excluded, read_bed(exclude, sizes, clip=True)], ignore_index=True)
         merged = _merge(excluded, sizes)
         write_bed(exclude_file, merged)
         if merged.empty:
             exclude_file.write_text("")
-        if organelles:
+        if len(organelles):
             say(f"organelle DNA has no windows and does not count as depth: {', '.join(organelles)}")
         bases = sum(lengths.values())
         say(f"{len(sizes.names)} chromosomes, {bases} bp sequenced, {len(merged)} excluded regions")
