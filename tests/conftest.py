@@ -15,10 +15,12 @@ import pytest
 import yaml
 from planner import plan
 from publisher import Publisher
+from scbind.core.children import share_package
 from scbind.plan.digests import forget, keep_digests, list_digests
 
 ROOT = Path(__file__).parent.parent
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as jobs have it: workers of pytest share the cores
+share_package()  # whichever test runs first, the Python that it starts finds the package
 
 
 def use_demo(config: Path) -> None:

@@ -38,10 +38,9 @@ from scbind.models.abstention import abstained, reliability_table
 
 MERGE = "merge its shards again"
 FORMAT = 2  # version of the store; increase it if the meaning of the codes changes
-CHUNK = (
-    512,
-    2048,
-)  # cells x windows: reading one cell in 50,000 windows, or one window in 10,000 cells, needs about 20 chunks
+# Cells x windows of a chunk. A chunk is a file: with 2,048 windows, 10,000 cells x 720,000 windows x 44 TFs were 200,000
+# files. Wider chunks make fewer files and faster cells, but slower windows (docs/notebooks/performance.md).
+CHUNK = (512, 16384)
 # Within a chunk cells vary fastest (order F), because the cells of a window have similar codes. Most bits of the codes
 # are equal, so shuffling by bit saves 10 to 25 % of the space of shuffling by byte.
 CODEC = Blosc("zstd", clevel=5, shuffle=Blosc.BITSHUFFLE)
@@ -133,17 +132,21 @@ def _write_layer(layer, tf: int, shards: list[Shard], order: np.ndarray) -> None
     """Write the codes of a TF, given by its number, with the cells of all shards in this order.
 
     Codes stay in the order of the chunks (cells vary fastest) from the shard to the store: each transposition of the
-    codes would take half as long as their compression.
+    codes would take half as long as their compression. Only windows that some cell binds are put in order, because they
+    are few.
     """
     (n_cells, n_windows), (height, width) = layer.shape, layer.chunks
     for start in range(0, n_windows, width):
         stop = min(start + width, n_windows)
         codes = np.concatenate([shard.codes(tf, start, stop).T for shard in shards], axis=1)
-        if codes.any():
-            for first in range(0, n_cells, height):
-                block = np.take(codes, order[first : first + height], axis=1)
-                if block.any():
-                    layer[first : first + height, start:stop] = block.T
+        bound = np.flatnonzero(codes.any(axis=1))
+        codes = codes[bound]
+        for first in range(0, n_cells, height):
+            part = np.take(codes, order[first : first + height], axis=1)
+            if part.any():
+                block = np.zeros((stop - start, part.shape[1]), dtype=np.uint8)
+                block[bound] = part
+                layer[first : first + height, start:stop] = block.T
 
 
 class Binding:
@@ -364,8 +367,9 @@ def _read(layer, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
     """
     found = np.empty((len(rows), len(columns)), dtype=layer.dtype)
     low, high = rows.min(), rows.max() + 1
-    for chunk in np.unique(columns // CHUNK[1]):
-        mine = np.flatnonzero(columns // CHUNK[1] == chunk)
+    width = layer.chunks[1]
+    for chunk in np.unique(columns // width):
+        mine = np.flatnonzero(columns // width == chunk)
         left, right = columns[mine].min(), columns[mine].max() + 1
         found[:, mine] = layer[low:high, left:right][np.ix_(rows - low, columns[mine] - left)]
     return found
