@@ -82,6 +82,41 @@ def test_a_folder_takes_the_place_of_a_link_to_a_folder(tmp_path):
     assert (elsewhere / "kept").read_text() == "x" and len(list(tmp_path.iterdir())) == 2
 
 
+def test_a_name_is_given_only_to_what_is_on_the_disk(tmp_path, monkeypatch):
+    done, sync, replace = [], os.fsync, os.replace
+
+    def noted_sync(handle):
+        done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
+        sync(handle)
+
+    def noted_replace(source, target):
+        done.append("renamed")
+        replace(source, target)
+
+    monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(os, "replace", noted_replace)
+    with atomic(tmp_path / "store") as scratch:
+        (scratch / "layer").mkdir(parents=True)
+        for name in ("meta", "layer/0.0", "layer/0.1"):
+            (scratch / name).write_text("x")
+        (scratch / "lost").symlink_to("nowhere")
+    assert sorted(done[:3]) == ["0.0", "0.1", "meta"] and done[3:] == ["renamed", tmp_path.name]
+    done.clear()
+    write_table(tmp_path / "t.tsv", pd.DataFrame({"a": [1]}))
+    assert done[0].endswith(".partial.t.tsv") and done[1:] == ["renamed", tmp_path.name]
+
+
+def test_only_one_function_gives_finished_files_their_names():
+    renaming = {
+        module
+        for module in digests.list_modules()
+        for node in ast.walk(ast.parse((digests.PACKAGE / f"{module.replace('.', '/')}.py").read_text()))
+        if isinstance(node, ast.Attribute)
+        and ast.unparse(node) in ("os.replace", "os.rename", "shutil.move", "os.renames")
+    }
+    assert renaming == {"core.files"}
+
+
 def test_no_other_module_writes_tables():
     """Lightning's history, a CSV of its own, is the one exception."""
     writing = {

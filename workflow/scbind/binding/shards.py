@@ -24,7 +24,7 @@ import numpy as np
 from numcodecs import Blosc
 
 from scbind.core.errors import InputError
-from scbind.core.files import begin_npy, damage_errors, npz_errors, require
+from scbind.core.files import begin_npy, damage_errors, npz_errors, put_in_place, require
 from scbind.core.runlog import FULL
 from scbind.formats.celltable import passing_rows
 
@@ -186,7 +186,7 @@ class ShardWriter:
                         begin_npy(handle, np.dtype(np.uint8), (int(index[:, 5].sum()),))
                         for part in parts:
                             handle.write(part)
-        os.replace(finished, self.output)
+        put_in_place(finished, self.output)
 
     def _by_tf(self, blocks: int) -> Iterator[tuple[np.ndarray, Iterator[bytes]]]:
         """Yield the table of blocks of each TF, and its blocks in parts, in the order in which they were added.

@@ -38,8 +38,8 @@ from scbind.models.abstention import abstained, reliability_table
 
 MERGE = "merge its shards again"
 FORMAT = 2  # version of the store; increase it if the meaning of the codes changes
-# Cells x windows of a chunk. A chunk is a file: with 2,048 windows, 10,000 cells x 720,000 windows x 44 TFs were 200,000
-# files. Wider chunks make fewer files and faster cells, but slower windows (docs/notebooks/performance.md).
+# Cells x windows of a chunk, which is a file. Wider chunks are fewer files; cells are read faster, but windows slower
+# (docs/notebooks/performance.md). With 2,048 windows, 10,000 cells x 720,000 windows x 44 TFs would be 200,000 files.
 CHUNK = (512, 16384)
 # Within a chunk cells vary fastest (order F), because the cells of a window have similar codes. Most bits of the codes
 # are equal, so shuffling by bit saves 10 to 25 % of the space of shuffling by byte.

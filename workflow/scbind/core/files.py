@@ -44,9 +44,31 @@ def atomic(path: str | Path, shared: bool = False) -> Iterator[Path]:
             path.unlink()
         elif scratch.is_dir() and path.is_dir():
             shutil.rmtree(path)
-        os.replace(scratch, path)
+        put_in_place(scratch, path)
     finally:
         remove(scratch)
+
+
+def put_in_place(finished: Path, path: Path) -> None:
+    """Rename a finished file or folder to ``path``, once its bytes are on the disk.
+
+    Without this, a loss of power within the next half minute could leave a file of the right name that is empty or cut
+    off, or a binding store without some of its chunks, which would be read as windows without binding.
+    """
+    for each in finished.rglob("*") if finished.is_dir() else [finished]:
+        if each.is_file():
+            _flush(each)
+    os.replace(finished, path)
+    with suppress(OSError):  # some file systems cannot flush a folder
+        _flush(path.parent)
+
+
+def _flush(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def table_text(table: pd.DataFrame, header: bool = True, float_format: str | None = "%.6g") -> str:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import shutil
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from scbind.core.errors import InputError
+from scbind.core.files import put_in_place
 from scbind.core.runlog import say
 from scbind.plan.progress import readable
 from scbind.plan.receipts import CHECKSUMS, write_receipt
@@ -103,7 +103,7 @@ def fetch(
         )
     if asked:
         write_receipt(output, asked, source, found)
-    os.replace(partial, output)
+    put_in_place(partial, output)
     drop(partial)
     say(
         f"{output}: {found['size']} bytes ({readable(found['size'])}), sha256 {found['sha256']}, md5 {found['md5']}"
