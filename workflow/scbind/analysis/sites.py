@@ -96,7 +96,7 @@ def differential_sites(
     progress = Progress("TFs", len(means.tfs))
     for done, tf in enumerate(means.tfs):
         progress.reached(done)
-        total, number = donors.sums(tf)
+        total, number = donors.nothing() if tf in silent else donors.sums(tf)
         near = _may_be_tested(total, number, min_binding)
         total = total[:, near]
         for place, sides, cells_of in donors.comparisons(total, number):
@@ -163,6 +163,10 @@ class _Donors:
             total[here] += binding.sums(tf, local, len(here)).astype(np.float32)
             number += np.bincount(code[code >= 0], minlength=n)
         return total, number
+
+    def nothing(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return what :meth:`sums` would without cells and windows, for a TF that is not tested."""
+        return np.zeros((len(self.units), 0), dtype=np.float32), np.zeros(len(self.units), dtype=np.int64)
 
     def comparisons(self, total: np.ndarray, number: np.ndarray) -> Iterator[tuple]:
         """Yield comparisons: names, means of the replicates of both sides or why not, and cells of the replicates."""
