@@ -6,14 +6,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.analysis.activitytable import read_activity
-from scbind.binding import activity
-from scbind.binding.activity import (
-    SD_FLOOR,
-    ActivitySums,
-    activity_matrix,
-    background_corrected,
-    top_two_votes,
-)
+from scbind.binding import activitysums
+from scbind.binding.activity import activity_matrix
+from scbind.binding.activitysums import SD_FLOOR, ActivitySums, background_corrected, top_two_votes
 from scbind.binding.profile import Profile, depth_levels, matched_background
 from scbind.binding.shards import ShardWriter
 from scbind.core.errors import InputError
@@ -58,7 +53,7 @@ def world():
 
 
 def test_the_sums_hold_no_copy_of_the_reference(world, monkeypatch):
-    monkeypatch.setattr(activity, "WINDOWS_AT_ONCE", 256)
+    monkeypatch.setattr(activitysums, "WINDOWS_AT_ONCE", 256)
     binding, background = np.full((W, 300), 0.3, np.float32), world[-1][:2]
     tracemalloc.start()
     sums = sums_for(binding, background, 1)
@@ -116,9 +111,9 @@ def test_cells_are_corrected_in_blocks_and_the_background_sums_are_not_kept(worl
     whole = sums.kept()
     assert tuple(whole) == ActivitySums.KEPT and whole["background_draws"] == DRAWS
     sizes = []
-    real = activity.background_corrected
-    monkeypatch.setattr(activity, "background_corrected", lambda *a: sizes.append(len(a[0])) or real(*a))
-    monkeypatch.setattr(activity, "CELLS_AT_ONCE", 2)
+    real = activitysums.background_corrected
+    monkeypatch.setattr(activitysums, "background_corrected", lambda *a: sizes.append(len(a[0])) or real(*a))
+    monkeypatch.setattr(activitysums, "CELLS_AT_ONCE", 2)
     assert np.array_equal(sums.kept()["z"], whole["z"]) and sizes == [2, 2, 1]
     empty = sums_for(binding, background, 0).kept()
     assert empty["z"].shape == (0, 4) and empty["z"].dtype == np.float32

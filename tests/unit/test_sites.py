@@ -120,7 +120,9 @@ def test_windows_without_binding_are_not_held_and_change_nothing(tmp_path, monke
     few = run("few")
     monkeypatch.setattr(sites, "_may_be_tested", lambda total, *_: np.arange(total.shape[1]))
     assert run("all") == few and few[0].count(b"\n") > 2
-    assert [windows.tolist() for windows in held] == [[3, 7], []], "CTCF is not even read: scbind abstains on it"
+    assert [windows.tolist() for windows in held] == [[3, 7], []], (
+        "CTCF is not even read: scbind abstains on it"
+    )
 
 
 def test_few_donors_are_not_tested(tmp_path):

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from scbind.binding.activity import ActivitySums
+from scbind.binding.activitysums import ActivitySums
 from scbind.binding.network import Network, NetworkFiles
 from scbind.binding.profile import Profile
 from scbind.binding.samplecells import SampleCells
@@ -87,7 +87,7 @@ def infer_shard(
     """Predict P(bound) for one shard of a sample's passing cells in all windows; write the shard to ``output``.
 
     The file holds the sparse binding per TF (:class:`scbind.binding.shards.Shard`) and the activity of the cells of the
-    shard (:meth:`scbind.binding.activity.ActivitySums.kept`). A shard may be empty if there are more shards than
+    shard (:meth:`scbind.binding.activitysums.ActivitySums.kept`). A shard may be empty if there are more shards than
     blocks of cells.
 
     Parameters

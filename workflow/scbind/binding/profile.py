@@ -1,6 +1,6 @@
 """The reference profile: mean predicted binding, openness, and background windows matched to each window.
 
-:mod:`scbind.binding.referenceprofile` computes it. :mod:`scbind.binding.activity` compares cells with it.
+:mod:`scbind.binding.referenceprofile` computes it. :mod:`scbind.binding.activitysums` compares cells with it.
 """
 
 from __future__ import annotations

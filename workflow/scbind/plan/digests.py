@@ -20,8 +20,10 @@ from scbind.core.errors import InputError
 from scbind.core.files import file_sha256, remember
 
 PACKAGE = Path(__file__).parents[1]
-# Messages, logs and the version number: none of them can change a result.
-SILENT = frozenset({"scbind", "scbind.core.errors", "scbind.core.runlog"})
+# None of them can change a result: the version number, messages, logs, names of scratch files, and which GPU is free.
+SILENT = frozenset(
+    {"scbind"} | {f"scbind.core.{name}" for name in ("errors", "runlog", "progress", "scratch", "gpulocks")}
+)
 
 
 def source_digest(*modules: str, script: str | None = None) -> str:
