@@ -44,8 +44,20 @@ def test_what_rules_make_and_fetch_is_not_looked_at(path, tmp_path):
     text = str(path)
     assert file_states([text], made=[str(tmp_path)]) == [""]
     assert file_states([text], fetched=[text]) != [""], "the user put it there: no receipt"
-    write_receipt(text, "asked", "https://x.org", {})
+    write_receipt(text, "asked", "https://x.org", {"size": path.stat().st_size})
     assert file_states([text], fetched=[text]) == [""]
+
+
+def test_a_fetched_file_that_was_replaced_by_an_older_one_is_seen(path):
+    text, received = str(path), path.stat()
+    write_receipt(text, "asked", "https://x.org", {"size": received.st_size})
+    os.utime(path)
+    assert file_states([text], fetched=[text]) == [""], "Snakemake sees a newer time"
+    path.write_text("other bytes")
+    assert file_states([text], fetched=[text]) != [""]
+    path.write_bytes(bytes(received.st_size))
+    os.utime(path, ns=(1, received.st_mtime_ns - 1))
+    assert file_states([text], fetched=[text]) != [""]
 
 
 def test_no_file_yet_or_not_on_this_disk():

@@ -620,6 +620,22 @@ def test_a_quoted_field_after_a_space_is_one_field(tmp_path):
     assert (row["name"], row["note"]) == ("a.txt", "one, two")
 
 
+def test_rows_in_another_order_are_the_same_plan(project):
+    rows = {
+        "tracks": (TRACKS, "A\tb2.bw\tinsertions\nB\tsub/b.bw\tinsertions\n"),
+        "chip": (CHIP, "A\tSPI1\tctcf.bed\n"),
+        "samples": (SAMPLES, "s0\tf2.tsv.gz\tfragments\n"),
+    }
+    plan = project(**{name: first + more for name, (first, more) in rows.items()})
+    turned = {}
+    for name, (first, more) in rows.items():
+        header, *lines = (first + more).splitlines(keepends=True)
+        turned[name] = header + "".join(reversed(lines))
+    other = project(**turned)
+    for name in rows:
+        assert json.dumps(getattr(other, name)) == json.dumps(getattr(plan, name)), name
+
+
 def test_keys_in_another_order_are_the_same_configuration():
     """A rule compares what it is given as text. Only the first of the models is told apart."""
 

@@ -137,12 +137,21 @@ def another(now, leaf):
 
 SHEETS = {  # sheet and what is done to it -> (file, edit of its rows)
     "chip: rows in another order": ("chip", lambda rows: rows.reverse()),
+    "tracks: rows in another order": ("tracks", lambda rows: rows.reverse()),
     "chip: source": ("chip", lambda rows: rows[0].update(source="new")),
     "chip: a row less": ("chip", lambda rows: rows.pop()),
     "tracks: a note": ("tracks", lambda rows: rows[0].update(note="new")),
+    "chip: no relaxed peaks": ("chip", lambda rows: rows[0].update(relaxed="")),
+    "chip: another TF": ("chip", lambda rows: rows[0].update(tf="MYC")),
+    "tracks: path": ("tracks", lambda rows: rows[0].update(path="config/README.md", format="fragments")),
     "tracks: region": ("tracks", lambda rows: rows[0].update(region="chr1:0-100000")),
     "samples: donor": ("samples", lambda rows: rows[0].update(donor="d1")),
     "samples: condition": ("samples", lambda rows: rows[0].update(condition="c1")),
+    "samples: path": ("samples", lambda rows: rows[0].update(path="config/README.md", format="fragments")),
+    "samples: binding": ("samples", lambda rows: rows[0].update(binding="no")),
+    "samples: barcodes": ("samples", lambda rows: rows[0].update(barcodes="config/README.md")),
+    "samples: labels": ("samples", lambda rows: rows[0].update(labels="")),
+    "samples: rna": ("samples", lambda rows: rows[0].update(rna="config/README.md")),
     "samples: group": ("samples", lambda rows: rows[0].update(group="other")),
     "samples: a note": ("samples", lambda rows: rows[0].update(note="new")),
 }

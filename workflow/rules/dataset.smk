@@ -1,14 +1,10 @@
-# The order of the rows in the sheet changes nothing.
-CHIP = sorted(PLAN.chip, key=lambda row: (row["cell_line"], row["tf"], row["path"]))
-
-
 # Windows, labels, splits and signal of all lines. All models are trained and tested on this dataset.
 rule build_dataset:
     input:
         REFERENCE_FILES,
         mappability=MAPPABILITY,
-        chip=[row["path"] for row in CHIP],
-        relaxed=[row["relaxed"] for row in CHIP if row["relaxed"]],
+        chip=[row["path"] for row in PLAN.chip],
+        relaxed=[row["relaxed"] for row in PLAN.chip if row["relaxed"]],
         tracks=expand("results/bulk/{cell_line}/insertions.bw", cell_line=PLAN.tracks),
         facts=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
         fragments=expand("results/bulk/{cell_line}/fragments.npy", cell_line=PLAN.tracks),
@@ -28,13 +24,13 @@ rule build_dataset:
     params:
         reference=subpath(input[0], parent=True),
         cell_lines=list(PLAN.tracks),
-        chip=[(row["cell_line"], row["tf"], bool(row["relaxed"])) for row in CHIP],
+        chip=[(row["cell_line"], row["tf"], bool(row["relaxed"])) for row in PLAN.chip],
         splits=SETTINGS["splits"],
         given=list(GIVEN),
         training=bool(TRAINED),
         geometry=GEOMETRY,
         experiments=EXPERIMENTS,
-        files=lambda wildcards: states(*(row[key] for row in CHIP for key in ("path", "relaxed"))),
+        files=lambda wildcards: states(*(row[key] for row in PLAN.chip for key in ("path", "relaxed"))),
         code=source_digest("dataset.build", script="build_dataset"),
     script:
         "../scripts/build_dataset.py"

@@ -101,9 +101,9 @@ def fetch(
             f"if the file was updated on purpose, write the new {wrong} into sources.tsv",
             place,
         )
+    put_in_place(partial, output)
     if asked:
         write_receipt(output, asked, source, found)
-    put_in_place(partial, output)
     drop(partial)
     say(
         f"{output}: {found['size']} bytes ({readable(found['size'])}), sha256 {found['sha256']}, md5 {found['md5']}"

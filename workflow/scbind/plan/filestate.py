@@ -14,7 +14,7 @@ from pathlib import Path
 
 from scbind.core.errors import printable
 from scbind.core.files import file_sha256
-from scbind.plan.receipts import receipt_of
+from scbind.plan.receipts import is_as_received
 
 SHOWN = 5  # names in the line about changed files
 HASHED = 20_000_000  # bytes; a model bundle of at most this size is compared by what it holds
@@ -35,13 +35,14 @@ def file_states(
     made
         Starts of paths that rules make. Snakemake follows these itself, so their text is empty.
     fetched
-        Paths that a rule fetches. Their text is empty, unless the user has put a file there: then there is no receipt.
+        Paths that a rule fetches. Their text is empty, unless the user has put another file there: then there is no
+        receipt, or the file has another size or an older time.
     """
     begins, fetched = tuple(made), frozenset(fetched)
     texts = []
     for path in paths:
         if path:
-            ours = path.startswith(begins) or (path in fetched and receipt_of(path).exists())
+            ours = path.startswith(begins) or (path in fetched and is_as_received(path))
             texts.append("" if ours else _state(Path(path)))
     return texts
 

@@ -6,6 +6,7 @@ Every job imports this module when it parses the workflow, so the module stays l
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -35,8 +36,23 @@ def write_receipt(output: str | Path, asked: str, url: str, found: Mapping) -> N
     found
         ``{"sha256", "md5", "size"}`` of the bytes that came: lower-case hexadecimal, bytes.
     """
+    facts = {"asked": asked, "url": redacted(url), **found}
+    if Path(output).is_file():
+        facts["mtime_ns"] = os.stat(output).st_mtime_ns
     with atomic(receipt_of(output)) as scratch:
-        scratch.write_text(json.dumps({"asked": asked, "url": redacted(url), **found}))
+        scratch.write_text(json.dumps(facts))
+
+
+def is_as_received(output: str | Path) -> bool:
+    """Return whether a file is the one that was fetched, or one whose newer time makes Snakemake notice it.
+
+    Size and time are compared with the receipt. Without a receipt, the user has put the file there.
+    """
+    try:
+        kept, found = json.loads(receipt_of(output).read_text()), os.stat(output)
+        return found.st_size == kept["size"] and found.st_mtime_ns >= kept["mtime_ns"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def asked_for(row: Mapping, output: str | Path) -> str:

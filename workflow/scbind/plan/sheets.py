@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from operator import itemgetter
 
 from scbind.core.errors import InputError
 from scbind.plan.checks import check_lines, check_models, check_samples, check_splits, refuse_braces
@@ -60,6 +61,10 @@ def load_plan(
     for name, each in config["models"].items():
         if each["bundle"]:
             each["bundle"] = resolver(each["bundle"], label, f"key models.{name}.bundle")
+    # the order of rows changes nothing
+    plan.tracks = {line: sorted(plan.tracks[line], key=itemgetter("path")) for line in sorted(plan.tracks)}
+    plan.chip.sort(key=itemgetter("cell_line", "tf", "path"))
+    plan.samples = dict(sorted(plan.samples.items()))
     check_models(plan, label)
     check_samples(plan, label)
     check_lines(plan)
