@@ -48,6 +48,8 @@ def accuracy(results: Path, truth: Path) -> None:
 
 def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     """Write a store of random binding, and the other inputs of links per cell."""
+    from scbind.binding.store import CHUNK
+
     rng, names = np.random.default_rng(0), [f"TF{i}" for i in range(TFS)]
     obs = pd.DataFrame({"cell_type": "a", "borrowed_depth": 1.0}, index=[f"c{i}" for i in range(n_cells)])
     var = pd.DataFrame({"chrom": pd.Categorical(["chr1"] * WINDOWS), "start": np.arange(WINDOWS) * 200})
@@ -65,11 +67,9 @@ def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     anndata.AnnData(obs=obs, var=var, uns=uns).write_zarr(store)
     layers = zarr.open_group(store, mode="r+").require_group("layers")
     for name in names:
-        layer = layers.create_array(
-            name, shape=(n_cells, WINDOWS), chunks=(512, 2048), dtype="uint8", fill_value=0
-        )
-        for first in range(0, n_cells, 512):
-            shape = (min(512, n_cells - first), WINDOWS)
+        layer = layers.create_array(name, shape=(n_cells, WINDOWS), chunks=CHUNK, dtype="uint8", fill_value=0)
+        for first in range(0, n_cells, CHUNK[0]):
+            shape = (min(CHUNK[0], n_cells - first), WINDOWS)
             layer[first : first + shape[0]] = rng.integers(1, 255, shape) * (rng.random(shape) < KEPT)
     zarr.consolidate_metadata(store)
     np.savez(
@@ -82,14 +82,14 @@ def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     flat = np.full(len(site), 0.2)
     np.savez(
         folder / "sites.npz", site=site[order], gene=gene[order], weight=flat, promoter=flat > 1, z=flat,
-        association=flat, probability=flat, genes=np.array([f"G{i}" for i in range(GENES)]),
-        sites=np.array(var.index, dtype=str),
+        association=flat, probability=flat, distance=np.zeros(len(site), int),
+        genes=np.array([f"G{i}" for i in range(GENES)]), sites=np.array(var.index, dtype=str),
         chrom=np.zeros(GENES), tss=np.zeros(GENES), null=np.zeros((WINDOWS, 1), np.float16), panel=np.zeros(1, int),
         evidence="rna",
     )  # fmt: skip
     tf, target = np.divmod(np.arange(n_links), GENES)
     links = pd.DataFrame({"cell_type": "a", "tf": [names[i] for i in tf], "gene": [f"G{i}" for i in target]})
-    links[["probability", "potential", "fdr", "sign"]] = [0.9, 1.0, 0.01, 1]
+    links[["probability", "potential", "fdr", "sign", "evidence"]] = [0.9, 1.0, 0.01, 1, "chip"]
     links.to_csv(folder / "links.tsv", sep="\t", index=False)
     active = anndata.AnnData(np.ones((n_cells, TFS), np.float32), obs=obs)
     active.var_names = names

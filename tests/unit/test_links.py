@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import scbind
 import scipy.sparse as sp
+from benchmark import load_benchmark
 from bindingstore import write_sample, write_windows
 from scbind.analysis import links
 from scbind.analysis.covary import Counts, Covariation, residuals
@@ -417,3 +418,11 @@ def test_without_a_candidate_both_tables_have_their_columns():
     assert not list(links._ranked(None, []))
     edges = links._network(pd.DataFrame(columns=COLUMNS))
     assert edges.empty and edges.columns.tolist()[:3] == ["source", "target", "weight"]
+
+
+def test_the_benchmark_of_many_links_runs(tmp_path, capsys):
+    """It makes its own inputs in the format of the present version."""
+    benchmark = load_benchmark("links")
+    benchmark.write_inputs(tmp_path, n_cells=9, n_links=50)
+    benchmark.one(tmp_path)
+    assert re.search(r"[1-9]\d* values per cell", capsys.readouterr().out)
