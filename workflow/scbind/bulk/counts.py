@@ -27,8 +27,9 @@ SAMPLE, PIECES = 50_000, 10  # steps of a chromosome that are read, and in how m
 MOST = 300_000  # steps of a track that are read
 APART = 2  # k of insertions, because a cut gives two insertions side by side; k is 1 for coverage
 SHORTEST, LONGEST = 20, 1000  # bp; lengths that many items may have in common
-# Least R(k) / R(0) of a smoothed track, and the largest share of the fall from R(0) to R(2 k) that lies before R(k). In
-# counts, the share was 0.97 or more up to 30 insertions per base; in smoothed tracks of 0.2 per base, 0.69 or less.
+# Two thresholds of a smoothed track: minimum R(k) / R(0), and maximum fraction of the drop from R(0) to R(2 k) that is
+# reached at k. In counts, this fraction was 0.97 or more up to 30 insertions per base; in smoothed tracks of 0.2 per
+# base, 0.69 or less.
 LEAST_LIKE, MOST_AT_ONCE = 0.25, 0.75
 ON_GRID = 0.95  # share of the steps of bins that are a multiple of their width apart
 MOST_SAME_LENGTH = 0.5  # share of items; 0.9 or more in pileups of MACS and in coverage by single reads

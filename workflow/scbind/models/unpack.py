@@ -65,11 +65,11 @@ def unpack_bundle(
         Folder for ``model.safetensors``, ``calibration.json``, ``training.csv``, ``card.md``, ``motifs.npz`` and
         ``bundle.json`` (what the bundle says about itself).
     name
-        Name of the model here. It replaces the name that the maker of the bundle gave it in the tables.
+        Name of the model here. It replaces the name that the authors of the bundle gave it in the tables.
     window, context
         Widths in bp of windows and context in this run.
     metrics, evaluation
-        The new tables of the accuracy that the maker measured: of the model alone, and also of what it was compared
+        The new tables of the accuracy that the authors measured: of the model alone, and also of what it was compared
         with.
     motif_tfs
         TFs without ChIP-seq to add: ``asked``, ``release``, ``taxon``, ``path`` and ``aliases`` of

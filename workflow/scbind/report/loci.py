@@ -36,8 +36,8 @@ from scbind.report.tables import trusted
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES = 12_000_000  # of the page
 REACH = 10_000  # bp between the start of a gene and the centre of a site that the page lists for it
-# About the fewest bytes that sequence and coverage of a locus need, and P(bound) of a TF there: a number, and one for
-# each type. Files are read for no more sites than these let fit.
+# Lower bounds on the bytes of a locus (sequence and coverage) and of P(bound) of a TF there: a constant, and an amount
+# per cell type. They cap the number of sites for which files are read.
 LEAST_LOCUS, LEAST_PAIR = (1_800, 30), (100, 2)
 
 
@@ -134,7 +134,7 @@ def _pairs(sites: pd.DataFrame) -> pd.DataFrame:
 
 
 def _least(sites: pd.DataFrame, n_types: int) -> np.ndarray:
-    """Return about the fewest bytes that each pair may need."""
+    """Return an approximate lower bound on the bytes of each pair."""
     locus, pair = (base + each * n_types for base, each in (LEAST_LOCUS, LEAST_PAIR))
     return pair + locus * _pairs(sites)["new"].to_numpy()
 

@@ -40,7 +40,7 @@ class Origin:
         if not tested:
             said.append(
                 "It was not tested in this run, because the configuration names no cell lines (sheets.tracks and "
-                "sheets.chip). The numbers below are those that the maker of the bundle measured. The model card shows "
+                "sheets.chip). The numbers below are those that the authors of the bundle measured. The model card shows "
                 "how accuracy depends on depth. Precision-recall curves are not shown."
             )
         theirs = about["species"]
