@@ -1,7 +1,7 @@
 """Tell a bigWig of counts from one that is smoothed, averaged over bins, or made of items of one length.
 
 The steps of a coverage are ends of fragments only if the values are counts of single fragments. The steps of other
-tracks gave up to 28 times too many insertions. Three properties of the steps ``s`` tell them apart. They depend on
+tracks gave up to 28 times the true number of insertions. Three properties of the steps ``s`` tell them apart. They depend on
 R(k), the sum of ``s(x) s(x + k)`` over all bases ``x``, and hardly on depth or scale:
 
 * The ends of different fragments are nearly independent, so R falls at once from R(0) to a low, level curve. Smoothing
@@ -123,7 +123,7 @@ class CountCheck:
     def _width(self) -> int:
         """Return the width of bins in bp, 1 if there are none: nearly all steps are a multiple of it apart.
 
-        Not all, because the grid may begin anew, as behind a region that was left out.
+        Not all, because the grid may restart, as behind a region that was left out.
         """
         total = self.gaps.sum()
         widths = (width for width in range(LONGEST, 1, -1) if self.gaps[::width].sum() >= ON_GRID * total)

@@ -135,7 +135,7 @@ def _check_model(bundle: str | Path, folder: Path, about: Mapping) -> dict:
     if json.loads(json.dumps(facts)) != about["facts"] or facts["genome"] != about["genome"]:
         raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
     if not all(isinstance(each, dict) for each in about["training_data"]):
-        raise InputError(bundle, "training_data is no list of sections", AGAIN, ABOUT)
+        raise InputError(bundle, "training_data is not a list of sections", AGAIN, ABOUT)
     return facts
 
 
@@ -164,7 +164,7 @@ def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray]
         for tf, matrix in matrices.items():
             whole = matrix.dtype == np.float32 and matrix.ndim == 2 and len(matrix) == 4 and matrix.size
             if not whole or not np.isfinite(matrix).all() or not isinstance(identities[tf], str):
-                raise ValueError(f"{tf} is no matrix")
+                raise ValueError(f"{tf} is not a matrix")
     except DAMAGE as error:
         raise InputError(bundle, f"not readable ({said(error)})", AGAIN, MOTIFS) from error
     return matrices, identities

@@ -77,7 +77,7 @@ def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTE
     """Write ``results/browser/loci.html``.
 
     The page has the sequence of each locus, the coverage of all cell types, P(bound) of the TFs that have a site there,
-    consensus peaks and genes. If they do not fit into ``most_bytes``, each TF keeps the places that it takes first
+    consensus peaks and genes. If they do not fit into ``most_bytes``, each TF keeps the loci that it takes first
     (:func:`scbind.report.lociwindows.ordered_sites`), and the page says how many. TFs on which scbind abstains are left
     out.
 
@@ -114,7 +114,7 @@ def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTE
     with atomic(output) as path:
         path.write_bytes(page)
     say(
-        f"loci: {kept['locus'].nunique():,} places with {len(kept):,} of {len(sites):,} sites, {len(page) / 1e6:.2f} MB"
+        f"loci: {kept['locus'].nunique():,} loci with {len(kept):,} of {len(sites):,} sites, {len(page) / 1e6:.2f} MB"
     )
 
 
@@ -169,7 +169,7 @@ def _said(kept: pd.DataFrame, sites: pd.DataFrame, left_out: str) -> list[str]:
         text = f"The page has all {len(sites):,} best sites of results/analysis/best_sites.tsv."
     else:
         rest = sites[~sites.index.isin(kept.index)]
-        per_tf = f"the first {int(rest['turn'].min()):,} places of every TF, and more of some"
+        per_tf = f"the first {int(rest['turn'].min()):,} loci of every TF, and more of some"
         text = (
             f"The page has room for {len(kept):,} of {len(sites):,} best sites: {per_tf}. A TF first takes the best "
             "site of each cell type, the highest P(bound) first, then the second best. "

@@ -36,8 +36,8 @@ SPLITS = {
 
 
 ORACLES = {  # sentences of the glossary, too; a test compares them
-    "oracle": "oracle is not a model. It is given the simulated motifs and the elements that are open in each cell, but "
-    "not the random draws",
+    "oracle": "oracle is not a model. It is given the simulated motifs and the elements that are open in each cell, "
+    "but not the random draws",
     "oracle_type": "oracle_type is not a model. It is given the simulated motifs and the elements that are open in the "
     "cell type, which is the most that borrowing from cells of the same type can show",
 }

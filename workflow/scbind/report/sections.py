@@ -358,7 +358,9 @@ def _two_measures(table: pd.DataFrame) -> list[str]:
     """Say what z and mean binding measure, and in how many rows they disagree."""
     tested = directions(table[table["p_adjusted"] < 0.05])
     n = int((tested == DISAGREE).sum())
-    where = f" Where they disagree ({n} of {len(tested)} rows with adjusted p < 0.05), rely on z." if n else ""
+    where = (
+        f" Where they disagree ({n} of {len(tested)} rows with adjusted p < 0.05), rely on z." if n else ""
+    )
     return [
         "Two columns can rank TFs differently. z is corrected for accessibility: use it to ask which TFs mark a cell "
         "type or a condition. Mean binding is the mean P(bound) over all windows and is not corrected: it is also "

@@ -94,7 +94,7 @@ PLACES = {
 WITH_REGIONS = ("sites", "cautions")  # columns of texts with regions, 0-based half-open as in the files
 REGION = re.compile(r"([^\s,;:]+):(\d+)-(\d+)")
 PLACE_FORM = (
-    "Places are written as genome browsers take them: chr1:1,001-1,200 counts from 1 and includes both ends. "
+    "Coordinates are written as genome browsers take them: chr1:1,001-1,200 counts from 1 and includes both ends. "
     "Downloaded tables have chrom, start and end as BED has them: from 0, without the end."
 )
 
