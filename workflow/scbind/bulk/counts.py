@@ -1,8 +1,8 @@
 """Tell a bigWig of counts from one that is smoothed, averaged over bins, or made of items of one length.
 
 The steps of a coverage are ends of fragments only if the values are counts of single fragments. The steps of other
-tracks gave up to 28 times the true number of insertions. Three properties of the steps ``s`` tell them apart. They depend on
-R(k), the sum of ``s(x) s(x + k)`` over all bases ``x``, and hardly on depth or scale:
+tracks gave up to 28 times the true number of insertions. Three properties of the steps ``s`` tell them apart. They
+depend on R(k), the sum of ``s(x) s(x + k)`` over all bases ``x``, and hardly on depth or scale:
 
 * The ends of different fragments are nearly independent, so R falls at once from R(0) to a low, level curve. Smoothing
   makes it fall gradually: a running mean over w bases gives R(k) = (1 - k / w) R(0).
