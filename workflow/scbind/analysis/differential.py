@@ -83,7 +83,7 @@ def differential_tfs(
     ------
     InputError
         If the activity files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`), or the
-        lenders are of other cells.
+        lenders belong to other cells.
 
     Notes
     -----

@@ -86,7 +86,7 @@ class CountCheck:
         return float(np.median(small)) if len(small) else unit
 
     def check(self, path, unit: float) -> None:
-        """Raise :class:`InputError` if the track holds no counts. Counts of bins are said in the log.
+        """Raise :class:`InputError` if the track holds no counts. Counts of bins are reported in the log.
 
         ``unit`` is the step of one fragment.
         """

@@ -181,7 +181,7 @@ def _unknown_donors(inputs: Inputs) -> Caution | None:
     lacking = sorted(obs.loc[obs["donor"].isna(), "sample"].astype(str).unique())
     return Caution(
         f"Donors are given for some samples but not for {join_names(lacking, MOST_NAMES)}.",
-        "Each of these samples counts as a donor of its own. If two samples are of one donor, p-values are too small.",
+        "Each of these samples counts as a donor of its own. If two of them share a donor, p-values are too small.",
         "sheets.samples (column donor)",
     )
 
