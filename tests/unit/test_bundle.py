@@ -209,7 +209,7 @@ def test_other_formats_and_geometries_are_refused(bundle, tmp_path):
     plain = tmp_path / "plain.zip"
     with zipfile.ZipFile(plain, "w") as archive:
         archive.writestr("card.md", "x")
-    refused(plain, "without bundle.json is no bundle", tmp_path / "out")
+    refused(plain, "without bundle.json is not a bundle", tmp_path / "out")
     refused(tmp_path, "a folder, not a bundle", tmp_path / "out2")
     refused(tmp_path / "absent.zip", "no such file", tmp_path / "out")
 
@@ -352,7 +352,7 @@ def test_what_bundle_json_says_is_checked(bundle, tmp_path):
     path = tmp_path / "forged.zip"
     refused(
         forged(bundle, path, {"training_data": [1, 2]}),
-        "training_data is no list of sections",
+        "training_data is not a list of sections",
         tmp_path / "out",
     )
     refused(

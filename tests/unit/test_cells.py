@@ -225,4 +225,4 @@ def test_what_tools_write_for_no_barcode_is_no_cell(tmp_path, sizes_path, capsys
     path = write_fragments(tmp_path / "f.tsv.gz", rows)
     assert run(tmp_path, path, sizes_path, min_fragments=5)[2]["barcode"].tolist() == ["AAA-1"]
     said = capsys.readouterr().err
-    assert "60 fragments without a barcode (-, NO_BARCODE, NNNN-1) are no cell" in said
+    assert "60 fragments without a barcode (-, NO_BARCODE, NNNN-1) belong to no cell" in said

@@ -118,7 +118,7 @@ def test_a_barcode_with_too_few_fragments_does_not_stop_the_labels(tmp_path, cap
     found = read_labels(path, pd.Series(["A", "B"]), "s1")
     assert found[1] == "x" and pd.isna(found[0])
     assert (
-        "2 of 3 barcodes (66.7%), as Z, are no cells of sample s1 (too few fragments?)"
+        "2 of 3 barcodes (66.7%), as Z, are not cells of sample s1 (too few fragments?)"
         in capsys.readouterr().err
     )
 

@@ -242,7 +242,7 @@ def test_each_warning_has_its_cause(inputs):
     obs = obs.assign(sample="s1", donor="d1")
     obs.iloc[0, obs.columns.get_indexer(["sample", "donor"])] = ["s2", None]
     said = warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))
-    assert "The donor is not given for s2, but for other samples." in said and "column donor" in said
+    assert "Donors are given for some samples but not for s2." in said and "column donor" in said
     most = inputs.data.obs["cell_type"].value_counts().max()
     assert "cell type" not in warned(inputs, smallest_type=most)
     found = warned(inputs, smallest_type=most + 1)

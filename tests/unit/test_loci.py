@@ -166,7 +166,7 @@ def test_what_does_not_fit_is_left_out_fairly_and_said(files, tmp_path):
     assert whole - 200 >= out.stat().st_size > whole - 4_000
     assert index["sites"]["rank"] == [1, 1, 1, 2] and set(index["loci"]) == {"0", "1"}
     assert {name for name in content if name[0] == "s"} == {"s0", "s1"}
-    assert "The page has room for 4 of 5 best sites: the first 2 places of every TF" in out.read_text()
+    assert "The page has room for 4 of 5 best sites: the first 2 loci of every TF" in out.read_text()
 
 
 def test_no_site_at_all(files, tmp_path):

@@ -828,7 +828,7 @@ def test_rows_in_which_z_and_mean_binding_disagree_are_marked():
                          effect_size=frame["difference"], p_adjusted=0.01, n_replicates=0, test="t")  # fmt: skip
     section = sections.differential(SimpleNamespace(tables={"differential": whole}))
     assert "z_and_binding" in keys(section)
-    assert "They disagree in 1 of 5 rows with adjusted p < 0.05: go by z there." in section.text[2]
+    assert "Where they disagree (1 of 5 rows with adjusted p < 0.05), rely on z." in section.text[2]
 
 
 @pytest.mark.parametrize(

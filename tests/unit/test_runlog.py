@@ -49,7 +49,9 @@ def test_a_full_disk_is_one_line_whatever_writes(tmp_path, writer):
     code, lines = run(tmp_path, WRITERS[writer])
     assert code == 1 and not any("Traceback" in line for line in lines)
     assert lines[-1].startswith(f"ERROR {tmp_path}: cannot write: ")
-    assert lines[-1].endswith("; free space (or quota) there and run again; the step starts anew")
+    assert lines[-1].endswith(
+        "; free space (or quota) there and run again; the step starts from its beginning"
+    )
     assert not list(tmp_path.glob(".*.partial.*"))
 
 

@@ -1,5 +1,5 @@
-# A trained model as one file, and the files of a model that was given so. A given model is not trained: its files take the
-# places of those that training and calibration write.
+# A trained model as one file, and the files of a model that was given so. A given model is not trained: its files
+# replace those that training and calibration write.
 rule make_bundle:
     input:
         weights="results/models/{model}/model.safetensors",

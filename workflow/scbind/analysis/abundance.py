@@ -57,8 +57,8 @@ def abundance(cells: list[str | Path], populations: str | Path, output: str | Pa
     -----
     F-test of the weighted deviance, with 1 and donors - 2 degrees of freedom. The correlation is the one at which
     Pearson's statistic equals its degrees of freedom (method of moments). If all donors have the same number of cells,
-    this equals the quasi-binomial F-test. The interval is of 95 %, by Student's t. Each kind and contrast is adjusted
-    by itself (Benjamini-Hochberg).
+    this equals the quasi-binomial F-test. The interval has a coverage of 95 % (Student's t). Each kind and contrast is
+    adjusted by itself (Benjamini-Hochberg).
     """
     obs = _read(cells, populations)
     rows = [_row(*contrast) for contrast in _contrasts(obs)]

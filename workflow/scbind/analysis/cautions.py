@@ -58,7 +58,7 @@ class Cautions:
         """Return the caution about copy numbers: of segments that explain at least half of the separation, or empty.
 
         A segment counts if it differs by at least :data:`CHANGE`, and more than chance makes any segment differ: in
-        random groups of as many cells of the same donors, and among the peaks of the group in random order. If random
+        random groups of the same size from the same donors, and among the peaks of the group in random order. If random
         groups differ by more than one copy more of two, the caution is that there are too few cells to tell.
         """
         inside = np.isin(whole, rows, assume_unique=True)
@@ -94,7 +94,7 @@ class Cautions:
         return ratio - np.median(ratio, axis=0)
 
     def _random_cells(self, mixture: DonorMixture, donor: np.ndarray, inside: np.ndarray) -> float:
-        """Return the largest change of a segment in random groups with as many cells of each donor, as log2."""
+        """Return the largest change of a segment in random groups with the same number of cells per donor, as log2."""
         rng, largest = np.random.default_rng(0), 0.0
         donor = donor.astype(str)
         names, numbers = np.unique(donor[inside], return_counts=True)

@@ -68,7 +68,7 @@ class Overlap:
     between: float = 0.0
 
     def effect(self, n_inside: int, n_outside: int) -> float:
-        """Return the variance of the difference of the means over that of as many independent cells (Kish 1965)."""
+        """Return the variance of the difference of the means over that with independent cells (Kish 1965)."""
         return (self.inside + self.outside - 2 * self.between) / (1 / n_inside + 1 / n_outside)
 
 

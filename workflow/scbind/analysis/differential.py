@@ -83,14 +83,14 @@ def differential_tfs(
     ------
     InputError
         If the activity files cannot be read together (:func:`scbind.analysis.activitytable.read_activity`), or the
-        lenders are of other cells.
+        lenders belong to other cells.
 
     Notes
     -----
-    If at least three replicates have cells on both sides, a paired t-test over the differences of replicate means: as a
-    rule for cell types, and for conditions if each donor was measured in several. A signed-rank test could not reach
-    p < 0.05 with fewer than six replicates. Otherwise, replicates on both sides are left out, and if each side has at
-    least three others, Welch's t-test over replicate means. If not, a t-test over cells
+    If at least three replicates have cells on both sides, a paired t-test over the differences of replicate means. This
+    is the usual case for cell types, and for conditions when donors contribute to several. A signed-rank test could not
+    reach p < 0.05 with fewer than six replicates. Otherwise, replicates on both sides are left out, and if each side
+    has at least three others, Welch's t-test over replicate means. If not, a t-test over cells
     (:func:`scbind.analysis.designeffect.compare_means`).
     The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells
     are adjusted apart, so that the small p-values over cells do not make those over replicates significant.

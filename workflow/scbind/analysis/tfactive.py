@@ -49,7 +49,7 @@ def tf_active(activity: Sequence[str | Path], expression: str | Path | None, out
         The file to write.
     """
     data = read_activity(list(activity))
-    readable = data.readable  # computed anew each time it is asked for
+    readable = data.readable  # computed again each time it is asked for
     found = np.ones(readable.shape)
     for column in range(len(data.tfs)):
         z = readable[:, column]

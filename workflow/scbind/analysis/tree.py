@@ -331,8 +331,8 @@ def _stability(
     """Return how well each class is found again in the clusters of subsamples: mean Jaccard index, float64 (classes,).
 
     In a subsample, each class starts from the cluster that is most like it, and cells are assigned to the classes. A
-    class of few cells may then lose them all, because the profile of even fewer cells is too uncertain to outweigh
-    their rarity. It therefore keeps its size: as many cells as it has are chosen, those that it explains best.
+    class of few cells may then lose them all, because a profile from so few cells is too noisy to overcome their
+    low prior. It therefore keeps its size: of all cells, those that it explains best are chosen, in the same number.
     """
     found, core, small = [], classes.any(axis=1), classes.sum(axis=0) < FEW * least
     for kept, clusters in samples:

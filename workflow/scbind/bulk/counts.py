@@ -1,8 +1,8 @@
 """Tell a bigWig of counts from one that is smoothed, averaged over bins, or made of items of one length.
 
 The steps of a coverage are ends of fragments only if the values are counts of single fragments. The steps of other
-tracks gave up to 28 times too many insertions. Three properties of the steps ``s`` tell them apart. They depend on
-R(k), the sum of ``s(x) s(x + k)`` over all bases ``x``, and hardly on depth or scale:
+tracks gave up to 28 times the true number of insertions. Three properties of the steps ``s`` tell them apart. They
+depend on R(k), the sum of ``s(x) s(x + k)`` over all bases ``x``, and hardly on depth or scale:
 
 * The ends of different fragments are nearly independent, so R falls at once from R(0) to a low, level curve. Smoothing
   makes it fall gradually: a running mean over w bases gives R(k) = (1 - k / w) R(0).
@@ -27,8 +27,9 @@ SAMPLE, PIECES = 50_000, 10  # steps of a chromosome that are read, and in how m
 MOST = 300_000  # steps of a track that are read
 APART = 2  # k of insertions, because a cut gives two insertions side by side; k is 1 for coverage
 SHORTEST, LONGEST = 20, 1000  # bp; lengths that many items may have in common
-# Least R(k) / R(0) of a smoothed track, and the largest share of the fall from R(0) to R(2 k) that lies before R(k). In
-# counts, the share was 0.97 or more up to 30 insertions per base; in smoothed tracks of 0.2 per base, 0.69 or less.
+# Two thresholds of a smoothed track: minimum R(k) / R(0), and maximum fraction of the drop from R(0) to R(2 k) that is
+# reached at k. In counts, this fraction was 0.97 or more up to 30 insertions per base; in smoothed tracks of 0.2 per
+# base, 0.69 or less.
 LEAST_LIKE, MOST_AT_ONCE = 0.25, 0.75
 ON_GRID = 0.95  # share of the steps of bins that are a multiple of their width apart
 MOST_SAME_LENGTH = 0.5  # share of items; 0.9 or more in pileups of MACS and in coverage by single reads
@@ -85,7 +86,7 @@ class CountCheck:
         return float(np.median(small)) if len(small) else unit
 
     def check(self, path, unit: float) -> None:
-        """Raise :class:`InputError` if the track holds no counts. Counts of bins are said in the log.
+        """Raise :class:`InputError` if the track holds no counts. Counts of bins are reported in the log.
 
         ``unit`` is the step of one fragment.
         """
@@ -122,7 +123,7 @@ class CountCheck:
     def _width(self) -> int:
         """Return the width of bins in bp, 1 if there are none: nearly all steps are a multiple of it apart.
 
-        Not all, because the grid may begin anew, as behind a region that was left out.
+        Not all, because the grid may restart, as behind a region that was left out.
         """
         total = self.gaps.sum()
         widths = (width for width in range(LONGEST, 1, -1) if self.gaps[::width].sum() >= ON_GRID * total)

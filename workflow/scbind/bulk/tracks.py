@@ -61,7 +61,7 @@ def insertion_track(
     output_fragments
         ``.npy``, uint32 (insertions,), in the order of :func:`read_insertions`: the number of the fragment of each
         insertion. The two ends of a line of a ``fragments`` file share a number, and so do the 5' ends of two proper
-        mates of a ``bam``. Every other insertion has a number of its own, also if its other end is not in the track.
+        mates of a ``bam``. Every other insertion has a number of its own, even if its other end is not in the track.
         Memory holds one chromosome.
 
     Raises

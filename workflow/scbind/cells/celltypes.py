@@ -58,7 +58,7 @@ def read_labels(path: str | Path, barcodes: pd.Series, sample: str) -> np.ndarra
         own = int((place != FOREIGN).sum())
         say(
             f"WARNING {path}: {wrong.sum()} of {own} barcodes ({wrong.sum() / own:.1%}), as {table['barcode'][line]}, "
-            f"are no cells of sample {sample} (too few fragments?); their labels are not used"
+            f"are not cells of sample {sample} (too few fragments?); their labels are not used"
         )
     here = (place >= 0) & (table["cell_type"] != "").to_numpy()
     given = np.full(len(barcodes), np.nan, dtype=object)

@@ -70,8 +70,8 @@ def count_fragments(
         * ``frac_mitochondrial``: fraction of the fragments that are mitochondrial; empty if no fragment is, because
           the genome has no mitochondrial chromosome or the program that made the fragments has left them out.
     profile_out
-        TSV of two curves (:func:`scbind.cells.profiles.profile_table`): the lengths of all fragments, barcodes that
-        are no cells included, and the insertions of the cells around start sites.
+        TSV of two curves (:func:`scbind.cells.profiles.profile_table`): the lengths of all fragments, including those
+        of barcodes that are not cells, and the insertions of the cells around start sites.
     min_fragments
         A barcode is a cell if it has at least this many unique fragments. Not used with ``barcodes``.
     barcodes
@@ -221,7 +221,7 @@ def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.Da
         if none.any():
             say(
                 f"WARNING {fragments}: {int(cells['n_fragments'][none].sum())} fragments without a barcode "
-                f"({', '.join(cells['barcode'][none])}) are no cell"
+                f"({', '.join(cells['barcode'][none])}) belong to no cell"
             )
             cells = cells[~none]
         if cells.empty:

@@ -39,7 +39,7 @@ def describe_cells(
     Raises
     ------
     InputError
-        If a file is missing or damaged, or the UMAP is of other cells.
+        If a file is missing or damaged, or the UMAP belongs to other cells.
     """
     cells = read_whole(embedding, CELLS)
     drawn = read_whole(umap, UMAP, ["obsm/X_umap"])

@@ -165,7 +165,7 @@ def _different(keys: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _write(out: pysam.BGZFile, names: dict[int, str], texts: list[str], found: np.ndarray) -> int:
-    """Write fragments, sorted by place and barcode; those that are alike become one. Returns their number.
+    """Write fragments, sorted by position and barcode; those that are alike become one. Returns their number.
 
     ``found``: contig, start, end, number of the barcode; int64 (4, pairs), sorted by the first two.
     """

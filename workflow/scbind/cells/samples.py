@@ -36,7 +36,7 @@ def read_samples(
 def _refuse_same_cells(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
     """Raise :class:`InputError` if two samples have the same cells: barcodes with the same number of fragments.
 
-    This finds a sample that was given twice, for example plain and compressed, or sorted anew.
+    This finds a sample that was given twice, for example plain and compressed, or sorted again.
     """
     key = ["barcode", "n_fragments"]
     twice = obs[obs.duplicated(key, keep=False)]

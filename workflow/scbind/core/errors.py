@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-MOST = 500  # maximum characters of a problem; half as many of a place. A damaged file may have a field of any length
+MOST = 500  # maximum characters of a problem; half of that for a place. A damaged file may have a field of any length
 
 
 # Parts of an address: user and password before the host, and the values of parameters that grant access.

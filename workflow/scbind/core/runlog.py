@@ -36,7 +36,7 @@ _about: ContextVar[str] = ContextVar("about", default="")
 
 @contextmanager
 def logged(log_path: str | Path, threads: int = 1) -> Iterator[None]:
-    """Send stdout and stderr, also those of child processes, to a log file. Its first line names the environment.
+    """Send stdout and stderr, including those of child processes, to a log file. Its first line names the environment.
 
     Libraries that are imported from now on use ``threads`` threads.
 
@@ -115,7 +115,7 @@ def full_disk(error: BaseException) -> InputError | None:
         if number in FULL or short:
             problem = f"cannot write: {os.strerror(number) if number in FULL else short[0]}"
             place = getattr(error, "filename", None) or Path.cwd()
-            remedy = "free space (or quota) there and run again; the step starts anew"
+            remedy = "free space (or quota) there and run again; the step starts from its beginning"
             if number == errno.EROFS:
                 remedy = "use a folder that can be written, or make this one writable, and run again"
             return InputError(place, problem, remedy)

@@ -63,7 +63,7 @@ def hide_tfs(data: TrainingSet, tfs: Sequence[str]) -> TrainingSet:
         "assayed": [[row[column] for column in columns] for row in data.manifest["assayed"]],
         "bound_train": {tf: data.manifest["bound_train"][tf] for tf in left},
     }
-    # A line without a label would fill the draws of training and validation with windows that teach nothing.
+    # A line without a label would fill the draws of training and validation with uninformative windows.
     assayed = np.array(manifest["assayed"], dtype=bool).any(axis=1)
     splits = data.splits if assayed.all() else np.where(assayed[:, None], data.splits, UNUSED)
     return replace(data, manifest=manifest, labels=_Columns(data.labels, columns), splits=splits)

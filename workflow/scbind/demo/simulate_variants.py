@@ -11,7 +11,7 @@ from scbind.demo.simulate_genome import SimulatedGenome
 PER_TF = 8  # sites per factor; each gives one variant in its core and one beside it
 CORE = 2  # bp on either side of the middle of a site
 BESIDE = (20, 91)  # bp from the middle of the site, half-open range
-TRIES = 50  # draws of a place outside the sites of the factor, before the site has none beside it
+TRIES = 50  # draws of a position outside the sites of the factor, before the site has none beside it
 HEAD = "##fileformat=VCFv4.2\n#CHROM\tPOS\tID\tREF\tALT\tQUAL\tFILTER\tINFO\n"
 
 

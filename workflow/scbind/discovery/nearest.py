@@ -56,8 +56,8 @@ def nearest_known(
     pandas.DataFrame
         A row per matrix. ``nearest_known``: ``ID:name`` of the known motif with the lowest p-value, empty if none has
         an adjusted p-value of at most ``SIMILAR``. ``nearest_p_adjusted``: its p-value times the number of compared
-        motifs, at most 1, NaN if none is similar. ``own_p_adjusted``: the same of the motif in ``own``, similar or
-        not; NaN if it is not among the known motifs.
+        motifs, at most 1, NaN if none is similar. ``own_p_adjusted``: the same of the motif in ``own``, whether or
+        not it passes the threshold; NaN if it is not among the known motifs.
     """
     found = pd.DataFrame({"nearest_known": "", "nearest_p_adjusted": np.nan, "own_p_adjusted": np.nan},
                          index=range(len(matrices)))  # fmt: skip

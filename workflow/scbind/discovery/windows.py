@@ -98,7 +98,7 @@ def _sample(windows: np.ndarray, most: int, rng: np.random.Generator) -> np.ndar
 def _alike(
     data: TrainingSet, line: int, bound: np.ndarray, unbound: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Choose unbound windows so that each stratum of openness and GC has as many per bound window: indices."""
+    """Choose unbound windows so that each stratum of openness and GC has the same number per bound window: indices."""
     strata = []
     for of in (_openness, _gc):
         values, others = of(data, line, bound), of(data, line, unbound)
@@ -144,7 +144,7 @@ def _stretch(data: TrainingSet, windows: np.ndarray) -> np.ndarray:
 
 
 def _folds(bound: np.ndarray, unbound: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Assign whole stretches to folds, so that all folds have about as many bound windows."""
+    """Assign whole stretches to folds, so that all folds have about the same number of bound windows."""
     stretches, row = np.unique(np.append(bound, unbound), return_inverse=True)
     n_bound = np.bincount(row[: len(bound)], minlength=len(stretches))
     fold, filled = np.empty(len(stretches), dtype=np.int64), np.zeros(FOLDS)

@@ -6,7 +6,7 @@ import numpy as np
 
 from scbind.formats.genome import UNKNOWN
 
-# Patterns of counted bases: words without a gap, and two halves of three bases, as dimers and zinc fingers have them.
+# Patterns of counted bases: words without a gap, and two halves of three bases, as bound by dimers and zinc fingers.
 PATTERNS = tuple(np.arange(length) for length in (6, 7, 8)) + tuple(
     np.r_[0:3, 3 + gap : 6 + gap] for gap in range(2, 13)
 )

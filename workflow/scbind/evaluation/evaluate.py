@@ -214,7 +214,7 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
 def _chr1_part(
     data: TrainingSet, line: int, window: np.ndarray, parts: dict[str, np.ndarray]
 ) -> dict[str, np.ndarray]:
-    """The windows of a new line and a new locus that are tested as published for maxATAC, if there are any."""
+    """The windows of a new line and a new chromosome that are tested as published for maxATAC, if there are any."""
     part = parts.get("both", np.zeros(len(window), dtype=bool)) & as_published(data, line, window)
     return {CHR1_PROTOCOL: part} if part.any() else {}
 

@@ -142,7 +142,7 @@ class BigWigFile:
         return self._items(self._index + 48, LEAF, BRANCH, (number, sections))
 
     def _section(self, leaf: np.void, chrom: int) -> np.ndarray:
-        """Entries of a section, float64 (entries, 3), none if it is of another chromosome."""
+        """Entries of a section, float64 (entries, 3), none if it belongs to another chromosome."""
         # a wrong size must not read the rest of a large file; packing adds at most a few hundred bytes
         data = self._read(int(leaf["at"]), min(int(leaf["size"]), LARGEST + 4096))
         if self._packed:

@@ -149,7 +149,7 @@ def _opened(path: str | Path) -> zipfile.ZipFile:
             raise InputError(path, problem, "use bundles that scbind made", name)
     if ABOUT not in names:
         archive.close()
-        raise InputError(path, f"a zip file without {ABOUT} is no bundle", "give the file NAME.scbind.zip")
+        raise InputError(path, f"a zip file without {ABOUT} is not a bundle", "give the file NAME.scbind.zip")
     return archive
 
 

@@ -49,7 +49,7 @@ def read_tss(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
 def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     """Read genes from GTF, GFF3 or BED6, plain or compressed; the content tells the format, not the name of the file.
 
-    Returns ``gene, chrom, start, end, tss, strand``, sorted by place: ``gene`` text; ``chrom`` int64 index into
+    Returns ``gene, chrom, start, end, tss, strand``, sorted by position: ``gene`` text; ``chrom`` int64 index into
     ``sizes``; ``start``, ``end`` int64, 0-based half-open; ``tss`` int64, 0-based position of the first transcribed
     base (``start`` on +, ``end - 1`` on -). GTF and GFF3: lines of feature ``gene``, or, where there are none, of
     feature ``transcript``, or of ``exon`` joined per transcript; named by the first of ``NAMES`` that the line has. A

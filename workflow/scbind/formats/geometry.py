@@ -15,7 +15,7 @@ class Geometry:
         Width of a window, distance between starts, and width of the sequence and signal around a window that a
         model reads (bp).
     min_mappability
-        Minimum mean mappability (0 to 1) of the context of a window. ``None``: mappability is not used, also not by
+        Minimum mean mappability (0 to 1) of the context of a window. ``None``: mappability is not used, not even by
         models. The mean covers the context because insertions are counted there. A region where reads cannot map has
         no insertions and would look like closed chromatin.
     """

@@ -132,7 +132,7 @@ def is_hdf5(path: str | Path) -> bool:
 
 
 def packed_with(path: Path) -> str | None:
-    """Return ``gzip`` (also for BGZF), ``zstd`` or None; raise :class:`InputError` for BGZF without its end marker."""
+    """Return ``gzip`` (for BGZF, too), ``zstd`` or None; raise :class:`InputError` for BGZF without its end marker."""
     try:
         raw = open(path, "rb")
     except OSError as error:

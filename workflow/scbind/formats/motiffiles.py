@@ -32,7 +32,7 @@ CISBP = re.compile(
     r"^\S+\s+\((?P<tf>[^()\s]+)\)_\("
 )  # of MEME: M00111_2.00 (TFAP2B)_(Homo_sapiens)_(DBD_0.97)
 HOMER = re.compile(r"^[A-Za-z]+\t[^\t]+\t-?\d")  # consensus, name, threshold
-# Titles of HOMER, also in files of MEME: CTCF(Zf)/CD4+-CTCF-ChIP-Seq(GSE12889)/Homer, Sp1(Zf)/Promoter/Homer
+# Titles of HOMER, which MEME files may have, too: CTCF(Zf)/CD4+-CTCF-ChIP-Seq(GSE12889)/Homer, Sp1(Zf)/Promoter/Homer
 HOMER_TITLE = re.compile(r"^(?P<tf>[^(/]+)(\([^/]*/|.*/Homer$)")
 JASPAR = re.compile(r"^[A-Z]{2}\d{4}\.\d+$")  # identifier; the name after it is whole: Etv1/4/5, Su(H)
 GIMME = re.compile(r"^(?P<identity>MA\d+\.\d+)_MA\d+\.\d+\.(?P<tf>.+)$")  # MA0004.1_MA0004.1.Arnt

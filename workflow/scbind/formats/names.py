@@ -62,7 +62,7 @@ def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str)
 
     ``length``: name -> bp, as in the header of the file; ``kind``: ``BAM`` or ``bigWig``. A contig of another length is
     left out with a warning if such contigs hold at most 1 % of the genome, or if it is mitochondrial; a file with more
-    of them is of another assembly. Raises :class:`InputError` for that, and for names that do not fit, as
+    of them belongs to another assembly. Raises :class:`InputError` for that, and for names that do not fit, as
     :func:`match_names`.
     """
     refuse_other_style(path, length, sizes, "bp", kind)

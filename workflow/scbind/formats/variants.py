@@ -55,7 +55,7 @@ def read_variants(path: str | Path, genome: Genome) -> pd.DataFrame:
     ------
     InputError
         If the file is missing, empty, damaged or in neither format, a position is not a whole number from 1, no allele
-        can be used, chromosome names are of another style (:mod:`scbind.formats.names`), or more than 1 % of alleles,
+        can be used, chromosome names have another style (:mod:`scbind.formats.names`), or more than 1 % of alleles,
         and more than one, lie beyond their chromosome, differ from the genome in REF or are listed twice.
     """
     rows = pd.DataFrame(_rows(path), columns=COLUMNS)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
-# At once are computed so many scores (of a matrix at a place) on a CPU, whose caches hold them, and windows on a GPU.
+# Block size: scores (of a matrix at a position) on a CPU, so that they fit the cache; windows on a GPU.
 SCORES_AT_ONCE, WINDOWS_AT_ONCE_CUDA = 1 << 21, 256
 RATE = 0.2  # learning-rate multiplier for motif matrices, relative to the other weights
 

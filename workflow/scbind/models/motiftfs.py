@@ -21,7 +21,8 @@ from scbind.formats.motifs import motif_names, read_motifs, write_motifs
 from scbind.models.base import build_network
 from scbind.models.modelfile import read_model, write_model
 
-# What a TF has of its matrix, and the same with the matrix of the release; the other rows of a new TF are zero.
+# Tensors made from the matrix of a TF (that of the scan, and the p-values of its scores), and the same tensors made
+# from the matrix of the release. A new TF has the matrix of the release in both; all its other rows are zero.
 OF_MATRIX = {"scan.known": "scan.released", "log_p": "log_p_released"}
 PER_TF_INSIDE = "head.4."  # weights whose first axis is partners x TFs, with the TFs inside
 

@@ -2,8 +2,8 @@
 
 A TF without ChIP-seq has no weights of its own. What remains is its matrix of the motif release. During training, TFs
 are read at random without their own weights and with this matrix, so that the shared weights learn to predict without
-ChIP-seq. Scores of different matrices do not compare: a match of a long motif with half of the best score is rare, one
-of a short motif is everywhere. The p-values of matches do, so the shared weights read these, too.
+ChIP-seq. Scores of different matrices are not comparable: a match of a long motif with half of the best score is rare,
+one of a short motif is everywhere. The p-values of matches are, so the shared weights read these, too.
 """
 
 from __future__ import annotations

@@ -24,7 +24,7 @@ class TowerNetwork(BindingNetwork):
     """Late fusion: a logit is the dot product of a window embedding and a cell embedding, plus a signal-only term.
 
     The *window tower* reads the sequence once per window. It finds the best matches of one matrix per TF, in bins of
-    50 bp over ``reach`` bp. A matrix starts as the known one; training adds what the known one lacks (mostly flanks).
+    50 bp over ``reach`` bp. A matrix starts as the known one. Training refines it, mostly in the flanks.
     The window embedding of a TF has two parts. A small network computes ``direct`` numbers from the best match of the
     TF's own matrix. The map of the matches of all TFs gives ``partners`` more numbers. All TFs share the small network.
     A TF only scales and shifts its input and adjusts its output, so a few dozen bound windows are enough to fit it.

@@ -278,7 +278,7 @@ def _with_smaller_batches(options: TrainOptions, devices: int) -> TrainOptions:
 
 
 def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
-    """Write the history and the best weights; remove all saved states, also those of other data or settings."""
+    """Write the history and the best weights; remove all saved states, including those of other data or settings."""
     with atomic(files.history) as path, open(path, "w", newline="") as handle:
         writer = csv.DictWriter(handle, list(rows[0]))
         writer.writeheader()

@@ -65,11 +65,11 @@ def unpack_bundle(
         Folder for ``model.safetensors``, ``calibration.json``, ``training.csv``, ``card.md``, ``motifs.npz`` and
         ``bundle.json`` (what the bundle says about itself).
     name
-        Name of the model here. It replaces the name that the maker of the bundle gave it in the tables.
+        Name of the model here. It replaces the name that the authors of the bundle gave it in the tables.
     window, context
         Widths in bp of windows and context in this run.
     metrics, evaluation
-        The new tables of the accuracy that the maker measured: of the model alone, and also of what it was compared
+        The new tables of the accuracy that the authors measured: of the model alone, and also of what it was compared
         with.
     motif_tfs
         TFs without ChIP-seq to add: ``asked``, ``release``, ``taxon``, ``path`` and ``aliases`` of
@@ -135,7 +135,7 @@ def _check_model(bundle: str | Path, folder: Path, about: Mapping) -> dict:
     if json.loads(json.dumps(facts)) != about["facts"] or facts["genome"] != about["genome"]:
         raise InputError(bundle, "describes another model than the weights", AGAIN, ABOUT)
     if not all(isinstance(each, dict) for each in about["training_data"]):
-        raise InputError(bundle, "training_data is no list of sections", AGAIN, ABOUT)
+        raise InputError(bundle, "training_data is not a list of sections", AGAIN, ABOUT)
     return facts
 
 
@@ -164,7 +164,7 @@ def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray]
         for tf, matrix in matrices.items():
             whole = matrix.dtype == np.float32 and matrix.ndim == 2 and len(matrix) == 4 and matrix.size
             if not whole or not np.isfinite(matrix).all() or not isinstance(identities[tf], str):
-                raise ValueError(f"{tf} is no matrix")
+                raise ValueError(f"{tf} is not a matrix")
     except DAMAGE as error:
         raise InputError(bundle, f"not readable ({said(error)})", AGAIN, MOTIFS) from error
     return matrices, identities

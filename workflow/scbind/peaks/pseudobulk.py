@@ -179,7 +179,7 @@ def _summary(table: pd.DataFrame, by: str) -> pd.DataFrame:
 
 def _judge(types: pd.DataFrame, min_cells: int, min_fragments: int, small_types: str) -> None:
     """Add ``status``, ``merged_into`` and ``reason``. Types are merged later, by :func:`_merge`."""
-    # The key and not its value: so a limit without effect leaves the table as it is, and nothing behind it runs again.
+    # Names the key, not its value, so a limit that changes no type reruns nothing downstream.
     few_cells = types["n_cells"].astype(str) + " cells, fewer than peaks.min_cells"
     few_fragments = types["n_fragments"].astype(str) + " fragments, fewer than peaks.min_fragments"
     empty = types["n_fragments"] == 0

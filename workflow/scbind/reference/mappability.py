@@ -21,7 +21,7 @@ def prepare_mappability(bigwig: str | Path, reference: str | Path, output: str |
     """Write ``mappability.npy``: the mappability of every base that has sequence.
 
     scFAN (Fu et al. 2020, Methods) and FactorNet (Quang & Xie 2019) use ENCODE's Duke uniqueness of 35-mers. Any
-    track from 0 (reads do not map) to 1 (reads map to one place) can be used.
+    track from 0 (reads do not map) to 1 (reads map to one position) can be used.
 
     Parameters
     ----------

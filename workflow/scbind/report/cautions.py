@@ -144,7 +144,7 @@ def _small_types(inputs: Inputs) -> Caution | None:
     largest = f"; the largest is {counts.index[0]} with {counts.iloc[0]:,}" if len(counts) else ""
     return Caution(
         f"No cell type has {inputs.smallest_type:,} cells{largest}.",
-        "So no cell type is compared, and the tables of cell types have no rows: differential TFs and sites, motifs, "
+        "Cell types are therefore not compared, and their tables have no rows: differential TFs and sites, motifs, "
         "best sites, target genes, links and effects of variants.",
         "analysis.min_cells",
     )
@@ -180,8 +180,8 @@ def _unknown_donors(inputs: Inputs) -> Caution | None:
         return None
     lacking = sorted(obs.loc[obs["donor"].isna(), "sample"].astype(str).unique())
     return Caution(
-        f"The donor is not given for {join_names(lacking, MOST_NAMES)}, but for other samples.",
-        "Each of these samples counts as a donor of its own. If two samples are of one donor, p-values are too small.",
+        f"Donors are given for some samples but not for {join_names(lacking, MOST_NAMES)}.",
+        "Each of these samples counts as a donor of its own. If two of them share a donor, p-values are too small.",
         "sheets.samples (column donor)",
     )
 

@@ -113,7 +113,8 @@ def type_cautions(inputs: Inputs) -> dict[str, str]:
 def doublet_shares(obs: pd.DataFrame) -> pd.Series:
     """Return the fraction of doublet-like cells of each cell type: those with a score of at least ``LIKELY``.
 
-    NaN without a score. A type is flagged if the median of its cells is as high, which takes half of them.
+    NaN without a score. A type is flagged if its median is at least ``LIKELY``, so at least half of its cells are
+    doublet-like.
     """
     if "doublet_score" not in obs or "cell_type" not in obs:
         return pd.Series(dtype=float)
@@ -183,7 +184,7 @@ def _measures(inputs: Inputs, section: Section) -> None:
         section.figures.append(inputs.draw("barcode_ranks", figure, caption))
         if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():
             figure = cellplots.tss_against_fragments(obs, inputs.limits)
-            caption = "TSS enrichment against unique fragments. The darker, the more cells. Dashed lines: thresholds."
+            caption = "TSS enrichment against unique fragments. Darker: more cells. Dashed lines: thresholds."
             section.figures.append(inputs.draw("tss_fragments", figure, caption))
 
 

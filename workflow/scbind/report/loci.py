@@ -36,8 +36,8 @@ from scbind.report.tables import trusted
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES = 12_000_000  # of the page
 REACH = 10_000  # bp between the start of a gene and the centre of a site that the page lists for it
-# About the fewest bytes that sequence and coverage of a locus need, and P(bound) of a TF there: a number, and one for
-# each type. Files are read for no more sites than these let fit.
+# Lower bounds on the bytes of a locus (sequence and coverage) and of P(bound) of a TF there: a constant, and an amount
+# per cell type. They cap the number of sites for which files are read.
 LEAST_LOCUS, LEAST_PAIR = (1_800, 30), (100, 2)
 
 
@@ -77,7 +77,7 @@ def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTE
     """Write ``results/browser/loci.html``.
 
     The page has the sequence of each locus, the coverage of all cell types, P(bound) of the TFs that have a site there,
-    consensus peaks and genes. If they do not fit into ``most_bytes``, each TF keeps the places that it takes first
+    consensus peaks and genes. If they do not fit into ``most_bytes``, each TF keeps the loci that it takes first
     (:func:`scbind.report.lociwindows.ordered_sites`), and the page says how many. TFs on which scbind abstains are left
     out.
 
@@ -114,7 +114,7 @@ def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTE
     with atomic(output) as path:
         path.write_bytes(page)
     say(
-        f"loci: {kept['locus'].nunique():,} places with {len(kept):,} of {len(sites):,} sites, {len(page) / 1e6:.2f} MB"
+        f"loci: {kept['locus'].nunique():,} loci with {len(kept):,} of {len(sites):,} sites, {len(page) / 1e6:.2f} MB"
     )
 
 
@@ -134,7 +134,7 @@ def _pairs(sites: pd.DataFrame) -> pd.DataFrame:
 
 
 def _least(sites: pd.DataFrame, n_types: int) -> np.ndarray:
-    """Return about the fewest bytes that each pair may need."""
+    """Return an approximate lower bound on the bytes of each pair."""
     locus, pair = (base + each * n_types for base, each in (LEAST_LOCUS, LEAST_PAIR))
     return pair + locus * _pairs(sites)["new"].to_numpy()
 
@@ -169,7 +169,7 @@ def _said(kept: pd.DataFrame, sites: pd.DataFrame, left_out: str) -> list[str]:
         text = f"The page has all {len(sites):,} best sites of results/analysis/best_sites.tsv."
     else:
         rest = sites[~sites.index.isin(kept.index)]
-        per_tf = f"the first {int(rest['turn'].min()):,} places of every TF, and more of some"
+        per_tf = f"the first {int(rest['turn'].min()):,} loci of every TF, and more of some"
         text = (
             f"The page has room for {len(kept):,} of {len(sites):,} best sites: {per_tf}. A TF first takes the best "
             "site of each cell type, the highest P(bound) first, then the second best. "

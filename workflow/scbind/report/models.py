@@ -36,10 +36,10 @@ SPLITS = {
 
 
 ORACLES = {  # sentences of the glossary, too; a test compares them
-    "oracle": "oracle is no model: it knows the simulated motifs and which elements are open in the cell itself, but "
-    "not the random draws",
-    "oracle_type": "oracle_type is no model: it knows the simulated motifs and which elements are open in the type of "
-    "the cell, which is the most that borrowing from cells of the same type can show",
+    "oracle": "oracle is not a model. It is given the simulated motifs and the elements that are open in each cell, "
+    "but not the random draws",
+    "oracle_type": "oracle_type is not a model. It is given the simulated motifs and the elements that are open in the "
+    "cell type, which is the most that borrowing from cells of the same type can show",
 }
 
 EQUIVALENT = (
@@ -140,8 +140,8 @@ def _curves(inputs: Inputs, section: Section) -> None:
     if ours:
         caption = (
             "Fraction of windows that are bound, against the predicted probability. On the diagonal, the "
-            "probabilities are calibrated. Larger points represent more windows. Nearly all windows are in the first "
-            "point and decide the calibration error; the others show how far to trust the probability of a site."
+            "probabilities are calibrated. Larger points represent more windows. The first point holds nearly all "
+            "windows and dominates the calibration error; the others show how far to trust the probability of a site."
         )
         figure = modelplots.calibration_curves(ours, inputs.model_colours)
         section.figures.append(inputs.draw("reliability", figure, caption))
@@ -266,7 +266,7 @@ def _enough(known: pd.DataFrame, inputs: Inputs, cells: np.ndarray | None) -> st
     if model is None:
         return said
     needs = known.loc[known["model"] == model, "fragments_needed"]
-    return f"{said} For {(needs <= half).sum()} of {len(needs)} TFs, {model} needs at most this median."
+    return f"{said} The median cell has enough fragments for {(needs <= half).sum()} of {len(needs)} TFs ({model})."
 
 
 def training(inputs: Inputs) -> Section | None:

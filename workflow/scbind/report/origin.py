@@ -40,8 +40,8 @@ class Origin:
         if not tested:
             said.append(
                 "It was not tested in this run, because the configuration names no cell lines (sheets.tracks and "
-                "sheets.chip). The numbers below are those that the maker of the bundle measured. The model card shows "
-                "how accuracy depends on depth. Precision-recall curves are not shown."
+                "sheets.chip). The numbers below are those that the authors of the bundle measured. The model card "
+                "shows how accuracy depends on depth. Precision-recall curves are not shown."
             )
         theirs = about["species"]
         if theirs and self.species and theirs.lower() != self.species.lower():

@@ -109,8 +109,8 @@ def pack_blocks(table: pd.DataFrame, head: Mapping, key: str, most: int) -> tupl
     Each block has all rows of some values of ``key``, about ``most`` rows. The head is ``head`` with ``blocks`` (their
     number), ``by`` (number of the column ``key``), ``per`` (values per block: block ``b`` has the values from
     ``b * per`` to before ``(b + 1) * per``) and ``data``: the columns of :func:`columnar` without ``v`` and ``c``. A
-    block has ``v`` and ``c`` of its rows as ``data``, and ``rows``, the differences between the places of its rows in
-    the table.
+    block has ``v`` and ``c`` of its rows as ``data``, and ``rows``, the differences between the positions of its rows
+    in the table.
     """
     columns, by = columnar(table), table.columns.get_loc(key)
     owner = np.array(columns[by]["c"])

@@ -95,7 +95,7 @@ class ReportFiles:
     smallest_type
         Cell types with fewer cells are left out of comparisons (``analysis.min_cells``).
     genes, sizes
-        BED or GTF of genes, and ``chrom.sizes`` of the genome, for the places of the genes.
+        BED or GTF of genes, and ``chrom.sizes`` of the genome, for the coordinates of the genes.
     """
 
     activity: Sequence[str | Path]

@@ -121,7 +121,7 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
     section.tiles += [
         (
             number(ours["auprc"]),
-            f"mean AUPRC of {model}, held-out windows{'' if inputs.tested else ' of its maker'}",
+            f"mean AUPRC of {model}, held-out windows{'' if inputs.tested else ' (reported by its authors)'}",
         ),
         (number(ours["prevalence"]), "mean prevalence (AUPRC of random guessing)"),
     ]
@@ -131,7 +131,7 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
         best = others["auprc"].idxmax()
         gap = ours["auprc"] - others.loc[best, "auprc"]
         word = "above" if gap > 0 else "below"
-        where = "On held-out windows" if inputs.tested else "On the held-out windows of its maker"
+        where = "On held-out windows" if inputs.tested else "On the held-out windows of its authors"
         points.append(
             f"{where}, {model} has a mean AUPRC of {number(ours['auprc'])} over "
             f"{int(ours['n_pairs'])} pairs of cell line and TF. This is {number(abs(gap))} {word} the best baseline "
@@ -358,7 +358,9 @@ def _two_measures(table: pd.DataFrame) -> list[str]:
     """Say what z and mean binding measure, and in how many rows they disagree."""
     tested = directions(table[table["p_adjusted"] < 0.05])
     n = int((tested == DISAGREE).sum())
-    where = f" They disagree in {n} of {len(tested)} rows with adjusted p < 0.05: go by z there." if n else ""
+    where = (
+        f" Where they disagree ({n} of {len(tested)} rows with adjusted p < 0.05), rely on z." if n else ""
+    )
     return [
         "Two columns can rank TFs differently. z is corrected for accessibility: use it to ask which TFs mark a cell "
         "type or a condition. Mean binding is the mean P(bound) over all windows and is not corrected: it is also "
@@ -375,7 +377,7 @@ def motifs(inputs: Inputs) -> Section | None:
     section = Section("motifs", "Motifs in the predicted sites")
     section.text = [
         "The windows with the highest predicted binding of a TF are compared with windows of similar GC content and "
-        "accessibility. Predictions from accessibility alone would not be enriched for the TF's own motif.",
+        "accessibility. Sites predicted from accessibility alone would not be enriched for the TF's own motif.",
     ]
     own, left_out = trusted(table[table["own"].astype(bool)])
     if len(own):
@@ -427,7 +429,7 @@ def provenance(inputs: Inputs) -> Section | None:
         return None
     section = Section("provenance", "Provenance", files=inputs.provenance)
     section.text = [
-        "The results have no date, so that two runs on the same inputs give the same bytes. logs/runs.tsv says when "
+        "Results carry no timestamps, so that two runs on the same inputs give the same bytes. logs/runs.tsv says when "
         "each run in this folder started and ended, and with which command. results/provenance has the settings, the "
         "checksums of the inputs, and the versions of all programs."
     ]

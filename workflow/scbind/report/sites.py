@@ -19,8 +19,8 @@ def sites(inputs: Inputs) -> Section | None:
     tested = counts[counts["n_windows"].notna()].replace(named)
     section.text = [
         "The binding of a TF in a window is compared between donors: in one cell type against all others, or between "
-        "conditions within a cell type. Where chromatin opens, several TFs differ together. Take a site as "
-        "a place to look at, not as a result."
+        "conditions within a cell type. Where chromatin opens, several TFs differ together. Treat each site "
+        "as a candidate, not as a finding."
     ]
     if tested.empty:
         reasons = sorted(test.removeprefix("not tested: ") for test in counts["test"].dropna().unique())

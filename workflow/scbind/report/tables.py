@@ -68,18 +68,18 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "over windows that count less with distance.",
     "separation": "Separation: how far the open peaks of a population differ from those of the other cells of its "
     "parent group, in standard deviations.",
-    "separation_limit": "Separation limit: the largest separation that arises without structure; a population is "
-    "above it.",
+    "separation_limit": "Separation limit: the largest separation seen in data without structure. Populations must "
+    "exceed it.",
     "tf_active": "P(TF active): the mean probability that the TF is active in a cell of the type, from its activity. "
-    "With RNA, its activity and its expression count half each, if it has enough molecules.",
+    "With RNA, activity and expression have equal weight if the TF has enough RNA molecules.",
     "ece": "Calibration error: the mean difference between P(bound) and the fraction of windows that are bound, over "
     "ten bins of P(bound). Nearly all windows are unbound, so a prediction of 0 for every window has an error as large "
     "as the prevalence: compare the two.",
     "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
     "the expected fraction of doublets of two cell types.",
     "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of "
-    f"{LIKELY:g} or more. A type is flagged as doublets if its median score is {LIKELY:g} or more, which takes half of "
-    "its cells.",
+    f"{LIKELY:g} or more. A type is flagged as doublets if its median score is {LIKELY:g} or more, so at least "
+    f"half of its cells score {LIKELY:g} or more.",
     "sites": "Sites: the sites that contribute most to the link, the largest contribution first. Promoter: the middle "
     f"of the site is within {CORE} bp of a start of the gene. Distances are from the nearest start; upstream is "
     "negative.",
@@ -94,7 +94,7 @@ PLACES = {
 WITH_REGIONS = ("sites", "cautions")  # columns of texts with regions, 0-based half-open as in the files
 REGION = re.compile(r"([^\s,;:]+):(\d+)-(\d+)")
 PLACE_FORM = (
-    "Places are written as genome browsers take them: chr1:1,001-1,200 counts from 1 and includes both ends. "
+    "Coordinates are written as genome browsers take them: chr1:1,001-1,200 counts from 1 and includes both ends. "
     "Downloaded tables have chrom, start and end as BED has them: from 0, without the end."
 )
 
@@ -318,8 +318,8 @@ def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
         return pd.DataFrame(columns=["model", "n_pairs", *columns])
     competitors = part[~part["model"].isin(CONTROLS)]
     if split != "test" and "n_windows" in part:
-        # The kinds of holdout of a model that was trained elsewhere follow from its own training. Compared are pairs
-        # for which all competitors have the same windows.
+        # The kinds of holdout of a model that was trained elsewhere follow from its own training. Only pairs with
+        # identical windows for all competitors are compared.
         whole = competitors if "auprc_se" not in part else competitors[competitors["auprc_se"].isna()]
         differ = whole.groupby(["cell_line", "tf"])["n_windows"].nunique() > 1
         part = part[~part.set_index(["cell_line", "tf"]).index.isin(differ.index[differ])]
