@@ -120,6 +120,82 @@ def test_a_file_that_changed_meanwhile_starts_again(publisher, url, out):
     assert asked(publisher) == ["bytes=5000-"]
 
 
+def begun(publisher, out, data=b"x" * 5000, **told):
+    """Leave the start of an older version of the file on a server that ignores If-Range. Return its address."""
+    publisher.conditions = False
+    url = publisher.url("file")
+    leave(out, data, **({"url": url, "version": '"of another day"', "total": len(DATA)} | told))
+    return url
+
+
+DATE = "Thu, 01 Jan 1970 00:00:00 GMT"  # of every file of the publisher
+
+
+@pytest.mark.parametrize("facts", [{}, {"size": len(DATA)}, {"sha256": SHA}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"version": "Fri, 02 Jan 1970 00:00:00 GMT"},
+        {"version": f'"{MD5}"', "total": len(DATA) + 1},
+        {"version": DATE, "total": 7000},
+    ],
+)
+def test_two_versions_are_not_joined_if_the_server_ignores_the_condition(publisher, url, out, facts, told):
+    fetch(begun(publisher, out, **told), out, **facts, wait=0)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == ["bytes=5000-", None]
+
+
+def test_a_file_that_changes_between_two_attempts_is_of_one_version(publisher, out, monkeypatch):
+    publisher.conditions = False
+    url = publisher.put("file", b"x" * len(DATA))
+    publisher.faults["file"] = ["half"]
+    monkeypatch.setattr(transfer.time, "sleep", lambda _: publisher.put("file", DATA))
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+
+
+def test_a_reply_that_names_no_version_is_not_joined_without_a_checksum(publisher, url, out):
+    publisher.versions = False
+    fetch(begun(publisher, out), out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == ["bytes=5000-", None]
+    leave(out.parent / "b" / "out", DATA[:5000], url=url, version='"a"')
+    fetch(url, out.parent / "b" / "out", SHA)
+    assert asked(publisher)[2:] == ["bytes=5000-"], "the checksum decides"
+
+
+@pytest.mark.parametrize("told", [{}, {"total": None}, {"version": DATE, "total": None}])
+def test_what_is_as_long_as_the_file_may_be_of_another_version(publisher, url, out, told):
+    fetch(begun(publisher, out, b"x" * len(DATA), **told), out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [f"bytes={len(DATA)}-", None]
+
+
+@pytest.mark.parametrize(("versions", "total"), [(True, None), (True, len(DATA)), (False, len(DATA))])
+def test_what_is_whole_is_not_fetched_again(publisher, url, out, versions, total):
+    publisher.versions = versions
+    leave(out, DATA, url=url, version=f'"{MD5}"', total=total)
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [f"bytes={len(DATA)}-"]
+
+
+@pytest.mark.parametrize("total", ["?", -1, [1], None])
+def test_a_damaged_note_of_the_length_is_none(publisher, url, out, total):
+    leave(out, DATA[:5000], url=url, version=f'"{MD5}"', total=total)
+    fetch(url, out)
+    assert out.read_bytes() == DATA and asked(publisher) == ["bytes=5000-"]
+
+
+def test_a_part_that_is_smaller_than_asked_for_is_not_the_rest(publisher, url, out):
+    publisher.faults["file"] = ["half", "piece", "piece", "no total"]
+    fetch(url, out, wait=0)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [None, "bytes=5120-", "bytes=6120-", "bytes=7120-"]
+
+
 def test_a_continued_file_with_another_checksum_starts_again(publisher, url, out, capsys):
     leave(out, b"x" * 5000)
     fetch(url, out, md5=MD5)

@@ -159,51 +159,79 @@ class Transfer:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
+    def _version(self) -> str:
+        """Return the ETag or the date of the file that was begun, empty if it has none."""
+        return str(self._note().get("version") or "")
+
+    def _total(self) -> int | None:
+        """Return the number of bytes of the file that was begun, if the server told it."""
+        return _number(str(self._note().get("total")))
+
     def _usable(self) -> int:
         """Return the number of bytes that can be continued. Bytes of another version of the file cannot."""
         start = self._there()
         if self.size is not None and start > self.size:
             return 0
-        return start if self.checked or self._note().get("version") else 0
+        return start if self.checked or self._version() else 0
 
     def _attempt(self) -> bool:
         """Transfer the missing part. Return True if the file is complete."""
-        import requests
-
         start = self._usable()
         if start and start == self.size:
             return True
+        done = self._ask(start)
+        if done is None and start:
+            say(f"{self.url}: the server does not confirm that the file is the one that was begun")
+            done = self._ask(0)
+        return bool(done)
+
+    def _ask(self, start: int) -> bool | None:
+        """Ask for the bytes from ``start`` on. Return whether the file is complete, or None if they do not fit."""
+        import requests
+
         # Without "identity", a server may compress the transfer. Lengths and ranges would then not be the file's.
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-            if version := self._note().get("version"):
+            if version := self._version():
                 headers["If-Range"] = version  # the server sends the whole file if it has changed
         with requests.get(self.url, headers=headers, stream=True, timeout=self.timeout) as reply:
             if reply.url != self.url:
                 moved = urlsplit(reply.url)  # without the query, which may hold a signature
                 say(f"{self.url}: moved to {moved.scheme}://{moved.netloc}{moved.path}")
+            span = reply.headers.get("Content-Range", "")
+            total = _number(span.rpartition("/")[2])
             if reply.status_code == 416:  # no bytes after `start`: the file is complete, or it has changed
-                total = reply.headers.get("Content-Range", "").rpartition("/")[2]
-                if total.isdigit() and int(total) == start and self.size is None:
-                    return True
-                drop(self.partial)
-                if total.isdigit() and self.size not in (None, int(total)):
+                if total is not None and self.size not in (None, total):
+                    drop(self.partial)
                     raise self._wrong_size(f"the server has {total} bytes")
-                return False
+                fits = start == total and self._is_same(reply, total, self.checked or self._total() == start)
+                return True if fits else None
             reply.raise_for_status()
-            resumed = reply.status_code == 206
-            if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                drop(self.partial)
-                return False
-            return self._receive(reply, start if resumed else 0)
+            if reply.status_code != 206:
+                return self._receive(reply, 0, _number(reply.headers.get("Content-Length", "")))
+            if not span.startswith(f"bytes {start}-"):
+                return None
+            if start and not self._is_same(reply, total, self.checked):
+                return None
+            # Its Content-Length is that of the part, and a server may send a smaller part than it was asked for.
+            return self._receive(reply, start, total if total is not None or not start else self._total())
 
-    def _receive(self, reply, begin: int) -> bool:
-        """Write the body of a reply from byte ``begin`` on, if it can be the file."""
+    def _is_same(self, reply, total: int | None, untold: bool) -> bool:
+        """Whether a reply is about the version of the file that was begun. Some servers ignore ``If-Range``.
+
+        ``total``: bytes of the file, by the reply. ``untold``: the answer if the reply names no version.
+        """
+        if total is not None and self._total() not in (None, total):
+            return False
+        version = self._version()
+        told = reply.headers.get("ETag" if version.startswith('"') else "Last-Modified", "")
+        return told == version if told and version else untold
+
+    def _receive(self, reply, begin: int, goal: int | None) -> bool:
+        """Write the body of a reply from byte ``begin`` on, if it can be the file of ``goal`` bytes."""
         from urllib3.exceptions import HTTPError
 
-        length = reply.headers.get("Content-Length", "")
-        goal = begin + int(length) if length.isdigit() else None
         # read1 returns the bytes received so far, so a broken connection loses none of them.
         head, broken = b"", None
         try:
@@ -229,7 +257,7 @@ class Transfer:
         if begin:
             say(f"{self.url}: continued at byte {begin}")
         else:
-            self._begin_anew(reply)
+            self._begin_anew(reply, goal)
         size, progress = begin, DownloadProgress(self.name, begin, goal, self.every)
         with open(self.partial, "ab") as handle:
             block = head
@@ -245,7 +273,7 @@ class Transfer:
                 block = reply.raw.read1(BLOCK)
         return goal is None or size == goal
 
-    def _begin_anew(self, reply) -> None:
+    def _begin_anew(self, reply, total: int | None) -> None:
         """Drop what is there, and note which version of the file is going to come."""
         if self._there():
             say(f"{self.url}: starts from byte 0")
@@ -255,7 +283,7 @@ class Transfer:
         if not version or version.startswith("W/"):  # a weak tag does not promise the same bytes
             version = reply.headers.get("Last-Modified", "")
         with atomic(note_of(self.partial)) as scratch:
-            scratch.write_text(json.dumps({"url": redacted(self.url), "version": version}))
+            scratch.write_text(json.dumps({"url": redacted(self.url), "version": version, "total": total}))
 
     def _is_page(self, reply, head: bytes) -> bool:
         if self.name.lower().endswith((".html", ".htm")):
@@ -299,6 +327,10 @@ class Transfer:
         if code in LOGIN:
             remedy = f"the file is not public: correct the address in sources.tsv, {BY_HAND}"
         return InputError(self.url, f"the server answers {code}", remedy, self.place)
+
+
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
 
 
 def _short(error: Exception) -> str:
