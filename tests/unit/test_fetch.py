@@ -242,13 +242,15 @@ def test_a_transfer_that_the_server_packs_is_no_file(publisher, url, out):
     assert out.read_bytes() == DATA
 
 
-def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkeypatch):
+@pytest.mark.parametrize("length", [100, 600, 5000])
+@pytest.mark.parametrize("kind", [requests.exceptions.SSLError, requests.exceptions.ProxyError])
+def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkeypatch, length, kind):
     tried = []
 
     def get(url, **_):
         tried.append(url)
         why = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
-        raise requests.exceptions.SSLError(f"HTTPSConnectionPool(host='x.org', port=443): {'x' * 100} {why}")
+        raise kind(f"HTTPSConnectionPool(host='x.org', port=443): {'x' * length} {why}")
 
     monkeypatch.setattr(requests, "get", get)
     message = (
@@ -257,6 +259,17 @@ def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkey
     with pytest.raises(InputError, match=message):
         fetch(url, out, SHA)
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize("length", [600, 5000])
+def test_a_long_address_does_not_hide_why_a_server_is_not_reached(out, capsys, length):
+    path = f"{'long/' * (length // 10)}file?X-Amz-Signature={'hunter2' * (length // 14)}"
+    with pytest.raises(
+        InputError, match=r"not fetched after 2 attempts \(ConnectionError: .*refused"
+    ) as caught:
+        fetch(f"http://127.0.0.1:9/{path}", out, SHA, attempts=2, wait=0)
+    said = capsys.readouterr().err
+    assert "refused" in said and "hunter2" not in said + str(caught.value)
 
 
 @pytest.mark.parametrize("faults", [["chunks"], ["no chunk", "chunks"]])

@@ -41,7 +41,8 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def _shortened(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """Return the start and the end of a text, in one line and without passwords: what is hidden is hidden first."""
     text = printable(redacted(text))
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[5 - most // 2 :]}"
 
@@ -75,7 +76,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, file, problem: str, remedy: str, place: str | None = None):
-        self.file, self.remedy = redacted(str(file)), _shortened(remedy, 4 * MOST)  # it may hold a command
-        self.problem, self.place = _shortened(problem, MOST), place and _shortened(place, MOST // 2)
+        self.file, self.remedy = redacted(str(file)), shortened(remedy, 4 * MOST)  # it may hold a command
+        self.problem, self.place = shortened(problem, MOST), place and shortened(place, MOST // 2)
         where = f"{self.file}, {self.place}" if place else self.file
         super().__init__(printable(f"{where}: {self.problem}; {self.remedy}"))

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scbind.core.errors import InputError, redacted
+from scbind.core.errors import InputError, redacted, shortened
 from scbind.core.files import atomic
 from scbind.core.runlog import FULL, say
 from scbind.plan.progress import DownloadProgress, readable
@@ -21,6 +21,7 @@ HEAD = 1024  # bytes looked at before any is written
 # HTTP status codes worth another attempt. Any other error code is final.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 LOGIN = frozenset({401, 403})
+LONGEST_REASON = 300  # characters of an error of the network that are shown
 LONGEST_WAIT = 300.0  # seconds that a server may ask us to wait before the next attempt
 PACKED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zip", ".bam", ".bw", ".bigwig")
 UNTRUSTED = re.compile(
@@ -123,10 +124,6 @@ class Transfer:
                 problem = f"the server answers {reply.status_code}"
                 after = reply.headers.get("Retry-After", "")
                 asked = min(float(after), LONGEST_WAIT) if after.isascii() and after.isdigit() else 0.0
-            except requests.exceptions.SSLError as error:
-                if why := UNTRUSTED.search(_short(error)):
-                    raise self._untrusted(why[1]) from None
-                problem = f"{type(error).__name__}: {_short(error)}"
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if getattr(error, "errno", None) in FULL:
                     raise InputError(
@@ -135,7 +132,10 @@ class Transfer:
                         "free space (or quota) there and run again; the download continues",
                         self.place,
                     ) from None
-                problem = f"{type(error).__name__}: {_short(error)}"
+                text = " ".join(str(error).split())  # it begins with the address, which may be long
+                if why := UNTRUSTED.search(text):  # also of a proxy
+                    raise self._untrusted(why[1]) from None
+                problem = f"{type(error).__name__}: {shortened(text, LONGEST_REASON)}"
             failed = 1 if self._there() >= before + BLOCK else failed + 1
             if failed >= attempts:
                 raise InputError(
@@ -331,7 +331,3 @@ class Transfer:
 
 def _number(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() else None
-
-
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]
