@@ -8,6 +8,7 @@ import requests
 from scbind.core.errors import InputError
 from scbind.plan import transfer
 from scbind.plan.fetch import fetch, read_facts
+from scbind.plan.paths import Resolver
 from scbind.plan.pending import pending_line
 from scbind.plan.progress import DownloadProgress
 from scbind.plan.receipts import asked_for
@@ -544,6 +545,35 @@ def test_a_receipt_tells_which_edits_are_about_another_file(url, out):
     other = [row("http://mirror/"), row(url, "0" * 64), row(url, SHA, "0" * 32), row(url, SHA, size=5)]
     texts = {asked_for(each, out) for each in other}
     assert len(texts) == len(other) and first not in texts
+
+
+def test_addresses_of_two_files_are_two_files(tmp_path):
+    resolve = Resolver({}, None)
+    addresses = [f"https://x.org/get?{name}={each}" for name in ("file_key", "signal", "a") for each in "AB"]
+    paths = [resolve(url, "config.yaml", "key genome.genes") for url in addresses]
+    assert (
+        len(set(paths)) == len({asked_for(row(url), tmp_path / "out") for url in addresses}) == len(addresses)
+    )
+    assert resolve(addresses[0], "config.yaml", "key genome.exclude") == paths[0]
+
+
+def test_two_addresses_that_would_be_one_file_are_refused():
+    resolve = Resolver({}, None)
+    resolve("https://x.org/get?token=hunter2A", "config.yaml", "key genome.exclude")
+    message = (
+        r"^config.yaml, key genome.genes: https://x.org/get\?token=\*\*\* differs from the address in config.yaml, "
+        r"key genome.exclude only in a part that is not shown; .*write source:NAME$"
+    )
+    with pytest.raises(InputError, match=message):
+        resolve("https://x.org/get?token=hunter2B", "config.yaml", "key genome.genes")
+
+
+def test_an_address_that_is_a_row_of_the_sheet_keeps_its_checksum():
+    url = "https://x.org/a.bed"
+    name = Resolver({}, None)(url, "", "").removeprefix("resources/")
+    sources = {name: {"url": url, "md5": MD5}}
+    Resolver(sources, None)(url, "config.yaml", "key genome.genes")
+    assert sources[name]["md5"] == MD5
 
 
 def test_a_receipt_is_of_the_last_file(publisher, url, out):
