@@ -1,4 +1,5 @@
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -381,6 +382,89 @@ def test_a_packed_file_that_is_called_a_page_is_fetched(publisher, url, out):
     publisher.kind = "text/html"
     fetch(url, out)
     assert out.read_bytes() == DATA
+
+
+XML = b'\xef\xbb\xbf <?XML version="1.0"?><Error><Code>ExpiredToken</Code></Error>'
+XHTML = b'<?xml version="1.0"?>\n<html xmlns="http://www.w3.org/1999/xhtml"><body>Log in</body></html>'
+BED = b"chr1\t0\t9\n" * 100
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(100)
+OTHERS = [
+    ("f.bed", XML, "application/xml", "an XML document, perhaps an error, instead"),
+    ("f.bed", XHTML, "application/xhtml+xml", r"a web page \(HTML\), perhaps to log in, instead"),
+    ("f.bed", b"<!-- <a> -->" + XHTML[22:], "text/plain", "a web page"),
+    ("f.xml", b"<html>Log in</html>", "text/plain", "a web page"),
+    ("f.bed", "\ufeff<html>".encode("utf-16-le"), "text/html", "a web page"),
+    ("f.bed", b"<!DOCTYPE Error><Error/>", "text/plain", "an XML document"),
+    ("f.bed", b'{"error": "no such file"}', "application/json; charset=utf-8", "a JSON document"),
+    (
+        "f.bed",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "text/plain",
+        "a Git LFS pointer",
+    ),
+]
+UNLIKE = [
+    ("f.bed.GZ", BED, r"is not gzip, although its name ends in \.gz"),
+    ("f.bed.bgz", b"Access denied", "is not gzip"),
+    ("f.bed.gz", gzip.compress(gzip.compress(BED)), r"is packed twice \(gzip in gzip\)"),
+    ("f.bw", BED, "is not bigWig"),
+    ("f.bigWig", gzip.compress(BED), "is not bigWig"),
+    ("f.bam", b"@HD\tVN:1.6\n", "is not BAM"),
+    ("f.scbind.zip", gzip.compress(BED), "is not zip"),
+    ("f.h5ad", BED * 10, "is not HDF5"),
+    ("f.tsv.zst", BED, "is not zstd"),
+]
+LEGAL = [
+    ("f.xml", XML, "application/xml"),
+    ("f.html", XHTML, "text/html"),
+    ("f.json", b'{"a": 1}', "application/json"),
+    ("f.bed", BED, "application/json"),
+    ("f.bed", gzip.compress(BED), "text/plain"),
+    ("f.bed.gz", gzip.compress(BED), "text/html"),
+    ("f.bed.gz.gz", gzip.compress(gzip.compress(BED)), "text/plain"),
+    ("f.bam", b"CRAM\x03\x00", "text/plain"),
+    ("f.bigWig", b"\x26\xfc\x8f\x88" + bytes(9), "text/plain"),
+    ("f.BW", b"\x88\x8f\xfc\x26" + bytes(9), "text/plain"),
+    ("f.h5", HDF5, "text/plain"),
+    ("f.h5ad", bytes(2048) + HDF5, "text/plain"),
+    ("f.zip", b"PK\x03\x04" + bytes(9), "text/plain"),
+    ("f", BED, "text/plain"),
+]
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+@pytest.mark.parametrize(("name", "data", "kind", "message"), OTHERS)
+def test_an_error_or_a_page_in_place_of_the_file_is_refused(
+    publisher, tmp_path, name, data, kind, message, checksum
+):
+    url, publisher.kind = publisher.put("a", data), kind
+    (tmp_path / "new").mkdir()
+    (tmp_path / f"new/{name}.partial").write_bytes(b"x")
+    publisher.ranges = False
+    with pytest.raises(InputError, match=f"/a: the server sends {message}.*; open the address in a browser"):
+        fetch(url, tmp_path / "new" / name, md5="0" * 32 if checksum else None, wait=0)
+    assert names(tmp_path / "new") == [f"{name}.partial"] and len(publisher.seen) == 1
+
+
+@pytest.mark.parametrize("fault", [None, "cut"])
+@pytest.mark.parametrize(("name", "data", "message"), UNLIKE)
+def test_a_file_that_does_not_begin_as_its_name_says_is_refused(
+    publisher, tmp_path, name, data, message, fault
+):
+    url, publisher.faults["a"], out = publisher.put("a", data), [fault], tmp_path / "new" / name
+    with pytest.raises(InputError, match=f"/a: the server sends a file that {message}.*its checksum$"):
+        fetch(url, out, wait=0)
+    assert names(tmp_path / "new") == []
+    fetch(url, out, md5=hashlib.md5(data).hexdigest())
+    assert out.read_bytes() == data, "a checksum decides"
+
+
+@pytest.mark.parametrize("fault", [None, "cut"])
+@pytest.mark.parametrize(("name", "data", "kind"), LEGAL)
+def test_a_file_of_the_kind_that_its_name_says_is_fetched(publisher, tmp_path, name, data, kind, fault):
+    url, publisher.faults["a"], publisher.kind = publisher.put("a", data), [fault], kind
+    fetch(url, tmp_path / name, wait=0)
+    assert (tmp_path / name).read_bytes() == data
 
 
 @pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])

@@ -73,7 +73,7 @@ class Resolver:
                 raise InputError(
                     file,
                     f"{text} differs from the address in {row['place']} only in a part that is not shown",
-                    "write one address if they are one file; else give each a row in sources.tsv, and write source:NAME",
+                    "write one address if they are one file, else give each a row in sources.tsv and write source:NAME",
                     where,
                 )
             return f"resources/{name}"

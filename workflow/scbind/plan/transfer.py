@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 from scbind.core.errors import InputError, redacted, shortened
 from scbind.core.files import atomic
 from scbind.core.runlog import FULL, say
+from scbind.plan.bodies import HEAD, in_its_place, unlike_its_name
 from scbind.plan.progress import DownloadProgress, readable
 
 BLOCK = 1 << 20  # bytes
-HEAD = 1024  # bytes looked at before any is written
 # HTTP status codes worth another attempt. Any other error code is final.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 LOGIN = frozenset({401, 403})
@@ -115,6 +115,7 @@ class Transfer:
             before, asked = self._there(), 0.0
             try:
                 if self._attempt():
+                    self._look_again()
                     return self.continued
                 problem = "the transfer ended early"
             except requests.HTTPError as error:
@@ -241,13 +242,8 @@ class Transfer:
             if not head:
                 raise
             broken = error
-        if not begin and self._is_page(reply, head):
-            raise InputError(
-                self.url,
-                "the server sends a web page (HTML), perhaps to log in, instead of the file",
-                f"open the address in a browser and correct it, {BY_HAND}",
-                self.place,
-            )
+        if head and not begin:
+            self._refuse_other(head, reply.headers.get("Content-Type", ""), broken is not None)
         self._refuse_unknown(reply, goal, bool(head or begin))
         if self.size is not None and goal not in (None, self.size):
             raise self._wrong_size(f"the server has {goal} bytes")
@@ -285,14 +281,29 @@ class Transfer:
         with atomic(note_of(self.partial)) as scratch:
             scratch.write_text(json.dumps({"url": redacted(self.url), "version": version, "total": total}))
 
-    def _is_page(self, reply, head: bytes) -> bool:
-        if self.name.lower().endswith((".html", ".htm")):
-            return False
-        if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            return True
-        kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        # some servers call every file of an unknown kind a page; a packed file is none
-        return kind == "text/html" and b"\0" not in head
+    def _look_again(self) -> None:
+        """Compare the first bytes once more: the first transfer may have broken among them."""
+        if self.checked or not self._there():
+            return
+        with open(self.partial, "rb") as handle:
+            head = handle.read(HEAD)
+        try:
+            self._refuse_other(head)
+        except InputError:
+            drop(self.partial)
+            raise
+
+    def _refuse_other(self, head: bytes, kind: str = "", cut: bool = False) -> None:
+        """Raise :class:`InputError` if the first bytes (``cut``: some of them) are not those of the file."""
+        if what := in_its_place(self.name, head, kind):
+            problem = f"the server sends {what} instead of the file"
+            remedy = f"open the address in a browser and correct it, {BY_HAND}"
+            raise InputError(self.url, problem, remedy, self.place)
+        if self.checked or cut:
+            return
+        if problem := unlike_its_name(self.name, head):
+            remedy = "correct the address or the name, or list the file in sources.tsv with its checksum"
+            raise InputError(self.url, problem, remedy, self.place)
 
     def _refuse_unknown(self, reply, goal: int | None, some: bool) -> None:
         """Raise :class:`InputError` if it could not be told that what comes is another thing, or a part of the file."""
