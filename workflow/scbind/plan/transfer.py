@@ -1,4 +1,8 @@
-"""Transfer a file by HTTP into a partial file: resume, retry, and stop at once where what comes cannot be the file."""
+"""Transfer a file by HTTP into a partial file: resume, retry, and stop at once where what comes cannot be the file.
+
+Pooch fetches a file anew after a break, and compares it only with a checksum. Files here have up to tens of GB, and
+many publishers state no checksum, so this module asks by requests and continues by itself.
+"""
 
 from __future__ import annotations
 
