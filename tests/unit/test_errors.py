@@ -96,6 +96,27 @@ SECRET = [
 ]
 
 
+GRANTS = (
+    "key api_key apikey X-Api-Key AWSAccessKeyId access-key Key-Pair-Id subscription-key rlkey resourcekey"
+)
+GRANTS += " sig Signature X-Amz-Signature sign oauth authorization auth_key access_token session_key signed_id Expires"
+MEANS_A_FILE = (
+    "file_key object_key keyword key_type monkey signal design assignment sigma significance author"
+)
+
+
+@pytest.mark.parametrize("name", GRANTS.split())
+def test_a_parameter_that_grants_access_is_hidden(name):
+    address = f"https://x.org/get?{name}=hunter2&a=1;{name}=hunter2"
+    assert redacted(address) == address.replace("hunter2", "***")
+
+
+@pytest.mark.parametrize("name", MEANS_A_FILE.split())
+def test_a_parameter_that_tells_which_file_is_meant_is_kept(name):
+    address = f"https://x.org/get?{name}=1&a=1;{name}=2"
+    assert redacted(address) == address
+
+
 @pytest.mark.parametrize(("text", "shown"), SECRET)
 def test_no_message_shows_a_password_or_a_signature(text, shown):
     found = redacted(text)
