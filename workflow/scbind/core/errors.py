@@ -10,13 +10,16 @@ MOST = 500  # maximum characters of a problem; half of that for a place. A damag
 # Parts of an address: user and password before the host, and the values of parameters that grant access.
 LOGIN = re.compile(r"(?<=://)[^/\s@?#]+(?:@[^/\s@?#]+)*(?=@)")
 # Other parameters may tell which file is meant (file_key, signal, author), so they have to stay.
-GRANTS = r"auth(?!ors?=)|credential|expires|passw|policy|secret|session|(?<!de)(?<!as)sig(?!nal|nif|ma)|token"
+GRANTS = (
+    r"auth(?!ors?=)|credential|expires|jwt|passw|(?<![a-z])pass(?==)|policy|private_link|pwd|secret|session|"
+    r"(?<!de)(?<!as)sig(?!nal|nif|ma)|token"
+)
 KEY = (
-    r"(?:(?<=[?&;])|access|account|api|app|client|customer|encryption|functions|link|master|private|public|resource|rl|"
+    r"(?:(?<=[?&;#])|access|account|api|app|client|customer|encryption|functions|link|master|private|public|resource|rl|"
     r"sas|service|shared?|sign(?:ing)?|ssh|storage|subscription|user)[-_.]?key(?=id|[-_.](?:id|pair)|=)"
 )
 BEARER = re.compile(
-    rf"""([?&;][^=&;\s'"<>]*(?:{GRANTS}|{KEY})[^=&;\s'"<>]*=)[^&;#\s'"<>)]+""",
+    rf"""([?&;#][^=&;#\s'"<>]*(?:{GRANTS}|{KEY})[^=&;#\s'"<>]*=)[^&;#\s'"<>)]*[^&;#\s'"<>),]""",  # no comma at its end
     re.I,
 )
 
