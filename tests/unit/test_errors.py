@@ -104,7 +104,9 @@ GRANTS = (
 )
 GRANTS += " sig Signature X-Amz-Signature sign oauth authorization auth_key access_token session_key signed_id Expires"
 GRANTS += " pwd pass password jwt private_link"
-MEANS_A_FILE = "file_key object_key keyword key_type monkey signal design assignment sigma significance author passage compass"
+MEANS_A_FILE = (
+    "file_key object_key keyword key_type monkey signal design assignment sigma author passage compass"
+)
 
 
 @pytest.mark.parametrize("name", GRANTS.split())
