@@ -295,3 +295,70 @@ def test_a_threshold_that_changes_no_cell_type_repeats_no_peak_calling(laid, new
     said = project.snakemake(*options).stdout  # all other files are empty, so another job would fail
     assert re.findall(r"^Finished jobid: \d+ \(Rule: (\w+)\)", said, re.M) == ["cell_types"]
     assert project.jobs(*options) == {}
+
+
+KEYS_OF_FILES = {  # key -> file of the user
+    "genome.fasta": "genome.fa",
+    "genome.chrom_sizes": "chrom.sizes",
+    "genome.exclude": "exclude.bed",
+    "genome.genes": "genes.bed",
+    "genome.mappability": "mappability.bw",
+    "motifs.path": "motifs.txt",
+    "evaluate.truth": "truth",
+    "variants.path": "variants.vcf",
+}
+COLUMNS_OF_FILES = {  # sheet -> column -> file of the first row
+    "tracks": {"path": "track.tsv.gz"},
+    "chip": {"path": "strict.narrowPeak", "relaxed": "relaxed.narrowPeak"},
+    "samples": {"path": "cells.tsv.gz", "barcodes": "b.txt", "labels": "labels.tsv", "rna": "rna.h5ad"},
+}
+FILES = [*KEYS_OF_FILES.values(), "starter.scbind.zip"]
+FILES += [file for columns in COLUMNS_OF_FILES.values() for file in columns.values()]
+
+
+@pytest.fixture(scope="module")
+def own_files(tmp_path_factory, new_project):
+    """A run that is complete in the eyes of Snakemake, in which every input is a file of the user."""
+    project = new_project(tmp_path_factory.mktemp("files"))
+    data = project.folder / "data"
+    (data / "truth").mkdir(parents=True)
+    (data / "truth/cells.tsv").write_text("x\n")
+    for name in FILES:
+        if name != "truth":
+            (data / name).write_text("x\n")
+    config = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    for key, file in KEYS_OF_FILES.items():
+        section, name = key.split(".")
+        config.setdefault(section, {})[name] = f"data/{file}"
+    config["motifs"]["release"] = None
+    shutil.copy(project.root / "resources/models/starter.scbind.zip", data)
+    config["models"]["starter"] = {"bundle": "data/starter.scbind.zip"}
+    (project.folder / "config/config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    shutil.copytree(project.folder / "config", project.folder / "kept")
+    for sheet, columns in COLUMNS_OF_FILES.items():
+        edit_sheet(
+            project, sheet, lambda rows, c=columns: rows[0].update({k: f"data/{v}" for k, v in c.items()})
+        )
+    for _ in range(2):
+        lay(project, project.snakemake("--dry-run").stdout)
+        project.snakemake("--touch", "--forceall")
+    assert project.jobs() == {}
+    return project
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_an_older_file_in_the_place_of_another_reruns_what_a_newer_one_does(own_files, name):
+    path = own_files.folder / "data" / name
+    path = path / "cells.tsv" if path.is_dir() else path
+    before, content = path.stat(), path.read_bytes()
+    try:
+        os.utime(path)
+        newer = own_files.jobs()
+        if path.suffix == ".zip":  # compared by what it holds
+            path.write_bytes(content + b"\0")
+        os.utime(path, ns=(1, before.st_mtime_ns - 10**15))
+        older = own_files.jobs()
+    finally:
+        path.write_bytes(content)
+        os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    assert older == newer and len(older) > 1
