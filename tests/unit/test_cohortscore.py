@@ -145,6 +145,8 @@ def test_the_report_shows_both_tables_and_the_means_over_samples(made):
     links, populations = (pd.read_csv(made / name, sep="\t") for name in ("l.tsv", "p.tsv"))
     found = section.cohort(Given({"truth_cohort_links": links, "truth_cohort_populations": populations}))
     assert [table["title"] for table in found.tables] == ["Links of each cell type", "True populations"]
+    headings = [[column["name"] for column in table["columns"]] for table in found.tables]
+    assert "fraction of true links called" in headings[0] and {"recall", "true fold"} <= set(headings[1])
     said = " ".join(found.text)
     assert "the mean AUROC of a link is 1" in said and "otherwise it was lost" in said
     assert section.cohort(Given({})) is None

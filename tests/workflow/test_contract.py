@@ -144,7 +144,7 @@ def test_rules_that_use_a_gpu_ask_for_it():
 def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
     """A file with an older time, as mv and rsync leave it, is not newer than the output."""
     of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|(?:cohort_)?truth)"\]'
-    of_user += r"|sample_fragments\(|(?:CHIP\b|PLAN\.(?:tracks\[|inputs\())|GIVEN\[wildcards"
+    of_user += r"|sample_fragments\(|(?:PLAN\.(?:chip\b|tracks\[|inputs\())|GIVEN\[wildcards"
     of_user += r'|sample_row\([\w.]+\)\["(?:path|barcodes|labels|rna)"|PLAN\.samples\[[\w.]+\]\["labels"'
     reading = {
         name
