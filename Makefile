@@ -23,9 +23,10 @@ unexport PYTHONHOME
 help:
 	@echo "make env     install scbind into .venv"
 	@echo "make demo    run the whole workflow on a small simulated atlas (the demo)"
-	@echo "make demo-cohort  analyse a simulated cohort of six donors with the demo's model"
 	@echo "make demo-full  the same, but score scfan on all test windows (takes about twice as long)"
+	@echo "make demo-cohort  analyse a simulated cohort of six donors with the demo's model"
 	@echo "make test    run the checks and tests"
+	@echo "make test-designs, test-kills, test-reruns, test-slurm  the slow tests, which make test leaves out"
 	@echo "make lint    run only the format and lint checks"
 	@echo "make format  reformat the source files"
 	@echo "make lock    write envs/requirements.lock from .venv"
@@ -94,6 +95,6 @@ docs-reference: env
 	cd workflow && python -m scbind.plan.settings > ../docs/reference/configuration.md
 
 clean:
-	rm -rf .snakemake logs site benchmarks/gpu resources/demo .pytest_cache .ruff_cache
+	rm -rf .snakemake logs site benchmarks/gpu resources/demo resources/cohort .pytest_cache .ruff_cache
 	find results -mindepth 1 ! -path results/README.md -delete
 	find workflow tests -name __pycache__ -prune -exec rm -rf {} +

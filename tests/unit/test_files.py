@@ -83,27 +83,38 @@ def test_a_folder_takes_the_place_of_a_link_to_a_folder(tmp_path):
 
 
 def test_a_name_is_given_only_to_what_is_on_the_disk(tmp_path, monkeypatch):
-    done, sync, replace = [], os.fsync, os.replace
+    done, sync, flush, replace = [], os.fsync, files.flush_file_system, os.replace
 
     def noted_sync(handle):
         done.append(Path(os.readlink(f"/proc/self/fd/{handle}")).name)
         sync(handle)
+
+    def noted_flush(folder):
+        done.append(sorted(path.name for path in folder.iterdir()))
+        flush(folder)
 
     def noted_replace(source, target):
         done.append("renamed")
         replace(source, target)
 
     monkeypatch.setattr(os, "fsync", noted_sync)
+    monkeypatch.setattr(files, "flush_file_system", noted_flush)
     monkeypatch.setattr(os, "replace", noted_replace)
     with atomic(tmp_path / "store") as scratch:
         (scratch / "layer").mkdir(parents=True)
         for name in ("meta", "layer/0.0", "layer/0.1"):
             (scratch / name).write_text("x")
         (scratch / "lost").symlink_to("nowhere")
-    assert sorted(done[:3]) == ["0.0", "0.1", "meta"] and done[3:] == ["renamed", tmp_path.name]
+    assert done == [["layer", "lost", "meta"], "renamed", tmp_path.name]
     done.clear()
     write_table(tmp_path / "t.tsv", pd.DataFrame({"a": [1]}))
     assert done[0].endswith(".partial.t.tsv") and done[1:] == ["renamed", tmp_path.name]
+
+
+def test_a_file_system_that_cannot_be_flushed_is_an_error(tmp_path):
+    with pytest.raises(OSError, match="No such file"):
+        files.flush_file_system(tmp_path / "gone")
+    files.flush_file_system(tmp_path)
 
 
 def test_only_one_function_gives_finished_files_their_names():

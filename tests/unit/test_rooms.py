@@ -23,6 +23,13 @@ FLOOR = {room: number for number, rooms in enumerate(ORDER) for room in rooms}
 LIGHT = """dataset.trainingset models.training models.predictor models.calibration evaluation.evaluate evaluation.depth
     evaluation.baselines binding.inference binding.referenceprofile""".split()
 HEAVY = {"pyranges", "pyarrow", "pysam", "pyBigWig"}
+# They take half a second to seconds to import, so only the functions that need them import them.
+SLOW = {"torch", "scanpy", "scipy.stats", "sklearn", "statsmodels", "matplotlib"}
+SCRIPTS = {path.stem: path for path in (digests.PACKAGE.parent / "scripts").glob("*.py")}
+DRAW = {"draw_explained", "write_report"}  # figures: they need matplotlib
+NETWORKS = """add_motif_tfs calibrate_model evaluate_baselines evaluate_depth evaluate_left_out evaluate_model
+    evaluate_oracle explain_loci make_bundle score_cells score_types train_model unpack_bundle
+    variant_effects""".split()
 
 
 def breaches():
@@ -76,32 +83,68 @@ def test_the_design_shows_the_order():
     assert {room: sorted(modules) for room, modules in named.items()} == here
 
 
-def loaded_on_import(module):
-    """Top names of the libraries that importing a module of ours loads, through ours as well."""
-    found, seen, waiting = set(), set(), [module]
-    for name in waiting:
-        path = digests.PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
-        if name in seen or not path.is_file():
-            continue
-        seen.add(name)
-        for node in ast.parse(path.read_text()).body:  # those inside functions wait until they are called
-            if isinstance(node, ast.Import):
-                found |= {alias.name.split(".")[0] for alias in node.names}
-            elif isinstance(node, ast.ImportFrom):
-                found.add(node.module.split(".")[0])
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+def imports_among(nodes):
+    """What these statements import: modules of any library, and the names from them, which may be modules."""
+    found = []
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            found += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
     return found
+
+
+def loaded(names):
+    """Names of the libraries that importing these modules loads, through ours as well: ``scipy``, ``scipy.stats``."""
+    found, seen, waiting = set(), set(), list(names)
+    for name in waiting:
+        found |= {".".join(name.split(".")[:depth]) for depth in (1, 2)}
+        path = digests.PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py")
+        if name not in seen and path.is_file():
+            seen.add(name)
+            # imports inside functions wait until they are called
+            waiting += imports_among(ast.parse(path.read_text()).body)
+    return found
+
+
+def loaded_at_start(script):
+    """The same for a job. All imports of its script count: they are inside the block that keeps the log."""
+    return loaded(imports_among(ast.walk(ast.parse(SCRIPTS[script].read_text()))))
 
 
 @pytest.mark.parametrize("module", LIGHT)
 def test_what_reads_the_dataset_imports_no_reader_of_genomic_files(module):
-    loaded = loaded_on_import(f"scbind.{module}")
-    assert not loaded & HEAVY
-    assert "numpy" in loaded, "or nothing was looked at"
+    found = loaded([f"scbind.{module}"])
+    assert not found & HEAVY
+    assert "numpy" in found, "or nothing was looked at"
 
 
 def test_readers_of_genomic_files_are_seen():
-    assert "pysam" in loaded_on_import("scbind.bulk.tracks")
+    assert "pysam" in loaded(["scbind.bulk.tracks"])
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS))
+def test_jobs_start_without_slow_libraries(script):
+    slow = loaded_at_start(script) & SLOW
+    if script in NETWORKS:
+        assert "torch" in slow, "it is a job without a network"
+    else:
+        assert slow == ({"matplotlib"} if script in DRAW else set())
+
+
+@pytest.mark.parametrize(
+    "line", ["import scipy.stats", "from scipy import sparse, stats", "from scipy.stats import norm"]
+)
+def test_a_slow_start_is_found(copied, line):
+    path = copied / "analysis/linkmodel.py"  # two modules away from the script
+    path.write_text(f"{path.read_text()}\n\n{line}\n")
+    assert loaded_at_start("tf_links") & SLOW == {"scipy.stats"}
+
+
+def test_slow_libraries_inside_functions_wait(copied):
+    path = copied / "analysis/linkmodel.py"
+    path.write_text(f"{path.read_text()}\n\ndef late():\n    import scipy.stats\n")
+    assert not loaded_at_start("tf_links") & SLOW
 
 
 def test_each_public_name_is_one_function():

@@ -84,3 +84,13 @@ def test_jobs_of_a_module_run_below_its_prefix(project, outer):
     assert (project.folder / "atlas/logs/record_versions/train.log").is_file()
     assert (project.folder / "atlas/resources/demo/genome.fa").is_file()
     assert not (project.folder / "results").exists() and not (project.folder / "resources").exists()
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="this copy is not a git repository")
+def test_a_module_from_git_is_refused_in_one_line(project, outer):
+    outer(USE)
+    text = (project.folder / "Snakefile").read_text()
+    address = f'gitfile("{ROOT}", path="workflow/Snakefile", commit="HEAD")'
+    (project.folder / "Snakefile").write_text(text.replace(f'"{ROOT}/workflow/Snakefile"', address))
+    reply = project.snakemake("--dry-run", "-s", project.folder / "Snakefile", check=False)
+    assert reply.returncode and "scbind cannot be included from a git repository" in reply.stdout

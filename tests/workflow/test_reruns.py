@@ -151,7 +151,7 @@ SHEETS = {  # sheet and what is done to it -> (file, edit of its rows)
     "samples: path": ("samples", lambda rows: rows[0].update(path="config/README.md", format="fragments")),
     "samples: binding": ("samples", lambda rows: rows[0].update(binding="no")),
     "samples: barcodes": ("samples", lambda rows: rows[0].update(barcodes="config/README.md")),
-    "samples: labels": ("samples", lambda rows: rows[0].update(labels="")),
+    "samples: labels": ("samples", lambda rows: rows[0].update(labels="config/README.md")),
     "samples: rna": ("samples", lambda rows: rows[0].update(rna="config/README.md")),
     "samples: group": ("samples", lambda rows: rows[0].update(group="other")),
     "samples: a note": ("samples", lambda rows: rows[0].update(note="new")),

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize, special
 
 from scbind.analysis.activitytable import compared_conditions, replicates
+from scbind.analysis.adjustment import adjust
 from scbind.core.errors import InputError
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
@@ -68,7 +69,7 @@ def abundance(cells: list[str | Path], populations: str | Path, output: str | Pa
     if len(table):
         tested = table[table["test"] == TEST]
         groups = tested.groupby(["kind", "group"])["p_value"]
-        table["p_adjusted"] = groups.transform(lambda p: stats.false_discovery_control(p.to_numpy()))
+        table["p_adjusted"] = groups.transform(lambda p: adjust(p.to_numpy()))
         table = table.sort_values(["kind", "group", "p_adjusted"], kind="stable")
     write_table(output, table)
     say(f"abundance: {len(table)} rows, {int((table['test'] == TEST).sum())} of them tested")
@@ -138,23 +139,25 @@ def compare(k: np.ndarray, n: np.ndarray, inside: np.ndarray) -> dict:
     Returns the columns from ``log2_odds_ratio`` to ``p_value``. The odds ratio has no interval if a side has no or only
     such cells.
     """
-    import statsmodels.api as sm  # takes a second to import
+    # half a second to import; statsmodels.api takes a second
+    from statsmodels.genmod.families import Binomial
+    from statsmodels.genmod.generalized_linear_model import GLM
 
     if not 0 < k.sum() < n.sum():
         return {"dispersion": 1.0, "statistic": 0.0, "p_value": 1.0}
     design, inflation = np.column_stack([np.ones(len(k)), inside]), 1 + (n - 1) * _correlation(k, n, inside)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # a side without such cells: the odds ratio has no limit
-        family, weights = sm.families.Binomial(), n / inflation
-        null, full = (sm.GLM(k / n, x, family, var_weights=weights).fit() for x in (design[:, :1], design))
+        family, weights = Binomial(), n / inflation
+        null, full = (GLM(k / n, x, family, var_weights=weights).fit() for x in (design[:, :1], design))
         rest = max(1.0, full.pearson_chi2 / full.df_resid)  # above 1 only if the correlation is 1
         error = full.bse[1] * np.sqrt(rest)
     statistic = max(null.deviance - full.deviance, 0.0) / rest
-    p_value = float(stats.f.sf(statistic, 1, full.df_resid))
+    p_value = float(special.fdtrc(1, full.df_resid, statistic))
     found = {"dispersion": float(inflation.mean() * rest), "statistic": statistic, "p_value": p_value}
     bare = [k[side].sum() in (0, n[side].sum()) for side in (inside, ~inside)]
     if not any(bare):
-        reach = stats.t.ppf(0.975, full.df_resid) * error
+        reach = special.stdtrit(full.df_resid, 0.975) * error
         effect = np.array([full.params[1], full.params[1] - reach, full.params[1] + reach]) / np.log(2)
         found |= dict(zip(["log2_odds_ratio", "log2_low", "log2_high"], effect, strict=True))
     return found

@@ -7,8 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from sklearn.metrics import adjusted_rand_score, silhouette_score
 
 from scbind.analysis.activitytable import abstained_tfs
 from scbind.analysis.grouping import group_cells
@@ -115,6 +113,8 @@ def _figures(values: np.ndarray, types: np.ndarray, fragments: pd.Series, seed: 
     scaled = (values - values.mean(axis=0)) / np.where(spread > 0, spread, 1)
     found = {"depth_correlation": _depth_correlation(values, names, depth)}
     if len(set(names)) > 1:
+        from sklearn.metrics import adjusted_rand_score, silhouette_score  # a second to import
+
         chosen = np.random.default_rng(seed).permutation(len(names))[:MOST_CELLS]
         if 1 < len(set(names[chosen])) < len(chosen):
             found["silhouette"] = float(silhouette_score(scaled[chosen], names[chosen]))
@@ -124,14 +124,14 @@ def _figures(values: np.ndarray, types: np.ndarray, fragments: pd.Series, seed: 
 
 def _depth_correlation(values: np.ndarray, names: np.ndarray, depth: np.ndarray) -> float:
     """Median over TFs and types of the absolute rank correlation with depth; NaN if no type has enough cells."""
+    from scipy.stats import spearmanr  # half a second to import
+
     each = []
     for name in np.unique(names):
         here = names == name
         if here.sum() < FEWEST_CELLS or np.ptp(depth[here]) == 0:
             continue
         each += [
-            abs(stats.spearmanr(column, depth[here]).statistic)
-            for column in values[here].T
-            if np.ptp(column) > 0
+            abs(spearmanr(column, depth[here]).statistic) for column in values[here].T if np.ptp(column) > 0
         ]
     return float(np.median(each)) if each else float("nan")

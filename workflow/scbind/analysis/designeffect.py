@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy import stats
+from scipy import special
 from scipy.sparse import linalg
 
 from scbind.core.errors import InputError
@@ -91,4 +91,4 @@ def compare_means(inside: np.ndarray, outside: np.ndarray, overlap: Overlap) -> 
     variance = of_ours + of_theirs - 2 * overlap.between * np.sqrt(ours * theirs)
     t = (inside.mean(axis=0) - outside.mean(axis=0)) / np.sqrt(np.maximum(variance, 0))
     df = (of_ours + of_theirs) ** 2 / (of_ours**2 / df_ours + of_theirs**2 / df_theirs)
-    return t, 2 * stats.t.sf(np.abs(t), df)
+    return t, 2 * special.stdtr(df, -np.abs(t))

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
 from scbind.analysis.activitytable import (
     SHARED,
@@ -29,6 +28,7 @@ from scbind.analysis.activitytable import (
     replicates,
     say_left_out,
 )
+from scbind.analysis.adjustment import adjust
 from scbind.analysis.designeffect import Borrowing, Overlap, compare_means
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
@@ -135,7 +135,7 @@ class _Limits:
 
 def _adjust(p_values: pd.Series) -> np.ndarray:
     """Adjust by Benjamini-Hochberg. A test that could not be computed (constant values) counts as p = 1."""
-    return stats.false_discovery_control(p_values.fillna(1.0).to_numpy())
+    return adjust(p_values.fillna(1.0).to_numpy())
 
 
 def _between_types(data: Activity, limits: _Limits) -> list[pd.DataFrame]:
@@ -241,10 +241,12 @@ def _tested(data: Activity, inside: np.ndarray, outside: np.ndarray, limits: _Li
             design_effect = overlap.effect(len(z_in), len(z_out))
             statistic, p_value = compare_means(z_in, z_out, overlap)
         else:
+            from scipy.stats import ttest_ind, ttest_rel  # half a second to import
+
             test, n_replicates = PAIRED if sides.paired else WELCH, sides.n_replicates
             test = OTHERS if sides.left_out else test
             difference = (sides.ours.mean() - sides.theirs.mean()).to_numpy()
-            compare = stats.ttest_rel if sides.paired else partial(stats.ttest_ind, equal_var=False)
+            compare = ttest_rel if sides.paired else partial(ttest_ind, equal_var=False)
             statistic, p_value = compare(sides.ours, sides.theirs, axis=0)
     return table.assign(
         difference=difference,

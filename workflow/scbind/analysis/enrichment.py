@@ -11,9 +11,8 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import stats
-from scipy.spatial import KDTree
 
+from scbind.analysis.adjustment import adjust
 from scbind.analysis.typemeans import TypeMeans
 from scbind.binding.windows import Windows
 from scbind.core.files import write_table
@@ -145,6 +144,8 @@ def match_background(
     their 64 nearest candidates. A site whose candidates are all used gets none. Returns the chosen windows, sorted:
     int64, at most one per site.
     """
+    from scipy.spatial import KDTree  # not needed where only the scores of motifs are
+
     if not len(candidates):
         return np.empty(0, dtype=np.int64)
     spread = features[candidates].std(axis=0)
@@ -238,7 +239,7 @@ def _list_motifs(
     for number, pair in enumerate(pairs):
         p_values[number], table = _test(pair, used, hits, gc, names, top)
         listed.append(table)
-    adjusted = stats.false_discovery_control(p_values.ravel()).reshape(p_values.shape)
+    adjusted = adjust(p_values.ravel()).reshape(p_values.shape)
     order = sorted(range(len(pairs)), key=lambda number: pairs[number][:2])
     for number in order:
         listed[number]["p_adjusted"] = adjusted[number][listed[number].index]
@@ -253,11 +254,13 @@ def _test(
     Returns the p-values, float64 (motifs,), and a row for each of the ``top`` best motifs and for the TF's own, best
     first, with the number of the motif as index. Motifs are ordered by p-value, then odds ratio.
     """
+    from scipy.stats import hypergeom  # half a second to import
+
     cell_type, tf, sites, background, least = pair
     ours = hits[np.searchsorted(used, sites)].sum(axis=0)
     theirs = hits[np.searchsorted(used, background)].sum(axis=0)
     n, m = len(sites), len(background)
-    p_value = stats.hypergeom.sf(ours - 1, n + m, ours + theirs, n)
+    p_value = hypergeom.sf(ours - 1, n + m, ours + theirs, n)
     odds_ratio = (ours + 0.5) * (m - theirs + 0.5) / ((n - ours + 0.5) * (theirs + 0.5))
     own = np.array([name == tf for name in names])
     order = np.lexsort((-odds_ratio, p_value))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy import stats
 
 from scbind.analysis.activitytable import evidence_by_tf, read_activity
 from scbind.core.errors import InputError
@@ -112,6 +111,8 @@ def _correlations(
     ``groups``: (type, sample) -> numbers of its cells. The value of a type is the mean over its samples. Samples are
     not points of their own: those of one type repeat its level, so they would make any p-value small.
     """
+    from scipy.stats import spearmanr  # half a second to import
+
     rows = []
     types = [name for name, _ in groups]
     for column, tf in enumerate(tfs):
@@ -120,7 +121,7 @@ def _correlations(
         pairs = pairs.groupby(pd.Series(types, index=range(len(types)), dtype=object)).mean()
         rho = p = np.nan
         if len(pairs) >= MIN_TYPES and (np.ptp(pairs, axis=0) > 0).all():
-            rho, p = stats.spearmanr(pairs["expression"], pairs["activity"])
+            rho, p = spearmanr(pairs["expression"], pairs["activity"])
         rows.append({"tf": tf, "correlation": rho, "correlation_p": p, "n_types": len(pairs)})
     return pd.DataFrame(rows)
 

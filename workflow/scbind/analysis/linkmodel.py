@@ -9,7 +9,6 @@ The prior falls with distance.
 from __future__ import annotations
 
 import numpy as np
-from scipy.stats import norm
 
 CORE = 500  # bp; a site whose centre is this near to a start site lies in its promoter
 PROMOTER = 0.9  # probability that a site in a promoter regulates its gene; association does not change it
@@ -91,7 +90,7 @@ def posterior(z: np.ndarray, share: np.ndarray) -> tuple[np.ndarray, dict[str, f
     if known.sum() >= MIN_PAIRS:
         fitted = _estimate(z[known], share[known])
     prior = np.minimum(fitted["fraction"] * share, 1 - 1e-6)
-    ratio = norm.logpdf(z, fitted["mean"], fitted["sd"]) - norm.logpdf(z)
+    ratio = _log_density(z, fitted["mean"], fitted["sd"]) - _log_density(z)
     odds = prior / (1 - prior) * np.exp(np.clip(np.where(known, ratio, 0), -LARGEST, LARGEST))
     return odds / (1 + odds), fitted
 
@@ -100,12 +99,21 @@ def _estimate(z: np.ndarray, share: np.ndarray) -> dict[str, float]:
     fraction, mean, sd = REGULATING, 1.0, 2.0
     for _ in range(STEPS):
         prior = np.minimum(fraction * share, 1 - 1e-6)
-        linked, other = prior * norm.pdf(z, mean, sd), (1 - prior) * norm.pdf(z)
+        linked, other = prior * _density(z, mean, sd), (1 - prior) * _density(z)
         member = linked / np.maximum(linked + other, 1e-300)
         total = max(member.sum(), 1e-9)
         fraction, mean = min(total / share.sum(), 1.0), float((member * z).sum() / total)
         sd = max(float(np.sqrt((member * (z - mean) ** 2).sum() / total)), 1.0)
     return {"fraction": float(fraction), "mean": mean, "sd": sd}
+
+
+def _density(z: np.ndarray, mean: float = 0.0, sd: float = 1.0) -> np.ndarray:
+    """Return the density of a normal distribution. scipy.stats has it, but takes half a second to import."""
+    return np.exp(-(((z - mean) / sd) ** 2) / 2) / np.sqrt(2 * np.pi) / sd
+
+
+def _log_density(z: np.ndarray, mean: float = 0.0, sd: float = 1.0) -> np.ndarray:
+    return -(((z - mean) / sd) ** 2) / 2 - np.log(np.sqrt(2 * np.pi)) - np.log(sd)
 
 
 def p_values(observed: np.ndarray, null: np.ndarray) -> np.ndarray:

@@ -16,8 +16,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy import stats
 
+from scbind.analysis.adjustment import adjust
 from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
@@ -332,7 +332,7 @@ def _ranked(found: SiteGenes, parts: list[_Candidates]) -> Iterator[pd.DataFrame
 def _adjusted(p_values: np.ndarray) -> np.ndarray:
     """Adjust by Benjamini-Hochberg, float (links,); links without a test have no adjusted value."""
     tested, found = ~np.isnan(p_values), np.full(len(p_values), np.nan)
-    found[tested] = stats.false_discovery_control(p_values[tested])
+    found[tested] = adjust(p_values[tested])
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy import optimize, special, stats
+from scipy import optimize, special
 
 LEAST = 1e-6  # smallest variance of a mean P(bound); smaller differences are rounding of the binding store
 
@@ -29,7 +29,7 @@ def moderated_t(
     else:
         middle = (prior_df * prior + df * variance) / (prior_df + df)
     t = difference / np.sqrt(middle * scale)
-    return t, 2 * stats.t.sf(np.abs(t), min(df + prior_df, df * max(len(variance), 1)))
+    return t, 2 * special.stdtr(min(df + prior_df, df * max(len(variance), 1)), -np.abs(t))
 
 
 def fit_prior(variance: np.ndarray, df: int) -> tuple[float, float]:

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, stats
+from scipy import optimize
 
 from scbind.analysis.activitytable import Sides, compared_conditions, matched, replicates, say_left_out
+from scbind.analysis.adjustment import adjust
 from scbind.analysis.differential import ABSTAINED
 from scbind.analysis.moderated import LEAST, moderated_t
 from scbind.analysis.typemeans import TypeMeans
@@ -247,7 +248,7 @@ def _compare(
             "difference": binding[window].astype(np.float64) - reference[window],
             "statistic": t,
             "p_value": p,
-            "p_adjusted": stats.false_discovery_control(p) if len(p) else p,
+            "p_adjusted": adjust(p),
         }
     )
 

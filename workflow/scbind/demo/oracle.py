@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from scbind.core.files import write_table
 from scbind.dataset.trainingset import TrainingSet
@@ -74,7 +74,7 @@ def half_covered(distance: np.ndarray) -> np.ndarray:
     """
     reach = np.arange(*PEAK_REACH)
     distance = np.asarray(distance, dtype=float)[..., None]
-    beyond = norm.cdf((distance + reach) / SUMMIT_SD) - norm.cdf((distance - reach) / SUMMIT_SD)
+    beyond = ndtr((distance + reach) / SUMMIT_SD) - ndtr((distance - reach) / SUMMIT_SD)
     return beyond.mean(axis=-1)
 
 

@@ -21,10 +21,10 @@ from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
 from scbind.models.abstention import reliability_table
-from scbind.report.read import AGAIN
 from scbind.report.tables import comparison as comparison_of
 from scbind.report.tables import number
 
+AGAIN = "run the rule that makes it again"
 TEMPLATES = Path(__file__).with_name("templates")
 SURE = ["level", "abstained", "min_depth", "spread"]  # reliability of a TF on the card
 FIGURES = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
