@@ -44,14 +44,18 @@ class Handler(BaseHTTPRequestHandler):
             return self.send_error(404)
         data = path.read_bytes()
         version = f'"{hashlib.md5(data).hexdigest()}"'
-        unchanged = self.headers.get("If-Range", version) == version
+        unchanged = not publisher.conditions or self.headers.get("If-Range", version) == version
         if not (wanted and publisher.ranges and unchanged):
             return self.reply(data, publisher.kind, version, fault=fault)
         start = int(wanted.removeprefix("bytes=").rstrip("-"))
         if start < len(data):
-            span = f"bytes {start}-{len(data) - 1}/{len(data)}"
-            return self.reply(data[start:], publisher.kind, version, span, fault)
+            part = data[start : start + 1000] if fault == "piece" else data[start:]
+            total = "*" if fault == "no total" else len(data)
+            span = f"bytes {start}-{start + len(part) - 1}/{total}"
+            return self.reply(part, publisher.kind, version, span, fault)
         self.send_response(416)
+        if publisher.versions:
+            self.send_header("ETag", version)
         self.send_header("Content-Range", f"bytes */{len(data)}")
         self.send_header("Content-Length", "0")
         return self.end_headers()
@@ -89,8 +93,10 @@ class Publisher:
 
     ``faults``: file -> what goes wrong with its next requests, in turn: a status, ``"cut"`` (after 100 bytes),
     ``"half"``, ``"slow"`` (in many pieces), ``"no length"``, ``"chunks"``, ``"no chunk"`` (chunks, but none comes),
-    ``"login"``, ``"login as a file"``, ``"stall"`` (silent for ``stall`` seconds), or None.
+    ``"piece"`` (at most 1000 bytes of a range), ``"no total"`` (a range of a file of untold size), ``"login"``,
+    ``"login as a file"``, ``"stall"`` (silent for ``stall`` seconds), or None.
     ``login``: user and password, without which all files are refused.
+    ``ranges``, ``conditions``, ``versions``: whether ``Range`` and ``If-Range`` are heeded, and ETag and date are sent.
     ``moved``: file -> where it is now. ``seen``: ``(file, Range)`` of every request.
     """
 
@@ -99,6 +105,7 @@ class Publisher:
         folder.mkdir(parents=True, exist_ok=True)
         self.faults, self.moved, self.seen = {}, {}, []
         self.ranges, self.versions, self.kind, self.retry_after = True, True, "binary/octet-stream", "0"
+        self.conditions = True
         self.login: tuple[str, str] | None = None
         self.stall = 1.0
         self.coding = None  # what the server says of how the body is packed

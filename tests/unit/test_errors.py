@@ -91,9 +91,34 @@ SECRET = [
     ("http://x.org/f?file=a.bed&X-Amz-Credential=hunter2&X-Amz-Date=1", None),
     ("pool: url: /f?sig=hunter2 (Caused by", "pool: url: /f?sig=*** (Caused by"),
     ("https://x.org/f?acc=GSE1&access_token=hunter2#top", "https://x.org/f?acc=GSE1&access_token=***#top"),
+    ("https://x.org/f#access_token=hunter2", "https://x.org/f#access_token=***"),
+    ("https://x.org/f?token=hunter2, sources.tsv, line 4", "https://x.org/f?token=***, sources.tsv, line 4"),
+    ("https://x.org/f?token=***, sources.tsv", "https://x.org/f?token=***, sources.tsv"),
     ("https://x.org/@scope/f?file=a%20b", "https://x.org/@scope/f?file=a%20b"),
     ("mail me@x.org or 5 > 3?", "mail me@x.org or 5 > 3?"),
 ]
+
+
+GRANTS = (
+    "key api_key apikey X-Api-Key AWSAccessKeyId access-key Key-Pair-Id subscription-key rlkey resourcekey"
+)
+GRANTS += " sig Signature X-Amz-Signature sign oauth authorization auth_key access_token session_key signed_id Expires"
+GRANTS += " pwd pass password jwt private_link"
+MEANS_A_FILE = (
+    "file_key object_key keyword key_type monkey signal design assignment sigma author passage compass"
+)
+
+
+@pytest.mark.parametrize("name", GRANTS.split())
+def test_a_parameter_that_grants_access_is_hidden(name):
+    address = f"https://x.org/get?{name}=hunter2&a=1;{name}=hunter2"
+    assert redacted(address) == address.replace("hunter2", "***")
+
+
+@pytest.mark.parametrize("name", MEANS_A_FILE.split())
+def test_a_parameter_that_tells_which_file_is_meant_is_kept(name):
+    address = f"https://x.org/get?{name}=1&a=1;{name}=2"
+    assert redacted(address) == address
 
 
 @pytest.mark.parametrize(("text", "shown"), SECRET)

@@ -1,4 +1,5 @@
 import errno
+import gzip
 import hashlib
 import json
 import os
@@ -8,6 +9,7 @@ import requests
 from scbind.core.errors import InputError
 from scbind.plan import transfer
 from scbind.plan.fetch import fetch, read_facts
+from scbind.plan.paths import Resolver
 from scbind.plan.pending import pending_line
 from scbind.plan.progress import DownloadProgress
 from scbind.plan.receipts import asked_for
@@ -120,6 +122,82 @@ def test_a_file_that_changed_meanwhile_starts_again(publisher, url, out):
     assert asked(publisher) == ["bytes=5000-"]
 
 
+def begun(publisher, out, data=b"x" * 5000, **told):
+    """Leave the start of an older version of the file on a server that ignores If-Range. Return its address."""
+    publisher.conditions = False
+    url = publisher.url("file")
+    leave(out, data, **({"url": url, "version": '"of another day"', "total": len(DATA)} | told))
+    return url
+
+
+DATE = "Thu, 01 Jan 1970 00:00:00 GMT"  # of every file of the publisher
+
+
+@pytest.mark.parametrize("facts", [{}, {"size": len(DATA)}, {"sha256": SHA}])
+@pytest.mark.parametrize(
+    "told",
+    [
+        {},
+        {"version": "Fri, 02 Jan 1970 00:00:00 GMT"},
+        {"version": f'"{MD5}"', "total": len(DATA) + 1},
+        {"version": DATE, "total": 7000},
+    ],
+)
+def test_two_versions_are_not_joined_if_the_server_ignores_the_condition(publisher, url, out, facts, told):
+    fetch(begun(publisher, out, **told), out, **facts, wait=0)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == ["bytes=5000-", None]
+
+
+def test_a_file_that_changes_between_two_attempts_is_of_one_version(publisher, out, monkeypatch):
+    publisher.conditions = False
+    url = publisher.put("file", b"x" * len(DATA))
+    publisher.faults["file"] = ["half"]
+    monkeypatch.setattr(transfer.time, "sleep", lambda _: publisher.put("file", DATA))
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+
+
+def test_a_reply_that_names_no_version_is_not_joined_without_a_checksum(publisher, url, out):
+    publisher.versions = False
+    fetch(begun(publisher, out), out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == ["bytes=5000-", None]
+    leave(out.parent / "b" / "out", DATA[:5000], url=url, version='"a"')
+    fetch(url, out.parent / "b" / "out", SHA)
+    assert asked(publisher)[2:] == ["bytes=5000-"], "the checksum decides"
+
+
+@pytest.mark.parametrize("told", [{}, {"total": None}, {"version": DATE, "total": None}])
+def test_what_is_as_long_as_the_file_may_be_of_another_version(publisher, url, out, told):
+    fetch(begun(publisher, out, b"x" * len(DATA), **told), out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [f"bytes={len(DATA)}-", None]
+
+
+@pytest.mark.parametrize(("versions", "total"), [(True, None), (True, len(DATA)), (False, len(DATA))])
+def test_what_is_whole_is_not_fetched_again(publisher, url, out, versions, total):
+    publisher.versions = versions
+    leave(out, DATA, url=url, version=f'"{MD5}"', total=total)
+    fetch(url, out)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [f"bytes={len(DATA)}-"]
+
+
+@pytest.mark.parametrize("total", ["?", -1, [1], None])
+def test_a_damaged_note_of_the_length_is_none(publisher, url, out, total):
+    leave(out, DATA[:5000], url=url, version=f'"{MD5}"', total=total)
+    fetch(url, out)
+    assert out.read_bytes() == DATA and asked(publisher) == ["bytes=5000-"]
+
+
+def test_a_part_that_is_smaller_than_asked_for_is_not_the_rest(publisher, url, out):
+    publisher.faults["file"] = ["half", "piece", "piece", "no total"]
+    fetch(url, out, wait=0)
+    assert out.read_bytes() == DATA
+    assert asked(publisher) == [None, "bytes=5120-", "bytes=6120-", "bytes=7120-"]
+
+
 def test_a_continued_file_with_another_checksum_starts_again(publisher, url, out, capsys):
     leave(out, b"x" * 5000)
     fetch(url, out, md5=MD5)
@@ -166,13 +244,15 @@ def test_a_transfer_that_the_server_packs_is_no_file(publisher, url, out):
     assert out.read_bytes() == DATA
 
 
-def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkeypatch):
+@pytest.mark.parametrize("length", [100, 600, 5000])
+@pytest.mark.parametrize("kind", [requests.exceptions.SSLError, requests.exceptions.ProxyError])
+def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkeypatch, length, kind):
     tried = []
 
     def get(url, **_):
         tried.append(url)
         why = "[SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate (_ssl.c:1006)"
-        raise requests.exceptions.SSLError(f"HTTPSConnectionPool(host='x.org', port=443): {'x' * 100} {why}")
+        raise kind(f"HTTPSConnectionPool(host='x.org', port=443): {'x' * length} {why}")
 
     monkeypatch.setattr(requests, "get", get)
     message = (
@@ -181,6 +261,17 @@ def test_a_certificate_is_not_tried_twice_and_its_fault_is_told(url, out, monkey
     with pytest.raises(InputError, match=message):
         fetch(url, out, SHA)
     assert len(tried) == 1
+
+
+@pytest.mark.parametrize("length", [600, 5000])
+def test_a_long_address_does_not_hide_why_a_server_is_not_reached(out, capsys, length):
+    path = f"{'long/' * (length // 10)}file?X-Amz-Signature={'hunter2' * (length // 14)}"
+    with pytest.raises(
+        InputError, match=r"not fetched after 2 attempts \(ConnectionError: .*refused"
+    ) as caught:
+        fetch(f"http://127.0.0.1:9/{path}", out, SHA, attempts=2, wait=0)
+    said = capsys.readouterr().err
+    assert "refused" in said and "hunter2" not in said + str(caught.value)
 
 
 @pytest.mark.parametrize("faults", [["chunks"], ["no chunk", "chunks"]])
@@ -291,6 +382,89 @@ def test_a_packed_file_that_is_called_a_page_is_fetched(publisher, url, out):
     publisher.kind = "text/html"
     fetch(url, out)
     assert out.read_bytes() == DATA
+
+
+XML = b'\xef\xbb\xbf <?XML version="1.0"?><Error><Code>ExpiredToken</Code></Error>'
+XHTML = b'<?xml version="1.0"?>\n<html xmlns="http://www.w3.org/1999/xhtml"><body>Log in</body></html>'
+BED = b"chr1\t0\t9\n" * 100
+HDF5 = b"\x89HDF\r\n\x1a\n" + bytes(100)
+OTHERS = [
+    ("f.bed", XML, "application/xml", "an XML document, perhaps an error, instead"),
+    ("f.bed", XHTML, "application/xhtml+xml", r"a web page \(HTML\), perhaps to log in, instead"),
+    ("f.bed", b"<!-- <a> -->" + XHTML[22:], "text/plain", "a web page"),
+    ("f.xml", b"<html>Log in</html>", "text/plain", "a web page"),
+    ("f.bed", "\ufeff<html>".encode("utf-16-le"), "text/html", "a web page"),
+    ("f.bed", b"<!DOCTYPE Error><Error/>", "text/plain", "an XML document"),
+    ("f.bed", b'{"error": "no such file"}', "application/json; charset=utf-8", "a JSON document"),
+    (
+        "f.bed",
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:0\n",
+        "text/plain",
+        "a Git LFS pointer",
+    ),
+]
+UNLIKE = [
+    ("f.bed.GZ", BED, r"is not gzip, although its name ends in \.gz"),
+    ("f.bed.bgz", b"Access denied", "is not gzip"),
+    ("f.bed.gz", gzip.compress(gzip.compress(BED)), r"is packed twice \(gzip in gzip\)"),
+    ("f.bw", BED, "is not bigWig"),
+    ("f.bigWig", gzip.compress(BED), "is not bigWig"),
+    ("f.bam", b"@HD\tVN:1.6\n", "is not BAM"),
+    ("f.scbind.zip", gzip.compress(BED), "is not zip"),
+    ("f.h5ad", BED * 10, "is not HDF5"),
+    ("f.tsv.zst", BED, "is not zstd"),
+]
+LEGAL = [
+    ("f.xml", XML, "application/xml"),
+    ("f.html", XHTML, "text/html"),
+    ("f.json", b'{"a": 1}', "application/json"),
+    ("f.bed", BED, "application/json"),
+    ("f.bed", gzip.compress(BED), "text/plain"),
+    ("f.bed.gz", gzip.compress(BED), "text/html"),
+    ("f.bed.gz.gz", gzip.compress(gzip.compress(BED)), "text/plain"),
+    ("f.bam", b"CRAM\x03\x00", "text/plain"),
+    ("f.bigWig", b"\x26\xfc\x8f\x88" + bytes(9), "text/plain"),
+    ("f.BW", b"\x88\x8f\xfc\x26" + bytes(9), "text/plain"),
+    ("f.h5", HDF5, "text/plain"),
+    ("f.h5ad", bytes(2048) + HDF5, "text/plain"),
+    ("f.zip", b"PK\x03\x04" + bytes(9), "text/plain"),
+    ("f", BED, "text/plain"),
+]
+
+
+@pytest.mark.parametrize("checksum", [False, True])
+@pytest.mark.parametrize(("name", "data", "kind", "message"), OTHERS)
+def test_an_error_or_a_page_in_place_of_the_file_is_refused(
+    publisher, tmp_path, name, data, kind, message, checksum
+):
+    url, publisher.kind = publisher.put("a", data), kind
+    (tmp_path / "new").mkdir()
+    (tmp_path / f"new/{name}.partial").write_bytes(b"x")
+    publisher.ranges = False
+    with pytest.raises(InputError, match=f"/a: the server sends {message}.*; open the address in a browser"):
+        fetch(url, tmp_path / "new" / name, md5="0" * 32 if checksum else None, wait=0)
+    assert names(tmp_path / "new") == [f"{name}.partial"] and len(publisher.seen) == 1
+
+
+@pytest.mark.parametrize("fault", [None, "cut"])
+@pytest.mark.parametrize(("name", "data", "message"), UNLIKE)
+def test_a_file_that_does_not_begin_as_its_name_says_is_refused(
+    publisher, tmp_path, name, data, message, fault
+):
+    url, publisher.faults["a"], out = publisher.put("a", data), [fault], tmp_path / "new" / name
+    with pytest.raises(InputError, match=f"/a: the server sends a file that {message}.*its checksum$"):
+        fetch(url, out, wait=0)
+    assert names(tmp_path / "new") == []
+    fetch(url, out, md5=hashlib.md5(data).hexdigest())
+    assert out.read_bytes() == data, "a checksum decides"
+
+
+@pytest.mark.parametrize("fault", [None, "cut"])
+@pytest.mark.parametrize(("name", "data", "kind"), LEGAL)
+def test_a_file_of_the_kind_that_its_name_says_is_fetched(publisher, tmp_path, name, data, kind, fault):
+    url, publisher.faults["a"], publisher.kind = publisher.put("a", data), [fault], kind
+    fetch(url, tmp_path / name, wait=0)
+    assert (tmp_path / name).read_bytes() == data
 
 
 @pytest.mark.parametrize("size", [len(DATA) - 1, len(DATA) + 1])
@@ -455,6 +629,35 @@ def test_a_receipt_tells_which_edits_are_about_another_file(url, out):
     other = [row("http://mirror/"), row(url, "0" * 64), row(url, SHA, "0" * 32), row(url, SHA, size=5)]
     texts = {asked_for(each, out) for each in other}
     assert len(texts) == len(other) and first not in texts
+
+
+def test_addresses_of_two_files_are_two_files(tmp_path):
+    resolve = Resolver({}, None)
+    addresses = [f"https://x.org/get?{name}={each}" for name in ("file_key", "signal", "a") for each in "AB"]
+    paths = [resolve(url, "config.yaml", "key genome.genes") for url in addresses]
+    assert (
+        len(set(paths)) == len({asked_for(row(url), tmp_path / "out") for url in addresses}) == len(addresses)
+    )
+    assert resolve(addresses[0], "config.yaml", "key genome.exclude") == paths[0]
+
+
+def test_two_addresses_that_would_be_one_file_are_refused():
+    resolve = Resolver({}, None)
+    resolve("https://x.org/get?token=hunter2A", "config.yaml", "key genome.exclude")
+    message = (
+        r"^config.yaml, key genome.genes: https://x.org/get\?token=\*\*\* differs from the address in config.yaml, "
+        r"key genome.exclude only in a part that is not shown; .*write source:NAME$"
+    )
+    with pytest.raises(InputError, match=message):
+        resolve("https://x.org/get?token=hunter2B", "config.yaml", "key genome.genes")
+
+
+def test_an_address_that_is_a_row_of_the_sheet_keeps_its_checksum():
+    url = "https://x.org/a.bed"
+    name = Resolver({}, None)(url, "", "").removeprefix("resources/")
+    sources = {name: {"url": url, "md5": MD5}}
+    Resolver(sources, None)(url, "config.yaml", "key genome.genes")
+    assert sources[name]["md5"] == MD5
 
 
 def test_a_receipt_is_of_the_last_file(publisher, url, out):

@@ -2,6 +2,7 @@ import platform
 import subprocess
 import sys
 import venv
+from pathlib import Path
 
 import pytest
 import yaml
@@ -62,6 +63,17 @@ def test_versions_are_those_of_the_environment_that_runs(tmp_path):
     assert (found["both"], found["sitepackages"], found["conda:htslib"]) == ("1.0", "1.0", "1.23")
     assert "snakemake" not in found
     assert versions.list_versions()["pytest"] == pytest.__version__
+
+
+def test_only_stated_rows_of_the_versions_depend_on_the_folder_or_the_machine(monkeypatch):
+    before = versions.list_versions()
+    monkeypatch.setattr(sys, "prefix", "/elsewhere")
+    monkeypatch.setattr(platform, "platform", lambda: "another")
+    after = versions.list_versions()
+    differ = [name for name in after if after[name] != before[name]]
+    assert differ == ["environment", "platform"]
+    stated = (Path(__file__).parents[2] / "docs/reference/outputs.md").read_text()
+    assert f"`provenance/versions/*.tsv` is an exception: its rows `{'` and `'.join(differ)}`" in stated
 
 
 def test_the_record_has_no_password(tmp_path):

@@ -9,8 +9,17 @@ MOST = 500  # maximum characters of a problem; half of that for a place. A damag
 
 # Parts of an address: user and password before the host, and the values of parameters that grant access.
 LOGIN = re.compile(r"(?<=://)[^/\s@?#]+(?:@[^/\s@?#]+)*(?=@)")
+# Other parameters may tell which file is meant (file_key, signal, author), so they have to stay.
+GRANTS = (
+    r"auth(?!ors?=)|credential|expires|jwt|passw|(?<![a-z])pass(?==)|policy|private_link|pwd|secret|session|"
+    r"(?<!de)(?<!as)sig(?!nal|nif|ma)|token"
+)
+KEY = (
+    r"(?:(?<=[?&;#])|access|account|api|app|client|customer|encryption|functions|link|master|private|public|resource|rl|"
+    r"sas|service|shared?|sign(?:ing)?|ssh|storage|subscription|user)[-_.]?key(?=id|[-_.](?:id|pair)|=)"
+)
 BEARER = re.compile(
-    r"""([?&;][^=&;\s'"<>]*(?:auth|credential|expires|key|passw|policy|secret|session|sig|token)[^=&;\s'"<>]*=)[^&;#\s'"<>)]+""",
+    rf"""([?&;#][^=&;#\s'"<>]*(?:{GRANTS}|{KEY})[^=&;#\s'"<>]*=)[^&;#\s'"<>)]*[^&;#\s'"<>),]""",  # no comma at its end
     re.I,
 )
 
@@ -41,7 +50,8 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() else repr(each)[1:-1] for each in text)
 
 
-def _shortened(text: str, most: int) -> str:
+def shortened(text: str, most: int) -> str:
+    """Return the start and the end of a text, in one line and without passwords: what is hidden is hidden first."""
     text = printable(redacted(text))
     return text if len(text) <= most else f"{text[: most // 2]} ... {text[5 - most // 2 :]}"
 
@@ -75,7 +85,7 @@ class InputError(ValueError):
     """
 
     def __init__(self, file, problem: str, remedy: str, place: str | None = None):
-        self.file, self.remedy = redacted(str(file)), _shortened(remedy, 4 * MOST)  # it may hold a command
-        self.problem, self.place = _shortened(problem, MOST), place and _shortened(place, MOST // 2)
+        self.file, self.remedy = redacted(str(file)), shortened(remedy, 4 * MOST)  # it may hold a command
+        self.problem, self.place = shortened(problem, MOST), place and shortened(place, MOST // 2)
         where = f"{self.file}, {self.place}" if place else self.file
         super().__init__(printable(f"{where}: {self.problem}; {self.remedy}"))

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from scipy import stats
 
 from scbind.core.files import read_result
 from scbind.formats.celltable import read_whole
@@ -142,5 +141,7 @@ def score_cell_links(path: str | Path, truth: LinkTruth) -> pd.DataFrame:
 
 def _auroc(positive: np.ndarray, score: np.ndarray) -> float:
     """Return the AUROC, from ranks: for some hundred cells, ten times as fast as scikit-learn."""
-    n, rank = int(positive.sum()), stats.rankdata(score)
+    from scipy.stats import rankdata
+
+    n, rank = int(positive.sum()), rankdata(score)
     return (rank[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n))

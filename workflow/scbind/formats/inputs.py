@@ -36,6 +36,7 @@ OTHER_KINDS = (
     ((b"cram",), "a CRAM file, not text", "convert it with samtools view -b, and set the format bam in the sheet"),
     ((b"\x89hdf",), "an HDF5 file, not text", "give the table or the fragments file that lies beside it"),
     ((b"pk\x03\x04",), "a zip archive", "unpack it"),
+    ((b"\x1f\x8b",), "compressed twice (gzip in gzip)", "decompress it once with gzip -d"),
     ((b"\xfd7zxz",), "compressed with xz", "decompress it with xz -d, and compress it with bgzip"),
     ((b"bzh",), "compressed with bzip2", "decompress it with bzip2 -d, and compress it with bgzip"),
     ((b"\x26\xfc\x8f\x88", b"\x88\x8f\xfc\x26"), "a bigWig, not text", TRACK),

@@ -68,7 +68,14 @@ class Resolver:
             name = f"{hashlib.sha256(shown.encode()).hexdigest()[:8]}-{last}"
             name = re.sub(r"[^A-Za-z0-9_.+-]", "_", name)
             unknown = {"sha256": "", "md5": "", "size": None, "licence": ""}
-            self.sources[name] = {"url": text, **unknown, "place": f"{file}, {where}"}
+            row = self.sources.setdefault(name, {"url": text, **unknown, "place": f"{file}, {where}"})
+            if row["url"] != text:
+                raise InputError(
+                    file,
+                    f"{text} differs from the address in {row['place']} only in a part that is not shown",
+                    "write one address if they are one file, else give each a row in sources.tsv and write source:NAME",
+                    where,
+                )
             return f"resources/{name}"
         if text.startswith(SIMULATED):
             return text

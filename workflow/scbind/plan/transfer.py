@@ -1,4 +1,8 @@
-"""Transfer a file by HTTP into a partial file: resume, retry, and stop at once where what comes cannot be the file."""
+"""Transfer a file by HTTP into a partial file: resume, retry, and stop at once where what comes cannot be the file.
+
+Pooch fetches a file anew after a break, and compares it only with a checksum. Files here have up to tens of GB, and
+many publishers state no checksum, so this module asks by requests and continues by itself.
+"""
 
 from __future__ import annotations
 
@@ -11,16 +15,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from scbind.core.errors import InputError, redacted
+from scbind.core.errors import InputError, redacted, shortened
 from scbind.core.files import atomic
 from scbind.core.runlog import FULL, say
+from scbind.plan.bodies import HEAD, in_its_place, unlike_its_name
 from scbind.plan.progress import DownloadProgress, readable
 
 BLOCK = 1 << 20  # bytes
-HEAD = 1024  # bytes looked at before any is written
 # HTTP status codes worth another attempt. Any other error code is final.
 TRANSIENT = frozenset({408, 425, 429, 500, 502, 503, 504})
 LOGIN = frozenset({401, 403})
+LONGEST_REASON = 300  # characters of an error of the network that are shown
 LONGEST_WAIT = 300.0  # seconds that a server may ask us to wait before the next attempt
 PACKED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zip", ".bam", ".bw", ".bigwig")
 UNTRUSTED = re.compile(
@@ -114,6 +119,7 @@ class Transfer:
             before, asked = self._there(), 0.0
             try:
                 if self._attempt():
+                    self._look_again()
                     return self.continued
                 problem = "the transfer ended early"
             except requests.HTTPError as error:
@@ -123,10 +129,6 @@ class Transfer:
                 problem = f"the server answers {reply.status_code}"
                 after = reply.headers.get("Retry-After", "")
                 asked = min(float(after), LONGEST_WAIT) if after.isascii() and after.isdigit() else 0.0
-            except requests.exceptions.SSLError as error:
-                if why := UNTRUSTED.search(_short(error)):
-                    raise self._untrusted(why[1]) from None
-                problem = f"{type(error).__name__}: {_short(error)}"
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if getattr(error, "errno", None) in FULL:
                     raise InputError(
@@ -135,7 +137,10 @@ class Transfer:
                         "free space (or quota) there and run again; the download continues",
                         self.place,
                     ) from None
-                problem = f"{type(error).__name__}: {_short(error)}"
+                text = " ".join(str(error).split())  # it begins with the address, which may be long
+                if why := UNTRUSTED.search(text):  # also of a proxy
+                    raise self._untrusted(why[1]) from None
+                problem = f"{type(error).__name__}: {shortened(text, LONGEST_REASON)}"
             failed = 1 if self._there() >= before + BLOCK else failed + 1
             if failed >= attempts:
                 raise InputError(
@@ -159,51 +164,79 @@ class Transfer:
         except (OSError, ValueError, KeyError, TypeError):
             return {}
 
+    def _version(self) -> str:
+        """Return the ETag or the date of the file that was begun, empty if it has none."""
+        return str(self._note().get("version") or "")
+
+    def _total(self) -> int | None:
+        """Return the number of bytes of the file that was begun, if the server told it."""
+        return _number(str(self._note().get("total")))
+
     def _usable(self) -> int:
         """Return the number of bytes that can be continued. Bytes of another version of the file cannot."""
         start = self._there()
         if self.size is not None and start > self.size:
             return 0
-        return start if self.checked or self._note().get("version") else 0
+        return start if self.checked or self._version() else 0
 
     def _attempt(self) -> bool:
         """Transfer the missing part. Return True if the file is complete."""
-        import requests
-
         start = self._usable()
         if start and start == self.size:
             return True
+        done = self._ask(start)
+        if done is None and start:
+            say(f"{self.url}: the server does not confirm that the file is the one that was begun")
+            done = self._ask(0)
+        return bool(done)
+
+    def _ask(self, start: int) -> bool | None:
+        """Ask for the bytes from ``start`` on. Return whether the file is complete, or None if they do not fit."""
+        import requests
+
         # Without "identity", a server may compress the transfer. Lengths and ranges would then not be the file's.
         headers = {"Accept-Encoding": "identity"}
         if start:
             headers["Range"] = f"bytes={start}-"
-            if version := self._note().get("version"):
+            if version := self._version():
                 headers["If-Range"] = version  # the server sends the whole file if it has changed
         with requests.get(self.url, headers=headers, stream=True, timeout=self.timeout) as reply:
             if reply.url != self.url:
                 moved = urlsplit(reply.url)  # without the query, which may hold a signature
                 say(f"{self.url}: moved to {moved.scheme}://{moved.netloc}{moved.path}")
+            span = reply.headers.get("Content-Range", "")
+            total = _number(span.rpartition("/")[2])
             if reply.status_code == 416:  # no bytes after `start`: the file is complete, or it has changed
-                total = reply.headers.get("Content-Range", "").rpartition("/")[2]
-                if total.isdigit() and int(total) == start and self.size is None:
-                    return True
-                drop(self.partial)
-                if total.isdigit() and self.size not in (None, int(total)):
+                if total is not None and self.size not in (None, total):
+                    drop(self.partial)
                     raise self._wrong_size(f"the server has {total} bytes")
-                return False
+                fits = start == total and self._is_same(reply, total, self.checked or self._total() == start)
+                return True if fits else None
             reply.raise_for_status()
-            resumed = reply.status_code == 206
-            if resumed and not reply.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
-                drop(self.partial)
-                return False
-            return self._receive(reply, start if resumed else 0)
+            if reply.status_code != 206:
+                return self._receive(reply, 0, _number(reply.headers.get("Content-Length", "")))
+            if not span.startswith(f"bytes {start}-"):
+                return None
+            if start and not self._is_same(reply, total, self.checked):
+                return None
+            # Its Content-Length is that of the part, and a server may send a smaller part than it was asked for.
+            return self._receive(reply, start, total if total is not None or not start else self._total())
 
-    def _receive(self, reply, begin: int) -> bool:
-        """Write the body of a reply from byte ``begin`` on, if it can be the file."""
+    def _is_same(self, reply, total: int | None, untold: bool) -> bool:
+        """Whether a reply is about the version of the file that was begun. Some servers ignore ``If-Range``.
+
+        ``total``: bytes of the file, by the reply. ``untold``: the answer if the reply names no version.
+        """
+        if total is not None and self._total() not in (None, total):
+            return False
+        version = self._version()
+        told = reply.headers.get("ETag" if version.startswith('"') else "Last-Modified", "")
+        return told == version if told and version else untold
+
+    def _receive(self, reply, begin: int, goal: int | None) -> bool:
+        """Write the body of a reply from byte ``begin`` on, if it can be the file of ``goal`` bytes."""
         from urllib3.exceptions import HTTPError
 
-        length = reply.headers.get("Content-Length", "")
-        goal = begin + int(length) if length.isdigit() else None
         # read1 returns the bytes received so far, so a broken connection loses none of them.
         head, broken = b"", None
         try:
@@ -213,13 +246,8 @@ class Transfer:
             if not head:
                 raise
             broken = error
-        if not begin and self._is_page(reply, head):
-            raise InputError(
-                self.url,
-                "the server sends a web page (HTML), perhaps to log in, instead of the file",
-                f"open the address in a browser and correct it, {BY_HAND}",
-                self.place,
-            )
+        if head and not begin:
+            self._refuse_other(head, reply.headers.get("Content-Type", ""), broken is not None)
         self._refuse_unknown(reply, goal, bool(head or begin))
         if self.size is not None and goal not in (None, self.size):
             raise self._wrong_size(f"the server has {goal} bytes")
@@ -229,7 +257,7 @@ class Transfer:
         if begin:
             say(f"{self.url}: continued at byte {begin}")
         else:
-            self._begin_anew(reply)
+            self._begin_anew(reply, goal)
         size, progress = begin, DownloadProgress(self.name, begin, goal, self.every)
         with open(self.partial, "ab") as handle:
             block = head
@@ -245,7 +273,7 @@ class Transfer:
                 block = reply.raw.read1(BLOCK)
         return goal is None or size == goal
 
-    def _begin_anew(self, reply) -> None:
+    def _begin_anew(self, reply, total: int | None) -> None:
         """Drop what is there, and note which version of the file is going to come."""
         if self._there():
             say(f"{self.url}: starts from byte 0")
@@ -255,16 +283,31 @@ class Transfer:
         if not version or version.startswith("W/"):  # a weak tag does not promise the same bytes
             version = reply.headers.get("Last-Modified", "")
         with atomic(note_of(self.partial)) as scratch:
-            scratch.write_text(json.dumps({"url": redacted(self.url), "version": version}))
+            scratch.write_text(json.dumps({"url": redacted(self.url), "version": version, "total": total}))
 
-    def _is_page(self, reply, head: bytes) -> bool:
-        if self.name.lower().endswith((".html", ".htm")):
-            return False
-        if head.removeprefix(b"\xef\xbb\xbf").lstrip().lower().startswith((b"<!doctype html", b"<html")):
-            return True
-        kind = reply.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-        # some servers call every file of an unknown kind a page; a packed file is none
-        return kind == "text/html" and b"\0" not in head
+    def _look_again(self) -> None:
+        """Compare the first bytes once more: the first transfer may have broken among them."""
+        if self.checked or not self._there():
+            return
+        with open(self.partial, "rb") as handle:
+            head = handle.read(HEAD)
+        try:
+            self._refuse_other(head)
+        except InputError:
+            drop(self.partial)
+            raise
+
+    def _refuse_other(self, head: bytes, kind: str = "", cut: bool = False) -> None:
+        """Raise :class:`InputError` if the first bytes (``cut``: some of them) are not those of the file."""
+        if what := in_its_place(self.name, head, kind):
+            problem = f"the server sends {what} instead of the file"
+            remedy = f"open the address in a browser and correct it, {BY_HAND}"
+            raise InputError(self.url, problem, remedy, self.place)
+        if self.checked or cut:
+            return
+        if problem := unlike_its_name(self.name, head):
+            remedy = "correct the address or the name, or list the file in sources.tsv with its checksum"
+            raise InputError(self.url, problem, remedy, self.place)
 
     def _refuse_unknown(self, reply, goal: int | None, some: bool) -> None:
         """Raise :class:`InputError` if it could not be told that what comes is another thing, or a part of the file."""
@@ -301,5 +344,5 @@ class Transfer:
         return InputError(self.url, f"the server answers {code}", remedy, self.place)
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:400]
+def _number(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() else None
