@@ -477,7 +477,7 @@ def test_every_sample_has_its_doublet_rate_and_its_mitochondrial_fraction(inputs
 
 def test_trust_begins_with_single_cells():
     makers = [make.__name__ for make in dict(sections.PARTS)[sections.TRUST]]
-    assert makers[:3] == ["truth", "methods", "evaluation"], "bulk lines come after the cells"
+    assert makers[:4] == ["truth", "cohort", "methods", "evaluation"], "bulk lines come after the cells"
     assert [title for title, _ in sections.PARTS] == [sections.CELLS, sections.TRUST, sections.ORIGIN]
 
 

@@ -46,7 +46,7 @@ ENVIRONMENTS = ast.literal_eval(
 # A path that the user, or a rule, gives: a whole row of a sheet, a column or key that names a file, a result.
 PATHS = re.compile(
     r"""results/|resources/|=PLAN\.(?:chip|tracks|samples|sheets)|PLAN\.tracks\[[^]]*\],"""
-    r"""|(?<!bool\(row)\["(?:path|relaxed|labels|barcodes|rna|fasta|exclude|chrom_sizes|mappability|genes|truth)"\]"""
+    r"""|(?<!bool\(row)\["(?:path|relaxed|labels|barcodes|rna|fasta|exclude|chrom_sizes|mappability|genes|(?:cohort_)?truth)"\]"""
 )
 
 
@@ -143,8 +143,8 @@ def test_rules_that_use_a_gpu_ask_for_it():
 
 def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
     """A file with an older time, as mv and rsync leave it, is not newer than the output."""
-    of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|truth)"\]'
-    of_user += r"|sample_fragments\(|(?:CHIP\b|PLAN\.(?:tracks\[|inputs\())|GIVEN\[wildcards"
+    of_user = r'SETTINGS\["\w+"\]\["(?:fasta|exclude|chrom_sizes|mappability|genes|path|(?:cohort_)?truth)"\]'
+    of_user += r"|sample_fragments\(|(?:PLAN\.(?:chip\b|tracks\[|inputs\())|GIVEN\[wildcards"
     of_user += r'|sample_row\([\w.]+\)\["(?:path|barcodes|labels|rna)"|PLAN\.samples\[[\w.]+\]\["labels"'
     reading = {
         name
@@ -152,7 +152,7 @@ def test_rules_that_read_a_file_of_the_user_notice_that_it_is_another_one():
         if re.search(of_user, block.partition("    input:\n")[2].partition("    output:")[0])
     }
     assert reading == {name for name, block in RULES.items() if re.search(r"^        files=", block, re.M)}
-    assert len(reading) == 27
+    assert len(reading) == 28
 
 
 READERS = "build_dataset choose_windows train_model calibrate_model evaluate_model evaluate_depth"

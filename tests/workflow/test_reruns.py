@@ -46,6 +46,7 @@ LEFT_OUT = {
     "genome.chrom_sizes",
     "genome.mappability",
     "evaluate.truth",
+    "evaluate.cohort_truth",  # of the cohort, which the demo lacks
     "evaluate.left_out_tfs",  # only with models.<name>.motif_tfs
     "evaluate.published",  # cell lines that the demo lacks
     "evaluate.sample",

@@ -60,6 +60,36 @@ rule score_types:
         "../scripts/score_types.py"
 
 
+# Runs only if the configuration sets evaluate.cohort_truth: for the simulated cohort.
+rule score_cohort:
+    input:
+        truth=optional(SETTINGS["evaluate"]["cohort_truth"]),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        populations="results/analysis/populations.tsv",
+        population_cells="results/analysis/population_cells.tsv",
+        abundance="results/analysis/abundance.tsv",
+        links=optional(LINK_TABLE),
+        regulation=regulation(),
+        sites=optional(DIFFERENTIAL_SITES),
+    output:
+        links="results/evaluation/cohort_links.tsv",
+        populations="results/evaluation/cohort_populations.tsv",
+    log:
+        "logs/score_cohort/cohort.log",
+    benchmark:
+        "logs/score_cohort/cohort.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=runtime(60),
+    params:
+        files=key_states("evaluate/cohort_truth"),
+        code=source_digest("demo.cohortscore", script="score_cohort"),
+    script:
+        "../scripts/score_cohort.py"
+
+
 # chromVAR on the same cells, which TF activity is compared with. It uses motif matches and counts in peaks, and no network.
 rule chromvar:
     input:

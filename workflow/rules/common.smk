@@ -103,6 +103,12 @@ TRUTH_TABLES = (
     if SETTINGS["evaluate"]["truth"]
     else []
 )
+# Without evaluate.cohort_truth, links and populations are not compared with the truth.
+COHORT_TABLES = (
+    expand("results/evaluation/cohort_{table}.tsv", table=["links", "populations"])
+    if SETTINGS["evaluate"]["cohort_truth"]
+    else []
+)
 ORACLE = [registry.ORACLE] if SETTINGS["evaluate"]["truth"] and HAS_DATASET else []
 # Published figures that metrics and report show beside those of this run.
 PUBLISHED = [SETTINGS["evaluate"]["published"]] if SETTINGS["evaluate"]["published"] and HAS_DATASET else []

@@ -45,7 +45,7 @@ rule write_report:
         types="results/cells/cell_types.tsv",
         peaks=per_type("results/pseudobulk/{slug}/peaks.json"),
         tracks=expand("results/bulk/{cell_line}/track.json", cell_line=PLAN.tracks),
-        truth=TRUTH_TABLES,
+        truth=[*TRUTH_TABLES, *COHORT_TABLES],
         genes=optional(SETTINGS["genome"]["genes"]),
         sizes=f"{REFERENCE}/chrom.sizes",
         cards=expand("results/models/{model}/card.md", model=MODELS),

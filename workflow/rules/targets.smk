@@ -46,6 +46,7 @@ rule evaluate:
         expand("results/models/{model}/card.md", model=MODELS),
         optional(ACTIVITY_TABLE),
         TRUTH_TABLES,
+        COHORT_TABLES,
     localrule: True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,32 +36,35 @@ class LinkTruth:
         cells = cells[cells["is_cell"] == 1]
         self.cells = cells.set_index(cells["sample"].astype(str) + "#" + cells["barcode"].astype(str))
         self.links = read_result(folder / "links.tsv", REMEDY)
-        self.is_open = sp.csc_matrix(sp.load_npz(folder / "open.npz")).astype(bool)
+        self.is_open = sp.csr_matrix(sp.load_npz(folder / "open.npz")).astype(bool)
         elements = read_result(folder / "elements.bed", REMEDY)
         number = pd.Series(np.arange(len(elements)), index=elements["name"])
         pairs = read_result(folder / "element_genes.tsv", REMEDY)
         self.genes = sorted(pairs["gene"].unique())
         sites = read_result(folder / "sites.tsv", REMEDY).merge(pairs, on="element")
-        self._sites = sites.assign(row=number[sites["element"]].to_numpy()).groupby(["tf", "gene"])
-        self._known = set(self._sites.groups)
+        self._sites = sites.assign(row=number[sites["element"]].to_numpy())
 
     def of_states(self, states: list[str]) -> pd.DataFrame:
         """Return the true links of any of these states: ``tf, gene, sign``, each pair once."""
         here = self.links[self.links["cell_type"].isin(states)]
         return here.drop_duplicates(["tf", "gene"])[["tf", "gene", "sign"]]
 
-    def active(self, tf: str, gene: str, names: pd.Index) -> np.ndarray:
-        """Return in which cells a site of the TF is bound in an open element of the gene: bool (cells,)."""
-        found = np.zeros(len(names), dtype=bool)
-        if (tf, gene) not in self._known:
-            return found
+    def active(self, tfs: Sequence[str], genes: Sequence[str], names: pd.Index) -> np.ndarray:
+        """Return in which cells a site of the TF is bound in an open element of the gene: bool (cells, links).
+
+        The links are pairs of ``tfs`` and ``genes``; ``names`` are cells of the truth.
+        """
         rows = self.cells.index.get_indexer(names)
         state = self.cells["state"].to_numpy()[rows]
-        sites = self._sites.get_group((tf, gene))
+        link = pd.Series(np.arange(len(tfs)), index=pd.MultiIndex.from_arrays([tfs, genes]))
+        number = link.reindex(pd.MultiIndex.from_frame(self._sites[["tf", "gene"]])).to_numpy()
+        found = np.zeros((len(names), len(tfs)), dtype=bool)
         for name in np.unique(state):
-            bound = sites["row"][sites[f"bound_{name}"] == 1].unique()
+            bound = self._sites[(self._sites[f"bound_{name}"] == 1).to_numpy() & np.isfinite(number)]
+            places = bound["row"], number[bound.index].astype(int)
+            sites = sp.csr_matrix((np.ones(len(bound)), places), (self.is_open.shape[1], len(tfs)))
             mine = np.flatnonzero(state == name)
-            found[mine] = np.asarray(self.is_open[:, bound].tocsr()[rows[mine]].sum(axis=1)).ravel() > 0
+            found[mine] = (self.is_open[rows[mine]] @ sites).toarray() > 0
         return found
 
 
@@ -118,24 +122,26 @@ def score_cell_links(path: str | Path, truth: LinkTruth) -> pd.DataFrame:
     Returns ``tf, gene, n_active, n_cells, auroc``, and ``auroc_ceiling``: that of the fraction of cells of the same
     state in which the link is active, which knows the states but no single cell. Cells on the path are left out.
     """
-    from sklearn.metrics import roc_auc_score
-
     data = read_whole(path, "the rule of links in cells")
     known = data.obs_names.isin(truth.cells.index)
     known &= truth.cells["path"].reindex(data.obs_names).isna().to_numpy()
     data = data[known]
     state = truth.cells["state"].reindex(data.obs_names).to_numpy()
-    values, rows = sp.csc_matrix(data.X), []
-    for number, (tf, gene) in enumerate(zip(data.var["tf"], data.var["gene"], strict=True)):
-        active = truth.active(tf, gene, data.obs_names)
-        if min(active.sum(), (~active).sum()) < MIN_CELLS:
-            continue
-        share = pd.Series(active).groupby(state).transform("mean")
-        rows.append(
-            {
-                "tf": tf, "gene": gene, "n_active": int(active.sum()), "n_cells": len(active),
-                "auroc": roc_auc_score(active, values[:, [number]].toarray().ravel()),
-                "auroc_ceiling": roc_auc_score(active, share),
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
+    active = truth.active(data.var["tf"].astype(str), data.var["gene"].astype(str), data.obs_names)
+    share = pd.DataFrame(active, dtype=float).groupby(state).transform("mean").to_numpy()
+    values, rows, n = sp.csc_matrix(data.X), [], len(active)
+    for number in np.flatnonzero((active.sum(axis=0) >= MIN_CELLS) & ((~active).sum(axis=0) >= MIN_CELLS)):
+        here = active[:, number]
+        row = {"tf": data.var["tf"].iloc[number], "gene": data.var["gene"].iloc[number]}
+        row |= {"n_active": int(here.sum()), "n_cells": n}
+        row["auroc"] = _auroc(here, values[:, [number]].toarray().ravel())
+        rows.append(row | {"auroc_ceiling": _auroc(here, share[:, number])})
+    return pd.DataFrame(rows, columns=["tf", "gene", "n_active", "n_cells", "auroc", "auroc_ceiling"])
+
+
+def _auroc(positive: np.ndarray, score: np.ndarray) -> float:
+    """Return the AUROC, from ranks: for some hundred cells, ten times as fast as scikit-learn."""
+    from scipy.stats import rankdata
+
+    n, rank = int(positive.sum()), rankdata(score)
+    return (rank[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n))

@@ -16,6 +16,7 @@ CONFIG_PATHS = (
     ("motifs", "path", False),
     ("variants", "path", False),
     ("evaluate", "truth", True),
+    ("evaluate", "cohort_truth", True),
 )
 
 

@@ -13,6 +13,7 @@ from scbind.formats.evidence import MOTIF, marked
 from scbind.report import cellplots
 from scbind.report.cells import poor_samples, pseudobulk, quality, sample_quality
 from scbind.report.choice import ROWS, spaced
+from scbind.report.cohort import cohort
 from scbind.report.foundmotifs import found_motifs
 from scbind.report.leftout import left_out
 from scbind.report.methods import methods
@@ -463,7 +464,7 @@ PARTS = (
             pseudobulk,
         ),
     ),
-    (TRUST, (truth, methods, evaluation, left_out, training, reading)),
+    (TRUST, (truth, cohort, methods, evaluation, left_out, training, reading)),
     (ORIGIN, (provenance,)),
 )
 SECTIONS = tuple(make for _, makers in PARTS for make in makers)
