@@ -1,10 +1,12 @@
 """A run that is killed: nothing of it lives on, and the same command continues."""
 
+import json
 import os
 import re
 import resource
 import signal
 import subprocess
+import time
 from functools import partial
 
 import pytest
@@ -61,6 +63,32 @@ def test_the_same_command_continues_after_a_kill(project):
     assert rows[0][3].startswith("snakemake --cores 2") and rows[0][3].endswith(TARGET)
 
 
+def test_the_same_command_continues_after_a_kill_before_the_first_job(project):
+    """Snakemake has locked the folder, and has not yet said so: with --sdm conda it makes environments then."""
+    run = started(project, TARGET)
+    note, locks = project.folder / ".snakemake/scbind-run.json", project.folder / ".snakemake/locks"
+    while run.poll() is None and not list(locks.glob("*.output.lock")):
+        time.sleep(0.0002)
+    run.kill()
+    run.wait()
+    assert list(locks.iterdir()) and '"before"' in note.read_text(), "killed too late"
+    said = project.snakemake(TARGET).stdout
+    assert "The last run here was killed." in said and (project.folder / TARGET).exists()
+
+
+def test_the_same_command_continues_in_another_container(project):
+    """Each `docker run` has another host name; the kernel, and so its lock, is the same."""
+    if subprocess.run(["unshare", "--uts", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("this user may not change the host name")
+    slow(project)
+    killed(project, project.folder / "logs/prepare_motifs/motifs.log")
+    (project.folder / "wait").unlink()
+    call = project.call(TARGET)
+    call["args"] = ["unshare", "--uts", "sh", "-c", 'hostname b3f1c2; exec "$@"', "sh", *call["args"]]
+    reply = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert reply.returncode == 0 and "The last run here was killed." in reply.stdout, reply.stdout[-3000:]
+
+
 def test_a_working_folder_without_space_is_told_before_the_first_job(project):
     """A limit of the size of files stands for the disk: the log of Snakemake is smaller, the probe is larger."""
     limit = partial(resource.setrlimit, resource.RLIMIT_FSIZE, (8000, resource.RLIM_INFINITY))
@@ -106,7 +134,8 @@ def test_locks_of_a_run_on_another_machine_stay(project):
     note = project.folder / ".snakemake/scbind-run.json"
     text = note.read_text()
     assert re.search(r'"locks": \{"', text)
-    note.write_text(text.replace(os.uname().nodename, "another"))
+    another = {"machine": "another", "boot": "another", "owner": ["another", 1, 1]}
+    note.write_text(json.dumps(json.loads(text) | another))
     (project.folder / "wait").unlink()
     assert "LockException" in project.snakemake(TARGET, check=False).stdout
     note.write_text(text)
