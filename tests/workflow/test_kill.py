@@ -1,7 +1,6 @@
 """A run that is killed: nothing of it lives on, and the same command continues."""
 
 import json
-import os
 import re
 import resource
 import signal
@@ -11,6 +10,7 @@ from functools import partial
 
 import pytest
 from proctree import below, lives, waited
+from scbind.core.scratch import machine
 
 pytestmark = pytest.mark.workflow
 
@@ -51,11 +51,15 @@ def test_the_same_command_continues_after_a_kill(project):
     slow(project)
     jobs = killed(project, project.folder / "logs/prepare_motifs/motifs.log")
     assert waited(lambda: not any(map(lives, jobs)), 30), "a job runs on"
+    dead = f".{machine()}-{jobs.pop()}-1-00000000.partial.1-of-2.npz.blocks"  # of a target that nobody writes again
+    scratch = (project.folder / TARGET).with_name(dead)
+    scratch.mkdir()
     locks = project.folder / ".snakemake/locks"
     assert list(locks.iterdir())
     (project.folder / "wait").unlink()
     said = project.snakemake(TARGET).stdout
     assert "The last run here was killed." in said and (project.folder / TARGET).exists()
+    assert not scratch.exists()
     assert not locks.exists() or not list(locks.iterdir())
     assert "Nothing to be done" in project.snakemake(TARGET).stdout
     rows = [line.split("\t") for line in (project.folder / "logs/runs.tsv").read_text().splitlines()[1:]]
