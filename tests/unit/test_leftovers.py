@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from scbind.core.scratch import machine, scratch_of
 from scbind.plan.leftovers import find_leftovers, list_leftovers
 
 
@@ -65,3 +66,18 @@ def test_nothing_is_left_over(results, tmp_path):
     assert find_leftovers(tmp_path / "none", MADE) == [] and list_leftovers([], "none/leftovers.txt") == ""
     Path("leftovers.txt").write_text("of the last run")
     assert list_leftovers([], "leftovers.txt") == "" and not Path("leftovers.txt").exists()
+
+
+def test_scratch_of_a_killed_job_is_listed_and_scratch_in_use_is_not(results):
+    shards = Path("results/binding/a/shards")
+    living = scratch_of(shards / "2-of-2.npz.blocks")
+    ended = living.with_name(living.name.replace(machine(), "0" * 8))
+    for path in (living, ended):
+        path.mkdir()
+        (path / "blocks").write_text("12345")
+    found = find_leftovers("results", [*MADE, "results/cells/b", "results/binding/a/shards/1-of-3.npz"])
+    assert found == [ended]
+    line = list_leftovers(found, "leftovers.txt")
+    assert line.startswith(
+        f"Not of this configuration, or scratch of a killed job: {ended} (1 file, 0.0 MB). "
+    )

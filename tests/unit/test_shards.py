@@ -23,6 +23,7 @@ from scbind.binding.shards import (
     steps,
 )
 from scbind.core.errors import InputError
+from scbind.core.scratch import remove_ended
 from scbind.formats.celltable import read_passing_cells
 
 TFS = ["CTCF", "GATA1", "SPI1"]
@@ -189,7 +190,7 @@ def test_a_disk_that_fills_up_while_a_shard_is_finished(tmp_path, monkeypatch):
 
 def test_other_failures_are_not_called_a_full_disk(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(NotADirectoryError):
+    with pytest.raises(FileExistsError):
         ShardWriter(TFS, 0.1, tmp_path / "file/x.npz", 0.02)
 
 
@@ -211,7 +212,13 @@ def test_a_shard_that_is_killed_leaves_the_others_alone_and_its_scratch_to_the_n
     assert len(list(tmp_path.iterdir())) == 2
     with ShardWriter(["CTCF"], 0.1, tmp_path / "1.npz", 0.02) as writer:
         assert not list(writer.folder.iterdir())
+        assert len(list(tmp_path.iterdir())) == 2
         writer.finish(np.arange(3), 4, {})
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.npz", "1.npz"]
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], cwd=folder, check=False)
+    with ShardWriter(["CTCF"], 0.1, tmp_path / "1-of-3.npz", 0.02):  # of another scatter
+        assert len(list(tmp_path.iterdir())) == 4
+    remove_ended([tmp_path])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.npz", "1.npz"]
 
 

@@ -300,6 +300,7 @@ def test_the_snakefile_imports_only_light_modules():
         "core.children",
         "core.errors",
         "core.files",
+        "core.scratch",
         "evaluation.registry",
         "formats.typestatus",
         "demo.atlas",

@@ -1,14 +1,16 @@
 """A run that is killed: nothing of it lives on, and the same command continues."""
 
-import os
+import json
 import re
 import resource
 import signal
 import subprocess
+import time
 from functools import partial
 
 import pytest
 from proctree import below, lives, waited
+from scbind.core.scratch import machine
 
 pytestmark = pytest.mark.workflow
 
@@ -49,16 +51,46 @@ def test_the_same_command_continues_after_a_kill(project):
     slow(project)
     jobs = killed(project, project.folder / "logs/prepare_motifs/motifs.log")
     assert waited(lambda: not any(map(lives, jobs)), 30), "a job runs on"
+    dead = f".{machine()}-{jobs.pop()}-1-00000000.partial.1-of-2.npz.blocks"  # of a target that nobody writes again
+    scratch = (project.folder / TARGET).with_name(dead)
+    scratch.mkdir()
     locks = project.folder / ".snakemake/locks"
     assert list(locks.iterdir())
     (project.folder / "wait").unlink()
     said = project.snakemake(TARGET).stdout
     assert "The last run here was killed." in said and (project.folder / TARGET).exists()
+    assert not scratch.exists()
     assert not locks.exists() or not list(locks.iterdir())
     assert "Nothing to be done" in project.snakemake(TARGET).stdout
     rows = [line.split("\t") for line in (project.folder / "logs/runs.tsv").read_text().splitlines()[1:]]
     assert [row[1] for row in rows[:3]] == ["started", "started", "finished"], "the killed run has no end"
     assert rows[0][3].startswith("snakemake --cores 2") and rows[0][3].endswith(TARGET)
+
+
+def test_the_same_command_continues_after_a_kill_before_the_first_job(project):
+    """Snakemake has locked the folder, and has not yet said so: with --sdm conda it makes environments then."""
+    run = started(project, TARGET)
+    note, locks = project.folder / ".snakemake/scbind-run.json", project.folder / ".snakemake/locks"
+    while run.poll() is None and not list(locks.glob("*.output.lock")):
+        time.sleep(0.0002)
+    run.kill()
+    run.wait()
+    assert list(locks.iterdir()) and '"before"' in note.read_text(), "killed too late"
+    said = project.snakemake(TARGET).stdout
+    assert "The last run here was killed." in said and (project.folder / TARGET).exists()
+
+
+def test_the_same_command_continues_in_another_container(project):
+    """Each `docker run` has another host name; the kernel, and so its lock, is the same."""
+    if subprocess.run(["unshare", "--uts", "true"], stderr=subprocess.DEVNULL, check=False).returncode:
+        pytest.skip("this user may not change the host name")
+    slow(project)
+    killed(project, project.folder / "logs/prepare_motifs/motifs.log")
+    (project.folder / "wait").unlink()
+    call = project.call(TARGET)
+    call["args"] = ["unshare", "--uts", "sh", "-c", 'hostname b3f1c2; exec "$@"', "sh", *call["args"]]
+    reply = subprocess.run(**call, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert reply.returncode == 0 and "The last run here was killed." in reply.stdout, reply.stdout[-3000:]
 
 
 def test_a_working_folder_without_space_is_told_before_the_first_job(project):
@@ -106,7 +138,8 @@ def test_locks_of_a_run_on_another_machine_stay(project):
     note = project.folder / ".snakemake/scbind-run.json"
     text = note.read_text()
     assert re.search(r'"locks": \{"', text)
-    note.write_text(text.replace(os.uname().nodename, "another"))
+    another = {"machine": "another", "boot": "another", "owner": ["another", 1, 1]}
+    note.write_text(json.dumps(json.loads(text) | another))
     (project.folder / "wait").unlink()
     assert "LockException" in project.snakemake(TARGET, check=False).stdout
     note.write_text(text)

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import struct
 import zipfile
 import zlib
@@ -26,6 +25,7 @@ from numcodecs import Blosc
 from scbind.core.errors import InputError
 from scbind.core.files import begin_npy, damage_errors, npz_errors, put_in_place, require
 from scbind.core.runlog import FULL
+from scbind.core.scratch import remove, scratch_of
 from scbind.formats.celltable import passing_rows
 
 LEAST_ERROR = 0.004  # smallest error that 255 steps allow; codes are uint8
@@ -130,16 +130,15 @@ class ShardWriter:
     ):
         self.tfs, self.floor, self.scale = list(tfs), floor, steps(floor, max_error)
         self.output, self.sites = Path(output), sites
-        self.folder = self.output.with_name(f".{self.output.name}.scratch")
         with written_to(self.output.parent):
-            shutil.rmtree(self.folder, ignore_errors=True)
-            self.folder.mkdir(parents=True)
+            self.folder = scratch_of(self.output.with_name(f"{self.output.name}.blocks"))
+            self.folder.mkdir()
 
     def __enter__(self) -> ShardWriter:
         return self
 
     def __exit__(self, *_) -> None:
-        shutil.rmtree(self.folder, ignore_errors=True)
+        remove(self.folder)
 
     def add(self, row: int, window: int, probability: np.ndarray) -> None:
         """Add P(bound), float32 (cells, windows, TFs), of a block that starts at cell ``row`` and at ``window``."""

@@ -1,5 +1,7 @@
 """Scratch files and folders beside their target. The next process that writes the target removes those of a killed one.
 
+So does the next run on the same machine, whatever the target, because a target may never be written again.
+
 A scratch name says which target it belongs to and which process made it: ``.{owner}.partial.{target}``. A process
 number alone does not identify a process: numbers are reused, and every container counts from 1. The owner is therefore
 the machine since its last start (with the container), the number, and the time at which the process began.
@@ -15,7 +17,7 @@ import re
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -36,23 +38,38 @@ def scratch_of(target: Path, shared: bool = False) -> Path:
     with suppress(OSError):  # cleaning must not stop a job
         for path in leftovers(target, shared):
             remove(path)
-    pid = os.getpid()
-    owner = f"{machine()}-{pid}-{began(pid) or 0}-{secrets.token_hex(4)}"
-    scratch = target.with_name(f".{owner}.partial.{target.name}")
+    owner = "-".join(map(str, this_process()))
+    scratch = target.with_name(f".{owner}-{secrets.token_hex(4)}.partial.{target.name}")
     _own.add(scratch)
     return scratch
 
 
 def leftovers(target: Path, shared: bool = False) -> list[Path]:
     """List the scratch paths of ``target`` whose processes have ended."""
-    found = []
-    for entry in os.scandir(target.parent):
-        match = NAME.fullmatch(entry.name)
-        if match and match["target"] == target.name:
-            here = match["machine"] == machine()
-            if not _runs(int(match["pid"]), int(match["began"])) if here else not shared:
-                found.append(Path(entry.path))
-    return found
+    paths = (Path(entry.path) for entry in os.scandir(target.parent))
+    return [path for path in paths if path.name.endswith(target.name) and ended(path, shared, target.name)]
+
+
+def ended(path: Path, known: bool = False, target: str | None = None) -> bool:
+    """Return whether a path is scratch, of ``target`` if given, whose process does not run on this machine.
+
+    With ``known``, the process is known to have ended: it was one of this machine.
+    """
+    match = NAME.fullmatch(path.name)
+    if match is None or target not in (None, match["target"]):
+        return False
+    if match["machine"] == machine():
+        return not runs(int(match["pid"]), int(match["began"]))
+    return not known
+
+
+def remove_ended(folders: Iterable[Path]) -> None:
+    """Remove scratch in the folders whose processes are known to have ended, whatever its target."""
+    for folder in folders:
+        with suppress(OSError):  # cleaning must not stop a run
+            for path in [Path(entry.path) for entry in os.scandir(folder)]:
+                if ended(path, known=True):
+                    remove(path)
 
 
 @contextmanager
@@ -92,15 +109,28 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def this_process() -> tuple[str, int, int]:
+    """Return what identifies this process: its :func:`machine`, its number, and when it :func:`began` (0: unknown)."""
+    pid = os.getpid()
+    return machine(), pid, began(pid) or 0
+
+
 @functools.cache
 def machine() -> str:
     """Return 8 hexadecimal digits for this machine since its last start, and for the container if there is one."""
-    parts = [platform.node()]
-    with suppress(OSError):
-        parts.append(Path("/proc/sys/kernel/random/boot_id").read_text())
+    parts = [platform.node(), boot()]
     with suppress(OSError):
         parts.append(os.readlink("/proc/self/ns/pid"))
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:8]
+
+
+@functools.cache
+def boot() -> str:
+    """Return what names this start of the kernel, which all containers on the machine share; empty if unknown."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return ""
 
 
 def began(pid: int) -> int | None:
@@ -124,7 +154,8 @@ def _stat(pid: int) -> list[str] | None:
         return None
 
 
-def _runs(pid: int, when: int) -> bool:
+def runs(pid: int, when: int) -> bool:
+    """Return whether the process of this number that began at ``when`` (see :func:`began`) lives."""
     now = began(pid)
     if now is not None:
         return now == when

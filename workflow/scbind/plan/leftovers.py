@@ -1,4 +1,4 @@
-"""Results that the configuration no longer asks for: of a removed sample or model, or parts of another scatter."""
+"""Results that the configuration no longer asks for, such as parts of another scatter, and scratch of killed jobs."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from scbind.core.errors import printable
 from scbind.core.files import atomic
+from scbind.core.scratch import ended
 
 SHOWN = 5  # named on the terminal; the file has all
 OURS = "README.md"  # comes with scbind
@@ -17,6 +18,7 @@ def find_leftovers(folder: str | Path, made: Iterable[str]) -> list[Path]:
     """Return what lies below ``folder`` and is not among the files and folders that the run makes, sorted.
 
     A folder of which the run makes nothing is one entry. Hidden files, empty folders and ``README.md`` do not count.
+    Scratch does if its process does not run on this machine: when the jobs of a run have ended, none of it is in use.
 
     Parameters
     ----------
@@ -30,7 +32,7 @@ def find_leftovers(folder: str | Path, made: Iterable[str]) -> list[Path]:
     found, waiting = [], [folder] if folder.is_dir() else []
     while waiting:
         for path in waiting.pop().iterdir():
-            if path in kept or path.name.startswith(".") or path == folder / OURS:
+            if path in kept or path.name.startswith(".") and not ended(path) or path == folder / OURS:
                 continue
             if path in above:
                 waiting.append(path)
@@ -47,6 +49,7 @@ def list_leftovers(found: list[Path], output: str | Path) -> str:
     and their size.
     """
     names = [printable(str(path)) for path in found]
+    what = "Not of this configuration" + (", or scratch of a killed job" if any(map(ended, found)) else "")
     if not names:
         Path(output).unlink(missing_ok=True)
         return ""
@@ -56,7 +59,7 @@ def list_leftovers(found: list[Path], output: str | Path) -> str:
     n_files, size = sum(map(len, sizes)), sum(map(sum, sizes))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return (
-        f"Not of this configuration: {', '.join(names[:SHOWN])}{more} ({n_files:,} file{'s' * (n_files != 1)}, "
+        f"{what}: {', '.join(names[:SHOWN])}{more} ({n_files:,} file{'s' * (n_files != 1)}, "
         f"{_shown(size)}). {output} lists all. Remove what you do not need."
     )
 
