@@ -797,6 +797,25 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, full, tmp_p
     assert f"{rival}: scored on a sample of the test windows." in text and "0.0123" in text
 
 
+def test_a_page_says_a_long_sentence_at_most_twice_and_shows_no_empty_column(inputs, tmp_path):
+    """Of several tables with one column, the section says what the heading means."""
+    table = pd.read_csv(inputs["metrics"], sep="\t", keep_default_na=False, na_values=[""])
+    rival = table["model"].unique()[-1]
+    table["auprc_se"] = np.where(table["model"] == rival, 0.0123, np.nan)
+    splits = ("test", "chromosome", "cell_line", "both")
+    parts = [table.assign(split=split) for split in splits] + [table.assign(split="scfan_protocol", ece=np.nan)]
+    pd.concat(parts).to_csv(tmp_path / "metrics.tsv", sep="\t", index=False)
+    given = some(inputs, "training", "targets") | {"metrics": tmp_path / "metrics.tsv"}
+    write(tmp_path / "r.html", **given)
+    text = (tmp_path / "r.html").read_text()
+    said = [re.sub("<[^>]+>", "", part) for part in re.findall("<p[^>]*>(.*?)</p>", text, re.DOTALL)]
+    assert {part for part in said if len(part) > 80 and said.count(part) > 2} == set()
+    assert said.count(MEANINGS["ece"]) == 1 and f'title="{MEANINGS["ece"]}"' in text, "the heading has it, too"
+    protocol = text[text.index("scFAN; easier than all windows)</h4>") :]
+    assert ">calibration error<" not in protocol[: protocol.index("</table>")]
+    assert text.count(">calibration error<") == len(splits) + 1, "and in the table of every TF"
+
+
 def test_controls_neither_narrow_the_comparison_nor_win_it():
     rows = [("a", "K", "X", 0.5), ("a", "K", "Y", 0.1), ("b", "K", "X", 0.2), ("b", "K", "Y", 0.4)]
     rows.append(("other_lines_chip", "K", "X", 0.9))

@@ -714,6 +714,15 @@ def test_small_tables_are_ordered_too(page):
     )
 
 
+def test_the_calibration_error_is_explained_in_the_text_and_not_below_each_table(page):
+    box = "document.querySelector('#evaluation .table')"
+    page.until(f"({box}.scrollIntoView({{behavior: 'instant'}}), {box}.querySelector('.tools'))")
+    heads = page.run(f"return [...{box}.querySelectorAll('th button')].map((each) => [each.textContent, each.title])")
+    assert dict(heads)["calibration error"] == tables.MEANINGS["ece"]
+    said = page.run("return [...document.querySelectorAll('#evaluation p')].map((each) => each.textContent)")
+    assert said.count(tables.MEANINGS["ece"]) == 1
+
+
 def test_the_menu_leads_to_its_sections(page):
     """Sections get their height when they are first drawn, so a plain jump would miss those further down."""
     links = page.run(

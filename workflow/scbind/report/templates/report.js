@@ -152,7 +152,7 @@ class Table {
     edge.className = "edge";
     edge.append(scroll);
     box.append(tools, edge);
-    this.columns.filter((column) => column.about).forEach((column) => {
+    this.columns.filter((column) => column.about && !column.in_text).forEach((column) => {
       const words = document.createElement("p");
       words.className = "note words"; words.textContent = column.about;
       box.append(words);
@@ -236,7 +236,7 @@ function download(blob, name) {
 // A table whose rows all stand in the page.
 function fromPage(box) {
   const heads = [...box.querySelectorAll("th")], rows = [...box.querySelectorAll("tbody tr")];
-  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number"), about: head.firstChild.title }));
+  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number"), about: head.firstChild.title, in_text: "inText" in head.dataset }));
   const data = columns.map((column, i) => {
     const cells = rows.map((row) => row.cells[i]);
     if (column.numeric) return { v: cells.map((cell) => (Number(cell.dataset.sort) <= -1e300 ? null : Number(cell.dataset.sort))) };
