@@ -253,7 +253,9 @@ def test_a_gene_lists_its_regulators_and_links_lead_on(page):
         "This page has no target gene or link named NONE; see results/analysis/tf_targets.tsv and "
         "results/analysis/links.tsv."
     )
-    hrefs = page.run("return [...document.querySelectorAll('#panel a')].map((each) => each.getAttribute('href'))")
+    hrefs = page.run(
+        "return [...document.querySelectorAll('#panel a')].map((each) => each.getAttribute('href'))"
+    )
     assert hrefs == ["analysis/tf_targets.tsv", "analysis/links.tsv"]
 
 
@@ -717,7 +719,9 @@ def test_small_tables_are_ordered_too(page):
 def test_the_calibration_error_is_explained_in_the_text_and_not_below_each_table(page):
     box = "document.querySelector('#evaluation .table')"
     page.until(f"({box}.scrollIntoView({{behavior: 'instant'}}), {box}.querySelector('.tools'))")
-    heads = page.run(f"return [...{box}.querySelectorAll('th button')].map((each) => [each.textContent, each.title])")
+    heads = page.run(
+        f"return [...{box}.querySelectorAll('th button')].map((each) => [each.textContent, each.title])"
+    )
     assert dict(heads)["calibration error"] == tables.MEANINGS["ece"]
     said = page.run("return [...document.querySelectorAll('#evaluation p')].map((each) => each.textContent)")
     assert said.count(tables.MEANINGS["ece"]) == 1
@@ -750,7 +754,9 @@ def test_an_answer_comes_into_view_and_an_unknown_name_is_told(page):
     page.write("nosuchname")
     page.until("document.getElementById('options').hidden")
     page.key("Enter")
-    page.until("document.getElementById('panel').innerText.includes('Nothing on this page is named nosuchname.')")
+    page.until(
+        "document.getElementById('panel').innerText.includes('Nothing on this page is named nosuchname.')"
+    )
 
 
 def test_an_old_browser_is_told(report, tmp_path):

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from scbind import __version__
 from scbind.analysis.linkmodel import CORE
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.doubletgroups import LIKELY
@@ -51,8 +52,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "chromvar_auroc": "AUROC of chromVAR", "chromvar_borrowed_auroc": "AUROC of chromVAR, borrowed insertions",
     "markers_against_nearest": "markers against the nearest", "ref": "reference", "alt": "alternative",
     "nearest_known": "nearest known motif", "nearest_p_adjusted": "adjusted p of the nearest",
-    "own_p_adjusted": "adjusted p of the TF's known motif", "starts_found": "start if motifs: false",
-    "starts_known": "start if motifs: true", "width": "width (bp)",
+    "own_p_adjusted": "adjusted p of the TF's known motif", "width": "width (bp)", "place": "promoter or distal",
     "z_and_binding": "z and mean binding", "link_probability": "probability of the link",
     "potential": "regulatory potential",
     "doublet_like": "fraction doublet-like", "tf_in_type": "TF in this type",
@@ -402,6 +402,12 @@ def directions(table: pd.DataFrame) -> pd.Series:
     """
     product = np.sign(table["difference"]) * np.sign(table["mean_binding"] - table["mean_binding_reference"])
     return product.map({1.0: AGREE, -1.0: DISAGREE}).fillna("").astype(object)
+
+
+def subtitle(samples: Iterable[str], genome: str) -> str:
+    """Return the line below the title of a page: its samples, genome and version of scbind."""
+    named = join_names(sorted(map(str, samples)), MOST_NAMES)
+    return " · ".join([named, *([f"genome {genome}"] if genome else []), f"scbind {__version__}"])
 
 
 def join_names(names: Iterable[str], most: int | None = None, last: str = "and") -> str:
