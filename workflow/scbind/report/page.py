@@ -210,7 +210,7 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
     return environment.get_template("report.html.j2").render(
         title="scbind report",
         parts=[(title, sections) for title, sections in parts if sections],
-        subtitle=subtitle(inputs.data.obs["sample"].unique(), inputs.about["genome"]),
+        subtitle=subtitle(inputs.data.obs["sample"].unique(), inputs.about.get("genome", "")),
         kinds=kinds,
         shows=shows,
         simulated=inputs.simulated,
