@@ -175,6 +175,16 @@ def test_what_the_reader_refuses(made):
         store[:, "chr9:1-2", "CTCF"]
     with pytest.raises(InputError, match="'chr1:1' is not a region"):
         store[:, "chr1:1", "CTCF"]
+    for empty in ("chr1:5000-1", "chr1:5-5"):
+        with pytest.raises(
+            InputError, match=f"'{empty}' has no base; write chrom:start-end with start below end"
+        ):
+            store[:, empty, "CTCF"]
+    for key in ((":", "chr1"), "chr1", (0, "chr1", "CTCF", 1)):
+        with pytest.raises(
+            InputError, match=r"write binding\[cells, region, tf\], as binding\[:, \"chr1\", 'CTCF'\]"
+        ):
+            store[key]
     with pytest.raises(InputError, match=r"no cell 'zz'; its obs has c\d, c\d, c\d, ... \(5\)"):
         store[["c0", "zz"], :, "CTCF"]
     with pytest.raises(InputError, match=r"no TF 'ctcf'; did you mean CTCF\?"):
@@ -189,6 +199,9 @@ def test_what_the_reader_refuses(made):
         open_binding(folder / "s.zarr")
     with pytest.raises(InputError, match="this binding store does not exist"):
         open_binding(folder / "absent.zarr")
+    (folder / "s.h5ad").write_bytes(b"")
+    with pytest.raises(InputError, match="s.h5ad: is a file, not a binding store; name a folder"):
+        open_binding(folder / "s.h5ad")
 
 
 def test_what_merging_refuses(made):

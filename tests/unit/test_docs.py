@@ -2,8 +2,12 @@
 
 import importlib
 import re
+import textwrap
 from pathlib import Path
 
+import anndata
+import numpy as np
+import pandas as pd
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -34,3 +38,18 @@ def test_names_in_the_documents_exist(page):
 
 def test_a_name_that_is_gone_is_found():
     assert exists("scbind.core.files.atomic") and not exists("scbind.core.files.gone")
+
+
+def test_the_ranking_of_the_first_tutorial_runs_although_a_type_has_one_cell():
+    sc = pytest.importorskip("scanpy")
+    text = (ROOT / "docs/tutorial/first-run.md").read_text()
+    (step,) = [
+        part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "rank_genes_groups(" in part
+    ]
+    kinds = pd.Categorical(["a"] * 20 + ["b"] * 20 + ["c"])
+    values = np.random.default_rng(0).normal(size=(41, 3)).astype(np.float32)
+    obs = pd.DataFrame({"cell_type": kinds}, index=[f"s#{i}" for i in range(41)])
+    var = pd.DataFrame({"abstained": [False, False, True]}, index=["CTCF", "SPI1", "EBF1"])
+    names = {"sc": sc, "adata": anndata.AnnData(values, obs=obs, var=var)}
+    exec(textwrap.dedent(step), names)
+    assert set(names["ranked"]["group"]) == {"a", "b"} and set(names["ranked"]["names"]) == {"CTCF", "SPI1"}

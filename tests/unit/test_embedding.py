@@ -150,9 +150,13 @@ def test_the_cells_of_a_sample_with_donor_and_umap(atlas, umap, tmp_path):
     sample_cells(atlas[-1], "s2", paths[0])
     describe_cells(paths[0], umap, paths[1], {"donor": "d2", "condition": None})
     before, cells = map(ad.read_h5ad, paths)
-    assert cells.obs.columns.tolist()[:4] == ["sample", "donor", "condition", "barcode"]
-    assert (cells.obs["donor"] == "d2").all() and cells.obs["condition"].isna().all()
-    pd.testing.assert_frame_equal(cells.obs.drop(columns=["donor", "condition"]), before.obs)
+    assert cells.obs.columns.tolist()[:3] == ["sample", "donor", "barcode"]
+    assert (cells.obs["donor"] == "d2").all()
+    empty = [name for name in before.obs if before.obs[name].isna().all()]
+    assert "tss_enrichment" in empty and not {"condition", *empty} & set(cells.obs), (
+        "a column without a value is not written"
+    )
+    pd.testing.assert_frame_equal(cells.obs.drop(columns="donor"), before.obs.drop(columns=empty))
     np.testing.assert_array_equal(cells.obsm["X_umap"], ad.read_h5ad(umap).obsm["X_umap"][40:])
     np.testing.assert_array_equal(cells.obsm["X_lsi"], before.obsm["X_lsi"])
 

@@ -337,6 +337,19 @@ def test_questions_have_answers_of_one_line(folder):
         scbind.open_regulation(folder / "absent.h5ad")
 
 
+def test_a_file_of_links_without_a_known_sign_lacks_the_column(folder, tmp_path):
+    table = pd.read_csv(folder / "links.tsv", sep="\t", dtype={"cell_type": str})
+    table.assign(sign=np.nan).to_csv(tmp_path / "links.tsv", sep="\t", index=False)
+    cell_regulation(
+        folder / "s.zarr", folder / "windows.npz", folder / "sites.npz", tmp_path / "links.tsv",
+        folder / "active.h5ad", tmp_path / "cells.h5ad", max_fdr=0.9,
+    )  # fmt: skip
+    links = scbind.open_regulation(tmp_path / "cells.h5ad")
+    assert "sign" not in links.var and "fdr" in links.var
+    found = links.targets("A", links.cells("A", "G2").index[0])
+    assert len(found) and found["sign"].isna().all(), "the answer has the same columns as ever"
+
+
 def test_a_file_without_links_says_so(folder, tmp_path):
     cell_regulation(
         folder / "s.zarr", folder / "windows.npz", folder / "sites.npz", folder / "links.tsv", folder / "active.h5ad",

@@ -118,6 +118,10 @@ def values(content, name, types=2):
     return np.where(coded == 255, np.nan, coded) / 200
 
 
+def test_the_title_has_the_samples_as_that_of_the_report(written, tmp_path):
+    assert "s1 and s2 · genome made up · scbind " in (tmp_path / "loci.html").read_text()
+
+
 def test_coverage_is_the_mean_of_a_bin_on_one_scale(written):
     _, content = written
     top = np.frombuffer(content["c0"][:4], np.float32)[0]

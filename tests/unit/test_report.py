@@ -14,6 +14,7 @@ from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
 from scbind.core.files import read_result
+from scbind.formats.colours import PALETTE
 from scbind.report import page as page_module
 from scbind.report import populations as populations_module
 from scbind.report import regulation, sections
@@ -320,7 +321,8 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     assert "scbind abstains on 1 of 6 TFs (RUNX3). Validation does not support" in page.text
     assert page.text.count("Left out: 1 of 6 TFs, because scbind abstains on them.") == 2
     assert "12 rows" not in page.text and "cells, no replicates (10 rows)" in page.text
-    assert "1 of them is small and stable: P1 (56 cells, B)" in page.text
+    assert "The cells form one population. It is small and stable: P1 (56 cells, B)." in page.text
+    assert "one and two · scbind" in page.text
     assert "54 of 60 cells pass" in page.text and "unique fragments < 1000" in page.text
     assert "3 cells, fewer than 20" in page.text and "the file has 100 more lines" in page.text
     names = {path.stem for path in (full / "figures").iterdir()}
@@ -497,8 +499,17 @@ def test_each_part_that_a_reader_looks_for_is_there(inputs, full, tmp_path):
     write(tmp_path / "report.html", **given, figures_dir=tmp_path / "figures")
     text = Page((tmp_path / "report.html").read_text()).text
     assert "TSS enrichment against unique fragments." in text and "Left: lengths of all fragments." in text
+    assert "Right: insertions of the cells" in text
     made = {path.stem for path in (tmp_path / "figures").iterdir()}
     assert {"quality", "barcode_ranks", "tss_fragments", "library_curves"} <= made
+    pd.DataFrame(rows[:2], columns=["curve", "position", "value"]).to_csv(
+        tmp_path / "p.tsv", sep="\t", index=False
+    )
+    write(tmp_path / "no_genes.html", **given)
+    only = Page((tmp_path / "no_genes.html").read_text()).text
+    assert "Lengths of all fragments." in only and not {"Left:", "Right:"} & set(only.split()), (
+        "there is one panel"
+    )
     assert "Simulated data." not in text
     (tmp_path / "sheets.tsv").write_text("samples\t2\tD1\tresources/demo/sc/demo.fragments.tsv.gz\n")
     write(tmp_path / "report.html", **some(inputs), provenance=[tmp_path / "sheets.tsv"])
@@ -568,6 +579,27 @@ def test_a_group_has_one_colour_in_every_figure_and_on_the_page(full, inputs):
     assert lines and all(lines[name] == found.colours["sample"][name] for name in lines)
 
 
+def test_samples_have_the_best_colours_and_populations_leave_few_out(inputs):
+    """With many cell types, samples and populations had colours that are hard to tell apart."""
+    obs = pd.DataFrame({"cell_type": [f"T{i:02}" for i in range(9)], "sample": [f"D{i}" for i in range(9)]})
+    populations = pd.DataFrame({"population": [f"P{i}" for i in range(9)]})
+    found = page_module._read(ReportFiles(activity=inputs["activity"]), None)
+    found = replace(found, data=SimpleNamespace(obs=obs), tables={"populations": populations})
+    assert list(found.colours["sample"].values()) == list(PALETTE[:9])
+    assert list(found.colours["population"].values()) == list(PALETTE[6:15])
+
+
+@pytest.mark.parametrize(
+    ("doubted", "tile"),
+    [([], ("3", "cell types")), (["C"], ("2", "cell types, and 1 is probably not real")),
+     (["B", "C"], ("1", "cell type, and 2 are probably not real"))],
+)  # fmt: skip
+def test_types_that_are_probably_not_real_are_counted_apart(doubted, tile):
+    caution = ["doublets" * (name in doubted) for name in "ABC"]
+    peaks = pd.DataFrame({"cell_type": list("ABC"), "caution": caution})
+    assert sections._kinds(SimpleNamespace(peaks=peaks, types=list("ABC"))) == tile
+
+
 def test_files_of_the_run_become_links_and_the_rest_is_escaped():
     assert linked("See results/analysis/links.tsv, <b>.") == (
         'See <a href="analysis/links.tsv">results/analysis/links.tsv</a>, &lt;b&gt;.'
@@ -629,6 +661,8 @@ def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
     column = keys(section).index("effect")
     assert [row[column]["text"] for row in section.tables[0]["rows"]] == ["activates", "unknown", "represses"]
     assert {"potential", "p_value"} < set(keys(section))
+    headings = {each["key"]: each["name"] for each in section.tables[0]["columns"]}
+    assert headings["place"] == "promoter or distal", "a place is a coordinate in all other tables"
     genes = pd.DataFrame({"cell_type": "T", "tf": "X", "gene": list("ad"), "potential": 2.0, "rank": [1, 2],
                           "specificity": [2.0, 1.0], "chrom": "chr1", "top_window_start": 1, "top_window_distance": 2,
                           "top_window_binding": 0.5})  # fmt: skip
@@ -653,6 +687,11 @@ def test_only_activity_leaves_the_other_sections_out(inputs, tmp_path):
     page = Page((tmp_path / "report.html").read_text())
     assert page.ids == ["ask", "summary", "embedding", "activity", "reading"]
     assert "30 cells" in page.text
+    assert (
+        "A TF shows its activity, how far to trust it, and its best sites; a cell type, the TFs that mark it; a sample,"
+        " its quality. Cells can" in page.text
+    )
+    assert "TF, cell type or sample" in page.text and "gene" not in page.text[page.text.index("Ask") :][:300]
 
 
 def test_empty_tables_do_not_break_it(inputs, tmp_path):
@@ -797,6 +836,29 @@ def test_a_model_that_was_scored_on_a_sample_shows_its_error(inputs, full, tmp_p
     assert f"{rival}: scored on a sample of the test windows." in text and "0.0123" in text
 
 
+def test_a_page_says_a_long_sentence_at_most_twice_and_shows_no_empty_column(inputs, tmp_path):
+    """Of several tables with one column, the section says what the heading means."""
+    table = pd.read_csv(inputs["metrics"], sep="\t", keep_default_na=False, na_values=[""])
+    rival = table["model"].unique()[-1]
+    table["auprc_se"] = np.where(table["model"] == rival, 0.0123, np.nan)
+    splits = ("test", "chromosome", "cell_line", "both")
+    parts = [table.assign(split=split) for split in splits] + [
+        table.assign(split="scfan_protocol", ece=np.nan)
+    ]
+    pd.concat(parts).to_csv(tmp_path / "metrics.tsv", sep="\t", index=False)
+    given = some(inputs, "training", "targets") | {"metrics": tmp_path / "metrics.tsv"}
+    write(tmp_path / "r.html", **given)
+    text = (tmp_path / "r.html").read_text()
+    said = [re.sub("<[^>]+>", "", part) for part in re.findall("<p[^>]*>(.*?)</p>", text, re.DOTALL)]
+    assert {part for part in said if len(part) > 80 and said.count(part) > 2} == set()
+    assert said.count(MEANINGS["ece"]) == 1 and f'title="{MEANINGS["ece"]}"' in text, (
+        "the heading has it, too"
+    )
+    protocol = text[text.index("scFAN; easier than all windows)</h4>") :]
+    assert ">calibration error<" not in protocol[: protocol.index("</table>")]
+    assert text.count(">calibration error<") == len(splits) + 1, "and in the table of every TF"
+
+
 def test_controls_neither_narrow_the_comparison_nor_win_it():
     rows = [("a", "K", "X", 0.5), ("a", "K", "Y", 0.1), ("b", "K", "X", 0.2), ("b", "K", "Y", 0.4)]
     rows.append(("other_lines_chip", "K", "X", 0.9))
@@ -931,6 +993,7 @@ def test_found_and_learned_motifs_are_beside_the_known_ones(inputs, tmp_path):
         in text
     )
     assert "CTCF found:CTCF.1 CCAcTAG" in text and "nan" not in text.lower()
+    assert "start if motifs" not in text and "starts found" not in text
     pd.DataFrame(rows[1:2], columns=columns).to_csv(tmp_path / "found.tsv", sep="\t", index=False)
     write(tmp_path / "none.html", **some(inputs), **tables)  # only a known motif, as of TFs with few windows
     assert "Motifs were found for 0 TFs." in Page((tmp_path / "none.html").read_text()).text

@@ -137,6 +137,49 @@ def test_a_tf_is_found_by_typing_and_shown(page):
     page.until("document.querySelectorAll('#legend button').length === 5")
 
 
+@pytest.mark.parametrize("typed", ["ZNF103", "znf103"])
+def test_enter_again_keeps_the_answer(page, typed):
+    """After an answer the list is closed, and no name of it is marked."""
+    page.run("document.getElementById('pick').focus()")
+    page.write(typed)
+    page.until("document.querySelectorAll('#options li').length === 1")
+    page.key("Enter")
+    asked(page, "TF:ZNF103")
+    page.key("Enter")
+    time.sleep(0.3)
+    asked(page, "TF:ZNF103")
+    assert "Best sites of ZNF103" in text(page, "#panel")
+    page.key("Escape")
+    page.key("Enter")
+    time.sleep(0.3)
+    asked(page, "TF:ZNF103")
+
+
+def test_a_name_written_in_full_is_found_though_the_list_is_closed(page):
+    page.run("const p = document.getElementById('pick'); p.focus(); p.value = 'znf104'")
+    page.key("Escape")
+    page.key("Enter")
+    asked(page, "TF:ZNF104")
+
+
+def test_the_list_stays_open_for_who_comes_back_at_once(page):
+    page.run("document.getElementById('pick').focus()")
+    page.until("!document.getElementById('options').hidden")
+    page.run("const p = document.getElementById('pick'); p.blur(); p.focus()")
+    page.write("nf103")
+    page.until("document.querySelectorAll('#options li').length === 1")
+    time.sleep(0.4)
+    assert not page.run("return document.getElementById('options').hidden")
+    page.key("Enter")
+    asked(page, "TF:ZNF103")
+
+
+@pytest.mark.parametrize("asked_for", ["TF:znf103", "tf:ZNF103"])
+def test_case_does_not_matter_in_an_address(page, asked_for):
+    page.run(f"location.hash = {json.dumps('#' + asked_for)}")
+    asked(page, "TF:ZNF103")
+
+
 @pytest.mark.parametrize(
     ("typed", "thing"),
     [("znf104", "TF:ZNF104"), ("type 03", "cell type:cell type 03"), ("p3", "population:P3"),
@@ -206,7 +249,14 @@ def test_a_gene_lists_its_regulators_and_links_lead_on(page):
     click(page, f"#panel [data-ask='{link}']")
     asked(page, link)
     page.run("await scbindReport.ask('gene:NONE')")
-    assert "There is no gene named NONE" in text(page, "#panel")
+    assert text(page, "#panel") == (
+        "This page has no target gene or link named NONE; see results/analysis/tf_targets.tsv and "
+        "results/analysis/links.tsv."
+    )
+    hrefs = page.run(
+        "return [...document.querySelectorAll('#panel a')].map((each) => each.getAttribute('href'))"
+    )
+    assert hrefs == ["analysis/tf_targets.tsv", "analysis/links.tsv"]
 
 
 def test_an_answer_says_how_many_links_are_not_on_the_page(many):
@@ -566,12 +616,13 @@ def test_tests_between_conditions_are_apart_from_those_between_cell_types(report
 
 
 def test_every_colour_and_every_button_of_the_umap(page):
-    n = page.run("return document.getElementById('colour').options.length")
-    seen = set()
-    for i in range(n):
+    names = page.run("return [...document.getElementById('colour').options].map((each) => each.text)")
+    seen = {}
+    for i, name in enumerate(names):
         coloured(page, i)
-        seen.add(drawn(page))
-    assert len(seen) == n > 6
+        seen[name] = drawn(page)
+    assert seen.pop("condition") == seen["sample"], "each condition is one sample, so the picture is the same"
+    assert len(set(seen.values())) == len(names) - 1 > 6
     coloured(page, 0)
     whole = drawn(page)
     for button in ("in", "out", "names"):
@@ -666,6 +717,17 @@ def test_small_tables_are_ordered_too(page):
     )
 
 
+def test_the_calibration_error_is_explained_in_the_text_and_not_below_each_table(page):
+    box = "document.querySelector('#evaluation .table')"
+    page.until(f"({box}.scrollIntoView({{behavior: 'instant'}}), {box}.querySelector('.tools'))")
+    heads = page.run(
+        f"return [...{box}.querySelectorAll('th button')].map((each) => [each.textContent, each.title])"
+    )
+    assert dict(heads)["calibration error"] == tables.MEANINGS["ece"]
+    said = page.run("return [...document.querySelectorAll('#evaluation p')].map((each) => each.textContent)")
+    assert said.count(tables.MEANINGS["ece"]) == 1
+
+
 def test_the_menu_leads_to_its_sections(page):
     """Sections get their height when they are first drawn, so a plain jump would miss those further down."""
     links = page.run(
@@ -693,7 +755,9 @@ def test_an_answer_comes_into_view_and_an_unknown_name_is_told(page):
     page.write("nosuchname")
     page.until("document.getElementById('options').hidden")
     page.key("Enter")
-    page.until("document.getElementById('panel').innerText.includes('Nothing here is named nosuchname.')")
+    page.until(
+        "document.getElementById('panel').innerText.includes('Nothing on this page is named nosuchname.')"
+    )
 
 
 def test_an_old_browser_is_told(report, tmp_path):

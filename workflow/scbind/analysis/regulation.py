@@ -20,7 +20,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
 from scbind.core.progress import Progress
 from scbind.core.runlog import say
-from scbind.formats.celltable import open_to_add
+from scbind.formats.celltable import open_to_add, without_empty
 
 LEAST = 0.01  # smaller weights of sites, and smaller values, count as 0
 PACKED = {"compression": "gzip", "compression_opts": 1}
@@ -41,7 +41,8 @@ def cell_regulation(
     The value is the sum over the windows near the gene of P(bound) in the cell times the probability that the site
     regulates the gene, times the probability that the TF is active in the cell. ``var``: ``tf``, ``gene``,
     ``probability``, ``potential``, ``fdr``, ``sign`` (NaN if unknown), ``interaction`` and ``cell_types`` of each link
-    (largest probability of any type), and ``evidence`` of its TF. ``obs`` and ``obsm`` are those of the store.
+    (largest probability of any type), and ``evidence`` of its TF; a column without a value is left out. ``obs`` and
+    ``obsm`` are those of the store.
 
     The store is read in blocks of :data:`scbind.binding.store.CHUNK` cells, and each is written before the next, so
     memory does not depend on the number of cells.
@@ -70,7 +71,7 @@ def cell_regulation(
     weights = _weights(table, found, chosen.peak)
     data = binding.to_anndata(region=np.zeros(0, dtype=np.int64), tfs=[])
     obsm = {name: array for name, array in data.obsm.items() if name != "abstained"}
-    adata = anndata.AnnData(obs=data.obs, var=table, obsm=obsm)
+    adata = anndata.AnnData(obs=data.obs, var=without_empty(table), obsm=obsm)
     about = "sum over the windows near the gene of P(bound) x P(site regulates gene), times P(TF is active)"
     adata.uns["about"] = {"X": about}
     with atomic(output) as scratch:

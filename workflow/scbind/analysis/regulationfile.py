@@ -61,7 +61,7 @@ class Regulation:
         values = self._data[[self._row(cell)]].to_memory().X.toarray().ravel()[links]
         table = self.var.iloc[links].assign(value=values)
         table = table[table["value"] > 0].sort_values("value", ascending=False, kind="stable")
-        return table[COLUMNS].reset_index(drop=True)
+        return table.reindex(columns=COLUMNS).reset_index(drop=True)  # a file may lack sign, if none is known
 
     def _row(self, cell: str) -> int:
         names = pd.Index(self.obs.index)

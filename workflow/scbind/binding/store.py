@@ -163,6 +163,10 @@ class Binding:
 
     def __init__(self, path):
         self.path = Path(path)
+        if self.path.is_file():
+            raise InputError(
+                path, "is a file, not a binding store", "name a folder results/binding/{sample}.zarr"
+            )
         if not self.path.is_dir():
             raise InputError(
                 path, "this binding store does not exist", "run the binding rule of the sample first"
@@ -274,7 +278,8 @@ class Binding:
     def windows_in(self, region: str) -> np.ndarray:
         """Return the numbers of the windows that share a base with ``chrom`` or ``chrom:start-end``: int64.
 
-        ``region`` is 0-based half-open. Raises :class:`InputError` if it is malformed or its chromosome is unknown.
+        ``region`` is 0-based half-open. Raises :class:`InputError` if it is malformed or has no base, or if its
+        chromosome is unknown.
         """
         whole = region in self.var.chrom.cat.categories  # names of HLA contigs hold colons
         chrom, _, span = (region, "", "") if whole else region.rpartition(":")
@@ -287,6 +292,10 @@ class Binding:
             start, dash, end = span.replace(",", "").partition("-")
             if not (dash and start.isdigit() and end.isdigit()):
                 raise InputError(self.path, f"{region!r} is not a region", "write chrom:start-end")
+            if int(start) >= int(end):
+                raise InputError(
+                    self.path, f"{region!r} has no base", "write chrom:start-end with start below end"
+                )
             hit &= (self.var.start.to_numpy() < int(end)) & (self.var.end.to_numpy() > int(start))
         return np.flatnonzero(hit)
 
@@ -315,6 +324,11 @@ class Binding:
         return np.arange(len(self.var))[region]
 
     def __getitem__(self, key) -> sp.csr_matrix:
+        if not isinstance(key, tuple) or len(key) != 3:
+            shown = f'binding[:, "chr1", {self.tfs[0] if self.tfs else "TF"!r}]'
+            raise InputError(
+                self.path, "is read by cells, region and TF", f"write binding[cells, region, tf], as {shown}"
+            )
         cells, region, tf = key
         found = self.codes(tf, self._rows(cells), self._columns(region))
         values = decode(self.scale).astype(np.float32)[found.data]

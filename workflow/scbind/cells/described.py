@@ -14,7 +14,7 @@ import pandas as pd
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
 from scbind.core.runlog import say
-from scbind.formats.celltable import CELLS, UMAP, read_whole
+from scbind.formats.celltable import CELLS, UMAP, read_whole, without_empty
 
 
 def describe_cells(
@@ -23,7 +23,7 @@ def describe_cells(
     """Write ``results/cells/{sample}/cells.h5ad``.
 
     It is the sample's embedding with the columns of ``metadata`` in ``obs``, behind ``sample``, and ``X_umap`` in
-    ``obsm``.
+    ``obsm``. Columns without a value in any cell are left out.
 
     Parameters
     ----------
@@ -49,6 +49,7 @@ def describe_cells(
         raise InputError(umap, problem, f"run {UMAP} again")
     for place, (column, value) in enumerate(metadata.items(), start=1):
         cells.obs.insert(place, column, pd.Categorical([value] * cells.n_obs))
+    cells.obs = without_empty(cells.obs)
     cells.obsm["X_umap"] = drawn[cells.obs_names].obsm["X_umap"]
     with atomic(output) as path:
         cells.write_h5ad(path)

@@ -120,13 +120,16 @@ def read_passing_cells(path: str | Path) -> tuple[pd.DataFrame, dict[str, np.nda
     keep = obs["pass"].to_numpy(dtype=bool)
     obsm = {name: array[keep] for name, array in read_obsm(path, ("X_lsi", "X_umap")).items()}
     obs = obs[keep].copy()
-    empty = (
-        [column for column in obs if column != "cell_type" and obs[column].isna().all()] if len(obs) else []
-    )
-    obs = obs.drop(columns=empty)
+    obs = without_empty(obs)
     for column in obs.select_dtypes("category"):
         obs[column] = obs[column].cat.remove_unused_categories()
     return obs, obsm
+
+
+def without_empty(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the columns that have no value, apart from ``cell_type``. One without rows stays whole."""
+    empty = [column for column in table if column != "cell_type" and table[column].isna().all()]
+    return table.drop(columns=empty) if len(table) else table
 
 
 def sort_by_type(

@@ -20,6 +20,12 @@ WORSE = {  # measure of quality: whether high values are bad
     "frac_duplicates": True,
 }  # fmt: skip
 
+CURVES = {  # curve of a library: its part of the caption
+    "length": "lengths of all fragments. A good library has a peak below 147 bp (between nucleosomes) and one near "
+    "200 bp (one nucleosome).",
+    "tss": "insertions of the cells around start sites of genes, relative to the ends of the curve.",
+}
+
 
 def quality(inputs: Inputs) -> Section | None:
     """Return the section on quality: passing cells, reasons for failure, and borrowing. None without a cell table."""
@@ -32,13 +38,8 @@ def quality(inputs: Inputs) -> Section | None:
     if inputs.profiles is not None:
         known = set(inputs.profiles["sample"])
         drawn = [name for name in cellplots.quality_samples(inputs.cells) if name in known]
-        caption = (
-            "Left: lengths of all fragments. A good library has a peak below 147 bp (between nucleosomes) and one near "
-            "200 bp (one nucleosome). Right: insertions of the cells around start sites of genes, relative to the ends "
-            "of the curve."
-        )
         figure = library_curves(inputs.profiles, drawn, inputs.colours["sample"])
-        section.figures.append(inputs.draw("library_curves", figure, caption))
+        section.figures.append(inputs.draw("library_curves", figure, _said_of_curves(inputs.profiles)))
     if inputs.borrowed is not None:
         figure = cellplots.borrowing(*inputs.borrowed)
         caption = (
@@ -48,6 +49,15 @@ def quality(inputs: Inputs) -> Section | None:
         )
         section.figures.append(inputs.draw("borrowing", figure, caption))
     return section
+
+
+def _said_of_curves(profiles: pd.DataFrame) -> str:
+    """Return the caption of the curves of the libraries. Without genes, there is only one curve."""
+    known = set(profiles.loc[profiles["value"].notna(), "curve"])
+    parts = [text for curve, text in CURVES.items() if curve in known]
+    if len(parts) == len(CURVES):
+        return " ".join(f"{side}: {text}" for side, text in zip(("Left", "Right"), parts, strict=True))
+    return " ".join(text[0].upper() + text[1:] for text in parts)
 
 
 def _known_measures(obs: pd.DataFrame) -> list[str]:

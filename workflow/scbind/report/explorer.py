@@ -26,6 +26,15 @@ MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is show
 STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 9))
 PER_PACK = 8  # TFs whose drawings the browser opens together: alone, they would take a third more room
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
+ASKED = {  # kind of what can be asked for: what the page then shows
+    "TF": "A TF shows its activity, how far to trust it{genes}, and its best sites",
+    "cell type": "a cell type, the TFs that mark it",
+    "gene": "a gene, the TFs and sites around it",
+    "population": "a population, its markers",
+    "sample": "a sample, its quality",
+    "donor": "a donor, its cell types",
+    "condition": "a condition, what differs",
+}
 GROUPS = {"cell_type": "cell type", "sample": "sample", "donor": "donor", "condition": "condition"}
 
 
@@ -302,6 +311,17 @@ def _letters(matrix: np.ndarray) -> list[list[float]]:
     """Heights of A, C, G and T in bits, per position, of log2 odds (4, length) against a uniform background."""
     share = frequencies(matrix)
     return np.round(share * column_bits(share), 2).T.tolist()
+
+
+def asked(index: dict, genes: Sequence[str]) -> tuple[str, str]:
+    """Return the kinds of names that this page has, and what it shows of each. Both stand above the UMAP."""
+    have = {"TF", *(each["name"] for each in index["colourings"] if each.get("levels"))}
+    have |= {name for name, some in (("cell type", index["types"]), ("gene", genes)) if some}
+    kinds = [name for name in ASKED if name in have]
+    shown = "; ".join(ASKED[name] for name in kinds) + "."
+    return join_names(kinds, last="or"), shown.format(
+        genes=", the genes that it probably regulates" if genes else ""
+    )
 
 
 def described(index: dict) -> list[str]:

@@ -9,6 +9,7 @@ from scbind.report.read import Inputs
 from scbind.report.tables import Section, html_table, join_names
 
 TITLE = "Motifs found in the data"
+STARTS = ["starts_found", "starts_known"]  # 0 or 1, for the training of networks: only in the file
 NEAREST = (
     "The nearest known motif is the most similar one of the motif release (Tomtom). Its p-value is multiplied by the "
     f"number of known motifs; no motif is named if this adjusted p-value is above {SIMILAR:g}. Known motifs of one "
@@ -28,7 +29,8 @@ def found_motifs(inputs: Inputs) -> Section | None:
             "A known motif in this table is that of the TF. Lower case: weak; dot: any base. All rows: "
             "results/motifs/found.tsv."
         )
-        section.tables.append(html_table("Motifs found in the bound windows", found, note, "found"))
+        shown = found.drop(columns=STARTS)
+        section.tables.append(html_table("Motifs found in the bound windows", shown, note, "found"))
     if learned is not None:
         note = "The motif of each TF after training. All rows: learned_motifs.tsv of the model."
         section.tables.append(html_table("Motifs as the model has learned them", learned, note, "learned"))

@@ -6,7 +6,7 @@ import pandas as pd
 
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.report.read import Inputs
-from scbind.report.tables import Section, html_table, number
+from scbind.report.tables import MEANINGS, Section, html_table, number
 
 EACH = [
     "tf", "cell_line", "motif_group", "prevalence", "auprc", "auprc_seen", "auprc_pooled_trees",
@@ -26,6 +26,8 @@ def left_out(inputs: Inputs) -> Section | None:
         "TFs without ChIP-seq: from the motif and the weights that all TFs share. TFs whose motifs cannot "
         "be distinguished were left out together. The windows are the held-out windows of the other tables."
     ]
+    if "ece" in table and table["ece"].notna().any():
+        section.text.append(MEANINGS["ece"])
     means = left_out_means(table)
     section.text += _said(means[means["split"] == "test"])
     note = "Means over the pairs of cell line and TF that have every value."

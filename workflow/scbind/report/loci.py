@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scbind import __version__
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.formats.colours import colours_of
@@ -31,7 +30,7 @@ from scbind.report.lociwindows import (
     windows_of,
 )
 from scbind.report.pack import codes, pack, pack_json, rounded
-from scbind.report.tables import trusted
+from scbind.report.tables import subtitle, trusted
 
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES = 12_000_000  # of the page
@@ -222,7 +221,7 @@ def _render(
     page = environment.get_template("loci.html.j2").render(
         genome=files.genome,
         said=said,
-        subtitle=f"{files.genome} · scbind {__version__}",
+        subtitle=subtitle(files.tracks, files.genome),
         empty=empty,
         index=index,
         packs=packs,

@@ -16,6 +16,7 @@ from scbind.report.read import Inputs
 from scbind.report.tables import (
     DEPTH,
     MARKS,
+    MEANINGS,
     MOST_NAMES,
     Section,
     comparison,
@@ -86,24 +87,25 @@ def _held_out(metrics: pd.DataFrame | None) -> str:
 def _compared(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
     """Add to a section the tables that compare models and baselines, one per kind of holdout, and what they mean."""
     named: set[str] = set()
+    drawn: dict[str, None] = {}  # models that were scored on a sample, in their order
     for split in sorted(metrics["split"].drop_duplicates(), key=lambda name: (name != "test", name)):
         table = comparison(metrics, split)
         if len(table):
             named |= set(table["model"])
-            note = ""
             if "auprc_se" in table:
-                drawn = join_names(table.loc[table["auprc_se"].notna(), "model"])
-                note = (
-                    f"{drawn}: scored on a sample of the test windows. The standard error comes from this "
-                    "sampling."
-                )
-            section.tables.append(
-                html_table(f"Models and baselines: {SPLITS.get(split, split)}", table, note)
-            )
+                drawn |= dict.fromkeys(table.loc[table["auprc_se"].notna(), "model"])
+            title = f"Models and baselines: {SPLITS.get(split, split)}"
+            section.tables.append(html_table(title, _with_values(table)))
     section.text.append(
         "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is "
         f"the log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
     )
+    if drawn:
+        section.text.append(
+            f"{join_names(drawn)}: scored on a sample of the test windows. The standard error comes from this sampling."
+        )
+    if "ece" in metrics and metrics["ece"].notna().any():
+        section.text.append(MEANINGS["ece"])
     section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
 
 
@@ -154,12 +156,18 @@ def _every_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
     every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
     title = f"Every TF{f' ({name})' if name else ''}"
     every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
-    section.tables.append(html_table(title, every, "All rows: results/evaluation/metrics.tsv."))
+    section.tables.append(html_table(title, _with_values(every), "All rows: results/evaluation/metrics.tsv."))
     scores = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
     scores = scores.groupby(["tf", "model"])[["auprc", "prevalence"]].mean().reset_index()
     scores = scores.sort_values(["tf", "auprc"], ascending=[True, False], kind="stable")
     note = "Means over the cell lines, all test windows."
     section.tables.append(html_table("Every TF, all models and baselines", scores, note, "scores"))
+
+
+def _with_values(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table without the columns that have no value, apart from AUPRC: a reader looks for it."""
+    empty = [name for name in table if name != "auprc" and table[name].isna().all()]
+    return table.drop(columns=empty) if len(table) else table
 
 
 def _unknown(metrics: pd.DataFrame) -> list[str]:

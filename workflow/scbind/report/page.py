@@ -17,7 +17,7 @@ from scbind.analysis.activitytable import read_activity
 from scbind.core.files import atomic, read_npz, read_result, write_table
 from scbind.core.runlog import say
 from scbind.report.cautions import Caution, cautions
-from scbind.report.explorer import described, explorer
+from scbind.report.explorer import asked, described, explorer
 from scbind.report.librarycurves import read_library_curves
 from scbind.report.origin import read_origin
 from scbind.report.pack import unpack
@@ -36,7 +36,7 @@ from scbind.report.read import (
     read_text,
 )
 from scbind.report.sections import PARTS
-from scbind.report.tables import MOST_NAMES, PLACE_FORM, join_names
+from scbind.report.tables import PLACE_FORM, subtitle
 
 TEMPLATES = Path(__file__).with_name("templates")
 
@@ -205,12 +205,15 @@ def _render(parts: list[tuple[str, list]], inputs: Inputs, found: list[Caution])
         keep_trailing_newline=True,
     )
     environment.filters["linked"] = linked
-    index, packs = explorer(inputs, _genes(parts))
-    samples = sorted(inputs.data.obs["sample"].unique())
+    genes = _genes(parts)
+    index, packs = explorer(inputs, genes)
+    kinds, shows = asked(index, genes)
     return environment.get_template("report.html.j2").render(
         title="scbind report",
         parts=[(title, sections) for title, sections in parts if sections],
-        subtitle=f"{join_names(samples, MOST_NAMES)} · scbind {__version__}",
+        subtitle=subtitle(inputs.data.obs["sample"].unique(), inputs.about.get("genome", "")),
+        kinds=kinds,
+        shows=shows,
         simulated=inputs.simulated,
         loci="sites" in inputs.tables,
         cautions=found,

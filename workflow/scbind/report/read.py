@@ -33,6 +33,9 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
 }
 MOST_BYTES = 520_000  # a larger PNG is not in the page, which links to it
 SIMULATED = "resources/demo/sc/", "resources/cohort/sc/"  # folders of simulated cells
+MOST_SKIPPED = (
+    6  # colours that populations leave to cell types: the first six are told apart best, and go on first
+)
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
 
 AGAIN = "run the rule that makes it again"
@@ -130,8 +133,8 @@ class Inputs:
     def colours(self) -> dict[str, dict[str, str]]:
         """Colour of every cell type, population, sample, donor and condition, the same in all figures and on the page.
 
-        Keys: ``cell_type, population, sample, donor, condition``. Populations and samples do not begin with the colours
-        of the cell types.
+        Keys: ``cell_type, population, sample, donor, condition``. Populations do not begin with the first colours of
+        the cell types.
         """
         cells, found = self.tables.get("population_cells"), {"cell_type": colours_of(self.types)}
         named = {name: [self.data.obs] for name in ("sample", "donor", "condition")}
@@ -144,7 +147,7 @@ class Inputs:
                 table[name].dropna().astype(str) for table in tables if table is not None and name in table
             ]
             names = sorted({each for part in parts for each in part.unique()} - {""})
-            found[name] = colours_of(names, len(self.types) if name in ("population", "sample") else 0)
+            found[name] = colours_of(names, min(len(self.types), MOST_SKIPPED) if name == "population" else 0)
         return found
 
     @cached_property

@@ -109,8 +109,8 @@ def links(inputs: Inputs) -> Section | None:
     ]
     if (table["compared_with"] == "accessibility").any():
         section.text.append(
-            "Without RNA, few links have only distal sites (column place). In simulated cells of three seeds, 60 to "
-            "101 of them had a false discovery rate up to 0.1, and 8 to 13 % of these were false."
+            "Without RNA, few links have only distal sites (column promoter or distal). In simulated cells of three "
+            "seeds, 60 to 101 of them had a false discovery rate up to 0.1, and 8 to 13 % of these were false."
         )
     table, left_out = trusted(table)
     if left_out:

@@ -11,7 +11,7 @@ from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.evidence import MOTIF, marked
 from scbind.report import cellplots
-from scbind.report.cells import poor_samples, pseudobulk, quality, sample_quality
+from scbind.report.cells import poor_samples, pseudobulk, quality, sample_quality, type_cautions
 from scbind.report.choice import ROWS, spaced
 from scbind.report.cohort import cohort
 from scbind.report.foundmotifs import found_motifs
@@ -76,7 +76,7 @@ def summary(inputs: Inputs) -> Section:
     n_samples = data.obs["sample"].nunique()
     section.tiles = [
         (number(len(data.obs)), "cells" if n_samples == 1 else f"cells in {n_samples} samples"),
-        (number(len(types)), "cell types"),
+        _kinds(inputs),
         (number(len(data.tfs)), _factors(data)),
     ]
     if inputs.n_windows is not None:
@@ -89,16 +89,24 @@ def summary(inputs: Inputs) -> Section:
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
         small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
-        text = f"The cells are divided into {len(table)} populations."
+        one = len(table) == 1
+        text = (
+            "The cells form one population."
+            if one
+            else f"The cells are divided into {len(table)} populations."
+        )
         doubts = small["cautions"].fillna("").astype(str) if "cautions" in small else [""] * len(small)
         named = [
             f"{row.population} ({row.n_cells:,} cells, {row.cell_type}{', see its cautions' if doubt else ''})"
             for row, doubt in zip(small.itertuples(), doubts, strict=True)
         ]
+        which = "It is" if one else f"{len(small)} of them {'is' if len(small) == 1 else 'are'}"
+        none = "It is not" if one else "None of them is"
         section.points.append(
-            f"{text} {len(small)} of them {'is' if len(small) == 1 else 'are'} small and stable: "
-            f"{join_names(named, MOST_NAMES)}." if named else f"{text} None of them is both small and stable."
-        )  # fmt: skip
+            f"{text} {which} small and stable: {join_names(named, MOST_NAMES)}."
+            if named
+            else f"{text} {none} both small and stable."
+        )
     if inputs.origin is not None:
         section.points.append(inputs.origin.point())
     if "metrics" in inputs.tables:
@@ -107,10 +115,19 @@ def summary(inputs: Inputs) -> Section:
     return section
 
 
+def _kinds(inputs: Inputs) -> tuple[str, str]:
+    """Return the tile of the cell types: those without a caution are counted, and the others are named apart."""
+    doubted = len(type_cautions(inputs).keys() & set(inputs.types))
+    n = len(inputs.types) - doubted
+    label = "cell type" if n == 1 else "cell types"
+    rest = f", and {doubted} {'is' if doubted == 1 else 'are'} probably not real" if doubted else ""
+    return number(n), label + rest
+
+
 def _factors(data) -> str:
     """What the number of TFs is a number of."""
-    n = len(motif_tfs(data.var))
-    return f"transcription factors, {n} of them without ChIP-seq" if n else "transcription factors"
+    n, label = len(motif_tfs(data.var)), f"transcription factor{'' if len(data.tfs) == 1 else 's'}"
+    return f"{label}, {n} of them without ChIP-seq" if n else label
 
 
 def _model_points(inputs: Inputs, section: Section) -> list[str]:

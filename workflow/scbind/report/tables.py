@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
+from scbind import __version__
 from scbind.analysis.linkmodel import CORE
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.doubletgroups import LIKELY
@@ -51,8 +52,7 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "chromvar_auroc": "AUROC of chromVAR", "chromvar_borrowed_auroc": "AUROC of chromVAR, borrowed insertions",
     "markers_against_nearest": "markers against the nearest", "ref": "reference", "alt": "alternative",
     "nearest_known": "nearest known motif", "nearest_p_adjusted": "adjusted p of the nearest",
-    "own_p_adjusted": "adjusted p of the TF's known motif", "starts_found": "start if motifs: false",
-    "starts_known": "start if motifs: true", "width": "width (bp)",
+    "own_p_adjusted": "adjusted p of the TF's known motif", "width": "width (bp)", "place": "promoter or distal",
     "z_and_binding": "z and mean binding", "link_probability": "probability of the link",
     "potential": "regulatory potential",
     "doublet_like": "fraction doublet-like", "tf_in_type": "TF in this type",
@@ -63,7 +63,7 @@ DEPTH = (  # sentences of the glossary, too; a test compares them
     "Insertions per base: Tn5 insertions divided by the known bases of the genome (not N); for a cell, its own and "
     "those that it borrows."
 )
-MEANINGS = {  # column -> what its heading means, shown below each table that has the column
+MEANINGS = {  # column -> what its heading means, shown below each table that has the column and is not in IN_TEXT
     "potential": "Regulatory potential: the predicted binding of a TF around the start of a gene, summed "
     "over windows that count less with distance.",
     "separation": "Separation: how far the open peaks of a population differ from those of the other cells of its "
@@ -86,6 +86,7 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "tf_in_type": "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p "
     "below 0.05.",
 }
+IN_TEXT = ("ece",)  # several tables of a section have the column, so the text of the section has the sentence
 # Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
 PLACES = {
     ("chrom", "start", "end"): "place",
@@ -174,7 +175,7 @@ def html_table(
     the chromosome has ``place``, the numbers of the columns of start and end, and these are ``hidden``. A column of
     ``WITH_REGIONS`` has ``regions``: its texts are shown as :func:`regions` writes them. A column ``sites`` shows the
     column ``distances``, which is hidden, as :func:`placed_sites` does. Such tables always have a ``pack``, because
-    downloads have what the files have. A column of ``MEANINGS`` has ``about``.
+    downloads have what the files have. A column of ``MEANINGS`` has ``about``, and one of ``IN_TEXT`` ``in_text``.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
@@ -197,6 +198,8 @@ def html_table(
     for column in columns:
         if column["key"] in MEANINGS:
             column["about"] = MEANINGS[column["key"]]
+            if column["key"] in IN_TEXT:
+                column["in_text"] = True
         if column["key"] in WITH_REGIONS:
             column["regions"] = True
     keys = [column["key"] for column in columns]
@@ -399,6 +402,12 @@ def directions(table: pd.DataFrame) -> pd.Series:
     """
     product = np.sign(table["difference"]) * np.sign(table["mean_binding"] - table["mean_binding_reference"])
     return product.map({1.0: AGREE, -1.0: DISAGREE}).fillna("").astype(object)
+
+
+def subtitle(samples: Iterable[str], genome: str) -> str:
+    """Return the line below the title of a page: its samples, genome and version of scbind."""
+    named = join_names(sorted(map(str, samples)), MOST_NAMES)
+    return " · ".join([named, *([f"genome {genome}"] if genome else []), f"scbind {__version__}"])
 
 
 def join_names(names: Iterable[str], most: int | None = None, last: str = "and") -> str:

@@ -152,7 +152,7 @@ class Table {
     edge.className = "edge";
     edge.append(scroll);
     box.append(tools, edge);
-    this.columns.filter((column) => column.about).forEach((column) => {
+    this.columns.filter((column) => column.about && !column.in_text).forEach((column) => {
       const words = document.createElement("p");
       words.className = "note words"; words.textContent = column.about;
       box.append(words);
@@ -236,7 +236,7 @@ function download(blob, name) {
 // A table whose rows all stand in the page.
 function fromPage(box) {
   const heads = [...box.querySelectorAll("th")], rows = [...box.querySelectorAll("tbody tr")];
-  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number"), about: head.firstChild.title }));
+  const columns = heads.map((head) => ({ key: head.dataset.key, name: head.textContent, numeric: head.classList.contains("number"), about: head.firstChild.title, in_text: "inText" in head.dataset }));
   const data = columns.map((column, i) => {
     const cells = rows.map((row) => row.cells[i]);
     if (column.numeric) return { v: cells.map((cell) => (Number(cell.dataset.sort) <= -1e300 ? null : Number(cell.dataset.sort))) };
@@ -407,6 +407,19 @@ const things = new Map();  // "kind:name" -> { kind, name }
 let index, scatter, told, groups = {}, current = null, hoverText = () => "";
 
 function add(kind, name, about = "") { things.set(kind + ":" + name, { kind, name, about }); }
+// The thing of this kind and name, else one that differs in case only, else undefined.
+function known(thing) {
+  const low = thing.toLowerCase();
+  return things.has(thing) ? thing : [...things.keys()].find((key) => key.toLowerCase() === low);
+}
+// What the page says of a name that it does not have. It has only genes that its tables have.
+const FILES = { "table-targets": "results/analysis/tf_targets.tsv", "table-links": "results/analysis/links.tsv" };
+function unknown(kind, name) {
+  const files = Object.keys(FILES).filter(byId).map((id) => FILES[id]).join(" and ");
+  if (kind === "gene") return `<p>This page has no target gene or link named ${safe(name)}${files ? "; see " + linked(files) : ""}.</p>`;
+  if (kind) return `<p>There is no ${safe(kind)} named ${safe(name)}.</p>`;
+  return `<p>Nothing on this page is named ${safe(name)}.${files ? " Of the genes, it has those in its tables of target genes and links; see " + linked(files) + "." : ""}</p>`;
+}
 
 async function start() {
   index = JSON.parse(byId("index").textContent);
@@ -483,7 +496,7 @@ function genes() {
 }
 async function asked() {
   const found = decodeURIComponent(location.hash.slice(1));
-  if (/^(TF|gene|cell type|sample|population|condition|donor):/.test(found)) await show(found);
+  if (/^(TF|gene|cell type|sample|population|condition|donor):/i.test(found)) await show(found);
 }
 // Sections get their height when they are first drawn, which moves those below them. So go there until it stands still.
 function land(place) {
@@ -505,7 +518,7 @@ function ask(thing) {
 // ---- picker ----
 function picker() {
   const input = byId("pick"), list = byId("options");
-  let at = -1;
+  let at = -1, leaving;
   const close = () => { list.hidden = true; input.setAttribute("aria-expanded", "false"); input.removeAttribute("aria-activedescendant"); at = -1; };
   const choose = (thing) => { input.value = thing.slice(thing.indexOf(":") + 1); close(); followed = true; ask(thing); };
   const mark = (step) => {
@@ -531,13 +544,22 @@ function picker() {
     if (words && found.length) mark(1);
   };
   input.addEventListener("input", offer);
-  input.addEventListener("focus", () => { input.select(); offer(); });
-  input.addEventListener("blur", () => setTimeout(close, 150));
+  // No name of the list is marked, as after an answer: what is written in full is chosen, first of all what is shown.
+  const enter = async () => {
+    const words = input.value.trim();
+    await genes();
+    const same = [...things].filter(([, { name }]) => name.toLowerCase() === words.toLowerCase()).map(([key]) => key);
+    const exact = same.filter((key) => things.get(key).name === words), named = exact.length ? exact : same, panel = byId("panel");
+    if (named.length) choose(named.includes(panel.dataset.shows) ? panel.dataset.shows : named[0]);
+    else { shown++; panel.dataset.shows = ""; panel.innerHTML = unknown("", words); }
+  };
+  input.addEventListener("focus", () => { clearTimeout(leaving); input.select(); offer(); });
+  input.addEventListener("blur", () => { clearTimeout(leaving); leaving = setTimeout(close, 150); });
   list.addEventListener("pointerdown", (event) => { const item = event.target.closest("li"); if (item) { event.preventDefault(); choose(item.dataset.thing); } });
   input.addEventListener("keydown", (event) => {
     if (event.key === "ArrowDown" || event.key === "ArrowUp") { event.preventDefault(); if (list.hidden) offer(); else mark(event.key === "ArrowDown" ? 1 : -1); }
     else if (event.key === "Enter" && list.children[at]) { event.preventDefault(); choose(list.children[at].dataset.thing); }
-    else if (event.key === "Enter" && input.value.trim()) byId("panel").innerHTML = `<p>Nothing here is named ${safe(input.value.trim())}.</p>`;
+    else if (event.key === "Enter" && input.value.trim()) { event.preventDefault(); enter(); }
     else if (event.key === "Escape") close();
   });
 }
@@ -630,12 +652,12 @@ function hover(cell, x, y) {
 
 // ---- panels ----
 let shown = 0, followed = false;  // followed: chosen in the picker, so the start of the answer comes into view
-async function show(thing) {
-  const place = thing.indexOf(":"), kind = thing.slice(0, place), name = thing.slice(place + 1), panel = byId("panel");
-  const mine = ++shown;
-  if (kind === "gene") await genes();
+async function show(asked) {
+  const panel = byId("panel"), mine = ++shown;
+  if (/^gene:/i.test(asked)) await genes();
   if (mine !== shown) return;
-  if (!things.has(thing)) { panel.innerHTML = `<p>There is no ${safe(kind)} named ${safe(name)}.</p>`; return; }
+  const thing = known(asked) || asked, place = thing.indexOf(":"), kind = thing.slice(0, place), name = thing.slice(place + 1);
+  if (!things.has(thing)) { panel.dataset.shows = ""; panel.innerHTML = unknown(kind.toLowerCase() === "gene" ? "gene" : kind, name); return; }
   current = kind === "TF" ? name : null;
   byId("pick").value = name;
   panel.dataset.shows = "";
