@@ -353,13 +353,11 @@ def test_an_older_file_in_the_place_of_another_reruns_what_a_newer_one_does(own_
     path = path / "cells.tsv" if path.is_dir() else path
     before, content = path.stat(), path.read_bytes()
     try:
-        os.utime(path)
+        path.write_bytes(content + b"y\n")  # Snakemake does not run anything for the same content
         newer = own_files.jobs()
-        if path.suffix == ".zip":  # compared by what it holds
-            path.write_bytes(content + b"\0")
         os.utime(path, ns=(1, before.st_mtime_ns - 10**15))
         older = own_files.jobs()
     finally:
         path.write_bytes(content)
         os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
-    assert older == newer and len(older) > 1
+    assert older == newer and set(older) - ALWAYS
