@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +44,17 @@ def test_what_is_no_matter_of_rights_or_space_is_raised(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(FileExistsError):
         check_writable(tmp_path / "file")
+
+
+def test_scripts_that_killed_jobs_left_are_removed(tmp_path):
+    """They hold the parameters of their jobs: passwords of addresses, too."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    for name, age in (("tmpold.fetch_source.py", 90), ("tmpnew.fetch_source.py", 0), ("own.py", 90)):
+        (scripts / name).write_text("https://me:hunter2@x.org/f")
+        os.utime(scripts / name, (1, time.time() - age))
+    RunLock(tmp_path).claim()
+    assert sorted(path.name for path in scripts.iterdir()) == ["own.py", "tmpnew.fetch_source.py"]
 
 
 RUN = """

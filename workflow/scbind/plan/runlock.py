@@ -16,6 +16,7 @@ import fcntl
 import json
 import platform
 import tempfile
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from scbind.core.scratch import boot, machine, runs, this_process
 
 FILE = "scbind-run.json"
 ALL = "scbind-runs.lock"  # shared by all runs of scbind in the folder, also by those that could not claim it
+STARTS = 60  # seconds within which a job has read its script
 PROBE = 8192  # bytes, about what Snakemake writes before the first job
 
 
@@ -65,6 +67,8 @@ class RunLock:
             self.handle = open(self.folder / FILE, "a+")  # noqa: SIM115  # held until this process ends
             claimed = self._lock()
             alone = self._join(claimed)
+            if alone:
+                self._remove_scripts()
             if claimed:
                 noted = self._read()
                 there = self._of(noted)
@@ -123,6 +127,16 @@ class RunLock:
                     alone = True
             fcntl.flock(self.all, fcntl.LOCK_SH)
         return alone
+
+    def _remove_scripts(self) -> None:
+        """Remove scripts that killed jobs left: Snakemake writes their parameters into them, so addresses with passwords.
+
+        A script that has just been written is left, because a job may be about to read it.
+        """
+        for path in (self.folder / "scripts").glob("tmp*"):
+            with suppress(OSError):
+                if time.time() - path.stat().st_mtime > STARTS:
+                    path.unlink()
 
     def _has_ended(self, noted: dict) -> bool:
         """Return whether the run that wrote the note, which this run has claimed, is known to have ended."""
