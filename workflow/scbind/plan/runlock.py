@@ -129,7 +129,7 @@ class RunLock:
         return alone
 
     def _remove_scripts(self) -> None:
-        """Remove scripts that killed jobs left: Snakemake writes their parameters into them, so addresses with passwords.
+        """Remove scripts that killed jobs left: they hold the parameters of the jobs, such as addresses with passwords.
 
         A script that has just been written is left, because a job may be about to read it.
         """
