@@ -138,7 +138,7 @@ rule merge_shards:
     conda:
         "../../envs/core.yaml"
     resources:
-        mem_mb=memory(4000),
+        mem_mb=memory(4000, shards=0.05),
         runtime=runtime(240, shards=0.005),
     params:
         reference=subpath(input[0], parent=True),

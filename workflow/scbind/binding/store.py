@@ -136,9 +136,12 @@ def _write_layer(layer, tf: int, shards: list[Shard], order: np.ndarray) -> None
     are few.
     """
     (n_cells, n_windows), (height, width) = layer.shape, layer.chunks
+    firsts = np.cumsum([len(shard.rows) for shard in shards])[:-1]
     for start in range(0, n_windows, width):
         stop = min(start + width, n_windows)
-        codes = np.concatenate([shard.codes(tf, start, stop).T for shard in shards], axis=1)
+        codes = np.empty((stop - start, n_cells), dtype=np.uint8)  # filled shard by shard: one copy in memory
+        for shard, cells in zip(shards, np.split(codes, firsts, axis=1), strict=True):
+            cells[:] = shard.codes(tf, start, stop).T
         bound = np.flatnonzero(codes.any(axis=1))
         codes = codes[bound]
         for first in range(0, n_cells, height):
