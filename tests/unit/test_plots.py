@@ -234,7 +234,10 @@ def test_fragments_of_cells_are_in_the_unit_of_the_fragments_that_tfs_need():
     cells = equivalent_fragments(inputs)
     assert cells == pytest.approx([50_000, 50_000])
     said = _enough(needed, inputs, cells)
-    assert "the median of the cells, 50,000." in said and "The median cell has enough fragments for 2 of 3 TFs (scbind)" in said
+    assert (
+        "the median of the cells, 50,000." in said
+        and "The median cell has enough fragments for 2 of 3 TFs (scbind)" in said
+    )
     inputs.data.obs = obs.drop(columns="borrowed_depth")
     assert equivalent_fragments(inputs) is None
 

@@ -16,8 +16,8 @@ from scbind.report.tables import Section, html_table
 
 MOST_SMALL = 8  # small populations that are marked in the UMAP
 MOST_DRAWN = 30  # populations in the figure of abundance
-LINES = ("markers", "markers_within_type", "markers_against_nearest")
-FIRST = ["population", "cell_type", "n_cells", "fraction", "small", "stability", "markers"]
+LINES = ("markers_against_nearest", "markers_within_type", "markers")
+FIRST = ["population", "cell_type", "n_cells", "fraction", "small", "stability", *LINES]
 ABUNDANCE = [  # columns of the table: the ratio and its p-value are side by side
     "kind", "name", "group", "reference", "log2_odds_ratio", "p_adjusted", "p_value", "log2_low", "log2_high",
     "fraction", "fraction_reference", "n_cells", "n_cells_reference", "n_donors", "n_donors_reference",
@@ -52,10 +52,12 @@ def populations(inputs: Inputs) -> Section | None:
     ]
     section.figures += _umap(inputs, table) + _per_donor(inputs)
     note = (
-        "Markers are given as TF:effect size (Cohen's d). All rows: results/analysis/populations.tsv. Cells: "
-        "results/analysis/population_cells.tsv."
+        "Markers are given as TF:effect size (Cohen's d). Those of a small population against all other cells are "
+        "mostly TFs of the large population beside it: look at markers against the nearest first. All rows: "
+        "results/analysis/populations.tsv. Cells: results/analysis/population_cells.tsv."
     )
-    shown = table[[*FIRST, *(name for name in table if name not in (*FIRST, *HIDDEN))]]
+    first = [name for name in FIRST if name in table]
+    shown = table[[*first, *(name for name in table if name not in (*FIRST, *HIDDEN))]]
     shown = shown[
         [name for name in shown if not (shown[name].isna() | (shown[name].astype(str) == "")).all()]
     ].copy()
