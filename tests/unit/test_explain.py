@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.image import imread
 from scbind.analysis.explain import COLUMNS, EFFECTS, Question, explain_loci
 from scbind.analysis.logits import logit
 from scbind.analysis.typesignal import TypeSignal
@@ -11,7 +12,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import read_result, write_table
 from scbind.formats.genome import Genome
 from scbind.models.predictor import load_predictor
-from scbind.report.logoplot import draw_explained, strongest_part
+from scbind.report.logoplot import LETTER_COLOURS, draw_explained, strongest_part
 
 SITE, MOTIF = 25_500, "GGCGCCATTA"  # a planted site of chr1, open where line A is
 
@@ -102,9 +103,10 @@ def test_figures_show_the_strongest_part(explained, tmp_path):
     draw_explained(explained, tmp_path / "figures")
     images = sorted((tmp_path / "figures").iterdir())
     assert [image.name for image in images] == ["1_TF1.png", "2_TF1.png"]
-    assert all(
-        image.read_bytes().startswith(b"\x89PNG") and image.stat().st_size > 10_000 for image in images
-    )
+    for image in images:  # letters of all four bases are drawn
+        pixels = np.round(255 * imread(image)[..., :3]).astype(int)
+        for colour in LETTER_COLOURS.values():
+            assert (pixels == [int(colour[i : i + 2], 16) for i in (1, 3, 5)]).all(axis=-1).sum() > 20, colour
     rows = read_result(explained, "")
     part = strongest_part(rows[rows["cell_type"] == "like_A"])
     assert len(part) == 61 and MOTIF in "".join(part["ref"])
