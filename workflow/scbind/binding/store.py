@@ -263,13 +263,14 @@ class Binding:
             member = (mine[:, None] == np.arange(n_groups)).astype(np.float32)
             for start in range(0, layer.shape[1], width):
                 with damage_errors(self.path, MERGE):
-                    codes = layer[first : first + height, start : start + width]
-                left = codes.T / np.float32(-self.scale)
+                    codes = layer[first : first + height, start : start + width].T
+                # most windows have no binding in these cells, and would take three quarters of the time
+                bound = np.flatnonzero(codes.any(axis=1))
+                left = codes[bound] / np.float32(-self.scale)
                 left += 1
-                probability = 1 - np.square(
-                    left, out=left
-                )  # same values as decode(), but faster than a table
-                total[:, start : start + width] += (probability @ member).T
+                # same values as decode(), but faster than a table
+                probability = 1 - np.square(left, out=left)
+                total[:, start + bound] += (probability @ member).T
         return total
 
     def _layer(self, tf: str):
