@@ -35,7 +35,7 @@ def populations(parts):
     return [part for number, part in enumerate(parts) if number not in parents]
 
 
-def test_types_and_a_small_population_within_one_are_found():
+def test_types_and_a_small_population_within_one_are_found(capsys):
     matrix, donor, label = atlas(0, (180, 120), nested=(12,))
     found = populations(divide(matrix, np.zeros((300, 0)), donor, OPTIONS))
     assert sorted(len(part.rows) for part in found)[0] == pytest.approx(12, abs=2) and len(found) == 3
@@ -43,6 +43,11 @@ def test_types_and_a_small_population_within_one_are_found():
     assert (label[small.rows] == 10).mean() >= 0.9 and small.stability >= 0.6
     assert small.separation > small.limit and (small.confidence > 0.5).all()
     assert sorted(np.concatenate([part.rows for part in found])) == list(range(300))
+    log = capsys.readouterr().err
+    assert (
+        "populations: 300 cells are divided into 2 groups\n" in log
+        and " cells are not divided further\n" in log
+    )
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -19,6 +19,7 @@ import scipy.sparse as sp
 from scbind.analysis.grouping import groups_at
 from scbind.analysis.joint import assign, everyone, of_size, settle
 from scbind.analysis.mixture import EQUAL, DonorMixture, largest_cut, separation
+from scbind.core.runlog import say
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 FEW = 5  # a class of fewer times the smallest size keeps its size in subsamples
@@ -105,7 +106,10 @@ def divide(matrix: sp.csr_matrix, z: np.ndarray, donor: np.ndarray, options: Opt
     while number < len(parts):
         rows = parts[number].rows
         if len(rows) >= 2 * options.least:
-            for group in split(matrix[rows], z[rows], donor[rows], options, whole=number == 0):
+            groups = split(matrix[rows], z[rows], donor[rows], options, whole=number == 0)
+            divided = f"divided into {len(groups)} groups" if groups else "not divided further"
+            say(f"populations: {len(rows):,} cells are {divided}")  # a group of 10,000 cells takes minutes
+            for group in groups:
                 facts = group.separation, group.limit, group.stability
                 sure = parts[number].confidence * group.sure
                 parts.append(Part(rows[group.inside], number, sure[group.inside], *facts))
