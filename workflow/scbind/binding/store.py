@@ -240,7 +240,7 @@ class Binding:
             mine = wanted[0][wanted[0] // CHUNK[0] == first // CHUNK[0]]
             if len(mine) and len(wanted[1]):
                 with damage_errors(self.path, MERGE):
-                    parts.append(sp.csr_matrix(_read(layer, mine, wanted[1])))
+                    parts.append(_read(layer, mine, wanted[1]))
         if not parts:
             return sp.csr_matrix(tuple(map(len, wanted)), dtype=np.uint8)
         order = np.argsort(wanted[0] // CHUNK[0], kind="stable")
@@ -377,20 +377,38 @@ def _choose(name: str, known: list[str]) -> str:
     return f"did you mean {close[0]}?" if close else f"choose one of {_listed(known, 40)}"
 
 
-def _read(layer, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return the dense codes of rows and columns, given in any order.
+def _read(layer, rows: np.ndarray, columns: np.ndarray) -> sp.csr_matrix:
+    """Return the codes of rows and columns, given in any order: csr uint8.
 
     Columns are read chunk by chunk, each time as the smallest range that contains them. Chunks without a requested
     column are not read.
     """
-    found = np.empty((len(rows), len(columns)), dtype=layer.dtype)
-    low, high = rows.min(), rows.max() + 1
-    width = layer.chunks[1]
+    low, high, width = rows.min(), rows.max() + 1, layer.chunks[1]
+    parts, places = [], []
     for chunk in np.unique(columns // width):
         mine = np.flatnonzero(columns // width == chunk)
         left, right = columns[mine].min(), columns[mine].max() + 1
-        found[:, mine] = layer[low:high, left:right][np.ix_(rows - low, columns[mine] - left)]
-    return found
+        part = _sparse(layer[low:high, left:right].T)
+        parts.append(
+            part if len(mine) == right - left and _rising(columns[mine]) else part[columns[mine] - left]
+        )
+        places.append(mine)
+    found, place = sp.vstack(parts, format="csr"), np.concatenate(places)
+    found = (found if _rising(place) else found[np.argsort(place)]).T.tocsr()
+    return found if len(rows) == high - low and _rising(rows) else found[rows - low]
+
+
+def _sparse(codes: np.ndarray) -> sp.csr_matrix:
+    """Return codes (windows, cells) as csr. Most windows have none, and scipy would take most of the time for these."""
+    bound = np.flatnonzero(codes.any(axis=1))
+    few = sp.csr_matrix(codes[bound])
+    number = np.zeros(len(codes) + 1, dtype=few.indptr.dtype)
+    number[bound + 1] = np.diff(few.indptr)
+    return sp.csr_matrix((few.data, few.indices, np.cumsum(number, dtype=number.dtype)), shape=codes.shape)
+
+
+def _rising(numbers: np.ndarray) -> bool:
+    return bool((np.diff(numbers) == 1).all())
 
 
 def open_binding(path) -> Binding:
