@@ -48,7 +48,7 @@ def accuracy(results: Path, truth: Path) -> None:
 
 def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     """Write a store of random binding, and the other inputs of links per cell."""
-    from scbind.binding.store import CHUNK
+    from scbind.binding.merging import CHUNK
 
     rng, names = np.random.default_rng(0), [f"TF{i}" for i in range(TFS)]
     obs = pd.DataFrame({"cell_type": "a", "borrowed_depth": 1.0}, index=[f"c{i}" for i in range(n_cells)])

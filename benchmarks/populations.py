@@ -28,6 +28,7 @@ from scbind.analysis.abundance import compare
 from scbind.analysis.tree import Options, Part, divide, undivided
 from scbind.demo.atlas import SHARE
 from scbind.demo.cohort import NULL, RESPONDER, RESPONSE, STEM, Cohort
+from scbind.demo.cohortscore import best_population
 from scbind.demo.simulate_cohort import simulate_cohort
 from scipy import sparse, stats
 from scipy.optimize import brentq
@@ -92,28 +93,18 @@ def judge(leaves: list, cells: pd.DataFrame) -> dict:
     for number, part in enumerate(leaves):
         owner[part.rows] = number
     found = {"n_populations": len(leaves), "n_stem": int((cells["state"] == STEM).sum())}
-    known = {best_match(owner, (cells["cell_type"] == name).to_numpy())[0] for name in SHARE}
+    members = pd.Series(owner, index=cells.index)
+    known = {best_population(members, cells["cell_type"] == name)["population"] for name in SHARE}
     if found["n_stem"]:
-        stem = (cells["state"] == STEM).to_numpy()
-        best, f1 = best_match(owner, stem)
+        match = best_population(members, cells["state"] == STEM)
+        best = match["population"]
         known |= {best}
-        inside = owner == best
-        found |= {
-            "recall": (inside & stem).sum() / stem.sum(),
-            "precision": (inside & stem).sum() / inside.sum(),
-        }
-        found |= {"f1": f1, "stability": leaves[best].stability, "p_abundance": p_of(inside, cells)}
+        found |= {name: match[name] for name in ("recall", "precision", "f1")}
+        found |= {"stability": leaves[best].stability, "p_abundance": p_of(owner == best, cells)}
     extra = [number for number in range(len(leaves)) if number not in known]
     found["extra"] = "; ".join(describe(leaves[number], cells) for number in extra)
     found["p_types"] = [p_of((cells["cell_type"] == name).to_numpy(), cells) for name in SHARE]
     return {name: float(v) if isinstance(v, np.floating) else v for name, v in found.items()}
-
-
-def best_match(owner: np.ndarray, wanted: np.ndarray) -> tuple[int, float]:
-    """Return the population with the best F1 for the cells ``wanted``, bool (cells,), and this F1."""
-    shared = np.bincount(owner[wanted], minlength=owner.max() + 1)
-    f1 = 2 * shared / (np.bincount(owner) + wanted.sum())
-    return int(f1.argmax()), float(f1.max())
 
 
 def p_of(inside: np.ndarray, cells: pd.DataFrame) -> float:

@@ -290,7 +290,7 @@ def infer(run: Run, number: int):
 
 def merge(run: Run):
     """Join the shards to one store per sample."""
-    from scbind.binding.store import merge_shards
+    from scbind.binding.merging import merge_shards
 
     yield
     out = [run.grid / f"{sample}.zarr" for sample in run.shape.names]

@@ -3,7 +3,7 @@
 import anndata
 import numpy as np
 import pandas as pd
-from scbind.binding.store import FORMAT
+from scbind.binding.merging import FORMAT
 
 
 def write_windows(path, chrom, start):

@@ -17,8 +17,9 @@ import pytest
 import scbind
 import zarr
 from scbind.binding.celltracks import cell_type_tracks
+from scbind.binding.merging import CHUNK, merge_shards
 from scbind.binding.shards import ShardWriter, largest_error
-from scbind.binding.store import CHUNK, merge_shards, open_binding
+from scbind.binding.store import open_binding
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 
@@ -477,7 +478,7 @@ def test_a_full_disk_while_merging_leaves_no_store(made, monkeypatch):
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("scbind.binding.store.zarr.consolidate_metadata", full)
+    monkeypatch.setattr("scbind.binding.merging.zarr.consolidate_metadata", full)
     with pytest.raises(InputError, match="cannot write here: No space left on device; free disk space"):
         merge(folder, shards)
     assert not list(folder.glob("*.zarr*")) and not list(folder.glob(".*"))

@@ -4,8 +4,9 @@ import anndata
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
-from scbind.demo.cohortscore import CohortResults, score_cohort, touches
+from scbind.demo.cohortscore import CohortResults, score_cohort
 from scbind.demo.linktruth import LinkTruth, score_cell_links
+from scbind.formats.bedtools import overlapped
 from scbind.report import cohort as section
 from sklearn.metrics import roc_auc_score
 from smallcohort import CELLS, make_cohort
@@ -131,8 +132,8 @@ def test_windows_touch_an_element_if_they_share_a_base():
     elements = pd.DataFrame({"chrom": ["a", "a", "b"], "start": [500, 100, 0], "end": [600, 200, 50]})
     windows = pd.DataFrame({"chrom": ["a"] * 4 + ["b", "c"], "start": [0, 1, 200, 550, 49, 0]})
     windows["end"] = windows["start"] + 100
-    assert touches(windows, elements).tolist() == [False, True, False, True, True, False]
-    assert touches(windows.iloc[:0], elements).tolist() == []
+    assert overlapped(windows, elements).tolist() == [False, True, False, True, True, False]
+    assert overlapped(windows.iloc[:0], elements).tolist() == []
 
 
 class Given:

@@ -175,7 +175,9 @@ def test_an_edit_of_a_real_module_reruns_what_runs_it(copied, module, expected):
     assert (found if isinstance(expected, set) else len(found)) == expected, found
 
 
-@pytest.mark.parametrize("module", ["binding/activity", "binding/store", "formats/colours", "dataset/splits"])
+@pytest.mark.parametrize(
+    "module", ["binding/activity", "binding/merging", "formats/colours", "dataset/splits"]
+)
 def test_an_edit_of_what_comes_after_the_inference_does_not_repeat_it(copied, module):
     before = planned()
     path = copied / f"{module}.py"

@@ -11,7 +11,7 @@ from scbind.analysis.enrichment import (
     match_background,
     motif_enrichment,
 )
-from scbind.binding.store import FORMAT
+from scbind.binding.merging import FORMAT
 from scbind.core.errors import InputError
 from scipy import stats
 

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from scbind.analysis import sites
 from scbind.analysis.moderated import fit_prior, moderated_t
-from scbind.binding.store import FORMAT
+from scbind.binding.merging import FORMAT
 from scipy import stats
 
 WINDOWS = 60

@@ -3,8 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from scbind.binding.merging import merge_shards
 from scbind.binding.shards import ShardWriter, quantise, steps
-from scbind.binding.store import merge_shards
 from scbind.core.errors import InputError
 from scbind.demo.truth import ScoredFiles, ScoreOptions, best_group, score_cells, score_types
 from scbind.plan.settings import default_options

@@ -147,7 +147,7 @@ rule merge_shards:
             "genome": SETTINGS["genome"]["name"],
             "inference": source_digest("binding.inference"),
         },
-        code=source_digest("binding.store", script="merge_shards"),
+        code=source_digest("binding.merging", script="merge_shards"),
     script:
         "../scripts/merge_shards.py"
 

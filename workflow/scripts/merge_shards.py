@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0], snakemake.threads):
-    from scbind.binding.store import merge_shards
+    from scbind.binding.merging import merge_shards
 
     merge_shards(
         list(snakemake.input.shards),

@@ -13,8 +13,9 @@ from anndata.io import sparse_dataset, write_elem
 
 from scbind.analysis.links import SiteGenes, best_of_pairs
 from scbind.analysis.tfactive import active_in_cells
+from scbind.binding.merging import CHUNK
 from scbind.binding.shards import decode
-from scbind.binding.store import CHUNK, Binding, open_binding
+from scbind.binding.store import Binding, open_binding
 from scbind.binding.windows import Windows
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_result
@@ -44,7 +45,7 @@ def cell_regulation(
     (largest probability of any type), and ``evidence`` of its TF; a column without a value is left out. ``obs`` and
     ``obsm`` are those of the store.
 
-    The store is read in blocks of :data:`scbind.binding.store.CHUNK` cells, and each is written before the next, so
+    The store is read in blocks of :data:`scbind.binding.merging.CHUNK` cells, and each is written before the next, so
     memory does not depend on the number of cells.
 
     Parameters

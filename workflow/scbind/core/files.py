@@ -25,6 +25,7 @@ if TYPE_CHECKING:  # the Snakefile imports this module and must start fast
 
 T = TypeVar("T")
 ANEW = "remove the file and run again"
+AGAIN = "run the rule that makes it again"
 csv.field_size_limit(1 << 30)  # characters; the limit of Python, 131,072, would end in a traceback
 
 
@@ -57,9 +58,8 @@ def put_in_place(finished: Path, path: Path) -> None:
     off, or a binding store without some of its chunks, which would be read as windows without binding.
     """
     if finished.is_dir():
-        flush_file_system(
-            finished
-        )  # one call: a store has ten thousands of files, and a call for each takes minutes
+        # one call, because a store has tens of thousands of files, and a call for each would take minutes
+        flush_file_system(finished)
     elif finished.is_file():
         _with_handle(os.fsync, finished)
     os.replace(finished, path)

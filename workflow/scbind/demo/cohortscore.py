@@ -14,6 +14,7 @@ from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.demo.cohort import CLONE, CLONE_ORIGIN, CONDITIONS, RESPONDER, RESPONSE
 from scbind.demo.linktruth import REMEDY, LinkTruth, score_cell_links, score_links
+from scbind.formats.bedtools import overlapped
 from scbind.formats.celltable import read_obs
 
 AGAIN = "run the analysis again"
@@ -200,7 +201,7 @@ def _sites_by_state(
     table = table[table["contrast"] == "condition"]
     elements = read_result(folder / "elements.bed", REMEDY).rename(columns={"#chrom": "chrom"})
     changed = elements[elements[f"open_{RESPONDER}"] != elements[f"open_{RESPONSE}"]]
-    real = {RESPONDER: touches(table, changed)} if (known.cells["state"] == RESPONSE).any() else {}
+    real = {RESPONDER: overlapped(table, changed)} if (known.cells["state"] == RESPONSE).any() else {}
     found = {}
     for name in main.unique():
         mine = main.reindex(table["cell_type"]).to_numpy() == name
@@ -209,19 +210,4 @@ def _sites_by_state(
             "n_sites": int(mine.sum()),
             "sites_right": right[mine].mean() if mine.any() else np.nan,
         }
-    return found
-
-
-def touches(windows: pd.DataFrame, elements: pd.DataFrame) -> np.ndarray:
-    """Return which windows share a base with an element: bool (windows,). Elements do not overlap each other.
-
-    Both have ``chrom, start, end`` (0-based half-open).
-    """
-    found = np.zeros(len(windows), dtype=bool)
-    for chrom, inside in elements.sort_values("start").groupby("chrom"):
-        here = np.flatnonzero(windows["chrom"] == chrom)
-        start, end = inside["start"].to_numpy(), inside["end"].to_numpy()
-        first = np.searchsorted(end, windows["start"].to_numpy()[here], side="right")
-        last = np.searchsorted(start, windows["end"].to_numpy()[here], side="left")
-        found[here] = first < last
     return found

@@ -126,9 +126,9 @@ def read_passing_cells(path: str | Path) -> tuple[pd.DataFrame, dict[str, np.nda
     return obs, obsm
 
 
-def without_empty(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the columns that have no value, apart from ``cell_type``. One without rows stays whole."""
-    empty = [column for column in table if column != "cell_type" and table[column].isna().all()]
+def without_empty(table: pd.DataFrame, kept: str = "cell_type") -> pd.DataFrame:
+    """Return a table without the columns that have no value, apart from ``kept``. One without rows stays whole."""
+    empty = [column for column in table if column != kept and table[column].isna().all()]
     return table.drop(columns=empty) if len(table) else table
 
 

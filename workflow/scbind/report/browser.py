@@ -14,13 +14,12 @@ from xml.etree import ElementTree
 
 import pandas as pd
 
-from scbind.core.files import atomic, read_result, require
+from scbind.core.files import AGAIN, atomic, read_result, require
 from scbind.core.runlog import say
 from scbind.formats.colours import colours_of
 from scbind.formats.evidence import MOTIF, marked
 from scbind.report.tables import trusted
 
-AGAIN = "run the rule that makes it again"
 TOP = 3  # TFs per cell type in the session: those with the largest effect size
 SIGNIFICANT = 0.05
 FLANK = 5_000  # bp shown on either side of the site that the session opens at

@@ -14,7 +14,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, read_json, read_result
+from scbind.core.files import AGAIN, atomic, read_json, read_result
 from scbind.core.runlog import say
 from scbind.discovery.nearest import SIMILAR
 from scbind.evaluation.leftouttable import left_out_means
@@ -24,7 +24,6 @@ from scbind.models.abstention import reliability_table
 from scbind.report.tables import comparison as comparison_of
 from scbind.report.tables import number
 
-AGAIN = "run the rule that makes it again"
 TEMPLATES = Path(__file__).with_name("templates")
 SURE = ["level", "abstained", "min_depth", "spread"]  # reliability of a TF on the card
 FIGURES = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]

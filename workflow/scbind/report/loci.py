@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from scbind.core.files import atomic, read_result
+from scbind.core.files import AGAIN, atomic, read_result
 from scbind.core.runlog import say
 from scbind.formats.colours import colours_of
 from scbind.formats.evidence import CHIP
@@ -18,7 +18,6 @@ from scbind.formats.genes import read_genes
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_bed
 from scbind.report.lociwindows import (
-    AGAIN,
     BIN,
     STEPS,
     binding,

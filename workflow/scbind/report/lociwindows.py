@@ -14,11 +14,10 @@ import pandas as pd
 import pysam
 
 from scbind.core.errors import InputError
-from scbind.core.files import require
+from scbind.core.files import AGAIN, require
 from scbind.formats.bigwig import bigwig_intervals, open_any_bigwig
 from scbind.formats.genome import ChromSizes
 
-AGAIN = "run the rule that makes it again"
 TILE, FLANK = 1_000, 2_000  # bp
 BIN = 50  # bp of a value in the page; tiles and flanks are whole numbers of bins
 STEPS = 200  # steps in which the page holds a value; its error is at most a 400th of the highest

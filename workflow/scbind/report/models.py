@@ -9,6 +9,7 @@ import pandas as pd
 
 from scbind.dataset.splits import UNKNOWN
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
+from scbind.formats.celltable import without_empty
 from scbind.formats.evidence import DESCRIBED
 from scbind.report import modelplots
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
@@ -95,7 +96,7 @@ def _compared(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
             if "auprc_se" in table:
                 drawn |= dict.fromkeys(table.loc[table["auprc_se"].notna(), "model"])
             title = f"Models and baselines: {SPLITS.get(split, split)}"
-            section.tables.append(html_table(title, _with_values(table)))
+            section.tables.append(html_table(title, without_empty(table, kept="auprc")))
     section.text.append(
         "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is "
         f"the log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
@@ -156,18 +157,14 @@ def _every_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
     every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
     title = f"Every TF{f' ({name})' if name else ''}"
     every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
-    section.tables.append(html_table(title, _with_values(every), "All rows: results/evaluation/metrics.tsv."))
+    section.tables.append(
+        html_table(title, without_empty(every, kept="auprc"), "All rows: results/evaluation/metrics.tsv.")
+    )
     scores = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
     scores = scores.groupby(["tf", "model"])[["auprc", "prevalence"]].mean().reset_index()
     scores = scores.sort_values(["tf", "auprc"], ascending=[True, False], kind="stable")
     note = "Means over the cell lines, all test windows."
     section.tables.append(html_table("Every TF, all models and baselines", scores, note, "scores"))
-
-
-def _with_values(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table without the columns that have no value, apart from AUPRC: a reader looks for it."""
-    empty = [name for name in table if name != "auprc" and table[name].isna().all()]
-    return table.drop(columns=empty) if len(table) else table
 
 
 def _unknown(metrics: pd.DataFrame) -> list[str]:

@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from scbind import __version__
 from scbind.analysis.activitytable import read_activity
-from scbind.core.files import atomic, read_npz, read_result, write_table
+from scbind.core.files import AGAIN, atomic, read_npz, read_result, write_table
 from scbind.core.runlog import say
 from scbind.report.cautions import Caution, cautions
 from scbind.report.explorer import asked, described, explorer
@@ -22,7 +22,6 @@ from scbind.report.librarycurves import read_library_curves
 from scbind.report.origin import read_origin
 from scbind.report.pack import unpack
 from scbind.report.read import (
-    AGAIN,
     Inputs,
     drawer,
     read_cells,

@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from scbind.analysis.activitytable import Activity
-from scbind.core.files import read_json, read_npz, read_result, require
+from scbind.core.files import AGAIN, read_json, read_npz, read_result, require
 from scbind.dataset.seen import trained_lines
 from scbind.formats.celltable import cell_types_of, read_borrow, read_obs, read_params
 from scbind.formats.colours import colours_of
@@ -33,12 +33,8 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
 }
 MOST_BYTES = 520_000  # a larger PNG is not in the page, which links to it
 SIMULATED = "resources/demo/sc/", "resources/cohort/sc/"  # folders of simulated cells
-MOST_SKIPPED = (
-    6  # colours that populations leave to cell types: the first six are told apart best, and go on first
-)
+MOST_SKIPPED = 6  # colours that populations leave to cell types: the first six are told apart best
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
-
-AGAIN = "run the rule that makes it again"
 
 
 @dataclass(frozen=True)
