@@ -1,8 +1,10 @@
 import json
+import re
 
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
+from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.models.modelfile import write_model
 from scbind.report.card import write_card
 
@@ -24,14 +26,35 @@ CALIBRATION = {
 
 def metrics(path, models=("scbind",)):
     rows = [
-        (model, "GM12878", tf, split, 1000, 10, 0.01, 0.9, auprc, 4.0, 0.2, 0.3, 0.004)
+        (
+            model,
+            "GM12878",
+            tf,
+            split,
+            1000,
+            10,
+            0.01,
+            0.9,
+            auprc,
+            4.0,
+            0.2,
+            0.3,
+            0.004,
+            0.02,
+            40,
+            0.3,
+            0.2,
+            n,
+            0.5,
+            0.4,
+        )
         for model in models
-        for tf, auprc in (("CTCF", 0.5), ("SPI1", 0.1))
+        for tf, auprc, n in (("CTCF", 0.5, 10), ("SPI1", 0.1, 0))
         for split in ("both", "test")
     ]
     columns = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
-    columns += " recall_at_fdr10 recall_at_fdr50 ece"
-    pd.DataFrame(rows, columns=columns.split()).to_csv(path, sep="\t", index=False)
+    columns += " recall_at_fdr10 recall_at_fdr50"
+    pd.DataFrame(rows, columns=[*columns.split(), *CALIBRATION_COLUMNS]).to_csv(path, sep="\t", index=False)
     return path
 
 
@@ -46,10 +69,24 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
     first = next(i for i, line in enumerate(lines) if line.startswith("| test |"))
     assert lines[first] == "| test | 2 | 0.0100 | 0.300 | 4 | 0.900 | 0.200 | 0.300 | 0.00400 |"
     assert lines[first + 1].startswith("| both |")
+    assert (
+        "Where scbind predicts P(bound) of 0.3 or more (10 pairs of window and TF), the mean P(bound) is"
+        in text
+    )
+    assert (
+        "is 0.500, and the fraction that is bound is 0.400. Over all windows, the sum of P(bound) is 2 times"
+        in text
+    )
+    trust = next(
+        i for i, line in enumerate(lines) if line.startswith("| pairs | prevalence | mean P(bound) |")
+    )
+    row = "| 2 | 0.0100 | 0.0200 | 2 | 0.400 | 80 | 0.300 | 0.200 | 10 | 0.500 | 0.400 |"
+    assert lines[trust + 2] == row and {line.count("|") for line in lines[trust : trust + 3]} == {12}
     best = next(i for i, line in enumerate(lines) if line.startswith("| CTCF |"))
-    row = "| CTCF | high | 0.0123 | 0.0500 | 0.0100 | 0.500 | 4 | 0.900 | 0.200 | 0.300 | 0.00400 |"
+    row = "| CTCF | high | 0.0123 | 0.0500 | 0.0100 | 0.500 | 4 | 0.900 | 0.200 | 0.300 | 0.00400"
+    row += " | 40 | 0.300 | 0.200 |"
     assert lines[best] == row
-    assert {line.count("|") for line in lines[best - 2 : best + 2]} == {12}
+    assert {line.count("|") for line in lines[best - 2 : best + 2]} == {15}
     assert lines[best + 1].startswith("| SPI1 | low, abstained | – | – |")
     assert "* reliability high: CTCF" in text and "* reliability low: SPI1" in text
     assert "* abstained on: SPI1\n" in text
@@ -63,12 +100,15 @@ def test_card_says_how_accurate_left_out_tfs_are(tmp_path):
         "prevalence": 0.01,
         "auprc": 0.3,
         "auprc_seen": 0.4,
-        "ece": 0.002,
-    }
+        "auprc_expected": 0.35,
+    } | dict.fromkeys(CALIBRATION_COLUMNS, 0.002)
     row |= {"auprc_pooled_trees": 0.15, "auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.2}
-    pd.DataFrame([row, row | {"model": "other", "auprc": 0.9}]).to_csv(
-        tmp_path / "l.tsv", sep="\t", index=False
-    )
+    rows = [
+        row | {"tf": tf, "motif_group": tf, "auprc": 0.3 + step}
+        for tf, step in zip("ABCDE", (-0.1, -0.05, 0, 0.05, 0.1), strict=True)
+    ]
+    rows += [each | {"model": "other", "auprc": 0.9} for each in rows]
+    pd.DataFrame(rows).to_csv(tmp_path / "l.tsv", sep="\t", index=False)
     motif = {
         "level": "medium",
         "abstained": False,
@@ -81,10 +121,14 @@ def test_card_says_how_accurate_left_out_tfs_are(tmp_path):
     write_card(facts, known, metrics(tmp_path / "m.tsv"), tmp_path / "card.md", left_out=tmp_path / "l.tsv")
     part = (tmp_path / "card.md").read_text().partition("## TFs without ChIP-seq")[2].partition("\n## ")[0]
     assert "| FOS | FOS | medium | 0.350 | 0.0100 |" in part
-    assert (
-        "| test | 1 | 0.0100 | 0.300 | 0.400 | 0.150 | 0.200 | 0.100 | 0.00200 |" in part
-        and "0.9" not in part
-    )
+    found = next(line for line in part.splitlines() if line.startswith("| test |")).split(" | ")
+    assert found[1:3] == ["5", "0.0100"] and found[4:8] == ["0.350", "0.300", "0.400", "0.150"]
+    assert found[9] == "0.200" and found[11] == "0.100 |"
+    for cell, mean in ((3, "0.300"), (8, "0.150"), (10, "0.100")):
+        assert re.fullmatch(rf"{mean} \(\S+ to \S+\)", found[cell]), "each has its interval"
+    assert "0.9" not in part
+    tables = [line for line in part.splitlines() if line.startswith("|")]
+    assert [line.count("|") for line in tables[-6:]] == [13] * 3 + [12] * 3
 
 
 def test_card_says_that_tfs_can_be_added(tmp_path):

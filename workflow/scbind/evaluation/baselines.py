@@ -18,6 +18,7 @@ from scbind.evaluation.registry import PROBABILITIES
 from scbind.evaluation.testscores import sample_test
 from scbind.evaluation.trees import Features, fit_trees, signal_table
 from scbind.formats.motifs import read_motifs
+from scbind.models.metrics import CALIBRATION_COLUMNS
 
 
 def evaluate_baselines(
@@ -88,7 +89,7 @@ def evaluate_baselines(
             data, partial(predict, data), name, folder, test_windows, depth_seed
         )
         if name not in PROBABILITIES:
-            table["ece"] = np.nan
+            table[CALIBRATION_COLUMNS] = np.nan
         write_curves(drawn, curves[name])
         tables.append(table)
     write_table(metrics, pd.concat(tables, ignore_index=True))

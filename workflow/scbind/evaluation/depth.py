@@ -16,12 +16,11 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation.evaluate import Scores, check_model, network_scores
+from scbind.evaluation.evaluate import Scores, evidence_of, load_tested, network_scores
 from scbind.evaluation.merge import DEPTH_COLUMNS
 from scbind.formats.signal import CHUNK
 from scbind.formats.thinning import is_kept, make_salt
-from scbind.models.metrics import calibration_error
-from scbind.models.predictor import load_predictor
+from scbind.models.metrics import CALIBRATION_COLUMNS, calibration_figures
 
 
 def evaluate_depth(
@@ -42,15 +41,16 @@ def evaluate_depth(
     Columns, ``keeps``, ``max_windows`` and ``seed`` are those of :func:`score_depths`. ``weights`` and
     ``calibration`` are the files of the model, ``dataset`` and ``reference`` the folders of the training set and of the
     prepared genome. ``model`` is the name in the table; ``given`` says that it was trained elsewhere. Raises
-    :class:`InputError` if the model does not fit the dataset (:func:`scbind.evaluation.evaluate.check_model`).
+    :class:`InputError` if the model does not fit the dataset (:func:`scbind.evaluation.evaluate.load_tested`).
     """
     import torch
 
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(weights, calibration, motif_tfs=False)
-    check_model(data, predictor, weights, given)
-    write_table(output, score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed))
+    predictor = load_tested(data, weights, calibration, given)
+    table = score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed)
+    table["evidence"] = table["tf"].map(evidence_of(data, predictor))
+    write_table(output, table)
 
 
 def score_depths(
@@ -61,7 +61,7 @@ def score_depths(
     seed: int,
     probabilities: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """AUPRC and calibration error of predictors on test windows when only a share of the fragments is kept.
+    """AUPRC and calibration of predictors on test windows when only a share of the fragments is kept.
 
     Parameters
     ----------
@@ -75,15 +75,15 @@ def score_depths(
     seed
         Random seed of sampling and thinning. Neither depends on the predictor, so separate calls are comparable.
     probabilities
-        Names of the predictors whose scores are probabilities. Only these get a calibration error. Default: all.
+        Names of the predictors whose scores are probabilities. Only these get figures of calibration. Default: all.
 
     Returns
     -------
     DataFrame
-        ``model, cell_line, tf, keep, depth`` (insertions per base, after thinning), ``n_windows, n_bound`` (numbers of
-        sampled windows with a known label), ``prevalence, auprc, ece`` (estimates for all test windows). ``auprc`` is
-        NaN without a bound or without an unbound window. Lines without test windows or without an assayed TF are left
-        out.
+        ``model, cell_line, tf, evidence`` (empty: the caller knows it), ``keep, depth`` (insertions per base, after
+        thinning), ``n_windows, n_bound`` (numbers of sampled windows with a known label), ``prevalence, auprc`` and
+        :data:`scbind.models.metrics.CALIBRATION_COLUMNS` (estimates for all test windows). ``auprc`` is NaN without a
+        bound or without an unbound window. Lines without test windows or without an assayed TF are left out.
     """
     rows = []
     for line, name in enumerate(data.lines):
@@ -114,13 +114,15 @@ def score_depths(
 def _weighted(truth: np.ndarray, score: np.ndarray, weight: np.ndarray, is_probability: bool) -> dict:
     """Metrics of one TF; ``weight`` (windows,) is the number of windows that each one represents."""
     some = truth.any() and not truth.all()
-    return {
+    found = {
         "n_windows": len(truth),
         "n_bound": int(truth.sum()),
         "prevalence": (weight * truth).sum() / weight.sum() if len(truth) else np.nan,
         "auprc": average_precision_score(truth, score, sample_weight=weight) if some else np.nan,
-        "ece": calibration_error(truth, score, weight=weight) if is_probability else np.nan,
     }
+    if not is_probability:
+        return found | dict.fromkeys(CALIBRATION_COLUMNS, np.nan)
+    return found | calibration_figures(truth, score, weight)
 
 
 def thin(data: TrainingSet, line: int, keep: float, seed: int) -> TrainingSet:

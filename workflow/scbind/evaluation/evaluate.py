@@ -20,14 +20,18 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.protocols import as_published, protocol_windows
 from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
+from scbind.formats.evidence import MOTIF
 from scbind.formats.symbols import match_symbols
 from scbind.models.metrics import (
-    calibration_error,
+    CALIBRATION_COLUMNS,
+    calibration_figures,
     pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,
     sampling_error,
 )
+from scbind.models.modelfile import read_model
+from scbind.models.motiftfs import evidence
 from scbind.models.predictor import Predictor, load_predictor
 
 RECALL_GRID = np.linspace(0, 1, 101)
@@ -73,24 +77,47 @@ def evaluate_model(
     Raises
     ------
     InputError
-        If the model does not fit the dataset (:func:`check_model`), a file is damaged, or the memory of the GPU does
+        If the model does not fit the dataset (:func:`load_tested`), a file is damaged, or the memory of the GPU does
         not suffice.
     """
     torch.set_num_threads(max(1, threads))
     data = TrainingSet.open(dataset, reference)
-    predictor = load_predictor(weights, calibration, device, motif_tfs=False)
-    check_model(data, predictor, weights, given)
+    predictor = load_tested(data, weights, calibration, given, device)
     predict = partial(network_scores(predictor), data)
     kinds = partial(kinds_for_given, data, predictor.facts) if given else None
     table, drawn = score_test_windows(data, predict, model, Path(curves).parent, max_windows, seed, kinds)
+    table["evidence"] = table["tf"].map(evidence_of(data, predictor))
     write_table(metrics, table)
     write_curves(drawn, curves)
 
 
-def check_model(data: TrainingSet, predictor: Predictor, weights: str | Path, given: bool) -> None:
-    """Raise :class:`InputError` if a model cannot be tested on a dataset; see :class:`TrainingSet`."""
+def load_tested(
+    data: TrainingSet, weights: str | Path, calibration: str | Path, given: bool, device: str = "cpu"
+) -> Predictor:
+    """Load a model that is tested on a dataset.
+
+    A TF that a given model predicts from its motif may have ChIP-seq in the dataset, and is then tested. If there is no
+    such TF, the network is loaded without its motif TFs, because several hundred of them would slow down the test.
+    Raises :class:`InputError` if the model cannot be tested on the dataset; see :class:`TrainingSet`.
+    """
+    motif_tfs = given and bool(_by_motif(data, read_model(weights)["facts"]))
+    predictor = load_predictor(weights, calibration, device, motif_tfs=motif_tfs)
     check = data.check_given if given else data.check_model
     check(predictor.facts, weights)
+    return predictor
+
+
+def _by_motif(data: TrainingSet, facts: dict) -> list[str]:
+    """TFs of the dataset that a model predicts from their motif."""
+    kinds = dict(zip(facts["tfs"], evidence(facts), strict=True))
+    known = [tf for tf, modelled in zip(facts["tfs"], facts["modelled"], strict=True) if modelled]
+    return [tf for tf, same in match_symbols(data.tfs, known).items() if kinds[same] == MOTIF]
+
+
+def evidence_of(data: TrainingSet, predictor: Predictor) -> dict[str, str]:
+    """TF of the dataset -> evidence of its predictions (``chip`` or ``motif``), without TFs that are not modelled."""
+    kinds = dict(zip(predictor.tfs, predictor.evidence, strict=True))
+    return {tf: kinds[same] for tf, same in match_symbols(data.tfs, predictor.tfs).items()}
 
 
 def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarray) -> dict[str, np.ndarray]:
@@ -155,7 +182,7 @@ def score_test_windows(
     ----------
     predict
         Function (line, windows) -> scores, float32 (windows, TFs of the dataset), NaN for TFs it does not cover. If all
-        scores of a TF are within [0, 1], they count as probabilities and get a calibration error.
+        scores of a TF are within [0, 1], they count as probabilities and get figures of calibration.
     model
         Name of the predictor in the table.
     folder
@@ -174,8 +201,9 @@ def score_test_windows(
 
         - ``split`` is ``test`` for all test windows of a line; a kind of holdout
           (:func:`scbind.dataset.splits.kinds_of_holdout`) for a part of them; or ``CHR1_PROTOCOL`` or ``PROTOCOL`` for
-          windows as other authors chose theirs (:mod:`scbind.evaluation.protocols`). ``PROTOCOL`` has no calibration
-          error, because probabilities cannot be right where bound windows are so frequent.
+          windows as other authors chose theirs (:mod:`scbind.evaluation.protocols`). ``PROTOCOL`` has no figures
+          of calibration, because probabilities cannot be right where bound windows are so frequent.
+        - ``evidence`` is empty; callers that have a model set it (:func:`evidence_of`).
         - ``auprc_se`` is the standard error of the AUPRC due to sampling; NaN if all windows were scored.
     """
     lines = score_lines(data, predict, folder, model, max_windows, seed)
@@ -205,8 +233,10 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
             found = {"model": model, "cell_line": data.lines[scores.line], "tf": tf, "split": split}
             found |= ranking_metrics(*given)
             found["auprc_se"] = np.nan if scores.weight is None else sampling_error(*given)
-            truthful = is_probability and split != PROTOCOL
-            found["ece"] = calibration_error(*given[:2], weight=given[2]) if truthful else np.nan
+            if is_probability and split != PROTOCOL:
+                found |= calibration_figures(*given)
+            else:
+                found |= dict.fromkeys(CALIBRATION_COLUMNS, np.nan)
             rows.append(found)
     return rows
 

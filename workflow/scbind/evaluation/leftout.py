@@ -19,7 +19,7 @@ from scbind.core.devices import enough_gpu_memory
 from scbind.core.files import write_table
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.depth import score_depths
-from scbind.evaluation.evaluate import Scores, network_scores, score_test_windows
+from scbind.evaluation.evaluate import Scores, evidence_of, network_scores, score_test_windows
 from scbind.evaluation.leftouttable import PAIR, POOLED_TREES
 from scbind.evaluation.pooledtrees import pooled_trees
 from scbind.formats.evidence import MOTIF
@@ -103,8 +103,11 @@ def evaluate_left_out(
     tested = partial(_tested, data, Path(files.metrics).parent, test_windows, seed)
     beside = tested("pooled trees", trees)[[*PAIR, "auprc"]].rename(columns={"auprc": POOLED_TREES})
     table = tested(model, scores).merge(beside, on=PAIR, how="left", validate="one_to_one")
+    kinds_of_evidence = evidence_of(data, predictor)
+    table["evidence"] = table["tf"].map(kinds_of_evidence)
     write_table(files.metrics, _described(table, predictor, fold))
     thinned = score_depths(data, {model: scores}, keeps, depth_windows, seed)
+    thinned["evidence"] = thinned["tf"].map(kinds_of_evidence)
     thinned.insert(1, "fold", fold)
     write_table(files.depth, thinned)
 

@@ -13,6 +13,7 @@ import pandas as pd
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
 from scbind.evaluation.merge import DEPTH_COLUMNS, METRIC_COLUMNS, stack_tables
+from scbind.evaluation.pooled import pooled_calibration, ratio_interval
 from scbind.evaluation.registry import ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
 
 SAID = ["fold", "motif_group", "auprc_expected", "reliability_level", "reliability_abstained"]
@@ -21,6 +22,7 @@ FOLD_COLUMNS = [METRIC_COLUMNS[0], *SAID, *METRIC_COLUMNS[1:], POOLED_TREES]
 FOLD_DEPTH_COLUMNS = [DEPTH_COLUMNS[0], "fold", *DEPTH_COLUMNS[1:]]
 # Baselines that could predict a TF without ChIP-seq instead.
 BESIDE = ACCESSIBILITY, MOTIF_X_ACCESSIBILITY
+COMPARED = ["prevalence", "auprc", "auprc_seen", *(f"auprc_{name}" for name in BESIDE)]
 PAIR = ["cell_line", "tf", "split"]
 
 
@@ -58,34 +60,60 @@ def join_left_out(
     write_table(output, table)
     write_table(depth, stack_tables(depths, FOLD_DEPTH_COLUMNS))
     for row in left_out_means(table[table["split"] == "test"]).itertuples():
+        interval = "" if pd.isna(row.auprc_low) else f" ({row.auprc_low:.4f} to {row.auprc_high:.4f})"
         say(
-            f"{row.model}: mean AUPRC {row.auprc:.4f} of {row.n_pairs} pairs of line and TF whose TF was left out of "
-            f"the training, {row.auprc_seen:.4f} if it is seen, {row.auprc_motif_x_accessibility:.4f} of motif x "
-            f"accessibility, {row.auprc_pooled_trees:.4f} of trees fitted to other TFs"
+            f"{row.model}: mean AUPRC {row.auprc:.4f}{interval} of {row.n_pairs} pairs of line and TF whose TF was "
+            f"left out of the training, {row.auprc_seen:.4f} if it is seen, {row.auprc_motif_x_accessibility:.4f} of "
+            f"motif x accessibility, {row.auprc_pooled_trees:.4f} of trees fitted to other TFs"
         )
 
 
 def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
     """Means of each model and kind of holdout over the pairs of line and TF that have every AUPRC but that of trees.
 
-    ``table`` is that of :func:`join_left_out`. Returns ``model, split, n_pairs, prevalence, auprc, auprc_seen,
-    share_of_seen, auprc_pooled_trees, auprc_accessibility, auprc_motif_x_accessibility, ece``, all test windows first.
-    ``share_of_seen`` is the ratio of the two means.
+    ``table`` is that of :func:`join_left_out`. The rows of all test windows come first.
+
+    Returns
+    -------
+    DataFrame
+        - ``model, split, n_pairs``.
+        - ``prevalence, auprc, auprc_seen, auprc_accessibility, auprc_motif_x_accessibility, auprc_pooled_trees,
+          auprc_expected``: means. ``share_of_seen`` is the ratio of two of them.
+        - ``auprc_measured``: the median of ``auprc``. ``auprc_expected`` is a median as well, so compare the two.
+        - ``gain_pooled_trees, gain_motif_x_accessibility``: mean difference of ``auprc`` to these two, over the pairs
+          that have both.
+        - ``auprc`` and the gains have ``_low`` and ``_high``: bootstrap interval (95 %). TFs of one ``motif_group`` are
+          drawn together, because their motifs cannot be distinguished and they were left out together.
+        - the figures of :func:`scbind.evaluation.pooled.pooled_calibration`.
 
     Examples
     --------
-    >>> row = {'model': 'm', 'split': 'test', 'prevalence': 0.1, 'auprc': 0.3, 'auprc_seen': 0.4, 'ece': 0.01}
+    >>> from scbind.models.metrics import CALIBRATION_COLUMNS
+    >>> row = {'model': 'm', 'split': 'test', 'motif_group': 'A', 'prevalence': 0.1, 'auprc': 0.3, 'auprc_seen': 0.4}
     >>> row |= {'auprc_pooled_trees': 0.2, 'auprc_accessibility': 0.1, 'auprc_motif_x_accessibility': 0.2}
+    >>> row |= {'auprc_expected': 0.3} | dict.fromkeys(CALIBRATION_COLUMNS, 0.1)
     >>> lacking = row | {'auprc_seen': float('nan'), 'auprc': 0.9}
     >>> left_out_means(pd.DataFrame([row, lacking]))[['n_pairs', 'auprc', 'share_of_seen']].round(2).values.tolist()
     [[1.0, 0.3, 0.75]]
     """
-    figures = ["prevalence", "auprc", "auprc_seen", POOLED_TREES, *(f"auprc_{name}" for name in BESIDE)]
-    whole = table.dropna(subset=[name for name in figures if name != POOLED_TREES])
+    whole = table.dropna(subset=COMPARED)
     groups = whole.groupby(["model", "split"], sort=False)
-    means = groups[[*figures, "ece"]].mean()
-    means.insert(0, "n_pairs", groups.size())
-    means.insert(4, "share_of_seen", means["auprc"] / means["auprc_seen"])
-    means = means.reset_index()
+    rows = [{"model": model, "split": split} | _means(part) for (model, split), part in groups]
+    means = pd.DataFrame(rows, columns=["model", "split", *_means(whole)])
     first = means["split"] != "test"
     return means.assign(first=first).sort_values(["model", "first"], kind="stable").drop(columns="first")
+
+
+def _means(part: pd.DataFrame) -> dict:
+    """What :func:`left_out_means` says about the rows of one model and kind of holdout."""
+    row = {"n_pairs": len(part)} | part[[*COMPARED, POOLED_TREES, "auprc_expected"]].mean().to_dict()
+    row["auprc_measured"] = part["auprc"].median()
+    row["share_of_seen"] = row["auprc"] / row["auprc_seen"]
+    for name, values in {
+        "auprc": part["auprc"],
+        "gain_pooled_trees": part["auprc"] - part[POOLED_TREES],
+        f"gain_{MOTIF_X_ACCESSIBILITY}": part["auprc"] - part[f"auprc_{MOTIF_X_ACCESSIBILITY}"],
+    }.items():
+        row[name] = values.mean()
+        row[f"{name}_low"], row[f"{name}_high"] = ratio_interval(values, 1, part["motif_group"])
+    return row | pooled_calibration(part, "motif_group")

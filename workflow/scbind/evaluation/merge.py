@@ -17,12 +17,13 @@ from scbind.core.runlog import say
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.genome import Genome
 from scbind.models.abstention import FEW_BOUND
-from scbind.models.metrics import depth_that_keeps
+from scbind.models.metrics import CALIBRATION_COLUMNS, depth_that_keeps
 
 METRIC_COLUMNS = [
     "model",
     "cell_line",
     "tf",
+    "evidence",
     "split",
     "n_windows",
     "n_bound",
@@ -33,10 +34,11 @@ METRIC_COLUMNS = [
     "log2_gain",
     "recall_at_fdr10",
     "recall_at_fdr50",
-    "ece",
+    *CALIBRATION_COLUMNS,
 ]
 DEPTH_COLUMNS = [
-    "model", "cell_line", "tf", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc", "ece",
+    "model", "cell_line", "tf", "evidence", "keep", "depth", "n_windows", "n_bound", "prevalence", "auprc",
+    *CALIBRATION_COLUMNS,
 ]  # fmt: skip
 NEEDED_COLUMNS = ["model", "tf", "n_bound", "auprc_full", "depth_needed", "fragments_needed", "at_most"]
 ENOUGH = 0.9  # fraction of the AUPRC at full depth

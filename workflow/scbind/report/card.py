@@ -18,17 +18,19 @@ from scbind.core.files import AGAIN, atomic, read_json, read_result
 from scbind.core.runlog import say
 from scbind.discovery.nearest import SIMILAR
 from scbind.evaluation.leftouttable import left_out_means
+from scbind.evaluation.pooled import has_calibration, pooled_calibration
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
 from scbind.models.abstention import FEW_BOUND, reliability_table
+from scbind.models.metrics import CALIBRATION_COLUMNS, LIKELY
+from scbind.report.tables import calibration_sentences, model_calibration, number, with_interval
 from scbind.report.tables import comparison as comparison_of
-from scbind.report.tables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
 SURE = ["level", "abstained", "min_depth", "spread"]  # reliability of a TF on the card
 FIGURES = ["prevalence", "auprc", "log2_gain", "auroc", "recall_at_fdr10", "recall_at_fdr50", "ece"]
 NEEDED = ("architecture", "version", "genome", "window", "context", "tfs", "cell_lines")
-COLUMNS = {"model", "cell_line", "tf", "split", *FIGURES}
+COLUMNS = {"model", "cell_line", "tf", "split", *FIGURES, *CALIBRATION_COLUMNS}
 
 
 def write_card(
@@ -101,6 +103,8 @@ def write_card(
         lines=_training_lines(facts),
         splits=json.dumps(facts.get("splits", {}), indent=1, sort_keys=True),
         overall=_means(table),
+        calibrated=model_calibration(table).to_dict("records"),
+        calibration=calibration_sentences(model_calibration(table)),
         each=_per_factor(test, known),
         levels=_levels({tf: entry for tf, entry in known.items() if tf not in by_motif}),
         by_motif=by_motif,
@@ -116,11 +120,17 @@ def write_card(
             tf for tf, entry in known.items() if tf not in by_motif and (entry or {}).get("abstained", True)
         ),
         number=number,
+        interval=_interval,
+        limits=LIKELY,
         similar=SIMILAR,
     )
     with atomic(output) as path:
         path.write_text(text, encoding="utf-8")
     say(f"the card has {len(text.splitlines())} lines")
+
+
+def _interval(row: Mapping, name: str) -> str:
+    return with_interval(row[name], row[f"{name}_low"], row[f"{name}_high"])
 
 
 def _facts(weights: Mapping | str | Path) -> Mapping:
@@ -189,6 +199,9 @@ def _motifs(found: str | Path, learned: str | Path, start: str) -> list[dict]:
 def _per_factor(test: pd.DataFrame, reliability: Mapping) -> list[dict]:
     """Mean metrics of each TF over cell lines, with its reliability, highest AUPRC first."""
     means = test.groupby("tf")[FIGURES].mean()
+    if has_calibration(test):
+        likely = pd.DataFrame([{"tf": tf} | pooled_calibration(part) for tf, part in test.groupby("tf")])
+        means = means.join(likely.set_index("tf").drop(columns=FIGURES, errors="ignore"))
     known = reliability_table(reliability, list(means.index)).reindex(columns=SURE)
     means[SURE] = known.to_numpy(dtype=object)
     means = means.sort_values("auprc", ascending=False, kind="stable", na_position="last")

@@ -10,7 +10,7 @@ from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
-from scbind.report.tables import MOST_NAMES, join_names
+from scbind.report.tables import MOST_NAMES, join_names, tested_by_motif
 
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
@@ -102,9 +102,12 @@ def _by_motif(inputs: Inputs) -> Caution | None:
     named = motif_tfs(inputs.data.var)
     if not named:
         return None
+    metrics = inputs.tables.get("metrics")
+    tested = tested_by_motif(metrics) & set(named) if metrics is not None else set()
+    but = f", except {join_names(sorted(tested), MOST_NAMES)}, whose ChIP-seq this run has" if tested else ""
     return Caution(
         f"{len(named)} of {len(inputs.data.tfs)} TFs have no ChIP-seq ({join_names(named, MOST_NAMES)}).",
-        "They are predicted from their motif and the weights that all TFs share, and cannot be tested. They "
+        f"They are predicted from their motif and the weights that all TFs share, and cannot be tested{but}. They "
         "are marked as motif, and have no influence on the populations.",
         "models.*.motif_tfs",
     )

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from scbind.evaluation.registry import CONTROLS, NOT_DRAWN
 from scbind.formats.colours import colours_of
+from scbind.formats.evidence import marked
 from scbind.report.style import NEUTRAL, legend_outside, new_figure, styled
 
 MARKERS = "osD^vP*Xh<>p"
@@ -58,14 +59,15 @@ def auprc_dots(
 @styled
 def precision_recall(
     curves: Mapping[str, Mapping[str, np.ndarray]],
-    columns: int = 5,
     colours: Mapping[str, str] | None = None,
     tfs: Sequence[str] | None = None,
+    by_motif: Collection[str] = (),
+    columns: int = 5,
 ) -> Figure:
     """Draw precision-recall curves: one panel per TF, one line per model. Controls are dashed, prevalence is dotted.
 
     ``curves`` maps a model to the content of its ``curves.npz``: ``tfs``, ``recall`` (R,), ``precision`` (TFs, R),
-    ``prevalence`` (TFs,). ``tfs`` are the TFs to draw; default: all.
+    ``prevalence`` (TFs,). ``tfs`` are the TFs to draw; default: all. Those in ``by_motif`` are marked.
     """
     curves = {name: curve for name, curve in curves.items() if name not in NOT_DRAWN}
     every = {str(tf) for curve in curves.values() for tf in curve["tfs"]}
@@ -82,7 +84,7 @@ def precision_recall(
                 axis.plot(curve["recall"], curve["precision"][found[0]], color=colours[name], **_line(name))
                 axis.axhline(curve["prevalence"][found[0]], color=NEUTRAL, linewidth=1, linestyle=":")
         axis.set(xlim=(0, 1), ylim=(0, 1.03), xticks=[0, 0.5, 1], yticks=[0, 0.5, 1])
-        axis.set_title(tf, fontsize=9)
+        axis.set_title(marked(tf, tf in by_motif), fontsize=9)
     for number, axis in enumerate(axes.flat):
         axis.set_visible(number < len(tfs))
         if number + columns >= len(tfs):

@@ -8,22 +8,29 @@ import numpy as np
 import pandas as pd
 
 from scbind.dataset.splits import UNKNOWN
+from scbind.evaluation.pooled import has_calibration
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
 from scbind.formats.celltable import without_empty
-from scbind.formats.evidence import DESCRIBED
+from scbind.formats.evidence import DESCRIBED, marked
+from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.report import modelplots
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     DEPTH,
+    EVIDENCE,
     MARKS,
     MEANINGS,
     MOST_NAMES,
     Section,
+    calibration_sentences,
     comparison,
     html_table,
+    intervals_as_text,
     join_names,
+    model_calibration,
     number,
+    tested_by_motif,
 )
 
 # Kind of holdout -> what its windows are.
@@ -36,6 +43,7 @@ SPLITS = {
     "scfan_protocol": "windows that any TF binds and an equal number of others (scFAN; easier than all windows)",
 }  # fmt: skip
 
+FILE = "All rows: results/evaluation/metrics.tsv."
 
 ORACLES = {  # sentences of the glossary, too; a test compares them
     "oracle": "oracle is not a model. It is given the simulated motifs and the elements that are open in each cell, "
@@ -67,7 +75,7 @@ def evaluation(inputs: Inputs) -> Section | None:
         _compared(inputs, metrics, section)
         _auprc_per_tf(inputs, metrics, section)
     if inputs.curves:
-        _curves(inputs, section)
+        _curves(inputs, section, tested_by_motif(metrics) if metrics is not None else set())
     _depths(inputs, section)
     if metrics is not None:
         _every_tf(inputs, metrics, section)
@@ -107,7 +115,36 @@ def _compared(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
         )
     if "ece" in metrics and metrics["ece"].notna().any():
         section.text.append(MEANINGS["ece"])
+    _by_motif(metrics, section)
+    _calibration(metrics, section)
     section.text += _unknown(metrics) + _beside_published(metrics, inputs.models)
+
+
+def _by_motif(metrics: pd.DataFrame, section: Section) -> None:
+    """Add to a section how accurate a given model is for the TFs that it predicts from their motif."""
+    named = tested_by_motif(metrics)
+    table = comparison(metrics, by_motif=True)
+    if not named:
+        return
+    section.text.append(
+        f"Evidence motif: the given model predicts {join_names(sorted(named), MOST_NAMES)} from the motif, because its "
+        "training had no ChIP-seq of them. This run has, so they are tested, in tables of their own: the means of the "
+        "other tables do not include them."
+    )
+    if len(table):
+        title = "Models and baselines: TFs that a model predicts from their motif"
+        section.tables.append(html_table(title, without_empty(table, kept="auprc")))
+
+
+def _calibration(metrics: pd.DataFrame, section: Section) -> None:
+    """Add to a section how far the probabilities of the models agree with the fraction of windows that is bound."""
+    titles = "Calibration", "Calibration, TFs predicted from their motif"
+    for by_motif, title in zip((False, True), titles, strict=True):
+        table = model_calibration(metrics, by_motif)
+        if len(table):
+            section.text += calibration_sentences(table)
+            note = "All test windows, all pairs of cell line and TF. In brackets: 95 % bootstrap intervals over TFs."
+            section.tables.append(html_table(title, intervals_as_text(table), note))
 
 
 def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
@@ -116,7 +153,8 @@ def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> No
     if test.empty:
         return
     chosen, said = spaced(in_order(test, inputs.models, "auprc"), ROWS, "AUPRC")
-    test = test[test["tf"].isin(chosen)]
+    by_motif = tested_by_motif(metrics)
+    test = _named(test[test["tf"].isin(chosen)], by_motif)
     figure = modelplots.auprc_dots(
         test, inputs.models, "AUPRC per TF, held-out windows", inputs.model_colours
     )
@@ -127,11 +165,19 @@ def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> No
     section.figures.append(inputs.draw("auprc", figure, caption))
 
 
-def _curves(inputs: Inputs, section: Section) -> None:
-    """Add to a section the precision-recall curves, and the calibration curves of the trained models."""
+def _named(table: pd.DataFrame, by_motif: set[str]) -> pd.DataFrame:
+    """Return a table in which the TFs that a model predicts from their motif are marked."""
+    return table.assign(tf=[marked(tf, tf in by_motif) for tf in table["tf"]])
+
+
+def _curves(inputs: Inputs, section: Section, by_motif: set[str]) -> None:
+    """Add to a section the precision-recall curves, and the calibration curves of the trained models.
+
+    ``by_motif``: TFs that a model predicts from their motif; they are marked.
+    """
     order = in_order(_precisions(inputs.curves), inputs.models, "precision")
     chosen, said = spaced(order, PANELS, "mean precision")
-    figure = modelplots.precision_recall(inputs.curves, colours=inputs.model_colours, tfs=chosen)
+    figure = modelplots.precision_recall(inputs.curves, inputs.model_colours, chosen, by_motif)
     caption = (
         "Precision against recall of each TF, over all held-out windows of all cell lines. Dashed lines: controls, "
         "which do not compete with the models." + said
@@ -154,14 +200,20 @@ def _every_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
     """Add to a section the tables of every TF: of the leading model, and the scores of all models and baselines."""
     name = next((m for m in inputs.models if m in set(metrics["model"])), None)
     every = metrics[metrics["split"] == "test"]
-    every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every
-    title = f"Every TF{f' ({name})' if name else ''}"
-    every = every.merge(_marks(inputs), left_on="tf", right_index=True, how="left")
-    section.tables.append(
-        html_table(title, without_empty(every, kept="auprc"), "All rows: results/evaluation/metrics.tsv.")
-    )
+    every = every[every["model"] == name].drop(columns=["model", "split"]) if name else every.copy()
+    whose = f" ({name})" if name else ""
+    own = [column for column in CALIBRATION_COLUMNS if column in every]
+    marks = _marks(inputs)
+    marks = marks.drop(columns=marks.columns.intersection(every.columns))
+    accuracy = every.drop(columns=own[1:]).merge(marks, left_on="tf", right_index=True, how="left")
+    section.tables.append(html_table(f"Every TF{whose}", without_empty(accuracy, kept="auprc"), FILE))
+    if has_calibration(every):
+        kept = [column for column in ("tf", EVIDENCE, "cell_line", "prevalence", *own) if column in every]
+        rates = every.loc[every["ece"].notna(), kept]
+        section.tables.append(html_table(f"Calibration of every TF{whose}", rates, FILE))
     scores = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
-    scores = scores.groupby(["tf", "model"])[["auprc", "prevalence"]].mean().reset_index()
+    keys = ["tf", "model", EVIDENCE] if tested_by_motif(scores) else ["tf", "model"]
+    scores = scores.groupby(keys, dropna=False)[["auprc", "prevalence"]].mean().reset_index()
     scores = scores.sort_values(["tf", "auprc"], ascending=[True, False], kind="stable")
     note = "Means over the cell lines, all test windows."
     section.tables.append(html_table("Every TF, all models and baselines", scores, note, "scores"))
@@ -223,6 +275,9 @@ def _meaning(shown: set[str]) -> str:
 def _depths(inputs: Inputs, section: Section) -> None:
     """Add the figures on depth to a section: AUPRC against depth, and the number of fragments that each TF needs."""
     depth, needed = inputs.tables.get("depth"), inputs.tables.get("needed")
+    by_motif = tested_by_motif(depth) if depth is not None else set()
+    if depth is not None:
+        depth = depth[~depth["tf"].isin(by_motif)]
     if depth is not None and depth["auprc"].notna().any():
         figure = modelplots.auprc_against_depth(depth, inputs.models, inputs.model_colours)
         caption = (
@@ -235,7 +290,7 @@ def _depths(inputs: Inputs, section: Section) -> None:
     if needed is not None and needed["fragments_needed"].notna().any():
         known = needed[needed["fragments_needed"].notna()]
         chosen, said = spaced(in_order(known, inputs.models, "fragments_needed"), ROWS, "this number")
-        shown = known[known["tf"].isin(chosen)]
+        shown = _named(known[known["tf"].isin(chosen)], by_motif)
         cells = equivalent_fragments(inputs)
         figure = modelplots.fragments_needed_dots(shown, inputs.models, inputs.model_colours, cells)
         caption = (

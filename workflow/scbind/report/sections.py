@@ -36,6 +36,7 @@ from scbind.report.tables import (
     join_names,
     number,
     ordered_differential,
+    tested_by_motif,
     trusted,
     within_budget,
 )
@@ -159,7 +160,11 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
     table = table[(table["model"] == model) & (table["split"] == "test")]
     each = table.groupby("tf")["auprc"].mean().dropna().sort_values(ascending=False)
     if len(each) > 5:
-        said = [join_names(f"{tf} ({number(v)})" for tf, v in part.items()) for part in (each[:3], each[-3:])]
+        by_motif = tested_by_motif(table)
+        said = [
+            join_names(f"{marked(tf, tf in by_motif)} ({number(v)})" for tf, v in part.items())
+            for part in (each[:3], each[-3:])
+        ]
         points.append(f"TFs with the highest AUPRC: {said[0]}. With the lowest: {said[1]}.")
     return points
 

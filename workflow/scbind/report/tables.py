@@ -12,9 +12,11 @@ import pandas as pd
 
 from scbind import __version__
 from scbind.analysis.linkmodel import CORE
+from scbind.evaluation.pooled import has_calibration, pooled_calibration
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.doubletgroups import LIKELY
-from scbind.formats.evidence import CHIP
+from scbind.formats.evidence import CHIP, MOTIF
+from scbind.models.metrics import LIKELY as LIMITS
 from scbind.report.pack import columnar, pack_blocks, pack_json
 
 MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
@@ -24,6 +26,14 @@ MOST_NAMES = 12  # maximum number of names in a sentence
 NAMES = {  # names of columns, where replacing underscores is not enough
     "tf": "TF", "auprc": "AUPRC", "auprc_se": "AUPRC, standard error",
     "auroc": "AUROC", "ece": "calibration error", "n_pairs": "pairs",
+    "ece_to_prevalence": "calibration error / prevalence", "mean_predicted": "mean P(bound)",
+    "predicted_to_bound": "predicted / bound",
+    **{f"windows_{name}": f"windows, P ≥ {limit:g}" for name, limit in LIMITS.items()},
+    **{f"predicted_{name}": f"mean P, P ≥ {limit:g}" for name, limit in LIMITS.items()},
+    **{f"observed_{name}": f"fraction bound, P ≥ {limit:g}" for name, limit in LIMITS.items()},
+    "auprc_expected": "AUPRC, expected", "auprc_measured": "AUPRC, median",
+    "gain_pooled_trees": "gain over trees of other TFs",
+    "gain_motif_x_accessibility": "gain over motif x accessibility",
     "auprc_seen": "AUPRC, seen", "share_of_seen": "fraction of AUPRC, seen",
     "auprc_accessibility": "AUPRC of accessibility", "auprc_motif_x_accessibility": "AUPRC of motif x accessibility",
     "auprc_pooled_trees": "AUPRC of trees of other TFs",
@@ -75,6 +85,10 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "ece": "Calibration error: the mean difference between P(bound) and the fraction of windows that are bound, over "
     "ten bins of P(bound). Nearly all windows are unbound, so a prediction of 0 for every window has an error as large "
     "as the prevalence: compare the two.",
+    "predicted_to_bound": "Predicted / bound: the sum of P(bound) over all windows, divided by the number of bound "
+    "windows. Above 1, P(bound) is too high on average.",
+    "observed_p30": f"P ≥ {LIMITS['p30']:g}: the windows with such a P(bound), their mean P(bound), and the fraction "
+    f"of them that is bound. The two are equal if P(bound) is calibrated. P ≥ {LIMITS['p10']:g}: likewise.",
     "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
     "the expected fraction of doublets of two cell types.",
     "doublet_like": "Fraction doublet-like: of the cells of a type, the fraction with a doublet score of "
@@ -238,6 +252,20 @@ def all_rows(name: str) -> str:
     return f"All rows: results/analysis/{name}."
 
 
+def with_interval(value: float, low: float, high: float) -> str:
+    """Return a number with its interval as text: ``0.265 (0.220 to 0.310)``; without bounds, only the number."""
+    return number(value) if pd.isna(low) else f"{number(value)} ({number(low)} to {number(high)})"
+
+
+def intervals_as_text(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table in which each column that has bounds (``_low``, ``_high``) is text with its interval."""
+    for name in [name for name in table if f"{name}_low" in table]:
+        low, high = f"{name}_low", f"{name}_high"
+        said = [with_interval(*values) for values in table[[name, low, high]].to_numpy()]
+        table = table.drop(columns=[low, high]).assign(**{name: said})
+    return table
+
+
 def place(chrom: str, start: int, end: int) -> str:
     """Return a place (0-based half-open) as genome browsers take it: ``chr1:1,001-1,200``, 1-based, with both ends.
 
@@ -294,18 +322,70 @@ def _cell(value, is_number: bool) -> dict:
     return {"text": "" if pd.isna(value) else str(value), "sort": None}
 
 
-def comparison(metrics: pd.DataFrame, split: str = "test") -> pd.DataFrame:
+def tested_by_motif(metrics: pd.DataFrame) -> set[str]:
+    """Return the TFs that a model predicts from their motif, though ``metrics`` has their ChIP-seq."""
+    return set(metrics.loc[metrics[EVIDENCE] == MOTIF, "tf"]) if EVIDENCE in metrics else set()
+
+
+def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataFrame:
+    """Return the calibration of each model that predicts probabilities, over all test windows of its TFs.
+
+    ``metrics`` is ``results/evaluation/metrics.tsv``. Columns: ``model, n_pairs``, and those of
+    :func:`scbind.evaluation.pooled.pooled_calibration`. There is no row if the table has no figures of calibration.
+    Controls are left out. ``by_motif`` as of :func:`comparison`.
+    """
+    if not has_calibration(metrics):
+        return pd.DataFrame()
+    part = metrics[(metrics["split"] == "test") & metrics["ece"].notna() & ~metrics["model"].isin(CONTROLS)]
+    part = part[part["tf"].isin(tested_by_motif(metrics)) == by_motif]
+    rows = [
+        {"model": model, "n_pairs": len(each)} | pooled_calibration(each)
+        for model, each in part.groupby("model", sort=False)
+    ]
+    return pd.DataFrame(rows)
+
+
+def calibration_sentences(table: pd.DataFrame) -> list[str]:
+    """Return sentences on the likely windows and the overall bias of each model of :func:`model_calibration`."""
+    said = []
+    for row in table.to_dict("records"):
+        name = next((name for name in reversed(LIMITS) if row[f"windows_{name}"] > 0), None)
+        if name is None:
+            said.append(f"{row['model']} predicts P(bound) below {min(LIMITS.values()):g} for every window.")
+            continue
+        bounds = row[f"observed_{name}_low"], row[f"observed_{name}_high"]
+        text = (
+            f"Where {row['model']} predicts P(bound) of {LIMITS[name]:g} or more "
+            f"({number(round(row[f'windows_{name}']))} pairs of window and TF), the mean P(bound) is "
+            f"{number(row[f'predicted_{name}'])}, and the fraction that is bound is "
+            f"{with_interval(row[f'observed_{name}'], *bounds)}."
+        )
+        if np.isfinite(row["predicted_to_bound"]):
+            bounds = row["predicted_to_bound_low"], row["predicted_to_bound_high"]
+            text += (
+                " Over all windows, the sum of P(bound) is "
+                f"{with_interval(row['predicted_to_bound'], *bounds)} times the number of bound windows."
+            )
+        said.append(text)
+    if any(np.isfinite(row["predicted_to_bound_low"]) for row in table.to_dict("records")):
+        said.append("In brackets: 95 % bootstrap intervals.")
+    return said
+
+
+def comparison(metrics: pd.DataFrame, split: str = "test", by_motif: bool = False) -> pd.DataFrame:
     """Return the mean metrics of each model over the (cell line, TF) pairs that all competitors have, best first.
 
     ``metrics`` is ``results/evaluation/metrics.tsv``. If one model has no AUPRC for a pair, the pair is left out for
     all models, so that the means are comparable. Controls may lack some of the remaining pairs. Their means are over
     the pairs that they have. Pairs for which a kind of holdout is not the same windows for all are left out as well.
+    TFs that a model predicts from their motif (:func:`tested_by_motif`) are left out, or with ``by_motif`` the others.
 
     Columns: ``model, n_pairs, auprc, prevalence, log2_gain, auroc, recall_at_fdr10, recall_at_fdr50, ece``. If a model
     was scored on a sample of the windows, ``auprc_se`` is the mean of the standard errors. It is an upper bound for the
     standard error of the mean.
     """
     part = metrics[(metrics["split"] == split) & metrics["auprc"].notna()]
+    part = part[part["tf"].isin(tested_by_motif(metrics)) == by_motif]
     sampled = [name for name in ("auprc_se",) if name in part and part[name].notna().any()]
     columns = [
         "auprc",
