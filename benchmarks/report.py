@@ -28,6 +28,11 @@ from pathlib import Path
 from processes import measure_page, show_row
 
 MODELS = ["scbind", "scfan", "scbind_small"]
+CALIBRATED = {  # figures of calibration: column -> range
+    "ece": (0, 0.1), "mean_predicted": (0, 0.05),
+    "windows_p10": (0, 900), "predicted_p10": (0.1, 0.4), "observed_p10": (0, 0.5),
+    "windows_p30": (0, 300), "predicted_p30": (0.3, 0.7), "observed_p30": (0, 0.8),
+}  # fmt: skip
 KEEPS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
 ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 120  # seconds that a browser may need
@@ -122,11 +127,11 @@ def make_inputs(folder: Path, shape: Shape):
         log2_gain=(0, 6),
         recall_at_fdr10=(0, 1),
         recall_at_fdr50=(0, 1),
-        ece=(0, 0.1),
+        **CALIBRATED,
     )
     depth = scored(grid(model=models, cell_line=lines, tf=tfs, keep=KEEPS))
     depth = fill(
-        depth.assign(depth=0.3 * depth["keep"], auprc=depth["auprc"] * depth["keep"] ** 0.1), ece=(0, 0.1)
+        depth.assign(depth=0.3 * depth["keep"], auprc=depth["auprc"] * depth["keep"] ** 0.1), **CALIBRATED
     )
     tests = grid(contrast=["cell_type"], cell_type=types, group=[""], tf=tfs)
     tests["group"] = tests["cell_type"]

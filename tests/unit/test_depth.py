@@ -116,8 +116,11 @@ def test_needed_table_and_a_table_with_other_columns(tables, tiny, tmp_path):
 
 
 def curve(tf, auprc, n_bound=50, line="A", model="m", depths=(1.0, 0.1, 0.01)):
-    rows = [(model, line, tf, d / depths[0], d, 500, n_bound, 0.1, a, 0.0) for d, a in zip(depths, auprc)]  # noqa: B905
-    return pd.DataFrame(rows, columns=COLUMNS)
+    table = pd.DataFrame({"depth": depths, "auprc": auprc}).assign(model=model, cell_line=line, tf=tf)
+    table = table.assign(
+        keep=table["depth"] / depths[0], n_windows=500, n_bound=n_bound, prevalence=0.1, ece=0.0
+    )
+    return table.reindex(columns=COLUMNS)
 
 
 def test_fragments_needed_by_hand():

@@ -24,6 +24,7 @@ from scbind.evaluation.merge import merge_metrics
 from scbind.evaluation.protocols import protocol_windows
 from scbind.evaluation.registry import BASELINES
 from scbind.formats.motifs import read_motifs
+from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.models.modelfile import read_model, write_model
 
 ALL = {"max_windows": None, "seed": 0}  # test windows are scored
@@ -89,7 +90,9 @@ def test_motif_knowledge_beats_accessibility_where_a_motif_decides(tables):
     assert mean["boosted_trees"] > mean["accessibility"] + 0.1
     whole = table[(table["tf"] == "TF1") & (table["split"] == "test")]
     assert mean["scbind"] > 3 * whole["prevalence"].mean()
-    assert table[table["model"] == "accessibility"]["ece"].isna().all()
+    assert table[table["model"] == "accessibility"][CALIBRATION_COLUMNS].isna().all().all()
+    assert set(table.loc[table["model"] == "scbind", "evidence"]) == {"chip"}
+    assert table.loc[table["model"] != "scbind", "evidence"].isna().all(), "baselines have none"
     assert table[(table["model"] == "scbind") & (table["split"] != PROTOCOL)]["ece"].notna().all()
     assert table[table["split"] == PROTOCOL]["ece"].isna().all(), "prevalence is made up there"
 
@@ -127,6 +130,9 @@ def test_a_perfect_and_a_permuted_predictor(tiny, tiny_dataset, tmp_path):
     table, _ = score_test_windows(data, perfect, "perfect", tmp_path)
     assert (table["auprc"].dropna() == 1).all()
     assert (table.loc[table["split"] != PROTOCOL, "ece"] == 0).all()
+    whole = table[table["split"] == "test"]
+    np.testing.assert_allclose(whole["mean_predicted"], whole["prevalence"])
+    assert (whole["windows_p30"] == whole["n_bound"]).all() and (whole["observed_p30"].dropna() == 1).all()
     table, _ = score_test_windows(
         data, lambda line, w: rng.permutation(perfect(line, w)), "permuted", tmp_path
     )

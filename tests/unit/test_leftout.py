@@ -6,19 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
-from scbind.core.files import write_table
+from scbind.core.files import read_result, write_table
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.hidden import hidden_tfs, hide_tfs, tf_folds
 from scbind.dataset.splits import TEST, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation import pooledtrees
+from scbind.evaluation.depth import evaluate_depth
+from scbind.evaluation.evaluate import evaluate_model, load_tested
 from scbind.evaluation.leftout import LeftOutFiles, evaluate_left_out
-from scbind.evaluation.leftouttable import FOLD_COLUMNS, FOLD_DEPTH_COLUMNS, join_left_out
+from scbind.evaluation.leftouttable import FOLD_COLUMNS, FOLD_DEPTH_COLUMNS, join_left_out, left_out_means
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.pooledtrees import pooled_trees
 from scbind.evaluation.trees import rows_to_fit
 from scbind.formats.motifs import log_odds, read_motifs, write_motifs
 from scbind.models.batches import Pools
+from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.models.modelfile import read_model
 from scbind.models.training import TrainFiles, TrainOptions, train
 from scbind.plan.settings import default_options
@@ -107,6 +110,7 @@ def test_a_left_out_tf_is_scored_as_a_motif_tf_on_all_test_windows(fold, tiny, t
     table = pd.read_csv(folder / "metrics.tsv", sep="\t")
     assert list(table.columns) == FOLD_COLUMNS
     assert set(table["tf"]) == {"TF1"} and set(table["fold"]) == {number} and set(table["model"]) == {"m"}
+    assert set(table["evidence"]) == {"motif"}
     data = TrainingSet.open(tiny_dataset, tiny["reference"])
     whole = table[table["split"] == "test"].set_index("cell_line")
     for line, name in enumerate(data.lines):
@@ -124,6 +128,68 @@ def test_a_left_out_tf_is_scored_as_a_motif_tf_on_all_test_windows(fold, tiny, t
     depth = pd.read_csv(folder / "depth.tsv", sep="\t")
     assert list(depth.columns) == FOLD_DEPTH_COLUMNS and set(depth["tf"]) == {"TF1"}
     assert set(depth["keep"]) == {1.0, 0.1}
+
+
+def test_a_motif_tf_of_a_given_model_is_tested_where_it_has_chip_seq(
+    fold, tiny, tiny_dataset, tmp_path, capsys
+):
+    folder, _ = fold
+    files = folder / "weights", folder / "calibration", tiny_dataset, tiny["reference"]
+    table, depth = tmp_path / "m.tsv", tmp_path / "d.tsv"
+    evaluate_model(*files, table, tmp_path / "m.npz", "given", max_windows=None, seed=0, given=True)
+    evaluate_depth(*files, depth, "given", [0.1], 400, given=True)
+    assert "does not predict" not in capsys.readouterr().err
+    left_out = read_result(folder / "metrics.tsv", "").set_index(["cell_line", "tf", "split"])["auprc"]
+    for path in (table, depth):
+        found = read_result(path, "")
+        assert set(zip(found["tf"], found["evidence"], strict=True)) == {("TF1", "motif"), ("TF2", "chip")}
+    found = read_result(table, "").set_index(["cell_line", "tf", "split"])["auprc"]
+    both = left_out.index.intersection(found.index)
+    assert {"test"} <= {split for _, _, split in both}
+    pd.testing.assert_series_equal(found[both], left_out[both], rtol=1e-4)
+    known = load_tested(TrainingSet.open(tiny_dataset, tiny["reference"]), *files[:2], given=True)
+    assert known.tfs == ["TF2", "TF1"]
+
+
+def test_motif_tfs_without_chip_seq_do_not_slow_down_a_test(fold, tiny, tiny_dataset):
+    folder, _ = fold
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    without = replace(data, manifest=data.manifest | {"tfs": ["other", "TF2"]})
+    found = load_tested(without, folder / "weights", folder / "calibration", given=True)
+    assert found.tfs == ["TF2"]
+
+
+def means_of(auprc, groups, **columns):
+    row = {"model": "m", "split": "test", "prevalence": 0.1, "auprc_seen": 0.5, "auprc_expected": 0.4}
+    row |= {"auprc_pooled_trees": 0.2, "auprc_accessibility": 0.1, "auprc_motif_x_accessibility": 0.25}
+    row |= dict.fromkeys(CALIBRATION_COLUMNS, 0.1)
+    table = pd.DataFrame([row] * len(auprc)).assign(auprc=auprc, motif_group=groups, **columns)
+    return left_out_means(table).iloc[0]
+
+
+def test_means_of_left_out_tfs_have_intervals_over_motif_groups():
+    auprc = np.random.default_rng(0).uniform(0, 0.6, 40)
+    apart = means_of(auprc, [f"G{number}" for number in range(40)])
+    together = means_of(auprc, [f"G{number // 5}" for number in np.argsort(np.argsort(auprc))])
+    for found in (apart, together):
+        assert found["auprc"] == pytest.approx(auprc.mean())
+        assert found["auprc_low"] < found["auprc"] < found["auprc_high"]
+        assert found["auprc_expected"] == pytest.approx(0.4) and found["auprc_measured"] == np.median(auprc)
+        for name, other in (("gain_pooled_trees", 0.2), ("gain_motif_x_accessibility", 0.25)):
+            assert found[name] == pytest.approx(auprc.mean() - other)
+            assert found[f"{name}_low"] == pytest.approx(found["auprc_low"] - other)
+    wide = [found["auprc_high"] - found["auprc_low"] for found in (apart, together)]
+    assert wide[1] > 1.5 * wide[0], "TFs with one motif are not independent"
+    trees = np.where(np.arange(40) < 30, 0.2, np.nan)
+    assert means_of(auprc, np.arange(40), auprc_pooled_trees=trees)["gain_pooled_trees"] == pytest.approx(
+        auprc[:30].mean() - 0.2
+    )
+
+
+def test_means_of_no_complete_pair_have_all_columns():
+    whole = means_of([0.1], ["A"])
+    table = pd.DataFrame([whole]).assign(auprc_seen=np.nan, motif_group="A")
+    assert list(left_out_means(table)) == list(whole.index) and left_out_means(table).empty
 
 
 def test_the_table_has_beside_it_what_others_reach(fold, tmp_path):

@@ -1,8 +1,11 @@
 import numpy as np
 import pytest
 from scbind.models.metrics import (
+    CALIBRATION_COLUMNS,
+    LIKELY,
     calibration_curve,
     calibration_error,
+    calibration_figures,
     pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,
@@ -79,6 +82,34 @@ def test_calibration_curve_of_parts_is_that_of_the_parts_joined():
     )
     for expected, got in zip(joined, pooled_calibration_curve(iter(parts)), strict=True):
         assert np.array_equal(expected, got)
+
+
+def test_a_prediction_of_zero_has_no_likely_window_and_an_error_of_the_prevalence():
+    truth = np.arange(1000) < 2
+    found = calibration_figures(truth, np.zeros(1000))
+    assert found["ece"] == pytest.approx(0.002) and found["mean_predicted"] == 0
+    assert found["windows_p10"] == found["windows_p30"] == 0
+    assert np.isnan([found["predicted_p10"], found["observed_p30"]]).all()
+    assert list(found) == CALIBRATION_COLUMNS == list(calibration_figures(truth[:0], np.zeros(0)))
+
+
+def test_likely_windows_of_a_sample_estimate_those_of_all():
+    rng = np.random.default_rng(0)
+    probability = rng.random(200_000).astype(np.float32) ** 4
+    truth = rng.random(200_000) < 0.7 * probability  # the predictions are too high
+    chance = np.where(probability > 0.2, 0.5, 0.05)
+    drawn = rng.random(200_000) < chance
+    whole = calibration_figures(truth, probability)
+    part = calibration_figures(truth[drawn], probability[drawn], 1 / chance[drawn])
+    for name in CALIBRATION_COLUMNS:
+        assert part[name] == pytest.approx(whole[name], rel=0.05), name
+    for name, limit in LIKELY.items():
+        likely = probability >= limit
+        assert whole[f"windows_{name}"] == likely.sum()
+        assert whole[f"predicted_{name}"] == pytest.approx(probability[likely].mean(dtype=float))
+        assert whole[f"observed_{name}"] == pytest.approx(truth[likely].mean())
+        assert whole[f"observed_{name}"] / whole[f"predicted_{name}"] == pytest.approx(0.7, abs=0.02)
+    assert whole["mean_predicted"] / truth.mean() == pytest.approx(1 / 0.7, rel=0.03)
 
 
 def test_sampling_error_is_the_scatter_of_many_draws():

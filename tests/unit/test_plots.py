@@ -179,15 +179,14 @@ def test_auprc_dots_average_lines_and_draw_baselines_hollow():
 
 def depth_rows(model, auprc, tf="CTCF"):
     keeps = [1.0, 0.1, 0.01]
-    return [(model, "K562", tf, k, 0.2 * k, 500, 50, 0.02, a, 0.0) for k, a in zip(keeps, auprc, strict=True)]
+    return [(model, "K562", tf, k, 0.2 * k, 0.02, a) for k, a in zip(keeps, auprc, strict=True)]
 
 
 def test_depth_figure_averages_pairs_and_names_each_line_once():
-    from scbind.evaluation.merge import DEPTH_COLUMNS as COLUMNS
-
+    columns = ["model", "cell_line", "tf", "keep", "depth", "prevalence", "auprc"]
     rows = depth_rows("scbind", [0.8, 0.6, 0.4]) + depth_rows("scbind", [0.4, 0.2, 0.1], "SPI1")
     rows += depth_rows("trees", [0.6, 0.5, np.nan]) + depth_rows("permuted_labels", [0.02] * 3)
-    figure = modelplots.auprc_against_depth(pd.DataFrame(rows, columns=COLUMNS), ["scbind"])
+    figure = modelplots.auprc_against_depth(pd.DataFrame(rows, columns=columns), ["scbind"])
     axis = figure.axes[0]
     assert axis.get_xscale() == "log" and len(axis.lines) == 3
     assert axis.lines[0].get_ydata().tolist() == pytest.approx([0.25, 0.4, 0.6])

@@ -15,6 +15,7 @@ from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
 from scbind.core.files import read_result
 from scbind.formats.colours import PALETTE
+from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.report import page as page_module
 from scbind.report import populations as populations_module
 from scbind.report import regulation, sections
@@ -39,9 +40,11 @@ from scbind.report.tables import (
     regions,
 )
 
+CALIBRATED = 0.01, 0.02, 40, 0.25, 0.2, 10, 0.5, 0.4
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
-METRICS = "model cell_line tf split n_windows n_bound prevalence auroc auprc log2_gain"
-METRICS += " recall_at_fdr10 recall_at_fdr50 ece"
+METRICS = "model cell_line tf evidence split n_windows n_bound prevalence auroc auprc log2_gain"
+METRICS += " recall_at_fdr10 recall_at_fdr50 ece mean_predicted"
+METRICS += " windows_p10 predicted_p10 observed_p10 windows_p30 predicted_p30 observed_p30"
 
 
 class Page(HTMLParser):
@@ -107,8 +110,11 @@ def inputs(tmp_path_factory):
         return folder / name
 
     scores = [
-        (model, "K562", tf, "test", 1000, 10, 0.01, 0.9, base + 0.01 * i, 5.0, 0.1, 0.2, 0.01)
-        for model, base in (("scbind", 0.3), ("accessibility", 0.2))
+        (model, "K562", tf, kind, "test", 1000, 10, 0.01, 0.9, base + 0.01 * i, 5.0, 0.1, 0.2, *rates)
+        for model, kind, base, rates in (
+            ("scbind", "chip", 0.3, CALIBRATED),
+            ("accessibility", "", 0.2, (0.01, *[np.nan] * 7)),
+        )
         for i, tf in enumerate(TFS)
     ]
     recall = np.linspace(0, 1, 101)
@@ -129,7 +135,7 @@ def inputs(tmp_path_factory):
     from scbind.evaluation.merge import fragments_needed
 
     depths = [
-        (model, "K562", tf, keep, 0.3 * keep, 500, 50, 0.01, base * keep**0.1, 0.01)
+        (model, "K562", tf, "", keep, 0.3 * keep, 500, 50, 0.01, base * keep**0.1, *[0.01] * 8)
         for model, base in (("scbind", 0.3), ("accessibility", 0.2))
         for tf in TFS for keep in (1.0, 0.1)
     ]  # fmt: skip
@@ -735,7 +741,8 @@ def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
         table["evidence"] = np.where(table["tf"] == "PAX5", "motif", "chip")
         options[name] = tmp_path / f"{name}.tsv"
         table.to_csv(options[name], sep="\t", index=False)
-    row = {"model": "scbind", "cell_line": "L", "motif_group": "X", "prevalence": 0.1, "ece": 0.01}
+    row = {"model": "scbind", "cell_line": "L", "motif_group": "X", "prevalence": 0.1, "auprc_expected": 0.45}
+    row |= dict(zip(CALIBRATION_COLUMNS, CALIBRATED, strict=True))
     row |= {
         "auprc_seen": 0.8,
         "auprc_pooled_trees": 0.15,
@@ -757,6 +764,48 @@ def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
     assert page.ids.index("left_out") == page.ids.index("evaluation") + 1
     assert "the mean AUPRC is 0.400 for TFs that were left out, and 0.800 if they are seen (50%)" in page.text
     assert "trees that were fitted to the other TFs 0.150" in page.text
+    assert "The mean difference to motif x accessibility is 0.200, to these trees 0.250." in page.text
+    assert (
+        "scbind expected an AUPRC of 0.450" in page.text and "median that was measured is 0.400" in page.text
+    )
+    assert "Where scbind predicts P(bound) of 0.3 or more (20 pairs of window and TF)" in page.text
+
+
+def test_the_section_on_accuracy_says_how_far_to_trust_a_probability(inputs, tmp_path):
+    write(tmp_path / "r.html", **some(inputs, "training", "metrics", "curves"))
+    text = Page((tmp_path / "r.html").read_text()).text
+    assert (
+        "Where scbind predicts P(bound) of 0.3 or more (60 pairs of window and TF), the mean P(bound) is"
+        in text
+    )
+    assert "is 0.500, and the fraction that is bound is 0.400 (0.400 to 0.400)." in text
+    assert "the sum of P(bound) is 2 (2 to 2) times the number of bound windows" in text
+    assert "Calibration of every TF (scbind)" in text
+    metrics = pd.read_csv(inputs["metrics"], sep="\t").drop(columns=["evidence", *CALIBRATION_COLUMNS[1:]])
+    metrics.to_csv(tmp_path / "old.tsv", sep="\t", index=False)  # of the bundle of an older version
+    write(tmp_path / "old.html", **some(inputs, "training", "curves") | {"metrics": tmp_path / "old.tsv"})
+    old = Page((tmp_path / "old.html").read_text()).text
+    assert "Calibration error:" in old and "Where scbind predicts" not in old
+
+
+def test_a_motif_tf_that_was_tested_has_tables_of_its_own_and_is_marked(inputs, tmp_path):
+    metrics = pd.read_csv(inputs["metrics"], sep="\t", keep_default_na=False, na_values=[""])
+    metrics.loc[(metrics["model"] == "scbind") & (metrics["tf"] == "PAX5"), "evidence"] = "motif"
+    metrics.to_csv(tmp_path / "m.tsv", sep="\t", index=False)
+    data = anndata.read_h5ad(inputs["activity"][0])
+    data.var["evidence"] = ["motif" if tf in ("PAX5", "RUNX3") else "chip" for tf in TFS]
+    data.write_h5ad(tmp_path / "s.h5ad")
+    given = {"metrics": tmp_path / "m.tsv", "activity": [tmp_path / "s.h5ad"]}
+    write(tmp_path / "r.html", **some(inputs, "training", "curves", "depth", "needed") | given)
+    page = (tmp_path / "r.html").read_text()
+    text = Page(page).text
+    assert "the given model predicts PAX5 from the motif" in text
+    assert "Models and baselines: TFs that a model predicts from their motif" in text
+    assert "cannot be tested, except PAX5, whose ChIP-seq this run has." in text
+    assert "over 5 pairs of cell line and TF" in text, "the mean of the TFs with ChIP-seq"
+    assert "PAX5 (motif) (0.340)" in text
+    assert comparison(metrics)["n_pairs"].tolist() == [5, 5]
+    assert comparison(metrics, by_motif=True)["n_pairs"].tolist() == [1, 1]
 
 
 def test_a_report_of_nothing_but_abstained_tfs_says_so(inputs, tmp_path):

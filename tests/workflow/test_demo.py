@@ -104,10 +104,15 @@ def test_report_is_written(demo):
     assert 'src="http' not in page and 'href="http' not in page.replace('href="https://doi.org', "")
 
 
+CALIBRATION = (
+    "ece mean_predicted windows_p10 predicted_p10 observed_p10 windows_p30 predicted_p30 observed_p30"
+)
+
+
 def test_metrics_have_their_columns_and_all_models(demo):
     rows = table(demo.folder / "results/evaluation/metrics.tsv")
-    expected = "model cell_line tf split n_windows n_bound prevalence auroc auprc auprc_se log2_gain"
-    expected += " recall_at_fdr10 recall_at_fdr50 ece"
+    expected = "model cell_line tf evidence split n_windows n_bound prevalence auroc auprc auprc_se log2_gain"
+    expected += f" recall_at_fdr10 recall_at_fdr50 {CALIBRATION}"
     assert list(rows[0]) == expected.split()
     models = {row["model"] for row in rows}
     assert models == {"scbind", "scfan", "oracle"} | set(BASELINES)
@@ -126,7 +131,8 @@ def test_chromosomes_and_a_cell_line_are_held_out(demo):
 
 def test_accuracy_against_depth_covers_every_model_and_the_oracle_bounds_them(demo):
     rows = table(demo.folder / "results/evaluation/depth.tsv")
-    assert list(rows[0]) == "model cell_line tf keep depth n_windows n_bound prevalence auprc ece".split()
+    expected = f"model cell_line tf evidence keep depth n_windows n_bound prevalence auprc {CALIBRATION}"
+    assert list(rows[0]) == expected.split()
     assert {row["model"] for row in rows} == {"scbind", "scfan"} | set(BASELINES)
     assert len({row["keep"] for row in rows}) == 6
     needed = table(demo.folder / "results/evaluation/fragments_needed.tsv")

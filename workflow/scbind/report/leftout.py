@@ -8,6 +8,7 @@ from scbind.evaluation.leftouttable import left_out_means
 from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.report.read import Inputs
 from scbind.report.tables import (
+    IN_TEXT,
     MEANINGS,
     Section,
     calibration_sentences,
@@ -39,10 +40,9 @@ def left_out(inputs: Inputs) -> Section | None:
         "TFs without ChIP-seq: from the motif and the weights that all TFs share. TFs whose motifs cannot "
         "be distinguished were left out together. The windows are the held-out windows of the other tables."
     ]
-    if "ece" in table and table["ece"].notna().any():
-        section.text.append(MEANINGS["ece"])
     means = left_out_means(table)
     section.text += _said(means[means["split"] == "test"])
+    section.text += [MEANINGS[name] for name in IN_TEXT]
     note = (
         "Means over the pairs of cell line and TF that have every value. In brackets: 95 % bootstrap intervals, with "
         "TFs of one motif group drawn together."

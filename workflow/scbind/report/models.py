@@ -145,6 +145,8 @@ def _calibration(metrics: pd.DataFrame, section: Section) -> None:
             section.text += calibration_sentences(table)
             note = "All test windows, all pairs of cell line and TF. In brackets: 95 % bootstrap intervals over TFs."
             section.tables.append(html_table(title, intervals_as_text(table), note))
+    if has_calibration(metrics):
+        section.text += [MEANINGS["predicted_to_bound"], MEANINGS["observed_p30"]]
 
 
 def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:

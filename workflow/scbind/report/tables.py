@@ -100,7 +100,8 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "tf_in_type": "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p "
     "below 0.05.",
 }
-IN_TEXT = ("ece",)  # several tables of a section have the column, so the text of the section has the sentence
+# Several tables of a section have these columns, so the text of the section has the sentences.
+IN_TEXT = "ece", "predicted_to_bound", "observed_p30"
 # Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
 PLACES = {
     ("chrom", "start", "end"): "place",
