@@ -170,7 +170,7 @@ def _tfs(inputs: Inputs, shown: np.ndarray, steps: int, packs: dict[str, str]) -
         facts = data.var.iloc[column]
         entry = {
             "name": tf, "limit": float(f"{limit:.3g}"), "abstained": bool(data.abstained[column]),
-            "level": str(facts["level"]) if "level" in facts else "", "why": why(facts),
+            "level": str(facts["level"]) if "level" in facts else "", "why": why(facts, tf in tested),
             "evidence": str(facts.get("evidence", CHIP)),
             "shallow": round(float(data.shallow[:, column].mean()), 4),
         }  # fmt: skip
@@ -214,8 +214,12 @@ def depth_scores(inputs: Inputs) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["tf", *found.columns]).groupby("tf").mean() if rows else found
 
 
-def why(facts: pd.Series) -> str:
-    """Return why a TF has its level of reliability, and why scbind abstains. ``facts``: its row of ``var``."""
+def why(facts: pd.Series, tested: bool = False) -> str:
+    """Return why a TF has its level of reliability, and why scbind abstains.
+
+    ``facts`` is its row of ``var``. ``tested``: whether it was tested on held-out windows, which a TF without ChIP-seq
+    in the training may be if the run has its ChIP-seq.
+    """
     said = []
     if facts.get("evidence") == MOTIF:
         said.append("No ChIP-seq: the TF is predicted from its motif and what all TFs share.")
@@ -223,7 +227,12 @@ def why(facts: pd.Series) -> str:
             said.append(
                 "Half of the TFs with ChIP-seq and enough bound validation windows have there, predicted in the same "
                 f"way, a conservative AUPRC of {number(facts['auprc_expected'])} or more. As they have trained the "
-                "shared weights, this is somewhat too high for a new TF. This TF itself was not tested."
+                "shared weights, this is somewhat too high for a new TF."
+            )
+            said.append(
+                "This TF was tested with the ChIP-seq of this run, which did not change its level."
+                if tested
+                else "This TF itself was not tested."
             )
         if (group := facts.get("motif_group", facts.name)) != facts.name:
             said.append(f"Its motif cannot be told from that of {group}.")
