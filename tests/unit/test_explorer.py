@@ -96,6 +96,13 @@ def test_why_a_tf_is_reliable_or_not(inputs):
     assert "Only 3 validation windows are bound (at least 10 are needed)" in said[2]
 
 
+def test_a_motif_tf_is_said_to_be_tested_only_where_it_was():
+    facts = pd.Series({"evidence": "motif", "auprc_expected": 0.3, "level": "medium"}, name="FOS")
+    assert "This TF itself was not tested." in asked.why(facts)
+    said = asked.why(facts, tested=True)
+    assert "was tested with the ChIP-seq of this run" in said and "not tested" not in said
+
+
 def test_the_auprc_and_the_conservative_auprc_have_their_own_names(inputs):
     """The level follows from the conservative AUPRC, and the minimum depth from the other one."""
     var = inputs.data.var.assign(auprc=[0.65, 0.09, np.nan])
