@@ -10,7 +10,7 @@ from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
-from scbind.report.tables import MOST_NAMES, join_names, tested_by_motif
+from scbind.report.tables import MOST_NAMES, join_names, motif_tested
 
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
@@ -103,7 +103,7 @@ def _by_motif(inputs: Inputs) -> Caution | None:
     if not named:
         return None
     metrics = inputs.tables.get("metrics")
-    tested = tested_by_motif(metrics) & set(named) if metrics is not None else set()
+    tested = motif_tested(metrics) & set(named) if metrics is not None else set()
     but = f", except {join_names(sorted(tested), MOST_NAMES)}, whose ChIP-seq this run has" if tested else ""
     return Caution(
         f"{len(named)} of {len(inputs.data.tfs)} TFs have no ChIP-seq ({join_names(named, MOST_NAMES)}).",

@@ -29,8 +29,8 @@ from scbind.report.tables import (
     intervals_as_text,
     join_names,
     model_calibration,
+    motif_tested,
     number,
-    tested_by_motif,
 )
 
 # Kind of holdout -> what its windows are.
@@ -75,7 +75,7 @@ def evaluation(inputs: Inputs) -> Section | None:
         _compared(inputs, metrics, section)
         _auprc_per_tf(inputs, metrics, section)
     if inputs.curves:
-        _curves(inputs, section, tested_by_motif(metrics) if metrics is not None else set())
+        _curves(inputs, section, motif_tested(metrics) if metrics is not None else set())
     _depths(inputs, section)
     if metrics is not None:
         _every_tf(inputs, metrics, section)
@@ -122,7 +122,7 @@ def _compared(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
 
 def _by_motif(metrics: pd.DataFrame, section: Section) -> None:
     """Add to a section how accurate a given model is for the TFs that it predicts from their motif."""
-    named = tested_by_motif(metrics)
+    named = motif_tested(metrics)
     table = comparison(metrics, by_motif=True)
     if not named:
         return
@@ -155,7 +155,7 @@ def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> No
     if test.empty:
         return
     chosen, said = spaced(in_order(test, inputs.models, "auprc"), ROWS, "AUPRC")
-    by_motif = tested_by_motif(metrics)
+    by_motif = motif_tested(metrics)
     test = _named(test[test["tf"].isin(chosen)], by_motif)
     figure = modelplots.auprc_dots(
         test, inputs.models, "AUPRC per TF, held-out windows", inputs.model_colours
@@ -214,7 +214,7 @@ def _every_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
         rates = every.loc[every["ece"].notna(), kept]
         section.tables.append(html_table(f"Calibration of every TF{whose}", rates, FILE))
     scores = metrics[(metrics["split"] == "test") & metrics["auprc"].notna()]
-    keys = ["tf", "model", EVIDENCE] if tested_by_motif(scores) else ["tf", "model"]
+    keys = ["tf", "model", EVIDENCE] if motif_tested(scores) else ["tf", "model"]
     scores = scores.groupby(keys, dropna=False)[["auprc", "prevalence"]].mean().reset_index()
     scores = scores.sort_values(["tf", "auprc"], ascending=[True, False], kind="stable")
     note = "Means over the cell lines, all test windows."
@@ -277,7 +277,7 @@ def _meaning(shown: set[str]) -> str:
 def _depths(inputs: Inputs, section: Section) -> None:
     """Add the figures on depth to a section: AUPRC against depth, and the number of fragments that each TF needs."""
     depth, needed = inputs.tables.get("depth"), inputs.tables.get("needed")
-    by_motif = tested_by_motif(depth) if depth is not None else set()
+    by_motif = motif_tested(depth) if depth is not None else set()
     if depth is not None:
         depth = depth[~depth["tf"].isin(by_motif)]
     if depth is not None and depth["auprc"].notna().any():

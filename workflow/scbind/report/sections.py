@@ -34,9 +34,9 @@ from scbind.report.tables import (
     directions,
     html_table,
     join_names,
+    motif_tested,
     number,
     ordered_differential,
-    tested_by_motif,
     trusted,
     within_budget,
 )
@@ -160,7 +160,7 @@ def _model_points(inputs: Inputs, section: Section) -> list[str]:
     table = table[(table["model"] == model) & (table["split"] == "test")]
     each = table.groupby("tf")["auprc"].mean().dropna().sort_values(ascending=False)
     if len(each) > 5:
-        by_motif = tested_by_motif(table)
+        by_motif = motif_tested(table)
         said = [
             join_names(f"{marked(tf, tf in by_motif)} ({number(v)})" for tf, v in part.items())
             for part in (each[:3], each[-3:])

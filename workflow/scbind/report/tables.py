@@ -323,7 +323,7 @@ def _cell(value, is_number: bool) -> dict:
     return {"text": "" if pd.isna(value) else str(value), "sort": None}
 
 
-def tested_by_motif(metrics: pd.DataFrame) -> set[str]:
+def motif_tested(metrics: pd.DataFrame) -> set[str]:
     """Return the TFs that a model predicts from their motif, though ``metrics`` has their ChIP-seq."""
     return set(metrics.loc[metrics[EVIDENCE] == MOTIF, "tf"]) if EVIDENCE in metrics else set()
 
@@ -338,7 +338,7 @@ def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataF
     if not has_calibration(metrics):
         return pd.DataFrame()
     part = metrics[(metrics["split"] == "test") & metrics["ece"].notna() & ~metrics["model"].isin(CONTROLS)]
-    part = part[part["tf"].isin(tested_by_motif(metrics)) == by_motif]
+    part = part[part["tf"].isin(motif_tested(metrics)) == by_motif]
     rows = [
         {"model": model, "n_pairs": len(each)} | pooled_calibration(each)
         for model, each in part.groupby("model", sort=False)
@@ -379,14 +379,14 @@ def comparison(metrics: pd.DataFrame, split: str = "test", by_motif: bool = Fals
     ``metrics`` is ``results/evaluation/metrics.tsv``. If one model has no AUPRC for a pair, the pair is left out for
     all models, so that the means are comparable. Controls may lack some of the remaining pairs. Their means are over
     the pairs that they have. Pairs for which a kind of holdout is not the same windows for all are left out as well.
-    TFs that a model predicts from their motif (:func:`tested_by_motif`) are left out, or with ``by_motif`` the others.
+    TFs that a model predicts from their motif (:func:`motif_tested`) are left out, or with ``by_motif`` the others.
 
     Columns: ``model, n_pairs, auprc, prevalence, log2_gain, auroc, recall_at_fdr10, recall_at_fdr50, ece``. If a model
     was scored on a sample of the windows, ``auprc_se`` is the mean of the standard errors. It is an upper bound for the
     standard error of the mean.
     """
     part = metrics[(metrics["split"] == split) & metrics["auprc"].notna()]
-    part = part[part["tf"].isin(tested_by_motif(metrics)) == by_motif]
+    part = part[part["tf"].isin(motif_tested(metrics)) == by_motif]
     sampled = [name for name in ("auprc_se",) if name in part and part[name].notna().any()]
     columns = [
         "auprc",
