@@ -4,7 +4,7 @@ import re
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
-from scbind.models.metrics import CALIBRATION_COLUMNS
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.models.modelfile import write_model
 from scbind.report.card import write_card
 

@@ -21,10 +21,10 @@ from scbind.evaluation.evaluate import (
 )
 from scbind.evaluation.merge import METRIC_COLUMNS as COLUMNS
 from scbind.evaluation.merge import merge_metrics
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.evaluation.protocols import protocol_windows
 from scbind.evaluation.registry import BASELINES
 from scbind.formats.motifs import read_motifs
-from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.models.modelfile import read_model, write_model
 
 ALL = {"max_windows": None, "seed": 0}  # test windows are scored

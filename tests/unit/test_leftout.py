@@ -18,10 +18,10 @@ from scbind.evaluation.leftout import LeftOutFiles, evaluate_left_out
 from scbind.evaluation.leftouttable import FOLD_COLUMNS, FOLD_DEPTH_COLUMNS, join_left_out, left_out_means
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.pooledtrees import pooled_trees
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.evaluation.trees import rows_to_fit
 from scbind.formats.motifs import log_odds, read_motifs, write_motifs
 from scbind.models.batches import Pools
-from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.models.modelfile import read_model
 from scbind.models.training import TrainFiles, TrainOptions, train
 from scbind.plan.settings import default_options

@@ -1,11 +1,9 @@
 import numpy as np
 import pytest
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, LIKELY, calibration_figures
 from scbind.models.metrics import (
-    CALIBRATION_COLUMNS,
-    LIKELY,
     calibration_curve,
     calibration_error,
-    calibration_figures,
     pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,

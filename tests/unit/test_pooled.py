@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.evaluation.pooled import FEWEST, has_calibration, pooled_calibration, ratio_interval
-from scbind.models.metrics import CALIBRATION_COLUMNS, calibration_figures
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, calibration_figures
 
 
 def test_an_interval_covers_the_mean_that_the_tfs_come_from():

@@ -14,8 +14,8 @@ from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
 from scbind.core.files import read_result
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.formats.colours import PALETTE
-from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.report import page as page_module
 from scbind.report import populations as populations_module
 from scbind.report import regulation, sections

@@ -14,11 +14,11 @@ from scbind.dataset.codes import AMBIGUOUS, BOUND, UNBOUND
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.depth import score_depths
 from scbind.evaluation.evaluate import Scores, score_test_windows, write_curves
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.evaluation.registry import PROBABILITIES
 from scbind.evaluation.testscores import sample_test
 from scbind.evaluation.trees import Features, fit_trees, signal_table
 from scbind.formats.motifs import read_motifs
-from scbind.models.metrics import CALIBRATION_COLUMNS
 
 
 def evaluate_baselines(

@@ -18,9 +18,9 @@ from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.evaluate import Scores, evidence_of, load_tested, network_scores
 from scbind.evaluation.merge import DEPTH_COLUMNS
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, calibration_figures
 from scbind.formats.signal import CHUNK
 from scbind.formats.thinning import is_kept, make_salt
-from scbind.models.metrics import CALIBRATION_COLUMNS, calibration_figures
 
 
 def evaluate_depth(
@@ -82,7 +82,7 @@ def score_depths(
     DataFrame
         ``model, cell_line, tf, evidence`` (empty: the caller knows it), ``keep, depth`` (insertions per base, after
         thinning), ``n_windows, n_bound`` (numbers of sampled windows with a known label), ``prevalence, auprc`` and
-        :data:`scbind.models.metrics.CALIBRATION_COLUMNS` (estimates for all test windows). ``auprc`` is NaN without a
+        :data:`scbind.evaluation.probabilities.CALIBRATION_COLUMNS` (estimates for all test windows). ``auprc`` is NaN without a
         bound or without an unbound window. Lines without test windows or without an assayed TF are left out.
     """
     rows = []

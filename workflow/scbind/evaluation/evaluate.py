@@ -18,13 +18,12 @@ from scbind.dataset.seen import is_same_assembly, seen_windows, trained_lines
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, UNKNOWN, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, calibration_figures
 from scbind.evaluation.protocols import as_published, protocol_windows
 from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
 from scbind.formats.evidence import MOTIF
 from scbind.formats.symbols import match_symbols
 from scbind.models.metrics import (
-    CALIBRATION_COLUMNS,
-    calibration_figures,
     pooled_calibration_curve,
     precision_on_grid,
     ranking_metrics,

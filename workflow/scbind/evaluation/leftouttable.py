@@ -88,7 +88,7 @@ def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
 
     Examples
     --------
-    >>> from scbind.models.metrics import CALIBRATION_COLUMNS
+    >>> from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
     >>> row = {'model': 'm', 'split': 'test', 'motif_group': 'A', 'prevalence': 0.1, 'auprc': 0.3, 'auprc_seen': 0.4}
     >>> row |= {'auprc_pooled_trees': 0.2, 'auprc_accessibility': 0.1, 'auprc_motif_x_accessibility': 0.2}
     >>> row |= {'auprc_expected': 0.3} | dict.fromkeys(CALIBRATION_COLUMNS, 0.1)

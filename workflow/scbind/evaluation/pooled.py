@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from scbind.models.metrics import CALIBRATION_COLUMNS, LIKELY
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, LIKELY
 
 RESAMPLED = 2000  # bootstrap samples
 FEWEST = 5  # groups; with fewer, an interval would say little
@@ -66,7 +66,7 @@ def pooled_calibration(table: pd.DataFrame, groups: str = "tf") -> dict[str, flo
     ----------
     table
         Rows of one model and split, with ``prevalence``, ``groups`` and
-        :data:`scbind.models.metrics.CALIBRATION_COLUMNS`. Rows without figures of calibration are left out.
+        :data:`scbind.evaluation.probabilities.CALIBRATION_COLUMNS`. Rows without figures of calibration are left out.
     groups
         Column with what is drawn together for the intervals.
 

@@ -19,10 +19,10 @@ from scbind.core.runlog import say
 from scbind.discovery.nearest import SIMILAR
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.pooled import has_calibration, pooled_calibration
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, LIKELY
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
 from scbind.models.abstention import FEW_BOUND, reliability_table
-from scbind.models.metrics import CALIBRATION_COLUMNS, LIKELY
 from scbind.report.tables import calibration_sentences, model_calibration, number, with_interval
 from scbind.report.tables import comparison as comparison_of
 

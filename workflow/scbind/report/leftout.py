@@ -5,7 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 from scbind.evaluation.leftouttable import left_out_means
-from scbind.models.metrics import CALIBRATION_COLUMNS
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     IN_TEXT,

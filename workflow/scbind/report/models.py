@@ -9,10 +9,10 @@ import pandas as pd
 
 from scbind.dataset.splits import UNKNOWN
 from scbind.evaluation.pooled import has_calibration
+from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
 from scbind.formats.celltable import without_empty
 from scbind.formats.evidence import DESCRIBED, marked
-from scbind.models.metrics import CALIBRATION_COLUMNS
 from scbind.report import modelplots
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs

@@ -13,10 +13,10 @@ import pandas as pd
 from scbind import __version__
 from scbind.analysis.linkmodel import CORE
 from scbind.evaluation.pooled import has_calibration, pooled_calibration
+from scbind.evaluation.probabilities import LIKELY as LIMITS
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.doubletgroups import LIKELY
 from scbind.formats.evidence import CHIP, MOTIF
-from scbind.models.metrics import LIKELY as LIMITS
 from scbind.report.pack import columnar, pack_blocks, pack_json
 
 MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
