@@ -82,8 +82,8 @@ def score_depths(
     DataFrame
         ``model, cell_line, tf, evidence`` (empty: the caller knows it), ``keep, depth`` (insertions per base, after
         thinning), ``n_windows, n_bound`` (numbers of sampled windows with a known label), ``prevalence, auprc`` and
-        :data:`scbind.evaluation.probabilities.CALIBRATION_COLUMNS` (estimates for all test windows). ``auprc`` is NaN without a
-        bound or without an unbound window. Lines without test windows or without an assayed TF are left out.
+        :data:`scbind.evaluation.probabilities.CALIBRATION_COLUMNS` (estimates for all test windows). ``auprc`` is NaN
+        without a bound or without an unbound window. Lines without test windows or without an assayed TF are left out.
     """
     rows = []
     for line, name in enumerate(data.lines):
