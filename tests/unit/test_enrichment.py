@@ -199,7 +199,10 @@ def test_tfs_without_chip_seq_do_not_change_the_tests_of_the_others(inputs, tmp_
     motifs = dict(np.load(inputs["motifs"]))
     tables = {}
     for name, added in (("alone", []), ("beside", twins)):
-        store.uns |= {"reliability": json.dumps(known), "tfs": np.array(["CTCF", "SPI1", *added], dtype=object)}
+        store.uns |= {
+            "reliability": json.dumps(known),
+            "tfs": np.array(["CTCF", "SPI1", *added], dtype=object),
+        }
         for tf in added:
             store.layers[tf] = store.layers["CTCF"].copy()
         store.write_zarr(tmp_path / f"{name}.zarr")

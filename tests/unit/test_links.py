@@ -1,6 +1,6 @@
-import json
 """Links of TFs and genes: association within types, its null, probabilities, tables, and links per cell."""
 
+import json
 import pickle
 import re
 import tracemalloc

@@ -94,8 +94,8 @@ def differential_tfs(
     has at least three others, Welch's t-test over replicate means. If not, a t-test over cells
     (:func:`scbind.analysis.designeffect.compare_means`).
     The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells
-    are adjusted apart, so that the small p-values over cells do not make those over replicates significant. So are those
-    of TFs with and without ChIP-seq (:mod:`scbind.analysis.adjustment`).
+    are adjusted apart, so that the small p-values over cells do not make those over replicates significant. So are
+    those of TFs with and without ChIP-seq (:mod:`scbind.analysis.adjustment`).
     """
     data = read_activity(activity)
     data.obs["replicate"] = replicates(data.obs)

@@ -89,8 +89,9 @@ def motif_enrichment(
     over the other TFs with ChIP-seq in the same cell type. Windows on a peak that has a site are not used. Test:
     one-sided Fisher's exact test (hypergeometric tail). The Benjamini-Hochberg adjustment covers the tests of the file,
     listed or not, whose TFs are of one family (:func:`scbind.analysis.adjustment.tf_families`) and whose motifs either
-    all belong to TFs with ChIP-seq or all do not. Odds ratios have 0.5 added to each count (Haldane-Anscombe). TFs on which scbind abstains are tested like the others and marked,
-    because motifs check the predictions and this check is most useful where predictions are uncertain.
+    all belong to TFs with ChIP-seq or all do not. Odds ratios have 0.5 added to each count (Haldane-Anscombe). TFs
+    on which scbind abstains are tested like the others and marked, because motifs check the predictions and this check
+    is most useful where predictions are uncertain.
     """
     genome, matrices, identities = Genome.open(reference_dir), read_motifs(motifs), motif_names(motifs)
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "motif enrichment")
@@ -250,7 +251,8 @@ def _list_motifs(
 ) -> pd.DataFrame:
     """Test all motifs for each pair of type and TF. Return its ``top`` best motifs and its own, sorted by type and TF.
 
-    ``family``, (pairs, motifs), is the family of each test: those of a family are adjusted together. Of all other tests, only the p-values are kept, for the adjustment: their number grows with the square of that of
+    ``family``, (pairs, motifs), is the family of each test: those of a family are adjusted together.
+    Of all other tests, only the p-values are kept, for the adjustment: their number grows with the square of that of
     the TFs.
     """
     p_values, listed = np.empty((len(pairs), len(names))), []

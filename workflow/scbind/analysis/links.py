@@ -307,7 +307,8 @@ def _ranked(
 ) -> Iterator[pd.DataFrame]:
     """Yield the listed links of each TF in one type, TFs by name, with false discovery rates over all candidates.
 
-    ``families``, TF -> family: false discovery rates and adjusted p-values cover the candidates of one family. A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise it is not
+    ``families``, TF -> family: false discovery rates and adjusted p-values cover the candidates of one family.
+    A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise it is not
     known, and missing: chance would turn many links into repressions.
     """
     if not parts:
