@@ -21,7 +21,7 @@ from scbind.analysis.adjustment import adjust, by_family, tf_families
 from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
-from scbind.analysis.typemeans import TypeMeans
+from scbind.analysis.typemeans import TypeMeans, site_binding
 from scbind.core.files import atomic, read_npz, require, table_text, write_table
 from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
@@ -200,17 +200,6 @@ def tf_links(
     edges = _network(pd.concat(kept[1:] or kept, ignore_index=True))
     write_table(network, edges)
     say(f"links: {n_rows:,} rows; {len(edges):,} pairs of TF and gene at a false discovery rate of {max_fdr}")
-
-
-def site_binding(binding: np.ndarray, peak: np.ndarray, n_sites: int) -> np.ndarray:
-    """Return the largest value of the windows of each site, 0 without windows: float (types, sites).
-
-    ``binding`` is float (types, windows); ``peak``, int (windows,), is the site of each window.
-    """
-    found = np.zeros((len(binding), n_sites), dtype=np.float64)
-    for row, values in zip(found, np.nan_to_num(binding), strict=True):
-        np.maximum.at(row, peak, values)
-    return found
 
 
 def _largest(potential: np.ndarray, of_gene: np.ndarray, n_genes: int) -> np.ndarray:
