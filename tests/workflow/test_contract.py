@@ -384,6 +384,7 @@ SECTIONS = {
     "find_populations": "analysis.populations",
     "find_motifs": "motifs",
     "motif_enrichment": "analysis.motifs",
+    "peak_binding": "analysis.peak_binding",
     "prepare_motifs": "motifs",
     "score_types": "evaluate",
     "simulate": "demo",

@@ -82,7 +82,7 @@ def test_activity_alone_leaves_out_what_needs_the_sites(project):
     jobs = project.jobs("--configfile", path)
     assert {"infer_binding", "activity_matrix", "score_types", "write_report"} <= jobs.keys()
     left = {"merge_shards", "cell_type_tracks", "tf_targets", "tf_links", "cell_regulation", "score_cells"}
-    left |= {"motif_enrichment", "site_genes"}
+    left |= {"motif_enrichment", "site_genes", "peak_binding"}
     assert not left & jobs.keys()
     assert not left & project.jobs("infer", "--configfile", path).keys()
 

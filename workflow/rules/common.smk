@@ -122,6 +122,7 @@ PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] 
 ACTIVITY_TABLE = "results/evaluation/activity.tsv" if SETTINGS["evaluate"]["chromvar"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 SITE_TABLE = "results/analysis/best_sites.tsv" if KEEP_SITES else None
+PEAK_BINDING = "results/analysis/peak_binding.h5ad" if KEEP_SITES else None
 LOCI_PAGE = "results/browser/loci.html" if KEEP_SITES else None
 VARIANT_TABLE, STRONGEST_TABLE = (
     f"results/analysis/variants{part}.tsv" if SETTINGS["variants"]["path"] else None
