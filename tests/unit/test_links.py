@@ -120,7 +120,8 @@ def folder(tmp_path_factory):
         is_open[:, 0::2], 250, 0
     )  # TF A binds the sites of even genes where they are open
     other = np.where(rng.random(codes.shape) < 0.5, 250, 0).astype(np.uint8)
-    write_sample(path, "s", {"A": codes, "B": other}, types, known="{}")
+    trusted = json.dumps({"A": {"level": "high", "abstained": False}})
+    write_sample(path, "s", {"A": codes, "B": other}, types, known=trusted)
     z = np.zeros((n, 2))
     z[:, 1] = np.where(types == "a", 8, -8) + rng.normal(0, 1, n)
     activity = anndata.AnnData(z, obs=obs, layers={"mean_binding": z * 0})
@@ -134,7 +135,7 @@ def folder(tmp_path_factory):
     tf_links(
         [path / "s.zarr"], [path / "s.cells.h5ad"], path / "windows.npz", path / "genes.bed",
         path / "chrom.sizes", path / "sites.npz", path / "active.h5ad", path / "links.tsv", path / "network.tsv",
-        half_decay=10_000, max_distance=100_000,
+        half_decay=10_000, max_distance=100_000, max_fdr=0.9,
     )  # fmt: skip
     cell_regulation(
         path / "s.zarr", path / "windows.npz", path / "sites.npz", path / "links.tsv", path / "active.h5ad",
@@ -335,6 +336,10 @@ def test_the_network_lists_each_pair_once(folder):
     edges = pd.read_csv(folder / "network.tsv", sep="\t")
     assert edges.columns.tolist()[:3] == ["source", "target", "weight"]
     assert not edges.duplicated(["source", "target"]).any()
+    listed = pd.read_csv(folder / "links.tsv", sep="\t").groupby("tf")["reliability_abstained"].first()
+    assert len(edges) and (edges["reliability_abstained"] == edges["source"].map(listed)).all()
+    cells = anndata.read_h5ad(folder / "cells.h5ad").var
+    assert (cells["reliability_abstained"] == cells["tf"].map(listed)).all()
 
 
 def test_links_per_cell_are_the_sum_over_sites(folder):

@@ -40,8 +40,9 @@ COLUMNS = [
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses"}
 REGULATES = "regulates"  # in the network, where the sign is not known
+MARKED = "evidence", "reliability_abstained"  # of the TF, beside each of its links
 # columns of the links that the network is made of
-OF_NETWORK = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "evidence"]
+OF_NETWORK = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", *MARKED]
 
 
 @dataclass(frozen=True)
@@ -343,5 +344,5 @@ def _network(links: pd.DataFrame) -> pd.DataFrame:
     best = best_of_pairs(links).sort_values(["tf", "gene"])
     weight = np.where(best["interaction"] == EFFECTS[-1], -1, 1) * best["probability"].astype(float)
     edges = best.rename(columns={"tf": "source", "gene": "target"}).assign(weight=weight)
-    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", "evidence"]
+    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", *MARKED]
     return edges.reindex(columns=columns).reset_index(drop=True)
