@@ -89,7 +89,7 @@ def test_the_assembly_is_told_by_name_or_lengths():
 def tested(tiny, tiny_model, tmp_path):
     """Build a dataset on which a given model is tested, test the model, and return the dataset and its metrics."""
 
-    def run(splits=None, training=False, chip=None, lines=None, **facts):
+    def run(splits=None, training=False, chip=None, lines=None, taxon="vertebrates", **facts):
         stored = read_model(tiny_model[0])
         stored["facts"] |= facts
         write_model(tmp_path / "given.safetensors", **stored)
@@ -100,7 +100,8 @@ def tested(tiny, tiny_model, tmp_path):
             chip or tiny["chip"],
             splits or {"test": [], "valid": []},
         )
-        build_dataset(*where, tiny["geometry"], dataset, training=training, given={"other": stored["facts"]})
+        given = {"other": stored["facts"]}
+        build_dataset(*where, tiny["geometry"], dataset, training=training, given=given, taxon=taxon)
         files = (
             tmp_path / "given.safetensors",
             None,
@@ -214,6 +215,13 @@ def test_a_line_that_a_model_does_not_know_is_named(tiny, tested, capsys):
     tested(lines=lines, chip=chip)
     said = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
     assert len(said) == 1 and "mine: no cell line of other, which has A, C; if one of them" in said[0]
+
+
+def test_case_tells_tfs_of_insects_apart(tiny, tested, capsys):
+    chip = [row | {"tf": {"TF1": "Tf1", "TF2": "TF2"}[row["tf"]]} for row in tiny["chip"]]
+    _, metrics = tested(chip=chip, taxon="insects")
+    assert set(metrics["tf"]) == {"TF2"}
+    assert "does not predict Tf1; it is not tested on them" in capsys.readouterr().err
 
 
 def test_what_cannot_be_tested_is_refused(tiny, tested):

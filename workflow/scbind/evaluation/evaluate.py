@@ -20,7 +20,6 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.protocols import as_published, protocol_windows
 from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
-from scbind.formats.symbols import match_symbols
 from scbind.models.metrics import (
     calibration_error,
     pooled_calibration_curve,
@@ -139,7 +138,7 @@ def network_scores(predictor: Predictor) -> Scores:
             known, chrom = window, data.chrom[window]
             trunk = np.concatenate([predictor.read_trunk(data.genome, chrom[b], starts[b]) for b in blocks])
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
-        matched = match_symbols(data.tfs, predictor.tfs)
+        matched = data.match_tfs(predictor.tfs)
         columns = [data.tfs.index(tf) for tf in matched]
         rows = [predictor.tfs.index(tf) for tf in matched.values()]
         own = next((lines.index(name) for name in same_lines(data.lines[line], lines)), None)
