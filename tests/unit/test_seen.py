@@ -227,6 +227,9 @@ def test_case_tells_tfs_of_insects_apart(tiny, tested, capsys):
 def test_what_cannot_be_tested_is_refused(tiny, tested):
     with pytest.raises(InputError, match="the training of other saw every test window"):
         tested(splits={"test": ["A:chr1:30000-60000"], "valid": []})
+    says = "its model reads windows of 100 in 1000 bp, this run has 200 in 1000; set dataset.window: 100"
+    with pytest.raises(InputError, match=says):
+        tested(window=100)
     with pytest.raises(InputError, match="predicts none of the TFs of the ChIP-seq sheet .AAA."):
         tested(chip=[row | {"tf": "AAA"} for row in tiny["chip"] if row["tf"] == "TF1"])
 

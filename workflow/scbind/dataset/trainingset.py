@@ -13,6 +13,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import map_npy, read_json, read_npz
 from scbind.core.runlog import say
 from scbind.dataset.splits import TRAIN
+from scbind.formats.bundlefile import check_widths
 from scbind.formats.genome import Genome
 from scbind.formats.signal import track_counts
 from scbind.formats.symbols import match_symbols
@@ -113,10 +114,7 @@ class TrainingSet:
         Raises :class:`InputError` if the model has another geometry, or predicts none of the TFs. Names the TFs that it
         lacks in a warning.
         """
-        for key in ("window", "context"):
-            if facts[key] != self.manifest[key]:
-                problem = f"it reads a {key} of {facts[key]} bp, the dataset has {self.manifest[key]}"
-                raise InputError(weights, problem, f"set dataset.{key}: {facts[key]}")
+        check_widths(weights, facts, self.manifest["window"], self.manifest["context"])
         known = [tf for tf, kept in zip(facts["tfs"], facts["modelled"], strict=True) if kept]
         matched = self.match_tfs(known)
         lacking = [tf for tf in self.tfs if tf not in matched]
