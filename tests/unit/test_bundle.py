@@ -400,7 +400,9 @@ def starter():
     table = pd.read_csv(io.BytesIO(found.members["metrics.tsv"]), sep="\t").dropna(subset="auprc")
     means = table.groupby(["model", "split"])[["auprc", "prevalence"]].mean()
     each = json.loads(found.members["calibration.json"])["reliability"].values()
-    at = np.array([tf["auprc_at"] for tf in each], dtype=float)  # log10 of the depth and AUPRC, from full depth on
+    at = np.array(
+        [tf["auprc_at"] for tf in each], dtype=float
+    )  # log10 of the depth and AUPRC, from full depth on
     return {
         "card": found.members["card.md"].decode(),
         "auprc": {split: {m: f"{means.loc[(m, split), 'auprc']:.3f}" for m in COMPARED} for split in PARTS},
