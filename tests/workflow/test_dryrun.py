@@ -506,6 +506,22 @@ def test_tfs_are_added_to_a_given_model_as_it_is_unpacked(project):
     assert "gata1 is listed twice" in reply.stdout
 
 
+def test_baselines_read_the_facts_of_given_models_if_none_is_trained(project):
+    """They then have the kinds of holdout of the given model."""
+    given = {"bundle": str(project.root / "resources/models/starter.scbind.zip")}
+    config = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    for models, reads in (({"m": given}, True), ({"scbind": {}, "m": given}, False)):
+        changed = config | {"models": models, "infer": config["infer"] | {"model": "m"}}
+        (project.folder / "edited.yaml").write_text(yaml.safe_dump(changed))
+        tables = [f"results/evaluation/{name}.tsv" for name in ("baselines", "oracle")]
+        plan = project.snakemake(
+            "--dry-run", "--configfile", project.folder / "edited.yaml", "--", *tables
+        ).stdout
+        for rule in ("evaluate_baselines", "evaluate_oracle"):
+            (inputs,) = re.findall(rf"rule {rule}:\n +input: (.*)", plan)
+            assert ("results/models/m/bundle.json" in inputs) == reads
+
+
 def test_a_file_of_matrices_adds_tfs_to_a_given_model(project):
     """The job itself: a rule may pass its script a list where it expects a path."""
     rows = "A [ 90 1 1 1 90 1 ]\nC [ 1 90 1 1 1 1 ]\nG [ 1 1 90 1 1 90 ]\nT [ 1 1 1 90 1 1 ]\n"

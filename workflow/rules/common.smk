@@ -87,6 +87,8 @@ LEFT_OUT_TABLE = "results/evaluation/left_out_tfs.tsv" if LEFT_OUT_OF else None
 STARTS_FROM_MOTIFS = [name for name in PLAN.trained if SETTINGS["models"][name]["architecture"] == "scbind"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
 TESTED = MODELS if HAS_DATASET else []
+# If no model is trained here, the kinds of holdout of the baselines are those of the model that a bundle gives.
+ALL_GIVEN = [] if TRAINED else expand("results/models/{model}/bundle.json", model=GIVEN)
 # Accuracy of the model for cells: measured here, or as its maker stated it.
 ACCURACY = f"results/models/{INFER_MODEL}/{'metrics' if HAS_DATASET else 'stated_metrics'}.tsv"
 CELL_MOTIFS = (
