@@ -312,6 +312,20 @@ def unpacked(bundle, folder, **asked):
     return {name: folder / name for name in ("model.safetensors", "calibration.json", "motifs.npz")}
 
 
+def test_a_tf_that_cannot_be_added_to_a_bundle_names_the_model_and_the_bundle(
+    tmp_path, tiny, tiny_dataset, tiny_motifs, release
+):
+    bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
+    with pytest.raises(InputError) as refused:
+        unpacked(bundle, tmp_path / "out", asked=["NOPE"], path=release)
+    assert str(refused.value).startswith(
+        f"config, key models.m.motif_tfs, bundle {bundle}: NOPE has no matrix in {release}; "
+    )
+    (tmp_path / "bad.jaspar").write_text(">M1 A\n1 2\n")
+    with pytest.raises(InputError, match="bad.jaspar, line 1: matrix"):
+        unpacked(bundle, tmp_path / "out", asked=["NOPE"], path=str(tmp_path / "bad.jaspar"))
+
+
 def test_tfs_added_to_a_bundle_are_those_added_where_it_was_trained(
     tmp_path, tiny, tiny_dataset, tiny_motifs, release
 ):

@@ -20,6 +20,7 @@ from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.inputs import read_lines
 from scbind.formats.motifs import log_odds, write_motifs
+from scbind.formats.symbols import CASE_MATTERS
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
@@ -53,9 +54,6 @@ class _Raw(NamedTuple):
     title: str
     values: np.ndarray
     sites: int
-
-
-CASE_MATTERS = "insects"  # taxon in which symbols of other case may be other genes
 
 
 def prepare_motifs(

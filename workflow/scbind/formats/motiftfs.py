@@ -9,8 +9,9 @@ import numpy as np
 from scbind.core.errors import InputError
 from scbind.core.filenames import as_file_name, fits_file_name, renamed_motif
 from scbind.core.runlog import say
-from scbind.formats.motiffiles import CASE_MATTERS, Matrix, load_profiles, matrix_of
+from scbind.formats.motiffiles import Matrix, load_profiles, matrix_of
 from scbind.formats.motifs import log_odds
+from scbind.formats.symbols import CASE_MATTERS
 
 ALL, NONE = "all", "none"
 PLACE = "models.*.motif_tfs"

@@ -1,31 +1,38 @@
-"""Symbols of TFs from two places, matched by spelling and then without regard to case."""
+"""Symbols of TFs: which spellings are one TF. Snakemake imports this module when it plans a run, so it stays light."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable
 
+CASE_MATTERS = "insects"  # taxon in which symbols of other case may be other genes
 
-def match_symbols(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Return which of the ``known`` symbols each name is; names without a match are left out.
 
-    The same spelling comes first. Otherwise case does not matter, unless that would take two symbols of one side for
-    one: in the fruit fly, ``h`` is hairy and ``H`` is Hairless.
+def symbol_key(tf: str, taxon: str) -> str:
+    """Return what all spellings of a symbol have in common. ``taxon``: ``motifs.taxon``.
+
+    Case does not matter, except in insects: in the fruit fly, ``h`` is hairy and ``H`` is Hairless.
 
     Examples
     --------
-    >>> match_symbols(["Ctcf", "h", "H", "Spi1"], ["CTCF", "h", "GATA1"])
-    {'Ctcf': 'CTCF', 'h': 'h'}
+    >>> symbol_key("Ctcf", "vertebrates"), symbol_key("H", "insects")
+    ('ctcf', 'H')
     """
-    names, known = list(dict.fromkeys(names)), list(dict.fromkeys(known))
-    folded = {each.casefold(): each for each in known}
-    alone = Counter(each.casefold() for each in known), Counter(each.casefold() for each in names)
-    same = set(known)
-    found = {}
-    for name in names:
-        key = name.casefold()
-        if name in same:
-            found[name] = name
-        elif key in folded and alone[0][key] == alone[1][key] == 1:
-            found[name] = folded[key]
-    return found
+    return tf if taxon == CASE_MATTERS else tf.casefold()
+
+
+def match_symbols(names: Iterable[str], known: Iterable[str], taxon: str) -> dict[str, str]:
+    """Return which of the ``known`` symbols each name is; names without a match are left out.
+
+    The same spelling comes first, then the first with the same :func:`symbol_key`.
+
+    Examples
+    --------
+    >>> match_symbols(["Ctcf", "h", "Spi1"], ["CTCF", "H", "GATA1"], "vertebrates")
+    {'Ctcf': 'CTCF', 'h': 'H'}
+    >>> match_symbols(["h", "GATAe"], ["H", "GATAe"], "insects")
+    {'GATAe': 'GATAe'}
+    """
+    known = list(known)
+    folded = {symbol_key(each, taxon): each for each in reversed(known)} | {each: each for each in known}
+    found = ((name, folded.get(name) or folded.get(symbol_key(name, taxon))) for name in names)
+    return {name: other for name, other in found if other is not None}
