@@ -368,6 +368,9 @@ def test_a_model_to_which_none_is_added_is_the_trained_one(tmp_path, trained, re
     assert motif_names(paths[3]) == motif_names(paths[1])
 
 
+CARD = "# Model card: m\n\nFor 2 TFs.\n\n## More\n\nTo rank.\n"
+
+
 def given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, options=OPTIONS):
     """A bundle of a model and the folder with its files."""
     facts = data_facts(TrainingSet.open(tiny_dataset, tiny["reference"]), "scbind")
@@ -375,7 +378,7 @@ def given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, options=OPTIONS):
     write_model(tmp_path / "weights", network.state_dict(), facts, options)
     calibrate(tmp_path / "weights", tiny_dataset, tiny["reference"], tmp_path / "calibration", 300, seed=1)
     (tmp_path / "history").write_text("epoch,loss\n0,1\n")
-    (tmp_path / "card").write_text("card\n")
+    (tmp_path / "card").write_text(CARD)
     (tmp_path / "metrics").write_text(
         "model\tcell_line\ttf\tsplit\tauprc\tprevalence\nm\tB\tTF1\ttest\t1\t1\n"
     )
@@ -400,17 +403,24 @@ def test_tfs_added_to_a_bundle_are_those_added_where_it_was_trained(
     bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
     plain = unpacked(bundle, tmp_path / "plain")
     assert plain["model.safetensors"].read_bytes() == (tmp_path / "weights").read_bytes()
-    wider = unpacked(bundle, tmp_path / "wider", asked=["Ab"], path=release)
+    path = tmp_path / "release.jaspar"
+    path.write_text(JASPAR + JASPAR[JASPAR.index(">M2") : JASPAR.index(">M3")].replace("M2 Ab", "M8 TWIN"))
+    wider = unpacked(bundle, tmp_path / "wider", asked=["Ab", "TWIN"], path=release)
     # in place: the TFs are added first, then the model is calibrated
     add_from_release(
-        tmp_path / "weights", tiny_motifs, tmp_path / "w", tmp_path / "o", ["Ab"], release=None, taxon="vertebrates",
-        path=release,
+        tmp_path / "weights", tiny_motifs, tmp_path / "w", tmp_path / "o", ["Ab", "TWIN"], release=None,
+        taxon="vertebrates", path=release,
     )  # fmt: skip
     calibrate(tmp_path / "w", tiny_dataset, tiny["reference"], tmp_path / "c", 300, seed=1)
     assert wider["model.safetensors"].read_bytes() == (tmp_path / "w").read_bytes()
     assert json.loads(wider["calibration.json"].read_text()) == json.loads((tmp_path / "c").read_text())
     assert motif_names(wider["motifs.npz"]) == motif_names(tmp_path / "o")
     assert load_predictor(wider["model.safetensors"], wider["calibration.json"]).evidence[-1] == "motif"
+    assert (tmp_path / "plain/card.md").read_text() == CARD
+    card = (tmp_path / "wider/card.md").read_text()
+    assert card.startswith("# Model card: m\n\nFor 2 TFs.\n\n## TFs that were added here\n\nPredicted from")
+    assert "(evidence `motif`): Ab, TWIN.\n" in card
+    assert card.endswith("almost the same way: Ab/TWIN.\n\n## More\n\nTo rank.\n")
 
 
 def test_tfs_that_cannot_be_added_to_a_bundle_leave_no_file(
