@@ -48,6 +48,7 @@ def accuracy(results: Path, truth: Path) -> None:
 
 def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     """Write a store of random binding, and the other inputs of links per cell."""
+    from scbind.analysis.links import MARKED
     from scbind.binding.merging import CHUNK
 
     rng, names = np.random.default_rng(0), [f"TF{i}" for i in range(TFS)]
@@ -89,7 +90,7 @@ def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     )  # fmt: skip
     tf, target = np.divmod(np.arange(n_links), GENES)
     links = pd.DataFrame({"cell_type": "a", "tf": [names[i] for i in tf], "gene": [f"G{i}" for i in target]})
-    links[["probability", "potential", "fdr", "sign", "evidence"]] = [0.9, 1.0, 0.01, 1, "chip"]
+    links[["probability", "potential", "fdr", "sign", *MARKED]] = [0.9, 1.0, 0.01, 1, "chip", False]
     links.to_csv(folder / "links.tsv", sep="\t", index=False)
     active = anndata.AnnData(np.ones((n_cells, TFS), np.float32), obs=obs)
     active.var_names = names

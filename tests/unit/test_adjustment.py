@@ -1,6 +1,7 @@
 import numpy as np
+import pandas as pd
 import pytest
-from scbind.analysis.adjustment import adjust
+from scbind.analysis.adjustment import adjust, by_family, tf_families
 from scbind.analysis.linkmodel import _density, _log_density
 from scipy import stats
 
@@ -23,3 +24,21 @@ def test_densities_are_those_of_scipy():
     z = np.linspace(-40, 40, 1001)
     assert _density(z, 0.3, 1.7).tobytes() == stats.norm.pdf(z, 0.3, 1.7).tobytes()
     assert _log_density(z, 0.3, 1.7).tobytes() == stats.norm.logpdf(z, 0.3, 1.7).tobytes()
+
+
+def test_a_family_is_adjusted_as_if_it_were_alone():
+    p, family = np.random.default_rng(0).random(90) ** 3, np.repeat([2, 0, 1], 30)
+    p[::7] = np.nan
+    found = by_family(adjust, p, family)
+    for name in range(3):
+        here = (family == name) & np.isfinite(p)
+        assert found[here].tobytes() == adjust(p[here]).tobytes()
+    assert (np.isnan(found) == np.isnan(p)).all() and not by_family(adjust, p[:0], family[:0]).size
+
+
+def test_tfs_differ_in_family_by_evidence_and_by_whether_they_are_abstained_on():
+    marks = pd.DataFrame(
+        {"evidence": ["chip", "motif", "chip", "motif", "chip"], "reliability_abstained": [0, 0, 1, 1, 0]},
+        index=list("abcde"),
+    )
+    assert tf_families(marks).to_dict() == {"a": 0, "b": 1, "c": 2, "d": 3, "e": 0}

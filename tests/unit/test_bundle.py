@@ -1,11 +1,14 @@
 """Bundles: what goes in comes out to the byte; what is damaged, foreign or dangerous is refused in one line."""
 
+import io
 import json
+import re
 import zipfile
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from scbind.core.errors import InputError
 from scbind.formats.bundlefile import ABOUT, FORMAT, MEMBERS, read_about, read_bundle, write_bundle
@@ -21,6 +24,13 @@ METRICS = "".join(f"{row}\n" for row in (*ROWS, "other\tB\tTF1\ttest\t0.1\t0.9")
 DATA = [{"cell_line": "A", "tf": "TF1", "file": "a.bed", "source": "ENCFF000XXX", "licence": "free"}]
 
 STARTER = Path(__file__).parents[2] / "resources/models/starter.scbind.zip"
+PARTS = ("test", "chromosome")  # splits whose accuracy the documents state
+COMPARED = {
+    "starter": "starter",
+    "boosted_trees": "boosted trees, one model per TF",
+    "motif_x_accessibility": "motif x accessibility",
+    "accessibility": "accessibility",
+}
 
 
 @pytest.fixture(scope="module")
@@ -377,6 +387,77 @@ def test_the_starter_has_motifs_of_probabilities(tmp_path):
     assert len(motifs) > 40
     for tf, matrix in motifs.items():
         np.testing.assert_allclose((0.25 * 2.0**matrix).sum(axis=0), 1, atol=1e-4, err_msg=tf)
+
+
+def test_the_starter_is_small():
+    assert STARTER.stat().st_size < 2_000_000, "each clone of the repository downloads it"
+
+
+@pytest.fixture(scope="module")
+def starter():
+    """What the bundle of the starter says of its accuracy, as the documents write it."""
+    found = read_bundle(STARTER)
+    table = pd.read_csv(io.BytesIO(found.members["metrics.tsv"]), sep="\t").dropna(subset="auprc")
+    means = table.groupby(["model", "split"])[["auprc", "prevalence"]].mean()
+    each = json.loads(found.members["calibration.json"])["reliability"].values()
+    at = np.array(
+        [tf["auprc_at"] for tf in each], dtype=float
+    )  # log10 of the depth and AUPRC, from full depth on
+    return {
+        "card": found.members["card.md"].decode(),
+        "auprc": {split: {m: f"{means.loc[(m, split), 'auprc']:.3f}" for m in COMPARED} for split in PARTS},
+        "pairs": {
+            split: int(((table["model"] == "starter") & (table["split"] == split)).sum()) for split in PARTS
+        },
+        "prevalence": means.loc[("starter", "test"), "prevalence"],
+        "tfs": len(found.about["facts"]["tfs"]),
+        "chip": [sum(row) for row in found.about["facts"]["assayed"]],
+        "abstained": sum(tf["abstained"] for tf in each),
+        "thinned": [f"{mean:.3f}" for mean in np.nanmean(at[:, :, 1], axis=0)],
+    }
+
+
+def stated_in(path):
+    return " ".join((STARTER.parents[2] / path).read_text().split())
+
+
+def test_documents_state_the_accuracy_of_the_starter_that_its_bundle_holds(starter):
+    test, new = (starter["auprc"][split] for split in PARTS)
+    text = stated_in("resources/models/README.md")
+    for model, name in COMPARED.items():
+        assert f"| {name} | {test[model]} |" in text
+        assert re.search(
+            rf"\| {model}( \(this model\))? \| {starter['pairs']['test']} \| \S+ \| {test[model]} \|",
+            starter["card"],
+        )
+    assert f"test windows of {starter['pairs']['test']} TFs" in text
+    assert f"random guessing, is {starter['prevalence']:.4f}." in text
+    assert (
+        f"{starter['pairs']['chromosome']} TFs), the mean AUPRC is {new['starter']} (boosted trees: "
+        f"{new['boosted_trees']}, motif x accessibility: {new['motif_x_accessibility']})"
+    ) in text
+    thinned = starter["thinned"]
+    assert re.search(rf"falls from {thinned[0]} to {thinned[2]} \([^)]+\) and to {thinned[3]} \(", text)
+    text = stated_in("README.md")
+    for figures in (test, new):
+        others = f"{figures['boosted_trees']}; motif x accessibility: {figures['motif_x_accessibility']} |"
+        assert (
+            f"| {starter['prevalence']:.3f} | **{figures['starter']}** | {COMPARED['boosted_trees']}: {others}"
+            in text
+        )
+    assert f"On held-out sequence its mean AUPRC is {new['starter']}" in stated_in("docs/tutorial/pbmc.md")
+
+
+def test_documents_state_how_many_tfs_the_starter_has_and_abstains_on(starter):
+    tfs, abstained = starter["tfs"], starter["abstained"]
+    text = stated_in("resources/models/README.md")
+    assert f"binding of {tfs} transcription factors" in text
+    assert re.findall(r"Mb \((\d+) TFs\)", text) == [str(n) for n in starter["chip"]]
+    assert f"| {tfs - abstained}. scbind abstains on the other {abstained}," in text
+    assert f"abstains on {abstained} of its {tfs} TFs" in stated_in("docs/tutorial/pbmc.md")
+    assert f"it covers {tfs} TFs" in stated_in("README.md")
+    assert f"predicts {tfs} TFs, which have ChIP-seq" in stated_in("docs/how-to/apply.md")
+    assert f"comes with scbind: {tfs} TFs" in stated_in("config/config.yaml").replace(" # ", " ")
 
 
 def test_a_bundle_is_unpacked_to_the_same_bytes_each_time(tmp_path):

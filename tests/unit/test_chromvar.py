@@ -5,12 +5,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-from scbind.analysis.activitymethods import compare_activity
+from scbind.analysis.activitymethods import OF_TYPES, compare_activity
 from scbind.analysis.chromvar import DRAWS, P_HIT, background_peaks, chromvar_deviations
 from scbind.analysis.enrichment import hit_threshold
 from scbind.core.errors import InputError
 from scbind.formats.motifs import log_odds, read_motifs, write_motifs
 from scbind.reference.prepare import prepare_reference
+from sklearn.metrics import roc_auc_score
 
 N_CELLS, N_PEAKS, WIDTH = 60, 300, 200
 MOTIF = "TGACTCATGC"
@@ -136,7 +137,7 @@ def test_without_a_matrix_there_is_no_tf_and_no_figure(made, tmp_path):
     assert (table["n_tfs"] == 0).all() and table["silhouette"].isna().all()
 
 
-def compared(found, path, tmp_path, noise=0.0):
+def compared(found, path, tmp_path, noise=0.0, **more):
     random = np.random.default_rng(2)
     good = np.where(found.obs["cell_type"] == "a", 3.0, -3.0)[:, None] + random.normal(size=(N_CELLS, 2))
     data = anndata.AnnData(good, obs=found.obs, var=pd.DataFrame(index=["JUN", "GATA1"]))
@@ -144,8 +145,13 @@ def compared(found, path, tmp_path, noise=0.0):
         "mean"
     )
     data.layers["scfan_score"] = random.normal(size=(N_CELLS, 2)) + noise * depth.to_numpy()[:, None]
+    for name, values in more.items():
+        getattr(data, name)[values.name] = values.to_numpy()
+    if "var" in more:
+        data.layers["scfan_score"][:, data.var["evidence"] == "motif"] = np.nan
     data.write_h5ad(tmp_path / "activity.h5ad")
-    compare_activity(["s"], [tmp_path / "activity.h5ad"], [path], tmp_path / "activity.tsv")
+    files = [tmp_path / "activity.h5ad"], [path], tmp_path / "activity.tsv", tmp_path / "types.tsv"
+    compare_activity(["s"], *files)
     return pd.read_csv(tmp_path / "activity.tsv", sep="\t").set_index("method")
 
 
@@ -174,6 +180,40 @@ def test_a_cell_without_insertions_in_peaks_does_not_end_the_comparison(made, tm
     )
 
 
+def test_tfs_without_chip_seq_are_compared_without_the_vote_that_they_do_not_get(made, tmp_path):
+    folder, _, _ = made
+    found = deviations(folder, tmp_path / "z.h5ad")
+    evidence = pd.Series(["chip", "motif"], name="evidence")
+    table = compared(found, tmp_path / "z.h5ad", tmp_path, var=evidence).reset_index()
+    names = ["scbind", "scfan_vote", "chromvar", "chromvar_borrowed"]
+    assert table.groupby("evidence")["method"].apply(list).to_dict() == {
+        "chip": names,
+        "motif": [name for name in names if name != "scfan_vote"],
+    }
+    assert (table["n_tfs"] == 1).all() and (table["n_cells"] == N_CELLS).all()
+
+
+def test_given_types_are_separated_by_the_tfs_of_their_lineage(made, tmp_path):
+    folder, _, _ = made
+    found = deviations(folder, tmp_path / "z.h5ad")
+    compared(found, tmp_path / "z.h5ad", tmp_path)
+    assert pd.read_csv(tmp_path / "types.tsv", sep="\t").columns.tolist() == OF_TYPES
+    given = pd.Series(np.where(np.arange(N_CELLS) % 5, "given", "transferred"), name="cell_type_source")
+    compared(found, tmp_path / "z.h5ad", tmp_path, obs=given)
+    table = pd.read_csv(tmp_path / "types.tsv", sep="\t")
+    known, types = (given == "given").to_numpy(), found.obs["cell_type"].astype(str).to_numpy()
+    assert len(table) == len(set(types)) * 2 * 4
+    activity = anndata.read_h5ad(tmp_path / "activity.h5ad")
+    values = {"scbind": activity.X, "scfan_vote": activity.layers["scfan_score"]}
+    for row in table[table["method"].isin(list(values))].itertuples():
+        score = values[row.method][known, activity.var_names.get_loc(row.tf)]
+        mine = types[known] == row.cell_type
+        assert row.auroc == pytest.approx(roc_auc_score(mine, score), abs=1e-5)
+        assert (row.n_cells, row.n_cells_reference) == (mine.sum(), (~mine).sum())
+    best = table[(table["method"] == "scbind") & (table["cell_type"] == "a")]
+    assert (best["auroc"] > 0.99).all()
+
+
 def test_other_cells_are_one_line(made, tmp_path):
     folder, _, _ = made
     deviations(folder, tmp_path / "z.h5ad")
@@ -182,7 +222,8 @@ def test_other_cells_are_one_line(made, tmp_path):
     other.layers["scfan_score"] = other.X
     other.write_h5ad(tmp_path / "activity.h5ad")
     with pytest.raises(InputError, match="its cells are not those of"):
-        compare_activity(["s"], [tmp_path / "activity.h5ad"], [tmp_path / "z.h5ad"], tmp_path / "t.tsv")
+        files = [tmp_path / "activity.h5ad"], [tmp_path / "z.h5ad"], tmp_path / "t.tsv", tmp_path / "u.tsv"
+        compare_activity(["s"], *files)
     lend(tmp_path / "lenders.h5ad", other.obs, sp.identity(N_CELLS, format="csr", dtype=np.float32))
     with pytest.raises(InputError, match="its cells are not those of"):
         deviations(folder, tmp_path / "w.h5ad", lenders=tmp_path / "lenders.h5ad")

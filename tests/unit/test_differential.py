@@ -86,6 +86,31 @@ def test_p_values_over_cells_and_over_replicates_are_adjusted_apart(tmp_path):
         )
 
 
+@pytest.mark.parametrize("shift", [0.0, 3.0], ids=["null", "all differ"])
+def test_tfs_without_chip_seq_do_not_change_the_adjusted_p_values_of_the_others(tmp_path, shift):
+    """Hundreds of motifs: without differences they would hide those of the others, with differences add to them."""
+    types = ["A"] * 40 + ["B"] * 40
+    write_sample(tmp_path / "s.h5ad", "s", types, 0.8, 0, abstained=())
+    alone = run(tmp_path, [tmp_path / "s.h5ad"])
+    data = anndata.read_h5ad(tmp_path / "s.h5ad")
+    z = np.random.default_rng(1).normal(size=(80, 300)).astype(np.float32)
+    z[40:] += shift
+    names = [f"M{number}" for number in range(300)]
+    var = pd.DataFrame({"level": "high", "abstained": False, "evidence": "motif"}, index=names)
+    other = anndata.AnnData(z, obs=data.obs, var=var)
+    other.layers["mean_binding"] = np.full(z.shape, 0.25, dtype=np.float32)
+    other.layers["abstained"] = np.zeros(z.shape, dtype=bool)
+    data.var["evidence"] = "chip"
+    anndata.concat([data, other], axis=1, merge="first").write_h5ad(tmp_path / "s.h5ad")
+    table = run(tmp_path, [tmp_path / "s.h5ad"])
+    assert len(table) == 2 * 303 and table["p_adjusted"].notna().all()
+    for evidence, part in table.groupby("evidence"):
+        expected = stats.false_discovery_control(part["p_value"])
+        np.testing.assert_allclose(part["p_adjusted"], expected, rtol=1e-4, err_msg=evidence)
+    ours = table[table["evidence"] == "chip"].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours[COLUMNS], alone[COLUMNS])
+
+
 def test_an_abstained_tf_keeps_its_row_but_has_no_p_value_and_does_not_count(tmp_path):
     options = {"shift": 1.0, "seed": 3, "types": ["A"] * 30 + ["B"] * 30 + ["C"] * 30}
     write_sample(tmp_path / "s.h5ad", "s", abstained=(), **options)

@@ -1,3 +1,5 @@
+import json
+
 import anndata
 import numpy as np
 import pandas as pd
@@ -136,9 +138,9 @@ def test_all_tests_are_adjusted_but_only_the_listed_ones_are_kept(monkeypatch):
     monkeypatch.setattr(
         pd, "concat", lambda tables, **how: kept.extend(map(len, tables)) or joined(tables, **how)
     )
-    table = enrichment._list_motifs(pairs, used, hits, np.full(400, 0.5), names, 3)
+    table = enrichment._list_motifs(pairs, used, hits, np.full(400, 0.5), names, 3, np.zeros((60, 30)))
     assert len(kept) == 60 and set(kept) <= {3, 4}, "rows of each pair"
-    every = enrichment._list_motifs(pairs, used, hits, np.full(400, 0.5), names, 30)
+    every = enrichment._list_motifs(pairs, used, hits, np.full(400, 0.5), names, 30, np.zeros((60, 30)))
     assert (
         len(every) == 60 * 30
         and (every["p_adjusted"] == stats.false_discovery_control(every["p_value"])).all()
@@ -187,3 +189,35 @@ def test_without_a_type_of_enough_cells_the_tables_have_no_row(inputs, tmp_path,
         assert path.read_text() == "\t".join(columns) + "\n"
     said = capsys.readouterr().err
     assert "WARNING motif enrichment: no cell type has 31 cells, so there are no rows" in said
+
+
+def test_tfs_without_chip_seq_do_not_change_the_tests_of_the_others(inputs, tmp_path):
+    """Ten TFs without ChIP-seq have the windows and the matrix of CTCF: their tests are all significant."""
+    store, twins = anndata.read_zarr(inputs["zarrs"][0]), [f"M{number}" for number in range(10)]
+    known = {tf: {"level": "high", "abstained": False, "evidence": "chip"} for tf in ("CTCF", "SPI1")}
+    known |= {tf: {"level": "high", "abstained": False, "evidence": "motif"} for tf in twins}
+    motifs = dict(np.load(inputs["motifs"]))
+    tables = {}
+    for name, added in (("alone", []), ("beside", twins)):
+        store.uns |= {
+            "reliability": json.dumps(known),
+            "tfs": np.array(["CTCF", "SPI1", *added], dtype=object),
+        }
+        for tf in added:
+            store.layers[tf] = store.layers["CTCF"].copy()
+        store.write_zarr(tmp_path / f"{name}.zarr")
+        motifs["tfs"] = np.array([*WORDS, *added])
+        motifs["matrix_ids"] = np.array([f"MA1:{tf}" for tf in motifs["tfs"]])
+        motifs |= {f"matrix/{tf}": motifs["matrix/CTCF"] for tf in added}
+        np.savez(tmp_path / "more.npz", **motifs)
+        motif_enrichment(
+            **inputs
+            | {"zarrs": [tmp_path / f"{name}.zarr"], "motifs": tmp_path / "more.npz", "top_motifs": 20}
+        )
+        tables[name] = pd.read_csv(inputs["output"], sep="\t")
+    own = [table[table.tf.isin(WORDS) & table.motif.isin(["CTCF", "SPI1"])] for table in tables.values()]
+    columns = ["tf", "motif", "odds_ratio", "p_value", "p_adjusted"]
+    alone, beside = (table[columns].sort_values(columns, ignore_index=True) for table in own)
+    pd.testing.assert_frame_equal(alone, beside, check_exact=True)
+    theirs = tables["beside"][tables["beside"].tf.isin(twins)]
+    assert len(theirs) == 10 * 13 and (theirs[theirs.own].p_adjusted < 1e-20).all()

@@ -12,6 +12,7 @@ from scbind.analysis.differential import CELLS, CELLS_SHARED
 from scbind.plan.closing import closing_lines
 from scbind.report import explorer as asked
 from scbind.report.cautions import Caution, cautions
+from scbind.report.origin import Origin
 from scbind.report.pack import MISSING, codes, columnar, pack, pack_blocks, rounded, unpack
 from scbind.report.read import Inputs, drawer, read_learned
 from scbind.report.style import new_figure
@@ -278,6 +279,16 @@ def test_each_warning_has_its_cause(inputs):
     metrics = pd.DataFrame({"model": "accessibility", "tf": ["CTCF", "NONE"], "split": "test"})
     assert "TFs without predictions in cells: NONE." in warned(inputs, tables={"metrics": metrics})
     assert "of K562 is not known" in warned(inputs, frames={"K562": ["undetermined"], "HepG2": ["+4/-5"]})
+
+
+def test_warnings_about_a_given_model_name_what_changes_it(inputs):
+    """Its training is not in this run, so neither the sheet of ChIP-seq nor the splits change it."""
+    metrics = pd.DataFrame({"model": "accessibility", "tf": ["CTCF", "NONE"], "split": "test"})
+    given = {"origin": Origin({"species": None}, "g", None), "curves": {"m": {}}}
+    here, there = (warned(inputs, tables={"metrics": metrics}, **more) for more in ({}, given))
+    assert "abstains on 2 of 3 TFs" in there and "TFs without predictions in cells: NONE." in there
+    assert here.count("sheets.chip") == 2 and "bundle" not in here
+    assert there.count("models.*.bundle (another model)") == 2 and "sheets.chip" not in there
 
 
 def test_a_large_figure_is_a_link(tmp_path, monkeypatch):

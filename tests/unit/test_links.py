@@ -1,5 +1,6 @@
 """Links of TFs and genes: association within types, its null, probabilities, tables, and links per cell."""
 
+import json
 import pickle
 import re
 import tracemalloc
@@ -119,7 +120,8 @@ def folder(tmp_path_factory):
         is_open[:, 0::2], 250, 0
     )  # TF A binds the sites of even genes where they are open
     other = np.where(rng.random(codes.shape) < 0.5, 250, 0).astype(np.uint8)
-    write_sample(path, "s", {"A": codes, "B": other}, types, known="{}")
+    trusted = json.dumps({"A": {"level": "high", "abstained": False}})
+    write_sample(path, "s", {"A": codes, "B": other}, types, known=trusted)
     z = np.zeros((n, 2))
     z[:, 1] = np.where(types == "a", 8, -8) + rng.normal(0, 1, n)
     activity = anndata.AnnData(z, obs=obs, layers={"mean_binding": z * 0})
@@ -133,7 +135,7 @@ def folder(tmp_path_factory):
     tf_links(
         [path / "s.zarr"], [path / "s.cells.h5ad"], path / "windows.npz", path / "genes.bed",
         path / "chrom.sizes", path / "sites.npz", path / "active.h5ad", path / "links.tsv", path / "network.tsv",
-        half_decay=10_000, max_distance=100_000,
+        half_decay=10_000, max_distance=100_000, max_fdr=0.9,
     )  # fmt: skip
     cell_regulation(
         path / "s.zarr", path / "windows.npz", path / "sites.npz", path / "links.tsv", path / "active.h5ad",
@@ -294,7 +296,7 @@ def test_of_candidates_that_are_not_listed_only_two_numbers_are_kept(folder):
     for chosen in (genes[:20], genes):
         near, potential = found.near_panel(1000), np.ones(len(chosen))
         part = links._candidates(found, "A", binding, chosen, near, 1.0, potential, 2)
-        (table,) = links._ranked(found, [part])
+        (table,) = links._ranked(found, [part], {"A": 0})
         assert len(table) == 2 and (table["sites"] != "").all()
         sizes[len(chosen)] = len(pickle.dumps(part))
     assert sizes[N_GENES] - sizes[20] == pytest.approx((N_GENES - 20) * 2 * 8, abs=50), (
@@ -302,10 +304,42 @@ def test_of_candidates_that_are_not_listed_only_two_numbers_are_kept(folder):
     )
 
 
+def test_other_families_do_not_change_false_discovery_rates_and_adjusted_p_values(folder, tmp_path):
+    """Twins of both TFs, without ChIP-seq or abstained on: the links of the two stay as they are."""
+    store, active = anndata.read_zarr(folder / "s.zarr"), anndata.read_h5ad(folder / "active.h5ad")
+    known = {tf: {"level": "high", "abstained": False, "evidence": "chip"} for tf in "AB"}
+    facts = {"M": ("motif", False), "X": ("chip", True)}
+    tables = {}
+    for name, added in (("alone", []), ("beside", [kind + tf for kind in facts for tf in "AB"])):
+        for tf in added:
+            evidence, abstained = facts[tf[0]]
+            known[tf] = {"level": "high", "abstained": abstained, "evidence": evidence}
+            store.layers[tf] = np.roll(store.layers[tf[1]], 1, axis=1)
+        store.uns |= {"reliability": json.dumps(known), "tfs": np.array(["A", "B", *added], dtype=object)}
+        store.write_zarr(tmp_path / f"{name}.zarr")
+        wide = active[:, ["A", "B", *(tf[1] for tf in added)]].copy()
+        wide.var_names = ["A", "B", *added]
+        wide.write_h5ad(tmp_path / "active.h5ad")
+        tf_links(
+            [tmp_path / f"{name}.zarr"], [folder / "s.cells.h5ad"], folder / "windows.npz", folder / "genes.bed",
+            folder / "chrom.sizes", folder / "sites.npz", tmp_path / "active.h5ad", tmp_path / "links.tsv",
+            tmp_path / "network.tsv", half_decay=10_000, max_distance=100_000,
+        )  # fmt: skip
+        tables[name] = pd.read_csv(tmp_path / "links.tsv", sep="\t")
+    beside = tables["beside"]
+    assert {"MA", "XB"} <= set(beside["tf"]) and beside["p_adjusted"].notna().any()
+    ours = beside[beside["tf"].isin(["A", "B"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(ours, tables["alone"], check_exact=True)
+
+
 def test_the_network_lists_each_pair_once(folder):
     edges = pd.read_csv(folder / "network.tsv", sep="\t")
     assert edges.columns.tolist()[:3] == ["source", "target", "weight"]
     assert not edges.duplicated(["source", "target"]).any()
+    listed = pd.read_csv(folder / "links.tsv", sep="\t").groupby("tf")["reliability_abstained"].first()
+    assert len(edges) and (edges["reliability_abstained"] == edges["source"].map(listed)).all()
+    cells = anndata.read_h5ad(folder / "cells.h5ad").var
+    assert (cells["reliability_abstained"] == cells["tf"].map(listed)).all()
 
 
 def test_links_per_cell_are_the_sum_over_sites(folder):
@@ -420,7 +454,7 @@ def test_a_tf_that_binds_nowhere_has_candidates_without_evidence(folder):
         part = links._candidates(
             found, "A", np.zeros(len(found.null)), chosen, near, 1.0, np.ones(len(chosen)), 10
         )
-        (table,) = links._ranked(found, [part])
+        (table,) = links._ranked(found, [part], {"A": 0})
         assert len(table) == len(chosen) and not np.signbit(table["probability"]).any()
         assert (
             table["p_value"].isna().all() and (table["n_sites"] == 0).all() and (table["place"] == "").all()
@@ -428,7 +462,7 @@ def test_a_tf_that_binds_nowhere_has_candidates_without_evidence(folder):
 
 
 def test_without_a_candidate_both_tables_have_their_columns():
-    assert not list(links._ranked(None, []))
+    assert not list(links._ranked(None, [], {}))
     edges = links._network(pd.DataFrame(columns=COLUMNS))
     assert edges.empty and edges.columns.tolist()[:3] == ["source", "target", "weight"]
 

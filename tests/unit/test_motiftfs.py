@@ -15,7 +15,7 @@ from scbind.models.base import build_network
 from scbind.models.bundle import BundleFiles, make_bundle
 from scbind.models.calibration import calibrate
 from scbind.models.modelfile import read_model, write_model
-from scbind.models.motifcalibration import FEWEST, expected_reliability
+from scbind.models.motifcalibration import FEWEST, add_motif_calibration, expected_reliability
 from scbind.models.motiftfs import add_chosen, add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
 from scbind.models.predictor import load_predictor
 from scbind.models.sharedway import KNOTS, P_UNIT, log_p_table, log_p_values
@@ -397,6 +397,20 @@ def unpacked(bundle, folder, **asked):
     return {name: folder / name for name in ("model.safetensors", "calibration.json", "motifs.npz")}
 
 
+def test_a_tf_that_cannot_be_added_to_a_bundle_names_the_model_and_the_bundle(
+    tmp_path, tiny, tiny_dataset, tiny_motifs, release
+):
+    bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
+    with pytest.raises(InputError) as refused:
+        unpacked(bundle, tmp_path / "out", asked=["NOPE"], path=release)
+    assert str(refused.value).startswith(
+        f"config, key models.m.motif_tfs, bundle {bundle}: NOPE has no matrix in {release}; "
+    )
+    (tmp_path / "bad.jaspar").write_text(">M1 A\n1 2\n")
+    with pytest.raises(InputError, match="bad.jaspar, line 1: matrix"):
+        unpacked(bundle, tmp_path / "out", asked=["NOPE"], path=str(tmp_path / "bad.jaspar"))
+
+
 def test_tfs_added_to_a_bundle_are_those_added_where_it_was_trained(
     tmp_path, tiny, tiny_dataset, tiny_motifs, release
 ):
@@ -450,3 +464,43 @@ def test_the_reliability_of_a_motif_tf_is_what_most_stand_ins_exceed():
     assert expected_reliability(common)["abstained"] and expected_reliability(common)["level"] == "medium"
     few = dict(list(measured.items())[: FEWEST - 1])
     assert expected_reliability(few)["level"] == "unknown" and expected_reliability(few)["abstained"]
+
+
+@pytest.mark.parametrize(
+    ("assayed", "trusted"),
+    [
+        ({"A": ("low", True)}, False),
+        ({"A": ("medium", True), "B": ("low", True)}, False),  # medium, but too close to the prevalence
+        ({"A": ("low", True), "B": ("high", False)}, True),
+        ({"A": ("unknown", True)}, True),
+        ({"A": ("unknown", True), "B": ("low", True)}, False),
+    ],
+)
+def test_a_motif_tf_is_not_trusted_more_than_assayed_tfs_of_its_motif(assayed, trusted):
+    general = {
+        "auprc_expected": 0.3,
+        "gain_expected": 90,
+        "level": "medium",
+        "min_depth": 0.01,
+        "abstained": False,
+    }
+    stored = {
+        "tfs": [*assayed, "C"],
+        "parameters": {},
+        "reliability": {
+            tf: {"level": level, "abstained": given}
+            for tf, (level, given) in (assayed | {"C": ("low", True)}).items()
+        },
+        "motif_tfs": {"parameters": [1, 0, 0, 0], "reliability": general},
+    }
+    tfs = [*stored["tfs"], "LIKE_A", "OTHER"]
+    facts = {
+        "tfs": tfs,
+        "evidence": ["motif" if tf in ("LIKE_A", "OTHER") else "chip" for tf in tfs],
+        "motif_group": ["A" if tf in ("A", "B", "LIKE_A") else tf for tf in tfs],
+    }
+    add_motif_calibration(stored, facts)
+    found = stored["reliability"]["LIKE_A"]
+    assert (found["level"], found["abstained"]) == (("medium", False) if trusted else ("low", True))
+    assert found["auprc_expected"] == (0.3 if trusted else None)
+    assert stored["reliability"]["OTHER"]["level"] == "medium"

@@ -36,11 +36,11 @@ def load(tmp_path, monkeypatch):
     for name, text in {"tracks": TRACKS, "samples": SAMPLES, "sources": SOURCES}.items():
         (tmp_path / f"{name}.tsv").write_text(text)
 
-    def load(chip=CHIP, splits=None, panel="p", there=(), **keys):
+    def load(chip=CHIP, splits=None, panel="p", there=(), config=None, **keys):
         for name in there:
             (tmp_path / name).write_text("x")
         (tmp_path / "chip.tsv").write_text(chip)
-        config = copy.deepcopy(CONFIG) | {"panel": panel, "panels": {"p": keys}}
+        config = copy.deepcopy(CONFIG) | (config or {}) | {"panel": panel, "panels": {"p": keys}}
         config["splits"] |= splits or {}
         return sheets.load_plan(settings.check_config(config), "c.yaml", {})
 
@@ -139,10 +139,27 @@ def test_without_a_panel_all_rows_count(load):
     )
 
 
-def test_two_spellings_in_one_line_are_two_tfs():
-    names, said = unify_symbols([("A", "h"), ("B", "H"), ("B", "h"), ("A", "Dl"), ("B", "dl")])
-    assert names == {"h": "h", "H": "H", "Dl": "Dl", "dl": "Dl"}
-    assert said == ["h and H are two TFs, because B has both", "Dl and dl are one TF, called Dl"]
+def test_case_tells_genes_of_insects_apart_and_of_no_other_species():
+    """h is hairy, H is Hairless; Dl is Delta, dl is dorsal. CTCF in two spellings is one TF, also in one line."""
+    tfs = ["h", "H", "h", "Dl", "dl", "CTCF"]
+    names, said = unify_symbols(tfs, "insects")
+    assert names == {tf: tf for tf in tfs}
+    assert said == [
+        f"{pair} are two TFs, because case matters in symbols of insects" for pair in ("h and H", "Dl and dl")
+    ]
+    names, said = unify_symbols(tfs, "vertebrates")
+    assert names == {"h": "h", "H": "h", "Dl": "Dl", "dl": "Dl", "CTCF": "CTCF"}
+    assert said == ["h and H are one TF, called h", "Dl and dl are one TF, called Dl"]
+
+
+def test_the_taxon_of_the_configuration_tells_whether_case_matters(load):
+    chip = "cell_line\ttf\tpath\nA\th\ta1.bed\nA\tH\ta2.bed\nA\tDl\ta3.bed\n"
+    asked = {"chip": chip, "splits": {"test": ["*:chr1"]}, "tfs": ["h"], "lines": ["A"]}
+    assert pairs(load(**asked)) == [("A", "h")] * 2
+    insects = {"motifs": {"taxon": "insects"}}
+    assert pairs(load(**asked, config=insects)) == [("A", "h")]
+    with pytest.raises(InputError, match="panel p names TF 'dl'"):
+        load(**asked | {"tfs": ["dl"]}, config=insects)
 
 
 def test_several_experiments_of_one_pair(load, tmp_path):

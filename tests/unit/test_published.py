@@ -10,7 +10,7 @@ import pytest
 from scbind.core.files import read_result
 from scbind.dataset.splits import CHR1_PROTOCOL, TEST, TRAIN, VALID
 from scbind.dataset.trainingset import TrainingSet
-from scbind.evaluation.evaluate import score_test_windows
+from scbind.evaluation.evaluate import kinds_beside_given, score_test_windows
 from scbind.evaluation.merge import METRIC_COLUMNS, merge_metrics, stack_tables
 from scbind.evaluation.published import TABLES, match_published
 from scbind.evaluation.registry import MAXATAC
@@ -46,6 +46,26 @@ def test_chr1_of_the_held_out_line_is_scored_on_its_own(held_out, tmp_path):
         size["C", CHR1_PROTOCOL] == int((data.labels[1, data.chrom == 0, 0] >= 0).sum()) < size["C", "both"]
     )
     assert ("A", CHR1_PROTOCOL) not in size.index, "A was trained on"
+
+
+def test_a_line_that_a_given_model_knows_is_not_scored_so(held_out, tmp_path):
+    """Neither for the model nor for the baselines beside it, so that no published figure is drawn in."""
+    data = held_out("hg38")
+    data = replace(data, splits=np.where(np.asarray(data.splits) == TRAIN, 0, data.splits))
+    facts = {
+        "genome": "hg38",
+        "chromosomes": data.genome.sequenced,
+        "cell_lines": ["c"],
+        "assayed": [[True]],
+        "splits": {"test": ["*:chr1"], "valid": [], "train": ["c:chr2"]},
+    }
+    (tmp_path / "bundle.json").write_text(json.dumps({"facts": facts}))
+    for given, expected in (([], True), (["bundle.json"], False), (["bundle.json"] * 2, False)):
+        kinds = kinds_beside_given(data, [tmp_path / name for name in given])
+        table, _ = score_test_windows(
+            data, lambda _, window: np.full((len(window), 2), 0.5), "m", tmp_path, kinds=kinds
+        )
+        assert (("C", CHR1_PROTOCOL) in set(zip(table["cell_line"], table["split"], strict=True))) is expected
 
 
 def test_a_part_of_chr1_is_not_scored_as_the_published_whole(held_out, tmp_path):

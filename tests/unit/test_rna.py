@@ -188,6 +188,14 @@ def test_symbols_of_tfs_match_without_regard_to_case(tmp_path):
     assert pd.read_csv(tmp_path / "t.tsv", sep="\t")["mean_expression"].tolist() == [2500]
 
 
+def test_a_gene_of_insects_that_differs_in_case_is_another_gene(tmp_path):
+    files = list(zip(write_pair(tmp_path, "s", ["h", "Dl"], ["H", "Dl"], [1, 3])))
+    for taxon, expected in (("insects", [7500]), ("vertebrates", [7500, 2500])):
+        tf_expression(*files, tmp_path / "t.tsv", taxon=taxon)
+        table = pd.read_csv(tmp_path / "t.tsv", sep="\t")
+        assert table["mean_expression"].dropna().tolist() == expected
+
+
 def test_rna_without_a_gene_of_any_tf_is_refused(tmp_path):
     files = zip(write_pair(tmp_path, "s", ["SPI1"], ["GRCh38_SPI1", "GRCh38_X"], [1, 3]))
     with pytest.raises(

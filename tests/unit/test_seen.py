@@ -5,10 +5,12 @@ import pandas as pd
 import pytest
 from scbind.core.errors import InputError
 from scbind.dataset.build import build_dataset
-from scbind.dataset.seen import is_same_assembly, seen_windows
-from scbind.dataset.splits import TEST, TRAIN, UNUSED, VALID, assign_splits
+from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows
+from scbind.dataset.splits import PROTOCOL, TEST, TRAIN, UNUSED, VALID, assign_splits
 from scbind.dataset.trainingset import TrainingSet
+from scbind.evaluation.baselines import evaluate_baselines
 from scbind.evaluation.evaluate import evaluate_model
+from scbind.evaluation.registry import BASELINES
 from scbind.models.modelfile import read_model, write_model
 
 CHROMS = ["chr1", "chr2", "chr3"]
@@ -55,6 +57,17 @@ def test_lines_are_known_by_name_and_others_are_new():
     assert seen[0, CHROM == 0].all() and not seen[1].any()
 
 
+@pytest.mark.parametrize("name", ["gm12878", "GM-12878", "Gm_12878", "GM.12878", "GM 12878"])
+@pytest.mark.parametrize("train", [None, ["GM12878:chr1"]])
+def test_a_line_that_is_spelled_differently_is_the_same_line(name, train):
+    splits = {"test": ["*:chr3"], "valid": ["GM12878:chr2"], "train": train}
+    known = facts(cell_lines=["GM12878", "K562"], assayed=[[True], [True]], splits=splits)
+    expected = seen_windows(known, ["GM12878"], CHROMS, CHROM, START, 200)
+    assert expected[0, CHROM < 2].all() and not expected[0, CHROM == 2].any()
+    assert (seen_windows(known, [name], CHROMS, CHROM, START, 200) == expected).all()
+    assert same_lines("K562", ["k-562", "K562", "K562b"]) == ["K562", "k-562"]
+
+
 def test_what_lies_beyond_the_pieces_of_a_model_was_not_seen():
     known = facts(chromosomes={"chr1": 4000, "chr2": 10_000})
     seen = seen_windows(known, LINES, CHROMS, CHROM, START, 200)
@@ -76,13 +89,19 @@ def test_the_assembly_is_told_by_name_or_lengths():
 def tested(tiny, tiny_model, tmp_path):
     """Build a dataset on which a given model is tested, test the model, and return the dataset and its metrics."""
 
-    def run(splits=None, training=False, chip=None, **facts):
+    def run(splits=None, training=False, chip=None, lines=None, taxon="vertebrates", **facts):
         stored = read_model(tiny_model[0])
         stored["facts"] |= facts
         write_model(tmp_path / "given.safetensors", **stored)
         dataset, metrics = tmp_path / "dataset", tmp_path / "metrics.tsv"
-        where = tiny["reference"], tiny["lines"], chip or tiny["chip"], splits or {"test": [], "valid": []}
-        build_dataset(*where, tiny["geometry"], dataset, training=training, given={"other": stored["facts"]})
+        where = (
+            tiny["reference"],
+            lines or tiny["lines"],
+            chip or tiny["chip"],
+            splits or {"test": [], "valid": []},
+        )
+        given = {"other": stored["facts"]}
+        build_dataset(*where, tiny["geometry"], dataset, training=training, given=given, taxon=taxon)
         files = (
             tmp_path / "given.safetensors",
             None,
@@ -92,6 +111,7 @@ def tested(tiny, tiny_model, tmp_path):
             tmp_path / "curves.npz",
         )
         evaluate_model(*files, "other", max_windows=None, seed=0, given=True)
+        (tmp_path / "bundle.json").write_text(json.dumps({"facts": stored["facts"]}))
         return TrainingSet.open(dataset, tiny["reference"]), pd.read_csv(metrics, sep="\t")
 
     return run
@@ -133,9 +153,83 @@ def test_tfs_and_lines_are_matched_by_name(tiny, tested, capsys):
     )
 
 
+@pytest.fixture
+def baselines(tiny, tiny_motifs, tmp_path):
+    """The metrics of the baselines on the dataset of ``tested``, beside this number of given models."""
+
+    def run(number):
+        evaluate_baselines(
+            tmp_path / "dataset",
+            tiny["reference"],
+            tiny_motifs,
+            tmp_path / "b.tsv",
+            tmp_path / "depth.tsv",
+            {name: tmp_path / f"{name}.npz" for name in BASELINES},
+            keeps=[1.0],
+            max_windows=100,
+            depth_seed=0,
+            given=[tmp_path / "bundle.json"] * number,
+        )
+        return pd.read_csv(tmp_path / "b.tsv", sep="\t")
+
+    return run
+
+
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_baselines_beside_a_given_model_have_its_kinds_of_holdout(tested, baselines, elsewhere):
+    """Nothing is trained here, so by the splits of the dataset every window would be new in both ways."""
+    _, metrics = tested(**{"genome": "elsewhere", "chromosomes": {"chr1": 77_000}} if elsewhere else {})
+    table, by = baselines(1), ["cell_line", "tf", "split", "n_windows", "n_bound"]
+    assert ("unknown" in set(metrics["split"])) == elsewhere
+    for name in ("accessibility", "motif_x_accessibility"):
+        rows = [
+            each.loc[each["model"] == name, by].sort_values(by)
+            for each in (table, metrics.assign(model=name))
+        ]
+        pd.testing.assert_frame_equal(*(each.reset_index(drop=True) for each in rows))
+
+
+def test_baselines_beside_several_given_models_have_no_kind_of_holdout(tested, baselines):
+    tested()
+    assert set(baselines(2)["split"]) == {"test", PROTOCOL}
+
+
+def test_a_line_that_is_spelled_differently_is_held_out_in_the_same_way(tiny, tested, capsys):
+    data, metrics = tested()
+    expected, windows = metrics.sort_values(["cell_line", "tf", "split"]), np.asarray(data.splits)
+    assert "WARNING" not in capsys.readouterr().err
+    small = {name: name.lower() for name in tiny["lines"]}
+    lines = {small[name]: files for name, files in tiny["lines"].items()}
+    chip = [row | {"cell_line": small[row["cell_line"]]} for row in tiny["chip"]]
+    data, metrics = tested(lines=lines, chip=chip)
+    assert (np.asarray(data.splits) == windows).all()
+    metrics = metrics.assign(cell_line=metrics["cell_line"].str.upper()).sort_values(
+        ["cell_line", "tf", "split"]
+    )
+    pd.testing.assert_frame_equal(metrics.reset_index(drop=True), expected.reset_index(drop=True))
+
+
+def test_a_line_that_a_model_does_not_know_is_named(tiny, tested, capsys):
+    lines = {name if name == "A" else "mine": files for name, files in tiny["lines"].items()}
+    chip = [row | {"cell_line": "A" if row["cell_line"] == "A" else "mine"} for row in tiny["chip"]]
+    tested(lines=lines, chip=chip)
+    said = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
+    assert len(said) == 1 and "mine: no cell line of other, which has A, C; if one of them" in said[0]
+
+
+def test_case_tells_tfs_of_insects_apart(tiny, tested, capsys):
+    chip = [row | {"tf": {"TF1": "Tf1", "TF2": "TF2"}[row["tf"]]} for row in tiny["chip"]]
+    _, metrics = tested(chip=chip, taxon="insects")
+    assert set(metrics["tf"]) == {"TF2"}
+    assert "does not predict Tf1; it is not tested on them" in capsys.readouterr().err
+
+
 def test_what_cannot_be_tested_is_refused(tiny, tested):
     with pytest.raises(InputError, match="the training of other saw every test window"):
         tested(splits={"test": ["A:chr1:30000-60000"], "valid": []})
+    says = "its model reads windows of 100 in 1000 bp, this run has 200 in 1000; set dataset.window: 100"
+    with pytest.raises(InputError, match=says):
+        tested(window=100)
     with pytest.raises(InputError, match="predicts none of the TFs of the ChIP-seq sheet .AAA."):
         tested(chip=[row | {"tf": "AAA"} for row in tiny["chip"] if row["tf"] == "TF1"])
 

@@ -703,3 +703,32 @@ def test_motif_tfs_that_cannot_be_predicted_are_refused(project, model, more, sa
 
 def test_symbols_of_other_case_are_other_tfs_in_insects(project):
     project(CONFIG | {"motifs": {"taxon": "insects"}, "models": {"m": {"motif_tfs": ["brk", "Brk", "ctcf"]}}})
+
+
+@pytest.mark.parametrize(
+    ("model", "tf", "says"),
+    [
+        (
+            {"bundle": STARTER},
+            "NOPE",
+            r"key explain\[0\]: no TF 'NOPE' in the model m of .*starter.scbind.zip; use one of ATF3",
+        ),
+        ({"bundle": STARTER}, "spi1", "did you mean SPI1"),
+        ({"bundle": STARTER, "motif_tfs": ["TCF7"]}, "TCF8", "did you mean TCF7"),
+        ({"bundle": STARTER}, "SPI1", None),
+        ({"bundle": STARTER, "motif_tfs": ["TCF7"]}, "TCF7", None),
+        ({"bundle": STARTER, "motif_tfs": "all"}, "TCF7", None),  # the release is not read in the plan
+        ({"bundle": "https://x.org/not_there_yet.zip"}, "NOPE", None),
+        ({}, "SPI1", "no TF 'SPI1' in chip.tsv or models.m.motif_tfs; use one of CTCF"),
+        ({"motif_tfs": ["SPI1"]}, "SPI1", None),
+        ({}, "CTCF", None),
+    ],
+)
+def test_a_tf_to_explain_that_the_model_lacks_is_refused_in_the_plan(project, model, tf, says):
+    question = {"locus": "chr1:1000-1200", "tf": tf, "cell_type": "b_cell"}
+    config = CONFIG | {"models": {"m": model}, "infer": {"model": "m"}, "explain": [question]}
+    if says is None:
+        assert project(config).config["explain"] == [question]
+    else:
+        with pytest.raises(InputError, match=says):
+            project(config)

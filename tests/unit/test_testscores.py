@@ -1,4 +1,5 @@
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -68,6 +69,17 @@ def test_sequence_that_lines_share_is_read_once(data, tiny_model, tmp_path, monk
     score_lines(data, lambda *where: scores(data, *where), tmp_path, "m")
     tested = np.asarray(data.splits) == TEST
     assert tested.any(axis=0).sum() <= sum(windows_read) < tested.sum()
+
+
+def test_a_network_is_asked_with_its_own_line_however_that_is_spelled(data, tiny_model, monkeypatch):
+    model, asked = load_predictor(*tiny_model[:2]), []
+    logits = model.logits
+    monkeypatch.setattr(model, "logits", lambda *given: asked.append(given[-1]) or logits(*given))
+    for lines in (["A", "C"], ["a", "c"], ["x", "y"]):
+        named = replace(data, manifest=data.manifest | {"cell_lines": lines})
+        for line in (0, 1):
+            network_scores(model)(named, line, np.arange(3))
+    assert asked == [0, 1, 0, 1, None, None]
 
 
 def test_embeddings_of_few_windows_are_in_memory_at_a_time(data, tiny_model, monkeypatch):

@@ -249,8 +249,10 @@ def atlas(tmp_path):
     return tmp_path
 
 
-def types_of(folder):
-    score_types(folder / "activity.h5ad", folder / "cells.h5ad", folder / "truth", folder / "out.tsv")
+def types_of(folder, **options):
+    score_types(
+        folder / "activity.h5ad", folder / "cells.h5ad", folder / "truth", folder / "out.tsv", **options
+    )
     return pd.read_csv(folder / "out.tsv", sep="\t").set_index(["quantity", "name"])["value"]
 
 
@@ -290,6 +292,31 @@ def test_tfs_that_are_abstained_on_do_not_shape_the_groups(atlas, capsys):
         assert len(value["activity_auroc"]) == 6  # each TF alone, whether abstained on or not
         told = "types: scbind abstains on all but 1 TFs, so all TFs are used to group the cells"
         assert (told in capsys.readouterr().err) == (len(abstained) == 5)
+
+
+def test_methods_are_scored_on_the_same_cells_and_tfs(atlas):
+    """T0 is at chance in z, and has no value by chromVAR: a mean over other TFs would hide that."""
+    adata = ad.read_h5ad(atlas / "activity.h5ad")
+    adata.X[:, 0] = np.random.default_rng(0).normal(size=121)
+    adata.write_h5ad(atlas / "activity.h5ad")
+    alone = types_of(atlas)
+    other = ad.AnnData(adata.X.copy(), obs=adata.obs, var=pd.DataFrame(index=adata.var_names))
+    other.layers["borrowed"] = adata.X.copy()
+    other.X[:, 0] = np.nan
+    other.layers["borrowed"][:50, 1] = np.nan
+    other.X[7] = np.nan  # a cell without an insertion in a peak
+    other = other[:, ["T4", "T3", "T2", "T1", "T0"]]
+    other.write_h5ad(atlas / "chromvar.h5ad")
+    value = types_of(atlas, chromvar=atlas / "chromvar.h5ad")
+    for method in ("activity", "scfan", "chromvar", "chromvar_borrowed"):
+        scores = value[f"{method}_auroc"]
+        assert set(scores.index) == {"T2", "T3", "T4", "mean"}
+        assert scores["mean"] == pytest.approx(scores.drop("mean").mean(), rel=1e-5)
+    assert value["activity_auroc"].equals(value["chromvar_auroc"]) and value["activity_auroc", "mean"] > 0.99
+    assert alone["activity_auroc", "mean"] < 0.95, "with T0"
+    other[:, []].write_h5ad(atlas / "chromvar.h5ad")
+    value = types_of(atlas, chromvar=atlas / "chromvar.h5ad")
+    assert "chromvar_auroc" not in value and value["activity_auroc"].equals(alone["activity_auroc"])
 
 
 def test_cells_without_types_are_refused(atlas):

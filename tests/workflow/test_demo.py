@@ -34,6 +34,7 @@ AFTER_BINDING = {
     "cell_type_tracks",
     "differential_tfs",
     "differential_sites",
+    "peak_binding",
     "find_populations",
     "abundance",
 }
@@ -56,6 +57,7 @@ RERUN = [  # key, new value, the rules that run again
     ("analysis.populations.min_stability", 0.5, {"find_populations", "abundance"}),
     ("analysis.links.min_potential", 0.2, {"tf_links", "cell_regulation"}),
     ("analysis.links.cell_links", 100, {"cell_regulation"}),
+    ("analysis.peak_binding.min_binding", 0.2, {"peak_binding"}),
     ("analysis.motifs.n_sites", 150, {"motif_enrichment", "write_browser", "write_loci"}),
     ("evaluate.max_cells", 50, {"score_cells"}),
     (

@@ -82,7 +82,7 @@ def test_activity_alone_leaves_out_what_needs_the_sites(project):
     jobs = project.jobs("--configfile", path)
     assert {"infer_binding", "activity_matrix", "score_types", "write_report"} <= jobs.keys()
     left = {"merge_shards", "cell_type_tracks", "tf_targets", "tf_links", "cell_regulation", "score_cells"}
-    left |= {"motif_enrichment", "site_genes"}
+    left |= {"motif_enrichment", "site_genes", "peak_binding"}
     assert not left & jobs.keys()
     assert not left & project.jobs("infer", "--configfile", path).keys()
 
@@ -527,6 +527,22 @@ def test_tfs_are_added_to_a_given_model_as_it_is_unpacked(project):
         "--dry-run", "--configfile", project.folder / "edited.yaml", "--", target, check=False
     )
     assert "gata1 is listed twice" in reply.stdout
+
+
+def test_baselines_read_the_facts_of_given_models_if_none_is_trained(project):
+    """They then have the kinds of holdout of the given model."""
+    given = {"bundle": str(project.root / "resources/models/starter.scbind.zip")}
+    config = yaml.safe_load((project.folder / "config/config.yaml").read_text())
+    for models, reads in (({"m": given}, True), ({"scbind": {}, "m": given}, False)):
+        changed = config | {"models": models, "infer": config["infer"] | {"model": "m"}}
+        (project.folder / "edited.yaml").write_text(yaml.safe_dump(changed))
+        tables = [f"results/evaluation/{name}.tsv" for name in ("baselines", "oracle")]
+        plan = project.snakemake(
+            "--dry-run", "--configfile", project.folder / "edited.yaml", "--", *tables
+        ).stdout
+        for rule in ("evaluate_baselines", "evaluate_oracle"):
+            (inputs,) = re.findall(rf"rule {rule}:\n +input: (.*)", plan)
+            assert ("results/models/m/bundle.json" in inputs) == reads
 
 
 def test_a_file_of_matrices_adds_tfs_to_a_given_model(project):

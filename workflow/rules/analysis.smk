@@ -169,3 +169,31 @@ rule motif_enrichment:
         code=source_digest("analysis.enrichment", script="motif_enrichment"),
     script:
         "../scripts/motif_enrichment.py"
+
+
+# Binding per consensus peak and TF, as the annotation that betterChromVAR and decoupler read.
+rule peak_binding:
+    input:
+        binding=per_sample("results/binding/{sample}.zarr", PLAN.binding_samples),
+        cells=per_sample("results/cells/{sample}/cells.h5ad", PLAN.binding_samples),
+        windows="results/binding/windows.npz",
+        peaks="results/peaks/consensus.bed",
+        sizes=f"{REFERENCE}/chrom.sizes",
+    output:
+        matrix="results/analysis/peak_binding.h5ad",
+        network="results/analysis/peak_binding.tsv.gz",
+    log:
+        "logs/peak_binding/peaks.log",
+    benchmark:
+        "logs/peak_binding/peaks.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(4000),
+        runtime=runtime(120, cells=4),
+    params:
+        options=SETTINGS["analysis"]["peak_binding"],
+        min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        code=source_digest("analysis.peakbinding", script="peak_binding"),
+    script:
+        "../scripts/peak_binding.py"

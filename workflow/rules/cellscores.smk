@@ -122,6 +122,7 @@ rule compare_activity:
         chromvar=per_sample("results/evaluation/chromvar/{sample}.h5ad", PLAN.binding_samples),
     output:
         table="results/evaluation/activity.tsv",
+        separation="results/evaluation/activity_types.tsv",
     log:
         "logs/compare_activity/activity.log",
     benchmark:

@@ -87,6 +87,8 @@ LEFT_OUT_TABLE = "results/evaluation/left_out_tfs.tsv" if LEFT_OUT_OF else None
 STARTS_FROM_MOTIFS = [name for name in PLAN.trained if SETTINGS["models"][name]["architecture"] == "scbind"]
 MODELS = [INFER_MODEL, *(name for name in SETTINGS["models"] if name != INFER_MODEL)]
 TESTED = MODELS if HAS_DATASET else []
+# If no model is trained here, the kinds of holdout of the baselines are those of the model that a bundle gives.
+ALL_GIVEN = [] if TRAINED else expand("results/models/{model}/bundle.json", model=GIVEN)
 # Accuracy of the model for cells: measured here, or as its maker stated it.
 ACCURACY = f"results/models/{INFER_MODEL}/{'metrics' if HAS_DATASET else 'stated_metrics'}.tsv"
 CELL_MOTIFS = (
@@ -122,6 +124,7 @@ PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] 
 ACTIVITY_TABLE = "results/evaluation/activity.tsv" if SETTINGS["evaluate"]["chromvar"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 SITE_TABLE = "results/analysis/best_sites.tsv" if KEEP_SITES else None
+PEAK_BINDING = "results/analysis/peak_binding.h5ad" if KEEP_SITES else None
 LOCI_PAGE = "results/browser/loci.html" if KEEP_SITES else None
 VARIANT_TABLE, STRONGEST_TABLE = (
     f"results/analysis/variants{part}.tsv" if SETTINGS["variants"]["path"] else None

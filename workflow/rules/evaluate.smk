@@ -112,6 +112,7 @@ rule evaluate_baselines:
         REFERENCE_FILES,
         dataset="results/dataset",
         motifs="results/motifs/motifs.npz",
+        given=ALL_GIVEN,
     output:
         metrics="results/evaluation/baselines.tsv",
         depth="results/evaluation/baselines_depth.tsv",
@@ -144,6 +145,7 @@ rule evaluate_oracle:
         REFERENCE_FILES,
         truth=optional(SETTINGS["evaluate"]["truth"]),
         dataset="results/dataset",
+        given=ALL_GIVEN,
     output:
         metrics="results/evaluation/oracle.tsv",
         curves="results/evaluation/oracle.npz",

@@ -159,6 +159,7 @@ rule tf_expression:
         runtime=runtime(60),
     params:
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        taxon=lookup("motifs/taxon", within=SETTINGS),
         code=source_digest("analysis.expression", script="tf_expression"),
     script:
         "../scripts/tf_expression.py"

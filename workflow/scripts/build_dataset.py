@@ -27,4 +27,5 @@ with logged(snakemake.log[0], snakemake.threads):
             for name, about in zip(snakemake.params.given, given.given, strict=True)
         },
         experiments=snakemake.params.experiments,
+        taxon=snakemake.params.taxon,
     )

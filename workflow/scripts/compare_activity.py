@@ -9,5 +9,6 @@ with logged(snakemake.log[0], snakemake.threads):
         given.activity,
         given.chromvar,
         snakemake.output.table,
+        snakemake.output.separation,
         seed=snakemake.params.seed,
     )

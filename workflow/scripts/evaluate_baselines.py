@@ -15,4 +15,5 @@ with logged(snakemake.log[0], snakemake.threads):
         depth_seed=snakemake.params.seed,
         threads=snakemake.threads,
         test_windows=snakemake.params.test_windows,
+        given=snakemake.input.given,
     )

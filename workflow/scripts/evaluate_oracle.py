@@ -9,4 +9,5 @@ with logged(snakemake.log[0], snakemake.threads):
         snakemake.params.reference,
         snakemake.output.metrics,
         snakemake.output.curves,
+        given=snakemake.input.given,
     )

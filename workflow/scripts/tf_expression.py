@@ -8,4 +8,5 @@ with logged(snakemake.log[0], snakemake.threads):
         list(snakemake.input.rna),
         snakemake.output.table,
         min_cells=snakemake.params.min_cells,
+        taxon=snakemake.params.taxon,
     )

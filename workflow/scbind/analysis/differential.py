@@ -23,12 +23,13 @@ from scbind.analysis.activitytable import (
     SHARED,
     Activity,
     compared_conditions,
+    evidence_by_tf,
     matched,
     read_activity,
     replicates,
     say_left_out,
 )
-from scbind.analysis.adjustment import adjust
+from scbind.analysis.adjustment import adjust, by_family
 from scbind.analysis.designeffect import Borrowing, Overlap, compare_means
 from scbind.analysis.typemeans import list_types
 from scbind.core.files import write_table
@@ -93,7 +94,8 @@ def differential_tfs(
     has at least three others, Welch's t-test over replicate means. If not, a t-test over cells
     (:func:`scbind.analysis.designeffect.compare_means`).
     The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells
-    are adjusted apart, so that the small p-values over cells do not make those over replicates significant.
+    are adjusted apart, so that the small p-values over cells do not make those over replicates significant. So are
+    those of TFs with and without ChIP-seq (:mod:`scbind.analysis.adjustment`).
     """
     data = read_activity(activity)
     data.obs["replicate"] = replicates(data.obs)
@@ -106,8 +108,12 @@ def differential_tfs(
     table = pd.concat(rows, ignore_index=True) if rows else pd.DataFrame(columns=COLUMNS)
     if rows:
         tested = table[~table["test"].isin([ABSTAINED, SHALLOW])]
-        families = tested.groupby(["contrast", tested["test"].isin([CELLS, CELLS_SHARED])])
-        table["p_adjusted"] = families["p_value"].transform(_adjust)
+        over_cells = tested["test"].isin([CELLS, CELLS_SHARED])
+        evidence = tested["tf"].map(evidence_by_tf(data.var)["evidence"])
+        family = tested.groupby(["contrast", over_cells, evidence]).ngroup()
+        # a test that could not be computed, because values are constant, counts as p = 1
+        p_values = tested["p_value"].fillna(1.0).to_numpy(dtype=np.float64)
+        table["p_adjusted"] = pd.Series(by_family(adjust, p_values, family.to_numpy()), index=tested.index)
         var = data.var.rename(columns=lambda name: name if name in DESCRIBED else f"reliability_{name}")
         table = table[COLUMNS].join(var, on="tf")
         table = table.sort_values(
@@ -131,11 +137,6 @@ class _Limits:
     min_cells: int
     min_per_replicate: int
     borrowing: Borrowing | None
-
-
-def _adjust(p_values: pd.Series) -> np.ndarray:
-    """Adjust by Benjamini-Hochberg. A test that could not be computed (constant values) counts as p = 1."""
-    return adjust(p_values.fillna(1.0).to_numpy())
 
 
 def _between_types(data: Activity, limits: _Limits) -> list[pd.DataFrame]:

@@ -1,8 +1,8 @@
 """Motif enrichment in predicted sites: a check of the predictions against the sequence.
 
 The windows with the highest P(bound) in a cell type are compared with windows of similar GC content and openness.
-Openness is estimated from the predictions for all other TFs. If a model uses only accessibility, its predicted sites
-show no enrichment of the TF's own motif.
+Openness is estimated from the predictions for the other TFs with ChIP-seq. If a model uses only accessibility, its
+predicted sites show no enrichment of the TF's own motif.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from scbind.analysis.adjustment import adjust
+from scbind.analysis.adjustment import adjust, by_family, tf_families
 from scbind.analysis.typemeans import TypeMeans
 from scbind.binding.windows import Windows
 from scbind.core.files import write_table
 from scbind.core.runlog import say
+from scbind.formats.evidence import CHIP
 from scbind.formats.genome import Genome
 from scbind.formats.motifs import chance_of_scores, motif_names, read_motifs, scan_all
 
@@ -85,10 +86,12 @@ def motif_enrichment(
     Notes
     -----
     Background: for each site, the nearest unused window in standardised (GC, openness). Openness is the mean P(bound)
-    over all other TFs in the same cell type. Windows on a peak that has a site are not used. Test: one-sided Fisher's
-    exact test (hypergeometric tail), with Benjamini-Hochberg adjustment over all tests of the file. Odds ratios have
-    0.5 added to each count (Haldane-Anscombe). TFs on which scbind abstains are tested like the others and marked,
-    because motifs check the predictions and this check is most useful where predictions are uncertain.
+    over the other TFs with ChIP-seq in the same cell type. Windows on a peak that has a site are not used. Test:
+    one-sided Fisher's exact test (hypergeometric tail). The Benjamini-Hochberg adjustment covers the tests of the file,
+    listed or not, whose TFs are of one family (:func:`scbind.analysis.adjustment.tf_families`) and whose motifs either
+    all belong to TFs with ChIP-seq or all do not. Odds ratios have 0.5 added to each count (Haldane-Anscombe). TFs
+    on which scbind abstains are tested like the others and marked, because motifs check the predictions and this check
+    is most useful where predictions are uncertain.
     """
     genome, matrices, identities = Genome.open(reference_dir), read_motifs(motifs), motif_names(motifs)
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "motif enrichment")
@@ -101,7 +104,8 @@ def motif_enrichment(
     hits = _scan(genome, means.windows, used, [matrices[name] for name in names], thresholds)
     table = pd.DataFrame(columns=COLUMNS)
     if pairs and names:
-        table = _list_motifs(pairs, used, hits, means.windows.gc, names, top_motifs)
+        family = _families(means.marks, [pair[1] for pair in pairs], names)
+        table = _list_motifs(pairs, used, hits, means.windows.gc, names, top_motifs, family)
         table["motif_id"] = table["motif"].map(identities)
         table["threshold"] = table["motif"].map(dict(zip(names, thresholds, strict=True)))
         table = table.join(means.marks, on="tf")[COLUMNS]
@@ -173,8 +177,10 @@ def _choose_sites(
     """
     windows, n_sites = means.windows, min(n_sites, len(means.windows) // 4)
     total = np.zeros((len(means.types), len(windows)), dtype=np.float64)
-    for _, binding in means:
-        total += np.nan_to_num(binding)  # NaN: too few cells of the type are deep enough for the TF
+    assayed = set(means.marks.index[means.marks["evidence"] == CHIP])
+    for tf, binding in means:
+        if tf in assayed:
+            total += np.nan_to_num(binding)  # NaN: too few cells of the type are deep enough for the TF
     pairs, listed = [], []
     for tf, binding in means:
         for row, name in enumerate(means.types):
@@ -187,7 +193,8 @@ def _choose_sites(
             _, first = np.unique(windows.peak[order], return_index=True)  # the best window of each peak
             top = order[np.sort(first)[:BEST_SITES]]
             listed.append((name, tf, top, binding[row, top]))
-            openness = (total[row] - binding[row]) / max(len(means.tfs) - 1, 1)
+            own = binding[row] if tf in assayed else 0
+            openness = (total[row] - own) / max(len(assayed - {tf}), 1)
             features = np.column_stack([windows.gc, openness]).astype(np.float64)
             candidates = np.flatnonzero(~np.isin(windows.peak, windows.peak[sites]))
             background = match_background(sites, candidates, features, random)
@@ -227,11 +234,24 @@ def _scan(genome: Genome, windows: Windows, used: np.ndarray, matrices: list, th
     return hits
 
 
+def _families(marks: pd.DataFrame, tfs: list[str], names: list[str]) -> np.ndarray:
+    """Return the family of each test: int (pairs, motifs), from the TF of each pair and that of each motif."""
+    of_motif = marks["evidence"].reindex(names) == CHIP
+    return 2 * tf_families(marks)[tfs].to_numpy()[:, None] + of_motif.to_numpy()
+
+
 def _list_motifs(
-    pairs: list[tuple], used: np.ndarray, hits: np.ndarray, gc: np.ndarray, names: list[str], top: int
+    pairs: list[tuple],
+    used: np.ndarray,
+    hits: np.ndarray,
+    gc: np.ndarray,
+    names: list[str],
+    top: int,
+    family: np.ndarray,
 ) -> pd.DataFrame:
     """Test all motifs for each pair of type and TF. Return its ``top`` best motifs and its own, sorted by type and TF.
 
+    ``family``, (pairs, motifs), is the family of each test: those of a family are adjusted together.
     Of all other tests, only the p-values are kept, for the adjustment: their number grows with the square of that of
     the TFs.
     """
@@ -239,7 +259,7 @@ def _list_motifs(
     for number, pair in enumerate(pairs):
         p_values[number], table = _test(pair, used, hits, gc, names, top)
         listed.append(table)
-    adjusted = adjust(p_values.ravel()).reshape(p_values.shape)
+    adjusted = by_family(adjust, p_values.ravel(), family.ravel()).reshape(p_values.shape)
     order = sorted(range(len(pairs)), key=lambda number: pairs[number][:2])
     for number in order:
         listed[number]["p_adjusted"] = adjusted[number][listed[number].index]

@@ -26,7 +26,11 @@ COLUMNS = [
 
 
 def tf_expression(
-    activity: Sequence[str | Path], rna: Sequence[str | Path], output: str | Path, min_cells: int = 20
+    activity: Sequence[str | Path],
+    rna: Sequence[str | Path],
+    output: str | Path,
+    min_cells: int = 20,
+    taxon: str = "vertebrates",
 ) -> None:
     """Write mean activity and expression of every TF in every type, and their correlation.
 
@@ -39,6 +43,8 @@ def tf_expression(
         The table; columns in ``docs/reference/outputs.md``.
     min_cells
         Types with fewer cells with RNA are left out.
+    taxon
+        ``motifs.taxon``, which tells whether case matters in symbols of TFs and genes.
 
     Raises
     ------
@@ -46,7 +52,7 @@ def tf_expression(
         If the cells of a pair of files differ, or the RNA has no gene of any TF.
     """
     data = read_activity(list(activity))
-    expression = pd.concat([_expression(path, data.tfs) for path in rna], keys=range(len(rna)))
+    expression = pd.concat([_expression(path, data.tfs, taxon) for path in rna], keys=range(len(rna)))
     expression.index = expression.index.droplevel(0)
     place = expression.index.get_indexer(data.obs["cell"])
     if (place < 0).any() or expression.index.duplicated().any():
@@ -85,10 +91,10 @@ def _level(values: np.ndarray) -> dict[str, float]:
     return {"mean_expression": _mean(known), "fraction_expressing": _mean(known > 0)}
 
 
-def _expression(path, tfs: list[str]) -> pd.DataFrame:
+def _expression(path, tfs: list[str], taxon: str) -> pd.DataFrame:
     """Return molecules per ``PER`` of each TF: float64 (cells, TFs); NaN for cells without RNA, and TFs not in it."""
     data = read_whole(path, "the RNA counts", ["obs/n_molecules"])
-    same = match_symbols(tfs, data.var_names)
+    same = match_symbols(tfs, data.var_names, taxon)
     if not same:
         raise InputError(
             path, f"has no gene of any TF, such as {tfs[0]}; its genes are such as {data.var_names[0]}",

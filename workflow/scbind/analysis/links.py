@@ -8,7 +8,7 @@ p-value tests association alone: it compares the gene with genes elsewhere, at t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,11 +17,11 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from scbind.analysis.adjustment import adjust
+from scbind.analysis.adjustment import adjust, by_family, tf_families
 from scbind.analysis.linkmodel import false_share, p_values
 from scbind.analysis.targets import potential_weights
 from scbind.analysis.tfactive import active_in_types
-from scbind.analysis.typemeans import TypeMeans
+from scbind.analysis.typemeans import TypeMeans, site_binding
 from scbind.core.files import atomic, read_npz, require, table_text, write_table
 from scbind.core.runlog import say
 from scbind.formats.genes import read_tss
@@ -40,8 +40,9 @@ COLUMNS = [
 ]  # fmt: skip
 EFFECTS = {1: "activates", -1: "represses"}
 REGULATES = "regulates"  # in the network, where the sign is not known
+MARKED = "evidence", "reliability_abstained"  # of the TF, beside each of its links
 # columns of the links that the network is made of
-OF_NETWORK = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", "evidence"]
+OF_NETWORK = ["cell_type", "tf", "gene", "probability", "fdr", "sign", "potential", *MARKED]
 
 
 @dataclass(frozen=True)
@@ -153,7 +154,8 @@ def tf_links(
     active
         ``tf_active.h5ad`` of :func:`scbind.analysis.tfactive.tf_active`.
     links
-        All links, of each type and TF the ``top`` most probable. False discovery rates cover all candidates of a type.
+        All links, of each type and TF the ``top`` most probable. False discovery rates and adjusted p-values cover all
+        candidates of a type whose TFs are of one family (:func:`scbind.analysis.adjustment.tf_families`).
     network
         Links with a false discovery rate up to ``max_fdr`` in any type: ``source, target, weight`` as decoupler reads
         them, and further columns for Cytoscape.
@@ -185,11 +187,12 @@ def tf_links(
                 _candidates(found, tf, bound[number], chosen, near, active, potential[number][chosen], top)
             )
     known_tfs = marks(means.stores[0].reliability, means.tfs)
+    families = tf_families(known_tfs)
     kept, n_rows = [pd.DataFrame(columns=COLUMNS)], 0
     with atomic(links) as scratch, open(scratch, "w", encoding="utf-8", newline="") as handle:
         handle.write(table_text(kept[0]))
         for name, parts in zip(means.types, by_type, strict=True):
-            for table in _ranked(found, parts):
+            for table in _ranked(found, parts, families):
                 table = table.assign(cell_type=name, compared_with=found.evidence).join(known_tfs, on="tf")
                 handle.write(table_text(table.reindex(columns=COLUMNS), header=False))
                 kept.append(table.loc[table["fdr"] <= max_fdr, OF_NETWORK])
@@ -198,17 +201,6 @@ def tf_links(
     edges = _network(pd.concat(kept[1:] or kept, ignore_index=True))
     write_table(network, edges)
     say(f"links: {n_rows:,} rows; {len(edges):,} pairs of TF and gene at a false discovery rate of {max_fdr}")
-
-
-def site_binding(binding: np.ndarray, peak: np.ndarray, n_sites: int) -> np.ndarray:
-    """Return the largest value of the windows of each site, 0 without windows: float (types, sites).
-
-    ``binding`` is float (types, windows); ``peak``, int (windows,), is the site of each window.
-    """
-    found = np.zeros((len(binding), n_sites), dtype=np.float64)
-    for row, values in zip(found, np.nan_to_num(binding), strict=True):
-        np.maximum.at(row, peak, values)
-    return found
 
 
 def _largest(potential: np.ndarray, of_gene: np.ndarray, n_genes: int) -> np.ndarray:
@@ -300,17 +292,22 @@ def _carriers(found: SiteGenes, carried: np.ndarray, genes: np.ndarray) -> tuple
     return np.where(place < end[:, None], carriers, -1), end - first
 
 
-def _ranked(found: SiteGenes, parts: list[_Candidates]) -> Iterator[pd.DataFrame]:
+def _ranked(
+    found: SiteGenes, parts: list[_Candidates], families: Mapping[str, int]
+) -> Iterator[pd.DataFrame]:
     """Yield the listed links of each TF in one type, TFs by name, with false discovery rates over all candidates.
 
+    ``families``, TF -> family: false discovery rates and adjusted p-values cover the candidates of one family.
     A sign is kept only if the association is significant (:data:`SIGNED`) and has the same sign. Otherwise it is not
     known, and missing: chance would turn many links into repressions.
     """
     if not parts:
         return
-    fdr = false_share(np.concatenate([part.probability for part in parts]))
-    adjusted = _adjusted(np.concatenate([part.p_value for part in parts]))
-    end = np.cumsum([len(part.probability) for part in parts])
+    n = [len(part.probability) for part in parts]
+    family = np.repeat(np.array([families[part.tf] for part in parts], dtype=np.int8), n)
+    fdr = by_family(false_share, np.concatenate([part.probability for part in parts]), family)
+    adjusted = by_family(adjust, np.concatenate([part.p_value for part in parts]), family)
+    end = np.cumsum(n)
     for part, last in sorted(zip(parts, end.tolist(), strict=True), key=lambda each: each[0].tf):
         here = last - len(part.probability) + part.row
         table = pd.DataFrame(part.numbers)
@@ -327,13 +324,6 @@ def _ranked(found: SiteGenes, parts: list[_Candidates]) -> Iterator[pd.DataFrame
             ",".join(str(found.distance[pair]) for pair in row if pair >= 0) for row in pairs
         ]
         yield table.assign(gene=found.genes[table["gene"]])
-
-
-def _adjusted(p_values: np.ndarray) -> np.ndarray:
-    """Adjust by Benjamini-Hochberg, float (links,); links without a test have no adjusted value."""
-    tested, found = ~np.isnan(p_values), np.full(len(p_values), np.nan)
-    found[tested] = adjust(p_values[tested])
-    return found
 
 
 def best_of_pairs(links: pd.DataFrame) -> pd.DataFrame:
@@ -354,5 +344,5 @@ def _network(links: pd.DataFrame) -> pd.DataFrame:
     best = best_of_pairs(links).sort_values(["tf", "gene"])
     weight = np.where(best["interaction"] == EFFECTS[-1], -1, 1) * best["probability"].astype(float)
     edges = best.rename(columns={"tf": "source", "gene": "target"}).assign(weight=weight)
-    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", "evidence"]
+    columns = ["source", "target", "weight", "interaction", "fdr", "potential", "cell_types", *MARKED]
     return edges.reindex(columns=columns).reset_index(drop=True)

@@ -11,7 +11,7 @@ import pandas as pd
 import scipy.sparse as sp
 from anndata.io import sparse_dataset, write_elem
 
-from scbind.analysis.links import SiteGenes, best_of_pairs
+from scbind.analysis.links import MARKED, SiteGenes, best_of_pairs
 from scbind.analysis.tfactive import active_in_cells
 from scbind.binding.merging import CHUNK
 from scbind.binding.shards import decode
@@ -42,8 +42,8 @@ def cell_regulation(
     The value is the sum over the windows near the gene of P(bound) in the cell times the probability that the site
     regulates the gene, times the probability that the TF is active in the cell. ``var``: ``tf``, ``gene``,
     ``probability``, ``potential``, ``fdr``, ``sign`` (NaN if unknown), ``interaction`` and ``cell_types`` of each link
-    (largest probability of any type), and ``evidence`` of its TF; a column without a value is left out. ``obs`` and
-    ``obsm`` are those of the store.
+    (largest probability of any type), and ``evidence`` and ``reliability_abstained`` of its TF; a column without a
+    value is left out. ``obs`` and ``obsm`` are those of the store.
 
     The store is read in blocks of :data:`scbind.binding.merging.CHUNK` cells, and each is written before the next, so
     memory does not depend on the number of cells.
@@ -87,19 +87,10 @@ def choose_links(links: pd.DataFrame, max_fdr: float, most: int) -> pd.DataFrame
     """Return one row per TF and gene, sorted by both and named ``TF:gene``, from the rows of ``links.tsv``."""
     kept = links[links["fdr"] <= max_fdr].astype({"cell_type": str, "tf": str, "gene": str})
     best = best_of_pairs(kept).head(most).sort_values(["tf", "gene"])
-    columns = [
-        "tf",
-        "gene",
-        "probability",
-        "potential",
-        "fdr",
-        "sign",
-        "interaction",
-        "cell_types",
-        "evidence",
-    ]
+    columns = ["tf", "gene", "probability", "potential", "fdr", "sign", "interaction", "cell_types", *MARKED]
     table = best[columns].set_index((best["tf"] + ":" + best["gene"]).rename("link"))
-    return table.astype({"sign": float, "interaction": object, "cell_types": object, "evidence": object})
+    texts = dict.fromkeys(("interaction", "cell_types", "evidence"), object)
+    return table.astype({"sign": float, "reliability_abstained": bool} | texts)
 
 
 def _weights(table: pd.DataFrame, found: SiteGenes, peak: np.ndarray) -> dict[str, sp.csr_matrix]:

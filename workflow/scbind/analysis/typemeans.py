@@ -149,6 +149,17 @@ class TypeMeans:
             yield tf, self.means(tf)
 
 
+def site_binding(binding: np.ndarray, peak: np.ndarray, n_sites: int) -> np.ndarray:
+    """Return the largest value of the windows of each site, 0 without windows: float (types, sites).
+
+    ``binding`` is float (types, windows); ``peak``, int (windows,), is the site of each window.
+    """
+    found = np.zeros((len(binding), n_sites), dtype=np.float64)
+    for row, values in zip(found, np.nan_to_num(binding), strict=True):
+        np.maximum.at(row, peak, values)
+    return found
+
+
 def _count(member: np.ndarray, n_types: int) -> np.ndarray:
     """Count the cells of each type: int64 (types,)."""
     return np.bincount(member[member >= 0], minlength=n_types)

@@ -1,10 +1,11 @@
-"""Names that become parts of file names: of TFs, cell lines, samples and groups."""
+"""Names of TFs, cell lines, samples, groups and columns: which fit into file names, and which are the same."""
 
 from __future__ import annotations
 
 import re
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+LEFT_OUT = re.compile(r"[\s._-]")
 RULE = "use letters, digits, '_', '-', '+' and '.', starting with a letter or digit"
 
 
@@ -22,6 +23,17 @@ def as_file_name(text: str) -> str:
     ('Etv1-4-5', 'Su-H', 'GATA1', '')
     """
     return re.sub(r"[^A-Za-z0-9_.+-]+", "-", text).strip("-_.+") if not fits_file_name(text) else text
+
+
+def folded_name(text: str) -> str:
+    """Return a name in small letters and without spaces, ``.``, ``_`` and ``-``: spellings that are alike are one name.
+
+    Examples
+    --------
+    >>> folded_name("GM-12878"), folded_name("Cell Type"), folded_name("cell.type")
+    ('gm12878', 'celltype', 'celltype')
+    """
+    return LEFT_OUT.sub("", text).casefold()
 
 
 def renamed_motif(tf: str) -> str:

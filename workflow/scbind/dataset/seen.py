@@ -7,6 +7,7 @@ from functools import partial
 
 import numpy as np
 
+from scbind.core.filenames import folded_name
 from scbind.dataset.splitrules import parse_rule
 
 
@@ -50,7 +51,7 @@ def seen_windows(
     facts
         Facts of the model. It comes from the same assembly (:func:`is_same_assembly`).
     lines
-        Cell lines asked for. One of the model's lines counts as the same line if it has the same name.
+        Cell lines asked for. Which of the model's lines is the same line: see :func:`same_lines`.
     chroms, chrom, start, width
         Names of the chromosomes; index into them and 0-based start of the context of each window, shape (windows,);
         width of the context in bp. A window counts as seen if its context is even partly in a region of training or
@@ -63,9 +64,11 @@ def seen_windows(
     within = start < limit[chrom]
     regions = partial(_regions, facts, chroms, chrom, start, width)
     seen = np.zeros((len(lines), len(start)), dtype=bool)
-    for row, line in enumerate(lines):
-        if validated and line in facts["cell_lines"]:
-            seen[row] = regions("valid", line, partly=True)
+    for row, line in (
+        (row, same) for row, name in enumerate(lines) for same in same_lines(name, facts["cell_lines"])
+    ):
+        if validated:
+            seen[row] |= regions("valid", line, partly=True)
         if line in trained:
             if (
                 facts["splits"].get("train") is None
@@ -77,6 +80,21 @@ def seen_windows(
             else:
                 seen[row] |= regions("train", line, partly=True)
     return seen & within
+
+
+def same_lines(line: str, known: Sequence[str]) -> list[str]:
+    """Return which of the ``known`` names mean the same cell line, the same spelling first.
+
+    Case, hyphens, underscores, dots and spaces do not matter: if a line is taken for new, windows of the training count
+    as held out.
+
+    Examples
+    --------
+    >>> same_lines("gm12878", ["GM-12878", "K562"]), same_lines("K562.2", ["K562"])
+    (['GM-12878'], [])
+    """
+    same = [name for name in known if folded_name(name) == folded_name(line)]
+    return sorted(same, key=lambda name: name != line)
 
 
 def trained_lines(facts: Mapping) -> list[str]:

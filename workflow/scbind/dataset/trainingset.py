@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import map_npy, read_json, read_npz
 from scbind.core.runlog import say
 from scbind.dataset.splits import TRAIN
+from scbind.formats.bundlefile import check_widths
 from scbind.formats.genome import Genome
 from scbind.formats.signal import track_counts
 from scbind.formats.symbols import match_symbols
@@ -63,7 +65,7 @@ class TrainingSet:
         """Open a dataset beside its genome; refuses one made from another genome or another order of chromosomes."""
         folder = Path(folder)
         manifest = read_json(
-            folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "depth"]
+            folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "depth", "taxon"]
         )
         genome = Genome.open(reference)
         if manifest["format"] != FORMAT:
@@ -112,12 +114,9 @@ class TrainingSet:
         Raises :class:`InputError` if the model has another geometry, or predicts none of the TFs. Names the TFs that it
         lacks in a warning.
         """
-        for key in ("window", "context"):
-            if facts[key] != self.manifest[key]:
-                problem = f"it reads a {key} of {facts[key]} bp, the dataset has {self.manifest[key]}"
-                raise InputError(weights, problem, f"set dataset.{key}: {facts[key]}")
+        check_widths(weights, facts, self.manifest["window"], self.manifest["context"])
         known = [tf for tf, kept in zip(facts["tfs"], facts["modelled"], strict=True) if kept]
-        matched = match_symbols(self.tfs, known)
+        matched = self.match_tfs(known)
         lacking = [tf for tf in self.tfs if tf not in matched]
         if len(lacking) == len(self.tfs):
             problem = f"predicts none of the TFs of the ChIP-seq sheet ({', '.join(self.tfs[:5])})"
@@ -126,6 +125,10 @@ class TrainingSet:
             )
         if lacking:
             say(f"WARNING {weights} does not predict {', '.join(lacking)}; it is not tested on them")
+
+    def match_tfs(self, known: Iterable[str]) -> dict[str, str]:
+        """Which of the ``known`` TFs each TF of the dataset is; see :func:`scbind.formats.symbols.match_symbols`."""
+        return match_symbols(self.tfs, known, self.manifest["taxon"])
 
     @property
     def lines(self) -> list[str]:

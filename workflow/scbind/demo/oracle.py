@@ -8,6 +8,7 @@ the ChIP-seq peaks. Nobody can predict these from sequence and accessibility. Th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,23 +20,35 @@ from scbind.core.files import write_table
 from scbind.dataset.trainingset import TrainingSet
 from scbind.demo.simulate_sites import PEAK_REACH, SUMMIT_SD
 from scbind.demo.truthfiles import Truth
-from scbind.evaluation.evaluate import score_test_windows, write_curves
+from scbind.evaluation.evaluate import kinds_beside_given, score_test_windows, write_curves
 from scbind.evaluation.registry import ORACLE
 
 SURE = 1 - 1e-6  # maximum probability of a site, so that the logarithm of its complement is finite
 
 
 def evaluate_oracle(
-    truth: str | Path, dataset: str | Path, reference: str | Path, metrics: str | Path, curves: str | Path
+    truth: str | Path,
+    dataset: str | Path,
+    reference: str | Path,
+    metrics: str | Path,
+    curves: str | Path,
+    given: Sequence[str | Path] = (),
 ) -> None:
     """Write metrics and curves (``curves.npz``) of the model ``oracle`` on the test windows of the simulated lines.
 
     Only sites in elements that are open in the line count. The score of a window is the probability that a peak of at
-    least one of these sites covers more than half of the window. Raises :class:`InputError` if ``truth`` lacks a line
-    of the dataset.
+    least one of these sites covers more than half of the window. ``given`` is that of
+    :func:`scbind.evaluation.baselines.evaluate_baselines`. Raises :class:`InputError` if ``truth`` lacks a line of the
+    dataset.
     """
     data, known = TrainingSet.open(dataset, reference), Truth(truth)
-    table, drawn = score_test_windows(data, partial(line_chance, known, data), ORACLE, Path(curves).parent)
+    table, drawn = score_test_windows(
+        data,
+        partial(line_chance, known, data),
+        ORACLE,
+        Path(curves).parent,
+        kinds=kinds_beside_given(data, given),
+    )
     write_table(metrics, table)
     write_curves(drawn, curves)
 

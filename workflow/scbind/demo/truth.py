@@ -16,7 +16,7 @@ import scipy.sparse as sp
 from sklearn.metrics import adjusted_rand_score, average_precision_score, roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from scbind.analysis.activitymethods import CHROMVAR
+from scbind.analysis.activitymethods import CHROMVAR, in_common
 from scbind.analysis.activitytable import abstained_tfs, motif_tfs
 from scbind.analysis.grouping import group_cells
 from scbind.analysis.populations import MIN_TFS
@@ -309,7 +309,8 @@ def score_types(activity, cells, truth, output, seed: int = 0, chromvar=None) ->
     * ``activity_auroc``, ``scfan_auroc``: per TF, how well the activity z (or the vote) separates the cells of types
       in which the TF is active from the other cells. Only TFs that are active in some types but not in all have rows.
       ``mean`` is the mean over these TFs. With ``chromvar`` (:func:`scbind.analysis.chromvar.chromvar_deviations`),
-      there are also ``chromvar_auroc`` and ``chromvar_borrowed_auroc``, of the TFs that it has.
+      there are also ``chromvar_auroc`` and ``chromvar_borrowed_auroc``. All these methods are scored on the same cells
+      and TFs (:func:`scbind.analysis.activitymethods.in_common`); one without any value has no rows.
 
     Raises :class:`InputError` if a file is missing or damaged, or if no cell is a cell of the truth.
     """
@@ -338,17 +339,19 @@ def score_types(activity, cells, truth, output, seed: int = 0, chromvar=None) ->
             ("rarest_precision", name, precision),
         ]
     active = known.table("activity.tsv", {"name"}).set_index("name")
-    tables = {"activity": pd.DataFrame(adata.X, columns=adata.var_names)}
-    tables["scfan"] = pd.DataFrame(votes, columns=adata.var_names)
+    tables = {"activity": pd.DataFrame(adata.X, adata.obs_names, adata.var_names)}
+    tables["scfan"] = pd.DataFrame(votes, adata.obs_names, adata.var_names)
     if chromvar is not None:
         other = read_whole(chromvar, CHROMVAR)[adata.obs_names]
-        tables["chromvar"] = pd.DataFrame(other.X, columns=other.var_names)
-        tables["chromvar_borrowed"] = pd.DataFrame(other.layers["borrowed"], columns=other.var_names)
-    for name, table in tables.items():
-        quantity, scores = f"{name}_auroc", {}
-        for tf in table.columns[np.isfinite(table).all()]:
-            if tf in active.columns and active.loc[np.unique(true), tf].nunique() > 1:
-                scores[tf] = roc_auc_score(active.loc[true, tf].to_numpy(), table[tf])
+        tables["chromvar"] = pd.DataFrame(other.X, other.obs_names, other.var_names)
+        tables["chromvar_borrowed"] = pd.DataFrame(other.layers["borrowed"], other.obs_names, other.var_names)
+    tables = {name: table for name, table in tables.items() if np.isfinite(table.to_numpy()).any()}
+    of_cell = pd.Series(true, adata.obs_names)
+    for name, table in in_common(tables).items():
+        quantity, scores, kinds = f"{name}_auroc", {}, of_cell[table.index].to_numpy()
+        for tf in table.columns:
+            if tf in active.columns and active.loc[np.unique(kinds), tf].nunique() > 1:
+                scores[tf] = roc_auc_score(active.loc[kinds, tf].to_numpy(), table[tf])
         if scores:
             rows += [(quantity, tf, value) for tf, value in scores.items()]
             rows.append((quantity, "mean", np.mean(list(scores.values()))))

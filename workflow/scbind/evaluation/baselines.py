@@ -13,7 +13,7 @@ from scbind.core.files import write_table
 from scbind.dataset.codes import AMBIGUOUS, BOUND, UNBOUND
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.depth import score_depths
-from scbind.evaluation.evaluate import Scores, score_test_windows, write_curves
+from scbind.evaluation.evaluate import Scores, kinds_beside_given, score_test_windows, write_curves
 from scbind.evaluation.registry import PROBABILITIES
 from scbind.evaluation.testscores import sample_test
 from scbind.evaluation.trees import Features, fit_trees, signal_table
@@ -34,6 +34,7 @@ def evaluate_baselines(
     seed: int = 1,
     threads: int = 1,
     test_windows: int | None = None,
+    given: Sequence[str | Path] = (),
 ) -> None:
     """Score the baselines on the test split, and on thinned tracks.
 
@@ -69,6 +70,9 @@ def evaluate_baselines(
     test_windows
         Maximum number of test windows per line for ``metrics`` (``None``: all). If there are more, they are sampled
         with ``depth_seed``: the same windows as of a model that is evaluated with the same maximum and seed.
+    given
+        ``bundle.json`` of each model if none is trained here; see
+        :func:`scbind.evaluation.evaluate.kinds_beside_given`.
     """
     import torch
 
@@ -82,10 +86,10 @@ def evaluate_baselines(
     ]
     used = np.unique(np.concatenate(samples))
     baselines = fit_baselines(data, motifs, folder, max_train, seed, used)
-    tables = []
+    tables, kinds = [], kinds_beside_given(data, given)
     for name, predict in baselines.items():
         table, drawn = score_test_windows(
-            data, partial(predict, data), name, folder, test_windows, depth_seed
+            data, partial(predict, data), name, folder, test_windows, depth_seed, kinds
         )
         if name not in PROBABILITIES:
             table["ece"] = np.nan

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -11,16 +11,15 @@ import pandas as pd
 import torch
 
 from scbind.core.devices import enough_gpu_memory
-from scbind.core.files import atomic, write_table
+from scbind.core.files import atomic, read_json, write_table
 from scbind.core.progress import Progress
 from scbind.dataset.codes import BOUND
-from scbind.dataset.seen import is_same_assembly, seen_windows, trained_lines
+from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, trained_lines
 from scbind.dataset.splits import CHR1_PROTOCOL, PROTOCOL, UNKNOWN, kinds_of_holdout, name_kinds
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation.merge import METRIC_COLUMNS
 from scbind.evaluation.protocols import as_published, protocol_windows
 from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
-from scbind.formats.symbols import match_symbols
 from scbind.models.metrics import (
     calibration_error,
     pooled_calibration_curve,
@@ -104,15 +103,29 @@ def kinds_for_given(data: TrainingSet, facts: dict, line: int, window: np.ndarra
     where = list(data.genome.sizes.names), data.chrom[window], data.context_start(window)
     # as for models that are trained here, a locus counts as known if a line was trained on it
     seen = seen_windows(facts, trained, *where, context, validated=False).any(axis=0)
-    return name_kinds(seen, data.lines[line] in trained)
+    return name_kinds(seen, bool(same_lines(data.lines[line], trained)))
+
+
+def kinds_beside_given(data: TrainingSet, given: Sequence[str | Path]) -> Kinds | None:
+    """Kinds of holdout for predictors that stand beside models of which none was trained here.
+
+    ``given``: the ``bundle.json`` of each of these models. The windows have the kinds of the model. Several models saw
+    different windows, so there are then no kinds. Without any, a model is trained here, and the result is ``None``: the
+    kinds by the splits of the dataset.
+    """
+    if len(given) == 1:
+        facts = read_json(given[0], "run the rule unpack_bundle again", ["facts"])["facts"]
+        return partial(kinds_for_given, data, facts)
+    return (lambda line, window: {}) if given else None
 
 
 def network_scores(predictor: Predictor) -> Scores:
     """Make a function (data, line, windows) -> probabilities, float32 (windows, TFs), NaN for TFs not modelled.
 
-    Lines of model and dataset are matched by name, TFs by :func:`scbind.formats.symbols.match_symbols`. The function
-    caches what the network stores of the sequence of the last windows requested (1 to 2 kB per window). The same
-    windows in another line or with other signal are not read again.
+    Lines of model and dataset are matched by :func:`scbind.dataset.seen.same_lines`, TFs by
+    :func:`scbind.formats.symbols.match_symbols`. The function caches what the network stores of the sequence of the
+    last windows requested (1 to 2 kB per window). The same windows in another line or with other signal are not read
+    again.
     """
     known = trunk = np.empty(0)
     lines = predictor.facts["cell_lines"]
@@ -125,11 +138,10 @@ def network_scores(predictor: Predictor) -> Scores:
             known, chrom = window, data.chrom[window]
             trunk = np.concatenate([predictor.read_trunk(data.genome, chrom[b], starts[b]) for b in blocks])
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
-        matched = match_symbols(data.tfs, predictor.tfs)
+        matched = data.match_tfs(predictor.tfs)
         columns = [data.tfs.index(tf) for tf in matched]
         rows = [predictor.tfs.index(tf) for tf in matched.values()]
-        name = data.lines[line]
-        own = lines.index(name) if name in lines else None
+        own = next((lines.index(name) for name in same_lines(data.lines[line], lines)), None)
         for block in blocks:
             counts = data.counts(line, window[block], predictor.bin_bp)
             depth = data.window_depth(line, window[block])

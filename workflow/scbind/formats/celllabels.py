@@ -7,9 +7,10 @@ from pathlib import Path
 import pandas as pd
 
 from scbind.core.errors import InputError
+from scbind.core.filenames import folded_name
 from scbind.core.runlog import say
 from scbind.formats.inputs import is_hdf5
-from scbind.formats.tables import LEFT_OUT, read_columns
+from scbind.formats.tables import read_columns
 
 REMEDY = "give a table with the columns barcode and cell_type, or leave the setting empty"
 BASES = r"[ACGT]{6}"  # in the sequence of a barcode
@@ -41,7 +42,7 @@ def read_label_table(path: str | Path) -> pd.DataFrame:
     obs = read_given_obs(path, REMEDY)
     column = _type_column(path, obs)
     names = pd.Series(obs.index, dtype=object).astype(str)
-    listed = next((name for name in obs if _key(name) == "barcode"), None)
+    listed = next((name for name in obs if folded_name(str(name)) == "barcode"), None)
     if listed is not None and not names.str.contains(BASES).any():
         names = obs[listed].astype(str).reset_index(drop=True)
     types = pd.Series(obs[column].to_numpy(dtype=object))
@@ -57,8 +58,8 @@ def read_label_table(path: str | Path) -> pd.DataFrame:
 def _type_column(path: str | Path, obs: pd.DataFrame) -> str:
     """Return the name of the column of cell types."""
     text = [name for name in obs if _is_text(obs[name])]
-    named = [name for name in obs if _key(name) == "celltype"]
-    types = named or [name for name in text if _key(name) != "barcode"]
+    named = [name for name in obs if folded_name(str(name)) == "celltype"]
+    types = named or [name for name in text if folded_name(str(name)) != "barcode"]
     if len(types) == 1:
         return types[0]
     shown = ", ".join(map(str, types)) or "none"
@@ -69,7 +70,3 @@ def _type_column(path: str | Path, obs: pd.DataFrame) -> str:
 def _is_text(column: pd.Series) -> bool:
     values = column.cat.categories if isinstance(column.dtype, pd.CategoricalDtype) else column
     return pd.api.types.is_object_dtype(values) or pd.api.types.is_string_dtype(values)
-
-
-def _key(name: str) -> str:
-    return LEFT_OUT.sub("", str(name)).casefold()

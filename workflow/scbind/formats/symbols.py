@@ -1,22 +1,50 @@
-"""Symbols of TFs: matched between two places, and compared by case and by ``motifs.aliases``.
+"""Symbols of TFs: which spellings and aliases are one TF.
 
-Snakemake compares symbols with this module when it plans a run, so it imports only light packages (no numpy).
+Snakemake imports this module when it plans a run, so it stays light.
 """
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 CASE_MATTERS = "insects"  # taxon in which symbols of other case may be other genes
 
 
+def symbol_key(tf: str, taxon: str) -> str:
+    """Return what all spellings of a symbol have in common. ``taxon``: ``motifs.taxon``.
+
+    Case does not matter, except in insects: in the fruit fly, ``h`` is hairy and ``H`` is Hairless.
+
+    Examples
+    --------
+    >>> symbol_key("Ctcf", "vertebrates"), symbol_key("H", "insects")
+    ('ctcf', 'H')
+    """
+    return tf if taxon == CASE_MATTERS else tf.casefold()
+
+
+def match_symbols(names: Iterable[str], known: Iterable[str], taxon: str) -> dict[str, str]:
+    """Return which of the ``known`` symbols each name is; names without a match are left out.
+
+    The same spelling comes first, then the first with the same :func:`symbol_key`.
+
+    Examples
+    --------
+    >>> match_symbols(["Ctcf", "h", "Spi1"], ["CTCF", "H", "GATA1"], "vertebrates")
+    {'Ctcf': 'CTCF', 'h': 'H'}
+    >>> match_symbols(["h", "GATAe"], ["H", "GATAe"], "insects")
+    {'GATAe': 'GATAe'}
+    """
+    known = list(known)
+    folded = {symbol_key(each, taxon): each for each in reversed(known)} | {each: each for each in known}
+    found = ((name, folded.get(name) or folded.get(symbol_key(name, taxon))) for name in names)
+    return {name: other for name, other in found if other is not None}
+
+
 @dataclass(frozen=True)
 class Aliases:
-    """Which symbols stand for one TF.
-
-    Case does not matter, except in insects: in the fruit fly, ``brk`` is brinker and ``Brk`` would be another gene.
+    """Which symbols stand for one TF: those with one :func:`symbol_key`, and those that ``motifs.aliases`` names.
 
     Attributes
     ----------
@@ -38,8 +66,8 @@ class Aliases:
     named: Mapping[str, str]
 
     def key(self, tf: str) -> str:
-        """Return what is the same for all spellings of a symbol."""
-        return tf if self.taxon == CASE_MATTERS else tf.casefold()
+        """Return the :func:`symbol_key` of a TF."""
+        return symbol_key(tf, self.taxon)
 
     def meant(self, tf: str) -> str:
         """Return the TF whose matrix a TF takes: itself without an alias. The same spelling comes first."""
@@ -56,28 +84,3 @@ class Aliases:
         tfs, key, keys = list(tfs), self.key(tf), self.keys(tf)
         same = (other for other in tfs if self.key(other) == key)
         return next(same, None) or next((other for other in tfs if keys & self.keys(other)), None)
-
-
-def match_symbols(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
-    """Return which of the ``known`` symbols each name is; names without a match are left out.
-
-    The same spelling comes first. Otherwise case does not matter, unless that would take two symbols of one side for
-    one: in the fruit fly, ``h`` is hairy and ``H`` is Hairless.
-
-    Examples
-    --------
-    >>> match_symbols(["Ctcf", "h", "H", "Spi1"], ["CTCF", "h", "GATA1"])
-    {'Ctcf': 'CTCF', 'h': 'h'}
-    """
-    names, known = list(dict.fromkeys(names)), list(dict.fromkeys(known))
-    folded = {each.casefold(): each for each in known}
-    alone = Counter(each.casefold() for each in known), Counter(each.casefold() for each in names)
-    same = set(known)
-    found = {}
-    for name in names:
-        key = name.casefold()
-        if name in same:
-            found[name] = name
-        elif key in folded and alone[0][key] == alone[1][key] == 1:
-            found[name] = folded[key]
-    return found

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from scbind.core.errors import InputError
+from scbind.core.filenames import folded_name
 from scbind.formats.fields import split_fields
 from scbind.formats.inputs import read_lines
 
 SEPARATORS = ("\t", ",", ";", " ")  # write.table of R writes spaces unless it is told otherwise
-LEFT_OUT = re.compile(r"[\s._-]")  # cell_type, cell.type and "Cell Type" are one name
 
 
 def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.DataFrame:
@@ -38,7 +37,7 @@ def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.Dat
     lines = [(number, line) for number, line in read_lines(path, remedy) if line.strip(" \t,;")]
     if not lines:
         raise InputError(path, "no line in it", remedy)
-    names = {_key(name) for name in wanted}
+    names = {folded_name(name) for name in wanted}
     separator = max(SEPARATORS, key=lambda each: len(header_of(lines[0][1], each) & names))
     if separator not in lines[0][1]:
         separator = max(SEPARATORS[:3], key=lines[0][1].count)
@@ -49,21 +48,21 @@ def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.Dat
     for number, line in lines:
         if separator != "\t" and line.count('"') % 2:
             raise InputError(path, "a quote is not closed", "correct the line", f"line {number}")
-    keys = [_key(name) for name in split_fields(lines[0][1], separator)]
+    keys = [folded_name(name) for name in split_fields(lines[0][1], separator)]
     rows = [(number, split_fields(line, separator)) for number, line in lines[1:]]
     shift = 0
     if rows and all(len(row) == len(keys) + 1 for _, row in rows) and any(row[-1] for _, row in rows):
         keys = ["", *keys]  # R does not name the column of row names
         shift = 1
-    if _key(wanted[0]) not in keys and keys[0] == "" and len(keys) > 1:
-        keys[0] = _key(wanted[0])
+    if folded_name(wanted[0]) not in keys and keys[0] == "" and len(keys) > 1:
+        keys[0] = folded_name(wanted[0])
     for name in wanted:
-        if keys.count(_key(name)) != 1:
+        if keys.count(folded_name(name)) != 1:
             shown = ", ".join(split_fields(lines[0][1], separator))[:200]
             raise InputError(
                 path,
                 f"the header is {shown}, not {' and '.join(wanted)}"
-                if _key(name) not in keys
+                if folded_name(name) not in keys
                 else f"column {name} occurs twice",
                 remedy,
                 f"line {lines[0][0]}",
@@ -72,17 +71,13 @@ def read_columns(path: str | Path, wanted: Sequence[str], remedy: str) -> pd.Dat
         if len(row) > len(keys) and any(row[len(keys) :]):
             problem = f"{len(row) - shift} fields where the header has {len(keys) - shift}"
             raise InputError(path, problem, "correct the line", f"line {number}")
-    columns = {name: [_field(row, keys.index(_key(name))) for _, row in rows] for name in wanted}
+    columns = {name: [_field(row, keys.index(folded_name(name))) for _, row in rows] for name in wanted}
     return pd.DataFrame(columns, index=[number for number, _ in rows], dtype=object)
 
 
 def header_of(line: str, separator: str) -> set[str]:
     """Return the names of a line of column names, in small letters and without spaces, ``.``, ``_`` and ``-``."""
-    return {_key(name) for name in split_fields(line, separator)}
-
-
-def _key(name: str) -> str:
-    return LEFT_OUT.sub("", name).casefold()
+    return {folded_name(name) for name in split_fields(line, separator)}
 
 
 def _field(row: list[str], index: int) -> str:

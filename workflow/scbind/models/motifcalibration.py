@@ -6,7 +6,7 @@ more as if it had no ChIP-seq, with its matrix of the motif release, and predict
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from scbind.models.predictor import Predictor
 FEWEST = 5  # minimum number of stand-ins of known accuracy; with fewer, no accuracy is expected
 # Fraction of the stand-ins that are less accurate than what is assumed for a TF without ChIP-seq.
 CAUTION = 0.25
+NO_NUMBERS = dict.fromkeys(("auprc_expected", "gain_expected", "min_depth"))  # nothing can be expected
 
 
 def stand_ins(weights: str | Path) -> Predictor | None:
@@ -52,7 +53,9 @@ def add_motif_calibration(stored: dict, facts: dict) -> None:
     """Add the TFs without ChIP-seq of a model to its calibration, and record the evidence of all TFs.
 
     All of them get what the calibration says of any such TF (:func:`of_any_motif_tf`, under ``motif_tfs``), with
-    ``evidence`` ``motif`` and ``motif_group`` (:func:`scbind.formats.motifgroups.motif_groups`).
+    ``evidence`` ``motif`` and ``motif_group`` (:func:`scbind.formats.motifgroups.motif_groups`). If the model is not
+    accurate for the assayed TFs of a group, even with their ChIP-seq, it cannot be trusted for the others of the group,
+    whose motifs cannot be distinguished from theirs (:func:`of_weak_group`).
 
     Parameters
     ----------
@@ -66,16 +69,35 @@ def add_motif_calibration(stored: dict, facts: dict) -> None:
     if not new:
         return
     stored["tfs"] = [*stored["tfs"], *new]
+    groups = dict(zip(facts["tfs"], facts["motif_group"], strict=True))
+    assayed: dict[str, list[Mapping]] = {}
+    for tf, entry in known.items():
+        assayed.setdefault(groups[tf], []).append(entry)
     for tf in new:
         stored["parameters"][tf] = stored["motif_tfs"]["parameters"]
-        known[tf] = dict(stored["motif_tfs"]["reliability"])
-    groups = dict(zip(facts["tfs"], facts["motif_group"], strict=True))
+        weak = of_weak_group(assayed.get(groups[tf], []))
+        known[tf] = weak or dict(stored["motif_tfs"]["reliability"])
     for tf in known:
         known[tf] |= {"evidence": kinds[tf], "motif_group": groups[tf]}
 
 
+def of_weak_group(assayed: Iterable[Mapping]) -> dict | None:
+    """Return the reliability of a TF whose motif is that of assayed TFs for all of which the accuracy is low.
+
+    ``assayed``: reliability of the assayed TFs of the group (:func:`scbind.models.abstention.reliability`). Those of
+    level ``unknown`` say nothing. ``None`` if no other one is left, or if scbind does not abstain on one of them.
+    """
+    known = [each for each in assayed if each["level"] != "unknown"]
+    if not known or not all(each["abstained"] for each in known):
+        return None
+    return NO_NUMBERS | {"level": "low", "abstained": True}
+
+
 def expected_reliability(measured: Mapping[str, Mapping]) -> dict:
     """Return the reliability that a TF without ChIP-seq is expected to have.
+
+    The stand-ins have trained the weights that all TFs share, so they are predicted somewhat better than a TF that the
+    training did not see.
 
     The information content of a matrix does not predict how accurate its TF will be: among 29 TFs left out of the
     training on real data, its correlation with AUPRC was -0.2. So the same accuracy is expected of all such TFs.
@@ -95,8 +117,7 @@ def expected_reliability(measured: Mapping[str, Mapping]) -> dict:
     """
     known = [each for each in measured.values() if each["level"] != "unknown"]
     if len(known) < FEWEST:
-        numbers = dict.fromkeys(("auprc_expected", "gain_expected", "min_depth"))
-        return numbers | {"level": "unknown", "abstained": True}
+        return NO_NUMBERS | {"level": "unknown", "abstained": True}
     least = np.array([each["auprc_least"] for each in known])
     gain = least / [each["prevalence"] for each in known]
     depths = [each["min_depth"] for each in known if each["min_depth"] is not None]

@@ -77,10 +77,12 @@ def add_chosen(
 
 def _read_shared(trained: str | Path) -> dict:
     """Read a model. Raises :class:`InputError` if it was trained without a shared way."""
+    from scbind.formats.motiftfs import PLACE
+
     stored = read_model(trained)
     if not stored["options"].get("strangers"):
         remedy = "train it with models.*.motif_tfs"
-        raise InputError(trained, "cannot predict TFs without ChIP-seq", remedy, "models.*.motif_tfs")
+        raise InputError(trained, "cannot predict TFs without ChIP-seq", remedy, PLACE)
     return stored
 
 

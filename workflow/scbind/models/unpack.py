@@ -95,7 +95,7 @@ def unpack_bundle(
         facts = _check_model(bundle, scratch, about)
         write_motifs(scratch / KNOWN, {tf: (identities[tf], matrix) for tf, matrix in matrices.items()})
         if motif_tfs:
-            facts = _add_motif_tfs(bundle, scratch, **motif_tfs)
+            facts = _add_motif_tfs(bundle, name, scratch, **motif_tfs)
             card = _card_of_added(card, facts, set(about["facts"]["tfs"]))
         made = {name: (scratch / name).read_bytes() for name in (WEIGHTS, CALIBRATION, KNOWN)}
 
@@ -140,14 +140,23 @@ def _check_model(bundle: str | Path, folder: Path, about: Mapping) -> dict:
     return facts
 
 
-def _add_motif_tfs(bundle: str | Path, folder: Path, **asked) -> dict:
-    """Add TFs without ChIP-seq to the model in ``folder`` and to its calibration; return its new facts."""
-    weights, known = folder / WEIGHTS, folder / KNOWN
+def _add_motif_tfs(bundle: str | Path, name: str, folder: Path, **asked) -> dict:
+    """Add TFs without ChIP-seq to the model in ``folder`` and to its calibration; return its new facts.
+
+    Raises :class:`InputError`, which names the model and its bundle, if the TFs cannot be added.
+    """
+    weights, known, place = folder / WEIGHTS, folder / KNOWN, f"key {PLACE.replace('*', name)}"
     calibration = read_calibration(folder / CALIBRATION, weights)
     if "motif_tfs" not in calibration:
         problem = "its model cannot predict TFs without ChIP-seq"
-        raise InputError(bundle, problem, "set models.*.motif_tfs: none, or use another bundle", PLACE)
-    add_from_release(weights, known, weights, known, **asked)
+        raise InputError(bundle, problem, f"set models.{name}.motif_tfs: none, or use another bundle", place)
+    try:
+        add_from_release(weights, known, weights, known, **asked)
+    except InputError as error:
+        if error.place != PLACE:  # such as a line of a file of matrices
+            raise
+        where = f"{place}, bundle {bundle}"
+        raise InputError(error.file, error.problem, error.remedy, where) from error
     facts = read_model(weights)["facts"]
     add_motif_calibration(calibration, facts)
     calibration["model_sha256"] = file_sha256(weights)

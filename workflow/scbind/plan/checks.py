@@ -91,8 +91,10 @@ def check_models(plan: Plan, label: str) -> None:
     if plan.config["evaluate"]["left_out_tfs"] and not plan.shared:
         problem = "no model that is trained here can predict TFs without ChIP-seq"
         raise InputError(label, problem, "set models.*.motif_tfs, or use 0", "key evaluate.left_out_tfs")
-    geometry = plan.config["dataset"]
-    for path in plan.given.values():
+    geometry, predicts = plan.config["dataset"], plan.config["infer"]["model"]
+    if predicts in plan.trained:
+        _check_explained(plan, plan.tfs, f"{plan.sheets['chip']} or models.{predicts}.motif_tfs", label)
+    for name, path in plan.given.items():
         if not os.path.exists(path):  # it is fetched first, and then checked by the rule that unpacks it
             continue
         facts = read_about(path)["facts"]
@@ -105,6 +107,29 @@ def check_models(plan: Plan, label: str) -> None:
             raise InputError(path, problem, "set genome.mappability, or use another bundle")
         check_widths(path, facts, geometry["window"], geometry["context"])
         check_names(path, facts)
+        if name == predicts:
+            tfs = zip(facts.get("tfs") or (), facts.get("modelled") or (), strict=False)
+            known = [tf for tf, kept in tfs if kept]
+            _check_explained(plan, known, f"the model {name} of {path}", label)
+
+
+def _check_explained(plan: Plan, known: Sequence[str], where: str, label: str) -> None:
+    """Check that the TFs of ``explain`` are among those that the model predicts.
+
+    ``known`` are those without ``motif_tfs``; ``where`` says in words what has them. With ``motif_tfs: all``, they are
+    not compared, because the motif release would have to be read.
+    """
+    added = plan.config["models"][plan.config["infer"]["model"]]["motif_tfs"]
+    if added == "all":
+        return
+    known = [*known, *(added if isinstance(added, list) else ())]
+    for number, question in enumerate(plan.config["explain"]):
+        if (tf := question["tf"]) not in known:
+            same = [other for other in known if other.casefold() == tf.casefold()]
+            close = same or difflib.get_close_matches(tf, known, n=1)
+            listed = f"{', '.join(known[:8])}{', ...' * (len(known) > 8)}"
+            remedy = f"did you mean {close[0]}?" if close else f"use one of {listed}"
+            raise InputError(label, f"no TF {tf!r} in {where}", remedy, f"key explain[{number}]")
 
 
 def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from scbind.core.errors import InputError
+from scbind.formats.symbols import symbol_key
 
 SHOWN = 8  # names in a message
 
@@ -22,11 +24,14 @@ class Panel:
     label
         File of the configuration, for messages.
     lines, tfs
-        Cell lines and TFs to keep. ``None``: all of them. Case does not matter in symbols of TFs.
+        Cell lines and TFs to keep. ``None``: all of them. TFs are compared by
+        :func:`scbind.formats.symbols.symbol_key`.
     min_lines
         A TF is kept if it was assayed in at least this many of the kept lines.
     known_motif
         Keep only rows whose column ``motif`` is ``yes``.
+    taxon
+        ``motifs.taxon``, which tells whether case matters in symbols of TFs.
     """
 
     name: str
@@ -35,6 +40,7 @@ class Panel:
     tfs: tuple[str, ...] | None = None
     min_lines: int = 1
     known_motif: bool = False
+    taxon: str = "vertebrates"
 
     def keeps(self, line: str) -> bool:
         """Tell whether the panel keeps a cell line."""
@@ -54,8 +60,8 @@ class Panel:
         rows = [row for row in rows if self.keeps(row["cell_line"])]
         self._refuse_unknown("tfs", "TF", self.tfs or (), {row["tf"] for row in rows})
         if self.tfs is not None:
-            wanted = {tf.casefold() for tf in self.tfs}
-            rows = [row for row in rows if row["tf"].casefold() in wanted]
+            wanted = {symbol_key(tf, self.taxon) for tf in self.tfs}
+            rows = [row for row in rows if symbol_key(row["tf"], self.taxon) in wanted]
         if self.known_motif:
             for row in rows:
                 if row["motif"] is None:
@@ -94,7 +100,7 @@ class Panel:
         return left
 
     def _refuse_unknown(self, key: str, kind: str, names: Collection[str], known: Collection[str]) -> None:
-        fold = str.casefold if key == "tfs" else str
+        fold = partial(symbol_key, taxon=self.taxon) if key == "tfs" else str
         folded = {fold(name) for name in known}
         for name in names:
             if fold(name) not in folded:
@@ -123,4 +129,5 @@ def chosen_panel(config: dict, label: str) -> Panel | None:
         raise InputError(label, f"no panel is named {name!r}", remedy, "key panel")
     given = config["panels"][name]
     parts = {key: None if given[key] is None else tuple(given[key]) for key in ("lines", "tfs")}
-    return Panel(name, label, **parts, min_lines=given["min_lines"], known_motif=given["known_motif"])
+    more = {key: given[key] for key in ("min_lines", "known_motif")}
+    return Panel(name, label, **parts, **more, taxon=config["motifs"]["taxon"])

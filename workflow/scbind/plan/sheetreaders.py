@@ -80,10 +80,13 @@ def read_track_rows(path: str, resolve: Resolver, panel: Panel | None = None) ->
     return tracks
 
 
-def read_chip_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> tuple[list[dict], list[str]]:
+def read_chip_rows(
+    path: str, resolve: Resolver, panel: Panel | None = None, taxon: str = "vertebrates"
+) -> tuple[list[dict], list[str]]:
     """Return one ``{"cell_line", "tf", "path", "relaxed", "source"}`` per experiment; sentences on spelling.
 
-    Rows that ``panel`` leaves out are not looked at further. Several experiments of one (cell line, TF) may be listed.
+    ``taxon`` is ``motifs.taxon`` (:func:`scbind.plan.symbols.unify_symbols`). Rows that ``panel`` leaves out are not
+    looked at further. Several experiments of one (cell line, TF) may be listed.
     """
     rows = []
     for number, row in read_table(path, "chip"):
@@ -97,7 +100,7 @@ def read_chip_rows(path: str, resolve: Resolver, panel: Panel | None = None) -> 
                 "number": number,
             }
         )
-    names, said = unify_symbols((row["cell_line"], row["tf"]) for row in rows)
+    names, said = unify_symbols((row["tf"] for row in rows), taxon)
     rows = [{**row, "tf": names[row["tf"]]} for row in rows]
     chip, files = [], {}
     for row in panel.choose(rows, path) if panel else rows:

@@ -50,7 +50,8 @@ def load_plan(
     if "tracks" in plan.sheets:
         plan.tracks = read_track_rows(plan.sheets["tracks"], resolver, panel)
     if "chip" in plan.sheets:
-        plan.chip, plan.notes = read_chip_rows(plan.sheets["chip"], resolver, panel)
+        taxon = config["motifs"]["taxon"]
+        plan.chip, plan.notes = read_chip_rows(plan.sheets["chip"], resolver, panel, taxon)
     if panel and plan.chip:
         _apply(panel, plan)
     if "samples" in plan.sheets:

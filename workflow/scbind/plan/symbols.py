@@ -1,53 +1,47 @@
-"""One spelling for each TF: symbols that differ only in upper and lower case are one TF."""
+"""One spelling for each TF of the ChIP-seq sheet."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from scbind.formats.symbols import symbol_key
 
-def unify_symbols(assays: Iterable[tuple[str, str]]) -> tuple[dict[str, str], list[str]]:
+
+def unify_symbols(tfs: Iterable[str], taxon: str) -> tuple[dict[str, str], list[str]]:
     """Choose one spelling per TF: the first in the sheet.
-
-    Two spellings in one cell line stay two TFs, because some species tell genes apart by case: in the fruit fly, ``h``
-    is hairy and ``H`` is Hairless.
 
     Parameters
     ----------
-    assays
-        Cell line and TF of each row, in the order of the sheet.
+    tfs
+        TF of each row, in the order of the sheet.
+    taxon
+        ``motifs.taxon``: in insects, symbols that differ in case are different TFs
+        (:func:`scbind.formats.symbols.symbol_key`).
 
     Returns
     -------
     tuple
-        Spelling -> spelling to use, for every TF; and one sentence for each TF with several spellings.
+        Spelling -> spelling to use, for every TF; and one sentence for each symbol with several spellings.
 
     Examples
     --------
-    >>> names, said = unify_symbols([('A', 'Ctcf'), ('B', 'CTCF'), ('A', 'h'), ('A', 'H')])
-    >>> names
-    {'Ctcf': 'Ctcf', 'CTCF': 'Ctcf', 'h': 'h', 'H': 'H'}
-    >>> said
-    ['Ctcf and CTCF are one TF, called Ctcf', 'h and H are two TFs, because A has both']
+    >>> unify_symbols(["Ctcf", "CTCF", "SPI1"], "vertebrates")
+    ({'Ctcf': 'Ctcf', 'CTCF': 'Ctcf', 'SPI1': 'SPI1'}, ['Ctcf and CTCF are one TF, called Ctcf'])
+    >>> unify_symbols(["h", "H"], "insects")
+    ({'h': 'h', 'H': 'H'}, ['h and H are two TFs, because case matters in symbols of insects'])
     """
-    lines: dict[str, dict[str, set[str]]] = {}
-    for line, tf in assays:
-        lines.setdefault(tf.casefold(), {}).setdefault(tf, set()).add(line)
-    names, said = {}, []
-    for spellings in lines.values():
-        listed = " and ".join(spellings)
-        first, *others = spellings
-        both = sorted(line for line in set().union(*spellings.values()) if _count(spellings, line) > 1)
-        names |= {spelling: spelling if both else first for spelling in spellings}
-        if both:
-            said.append(f"{listed} are {_number(len(spellings))} TFs, because {both[0]} has both")
-        elif others:
-            said.append(f"{listed} are one TF, called {first}")
+    tfs = list(dict.fromkeys(tfs))
+    first: dict[str, str] = {}
+    names = {tf: first.setdefault(symbol_key(tf, taxon), tf) for tf in tfs}
+    alike: dict[str, list[str]] = {}
+    for tf in tfs:
+        alike.setdefault(tf.casefold(), []).append(tf)
+    said = []
+    for spellings in alike.values():
+        listed, count = " and ".join(spellings), len({names[tf] for tf in spellings})
+        if count > 1:
+            number = "two" if count == 2 else count
+            said.append(f"{listed} are {number} TFs, because case matters in symbols of {taxon}")
+        elif len(spellings) > 1:
+            said.append(f"{listed} are one TF, called {names[spellings[0]]}")
     return names, said
-
-
-def _count(spellings: dict[str, set[str]], line: str) -> int:
-    return sum(line in lines for lines in spellings.values())
-
-
-def _number(count: int) -> str:
-    return "two" if count == 2 else str(count)

@@ -20,7 +20,7 @@ from scbind.discovery.nearest import SIMILAR
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
-from scbind.models.abstention import reliability_table
+from scbind.models.abstention import FEW_BOUND, reliability_table
 from scbind.report.tables import comparison as comparison_of
 from scbind.report.tables import number
 
@@ -104,6 +104,7 @@ def write_card(
         each=_per_factor(test, known),
         levels=_levels({tf: entry for tf, entry in known.items() if tf not in by_motif}),
         by_motif=by_motif,
+        few_bound=FEW_BOUND,
         added=fitted.get("motif_tfs", {}).get("reliability"),
         training=_flat(training or {}),
         compared=_beside(comparison, names[0]) if comparison else [],

@@ -79,8 +79,11 @@ def _unmodelled(inputs: Inputs) -> Caution | None:
     named = sorted(set(part["tf"].astype(str)) - set(inputs.data.tfs))
     if not named:
         return None
+    warning = f"TFs without predictions in cells: {join_names(named, MOST_NAMES)}."
+    if inputs.origin is not None:
+        return Caution(warning, "The model was not trained on these TFs.", "models.*.bundle (another model)")
     return Caution(
-        f"TFs without predictions in cells: {join_names(named, MOST_NAMES)}.",
+        warning,
         "No training window of these TFs is bound, so the model has no output for them.",
         "sheets.chip, splits",
     )
@@ -95,7 +98,9 @@ def _abstained(inputs: Inputs) -> Caution | None:
         f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({join_names(named, MOST_NAMES)}).",
         "Validation does not support their predictions. Do not interpret their values. They are left out of "
         "tests, populations and tables of best results.",
-        "sheets.chip (more experiments), models",
+        "sheets.chip (more experiments), models"
+        if inputs.origin is None
+        else "models.*.bundle (another model)",
     )
 
 

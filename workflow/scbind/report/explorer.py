@@ -221,11 +221,16 @@ def why(facts: pd.Series) -> str:
         said.append("No ChIP-seq: the TF is predicted from its motif and what all TFs share.")
         if pd.notna(facts.get("auprc_expected")):
             said.append(
-                "Half of the TFs with ChIP-seq, predicted in the same way on validation windows, have a conservative "
-                f"AUPRC of {number(facts['auprc_expected'])} or more. This TF itself was not tested."
+                "Half of the TFs with ChIP-seq and enough bound validation windows have there, predicted in the same "
+                f"way, a conservative AUPRC of {number(facts['auprc_expected'])} or more. As they have trained the "
+                "shared weights, this is somewhat too high for a new TF. This TF itself was not tested."
             )
         if (group := facts.get("motif_group", facts.name)) != facts.name:
             said.append(f"Its motif cannot be told from that of {group}.")
+            if facts.get("level") == "low" and pd.isna(facts.get("auprc_expected")):
+                said.append(
+                    "The TFs with this motif that have ChIP-seq are predicted too poorly to be trusted."
+                )
     if "n_bound" in facts and pd.notna(facts["n_bound"]):
         bound, auprc = int(facts["n_bound"]), facts.get("auprc", np.nan)
         least = facts.get("auprc_least", np.nan)

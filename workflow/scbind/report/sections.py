@@ -345,7 +345,7 @@ def differential(inputs: Inputs) -> Section | None:
         "Each cell type is compared with all other cells, and, if there are conditions, they are compared within each "
         "cell type. The difference is in units of z (see TF activity). The "
         "effect size is the difference divided by the standard deviation between cells. p-values are adjusted over "
-        "all TFs and types tested (Benjamini-Hochberg).",
+        "all types and all TFs with the same evidence (Benjamini-Hochberg).",
         f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
     ]
     if kept.empty:
