@@ -269,6 +269,17 @@ def test_tracks_are_the_mean_over_the_type(made):
         assert [line[4] for line in lines] == [str(round(1000 * mean[w])) for w in wanted]
 
 
+def test_tracks_of_tfs_without_chip_are_marked(made, monkeypatch):
+    folder, probability, _ = made
+    monkeypatch.setitem(RELIABILITY, "CTCF", RELIABILITY["CTCF"] | {"evidence": "motif"})
+    merge(folder, [write_shard(folder / f"{i}.npz", ROWS[i], probability[2 * i :][: 2 + i]) for i in (0, 1)])
+    tracks = write_tracks(folder) / "b_"
+    for tf, name in (("CTCF", "CTCF (motif)"), ("GATA1", "GATA1")):
+        with pysam.TabixFile(str(tracks / f"{tf}.bed.gz"), parser=pysam.asBed()) as bed:
+            assert {line.name for line in bed.fetch()} == {name}
+    assert pd.read_csv(tracks / "levels.tsv", sep="\t")["evidence"].tolist() == ["motif", "chip"]
+
+
 def test_types_without_a_pseudobulk_or_cells_have_no_tracks(made):
     folder, _, shards = made
     merge(folder, shards)

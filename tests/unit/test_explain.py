@@ -12,7 +12,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import read_result, write_table
 from scbind.formats.genome import Genome
 from scbind.models.predictor import load_predictor
-from scbind.report.logoplot import LETTER_COLOURS, draw_explained, strongest_part
+from scbind.report.logoplot import LETTER_COLOURS, contribution_logo, draw_explained, strongest_part
 
 SITE, MOTIF = 25_500, "GGCGCCATTA"  # a planted site of chr1, open where line A is
 
@@ -112,6 +112,14 @@ def test_figures_show_the_strongest_part(explained, tmp_path):
     assert len(part) == 61 and MOTIF in "".join(part["ref"])
     edge = pd.DataFrame({"contribution": np.r_[5.0, np.zeros(99)]})
     assert strongest_part(edge).index.tolist() == list(range(61))
+
+
+def test_figures_mark_tfs_without_chip(explained):
+    rows = read_result(explained, "")
+    rows = rows[rows["cell_type"] == "like_A"]
+    for kind, name in (("chip", "TF1 in like_A"), ("motif", "TF1 (motif) in like_A")):
+        title = contribution_logo(rows.assign(evidence=kind)).axes[0].get_title("left")
+        assert title.startswith(f"{name}, P(bound)")
 
 
 def test_a_locus_of_unknown_bases_has_a_figure(explained, tmp_path):

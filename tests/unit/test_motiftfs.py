@@ -9,14 +9,14 @@ from scbind.core.errors import InputError
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifgroups import motif_groups
 from scbind.formats.motifs import log_odds, motif_names, read_motifs, write_motifs
-from scbind.formats.motiftfs import matrices_of_motif_tfs
+from scbind.formats.motiftfs import choose_motif_tfs, matrices_of_motif_tfs
 from scbind.models.abstention import marks, reliability_table
 from scbind.models.base import build_network
 from scbind.models.bundle import BundleFiles, make_bundle
 from scbind.models.calibration import calibrate
 from scbind.models.modelfile import read_model, write_model
 from scbind.models.motifcalibration import FEWEST, add_motif_calibration, expected_reliability
-from scbind.models.motiftfs import add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
+from scbind.models.motiftfs import add_chosen, add_from_release, add_motif_tfs, as_motif_tfs, assayed_part
 from scbind.models.predictor import load_predictor
 from scbind.models.sharedway import KNOTS, P_UNIT, log_p_table, log_p_values
 from scbind.models.training import data_facts
@@ -204,7 +204,7 @@ def test_all_takes_one_matrix_per_tf_without_chip_seq(release):
     ("asked", "assayed", "says"),
     [
         (["NONE"], ["TF1"], "NONE has no matrix"),
-        ("all", ["TF1", "ab"], "the model has every TF already"),
+        ("all", ["TF1", "ab"], "the model has every TF with a motif already"),
         (["XX", "YY"], ["TF1"], "XX and YY both take the matrix M5 of XX::YY"),
         (["Ab", "tf1", "TF2"], ["TF1", "TF2"], "the model has tf1, TF2 already; remove"),
     ],
@@ -226,9 +226,91 @@ def test_names_of_all_fit_into_file_names(tmp_path, capsys):
     with pytest.raises(InputError, match=r"'Etv1/4/5' cannot be part of a file name; write Etv1-4-5 here"):
         matrices_of_motif_tfs(["Etv1/4/5"], [], None, "urochordates", str(path))
     with pytest.raises(
-        InputError, match="the model has every TF already"
+        InputError, match="the model has every TF with a motif already"
     ):  # it has ChIP-seq under the other name
         matrices_of_motif_tfs("all", ["Tf1", "Tf2", "Etv1-4-5"], None, "urochordates", str(path))
+
+
+@pytest.mark.parametrize(
+    ("asked", "assayed", "takes"),
+    [
+        (["PU1"], ["AB"], "PU1 takes the same matrix as AB"),  # AB has ChIP-seq, and PU1 is AB
+        (["ab"], ["TF1", "Pu1"], "ab takes the same matrix as Pu1"),  # and the other way round
+    ],
+)
+def test_an_assayed_tf_is_not_added_under_an_alias(release, asked, assayed, takes, capsys):
+    source = None, "vertebrates", release, {"PU1": "AB"}
+    with pytest.raises(InputError, match=f"by motifs.aliases, {takes}, which the model has already; remove"):
+        matrices_of_motif_tfs(asked, assayed, *source)
+    if assayed == ["TF1", "Pu1"]:
+        with pytest.raises(InputError, match="the model has every TF with a motif already"):
+            matrices_of_motif_tfs("all", assayed, *source)
+        assert "left out, because the model has them under another name (motifs.aliases): Ab (Pu1)" in (
+            capsys.readouterr().err
+        )
+
+
+FLAT = """>M6 WEAK
+A [ 40 20 20 ]
+C [ 20 40 20 ]
+G [ 20 20 40 ]
+T [ 20 20 20 ]
+>M7 SHORT
+A [ 9 0 ]
+C [ 0 9 ]
+G [ 0 0 ]
+T [ 0 0 ]
+"""
+
+
+def test_a_matrix_that_matches_every_window_is_no_motif(tmp_path, capsys):
+    path = tmp_path / "release.jaspar"
+    path.write_text(JASPAR + FLAT)
+    for tf, bits in (("WEAK", "0.2"), ("SHORT", "4.0")):
+        with pytest.raises(
+            InputError, match=rf"{tf}: its matrix M. matches everywhere \({bits} bits of info"
+        ):
+            matrices_of_motif_tfs([tf, "AB"], ["TF1"], None, "vertebrates", str(path))
+    assert list(matrices_of_motif_tfs("all", ["TF1"], None, "vertebrates", str(path))) == ["AB"]
+    assert "less than 5 bits matches everywhere: WEAK (M6, 0.2 bits), SHORT (M7, 4.0 bits)" in (
+        capsys.readouterr().err
+    )
+
+
+def test_all_vertebrates_of_jaspar_have_a_motif(capsys):
+    assert len(matrices_of_motif_tfs("all", ["CTCF"], "JASPAR2024", "vertebrates")) > 700
+    assert "matches everywhere" not in capsys.readouterr().err
+
+
+def test_case_tells_tfs_of_insects_apart(release):
+    found = matrices_of_motif_tfs(["Ab", "AB"], ["aB"], None, "insects", release, {"ab": "TF1"})
+    assert {tf: name for tf, (name, _) in found.items()} == {"AB": "M3:AB", "Ab": "M2:Ab"}
+
+
+def test_a_name_without_a_matrix_is_refused_before_the_training(tmp_path, release):
+    source = {"release": None, "taxon": "vertebrates", "path": release, "aliases": {}}
+    with pytest.raises(InputError, match="NONE has no matrix"):
+        choose_motif_tfs(["NONE"], ["TF1"], tmp_path / "chosen.npz", **source)
+    choose_motif_tfs("none", ["TF1"], tmp_path / "chosen.npz", **source)
+    assert motif_names(tmp_path / "chosen.npz") == {}
+
+
+def test_chosen_tfs_are_added_as_those_of_a_release(tmp_path, trained, release, capsys):
+    long = np.eye(4)[:, np.random.default_rng(0).integers(0, 4, 40)] * 100
+    rows = [f"{base} [ {' '.join(map(str, row))} ]" for base, row in zip("ACGT", long, strict=True)]
+    with open(release, "a") as handle:
+        handle.write("\n".join([">M9 LONG", *rows]) + "\n")
+    write_motifs(tmp_path / "known", {tf: (tf, matrix(n)) for n, tf in enumerate("AB")})
+    write_model(tmp_path / "trained", trained, FACTS, OPTIONS)
+    source = {"release": None, "taxon": "vertebrates", "path": release}
+    choose_motif_tfs(["Ab", "LONG"], FACTS["tfs"], tmp_path / "chosen", **source)
+    add_chosen(*[tmp_path / name for name in ("trained", "known", "chosen", "w1", "o1")])
+    assert "matrices cut to their 12 most informative bp: LONG (40 bp)" in capsys.readouterr().err
+    add_from_release(
+        *[tmp_path / name for name in ("trained", "known", "w2", "o2")], ["Ab", "LONG"], **source
+    )
+    assert (tmp_path / "w1").read_bytes() == (tmp_path / "w2").read_bytes()
+    assert motif_names(tmp_path / "o1") == motif_names(tmp_path / "o2")
 
 
 def test_none_is_asked_for_without_a_release():
@@ -286,6 +368,9 @@ def test_a_model_to_which_none_is_added_is_the_trained_one(tmp_path, trained, re
     assert motif_names(paths[3]) == motif_names(paths[1])
 
 
+CARD = "# Model card: m\n\nFor 2 TFs.\n\n## More\n\nTo rank.\n"
+
+
 def given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, options=OPTIONS):
     """A bundle of a model and the folder with its files."""
     facts = data_facts(TrainingSet.open(tiny_dataset, tiny["reference"]), "scbind")
@@ -293,7 +378,7 @@ def given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs, options=OPTIONS):
     write_model(tmp_path / "weights", network.state_dict(), facts, options)
     calibrate(tmp_path / "weights", tiny_dataset, tiny["reference"], tmp_path / "calibration", 300, seed=1)
     (tmp_path / "history").write_text("epoch,loss\n0,1\n")
-    (tmp_path / "card").write_text("card\n")
+    (tmp_path / "card").write_text(CARD)
     (tmp_path / "metrics").write_text(
         "model\tcell_line\ttf\tsplit\tauprc\tprevalence\nm\tB\tTF1\ttest\t1\t1\n"
     )
@@ -332,17 +417,24 @@ def test_tfs_added_to_a_bundle_are_those_added_where_it_was_trained(
     bundle = given_bundle(tmp_path, tiny, tiny_dataset, tiny_motifs)
     plain = unpacked(bundle, tmp_path / "plain")
     assert plain["model.safetensors"].read_bytes() == (tmp_path / "weights").read_bytes()
-    wider = unpacked(bundle, tmp_path / "wider", asked=["Ab"], path=release)
+    path = tmp_path / "release.jaspar"
+    path.write_text(JASPAR + JASPAR[JASPAR.index(">M2") : JASPAR.index(">M3")].replace("M2 Ab", "M8 TWIN"))
+    wider = unpacked(bundle, tmp_path / "wider", asked=["Ab", "TWIN"], path=release)
     # in place: the TFs are added first, then the model is calibrated
     add_from_release(
-        tmp_path / "weights", tiny_motifs, tmp_path / "w", tmp_path / "o", ["Ab"], release=None, taxon="vertebrates",
-        path=release,
+        tmp_path / "weights", tiny_motifs, tmp_path / "w", tmp_path / "o", ["Ab", "TWIN"], release=None,
+        taxon="vertebrates", path=release,
     )  # fmt: skip
     calibrate(tmp_path / "w", tiny_dataset, tiny["reference"], tmp_path / "c", 300, seed=1)
     assert wider["model.safetensors"].read_bytes() == (tmp_path / "w").read_bytes()
     assert json.loads(wider["calibration.json"].read_text()) == json.loads((tmp_path / "c").read_text())
     assert motif_names(wider["motifs.npz"]) == motif_names(tmp_path / "o")
     assert load_predictor(wider["model.safetensors"], wider["calibration.json"]).evidence[-1] == "motif"
+    assert (tmp_path / "plain/card.md").read_text() == CARD
+    card = (tmp_path / "wider/card.md").read_text()
+    assert card.startswith("# Model card: m\n\nFor 2 TFs.\n\n## TFs that were added here\n\nPredicted from")
+    assert "(evidence `motif`): Ab, TWIN.\n" in card
+    assert card.endswith("almost the same way: Ab/TWIN.\n\n## More\n\nTo rank.\n")
 
 
 def test_tfs_that_cannot_be_added_to_a_bundle_leave_no_file(

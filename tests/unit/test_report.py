@@ -735,6 +735,7 @@ def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
     options |= {"activity": [tmp_path / "s.h5ad"], "left_out": tmp_path / "left_out.tsv"}
     data = anndata.read_h5ad(inputs["activity"][0])
     data.var["evidence"] = ["motif" if tf == "PAX5" else "chip" for tf in TFS]
+    data.var["motif_group"] = ["EBF1" if tf == "PAX5" else tf for tf in TFS]
     data.write_h5ad(tmp_path / "s.h5ad")
     for name in ("differential", "targets", "motifs"):
         table = pd.read_csv(inputs[name], sep="\t")
@@ -759,6 +760,10 @@ def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
     page = Page((tmp_path / "report.html").read_text())
     assert "6 transcription factors, 1 of them without ChIP-seq" in page.text
     assert "1 of 6 TFs have no ChIP-seq (PAX5)." in page.text
+    assert (
+        "a result for one of them may be due to another: EBF1/PAX5 (all groups: column motif_group"
+        in page.text
+    )
     assert "(adjusted p < 0.05): B: PAX5 (motif), EBF1, GATA1" in page.text
     assert page.text.count("(motif): no ChIP-seq, predicted from the motif") == 2  # UMAP and heatmap
     assert page.ids.index("left_out") == page.ids.index("evaluation") + 1

@@ -664,7 +664,12 @@ def test_keys_in_another_order_are_the_same_configuration():
         (
             {"motif_tfs": ["RAD21"]},
             {"motifs": {"aliases": {"RAD21": "CTCF"}}},
-            "motifs.aliases calls RAD21 CTCF, which has ChIP-seq",
+            "by motifs.aliases, RAD21 takes the same matrix as CTCF, which has ChIP-seq",
+        ),
+        (
+            {"motif_tfs": ["SPI1"]},
+            {"motifs": {"aliases": {"CTCF": "SPI1"}}},
+            "by motifs.aliases, SPI1 takes the same matrix as CTCF, which has ChIP-seq",
         ),
         (
             {},
@@ -694,6 +699,10 @@ def test_keys_in_another_order_are_the_same_configuration():
 def test_motif_tfs_that_cannot_be_predicted_are_refused(project, model, more, says):
     with pytest.raises(InputError, match=says):
         project(CONFIG | more | {"models": {"m": model}})
+
+
+def test_symbols_of_other_case_are_other_tfs_in_insects(project):
+    project(CONFIG | {"motifs": {"taxon": "insects"}, "models": {"m": {"motif_tfs": ["brk", "Brk", "ctcf"]}}})
 
 
 @pytest.mark.parametrize(

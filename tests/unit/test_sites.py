@@ -82,6 +82,13 @@ def test_windows_that_differ_are_listed_with_their_donors(tmp_path):
     assert (counts[counts.tf == "CTCF"].test == sites.ABSTAINED).all() and "CTCF" not in set(table.tf)
 
 
+def test_sites_of_tfs_without_chip_are_marked(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "KNOWN", KNOWN.replace('"high"', '"high", "evidence": "motif"'))
+    table, _, bed = compared(tmp_path)
+    assert (table.evidence == "motif").all()
+    assert len(bed) == len(table) and all("\tJUND (motif):" in line for line in bed)
+
+
 def test_nothing_is_listed_between_conditions_that_do_not_differ(tmp_path):
     table, _, _ = compared(tmp_path, change=False)
     assert not (table.contrast == "condition").any() and (table.contrast == "cell_type").any()

@@ -484,13 +484,36 @@ def test_an_edit_of_code_plans_the_rules_that_run_it(project):
 def test_a_model_with_motif_tfs_is_trained_and_then_extended(project):
     models = {"scbind": {"motif_tfs": "all"}}
     jobs = project.jobs("--configfile", project.edited("models", models), "--", "train")
-    assert jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
+    assert jobs["choose_motif_tfs"] == jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
+
+
+def test_names_are_checked_before_the_training_and_others_need_no_new_one(project):
+    target = "--", "results/models/scbind/model.safetensors"
+
+    def asked(*tfs):
+        return "--configfile", project.edited("models", {"scbind": {"motif_tfs": list(tfs)}}), *target
+
+    text = project.snakemake("--dry-run", *asked("HNF4A")).stdout
+    trained = text.partition("rule train_shared_model:")[2].partition("output:")[0]
+    assert "results/models/scbind/motif_tfs.npz" in trained
+    for output in re.findall(r"^    output: (.*)$", text, re.M):  # all are there, empty
+        for name in (each.split(" (")[0] for each in output.split(", ")):
+            if name in ("results/dataset", "resources/demo/truth"):
+                (project.folder / name).mkdir(parents=True)
+            else:
+                lay(project, {name: ""})
+    project.snakemake("--touch", "--forceall", *asked("HNF4A"))
+    assert project.jobs(*asked("HNF4A")) == {}
+    assert project.jobs(*asked("HNF4A", "FOS")) == {"choose_motif_tfs": 1, "add_motif_tfs": 1}
+    reply = project.snakemake(*asked("HNF4AA")[:2], "--", "results/models/scbind/motif_tfs.npz", check=False)
+    log = (project.folder / "logs/choose_motif_tfs/scbind.log").read_text()
+    assert reply.returncode and "HNF4AA has no matrix in JASPAR2024, vertebrates; correct its symbol" in log
 
 
 def test_a_model_can_be_trained_so_that_tfs_are_added_later(project):
     models = {"scbind": {"options": {"strangers": 0.25}}}
     jobs = project.jobs("--configfile", project.edited("models", models), "--", "train")
-    assert jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
+    assert jobs["choose_motif_tfs"] == jobs["train_shared_model"] == jobs["add_motif_tfs"] == 1
 
 
 def test_tfs_are_added_to_a_given_model_as_it_is_unpacked(project):

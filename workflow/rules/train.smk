@@ -67,6 +67,8 @@ use rule train_model as train_shared_model with:
         dataset="results/dataset",
         motifs=lambda wildcards: optional(START_MOTIFS[wildcards.model]),
         released="results/motifs/motifs.npz",
+        # Not read, so other TFs need no new training. But a misspelt one stops the run before the training.
+        chosen=ancient("results/models/{model}/motif_tfs.npz"),
     output:
         weights="results/models/{model}/trained.safetensors",
         history="results/models/{model}/training.csv",
@@ -78,12 +80,41 @@ use rule train_model as train_shared_model with:
         model=one_of(SHARED),
 
 
-# Adds the TFs of the motif release that models.*.motif_tfs asks for. They have a matrix, and no weights of their own.
+# Finds the matrices of the TFs of the motif release that models.*.motif_tfs asks for.
+rule choose_motif_tfs:
+    input:
+        matrices=optional(SETTINGS["motifs"]["path"]),
+    output:
+        chosen="results/models/{model}/motif_tfs.npz",
+    log:
+        "logs/choose_motif_tfs/{model}.log",
+    benchmark:
+        "logs/choose_motif_tfs/{model}.benchmark.tsv"
+    wildcard_constraints:
+        model=one_of(SHARED),
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(2000),
+        runtime=runtime(20),
+    params:
+        tfs=lambda wildcards: SETTINGS["models"][wildcards.model]["motif_tfs"],
+        assayed=PLAN.tfs,
+        release=lookup("motifs/release", within=SETTINGS),
+        taxon=lookup("motifs/taxon", within=SETTINGS),
+        aliases=SETTINGS["motifs"]["aliases"],
+        files=key_states("motifs/path"),
+        code=source_digest("formats.motiftfs", script="choose_motif_tfs"),
+    script:
+        "../scripts/choose_motif_tfs.py"
+
+
+# Adds these TFs to the trained model. They have a matrix, and no weights of their own.
 rule add_motif_tfs:
     input:
         trained="results/models/{model}/trained.safetensors",
         known="results/motifs/motifs.npz",
-        matrices=optional(SETTINGS["motifs"]["path"]),
+        chosen="results/models/{model}/motif_tfs.npz",
     output:
         weights="results/models/{model}/model.safetensors",
         motifs="results/models/{model}/motifs.npz",
@@ -99,11 +130,6 @@ rule add_motif_tfs:
         mem_mb=memory(4000),
         runtime=runtime(60),
     params:
-        tfs=lambda wildcards: SETTINGS["models"][wildcards.model]["motif_tfs"],
-        release=lookup("motifs/release", within=SETTINGS),
-        taxon=lookup("motifs/taxon", within=SETTINGS),
-        aliases=SETTINGS["motifs"]["aliases"],
-        files=key_states("motifs/path"),
         code=source_digest("models.motiftfs", script="add_motif_tfs"),
     script:
         "../scripts/add_motif_tfs.py"

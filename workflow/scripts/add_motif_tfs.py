@@ -1,16 +1,12 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0], snakemake.threads):
-    from scbind.models.motiftfs import add_from_release
+    from scbind.models.motiftfs import add_chosen
 
-    add_from_release(
+    add_chosen(
         snakemake.input.trained,
         snakemake.input.known,
+        snakemake.input.chosen,
         snakemake.output.weights,
         snakemake.output.motifs,
-        snakemake.params.tfs,
-        release=snakemake.params.release,
-        taxon=snakemake.params.taxon,
-        path=snakemake.input.matrices or None,
-        aliases=snakemake.params.aliases,
     )

@@ -23,6 +23,7 @@ from scbind.analysis.typemeans import TypeMeans
 from scbind.core.files import write_bed, write_table
 from scbind.core.progress import Progress
 from scbind.core.runlog import say
+from scbind.formats.evidence import MOTIF, marked
 from scbind.formats.genome import ChromSizes
 
 MIN_CELLS = 5  # of a donor, on a side
@@ -293,7 +294,8 @@ def _relative_variance(sides: tuple[np.ndarray, ...], n: np.ndarray) -> np.ndarr
 
 def _bed(table: pd.DataFrame, names: np.ndarray) -> pd.DataFrame:
     """Return the listed windows as BED6, sorted along the genome."""
-    text = table["tf"] + ":" + table["cell_type"] + ":" + table["group"]
+    tf = [marked(tf, kind == MOTIF) for tf, kind in zip(table["tf"], table["evidence"], strict=True)]
+    text = pd.Series(tf, index=table.index, dtype=object) + ":" + table["cell_type"] + ":" + table["group"]
     score = (1000 * table["difference"].abs().astype(float)).round().clip(upper=1000).astype(int)
     bed = pd.DataFrame(
         {"chrom": table["chrom"], "start": table["start"], "end": table["end"], "name": text, "score": score}

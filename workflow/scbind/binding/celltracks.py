@@ -13,6 +13,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import atomic, read_rows, write_bed, write_table
 from scbind.core.runlog import say
 from scbind.formats.bigwigwriter import create_bigwig
+from scbind.formats.evidence import MOTIF, marked
 from scbind.formats.genome import ChromSizes
 from scbind.formats.typestatus import SKIPPED
 from scbind.models.abstention import reliability_table
@@ -26,8 +27,9 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
 
     Entries that the store does not hold count as 0, so a mean is too low by less than the store's floor. In the bigWig,
     the value of a base is the largest mean of the windows that contain it. The BED has one line of six columns for each
-    window whose mean is at least ``min_probability``: chrom, start, end (0-based half-open), TF, score (int, 1000 P
-    rounded), ".". ``levels.tsv`` has the reliability level of each TF: ``tf, level``.
+    window whose mean is at least ``min_probability``: chrom, start, end (0-based half-open), TF (``TF (motif)`` without
+    ChIP-seq), score (int, 1000 P rounded), ".". ``levels.tsv`` has the reliability level and the evidence of each TF:
+    ``tf, level, evidence``.
 
     The mean of a TF leaves out cells that are too shallow for it. If scbind abstains on the TF, or on every cell of the
     type, the mean is over all cells and is marked: the level is ``abstained``, and the bigWig is named
@@ -66,6 +68,7 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
         for slug in slugs:
             (folder / slug).mkdir()
         for tf, unread_here in zip(store.tfs, unread.T, strict=True):
+            label = marked(tf, known["evidence"][tf] == MOTIF)
             means, abstained = _means(store, tf, member, len(slugs), unread_here, known["abstained"][tf])
             for slug, mean, no in zip(slugs, means, abstained, strict=True):
                 suffix = "abstained.bw" if no else "bw"
@@ -76,7 +79,7 @@ def cell_type_tracks(binding, types, sizes_path, output, min_probability: float 
                         if len(left):
                             names = [chrom] * len(left)
                             bigwig.addEntries(names, left.tolist(), right.tolist(), value.tolist())
-                table = pd.DataFrame({"chrom": chroms, "start": starts, "end": ends, "tf": tf})
+                table = pd.DataFrame({"chrom": chroms, "start": starts, "end": ends, "tf": label})
                 table["score"], table["strand"] = np.rint(1000 * mean).astype(int), "."
                 _write_bed(table[mean >= min_probability], folder / slug / f"{tf}.bed.gz")
                 if no:

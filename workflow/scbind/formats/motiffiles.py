@@ -20,7 +20,7 @@ from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.inputs import read_lines
 from scbind.formats.motifs import log_odds, write_motifs
-from scbind.formats.symbols import CASE_MATTERS
+from scbind.formats.symbols import CASE_MATTERS, Aliases
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
@@ -93,11 +93,11 @@ def prepare_motifs(
         write_motifs(output, {})
         return
     profiles, place = load_profiles(path, release, taxon)
-    others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
+    named = Aliases(taxon, aliases or {})
     remedy = f"check {'motifs.path' if path else 'motifs.taxon'}, motifs.aliases and the symbols of the TFs"
     chosen: dict[str, tuple[str, np.ndarray]] = {}
     for tf in tfs:
-        best = matrix_of((aliases or {}).get(tf) or others.get(tf.casefold(), tf), profiles, taxon)
+        best = matrix_of(named.meant(tf), profiles, taxon)
         if best:
             chosen[tf] = (f"{best.identity}:{best.name}", log_odds(best.counts))
         else:

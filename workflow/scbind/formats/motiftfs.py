@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -10,11 +11,16 @@ from scbind.core.errors import InputError
 from scbind.core.filenames import as_file_name, fits_file_name, renamed_motif
 from scbind.core.runlog import say
 from scbind.formats.motiffiles import Matrix, load_profiles, matrix_of
-from scbind.formats.motifs import log_odds
-from scbind.formats.symbols import CASE_MATTERS
+from scbind.formats.motifs import column_bits, log_odds, write_motifs
+from scbind.formats.symbols import CASE_MATTERS, Aliases
 
 ALL, NONE = "all", "none"
 PLACE = "models.*.motif_tfs"
+# Least information of a matrix, in bits. A random site matches a matrix of n bits with a probability of about 2^-n. At
+# 5 bits, a window of 200 bp (400 sites on both strands) has 12 matches by chance, and one in 100,000 has none, so
+# the matrix does not distinguish windows. In JASPAR 2024, the least is 6.0 bits for vertebrates; a few TFs of plants,
+# whose motif has four bases (AAAG), have 3.5 to 5.
+LEAST_BITS = 5.0
 
 
 def matrices_of_motif_tfs(
@@ -33,7 +39,8 @@ def matrices_of_motif_tfs(
         ``none``, ``all``, or names of TFs. ``all`` leaves out the TFs in ``assayed`` and matrices of dimers
         (``FOS::JUN``); of several matrices of a TF, the first counts. If all TFs in ``assayed`` are upper-case, so are
         the names. In names that cannot be part of a file name, hyphens replace what does not fit (``Etv1-4-5`` for
-        ``Etv1/4/5``), and the log lists them.
+        ``Etv1/4/5``), and the log lists them. The log also lists the TFs that are left out because they are in
+        ``assayed`` under an alias, or because their matrix has less than ``LEAST_BITS`` bits of information.
     assayed
         TFs that the model has already. In a bundle, some may have no ChIP-seq either.
     release, taxon, path, aliases
@@ -47,8 +54,9 @@ def matrices_of_motif_tfs(
     Raises
     ------
     InputError
-        If there is no matrix at all, a TF that is asked for has none or that of another one or is in ``assayed`` or
-        cannot be part of a file name, or no TF is left.
+        If there is no matrix at all, or no TF is left. If a TF that is asked for has no matrix, or that of another one,
+        or one of less than ``LEAST_BITS`` bits, is in ``assayed`` under its name or an alias, or cannot be part of a
+        file name.
     """
     if asked == NONE:
         return {}
@@ -57,41 +65,104 @@ def matrices_of_motif_tfs(
         raise InputError(
             place, "holds no matrix", "check motifs.taxon, or set models.*.motif_tfs: none", PLACE
         )
-    fold = str if taxon == CASE_MATTERS else str.upper
-    chosen: dict[str, Matrix] = {}
-    known = {fold(tf) for tf in assayed}
-    # The release has mouse matrices, too: Gata3 is GATA3 beside TFs with human symbols.
-    symbol = fold if all(tf.isupper() for tf in assayed) else str
-    if asked == ALL:
-        renamed = {}
-        for profile in profiles:
-            name = as_file_name(profile.name)
-            if name and "::" not in profile.name and fold(name) not in known:
-                known.add(fold(name))
-                chosen[symbol(name)] = profile
-                renamed |= {profile.name: symbol(name)} if name != profile.name else {}
-        if renamed:
-            say("renamed, for file names: " + ", ".join(f"{old} to {new}" for old, new in renamed.items()))
-    else:
-        if there := [tf for tf in asked if fold(tf) in known]:
-            problem = f"the model has {', '.join(there)} already"
-            raise InputError("config", problem, "remove the name from the list", PLACE)
-        if unfit := [tf for tf in asked if not fits_file_name(tf)]:
-            problem = f"{unfit[0]!r} cannot be part of a file name"
-            raise InputError("config", problem, renamed_motif(unfit[0]), PLACE)
-        others = {tf.casefold(): other for tf, other in (aliases or {}).items()}
-        for tf in asked:
-            found = matrix_of(others.get(tf.casefold(), tf), profiles, taxon)
-            if found is None:
-                raise InputError(
-                    "config", f"{tf} has no matrix in {place}", "correct its symbol, or remove it", PLACE
-                )
-            _refuse_twin(tf, found, chosen)
-            chosen[tf] = found
+    known = list(assayed), profiles, Aliases(taxon, aliases or {})
+    chosen = _all_tfs(*known) if asked == ALL else _listed_tfs(asked, place, *known)
     if not chosen:
-        raise InputError(place, "the model has every TF already", "set models.*.motif_tfs: none", PLACE)
+        problem = "the model has every TF with a motif already"
+        raise InputError(place, problem, "set models.*.motif_tfs: none", PLACE)
     say(f"{len(chosen)} TFs without ChIP-seq have a matrix in {place}")
     return {tf: (f"{m.identity}:{m.name}", log_odds(m.counts)) for tf, m in sorted(chosen.items())}
+
+
+def choose_motif_tfs(
+    asked: str | Sequence[str],
+    assayed: Collection[str],
+    output: str | Path,
+    *,
+    release: str | None,
+    taxon: str,
+    path: str | None = None,
+    aliases: Mapping[str, str] | None = None,
+) -> None:
+    """Write the matrices of the TFs without ChIP-seq of a model (:func:`scbind.formats.motifs.write_motifs`).
+
+    Arguments and errors are those of :func:`matrices_of_motif_tfs`. This runs before the training, so that a misspelt
+    name does not stop the run after it.
+    """
+    chosen = matrices_of_motif_tfs(asked, assayed, release, taxon, path, aliases)
+    write_motifs(output, chosen)
+    say(
+        "TFs without ChIP-seq: " + (", ".join(f"{tf} ({name})" for tf, (name, _) in chosen.items()) or "none")
+    )
+
+
+def _all_tfs(assayed: list[str], profiles: list[Matrix], aliases: Aliases) -> dict[str, Matrix]:
+    """Choose the first matrix of every TF that is not in ``assayed``. The log says what is renamed and left out."""
+    # The release has mouse matrices, too: Gata3 is GATA3 beside TFs with human symbols.
+    upper = aliases.taxon != CASE_MATTERS and all(tf.isupper() for tf in assayed)
+    chosen: dict[str, Matrix] = {}
+    taken = {aliases.key(tf) for tf in assayed}
+    there = set().union(*(aliases.keys(tf) for tf in assayed))
+    renamed, twins, weak = [], [], []
+    for profile in profiles:
+        plain = as_file_name(profile.name)
+        name = plain.upper() if upper else plain
+        if not name or "::" in profile.name or aliases.key(name) in taken:
+            continue
+        taken.add(aliases.key(name))
+        if (aliases.keys(name) | aliases.keys(profile.name)) & there:
+            twins.append(f"{name} ({aliases.find(name, assayed) or aliases.find(profile.name, assayed)})")
+        elif (bits := _bits(profile)) < LEAST_BITS:
+            weak.append(f"{name} ({profile.identity}, {bits:.1f} bits)")
+        else:
+            chosen[name] = profile
+            renamed += [f"{profile.name} to {name}"] if plain != profile.name else []
+    if renamed:
+        say(f"renamed, for file names: {', '.join(renamed)}")
+    if twins:
+        say(f"left out, because the model has them under another name (motifs.aliases): {', '.join(twins)}")
+    if weak:
+        say(
+            f"left out, because a matrix of less than {LEAST_BITS:g} bits matches everywhere: {', '.join(weak)}"
+        )
+    return chosen
+
+
+def _listed_tfs(
+    asked: Sequence[str], place: str, assayed: list[str], profiles: list[Matrix], aliases: Aliases
+) -> dict[str, Matrix]:
+    """Choose the matrix of every TF in ``asked``. ``place``: where the matrices are from."""
+    known = {aliases.key(tf) for tf in assayed}
+    if there := [tf for tf in asked if aliases.key(tf) in known]:
+        problem = f"the model has {', '.join(there)} already"
+        raise InputError("config", problem, "remove the name from the list", PLACE)
+    if unfit := [tf for tf in asked if not fits_file_name(tf)]:
+        problem = f"{unfit[0]!r} cannot be part of a file name"
+        raise InputError("config", problem, renamed_motif(unfit[0]), PLACE)
+    chosen: dict[str, Matrix] = {}
+    for tf in asked:
+        if other := aliases.find(tf, assayed):
+            problem = f"by motifs.aliases, {tf} takes the same matrix as {other}, which the model has already"
+            raise InputError(
+                "config", problem, f"remove {tf} from the list, or correct motifs.aliases", PLACE
+            )
+        found = matrix_of(aliases.meant(tf), profiles, aliases.taxon)
+        if found is None:
+            raise InputError(
+                "config", f"{tf} has no matrix in {place}", "correct its symbol, or remove it", PLACE
+            )
+        if (bits := _bits(found)) < LEAST_BITS:
+            problem = f"{tf}: its matrix {found.identity} matches everywhere ({bits:.1f} bits of information)"
+            remedy = f"remove {tf}, or give a matrix of at least {LEAST_BITS:g} bits in motifs.path"
+            raise InputError("config", problem, remedy, PLACE)
+        _refuse_twin(tf, found, chosen)
+        chosen[tf] = found
+    return chosen
+
+
+def _bits(matrix: Matrix) -> float:
+    """Return the information of a matrix over a uniform background, in bits."""
+    return float(column_bits(matrix.counts / matrix.counts.sum(axis=0)).sum())
 
 
 def _refuse_twin(tf: str, found: Matrix, chosen: Mapping[str, Matrix]) -> None:

@@ -1,8 +1,12 @@
-"""Symbols of TFs: which spellings are one TF. Snakemake imports this module when it plans a run, so it stays light."""
+"""Symbols of TFs: which spellings and aliases are one TF.
+
+Snakemake imports this module when it plans a run, so it stays light.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 CASE_MATTERS = "insects"  # taxon in which symbols of other case may be other genes
 
@@ -36,3 +40,47 @@ def match_symbols(names: Iterable[str], known: Iterable[str], taxon: str) -> dic
     folded = {symbol_key(each, taxon): each for each in reversed(known)} | {each: each for each in known}
     found = ((name, folded.get(name) or folded.get(symbol_key(name, taxon))) for name in names)
     return {name: other for name, other in found if other is not None}
+
+
+@dataclass(frozen=True)
+class Aliases:
+    """Which symbols stand for one TF: those with one :func:`symbol_key`, and those that ``motifs.aliases`` names.
+
+    Attributes
+    ----------
+    taxon
+        ``motifs.taxon``.
+    named
+        ``motifs.aliases``: TF -> TF whose matrix it takes.
+
+    Examples
+    --------
+    >>> aliases = Aliases("vertebrates", {"PU.1": "SPI1"})
+    >>> aliases.meant("Pu.1"), aliases.meant("GATA1")
+    ('SPI1', 'GATA1')
+    >>> aliases.find("Spi1", ["GATA1", "PU.1"])
+    'PU.1'
+    """
+
+    taxon: str
+    named: Mapping[str, str]
+
+    def key(self, tf: str) -> str:
+        """Return the :func:`symbol_key` of a TF."""
+        return symbol_key(tf, self.taxon)
+
+    def meant(self, tf: str) -> str:
+        """Return the TF whose matrix a TF takes: itself without an alias. The same spelling comes first."""
+        return self.named.get(tf) or {self.key(each): other for each, other in self.named.items()}.get(
+            self.key(tf), tf
+        )
+
+    def keys(self, tf: str) -> set[str]:
+        """Return the keys of a TF and of its alias. Two TFs that share one are the same."""
+        return {self.key(tf), self.key(self.meant(tf))}
+
+    def find(self, tf: str, tfs: Iterable[str]) -> str | None:
+        """Return the first of ``tfs`` that is the same TF, by its spelling or else by an alias; None without one."""
+        tfs, key, keys = list(tfs), self.key(tf), self.keys(tf)
+        same = (other for other in tfs if self.key(other) == key)
+        return next(same, None) or next((other for other in tfs if keys & self.keys(other)), None)

@@ -55,23 +55,57 @@ def add_from_release(
     InputError
         If the model was trained without a shared way, or as :func:`scbind.formats.motiftfs.matrices_of_motif_tfs`.
     """
-    from scbind.formats.motiftfs import PLACE, matrices_of_motif_tfs  # reads files, which predictors do not
+    from scbind.formats.motiftfs import matrices_of_motif_tfs  # reads files, which predictors do not
+
+    stored = _read_shared(trained)
+    found = matrices_of_motif_tfs(asked, stored["facts"]["tfs"], release, taxon, path, aliases)
+    _add(stored, known, found, weights, motifs)
+
+
+def add_chosen(
+    trained: str | Path, known: str | Path, chosen: str | Path, weights: str | Path, motifs: str | Path
+) -> None:
+    """Write a trained model with the TFs of a file added; the same bytes if there is none.
+
+    ``chosen`` is the file (:func:`scbind.formats.motiftfs.choose_motif_tfs`). The other arguments and the errors are
+    those of :func:`add_from_release`.
+    """
+    names = motif_names(chosen)
+    found = {tf: (names[tf], matrix) for tf, matrix in read_motifs(chosen).items()}
+    _add(_read_shared(trained), known, found, weights, motifs)
+
+
+def _read_shared(trained: str | Path) -> dict:
+    """Read a model. Raises :class:`InputError` if it was trained without a shared way."""
+    from scbind.formats.motiftfs import PLACE
 
     stored = read_model(trained)
     if not stored["options"].get("strangers"):
-        raise InputError(
-            trained, "cannot predict TFs without ChIP-seq", "train it with models.*.motif_tfs", PLACE
-        )
-    found = matrices_of_motif_tfs(asked, stored["facts"]["tfs"], release, taxon, path, aliases)
+        remedy = "train it with models.*.motif_tfs"
+        raise InputError(trained, "cannot predict TFs without ChIP-seq", remedy, PLACE)
+    return stored
+
+
+def _add(
+    stored: Mapping,
+    known: str | Path,
+    found: Mapping[str, tuple[str, np.ndarray]],
+    weights: str | Path,
+    motifs: str | Path,
+) -> None:
+    """Write a stored model with the TFs ``found`` added, and the matrices of all its TFs."""
     new = {tf: matrix for tf, (_, matrix) in found.items()}
     own, names = read_motifs(known), motif_names(known)
     if new:
         shared = _write_wider(stored, own, new, weights)
         say(f"{len(new)} TFs without ChIP-seq added; {shared} TFs have the motif of another one")
+        width = stored["state"]["scan.known"].shape[2]
+        if cut := [f"{tf} ({m.shape[1]} bp)" for tf, m in new.items() if m.shape[1] > width]:
+            say(f"matrices cut to their {width} most informative bp: {', '.join(cut)}")
     else:
         write_model(weights, **stored)
         say("no TF without ChIP-seq was asked for")
-    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | found)
+    write_motifs(motifs, {tf: (names[tf], own[tf]) for tf in own} | dict(found))
 
 
 def add_left_out(trained: str | Path, known: str | Path, weights: str | Path) -> None:

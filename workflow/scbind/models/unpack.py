@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -31,6 +31,7 @@ from scbind.formats.bundlefile import (
     check_widths,
     read_bundle,
 )
+from scbind.formats.evidence import shared_motifs
 from scbind.formats.motifs import write_motifs
 from scbind.formats.motiftfs import PLACE
 from scbind.models.abstention import reliability_table
@@ -63,7 +64,7 @@ def unpack_bundle(
         ``.scbind.zip``.
     folder
         Folder for ``model.safetensors``, ``calibration.json``, ``training.csv``, ``card.md``, ``motifs.npz`` and
-        ``bundle.json`` (what the bundle says about itself).
+        ``bundle.json`` (what the bundle says about itself). If TFs are added, a section of the card names them.
     name
         Name of the model here. It replaces the name that the authors of the bundle gave it in the tables.
     window, context
@@ -87,8 +88,7 @@ def unpack_bundle(
     check_names(bundle, about["facts"])
     matrices, identities = _matrices(bundle, members[MOTIFS])
     table = _table(bundle, members, about["name"], name)
-    for member in (HISTORY, CARD):
-        _text(bundle, members, member)
+    history, card = (_text(bundle, members, member) for member in (HISTORY, CARD))
     with scratch_folder(None, "bundle") as scratch:
         for member in (WEIGHTS, CALIBRATION):
             (scratch / member).write_bytes(members[member])
@@ -96,9 +96,10 @@ def unpack_bundle(
         write_motifs(scratch / KNOWN, {tf: (identities[tf], matrix) for tf, matrix in matrices.items()})
         if motif_tfs:
             facts = _add_motif_tfs(bundle, name, scratch, **motif_tfs)
+            card = _card_of_added(card, facts, set(about["facts"]["tfs"]))
         made = {name: (scratch / name).read_bytes() for name in (WEIGHTS, CALIBRATION, KNOWN)}
 
-    for member, content in (made | {name: members[name] for name in (HISTORY, CARD)}).items():
+    for member, content in (made | {HISTORY: history.encode(), CARD: card.encode()}).items():
         with atomic(folder / member) as path:
             path.write_bytes(content)
     own = [line for line in table[1:] if line.startswith(f"{name}\t")]
@@ -161,6 +162,26 @@ def _add_motif_tfs(bundle: str | Path, name: str, folder: Path, **asked) -> dict
     calibration["model_sha256"] = file_sha256(weights)
     (folder / CALIBRATION).write_text(json.dumps(calibration, indent=1))
     return facts
+
+
+def _card_of_added(card: str, facts: Mapping, before: Collection[str]) -> str:
+    """Return the card of a bundle with a section, above the others, on the TFs that the bundle lacks.
+
+    ``facts`` are those of the model with these TFs, ``before`` the TFs of the bundle.
+    """
+    new = [tf for tf in facts["tfs"] if tf not in before]
+    alike = shared_motifs(dict(zip(facts["tfs"], facts["motif_group"], strict=True)), new)
+    text = (
+        "## TFs that were added here\n\n"
+        f"Predicted from their motif, without ChIP-seq (evidence `motif`): {', '.join(new)}.\n"
+        "All other sections describe the model of the bundle, which lacks these TFs. Its section on TFs without\n"
+        "ChIP-seq says how accurate such predictions are expected to be.\n"
+    )
+    if alike:
+        groups = ", ".join("/".join(tfs) for tfs in alike)
+        text += f"The TFs of a group have one motif, so the model ranks their sites in almost the same way: {groups}.\n"
+    about, heading, rest = card.partition("\n## ")
+    return f"{about.rstrip()}\n\n{text}{heading}{rest}"
 
 
 def _matrices(bundle: str | Path, content: bytes) -> tuple[dict[str, np.ndarray], dict[str, str]]:

@@ -10,6 +10,7 @@ from scbind.core.errors import InputError
 from scbind.core.filenames import fits_file_name, renamed_motif
 from scbind.dataset.splitrules import parse_rule, refuse_overlaps
 from scbind.formats.bundlefile import check_names, check_widths, read_about
+from scbind.formats.symbols import Aliases
 from scbind.plan.inputs import Plan
 from scbind.plan.receipts import receipt_of
 
@@ -134,24 +135,24 @@ def _check_explained(plan: Plan, known: Sequence[str], where: str, label: str) -
 def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
     """Check the names of the TFs without ChIP-seq of a model. They are parts of file names.
 
-    No TF is listed twice, or has ChIP-seq, under its name or its alias. Case does not matter. TFs that take the matrix
-    of another one are predicted alike, to the last digit.
+    No TF is listed twice, or has ChIP-seq, under its name or its alias. TFs that take the matrix of another one are
+    predicted alike, to the last digit.
     """
     asked, key = plan.config["models"][name]["motif_tfs"], f"key models.{name}.motif_tfs"
-    seen: dict[str, str] = {}
-    assayed = {tf.casefold(): tf for tf in plan.tfs} if name in plan.trained else {}
-    aliases = {tf.casefold(): other for tf, other in plan.config["motifs"]["aliases"].items()}
-    for tf in asked if isinstance(asked, list) else ():
+    aliases = Aliases(plan.config["motifs"]["taxon"], plan.config["motifs"]["aliases"])
+    assayed = plan.tfs if name in plan.trained else []
+    for place, tf in enumerate(asked if isinstance(asked, list) else ()):
         if not fits_file_name(tf):
             raise InputError(label, f"{tf!r} cannot be part of a file name", renamed_motif(tf), key)
-        meant = aliases.get(tf.casefold(), tf)
-        if tf.casefold() in assayed:
-            raise InputError(label, f"{tf} has ChIP-seq in the sheet", "remove it from the list", key)
-        if meant.casefold() in assayed:
-            problem = f"motifs.aliases calls {tf} {meant}, which has ChIP-seq in the sheet"
-            raise InputError(label, problem, f"remove {tf} from the list, and use {meant}", key)
-        if (first := seen.setdefault(meant.casefold(), tf)) is not tf:
-            same = f"{tf} is listed twice" if first.casefold() == tf.casefold() else ""
+        if other := aliases.find(tf, assayed):
+            same = f"{tf} has ChIP-seq in the sheet" if aliases.key(other) == aliases.key(tf) else ""
+            problem = (
+                same
+                or f"by motifs.aliases, {tf} takes the same matrix as {other}, which has ChIP-seq in the sheet"
+            )
+            raise InputError(label, problem, f"remove {tf} from the list", key)
+        if first := aliases.find(tf, asked[:place]):
+            same = f"{tf} is listed twice" if aliases.key(first) == aliases.key(tf) else ""
             problem = same or f"{first} and {tf} are one TF by motifs.aliases"
             raise InputError(label, problem, "remove one of them", key)
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import COMPARATORS
+from scbind.formats.evidence import shared_motifs
 from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
@@ -104,16 +105,27 @@ def _abstained(inputs: Inputs) -> Caution | None:
 
 
 def _by_motif(inputs: Inputs) -> Caution | None:
-    named = motif_tfs(inputs.data.var)
+    var = inputs.data.var
+    named = motif_tfs(var)
     if not named:
         return None
     metrics = inputs.tables.get("metrics")
     tested = motif_tested(metrics) & set(named) if metrics is not None else set()
     but = f", except {join_names(sorted(tested), MOST_NAMES)}, whose ChIP-seq this run has" if tested else ""
+    text = (
+        f"They are predicted from their motif and the weights that all TFs share, and cannot be tested{but}. They "
+        "are marked as motif, and have no influence on the populations."
+    )
+    groups = shared_motifs(var["motif_group"].to_dict(), named) if "motif_group" in var else []
+    if groups:
+        alike = join_names(["/".join(tfs) for tfs in groups], MOST_NAMES)
+        text += (
+            f" TFs of a group have one motif, so a result for one of them may be due to another: {alike} "
+            "(all groups: column motif_group of differential_tfs.tsv)."
+        )
     return Caution(
         f"{len(named)} of {len(inputs.data.tfs)} TFs have no ChIP-seq ({join_names(named, MOST_NAMES)}).",
-        f"They are predicted from their motif and the weights that all TFs share, and cannot be tested{but}. They "
-        "are marked as motif, and have no influence on the populations.",
+        text,
         "models.*.motif_tfs",
     )
 

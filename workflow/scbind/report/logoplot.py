@@ -13,6 +13,7 @@ from matplotlib.transforms import Affine2D
 
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
+from scbind.formats.evidence import MOTIF, marked
 from scbind.report.style import as_png, new_figure, styled
 from scbind.report.tables import regions
 
@@ -56,8 +57,9 @@ def contribution_logo(rows: pd.DataFrame) -> Figure:
     logo.spines["bottom"].set_visible(False)
     logo.tick_params(bottom=False)
     first = rows.iloc[0]
+    tf = marked(first["tf"], first["evidence"] == MOTIF)
     logo.set_title(
-        f"{first['tf']} in {first['cell_type']}, P(bound) {first['binding']:.2f} at {regions(first['locus'])}"
+        f"{tf} in {first['cell_type']}, P(bound) {first['binding']:.2f} at {regions(first['locus'])}"
     )
     _others(figure, others, rows)
     others.set_xlim(-0.6, len(rows) - 0.4)
