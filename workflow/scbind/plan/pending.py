@@ -43,13 +43,14 @@ def pending_line(rows: Mapping[str, Mapping], folder: str | Path = "resources") 
 def refuse_too_many(rows: Mapping[str, Mapping], folder: str | Path = "resources") -> None:
     """Raise :class:`InputError` if the files to fetch do not fit on the disk together; parameters as above.
 
-    Each download looks only for the space of its own file, and several run at a time. Files of unknown size are left out.
+    Each download checks only the space for its own file, and several run at a time. Files of unknown size are left
+    out.
     """
     refuse_full(_nearest(folder), counted(len(rows), "download"), _missing(rows, folder), None)
 
 
 def _missing(rows: Mapping[str, Mapping], folder: str | Path) -> int:
-    """Return the bytes that files of known size need beside what is there: a part of each, or an older one to replace."""
+    """Return the bytes that files of known size need beside what is there: parts of them, and older files."""
     sizes = {Path(folder) / name: row["size"] for name, row in rows.items() if row["size"]}
     there = [path for file in sizes for path in (file, file.with_name(f"{file.name}.partial"))]
     return sum(sizes.values()) - sum(path.lstat().st_size for path in there if path.is_file())
