@@ -59,6 +59,7 @@ PEAKS_PER_MB = 20  # peaks open in a line; half of them differ between lines
 BOUND = 0.1  # fraction of the open peaks that a TF binds
 IN_PEAKS = 2 / 3  # fraction of the insertions in peaks
 KEEPS = (1.0, 0.1, 0.01)  # shares of the fragments
+SAMPLED = 20_000  # test windows of each share
 
 
 def chromosomes(gigabases: float) -> dict[str, int]:
@@ -174,14 +175,15 @@ def run(stage: str, folder: Path, args: argparse.Namespace) -> list[Path]:
     elif stage == "depth":
         from scbind.evaluation.depth import evaluate_depth
 
-        evaluate_depth(model, known, data, reference, out, "scbind", KEEPS, 20_000, threads=args.threads)
+        evaluate_depth(model, known, data, reference, out, "scbind", KEEPS, SAMPLED, 0, threads=args.threads)
     else:
         from scbind.evaluation.baselines import evaluate_baselines
         from scbind.evaluation.registry import BASELINES
 
         curves = {name: folder / f"{name}.npz" for name in BASELINES}
-        keeps = {"keeps": KEEPS, "threads": args.threads}
-        evaluate_baselines(data, reference, motifs, out, folder / "baselines.depth.tsv", curves, **keeps)
+        sample = {"keeps": KEEPS, "max_windows": SAMPLED, "depth_seed": 0}
+        depth = folder / "baselines.depth.tsv"
+        evaluate_baselines(data, reference, motifs, out, depth, curves, **sample, threads=args.threads)
     return [out]
 
 

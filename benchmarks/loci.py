@@ -20,7 +20,6 @@ from pathlib import Path
 
 from processes import measure_page, show_row
 
-ROOT = Path(__file__).resolve().parents[1]
 STEP = 10_000  # bp between peaks
 WIDTH = 200  # bp of a site
 
@@ -122,8 +121,7 @@ def make_inputs(folder: Path, shape: Shape):
 
 def opened(page_path: Path, tf: str, picture: Path | None) -> dict[str, float]:
     """Seconds until the page shows its first site, and until it shows one of a TF that is asked for."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from browser import Page
+    from browser import Page  # measure_page has found its folder
 
     begin = time.monotonic()
     with Page(page_path, wait=120) as page:

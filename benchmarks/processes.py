@@ -74,6 +74,12 @@ def measure_page(
     parser.add_argument("--no-browser", action="store_true")
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args()
+    if not args.no_browser:
+        sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+        from browser import BROWSER
+
+        if BROWSER is None:
+            parser.error("no Chromium or Chrome on the PATH: install one, or give --no-browser")
     wanted = json.dumps({name: getattr(args, name) for name in shape.__dataclass_fields__})
     if not (args.folder / "files.pickle").exists():
         args.folder.mkdir(parents=True, exist_ok=True)

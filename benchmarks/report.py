@@ -34,7 +34,6 @@ CALIBRATED = {  # figures of calibration: column -> range
     "windows_p30": (0, 300), "predicted_p30": (0.3, 0.7), "observed_p30": (0, 0.8),
 }  # fmt: skip
 KEEPS = (1.0, 0.3, 0.1, 0.03, 0.01, 0.003)
-ROOT = Path(__file__).resolve().parents[1]
 LONGEST = 120  # seconds that a browser may need
 DRAWN = "await new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));"
 ASK = f"""const begin = performance.now(); await scbindReport.ask(%s); {DRAWN} return performance.now() - begin;"""
@@ -338,8 +337,7 @@ def parts(page: str) -> dict[str, float]:
 
 def opened(path: Path, picture: Path | None = None) -> dict[str, list[float]]:
     """Open a page in a fresh browser and ask for ``ASKED``. Returns seconds of each."""
-    sys.path.insert(0, str(ROOT / "tests"))
-    from browser import Page
+    from browser import Page  # measure_page has found its folder
 
     with Page(path, wait=LONGEST) as page:
 

@@ -21,7 +21,8 @@ class Handler(BaseHTTPRequestHandler):
         fault = faults.pop(0) if faults else None
         if name in publisher.moved:
             self.send_response(301)
-            self.send_header("Location", f"/{publisher.moved[name]}")
+            target = publisher.moved[name]
+            self.send_header("Location", target if "://" in target else f"/{target}")
             self.send_header("Content-Length", "0")
             return self.end_headers()
         if isinstance(fault, int):
@@ -97,7 +98,7 @@ class Publisher:
     ``"login as a file"``, ``"stall"`` (silent for ``stall`` seconds), or None.
     ``login``: user and password, without which all files are refused.
     ``ranges``, ``conditions``, ``versions``: whether ``Range`` and ``If-Range`` are heeded, and ETag and date are sent.
-    ``moved``: file -> where it is now. ``seen``: ``(file, Range)`` of every request.
+    ``moved``: file -> the file, or the address, where it is now. ``seen``: ``(file, Range)`` of every request.
     """
 
     def __init__(self, folder: Path):

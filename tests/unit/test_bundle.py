@@ -2,8 +2,13 @@
 
 import io
 import json
+import os
 import re
+import struct
+import tracemalloc
 import zipfile
+import zlib
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scbind.core.errors import InputError
+from scbind.formats import bundlefile
 from scbind.formats.bundlefile import ABOUT, FORMAT, MEMBERS, read_about, read_bundle, write_bundle
 from scbind.formats.motifs import motif_names, read_motifs
 from scbind.models.bundle import BundleFiles, make_bundle
@@ -66,13 +72,19 @@ def refused(path, what, folder):
 
 def altered(bundle, path, **changes):
     """Copy a bundle; a member takes other bytes, ``None`` leaves it out. Checksums in bundle.json stay."""
-    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w") as new:
-        for name in old.namelist():
-            content = changes.pop(name, old.read(name))
-            if content is not None:
-                new.writestr(name, content)
-        for name, content in changes.items():
-            new.writestr(name, content)
+    with zipfile.ZipFile(bundle) as old:
+        content = {name: old.read(name) for name in old.namelist()} | changes
+    return packed(path, {name: each for name, each in content.items() if each is not None})
+
+
+def packed(path, content, method=zipfile.ZIP_DEFLATED, **facts):
+    """Write a zip file in the form of a bundle, with Python's own writer; ``facts`` replace those of each member."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, each in content.items():
+            entry = zipfile.ZipInfo(name)
+            for key, value in ({"compress_type": method, "external_attr": 0o644 << 16} | facts).items():
+                setattr(entry, key, value)
+            archive.writestr(entry, each, compresslevel=9)
     return path
 
 
@@ -141,18 +153,86 @@ def test_a_bundle_that_was_cut_off_is_refused(bundle, tmp_path):
         refused(path, "not a bundle, or cut off|the file is empty", tmp_path / "out")
 
 
+@contextmanager
+def flipped(path, place, bit):
+    """Flip one bit of a file for a while."""
+    with open(path, "r+b", buffering=0) as handle:
+        (before,) = os.pread(handle.fileno(), 1, place)
+        os.pwrite(handle.fileno(), bytes([before ^ 1 << bit]), place)
+        yield
+        os.pwrite(handle.fileno(), bytes([before]), place)
+
+
+def streams(bundle):
+    """Places of the compressed bytes of each member: everything else in the file says where and what they are."""
+    with zipfile.ZipFile(bundle) as archive:
+        starts = {each: each.header_offset + 30 + len(each.filename) for each in archive.infolist()}
+    return [range(start, start + each.compress_size) for each, start in starts.items()]
+
+
 def test_a_bit_that_was_flipped_never_goes_unnoticed(bundle, tmp_path):
+    """In the zip file around the members, every bit; in what is compressed, some, unless the content is the same."""
     whole, path = bundle.read_bytes(), tmp_path / "flipped.scbind.zip"
-    expected = read_bundle(bundle)
-    rng = np.random.default_rng(0)
-    for place, bit in zip(rng.integers(0, len(whole), 150), rng.integers(0, 8, 150), strict=True):
-        damaged = bytearray(whole)
-        damaged[place] ^= 1 << int(bit)
-        path.write_bytes(damaged)
-        try:
-            assert read_bundle(path) == expected  # a bit that says nothing, such as that of a date
-        except InputError as error:
-            assert "\n" not in str(error)
+    path.write_bytes(whole)
+    inside = {place for stream in streams(bundle) for place in stream}
+    around = [place for place in range(len(whole)) if place not in inside]
+    assert len(around) > 500
+    for place in around:
+        for bit in range(8):
+            with flipped(path, place, bit), pytest.raises(InputError) as error:
+                read_about(path)
+            assert "\n" not in str(error.value)
+    expected, rng = read_bundle(bundle), np.random.default_rng(0)
+    chosen = [stream[at] for stream in streams(bundle) for at in rng.integers(0, len(stream), 40)]
+    same = 0
+    for place, bit in zip(chosen, rng.integers(0, 8, len(chosen)), strict=True):
+        with flipped(path, place, bit):
+            try:
+                assert read_bundle(path) == expected
+                same += 1
+            except InputError as error:
+                assert "\n" not in str(error)
+    assert path.read_bytes() == whole and same < 0.05 * len(
+        chosen
+    )  # the last bits of a compressed stream may say nothing
+
+
+def test_nothing_may_stand_beside_the_members(bundle, tmp_path):
+    whole, path = bundle.read_bytes(), tmp_path / "more.zip"
+    with zipfile.ZipFile(bundle) as archive:
+        content = {name: archive.read(name) for name in archive.namelist()}
+    assert packed(path, content).read_bytes() == whole, "Python's own writer gives the same bytes"
+    for each in (b"#!/bin/sh\nexit\n" + whole, whole + b"more", whole[:-2] + b"\x04\0more"):
+        path.write_bytes(each)
+        refused(path, "not as scbind wrote it|not a bundle", tmp_path / "out")
+    other = "not as scbind wrote it: altered, or packed by another program; get the bundle again"
+    for method in (zipfile.ZIP_STORED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA):
+        refused(packed(path, content, method), other, tmp_path / "out")
+    for facts in (
+        {"date_time": (2020, 1, 1, 0, 0, 0)},
+        {"comment": b"x"},
+        {"extra": b"zz\0\0"},
+        {"external_attr": 0},
+    ):
+        refused(packed(path, content, **facts), other, tmp_path / "out")
+    refused(packed(path, dict(reversed(content.items()))), other, tmp_path / "out")
+
+
+def test_bytes_after_the_end_of_a_compressed_member_are_refused(bundle, tmp_path, monkeypatch):
+    found, real = read_bundle(bundle), zlib.compressobj
+
+    class Packer:
+        def __init__(self, *options):
+            self.own = real(*options)
+            self.compress = self.own.compress
+
+        def flush(self):
+            return self.own.flush() + b"hidden"
+
+    monkeypatch.setattr(bundlefile.zlib, "compressobj", Packer)
+    said = {key: value for key, value in found.about.items() if key not in ("members", "format")}
+    write_bundle(tmp_path / "more.zip", said, found.members)
+    refused(tmp_path / "more.zip", "bundle.json: wrong checksum", tmp_path / "out")
 
 
 def test_a_weight_that_was_altered_is_refused(bundle, tmp_path):
@@ -165,9 +245,15 @@ def test_a_weight_that_was_altered_is_refused(bundle, tmp_path):
             tmp_path / "o",
         )
         refused(
-            altered(bundle, tmp_path / "b.zip", **{name: bytes(content) + b"x"}), "is not of", tmp_path / "o"
+            altered(bundle, tmp_path / "b.zip", **{name: bytes(content) + b"x"}),
+            "has a different size than bundle.json states",
+            tmp_path / "o",
         )
-        refused(altered(bundle, tmp_path / "c.zip", **{name: None}), "cannot be read", tmp_path / "o")
+        refused(
+            altered(bundle, tmp_path / "c.zip", **{name: None}),
+            f"without {name} is not a bundle",
+            tmp_path / "o",
+        )
 
 
 @pytest.mark.parametrize(
@@ -188,17 +274,28 @@ def test_a_member_that_is_there_twice_is_refused(bundle, tmp_path):
 
 
 def test_a_member_that_would_fill_the_memory_is_not_unpacked(bundle, tmp_path):
-    path = tmp_path / "bomb.zip"
-    with zipfile.ZipFile(bundle) as old, zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as new:
-        for name in old.namelist():
-            new.writestr(name, b"\0" * (1 << 24) if name == "card.md" else old.read(name))
-    refused(path, "is not of 19 bytes", tmp_path / "out")
+    path = altered(bundle, tmp_path / "bomb.zip", **{"card.md": b"\0" * (1 << 24)})
+    refused(path, "card.md: has a different size than bundle.json states", tmp_path / "out")
+    size = struct.pack("<I", 1 << 24)
+    small = path.read_bytes()
+    assert small.count(size) == 2  # before the member and in the directory
+    path.write_bytes(small.replace(size, struct.pack("<I", 19)))
+    tracemalloc.start()
+    refused(path, "card.md: wrong checksum", tmp_path / "out")
+    assert tracemalloc.get_traced_memory()[1] < 1 << 23
+    tracemalloc.stop()
 
 
 def test_other_formats_and_geometries_are_refused(bundle, tmp_path):
     path = tmp_path / "other.zip"
     newer = with_about(bundle, path, format=FORMAT + 1, version="9.9")
     refused(newer, f"made by scbind 9.9 in bundle format {FORMAT + 1}; .*update scbind", tmp_path / "out")
+    for wrong in (True, 1.0, "1", None):
+        refused(
+            with_about(bundle, path, format=wrong),
+            f"the format {wrong!r} is not a whole number",
+            tmp_path / "out",
+        )
     refused(with_about(bundle, path, facts=[]), "facts is missing or of a wrong type", tmp_path / "out")
     refused(with_about(bundle, path, members={}), "does not list model.safetensors", tmp_path / "out")
     refused(altered(bundle, path, **{ABOUT: b"[]"}), "bundle.json: not readable", tmp_path / "out")
@@ -371,11 +468,11 @@ def test_what_bundle_json_says_is_checked(bundle, tmp_path):
         tmp_path / "out",
     )
     refused(forged(bundle, path, {"facts": {}}), "do not say which windows the model reads", tmp_path / "out")
-    for size in (-2, 10**30, "1"):
+    for size in (-2, 10**30, True, "1"):
         about = read_about(bundle)
         about["members"]["card.md"]["bytes"] = size
         altered(bundle, path, **{ABOUT: json.dumps(about).encode()})
-        refused(path, "does not list card.md with a size that can be", tmp_path / "out")
+        refused(path, "does not list card.md with a valid size", tmp_path / "out")
     altered(bundle, path, **{ABOUT: b'{"format": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"})
     refused(path, "bundle.json: not readable", tmp_path / "out")
 

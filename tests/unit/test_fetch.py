@@ -10,7 +10,7 @@ from scbind.core.errors import InputError
 from scbind.plan import transfer
 from scbind.plan.fetch import fetch, read_facts
 from scbind.plan.paths import Resolver
-from scbind.plan.pending import pending_line
+from scbind.plan.pending import pending_line, refuse_too_many
 from scbind.plan.progress import DownloadProgress
 from scbind.plan.receipts import asked_for
 
@@ -236,7 +236,7 @@ def test_a_file_of_unknown_length_could_be_cut(publisher, url, out):
 def test_a_transfer_that_the_server_packs_is_no_file(publisher, url, out):
     publisher.coding = "gzip"
     with pytest.raises(
-        InputError, match=r"the server packs the transfer \(gzip\), although it was asked not to"
+        InputError, match=r"the server compresses the transfer \(gzip\), although it was asked not to"
     ):
         fetch(url, out)
     assert names(out.parent) == []
@@ -317,6 +317,21 @@ def test_attempts_with_progress_do_not_count(publisher, out, monkeypatch):
     publisher.faults["file"] = ["half"] * 5
     fetch(url, out, SHA, attempts=2, wait=0)
     assert len(publisher.seen) == 6
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("/file", "Exceeded 30 redirects"),
+        ("ftp://127.0.0.1/file", "No connection adapters"),
+        ("http:///file", ""),
+    ],
+)
+def test_a_redirect_that_leads_nowhere_is_not_tried_again(publisher, url, out, capsys, target, message):
+    publisher.moved["file"] = target.removeprefix("/")
+    with pytest.raises(InputError, match=rf"/file: cannot be fetched \(.*{message}.*\); correct the address"):
+        fetch(url, out, SHA)
+    assert "trying again" not in capsys.readouterr().err
 
 
 def test_missing_page_is_not_asked_twice(publisher, url, out):
@@ -706,3 +721,19 @@ def test_line_of_what_is_to_be_downloaded(tmp_path, monkeypatch):
     assert pending_line({"a": rows["a"]}, tmp_path).startswith("To download: 1 file; 3 GB; 1 MB of them")
     nothing = {name: row("", SHA) for name in "bc"}
     assert pending_line(nothing, tmp_path).startswith("To download: 2 files; 2 files of unknown size; ")
+
+
+def test_downloads_that_do_not_fit_together_are_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(transfer.shutil, "disk_usage", full(5_000_000))
+    rows = {name: row("", size=2_000_000) for name in "abc"} | {"d": row("")}
+    message = f"{tmp_path.resolve()}: no space for 4 downloads: 6 MB needed, 5 MB free; free space there"
+    with pytest.raises(InputError, match=message):
+        refuse_too_many(rows, tmp_path / "none")
+    (tmp_path / "d.partial").write_bytes(bytes(1_000_000))  # nobody knows how much of it is lacking
+    with pytest.raises(InputError, match=message):
+        refuse_too_many(rows, tmp_path)
+    (tmp_path / "a.partial").write_bytes(bytes(600_000))
+    (tmp_path / "b").write_bytes(bytes(400_000))  # to be replaced
+    refuse_too_many(rows, tmp_path)
+    assert pending_line(rows, tmp_path).endswith("; 5 MB free")
+    refuse_too_many({}, tmp_path)

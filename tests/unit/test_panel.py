@@ -63,6 +63,14 @@ def test_only_what_the_panel_keeps_is_an_input(load):
     ]
 
 
+def test_one_file_of_one_tf_is_told_in_the_singular(load):
+    assert (
+        load(lines=["A"], tfs=["CTCF"])
+        .notes[-1]
+        .startswith("panel p: 1 ChIP-seq file of 1 TF in 1 of 3 cell lines")
+    )
+
+
 def test_a_panel_without_sheets_to_choose_from_is_refused(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     config = {

@@ -7,10 +7,11 @@ import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.image import imread
+from PIL import Image
 from scbind.formats.colours import PALETTE, colours_of
 from scbind.report import cellplots, modelplots
 from scbind.report.models import _enough, equivalent_fragments
-from scbind.report.style import as_png, data_uri, save_png
+from scbind.report.style import as_png, data_uri, in_palette, save_png
 
 TYPES = ["B", "T", "NK"]
 
@@ -250,6 +251,22 @@ def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random)
     save_png(image, tmp_path / "figures" / "x.png")
     assert (tmp_path / "figures" / "x.png").read_bytes()[:4] == b"\x89PNG"
     assert dict(matplotlib.rcParams) == before
+
+
+def test_a_palette_keeps_the_colours_of_areas_and_nearly_those_of_blends(random):
+    drawn = np.full((200, 300, 3), 255, dtype=np.uint8)
+    solid = [(0, 114, 178), (213, 94, 0), (34, 34, 34)]
+    for number, colour in enumerate(solid):
+        drawn[10:60, 10 + 60 * number : 60 + 60 * number] = colour
+    ramp = np.linspace(0, 1, 300)[:, None] * (255, 80, 10) + random.integers(0, 40, (60, 300, 3))
+    drawn[120:180] = np.clip(ramp, 0, 255)  # thousands of colours
+    few = in_palette(Image.fromarray(drawn))
+    found = np.asarray(few.convert("RGB")).astype(int)
+    assert few.mode == "P" and len(np.unique(found.reshape(-1, 3), axis=0)) <= 256
+    np.testing.assert_array_equal(found[:120], drawn[:120])
+    assert np.abs(found - drawn).max() < 40 and np.abs(found - drawn).mean() < 4
+    plain = in_palette(Image.fromarray(drawn[:120]))
+    np.testing.assert_array_equal(np.asarray(plain.convert("RGB")), drawn[:120])
 
 
 def test_thresholds_are_drawn_where_they_lie():

@@ -317,6 +317,29 @@ def test_bad_sheet_is_one_line_with_place_and_remedy(project, texts, message):
     assert "\n" not in str(caught.value)
 
 
+ADDRESSES = [
+    ("ftp://x.org/a.bed", "cannot be fetched by ftp://; write https:// instead of ftp://; servers such as"),
+    ("s3://x/a.bed", "cannot be fetched by s3://; write the https:// address of the file"),
+    ("htp://x.org/a.bed", "cannot be fetched by htp://; write the https:// address of the file, or its path"),
+    ("http:///a.bed", "names no server; correct the address"),
+    ("https://x.org:99999/a.bed", "is not an address (Port out of range 0-65535); correct the address"),
+    ("https://[x/a.bed", "is not an address (Invalid IPv6 URL); correct the address"),
+    ("file://data/a.bed", "names a server; write file:/// and the absolute path"),
+]
+
+
+@pytest.mark.parametrize(("url", "message"), ADDRESSES)
+def test_addresses_that_cannot_work_are_refused_wherever_they_stand(project, url, message):
+    for texts, place in (
+        ({"chip": f"cell_line\ttf\tpath\nA\tCTCF\t{url}\n"}, "chip.tsv, line 2, column path"),
+        ({"config": {"genome": {"fasta": url}}}, "key genome.fasta"),
+        ({"config": {"models": {"m": {"bundle": url}}}}, "key models.m.bundle"),
+    ):
+        with pytest.raises(InputError) as caught:
+            project(**texts)
+        assert f"{place}: {url} {message}" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("row", "message"),
     [
@@ -339,6 +362,15 @@ def test_bad_sheet_is_one_line_with_place_and_remedy(project, texts, message):
             for size in ("1.5", "1,000", "1e9", "-3", "0", "²", "5 GB", "9" * 30)
         ),
         ("demo\thttps://x\t", "line 2: the name 'demo' is taken"),
+        (
+            "b.bw.partial\thttps://x\t",
+            "line 2: the name 'b.bw.partial' ends as that of an unfinished download",
+        ),
+        *((f"a\t{url}\t", f"sources.tsv, line 2, column url: {url} {message}") for url, message in ADDRESSES),
+        (
+            "a\thello\t",
+            "line 2, column url: hello is not an address; write it with https://, or file:///PATH",
+        ),
     ],
 )
 def test_bad_sources(project, tmp_path, row, message):

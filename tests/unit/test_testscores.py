@@ -1,5 +1,8 @@
+import re
 import tracemalloc
 from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -11,6 +14,7 @@ from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation import evaluate, protocols, testscores
 from scbind.evaluation.evaluate import network_scores, score_test_windows, write_curves
 from scbind.evaluation.testscores import ByTF, score_lines
+from scbind.evaluation.trees import tf_labels
 from scbind.models.predictor import load_predictor
 
 
@@ -46,6 +50,31 @@ def test_scores_and_labels_are_those_of_the_windows(data, tmp_path, monkeypatch)
     known = [found.labels[0] >= 0 for found in by_line.values()]
     assert weight is None and len(truth) == len(score) == sum(each.sum() for each in known)
     assert truth.sum() == sum((found.labels[0] == BOUND).sum() for found in by_line.values())
+
+
+def mapped():
+    """MB of mapped files in the memory of this process."""
+    return int(re.search(r"^RssFile:\s+(\d+)", Path("/proc/self/status").read_text(), re.M)[1]) / 1e3
+
+
+def test_what_is_on_disk_does_not_stay_in_memory(tmp_path):
+    """Labels of 16 MB, and 84 MB of scratch."""
+    shape = (1, 1 << 18, 64)
+    np.save(tmp_path / "labels.npy", np.ones(shape, dtype=np.int8))
+    labels = np.load(tmp_path / "labels.npy", mmap_mode="r")
+    tfs = [f"TF{number}" for number in range(shape[2])]
+    where = {"lines": ["A"], "tfs": tfs, "chrom": np.zeros(shape[1]), "labels": labels}
+    where |= {"splits": np.full(shape[:2], TEST), "manifest": {"assayed": [[True] * len(tfs)]}}
+    large = SimpleNamespace(**where)
+    before = mapped()
+    lines = score_lines(
+        large, lambda line, window: np.ones((len(window), len(tfs)), np.float32), tmp_path, "m"
+    )
+    assert mapped() - before < 10
+    truth, score, _ = ByTF(large, lines)["TF7"]
+    assert truth.all() and (score == 1).all() and len(score) == shape[1]
+    assert (tf_labels(large, 0, 3) == 1).all()
+    assert mapped() - before < 10
 
 
 def test_figures_do_not_depend_on_the_blocks(data, tmp_path, monkeypatch):

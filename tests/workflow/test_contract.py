@@ -181,6 +181,7 @@ def test_requirements_are_in_the_lock():
 
 INSTALLED = {
     "Bio": "biopython",
+    "PIL": "pillow",
     "sklearn": "scikit-learn",
     "yaml": "pyyaml",
 }  # import name -> name on the index, where they differ

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import re
+import shutil
 
 import pytest
 import yaml
@@ -103,6 +104,18 @@ def test_what_a_publisher_cannot_mean_is_one_line(shelf):
     assert "Traceback" not in reply.stdout
     assert not list(shelf.project.folder.glob("resources/*"))
     assert len(shelf.publisher.seen) == 3
+
+
+def test_downloads_that_do_not_fit_together_stop_a_run_before_the_first(shelf):
+    for row in shelf.rows.values():
+        row["size"] = str(shutil.disk_usage(shelf.project.folder).free // 2)
+    shelf.write()
+    assert shelf.planned()[1].endswith(", too little")
+    reply = shelf.project.snakemake("download", check=False)
+    assert reply.returncode == 1 and not shelf.publisher.seen
+    (error,) = re.findall("^ *(?:WorkflowError:\n)?(ERROR .*)", reply.stdout, re.M)
+    assert re.search(r": no space for 3 downloads: \S+ \wB needed, \S+ \wB free; free space there", error)
+    assert "Traceback" not in reply.stdout
 
 
 SMALL = {

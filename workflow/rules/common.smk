@@ -31,7 +31,7 @@ from scbind.plan.digests import (
 from scbind.plan.filestate import changed_line, file_states, note_states
 from scbind.plan.leftovers import find_leftovers, list_leftovers
 from scbind.plan.paths import COHORT_FOLDER, DEMO_FOLDER, SIMULATED
-from scbind.plan.pending import pending_line
+from scbind.plan.pending import pending_line, refuse_too_many
 from scbind.plan.receipts import asked_for
 
 if re.search(r"\s", sys.executable):
@@ -368,15 +368,26 @@ def check_cluster():
             raise WorkflowError(f"ERROR {error}") from None
 
 
+def pending_rows(finished):
+    """Return name -> row of the sources that this run fetches; ``finished``: also those that it has fetched already."""
+    jobs = workflow.dag.needrun_jobs(exclude_finished=not finished)
+    # inside another workflow, the rule has a prefix, and there may be others of its kind
+    fetched = [job.wildcards.get("source") for job in jobs if job.rule.name.endswith("fetch_source")]
+    return {name: PLAN.sources[name] for name in fetched if name in PLAN.sources}
+
+
 def say_pending():
     """Say what the downloads of a dry run come to."""
-    if workflow.dryrun and workflow.dag:
-        jobs = workflow.dag.needrun_jobs(exclude_finished=False)
-        # inside another workflow, the rule has a prefix, and there may be others of its kind
-        fetched = [job.wildcards.get("source") for job in jobs if job.rule.name.endswith("fetch_source")]
-        rows = {name: PLAN.sources[name] for name in fetched if name in PLAN.sources}
-        if rows:
-            print(pending_line(rows), file=sys.stderr)
+    if workflow.dryrun and workflow.dag and (rows := pending_rows(finished=True)):
+        print(pending_line(rows), file=sys.stderr)
+
+
+def check_space():
+    """Refuse a run whose downloads do not fit on the disk together."""
+    try:
+        refuse_too_many(pending_rows(finished=False))
+    except InputError as error:
+        raise WorkflowError(f"ERROR {error}") from None
 
 
 def left_over():

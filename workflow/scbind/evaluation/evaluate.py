@@ -22,6 +22,7 @@ from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, calibration_fig
 from scbind.evaluation.protocols import as_published, protocol_windows
 from scbind.evaluation.testscores import ByTF, LineScores, Predict, score_lines
 from scbind.formats.evidence import MOTIF
+from scbind.formats.signal import release_pages
 from scbind.models.metrics import (
     pooled_calibration_curve,
     precision_on_grid,
@@ -163,6 +164,7 @@ def network_scores(predictor: Predictor) -> Scores:
             starts = data.context_start(window)
             known, chrom = window, data.chrom[window]
             trunk = np.concatenate([predictor.read_trunk(data.genome, chrom[b], starts[b]) for b in blocks])
+            release_pages(data.genome.codes)
         scores = np.full((len(window), len(data.tfs)), np.nan, dtype=np.float32)
         matched = data.match_tfs(predictor.tfs)
         columns = [data.tfs.index(tf) for tf in matched]
@@ -233,7 +235,7 @@ def _figures(data: TrainingSet, scores: LineScores, model: str, kinds: Kinds) ->
     progress = Progress(f"metrics of {model} in {data.lines[scores.line]}, TFs", len(covered))
     for number, row in enumerate(covered):
         progress.reached(number)
-        label, score, tf = scores.labels[row], scores.scores[row], data.tfs[scores.columns[row]]
+        (label, score), tf = scores.read(row), data.tfs[scores.columns[row]]
         known, bound = label >= 0, label == BOUND
         is_probability = score.min() >= 0 and score.max() <= 1
         for split, part in parts.items():

@@ -18,6 +18,7 @@ from scbind.dataset.codes import BOUND
 from scbind.dataset.draws import draw_windows
 from scbind.dataset.splits import TEST
 from scbind.dataset.trainingset import TrainingSet
+from scbind.formats.signal import release_pages
 
 BLOCK = 32_768  # windows scored at a time
 
@@ -70,6 +71,15 @@ class LineScores:
         scores = predict(self.line, window)[:, self.columns]
         self.covered &= ~np.isnan(scores).any(axis=0)
         self.scores[:, done] = scores.T
+        for array in (data.labels, self.labels, self.scores):
+            release_pages(array)
+
+    def read(self, row: int) -> tuple[np.ndarray, np.ndarray]:
+        """Return the labels and scores of the TF in ``row``, int8 and float32 (windows,), in memory."""
+        found = self.labels[row].copy(), self.scores[row].copy()
+        for array in (self.labels, self.scores):
+            release_pages(array)
+        return found
 
 
 def sample_test(
@@ -138,13 +148,15 @@ class ByTF(Mapping):
 
     def __getitem__(self, tf: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
         """Labels, scores and weights of one TF."""
-        known = [(line, row, line.labels[row] >= 0) for line, row in self.rows[tf]]
-        truth = np.concatenate([line.labels[row][keep] == BOUND for line, row, keep in known])
-        score = np.concatenate([line.scores[row][keep] for line, row, keep in known])
-        if all(line.weight is None for line, _, _ in known):
-            return truth, score, None
-        weights = [np.ones(len(keep)) if line.weight is None else line.weight for line, _, keep in known]
-        return truth, score, np.concatenate([w[keep] for w, (_, _, keep) in zip(weights, known, strict=True)])
+        truths, scores, weights = [], [], []
+        for line, row in self.rows[tf]:
+            labels, score = line.read(row)
+            known = labels >= 0
+            truths.append(labels[known] == BOUND)
+            scores.append(score[known])
+            weights.append(np.ones(known.sum()) if line.weight is None else line.weight[known])
+        weighted = any(line.weight is not None for line, _ in self.rows[tf])
+        return np.concatenate(truths), np.concatenate(scores), np.concatenate(weights) if weighted else None
 
     def __iter__(self) -> Iterator[str]:
         """Names of the TFs covered in any line."""

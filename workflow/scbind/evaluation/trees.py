@@ -15,7 +15,7 @@ from scbind.dataset.codes import BOUND, UNBOUND
 from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
 from scbind.formats.motifs import scan_all
-from scbind.formats.signal import track_counts
+from scbind.formats.signal import release_pages, track_counts
 
 if TYPE_CHECKING:  # takes a second to import
     from sklearn.ensemble import HistGradientBoostingClassifier
@@ -23,6 +23,7 @@ if TYPE_CHECKING:  # takes a second to import
 WIDTHS = (200, 400, 600, 1000)  # bp centred on the window in which insertions are counted
 MOTIF_WIDTH = 400  # bp centred on the window in which the best motif match is searched
 SCANNED = 8192  # windows scanned at a time
+READ = 1 << 20  # windows whose labels are read at a time
 
 
 class Features:
@@ -53,6 +54,7 @@ class Features:
             if self.matrices:
                 found[:, :, list(self.matrices)] = best_matches(data, window, list(self.matrices.values()))
             self.best[:, begin : begin + SCANNED] = found
+            release_pages(self.best)
 
     def near(self, window: np.ndarray) -> np.ndarray:
         """Best match in ``MOTIF_WIDTH`` bp at test windows, in bits: float32 (windows, TFs), NaN without a matrix."""
@@ -114,7 +116,18 @@ def best_matches(data: TrainingSet, window: np.ndarray, matrices: list[np.ndarra
         for row, width in enumerate((data.manifest["window"], min(MOTIF_WIDTH, context))):
             edge = (context - width) // 2
             best[row, begin : begin + SCANNED] = scan_all(codes[:, edge : edge + width], matrices)
+        release_pages(data.genome.codes)
     return best
+
+
+def tf_labels(data: TrainingSet, line: int, column: int) -> np.ndarray:
+    """Labels of a TF in a line, int8 (windows of the dataset,). The labels of all TFs lie together on disk."""
+    labels = np.empty(len(data.chrom), dtype=np.int8)
+    for begin in range(0, len(labels), READ):
+        block = slice(begin, begin + READ)
+        labels[block] = data.labels[line, block, column]
+        release_pages(data.labels)
+    return labels
 
 
 def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) -> tuple[dict, dict]:
@@ -136,7 +149,7 @@ def fit_trees(data: TrainingSet, features: Features, max_train: int, seed: int) 
             if not data.manifest["assayed"][line][column]:
                 continue
             window = np.flatnonzero(splits[line] == TRAIN)
-            labels = np.asarray(data.labels[line, :, column])[window]
+            labels = tf_labels(data, line, column)[window]
             chosen = rows_to_fit(labels, max_train, rng)
             tables.append(features.training_table(data, line, window[chosen], column))
             truths.append(labels[chosen] == BOUND)

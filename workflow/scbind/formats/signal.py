@@ -40,12 +40,17 @@ def rank(positions: np.ndarray, bounds: np.ndarray) -> np.ndarray:
 
 
 def release_pages(array: np.ndarray) -> None:
-    """Free the memory of the pages of a memory map; they stay readable. Other arrays are not changed.
+    """Free the memory of the pages of a memory map or a view of one. They stay readable, and what was written stays.
+
+    Other arrays are not changed.
 
     Without this, a pass over a large file would leave the whole file in the resident memory of the process.
     """
-    if isinstance(array.base, mmap.mmap):
-        array.base.madvise(mmap.MADV_DONTNEED)
+    base = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    if isinstance(base, mmap.mmap):
+        base.madvise(mmap.MADV_DONTNEED)
 
 
 def track_counts(positions: np.ndarray, global_starts: np.ndarray, width: int, bin_bp: int) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from scbind.core.files import read_rows
+from scbind.plan.progress import counted
 
 
 def closing_lines(report: str | Path, warnings: str | Path, since: float, record: str | Path) -> list[str]:
@@ -19,6 +20,6 @@ def closing_lines(report: str | Path, warnings: str | Path, since: float, record
     if not (report.is_file() and warnings.is_file()) or report.stat().st_mtime < since:
         return []
     rows = read_rows(warnings)
-    lines = [f"Report: {report}" + (f", with {len(rows)} warning{'s' * (len(rows) != 1)}:" if rows else "")]
+    lines = [f"Report: {report}" + (f", with {counted(len(rows), 'warning')}:" if rows else "")]
     lines += [f"  * {row['warning']} {row['consequence']} (setting: {row['setting']})" for row in rows]
     return [*lines, f"Start, end and command of this run: {record}"]

@@ -9,6 +9,7 @@ from pathlib import Path
 from scbind.core.errors import printable
 from scbind.core.files import atomic
 from scbind.core.scratch import ended
+from scbind.plan.progress import counted
 
 SHOWN = 5  # named on the terminal; the file has all
 OURS = "README.md"  # comes with scbind
@@ -59,7 +60,7 @@ def list_leftovers(found: list[Path], output: str | Path) -> str:
     n_files, size = sum(map(len, sizes)), sum(map(sum, sizes))
     more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
     return (
-        f"{what}: {', '.join(names[:SHOWN])}{more} ({n_files:,} file{'s' * (n_files != 1)}, "
+        f"{what}: {', '.join(names[:SHOWN])}{more} ({counted(n_files, 'file')}, "
         f"{_shown(size)}). {output} lists all. Remove what you do not need."
     )
 

@@ -8,6 +8,7 @@ import re
 import stat
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from scbind.core.errors import InputError, redacted
 from scbind.formats.fields import NOT_AVAILABLE
@@ -21,6 +22,13 @@ RELATIVE = " (relative to the working folder)"
 SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
 SIZE = "size"
 LEAST_COPY = 1000  # bytes; smaller files of one size may be alike by chance
+SCHEMES = "http", "https", "file"
+HTTPS = "write the https:// address of the file"
+REMEDIES = {  # for schemes that are not fetched
+    "ftp": "write https:// instead of ftp://; servers such as those of EBI and NCBI have the same paths there",
+    "s3": HTTPS,
+    "gs": HTTPS,
+}
 
 
 @dataclass
@@ -62,7 +70,8 @@ class Resolver:
                     file, f"no source named {name!r}", f"rows of the sources sheet: {known}", where
                 )
             return f"resources/{name}"
-        if text.startswith(("http://", "https://", "file://")):
+        if "://" in text:
+            check_address(text, file, where)
             shown = redacted(text)  # the name is seen everywhere
             last = (text if shown == text else shown.partition("?")[0]).rstrip("/").rpartition("/")[2]
             name = f"{hashlib.sha256(shown.encode()).hexdigest()[:8]}-{last}"
@@ -90,6 +99,29 @@ class Resolver:
         if os.path.isdir(text) and not folder:
             raise InputError(file, f"{text} is a folder", "name a file in it", where)
         return text
+
+
+def check_address(text: str, file: str, where: str) -> None:
+    """Raise :class:`InputError` if nothing can be fetched from an address, because of its scheme, host or port.
+
+    ``file`` and ``where`` tell where it was written.
+    """
+    scheme, problem, remedy = text.partition("://")[0].lower(), "", "correct the address"
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname, parts.port  # both may raise ValueError
+    except ValueError as error:
+        raise InputError(file, f"{text} is not an address ({error})", remedy, where) from None
+    if "://" not in text:
+        problem, remedy = "is not an address", "write it with https://, or file:///PATH for a file of yours"
+    elif scheme not in SCHEMES:
+        problem, remedy = f"cannot be fetched by {scheme}://", REMEDIES.get(scheme, f"{HTTPS}, or its path")
+    elif scheme == "file" and host not in (None, "localhost"):
+        problem, remedy = "names a server", "write file:/// and the absolute path"
+    elif scheme != "file" and (not host or re.search(r"\s", parts.netloc)):
+        problem = "names no server"
+    if problem:
+        raise InputError(file, f"{text} {problem}", remedy, where)
 
 
 def _path_remedy(text: str) -> str:

@@ -25,6 +25,17 @@ def readable(size: float) -> str:
     return f"{size:.0f} bytes"
 
 
+def counted(number: int, noun: str) -> str:
+    """Return a number and its noun, in the singular or the plural.
+
+    Examples
+    --------
+    >>> counted(1, "file"), counted(1200, "file")
+    ('1 file', '1,200 files')
+    """
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 class DownloadProgress:
     """Says how far a download is: once every some seconds, however many blocks arrive.
 

@@ -9,7 +9,7 @@ from scbind.core.errors import InputError
 from scbind.core.filenames import RULE, fits_file_name, renamed_motif
 from scbind.formats.fields import NOT_AVAILABLE
 from scbind.plan.panel import Panel
-from scbind.plan.paths import Resolver, refuse_same_file
+from scbind.plan.paths import Resolver, check_address, refuse_same_file
 from scbind.plan.sheetrows import read_table
 from scbind.plan.symbols import unify_symbols
 
@@ -19,6 +19,7 @@ YES_NO = {"yes": True, "no": False, "true": True, "false": False, "1": True, "0"
 TRACK_FORMATS = ("fragments", "bam", "insertions", "coverage")
 SAMPLE_FORMATS = ("fragments", "bam")
 DIGITS = {"sha256": 64, "md5": 32}  # hexadecimal
+UNFINISHED = (".partial", ".partial.json")
 
 
 def read_source_rows(path: str) -> dict[str, dict]:
@@ -33,6 +34,10 @@ def read_source_rows(path: str) -> dict[str, dict]:
             raise InputError(path, f"source {name!r} is listed twice", "keep one row", f"line {number}")
         if name in ("demo", "models", "README.md"):
             raise InputError(path, f"the name {name!r} is taken", "choose another name", f"line {number}")
+        if name.endswith(UNFINISHED):
+            problem = f"the name {name!r} ends as that of an unfinished download"
+            raise InputError(path, problem, "choose another name", f"line {number}")
+        check_address(row["url"], path, f"line {number}, column url")
         for column, digits in DIGITS.items():
             if row[column] and not re.fullmatch(rf"[0-9a-fA-F]{{{digits}}}", row[column]):
                 problem = f"{column} {row[column]!r} is not {digits} hexadecimal digits"

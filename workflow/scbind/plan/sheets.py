@@ -14,6 +14,7 @@ from scbind.plan.checks import check_lines, check_models, check_samples, check_s
 from scbind.plan.inputs import CONFIG_PATHS, Plan
 from scbind.plan.panel import Panel, chosen_panel
 from scbind.plan.paths import DATA_VARIABLE, Resolver
+from scbind.plan.progress import counted
 from scbind.plan.sheetreaders import read_chip_rows, read_sample_rows, read_source_rows, read_track_rows
 
 
@@ -83,6 +84,6 @@ def _apply(panel: Panel, plan: Plan) -> None:
     plan.tracks = {line: rows for line, rows in plan.tracks.items() if line in kept}
     plan.config["splits"] = panel.drop_rules(plan.config["splits"], list(plan.tracks), of)
     plan.notes.append(
-        f"panel {panel.name}: {len(plan.chip):,} ChIP-seq files of {len(plan.tfs):,} TFs in {len(kept)} of {len(of)} "
-        f"cell lines ({', '.join(sorted(kept))})"
+        f"panel {panel.name}: {counted(len(plan.chip), 'ChIP-seq file')} of {counted(len(plan.tfs), 'TF')} in "
+        f"{len(kept)} of {counted(len(of), 'cell line')} ({', '.join(sorted(kept))})"
     )

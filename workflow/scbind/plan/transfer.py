@@ -31,6 +31,7 @@ PACKED = (".gz", ".bgz", ".tgz", ".bz2", ".xz", ".zip", ".bam", ".bw", ".bigwig"
 UNTRUSTED = re.compile(
     r"CERTIFICATE_VERIFY_FAILED\W*(?:certificate verify failed: )?(.*?)(?: \(_ssl|$)", re.S
 )
+CORRECT = "correct the address in sources.tsv"
 BY_HAND = "or fetch the file by hand and write its path in place of the address"
 
 
@@ -129,6 +130,13 @@ class Transfer:
                 problem = f"the server answers {reply.status_code}"
                 after = reply.headers.get("Retry-After", "")
                 asked = min(float(after), LONGEST_WAIT) if after.isascii() and after.isdigit() else 0.0
+            except (
+                requests.exceptions.InvalidURL,
+                requests.exceptions.InvalidSchema,  # of a redirect, such as to ftp://
+                requests.TooManyRedirects,
+            ) as error:
+                why = shortened(" ".join(str(error).split()), LONGEST_REASON)
+                raise InputError(self.url, f"cannot be fetched ({why})", CORRECT, self.place) from None
             except (requests.RequestException, urllib3.exceptions.HTTPError, OSError) as error:
                 if getattr(error, "errno", None) in FULL:
                     raise InputError(
@@ -315,7 +323,7 @@ class Transfer:
         # servers that call a packed file an encoding of itself send its bytes as they are
         packed = f"{self.name} {urlsplit(self.url).path}".lower().split()
         if coding not in ("", "identity") and not any(name.endswith(PACKED) for name in packed):
-            problem = f"the server packs the transfer ({coding}), although it was asked not to"
+            problem = f"the server compresses the transfer ({coding}), although it was asked not to"
             raise InputError(self.url, problem, f"use another address, {BY_HAND}", self.place)
         if self.checked or self.size is not None:
             return
@@ -323,7 +331,9 @@ class Transfer:
             remedy = f"correct the address, {BY_HAND}"
             raise InputError(self.url, "the server sends an empty file", remedy, self.place)
         if goal is None and reply.headers.get("Transfer-Encoding", "").lower() != "chunked":
-            problem = "the server does not tell the length of the file, so a transfer that is cut looks whole"
+            problem = (
+                "the server does not tell the length of the file, so a truncated transfer looks complete"
+            )
             remedy = "write the size or a checksum of the file into sources.tsv"
             raise InputError(self.url, problem, remedy, self.place)
 
@@ -338,9 +348,9 @@ class Transfer:
         )
 
     def _refused_code(self, code: int) -> InputError:
-        remedy = "correct the address in sources.tsv"
+        remedy = CORRECT
         if code in LOGIN:
-            remedy = f"the file is not public: correct the address in sources.tsv, {BY_HAND}"
+            remedy = f"the file is not public: {CORRECT}, {BY_HAND}"
         return InputError(self.url, f"the server answers {code}", remedy, self.place)
 
 

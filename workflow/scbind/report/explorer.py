@@ -23,7 +23,7 @@ from scbind.report.tables import DEPTH, LESS, NAMES, join_names, number
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: fewer for more values, because these dominate the size of the page.
-STEPS = ((4_000_000, 101), (12_000_000, 31), (float("inf"), 9))
+STEPS = ((4_000_000, 101), (5_000_000, 31), (12_000_000, 15), (float("inf"), 9))
 PER_PACK = 8  # TFs whose drawings the browser opens together: alone, they would take a third more room
 QUANTILES = (0.1, 0.25, 0.5, 0.75, 0.9)
 ASKED = {  # kind of what can be asked for: what the page then shows

@@ -31,7 +31,7 @@ LIMITS = {  # parameter of the embedding that is a threshold: the measure that i
     "min_frac_in_peaks": "frac_in_peaks",
     "max_doublet_score": "doublet_score",
 }
-MOST_BYTES = 520_000  # a larger PNG is not in the page, which links to it
+MOST_BYTES = 300_000  # a larger PNG is not in the page, which links to it
 SIMULATED = "resources/demo/sc/", "resources/cohort/sc/"  # folders of simulated cells
 MOST_SKIPPED = 6  # colours that populations leave to cell types: the first six are told apart best
 MAX_LINES = 400  # maximum number of lines of a provenance file on the page
