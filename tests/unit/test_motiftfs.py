@@ -498,6 +498,7 @@ def test_a_motif_tf_is_not_trusted_more_than_assayed_tfs_of_its_motif(assayed, t
         "tfs": tfs,
         "evidence": ["motif" if tf in ("LIKE_A", "OTHER") else "chip" for tf in tfs],
         "motif_group": ["A" if tf in ("A", "B", "LIKE_A") else tf for tf in tfs],
+        "alike": {"LIKE_A": list(assayed)},
     }
     add_motif_calibration(stored, facts)
     found = stored["reliability"]["LIKE_A"]
