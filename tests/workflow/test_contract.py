@@ -364,6 +364,7 @@ MAY_BE_ABSENT |= {
     "start",
 }  # of the report; of the card: from which motifs the training started
 MAY_BE_ABSENT |= {"given", "bundle", "applied_to"}  # models that were trained elsewhere
+MAY_BE_ABSENT |= {"case_matters"}  # follows from motifs.taxon
 MAY_BE_ABSENT |= {
     "tracks",
     "target",

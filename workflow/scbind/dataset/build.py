@@ -60,7 +60,6 @@ def build_dataset(
     training: bool = True,
     given: Mapping[str, Mapping] | None = None,
     experiments: str = "any",
-    taxon: str = "vertebrates",
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -86,8 +85,6 @@ def build_dataset(
         split, so that all models are tested on the same windows.
     experiments
         How several experiments of one line and TF are joined; see :func:`scbind.dataset.labels.join_labels`.
-    taxon
-        ``motifs.taxon``, which tells whether case matters in symbols of TFs.
 
     Raises
     ------
@@ -112,7 +109,6 @@ def build_dataset(
             **asdict(geometry),
             "cell_lines": sorted(lines),
             "tfs": tfs,
-            "taxon": taxon,
             "assayed": assayed.tolist(),
             "depth": depths,
             "splits": splits,

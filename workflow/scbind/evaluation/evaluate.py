@@ -55,6 +55,7 @@ def evaluate_model(
     threads: int = 1,
     device: str = "cpu",
     given: bool = False,
+    case_matters: bool = False,
 ) -> None:
     """Score a model on the test windows of every assayed line; write ``metrics.tsv`` and ``curves.npz``.
 
@@ -72,6 +73,8 @@ def evaluate_model(
         Maximum number of test windows per line (``None``: all), and random seed of the sampling.
     given
         Whether the model was trained elsewhere. The kind of holdout then follows from its own training.
+    case_matters
+        Whether TFs whose symbols differ only in case are different TFs.
 
     Raises
     ------
@@ -80,7 +83,7 @@ def evaluate_model(
         not suffice.
     """
     torch.set_num_threads(max(1, threads))
-    data = TrainingSet.open(dataset, reference)
+    data = TrainingSet.open(dataset, reference, case_matters=case_matters)
     predictor = load_tested(data, weights, calibration, given, device)
     predict = partial(network_scores(predictor), data)
     kinds = partial(kinds_for_given, data, predictor.facts) if given else None

@@ -24,21 +24,23 @@ def symbol_key(tf: str, taxon: str) -> str:
     return tf if taxon == CASE_MATTERS else tf.casefold()
 
 
-def match_symbols(names: Iterable[str], known: Iterable[str], taxon: str) -> dict[str, str]:
+def match_symbols(names: Iterable[str], known: Iterable[str], *, case_matters: bool) -> dict[str, str]:
     """Return which of the ``known`` symbols each name is; names without a match are left out.
 
-    The same spelling comes first, then the first with the same :func:`symbol_key`.
+    The same spelling comes first. If case does not matter (it does in ``CASE_MATTERS``), the first in another case
+    follows.
 
     Examples
     --------
-    >>> match_symbols(["Ctcf", "h", "Spi1"], ["CTCF", "H", "GATA1"], "vertebrates")
+    >>> match_symbols(["Ctcf", "h", "Spi1"], ["CTCF", "H", "GATA1"], case_matters=False)
     {'Ctcf': 'CTCF', 'h': 'H'}
-    >>> match_symbols(["h", "GATAe"], ["H", "GATAe"], "insects")
+    >>> match_symbols(["h", "GATAe"], ["H", "GATAe"], case_matters=True)
     {'GATAe': 'GATAe'}
     """
     known = list(known)
-    folded = {symbol_key(each, taxon): each for each in reversed(known)} | {each: each for each in known}
-    found = ((name, folded.get(name) or folded.get(symbol_key(name, taxon))) for name in names)
+    fold = str if case_matters else str.casefold
+    folded = {fold(each): each for each in reversed(known)} | {each: each for each in known}
+    found = ((name, folded.get(name) or folded.get(fold(name))) for name in names)
     return {name: other for name, other in found if other is not None}
 
 
