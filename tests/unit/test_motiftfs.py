@@ -118,6 +118,16 @@ def test_the_assayed_part_is_what_was_trained(trained):
     assert all(torch.equal(again[name], trained[name]) for name in trained)
 
 
+def test_a_part_of_the_motif_tfs_is_as_if_only_these_were_added(trained):
+    new = {"C": matrix(3), "D": matrix(4), "E": matrix(5), "F": matrix(6)}
+    state, facts = add_motif_tfs(trained, FACTS, OPTIONS, new)
+    part, fewer = assayed_part(state, facts | {"motif_group": [*"ABCDEF"]}, OPTIONS, ["F", "D"])
+    expected, named = add_motif_tfs(trained, FACTS, OPTIONS, {tf: new[tf] for tf in "DF"})
+    assert fewer == named | {"motif_group": [*"ABDF"]}
+    assert part.keys() == expected.keys()
+    assert all(torch.equal(part[name], expected[name]) for name in part)
+
+
 def test_without_strangers_the_network_has_no_shared_way():
     plain = build_network("scbind", FACTS, OPTIONS | {"strangers": 0.0}).state_dict()
     assert not [name for name in plain if "general" in name or "log_p" in name]
@@ -355,7 +365,7 @@ def test_motif_tfs_are_calibrated_and_marked(tmp_path, tiny, tiny_dataset, tiny_
     assert model.evidence == ["chip"] * model.n_assayed + ["motif"]
     assert marks(model.reliability, model.tfs)["evidence"].tolist() == model.evidence
     assert reliability_table(model.reliability, model.tfs).loc["Ab", "motif_group"] == "Ab"
-    assert load_predictor(paths[1], paths[3], motif_tfs=False).tfs == before["tfs"]
+    assert load_predictor(paths[1], paths[3], motif_tfs=()).tfs == before["tfs"]
     assert read_model(paths[1])["facts"]["tfs"][-1] == "Ab"
 
 

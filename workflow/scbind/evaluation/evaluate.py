@@ -98,11 +98,11 @@ def load_tested(
 ) -> Predictor:
     """Load a model that is tested on a dataset.
 
-    A TF that a given model predicts from its motif may have ChIP-seq in the dataset, and is then tested. If there is no
-    such TF, the network is loaded without its motif TFs, because several hundred of them would slow down the test.
-    Raises :class:`InputError` if the model cannot be tested on the dataset; see :class:`TrainingSet`.
+    A TF that a given model predicts from its motif may have ChIP-seq in the dataset, and is then tested. The network is
+    loaded without all other motif TFs, because several hundred of them would slow down the test. Raises
+    :class:`InputError` if the model cannot be tested on the dataset; see :class:`TrainingSet`.
     """
-    motif_tfs = given and bool(_by_motif(data, read_model(weights)["facts"]))
+    motif_tfs = _by_motif(data, read_model(weights)["facts"]) if given else []
     predictor = load_predictor(weights, calibration, device, motif_tfs=motif_tfs)
     check = data.check_given if given else data.check_model
     check(predictor.facts, weights)
@@ -110,10 +110,10 @@ def load_tested(
 
 
 def _by_motif(data: TrainingSet, facts: dict) -> list[str]:
-    """TFs of the dataset that a model predicts from their motif."""
+    """TFs that a model predicts from their motif and that the dataset has, as the model calls them."""
     kinds = dict(zip(facts["tfs"], evidence(facts), strict=True))
     known = [tf for tf, modelled in zip(facts["tfs"], facts["modelled"], strict=True) if modelled]
-    return [tf for tf, same in data.match_tfs(known).items() if kinds[same] == MOTIF]
+    return [same for same in data.match_tfs(known).values() if kinds[same] == MOTIF]
 
 
 def evidence_of(data: TrainingSet, predictor: Predictor) -> dict[str, str]:
