@@ -214,8 +214,19 @@ def test_a_line_that_a_model_does_not_know_is_named(tiny, tested, capsys):
     lines = {name if name == "A" else "mine": files for name, files in tiny["lines"].items()}
     chip = [row | {"cell_line": "A" if row["cell_line"] == "A" else "mine"} for row in tiny["chip"]]
     tested(lines=lines, chip=chip)
+    said = capsys.readouterr().err
+    assert "new to other, which has A, C: mine" in said and "WARNING" not in said
+
+
+def test_a_line_whose_name_resembles_one_of_the_model_is_a_warning(tiny, tiny_model, tmp_path, capsys):
+    lines = {f"GM1287{number}": files for number, files in enumerate(tiny["lines"].values())}
+    chip = [row | {"cell_line": "GM12870"} for row in tiny["chip"] if row["cell_line"] == min(tiny["lines"])]
+    known = read_model(tiny_model[0])["facts"]
+    known |= {"cell_lines": ["GM12870_rep2", "GM12878"], "splits": {"train": ["*:chrX"]}}
+    where = tiny["reference"], lines, chip, {"test": [], "valid": []}, tiny["geometry"], tmp_path / "dataset"
+    build_dataset(*where, training=False, given={"other": known})
     said = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
-    assert len(said) == 1 and "mine: no cell line of other, which has A, C; if one of them" in said[0]
+    assert len(said) == 1 and "GM12870 counts as another line than GM12870_rep2 of other; if it" in said[0]
 
 
 def test_case_tells_tfs_of_insects_apart(tiny, tested, capsys):
