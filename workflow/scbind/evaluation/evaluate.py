@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -88,9 +88,10 @@ def evaluate_model(
     predict = partial(network_scores(predictor), data)
     kinds = partial(kinds_for_given, data, predictor.facts) if given else None
     table, drawn = score_test_windows(data, predict, model, Path(curves).parent, max_windows, seed, kinds)
-    table["evidence"] = table["tf"].map(evidence_of(data, predictor))
+    kinds_of_evidence = evidence_of(data, predictor)
+    table["evidence"] = table["tf"].map(kinds_of_evidence)
     write_table(metrics, table)
-    write_curves(drawn, curves)
+    write_curves(drawn, curves, [tf for tf, kind in kinds_of_evidence.items() if kind == MOTIF])
 
 
 def load_tested(
@@ -266,12 +267,15 @@ def _chr1_part(
 
 
 def write_curves(
-    drawn: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]], output: str | Path
+    drawn: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]],
+    output: str | Path,
+    by_motif: Collection[str] = (),
 ) -> None:
-    """Write the precision-recall curve of each TF, and the calibration curve of all TFs pooled, to an npz file.
+    """Write the precision-recall curve of each TF, and the calibration curve of the TFs pooled, to an npz file.
 
     A comparator that covers no TF gives arrays without rows. ``drawn`` maps each TF to
-    labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does.
+    labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does. ``by_motif`` are TFs that a model
+    predicts from their motif: like the means of the report, the calibration curve is without them.
 
     The keys are: ``tfs``; ``recall`` (101,), a grid; ``precision`` (TFs, 101), the best precision at a recall of at
     least each grid value; ``prevalence`` (TFs,); ``reliability_predicted``, ``reliability_observed`` and
@@ -284,7 +288,8 @@ def write_curves(
             truth, score, weight = drawn[tf]  # read once, because it may come from disk
             precision.append(precision_on_grid(truth, score, RECALL_GRID, weight))
             prevalence.append(np.average(truth, weights=weight) if len(truth) else np.nan)
-            yield truth, np.clip(score, 0, 1), weight
+            if tf not in by_motif:
+                yield truth, np.clip(score, 0, 1), weight
 
     predicted, observed, count = pooled_calibration_curve(each_tf())
     with atomic(output) as scratch, open(scratch, "wb") as handle:
