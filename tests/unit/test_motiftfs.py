@@ -244,20 +244,33 @@ def test_names_of_all_fit_into_file_names(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("asked", "assayed", "takes"),
     [
-        (["PU1"], ["AB"], "PU1 takes the same matrix as AB"),  # AB has ChIP-seq, and PU1 is AB
-        (["ab"], ["TF1", "Pu1"], "ab takes the same matrix as Pu1"),  # and the other way round
+        (["PU1"], ["AB"], "PU1 takes the same matrix as AB"),
+        (["PU1"], ["PU2"], "PU1 takes the same matrix as PU2"),
     ],
 )
-def test_an_assayed_tf_is_not_added_under_an_alias(release, asked, assayed, takes, capsys):
-    source = None, "vertebrates", release, {"PU1": "AB"}
+def test_a_tf_that_takes_the_matrix_of_another_one_is_not_added_beside_it(release, asked, assayed, takes):
+    source = None, "vertebrates", release, {"PU1": "AB", "PU2": "AB"}
     with pytest.raises(InputError, match=f"by motifs.aliases, {takes}, which the model has already; remove"):
         matrices_of_motif_tfs(asked, assayed, *source)
-    if assayed == ["TF1", "Pu1"]:
-        with pytest.raises(InputError, match="the model has every TF with a motif already"):
-            matrices_of_motif_tfs("all", assayed, *source)
-        assert "left out, because the model has them under another name (motifs.aliases): Ab (Pu1)" in (
-            capsys.readouterr().err
-        )
+
+
+@pytest.mark.parametrize("asked", ["all", ["AB"]])
+def test_a_tf_is_added_beside_another_protein_that_takes_its_matrix(release, asked, capsys):
+    found = matrices_of_motif_tfs(asked, ["TF1", "RAD21"], None, "vertebrates", release, {"rad21": "Ab"})
+    assert list(found) == ["AB"]
+    beside = "added beside a TF of the model that takes the same matrix (motifs.aliases): AB (RAD21)"
+    assert (beside in capsys.readouterr().err) == (asked == "all")
+
+
+def test_all_leaves_out_what_takes_the_matrix_of_another_tf(release, capsys):
+    found = matrices_of_motif_tfs("all", ["XX"], None, "vertebrates", release, {"tf1": "Ab"})
+    assert list(found) == ["AB"]
+    said = capsys.readouterr().err
+    assert "left out, because they take the matrix of another TF (motifs.aliases): TF1 (Ab)" in said
+    listed = matrices_of_motif_tfs(["TF1"], ["XX"], None, "vertebrates", release, {"tf1": "Ab"})
+    np.testing.assert_array_equal(listed["TF1"][1], found["AB"][1])
+    with pytest.raises(InputError, match="Ab and TF1 both take the matrix M2"):
+        matrices_of_motif_tfs(["Ab", "TF1"], ["XX"], None, "vertebrates", release, {"tf1": "Ab"})
 
 
 FLAT = """>M6 WEAK

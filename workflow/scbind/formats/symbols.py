@@ -46,7 +46,10 @@ def match_symbols(names: Iterable[str], known: Iterable[str], *, case_matters: b
 
 @dataclass(frozen=True)
 class Aliases:
-    """Which symbols stand for one TF: those with one :func:`symbol_key`, and those that ``motifs.aliases`` names.
+    """Which symbols are one TF, by their :func:`symbol_key`, and which TFs take the matrix of another one.
+
+    An alias may be a synonym of the other TF (PU.1, SPI1) or another protein at the same sites (RAD21, CTCF). Nothing
+    tells the two apart.
 
     Attributes
     ----------
@@ -60,8 +63,8 @@ class Aliases:
     >>> aliases = Aliases("vertebrates", {"PU.1": "SPI1"})
     >>> aliases.meant("Pu.1"), aliases.meant("GATA1")
     ('SPI1', 'GATA1')
-    >>> aliases.find("Spi1", ["GATA1", "PU.1"])
-    'PU.1'
+    >>> aliases.find("pu.1", ["GATA1", "Spi1"]), aliases.find("Spi1", ["GATA1", "PU.1"])
+    ('Spi1', None)
     """
 
     taxon: str
@@ -77,12 +80,14 @@ class Aliases:
             self.key(tf), tf
         )
 
-    def keys(self, tf: str) -> set[str]:
-        """Return the keys of a TF and of its alias. Two TFs that share one are the same."""
-        return {self.key(tf), self.key(self.meant(tf))}
-
     def find(self, tf: str, tfs: Iterable[str]) -> str | None:
-        """Return the first of ``tfs`` that is the same TF, by its spelling or else by an alias; None without one."""
-        tfs, key, keys = list(tfs), self.key(tf), self.keys(tf)
-        same = (other for other in tfs if self.key(other) == key)
-        return next(same, None) or next((other for other in tfs if keys & self.keys(other)), None)
+        """Return the first of ``tfs`` beside which a TF cannot be added; None without one.
+
+        It is the same TF by its spelling, or else one with the matrix that ``tf`` takes from another TF. A TF that
+        takes no matrix from another one can be added beside all that take its own.
+        """
+        tfs, key, matrix = list(tfs), self.key(tf), self.key(self.meant(tf))
+        same = next((other for other in tfs if self.key(other) == key), None)
+        if same or matrix == key:
+            return same
+        return next((other for other in tfs if self.key(self.meant(other)) == matrix), None)
