@@ -294,6 +294,7 @@ def test_the_snakefile_imports_only_light_modules():
         "plan.runlock",
         "plan.runrecord",
         "dataset.splitrules",
+        "formats.symbols",
         "plan.settings",
         "plan.sheets",
         "plan.digests",
