@@ -74,7 +74,7 @@ def test_card_says_what_the_model_is_and_how_good(tmp_path):
         in text
     )
     assert (
-        "is 0.500, and the fraction that is bound is 0.400. Over all windows, the sum of P(bound) is 2 times"
+        "is 0.500, and the fraction that is bound is 0.400. Over all windows, the mean P(bound) is 2 times"
         in text
     )
     trust = next(

@@ -182,7 +182,7 @@ def test_zstd_is_read_and_a_cut_one_refused(tmp_path):
         (gzip.compress(b"BCF\2\2\0\0\0\0", mtime=0), "a BCF file, not text; convert it with bcftools view"),
         (gzip.compress(b"BAM\1\0\0\0\0", mtime=0), "a BAM file, not text; set the format bam"),
         (
-            gzip.compress(gzip.compress(b"chr1\t0\t9\tA\t1\n")),
+            gzip.compress(gzip.compress(b"chr1\t0\t9\tA\t1\n", mtime=0), mtime=0),
             r"compressed twice \(gzip in gzip\); decompress it once",
         ),
         (b"\xfd7zXZ\0\0", "compressed with xz; decompress it"),

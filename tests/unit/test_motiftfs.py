@@ -121,9 +121,10 @@ def test_the_assayed_part_is_what_was_trained(trained):
 def test_a_part_of_the_motif_tfs_is_as_if_only_these_were_added(trained):
     new = {"C": matrix(3), "D": matrix(4), "E": matrix(5), "F": matrix(6)}
     state, facts = add_motif_tfs(trained, FACTS, OPTIONS, new)
-    part, fewer = assayed_part(state, facts | {"motif_group": [*"ABCDEF"]}, OPTIONS, ["F", "D"])
+    facts |= {"motif_group": [*"ABCDEF"], "alike": {"C": ["A"], "F": ["B"]}}
+    part, fewer = assayed_part(state, facts, OPTIONS, ["F", "D"])
     expected, named = add_motif_tfs(trained, FACTS, OPTIONS, {tf: new[tf] for tf in "DF"})
-    assert fewer == named | {"motif_group": [*"ABDF"]}
+    assert fewer == named | {"motif_group": [*"ABDF"], "alike": {"F": ["B"]}}
     assert part.keys() == expected.keys()
     assert all(torch.equal(part[name], expected[name]) for name in part)
 
@@ -521,6 +522,7 @@ def test_a_motif_tf_is_not_trusted_more_than_assayed_tfs_of_its_motif(assayed, t
         "tfs": tfs,
         "evidence": ["motif" if tf in ("LIKE_A", "OTHER") else "chip" for tf in tfs],
         "motif_group": ["A" if tf in ("A", "B", "LIKE_A") else tf for tf in tfs],
+        "alike": {"LIKE_A": list(assayed)},
     }
     add_motif_calibration(stored, facts)
     found = stored["reliability"]["LIKE_A"]

@@ -771,7 +771,8 @@ def test_tfs_without_chip_are_never_unmarked(inputs, tmp_path):
     assert "trees that were fitted to the other TFs 0.150" in page.text
     assert "The mean difference to motif x accessibility is 0.200, to these trees 0.250." in page.text
     assert (
-        "scbind expected an AUPRC of 0.450" in page.text and "median that was measured is 0.400" in page.text
+        "scbind expected a conservative AUPRC of 0.450" in page.text
+        and "the median measured on test windows is 0.400" in page.text
     )
     assert "Where scbind predicts P(bound) of 0.3 or more (20 pairs of window and TF)" in page.text
 
@@ -784,7 +785,7 @@ def test_the_section_on_accuracy_says_how_far_to_trust_a_probability(inputs, tmp
         in text
     )
     assert "is 0.500, and the fraction that is bound is 0.400 (0.400 to 0.400)." in text
-    assert "the sum of P(bound) is 2 (2 to 2) times the number of bound windows" in text
+    assert "the mean P(bound) is 2 (2 to 2) times the fraction that is bound" in text
     assert "Calibration of every TF (scbind)" in text
     metrics = pd.read_csv(inputs["metrics"], sep="\t").drop(columns=["evidence", *CALIBRATION_COLUMNS[1:]])
     metrics.to_csv(tmp_path / "old.tsv", sep="\t", index=False)  # of the bundle of an older version

@@ -79,11 +79,12 @@ def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
         - ``model, split, n_pairs``.
         - ``prevalence, auprc, auprc_seen, auprc_accessibility, auprc_motif_x_accessibility, auprc_pooled_trees,
           auprc_expected``: means. ``share_of_seen`` is the ratio of two of them.
-        - ``auprc_measured``: the median of ``auprc``. ``auprc_expected`` is a median as well, so compare the two.
+        - ``auprc_measured``: the median of ``auprc`` over the pairs that have an ``auprc_expected``, which is a median
+          as well, so compare the two. What is expected is conservative (:mod:`scbind.models.abstention`).
         - ``gain_pooled_trees, gain_motif_x_accessibility``: mean difference of ``auprc`` to these two, over the pairs
           that have both.
-        - ``auprc`` and the gains have ``_low`` and ``_high``: bootstrap interval (95 %). TFs of one ``motif_group`` are
-          drawn together, because their motifs cannot be distinguished and they were left out together.
+        - ``auprc`` and the gains have ``_low`` and ``_high``: confidence interval (95 %). TFs of one ``motif_group``
+          vary together, because their motifs cannot be distinguished and they were left out together.
         - the figures of :func:`scbind.evaluation.pooled.pooled_calibration`.
 
     Examples
@@ -107,13 +108,17 @@ def left_out_means(table: pd.DataFrame) -> pd.DataFrame:
 def _means(part: pd.DataFrame) -> dict:
     """What :func:`left_out_means` says about the rows of one model and kind of holdout."""
     row = {"n_pairs": len(part)} | part[[*COMPARED, POOLED_TREES, "auprc_expected"]].mean().to_dict()
-    row["auprc_measured"] = part["auprc"].median()
+    row["auprc_measured"] = part.loc[part["auprc_expected"].notna(), "auprc"].median()
     row["share_of_seen"] = row["auprc"] / row["auprc_seen"]
-    for name, values in {
-        "auprc": part["auprc"],
-        "gain_pooled_trees": part["auprc"] - part[POOLED_TREES],
-        f"gain_{MOTIF_X_ACCESSIBILITY}": part["auprc"] - part[f"auprc_{MOTIF_X_ACCESSIBILITY}"],
-    }.items():
+    gains = {
+        "gain_pooled_trees": POOLED_TREES,
+        f"gain_{MOTIF_X_ACCESSIBILITY}": f"auprc_{MOTIF_X_ACCESSIBILITY}",
+    }
+    for name, values, least in [
+        ("auprc", part["auprc"], 0),
+        *((name, part["auprc"] - part[other], -1) for name, other in gains.items()),
+    ]:
         row[name] = values.mean()
-        row[f"{name}_low"], row[f"{name}_high"] = ratio_interval(values, 1, part["motif_group"])
+        bounds = ratio_interval(values, 1, part["motif_group"], (least, 1))
+        row[f"{name}_low"], row[f"{name}_high"] = bounds
     return row | pooled_calibration(part, "motif_group")

@@ -17,7 +17,7 @@ from scbind.formats.symbols import CASE_MATTERS, Aliases
 ALL, NONE = "all", "none"
 PLACE = "models.*.motif_tfs"
 # Least information of a matrix, in bits. A random site matches a matrix of n bits with a probability of about 2^-n. At
-# 5 bits, a window of 200 bp (400 sites on both strands) has 12 matches by chance, and one in 100,000 has none, so
+# 5 bits, a window of 200 bp (400 sites on both strands) has 12 matches by chance, and one in 300,000 has none, so
 # the matrix does not distinguish windows. In JASPAR 2024, the least is 6.0 bits for vertebrates; a few TFs of plants,
 # whose motif has four bases (AAAG), have 3.5 to 5.
 LEAST_BITS = 5.0

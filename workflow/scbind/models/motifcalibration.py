@@ -6,7 +6,7 @@ more as if it had no ChIP-seq, with its matrix of the motif release, and predict
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -53,9 +53,9 @@ def add_motif_calibration(stored: dict, facts: dict) -> None:
     """Add the TFs without ChIP-seq of a model to its calibration, and record the evidence of all TFs.
 
     All of them get what the calibration says of any such TF (:func:`of_any_motif_tf`, under ``motif_tfs``), with
-    ``evidence`` ``motif`` and ``motif_group`` (:func:`scbind.formats.motifgroups.motif_groups`). If the model is not
-    accurate for the assayed TFs of a group, even with their ChIP-seq, it cannot be trusted for the others of the group,
-    whose motifs cannot be distinguished from theirs (:func:`of_weak_group`).
+    ``evidence`` ``motif`` and ``motif_group`` (:func:`scbind.formats.motifgroups.motif_groups`). If scbind abstains on
+    the assayed TFs whose motif cannot be distinguished from that of a TF, it abstains on this one, too
+    (:func:`of_weak_motif`).
 
     Parameters
     ----------
@@ -70,22 +70,20 @@ def add_motif_calibration(stored: dict, facts: dict) -> None:
         return
     stored["tfs"] = [*stored["tfs"], *new]
     groups = dict(zip(facts["tfs"], facts["motif_group"], strict=True))
-    assayed: dict[str, list[Mapping]] = {}
-    for tf, entry in known.items():
-        assayed.setdefault(groups[tf], []).append(entry)
+    alike = facts.get("alike", {})
     for tf in new:
         stored["parameters"][tf] = stored["motif_tfs"]["parameters"]
-        weak = of_weak_group(assayed.get(groups[tf], []))
+        weak = of_weak_motif([known[other] for other in alike.get(tf, []) if other in known])
         known[tf] = weak or dict(stored["motif_tfs"]["reliability"])
     for tf in known:
         known[tf] |= {"evidence": kinds[tf], "motif_group": groups[tf]}
 
 
-def of_weak_group(assayed: Iterable[Mapping]) -> dict | None:
-    """Return the reliability of a TF whose motif is that of assayed TFs for all of which the accuracy is low.
+def of_weak_motif(assayed: Sequence[Mapping]) -> dict | None:
+    """Return the reliability of a TF with the motif of assayed TFs on which scbind abstains; ``None`` otherwise.
 
-    ``assayed``: reliability of the assayed TFs of the group (:func:`scbind.models.abstention.reliability`). Those of
-    level ``unknown`` say nothing. ``None`` if no other one is left, or if scbind does not abstain on one of them.
+    ``assayed``: reliability of the assayed TFs with this motif (:func:`scbind.models.abstention.reliability`). Those of
+    level ``unknown`` do not count. scbind must abstain on all others, of which there must be one.
     """
     known = [each for each in assayed if each["level"] != "unknown"]
     if not known or not all(each["abstained"] for each in known):
@@ -96,8 +94,8 @@ def of_weak_group(assayed: Iterable[Mapping]) -> dict | None:
 def expected_reliability(measured: Mapping[str, Mapping]) -> dict:
     """Return the reliability that a TF without ChIP-seq is expected to have.
 
-    The stand-ins have trained the weights that all TFs share, so they are predicted somewhat better than a TF that the
-    training did not see.
+    The weights that all TFs share were fitted to the stand-ins, so these are predicted somewhat better than a TF that
+    the training did not see.
 
     The information content of a matrix does not predict how accurate its TF will be: among 29 TFs left out of the
     training on real data, its correlation with AUPRC was -0.2. So the same accuracy is expected of all such TFs.

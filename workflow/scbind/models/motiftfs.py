@@ -16,7 +16,7 @@ from torch import Tensor
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.evidence import CHIP, MOTIF
-from scbind.formats.motifgroups import motif_groups
+from scbind.formats.motifgroups import alike_motifs, motif_groups
 from scbind.formats.motifs import motif_names, read_motifs, write_motifs
 from scbind.models.base import build_network
 from scbind.models.modelfile import read_model, write_model
@@ -128,6 +128,9 @@ def _write_wider(
     state, facts = add_motif_tfs(stored["state"], stored["facts"], stored["options"], new)
     groups = motif_groups({**own, **new})
     facts["motif_group"] = [groups.get(tf, tf) for tf in facts["tfs"]]
+    kinds = dict(zip(facts["tfs"], evidence(facts), strict=True))
+    assayed = {tf: matrix for tf, matrix in own.items() if kinds.get(tf) == CHIP}
+    facts["alike"] = facts.get("alike", {}) | alike_motifs(new, assayed)
     write_model(weights, state, facts, stored["options"])
     return sum(group != tf for tf, group in groups.items())
 
@@ -181,9 +184,11 @@ def assayed_part(
         return dict(state), facts
     tfs = [facts["tfs"][row] for row in kept]
     described = ("evidence", "motif_group") if MOTIF in [kinds[row] for row in kept] else ()
+    alike = {tf: others for tf, others in facts.get("alike", {}).items() if tf in tfs}
     fewer = {
-        **{key: value for key, value in facts.items() if key not in ("evidence", "motif_group")},
+        **{key: value for key, value in facts.items() if key not in ("evidence", "motif_group", "alike")},
         **{key: [facts[key][row] for row in kept] for key in ("tfs", "modelled", *described)},
+        **({"alike": alike} if described else {}),
         "bound_train": {tf: facts["bound_train"][tf] for tf in tfs},
         "assayed": [[row[column] for column in kept] for row in facts["assayed"]],
     }

@@ -225,9 +225,9 @@ def why(facts: pd.Series, tested: bool = False) -> str:
         said.append("No ChIP-seq: the TF is predicted from its motif and what all TFs share.")
         if pd.notna(facts.get("auprc_expected")):
             said.append(
-                "Half of the TFs with ChIP-seq and enough bound validation windows have there, predicted in the same "
-                f"way, a conservative AUPRC of {number(facts['auprc_expected'])} or more. As they have trained the "
-                "shared weights, this is somewhat too high for a new TF."
+                "Half of the TFs with ChIP-seq reach a conservative AUPRC of "
+                f"{number(facts['auprc_expected'])} or more on validation windows when they are predicted in "
+                "this way. The shared weights were fitted to them, so this is somewhat too high for another TF."
             )
             said.append(
                 "This TF was tested with the ChIP-seq of this run, which did not change its level."

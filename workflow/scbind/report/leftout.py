@@ -44,8 +44,8 @@ def left_out(inputs: Inputs) -> Section | None:
     section.text += _said(means[means["split"] == "test"])
     section.text += [MEANINGS[name] for name in IN_TEXT]
     note = (
-        "Means over the pairs of cell line and TF that have every value. In brackets: 95 % bootstrap intervals, with "
-        "TFs of one motif group drawn together."
+        "Means over the pairs of cell line and TF that have every value. In brackets: 95 % confidence intervals "
+        "over motif groups."
     )
     accuracy = ["model", "split", "n_pairs", *ACCURACY]
     rates = ["model", "split", "n_pairs", "prevalence", *means.columns[list(means).index("mean_predicted") :]]
@@ -81,8 +81,9 @@ def _said(means: pd.DataFrame) -> list[str]:
         text += "." if pd.isna(trees[0]) else f", to these trees {with_interval(*trees)}."
         if pd.notna(row.auprc_expected):
             text += (
-                f" scbind expected an AUPRC of {number(row.auprc_expected)} (median over the TFs in the training); the "
-                f"median that was measured is {number(row.auprc_measured)}."
+                f" scbind expected a conservative AUPRC of {number(row.auprc_expected)} (median over the TFs in the "
+                "training, on validation windows); the median measured on test windows is "
+                f"{number(row.auprc_measured)}."
             )
         said.append(text)
     return said + calibration_sentences(means)

@@ -19,6 +19,7 @@ from scbind.report.read import Inputs
 from scbind.report.tables import (
     DEPTH,
     EVIDENCE,
+    IN_BRACKETS,
     MARKS,
     MEANINGS,
     MOST_NAMES,
@@ -142,8 +143,8 @@ def _calibration(metrics: pd.DataFrame, section: Section) -> None:
     for by_motif, title in zip((False, True), titles, strict=True):
         table = model_calibration(metrics, by_motif)
         if len(table):
-            section.text += calibration_sentences(table)
-            note = "All test windows, all pairs of cell line and TF. In brackets: 95 % bootstrap intervals over TFs."
+            section.text += [said for said in calibration_sentences(table) if said not in section.text]
+            note = f"All test windows, all pairs of cell line and TF. {IN_BRACKETS}"
             section.tables.append(html_table(title, intervals_as_text(table), note))
     if has_calibration(metrics):
         section.text += [MEANINGS["predicted_to_bound"], MEANINGS["observed_p30"]]

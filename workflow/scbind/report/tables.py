@@ -85,8 +85,8 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "ece": "Calibration error: the mean difference between P(bound) and the fraction of windows that are bound, over "
     "ten bins of P(bound). Nearly all windows are unbound, so a prediction of 0 for every window has an error as large "
     "as the prevalence: compare the two.",
-    "predicted_to_bound": "Predicted / bound: the sum of P(bound) over all windows, divided by the number of bound "
-    "windows. Above 1, P(bound) is too high on average.",
+    "predicted_to_bound": "Predicted / bound: the mean P(bound) over all windows, divided by the fraction of windows "
+    "that is bound, both averaged over pairs of cell line and TF. Above 1, P(bound) is too high on average.",
     "observed_p30": f"P ≥ {LIMITS['p30']:g}: the windows with such a P(bound), their mean P(bound), and the fraction "
     f"of them that is bound. The two are equal if P(bound) is calibrated. P ≥ {LIMITS['p10']:g}: likewise.",
     "doublet_rate": "Expected doublet rate: the mean doublet score of the cells that meet all other thresholds. It is "
@@ -100,6 +100,7 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "tf_in_type": "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p "
     "below 0.05.",
 }
+IN_BRACKETS = "In brackets: 95 % confidence intervals over TFs."
 # Several tables of a section have these columns, so the text of the section has the sentences.
 IN_TEXT = "ece", "predicted_to_bound", "observed_p30"
 # Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
@@ -331,8 +332,9 @@ def motif_tested(metrics: pd.DataFrame) -> set[str]:
 def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataFrame:
     """Return the calibration of each model that predicts probabilities, over all test windows of its TFs.
 
-    ``metrics`` is ``results/evaluation/metrics.tsv``. Columns: ``model, n_pairs``, and those of
-    :func:`scbind.evaluation.pooled.pooled_calibration`. There is no row if the table has no figures of calibration.
+    ``metrics`` is ``results/evaluation/metrics.tsv``. Columns: ``model, n_pairs``, the mean
+    ``prevalence``, and those of :func:`scbind.evaluation.pooled.pooled_calibration`.
+    There is no row if the table has no figures of calibration.
     Controls are left out. ``by_motif`` as of :func:`comparison`.
     """
     if not has_calibration(metrics):
@@ -340,7 +342,8 @@ def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataF
     part = metrics[(metrics["split"] == "test") & metrics["ece"].notna() & ~metrics["model"].isin(CONTROLS)]
     part = part[part["tf"].isin(motif_tested(metrics)) == by_motif]
     rows = [
-        {"model": model, "n_pairs": len(each)} | pooled_calibration(each)
+        {"model": model, "n_pairs": len(each), "prevalence": each["prevalence"].mean()}
+        | pooled_calibration(each)
         for model, each in part.groupby("model", sort=False)
     ]
     return pd.DataFrame(rows)
@@ -348,28 +351,29 @@ def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataF
 
 def calibration_sentences(table: pd.DataFrame) -> list[str]:
     """Return sentences on the likely windows and the overall bias of each model of :func:`model_calibration`."""
-    said = []
+    said, intervals = [], False
     for row in table.to_dict("records"):
         name = next((name for name in reversed(LIMITS) if row[f"windows_{name}"] > 0), None)
-        if name is None:
-            said.append(f"{row['model']} predicts P(bound) below {min(LIMITS.values()):g} for every window.")
-            continue
-        bounds = row[f"observed_{name}_low"], row[f"observed_{name}_high"]
-        text = (
-            f"Where {row['model']} predicts P(bound) of {LIMITS[name]:g} or more "
-            f"({number(round(row[f'windows_{name}']))} pairs of window and TF), the mean P(bound) is "
-            f"{number(row[f'predicted_{name}'])}, and the fraction that is bound is "
-            f"{with_interval(row[f'observed_{name}'], *bounds)}."
-        )
+        text = f"{row['model']} predicts P(bound) below {min(LIMITS.values()):g} for every window."
+        if name is not None:
+            bounds = row[f"observed_{name}_low"], row[f"observed_{name}_high"]
+            intervals |= bool(np.isfinite(bounds[0]))
+            text = (
+                f"Where {row['model']} predicts P(bound) of {LIMITS[name]:g} or more "
+                f"({number(round(row[f'windows_{name}']))} pairs of window and TF), the mean P(bound) is "
+                f"{number(row[f'predicted_{name}'])}, and the fraction that is bound is "
+                f"{with_interval(row[f'observed_{name}'], *bounds)}."
+            )
         if np.isfinite(row["predicted_to_bound"]):
             bounds = row["predicted_to_bound_low"], row["predicted_to_bound_high"]
+            intervals |= bool(np.isfinite(bounds[0]))
             text += (
-                " Over all windows, the sum of P(bound) is "
-                f"{with_interval(row['predicted_to_bound'], *bounds)} times the number of bound windows."
+                " Over all windows, the mean P(bound) is "
+                f"{with_interval(row['predicted_to_bound'], *bounds)} times the fraction that is bound."
             )
         said.append(text)
-    if any(np.isfinite(row["predicted_to_bound_low"]) for row in table.to_dict("records")):
-        said.append("In brackets: 95 % bootstrap intervals.")
+    if intervals:
+        said.append(IN_BRACKETS)
     return said
 
 
