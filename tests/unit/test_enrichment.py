@@ -221,3 +221,24 @@ def test_tfs_without_chip_seq_do_not_change_the_tests_of_the_others(inputs, tmp_
     pd.testing.assert_frame_equal(alone, beside, check_exact=True)
     theirs = tables["beside"][tables["beside"].tf.isin(twins)]
     assert len(theirs) == 10 * 13 and (theirs[theirs.own].p_adjusted < 1e-20).all()
+
+
+@pytest.mark.parametrize(("assayed", "counted"), [(["CTCF", "SPI1"], False), (["CTCF"], True)])
+def test_openness_of_one_assayed_tf_comes_from_the_tfs_without_chip_seq(
+    inputs, tmp_path, monkeypatch, assayed, counted
+):
+    store = anndata.read_zarr(inputs["zarrs"][0])
+    store.layers["M1"] = store.layers["SPI1"][:, ::-1].copy()
+    known = {tf: {"level": "high", "abstained": False, "evidence": "motif"} for tf in ("CTCF", "SPI1", "M1")}
+    known |= {tf: known[tf] | {"evidence": "chip"} for tf in assayed}
+    tfs = np.array([*assayed, *(tf for tf in known if tf not in assayed)], dtype=object)
+    store.uns |= {"reliability": json.dumps(known), "tfs": tfs}
+    store.write_zarr(tmp_path / "other.zarr")
+    seen, match = [], enrichment.match_background
+    monkeypatch.setattr(
+        enrichment, "match_background", lambda *given: seen.append(given[2][:, 1]) or match(*given)
+    )
+    motif_enrichment(**inputs | {"zarrs": [tmp_path / "other.zarr"]})
+    mean = {tf: (1 - (1 - store.layers[tf] / 255) ** 2).mean(axis=0) for tf in known}
+    expected = (mean["SPI1"] + mean["M1"]) / 2 if counted else mean["SPI1"]
+    np.testing.assert_allclose(seen[list(tfs).index("CTCF")], expected, atol=0.01)

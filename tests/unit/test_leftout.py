@@ -13,7 +13,7 @@ from scbind.dataset.splits import TEST, VALID
 from scbind.dataset.trainingset import TrainingSet
 from scbind.evaluation import pooledtrees
 from scbind.evaluation.depth import evaluate_depth
-from scbind.evaluation.evaluate import evaluate_model, load_tested
+from scbind.evaluation.evaluate import evaluate_model, load_tested, network_scores
 from scbind.evaluation.leftout import LeftOutFiles, evaluate_left_out
 from scbind.evaluation.leftouttable import FOLD_COLUMNS, FOLD_DEPTH_COLUMNS, join_left_out, left_out_means
 from scbind.evaluation.merge import METRIC_COLUMNS
@@ -22,7 +22,10 @@ from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.evaluation.trees import rows_to_fit
 from scbind.formats.motifs import log_odds, read_motifs, write_motifs
 from scbind.models.batches import Pools
-from scbind.models.modelfile import read_model
+from scbind.models.calibration import calibrate
+from scbind.models.modelfile import read_model, write_model
+from scbind.models.motiftfs import add_motif_tfs
+from scbind.models.predictor import load_predictor
 from scbind.models.training import TrainFiles, TrainOptions, train
 from scbind.plan.settings import default_options
 from sklearn.metrics import average_precision_score
@@ -149,6 +152,10 @@ def test_a_motif_tf_of_a_given_model_is_tested_where_it_has_chip_seq(
     pd.testing.assert_series_equal(found[both], left_out[both], rtol=1e-4)
     known = load_tested(TrainingSet.open(tiny_dataset, tiny["reference"]), *files[:2], given=True)
     assert known.tfs == ["TF2", "TF1"]
+    table = read_result(table, "").query("split == 'test'").set_index("tf")
+    with np.load(tmp_path / "m.npz") as curves:
+        assert list(curves["tfs"]) == ["TF1", "TF2"]
+        assert curves["reliability_count"].sum() == table.loc["TF2", "n_windows"].sum(), "TF1 is not pooled"
 
 
 def test_motif_tfs_without_chip_seq_do_not_slow_down_a_test(fold, tiny, tiny_dataset):
@@ -157,6 +164,24 @@ def test_motif_tfs_without_chip_seq_do_not_slow_down_a_test(fold, tiny, tiny_dat
     without = replace(data, manifest=data.manifest | {"tfs": ["other", "TF2"]})
     found = load_tested(without, folder / "weights", folder / "calibration", given=True)
     assert found.tfs == ["TF2"]
+
+
+def test_only_the_motif_tfs_with_chip_seq_are_loaded_for_a_test(fold, tiny, tiny_dataset, tmp_path):
+    folder, _ = fold
+    stored = read_model(folder / "trained")
+    new = {"N1": matrix(5), "TF1": matrix(6), "N2": matrix(7)}
+    state, facts = add_motif_tfs(stored["state"], stored["facts"], stored["options"], new)
+    facts["motif_group"] = facts["tfs"]
+    write_model(tmp_path / "wide", state, facts, stored["options"])
+    calibrate(tmp_path / "wide", tiny_dataset, tiny["reference"], tmp_path / "c", 300, 1, hidden=["TF1"])
+    data = TrainingSet.open(tiny_dataset, tiny["reference"])
+    small = load_tested(data, tmp_path / "wide", tmp_path / "c", given=True)
+    assert (small.tfs, small.evidence) == (["TF2", "TF1"], ["chip", "motif"])
+    whole = load_predictor(tmp_path / "wide", tmp_path / "c")
+    assert whole.tfs == ["TF2", "N1", "TF1", "N2"]
+    windows = np.flatnonzero(np.asarray(data.splits[0]) == TEST)[:50]
+    scores = [network_scores(predictor)(data, 0, windows) for predictor in (small, whole)]
+    np.testing.assert_allclose(*scores, atol=1e-5)
 
 
 def means_of(auprc, groups, **columns):

@@ -118,6 +118,17 @@ def test_the_assayed_part_is_what_was_trained(trained):
     assert all(torch.equal(again[name], trained[name]) for name in trained)
 
 
+def test_a_part_of_the_motif_tfs_is_as_if_only_these_were_added(trained):
+    new = {"C": matrix(3), "D": matrix(4), "E": matrix(5), "F": matrix(6)}
+    state, facts = add_motif_tfs(trained, FACTS, OPTIONS, new)
+    facts |= {"motif_group": [*"ABCDEF"], "alike": {"C": ["A"], "F": ["B"]}}
+    part, fewer = assayed_part(state, facts, OPTIONS, ["F", "D"])
+    expected, named = add_motif_tfs(trained, FACTS, OPTIONS, {tf: new[tf] for tf in "DF"})
+    assert fewer == named | {"motif_group": [*"ABDF"], "alike": {"F": ["B"]}}
+    assert part.keys() == expected.keys()
+    assert all(torch.equal(part[name], expected[name]) for name in part)
+
+
 def test_without_strangers_the_network_has_no_shared_way():
     plain = build_network("scbind", FACTS, OPTIONS | {"strangers": 0.0}).state_dict()
     assert not [name for name in plain if "general" in name or "log_p" in name]
@@ -234,20 +245,33 @@ def test_names_of_all_fit_into_file_names(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("asked", "assayed", "takes"),
     [
-        (["PU1"], ["AB"], "PU1 takes the same matrix as AB"),  # AB has ChIP-seq, and PU1 is AB
-        (["ab"], ["TF1", "Pu1"], "ab takes the same matrix as Pu1"),  # and the other way round
+        (["PU1"], ["AB"], "PU1 takes the same matrix as AB"),
+        (["PU1"], ["PU2"], "PU1 takes the same matrix as PU2"),
     ],
 )
-def test_an_assayed_tf_is_not_added_under_an_alias(release, asked, assayed, takes, capsys):
-    source = None, "vertebrates", release, {"PU1": "AB"}
+def test_a_tf_that_takes_the_matrix_of_another_one_is_not_added_beside_it(release, asked, assayed, takes):
+    source = None, "vertebrates", release, {"PU1": "AB", "PU2": "AB"}
     with pytest.raises(InputError, match=f"by motifs.aliases, {takes}, which the model has already; remove"):
         matrices_of_motif_tfs(asked, assayed, *source)
-    if assayed == ["TF1", "Pu1"]:
-        with pytest.raises(InputError, match="the model has every TF with a motif already"):
-            matrices_of_motif_tfs("all", assayed, *source)
-        assert "left out, because the model has them under another name (motifs.aliases): Ab (Pu1)" in (
-            capsys.readouterr().err
-        )
+
+
+@pytest.mark.parametrize("asked", ["all", ["AB"]])
+def test_a_tf_is_added_beside_another_protein_that_takes_its_matrix(release, asked, capsys):
+    found = matrices_of_motif_tfs(asked, ["TF1", "RAD21"], None, "vertebrates", release, {"rad21": "Ab"})
+    assert list(found) == ["AB"]
+    beside = "added beside a TF of the model that takes the same matrix (motifs.aliases): AB (RAD21)"
+    assert (beside in capsys.readouterr().err) == (asked == "all")
+
+
+def test_all_leaves_out_what_takes_the_matrix_of_another_tf(release, capsys):
+    found = matrices_of_motif_tfs("all", ["XX"], None, "vertebrates", release, {"tf1": "Ab"})
+    assert list(found) == ["AB"]
+    said = capsys.readouterr().err
+    assert "left out, because they take the matrix of another TF (motifs.aliases): TF1 (Ab)" in said
+    listed = matrices_of_motif_tfs(["TF1"], ["XX"], None, "vertebrates", release, {"tf1": "Ab"})
+    np.testing.assert_array_equal(listed["TF1"][1], found["AB"][1])
+    with pytest.raises(InputError, match="Ab and TF1 both take the matrix M2"):
+        matrices_of_motif_tfs(["Ab", "TF1"], ["XX"], None, "vertebrates", release, {"tf1": "Ab"})
 
 
 FLAT = """>M6 WEAK
@@ -355,7 +379,7 @@ def test_motif_tfs_are_calibrated_and_marked(tmp_path, tiny, tiny_dataset, tiny_
     assert model.evidence == ["chip"] * model.n_assayed + ["motif"]
     assert marks(model.reliability, model.tfs)["evidence"].tolist() == model.evidence
     assert reliability_table(model.reliability, model.tfs).loc["Ab", "motif_group"] == "Ab"
-    assert load_predictor(paths[1], paths[3], motif_tfs=False).tfs == before["tfs"]
+    assert load_predictor(paths[1], paths[3], motif_tfs=()).tfs == before["tfs"]
     assert read_model(paths[1])["facts"]["tfs"][-1] == "Ab"
 
 

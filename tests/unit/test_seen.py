@@ -89,7 +89,7 @@ def test_the_assembly_is_told_by_name_or_lengths():
 def tested(tiny, tiny_model, tmp_path):
     """Build a dataset on which a given model is tested, test the model, and return the dataset and its metrics."""
 
-    def run(splits=None, training=False, chip=None, lines=None, taxon="vertebrates", **facts):
+    def run(splits=None, training=False, chip=None, lines=None, case_matters=False, **facts):
         stored = read_model(tiny_model[0])
         stored["facts"] |= facts
         write_model(tmp_path / "given.safetensors", **stored)
@@ -101,7 +101,7 @@ def tested(tiny, tiny_model, tmp_path):
             splits or {"test": [], "valid": []},
         )
         given = {"other": stored["facts"]}
-        build_dataset(*where, tiny["geometry"], dataset, training=training, given=given, taxon=taxon)
+        build_dataset(*where, tiny["geometry"], dataset, training=training, given=given)
         files = (
             tmp_path / "given.safetensors",
             None,
@@ -110,7 +110,8 @@ def tested(tiny, tiny_model, tmp_path):
             metrics,
             tmp_path / "curves.npz",
         )
-        evaluate_model(*files, "other", max_windows=None, seed=0, given=True)
+        asked = {"max_windows": None, "seed": 0, "given": True, "case_matters": case_matters}
+        evaluate_model(*files, "other", **asked)
         (tmp_path / "bundle.json").write_text(json.dumps({"facts": stored["facts"]}))
         return TrainingSet.open(dataset, tiny["reference"]), pd.read_csv(metrics, sep="\t")
 
@@ -213,13 +214,24 @@ def test_a_line_that_a_model_does_not_know_is_named(tiny, tested, capsys):
     lines = {name if name == "A" else "mine": files for name, files in tiny["lines"].items()}
     chip = [row | {"cell_line": "A" if row["cell_line"] == "A" else "mine"} for row in tiny["chip"]]
     tested(lines=lines, chip=chip)
+    said = capsys.readouterr().err
+    assert "new to other, which has A, C: mine" in said and "WARNING" not in said
+
+
+def test_a_line_whose_name_resembles_one_of_the_model_is_a_warning(tiny, tiny_model, tmp_path, capsys):
+    lines = {f"GM1287{number}": files for number, files in enumerate(tiny["lines"].values())}
+    chip = [row | {"cell_line": "GM12870"} for row in tiny["chip"] if row["cell_line"] == min(tiny["lines"])]
+    known = read_model(tiny_model[0])["facts"]
+    known |= {"cell_lines": ["GM12870_rep2", "GM12878"], "splits": {"train": ["*:chrX"]}}
+    where = tiny["reference"], lines, chip, {"test": [], "valid": []}, tiny["geometry"], tmp_path / "dataset"
+    build_dataset(*where, training=False, given={"other": known})
     said = [line for line in capsys.readouterr().err.splitlines() if "WARNING" in line]
-    assert len(said) == 1 and "mine: no cell line of other, which has A, C; if one of them" in said[0]
+    assert len(said) == 1 and "GM12870 counts as another line than GM12870_rep2 of other; if it" in said[0]
 
 
 def test_case_tells_tfs_of_insects_apart(tiny, tested, capsys):
     chip = [row | {"tf": {"TF1": "Tf1", "TF2": "TF2"}[row["tf"]]} for row in tiny["chip"]]
-    _, metrics = tested(chip=chip, taxon="insects")
+    _, metrics = tested(chip=chip, case_matters=True)
     assert set(metrics["tf"]) == {"TF2"}
     assert "does not predict Tf1; it is not tested on them" in capsys.readouterr().err
 

@@ -691,7 +691,12 @@ def test_keys_in_another_order_are_the_same_configuration():
         (
             {"motif_tfs": ["PU.1", "SPI1"]},
             {"motifs": {"aliases": {"Pu.1": "Spi1"}}},
-            "PU.1 and SPI1 are one TF by motifs.aliases",
+            "by motifs.aliases, PU.1 takes the same matrix as SPI1, which is in the list, too",
+        ),
+        (
+            {"motif_tfs": ["LEF1", "TCF7"]},
+            {"motifs": {"aliases": {"TCF7": "LEF1"}}},
+            "by motifs.aliases, TCF7 takes the same matrix as LEF1, which is in the list, too; remove one of them",
         ),
         (
             {"motif_tfs": ["RAD21"]},
@@ -699,9 +704,9 @@ def test_keys_in_another_order_are_the_same_configuration():
             "by motifs.aliases, RAD21 takes the same matrix as CTCF, which has ChIP-seq",
         ),
         (
-            {"motif_tfs": ["SPI1"]},
-            {"motifs": {"aliases": {"CTCF": "SPI1"}}},
-            "by motifs.aliases, SPI1 takes the same matrix as CTCF, which has ChIP-seq",
+            {"motif_tfs": ["RAD21"]},
+            {"motifs": {"aliases": {"CTCF": "SPI1", "RAD21": "SPI1"}}},
+            "by motifs.aliases, RAD21 takes the same matrix as CTCF, which has ChIP-seq",
         ),
         (
             {},
@@ -731,6 +736,10 @@ def test_keys_in_another_order_are_the_same_configuration():
 def test_motif_tfs_that_cannot_be_predicted_are_refused(project, model, more, says):
     with pytest.raises(InputError, match=says):
         project(CONFIG | more | {"models": {"m": model}})
+
+
+def test_a_tf_whose_matrix_an_assayed_tf_takes_can_be_listed(project):
+    project(CONFIG | {"motifs": {"aliases": {"CTCF": "SPI1"}}, "models": {"m": {"motif_tfs": ["SPI1"]}}})
 
 
 def test_symbols_of_other_case_are_other_tfs_in_insects(project):

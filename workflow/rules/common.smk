@@ -17,6 +17,7 @@ from scbind.dataset.splitrules import parse_rule
 from scbind.demo.atlas import demo_files
 from scbind.demo.cohort import cohort_files
 from scbind.evaluation import registry
+from scbind.formats import symbols
 from scbind.plan import checks, settings, sheets
 from scbind.plan.chromosomes import fasta_names
 from scbind.plan.cluster import Needs, check_slurm, find_partition
@@ -74,6 +75,8 @@ REFERENCE_FILES = multiext(f"{REFERENCE}/", "chrom.sizes", "sequence.npy", "excl
 MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappability"] else []
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 EXPERIMENTS = GEOMETRY.pop("experiments")  # how the ChIP-seq experiments of one TF and line are joined
+# Whether TFs whose symbols differ only in case are different TFs.
+CASE_MATTERS = SETTINGS["motifs"]["taxon"] == symbols.CASE_MATTERS
 INFER_MODEL = SETTINGS["infer"]["model"]
 # Models that are trained here, those of them to which TFs without ChIP-seq can be added, and models that a bundle gives.
 # Without cell lines, no model is trained or tested.

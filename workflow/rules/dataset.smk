@@ -30,7 +30,6 @@ rule build_dataset:
         training=bool(TRAINED),
         geometry=GEOMETRY,
         experiments=EXPERIMENTS,
-        taxon=lookup("motifs/taxon", within=SETTINGS),
         files=lambda wildcards: states(*(row[key] for row in PLAN.chip for key in ("path", "relaxed"))),
         code=source_digest("dataset.build", script="build_dataset"),
     script:

@@ -26,6 +26,7 @@ rule evaluate_model:
         or SETTINGS["evaluate"]["test_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
         given=lambda wildcards: wildcards.model in GIVEN,
+        case_matters=CASE_MATTERS,
         code=source_digest("evaluation.evaluate", script="evaluate_model"),
     script:
         "../scripts/evaluate_model.py"
@@ -58,6 +59,7 @@ rule evaluate_depth:
         or SETTINGS["evaluate"]["depth_windows"],
         seed=lookup("evaluate/seed", within=SETTINGS),
         given=lambda wildcards: wildcards.model in GIVEN,
+        case_matters=CASE_MATTERS,
         code=source_digest("evaluation.depth", script="evaluate_depth"),
     script:
         "../scripts/evaluate_depth.py"

@@ -27,5 +27,4 @@ with logged(snakemake.log[0], snakemake.threads):
             for name, about in zip(snakemake.params.given, given.given, strict=True)
         },
         experiments=snakemake.params.experiments,
-        taxon=snakemake.params.taxon,
     )

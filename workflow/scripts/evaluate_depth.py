@@ -14,5 +14,6 @@ with logged(snakemake.log[0], snakemake.threads):
         max_windows=snakemake.params.max_windows,
         seed=snakemake.params.seed,
         given=snakemake.params.given,
+        case_matters=snakemake.params.case_matters,
         threads=snakemake.threads,
     )

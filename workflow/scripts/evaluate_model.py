@@ -16,5 +16,6 @@ with logged(snakemake.log[0], snakemake.threads):
         seed=snakemake.params.seed,
         threads=snakemake.threads,
         given=snakemake.params.given,
+        case_matters=snakemake.params.case_matters,
         device=prediction_device(snakemake.resources.gpu),
     )

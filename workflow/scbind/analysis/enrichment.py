@@ -1,8 +1,8 @@
 """Motif enrichment in predicted sites: a check of the predictions against the sequence.
 
 The windows with the highest P(bound) in a cell type are compared with windows of similar GC content and openness.
-Openness is estimated from the predictions for the other TFs with ChIP-seq. If a model uses only accessibility, its
-predicted sites show no enrichment of the TF's own motif.
+Openness is estimated from the predictions for other TFs. If a model uses only accessibility, its predicted sites show
+no enrichment of the TF's own motif.
 """
 
 from __future__ import annotations
@@ -86,12 +86,13 @@ def motif_enrichment(
     Notes
     -----
     Background: for each site, the nearest unused window in standardised (GC, openness). Openness is the mean P(bound)
-    over the other TFs with ChIP-seq in the same cell type. Windows on a peak that has a site are not used. Test:
-    one-sided Fisher's exact test (hypergeometric tail). The Benjamini-Hochberg adjustment covers the tests of the file,
-    listed or not, whose TFs are of one family (:func:`scbind.analysis.adjustment.tf_families`) and whose motifs either
-    all belong to TFs with ChIP-seq or all do not. Odds ratios have 0.5 added to each count (Haldane-Anscombe). TFs
-    on which scbind abstains are tested like the others and marked, because motifs check the predictions and this check
-    is most useful where predictions are uncertain.
+    over the other TFs with ChIP-seq in the same cell type; over all other TFs if fewer than two have ChIP-seq. Windows
+    on a peak that has a site are not used. Test: one-sided Fisher's exact test (hypergeometric tail). The
+    Benjamini-Hochberg adjustment covers the tests of the file, listed or not, whose TFs are of one family
+    (:func:`scbind.analysis.adjustment.tf_families`) and whose motifs either all belong to TFs with ChIP-seq or all do
+    not. Odds ratios have 0.5 added to each count (Haldane-Anscombe). TFs on which scbind abstains are tested like the
+    others and marked, because motifs check the predictions and this check is most useful where predictions are
+    uncertain.
     """
     genome, matrices, identities = Genome.open(reference_dir), read_motifs(motifs), motif_names(motifs)
     means = TypeMeans.open(zarrs, cells, windows, min_cells, "motif enrichment")
@@ -178,8 +179,9 @@ def _choose_sites(
     windows, n_sites = means.windows, min(n_sites, len(means.windows) // 4)
     total = np.zeros((len(means.types), len(windows)), dtype=np.float64)
     assayed = set(means.marks.index[means.marks["evidence"] == CHIP])
+    counted = assayed if len(assayed) > 1 else set(means.marks.index)
     for tf, binding in means:
-        if tf in assayed:
+        if tf in counted:
             total += np.nan_to_num(binding)  # NaN: too few cells of the type are deep enough for the TF
     pairs, listed = [], []
     for tf, binding in means:
@@ -193,8 +195,8 @@ def _choose_sites(
             _, first = np.unique(windows.peak[order], return_index=True)  # the best window of each peak
             top = order[np.sort(first)[:BEST_SITES]]
             listed.append((name, tf, top, binding[row, top]))
-            own = binding[row] if tf in assayed else 0
-            openness = (total[row] - own) / max(len(assayed - {tf}), 1)
+            own = binding[row] if tf in counted else 0
+            openness = (total[row] - own) / max(len(counted - {tf}), 1)
             features = np.column_stack([windows.gc, openness]).astype(np.float64)
             candidates = np.flatnonzero(~np.isin(windows.peak, windows.peak[sites]))
             background = match_background(sites, candidates, features, random)

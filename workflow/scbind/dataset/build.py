@@ -15,7 +15,7 @@ from scbind.core.files import atomic, file_sha256
 from scbind.core.runlog import say
 from scbind.dataset.codes import BOUND, NOT_ASSAYED
 from scbind.dataset.labels import assay_table, grid_windows, join_labels, label_windows
-from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows
+from scbind.dataset.seen import is_same_assembly, same_lines, seen_windows, similar_lines
 from scbind.dataset.splits import TEST, TRAIN, UNUSED, assign_splits
 from scbind.dataset.trainingset import FORMAT
 from scbind.formats.genome import Genome
@@ -60,7 +60,6 @@ def build_dataset(
     training: bool = True,
     given: Mapping[str, Mapping] | None = None,
     experiments: str = "any",
-    taxon: str = "vertebrates",
 ) -> None:
     """Write a dataset folder: windows, labels, splits, open chromatin and insertions of each line.
 
@@ -86,8 +85,6 @@ def build_dataset(
         split, so that all models are tested on the same windows.
     experiments
         How several experiments of one line and TF are joined; see :func:`scbind.dataset.labels.join_labels`.
-    taxon
-        ``motifs.taxon``, which tells whether case matters in symbols of TFs.
 
     Raises
     ------
@@ -112,7 +109,6 @@ def build_dataset(
             **asdict(geometry),
             "cell_lines": sorted(lines),
             "tfs": tfs,
-            "taxon": taxon,
             "assayed": assayed.tolist(),
             "depth": depths,
             "splits": splits,
@@ -240,11 +236,15 @@ def _take_out_seen(split: np.ndarray, name: str, facts: Mapping, lines: list[str
             "known, so its accuracy here may be too high"
         )
         return
-    if new := [line for line in lines if not same_lines(line, facts["cell_lines"])]:
-        say(
-            f"WARNING {', '.join(new)}: no cell line of {name}, which has {', '.join(facts['cell_lines'])}; if one of "
-            "them is the same line under another name, rename it, or windows of the training count as held out"
-        )
+    known = facts["cell_lines"]
+    if new := [line for line in lines if not same_lines(line, known)]:
+        say(f"new to {name}, which has {', '.join(known)}: {', '.join(new)}")
+    for line in new:
+        if similar := similar_lines(line, known):
+            say(
+                f"WARNING {line} counts as another line than {', '.join(similar)} of {name}; if it is the same, rename "
+                "it, or windows of the training count as held out"
+            )
     start = grid.start - grid.geometry.flank
     seen = seen_windows(facts, lines, grid.chroms, grid.chrom, start, grid.geometry.context)
     seen &= split == TEST

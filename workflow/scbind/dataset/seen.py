@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from collections.abc import Mapping, Sequence
 from functools import partial
 
@@ -9,6 +11,8 @@ import numpy as np
 
 from scbind.core.filenames import folded_name
 from scbind.dataset.splitrules import parse_rule
+
+SHORTEST = 4  # characters of a name in which one other letter counts as a misspelling
 
 
 def is_same_assembly(facts: Mapping, genome: str, chromosomes: Mapping[str, int]) -> bool:
@@ -95,6 +99,37 @@ def same_lines(line: str, known: Sequence[str]) -> list[str]:
     """
     same = [name for name in known if folded_name(name) == folded_name(line)]
     return sorted(same, key=lambda name: name != line)
+
+
+def similar_lines(line: str, known: Sequence[str]) -> list[str]:
+    """Return which of the ``known`` names resemble that of a line, so that they may mean the same line.
+
+    Either one name is a part of the other, or both have at least ``SHORTEST`` characters and differ in one letter.
+    Names that differ in a number are those of different lines. Case and separators do not matter (:func:`same_lines`).
+
+    Examples
+    --------
+    >>> known = ["GM12878", "H1", "HepG2"]
+    >>> similar_lines("GM12878_rep2", known), similar_lines("H1-derived", known), similar_lines("HebG2", known)
+    (['GM12878'], ['H1'], ['HepG2'])
+    >>> similar_lines("GM12879", known), similar_lines("H9", known), similar_lines("NCI-H1299", known)
+    ([], [], [])
+    """
+    return [name for name in known if _is_similar(*sorted(map(folded_name, (line, name)), key=len))]
+
+
+def _is_similar(short: str, long: str) -> bool:
+    # a number is not a part of a longer number
+    part = rf"(?:(?<!\d)|(?=\D)){re.escape(short)}(?:(?!\d)|(?<=\D))"
+    if len(short) > 1 and re.search(part, long):
+        return True
+    steps = difflib.SequenceMatcher(None, short, long, autojunk=False).get_opcodes()
+    changed = [(short[i:j], long[k:m]) for step, i, j, k, m in steps if step != "equal"]
+    return (
+        len(short) >= SHORTEST
+        and len(changed) == 1
+        and all(len(letters) <= 1 and not letters.isdigit() for letters in changed[0])
+    )
 
 
 def trained_lines(facts: Mapping) -> list[str]:

@@ -47,6 +47,9 @@ class TrainingSet:
         Per line, the number of each insertion's fragment, uint32: the two ends of one share it.
     depth
         float32 (lines, chromosomes): insertions per known base of the regions that the track of the line covers.
+    case_matters
+        Whether TFs whose symbols differ only in case are different TFs (:meth:`match_tfs`). It is not stored, because
+        it changes no value of the dataset.
     """
 
     genome: Genome
@@ -59,13 +62,14 @@ class TrainingSet:
     insertions: list[np.ndarray]
     fragments: list[np.ndarray]
     depth: np.ndarray
+    case_matters: bool = False
 
     @classmethod
-    def open(cls, folder: str | Path, reference: str | Path) -> TrainingSet:
+    def open(cls, folder: str | Path, reference: str | Path, *, case_matters: bool = False) -> TrainingSet:
         """Open a dataset beside its genome; refuses one made from another genome or another order of chromosomes."""
         folder = Path(folder)
         manifest = read_json(
-            folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "depth", "taxon"]
+            folder / "manifest.json", AGAIN, ["format", "chromosomes", "cell_lines", "depth"]
         )
         genome = Genome.open(reference)
         if manifest["format"] != FORMAT:
@@ -88,6 +92,7 @@ class TrainingSet:
                 for kind in ("insertions", "fragments")
             ),
             depth,
+            case_matters,
         )
 
     def check_model(self, facts: dict, weights: str | Path) -> None:
@@ -128,7 +133,7 @@ class TrainingSet:
 
     def match_tfs(self, known: Iterable[str]) -> dict[str, str]:
         """Which of the ``known`` TFs each TF of the dataset is; see :func:`scbind.formats.symbols.match_symbols`."""
-        return match_symbols(self.tfs, known, self.manifest["taxon"])
+        return match_symbols(self.tfs, known, case_matters=self.case_matters)
 
     @property
     def lines(self) -> list[str]:

@@ -257,7 +257,7 @@ def _predict(weights, calibration, sample: SampleCells, rows, genome: Genome, ch
     """Predictions of another network for the same cells and windows: TF to probabilities (cells, windows)."""
     from scbind.models.predictor import load_predictor
 
-    predictor = load_predictor(weights, calibration, motif_tfs=False)
+    predictor = load_predictor(weights, calibration, motif_tfs=())
     borrow = sample.borrow[rows]
     depth = (borrow @ sample.density).astype(np.float32)
     context = chosen.global_context_starts(genome.sizes)

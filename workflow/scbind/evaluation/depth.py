@@ -35,18 +35,20 @@ def evaluate_depth(
     seed: int = 0,
     threads: int = 1,
     given: bool = False,
+    case_matters: bool = False,
 ) -> None:
     """Evaluate a model on thinned tracks and write ``depth.tsv``.
 
     Columns, ``keeps``, ``max_windows`` and ``seed`` are those of :func:`score_depths`. ``weights`` and
     ``calibration`` are the files of the model, ``dataset`` and ``reference`` the folders of the training set and of the
-    prepared genome. ``model`` is the name in the table; ``given`` says that it was trained elsewhere. Raises
-    :class:`InputError` if the model does not fit the dataset (:func:`scbind.evaluation.evaluate.load_tested`).
+    prepared genome. ``model`` is the name in the table; ``given`` and ``case_matters`` are those of
+    :func:`scbind.evaluation.evaluate.evaluate_model`. Raises :class:`InputError` if the model does not fit the dataset
+    (:func:`scbind.evaluation.evaluate.load_tested`).
     """
     import torch
 
     torch.set_num_threads(max(1, threads))
-    data = TrainingSet.open(dataset, reference)
+    data = TrainingSet.open(dataset, reference, case_matters=case_matters)
     predictor = load_tested(data, weights, calibration, given)
     table = score_depths(data, {model: network_scores(predictor)}, keeps, max_windows, seed)
     table["evidence"] = table["tf"].map(evidence_of(data, predictor))

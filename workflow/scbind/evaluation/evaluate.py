@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -55,6 +55,7 @@ def evaluate_model(
     threads: int = 1,
     device: str = "cpu",
     given: bool = False,
+    case_matters: bool = False,
 ) -> None:
     """Score a model on the test windows of every assayed line; write ``metrics.tsv`` and ``curves.npz``.
 
@@ -72,6 +73,8 @@ def evaluate_model(
         Maximum number of test windows per line (``None``: all), and random seed of the sampling.
     given
         Whether the model was trained elsewhere. The kind of holdout then follows from its own training.
+    case_matters
+        Whether TFs whose symbols differ only in case are different TFs.
 
     Raises
     ------
@@ -80,14 +83,15 @@ def evaluate_model(
         not suffice.
     """
     torch.set_num_threads(max(1, threads))
-    data = TrainingSet.open(dataset, reference)
+    data = TrainingSet.open(dataset, reference, case_matters=case_matters)
     predictor = load_tested(data, weights, calibration, given, device)
     predict = partial(network_scores(predictor), data)
     kinds = partial(kinds_for_given, data, predictor.facts) if given else None
     table, drawn = score_test_windows(data, predict, model, Path(curves).parent, max_windows, seed, kinds)
-    table["evidence"] = table["tf"].map(evidence_of(data, predictor))
+    kinds_of_evidence = evidence_of(data, predictor)
+    table["evidence"] = table["tf"].map(kinds_of_evidence)
     write_table(metrics, table)
-    write_curves(drawn, curves)
+    write_curves(drawn, curves, [tf for tf, kind in kinds_of_evidence.items() if kind == MOTIF])
 
 
 def load_tested(
@@ -95,11 +99,11 @@ def load_tested(
 ) -> Predictor:
     """Load a model that is tested on a dataset.
 
-    A TF that a given model predicts from its motif may have ChIP-seq in the dataset, and is then tested. If there is no
-    such TF, the network is loaded without its motif TFs, because several hundred of them would slow down the test.
-    Raises :class:`InputError` if the model cannot be tested on the dataset; see :class:`TrainingSet`.
+    A TF that a given model predicts from its motif may have ChIP-seq in the dataset, and is then tested. The network is
+    loaded without all other motif TFs, because several hundred of them would slow down the test. Raises
+    :class:`InputError` if the model cannot be tested on the dataset; see :class:`TrainingSet`.
     """
-    motif_tfs = given and bool(_by_motif(data, read_model(weights)["facts"]))
+    motif_tfs = _by_motif(data, read_model(weights)["facts"]) if given else []
     predictor = load_predictor(weights, calibration, device, motif_tfs=motif_tfs)
     check = data.check_given if given else data.check_model
     check(predictor.facts, weights)
@@ -107,10 +111,10 @@ def load_tested(
 
 
 def _by_motif(data: TrainingSet, facts: dict) -> list[str]:
-    """TFs of the dataset that a model predicts from their motif."""
+    """TFs that a model predicts from their motif and that the dataset has, as the model calls them."""
     kinds = dict(zip(facts["tfs"], evidence(facts), strict=True))
     known = [tf for tf, modelled in zip(facts["tfs"], facts["modelled"], strict=True) if modelled]
-    return [tf for tf, same in data.match_tfs(known).items() if kinds[same] == MOTIF]
+    return [same for same in data.match_tfs(known).values() if kinds[same] == MOTIF]
 
 
 def evidence_of(data: TrainingSet, predictor: Predictor) -> dict[str, str]:
@@ -263,12 +267,15 @@ def _chr1_part(
 
 
 def write_curves(
-    drawn: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]], output: str | Path
+    drawn: Mapping[str, tuple[np.ndarray, np.ndarray, np.ndarray | None]],
+    output: str | Path,
+    by_motif: Collection[str] = (),
 ) -> None:
-    """Write the precision-recall curve of each TF, and the calibration curve of all TFs pooled, to an npz file.
+    """Write the precision-recall curve of each TF, and the calibration curve of the TFs pooled, to an npz file.
 
     A comparator that covers no TF gives arrays without rows. ``drawn`` maps each TF to
-    labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does.
+    labels, scores and weights, as :class:`scbind.evaluation.testscores.ByTF` does. ``by_motif`` are TFs that a model
+    predicts from their motif: like the means of the report, the calibration curve is without them.
 
     The keys are: ``tfs``; ``recall`` (101,), a grid; ``precision`` (TFs, 101), the best precision at a recall of at
     least each grid value; ``prevalence`` (TFs,); ``reliability_predicted``, ``reliability_observed`` and
@@ -281,7 +288,8 @@ def write_curves(
             truth, score, weight = drawn[tf]  # read once, because it may come from disk
             precision.append(precision_on_grid(truth, score, RECALL_GRID, weight))
             prevalence.append(np.average(truth, weights=weight) if len(truth) else np.nan)
-            yield truth, np.clip(score, 0, 1), weight
+            if tf not in by_motif:
+                yield truth, np.clip(score, 0, 1), weight
 
     predicted, observed, count = pooled_calibration_curve(each_tf())
     with atomic(output) as scratch, open(scratch, "wb") as handle:

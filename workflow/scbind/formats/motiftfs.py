@@ -36,11 +36,12 @@ def matrices_of_motif_tfs(
     Parameters
     ----------
     asked
-        ``none``, ``all``, or names of TFs. ``all`` leaves out the TFs in ``assayed`` and matrices of dimers
-        (``FOS::JUN``); of several matrices of a TF, the first counts. If all TFs in ``assayed`` are upper-case, so are
-        the names. In names that cannot be part of a file name, hyphens replace what does not fit (``Etv1-4-5`` for
-        ``Etv1/4/5``), and the log lists them. The log also lists the TFs that are left out because they are in
-        ``assayed`` under an alias, or because their matrix has less than ``LEAST_BITS`` bits of information.
+        ``none``, ``all``, or names of TFs. ``all`` leaves out the TFs in ``assayed``, matrices of dimers
+        (``FOS::JUN``), and TFs that take the matrix of another TF by ``aliases``; of several matrices of a TF, the
+        first counts. If all TFs in ``assayed`` are upper-case, so are the names. In names that cannot be part of a file
+        name, hyphens replace what does not fit (``Etv1-4-5`` for ``Etv1/4/5``), and the log lists them. The log also
+        lists the TFs that are left out because of their alias, or because their matrix has less than ``LEAST_BITS``
+        bits of information, and those whose matrix a TF in ``assayed`` takes.
     assayed
         TFs that the model has already. In a bundle, some may have no ChIP-seq either.
     release, taxon, path, aliases
@@ -55,8 +56,8 @@ def matrices_of_motif_tfs(
     ------
     InputError
         If there is no matrix at all, or no TF is left. If a TF that is asked for has no matrix, or that of another one,
-        or one of less than ``LEAST_BITS`` bits, is in ``assayed`` under its name or an alias, or cannot be part of a
-        file name.
+        or one of less than ``LEAST_BITS`` bits, is in ``assayed``, takes the matrix of a TF in ``assayed`` by its
+        alias, or cannot be part of a file name.
     """
     if asked == NONE:
         return {}
@@ -102,25 +103,33 @@ def _all_tfs(assayed: list[str], profiles: list[Matrix], aliases: Aliases) -> di
     upper = aliases.taxon != CASE_MATTERS and all(tf.isupper() for tf in assayed)
     chosen: dict[str, Matrix] = {}
     taken = {aliases.key(tf) for tf in assayed}
-    there = set().union(*(aliases.keys(tf) for tf in assayed))
-    renamed, twins, weak = [], [], []
+    matrices = {aliases.key(aliases.meant(tf)): tf for tf in reversed(assayed)}
+    renamed, borrowed, twins, weak = [], [], [], []
     for profile in profiles:
         plain = as_file_name(profile.name)
         name = plain.upper() if upper else plain
         if not name or "::" in profile.name or aliases.key(name) in taken:
             continue
         taken.add(aliases.key(name))
-        if (aliases.keys(name) | aliases.keys(profile.name)) & there:
-            twins.append(f"{name} ({aliases.find(name, assayed) or aliases.find(profile.name, assayed)})")
+        own = {aliases.key(name), aliases.key(profile.name)}
+        meant = [tf for tf in map(aliases.meant, (name, profile.name)) if aliases.key(tf) not in own]
+        if meant:
+            borrowed.append(f"{name} ({meant[0]})")
         elif (bits := _bits(profile)) < LEAST_BITS:
             weak.append(f"{name} ({profile.identity}, {bits:.1f} bits)")
         else:
             chosen[name] = profile
             renamed += [f"{profile.name} to {name}"] if plain != profile.name else []
+            twins += [f"{name} ({matrices[key]})" for key in own & matrices.keys()]
     if renamed:
         say(f"renamed, for file names: {', '.join(renamed)}")
+    if borrowed:
+        say(f"left out, because they take the matrix of another TF (motifs.aliases): {', '.join(borrowed)}")
     if twins:
-        say(f"left out, because the model has them under another name (motifs.aliases): {', '.join(twins)}")
+        say(
+            f"added beside a TF of the model that takes the same matrix (motifs.aliases): {', '.join(twins)}; if both "
+            "are one TF, list the TFs to add instead of all"
+        )
     if weak:
         say(
             f"left out, because a matrix of less than {LEAST_BITS:g} bits matches everywhere: {', '.join(weak)}"

@@ -24,27 +24,32 @@ def symbol_key(tf: str, taxon: str) -> str:
     return tf if taxon == CASE_MATTERS else tf.casefold()
 
 
-def match_symbols(names: Iterable[str], known: Iterable[str], taxon: str) -> dict[str, str]:
+def match_symbols(names: Iterable[str], known: Iterable[str], *, case_matters: bool) -> dict[str, str]:
     """Return which of the ``known`` symbols each name is; names without a match are left out.
 
-    The same spelling comes first, then the first with the same :func:`symbol_key`.
+    The same spelling comes first. If case does not matter (it does in ``CASE_MATTERS``), the first in another case
+    follows.
 
     Examples
     --------
-    >>> match_symbols(["Ctcf", "h", "Spi1"], ["CTCF", "H", "GATA1"], "vertebrates")
+    >>> match_symbols(["Ctcf", "h", "Spi1"], ["CTCF", "H", "GATA1"], case_matters=False)
     {'Ctcf': 'CTCF', 'h': 'H'}
-    >>> match_symbols(["h", "GATAe"], ["H", "GATAe"], "insects")
+    >>> match_symbols(["h", "GATAe"], ["H", "GATAe"], case_matters=True)
     {'GATAe': 'GATAe'}
     """
     known = list(known)
-    folded = {symbol_key(each, taxon): each for each in reversed(known)} | {each: each for each in known}
-    found = ((name, folded.get(name) or folded.get(symbol_key(name, taxon))) for name in names)
+    fold = str if case_matters else str.casefold
+    folded = {fold(each): each for each in reversed(known)} | {each: each for each in known}
+    found = ((name, folded.get(name) or folded.get(fold(name))) for name in names)
     return {name: other for name, other in found if other is not None}
 
 
 @dataclass(frozen=True)
 class Aliases:
-    """Which symbols stand for one TF: those with one :func:`symbol_key`, and those that ``motifs.aliases`` names.
+    """Which symbols are one TF, by their :func:`symbol_key`, and which TFs take the matrix of another one.
+
+    An alias may be a synonym of the other TF (PU.1, SPI1) or another protein at the same sites (RAD21, CTCF). Nothing
+    tells the two apart.
 
     Attributes
     ----------
@@ -58,8 +63,8 @@ class Aliases:
     >>> aliases = Aliases("vertebrates", {"PU.1": "SPI1"})
     >>> aliases.meant("Pu.1"), aliases.meant("GATA1")
     ('SPI1', 'GATA1')
-    >>> aliases.find("Spi1", ["GATA1", "PU.1"])
-    'PU.1'
+    >>> aliases.find("pu.1", ["GATA1", "Spi1"]), aliases.find("Spi1", ["GATA1", "PU.1"])
+    ('Spi1', None)
     """
 
     taxon: str
@@ -75,12 +80,14 @@ class Aliases:
             self.key(tf), tf
         )
 
-    def keys(self, tf: str) -> set[str]:
-        """Return the keys of a TF and of its alias. Two TFs that share one are the same."""
-        return {self.key(tf), self.key(self.meant(tf))}
-
     def find(self, tf: str, tfs: Iterable[str]) -> str | None:
-        """Return the first of ``tfs`` that is the same TF, by its spelling or else by an alias; None without one."""
-        tfs, key, keys = list(tfs), self.key(tf), self.keys(tf)
-        same = (other for other in tfs if self.key(other) == key)
-        return next(same, None) or next((other for other in tfs if keys & self.keys(other)), None)
+        """Return the first of ``tfs`` beside which a TF cannot be added; None without one.
+
+        It is the same TF by its spelling, or else one with the matrix that ``tf`` takes from another TF. A TF that
+        takes no matrix from another one can be added beside all that take its own.
+        """
+        tfs, key, matrix = list(tfs), self.key(tf), self.key(self.meant(tf))
+        same = next((other for other in tfs if self.key(other) == key), None)
+        if same or matrix == key:
+            return same
+        return next((other for other in tfs if self.key(self.meant(other)) == matrix), None)

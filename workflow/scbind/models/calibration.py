@@ -101,7 +101,7 @@ def calibrate(
     """
     torch.set_num_threads(max(1, threads))
     data = hide_tfs(TrainingSet.open(dataset, reference), hidden)
-    predictor = load_predictor(weights, motif_tfs=False)
+    predictor = load_predictor(weights, motif_tfs=())
     data.check_model(predictor.facts, weights)
     line, window, weight = draw_windows(data, VALID, max_windows, seed)
     keeps = tuple(10.0**-decade for decade in DECADES)

@@ -6,7 +6,7 @@ of the assayed TFs keep their bytes.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -171,21 +171,29 @@ def evidence(facts: dict) -> list[str]:
     return facts.get("evidence", [CHIP] * len(facts["tfs"]))
 
 
-def assayed_part(state: Mapping[str, Tensor], facts: dict, options: dict) -> tuple[dict[str, Tensor], dict]:
-    """Return weights and facts of a model without its motif TFs: what :func:`add_motif_tfs` was given."""
-    n = evidence(facts).count(CHIP)
-    if n == len(facts["tfs"]):
+def assayed_part(
+    state: Mapping[str, Tensor], facts: dict, options: dict, motif_tfs: Collection[str] = ()
+) -> tuple[dict[str, Tensor], dict]:
+    """Return weights and facts of a model without its motif TFs: what :func:`add_motif_tfs` was given.
+
+    ``motif_tfs`` are motif TFs that stay.
+    """
+    kinds, n = evidence(facts), len(facts["tfs"])
+    kept = [row for row in range(n) if kinds[row] == CHIP or facts["tfs"][row] in motif_tfs]
+    if len(kept) == n:
         return dict(state), facts
+    tfs = [facts["tfs"][row] for row in kept]
+    described = ("evidence", "motif_group") if MOTIF in [kinds[row] for row in kept] else ()
+    alike = {tf: others for tf, others in facts.get("alike", {}).items() if tf in tfs}
     fewer = {
         **{key: value for key, value in facts.items() if key not in ("evidence", "motif_group", "alike")},
-        "tfs": facts["tfs"][:n],
-        "modelled": facts["modelled"][:n],
-        "bound_train": {tf: facts["bound_train"][tf] for tf in facts["tfs"][:n]},
-        "assayed": [row[:n] for row in facts["assayed"]],
+        **{key: [facts[key][row] for row in kept] for key in ("tfs", "modelled", *described)},
+        **({"alike": alike} if described else {}),
+        "bound_train": {tf: facts["bound_train"][tf] for tf in tfs},
+        "assayed": [[row[column] for column in kept] for row in facts["assayed"]],
     }
     fresh = build_network(facts["architecture"], fewer, options).state_dict()
-    sizes = len(facts["tfs"]), n
-    return {name: _narrowed(name, state[name], fresh[name], *sizes) for name in fresh}, fewer
+    return {name: _narrowed(name, state[name], fresh[name], n, kept) for name in fresh}, fewer
 
 
 def as_motif_tfs(state: Mapping[str, Tensor], facts: dict, options: dict) -> tuple[dict[str, Tensor], dict]:
@@ -217,10 +225,13 @@ def _widened(name: str, old: Tensor, fresh: Tensor, before: int, after: int) -> 
     return wider
 
 
-def _narrowed(name: str, old: Tensor, fresh: Tensor, before: int, after: int) -> Tensor:
-    """Weights ``old`` of ``before`` TFs in the shape of ``fresh``, which has the first ``after`` of them."""
+def _narrowed(name: str, old: Tensor, fresh: Tensor, before: int, kept: Sequence[int]) -> Tensor:
+    """Weights ``old`` of ``before`` TFs in the shape of ``fresh``, which has the TFs in the rows ``kept``."""
     if old.shape == fresh.shape:
         return old
     if PER_TF_INSIDE in name:
-        return old.unflatten(0, (-1, before))[:, :after].flatten(0, 1).contiguous()
-    return old[tuple(slice(0, size) for size in fresh.shape)].contiguous()
+        return old.unflatten(0, (-1, before))[:, kept].flatten(0, 1).contiguous()
+    for axis, size in enumerate(fresh.shape):
+        if old.shape[axis] != size:
+            old = old.index_select(axis, torch.tensor(kept, device=old.device))
+    return old.contiguous()

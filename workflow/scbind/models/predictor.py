@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +77,7 @@ class Predictor:
         self.reliability = (calibration or {}).get("reliability", {})
         self._calibration = None
         if calibration:
-            if calibration["tfs"][: len(self.tfs)] != self.tfs:
+            if [tf for tf in calibration["tfs"] if tf in self.tfs] != self.tfs:
                 raise InputError("calibration", "its TFs are not those of the model", "calibrate again")
             self._calibration = np.array([calibration["parameters"][tf] for tf in self.tfs])
             self._centre = calibration["log10_depth_centre"]
@@ -256,7 +256,7 @@ def load_predictor(
     device: str = "cpu",
     precision: str = "float32",
     *,
-    motif_tfs: bool = True,
+    motif_tfs: Collection[str] | None = None,
 ) -> Predictor:
     """Load a model for prediction, on any genome.
 
@@ -269,7 +269,7 @@ def load_predictor(
     precision
         See :class:`Predictor`.
     motif_tfs
-        Whether TFs without ChIP-seq are predicted. Without them, the network is the one that was trained.
+        Which TFs without ChIP-seq are predicted; ``None``: all. Without any, the network is the one that was trained.
 
     Raises
     ------
@@ -279,8 +279,8 @@ def load_predictor(
     stored = read_model(model)
     state, facts = stored["state"], stored["facts"]
     try:
-        if not motif_tfs:
-            state, facts = assayed_part(state, facts, stored["options"])
+        if motif_tfs is not None:
+            state, facts = assayed_part(state, facts, stored["options"], motif_tfs)
         network = build_network(facts["architecture"], facts, stored["options"])
         network.load_state_dict(state)
     except InputError:

@@ -135,8 +135,8 @@ def _check_explained(plan: Plan, known: Sequence[str], where: str, label: str) -
 def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
     """Check the names of the TFs without ChIP-seq of a model. They are parts of file names.
 
-    No TF is listed twice, or has ChIP-seq, under its name or its alias. TFs that take the matrix of another one are
-    predicted alike, to the last digit.
+    No TF is listed twice or has ChIP-seq, and none takes the matrix of a TF that is listed or has ChIP-seq: the two
+    would have one motif.
     """
     asked, key = plan.config["models"][name]["motif_tfs"], f"key models.{name}.motif_tfs"
     aliases = Aliases(plan.config["motifs"]["taxon"], plan.config["motifs"]["aliases"])
@@ -145,16 +145,14 @@ def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
         if not fits_file_name(tf):
             raise InputError(label, f"{tf!r} cannot be part of a file name", renamed_motif(tf), key)
         if other := aliases.find(tf, assayed):
-            same = f"{tf} has ChIP-seq in the sheet" if aliases.key(other) == aliases.key(tf) else ""
-            problem = (
-                same
-                or f"by motifs.aliases, {tf} takes the same matrix as {other}, which has ChIP-seq in the sheet"
-            )
-            raise InputError(label, problem, f"remove {tf} from the list", key)
-        if first := aliases.find(tf, asked[:place]):
-            same = f"{tf} is listed twice" if aliases.key(first) == aliases.key(tf) else ""
-            problem = same or f"{first} and {tf} are one TF by motifs.aliases"
-            raise InputError(label, problem, "remove one of them", key)
+            problem, where, surplus = f"{tf} has ChIP-seq in the sheet", "has ChIP-seq in the sheet", tf
+        elif other := aliases.find(tf, [*asked[:place], *asked[place + 1 :]]):
+            problem, where, surplus = f"{other} is listed twice", "is in the list, too", "one of them"
+        else:
+            continue
+        if aliases.key(other) != aliases.key(tf):
+            problem = f"by motifs.aliases, {tf} takes the same matrix as {other}, which {where}"
+        raise InputError(label, problem, f"remove {surplus} from the list", key)
 
 
 def check_samples(plan: Plan, label: str) -> None:

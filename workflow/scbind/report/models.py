@@ -195,6 +195,8 @@ def _curves(inputs: Inputs, section: Section, by_motif: set[str]) -> None:
             "probabilities are calibrated. Larger points represent more windows. The first point holds nearly all "
             "windows and dominates the calibration error; the others show how far to trust the probability of a site."
         )
+        if by_motif:
+            caption += " TFs that a model predicts from their motif are not in its curve."
         figure = modelplots.calibration_curves(ours, inputs.model_colours)
         section.figures.append(inputs.draw("reliability", figure, caption))
 
