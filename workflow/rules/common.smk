@@ -76,7 +76,7 @@ MAPPABILITY = [f"{REFERENCE}/mappability.npy"] if SETTINGS["genome"]["mappabilit
 GEOMETRY = SETTINGS["dataset"] | ({} if MAPPABILITY else {"min_mappability": None})
 EXPERIMENTS = GEOMETRY.pop("experiments")  # how the ChIP-seq experiments of one TF and line are joined
 # Whether TFs whose symbols differ only in case are different TFs.
-CASE_MATTERS = SETTINGS["motifs"]["taxon"] == symbols.CASE_MATTERS
+CASE_MATTERS = symbols.case_matters(SETTINGS["motifs"]["taxon"])
 INFER_MODEL = SETTINGS["infer"]["model"]
 # Models that are trained here, those of them to which TFs without ChIP-seq can be added, and models that a bundle gives.
 # Without cell lines, no model is trained or tested.

@@ -14,7 +14,7 @@ from scbind.core.errors import InputError
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.formats.celltable import read_whole
-from scbind.formats.symbols import CASE_MATTERS, match_symbols
+from scbind.formats.symbols import case_matters, match_symbols
 
 PER = 10_000  # molecules: expression is given per 10,000 molecules of the cell
 MIN_CELLS = 10  # of a type in a sample, to be part of the mean of the type
@@ -94,7 +94,7 @@ def _level(values: np.ndarray) -> dict[str, float]:
 def _expression(path, tfs: list[str], taxon: str) -> pd.DataFrame:
     """Return molecules per ``PER`` of each TF: float64 (cells, TFs); NaN for cells without RNA, and TFs not in it."""
     data = read_whole(path, "the RNA counts", ["obs/n_molecules"])
-    same = match_symbols(tfs, data.var_names, case_matters=taxon == CASE_MATTERS)
+    same = match_symbols(tfs, data.var_names, case_matters=case_matters(taxon))
     if not same:
         raise InputError(
             path, f"has no gene of any TF, such as {tfs[0]}; its genes are such as {data.var_names[0]}",

@@ -20,7 +20,7 @@ from scbind.core.errors import InputError
 from scbind.core.runlog import say
 from scbind.formats.inputs import read_lines
 from scbind.formats.motifs import log_odds, write_motifs
-from scbind.formats.symbols import CASE_MATTERS, Aliases
+from scbind.formats.symbols import Aliases, case_matters
 
 REMEDY = "give matrices in the format of JASPAR, MEME, TRANSFAC, HOMER or HOCOMOCO"
 SITES = 1000  # number of sites that a matrix of probabilities stands for: files give three decimals
@@ -112,7 +112,7 @@ def prepare_motifs(
 
 def matrix_of(tf: str, profiles: list[Matrix], taxon: str) -> Matrix | None:
     """Return the first matrix of a TF, else of a dimer with it. The same spelling comes before another case."""
-    spellings = (str,) if taxon == CASE_MATTERS else (str, str.upper)
+    spellings = (str,) if case_matters(taxon) else (str, str.upper)
     for fold in spellings:
         wanted = fold(tf)
         exact = (profile for profile in profiles if fold(profile.name) == wanted)

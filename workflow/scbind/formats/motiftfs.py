@@ -12,7 +12,7 @@ from scbind.core.filenames import as_file_name, fits_file_name, renamed_motif
 from scbind.core.runlog import say
 from scbind.formats.motiffiles import Matrix, load_profiles, matrix_of
 from scbind.formats.motifs import column_bits, log_odds, write_motifs
-from scbind.formats.symbols import CASE_MATTERS, Aliases
+from scbind.formats.symbols import Aliases, case_matters
 
 ALL, NONE = "all", "none"
 PLACE = "models.*.motif_tfs"
@@ -100,7 +100,7 @@ def choose_motif_tfs(
 def _all_tfs(assayed: list[str], profiles: list[Matrix], aliases: Aliases) -> dict[str, Matrix]:
     """Choose the first matrix of every TF that is not in ``assayed``. The log says what is renamed and left out."""
     # The release has mouse matrices, too: Gata3 is GATA3 beside TFs with human symbols.
-    upper = aliases.taxon != CASE_MATTERS and all(tf.isupper() for tf in assayed)
+    upper = not case_matters(aliases.taxon) and all(tf.isupper() for tf in assayed)
     chosen: dict[str, Matrix] = {}
     taken = {aliases.key(tf) for tf in assayed}
     matrices = {aliases.key(aliases.meant(tf)): tf for tf in reversed(assayed)}

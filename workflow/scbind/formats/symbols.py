@@ -8,7 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-CASE_MATTERS = "insects"  # taxon in which symbols of other case may be other genes
+
+def case_matters(taxon: str) -> bool:
+    """Whether symbols that differ only in case may be different genes, as in the fruit fly (``h``, ``H``)."""
+    return taxon == "insects"
 
 
 def symbol_key(tf: str, taxon: str) -> str:
@@ -21,13 +24,13 @@ def symbol_key(tf: str, taxon: str) -> str:
     >>> symbol_key("Ctcf", "vertebrates"), symbol_key("H", "insects")
     ('ctcf', 'H')
     """
-    return tf if taxon == CASE_MATTERS else tf.casefold()
+    return tf if case_matters(taxon) else tf.casefold()
 
 
 def match_symbols(names: Iterable[str], known: Iterable[str], *, case_matters: bool) -> dict[str, str]:
     """Return which of the ``known`` symbols each name is; names without a match are left out.
 
-    The same spelling comes first. If case does not matter (it does in ``CASE_MATTERS``), the first in another case
+    The same spelling comes first. If case does not matter (:func:`case_matters`), the first in another case
     follows.
 
     Examples
