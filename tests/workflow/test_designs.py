@@ -380,10 +380,12 @@ def unmarked(results: Path) -> tuple[set[str], set[str]]:
         name, by_motif = str(path.relative_to(results)), table[column].isin(MOTIF_TFS)
         if by_motif.any():
             seen.add(name)
+        assert not (OF_CHIP.search(name) and by_motif.any()), name
         kind = table["evidence"] if "evidence" in table else pd.Series("", index=table.index)
+        if "left_out" in name:  # TFs with ChIP-seq that are predicted, and marked, as if they had none
+            by_motif[:] = True
         if (kind[by_motif] != "motif").any() or (kind[~by_motif & (table[column] != "")] == "motif").any():
             wrong.add(name)
-        assert not (OF_CHIP.search(name) and by_motif.any()), name
     return wrong, seen
 
 
