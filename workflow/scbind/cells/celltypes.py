@@ -15,6 +15,7 @@ from scbind.core.runlog import say
 from scbind.formats.barcodes import ABSENT, FOREIGN, match_barcodes, refuse_repeats
 from scbind.formats.celllabels import read_label_table
 from scbind.formats.fields import NOT_AVAILABLE
+from scbind.formats.typestatus import CLUSTER, GIVEN, SOURCES, TRANSFERRED
 
 FAR = 0.01  # share of labelled cells that may lie farther from the other labelled ones than a cell that gets a label
 
@@ -118,13 +119,13 @@ def name_cells(
     cells = pd.DataFrame(
         {
             "cell_type": best.where(sure, cluster),
-            "cell_type_source": np.where(given, "given", np.where(sure, "transferred", "cluster")),
+            "cell_type_source": np.where(given, GIVEN, np.where(sure, TRANSFERRED, CLUSTER)),
             "label_confidence": confidence,
         }
     )
     if given.any() and not given.all():
         number = cells["cell_type_source"].value_counts()
-        said = ", ".join(f"{number.get(name, 0)} {name}" for name in ("given", "transferred", "cluster"))
+        said = ", ".join(f"{number.get(name, 0)} {name}" for name in SOURCES)
         say(f"cell types: {said}")
     return cells, clusters
 

@@ -12,6 +12,7 @@ import numpy as np
 from scbind.core.filenames import folded_name
 from scbind.dataset.splitrules import parse_rule
 
+PARTS = re.compile(r"\d+|\D")  # of a name: a number is one part, so it is not a part of a longer number
 SHORTEST = 4  # characters of a name in which one other letter counts as a misspelling
 
 
@@ -119,9 +120,9 @@ def similar_lines(line: str, known: Sequence[str]) -> list[str]:
 
 
 def _is_similar(short: str, long: str) -> bool:
-    # a number is not a part of a longer number
-    part = rf"(?:(?<!\d)|(?=\D)){re.escape(short)}(?:(?!\d)|(?<=\D))"
-    if len(short) > 1 and re.search(part, long):
+    few, many = (PARTS.findall(name) for name in (short, long))
+    places = range(len(many) - len(few) + 1)
+    if len(short) > 1 and any(many[place : place + len(few)] == few for place in places):
         return True
     steps = difflib.SequenceMatcher(None, short, long, autojunk=False).get_opcodes()
     changed = [(short[i:j], long[k:m]) for step, i, j, k, m in steps if step != "equal"]

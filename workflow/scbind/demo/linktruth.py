@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
+from scbind.analysis.activitymethods import auroc_of_ranks
 from scbind.core.files import read_result
 from scbind.formats.celltable import read_whole
 
@@ -122,6 +123,8 @@ def score_cell_links(path: str | Path, truth: LinkTruth) -> pd.DataFrame:
     Returns ``tf, gene, n_active, n_cells, auroc``, and ``auroc_ceiling``: that of the fraction of cells of the same
     state in which the link is active, which knows the states but no single cell. Cells on the path are left out.
     """
+    from scipy.stats import rankdata  # half a second to import
+
     data = read_whole(path, "the rule of links in cells")
     known = data.obs_names.isin(truth.cells.index)
     known &= truth.cells["path"].reindex(data.obs_names).isna().to_numpy()
@@ -134,14 +137,6 @@ def score_cell_links(path: str | Path, truth: LinkTruth) -> pd.DataFrame:
         here = active[:, number]
         row = {"tf": data.var["tf"].iloc[number], "gene": data.var["gene"].iloc[number]}
         row |= {"n_active": int(here.sum()), "n_cells": n}
-        row["auroc"] = _auroc(here, values[:, [number]].toarray().ravel())
-        rows.append(row | {"auroc_ceiling": _auroc(here, share[:, number])})
+        row["auroc"] = auroc_of_ranks(here, rankdata(values[:, [number]].toarray().ravel()))
+        rows.append(row | {"auroc_ceiling": auroc_of_ranks(here, rankdata(share[:, number]))})
     return pd.DataFrame(rows, columns=["tf", "gene", "n_active", "n_cells", "auroc", "auroc_ceiling"])
-
-
-def _auroc(positive: np.ndarray, score: np.ndarray) -> float:
-    """Return the AUROC, from ranks: for some hundred cells, ten times as fast as scikit-learn."""
-    from scipy.stats import rankdata
-
-    n, rank = int(positive.sum()), rankdata(score)
-    return (rank[positive].sum() - n * (n + 1) / 2) / (n * (len(positive) - n))

@@ -1,4 +1,4 @@
-"""Status of a cell type in ``cell_types.tsv``, and the source of its peaks in ``peaks.json``."""
+"""Status of a cell type in ``cell_types.tsv``, source of its peaks in ``peaks.json``, and source of a cell's type."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ STATUSES = {
     MERGED: Status("merged into", "the type is pooled with the nearest large type"),
     SKIPPED: Status("skipped", "the type is left out"),
 }
+# Where the type of a cell is from (``cell_type_source``): the user's label, that of labelled cells, or its cluster.
+GIVEN, TRANSFERRED, CLUSTER = SOURCES = "given", "transferred", "cluster"
 POOLED = (OWN, FROM_SAMPLES)  # a pseudobulk of its own; the others have none
 # Value of peaks.small_types to the status that a type below the minima gets.
 SMALL_TYPES = {"sample_peaks": FROM_SAMPLES, "merge": MERGED, "skip": SKIPPED}

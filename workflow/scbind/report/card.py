@@ -95,6 +95,7 @@ def write_card(
     test = table[table["split"] == "test"]
     known = fitted.get("reliability", {})
     by_motif = {tf: entry for tf, entry in known.items() if (entry or {}).get("evidence") == MOTIF}
+    calibrated = model_calibration(table)
     text = environment.get_template("card.md.j2").render(
         name=names[0],
         facts=facts,
@@ -103,8 +104,8 @@ def write_card(
         lines=_training_lines(facts),
         splits=json.dumps(facts.get("splits", {}), indent=1, sort_keys=True),
         overall=_means(table),
-        calibrated=model_calibration(table).to_dict("records"),
-        calibration=calibration_sentences(model_calibration(table)),
+        calibrated=calibrated.to_dict("records"),
+        calibration=calibration_sentences(calibrated),
         each=_per_factor(test, known),
         levels=_levels({tf: entry for tf, entry in known.items() if tf not in by_motif}),
         by_motif=by_motif,

@@ -13,6 +13,7 @@ from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
 from scbind.report.tables import MOST_NAMES, join_names, motif_tested
 
+OTHER_BUNDLE = "models.*.bundle (another model)"  # what to set if a given model lacks something
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
 
@@ -81,7 +82,7 @@ def _unmodelled(inputs: Inputs) -> Caution | None:
         return None
     warning = f"TFs without predictions in cells: {join_names(named, MOST_NAMES)}."
     if inputs.origin is not None:
-        return Caution(warning, "The model was not trained on these TFs.", "models.*.bundle (another model)")
+        return Caution(warning, "The model was not trained on these TFs.", OTHER_BUNDLE)
     return Caution(
         warning,
         "No training window of these TFs is bound, so the model has no output for them.",
@@ -98,9 +99,7 @@ def _abstained(inputs: Inputs) -> Caution | None:
         f"scbind abstains on {len(named)} of {len(data.tfs)} TFs ({join_names(named, MOST_NAMES)}).",
         "Validation does not support their predictions. Do not interpret their values. They are left out of "
         "tests, populations and tables of best results.",
-        "sheets.chip (more experiments), models"
-        if inputs.origin is None
-        else "models.*.bundle (another model)",
+        "sheets.chip (more experiments), models" if inputs.origin is None else OTHER_BUNDLE,
     )
 
 

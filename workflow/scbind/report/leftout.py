@@ -13,6 +13,7 @@ from scbind.report.tables import (
     Section,
     calibration_sentences,
     html_table,
+    in_brackets,
     intervals_as_text,
     number,
     with_interval,
@@ -22,6 +23,7 @@ EACH = [
     "tf", "cell_line", "motif_group", "prevalence", "auprc_expected", "auprc", "auprc_seen", "auprc_pooled_trees",
     "auprc_accessibility", "auprc_motif_x_accessibility", *CALIBRATION_COLUMNS,
 ]  # fmt: skip
+GROUPS = "motif groups"  # TFs of one group were left out together
 ACCURACY = [  # columns of the table of means
     "prevalence", "auprc_expected", "auprc_measured", "auprc", "auprc_seen", "share_of_seen", "auprc_pooled_trees",
     "gain_pooled_trees", "auprc_accessibility", "auprc_motif_x_accessibility", "gain_motif_x_accessibility",
@@ -43,10 +45,7 @@ def left_out(inputs: Inputs) -> Section | None:
     means = left_out_means(table)
     section.text += _said(means[means["split"] == "test"])
     section.text += [MEANINGS[name] for name in IN_TEXT]
-    note = (
-        "Means over the pairs of cell line and TF that have every value. In brackets: 95 % confidence intervals "
-        "over motif groups."
-    )
+    note = f"Means over the pairs of cell line and TF that have every value. {in_brackets(GROUPS)}"
     accuracy = ["model", "split", "n_pairs", *ACCURACY]
     rates = ["model", "split", "n_pairs", "prevalence", *means.columns[list(means).index("mean_predicted") :]]
     bounds = [f"{name}_{side}" for name in accuracy for side in ("low", "high") if f"{name}_low" in means]
@@ -86,4 +85,4 @@ def _said(means: pd.DataFrame) -> list[str]:
                 f"{number(row.auprc_measured)}."
             )
         said.append(text)
-    return said + calibration_sentences(means)
+    return said + calibration_sentences(means, GROUPS)

@@ -19,7 +19,6 @@ from scbind.report.read import Inputs
 from scbind.report.tables import (
     DEPTH,
     EVIDENCE,
-    IN_BRACKETS,
     MARKS,
     MEANINGS,
     MOST_NAMES,
@@ -27,6 +26,7 @@ from scbind.report.tables import (
     calibration_sentences,
     comparison,
     html_table,
+    in_brackets,
     intervals_as_text,
     join_names,
     model_calibration,
@@ -144,7 +144,7 @@ def _calibration(metrics: pd.DataFrame, section: Section) -> None:
         table = model_calibration(metrics, by_motif)
         if len(table):
             section.text += [said for said in calibration_sentences(table) if said not in section.text]
-            note = f"All test windows, all pairs of cell line and TF. {IN_BRACKETS}"
+            note = f"All test windows, all pairs of cell line and TF. {in_brackets()}"
             section.tables.append(html_table(title, intervals_as_text(table), note))
     if has_calibration(metrics):
         section.text += [MEANINGS["predicted_to_bound"], MEANINGS["observed_p30"]]

@@ -100,7 +100,6 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "tf_in_type": "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p "
     "below 0.05.",
 }
-IN_BRACKETS = "In brackets: 95 % confidence intervals over TFs."
 # Several tables of a section have these columns, so the text of the section has the sentences.
 IN_TEXT = "ece", "predicted_to_bound", "observed_p30"
 # Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
@@ -349,8 +348,16 @@ def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataF
     return pd.DataFrame(rows)
 
 
-def calibration_sentences(table: pd.DataFrame) -> list[str]:
-    """Return sentences on the likely windows and the overall bias of each model of :func:`model_calibration`."""
+def in_brackets(groups: str = "TFs") -> str:
+    """Return the sentence that explains :func:`with_interval`. ``groups``: over what the intervals are."""
+    return f"In brackets: 95 % confidence intervals over {groups}."
+
+
+def calibration_sentences(table: pd.DataFrame, groups: str = "TFs") -> list[str]:
+    """Return sentences on the likely windows and the overall bias of each model of :func:`model_calibration`.
+
+    ``groups`` is that of :func:`in_brackets`.
+    """
     said, intervals = [], False
     for row in table.to_dict("records"):
         name = next((name for name in reversed(LIMITS) if row[f"windows_{name}"] > 0), None)
@@ -373,7 +380,7 @@ def calibration_sentences(table: pd.DataFrame) -> list[str]:
             )
         said.append(text)
     if intervals:
-        said.append(IN_BRACKETS)
+        said.append(in_brackets(groups))
     return said
 
 
