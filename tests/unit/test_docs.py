@@ -53,3 +53,17 @@ def test_the_ranking_of_the_first_tutorial_runs_although_a_type_has_one_cell():
     names = {"sc": sc, "adata": anndata.AnnData(values, obs=obs, var=var)}
     exec(textwrap.dedent(step), names)
     assert set(names["ranked"]["group"]) == {"a", "b"} and set(names["ranked"]["names"]) == {"CTCF", "SPI1"}
+
+
+def test_the_other_layout_of_the_outputs_is_one_of_all_cells(tmp_path, monkeypatch):
+    pytest.importorskip("scanpy")
+    text = (ROOT / "docs/reference/outputs.md").read_text()
+    (step,) = [part for part in re.findall(r"```python\n(.*?)```", text, re.DOTALL) if "sc.tl.umap(" in part]
+    points = np.random.default_rng(0).normal(size=(40, 5)).astype(np.float32)
+    obsm = {"X_lsi": points, "X_umap": np.zeros((40, 2), dtype=np.float32)}
+    (tmp_path / "results/activity").mkdir(parents=True)
+    anndata.AnnData(points[:, :3], obsm=obsm).write_h5ad(tmp_path / "results/activity/demo.h5ad")
+    monkeypatch.chdir(tmp_path)
+    exec(step, names := {})
+    place = names["adata"].obsm["X_umap"]
+    assert place.shape == (40, 2) and np.isfinite(place).all() and place.std() > 0

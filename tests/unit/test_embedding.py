@@ -141,7 +141,7 @@ def test_peaks_of_mitochondrial_dna_are_no_peaks(atlas, tmp_path):
 def umap(atlas):
     """The UMAP of the cells of the atlas."""
     path = atlas[0] / "pbmc.umap.h5ad"
-    embed_umap(atlas[-1], path, 0.3, 3)
+    embed_umap(atlas[-1], path, 3)
     return path
 
 
@@ -182,7 +182,7 @@ def test_an_embedding_or_umap_that_lacks_a_part_is_refused(atlas, umap, tmp_path
     with pytest.raises(InputError, match=refused):
         sample_cells(paths["group"], "s2", paths["out"])
     with pytest.raises(InputError, match=refused):
-        embed_umap(paths["group"], paths["out"], 0.3, 3)
+        embed_umap(paths["group"], paths["out"], 3)
     with pytest.raises(InputError, match=r"umap.h5ad: obsm has no X_umap; run the UMAP of the group again$"):
         describe_cells(paths["sample"], paths["umap"], paths["out"], {})
     with h5py.File(paths["sample"], "a") as file:
@@ -307,7 +307,7 @@ def test_a_fresh_process_gives_the_same_values(atlas, umap):
         f"labels = {{'s2': {str(folder / 'labels.tsv')!r}}}\n"
         f"embed({samples!r}, {sizes!r}, {str(again)!r}, {PBMC!r}, group='pbmc', labels=labels)\n"
         "from scbind.cells.umap import embed_umap\n"
-        f"embed_umap({str(again)!r}, {str(drawn)!r}, 0.3, 3)\n"
+        f"embed_umap({str(again)!r}, {str(drawn)!r}, 3)\n"
     )
     package = str(Path(scbind.__file__).parents[1])
     environment = {**os.environ, "PYTHONPATH": package, "PYTHONHASHSEED": "7"}
@@ -429,7 +429,7 @@ def test_tiny_samples(tmp_path, capsys, n_cells):
     embed(samples, write_sizes(tmp_path), tmp_path / "e.h5ad", chosen, group="g")
     cells = ad.read_h5ad(tmp_path / "e.h5ad")
     assert cells.obs["pass"].all() and cells.obs["cell_type"].notna().all()
-    embed_umap(tmp_path / "e.h5ad", tmp_path / "u.h5ad", 0.3, 3)
+    embed_umap(tmp_path / "e.h5ad", tmp_path / "u.h5ad", 3)
     place = ad.read_h5ad(tmp_path / "u.h5ad").obsm["X_umap"]
     assert np.isfinite(cells.obsm["X_lsi"]).all() and np.isfinite(place).all()
     assert place.shape == (n_cells, 2)

@@ -14,6 +14,7 @@ import json
 import os
 import re
 import shutil
+import subprocess
 from pathlib import Path
 
 import anndata
@@ -249,34 +250,84 @@ def test_the_table_has_a_row_for_every_change():
         assert list(expected()) == list(CASES)
 
 
-def test_a_renamed_model_keeps_training_and_inference(laid, new_project, tmp_path):
-    """The commands of docs/how-to/rerun.md. Tables and stores that contain the name are made again."""
-    shutil.copytree(laid.folder, tmp_path / "renamed", symlinks=True)
-    project = new_project(tmp_path / "renamed", there=True)
+def rename_model(project, *target):
+    """Call the model scbind mine, as docs/how-to/rerun.md says; return the jobs of the last command there."""
     path = project.folder / "config/config.yaml"
     config = yaml.safe_load(path.read_text())
     config["models"] = {{"scbind": "mine"}.get(name, name): model for name, model in config["models"].items()}
     config["infer"]["model"] = "mine"
     path.write_text(yaml.safe_dump(config, sort_keys=False))
-    assert "train_model" in project.jobs()
-    (project.folder / "results/models/scbind").rename(project.folder / "results/models/mine")
-    text = (project.root / "docs/how-to/rerun.md").read_text()
-    touch, again = re.findall(r"^    snakemake (--touch|-R .*)$", text, re.M)[:2]
-    project.snakemake(touch)
-    jobs = project.jobs(*again.split())
-    named = {
-        "evaluate_model",
-        "evaluate_depth",
-        "merge_metrics",
-        "model_card",
-        "merge_shards",
-        "write_report",
-    }
-    assert named | {"record_provenance"} <= jobs.keys()
+    page = (project.root / "docs/how-to/rerun.md").read_text().partition("## Rename a model")[2]
+    move, *commands = re.findall(r"^    (.*)$", page.partition("## ")[0], re.M)
+    touch, again = (command.removeprefix("snakemake ").split() for command in commands)
+    move = move.replace("OLD", "scbind").replace("NEW", "mine").split()
+    subprocess.run(move, cwd=project.folder, check=True)
+    project.snakemake(*touch, *target)
+    jobs = project.jobs(*again, *target)
+    project.snakemake("--touch", *again, *target)
+    assert project.jobs(*target) == {}
+    return jobs.keys()
+
+
+def rules_that_write_the_name():
+    """Rules whose scripts get the name of a model; what reads their outputs runs after them in any case."""
+    folder = settings.SCHEMA.parents[1]
+    texts = [path.read_text() for path in (folder / "rules").glob("*.smk")]
+    found = {"record_provenance"}  # all settings
+    for block in [block for text in texts for block in re.split(r"^(?=(?:use )?rule )", text, flags=re.M)]:
+        params = block.partition("    params:\n")[2].partition("\n\n\n")[0]
+        script = re.search(r'"\.\./(scripts/\w+\.py)"', params)
+        read = script and "wildcards.model" in (folder / script[1]).read_text()
+        if read or re.search(r"\b(INFER_MODEL|MODELS|TESTED)\b", params):
+            found.add(re.match(r"rule (\w+)", block)[1])
+    return found
+
+
+def test_a_renamed_model_keeps_training_and_inference(laid, new_project, tmp_path):
+    """What contains the name is made again, and later changes of the settings train the model."""
+    shutil.copytree(laid.folder, tmp_path / "renamed", symlinks=True)
+    project = new_project(tmp_path / "renamed", there=True)
+    for path in project.folder.glob("results/cells/*/pieces"):
+        path.rmdir()  # temporary: a run that has ended has none
+    jobs = rename_model(project)
+    named = rules_that_write_the_name()
+    assert {"evaluate_model", "evaluate_depth", "merge_shards", "score_cells", "write_report"} < named
+    assert named - jobs == {"evaluate_left_out", "make_bundle", "unpack_bundle"}, (
+        "these have no job in the demo"
+    )
     slow = {"train_model", "calibrate_model", "sequence_readout", "reference_profile", "infer_binding"}
-    assert not slow & jobs.keys()
-    project.snakemake("--touch", *again.split())
-    assert project.jobs() == {}
+    assert not slow & jobs
+    for key, rule in (("epochs", "train_model"), ("seed", "calibrate_model")):
+        assert rule in project.jobs("--configfile", project.edited(f"models.mine.{key}", 77))
+
+
+def test_a_renamed_model_keeps_the_trainings_without_some_tfs(new_project, tmp_path):
+    project = new_project(tmp_path / "left_out")
+    path = project.folder / "config/config.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["models"]["scbind"]["motif_tfs"] = ["HNF4A"]
+    config["evaluate"]["left_out_tfs"] = 2
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+    lay(project, project.snakemake("--dry-run", "--", "results/models/scbind/card.md").stdout)
+    project.snakemake("--touch", "--forceall", "--", "results/models/scbind/card.md")
+    target = ("--", "results/models/mine/card.md")
+    jobs = rename_model(project, *target)
+    assert {"evaluate_left_out", "join_left_out", "model_card"} <= jobs
+    assert not {"train_shared_model", "train_left_out", "choose_motif_tfs", "add_motif_tfs"} & jobs
+    later = project.jobs("--configfile", project.edited("models.mine.epochs", 77), *target)
+    assert {"train_shared_model", "train_left_out"} <= later.keys()
+
+
+def test_a_model_is_not_renamed_onto_another(tmp_path):
+    """Otherwise, the files that are there already would be taken for those of the renamed model."""
+    page = (settings.SCHEMA.parents[2] / "docs/how-to/rerun.md").read_text()
+    move = re.search(r"^    (mv .*)$", page, re.M)[1].split()
+    for name in ("OLD", "NEW"):
+        (tmp_path / "results/models" / name).mkdir(parents=True)
+        (tmp_path / "results/models" / name / "model.safetensors").write_text(name)
+    assert subprocess.run(move, cwd=tmp_path, capture_output=True).returncode
+    assert (tmp_path / "results/models/NEW/model.safetensors").read_text() == "NEW"
+    assert not (tmp_path / "results/models/NEW/OLD").exists()
 
 
 def test_a_threshold_that_changes_no_cell_type_repeats_no_peak_calling(laid, new_project, tmp_path):

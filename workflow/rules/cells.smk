@@ -1,5 +1,5 @@
 # Settings of the section `cells` that the embedding does not use.
-NOT_OF_EMBEDDING = ("assay", "barcode_tag", "harmony", "min_barcode", "min_dist")
+NOT_OF_EMBEDDING = ("assay", "barcode_tag", "harmony", "min_barcode")
 
 
 # Converts the BAM of a sample to a fragments file.
@@ -143,7 +143,6 @@ rule embed_umap:
         mem_mb=memory(4000, 4),
         runtime=runtime(240),
     params:
-        min_dist=lookup("cells/min_dist", within=SETTINGS),
         seed=lookup("cells/seed", within=SETTINGS),
         code=source_digest("cells.umap", script="embed_umap"),
     script:

@@ -1,7 +1,7 @@
 """The cells of a sample with all that is known of them: their embedding, donor and condition, and UMAP.
 
-Inference reads the embedding alone. A condition that is filled in later, or another UMAP, then repeats no inference,
-but what reads this file: stores, matrices and tests. A donor does repeat it: donors are the replicates of peaks.
+Inference reads the embedding alone. A condition that is filled in later then repeats no inference, but what reads this
+file: stores, matrices and tests. A donor does repeat it: donors are the replicates of peaks.
 """
 
 from __future__ import annotations

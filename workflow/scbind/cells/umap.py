@@ -1,7 +1,6 @@
 """UMAP of the cells of a group, in a file of its own.
 
-It only places cells in figures. Cell types, peaks and binding do not depend on it, so another ``min_dist`` computes
-none of them again.
+It only places cells in figures. Cell types, peaks and binding do not depend on it.
 """
 
 from __future__ import annotations
@@ -16,8 +15,11 @@ from scbind.core.files import atomic
 from scbind.core.runlog import say
 from scbind.formats.celltable import GROUP, read_whole
 
+# Smallest distance of cells in the layout: the default of Seurat's RunUMAP (min.dist), with which Signac draws cells.
+MIN_DIST = 0.3
 
-def embed_umap(embedding: str | Path, output: str | Path, min_dist: float, seed: int) -> None:
+
+def embed_umap(embedding: str | Path, output: str | Path, seed: int) -> None:
     """Compute the UMAP of the cells that pass, from the graph of the embedding.
 
     Writes an ``.h5ad`` with the rows of the embedding: ``obs`` with ``sample`` and ``pass``, and ``obsm`` with
@@ -30,8 +32,6 @@ def embed_umap(embedding: str | Path, output: str | Path, min_dist: float, seed:
         ``results/embedding/{group}.h5ad``.
     output
         The file to write.
-    min_dist
-        The smallest distance of cells in the figure (McInnes et al. 2018).
     seed
         Seed of the optimization.
 
@@ -49,18 +49,18 @@ def embed_umap(embedding: str | Path, output: str | Path, min_dist: float, seed:
         plane[passes] = 0
         plane[passes, : min(2, points.shape[1])] = points[:, :2]
     else:
-        plane[passes] = _umap(points, cells.obsp["connectivities"][passes][:, passes], min_dist, seed)
+        plane[passes] = _umap(points, cells.obsp["connectivities"][passes][:, passes], seed)
     with atomic(output) as path:
         ad.AnnData(obs=cells.obs[["sample", "pass"]], obsm={"X_umap": plane}).write_h5ad(path)
-    say(f"{passes.sum()} cells in the UMAP, min_dist {min_dist}")
+    say(f"{passes.sum()} cells in the UMAP, min_dist {MIN_DIST}")
 
 
-def _umap(points: np.ndarray, graph, min_dist: float, seed: int) -> np.ndarray:
+def _umap(points: np.ndarray, graph, seed: int) -> np.ndarray:
     """Return the UMAP of points with their graph of neighbours, as scanpy computes it: float32 (cells, 2)."""
     import scanpy as sc  # takes seconds to import
 
     data = ad.AnnData(obsm={"X": points}, obsp={"connectivities": graph})
     params = {"method": "umap", "metric": "euclidean", "use_rep": "X"}
     data.uns["neighbors"] = {"connectivities_key": "connectivities", "params": params}
-    sc.tl.umap(data, min_dist=min_dist, random_state=seed)
+    sc.tl.umap(data, min_dist=MIN_DIST, random_state=seed)
     return np.asarray(data.obsm["X_umap"], dtype=np.float32)
