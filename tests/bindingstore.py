@@ -20,12 +20,13 @@ def write_windows(path, chrom, start):
     )
 
 
-def write_sample(folder, name, layers, types, listed=None, depth=1.0, known="{}"):
-    """A binding store with ``layers`` (TF -> uint8 codes) and its table of cells."""
+def write_sample(folder, name, layers, types, listed=None, depth=1.0, known="{}", var=None):
+    """A binding store with ``layers`` (TF -> uint8 codes) and its table of cells. ``var``: its windows."""
     n_cells, n_windows = next(iter(layers.values())).shape
     obs = pd.DataFrame({"cell_type": types, "pass": True}, index=[f"c{i}" for i in range(n_cells)])
     obs["cell_type"], obs["borrowed_depth"] = obs["cell_type"].astype("category"), depth
-    var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
+    if var is None:
+        var = pd.DataFrame({"start": range(n_windows)}, index=[f"w{i}" for i in range(n_windows)])
     uns = {
         "format": FORMAT, "scale": 255, "floor": 0.02, "max_error": 0.004, "provenance": "{}",
         "reliability": known,

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from docpages import read_page
 from scbind.core.errors import InputError
 from scbind.formats import bundlefile
 from scbind.formats.bundlefile import ABOUT, FORMAT, MEMBERS, read_about, read_bundle, write_bundle
@@ -515,7 +516,7 @@ def starter():
 
 
 def stated_in(path):
-    return " ".join((STARTER.parents[2] / path).read_text().split())
+    return " ".join(read_page(STARTER.parents[2] / path).split())
 
 
 def test_documents_state_the_accuracy_of_the_starter_that_its_bundle_holds(starter):
@@ -542,7 +543,7 @@ def test_documents_state_the_accuracy_of_the_starter_that_its_bundle_holds(start
             f"| {starter['prevalence']:.3f} | **{figures['starter']}** | {COMPARED['boosted_trees']}: {others}"
             in text
         )
-    assert f"On held-out sequence its mean AUPRC is {new['starter']}" in stated_in("docs/tutorial/pbmc.md")
+    assert f"On held-out sequence its mean AUPRC is {new['starter']}" in stated_in("docs/tutorial/pbmc.ipynb")
 
 
 def test_documents_state_how_many_tfs_the_starter_has_and_abstains_on(starter):
@@ -551,7 +552,7 @@ def test_documents_state_how_many_tfs_the_starter_has_and_abstains_on(starter):
     assert f"binding of {tfs} transcription factors" in text
     assert re.findall(r"Mb \((\d+) TFs\)", text) == [str(n) for n in starter["chip"]]
     assert f"| {tfs - abstained}. scbind abstains on the other {abstained}," in text
-    assert f"abstains on {abstained} of its {tfs} TFs" in stated_in("docs/tutorial/pbmc.md")
+    assert f"abstains on {abstained} of its {tfs} TFs" in stated_in("docs/tutorial/pbmc.ipynb")
     assert f"it covers {tfs} TFs" in stated_in("README.md")
     assert f"predicts {tfs} TFs, which have ChIP-seq" in stated_in("docs/how-to/apply.md")
     assert f"comes with scbind: {tfs} TFs" in stated_in("config/config.yaml").replace(" # ", " ")

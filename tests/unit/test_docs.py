@@ -3,15 +3,12 @@
 import importlib
 import re
 import textwrap
-from pathlib import Path
 
 import anndata
 import numpy as np
 import pandas as pd
 import pytest
-
-ROOT = Path(__file__).parents[2]
-PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+from docpages import PAGES, ROOT, read_page
 
 
 def exists(name: str) -> bool:
@@ -32,7 +29,7 @@ def exists(name: str) -> bool:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_names_in_the_documents_exist(page):
-    names = set(re.findall(r"`(scbind\.[A-Za-z_][\w.]*\w)", page.read_text()))
+    names = set(re.findall(r"`(scbind\.[A-Za-z_][\w.]*\w)", read_page(page)))
     assert not [name for name in sorted(names) if not exists(name)]
 
 

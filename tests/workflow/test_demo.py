@@ -19,12 +19,7 @@ from scbind.evaluation.registry import BASELINES, CONTROLS
 pytestmark = [pytest.mark.workflow, pytest.mark.demo]
 
 ROOT = Path(__file__).parents[2]
-ON_REAL_DATA = {"pbmc.md"}  # test_tutorial.py
-PAGES_WITH_CODE = [
-    page
-    for page in sorted((ROOT / "docs").rglob("*.md"))
-    if "```python" in page.read_text() and page.name not in ON_REAL_DATA
-]
+PAGES_WITH_CODE = [page for page in sorted((ROOT / "docs").rglob("*.md")) if "```python" in page.read_text()]
 
 # The record of settings changes with any setting, and the report shows it.
 ALWAYS = {"record_provenance", "write_report", "all"}
