@@ -14,10 +14,8 @@ import scipy.sparse as sp
 
 from scbind.analysis.mixture import TINY, DonorMixture, distinct, top_cells
 
-MAX_CELLS, MAX_STARTS = (
-    2_000,
-    1_000,
-)  # of cells that are searched, and of peaks where a search starts; drawn at random
+MAX_CELLS = 2_000  # that are searched, drawn at random
+MAX_STARTS = 1_000  # peaks where a search starts, drawn at random
 PEAKS = 20  # in a set
 ROUNDS = 4  # from cells to peaks and back
 LEAST_OPEN = 5  # cells in which a peak is open from which a search starts

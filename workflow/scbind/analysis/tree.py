@@ -24,6 +24,7 @@ from scbind.core.runlog import say
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 FEW = 5  # a class of fewer times the smallest size keeps its size in subsamples
+STARTS = 3  # clusters from which such a class starts
 SMALL = 2  # a group that is proposed by its peaks has so many times the smallest size
 ALIKE = 0.7  # proposals with a larger Jaccard index count as one
 OVERLAP = 0.2  # a group is left out if better ones explain a larger fraction of it
@@ -334,17 +335,18 @@ def _stability(
     In a subsample, each class starts from the cluster that is most like it, and cells are assigned to the classes. A
     class of few cells may then lose them all, because a profile from so few cells is too noisy to overcome their
     low prior. It therefore keeps its size: of all cells, those that it explains best are chosen, in the same number.
+    It starts from each of the ``STARTS`` clusters that are most like it, and the best result counts.
     """
     found, core, small = [], classes.any(axis=1), classes.sum(axis=0) < FEW * least
     for kept, clusters in samples:
         if not clusters.shape[1]:
             return np.zeros(classes.shape[1])
         here = classes & kept[:, None]
-        start = clusters[:, jaccard(here, clusters).argmax(axis=1)]
-        again = assign(mixture, start, _least_in_part(least), among=kept & core)
+        likest = np.argsort(-jaccard(here, clusters), axis=1, kind="stable")[:, :STARTS].T
+        again = assign(mixture, clusters[:, likest[0]], _least_in_part(least), among=kept & core)
         index = jaccard(here, again).diagonal()
-        if small.any():
-            again = np.where(small, start, here)
+        for start in likest if small.any() else ():
+            again = np.where(small, clusters[:, start], here)
             for _ in range(EQUAL):
                 again = of_size(mixture, again, kept & core, here.sum(axis=0))
             index = np.where(small, np.maximum(index, jaccard(here, again).diagonal()), index)
