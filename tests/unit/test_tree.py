@@ -90,7 +90,7 @@ def test_a_population_of_hardly_more_than_the_least_number_of_cells_is_stable():
 
 def stability(matrix, donor, classes):
     views = list(_views(matrix, np.zeros((len(donor), 0)), donor, OPTIONS, True))
-    samples = list(_subsamples(views, replace(OPTIONS, repeats=4)))
+    samples = list(_subsamples(DonorMixture(matrix, donor), views, replace(OPTIONS, repeats=4)))
     return _stability(classes, DonorMixture(matrix, donor), samples, OPTIONS.least)
 
 

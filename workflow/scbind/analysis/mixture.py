@@ -161,6 +161,22 @@ def top_cells(score: np.ndarray, number: np.ndarray) -> np.ndarray:
     return rank < number
 
 
+def distinct(groups: np.ndarray, alike: float) -> np.ndarray:
+    """Leave out each group whose Jaccard index with an earlier one is above ``alike``."""
+    index, chosen = jaccard(groups, groups), []
+    for number in range(groups.shape[1]):
+        if (index[number, chosen] <= alike).all():
+            chosen.append(number)
+    return groups[:, chosen]
+
+
+def jaccard(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Return the Jaccard index of each column of ``left`` with each of ``right``, bool (cells, groups)."""
+    shared = left.astype(np.float32).T @ right.astype(np.float32)
+    union = left.sum(axis=0)[:, None] + right.sum(axis=0)[None, :] - shared
+    return shared / np.maximum(union, 1)
+
+
 def separation(values: np.ndarray, inside: np.ndarray) -> float:
     """Return the difference of the means inside and outside, over the pooled standard deviation within both."""
     ours, theirs = values[inside], values[~inside]

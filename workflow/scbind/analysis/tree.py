@@ -18,11 +18,14 @@ import scipy.sparse as sp
 
 from scbind.analysis.grouping import groups_at
 from scbind.analysis.joint import assign, everyone, of_size, settle
-from scbind.analysis.mixture import EQUAL, DonorMixture, largest_cut, separation
+from scbind.analysis.mixture import EQUAL, DonorMixture, distinct, jaccard, largest_cut, separation
+from scbind.analysis.peaksets import groups_of_peaks
 from scbind.core.runlog import say
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 FEW = 5  # a class of fewer times the smallest size keeps its size in subsamples
+STARTS = 3  # clusters from which such a class starts
+SMALL = 2  # a group that is proposed by its peaks has so many times the smallest size
 ALIKE = 0.7  # proposals with a larger Jaccard index count as one
 OVERLAP = 0.2  # a group is left out if better ones explain a larger fraction of it
 NULL_CELLS = 2_000  # maximum number of cells that are simulated
@@ -164,7 +167,7 @@ def split(
     """
     mixture = DonorMixture(matrix, donor)
     views = list(_views(matrix, z, donor, options, whole))
-    groups = _tested(mixture, _proposals(views, options), options.least)
+    groups = _tested(mixture, _proposals(mixture, views, options), options.least)
     if not groups:
         return []
     limit = _null_separation(mixture, donor, options, whole)
@@ -182,7 +185,7 @@ def _stable(
     inside = np.stack([group.inside for group in groups], axis=1)
     classes = np.column_stack([inside, ~inside.any(axis=1)])
     classes = assign(mixture, assign(mixture, classes, options.least), options.least, pairs=True)
-    samples = list(_subsamples(views, options))
+    samples = list(_subsamples(mixture, views, options))
     while (alive := np.flatnonzero(classes.any(axis=0))).size > 1:
         stability = _stability(classes[:, alive], mixture, samples, options.least)
         if stability.min() >= options.min_stability:
@@ -236,8 +239,15 @@ def _activity(z: np.ndarray, options: Options) -> np.ndarray:
     return PCA(number, svd_solver="full").fit_transform(z)
 
 
-def _proposals(views: list[np.ndarray], options: Options) -> np.ndarray:
-    """Return clusters of the cells in all views and at all resolutions: bool (cells, proposals)."""
+def _proposals(mixture: DonorMixture, views: list[np.ndarray], options: Options) -> np.ndarray:
+    """Return clusters of the cells in all views, and groups with the same open peaks: bool (cells, proposals)."""
+    size = SMALL * options.least
+    small = groups_of_peaks(mixture, np.arange(len(views[0])), size, options.seed)
+    return distinct(np.concatenate([_clusters(views, options), small], axis=1), ALIKE)
+
+
+def _clusters(views: list[np.ndarray], options: Options) -> np.ndarray:
+    """Return clusters of the cells in all views and at all resolutions: bool (cells, clusters)."""
     n = len(views[0])
     found = []
     for view in views:
@@ -245,23 +255,7 @@ def _proposals(views: list[np.ndarray], options: Options) -> np.ndarray:
             clusters = labels[:, None] == np.arange(labels.max() + 1)
             size = clusters.sum(axis=0)
             found.append(clusters[:, (options.least <= size) & (size <= n - options.least)])
-    return _distinct(np.concatenate(found, axis=1), ALIKE)
-
-
-def _distinct(groups: np.ndarray, alike: float) -> np.ndarray:
-    """Leave out each group whose Jaccard index with an earlier one is above ``alike``."""
-    index, chosen = _jaccard(groups, groups), []
-    for number in range(groups.shape[1]):
-        if (index[number, chosen] <= alike).all():
-            chosen.append(number)
-    return groups[:, chosen]
-
-
-def _jaccard(left: np.ndarray, right: np.ndarray) -> np.ndarray:
-    """Return the Jaccard index of each column of ``left`` with each of ``right``, bool (cells, groups)."""
-    shared = left.astype(np.float32).T @ right.astype(np.float32)
-    union = left.sum(axis=0)[:, None] + right.sum(axis=0)[None, :] - shared
-    return shared / np.maximum(union, 1)
+    return np.concatenate(found, axis=1)
 
 
 def _tested(mixture: DonorMixture, proposals: np.ndarray, least: int) -> list[Group]:
@@ -305,12 +299,15 @@ def _null_separation(mixture: DonorMixture, donor: np.ndarray, options: Options,
         chance = mixture.saturation.of_cells(chosen)
         matrix = sp.csr_matrix((random.random(chance.shape) < chance).astype(np.float32))
         views = list(_views(matrix, np.zeros((len(chosen), 0)), donor[chosen], options, whole))
-        groups = _tested(DonorMixture(matrix, donor[chosen]), _proposals(views, options), options.least)
+        drawn = DonorMixture(matrix, donor[chosen])
+        groups = _tested(drawn, _proposals(drawn, views, options), options.least)
         largest = max([largest, *(group.separation for group in groups)])
     return largest
 
 
-def _subsamples(views: list[np.ndarray], options: Options) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def _subsamples(
+    mixture: DonorMixture, views: list[np.ndarray], options: Options
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Yield the cells of each subsample, bool (cells,), and its clusters, bool (cells, proposals)."""
     random, n = np.random.default_rng(options.seed), len(views[0])
     for repeat in range(options.repeats):
@@ -318,10 +315,11 @@ def _subsamples(views: list[np.ndarray], options: Options) -> Iterator[tuple[np.
         kept = np.zeros(n, dtype=bool)
         kept[rows] = True
         part = replace(options, seed=options.seed + 1 + repeat, least=_least_in_part(options.least))
-        found = _proposals([view[rows] for view in views], part)
+        found = _clusters([view[rows] for view in views], part)
         clusters = np.zeros((n, found.shape[1]), dtype=bool)
         clusters[rows] = found
-        yield kept, clusters
+        small = groups_of_peaks(mixture, rows, round(SUBSAMPLE * SMALL * options.least), part.seed)
+        yield kept, distinct(np.concatenate([clusters, small], axis=1), ALIKE)
 
 
 def _least_in_part(least: int) -> int:
@@ -337,19 +335,20 @@ def _stability(
     In a subsample, each class starts from the cluster that is most like it, and cells are assigned to the classes. A
     class of few cells may then lose them all, because a profile from so few cells is too noisy to overcome their
     low prior. It therefore keeps its size: of all cells, those that it explains best are chosen, in the same number.
+    It starts from each of the ``STARTS`` clusters that are most like it, and the best result counts.
     """
     found, core, small = [], classes.any(axis=1), classes.sum(axis=0) < FEW * least
     for kept, clusters in samples:
         if not clusters.shape[1]:
             return np.zeros(classes.shape[1])
         here = classes & kept[:, None]
-        start = clusters[:, _jaccard(here, clusters).argmax(axis=1)]
-        again = assign(mixture, start, _least_in_part(least), among=kept & core)
-        index = _jaccard(here, again).diagonal()
-        if small.any():
-            again = np.where(small, start, here)
+        likest = np.argsort(-jaccard(here, clusters), axis=1, kind="stable")[:, :STARTS].T
+        again = assign(mixture, clusters[:, likest[0]], _least_in_part(least), among=kept & core)
+        index = jaccard(here, again).diagonal()
+        for start in likest if small.any() else ():
+            again = np.where(small, clusters[:, start], here)
             for _ in range(EQUAL):
                 again = of_size(mixture, again, kept & core, here.sum(axis=0))
-            index = np.where(small, np.maximum(index, _jaccard(here, again).diagonal()), index)
+            index = np.where(small, np.maximum(index, jaccard(here, again).diagonal()), index)
         found.append(index)
     return np.mean(found, axis=0)
