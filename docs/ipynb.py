@@ -1,6 +1,7 @@
 """Notebooks as Markdown. With the hooks below, MkDocs shows a notebook like any other page and checks its links."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -12,18 +13,39 @@ def read_page(path: Path) -> str:
 
 
 def to_markdown(notebook: dict) -> str:
-    """Return prose as it is, and code and its text output as fenced blocks, in the order of the cells."""
+    """Return prose as it is, and code and its text output as fenced blocks, in the order of the cells.
+
+    Raises ``ValueError`` for cells and outputs that a page cannot show.
+    """
     parts = []
     for cell in notebook["cells"]:
-        source = "".join(cell["source"])
-        if cell["cell_type"] == "markdown":
+        source, kind, name = "".join(cell["source"]), cell["cell_type"], cell.get("id", "without id")
+        if kind not in ("markdown", "code"):
+            raise ValueError(f"cell {name} is {kind}: make it a Markdown or code cell")
+        if kind == "markdown":
             parts.append(source)
             continue
-        parts.append(f"```python\n{source}\n```")
-        printed = "".join("".join(output["text"]) for output in cell["outputs"])
-        if printed:
-            parts.append(f'```text title="Output"\n{printed.rstrip()}\n```')
+        if source.strip():
+            parts.append(_fenced(source, "python"))
+        if printed := printed_text(cell):
+            parts.append(_fenced(printed.rstrip(), 'text title="Output"'))
     return "\n\n".join(parts) + "\n"
+
+
+def printed_text(cell: dict) -> str:
+    """Return what a code cell printed. Raises ``ValueError`` if it has other output, such as an image or an error."""
+    if kinds := sorted({output["output_type"] for output in cell["outputs"]} - {"stream"}):
+        name = cell.get("id", "without id")
+        raise ValueError(
+            f"cell {name} has output that is not printed text ({', '.join(kinds)}): clear it; figures need savefig"
+        )
+    return "".join("".join(output["text"]) for output in cell["outputs"])
+
+
+def _fenced(text: str, info: str) -> str:
+    """Return a block of code, in a fence that is longer than any in the text."""
+    fence = "`" * max([3, *(len(run) + 1 for run in re.findall("`{3,}", text))])
+    return f"{fence}{info}\n{text}\n{fence}"
 
 
 def on_files(files, **_):

@@ -18,6 +18,7 @@ _spec = importlib.util.spec_from_file_location("docs_ipynb", DOCS / "ipynb.py")
 ipynb = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(ipynb)
 read_page = ipynb.read_page
+printed = ipynb.printed_text
 
 
 def read_notebook(path: Path) -> dict:
@@ -31,11 +32,6 @@ def write_notebook(path: Path, notebook: dict) -> None:
 
 def code_cells(notebook: dict) -> list[dict]:
     return [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
-
-
-def printed(cell: dict) -> str:
-    """What the notebook shows as the output of a code cell."""
-    return "".join("".join(output["text"]) for output in cell["outputs"])
 
 
 def run_cells(notebook: dict, title: str) -> tuple[dict, dict[str, str]]:

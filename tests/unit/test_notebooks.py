@@ -83,16 +83,41 @@ def test_a_notebook_shows_the_figures_that_it_writes(path):
     assert all((path.parent / figure).stat().st_size < 100_000 for figure in written)
 
 
+PRINTED = {"output_type": "stream", "name": "stdout", "text": ["1\n"]}
+
+
 def test_a_notebook_becomes_markdown():
     cells = [
         {"cell_type": "markdown", "source": ["# Title\n", "Prose."]},
-        {"cell_type": "code", "source": ["x = 1\n", "print(x)"], "outputs": [{"text": ["1\n"]}]},
+        {"cell_type": "code", "source": ["x = 1\n", "print(x)"], "outputs": [PRINTED]},
         {"cell_type": "code", "source": ["y = 2"], "outputs": []},
     ]
     assert ipynb.to_markdown({"cells": cells}) == (
         "# Title\nProse.\n\n```python\nx = 1\nprint(x)\n```\n\n"
         '```text title="Output"\n1\n```\n\n```python\ny = 2\n```\n'
     )
+
+
+def test_fences_in_code_and_in_what_it_prints_end_no_block():
+    inside = {"output_type": "stream", "name": "stdout", "text": "```\nx\n"}
+    cell = {"cell_type": "code", "source": "print('````')", "outputs": [inside]}
+    assert ipynb.to_markdown({"cells": [cell]}) == (
+        "`````python\nprint('````')\n`````\n\n````text title=\"Output\"\n```\nx\n````\n"
+    )
+
+
+@pytest.mark.parametrize(
+    "cell, problem",
+    [
+        ({"cell_type": "raw"}, "cell a is raw"),
+        ({"outputs": [{"output_type": "display_data", "data": {"image/png": "AA"}}]}, "display_data"),
+        ({"outputs": [PRINTED, {"output_type": "error", "traceback": ["x"]}]}, "(error)"),
+        ({"outputs": [{"output_type": "execute_result", "data": {"text/plain": "1"}}]}, "execute_result"),
+    ],
+)
+def test_what_a_page_cannot_show_is_named(cell, problem):
+    with pytest.raises(ValueError, match=re.escape(problem)):
+        ipynb.to_markdown({"cells": [{"cell_type": "code", "id": "a", "source": "x"} | cell]})
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from scbind.analysis import peaksets
 from scbind.analysis.mixture import DonorMixture, jaccard
 from scbind.analysis.peaksets import groups_of_peaks
 from scbind.analysis.tree import Options, _clusters, _views, divide
+from threadpoolctl import threadpool_limits
 
 N, PEAKS, MARKED = 600, 3_000, 25
 
@@ -69,6 +70,18 @@ def test_with_more_cells_and_peaks_than_are_searched_they_are_drawn(monkeypatch)
     assert found.any(axis=1).sum() <= 300 and (found.sum(axis=0) == 12).all()
     refined, _ = mixture.refine(found, 12)  # the cells that were not drawn join
     assert best(refined, truth) >= 0.6
+
+
+def test_groups_do_not_depend_on_the_number_of_threads():
+    """In cells of one depth, many peaks are equally like the first one, up to the last bit of the sums."""
+    rng = np.random.default_rng(0)
+    opened = np.argsort(rng.random((500, 1_500)), axis=1) < 60
+    mixture = DonorMixture(sp.csr_matrix(opened.astype(np.float32)), np.full(500, "d"))
+    found = []
+    for threads in (1, 2):
+        with threadpool_limits(threads, user_api="blas"):
+            found.append(groups_of_peaks(mixture, np.arange(500), 10, seed=0))
+    assert (found[0] == found[1]).all()
 
 
 @pytest.mark.parametrize(

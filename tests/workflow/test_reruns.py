@@ -283,6 +283,21 @@ def rules_that_write_the_name():
     return found
 
 
+def test_results_that_were_copied_without_their_records_rerun_what_a_later_change_needs(
+    laid, new_project, tmp_path
+):
+    leave = shutil.ignore_patterns(".snakemake")
+    shutil.copytree(laid.folder, tmp_path / "copy", symlinks=True, ignore=leave)
+    project = new_project(tmp_path / "copy", there=True)
+    page = (project.root / "docs/how-to/rerun.md").read_text()
+    (advice,) = [part for part in re.split(r"^(?=- |#)", page, flags=re.M) if ".snakemake" in part]
+    change = ("--configfile", project.edited("models.scbind.epochs", 77))
+    assert project.jobs(*change) == {}
+    project.snakemake(*re.search(r"`snakemake (--touch[^`]*)`", advice)[1].split())
+    assert project.jobs() == {}
+    assert "train_model" in project.jobs(*change)
+
+
 def test_a_renamed_model_keeps_training_and_inference(laid, new_project, tmp_path):
     """What contains the name is made again, and later changes of the settings train the model."""
     shutil.copytree(laid.folder, tmp_path / "renamed", symlinks=True)

@@ -2,23 +2,27 @@
 
 A small population that differs in few peaks is not visible in the leading components of all peaks: with n cells and p
 peaks, components of noise are larger (Baik, Ben Arous & Peche 2005, Annals of Probability 33:1643). So sets of few
-peaks are searched, one from each peak: the peaks that are open in the same cells as this peak, the cells in which the
-set is open, the peaks that are open in these cells, and so on (alternating, as in the truncated power method for sparse
-principal components of Yuan & Zhang 2013, Journal of Machine Learning Research 14:899). They are proposals only.
+peaks are searched, starting from single peaks: the peaks that are open in the same cells as this peak, the cells in
+which the set is open, the peaks that are open in these cells, and so on (alternating, as in the truncated power method
+for sparse principal components of Yuan & Zhang 2013, Journal of Machine Learning Research 14:899). They are proposals
+only.
 """
 
 from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
+from threadpoolctl import threadpool_limits
 
 from scbind.analysis.mixture import TINY, DonorMixture, distinct, top_cells
 
-MAX_CELLS = 2_000  # that are searched, drawn at random
-MAX_STARTS = 1_000  # peaks where a search starts, drawn at random
+MAX_CELLS = 2_000  # searched cells; of more, so many are drawn at random
+MAX_STARTS = 1_000  # peaks from which a search starts; of more, so many are drawn at random
 PEAKS = 20  # in a set
 ROUNDS = 4  # from cells to peaks and back
-LEAST_OPEN = 5  # cells in which a peak is open from which a search starts
+LEAST_OPEN = (
+    5  # a search starts only from a peak that is open in so many cells; smallest group among drawn cells
+)
 CLIP = 5.0  # limit of the residual of one peak in one cell, so that rare peaks do not decide alone
 KEPT = 40  # proposals
 ALIKE = 0.5  # proposals with a larger Jaccard index count as one
@@ -34,9 +38,9 @@ def groups_of_peaks(mixture: DonorMixture, rows: np.ndarray, size: int, seed: in
     rows
         int64 (searched cells,): rows of the cells that can be in a group.
     size
-        Number of cells of a group.
+        Number of cells of a group; if cells are drawn, the groups have the same fraction of the drawn cells.
     seed
-        Of the draws of cells and of peaks.
+        Seed of the draws of cells and of peaks.
 
     Returns
     -------
@@ -52,7 +56,10 @@ def groups_of_peaks(mixture: DonorMixture, rows: np.ndarray, size: int, seed: in
         return np.zeros((len(mixture.n_open), 0), dtype=bool)
     if len(starts) > MAX_STARTS:
         starts = np.sort(random.choice(starts, MAX_STARTS, replace=False))
-    alike = residual.T @ residual[:, starts]
+    with threadpool_limits(
+        1, user_api="blas"
+    ):  # the order of sums, which decides ties, then is always the same
+        alike = residual.T @ residual[:, starts]
     alike[starts, np.arange(len(starts))] = np.inf  # a set holds the peak that it starts from
     number = np.full(len(starts), size)
     score = _of_best_peaks(residual, alike)

@@ -24,8 +24,8 @@ from scbind.core.runlog import say
 
 SUBSAMPLE = 0.8  # fraction of the cells in each repeat of the stability estimate
 FEW = 5  # a class of fewer times the smallest size keeps its size in subsamples
-STARTS = 3  # clusters from which such a class starts
-SMALL = 2  # a group that is proposed by its peaks has so many times the smallest size
+STARTS = 3  # number of clusters from which such a class starts
+SMALL = 2  # size of a group that is proposed by its peaks, over the smallest size
 ALIKE = 0.7  # proposals with a larger Jaccard index count as one
 OVERLAP = 0.2  # a group is left out if better ones explain a larger fraction of it
 NULL_CELLS = 2_000  # maximum number of cells that are simulated
