@@ -20,9 +20,7 @@ MAX_CELLS = 2_000  # searched cells; of more, so many are drawn at random
 MAX_STARTS = 1_000  # peaks from which a search starts; of more, so many are drawn at random
 PEAKS = 20  # in a set
 ROUNDS = 4  # from cells to peaks and back
-LEAST_OPEN = (
-    5  # a search starts only from a peak that is open in so many cells; smallest group among drawn cells
-)
+LEAST_OPEN = 5  # cells in which a peak is open where a search starts; and of a group among drawn cells
 CLIP = 5.0  # limit of the residual of one peak in one cell, so that rare peaks do not decide alone
 KEPT = 40  # proposals
 ALIKE = 0.5  # proposals with a larger Jaccard index count as one
@@ -56,9 +54,7 @@ def groups_of_peaks(mixture: DonorMixture, rows: np.ndarray, size: int, seed: in
         return np.zeros((len(mixture.n_open), 0), dtype=bool)
     if len(starts) > MAX_STARTS:
         starts = np.sort(random.choice(starts, MAX_STARTS, replace=False))
-    with threadpool_limits(
-        1, user_api="blas"
-    ):  # the order of sums, which decides ties, then is always the same
+    with threadpool_limits(1, user_api="blas"):  # sums in the same order, so ties fall out in the same way
         alike = residual.T @ residual[:, starts]
     alike[starts, np.arange(len(starts))] = np.inf  # a set holds the peak that it starts from
     number = np.full(len(starts), size)
