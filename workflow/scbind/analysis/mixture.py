@@ -157,8 +157,10 @@ def prior_odds(share: np.ndarray) -> np.ndarray:
 
 def top_cells(score: np.ndarray, number: np.ndarray) -> np.ndarray:
     """Return the ``number`` cells of the highest score in each column: bool, the shape of ``score``."""
-    rank = np.argsort(np.argsort(-score, axis=0, kind="stable"), axis=0, kind="stable")
-    return rank < number
+    order = np.argsort(-score, axis=0, kind="stable")
+    found = np.zeros(score.shape, dtype=bool)
+    np.put_along_axis(found, order, np.arange(len(score))[:, None] < number, axis=0)
+    return found
 
 
 def distinct(groups: np.ndarray, alike: float) -> np.ndarray:
