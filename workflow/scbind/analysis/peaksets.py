@@ -22,7 +22,7 @@ PEAKS = 20  # in a set
 ROUNDS = 4  # from cells to peaks and back
 LEAST_OPEN = 5  # cells in which a peak is open where a search starts; and of a group among drawn cells
 CLIP = 5.0  # limit of the residual of one peak in one cell, so that rare peaks do not decide alone
-KEPT = 15  # proposals
+KEPT = 40  # proposals
 ALIKE = 0.5  # proposals with a larger Jaccard index count as one
 
 
