@@ -262,14 +262,13 @@ def _refuse_reversed(path, listed: pd.Series, present: pd.Index, sample: str) ->
     """Refuse a list whose barcodes are mostly the reverse complement of barcodes of the sample."""
     turned = listed.str.replace(SEQUENCE, lambda found: found[0].translate(COMPLEMENT)[::-1], regex=True)
     changed = turned != listed
-    fits = max(
-        (way.fits & changed for way in _spellings(turned, present, sample)), key=lambda fits: fits.sum()
-    )
-    if 2 * fits.sum() > len(listed):
+    best = max(_spellings(turned, present, sample), key=lambda way: (way.fits & changed).sum())
+    fits, own = best.fits & changed, int((~best.foreign).sum())
+    if 2 * fits.sum() > own:
         raise InputError(
             path,
-            f"{fits.sum()} of {len(listed)} barcodes are the reverse complement of barcodes of sample {sample}",
-            f"write each as in the fragments: {turned[fits].iloc[0]} instead of {listed[fits].iloc[0]}",
+            f"{fits.sum()} of {own} barcodes are the reverse complement of barcodes of sample {sample}",
+            f"write the reverse complement of each: {turned[fits].iloc[0]} instead of {listed[fits].iloc[0]}",
             f"line {fits.index[fits][0]}",
         )
 
