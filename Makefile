@@ -37,6 +37,7 @@ help:
 # Without XDG_CACHE_HOME, pip uses the cache of the user.
 env:
 	@XDG_CACHE_HOME= envs/setup.sh
+	@$(if $(filter env,$(MAKECMDGOALS)),echo "scbind is installed. Next: make demo",:)
 
 demo: env
 	snakemake --cores $(CORES) $(PROGRESS) $(DEMO)

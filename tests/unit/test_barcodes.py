@@ -173,3 +173,21 @@ def test_names_are_numbered_as_they_come(monkeypatch):
         numbers = [expected.setdefault(name, len(expected)) for name in names]
         assert numbering.of(names).tolist() == numbers
         assert len(numbering) == len(expected) and numbering.names.tolist() == list(expected)
+
+
+def test_reverse_complements_are_named(capsys):
+    cells = ["AACCGGTTAACCGGTA-1", "ACGTTGCAACGTAAAA-1", "CCCCAAAATTTGGGGA-1"]
+    turned = ["TACCGGTTAACCGGTT-1", "TTTTACGTTGCAACGT-1", "TCCCCAAATTTTGGGG-1"]
+    several = [f"{sample}#{name}" for sample in ("s1", "s2", "s3") for name in turned]
+    for names in (
+        turned,
+        [f"s1#{name[:-2]}" for name in turned],
+        [*turned[:2], "GGGGGGGGGGGGGGGG-1"],
+        several,
+    ):
+        with pytest.raises(
+            InputError, match=r"barcodes are the reverse complement of barcodes of sample s1; .*: (s1#)?AA"
+        ):
+            match(names, cells)
+    assert match([*cells[:2], turned[2]], cells) == [0, 1, -1]
+    assert match(["GGGGGGGGGGGGGGGG-1"], cells) == [-1]

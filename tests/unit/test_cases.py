@@ -90,7 +90,12 @@ def reference(path, _, tmp_path):
 
 TABLE = [  # folder, files, reader, what comes out: a value, or the words of the refusal
     ("01_six_columns", "fragments.tsv.gz", fragments, 300),
-    ("01_six_columns", "no_prefix_with_header.tsv.gz", fragments, "add the prefix chr: zcat"),
+    (
+        "01_six_columns",
+        "no_prefix_with_header.tsv.gz",
+        fragments,
+        "add the prefix chr, .*RENAMED.*: zcat",
+    ),
     ("02_comments_after_sort", "cat_of_two_chromosome_files.tsv.gz two_files.tsv.gz", fragments, 300),
     (
         "02_comments_after_sort",
@@ -180,7 +185,7 @@ TABLE = [  # folder, files, reader, what comes out: a value, or the words of the
     ("12_contigs", "hs38DH.fa", reference, 5),
     ("12_contigs", "blank_start.fa blank_between.fa blank_end.fa crlf.fa lower.fa", reference, 2),
     ("12_contigs", "duplicate.fa", reference, "its name occurs twice"),
-    ("13_barnyard", "fragments.tsv.gz", fragments, "remove the prefix GRCh38_: zcat"),
+    ("13_barnyard", "fragments.tsv.gz", fragments, "remove the prefix GRCh38_, .*RENAMED.gz .*: zcat"),
     (
         "15_bam",
         "cb_int.bam cb_some_missing.bam nobarcode.bam starsolo_dash.bam zero_cb.bam other_chrM.bam",
@@ -204,7 +209,12 @@ TABLE = [  # folder, files, reader, what comes out: a value, or the words of the
         "give counts: a track that is smoothed, averaged, a fold change",
     ),
     ("23_bigwigs", "negative_strand.bw", coverage, "a track of the minus strand alone"),
-    ("23_bigwigs", "ensembl_names.bw", coverage, "add the prefix chr: PYTHONPATH=workflow python -m"),
+    (
+        "23_bigwigs",
+        "ensembl_names.bw",
+        coverage,
+        "add the prefix chr, .*RENAMED.bw .*: PYTHONPATH=workflow python -m",
+    ),
 ]
 ROWS = [(folder, name, *rest) for folder, names, *rest in TABLE for name in names.split()]
 

@@ -18,6 +18,7 @@ from scbind.cells.described import describe_cells
 from scbind.cells.embedding import EmbedOptions, embed, reasons
 from scbind.cells.lenders import find_lenders, sample_cells
 from scbind.cells.neighbours import nearest
+from scbind.cells.profiles import Lengths, profile_table
 from scbind.cells.samples import _read_sample
 from scbind.cells.umap import embed_umap
 from scbind.core.errors import InputError
@@ -508,6 +509,15 @@ def test_bad_samples_are_refused(tmp_path):
     ):
         embed(samples, sizes, tmp_path / "e.h5ad", options(min_fragments=5000), group="g")
     assert not (tmp_path / "e.h5ad").exists()
+    profile = tmp_path / "profile.tsv"
+    profile_table(Lengths(), None, {1: 100, 60: 4}).to_csv(profile, sep="\t", index=False)
+    with pytest.raises(
+        InputError,
+        match=r"; 96 of 100 barcodes have fewer than 60 fragments \(cells.min_barcode\) and were ignored; relax .* and "
+        "cells.min_barcode$",
+    ):
+        counted = {"s": samples["s"] | {"profile": profile}}
+        embed(counted, sizes, tmp_path / "e.h5ad", options(min_fragments=5000), group="g")
     table = pd.read_csv(samples["s"]["barcodes"], sep="\t")
     table.iloc[:3].to_csv(samples["s"]["barcodes"], sep="\t", index=False)
     with pytest.raises(InputError, match=r"barcodes.tsv: its \d+ fragments do not match the \d+ insertions"):

@@ -308,7 +308,7 @@ def test_a_large_figure_is_a_link(tmp_path, monkeypatch):
     assert drawer(None)("alone", figure, "")["src"]
 
 
-def test_a_run_ends_with_the_warnings_of_the_report_that_it_made(tmp_path):
+def test_a_run_ends_with_the_warnings_of_the_report_that_it_made(tmp_path, monkeypatch):
     report, table = tmp_path / "report.html", tmp_path / "warnings.tsv"
     assert closing_lines(report, table, 0, "runs.tsv") == []
     report.write_text("page")
@@ -319,6 +319,10 @@ def test_a_run_ends_with_the_warnings_of_the_report_that_it_made(tmp_path):
         "Start, end and command of this run: runs.tsv",
     ]  # fmt: skip
     assert closing_lines(report, table, 1001, "runs.tsv") == []
+    monkeypatch.chdir(tmp_path)  # the command was typed in another folder
+    shown = closing_lines("report.html", "warnings.tsv", 999, "runs.tsv", folder=tmp_path)
+    assert shown[0] == f"Report: {tmp_path / 'report.html'}, with 1 warning:"
+    assert shown[-1] == f"Start, end and command of this run: {tmp_path / 'runs.tsv'}"
     table.write_text("warning\tconsequence\tsetting\n")
     os.utime(table)
     assert closing_lines(report, table, 999, "runs.tsv") == [

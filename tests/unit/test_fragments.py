@@ -394,7 +394,10 @@ def test_a_bam_damaged_inside_is_refused_once(bam, tmp_path):
 
 def test_the_printed_command_renames_the_chromosomes_of_a_bam(bam, tmp_path):
     files = bam([(100, 200, "A", {})], names=("1", "2"))
-    with pytest.raises(InputError, match="add the prefix chr: samtools reheader") as caught:
+    with pytest.raises(
+        InputError,
+        match="add the prefix chr, and write RENAMED.bam .*: samtools reheader",
+    ) as caught:
         bam_to_fragments(files.path, files.out, SIZES)
     program, *arguments, redirect, renamed = shlex.split(caught.value.remedy.partition(": ")[2])
     assert (program, arguments.pop(0), redirect) == ("samtools", "reheader", ">")

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 import yaml
 from scbind.cells.count import count_fragments
-from scbind.cells.profiles import LONGEST, REACH, Lengths, profile_table
+from scbind.cells.profiles import LONGEST, REACH, Lengths, ignored_barcodes, profile_table, read_profile
 from scbind.cells.qualitytable import quality_table
 from scbind.core.errors import InputError
 from scbind.report.librarycurves import library_curves, read_library_curves
@@ -97,3 +97,20 @@ def test_bad_input_of_the_quality_table_is_one_line(tmp_path, cells, counted):
     with pytest.raises(InputError, match="gone.tsv"):
         quality_table(["s"], [cells], [tmp_path / "gone.tsv"], tmp_path / "q_mqc.tsv")
     assert not (tmp_path / "q_mqc.tsv").exists()
+
+
+def test_barcodes_that_were_ignored_are_counted(tmp_path, capsys):
+    (tmp_path / "sizes").write_text("chr1\t20000\n")
+    rows = [f"chr1\t{10 * i}\t{10 * i + 9}\tC{0 if i < 5 else i}-1\t1\n" for i in range(9)]
+    (tmp_path / "f.tsv").write_text("".join(rows))
+    (tmp_path / "list.txt").write_text("C0-1\n")
+    outputs = [tmp_path / name for name in ("position.npy", "cell.npy", "barcodes.tsv", "profile.tsv")]
+    line = "4 of 5 barcodes have fewer than 5 fragments (cells.min_barcode) and were ignored"
+    for least, options, expected in (
+        (5, {}, line),
+        (1, {}, ""),
+        (5, {"barcodes": tmp_path / "list.txt"}, ""),
+    ):
+        count_fragments(tmp_path / "f.tsv", tmp_path / "sizes", *outputs, least, **options)
+        assert ignored_barcodes(read_profile(outputs[-1])) == expected
+        assert (line in capsys.readouterr().err) == bool(expected)

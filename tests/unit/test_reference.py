@@ -111,3 +111,10 @@ def test_an_exclusion_list_of_the_whole_assembly_is_cut_with_a_warning(build, tm
     assert "line 2: 2 intervals end beyond their chromosome" in capfd.readouterr().err
     (cut,) = [p.read_text() for p in (tmp_path / "out").rglob("exclude.bed")]
     assert cut.startswith("chr2\t0\t") and cut.count("\n") == 1
+
+
+def test_an_exclusion_list_may_have_more_chromosomes_than_the_genome(build, capfd):
+    build(exclude="chr2\t1\t2\n" + "chr9\t0\t9\n" * 200)
+    said = capfd.readouterr().err
+    assert "left out 200 of 201 intervals (99.5%) on chromosomes that are not in the genome" in said
+    assert "WARNING" not in said

@@ -134,6 +134,18 @@ def test_assays_bring_thresholds_and_written_ones_win():
         ("models: {2: {}}", "key models.2: YAML reads this key as a number (2); write the name in quotes"),
         ("motifs: {aliases: {NO: CTCF}}", "key motifs.aliases.False: YAML reads this key as true or false"),
         ("data: 5", "key data: expected text or empty, found 5; give text or empty"),
+        (
+            "genome: {name: a, fasta: }",
+            "key genome.fasta: expected text, found nothing; give text: path of the FASTA of the genome (plain, gzip "
+            "or bgzip), or source:NAME",
+        ),
+        ("sheets: {samples: }", "found nothing; give text: table of the scATAC-seq samples"),
+        ("cells: {min_fragments: }", "give an integer: a cell with fewer unique fragments fails"),
+        (
+            "genome: {name: a}",
+            "key genome.fasta: this key is missing; give it: path of the FASTA of the genome",
+        ),
+        ("cells: {min_dist: 0.1}", "key cells.min_dist: unknown key; known here: assay, "),
     ],
 )
 def test_bad_config_is_one_line_with_key_and_remedy(change, message):
@@ -603,6 +615,22 @@ def test_a_command_names_the_line_of_a_file_that_snakemake_only_refuses(tmp_path
     environment = os.environ | {"PYTHONPATH": str(Path(settings.__file__).parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "c.yaml, line 2, column 6: not valid YAML" in done.stderr
+
+
+def test_barcodes_are_not_ignored_before_quality_control_unless_a_list_says_which_are_cells(project):
+    problem = r"key cells.min_barcode: 100 is above cells.min_fragments \(5\).*; set it to 5 or less"
+    samples = "sample\tpath\tformat\tbarcodes\ns1\tf.tsv.gz\tfragments\t"
+    with pytest.raises(InputError, match=problem):
+        project(config={"cells": {"min_fragments": 5}}, samples=samples + "\n")
+    project(config={"cells": {"min_fragments": 5, "min_barcode": 5}}, samples=samples + "\n")
+    project(config={"cells": {"min_fragments": 5}}, samples=samples + "ctcf.bed\n")
+    for assay in settings.ASSAYS:
+        project(config={"cells": {"assay": assay}}, samples=samples + "\n")
+
+
+def test_a_missing_bundle_names_the_way_to_several_analyses(project):
+    with pytest.raises(InputError, match=r"with --directory, link resources/models of scbind .*your-data.md"):
+        project(config={"models": {"m": {"bundle": "resources/models/starter.scbind.zip"}}})
 
 
 def test_harmony_by_donor_needs_the_donor_of_every_sample(project):

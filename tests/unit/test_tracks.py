@@ -484,7 +484,9 @@ def test_a_contig_of_another_length_is_left_out_if_it_is_small(tmp_path, sizes_p
 def test_the_chromosomes_of_a_bigwig_are_renamed_by_the_printed_command(run, tmp_path):
     plain = save_bigwig(tmp_path / "a.bw", [(3, 4, 1.0), (9, 12, 2.0)])
     named = save_bigwig(tmp_path / "b b.bw", [(3, 4, 1.0), (9, 12, 2.0)], header=[("1", LENGTH)], chrom="1")
-    with pytest.raises(InputError, match="add the prefix chr: PYTHONPATH") as caught:
+    with pytest.raises(
+        InputError, match="add the prefix chr, and write RENAMED.bw instead .*: PYTHONPATH"
+    ) as caught:
         run((named, "insertions"))
     command = caught.value.remedy.partition(": ")[2].replace(" python ", f" {sys.executable} ")
     command = command.replace("PYTHONPATH=workflow", f"PYTHONPATH={Path(scbind.__file__).parents[1]}")

@@ -135,7 +135,7 @@ def lay(project, texts, size=None):
 def after_the_checkpoint(project, size=None):
     """Lay the files of a run of two samples up to the tables of cell types; options for a plan of the rest."""
     reference = [f"results/reference/demo/{name}" for name in ("chrom.sizes", "exclude.bed")]
-    made = ("position.npy", "cell.npy", "barcodes.tsv", "peaks.narrowPeak")
+    made = ("position.npy", "cell.npy", "barcodes.tsv", "peaks.narrowPeak", "profile.tsv")
     names = [*reference, *(f"data/{sample}.tsv.gz" for sample in "ab")]
     names += [f"results/cells/{sample}/{name}" for sample in "ab" for name in made]
     names = [

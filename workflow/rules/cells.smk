@@ -96,6 +96,9 @@ rule embed_cells:
         peaks=lambda wildcards: per_sample(
             "results/cells/{sample}/peaks.narrowPeak", group_samples(wildcards.group)
         ),
+        profile=lambda wildcards: per_sample(
+            "results/cells/{sample}/profile.tsv", group_samples(wildcards.group)
+        ),
         labels=lambda wildcards: [
             PLAN.samples[sample]["labels"] for sample in labelled_samples(wildcards.group)
         ],

@@ -3,7 +3,7 @@ from scbind.core.runlog import logged
 with logged(snakemake.log[0], snakemake.threads):
     from scbind.cells.embedding import EmbedOptions, embed
 
-    kinds = ("barcodes", "position", "cell", "peaks")
+    kinds = ("barcodes", "position", "cell", "peaks", "profile")
     files = {kind: snakemake.input[kind] for kind in kinds}
     samples = {
         sample: {kind: files[kind][number] for kind in kinds}

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from scbind.cells.columns import COLUMNS
-from scbind.cells.profiles import NUCLEOSOME, Lengths, profile_table, tss_profile
+from scbind.cells.profiles import NUCLEOSOME, Lengths, ignored_barcodes, profile_table, tss_profile
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
@@ -70,8 +70,9 @@ def count_fragments(
         * ``frac_mitochondrial``: fraction of the fragments that are mitochondrial; empty if no fragment is, because
           the genome has no mitochondrial chromosome or the program that made the fragments has left them out.
     profile_out
-        TSV of two curves (:func:`scbind.cells.profiles.profile_table`): the lengths of all fragments, including those
-        of barcodes that are not cells, and the insertions of the cells around start sites.
+        TSV of curves (:func:`scbind.cells.profiles.profile_table`): the lengths of all fragments, including those of
+        barcodes that are not cells, the insertions of the cells around start sites, and, without ``barcodes``, the
+        number of all barcodes and of those with ``min_fragments``.
     min_fragments
         A barcode is a cell if it has at least this many unique fragments. Not used with ``barcodes``.
     barcodes
@@ -111,15 +112,20 @@ def count_fragments(
             atomic(profile_out) as profile_path,
         ):
             _assemble(folder, sizes, row, n_insertions, position_path, cell_path)
-            cells, profile = _quality(cells), None
+            cells, tss = _quality(cells), None
             if sites is not None:
                 signal = CellSignal.open(position_path, cell_path, len(cells), sizes)
                 cells["tss_enrichment"] = tss_enrichment(signal, sites)
-                profile = tss_profile(signal, sites)
+                tss = tss_profile(signal, sites)
             write_table(table_path, cells[COLUMNS])
-            write_table(profile_path, profile_table(lengths, profile))
+            profile = profile_table(
+                lengths, tss, None if allowed is not None else _at_least(table, min_fragments)
+            )
+            write_table(profile_path, profile)
     median = int(cells["n_fragments"].median())
     say(f"{fragments}: {len(cells)} cells of {len(table)} barcodes, median {median} fragments per cell")
+    if ignored := ignored_barcodes(profile):
+        say(f"{fragments}: {ignored}")
 
 
 def start_sites(genes: str | Path, sizes: ChromSizes) -> np.ndarray:
@@ -249,6 +255,11 @@ def _choose(table, fragments, min_fragments, barcodes, allowed, sample) -> pd.Da
                 f"{missing.iloc[0]}, have no fragment"
             )
     return cells.sort_values("barcode")
+
+
+def _at_least(table: pd.DataFrame, min_fragments: int) -> dict[int, int]:
+    """Return number of fragments -> number of barcodes with at least as many, for 1 and ``min_fragments``."""
+    return {least: int((table["n_fragments"] >= least).sum()) for least in (1, min_fragments)}
 
 
 def _assemble(folder, sizes, row, n_insertions, position_path, cell_path) -> None:

@@ -22,6 +22,7 @@ from scbind.cells.clusters import cluster, corrected
 from scbind.cells.columns import COLUMNS
 from scbind.cells.doublets import sample_scores
 from scbind.cells.lsi import TileMatrix, Tiling, spectral
+from scbind.cells.profiles import ignored_barcodes, read_profile
 from scbind.cells.samples import read_samples
 from scbind.core.errors import InputError
 from scbind.core.files import atomic
@@ -107,7 +108,8 @@ def embed(
     samples
         Sample name to the paths ``position``, ``cell``, ``barcodes`` (of
         :func:`scbind.cells.count.count_fragments`) and ``peaks`` (narrowPeak called on all fragments of the
-        sample; the file may be empty).
+        sample; the file may be empty). ``profile``, also of ``count_fragments``, may be left out: the log and the
+        error then do not say how many barcodes were ignored.
     sizes_path, output
         ``chrom.sizes``; the ``.h5ad`` to write.
     group
@@ -147,6 +149,9 @@ def embed(
     obs["reason"] = reasons(obs, options.limits())
     _set_pass(obs, samples)
     say(f"{group}: {obs['pass'].sum()} of {len(obs)} cells pass")
+    for sample, paths in samples.items():
+        if ignored := _ignored(paths):
+            say(f"{sample}: {ignored}")
     tiles = _OpenTiles(obs, signals, Tiling(sizes, options.tile), exclude, options, Path(output))
     obs["doublet_score"] = _score_doublets(obs, tiles, options.seed)
     _fail_doublets(obs, options.max_doublet_score)
@@ -223,11 +228,20 @@ def _set_pass(obs: pd.DataFrame, samples: dict[str, dict]) -> None:
     """Set ``pass`` for cells without a reason to fail. Raise :class:`InputError` if no cell passes."""
     obs["pass"] = obs["reason"] == ""
     if not obs["pass"].any():
+        paths = next(iter(samples.values()))
+        ignored = _ignored(paths)
         raise InputError(
-            next(iter(samples.values()))["barcodes"],
-            f"no cell passes quality control (first cell: {obs['reason'].iloc[0]})",
-            "relax the thresholds in the section cells of the configuration, such as cells.min_fragments",
+            paths["barcodes"],
+            f"no cell passes quality control (first cell: {obs['reason'].iloc[0]})"
+            + f"; {ignored}" * bool(ignored),
+            "relax the thresholds in the section cells of the configuration, such as cells.min_fragments"
+            + " and cells.min_barcode" * bool(ignored),
         )
+
+
+def _ignored(paths: dict) -> str:
+    """Say how many barcodes of a sample were ignored because of their few fragments; empty if not known or none."""
+    return ignored_barcodes(read_profile(paths["profile"])) if "profile" in paths else ""
 
 
 def _score_doublets(obs: pd.DataFrame, tiles: _OpenTiles, seed: int) -> pd.Series:

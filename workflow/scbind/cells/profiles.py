@@ -1,7 +1,8 @@
-"""Two curves that show the quality of a library: lengths of fragments, and insertions around start sites."""
+"""Curves of a library: lengths of fragments, insertions around start sites, and barcodes by their fragments."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ REACH, BIN = 2_000, 20  # bp around a start site, and bp per value of the curve
 BACKGROUND = 100  # bp at either end of the curve, whose mean is 1 (ENCODE, ArchR)
 NUCLEOSOME = 147  # bp of DNA around one nucleosome: shorter fragments are nucleosome-free (Signac)
 COLUMNS = ["curve", "position", "value"]
+BARCODES = "barcodes"  # name of the curve
 
 
 class Lengths:
@@ -56,13 +58,35 @@ def read_profile(path: str | Path) -> pd.DataFrame:
     return read_result(path, "count the fragments of the sample again")
 
 
-def profile_table(lengths: Lengths, tss: np.ndarray | None) -> pd.DataFrame:
-    """Return both curves as one table: ``curve`` (``length`` or ``tss``), ``position`` (bp) and ``value``.
+def profile_table(
+    lengths: Lengths, tss: np.ndarray | None, barcodes: Mapping[int, int] | None = None
+) -> pd.DataFrame:
+    """Return the curves as one table: ``curve`` (``length``, ``tss`` or ``barcodes``), ``position`` and ``value``.
 
-    A position of ``tss`` is the centre of a bin, relative to the start site. Without start sites it has no rows.
+    A position of ``length`` and ``tss`` is in bp; one of ``tss`` is the centre of a bin, relative to the start site.
+    Without start sites ``tss`` has no rows. ``barcodes``: number of fragments -> number of barcodes with at least as
+    many; None if a list says which barcodes are cells.
     """
     tables = [pd.DataFrame({"curve": "length", "position": np.arange(LONGEST + 1), "value": lengths.counts})]
     if tss is not None:
         centre = np.arange(len(tss)) * BIN - REACH + BIN // 2
         tables.append(pd.DataFrame({"curve": "tss", "position": centre, "value": tss}))
+    if barcodes:
+        counts = pd.DataFrame({"position": list(barcodes), "value": list(barcodes.values())})
+        tables.append(counts.assign(curve=BARCODES))
     return pd.concat(tables, ignore_index=True)[COLUMNS]
+
+
+def ignored_barcodes(profile: pd.DataFrame) -> str:
+    """Say how many barcodes had too few fragments to be candidates for cells; empty if none had.
+
+    ``profile``: see :func:`profile_table`.
+    """
+    curve = profile[profile["curve"] == BARCODES].sort_values("position")
+    if curve.empty:
+        return ""
+    total, least = int(curve["value"].iloc[0]), int(curve["position"].iloc[-1])
+    ignored = total - int(curve["value"].iloc[-1])
+    if not ignored:
+        return ""
+    return f"{ignored} of {total} barcodes have fewer than {least} fragments (cells.min_barcode) and were ignored"

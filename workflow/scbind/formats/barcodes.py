@@ -18,6 +18,8 @@ from scbind.formats.inputs import is_hdf5, read_lines
 from scbind.formats.tables import SEPARATORS, header_of, read_columns
 
 ABSENT, FOREIGN = -1, -2
+SEQUENCE = re.compile("[ACGT]{8,}")  # of a barcode; a shorter one may be that of another cell, read backwards
+COMPLEMENT = str.maketrans("ACGT", "TGCA")
 RECENT = 4_096  # minimum number of new names before a numbering rebuilds its index
 PREFIXES = "#_:"  # between sample and barcode: ArchR's and ours, Seurat's, and that of 10x velocyto files
 # The number of the library after the barcode: of 10x, of Signac, and of tools that add theirs to that of 10x.
@@ -188,8 +190,8 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
     ------
     InputError
         If the list holds several libraries (numbers at the end, or names in front) and it is not clear which one is
-        this sample; if some barcodes match as listed, but more would match in another spelling; or if two barcodes
-        match one cell.
+        this sample; if some barcodes match as listed, but more would match in another spelling; if most match only as
+        their reverse complement; or if two barcodes match one cell.
     """
     ours = _numbers(pd.Series(present, dtype=object))
     number = listed.str.extract(NUMBERED, expand=False)
@@ -199,6 +201,8 @@ def match_barcodes(path: str | Path, listed: pd.Series, present: pd.Index, sampl
     plain = next(ways)
     # the other spellings take a regular expression over all barcodes of the fragments
     best = plain if plain.fits.all() else max([plain, *ways], key=lambda way: way.fits.sum())
+    if 2 * best.fits.sum() < len(listed):
+        _refuse_reversed(path, listed, present, sample)
     if not best.fits.any():
         return np.where(best.foreign, FOREIGN, ABSENT).astype(np.int64)
     if best is not plain and plain.fits.any():
@@ -252,6 +256,21 @@ def _spellings(listed: pd.Series, present: pd.Index, sample: str) -> Iterator[_S
         shorter = shorter or [present.str.replace(ending, "", regex=True) for ending in ENDINGS]
         for ending, ours in zip(ENDINGS, shorter, strict=True):
             yield _Spelling(core.str.replace(ending, "", regex=True), ours, foreign, prefix, True)
+
+
+def _refuse_reversed(path, listed: pd.Series, present: pd.Index, sample: str) -> None:
+    """Refuse a list whose barcodes are mostly the reverse complement of barcodes of the sample."""
+    turned = listed.str.replace(SEQUENCE, lambda found: found[0].translate(COMPLEMENT)[::-1], regex=True)
+    changed = turned != listed
+    best = max(_spellings(turned, present, sample), key=lambda way: (way.fits & changed).sum())
+    fits, own = best.fits & changed, int((~best.foreign).sum())
+    if 2 * fits.sum() > own:
+        raise InputError(
+            path,
+            f"{fits.sum()} of {own} barcodes are the reverse complement of barcodes of sample {sample}",
+            f"write the reverse complement of each: {turned[fits].iloc[0]} instead of {listed[fits].iloc[0]}",
+            f"line {fits.index[fits][0]}",
+        )
 
 
 def _refuse_several(path, best: _Spelling, listed: pd.Series, ours: list[str], sample: str) -> None:

@@ -121,7 +121,7 @@ def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.Data
             table["end"] = np.where(beyond, length, table["end"])
             inside = (table["start"] < table["end"]) | ~beyond
             table, lines = table[inside].reset_index(drop=True), lines[inside.to_numpy()]
-    return _inside(path, table, lines, sizes, "intervals")
+    return _inside(path, table, lines, sizes, "intervals", partial=clip)
 
 
 def _has_content(path) -> bool:
@@ -181,11 +181,13 @@ EMPTY = Rule("the start is not before the end", "coordinates are 0-based half-op
 BEYOND = Rule("the interval ends beyond its chromosome", "use a file made for this genome")
 
 
-def _inside(path, table: pd.DataFrame, lines: np.ndarray, sizes: ChromSizes, unit: str) -> pd.DataFrame:
+def _inside(
+    path, table: pd.DataFrame, lines: np.ndarray, sizes: ChromSizes, unit: str, partial: bool = False
+) -> pd.DataFrame:
     """Leave out intervals on unknown chromosomes and a few impossible ones; refuse a file with many of either."""
     if not len(table):
         return table
-    match_names(path, table["chrom"].value_counts().to_dict(), sizes, unit)
+    match_names(path, table["chrom"].value_counts().to_dict(), sizes, unit, partial)
     known = table["chrom"].isin(sizes.names).to_numpy()
     table, lines = table[known].reset_index(drop=True), lines[known]
     strays = Strays(path, unit)

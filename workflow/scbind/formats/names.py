@@ -21,7 +21,7 @@ TEXT = "text"
 PREFIX = re.compile(r"^(?!chr)[A-Za-z0-9.]+?_+(?=[A-Za-z0-9])")
 
 
-def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -> None:
+def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str, partial: bool = False) -> None:
     """Compare the chromosome names of a file with those of the genome, by the share of records that fit.
 
     Mitochondrial DNA does not count, because its name and length differ between assemblies that are otherwise equal.
@@ -36,6 +36,8 @@ def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -
         The genome.
     unit
         What is counted, in the plural: ``fragments``, ``peaks``, ``bp``.
+    partial
+        The genome may have a part of the chromosomes only, so what lies on others is no reason to warn.
 
     Raises
     ------
@@ -50,7 +52,7 @@ def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str) -
         names = f"{', '.join(most[:3])}{', ...' * (len(most) > 3)}"
         missing, total = sum(outside.values()), sum(number.values())
         counted = missing - sum(outside.get(name, 0) for name in MITOCHONDRIAL)
-        level = "WARNING " if counted > LIMIT * total else ""
+        level = "WARNING " if counted > LIMIT * total and not partial else ""
         say(
             f"{level}{path}: left out {missing} of {total} {unit} ({missing / total:.1%}) on chromosomes that are not "
             f"in the genome: {names}"
@@ -196,7 +198,11 @@ def _refuse(path, found: Mapping[str, int], sizes: ChromSizes, kind: str | None,
     if best is None:
         remedy = "use a file made for this genome, or change the genome"
     else:
-        remedy = best.words + (f": {best.command(path, kind)}" if kind else " in its chromosome names")
+        remedy = f"{best.words} in its chromosome names"
+        if kind:
+            command = best.command(path, kind)
+            renamed = re.findall(r"\bRENAMED[.\w]*", command)[-1]
+            remedy = f"{best.words}, and write {renamed} instead of this file in the sheet or configuration: {command}"
     here = ", ".join(sorted(found, key=lambda name: (-found[name], name))[:3])
     there = ", ".join(sizes.names[:3])
     raise InputError(path, f"{problem} (file: {here}; genome: {there})", remedy)

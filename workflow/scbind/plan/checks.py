@@ -156,13 +156,21 @@ def _check_motif_tfs(plan: Plan, name: str, label: str) -> None:
 
 
 def check_samples(plan: Plan, label: str) -> None:
-    """Check that the sample of ``evaluate.sample`` is there, and that each has a donor where ``cells.harmony`` asks."""
+    """Check that the sample of ``evaluate.sample`` is there, and that each has a donor where ``cells.harmony`` asks.
+
+    Without a list of barcodes, ``cells.min_barcode`` may not be above ``cells.min_fragments``: it would replace it.
+    """
     sample = plan.config["evaluate"]["sample"]
     if sample and sample not in plan.binding_samples:
         known = ", ".join(plan.binding_samples)
         raise InputError(
             label, f"no sample {sample!r} with binding", f"use one of: {known}", "key evaluate.sample"
         )
+    least, threshold = plan.config["cells"]["min_barcode"], plan.config["cells"]["min_fragments"]
+    if least > threshold and not all(row["barcodes"] for row in plan.samples.values()):
+        problem = f"{least} is above cells.min_fragments ({threshold}), so barcodes with fewer than {least} fragments "
+        problem += "would be ignored before quality control"
+        raise InputError(label, problem, f"set it to {threshold} or less", "key cells.min_barcode")
     donors = {row["donor"] for row in plan.samples.values()}
     for name, row in plan.samples.items():
         problem = ""

@@ -19,6 +19,7 @@ DATA_VARIABLE = "SCBIND_DATA"
 PLACEHOLDER = "path/to/"  # in the configuration that comes with scbind
 NOTHING = {*NOT_AVAILABLE, "None", "none", "null", "-", "."}  # written by some tools for an empty field
 RELATIVE = " (relative to the working folder)"
+MODELS_FOLDER = "resources/models/"  # comes with scbind
 SAMPLE_BYTES = 1 << 16  # compared at either end of two files of one size
 SIZE = "size"
 LEAST_COPY = 1000  # bytes; smaller files of one size may be alike by chance
@@ -129,6 +130,11 @@ def _path_remedy(text: str) -> str:
         return "write the path of your file in its place (for the demo on simulated data: make demo)"
     if "\\" in text and os.path.exists(text.replace("\\", "/")):
         return f"write {text.replace(chr(92), '/')}, with slashes"
+    if text.startswith(MODELS_FOLDER):  # the working folder is not that of scbind
+        return (
+            f"correct the path{RELATIVE}; with --directory, link {MODELS_FOLDER.rstrip('/')} of scbind into that "
+            "folder (docs/how-to/your-data.md, Several analyses)"
+        )
     return f"correct the path{'' if os.path.isabs(text) else RELATIVE}"
 
 

@@ -23,6 +23,7 @@ LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 # Keys of a model that is not trained here.
 OF_GIVEN_MODELS = frozenset({"bundle", "motif_tfs", "test_windows", "depth_windows"})
 STRANGERS = 0.25  # default of options.strangers of a model with motif TFs
+ALIKE = 0.75  # least similarity of a key to be proposed for an unknown one: min_dist (0.67) is not min_tss
 DEEPEST = 20  # sections within sections
 SHEETS = SCHEMA.with_name("sheets.yaml")  # what the columns of the sheets mean
 WORDS = {
@@ -60,7 +61,7 @@ INTRODUCTION = """# Configuration
 <!-- Made by `make docs-reference` from workflow/schemas. Edit the schemas, not this page. -->
 
 Every column of the sheets and every key of `config/config.yaml`. Keys that you leave out take their default.
-A mistake stops the run before any job starts. One line names the place and the remedy.
+A mistake in them stops the run before any job starts. One line names the place and the remedy.
 
 The forms that a path may take are in [Run your own data](../how-to/your-data.md). The rules of `splits` are in
 [Choose holdouts](../how-to/holdouts.md)."""
@@ -339,18 +340,18 @@ def _explain(error) -> tuple[str, str, list]:
     if rule == "additionalProperties":
         known = list(schema.get("properties", {}))
         unknown = sorted(str(key) for key in value if key not in known)[0]
-        close = difflib.get_close_matches(unknown, known, n=1, cutoff=0.6)
+        close = difflib.get_close_matches(unknown, known, n=1, cutoff=ALIKE)
         remedy = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
         return "unknown key", remedy, [*path, unknown]
     if rule == "required":
         missing = sorted(set(error.validator_value) - set(value))[0]
         return (
             "this key is missing",
-            "see docs/reference/configuration.md for what it means",
+            f"give it{_meaning(schema.get('properties', {}).get(missing, {}))}",
             [*path, missing],
         )
     if rule == "type":
-        return _explain_type(value, error.validator_value, path)
+        return _explain_type(value, schema, path)
     if rule == "enum":
         allowed = ", ".join("null" if v is None else str(v) for v in error.validator_value)
         return f"{value!r} is not one of the choices", f"use one of: {allowed}", path
@@ -386,7 +387,16 @@ def _explain(error) -> tuple[str, str, list]:
     return " ".join(error.message.split()), "see docs/reference/configuration.md", path
 
 
-def _explain_type(value, expected, path: list) -> tuple[str, str, list]:
+def _meaning(schema: dict) -> str:
+    """Return ``: `` and the first sentence of the description of a key; empty if it has none."""
+    first = schema.get("description", "").partition(". ")[0].rstrip(".")
+    if not first[1:2].isupper():  # as in BED
+        first = first[0].lower() + first[1:]
+    return f": {first}" if first else ""
+
+
+def _explain_type(value, schema: dict, path: list) -> tuple[str, str, list]:
+    expected = schema["type"]
     kinds = [expected] if isinstance(expected, str) else list(expected)
     wanted = " or ".join(WORDS.get(kind, f"a{'n' if kind[0] in 'aeiou' else ''} {kind}") for kind in kinds)
     remedy = f"give {wanted}"
@@ -397,6 +407,8 @@ def _explain_type(value, expected, path: list) -> tuple[str, str, list]:
         except ValueError:
             pass
     shown = "nothing" if value is None else repr(value)
+    if value is None:
+        remedy += _meaning(schema)
     if isinstance(value, dict | list):
         shown = "a section" if isinstance(value, dict) else "a list"
     return f"expected {wanted}, found {shown}", remedy, path
