@@ -756,7 +756,8 @@ def test_an_answer_comes_into_view_and_an_unknown_name_is_told(page):
     page.until("document.getElementById('options').hidden")
     page.key("Enter")
     page.until(
-        "document.getElementById('panel').innerText.includes('Nothing on this page is named nosuchname.')"
+        "document.getElementById('panel').innerText.includes("
+        "'Nothing on this page is named nosuchname. It can be asked for the name of a TF, ')"
     )
 
 
