@@ -116,7 +116,7 @@ def passing_cells(inputs: Inputs) -> str:
     said = f"{int(passing.sum()):,} of {len(passing):,} cells pass"
     if not inputs.looser:
         return said + "."
-    of = f" of {inputs.assay}" if inputs.assay not in ("", CUSTOM) else ""
+    of = f" of {inputs.assay}" if inputs.assay != CUSTOM else ""
     named = [
         f"{f'no {name}' if value is None else f'{name} {number(value)}'} (default {number(usual)})"
         for name, (value, usual) in inputs.looser.items()

@@ -121,7 +121,7 @@ class ReportFiles:
     tracks: Mapping[str, str | Path] = field(default_factory=dict)
     target: float | None = None
     smallest_type: int | None = None
-    assay: str = ""
+    assay: str = "custom"
     looser: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     genes: str | Path | None = None
     sizes: str | Path | None = None

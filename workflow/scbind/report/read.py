@@ -106,7 +106,7 @@ class Inputs:
     about: dict[str, str] = field(default_factory=dict)
     target: float | None = None
     smallest_type: int | None = None
-    assay: str = ""
+    assay: str = "custom"
     looser: dict[str, tuple[float | None, float]] = field(default_factory=dict)
     frames: dict[str, list[str]] = field(default_factory=dict)
     profiles: pd.DataFrame | None = None
