@@ -251,8 +251,11 @@ def test_each_warning_has_its_cause(inputs):
     obs.iloc[0, obs.columns.get_indexer(["sample", "donor"])] = ["s2", None]
     said = warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))
     assert "Donors are given for some samples but not for s2." in said and "column donor" in said
-    most = inputs.data.obs["cell_type"].value_counts().max()
-    assert "cell type" not in warned(inputs, smallest_type=most)
+    counts = inputs.data.obs["cell_type"].value_counts()
+    most = counts.max()
+    assert "cell type" not in warned(inputs, smallest_type=counts.min())
+    found = warned(inputs, smallest_type=most)
+    assert f"1 of 2 cell types has fewer than {most} cells: {counts.index[-1]}. It is not compared" in found
     found = warned(inputs, smallest_type=most + 1)
     assert f"No cell type has {most + 1} cells; the largest is" in found and "analysis.min_cells" in found
     borrowed = (np.ones(10), np.r_[np.full(5, 100.0), np.full(5, 900.0)], np.ones(10))

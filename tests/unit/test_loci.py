@@ -155,6 +155,23 @@ def test_peaks_touch_their_window_and_genes_are_near_it(written):
     assert index["genes"]["chr1"][2] == ["MINUS", 29_000, 29_500, 29_499, "-"]
 
 
+def test_sites_say_in_which_types_their_tf_is_active(written, files, tmp_path):
+    assert written[0]["activity"] is None
+    rows = [("B cell", "SPI1", -8.5, 0.01), ("T+", "SPI1", 5.0, 0.01), ("T+", "TCF7", 1.0, 0.9)]
+    table = pd.DataFrame(rows, columns=["cell_type", "tf", "difference", "p_adjusted"]).assign(
+        contrast="cell_type"
+    )
+    table.to_csv(tmp_path / "tests.tsv", sep="\t", index=False)
+    write_loci(replace(files, differential=tmp_path / "tests.tsv"), tmp_path / "loci.html")
+    found = packs(tmp_path / "loci.html")[0]
+    activity = found["activity"]
+    assert found["tfs"] == ["SPI1", "TCF7"] and found["types"] == ["B cell", "T+"]
+    assert [(activity["words"][code], activity["first"][code]) for code in activity["of"]] == [
+        ("less active", 2), ("more active", 0), ("not tested", 1), ("no difference", 1)
+    ]  # fmt: skip
+    assert "not from the amount of the protein" in (tmp_path / "loci.html").read_text()
+
+
 def test_a_page_without_genes(files, tmp_path):
     write_loci(replace(files, genes=None), tmp_path / "loci.html")
     assert packs(tmp_path / "loci.html")[0]["genes"] == {"chr1": [], "HLA_1": []}

@@ -19,16 +19,24 @@ from scbind.formats.colours import PALETTE
 from scbind.report import page as page_module
 from scbind.report import populations as populations_module
 from scbind.report import regulation, sections
-from scbind.report.cells import _passing, doublet_shares, poor_samples, sample_quality
+from scbind.report.cells import (
+    _passing,
+    doublet_shares,
+    passing_cells,
+    poor_samples,
+    sample_quality,
+    unlabelled,
+)
 from scbind.report.models import ORACLES, _unknown
 from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, linked, write_report
 from scbind.report.read import read_peak_status
-from scbind.report.sections import SECTIONS, _type_means
+from scbind.report.sections import SECTIONS, _type_means, motifs
 from scbind.report.tables import (
     DEPTH,
     FIRST_ROWS,
     MEANINGS,
+    NO_PROTEIN,
     Section,
     comparison,
     directions,
@@ -451,6 +459,59 @@ def test_poor_samples_are_named():
     assert set(none["flags"]) == {"few cells pass"} and none["median n_fragments"].isna().all()
 
 
+def test_thresholds_that_are_looser_than_usual_are_said():
+    cells = pd.DataFrame({"sample": "s", "pass": [True] * 3 + [False], "n_fragments": 62.0})
+    given = SimpleNamespace(cells=cells, peaks=None, assay="10x_atac", looser={"min_fragments": (5, 1000)})
+    section = Section("quality", "")
+    _passing(given, section)
+    assert section.text == [
+        "3 of 4 cells pass, with a threshold that is looser than the default of 10x_atac: min_fragments 5 (default "
+        "1,000). The sample is not flagged for poor quality."
+    ]
+    given.looser["max_nucleosome_signal"] = (None, 4)
+    assert passing_cells(given).endswith(
+        "the defaults of 10x_atac: min_fragments 5 (default 1,000) and no max_nucleosome_signal (default 4)."
+    )
+    given.assay, given.looser = "custom", {"min_fragments": (5, 1000)}
+    assert "looser than the default: min_fragments" in passing_cells(given)
+    given.looser = {}
+    assert passing_cells(given) == "3 of 4 cells pass."
+
+
+@pytest.mark.parametrize(
+    ("sources", "said"),
+    [
+        ("cluster cluster cluster", "No labels were given, so the cell types are clusters of accessibility, named "
+         "x_c0, x_c1, ... To name them, give labels (column labels of the sheet of samples)."),
+        ("given cluster cluster", "No labels were given for b, so their cell types are clusters of accessibility, "
+         "named x_c1, x_c2. To"),
+        ("given cluster transferred", ""),
+    ],
+)  # fmt: skip
+def test_cell_types_that_are_clusters_are_said(sources, said):
+    obs = pd.DataFrame({"sample": list("abb"), "cell_type": ["x_c0", "x_c1", "x_c2"]})
+    found = unlabelled(
+        SimpleNamespace(data=SimpleNamespace(obs=obs.assign(cell_type_source=sources.split())))
+    )
+    assert found.startswith(said) if said else found == ""
+    assert unlabelled(SimpleNamespace(data=SimpleNamespace(obs=obs))) == ""
+
+
+def test_best_sites_say_where_the_tf_is_active():
+    columns = ["cell_type", "tf", "chrom", "start", "end", "binding", "reliability_abstained"]
+    rows = [(kind, "X", "chr1", 5, 9, p, False) for kind, p in zip("ABCD", (1.0, 0.9, 0.8, 0.7), strict=True)]
+    tests = pd.DataFrame({"cell_type": list("ABC"), "tf": "X", "contrast": "cell_type", "difference": [-8.5, 1, 5],
+                          "p_adjusted": [0.01, 0.4, 0.01]})  # fmt: skip
+    table = pd.DataFrame({"own": [False], "cell_type": "A", "tf": "X", "motif": "m", "rank": 1, "sites_with_motif": 1,
+                          "background_with_motif": 1, "odds_ratio": 1.0, "p_adjusted": 1.0})  # fmt: skip
+    tables = {"motifs": table, "sites": pd.DataFrame(rows, columns=columns), "differential": tests}
+    made = motifs(SimpleNamespace(tables=tables, colours={"cell_type": {}})).tables[1]
+    assert [[cell["text"] for cell in row[:3]] for row in made["rows"]] == [
+        ["C", "X", "more active"], ["B", "X", "no difference"], ["D", "X", "not tested"], ["A", "X", "less active"]
+    ]  # fmt: skip
+    assert NO_PROTEIN in made["note"] and "first" not in [column["key"] for column in made["columns"]]
+
+
 def test_samples_without_counts_of_reads_do_not_flag_others():
     rows = [{"sample": name, "pass": True, "frac_duplicates": 0.3 + 0.1 * (name == "C")} for name in "ABCDE"]
     cells = pd.DataFrame(rows * 4)
@@ -537,11 +598,11 @@ def test_types_of_doublets_are_marked_in_the_tables_of_types(tmp_path):
         {"sample": "s", "pass": True, "cell_type": ["T"] * 9 + ["odd"] * 2, "n_fragments": 5.0}
     )
     section = Section("quality", "")
-    _passing(SimpleNamespace(cells=cells, peaks=peaks), section)
+    _passing(SimpleNamespace(cells=cells, looser={}, peaks=peaks), section)
     table = next(table for table in section.tables if table["title"].startswith("Per cell type"))
     assert [row[1]["text"] for row in table["rows"]] == ["", "probably doublets of T and B"]
     section = Section("quality", "")
-    _passing(SimpleNamespace(cells=cells, peaks=peaks.drop(columns="caution")), section)
+    _passing(SimpleNamespace(cells=cells, looser={}, peaks=peaks.drop(columns="caution")), section)
     assert "caution" not in [column["key"] for table in section.tables for column in table["columns"]]
 
 
@@ -552,7 +613,7 @@ def test_every_type_has_its_fraction_of_doublet_like_cells():
     )  # fmt: skip
     assert doublet_shares(cells).to_dict() == pytest.approx({"B": 1 / 3, "T": 1.0})
     section = Section("quality", "")
-    _passing(SimpleNamespace(cells=cells, peaks=None), section)
+    _passing(SimpleNamespace(cells=cells, looser={}, peaks=None), section)
     table = next(table for table in section.tables if table["title"].startswith("Per cell type"))
     heads = [column["name"] for column in table["columns"]]
     assert [row[heads.index("fraction doublet-like")]["text"] for row in table["rows"]] == ["0.333", "1"]
@@ -673,8 +734,10 @@ def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
                           "specificity": [2.0, 1.0], "chrom": "chr1", "top_window_start": 1, "top_window_distance": 2,
                           "top_window_binding": 0.5})  # fmt: skip
     section = regulation.targets(SimpleNamespace(tables={"targets": genes, "links": table}, window=200))
-    assert keys(section)[-1] == "link_probability" and "Links with evidence" in section.text[1]
-    assert [row[-1]["text"] for row in section.tables[0]["rows"]] == ["0.900", "–"]
+    assert keys(section)[3] == "link_probability", "a column at the end is cut off"
+    assert "Links with evidence" in section.text[1]
+    assert [row[3]["text"] for row in section.tables[0]["rows"]] == ["0.900", "–"]
+    assert section.tables[0]["rows"][0][-2]["text"] == "+2 bp", "as distances of links"
     assert (
         keys(regulation.targets(SimpleNamespace(tables={"targets": genes}, window=200)))[-1]
         == "top_window_binding"

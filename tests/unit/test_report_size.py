@@ -134,9 +134,16 @@ def test_the_summary_names_the_types_that_no_tf_marks():
     table = pd.DataFrame(rows, columns=["cell_type", "tf", "difference", "p_adjusted"])
     table = table.assign(contrast="cell_type", effect_size=table["difference"], n_replicates=3)
     table.loc[3, "n_replicates"] = 0  # not tested, so it does not say that there are no replicates
-    assert sections._differential_points(table, ["B", "NK", "T", "mast", "pDC"]) == [
+    types = ["B", "NK", "T", "mast", "pDC"]
+    assert sections._differential_points(table, types, ["mast"], 20) == [
         "TFs with the largest positive effect size in each cell type (adjusted p < 0.05): B: PAX5. No TF is "
-        "significantly more active in NK or T. Not tested: mast and pDC (too few cells)."
+        "significantly more active in NK or T. 3 of 5 cell types were compared: mast has fewer than 20 cells "
+        "(analysis.min_cells). Not tested: pDC."
+    ]
+    none = table[table["cell_type"] == "T"]
+    assert sections._differential_points(none, types[:4], ["B", "NK", "mast"], 20) == [
+        "No TF is more active in one cell type than in the others (adjusted p < 0.05). 1 of 4 cell types was compared: "
+        "B, NK and mast have fewer than 20 cells (analysis.min_cells)."
     ]
 
 

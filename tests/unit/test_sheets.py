@@ -85,10 +85,19 @@ def test_assays_bring_thresholds_and_written_ones_win():
     assert (
         cells["min_tss"] is None and cells["max_fragments"] == 100_000 and cells["max_nucleosome_signal"] == 4
     )
+    assert settings.looser_thresholds(cells) == {"min_tss": [None, 4]}
+    assert settings.looser_thresholds(cells | {"min_fragments": 5, "max_fragments": 10, "min_tss": 5}) == {
+        "min_fragments": [5, 1000]
+    }
+    assert settings.looser_thresholds(cells | {"assay": "custom", "max_doublet_score": 0.5}) == {
+        "max_doublet_score": [0.5, 0.3]
+    }
     assert settings.check_config(sections)["cells"]["max_fragments"] is None
     schema = settings.load_schema()["properties"]["cells"]["properties"]
     assert {"custom", *settings.ASSAYS} == set(schema["assay"]["enum"])
-    assert {key for values in settings.ASSAYS.values() for key in values} <= set(schema)
+    assert (
+        {key for values in settings.ASSAYS.values() for key in values} <= settings.THRESHOLDS <= set(schema)
+    )
     with pytest.raises(InputError, match="key cells.assay: '10x' is not one of the choices"):
         settings.check_config(sections | {"cells": {"assay": "10x"}})
 

@@ -361,6 +361,8 @@ MAY_BE_ABSENT = {
 MAY_BE_ABSENT |= {"sha256", "md5", "size", "place", "asked", "cells_output", "bulk_fragments", "aliases"}
 MAY_BE_ABSENT |= {
     "profiles",
+    "assay",
+    "looser",
     "smallest_type",
     "start",
 }  # of the report; of the card: from which motifs the training started

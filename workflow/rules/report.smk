@@ -79,6 +79,8 @@ rule write_report:
         cell_lines=list(PLAN.tracks),
         borrow_fragments=lookup("infer/borrow_fragments", within=SETTINGS),
         min_cells=lookup("analysis/min_cells", within=SETTINGS),
+        assay=lookup("cells/assay", within=SETTINGS),
+        looser=settings.looser_thresholds(SETTINGS["cells"]),
         files=key_states("genome/genes"),
         template=[
             template_digest(name) for name in ("report.html.j2", "report.css", "shared.js", "report.js")
@@ -133,6 +135,7 @@ rule write_loci:
         coverage=per_type("results/pseudobulk/{slug}/coverage.bw"),
         consensus="results/peaks/consensus.bed",
         genes=optional(SETTINGS["genome"]["genes"]),
+        differential="results/analysis/differential_tfs.tsv",
         sites=optional(SITE_TABLE),
     output:
         "results/browser/loci.html",

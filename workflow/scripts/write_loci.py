@@ -15,6 +15,7 @@ with logged(snakemake.log[0], snakemake.threads):
         coverage=dict(zip(types, given.coverage, strict=True)),
         consensus=given.consensus,
         sites=given.sites,
+        differential=given.differential,
         genes=given.genes or None,
     )
     write_loci(files, snakemake.output[0])

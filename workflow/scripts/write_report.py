@@ -51,6 +51,8 @@ with logged(snakemake.log[0], snakemake.threads):
         tracks=dict(zip(snakemake.params.cell_lines, given.tracks, strict=True)),
         target=snakemake.params.borrow_fragments,
         smallest_type=snakemake.params.min_cells,
+        assay=snakemake.params.assay,
+        looser=snakemake.params.looser,
         genes=given.genes or None,
         sizes=given.sizes,
     )

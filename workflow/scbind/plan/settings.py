@@ -20,6 +20,17 @@ from scbind.plan.sheetrows import COLUMNS
 SCHEMA = Path(__file__).parents[2] / "schemas" / "config.schema.yaml"
 # Every job reads the schema. libyaml, if PyYAML has it, reads it ten times faster.
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+# Thresholds of quality control in the section cells.
+THRESHOLDS = frozenset(
+    {
+        "min_fragments",
+        "max_fragments",
+        "min_tss",
+        "max_nucleosome_signal",
+        "min_frac_in_peaks",
+        "max_doublet_score",
+    }
+)
 # Keys of a model that is not trained here.
 OF_GIVEN_MODELS = frozenset({"bundle", "motif_tfs", "test_windows", "depth_windows"})
 STRANGERS = 0.25  # default of options.strangers of a model with motif TFs
@@ -127,6 +138,24 @@ def check_config(config: dict, label: str = "config/config.yaml", schema: dict |
             "key dataset.context",
         )
     return _in_order(filled, schema)
+
+
+def looser_thresholds(cells: dict, schema: dict | None = None) -> dict[str, list[float | None]]:
+    """Return the thresholds of the section ``cells`` that let more cells pass than the defaults of its assay.
+
+    Name of the key to its value (None: no limit) and the default. ``schema`` as of :func:`check_config`.
+    """
+    usual: dict = {}
+    fill_defaults(usual, (schema or load_schema())["properties"]["cells"])
+    usual |= ASSAYS.get(cells["assay"], {})
+    found = {}
+    for name in (name for name in usual if name in THRESHOLDS):
+        value, default = cells[name], usual[name]
+        if default is None:
+            continue
+        if value is None or (value > default if name.startswith("max_") else value < default):
+            found[name] = [value, default]
+    return found
 
 
 def _check_motif_tfs(name: str, model: dict, motifs: dict, label: str) -> None:

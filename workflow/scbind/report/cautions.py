@@ -16,6 +16,10 @@ from scbind.report.tables import MOST_NAMES, join_names, motif_tested
 OTHER_BUNDLE = "models.*.bundle (another model)"  # what to set if a given model lacks something
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
+NO_ROWS = (
+    "no rows in these tables: differential TFs and sites, motifs, best sites, target genes, links and effects of "
+    "variants"
+)
 
 
 class Caution(NamedTuple):
@@ -157,14 +161,23 @@ def _doublets(inputs: Inputs) -> Caution | None:
 
 
 def _small_types(inputs: Inputs) -> Caution | None:
-    counts = inputs.data.obs["cell_type"].value_counts()
-    if inputs.smallest_type is None or (counts >= inputs.smallest_type).any():
+    small = inputs.small_types
+    if not small:
         return None
+    if len(small) < len(inputs.types):
+        one = len(small) == 1
+        verb, subject = ("has", "It is") if one else ("have", "They are")
+        return Caution(
+            f"{len(small)} of {len(inputs.types)} cell types {verb} fewer than {inputs.smallest_type:,} cells: "
+            f"{join_names(small, MOST_NAMES)}.",
+            f"{subject} not compared with the other cells, and {verb} {NO_ROWS}.",
+            "analysis.min_cells",
+        )
+    counts = inputs.data.obs["cell_type"].value_counts()
     largest = f"; the largest is {counts.index[0]} with {counts.iloc[0]:,}" if len(counts) else ""
     return Caution(
         f"No cell type has {inputs.smallest_type:,} cells{largest}.",
-        "Cell types are therefore not compared, and their tables have no rows: differential TFs and sites, motifs, "
-        "best sites, target genes, links and effects of variants.",
+        f"Cell types are therefore not compared, and have {NO_ROWS}.",
         "analysis.min_cells",
     )
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import pandas as pd
 
 from scbind.formats.doubletgroups import LIKELY
-from scbind.formats.typestatus import STATUSES
+from scbind.formats.typestatus import CLUSTER, STATUSES
 from scbind.report import cellplots
 from scbind.report.cellplots import QC_MEASURES
 from scbind.report.librarycurves import library_curves
 from scbind.report.read import Inputs
-from scbind.report.tables import MOST_NAMES, Section, html_table, join_names
+from scbind.report.tables import MOST_NAMES, Section, html_table, join_names, number
 
+CUSTOM = "custom"  # value of cells.assay: not the name of an assay
 FEW_PASS = 0.5  # fraction of the cells of a sample that should pass
 COMPARED = 3  # samples that are needed to compare each with the others
 TIMES = 2  # a median this much worse than that of the samples is flagged
@@ -109,6 +110,43 @@ def poor_samples(table: pd.DataFrame) -> str:
     )
 
 
+def passing_cells(inputs: Inputs) -> str:
+    """Return a sentence with the number of passing cells, and one with the thresholds that are looser than usual."""
+    passing = inputs.cells["pass"].astype(bool)
+    said = f"{int(passing.sum()):,} of {len(passing):,} cells pass"
+    if not inputs.looser:
+        return said + "."
+    of = f" of {inputs.assay}" if inputs.assay != CUSTOM else ""
+    named = [
+        f"{f'no {name}' if value is None else f'{name} {number(value)}'} (default {number(usual)})"
+        for name, (value, usual) in inputs.looser.items()
+    ]
+    are = "a threshold that is" if len(named) == 1 else "thresholds that are"
+    return f"{said}, with {are} looser than the default{'s' * (len(named) > 1)}{of}: {join_names(named)}."
+
+
+def unlabelled(inputs: Inputs) -> str:
+    """Return sentences on the samples without labels, whose cell types are clusters; empty if there is none."""
+    obs = inputs.data.obs
+    if "cell_type_source" not in obs:
+        return ""
+    cluster = obs["cell_type_source"].astype(str) == CLUSTER
+    alone = cluster.groupby(obs["sample"].astype(str)).all()
+    samples = alone.index[alone].tolist()
+    if not samples:
+        return ""
+    kinds = sorted(
+        obs.loc[obs["sample"].astype(str).isin(samples), "cell_type"].dropna().astype(str).unique()
+    )
+    named = ", ".join([*kinds[:2], *(["..."] if len(kinds) > 2 else [])])
+    whose = "the" if alone.all() else "their"
+    of = "" if alone.all() else f" for {join_names(samples, MOST_NAMES)}"
+    return (
+        f"No labels were given{of}, so {whose} cell types are clusters of accessibility, named {named}"
+        f"{'' if len(kinds) > 2 else '.'} To name them, give labels (column labels of the sheet of samples)."
+    )
+
+
 def type_cautions(inputs: Inputs) -> dict[str, str]:
     """Return the cell types that have a caution, such as "probably doublets of A and B"."""
     if inputs.peaks is None or "caution" not in inputs.peaks:
@@ -139,7 +177,7 @@ def _passing(inputs: Inputs, section: Section) -> None:
     obs = inputs.cells
     passing = obs["pass"].astype(bool)
     measures, samples = _known_measures(obs), sample_quality(obs)
-    section.text = [f"{int(passing.sum()):,} of {len(obs):,} cells pass. {poor_samples(samples)}"]
+    section.text = [f"{passing_cells(inputs)} {poor_samples(samples)}"]
     note = (
         f"Medians are over passing cells. A sample is flagged if fewer than {FEW_PASS:.0%} of its cells pass"
     )

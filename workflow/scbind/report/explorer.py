@@ -19,7 +19,7 @@ from scbind.report.pack import codes, pack, pack_json, rounded
 from scbind.report.read import Inputs
 from scbind.report.regulation import SHOWN_FDR
 from scbind.report.style import NEUTRAL
-from scbind.report.tables import DEPTH, LESS, NAMES, join_names, number
+from scbind.report.tables import DEPTH, LESS, NAMES, NO_PROTEIN, join_names, number, trusted, within_budget
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: fewer for more values, because these dominate the size of the page.
@@ -72,6 +72,9 @@ def explorer(inputs: Inputs, genes: Sequence[str] = ()) -> tuple[dict, dict[str,
         "depth": DEPTH,
         "doublet": LIKELY,
         "promoter": CORE,
+        "no_protein": NO_PROTEIN,
+        "cell_fragments": cell_fragments(inputs),
+        "most_targets": most_targets(inputs),
         "less": LESS,
         "fdr": SHOWN_FDR,
     }
@@ -191,6 +194,21 @@ def cell_depth(inputs: Inputs) -> float:
         else pd.Series(dtype=float)
     )
     return float(depth.median())
+
+
+def cell_fragments(inputs: Inputs) -> int | None:
+    """Return the median number of own fragments of the cells; None if it is not known."""
+    obs = inputs.data.obs
+    known = pd.to_numeric(obs["n_fragments"], errors="coerce").dropna() if "n_fragments" in obs else ()
+    return round(float(known.median())) if len(known) else None
+
+
+def most_targets(inputs: Inputs) -> int | None:
+    """Return how many target genes of a TF and cell type the page has at most; None without target genes."""
+    table = inputs.tables.get("targets")
+    if table is None or table.empty or (table := trusted(table)[0]).empty:
+        return None
+    return int(within_budget(table)[0]["rank"].max())
 
 
 def depth_scores(inputs: Inputs) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from scbind.report.lociwindows import (
     windows_of,
 )
 from scbind.report.pack import codes, pack, pack_json, rounded
-from scbind.report.tables import subtitle, trusted
+from scbind.report.tables import NAMES, NO_PROTEIN, active_first, activity_in_type, subtitle, trusted
 
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES = 12_000_000  # of the page
@@ -57,6 +57,8 @@ class LociFiles:
         ``consensus.bed`` and ``best_sites.tsv``.
     genes
         BED or GTF of genes, or None.
+    differential
+        ``differential_tfs.tsv``, or None. It says in which types a TF is more or less active.
     """
 
     genome: str
@@ -69,6 +71,7 @@ class LociFiles:
     consensus: str | Path
     sites: str | Path
     genes: str | Path | None = None
+    differential: str | Path | None = None
 
 
 def write_loci(files: LociFiles, output: str | Path, most_bytes: int = MOST_BYTES) -> None:
@@ -173,7 +176,7 @@ def _said(kept: pd.DataFrame, sites: pd.DataFrame, left_out: str) -> list[str]:
             "site of each cell type, the highest P(bound) first, then the second best. "
             "All are in results/analysis/best_sites.tsv."
         )
-    return [text, *([left_out] if left_out else [])]
+    return [text, NO_PROTEIN, *([left_out] if left_out else [])]
 
 
 # ---- what the tracks show ----
@@ -251,6 +254,8 @@ def _index(files: LociFiles, kept: pd.DataFrame, sizes: ChromSizes, peaks, genes
         "types": types,
         "colours": [colours[name] for name in types],
         "tfs": tfs,
+        "activity": _activity(files, tfs, types),
+        "activity_name": NAMES["tf_in_type"],
         "motif": [tf for tf in tfs if evidence.get(tf, CHIP) != CHIP],
         "loci": {
             int(row.locus): [contig(row.chrom), row.start, row.end] for row in windows.itertuples()
@@ -264,6 +269,19 @@ def _index(files: LociFiles, kept: pd.DataFrame, sizes: ChromSizes, peaks, genes
         "peaks": _near(peaks, windows, ["start", "end"]),
         "genes": _near(genes, windows, ["gene", "start", "end", "tss", "strand"], REACH),
     }  # fmt: skip
+
+
+def _activity(files: LociFiles, tfs: list[str], types: list[str]) -> dict | None:
+    """Return whether each TF is more or less active in each type: ``words``, their order ``first``, and ``of``.
+
+    ``of`` has the number of the word of each TF and type, those of one TF side by side. None without tests.
+    """
+    if files.differential is None:
+        return None
+    pairs = pd.MultiIndex.from_product([tfs, types], names=["tf", "cell_type"]).to_frame(index=False)
+    codes, words = pd.factorize(activity_in_type(pairs, read_result(files.differential, AGAIN)))
+    first = active_first(pd.Series(words, dtype=object)).tolist()
+    return {"words": words.tolist(), "first": first, "of": codes.tolist()}
 
 
 def _near(table: pd.DataFrame, windows: pd.DataFrame, columns: list[str], reach: int = 0) -> dict[str, list]:

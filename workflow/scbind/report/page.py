@@ -94,6 +94,9 @@ class ReportFiles:
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
     smallest_type
         Cell types with fewer cells are left out of comparisons (``analysis.min_cells``).
+    assay, looser
+        Assay of the thresholds of quality control (``cells.assay``), and those that are looser than its defaults: name
+        to value (None: no limit) and default (:func:`scbind.plan.settings.looser_thresholds`).
     genes, sizes
         BED or GTF of genes, and ``chrom.sizes`` of the genome, for the coordinates of the genes.
     """
@@ -118,6 +121,8 @@ class ReportFiles:
     tracks: Mapping[str, str | Path] = field(default_factory=dict)
     target: float | None = None
     smallest_type: int | None = None
+    assay: str = "custom"
+    looser: Mapping[str, Sequence[float | None]] = field(default_factory=dict)
     genes: str | Path | None = None
     sizes: str | Path | None = None
 
@@ -193,6 +198,8 @@ def _read(files: ReportFiles, figures_dir: str | Path | None) -> Inputs:
         profiles=read_library_curves(files.profiles),
         target=files.target,
         smallest_type=files.smallest_type,
+        assay=files.assay,
+        looser={name: tuple(values) for name, values in files.looser.items()},
     )
 
 

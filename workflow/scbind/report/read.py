@@ -76,6 +76,8 @@ class Inputs:
         Fragments that a cell borrows up to (``infer.borrow_fragments``).
     smallest_type
         Cell types with fewer cells are left out of comparisons (``analysis.min_cells``).
+    assay, looser
+        As in :class:`scbind.report.page.ReportFiles`.
     frames
         Cell line to the Tn5 shift of its input files, as its ``track.json`` says.
     profiles
@@ -104,6 +106,8 @@ class Inputs:
     about: dict[str, str] = field(default_factory=dict)
     target: float | None = None
     smallest_type: int | None = None
+    assay: str = "custom"
+    looser: dict[str, tuple[float | None, float]] = field(default_factory=dict)
     frames: dict[str, list[str]] = field(default_factory=dict)
     profiles: pd.DataFrame | None = None
     window: int | None = None
@@ -124,6 +128,12 @@ class Inputs:
     def types(self) -> list[str]:
         """Sorted names of the cell types."""
         return sorted(self.data.obs["cell_type"].dropna().astype(str).unique())
+
+    @cached_property
+    def small_types(self) -> list[str]:
+        """Sorted names of the cell types with fewer than ``smallest_type`` cells, which are left out of comparisons."""
+        counts = self.data.obs["cell_type"].astype(str).value_counts()
+        return [name for name in self.types if self.smallest_type and counts[name] < self.smallest_type]
 
     @cached_property
     def colours(self) -> dict[str, dict[str, str]]:

@@ -9,11 +9,10 @@ from scbind.analysis.links import EFFECTS, SIGNED
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     EVIDENCE,
-    LESS,
     LEVEL,
     MAX_ROWS,
-    MORE,
     Section,
+    activity_in_type,
     all_rows,
     html_table,
     trusted,
@@ -40,7 +39,7 @@ def targets(inputs: Inputs) -> Section | None:
         section.text.append(
             "The potential uses binding and distance only. To ask which genes a TF regulates, use the section Links "
             "with evidence: its probability also uses the activity of the TF and the association of its sites with the "
-            "gene, so the two orders differ. The last column gives this probability."
+            "gene, so the two orders differ. The column probability of the link gives this probability."
         )
     table, left_out = trusted(table)
     if left_out:
@@ -64,26 +63,10 @@ def targets(inputs: Inputs) -> Section | None:
             columns={"probability": "link_probability"}
         )
         table = table.merge(known.drop_duplicates(keys), on=keys, how="left")
-        columns.append("link_probability")
+        columns.insert(columns.index("gene") + 1, "link_probability")
     note = f"The most specific targets come first. {cut} {all_rows('tf_targets.tsv')}".replace("  ", " ")
     section.tables = [html_table("Genes by regulatory potential", table[columns], note, "targets")]
     return section
-
-
-def activity_in_type(table: pd.DataFrame, tests: pd.DataFrame) -> pd.Series:
-    """Return in words whether the TF of each row is more or less active in its cell type than in the other cells.
-
-    ``table`` has ``cell_type`` and ``tf``; ``tests`` is ``results/analysis/differential_tfs.tsv``. The words are
-    ``MORE``, ``LESS``, ``no difference`` (adjusted p of 0.05 or more) and ``not tested``.
-    """
-    keys, words = ["cell_type", "tf"], pd.Series("not tested", index=table.index, dtype=object)
-    tests = tests[(tests["contrast"] == "cell_type") & tests["p_adjusted"].notna()].drop_duplicates(keys)
-    found = table[keys].merge(tests[[*keys, "difference", "p_adjusted"]], on=keys, how="left")
-    known, sure = found["p_adjusted"].notna().to_numpy(), (found["p_adjusted"] < 0.05).to_numpy()
-    words[known] = "no difference"
-    words[sure & (found["difference"] > 0).to_numpy()] = MORE
-    words[sure & (found["difference"] <= 0).to_numpy()] = LESS
-    return words
 
 
 def has_links(inputs: Inputs) -> bool:
@@ -108,6 +91,10 @@ def links(inputs: Inputs) -> Section | None:
         "supports it.",
     ]
     if (table["compared_with"] == "accessibility").any():
+        section.text.append(
+            "Without RNA, most of the probability comes from activity, binding and distance; p tests only the "
+            "association over cells."
+        )
         section.text.append(
             "Without RNA, few links have only distal sites (column promoter or distal). In simulated cells of three "
             "seeds, 60 to 101 of them had a false discovery rate up to 0.1, and 8 to 13 % of these were false."

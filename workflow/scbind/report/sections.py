@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,15 @@ from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import CONTROLS
 from scbind.formats.evidence import MOTIF, marked
 from scbind.report import cellplots
-from scbind.report.cells import poor_samples, pseudobulk, quality, sample_quality, type_cautions
+from scbind.report.cells import (
+    passing_cells,
+    poor_samples,
+    pseudobulk,
+    quality,
+    sample_quality,
+    type_cautions,
+    unlabelled,
+)
 from scbind.report.choice import ROWS, spaced
 from scbind.report.cohort import cohort
 from scbind.report.foundmotifs import found_motifs
@@ -28,7 +36,10 @@ from scbind.report.tables import (
     EVIDENCE,
     MARKS,
     MOST_NAMES,
+    NO_PROTEIN,
     Section,
+    active_first,
+    activity_in_type,
     all_rows,
     comparison,
     directions,
@@ -83,9 +94,15 @@ def summary(inputs: Inputs) -> Section:
     if inputs.n_windows is not None:
         section.tiles.append((number(inputs.n_windows), "windows in peaks"))
     if inputs.cells is not None and "pass" in inputs.cells:
-        section.points.append(poor_samples(sample_quality(inputs.cells)))
+        said = [passing_cells(inputs)] if inputs.looser else []
+        section.points.append(" ".join([*said, poor_samples(sample_quality(inputs.cells))]))
+    if text := unlabelled(inputs):
+        section.points.append(text)
     if "differential" in inputs.tables:
-        section.points += _differential_points(inputs.tables["differential"], types)
+        small = inputs.small_types
+        section.points += _differential_points(
+            inputs.tables["differential"], types, small, inputs.smallest_type
+        )
     section.points += _condition_points(inputs.tables)
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
@@ -180,8 +197,13 @@ def _abstention_points(data) -> list[str]:
     return points
 
 
-def _differential_points(table: pd.DataFrame, types: list[str]) -> list[str]:
-    """The TFs that mark each of the cell types ``types``, and the types that none marks or that were not tested."""
+def _differential_points(
+    table: pd.DataFrame, types: list[str], small: Sequence[str] = (), smallest: int | None = None
+) -> list[str]:
+    """The TFs that mark each of the cell types ``types``, and the types that none marks or that were not compared.
+
+    ``small`` are the types with fewer cells than ``smallest`` (``analysis.min_cells``).
+    """
     table = trusted(table[table["contrast"] == "cell_type"])[0]
     if table.empty:
         return []
@@ -192,21 +214,37 @@ def _differential_points(table: pd.DataFrame, types: list[str]) -> list[str]:
     tops = (
         up.sort_values("effect_size", ascending=False).groupby("cell_type")["tf"].agg(lambda tf: list(tf[:3]))
     )
+    tested = set(table.loc[table["p_adjusted"].notna(), "cell_type"].astype(str))
+    compared = _compared_types(types, tested, small, smallest)
     if tops.empty:
-        return ["No TF is more active in one cell type than in the others (adjusted p < 0.05)."]
+        none = "No TF is more active in one cell type than in the others (adjusted p < 0.05)."
+        return [" ".join(filter(None, (none, compared)))]
     listed = "; ".join(f"{name}: {', '.join(tfs)}" for name, tfs in tops.head(MOST_NAMES).items())
     if len(tops) > MOST_NAMES:
         listed += f"; {len(tops) - MOST_NAMES} more cell types are in the table of differential TFs"
-    tested = set(table.loc[table["p_adjusted"].notna(), "cell_type"].astype(str))
     none = [name for name in types if name in tested and name not in tops.index]
-    untested = [name for name in types if name not in tested]
     listed += f". No TF is significantly more active in {join_names(none, MOST_NAMES, 'or')}" if none else ""
-    listed += f". Not tested: {join_names(untested, MOST_NAMES)} (too few cells)" if untested else ""
     without = (table.loc[table["p_adjusted"].notna(), "n_replicates"] == 0).any()
     warning = " Without replicates, the p-values describe only these cells." if without else ""
+    warning += f" {compared}" if compared else ""
     return [
         f"TFs with the largest positive effect size in each cell type (adjusted p < 0.05): {listed}.{warning}"
     ]
+
+
+def _compared_types(types: list[str], tested: set[str], small: Sequence[str], smallest: int | None) -> str:
+    """Say how many of the cell types were compared, and why the others were not. Empty if all were compared."""
+    untested = [name for name in types if name not in tested]
+    if not untested:
+        return ""
+    n = len(types) - len(untested)
+    few, rest = [name for name in untested if name in small], [name for name in untested if name not in small]
+    of = f"{n} of {len(types)} cell type{'' if len(types) == 1 else 's'}"
+    said = f"{of} {'was' if n == 1 else 'were'} compared"
+    if few:
+        verb = "has" if len(few) == 1 else "have"
+        said += f": {join_names(few, MOST_NAMES)} {verb} fewer than {smallest:,} cells (analysis.min_cells)"
+    return f"{said}." + (f" Not tested: {join_names(rest, MOST_NAMES)}." if rest else "")
 
 
 def _condition_points(tables: Mapping[str, pd.DataFrame]) -> list[str]:
@@ -258,9 +296,10 @@ def embedding(inputs: Inputs) -> Section | None:
     if not seen.any():
         return None
     section = Section("embedding", "Embedding")
-    section.text = [
+    text = (
         "UMAP of the cells, computed from their accessibility alone. It does not depend on predicted binding."
-    ]
+    )
+    section.text = [" ".join(filter(None, (text, unlabelled(inputs))))]
     umap, obs = data.umap[seen], data.obs[seen]
     draw, kinds = inputs.draw, inputs.colours["cell_type"]
     section.figures = [
@@ -432,11 +471,19 @@ def motifs(inputs: Inputs) -> Section | None:
     section.tables = [html_table("Motifs of each TF and cell type", best[columns], note, "motifs")]
     if (sites := inputs.tables.get("sites")) is not None and len(sites):
         sites, cut = within_budget(trusted(sites)[0])
-        sites = sites.sort_values(["tf", "binding"], ascending=[True, False], kind="stable")
+        order, told = ["tf", "binding"], ""
+        if (tests := inputs.tables.get("differential")) is not None:
+            words = activity_in_type(sites, tests)
+            sites.insert(sites.columns.get_loc("tf") + 1, "tf_in_type", words)
+            sites, order = sites.assign(first=active_first(words)), ["tf", "first", "binding"]
+            told = "Types in which the TF is more active come first. "
+        sites = sites.sort_values(order, ascending=[name != "binding" for name in order], kind="stable")
         note = (
             "The peaks with the highest mean P(bound) of each TF and cell type, each represented by its "
-            f"best window. {cut} {all_rows('best_sites.tsv')}".replace("  ", " ")
+            f"best window. {told}{NO_PROTEIN} {cut} "
+            f"{all_rows('best_sites.tsv')}".replace("  ", " ")
         )
+        sites = sites.drop(columns="first", errors="ignore")
         section.tables.append(html_table("Best sites", sites.drop(columns=ABSTAINED), note, "sites"))
     return section
 

@@ -107,6 +107,9 @@ PLACES = {
     ("chrom", "start", "end"): "place",
     ("chrom", "top_window_start", "top_window_end"): "top site",
 }
+DISTANCES = (
+    "top_window_distance",
+)  # columns of signed numbers of bp, shown as :func:`signed_bp` writes them
 WITH_REGIONS = ("sites", "cautions")  # columns of texts with regions, 0-based half-open as in the files
 REGION = re.compile(r"([^\s,;:]+):(\d+)-(\d+)")
 PLACE_FORM = (
@@ -121,6 +124,10 @@ EVIDENCE, LEVEL, ABSTAINED = (
 )  # columns of the result tables
 MARKS = EVIDENCE, LEVEL, ABSTAINED
 MORE, LESS = "more active", "less active"  # values of the column tf_in_type
+NO_PROTEIN = (  # beside the best sites of a TF
+    "P(bound) comes from the sequence and from open chromatin, not from the amount of the protein. In types where the "
+    "TF is less active than elsewhere, these sites may not be bound."
+)
 AGREE, DISAGREE = "agree", "disagree"  # directions of the differences in z and in mean binding
 
 
@@ -190,7 +197,8 @@ def html_table(
     the chromosome has ``place``, the numbers of the columns of start and end, and these are ``hidden``. A column of
     ``WITH_REGIONS`` has ``regions``: its texts are shown as :func:`regions` writes them. A column ``sites`` shows the
     column ``distances``, which is hidden, as :func:`placed_sites` does. Such tables always have a ``pack``, because
-    downloads have what the files have. A column of ``MEANINGS`` has ``about``, and one of ``IN_TEXT`` ``in_text``.
+    downloads have what the files have. A column of ``DISTANCES`` has ``bp``. A column of ``MEANINGS`` has ``about``,
+    and one of ``IN_TEXT`` ``in_text``.
     """
     if len(table) > MAX_ROWS:
         note = f"{note} Only the first {MAX_ROWS:,} of {len(table):,} rows are shown.".strip()
@@ -215,6 +223,8 @@ def html_table(
             column["about"] = MEANINGS[column["key"]]
             if column["key"] in IN_TEXT:
                 column["in_text"] = True
+        if column["key"] in DISTANCES:
+            column["bp"] = True
         if column["key"] in WITH_REGIONS:
             column["regions"] = True
     keys = [column["key"] for column in columns]
@@ -291,9 +301,35 @@ def placed_sites(sites: str, distances: str) -> str:
     """
     found = []
     for site, text in zip(sites.split(","), distances.split(","), strict=True):
-        where, side = "promoter" if abs(int(text)) <= CORE else "distal", "−" if int(text) < 0 else "+"
-        found.append(f"{regions(site)} ({where}, {side}{abs(int(text)):,} bp)")
+        where = "promoter" if abs(int(text)) <= CORE else "distal"
+        found.append(f"{regions(site)} ({where}, {signed_bp(int(text))})")
     return "; ".join(found)
+
+
+def signed_bp(distance: int) -> str:
+    """Return a distance in bp with its sign, such as ``−1,969 bp``; the script of the page has the same (``bp``)."""
+    return f"{'−' if distance < 0 else '+' if distance > 0 else ''}{abs(distance):,} bp"
+
+
+def activity_in_type(table: pd.DataFrame, tests: pd.DataFrame) -> pd.Series:
+    """Return in words whether the TF of each row is more or less active in its cell type than in the other cells.
+
+    ``table`` has ``cell_type`` and ``tf``; ``tests`` is ``results/analysis/differential_tfs.tsv``. The words are
+    ``MORE``, ``LESS``, ``no difference`` (adjusted p of 0.05 or more) and ``not tested``.
+    """
+    keys, words = ["cell_type", "tf"], pd.Series("not tested", index=table.index, dtype=object)
+    tests = tests[(tests["contrast"] == "cell_type") & tests["p_adjusted"].notna()].drop_duplicates(keys)
+    found = table[keys].merge(tests[[*keys, "difference", "p_adjusted"]], on=keys, how="left")
+    known, sure = found["p_adjusted"].notna().to_numpy(), (found["p_adjusted"] < 0.05).to_numpy()
+    words[known] = "no difference"
+    words[sure & (found["difference"] > 0).to_numpy()] = MORE
+    words[sure & (found["difference"] <= 0).to_numpy()] = LESS
+    return words
+
+
+def active_first(words: pd.Series) -> pd.Series:
+    """Return a number to sort rows by: 0 where :func:`activity_in_type` is ``MORE``, 2 where ``LESS``, else 1."""
+    return words.map({MORE: 0, LESS: 2}).fillna(1).astype(np.int64)
 
 
 def _row(values: tuple, columns: list[dict]) -> list[dict]:
@@ -310,7 +346,10 @@ def _row(values: tuple, columns: list[dict]) -> list[dict]:
             value = regions(str(value)) if pd.isna(far) else placed_sites(str(value), str(far))
         elif "regions" in column and not pd.isna(value):
             value = regions(str(value))
-        cells.append(_cell(value, column["numeric"]))
+        cell = _cell(value, column["numeric"])
+        if "bp" in column and not pd.isna(value):
+            cell["text"] = signed_bp(int(value))
+        cells.append(cell)
     return cells
 
 

@@ -9,7 +9,8 @@ let index, browser, sites = [], at = 0, asked = 0;
 
 const site = (i) => {
   const s = index.sites;
-  return { tf: index.tfs[s.tf[i]], type: s.type[i], locus: s.locus[i], rank: s.rank[i], start: s.start[i], end: s.end[i],
+  const word = index.activity ? index.activity.of[s.tf[i] * index.types.length + s.type[i]] : -1;
+  return { tf: index.tfs[s.tf[i]], type: s.type[i], active: word < 0 ? "" : index.activity.words[word], first: word < 0 ? 1 : index.activity.first[word], locus: s.locus[i], rank: s.rank[i], start: s.start[i], end: s.end[i],
     binding: s.binding[i], chrom: index.loci[s.locus[i]][0] };
 };
 
@@ -20,7 +21,7 @@ function genesOf(name) {
 }
 function find(name, type) {
   const found = index.allSites.filter((s) => type < 0 || s.type === type);
-  if (index.tfs.includes(name)) return found.filter((s) => s.tf === name).sort((a, b) => a.rank - b.rank || b.binding - a.binding);
+  if (index.tfs.includes(name)) return found.filter((s) => s.tf === name).sort((a, b) => a.first - b.first || a.rank - b.rank || b.binding - a.binding);
   const near = [];
   genesOf(name).forEach((gene) => found.forEach((s) => {
     if (s.chrom !== gene.chrom) return;
@@ -41,6 +42,8 @@ async function ask(name, type = Number(byId("type").value)) {
     : isTf ? `${sites.length.toLocaleString("en")} sites of ${name}${of}.${motif}`
     : `${sites.length.toLocaleString("en")} sites of TFs within ${index.reach / 1000} kb of the start of ${name}${of}. A negative distance is upstream.`;
   byId("distance").hidden = isTf;
+  byId("activity").hidden = !index.activity;
+  byId("activity").textContent = index.activity_name;
   list(isTf);
   if (known) history.replaceState(null, "", `#${encodeURIComponent(name)}`);
   await show();
@@ -56,7 +59,8 @@ function list(isTf) {
     cell("", "").append(button);
     cell(s.tf, ""); cell(index.types[s.type], "");
     cell(s.rank, "number"); cell(s.binding.toFixed(3), "number");
-    if (!isTf) cell(s.distance.toLocaleString("en"), "number");
+    if (index.activity) cell(s.active, "");
+    if (!isTf) cell(bp(s.distance), "number");
     return row;
   });
   byId("sites").replaceChildren(...rows);

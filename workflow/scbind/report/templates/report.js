@@ -80,7 +80,7 @@ async function ofTF(id, name) {
 function placedSites(sites, distances) {
   const far = distances.split(",").map(Number);
   return sites.split(",").map((site, i) =>
-    `${regions(site)} (${Math.abs(far[i]) <= index.promoter ? "promoter" : "distal"}, ${far[i] < 0 ? "−" : "+"}${count(Math.abs(far[i]))} bp)`).join("; ");
+    `${regions(site)} (${Math.abs(far[i]) <= index.promoter ? "promoter" : "distal"}, ${bp(far[i])})`).join("; ");
 }
 // Names of files of the run become links. The page is in the folder results.
 const linked = (text) => safe(text).replace(/\bresults\/([\w\/-]+\.(?:tsv|bed))\b/g, '<a href="$1">$&</a>');
@@ -209,7 +209,7 @@ class Table {
     const from = this.page * PAGE, part = this.rows.slice(from, from + PAGE);
     this.body.innerHTML = part.map((row) => "<tr>" + this.columns.map((column) => {
       const value = this.text(column, row);
-      if (column.numeric) return `<td class="number">${number(value)}</td>`;
+      if (column.numeric) return `<td class="number">${column.bp && value !== null ? bp(value) : number(value)}</td>`;
       const kind = ASKED[column.key];
       if (kind && value && things.has(kind + ":" + value)) {
         return `<td${broad(value)}><button type="button" data-ask="${safe(kind + ":" + value)}">${safe(value)}</button></td>`;
@@ -416,9 +416,10 @@ function known(thing) {
 const FILES = { "table-targets": "results/analysis/tf_targets.tsv", "table-links": "results/analysis/links.tsv" };
 function unknown(kind, name) {
   const files = Object.keys(FILES).filter(byId).map((id) => FILES[id]).join(" and ");
+  const kinds = document.querySelector("label[for=pick]").textContent;
   if (kind === "gene") return `<p>This page has no target gene or link named ${safe(name)}${files ? "; see " + linked(files) : ""}.</p>`;
   if (kind) return `<p>There is no ${safe(kind)} named ${safe(name)}.</p>`;
-  return `<p>Nothing on this page is named ${safe(name)}.${files ? " Of the genes, it has those in its tables of target genes and links; see " + linked(files) + "." : ""}</p>`;
+  return `<p>Nothing on this page is named ${safe(name)}. It can be asked for the name of a ${safe(kinds)}.${files ? " Of the genes, it has only those in its tables of target genes and links; see " + linked(files) + "." : ""}</p>`;
 }
 
 async function start() {
@@ -784,6 +785,7 @@ const facts = (pairs) => `<dl class="facts">${pairs.filter(([, value]) => value 
 // Options of a table of links. They are chosen as in scbind.report.regulation.links.
 const links = () => ({ sort: "probability", down: true, file: "results/analysis/links.tsv", what: `links with a false discovery rate up to ${index.fdr}`,
   empty: `No link has a false discovery rate up to ${index.fdr}.${index.tfs.some((tf) => tf.abstained) ? " Links of TFs on which scbind abstains are left out." : ""}` });
+const tables_of_links = () => (byId("table-links") ? " For regulation, use the table of links." : "");
 const LINKS = "From the activity of the TF in the cell type (with RNA, also its expression), its predicted binding near the gene, and the association of these sites with the gene over cells. A probable link may have an association that is not significant. FDR: false discovery rate.";
 async function showTF(name, panel) {
   const i = index.tfs.findIndex((tf) => tf.name === name), tf = index.tfs[i], expressed = await expression(name);
@@ -813,9 +815,9 @@ async function showTF(name, panel) {
       ["tf", name], { contrast: CONDITIONS, drop: [...drop, "contrast", ...sides(pairs)], sort: "effect_size", down: true }),
     await part(panel, "table-links", `Genes that ${name} probably regulates`, LINKS, ["tf", name],
       { ...links(), drop, ...(tf.abstained ? { empty: "No links are listed, because scbind abstains on this TF." } : {}) }),
-    await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, "Genes with the largest regulatory potential: candidates, not proof of regulation.", ["tf", name],
+    await part(panel, "table-targets", `Genes with the most predicted binding of ${name} around them`, `Genes with the largest regulatory potential: candidates, not proof of regulation.${tables_of_links()} This table ranks by binding alone${index.most_targets === null ? "" : ` and keeps at most ${count(index.most_targets)} genes per TF and type`}.`, ["tf", name],
       { drop, sort: "potential", down: true, empty: tf.abstained ? "No genes are listed, because scbind abstains on this TF." : "No genes." }),
-    await part(panel, "table-sites", `Best sites of ${name}`, "The windows with the highest mean P(bound) in each cell type.", ["tf", name], { drop, sort: "binding", down: true })];
+    await part(panel, "table-sites", `Best sites of ${name}`, `The windows with the highest mean P(bound) in each cell type; types in which the TF is more active come first. ${index.no_protein}`, ["tf", name], { drop })];  // in the order of the page
   if (byId("table-sites") && !tf.abstained) panel.insertAdjacentHTML("beforeend", `<p><a href="browser/loci.html#${encodeURIComponent(name)}">Tracks of all cell types at the best sites of ${safe(name)}</a></p>`);
   tables.push(await part(panel, "table-motifs", `Motifs in the best sites of ${name}`, "The best predicted sites against windows of similar GC content and accessibility. If the TF's own motif is enriched, the model does not read accessibility alone.", ["tf", name], { drop, sort: "odds_ratio", down: true }));
   tables.push(await part(panel, "table-expression", `Activity and expression of ${name}`, "Expression: molecules of the TF's gene per 10,000 molecules of the cell.",
@@ -831,7 +833,7 @@ async function showTF(name, panel) {
 function depthOf(tf) {
   const where = "The reliability is that of bulk data at full depth, not of these cells.";
   if (!index.cell_depth) return `${where} The depth of these cells is not known.`;
-  const cells = `${where} Half of these cells have ${number(index.cell_depth)} insertions per base or more, with those that they borrow.`;
+  const cells = `${where} Half of these cells have ${number(index.cell_depth)} insertions per base or more, with those that they borrow${index.cell_fragments === null ? "" : `, and half have ${count(index.cell_fragments)} fragments of their own or more`}.`;
   return tf.at ? `${cells} On bulk data of held-out windows thinned to this depth, the AUPRC is ${number(tf.at[0])} (at full depth: ${number(tf.at[1])}). Single cells can be worse: their depth is uneven, and they borrow from similar cells.`
     : `${cells} The accuracy at this depth was not measured${tf.evidence === "motif" ? ", because there is no ChIP-seq" : ""}.`;
 }

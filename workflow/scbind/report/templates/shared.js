@@ -18,6 +18,7 @@ async function unpack(id) {
 // A place (0-based half-open) as genome browsers take it: chr1:1,001-1,200, and chr1:1,001 for one base. As in scbind.report.tables.
 const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 const place = (chrom, start, end) => `${chrom}:${thousands(start + 1)}` + (end - start === 1 ? "" : `-${thousands(end)}`);
+const bp = (n) => `${n < 0 ? "−" : n > 0 ? "+" : ""}${thousands(Math.abs(n))} bp`;
 const regions = (text) => text.replace(/,(?=[^\s,;:]+:\d+-\d)/g, "; ").replace(/([^\s,;:]+):(\d+)-(\d+)/g, (_, chrom, start, end) => place(chrom, Number(start), Number(end)));
 // A box that is moved sideways: the element of class "edge" around it says on which sides there is more.
 function edges(box) {
