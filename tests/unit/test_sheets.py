@@ -154,6 +154,7 @@ def test_assays_bring_thresholds_and_written_ones_win():
             "genome: {name: a}",
             "key genome.fasta: this key is missing; give it: path of the FASTA of the genome",
         ),
+        ("analysis: {links: }", "key analysis.links: expected a section, found nothing; give a section"),
         ("cells: {min_dist: 0.1}", "key cells.min_dist: unknown key; known here: assay, "),
     ],
 )

@@ -149,10 +149,10 @@ def looser_thresholds(cells: dict, schema: dict | None = None) -> dict[str, list
     fill_defaults(usual, (schema or load_schema())["properties"]["cells"])
     usual |= ASSAYS.get(cells["assay"], {})
     found = {}
-    for name in (name for name in usual if name in THRESHOLDS):
-        value, default = cells[name], usual[name]
-        if default is None:
+    for name, default in usual.items():
+        if name not in THRESHOLDS or default is None:
             continue
+        value = cells[name]
         if value is None or (value > default if name.startswith("max_") else value < default):
             found[name] = [value, default]
     return found
@@ -420,7 +420,7 @@ def _meaning(schema: dict) -> str:
     """Return ``: `` and the first sentence of the description of a key; empty if it has none."""
     first = schema.get("description", "").partition(". ")[0].rstrip(".")
     if not first[1:2].isupper():  # as in BED
-        first = first[0].lower() + first[1:]
+        first = first[:1].lower() + first[1:]
     return f": {first}" if first else ""
 
 
