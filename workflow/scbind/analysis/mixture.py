@@ -181,9 +181,15 @@ def jaccard(left: np.ndarray, right: np.ndarray) -> np.ndarray:
 
 def separation(values: np.ndarray, inside: np.ndarray) -> float:
     """Return the difference of the means inside and outside, over the pooled standard deviation within both."""
-    ours, theirs = values[inside], values[~inside]
-    within = np.sqrt((ours.var() * len(ours) + theirs.var() * len(theirs)) / len(values))
-    return float((ours.mean() - theirs.mean()) / within) if within > 0 else 0.0
+    gap, within = gap_and_spread(values[inside], values[~inside])
+    return float(gap / within) if within > 0 else 0.0
+
+
+def gap_and_spread(ours: np.ndarray, theirs: np.ndarray, axis: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return the difference of the means of two sides along ``axis``, and the pooled standard deviation within both."""
+    n, others = ours.shape[axis], theirs.shape[axis]
+    within = np.sqrt((ours.var(axis=axis) * n + theirs.var(axis=axis) * others) / (n + others))
+    return ours.mean(axis=axis) - theirs.mean(axis=axis), within
 
 
 def largest_cut(n_cells: int, n_inside: int, draws: int = 200, seed: int = 0) -> float:
@@ -195,9 +201,8 @@ def largest_cut(n_cells: int, n_inside: int, draws: int = 200, seed: int = 0) ->
     n = min(n_cells, 5_000)
     top = min(max(2, round(n_inside * n / n_cells)), n - 2)
     values = np.sort(np.random.default_rng(seed).normal(size=(draws, n)), axis=1)
-    ours, theirs = values[:, n - top :], values[:, : n - top]
-    within = np.sqrt((ours.var(axis=1) * top + theirs.var(axis=1) * (n - top)) / n)
-    return float(((ours.mean(axis=1) - theirs.mean(axis=1)) / within).max())
+    gap, within = gap_and_spread(values[:, n - top :], values[:, : n - top], axis=1)
+    return float((gap / within).max())
 
 
 def _log_ratio(seen: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from threadpoolctl import threadpool_limits
 
-from scbind.analysis.mixture import TINY, DonorMixture, distinct, top_cells
+from scbind.analysis.mixture import TINY, DonorMixture, distinct, gap_and_spread, top_cells
 
 MAX_CELLS = 2_000  # searched cells; of more, so many are drawn at random
 MAX_STARTS = 1_000  # peaks from which a search starts; of more, so many are drawn at random
@@ -91,6 +91,5 @@ def _of_best_peaks(residual: np.ndarray, alike: np.ndarray) -> np.ndarray:
 def _gap(score: np.ndarray, size: int) -> np.ndarray:
     """Return the :func:`scbind.analysis.mixture.separation` of the ``size`` highest scores of each column."""
     falling = -np.sort(-score, axis=0)
-    ours, theirs = falling[:size], falling[size:]
-    within = np.sqrt((ours.var(axis=0) * len(ours) + theirs.var(axis=0) * len(theirs)) / len(score))
-    return (ours.mean(axis=0) - theirs.mean(axis=0)) / np.maximum(within, TINY)
+    gap, within = gap_and_spread(falling[:size], falling[size:])
+    return gap / np.maximum(within, TINY)

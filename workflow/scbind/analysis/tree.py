@@ -167,7 +167,7 @@ def split(
     """
     mixture = DonorMixture(matrix, donor)
     views = list(_views(matrix, z, donor, options, whole))
-    groups = _tested(mixture, _proposals(mixture, views, options), options.least)
+    groups = _tested(mixture, _all_proposals(mixture, views, options), options.least)
     if not groups:
         return []
     limit = _null_separation(mixture, donor, options, whole)
@@ -239,11 +239,23 @@ def _activity(z: np.ndarray, options: Options) -> np.ndarray:
     return PCA(number, svd_solver="full").fit_transform(z)
 
 
-def _proposals(mixture: DonorMixture, views: list[np.ndarray], options: Options) -> np.ndarray:
-    """Return clusters of the cells in all views, and groups with the same open peaks: bool (cells, proposals)."""
-    size = SMALL * options.least
-    small = groups_of_peaks(mixture, np.arange(len(views[0])), size, options.seed)
-    return distinct(np.concatenate([_clusters(views, options), small], axis=1), ALIKE)
+def _all_proposals(mixture: DonorMixture, views: list[np.ndarray], options: Options) -> np.ndarray:
+    """Return the proposals among all cells: bool (cells, proposals). See :func:`_proposals`."""
+    return _proposals(mixture, views, np.arange(len(views[0])), SMALL * options.least, options)
+
+
+def _proposals(
+    mixture: DonorMixture, views: list[np.ndarray], rows: np.ndarray, size: int, options: Options
+) -> np.ndarray:
+    """Return clusters in all views, and groups of ``size`` cells with the same open peaks: bool (cells, proposals).
+
+    Only the cells ``rows`` are searched.
+    """
+    found = _clusters([view[rows] for view in views], options)
+    clusters = np.zeros((len(views[0]), found.shape[1]), dtype=bool)
+    clusters[rows] = found
+    small = groups_of_peaks(mixture, rows, size, options.seed)
+    return distinct(np.concatenate([clusters, small], axis=1), ALIKE)
 
 
 def _clusters(views: list[np.ndarray], options: Options) -> np.ndarray:
@@ -300,7 +312,7 @@ def _null_separation(mixture: DonorMixture, donor: np.ndarray, options: Options,
         matrix = sp.csr_matrix((random.random(chance.shape) < chance).astype(np.float32))
         views = list(_views(matrix, np.zeros((len(chosen), 0)), donor[chosen], options, whole))
         drawn = DonorMixture(matrix, donor[chosen])
-        groups = _tested(drawn, _proposals(drawn, views, options), options.least)
+        groups = _tested(drawn, _all_proposals(drawn, views, options), options.least)
         largest = max([largest, *(group.separation for group in groups)])
     return largest
 
@@ -315,11 +327,7 @@ def _subsamples(
         kept = np.zeros(n, dtype=bool)
         kept[rows] = True
         part = replace(options, seed=options.seed + 1 + repeat, least=_least_in_part(options.least))
-        found = _clusters([view[rows] for view in views], part)
-        clusters = np.zeros((n, found.shape[1]), dtype=bool)
-        clusters[rows] = found
-        small = groups_of_peaks(mixture, rows, round(SUBSAMPLE * SMALL * options.least), part.seed)
-        yield kept, distinct(np.concatenate([clusters, small], axis=1), ALIKE)
+        yield kept, _proposals(mixture, views, rows, round(SUBSAMPLE * SMALL * options.least), part)
 
 
 def _least_in_part(least: int) -> int:

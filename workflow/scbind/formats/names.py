@@ -151,18 +151,23 @@ class Renaming:
             return f"leave out {other} (or keep only that, if it is the species of the genome) and {words}"
         return words
 
+    def target(self, path, kind: str) -> str:
+        """Return the name of the file that :meth:`command` writes."""
+        ending = {"BAM": ".bam", "bigWig": ".bw"}.get(kind, ".gz" if packed_with(Path(path)) else "")
+        return f"RENAMED{ending}"
+
     def command(self, path, kind: str) -> str:
         """Return the shell command that renames the chromosomes of a file: ``text``, ``BAM`` or ``bigWig``.
 
         In text the chromosome begins each line; the header stays.
         """
-        name = shlex.quote(str(path))
+        name, target = shlex.quote(str(path)), self.target(path, kind)
         if kind == "BAM":
-            return f"samtools reheader -c \"sed 's/SN:{self.old}/SN:{self.new}/'\" {name} > RENAMED.bam"
+            return f"samtools reheader -c \"sed 's/SN:{self.old}/SN:{self.new}/'\" {name} > {target}"
         if kind == "bigWig":
             writer = "PYTHONPATH=workflow python -m scbind.formats.bigwigwriter"
-            return f"{writer} {name} RENAMED.bw '{self.old}' '{self.new}'"
-        end = "| gzip > RENAMED.gz" if packed_with(Path(path)) else "> RENAMED"
+            return f"{writer} {name} {target} '{self.old}' '{self.new}'"
+        end = f"{'| gzip ' * target.endswith('.gz')}> {target}"
         if self.others:
             edit = f"sed -nE '/^(#|track|browser)/p; s/^{self.old}/{self.new}/p'"
         else:
@@ -200,9 +205,10 @@ def _refuse(path, found: Mapping[str, int], sizes: ChromSizes, kind: str | None,
     else:
         remedy = f"{best.words} in its chromosome names"
         if kind:
-            command = best.command(path, kind)
-            renamed = re.findall(r"\bRENAMED[.\w]*", command)[-1]
-            remedy = f"{best.words}, and write {renamed} instead of this file in the sheet or configuration: {command}"
+            remedy = (
+                f"{best.words}, and write {best.target(path, kind)} instead of this file in the sheet or "
+            )
+            remedy += f"configuration: {best.command(path, kind)}"
     here = ", ".join(sorted(found, key=lambda name: (-found[name], name))[:3])
     there = ", ".join(sizes.names[:3])
     raise InputError(path, f"{problem} (file: {here}; genome: {there})", remedy)
