@@ -598,6 +598,13 @@ def test_files_of_the_run_are_links(page):
     assert ["logs/runs.tsv", "../logs/runs.tsv"] in found
 
 
+def test_the_date_of_the_file_is_below_the_title(report, page):
+    """The page itself has no date, so that the same inputs give the same bytes."""
+    changed = time.strftime("%Y-%m-%d %H:%M", time.localtime(report.stat().st_mtime))
+    assert text(page, ".lede").endswith(f" · file of {changed}")
+    assert changed not in report.read_text(encoding="utf-8")
+
+
 def test_tests_between_conditions_are_apart_from_those_between_cell_types(report, page):
     """A TF that differs between conditions within a type does not mark the type."""
     page.run("await scbindReport.ask('cell type:cell type 02')")

@@ -112,8 +112,16 @@ def test_assays_bring_thresholds_and_written_ones_win():
         ("threads: 4", "c.yaml, key threads: unknown key; known here: data, genome"),
         (
             "models: {scbind: {learning_rate: 1e-3}}",
-            "c.yaml, key models.scbind.learning_rate: expected a number, found '1e-3'; write the number "
-            "without quotes and with a decimal point, such as 1.0e-03",
+            "c.yaml, key models.scbind.learning_rate: expected a number, found '1e-3'; write 1.0e-03 "
+            "without quotes; in braces after --config every value is text, so use --configfile",
+        ),
+        (
+            "models: {scbind: {epochs: '12'}}",
+            "c.yaml, key models.scbind.epochs: expected an integer, found '12'; write 12 without quotes",
+        ),
+        (
+            "models: {scbind: {motifs: 'false'}}",
+            "c.yaml, key models.scbind.motifs: expected true or false, found 'false'; write false without quotes",
         ),
         (
             "models: {scbind: {epochs: 0}}",

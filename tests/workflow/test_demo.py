@@ -215,6 +215,11 @@ def test_a_second_run_does_nothing(demo):
     assert "Nothing to be done" in demo.snakemake().stdout
 
 
+def test_the_recorded_settings_are_those_of_the_run(demo):
+    copy = shutil.copy(demo.folder / "results/provenance/config.yaml", demo.folder / "recorded.yaml")
+    assert "Nothing to be done" in demo.snakemake("--dry-run", "--configfile", copy).stdout
+
+
 def test_results_of_an_earlier_configuration_are_named(demo):
     old = demo.folder / "results/models/old/metrics.tsv"
     run = ("--forcerun", "write_browser")

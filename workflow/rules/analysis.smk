@@ -41,7 +41,7 @@ rule find_populations:
         "logs/find_populations/populations.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
-    threads: 4
+    threads: threads_by_size(4, 20)
     resources:
         mem_mb=memory(4000, 8),
         runtime=runtime(480),

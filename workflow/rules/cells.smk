@@ -112,7 +112,7 @@ rule embed_cells:
         "logs/embed_cells/{group}.benchmark.tsv"
     conda:
         "../../envs/core.yaml"
-    threads: 4
+    threads: threads_by_size(4, 100)
     resources:
         mem_mb=memory(4000, 0.1, barcodes=150),
         runtime=runtime(480),

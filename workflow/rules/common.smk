@@ -172,6 +172,7 @@ def optional(path):
 
 
 DAY = 24 * 60  # minutes
+MOST_THREADS = 16  # of a job that trains
 
 
 def memory(base, factor=0, **parts):
@@ -181,6 +182,33 @@ def memory(base, factor=0, **parts):
     rules stream or memory-map large files, so they need only the base.
     """
     return growing(base, factor, parts)
+
+
+def training_threads(wildcards):
+    """Return how many threads train a model on a CPU, and prepare its batches for a GPU.
+
+    The layers of scbind's network are small, so a thread needs about 64 examples of a batch to be worth its cost
+    (benchmarks/threads.py). The published network is large.
+    """
+    model = SETTINGS["models"][wildcards.model]
+    if model["architecture"] == "scfan":
+        return MOST_THREADS
+    return min(MOST_THREADS, max(model["batch_size"] // 64, model["workers"] + 1))
+
+
+def threads_by_size(most, mb):
+    """Return a function that gives a job one thread per ``mb`` MB of input, ``most`` at most.
+
+    A small job gains nothing from a second thread, and would keep a core from other jobs.
+    """
+
+    def sized(wildcards, input):
+        try:
+            return int(min(most, max(1, size_mb(input) / mb)))
+        except OSError:  # in a plan, before the input is made
+            return most
+
+    return sized
 
 
 def runtime(minutes, **parts):

@@ -43,6 +43,8 @@ rule find_motifs:
     conda:
         "../../envs/core.yaml"
     threads: 4
+    # The training waits for it, and the cells for the training.
+    priority: 1
     resources:
         mem_mb=memory(3000),
         runtime=runtime(120),

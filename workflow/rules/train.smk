@@ -40,7 +40,9 @@ rule train_model:
         model=one_of(set(TRAINED) - set(SHARED)),
     conda:
         "../../envs/train.yaml"
-    threads: 16
+    threads: training_threads
+    # Begins before other jobs, because the cells wait for it.
+    priority: 1
     resources:
         gpu=GPU,
         mem_mb=memory(8000),

@@ -9,6 +9,7 @@ import json
 import math
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -424,17 +425,24 @@ def _meaning(schema: dict) -> str:
     return f": {first}" if first else ""
 
 
+def _meant(text: str, kinds: list[str]) -> str:
+    """Return the number or truth value that a text stands for, as YAML has to be given it; empty if it stands for none."""
+    if "boolean" in kinds and text.lower() in ("true", "false"):
+        return text.lower()
+    if {"number", "integer"} & set(kinds):
+        with suppress(ValueError):
+            # YAML reads 1e-3 as text, and 1.0e-03 as a number.
+            return text if text.lstrip("+-").isdecimal() else f"{float(text):.1e}"
+    return ""
+
+
 def _explain_type(value, schema: dict, path: list) -> tuple[str, str, list]:
     expected = schema["type"]
     kinds = [expected] if isinstance(expected, str) else list(expected)
     wanted = " or ".join(WORDS.get(kind, f"a{'n' if kind[0] in 'aeiou' else ''} {kind}") for kind in kinds)
     remedy = f"give {wanted}"
-    if isinstance(value, str) and {"number", "integer"} & set(kinds):
-        try:
-            float(value)
-            remedy = f"write the number without quotes and with a decimal point, such as {float(value):.1e}"
-        except ValueError:
-            pass
+    if isinstance(value, str) and (meant := _meant(value, kinds)):
+        remedy = f"write {meant} without quotes; in braces after --config every value is text, so use --configfile"
     shown = "nothing" if value is None else repr(value)
     if value is None:
         remedy += _meaning(schema)

@@ -56,6 +56,8 @@ from scbind.report.variants import explained, variants
 UMAP_FACTORS = 12
 MOST_TESTS = 8  # significant rows that the summary names, with their numbers
 HEATMAP_FACTORS = ROWS
+# A copy, because the run may write the file itself again.
+REPEAT = "snakemake --cores N --configfile config.yaml, with a copy of results/provenance/config.yaml"
 Z = (
     "z compares the insertions of a cell at the predicted sites of a TF with those at windows of similar GC content "
     "and accessibility. 0 means that they do not differ. Compare z between cells and cell types for one "
@@ -499,12 +501,12 @@ def provenance(inputs: Inputs) -> Section | None:
         return None
     section = Section("provenance", "Provenance", files=inputs.provenance)
     section.text = [
-        "Results carry no timestamps, so that two runs on the same inputs give the same bytes. logs/runs.tsv says when "
-        "each run in this folder started and ended, and with which command. results/provenance has the settings, the "
-        "checksums of the inputs, and the versions of all programs."
+        "results/provenance has the settings, the checksums of the inputs, and the versions of all programs.",
+        "Results carry no timestamps, so that two runs on the same inputs give the same bytes. The date below the title is "
+        "that of the file. logs/runs.tsv says when each run in this folder started and ended, and with which command.",
     ]
     if inputs.about:
-        known = {name: value for name, value in inputs.about.items() if value}
+        known = {name: value for name, value in inputs.about.items() if value} | {"command to repeat it": REPEAT}
         section.tables = [
             html_table("This run", pd.DataFrame({"what": known.keys(), "value": known.values()}))
         ]

@@ -1074,6 +1074,13 @@ function around(name, places) {
   return `<h4>Top sites around its start</h4>${svg}</svg><p class="note">For each TF that has this gene among its strongest targets, the site that contributes most. Height: mean P(bound) in the cell type where it is highest. Negative distances are upstream.</p>`;
 }
 
+// The same inputs give the same bytes, so the page has no date. A browser knows the date of a file, but not that of a page from a server.
+function dated() {
+  const [, month, day, year, time] = /^(\d+)\/(\d+)\/(\d+) (\d+:\d+)/.exec(document.lastModified) || [];
+  if (time && location.protocol === "file:") byId("dated").textContent = ` · file of ${year}-${month}-${day} ${time}`;
+}
+
 window.scbindReport = { ask: show };
+dated();
 start();
 })();
