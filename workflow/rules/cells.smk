@@ -26,11 +26,13 @@ rule bam_fragments:
         "../scripts/bam_fragments.py"
 
 
-# Which barcodes are cells, their quality measures, and the positions of their insertions.
+# Which barcodes are cells, their quality measures, and the positions of their insertions. The first rule that reads the
+# genes: with the sequence, it refuses those of another assembly.
 rule count_fragments:
     input:
         fragments=lambda wildcards: sample_fragments(wildcards.sample),
         sizes=f"{REFERENCE}/chrom.sizes",
+        sequence=optional(SETTINGS["genome"]["genes"] and f"{REFERENCE}/sequence.npy"),
         barcodes=lambda wildcards: optional(sample_row(wildcards.sample)["barcodes"]),
         genes=optional(SETTINGS["genome"]["genes"]),
     output:
@@ -48,6 +50,7 @@ rule count_fragments:
         mem_mb=memory(4000),
         runtime=runtime(480),
     params:
+        reference=subpath(input.sizes, parent=True),
         min_fragments=lookup("cells/min_barcode", within=SETTINGS),
         files=lambda wildcards: sample_states(wildcards.sample, "fragments", "barcodes")
         + key_states("genome/genes"),

@@ -14,4 +14,5 @@ with logged(snakemake.log[0], snakemake.threads):
         barcodes=snakemake.input.barcodes or None,
         genes=snakemake.input.genes or None,
         sample=snakemake.wildcards.sample,
+        reference=snakemake.params.reference,
     )

@@ -23,7 +23,7 @@ from scbind.core.scratch import scratch_folder
 from scbind.formats.barcodes import ABSENT, FOREIGN, Numbering, is_no_barcode, match_barcodes, read_barcodes
 from scbind.formats.fragments import iter_fragments
 from scbind.formats.genes import read_tss
-from scbind.formats.genome import MITOCHONDRIAL, ChromSizes
+from scbind.formats.genome import MITOCHONDRIAL, ChromSizes, Genome
 from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
 TSS_CENTRE = 101  # bp around a start site; this and the next three values are those of ArchR
@@ -44,6 +44,7 @@ def count_fragments(
     barcodes: str | Path | None = None,
     genes: str | Path | None = None,
     sample: str = "sample",
+    reference: str | Path | None = None,
 ) -> None:
     """Compute the insertions and the quality of the cells of a fragments file.
 
@@ -82,12 +83,15 @@ def count_fragments(
         BED6 or GTF of genes (plain or gzip), for the start sites.
     sample
         Name of the sample, which may precede its barcodes in ``barcodes``.
+    reference
+        Folder with ``chrom.sizes`` and ``sequence.npy`` (:meth:`scbind.formats.genome.Genome.open`). If given, genes
+        of another assembly are refused (:mod:`scbind.formats.assembly`).
 
     Raises
     ------
     InputError
-        If the genome has 2**32 bp or more, the list of barcodes has duplicates or no barcode of the fragments, no
-        barcode has enough fragments, or a file is malformed.
+        If the genome has 2**32 bp or more, the genes are of another assembly, the list of barcodes has duplicates or
+        no barcode of the fragments, no barcode has enough fragments, or a file is malformed.
     """
     sizes = ChromSizes.read(sizes_path)
     if sizes.total > LARGEST:
@@ -97,7 +101,7 @@ def count_fragments(
             "leave out unplaced sequences or split the genome",
         )
     allowed = None if barcodes is None else read_barcodes(barcodes)
-    sites = None if genes is None else start_sites(genes, sizes)
+    sites = None if genes is None else start_sites(genes, sizes, reference and Genome.open(reference))
     with scratch_folder(position_out, "spill") as folder:
         lengths = Lengths()
         table = _spill(fragments, sizes, folder, lengths)
@@ -128,13 +132,13 @@ def count_fragments(
         say(f"{fragments}: {ignored}")
 
 
-def start_sites(genes: str | Path, sizes: ChromSizes) -> np.ndarray:
+def start_sites(genes: str | Path, sizes: ChromSizes, genome: Genome | None = None) -> np.ndarray:
     """Return the start sites of genes as unique, sorted global 0-based positions: int64 (sites,).
 
     Sites closer than 2,000 bp to a chromosome end are left out, because their background is incomplete. Raises
-    :class:`InputError` if no site is left.
+    :class:`InputError` if no site is left, and like :func:`scbind.formats.genes.read_genes`.
     """
-    table = read_tss(genes, sizes)
+    table = read_tss(genes, sizes, genome)
     chrom, site = table["chrom"].to_numpy(), table["tss"].to_numpy().astype(np.int64)
     inside = (site >= TSS_FLANK) & (site + TSS_FLANK < sizes.lengths[chrom])
     if not inside.any():

@@ -17,7 +17,8 @@ import pandas as pd
 
 from scbind.core.errors import InputError
 from scbind.core.runlog import say
-from scbind.formats.genome import ChromSizes
+from scbind.formats.assembly import ATG, Stated, refuse_other_assembly
+from scbind.formats.genome import ChromSizes, Genome
 from scbind.formats.inputs import read_lines
 from scbind.formats.names import match_names
 from scbind.formats.strays import Rule, Strays
@@ -25,6 +26,7 @@ from scbind.formats.strays import Rule, Strays
 REMEDY = "give a GTF, GFF3 or BED6 file of genes"
 # Features, best first: the first that the file has is used. Ensembl's GFF3 has three kinds of genes.
 FEATURES = (("gene", "ncRNA_gene", "pseudogene"), ("transcript", "mRNA"), ("exon",))
+CODON = "start_codon"
 # Attributes that name a gene, best first: of GENCODE and Ensembl, FlyBase, NCBI, GFF3; then identifiers.
 NAMES = ("gene_name", "gene_symbol", "gene", "Name", "gene_id", "ID")
 GTF_ATTRIBUTE = re.compile(r'\s*([\w.-]+)\s+(?:"([^"]*)"|([^;"]*?))\s*(?:;|$)')
@@ -40,13 +42,13 @@ BEYOND = Rule(
 COLUMNS = ["line", "gene", "chrom", "start", "end", "strand"]
 
 
-def read_tss(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
+def read_tss(path: str | Path, sizes: ChromSizes, genome: Genome | None = None) -> pd.DataFrame:
     """Start sites of the genes of :func:`read_genes`: ``gene, chrom, tss, strand``; equal ones are listed once."""
-    table = read_genes(path, sizes)[["gene", "chrom", "tss", "strand"]]
+    table = read_genes(path, sizes, genome)[["gene", "chrom", "tss", "strand"]]
     return table.drop_duplicates().sort_values(["chrom", "tss", "gene"], ignore_index=True)
 
 
-def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
+def read_genes(path: str | Path, sizes: ChromSizes, genome: Genome | None = None) -> pd.DataFrame:
     """Read genes from GTF, GFF3 or BED6, plain or compressed; the content tells the format, not the name of the file.
 
     Returns ``gene, chrom, start, end, tss, strand``, sorted by position: ``gene`` text; ``chrom`` int64 index into
@@ -56,19 +58,22 @@ def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     gene may have several rows. Genes on chromosomes that ``sizes`` does not know are left out, and so are genes without
     a strand and a few impossible ones, each with a line in the log.
 
+    With ``genome``, whose sizes are ``sizes``, the assembly is checked too (:mod:`scbind.formats.assembly`).
+
     Raises
     ------
     InputError
-        No gene at all, no gene with a strand, chromosomes with other names than the genome's, or more than a few
-        malformed lines.
+        No gene at all, no gene with a strand, chromosomes with other names than the genome's, genes of another
+        assembly, or more than a few malformed lines.
     """
-    lines = _data_lines(path)
+    stated = Stated()
+    lines = _data_lines(path, stated)
     number, first = next(lines, (0, ""))
     fields = first.split("\t")
     strays = Strays(path, "genes")
     is_bed = len(fields) >= 3 and fields[1].isdigit() and fields[2].isdigit()
     if not is_bed and len(fields) >= 8 and fields[3].isdigit() and fields[4].isdigit():
-        rows, seen = _from_gff(path, number, fields, lines, strays)
+        rows, seen = _from_gff(path, number, fields, lines, strays, stated)
     elif len(fields) >= 6:
         rows, seen = _from_bed(number, fields, lines, strays)
     elif not first:
@@ -88,6 +93,8 @@ def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
         raise InputError(path, "no genes in it", REMEDY)
     match_names(path, table["chrom"].value_counts().to_dict(), sizes, "genes")
     table = _stranded(path, table[table["chrom"].isin(sizes.names)])
+    if genome is not None:
+        refuse_other_assembly(path, stated, genome, table.groupby("chrom")["end"].max().to_dict())
     table["chrom"] = table["chrom"].map({name: i for i, name in enumerate(sizes.names)}).astype(np.int64)
     table["tss"] = np.where(table["strand"] == "-", table["end"] - 1, table["start"])
     strays, line = Strays(path, "genes"), table["line"].to_numpy()
@@ -102,12 +109,14 @@ def read_genes(path: str | Path, sizes: ChromSizes) -> pd.DataFrame:
     )
 
 
-def _data_lines(path) -> Iterator[tuple[int, str]]:
+def _data_lines(path, stated: Stated) -> Iterator[tuple[int, str]]:
     """Yield the lines of data, without comments, ``track`` lines and the sequence that may end a GFF3 file."""
     for number, line in read_lines(path, REMEDY):
         if line.startswith("##FASTA"):
             return
-        if line.strip() and not line.startswith(("#", "track", "browser")):
+        if line.startswith("##"):
+            stated.note_region(line)
+        elif line.strip() and not line.startswith(("#", "track", "browser")):
             yield number, line
 
 
@@ -131,8 +140,10 @@ def _from_bed(number: int, fields: list[str], lines, strays: Strays) -> tuple[li
     return rows, seen
 
 
-def _from_gff(path, number: int, fields: list[str], lines, strays: Strays) -> tuple[list[tuple], int]:
-    """Read GTF or GFF3. Returns rows of ``COLUMNS`` and the number of genes."""
+def _from_gff(
+    path, number: int, fields: list[str], lines, strays: Strays, stated: Stated
+) -> tuple[list[tuple], int]:
+    """Read GTF or GFF3, and note its start codons. Returns rows of ``COLUMNS`` and the number of genes."""
     kept, best = [], len(FEATURES)
     while fields != [""]:
         feature = fields[2] if len(fields) > 2 else ""
@@ -141,6 +152,10 @@ def _from_gff(path, number: int, fields: list[str], lines, strays: Strays) -> tu
             if rank < best:
                 kept, best = [], rank
             kept.append((number, fields))
+        elif feature == CODON and len(fields) > 6:
+            span = _span(fields[3:5], 1)
+            if span is not None and span[1] - span[0] == len(ATG):
+                stated.codons.append((number, fields[0], span[0], fields[6].strip()))
         number, line = next(lines, (number, ""))
         fields = line.split("\t")
     if not kept:

@@ -62,12 +62,28 @@ def match_names(path, number: Mapping[str, int], sizes: ChromSizes, unit: str, p
 def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str) -> list[str]:
     """Return the chromosomes of the genome that a BAM or bigWig has with the same length, in the order of ``sizes``.
 
-    ``length``: name -> bp, as in the header of the file; ``kind``: ``BAM`` or ``bigWig``. A contig of another length is
-    left out with a warning if such contigs hold at most 1 % of the genome, or if it is mitochondrial; a file with more
-    of them belongs to another assembly. Raises :class:`InputError` for that, and for names that do not fit, as
-    :func:`match_names`.
+    ``length``: name -> bp, as in the header of the file; ``kind``: ``BAM`` or ``bigWig``. The few contigs of another
+    length that :func:`refuse_other_lengths` allows are left out with a warning. Raises :class:`InputError` like that
+    function, and for names that do not fit, as :func:`match_names`.
     """
     refuse_other_style(path, length, sizes, "bp", kind)
+    expected = sizes.as_dict()
+    remedy = "use a file made for this genome assembly, or the genome that it was made for"
+    for name in refuse_other_lengths(path, length, sizes, remedy):
+        say(
+            f"WARNING {path}, {name}: left out, because its length {length[name]} differs from the genome's "
+            f"{expected[name]}"
+        )
+    return [name for name in sizes.names if length.get(name) == expected[name]]
+
+
+def refuse_other_lengths(path, length: Mapping[str, int], sizes: ChromSizes, remedy: str) -> list[str]:
+    """Return the chromosomes of the genome that have another length in a file, in the order of ``sizes``.
+
+    ``length``: name -> bp in the file. They hold at most 1 % of those that the file has, or are mitochondrial; a file
+    with more of them, or in which no chromosome has the length of the genome's, belongs to another assembly:
+    :class:`InputError` with ``remedy`` is raised.
+    """
     expected = sizes.as_dict()
     names = [name for name in sizes.names if name in length]
     other = [name for name in names if length[name] != expected[name]]
@@ -75,18 +91,9 @@ def match_contigs(path, length: Mapping[str, int], sizes: ChromSizes, kind: str)
     differing = sum(expected[name] for name in other if name not in MITOCHONDRIAL)
     if other and (differing > LIMIT * sum(expected[name] for name in main) or len(other) == len(names)):
         name = max(other, key=expected.get)
-        raise InputError(
-            path,
-            f"length {length[name]} differs from the genome's {expected[name]}",
-            "use a file made for this genome assembly, or the genome that it was made for",
-            name,
-        )
-    for name in other:
-        say(
-            f"WARNING {path}, {name}: left out, because its length {length[name]} differs from the genome's "
-            f"{expected[name]}"
-        )
-    return [name for name in names if length[name] == expected[name]]
+        problem = f"length {length[name]} differs from the genome's {expected[name]}"
+        raise InputError(path, problem, remedy, name)
+    return other
 
 
 def refuse_names(path, found, sizes: ChromSizes) -> NoReturn:
