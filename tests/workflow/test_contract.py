@@ -368,6 +368,7 @@ MAY_BE_ABSENT |= {
 }  # of the report; of the card: from which motifs the training started
 MAY_BE_ABSENT |= {"given", "bundle", "applied_to"}  # models that were trained elsewhere
 MAY_BE_ABSENT |= {"case_matters"}  # follows from motifs.taxon
+MAY_BE_ABSENT |= {"reference"}  # the genome, with which genes are compared
 MAY_BE_ABSENT |= {
     "tracks",
     "target",
