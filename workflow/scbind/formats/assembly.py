@@ -1,7 +1,7 @@
 """Whether genes are of the assembly of the genome: an annotation states start codons, or lengths of chromosomes.
 
 Assemblies of one species have chromosomes with the same names and similar lengths, so genes of another assembly have
-plausible places. But their start codons do not read ATG there: about 1 in 64 does, in the right assembly about 99 %.
+plausible places. But few of their start codons read ATG there, about 1 in 64; in the right assembly, nearly all do.
 """
 
 from __future__ import annotations
