@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+from scbind.core.gpulocks import may_have_gpu
 
 JOB = """
 import os, sys
@@ -127,3 +128,17 @@ import scbind.evaluation.evaluate, scbind.evaluation.leftout
 """
     reply = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert reply.returncode == 0, reply.stderr[-500:]
+
+
+def test_a_machine_without_a_gpu_is_known_by_its_files(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    (tmp_path / "nvidiactl").touch()  # stays when the last GPU is gone
+    assert not may_have_gpu(tmp_path)
+    (tmp_path / "nvidia0").touch()
+    assert may_have_gpu(tmp_path)
+
+
+def test_a_machine_with_the_tool_of_a_gpu_may_have_one(tmp_path, monkeypatch):
+    (tmp_path / "nvidia-smi").touch(mode=0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert may_have_gpu(tmp_path)

@@ -572,7 +572,7 @@ def rules_that_run() -> dict[str, bool]:
     text = "\n".join(path.read_text() for path in sorted((ROOT / "workflow/rules").glob("*.smk")))
     blocks = re.findall(r"^(?:rule|checkpoint) (\w+):\n((?:(?:    .*)?\n)*)", text, re.M)
     found = {
-        name: bool(re.search(r"^    threads: [1-9]", block, re.M))
+        name: bool(re.search(r"^    threads: [1-9a-z]", block, re.M))
         for name, block in blocks
         if "script:" in block
     }

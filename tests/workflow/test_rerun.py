@@ -4,6 +4,7 @@ import os
 import re
 
 import pytest
+from scbind.core.gpulocks import may_have_gpu
 
 pytestmark = pytest.mark.workflow
 
@@ -73,8 +74,11 @@ def granted(text):
     return {rule: int(gpu[1]) for rule, gpu in found.items() if gpu}
 
 
-def test_one_gpu_at_a_time_here_and_what_a_profile_says_elsewhere(project):
+def test_one_gpu_at_a_time_here_and_what_a_profile_says_elsewhere(project, monkeypatch):
     """profiles/default is stronger than any other profile, so it must not hold the limit."""
+    without = "1" if may_have_gpu() else "None"
+    tools = project.folder / "tools"
+    tools.mkdir()
 
     def limits(*options):
         show = 'print("LIMIT", workflow.global_resources.get("gpu").value)'
@@ -84,6 +88,10 @@ def test_one_gpu_at_a_time_here_and_what_a_profile_says_elsewhere(project):
         text = project.snakemake("--dry-run", "-s", path, *profile, *options).stdout
         return re.search(r"LIMIT (\w+)", text)[1], set(granted(text).items())
 
+    assert limits() == (without, {(rule, 1) for rule in GPU_RULES})
+    (tools / "nvidia-smi").write_text("#!/bin/sh\n")
+    (tools / "nvidia-smi").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
     assert limits() == ("1", {(rule, 1) for rule in GPU_RULES})
     assert limits("--resources", "gpu=2") == ("2", {(rule, 1) for rule in GPU_RULES})
     assert limits("--profile", project.root / "profiles/ci")[0] == "0"

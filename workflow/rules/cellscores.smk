@@ -20,6 +20,7 @@ rule score_cells:
         "logs/score_cells/cells.benchmark.tsv"
     conda:
         "../../envs/train.yaml"
+    threads: 4
     resources:
         mem_mb=memory(4000),
         runtime=runtime(120),

@@ -13,6 +13,7 @@ from snakemake.logging import logger
 
 
 from scbind.core.errors import InputError
+from scbind.core.gpulocks import may_have_gpu
 from scbind.dataset.splitrules import parse_rule
 from scbind.demo.atlas import demo_files
 from scbind.demo.cohort import cohort_files
@@ -147,7 +148,8 @@ TRUTH_SAMPLE = SETTINGS["evaluate"]["sample"] or next(iter(PLAN.binding_samples)
 if workflow.is_main_process:
     limit = workflow.global_resources.get("gpu").value
     os.environ["SCBIND_GPU"] = "0" if limit == 0 else "1"
-    if limit is None and workflow.nodes is None:  # with a number of nodes, jobs run elsewhere
+    # With a number of nodes, jobs run elsewhere. Without a GPU, jobs that could use one need not wait for each other.
+    if limit is None and workflow.nodes is None and may_have_gpu():
         workflow.register_resource("gpu", 1)
 GPU = int(os.environ.get("SCBIND_GPU", 1))
 

@@ -40,11 +40,11 @@ rule find_motifs:
         "logs/find_motifs/motifs.log",
     benchmark:
         "logs/find_motifs/motifs.benchmark.tsv"
+    # The training waits for it, and the cells for the training.
+    priority: 1
     conda:
         "../../envs/core.yaml"
     threads: 4
-    # The training waits for it, and the cells for the training.
-    priority: 1
     resources:
         mem_mb=memory(3000),
         runtime=runtime(120),

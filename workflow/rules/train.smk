@@ -38,11 +38,11 @@ rule train_model:
         "logs/train_model/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(set(TRAINED) - set(SHARED)),
+    # Begins before other jobs, because the cells wait for it.
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: training_threads
-    # Begins before other jobs, because the cells wait for it.
-    priority: 1
     resources:
         gpu=GPU,
         mem_mb=memory(8000),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -19,6 +20,7 @@ from scbind.core.runlog import say
 VARIABLE = "CUDA_VISIBLE_DEVICES"  # read by CUDA when it starts
 DEVICE = re.compile(r"\d+|(GPU|MIG)-\S+")
 LISTED = re.compile(r"\(UUID: ((?:GPU|MIG)-[^)]+)\)")
+DEVICE_FILES = "nvidia[0-9]*", "dxg", "kfd"  # of NVIDIA, of Windows below Linux, of AMD
 MOST_JOBS = 64  # that share a GPU
 SECONDS = 60  # for nvidia-smi
 # Files that stay open until the process ends, however it ends. The system then removes the locks.
@@ -69,6 +71,16 @@ def visible_gpus() -> list[str]:
             found.pop()  # the parts are below the GPU
         found.append(name)
     return found
+
+
+def may_have_gpu(folder: str | Path = "/dev") -> bool:
+    """Tell whether this machine may have a GPU: it has a device file of a GPU in ``folder``, or ``nvidia-smi``.
+
+    Starts no program, because each plan asks.
+    """
+    return shutil.which("nvidia-smi") is not None or any(
+        file for pattern in DEVICE_FILES for file in Path(folder).glob(pattern)
+    )
 
 
 def _lock_folder() -> Path | None:

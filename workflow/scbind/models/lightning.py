@@ -136,7 +136,7 @@ class BindingModule(pl.LightningModule):
         rate, steps = self.hparams.learning_rate, self.hparams.total_steps
         if steps is None:
             return torch.optim.Adam(self.parameters(), lr=rate)
-        # Not `fused`, because Lightning cannot clip gradients before a fused step. `foreach` is the default on a GPU only.
+        # Not `fused`: Lightning cannot clip gradients before a fused step. `foreach` is the default on a GPU only.
         decay = self.hparams.weight_decay
         optimiser = torch.optim.AdamW(self.parameters(), lr=rate, weight_decay=decay, foreach=True)
         warm_up = 0.3 if steps == 5 else 0.2  # a warm-up of exactly one step divides by zero
