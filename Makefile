@@ -93,7 +93,7 @@ docs: .venv-docs/done
 	touch $@
 
 docs-reference: env
-	cd workflow && python -m scbind.plan.settings > ../docs/reference/configuration.md
+	cd workflow && python -m scbind.plan.configpage > ../docs/reference/configuration.md
 
 clean:
 	rm -rf .snakemake logs site benchmarks/gpu resources/demo resources/cohort .pytest_cache .ruff_cache

@@ -36,8 +36,9 @@ from scbind.formats.insertions import read_fragments, read_insertions  # noqa: E
 from scbind.formats.intervals import read_called, read_peaks  # noqa: E402
 from scbind.formats.motiffiles import prepare_motifs, read_profiles  # noqa: E402
 from scbind.plan.chromosomes import fasta_names  # noqa: E402
-from scbind.plan.settings import check_config, check_yaml  # noqa: E402
+from scbind.plan.settings import check_config  # noqa: E402
 from scbind.plan.sheets import load_plan  # noqa: E402
+from scbind.plan.yamlfile import check_yaml  # noqa: E402
 from scbind.reference.mappability import prepare_mappability  # noqa: E402
 from scbind.reference.prepare import prepare_reference  # noqa: E402
 

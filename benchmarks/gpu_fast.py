@@ -87,7 +87,8 @@ def _fit(
     from pytorch_lightning.callbacks import Callback, ModelCheckpoint
     from scbind.models.batches import BindingData, Sampling
     from scbind.models.lightning import BindingModule
-    from scbind.models.training import SAMPLING, data_facts, make_trainer
+    from scbind.models.trainer import make_trainer
+    from scbind.models.training import SAMPLING, data_facts
 
     class Clock(Callback):
         """Stops the training after some seconds; the first batches are not counted."""

@@ -23,7 +23,7 @@ from scbind.formats.intervals import read_peaks
 from scbind.formats.motiffiles import read_profiles
 from scbind.formats.motifs import log_odds
 from scbind.peaks.pseudobulk import slugs
-from scbind.plan import paths, settings, sheetreaders
+from scbind.plan import paths, settings, sheetreaders, yamlfile
 from scbind.reference.prepare import prepare_reference
 
 CASES = Path(os.environ.get("SCBIND_CASES", "none"))
@@ -285,7 +285,7 @@ def test_sheets_of_spreadsheets(tmp_path, names, refusal):
 
 def test_mistakes_of_configuration():
     with pytest.raises(InputError, match="star.yaml, line 2, column 11: not valid YAML"):
-        settings.check_yaml(CASES / "25_config/star.yaml")
+        yamlfile.check_yaml(CASES / "25_config/star.yaml")
     config = settings.yaml.safe_load((CASES / "25_config/number.yaml").read_text())
     with pytest.raises(InputError, match="key models.2: YAML reads this key as a number"):
         settings.check_config(config)

@@ -9,7 +9,7 @@ from matplotlib.colors import to_hex
 from matplotlib.image import imread
 from PIL import Image
 from scbind.formats.colours import PALETTE, colours_of
-from scbind.report import cellplots, modelplots
+from scbind.report import modelplots, qualityplots, typeplots, umapplots
 from scbind.report.models import _enough, equivalent_fragments
 from scbind.report.style import as_png, data_uri, in_palette, save_png
 
@@ -45,17 +45,17 @@ def test_colours_are_stable_distinct_and_come_round():
 
 def test_umap_shows_each_type_in_its_colour_with_its_count(random):
     labels = np.array(["B"] * 30 + ["T"] * 20 + [None] * 5, dtype=object)
-    figure = cellplots.umap_types(random.normal(size=(55, 2)), labels, colours_of(TYPES), "Cell types")
+    figure = umapplots.umap_types(random.normal(size=(55, 2)), labels, colours_of(TYPES), "Cell types")
     assert {"Cell types", "B (30)", "T (20)", "no type (5)"} <= texts(figure)
     drawn = {to_hex(c).upper() for c in figure.axes[0].collections[0].get_facecolors()}
-    assert drawn == {colours_of(TYPES)["B"].upper(), colours_of(TYPES)["T"].upper(), cellplots.NEUTRAL}
+    assert drawn == {colours_of(TYPES)["B"].upper(), colours_of(TYPES)["T"].upper(), umapplots.NEUTRAL}
     legend = figure.axes[0].get_legend().get_window_extent()
     assert legend.x0 >= figure.axes[0].get_window_extent().x1  # outside
 
 
 def test_activity_panels_share_one_symmetric_scale(random):
     z = random.normal(size=(40, 5)) + 1
-    figure = cellplots.umap_activity(random.normal(size=(40, 2)), z, list("VWXYZ"), columns=3)
+    figure = umapplots.umap_activity(random.normal(size=(40, 2)), z, list("VWXYZ"), columns=3)
     panels = [
         axis for axis in figure.axes if axis.get_visible() and axis.collections and axis.get_title(loc="left")
     ]
@@ -67,31 +67,31 @@ def test_activity_panels_share_one_symmetric_scale(random):
 def test_what_is_not_known_is_grey_in_panels_and_blank_in_the_heatmap(random):
     z = random.normal(size=(40, 2))
     z[:20, 0] = np.nan
-    figure = cellplots.umap_activity(random.normal(size=(40, 2)), z, ["V", "W"], columns=2)
+    figure = umapplots.umap_activity(random.normal(size=(40, 2)), z, ["V", "W"], columns=2)
     as_png(figure)  # colours are given to the dots when they are drawn
     grey = [
-        sum(to_hex(c).upper() == cellplots.NEUTRAL.upper() for c in axis.collections[0].get_facecolors())
+        sum(to_hex(c).upper() == umapplots.NEUTRAL.upper() for c in axis.collections[0].get_facecolors())
         for axis in figure.axes[:2]
     ]
     assert grey == [20, 0]
     means = pd.DataFrame(random.normal(size=(4, 3)), index=list("abcd"), columns=list("UVW"))
     means.loc["b", "V"] = np.nan
-    figure = cellplots.activity_heatmap(means)
+    figure = typeplots.activity_heatmap(means)
     shown = np.ma.getmaskarray(figure.axes[0].images[0].get_array())
     assert shown.sum() == 1
-    assert cellplots.umap_activity(np.zeros((3, 2)), np.full((3, 1), np.nan), ["V"]).axes
+    assert umapplots.umap_activity(np.zeros((3, 2)), np.full((3, 1), np.nan), ["V"]).axes
 
 
 def test_heatmap_holds_every_mean_in_clustered_order(random):
     means = pd.DataFrame(random.normal(size=(4, 6)), index=list("abcd"), columns=list("UVWXYZ"))
     means.loc["d"] = means.loc["a"] + 0.01
-    figure = cellplots.activity_heatmap(means)
+    figure = typeplots.activity_heatmap(means)
     axis = figure.axes[0]
     rows = [tick.get_text() for tick in axis.get_yticklabels()]
     columns = [tick.get_text() for tick in axis.get_xticklabels()]
     np.testing.assert_allclose(axis.images[0].get_array(), means.loc[rows, columns])
     assert abs(rows.index("a") - rows.index("d")) == 1
-    assert cellplots.activity_heatmap(means.iloc[:1]).axes[0].images[0].get_array().shape == (1, 6)
+    assert typeplots.activity_heatmap(means.iloc[:1]).axes[0].images[0].get_array().shape == (1, 6)
 
 
 def test_quality_separates_pass_and_fail_and_skips_what_is_unknown(random):
@@ -100,7 +100,7 @@ def test_quality_separates_pass_and_fail_and_skips_what_is_unknown(random):
          "tss_enrichment": np.nan, "frac_in_peaks": random.random(120), "nucleosome_signal": np.inf,
          "pass": [True] * 90 + [False] * 30}
     )  # fmt: skip
-    words = texts(cellplots.quality_distributions(obs))
+    words = texts(qualityplots.quality_distributions(obs))
     assert {"pass (90)", "fail (30)", "unique fragments (log10)", "a", "b"} <= words
     assert "TSS enrichment" not in words
 
@@ -110,29 +110,29 @@ def test_quality_of_very_many_samples_is_that_of_the_worst(random):
     worst = np.isin(sample, [f"s{i:03d}" for i in range(300, 340)])
     obs = pd.DataFrame({"sample": sample, "n_fragments": random.integers(100, 9000, 1400)})
     obs["pass"] = ~worst | (np.arange(1400) % 2 == 0)
-    figure = cellplots.quality_distributions(obs)
+    figure = qualityplots.quality_distributions(obs)
     assert [tick.get_text() for tick in figure.axes[0].get_yticklabels()] == sorted(set(sample[worst]))
     assert "40 of 700 samples, lowest fraction passing" in texts(figure)
     assert figure.get_size_inches()[1] * 200 < 65_536
-    assert "lowest fraction" not in "".join(texts(cellplots.quality_distributions(obs.iloc[:80])))
+    assert "lowest fraction" not in "".join(texts(qualityplots.quality_distributions(obs.iloc[:80])))
 
 
 def test_borrowing_populations_and_motifs(random):
     own = random.integers(100, 900, 50)
-    figure = cellplots.borrowing(own, own * 3, np.full(50, 3))
+    figure = qualityplots.borrowing(own, own * 3, np.full(50, 3))
     assert figure.axes[0].collections[0].get_offsets()[:, 1].tolist() == (own * 3).tolist()
     table = pd.DataFrame(
         {"population": ["P1", "P2"], "n_cells": [90, 10], "fraction": [0.9, 0.1], "stability": [1.0, 0.4],
          "cell_type": ["B", np.nan]}
     )  # fmt: skip
-    figure = cellplots.population_bars(table, colours_of(TYPES))
+    figure = typeplots.population_bars(table, colours_of(TYPES))
     assert [bar.get_width() for bar in figure.axes[0].patches] == [90, 10]
     assert {"P1  B", " 90 cells"} <= texts(figure)
     motifs = pd.DataFrame(
         {"tf": ["CTCF", "CTCF", "SPI1"], "cell_type": ["B", "T", "B"], "own": [True, True, False],
          "odds_ratio": [8.0, 4.0, 9.0], "p_adjusted": [1e-9, 0.5, 0.5]}
     )  # fmt: skip
-    words = texts(cellplots.motif_support(motifs, colours_of(TYPES)))
+    words = texts(typeplots.motif_support(motifs, colours_of(TYPES)))
     assert {"CTCF", "B", "T"} <= words and "SPI1" not in words
 
 
@@ -245,7 +245,7 @@ def test_fragments_of_cells_are_in_the_unit_of_the_fragments_that_tfs_need():
 def test_png_is_the_same_each_time_and_settings_are_left_alone(tmp_path, random):
     before = dict(matplotlib.rcParams)
     points = random.normal(size=(20, 2))
-    figures = [cellplots.umap_types(points, ["B"] * 20, colours_of(TYPES), "x") for _ in range(2)]
+    figures = [umapplots.umap_types(points, ["B"] * 20, colours_of(TYPES), "x") for _ in range(2)]
     image = as_png(figures[0])
     assert image == as_png(figures[1]) and data_uri(image).startswith("data:image/png;base64,")
     save_png(image, tmp_path / "figures" / "x.png")
@@ -273,7 +273,7 @@ def test_thresholds_are_drawn_where_they_lie():
     obs = pd.DataFrame(
         {"sample": "s", "n_fragments": np.arange(1, 60), "doublet_score": np.linspace(0, 1, 59)}
     )
-    figure = cellplots.quality_distributions(obs, {"n_fragments": [100.0], "doublet_score": [0.3]})
+    figure = qualityplots.quality_distributions(obs, {"n_fragments": [100.0], "doublet_score": [0.3]})
     found = {
         axis.get_xlabel(): [float(x.get_xdata()[0]) for x in axis.lines if x.get_linestyle() == "--"]
         for axis in figure.axes

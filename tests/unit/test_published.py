@@ -14,8 +14,8 @@ from scbind.evaluation.evaluate import kinds_beside_given, score_test_windows
 from scbind.evaluation.merge import METRIC_COLUMNS, merge_metrics, stack_tables
 from scbind.evaluation.published import TABLES, match_published
 from scbind.evaluation.registry import MAXATAC
+from scbind.report.accuracy import comparison
 from scbind.report.models import _beside_published
-from scbind.report.tables import comparison
 
 
 @pytest.fixture

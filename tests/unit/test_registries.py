@@ -11,7 +11,7 @@ from scbind.evaluation import baselines, registry
 from scbind.formats import typestatus
 from scbind.plan import digests
 from scbind.report import cells, models
-from scbind.report.tables import comparison
+from scbind.report.accuracy import comparison
 
 ROOT = Path(__file__).parents[2]
 OUTPUTS = (ROOT / "docs/reference/outputs.md").read_text()

@@ -16,9 +16,11 @@ from scbind.core.errors import InputError
 from scbind.core.files import read_result
 from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.formats.colours import PALETTE
+from scbind.report import activity, regulation, sections, summary
 from scbind.report import page as page_module
 from scbind.report import populations as populations_module
-from scbind.report import regulation, sections
+from scbind.report.accuracy import comparison
+from scbind.report.activity import _type_means
 from scbind.report.cells import (
     _passing,
     doublet_shares,
@@ -27,26 +29,15 @@ from scbind.report.cells import (
     sample_quality,
     unlabelled,
 )
+from scbind.report.differences import NO_PROTEIN, directions, ordered_differential
 from scbind.report.models import ORACLES, _unknown
+from scbind.report.motifs import motifs
 from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, linked, write_report
+from scbind.report.places import place, regions
 from scbind.report.read import read_peak_status
-from scbind.report.sections import SECTIONS, _type_means, motifs
-from scbind.report.tables import (
-    DEPTH,
-    FIRST_ROWS,
-    MEANINGS,
-    NO_PROTEIN,
-    Section,
-    comparison,
-    directions,
-    html_table,
-    join_names,
-    number,
-    ordered_differential,
-    place,
-    regions,
-)
+from scbind.report.sections import SECTIONS
+from scbind.report.tables import DEPTH, FIRST_ROWS, MEANINGS, Section, html_table, join_names, number
 
 CALIBRATED = 0.01, 0.02, 40, 0.25, 0.2, 10, 0.5, 0.4
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]
@@ -664,7 +655,7 @@ def test_samples_have_the_best_colours_and_populations_leave_few_out(inputs):
 def test_types_that_are_probably_not_real_are_counted_apart(doubted, tile):
     caution = ["doublets" * (name in doubted) for name in "ABC"]
     peaks = pd.DataFrame({"cell_type": list("ABC"), "caution": caution})
-    assert sections._kinds(SimpleNamespace(peaks=peaks, types=list("ABC"))) == tile
+    assert summary._kinds(SimpleNamespace(peaks=peaks, types=list("ABC"))) == tile
 
 
 def test_files_of_the_run_become_links_and_the_rest_is_escaped():
@@ -1006,7 +997,7 @@ def test_rows_in_which_z_and_mean_binding_disagree_are_marked():
     assert directions(frame).tolist() == ["agree", "disagree", "", "", ""]
     whole = frame.assign(contrast="cell_type", cell_type="B", group="B", reference="", tf=list("abcde"),
                          effect_size=frame["difference"], p_adjusted=0.01, n_replicates=0, test="t")  # fmt: skip
-    section = sections.differential(SimpleNamespace(tables={"differential": whole}))
+    section = activity.differential(SimpleNamespace(tables={"differential": whole}))
     assert "z_and_binding" in keys(section)
     assert "Where they disagree (1 of 5 rows with adjusted p < 0.05), rely on z." in section.text[2]
 

@@ -15,7 +15,7 @@ from benchmark import load_benchmark
 from browser import AXE, BROWSER, Page
 from scbind.analysis import expression
 from scbind.analysis.activitytable import read_activity
-from scbind.report import explorer, regulation, tables
+from scbind.report import differences, explorer, regulation, tables
 from scbind.report.page import write_report
 
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium or Chrome on the PATH")
@@ -835,8 +835,8 @@ def test_a_tf_from_its_block_is_the_tf_from_the_whole_table(many, tmp_path):
         assert page.problems() == []
     made = pd.read_csv(many.parent / "best_sites.tsv", sep="\t")
     made = made[~made["reliability_abstained"]]
-    words = tables.activity_in_type(made, pd.read_csv(many.parent / "tests.tsv", sep="\t"))
-    made = made.assign(first=tables.active_first(words)).sort_values(
+    words = differences.activity_in_type(made, pd.read_csv(many.parent / "tests.tsv", sep="\t"))
+    made = made.assign(first=differences.active_first(words)).sort_values(
         ["tf", "first", "binding"], ascending=[True, True, False], kind="stable"
     )
     keys = ["cell_type", "tf", "rank", "chrom", "start", "end"]

@@ -10,10 +10,9 @@ import pytest
 from matplotlib.text import Text
 from scbind.analysis.activitytable import Activity
 from scbind.formats.colours import colours_of
-from scbind.report import sections
+from scbind.report import sections, summary
 from scbind.report import tables as report_tables
 from scbind.report.cautions import cautions
-from scbind.report.cellplots import motif_support, umap_types
 from scbind.report.choice import in_order, spaced
 from scbind.report.models import evaluation
 from scbind.report.pack import unpack
@@ -21,6 +20,8 @@ from scbind.report.page import _render
 from scbind.report.read import Inputs
 from scbind.report.style import DPI, MANY
 from scbind.report.tables import join_names, within_budget
+from scbind.report.typeplots import motif_support
+from scbind.report.umapplots import umap_types
 
 TFS = [f"TF{number:03}" for number in range(300)]
 TYPES = [f"type {number:02}" for number in range(25)]
@@ -113,7 +114,7 @@ def test_the_summary_says_what_differs_between_conditions():
     tests = ("JUND", 1.0, 0.001), ("CTCF", -2.0, 0.01), ("SPI1", 3.0, 0.5), ("YY1", 0.1, None)
     rows = [columns | {"tf": tf, "cell_type": "B", "difference": d, "p_adjusted": p} for tf, d, p in tests]
     counted = pd.DataFrame([columns | {"name": "B", "log2_odds_ratio": 1.0, "p_adjusted": 0.3}])
-    found = sections._condition_points({"differential": pd.DataFrame(rows), "abundance": counted})
+    found = summary._condition_points({"differential": pd.DataFrame(rows), "abundance": counted})
     assert found == [
         "Conditions, sick against well: differences in the activity of a TF within a cell type (adjusted p < 0.05, "
         "3 tests): JUND in B (more in sick, difference of z 1, adjusted p 0.00100) and CTCF in B (less in sick, "
@@ -121,7 +122,7 @@ def test_the_summary_says_what_differs_between_conditions():
         "Conditions, sick against well: differences in the frequency of a cell type or population (adjusted p < 0.05, "
         "1 test): none; the smallest p: B (more in sick, log2 odds ratio 1, adjusted p 0.300).",
     ]
-    assert sections._condition_points({}) == []
+    assert summary._condition_points({}) == []
 
 
 def test_the_summary_names_the_types_that_no_tf_marks():
@@ -135,13 +136,13 @@ def test_the_summary_names_the_types_that_no_tf_marks():
     table = table.assign(contrast="cell_type", effect_size=table["difference"], n_replicates=3)
     table.loc[3, "n_replicates"] = 0  # not tested, so it does not say that there are no replicates
     types = ["B", "NK", "T", "mast", "pDC"]
-    assert sections._differential_points(table, types, ["mast"], 20) == [
+    assert summary._differential_points(table, types, ["mast"], 20) == [
         "TFs with the largest positive effect size in each cell type (adjusted p < 0.05): B: PAX5. No TF is "
         "significantly more active in NK or T. 3 of 5 cell types were compared: mast has fewer than 20 cells "
         "(analysis.min_cells). Not tested: pDC."
     ]
     none = table[table["cell_type"] == "T"]
-    assert sections._differential_points(none, types[:4], ["B", "NK", "mast"], 20) == [
+    assert summary._differential_points(none, types[:4], ["B", "NK", "mast"], 20) == [
         "No TF is more active in one cell type than in the others (adjusted p < 0.05). 1 of 4 cell types was compared: "
         "B, NK and mast have fewer than 20 cells (analysis.min_cells)."
     ]

@@ -12,7 +12,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from scbind.core.errors import InputError
 from scbind.demo.atlas import demo_files
-from scbind.plan import checks, chromosomes, settings, sheetrows, sheets
+from scbind.plan import checks, chromosomes, settings, sheetrows, sheets, yamlfile
 from scbind.plan.receipts import write_receipt
 
 STARTER = str(Path(__file__).parents[2] / "resources/models/starter.scbind.zip")
@@ -575,13 +575,13 @@ def test_names_of_a_fasta_damaged_inside_are_not_known(tmp_path):
 def test_what_is_no_yaml_is_refused_with_line_and_column(tmp_path, text, message):
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(InputError) as caught:
-        settings.check_yaml(tmp_path / "c.yaml")
+        yamlfile.check_yaml(tmp_path / "c.yaml")
     assert message in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_a_configuration_in_json_is_read(tmp_path):
     (tmp_path / "c.yaml").write_text('{\n\t"a": {"b": 1}\n}\n')
-    settings.check_yaml(tmp_path / "c.yaml")
+    yamlfile.check_yaml(tmp_path / "c.yaml")
 
 
 def test_a_configuration_that_cannot_be_opened_is_refused(tmp_path, monkeypatch):
@@ -592,7 +592,7 @@ def test_a_configuration_that_cannot_be_opened_is_refused(tmp_path, monkeypatch)
 
     monkeypatch.setattr("pathlib.Path.read_text", refused)
     with pytest.raises(InputError, match="c.yaml: cannot be read .Permission denied.; check"):
-        settings.check_yaml(tmp_path / "c.yaml")
+        yamlfile.check_yaml(tmp_path / "c.yaml")
 
 
 def test_numbers_without_a_value_and_endless_sections_are_refused(project):
@@ -629,7 +629,7 @@ def test_a_sheet_that_cannot_be_opened_is_refused(project, tmp_path):
 
 def test_a_command_names_the_line_of_a_file_that_snakemake_only_refuses(tmp_path):
     (tmp_path / "c.yaml").write_text("a: 1\nb: [*:chr4]\n")
-    command = [sys.executable, "-m", "scbind.plan.settings", str(tmp_path / "c.yaml")]
+    command = [sys.executable, "-m", "scbind.plan.yamlfile", str(tmp_path / "c.yaml")]
     environment = os.environ | {"PYTHONPATH": str(Path(settings.__file__).parents[2])}
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 1 and "c.yaml, line 2, column 6: not valid YAML" in done.stderr

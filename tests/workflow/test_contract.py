@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from scbind.plan import digests, settings, sheetrows
+from scbind.plan import configpage, digests, settings, sheetrows
 from snakemake.iocontainers import InputFiles
 
 ROOT = Path(__file__).parent.parent.parent
@@ -249,11 +249,11 @@ def test_conda_pins_are_those_of_the_lock(path):
 
 def test_the_configuration_page_is_the_generated_one():
     page = (ROOT / "docs/reference/configuration.md").read_bytes()
-    assert page == f"{settings.describe()}\n".encode(), "run make docs-reference"
+    assert page == f"{configpage.describe()}\n".encode(), "run make docs-reference"
 
 
 def test_every_column_is_described():
-    described = settings.load_schema(settings.SHEETS)
+    described = settings.load_schema(configpage.SHEETS)
     columns = {sheet: (*required, *optional) for sheet, (required, optional) in sheetrows.COLUMNS.items()}
     assert {sheet: set(part["columns"]) for sheet, part in described.items()} == {
         sheet: set(names) for sheet, names in columns.items()
@@ -296,6 +296,7 @@ def test_the_snakefile_imports_only_light_modules():
         "dataset.splitrules",
         "formats.symbols",
         "plan.settings",
+        "plan.yamlfile",
         "plan.sheets",
         "plan.digests",
         "plan.filestate",

@@ -8,7 +8,6 @@ import hashlib
 import json
 import logging
 import shutil
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -17,8 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.callbacks import Callback, EarlyStopping, EMAWeightAveraging, ModelCheckpoint
-from pytorch_lightning.plugins.environments import LightningEnvironment
+from pytorch_lightning.callbacks import EarlyStopping
 
 from scbind import __version__
 from scbind.core.devices import choose_device, lacks_gpu_memory
@@ -34,11 +32,8 @@ from scbind.models.batches import BindingData, Sampling
 from scbind.models.checkpoint import read_archive
 from scbind.models.lightning import BindingModule
 from scbind.models.modelfile import write_model
+from scbind.models.trainer import History, keep_best, make_trainer
 
-# Decay of the moving average of the weights, about 100 steps. Validation and the model file use the averaged weights.
-# Without this, a few hundred bound validation windows make an early epoch look best by chance, before the learning rate
-# has come down.
-AVERAGING = 0.99
 RESUMED = ("state_dict", "optimizer_states", "lr_schedulers", "loops", "callbacks", "epoch", "global_step")
 SMALLEST_BATCH = 8  # if even this does not fit into GPU memory, smaller batches do not help
 SAMPLING = {  # defaults of each architecture for drawing examples
@@ -201,7 +196,7 @@ def _fit(
     last = _whole_state(state)
     if last:
         say(f"resuming from {last}")
-    best, record = _keep_best(state), _History()
+    best, record = keep_best(state), History()
     callbacks = [best, EarlyStopping("valid_auprc", mode="max", patience=options.patience), record]
     trainer = make_trainer(options.architecture, *device, precision, options.epochs, callbacks)
     try:
@@ -250,20 +245,6 @@ def _prepare(
     return module, batches
 
 
-def _keep_best(state: Path) -> ModelCheckpoint:
-    """Make the callback that saves the weights of the best and of the last epoch in the folder ``state``."""
-    return ModelCheckpoint(
-        state,
-        "best",
-        monitor="valid_auprc",
-        mode="max",
-        save_last=True,
-        save_top_k=1,
-        enable_version_counter=False,
-        save_on_train_epoch_end=True,
-    )
-
-
 def _with_smaller_batches(options: TrainOptions, devices: int) -> TrainOptions:
     """Halve the batch size; raise :class:`InputError` if that cannot help."""
     size = options.batch_size
@@ -292,37 +273,6 @@ def _write_outputs(files: TrainFiles, rows: list[dict], best: str) -> None:
     }
     write_model(files.weights, network, held["facts"], held["options"])
     shutil.rmtree(files.scratch)
-
-
-def make_trainer(
-    architecture: str, accelerator: str, devices: int, precision: str, epochs: int, callbacks: list[Callback]
-) -> pl.Trainer:
-    """Make the Lightning trainer that every training in scbind uses.
-
-    ``accelerator`` and ``devices`` are the result of :func:`choose_device`; ``precision`` is Lightning's name.
-    ``scfan`` is trained as published. Other architectures get averaged weights and clipped gradients.
-    """
-    published = architecture == "scfan"
-    strategy = "auto"
-    if devices > 1:  # a batch may lack some lines, and then their networks in scfan get no gradient
-        strategy = "ddp_find_unused_parameters_true" if published else "ddp"
-    return pl.Trainer(
-        accelerator=accelerator,
-        devices=devices,
-        strategy=strategy,
-        use_distributed_sampler=False,  # BindingData assigns batches to processes
-        precision=precision,
-        max_epochs=epochs,
-        deterministic=accelerator == "cpu",
-        callbacks=callbacks if published else [*callbacks, EMAWeightAveraging(decay=AVERAGING)],
-        plugins=[LightningEnvironment()],  # Snakemake retries jobs; Lightning must not requeue them
-        reload_dataloaders_every_n_epochs=1,
-        num_sanity_val_steps=0,
-        gradient_clip_val=None if published else 1.0,
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-    )
 
 
 def _digest_of_motifs(known: dict[str, np.ndarray] | None) -> str:
@@ -382,32 +332,3 @@ def _deepest(data: TrainingSet) -> float:
     """The largest training depth: maximum over lines and their training chromosomes, in insertions per base."""
     trained = [np.unique(data.chrom[np.asarray(row) == TRAIN]) for row in data.splits]
     return float(max(data.depth[line, chroms].max(initial=0) for line, chroms in enumerate(trained)))
-
-
-class _History(Callback):
-    """Collect one row per epoch. The rows are part of the checkpoint, so a resumed run keeps its earlier epochs."""
-
-    def __init__(self):
-        self.rows: list[dict] = []
-        self.began = time.monotonic()
-
-    def on_train_epoch_end(self, trainer, module) -> None:
-        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        row = {
-            "epoch": trainer.current_epoch,
-            **{name: metrics.get(name) for name in ("train_loss", "valid_loss", "valid_auprc")},
-            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
-        }
-        seconds, self.began = time.monotonic() - self.began, time.monotonic()
-        self.rows.append(row)
-        if trainer.is_global_zero:
-            say(
-                f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
-                f"validation loss {row['valid_loss']:.4f}  AUPRC {row['valid_auprc']:.4f}  {seconds:.1f} s"
-            )
-
-    def state_dict(self) -> dict:
-        return {"rows": self.rows}
-
-    def load_state_dict(self, state: dict) -> None:
-        self.rows = state["rows"]

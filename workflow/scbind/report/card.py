@@ -23,8 +23,9 @@ from scbind.evaluation.probabilities import CALIBRATION_COLUMNS, LIKELY
 from scbind.evaluation.registry import COMPARATORS, CONTROLS
 from scbind.formats.evidence import MOTIF
 from scbind.models.abstention import FEW_BOUND, reliability_table
-from scbind.report.tables import calibration_sentences, model_calibration, number, with_interval
-from scbind.report.tables import comparison as comparison_of
+from scbind.report.accuracy import calibration_sentences, model_calibration, with_interval
+from scbind.report.accuracy import comparison as comparison_of
+from scbind.report.tables import number
 
 TEMPLATES = Path(__file__).with_name("templates")
 SURE = ["level", "abstained", "min_depth", "spread"]  # reliability of a TF on the card

@@ -9,9 +9,10 @@ from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.evidence import shared_motifs
 from scbind.formats.typestatus import OWN, STATUSES
+from scbind.report.accuracy import motif_tested
 from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
-from scbind.report.tables import MOST_NAMES, join_names, motif_tested
+from scbind.report.tables import MOST_NAMES, join_names
 
 OTHER_BUNDLE = "models.*.bundle (another model)"  # what to set if a given model lacks something
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning

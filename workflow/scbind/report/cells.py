@@ -6,9 +6,9 @@ import pandas as pd
 
 from scbind.formats.doubletgroups import LIKELY
 from scbind.formats.typestatus import CLUSTER, STATUSES
-from scbind.report import cellplots
-from scbind.report.cellplots import QC_MEASURES
+from scbind.report import qualityplots
 from scbind.report.librarycurves import library_curves
+from scbind.report.qualityplots import QC_MEASURES
 from scbind.report.read import Inputs
 from scbind.report.tables import MOST_NAMES, Section, html_table, join_names, number
 
@@ -38,11 +38,11 @@ def quality(inputs: Inputs) -> Section | None:
     _measures(inputs, section)
     if inputs.profiles is not None:
         known = set(inputs.profiles["sample"])
-        drawn = [name for name in cellplots.quality_samples(inputs.cells) if name in known]
+        drawn = [name for name in qualityplots.quality_samples(inputs.cells) if name in known]
         figure = library_curves(inputs.profiles, drawn, inputs.colours["sample"])
         section.figures.append(inputs.draw("library_curves", figure, _said_of_curves(inputs.profiles)))
     if inputs.borrowed is not None:
-        figure = cellplots.borrowing(*inputs.borrowed)
+        figure = qualityplots.borrowing(*inputs.borrowed)
         caption = (
             "Cells with few fragments borrow fragments from their nearest cells, until they have "
             "infer.borrow_fragments or have used infer.max_neighbours cells. Left: a borrowed fragment counts by its "
@@ -63,7 +63,7 @@ def _said_of_curves(profiles: pd.DataFrame) -> str:
 
 def _known_measures(obs: pd.DataFrame) -> list[str]:
     """Return the quality measures that have a value."""
-    return [name for name in cellplots.QC_MEASURES if name in obs and obs[name].notna().any()]
+    return [name for name in qualityplots.QC_MEASURES if name in obs and obs[name].notna().any()]
 
 
 def sample_quality(obs: pd.DataFrame) -> pd.DataFrame:
@@ -220,18 +220,18 @@ def _measures(inputs: Inputs, section: Section) -> None:
             "Distribution and median per sample. Passing and failing cells each have their own scale. "
             "Dashed lines: thresholds."
         )
-        drawn, samples = len(cellplots.quality_samples(obs)), obs["sample"].nunique()
+        drawn, samples = len(qualityplots.quality_samples(obs)), obs["sample"].nunique()
         if drawn < samples:
             caption += f" The figure shows the {drawn} of {samples} samples with the lowest fraction of passing cells."
         section.figures = [
-            inputs.draw("quality", cellplots.quality_distributions(obs, inputs.limits), caption)
+            inputs.draw("quality", qualityplots.quality_distributions(obs, inputs.limits), caption)
         ]
     if "n_fragments" in obs and len(obs):
         caption = "Fragments of each barcode, in order of their number. Each line is a sample. Dots: cells that pass."
-        figure = cellplots.barcode_ranks(obs, inputs.colours["sample"])
+        figure = qualityplots.barcode_ranks(obs, inputs.colours["sample"])
         section.figures.append(inputs.draw("barcode_ranks", figure, caption))
         if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():
-            figure = cellplots.tss_against_fragments(obs, inputs.limits)
+            figure = qualityplots.tss_against_fragments(obs, inputs.limits)
             caption = "TSS enrichment against unique fragments. Darker: more cells. Dashed lines: thresholds."
             section.figures.append(inputs.draw("tss_fragments", figure, caption))
 

@@ -13,13 +13,15 @@ from scbind.formats.doubletgroups import LIKELY
 from scbind.formats.evidence import CHIP, MOTIF
 from scbind.formats.motifs import column_bits, frequencies
 from scbind.models.abstention import ABSTAIN_GAIN, FEW_BOUND, HIGH, LOW
-from scbind.report.cellplots import QC_MEASURES, UNKNOWN_TYPE
 from scbind.report.cells import doublet_shares
+from scbind.report.differences import LESS, NO_PROTEIN
 from scbind.report.pack import codes, pack, pack_json, rounded
+from scbind.report.qualityplots import QC_MEASURES
 from scbind.report.read import Inputs
 from scbind.report.regulation import SHOWN_FDR
 from scbind.report.style import NEUTRAL
-from scbind.report.tables import DEPTH, LESS, NAMES, NO_PROTEIN, join_names, number, trusted, within_budget
+from scbind.report.tables import DEPTH, NAMES, join_names, number, trusted, within_budget
+from scbind.report.umapplots import UNKNOWN_TYPE
 
 MOST_CELLS = 100_000  # cells in the UMAP of the page; of more, a sample is shown
 # Steps of the colour scale of activity: fewer for more values, because these dominate the size of the page.

@@ -6,18 +6,9 @@ import pandas as pd
 
 from scbind.evaluation.leftouttable import left_out_means
 from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
+from scbind.report.accuracy import calibration_sentences, in_brackets, intervals_as_text, with_interval
 from scbind.report.read import Inputs
-from scbind.report.tables import (
-    IN_TEXT,
-    MEANINGS,
-    Section,
-    calibration_sentences,
-    html_table,
-    in_brackets,
-    intervals_as_text,
-    number,
-    with_interval,
-)
+from scbind.report.tables import IN_TEXT, MEANINGS, Section, html_table, number
 
 EACH = [
     "tf", "cell_line", "motif_group", "prevalence", "auprc_expected", "auprc", "auprc_seen", "auprc_pooled_trees",

@@ -17,6 +17,7 @@ from scbind.formats.evidence import CHIP
 from scbind.formats.genes import read_genes
 from scbind.formats.genome import ChromSizes
 from scbind.formats.intervals import read_bed
+from scbind.report.differences import NO_PROTEIN, active_first, activity_in_type
 from scbind.report.lociwindows import (
     BIN,
     STEPS,
@@ -29,7 +30,7 @@ from scbind.report.lociwindows import (
     windows_of,
 )
 from scbind.report.pack import codes, pack, pack_json, rounded
-from scbind.report.tables import NAMES, NO_PROTEIN, active_first, activity_in_type, subtitle, trusted
+from scbind.report.tables import NAMES, subtitle, trusted
 
 TEMPLATES = Path(__file__).with_name("templates")
 MOST_BYTES = 12_000_000  # of the page

@@ -14,8 +14,8 @@ from matplotlib.transforms import Affine2D
 from scbind.core.files import atomic, read_result
 from scbind.core.runlog import say
 from scbind.formats.evidence import MOTIF, marked
+from scbind.report.places import regions
 from scbind.report.style import as_png, new_figure, styled
-from scbind.report.tables import regions
 
 LETTER_COLOURS = {"A": "#2C9B4B", "C": "#2F6DB5", "G": "#E0A100", "T": "#C8372D"}
 SHOWN = 61  # bases around the strongest

@@ -14,6 +14,14 @@ from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
 from scbind.formats.celltable import without_empty
 from scbind.formats.evidence import DESCRIBED, marked
 from scbind.report import modelplots
+from scbind.report.accuracy import (
+    calibration_sentences,
+    comparison,
+    in_brackets,
+    intervals_as_text,
+    model_calibration,
+    motif_tested,
+)
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
 from scbind.report.read import Inputs
 from scbind.report.tables import (
@@ -23,14 +31,8 @@ from scbind.report.tables import (
     MEANINGS,
     MOST_NAMES,
     Section,
-    calibration_sentences,
-    comparison,
     html_table,
-    in_brackets,
-    intervals_as_text,
     join_names,
-    model_calibration,
-    motif_tested,
     number,
 )
 

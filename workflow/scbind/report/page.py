@@ -21,6 +21,7 @@ from scbind.report.explorer import asked, described, explorer
 from scbind.report.librarycurves import read_library_curves
 from scbind.report.origin import read_origin
 from scbind.report.pack import unpack
+from scbind.report.places import PLACE_FORM
 from scbind.report.read import (
     Inputs,
     drawer,
@@ -35,7 +36,7 @@ from scbind.report.read import (
     read_text,
 )
 from scbind.report.sections import PARTS
-from scbind.report.tables import PLACE_FORM, subtitle
+from scbind.report.tables import subtitle
 
 TEMPLATES = Path(__file__).with_name("templates")
 

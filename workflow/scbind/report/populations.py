@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from scbind.report import cellplots
+from scbind.report import typeplots, umapplots
 from scbind.report.read import Inputs
 from scbind.report.style import NEUTRAL, SMALL, new_figure, styled
 from scbind.report.tables import Section, html_table
@@ -46,7 +46,7 @@ def populations(inputs: Inputs) -> Section | None:
         "part of, and the column cautions says what else could explain it, such as doublets. "
         "The tables and figures give the most frequent cell type of each population. " + left_out,
     ]
-    figure = cellplots.population_bars(table, inputs.colours["cell_type"])
+    figure = typeplots.population_bars(table, inputs.colours["cell_type"])
     section.figures = [
         inputs.draw("populations", figure, "Size and stability. Colours show the most frequent cell type.")
     ]
@@ -94,7 +94,7 @@ def _umap(inputs: Inputs, table: pd.DataFrame) -> list:
     palette = inputs.colours["population"]
     umap, names = inputs.data.umap[seen], names[seen].to_numpy(dtype=object)
     small = table.loc[table["small"].astype(bool), "population"].iloc[:MOST_SMALL]
-    figure = cellplots.umap_types(umap, names, palette, "Populations", "no population", list(small))
+    figure = umapplots.umap_types(umap, names, palette, "Populations", "no population", list(small))
     for name in small:
         inside = names == name
         figure.axes[0].scatter(

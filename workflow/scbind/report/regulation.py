@@ -6,13 +6,13 @@ import pandas as pd
 
 from scbind.analysis.expression import MIN_TYPES
 from scbind.analysis.links import EFFECTS, SIGNED
+from scbind.report.differences import activity_in_type
 from scbind.report.read import Inputs
 from scbind.report.tables import (
     EVIDENCE,
     LEVEL,
     MAX_ROWS,
     Section,
-    activity_in_type,
     all_rows,
     html_table,
     trusted,

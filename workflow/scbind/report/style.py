@@ -8,6 +8,7 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
+from matplotlib import patheffects
 from matplotlib.figure import Figure
 from PIL import Image
 from scipy.spatial import cKDTree
@@ -19,6 +20,8 @@ COLOURS = 256  # of a PNG with a palette, at most
 WIDEST = 11.4  # inches: the page shows them in full where its window is 1,400 px wide
 SMALL = 8.5  # points: 11 px in the page
 MANY = 16  # groups of a figure: with more, each has its name or number beside its cells
+LEGEND_ROWS = 26  # rows of a legend beside a figure
+OUTLINE = [patheffects.withStroke(linewidth=2.5, foreground="white")]  # of marks on dots
 NEUTRAL = "#9A9A9A"
 STYLE = {
     "font.family": "sans-serif",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -12,12 +11,11 @@ import pandas as pd
 
 from scbind import __version__
 from scbind.analysis.linkmodel import CORE
-from scbind.evaluation.pooled import has_calibration, pooled_calibration
 from scbind.evaluation.probabilities import LIKELY as LIMITS
-from scbind.evaluation.registry import CONTROLS
 from scbind.formats.doubletgroups import LIKELY
-from scbind.formats.evidence import CHIP, MOTIF
+from scbind.formats.evidence import CHIP
 from scbind.report.pack import columnar, pack_blocks, pack_json
+from scbind.report.places import DISTANCES, PLACES, WITH_REGIONS, place, placed_sites, regions, signed_bp
 
 MAX_ROWS = 80_000  # maximum number of rows of a table on the page; the files contain all rows
 BLOCK_ROWS = 4_000  # rows of a large table that the browser opens together for a TF
@@ -68,7 +66,6 @@ NAMES = {  # names of columns, where replacing underscores is not enough
     "doublet_like": "fraction doublet-like", "tf_in_type": "TF in this type",
     "n_more": "more binding", "n_less": "less binding", "binding_reference": "binding, reference",
 }  # fmt: skip
-
 DEPTH = (  # sentences of the glossary, too; a test compares them
     "Insertions per base: Tn5 insertions divided by the known bases of the genome (not N); for a cell, its own and "
     "those that it borrows."
@@ -102,33 +99,12 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
 }
 # Several tables of a section have these columns, so the text of the section has the sentences.
 IN_TEXT = "ece", "predicted_to_bound", "observed_p30"
-# Columns of a place, which the page shows as one: (chromosome, start, end) -> heading.
-PLACES = {
-    ("chrom", "start", "end"): "place",
-    ("chrom", "top_window_start", "top_window_end"): "top site",
-}
-DISTANCES = (
-    "top_window_distance",
-)  # columns of signed numbers of bp, shown as :func:`signed_bp` writes them
-WITH_REGIONS = ("sites", "cautions")  # columns of texts with regions, 0-based half-open as in the files
-REGION = re.compile(r"([^\s,;:]+):(\d+)-(\d+)")
-PLACE_FORM = (
-    "Coordinates are written as genome browsers take them: chr1:1,001-1,200 counts from 1 and includes both ends. "
-    "Downloaded tables have chrom, start and end as BED has them: from 0, without the end."
-)
-
 EVIDENCE, LEVEL, ABSTAINED = (
     "evidence",
     "reliability_level",
     "reliability_abstained",
 )  # columns of the result tables
 MARKS = EVIDENCE, LEVEL, ABSTAINED
-MORE, LESS = "more active", "less active"  # values of the column tf_in_type
-NO_PROTEIN = (  # beside the best sites of a TF
-    "P(bound) comes from the sequence and from open chromatin, not from the amount of the protein. In types where the "
-    "TF is less active than elsewhere, these sites may not be bound."
-)
-AGREE, DISAGREE = "agree", "disagree"  # directions of the differences in z and in mean binding
 
 
 @dataclass
@@ -263,75 +239,6 @@ def all_rows(name: str) -> str:
     return f"All rows: results/analysis/{name}."
 
 
-def with_interval(value: float, low: float, high: float) -> str:
-    """Return a number with its interval as text: ``0.265 (0.220 to 0.310)``; without bounds, only the number."""
-    return number(value) if pd.isna(low) else f"{number(value)} ({number(low)} to {number(high)})"
-
-
-def intervals_as_text(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table in which each column that has bounds (``_low``, ``_high``) is text with its interval."""
-    for name in [name for name in table if f"{name}_low" in table]:
-        low, high = f"{name}_low", f"{name}_high"
-        said = [with_interval(*values) for values in table[[name, low, high]].to_numpy()]
-        table = table.drop(columns=[low, high]).assign(**{name: said})
-    return table
-
-
-def place(chrom: str, start: int, end: int) -> str:
-    """Return a place (0-based half-open) as genome browsers take it: ``chr1:1,001-1,200``, 1-based, with both ends.
-
-    A single base is ``chr1:1,001``.
-    """
-    return f"{chrom}:{start + 1:,}" + (f"-{end:,}" if end - start != 1 else "")
-
-
-def regions(text: str) -> str:
-    """Return a text in which each region ``chr1:1000-1200`` (0-based half-open) is written as :func:`place` does.
-
-    Regions that a comma without a space divides are divided by a semicolon, because numbers have commas.
-    """
-    divided = re.sub(r",(?=[^\s,;:]+:\d+-\d)", "; ", text)
-    return REGION.sub(lambda found: place(found[1], int(found[2]), int(found[3])), divided)
-
-
-def placed_sites(sites: str, distances: str) -> str:
-    """Return the sites of a link with their distances from the start of the gene, divided by semicolons.
-
-    Both are divided by commas in the file. The script of the page writes the same (``placedSites``).
-    """
-    found = []
-    for site, text in zip(sites.split(","), distances.split(","), strict=True):
-        where = "promoter" if abs(int(text)) <= CORE else "distal"
-        found.append(f"{regions(site)} ({where}, {signed_bp(int(text))})")
-    return "; ".join(found)
-
-
-def signed_bp(distance: int) -> str:
-    """Return a distance in bp with its sign, such as ``−1,969 bp``; the script of the page has the same (``bp``)."""
-    return f"{'−' if distance < 0 else '+' if distance > 0 else ''}{abs(distance):,} bp"
-
-
-def activity_in_type(table: pd.DataFrame, tests: pd.DataFrame) -> pd.Series:
-    """Return in words whether the TF of each row is more or less active in its cell type than in the other cells.
-
-    ``table`` has ``cell_type`` and ``tf``; ``tests`` is ``results/analysis/differential_tfs.tsv``. The words are
-    ``MORE``, ``LESS``, ``no difference`` (adjusted p of 0.05 or more) and ``not tested``.
-    """
-    keys, words = ["cell_type", "tf"], pd.Series("not tested", index=table.index, dtype=object)
-    tests = tests[(tests["contrast"] == "cell_type") & tests["p_adjusted"].notna()].drop_duplicates(keys)
-    found = table[keys].merge(tests[[*keys, "difference", "p_adjusted"]], on=keys, how="left")
-    known, sure = found["p_adjusted"].notna().to_numpy(), (found["p_adjusted"] < 0.05).to_numpy()
-    words[known] = "no difference"
-    words[sure & (found["difference"] > 0).to_numpy()] = MORE
-    words[sure & (found["difference"] <= 0).to_numpy()] = LESS
-    return words
-
-
-def active_first(words: pd.Series) -> pd.Series:
-    """Return a number to sort rows by: 0 where :func:`activity_in_type` is ``MORE``, 2 where ``LESS``, else 1."""
-    return words.map({MORE: 0, LESS: 2}).fillna(1).astype(np.int64)
-
-
 def _row(values: tuple, columns: list[dict]) -> list[dict]:
     """Return the visible cells of a row."""
     cells = []
@@ -360,112 +267,6 @@ def _cell(value, is_number: bool) -> dict:
     if isinstance(value, bool | np.bool_):
         return {"text": "yes" if value else "no", "sort": None}
     return {"text": "" if pd.isna(value) else str(value), "sort": None}
-
-
-def motif_tested(metrics: pd.DataFrame) -> set[str]:
-    """Return the TFs that a model predicts from their motif, though ``metrics`` has their ChIP-seq."""
-    return set(metrics.loc[metrics[EVIDENCE] == MOTIF, "tf"]) if EVIDENCE in metrics else set()
-
-
-def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataFrame:
-    """Return the calibration of each model that predicts probabilities, over all test windows of its TFs.
-
-    ``metrics`` is ``results/evaluation/metrics.tsv``. Columns: ``model, n_pairs``, the mean
-    ``prevalence``, and those of :func:`scbind.evaluation.pooled.pooled_calibration`.
-    There is no row if the table has no figures of calibration.
-    Controls are left out. ``by_motif`` as of :func:`comparison`.
-    """
-    if not has_calibration(metrics):
-        return pd.DataFrame()
-    part = metrics[(metrics["split"] == "test") & metrics["ece"].notna() & ~metrics["model"].isin(CONTROLS)]
-    part = part[part["tf"].isin(motif_tested(metrics)) == by_motif]
-    rows = [
-        {"model": model, "n_pairs": len(each), "prevalence": each["prevalence"].mean()}
-        | pooled_calibration(each)
-        for model, each in part.groupby("model", sort=False)
-    ]
-    return pd.DataFrame(rows)
-
-
-def in_brackets(groups: str = "TFs") -> str:
-    """Return the sentence that explains :func:`with_interval`. ``groups``: over what the intervals are."""
-    return f"In brackets: 95 % confidence intervals over {groups}."
-
-
-def calibration_sentences(table: pd.DataFrame, groups: str = "TFs") -> list[str]:
-    """Return sentences on the likely windows and the overall bias of each model of :func:`model_calibration`.
-
-    ``groups`` is that of :func:`in_brackets`.
-    """
-    said, intervals = [], False
-    for row in table.to_dict("records"):
-        name = next((name for name in reversed(LIMITS) if row[f"windows_{name}"] > 0), None)
-        text = f"{row['model']} predicts P(bound) below {min(LIMITS.values()):g} for every window."
-        if name is not None:
-            bounds = row[f"observed_{name}_low"], row[f"observed_{name}_high"]
-            intervals |= bool(np.isfinite(bounds[0]))
-            text = (
-                f"Where {row['model']} predicts P(bound) of {LIMITS[name]:g} or more "
-                f"({number(round(row[f'windows_{name}']))} pairs of window and TF), the mean P(bound) is "
-                f"{number(row[f'predicted_{name}'])}, and the fraction that is bound is "
-                f"{with_interval(row[f'observed_{name}'], *bounds)}."
-            )
-        if np.isfinite(row["predicted_to_bound"]):
-            bounds = row["predicted_to_bound_low"], row["predicted_to_bound_high"]
-            intervals |= bool(np.isfinite(bounds[0]))
-            text += (
-                " Over all windows, the mean P(bound) is "
-                f"{with_interval(row['predicted_to_bound'], *bounds)} times the fraction that is bound."
-            )
-        said.append(text)
-    if intervals:
-        said.append(in_brackets(groups))
-    return said
-
-
-def comparison(metrics: pd.DataFrame, split: str = "test", by_motif: bool = False) -> pd.DataFrame:
-    """Return the mean metrics of each model over the (cell line, TF) pairs that all competitors have, best first.
-
-    ``metrics`` is ``results/evaluation/metrics.tsv``. If one model has no AUPRC for a pair, the pair is left out for
-    all models, so that the means are comparable. Controls may lack some of the remaining pairs. Their means are over
-    the pairs that they have. Pairs for which a kind of holdout is not the same windows for all are left out as well.
-    TFs that a model predicts from their motif (:func:`motif_tested`) are left out, or with ``by_motif`` the others.
-
-    Columns: ``model, n_pairs, auprc, prevalence, log2_gain, auroc, recall_at_fdr10, recall_at_fdr50, ece``. If a model
-    was scored on a sample of the windows, ``auprc_se`` is the mean of the standard errors. It is an upper bound for the
-    standard error of the mean.
-    """
-    part = metrics[(metrics["split"] == split) & metrics["auprc"].notna()]
-    part = part[part["tf"].isin(motif_tested(metrics)) == by_motif]
-    sampled = [name for name in ("auprc_se",) if name in part and part[name].notna().any()]
-    columns = [
-        "auprc",
-        *sampled,
-        "prevalence",
-        "log2_gain",
-        "auroc",
-        "recall_at_fdr10",
-        "recall_at_fdr50",
-        "ece",
-    ]
-    if part.empty:
-        return pd.DataFrame(columns=["model", "n_pairs", *columns])
-    competitors = part[~part["model"].isin(CONTROLS)]
-    if split != "test" and "n_windows" in part:
-        # The kinds of holdout of a model that was trained elsewhere follow from its own training. Only pairs with
-        # identical windows for all competitors are compared.
-        whole = competitors if "auprc_se" not in part else competitors[competitors["auprc_se"].isna()]
-        differ = whole.groupby(["cell_line", "tf"])["n_windows"].nunique() > 1
-        part = part[~part.set_index(["cell_line", "tf"]).index.isin(differ.index[differ])]
-        competitors = part[~part["model"].isin(CONTROLS)]
-    counts = competitors.groupby(["cell_line", "tf"])["model"].nunique()
-    shared = counts.index[counts == competitors["model"].nunique()]
-    part = part.set_index(["cell_line", "tf"]).loc[lambda frame: frame.index.isin(shared)]
-    if part.empty:
-        return pd.DataFrame(columns=["model", "n_pairs", *columns])
-    table = part.groupby("model")[columns].mean()
-    table.insert(0, "n_pairs", part.groupby("model").size())
-    return table.sort_values("auprc", ascending=False, kind="stable").reset_index()
 
 
 def within_budget(table: pd.DataFrame, column: str = "rank") -> tuple[pd.DataFrame, str]:
@@ -501,38 +302,6 @@ def trusted(table: pd.DataFrame) -> tuple[pd.DataFrame, str]:
     out = table[ABSTAINED].astype(bool)
     n, of = table.loc[out, "tf"].nunique(), table["tf"].nunique()
     return table[~out], f"Left out: {n} of {of} TFs, because scbind abstains on them." if n else ""
-
-
-def ordered_differential(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the tested rows of TFs on which scbind does not abstain, the largest effects of each group first.
-
-    Within each contrast, cell type and group, rows with a positive difference and an adjusted p below 0.05 come first,
-    by effect size. ``table`` is ``results/analysis/differential_tfs.tsv``. The column ``z_and_binding`` is added
-    (:func:`directions`).
-    """
-    table = trusted(table)[0].replace({"contrast": {"cell_type": "cell type"}})
-    table["z_and_binding"] = directions(table)
-    up = (table["difference"] > 0) & (table["p_adjusted"] < 0.05)
-    table = table.assign(up=~up).sort_values(
-        ["contrast", "cell_type", "group", "up", "effect_size", "p_adjusted"],
-        ascending=[True, True, True, True, False, True], kind="stable",
-    )  # fmt: skip
-    lead = ["contrast", "group", "reference"] if (table["contrast"] == "condition").any() else []
-    kept = [
-        "cell_type", "tf", "difference", "effect_size", "mean_binding", "mean_binding_reference", "z_and_binding",
-        "p_adjusted", "n_replicates",
-    ]  # fmt: skip
-    return table[[*kept[:2], *lead, *kept[2:], *(name for name in (EVIDENCE, LEVEL) if name in table)]]
-
-
-def directions(table: pd.DataFrame) -> pd.Series:
-    """Return whether z and mean binding of rows differ in the same direction: ``agree``, ``disagree``, or empty.
-
-    It is empty where one of them does not differ or is not known. ``table`` has rows of
-    ``results/analysis/differential_tfs.tsv``.
-    """
-    product = np.sign(table["difference"]) * np.sign(table["mean_binding"] - table["mean_binding_reference"])
-    return product.map({1.0: AGREE, -1.0: DISAGREE}).fillna("").astype(object)
 
 
 def subtitle(samples: Iterable[str], genome: str) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from scbind.formats.evidence import MOTIF, marked
 from scbind.report.logoplot import QUESTION, contribution_logo
+from scbind.report.places import regions
 from scbind.report.read import Inputs
-from scbind.report.tables import Section, html_table, largest, regions
+from scbind.report.tables import Section, html_table, largest
 
 SHOWN = 5_000  # variants in the table of the page
 FIGURES = 12  # loci that are drawn on the page

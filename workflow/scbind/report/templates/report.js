@@ -76,7 +76,7 @@ async function ofTF(id, name) {
   return once(`block:${id}-${block}`, async () => assembled(head, [await parse(`${id}-${block}`)], false));
 }
 
-// The sites of a link and their distances from the start of the gene, as scbind.report.tables.placed_sites writes them.
+// The sites of a link and their distances from the start of the gene, as scbind.report.places.placed_sites writes them.
 function placedSites(sites, distances) {
   const far = distances.split(",").map(Number);
   return sites.split(",").map((site, i) =>

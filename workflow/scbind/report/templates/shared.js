@@ -15,7 +15,7 @@ async function unpack(id) {
   for (const piece of pieces) { whole.set(piece, n); n += piece.length; }
   return whole.buffer;
 }
-// A place (0-based half-open) as genome browsers take it: chr1:1,001-1,200, and chr1:1,001 for one base. As in scbind.report.tables.
+// A place (0-based half-open) as genome browsers take it: chr1:1,001-1,200, and chr1:1,001 for one base. As in scbind.report.places.
 const thousands = (n) => String(n).replace(/\B(?=(\d{3})+$)/g, ",");
 const place = (chrom, start, end) => `${chrom}:${thousands(start + 1)}` + (end - start === 1 ? "" : `-${thousands(end)}`);
 const bp = (n) => `${n < 0 ? "−" : n > 0 ? "+" : ""}${thousands(Math.abs(n))} bp`;

@@ -1,0 +1,94 @@
+"""The Lightning trainer of every training, and what it keeps: the best epoch, and figures of each epoch."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import Callback, EMAWeightAveraging, ModelCheckpoint
+from pytorch_lightning.plugins.environments import LightningEnvironment
+
+from scbind.core.runlog import say
+
+# Decay of the moving average of the weights, about 100 steps. Validation and the model file use the averaged weights.
+# Without this, a few hundred bound validation windows make an early epoch look best by chance, before the learning rate
+# has come down.
+AVERAGING = 0.99
+
+
+def keep_best(state: Path) -> ModelCheckpoint:
+    """Make the callback that saves the weights of the best and of the last epoch in the folder ``state``."""
+    return ModelCheckpoint(
+        state,
+        "best",
+        monitor="valid_auprc",
+        mode="max",
+        save_last=True,
+        save_top_k=1,
+        enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )
+
+
+def make_trainer(
+    architecture: str, accelerator: str, devices: int, precision: str, epochs: int, callbacks: list[Callback]
+) -> pl.Trainer:
+    """Make the Lightning trainer that every training in scbind uses.
+
+    ``accelerator`` and ``devices`` are the result of :func:`scbind.core.devices.choose_device`; ``precision`` is
+    Lightning's name. ``scfan`` is trained as published. Other architectures get averaged weights and clipped gradients.
+    """
+    published = architecture == "scfan"
+    strategy = "auto"
+    if devices > 1:  # a batch may lack some lines, and then their networks in scfan get no gradient
+        strategy = "ddp_find_unused_parameters_true" if published else "ddp"
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=devices,
+        strategy=strategy,
+        use_distributed_sampler=False,  # BindingData assigns batches to processes
+        precision=precision,
+        max_epochs=epochs,
+        deterministic=accelerator == "cpu",
+        callbacks=callbacks if published else [*callbacks, EMAWeightAveraging(decay=AVERAGING)],
+        plugins=[LightningEnvironment()],  # Snakemake retries jobs; Lightning must not requeue them
+        reload_dataloaders_every_n_epochs=1,
+        num_sanity_val_steps=0,
+        gradient_clip_val=None if published else 1.0,
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+
+
+class History(Callback):
+    """Collect one row per epoch. The rows are part of the checkpoint, so a resumed run keeps its earlier epochs."""
+
+    def __init__(self):
+        self.rows: list[dict] = []
+        self.began = time.monotonic()
+
+    def on_train_epoch_end(self, trainer, module) -> None:
+        """Add the row of an epoch, and log it."""
+        metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {
+            "epoch": trainer.current_epoch,
+            **{name: metrics.get(name) for name in ("train_loss", "valid_loss", "valid_auprc")},
+            "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+        }
+        seconds, self.began = time.monotonic() - self.began, time.monotonic()
+        self.rows.append(row)
+        if trainer.is_global_zero:
+            say(
+                f"epoch {row['epoch'] + 1}/{trainer.max_epochs}  loss {row['train_loss']:.4f}  "
+                f"validation loss {row['valid_loss']:.4f}  AUPRC {row['valid_auprc']:.4f}  {seconds:.1f} s"
+            )
+
+    def state_dict(self) -> dict:
+        """Return the rows, as the checkpoint holds them."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state: dict) -> None:
+        """Continue with the rows of a checkpoint."""
+        self.rows = state["rows"]
