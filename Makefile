@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 CORES ?= 2
 DEMO := --configfile config/demo/config.yaml
+# The jobs of the demo are small: side by side, with one thread each, they end sooner than one after the other with several.
+SMALL := --max-threads 1
 # In a terminal, one bar per rule takes the place of a paragraph per job. The log file has all of it.
 PROGRESS := $(shell test -t 2 && echo --logger rich)
 
@@ -40,7 +42,7 @@ env:
 	@$(if $(filter env,$(MAKECMDGOALS)),echo "scbind is installed. Next: make demo",:)
 
 demo: env
-	snakemake --cores $(CORES) $(PROGRESS) $(DEMO)
+	snakemake --cores $(CORES) $(SMALL) $(PROGRESS) $(DEMO)
 	@echo "The report is in $(ROOT)/results/report.html"
 
 demo-full: env
@@ -48,7 +50,7 @@ demo-full: env
 	@echo "The report is in $(ROOT)/results/report.html"
 
 demo-cohort: env
-	snakemake --cores $(CORES) $(PROGRESS) $(DEMO) config/demo/cohort.yaml
+	snakemake --cores $(CORES) $(SMALL) $(PROGRESS) $(DEMO) config/demo/cohort.yaml
 	@echo "The report is in $(ROOT)/results/report.html"
 
 lint: env

@@ -21,6 +21,8 @@ rule score_cells:
     conda:
         "../../envs/train.yaml"
     threads: 4
+    # The longest of the jobs that follow the predictions.
+    priority: 1
     resources:
         mem_mb=memory(4000),
         runtime=runtime(120),
