@@ -18,11 +18,11 @@ rule score_cells:
         "logs/score_cells/cells.log",
     benchmark:
         "logs/score_cells/cells.benchmark.tsv"
+    # The longest of the jobs that follow the predictions.
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 4
-    # The longest of the jobs that follow the predictions.
-    priority: 1
     resources:
         mem_mb=memory(4000),
         runtime=runtime(120),
