@@ -23,7 +23,7 @@ from training import HELD, make_step
 ONE = "1 thread"
 WAITS = {  # how threads wait -> variables
     "sleep": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "spin": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "5000"},
+    "spin": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"},
     "active": {},
 }
 BUSY = "while True: pass"

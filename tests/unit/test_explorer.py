@@ -109,7 +109,7 @@ def test_the_auprc_and_the_conservative_auprc_have_their_own_names(inputs):
     var = inputs.data.var.assign(auprc=[0.65, 0.09, np.nan])
     said = [asked.why(row) for _, row in var.iterrows()]
     assert "the AUPRC is 0.650. The conservative AUPRC, 0.600, decides: high (at least 0.5)." in said[0]
-    assert "Half of the AUPRC remains at 0.0100 insertions per base" in said[0]
+    assert "At least half of the AUPRC remains at 0.0100 insertions per base" in said[0]
     assert "The conservative AUPRC is less than 4 times the prevalence" in said[1]
     said = asked.why(inputs.data.var.assign(auprc=0.6).iloc[0])  # all windows were used: there is one value
     assert "the AUPRC is 0.600: high (at least 0.5)." in said and "conservative" not in said
@@ -270,22 +270,22 @@ def test_each_warning_has_its_cause(inputs):
     assert said in warned(inputs, peaks=peaks)
     tests = pd.DataFrame({"test": ["not tested: too few", "cells, no replicates: p-values describe"]})
     tests = tests.assign(contrast="cell_type", cell_type="B")
-    assert "There are fewer than three replicates on a side." in warned(
+    assert "There are fewer than three replicates per group." in warned(
         inputs, tables={"differential": tests}
     )
     assert "replicates" not in warned(inputs, tables={"differential": tests.head(1)})
     some = pd.DataFrame(
         {"test": ["Welch t-test over replicates", "cells, no replicates: p"], "cell_type": ["B", "T"]}
     ).assign(contrast="condition")
-    said = "There are fewer than three replicates on a side: conditions within T."
+    said = "There are fewer than three replicates per group: conditions within T."
     assert said in warned(inputs, tables={"differential": some})
     some["test"] = ["Welch t-test over replicates, without those on both sides", CELLS_SHARED]
-    said = "Replicates are on both sides, and fewer than three others on a side: conditions within T."
+    said = "Replicates are in both groups, and fewer than three others per group: conditions within T."
     found = warned(inputs, tables={"differential": some})
     assert said in found and "There are fewer than three replicates" not in found
     both = pd.concat([some, some.tail(1).assign(test=CELLS, cell_type="NK")])
     found = warned(inputs, tables={"differential": both})
-    assert f"There are fewer than three replicates on a side: conditions within NK. {said}" in found
+    assert f"There are fewer than three replicates per group: conditions within NK. {said}" in found
     metrics = pd.DataFrame({"model": "accessibility", "tf": ["CTCF", "NONE"], "split": "test"})
     assert "TFs without predictions in cells: NONE." in warned(inputs, tables={"metrics": metrics})
     assert "of K562 is not known" in warned(inputs, frames={"K562": ["undetermined"], "HepG2": ["+4/-5"]})

@@ -677,7 +677,8 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
             for i in range(5)]  # fmt: skip
     table = pd.DataFrame(rows, columns=["cell_type", "tf", "gene", "probability"]).assign(
         fdr=0.05, sign=0, place="promoter", n_sites=1, sites="chr1:5-6", distances="7", tf_active=1.0, association=0.1,
-        p_value=0.5, compared_with="RNA", potential=1.0, reliability_level="high", reliability_abstained=False,
+        p_value=0.5, p_adjusted=0.9, compared_with="RNA", potential=1.0, reliability_level="high",
+        reliability_abstained=False,
     )  # fmt: skip
     section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     shown = [[cell["text"] for cell in row[:4]] for row in section.tables[0]["rows"]]
@@ -693,7 +694,7 @@ def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):
                       "gene": {"G1": 4, "G2": 4, "G3": 4, "G4": 4}}  # fmt: skip
     # Without a significant association the effect of no link is known: there is no column of zeros.
     assert "effect" not in keys(section) and "sign" not in keys(section)
-    assert "The effect of none of these links is known." in section.text
+    assert not any("activates or represses" in text for text in section.text)
 
 
 def test_links_fill_the_room_that_target_genes_leave(monkeypatch):
@@ -713,13 +714,19 @@ def test_the_effect_of_a_link_is_a_word_and_targets_have_its_probability():
     table = pd.DataFrame({"cell_type": "T", "tf": "X", "gene": list("abc"), "probability": [0.9, 0.8, 0.7],
                           "sign": [1, np.nan, -1]}).assign(
         fdr=0.05, place="promoter", n_sites=1, sites="chr1:5-6", distances="7", tf_active=1.0, association=0.1,
-        p_value=0.5, compared_with="rna", potential=1.0,
+        p_value=0.5, p_adjusted=[0.01, 0.9, 0.02], compared_with="rna", potential=1.0,
     )  # fmt: skip
     section = regulation.links(SimpleNamespace(tables={"links": table}, genes=None))
     column = keys(section).index("effect")
     assert [row[column]["text"] for row in section.tables[0]["rows"]] == ["activates", "unknown", "represses"]
     assert {"potential", "p_value"} < set(keys(section))
     headings = {each["key"]: each["name"] for each in section.tables[0]["columns"]}
+    said = " ".join(section.text)
+    assert (
+        "1. " not in said
+        and ": 3. 3 of them have a site at the promoter, and 0 have only distal sites." in said
+    )
+    assert "significant (adjusted p up to 0.1) for 2. X has at least half of the links." in said
     assert headings["place"] == "promoter or distal", "a place is a coordinate in all other tables"
     genes = pd.DataFrame({"cell_type": "T", "tf": "X", "gene": list("ad"), "potential": 2.0, "rank": [1, 2],
                           "specificity": [2.0, 1.0], "chrom": "chr1", "top_window_start": 1, "top_window_distance": 2,

@@ -75,7 +75,7 @@ class Cautions:
         if changed.any() and self._explain(mixture, inside, np.where(changed, change, 0), steady[:, 0]):
             return f"copy number of {self._named(change, changed)} (by chance: up to x{2**chance:.2f})"
         if chance > ONE_COPY:
-            return f"too few cells to tell copy numbers (by chance: up to x{2**chance:.2f})"
+            return f"too few cells to detect copy numbers (chance alone gives ratios up to {2**chance:.2f})"
         return ""
 
     def _explain(

@@ -51,7 +51,7 @@ BASELINES = {
 }
 COMPARATORS = BASELINES | {
     ORACLE: Comparator(
-        "knows the simulated motifs and openness, but not the random draws; no model can do better",
+        "knows the simulated motifs and openness, but not the random draws; no model can have a clearly higher AUPRC",
         probability=True,
         control=True,
     ),

@@ -126,6 +126,11 @@ def differential(inputs: Inputs) -> Section | None:
         "all types and all TFs with the same evidence (Benjamini-Hochberg).",
         f"Tests: {join_names(tests) or 'none'}. {left_out}".strip(),
     ]
+    if "design_effect" in kept and kept["design_effect"].notna().any():
+        section.text.append(
+            "Cells that borrow from the same cells are not independent. Tests over cells allow for it, so a larger "
+            "effect size can have a larger p-value (column design_effect of differential_tfs.tsv)."
+        )
     if kept.empty:
         return section
     section.text += _two_measures(kept)

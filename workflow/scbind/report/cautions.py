@@ -194,8 +194,8 @@ def _no_replicates(inputs: Inputs) -> Caution | None:
     shared = over_cells["test"].str.contains("on both sides")
     warnings = []
     for why, rows in (
-        ("There are fewer than three replicates on a side", over_cells[~shared]),
-        ("Replicates are on both sides, and fewer than three others on a side", over_cells[shared]),
+        ("There are fewer than three replicates per group", over_cells[~shared]),
+        ("Replicates are in both groups, and fewer than three others per group", over_cells[shared]),
     ):
         if len(rows):  # of all comparisons, or such as a type that only two donors have
             warnings.append(f"{why}." if len(rows) == len(table) else f"{why}: {_comparisons(rows)}.")

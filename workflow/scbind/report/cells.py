@@ -227,7 +227,10 @@ def _measures(inputs: Inputs, section: Section) -> None:
             inputs.draw("quality", qualityplots.quality_distributions(obs, inputs.limits), caption)
         ]
     if "n_fragments" in obs and len(obs):
-        caption = "Fragments of each barcode, in order of their number. Each line is a sample. Dots: cells that pass."
+        caption = (
+            "Fragments per barcode; the barcode with the most fragments has rank 1. Each line is a sample. Dots: cells "
+            "that pass."
+        )
         figure = qualityplots.barcode_ranks(obs, inputs.colours["sample"])
         section.figures.append(inputs.draw("barcode_ranks", figure, caption))
         if "tss_enrichment" in obs and obs["tss_enrichment"].notna().any():

@@ -286,8 +286,8 @@ def why(facts: pd.Series, tested: bool = False) -> str:
                 )
     if "min_depth" in facts and pd.notna(facts["min_depth"]):
         said.append(
-            f"Half of the AUPRC remains at {number(facts['min_depth'])} insertions per base; scbind abstains in "
-            f"shallower cells. {DEPTH}"
+            f"At least half of the AUPRC remains at {number(facts['min_depth'])} insertions per base; scbind abstains "
+            f"in shallower cells. {DEPTH}"
         )
     if bool(facts.get("abstained", False)):
         said.insert(0, "scbind abstains on this TF: do not interpret its values.")

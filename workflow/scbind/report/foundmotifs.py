@@ -10,6 +10,11 @@ from scbind.report.tables import Section, html_table, join_names
 
 TITLE = "Motifs found in the data"
 STARTS = ["starts_found", "starts_known"]  # 0 or 1, for the training of networks: only in the file
+OF_SEARCH = (
+    "AUPRC and prevalence are those of the motif alone, in bound windows and a sample of unbound ones of similar "
+    "accessibility and GC content. There, bound windows are more frequent, so do not compare this AUPRC with that of a "
+    "model."
+)
 NEAREST = (
     "The nearest known motif is the most similar one of the motif release (Tomtom). Its p-value is multiplied by the "
     f"number of known motifs; no motif is named if this adjusted p-value is above {SIMILAR:g}. Known motifs of one "
@@ -26,8 +31,8 @@ def found_motifs(inputs: Inputs) -> Section | None:
     if found is not None:
         section.text.insert(0, _summary(found))
         note = (
-            "A known motif in this table is that of the TF. Lower case: weak; dot: any base. All rows: "
-            "results/motifs/found.tsv."
+            "A known motif in this table is that of the TF. Lower case: weak; dot: any base. "
+            f"{OF_SEARCH} All rows: results/motifs/found.tsv."
         )
         shown = found.drop(columns=STARTS)
         section.tables.append(html_table("Motifs found in the bound windows", shown, note, "found"))

@@ -232,8 +232,15 @@ def training_curves(
     left, right = figure.subplots(1, 2)
     colours = colours or colours_of(list(histories))
     for name, table in histories.items():
-        left.plot(table["epoch"], table["train_loss"], color=colours[name], linestyle="--", linewidth=1.3)
-        left.plot(table["epoch"], table["valid_loss"], color=colours[name], linewidth=1.8)
+        left.plot(
+            table["epoch"],
+            table["train_loss"],
+            color=colours[name],
+            linestyle="--",
+            linewidth=1.3,
+            marker=".",
+        )
+        left.plot(table["epoch"], table["valid_loss"], color=colours[name], linewidth=1.8, marker=".")
         right.plot(
             table["epoch"], table["valid_auprc"], color=colours[name], linewidth=1.8, marker=".", label=name
         )
@@ -244,7 +251,7 @@ def training_curves(
         axis.grid(color="#EEEEEE")
         axis.set_axisbelow(True)
         axis.xaxis.get_major_locator().set_params(integer=True)
-    left.set(xlabel="epoch", ylabel="loss")
+    left.set(xlabel="epoch", ylabel="loss", yscale="log")  # the losses of two architectures differ tenfold
     left.set_title("Loss")
     right.set(xlabel="epoch", ylabel="mean AUPRC")
     right.set_title("Validation AUPRC")

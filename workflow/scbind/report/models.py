@@ -109,9 +109,18 @@ def _compared(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
             title = f"Models and baselines: {SPLITS.get(split, split)}"
             section.tables.append(html_table(title, without_empty(table, kept="auprc")))
     section.text.append(
-        "The tables give means over the pairs of cell line and TF on which every model was scored. log2 gain is "
+        "The tables give means over the pairs of cell line and TF on which every model was scored. Controls, such as "
+        "ChIP-seq of other lines, may lack some of these pairs (column pairs). log2 gain is "
         f"the log2 of AUPRC divided by prevalence. {_meaning(named)}".strip()
     )
+    epochs = {name: len(history) for name, history in inputs.training.items() if name in named}
+    if len(set(epochs.values())) > 1:
+        longest = max(epochs.values())
+        short = [f"{name} ({n})" for name, n in epochs.items() if n < longest]
+        section.text.append(
+            f"Not all models were trained equally long: {join_names(short)} for fewer epochs than the longest training "
+            f"({longest}). A longer training may improve them."
+        )
     if drawn:
         section.text.append(
             f"{join_names(drawn)}: scored on a sample of the test windows. The standard error comes from this sampling."
@@ -363,6 +372,10 @@ def truth(inputs: Inputs) -> Section | None:
     if cells is not None and len(cells):
         shown = set(cells["model"])
         section.text += [f"{sentence}." for name, sentence in ORACLES.items() if name in shown]
+        section.text.append(
+            "Which cells: a sample of the cells, or the few of them on which the other networks were also run. "
+            "Chromosomes: all of them, or those held out from training."
+        )
         columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
         table = cells.groupby(["chromosomes", "cells", "model"], sort=False)[columns].mean().reset_index()
         table = table.assign(n_cells=table["n_cells"].round().astype(int))

@@ -42,9 +42,11 @@ def populations(inputs: Inputs) -> Section | None:
         "The cells are divided into groups, and each group is divided again. A group is kept if it meets two "
         "conditions. First, its open peaks differ from those of the other cells more than those of two halves of a "
         "continuum would (the separation is above the separation limit). Second, it is found again in subsamples of "
-        "the cells (stability; 1: always). The column split from names the larger population that a population was "
-        "part of, and the column cautions says what else could explain it, such as doublets. "
-        "The tables and figures give the most frequent cell type of each population. " + left_out,
+        "the cells (stability; 1: always). The tables and figures give the most frequent cell type of each population. "
+        + left_out,
+        "Markers are ranked by effect size, without a test: the populations were made from the same cells, so p-values "
+        "would be too small. Cells that borrow from the same cells are similar, so effect sizes are too large. To ask "
+        "whether a TF differs between cell types, use the section TFs that differ.",
     ]
     figure = typeplots.population_bars(table, inputs.colours["cell_type"])
     section.figures = [
@@ -61,6 +63,8 @@ def populations(inputs: Inputs) -> Section | None:
     shown = shown[
         [name for name in shown if not (shown[name].isna() | (shown[name].astype(str) == "")).all()]
     ].copy()
+    if "split_from" in shown:
+        section.text[0] += " Split from: the larger population that a population was part of."
     for column in [name for name in LINES if name in shown]:
         shown[column] = shown[column].astype(object).str.replace(";", "; ")
     section.tables = [html_table("All populations", shown, note, "populations")]

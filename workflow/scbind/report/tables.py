@@ -94,6 +94,9 @@ MEANINGS = {  # column -> what its heading means, shown below each table that ha
     "sites": "Sites: the sites that contribute most to the link, the largest contribution first. Promoter: the middle "
     f"of the site is within {CORE} bp of a start of the gene. Distances are from the nearest start; upstream is "
     "negative.",
+    "confidence": "Confidence: the mean probability that a cell belongs to its population and to none of the others.",
+    "nearest": "Nearest: the population with the most similar open peaks.",
+    "cautions": "Cautions: what else could explain the population.",
     "tf_in_type": "TF in this type: more or less active in the cell type than in the other cells, with an adjusted p "
     "below 0.05.",
 }

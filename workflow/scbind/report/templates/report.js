@@ -542,7 +542,7 @@ function picker() {
     list.innerHTML = found.map(([key, thing], i) => `<li role="option" id="option-${i}" aria-selected="false" data-thing="${safe(key)}">` +
       `<span>${safe(thing.name)}</span><small>${safe(thing.kind)}${thing.about ? ", " + safe(thing.about) : ""}</small></li>`).join("");
     list.hidden = !found.length; at = -1; input.setAttribute("aria-expanded", String(!list.hidden)); input.removeAttribute("aria-activedescendant");
-    if (words && found.length) mark(1);
+    if (words && first.length) mark(1);  // Enter takes the name that begins so
   };
   input.addEventListener("input", offer);
   // No name of the list is marked, as after an answer: what is written in full is chosen, first of all what is shown.
@@ -552,6 +552,7 @@ function picker() {
     const same = [...things].filter(([, { name }]) => name.toLowerCase() === words.toLowerCase()).map(([key]) => key);
     const exact = same.filter((key) => things.get(key).name === words), named = exact.length ? exact : same, panel = byId("panel");
     if (named.length) choose(named.includes(panel.dataset.shows) ? panel.dataset.shows : named[0]);
+    else if (!list.hidden && list.children.length) mark(1);  // names that only contain it: a second Enter takes the first
     else { shown++; panel.dataset.shows = ""; panel.innerHTML = unknown("", words); }
   };
   input.addEventListener("focus", () => { clearTimeout(leaving); input.select(); offer(); });
@@ -942,7 +943,7 @@ async function doublets(kind, name, caution) {
   if (kind === "cell type") {
     const { doublets: share } = index.types.find((type) => type.name === name);
     return share === undefined ? "Doublets: not known, because the cells have no doublet scores."
-      : `Doublets: ${(100 * share).toFixed(1)} % of its cells have a doublet score of ${index.doublet} or more. ${flagged}: that takes half of the cells.`;
+      : `Doublets: ${(100 * share).toFixed(1)} % of its cells have a doublet score of ${index.doublet} or more. ${flagged}: a type is flagged if half of its cells have one.`;
   }
   if (kind !== "population") return "";
   const table = await whole("table-populations"), i = table ? table.columns.findIndex((column) => column.key === "doublet_score") : -1, rows = i < 0 ? null : rowsOf(table, "population", name);
