@@ -267,7 +267,7 @@ def test_one_or_two_donors_in_both_conditions_do_not_make_cells_the_unit(tmp_pat
         files.append(path)
     row = run(tmp_path, files).query("contrast == 'condition' and tf == 'CTCF'").iloc[0]
     told = (
-        "disease against control in A: the replicates on both sides are left out" in capsys.readouterr().err
+        "disease against control in A: the replicates in both groups are left out" in capsys.readouterr().err
     )
     assert told == (shared in (1, 2))
     if shared == 3:

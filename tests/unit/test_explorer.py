@@ -279,7 +279,7 @@ def test_each_warning_has_its_cause(inputs):
     ).assign(contrast="condition")
     said = "There are fewer than three replicates per group: conditions within T."
     assert said in warned(inputs, tables={"differential": some})
-    some["test"] = ["Welch t-test over replicates, without those on both sides", CELLS_SHARED]
+    some["test"] = ["Welch t-test over replicates, without those in both groups", CELLS_SHARED]
     said = "Replicates are in both groups, and fewer than three others per group: conditions within T."
     found = warned(inputs, tables={"differential": some})
     assert said in found and "There are fewer than three replicates" not in found

@@ -402,14 +402,14 @@ def test_sites_that_differ_and_expression_are_on_the_page(inputs, tmp_path):
     part = page.text[page.text.index("Expression and activity") :]
     assert part.index("CTCF") < part.index("SPI1")
 
-    reasons = ["fewer than 3 replicates", "replicates on both sides"]
+    reasons = ["fewer than 3 replicates", "replicates in both groups"]
     counts = [
         row | {"n_windows": None, "test": f"not tested: {why}"} for row in counts[:1] for why in reasons
     ]
     pd.DataFrame(counts).to_csv(paths["site_counts"], sep="\t", index=False)
     write(tmp_path / "report.html", **some(inputs), **paths)
     page = Page((tmp_path / "report.html").read_text())
-    assert "Sites were not compared (fewer than 3 replicates; replicates on both sides)." in page.text
+    assert "Sites were not compared (fewer than 3 replicates; replicates in both groups)." in page.text
     assert "Number of sites that differ" not in page.text
 
 

@@ -529,7 +529,7 @@ def test_links_in_a_panel_have_the_notes_of_their_section(page):
     notes = page.run("return document.querySelector('#panel details').textContent")
     assert (
         "It is unknown where the association is not significant" in notes
-        and "8 to 13 % of these were false" in notes
+        and "8 to 13 % of the links with only distal sites were false" in notes
     )
 
 
@@ -749,6 +749,26 @@ def test_the_menu_leads_to_its_sections(page):
         time.sleep(0.6)  # it stays there
         assert page.run(f"return Math.abs({place}) < 30 || {bottom} < 3"), link
         assert page.run("return location.hash") == link
+
+
+def test_the_menu_is_closed_where_it_would_fill_the_screen(report):
+    with Page(report, width=400, height=800) as page:
+        page.until("document.documentElement.dataset.ready")
+        assert page.run("return document.querySelector('h1').getBoundingClientRect().top") < 120
+        click(page, "#menu summary")
+        assert page.run("return document.querySelector(\"nav a[href='#summary']\").checkVisibility()")
+        assert page.problems() == []
+
+
+def test_a_part_of_several_names_is_not_taken_for_one(page):
+    page.run("document.getElementById('pick').focus()")
+    page.write("nf10")
+    page.until("document.querySelectorAll('#options li').length > 1")
+    page.key("Enter")
+    page.until("document.querySelector('#options li[aria-selected=true]')")
+    assert not page.run("return document.getElementById('panel').dataset.shows || ''")
+    page.key("Enter")
+    page.until("document.getElementById('panel').dataset.shows")
 
 
 def test_an_answer_comes_into_view_and_an_unknown_name_is_told(page):

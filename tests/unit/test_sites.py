@@ -105,10 +105,10 @@ def test_one_donor_in_both_conditions_is_left_out(tmp_path, capsys):
     row = counts[(counts.contrast == "condition") & (counts.cell_type == "A") & (counts.tf == "JUND")].iloc[0]
     assert (row.test, row.n_replicates, row.n_more) == (sites.OTHERS, 6, 1)
     log = capsys.readouterr().err
-    assert log.count("disease against control in A: the replicates on both sides are left out") == 1
+    assert log.count("disease against control in A: the replicates in both groups are left out") == 1
     _, counts, _ = compared(tmp_path, donors=6, of_sample=[0, 1, 2, 2, 3, 4])
     tests = counts[(counts.contrast == "condition") & (counts.tf == "JUND")].test
-    assert set(tests) == {"not tested: replicates on both sides, and fewer than 3 others on a side"}
+    assert set(tests) == {"not tested: replicates in both groups, and fewer than 3 others per group"}
 
 
 def test_windows_without_binding_are_not_held_and_change_nothing(tmp_path, monkeypatch):
@@ -135,7 +135,7 @@ def test_windows_without_binding_are_not_held_and_change_nothing(tmp_path, monke
 def test_few_donors_are_not_tested(tmp_path):
     table, counts, bed = compared(tmp_path, donors=2)
     assert table.empty and not bed
-    assert (counts[counts.tf == "JUND"].test == "not tested: fewer than 3 replicates on a side").all()
+    assert (counts[counts.tf == "JUND"].test == "not tested: fewer than 3 replicates per group").all()
 
 
 def test_without_a_type_of_enough_cells_nothing_is_compared(tmp_path):

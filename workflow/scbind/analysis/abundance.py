@@ -27,8 +27,8 @@ from scbind.formats.celltable import read_obs
 
 MIN_DONORS = 3  # a side
 TEST = "F-test over donors, with Williams' weights"
-FEW = f"not tested: fewer than {MIN_DONORS} donors on a side"
-BOTH = "not tested: a donor is on both sides"
+FEW = f"not tested: fewer than {MIN_DONORS} donors per group"
+BOTH = "not tested: a donor is in both groups"
 COLUMNS = [
     "kind", "name", "group", "reference", "n_cells", "n_cells_reference", "n_donors", "n_donors_reference",
     "fraction", "fraction_reference", "log2_odds_ratio", "log2_low", "log2_high", "dispersion", "statistic",

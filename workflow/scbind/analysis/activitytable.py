@@ -16,8 +16,8 @@ from scbind.formats.celltable import ACTIVITY, cell_types_of, read_whole
 from scbind.formats.evidence import CHIP, MOTIF
 
 MIN_REPLICATES = 3  # on either side of a comparison
-FEW = f"fewer than {MIN_REPLICATES} replicates on a side"
-SHARED = f"replicates on both sides, and fewer than {MIN_REPLICATES} others on a side"
+FEW = f"fewer than {MIN_REPLICATES} replicates per group"
+SHARED = f"replicates in both groups, and fewer than {MIN_REPLICATES} others per group"
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,7 @@ def replicates(obs: pd.DataFrame) -> pd.Series:
 class Sides:
     """Replicates with which two sides are compared: one row each, named by the index.
 
-    ``left_out`` replicates are on both sides and in neither table, because they are too few for pairs.
+    ``left_out`` replicates are in both groups and in neither table, because they are too few for pairs.
     """
 
     ours: pd.DataFrame
@@ -147,8 +147,8 @@ def say_left_out(step: str, cell_type: str, group: str, reference: str) -> None:
     """Say in the log of which comparison replicates are left out (:class:`Sides`)."""
     inside = "" if group == cell_type else f" in {cell_type}"
     say(
-        f"{step}: {group} against {reference}{inside}: the replicates on both sides are left out, because they are too "
-        f"few for pairs (minimum {MIN_REPLICATES})"
+        f"{step}: {group} against {reference}{inside}: the replicates in both groups are left out, because they are "
+        f"too few for pairs (minimum {MIN_REPLICATES})"
     )
 
 

@@ -38,7 +38,7 @@ from scbind.formats.evidence import DESCRIBED
 
 PAIRED = "paired t-test over replicates"
 WELCH = "Welch t-test over replicates"
-OTHERS = f"{WELCH}, without those on both sides"
+OTHERS = f"{WELCH}, without those in both groups"
 CELLS = "cells, no replicates: p-values describe this sample only"
 CELLS_SHARED = f"cells, {SHARED}: p-values describe these samples only"
 ABSTAINED = "not tested: scbind abstains on this TF"
@@ -88,9 +88,9 @@ def differential_tfs(
 
     Notes
     -----
-    If at least three replicates have cells on both sides, a paired t-test over the differences of replicate means. This
-    is the usual case for cell types, and for conditions when donors contribute to several. A signed-rank test could not
-    reach p < 0.05 with fewer than six replicates. Otherwise, replicates on both sides are left out, and if each side
+    If at least three replicates have cells in both groups, a paired t-test over the differences of replicate means.
+    This is the usual case for cell types, and for conditions when donors contribute to several. A signed-rank test could not
+    reach p < 0.05 with fewer than six replicates. Otherwise, replicates in both groups are left out, and if each side
     has at least three others, Welch's t-test over replicate means. If not, a t-test over cells
     (:func:`scbind.analysis.designeffect.compare_means`).
     The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells

@@ -30,7 +30,7 @@ MIN_CELLS = 5  # of a donor, on a side
 MOST_WINDOWS = 5_000  # that the variance of donors is estimated from
 PAIRED = "paired moderated t-test over replicates"
 TWO = "moderated t-test over replicates"
-OTHERS = f"{TWO}, without those on both sides"
+OTHERS = f"{TWO}, without those in both groups"
 NOT = "not tested: {}"  # the reason
 PLACE = ["contrast", "cell_type", "group", "reference", "tf"]
 COLUMNS = [
@@ -82,7 +82,7 @@ def differential_sites(
 
     Notes
     -----
-    Means of donors are compared: in pairs if three or more donors have cells on both sides (as a rule for types, and
+    Means of donors are compared: in pairs if three or more donors have cells in both groups (as a rule for types, and
     for conditions if each donor was measured in several), otherwise those that are on one side alone, with three or
     more a side. A donor counts on a side with five or more cells that are deep enough for the TF. If different donors
     are compared and do not have the same number of cells, p is the larger of two: all donors have the same weight, or

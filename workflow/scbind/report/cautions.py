@@ -191,7 +191,7 @@ def _no_replicates(inputs: Inputs) -> Caution | None:
     over_cells = table[table["test"].astype(str).str.startswith("cells")]
     if over_cells.empty:
         return None
-    shared = over_cells["test"].str.contains("on both sides")
+    shared = over_cells["test"].str.contains("in both groups")
     warnings = []
     for why, rows in (
         ("There are fewer than three replicates per group", over_cells[~shared]),

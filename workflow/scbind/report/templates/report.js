@@ -542,7 +542,7 @@ function picker() {
     list.innerHTML = found.map(([key, thing], i) => `<li role="option" id="option-${i}" aria-selected="false" data-thing="${safe(key)}">` +
       `<span>${safe(thing.name)}</span><small>${safe(thing.kind)}${thing.about ? ", " + safe(thing.about) : ""}</small></li>`).join("");
     list.hidden = !found.length; at = -1; input.setAttribute("aria-expanded", String(!list.hidden)); input.removeAttribute("aria-activedescendant");
-    if (words && first.length) mark(1);  // Enter takes the name that begins so
+    if (words && (first.length || found.length === 1)) mark(1);  // Enter takes it
   };
   input.addEventListener("input", offer);
   // No name of the list is marked, as after an answer: what is written in full is chosen, first of all what is shown.
@@ -1081,6 +1081,8 @@ function dated() {
   if (time && location.protocol === "file:") byId("dated").textContent = ` · file of ${year}-${month}-${day} ${time}`;
 }
 
+// On a phone, the open menu would fill the first screen.
+if (matchMedia("(max-width: 60rem)").matches) byId("menu").open = false;
 window.scbindReport = { ask: show };
 dated();
 start();
