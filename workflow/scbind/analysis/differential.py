@@ -89,8 +89,8 @@ def differential_tfs(
     Notes
     -----
     If at least three replicates have cells in both groups, a paired t-test over the differences of replicate means.
-    This is the usual case for cell types, and for conditions when donors contribute to several. A signed-rank test could not
-    reach p < 0.05 with fewer than six replicates. Otherwise, replicates in both groups are left out, and if each side
+    This is the usual case for cell types, and for conditions when donors contribute to several. A signed-rank test
+    could not reach p < 0.05 with fewer than six replicates. Otherwise, replicates in both groups are left out, and if each side
     has at least three others, Welch's t-test over replicate means. If not, a t-test over cells
     (:func:`scbind.analysis.designeffect.compare_means`).
     The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells
