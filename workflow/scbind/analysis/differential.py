@@ -90,8 +90,8 @@ def differential_tfs(
     -----
     If at least three replicates have cells in both groups, a paired t-test over the differences of replicate means.
     This is the usual case for cell types, and for conditions when donors contribute to several. A signed-rank test
-    could not reach p < 0.05 with fewer than six replicates. Otherwise, replicates in both groups are left out, and if each side
-    has at least three others, Welch's t-test over replicate means. If not, a t-test over cells
+    could not reach p < 0.05 with fewer than six replicates. Otherwise, replicates in both groups are left out, and if
+    each group has at least three others, Welch's t-test over replicate means. If not, a t-test over cells
     (:func:`scbind.analysis.designeffect.compare_means`).
     The Benjamini-Hochberg adjustment covers all tested rows of one contrast; those over replicates and those over cells
     are adjusted apart, so that the small p-values over cells do not make those over replicates significant. So are
