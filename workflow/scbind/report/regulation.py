@@ -123,7 +123,10 @@ def links(inputs: Inputs) -> Section | None:
             "evidence supports it."
         )
     columns += [name for name in (EVIDENCE, LEVEL) if name in table]
-    note = f"Links with a false discovery rate up to {SHOWN_FDR}, the most probable first.{cut} {all_rows('links.tsv')}"
+    note = (
+        f"Links with a false discovery rate up to {SHOWN_FDR}, estimated within their cell type, the most probable "
+        f"first.{cut} {all_rows('links.tsv')}"
+    )
     section.tables = [html_table("Links and their evidence", table[columns], note, "links", totals)]
     return section
 
