@@ -258,9 +258,14 @@ def test_each_warning_has_its_cause(inputs):
     assert f"1 of 2 cell types has fewer than {most} cells: {counts.index[-1]}. It is not compared" in found
     found = warned(inputs, smallest_type=most + 1)
     assert f"No cell type has {most + 1} cells; the largest is" in found and "analysis.min_cells" in found
-    borrowed = (np.ones(10), np.r_[np.full(5, 100.0), np.full(5, 900.0)], np.ones(10))
+    borrowed = (np.ones(10), np.r_[np.full(5, 100.0), np.full(5, 900.0)], np.ones(10), np.full(10, 0.1))
     assert "50% of the cells have fewer than 500 fragments" in warned(inputs, borrowed=borrowed, target=500)
     assert "fragments even after" not in warned(inputs, borrowed=borrowed, target=50)
+    assert "contribute (median)" not in warned(inputs, borrowed=borrowed, target=500)
+    crowded = (*borrowed[:3], np.full(10, 0.9))
+    assert "To the signal of a cell, 90% of the cells of its sample contribute (median)." in warned(
+        inputs, borrowed=crowded, target=50
+    )
     peaks = pd.DataFrame({"cell_type": ["B", "T"], "source": ["cell type", "samples"]})
     assert "Cell types without peaks of their own: T." in warned(inputs, peaks=peaks)
     assert "doublets" not in warned(inputs, peaks=peaks)

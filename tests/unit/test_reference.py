@@ -108,7 +108,7 @@ def test_missing_fasta_is_refused(build):
 @pytest.mark.filterwarnings("error::FutureWarning")
 def test_an_exclusion_list_of_the_whole_assembly_is_cut_with_a_warning(build, tmp_path, capfd):
     build(exclude="chr2\t1\t2\nchr2\t0\t13000\nchr2\t12000\t13000\nchr3\t0\t9\n")
-    assert "line 2: 2 intervals end beyond their chromosome" in capfd.readouterr().err
+    assert "line 2: 2 intervals extend beyond their chromosome" in capfd.readouterr().err
     (cut,) = [p.read_text() for p in (tmp_path / "out").rglob("exclude.bed")]
     assert cut.startswith("chr2\t0\t") and cut.count("\n") == 1
 

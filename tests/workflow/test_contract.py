@@ -303,6 +303,7 @@ def test_the_snakefile_imports_only_light_modules():
         "core.children",
         "core.errors",
         "core.files",
+        "core.gpulocks",
         "core.scratch",
         "evaluation.registry",
         "formats.typestatus",

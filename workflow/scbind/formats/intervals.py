@@ -114,8 +114,8 @@ def read_bed(path: str | Path, sizes: ChromSizes, clip: bool = False) -> pd.Data
         if beyond.any():
             first = int(lines[int(np.argmax(beyond))])
             say(
-                f"WARNING {path}, line {first}: {int(beyond.sum())} intervals end beyond their chromosome and are "
-                "cut there; make sure that the file is for this genome"
+                f"WARNING {path}, line {first}: {int(beyond.sum())} intervals extend beyond their chromosome and "
+                "are cut or dropped; make sure that the file is for this genome"
             )
             length = length.fillna(0).astype(np.int64)  # of a chromosome that is not in the genome: not used
             table["end"] = np.where(beyond, length, table["end"])

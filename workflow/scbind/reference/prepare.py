@@ -51,7 +51,7 @@ def prepare_reference(
         BED, merged and in genome order: ``exclude`` and organelle DNA (:attr:`ChromSizes.nuclear`).
     exclude
         BED of regions to leave out, e.g. the ENCODE exclusion list (Amemiya et al. 2019). Regions on chromosomes
-        outside the genome are ignored. A region that ends beyond its chromosome is cut, with a warning.
+        outside the genome are ignored. A region that extends beyond its chromosome is cut or dropped, with a warning.
     chrom_sizes
         ``name<TAB>length``. It may list chromosomes without sequence. Lengths of chromosomes with sequence must agree
         with the FASTA.

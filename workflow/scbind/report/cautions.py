@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
+
 from scbind.analysis.activitytable import motif_tfs
 from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.evidence import shared_motifs
@@ -16,6 +18,9 @@ from scbind.report.tables import MOST_NAMES, join_names
 
 OTHER_BUNDLE = "models.*.bundle (another model)"  # what to set if a given model lacks something
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
+BLURRED = (
+    0.5  # fraction of the cells of a sample that contribute to one cell: from here on, there is a warning
+)
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
 NO_ROWS = (
     "no rows in these tables: differential TFs and sites, motifs, best sites, target genes, links and effects of "
@@ -74,6 +79,20 @@ def _shallow_cells(inputs: Inputs) -> Caution | None:
         "weights).",
         "Their predictions use less signal, and scbind abstains on more TFs in them.",
         "infer.max_neighbours, infer.borrow_fragments",
+    )
+
+
+def _blurred_cells(inputs: Inputs) -> Caution | None:
+    if inputs.borrowed is None:
+        return None
+    share = float(np.median(inputs.borrowed[3]))
+    if share < BLURRED:
+        return None
+    return Caution(
+        f"To the signal of a cell, {share:.0%} of the cells of its sample contribute (median).",
+        "The signals of all cells are nearly the same, so do not compare single cells or small groups. The sample has "
+        "too few cells or fragments for the number of fragments that each cell is to have.",
+        "infer.borrow_fragments (lower), or a sample with more cells",
     )
 
 
@@ -252,6 +271,6 @@ def _other_species(inputs: Inputs) -> Caution | None:
 
 
 CHECKS: tuple[Callable[[Inputs], Caution | None], ...] = (
-    _poor_samples, _no_genes, _shallow_cells, _no_own_peaks, _doublets, _small_types, _no_replicates,
+    _poor_samples, _no_genes, _shallow_cells, _blurred_cells, _no_own_peaks, _doublets, _small_types, _no_replicates,
     _unknown_donors, _abstained, _by_motif, _unmodelled, _unknown_frame, _other_species,
 )  # fmt: skip

@@ -89,7 +89,7 @@ class Inputs:
 
     data: Activity
     cells: pd.DataFrame | None
-    borrowed: tuple[np.ndarray, np.ndarray, np.ndarray] | None
+    borrowed: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None
     tables: dict[str, pd.DataFrame]
     curves: dict[str, dict]
     training: dict[str, pd.DataFrame]
@@ -195,10 +195,11 @@ def read_cells(
     cells
         The cell tables one after the other, with ``sample``, and ``pass`` if the files have it. None without files.
     borrowed
-        Three arrays (passing cells,): own fragments (float64), own and borrowed fragments (float64), number of cells
-        that contribute, including the cell itself (int64). None if no file says what cells borrow.
+        Four arrays (passing cells,): own fragments (float64), own and borrowed fragments (float64), number of cells
+        that contribute, including the cell itself (int64), and this number divided by that of the passing cells of the
+        sample (float64). None if no file says what cells borrow.
     """
-    tables, own, total, merged = [], [], [], []
+    tables, own, total, merged, share = [], [], [], [], []
     for path in lenders:
         obs, borrow = read_obs(path), read_borrow(path)
         if borrow is not None and "n_fragments" in obs:
@@ -208,12 +209,13 @@ def read_cells(
             own.append(fragments[some])
             total.append(np.asarray(borrow @ fragments).ravel()[some])
             merged.append(count[some])
+            share.append(count[some] / max(1, some.sum()))
     for path in paths:
         obs = read_obs(path)
         obs["cell_type"] = cell_types_of(obs, path)
         obs["sample"] = obs["sample"].astype(str) if "sample" in obs else Path(path).parent.name
         tables.append(obs)
-    borrowed = tuple(map(np.concatenate, (own, total, merged))) if own and sum(map(len, own)) else None
+    borrowed = tuple(map(np.concatenate, (own, total, merged, share))) if own and sum(map(len, own)) else None
     return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
 
 
