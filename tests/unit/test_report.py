@@ -30,6 +30,7 @@ from scbind.report.cells import (
     unlabelled,
 )
 from scbind.report.differences import NO_PROTEIN, directions, ordered_differential
+from scbind.report.methods import methods
 from scbind.report.models import ORACLES, _unknown
 from scbind.report.motifs import motifs
 from scbind.report.pack import unpack
@@ -668,6 +669,17 @@ def test_files_of_the_run_become_links_and_the_rest_is_escaped():
 def test_the_ratio_and_its_p_value_are_side_by_side():
     keys = populations_module.ABUNDANCE
     assert keys.index("p_adjusted") == keys.index("log2_odds_ratio") + 1
+
+
+def test_methods_that_have_no_tf_in_common_are_not_compared():
+    table = pd.DataFrame({"sample": ["a", "a", "b", "b"], "evidence": ["chip", "motif"] * 2, "method": "chromvar",
+                          "n_cells": 9, "n_tfs": [3, 0, 0, 0], "ari": [0.5, np.nan, np.nan, np.nan]})  # fmt: skip
+    section = methods(SimpleNamespace(tables={"methods": table}))
+    assert section.tables[0]["n"] == 1
+    assert [text for text in section.text if text.startswith("Sample")] == [
+        "Sample b: there is no such TF, because some cells are too shallow for each of them."
+    ]
+    assert not methods(SimpleNamespace(tables={"methods": table[table["sample"] == "b"]})).tables
 
 
 def test_links_of_every_tf_and_type_are_on_the_page(monkeypatch):

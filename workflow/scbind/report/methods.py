@@ -12,7 +12,8 @@ NAMES = {
     "chromvar_borrowed": "chromVAR with borrowed insertions",
 }
 TEXT = (
-    "TF activity of scbind beside that of other methods, in the same cells and for the same TFs. chromVAR uses motif "
+    "TF activity of scbind beside that of other methods, in the same cells and for the same TFs: those for which each "
+    "method has a value in every cell, and on which scbind does not abstain. chromVAR uses motif "
     "matches and counts, without a network. It is shown with a cell's own insertions, and with those that scbind "
     "borrows. "
     "Silhouette: how well cell types are separated (-1 to 1). ARI: agreement of clusters of the values with cell "
@@ -30,7 +31,15 @@ def methods(inputs: Inputs) -> Section | None:
     if table is None or table.empty:
         return None
     section = Section("methods", "In single cells: activity beside other methods", text=list(TEXT))
-    shown = table.assign(method=table["method"].map(NAMES))
+    shown = table[table["n_tfs"] > 0]
+    most = table.groupby("sample", sort=False)["n_tfs"].max()
+    for name in most.index[most == 0]:
+        section.text.append(
+            f"Sample {name}: there is no such TF, because some cells are too shallow for each of them."
+        )
+    if shown.empty:
+        return section
+    shown = shown.assign(method=shown["method"].map(NAMES))
     section.tables = [
         html_table("TF activity by method", shown, "All rows: results/evaluation/activity.tsv.", "methods")
     ]
