@@ -327,7 +327,7 @@ def test_full_report_is_whole_self_contained_and_says_the_numbers(full):
     assert "scbind abstains on 1 of 6 TFs (RUNX3). Validation does not support" in page.text
     assert page.text.count("Left out: 1 of 6 TFs, because scbind abstains on them.") == 2
     assert "12 rows" not in page.text and "cells, no replicates (10 rows)" in page.text
-    assert "The cells form one population. It is small and stable: P1 (56 cells, B)." in page.text
+    assert "The cells form one population: the search for populations found no division." in page.text
     assert "one and two · scbind" in page.text
     assert "54 of 60 cells pass" in page.text and "unique fragments < 1000" in page.text
     assert "3 cells, fewer than 20" in page.text and "the file has 100 more lines" in page.text
@@ -1210,3 +1210,21 @@ def test_the_oracle_is_explained_and_only_where_the_truth_is_known(inputs, tmp_p
     assert ORACLES["oracle_type"] + "." in text and ORACLES["oracle"] not in text
     write(tmp_path / "report.html", **some(inputs))
     assert "oracle" not in (tmp_path / "report.html").read_text()
+
+
+def test_small_and_stable_populations_are_named():
+    table = pd.DataFrame(
+        [
+            ("P1", 90, "B", False, 1.0, ""),
+            ("P2", 7, "T", True, 0.9, "one donor"),
+            ("P3", 3, "NK", True, 0.5, ""),
+        ],
+        columns=["population", "n_cells", "cell_type", "small", "stability", "cautions"],
+    )
+    said = summary._populations_point(table)
+    assert said == (
+        "The cells are divided into 3 populations. 1 of them is small and stable: P2 (7 cells, T, see its cautions)."
+    )
+    assert summary._populations_point(table[table["population"] != "P2"]).endswith(
+        "None of them is both small and stable."
+    )

@@ -133,12 +133,12 @@ def links(inputs: Inputs) -> Section | None:
 
 def _supported(table: pd.DataFrame) -> str:
     """Say how many links have only distal sites, how many associations are significant, which TFs have most links."""
-    distal = table["place"] == "distal"
+    promoter, distal = (table["place"] == name for name in ("promoter", "distal"))
     sure = table["p_adjusted"] <= SIGNED
     counts = table["tf"].value_counts().sort_index().sort_values(ascending=False, kind="stable")
     most = counts[counts.cumsum().shift(fill_value=0) < len(table) / 2]
     said = (
-        f"Links with a false discovery rate up to {SHOWN_FDR}: {len(table):,}. {int((~distal).sum()):,} of them have a "
+        f"Links with a false discovery rate up to {SHOWN_FDR}: {len(table):,}. {int(promoter.sum()):,} of them have a "
         f"site at the promoter, and {int(distal.sum()):,} have only distal sites. The association is significant "
         f"(adjusted p up to {SIGNED:g}) for {int(sure.sum()):,}. {join_names(most.index, MOST_NAMES)} "
         f"{'has' if len(most) == 1 else 'have'} at least half of the links."

@@ -43,31 +43,30 @@ def summary(inputs: Inputs) -> Section:
     section.points += _condition_points(inputs.tables)
     if "populations" in inputs.tables and len(inputs.tables["populations"]):
         table = inputs.tables["populations"]
-        small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
-        one = len(table) == 1
-        text = (
-            "The cells form one population."
-            if one
-            else f"The cells are divided into {len(table)} populations."
-        )
-        doubts = small["cautions"].fillna("").astype(str) if "cautions" in small else [""] * len(small)
-        named = [
-            f"{row.population} ({row.n_cells:,} cells, {row.cell_type}{', see its cautions' if doubt else ''})"
-            for row, doubt in zip(small.itertuples(), doubts, strict=True)
-        ]
-        which = "It is" if one else f"{len(small)} of them {'is' if len(small) == 1 else 'are'}"
-        none = "It is not" if one else "None of them is"
-        section.points.append(
-            f"{text} {which} small and stable: {join_names(named, MOST_NAMES)}."
-            if named
-            else f"{text} {none} both small and stable."
-        )
+        section.points.append(_populations_point(table))
     if inputs.origin is not None:
         section.points.append(inputs.origin.point())
     if "metrics" in inputs.tables:
         section.points += _model_points(inputs, section)
     section.points += _abstention_points(data)
     return section
+
+
+def _populations_point(table: pd.DataFrame) -> str:
+    """Say how many populations there are, and which are small and stable."""
+    if len(table) == 1:
+        return "The cells form one population: the search for populations found no division."
+    small = table[table["small"].astype(bool) & (table["stability"] >= 0.6)]
+    text = f"The cells are divided into {len(table)} populations."
+    if small.empty:
+        return f"{text} None of them is both small and stable."
+    doubts = small["cautions"].fillna("").astype(str) if "cautions" in small else [""] * len(small)
+    named = [
+        f"{row.population} ({row.n_cells:,} cells, {row.cell_type}{', see its cautions' if doubt else ''})"
+        for row, doubt in zip(small.itertuples(), doubts, strict=True)
+    ]
+    are = "is" if len(small) == 1 else "are"
+    return f"{text} {len(small)} of them {are} small and stable: {join_names(named, MOST_NAMES)}."
 
 
 def _kinds(inputs: Inputs) -> tuple[str, str]:
