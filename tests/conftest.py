@@ -157,6 +157,6 @@ def demo(tmp_path_factory) -> Project:
         project = Project(folder, there=made.exists())
         if not made.exists():
             shorten(project)
-            project.snakemake()
+            project.snakemake("--max-threads", 1)  # as make demo
             made.touch()
     return project
