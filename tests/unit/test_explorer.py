@@ -261,9 +261,9 @@ def test_each_warning_has_its_cause(inputs):
     borrowed = (np.ones(10), np.r_[np.full(5, 100.0), np.full(5, 900.0)], np.ones(10), np.full(10, 0.1))
     assert "50% of the cells have fewer than 500 fragments" in warned(inputs, borrowed=borrowed, target=500)
     assert "fragments even after" not in warned(inputs, borrowed=borrowed, target=50)
-    assert "contribute (median)" not in warned(inputs, borrowed=borrowed, target=500)
+    assert "cells of its sample (median)" not in warned(inputs, borrowed=borrowed, target=500)
     crowded = (*borrowed[:3], np.full(10, 0.9))
-    assert "To the signal of a cell, 90% of the cells of its sample contribute (median)." in warned(
+    assert "The signal of a cell comes from 90% of the cells of its sample (median)." in warned(
         inputs, borrowed=crowded, target=50
     )
     peaks = pd.DataFrame({"cell_type": ["B", "T"], "source": ["cell type", "samples"]})

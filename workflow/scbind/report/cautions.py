@@ -89,7 +89,7 @@ def _blurred_cells(inputs: Inputs) -> Caution | None:
     if share < BLURRED:
         return None
     return Caution(
-        f"To the signal of a cell, {share:.0%} of the cells of its sample contribute (median).",
+        f"The signal of a cell comes from {share:.0%} of the cells of its sample (median).",
         "The signals of all cells are nearly the same, so do not compare single cells or small groups. The sample has "
         "too few cells or fragments for the number of fragments that each cell is to have.",
         "infer.borrow_fragments (lower), or a sample with more cells",
