@@ -3,7 +3,7 @@
     python benchmarks/threads.py [--batch-size 64 256 --threads 2 --tfs 40]
 
 A layer ends when its last thread has finished; the others wait. `sleep` lets them sleep at once, `spin` is what the
-workflow sets (see workflow/Snakefile), `active` is the default of OpenMP. The table has training steps per second,
+workflow sets (scbind.plan.waiting), `active` is the default of OpenMP. The table has training steps per second,
 divided by those of one thread in the same round. `busy`: as many other programs as threads compute without a pause.
 """
 
@@ -11,19 +11,16 @@ import os
 import subprocess
 import sys
 import time
-import warnings
 
 import numpy as np
-from common import facts_of, motifs_of, open_data, parse, parser, ratio, show
-from scbind.models.batches import Pools, Sampling, TrainingBatches
-from scbind.models.lightning import BindingModule
-from scbind.models.training import SAMPLING
-from training import HELD, make_step
+from common import open_data, parse, parser, ratio, show
+from scbind.plan.waiting import WAITING
+from training import prepare
 
 ONE = "1 thread"
 WAITS = {  # how threads wait -> variables
     "sleep": {"OMP_WAIT_POLICY": "PASSIVE"},
-    "spin": {"OMP_WAIT_POLICY": "PASSIVE", "GOMP_SPINCOUNT": "1000"},
+    "spin": WAITING,
     "active": {},
 }
 BUSY = "while True: pass"
@@ -31,17 +28,8 @@ BUSY = "while True: pass"
 
 def answer(args) -> None:
     """Train for the number of seconds of each line of stdin; print the steps per second."""
-    warnings.filterwarnings("ignore", ".*self.trainer.*")  # the module runs without a trainer
-    size = args.batch_size[0]
     with open_data(args) as data:
-        module = BindingModule(
-            "scbind", {}, facts_of(data), motifs_of(data, args.seed), args.seed, 1e-3, 0.01, 10**6
-        )
-        sampling = Sampling(**SAMPLING["scbind"])
-        batches = TrainingBatches(data, Pools.of(data), sampling, module.network.bin_bp, size, args.seed, 0)
-        step = make_step(
-            module, [batches[number] for number in range(min(HELD, len(batches.examples) // size))]
-        )
+        _, _, step = prepare("scbind", data, args.batch_size[0], args.seed)
         step()
         print("ready", flush=True)
         for line in sys.stdin:
@@ -54,9 +42,7 @@ def answer(args) -> None:
 
 def start(args, size: int, threads: int, variables: dict[str, str]) -> subprocess.Popen:
     """Start this script as a process that answers, and wait until it is ready."""
-    unset = {
-        name: value for name, value in os.environ.items() if name not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")
-    }
+    unset = {name: value for name, value in os.environ.items() if name not in WAITING}
     command = [sys.executable, __file__, "--answer", "--batch-size", str(size), "--threads", str(threads)]
     command += [f"--{name}={getattr(args, name)}" for name in ("tfs", "seed", "megabases")]
     if args.dataset:

@@ -36,34 +36,31 @@ def make_step(module: BindingModule, batches: list[dict]):
     return step
 
 
+def prepare(name: str, data, size: int, seed: int):
+    """The batches of ``size`` windows of a network, the number of whole ones, and a function that trains on one."""
+    warnings.filterwarnings("ignore", ".*self.trainer.*")  # the module runs without a trainer
+    steps = 1_000_000 if name == "scbind" else None
+    module = BindingModule(name, {}, facts_of(data), motifs_of(data, seed), seed, 1e-3, 0.01, steps)
+    sampling = Sampling(**SAMPLING[name])
+    batches = TrainingBatches(data, Pools.of(data), sampling, module.network.bin_bp, size, seed, 0)
+    whole = len(batches.examples) // size
+    if not whole:
+        raise SystemExit("the dataset has too few training windows for a batch; lower --batch-size")
+    return batches, whole, make_step(module, [batches[number] for number in range(min(HELD, whole))])
+
+
 def main() -> None:
     """Measure and print."""
     arguments = parser(__doc__)
     arguments.add_argument("--batch-size", type=int, default=32)
     args = parse(arguments)
-    warnings.filterwarnings("ignore", ".*self.trainer.*")  # the module runs without a trainer
     cases, rows = {}, []
     with open_data(args) as data:
         for name in ("scbind", "scfan"):
-            steps = 1_000_000 if name == "scbind" else None
-            given = facts_of(data), motifs_of(data, args.seed), args.seed
-            module = BindingModule(name, {}, *given, 1e-3, 0.01, steps)
-            batches = TrainingBatches(
-                data,
-                Pools.of(data),
-                Sampling(**SAMPLING[name]),
-                module.network.bin_bp,
-                args.batch_size,
-                args.seed,
-                0,
-            )
-            whole = len(batches.examples) // args.batch_size
-            if not whole:
-                raise SystemExit("the dataset has too few training windows for a batch; lower --batch-size")
+            batches, whole, step = prepare(name, data, args.batch_size, args.seed)
             turn = iter(range(1 << 60))
             cases[f"{name} delivered"] = Case(lambda b=batches, t=turn, n=whole: b[next(t) % n])
-            held = [batches[number] for number in range(min(HELD, whole))]
-            cases[f"{name} trained"] = Case(make_step(module, held))
+            cases[f"{name} trained"] = Case(step)
         found = rates(cases, args.rounds, args.seconds)
     for name in ("scbind", "scfan"):
         delivered, trained = found[f"{name} delivered"], found[f"{name} trained"]

@@ -17,9 +17,10 @@ from planner import plan
 from publisher import Publisher
 from scbind.core.children import share_package
 from scbind.plan.digests import forget, keep_digests, list_digests
+from scbind.plan.waiting import set_waiting
 
 ROOT = Path(__file__).parent.parent
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as jobs have it: workers of pytest share the cores
+set_waiting()  # as jobs have it: workers of pytest share the cores
 share_package()  # whichever test runs first, the Python that it starts finds the package
 
 

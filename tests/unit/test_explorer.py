@@ -14,7 +14,7 @@ from scbind.report import explorer as asked
 from scbind.report.cautions import Caution, cautions
 from scbind.report.origin import Origin
 from scbind.report.pack import MISSING, codes, columnar, pack, pack_blocks, rounded, unpack
-from scbind.report.read import Inputs, drawer, read_learned
+from scbind.report.read import Borrowed, Inputs, drawer, read_learned
 from scbind.report.style import new_figure
 
 TYPES = ["B", "T"]
@@ -258,11 +258,12 @@ def test_each_warning_has_its_cause(inputs):
     assert f"1 of 2 cell types has fewer than {most} cells: {counts.index[-1]}. It is not compared" in found
     found = warned(inputs, smallest_type=most + 1)
     assert f"No cell type has {most + 1} cells; the largest is" in found and "analysis.min_cells" in found
-    borrowed = (np.ones(10), np.r_[np.full(5, 100.0), np.full(5, 900.0)], np.ones(10), np.full(10, 0.1))
+    total = np.r_[np.full(5, 100.0), np.full(5, 900.0)]
+    borrowed = Borrowed(np.ones(10), total, np.ones(10), np.full(10, 0.1))
     assert "50% of the cells have fewer than 500 fragments" in warned(inputs, borrowed=borrowed, target=500)
     assert "fragments even after" not in warned(inputs, borrowed=borrowed, target=50)
     assert "cells of its sample (median)" not in warned(inputs, borrowed=borrowed, target=500)
-    crowded = (*borrowed[:3], np.full(10, 0.9))
+    crowded = borrowed._replace(share=np.full(10, 0.9))
     assert "The signal of a cell comes from 90% of the cells of its sample (median)." in warned(
         inputs, borrowed=crowded, target=50
     )

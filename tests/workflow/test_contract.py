@@ -296,6 +296,7 @@ def test_the_snakefile_imports_only_light_modules():
         "dataset.splitrules",
         "formats.symbols",
         "plan.settings",
+        "plan.waiting",
         "plan.yamlfile",
         "plan.sheets",
         "plan.digests",

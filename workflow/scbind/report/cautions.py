@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from scbind.analysis.activitytable import motif_tfs
+from scbind.analysis.differential import CELLS_SHARED
 from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.evidence import shared_motifs
 from scbind.formats.typestatus import OWN, STATUSES
@@ -18,9 +19,7 @@ from scbind.report.tables import MOST_NAMES, join_names
 
 OTHER_BUNDLE = "models.*.bundle (another model)"  # what to set if a given model lacks something
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
-BLURRED = (
-    0.5  # fraction of the cells of a sample that contribute to one cell: from here on, there is a warning
-)
+BLURRED = 0.5  # minimum fraction of the cells of a sample that contribute to one cell, for a warning
 MAY_LACK = 0.1  # fraction of the cells below the target even after borrowing: above it, there is a warning
 NO_ROWS = (
     "no rows in these tables: differential TFs and sites, motifs, best sites, target genes, links and effects of "
@@ -71,7 +70,7 @@ def _poor_samples(inputs: Inputs) -> Caution | None:
 def _shallow_cells(inputs: Inputs) -> Caution | None:
     if inputs.borrowed is None or not inputs.target:
         return None
-    lacking = float((inputs.borrowed[1] < inputs.target).mean())
+    lacking = float((inputs.borrowed.total < inputs.target).mean())
     if lacking <= MAY_LACK:
         return None
     return Caution(
@@ -85,13 +84,13 @@ def _shallow_cells(inputs: Inputs) -> Caution | None:
 def _blurred_cells(inputs: Inputs) -> Caution | None:
     if inputs.borrowed is None:
         return None
-    share = float(np.median(inputs.borrowed[3]))
+    share = float(np.median(inputs.borrowed.share))
     if share < BLURRED:
         return None
     return Caution(
         f"The signal of a cell comes from {share:.0%} of the cells of its sample (median).",
-        "The signals of all cells are nearly the same, so do not compare single cells or small groups. The sample has "
-        "too few cells or fragments for the number of fragments that each cell is to have.",
+        "Cells share much of their signal, so do not compare single cells or small groups. The sample has too few "
+        "cells or fragments for the number of fragments that each cell is to have.",
         "infer.borrow_fragments (lower), or a sample with more cells",
     )
 
@@ -210,7 +209,7 @@ def _no_replicates(inputs: Inputs) -> Caution | None:
     over_cells = table[table["test"].astype(str).str.startswith("cells")]
     if over_cells.empty:
         return None
-    shared = over_cells["test"].str.contains("in both groups")
+    shared = over_cells["test"] == CELLS_SHARED
     warnings = []
     for why, rows in (
         ("There are fewer than three replicates per group", over_cells[~shared]),

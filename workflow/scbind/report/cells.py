@@ -42,7 +42,8 @@ def quality(inputs: Inputs) -> Section | None:
         figure = library_curves(inputs.profiles, drawn, inputs.colours["sample"])
         section.figures.append(inputs.draw("library_curves", figure, _said_of_curves(inputs.profiles)))
     if inputs.borrowed is not None:
-        figure = qualityplots.borrowing(*inputs.borrowed[:3])
+        found = inputs.borrowed
+        figure = qualityplots.borrowing(found.own, found.total, found.n_cells)
         caption = (
             "Cells with few fragments borrow fragments from their nearest cells, until they have "
             "infer.borrow_fragments or have used infer.max_neighbours cells. Left: a borrowed fragment counts by its "

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -89,7 +90,7 @@ class Inputs:
 
     data: Activity
     cells: pd.DataFrame | None
-    borrowed: tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None
+    borrowed: Borrowed | None
     tables: dict[str, pd.DataFrame]
     curves: dict[str, dict]
     training: dict[str, pd.DataFrame]
@@ -185,9 +186,28 @@ def read_limits(paths: Sequence[str | Path]) -> dict[str, list[float]]:
     return {measure: sorted(values) for measure, values in found.items()}
 
 
+class Borrowed(NamedTuple):
+    """What passing cells borrow; each array is (passing cells,).
+
+    Attributes
+    ----------
+    own, total
+        Own fragments, and own and borrowed fragments (sum of weights), float64.
+    n_cells
+        Number of cells that contribute, including the cell itself, int64.
+    share
+        ``n_cells`` divided by the number of passing cells of the sample, float64.
+    """
+
+    own: np.ndarray
+    total: np.ndarray
+    n_cells: np.ndarray
+    share: np.ndarray
+
+
 def read_cells(
     paths: Sequence[str | Path], lenders: Sequence[str | Path] = ()
-) -> tuple[pd.DataFrame | None, tuple | None]:
+) -> tuple[pd.DataFrame | None, Borrowed | None]:
     """Read all cells of ``cells.h5ad`` files, and what the passing cells borrow, from ``lenders.h5ad`` files.
 
     Returns
@@ -195,27 +215,25 @@ def read_cells(
     cells
         The cell tables one after the other, with ``sample``, and ``pass`` if the files have it. None without files.
     borrowed
-        Four arrays (passing cells,): own fragments (float64), own and borrowed fragments (float64), number of cells
-        that contribute, including the cell itself (int64), and this number divided by that of the passing cells of the
-        sample (float64). None if no file says what cells borrow.
+        None if no file says what cells borrow.
     """
-    tables, own, total, merged, share = [], [], [], [], []
+    tables, parts = [], []
     for path in lenders:
         obs, borrow = read_obs(path), read_borrow(path)
         if borrow is not None and "n_fragments" in obs:
             fragments = obs["n_fragments"].to_numpy(dtype=np.float64)
             count = np.asarray((borrow > 0).sum(axis=1)).ravel()
             some = count > 0  # cells that failed have an empty row
-            own.append(fragments[some])
-            total.append(np.asarray(borrow @ fragments).ravel()[some])
-            merged.append(count[some])
-            share.append(count[some] / max(1, some.sum()))
+            total = np.asarray(borrow @ fragments).ravel()
+            share = count[some] / max(1, some.sum())
+            parts.append(Borrowed(fragments[some], total[some], count[some], share))
     for path in paths:
         obs = read_obs(path)
         obs["cell_type"] = cell_types_of(obs, path)
         obs["sample"] = obs["sample"].astype(str) if "sample" in obs else Path(path).parent.name
         tables.append(obs)
-    borrowed = tuple(map(np.concatenate, (own, total, merged, share))) if own and sum(map(len, own)) else None
+    any_cell = any(len(part.own) for part in parts)
+    borrowed = Borrowed(*map(np.concatenate, zip(*parts, strict=True))) if any_cell else None
     return (pd.concat(tables, ignore_index=True) if tables else None), borrowed
 
 
