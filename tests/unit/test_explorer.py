@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from scbind.analysis.activitytable import Activity
 from scbind.analysis.differential import CELLS, CELLS_SHARED
+from scbind.cells.profiles import Lengths, profile_table
 from scbind.plan.closing import closing_lines
 from scbind.report import explorer as asked
 from scbind.report.cautions import Caution, cautions
@@ -245,6 +246,13 @@ def test_each_warning_has_its_cause(inputs):
     assert "No TSS enrichment is known" in found and "genome.genes" in found
     assert "bad (25%)" in found and "good" not in found
     assert "TSS" not in warned(inputs, cells=cells.assign(tss_enrichment=3.0))
+    curves = [
+        profile_table(Lengths(), np.full(200, height)).assign(sample=name)
+        for name, height in (("flat", 1.0), ("good", 5.0))
+    ]
+    found = warned(inputs, profiles=pd.concat(curves))
+    assert "beside them: flat (1 times)." in found and "another assembly" in found
+    assert "beside them" not in warned(inputs, profiles=curves[1])
     obs = inputs.data.obs.assign(donor=None)
     assert "donor is not given" not in warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))
     obs = obs.assign(sample="s1", donor="d1")

@@ -6,7 +6,15 @@ import pandas as pd
 import pytest
 import yaml
 from scbind.cells.count import count_fragments
-from scbind.cells.profiles import LONGEST, REACH, Lengths, ignored_barcodes, profile_table, read_profile
+from scbind.cells.profiles import (
+    LONGEST,
+    REACH,
+    Lengths,
+    ignored_barcodes,
+    profile_table,
+    read_profile,
+    weak_start_sites,
+)
 from scbind.cells.qualitytable import quality_table
 from scbind.core.errors import InputError
 from scbind.report.librarycurves import library_curves, read_library_curves
@@ -14,20 +22,40 @@ from scbind.report.librarycurves import library_curves, read_library_curves
 SITE, FLAT = 10_000, 3  # position of the only start site, and fragments per 20 bp elsewhere
 
 
-@pytest.fixture
-def counted(tmp_path):
-    """A library with FLAT fragments in every bin, and five times as many within 100 bp of the start site."""
+def count(tmp_path, gene_start=SITE, flat=FLAT):
+    """A library with ``flat`` fragments in every bin, and five times as many within 100 bp of ``SITE``."""
     (tmp_path / "sizes").write_text("chr1\t20000\n")
-    (tmp_path / "genes.bed").write_text(f"chr1\t{SITE}\t12000\tGENE\t0\t+\n")
+    (tmp_path / "genes.bed").write_text(f"chr1\t{gene_start}\t{gene_start + 2000}\tGENE\t0\t+\n")
     rows = []
     for start in range(0, 19_000, 20):
-        n = FLAT * (5 if abs(start - SITE) < 100 else 1)
+        n = flat * (5 if abs(start - SITE) < 100 else 1)
         rows += [f"chr1\t{start + i}\t{start + i + 1}\tC{i}-1\t1\n" for i in range(n)]
     rows.append("chr1\t19000\t20000\tC0-1\t1\n")
     (tmp_path / "fragments.tsv").write_text("".join(rows))
     outputs = [tmp_path / name for name in ("position.npy", "cell.npy", "barcodes.tsv", "profile.tsv")]
     count_fragments(tmp_path / "fragments.tsv", tmp_path / "sizes", *outputs, 1, genes=tmp_path / "genes.bed")
     return pd.read_csv(outputs[-1], sep="\t")
+
+
+@pytest.fixture
+def counted(tmp_path):
+    return count(tmp_path)
+
+
+def test_insertions_that_are_not_at_start_sites_are_a_warning(tmp_path, capsys):
+    assert weak_start_sites(count(tmp_path)) is None
+    assert "WARNING" not in capsys.readouterr().err
+    elsewhere = count(tmp_path, gene_start=SITE + 4000)  # as if the genes were of another assembly
+    assert weak_start_sites(elsewhere) == pytest.approx(1)
+    said = capsys.readouterr().err
+    assert "WARNING" in said and "only 1.00 times as frequent at the start sites of genes" in said
+    assert "fragments.tsv" in said and "genes.bed" in said
+
+
+def test_few_insertions_around_start_sites_give_no_curve_and_no_warning(tmp_path, capsys):
+    few = count(tmp_path, gene_start=SITE + 4000, flat=2)
+    assert few.loc[few["curve"] == "tss", "value"].isna().all() and weak_start_sites(few) is None
+    assert "WARNING" not in capsys.readouterr().err
 
 
 def test_lengths_count_every_fragment_and_the_longest_as_the_limit(counted):

@@ -15,7 +15,14 @@ import numpy as np
 import pandas as pd
 
 from scbind.cells.columns import COLUMNS
-from scbind.cells.profiles import NUCLEOSOME, Lengths, ignored_barcodes, profile_table, tss_profile
+from scbind.cells.profiles import (
+    NUCLEOSOME,
+    Lengths,
+    ignored_barcodes,
+    profile_table,
+    tss_profile,
+    weak_start_sites,
+)
 from scbind.core.errors import InputError
 from scbind.core.files import atomic, write_table
 from scbind.core.runlog import say
@@ -130,6 +137,11 @@ def count_fragments(
     say(f"{fragments}: {len(cells)} cells of {len(table)} barcodes, median {median} fragments per cell")
     if ignored := ignored_barcodes(profile):
         say(f"{fragments}: {ignored}")
+    if (enrichment := weak_start_sites(profile)) is not None:
+        say(
+            f"WARNING {fragments}: insertions are only {enrichment:.2f} times as frequent at the start sites of genes "
+            f"as {TSS_FLANK:,} bp away (5 or more in good data); the fragments may be of another assembly than {genes}"
+        )
 
 
 def start_sites(genes: str | Path, sizes: ChromSizes, genome: Genome | None = None) -> np.ndarray:

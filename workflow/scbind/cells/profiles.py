@@ -14,6 +14,10 @@ from scbind.formats.signal import CellSignal, stretches
 LONGEST = 1_000  # bp; longer fragments are counted as this long
 REACH, BIN = 2_000, 20  # bp around a start site, and bp per value of the curve
 BACKGROUND = 100  # bp at either end of the curve, whose mean is 1 (ENCODE, ArchR)
+LEAST = 50  # fewest insertions there; with fewer, the curve would be noise
+CENTRE = 50  # bp on either side of the start site, over which the enrichment is the mean of the curve
+# ENCODE calls an enrichment below 5 (hg19: 6) concerning; random positions have 1.
+WEAK = 1.5
 NUCLEOSOME = 147  # bp of DNA around one nucleosome: shorter fragments are nucleosome-free (Signac)
 COLUMNS = ["curve", "position", "value"]
 BARCODES = "barcodes"  # name of the curve
@@ -39,9 +43,9 @@ class Lengths:
 def tss_profile(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
     """Return the insertions of all cells around start sites: float64 (2 * ``REACH`` / ``BIN``,).
 
-    The mean of the outer ``BACKGROUND`` bp on either side is 1. All values are NaN if there is no insertion there. The
-    direction of the genes is not used, so the curve is the mean of both. ``sites`` are global 0-based positions, int64
-    (sites,), at least ``REACH`` from the ends of their chromosomes.
+    The mean of the outer ``BACKGROUND`` bp on either side is 1. All values are NaN if fewer than ``LEAST`` insertions
+    are there. The direction of the genes is not used, so the curve is the mean of both. ``sites`` are global 0-based
+    positions, int64 (sites,), at least ``REACH`` from the ends of their chromosomes.
     """
     bins, starts = 2 * REACH // BIN, sites - REACH
     total = np.zeros(bins)
@@ -49,8 +53,18 @@ def tss_profile(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
         place = (signal.position[index].astype(np.int64) - starts[window]) // BIN
         total += np.bincount(place, minlength=bins)
     ends = BACKGROUND // BIN
-    background = (total[:ends].mean() + total[-ends:].mean()) / 2
-    return total / background if background > 0 else np.full(bins, np.nan)
+    outer = np.concatenate([total[:ends], total[-ends:]])
+    return total / outer.mean() if outer.sum() >= LEAST else np.full(bins, np.nan)
+
+
+def weak_start_sites(profile: pd.DataFrame) -> float | None:
+    """Return the enrichment of insertions at start sites if it is below ``WEAK``, as in another assembly, else None.
+
+    ``profile``: see :func:`profile_table`. None, too, if there is no curve.
+    """
+    tss = profile[profile["curve"] == "tss"]
+    enrichment = float(tss.loc[tss["position"].abs() <= CENTRE, "value"].mean())
+    return enrichment if enrichment < WEAK else None
 
 
 def read_profile(path: str | Path) -> pd.DataFrame:

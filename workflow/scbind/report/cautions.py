@@ -9,13 +9,14 @@ import numpy as np
 
 from scbind.analysis.activitytable import motif_tfs
 from scbind.analysis.differential import CELLS_SHARED
+from scbind.cells.profiles import weak_start_sites
 from scbind.evaluation.registry import COMPARATORS
 from scbind.formats.evidence import shared_motifs
 from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.accuracy import motif_tested
 from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
-from scbind.report.tables import MOST_NAMES, join_names
+from scbind.report.tables import MOST_NAMES, join_names, number
 
 OTHER_BUNDLE = "models.*.bundle (another model)"  # what to set if a given model lacks something
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
@@ -64,6 +65,22 @@ def _poor_samples(inputs: Inputs) -> Caution | None:
         f"Few cells pass quality control: {named}.",
         "The thresholds may not suit the data, or the sample is poor. See the section Quality of the cells.",
         "cells.min_fragments, cells.min_tss",
+    )
+
+
+def _flat_start_sites(inputs: Inputs) -> Caution | None:
+    if inputs.profiles is None:
+        return None
+    found = {name: weak_start_sites(curves) for name, curves in inputs.profiles.groupby("sample", sort=False)}
+    named = [f"{name} ({number(value)} times)" for name, value in found.items() if value is not None]
+    if not named:
+        return None
+    return Caution(
+        "Insertions are hardly more frequent at the start sites of genes than beside them: "
+        f"{join_names(named, MOST_NAMES)}.",
+        "The fragments may be of another assembly than the genome and its genes. Then no result is right. Or the data "
+        "are poor: good ATAC-seq has at least 5 times as many.",
+        "genome.fasta, genome.genes, sheets.samples",
     )
 
 
@@ -270,6 +287,6 @@ def _other_species(inputs: Inputs) -> Caution | None:
 
 
 CHECKS: tuple[Callable[[Inputs], Caution | None], ...] = (
-    _poor_samples, _no_genes, _shallow_cells, _blurred_cells, _no_own_peaks, _doublets, _small_types, _no_replicates,
-    _unknown_donors, _abstained, _by_motif, _unmodelled, _unknown_frame, _other_species,
+    _flat_start_sites, _poor_samples, _no_genes, _shallow_cells, _blurred_cells, _no_own_peaks, _doublets,
+    _small_types, _no_replicates, _unknown_donors, _abstained, _by_motif, _unmodelled, _unknown_frame, _other_species,
 )  # fmt: skip
