@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from scbind.analysis.activitymethods import OF_TYPES
 from scbind.analysis.activitytable import read_activity
 from scbind.analysis.sites import COLUMNS as SITES
 from scbind.core.errors import InputError
@@ -671,9 +672,46 @@ def test_the_ratio_and_its_p_value_are_side_by_side():
     assert keys.index("p_adjusted") == keys.index("log2_odds_ratio") + 1
 
 
+def test_the_method_that_separates_types_most_clearly_is_named_first():
+    table = pd.DataFrame({"sample": "a", "evidence": ["chip", "chip", "motif"], "n_cells": 9, "n_tfs": 3,
+                          "method": ["scbind", "chromvar_borrowed", "chromvar"],
+                          "silhouette": [0.5, 0.75, 0.9]})  # fmt: skip
+    section = methods(SimpleNamespace(tables={"methods": table}))
+    assert (
+        section.text[-1] == "Silhouette in sample a: chromVAR with borrowed insertions 0.750, scbind 0.500."
+    )
+
+
+def test_tfs_that_separate_labelled_types_best_are_shown_by_method():
+    table = pd.DataFrame({"sample": "a", "evidence": "chip", "n_cells": 9, "n_tfs": 3, "method": ["scbind", "chromvar"],
+                          "silhouette": np.nan})  # fmt: skip
+    tfs = [f"TF{i}" for i in range(7)]
+    ours = dict(zip(tfs, (0.9, 0.6, 0.55, 0.7, 0.5, 0.2, 0.3), strict=True))
+    rows = [("a", "B", tf, "chip", method, value, 20, 30) for tf in tfs
+            for method, value in (("scbind", ours[tf]), ("chromvar", 0.95 if tf == "TF6" else 0.51))]  # fmt: skip
+    separation = pd.DataFrame(rows, columns=OF_TYPES)
+    empty = methods(SimpleNamespace(tables={"methods": table, "separation": separation.iloc[:0]}))
+    assert len(empty.tables) == 1 and "Labelled" not in " ".join(empty.text)
+    section = methods(SimpleNamespace(tables={"methods": table, "separation": separation}))
+    shown = section.tables[1]
+    assert [column["key"] for column in shown["columns"]] == [
+        "sample",
+        "cell_type",
+        "tf",
+        "scbind",
+        "chromVAR",
+    ]
+    assert [row[2]["text"] for row in shown["rows"]] == ["TF6", "TF0", "TF3", "TF1", "TF2"]
+    assert [cell["text"] for cell in shown["rows"][0][3:]] == ["0.300", "0.950"]
+    mixed = separation.assign(evidence=np.where(separation["tf"] == "TF6", "motif", "chip"))
+    marked = methods(SimpleNamespace(tables={"methods": table, "separation": mixed})).tables[1]
+    assert "evidence" in [column["key"] for column in marked["columns"]]
+
+
 def test_methods_that_have_no_tf_in_common_are_not_compared():
     table = pd.DataFrame({"sample": ["a", "a", "b", "b"], "evidence": ["chip", "motif"] * 2, "method": "chromvar",
-                          "n_cells": 9, "n_tfs": [3, 0, 0, 0], "ari": [0.5, np.nan, np.nan, np.nan]})  # fmt: skip
+                          "n_cells": 9, "n_tfs": [3, 0, 0, 0], "silhouette": np.nan,
+                          "ari": [0.5, np.nan, np.nan, np.nan]})  # fmt: skip
     section = methods(SimpleNamespace(tables={"methods": table}))
     assert section.tables[0]["n"] == 1
     assert [text for text in section.text if text.startswith("Sample")] == [

@@ -16,6 +16,7 @@ rule write_report:
         oracle_curves=expand("results/evaluation/{name}.npz", name=ORACLE),
         depth=optional("results/evaluation/depth.tsv" if HAS_DATASET else None),
         methods=optional(ACTIVITY_TABLE),
+        separation=optional(SEPARATION_TABLE),
         left_out=optional(LEFT_OUT_TABLE),
         needed=optional("results/evaluation/fragments_needed.tsv" if HAS_DATASET else None),
         bundle=optional(f"results/models/{INFER_MODEL}/bundle.json" if INFER_MODEL in GIVEN else None),

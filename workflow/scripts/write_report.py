@@ -10,6 +10,7 @@ with logged(snakemake.log[0], snakemake.threads):
         "metrics",
         "depth",
         "methods",
+        "separation",
         "left_out",
         "needed",
         "differential",

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import pandas as pd
+
+from scbind.formats.evidence import MOTIF
 from scbind.report.read import Inputs
-from scbind.report.tables import Section, html_table
+from scbind.report.tables import EVIDENCE, Section, html_table, number
+
+MOST_TFS = 5  # TFs of a cell type in the table of separated types
 
 NAMES = {
     "scbind": "scbind",
@@ -40,7 +45,42 @@ def methods(inputs: Inputs) -> Section | None:
     if shown.empty:
         return section
     shown = shown.assign(method=shown["method"].map(NAMES))
+    section.text += _clearest(shown)
     section.tables = [
         html_table("TF activity by method", shown, "All rows: results/evaluation/activity.tsv.", "methods")
     ]
+    separation = inputs.tables.get("separation")
+    if separation is not None and len(separation):
+        _labelled(separation, section)
     return section
+
+
+def _clearest(table: pd.DataFrame) -> list[str]:
+    """Say which method separates the cell types of each sample most clearly, by the silhouette of all assayed TFs."""
+    said = []
+    table = table[(table[EVIDENCE] != MOTIF) & table["silhouette"].notna()]
+    for sample, part in table.groupby("sample", sort=False):
+        part = part.set_index("method")["silhouette"].sort_values(ascending=False, kind="stable")
+        values = [f"{name} {number(value)}" for name, value in part.items()]
+        said.append(f"Silhouette in sample {sample}: {', '.join(values)}.")
+    return said
+
+
+def _labelled(table: pd.DataFrame, section: Section) -> None:
+    """Add to a section the TFs that separate each labelled cell type best from the other cells, by any method."""
+    keys = ["sample", "cell_type", "tf", EVIDENCE]
+    wide = table.pivot(index=keys, columns="method", values="auroc")
+    wide = wide[[name for name in NAMES if name in wide]].rename(columns=NAMES)
+    methods_shown = list(wide.columns)
+    wide = wide.assign(best=wide.max(axis=1)).reset_index()
+    wide = wide.sort_values(["sample", "cell_type", "best"], ascending=[True, True, False], kind="stable")
+    wide = wide.groupby(["sample", "cell_type"], sort=False).head(MOST_TFS)
+    section.text.append(
+        "Labelled cells: AUROC is the probability that a cell of the type has a larger value of the TF than a cell of "
+        f"the other types (0.5: chance). For each type, the {MOST_TFS} TFs with the highest AUROC by any method are "
+        "shown. TFs of one family have similar motifs, so all of them may have a high AUROC where only one is "
+        "expressed."
+    )
+    note = "Only cells whose label was given. All rows: results/evaluation/activity_types.tsv."
+    title = "AUROC of TF activity for labelled cell types, by method"
+    section.tables.append(html_table(title, wide[[*keys, *methods_shown]], note, "separation"))

@@ -59,10 +59,11 @@ class ReportFiles:
         ``results/binding/windows.npz``. The number of windows and their width are used.
     tables
         Tab-separated tables by name. From ``results/evaluation``: ``metrics``, ``depth``, ``needed``
-        (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), ``left_out`` (``left_out_tfs.tsv``), and, if the
-        truth is known, ``truth_cells`` (``cells.tsv``), ``truth_types`` (``types.tsv``), ``truth_cohort_links`` and
-        ``truth_cohort_populations`` (``cohort_links.tsv``, ``cohort_populations.tsv``). From ``results/analysis``:
-        ``differential``, ``differential_sites``, ``site_counts`` (``differential_site_counts.tsv``), ``populations``,
+        (``fragments_needed.tsv``), ``methods`` (``activity.tsv``), ``separation`` (``activity_types.tsv``),
+        ``left_out`` (``left_out_tfs.tsv``), and, if the truth is known, ``truth_cells`` (``cells.tsv``),
+        ``truth_types`` (``types.tsv``), ``truth_cohort_links`` and ``truth_cohort_populations``
+        (``cohort_links.tsv``, ``cohort_populations.tsv``). From ``results/analysis``: ``differential``,
+        ``differential_sites``, ``site_counts`` (``differential_site_counts.tsv``), ``populations``,
         ``population_cells``, ``abundance``, ``targets``, ``links``, ``expression`` (``tf_expression.tsv``), ``motifs``,
         ``sites`` (``best_sites.tsv``), ``variants`` (``variants_strongest.tsv``), ``explain``. Of motifs: ``found``
         (``results/motifs/found.tsv``), ``learned`` (``learned_motifs.tsv`` of the model that predicts binding).
