@@ -16,6 +16,7 @@ from scbind.report.cautions import Caution, cautions
 from scbind.report.origin import Origin
 from scbind.report.pack import MISSING, codes, columnar, pack, pack_blocks, rounded, unpack
 from scbind.report.read import Borrowed, Inputs, drawer, read_learned
+from scbind.report.reliability import depth_scores, why
 from scbind.report.style import new_figure
 
 TYPES = ["B", "T"]
@@ -91,7 +92,7 @@ def test_boxes_are_quantiles_over_the_cells_that_can_be_read(inputs):
 
 
 def test_why_a_tf_is_reliable_or_not(inputs):
-    said = [asked.why(row) for _, row in inputs.data.var.iterrows()]
+    said = [why(row) for _, row in inputs.data.var.iterrows()]
     assert "0.600: high (at least 0.5)." in said[0] and "0.0100 insertions per base" in said[0]
     assert said[1].startswith("scbind abstains on this TF") and "low (below 0.1)" in said[1]
     assert "less than 4 times the prevalence (0.0200)" in said[1]
@@ -100,19 +101,19 @@ def test_why_a_tf_is_reliable_or_not(inputs):
 
 def test_a_motif_tf_is_said_to_be_tested_only_where_it_was():
     facts = pd.Series({"evidence": "motif", "auprc_expected": 0.3, "level": "medium"}, name="FOS")
-    assert "This TF itself was not tested." in asked.why(facts)
-    said = asked.why(facts, tested=True)
+    assert "This TF itself was not tested." in why(facts)
+    said = why(facts, tested=True)
     assert "was tested with the ChIP-seq of this run" in said and "not tested" not in said
 
 
 def test_the_auprc_and_the_conservative_auprc_have_their_own_names(inputs):
     """The level follows from the conservative AUPRC, and the minimum depth from the other one."""
     var = inputs.data.var.assign(auprc=[0.65, 0.09, np.nan])
-    said = [asked.why(row) for _, row in var.iterrows()]
+    said = [why(row) for _, row in var.iterrows()]
     assert "the AUPRC is 0.650. The conservative AUPRC, 0.600, decides: high (at least 0.5)." in said[0]
     assert "At least half of the AUPRC remains at 0.0100 insertions per base" in said[0]
     assert "The conservative AUPRC is less than 4 times the prevalence" in said[1]
-    said = asked.why(inputs.data.var.assign(auprc=0.6).iloc[0])  # all windows were used: there is one value
+    said = why(inputs.data.var.assign(auprc=0.6).iloc[0])  # all windows were used: there is one value
     assert "the AUPRC is 0.600: high (at least 0.5)." in said and "conservative" not in said
 
 
@@ -122,13 +123,13 @@ def test_accuracy_at_the_depth_of_the_cells(inputs):
             ("other", "K", "CTCF", 0.01, 0.9), ("m", "K", "SPI1", 0.01, np.nan)]  # fmt: skip
     depth = pd.DataFrame(rows, columns=["model", "cell_line", "tf", "depth", "auprc"])
     changed = dataclasses.replace(inputs, tables={"depth": depth}, models=["m"])
-    found = asked.depth_scores(changed)
+    found = depth_scores(changed)
     assert list(found.index) == ["CTCF"] and found.loc["CTCF"].tolist() == pytest.approx(
         [(0.6 + 0.2) / 2, 0.5]
     )
     index, _ = asked.explorer(changed)
     assert index["cell_depth"] == 0.01 and index["tfs"][0]["at"] == [0.4, 0.5] and "at" not in index["tfs"][1]
-    assert asked.depth_scores(inputs).empty, "nothing was thinned"
+    assert depth_scores(inputs).empty, "nothing was thinned"
 
 
 def test_packed_values():

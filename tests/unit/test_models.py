@@ -14,7 +14,7 @@ from scbind.models.modelfile import FACTS as NEEDED_FACTS
 from scbind.models.modelfile import read_model, write_model
 from scbind.models.predictor import Predictor, load_predictor
 from scbind.models.scfan import ScfanNetwork
-from scbind.models.towers import openness_features, shape_features
+from scbind.models.signalfeatures import openness_features, shape_features
 from torch import nn
 
 FACTS = {

@@ -10,7 +10,7 @@ from matplotlib.image import imread
 from PIL import Image
 from scbind.formats.colours import PALETTE, colours_of
 from scbind.report import modelplots, qualityplots, typeplots, umapplots
-from scbind.report.models import _enough, equivalent_fragments
+from scbind.report.depth import _enough, equivalent_fragments
 from scbind.report.style import as_png, data_uri, in_palette, save_png
 
 TYPES = ["B", "T", "NK"]

@@ -32,7 +32,7 @@ from scbind.report.cells import (
 )
 from scbind.report.differences import NO_PROTEIN, directions, ordered_differential
 from scbind.report.methods import methods
-from scbind.report.models import ORACLES, _unknown
+from scbind.report.models import _unknown
 from scbind.report.motifs import motifs
 from scbind.report.pack import unpack
 from scbind.report.page import ReportFiles, linked, write_report
@@ -40,6 +40,7 @@ from scbind.report.places import place, regions
 from scbind.report.read import read_peak_status
 from scbind.report.sections import SECTIONS
 from scbind.report.tables import DEPTH, FIRST_ROWS, MEANINGS, Section, html_table, join_names, number
+from scbind.report.truth import ORACLES
 
 CALIBRATED = 0.01, 0.02, 40, 0.25, 0.2, 10, 0.5, 0.4
 TFS = ["CTCF", "SPI1", "GATA1", "EBF1", "PAX5", "RUNX3"]

@@ -28,8 +28,7 @@ SLOW = {"torch", "scanpy", "scipy.stats", "sklearn", "statsmodels", "matplotlib"
 SCRIPTS = {path.stem: path for path in (digests.PACKAGE.parent / "scripts").glob("*.py")}
 DRAW = {"draw_explained", "write_report"}  # figures: they need matplotlib
 NETWORKS = """add_motif_tfs calibrate_model evaluate_baselines evaluate_depth evaluate_left_out evaluate_model
-    evaluate_oracle explain_loci make_bundle score_cells score_types train_model unpack_bundle
-    variant_effects""".split()
+    evaluate_oracle explain_loci make_bundle score_cells train_model unpack_bundle variant_effects""".split()
 
 
 def breaches():

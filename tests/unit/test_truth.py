@@ -6,7 +6,8 @@ import scipy.sparse as sp
 from scbind.binding.merging import merge_shards
 from scbind.binding.shards import ShardWriter, quantise, steps
 from scbind.core.errors import InputError
-from scbind.demo.truth import ScoredFiles, ScoreOptions, best_group, score_cells, score_types
+from scbind.demo.truth import ScoredFiles, ScoreOptions, score_cells
+from scbind.demo.typescores import best_group, score_types
 from scbind.plan.settings import default_options
 from sklearn.metrics import average_precision_score
 

@@ -57,7 +57,7 @@ rule score_types:
     params:
         seed=lookup("evaluate/seed", within=SETTINGS),
         files=key_states("evaluate/truth"),
-        code=source_digest("demo.truth", script="score_types"),
+        code=source_digest("demo.typescores", script="score_types"),
     script:
         "../scripts/score_types.py"
 

@@ -1,7 +1,7 @@
 from scbind.core.runlog import logged
 
 with logged(snakemake.log[0], snakemake.threads):
-    from scbind.demo.truth import score_types
+    from scbind.demo.typescores import score_types
 
     score_types(
         snakemake.input.activity,

@@ -11,13 +11,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import anndata
 import numpy as np
 import pandas as pd
 from scipy import sparse
 
 from scbind.core.errors import InputError
-from scbind.core.files import atomic, write_bed, write_table
+from scbind.core.files import atomic, write_bed
 from scbind.core.runlog import say
 from scbind.demo.atlas import DRIVERS, SHARE
 from scbind.demo.cohort import (
@@ -26,7 +25,6 @@ from scbind.demo.cohort import (
     COHORT_ACTIVE,
     CONDITIONS,
     PATH_ENDS,
-    REPRESSORS,
     RESPONDER,
     RESPONSE,
     RESPONSE_TF,
@@ -37,6 +35,7 @@ from scbind.demo.cohort import (
     Cohort,
     donor_names,
 )
+from scbind.demo.cohortfiles import receivers, write_cells, write_links, write_rna
 from scbind.demo.simulate import CHROMOSOMES_MB, DEPTH_SD, FRIP
 from scbind.demo.simulate_reads import (
     Library,
@@ -46,7 +45,7 @@ from scbind.demo.simulate_reads import (
     pick_elements,
     tn5_weight,
 )
-from scbind.demo.simulate_rna import Expression, element_genes, true_links
+from scbind.demo.simulate_rna import Expression, element_genes
 from scbind.demo.simulate_sites import bound_sites
 from scbind.demo.world import (
     World,
@@ -118,16 +117,16 @@ def simulate_cohort(
         barcodes = here["barcode"].to_numpy()
         write_fragments(outdir / f"sc/{name}.fragments.tsv.gz", rng, world.genome, fragments, list(barcodes))
         counts = expression.draw(rng, state, here, cohort.batch_sd)
-        _write_rna(outdir / f"rna/{name}.h5ad", counts, here, keep, expression.genes)
+        write_rna(outdir / f"rna/{name}.h5ad", counts, here, keep, expression.genes)
         cells.loc[here.index, "n_fragments"] = np.bincount(fragments["barcode"], minlength=len(here))
         merged = _union(state.is_open, here)
         real = keep & here["is_cell"].to_numpy()
         opened.append(sparse.csr_array(merged[real]))
         levels.append(state.levels[real])
         say(f"{name}: {int(real.sum())} cells, {len(fragments):,} fragments")
-    _write_cells(outdir / "truth", cells)
+    write_cells(outdir / "truth", cells)
     write_truth(outdir / "truth", world, activity)
-    _write_links(outdir / "truth", world, assigned)
+    write_links(outdir / "truth", world, assigned)
     with atomic(outdir / "truth/open.npz") as scratch:
         sparse.save_npz(scratch, sparse.vstack(opened, format="csr"))
     with atomic(outdir / "truth/levels.npz") as scratch:
@@ -322,15 +321,9 @@ def _gained(world: World, cohort: Cohort) -> pd.DataFrame:
     )
 
 
-def _receivers(cells: pd.DataFrame) -> np.ndarray:
-    """Return the row of the barcode that each cell's molecules carry, within the donor: int64 (cells,)."""
-    partner = cells["partner"].to_numpy() - cells.index[0]
-    return np.where(cells["partner"] >= 0, partner, np.arange(len(cells)))
-
-
 def _merge_doublets(fragments: pd.DataFrame, cells: pd.DataFrame) -> tuple[pd.DataFrame, np.ndarray]:
     """Give the fragments of the second cell of a doublet to the first. Returns which rows keep their barcode, too."""
-    fragments = fragments.assign(barcode=_receivers(cells)[fragments["barcode"]])
+    fragments = fragments.assign(barcode=receivers(cells)[fragments["barcode"]])
     fragments = fragments.drop_duplicates().sort_values(["chrom", "start", "end", "barcode"])
     return fragments.reset_index(drop=True), (cells["partner"] < 0).to_numpy()
 
@@ -338,53 +331,6 @@ def _merge_doublets(fragments: pd.DataFrame, cells: pd.DataFrame) -> tuple[pd.Da
 def _union(is_open: np.ndarray, cells: pd.DataFrame) -> np.ndarray:
     """Return the openness of every barcode: a doublet has open what either of its cells has."""
     merged = is_open.copy()
-    for row, receiver in enumerate(_receivers(cells)):
+    for row, receiver in enumerate(receivers(cells)):
         merged[receiver] |= is_open[row]
     return merged
-
-
-def _write_rna(path: Path, counts: np.ndarray, cells: pd.DataFrame, keep: np.ndarray, genes) -> None:
-    """Write the RNA counts of a donor as an h5ad with genes as ``var``. Poor barcodes have almost none."""
-    merged = np.zeros_like(counts)
-    np.add.at(merged, _receivers(cells), counts)
-    obs = pd.DataFrame(index=pd.Index(cells["barcode"].to_numpy()[keep], name="barcode"))
-    data = anndata.AnnData(sparse.csr_matrix(merged[keep].astype(np.float32)), obs=obs)
-    data.var_names = list(genes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as scratch:
-        data.write_h5ad(scratch)
-
-
-def _write_cells(folder: Path, cells: pd.DataFrame) -> None:
-    """Write ``cells.tsv``: real cells first within a donor; one row per barcode."""
-    second = cells[cells["partner"] >= 0]
-    table = cells.assign(doublet_of="")
-    table.loc[second["partner"], "doublet_of"] = second["cell_type"].to_numpy()
-    table = table[table["partner"] < 0]
-    table = table.assign(
-        sample=table["donor"],
-        cell_type=table["cell_type"].where(table["is_cell"], "").replace(RESPONSE, RESPONDER),
-        state=table["cell_type"].where(table["is_cell"], ""),
-        is_cell=table["is_cell"].astype(int),
-        n_fragments=table["n_fragments"].astype(int),
-    )
-    columns = [
-        "sample",
-        "barcode",
-        "cell_type",
-        "state",
-        "is_cell",
-        "n_fragments",
-        "condition",
-        "path",
-        "doublet_of",
-    ]
-    write_table(folder / "cells.tsv", table[columns], float_format=None)
-
-
-def _write_links(folder: Path, world: World, assigned: pd.DataFrame) -> None:
-    write_table(folder / "element_genes.tsv", assigned[["element", "gene"]], float_format=None)
-    links = true_links(world, assigned)
-    links["sign"] = np.where(links["tf"].isin(REPRESSORS), -1, 1)
-    write_table(folder / "links.tsv", links, float_format=None)
-    say(f"links: {len(links):,} of a TF, a gene and a state")

@@ -8,7 +8,7 @@ import pandas as pd
 from scbind.evaluation.pooled import has_calibration, pooled_calibration
 from scbind.evaluation.probabilities import LIKELY as LIMITS
 from scbind.evaluation.registry import CONTROLS
-from scbind.formats.evidence import MOTIF
+from scbind.formats.evidence import MOTIF, marked
 from scbind.report.tables import EVIDENCE, number
 
 
@@ -29,6 +29,11 @@ def intervals_as_text(table: pd.DataFrame) -> pd.DataFrame:
 def motif_tested(metrics: pd.DataFrame) -> set[str]:
     """Return the TFs that a model predicts from their motif, though ``metrics`` has their ChIP-seq."""
     return set(metrics.loc[metrics[EVIDENCE] == MOTIF, "tf"]) if EVIDENCE in metrics else set()
+
+
+def with_marked_tfs(table: pd.DataFrame, by_motif: set[str]) -> pd.DataFrame:
+    """Return a table in which the TFs that a model predicts from their motif are marked."""
+    return table.assign(tf=[marked(tf, tf in by_motif) for tf in table["tf"]])
 
 
 def model_calibration(metrics: pd.DataFrame, by_motif: bool = False) -> pd.DataFrame:

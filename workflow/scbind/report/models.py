@@ -1,4 +1,4 @@
-"""Sections of the report about models: evaluation, training, and comparison with the truth of simulated cells."""
+"""Sections of the report about models: evaluation and training."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from scbind.evaluation.pooled import has_calibration
 from scbind.evaluation.probabilities import CALIBRATION_COLUMNS
 from scbind.evaluation.registry import COMPARATORS, MAXATAC, OTHER_LINES
 from scbind.formats.celltable import without_empty
-from scbind.formats.evidence import DESCRIBED, marked
+from scbind.formats.evidence import DESCRIBED
 from scbind.report import modelplots
 from scbind.report.accuracy import (
     calibration_sentences,
@@ -21,11 +21,12 @@ from scbind.report.accuracy import (
     intervals_as_text,
     model_calibration,
     motif_tested,
+    with_marked_tfs,
 )
 from scbind.report.choice import PANELS, ROWS, in_order, spaced
+from scbind.report.depth import add_depths
 from scbind.report.read import Inputs
 from scbind.report.tables import (
-    DEPTH,
     EVIDENCE,
     MARKS,
     MEANINGS,
@@ -48,19 +49,6 @@ SPLITS = {
 
 FILE = "All rows: results/evaluation/metrics.tsv."
 
-ORACLES = {  # sentences of the glossary, too; a test compares them
-    "oracle": "oracle is not a model. It is given the simulated motifs and the elements that are open in each cell, "
-    "but not the random draws",
-    "oracle_type": "oracle_type is not a model. It is given the simulated motifs and the elements that are open in the "
-    "cell type, which is the most that borrowing from cells of the same type can show",
-}
-
-EQUIVALENT = (
-    "Equivalent fragments of a cell: the number of unweighted fragments whose counts vary as much as those of its own "
-    "and borrowed fragments, which have weights. It is larger than the sum of the weights that the section Quality of "
-    "the cells shows. For bulk data: the fragments that are kept."
-)
-
 
 def evaluation(inputs: Inputs) -> Section | None:
     """Return the section that compares models and baselines on held-out windows. None without metrics and curves."""
@@ -79,7 +67,7 @@ def evaluation(inputs: Inputs) -> Section | None:
         _auprc_per_tf(inputs, metrics, section)
     if inputs.curves:
         _curves(inputs, section, motif_tested(metrics) if metrics is not None else set())
-    _depths(inputs, section)
+    add_depths(inputs, section)
     if metrics is not None:
         _every_tf(inputs, metrics, section)
     return section
@@ -168,7 +156,7 @@ def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> No
         return
     chosen, said = spaced(in_order(test, inputs.models, "auprc"), ROWS, "AUPRC")
     by_motif = motif_tested(metrics)
-    test = _named(test[test["tf"].isin(chosen)], by_motif)
+    test = with_marked_tfs(test[test["tf"].isin(chosen)], by_motif)
     figure = modelplots.auprc_dots(
         test, inputs.models, "AUPRC per TF, held-out windows", inputs.model_colours
     )
@@ -177,11 +165,6 @@ def _auprc_per_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> No
         "permuted_labels is not shown because it is close to the prevalence." + said
     )
     section.figures.append(inputs.draw("auprc", figure, caption))
-
-
-def _named(table: pd.DataFrame, by_motif: set[str]) -> pd.DataFrame:
-    """Return a table in which the TFs that a model predicts from their motif are marked."""
-    return table.assign(tf=[marked(tf, tf in by_motif) for tf in table["tf"]])
 
 
 def _curves(inputs: Inputs, section: Section, by_motif: set[str]) -> None:
@@ -288,63 +271,6 @@ def _meaning(shown: set[str]) -> str:
     return " ".join(f"{name} {each.sentence}." for name, each in COMPARATORS.items() if name in shown)
 
 
-def _depths(inputs: Inputs, section: Section) -> None:
-    """Add the figures on depth to a section: AUPRC against depth, and the number of fragments that each TF needs."""
-    depth, needed = inputs.tables.get("depth"), inputs.tables.get("needed")
-    by_motif = motif_tested(depth) if depth is not None else set()
-    if depth is not None:
-        depth = depth[~depth["tf"].isin(by_motif)]
-    if depth is not None and depth["auprc"].notna().any():
-        figure = modelplots.auprc_against_depth(depth, inputs.models, inputs.model_colours)
-        caption = (
-            "Mean AUPRC if only a fraction of the bulk fragments is kept, down to the depth of single cells. All "
-            "models read the same fragments. Filled points: trained models, which take the depth as input. Hollow "
-            "points: baselines. boosted_trees is fitted at full depth. Dashed line: ChIP-seq of other lines, which "
-            f"does not depend on depth. {DEPTH}"
-        )
-        section.figures.append(inputs.draw("auprc_depth", figure, caption))
-    if needed is not None and needed["fragments_needed"].notna().any():
-        known = needed[needed["fragments_needed"].notna()]
-        chosen, said = spaced(in_order(known, inputs.models, "fragments_needed"), ROWS, "this number")
-        shown = _named(known[known["tf"].isin(chosen)], by_motif)
-        cells = equivalent_fragments(inputs)
-        figure = modelplots.fragments_needed_dots(shown, inputs.models, inputs.model_colours, cells)
-        caption = (
-            "Number of fragments at which a TF still has 90 % of its AUPRC at full depth. An arrow marks an upper "
-            "bound: even the lowest depth tested was enough. A TF with a low AUPRC at full depth needs few fragments "
-            f"to keep 90 % of it, so also look at its AUPRC.{said} {EQUIVALENT}{_enough(known, inputs, cells)}"
-        )
-        section.figures.append(inputs.draw("fragments_needed", figure, caption))
-
-
-def equivalent_fragments(inputs: Inputs) -> np.ndarray | None:
-    """Return the equivalent fragments of the cells with what they borrow, float64 (cells with a depth,).
-
-    They are comparable with ``fragments_needed``: the depth of a cell, times the same number of bases, divided by two.
-    None if no depth is known.
-    """
-    needed, obs = inputs.tables["needed"], inputs.data.obs
-    per_depth = (needed["fragments_needed"] / needed["depth_needed"]).median()
-    if "borrowed_depth" not in obs or not per_depth > 0:
-        return None
-    found = pd.to_numeric(obs["borrowed_depth"], errors="coerce").to_numpy(dtype=np.float64) * per_depth
-    found = found[np.isfinite(found)]
-    return found if len(found) else None
-
-
-def _enough(known: pd.DataFrame, inputs: Inputs, cells: np.ndarray | None) -> str:
-    """Say how many equivalent fragments the cells have, and for how many TFs this is enough. Begins with a space."""
-    if cells is None:
-        return ""
-    half = float(np.median(cells))
-    said = f" Dotted line: the median of the cells, {number(round(half))}. Band: 10 % to 90 % of the cells."
-    model = next((name for name in inputs.models if name in set(known["model"])), None)
-    if model is None:
-        return said
-    needs = known.loc[known["model"] == model, "fragments_needed"]
-    return f"{said} The median cell has enough fragments for {(needs <= half).sum()} of {len(needs)} TFs ({model})."
-
-
 def training(inputs: Inputs) -> Section | None:
     """Return the section with loss and validation AUPRC per epoch. None without training histories."""
     if not inputs.training:
@@ -356,46 +282,4 @@ def training(inputs: Inputs) -> Section | None:
     section.figures = [
         inputs.draw("training", modelplots.training_curves(inputs.training, inputs.model_colours), caption)
     ]
-    return section
-
-
-def truth(inputs: Inputs) -> Section | None:
-    """Return the section that compares results with the simulated truth. None if the truth is not known."""
-    cells, types = (inputs.tables.get(f"truth_{name}") for name in ("cells", "types"))
-    if cells is None and types is None:
-        return None
-    section = Section("truth", "In single cells: comparison with the known truth")
-    section.text = [
-        "These cells are simulated, so every binding event is known. The numbers show that the workflow works on "
-        "such data. They do not show how well it works on your data.",
-    ]
-    if cells is not None and len(cells):
-        shown = set(cells["model"])
-        section.text += [f"{sentence}." for name, sentence in ORACLES.items() if name in shown]
-        section.text.append(
-            "Which cells: a sample of the cells, or the few of them on which the other networks were also run. "
-            "Chromosomes: all of them, or those held out from training."
-        )
-        columns = ["n_cells", "prevalence", "auprc_mean", "auprc_median"]
-        table = cells.groupby(["chromosomes", "cells", "model"], sort=False)[columns].mean().reset_index()
-        table = table.assign(n_cells=table["n_cells"].round().astype(int))
-        table = table.sort_values(
-            ["chromosomes", "cells", "auprc_mean"], ascending=[True, False, False], kind="stable"
-        )
-        table = table.rename(columns={"n_cells": "mean number of cells", "cells": "which cells"})
-        section.tables.append(html_table("Single binding events in single cells, mean over TFs", table))
-    if types is not None and len(types):
-        wide = types[types["name"].isin(["cell_type", "activity_leiden", "scfan_leiden"])]
-        if len(wide):
-            wide = wide.pivot(index="name", columns="quantity", values="value").rename_axis("grouping")
-            section.tables.append(html_table("Recovery of the true cell types", wide.reset_index()))
-        scores = types[types["quantity"].str.endswith("_auroc")]
-        if len(scores):
-            scores = (
-                scores.pivot(index="name", columns="quantity", values="value").rename_axis("tf").reset_index()
-            )
-            scores = scores.sort_values("tf", key=lambda name: name.where(name != "mean", ""), kind="stable")
-            section.tables.append(
-                html_table("Separation of cells in which a TF is active from other cells", scores)
-            )
     return section

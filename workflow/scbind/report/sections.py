@@ -10,7 +10,7 @@ from scbind.report.cohort import cohort
 from scbind.report.foundmotifs import found_motifs
 from scbind.report.leftout import left_out
 from scbind.report.methods import methods
-from scbind.report.models import evaluation, training, truth
+from scbind.report.models import evaluation, training
 from scbind.report.motifs import motifs
 from scbind.report.populations import populations
 from scbind.report.read import Inputs
@@ -18,6 +18,7 @@ from scbind.report.regulation import expression, links, targets
 from scbind.report.sites import sites
 from scbind.report.summary import summary
 from scbind.report.tables import Section, html_table
+from scbind.report.truth import truth
 from scbind.report.variants import explained, variants
 
 # A copy, because the run may write the file itself again.
