@@ -7,7 +7,9 @@ from scbind.core.errors import InputError
 from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
+from scbind.discovery import compared as compared_module
 from scbind.discovery import find, windows
+from scbind.discovery.compared import compare_found
 from scbind.discovery.find import (
     COLUMNS,
     FoundFiles,
@@ -194,9 +196,11 @@ def test_windows_of_one_stretch_stay_in_one_fold():
 
 def run(tiny, dataset, known, folder):
     folder.mkdir(exist_ok=True)
-    outputs = [folder / name for name in ("found.npz", "known_or_found.npz", "found.tsv")]
-    find_motifs(FoundFiles(dataset, tiny["reference"], known, *outputs), release=None, taxon="vertebrates")
-    return *outputs[:2], pd.read_csv(outputs[2], sep="\t")
+    outputs = [
+        folder / name for name in ("found.npz", "known_or_found.npz", "candidates.npz", "candidates.tsv")
+    ]
+    find_motifs(FoundFiles(dataset, tiny["reference"], known, *outputs))
+    return *outputs[:2], pd.read_csv(outputs[3], sep="\t")
 
 
 @pytest.fixture(scope="module")
@@ -210,15 +214,23 @@ def test_the_planted_motif_is_found_without_knowing_it(found, tiny_motifs):
     assert pearsonr(scan_all(codes, [matrix])[:, 0], scan_all(codes, [known])[:, 0])[0] > 0.8
 
 
-def test_the_known_motif_that_is_nearest_to_each_found_one(
-    tiny, tiny_dataset, tiny_motifs, tmp_path, monkeypatch
-):
+def compared(found, motifs, output):
+    """The table of found motifs with their nearest known ones."""
+    folder = found[0].parent
+    files = folder / "candidates.tsv", folder / "candidates.npz", motifs, output
+    compare_found(*files, release=None, taxon="vertebrates")
+    return pd.read_csv(output, sep="\t")
+
+
+def test_the_known_motif_that_is_nearest_to_each_found_one(found, tiny_motifs, tmp_path, monkeypatch):
     rng = np.random.default_rng(0)
     planted = 97 * np.eye(4)[MOTIF].T + 1
     release = [Matrix("TF1", "M1", planted)]
     release += [Matrix(f"X{i}", f"M{i}", 50 * rng.dirichlet([0.3] * 4, size=10).T) for i in range(2, 62)]
-    monkeypatch.setattr(find, "released_motifs", lambda *asked: release)
-    table = run(tiny, tiny_dataset, tiny_motifs, tmp_path)[2].set_index(["tf", "motif"])
+    monkeypatch.setattr(compared_module, "released_motifs", lambda *asked: release)
+    whole = compared(found, tiny_motifs, tmp_path / "found.tsv")
+    pd.testing.assert_frame_equal(whole[list(COLUMNS)], found[2])
+    table = whole.set_index(["tf", "motif"])
     first = table.loc["TF1", "found:TF1.1"]
     assert (
         first["nearest_known"] == "M1:TF1" and first["nearest_p_adjusted"] == first["own_p_adjusted"] < 1e-3
@@ -256,10 +268,15 @@ def test_a_tf_without_a_motif_takes_that_of_another(tiny, tiny_dataset, tiny_mot
     assert table.loc[table["tf"] == "TF2", "auprc"].between(0, 1).all()
 
 
-def test_the_table_tells_what_each_file_has(found):
-    table = found[2]
+def test_without_known_motifs_nothing_is_compared(found, tiny_motifs, tmp_path):
+    table = compared(found, tiny_motifs, tmp_path / "found.tsv")
     assert tuple(table.columns) == (*COLUMNS, *NEAREST)
     assert table[list(NEAREST)].isna().all(axis=None), "no release, no neighbours"
+
+
+def test_the_table_tells_what_each_file_has(found):
+    table = found[2]
+    assert tuple(table.columns) == COLUMNS
     for path, column in ((found[0], "starts_found"), (found[1], "starts_known")):
         chosen = table[table[column] == 1]
         assert dict(zip(chosen["tf"], chosen["motif"], strict=True)) == motif_names(path)
@@ -278,6 +295,5 @@ def test_the_same_bytes_each_time(found, tiny, tiny_dataset, tiny_motifs, tmp_pa
 
 def test_a_dataset_of_another_genome_is_refused(tiny, tiny_dataset, mappable, tmp_path):
     with pytest.raises(InputError):
-        files = FoundFiles(tmp_path, tiny["reference"], None, *[tmp_path / name for name in "abc"])
-        find_motifs(files, release=None, taxon="vertebrates")
+        find_motifs(FoundFiles(tmp_path, tiny["reference"], None, *[tmp_path / name for name in "abcd"]))
     assert not list(tmp_path.iterdir())

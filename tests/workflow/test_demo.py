@@ -75,7 +75,7 @@ RERUN = [  # key, new value, the rules that run again
         9000,
         {"find_lenders", "reference_profile", "infer_binding", "chromvar"} | AFTER_BINDING,
     ),
-    ("motifs.windows", 500, {"find_motifs", "train_model"} | AFTER_TRAINING | AFTER_MODEL),
+    ("motifs.windows", 500, {"find_motifs", "compare_motifs", "train_model"} | AFTER_TRAINING | AFTER_MODEL),
     ("models.scbind.workers", 2, set()),
     ("models.scbind.require_gpu", True, set()),
     ("models.scbind.epochs", 3, {"train_model"} | AFTER_TRAINING | AFTER_MODEL),
@@ -83,7 +83,15 @@ RERUN = [  # key, new value, the rules that run again
     (  # the matrices of the network start from them
         "motifs.aliases",
         {"SPI1": "CTCF"},
-        {"prepare_motifs", "find_motifs", "evaluate_baselines", "motif_enrichment", "train_model", "chromvar"}
+        {
+            "prepare_motifs",
+            "find_motifs",
+            "compare_motifs",
+            "evaluate_baselines",
+            "motif_enrichment",
+            "train_model",
+        }
+        | {"chromvar"}
         | AFTER_TRAINING
         | AFTER_MODEL,
     ),
@@ -257,7 +265,7 @@ def test_a_mappability_track_reruns_what_chooses_windows_and_what_follows(demo):
     (demo.folder / "map.bw").write_text("x")
     jobs = demo.jobs("--configfile", demo.edited("genome.mappability", "map.bw"))
     first = {"prepare_mappability", "build_dataset", "choose_windows", "find_motifs", "train_model"}
-    first |= {"evaluate_baselines", "evaluate_oracle"}
+    first |= {"compare_motifs", "evaluate_baselines", "evaluate_oracle"}
     assert set(jobs) == first | AFTER_TRAINING | AFTER_MODEL | ALWAYS
 
 

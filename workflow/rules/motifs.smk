@@ -24,18 +24,17 @@ rule prepare_motifs:
         "../scripts/prepare_motifs.py"
 
 
-# Finds the motifs of every TF in its bound windows, tries them beside the known one, and names the known motif that is
-# most similar. Test windows are not read.
+# Finds the motifs of every TF in its bound windows, and tries them beside the known one. Test windows are not read.
 rule find_motifs:
     input:
         REFERENCE_FILES,
         known="results/motifs/motifs.npz",
         dataset="results/dataset",
-        matrices=optional(SETTINGS["motifs"]["path"]),
     output:
         found="results/motifs/found.npz",
         known_or_found="results/motifs/known_or_found.npz",
-        table="results/motifs/found.tsv",
+        candidates="results/motifs/candidates.npz",
+        table="results/motifs/candidates.tsv",
     log:
         "logs/find_motifs/motifs.log",
     benchmark:
@@ -52,12 +51,37 @@ rule find_motifs:
         reference=subpath(input[0], parent=True),
         windows=lookup("motifs/windows", within=SETTINGS),
         seed=lookup("motifs/seed", within=SETTINGS),
-        release=lookup("motifs/release", within=SETTINGS),
-        taxon=lookup("motifs/taxon", within=SETTINGS),
-        files=key_states("motifs/path"),
         code=source_digest("discovery.find", script="find_motifs"),
     script:
         "../scripts/find_motifs.py"
+
+
+# Names the known motif that is most similar to each found one. A rule of its own, because the training waits for
+# find_motifs, and must not be repeated if the known motifs change that are only compared.
+rule compare_motifs:
+    input:
+        table="results/motifs/candidates.tsv",
+        candidates="results/motifs/candidates.npz",
+        known="results/motifs/motifs.npz",
+        matrices=optional(SETTINGS["motifs"]["path"]),
+    output:
+        table="results/motifs/found.tsv",
+    log:
+        "logs/compare_motifs/motifs.log",
+    benchmark:
+        "logs/compare_motifs/motifs.benchmark.tsv"
+    conda:
+        "../../envs/core.yaml"
+    resources:
+        mem_mb=memory(3000),
+        runtime=runtime(20),
+    params:
+        release=lookup("motifs/release", within=SETTINGS),
+        taxon=lookup("motifs/taxon", within=SETTINGS),
+        files=key_states("motifs/path"),
+        code=source_digest("discovery.compared", script="compare_motifs"),
+    script:
+        "../scripts/compare_motifs.py"
 
 
 # The motifs that a network has learned, and the known motif that is most similar to each.

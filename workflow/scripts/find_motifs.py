@@ -10,11 +10,9 @@ with logged(snakemake.log[0], snakemake.threads):
             snakemake.input.known,
             snakemake.output.found,
             snakemake.output.known_or_found,
+            snakemake.output.candidates,
             snakemake.output.table,
         ),
         snakemake.params.windows,
         snakemake.params.seed,
-        release=snakemake.params.release,
-        taxon=snakemake.params.taxon,
-        path=snakemake.input.matrices or None,
     )

@@ -12,12 +12,9 @@ import pandas as pd
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.dataset.trainingset import TrainingSet
-from scbind.discovery.nearest import COLUMNS as NEAREST
-from scbind.discovery.nearest import nearest_known, released_motifs
 from scbind.discovery.refine import Refined, refine
 from scbind.discovery.windows import FOLDS, Parts, Sequences, draw_parts, gather_windows
 from scbind.discovery.words import enriched_words
-from scbind.formats.motiffiles import Matrix
 from scbind.formats.motifs import motif_names, read_motifs, scan_all, write_motifs
 from scbind.models.metrics import resampled_auprc
 
@@ -49,6 +46,8 @@ class FoundFiles:
         Output: the best found motif of each TF, as :func:`scbind.formats.motifs.write_motifs` writes it.
     known_or_found
         Output: the known matrix of each TF, or the found motif if none is known or the known one is clearly worse.
+    candidates
+        Output: every found motif that was kept, in the same form, by its name.
     table
         Output: a row per TF and motif (:func:`find_motifs`).
     """
@@ -58,6 +57,7 @@ class FoundFiles:
     known: str | Path | None
     found: str | Path
     known_or_found: str | Path
+    candidates: str | Path
     table: str | Path
 
 
@@ -71,15 +71,7 @@ class _Motif(NamedTuple):
     unbound: np.ndarray
 
 
-def find_motifs(
-    files: FoundFiles,
-    windows: int = 1000,
-    seed: int = 0,
-    *,
-    release: str | None,
-    taxon: str,
-    path: str | None = None,
-) -> None:
+def find_motifs(files: FoundFiles, windows: int = 1000, seed: int = 0) -> None:
     """Find the motifs of every TF in its windows, and choose the matrix from which a network starts.
 
     For each TF, the words that distinguish its bound training windows from unbound ones of similar openness and GC
@@ -95,8 +87,7 @@ def find_motifs(
     in whose windows it was found, or the identifier of the known matrix); ``consensus`` (lower case: weak; dot: any
     base); ``width`` in bp; ``n_sites``, the windows that made it (empty if known); ``auprc`` of its best match in the
     windows that it is tried on; their ``prevalence`` and number of bound ones, ``n_bound``; ``starts_found`` and
-    ``starts_known``, 1 if networks start from it without and with the known matrices; and, of found motifs, the columns
-    of :func:`scbind.discovery.nearest.nearest_known`.
+    ``starts_known``, 1 if networks start from it without and with the known matrices.
 
     Parameters
     ----------
@@ -104,8 +95,6 @@ def find_motifs(
         Maximum number of bound windows per TF and split. The time is proportional to it.
     seed
         Random seed of the draw of windows and of the bootstrap.
-    release, taxon, path
-        Known motifs with which the found ones are compared, see :func:`scbind.formats.motiffiles.prepare_motifs`.
     """
     data = TrainingSet.open(files.dataset, files.reference)
     known = read_motifs(files.known) if files.known else {}
@@ -115,7 +104,7 @@ def find_motifs(
         parts[tf] = draw_parts(data, labelled, number, windows, seed)
         own[tf] = _own_motifs(tf, parts[tf])
         say(f"{tf}: {len(own[tf])} motifs in {len(parts[tf].train.bound):,} bound windows")
-    found, known_or_found, rows, matrices = {}, {}, [], []
+    found, known_or_found, rows = {}, {}, []
     for number, tf in enumerate(data.tfs):
         rng = np.random.default_rng([seed, number])
         start = next(iter(own[tf] or _others(tf, parts[tf], own)), None)
@@ -129,13 +118,12 @@ def find_motifs(
         shown = [*own[tf], *(each for each in (start, before) if each and each not in own[tf])]
         for motif in sorted(shown, key=_rank):
             rows.append(_row(tf, motif, motif is start, motif is chosen))
-            matrices.append(motif.matrix)
     write_motifs(files.found, found)
     write_motifs(files.known_or_found, known_or_found)
-    table = pd.DataFrame(rows, columns=COLUMNS)
-    write_table(
-        files.table, _with_nearest(table, matrices, identities, released_motifs(path, release, taxon))
+    write_motifs(
+        files.candidates, {each.name: (each.name, each.matrix) for motifs in own.values() for each in motifs}
     )
+    write_table(files.table, pd.DataFrame(rows, columns=COLUMNS))
     better = [tf for tf, (name, _) in known_or_found.items() if tf in known and name != identities[tf]]
     with_own = [tf for tf in data.tfs if own[tf]]
     say(
@@ -159,16 +147,6 @@ COLUMNS = (
     "starts_found",
     "starts_known",
 )
-
-
-def _with_nearest(
-    table: pd.DataFrame, matrices: list[np.ndarray], identities: dict[str, str], known: list[Matrix]
-) -> pd.DataFrame:
-    """The table with the nearest known motif of each found one. ``matrices``: one per row."""
-    rows = np.flatnonzero(table["motif"].str.startswith(FOUND))
-    own = [identities.get(tf) for tf in table["tf"].iloc[rows]]
-    near = nearest_known([matrices[row] for row in rows], own, known)
-    return table.join(near[list(NEAREST)].set_index(rows))
 
 
 def _own_motifs(tf: str, parts: Parts) -> list[_Motif]:
