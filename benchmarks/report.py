@@ -212,8 +212,8 @@ def make_inputs(folder: Path, shape: Shape):
         power = rng.uniform(0.3, 4, (shape.tfs, 1))
         np.savez(
             curves[name], tfs=np.array(tfs), recall=recall, precision=1 - 0.99 * recall**power,
-            prevalence=np.full(shape.tfs, 0.01), reliability_predicted=recall[5::10],
-            reliability_observed=recall[5::10], reliability_count=np.full(10, 1e4),
+            prevalence=np.full(shape.tfs, 0.01), calibration_predicted=recall[5::10],
+            calibration_observed=recall[5::10], calibration_count=np.full(10, 1e4),
         )  # fmt: skip
     for name in MODELS:
         epochs = fill(

@@ -117,7 +117,7 @@ def test_curves(tables):
         tfs = ["TF1"] if name == "other_lines_chip" else ["TF1", "TF2"]
         with np.load(tables / f"{name}.npz") as curves:
             assert curves["precision"].shape == (len(tfs), 101) and curves["tfs"].tolist() == tfs
-            assert curves["reliability_count"].sum() > 0
+            assert curves["calibration_count"].sum() > 0
 
 
 def test_a_perfect_and_a_permuted_predictor(tiny, tiny_dataset, tmp_path):
@@ -291,7 +291,7 @@ def test_curves_hold_one_tf_at_a_time(tmp_path):
     tracemalloc.stop()
     assert peak < 3e6, "scores and labels of all TFs are 10 MB; 2 MB were measured"
     with np.load(tmp_path / "c.npz") as curves:
-        assert curves["reliability_count"].sum() == 100 * 20_000
+        assert curves["calibration_count"].sum() == 100 * 20_000
 
 
 @pytest.mark.gpu

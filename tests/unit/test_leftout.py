@@ -155,7 +155,7 @@ def test_a_motif_tf_of_a_given_model_is_tested_where_it_has_chip_seq(
     table = read_result(table, "").query("split == 'test'").set_index("tf")
     with np.load(tmp_path / "m.npz") as curves:
         assert list(curves["tfs"]) == ["TF1", "TF2"]
-        assert curves["reliability_count"].sum() == table.loc["TF2", "n_windows"].sum(), "TF1 is not pooled"
+        assert curves["calibration_count"].sum() == table.loc["TF2", "n_windows"].sum(), "TF1 is not pooled"
 
 
 def test_motif_tfs_without_chip_seq_do_not_slow_down_a_test(fold, tiny, tiny_dataset):

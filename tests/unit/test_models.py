@@ -123,6 +123,34 @@ def signal_of(network):
     return counts.float(), torch.full((7,), 0.01)
 
 
+@pytest.mark.parametrize(
+    ("window", "nearest"), [(200, [100, 200, 300, 400, 600]), (100, [100, 100, 200, 300, 600])]
+)
+def test_a_match_counts_in_the_regions_that_it_is_in(window, nearest):
+    """The best matches of a motif that stands at each distance from the middle of the window."""
+    motif = np.full((4, 8), -10.0, dtype=np.float32)
+    motif[[0, 2, 3, 1, 0, 0, 2, 1], range(8)] = 2
+    facts = FACTS | {
+        "window": window,
+        "tfs": ["A"],
+        "modelled": [True],
+        "assayed": [[True]],
+        "bound_train": {"A": 9},
+    }
+    network = build_network("scbind", facts, {}, {"A": motif}).eval()
+    start = np.arange(200, 800, 10)
+    codes = np.zeros((len(start), 1000), dtype=np.uint8)
+    for row, begin in enumerate(start):
+        codes[row, begin : begin + 8] = motif.argmax(axis=0)
+    best = 1 - network.trunk(torch.from_numpy(codes))[:, :5].detach().numpy()
+    # a match belongs to the bin of its middle; where it touches the edge of a bin is not tested
+    middle = start + 4
+    for column, width in enumerate(nearest):
+        inside = np.abs(middle - 500) < width / 2 - 4
+        outside = np.abs(middle - 500) > width / 2 + 4
+        assert (best[inside, column] > 0.99).all() and (best[outside, column] < 0.7).all(), width
+
+
 def test_what_is_stored_of_a_window_is_small_and_gives_its_readout():
     facts = FACTS | {"tfs": [f"T{number}" for number in range(300)], "modelled": [True] * 300}
     facts |= {"assayed": [[True] * 300], "bound_train": dict.fromkeys(facts["tfs"], 10)}
@@ -132,10 +160,8 @@ def test_what_is_stored_of_a_window_is_small_and_gives_its_readout():
         nn.init.normal_(weights, std=0.2)
     model = Predictor(network, facts, None)
     stored, exact = model.trunk(CODES), network(torch.from_numpy(CODES), *signal_of(network)).detach().numpy()
-    assert stored.dtype == np.float16 and stored.shape == (
-        7,
-        2 * 300 + 3 * 128,
-    )  # the readout has 22,500 numbers
+    assert stored.dtype == np.float16
+    assert stored.shape == (7, 5 * 300 + 3 * 128), "the readout has 22,500 numbers"
     found = model.logits(model.unfold(stored), *(each.numpy() for each in signal_of(network)))
     assert np.abs(found - exact).max() < 3e-3 * exact.std()
     np.testing.assert_array_equal(model.unfold(stored), model.readout(CODES))
@@ -476,7 +502,7 @@ def test_a_model_of_another_format_or_with_strange_settings_is_refused(tiny_mode
         path = edited(tiny_model[0], tmp_path / "edited.safetensors", ["facts"], **facts)
         return edited(path, path, ["options"], **(options or {}))
 
-    with pytest.raises(InputError, match="9.9 in format 99, but this version reads format 2; train"):
+    with pytest.raises(InputError, match="9.9 in format 99, but this version reads format 3; train"):
         load_predictor(made(version="9.9", format=99))
     with pytest.raises(InputError, match="unknown architecture 'bpnet'; use one of scbind, scfan"):
         load_predictor(made(architecture="bpnet"))

@@ -140,8 +140,8 @@ def curve(tfs, random):
     recall = np.linspace(0, 1, 101)
     return {
         "tfs": np.array(tfs), "recall": recall, "precision": np.tile(1 - recall, (len(tfs), 1)),
-        "prevalence": np.full(len(tfs), 0.02), "reliability_predicted": np.r_[0.1, np.nan, 0.9],
-        "reliability_observed": np.r_[0.2, np.nan, 0.8], "reliability_count": np.r_[100, 0, 10],
+        "prevalence": np.full(len(tfs), 0.02), "calibration_predicted": np.r_[0.1, np.nan, 0.9],
+        "calibration_observed": np.r_[0.2, np.nan, 0.8], "calibration_count": np.r_[100, 0, 10],
     }  # fmt: skip
 
 

@@ -122,8 +122,8 @@ def inputs(tmp_path_factory):
     recall = np.linspace(0, 1, 101)
     np.savez(
         folder / "curves.npz", tfs=np.array(TFS), recall=recall, precision=np.tile(1 - recall, (6, 1)),
-        prevalence=np.full(6, 0.01), reliability_predicted=recall[:10], reliability_observed=recall[:10],
-        reliability_count=np.ones(10),
+        prevalence=np.full(6, 0.01), calibration_predicted=recall[:10], calibration_observed=recall[:10],
+        calibration_count=np.ones(10),
     )  # fmt: skip
     np.savez(folder / "windows.npz", start=np.zeros(4321), window=200)
     (folder / "peaks.json").write_text(json.dumps({"source": "samples", "reason": "3 cells, fewer than 20"}))

@@ -75,8 +75,8 @@ def large():
     recall = np.linspace(0, 1, 11)
     curve = {
         "tfs": np.array(TFS), "recall": recall, "precision": rng.random((300, 1)) * (1 - recall),
-        "prevalence": np.full(300, 0.01), "reliability_predicted": recall[1:], "reliability_observed": recall[1:],
-        "reliability_count": np.ones(10),
+        "prevalence": np.full(300, 0.01), "calibration_predicted": recall[1:], "calibration_observed": recall[1:],
+        "calibration_count": np.ones(10),
     }  # fmt: skip
 
     def draw(name, figure, caption):

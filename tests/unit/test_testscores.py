@@ -177,7 +177,7 @@ def test_a_sample_of_test_windows_estimates_all(data, tmp_path):
     write_curves(drawn, tmp_path / "drawn.npz")
     with np.load(tmp_path / "drawn.npz") as curves:
         assert curves["prevalence"][0] == np.average(truth, weights=weight)
-        assert curves["reliability_count"].sum() == pytest.approx(
+        assert curves["calibration_count"].sum() == pytest.approx(
             sum(each[2].sum() for each in drawn.values())
         )
     unsampled, _ = score_test_windows(data, predict, "m", tmp_path, max_windows=10**6)

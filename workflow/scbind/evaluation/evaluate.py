@@ -278,8 +278,8 @@ def write_curves(
     predicts from their motif: like the means of the report, the calibration curve is without them.
 
     The keys are: ``tfs``; ``recall`` (101,), a grid; ``precision`` (TFs, 101), the best precision at a recall of at
-    least each grid value; ``prevalence`` (TFs,); ``reliability_predicted``, ``reliability_observed`` and
-    ``reliability_count`` (10,), the calibration curve.
+    least each grid value; ``prevalence`` (TFs,); ``calibration_predicted``, ``calibration_observed`` and
+    ``calibration_count`` (10,), the calibration curve.
     """
     tfs, precision, prevalence = sorted(drawn), [], []
 
@@ -299,7 +299,7 @@ def write_curves(
             recall=RECALL_GRID,
             precision=np.array(precision).reshape(len(tfs), len(RECALL_GRID)),
             prevalence=np.array(prevalence),
-            reliability_predicted=predicted,
-            reliability_observed=observed,
-            reliability_count=count,
+            calibration_predicted=predicted,
+            calibration_observed=observed,
+            calibration_count=count,
         )

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from scbind.core.errors import InputError
 
-FORMAT = 2  # format of model files; raise it when weights or facts change meaning
+FORMAT = 3  # format of model files; raise it when weights or facts change meaning
 
 
 class BindingNetwork(nn.Module):

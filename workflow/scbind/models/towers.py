@@ -15,6 +15,10 @@ from scbind.models.layers import MotifScan
 from scbind.models.sharedway import SharedWay, log_p_table, log_p_values
 from scbind.models.signalfeatures import N_OPENNESS, OVERALL, PER_BIN, openness_features, shape_features
 
+# Bins on each side of the window, of the regions in which the best match of a TF is found. A window is bound if a peak
+# covers more than half of it, so what counts is how far from its middle the site is. (Reach is a further region.)
+REGIONS = (-1, 0, 1, 2)
+N_MATCHES = len(REGIONS) + 1
 SEEN_AT_ONCE, SEEN_AT_ONCE_CUDA = 1024, 1 << 14  # pairs with insertions, on a CPU and on a GPU
 
 
@@ -23,9 +27,10 @@ class TowerNetwork(BindingNetwork):
 
     The *window tower* reads the sequence once per window. It finds the best matches of one matrix per TF, in bins of
     50 bp over ``reach`` bp. A matrix starts as the known one. Training refines it, mostly in the flanks.
-    The window embedding of a TF has two parts. A small network computes ``direct`` numbers from the best match of the
-    TF's own matrix. The map of the matches of all TFs gives ``partners`` more numbers. All TFs share the small network.
-    A TF only scales and shifts its input and adjusts its output, so a few dozen bound windows are enough to fit it.
+    The window embedding of a TF has two parts. A small network computes ``direct`` numbers from the best matches of the
+    TF's own matrix, near the middle of the window and farther away. The map of the matches of all TFs gives
+    ``partners`` more numbers. All TFs share the small network. A TF only scales and shifts its input and adjusts its
+    output, so a few dozen bound windows are enough to fit it.
 
     The *cell tower* computes the cell embedding, of the same length, from the insertions around the window and the
     depth. Its ``direct`` numbers depend on accessibility alone; the others also depend on the shape of the signal. The
@@ -99,6 +104,7 @@ class TowerNetwork(BindingNetwork):
                 "models.*.options.reach",
             )
         self.within = facts["window"] // self.bin_bp
+        self.regions = [_around(self.bins, self.within + 2 * more) for more in REGIONS]
         self.register_buffer("deepest", torch.tensor(float(facts["deepest"])))
         self.pull = pull / max(1, sum(facts["bound_train"].values()))
         self.strangers, self.n_assayed = strangers, facts.get("evidence", []).count(CHIP) or self.n_tfs
@@ -125,15 +131,15 @@ class TowerNetwork(BindingNetwork):
     def trunk(self, codes: Tensor, mappability: Tensor | None = None, keep: Tensor | None = None) -> Tensor:
         """Best matches, and what was read from the map: uint8 (windows, context) to float32 (windows, length).
 
-        The first 2 * TFs numbers are what the best match in the window, and the best one in reach, lack of a score of
-        1. (Predictors store them as float16, which is finest near 0.) Then follows, for each member, the hidden layer
+        First come, for each TF, what the best match in each of ``REGIONS`` and in reach lacks of a score of 1.
+        (Predictors store them as float16, which is finest near 0.) Then follows, for each member, the hidden layer
         that has read the map. ``keep``, float32 (TFs,), is 0 for a TF that is read as if it had no ChIP-seq, with its
         matrix of the release and without its own weights, and 1 for the others; ``None`` keeps all.
         """
         skip = self.edge * self.bin_bp
         matches = self.scan(one_hot(codes[:, skip : codes.shape[1] - skip]), keep).transpose(1, 2)
-        first = (self.bins - self.within) // 2
-        best = torch.stack([matches[:, first : first + self.within].amax(dim=1), matches.amax(dim=1)], dim=2)
+        inside = [matches[:, begin:end].amax(dim=1) for begin, end in self.regions]
+        best = torch.stack([*inside, matches.amax(dim=1)], dim=2)
         return torch.cat([1 - best.flatten(1), *(tower.read(matches) for tower in self.windows)], dim=1)
 
     def unfold(self, trunk: Tensor, keep: Tensor | None = None) -> Tensor:
@@ -141,8 +147,9 @@ class TowerNetwork(BindingNetwork):
 
         ``keep`` is that of :meth:`trunk`.
         """
-        of_tfs = 2 * self.n_tfs
-        best, read = 1 - trunk[:, :of_tfs].view(-1, self.n_tfs, 2), trunk[:, of_tfs:].chunk(self.n_members, 1)
+        of_tfs = N_MATCHES * self.n_tfs
+        best = 1 - trunk[:, :of_tfs].view(-1, self.n_tfs, N_MATCHES)
+        read = trunk[:, of_tfs:].chunk(self.n_members, 1)
         if self.strangers:
             table = self.log_p
             if keep is not None:
@@ -236,8 +243,8 @@ class _WindowTower(nn.Module):
     """Window embedding: (windows, 1 + direct + partners, TFs).
 
     :meth:`read` reads the map, the matches in bins (windows, bins, TFs). The embedding is made from the result and from
-    the best matches in the window and in reach (windows, TFs, 2), in a network for TFs without ChIP-seq followed by
-    their p-values (windows, TFs, 4).
+    the best matches in regions around the middle (windows, TFs, ``N_MATCHES``), in a network for TFs without ChIP-seq
+    followed by their p-values (windows, TFs, 2 * ``N_MATCHES``).
     """
 
     def __init__(
@@ -254,7 +261,7 @@ class _WindowTower(nn.Module):
     ):
         super().__init__()
         n_tfs, self.n_assayed, bins = sizes
-        self.match = nn.Linear(4 if general else 2, units)
+        self.match = nn.Linear(2 * N_MATCHES if general else N_MATCHES, units)
         self.scale = nn.Parameter(torch.zeros(n_tfs, units))
         self.shift = nn.Parameter(torch.zeros(n_tfs, units))
         self.mix = nn.Linear(units, units)
@@ -324,6 +331,13 @@ class _CellTower(nn.Module):
         if self.general is not None:
             alone = alone + self.general(shape)
         return torch.cat([one, self.direct(openness), self.partners(shape)], dim=1), alone
+
+
+def _around(bins: int, wanted: int) -> tuple[int, int]:
+    """Begin and end of the ``wanted`` bins in the middle; at least one or two bins, and at most all."""
+    wanted = min(max(wanted, 2 - bins % 2), bins)
+    begin = (bins - wanted) // 2
+    return begin, begin + wanted
 
 
 def _bumps(profiles: int, bins: int) -> Tensor:

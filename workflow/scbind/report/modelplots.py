@@ -209,9 +209,9 @@ def calibration_curves(
     axis.plot([0, 1], [0, 1], color=NEUTRAL, linestyle="--", linewidth=1, label="perfect")
     colours = colours or colours_of(list(curves))
     for name, curve in curves.items():
-        count = np.asarray(curve["reliability_count"], dtype=float)
+        count = np.asarray(curve["calibration_count"], dtype=float)
         kept = count > 0
-        x, y = (np.asarray(curve[f"reliability_{key}"])[kept] for key in ("predicted", "observed"))
+        x, y = (np.asarray(curve[f"calibration_{key}"])[kept] for key in ("predicted", "observed"))
         axis.plot(x, y, color=colours[name], linewidth=1.5)
         size = 12 + 12 * np.log10(np.maximum(count[kept], 1))
         axis.scatter(x, y, s=size, color=colours[name], label=name, zorder=3)

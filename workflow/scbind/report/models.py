@@ -192,7 +192,7 @@ def _curves(inputs: Inputs, section: Section, by_motif: set[str]) -> None:
         if by_motif:
             caption += " TFs that a model predicts from their motif are not in its curve."
         figure = modelplots.calibration_curves(ours, inputs.model_colours)
-        section.figures.append(inputs.draw("reliability", figure, caption))
+        section.figures.append(inputs.draw("calibration", figure, caption))
 
 
 def _every_tf(inputs: Inputs, metrics: pd.DataFrame, section: Section) -> None:
