@@ -70,8 +70,10 @@ def write_inputs(folder: Path, n_cells: int, n_links: int) -> None:
     for name in names:
         layer = layers.create_array(name, shape=(n_cells, WINDOWS), chunks=CHUNK, dtype="uint8", fill_value=0)
         for first in range(0, n_cells, CHUNK[0]):
-            shape = (min(CHUNK[0], n_cells - first), WINDOWS)
-            layer[first : first + shape[0]] = rng.integers(1, 255, shape) * (rng.random(shape) < KEPT)
+            rows = np.zeros((min(CHUNK[0], n_cells - first), WINDOWS), dtype=np.uint8)
+            bound = rng.integers(rows.size, size=int(KEPT * rows.size))  # a few twice
+            rows.ravel()[bound] = rng.integers(1, 255, len(bound), dtype=np.uint8)
+            layer[first : first + len(rows)] = rows
     zarr.consolidate_metadata(store)
     np.savez(
         folder / "windows.npz", chrom=np.zeros(WINDOWS, int), start=var["start"], gc=np.zeros(WINDOWS),
