@@ -678,9 +678,11 @@ def test_the_method_that_separates_types_most_clearly_is_named_first():
                           "method": ["scbind", "chromvar_borrowed", "chromvar"],
                           "silhouette": [0.5, 0.75, 0.9]})  # fmt: skip
     section = methods(SimpleNamespace(tables={"methods": table}))
-    assert (
-        section.text[-1] == "Silhouette in sample a: chromVAR with borrowed insertions 0.750, scbind 0.500."
-    )
+    assert section.text[-1] == "Silhouette: chromVAR with borrowed insertions 0.750, scbind 0.500."
+    both = pd.concat([table, table.assign(sample="b", silhouette=[0.7, 0.25, 0.9])])
+    section = methods(SimpleNamespace(tables={"methods": both}))
+    said = "Mean silhouette of 2 samples: scbind 0.600, chromVAR with borrowed insertions 0.500."
+    assert section.text[-1] == said
 
 
 def test_tfs_that_separate_labelled_types_best_are_shown_by_method():
