@@ -196,7 +196,7 @@ def test_a_given_model_has_no_bundle_to_make_and_the_run_says_so(project):
 
 
 EXAMPLES = {
-    "one-line-one-sample": {"bulk_track": 1, "count_fragments": 1, "embed_cells": 1, "train_model": 1},
+    "one-line-one-sample": {"bulk_track": 1, "count_fragments": 1, "embed_cells": 1, "train_shared_model": 1},
     "two-conditions": {"bulk_track": 2, "count_fragments": 6, "embed_cells": 1, "infer_binding": 12},
     "given-labels": {"bulk_track": 2, "count_fragments": 2, "embed_cells": 1, "infer_binding": 4},
 }
@@ -230,7 +230,7 @@ def test_the_human_training_set_plans_without_a_file_at_hand(project, panel):
     said = f"panel {panel}: {assays:,} ChIP-seq files of {tfs} TFs in {lines} of 11 cell lines"
     assert said in text and text.count("panel ") < 5, "once, not in every job"
     jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
-    assert jobs["bulk_track"] == lines and jobs["match_published"] == jobs["train_model"] == 1
+    assert jobs["bulk_track"] == lines and jobs["match_published"] == jobs["train_shared_model"] == 1
     fetched = set(re.findall(r"output: resources/(\S+)", text))
     assert sum(name.startswith("chip.") for name in fetched) == assays
     others = [name for name in fetched if not name.startswith(("chip.", "atac."))]
@@ -246,9 +246,11 @@ def test_the_mouse_plans_with_tracks_of_ones_own_and_with_a_given_model(project)
     (project.folder / "resources/models").mkdir(parents=True)
     shutil.copy(project.root / "resources/models/starter.scbind.zip", project.folder / "resources/models")
     own = project.jobs("--configfile", "config/examples/mm10/config.yaml", "--config", "data=mine")
-    assert {"bulk_track": 2, "build_dataset": 1, "train_model": 1}.items() <= own.items()
+    assert {"bulk_track": 2, "build_dataset": 1, "train_shared_model": 1}.items() <= own.items()
     given = project.jobs("--configfile", "config/examples/mm10/apply.yaml", "--config", "data=mine")
-    assert "infer_binding" in given and not {"build_dataset", "train_model"} & given.keys()
+    assert (
+        "infer_binding" in given and not {"build_dataset", "train_model", "train_shared_model"} & given.keys()
+    )
 
 
 def as_shipped(project) -> None:
