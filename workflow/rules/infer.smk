@@ -37,8 +37,6 @@ rule sequence_readout:
         "logs/sequence_readout/readout.log",
     benchmark:
         "logs/sequence_readout/readout.benchmark.tsv"
-    # Begins before the evaluation of the models, because all results of the cells wait for it.
-    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -72,8 +70,6 @@ rule reference_profile:
         "logs/reference_profile/reference.log",
     benchmark:
         "logs/reference_profile/reference.benchmark.tsv"
-    # Begins before the evaluation of the models, because all results of the cells wait for it.
-    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -110,8 +106,6 @@ rule infer_binding:
         "logs/infer_binding/{sample}.{scatteritem}.log",
     benchmark:
         "logs/infer_binding/{sample}.{scatteritem}.benchmark.tsv"
-    # Begins before the evaluation of the models, because all results of the cells wait for it.
-    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8

@@ -70,6 +70,8 @@ rule compare_motifs:
         "logs/compare_motifs/motifs.log",
     benchmark:
         "logs/compare_motifs/motifs.benchmark.tsv"
+    # After what the cells wait for: no result of the cells needs it.
+    priority: -1
     conda:
         "../../envs/core.yaml"
     resources:
@@ -102,6 +104,8 @@ rule learned_motifs:
         "logs/learned_motifs/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(MODELS),
+    # After what the cells wait for: no result of the cells needs it.
+    priority: -1
     conda:
         "../../envs/train.yaml"
     resources:

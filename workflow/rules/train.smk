@@ -152,8 +152,6 @@ rule calibrate_model:
         "logs/calibrate_model/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(TRAINED),
-    # The cells wait for it.
-    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8
