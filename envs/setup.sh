@@ -101,4 +101,15 @@ with_uv ||
     .venv/bin/python -m pip install --disable-pip-version-check --no-input -q -r "$lock" ||
     die "neither uv nor pip could install $lock; read the messages above, check the package index and run this again"
 install_scbind
+# memelite (Tomtom) is compiled when it is first used. Here it is done once; two jobs of a run would do it twice.
+echo "compiling the comparison of motifs (a minute)"
+.venv/bin/python - <<'END' || die "the comparison of motifs cannot be compiled; read the messages above"
+import numpy as np
+from scbind.discovery.nearest import nearest_known
+from scbind.formats.motiffiles import Matrix
+from scbind.formats.motifs import log_odds
+
+counts = np.full((4, 8), 1) + 9 * np.tile(np.eye(4, dtype=int), 2)
+nearest_known([log_odds(counts)], [None], [Matrix("TF", f"M{i}", counts) for i in range(50)])
+END
 cp "$lock" "$stamp"
