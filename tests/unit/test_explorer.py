@@ -252,7 +252,7 @@ def test_each_warning_has_its_cause(inputs):
         for name, height in (("flat", 1.0), ("good", 5.0))
     ]
     found = warned(inputs, profiles=pd.concat(curves))
-    assert "beside them: flat (1 times)." in found and "another assembly" in found
+    assert "beside them: flat (1.00 times)." in found and "different assemblies" in found
     assert "beside them" not in warned(inputs, profiles=curves[1])
     obs = inputs.data.obs.assign(donor=None)
     assert "donor is not given" not in warned(inputs, data=dataclasses.replace(inputs.data, obs=obs))

@@ -683,6 +683,9 @@ def test_the_method_that_separates_types_most_clearly_is_named_first():
     section = methods(SimpleNamespace(tables={"methods": both}))
     said = "Mean silhouette of 2 samples: scbind 0.600, chromVAR with borrowed insertions 0.500."
     assert section.text[-1] == said
+    lacking = both.assign(silhouette=both["silhouette"].where(both["sample"] == "a"))
+    section = methods(SimpleNamespace(tables={"methods": lacking}))
+    assert section.text[-1].startswith("Silhouette: chromVAR with borrowed"), "b has no value"
 
 
 def test_tfs_that_separate_labelled_types_best_are_shown_by_method():

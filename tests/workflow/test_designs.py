@@ -365,7 +365,7 @@ def test_a_bundle_gives_the_results_of_the_model_it_was_made_from(tmp_path, smal
 
 
 OF_CHIP = re.compile(
-    r"evaluation/|models/\w+/(depth|metrics|learned_motifs)|/found.tsv"
+    r"evaluation/|models/\w+/(depth|metrics|learned_motifs)|/(found|candidates)\.tsv"
 )  # where only TFs with ChIP-seq stand
 
 

@@ -230,7 +230,7 @@ def test_the_human_training_set_plans_without_a_file_at_hand(project, panel):
     said = f"panel {panel}: {assays:,} ChIP-seq files of {tfs} TFs in {lines} of 11 cell lines"
     assert said in text and text.count("panel ") < 5, "once, not in every job"
     jobs = Counter(re.findall(r"^(?:local)?(?:rule|checkpoint) (\w+):", text, re.M))
-    assert jobs["bulk_track"] == lines and jobs["match_published"] == jobs["train_shared_model"] == 1
+    assert jobs["bulk_track"] == lines and jobs["match_published"] == jobs["train_model"] == 1
     fetched = set(re.findall(r"output: resources/(\S+)", text))
     assert sum(name.startswith("chip.") for name in fetched) == assays
     others = [name for name in fetched if not name.startswith(("chip.", "atac."))]

@@ -126,7 +126,7 @@ LINK_TABLE = "results/analysis/links.tsv" if TARGET_TABLE else None
 PEAK_ANNOTATION = "results/peaks/annotation.tsv" if SETTINGS["genome"]["genes"] else None
 # chromVAR on the same cells, if evaluate.chromvar asks for it.
 ACTIVITY_TABLE = "results/evaluation/activity.tsv" if SETTINGS["evaluate"]["chromvar"] else None
-SEPARATION_TABLE = ACTIVITY_TABLE and "results/evaluation/activity_types.tsv"
+SEPARATION_TABLE = "results/evaluation/activity_types.tsv" if SETTINGS["evaluate"]["chromvar"] else None
 MOTIF_TABLE = "results/analysis/motifs.tsv" if KEEP_SITES else None
 SITE_TABLE = "results/analysis/best_sites.tsv" if KEEP_SITES else None
 PEAK_BINDING = "results/analysis/peak_binding.h5ad" if KEEP_SITES else None

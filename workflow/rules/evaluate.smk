@@ -46,8 +46,6 @@ rule evaluate_depth:
         "logs/evaluate_depth/{model}.log",
     benchmark:
         "logs/evaluate_depth/{model}.benchmark.tsv"
-    # After what the cells wait for: no result of the cells needs it.
-    priority: -1
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -125,8 +123,6 @@ rule evaluate_baselines:
         "logs/evaluate_baselines/baselines.log",
     benchmark:
         "logs/evaluate_baselines/baselines.benchmark.tsv"
-    # After what the cells wait for: no result of the cells needs it.
-    priority: -1
     conda:
         "../../envs/train.yaml"
     threads: 8

@@ -37,6 +37,8 @@ rule sequence_readout:
         "logs/sequence_readout/readout.log",
     benchmark:
         "logs/sequence_readout/readout.benchmark.tsv"
+    # All results of the cells wait for it.
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -70,6 +72,8 @@ rule reference_profile:
         "logs/reference_profile/reference.log",
     benchmark:
         "logs/reference_profile/reference.benchmark.tsv"
+    # All results of the cells wait for it.
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8
@@ -106,6 +110,8 @@ rule infer_binding:
         "logs/infer_binding/{sample}.{scatteritem}.log",
     benchmark:
         "logs/infer_binding/{sample}.{scatteritem}.benchmark.tsv"
+    # All results of the cells wait for it.
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8

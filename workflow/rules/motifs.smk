@@ -57,7 +57,7 @@ rule find_motifs:
 
 
 # Names the known motif that is most similar to each found one. A rule of its own, because the training waits for
-# find_motifs, and must not be repeated if the known motifs change that are only compared.
+# find_motifs, and need not be repeated if only the motifs for this comparison change.
 rule compare_motifs:
     input:
         table="results/motifs/candidates.tsv",
@@ -70,8 +70,6 @@ rule compare_motifs:
         "logs/compare_motifs/motifs.log",
     benchmark:
         "logs/compare_motifs/motifs.benchmark.tsv"
-    # After what the cells wait for: no result of the cells needs it.
-    priority: -1
     conda:
         "../../envs/core.yaml"
     resources:
@@ -104,8 +102,6 @@ rule learned_motifs:
         "logs/learned_motifs/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(MODELS),
-    # After what the cells wait for: no result of the cells needs it.
-    priority: -1
     conda:
         "../../envs/train.yaml"
     resources:

@@ -152,6 +152,9 @@ rule calibrate_model:
         "logs/calibrate_model/{model}.benchmark.tsv"
     wildcard_constraints:
         model=one_of(TRAINED),
+    # The cells wait for it. (A negative priority for what they do not wait for would leave cores idle: the scheduler of
+    # Snakemake then starts such a job only if there is no other one.)
+    priority: 1
     conda:
         "../../envs/train.yaml"
     threads: 8

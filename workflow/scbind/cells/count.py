@@ -140,7 +140,7 @@ def count_fragments(
     if (enrichment := weak_start_sites(profile)) is not None:
         say(
             f"WARNING {fragments}: insertions are only {enrichment:.2f} times as frequent at the start sites of genes "
-            f"as {TSS_FLANK:,} bp away (5 or more in good data); the fragments may be of another assembly than {genes}"
+            f"as {TSS_FLANK:,} bp away; the fragments and {genes} may be of different assemblies, or the data are poor"
         )
 
 

@@ -15,9 +15,8 @@ LONGEST = 1_000  # bp; longer fragments are counted as this long
 REACH, BIN = 2_000, 20  # bp around a start site, and bp per value of the curve
 BACKGROUND = 100  # bp at either end of the curve, whose mean is 1 (ENCODE, ArchR)
 LEAST = 50  # fewest insertions there; with fewer, the curve would be noise
-CENTRE = 50  # bp on either side of the start site, over which the enrichment is the mean of the curve
-# ENCODE calls an enrichment below 5 (hg19: 6) concerning; random positions have 1.
-WEAK = 1.5
+CENTRE = 50  # bp from the start site to the centre of the last bin over which the enrichment is the mean
+WEAK = 1.5  # ENCODE calls an enrichment below 5 concerning (hg38); random positions have 1
 NUCLEOSOME = 147  # bp of DNA around one nucleosome: shorter fragments are nucleosome-free (Signac)
 COLUMNS = ["curve", "position", "value"]
 BARCODES = "barcodes"  # name of the curve

@@ -16,7 +16,7 @@ from scbind.formats.typestatus import OWN, STATUSES
 from scbind.report.accuracy import motif_tested
 from scbind.report.cells import type_cautions
 from scbind.report.read import Inputs
-from scbind.report.tables import MOST_NAMES, join_names, number
+from scbind.report.tables import MOST_NAMES, join_names
 
 OTHER_BUNDLE = "models.*.bundle (another model)"  # what to set if a given model lacks something
 SHOULD_PASS = 0.5  # minimum fraction of passing cells of a sample; below, there is a warning
@@ -72,14 +72,14 @@ def _flat_start_sites(inputs: Inputs) -> Caution | None:
     if inputs.profiles is None:
         return None
     found = {name: weak_start_sites(curves) for name, curves in inputs.profiles.groupby("sample", sort=False)}
-    named = [f"{name} ({number(value)} times)" for name, value in found.items() if value is not None]
+    named = [f"{name} ({value:.2f} times)" for name, value in found.items() if value is not None]
     if not named:
         return None
     return Caution(
         "Insertions are hardly more frequent at the start sites of genes than beside them: "
         f"{join_names(named, MOST_NAMES)}.",
-        "The fragments may be of another assembly than the genome and its genes. Then no result is right. Or the data "
-        "are poor: good ATAC-seq has at least 5 times as many.",
+        "Fragments and genes may be of different assemblies. If the fragments are of another assembly than the genome, "
+        "all results are wrong; if the genes are, TSS enrichment, target genes and links are. Or the data are poor.",
         "genome.fasta, genome.genes, sheets.samples",
     )
 

@@ -45,7 +45,7 @@ def methods(inputs: Inputs) -> Section | None:
     if shown.empty:
         return section
     shown = shown.assign(method=shown["method"].map(NAMES))
-    section.text += _clearest(shown)
+    section.text += _silhouettes(shown)
     section.tables = [
         html_table("TF activity by method", shown, "All rows: results/evaluation/activity.tsv.", "methods")
     ]
@@ -55,17 +55,18 @@ def methods(inputs: Inputs) -> Section | None:
     return section
 
 
-def _clearest(table: pd.DataFrame) -> list[str]:
-    """Say which method separates the cell types most clearly, by the silhouette over all TFs with ChIP-seq."""
-    table = table[(table[EVIDENCE] != MOTIF) & table["silhouette"].notna()]
-    if table.empty:
+def _silhouettes(table: pd.DataFrame) -> list[str]:
+    """Say how well each method separates the cell types, highest first: the mean silhouette over all samples.
+
+    Only TFs with ChIP-seq, and samples in which every method has a value, count.
+    """
+    table = table[table[EVIDENCE] != MOTIF]
+    values = table.pivot(index="sample", columns="method", values="silhouette").dropna()
+    if values.empty:
         return []
-    n = table["sample"].nunique()
-    means = (
-        table.groupby("method", sort=False)["silhouette"].mean().sort_values(ascending=False, kind="stable")
-    )
-    values = ", ".join(f"{name} {number(value)}" for name, value in means.items())
-    return [f"{'Silhouette' if n == 1 else f'Mean silhouette of {n} samples'}: {values}."]
+    means = values.mean().sort_values(ascending=False, kind="stable")
+    listed = ", ".join(f"{name} {number(value)}" for name, value in means.items())
+    return [f"{'Silhouette' if len(values) == 1 else f'Mean silhouette of {len(values)} samples'}: {listed}."]
 
 
 def _labelled(table: pd.DataFrame, section: Section) -> None:
