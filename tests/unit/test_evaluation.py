@@ -176,7 +176,8 @@ def test_the_published_protocol_is_easier_and_the_same_for_all(tables):
         table[table["tf"] == "TF1"].groupby(["split", "model"])[["auprc", "prevalence", "n_windows"]].mean()
     )
     for model in ("scbind", "boosted_trees"):
-        assert mean.loc[PROTOCOL, "auprc"][model] > mean.loc["test", "auprc"][model]
+        easier, whole = (mean.loc[split, "auprc"][model] for split in (PROTOCOL, "test"))
+        assert easier > whole or easier == whole == 1, "a perfect ranking cannot get easier"
     assert (mean.loc[PROTOCOL, "prevalence"] > 2 * mean.loc["test", "prevalence"]).all()
     assert mean.loc[PROTOCOL, "n_windows"].nunique() == 1
 
