@@ -7,8 +7,7 @@ from scbind.core.errors import InputError
 from scbind.dataset.codes import BOUND
 from scbind.dataset.splits import TEST, TRAIN
 from scbind.dataset.trainingset import TrainingSet
-from scbind.discovery import compared as compared_module
-from scbind.discovery import find, windows
+from scbind.discovery import find, nearest, windows
 from scbind.discovery.compared import compare_found
 from scbind.discovery.find import (
     COLUMNS,
@@ -227,7 +226,7 @@ def test_the_known_motif_that_is_nearest_to_each_found_one(found, tiny_motifs, t
     planted = 97 * np.eye(4)[MOTIF].T + 1
     release = [Matrix("TF1", "M1", planted)]
     release += [Matrix(f"X{i}", f"M{i}", 50 * rng.dirichlet([0.3] * 4, size=10).T) for i in range(2, 62)]
-    monkeypatch.setattr(compared_module, "released_motifs", lambda *asked: release)
+    monkeypatch.setattr(nearest, "released_motifs", lambda *asked: release)
     whole = compared(found, tiny_motifs, tmp_path / "found.tsv")
     pd.testing.assert_frame_equal(whole[list(COLUMNS)], found[2])
     table = whole.set_index(["tf", "motif"])

@@ -16,7 +16,9 @@ import pandas as pd
 
 from scbind.cells.columns import COLUMNS
 from scbind.cells.profiles import (
+    BACKGROUND,
     NUCLEOSOME,
+    REACH,
     Lengths,
     ignored_barcodes,
     profile_table,
@@ -33,9 +35,7 @@ from scbind.formats.genes import read_tss
 from scbind.formats.genome import MITOCHONDRIAL, ChromSizes, Genome
 from scbind.formats.signal import CHUNK, LARGEST, CellSignal, window_blocks
 
-TSS_CENTRE = 101  # bp around a start site; this and the next three values are those of ArchR
-TSS_FLANK = 2000  # bp from the start site to the outer end of the background
-TSS_NORM = 100  # bp of background on each side
+TSS_CENTRE = 101  # bp around a start site; this, the next value, REACH and BACKGROUND are those of ArchR
 TSS_FLOOR = 0.2  # lower limit of the background (both sides, insertions per position of the flank)
 TSS_BLOCK = 2000  # start sites counted at once
 
@@ -140,7 +140,7 @@ def count_fragments(
     if (enrichment := weak_start_sites(profile)) is not None:
         say(
             f"WARNING {fragments}: insertions are only {enrichment:.2f} times as frequent at the start sites of genes "
-            f"as {TSS_FLANK:,} bp away; the fragments and {genes} may be of different assemblies, or the data are poor"
+            f"as {REACH:,} bp away; the fragments and {genes} may be of different assemblies, or the data are poor"
         )
 
 
@@ -152,11 +152,11 @@ def start_sites(genes: str | Path, sizes: ChromSizes, genome: Genome | None = No
     """
     table = read_tss(genes, sizes, genome)
     chrom, site = table["chrom"].to_numpy(), table["tss"].to_numpy().astype(np.int64)
-    inside = (site >= TSS_FLANK) & (site + TSS_FLANK < sizes.lengths[chrom])
+    inside = (site >= REACH) & (site + REACH < sizes.lengths[chrom])
     if not inside.any():
         raise InputError(
             genes,
-            f"no start site is at least {TSS_FLANK} bp from the ends of its chromosome",
+            f"no start site is at least {REACH} bp from the ends of its chromosome",
             "give the genes of this genome, or no genes, to omit TSS enrichment",
         )
     return np.unique(sizes.offsets[chrom[inside]] + site[inside])
@@ -177,9 +177,9 @@ def tss_enrichment(signal: CellSignal, sites: np.ndarray) -> np.ndarray:
     for part in window_blocks(len(sites), TSS_BLOCK):
         site = sites[part]
         centre += signal.counts(site - half, TSS_CENTRE, TSS_CENTRE).sum(axis=1).A1
-        flanks += signal.counts(site - TSS_FLANK, TSS_NORM, TSS_NORM).sum(axis=1).A1
-        flanks += signal.counts(site + TSS_FLANK - TSS_NORM + 1, TSS_NORM, TSS_NORM).sum(axis=1).A1
-    return 2 * (centre / TSS_CENTRE) / np.maximum(flanks / TSS_NORM, TSS_FLOOR)
+        flanks += signal.counts(site - REACH, BACKGROUND, BACKGROUND).sum(axis=1).A1
+        flanks += signal.counts(site + REACH - BACKGROUND + 1, BACKGROUND, BACKGROUND).sum(axis=1).A1
+    return 2 * (centre / TSS_CENTRE) / np.maximum(flanks / BACKGROUND, TSS_FLOOR)
 
 
 def _spill(fragments: str | Path, sizes: ChromSizes, folder: Path, lengths: Lengths) -> pd.DataFrame:

@@ -8,8 +8,8 @@ import numpy as np
 
 from scbind.core.files import read_result, write_table
 from scbind.core.runlog import say
-from scbind.discovery.nearest import COLUMNS, nearest_known, released_motifs
-from scbind.formats.motifs import motif_names, read_motifs
+from scbind.discovery.nearest import nearest_of_tfs
+from scbind.formats.motifs import read_motifs
 
 REMEDY = "find the motifs again"
 
@@ -45,11 +45,11 @@ def compare_found(
     InputError
         A file is missing or damaged, or the release is unknown.
     """
-    found, matrices, identities = read_result(table, REMEDY), read_motifs(candidates), motif_names(motifs)
+    found, matrices = read_result(table, REMEDY), read_motifs(candidates)
     rows = np.flatnonzero(found["motif"].isin(list(matrices)))
-    own = [identities.get(tf) for tf in found["tf"].iloc[rows]]
     chosen = [matrices[name] for name in found["motif"].iloc[rows]]
-    near = nearest_known(chosen, own, released_motifs(path, release, taxon))[list(COLUMNS)]
+    known = {"release": release, "taxon": taxon, "path": path}
+    near = nearest_of_tfs(chosen, list(found["tf"].iloc[rows]), motifs, **known)
     write_table(output, found.join(near.set_index(rows)))
     similar = int((near["nearest_known"] != "").sum())
     say(f"{len(matrices)} found motifs; {similar} of {len(rows)} rows have a similar known motif")

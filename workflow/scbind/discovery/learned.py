@@ -9,8 +9,7 @@ import pandas as pd
 from scbind.core.files import write_table
 from scbind.core.runlog import say
 from scbind.discovery.find import consensus
-from scbind.discovery.nearest import COLUMNS, nearest_known, released_motifs
-from scbind.formats.motifs import motif_names
+from scbind.discovery.nearest import nearest_of_tfs
 
 
 def describe_learned(
@@ -46,13 +45,13 @@ def describe_learned(
     """
     from scbind.models.learnedmotifs import learned_motifs  # imports torch
 
-    learned, identities = learned_motifs(weights), motif_names(motifs)
+    learned = learned_motifs(weights)
     table = pd.DataFrame(
         {"tf": list(learned), "consensus": [consensus(m).strip(".") for m in learned.values()]}
     )
-    own = [identities.get(tf) for tf in learned]
-    near = nearest_known(list(learned.values()), own, released_motifs(path, release, taxon))
-    write_table(output, table.join(near[list(COLUMNS)]))
+    known = {"release": release, "taxon": taxon, "path": path}
+    near = nearest_of_tfs(list(learned.values()), list(learned), motifs, **known)
+    write_table(output, table.join(near))
     say(
         f"{len(learned)} learned motifs, {(near['nearest_known'] != '').sum()} of them similar to a known one"
     )

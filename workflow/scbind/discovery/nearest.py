@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,7 +18,7 @@ import pandas as pd
 from scbind.core.runlog import say
 from scbind.discovery.refine import WIDTH
 from scbind.formats.motiffiles import Matrix, load_profiles
-from scbind.formats.motifs import column_bits, frequencies, log_odds
+from scbind.formats.motifs import column_bits, frequencies, log_odds, motif_names
 
 SIMILAR = 0.05  # largest adjusted p-value of a motif that counts as similar
 FEWEST_TARGETS = (
@@ -33,6 +34,25 @@ def released_motifs(path: str | None, release: str | None, taxon: str) -> list[M
     Raises :class:`scbind.core.errors.InputError` as :func:`scbind.formats.motiffiles.prepare_motifs`.
     """
     return load_profiles(path, release, taxon)[0] if path or release else []
+
+
+def nearest_of_tfs(
+    matrices: Sequence[np.ndarray],
+    tfs: Sequence[str],
+    motifs: str | Path,
+    *,
+    release: str | None,
+    taxon: str,
+    path: str | None = None,
+) -> pd.DataFrame:
+    """Compare the matrix of each TF with all known motifs: the result of :func:`nearest_known`.
+
+    ``motifs`` is ``motifs.npz``, with the known motif of each TF. ``release``, ``taxon`` and ``path`` say which motifs
+    are known (:func:`released_motifs`).
+    """
+    identities = motif_names(motifs)
+    own = [identities.get(tf) for tf in tfs]
+    return nearest_known(matrices, own, released_motifs(path, release, taxon))
 
 
 def nearest_known(

@@ -29,6 +29,13 @@ def shape_features(counts: Tensor, depth: Tensor, bin_bp: int) -> Tensor:
     return torch.cat([*each, torch.log1p(total), torch.log((total + 1) / (expected + 1))], dim=1)
 
 
+def middle_bins(bins: int, wanted: int) -> tuple[int, int]:
+    """Begin and end of the ``wanted`` bins in the middle of ``bins``; at least one or two bins, and at most all."""
+    wanted = min(max(wanted, 2 - bins % 2), bins)
+    begin = (bins - wanted) // 2
+    return begin, begin + wanted
+
+
 def openness_features(counts: Tensor, depth: Tensor, bin_bp: int, within: int) -> Tensor:
     """Features of the accessibility of a window in a cell: float32 (batch, ``N_OPENNESS``).
 
@@ -38,10 +45,10 @@ def openness_features(counts: Tensor, depth: Tensor, bin_bp: int, within: int) -
     base.
     """
     bins = counts.shape[1]
-    first = (bins - within) // 2
+    regions = [middle_bins(bins, within + 2 * more) for more in (0, *SURROUNDINGS)]
+    begin, end = torch.tensor(regions, device=counts.device).T
     place = torch.arange(bins, device=counts.device)[:, None]
-    more = torch.tensor([0, *SURROUNDINGS], device=counts.device)
-    member = ((place >= first - more) & (place < first + within + more)).to(counts.dtype)
+    member = ((place >= begin) & (place < end)).to(counts.dtype)
     inside = counts @ member
     expected = depth[:, None] * (bin_bp * member.sum(dim=0))
     enrichment = torch.log((inside + 0.5) / (expected + 0.5))

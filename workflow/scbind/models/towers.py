@@ -13,10 +13,18 @@ from scbind.formats.onehot import one_hot
 from scbind.models.base import BindingNetwork
 from scbind.models.layers import MotifScan
 from scbind.models.sharedway import SharedWay, log_p_table, log_p_values
-from scbind.models.signalfeatures import N_OPENNESS, OVERALL, PER_BIN, openness_features, shape_features
+from scbind.models.signalfeatures import (
+    N_OPENNESS,
+    OVERALL,
+    PER_BIN,
+    middle_bins,
+    openness_features,
+    shape_features,
+)
 
-# Bins on each side of the window, of the regions in which the best match of a TF is found. A window is bound if a peak
-# covers more than half of it, so what counts is how far from its middle the site is. (Reach is a further region.)
+# The best match of a TF's matrix is found in regions around the middle of the window, which extend it by this many bins
+# on each side, and in the whole reach. A window is bound if a peak covers more than half of it, so the distance to its
+# middle counts.
 REGIONS = (-1, 0, 1, 2)
 N_MATCHES = len(REGIONS) + 1
 SEEN_AT_ONCE, SEEN_AT_ONCE_CUDA = 1024, 1 << 14  # pairs with insertions, on a CPU and on a GPU
@@ -104,7 +112,7 @@ class TowerNetwork(BindingNetwork):
                 "models.*.options.reach",
             )
         self.within = facts["window"] // self.bin_bp
-        self.regions = [_around(self.bins, self.within + 2 * more) for more in REGIONS]
+        self.regions = [middle_bins(self.bins, self.within + 2 * more) for more in REGIONS]
         self.register_buffer("deepest", torch.tensor(float(facts["deepest"])))
         self.pull = pull / max(1, sum(facts["bound_train"].values()))
         self.strangers, self.n_assayed = strangers, facts.get("evidence", []).count(CHIP) or self.n_tfs
@@ -331,13 +339,6 @@ class _CellTower(nn.Module):
         if self.general is not None:
             alone = alone + self.general(shape)
         return torch.cat([one, self.direct(openness), self.partners(shape)], dim=1), alone
-
-
-def _around(bins: int, wanted: int) -> tuple[int, int]:
-    """Begin and end of the ``wanted`` bins in the middle; at least one or two bins, and at most all."""
-    wanted = min(max(wanted, 2 - bins % 2), bins)
-    begin = (bins - wanted) // 2
-    return begin, begin + wanted
 
 
 def _bumps(profiles: int, bins: int) -> Tensor:
